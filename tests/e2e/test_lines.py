@@ -29,6 +29,7 @@ def until_forecast(poller: PollerProcess, game_ids: list[str]) -> None:
         poller.wait_for("forecast", lambda each, game_id=game_id: each["game"]["gameId"] == game_id)  # type: ignore[misc]
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(240)
 def test_a_game_has_one_line_of_the_feed_whichever_poller_follows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

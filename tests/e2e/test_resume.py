@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 from tests.support.builders.calls import PATTERN
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.processes.empty_ledger import ledger_url
@@ -77,6 +78,7 @@ def is_not_of(pids: list[int], entry: dict[str, Any]) -> bool:
     return int(entry["worker"].partition("-")[2]) not in pids
 
 
+@pytest.mark.nightly
 def test_after_a_worker_dies_every_subscriber_resumes_where_it_was(tmp_path: Path) -> None:
     with spawned_server("--workers", "2", "--ledger", ledger_url(tmp_path)) as server:
         channels = [dial(server.address) for _ in range(SUBSCRIBERS)]

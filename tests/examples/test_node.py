@@ -44,7 +44,16 @@ def as_decoded_by_node(forecast: Forecast, *, courses: bool = True) -> dict[str,
     Each optional field that is present adds a field with an underscore.
     """
     fields = MessageToDict(forecast, always_print_fields_with_no_presence=True)
-    messages = ("lastScore", "possession", "expectedMarginTerms", "total", "homeKnown", "awayKnown", "marginTime")
+    messages = (
+        "lastScore",
+        "possession",
+        "expectedMarginTerms",
+        "total",
+        "homeKnown",
+        "awayKnown",
+        "marginTime",
+        "moment",
+    )
     fields = dict.fromkeys(messages) | fields
     similar = forecast.explanation.similar_games
     for game, as_text in zip(similar, fields["explanation"]["similarGames"] if similar else (), strict=True):
@@ -153,6 +162,7 @@ def record(address: str, first: int, last: int) -> list[dict[str, Any]]:
         return [as_decoded_by_node(forecast, courses=False) for forecast in forecasts]
 
 
+@pytest.mark.nightly
 def test_a_stream_resumes_after_a_drain_and_a_kill_with_every_forecast_once_and_in_order(
     node: str, restartable: Restartable
 ) -> None:

@@ -177,6 +177,7 @@ def fill(disk: Path) -> Path:
     return filler
 
 
+@pytest.mark.nightly
 def test_a_full_disk_costs_named_forecasts_until_there_is_room(
     folder: Path, small_disk: tuple[str, ...], tmp_path: Path
 ) -> None:

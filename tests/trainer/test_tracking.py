@@ -86,6 +86,7 @@ def client(server: str) -> Any:
     return MlflowClient(server, server)
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(300)
 def test_a_bundle_is_logged_and_registered_once_and_comes_back_as_it_was(
     server: str, bundle: Path, tmp_path: Path
@@ -127,6 +128,7 @@ def test_a_run_that_was_cut_off_is_not_taken_for_a_complete_one(server: str) -> 
     assert mlflow.get_run(logged.run_id).info.status == "FINISHED"
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(300)
 def test_a_server_cannot_have_files_written_into_a_folder_here(server: str, bundle: Path, tmp_path: Path) -> None:
     mlflow, place = client(server), tmp_path / "here"
@@ -143,6 +145,7 @@ def test_a_server_cannot_have_files_written_into_a_folder_here(server: str, bund
             mlflow.rename_experiment(known.experiment_id, EXPERIMENT)
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("place", "said"),

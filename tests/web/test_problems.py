@@ -56,6 +56,7 @@ def changed_status(**changes: object) -> Callable[[Route], None]:
     return answer
 
 
+@pytest.mark.nightly
 def test_a_gateway_or_server_that_is_gone_is_named_until_it_is_back_and_nothing_is_missed(
     browser: Browser, tmp_path: Path
 ) -> None:

@@ -187,6 +187,7 @@ async def test_a_caller_has_few_calls_while_the_answers_of_many_callers_with_few
     assert not ended
 
 
+@pytest.mark.nightly
 async def test_any_number_of_addresses_with_few_unread_answers_each_has_a_bounded_number_in_all() -> None:
     """A caller that reads slowly keeps its answers as long as others have more."""
     callers, ended = Callers(CallerLimits(calls=128), Clock()), list[str]()

@@ -70,6 +70,7 @@ def test_a_collector_that_is_gone_fails_no_call(tmp_path: Path) -> None:
             PredictionServiceStub(channel).Predict(PredictRequest(pattern=PATTERN), timeout=10)
 
 
+@pytest.mark.nightly
 def test_a_command_and_the_server_share_a_trace(tmp_path: Path) -> None:
     with otlp_collector() as collector:
         environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}

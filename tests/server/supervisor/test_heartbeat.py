@@ -82,6 +82,7 @@ async def test_a_worker_that_drains_has_its_grace_time_however_silent_it_is(
         assert [entry["event"] for entry in log] == ["killing_workers"]
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("short_turns")
 async def test_time_that_the_supervisor_slept_through_is_no_silence_of_its_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

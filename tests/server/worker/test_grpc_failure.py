@@ -38,6 +38,7 @@ cygrpc._handle_rpc = handle
 """Start of a worker whose accept loop ends at an unknown path, as if gRPC had another fault there."""
 
 
+@pytest.mark.nightly
 async def test_a_worker_whose_server_breaks_is_replaced_and_no_more_than_unavailable(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(ENDED_BY_A_PATH)
     ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"

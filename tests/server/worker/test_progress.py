@@ -52,7 +52,8 @@ def test_readiness_falls_at_half_the_time_and_rises_when_the_part_goes_on() -> N
     assert ("part_stalled", "ledger-writer") in told
 
 
-@pytest.mark.parametrize("part", ["compute", pytest.param("ledger-writer", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("part", ["compute", "ledger-writer"])
 def test_a_worker_whose_thread_hangs_is_unready_killed_and_succeeded(tmp_path: Path, part: str) -> None:
     """The thread hangs in a real worker; its loop runs, so that it can say so itself."""
     ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"

@@ -72,6 +72,7 @@ def test_a_bundle_is_evaluated_on_a_season_that_it_has_not_seen(
     assert {"served", "frozen", "no_teams", "persistence", "linear", "logistic"} <= set(values)
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("two_plots")
 def test_people_are_warned_of_a_season_that_the_bundle_has_seen(
     data: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

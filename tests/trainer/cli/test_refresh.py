@@ -27,6 +27,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
+@pytest.mark.nightly
 def test_killed_and_run_again_it_leaves_the_shipped_bundle_with_the_finals_since_where_servers_find_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,6 +43,7 @@ def test_a_problem_that_does_not_exist_is_a_usage_error(tmp_path: Path, capsys: 
     assert "missing-teams" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.nightly
 def test_a_watch_ends_with_sigterm(tmp_path: Path) -> None:
     arguments = [str(each) for each in (*options(tmp_path), "--watch", "--new-games", SEASON_GAMES + 1, "--json")]
     command = [sys.executable, "-u", "-m", "dejavu_trainer", "retrain", *arguments]

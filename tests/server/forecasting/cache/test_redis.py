@@ -250,6 +250,7 @@ async def test_while_redis_is_gone_the_server_answers_and_uses_it_again_once_it_
         await kept(shared, 1)
 
 
+@pytest.mark.nightly
 async def test_a_redis_that_does_not_answer_is_left_alone_and_delays_nothing_then(
     tmp_path: Path, shared: RedisProcess
 ) -> None:

@@ -57,6 +57,7 @@ _SERVER = (
 COMMANDS: dict[str, Command] = {
     "predict": Command(negative_numbers=True),
     "risk": Command(negative_numbers=True),
+    "swings": Command(),
     "stream": Command(),
     "predictions": Command(),
     "prediction": Command(),
@@ -159,12 +160,14 @@ def _load_family(family: typer.Typer) -> Any:
     return group
 
 
-def _module(name: str) -> Any:
+def _module(name: str) -> Any:  # noqa: C901 - a table
     """Import the module of a command, with a statement that static analysis tools can see."""
     module: Any
     match name:
         case "predict" | "risk":
             from dejavu_client.cli import predict as module
+        case "swings":
+            import dejavu_client.cli.swings as module
         case "stream":
             from dejavu_client.cli import stream as module
         case "predictions" | "prediction" | "scorecard" | "leaderboard" | "report" | "checkpoint":

@@ -143,4 +143,4 @@ def test_mutations_of_the_files_of_a_bundle_are_refused_or_answered(mutations: i
     program = (sys.executable, "-m", "bench.fuzz.bundles", "--mutations", str(mutations))
     ended = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert len(ended.stdout.splitlines()) == 10
+    assert len(ended.stdout.splitlines()) == 11

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,16 +20,13 @@ class MomentTables:
     """
 
     def __init__(self, model: MomentModel) -> None:
-        self._model = model
-
-    @cached_property
-    def _tables(self) -> dict[Horizon, Any]:
-        return {
+        self._games = model.games
+        self._tables: dict[Horizon, Any] = {
             horizon: native.MomentTables(
                 margin_constants(),
                 seconds=[float(each) for each in SECONDS[horizon]],
-                mass=self._model.mass[horizon].astype(np.float32),
-                drift=self._model.drift,
+                mass=model.mass[horizon].astype(np.float32),
+                drift=model.drift,
                 final=horizon is Horizon.FINAL,
             )
             for horizon in HORIZONS
@@ -41,4 +37,4 @@ class MomentTables:
     ) -> LatticeGame:
         """Return the distribution of one game; the arguments are those of `MomentInputs`."""
         compiled = self._tables[horizon].game(seconds, lead, side, in_air, margin)
-        return LatticeGame(self._model.games, compiled.point, compiled)
+        return LatticeGame(self._games, compiled.point, compiled)

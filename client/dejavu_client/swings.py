@@ -1,7 +1,8 @@
 """What mattered in a game: how much each scoring play changed the probability that the home team wins.
 
-The change is between two forecasts a hundredth of a second before the clock of the play: with the score before it, and
-with the score after it. The sum of all changes is the excitement of a game (Burke's excitement index).
+The change is between two forecasts up to a hundredth of a second before the clock of the play, with the score before it
+and with the score after it, both without possession. The sum of all changes is the excitement of a game, like Burke's
+excitement index, which sums the changes of all plays.
 """
 
 from __future__ import annotations
@@ -85,9 +86,14 @@ class GameSwings:
         return sum(abs(play.change) for play in self.plays)
 
     @property
-    def lowest(self) -> Swing | None:
-        """The play after which the winner was least likely to win; None without plays."""
-        return min(self.plays, key=lambda play: play.after if self.home_won else 1 - play.after, default=None)
+    def lowest(self) -> tuple[Swing, float] | None:
+        """The play before or after which the winner was least likely to win, with that probability; None without."""
+
+        def least(play: Swing) -> float:
+            return min(play.before, play.after) if self.home_won else 1 - max(play.before, play.after)
+
+        found = min(self.plays, key=least, default=None)
+        return found and (found, least(found))
 
 
 def game_swings(client: BatchClient, scores: Sequence[Score], **options: Unpack[PredictOptions]) -> GameSwings:
@@ -138,7 +144,9 @@ def _scoring(scores: Sequence[Score]) -> Iterator[_Play]:
             continue
         period = period_of(after.elapsed)
         clock = elapsed_seconds(period, 0.0) - after.elapsed
-        moments = [Moment(period, clock + _BEFORE, score.home - score.away) for score in (before, after)]
+        # Within the minute of the play, whose end is in the pattern.
+        earlier = min(_BEFORE, (after.elapsed % 60 or 60) / 2)
+        moments = [Moment(period, clock + earlier, score.home - score.away) for score in (before, after)]
         yield _Play(after, clock, Side.HOME if home else Side.AWAY, home or away, (moments[0], moments[1]))
 
 

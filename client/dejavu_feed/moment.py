@@ -80,6 +80,9 @@ def moment_faults(moment: Moment, differentials: Sequence[float], horizon: Horiz
     if moment.is_overtime and left == 0 and moment.differential:
         yield InputFault("the end of the game", "a moment before it, or a tie", "moment")
         return
+    if moment.is_overtime and left == OVERTIME_SECONDS and moment.differential:
+        yield InputFault(f"{moment.differential}", "0, as an overtime begins with a tie", "moment.differential")
+        return
     if len(differentials) != moment.slots:
         expected = f"{moment.slots}, the complete minutes at that moment"
         yield InputFault(f"{len(differentials)} slots", expected, "pattern")

@@ -175,8 +175,7 @@ class ForecastQuery:
                 break
         if self.game_date is not None and not FIRST_DAY <= self.game_date <= LAST_DAY:
             faults.add(InvalidGameDate(f"{self.game_date}", f"a date from {FIRST_DAY} to {LAST_DAY}"))
-        differentials = self.differentials if _add_moment_faults(self, faults) else self.pattern.differentials
-        for fault in faults_of(self.live, differentials):
+        for fault in faults_of(self.live, _up_to_now(self) if _add_moment_faults(self, faults) else ()):
             faults.add(InvalidLiveInput(*fault))
         if self.total_market is not None and self.live.total_points is None:
             faults.add(InvalidMarket("no total_points", "total_points beside it", field="total_market"))
@@ -222,6 +221,15 @@ def _add_moment_faults(query: ForecastQuery, faults: FieldErrors) -> bool:
         expected = "none: total points are not forecast at a moment"
         faults.add(InvalidMarket("with a moment", expected, field="total_market"))
     return not of_moment
+
+
+def _up_to_now(query: ForecastQuery) -> tuple[float, ...]:
+    """Return a query's differentials, with those of all minutes that have begun before its moment."""
+    differentials, moment = query.pattern.differentials, query.moment
+    if moment is None:
+        return differentials
+    begun = math.ceil(moment.elapsed / 60) - len(differentials)
+    return (*differentials, *[float(moment.differential)] * begun)
 
 
 def _add_lineup_faults(query: ForecastQuery, lineups: Lineups, faults: FieldErrors) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.prediction_service_pb2 import PredictBatchResult, PredictError, PredictRequest
@@ -36,15 +38,13 @@ class FakeClient:
     def __init__(self, error: PredictError | None = None) -> None:
         self.calls: list[Sequence[PredictRequest]] = []
         self.error = error
+        self.chance: Callable[[PredictRequest], float] = lambda each: 0.5 + each.moment.differential / 100
 
     def predict_batch(self, requests: Sequence[PredictRequest]) -> list[PredictBatchResult]:
         self.calls.append(requests)
         if self.error is not None:
             return [PredictBatchResult(error=self.error) for _ in requests]
-        return [
-            PredictBatchResult(forecast=Forecast(home_lead_probability=0.5 + each.moment.differential / 100))
-            for each in requests
-        ]
+        return [PredictBatchResult(forecast=Forecast(home_lead_probability=self.chance(each))) for each in requests]
 
 
 def test_each_scoring_play_has_the_probability_before_and_after_it() -> None:
@@ -63,7 +63,27 @@ def test_each_scoring_play_has_the_probability_before_and_after_it() -> None:
     assert made.excitement == pytest.approx(0.13)
     assert not made.home_won
     assert made.lowest is not None
-    assert (made.lowest.home, made.lowest.away) == (6, 3)
+    lowest, chance = made.lowest
+    assert (lowest.home, lowest.away) == (4, 3)
+    assert chance == pytest.approx(0.46)
+
+
+def test_the_lowest_chance_of_the_winner_may_be_before_its_own_basket() -> None:
+    # The first forecasts know the lead alone; here the time before the last basket was worse than after any play.
+    chances = iter([0.5, 0.2, 0.03, 0.5])
+    client = FakeClient()
+    client.chance = lambda _: next(chances)
+    made = game_swings(client, [Score(100.0, 0, 2), Score(2879.0, 3, 2)])
+    assert made.lowest == (made.plays[1], 0.03)
+
+
+@given(st.sets(st.integers(6001, 318_000), min_size=1, max_size=20))
+def test_each_hundredth_of_a_second_is_a_moment_that_can_be_forecast(hundredths: set[int]) -> None:
+    client = FakeClient()
+    game_swings(client, [Score(at / 100, 2 * number, 0) for number, at in enumerate(sorted(hundredths), 1)])
+    for request in client.calls[0]:
+        moment = Moment(request.moment.period, request.moment.seconds_left, request.moment.differential)
+        assert not list(moment_faults(moment, tuple(request.pattern), Horizon.FINAL))
 
 
 def test_each_request_is_a_moment_that_can_be_forecast() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -54,6 +55,7 @@ def test_a_moment_has_its_place_in_the_game(
         (Moment(4, 30, 0), 23, HALF, "moment", "first half"),
         (Moment(4, 0, 1), 47, FINAL, "moment", "before it, or a tie"),
         (Moment(6, 0, -1), 47, FINAL, "moment", "before it, or a tie"),
+        (Moment(5, 300, 7), 47, FINAL, "moment.differential", "begins with a tie"),
         (Moment(4, 61, 0), 47, FINAL, "pattern", "46, the complete minutes"),
         (Moment(4, 59, 0), 46, FINAL, "pattern", "47, the complete minutes"),
         (Moment(3, 660, 5), 25, FINAL, "moment.differential", "3, as the pattern says"),
@@ -70,8 +72,10 @@ def test_an_impossible_moment_is_refused_by_its_field(
 @given(st.integers(1, LAST_PERIOD), st.floats(0, 1), st.integers(-30, 30))
 def test_every_other_moment_is_accepted_after_its_complete_minutes(period: int, share: float, lead: int) -> None:
     moment = Moment(period, share * period_seconds(period), lead)
-    if moment.elapsed < 60 or (moment.is_overtime and moment.seconds_left == 0):
+    if moment.elapsed < 60:
         return
+    if moment.is_overtime and moment.seconds_left in (0, period_seconds(5)):
+        moment, lead = replace(moment, differential=0), 0
     pattern = (*[0.0] * (moment.slots - 1), float(lead))
     assert list(moment_faults(moment, pattern, FINAL)) == []
     assert 1 <= moment.slots <= MAX_SLOTS

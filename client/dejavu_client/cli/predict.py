@@ -40,8 +40,8 @@ _STAKES = {
 _LAST_SCORE = re.compile(r"(?P<side>home|away):(?P<seconds>[0-9]{1,5})", re.ASCII)
 _POSSESSION = re.compile(r"(?P<side>home|away)(?P<shot>:shot)?")
 _MOMENT = re.compile(
-    r"(?:q(?P<quarter>[1-4])|ot(?P<overtime>[0-9]{1,2})?) +(?P<minutes>[0-9]{1,2}):(?P<seconds>[0-5][0-9](?:\.[0-9]+)?)"
-    r" +(?P<lead>[+-]?[0-9]{1,3})",
+    r"(?:q(?P<quarter>[1-4])|ot(?P<overtime>[1-9][0-9]?)?)"
+    r" +(?P<minutes>[0-9]{1,2}):(?P<seconds>[0-5][0-9](?:\.[0-9]+)?) +(?P<lead>[+-]?[0-9]{1,3})",
     re.ASCII,
 )
 _SPREAD = re.compile(

@@ -21,7 +21,6 @@ from dejavu.v1.forecast_pb2 import (
     LATE_REASON_REPORTED,
     LATE_REASON_TIME,
     Attribution,
-    Explanation,
     Forecast,
     MarginSource,
 )
@@ -98,7 +97,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
     then = outcome_verb(forecast.horizon)
     rows.add_row(f"{_home(forecast)} {then}{' then' * (then == 'leads')}", chance(forecast.home_lead_probability))
     if forecast.HasField("explanation"):
-        _add_parts(rows, forecast.explanation)
+        _add_parts(rows, forecast)
     _add_ratings(rows, forecast)
     rows.add_row("model", forecast.model_version)
     if forecast.sequence:
@@ -296,10 +295,13 @@ def local_time(time: Timestamp, form: str = "%Y-%m-%d %H:%M") -> str:
     return f"{time.ToDatetime(tzinfo=UTC).astimezone():{form}}"
 
 
-def _add_parts(rows: Table, explanation: Explanation) -> None:
+def _add_parts(rows: Table, forecast: Forecast) -> None:
     """Add the predictions of the linear model, the baseline and the components to rows of name and value."""
+    explanation = forecast.explanation
+    # The tables of moments, which forecast the end of a half and overtime, do not use the linear model.
+    part = "" if forecast.HasField("moment") else "the model behind the forecast: "
     parts = [
-        ("linear", explanation.linear_prediction, "the model behind the forecast: lead and expected margin"),
+        ("linear", explanation.linear_prediction, f"{part}lead and expected margin"),
         ("persistence", explanation.baseline_prediction, "baseline: the current lead"),
         *((component_label(each.name), each.prediction, "second opinion") for each in explanation.components),
     ]

@@ -186,7 +186,9 @@ def _cells(game: WatchedGame, now: datetime) -> dict[str, Text]:
     }
     current = [each for each in game.horizons.values() if not _is_past(each, game.state)]
     minutes = [len(each.newest.pattern) for each in current if each.newest]
-    at_moment = game.at_moment if game.state.status is GameStatus.LIVE else None
+    at_moment = game.at_moment
+    if at_moment is not None and not _is_current(at_moment, game.state):
+        at_moment = None
     if at_moment is not None:
         overtime = overtimes_by(at_moment.moment.period)
         cells["min"] = Text("OT" if overtime else f"{at_moment.elapsed_minutes + 1}", style="dim")
@@ -241,6 +243,13 @@ def _is_past(watched: HorizonState, game: GameState) -> bool:
     """
     run_down = watched.horizon == FINAL and game.period == watched.rules.period and game.clock == 0.0
     return watched.result_known or watched.is_over_by_state(game) or run_down
+
+
+def _is_current(at_moment: Forecast, game: GameState) -> bool:
+    """Return whether the period of a forecast at a moment is still played; at its end, only a tie goes on."""
+    if game.status is not GameStatus.LIVE or game.period != at_moment.moment.period:
+        return False
+    return game.clock != 0.0 or (at_moment.horizon == FINAL and game.home_score == game.away_score)
 
 
 def _is_overtime(game: GameState) -> bool:

@@ -39,8 +39,9 @@ def print_swings(game: ReplayGame, made: GameSwings, top: int) -> None:
     console.print(f"{pluralize(len(most), 'play')} of {len(made.plays)}, {known}; change in percentage points.")
     lowest = made.lowest
     if lowest is not None:
-        winner, least = (game.home, lowest.after) if made.home_won else (game.away, 1 - lowest.after)
-        console.print(f"{winner} won; its chance was lowest at {_clock(lowest)}: {chance(least)}.")
+        play, least = lowest
+        winner = game.home if made.home_won else game.away
+        console.print(f"{winner} won; its chance was lowest at {_clock(play)}: {chance(least)}.")
     console.print(f"Excitement {made.excitement:.2f}: the sum of all changes of probability.")
     print_warnings(console, made.warnings)
 

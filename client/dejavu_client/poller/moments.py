@@ -1,12 +1,14 @@
 """Forecast at the newest play where none of a minute can follow: in the last minute of a half, and in overtime.
 
-It is a what-if that the table shows until the next play; nothing is recorded.
+It is a what-if that the table shows until the next play; nothing is recorded. The tables of moments do not know free
+throws to come: between a foul and the last free throw, no forecast is made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.poller.watched_game import WatchedGame
@@ -38,8 +40,10 @@ class DueMoment:
 
 
 def due_moment(game: WatchedGame, plays: Sequence[Play]) -> DueMoment | None:
-    """Return the forecast at the newest play of a live game; None while minutes are forecast, or if it is over."""
-    if not plays or game.state.status is not GameStatus.LIVE:
+    """Return the forecast at the newest play of a live game; None while minutes are forecast, or if it is over,
+    and before free throws.
+    """
+    if not plays or game.state.status is not GameStatus.LIVE or _before_free_throws(plays):
         return None
     last, known = plays[-1], known_minutes(plays)
     moment = Moment(last.period, last.clock, last.home - last.away)
@@ -53,3 +57,16 @@ def due_moment(game: WatchedGame, plays: Sequence[Play]) -> DueMoment | None:
             ball = Possession(side, last.shot_in_air) if last.possession else None
             return DueMoment(watched.horizon, pattern, moment, ball)
     return None
+
+
+def _before_free_throws(plays: Sequence[Play]) -> bool:
+    """Return whether free throws may follow: the newest foul or free throw at this clock is not a last free throw."""
+    newest = plays[-1]
+    stopped = takewhile(lambda play: (play.period, play.clock) == (newest.period, newest.clock), reversed(plays))
+    for play in stopped:
+        if play.action == "foul":
+            return True
+        if play.action == "freethrow":
+            number, _, count = play.detail.partition(" of ")
+            return number != count
+    return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from functools import partial
@@ -32,6 +32,7 @@ from dejavu_client.poller.events import (
 from dejavu_client.poller.horizons import FIRST_MINUTE, forecast_minutes
 from dejavu_client.poller.leadership import LeaderElection, Leadership
 from dejavu_client.poller.lines import GameLine, GameLines
+from dejavu_client.poller.moments import DueMoment
 from dejavu_client.poller.predictor import (
     OUTCOME_KNOWN,
     PredictionClient,
@@ -69,7 +70,7 @@ from dejavu_client.poller.transition import (  # names of state_machine.py, whos
 from dejavu_client.poller.watched_game import PendingOutcome, PollBackoff, WatchedGame
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.clock import utc_now
-from dejavu_feed.box_score import PlayerLine
+from dejavu_feed.box_score import Lineups, PlayerLine
 from dejavu_feed.errors import FeedError
 from dejavu_feed.events import Event as GameEvent
 from dejavu_feed.game_ids import is_all_star, is_replay
@@ -342,8 +343,7 @@ class Poller:
             case RequestForecasts(due):
                 return await self._request(game_id, due)
             case RequestMoment(moment):
-                line = None if self._lines is None else self._lines.of(game_id)
-                return MomentAnswered(await request_moment(self._client, self.games[game_id].state, moment, line))
+                return await self._request_moment(game_id, moment)
             case ReportOutcome(outcome):
                 return await self._report_outcome(game_id, outcome)
             case event:
@@ -351,15 +351,28 @@ class Poller:
         return None
 
     async def _request(self, game_id: str, due: Sequence[DueForecast]) -> ForecastsAnswered:
-        line = None if self._lines is None else self._lines.of(game_id)
-        seen = None
-        if self._box_scores is not None:
-            seen = await self._box_scores.lineups(game_id, [len(each.pattern) for each in due])
+        line, seen = await self._line_and_lineups(game_id, [len(each.pattern) for each in due])
         answers = await request_forecasts(self._client, self.games[game_id].state, due, line, seen)
         await self._tell_line(game_id, line, answers)
-        if any(isinstance(each, FailedPreconditionError) and each.reason != OUTCOME_KNOWN for each in answers):
-            self._model.forget()  # the server refuses a request that its model reportedly supports
+        self._forget_model(answers)
         return ForecastsAnswered(due, answers)
+
+    async def _request_moment(self, game_id: str, due: DueMoment) -> MomentAnswered:
+        line, seen = await self._line_and_lineups(game_id, [len(due.pattern)])
+        answer = await request_moment(self._client, self.games[game_id].state, due, line, seen)
+        self._forget_model([answer])
+        return MomentAnswered(answer)
+
+    async def _line_and_lineups(
+        self, game_id: str, minutes: Sequence[int]
+    ) -> tuple[GameLine | None, Mapping[int, Lineups] | None]:
+        line = None if self._lines is None else self._lines.of(game_id)
+        return line, None if self._box_scores is None else await self._box_scores.lineups(game_id, minutes)
+
+    def _forget_model(self, answers: Sequence[Forecast | DejavuClientError]) -> None:
+        """Read the model again if the server refused a request that its model reportedly supports."""
+        if any(isinstance(each, FailedPreconditionError) and each.reason != OUTCOME_KNOWN for each in answers):
+            self._model.forget()
 
     async def _report_outcome(self, game_id: str, outcome: PendingOutcome) -> OutcomeAnswered:
         lines: tuple[PlayerLine, ...] = ()

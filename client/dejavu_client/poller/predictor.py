@@ -134,21 +134,20 @@ async def request_forecasts(
         )
         for each in due
     ]
-    try:
-        with span("poll.forecast", game_id=game.game_id, forecasts=len(due)):
-            results = await client.predict_batch(requests)
-    except DejavuClientError as error:
-        return [error] * len(due)
-    if len(results) != len(due):
-        mismatch = InternalError(f"{len(due)} forecasts requested, {len(results)} returned")
-        return [mismatch] * len(due)
-    return [each.forecast if each.HasField("forecast") else from_predict_error(each.error) for each in results]
+    return await _answers(client, game.game_id, requests)
 
 
 async def request_moment(
-    client: PredictionClient, game: GameState, due: DueMoment, line: GameLine | None = None
+    client: PredictionClient,
+    game: GameState,
+    due: DueMoment,
+    line: GameLine | None = None,
+    lineups: Mapping[int, box_score.Lineups] | None = None,
 ) -> Forecast | DejavuClientError:
-    """Request the forecast of a game at a moment, which is not recorded; return the error in its place."""
+    """Request the forecast of a game at a moment, which is not recorded; return the error in its place.
+
+    Arguments are those of `request_forecasts`.
+    """
     home, away = team_codes(game)
     request = predict_request(
         due.pattern,
@@ -160,12 +159,24 @@ async def request_moment(
         neutral_site=game.is_neutral or None,
         moment=due.moment,
         **({} if line is None else line.options()),
+        lineups=_lineups(lineups.get(len(due.pattern)) if lineups and home else None),
     )
+    (answer,) = await _answers(client, game.game_id, [request])
+    return answer
+
+
+async def _answers(
+    client: PredictionClient, game_id: str, requests: Sequence[PredictRequest]
+) -> list[Forecast | DejavuClientError]:
     try:
-        (result,) = await client.predict_batch([request])
+        with span("poll.forecast", game_id=game_id, forecasts=len(requests)):
+            results = await client.predict_batch(requests)
     except DejavuClientError as error:
-        return error
-    return result.forecast if result.HasField("forecast") else from_predict_error(result.error)
+        return [error] * len(requests)
+    if len(results) != len(requests):
+        mismatch = InternalError(f"{len(requests)} forecasts requested, {len(results)} returned")
+        return [mismatch] * len(requests)
+    return [each.forecast if each.HasField("forecast") else from_predict_error(each.error) for each in results]
 
 
 async def load_recorded(

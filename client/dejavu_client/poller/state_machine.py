@@ -317,11 +317,12 @@ def _finish(transition: Transition, waiting: PlaysInProgress, stale: str = "") -
     # Otherwise read again in the next turn.
     idle = game.played_out and waiting.status is game.state.status and moment is None
     backoff = PollBackoff(skip=_IDLE_TURNS) if idle else PollBackoff()
-    shown = None if moment is None else game.at_moment
-    transition.game = replace(game, read_to_end=final, backoff=backoff, in_progress=None, at_moment=shown)
+    transition.game = replace(game, read_to_end=final, backoff=backoff, in_progress=None)
     reporting.note_outcomes(transition, waiting.plays, scores)
     reporting.report_next(transition)
-    if moment is not None and not any(isinstance(effect, ReportOutcome) for effect in transition.effects):
+    if moment is None or any(isinstance(effect, ReportOutcome) for effect in transition.effects):
+        transition.game = replace(transition.game, at_moment=None)
+    else:
         transition.add(RequestMoment(moment))
 
 

@@ -39,6 +39,7 @@ from dejavu_models.totals.forecast import forecast_total
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import (
     HORIZONS,
+    MAX_SLOTS,
     AdaptationMode,
     ExpectedMarginTerms,
     Forecast,
@@ -209,7 +210,7 @@ class Forecaster:
         tables, first = self._moments, self._first_minute_of_tables(horizon)
         later = None
         if tables is not None and minute + 1 >= first:
-            ball = query.live.possession
+            ball = query.live.possession if moment.seconds_left else None  # a jump ball decides
             later = tables.game(
                 horizon,
                 moment.seconds_to(horizon),
@@ -303,7 +304,10 @@ class Forecaster:
 
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
         """Return the course of a similar game of a forecast; see `Dejavu.course`. Empty if these models lack it."""
-        dejavu = self.models.minutes.get(forecast.elapsed_minutes)
+        moment = forecast.moment
+        # At a moment, the similar games are those of the minute that it is in.
+        minute = forecast.elapsed_minutes if moment is None else min(math.ceil(moment.elapsed / 60), MAX_SLOTS)
+        dejavu = self.models.minutes.get(minute) if minute <= forecast.horizon.last_slot else None
         return () if dejavu is None else dejavu.course(game, HORIZONS.index(forecast.horizon))
 
     def _forecast(

@@ -44,7 +44,7 @@ MOST_CHANGE: Final = 25
 CHANGES: Final = np.arange(-MOST_CHANGE, MOST_CHANGE + 1)
 
 MOST_DRIFT: Final = 0.01
-"""Bound of the drift, per second: ten times what a game has on average."""
+"""Bound of the drift, per second: about thirty times what a game has on average (1/2880)."""
 
 MOST_TIES: Final = 0.5
 """Bound of the probability that an overtime ends with a tie."""

@@ -162,6 +162,27 @@ def test_a_forecast_of_the_newest_play_is_shown_in_place_of_that_of_a_minute() -
     assert "+4.2" not in " ".join(final)
 
 
+def test_a_forecast_of_a_moment_is_not_shown_after_its_period() -> None:
+    """The scoreboard can be ahead of the plays."""
+
+    def row(seen: GameState, horizon: Horizon.ValueType, period: int) -> str:
+        made = Forecast(
+            horizon=horizon, elapsed_minutes=23 if horizon == HALFTIME else 47, point_forecast=4.2,
+            interval_lower=-1.0, interval_upper=9.0, coverage_probability=0.95, home_lead_probability=0.913,
+            moment=Moment(period=period, seconds_left=2.0, differential=4),
+        )  # fmt: skip
+        half_came = outcome(5) if horizon == FINAL else None
+        return " ".join(drawn(replace(watched(seen, both=True, half_came=half_came), at_moment=made), width=88)[2:])
+
+    third = replace(state(text="Q3 11:30"), period=3, clock=690.0)
+    assert "+4.2" not in row(third, HALFTIME, 2)
+    level, won = (
+        replace(state(text="END Q4"), period=4, clock=0.0, home_score=home, away_score=99) for home in (99, 101)
+    )
+    assert "BOS 91 %" in row(level, FINAL, 4)
+    assert "BOS 91 %" not in row(won, FINAL, 4)
+
+
 def test_level_at_the_end_of_the_last_quarter_a_game_is_in_overtime_before_its_first_play() -> None:
     def row(home_score: int) -> str:
         between = replace(state(text="END Q4"), period=4, clock=0.0, home_score=home_score, away_score=99)

@@ -117,6 +117,39 @@ async def test_in_last_minutes_and_overtime_the_newest_play_is_forecast_and_not_
         assert not [each for each in watch.told(Prediction) if each.forecast.HasField("moment")]
 
 
+@pytest.mark.parametrize(
+    ("plays", "is_forecast"),
+    [
+        ([("foul", "personal")], False),
+        ([("foul", "personal"), ("timeout", "full"), ("freethrow", "1 of 2")], False),
+        ([("foul", "personal"), ("freethrow", "1 of 2"), ("rebound", "offensive")], False),
+        ([("foul", "personal"), ("freethrow", "1 of 2"), ("freethrow", "2 of 2")], True),
+        ([("foul", "personal"), ("freethrow", "1 of 1"), ("rebound", "defensive")], True),
+    ],
+)
+async def test_between_a_foul_and_the_last_free_throw_no_moment_is_forecast(
+    plays: list[tuple[str, str]], is_forecast: bool
+) -> None:
+    def stopped(read: tuple[Play, ...]) -> tuple[Play, ...]:
+        last = read[-1]
+        added = [
+            replace(last, order=last.order + number, action=action, detail=detail, scoring=False)
+            for number, (action, detail) in enumerate(plays, 1)
+        ]
+        return (*read, *added)
+
+    predictor = StoringPredictor()
+    predictor.models[0].inputs.append("moment")
+    async with watching(Evening([extend_to_overtime(game(lead=3))]), predictor) as watch:
+        (game_id,) = watch.evening.ids
+        for elapsed in (1500.0, 2740.0, 2950.0):
+            await watch.at(elapsed)
+        assert watch.poller.games[game_id].at_moment is not None
+        watch.evening.edit[game_id] = stopped
+        await watch.at(3000.0)
+        assert (watch.poller.games[game_id].at_moment is not None) == is_forecast
+
+
 async def test_a_model_without_moments_is_asked_for_none() -> None:
     async with watching(Evening([extend_to_overtime(game(lead=3, run=2))])) as watch:
         await go_through(watch, 46, 47)

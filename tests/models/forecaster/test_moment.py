@@ -87,6 +87,37 @@ def test_no_forecast_contradicts_arithmetic(elapsed: float, lead: int, least: fl
         assert chance >= least
 
 
+def test_an_overtime_begins_with_a_jump_ball_whoever_had_the_ball() -> None:
+    ball = LiveInputs(possession=Possession(Side.HOME, shot_in_air=True))
+    (end, none), (late, unknown) = [
+        [numbers(SHIPPED.forecast(query(elapsed, 0, pregame_margin=0.0, live=live))) for live in (ball, LiveInputs())]
+        for elapsed in (2880.0, 2879.0)
+    ]
+    assert end == none
+    assert end[-1] == pytest.approx(0.5)
+    assert late != unknown
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "horizon", "minutes"),
+    [
+        (1290.0, HALF, 1),
+        (1439.0, HALF, 0),
+        (1439.0, FINAL, 23),
+        (1800.0, FINAL, 17),
+        (1801.0, FINAL, 16),
+        (2890.0, FINAL, 0),
+    ],
+)
+def test_the_similar_games_of_a_moment_have_courses_from_the_minute_that_it_is_in(
+    elapsed: float, horizon: Horizon, minutes: int
+) -> None:
+    made = SHIPPED.forecast(query(elapsed, 2, horizon, explain=True))
+    assert made.explanation is not None
+    assert made.explanation.similar_games
+    assert {len(SHIPPED.course(made, game)) for game in made.explanation.similar_games} == {minutes}
+
+
 def test_a_batch_answers_each_moment_as_if_it_were_alone() -> None:
     queries = [query(60 * each, round(each) % 5) for each in (2.5, 2.7, 30.5, 44.5, 46.2, 47.5)]
     queries += [query(3000.0, 2), of_minute(30, 0), query(1430.0, 1, HALF)]
@@ -125,5 +156,7 @@ def test_a_moment_is_neither_recorded_nor_bet_on_in_total_points() -> None:
 def test_live_inputs_are_checked_at_the_moment() -> None:
     odd = Moment(4, 30.0, 3)
     ForecastQuery(ScorePattern((2.0,) * 47), FINAL, live=LiveInputs(total_points=201), moment=odd)
+    long = Moment(7, 30.0, 2)  # the three overtimes of the game with the most points, 186–184
+    ForecastQuery(ScorePattern((2.0,) * 47), FINAL, live=LiveInputs(total_points=370), moment=long)
     with pytest.raises(InvalidInput, match="an odd number"):
         ForecastQuery(ScorePattern((2.0,) * 47), FINAL, live=LiveInputs(total_points=200), moment=odd)

@@ -1,4 +1,4 @@
-"""States of games in the minutes before the half and before the end, and in overtime: after each play."""
+"""States of games before the half, before the end and in overtime: after the last play of each second."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def moments_of(scores: Sequence[Score], balls: Sequence[tuple[float, str, bool]]
         return np.empty((0, len(COLUMNS)), np.float32)
     points = np.array([(0, 0), *((score.home, score.away) for score in scores)], np.float32)
     ball_times = np.array([elapsed for elapsed, _, _ in balls])
-    if not (times % 1).any():  # the plays have the clock in whole seconds, rounded up: so that both agree
+    if not (times % 1).any():  # the plays have whole seconds since tip-off, rounded up: so that both agree
         ball_times = np.ceil(np.round(ball_times, 2))
     sides = np.array([0 if not team else 1 if team == home else -1 for _, team, _ in balls], np.float32)
     in_air = np.array([shot_in_air for _, _, shot_in_air in balls], np.float32)

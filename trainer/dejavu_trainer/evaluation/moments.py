@@ -157,7 +157,7 @@ def moment_checks(figures: MomentFigures) -> tuple[Check, ...]:
         for name, found in (("Brier score", late.brier_difference), ("log loss", late.log_loss_difference)):
             checks.append(
                 Check(
-                    f"winner after each play from 44:00: {name} relative to the logistic regression",
+                    f"winner at moments from 44:00: {name} relative to the logistic regression",
                     "95 % interval below 0",
                     f"{found.scaled(100):+.2f} %",
                     found.upper < 0,

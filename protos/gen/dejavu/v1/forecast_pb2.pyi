@@ -676,7 +676,7 @@ Global___ExpectedMarginTerms: _TypeAlias = ExpectedMarginTerms  # noqa: Y015
 
 @_typing.final
 class LastScore(_message.Message):
-    """The last points of a game before the end of a pattern."""
+    """The last points of a game before the end of a pattern, or before the moment of a request."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -704,7 +704,9 @@ Global___LastScore: _TypeAlias = LastScore  # noqa: Y015
 
 @_typing.final
 class Possession(_message.Message):
-    """Possession at the end of a pattern."""
+    """Possession at the end of a pattern, or at the moment of a request. It does not say whether free throws are to come: a
+    forecast of the last seconds between a foul and the free throws is wrong by as much as they are worth.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -129,7 +129,7 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
             live=live,
             total_market=read_total_market,
             lineups=line_ups,
-            moment=_moment(request) if request.HasField("moment") else None,
+            moment=_moment(request) if request.HasField("moment") and pattern is not _ANY_PATTERN else None,
         )
     except InvalidInput as error:
         faults.add(error)

@@ -1,4 +1,4 @@
-"""Scores one season: the served forecasts after each play of last minutes and overtimes, and their references."""
+"""Scores one season: the served forecasts at moments of last minutes and overtimes, and their references."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def score_moments(
     earlier: RatedGames,
     test: RatedGames,
 ) -> Singles:
-    """Score forecasts after each play from the minute before `MINUTE` on, with carried ratings.
+    """Score forecasts after the last play of each second from the minute before `MINUTE` on, with carried ratings.
 
     Args:
         models: the point models.

@@ -93,7 +93,7 @@ class GameSwings:
             return min(play.before, play.after) if self.home_won else 1 - max(play.before, play.after)
 
         found = min(self.plays, key=least, default=None)
-        return found and (found, least(found))
+        return None if found is None else (found, least(found))
 
 
 def game_swings(client: BatchClient, scores: Sequence[Score], **options: Unpack[PredictOptions]) -> GameSwings:

@@ -13,6 +13,10 @@ from dejavu_feed.pattern import OVERTIME_SECONDS, REGULATION_MINUTES, elapsed_se
 
 LAST_PERIOD: Final = 4 + MAX_OVERTIMES
 
+TABLES_FROM: Final = {Horizon.HALFTIME: 23, Horizon.FINAL: 45}
+"""Minute from whose end on a moment is forecast by tables of seconds alone. In the minute before, they are mixed with
+the tables of its start, by the time elapsed, so that a forecast changes smoothly."""
+
 _REGULATION: Final = 60 * REGULATION_MINUTES
 _LARGEST: Final = 200
 
@@ -45,6 +49,10 @@ class Moment:
     def is_overtime(self) -> bool:
         """Whether regulation is over; at its very end, the first overtime begins."""
         return self.elapsed >= _REGULATION
+
+    def is_late(self, horizon: Horizon) -> bool:
+        """Return whether the tables of seconds, which know neither points nor free throws to come, have a part."""
+        return self.slots + 1 >= TABLES_FROM[horizon]
 
     def seconds_to(self, horizon: Horizon) -> float:
         """Return the seconds of play to a horizon that is ahead; to the end of an overtime once regulation is over."""

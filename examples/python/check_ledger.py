@@ -181,7 +181,7 @@ def check_hindsight(identity: dict[str, Any], entries: dict[int, Entry]) -> None
             if of in priced:
                 raise ChangedError(f"entry {sequence}: a second market of entry {of}; only the first one counts")
             priced.add(of)
-            _check_market(entry, forecast, games)
+            _check_market(entry, forecast, games, entries)
         if kind == "forecast":
             _check_late(entry, games, pruned)
             games.add_forecast(entry)
@@ -221,14 +221,15 @@ def _check_minute(entry: Entry) -> None:
         raise ChangedError(f"entry {entry['sequence']}: {of}, of game {request['game_id']!r}")
 
 
-def _check_market(entry: Entry, forecast: Entry, games: Games) -> None:
+def _check_market(entry: Entry, forecast: Entry, games: Games, entries: dict[int, Entry]) -> None:
     """Check that a market was recorded with its forecast or has the time of its request, and was in time then.
 
     If it was not evaluated by the forecast, the model had learned from a later outcome.
     """
     payload, of = entry["payload"], forecast["sequence"]
     known, learned = forecast["payload"]["forecast"]["calibration_sequence"], payload.get("calibration_sequence")
-    if learned is not None and not (type(learned) is int and known < learned < entry["sequence"]):
+    of_outcome = learned not in entries or entries[learned]["kind"] == "outcome"  # it may have been pruned
+    if learned is not None and not (type(learned) is int and known < learned < entry["sequence"] and of_outcome):
         text = f"a market that had learned from entry {learned!r}, its forecast from entry {known}"
         raise ChangedError(f"entry {entry['sequence']}: {text}")
     if "requested_us" not in payload and entry["sequence"] != of + 1:

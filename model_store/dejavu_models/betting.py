@@ -271,9 +271,10 @@ class MarketAnswer:
         implausible: whether the edge is larger than is plausible, so that there is no stake.
         mismatched: whether the two prices cannot belong to the same market (PLAUSIBLE_OVERROUNDS), so that there is no
             stake and no edge to judge.
-        unrated: whether there is no stake for one of three reasons: the forecast uses the score alone (no margin given,
-            no usable ratings); the ratings know a team less well than in a usual December; or the market's line or
-            price is about the one given to the forecast (`is_own_market`).
+        unrated: whether there is no stake for one of four reasons: the forecast uses the score alone (no margin given,
+            no usable ratings); the ratings know a team less well than in a usual December; the market's line or price
+            is about the one given to the forecast (`is_own_market`); or the forecast is at a late moment
+            (`Moment.is_late`).
     """
 
     home: MarketSideAnswer
@@ -356,8 +357,7 @@ def evaluate_market(
             under.
         at_least: k → P(differential ≥ k), or P(total ≥ k), at the market's horizon; non-increasing in k.
         policy: staking policy.
-        unrated: whether no side may be chosen because the forecast knows the teams too little, or only by nearly this
-            line; see `MarketAnswer`.
+        unrated: whether no side may be chosen because the forecast knows too little; see `MarketAnswer`.
         staked: share of the bankroll staked on another market of the same game, added to the amounts that `market`
             states.
     """

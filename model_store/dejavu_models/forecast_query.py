@@ -189,7 +189,7 @@ class ForecastQuery:
         differentials, moment = self.pattern.differentials, self.moment
         if moment is None or moment.elapsed == 60 * moment.slots:
             return differentials
-        return (*differentials[: MAX_SLOTS - 1], float(moment.differential))
+        return (*differentials[: self.horizon.last_slot - 1], float(moment.differential))
 
     @property
     def is_plain(self) -> bool:

@@ -532,6 +532,9 @@ def test_what_no_server_records_is_found(record: Record, entries: Path, tmp_path
         priced = appended(priced, market)
     unlearned = appended(lines, forecast(now, calibration_sequence=7))
     market["payload"] |= {"forecast_sequence": len(lines), "calibration_sequence": 7}
+    of_forecast = json.loads(json.dumps(market))
+    of_forecast["payload"]["calibration_sequence"] = learned = first(lines, "forecast")
+    from_none = appended(appended(lines, forecast(now, calibration_sequence=0)), of_forecast)
     dated_twice = forecast(earlier)
     dated_twice["payload"]["recorded_us"] = now
     timeless = appended(lines, forecast(now))
@@ -541,6 +544,7 @@ def test_what_no_server_records_is_found(record: Record, entries: Path, tmp_path
         f"entry {len(lines) + 1}: revision 5 after 0": again,
         f"entry {len(lines) + 2}: a second market of entry {len(lines)}": priced,
         "a market that had learned from entry 7, its forecast from entry 7": appended(unlearned, market),
+        f"a market that had learned from entry {learned}, its forecast from entry 0": from_none,
         "NaN in an entry, which is no number": rehashed(timeless),
         "is after the checkpoint, which was signed later than the entry's time": appended(lines, dated_twice),
     }

@@ -39,10 +39,13 @@ from dejavu_client.formatting import (
     warning_label,
 )
 from dejavu_client.output.responsive_table import name_value_rows, titled_table
+from dejavu_client.requests import FINAL
 from dejavu_common.game_day import game_day
 from dejavu_common.rich_console import Console, titled_panel
+from dejavu_feed import horizon as horizons
 from dejavu_feed import live_inputs
 from dejavu_feed.horizon import MAX_SLOTS
+from dejavu_feed.moment import Moment
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -172,8 +175,14 @@ def _add_live_inputs(rows: Table, forecast: Forecast) -> None:
     live, _ = live_inputs.from_message(forecast)
     home, away = forecast.home_team or "home", forecast.away_team or "away"
     at_moment = forecast.HasField("moment")
-    # Possession is used at a late moment, with or without the points.
-    unused = {} if at_moment else live.unused(forecast.elapsed_minutes)
+    given = forecast.moment
+    moment = Moment(given.period, given.seconds_left, given.differential)
+    horizon = horizons.Horizon.FINAL if forecast.horizon == FINAL else horizons.Horizon.HALFTIME
+    if at_moment and moment.is_late(horizon):
+        # The tables of seconds know the possession alone.
+        unused = dict.fromkeys(("total_points", "last_score"), "not used in last minutes and overtime")
+    else:
+        unused = live.unused(forecast.elapsed_minutes)
     for each in live_inputs.LIVE_INPUTS:
         if (value := getattr(live, each.name)) is not None:
             why = f" ({unused[each.name]})" if each.name in unused else ""

@@ -138,6 +138,7 @@ _WITHOUT_STAKE: Final = (
     WarningReason.WARNING_REASON_IMPLAUSIBLE_EDGE,
     WarningReason.WARNING_REASON_ODDS_MISMATCHED,
     WarningReason.WARNING_REASON_MARKETS_OWN_LINE,
+    WarningReason.WARNING_REASON_LATE_MOMENT,
 )
 """Warnings that rule out a stake on either side."""
 

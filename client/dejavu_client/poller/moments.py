@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import Final
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.poller.watched_game import WatchedGame
@@ -17,9 +18,12 @@ from dejavu_feed import horizon as horizons
 from dejavu_feed.live_inputs import Possession, Side
 from dejavu_feed.moment import Moment, moment_faults
 from dejavu_feed.nba.game_progress import known_minutes
-from dejavu_feed.nba.live_payloads import GameStatus
+from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_feed.nba.plays import Play
-from dejavu_feed.pattern import slots
+from dejavu_feed.pattern import elapsed_seconds, slots
+
+_MOST_BETWEEN_PLAYS: Final = 30.0
+"""Seconds of play without a play, which are more than a shot clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +44,14 @@ class DueMoment:
 
 
 def due_moment(game: WatchedGame, plays: Sequence[Play]) -> DueMoment | None:
-    """Return the forecast at the newest play of a live game; None while minutes are forecast, or if it is over,
-    and before free throws.
+    """Return the forecast at the newest play of a live game, if any.
+
+    There is none while minutes are forecast, if the game is over, before free throws, and if the scoreboard shows that
+    plays are missing.
     """
-    if not plays or game.state.status is not GameStatus.LIVE or _before_free_throws(plays):
+    if not plays or game.state.status is not GameStatus.LIVE:
+        return None
+    if _before_free_throws(plays) or _is_stale(plays[-1], game.state):
         return None
     last, known = plays[-1], known_minutes(plays)
     moment = Moment(last.period, last.clock, last.home - last.away)
@@ -70,3 +78,12 @@ def _before_free_throws(plays: Sequence[Play]) -> bool:
             number, _, count = play.detail.partition(" of ")
             return number != count
     return False
+
+
+def _is_stale(newest: Play, state: GameState) -> bool:
+    """Return whether the scoreboard is ahead of the plays: by another score, or by more time than passes without."""
+    if state.clock is None:
+        return False
+    ahead = elapsed_seconds(state.period, state.clock) - newest.elapsed
+    differs = (state.home_score, state.away_score) != (newest.home, newest.away)
+    return ahead > _MOST_BETWEEN_PLAYS or (ahead > 0 and differs)

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from dejavu_feed import live_inputs
-from dejavu_feed.moment import Moment
+from dejavu_feed.moment import TABLES_FROM, Moment
 from dejavu_models import betting
 from dejavu_models.betting import StakingPolicy, is_own_market
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
@@ -28,7 +28,7 @@ from dejavu_models.forecaster.columns import compiled_columns, forecasts_of, gam
 from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.manifest import Manifest, model_info
 from dejavu_models.moments.game import MomentTables
-from dejavu_models.moments.model import MINUTE, MomentModel
+from dejavu_models.moments.model import MomentModel
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.point.compiled import CompiledGame, compiled_models
@@ -39,7 +39,6 @@ from dejavu_models.totals.forecast import forecast_total
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import (
     HORIZONS,
-    MAX_SLOTS,
     AdaptationMode,
     ExpectedMarginTerms,
     Forecast,
@@ -109,7 +108,7 @@ class Forecaster:
         self.rating_filter = ratings
         self.totals = totals
         self.player_ratings = players
-        self._moments = None if moments is None else MomentTables(moments)
+        self.moments = None if moments is None else MomentTables(moments)
         self.ratings: Ratings = ratings.ratings()
         self._info = model_info(manifest, calibration)
         self._warnings = () if manifest.verdict.fit else (WarningReason.MODEL_UNFIT,)
@@ -157,7 +156,7 @@ class Forecaster:
         if query.total_market is not None and self.totals is None:
             raise UnsupportedTotals("a market of total points", "a model that forecasts them, see totals of ListModels")
         moment, horizon = query.moment, query.horizon
-        if moment is not None and self._moments is None and moment.slots + 1 >= self._first_minute_of_tables(horizon):
+        if moment is not None and self.moments is None and moment.slots + 1 >= self._first_minute_of_tables(horizon):
             expected = (
                 f"one before the last minute: model {self.version} has no tables of moments, see inputs of ListModels"
             )
@@ -196,7 +195,7 @@ class Forecaster:
 
     def _first_minute_of_tables(self, horizon: Horizon) -> int:
         """Return the minute from whose end on the tables of moments are used alone; beyond the last one without any."""
-        return horizon.minutes if self._moments is None else MINUTE[horizon]
+        return horizon.minutes if self.moments is None else TABLES_FROM[horizon]
 
     def _at_moment(
         self, query: ForecastQuery, moment: Moment, source: MarginSource, game: CompiledGame, margin: float | None
@@ -204,12 +203,12 @@ class Forecaster:
         """Return the distribution of a query at a moment.
 
         It is the mixture of the distributions that the minutes before and after give for the lead at the moment, the
-        nearer one with the greater share, or that of the tables of moments; see `MINUTE`.
+        nearer one with the greater share, or that of the tables of moments; see `TABLES_FROM`.
         """
         horizon, lead, minute = query.horizon, float(moment.differential), moment.slots
-        tables, first = self._moments, self._first_minute_of_tables(horizon)
+        tables, first = self.moments, self._first_minute_of_tables(horizon)
         later = None
-        if tables is not None and minute + 1 >= first:
+        if tables is not None and moment.is_late(horizon):
             ball = query.live.possession if moment.seconds_left else None  # a jump ball decides
             later = tables.game(
                 horizon,
@@ -306,8 +305,12 @@ class Forecaster:
         """Return the course of a similar game of a forecast; see `Dejavu.course`. Empty if these models lack it."""
         moment = forecast.moment
         # At a moment, the similar games are those of the minute that it is in.
-        minute = forecast.elapsed_minutes if moment is None else min(math.ceil(moment.elapsed / 60), MAX_SLOTS)
-        dejavu = self.models.minutes.get(minute) if minute <= forecast.horizon.last_slot else None
+        minute = (
+            forecast.elapsed_minutes
+            if moment is None
+            else min(math.ceil(moment.elapsed / 60), forecast.horizon.last_slot)
+        )
+        dejavu = self.models.minutes.get(minute)
         return () if dejavu is None else dejavu.course(game, HORIZONS.index(forecast.horizon))
 
     def _forecast(
@@ -356,7 +359,9 @@ class Forecaster:
         if query.market is not None:
             final = query.horizon is Horizon.FINAL
             own = is_own_market(query.market, query.pregame_margin, final=final)
-            unrated = margin is None or (rated and not well_known) or own
+            # The price of a late moment knows of free throws to come, which a request cannot say.
+            late = query.moment is not None and query.moment.is_late(query.horizon)
+            unrated = margin is None or (rated and not well_known) or own or late
             market = issued.evaluate(query.market, query.horizon, self.policy, unrated=unrated)
         return Forecast(
             horizon=query.horizon,

@@ -28,10 +28,6 @@ SECONDS: Final = {
 }
 """Seconds left of which there are tables; between them, the probabilities are linear in time."""
 
-MINUTE: Final = {Horizon.HALFTIME: 23, Horizon.FINAL: 45}
-"""Minute from whose end on a moment is forecast by these tables alone. In the minute before, they are mixed with the
-tables of its start, by the time elapsed, so that a forecast changes smoothly."""
-
 STATES: Final = 3
 """States of the ball: a team has it, its shot is in the air, nothing is known."""
 IN_AIR: Final = 1
@@ -45,6 +41,9 @@ CHANGES: Final = np.arange(-MOST_CHANGE, MOST_CHANGE + 1)
 
 MOST_DRIFT: Final = 0.01
 """Bound of the drift, per second: about thirty times what a game has on average (1/2880)."""
+
+MOST_GAMES: Final = 2**31 - 1
+"""Bound of the number of games, which messages have as int32."""
 
 MOST_TIES: Final = 0.5
 """Bound of the probability that an overtime ends with a tie."""
@@ -93,15 +92,17 @@ class MomentModel:
     def __post_init__(self) -> None:
         if not 0 <= self.drift <= MOST_DRIFT:
             raise ValueError(f"the drift is {self.drift}; expected 0 to {MOST_DRIFT:g}")
-        if self.games < 1:
-            raise ValueError(f"there are {self.games} games behind the tables; expected at least 1")
+        if not 1 <= self.games <= MOST_GAMES:
+            raise ValueError(f"there are {self.games} games behind the tables; expected 1 to {MOST_GAMES}")
         for horizon in HORIZONS:
             mass = self.mass[horizon]
             if mass.shape != _SHAPES[horizon]:
                 raise ValueError(f"tables of {horizon.value} have the shape {mass.shape}")
             if not (mass >= 0).all() or not np.allclose(mass.sum(axis=-1), 1.0, atol=1e-3):  # NaN is not ≥ 0
                 raise ValueError(f"probabilities of {horizon.value} are negative, or do not sum to 1")
-            if not (mass[NOT_KNOWN, -1, MOST_LEAD, MOST_CHANGE] < MOST_TIES):
+            # A margin counts as points of lead, so the overtimes of a favorite begin in the row of another lead.
+            leads = np.arange(2 * MOST_LEAD + 1)
+            if not (mass[NOT_KNOWN, -1, leads, MOST_CHANGE + MOST_LEAD - leads] < MOST_TIES).all():
                 raise ValueError(f"of overtimes of {horizon.value}, {MOST_TIES:.0%} or more are tied")
 
     def distribution(self, horizon: Horizon, moments: MomentInputs) -> LatticeDistribution:

@@ -138,8 +138,9 @@ def _reached(counts: Integers, links: NDArray[Any], start: int) -> int:
     reached = np.zeros(len(counts), dtype=np.bool_)
     reached[start] = True
     new = np.array([start])
-    while len(new):  # each list is read once: the time does not grow with the length of paths
-        before, lengths = reached.copy(), counts[new]
-        reached[links[np.repeat(begins[new], lengths) + _within_runs(lengths)]] = True
-        new = np.flatnonzero(reached != before)
+    while len(new):  # each list is read once
+        lengths = counts[new]
+        targets = links[np.repeat(begins[new], lengths) + _within_runs(lengths)]
+        new = np.unique(targets[~reached[targets]])
+        reached[new] = True
     return int(reached.sum())

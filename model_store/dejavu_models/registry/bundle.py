@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from dejavu_common.files import sync
 from dejavu_common.processes import return_freed_memory
 from dejavu_feed.live_inputs import LiveInputs, most_total_points
+from dejavu_feed.moment import Moment
 from dejavu_feed.off_season import summer
 from dejavu_models.errors import (
     BundleCorrupt,
@@ -37,7 +38,7 @@ from dejavu_models.manifest import SCHEMA_VERSION, Manifest, first_error
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.registry.contents import load_contents
 from dejavu_models.team_filter import CODES
-from dejavu_models.types import HORIZONS, MAX_DIFFERENTIAL
+from dejavu_models.types import HORIZONS, MAX_DIFFERENTIAL, Horizon
 
 MANIFEST = "manifest.json"
 GOLDEN_TOLERANCE = 1e-6
@@ -273,6 +274,20 @@ def _check_minutes(forecaster: Forecaster) -> None:
             (-MAX_DIFFERENTIAL, None, ("BOS", "LAL"), most_total_points(slots, MAX_DIFFERENTIAL) // 2 * 2),
         )
     ]
+    if forecaster.moments is not None:
+        queries += [
+            ForecastQuery(
+                ScorePattern((0.0,) * moment.slots), horizon, pregame_margin=margin, explain=True, moment=moment
+            )
+            for horizon, period, left in (
+                (Horizon.HALFTIME, 2, 30.0),
+                (Horizon.FINAL, 4, 150.0),
+                (Horizon.FINAL, 4, 30.0),
+                (Horizon.FINAL, 5, 120.0),
+            )
+            for moment in (Moment(period, left, lead) for lead in (0, 3, int(MAX_DIFFERENTIAL)))
+            for margin in (0.0, 12.0, -MAX_DIFFERENTIAL)
+        ]
     for query in queries:
         # A busy machine may slow one answer down: only a query that is slow every time is refused.
         if all(_seconds(forecaster, query) > MAX_ANSWER_SECONDS for _ in range(3)):

@@ -150,6 +150,23 @@ async def test_between_a_foul_and_the_last_free_throw_no_moment_is_forecast(
         assert (watch.poller.games[game_id].at_moment is not None) == is_forecast
 
 
+@pytest.mark.parametrize(("missing", "is_forecast"), [(0, True), (60, False)])
+async def test_a_moment_of_plays_that_the_scoreboard_is_ahead_of_is_not_forecast(
+    missing: int, is_forecast: bool
+) -> None:
+    """`missing`: seconds of play whose plays the feed does not show, as while it serves a cached file."""
+    predictor = StoringPredictor()
+    predictor.models[0].inputs.append("moment")
+    async with watching(Evening([extend_to_overtime(game(lead=3))]), predictor) as watch:
+        (game_id,) = watch.evening.ids
+        for elapsed in (1500.0, 2740.0, 2950.0):
+            await watch.at(elapsed)
+        end = 3060 - missing
+        watch.evening.edit[game_id] = lambda plays: tuple(play for play in plays if play.elapsed <= end)
+        await watch.at(3060.0)
+        assert (watch.poller.games[game_id].at_moment is not None) == is_forecast
+
+
 async def test_a_model_without_moments_is_asked_for_none() -> None:
     async with watching(Evening([extend_to_overtime(game(lead=3, run=2))])) as watch:
         await go_through(watch, 46, 47)

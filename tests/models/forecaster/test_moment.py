@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -131,6 +133,37 @@ def test_odds_are_evaluated_by_the_forecast_of_the_moment() -> None:
     made = SHIPPED.forecast(query(2870.0, 3, market=market))
     assert made.market is not None
     assert made.market.home.win_probability == pytest.approx(made.home_lead_probability, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "horizon", "staked"),
+    [
+        (2639.0, FINAL, True),
+        (2641.0, FINAL, False),
+        (2875.0, FINAL, False),
+        (2900.0, FINAL, False),
+        (1319.0, HALF, True),
+        (1430.0, HALF, False),
+    ],
+)
+def test_a_late_moment_has_no_stake_since_its_price_may_know_of_free_throws(
+    elapsed: float, horizon: Horizon, staked: bool
+) -> None:
+    chance = SHIPPED.forecast(query(elapsed, -1, horizon)).home_lead_probability
+    market = Market(line=0.0, home_odds=1.06 / chance, away_odds=0.93 / (1 - chance))
+    made = SHIPPED.forecast(query(elapsed, -1, horizon, market=market)).market
+    assert made is not None
+    assert (not made.implausible, not made.mismatched) == (True, True)
+    assert (made.stake > 0, made.unrated) == (staked, not staked)
+
+
+@pytest.mark.parametrize("horizon", [HALF, FINAL])
+def test_the_explanation_of_a_last_minute_is_finite(horizon: Horizon) -> None:
+    made = SHIPPED.forecast(query(60.0 * horizon.minutes - 20, 3, horizon, explain=True)).explanation
+    assert made is not None
+    opinions = [each.prediction for each in made.components]
+    assert all(math.isfinite(each) for each in (made.linear_prediction, made.baseline_prediction, *opinions))
+    assert any(each.increment_spread > 0 for each in made.similar_games)
 
 
 def test_a_model_without_tables_forecasts_moments_up_to_the_last_minute_and_says_so() -> None:

@@ -96,6 +96,8 @@ def _with(name: str, values: np.ndarray) -> bytes:
 
 TIES = MODEL.mass[FINAL].copy()
 TIES[NOT_KNOWN, -1, MOST_LEAD] = CHANGES == 0
+OTHERS = MODEL.mass[FINAL].copy()  # of an overtime of a favorite, whose margin counts as points of lead
+OTHERS[NOT_KNOWN, -1, MOST_LEAD + 3] = CHANGES == -3
 NEGATIVE = MODEL.mass[FINAL].copy()
 NEGATIVE[0, 3, 3, :2] = -0.5, 1.5
 
@@ -108,9 +110,11 @@ NEGATIVE[0, 3, 3, :2] = -0.5, 1.5
         (_with("final", np.full_like(MODEL.mass[FINAL], np.nan)), "do not sum to 1"),
         (_with("final", NEGATIVE), "negative"),
         (_with("final", TIES), "tied"),
+        (_with("final", OTHERS), "tied"),
         (_with("drift", np.array(0.02)), "drift"),
         (_with("drift", np.array(np.nan)), "drift"),
         (_with("games", np.array(0)), "games"),
+        (_with("games", np.array(2**40)), "games"),
         (b"PK", "archive"),
     ],
 )

@@ -147,6 +147,10 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     """The request's pregame_margin differs by more than the server's limit (12 points by default) from the expected
     margin of the teams' ratings: probably its sign or its number is mistyped. It is used.
     """
+    WARNING_REASON_LATE_MOMENT: _WarningReason.ValueType  # 11
+    """Of a market: the forecast is at a moment in overtime, after minute 44 (of the half: 22) or at its end. The price of
+    the market may know what the forecast does not, such as free throws to come. There is no stake.
+    """
 
 class WarningReason(_WarningReason, metaclass=_WarningReasonEnumTypeWrapper):
     """Reasons why an answer is less reliable than usual. Later releases may add reasons: show the text of unknown ones."""
@@ -191,6 +195,10 @@ from before tip-off, and an edge over it is then no edge. There is no stake.
 WARNING_REASON_IMPLAUSIBLE_MARGIN: WarningReason.ValueType  # 10
 """The request's pregame_margin differs by more than the server's limit (12 points by default) from the expected
 margin of the teams' ratings: probably its sign or its number is mistyped. It is used.
+"""
+WARNING_REASON_LATE_MOMENT: WarningReason.ValueType  # 11
+"""Of a market: the forecast is at a moment in overtime, after minute 44 (of the half: 22) or at its end. The price of
+the market may know what the forecast does not, such as free throws to come. There is no stake.
 """
 Global___WarningReason: _TypeAlias = WarningReason  # noqa: Y015
 

@@ -433,7 +433,7 @@ class MarketAnswer(_message.Message):
         no stake. RATINGS_OUTDATED or RATINGS_AHEAD: the teams' ratings are not used. IMPLAUSIBLE_EDGE: the win
         probability, of bets without a push, is further than the server's limit (0.15 by default) from the market's (both
         implied probabilities divided by their sum). ODDS_MISMATCHED: the market is not recorded either. TEAMS_UNKNOWN,
-        TEAM_LITTLE_KNOWN and MARKETS_OWN_LINE: see WarningReason.
+        TEAM_LITTLE_KNOWN, MARKETS_OWN_LINE and LATE_MOMENT: see WarningReason.
         """
 
     @_builtins.property

@@ -22,6 +22,10 @@ _WARNING_VALUES = {
 _MOST_NAMED: Final = 5
 """Maximum number of teams that a warning about a model names; of more teams it gives only the number."""
 
+_LATE_MOMENT: Final = (
+    "in last minutes and overtime, the price may know what the forecast does not, such as free throws to come; no stake"
+)
+
 _NO_STAKE_YET: Final = "no stake until both teams are known as well as in a usual December"
 
 _THEN: Final = {Horizon.HALFTIME: "leads at the half", Horizon.FINAL: "wins"}
@@ -59,7 +63,10 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
     """Return the warnings of the evaluation of a market that was sent with a forecast."""
     warnings = []
     weighed_by = issued.recomputed or issued.forecast
-    if answer.unrated and issued.pregame_margin is not None:
+    moment = weighed_by.moment
+    if answer.unrated and moment is not None and moment.is_late(weighed_by.horizon):
+        warnings.append(forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_LATE_MOMENT, text=_LATE_MOMENT))
+    elif answer.unrated and issued.pregame_margin is not None:
         warnings.append(_markets_own_line("margin"))
     elif answer.unrated and weighed_by.expected_margin is not None:
         warnings.append(_little_known(issued, weighed_by, _NO_STAKE_YET))

@@ -181,9 +181,9 @@ class ChainVerifier:
         self._times.check(sequence, made)
         known = forecast.forecast.calibration_sequence
         _check(
-            learned is None or (type(learned) is int and known < learned < sequence),
+            learned is None or (type(learned) is int and known < learned < sequence and self._is_outcome(learned)),
             f"entry {sequence}: the market's answer does not match the forecast at {target}: calibration_sequence is "
-            f"{learned!r}; expected an entry after {known}, which is that of the forecast, and before the market",
+            f"{learned!r}; expected an outcome after {known}, which is that of the forecast, and before the market",
         )
         fault = market_answers.fault_of(forecast, market, answer, learned_since=learned is not None)
         _check(fault is None, f"entry {sequence}: the market's answer does not match the forecast at {target}: {fault}")
@@ -229,6 +229,12 @@ class ChainVerifier:
         _check(
             not self._recorded.was_withdrawn(beside.game_id, beside.minute),
             f"entry {sequence}: recorded after an outcome of its game that was withdrawn, with hindsight",
+        )
+
+    def _is_outcome(self, sequence: int) -> bool:
+        """Return whether an entry is an outcome; True also if it was pruned."""
+        return (
+            sequence <= self._identity.pruned_through or raw_rows.kind_of(self._connection, sequence) == codec.OUTCOME
         )
 
     def _first_sequence(self, row: Raw, outcome: ReportedOutcome) -> int:

@@ -8,9 +8,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from dejavu_feed.moment import TABLES_FROM
 from dejavu_feed.pattern import OVERTIME_SECONDS
 from dejavu_models.arrays import Floats, Singles
-from dejavu_models.moments.model import MINUTE, MomentInputs, MomentModel
+from dejavu_models.moments.model import MomentInputs, MomentModel
 from dejavu_models.point.models import PointModels
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
@@ -38,7 +39,7 @@ def score_moments(
     earlier: RatedGames,
     test: RatedGames,
 ) -> Singles:
-    """Score forecasts after the last play of each second from the minute before `MINUTE` on, with carried ratings.
+    """Score forecasts after the last play of each second from the minute before `TABLES_FROM` on, with carried ratings.
 
     Args:
         models: the point models.
@@ -86,7 +87,7 @@ def seconds_left(elapsed: Floats, horizon: Horizon) -> Floats:
 
 def _states(rated: RatedGames, horizon: Horizon) -> Floats:
     """Return the states of games that are scored, (states, 1 + COLUMNS): the game's index first."""
-    first, end = 60.0 * (MINUTE[horizon] - 1), 60.0 * horizon.minutes
+    first, end = 60.0 * (TABLES_FROM[horizon] - 1), 60.0 * horizon.minutes
     rows = []
     for game, states in enumerate(rated.games.moments):
         used = states[:, 0] >= first
@@ -111,7 +112,7 @@ def _served(
 ) -> LatticeDistribution:
     """Return the served distributions of states; see `Forecaster._at_moment`."""
     _, elapsed, leads, totals, sides, in_air = states.T
-    minute = MINUTE[horizon] - 1
+    minute = TABLES_FROM[horizon] - 1
     inputs = MomentInputs(seconds_left(elapsed, horizon), leads, sides, in_air, margins)
     mass = moments.distribution(horizon, inputs).mass
     share = elapsed / 60.0 - minute

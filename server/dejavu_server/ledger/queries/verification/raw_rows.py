@@ -72,6 +72,11 @@ def identities(connection: Connection) -> Sequence[Raw]:
     return connection.execute(select(*_raw(ledger, "ledger"))).mappings().all()
 
 
+def kind_of(connection: Connection, sequence: int) -> Any:
+    """Return the kind of an entry; None if there is no entry with this sequence."""
+    return connection.execute(select(entries.c.kind).where(entries.c.sequence == sequence)).scalar()
+
+
 def any_entry_up_to(connection: Connection, sequence: Any) -> int | None:
     """Return the sequence of some entry up to a sequence; None if there is none."""
     found: int | None = connection.execute(

@@ -19,7 +19,7 @@ from tests.support.processes.empty_ledger import empty_ledger
 from dejavu_models.betting import MarketSide, StakingPolicy, evaluate_market
 from dejavu_models.errors import InvalidTeam
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
-from dejavu_server.ledger import Ledger, verify
+from dejavu_server.ledger import Ledger, LedgerCorrupt, verify
 from dejavu_server.ledger.database.schema import entries, forecasts, markets
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.settlement import Bet, settle
@@ -181,6 +181,14 @@ async def test_a_market_evaluated_after_the_model_has_learned_is_recorded_and_sa
         lambda connection: connection.exec_driver_sql("SELECT canonical FROM entries").scalars().all()
     )
     assert [codec.market_circumstances(text)[0] for text in texts[1:]] == [1]
+
+
+async def test_a_market_cannot_claim_to_have_learned_from_an_entry_that_is_no_outcome(ledger: Ledger, url: str) -> None:
+    [stored] = await recorded(ledger, issued())
+    updated = replace(stored.forecast, home_lead_probability=0.61, calibration_sequence=stored.sequence)
+    await recorded(ledger, asked(replace(issued(), forecast=updated), answered(MarketSide.HOME, stake_fraction=0.1)))
+    with pytest.raises(LedgerCorrupt, match="calibration_sequence is 1; expected an outcome after 0"):
+        verify(url)
 
 
 async def test_a_market_asked_about_when_the_outcome_is_known_is_answered_and_not_recorded(ledger: Ledger) -> None:

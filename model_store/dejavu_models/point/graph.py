@@ -141,6 +141,8 @@ def _reached(counts: Integers, links: NDArray[Any], start: int) -> int:
     while len(new):  # each list is read once
         lengths = counts[new]
         targets = links[np.repeat(begins[new], lengths) + _within_runs(lengths)]
-        new = np.unique(targets[~reached[targets]])
+        found = np.sort(targets[~reached[targets]])
+        # np.unique would open a module, and the process that reads a bundle may open no file.
+        new = found[np.concatenate([[True], found[1:] != found[:-1]])] if len(found) else found
         reached[new] = True
     return int(reached.sum())

@@ -8,7 +8,7 @@ from typing import Final
 
 from google.protobuf.descriptor import EnumDescriptor
 
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Forecast, Horizon, Moment, TotalForecast, WarningReason
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Forecast, Horizon, TotalForecast, WarningReason
 from dejavu.v1.record_pb2 import Outcome
 from dejavu_feed.horizon import MAX_SLOTS
 
@@ -67,13 +67,13 @@ def horizon_label(horizon: Horizon.ValueType) -> str:
     return "end" if horizon == HORIZON_FINAL else "half"
 
 
-def clock(moment: Moment) -> str:
-    """Format the clock of a moment: Q4 0:42.5, OT 2:10, OT2 5:00."""
-    overtime = moment.period - 4
-    period = f"Q{moment.period}" if overtime < 1 else "OT" if overtime == 1 else f"OT{overtime}"
-    minutes, tenths = divmod(math.floor(10 * moment.seconds_left), 600)
+def clock(period: int, seconds_left: float) -> str:
+    """Format a period and its clock: Q4 0:42.5, OT 2:10, OT2 5:00."""
+    overtime = period - 4
+    name = f"Q{period}" if overtime < 1 else "OT" if overtime == 1 else f"OT{overtime}"
+    minutes, tenths = divmod(math.floor(10 * seconds_left), 600)
     seconds = f"{tenths / 10:04.1f}".removesuffix(".0")
-    return f"{period} {minutes}:{seconds}"
+    return f"{name} {minutes}:{seconds}"
 
 
 def outcome_verb(horizon: Horizon.ValueType) -> str:

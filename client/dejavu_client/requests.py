@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Final, Literal, TypedDict, Unpack
 
 from dejavu.v1.forecast_pb2 import (
     HORIZON_FINAL,
@@ -23,12 +23,16 @@ from dejavu.v1.record_service_pb2 import (
     ScoreFilter,
 )
 from dejavu_feed import live_inputs
+from dejavu_feed import moment as moments
+from dejavu_feed.horizon import Horizon as FeedHorizon
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Possession
 from dejavu_feed.moment import Moment
 from dejavu_feed.printed_numbers import LEAST_AMERICAN
 
 HALFTIME = HORIZON_HALFTIME
 FINAL = HORIZON_FINAL
+FEED_HORIZONS: Final = {HALFTIME: FeedHorizon.HALFTIME, FINAL: FeedHorizon.FINAL}
+"""Horizons of the contract in the packages that do not know it."""
 HorizonName = Literal["half", "halftime", "final"]
 _HORIZONS: dict[object, Horizon.ValueType] = {"half": HALFTIME, "halftime": HALFTIME, "final": FINAL}
 
@@ -121,8 +125,7 @@ def predict_request(
     if time is not None:
         request.margin_time.FromDatetime(time)
     if moment is not None:
-        request.moment.period, request.moment.seconds_left = moment.period, moment.seconds_left
-        request.moment.differential = moment.differential
+        moments.put(request, moment)
     live_inputs.put(request, live)
     return request
 

@@ -108,7 +108,8 @@ def game_swings(client: BatchClient, scores: Sequence[Score], **options: Unpack[
         DejavuClientError: if the server does not answer, or refuses a forecast.
     """
     plays = list(_scoring(scores))
-    requests = [_request(scores, moment, options) for play in plays for moment in play.moments]
+    pattern = slots(scores, MAX_SLOTS)
+    requests = [_request(pattern, moment, options) for play in plays for moment in play.moments]
     forecasts = []
     for start in range(0, len(requests), _BATCH):
         for result in client.predict_batch(requests[start : start + _BATCH]):
@@ -150,6 +151,6 @@ def _scoring(scores: Sequence[Score]) -> Iterator[_Play]:
         yield _Play(after, clock, Side.HOME if home else Side.AWAY, home or away, (moments[0], moments[1]))
 
 
-def _request(scores: Sequence[Score], moment: Moment, options: PredictOptions) -> PredictRequest:
+def _request(pattern: Sequence[float], moment: Moment, options: PredictOptions) -> PredictRequest:
     asked: PredictOptions = {**options, "horizon": FINAL, "moment": moment}
-    return predict_request(slots(scores, MAX_SLOTS)[: moment.slots], **asked)
+    return predict_request(pattern[: moment.slots], **asked)

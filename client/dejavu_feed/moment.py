@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from dejavu_feed.horizon import MAX_OVERTIMES, MAX_SLOTS, Horizon
 from dejavu_feed.live_inputs import InputFault
@@ -46,6 +46,16 @@ class Moment:
         return min(int(self.elapsed // 60), MAX_SLOTS)
 
     @property
+    def begun(self) -> int:
+        """Number of minutes that have begun: with the one that it is in, if it is not the end of one."""
+        return math.ceil(self.elapsed / 60)
+
+    @property
+    def is_end_of_minute(self) -> bool:
+        """Whether it is the end of the last complete minute of a pattern."""
+        return self.elapsed == 60 * self.slots
+
+    @property
     def is_overtime(self) -> bool:
         """Whether regulation is over; at its very end, the first overtime begins."""
         return self.elapsed >= _REGULATION
@@ -59,6 +69,20 @@ class Moment:
         if horizon is Horizon.FINAL and self.is_overtime:
             return self.seconds_left or float(OVERTIME_SECONDS)
         return 60 * horizon.minutes - self.elapsed
+
+
+def from_message(message: Any) -> Moment | None:
+    """Return the moment of a PredictRequest or a Forecast; None if it has none."""
+    if not message.HasField("moment"):
+        return None
+    given = message.moment
+    return Moment(given.period, given.seconds_left, given.differential)
+
+
+def put(message: Any, moment: Moment) -> None:
+    """Set the moment of a PredictRequest or a Forecast."""
+    message.moment.period, message.moment.seconds_left = moment.period, moment.seconds_left
+    message.moment.differential = moment.differential
 
 
 def moment_faults(moment: Moment, differentials: Sequence[float], horizon: Horizon) -> Iterator[InputFault]:
@@ -95,7 +119,6 @@ def moment_faults(moment: Moment, differentials: Sequence[float], horizon: Horiz
         expected = f"{moment.slots}, the complete minutes at that moment"
         yield InputFault(f"{len(differentials)} slots", expected, "pattern")
         return
-    at_end = moment.elapsed == 60 * moment.slots
-    if at_end and moment.differential != differentials[-1]:
+    if moment.is_end_of_minute and moment.differential != differentials[-1]:
         expected = f"{differentials[-1]:g}, as the pattern says at the end of the minute"
         yield InputFault(f"{moment.differential}", expected, "moment.differential")

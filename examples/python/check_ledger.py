@@ -761,7 +761,7 @@ def _shown(message: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _expected(fields: dict[str, Any], kind: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield fields in the form of `_shown`, except those that the message type lacks: they are of a later release."""
+    """Yield fields in the form of `_shown`. Fields of a later release, which the message type lacks, are left out."""
     for name, value in fields.items():
         field, at = kind.fields_by_name.get(name), f"{path}{name}"
         if field is None or field.full_name in NOT_COMPARED:

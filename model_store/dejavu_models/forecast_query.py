@@ -187,7 +187,7 @@ class ForecastQuery:
     def differentials(self) -> tuple[float, ...]:
         """The pattern, with the differential of the moment as an incomplete minute; of the last one, in its place."""
         differentials, moment = self.pattern.differentials, self.moment
-        if moment is None or moment.elapsed == 60 * moment.slots:
+        if moment is None or moment.is_end_of_minute:
             return differentials
         return (*differentials[: self.horizon.last_slot - 1], float(moment.differential))
 
@@ -228,8 +228,7 @@ def _up_to_now(query: ForecastQuery) -> tuple[float, ...]:
     differentials, moment = query.pattern.differentials, query.moment
     if moment is None:
         return differentials
-    begun = math.ceil(moment.elapsed / 60) - len(differentials)
-    return (*differentials, *[float(moment.differential)] * begun)
+    return (*differentials, *[float(moment.differential)] * (moment.begun - len(differentials)))
 
 
 def _add_lineup_faults(query: ForecastQuery, lineups: Lineups, faults: FieldErrors) -> None:

@@ -5,18 +5,18 @@
 
 namespace dejavu {
 
-double NumberGame::cumulative(int value) const {
+double TabulatedGame::cumulative(int value) const {
     if (value >= largest_) return 1.0;
     return value < -largest_ ? 0.0 : below_[static_cast<std::size_t>(value + largest_)];
 }
 
-double NumberGame::probability_above(double value) const {
+double TabulatedGame::probability_above(double value) const {
     const double bound = largest_ + 1;
     const double above = 1 - cumulative(static_cast<int>(std::floor(std::min(std::max(value, -bound), bound))));
     return std::min(std::max(above, least_), 1 - least_);
 }
 
-int NumberGame::quantile(double level) const {
+int TabulatedGame::quantile(double level) const {
     const auto found = std::lower_bound(below_.begin(), below_.end(), level - tolerance_) - below_.begin();
     return std::min(static_cast<int>(found) - largest_, largest_);
 }
@@ -52,7 +52,7 @@ std::vector<double> MomentTables::at_end(double seconds_left, double lead, int s
     return result;
 }
 
-NumberGame MomentTables::game(double seconds_left, double lead, int side, bool in_air, double margin) const {
+TabulatedGame MomentTables::game(double seconds_left, double lead, int side, bool in_air, double margin) const {
     std::vector<double> result = at_end(seconds_left, lead, side, in_air, margin);
     const auto tie = static_cast<std::size_t>(constants.largest);
     if (final && result[tie] > 0) {

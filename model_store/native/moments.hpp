@@ -4,7 +4,6 @@
 #pragma once
 
 #include <algorithm>
-#include <memory>
 #include <utility>
 #include <vector>
 
@@ -13,9 +12,9 @@
 namespace dejavu {
 
 // Probabilities of every whole number within ±largest.
-class NumberGame {
+class TabulatedGame {
 public:
-    NumberGame(std::vector<double> below, double point, bool final, const MarginConstants &constants)
+    TabulatedGame(std::vector<double> below, double point, bool final, const MarginConstants &constants)
         : below_(std::move(below)), point_(point), final_(final), largest_(constants.largest),
           tolerance_(constants.tolerance), least_(constants.least) {}
 
@@ -80,7 +79,7 @@ struct MomentTables {
     bool final = false;
 
     // Returns a game's distribution. Of `side`, 0 is unknown.
-    NumberGame game(double seconds_left, double lead, int side, bool in_air, double margin) const;
+    TabulatedGame game(double seconds_left, double lead, int side, bool in_air, double margin) const;
 
 private:
     std::vector<double> at_end(double seconds_left, double lead, int side, bool in_air, double margin) const;

@@ -39,13 +39,12 @@ from dejavu_client.formatting import (
     warning_label,
 )
 from dejavu_client.output.responsive_table import name_value_rows, titled_table
-from dejavu_client.requests import FINAL
+from dejavu_client.requests import FEED_HORIZONS
 from dejavu_common.game_day import game_day
 from dejavu_common.rich_console import Console, titled_panel
-from dejavu_feed import horizon as horizons
 from dejavu_feed import live_inputs
-from dejavu_feed.horizon import MAX_SLOTS
-from dejavu_feed.moment import Moment
+from dejavu_feed import moment as moments
+from dejavu_feed.horizon import MAX_SLOTS, Horizon
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -83,7 +82,10 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
     if pattern:
         rows.add_row(f"after {pluralize(forecast.elapsed_minutes, 'minute')}", lead(pattern[-1], forecast))
     if forecast.HasField("moment"):
-        rows.add_row(f"at {clock(forecast.moment)}", lead(forecast.moment.differential, forecast))
+        rows.add_row(
+            f"at {clock(forecast.moment.period, forecast.moment.seconds_left)}",
+            lead(forecast.moment.differential, forecast),
+        )
     _add_live_inputs(rows, forecast)
     rows.add_row(
         f"at the {horizon_label(forecast.horizon)}", Text(lead(forecast.point_forecast, forecast), style="bold")
@@ -174,11 +176,8 @@ def lead_with_sign(differential: float, of: Forecast | Outcome) -> str:
 def _add_live_inputs(rows: Table, forecast: Forecast) -> None:
     live, _ = live_inputs.from_message(forecast)
     home, away = forecast.home_team or "home", forecast.away_team or "away"
-    at_moment = forecast.HasField("moment")
-    given = forecast.moment
-    moment = Moment(given.period, given.seconds_left, given.differential)
-    horizon = horizons.Horizon.FINAL if forecast.horizon == FINAL else horizons.Horizon.HALFTIME
-    if at_moment and moment.is_late(horizon):
+    moment = moments.from_message(forecast)
+    if moment is not None and moment.is_late(FEED_HORIZONS.get(forecast.horizon, Horizon.HALFTIME)):
         # The tables of seconds know the possession alone.
         unused = dict.fromkeys(("total_points", "last_score"), "not used in last minutes and overtime")
     else:
@@ -187,7 +186,7 @@ def _add_live_inputs(rows: Table, forecast: Forecast) -> None:
         if (value := getattr(live, each.name)) is not None:
             why = f" ({unused[each.name]})" if each.name in unused else ""
             text = each.text(value, home, away, forecast.elapsed_minutes)
-            rows.add_row(each.label, text.partition(" the end of minute")[0] + why if at_moment else text + why)
+            rows.add_row(each.label, text.partition(" the end of minute")[0] + why if moment else text + why)
 
 
 def _add_total(rows: Table, forecast: Forecast) -> None:

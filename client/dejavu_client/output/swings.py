@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dejavu.v1.forecast_pb2 import Moment
 from dejavu_client.formatting import chance, clock, pluralize, signed
 from dejavu_client.output.forecast import print_warnings
 from dejavu_client.output.responsive_table import titled_table
-from dejavu_client.swings import GameSwings, Swing
+from dejavu_client.swings import GameSwings
 from dejavu_common.rich_console import Console
 from dejavu_feed.live_inputs import Side
 from dejavu_feed.replay.games import ReplayGame
@@ -26,7 +25,7 @@ def print_swings(game: ReplayGame, made: GameSwings, top: int) -> None:
     table = titled_table(title, "clock", "score", "team", "points", f"{game.home} wins", "change")
     for play in (play for play in made.plays if play in most):
         table.add_row(
-            _clock(play),
+            clock(play.period, play.clock),
             f"{play.away}–{play.home}",
             game.home if play.side is Side.HOME else game.away,
             f"{play.points}",
@@ -41,7 +40,7 @@ def print_swings(game: ReplayGame, made: GameSwings, top: int) -> None:
     if lowest is not None:
         play, least = lowest
         winner = game.home if made.home_won else game.away
-        console.print(f"{winner} won; its chance was lowest at {_clock(play)}: {chance(least)}.")
+        console.print(f"{winner} won; its chance was lowest at {clock(play.period, play.clock)}: {chance(least)}.")
     console.print(f"Excitement {made.excitement:.2f}: the sum of all changes of probability.")
     print_warnings(console, made.warnings)
 
@@ -69,7 +68,3 @@ def swings_record(game: ReplayGame, made: GameSwings) -> dict[str, Any]:
             for play in made.plays
         ],
     }
-
-
-def _clock(play: Swing) -> str:
-    return clock(Moment(period=play.period, seconds_left=play.clock))

@@ -13,10 +13,10 @@ from typing import Final
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.poller.watched_game import WatchedGame
-from dejavu_client.requests import FINAL
-from dejavu_feed import horizon as horizons
+from dejavu_client.requests import FEED_HORIZONS
 from dejavu_feed.live_inputs import Possession, Side
 from dejavu_feed.moment import Moment, moment_faults
+from dejavu_feed.nba.event_rows import attempt_of
 from dejavu_feed.nba.game_progress import known_minutes
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_feed.nba.plays import Play
@@ -56,7 +56,7 @@ def due_moment(game: WatchedGame, plays: Sequence[Play]) -> DueMoment | None:
     last, known = plays[-1], known_minutes(plays)
     moment = Moment(last.period, last.clock, last.home - last.away)
     for watched in game.horizons.values():
-        horizon = horizons.Horizon.FINAL if watched.horizon == FINAL else horizons.Horizon.HALFTIME
+        horizon = FEED_HORIZONS[watched.horizon]
         if known < horizon.last_slot:
             continue
         pattern = slots((play.score for play in plays), horizon.last_slot)
@@ -75,8 +75,8 @@ def _before_free_throws(plays: Sequence[Play]) -> bool:
         if play.action == "foul":
             return True
         if play.action == "freethrow":
-            number, _, count = play.detail.partition(" of ")
-            return number != count
+            attempt, attempts = attempt_of(play.detail)
+            return attempt < attempts
     return False
 
 

@@ -164,7 +164,7 @@ class EventLog:
                 del self._positions[token]
 
     def _oldest_positions(self) -> list[tuple[str, int]]:
-        """Return a few of the oldest positions: enough for those that one more event moves before the log."""
+        """Return the oldest positions, at least as many as one more event can remove."""
         iterator = iter(self._positions.items())
         return [each for _, each in zip(range(4), iterator, strict=False)]
 

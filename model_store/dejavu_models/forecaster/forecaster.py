@@ -156,7 +156,7 @@ class Forecaster:
         if query.total_market is not None and self.totals is None:
             raise UnsupportedTotals("a market of total points", "a model that forecasts them, see totals of ListModels")
         moment, horizon = query.moment, query.horizon
-        if moment is not None and self.moments is None and moment.slots + 1 >= self._first_minute_of_tables(horizon):
+        if moment is not None and self.moments is None and moment.slots + 1 >= horizon.minutes:
             expected = (
                 f"one before the last minute: model {self.version} has no tables of moments, see inputs of ListModels"
             )
@@ -193,10 +193,6 @@ class Forecaster:
             point += self.calibration.shift(situation, live)
         return self.calibration.game(situation, point, lead, margin, live)
 
-    def _first_minute_of_tables(self, horizon: Horizon) -> int:
-        """Return the minute from whose end on the tables of moments are used alone; beyond the last one without any."""
-        return horizon.minutes if self.moments is None else TABLES_FROM[horizon]
-
     def _at_moment(
         self, query: ForecastQuery, moment: Moment, source: MarginSource, game: CompiledGame, margin: float | None
     ) -> LatticeGame:
@@ -206,11 +202,10 @@ class Forecaster:
         nearer one with the greater share, or that of the tables of moments; see `TABLES_FROM`.
         """
         horizon, lead, minute = query.horizon, float(moment.differential), moment.slots
-        tables, first = self.moments, self._first_minute_of_tables(horizon)
         later = None
-        if tables is not None and moment.is_late(horizon):
+        if self.moments is not None and moment.is_late(horizon):
             ball = query.live.possession if moment.seconds_left else None  # a jump ball decides
-            later = tables.game(
+            later = self.moments.game(
                 horizon,
                 moment.seconds_to(horizon),
                 lead,
@@ -218,7 +213,7 @@ class Forecaster:
                 margin or 0.0,
                 in_air=ball is not None and ball.shot_in_air,
             )
-            if minute >= first:
+            if minute >= TABLES_FROM[horizon]:
                 return later
         line = query.pregame_margin is not None
         before = self._compiled.predict((*query.pattern.differentials[:-1], lead), margin, line=line)
@@ -305,11 +300,7 @@ class Forecaster:
         """Return the course of a similar game of a forecast; see `Dejavu.course`. Empty if these models lack it."""
         moment = forecast.moment
         # At a moment, the similar games are those of the minute that it is in.
-        minute = (
-            forecast.elapsed_minutes
-            if moment is None
-            else min(math.ceil(moment.elapsed / 60), forecast.horizon.last_slot)
-        )
+        minute = forecast.elapsed_minutes if moment is None else min(moment.begun, forecast.horizon.last_slot)
         dejavu = self.models.minutes.get(minute)
         return () if dejavu is None else dejavu.course(game, HORIZONS.index(forecast.horizon))
 

@@ -37,4 +37,4 @@ class MomentTables:
     ) -> LatticeGame:
         """Return the distribution of one game; the arguments are those of `MomentInputs`."""
         compiled = self._tables[horizon].game(seconds, lead, side, in_air, margin)
-        return LatticeGame(self._games, compiled.point, compiled)
+        return LatticeGame(self._games, compiled)

@@ -1,4 +1,7 @@
 // Python's view of the distributions at any second.
+#include <algorithm>
+#include <cmath>
+#include <functional>
 #include <memory>
 
 #include "bind_game.hpp"
@@ -48,11 +51,11 @@ void bind_moments(nb::module_ &module) {
                    "a game has finite numbers");
             return tables->game(seconds_left, lead, side, in_air, margin);
         });
-    bind_game<NumberGame>(module, "NumberGame");
+    bind_game<TabulatedGame>(module, "TabulatedGame");
     bind_game<MixedGame<MarginGame>>(module, "GameBetweenMinutes");
-    bind_game<MixedGame<NumberGame>>(module, "GameBeforeTables");
+    bind_game<MixedGame<TabulatedGame>>(module, "GameBeforeTables");
     module.def("mixed", &mixed<MarginGame>);
-    module.def("mixed", &mixed<NumberGame>);
+    module.def("mixed", &mixed<TabulatedGame>);
 }
 
 }  // namespace dejavu

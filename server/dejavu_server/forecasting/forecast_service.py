@@ -376,7 +376,7 @@ def _differ(one: Forecast, other: Forecast) -> bool:
 
 
 def _totals_differ(one: TotalForecast | None, other: TotalForecast | None) -> bool:
-    """Return whether the total points of two forecasts of one request, if both have them, differ likewise."""
+    """Return whether two forecasts of one request both have total points that differ noticeably."""
     return one is not None and other is not None and _points_differ(one.distribution, other.distribution)
 
 

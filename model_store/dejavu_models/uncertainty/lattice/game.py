@@ -98,11 +98,11 @@ class MarginTables:
             ValueError: if live inputs are missing, or of another kind.
         """
         if not self.kind:
-            return LatticeGame(self.games, point, self._tables.game(point, lead, margin, 0.0, 0.0, 0.0))
+            return LatticeGame(self.games, self._tables.game(point, lead, margin, 0.0, 0.0, 0.0))
         if live is None or live.kind is not self.kind:
             raise ValueError(f"these tables need live inputs of the kind {self.kind.name}")
         points, side, phase = float(live.total_points[0]), float(live.side[0]), float(live.phase[0])
-        return LatticeGame(self.games, point, self._tables.game(point, lead, margin, points, side, phase))
+        return LatticeGame(self.games, self._tables.game(point, lead, margin, points, side, phase))
 
     def columns(self, points: Floats, leads: Floats, margins: Floats, at: AdaptedScores) -> tuple[Floats, Floats]:
         """Return the numbers of many games; see `LatticeCalibration.columns`."""
@@ -118,14 +118,13 @@ class LatticeGame:
 
     Args:
         games: number of games behind the tables.
-        point: point forecast, in points.
-        compiled: a game of the extension: `MarginGame`, `NumberGame` or a mixture.
+        compiled: a game of the extension: `MarginGame`, `TabulatedGame` or a mixture.
     """
 
-    __slots__ = ("_games", "_native", "_point")
+    __slots__ = ("_games", "_native")
 
-    def __init__(self, games: int, point: float, compiled: Any) -> None:
-        self._games, self._point, self._native = games, point, compiled
+    def __init__(self, games: int, compiled: Any) -> None:
+        self._games, self._native = games, compiled
 
     @property
     def calibration_games(self) -> int:
@@ -135,7 +134,8 @@ class LatticeGame:
     @property
     def point(self) -> float:
         """The point forecast, in points."""
-        return self._point
+        point: float = self._native.point
+        return point
 
     def mixed(self, other: LatticeGame, share: float) -> LatticeGame:
         """Return the mixture with the distribution of the same game by other tables, which has this share in [0, 1].
@@ -144,7 +144,7 @@ class LatticeGame:
         the tables of a minute.
         """
         compiled = native.mixed(self._native, other._native, share)
-        return LatticeGame(min(self._games, other._games), compiled.point, compiled)
+        return LatticeGame(min(self._games, other._games), compiled)
 
     @property
     def home_lead_probability(self) -> float:
@@ -170,7 +170,7 @@ class LatticeGame:
 
     def interval_at(self, reach: float) -> Interval:
         """Return the interval between the quantiles at standard-normal scores of ±reach, for any reach."""
-        return around_point(self._point, *self.values_at((-reach, reach)))
+        return around_point(self.point, *self.values_at((-reach, reach)))
 
     def quantiles(self, levels: Sequence[float]) -> list[float]:
         """Return, for each level, the least whole number that is not exceeded with at least this probability.

@@ -12,10 +12,10 @@ from typing import Final, NamedTuple
 from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2
 from dejavu.v1.prediction_service_pb2 import AssessRiskRequest, AssessRiskResponse, PredictRequest, RiskFactor
 from dejavu_feed import live_inputs
+from dejavu_feed import moment as moments
 from dejavu_feed.box_score import MAX_PLAYERS, Lineups, lineups
 from dejavu_feed.game_ids import is_game_id, is_of_season, is_playoffs, is_replay, season_days, season_of
 from dejavu_feed.live_inputs import LiveInputs
-from dejavu_feed.moment import Moment
 from dejavu_feed.off_season import playing_days
 from dejavu_models import risk
 from dejavu_models.errors import FieldErrors, InvalidGameDate, InvalidInput, InvalidLiveInput
@@ -129,7 +129,7 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
             live=live,
             total_market=read_total_market,
             lineups=line_ups,
-            moment=_moment(request) if request.HasField("moment") and pattern is not _ANY_PATTERN else None,
+            moment=moments.from_message(request) if pattern is not _ANY_PATTERN else None,
         )
     except InvalidInput as error:
         faults.add(error)
@@ -223,9 +223,7 @@ def put_forecast(
         _put_teams(message, issued)
     live_inputs.put(message, issued.live)
     if forecast.moment is not None:
-        at = forecast.moment
-        message.moment.period, message.moment.seconds_left = at.period, at.seconds_left
-        message.moment.differential = at.differential
+        moments.put(message, forecast.moment)
     if forecast.warnings or issued.recomputed is not None or issued.recomputed_total is not None:
         message.warnings.extend(forecast_warnings(issued))
     add_parts(message, forecast, explanation=explanation, distribution=distribution, course_of=course_of)
@@ -311,11 +309,6 @@ def _live_inputs(request: PredictRequest, pattern: ScorePattern, faults: FieldEr
     for fault in live_inputs.faults_of(live, ()):
         faults.add(InvalidLiveInput(*fault))
     return live_inputs.NO_LIVE_INPUTS
-
-
-def _moment(request: PredictRequest) -> Moment:
-    given = request.moment
-    return Moment(given.period, given.seconds_left, given.differential)
 
 
 def _lineups(request: PredictRequest, faults: FieldErrors) -> Lineups | None:

@@ -36,7 +36,7 @@ _QUANTILES: Final[dict[str, Callable[[Forecast], Sequence[Quantile]]]] = {
 
 
 def requested_outputs(request: pb.ModelInferRequest, tensors: Tensors, *, totals: bool) -> Sequence[str]:
-    """Return the names of the outputs of the response: those that the request names, or all that are available.
+    """Return the names of the requested outputs; all available ones if the request names none.
 
     Args:
         request: the request.

@@ -204,7 +204,7 @@ class ModelFollower:
     def _followed(self, wishes: Mapping[str, Wish]) -> Mapping[str, str]:
         """Return the tokens of the wishes to follow, by version, except wishes that have ended a worker.
 
-        A worker that does not report follows no wish: if a load ended its process, nobody would know the cause.
+        A worker that does not report ignores wishes to load: if a load ended its process, the cause would be unknown.
         """
         if not self._reports:
             return {}

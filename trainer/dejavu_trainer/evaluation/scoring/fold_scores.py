@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -31,7 +31,7 @@ from dejavu_trainer.evaluation.scoring.baselines import (
 )
 from dejavu_trainer.evaluation.scoring.ceiling import diffusion, hindsight_margins
 from dejavu_trainer.evaluation.scoring.conformal import PredictiveDistribution
-from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts
+from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts, choose
 from dejavu_trainer.evaluation.scoring.lattice_scores import lattice_forecasts, season_factors
 from dejavu_trainer.evaluation.scoring.moments import COLUMNS_SCORED, score_moments
 from dejavu_trainer.execution import Advance, ignore
@@ -208,7 +208,7 @@ def score_fold(
     if calibration.has_line and have_line(games).mean() >= _LEAST_SHARE:
         of_line, lined = _with_line(models, calibration, earlier.games, test), have_line(games)
         for name, without in zip((LINE, *OF_LINE), ("served", "linear", LOGISTIC), strict=True):
-            forecasts[name] = _where(lined, of_line[name], forecasts[without])
+            forecasts[name] = choose(lined, of_line[name], forecasts[without])
     if players is not None:
         with_players = _with_players(models, players, known, test)
         if with_players is not None:
@@ -313,16 +313,6 @@ def _with_players(
         points[:, slots] = linear_points(models.linear, rated)[:, slots]
     margins = of_marks[:, marks]
     return lattice_forecasts(points, tables, margins, season_factors(points, tables, margins))
-
-
-def _where(which: NDArray[np.bool_], one: Forecasts, other: Forecasts) -> Forecasts:
-    """Return the forecasts of n games: `one` for the games in the mask `which`, (n,), and `other` for the rest."""
-    chosen = {}
-    for each in fields(Forecasts):
-        values, others = getattr(one, each.name), getattr(other, each.name)
-        if values is not None:
-            chosen[each.name] = np.where(which.reshape(-1, *[1] * (values.ndim - 1)), values, others)
-    return Forecasts(**chosen)
 
 
 def _logistic_forecasts(past: RatedGames, rated: RatedGames) -> Forecasts:

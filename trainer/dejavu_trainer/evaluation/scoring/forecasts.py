@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from dejavu_models.arrays import Singles
 
 ALPHAS: Final = (0.05, 0.2, 0.5)
 """Miscoverages of the scored intervals."""
+
+ForecastsT = TypeVar("ForecastsT", bound=Any)
 
 
 class WithIntervals(Protocol):
@@ -53,6 +55,20 @@ class Forecasts:
     crps: Singles | None = None
     pit: Singles | None = None
     held: NDArray[np.bool_] | None = None
+
+
+def choose(which: NDArray[np.bool_], one: ForecastsT, other: ForecastsT) -> ForecastsT:
+    """Return the forecasts of `one` for the games of a mask, (n,), and of `other` for the rest.
+
+    Both are of one dataclass of arrays; the result has the fields that both have.
+    """
+    chosen = {}
+    for field in fields(one):
+        values, others = getattr(one, field.name), getattr(other, field.name)
+        if values is not None and others is not None:
+            chosen[field.name] = np.where(which.reshape(-1, *[1] * (values.ndim - 1)), values, others)
+    result: ForecastsT = type(one)(**chosen)
+    return result
 
 
 def named_columns(forecasts: Mapping[str, Any]) -> dict[str, NDArray[Any]]:

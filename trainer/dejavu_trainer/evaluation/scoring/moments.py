@@ -17,7 +17,7 @@ from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.distribution import LatticeDistribution
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns, LiveKind, is_used
-from dejavu_trainer.data.moments import COLUMNS
+from dejavu_trainer.data.moments import moments_to_array
 from dejavu_trainer.training.ratings import RatedGames
 
 COLUMNS_SCORED: Final = (
@@ -88,13 +88,11 @@ def seconds_left(elapsed: Floats, horizon: Horizon) -> Floats:
 def _states(rated: RatedGames, horizon: Horizon) -> Floats:
     """Return the states of games that are scored, (states, 1 + COLUMNS): the game's index first."""
     first, end = 60.0 * (TABLES_FROM[horizon] - 1), 60.0 * horizon.minutes
-    rows = []
-    for game, states in enumerate(rated.games.moments):
-        used = states[:, 0] >= first
-        if horizon is Horizon.HALFTIME:
-            used &= states[:, 0] < end
-        rows.append(np.insert(states[used].astype(np.float64), 0, game, axis=1))
-    return np.concatenate(rows) if rows else np.empty((0, 1 + len(COLUMNS)))
+    states = moments_to_array(rated.games.moments).astype(np.float64)
+    used = states[:, 1] >= first
+    if horizon is Horizon.HALFTIME:
+        used &= states[:, 1] < end
+    return states[used]
 
 
 def _is_overtime(states: Floats) -> NDArray[np.bool_]:

@@ -10,8 +10,9 @@ from dejavu_models.totals.model import TotalModel
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import MarginSource
 from dejavu_trainer.data.games import Games
+from dejavu_trainer.evaluation.scoring.forecasts import choose
 from dejavu_trainer.evaluation.totals.rivals import line_baseline, pace_baseline, season_mean_baseline
-from dejavu_trainer.evaluation.totals.scores import TotalForecasts, TotalScores, choose, lattice_totals
+from dejavu_trainer.evaluation.totals.scores import TotalForecasts, TotalScores, lattice_totals
 from dejavu_trainer.training.totals import carry_totals, frozen_totals, have_points, total_games
 
 SERVED: Final = ("totals", "frozen", "no_teams")

@@ -91,17 +91,6 @@ def pool_totals(folds: Sequence[TotalScores]) -> TotalScores:
     return TotalScores.from_arrays({key: np.concatenate([each[key] for each in joined]) for key in common})
 
 
-def choose(which: NDArray[np.bool_], one: TotalForecasts, other: TotalForecasts) -> TotalForecasts:
-    """Return the forecasts of `one` for the games of a mask, (n,), and of `other` for the rest."""
-    columns: dict[str, Any] = {}
-    for field in fields(TotalForecasts):
-        first, second = getattr(one, field.name), getattr(other, field.name)
-        if first is not None and second is not None:
-            mask = which.reshape(-1, *(1,) * (first.ndim - 1))
-            columns[field.name] = np.where(mask, first, second)
-    return TotalForecasts(**columns)
-
-
 def lattice_totals(model: TotalModel, games: TotalGames) -> TotalForecasts:
     """Score the forecasts of games by the tables of one source of the expected total.
 

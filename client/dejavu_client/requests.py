@@ -64,8 +64,9 @@ class PredictOptions(TypedDict, total=False):
         possession: side with the ball at the end of the pattern, as `Possession(Side.HOME)`; None if not known.
         total_market: odds on the points of both teams, created with `total_market`; evaluated by `quote`.
         lineups: players on court so far, created with `lineups`; None if not known.
-        moment: state of the game since the end of the pattern, as `Moment(4, 42.5, +3)`: period, seconds left in it and
-            differential. The other options are then as of the moment. None to forecast from the end of the pattern.
+        moment: state of the game since the end of the pattern, as `Moment(4, 42.5, +3)`: period, seconds left in it,
+            differential, and free throws to come. The other options are then as of the moment. None to forecast from
+            the end of the pattern.
     """
 
     game_id: str

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 _SECOND: Final = 2
 _FOURTH: Final = 4
+_KINDS: Final = {kind.value: kind for kind in EventKind}
+_OF_LATE_EVENTS: Final = (
+    "game_id", "period", "elapsed_s", "kind", "team", "home_score", "away_score", "made", "free_throw", "free_throws",
+    "detail", "possession", "shot_in_air",
+)  # fmt: skip
 
 
 def event_schema() -> pa.Schema:
@@ -106,11 +111,10 @@ def read_events(path: Path) -> pa.Table:
         raise DataError(f"{path}: can't be read as events: {error}") from error
 
 
-def balls_by_game(path: Path) -> dict[str, list[tuple[float, str, bool]]]:
-    """Read the possession after each event of the second quarter, the fourth and overtimes, by game.
+def late_events(path: Path) -> dict[str, list[Event]]:
+    """Read the events of the second quarter, the fourth and overtimes, by game id, in order.
 
-    Returns:
-        As for `dejavu_feed.events.possessions`, by game id.
+    Of each event: its time, kind, team, score, free throws, detail, and the possession after it.
 
     Raises:
         DataError: if the file cannot be read, or is not one of events.
@@ -120,10 +124,16 @@ def balls_by_game(path: Path) -> dict[str, list[tuple[float, str, bool]]]:
     import pyarrow.compute as pc  # noqa: PLC0415 - an extra
 
     table = table.filter((pc.field("period") == _SECOND) | (pc.field("period") >= _FOURTH))
-    table = table.select(["game_id", "elapsed_s", "possession", "shot_in_air"])
-    result: dict[str, list[tuple[float, str, bool]]] = {}
-    for game_id, elapsed, team, shot_in_air in zip(*(column.to_pylist() for column in table.columns), strict=True):
-        result.setdefault(game_id, []).append((elapsed, team or "", bool(shot_in_air)))
+    columns = (table[name].to_pylist() for name in _OF_LATE_EVENTS)
+    result: dict[str, list[Event]] = {}
+    for game_id, period, elapsed, kind, team, home, away, made, attempt, attempts, detail, ball, in_air in zip(
+        *columns, strict=True
+    ):
+        event = Event(
+            period, elapsed, 0, _KINDS[kind], team or "", home, away, made, attempt=attempt or 0,
+            attempts=attempts or 0, detail=detail or "", possession=ball or "", shot_in_air=bool(in_air),
+        )  # fmt: skip
+        result.setdefault(game_id, []).append(event)
     return result
 
 

@@ -45,7 +45,8 @@ class Event(NamedTuple):
         made: of a shot or a free throw, whether it was made.
         value: points of a shot if made, 2 or 3; 0 for other events, or if the source does not say.
         distance: distance of a shot in feet; None if not reported.
-        attempt, attempts: number of a free throw and of all in a row (1 of 2); 0 for other events.
+        attempt, attempts: number of a free throw and of all in a row (1 of 2); of a foul, the free throws that it gives
+            are `attempts`, if the source says so; 0 for other events.
         detail: kind of foul, turnover or violation, offensive or defensive for a rebound, in or out for a substitution;
             in lower case, as the source names it.
         player: NBA id of the acting player; 0 if there is none.
@@ -159,6 +160,49 @@ def with_possession(events: Iterable[Event], teams: Sequence[str]) -> tuple[Even
     return tuple(result)
 
 
+def free_throws_to_come(events: Sequence[Event]) -> tuple[int | None, ...]:
+    """Return how many free throws the team that has the ball has after each event, before the clock runs again.
+
+    The number is None while it is not known: after a foul whose number of free throws neither it nor the next free
+    throw says, and around free throws after which the ball stays with the team that has it.
+
+    Args:
+        events: events in order, with the possession after each.
+    """
+    result: list[int | None] = []
+    coming: int | None = 0
+    foul = ""
+    for place, event in enumerate(events):
+        if place and not _is_same_time(events[place - 1], event):
+            coming = 0
+        if event.kind is EventKind.FOUL:
+            foul = event.detail.replace("-", " ")
+            given = event.attempts or _next_attempts(events, place)
+            if given:
+                coming = None if _keeps_the_ball(foul, given) else given
+            elif "shooting" in foul:
+                coming = None
+        elif event.kind is EventKind.FREE_THROW:
+            coming = None if _leaves_the_ball(event, foul) else event.attempts - event.attempt
+        result.append(coming if event.possession or not coming else None)
+    return tuple(result)
+
+
+def _next_attempts(events: Sequence[Event], place: int) -> int:
+    """Return the number of free throws in a row that follow a foul; 0 if none follows."""
+    foul = events[place]
+    for event in events[place + 1 :]:
+        if not _is_same_time(foul, event) or event.kind is EventKind.FOUL:
+            return 0
+        if event.kind is EventKind.FREE_THROW:
+            return event.attempts
+    return 0
+
+
+def _is_same_time(one: Event, other: Event) -> bool:
+    return (one.period, one.elapsed) == (other.period, other.elapsed)
+
+
 def possessions(balls: Iterable[tuple[float, str, bool]], minutes: int, home: str) -> tuple[Possession | None, ...]:
     """Return the possession at the end of each of the first `minutes` minutes; None if not known.
 
@@ -218,9 +262,14 @@ def _after(event: Event, ball: str, loose: bool, foul: str, teams: Sequence[str]
 
 def _leaves_the_ball(event: Event, foul: str) -> bool:
     """Return whether an event is a free throw after which the ball stays with the team that has it."""
-    keeping = (*_KEEPING_FOULS, *_KEEPING_SINGLE_FOULS) if event.attempts == 1 else _KEEPING_FOULS
-    special = any(each in foul for each in keeping) or any(each in event.detail for each in _SPECIAL_FREE_THROWS)
+    special = _keeps_the_ball(foul, event.attempts) or any(each in event.detail for each in _SPECIAL_FREE_THROWS)
     return event.kind is EventKind.FREE_THROW and special
+
+
+def _keeps_the_ball(foul: str, free_throws: int) -> bool:
+    """Return whether the team that has the ball keeps it after the free throws of a foul."""
+    keeping = (*_KEEPING_FOULS, *_KEEPING_SINGLE_FOULS) if free_throws == 1 else _KEEPING_FOULS
+    return any(each in foul for each in keeping)
 
 
 def _opponent(team: str, teams: Sequence[str]) -> str:

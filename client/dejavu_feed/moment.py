@@ -11,6 +11,9 @@ from dejavu_feed.horizon import MAX_OVERTIMES, MAX_SLOTS, Horizon
 from dejavu_feed.live_inputs import InputFault
 from dejavu_feed.pattern import OVERTIME_SECONDS, REGULATION_MINUTES, elapsed_seconds, period_seconds
 
+MAX_FREE_THROWS: Final = 3
+"""Greatest number of free throws that follow a foul."""
+
 LAST_PERIOD: Final = 4 + MAX_OVERTIMES
 
 TABLES_FROM: Final = {Horizon.HALFTIME: 23, Horizon.FINAL: 45}
@@ -29,11 +32,13 @@ class Moment:
         period: 1–4 for quarters, from 5 for overtimes.
         seconds_left: seconds of play left in the period.
         differential: home − away, in points.
+        free_throws: free throws that the team with the ball has before the clock runs again.
     """
 
     period: int
     seconds_left: float
     differential: int
+    free_throws: int = 0
 
     @property
     def elapsed(self) -> float:
@@ -61,7 +66,7 @@ class Moment:
         return self.elapsed >= _REGULATION
 
     def is_late(self, horizon: Horizon) -> bool:
-        """Return whether the tables of seconds, which know neither points nor free throws to come, have a part."""
+        """Return whether the tables of seconds, which know possession and free throws to come, have a part."""
         return self.slots + 1 >= TABLES_FROM[horizon]
 
     def seconds_to(self, horizon: Horizon) -> float:
@@ -76,49 +81,62 @@ def from_message(message: Any) -> Moment | None:
     if not message.HasField("moment"):
         return None
     given = message.moment
-    return Moment(given.period, given.seconds_left, given.differential)
+    return Moment(given.period, given.seconds_left, given.differential, given.free_throws)
 
 
 def put(message: Any, moment: Moment) -> None:
     """Set the moment of a PredictRequest or a Forecast."""
     message.moment.period, message.moment.seconds_left = moment.period, moment.seconds_left
-    message.moment.differential = moment.differential
+    message.moment.differential, message.moment.free_throws = moment.differential, moment.free_throws
 
 
 def moment_faults(moment: Moment, differentials: Sequence[float], horizon: Horizon) -> Iterator[InputFault]:
-    """Yield the faults of a moment after a pattern.
+    """Yield the fault of a moment after a pattern, if it has one.
 
     Args:
         moment: the moment.
         differentials: the pattern, in points.
         horizon: the horizon to forecast.
     """
+    fault = _bound_fault(moment) or _place_fault(moment, horizon)
+    if fault is None and len(differentials) != moment.slots:
+        expected = f"{moment.slots}, the complete minutes at that moment"
+        fault = InputFault(f"{len(differentials)} slots", expected, "pattern")
+    if fault is None and moment.is_end_of_minute and moment.differential != differentials[-1]:
+        expected = f"{differentials[-1]:g}, as the pattern says at the end of the minute"
+        fault = InputFault(f"{moment.differential}", expected, "moment.differential")
+    if fault is not None:
+        yield fault
+
+
+def _bound_fault(moment: Moment) -> InputFault | None:
+    """Return the fault of the first number that is out of its bounds."""
     period, left = moment.period, moment.seconds_left
     if not 1 <= period <= LAST_PERIOD:
-        yield InputFault(f"{period}", f"1 to {LAST_PERIOD}: 1 to 4 for quarters, from 5 for overtimes", "moment.period")
-        return
+        return InputFault(
+            f"{period}", f"1 to {LAST_PERIOD}: 1 to 4 for quarters, from 5 for overtimes", "moment.period"
+        )
     if not (math.isfinite(left) and 0 <= left <= period_seconds(period)):
-        yield InputFault(f"{left}", f"0 to {period_seconds(period)} seconds", "moment.seconds_left")
-        return
+        return InputFault(f"{left}", f"0 to {period_seconds(period)} seconds", "moment.seconds_left")
     if abs(moment.differential) > _LARGEST:
-        yield InputFault(f"{moment.differential}", f"a whole number within ±{_LARGEST}", "moment.differential")
-        return
+        return InputFault(f"{moment.differential}", f"a whole number within ±{_LARGEST}", "moment.differential")
+    if not 0 <= moment.free_throws <= MAX_FREE_THROWS:
+        return InputFault(f"{moment.free_throws}", f"0 to {MAX_FREE_THROWS}", "moment.free_throws")
+    return None
+
+
+def _place_fault(moment: Moment, horizon: Horizon) -> InputFault | None:
+    """Return the fault of a moment that does not exist, or after which there is nothing to forecast."""
+    left = moment.seconds_left
+    if moment.free_throws and not left:
+        expected = "0 with no time left, where they are not forecast"
+        return InputFault(f"{moment.free_throws}", expected, "moment.free_throws")
     if moment.elapsed < 60:
-        yield InputFault(f"{moment.elapsed:g} s after tip-off", "at least 60 s: one complete minute", "moment")
-        return
+        return InputFault(f"{moment.elapsed:g} s after tip-off", "at least 60 s: one complete minute", "moment")
     if horizon is Horizon.HALFTIME and moment.elapsed >= 60 * horizon.minutes:
-        yield InputFault(f"{moment.elapsed:g} s after tip-off", "a moment of the first half", "moment")
-        return
+        return InputFault(f"{moment.elapsed:g} s after tip-off", "a moment of the first half", "moment")
     if moment.is_overtime and left == 0 and moment.differential:
-        yield InputFault("the end of the game", "a moment before it, or a tie", "moment")
-        return
+        return InputFault("the end of the game", "a moment before it, or a tie", "moment")
     if moment.is_overtime and left == OVERTIME_SECONDS and moment.differential:
-        yield InputFault(f"{moment.differential}", "0, as an overtime begins with a tie", "moment.differential")
-        return
-    if len(differentials) != moment.slots:
-        expected = f"{moment.slots}, the complete minutes at that moment"
-        yield InputFault(f"{len(differentials)} slots", expected, "pattern")
-        return
-    if moment.is_end_of_minute and moment.differential != differentials[-1]:
-        expected = f"{differentials[-1]:g}, as the pattern says at the end of the minute"
-        yield InputFault(f"{moment.differential}", expected, "moment.differential")
+        return InputFault(f"{moment.differential}", "0, as an overtime begins with a tie", "moment.differential")
+    return None

@@ -215,6 +215,11 @@ def _add_moment_faults(query: ForecastQuery, faults: FieldErrors) -> bool:
     of_moment = list(moment_faults(moment, query.pattern.differentials, query.horizon))
     for fault in of_moment:
         faults.add(InvalidLiveInput(*fault))
+    ball = query.live.possession
+    if moment.free_throws and (ball is None or ball.shot_in_air):
+        faults.add(
+            InvalidLiveInput("without a side that has the ball", "possession, not shot_in_air", "moment.free_throws")
+        )
     if query.record:
         faults.add(InvalidLiveInput("with a game_id", "none: forecasts of moments are not recorded", "moment"))
     if query.total_market is not None:

@@ -52,8 +52,24 @@ std::vector<double> MomentTables::at_end(double seconds_left, double lead, int s
     return result;
 }
 
-TabulatedGame MomentTables::game(double seconds_left, double lead, int side, bool in_air, double margin) const {
-    std::vector<double> result = at_end(seconds_left, lead, side, in_air, margin);
+void MomentTables::add_after_free_throws(std::vector<double> &result, double weight, double seconds_left, double lead,
+                                         int side, bool in_air, int free_throws, double margin) const {
+    if (free_throws == 0) {
+        const std::vector<double> end = at_end(seconds_left, lead, side, in_air, margin);
+        for (std::size_t index = 0; index < end.size(); ++index) result[index] += weight * end[index];
+        return;
+    }
+    // After the last one, if made, the other team has the ball; if missed, the shot is in the air.
+    const bool last = free_throws == 1;
+    add_after_free_throws(result, weight * free_throw, seconds_left, lead + side, last ? -side : side, false,
+                          free_throws - 1, margin);
+    add_after_free_throws(result, weight * (1 - free_throw), seconds_left, lead, side, last, free_throws - 1, margin);
+}
+
+TabulatedGame MomentTables::game(double seconds_left, double lead, int side, bool in_air, int free_throws,
+                                 double margin) const {
+    std::vector<double> result(2 * static_cast<std::size_t>(constants.largest) + 1);
+    add_after_free_throws(result, 1.0, seconds_left, lead, side, in_air, free_throws, margin);
     const auto tie = static_cast<std::size_t>(constants.largest);
     if (final && result[tie] > 0) {
         // As many overtimes as it takes: given that one is not tied, it ends like the first.

@@ -76,12 +76,16 @@ struct MomentTables {
     int most_lead = 0, most_change = 0;
     std::vector<float> mass;  // (states, seconds, leads, changes)
     double drift = 0.0;  // points of lead for a point of the expected margin, per second
+    double free_throw = 0.0;  // probability to make one
     bool final = false;
 
-    // Returns a game's distribution. Of `side`, 0 is unknown.
-    TabulatedGame game(double seconds_left, double lead, int side, bool in_air, double margin) const;
+    // Returns a game's distribution. Of `side`, 0 is unknown. `free_throws` to come are those of the side.
+    TabulatedGame game(double seconds_left, double lead, int side, bool in_air, int free_throws, double margin) const;
 
 private:
+    // Adds the probabilities of the differentials at the end of the period, times `weight`.
+    void add_after_free_throws(std::vector<double> &result, double weight, double seconds_left, double lead, int side,
+                               bool in_air, int free_throws, double margin) const;
     std::vector<double> at_end(double seconds_left, double lead, int side, bool in_air, double margin) const;
 };
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dejavu_feed.events import Event, EventKind, complete_events, possessions, with_possession
+from dejavu_feed.events import Event, EventKind, complete_events, free_throws_to_come, possessions, with_possession
 from dejavu_feed.live_inputs import Possession, Side
 from dejavu_feed.nba.event_rows import live_event, v2_event, v3_event
 from dejavu_feed.nba.typed_fields import game_clock
@@ -209,6 +209,34 @@ def test_a_missed_shot_is_shot_in_air_until_somebody_has_the_rebound() -> None:
     given = [Event(1, float(n), n, kind, team, made=made) for n, (kind, team, made) in enumerate(kinds)]
     found = [(event.possession, event.shot_in_air) for event in with_possession(given, ("BOS", "LAL"))]
     assert found == [("BOS", True), ("BOS", True), ("LAL", False), ("BOS", False)]
+
+
+TWO = {"attempts": 2, "made": True}
+
+
+@pytest.mark.parametrize(
+    ("events", "coming"),
+    [
+        # Fouls of the live feed say the number, those of files do not: the free throws that follow do.
+        ([(FOUL, "LAL", {"attempts": 2})], [2]),
+        ([(FOUL, "LAL", {"detail": "shooting"})], [None]),
+        ([(FOUL, "LAL", {})], [0]),
+        ([(FOUL, "LAL", {}), (EventKind.TIMEOUT, "LAL", {}), (FREE, "BOS", {"attempt": 1, **TWO})], [2, 2, 1]),
+        ([(FREE, "BOS", {"attempt": 2, **TWO}), (EventKind.TIMEOUT, "LAL", {})], [0, 0]),
+        ([(SHOT, "BOS", {"made": True}), (FOUL, "LAL", {"attempts": 1})], [0, 1]),
+        # The team keeps the ball after these.
+        ([(FOUL, "LAL", {"detail": "flagrant-type-1", "attempts": 2})], [None]),
+        ([(SHOT, "BOS", {"made": False}), (FOUL, "LAL", {"detail": "technical", "attempts": 1})], [0, None]),
+        ([(FREE, "BOS", {"attempt": 1, "attempts": 2, "made": True, "detail": "clear path"})], [None]),
+        ([(FOUL, "", {"attempts": 2})], [None]),  # nobody knows whose they are
+    ],
+)
+def test_free_throws_to_come_are_known_until_the_clock_runs(
+    events: list[tuple[EventKind, str, dict[str, Any]]], coming: list[int | None]
+) -> None:
+    given = [Event(4, 2700.0, n, kind, team, **fields) for n, (kind, team, fields) in enumerate(events)]
+    given.append(Event(4, 2701.0, 9, EventKind.OTHER))
+    assert free_throws_to_come(with_possession(given, ("BOS", "LAL"))) == (*coming, 0)
 
 
 def test_a_source_of_scores_alone_tells_no_possession() -> None:

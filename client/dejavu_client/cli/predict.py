@@ -25,7 +25,7 @@ from dejavu_client.requests import total_market as create_total_market
 from dejavu_feed import horizon as horizons
 from dejavu_feed.lines import MAX_MARGIN
 from dejavu_feed.live_inputs import LastScore, Possession, Side
-from dejavu_feed.moment import Moment
+from dejavu_feed.moment import MAX_FREE_THROWS, Moment
 
 _HINT = "PATTERN"
 MAX_MINUTES = {HALFTIME: horizons.Horizon.HALFTIME.last_slot, FINAL: horizons.Horizon.FINAL.last_slot}
@@ -147,6 +147,14 @@ def predict(
             "this moment.",
         ),
     ] = "",
+    free_throws: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=MAX_FREE_THROWS,
+            help="Free throws of the team with the ball (--possession) before the clock runs again. Needs --moment.",
+        ),
+    ] = None,
     quantiles: Annotated[
         str, typer.Option(metavar="LEVELS", help="Quantile levels to show, comma-separated: 0.1,0.5,0.9.")
     ] = "",
@@ -239,7 +247,7 @@ def predict(
         "total_points": _points(total_points),
         "last_score": _last_score(last_score),
         "possession": _possession(possession),
-        "moment": _moment(moment),
+        "moment": _moment(moment, free_throws),
     }
     # At a late moment, possession is used without the points.
     needs = {
@@ -383,14 +391,17 @@ def _possession(text: str) -> Possession | None:
     return parts and Possession(Side[parts["side"].upper()], parts["shot"] is not None)
 
 
-def _moment(text: str) -> Moment | None:
+def _moment(text: str, free_throws: int | None) -> Moment | None:
     """Parse the moment of an option. The server checks whether it exists."""
+    if free_throws is not None and not text:
+        raise typer.BadParameter("required with --free-throws", param_hint="--moment")
     expected = "expected period, time left and the home team's lead: 'Q4 0:42.5 +3'"
     parts = _parts(text.translate(MINUS), _MOMENT, "moment", expected, "--moment")
     if parts is None:
         return None
     period = int(parts["quarter"]) if parts["quarter"] else 4 + int(parts["overtime"] or 1)
-    return Moment(period, 60 * int(parts["minutes"]) + float(parts["seconds"]), int(parts["lead"]))
+    left = 60 * int(parts["minutes"]) + float(parts["seconds"])
+    return Moment(period, left, int(parts["lead"]), free_throws or 0)
 
 
 def _parts(text: str, form: re.Pattern[str], name: str, expected: str, option: str) -> re.Match[str] | None:

@@ -84,7 +84,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
     if forecast.HasField("moment"):
         rows.add_row(
             f"at {clock(forecast.moment.period, forecast.moment.seconds_left)}",
-            lead(forecast.moment.differential, forecast),
+            lead(forecast.moment.differential, forecast) + _free_throws(forecast.moment.free_throws),
         )
     _add_live_inputs(rows, forecast)
     rows.add_row(
@@ -173,12 +173,16 @@ def lead_with_sign(differential: float, of: Forecast | Outcome) -> str:
     return f"{lead(differential, of)} ({signed(differential, 0)})"
 
 
+def _free_throws(coming: int) -> str:
+    return f", {pluralize(coming, 'free throw')} to come" if coming else ""
+
+
 def _add_live_inputs(rows: Table, forecast: Forecast) -> None:
     live, _ = live_inputs.from_message(forecast)
     home, away = forecast.home_team or "home", forecast.away_team or "away"
     moment = moments.from_message(forecast)
     if moment is not None and moment.is_late(FEED_HORIZONS.get(forecast.horizon, Horizon.HALFTIME)):
-        # The tables of seconds know the possession alone.
+        # The tables of seconds know possession and free throws alone.
         unused = dict.fromkeys(("total_points", "last_score"), "not used in last minutes and overtime")
     else:
         unused = live.unused(forecast.elapsed_minutes)

@@ -1,14 +1,13 @@
 """Forecast at the newest play where none of a minute can follow: in the last minute of a half, and in overtime.
 
-It is a what-if that the table shows until the next play; nothing is recorded. The tables of moments do not know free
-throws to come: between a foul and the last free throw, no forecast is made.
+It is a what-if that the table shows until the next play; nothing is recorded. While it is not known how many free
+throws are to come, no forecast is made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Final
 
 from dejavu.v1.forecast_pb2 import Horizon
@@ -16,7 +15,6 @@ from dejavu_client.poller.watched_game import WatchedGame
 from dejavu_client.requests import FEED_HORIZONS
 from dejavu_feed.live_inputs import Possession, Side
 from dejavu_feed.moment import Moment, moment_faults
-from dejavu_feed.nba.event_rows import attempt_of
 from dejavu_feed.nba.game_progress import known_minutes
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_feed.nba.plays import Play
@@ -46,15 +44,15 @@ class DueMoment:
 def due_moment(game: WatchedGame, plays: Sequence[Play]) -> DueMoment | None:
     """Return the forecast at the newest play of a live game, if any.
 
-    There is none while minutes are forecast, if the game is over, before free throws, and if the scoreboard shows that
-    plays are missing.
+    There is none while minutes are forecast, if the game is over, before free throws whose number is not known, and if
+    the scoreboard shows that plays are missing.
     """
     if not plays or game.state.status is not GameStatus.LIVE:
         return None
-    if _before_free_throws(plays) or _is_stale(plays[-1], game.state):
+    if plays[-1].free_throws is None or _is_stale(plays[-1], game.state):
         return None
     last, known = plays[-1], known_minutes(plays)
-    moment = Moment(last.period, last.clock, last.home - last.away)
+    moment = Moment(last.period, last.clock, last.home - last.away, last.free_throws or 0)
     for watched in game.horizons.values():
         horizon = FEED_HORIZONS[watched.horizon]
         if known < horizon.last_slot:
@@ -65,19 +63,6 @@ def due_moment(game: WatchedGame, plays: Sequence[Play]) -> DueMoment | None:
             ball = Possession(side, last.shot_in_air) if last.possession else None
             return DueMoment(watched.horizon, pattern, moment, ball)
     return None
-
-
-def _before_free_throws(plays: Sequence[Play]) -> bool:
-    """Return whether free throws may follow: the newest foul or free throw at this clock is not a last free throw."""
-    newest = plays[-1]
-    stopped = takewhile(lambda play: (play.period, play.clock) == (newest.period, newest.clock), reversed(plays))
-    for play in stopped:
-        if play.action == "foul":
-            return True
-        if play.action == "freethrow":
-            attempt, attempts = attempt_of(play.detail)
-            return attempt < attempts
-    return False
 
 
 def _is_stale(newest: Play, state: GameState) -> bool:

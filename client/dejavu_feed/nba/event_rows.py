@@ -133,6 +133,8 @@ def _nba_event(row: Row, kind: EventKind, result: str, period: int, elapsed: flo
         kind = EventKind.PERIOD_START if detail == "start" else EventKind.PERIOD_END
     made = result == "Made" if kind in (EventKind.SHOT, EventKind.FREE_THROW) else None
     attempt, attempts = attempt_of(detail) if kind is EventKind.FREE_THROW else (0, 0)
+    if kind is EventKind.FOUL:
+        attempts = _given(row.get("qualifiers"))
     return Event(
         period,
         elapsed,
@@ -190,6 +192,12 @@ def v2_event(row: Row, period: int, elapsed: float, order: int) -> Event:
         player=_player(row.get("PLAYER1_ID")),
         other_player=_player(row.get("PLAYER2_ID")) if kind in (EventKind.SHOT, EventKind.FOUL) else 0,
     )
+
+
+def _given(qualifiers: object) -> int:
+    """Return the free throws that a foul gives: the live feed says "2freethrow" among its qualifiers."""
+    known = qualifiers if isinstance(qualifiers, list) else []
+    return next((number for number in (1, 2, 3) if f"{number}freethrow" in known), 0)
 
 
 def _text(row: Row, column: str) -> str:

@@ -17,7 +17,7 @@ from typing import Final
 
 from dejavu_common.game_day import game_day
 from dejavu_feed.errors import MalformedFeed
-from dejavu_feed.events import Event, complete_events
+from dejavu_feed.events import Event, complete_events, free_throws_to_come
 from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.nba.event_rows import live_event
 from dejavu_feed.nba.plays import Play, mark_gaps, plausible_plays
@@ -189,10 +189,18 @@ def read_plays(payload: object, game_id: str) -> PlayByPlay:
     if errors and not kept:
         raise errors[0]
     events = _events(actions, kept, faults)
-    balls = {event.order: (event.possession, event.shot_in_air) for event in events}
-    told = [(place, play, *balls.get(play.order, ("", False))) for place, play in kept.items()]
-    kept = {place: replace(play, possession=team, shot_in_air=shot_in_air) for place, play, team, shot_in_air in told}
+    told = dict(
+        zip((event.order for event in events), zip(events, free_throws_to_come(events), strict=True), strict=True)
+    )
+    kept = {place: _with_ball(play, *told.get(play.order, (None, None))) for place, play in kept.items()}
     return PlayByPlay(mark_gaps(kept, faults), errors, events)
+
+
+def _with_ball(play: Play, event: Event | None, free_throws: int | None) -> Play:
+    """Return a play with the possession after its event, if that is known, and the free throws to come."""
+    if event is None:
+        return replace(play, free_throws=None)
+    return replace(play, possession=event.possession, shot_in_air=event.shot_in_air, free_throws=free_throws)
 
 
 def _events(

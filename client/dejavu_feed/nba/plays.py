@@ -37,6 +37,7 @@ class Play:
         edited: time of the last edit, aware; None if not reported.
         after_gap: whether the score changed since the previous play in a play that could not be read.
         possession, shot_in_air: see `dejavu_feed.events.Event`.
+        free_throws: free throws that the team with the ball has next (`dejavu_feed.events.free_throws_to_come`).
     """
 
     order: int
@@ -53,6 +54,7 @@ class Play:
     after_gap: bool = False
     possession: str = ""
     shot_in_air: bool = False
+    free_throws: int | None = 0
 
     @property
     def score(self) -> Score:

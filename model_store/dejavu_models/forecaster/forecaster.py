@@ -212,6 +212,7 @@ class Forecaster:
                 0 if ball is None else int(ball.side),
                 margin or 0.0,
                 in_air=ball is not None and ball.shot_in_air,
+                free_throws=moment.free_throws,
             )
             if minute >= TABLES_FROM[horizon]:
                 return later
@@ -350,7 +351,7 @@ class Forecaster:
         if query.market is not None:
             final = query.horizon is Horizon.FINAL
             own = is_own_market(query.market, query.pregame_margin, final=final)
-            # The price of a late moment knows of free throws to come, which a request cannot say.
+            # The price of a late moment knows of fouls and time-outs, which a request cannot say.
             late = query.moment is not None and query.moment.is_late(query.horizon)
             unrated = margin is None or (rated and not well_known) or own or late
             market = issued.evaluate(query.market, query.horizon, self.policy, unrated=unrated)

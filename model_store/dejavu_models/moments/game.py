@@ -27,14 +27,23 @@ class MomentTables:
                 seconds=[float(each) for each in SECONDS[horizon]],
                 mass=model.mass[horizon].astype(np.float32),
                 drift=model.drift,
+                free_throw=model.free_throw,
                 final=horizon is Horizon.FINAL,
             )
             for horizon in HORIZONS
         }
 
     def game(
-        self, horizon: Horizon, seconds: float, lead: float, side: int, margin: float, *, in_air: bool
+        self,
+        horizon: Horizon,
+        seconds: float,
+        lead: float,
+        side: int,
+        margin: float,
+        *,
+        in_air: bool,
+        free_throws: int = 0,
     ) -> LatticeGame:
         """Return the distribution of one game; the arguments are those of `MomentInputs`."""
-        compiled = self._tables[horizon].game(seconds, lead, side, in_air, margin)
+        compiled = self._tables[horizon].game(seconds, lead, side, in_air, free_throws, margin)
         return LatticeGame(self._games, compiled)

@@ -3,13 +3,15 @@
 In the last minutes a distribution is uneven: possessions, free throws and fouls decide whether and by how much the lead
 changes. The tables are smoothed frequencies of these changes in earlier games, from the side of the team with the ball.
 The expected margin counts as points of lead, fewer with every second. An overtime has the tables of the last five
-minutes of regulation, and a tie at its end leads to another one.
+minutes of regulation, and a tie at its end leads to another one. Free throws to come are made or missed one by one:
+after the last one the other team has the ball, or the shot is in the air.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import comb
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -45,6 +47,9 @@ MOST_DRIFT: Final = 0.01
 MOST_GAMES: Final = 2**31 - 1
 """Bound of the number of games, which messages have as int32."""
 
+MOST_FREE_THROWS: Final = 3
+"""Greatest number of free throws to come."""
+
 MOST_TIES: Final = 0.5
 """Bound of the probability that an overtime ends with a tie."""
 
@@ -61,6 +66,7 @@ class MomentInputs(NamedTuple):
         leads: (n,), differentials, whole points.
         sides: (n,), 1 if the home team has the ball, −1 the away team, 0 unknown.
         in_air: (n,), 1 if a shot of that team is in the air, else 0.
+        free_throws: (n,), free throws that it has before the clock runs again, at most MOST_FREE_THROWS.
         margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
     """
 
@@ -68,6 +74,7 @@ class MomentInputs(NamedTuple):
     leads: Floats
     sides: Floats
     in_air: Floats
+    free_throws: Floats
     margins: Floats
 
 
@@ -79,19 +86,23 @@ class MomentModel:
         mass: by horizon, (STATES, SECONDS, leads from −MOST_LEAD to MOST_LEAD, CHANGES), probabilities of the change of
             the lead until the horizon, from the side of the team with the ball, or of the home team if that is unknown.
         drift: points of lead that each point of the expected margin is worth, per second left.
+        free_throw: probability to make a free throw.
         games: number of games behind the tables.
 
     Raises:
-        ValueError: if a shape is wrong, or a row of probabilities is not one, or the drift is not plausible.
+        ValueError: if a shape is wrong, or a row of probabilities is not one, or a number is out of its bounds.
     """
 
     mass: Mapping[Horizon, Floats]
     drift: float
+    free_throw: float
     games: int
 
     def __post_init__(self) -> None:
         if not 0 <= self.drift <= MOST_DRIFT:
             raise ValueError(f"the drift is {self.drift}; expected 0 to {MOST_DRIFT:g}")
+        if not 0 <= self.free_throw <= 1:
+            raise ValueError(f"the probability to make a free throw is {self.free_throw}; expected 0 to 1")
         if not 1 <= self.games <= MOST_GAMES:
             raise ValueError(f"there are {self.games} games behind the tables; expected 1 to {MOST_GAMES}")
         for horizon in HORIZONS:
@@ -107,11 +118,11 @@ class MomentModel:
 
     def distribution(self, horizon: Horizon, moments: MomentInputs) -> LatticeDistribution:
         """Return the distributions of the differentials at a horizon; those of the end of a game are never 0."""
-        mass = self._at_end(horizon, moments)
+        mass = self._after_free_throws(horizon, moments)
         if horizon is Horizon.FINAL:
             start = np.full(len(mass), float(OVERTIME_SECONDS))
             none = np.zeros(len(mass))
-            overtime = self._at_end(horizon, MomentInputs(start, none, none, none, moments.margins))
+            overtime = self._at_end(horizon, MomentInputs(start, none, none, none, none, moments.margins))
             # As many overtimes as it takes: given that one is not tied, it ends like the first.
             overtime[:, LARGEST] = 0.0
             overtime /= overtime.sum(axis=1, keepdims=True)
@@ -119,6 +130,26 @@ class MomentModel:
             mass[:, LARGEST] = 0.0
             mass += ties[:, None] * overtime
         return LatticeDistribution(mass)
+
+    def _after_free_throws(self, horizon: Horizon, moments: MomentInputs) -> Floats:
+        """Return the probabilities of the differentials at the end of the period, (n, 161), over all free throws."""
+        result = np.zeros((len(moments.leads), 2 * LARGEST + 1))
+        for coming in range(MOST_FREE_THROWS + 1):
+            rows = moments.free_throws == coming
+            here = MomentInputs(*(column[rows] for column in moments))
+            if not coming:
+                result[rows] = self._at_end(horizon, here)
+                continue
+            for before in range(coming):  # points of those before the last one
+                weight = (
+                    comb(coming - 1, before) * self.free_throw**before * (1 - self.free_throw) ** (coming - 1 - before)
+                )
+                lead = here.leads + here.sides * before
+                made = here._replace(leads=lead + here.sides, sides=-here.sides)
+                missed = here._replace(leads=lead, in_air=np.ones(len(lead)))
+                result[rows] += weight * self.free_throw * self._at_end(horizon, made)
+                result[rows] += weight * (1 - self.free_throw) * self._at_end(horizon, missed)
+        return result
 
     def _at_end(self, horizon: Horizon, moments: MomentInputs) -> Floats:
         """Return the probabilities of the differentials at the end of the period, (n, 161)."""
@@ -143,7 +174,8 @@ class MomentModel:
     def to_bytes(self) -> bytes:
         """Serialize to a .npz file; equal tables give equal bytes. Tables are stored as float32."""
         mass = {horizon.value: self.mass[horizon].astype(np.float32) for horizon in HORIZONS}
-        return to_npz(games=np.array(self.games, dtype=np.int32), drift=np.array(self.drift), **mass)
+        numbers = {"drift": np.array(self.drift), "free_throw": np.array(self.free_throw)}
+        return to_npz(games=np.array(self.games, dtype=np.int32), **numbers, **mass)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> MomentModel:
@@ -154,7 +186,7 @@ class MomentModel:
         """
         columns = from_npz(content)
         mass = {horizon: columns[horizon.value].astype(np.float64) for horizon in HORIZONS}
-        return cls(mass, float(columns["drift"]), int(columns["games"]))
+        return cls(mass, float(columns["drift"]), float(columns["free_throw"]), int(columns["games"]))
 
     def rounded(self) -> MomentModel:
         """Return the tables after a write/read round trip: results from both are bit-identical."""

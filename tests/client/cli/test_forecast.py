@@ -259,11 +259,22 @@ def test_a_moment_is_sent_and_shown(
             )
         ),
     )
-    given = ("--possession", "home", "--total-points", "8", "--last-score", "away:12", "--explain")
+    given = (
+        "--possession",
+        "home",
+        "--total-points",
+        "8",
+        "--last-score",
+        "away:12",
+        "--explain",
+        "--free-throws",
+        "2",
+    )
     printed = run("predict", "0", "2", "--moment", text, *given, width=160).stdout
     moment = server.next_call().request.moment
-    assert (moment.period, moment.seconds_left, moment.differential) == (period, left, lead)
+    assert (moment.period, moment.seconds_left, moment.differential, moment.free_throws) == (period, left, lead, 2)
     assert shown in printed
+    assert "2 free throws to come" in printed
     assert "home, 12 s before" in printed or "away, 12 s before" in printed
     assert "of minute" not in printed
     # Before minute 41 possession has no part; the tables of the last minutes know it alone.
@@ -275,6 +286,12 @@ def test_a_moment_is_sent_and_shown(
 def test_at_a_moment_possession_needs_no_points(server: FakeServer, run: Run) -> None:
     server.answers("Predict", lambda request: PredictResponse(forecast=forecast(request, moment=request.moment)))
     assert run("predict", "0", "2", "--moment", "Q1 9:30 1", "--possession", "home").exit_code == 0
+
+
+def test_free_throws_need_a_moment(run: Run) -> None:
+    refused = run("predict", "0", "2", "--free-throws", "2")
+    assert refused.exit_code == 2
+    assert "--moment: required with --free-throws" in " ".join(refused.output.replace("│", " ").split())
 
 
 @pytest.mark.parametrize(

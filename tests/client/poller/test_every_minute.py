@@ -117,26 +117,12 @@ async def test_in_last_minutes_and_overtime_the_newest_play_is_forecast_and_not_
         assert not [each for each in watch.told(Prediction) if each.forecast.HasField("moment")]
 
 
-@pytest.mark.parametrize(
-    ("plays", "is_forecast"),
-    [
-        ([("foul", "personal")], False),
-        ([("foul", "personal"), ("timeout", "full"), ("freethrow", "1 of 2")], False),
-        ([("foul", "personal"), ("freethrow", "1 of 2"), ("rebound", "offensive")], False),
-        ([("foul", "personal"), ("freethrow", "1 of 2"), ("freethrow", "2 of 2")], True),
-        ([("foul", "personal"), ("freethrow", "1 of 1"), ("rebound", "defensive")], True),
-    ],
-)
-async def test_between_a_foul_and_the_last_free_throw_no_moment_is_forecast(
-    plays: list[tuple[str, str]], is_forecast: bool
+@pytest.mark.parametrize("coming", [None, 0, 2])
+async def test_a_moment_has_the_free_throws_to_come_and_is_not_forecast_while_they_are_not_known(
+    coming: int | None,
 ) -> None:
     def stopped(read: tuple[Play, ...]) -> tuple[Play, ...]:
-        last = read[-1]
-        added = [
-            replace(last, order=last.order + number, action=action, detail=detail, scoring=False)
-            for number, (action, detail) in enumerate(plays, 1)
-        ]
-        return (*read, *added)
+        return (*read[:-1], replace(read[-1], free_throws=coming, possession="BOS"))
 
     predictor = StoringPredictor()
     predictor.models[0].inputs.append("moment")
@@ -144,10 +130,14 @@ async def test_between_a_foul_and_the_last_free_throw_no_moment_is_forecast(
         (game_id,) = watch.evening.ids
         for elapsed in (1500.0, 2740.0, 2950.0):
             await watch.at(elapsed)
-        assert watch.poller.games[game_id].at_moment is not None
         watch.evening.edit[game_id] = stopped
         await watch.at(3000.0)
-        assert (watch.poller.games[game_id].at_moment is not None) == is_forecast
+        at_moment = watch.poller.games[game_id].at_moment
+        if coming is None:
+            assert at_moment is None
+        else:
+            assert at_moment is not None
+            assert predictor.moments[-1].moment.free_throws == coming
 
 
 @pytest.mark.parametrize(("missing", "is_forecast"), [(0, True), (60, False)])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.builders.halftime import halftime_differential, live_pattern
 
+from dejavu_feed.nba.event_rows import attempt_of
 from dejavu_feed.nba.game_progress import known_minutes
 from dejavu_feed.nba.live_payloads import GameStatus, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.nba.plays import Play
@@ -70,6 +72,17 @@ def test_every_change_of_the_score_is_a_made_shot(plays: tuple[Play, ...]) -> No
     changed = {play.order for play, before in zip(plays, course, strict=False) if (play.home, play.away) != before}
 
     assert changed == {play.order for play in plays if play.scoring}
+
+
+def test_the_feed_says_how_many_free_throws_a_foul_gives(plays: tuple[Play, ...]) -> None:
+    announced = [
+        (before.free_throws, attempt_of(play.detail))
+        for before, play in pairwise(plays)
+        if play.action == "freethrow" and before.free_throws is not None
+    ]
+    assert len(announced) > 30
+    for coming, (attempt, attempts) in announced:
+        assert coming == attempts - attempt + 1
 
 
 def test_a_scoreboard_in_mid_evening(feed: Path) -> None:

@@ -100,6 +100,28 @@ def test_an_overtime_begins_with_a_jump_ball_whoever_had_the_ball() -> None:
     assert late != unknown
 
 
+def free_throws(coming: int, live: LiveInputs, lead: int = -1) -> ForecastQuery:
+    """Return a query with ten seconds left."""
+    return ForecastQuery(ScorePattern((0.0,) * 47), FINAL, live=live, moment=Moment(4, 10.0, lead, coming))
+
+
+def test_free_throws_to_come_count_as_they_may_go() -> None:
+    home = LiveInputs(possession=Possession(Side.HOME))
+    chances = [SHIPPED.forecast(free_throws(coming, home)).home_lead_probability for coming in range(4)]
+    assert chances[0] < 0.5 < chances[2], "down 1, with two free throws or with none"
+    assert chances[1] < chances[2] < chances[3]
+    made = SHIPPED.forecast(free_throws(0, LiveInputs(possession=Possession(Side.AWAY)), 0)).home_lead_probability
+    missed = SHIPPED.forecast(free_throws(0, LiveInputs(possession=Possession(Side.HOME, True)))).home_lead_probability
+    share = (chances[1] - missed) / (made - missed)
+    assert 0.7 < share < 0.85, "the share of free throws that are made"
+
+
+def test_free_throws_need_a_side_that_has_the_ball() -> None:
+    for live in (LiveInputs(), LiveInputs(possession=Possession(Side.HOME, shot_in_air=True))):
+        with pytest.raises(InvalidInput, match="without a side that has the ball"):
+            free_throws(2, live)
+
+
 @pytest.mark.parametrize(
     ("elapsed", "horizon", "minutes"),
     [
@@ -146,7 +168,7 @@ def test_odds_are_evaluated_by_the_forecast_of_the_moment() -> None:
         (1430.0, HALF, False),
     ],
 )
-def test_a_late_moment_has_no_stake_since_its_price_may_know_of_free_throws(
+def test_a_late_moment_has_no_stake_since_its_price_may_know_more(
     elapsed: float, horizon: Horizon, staked: bool
 ) -> None:
     chance = SHIPPED.forecast(query(elapsed, -1, horizon)).home_lead_probability

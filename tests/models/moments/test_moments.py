@@ -22,20 +22,30 @@ MODEL = MomentModel.from_bytes((default_bundle() / MOMENTS).read_bytes())
 TABLES = MomentTables(MODEL)
 WHEN = st.sampled_from(HORIZONS)
 SECOND, LEAD = st.floats(0, 300), st.integers(-40, 40)
-SIDE, MARGIN = st.sampled_from([-1, 0, 1]), st.floats(-40, 40)
+NOBODY = (0, 0, 0)
+SIDES = (-1, 0, 1)
+BALL = st.sampled_from(
+    [(side, 0, 0) for side in SIDES]
+    + [(side, 1, 0) for side in (-1, 1)]
+    + [(side, 0, coming) for side in (-1, 1) for coming in (1, 2, 3)]
+)
+"""The side with the ball, whether its shot is in the air, and its free throws to come."""
+MARGIN = st.floats(-40, 40)
 
 
-def inputs(second: float, leads: list[int], side: int, margin: float, *, in_air: bool) -> MomentInputs:
+def inputs(second: float, leads: list[int], ball: tuple[int, int, int], margin: float) -> MomentInputs:
     each = np.ones(len(leads))
-    return MomentInputs(second * each, np.array(leads, dtype=float), side * each, in_air * each, margin * each)
+    side, in_air, coming = (value * each for value in ball)
+    return MomentInputs(second * each, np.array(leads, dtype=float), side, in_air, coming, margin * each)
 
 
-@given(WHEN, SECOND, LEAD, SIDE, st.booleans(), MARGIN)
+@given(WHEN, SECOND, LEAD, BALL, MARGIN)
 def test_the_compiled_distribution_is_that_of_the_reference(
-    horizon: Horizon, second: float, lead: int, side: int, in_air: bool, margin: float
+    horizon: Horizon, second: float, lead: int, ball: tuple[int, int, int], margin: float
 ) -> None:
-    due = MODEL.distribution(horizon, inputs(second, [lead], side, margin, in_air=in_air))
-    game = TABLES.game(horizon, second, lead, side, margin, in_air=in_air)
+    due = MODEL.distribution(horizon, inputs(second, [lead], ball, margin))
+    side, in_air, coming = ball
+    game = TABLES.game(horizon, second, lead, side, margin, in_air=bool(in_air), free_throws=coming)
     values = range(-LARGEST, LARGEST + 1)
     assert [game.cumulative(value) for value in values] == pytest.approx(due.below[0].tolist(), abs=1e-9)
     assert game.home_lead_probability == pytest.approx(float(due.home_leads[0]), abs=1e-8)
@@ -44,39 +54,36 @@ def test_the_compiled_distribution_is_that_of_the_reference(
     assert game.calibration_games == MODEL.games
 
 
-@given(WHEN, SECOND, SIDE, st.booleans(), MARGIN)
+@given(WHEN, SECOND, BALL, MARGIN)
 def test_the_probability_to_win_never_falls_with_the_lead(
-    horizon: Horizon, second: float, side: int, in_air: bool, margin: float
+    horizon: Horizon, second: float, ball: tuple[int, int, int], margin: float
 ) -> None:
-    made = MODEL.distribution(horizon, inputs(second, list(range(-40, 41)), side, margin, in_air=in_air))
+    made = MODEL.distribution(horizon, inputs(second, list(range(-40, 41)), ball, margin))
     assert np.diff(made.home_leads).min() > -1e-6
 
 
-@given(SECOND, LEAD, SIDE, st.booleans(), MARGIN)
-def test_a_game_never_ends_with_a_tie(second: float, lead: int, side: int, in_air: bool, margin: float) -> None:
-    made = MODEL.distribution(FINAL, inputs(second, [lead], side, margin, in_air=in_air))
+@given(SECOND, LEAD, BALL, MARGIN)
+def test_a_game_never_ends_with_a_tie(second: float, lead: int, ball: tuple[int, int, int], margin: float) -> None:
+    made = MODEL.distribution(FINAL, inputs(second, [lead], ball, margin))
     assert made.mass[0, LARGEST] == 0
     assert made.mass.sum() == pytest.approx(1)
 
 
-@given(WHEN, st.integers(-30, 30), SIDE, MARGIN)
+@given(WHEN, st.integers(-30, 30), st.sampled_from(SIDES), MARGIN)
 def test_with_no_time_left_the_lead_stands_and_a_tie_goes_to_overtime(
     horizon: Horizon, lead: int, side: int, margin: float
 ) -> None:
-    made = MODEL.distribution(horizon, inputs(0.0, [lead], side, margin, in_air=False))
+    made = MODEL.distribution(horizon, inputs(0.0, [lead], (side, 0, 0), margin))
     if lead or horizon is Horizon.HALFTIME:
         assert made.mass[0, LARGEST + lead] == pytest.approx(1)
     else:
-        overtime = MODEL.distribution(FINAL, inputs(300.0, [0], 0, margin, in_air=False))
+        overtime = MODEL.distribution(FINAL, inputs(300.0, [0], NOBODY, margin))
         assert made.mass[0] == pytest.approx(overtime.mass[0])
 
 
 def test_the_stronger_team_is_favoured_the_more_the_more_time_is_left() -> None:
     margins = [
-        [
-            float(MODEL.distribution(FINAL, inputs(second, [0], 0, margin, in_air=False)).home_leads[0])
-            for second in (5, 60, 240)
-        ]
+        [float(MODEL.distribution(FINAL, inputs(second, [0], NOBODY, margin)).home_leads[0]) for second in (5, 60, 240)]
         for margin in (10.0, -10.0)
     ]
     favoured, outsider = margins
@@ -113,6 +120,8 @@ NEGATIVE[0, 3, 3, :2] = -0.5, 1.5
         (_with("final", OTHERS), "tied"),
         (_with("drift", np.array(0.02)), "drift"),
         (_with("drift", np.array(np.nan)), "drift"),
+        (_with("free_throw", np.array(1.1)), "free throw"),
+        (_with("free_throw", np.array(np.nan)), "free throw"),
         (_with("games", np.array(0)), "games"),
         (_with("games", np.array(2**40)), "games"),
         (b"PK", "archive"),

@@ -82,10 +82,10 @@ def with_moments(games: Games) -> Games:
     moments = no_moments(len(games))
     for row, of_game in enumerate(leads):
         states = np.stack(
-            [at, of_game, 4.0 * (at // 60) + of_game % 2, np.where(turn % 2, 1, -1), turn % 4 == 0], axis=1
+            [at, of_game, 4.0 * (at // 60) + of_game % 2, np.where(turn % 2, 1, -1), turn % 4 == 0, 0 * turn], axis=1
         )
         if games.differentials[row, -1] == 0:
-            overtime = [(2880.0 + second, np.sign(games.final[row]), 201.0, 1.0, 0.0) for second in (30, 150, 290)]
+            overtime = [(2880.0 + second, np.sign(games.final[row]), 201.0, 1.0, 0.0, 0.0) for second in (30, 150, 290)]
             states = np.concatenate([states, overtime])
         moments[row] = states.astype(np.float32)
     return replace(games, moments=moments)

@@ -61,14 +61,14 @@ def _live(rows: list[Mapping[str, Any]]) -> list[Event]:
             row["period"],
             row["elapsed_s"],
             number,
-        )
+        )._replace(home=row["home_score"], away=row["away_score"])
         for number, row in enumerate(ordered)
     ]
 
 
 def _v2(rows: list[Mapping[str, Any]]) -> list[Event]:
     winners = {row["player1"]: _team(row["team"]) for row in rows}
-    events = []
+    events, score = [], (0, 0)
     for row in sorted(rows, key=lambda row: row["elapsed_s"]):
         missed = row["event_type"] == _FREE_THROW and row["home_score"] is None
         fields = {
@@ -79,7 +79,10 @@ def _v2(rows: list[Mapping[str, Any]]) -> list[Event]:
             "PLAYER1_TEAM_ID": _team(row["team"]) or row["player1"],
             "PLAYER3_TEAM_ID": winners.get(row["player3"]) or row["player3"],
         }
-        events.append(v2_event(fields, row["period"], row["elapsed_s"], row["event_num"]))
+        if row["home_score"] is not None:  # rows that score nothing have none
+            score = row["home_score"], row["away_score"]
+        event = v2_event(fields, row["period"], row["elapsed_s"], row["event_num"])
+        events.append(event._replace(home=score[0], away=score[1]))
     return events
 
 

@@ -2,75 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 
-from dejavu_feed.pattern import Score
-from dejavu_trainer.data.moments import COLUMNS, moments_from_array, moments_of, moments_to_array, no_moments, states_at
+from dejavu_feed.events import Event, EventKind, with_possession
+from dejavu_feed.pattern import Score, period_of
+from dejavu_trainer.data.moments import COLUMNS, moments_from_array, moments_of, moments_to_array, no_moments
 
-SCORES = [Score(100, 2, 0), Score(1300, 40, 41), Score(1440, 43, 41), Score(2600, 90, 90), Score(2700.5, 92, 90)]
-BALLS = [
-    (1290.0, "BOS", True),
-    (1435.0, "LAL", False),
-    (2690.0, "LAL", False),
-    (2879.0, "", False),
-    (2890.0, "BOS", False),
-]
+SHOT, FOUL, FREE_THROW, REBOUND = EventKind.SHOT, EventKind.FOUL, EventKind.FREE_THROW, EventKind.REBOUND
 
 
-def test_a_state_has_the_last_score_and_ball_of_its_period() -> None:
-    scores = [*SCORES, Score(2880, 92, 92), Score(2900, 92, 94)]
-    found = moments_of(scores, BALLS, "BOS")
-    assert found.tolist() == [
-        [1260, 2, 2, 0, 0],  # the window begins
-        [1290, 2, 2, 1, 1],
-        [1300, -1, 81, 1, 1],
-        [1435, -1, 81, -1, 0],  # not the end of the half
-        [2520, 2, 84, 0, 0],  # the ball of the half says nothing
-        [2600, 0, 180, 0, 0],
-        [2690, 0, 180, -1, 0],
-        [2700.5, 2, 182, -1, 0],
-        [2879, 2, 182, 0, 0],
-        [2890, 0, 184, 1, 0],  # overtime
-        [2900, -2, 186, 1, 0],
+def event(elapsed: float, score: tuple[int, int], kind: EventKind, team: str, **fields: Any) -> Event:
+    return Event(period_of(elapsed), elapsed, 0, kind, team, *score, **fields)
+
+
+EVENTS = with_possession(
+    [
+        event(1290.0, (40, 40), SHOT, "BOS", made=False),
+        event(1300.0, (40, 40), REBOUND, "LAL"),
+        event(1440.0, (40, 40), SHOT, "LAL", made=False),
+        event(2860.0, (90, 90), REBOUND, "LAL"),
+        event(2860.0, (90, 90), EventKind.TIMEOUT, "LAL"),
+        event(2870.5, (90, 90), FOUL, "LAL", detail="shooting"),
+        event(2870.5, (91, 90), FREE_THROW, "BOS", made=True, attempt=1, attempts=2),
+        event(2870.5, (91, 90), FREE_THROW, "BOS", made=False, attempt=2, attempts=2),
+        event(2875.0, (91, 90), FOUL, "BOS", detail="technical", attempts=1),
+        event(2875.0, (91, 91), FREE_THROW, "LAL", made=True, attempt=1, attempts=1, detail="technical"),
+        event(2876.0, (91, 91), REBOUND, "LAL"),
+        event(2880.0, (91, 91), SHOT, "LAL", made=False),
+        event(2890.0, (91, 93), SHOT, "LAL", made=True),
+    ],
+    ("BOS", "LAL"),
+)
+SCORES = [Score(100, 2, 0), Score(1300, 40, 40), Score(2860, 90, 90), Score(2870.5, 91, 90), Score(2890, 91, 93)]
+
+
+def test_a_state_has_score_ball_and_free_throws_after_each_play_that_changes_it() -> None:
+    assert moments_of(SCORES, EVENTS, "BOS").tolist() == [
+        [1290, 0, 80, 1, 1, 0],
+        [1300, 0, 80, -1, 0, 0],  # then the half ends
+        [2860, 0, 180, -1, 0, 0],
+        [2870.5, 0, 180, 1, 0, 2],
+        [2870.5, 1, 181, 1, 0, 1],
+        [2870.5, 1, 181, 1, 1, 0],  # after the technical foul it is not known who shoots how often
+        [2876, 0, 182, -1, 0, 0],
+        [2890, -2, 184, 1, 0, 0],  # overtime
     ]
-    at = states_at(found, np.array([1000.0, 1299.0, 2700.5]))
-    assert np.isnan(at[0]).all()
-    assert at[1:, 1].tolist() == [2, 2]
 
 
 @pytest.mark.parametrize(
-    ("scores", "balls", "rows", "known"),
+    ("scores", "events", "rows"),
     [
-        (SCORES, [], 5, 0),
-        (SCORES[::-1], BALLS, 0, 0),  # a clock that runs backwards
-        (SCORES, BALLS[::-1], 5, 0),
+        (SCORES, [], 4),
+        (SCORES[::-1], EVENTS, 0),  # a clock that runs backwards
+        (SCORES, EVENTS[::-1], 4),
+        ([*SCORES, Score(2900, 91, 95)], EVENTS, 5),  # another game
     ],
 )
-def test_without_events_or_order_less_is_known(
-    scores: list[Score], balls: list[tuple[float, str, bool]], rows: int, known: int
+def test_without_events_of_the_same_game_the_scores_are_known_alone(
+    scores: list[Score], events: Sequence[Event], rows: int
 ) -> None:
-    found = moments_of(scores, balls, "BOS")
-    assert len(found) >= rows if rows else not len(found)
-    assert (found[:, COLUMNS.index("side")] != 0).sum() == known
-
-
-def test_with_plays_in_whole_seconds_the_ball_is_of_the_same_second_as_the_score() -> None:
-    """Otherwise the other team would have the ball before the basket counts."""
-    scores = [Score(100, 2, 0), Score(2849, 4, 0), Score(2900, 6, 0)]
-    found = moments_of(scores, [(2840.2, "BOS", False), (2848.3, "LAL", False)], "BOS")
-    assert found.tolist()[1:] == [[2520, 2, 2, 0, 0], [2841, 2, 2, 1, 0], [2849, 4, 4, -1, 0], [2900, 6, 6, 0, 0]]
+    found = moments_of(scores, events, "BOS")
+    assert len(found) == rows
+    assert not found[:, COLUMNS.index("side")].any()
 
 
 def test_states_of_games_are_stored_as_rows_and_read_back() -> None:
     games = no_moments(4)
-    games[1] = moments_of(SCORES, BALLS, "BOS")
+    games[1] = moments_of(SCORES, EVENTS, "BOS")
     games[3] = games[1][:2]
     rows = moments_to_array(games)
     again = moments_from_array(rows, 4)
     assert [len(each) for each in again] == [0, len(games[1]), 0, 2]
     assert all(np.array_equal(one, other) for one, other in zip(games, again, strict=True))
     assert len(moments_from_array(moments_to_array(no_moments(2)), 2)) == 2
-    for wrong in (rows[::-1], rows + np.array([9, 0, 0, 0, 0, 0])):
+    for wrong in (rows[::-1], rows + np.array([9, 0, 0, 0, 0, 0, 0])):
         with pytest.raises(ValueError, match="not those of 4 games"):
             moments_from_array(wrong.astype(np.float32), 4)

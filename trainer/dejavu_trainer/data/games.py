@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dejavu_feed import live_inputs
 from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.errors import DataError
-from dejavu_feed.event_table import balls_by_game
+from dejavu_feed.event_table import late_events
 from dejavu_feed.events import possessions
 from dejavu_feed.files.lines import read_lines
 from dejavu_feed.files.plays_format import DATE, game_date
@@ -278,10 +278,11 @@ def with_plays(games: Games, scores: Sequence[Sequence[Score]], folder: Path) ->
     columns = [_LIVE_COLUMNS.index(name) for name in ("possession_side", "possession_shot_in_air")]
     for season in np.unique(games.season).tolist():
         path = events_file(folder, season)
-        balls = {} if path is None else balls_by_game(path)
+        events = {} if path is None else late_events(path)
         for row in np.flatnonzero(games.season == season).tolist():
-            of_game, home = balls.get(str(games.game_id[row]), []), str(games.home[row])
-            for minute, ball in enumerate(possessions(of_game, REGULATION_MINUTES, home)):
+            of_game, home = events.get(str(games.game_id[row]), []), str(games.home[row])
+            balls = ((event.elapsed, event.possession, event.shot_in_air) for event in of_game)
+            for minute, ball in enumerate(possessions(balls, REGULATION_MINUTES, home)):
                 if ball is not None:
                     live[row, minute, columns] = float(ball.side), float(ball.shot_in_air)
             if scores[row]:

@@ -1,20 +1,23 @@
-"""States of games before the half, before the end and in overtime: after the last play of each second."""
+"""States of games before the half, before the end and in overtime: after each play that changes one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dejavu_feed.events import Event, free_throws_to_come
 from dejavu_feed.horizon import Horizon
 from dejavu_feed.pattern import OVERTIME_SECONDS, Score
 from dejavu_models.arrays import Singles
 
-COLUMNS: Final = ("elapsed_s", "differential", "total_points", "side", "shot_in_air")
+COLUMNS: Final = ("elapsed_s", "differential", "total_points", "side", "shot_in_air", "free_throws")
 """Columns of a game's states: seconds of play since tip-off, home − away and points of both after the play, the side
-with the ball (1 home, −1 away, 0 unknown), and whether a shot of it is in the air (1, else 0)."""
+with the ball (1 home, −1 away, 0 unknown), whether a shot of it is in the air (1, else 0), and how many free throws it
+has before the clock runs again."""
 
 WINDOWS: Final = {Horizon.HALFTIME: 180, Horizon.FINAL: 360}
 """Seconds before a horizon from which the states are kept; for the final, also all of overtime."""
@@ -30,44 +33,39 @@ def no_moments(count: int) -> NDArray[np.object_]:
     return result
 
 
-def moments_of(scores: Sequence[Score], balls: Sequence[tuple[float, str, bool]], home: str) -> Singles:
+def moments_of(scores: Sequence[Score], events: Sequence[Event], home: str) -> Singles:
     """Return the states of a game, (k, COLUMNS), in order of time; none if its scores are out of order.
 
-    A state at the end of a period is left out: the next period starts from the score alone.
+    A state at the end of a period is left out: the next period starts from the score alone. So is one before free
+    throws of which it is not clear who has the ball after them. Without events in order that lead to the same final
+    score, the states are those after the scores, and who has the ball is unknown.
 
     Args:
         scores: the score after each play.
-        balls: time of each event, the team that has the ball after it, and whether a shot of that team is in the air.
+        events: events of the second quarter, the fourth and overtimes, in order, with the possession after each.
         home: NBA code of the home team.
     """
-    times = np.array([0.0, *(score.elapsed for score in scores)])
-    if (np.diff(times) < 0).any():
+    if any(after.elapsed < before.elapsed for before, after in pairwise(scores)):
         return np.empty((0, len(COLUMNS)), np.float32)
-    points = np.array([(0, 0), *((score.home, score.away) for score in scores)], np.float32)
-    ball_times = np.array([elapsed for elapsed, _, _ in balls])
-    if not (times % 1).any():  # the plays have whole seconds since tip-off, rounded up: so that both agree
-        ball_times = np.ceil(np.round(ball_times, 2))
-    sides = np.array([0 if not team else 1 if team == home else -1 for _, team, _ in balls], np.float32)
-    in_air = np.array([shot_in_air for _, _, shot_in_air in balls], np.float32)
-    starts = [_ENDS[horizon] - seconds for horizon, seconds in WINDOWS.items()]
-    at = np.unique(np.concatenate([times, ball_times, starts]))
-    at = at[_in_windows(at) & (at <= times[-1])]
-    row = np.searchsorted(times, at, side="right") - 1
-    result = np.zeros((len(at), len(COLUMNS)), np.float32)
-    result[:, 0], result[:, 1], result[:, 2] = at, points[row, 0] - points[row, 1], points[row].sum(axis=1)
-    if len(ball_times) and (np.diff(ball_times) >= 0).all():
-        ball = np.searchsorted(ball_times, at, side="right") - 1
-        known = (ball >= 0) & (_period(ball_times[ball]) == _period(at))
-        result[:, 3], result[:, 4] = np.where(known, sides[ball], 0.0), np.where(known, in_air[ball], 0.0)
-    return result
+    rows = [(score.elapsed, score.home, score.away, 0, 0, 0) for score in scores]
+    if _are_in_order(events) and (events[-1].home, events[-1].away) == scores[-1][1:]:
+        rows = [
+            (
+                event.elapsed, event.home, event.away,
+                0 if not event.possession else 1 if event.possession == home else -1, event.shot_in_air, coming,
+            )
+            for event, coming in zip(events, free_throws_to_come(events), strict=True)
+            if coming is not None
+        ]  # fmt: skip
+    at, home_points, away_points, *ball = np.array(rows, dtype=np.float64).T
+    result = np.stack([at, home_points - away_points, home_points + away_points, *ball], axis=1)
+    result = result[_in_windows(at)].astype(np.float32)
+    changed: NDArray[np.bool_] = (np.diff(result, axis=0, prepend=np.nan) != 0).any(axis=1)
+    return result[changed]
 
 
-def states_at(moments: Singles, times: NDArray[np.float64]) -> Singles:
-    """Return the states of a game at some times, (times, COLUMNS): of the last play; NaN before the first one."""
-    result = np.full((len(times), len(COLUMNS)), np.nan, np.float32)
-    row = np.searchsorted(moments[:, 0], times, side="right") - 1
-    result[row >= 0] = moments[row[row >= 0]]
-    return result
+def _are_in_order(events: Sequence[Event]) -> bool:
+    return bool(events) and all(after.elapsed >= before.elapsed for before, after in pairwise(events))
 
 
 def moments_to_array(moments: NDArray[np.object_]) -> Singles:
@@ -96,9 +94,3 @@ def _in_windows(at: NDArray[np.float64]) -> NDArray[np.bool_]:
     before_half = (at >= half - WINDOWS[Horizon.HALFTIME]) & (at < half)
     late = (at >= end - WINDOWS[Horizon.FINAL]) & (np.where(at < end, 1.0, (at - end) % OVERTIME_SECONDS) > 0)
     return before_half | late
-
-
-def _period(at: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the number of the period, as quarters before the end of regulation and overtimes after it."""
-    end = _ENDS[Horizon.FINAL]
-    return np.where(at <= end, np.ceil(at / 720), 4 + np.ceil((at - end) / OVERTIME_SECONDS))

@@ -747,22 +747,28 @@ class Moment(_message.Message):
     PERIOD_FIELD_NUMBER: _builtins.int
     SECONDS_LEFT_FIELD_NUMBER: _builtins.int
     DIFFERENTIAL_FIELD_NUMBER: _builtins.int
+    FREE_THROWS_FIELD_NUMBER: _builtins.int
     period: _builtins.int
     """1 to 4 for quarters, from 5 for overtimes."""
     seconds_left: _builtins.float
     """Seconds of play left in the period, 0 to 720, in an overtime to 300; with fractions, if known."""
     differential: _builtins.int
     """Score differential (home − away) in points, within ±200."""
+    free_throws: _builtins.int
+    """Free throws that the team with the ball (`possession`) has before the clock runs again, 0 to 3: of two that a foul
+    gave, 1 after the first. Those after which the team keeps the ball, as of a technical foul, cannot be given.
+    """
     def __init__(
         self,
         *,
         period: _builtins.int = ...,
         seconds_left: _builtins.float = ...,
         differential: _builtins.int = ...,
+        free_throws: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["differential", b"differential", "period", b"period", "seconds_left", b"seconds_left"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differential", b"differential", "free_throws", b"free_throws", "period", b"period", "seconds_left", b"seconds_left"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

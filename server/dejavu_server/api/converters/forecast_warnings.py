@@ -23,7 +23,7 @@ _MOST_NAMED: Final = 5
 """Maximum number of teams that a warning about a model names; of more teams it gives only the number."""
 
 _LATE_MOMENT: Final = (
-    "in last minutes and overtime, the price may know what the forecast does not, such as free throws to come; no stake"
+    "in last minutes and overtime, the price may know what the forecast does not, such as fouls to give; no stake"
 )
 
 _NO_STAKE_YET: Final = "no stake until both teams are known as well as in a usual December"

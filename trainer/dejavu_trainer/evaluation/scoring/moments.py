@@ -39,7 +39,7 @@ def score_moments(
     earlier: RatedGames,
     test: RatedGames,
 ) -> Singles:
-    """Score forecasts after the last play of each second from the minute before `TABLES_FROM` on, with carried ratings.
+    """Score forecasts after each play that changes the state, from the minute before `TABLES_FROM` on.
 
     Args:
         models: the point models.
@@ -109,9 +109,9 @@ def _served(
     margins: Floats,
 ) -> LatticeDistribution:
     """Return the served distributions of states; see `Forecaster._at_moment`."""
-    _, elapsed, leads, totals, sides, in_air = states.T
+    _, elapsed, leads, totals, sides, in_air, free_throws = states.T
     minute = TABLES_FROM[horizon] - 1
-    inputs = MomentInputs(seconds_left(elapsed, horizon), leads, sides, in_air, margins)
+    inputs = MomentInputs(seconds_left(elapsed, horizon), leads, sides, in_air, free_throws, margins)
     mass = moments.distribution(horizon, inputs).mass
     share = elapsed / 60.0 - minute
     kinds = calibration.kinds(MarginSource.KNOWN)

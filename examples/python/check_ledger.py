@@ -30,8 +30,8 @@ from typing import Any, NoReturn
 MINUTES = {"halftime": 24, "final": 48}
 """Minutes of play up to a horizon."""
 
-LATE_MINUTES = 2
-"""Minutes of play by which a forecast may be behind the newest one of its game."""
+LATE_SECONDS = 120
+"""Seconds of play by which a forecast may be behind the newest one of its game."""
 
 LONGEST_GAME = 12 * 3600 * 10**6
 """Microseconds after its first forecast by which a game is over."""
@@ -219,6 +219,10 @@ def _check_minute(entry: Entry) -> None:
     if type(request["game_id"]) is not str or type(minute) is not int or not minute == minutes < MINUTES[horizon]:
         of = f"a forecast of {horizon} as of minute {minute!r}, with a pattern of {minutes} minutes"
         raise ChangedError(f"entry {entry['sequence']}: {of}, of game {request['game_id']!r}")
+    elapsed = _elapsed(entry)
+    over = horizon == "halftime" and elapsed >= 60 * MINUTES[horizon]
+    if "moment" in request and (over or minute != min(int(elapsed // 60), MINUTES["final"] - 1)):
+        raise ChangedError(f"entry {entry['sequence']}: a moment after {elapsed:g} s as of minute {minute}")
 
 
 def _check_market(entry: Entry, forecast: Entry, games: Games, entries: dict[int, Entry]) -> None:
@@ -255,7 +259,7 @@ class Games:
     def __init__(self) -> None:
         self._standing: dict[Place, int] = {}  # the entry of each outcome that is not withdrawn
         self._withdrawn = set[Place]()  # once, after the first forecast of the game
-        self._newest: dict[str, tuple[int, int]] = {}  # by game: its newest minute, and since when it is recorded
+        self._newest: dict[str, tuple[float, int]] = {}  # by game: newest second of play, and since when it is recorded
         self._first: dict[str, int] = {}  # by game: when its first forecast was made
 
     def add_outcome(self, entry: Entry) -> None:
@@ -271,11 +275,11 @@ class Games:
     def add_forecast(self, entry: Entry) -> None:
         """Take note of a forecast."""
         forecast, game = entry["payload"]["forecast"], entry["payload"]["request"]["game_id"]
-        minute, made = forecast["elapsed_minutes"], forecast["generated_us"]
+        elapsed, made = _elapsed(entry), forecast["generated_us"]
         self._first[game] = min(made, self._first.get(game, made))
-        newest, since = self._newest.get(game, (0, made))
-        if minute > newest or (minute == newest and made < since):
-            self._newest[game] = minute, made
+        newest, since = self._newest.get(game, (0.0, made))
+        if elapsed > newest or (elapsed == newest and made < since):
+            self._newest[game] = elapsed, made
 
     def outcome_before(self, entry: Entry) -> int | None:
         """Return the entry of a current outcome of a moment after that of a forecast; None if there is none."""
@@ -287,16 +291,16 @@ class Games:
 
     def late(self, entry: Entry, made: int, given: str) -> str:
         """Return why a forecast made at a time, with a given date of its game, is late; empty if it is not."""
-        game, minute = entry["payload"]["request"]["game_id"], entry["payload"]["forecast"]["elapsed_minutes"]
-        newest, since = self._newest.get(game, (0, made))
+        game, elapsed = entry["payload"]["request"]["game_id"], _elapsed(entry)
+        newest, since = self._newest.get(game, (0.0, made))
         over = (given and _evening(made) > given) or made - self._first.get(game, made) > LONGEST_GAME
         if self.was_withdrawn(entry):
             return "reported"
         if over and not _is_replay(entry):
             return "game_date"
-        if minute < newest - LATE_MINUTES:
+        if elapsed < newest - LATE_SECONDS:
             return "later_minute"
-        return "time" if minute <= newest and made > since else ""
+        return "time" if elapsed <= newest and made > since else ""
 
 
 def check_models(identity: dict[str, Any], entries: dict[int, Entry]) -> str:
@@ -537,6 +541,16 @@ def _preceded(forecast: Entry) -> list[Place]:
     return [(game, horizon) for horizon, end in MINUTES.items() if minute < end]
 
 
+def _elapsed(forecast: Entry) -> float:
+    """Return the seconds of play since tip-off: at the moment of a forecast, or at the end of its last minute."""
+    request = forecast["payload"]["request"]
+    if "moment" not in request:
+        return 60.0 * int(forecast["payload"]["forecast"]["elapsed_minutes"])
+    moment = request["moment"]
+    overtimes = max(moment["period"] - 4, 0)
+    return float(720 * (moment["period"] - overtimes) + 300 * overtimes - moment["seconds_left"])
+
+
 def _recorded(entry: Entry, entries: dict[int, Entry]) -> float:
     """Return the time of an entry: when it was recorded, or its forecast was made; NaN if the forecast was pruned."""
     kind, payload = entry["kind"], entry["payload"]
@@ -560,7 +574,8 @@ def _key(entry: Entry) -> str:
     margin = request["pregame_margin"]
     of = (request[name] for name in ("game_id", "horizon", "alpha"))
     made = forecast["elapsed_minutes"], forecast["model_version"], None if margin is None else margin + 0.0
-    return json.dumps([*of, *made, entry.get("made_by", "")])
+    second = [request["moment"][name] for name in ("period", "seconds_left")] if "moment" in request else []
+    return json.dumps([*of, *made, entry.get("made_by", ""), *second])
 
 
 def _is_replay(forecast: Entry) -> bool:
@@ -584,7 +599,7 @@ def _forecast(entry: Entry, late: str) -> dict[str, Any]:
         name: request.get(name)
         for name in (
             *("game_id", "home_team", "away_team", "horizon", "alpha", "total_points", "last_score", "pregame_total"),
-            *("neutral_site", "possession"),
+            *("neutral_site", "possession", "moment"),
         )
     }
     fields |= {
@@ -639,7 +654,9 @@ def _settlement(entry: Entry, standing: Entry, market: Entry | None) -> dict[str
         "outcome_sequence": standing["sequence"],
         "error": forecast["point"] - differential,
         "absolute_error": abs(forecast["point"] - differential),
-        "persistence_absolute_error": abs(request["pattern"][-1] - differential),
+        "persistence_absolute_error": abs(
+            request.get("moment", {}).get("differential", request["pattern"][-1]) - differential
+        ),
         "covered": forecast["interval_lower"] <= differential <= forecast["interval_upper"],
         "brier": (forecast["home_lead_probability"] - led) ** 2,
         "crps": _crps(forecast["distribution"], differential) if forecast.get("distribution") else None,

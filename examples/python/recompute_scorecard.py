@@ -170,12 +170,12 @@ def recomputed(settled: list[record_pb2.RecordedPrediction]) -> Figures:
     outcome = np.array([each.outcome.differential for each in counted], dtype=float)
     units = Units(counted)
     absolute = units.means(np.abs(np.array([each.point_forecast for each in forecasts]) - outcome))
-    persistence = units.means(np.abs(np.array([each.pattern[-1] for each in counted]) - outcome))
+    persistence = units.means(np.abs(np.array([last_known(each) for each in counted]) - outcome))
     probability, led = np.array([each.home_lead_probability for each in forecasts]), outcome > 0
     figures["games"] = float(len(absolute))
     figures |= figure("mae", absolute, 0.0) | figure("persistence_mae", persistence, 0.0)
     figures |= figure("mae_difference", absolute - persistence)
-    leader = (np.sign([each.pattern[-1] for each in counted]) + 1.0) / 2.0
+    leader = (np.sign([last_known(each) for each in counted]) + 1.0) / 2.0
     brier, leader_brier = units.means((probability - led) ** 2), units.means((leader - led) ** 2)
     figures |= figure("brier", brier, 0.0, 1.0) | figure("leader_brier", leader_brier, 0.0, 1.0)
     figures |= figure("brier_difference", brier - leader_brier, -1.0, 1.0)
@@ -232,11 +232,25 @@ def lacks_total(each: record_pb2.RecordedPrediction) -> bool:
     return each.forecast.HasField("total") and not each.outcome.HasField("total_points")
 
 
+def minute_of(forecast: forecast_pb2.Forecast) -> int:
+    """Return the complete minutes of play at a forecast, of overtimes too."""
+    if not forecast.HasField("moment"):
+        return forecast.elapsed_minutes
+    overtimes = max(forecast.moment.period - 4, 0)
+    elapsed = 720 * (forecast.moment.period - overtimes) + 300 * overtimes - forecast.moment.seconds_left
+    return int(elapsed // 60)
+
+
+def last_known(each: record_pb2.RecordedPrediction) -> float:
+    """Return the differential from which a forecast was made, in points."""
+    return each.forecast.moment.differential if each.forecast.HasField("moment") else each.pattern[-1]
+
+
 class Units:
     """Nested means: forecasts of one minute count as their mean, minutes of one game as their mean."""
 
     def __init__(self, predictions: list[record_pb2.RecordedPrediction]) -> None:
-        minutes = [(each.forecast.game_id, each.forecast.elapsed_minutes) for each in predictions]
+        minutes = [(each.forecast.game_id, minute_of(each.forecast)) for each in predictions]
         groups = {group: index for index, group in enumerate(sorted(set(minutes)))}
         games = {game: index for index, game in enumerate(sorted({game for game, _ in groups}))}
         self._group = np.array([groups[each] for each in minutes])

@@ -220,8 +220,6 @@ def _add_moment_faults(query: ForecastQuery, faults: FieldErrors) -> bool:
         faults.add(
             InvalidLiveInput("without a side that has the ball", "possession, not shot_in_air", "moment.free_throws")
         )
-    if query.record:
-        faults.add(InvalidLiveInput("with a game_id", "none: forecasts of moments are not recorded", "moment"))
     if query.total_market is not None:
         expected = "none: total points are not forecast at a moment"
         faults.add(InvalidMarket("with a moment", expected, field="total_market"))

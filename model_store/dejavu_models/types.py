@@ -323,6 +323,11 @@ class Forecast:
     rated_margin: float | None = None
     moment: Moment | None = None
 
+    @property
+    def elapsed_seconds(self) -> float:
+        """Seconds of play since tip-off."""
+        return 60.0 * self.elapsed_minutes if self.moment is None else self.moment.elapsed
+
 
 @dataclass(frozen=True, slots=True)
 class HorizonSupport:

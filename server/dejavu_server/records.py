@@ -115,8 +115,9 @@ class IssuedForecast:
         forecast: the forecast; includes its explanation for a named game. Its quantiles are not recorded.
         generated_time, expires_time: aware, UTC, whole microseconds.
         sequence: sequence number in the ledger; 0 if not recorded yet.
-        revision: 0, 1, … per game, horizon, minute, alpha, model version, pregame_margin and caller: how often the
-            pattern, the teams, the game's date or the live inputs were corrected or added.
+        revision: 0, 1, … per game, horizon, minute (or second of its moment), alpha, model version, pregame_margin and
+            caller: how often the pattern, the moment, the teams, the game's date or the live inputs were corrected or
+            added.
         market: the odds of the request; None if it had none. Their evaluation is `forecast.market`.
         market_recording: whether the ledger recorded these odds; None if the request had none.
         standing_market: the recorded market of this forecast, if it differs from `market`.
@@ -161,6 +162,12 @@ class IssuedForecast:
     arm: str = ""
     live: LiveInputs = NO_LIVE_INPUTS
     line_origin: LineOrigin | None = None
+
+    @property
+    def last_known(self) -> float:
+        """Differential from which it was forecast, in points."""
+        moment = self.forecast.moment
+        return self.pattern.last if moment is None else float(moment.differential)
 
     @property
     def day(self) -> date:

@@ -175,8 +175,8 @@ def test_the_list_has_every_field_that_a_forecast_can_have(record: Record) -> No
         everything = ListPredictionsRequest(page_size=500, include_superseded=True)
         listed = RecordServiceStub(channel).ListPredictions(everything).predictions
     shown = {field.name for each in listed for field, _ in each.forecast.ListFields()}
-    # Lists have no explanations, quantiles or moments, and no A/B test is under way.
-    assert set(Forecast.DESCRIPTOR.fields_by_name) - shown == {"explanation", "quantiles", "arm", "moment"}
+    # Lists have no explanations or quantiles, and no A/B test is under way.
+    assert set(Forecast.DESCRIPTOR.fields_by_name) - shown == {"explanation", "quantiles", "arm"}
 
 
 def test_an_export_is_sound_and_holds_what_the_server_lists(record: Record, entries: Path) -> None:

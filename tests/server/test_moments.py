@@ -1,4 +1,4 @@
-"""Forecasts at moments over a real connection: alone, in batches and from the cache, and never recorded."""
+"""Forecasts at moments over a real connection: alone, in batches and from the cache, and recorded."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.support.builders.calls import current_game
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1.forecast_pb2 import Forecast
@@ -44,13 +45,32 @@ async def test_every_moment_has_an_answer_of_its_own(client: AsyncDejavuClient) 
         assert not made.HasField("total")
 
 
-async def test_possession_counts_at_a_moment_and_nothing_is_recorded(client: AsyncDejavuClient) -> None:
+async def test_possession_and_free_throws_count_at_a_moment(client: AsyncDejavuClient) -> None:
     moment = Moment(4, 8.0, -1)
-    own, other = [
-        await client.predict(PATTERN, horizon=FINAL, moment=moment, possession=Possession(side))
-        for side in (Side.HOME, Side.AWAY)
+    own, other, unknown = [
+        (await client.predict(PATTERN, horizon=FINAL, moment=moment, possession=ball)).home_lead_probability
+        for ball in (Possession(Side.HOME), Possession(Side.AWAY), None)
     ]
-    assert numbers(own) != numbers(other)
-    with pytest.raises(InvalidArgumentError, match="not recorded"):
-        await client.predict(PATTERN, horizon=FINAL, moment=moment, game_id="0022600123")
-    assert not [each async for each in client.list_predictions()]
+    assert other < unknown < own
+    ball, shots = Possession(Side.HOME), Moment(4, 8.0, -1, 2)
+    made = await client.predict(PATTERN, horizon=FINAL, moment=shots, possession=ball)
+    assert made.home_lead_probability > own
+    assert made.moment.free_throws == 2
+    with pytest.raises(InvalidArgumentError, match=r"moment\.free_throws"):
+        await client.predict(PATTERN, horizon=FINAL, moment=shots)
+
+
+async def test_a_named_moment_is_recorded_listed_and_settled(client: AsyncDejavuClient) -> None:
+    game, teams = current_game(23), {"home_team": "BOS", "away_team": "LAL"}
+    moments = [Moment(4, 42.5, 3), Moment(4, 42.5, 4), Moment(5, 100.0, -2)]
+    made = [
+        await client.predict(PATTERN, game_id=game, horizon=FINAL, moment=moment, home_team="BOS", away_team="LAL")
+        for moment in (*moments, moments[-1])
+    ]
+    assert [(each.sequence, each.revision) for each in made] == [(1, 0), (2, 1), (3, 0), (3, 0)]
+    await client.report_outcome(game, 5, horizon=FINAL, **teams)
+    listed = [each async for each in client.list_predictions()]
+    assert [each.forecast.moment.seconds_left for each in listed] == [100.0, 42.5]
+    assert [each.settlement.persistence_absolute_error for each in listed] == [7.0, 1.0]
+    card = await client.get_scorecard(horizon=FINAL)
+    assert (card.games, card.forecasts) == (1, 2)

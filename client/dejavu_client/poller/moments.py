@@ -1,7 +1,8 @@
-"""Forecast at the newest play where none of a minute can follow: in the last minute of a half, and in overtime.
+"""Forecasts between the ends of minutes: at the newest play, every half minute, and after each play at the end.
 
-It is a what-if that the table shows until the next play; nothing is recorded. While it is not known how many free
-throws are to come, no forecast is made.
+Before the last minutes, there is one after every `pace` seconds of play without a forecast; then, and in overtime, one
+of each new state: score, possession or free throws to come. While it is not known how many free throws are to come, no
+forecast is made.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from dejavu_feed.nba.game_progress import known_minutes
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import elapsed_seconds, slots
+
+DEFAULT_PACE: Final = 30.0
+"""Seconds of play between two forecasts before the last minutes."""
 
 _MOST_BETWEEN_PLAYS: Final = 30.0
 """Seconds of play without a play, which are more than a shot clock."""
@@ -40,29 +44,52 @@ class DueMoment:
     moment: Moment
     possession: Possession | None
 
+    @property
+    def is_last(self) -> bool:
+        """Whether no minute can be forecast any more."""
+        return len(self.pattern) == FEED_HORIZONS[self.horizon].last_slot
 
-def due_moment(game: WatchedGame, plays: Sequence[Play]) -> DueMoment | None:
-    """Return the forecast at the newest play of a live game, if any.
 
-    There is none while minutes are forecast, if the game is over, before free throws whose number is not known, and if
-    the scoreboard shows that plays are missing.
+def newest_moments(game: WatchedGame, plays: Sequence[Play]) -> tuple[DueMoment, ...]:
+    """Return the moment after the newest play of a live game, for each horizon that it can be forecast for.
+
+    There is none if the game is over, before free throws whose number is not known, and if the scoreboard shows that
+    plays are missing.
     """
     if not plays or game.state.status is not GameStatus.LIVE:
-        return None
-    if plays[-1].free_throws is None or _is_stale(plays[-1], game.state):
-        return None
+        return ()
     last, known = plays[-1], known_minutes(plays)
-    moment = Moment(last.period, last.clock, last.home - last.away, last.free_throws or 0)
-    for watched in game.horizons.values():
-        horizon = FEED_HORIZONS[watched.horizon]
-        if known < horizon.last_slot:
-            continue
-        pattern = slots((play.score for play in plays), horizon.last_slot)
-        if next(moment_faults(moment, pattern, horizon), None) is None:
-            side = Side.HOME if last.possession == game.state.home else Side.AWAY
-            ball = Possession(side, last.shot_in_air) if last.possession else None
-            return DueMoment(watched.horizon, pattern, moment, ball)
-    return None
+    if last.free_throws is None or _is_stale(last, game.state):
+        return ()
+    moment = Moment(last.period, last.clock, last.home - last.away, last.free_throws)
+    side = Side.HOME if last.possession == game.state.home else Side.AWAY
+    ball = Possession(side, last.shot_in_air) if last.possession else None
+    pattern = slots((play.score for play in plays), moment.slots)
+    return tuple(
+        DueMoment(watched.horizon, pattern, moment, ball)
+        for watched in game.horizons.values()
+        if watched.minutes.start <= moment.slots <= known
+        and next(moment_faults(moment, pattern, FEED_HORIZONS[watched.horizon]), None) is None
+    )
+
+
+def is_due(game: WatchedGame, newest: DueMoment, pace: float) -> bool:
+    """Return whether a moment is to be forecast now: it is in its turn, and not the one that was forecast last.
+
+    Args:
+        game: the game.
+        newest: the moment.
+        pace: seconds of play between two forecasts before the last minutes.
+    """
+    moment, before = newest.moment, game.moments.get(newest.horizon)
+    if newest == before:
+        return False
+    if newest.is_last:
+        return True
+    if moment.is_late(FEED_HORIZONS[newest.horizon]):
+        return not moment.is_end_of_minute  # which has the forecast of its minute
+    since = max(60.0 * moment.slots, 0.0 if before is None else before.moment.elapsed)
+    return moment.elapsed - since >= pace
 
 
 def _is_stale(newest: Play, state: GameState) -> bool:

@@ -32,7 +32,7 @@ from dejavu_client.poller.events import (
 from dejavu_client.poller.horizons import FIRST_MINUTE, forecast_minutes
 from dejavu_client.poller.leadership import LeaderElection, Leadership
 from dejavu_client.poller.lines import GameLine, GameLines
-from dejavu_client.poller.moments import DueMoment
+from dejavu_client.poller.moments import DEFAULT_PACE, DueMoment
 from dejavu_client.poller.predictor import (
     OUTCOME_KNOWN,
     PredictionClient,
@@ -40,7 +40,7 @@ from dejavu_client.poller.predictor import (
     load_recorded,
     report_outcome,
     request_forecasts,
-    request_moment,
+    request_moments,
 )
 from dejavu_client.poller.reads import FeedReads, read_in_thread
 from dejavu_client.poller.reporting import MAX_WATCHED, forgettable, is_done
@@ -55,7 +55,7 @@ from dejavu_client.poller.transition import (  # names of state_machine.py, whos
     HistoryRead,
     Knowledge,
     ModelRead,
-    MomentAnswered,
+    MomentsAnswered,
     Observation,
     OutcomeAnswered,
     PlaysRead,
@@ -63,7 +63,7 @@ from dejavu_client.poller.transition import (  # names of state_machine.py, whos
     ReadHistory,
     ReportOutcome,
     RequestForecasts,
-    RequestMoment,
+    RequestMoments,
     StateRead,
     TurnStarted,
 )
@@ -102,6 +102,7 @@ class Poller:
         horizons: horizons to forecast: `HALFTIME`, `FINAL`, or both.
         from_minute: first minute of play after which to forecast, 1 to 47.
         every: minutes between two forecasts.
+        pace: seconds of play between two forecasts within a minute; in the last minutes, every play has one.
         report: whether to report the outcomes of every half and every game to the server, even if not forecast.
         election: decides whether this poller works, or waits while another one works; None: it works.
         on_prediction: callbacks for forecasts; called once per ledger sequence.
@@ -141,6 +142,7 @@ class Poller:
         horizons: Collection[Horizon.ValueType] = (HALFTIME, FINAL),
         from_minute: int = FIRST_MINUTE,
         every: int = 1,
+        pace: float = DEFAULT_PACE,
         report: bool = True,
         election: LeaderElection | None = None,
         on_prediction: Sequence[Callback[Prediction]] = (),
@@ -172,6 +174,7 @@ class Poller:
         self._election = election
         self.leadership = None if election is None else Leadership()
         self._interval = interval
+        self._pace = pace
         self._on_prediction = tuple(on_prediction)
         self._on_event = list(on_event)
         self._now = now
@@ -296,7 +299,7 @@ class Poller:
         return all(is_done(game, keeps_record=self._keeps_record) for game in first_day)
 
     def _knowledge(self) -> Knowledge:
-        return Knowledge(self._now(), self._model.known, self._keeps_record)
+        return Knowledge(self._now(), self._model.known, self._keeps_record, self._pace)
 
     def _step(self, game_id: str, observation: Observation) -> list[Effect]:
         return self._keep(step(self.games[game_id], observation, self._knowledge()))
@@ -330,7 +333,7 @@ class Poller:
 
     async def _do(self, game_id: str, effect: Effect) -> Observation | None:
         """Start a read of the feed, emit an event, or return the answer or error of a request to the server."""
-        if isinstance(effect, RequestForecasts | ReportOutcome):
+        if isinstance(effect, RequestForecasts | RequestMoments | ReportOutcome):
             while not self.leads:  # noqa: ASYNC110 - a clock decides; `_follow_election` ends this if another one works
                 await asyncio.sleep(_ELECTION_SECONDS)
         match effect:
@@ -342,8 +345,8 @@ class Poller:
                 return await self._read_history(game_id, version)
             case RequestForecasts(due):
                 return await self._request(game_id, due)
-            case RequestMoment(moment):
-                return await self._request_moment(game_id, moment)
+            case RequestMoments(moments):
+                return await self._request_moments(game_id, moments)
             case ReportOutcome(outcome):
                 return await self._report_outcome(game_id, outcome)
             case event:
@@ -357,11 +360,11 @@ class Poller:
         self._forget_model(answers)
         return ForecastsAnswered(due, answers)
 
-    async def _request_moment(self, game_id: str, due: DueMoment) -> MomentAnswered:
-        line, seen = await self._line_and_lineups(game_id, [len(due.pattern)])
-        answer = await request_moment(self._client, self.games[game_id].state, due, line, seen)
-        self._forget_model([answer])
-        return MomentAnswered(answer)
+    async def _request_moments(self, game_id: str, due: Sequence[DueMoment]) -> MomentsAnswered:
+        line, seen = await self._line_and_lineups(game_id, [len(each.pattern) for each in due])
+        answers = await request_moments(self._client, self.games[game_id].state, due, line, seen)
+        self._forget_model(answers)
+        return MomentsAnswered(due, answers)
 
     async def _line_and_lineups(
         self, game_id: str, minutes: Sequence[int]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.model_service_pb2 import Model
@@ -114,22 +114,12 @@ async def request_forecasts(
     Returns:
         The forecast for each item of `due`, or the error in its place.
     """
-    home, away = team_codes(game)
-    day = game.date
-    if day is not None and not is_of_season(game.game_id, day):
-        day = None  # the server would refuse the forecast
     requests = [
         predict_request(
             each.pattern,
-            game_id=game.game_id,
             horizon=each.horizon,
-            home_team=home,
-            away_team=away,
-            game_date=day,
             **each.live.given(),
-            neutral_site=game.is_neutral or None,
-            **({} if line is None else line.options()),
-            lineups=_lineups(lineups.get(len(each.pattern)) if lineups and home else None),
+            **_options(game, len(each.pattern), line, lineups),
             explain=True,  # records the steps from minute to minute, which viewers see
         )
         for each in due
@@ -137,32 +127,44 @@ async def request_forecasts(
     return await _answers(client, game.game_id, requests)
 
 
-async def request_moment(
+async def request_moments(
     client: PredictionClient,
     game: GameState,
-    due: DueMoment,
+    due: Sequence[DueMoment],
     line: GameLine | None = None,
     lineups: Mapping[int, box_score.Lineups] | None = None,
-) -> Forecast | DejavuClientError:
-    """Request the forecast of a game at a moment, which is not recorded; return the error in its place.
+) -> list[Forecast | DejavuClientError]:
+    """Request the forecasts of a game at a moment in one call; arguments and result are as of `request_forecasts`."""
+    requests = [
+        predict_request(
+            each.pattern,
+            horizon=each.horizon,
+            possession=each.possession,
+            moment=each.moment,
+            **_options(game, len(each.pattern), line, lineups),
+        )
+        for each in due
+    ]
+    return await _answers(client, game.game_id, requests)
 
-    Arguments are those of `request_forecasts`.
-    """
+
+def _options(
+    game: GameState, minute: int, line: GameLine | None, lineups: Mapping[int, box_score.Lineups] | None
+) -> dict[str, Any]:
+    """Return the options of a forecast that do not come from the plays, see `PredictOptions`."""
     home, away = team_codes(game)
-    request = predict_request(
-        due.pattern,
-        horizon=due.horizon,
-        home_team=home,
-        away_team=away,
-        game_date=game.date,
-        possession=due.possession,
-        neutral_site=game.is_neutral or None,
-        moment=due.moment,
+    day = game.date
+    if day is not None and not is_of_season(game.game_id, day):
+        day = None  # the server would refuse the forecast
+    return {
+        "game_id": game.game_id,
+        "home_team": home,
+        "away_team": away,
+        "game_date": day,
+        "neutral_site": game.is_neutral or None,
         **({} if line is None else line.options()),
-        lineups=_lineups(lineups.get(len(due.pattern)) if lineups and home else None),
-    )
-    (answer,) = await _answers(client, game.game_id, [request])
-    return answer
+        "lineups": _lineups(lineups.get(minute) if lineups and home else None),
+    }
 
 
 async def _answers(
@@ -182,7 +184,7 @@ async def _answers(
 async def load_recorded(
     client: PredictionClient, game_id: str, model_version: str
 ) -> dict[Horizon.ValueType, dict[int, MinuteForecast]]:
-    """Return the forecasts of a game that a poller made or could have made: the newest of each horizon and minute.
+    """Return the forecasts of minutes that a poller made or could have made: the newest of each horizon and minute.
 
     Args:
         client: reads the track record.
@@ -202,6 +204,7 @@ async def load_recorded(
             or forecast.alpha != _ALPHA
             or not pattern
             or pattern != tuple(each.pattern)
+            or forecast.HasField("moment")
         ):
             continue
         of_horizon = recorded.setdefault(forecast.horizon, {})

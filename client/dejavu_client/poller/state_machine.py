@@ -3,7 +3,7 @@
 A read of the plays runs through these stages; each arrow with a name is a request and waits for its observation:
 
     PlaysRead → [ReadModel → ReadHistory →] missed minutes of what is over → [ReadModel →] due forecasts
-              → [RequestForecasts →] comparison with outcomes → [ReportOutcome → …] or [RequestMoment]
+              → [RequestForecasts →] comparison with outcomes → [ReportOutcome → …] or [RequestMoments]
 
 The function reads no clock and calls nothing: property tests run whole evenings on a stepped clock.
 """
@@ -20,15 +20,16 @@ from dejavu_client.poller import forecasting, reporting
 from dejavu_client.poller.capabilities import ModelCapabilities
 from dejavu_client.poller.events import Fault, FaultKind, GameChanged, feed_fault
 from dejavu_client.poller.horizons import overtimes_by, scores_at_end
-from dejavu_client.poller.moments import due_moment
+from dejavu_client.poller.moments import is_due, newest_moments
 from dejavu_client.poller.transition import (
+    MAY_PASS,
     Effect,
     EffectFailed,
     ForecastsAnswered,
     HistoryRead,
     Knowledge,
     ModelRead,
-    MomentAnswered,
+    MomentsAnswered,
     Observation,
     OutcomeAnswered,
     PlaysRead,
@@ -36,7 +37,7 @@ from dejavu_client.poller.transition import (
     ReadHistory,
     ReportOutcome,
     RequestForecasts,
-    RequestMoment,
+    RequestMoments,
     StateRead,
     Transition,
     TurnStarted,
@@ -106,9 +107,8 @@ def step(game: WatchedGame, observation: Observation, knowledge: Knowledge) -> R
             _read_plays(transition, observation)
         case ModelRead() | HistoryRead() | ForecastsAnswered():
             _continue(transition, observation)
-        case MomentAnswered(answer):
-            made = answer if isinstance(answer, Forecast) else None
-            transition.game = replace(game, at_moment=made)
+        case MomentsAnswered():
+            _take_moments(transition, observation)
         case OutcomeAnswered():
             reporting.take_report(transition, observation.outcome, observation.answer)
         case EffectFailed(Read.PLAYS, error):
@@ -313,17 +313,28 @@ def _finish(transition: Transition, waiting: PlaysInProgress, stale: str = "") -
         _fail(transition, StaleFeed(unsettled))
         return
     model = transition.known.model
-    moment = due_moment(game, waiting.plays) if model is not None and model.moments else None
+    newest = newest_moments(game, waiting.plays) if model is not None and model.moments else ()
+    due = tuple(each for each in newest if is_due(game, each, transition.known.pace))
     # Otherwise read again in the next turn.
-    idle = game.played_out and waiting.status is game.state.status and moment is None
+    goes_on = any(each.is_last for each in newest)
+    idle = game.played_out and waiting.status is game.state.status and not goes_on
     backoff = PollBackoff(skip=_IDLE_TURNS) if idle else PollBackoff()
     transition.game = replace(game, read_to_end=final, backoff=backoff, in_progress=None)
     reporting.note_outcomes(transition, waiting.plays, scores)
     reporting.report_next(transition)
-    if moment is None or any(isinstance(effect, ReportOutcome) for effect in transition.effects):
+    if not any(each.is_last and game.moments.get(each.horizon) == each for each in newest):
         transition.game = replace(transition.game, at_moment=None)
-    else:
-        transition.add(RequestMoment(moment))
+    if due and not any(isinstance(effect, ReportOutcome) for effect in transition.effects):
+        transition.add(RequestMoments(due))
+
+
+def _take_moments(transition: Transition, answered: MomentsAnswered) -> None:
+    """Keep the moments that were answered, and the forecast of the one after which no minute can be forecast."""
+    game = transition.game
+    pairs = list(zip(answered.due, answered.answers, strict=True))
+    done = {due.horizon: due for due, answer in pairs if not isinstance(answer, MAY_PASS)}
+    last = [answer for due, answer in pairs if due.is_last and isinstance(answer, Forecast)]
+    transition.game = replace(game, moments={**game.moments, **done}, at_moment=last[0] if last else game.at_moment)
 
 
 def _fail(transition: Transition, error: FeedError) -> None:

@@ -18,7 +18,7 @@ from dejavu_client.errors import PASSING, DejavuClientError, InternalError, Unau
 from dejavu_client.poller.capabilities import ModelCapabilities
 from dejavu_client.poller.events import Event, Fault, FaultKind, MinuteForecast
 from dejavu_client.poller.horizons import HorizonState
-from dejavu_client.poller.moments import DueMoment
+from dejavu_client.poller.moments import DEFAULT_PACE, DueMoment
 from dejavu_client.poller.watched_game import PendingOutcome, WatchedGame
 from dejavu_feed.errors import FeedError
 from dejavu_feed.live_inputs import LiveInputs
@@ -80,13 +80,13 @@ class ReportOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class RequestMoment:
-    """Request the forecast at a moment, which is not recorded."""
+class RequestMoments:
+    """Request the forecasts at a moment, in one call."""
 
-    due: DueMoment
+    due: tuple[DueMoment, ...]
 
 
-Effect = Event | Read | ReadHistory | RequestForecasts | RequestMoment | ReportOutcome
+Effect = Event | Read | ReadHistory | RequestForecasts | RequestMoments | ReportOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +97,13 @@ class Knowledge:
         now: time by the wall clock, timezone-aware.
         model: capabilities of the server's model as last fetched; None before the first fetch.
         keeps_record: whether the server keeps a track record, as far as is known.
+        pace: seconds of play between two forecasts within a minute.
     """
 
     now: datetime
     model: ModelCapabilities | None = None
     keeps_record: bool = True
+    pace: float = DEFAULT_PACE
 
     def is_recent(self, time: datetime) -> bool:
         """Return whether a time in the feed is plausible for a play of this evening; other times are errors."""
@@ -176,10 +178,11 @@ class ForecastsAnswered:
 
 
 @dataclass(frozen=True, slots=True)
-class MomentAnswered:
-    """The forecast at a moment, or the error in its place."""
+class MomentsAnswered:
+    """The answer to each moment, in order: the forecast, or the error in its place."""
 
-    answer: Forecast | DejavuClientError
+    due: Sequence[DueMoment]
+    answers: Sequence[Forecast | DejavuClientError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +208,7 @@ Observation = (
     | ModelRead
     | HistoryRead
     | ForecastsAnswered
-    | MomentAnswered
+    | MomentsAnswered
     | OutcomeAnswered
     | EffectFailed
 )

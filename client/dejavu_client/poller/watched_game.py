@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.poller.horizons import HorizonState
@@ -12,6 +13,9 @@ from dejavu_client.requests import FINAL
 from dejavu_feed.nba.game_progress import final_score
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_feed.nba.plays import Play
+
+if TYPE_CHECKING:
+    from dejavu_client.poller.moments import DueMoment
 
 _POSTPONED = ("PPD", "POSTPONED", "CANCELED", "CANCELLED")
 _MAX_SKIP = 5
@@ -106,6 +110,7 @@ class WatchedGame:
         unanswered_minutes: minutes whose forecast was requested at the last read but not answered.
         history_attempts: attempts left to load forecasts recorded before this poller started.
         emitted: sequence and time of every forecast that was emitted.
+        moments: the last moment that was forecast, by horizon.
         at_moment: forecast at the newest play where none of a minute can follow; None if there is none.
         latencies: seconds from the feed to the forecast, in order of the forecasts.
     """
@@ -134,6 +139,7 @@ class WatchedGame:
     history_attempts: int = 0
     emitted: frozenset[tuple[int, int]] = frozenset()
     latencies: tuple[float, ...] = ()
+    moments: Mapping[Horizon.ValueType, DueMoment] = field(default_factory=dict)
     at_moment: Forecast | None = None
 
     @property

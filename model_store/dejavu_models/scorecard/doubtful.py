@@ -27,7 +27,7 @@ games of 2015 to 2024 it was at most 7.3."""
 _MANY_TEAMS: Final = 64
 """Exclusive upper bound of the integers that identify teams, so that one integer identifies a pair of them."""
 
-_MINUTE_US: Final = 60_000_000
+_SECOND_US: Final = 1_000_000
 
 _LONGEST_SECONDS: Final = 1_000_000
 """A time longer than any game, in seconds; multiplied by the number of games, it still fits in an int64."""
@@ -62,7 +62,7 @@ def doubtful_games(settled: SettledForecasts) -> int:
     rows = (
         settled.other_teams[kept] | ~settled.in_league[kept] | settled.outcome_doubtful[kept] | unnamed,
         teams != teams[first][place],
-        _faster_than_play(settled.minute[kept], settled.made_us[kept], first, place),
+        _faster_than_play(settled.elapsed_s[kept], settled.made_us[kept], first, place),
     )
     doubtful = np.zeros(len(games), dtype=np.bool_)
     doubtful[place[np.logical_or.reduce(rows)]] = True
@@ -75,10 +75,10 @@ def doubtful_games(settled: SettledForecasts) -> int:
         given = np.nan_to_num(told[kept][counted], nan=np.inf)
         doubtful[place[counted][_told_otherwise(given, place[counted], len(games))]] = True
     doubtful[_swings(settled.missing_players[kept], place, len(games)) > MAX_LINEUP_SWING] = True
-    stories = settled.persistence_error[kept][counted], settled.minute[kept][counted], place[counted]
+    stories = settled.persistence_error[kept][counted], settled.elapsed_s[kept][counted], place[counted]
     doubtful[_of_two_stories(*stories)] = True
     points = settled.total_points[kept][counted]
-    fallen = contradictory_points(points, settled.minute[kept][counted], place[counted])
+    fallen = contradictory_points(points, settled.elapsed_s[kept][counted], place[counted])
     doubtful[place[counted][fallen]] = True
     doubtful |= np.isin(games, real[reason == Exclusion.GAME_DATE])
     observed = np.unique(real[reason == Exclusion.OBSERVED])
@@ -113,31 +113,33 @@ def _of_busy_teams(
     return np.concatenate((played[again], played[again + 1])) % max(games, 1)
 
 
-def _of_two_stories(
-    persistence_error: Floats, minute: NDArray[np.int64], place: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return the indices of games with implausibly different leads in one minute or in consecutive ones."""
-    order = np.lexsort((persistence_error, minute, place))
+def _of_two_stories(persistence_error: Floats, elapsed_s: Floats, place: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the indices of games with implausibly different leads in one second or in consecutive ones."""
+    order = np.lexsort((persistence_error, elapsed_s, place))
     if not len(order):
         return order
     # The errors of a game share one outcome, so they differ exactly as the leads do.
-    place, minute, error = place[order], minute[order], persistence_error[order]
-    begins = np.flatnonzero(np.append(True, (np.diff(place) != 0) | (np.diff(minute) != 0)))
+    place, elapsed, error = place[order], elapsed_s[order], persistence_error[order]
+    begins = np.flatnonzero(np.append(True, (np.diff(place) != 0) | (np.diff(elapsed) != 0)))
     least, most = error[begins], error[np.append(begins[1:], len(order)) - 1]
     wide = np.flatnonzero(most - least > MAX_CORRECTION)
-    swing = np.maximum(most[1:] - least[:-1], most[:-1] - least[1:]) - MAX_MINUTE_SWING * np.diff(minute[begins])
+    swing = np.maximum(most[1:] - least[:-1], most[:-1] - least[1:]) - MAX_MINUTE_SWING * np.ceil(
+        np.diff(elapsed[begins]) / 60.0
+    )
     far = np.flatnonzero((swing > MAX_CORRECTION) & (np.diff(place[begins]) == 0))
     return place[begins][np.concatenate((wide, far))]
 
 
-def contradictory_points(points: Floats, minute: NDArray[np.int64], place: NDArray[np.int64]) -> NDArray[np.bool_]:
+def contradictory_points(
+    points: Floats, time: Floats | NDArray[np.int64], place: NDArray[np.int64]
+) -> NDArray[np.bool_]:
     """Return which of n points of both teams contradict others of their game, since points never fall.
 
     If earlier points exceed later ones by more than MAX_CORRECTION, at least one of them is wrong: both are returned.
 
     Args:
         points: (n,); NaN where they are not known.
-        minute: (n,), when they were known.
+        time: (n,), minute or second of play at which they were known.
         place: (n,), integer ids of the games.
     """
     contradictory = np.zeros(len(points), dtype=np.bool_)
@@ -147,7 +149,7 @@ def contradictory_points(points: Floats, minute: NDArray[np.int64], place: NDArr
     # The offset puts the values of a game above those of all games before it, whatever the points are.
     _, game = np.unique(place[known], return_inverse=True)
     values = points[known] + 2.0 * (1.0 + points[known].max()) * game
-    rising = np.lexsort((-values, minute[known], game))  # most points of a minute first, to see fewer ones as a fall
+    rising = np.lexsort((-values, time[known], game))  # most points at a time first, to see fewer ones as a fall
     highest = np.maximum.accumulate(values[rising])
     falling = rising[::-1]
     lowest = np.minimum.accumulate(values[falling])
@@ -157,12 +159,12 @@ def contradictory_points(points: Floats, minute: NDArray[np.int64], place: NDArr
 
 
 def _faster_than_play(
-    minute: NDArray[np.int64], made_us: NDArray[np.int64], first: NDArray[np.int64], place: NDArray[np.int64]
+    elapsed_s: Floats, made_us: NDArray[np.int64], first: NDArray[np.int64], place: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """Return which forecasts were made sooner after an earlier forecast of their game than play allows."""
-    ahead = (minute * _MINUTE_US - made_us) // 1_000_000
+    ahead = (np.rint(elapsed_s * _SECOND_US).astype(np.int64) - made_us) // _SECOND_US
     ahead = np.clip(ahead - ahead[first][place], -_LONGEST_SECONDS, _LONGEST_SECONDS) - 4 * _LONGEST_SECONDS * place
-    order = np.lexsort((minute, made_us, place))
+    order = np.lexsort((elapsed_s, made_us, place))
     # Running minimum within each game: the offset puts a game's values below those of all games before it.
     fast = np.zeros(len(order), dtype=np.bool_)
     fast[order] = ahead[order] - np.minimum.accumulate(ahead[order]) > FEED_LAG_SECONDS

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from dejavu_models.arrays import Floats
 from dejavu_models.metrics import LEVEL_SCORE, student_quantile
 from dejavu_models.scorecard.settled import SettledForecasts
-from dejavu_models.types import MAX_SLOTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class Units(NamedTuple):
     @classmethod
     def of(cls, game: NDArray[np.int64], minute: NDArray[np.int64]) -> Self:
         """Group n forecasts by their game and minute."""
-        base = MAX_SLOTS + 1
+        base = int(minute.max(initial=0)) + 1
         groups, group_of, forecasts = np.unique(game * base + minute, return_inverse=True, return_counts=True)
         _, game_of, minutes = np.unique(groups // base, return_inverse=True, return_counts=True)
         return cls(group_of, forecasts, game_of, minutes)

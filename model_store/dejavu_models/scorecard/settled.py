@@ -37,7 +37,8 @@ class SettledForecasts:
 
     Attributes:
         game: integer id of the game; equal exactly for forecasts of one game.
-        minute: elapsed minutes at the forecast, 1 to 47.
+        minute: complete minutes at the forecast, of overtimes too: the forecasts of a minute share its weight.
+        elapsed_s: seconds of play since tip-off at the forecast.
         error: point forecast − differential, in points.
         persistence_error: last known differential − differential, in points.
         covered: whether the outcome lay in the interval.
@@ -83,6 +84,7 @@ class SettledForecasts:
 
     game: NDArray[np.int64]
     minute: NDArray[np.int64]
+    elapsed_s: Floats
     error: Floats
     persistence_error: Floats
     covered: NDArray[np.bool_]

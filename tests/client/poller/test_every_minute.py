@@ -29,8 +29,8 @@ from dejavu_client.poller.events import (
 from dejavu_feed.errors import FeedUnavailable
 from dejavu_feed.nba.live_payloads import PlayByPlay, Scoreboard
 from dejavu_feed.nba.plays import Play
-from dejavu_feed.pattern import QUARTER_MINUTES, slots
-from dejavu_feed.replay.games import extend_to_overtime
+from dejavu_feed.pattern import QUARTER_MINUTES, Score, elapsed_seconds, slots
+from dejavu_feed.replay.games import ReplayGame, extend_to_overtime
 
 
 async def go_through(watch: Watch, first: int, last: int) -> None:
@@ -83,7 +83,7 @@ async def test_in_overtime_nothing_is_forecast_and_its_end_is_the_outcome() -> N
         assert watch.poller.games[outcome.game.game_id].read_to_end
 
 
-async def test_in_last_minutes_and_overtime_the_newest_play_is_forecast_and_not_recorded() -> None:
+async def test_the_newest_play_is_forecast_and_in_last_minutes_and_overtime_shown() -> None:
     played = extend_to_overtime(game(lead=3, run=2))
     predictor = StoringPredictor()
     predictor.models[0].inputs.append("moment")
@@ -110,11 +110,30 @@ async def test_in_last_minutes_and_overtime_the_newest_play_is_forecast_and_not_
             assert overtime is not None
             assert overtime.moment.period == 5
         request = predictor.moments[-1]
-        assert (request.game_id, request.home_team, len(request.pattern)) == ("", "BOS", 47)
+        assert (request.game_id, request.home_team, len(request.pattern)) == (game_id, "BOS", 47)
         watch.evening.clock.now = watch.evening.replay.end
         await watch.turn()
         assert watch.poller.games[game_id].at_moment is None
         assert not [each for each in watch.told(Prediction) if each.forecast.HasField("moment")]
+
+
+async def test_before_the_last_minutes_moments_are_forecast_at_a_pace_and_then_after_each_new_state() -> None:
+    baskets = tuple(Score(12.0 * number, 2 * ((number + 1) // 2), 2 * (number // 2)) for number in range(240))
+    predictor = StoringPredictor()
+    predictor.models[0].inputs.append("moment")
+    async with watching(Evening([ReplayGame("often", "BOS", "LAL", baskets)]), predictor) as watch:
+        for elapsed in range(300, 2870, 6):
+            await watch.at(float(elapsed))
+        made = [
+            (each.horizon, elapsed_seconds(each.moment.period, each.moment.seconds_left)) for each in predictor.moments
+        ]
+        assert len(set(made)) == len(made), "a state is forecast once"
+        early = [elapsed for horizon, elapsed in made if horizon == FINAL and elapsed < 2640]
+        assert early == [60.0 * minute + 36 for minute in range(6, 44)]
+        late = [elapsed for horizon, elapsed in made if horizon == FINAL and elapsed > 2640]
+        assert late == [elapsed for elapsed in range(2652, 2870, 12) if elapsed % 60]
+        assert {horizon for horizon, _ in made} == {HALFTIME, FINAL}
+        assert max(elapsed for horizon, elapsed in made if horizon == HALFTIME) < 1440
 
 
 @pytest.mark.parametrize("coming", [None, 0, 2])

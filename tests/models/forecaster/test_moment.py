@@ -198,10 +198,7 @@ def test_a_model_without_tables_forecasts_moments_up_to_the_last_minute_and_says
         PLAIN.forecast(query(1381.0, 2, HALF))
 
 
-def test_a_moment_is_neither_recorded_nor_bet_on_in_total_points() -> None:
-    with pytest.raises(InvalidInput, match="not recorded") as refused:
-        query(2800.0, 2, record=True)
-    assert refused.value.field == "moment"
+def test_at_a_moment_no_total_is_forecast() -> None:
     live, market = LiveInputs(total_points=190), TotalMarket(220.5, 1.9, 1.9)
     with pytest.raises(InvalidInput, match="not forecast at a moment"):
         query(2800.0, 2, live=live, total_market=market)

@@ -15,7 +15,7 @@ from tests.support.processes.restartable_server import address_of
 from tests.support.processes.servers import spawned_server
 
 from dejavu.v1.forecast_pb2 import LATE_REASON_LATER_MINUTE
-from dejavu_client import FINAL, HALFTIME, DejavuClient
+from dejavu_client import FINAL, HALFTIME, DejavuClient, Moment
 from dejavu_client.requests import market
 from dejavu_feed.live_inputs import LastScore, Possession, Side
 
@@ -85,6 +85,7 @@ def _play(client: DejavuClient, game: str, chance: random.Random) -> int:
     if "pregame_margin" in options:
         live |= {"margin_source": "feed", "margin_time": datetime.now(UTC) - timedelta(hours=1)}
     client.predict(walk, game_id=game, horizon=FINAL, total_points=200 + int(walk[-1]) % 2, **options, **live)
+    _play_moments(client, game, walk, options)
     if chance.random() < 0.4:
         late = client.predict([*walk[:4], 30.0], game_id=game, horizon=FINAL, **options)
         assert late.late == LATE_REASON_LATER_MINUTE
@@ -92,3 +93,11 @@ def _play(client: DejavuClient, game: str, chance: random.Random) -> int:
     final = int(walk[-1]) or 1
     client.report_outcome(game, final, horizon=FINAL, total_points=220 + final % 2, **TEAMS)
     return final
+
+
+def _play_moments(client: DejavuClient, game: str, walk: list[float], options: dict[str, Any]) -> None:
+    """Record two states of one second, as a foul and its first free throw are, and two of an overtime of some games."""
+    states = [(4, 42.5, 0, 2), (4, 42.5, 1, 1), (5, 200.0, 2, 0), (5, 3.25, -1, 0)]
+    for period, left, step, coming in states[: 2 + 2 * (int(game) % 2)]:
+        moment = Moment(period, left, int(walk[-1]) + step, coming)
+        client.predict(walk, game_id=game, horizon=FINAL, moment=moment, possession=Possession(Side.HOME), **options)

@@ -203,4 +203,5 @@ def _query(recorded: IssuedForecast) -> ForecastQuery:
         is_playoffs=is_playoffs(recorded.game_id),
         live=recorded.live,
         lineups=recorded.lineups,
+        moment=recorded.forecast.moment,
     )

@@ -26,7 +26,7 @@ class RecordingLimits(NamedTuple):
     """Limits of the recording of forecasts.
 
     Attributes:
-        late_after: time after which a forecast comes too late for the newest minute of its game.
+        late_after: time after which a forecast comes too late for the newest second of play of its game.
         forecasts: maximum number of forecasts of one game, revisions included.
         reserve_bytes: free space of the disk below which no new forecast is recorded, so that outcomes still are; 0: no
             limit.
@@ -41,7 +41,7 @@ DEFAULT_LIMITS: Final = RecordingLimits()
 
 
 class RecordedGames:
-    """For each game: newest minute and when it was first recorded, first forecast, number of forecasts, and outcomes.
+    """For each game: newest second of play and since when, first forecast, number of forecasts, and outcomes.
 
     It follows the order of the ledger.
 
@@ -50,7 +50,7 @@ class RecordedGames:
     """
 
     def __init__(self) -> None:
-        self._newest: dict[str, tuple[int, datetime]] = {}
+        self._newest: dict[str, tuple[float, datetime]] = {}  # seconds since tip-off, and when it was recorded first
         self._first: dict[str, datetime] = {}  # when the first forecast was made
         self._counts: Counter[str] = Counter()
         self._outcomes: defaultdict[str, dict[Horizon, int]] = defaultdict(dict)  # that stand, with their sequences
@@ -72,11 +72,11 @@ class RecordedGames:
     def add(self, issued: IssuedForecast) -> None:
         """Take note of a recorded forecast."""
         self._counts[issued.game_id] += 1
-        minute, since = issued.forecast.elapsed_minutes, issued.generated_time
+        elapsed, since = issued.forecast.elapsed_seconds, issued.generated_time
         self._first[issued.game_id] = min(since, self._first.get(issued.game_id, since))
-        newest, known_since = self._newest.get(issued.game_id, (0, since))
-        if minute > newest or (minute == newest and since < known_since):
-            self._newest[issued.game_id] = (minute, since)
+        newest, known_since = self._newest.get(issued.game_id, (0.0, since))
+        if elapsed > newest or (elapsed == newest and since < known_since):
+            self._newest[issued.game_id] = (elapsed, since)
 
     def add_outcome(self, game_id: str, horizon: Horizon, sequence: int, *, withdrawn: bool) -> None:
         """Take note of the newest revision of an outcome, after all that is recorded before it."""
@@ -121,10 +121,10 @@ class RecordedGames:
         if issued.game_id not in self._newest:
             return None
         newest, since = self._newest[issued.game_id]
-        minute = issued.forecast.elapsed_minutes
-        if minute < newest - LATE_MINUTES:
+        elapsed = issued.forecast.elapsed_seconds
+        if elapsed < newest - 60 * LATE_MINUTES:
             return LateReason.LATER_MINUTE
-        if minute <= newest and issued.generated_time - since > late_after:
+        if elapsed <= newest and issued.generated_time - since > late_after:
             return LateReason.TIME
         return None
 

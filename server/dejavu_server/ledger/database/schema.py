@@ -70,7 +70,7 @@ forecasts = Table(
     "forecasts",
     metadata,
     Column("sequence", _Sequence, ForeignKey(entries.c.sequence), primary_key=True, autoincrement=False),
-    Column("key", _Text, nullable=False),  # game, horizon, minute, alpha, model version, margin, caller: JSON
+    Column("key", _Text, nullable=False),  # game, horizon, minute, alpha, model version, margin, caller, moment: JSON
     Column("revision", Integer, nullable=False),
     Column("pattern", _Text, nullable=False),  # canonical JSON
     Column("game_id", _Text, nullable=False),
@@ -80,7 +80,9 @@ forecasts = Table(
     Column("home_team", _Text, nullable=False),
     Column("away_team", _Text, nullable=False),
     Column("model_version", _Text, nullable=False),
-    Column("minute", Integer, nullable=False),
+    Column("minute", Integer, nullable=False),  # complete minutes, at most 47
+    Column("elapsed_s", Double, nullable=False),  # seconds of play since tip-off, overtime included
+    Column("at_moment", Boolean, nullable=False),  # whether it is of a moment, not of the end of a minute
     Column("alpha", Double, nullable=False),
     Column("confidence", Double, nullable=False),  # probability of the likelier side
     Column("replay", Boolean, nullable=False),
@@ -99,8 +101,8 @@ forecasts = Table(
     UniqueConstraint("key", "revision"),
     # Covering index of the query for the newest recent forecast of each game and horizon.
     Index("ix_forecasts_current", "generated_us", "game_id", "horizon", "sequence", "late"),
-    # Covering index of the query for the newest minute of a game and the time since when the ledger has it.
-    Index("ix_forecasts_minute", "game_id", "minute", "generated_us"),
+    # Covering index of the query for the newest play of a game and the time since when the ledger has it.
+    Index("ix_forecasts_elapsed", "game_id", "elapsed_s", "generated_us"),
     Index("ix_forecasts_game", "game_id", "horizon", "sequence"),
     Index("ix_forecasts_day", "day", "sequence"),
     Index("ix_forecasts_home", "home_team", "sequence"),

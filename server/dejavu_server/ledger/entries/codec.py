@@ -35,6 +35,7 @@ from typing import Any, Final
 from dejavu_common.clock import from_microseconds, microseconds
 from dejavu_common.frozen import fast_frozen
 from dejavu_feed import live_inputs
+from dejavu_feed.moment import Moment
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel, StakingPolicy
 from dejavu_models.errors import InvalidInput
 from dejavu_models.forecast_query import ScorePattern
@@ -83,6 +84,13 @@ def _margin_time(issued: IssuedForecast) -> int | None:
     return None if origin is None or origin.time is None else microseconds(origin.time)
 
 
+_MOMENT: Final = Layout(
+    Member("differential", Kind.INTEGER),
+    Member("free_throws", Kind.INTEGER, any=True),
+    Member("period", Kind.INTEGER),
+    Member("seconds_left", Kind.NUMBER),
+)
+
 _REQUEST: Final = Layout(
     Member("alpha", Kind.NUMBER, "forecast.alpha"),
     Member("away_team", Kind.VALUE),
@@ -93,6 +101,7 @@ _REQUEST: Final = Layout(
     Member("pattern", Kind.NUMBERS, "pattern.differentials"),
     Member("margin_source", Kind.VALUE, "line_origin.source.value", when="line_origin"),
     Member("margin_us", Kind.VALUE, _margin_time, when=_margin_time),
+    Member("moment", Kind.OBJECT, "forecast.moment", _MOMENT, when="forecast.moment"),
     Member("pregame_margin", Kind.NUMBER, null=True),
     *(
         Member(each.name, Kind.VALUE, f"live.{each.name}", convert=each.as_json, when=f"live.{each.name}")
@@ -175,6 +184,8 @@ def prepare(issued: IssuedForecast) -> PreparedForecast:
     margin = None if issued.pregame_margin is None else issued.pregame_margin + 0.0  # −0 + 0 is 0
     # The caller is part of the key: nobody can correct the forecasts of another caller.
     of = [issued.game_id, forecast.horizon.value, minute, alpha, forecast.model_version, margin, issued.recorded_by]
+    if forecast.moment is not None:  # a second has revisions: several states, as of a foul and its free throws
+        of += [forecast.moment.period, forecast.moment.seconds_left + 0.0]
     key = dumps(of)
     pattern = dumps([value + 0.0 for value in issued.pattern.differentials])
     return PreparedForecast(issued, key, pattern, PAYLOAD.json(issued))
@@ -231,7 +242,13 @@ def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
             away_team=request["away_team"],
             pattern=ScorePattern(tuple(request["pattern"])),
             pregame_margin=request["pregame_margin"],
-            forecast=read_forecast(forecast, Horizon(request["horizon"]), request["alpha"], explanation=explanation),
+            forecast=read_forecast(
+                forecast,
+                Horizon(request["horizon"]),
+                request["alpha"],
+                moment=optional(_moment, request.get("moment")),
+                explanation=explanation,
+            ),
             generated_time=from_microseconds(forecast["generated_us"]),
             expires_time=from_microseconds(forecast["expires_us"]),
             sequence=entry["sequence"],
@@ -244,6 +261,11 @@ def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
             live=live_inputs.from_json(request),
             line_origin=_line_origin(request),
         )
+
+
+def _moment(value: dict[str, Any]) -> Moment:
+    coming = _whole(value.get("free_throws", 0))
+    return Moment(_whole(value["period"]), float(value["seconds_left"]), _whole(value["differential"]), coming)
 
 
 def _line_origin(request: dict[str, Any]) -> LineOrigin | None:

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any, Final
 
 from dejavu_common.clock import microseconds
+from dejavu_feed.moment import Moment
 from dejavu_models.types import (
     ExpectedMarginTerms,
     Forecast,
@@ -93,7 +94,9 @@ _WARNINGS: Final = [each.value for each in WarningReason]
 """The known reasons: a worker of a newer release writes others during a rolling restart."""
 
 
-def read_forecast(value: dict[str, Any], horizon: Horizon, alpha: float, *, explanation: bool = True) -> Forecast:
+def read_forecast(
+    value: dict[str, Any], horizon: Horizon, alpha: float, *, moment: Moment | None = None, explanation: bool = True
+) -> Forecast:
     """Return the forecast of a JSON object, given fields of its request, with its explanation if requested."""
     return Forecast(
         horizon=horizon,
@@ -118,6 +121,7 @@ def read_forecast(value: dict[str, Any], horizon: Horizon, alpha: float, *, expl
         teams_known=tuple(map(_read_team_known, value.get("teams_known", ()))),
         widened_by=value.get("widened_by", 0.0),
         rated_margin=value.get("rated_margin"),
+        moment=moment,
     )
 
 

@@ -33,6 +33,8 @@ def forecast_row(issued: IssuedForecast, prepared: PreparedForecast) -> Row:
         "away_team": issued.away_team,
         "model_version": forecast.model_version,
         "minute": int(forecast.elapsed_minutes),
+        "elapsed_s": float(forecast.elapsed_seconds),
+        "at_moment": forecast.moment is not None,
         "alpha": float(forecast.alpha),
         "confidence": max(float(forecast.home_lead_probability), 1.0 - float(forecast.home_lead_probability)),
         "replay": is_replay(issued.game_id),
@@ -44,7 +46,7 @@ def forecast_row(issued: IssuedForecast, prepared: PreparedForecast) -> Row:
         "late": "" if issued.late is None else issued.late.value,
         "scored_values": scored_values.pack(
             forecast.point,
-            issued.pattern.last,
+            issued.last_known,
             (forecast.interval.lower, forecast.interval.upper),
             forecast.home_lead_probability,
             forecast.distribution,

@@ -74,7 +74,7 @@ def settle(issued: IssuedForecast, outcome: ReportedOutcome, bet: Bet | None = N
     return Settlement(
         outcome_sequence=outcome.sequence,
         error=forecast.point - differential,
-        persistence_error=issued.pattern.last - differential,
+        persistence_error=issued.last_known - differential,
         covered=differential in forecast.interval,
         brier=(forecast.home_lead_probability - (1.0 if differential > 0 else 0.0)) ** 2,
         crps=crps_of_quantiles(forecast.distribution, differential) if has_distribution else None,

@@ -146,7 +146,7 @@ def _forecasts_of(connection: Connection, filter_: PairFilter, version: str, sup
 def _scored(rows: Sequence[Any], version: str) -> _Columns:
     """Return the inputs of pairs, for some rows of a model."""
     raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 9
-    sequence, game, differentials, minute, alpha, key, made_by, pattern, values = raw[:9]
+    sequence, game, differentials, elapsed, alpha, key, made_by, pattern, values = raw[:9]
     shadow = [maker != version for maker in made_by]
     try:
         scored = scored_values.unpack(values)
@@ -155,15 +155,15 @@ def _scored(rows: Sequence[Any], version: str) -> _Columns:
     differential = np.array(differentials, dtype=np.float64)
     # The key has the version of the model that made the recorded forecast, which is no part of the question.
     asked = (
-        hash((text.replace(f'"{maker}"', '""'), slots))
-        for text, maker, slots in zip(key, made_by, pattern, strict=True)
+        hash((text.replace(f'"{maker}"', '""'), slots, lead))
+        for text, maker, slots, lead in zip(key, made_by, pattern, scored.last_known.tolist(), strict=True)
     )
     return {
         "sequence": np.array(sequence, dtype=np.int64),
         "question": np.fromiter(asked, dtype=np.int64, count=len(rows)),
         "shadow": np.array(shadow, dtype=np.bool_),
         "game": np.array(game, dtype=np.int64),
-        "minute": np.array(minute, dtype=np.int64),
+        "minute": np.array(elapsed, dtype=np.float64).astype(np.int64) // 60,
         "alpha": np.array(alpha, dtype=np.float64),
         "crps": scored.crps(differential),
         "brier": scored.brier(differential),
@@ -183,7 +183,7 @@ def _statement(
         forecasts.c.sequence,
         FIRST_REPORT,
         outcomes.c.differential,
-        forecasts.c.minute,
+        forecasts.c.elapsed_s,
         forecasts.c.alpha,
         forecasts.c.key,
         forecasts.c.model_version,

@@ -14,7 +14,7 @@ from datetime import date
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, case, select
+from sqlalchemy import Connection, Row, Select, bindparam, case, false, select
 
 from dejavu_feed.game_ids import COMPETITIVE, is_league_id, is_replay, season_of
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs, from_json
@@ -153,7 +153,7 @@ def _lowest_scores(differentials: list[int], final: int) -> tuple[Score, ...]:
 _REQUESTS: Select[Any] = (
     select(forecasts.c.minute, forecasts.c.pattern, canonical_text(entries.c.canonical, "payload", "request"))
     .join(entries, entries.c.sequence == forecasts.c.sequence)
-    .where(forecasts.c.game_id == bindparam("game_id"), forecasts.c.late == "")
+    .where(forecasts.c.game_id == bindparam("game_id"), forecasts.c.late == "", forecasts.c.at_moment == false())
     .order_by(forecasts.c.sequence)
 )
 

@@ -32,6 +32,7 @@ from sqlalchemy import (
     case,
     delete,
     exists,
+    false,
     func,
     insert,
     literal,
@@ -396,7 +397,7 @@ _OUTCOMES = (
 
 
 def _settled(made: Table, *, shadow: bool) -> Select[Any]:
-    """Select the settled forecasts that were recorded in time and not replaced, or the shadows of these.
+    """Select the settled forecasts of minutes that were recorded in time and not replaced, or the shadows of these.
 
     The selection depends only on the reports up to the first report of the outcome, so no later report changes it.
     """
@@ -426,6 +427,7 @@ def _settled(made: Table, *, shadow: bool) -> Select[Any]:
         _COMPETITIVE,
         STANDS,
         forecasts.c.margin_plausible,
+        forecasts.c.at_moment == false(),
         in_time(forecasts, outcomes.c.first_sequence),
         func.length(made.c.scored_values) > BYTES_WITHOUT_QUANTILES,
         ~superseded(outcomes.c.first_sequence),

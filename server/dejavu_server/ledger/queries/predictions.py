@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, exists, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, exists, false, select
 
 from dejavu_models.errors import FieldError, quoted
 from dejavu_models.types import Horizon
@@ -53,7 +53,7 @@ class RecordedGame:
 def latest_forecast(
     connection: Connection, game_id: str, horizon: Horizon, minute: int | None = None, model_version: str = ""
 ) -> RecordedGame:
-    """Return the latest forecast in time of a game and horizon: of the highest minute, and the last one recorded.
+    """Return the latest forecast in time of a game and horizon: of the latest second of play, and recorded last.
 
     Args:
         connection: a read connection.
@@ -119,7 +119,7 @@ def _unknown(
         versions = sorted({row.model_version for row in rows})
         found = f"{quoted(model_version)}, of which no forecast is recorded"
         return UnknownGame(found, _some(versions), "model_version")
-    minutes = sorted({row.minute for row in rows if model_version in {"", row.model_version}})
+    minutes = sorted({row.minute for row in rows if model_version in {"", row.model_version} and not row.at_moment})
     return UnknownGame(f"{minute}, after which no forecast is recorded", _some(minutes), "elapsed_minutes")
 
 
@@ -133,19 +133,19 @@ def _some(values: Sequence[object]) -> str:
 def _latest(with_minute: bool, with_model: bool) -> Select[int, str, int]:
     conditions = [forecasts.c.game_id == bindparam("game"), forecasts.c.horizon == bindparam("horizon")]
     if with_minute:
-        conditions.append(forecasts.c.minute == bindparam("minute"))
+        conditions += [forecasts.c.minute == bindparam("minute"), forecasts.c.at_moment == false()]
     if with_model:
         conditions.append(forecasts.c.model_version == bindparam("model"))
     return (
         select(forecasts.c.sequence, forecasts.c.key, forecasts.c.revision)
         .where(*conditions)
-        .order_by(in_time(forecasts).desc(), forecasts.c.minute.desc(), forecasts.c.sequence.desc())
+        .order_by(in_time(forecasts).desc(), forecasts.c.elapsed_s.desc(), forecasts.c.sequence.desc())
         .limit(1)
     )
 
 
 _CONDITIONS = (
-    select(forecasts.c.horizon, forecasts.c.minute, forecasts.c.model_version)
+    select(forecasts.c.horizon, forecasts.c.minute, forecasts.c.at_moment, forecasts.c.model_version)
     .where(forecasts.c.game_id == bindparam("game"))
     .distinct()
 )

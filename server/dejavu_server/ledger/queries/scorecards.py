@@ -31,6 +31,7 @@ from sqlalchemy import (
 )
 
 from dejavu_feed.game_ids import is_league_id
+from dejavu_feed.pattern import OVERTIME_SECONDS
 from dejavu_feed.teams import TEAMS
 from dejavu_models.arrays import Floats
 from dejavu_models.betting import MarketSide
@@ -239,8 +240,8 @@ _LATE = {
 
 def _scored(rows: Sequence[Any], codes: Codes, horizon: Horizon) -> Columns:
     """Return `Columns` for some rows, without those of bets, but with sequence, first_report and differential."""
-    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 28
-    sequence, first_report, differentials, minute, alpha, late, version, values, *attributes = raw
+    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 29
+    sequence, first_report, differentials, minute, elapsed, alpha, late, version, values, *attributes = raw
     home, away, day, confidence, replay, arm, total_values_, total_points, *standing = attributes
     observed, withdrawn, corrected, game_id, other_teams, made_us, too_early, margin_key, *told_before = standing
     caller, pregame_total, neutral_site, missing_players = told_before
@@ -254,9 +255,11 @@ def _scored(rows: Sequence[Any], codes: Codes, horizon: Horizon) -> Columns:
         raise LedgerCorrupt("the ledger is damaged: a forecast cannot be scored") from error
     exclusion[np.array(observed, dtype=np.bool_) & (exclusion == Exclusion.NONE)] = Exclusion.OBSERVED
     in_time = exclusion == Exclusion.NONE
-    minutes = np.array(minute, dtype=np.int64)
+    elapsed_s = np.array(elapsed, dtype=np.float64)
+    minutes = (elapsed_s // 60).astype(np.int64)
     persistence_error = scored.last_known - differential
-    too_far = np.abs(persistence_error) > MAX_CORRECTION + MAX_MINUTE_SWING * (horizon.minutes - minutes)
+    left = np.where(minutes < horizon.minutes, horizon.minutes - minutes, OVERTIME_SECONDS // 60)
+    too_far = np.abs(persistence_error) > MAX_CORRECTION + MAX_MINUTE_SWING * left
     too_few = told - np.array(total_points, dtype=np.float64) > MAX_CORRECTION  # None becomes NaN
     exclusion[np.array(withdrawn, dtype=np.bool_)] = Exclusion.WITHDRAWN
     return {
@@ -272,6 +275,7 @@ def _scored(rows: Sequence[Any], codes: Codes, horizon: Horizon) -> Columns:
         "arm": np.array([codes.arms[name] for name in arm], dtype=np.int8),
         "caller": np.array([codes.callers[name] for name in caller], dtype=np.int32),
         "minute": minutes,
+        "elapsed_s": elapsed_s,
         "error": scored.point - differential,
         "persistence_error": persistence_error,
         "covered": scored.covered(differential),
@@ -435,6 +439,7 @@ def _statements(conditions: frozenset[str]) -> _Statements:
             FIRST_REPORT,
             outcomes.c.differential,
             forecasts.c.minute,
+            forecasts.c.elapsed_s,
             forecasts.c.alpha,
             forecasts.c.late,
             forecasts.c.model_version,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, func, select
 
-from dejavu_models.types import Horizon
+from dejavu_models.types import MAX_SLOTS, Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import forecasts, outcomes
 from dejavu_server.ledger.queries import scorecards
@@ -110,10 +110,11 @@ def _selected(kept: _Kept, filter_: ScoreFilter) -> SettledByModel:
     ):
         if text:
             chosen &= columns[name] == numbers.get(text, -1)
+    minute = np.minimum(columns["minute"], MAX_SLOTS)  # overtime follows minute 47, as in the table
     if filter_.min_minutes is not None:
-        chosen &= columns["minute"] >= filter_.min_minutes
+        chosen &= minute >= filter_.min_minutes
     if filter_.max_minutes is not None:
-        chosen &= columns["minute"] <= filter_.max_minutes
+        chosen &= minute <= filter_.max_minutes
     if filter_.real_only:
         chosen &= ~columns["replay"]
     return scorecards.by_model({name: column[chosen] for name, column in columns.items()}, codes)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.support.builders.issued_forecasts import TOTAL, issued
 
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
+from dejavu_feed.moment import Moment
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import (
     COMPONENTS,
@@ -110,6 +111,8 @@ forecasts = st.builds(
     total=st.sampled_from([None, TOTAL, replace(TOTAL, expected_total=None)]),
     teams_known=st.lists(teams_known, max_size=2).map(tuple),
     widened_by=st.just(0.0) | st.floats(0.0, 1.0),
+    moment=st.none()
+    | st.builds(Moment, st.integers(1, 24), st.floats(0, 720), st.integers(-200, 200), st.integers(0, 3)),
 )
 live = st.builds(
     LiveInputs,
@@ -193,6 +196,17 @@ def test_the_form_of_live_inputs_is_what_it_is() -> None:
     made = replace(issued(), live=LiveInputs(81, LastScore(Side.AWAY, 12)))
     request = json.loads(written(made))["payload"]["request"]
     assert (request["total_points"], request["last_score"]) == (81, {"seconds": 12, "side": "away"})
+
+
+def test_the_form_of_a_moment_is_what_it_is() -> None:
+    made = issued()
+    for moment, form in (
+        (Moment(4, 42.5, -3), {"differential": -3, "period": 4, "seconds_left": 42.5}),
+        (Moment(5, 3.0, 1, 2), {"differential": 1, "free_throws": 2, "period": 5, "seconds_left": 3.0}),
+    ):
+        told = replace(made, forecast=replace(made.forecast, moment=moment))
+        assert json.loads(written(told))["payload"]["request"]["moment"] == form
+        assert json.loads(codec.prepare(told).key)[-2:] == [moment.period, moment.seconds_left]
 
 
 def test_static_scores_are_rounded_before_they_are_written() -> None:

@@ -103,6 +103,7 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
         return (
             first,
             told.elapsed_minutes,
+            told.elapsed_seconds,
             settlement.error,
             settlement.persistence_error,
             settlement.covered,

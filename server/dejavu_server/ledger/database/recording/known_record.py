@@ -53,7 +53,7 @@ class KnownRevision(NamedTuple):
     issued: IssuedForecast
 
     def matches(self, draft: PreparedForecast) -> bool:
-        """Return whether a draft of the same key has the same pattern and teams, and nothing else that is new.
+        """Return whether a draft of the same key has the same pattern, moment and teams, and nothing else that is new.
 
         A draft without a date agrees with every revision: a retry after midnight is not a correction. A revision
         without a date is of the day on which it was made, so a draft with another date corrects it. Likewise, a draft
@@ -62,7 +62,8 @@ class KnownRevision(NamedTuple):
         stored, new = self.issued, draft.issued
         same_teams = (stored.home_team, stored.away_team) == (new.home_team, new.away_team)
         same_date = new.game_date is None or new.game_date == stored.day
-        return self.pattern == draft.pattern and same_teams and same_date and new.live.agrees_with(stored.live)
+        same_input = self.pattern == draft.pattern and stored.forecast.moment == new.forecast.moment
+        return same_input and same_teams and same_date and new.live.agrees_with(stored.live)
 
 
 class Appended(NamedTuple):

@@ -61,17 +61,17 @@ def _state(games: Sequence[ColumnElement[str]]) -> ClauseElement:
         select(
             forecasts.c.game_id,
             literal(""),
-            forecasts.c.minute,
+            forecasts.c.elapsed_s,
             func.min(forecasts.c.generated_us),
             select(func.count()).where(other.c.game_id == forecasts.c.game_id).scalar_subquery(),
             select(func.min(other.c.generated_us)).where(other.c.game_id == forecasts.c.game_id).scalar_subquery(),
         )
         .where(
             forecasts.c.game_id.in_(games),
-            forecasts.c.minute
-            == select(func.max(other.c.minute)).where(other.c.game_id == forecasts.c.game_id).scalar_subquery(),
+            forecasts.c.elapsed_s
+            == select(func.max(other.c.elapsed_s)).where(other.c.game_id == forecasts.c.game_id).scalar_subquery(),
         )
-        .group_by(forecasts.c.game_id, forecasts.c.minute),
+        .group_by(forecasts.c.game_id, forecasts.c.elapsed_s),
     )
 
 
@@ -88,6 +88,6 @@ RECORDED_MARKETS: Final = PreparedQuery(_recorded_markets)
 
 STATE_OF_GAMES: Final = PreparedQuery(_state)
 """By games: game, horizon and sequence of the newest revision of each outcome, unless it is void, and whether it is a
-withdrawal. Also, with an empty horizon: the newest minute, the time since which the ledger has it, the number of
-forecasts, and the time of the first.
+withdrawal. Also, with an empty horizon: the newest second of play, the time since which the ledger has it, the number
+of forecasts, and the time of the first.
 """

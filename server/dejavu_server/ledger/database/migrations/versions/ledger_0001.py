@@ -85,6 +85,8 @@ def upgrade() -> None:
         sa.Column("away_team", _TEXT, nullable=False),
         sa.Column("model_version", _TEXT, nullable=False),
         sa.Column("minute", sa.Integer, nullable=False),
+        sa.Column("elapsed_s", sa.Double, nullable=False),
+        sa.Column("at_moment", sa.Boolean, nullable=False),
         sa.Column("alpha", sa.Double, nullable=False),
         sa.Column("confidence", sa.Double, nullable=False),
         sa.Column("replay", sa.Boolean, nullable=False),
@@ -107,7 +109,7 @@ def upgrade() -> None:
     op.create_index("ix_forecasts_day", "forecasts", ["day", "sequence"])
     op.create_index("ix_forecasts_game", "forecasts", ["game_id", "horizon", "sequence"])
     op.create_index("ix_forecasts_home", "forecasts", ["home_team", "sequence"])
-    op.create_index("ix_forecasts_minute", "forecasts", ["game_id", "minute", "generated_us"])
+    op.create_index("ix_forecasts_elapsed", "forecasts", ["game_id", "elapsed_s", "generated_us"])
     op.create_index("ix_forecasts_model", "forecasts", ["model_version", "sequence"])
     op.create_table(
         "markets",

@@ -35,6 +35,7 @@ from dejavu_client.extras import pyarrow
 from dejavu_client.formatting import enum_word, warning_label
 from dejavu_common.files import atomic_replace
 from dejavu_common.shown_text import spreadsheet_cell
+from dejavu_feed import moment as moments
 from dejavu_feed.live_inputs import LIVE_INPUTS, LiveInput
 
 Value = str | int | float | bool | datetime | list[float] | None
@@ -210,6 +211,17 @@ def _field(
     return pick
 
 
+def _elapsed_seconds(row: RecordedPrediction) -> Value:
+    moment = moments.from_message(row.forecast)
+    return 60.0 * row.forecast.elapsed_minutes if moment is None else moment.elapsed
+
+
+def _last_differential(row: RecordedPrediction) -> Value:
+    if row.forecast.HasField("moment"):
+        return float(row.forecast.moment.differential)
+    return row.pattern[-1] if row.pattern else None
+
+
 def _live_columns(each: LiveInput) -> Iterator[Column[RecordedPrediction]]:
     """Yield the columns of a live input, one for each of its parts."""
     for part, name, field in zip(each.parts, each.columns, each.fields, strict=True):
@@ -258,6 +270,9 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     Column("away_team", str, lambda row: row.forecast.away_team or None),
     Column("horizon", str, lambda row: horizon_name(row.forecast.horizon)),
     Column("elapsed_minutes", int, _field("forecast.elapsed_minutes")),
+    Column("elapsed_seconds", float, _elapsed_seconds),
+    Column("at_moment", bool, lambda row: row.forecast.HasField("moment")),
+    Column("free_throws", int, _field("forecast.moment.free_throws")),
     Column("model_version", str, _field("forecast.model_version")),
     Column("generated_time", datetime, _field("forecast.generated_time", time_of)),
     Column("alpha", float, _field("forecast.alpha")),
@@ -268,7 +283,7 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     Column("expected_margin", float, _field("forecast.expected_margin")),
     Column("margin_source", str, _field("forecast.margin_source", partial(enum_word, MarginSource.DESCRIPTOR))),
     Column("margin_time", datetime, _field("forecast.margin_time", time_of)),
-    Column("last_differential", float, lambda row: row.pattern[-1] if row.pattern else None),
+    Column("last_differential", float, _last_differential),
     Column("calibration_sequence", int, _field("forecast.calibration_sequence")),
     Column(
         "adaptation_mode",

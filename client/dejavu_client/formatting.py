@@ -76,13 +76,20 @@ def clock(period: int, seconds_left: float) -> str:
     return f"{name} {minutes}:{seconds}"
 
 
+def play_time(forecast: Forecast, minute: str = "minute") -> str:
+    """Describe when in the game a forecast was made: its minute, or the clock of its moment."""
+    if forecast.HasField("moment"):
+        return clock(forecast.moment.period, forecast.moment.seconds_left)
+    return f"{minute} {forecast.elapsed_minutes}"
+
+
 def outcome_verb(horizon: Horizon.ValueType) -> str:
     """Return the verb for the team ahead at a horizon: it leads at the half and wins at the end."""
     return "wins" if horizon == HORIZON_FINAL else "leads"
 
 
 def is_last(forecast: Forecast) -> bool:
-    """Return whether no later forecast can follow: none is made in the last minute of regulation or in overtime."""
+    """Return whether only moments of the last minute and of overtimes can follow."""
     return forecast.horizon == HORIZON_FINAL and forecast.elapsed_minutes == MAX_SLOTS
 
 

@@ -61,14 +61,14 @@ async def test_possession_and_free_throws_count_at_a_moment(client: AsyncDejavuC
 
 
 async def test_a_named_moment_is_recorded_listed_and_settled(client: AsyncDejavuClient) -> None:
-    game, teams = current_game(23), {"home_team": "BOS", "away_team": "LAL"}
+    game = current_game(23)
     moments = [Moment(4, 42.5, 3), Moment(4, 42.5, 4), Moment(5, 100.0, -2)]
     made = [
         await client.predict(PATTERN, game_id=game, horizon=FINAL, moment=moment, home_team="BOS", away_team="LAL")
         for moment in (*moments, moments[-1])
     ]
     assert [(each.sequence, each.revision) for each in made] == [(1, 0), (2, 1), (3, 0), (3, 0)]
-    await client.report_outcome(game, 5, horizon=FINAL, **teams)
+    await client.report_outcome(game, 5, horizon=FINAL, home_team="BOS", away_team="LAL")
     listed = [each async for each in client.list_predictions()]
     assert [each.forecast.moment.seconds_left for each in listed] == [100.0, 42.5]
     assert [each.settlement.persistence_absolute_error for each in listed] == [7.0, 1.0]

@@ -25,6 +25,7 @@ from dejavu_client.poller.feed_report import FeedReporter
 from dejavu_client.poller.horizons import FIRST_MINUTE
 from dejavu_client.poller.leadership import LEASE_NAME, LEASE_NAME_RULE, LeaderElection, lease_name
 from dejavu_client.poller.lines import GameLines
+from dejavu_client.poller.moments import DEFAULT_PACE
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
 from dejavu_common.clock import utc_now
@@ -57,6 +58,16 @@ def poll(
         int,
         typer.Option(metavar="MINUTES", min=1, max=MAX_SLOTS, help="Minutes of play between two forecasts of a game."),
     ] = 1,
+    pace: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=1,
+            max=60,
+            help="Seconds of play between two forecasts within a minute; 60 for none. In the last four minutes, of the "
+            "half in the last two, and in overtime, every play has one.",
+        ),
+    ] = DEFAULT_PACE,
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Report half-time and final scores to the server.")
     ] = True,
@@ -107,7 +118,7 @@ def poll(
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Watch the day's games: forecast the half and the end after every minute of play, and compare with the outcomes.
+    """Watch the day's games: forecast the half and the end while they are played, and compare with the outcomes.
 
     Skips horizons that the server's model cannot forecast. Reports half-time
     and final scores to the server, which settles the recorded forecasts.
@@ -129,7 +140,7 @@ def poll(
 
     if lease not in ("", NO_LEASE) and not LEASE_NAME.fullmatch(lease):
         raise typer.BadParameter(f"{lease!r}; expected {LEASE_NAME_RULE}", param_hint="--lease")
-    name = lease or lease_name(feed_url, horizon, from_minute, every, report)
+    name = lease or lease_name(feed_url, horizon, from_minute, every, pace, report)
 
     access = client_options(target)
     kept = None if events is None else _event_files(events)
@@ -147,6 +158,7 @@ def poll(
                 horizons=horizons,
                 from_minute=from_minute,
                 every=every,
+                pace=pace,
                 report=report,
                 event_files=kept,
                 lines=GameLines(

@@ -66,7 +66,7 @@ def event_line(event: events.Event) -> str:
     match event:
         case events.GameChanged():
             overtime = event.game.status is GameStatus.LIVE and overtimes_by(event.game.period) > 0
-            return f"{about}  overtime, no recorded forecast" if overtime else about
+            return f"{about}  overtime" if overtime else about
         case events.ForecastMissed():
             missed = f"{minute_ranges(event.minutes)} missed"
             return f"{about}  {horizon_label(event.horizon)}, {missed}: {event.reason}"

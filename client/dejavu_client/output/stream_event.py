@@ -13,10 +13,10 @@ from dejavu_client.formatting import (
     after_overtime,
     chance,
     horizon_label,
-    is_last,
     outcome_range,
     outcome_verb,
     percent,
+    play_time,
     signed,
     total_text,
     warning_label,
@@ -55,11 +55,12 @@ class EventPrinter:
     def _forecast(self, forecast: Forecast, *, wide: bool) -> str:
         time, label = local_time(forecast.generated_time, _CLOCK), horizon_label(forecast.horizon)
         now = ""
-        if forecast.HasField("explanation"):  # its baseline is the current lead
+        if forecast.HasField("moment"):
+            now = f"now {lead(forecast.moment.differential, forecast)}  "
+        elif forecast.HasField("explanation"):  # its baseline is the current lead
             now = f"now {lead(forecast.explanation.baseline_prediction, forecast)}  "
         notes = [f"revision {forecast.revision}"] if forecast.revision else []
         notes += ["late, does not count"] if forecast.late else []
-        notes += ["the last one: no forecast in overtime"] if is_last(forecast) else []
         for warning in forecast.warnings:
             key = (forecast.game_id, warning.reason)
             if key not in self._warned:
@@ -72,10 +73,10 @@ class EventPrinter:
         )
         ahead += total_text(forecast)
         if not wide:
-            line = f"{time}  {_game(forecast)}  min {forecast.elapsed_minutes}  {now}{point}"
+            line = f"{time}  {_game(forecast)}  {play_time(forecast, 'min')}  {now}{point}"
             line += f" {outcome_range(lower, upper)}  {ahead}"
             return f"{line}\n{'':10}{', '.join(notes)}" if notes else line
-        line = f"{time}  {title(forecast)}  minute {forecast.elapsed_minutes}  {now}{point}"
+        line = f"{time}  {title(forecast)}  {play_time(forecast)}  {now}{point}"
         line += f"  {percent(forecast.coverage_probability)} [{signed(lower)}, {signed(upper)}]  {ahead}"
         return "  ".join((line, f"#{forecast.sequence}", *notes))
 

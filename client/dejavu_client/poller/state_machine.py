@@ -183,7 +183,7 @@ def _state_changed(transition: Transition, before: GameState | None = None, *, b
         transition.game = replace(transition.game, read_to_end=False)
     begins = before is not None and not overtimes_by(before.period) and overtimes_by(state.period)
     if begins and state.status is GameStatus.LIVE:
-        transition.add(GameChanged(state))  # overtime begins, which has no recorded forecast
+        transition.add(GameChanged(state))  # overtime begins
     game = transition.game
     # Before the first read of its plays, recorded forecasts may still be loaded.
     if not busy and (not game.history_attempts or game.backoff.failures):

@@ -9,7 +9,7 @@ import grpc
 from tests.support.fakes.service import Abort, Ended, FakeServer, event, heartbeat, result
 from tests.support.harness.clients import Run
 
-from dejavu.v1.forecast_pb2 import WARNING_REASON_MODEL_UNFIT
+from dejavu.v1.forecast_pb2 import WARNING_REASON_MODEL_UNFIT, Moment
 from dejavu.v1.forecast_pb2 import Warning as Caution
 from dejavu_client import FINAL
 
@@ -67,16 +67,15 @@ def test_a_stream_fits_eighty_columns_and_says_who_leads_who_won_and_what_is_wit
     assert max(map(len, lines)) <= 80
 
 
-def test_a_stream_says_that_the_last_forecast_is_the_last_and_that_a_game_went_to_overtime(
-    server: FakeServer, run: Run
-) -> None:
+def test_a_stream_shows_the_clock_of_moments_and_that_a_game_went_to_overtime(server: FakeServer, run: Run) -> None:
     teams: dict[str, Any] = {"home_team": "BOS", "away_team": "LAL", "horizon": FINAL}
-    last = [event(minute, elapsed_minutes=minute, point_forecast=1, **teams) for minute in (46, 47)]
+    moment = Moment(period=5, seconds_left=12.3, differential=2)
+    last = [event(46, elapsed_minutes=46, **teams), event(47, elapsed_minutes=47, moment=moment, **teams)]
     final = result(50, differential=4, overtimes=1, **teams)
     server.answers("StreamPredictions", [*last, final, Abort(grpc.StatusCode.OUT_OF_RANGE)])
     before, newest, end = run("stream").stdout.splitlines()
-    assert before.endswith("#46")
-    assert newest.endswith("#47  the last one: no forecast in overtime")
+    assert "minute 46" in before
+    assert "OT 0:12.3  now BOS by 2" in newest
     assert end.endswith("final: BOS by 4 (+4) after overtime  #50")
 
 

@@ -79,7 +79,7 @@ async def test_in_overtime_nothing_is_forecast_and_its_end_is_the_outcome() -> N
         assert watch.predictor.overtimes[-1] == 1, "the record knows the overtime"
         in_overtime = [event_line(each) for each in watch.told(GameChanged) if each.game.text.startswith("OT")]
         assert in_overtime
-        assert all(line.endswith("overtime, no recorded forecast") for line in in_overtime)
+        assert all(line.endswith("  overtime") for line in in_overtime)
         assert watch.poller.games[outcome.game.game_id].read_to_end
 
 

@@ -149,7 +149,7 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     """
     WARNING_REASON_LATE_MOMENT: _WarningReason.ValueType  # 11
     """Of a market: the forecast is at a moment in overtime, after minute 44 (of the half: 22) or at its end. The price of
-    the market may know what the forecast does not, such as free throws to come. There is no stake.
+    the market may know what the forecast does not, such as fouls to give. There is no stake.
     """
 
 class WarningReason(_WarningReason, metaclass=_WarningReasonEnumTypeWrapper):
@@ -198,7 +198,7 @@ margin of the teams' ratings: probably its sign or its number is mistyped. It is
 """
 WARNING_REASON_LATE_MOMENT: WarningReason.ValueType  # 11
 """Of a market: the forecast is at a moment in overtime, after minute 44 (of the half: 22) or at its end. The price of
-the market may know what the forecast does not, such as free throws to come. There is no stake.
+the market may know what the forecast does not, such as fouls to give. There is no stake.
 """
 Global___WarningReason: _TypeAlias = WarningReason  # noqa: Y015
 
@@ -213,7 +213,7 @@ class _LateReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LateReason
     LATE_REASON_LATER_MINUTE: _LateReason.ValueType  # 1
     """The ledger already had a forecast of the game from more than two minutes of play later."""
     LATE_REASON_TIME: _LateReason.ValueType  # 2
-    """The ledger had the game's newest minute of play for longer than the server's limit (10 minutes by default)."""
+    """The ledger had the game's newest second of play for longer than the server's limit (10 minutes by default)."""
     LATE_REASON_REPORTED: _LateReason.ValueType  # 3
     """It was recorded after the report of an outcome of a later moment, which was withdrawn or pruned since. A report
     that was withdrawn before the game's first forecast does not count.
@@ -236,7 +236,7 @@ LATE_REASON_UNSPECIFIED: LateReason.ValueType  # 0
 LATE_REASON_LATER_MINUTE: LateReason.ValueType  # 1
 """The ledger already had a forecast of the game from more than two minutes of play later."""
 LATE_REASON_TIME: LateReason.ValueType  # 2
-"""The ledger had the game's newest minute of play for longer than the server's limit (10 minutes by default)."""
+"""The ledger had the game's newest second of play for longer than the server's limit (10 minutes by default)."""
 LATE_REASON_REPORTED: LateReason.ValueType  # 3
 """It was recorded after the report of an outcome of a later moment, which was withdrawn or pruned since. A report
 that was withdrawn before the game's first forecast does not count.
@@ -331,7 +331,7 @@ class Forecast(_message.Message):
     horizon: Global___Horizon.ValueType
     """The horizon of the forecast; never HORIZON_UNSPECIFIED."""
     elapsed_minutes: _builtins.int
-    """Whole minutes of play that the pattern covers: its number of slots."""
+    """Whole minutes of play that the pattern covers: its number of slots; 47 in overtime."""
     alpha: _builtins.float
     """Miscoverage rate of the interval, in (0, 1)."""
     point_forecast: _builtins.float
@@ -712,9 +712,7 @@ Global___LastScore: _TypeAlias = LastScore  # noqa: Y015
 
 @_typing.final
 class Possession(_message.Message):
-    """Possession at the end of a pattern, or at the moment of a request. It does not say whether free throws are to come: a
-    forecast of the last seconds between a foul and the free throws is wrong by as much as they are worth.
-    """
+    """Possession at the end of a pattern, or at the moment of a request. Whether free throws are to come, the moment says."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -148,8 +148,9 @@ class PredictRequest(_message.Message):
     def moment(self) -> _forecast_pb2.Moment:
         """State of the game since the end of the pattern, for a forecast at any second from 1:00 on, overtime included. pattern
         then has all complete minutes, at most 47, and total_points, last_score and possession are those at the moment. In the
-        last minute before a horizon and in overtime it needs a model with moment among Model.inputs. What-ifs only: not with
-        a game_id, nor with a total_market, and the forecast has no total. Absent: forecast from the end of the pattern.
+        last minute before a horizon and in overtime it needs a model with moment among Model.inputs. The forecast has no
+        total, and no total_market can be evaluated. With a game_id it is recorded: another differential, possession or number
+        of free_throws at the same second makes a new revision. Absent: forecast from the end of the pattern.
         """
 
     def __init__(

@@ -308,7 +308,7 @@ class GetPredictionRequest(_message.Message):
     horizon: _forecast_pb2.Horizon.ValueType
     """The horizon; unspecified: the half."""
     elapsed_minutes: _builtins.int
-    """The minute of play after which it was made; absent: the latest."""
+    """The minute of play after which it was made, moments left out; absent: the latest, a moment or not."""
     model_version: _builtins.str
     """The model version; empty: any."""
     def __init__(

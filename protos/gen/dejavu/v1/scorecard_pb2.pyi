@@ -516,7 +516,7 @@ class LeftOut(_message.Message):
     later_minute: _builtins.int
     """Recorded when the ledger had a forecast from more than two minutes of play later (LATE_REASON_LATER_MINUTE)."""
     late_time: _builtins.int
-    """Recorded long after the game's newest minute of play (LATE_REASON_TIME)."""
+    """Recorded long after the game's newest second of play (LATE_REASON_TIME)."""
     reported: _builtins.int
     """Recorded after the report, withdrawn or pruned since, of an outcome of a later moment (LATE_REASON_REPORTED)."""
     game_date: _builtins.int

@@ -66,7 +66,7 @@ class LateReason(enum.Enum):
     """The ledger already had a forecast of the game from more than two minutes of play later."""
 
     TIME = "time"
-    """The ledger had the game's newest minute of play for longer than the limit of the server."""
+    """The ledger had the game's newest second of play for longer than the limit of the server."""
 
     REPORTED = "reported"
     """The ledger already had a report, withdrawn since, of an outcome at a horizon after the forecast's minute; or the

@@ -199,8 +199,8 @@ class Settings(ProcessMessage):
     late_seconds: Annotated[
         float,
         option(
-            "How many seconds after the newest minute of its game a forecast is recorded as late and does not count, "
-            f"1 to {MAX_SECONDS:,}.",
+            "How many seconds after the newest second of play of its game a forecast is recorded as late and does not "
+            f"count, 1 to {MAX_SECONDS:,}.",
             "SECONDS",
             ge=1,
             le=MAX_SECONDS,

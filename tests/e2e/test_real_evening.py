@@ -154,7 +154,7 @@ async def test_a_real_evening_gives_the_forecasts_and_the_scorecard_that_follow_
         async with (
             AsyncDejavuClient(address, timeout=30.0) as client,
             following(client) as follower,
-            Poller(feed, client, on_event=[polled.note], now=clock) as poller,
+            Poller(feed, client, pace=0, on_event=[polled.note], now=clock) as poller,
         ):
             while clock.now < replay.end:
                 clock.step(60.0)

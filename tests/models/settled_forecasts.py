@@ -54,6 +54,9 @@ def settled(*rows: dict[str, Any]) -> SettledForecasts:
         "outcome_doubtful": False,
         "corrected": False,
     }
-    whole = [{**usual, "order": place, "market_sequence": place, **row} for place, row in enumerate(rows)]
-    names = [*usual, "order", "market_sequence"]
+    whole = [
+        {**usual, "order": place, "market_sequence": place, "elapsed_s": 60.0 * row.get("minute", 18), **row}
+        for place, row in enumerate(rows)
+    ]
+    names = [*usual, "order", "market_sequence", "elapsed_s"]
     return SettledForecasts(**{name: np.array([row[name] for row in whole]) for name in names})

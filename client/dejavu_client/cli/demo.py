@@ -176,7 +176,8 @@ async def _demo(seconds: float, count: int, seed: int, *, page: bool, as_json: b
             replay = Replay(games, speed=speed, delay=1.0, stagger=_STAGGER)
             with LocalServer(replay.respond) as served, closing(NbaFeed(served.url)) as feed:
                 interval = max(0.2, 60.0 / speed)  # one poll a minute of the game day, but at most five a second
-                async with Poller(feed, client, interval=interval, on_prediction=[predictions.append]) as poller:
+                options: dict[str, Any] = {"interval": interval, "pace": 0}  # forecasts of minutes, which it can check
+                async with Poller(feed, client, on_prediction=[predictions.append], **options) as poller:
                     await watch(poller, console, until_final=True, as_json=as_json, by_quarter=True)
                     complete = await subscriber.until({prediction.forecast.sequence for prediction in predictions})
                     summary = poller.summary()

@@ -18,7 +18,7 @@ from dejavu_client.cli.options import Json, PageOption, Target, Timeout, address
 from dejavu_client.cli.server_process import PageNotStarted, open_page, running_page
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.output.poll_display import end_on_signals, watch
-from dejavu_client.poller import DEFAULT_INTERVAL, Poller
+from dejavu_client.poller import DEFAULT_END_INTERVAL, DEFAULT_INTERVAL, Poller
 from dejavu_client.poller.box_scores import BoxScores
 from dejavu_client.poller.event_files import EventFiles
 from dejavu_client.poller.feed_report import FeedReporter
@@ -47,6 +47,15 @@ def poll(
     interval: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.05, max=3600, help="Time between two polls of the feed.")
     ] = DEFAULT_INTERVAL,
+    end_interval: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.05,
+            max=3600,
+            help="Time between two reads of the plays of a game in its last three minutes or in overtime.",
+        ),
+    ] = DEFAULT_END_INTERVAL,
     horizon: Annotated[
         Literal["half", "final", "end", "both"],
         typer.Option(case_sensitive=False, help="What to forecast: the half, the final differential, or both."),
@@ -62,10 +71,10 @@ def poll(
         float,
         typer.Option(
             metavar="SECONDS",
-            min=1,
+            min=0,
             max=60,
-            help="Seconds of play between two forecasts within a minute; 60 for none. In the last four minutes, of the "
-            "half in the last two, and in overtime, every play has one.",
+            help="Seconds of play between two forecasts within a minute; in the last four minutes, of the half in the "
+            "last two, and in overtime every play has one. 0: no forecasts within minutes.",
         ),
     ] = DEFAULT_PACE,
     report: Annotated[
@@ -155,6 +164,7 @@ def poll(
                 feed,
                 client,
                 interval=interval,
+                end_interval=end_interval,
                 horizons=horizons,
                 from_minute=from_minute,
                 every=every,

@@ -44,7 +44,8 @@ from dejavu_common.game_day import game_day
 from dejavu_common.rich_console import Console, titled_panel
 from dejavu_feed import live_inputs
 from dejavu_feed import moment as moments
-from dejavu_feed.horizon import MAX_SLOTS, Horizon
+from dejavu_feed.horizon import Horizon
+from dejavu_feed.moment import TABLES_FROM
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -181,11 +182,16 @@ def _add_live_inputs(rows: Table, forecast: Forecast) -> None:
     live, _ = live_inputs.from_message(forecast)
     home, away = forecast.home_team or "home", forecast.away_team or "away"
     moment = moments.from_message(forecast)
-    if moment is not None and moment.is_late(FEED_HORIZONS.get(forecast.horizon, Horizon.HALFTIME)):
+    horizon = FEED_HORIZONS.get(forecast.horizon, Horizon.HALFTIME)
+    if moment is None:
+        unused = live.unused(forecast.elapsed_minutes)
+    elif moment.slots >= TABLES_FROM[horizon]:
         # The tables of seconds know possession and free throws alone.
         unused = dict.fromkeys(("total_points", "last_score"), "not used in last minutes and overtime")
     else:
-        unused = live.unused(forecast.elapsed_minutes)
+        unused = live.unused(moment.begun)  # the minute after it has a part
+        if moment.is_late(horizon):
+            unused.pop("possession", None)
     for each in live_inputs.LIVE_INPUTS:
         if (value := getattr(live, each.name)) is not None:
             why = f" ({unused[each.name]})" if each.name in unused else ""
@@ -346,7 +352,8 @@ def attribution(forecast: Forecast, pattern: Sequence[float]) -> Table:
         pattern: its input, home − away by minute in points; shown as the lead at each minute.
     """
     if forecast.HasField("moment"):
-        pattern = (*pattern[: MAX_SLOTS - 1], forecast.moment.differential)
+        horizon = FEED_HORIZONS.get(forecast.horizon, Horizon.HALFTIME)
+        pattern = (*pattern[: horizon.last_slot - 1], forecast.moment.differential)
     terms = list(_terms(forecast.explanation.attribution, pattern))
     if forecast.HasField("moment"):
         terms[-1] = ("now", *terms[-1][1:])

@@ -56,7 +56,7 @@ from dejavu_client.poller.events import (
 )
 from dejavu_client.poller.horizons import HorizonState
 from dejavu_client.poller.leadership import LeaderElection, LeaderRole, Leadership, LeaseClient, lease_name
-from dejavu_client.poller.poller import DEFAULT_INTERVAL, Callback, Poller
+from dejavu_client.poller.poller import DEFAULT_END_INTERVAL, DEFAULT_INTERVAL, Callback, Poller
 from dejavu_client.poller.predictor import PredictionClient
 from dejavu_client.poller.summary import HorizonSummary, Summary
 from dejavu_client.poller.watched_game import WatchedGame
@@ -66,6 +66,7 @@ Outcome = HorizonResult
 """Name of `HorizonResult` in release 0.1."""
 
 __all__ = [
+    "DEFAULT_END_INTERVAL",
     "DEFAULT_INTERVAL",
     "Callback",
     "Event",

@@ -81,6 +81,7 @@ EventT = TypeVar("EventT", bound=Event)
 Callback = Callable[[EventT], Awaitable[None] | None]
 
 DEFAULT_INTERVAL: Final = 10.0
+DEFAULT_END_INTERVAL: Final = 3.0
 SERVER: Final = "server"
 """Source of server faults that do not concern a single game."""
 LINES: Final = "lines"
@@ -99,10 +100,12 @@ class Poller:
         feed: source of the games; read in threads, one at a time per source.
         client: requests forecasts and reports outcomes.
         interval: seconds between the starts of two turns.
+        end_interval: seconds between two reads of the plays of a game in its last three minutes or in overtime; if it
+            is not less than `interval`, such games are read with the others.
         horizons: horizons to forecast: `HALFTIME`, `FINAL`, or both.
         from_minute: first minute of play after which to forecast, 1 to 47.
         every: minutes between two forecasts.
-        pace: seconds of play between two forecasts within a minute; in the last minutes, every play has one.
+        pace: seconds of play between two forecasts within a minute; in the last minutes, every play has one. 0: none.
         report: whether to report the outcomes of every half and every game to the server, even if not forecast.
         election: decides whether this poller works, or waits while another one works; None: it works.
         on_prediction: callbacks for forecasts; called once per ledger sequence.
@@ -139,6 +142,7 @@ class Poller:
         client: PredictionClient,
         *,
         interval: float = DEFAULT_INTERVAL,
+        end_interval: float = DEFAULT_END_INTERVAL,
         horizons: Collection[Horizon.ValueType] = (HALFTIME, FINAL),
         from_minute: int = FIRST_MINUTE,
         every: int = 1,
@@ -174,6 +178,7 @@ class Poller:
         self._election = election
         self.leadership = None if election is None else Leadership()
         self._interval = interval
+        self._end_interval = end_interval
         self._pace = pace
         self._on_prediction = tuple(on_prediction)
         self._on_event = list(on_event)
@@ -224,16 +229,20 @@ class Poller:
             until_final: whether to also end once every game of the scoreboard is over, read to its end, and reported.
         """
         loop = asyncio.get_running_loop()
+        next_turn = loop.time()
         async with nullcontext() if self._election is None else self._election.running(self._woken.set):
             while not self._stop.is_set():
-                next_turn = loop.time() + self._interval
                 self._woken.clear()
                 await self._follow_election()
+                is_turn = loop.time() >= next_turn
+                if is_turn:
+                    next_turn = loop.time() + self._interval
                 if self.leadership != Leadership():  # otherwise it is not known yet whether this poller works
-                    self.turn()
+                    self.turn(only_ends=not is_turn)
                 try:
-                    async with asyncio.timeout_at(next_turn):
+                    async with asyncio.timeout_at(min(next_turn, loop.time() + self._end_interval)):
                         await self._woken.wait()
+                        next_turn = loop.time()
                 except TimeoutError:
                     if until_final and self.leads and self._nothing_left():
                         return
@@ -259,13 +268,20 @@ class Poller:
             self._day, self._shown, self.scoreboard_time = "", frozenset(), None
         await self._emit(LeadershipChanged(status))
 
-    def turn(self) -> None:
+    def turn(self, *, only_ends: bool = False) -> None:
         """Start reads of the scoreboard and the live games, except for sources still being read.
 
         There are no games while another poller works: then only the scoreboard is read, to be ready to take over.
 
         Checks the server's health too: before the first forecast is due, nothing else would show that it is down.
+
+        Args:
+            only_ends: whether to read only the plays of games that are in their last three minutes or in overtime.
         """
+        if only_ends:
+            for game_id in [game_id for game_id, game in self.games.items() if game.is_ending]:
+                self._start_turn(game_id)
+            return
         self._forget()  # before the turn's reads, because a game that is being read is not forgotten
         if SERVER not in self._reads:
             if self._server_backoff.skip:
@@ -282,10 +298,13 @@ class Poller:
         if self._lines is not None:
             self._reads.start(LINES, self._read_lines, self._lines_failed)
         for game_id in self.games:
-            hidden = game_id not in self._shown or self._backoff.failures >= _BOXSCORES_AFTER_FAILURES
-            looking_up = _box_score(game_id) in self._reads
-            for effect in self._step(game_id, TurnStarted(game_id in self._reads, hidden, looking_up)):
-                self._start(game_id, effect)
+            self._start_turn(game_id)
+
+    def _start_turn(self, game_id: str) -> None:
+        hidden = game_id not in self._shown or self._backoff.failures >= _BOXSCORES_AFTER_FAILURES
+        looking_up = _box_score(game_id) in self._reads
+        for effect in self._step(game_id, TurnStarted(game_id in self._reads, hidden, looking_up)):
+            self._start(game_id, effect)
 
     async def idle(self) -> None:
         """Wait until no read is in progress."""

@@ -313,8 +313,9 @@ def _finish(transition: Transition, waiting: PlaysInProgress, stale: str = "") -
         _fail(transition, StaleFeed(unsettled))
         return
     model = transition.known.model
-    newest = newest_moments(game, waiting.plays) if model is not None and model.moments else ()
-    due = tuple(each for each in newest if is_due(game, each, transition.known.pace))
+    pace = transition.known.pace
+    newest = newest_moments(game, waiting.plays) if model is not None and model.moments and pace else ()
+    due = tuple(each for each in newest if is_due(game, each, pace))
     # Otherwise read again in the next turn.
     goes_on = any(each.is_last for each in newest)
     idle = game.played_out and waiting.status is game.state.status and not goes_on
@@ -322,7 +323,9 @@ def _finish(transition: Transition, waiting: PlaysInProgress, stale: str = "") -
     transition.game = replace(game, read_to_end=final, backoff=backoff, in_progress=None)
     reporting.note_outcomes(transition, waiting.plays, scores)
     reporting.report_next(transition)
-    if not any(each.is_last and game.moments.get(each.horizon) == each for each in newest):
+    # Until it is known how many free throws are to come, the forecast before the foul stands.
+    stands = bool(waiting.plays) and waiting.plays[-1].free_throws is None
+    if not stands and not any(each.is_last and game.moments.get(each.horizon) == each for each in newest):
         transition.game = replace(transition.game, at_moment=None)
     if due and not any(isinstance(effect, ReportOutcome) for effect in transition.effects):
         transition.add(RequestMoments(due))

@@ -97,7 +97,7 @@ class Knowledge:
         now: time by the wall clock, timezone-aware.
         model: capabilities of the server's model as last fetched; None before the first fetch.
         keeps_record: whether the server keeps a track record, as far as is known.
-        pace: seconds of play between two forecasts within a minute.
+        pace: seconds of play between two forecasts within a minute; 0: there are none.
     """
 
     now: datetime

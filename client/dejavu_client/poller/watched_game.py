@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _POSTPONED = ("PPD", "POSTPONED", "CANCELED", "CANCELLED")
 _MAX_SKIP = 5
+_ENDING = 45 * 60.0
 _MAX_TIP_OFF_DELAY = timedelta(hours=3)
 
 
@@ -156,6 +157,11 @@ class WatchedGame:
     def played_out(self) -> bool:
         """Whether no horizon can be forecast any more."""
         return all(watched.result_known for watched in self.horizons.values())
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it is in the last three minutes of regulation, or in overtime."""
+        return self.state.status is GameStatus.LIVE and self.played >= _ENDING
 
     @property
     def needs_plays(self) -> bool:

@@ -112,8 +112,10 @@ class MomentModel:
             if not (mass >= 0).all() or not np.allclose(mass.sum(axis=-1), 1.0, atol=1e-3):  # NaN is not ≥ 0
                 raise ValueError(f"probabilities of {horizon.value} are negative, or do not sum to 1")
             # A margin counts as points of lead, so the overtimes of a favorite begin in the row of another lead.
-            leads = np.arange(2 * MOST_LEAD + 1)
-            if not (mass[NOT_KNOWN, -1, leads, MOST_CHANGE + MOST_LEAD - leads] < MOST_TIES).all():
+            # A greater lead than MOST_LEAD changes like it.
+            leads = np.arange(-MOST_CHANGE, MOST_CHANGE + 1)
+            rows = np.clip(leads, -MOST_LEAD, MOST_LEAD) + MOST_LEAD
+            if not (mass[NOT_KNOWN, -1, rows, MOST_CHANGE - leads] < MOST_TIES).all():
                 raise ValueError(f"of overtimes of {horizon.value}, {MOST_TIES:.0%} or more are tied")
 
     def distribution(self, horizon: Horizon, moments: MomentInputs) -> LatticeDistribution:

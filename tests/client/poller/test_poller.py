@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, game
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
+from tests.support.harness.waiting import until
 
 from dejavu_client.poller import Poller
 from dejavu_client.poller.events import ForecastMissed, GameChanged, HorizonResult, Prediction
@@ -122,3 +124,16 @@ async def test_run_ends_at_once_when_it_is_told_to_stop() -> None:
         poller.stop()
         async with asyncio.timeout(5):
             await running
+
+
+async def test_between_turns_only_a_game_that_ends_is_read() -> None:
+    evening = Evening([game(), game("GSW", "NYK")], stagger=1800.0)
+    ending, other = evening.ids
+    evening.go_to(2760.0)
+    options: dict[str, Any] = {**ONCE, "interval": 3600.0, "end_interval": 0.01}
+    async with Poller(evening, StoringPredictor(), now=evening.clock, **options) as poller:
+        running = asyncio.create_task(poller.run())
+        await until(lambda: evening.reads[ending] > 5)
+        poller.stop()
+        await running
+    assert (evening.reads["scoreboard"], evening.reads[other]) == (1, 1)

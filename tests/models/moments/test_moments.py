@@ -105,6 +105,8 @@ TIES = MODEL.mass[FINAL].copy()
 TIES[NOT_KNOWN, -1, MOST_LEAD] = CHANGES == 0
 OTHERS = MODEL.mass[FINAL].copy()  # of an overtime of a favorite, whose margin counts as points of lead
 OTHERS[NOT_KNOWN, -1, MOST_LEAD + 3] = CHANGES == -3
+FAR = MODEL.mass[FINAL].copy()  # of one whose margin counts as more points of lead than there are rows
+FAR[NOT_KNOWN, -1, -1] = CHANGES == -MOST_LEAD - 1
 NEGATIVE = MODEL.mass[FINAL].copy()
 NEGATIVE[0, 3, 3, :2] = -0.5, 1.5
 
@@ -118,6 +120,7 @@ NEGATIVE[0, 3, 3, :2] = -0.5, 1.5
         (_with("final", NEGATIVE), "negative"),
         (_with("final", TIES), "tied"),
         (_with("final", OTHERS), "tied"),
+        (_with("final", FAR), "tied"),
         (_with("drift", np.array(0.02)), "drift"),
         (_with("drift", np.array(np.nan)), "drift"),
         (_with("free_throw", np.array(1.1)), "free throw"),

@@ -212,8 +212,8 @@ OF_PREDICT = [
     _moment("differential", "201", "a whole number within ±200", differential=201),
     _predict("INVALID_PATTERN", "pattern", "18 slots", "20, the complete minutes at that moment",
              moment=Moment(period=2, seconds_left=200.0)),
-    _predict("INVALID_MOMENT", "moment", "with a game_id", "none: forecasts of moments are not recorded", game_id=GAME,
-             moment=Moment(period=2, seconds_left=340.0)),
+    _predict("INVALID_MOMENT", "moment.free_throws", "without a side that has the ball", "possession, not shot_in_air",
+             moment=Moment(period=2, seconds_left=340.0, free_throws=2)),
     _predict("INVALID_POSSESSION", "possession.side", "0", "a value of dejavu.v1.Side: 1, 2",
              possession=Possession(shot_in_air=True)),
     *(_market("line", f"{value}", "a multiple of 0.5 within ±100", line=value)

@@ -75,7 +75,7 @@ def query_of(row: dict[str, float]) -> ForecastQuery | None:
     """Return the query of a scored state; None if its pattern would have to agree with it."""
     horizon, game, elapsed = HORIZONS[int(row["horizon"])], int(row["game"]), row["elapsed_s"]
     states = TEST.games.moments[game]
-    _, lead, total, side, in_air = states[states[:, 0] == elapsed][0].tolist()
+    _, lead, total, side, in_air, _ = states[states[:, 0] == elapsed][0].tolist()
     period = period_of(elapsed)
     end = 720 * min(period, 4) + 300 * max(period - 4, 0)
     moment = Moment(period, min(end - elapsed, period_seconds(period)), int(lead))

@@ -9,9 +9,10 @@ from dejavu_trainer.evaluation.moments import MomentBand
 from dejavu_trainer.reports.cells import METRIC_NAMES, Table, in_percent, number
 
 _NOTE = (
-    "After the last play of each second; a game's moments count as one. Logistic: on lead, seconds left and rating, "
-    "not possession, fitted on all earlier seasons. Leader: the team that leads wins. Differences in % of the logistic "
-    "regression's score; below 0 is better; paired 95 % bootstrap intervals over games."
+    "After each play that changes score, possession or free throws to come; a game's moments count as one. Logistic: "
+    "on lead, seconds left and rating alone, fitted on all earlier seasons. Leader: the team that leads wins. "
+    "Differences in % of the logistic regression's score; below 0 is better; paired 95 % bootstrap intervals over "
+    "games."
 )
 
 

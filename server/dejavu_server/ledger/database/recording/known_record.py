@@ -91,7 +91,7 @@ class KnownRecord:
     Use it in transactions that hold the write lock, by one thread at a time.
 
     Attributes:
-        games: the newest minute of each game, its outcomes, the number of its forecasts.
+        games: the newest second of play of each game, its outcomes, the number of its forecasts.
         revisions: by key, the newest revision that was recorded in time and the newest of all, if there are any.
         markets: recorded markets, by the sequence of their forecast.
         appended: entries added by the last call of `store.append`; None if it failed.

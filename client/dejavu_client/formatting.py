@@ -69,11 +69,15 @@ def horizon_label(horizon: Horizon.ValueType) -> str:
 
 def clock(period: int, seconds_left: float) -> str:
     """Format a period and its clock: Q4 0:42.5, OT 2:10, OT2 5:00."""
-    overtime = period - 4
-    name = f"Q{period}" if overtime < 1 else "OT" if overtime == 1 else f"OT{overtime}"
     minutes, tenths = divmod(math.floor(10 * seconds_left), 600)
     seconds = f"{tenths / 10:04.1f}".removesuffix(".0")
-    return f"{name} {minutes}:{seconds}"
+    return f"{period_name(period)} {minutes}:{seconds}"
+
+
+def period_name(period: int) -> str:
+    """Return the name of a period: Q1 to Q4, OT, OT2 and so on."""
+    overtime = period - 4
+    return f"Q{period}" if overtime < 1 else "OT" if overtime == 1 else f"OT{overtime}"
 
 
 def play_time(forecast: Forecast, minute: str = "minute") -> str:

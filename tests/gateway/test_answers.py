@@ -241,12 +241,12 @@ def test_json_is_revalidated_and_compressed(site: Site) -> None:
 
 
 def test_a_share_image_shows_what_was_said_at_a_minute(site: Site) -> None:
-    texts = [site.get(f"/share/game/{game(0)}.svg{query}").text for query in ("", "?minute=10", "?minute=13")]
+    texts = [site.get(f"/share/game/{game(0)}.svg{query}").text for query in ("", "?minute=10", "?minute=13.5")]
     assert "after 18 minutes" in texts[0]
     assert "after 10 minutes" in texts[1] == texts[2]
     assert "LAL @ BOS" in texts[0]
     assert site.get(f"/share/game/{game(0)}.svg").headers["cross-origin-resource-policy"] == "cross-origin"
-    wrong = ("x", "48", "0", "010", "+5", "1" + 5000 * "0")
+    wrong = ("x", "149", "0", "0.5", "010", "+5", "10.", "10.12345", "1" + 5000 * "0")
     for query, status in (("?minute=5", 404), *((f"?minute={each}", 400) for each in wrong), ("?m=1", 400)):
         assert site.get(f"/share/game/{game(0)}.svg{query}").status_code == status
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, LATE_REASON_TIME, Forecast
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, LATE_REASON_TIME, Forecast, Moment
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu_gateway.api.games import _summary
 from dejavu_gateway.api.share import drawn, prediction_at
@@ -96,6 +97,35 @@ def test_an_image_says_nothing_of_a_moment_that_has_no_forecast(
     image = drawn(prediction, now)
     assert said in image
     assert ("wins" in image) is ("wins" in said)
+
+
+def at_moment(sequence: int, period: int, left: float, lead: int) -> RecordedPrediction:
+    prediction = newest(47)
+    prediction.forecast.sequence = sequence
+    prediction.forecast.moment.CopyFrom(Moment(period=period, seconds_left=left, differential=lead))
+    return prediction
+
+
+def test_a_moment_stands_beside_its_minute_with_its_own_lead() -> None:
+    history = [newest(47), at_moment(2, 4, 42.5, 3), at_moment(3, 5, 130.5, -2)]
+    course = _summary("0022500001", history[::-1])["course"]
+    assert [(each["elapsedMinutes"], each["lead"]) for each in course] == [(47, 1.0), (47.2917, 3.0), (50.825, -2.0)]
+    for minute, place in ((47, 0), (47.2917, 1), (48, 1), (50.825, 2), (148, 2)):
+        assert prediction_at(history, minute) is history[place]
+
+
+def test_an_image_of_overtime_ends_with_it_and_goes_through_the_moments_before() -> None:
+    history = [at_moment(2, 4, 42.5, 3), at_moment(3, 5, 130.5, -2)]
+    image = drawn(history[1], MADE + timedelta(minutes=6), history)
+    assert "at OT 2:10.5: DET −2" in image
+    assert "DET wins 67 %" in image
+    assert ">OT<" in image
+    [line] = re.findall(r'<polyline points="([^"]+)"', image)
+    assert len(line.split()) == 1 + 47 + 2
+    assert ">OT<" not in drawn(history[0], None, history)
+    assert len(re.findall(r'<polyline points="([^"]+)"', drawn(history[0], None, history))[0].split()) == 1 + 47 + 1
+    history[0].outcome.overtimes = 2
+    assert ">OT2<" in drawn(history[0], MADE, history)
 
 
 @pytest.mark.parametrize(("coverage", "said"), [(0.95, "95 % in"), (0.999, "&gt;99 % in")])

@@ -17,6 +17,7 @@ from dejavu.v1.record_service_pb2 import PREDICTION_VIEW_FULL, ListPredictionsRe
 from dejavu_client import DejavuClientError
 from dejavu_common.clock import utc_now
 from dejavu_common.game_day import game_day, parse_day
+from dejavu_feed.moment import from_message
 from dejavu_gateway import upstream
 from dejavu_gateway.api.context import GatewayContext, asking, context_of
 from dejavu_gateway.api.parameters import check_flag, check_game_id, check_names
@@ -185,23 +186,38 @@ def _summary(game_id: str, forecasts: list[RecordedPrediction]) -> JsonObject:
     }
 
 
+def time_of_play(prediction: RecordedPrediction) -> float:
+    """Return the minutes since tip-off of a forecast: whole after a complete minute, with a fraction at a moment.
+
+    Four decimals tell hundredths of a second apart.
+    """
+    moment = from_message(prediction.forecast)
+    return float(prediction.forecast.elapsed_minutes) if moment is None else round(moment.elapsed / 60, 4)
+
+
+def lead(prediction: RecordedPrediction) -> float:
+    """Return the differential from which a forecast was made, in points."""
+    moment = from_message(prediction.forecast)
+    return prediction.pattern[-1] if moment is None else float(moment.differential)
+
+
 def _brief(prediction: RecordedPrediction) -> JsonObject:
     prediction.forecast.ClearField("distribution")
     return to_dict(prediction)
 
 
 def _course(forecasts: list[RecordedPrediction]) -> list[JsonObject]:
-    """Return the course of a game, minute by minute: the lead, and the probability that the home team wins.
+    """Return the course of a game, by time of play: the lead, and the probability that the home team wins.
 
     Args:
         forecasts: its forecasts, newest first; late ones do not count.
     """
-    points: dict[int, JsonObject] = {}
+    points: dict[float, JsonObject] = {}
     for each in forecasts:
         forecast = each.forecast
         if forecast.horizon == HORIZON_FINAL and not forecast.late:
-            point = {"lead": each.pattern[-1], "homeLeadProbability": forecast.home_lead_probability}
-            points.setdefault(forecast.elapsed_minutes, {"elapsedMinutes": forecast.elapsed_minutes, **point})
+            minute, chance = time_of_play(each), forecast.home_lead_probability
+            points.setdefault(minute, {"elapsedMinutes": minute, "lead": lead(each), "homeLeadProbability": chance})
     return [points[minute] for minute in sorted(points)]
 
 

@@ -13,6 +13,7 @@ from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import GetLeaderboardRequest
 from dejavu_gateway.api.calls import CALLS, CallEndpoint
 from dejavu_gateway.api.inference_openapi import inference_paths, inference_schemas
+from dejavu_gateway.api.share import LAST_MINUTE
 from dejavu_gateway.live.status import StatusReason
 from dejavu_gateway.messages.encode import JsonObject, descriptor_of
 from dejavu_gateway.messages.schemas import field_schema, reference, schemas
@@ -139,7 +140,7 @@ def _own_paths() -> dict[str, JsonObject]:
             "An image of a game.",
             svg,
             _parameter("gameId", _GAME, required=True),
-            _parameter("minute", {"type": "integer", "minimum": 1, "maximum": 47}),
+            _parameter("minute", {"type": "number", "minimum": 1, "maximum": LAST_MINUTE}),
         ),
         "/healthz": _get("healthz", "This process lives.", _responses({"type": "object"})),
         "/readyz": _get("readyz", "The server answers.", {**_responses(status), "503": _responses(status)["200"]}),
@@ -161,7 +162,7 @@ def _own_schemas() -> dict[str, JsonObject]:
     field = _object(field=_TEXT, description=_TEXT)
     error = _object(code=_TEXT, message=_TEXT, reason=_TEXT, fields={"type": "array", "items": field}, requestId=_TEXT)
     number: JsonObject = {"type": "number"}
-    point = _object(elapsedMinutes={"type": "integer"}, lead=number, homeLeadProbability=number)
+    point = _object(elapsedMinutes=number, lead=number, homeLeadProbability=number)
     game = _object(
         gameId=_GAME,
         homeTeam=_TEXT,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Final
 from xml.etree.ElementTree import Element, SubElement, tostring
 
@@ -13,10 +14,13 @@ from starlette.responses import Response
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.record_pb2 import RecordedPrediction
-from dejavu_client.formatting import chance, is_given_up, is_last, signed
+from dejavu_client.formatting import chance, clock, is_given_up, is_last, period_name, signed
 from dejavu_common.clock import utc_now
+from dejavu_feed.horizon import MAX_OVERTIMES
+from dejavu_feed.moment import from_message
+from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_MINUTES, REGULATION_MINUTES
 from dejavu_gateway.api.context import asking, context_of
-from dejavu_gateway.api.games import game_history
+from dejavu_gateway.api.games import game_history, lead, time_of_play
 from dejavu_gateway.api.parameters import check_game_id, check_names
 from dejavu_gateway.http.answers import content_response
 from dejavu_gateway.messages.errors import invalid_field, not_found
@@ -27,83 +31,128 @@ WIDTH, HEIGHT = 1200, 630
 LEFT, RIGHT, TOP, BOTTOM = 90.0, 1110.0, 170.0, 560.0
 """The plot."""
 
-MINUTES: Final = 48
+_OVERTIME: Final = OVERTIME_SECONDS // 60
+LAST_MINUTE: Final = REGULATION_MINUTES + _OVERTIME * MAX_OVERTIMES
+"""Minutes since tip-off at the end of the longest game."""
+
+_MINUTE: Final = re.compile(r"[1-9][0-9]{0,2}(\.[0-9]{1,4})?")
 _SHOWN_BY_OTHERS: Final = {"cross-origin-resource-policy": "cross-origin"}
 _BANDS: Final = ((0.95, "#cfe0f5"), (0.8, "#9dc3ec"), (0.5, "#5b9bdc"))
 _INK, _QUIET, _BACKGROUND = "#14202e", "#5a6775", "#ffffff"
 
 
 async def share_image(request: Request) -> Response:
-    """Answer a request for the image of a game, at a minute or at the newest one."""
+    """Answer a request for the image of a game, at a time of play or at the newest one."""
     check_names(request.query_params, ("minute",))
     game_id, minute = check_game_id(str(request.path_params["gameId"])), request.query_params.get("minute")
-    if minute is not None and not re.fullmatch("[1-9]|[1-3][0-9]|4[0-7]", minute):
-        raise invalid_field("minute", f"{minute[:60]!r}; expected 1 to {MINUTES - 1}")
+    if minute is not None and not (_MINUTE.fullmatch(minute) and float(minute) <= LAST_MINUTE):
+        raise invalid_field("minute", f"{minute[:60]!r}; expected 1 to {LAST_MINUTE}")
     async with asking(request):
         history = await game_history(context_of(request).client, game_id, explain=False)
-    shown = prediction_at(history, int(minute) if minute else MINUTES)
+    shown = prediction_at(history, float(minute) if minute else LAST_MINUTE)
     if shown is None:
         at = f" up to minute {minute}" if minute else ""
         raise not_found(f"no forecast of the end of game {game_id}{at} is recorded")
-    image = drawn(shown, None if minute else utc_now())
+    image = drawn(shown, None if minute else utc_now(), history)
     return await content_response(request, image.encode(), "image/svg+xml", "no-cache", _SHOWN_BY_OTHERS)
 
 
-def prediction_at(history: list[RecordedPrediction], minute: int) -> RecordedPrediction | None:
-    """Return the current forecast of the final after a minute of play; None if there was none yet.
+def prediction_at(history: list[RecordedPrediction], minute: float) -> RecordedPrediction | None:
+    """Return the current forecast of the final at a time of play, in minutes; None if there was none yet.
 
     A late forecast does not count, so it is returned only if there is no other.
     """
     final = [each for each in history if each.forecast.horizon == HORIZON_FINAL and not each.superseded]
-    until = [each for each in final if each.forecast.elapsed_minutes <= minute]
+    until = [each for each in final if time_of_play(each) <= minute]
     until = [each for each in until if not each.forecast.late] or until
-    return max(until, key=lambda each: (each.forecast.elapsed_minutes, each.forecast.sequence), default=None)
+    return max(until, key=lambda each: (time_of_play(each), each.forecast.sequence), default=None)
 
 
-def drawn(prediction: RecordedPrediction, now: datetime | None = None) -> str:
+def drawn(
+    prediction: RecordedPrediction, now: datetime | None = None, history: Sequence[RecordedPrediction] = ()
+) -> str:
     """Return the image, SVG: the margin so far, the fan to the end, and the chance of the home team.
 
     Args:
         prediction: the forecast.
-        now: current time if the forecast is shown as the newest of its game; None if it is shown as that of its minute,
-            regardless of later events.
+        now: current time if the forecast is shown as the newest of its game; None if it is shown as that of its time of
+            play, regardless of later events.
+        history: forecasts of the game, whose moments tell the margin between the minutes and after the last one.
     """
-    forecast, pattern = prediction.forecast, [0.0, *prediction.pattern]
+    forecast, course = prediction.forecast, _course(prediction, history)
     bands = [(*band(prediction, share), color) for share, color in _BANDS]
     reach = 5 * (
-        1 + max(abs(value) for value in (*pattern, *(end for low, high, _ in bands for end in (low, high)))) // 5
+        1
+        + max(abs(value) for value in (*course.values(), *(end for low, high, _ in bands for end in (low, high)))) // 5
     )
+    overtimes = _overtimes_by(prediction)
+    horizon, last = _end(overtimes), _end(max(overtimes, prediction.outcome.overtimes))
 
     def x(minute: float) -> float:
-        return LEFT + (RIGHT - LEFT) * minute / MINUTES
+        return LEFT + (RIGHT - LEFT) * minute / last
 
     def y(points: float) -> float:
         return (TOP + BOTTOM) / 2 - (BOTTOM - TOP) / 2 * points / reach
 
-    minutes, lead = len(pattern) - 1, pattern[-1]
+    minute, margin = list(course.items())[-1]
     home, away = printable(forecast.home_team or "home"), printable(forecast.away_team or "away")
     headline, detail = _words(prediction, home, now)
+    when = _when(prediction)
 
-    image = _Image(f"{away} at {home}, after {minutes} minutes: {headline}")
+    image = _Image(f"{away} at {home}, {when}: {headline}")
     image.text(LEFT, 80, f"{away} @ {home}", 52, _INK, "start", 700)
-    image.text(LEFT, 126, f"after {minutes} minutes: {home} {signed(lead, 0)}", 28, _QUIET, "start")
+    image.text(LEFT, 126, f"{when}: {home} {signed(margin, 0)}", 28, _QUIET, "start")
     image.text(RIGHT, 80, headline, 52, _INK, "end", 700)
     image.text(RIGHT, 126, detail, 28, _QUIET, "end")
-    for minute in (12, 24, 36, 48):
-        image.line(x(minute), TOP, x(minute), BOTTOM, "#e3e8ee")
-        image.text(x(minute - 6), BOTTOM + 32, f"Q{minute // 12}", 22)
-    image.line(x(0), y(0), x(MINUTES), y(0), "#9aa5b1")
-    start = (x(minutes), y(lead))
+    for name, begin, end in _periods(last):
+        image.line(x(end), TOP, x(end), BOTTOM, "#e3e8ee")
+        image.text(x((begin + end) / 2), BOTTOM + 32, name, 22)
+    image.line(x(0), y(0), x(last), y(0), "#9aa5b1")
+    start = (x(minute), y(margin))
     for low, high, color in bands:
-        image.add("polygon", points=_points(start, (x(MINUTES), y(high)), (x(MINUTES), y(low))), fill=color)
-    image.line(*start, x(MINUTES), y(forecast.point_forecast), _INK, 3)
-    course = _points(*((x(minute), y(points)) for minute, points in enumerate(pattern)))
-    image.add("polyline", points=course, fill="none", stroke=_INK, stroke_width=5, stroke_linejoin="round")
+        image.add("polygon", points=_points(start, (x(horizon), y(high)), (x(horizon), y(low))), fill=color)
+    image.line(*start, x(horizon), y(forecast.point_forecast), _INK, 3)
+    line = _points(*((x(minute), y(points)) for minute, points in course.items()))
+    image.add("polyline", points=line, fill="none", stroke=_INK, stroke_width=5, stroke_linejoin="round")
     image.add("circle", cx=start[0], cy=start[1], r=8, fill=_INK)
     if prediction.HasField("outcome"):
         actual = y(prediction.outcome.differential)
-        image.add("circle", cx=x(MINUTES), cy=actual, r=10, fill=_BACKGROUND, stroke=_INK, stroke_width=4)
+        image.add("circle", cx=x(last), cy=actual, r=10, fill=_BACKGROUND, stroke=_INK, stroke_width=4)
     return image.svg()
+
+
+def _course(prediction: RecordedPrediction, history: Sequence[RecordedPrediction]) -> dict[float, float]:
+    """Return the margins by minutes since tip-off, up to a forecast: of its pattern, and of moments between."""
+    course = {float(minute): points for minute, points in enumerate((0.0, *prediction.pattern))}
+    now = time_of_play(prediction)
+    moments = [each for each in history if not each.superseded and not each.forecast.late and time_of_play(each) < now]
+    for each in (*moments, prediction):
+        if each.forecast.HasField("moment"):
+            course[time_of_play(each)] = lead(each)
+    return dict(sorted(course.items()))
+
+
+def _overtimes_by(prediction: RecordedPrediction) -> int:
+    """Return the number of overtimes that a game has at the time of a forecast; a tie at the end of one goes on."""
+    beyond = time_of_play(prediction) - REGULATION_MINUTES
+    return 0 if beyond < 0 else 1 + int(beyond // _OVERTIME)
+
+
+def _end(overtimes: int) -> int:
+    return REGULATION_MINUTES + _OVERTIME * overtimes
+
+
+def _periods(last: int) -> list[tuple[str, int, int]]:
+    """Return the periods up to the end of a game: name, first and last minute."""
+    ends = [*range(0, REGULATION_MINUTES + 1, QUARTER_MINUTES), *range(_end(1), last + 1, _OVERTIME)]
+    return [(period_name(number), *each) for number, each in enumerate(pairwise(ends), start=1)]
+
+
+def _when(prediction: RecordedPrediction) -> str:
+    moment = from_message(prediction.forecast)
+    if moment is None:
+        return f"after {len(prediction.pattern)} minutes"
+    return f"at {clock(moment.period, moment.seconds_left)}"
 
 
 class _Image:
@@ -155,8 +204,8 @@ def _words(prediction: RecordedPrediction, home: str, now: datetime | None) -> t
     """Return two texts: the probability of a win, and the forecast of the final.
 
     For the newest forecast of a game that is over, say how the game ended, or that this was not reported; in the last
-    minute and in overtime, that there is no forecast. For a late forecast, say that it does not count: it may have been
-    made with hindsight.
+    minute and in overtime, without forecasts of moments, that there is none. For a late forecast, say that it does not
+    count: it may have been made with hindsight.
     """
     forecast = prediction.forecast
     ends = f"{signed(forecast.interval_lower, 0)} … {signed(forecast.interval_upper, 0)}"
@@ -168,7 +217,8 @@ def _words(prediction: RecordedPrediction, home: str, now: datetime | None) -> t
         return f"{over} {home} {signed(prediction.outcome.differential, 0)}", f"{kind} of the {said}"
     if now is not None and is_given_up(forecast, now):
         return "no forecast", "no outcome reported"
-    if now is not None and is_last(forecast) and forecast.expires_time.ToDatetime(tzinfo=UTC) <= now:
+    is_last_minute = is_last(forecast) and not forecast.HasField("moment")
+    if now is not None and is_last_minute and forecast.expires_time.ToDatetime(tzinfo=UTC) <= now:
         return "no forecast", "last minute or overtime"
     wins = f"{home} wins {chance(forecast.home_lead_probability)}"
     return ("late, does not count", f"{wins}, {said}") if forecast.late else (wins, said)

@@ -16,7 +16,10 @@ from tests.support.processes.browser import tab
 from tests.support.processes.gateway import running_gateway
 from tests.support.processes.servers import spawned_server
 
+from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_client import DejavuClient
+from dejavu_client.formatting import clock
+from dejavu_feed.moment import from_message
 from dejavu_feed.replay.games import simulated_evening
 from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
@@ -66,7 +69,10 @@ def wait_for_minute(page: Page, minute: int) -> None:
     """Wait until the board shows a game at this minute or later."""
     page.wait_for_function(
         """minute => [...document.querySelectorAll(".game-now .sub")].some(
-          each => Number(each.innerText.replace(/\\D+/g, "")) >= minute)""",
+          each => {
+            const [, whole, quarter, left] = each.innerText.match(/after (\\d+) min|Q(\\d) (\\d+):/) ?? [];
+            return (whole ?? 12 * quarter - left - 1) >= minute;
+          })""",
         arg=minute,
         timeout=90_000,
     )
@@ -137,5 +143,13 @@ def assert_lists(page: Page, game: str, client: DejavuClient) -> None:
         client.list_predictions(game_id=game, include_superseded=True, page_size=500),
         key=lambda each: each.forecast.sequence,
     )
-    shown = [(int(row[0]), {"half": 1, "end": 2}[row[1]]) for row in rows]
-    assert shown == [(each.forecast.elapsed_minutes, each.forecast.horizon) for each in recorded]
+    shown = [(row[0], {"half": 1, "end": 2}[row[1]]) for row in rows]
+    assert shown == [(time_of_play(each.forecast), each.forecast.horizon) for each in recorded]
+
+
+def time_of_play(forecast: Forecast) -> str:
+    """Return the minute of a forecast, or the clock of its moment, as the page shows them."""
+    moment = from_message(forecast)
+    if moment is None or moment.is_end_of_minute:
+        return str(forecast.elapsed_minutes)
+    return clock(moment.period, moment.seconds_left)

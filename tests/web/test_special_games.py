@@ -1,4 +1,4 @@
-"""Special games: at their last minute, in overtime, with late forecasts only, or with swapped teams."""
+"""Special games: at their last minute, in overtime, with or without moments, late forecasts only, or swapped teams."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from tests.support.processes.servers import running_worker
 from tests.web.conftest import Evening
 from tests.web.test_problems import changed_status
 
-from dejavu_client import FINAL, DejavuClient
+from dejavu_client import FINAL, DejavuClient, Moment
 from dejavu_common.clock import utc_now
 from dejavu_common.game_day import game_day
 from dejavu_feed.game_ids import seasons_on
+from dejavu_feed.live_inputs import Possession, Side
 
-GAME, FINISHED, SWAPPED = "9900000003", "9900000004", "9900000005"
+GAME, FINISHED, SWAPPED, OVERTIME = "9900000003", "9900000004", "9900000005", "9900000006"
 YESTERDAY = game_day(utc_now()) - timedelta(days=1)
 LATE = f"002{(seasons_on(YESTERDAY)[0] - 1) % 100:02}00061"
 COURSE = [(7 * minute) % 5 for minute in range(1, 48)]
+MOMENTS = (Moment(4, 42.5, 1, 2), Moment(4, 42.5, 2, 1), Moment(5, 300.0, 0), Moment(5, 130.5, -2))
+BALL = Possession(Side.HOME)
 PLACES = {"/": f'[data-game="{GAME}"]', f"/game/{GAME}": ".scoreboard", f"/embed/game/{GAME}": ".embed"}
 
 
@@ -34,6 +37,12 @@ def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
             for minute in (46, 47):
                 client.predict(COURSE[:minute], game_id=game_id, horizon=FINAL, home_team="DET", away_team="NYK")
         client.report_outcome(FINISHED, 3, horizon=FINAL, overtimes=1)
+        for minute in (45, 46, 47):
+            client.predict(COURSE[:minute], game_id=OVERTIME, horizon=FINAL, home_team="BOS", away_team="LAL")
+        for each in MOMENTS:
+            client.predict(
+                COURSE, game_id=OVERTIME, horizon=FINAL, home_team="BOS", away_team="LAL", moment=each, possession=BALL
+            )
         for minute, home, away in ((30, "DEN", "UTA"), (31, "UTA", "DEN")):
             client.predict([5.0] * minute, game_id=SWAPPED, horizon=FINAL, home_team=home, away_team=away)
         assert client.predict([7.0] * 47, game_id=LATE, horizon=FINAL, game_date=YESTERDAY).late
@@ -88,6 +97,43 @@ def test_the_record_and_the_charts_know_the_overtime_afterwards(opened: Tab) -> 
     assert "final, OT" in words
     assert "The game went to overtime, which has no forecasts" in words
     assert "Outcome of the end: DET +3 after overtime." in words
+
+
+@pytest.mark.parametrize("path", ["/", f"/game/{OVERTIME}", f"/embed/game/{OVERTIME}"])
+def test_overtime_with_forecasts_of_moments_is_live_until_they_expire(opened: Tab, path: str) -> None:
+    place = PLACES[path.replace(OVERTIME, GAME)].replace(GAME, OVERTIME)
+    opened.open(path, f'{place} .badge[data-state="live"]')
+    words = opened.page.locator(place).inner_text()
+    assert "LAL +2" in words
+    assert "OT 2:10.5" in words
+    assert "no forecast" not in words
+    assert opened.page.locator(place).locator(".chance-number, .winbar, .chance-now").count() == 1
+    with later(opened, 7) as page:
+        page.wait_for_selector(f'{place} .badge[data-state="stale"]')
+        assert "no forecast" not in page.locator(place).inner_text()
+
+
+def test_a_game_is_followed_from_moment_to_moment(opened: Tab) -> None:
+    opened.open(f"/game/{OVERTIME}", ".chart canvas")
+    main = opened.page.locator("main")
+    assert "The last two minutes, and overtime" in main.inner_text()
+    assert "The bars sum to the forecast after minute 47." in main.inner_text()
+    assert "which has no forecasts" not in main.inner_text()
+    back = opened.page.get_by_role("button", name="Earlier forecast")
+    for text, address in (
+        ("At OT 5:00", "minute=48"),
+        ("At Q4 0:42.5", "minute=47.2917"),
+        ("After minute 47", "minute=47"),
+    ):
+        back.click()
+        opened.page.wait_for_selector(f".scrubber-text:has-text('{text}')")
+        assert opened.page.url.endswith(f"?{address}")
+    opened.open(f"/game/{OVERTIME}?minute=47.2917", ".scrubber-text:has-text('At Q4 0:42.5')")
+    assert "BOS +2" in opened.page.locator(".scoreboard-now").inner_text()
+    picture = opened.page.get_by_role("link", name="Picture of this moment").get_attribute("href")
+    image = opened.page.request.get(f"{opened.page.url.split('/game/')[0]}{picture}").text()
+    assert "at Q4 0:42.5: BOS +2" in image
+    assert "Corrected plays" not in main.inner_text()
 
 
 def test_a_minute_that_the_viewer_chose_is_shown_as_it_was(opened: Tab) -> None:

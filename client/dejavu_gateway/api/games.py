@@ -29,11 +29,11 @@ from dejavu_gateway.upstream import UpstreamClient
 
 PAGE_SIZE: Final = 500
 MAX_FORECASTS: Final = 20_000
-"""Maximum number of forecasts behind one answer; an evening of 15 games has 1,300."""
+"""Maximum number of forecasts behind one answer; an evening of 15 games has 1,300, and some 2,000 at moments."""
 
 MAX_OF_GAME: Final = 1000
 """Maximum number of forecasts of one game in an answer, the newest ones; each takes 30 kB of memory with its
-explanation. A game with a revision of every minute has 200."""
+explanation. A game with a revision of every minute has 200, and some 150 at moments."""
 
 _FIRST_DAY, _LAST_DAY = date(1946, 8, 1), date(2046, 7, 31)
 """First and last possible day of a game, as in PredictRequest."""

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { byMinute, changeOf, corrections, covers, held, inOrder, openness, standing, withPoint } from "../src/model/course";
+import { byMinute, changeOf, corrections, covers, held, inOrder, openness, played, standing, standingAt, withPoint } from "../src/model/course";
 import { strings } from "../src/strings";
 import { made, outcome, recorded } from "./made";
 
@@ -50,9 +50,45 @@ test("a point of a known minute replaces it", () => {
 
 test("a change of the win probability says since when, and is in percentage points", () => {
   const point = (minute: number, probability: number) => ({ minute, lead: 0, probability, sequence: 0 });
-  expect(changeOf([point(17, 0.66), point(18, 0.72)])).toEqual({ percent: 6, since: undefined });
+  expect(changeOf([point(17, 0.66), point(18, 0.72)])).toEqual({ percent: 6, since: 17 });
   expect(changeOf([point(12, 0.72), point(18, 0.66)])).toEqual({ percent: -6, since: 12 });
   expect(changeOf([point(18, 0.66)])).toBeUndefined();
   expect(strings.tonight.change("BOS", 6, strings.tonight.minuteBefore)).toBe("BOS win probability +6 percentage points since the minute before");
   expect(strings.tonight.change("BOS", 1, "minute 9")).toBe("BOS win probability +1 percentage point since minute 9");
+});
+
+test("a change between moments is that of at least a minute of play", () => {
+  const point = (minute: number, probability: number) => ({ minute, lead: 0, probability, sequence: 0 });
+  const course = [point(46, 0.5), point(47, 0.6), point(47.4, 0.3), point(47.9, 0.9), point(48.1, 0.4)];
+  expect(changeOf(course)).toEqual({ percent: -20, since: 47 });
+  expect(changeOf(course.slice(0, 4))).toEqual({ percent: 40, since: 46 });
+  expect(changeOf(course.slice(1, 3))).toBeUndefined();
+});
+
+test("plays of one second are no corrections, and the last of them stands", () => {
+  const foul = recorded({ minute: 47.2917, isMoment: true, sequence: 4, lead: 1 });
+  const throws = recorded({ minute: 47.2917, isMoment: true, sequence: 5, revision: 1, lead: 2 });
+  const minute = recorded({ minute: 47, sequence: 3 });
+  expect(corrections([minute, foul, throws])).toEqual([]);
+  expect(byMinute([throws, minute, foul], "final")).toEqual([minute, throws]);
+});
+
+test("at a moment of one horizon the other's forecast of the minute before stands, but none of a half that is over", () => {
+  const end = [recorded({ minute: 22, sequence: 1 }), recorded({ minute: 24, sequence: 3 })];
+  const half = [recorded({ horizon: "half", minute: 22.75, isMoment: true, sequence: 2 })];
+  expect(standingAt(end, 22.75)).toBe(end[0]);
+  expect(standingAt(half, 22.75)).toBe(half[0]);
+  expect(standingAt(end, 23)).toBeUndefined();
+  expect(standingAt(half, 22)).toBeUndefined();
+  expect(standingAt([recorded({ horizon: "half", minute: 23.9, isMoment: true })], 24)).toBeUndefined();
+});
+
+test("the margins of moments come between those of the minutes, and after the last one", () => {
+  const at = (minute: number, lead: number) => recorded({ minute, lead, isMoment: true });
+  expect(played([2, 5], [at(1.5, 4), at(2, 9), at(2.25, 6), recorded({ minute: 2, lead: 7 })])).toEqual([
+    { minute: 1, lead: 2 },
+    { minute: 1.5, lead: 4 },
+    { minute: 2, lead: 5 },
+    { minute: 2.25, lead: 6 },
+  ]);
 });

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { fanData } from "../src/charts/fanChart";
+import { extent, fanData } from "../src/charts/fanChart";
+import { hasLastMinutes, winData } from "../src/charts/winChart";
 import { anchors, bands, fan, quantile, yRange } from "../src/model/fan";
 import { made } from "./made";
 
@@ -71,7 +72,7 @@ test("similar games are drawn as they went, and straight to the horizon where th
   const input = {
     home: "BOS",
     away: "LAL",
-    pattern: [2, 5],
+    played: [{ minute: 1, lead: 2 }, { minute: 2, lead: 5 }],
     forecasts: [],
     outcomes: [],
     overtimes: 0,
@@ -80,6 +81,7 @@ test("similar games are drawn as they went, and straight to the horizon where th
       { ...game, increment: 4, atHorizon: 9, course: [1, -2] },
       { ...game, increment: -5, atHorizon: 0, course: [] },
     ],
+    similarFrom: { minute: 2, lead: 5 },
     similarHorizon: 24,
     range: [-10, 10] as [number, number],
   };
@@ -87,4 +89,41 @@ test("similar games are drawn as they went, and straight to the horizon where th
   const drawn = (values: unknown) => (values as (number | null)[]).flatMap((value, place) => (value === null ? [] : [[minutes[place], value]]));
   expect(drawn(series.at(-2))).toEqual([[2, 5], [3, 6], [4, 3], [24, 9]]);
   expect(drawn(series.at(-1))).toEqual([[2, 5], [24, 0]]);
+});
+
+test("in overtime the fan goes from the lead of the moment to the end of that overtime", () => {
+  const now = made({ minute: 50.825, isMoment: true, lead: -2, point: -1.5, lower: -9, upper: 7 });
+  const moments = fan(anchors([now]));
+  expect(moments[0]).toEqual({ minute: 50.825, point: -2, bands: [{ level: 0.95, lower: -2, upper: -2 }] });
+  expect(moments.at(-1)).toEqual({ minute: 53, point: -1.5, bands: [{ level: 0.95, lower: -9, upper: 7 }] });
+  expect(anchors([made({ minute: 53, isMoment: true, lead: 0 })]).at(-1)?.minute).toBe(58);
+});
+
+test("in the last second a fan has its shape, with few moments", () => {
+  const minutes = fan(anchors([made({ minute: 47.99, isMoment: true, lead: 1 })])).map((one) => one.minute);
+  expect(minutes.length).toBeGreaterThan(8);
+  expect(minutes.every((minute, place) => !place || minute > minutes[place - 1]!)).toBe(true);
+});
+
+test("the played line goes through the moments to the shown one, the later line goes on from there, and both are in range", () => {
+  const input = {
+    home: "BOS", away: "LAL", forecasts: [], outcomes: [], overtimes: 1, similar: [], similarHorizon: 48,
+    played: [{ minute: 1, lead: 2 }, { minute: 1.5, lead: 4 }],
+    later: [{ minute: 2, lead: 3 }, { minute: 50.5, lead: -14 }],
+    similarFrom: { minute: 1, lead: 2 },
+    range: [-10, 10] as [number, number],
+  };
+  const [minutes, line, after] = fanData(input);
+  const drawn = (values: unknown) => (values as (number | null)[]).flatMap((value, place) => (value === null ? [] : [[minutes[place], value]]));
+  expect(drawn(line)).toEqual([[0, 0], [1, 2], [1.5, 4]]);
+  expect(drawn(after)).toEqual([[1.5, 4], [2, 3], [50.5, -14]]);
+  expect(minutes.at(-1)).toBe(53);
+  expect(extent([...input.played, ...input.later], [], [])).toContain(-14);
+});
+
+test("the chance of a win is drawn to the end of the last overtime, and its last minutes apart if they have moments", () => {
+  const point = (minute: number) => ({ minute, lead: 0, probability: 0.5, sequence: 0 });
+  const [minutes] = winData({ points: [point(47), point(50.8)], minute: 47, homeWon: true, overtimes: 2, start: 0 });
+  expect([...minutes]).toEqual([47, 50.8, 58]);
+  expect([[45.5, 46, 47], [46.5], [47, 50]].map((shown) => hasLastMinutes(shown.map(point)))).toEqual([false, true, true]);
 });

@@ -76,3 +76,21 @@ test("a late forecast is shown where there is no other, until there is one", () 
   expect(alone.course).toEqual([]);
   expect(withForecast(alone, next).newest.final).toEqual(next);
 });
+
+test("a moment is newer than its minute and stands beside it, in the stream and on a board", () => {
+  forget();
+  const moment = { moment: { period: 5, secondsLeft: 130.5, differential: -2 }, explanation: undefined };
+  takeEvent(forecast(47, 5));
+  takeEvent(forecast(47, 6, { ...moment, homeLeadProbability: 0.35 }));
+  const points = () => game(ID)!.course.map((one) => [one.minute, one.lead, one.probability]);
+  expect(latest(game(ID)!)).toMatchObject({ minute: 50.825, lead: -2 });
+  expect(points()).toEqual([[47, 47, 0.47], [50.825, -2, 0.35]]);
+  takeEvent(forecast(47, 7, { revision: 1, homeLeadProbability: 0.5 }));
+  expect(latest(game(ID)!)?.minute).toBe(50.825);
+  forget();
+  const course = [{ elapsedMinutes: 47, lead: 3, homeLeadProbability: 0.6 }, { elapsedMinutes: 50.825, lead: -2, homeLeadProbability: 0.35 }];
+  const newest = { ...forecast(47, 6, { ...moment, homeLeadProbability: 0.35 }), pattern: [1, 3] };
+  takeBoardGame({ gameId: ID, homeTeam: "BOS", awayTeam: "LAL", newest: { final: newest, half: null }, outcomes: [], forecasts: 2, course });
+  expect(latest(game(ID)!)?.lead).toBe(-2);
+  expect(points()).toEqual([[47, 3, 0.6], [50.825, -2, 0.35]]);
+});

@@ -8,6 +8,7 @@ export function made(fields: Partial<Forecast> = {}): Forecast {
     away: "LAL",
     horizon: "final",
     minute: 18,
+    isMoment: false,
     alpha: 0.05,
     point: 7,
     lower: -15,

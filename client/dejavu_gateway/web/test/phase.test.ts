@@ -37,3 +37,13 @@ test("the badge says live only if the server behind the gateway is well", () => 
 test("a final says that it came after overtime", () => {
   expect([undefined, 0, 1, 2].map((overtimes) => strings.age.final(overtimes))).toEqual(["final", "final", "final, OT", "final, 2 OT"]);
 });
+
+test("a forecast of the last minute or of overtime counts as current until it expires, and then is stale", () => {
+  const moment = (minute: number, seconds: number, over = false): Phase =>
+    phase(made({ minute, isMoment: true, generated: MADE, expires: MADE + 300_000 }), over, MADE + 1000 * seconds);
+  for (const minute of [47, 47.7, 48, 51.2]) {
+    expect([0, 299, 301, 7201].map((seconds) => moment(minute, seconds))).toEqual(["live", "live", "stale", "unreported"]);
+    expect(moment(minute, 10, true)).toBe("over");
+  }
+  expect(moment(23.9, 600)).toBe("halftime");
+});

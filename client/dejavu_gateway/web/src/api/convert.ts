@@ -1,6 +1,7 @@
 /** From the JSON mapping of dejavu.v1 to the types of the page. */
 import type { ForecastJson } from "../gen/dejavu/v1/forecast_pb";
 import type { OutcomeJson, RecordedPredictionJson } from "../gen/dejavu/v1/record_pb";
+import { timeOfPlay } from "../model/play";
 import type { Forecast, Horizon, Outcome, Recorded } from "../model/types";
 
 type JsonNumber = number | string | undefined;
@@ -33,14 +34,15 @@ function recordedQuantiles(values: readonly JsonNumber[]): { level: number; valu
 }
 
 export function forecast(json: ForecastJson): Forecast {
-  const explanation = json.explanation;
+  const { explanation, moment } = json;
   const attribution = explanation?.attribution;
   const asked = (json.quantiles ?? []).map((q) => ({ level: num(q.level), value: num(q.value) }));
   return {
     ...entry(json),
     home: json.homeTeam ?? "",
     away: json.awayTeam ?? "",
-    minute: num(json.elapsedMinutes),
+    minute: moment ? timeOfPlay(num(moment.period), num(moment.secondsLeft)) : num(json.elapsedMinutes),
+    isMoment: moment !== undefined,
     alpha: num(json.alpha),
     point: num(json.pointForecast),
     lower: num(json.intervalLower),
@@ -56,7 +58,7 @@ export function forecast(json: ForecastJson): Forecast {
     // Knowledge of the ratings does not apply to a market's line.
     known: json.marginSource === "MARGIN_SOURCE_RATINGS" ? [json.homeKnown, json.awayKnown].flatMap((team) => team?.text ?? []) : [],
     warnings: (json.warnings ?? []).map((warning) => warning.text ?? ""),
-    lead: explanation ? num(explanation.baselinePrediction) : undefined,
+    lead: moment ? num(moment.differential) : explanation ? num(explanation.baselinePrediction) : undefined,
     similar: (explanation?.similarGames ?? []).map((game) => ({
       label: game.label ?? "",
       date: game.gameDate ?? "",
@@ -90,7 +92,7 @@ export function recorded(json: RecordedPredictionJson): Recorded {
   const converted = forecast(json.forecast ?? {});
   const pattern = (json.pattern ?? []).map(num);
   return {
-    forecast: { ...converted, lead: pattern.at(-1) ?? converted.lead },
+    forecast: converted.isMoment ? converted : { ...converted, lead: pattern.at(-1) ?? converted.lead },
     pattern,
     superseded: json.superseded ?? false,
     outcome: json.outcome ? outcome(json.outcome) : undefined,

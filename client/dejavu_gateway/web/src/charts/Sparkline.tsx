@@ -1,8 +1,8 @@
 /** The win probability so far, small: above the middle line the home team is the likelier winner. */
 import { For, Show } from "solid-js";
+import { endOf, REGULATION } from "../model/play";
 import type { CoursePoint } from "../model/types";
 
-const WIDTH = 48;
 const HEIGHT = 20;
 
 /** Steps from forecast to forecast: each holds until the next one. */
@@ -11,12 +11,14 @@ function path(points: readonly CoursePoint[]): string {
   return points.map((point, place) => (place ? `H${point.minute}V${y(point)}` : `M${point.minute} ${y(point)}`)).join("");
 }
 
-export function Sparkline(props: { points: readonly CoursePoint[]; label: string }) {
+export function Sparkline(props: { points: readonly CoursePoint[]; overtimes: number; label: string }) {
   const last = () => props.points.at(-1);
+  const end = () => endOf(props.overtimes);
+  const periods = () => [12, 24, 36, ...(props.overtimes ? [REGULATION] : [])];
   return (
-    <svg class="sparkline" viewBox={`0 -1 ${WIDTH} ${HEIGHT + 2}`} preserveAspectRatio="none" role="img" aria-label={props.label}>
-      <For each={[12, 24, 36]}>{(minute) => <line class="sparkline-quarter" x1={minute} x2={minute} y1={0} y2={HEIGHT} />}</For>
-      <line class="sparkline-even" x1={0} x2={WIDTH} y1={HEIGHT / 2} y2={HEIGHT / 2} />
+    <svg class="sparkline" viewBox={`0 -1 ${end()} ${HEIGHT + 2}`} preserveAspectRatio="none" role="img" aria-label={props.label}>
+      <For each={periods()}>{(minute) => <line class="sparkline-quarter" x1={minute} x2={minute} y1={0} y2={HEIGHT} />}</For>
+      <line class="sparkline-even" x1={0} x2={end()} y1={HEIGHT / 2} y2={HEIGHT / 2} />
       <Show when={last()}>
         {(point) => (
           <>

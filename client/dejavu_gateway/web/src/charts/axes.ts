@@ -1,5 +1,6 @@
 /** Axes that all charts share. */
 import type uPlot from "uplot";
+import { endOf, REGULATION } from "../model/play";
 import type { Palette } from "./theme";
 
 /** Common options of all axes. */
@@ -12,13 +13,33 @@ export function common(colors: Palette): uPlot.Axis {
   };
 }
 
-/** Minutes of play, marked at the ends of the quarters; the end is that of overtime if there was one. */
-export function minutes(colors: Palette, overtimes = 0): uPlot.Axis {
-  const end = overtimes > 1 ? `${overtimes} OT` : overtimes ? "OT" : "end";
+/** Range of an axis of minutes, with room for the dot at its end. */
+export function across(end: number, start = 0): [number, number] {
+  return [start, end + (end - start) / 80];
+}
+
+/**
+ * Minutes of play, marked at the ends of the periods; from a later start on, each minute by the clock of the last quarter.
+ * Where not all of the last names fit, only that of the end is shown.
+ */
+export function minutes(colors: Palette, overtimes = 0, start = 0): uPlot.Axis {
+  const ends = Array.from({ length: overtimes }, (_unused, place) => endOf(place + 1));
+  const marks = start ? Array.from({ length: REGULATION - start }, (_unused, place) => start + place) : [0, 12, 24, 36];
+  const name = (minute: number, room: number) => {
+    const overtime = ends.indexOf(minute) + 1;
+    if (overtime) return overtime === overtimes || 5 * room > 34 ? `${overtime > 1 ? overtime : ""}OT` : "";
+    if (minute === REGULATION && !overtimes) return "end";
+    if (start) return room > 34 || minute === start ? `${REGULATION - minute}:00` : "";
+    if (minute === REGULATION && 5 * room < 34) return "";
+    return minute === 24 ? "half" : `${minute}′`;
+  };
   return {
     ...common(colors),
-    splits: () => [0, 12, 24, 36, 48],
-    values: (_chart, splits) => splits.map((minute) => ({ 24: "half", 48: end })[minute] ?? `${minute}′`),
+    splits: () => [...marks, REGULATION, ...ends],
+    values: (chart, splits) => {
+      const room = (chart.width / colors.unit - 80) / (endOf(overtimes) - start); // of a minute
+      return splits.map((minute) => name(minute, room));
+    },
     size: 28 * colors.unit,
     gap: 4,
   };
@@ -30,6 +51,7 @@ export function leads(colors: Palette, home: string, away: string): uPlot.Axis {
     ...common(colors),
     size: 68 * colors.unit,
     gap: 6,
+    incrs: [1, 2, 5, 10, 20, 50],
     values: (_chart, splits) => splits.map((value) => (value === 0 ? "even" : `${value > 0 ? home : away} +${Math.abs(value)}`)),
   };
 }

@@ -1,53 +1,57 @@
 /** Fan chart: the margin so far and the intervals of the forecasts, as lines and bands; outcomes as dots. */
 import type uPlot from "uplot";
-import { LEVELS, anchors, fan, type FanMoment } from "../model/fan";
-import { MINUTE_OF, type Forecast, type SimilarGame } from "../model/types";
-import { leads, minutes, quiet } from "./axes";
+import { LEVELS, anchors, fan, horizonOf, type FanMoment } from "../model/fan";
+import { endOf } from "../model/play";
+import type { Forecast, Played, SimilarGame } from "../model/types";
+import { across, leads, minutes, quiet } from "./axes";
 import type { Palette } from "./theme";
 
 export interface FanInput {
   home: string;
   away: string;
-  /** Known differentials at the end of minutes 1, 2, … up to the shown minute. */
-  pattern: readonly number[];
-  /** The forecasts of the shown minute, one for each horizon that is open. */
+  /** Known margins after tip-off up to the shown time, in order. */
+  played: readonly Played[];
+  /** The forecasts that stand at the shown time, one for each horizon that is open. */
   forecasts: readonly Forecast[];
   /** Outcomes, by minute of the horizon. */
   outcomes: readonly { minute: number; differential: number }[];
-  /** Overtimes that the game had: then its outcome is not that of minute 48. */
+  /** Overtimes that the game had: the chart ends with the last one. */
   overtimes: number;
-  /** Differentials after the shown minute; drawn faintly. */
-  later: readonly number[];
+  /** Margins after the shown time; drawn faintly. */
+  later: readonly Played[];
   similar: readonly SimilarGame[];
+  /** Margin from which the similar games go on, and the minute at which they end. */
+  similarFrom: Played;
   similarHorizon: number;
   range: [number, number];
 }
 
 export const FAN_SERIES = 1 + 3 + 2 * LEVELS.length;
+const TIP_OFF: Played = { minute: 0, lead: 0 };
 
 /** Series: played, played later, point, then upper and lower for each level, then one for each similar game. */
 export function fanData(input: FanInput): uPlot.AlignedData {
   const course = fan(anchors(input.forecasts));
-  const xs = new Set<number>([0, 48]);
-  input.pattern.forEach((_value, index) => xs.add(index + 1));
-  input.later.forEach((_value, index) => xs.add(input.pattern.length + index + 1));
-  for (const moment of course) xs.add(moment.minute);
-  xs.add(input.similarHorizon);
-  for (const game of input.similar) game.course.forEach((_change, index) => xs.add(input.pattern.length + index + 1));
+  const before = [TIP_OFF, ...input.played];
+  const { similarFrom: from } = input;
+  const xs = new Set<number>([...before, ...input.later, ...course].map((one) => one.minute));
+  xs.add(endOf(input.overtimes));
+  if (input.similar.length) xs.add(from.minute).add(input.similarHorizon);
+  for (const game of input.similar) game.course.forEach((_change, index) => xs.add(from.minute + index + 1));
   const x = [...xs].sort((a, b) => a - b);
   const at = new Map(course.map((moment) => [moment.minute, moment]));
-  const now = input.pattern.length;
-  const played = [0, ...input.pattern];
-  const all = [...played, ...input.later];
+  const drawn = (points: readonly Played[]) => {
+    const leads = new Map(points.map((one) => [one.minute, one.lead]));
+    return x.map((minute) => leads.get(minute) ?? null);
+  };
   const pick = (read: (moment: FanMoment) => number | undefined) => x.map((minute) => {
     const moment = at.get(minute);
     return moment ? (read(moment) ?? null) : null;
   });
-  const start = played[now] ?? 0;
   return [
     x,
-    x.map((minute) => (minute <= now ? (played[minute] ?? null) : null)),
-    x.map((minute) => (minute >= now && input.later.length ? (all[minute] ?? null) : null)),
+    drawn(before),
+    drawn(input.later.length ? [before.at(-1) ?? TIP_OFF, ...input.later] : []),
     pick((moment) => moment.point),
     ...LEVELS.flatMap((level) => [
       pick((moment) => moment.bands.find((band) => band.level === level)?.upper),
@@ -56,18 +60,18 @@ export function fanData(input: FanInput): uPlot.AlignedData {
     // Their actual course, or a straight line to the horizon if it is not known.
     ...input.similar.map((game) =>
       x.map((minute) => {
-        if (minute === now) return start;
+        if (minute === from.minute) return from.lead;
         if (minute === input.similarHorizon) return game.atHorizon;
-        const change = game.course[minute - now - 1];
-        return change === undefined ? null : start + change;
+        const change = game.course[minute - from.minute - 1];
+        return change === undefined ? null : from.lead + change;
       }),
     ),
   ];
 }
 
 /** All values that the y-axis must hold: margins, outer bands and outcomes. */
-export function extent(pattern: readonly number[], forecasts: readonly Forecast[], outcomes: FanInput["outcomes"]): number[] {
-  return [...pattern, ...forecasts.flatMap((one) => [one.lower, one.upper]), ...outcomes.map((one) => one.differential)];
+export function extent(margins: readonly Played[], forecasts: readonly Forecast[], outcomes: FanInput["outcomes"]): number[] {
+  return [...margins.map((one) => one.lead), ...forecasts.flatMap((one) => [one.lower, one.upper]), ...outcomes.map((one) => one.differential)];
 }
 
 export function fanOptions(input: () => FanInput): (colors: Palette) => Omit<uPlot.Options, "width" | "height"> {
@@ -77,7 +81,7 @@ export function fanOptions(input: () => FanInput): (colors: Palette) => Omit<uPl
     const shown = input();
     return {
       ...quiet(colors),
-      scales: { x: { time: false, range: [0, 48.6] }, y: { range: () => input().range } },
+      scales: { x: { time: false, range: across(endOf(shown.overtimes)) }, y: { range: () => input().range } },
       axes: [minutes(colors, shown.overtimes), leads(colors, shown.home, shown.away)],
       series: [
         {},
@@ -109,11 +113,11 @@ function zeroLine(chart: uPlot, colors: Palette): void {
 
 /** Dots: the margin now, filled; the forecast, as a ring; the outcome, as a dot with a rim. */
 function marks(chart: uPlot, colors: Palette, input: FanInput): void {
-  const now = input.pattern.length;
+  const now = input.played.at(-1);
   const { unit } = colors;
-  if (now) dot(chart, now, input.pattern[now - 1] ?? 0, 5 * unit, colors.ink, colors.surface);
+  if (now) dot(chart, now.minute, now.lead, 5 * unit, colors.ink, colors.surface);
   for (const one of input.forecasts)
-    if (MINUTE_OF[one.horizon] > now) dot(chart, MINUTE_OF[one.horizon], one.point, 4 * unit, colors.surface, colors.forecast);
+    if (horizonOf(one) > (now?.minute ?? 0)) dot(chart, horizonOf(one), one.point, 4 * unit, colors.surface, colors.forecast);
   for (const game of input.similar) dot(chart, input.similarHorizon, game.atHorizon, 3 * unit, colors.muted, colors.surface);
   for (const one of input.outcomes) dot(chart, one.minute, one.differential, 6 * unit, one.differential > 0 ? colors.home : colors.away, colors.surface);
 }

@@ -1,24 +1,33 @@
 /** The probability that the home team wins, over the game; a forecast holds until the next one is made. */
 import type uPlot from "uplot";
+import { endOf, isWhole, REGULATION } from "../model/play";
 import type { CoursePoint } from "../model/types";
-import { minutes, percents, quiet } from "./axes";
+import { across, minutes, percents, quiet } from "./axes";
 import { dot } from "./fanChart";
 import type { Paths } from "./Chart";
 import type { Palette } from "./theme";
 
 export interface WinInput {
   points: readonly CoursePoint[];
-  /** The shown minute. */
+  /** The shown time of play. */
   minute: number;
   /** Whether the home team won, once that is known. */
   homeWon: boolean | undefined;
   /** Overtimes that the game had. */
   overtimes: number;
+  /** The minute with which the chart begins. */
+  start: number;
+}
+
+/** The last two minutes and overtime have their own chart, if there are forecasts between their ends. */
+export const LAST_MINUTES = REGULATION - 2;
+export function hasLastMinutes(points: readonly CoursePoint[]): boolean {
+  return points.some((one) => one.minute > LAST_MINUTES && !isWhole(one.minute));
 }
 
 export function winData(input: WinInput): uPlot.AlignedData {
   const last = input.points.at(-1);
-  const end = last && input.homeWon !== undefined ? [{ ...last, minute: 48 }] : [];
+  const end = last && input.homeWon !== undefined ? [{ ...last, minute: endOf(input.overtimes) }] : [];
   const points = [...input.points, ...end];
   return [
     points.map((point) => point.minute),
@@ -32,10 +41,11 @@ export function winOptions(input: () => WinInput): (colors: Palette, paths: Path
   return (colors, paths) => {
     const stepped = paths.stepped?.({ align: 1 });
     const series = (extra: uPlot.Series): uPlot.Series => ({ points: { show: false }, ...(stepped && { paths: stepped }), ...extra });
+    const end = endOf(input().overtimes);
     return {
       ...quiet(colors),
-      scales: { x: { time: false, range: [0, 48.6] }, y: { range: [-0.02, 1.02] } },
-      axes: [minutes(colors, input().overtimes), percents(colors)],
+      scales: { x: { time: false, range: across(end, input().start) }, y: { range: [-0.02, 1.02] } },
+      axes: [minutes(colors, input().overtimes, input().start), percents(colors)],
       series: [
         {},
         series({ width: 0, fill: colors.homeTint, fillTo: 0.5 }),
@@ -47,8 +57,8 @@ export function winOptions(input: () => WinInput): (colors: Palette, paths: Path
           (chart) => {
             const { minute, points, homeWon } = input();
             const shown = points.filter((point) => point.minute <= minute).at(-1);
-            if (shown) dot(chart, shown.minute, shown.probability, 5 * colors.unit, colors.ink, colors.surface);
-            if (homeWon !== undefined) dot(chart, 48, homeWon ? 1 : 0, 6 * colors.unit, homeWon ? colors.home : colors.away, colors.surface);
+            if (shown && shown.minute >= input().start) dot(chart, shown.minute, shown.probability, 5 * colors.unit, colors.ink, colors.surface);
+            if (homeWon !== undefined) dot(chart, end, homeWon ? 1 : 0, 6 * colors.unit, homeWon ? colors.home : colors.away, colors.surface);
           },
         ],
       },

@@ -4,6 +4,7 @@ import { Chart } from "../charts/Chart";
 import { fanData, fanOptions, type FanInput } from "../charts/fanChart";
 import { covers } from "../model/course";
 import { exact, lead, percent } from "../model/format";
+import { timeCell } from "../model/play";
 import { MINUTE_OF, type Horizon, type SimilarGame } from "../model/types";
 import type { History } from "../state/history";
 import type { Moment } from "../state/moment";
@@ -12,18 +13,23 @@ import { Figure } from "./Figure";
 
 const said = strings.game;
 
-export function FanChart(props: { moment: Moment; similar: readonly SimilarGame[]; similarHorizon: Horizon }) {
+export function FanChart(props: { moment: Moment; similar: readonly SimilarGame[] }) {
+  const from = () => {
+    const { minute, lead } = props.moment.explained() ?? { minute: 0, lead: 0 };
+    return { minute, lead: lead ?? 0 };
+  };
   const input = createMemo(
     (): FanInput => ({
       home: props.moment.home(),
       away: props.moment.away(),
-      pattern: props.moment.pattern(),
+      played: props.moment.played(),
       forecasts: props.moment.forecasts(),
       outcomes: props.moment.outcomes(),
       overtimes: props.moment.overtimes(),
       later: props.moment.later(),
       similar: props.similar,
-      similarHorizon: MINUTE_OF[props.similarHorizon],
+      similarFrom: from(),
+      similarHorizon: MINUTE_OF[props.moment.explained()?.horizon ?? "final"],
       range: props.moment.range(),
     }),
   );
@@ -33,7 +39,7 @@ export function FanChart(props: { moment: Moment; similar: readonly SimilarGame[
     const name = (value: number) => lead(value, input().home, input().away);
     return `${strings.atHorizon[horizon]} ${name(forecast.point)}, ${strings.tonight.interval(percent(1 - forecast.alpha), name(forecast.lower), name(forecast.upper))}.`;
   };
-  const label = () => said.fanLabel(lead(input().pattern.at(-1) ?? 0, input().home, input().away, 0), sentence("half"), sentence("final"));
+  const label = () => said.fanLabel(lead(props.moment.lead(), input().home, input().away, 0), sentence("half"), sentence("final"));
   return (
     <Chart
       label={label()}
@@ -67,7 +73,7 @@ export function FanLegend() {
   );
 }
 
-export function FanFigure(props: { history: History; moment: Moment; similar: readonly SimilarGame[]; similarHorizon: Horizon }) {
+export function FanFigure(props: { history: History; moment: Moment; similar: readonly SimilarGame[] }) {
   const name = (value: number, digits = 1) => lead(value, props.moment.home(), props.moment.away(), digits);
   const columns = said.columns;
   const table = () => ({
@@ -75,7 +81,7 @@ export function FanFigure(props: { history: History; moment: Moment; similar: re
     rows: props.history.predictions().map(({ forecast }) => {
       const outcome = props.history.outcome(forecast.horizon);
       return [
-        `${forecast.minute}`,
+        timeCell(forecast.minute),
         strings.horizon[forecast.horizon] ?? "",
         name(forecast.lead ?? 0, 0),
         name(forecast.point),
@@ -87,10 +93,10 @@ export function FanFigure(props: { history: History; moment: Moment; similar: re
       ];
     }),
   });
-  const caption = () => (props.moment.overtimes() ? `${said.fanCaption} ${said.overtime(props.moment.overtimes())}` : said.fanCaption);
+  const caption = () => (props.moment.overtimeUnforecast() ? `${said.fanCaption} ${said.overtime(props.moment.overtimes())}` : said.fanCaption);
   return (
     <Figure title={said.fanTitle} caption={caption()} table={table} aside={<FanLegend />}>
-      <FanChart moment={props.moment} similar={props.similar} similarHorizon={props.similarHorizon} />
+      <FanChart moment={props.moment} similar={props.similar} />
     </Figure>
   );
 }

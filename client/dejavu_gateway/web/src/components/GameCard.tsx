@@ -5,6 +5,7 @@ import { Sparkline } from "../charts/Sparkline";
 import { changeOf, covers } from "../model/course";
 import { lead, percent } from "../model/format";
 import { phase, unforecast, type Phase } from "../model/phase";
+import { named, overtimesBy } from "../model/play";
 import type { Forecast, Horizon, Outcome } from "../model/types";
 import { now } from "../state/clock";
 import { latest, outcomeOf, type Game } from "../state/games";
@@ -56,11 +57,12 @@ export function GameCard(props: { game: Game }) {
     const one = newest();
     return one ? phase(one, final() !== undefined, now()) : "live";
   });
+  const overtimes = () => Math.max(final()?.overtimes ?? 0, overtimesBy(props.game.course.at(-1)?.minute ?? 0));
   const open = () => !final() && !unforecast(state());
   const changed = () => {
     const change = changeOf(props.game.course);
     if (!change || !open()) return "";
-    const since = change.since === undefined ? said.minuteBefore : said.minute(change.since);
+    const since = change.since === (newest()?.minute ?? 0) - 1 ? said.minuteBefore : named(change.since);
     return change.percent ? said.change(change.percent > 0 ? home() : away(), Math.abs(change.percent), since) : said.unchanged(since);
   };
   const course = () => {
@@ -107,7 +109,7 @@ export function GameCard(props: { game: Game }) {
               </div>
             </Show>
           </div>
-          <Sparkline points={props.game.course} label={course()} />
+          <Sparkline points={props.game.course} overtimes={overtimes()} label={course()} />
           <Show when={!final()}>
             <p class="change">{changed()}</p>
           </Show>

@@ -5,6 +5,7 @@ import { Chart } from "../charts/Chart";
 import { fanData, fanOptions, type FanInput } from "../charts/fanChart";
 import { lead } from "../model/format";
 import { yRange } from "../model/fan";
+import { REGULATION } from "../model/play";
 import { MAX_MARGIN, withValue } from "../model/pattern";
 import type { Forecast } from "../model/types";
 import { strings } from "../strings";
@@ -32,13 +33,14 @@ export function PatternEditor(props: Props) {
     return {
       home: props.home,
       away: props.away,
-      pattern: props.pattern,
+      played: props.pattern.map((margin, index) => ({ minute: index + 1, lead: margin })),
       forecasts,
       outcomes: [],
       overtimes: 0,
       later: [],
       similar: [],
-      similarHorizon: 48,
+      similarFrom: { minute: 0, lead: 0 },
+      similarHorizon: REGULATION,
       range: yRange(values),
     };
   });

@@ -17,7 +17,7 @@ export function Scoreboard(props: { history: History; moment: Moment }) {
   const away = () => props.moment.away();
   const over = () => props.history.outcome("final");
   const ended = () => (props.moment.following() ? over() : undefined);
-  const margin = () => ended()?.differential ?? props.moment.pattern().at(-1) ?? 0;
+  const margin = () => ended()?.differential ?? props.moment.lead();
   const end = () => props.moment.shown().final?.forecast;
   const known = () => [end(), props.moment.shown().half?.forecast].find((one) => one?.expectedMargin !== undefined);
   const newest = () => props.history.newest();

@@ -1,6 +1,7 @@
-/** Moves through the minutes of a game that were forecast. */
+/** Moves through the forecasts of a game, by time of play. */
 import { createSignal, Show } from "solid-js";
 import { clock, exact } from "../model/format";
+import { named } from "../model/play";
 import type { History } from "../state/history";
 import type { Moment } from "../state/moment";
 import { strings } from "../strings";
@@ -10,7 +11,7 @@ const said = strings.game;
 export function Scrubber(props: { history: History; moment: Moment }) {
   const minutes = () => props.history.minutes();
   const place = () => minutes().indexOf(props.moment.minute());
-  /** At the last place, the page follows the newest minute. */
+  /** At the last place, the page follows the newest forecast. */
   const choose = (index: number) => props.moment.choose(index >= minutes().length - 1 ? undefined : minutes()[Math.max(0, index)]);
   const made = () => props.moment.forecasts()[0]?.generated ?? Number.NaN;
   const [copied, setCopied] = createSignal(false);
@@ -30,7 +31,7 @@ export function Scrubber(props: { history: History; moment: Moment }) {
         <input
           type="range"
           aria-label={said.scrubber}
-          aria-valuetext={`${said.minute} ${props.moment.minute()}`}
+          aria-valuetext={named(props.moment.minute())}
           min={0}
           max={Math.max(0, minutes().length - 1)}
           value={place()}

@@ -1,7 +1,7 @@
 /** One game over its minutes: its forecasts, corrections, and coverage of the intervals. */
-import type { CoursePoint, Forecast, Horizon, Outcome, Recorded } from "./types";
+import { MINUTE_OF, type CoursePoint, type Forecast, type Horizon, type Outcome, type Played, type Recorded } from "./types";
 
-/** The minutes of a horizon in order, each with its newest revision that was in time. */
+/** The minutes and moments of a horizon in order, each with its newest revision that was in time. */
 export function byMinute(predictions: readonly Recorded[], horizon: Horizon): Recorded[] {
   const newest = new Map<number, Recorded>();
   for (const one of predictions) {
@@ -11,6 +11,23 @@ export function byMinute(predictions: readonly Recorded[], horizon: Horizon): Re
     if (!standing || forecast.sequence > standing.forecast.sequence) newest.set(forecast.minute, one);
   }
   return [...newest.values()].sort((a, b) => a.forecast.minute - b.forecast.minute);
+}
+
+/**
+ * The forecast of a horizon that stands at a time of play, of a series in order: at most a minute old, since the half
+ * and the end have their moments at different times, and of a horizon that is still ahead.
+ */
+export function standingAt(series: readonly Recorded[], minute: number): Recorded | undefined {
+  const one = series.filter(({ forecast }) => forecast.minute <= minute).at(-1);
+  if (!one || minute - one.forecast.minute >= 1) return undefined;
+  return one.forecast.horizon === "half" && minute >= MINUTE_OF.half ? undefined : one;
+}
+
+/** The margins of a pattern and of the moments between its minutes and after it, in order. */
+export function played(pattern: readonly number[], series: readonly Recorded[]): Played[] {
+  const found = new Map(pattern.map((lead, index) => [index + 1, lead]));
+  for (const { forecast } of series) if (forecast.isMoment && !found.has(forecast.minute)) found.set(forecast.minute, forecast.lead ?? 0);
+  return [...found].map(([minute, lead]) => ({ minute, lead })).sort((a, b) => a.minute - b.minute);
 }
 
 /** Each prediction once, in the order of the ledger. */
@@ -36,7 +53,7 @@ export function held(predictions: readonly Recorded[], outcome: Outcome): { held
   return { held: hits.length, of: predictions.length };
 }
 
-/** A correction: the same minute forecast again from other plays. */
+/** A correction: the same minute forecast again from other plays. At a moment, other plays are usually later ones of the same second. */
 export interface Correction {
   minute: number;
   horizon: Horizon;
@@ -49,6 +66,7 @@ export function corrections(predictions: readonly Recorded[]): Correction[] {
   const last = new Map<string, Recorded>();
   for (const one of inOrder(predictions)) {
     const { horizon, minute, modelVersion, alpha } = one.forecast;
+    if (one.forecast.isMoment) continue;
     const key = [horizon, minute, modelVersion, alpha].join();
     const from = last.get(key);
     if (from && one.forecast.revision > from.forecast.revision) found.push({ minute, horizon, from, to: one });
@@ -57,12 +75,16 @@ export function corrections(predictions: readonly Recorded[]): Correction[] {
   return found;
 }
 
-/** The newest change of the home team's win probability, in whole percentage points; `since` is the earlier minute, undefined if it is the minute before. */
-export function changeOf(course: readonly CoursePoint[]): { percent: number; since: number | undefined } | undefined {
-  const [before, last] = course.slice(-2);
-  if (!before || !last) return undefined;
+/**
+ * The newest change of the home team's win probability, in whole percentage points, since the newest forecast that is at
+ * least a minute of play older.
+ */
+export function changeOf(course: readonly CoursePoint[]): { percent: number; since: number } | undefined {
+  const last = course.at(-1);
+  const before = last && course.filter((one) => one.minute <= last.minute - 1).at(-1);
+  if (!last || !before) return undefined;
   const percent = Math.round(100 * (last.probability - before.probability));
-  return { percent, since: before.minute === last.minute - 1 ? undefined : before.minute };
+  return { percent, since: before.minute };
 }
 
 /** How undecided a game is: 1 at even chances, 0 where one side is certain to win. */

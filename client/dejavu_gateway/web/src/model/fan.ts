@@ -1,4 +1,5 @@
 /** The fan: intervals of the margin from now to the half and to the end. */
+import { endOf, overtimesBy } from "./play";
 import { MINUTE_OF, type Forecast } from "./types";
 
 export const LEVELS = [0.5, 0.8, 0.95] as const;
@@ -48,31 +49,36 @@ export interface FanMoment {
   bands: Band[];
 }
 
+/** The time of play at which a forecast's horizon comes if no further overtime follows. */
+export function horizonOf(forecast: Forecast): number {
+  return forecast.horizon === "final" ? endOf(overtimesBy(forecast.minute)) : MINUTE_OF.half;
+}
+
 /**
  * The moments that are forecast, preceded by the last known margin, which is certain.
- * A horizon that is already reached, or of another minute than the newest forecast, is left out.
+ * A horizon that is already reached is left out.
  */
 export function anchors(forecasts: readonly Forecast[]): FanMoment[] {
   const minute = Math.max(...forecasts.map((forecast) => forecast.minute));
-  const current = forecasts.filter((forecast) => forecast.minute === minute && forecast.lead !== undefined);
-  const first = current[0];
-  if (first?.lead === undefined) return [];
-  const start = first.lead;
+  const current = forecasts.filter((forecast) => horizonOf(forecast) > minute);
+  const start = forecasts.find((forecast) => forecast.minute === minute)?.lead;
+  if (start === undefined) return [];
   const levels = LEVELS.filter((level) => current.every((forecast) => bands(forecast).some((band) => band.level === level)));
   return [
     { minute, point: start, bands: levels.map((level) => ({ level, lower: start, upper: start })) },
     ...current
       .map((forecast) => ({
-        minute: MINUTE_OF[forecast.horizon],
+        minute: horizonOf(forecast),
         point: forecast.point,
         bands: bands(forecast).filter((band) => levels.includes(band.level)),
       }))
-      .filter((moment) => moment.minute > minute)
       .sort((a, b) => a.minute - b.minute),
   ];
 }
 
+/** Minutes between two moments of a fan, which has at least so many of them. */
 const STEP = 0.5;
+const STEPS = 16;
 
 /** Interpolates between two spreads as for a random walk: the square is linear in time. */
 function between(from: number, to: number, share: number): number {
@@ -84,7 +90,8 @@ export function fan(moments: readonly FanMoment[]): FanMoment[] {
   const out: FanMoment[] = moments.slice(0, 1);
   moments.slice(1).forEach((to, index) => {
     const from = moments[index] as FanMoment;
-    for (let minute = from.minute + STEP; minute < to.minute; minute += STEP) {
+    const step = Math.min(STEP, (to.minute - from.minute) / STEPS);
+    for (let minute = from.minute + step; minute < to.minute - step / 2; minute += step) {
       const share = (minute - from.minute) / (to.minute - from.minute);
       const point = from.point + share * (to.point - from.point);
       out.push({

@@ -1,9 +1,9 @@
-/** Phase of a game's newest forecast: it ages, and none follows in the last minute and in overtime. */
+/** Phase of a game's newest forecast: it ages, and without forecasts of moments none follows in the last minute and in overtime. */
 import { MINUTE_OF, type Forecast } from "./types";
 
 /**
- * last: made after the last minute that is forecast; the game is in its last minute, or already further.
- * beyond: without an outcome after that, the game is in its last minute or in overtime, which have no forecast.
+ * last: made after the last whole minute; the game is in its last minute, or already further.
+ * beyond: without an outcome or a forecast of a moment after that, the game is in its last minute or in overtime, which have no forecast.
  * unreported: the game must be over, but its outcome was not reported.
  */
 export type Phase = "live" | "halftime" | "stale" | "last" | "beyond" | "unreported" | "over";
@@ -21,13 +21,13 @@ export function phase(newest: Forecast, over: boolean, instant: number): Phase {
   const age = instant - newest.generated;
   if (age > GIVEN_UP_MS) return "unreported";
   const current = newest.expires > instant;
-  if (newest.minute >= MINUTE_OF.final - 1) {
+  if (newest.minute >= MINUTE_OF.final - 1 && !newest.isMoment) {
     // A minute of play takes at least a minute, for which the forecast is as new as possible.
     if (current && age < MINUTE_MS) return "live";
     return current && age < LAST_MINUTE_MS ? "last" : "beyond";
   }
   if (current) return "live";
-  return (newest.minute === 23 || newest.minute === 24) && age < HALFTIME_MS ? "halftime" : "stale";
+  return newest.minute >= 23 && newest.minute <= 24 && age < HALFTIME_MS ? "halftime" : "stale";
 }
 
 /** Whether the rest of the game has no forecast: the newest one is then shown only as that of its minute. */

@@ -2,7 +2,7 @@
 
 export type Horizon = "half" | "final";
 export const HORIZONS: readonly Horizon[] = ["half", "final"];
-/** Minute of play at which a horizon is reached. Overtime lies beyond 48; the chart ends there. */
+/** Minute of play at which a horizon is reached, without overtime. */
 export const MINUTE_OF: Record<Horizon, number> = { half: 24, final: 48 };
 
 export interface Teams {
@@ -30,7 +30,10 @@ export interface Attribution {
 export interface Forecast extends Teams {
   gameId: string;
   horizon: Horizon;
+  /** Time of play: minutes since tip-off; at a moment, with a fraction, and in overtime beyond 48. */
   minute: number;
+  /** Whether it is of a moment, whose states may be several at one second, and not of the end of a minute. */
+  isMoment: boolean;
   alpha: number;
   point: number;
   lower: number;
@@ -52,7 +55,7 @@ export interface Forecast extends Teams {
   /** Knowledge of the ratings about both teams, in words; empty if they were not used. */
   known: string[];
   warnings: string[];
-  /** Differential at the end of `minute`; unknown without an explanation. */
+  /** Differential at `minute`; unknown without an explanation, except at a moment. */
   lead: number | undefined;
   similar: SimilarGame[];
   attribution: Attribution | undefined;
@@ -83,10 +86,14 @@ export interface Recorded {
   covered: boolean | undefined;
 }
 
-/** The newest in-time forecast of the end, by minute: the points of the board's sparkline. */
-export interface CoursePoint {
+/** A differential at a time of play. */
+export interface Played {
   minute: number;
   lead: number;
+}
+
+/** The newest in-time forecast of the end, by minute: the points of the board's sparkline. */
+export interface CoursePoint extends Played {
   probability: number;
   /** Position in the ledger of the forecast; 0 where it is not known. */
   sequence: number;

@@ -19,7 +19,7 @@ export default function Embed(props: { id: string }) {
     const one = history.newest();
     return one ? phase(one, over() !== undefined, now()) : "live";
   });
-  const margin = () => over()?.differential ?? moment.pattern().at(-1) ?? 0;
+  const margin = () => over()?.differential ?? moment.lead();
   return (
     <main class="embed">
       <Problems />
@@ -46,7 +46,7 @@ export default function Embed(props: { id: string }) {
           </Show>
           <Show when={!over() && history.newest()}>{(newest) => <AgeBadge newest={newest()} outcome={over()} />}</Show>
         </div>
-        <FanChart moment={moment} similar={[]} similarHorizon="final" />
+        <FanChart moment={moment} similar={[]} />
         <div class="embed-foot">
           <FanLegend />
           <a href={`/game/${props.id}`} target="_blank" rel="noopener">

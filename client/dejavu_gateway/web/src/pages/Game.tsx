@@ -4,7 +4,7 @@ import { api } from "../api/client";
 import { forecast as toForecast } from "../api/convert";
 import { barData, barOptions, type Bar } from "../charts/barChart";
 import { Chart } from "../charts/Chart";
-import { winData, winOptions, type WinInput } from "../charts/winChart";
+import { hasLastMinutes, LAST_MINUTES, winData, winOptions, type WinInput } from "../charts/winChart";
 import { FanFigure } from "../components/FanFigure";
 import { Figure, Table } from "../components/Figure";
 import { Heading, Pending } from "../components/Frame";
@@ -13,7 +13,8 @@ import { Scoreboard } from "../components/Scoreboard";
 import { Scrubber } from "../components/Scrubber";
 import { corrections, covers, held } from "../model/course";
 import { exact, fixed, lead, percent, signed } from "../model/format";
-import { HORIZONS, type Horizon } from "../model/types";
+import { timeCell } from "../model/play";
+import { HORIZONS } from "../model/types";
 import { createHistory, type History } from "../state/history";
 import { createLoaded } from "../state/load";
 import { createMoment, type Moment } from "../state/moment";
@@ -26,40 +27,42 @@ interface Parts {
   moment: Moment;
 }
 
-/** The horizon whose reasons are shown: the end, unless only the half was forecast. */
-function mainHorizon(moment: Moment): Horizon {
-  return moment.shown().final ? "final" : "half";
-}
-
 function WinFigure(props: Parts) {
   const points = () =>
     props.history.series("final").map(({ forecast }) => ({ minute: forecast.minute, lead: forecast.lead ?? 0, probability: forecast.probability, sequence: forecast.sequence }));
   const input = createMemo((): WinInput => {
     const outcome = props.history.outcome("final");
-    return { points: points(), minute: props.moment.minute(), homeWon: outcome && outcome.differential > 0, overtimes: props.moment.overtimes() };
+    return { points: points(), minute: props.moment.minute(), homeWon: outcome && outcome.differential > 0, overtimes: props.moment.overtimes(), start: 0 };
   });
+  const lastMinutes = createMemo((): WinInput => ({ ...input(), start: LAST_MINUTES }));
+  const shape = () => `${input().minute} ${input().overtimes}`;
+  const label = () => said.winLabel(props.moment.home(), now());
   const now = () => percent(props.moment.shown().final?.forecast.probability ?? Number.NaN);
   const table = () => ({
     columns: [said.columns.minute, said.columns.lead, strings.tonight.wins(props.moment.home())],
-    rows: points().map((point) => [`${point.minute}`, lead(point.lead, props.moment.home(), props.moment.away(), 0), percent(point.probability, 1)]),
+    rows: points().map((point) => [timeCell(point.minute), lead(point.lead, props.moment.home(), props.moment.away(), 0), percent(point.probability, 1)]),
   });
   return (
     <Figure title={said.winTitle} caption={said.winCaption(props.moment.home(), props.moment.away())} table={table}>
-      <Chart label={said.winLabel(props.moment.home(), now())} size="small" data={winData(input())} options={winOptions(input)} shape={`${input().minute} ${input().overtimes}`} />
+      <Chart label={label()} size="small" data={winData(input())} options={winOptions(input)} shape={shape()} />
+      <Show when={hasLastMinutes(input().points)}>
+        <h3>{said.lastMinutes(input().overtimes > 0)}</h3>
+        <Chart label={`${said.lastMinutes(input().overtimes > 0)}. ${label()}`} size="small" data={winData(lastMinutes())} options={winOptions(lastMinutes)} shape={shape()} />
+      </Show>
     </Figure>
   );
 }
 
 function ReasonFigure(props: Parts) {
   const bars = createMemo((): Bar[] => {
-    const terms = props.moment.shown()[mainHorizon(props.moment)]?.forecast.attribution;
+    const terms = props.moment.explained()?.attribution;
     if (!terms) return [];
     return [
       { name: said.beforeTipoff, value: terms.beforeTipoff },
       ...terms.minutes.map((value, index) => ({ name: `${index + 1}′`, value })),
     ];
   });
-  const title = () => (mainHorizon(props.moment) === "final" ? said.reason : said.reasonHalf);
+  const title = () => (props.moment.explained()?.horizon === "half" ? said.reasonHalf : said.reason);
   const longName = (index: number) => (index === 0 ? said.beforeTipoffLong : `${said.minute} ${index}`);
   const table = () => ({
     columns: [said.minute, said.similarColumns[1] as string],
@@ -67,7 +70,7 @@ function ReasonFigure(props: Parts) {
   });
   return (
     <Show when={bars().length}>
-      <Figure title={title()} caption={said.reasonCaption} table={table}>
+      <Figure title={title()} caption={said.reasonCaption(bars().length - 1)} table={table}>
         <Chart label={said.reasonLabel} size="small" data={barData(bars())} options={barOptions(bars, props.moment.home, props.moment.away)} shape={`${bars().length}`} />
       </Figure>
     </Show>
@@ -75,9 +78,9 @@ function ReasonFigure(props: Parts) {
 }
 
 function SimilarCard(props: Parts & { drawn: boolean; onDraw: (drawn: boolean) => void }) {
-  const games = () => props.moment.shown()[mainHorizon(props.moment)]?.forecast.similar ?? [];
+  const games = () => props.moment.explained()?.similar ?? [];
   const name = (value: number) => lead(value, props.moment.home(), props.moment.away());
-  const opinions = () => props.moment.shown()[mainHorizon(props.moment)]?.forecast.opinions ?? [];
+  const opinions = () => props.moment.explained()?.opinions ?? [];
   const table = () => ({
     columns: said.similarColumns,
     rows: games().map((game) => [
@@ -98,7 +101,7 @@ function SimilarCard(props: Parts & { drawn: boolean; onDraw: (drawn: boolean) =
       <Show when={games().length} fallback={<p>{said.similarNone}</p>}>
         <Table data={table()} caption={said.similarTitle} />
         <p class="caption">
-          {said.similarCaption(strings.horizon[mainHorizon(props.moment)] ?? "")}
+          {said.similarCaption(props.moment.explained()?.minute ?? 0, strings.horizon[props.moment.explained()?.horizon ?? "final"] ?? "")}
           <Show when={opinions().length}>{` ${said.opinions(opinions().map((each) => `${said.opinionOf[each.name] ?? each.name} ${name(each.points)}`))}`}</Show>
         </p>
       </Show>
@@ -168,7 +171,7 @@ export default function Game(props: { id: string }) {
   const history = createHistory(() => props.id);
   const moment = createMoment(history);
   const [drawn, setDrawn] = createSignal(false);
-  const explained = createMemo(() => (drawn() ? moment.shown()[mainHorizon(moment)]?.forecast : undefined));
+  const explained = createMemo(() => (drawn() ? moment.explained() : undefined));
   const withCourses = createLoaded(explained, async ({ gameId, horizon, minute }) => {
     const query = { horizon: horizon === "final" ? "HORIZON_FINAL" : "HORIZON_HALFTIME", elapsedMinutes: minute };
     return toForecast((await api.prediction(gameId, query)).prediction?.forecast ?? {});
@@ -196,7 +199,7 @@ export default function Game(props: { id: string }) {
       <div class="game-page">
         <Scoreboard history={history} moment={moment} />
         <Scrubber history={history} moment={moment} />
-        <FanFigure history={history} moment={moment} similar={similar()} similarHorizon={mainHorizon(moment)} />
+        <FanFigure history={history} moment={moment} similar={similar()} />
         <WinFigure history={history} moment={moment} />
         <ReasonFigure history={history} moment={moment} />
         <SimilarCard history={history} moment={moment} drawn={drawn()} onDraw={setDrawn} />

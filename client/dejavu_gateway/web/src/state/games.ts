@@ -1,7 +1,7 @@
 /** The games that the page knows, kept up to date by the board and the stream, in whatever order these arrive. */
 import { batch, createSignal, type Signal } from "solid-js";
 import type { BoardGame } from "../api/client";
-import { forecast as toForecast, outcome as toOutcome } from "../api/convert";
+import { forecast as toForecast, outcome as toOutcome, recorded as toRecorded } from "../api/convert";
 import type { StreamPredictionsResponseJson } from "../gen/dejavu/v1/prediction_service_pb";
 import { inMinutes, withPoint } from "../model/course";
 import type { CoursePoint, Forecast, Horizon, Outcome } from "../model/types";
@@ -93,14 +93,9 @@ export function takeBoardGame(json: BoardGame): void {
       course: inMinutes([...before.course, ...course.filter((one) => !known.has(one.minute))]),
     };
     for (const recorded of [json.newest.half, json.newest.final])
-      if (recorded?.forecast) next = withForecast(next, withLead(toForecast(recorded.forecast), recorded.pattern));
+      if (recorded?.forecast) next = withForecast(next, toRecorded(recorded).forecast);
     return json.outcomes.map(toOutcome).reduce(withOutcome, next);
   });
-}
-
-function withLead(one: Forecast, pattern: readonly (number | string)[] | undefined): Forecast {
-  const last = pattern?.at(-1);
-  return last === undefined ? one : { ...one, lead: Number(last) };
 }
 
 type Listener = (gameId: string) => void;
@@ -128,7 +123,7 @@ export function outcomeOf(game: Game, horizon: Horizon): Outcome | undefined {
   return outcome?.withdrawn ? undefined : outcome;
 }
 
-/** The forecast of the latest minute, the end's if both horizons have one. */
+/** The forecast of the latest time of play, the end's if both horizons have one. */
 export function latest(game: Game): Forecast | undefined {
   const { half, final } = game.newest;
   return half && (!final || half.minute > final.minute) ? half : final;

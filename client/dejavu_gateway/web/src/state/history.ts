@@ -2,7 +2,7 @@
 import { createEffect, createMemo, on, onCleanup } from "solid-js";
 import { api, ApiError } from "../api/client";
 import { outcome, recorded } from "../api/convert";
-import { byMinute, inOrder, standing } from "../model/course";
+import { byMinute, inOrder, standing, standingAt } from "../model/course";
 import type { Forecast, Horizon, Recorded } from "../model/types";
 import { onEvent } from "./games";
 import { connection, onRestart } from "./live";
@@ -53,13 +53,14 @@ export function createHistory(id: () => string) {
     loaded,
     reload,
     predictions,
+    /** Times of play with a forecast that was in time, of either horizon. */
     minutes,
     /** Whether there are forecasts, and none that was in time. */
     onlyLate: () => predictions().length > 0 && !minutes().length,
     series: (horizon: Horizon) => series[horizon](),
     outcome: (horizon: Horizon) => standing(outcomes(), horizon),
-    at: (minute: number, horizon: Horizon): Recorded | undefined => series[horizon]().find((one) => one.forecast.minute === minute),
-    /** The forecast after the latest minute: of the end if there is one, else of the half. */
+    at: (minute: number, horizon: Horizon): Recorded | undefined => standingAt(series[horizon](), minute),
+    /** The forecast of the latest time of play: of the end if there is one, else of the half. */
     newest: (): Forecast | undefined => {
       const last = minutes().at(-1);
       return [...series.final(), ...series.half()].find((one) => one.forecast.minute === last)?.forecast;

@@ -1,8 +1,10 @@
-/** The moment of a game that is shown: the newest one, or the minute that the viewer chose. */
+/** The time of a game that is shown: the newest one, or the one that the viewer chose. */
 import { createMemo } from "solid-js";
 import { extent } from "../charts/fanChart";
+import { played } from "../model/course";
 import { yRange } from "../model/fan";
-import { HORIZONS, MINUTE_OF, type Horizon, type Recorded } from "../model/types";
+import { endOf, overtimesBy } from "../model/play";
+import { HORIZONS, MINUTE_OF, type Forecast, type Horizon, type Recorded } from "../model/types";
 import { query, setQuery } from "../router";
 import { strings } from "../strings";
 import type { History } from "./history";
@@ -26,31 +28,49 @@ export function createMoment(history: History) {
     const one = (shown().final ?? shown().half)?.forecast;
     return one && one.home && one.away ? one : history.teams();
   };
-  const pattern = () => (shown().final ?? shown().half)?.pattern ?? [];
-  const last = createMemo(() => [...history.series("final"), ...history.series("half")].sort((a, b) => b.pattern.length - a.pattern.length)[0]);
+  /** The shown forecasts, of the latest time first. */
+  const newestShown = () => HORIZONS.flatMap((horizon) => shown()[horizon] ?? []).sort((a, b) => b.forecast.minute - a.forecast.minute);
+  const series = () => [...history.series("final"), ...history.series("half")];
+  const course = createMemo(() => {
+    const last = series().sort((a, b) => b.pattern.length - a.pattern.length)[0];
+    return played(last?.pattern ?? [], series());
+  });
+  /** Margins up to the shown time: of whole minutes as they were known then. */
+  const before = createMemo(() => played(newestShown()[0]?.pattern ?? [], series()).filter((one) => one.minute <= minute()));
+  /** Overtimes that the game had, as far as they are known. */
+  const overtimes = () => Math.max(history.outcome("final")?.overtimes ?? 0, overtimesBy(history.minutes().at(-1) ?? 0));
   const outcomes = createMemo(() =>
     HORIZONS.flatMap((horizon) => {
       const came = history.outcome(horizon);
-      return came ? [{ minute: MINUTE_OF[horizon], differential: came.differential }] : [];
+      const at = horizon === "final" ? endOf(overtimes()) : MINUTE_OF.half;
+      return came ? [{ minute: at, differential: came.differential }] : [];
     }),
   );
+  /** The newest forecast of a minute up to the shown time, of the end unless only the half has one: moments have no reasons. */
+  const explained = createMemo((): Forecast | undefined => {
+    const wanted = shown().final ? "final" : "half";
+    return history.series(wanted).filter(({ forecast }) => !forecast.isMoment && forecast.minute <= minute()).at(-1)?.forecast;
+  });
   return {
     minute,
     shown,
-    pattern,
+    explained,
+    played: before,
+    lead: () => before().at(-1)?.lead ?? 0,
     outcomes,
-    /** Overtimes that the game had, as far as they are known. */
-    overtimes: () => history.outcome("final")?.overtimes ?? 0,
+    overtimes,
+    /** Whether overtime was played, and none of it has a forecast. */
+    overtimeUnforecast: () => overtimes() > 0 && !overtimesBy(history.minutes().at(-1) ?? 0),
     home: () => teams().home || strings.homeName,
     away: () => teams().away || strings.awayName,
     forecasts: () => HORIZONS.flatMap((horizon) => shown()[horizon]?.forecast ?? []),
-    /** Differentials after the shown minute, as far as they are known. */
-    later: () => (last()?.pattern ?? []).slice(pattern().length),
+    /** Margins after the shown time, as far as they are known. */
+    later: () => course().filter((one) => one.minute > minute()),
     following: () => chosen() === undefined || chosen() === history.minutes().at(-1),
     choose: (next: number | undefined) => setQuery({ minute: next === undefined ? undefined : `${next}` }, { replace: true }),
     /** Range of all margins, later ones included, and of the shown bands: in large steps, so that the axis seldom moves. */
     range: createMemo(() =>
-      yRange(extent(last()?.pattern ?? [], HORIZONS.flatMap((horizon) => shown()[horizon]?.forecast ?? []), outcomes())),
+      yRange(extent(course(), HORIZONS.flatMap((horizon) => shown()[horizon]?.forecast ?? []), outcomes())),
     ),
   };
 }

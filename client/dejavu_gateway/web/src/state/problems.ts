@@ -21,7 +21,7 @@ export function quietFor(): number | undefined {
   if (!tonight()) return undefined; // which games are over is not known yet
   const inPlay = games().flatMap((game) => {
     const newest = latest(game);
-    return newest && newest.minute < 47 && !outcomeOf(game, "final") ? [newest] : [];
+    return newest && (newest.minute < 47 || newest.isMoment) && !outcomeOf(game, "final") ? [newest] : [];
   });
   const recent = inPlay.filter((one) => now() - one.generated < GIVEN_UP_MS);
   if (!recent.length || recent.some((one) => one.expires > now())) return undefined;

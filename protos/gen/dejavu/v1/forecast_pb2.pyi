@@ -401,7 +401,9 @@ class Forecast(_message.Message):
 
     @_builtins.property
     def explanation(self) -> Global___Explanation:
-        """The explanation. Set in Predict and PredictBatch if return_explanation is true, and always in streams."""
+        """The explanation. Set in Predict and PredictBatch if return_explanation is true, and always in streams; of a recorded
+        forecast at a moment only if its request asked for it.
+        """
 
     @_builtins.property
     def quantiles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Quantile]:

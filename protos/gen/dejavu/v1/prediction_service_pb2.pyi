@@ -614,7 +614,7 @@ class StreamPredictionsResponse(_message.Message):
     """Token with which to resume right after this event."""
     @_builtins.property
     def forecast(self) -> _forecast_pb2.Forecast:
-        """A recorded forecast, with its explanation."""
+        """A recorded forecast, with its explanation if it has one."""
 
     @_builtins.property
     def heartbeat(self) -> Global___Heartbeat:

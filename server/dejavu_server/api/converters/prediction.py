@@ -120,7 +120,8 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
             home_team=home_team,
             away_team=away_team,
             pregame_margin=request.pregame_margin if request.HasField("pregame_margin") else None,
-            explain=request.return_explanation or game_id != "",
+            # A moment's would repeat most of its minute's, a dozen times over.
+            explain=request.return_explanation or (game_id != "" and not request.HasField("moment")),
             quantile_levels=levels,
             record=game_id != "",
             market=read_market,

@@ -26,6 +26,7 @@ from tests.support.programs.poller import PollerProcess, poller_process
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_client import FINAL, AsyncDejavuClient, DejavuClient
 from dejavu_client.requests import PredictOptions
+from dejavu_feed.moment import from_message
 from dejavu_feed.replay.games import simulated_evening
 from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
@@ -150,9 +151,13 @@ def recorded_once(servers: Servers) -> int:
     """Check that nothing was made twice; return the number of recorded forecasts."""
     with DejavuClient(servers.target, timeout=60.0) as client:
         forecasts = [each.forecast for each in client.list_predictions(page_size=500, include_replays=True)]
-    made = Counter((each.game_id, each.horizon, each.elapsed_minutes) for each in forecasts)
+    seconds = [from_message(each) for each in forecasts]
+    made = Counter(
+        (each.game_id, each.horizon, each.elapsed_minutes, moment and moment.elapsed, each.revision)
+        for each, moment in zip(forecasts, seconds, strict=True)
+    )
     assert set(made.values()) == {1}
-    assert {each.revision for each in forecasts} == {0}
+    assert {each.revision for each, moment in zip(forecasts, seconds, strict=True) if moment is None} == {0}
     return len(forecasts)
 
 

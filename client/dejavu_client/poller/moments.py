@@ -53,10 +53,10 @@ class DueMoment:
 def newest_moments(game: WatchedGame, plays: Sequence[Play]) -> tuple[DueMoment, ...]:
     """Return the moment after the newest play of a live game, for each horizon that it can be forecast for.
 
-    There is none if the game is over, before free throws whose number is not known, and if the scoreboard shows that
-    plays are missing.
+    There is none if the game is over, before free throws whose number is not known, at the end of a period, which is
+    the beginning of the next one, and if the scoreboard shows that plays are missing.
     """
-    if not plays or game.state.status is not GameStatus.LIVE:
+    if not plays or game.state.status is not GameStatus.LIVE or not plays[-1].clock:
         return ()
     last, known = plays[-1], known_minutes(plays)
     if last.free_throws is None or _is_stale(last, game.state):

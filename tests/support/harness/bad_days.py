@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from tests.support.builders.evenings import StoringPredictor
 from tests.support.fakes.clock import SteppedClock
@@ -160,7 +160,8 @@ class BadDay:
         return await self._poll(client, self.end)
 
     async def _poll(self, client: PredictionClient | None, until: datetime) -> Poller:
-        async with Poller(self.feed, client or self.predictor, on_event=[self._note], now=self.clock) as poller:
+        options: dict[str, Any] = {"on_event": [self._note], "now": self.clock, "pace": 0}  # those of minutes compare
+        async with Poller(self.feed, client or self.predictor, **options) as poller:
             while self.clock.now < until:
                 seconds = self._turn_seconds()
                 poller.turn()

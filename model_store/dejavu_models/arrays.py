@@ -46,10 +46,9 @@ def from_npz(content: bytes) -> dict[str, NDArray[Any]]:
     Raises:
         ValueError: if the content is invalid.
     """
-    npz_members(content)
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            columns = dict(archive)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:  # np.load would read its directory once more
+            columns = {each.filename.removesuffix(".npy"): _array(archive.read(each)) for each in _members(archive)}
     except (OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"not an archive of arrays: {error}") from error
     for name, column in columns.items():
@@ -69,9 +68,18 @@ def npz_members(content: bytes) -> list[zipfile.ZipInfo]:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = archive.infolist()
+            return _members(archive)
     except (OSError, NotImplementedError, zipfile.BadZipFile) as error:
         raise ValueError(f"not an archive of arrays: {error}") from error
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    column: NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    return column
+
+
+def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    members = archive.infolist()
     if len({each.filename for each in members}) < len(members):
         raise ValueError("it lists an array twice")
     return members

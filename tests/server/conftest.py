@@ -9,7 +9,7 @@ import pytest
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.subscribers import started
 from tests.support.processes.empty_ledger import ledger_url
-from tests.support.processes.servers import async_worker
+from tests.support.processes.servers import async_worker, put_missing_ledger
 
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import AsyncDejavuClient
@@ -61,6 +61,7 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture
 async def ledger(url: str) -> AsyncIterator[Ledger]:
+    put_missing_ledger(url)
     opened = await Ledger.open(url)
     yield opened
     await opened.close()

@@ -8,6 +8,7 @@ with spawned_server("--workers", "2", "--ledger", …) as server: …   # server
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from typing import Any
 
 import psutil
 from tests.support.builders.made_once import FOLDER_VARIABLE
+from tests.support.builders.shipped import shipped_bundle
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes import preloaded
 from tests.support.processes.empty_ledger import ledger_url, put_empty_ledger
@@ -46,13 +48,16 @@ def settings_in(folder: Path, **changes: Any) -> Settings:
 def new_worker(folder: Path, *forecasters: Forecaster, shipped: bool = False, **changes: Any) -> Worker:
     """Create a worker without starting it, with hand-written models or, if `shipped`, with the default bundle."""
     registry = None if shipped else Registry(forecasters or [PersistenceForecaster()])
+    if shipped and not changes.keys() & {"bundles", "model_store"}:
+        registry = Registry([copy.copy(shipped_bundle())])  # settings are applied to the copy
     settings = settings_in(folder, **changes)
     if "ledger" not in changes:
-        _put_missing_ledger(settings.ledger)
+        put_missing_ledger(settings.ledger)
     return Worker(settings, registry=registry)
 
 
-def _put_missing_ledger(url: str) -> None:
+def put_missing_ledger(url: str) -> None:
+    """Put an empty ledger where there is none, if the URL is of a file: creating one takes longer than most tests."""
     if on_postgres():
         return
     ledger = Path(url.removeprefix("sqlite:///"))
@@ -234,7 +239,7 @@ def spawned_server(
             of a process.
     """
     if not makes_ledger and "--ledger" in args:
-        _put_missing_ledger(args[args.index("--ledger") + 1])
+        put_missing_ledger(args[args.index("--ledger") + 1])
     listen = () if "--listen" in args else ("--listen", "127.0.0.1:0")
     arguments = [*listen, "--log-format", "json", *args]
     variables = {**os.environ, "DEJAVU_STANDBY": "on" if standby else "off", **(environment or {})}

@@ -1,17 +1,22 @@
-"""A server with a game in play and one that is over, a gateway of it, and a browser: one of each for a module."""
+"""A server with a game in play and one that is over, a gateway of it, and a browser: one of each for all tests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser
 from tests.support.processes.browser import Tab, running_browser, tab
 from tests.support.processes.gateway import running_gateway
 from tests.support.processes.servers import running_worker
 
 from dejavu_client import FINAL, HALFTIME, DejavuClient
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 OVER, IN_PLAY = "9900000001", "9900000002"
 COURSE = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9, 11, 12, 10, 9, 13)
@@ -34,8 +39,9 @@ class Evening:
     origin: str
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """A browser; not for the session, as no test of another package may run in its event loop."""
     with running_browser() as running:
         yield running
 
@@ -62,12 +68,17 @@ def opened(warm_tab: Tab) -> Iterator[Tab]:
     warm_tab.page.set_viewport_size(size)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
-    with (
-        running_worker(tmp_path_factory.mktemp("server"), shipped=True) as server,
-        DejavuClient(server) as client,
-    ):
+    """An evening to which tests add nothing."""
+    with running_evening(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@contextmanager
+def running_evening(folder: Path) -> Iterator[Evening]:
+    """Run a server and a gateway with a game in play and one that is over."""
+    with running_worker(folder, shipped=True) as server, DejavuClient(server) as client:
         for game_id, home, away in ((OVER, "BOS", "LAL"), (IN_PLAY, "DEN", "MIA")):
             for minute in MINUTES:
                 for horizon in (HALFTIME, FINAL):

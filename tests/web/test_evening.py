@@ -9,9 +9,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, Page
 from tests.support.processes.browser import tab
 from tests.support.processes.gateway import running_gateway
 from tests.support.processes.servers import spawned_server
@@ -23,6 +23,9 @@ from dejavu_feed.moment import from_message
 from dejavu_feed.replay.games import simulated_evening
 from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 SPEED = 500.0
 RECORDER = """

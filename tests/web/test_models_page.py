@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 from google.protobuf.json_format import MessageToDict
-from playwright.sync_api import Browser
 from tests.support.builders.calls import PATTERN, current_game
 from tests.support.processes.browser import Tab, tab
 from tests.support.processes.gateway import running_gateway
@@ -19,6 +19,9 @@ from tests.support.programs.model_servers import challenger
 from tests.web.test_pages import AXE, COLORS, LAPTOP
 
 from dejavu_client import FINAL, DejavuClient
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 GAMES = 4
 REASON = "another weight, to try it"

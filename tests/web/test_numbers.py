@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from playwright.sync_api import Response
 from tests.support.processes.browser import Tab
 from tests.web.conftest import COURSE, END, HALF, IN_PLAY, MINUTES, OVER, Evening
 
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_client import FINAL, HALFTIME, DejavuClient
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Response
 
 HOME, AWAY = "DEN", "MIA"
 

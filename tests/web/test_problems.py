@@ -12,18 +12,20 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import pytest
-from playwright.sync_api import Browser, Route
 from tests.support.processes.browser import Tab, tab
 from tests.support.processes.gateway import running_gateway
 from tests.support.processes.restartable_server import Restartable, restartable_server
 from tests.support.processes.servers import SpawnedServer
-from tests.web.conftest import COURSE, IN_PLAY, Evening
+from tests.web.conftest import COURSE, IN_PLAY, Evening, running_evening
 
 from dejavu_client import FINAL, DejavuClient
 from dejavu_common.address import Address
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Route
 
 SKEWED_CLOCK = """
 const now = Date.now.bind(Date);
@@ -133,6 +135,13 @@ class SilencingRelay:
                 if read not in self._silent:
                     write.sendall(data)
             write.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture(scope="module")
+def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
+    """An evening to which these tests add games."""
+    with running_evening(tmp_path_factory.mktemp("server")) as running:
+        yield running
 
 
 SILENCED, HIDDEN = "9900000011", "9900000012"

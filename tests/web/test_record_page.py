@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser
 from tests.support.processes.browser import tab
 from tests.support.processes.gateway import running_gateway
 from tests.support.processes.servers import running_worker
 from tests.web.conftest import Evening
 
 from dejavu_client import FINAL, DejavuClient
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 GAME = "9900000006"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Page
 from tests.support.processes.browser import Tab
 from tests.support.processes.gateway import running_gateway
 from tests.support.processes.servers import running_worker
@@ -19,6 +19,9 @@ from dejavu_common.clock import utc_now
 from dejavu_common.game_day import game_day
 from dejavu_feed.game_ids import seasons_on
 from dejavu_feed.live_inputs import Possession, Side
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 GAME, FINISHED, SWAPPED, OVERTIME = "9900000003", "9900000004", "9900000005", "9900000006"
 YESTERDAY = game_day(utc_now()) - timedelta(days=1)

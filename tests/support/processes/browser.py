@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parents[3]
 WEB = ROOT / "client/dejavu_gateway/web"
@@ -38,6 +40,8 @@ def chromium() -> str:
 @contextmanager
 def running_browser() -> Iterator[Browser]:
     """Run a browser without a window."""
+    from playwright.sync_api import sync_playwright  # imported late: it takes a third of a second
+
     path = chromium()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-import pytest
-from tests.support.processes.promtool import RULES, alert_names, firing, promtool
+from tests.support.processes.promtool import RULES, alert_names, firing, firing_each, promtool
 
 PAGE = {"instance": "a:8080", "job": "dejavu-dashboard"}
 """Labels of the series of a page's gateway."""
@@ -187,15 +186,14 @@ def test_every_alert_has_its_case() -> None:
     assert list(CASES) == alert_names()
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_an_alert_fires_alone_on_what_it_is_for(name: str, tmp_path: Path) -> None:
-    fires, _ = CASES[name]
-    assert firing(tmp_path, fires, minutes=17 if name == "DejavuCoverageOff" else 9) == {name}
+def test_an_alert_fires_alone_on_what_it_is_for(tmp_path: Path) -> None:
+    cases = [(fires, 17 if name == "DejavuCoverageOff" else 9) for name, (fires, _) in CASES.items()]
+    assert dict(zip(CASES, firing_each(tmp_path, cases), strict=True)) == {name: {name} for name in CASES}
 
 
 def test_no_alert_fires_on_what_is_usual(tmp_path: Path) -> None:
-    for name, (_, usual) in CASES.items():
-        assert firing(tmp_path, usual, minutes=17 if name in LATER else 9) == set(), name
+    cases = [(usual, 17 if name in LATER else 9) for name, (_, usual) in CASES.items()]
+    assert dict(zip(CASES, firing_each(tmp_path, cases), strict=True)) == {name: set() for name in CASES}
 
 
 def test_further_errors_of_the_page_are_noticed_as_the_first_one_is(tmp_path: Path) -> None:

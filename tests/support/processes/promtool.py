@@ -58,25 +58,42 @@ def firing(folder: Path, series: Sequence[str], minutes: float) -> set[str]:
         series: each "SERIES VALUES" in the notation of promtool, a value every STEP_SECONDS.
         minutes: when to look, from the start of the series.
     """
-    expected = [
-        {
-            "expr": f'count(ALERTS{{alertname="{name}", alertstate="firing"}}) or vector(0)',
-            "eval_time": f"{round(60 * minutes)}s",
-            "exp_samples": [{"labels": "{}", "value": 0}],
-        }
-        for name in alert_names()
+    return firing_each(folder, [(series, minutes)])[0]
+
+
+def firing_each(folder: Path, cases: Sequence[tuple[Sequence[str], float]]) -> list[set[str]]:
+    """Return what `firing` returns for series and minutes of several cases, from one process for all."""
+    tests = [
+        _group(
+            series,
+            [
+                {  # the number of the case, without an effect on the value, is in the report
+                    "expr": f'(count(ALERTS{{alertname="{name}", alertstate="firing"}}) or vector(0)) + 0 * {place}',
+                    "eval_time": f"{round(60 * minutes)}s",
+                    "exp_samples": [{"labels": "{}", "value": 0}],
+                }
+                for name in alert_names()
+            ],
+        )
+        for place, (series, minutes) in enumerate(cases)
     ]
-    return set(re.findall(r'alertname=\\?"(\w+)', _test(folder, series, expected)))
+    found: list[set[str]] = [set() for _ in cases]
+    for name, place in re.findall(r'alertname=\\?"(\w+).*? \+ 0 \* (\d+)', _test(folder, tests)):
+        found[int(place)].add(name)
+    return found
 
 
-def _test(folder: Path, series: Sequence[str], expected: Sequence[dict[str, Any]]) -> str:
-    """Return promtool's report about expectations that do not hold; empty if all do."""
-    test = {
+def _group(series: Sequence[str], expected: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {
         "interval": f"{STEP_SECONDS}s",
         "input_series": [dict(zip(("series", "values"), each.split(" ", 1), strict=True)) for each in series],
         "promql_expr_test": expected,
     }
-    document = {"rule_files": [str(RULES)], "evaluation_interval": f"{STEP_SECONDS}s", "tests": [test]}
+
+
+def _test(folder: Path, tests: Sequence[dict[str, Any]]) -> str:
+    """Return promtool's report about expectations that do not hold; empty if all do."""
+    document = {"rule_files": [str(RULES)], "evaluation_interval": f"{STEP_SECONDS}s", "tests": tests}
     path = folder / "promtool.json"  # JSON is YAML
     path.write_text(json.dumps(document))
     run = subprocess.run([promtool(), "test", "rules", str(path)], capture_output=True, text=True, check=False)
@@ -120,5 +137,5 @@ def empty_queries(folder: Path, series: Sequence[str], queries: Sequence[str], m
         }
         for query in queries
     ]
-    report = _test(folder, series, expected)
+    report = _test(folder, [_group(series, expected)])
     return [each["expr"] for each in expected if json.dumps(each["expr"]) in report]

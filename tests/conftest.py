@@ -31,7 +31,7 @@ CI = os.environ.get("DEJAVU_CI") == "1"
 RUN = pytest.StashKey[Path]()
 LEFTOVERS = pytest.StashKey[subprocess.Popen[bytes]]()
 
-SLOW_LIBRARIES = ("jsonschema", "matplotlib", "scipy", "sklearn", "torch")
+SLOW_LIBRARIES = ("jsonschema", "matplotlib", "playwright", "scipy", "sklearn", "torch")
 LOADED_SLOW_LIBRARIES = pytest.StashKey[list[str]]()
 """The slow libraries imported during collection, at a cost to every process of a run."""
 
@@ -92,10 +92,13 @@ def _longest_first(item: pytest.Item) -> float:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Exempt modules and collected tests from garbage collection: scanning them again and again takes time."""
+    """Exempt modules and collected tests from garbage collection: scanning them again and again takes time.
+
+    Collect less often than Python does by default: most tests make many objects and few cycles.
+    """
     session.config.stash[LOADED_SLOW_LIBRARIES] = [name for name in SLOW_LIBRARIES if name in sys.modules]
-    gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
     gc.enable()
 
 

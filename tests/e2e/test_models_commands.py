@@ -1,9 +1,13 @@
-"""The life of a model by the commands alone, on a real server with two workers."""
+"""The life of a model by the commands alone, on a real server with two workers.
+
+By day, tests/server/worker/test_model_store.py has it by the calls, tests/client/cli/models the commands.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from tests.support.builders.bundles import publish_variant
 from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.servers import spawned_server
@@ -12,6 +16,7 @@ from typer.testing import CliRunner
 from dejavu_client.cli.main import app
 
 
+@pytest.mark.nightly
 def test_a_model_is_registered_staged_promoted_by_force_rolled_back_and_told_of(tmp_path: Path) -> None:
     version = publish_variant(tmp_path / "bundle", 0.001)
     options = ("--workers", "2", "--ledger", ledger_url(tmp_path), "--model-store", str(tmp_path / "store"))

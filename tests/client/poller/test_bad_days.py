@@ -35,7 +35,7 @@ def true_patterns(games: Sequence[ReplayGame]) -> dict[tuple[str, Horizon.ValueT
     }
 
 
-BY_DAY = {FeedFaultKind.CORRECTED, FeedFaultKind.WITHDRAWN, FeedFaultKind.DAMAGED}
+BY_DAY = {FeedFaultKind.CORRECTED, FeedFaultKind.WITHDRAWN}
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tests.support.builders.folds import result_of_two_folds, two_folds
 from tests.trainer.harness import run
 
 from dejavu_feed.errors import DataError
-from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.bundle import load_bundle, read_manifest
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.plays import write_plays
 from dejavu_trainer.data.simulate import simulate_season
@@ -88,28 +88,34 @@ def test_people_are_warned_of_a_season_that_the_bundle_has_seen(
     assert "Persistence" in out
 
 
+@pytest.fixture(scope="module")
+def refreshed(data: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle with ratings that have learned from the season 2034."""
+    folder = tmp_path_factory.mktemp("bundles") / "refreshed"
+    games = load_games(data, seasons_needed(load_bundle(bundle, allow_unfit=True), 2034))
+    refresh_ratings(bundle, results_of(games), folder, date(2034, 6, 30))
+    return folder
+
+
+@pytest.mark.nightly  # by day, the next test has what tells that the season was seen
 def test_refreshed_ratings_do_not_forecast_the_season_that_they_learned_from(
-    data: Path,
-    bundle: Path,
-    evaluated: tuple[str, Evaluation],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    data: Path, refreshed: Path, evaluated: tuple[str, Evaluation]
 ) -> None:
-    original = load_bundle(bundle, allow_unfit=True)
-    games = load_games(data, seasons_needed(original, 2034))
-    refresh_ratings(bundle, results_of(games), tmp_path / "refreshed", date(2034, 6, 30))
-    refreshed = load_bundle(tmp_path / "refreshed", allow_unfit=True)
-    before, after = evaluated[1], evaluate(refreshed, games, 2034)
+    forecaster = load_bundle(refreshed, allow_unfit=True)
+    games = load_games(data, seasons_needed(forecaster, 2034))
+    before, after = evaluated[1], evaluate(forecaster, games, 2034)
     assert (before.seen, after.seen) == (None, "ratings")
     assert np.array_equal(before.scores.frozen_margins, after.scores.frozen_margins)
     assert before.result.ratings == after.result.ratings
 
+
+def test_people_are_told_of_a_season_that_the_ratings_have_seen(
+    data: Path, refreshed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     patch_figures(monkeypatch)
-    assert run("evaluate", "--data", data, "--season", "2034", "--bundle", tmp_path / "refreshed") == 0
-    assert f"!! The bundle's ratings know results up to {refreshed.ratings.date}, after this season began" in (
-        capsys.readouterr().out
-    )
+    assert run("evaluate", "--data", data, "--season", "2034", "--bundle", refreshed) == 0
+    day = read_manifest(refreshed).ratings.date
+    assert f"!! The bundle's ratings know results up to {day}, after this season began" in capsys.readouterr().out
 
 
 def test_games_that_the_bundle_was_not_made_from_are_refused(

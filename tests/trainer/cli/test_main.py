@@ -63,6 +63,7 @@ def backtest_of(folder: Path, recipe: TrainingConfig) -> Path:
     return path
 
 
+@pytest.mark.nightly  # by day, tests/trainer/test_pipeline.py fits one
 def test_fit_replaces_a_bundle_and_says_what_it_made(
     seasons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

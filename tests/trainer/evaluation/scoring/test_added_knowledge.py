@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.support.builders.box_scores import made_box_score
+from tests.support.builders.folds import walk_fold
 from tests.support.builders.random_walks import random_walks
 from tests.support.fakes.linear_only_models import plain_models
 
@@ -69,6 +70,7 @@ def final(fold: FoldScores) -> dict[str, dict[str, GroupMetrics]]:
     return compute_metrics([fold], resamples=50)["final"]
 
 
+@pytest.mark.nightly
 def test_the_line_is_scored_with_references_that_know_it_too(
     fold: FoldScores, final: dict[str, dict[str, GroupMetrics]]
 ) -> None:
@@ -85,6 +87,7 @@ def test_the_line_is_scored_with_references_that_know_it_too(
     assert [row[0] for row in by_season.rows] == ["2023"]
 
 
+@pytest.mark.nightly
 def test_a_game_without_a_line_is_forecast_as_without_it(fold: FoldScores) -> None:
     without = np.isnan(games_with_lines().select(games_with_lines().season == 2023).line)
     assert 0 < without.sum() < len(fold)
@@ -94,6 +97,7 @@ def test_a_game_without_a_line_is_forecast_as_without_it(fold: FoldScores) -> No
         assert not same[~without].any()
 
 
+@pytest.mark.nightly
 def test_a_game_whose_line_ups_are_not_known_is_forecast_as_without_them(
     fold: FoldScores, final: dict[str, dict[str, GroupMetrics]]
 ) -> None:
@@ -113,9 +117,10 @@ def test_a_game_whose_line_ups_are_not_known_is_forecast_as_without_them(
     ]
 
 
-def test_what_is_not_known_has_no_tables(fold: FoldScores) -> None:
-    without = {name: each for name, each in fold.forecasts.items() if name not in (PLAYERS, LINE, *OF_LINE)}
-    final = compute_metrics([replace(fold, forecasts=without)], resamples=20)["final"]
+def test_what_is_not_known_has_no_tables() -> None:
+    fold = walk_fold()
+    assert not fold.forecasts.keys() & {PLAYERS, LINE, *OF_LINE}
+    final = compute_metrics([fold], resamples=20)["final"]
     [components] = added_knowledge("Final", final)
     assert components.title == COMPONENTS_TITLE
     [row] = [row for row in components.rows if row[0] == "all"]

@@ -16,6 +16,9 @@ from dejavu_trainer.reports.plots import plots
 from dejavu_trainer.reports.tables import tables
 from dejavu_trainer.reports.text import markdown
 
+# By day, test_fold.py and test_metrics.py have the figures, and tests/trainer/test_reports.py has the reports.
+pytestmark = pytest.mark.nightly
+
 
 @pytest.fixture(scope="module")
 def result() -> BacktestResult:

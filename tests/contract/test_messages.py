@@ -114,7 +114,7 @@ def messages(draw: st.DrawFn, cls: type[Message]) -> Message:
 
 @pytest.mark.parametrize("cls", MESSAGES, ids=lambda cls: cls.DESCRIPTOR.name)
 def test_every_message_survives_the_round_trip(cls: type[Message]) -> None:
-    @settings(max_examples=examples(6))
+    @settings(max_examples=examples(3))
     @given(messages(cls))
     def check(message: Message) -> None:
         binary = cls.FromString(message.SerializeToString())

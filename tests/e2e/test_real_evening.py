@@ -136,7 +136,7 @@ def check(card: Scorecard, scored: list[Scored]) -> None:
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("games", [2, pytest.param(None, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("games", [1, pytest.param(None, marks=pytest.mark.nightly)])
 async def test_a_real_evening_gives_the_forecasts_and_the_scorecard_that_follow_from_the_file(
     data_dir: Path, tmp_path: Path, games: int | None
 ) -> None:

@@ -205,7 +205,7 @@ def test_a_wrong_parameter_is_named_with_what_was_expected(
 
 @pytest.mark.parametrize("cls", MESSAGES, ids=lambda cls: str(cls.DESCRIPTOR.name))
 def test_a_message_is_written_as_protobuf_writes_it(cls: type[Message]) -> None:
-    @settings(max_examples=examples(6))
+    @settings(max_examples=examples(3))
     @given(st.data())
     def same(data: st.DataObject) -> None:
         message = data.draw(messages(cls))

@@ -33,7 +33,7 @@ VALUES: Final[tuple[object, ...]] = (
     "PT00M00.00S", "PT12M00.00S", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", [], {}, [{}], "9" * 5000,
 )  # fmt: skip
 MISSING: Final = object()
-CHANGES: Final = 4000 if NIGHTLY else 150
+CHANGES: Final = 4000 if NIGHTLY else 50
 """Number of changed payloads of each file."""
 
 

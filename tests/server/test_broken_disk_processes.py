@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.builders.bundles import light_model
 from tests.support.builders.calls import PATTERN
 from tests.support.builders.issued_forecasts import game
 from tests.support.processes.servers import SpawnedServer, spawned_server
@@ -94,10 +95,12 @@ def _is_of(worker: str, entry: dict[str, Any]) -> bool:
 
 @contextmanager
 def serving(ledger: Path, *within: str, environment: dict[str, str] | None = None) -> Iterator[Server]:
-    options = ("--workers", str(WORKERS), "--ledger", f"sqlite:///{ledger}", "--metrics-listen", "127.0.0.1:0")
+    options = ("--workers", str(WORKERS), *light_model(), "--ledger", f"sqlite:///{ledger}")
     given = {"DEJAVU_LEDGER_RESERVE_MIB": "0", **(environment or {})}
     with (
-        spawned_server(*options, within=within, environment=given, makes_ledger=True) as process,
+        spawned_server(
+            *options, "--metrics-listen", "127.0.0.1:0", within=within, environment=given, makes_ledger=True
+        ) as process,
         DejavuClient(process.address, timeout=30) as client,
     ):
         yield Server(process, client)

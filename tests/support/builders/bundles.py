@@ -113,6 +113,14 @@ def publish_with_components(folder: Path, components: tuple[str, ...]) -> Manife
     return read_manifest(folder)
 
 
+def light_model() -> tuple[str, str]:
+    """Return options for a server whose model is of no matter to a test: one without games to search.
+
+    It starts in three fifths of the time.
+    """
+    return "--bundle", str(made_once("light-bundle", lambda folder: publish_with_components(folder, ())))
+
+
 def lattice_bundle() -> Path:
     """Return the folder of the default bundle with the distributions of random walks.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import sys
@@ -139,6 +140,7 @@ class _Command(typer.core.TyperCommand):
             return super().invoke(ctx)
 
 
+@functools.cache  # building a command takes ten milliseconds; only programs that run several commands notice
 def _load(name: str) -> Any:
     function = getattr(_module(name), name)
     if isinstance(function, typer.Typer):

@@ -56,7 +56,7 @@ ASKED = pb.PredictRequest(pattern=[2, 1], quantile_levels=[0.9, 0.1], pregame_ma
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     ("number", "seed"),
-    [(300, 16), *(pytest.param(100_000, seed, marks=pytest.mark.nightly) for seed in (1, 2))],
+    [(600, 16), *(pytest.param(100_000, seed, marks=pytest.mark.nightly) for seed in (1, 2))],
 )
 def test_no_messages_break_anything(tmp_path: Path, capsys: pytest.CaptureFixture[str], number: int, seed: int) -> None:
     figures = tmp_path / "figures.json"

@@ -56,7 +56,7 @@ def card(book: RecordBook) -> Scorecard:
     return scorecard(book.read(lambda connection: scorecards.settled(connection, ScoreFilter(horizon=FINAL))).forecasts)
 
 
-def test_states_of_one_second_are_revisions_and_other_seconds_are_not(book: RecordBook) -> None:
+def test_states_of_one_second_are_revisions_and_other_seconds_are_not(book: RecordBook, tmp_path: Path) -> None:
     ball = LiveInputs(possession=Possession(Side.HOME))
     foul = said(book, Moment(4, 12.5, 1, 2), live=ball)
     assert said(book, Moment(4, 12.5, 1, 2), live=ball) == foul
@@ -70,6 +70,7 @@ def test_states_of_one_second_are_revisions_and_other_seconds_are_not(book: Reco
     found = book.read(lambda connection: predictions.forecasts_at(connection, [foul.sequence, over.sequence]))
     assert [each.superseded for each in found] == [True, False]
     assert found[0].issued.forecast.moment == Moment(4, 12.5, 1, 2)
+    assert verify(f"sqlite:///{tmp_path / 'ledger.db'}").forecasts == 5
 
 
 def test_a_minute_is_asked_for_without_its_moments(book: RecordBook) -> None:

@@ -13,7 +13,7 @@ from dejavu_feed.live_inputs import LIVE_INPUTS
 from dejavu_server.ledger.database.canonical_value import canonical_text
 from dejavu_server.ledger.database.schema import entries, forecasts, outcomes
 
-_NOTHING_GIVEN: Final = (None,) * (1 + len(LIVE_INPUTS))
+_NOTHING_GIVEN: Final = (None,) * (2 + len(LIVE_INPUTS))
 
 
 class Revision(NamedTuple):
@@ -22,8 +22,8 @@ class Revision(NamedTuple):
     Attributes:
         sequence, revision: of its entry.
         content: its required values: pattern and teams of a forecast; differential, teams and withdrawal of an outcome.
-        given: its optional values: date of the game (ISO 8601) and live inputs of the request of a forecast; total
-            points and box score of an outcome. None for each that is missing.
+        given: its optional values: date of the game (ISO 8601), moment and live inputs of the request of a forecast;
+            total points and box score of an outcome. None for each that is missing.
         late: whether it is marked as late; never for an outcome.
         before_sequence, before, before_given: sequence, content and optional values of the revision before it; None if
             there is none. A missing date is replaced by the day of the forecast.
@@ -95,12 +95,12 @@ def _request(sequence: ColumnElement[int]) -> ColumnElement[str | None]:
 
 
 def _given(request: str | None, generated: int | None) -> tuple[Any, ...]:
-    """Return date and live inputs of a request; without a date the day (an ordinal) of the forecast."""
+    """Return date, moment and live inputs of a request; without a date the day (an ordinal) of the forecast."""
     if request is None:
         return _NOTHING_GIVEN
     fields = json.loads(request)
     day = None if generated is None else date.fromordinal(generated).isoformat()
-    return fields.get("game_date") or day, *(fields.get(each.name) for each in LIVE_INPUTS)
+    return fields.get("game_date") or day, fields.get("moment"), *(fields.get(each.name) for each in LIVE_INPUTS)
 
 
 def _forecasts() -> Select[Any]:

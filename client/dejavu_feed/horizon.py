@@ -17,12 +17,16 @@ class Horizon(enum.Enum):
     minutes: int
     """Minutes of play until the horizon; overtime adds none."""
 
+    seconds: int
+    """The same in seconds."""
+
     last_slot: int
     """Maximum number of slots at which the horizon can still be forecast."""
 
     def __init__(self, name: str) -> None:
         # Attributes rather than properties, which an enum looks up slowly: each call reads them several times.
         self.minutes = HALFTIME_MINUTES if name == "halftime" else REGULATION_MINUTES
+        self.seconds = 60 * self.minutes
         self.last_slot = self.minutes - 1
 
     @property

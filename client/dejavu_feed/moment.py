@@ -73,7 +73,7 @@ class Moment:
         """Return the seconds of play to a horizon that is ahead; to the end of an overtime once regulation is over."""
         if horizon is Horizon.FINAL and self.is_overtime:
             return self.seconds_left or float(OVERTIME_SECONDS)
-        return 60 * horizon.minutes - self.elapsed
+        return horizon.seconds - self.elapsed
 
 
 def from_message(message: Any) -> Moment | None:
@@ -133,7 +133,7 @@ def _place_fault(moment: Moment, horizon: Horizon) -> InputFault | None:
         return InputFault(f"{moment.free_throws}", expected, "moment.free_throws")
     if moment.elapsed < 60:
         return InputFault(f"{moment.elapsed:g} s after tip-off", "at least 60 s: one complete minute", "moment")
-    if horizon is Horizon.HALFTIME and moment.elapsed >= 60 * horizon.minutes:
+    if horizon is Horizon.HALFTIME and moment.elapsed >= horizon.seconds:
         return InputFault(f"{moment.elapsed:g} s after tip-off", "a moment of the first half", "moment")
     if moment.is_overtime and left == 0 and moment.differential:
         return InputFault("the end of the game", "a moment before it, or a tie", "moment")

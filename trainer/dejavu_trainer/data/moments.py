@@ -22,8 +22,6 @@ has before the clock runs again."""
 WINDOWS: Final = {Horizon.HALFTIME: 180, Horizon.FINAL: 360}
 """Seconds before a horizon from which the states are kept; for the final, also all of overtime."""
 
-_ENDS: Final = {horizon: 60 * horizon.minutes for horizon in Horizon}
-
 
 def no_moments(count: int) -> NDArray[np.object_]:
     """Return the states of games that have none, (n,)."""
@@ -90,7 +88,7 @@ def moments_from_array(rows: Singles, count: int) -> NDArray[np.object_]:
 
 
 def _in_windows(at: NDArray[np.float64]) -> NDArray[np.bool_]:
-    half, end = _ENDS[Horizon.HALFTIME], _ENDS[Horizon.FINAL]
+    half, end = Horizon.HALFTIME.seconds, Horizon.FINAL.seconds
     before_half = (at >= half - WINDOWS[Horizon.HALFTIME]) & (at < half)
     late = (at >= end - WINDOWS[Horizon.FINAL]) & (np.where(at < end, 1.0, (at - end) % OVERTIME_SECONDS) > 0)
     return before_half | late

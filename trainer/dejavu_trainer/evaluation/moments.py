@@ -104,7 +104,7 @@ def compute_moment_metrics(
     result: MomentFigures = {}
     for index, horizon in enumerate(HORIZONS):
         of_horizon = moments.select(moments.horizon == index)
-        left, overtime = seconds_left(of_horizon.elapsed, horizon), of_horizon.elapsed >= 60.0 * horizon.minutes
+        left, overtime = seconds_left(of_horizon.elapsed, horizon), of_horizon.elapsed >= horizon.seconds
         bands = {
             name: of_horizon.select(~overtime & (left > first) & (left <= last))
             for name, (first, last) in BANDS[horizon].items()

@@ -75,10 +75,10 @@ def _counts(games: Games, horizon: Horizon) -> Floats:
     A state counts when it begins, as it is forecast: a team that has had the ball for a while is nearer to its shot.
     """
     rows = moments_to_array(games.moments).astype(np.float64)
-    left = 60.0 * horizon.minutes - rows[:, 1]
+    left = horizon.seconds - rows[:, 1]
     rows = rows[(left > 0) & (left <= _BINS_TO) & (rows[:, -1] == 0)]
     game, elapsed, leads, _, sides, in_air, _ = rows.T
-    bins = _bin(60.0 * horizon.minutes - elapsed)
+    bins = _bin(horizon.seconds - elapsed)
     at_end = games.differentials[game.astype(np.int64), horizon.minutes - 1].astype(np.float64)
     counts = np.zeros((STATES, _BINS, len(_LEADS), len(CHANGES)))
     for state, side, of_state in (

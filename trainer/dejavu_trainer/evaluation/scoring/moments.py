@@ -81,13 +81,13 @@ def score_moments(
 
 def seconds_left(elapsed: Floats, horizon: Horizon) -> Floats:
     """Return the seconds left until a horizon, or until the end of an overtime, (n,)."""
-    end = 60.0 * horizon.minutes
+    end = horizon.seconds
     return np.where(elapsed < end, end - elapsed, OVERTIME_SECONDS - (elapsed - end) % OVERTIME_SECONDS)
 
 
 def _states(rated: RatedGames, horizon: Horizon) -> Floats:
     """Return the states of games that are scored, (states, 1 + COLUMNS): the game's index first."""
-    first, end = 60.0 * (TABLES_FROM[horizon] - 1), 60.0 * horizon.minutes
+    first, end = 60.0 * (TABLES_FROM[horizon] - 1), horizon.seconds
     states = moments_to_array(rated.games.moments).astype(np.float64)
     used = states[:, 1] >= first
     if horizon is Horizon.HALFTIME:
@@ -96,7 +96,7 @@ def _states(rated: RatedGames, horizon: Horizon) -> Floats:
 
 
 def _is_overtime(states: Floats) -> NDArray[np.bool_]:
-    result: NDArray[np.bool_] = states[:, 1] >= 60.0 * Horizon.FINAL.minutes
+    result: NDArray[np.bool_] = states[:, 1] >= Horizon.FINAL.seconds
     return result
 
 

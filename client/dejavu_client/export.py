@@ -32,7 +32,7 @@ from dejavu.v1.record_pb2 import MarketResult, RecordedPrediction
 from dejavu.v1.record_service_pb2 import LeaderboardRow, ScoreFilter
 from dejavu.v1.scorecard_pb2 import Figure, Scorecard, TotalScorecard
 from dejavu_client.extras import pyarrow
-from dejavu_client.formatting import enum_word, warning_label
+from dejavu_client.formatting import enum_word, last_differential, warning_label
 from dejavu_common.files import atomic_replace
 from dejavu_common.shown_text import spreadsheet_cell
 from dejavu_feed import moment as moments
@@ -216,12 +216,6 @@ def _elapsed_seconds(row: RecordedPrediction) -> Value:
     return 60.0 * row.forecast.elapsed_minutes if moment is None else moment.elapsed
 
 
-def _last_differential(row: RecordedPrediction) -> Value:
-    if row.forecast.HasField("moment"):
-        return float(row.forecast.moment.differential)
-    return row.pattern[-1] if row.pattern else None
-
-
 def _live_columns(each: LiveInput) -> Iterator[Column[RecordedPrediction]]:
     """Yield the columns of a live input, one for each of its parts."""
     for part, name, field in zip(each.parts, each.columns, each.fields, strict=True):
@@ -283,7 +277,7 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     Column("expected_margin", float, _field("forecast.expected_margin")),
     Column("margin_source", str, _field("forecast.margin_source", partial(enum_word, MarginSource.DESCRIPTOR))),
     Column("margin_time", datetime, _field("forecast.margin_time", time_of)),
-    Column("last_differential", float, _last_differential),
+    Column("last_differential", float, last_differential),
     Column("calibration_sequence", int, _field("forecast.calibration_sequence")),
     Column(
         "adaptation_mode",

@@ -9,7 +9,7 @@ from typing import Final
 from google.protobuf.descriptor import EnumDescriptor
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Forecast, Horizon, TotalForecast, WarningReason
-from dejavu.v1.record_pb2 import Outcome
+from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu_feed.horizon import MAX_SLOTS
 
 _LONGEST_END: Final = timedelta(hours=2)
@@ -85,6 +85,13 @@ def play_time(forecast: Forecast, minute: str = "minute") -> str:
     if forecast.HasField("moment"):
         return clock(forecast.moment.period, forecast.moment.seconds_left)
     return f"{minute} {forecast.elapsed_minutes}"
+
+
+def last_differential(prediction: RecordedPrediction) -> float | None:
+    """Return the differential from which a forecast was made, in points; None if the record does not say."""
+    if prediction.forecast.HasField("moment"):
+        return float(prediction.forecast.moment.differential)
+    return prediction.pattern[-1] if prediction.pattern else None
 
 
 def outcome_verb(horizon: Horizon.ValueType) -> str:

@@ -22,6 +22,8 @@ the tables of its start, by the time elapsed, so that a forecast changes smoothl
 
 _REGULATION: Final = 60 * REGULATION_MINUTES
 _LARGEST: Final = 200
+_LEAST_LEFT: Final = 0.01
+"""Least time left, in seconds: clocks have hundredths at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,8 @@ def from_message(message: Any) -> Moment | None:
     if not message.HasField("moment"):
         return None
     given = message.moment
-    return Moment(given.period, given.seconds_left, given.differential, given.free_throws)
+    left = given.seconds_left + 0.0  # −0 + 0 is 0
+    return Moment(given.period, left, given.differential, given.free_throws)
 
 
 def put(message: Any, moment: Moment) -> None:
@@ -116,8 +119,9 @@ def _bound_fault(moment: Moment) -> InputFault | None:
         return InputFault(
             f"{period}", f"1 to {LAST_PERIOD}: 1 to 4 for quarters, from 5 for overtimes", "moment.period"
         )
-    if not (math.isfinite(left) and 0 <= left <= period_seconds(period)):
-        return InputFault(f"{left}", f"0 to {period_seconds(period)} seconds", "moment.seconds_left")
+    if not (math.isfinite(left) and (left == 0 or _LEAST_LEFT <= left <= period_seconds(period))):
+        expected = f"0 to {period_seconds(period)} seconds, and at least {_LEAST_LEFT:g} if any time is left"
+        return InputFault(f"{left}", expected, "moment.seconds_left")
     if abs(moment.differential) > _LARGEST:
         return InputFault(f"{moment.differential}", f"a whole number within ±{_LARGEST}", "moment.differential")
     if not 0 <= moment.free_throws <= MAX_FREE_THROWS:

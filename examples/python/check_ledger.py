@@ -300,7 +300,8 @@ class Games:
             return "game_date"
         if elapsed < newest - LATE_SECONDS:
             return "later_minute"
-        return "time" if elapsed <= newest and made > since else ""
+        soon = newest < elapsed < newest + 60 and _period(elapsed) == _period(newest)
+        return "time" if (elapsed <= newest or soon) and made > since else ""
 
 
 def check_models(identity: dict[str, Any], entries: dict[int, Entry]) -> str:
@@ -551,6 +552,11 @@ def _elapsed(forecast: Entry) -> float:
     return float(720 * (moment["period"] - overtimes) + 300 * overtimes - moment["seconds_left"])
 
 
+def _period(elapsed: float) -> int:
+    """Return the period of a time, which includes its end: quarters, then overtimes."""
+    return math.ceil(elapsed / 720) if elapsed <= 2880 else 4 + math.ceil((elapsed - 2880) / 300)
+
+
 def _recorded(entry: Entry, entries: dict[int, Entry]) -> float:
     """Return the time of an entry: when it was recorded, or its forecast was made; NaN if the forecast was pruned."""
     kind, payload = entry["kind"], entry["payload"]
@@ -574,8 +580,9 @@ def _key(entry: Entry) -> str:
     margin = request["pregame_margin"]
     of = (request[name] for name in ("game_id", "horizon", "alpha"))
     made = forecast["elapsed_minutes"], forecast["model_version"], None if margin is None else margin + 0.0
-    second = [request["moment"][name] for name in ("period", "seconds_left")] if "moment" in request else []
-    return json.dumps([*of, *made, entry.get("made_by", ""), *second])
+    moment = request.get("moment")
+    state = [moment["period"], moment["seconds_left"], moment.get("free_throws", 0)] if moment else []
+    return json.dumps([*of, *made, entry.get("made_by", ""), *state])
 
 
 def _is_replay(forecast: Entry) -> bool:

@@ -115,9 +115,9 @@ class IssuedForecast:
         forecast: the forecast; includes its explanation for a named game. Its quantiles are not recorded.
         generated_time, expires_time: aware, UTC, whole microseconds.
         sequence: sequence number in the ledger; 0 if not recorded yet.
-        revision: 0, 1, … per game, horizon, minute (or second of its moment), alpha, model version, pregame_margin and
-            caller: how often the pattern, the moment, the teams, the game's date or the live inputs were corrected or
-            added.
+        revision: 0, 1, … per game, horizon, minute (or second and free throws of its moment), alpha, model version,
+            pregame_margin and caller: how often the pattern, the moment, the teams, the game's date or the live inputs
+            were corrected or added.
         market: the odds of the request; None if it had none. Their evaluation is `forecast.market`.
         market_recording: whether the ledger recorded these odds; None if the request had none.
         standing_market: the recorded market of this forecast, if it differs from `market`.

@@ -48,6 +48,7 @@ def test_a_moment_has_its_place_in_the_game(
         (Moment(LAST_PERIOD + 1, 1, 0), 47, FINAL, "moment.period", "1 to 24"),
         (Moment(4, math.nan, 0), 47, FINAL, "moment.seconds_left", "0 to 720"),
         (Moment(4, -0.1, 0), 47, FINAL, "moment.seconds_left", "0 to 720"),
+        (Moment(4, 1e-13, 3), 47, FINAL, "moment.seconds_left", "at least 0.01"),
         (Moment(5, 300.5, 0), 47, FINAL, "moment.seconds_left", "0 to 300"),
         (Moment(4, 30, 201), 47, FINAL, "moment.differential", "within ±200"),
         (Moment(4, 30, 3, 4), 47, FINAL, "moment.free_throws", "0 to 3"),
@@ -74,7 +75,8 @@ def test_an_impossible_moment_is_refused_by_its_field(
 
 @given(st.integers(1, LAST_PERIOD), st.floats(0, 1), st.integers(-30, 30))
 def test_every_other_moment_is_accepted_after_its_complete_minutes(period: int, share: float, lead: int) -> None:
-    moment = Moment(period, share * period_seconds(period), lead)
+    left = share * period_seconds(period)
+    moment = Moment(period, 0.0 if left < 0.01 else left, lead)
     if moment.elapsed < 60:
         return
     if moment.is_overtime and moment.seconds_left in (0, period_seconds(5)):

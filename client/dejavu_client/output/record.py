@@ -17,6 +17,7 @@ from dejavu_client.formatting import (
     enum_word,
     horizon_label,
     is_played_out,
+    last_differential,
     outcome_range,
     percent,
     play_time,
@@ -195,9 +196,14 @@ def _total_off_by(prediction: RecordedPrediction) -> str:
     return f"{score.total.absolute_error:.1f}" if score.HasField("total") else ""
 
 
+def _lead_then(prediction: RecordedPrediction) -> str:
+    lead = last_differential(prediction)
+    return "" if lead is None else signed(lead, 0)
+
+
 _REVISION_COLUMNS: Final[Sequence[ListingColumn[RecordedPrediction]]] = (
     ListingColumn("created", "left", 3, lambda each: local_time(each.forecast.generated_time), "dim"),
-    ListingColumn("lead then", "right", 6, lambda each: signed(each.pattern[-1], 0) if each.pattern else ""),
+    ListingColumn("lead then", "right", 6, _lead_then),
     ListingColumn("forecast", "right", 9, lambda each: signed(each.forecast.point_forecast)),
     ListingColumn("interval", "center", 6, lambda each: _interval(each.forecast, level=False)),
     ListingColumn("off by", "right", 5, _off_by, of="settlement"),
@@ -218,7 +224,7 @@ def _result(prediction: RecordedPrediction) -> Table | Text:
     if not prediction.HasField("outcome"):
         text = f"No outcome of the {horizon_label(prediction.forecast.horizon)} stands."
         if is_played_out(prediction.forecast, utc_now()):
-            text += " The game is in its last minute or overtime: no newer forecast."
+            text += " The game is in its last minute or overtime."
         return Text(text, style="dim")
     rows = name_value_rows(no_wrap=True)
     outcome = prediction.outcome

@@ -62,8 +62,10 @@ def newest_moments(game: WatchedGame, plays: Sequence[Play]) -> tuple[DueMoment,
     if last.free_throws is None or _is_stale(last, game.state):
         return ()
     moment = Moment(last.period, last.clock, last.home - last.away, last.free_throws)
-    side = Side.HOME if last.possession == game.state.home else Side.AWAY
-    ball = Possession(side, last.shot_in_air) if last.possession else None
+    sides = {game.state.home: Side.HOME, game.state.away: Side.AWAY}
+    ball = Possession(sides[last.possession], last.shot_in_air) if last.possession in sides else None
+    if ball is None and last.free_throws:
+        return ()
     pattern = slots((play.score for play in plays), moment.slots)
     return tuple(
         DueMoment(watched.horizon, pattern, moment, ball)

@@ -43,6 +43,7 @@ def doubtful_games(settled: SettledForecasts) -> int:
       with a team that has another game on the same evening;
     - whose forecasts and outcome follow each other faster than play: they may all have been made after the game;
     - whose outcome is further from a lead than the remaining minutes allow;
+    - with a forecast of an overtime that it did not have;
     - with an outcome that was reported and withdrawn before the first forecast;
     - whose forecasts contradict each other in the lead or in the points of both teams, which never fall, or have more
       points than the outcome: the caller may have chosen inputs that weaken a reference, such as persistence;
@@ -114,7 +115,7 @@ def _of_busy_teams(
 
 
 def _of_two_stories(persistence_error: Floats, elapsed_s: Floats, place: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the indices of games with implausibly different leads in one second or in consecutive ones."""
+    """Return the indices of games with implausibly different leads in one second, one minute or consecutive ones."""
     order = np.lexsort((persistence_error, elapsed_s, place))
     if not len(order):
         return order
@@ -127,7 +128,11 @@ def _of_two_stories(persistence_error: Floats, elapsed_s: Floats, place: NDArray
         np.diff(elapsed[begins]) / 60.0
     )
     far = np.flatnonzero((swing > MAX_CORRECTION) & (np.diff(place[begins]) == 0))
-    return place[begins][np.concatenate((wide, far))]
+    minute = np.ceil(elapsed / 60.0)  # that was played: otherwise a lead could change with every moment of it
+    starts = np.flatnonzero(np.append(True, (np.diff(place) != 0) | (np.diff(minute) != 0)))
+    swings = np.maximum.reduceat(error, starts) - np.minimum.reduceat(error, starts)
+    within = place[starts][swings > MAX_CORRECTION + MAX_MINUTE_SWING]
+    return np.concatenate((place[begins][np.concatenate((wide, far))], within))
 
 
 def contradictory_points(

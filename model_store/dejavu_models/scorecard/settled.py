@@ -69,8 +69,9 @@ class SettledForecasts:
         missing_players: effect of missing players on the expected margin, in points; NaN if 0 or unknown.
         made_us: when the forecast was made, in microseconds since 1970.
         outcome_doubtful: whether the outcome was observed sooner after the forecast, or is further from its lead, than
-            the play in between allows; or has fewer total points than the forecast; or an outcome of the game was
-            reported and withdrawn before the game's first forecast.
+            the play in between allows; or has fewer total points than the forecast; or the forecast is of an
+            overtime that the game did not have; or an outcome of the game was reported and withdrawn before the game's
+            first forecast.
         corrected: whether another report of the outcome had another differential or total.
         total_points: points of both teams with which the total was forecast; NaN without a total.
         total_open: whether there is a forecast of the total, but the outcome has no total.

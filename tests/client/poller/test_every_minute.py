@@ -158,6 +158,18 @@ async def test_a_moment_has_the_free_throws_to_come_and_is_not_forecast_while_th
         assert newest.free_throws == (coming or 0)
 
 
+async def test_a_team_that_is_not_of_the_game_has_no_possession() -> None:
+    predictor = StoringPredictor()
+    predictor.models[0].inputs.append("moment")
+    async with watching(Evening([extend_to_overtime(game(lead=3))]), predictor) as watch:
+        (game_id,) = watch.evening.ids
+        watch.evening.edit[game_id] = lambda read: (*read[:-1], replace(read[-1], possession="PHL"))
+        for elapsed in (1500.0, 2740.0, 2950.0):
+            await watch.at(elapsed)
+    assert predictor.moments
+    assert not any(each.HasField("possession") for each in predictor.moments)
+
+
 @pytest.mark.parametrize(("missing", "is_forecast"), [(0, True), (60, False)])
 async def test_a_moment_of_plays_that_the_scoreboard_is_ahead_of_is_not_forecast(
     missing: int, is_forecast: bool

@@ -56,21 +56,24 @@ def card(book: RecordBook) -> Scorecard:
     return scorecard(book.read(lambda connection: scorecards.settled(connection, ScoreFilter(horizon=FINAL))).forecasts)
 
 
-def test_states_of_one_second_are_revisions_and_other_seconds_are_not(book: RecordBook, tmp_path: Path) -> None:
-    ball = LiveInputs(possession=Possession(Side.HOME))
-    foul = said(book, Moment(4, 12.5, 1, 2), live=ball)
-    assert said(book, Moment(4, 12.5, 1, 2), live=ball) == foul
-    made = said(book, Moment(4, 12.5, 2, 1), live=ball)
+def test_every_state_of_a_second_counts_and_is_corrected_by_itself(book: RecordBook, tmp_path: Path) -> None:
+    home = LiveInputs(possession=Possession(Side.HOME))
+    foul = said(book, Moment(4, 12.5, 1, 2), live=home)
+    assert said(book, Moment(4, 12.5, 1, 2), live=home) == foul
+    made = said(book, Moment(4, 12.5, 2, 1), live=home)
+    corrected = said(book, Moment(4, 12.5, 1, 1), live=home)
     over = said(book, Moment(4, 12.5, 2), live=LiveInputs(possession=Possession(Side.AWAY)))
+    unknown = said(book, Moment(4, 12.5, 2))
     later = said(book, Moment(4, 12.0, 2))
-    assert [each.revision for each in (foul, made, over, later)] == [0, 1, 2, 0]
+    told = (foul, made, corrected, over, unknown, later)
+    assert [each.revision for each in told] == [0, 0, 1, 0, 1, 0]
     assert of_minute(book, 47).revision == 0
     game = book.read(lambda connection: predictions.latest_forecast(connection, GAME, FINAL))
     assert game.latest.issued == later
-    found = book.read(lambda connection: predictions.forecasts_at(connection, [foul.sequence, over.sequence]))
-    assert [each.superseded for each in found] == [True, False]
+    found = book.read(lambda connection: predictions.forecasts_at(connection, [each.sequence for each in told]))
+    assert [each.superseded for each in found] == [False, True, False, True, False, False]
     assert found[0].issued.forecast.moment == Moment(4, 12.5, 1, 2)
-    assert verify(f"sqlite:///{tmp_path / 'ledger.db'}").forecasts == 5
+    assert verify(f"sqlite:///{tmp_path / 'ledger.db'}").forecasts == 7
 
 
 def test_a_minute_is_asked_for_without_its_moments(book: RecordBook) -> None:
@@ -98,7 +101,10 @@ def test_the_newest_second_of_a_game_is_current(book: RecordBook) -> None:
         (Moment(4, 1.0, 2), 0.0, None),
         (Moment(4, 30.0, 2), 0.0, LateReason.LATER_MINUTE),
         (Moment(5, 200.0, 2), 700.0, LateReason.TIME),
-        (Moment(5, 198.0, 2), 700.0, None),
+        (Moment(5, 198.0, 2), 500.0, None),
+        (Moment(5, 198.0, 2), 700.0, LateReason.TIME),  # whoever knows what followed could still choose it
+        (Moment(5, 139.0, 2), 700.0, None),
+        (Moment(6, 299.0, 2), 700.0, None),  # after a break
     ],
 )
 def test_a_moment_is_late_by_seconds_of_play_and_by_the_clock(
@@ -129,13 +135,22 @@ def test_the_forecasts_of_a_minute_share_its_weight_and_an_overtime_has_five(boo
     assert found.persistence_mae.value == pytest.approx(3.0)
 
 
-@pytest.mark.parametrize(("leads", "doubtful"), [((3, 6), 0), ((3, 20), 0), ((3, 30), 1)])
+@pytest.mark.parametrize(("leads", "doubtful"), [((3, 6), 0), ((3, 20), 0), ((3, 30), 1), ((3, 20, 37), 1)])
 def test_a_lead_that_no_minute_of_play_allows_makes_the_game_doubtful(
-    book: RecordBook, leads: tuple[int, int], doubtful: int
+    book: RecordBook, leads: tuple[int, ...], doubtful: int
 ) -> None:
-    for left, lead in zip((400.0, 370.0), leads, strict=True):
+    for left, lead in zip((400.0, 370.0, 365.0), leads, strict=False):
         said(book, Moment(4, left, lead))
     book.report(GAME, FINAL, 6)
+    assert card(book).doubtful_games == doubtful
+
+
+@pytest.mark.parametrize(("overtimes", "doubtful"), [(None, 0), (0, 1), (1, 1), (2, 0)])
+def test_an_overtime_that_the_game_did_not_have_makes_it_doubtful(
+    book: RecordBook, overtimes: int | None, doubtful: int
+) -> None:
+    said(book, Moment(6, 100.0, 3))
+    book.report(GAME, FINAL, 6, overtimes=overtimes)
     assert card(book).doubtful_games == doubtful
 
 

@@ -128,10 +128,13 @@ class RecordBook:
         *,
         teams: tuple[str, str] = ("BKN", "GSW"),
         total_points: int | None = None,
+        overtimes: int | None = None,
         seen: datetime = EVENING + timedelta(days=3),
     ) -> ReportedOutcome:
         """Record an outcome that was observed at a time; return it as stored."""
-        outcome = ReportedOutcome(game_id, horizon, differential, *teams, seen, seen, total_points=total_points)
+        outcome = ReportedOutcome(
+            game_id, horizon, differential, *teams, seen, seen, total_points=total_points, overtimes=overtimes
+        )
         with self._writing.begin() as connection:
             answer = outcomes.record_outcome(connection, outcome, seen)
         if isinstance(answer, Failed):

@@ -96,8 +96,8 @@ def _play(client: DejavuClient, game: str, chance: random.Random) -> int:
 
 
 def _play_moments(client: DejavuClient, game: str, walk: list[float], options: dict[str, Any]) -> None:
-    """Record two states of one second, as a foul and its first free throw are, and two of an overtime of some games."""
-    states = [(4, 42.5, 0, 2), (4, 42.5, 1, 1), (5, 200.0, 2, 0), (5, 3.25, -1, 0)]
-    for period, left, step, coming in states[: 2 + 2 * (int(game) % 2)]:
+    """Record a foul and its first free throw, which is corrected, and two states of an overtime of some games."""
+    states = [(4, 42.5, 0, 2), (4, 42.5, 1, 1), (4, 42.5, 0, 1), (5, 200.0, 2, 0), (5, 3.25, -1, 0)]
+    for period, left, step, coming in states[: 3 + 2 * (int(game) % 2)]:
         moment = Moment(period, left, int(walk[-1]) + step, coming)
         client.predict(walk, game_id=game, horizon=FINAL, moment=moment, possession=Possession(Side.HOME), **options)

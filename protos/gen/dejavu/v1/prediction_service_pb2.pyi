@@ -149,8 +149,8 @@ class PredictRequest(_message.Message):
         """State of the game since the end of the pattern, for a forecast at any second from 1:00 on, overtime included. pattern
         then has all complete minutes, at most 47, and total_points, last_score and possession are those at the moment. In the
         last minute before a horizon and in overtime it needs a model with moment among Model.inputs. The forecast has no
-        total, and no total_market can be evaluated. With a game_id it is recorded: another differential, possession or number
-        of free_throws at the same second makes a new revision. Absent: forecast from the end of the pattern.
+        total, and no total_market can be evaluated. With a game_id it is recorded: at the same second with as many
+        free_throws, another differential or possession makes a new revision. Absent: forecast from the end of the pattern.
         """
 
     def __init__(

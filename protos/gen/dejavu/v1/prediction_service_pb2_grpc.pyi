@@ -34,7 +34,7 @@ class PredictionServiceStub:
     Retries are safe: a repeated request that matches the pattern, teams and game_date of the newest revision, or of the
     newest one recorded in time, returns the recorded forecast as stored. A request without a game_date matches any date.
     A forecast recorded without a game_date has the day on which it was made, so a request with another date makes a new
-    revision. A forecast at a moment is a forecast of that second, and has revisions of its own. An absent live input (total_points, last_score, possession …) matches any recorded value; a
+    revision. A forecast at a moment has revisions of its own. An absent live input (total_points, last_score, possession …) matches any recorded value; a
     given one that the revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon
     is in the ledger, nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
@@ -68,7 +68,7 @@ class PredictionServiceAsyncStub(PredictionServiceStub):
     Retries are safe: a repeated request that matches the pattern, teams and game_date of the newest revision, or of the
     newest one recorded in time, returns the recorded forecast as stored. A request without a game_date matches any date.
     A forecast recorded without a game_date has the day on which it was made, so a request with another date makes a new
-    revision. A forecast at a moment is a forecast of that second, and has revisions of its own. An absent live input (total_points, last_score, possession …) matches any recorded value; a
+    revision. A forecast at a moment has revisions of its own. An absent live input (total_points, last_score, possession …) matches any recorded value; a
     given one that the revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon
     is in the ledger, nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
@@ -98,7 +98,7 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
     Retries are safe: a repeated request that matches the pattern, teams and game_date of the newest revision, or of the
     newest one recorded in time, returns the recorded forecast as stored. A request without a game_date matches any date.
     A forecast recorded without a game_date has the day on which it was made, so a request with another date makes a new
-    revision. A forecast at a moment is a forecast of that second, and has revisions of its own. An absent live input (total_points, last_score, possession …) matches any recorded value; a
+    revision. A forecast at a moment has revisions of its own. An absent live input (total_points, last_score, possession …) matches any recorded value; a
     given one that the revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon
     is in the ledger, nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from dejavu_common.clock import from_microseconds
 from dejavu_common.game_day import game_day
 from dejavu_feed.game_ids import is_replay
+from dejavu_feed.pattern import period_of
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.errors import GameFull, OutcomeAlreadyRecorded
 from dejavu_server.records import IssuedForecast, LateReason
@@ -124,7 +125,9 @@ class RecordedGames:
         elapsed = issued.forecast.elapsed_seconds
         if elapsed < newest - 60 * LATE_MINUTES:
             return LateReason.LATER_MINUTE
-        if elapsed <= newest and issued.generated_time - since > late_after:
+        # A play that follows soon, as the clock tells, cannot take long: only between periods is there a break.
+        follows = newest < elapsed < newest + 60 and period_of(elapsed) == period_of(newest)
+        if (elapsed <= newest or follows) and issued.generated_time - since > late_after:
             return LateReason.TIME
         return None
 

@@ -184,8 +184,8 @@ def prepare(issued: IssuedForecast) -> PreparedForecast:
     margin = None if issued.pregame_margin is None else issued.pregame_margin + 0.0  # −0 + 0 is 0
     # The caller is part of the key: nobody can correct the forecasts of another caller.
     of = [issued.game_id, forecast.horizon.value, minute, alpha, forecast.model_version, margin, issued.recorded_by]
-    if forecast.moment is not None:  # a second has revisions: several states, as of a foul and its free throws
-        of += [forecast.moment.period, forecast.moment.seconds_left + 0.0]
+    if forecast.moment is not None:  # between a foul and its last free throw, a second has several states
+        of += [forecast.moment.period, forecast.moment.seconds_left, forecast.moment.free_throws]
     key = dumps(of)
     pattern = dumps([value + 0.0 for value in issued.pattern.differentials])
     return PreparedForecast(issued, key, pattern, PAYLOAD.json(issued))

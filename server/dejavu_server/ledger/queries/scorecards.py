@@ -409,6 +409,22 @@ _LEAST_US = cast(_MINUTES_LEFT, BigInteger) * 60_000_000 - FEED_LAG_SECONDS * 1_
 _TOO_SOON = outcomes.c.observed_us - forecasts.c.generated_us < _LEAST_US
 """Whether an outcome was observed sooner after a forecast than the play in between takes."""
 
+_outcome_entry = entries.alias("outcome_entry")
+_OVERTIMES = (
+    select(canonical_number(_outcome_entry.c.canonical, "payload", "overtimes"))
+    .where(_outcome_entry.c.sequence == outcomes.c.sequence)
+    .scalar_subquery()
+)
+_REGULATION_S = 60.0 * Horizon.FINAL.minutes
+_NO_SUCH_OVERTIME = case(
+    (
+        forecasts.c.elapsed_s > _REGULATION_S,  # few are: the entry is read for these alone
+        func.coalesce(forecasts.c.elapsed_s > _REGULATION_S + OVERTIME_SECONDS * _OVERTIMES, false()),
+    ),
+    else_=false(),
+)
+"""Whether a forecast is of an overtime that the game did not have, by its reported outcome."""
+
 _withdrawn = outcomes.alias("withdrawn_revision")
 _REPORTED_EARLY = exists().where(_withdrawn.c.game_id == outcomes.c.game_id, is_void(_withdrawn))
 """Whether an outcome of the game was reported and withdrawn before its first forecast."""
@@ -458,7 +474,7 @@ def _statements(conditions: frozenset[str]) -> _Statements:
             forecasts.c.game_id,
             _OTHER_TEAMS,
             forecasts.c.generated_us,
-            or_(_TOO_SOON, _REPORTED_EARLY),
+            or_(_TOO_SOON, _REPORTED_EARLY, _NO_SUCH_OVERTIME),
             case((forecasts.c.margin_given, forecasts.c.key)),  # its sixth part; see `codec.prepare`
             forecasts.c.recorded_by,
             forecasts.c.pregame_total,

@@ -206,7 +206,7 @@ def test_the_form_of_a_moment_is_what_it_is() -> None:
     ):
         told = replace(made, forecast=replace(made.forecast, moment=moment))
         assert json.loads(written(told))["payload"]["request"]["moment"] == form
-        assert json.loads(codec.prepare(told).key)[-2:] == [moment.period, moment.seconds_left]
+        assert json.loads(codec.prepare(told).key)[-3:] == [moment.period, moment.seconds_left, moment.free_throws]
 
 
 def test_static_scores_are_rounded_before_they_are_written() -> None:

@@ -100,6 +100,8 @@ def _given(request: str | None, generated: int | None) -> tuple[Any, ...]:
         return _NOTHING_GIVEN
     fields = json.loads(request)
     day = None if generated is None else date.fromordinal(generated).isoformat()
+    if "moment" in fields:  # its possession is compared also if it is missing
+        fields.setdefault("possession", "")
     return fields.get("game_date") or day, fields.get("moment"), *(fields.get(each.name) for each in LIVE_INPUTS)
 
 

@@ -32,10 +32,9 @@ from dejavu.v1.record_pb2 import MarketResult, RecordedPrediction
 from dejavu.v1.record_service_pb2 import LeaderboardRow, ScoreFilter
 from dejavu.v1.scorecard_pb2 import Figure, Scorecard, TotalScorecard
 from dejavu_client.extras import pyarrow
-from dejavu_client.formatting import enum_word, last_differential, warning_label
+from dejavu_client.formatting import elapsed_seconds, enum_word, last_differential, warning_label
 from dejavu_common.files import atomic_replace
 from dejavu_common.shown_text import spreadsheet_cell
-from dejavu_feed import moment as moments
 from dejavu_feed.live_inputs import LIVE_INPUTS, LiveInput
 
 Value = str | int | float | bool | datetime | list[float] | None
@@ -211,11 +210,6 @@ def _field(
     return pick
 
 
-def _elapsed_seconds(row: RecordedPrediction) -> Value:
-    moment = moments.from_message(row.forecast)
-    return 60.0 * row.forecast.elapsed_minutes if moment is None else moment.elapsed
-
-
 def _live_columns(each: LiveInput) -> Iterator[Column[RecordedPrediction]]:
     """Yield the columns of a live input, one for each of its parts."""
     for part, name, field in zip(each.parts, each.columns, each.fields, strict=True):
@@ -264,7 +258,7 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     Column("away_team", str, lambda row: row.forecast.away_team or None),
     Column("horizon", str, lambda row: horizon_name(row.forecast.horizon)),
     Column("elapsed_minutes", int, _field("forecast.elapsed_minutes")),
-    Column("elapsed_seconds", float, _elapsed_seconds),
+    Column("elapsed_seconds", float, lambda row: elapsed_seconds(row.forecast)),
     Column("at_moment", bool, lambda row: row.forecast.HasField("moment")),
     Column("free_throws", int, _field("forecast.moment.free_throws")),
     Column("model_version", str, _field("forecast.model_version")),

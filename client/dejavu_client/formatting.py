@@ -10,6 +10,7 @@ from google.protobuf.descriptor import EnumDescriptor
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Forecast, Horizon, TotalForecast, WarningReason
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
+from dejavu_feed import moment as moments
 from dejavu_feed.horizon import MAX_SLOTS
 
 _LONGEST_END: Final = timedelta(hours=2)
@@ -85,6 +86,12 @@ def play_time(forecast: Forecast, minute: str = "minute") -> str:
     if forecast.HasField("moment"):
         return clock(forecast.moment.period, forecast.moment.seconds_left)
     return f"{minute} {forecast.elapsed_minutes}"
+
+
+def elapsed_seconds(forecast: Forecast) -> float:
+    """Return the seconds of play since tip-off at which a forecast was made, overtimes included."""
+    moment = moments.from_message(forecast)
+    return 60.0 * forecast.elapsed_minutes if moment is None else moment.elapsed
 
 
 def last_differential(prediction: RecordedPrediction) -> float | None:

@@ -8,11 +8,9 @@ forecast is made.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from dejavu.v1.forecast_pb2 import Horizon
-from dejavu_client.poller.watched_game import WatchedGame
+from dejavu_client.poller.watched_game import DueMoment, WatchedGame
 from dejavu_client.requests import FEED_HORIZONS
 from dejavu_feed.live_inputs import Possession, Side
 from dejavu_feed.moment import Moment, moment_faults
@@ -26,28 +24,6 @@ DEFAULT_PACE: Final = 30.0
 
 _MOST_BETWEEN_PLAYS: Final = 30.0
 """Seconds of play without a play, which are more than a shot clock."""
-
-
-@dataclass(frozen=True, slots=True)
-class DueMoment:
-    """A forecast at a moment to request now.
-
-    Attributes:
-        horizon: `HALFTIME` or `FINAL`.
-        pattern: differentials of the complete minutes (home − away, points).
-        moment: the state after the newest play.
-        possession: who has the ball then; None if not known.
-    """
-
-    horizon: Horizon.ValueType
-    pattern: tuple[int, ...]
-    moment: Moment
-    possession: Possession | None
-
-    @property
-    def is_last(self) -> bool:
-        """Whether no minute can be forecast any more."""
-        return len(self.pattern) == FEED_HORIZONS[self.horizon].last_slot
 
 
 def newest_moments(game: WatchedGame, plays: Sequence[Play]) -> tuple[DueMoment, ...]:

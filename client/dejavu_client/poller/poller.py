@@ -32,7 +32,7 @@ from dejavu_client.poller.events import (
 from dejavu_client.poller.horizons import FIRST_MINUTE, forecast_minutes
 from dejavu_client.poller.leadership import LeaderElection, Leadership
 from dejavu_client.poller.lines import GameLine, GameLines
-from dejavu_client.poller.moments import DEFAULT_PACE, DueMoment
+from dejavu_client.poller.moments import DEFAULT_PACE
 from dejavu_client.poller.predictor import (
     OUTCOME_KNOWN,
     PredictionClient,
@@ -67,7 +67,7 @@ from dejavu_client.poller.transition import (  # names of state_machine.py, whos
     StateRead,
     TurnStarted,
 )
-from dejavu_client.poller.watched_game import PendingOutcome, PollBackoff, WatchedGame
+from dejavu_client.poller.watched_game import DueMoment, PendingOutcome, PollBackoff, WatchedGame
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.clock import utc_now
 from dejavu_feed.box_score import Lineups, PlayerLine

@@ -22,9 +22,8 @@ from dejavu_client.errors import (
 from dejavu_client.poller.events import MinuteForecast
 from dejavu_client.poller.horizons import overtimes_by
 from dejavu_client.poller.lines import GameLine
-from dejavu_client.poller.moments import DueMoment
 from dejavu_client.poller.transition import DueForecast
-from dejavu_client.poller.watched_game import PendingOutcome
+from dejavu_client.poller.watched_game import DueMoment, PendingOutcome
 from dejavu_client.requests import FINAL, predict_request
 from dejavu_client.transport.health import HealthStatus
 from dejavu_common.tracing import span

@@ -18,8 +18,8 @@ from dejavu_client.errors import PASSING, DejavuClientError, InternalError, Unau
 from dejavu_client.poller.capabilities import ModelCapabilities
 from dejavu_client.poller.events import Event, Fault, FaultKind, MinuteForecast
 from dejavu_client.poller.horizons import HorizonState
-from dejavu_client.poller.moments import DEFAULT_PACE, DueMoment
-from dejavu_client.poller.watched_game import PendingOutcome, WatchedGame
+from dejavu_client.poller.moments import DEFAULT_PACE
+from dejavu_client.poller.watched_game import DueMoment, PendingOutcome, WatchedGame
 from dejavu_feed.errors import FeedError
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_feed.nba.live_payloads import GameState, GameStatus

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.poller.horizons import HorizonState
-from dejavu_client.requests import FINAL
+from dejavu_client.requests import FEED_HORIZONS, FINAL
+from dejavu_feed.live_inputs import Possession
+from dejavu_feed.moment import Moment
 from dejavu_feed.nba.game_progress import final_score
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_feed.nba.plays import Play
-
-if TYPE_CHECKING:
-    from dejavu_client.poller.moments import DueMoment
 
 _POSTPONED = ("PPD", "POSTPONED", "CANCELED", "CANCELLED")
 _MAX_SKIP = 5
@@ -82,6 +80,28 @@ class PlaysInProgress:
     failures: int
     history: bool = False
     stale: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DueMoment:
+    """A forecast at a moment to request now.
+
+    Attributes:
+        horizon: `HALFTIME` or `FINAL`.
+        pattern: differentials of the complete minutes (home − away, points).
+        moment: the state after the newest play.
+        possession: who has the ball then; None if not known.
+    """
+
+    horizon: Horizon.ValueType
+    pattern: tuple[int, ...]
+    moment: Moment
+    possession: Possession | None
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no minute can be forecast any more."""
+        return len(self.pattern) == FEED_HORIZONS[self.horizon].last_slot
 
 
 @dataclass(frozen=True, slots=True)

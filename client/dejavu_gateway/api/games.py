@@ -15,9 +15,9 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import PREDICTION_VIEW_FULL, ListPredictionsRequest
 from dejavu_client import DejavuClientError
+from dejavu_client.formatting import elapsed_seconds, last_differential
 from dejavu_common.clock import utc_now
 from dejavu_common.game_day import game_day, parse_day
-from dejavu_feed.moment import from_message
 from dejavu_gateway import upstream
 from dejavu_gateway.api.context import GatewayContext, asking, context_of
 from dejavu_gateway.api.parameters import check_flag, check_game_id, check_names
@@ -191,14 +191,12 @@ def time_of_play(prediction: RecordedPrediction) -> float:
 
     Four decimals tell hundredths of a second apart.
     """
-    moment = from_message(prediction.forecast)
-    return float(prediction.forecast.elapsed_minutes) if moment is None else round(moment.elapsed / 60, 4)
+    return round(elapsed_seconds(prediction.forecast) / 60, 4)
 
 
 def lead(prediction: RecordedPrediction) -> float:
     """Return the differential from which a forecast was made, in points."""
-    moment = from_message(prediction.forecast)
-    return prediction.pattern[-1] if moment is None else float(moment.differential)
+    return last_differential(prediction) or 0.0
 
 
 def _brief(prediction: RecordedPrediction) -> JsonObject:

@@ -16,9 +16,6 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_client.formatting import chance, clock, is_given_up, is_last, period_name, signed
 from dejavu_common.clock import utc_now
-from dejavu_feed.horizon import MAX_OVERTIMES
-from dejavu_feed.moment import from_message
-from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_MINUTES, REGULATION_MINUTES
 from dejavu_gateway.api.context import asking, context_of
 from dejavu_gateway.api.games import game_history, lead, time_of_play
 from dejavu_gateway.api.parameters import check_game_id, check_names
@@ -31,8 +28,8 @@ WIDTH, HEIGHT = 1200, 630
 LEFT, RIGHT, TOP, BOTTOM = 90.0, 1110.0, 170.0, 560.0
 """The plot."""
 
-_OVERTIME: Final = OVERTIME_SECONDS // 60
-LAST_MINUTE: Final = REGULATION_MINUTES + _OVERTIME * MAX_OVERTIMES
+_QUARTER, _REGULATION, _OVERTIME, _MOST_OVERTIMES = 12, 48, 5, 20
+LAST_MINUTE: Final = _REGULATION + _OVERTIME * _MOST_OVERTIMES
 """Minutes since tip-off at the end of the longest game."""
 
 _MINUTE: Final = re.compile(r"[1-9][0-9]{0,2}(\.[0-9]{1,4})?")
@@ -134,23 +131,23 @@ def _course(prediction: RecordedPrediction, history: Sequence[RecordedPrediction
 
 def _overtimes_by(prediction: RecordedPrediction) -> int:
     """Return the number of overtimes that a game has at the time of a forecast; a tie at the end of one goes on."""
-    beyond = time_of_play(prediction) - REGULATION_MINUTES
+    beyond = time_of_play(prediction) - _REGULATION
     return 0 if beyond < 0 else 1 + int(beyond // _OVERTIME)
 
 
 def _end(overtimes: int) -> int:
-    return REGULATION_MINUTES + _OVERTIME * overtimes
+    return _REGULATION + _OVERTIME * overtimes
 
 
 def _periods(last: int) -> list[tuple[str, int, int]]:
     """Return the periods up to the end of a game: name, first and last minute."""
-    ends = [*range(0, REGULATION_MINUTES + 1, QUARTER_MINUTES), *range(_end(1), last + 1, _OVERTIME)]
+    ends = [*range(0, _REGULATION + 1, _QUARTER), *range(_end(1), last + 1, _OVERTIME)]
     return [(period_name(number), *each) for number, each in enumerate(pairwise(ends), start=1)]
 
 
 def _when(prediction: RecordedPrediction) -> str:
-    moment = from_message(prediction.forecast)
-    if moment is None:
+    moment = prediction.forecast.moment
+    if not prediction.forecast.HasField("moment"):
         return f"after {len(prediction.pattern)} minutes"
     return f"at {clock(moment.period, moment.seconds_left)}"
 

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Iterable
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, SETTINGS = 0x0, 0x1, 0x4
+DATA, HEADERS, SETTINGS, CONTINUATION = 0x0, 0x1, 0x4, 0x9
 END_STREAM, END_HEADERS = 0x1, 0x4
 
 Fields = Iterable[tuple[bytes, bytes]]
@@ -38,17 +38,24 @@ def call(path: str | bytes, body: bytes, extra: Fields = (), *, authority: bytes
         extra: further header fields, also ones that gRPC forbids.
         authority: value of the :authority header.
     """
-    fields = [
-        (b":method", b"POST"),
-        (b":scheme", b"http"),
-        (b":path", path.encode() if isinstance(path, str) else path),
-        (b":authority", authority),
-        (b"content-type", b"application/grpc"),
-        (b"te", b"trailers"),
-        *extra,
-    ]
-    opening = PREFACE + frame(SETTINGS, 0, 0) + frame(HEADERS, END_HEADERS, 1, header_block(fields))
-    return opening + frame(DATA, END_STREAM, 1, body)
+    opening = PREFACE + frame(SETTINGS, 0, 0)
+    return opening + request(1, path, body, extra, authority=authority)
+
+
+def request(stream: int, path: str | bytes, body: bytes, extra: Fields = (), *, authority: bytes = b"dejavu") -> bytes:
+    """Return one complete call, on a stream of an open connection; see `call`."""
+    headers = frame(HEADERS, END_HEADERS, stream, header_block(_fields(path, extra, authority)))
+    return headers + frame(DATA, END_STREAM, stream, body)
+
+
+def begun_block(stream: int, path: str) -> bytes:
+    """Return the beginning of a call's headers, which `more_of_block` continues without end."""
+    return frame(HEADERS, 0, stream, header_block(_fields(path, (), b"dejavu")))
+
+
+def more_of_block(stream: int) -> bytes:
+    """Return 5 KB of the smallest fields of an unfinished header block."""
+    return frame(CONTINUATION, 0, stream, header_block([(b"a", b"v")] * 1000))
 
 
 def prefixed(message: bytes, *, compressed: int = 0) -> bytes:
@@ -167,6 +174,18 @@ async def send(host: str, port: int, data: bytes, *, abort: bool, seconds: float
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
     return bytes(received)
+
+
+def _fields(path: str | bytes, extra: Fields, authority: bytes) -> Fields:
+    return [
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", path.encode() if isinstance(path, str) else path),
+        (b":authority", authority),
+        (b"content-type", b"application/grpc"),
+        (b"te", b"trailers"),
+        *extra,
+    ]
 
 
 def _string(data: bytes) -> bytes:

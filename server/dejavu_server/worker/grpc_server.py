@@ -34,6 +34,8 @@ from dejavu_server.admission.making_room import Abandoned, calls_to_end
 from dejavu_server.admission.pending_statuses import STATUS_SECONDS, PendingStatuses
 from dejavu_server.api.admissions import Admissions, Refusal
 from dejavu_server.api.handlers import Handler, Handlers
+from dejavu_server.worker.header_floods import HeaderFloods
+from dejavu_server.worker.limits import MAX_REQUEST_BYTES
 
 ACCEPTED_AT_ONCE: Final = 8
 """Calls of a method that the core may hand over in one turn of the event loop; the others wait in the core.
@@ -53,6 +55,8 @@ _LAST_ANSWERS_SECONDS: Final = 1.0
 
 _DEADLINE_EXCEEDED: Final = int(grpc.StatusCode.DEADLINE_EXCEEDED.value[0])
 
+_UPLOAD: Final = "/dejavu.v1.ModelService/RegisterBundle"
+
 NO_PATH: Final = ""
 """Path that interceptors are given for a call whose path belongs to no method."""
 
@@ -64,6 +68,7 @@ class GrpcServer(Server):
         interceptors: its interceptors.
         options: gRPC channel arguments.
         admissions: refuses calls before their requests are received; None: all are accepted.
+        floods: is told which calls and requests arrive.
     """
 
     def __init__(
@@ -71,10 +76,13 @@ class GrpcServer(Server):
         interceptors: Sequence[grpc.aio.ServerInterceptor],
         options: Sequence[tuple[str, Any]],
         admissions: Admissions | None = None,
+        floods: HeaderFloods | None = None,
     ) -> None:
         # The base class would make a server of its own here; all its other methods go to `_server`.
         self._loop = cygrpc.get_working_loop()
-        self._server = _CoreServer(self._loop, tuple(interceptors), tuple(options), admissions)
+        self._server = _CoreServer(
+            self._loop, tuple(interceptors), tuple(options), admissions, floods or HeaderFloods()
+        )
 
     def add_methods(self, service: str, handlers: Handlers) -> None:
         """Add the methods of a service, by name. Call it before the start."""
@@ -108,11 +116,13 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         interceptors: tuple[grpc.aio.ServerInterceptor, ...],
         options: tuple[tuple[str, Any], ...],
         admissions: Admissions | None,
+        floods: HeaderFloods,
     ) -> None:
         super().__init__(loop, None, (), interceptors, options, None)
         self._event_loop = loop
         self._interceptors_of_calls = interceptors
         self._admissions = admissions
+        self._floods = floods
         self._handlers: dict[str, Handler] = {}
         self._calls = set[asyncio.Task[None]]()
         self._waiting = deque[tuple[asyncio.Future[None], str, Any, Any]]()
@@ -186,23 +196,30 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         loop, permit = self._event_loop, None
         if self._admissions is not None:
             context = cygrpc._ServicerContext(state, None, None, loop)
+            peer = context.peer()
+            if self._floods.has_cut(peer):
+                return  # nobody is there for an answer
+            self._floods.arrived(peer)
             answer = self._admissions.admit(path, context, self._make_room)
             if isinstance(answer, Refusal):
                 if answer.code != _DEADLINE_EXCEEDED:  # whose callers have gone: the core ends those calls itself
-                    self._run(self._refuse(state, answer, context.peer()))
+                    self._run(self._refuse(state, answer, peer))
                 return
             permit = answer
+            permit.on_request = partial(self._requested, peer)
+            if permit.kind is CallKind.BATCH or path == _UPLOAD:
+                self._floods.large[permit] = peer
             current_permit.set(permit)  # the task of the call copies it
         call = cygrpc._handle_rpc(path, resolver, self._interceptors_of_calls, state, loop, False)
         task = self._run(cygrpc._schedule_rpc_coro(call, state, loop, path))
         if permit is not None:
-            permit.on_request = self._requested
             permit.on_drop = task.cancel
             self._without_request[permit.kind][permit] = _WithoutRequest(path, state, task)
             self._sweep_later()
             task.add_done_callback(partial(self._release, permit))
 
     def _release(self, permit: Permit, _: asyncio.Task[None]) -> None:
+        self._floods.large.pop(permit, None)
         without_request = self._without_request[permit.kind].pop(permit, None)
         if without_request is not None and self._admissions is not None:
             # The core refused the request, or its caller disconnected first. Calls that this server ends without their
@@ -211,7 +228,11 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             self._abandoned.add(permit.caller)
         permit.release()
 
-    def _requested(self, permit: Permit) -> None:
+    def _requested(self, peer: str, permit: Permit) -> None:
+        if permit in self._floods.large:
+            self._floods.arrived(peer, MAX_REQUEST_BYTES)
+        if permit.kind is CallKind.BATCH:  # an upload sends further requests
+            self._floods.large.pop(permit, None)
         self._abandoned.clear(permit.caller)
         self._forget(permit)
 

@@ -55,6 +55,7 @@ from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
 from dejavu_server.worker.grpc_server import GrpcServer
+from dejavu_server.worker.header_floods import HeaderFloods
 from dejavu_server.worker.ledger import new_ledger_manager, new_updater
 from dejavu_server.worker.limits import (
     CHANNEL_OPTIONS,
@@ -153,9 +154,11 @@ class Worker:
         """Admits calls."""
         self._calls.callers = Callers(caller_limits(settings))
         self._admissions = Admissions(self.admission, self.metrics, worker_metadata(name, workers))
+        self._floods = HeaderFloods()
         self._server = GrpcServer(
             interceptors=[self._calls],
             admissions=self._admissions,
+            floods=self._floods,
             options=[
                 *CHANNEL_OPTIONS.items(),
                 *connection_options(settings),
@@ -346,6 +349,8 @@ class Worker:
         except RuntimeError as error:
             raise BindError(f"cannot listen on {self._settings.listen}: {error}") from error
         self.address = f"{host}:{port}"
+        stack.callback(self._floods.end)
+        self._floods.start(port)
         await self._server.start()
 
     async def _control_access(self, stack: AsyncExitStack) -> grpc.ServerCredentials | None:

@@ -25,6 +25,7 @@ from dejavu_models.registry.store.store import ModelStore
 from dejavu_models.registry.store.uploads import Upload
 from dejavu_models.registry.store.verification import verify_in_background
 from dejavu_server.admission.callers import check_model_change, limited_caller
+from dejavu_server.admission.controller import current_permit
 from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded
 from dejavu_server.api.handlers import Context
 
@@ -178,11 +179,14 @@ class _Messages:
         left = self._end - time.monotonic()
         try:
             async with asyncio.timeout(max(0.0, min(self._idle_seconds, left))):
-                return await anext(self._requests, None)
+                message = await anext(self._requests, None)
         except TimeoutError:
             if left < self._idle_seconds:
                 raise DeadlineExceeded(f"the upload took more than {self._max_seconds:g} s; continue it") from None
             raise DeadlineExceeded(f"no message for {self._idle_seconds:g} s; continue the upload") from None
+        if (permit := current_permit.get()) is not None:
+            permit.request_received()
+        return message
 
 
 async def _in_thread(work: Callable[..., ResultT], *arguments: object) -> ResultT:

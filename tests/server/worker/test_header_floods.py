@@ -1,0 +1,140 @@
+"""Header blocks without an end stop no other caller: their connections are cut, and those of honest callers are not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+
+import grpc
+import pytest
+from bench.fuzz import wire
+from tests.support.builders.calls import PATTERN
+from tests.support.processes.connections import connections_to
+from tests.support.processes.servers import SpawnedServer, spawned_server
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_server.worker.header_floods import ALL_BLOCKS_BYTES, BLOCK_BYTES
+
+PREDICT, WATCH = "/dejavu.v1.PredictionService/Predict", "/grpc.health.v1.Health/Watch"
+REQUEST = pb.PredictRequest(pattern=PATTERN)
+OPENING = wire.PREFACE + wire.frame(wire.SETTINGS, 0, 0)
+WATCHED = OPENING + wire.request(1, WATCH, wire.prefixed(b""))
+"""A watch stays in progress, and needs no token."""
+
+
+@pytest.fixture(scope="module", params=["127.0.0.1", "[::1]"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpawnedServer]:
+    ledger = f"sqlite:///{tmp_path_factory.mktemp('server') / 'ledger.sqlite3'}"
+    with spawned_server("--listen", f"{request.param}:0", "--workers", "1", "--ledger", ledger) as process:
+        yield process
+
+
+@contextlib.asynccontextmanager
+async def connected(address: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+async def send_block(writer: asyncio.StreamWriter, stream: int, size: int) -> None:
+    """Send so many bytes of a header block, or fewer if the server closes the connection."""
+    part = wire.more_of_block(stream)
+    with contextlib.suppress(ConnectionError):
+        writer.write(wire.begun_block(stream, PREDICT))
+        for _ in range(size // len(part)):
+            writer.write(part)
+            await writer.drain()
+
+
+async def read_to_end(reader: asyncio.StreamReader) -> None:
+    with contextlib.suppress(ConnectionError):
+        while await reader.read(65536):
+            pass
+
+
+@pytest.mark.parametrize(("opening", "stream"), [(OPENING, 1), (WATCHED, 3)])
+async def test_a_block_without_an_end_is_cut_and_others_are_answered(
+    server: SpawnedServer, opening: bytes, stream: int
+) -> None:
+    async with grpc.aio.insecure_channel(server.address) as channel, connected(server.address) as (reader, writer):
+        writer.write(opening)
+        sending = asyncio.create_task(send_block(writer, stream, 4 * BLOCK_BYTES))
+        ended = asyncio.create_task(read_to_end(reader))
+        while not ended.done():
+            assert (await PredictionServiceStub(channel).Predict(REQUEST)).HasField("forecast")
+        writer.transport.abort()  # what was sent after the end is never read
+        await asyncio.gather(sending, ended)
+    server.wait_for("header_flood")
+
+
+async def test_blocks_that_are_small_alone_are_cut_where_they_are_too_many(server: SpawnedServer) -> None:
+    size = BLOCK_BYTES // 2
+    number = 2 * ALL_BLOCKS_BYTES // size
+    async with contextlib.AsyncExitStack() as stack:
+        ends = []
+        for _ in range(number):
+            reader, writer = await stack.enter_async_context(connected(server.address))
+            writer.write(OPENING)
+            await send_block(writer, 1, size)
+            ends.append(asyncio.create_task(read_to_end(reader)))
+        while sum(end.done() for end in ends) * size < number * size - ALL_BLOCKS_BYTES:
+            await asyncio.wait([end for end in ends if not end.done()], return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+
+
+@contextlib.asynccontextmanager
+async def slow(address: str) -> AsyncIterator[str]:
+    """Relay one connection to an address, what is sent there in small parts; yield the address to use instead."""
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pause: float) -> None:
+        with contextlib.suppress(ConnectionError):
+            while part := await reader.read(16 * 1024):
+                writer.write(part)
+                await writer.drain()
+                await asyncio.sleep(pause)
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with connected(address) as (answers, requests):
+            ways = [
+                asyncio.create_task(relay(reader, requests, 0.01)),
+                asyncio.create_task(relay(answers, writer, 0.0)),
+            ]
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            for way in ways:
+                way.cancel()
+            await asyncio.wait(ways)
+        writer.transport.abort()
+        await asyncio.sleep(0)
+        ended.set()
+
+    ended = asyncio.Event()
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await ended.wait()
+
+
+async def test_large_requests_keep_their_connection_while_they_are_received(server: SpawnedServer) -> None:
+    item = pb.PredictRequest(pattern=PATTERN, quantile_levels=[level / 100 for level in range(1, 100)])
+    batch = pb.PredictBatchRequest(requests=[item] * 1000)
+    assert batch.ByteSize() > 3 * BLOCK_BYTES
+    async with slow(server.address) as relay, grpc.aio.insecure_channel(relay) as channel:
+        await PredictionServiceStub(channel).PredictBatch(batch, timeout=60)
+
+
+async def test_many_calls_keep_their_connection(server: SpawnedServer) -> None:
+    """Refusals are smaller than these requests, which they therefore do not explain."""
+    refused = pb.PredictRequest(pattern=PATTERN, quantile_levels=[2.0] * 200)
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        service = PredictionServiceStub(channel)
+        await service.Predict(REQUEST)
+        [before] = connections_to(server.address)
+        for _ in range(4 * BLOCK_BYTES // refused.ByteSize() // 50):
+            codes = await asyncio.gather(*(service.Predict(refused).code() for _ in range(50)))
+            assert set(codes) == {grpc.StatusCode.INVALID_ARGUMENT}
+        assert connections_to(server.address) == {before}

@@ -33,6 +33,7 @@ from dejavu_common.address import Address
 from dejavu_models.registry.store.cache import MAX_CACHED_BYTES
 from dejavu_models.registry.store.uploads import UploadLimits
 from dejavu_server.api.health import HEALTH_SERVICE, SERVICES
+from dejavu_server.supervisor.recycling import KILL_FACTOR
 
 OVERLAYS = (
     "small",
@@ -215,7 +216,7 @@ def test_workers_are_replaced_before_the_kernel_kills_them(objects: list[Manifes
     empty = [volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume]
     [temporary] = [each for each in empty if each.get("medium") == "Memory"]
     others = 150  # MiB of the supervisor and of the fork server: docs/deployment.md
-    most = chosen.workers * chosen.max_rss + others + mebibytes(temporary["sizeLimit"])
+    most = KILL_FACTOR * chosen.workers * chosen.max_rss + others + mebibytes(temporary["sizeLimit"])
     assert most <= mebibytes(server["resources"]["limits"]["memory"])
 
 

@@ -25,12 +25,20 @@ from dejavu_server.supervisor.recycling import Recycler
 from dejavu_server.supervisor.worker_pool import WorkerSlot
 
 LIMIT = 80
-"""MiB, far from the 10 of a stand-in and the 110 of one that takes MUCH."""
+"""MiB, far from the 10 of a stand-in and the 110 of one that takes MUCH, which is below KILL_FACTOR times this."""
 
 MUCH = "taken = bytearray(100 * 1024 * 1024)"
+FAR_MORE = "taken = bytearray(200 * 1024 * 1024)"
 ENDS = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))"
 SERVES = (ENDS, "report()", "time.sleep(300)")
 GROWS_IN_SLOT_1 = (ENDS, "report()", "time.sleep(0.3)", f"if order['slot'] == 1: {MUCH}", "time.sleep(300)")
+TAKES_FAR_MORE_IN_SLOT_1 = (
+    ENDS,
+    "report()",
+    "time.sleep(0.2)",
+    f"if order['slot'] == 1: {FAR_MORE}",
+    "time.sleep(300)",
+)
 IS_LARGE_FROM_START = (ENDS, MUCH, "report()", "time.sleep(300)")
 
 
@@ -106,6 +114,20 @@ async def test_where_no_successor_starts_the_worker_stays_and_it_is_tried_again(
         assert count(figures) == 0
         monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "whole", *SERVES))
         await until(lambda: count(figures) == 1)
+
+
+async def test_a_worker_far_above_the_limit_is_killed_at_once_even_if_it_has_just_begun_to_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with recycled(tmp_path, monkeypatch, *TAKES_FAR_MORE_IN_SLOT_1) as (slots, figures, log):
+        small, large = (slot.worker for slot in slots)
+        assert large is not None
+        await slots[1].wait_vacated()
+        assert (slots[0].worker, large.ended, large.end_requested, count(figures)) == (small, True, False, 0)
+    [killed] = [entry for entry in log if entry["event"] == "worker_far_above_max_rss"]
+    assert (killed["slot"], killed["pid"]) == (1, large.pid)
+    assert killed["rss_mib"] > recycling.KILL_FACTOR * LIMIT
+    assert [entry["ending"] for entry in log if entry["event"] == "worker_died"] == ["killed by SIGKILL"]
 
 
 @pytest.mark.nightly

@@ -175,7 +175,8 @@ class Settings(ProcessMessage):
     max_rss: Annotated[
         int,
         option(
-            "Memory (RSS) in MiB above which a worker is drained once its successor serves, 0 to 1,048,576; 0: off.",
+            "Memory (RSS) in MiB above which a worker is drained once its successor serves, and killed above 1.5 times "
+            "as much, 0 to 1,048,576; 0: off.",
             "MIB",
             ge=0,
             le=1_048_576,

@@ -53,6 +53,9 @@ its queue, without a reason that tells their clients when to come back.
 
 _LAST_ANSWERS_SECONDS: Final = 1.0
 
+LATE_SECONDS: Final = 1.0
+"""Time for which a request may still be received whose call has ended without it."""
+
 _DEADLINE_EXCEEDED: Final = int(grpc.StatusCode.DEADLINE_EXCEEDED.value[0])
 
 _UPLOAD: Final = "/dejavu.v1.ModelService/RegisterBundle"
@@ -206,7 +209,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
                     self._run(self._refuse(state, answer, peer))
                 return
             permit = answer
-            permit.on_request = partial(self._requested, peer)
+            permit.on_request = self._requested
             if permit.kind is CallKind.BATCH or path == _UPLOAD:
                 self._floods.large[permit] = peer
             current_permit.set(permit)  # the task of the call copies it
@@ -219,7 +222,8 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             task.add_done_callback(partial(self._release, permit))
 
     def _release(self, permit: Permit, _: asyncio.Task[None]) -> None:
-        self._floods.large.pop(permit, None)
+        if permit in self._floods.large:  # its caller sends until it knows
+            self._event_loop.call_later(LATE_SECONDS, self._explain_request, permit)
         without_request = self._without_request[permit.kind].pop(permit, None)
         if without_request is not None and self._admissions is not None:
             # The core refused the request, or its caller disconnected first. Calls that this server ends without their
@@ -228,11 +232,16 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             self._abandoned.add(permit.caller)
         permit.release()
 
-    def _requested(self, peer: str, permit: Permit) -> None:
-        if permit in self._floods.large:
+    def _explain_request(self, permit: Permit, *, last: bool = True) -> None:
+        """Take note that the request of a call was received, as far as it ever will be, or that one of several was."""
+        peer = self._floods.large.pop(permit, None)
+        if peer is not None:
             self._floods.arrived(peer, MAX_REQUEST_BYTES)
-        if permit.kind is CallKind.BATCH:  # an upload sends further requests
-            self._floods.large.pop(permit, None)
+            if not last:
+                self._floods.large[permit] = peer
+
+    def _requested(self, permit: Permit) -> None:
+        self._explain_request(permit, last=permit.kind is CallKind.BATCH)  # an upload sends further requests
         self._abandoned.clear(permit.caller)
         self._forget(permit)
 

@@ -9,8 +9,8 @@ explained by
 - a request that is being received: up to MAX_REQUEST_BYTES for each call that may have a large one;
 - bytes that were sent: a peer grants windows and answers pings with no more than it received.
 
-A connection with more than BLOCK_BYTES that nothing explains is cut after TURNS of the event loop. If all connections
-together have more than ALL_BLOCKS_BYTES, those with most are cut at once.
+A connection with more than BLOCK_BYTES that nothing explains is cut after TURNS of the event loop, and so are those
+with most if all together have more than ALL_BLOCKS_BYTES. Beyond MOST_BYTES they are cut at once.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ CALL_BYTES: Final = 80 * 1024
 ALL_BLOCKS_BYTES: Final = 2 * 1024 * 1024
 """Such bytes of all connections of a worker; they take up to 80 MiB of memory."""
 
+MOST_BYTES: Final = 8 * 1024 * 1024
+"""Such bytes of all connections while the event loop stands still."""
+
 LOOK_SECONDS: Final = 0.1
 """Interval between two looks at all connections."""
 
@@ -47,7 +50,7 @@ CPU_SHARE: Final = 0.04
 CLOSE_LOOK_SECONDS: Final = 0.02
 """This interval while a connection is suspected: in 0.1 s a core reads a megabyte of a block."""
 
-TURNS: Final = 2
+TURNS: Final = 5
 """Turns of the event loop, CLOSE_LOOK_SECONDS each, in which it accepts the calls that have arrived."""
 
 LOG_SECONDS: Final = 60.0
@@ -147,6 +150,7 @@ class HeaderFloods:
 
     def _look(self, port: int) -> bool:
         """Look at all connections, and cut those that have too much; return whether there are suspects."""
+        large = self._count_large()
         explained = Counter[str]()
         for _ in range(len(self._arrived)):
             peer, size = self._arrived.popleft()
@@ -161,7 +165,7 @@ class HeaderFloods:
             # A peer may have connections to several addresses of this machine: it is not known which one has called.
             known = peers[connection.peer] == 1
             connection.look(looked_at[cookie], explained[connection.peer] if known else 0)
-        large = Counter(list(self.large.values()))  # list() is a single step for the event loop's thread
+        large |= self._count_large()  # a request that was received meanwhile may not be among those that explain yet
         blocks = list[tuple[int, _Connection]]()
         for connection in self._connections.values():
             size = connection.unexplained - MAX_REQUEST_BYTES * large[connection.peer]
@@ -172,15 +176,19 @@ class HeaderFloods:
         total = sum(size for size, _ in blocks)
         suspects = False
         for size, connection in sorted(blocks, key=itemgetter(0), reverse=True):
-            if total > ALL_BLOCKS_BYTES or self._is_flood(connection, size):
+            most = BLOCK_BYTES if total <= ALL_BLOCKS_BYTES else 0
+            if total > MOST_BYTES or self._is_flood(connection, size > most):
                 total -= size
                 self._end(connection)
             suspects |= connection.suspected_in is not None
         return suspects
 
-    def _is_flood(self, connection: _Connection, size: int) -> bool:
-        """Return whether a connection had too many unexplained bytes for some turns: a busy loop accepts calls late."""
-        if size <= BLOCK_BYTES:
+    def _count_large(self) -> Counter[str]:
+        return Counter(list(self.large.values()))  # list() is a single step for the event loop's thread
+
+    def _is_flood(self, connection: _Connection, suspect: bool) -> bool:
+        """Return whether a connection has been suspect for some turns: a busy loop accepts calls late."""
+        if not suspect:
             connection.suspected_in = None
             return False
         if connection.suspected_in is None:

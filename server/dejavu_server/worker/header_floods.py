@@ -38,8 +38,12 @@ CALL_BYTES: Final = 80 * 1024
 ALL_BLOCKS_BYTES: Final = 2 * 1024 * 1024
 """Such bytes of all connections of a worker; they take up to 80 MiB of memory."""
 
-MOST_BYTES: Final = 8 * 1024 * 1024
-"""Such bytes of all connections while the event loop stands still."""
+MOST_BYTES: Final = 4 * 1024 * 1024
+"""Such bytes of all connections while the event loop stands still.
+
+A worker then stays below the memory at which the manifests let it be killed. But a crowd of the largest batches, far
+beyond the limit of batches, may lose its connections: 64 KiB of each are sent before it is accepted.
+"""
 
 LOOK_SECONDS: Final = 0.1
 """Interval between two looks at all connections."""
@@ -50,7 +54,7 @@ CPU_SHARE: Final = 0.04
 CLOSE_LOOK_SECONDS: Final = 0.02
 """This interval while a connection is suspected: in 0.1 s a core reads a megabyte of a block."""
 
-TURNS: Final = 5
+TURNS: Final = 3
 """Turns of the event loop, CLOSE_LOOK_SECONDS each, in which it accepts the calls that have arrived."""
 
 LOG_SECONDS: Final = 60.0

@@ -235,7 +235,7 @@ def test_without_an_outcome_the_last_forecast_of_a_game_is_no_forecast_of_its_ov
     assert "last min/OT" in run("predictions").stdout
     assert "OT" not in run("predictions").stdout, "nobody reported its end"
     server.answers("GetPrediction", *[GetPredictionResponse(prediction=each) for each in (now, long_ago)])
-    playing = "The game is in its last minute or overtime: no newer forecast."
+    playing = "The game is in its last minute or overtime."
     assert playing in run("prediction", GAME, "--horizon", "final").stdout.replace("\n", " ")
     assert playing not in run("prediction", GAME, "--horizon", "final").stdout.replace("\n", " ")
 

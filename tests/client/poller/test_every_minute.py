@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import grpc
@@ -83,10 +85,25 @@ async def test_in_overtime_nothing_is_forecast_and_its_end_is_the_outcome() -> N
         assert watch.poller.games[outcome.game.game_id].read_to_end
 
 
-async def test_the_newest_play_is_forecast_and_in_last_minutes_and_overtime_shown() -> None:
-    played = extend_to_overtime(game(lead=3, run=2))
+def with_moments() -> StoringPredictor:
+    """Return a predictor whose model forecasts at moments."""
     predictor = StoringPredictor()
     predictor.models[0].inputs.append("moment")
+    return predictor
+
+
+@asynccontextmanager
+async def overtime() -> AsyncIterator[tuple[Watch, str]]:
+    """Yield a watched game that is 70 s into overtime, with forecasts at moments, and its id."""
+    async with watching(Evening([extend_to_overtime(game(lead=3))]), with_moments()) as watch:
+        for elapsed in (1500.0, 2740.0, 2950.0):
+            await watch.at(elapsed)
+        yield watch, watch.evening.ids[0]
+
+
+async def test_the_newest_play_is_forecast_and_in_last_minutes_and_overtime_shown() -> None:
+    played = extend_to_overtime(game(lead=3, run=2))
+    predictor = with_moments()
     async with watching(Evening([played]), predictor) as watch:
         (game_id,) = watch.evening.ids
 
@@ -119,8 +136,7 @@ async def test_the_newest_play_is_forecast_and_in_last_minutes_and_overtime_show
 
 async def test_before_the_last_minutes_moments_are_forecast_at_a_pace_and_then_after_each_new_state() -> None:
     baskets = tuple(Score(12.0 * number, 2 * ((number + 1) // 2), 2 * (number // 2)) for number in range(240))
-    predictor = StoringPredictor()
-    predictor.models[0].inputs.append("moment")
+    predictor = with_moments()
     async with watching(Evening([ReplayGame("often", "BOS", "LAL", baskets)]), predictor) as watch:
         for elapsed in range(300, 2870, 6):
             await watch.at(float(elapsed))
@@ -143,31 +159,24 @@ async def test_a_moment_has_the_free_throws_to_come_and_is_not_forecast_while_th
     def stopped(read: tuple[Play, ...]) -> tuple[Play, ...]:
         return (*read[:-1], replace(read[-1], free_throws=coming, possession="BOS"))
 
-    predictor = StoringPredictor()
-    predictor.models[0].inputs.append("moment")
-    async with watching(Evening([extend_to_overtime(game(lead=3))]), predictor) as watch:
-        (game_id,) = watch.evening.ids
-        for elapsed in (1500.0, 2740.0, 2950.0):
-            await watch.at(elapsed)
+    async with overtime() as (watch, game_id):
         watch.evening.edit[game_id] = stopped
         await watch.at(3060.0)
         at_moment = watch.poller.games[game_id].at_moment
         assert at_moment is not None, "until they are known, the forecast before the foul stands"
-        newest = predictor.moments[-1].moment
+        newest = watch.predictor.moments[-1].moment
         assert (newest.seconds_left < 180) == (coming is not None)
         assert newest.free_throws == (coming or 0)
 
 
 async def test_a_team_that_is_not_of_the_game_has_no_possession() -> None:
-    predictor = StoringPredictor()
-    predictor.models[0].inputs.append("moment")
-    async with watching(Evening([extend_to_overtime(game(lead=3))]), predictor) as watch:
+    async with watching(Evening([extend_to_overtime(game(lead=3))]), with_moments()) as watch:
         (game_id,) = watch.evening.ids
         watch.evening.edit[game_id] = lambda read: (*read[:-1], replace(read[-1], possession="PHL"))
         for elapsed in (1500.0, 2740.0, 2950.0):
             await watch.at(elapsed)
-    assert predictor.moments
-    assert not any(each.HasField("possession") for each in predictor.moments)
+    assert watch.predictor.moments
+    assert not any(each.HasField("possession") for each in watch.predictor.moments)
 
 
 @pytest.mark.parametrize(("missing", "is_forecast"), [(0, True), (60, False)])
@@ -175,12 +184,7 @@ async def test_a_moment_of_plays_that_the_scoreboard_is_ahead_of_is_not_forecast
     missing: int, is_forecast: bool
 ) -> None:
     """`missing`: seconds of play whose plays the feed does not show, as while it serves a cached file."""
-    predictor = StoringPredictor()
-    predictor.models[0].inputs.append("moment")
-    async with watching(Evening([extend_to_overtime(game(lead=3))]), predictor) as watch:
-        (game_id,) = watch.evening.ids
-        for elapsed in (1500.0, 2740.0, 2950.0):
-            await watch.at(elapsed)
+    async with overtime() as (watch, game_id):
         end = 3060 - missing
         watch.evening.edit[game_id] = lambda plays: tuple(play for play in plays if play.elapsed <= end)
         await watch.at(3060.0)

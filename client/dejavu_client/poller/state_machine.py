@@ -43,6 +43,7 @@ from dejavu_client.poller.transition import (
     TurnStarted,
 )
 from dejavu_client.poller.watched_game import PlaysInProgress, PollBackoff, WatchedGame, watched_horizons
+from dejavu_client.requests import FINAL
 from dejavu_feed.errors import FeedError, StaleFeed
 from dejavu_feed.nba.game_progress import completed_minutes, last_change, periods_over
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
@@ -312,12 +313,12 @@ def _finish(transition: Transition, waiting: PlaysInProgress, stale: str = "") -
         transition.game = replace(game, backoff=PollBackoff(waiting.failures))
         _fail(transition, StaleFeed(unsettled))
         return
-    model = transition.known.model
-    pace = transition.known.pace
-    newest = newest_moments(game, waiting.plays) if model is not None and model.moments and pace else ()
+    model, pace = transition.known.model, transition.known.pace
+    at_moments = model is not None and model.moments and pace > 0
+    newest = newest_moments(game, waiting.plays) if at_moments else ()
     due = tuple(each for each in newest if is_due(game, each, pace))
-    # Otherwise read again in the next turn.
-    goes_on = any(each.is_last for each in newest)
+    # Otherwise read again in the next turn: in overtime, moments are forecast, although no minute can be.
+    goes_on = at_moments and FINAL in game.horizons and game.state.status is GameStatus.LIVE
     idle = game.played_out and waiting.status is game.state.status and not goes_on
     backoff = PollBackoff(skip=_IDLE_TURNS) if idle else PollBackoff()
     transition.game = replace(game, read_to_end=final, backoff=backoff, in_progress=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import grpc
 import pytest
@@ -167,6 +168,21 @@ async def test_a_moment_has_the_free_throws_to_come_and_is_not_forecast_while_th
         newest = watch.predictor.moments[-1].moment
         assert (newest.seconds_left < 180) == (coming is not None)
         assert newest.free_throws == (coming or 0)
+
+
+@pytest.mark.parametrize("newest", [{"free_throws": None}, {"clock": 0.0}, {"home": 99}])
+async def test_in_overtime_each_turn_reads_the_plays_although_the_newest_has_no_forecast(
+    newest: dict[str, Any],
+) -> None:
+    """With free throws that are not known, at the end of a period, and with a score that the scoreboard contradicts."""
+    async with overtime() as (watch, game_id):
+        watch.evening.edit[game_id] = lambda read: (*read[:-1], replace(read[-1], **newest))
+        made = len(watch.predictor.moments)
+        before = watch.evening.reads[game_id]
+        for elapsed in (3060.0, 3063.0, 3066.0):
+            await watch.at(elapsed)
+        assert watch.evening.reads[game_id] == before + 3
+        assert len(watch.predictor.moments) == made
 
 
 async def test_a_team_that_is_not_of_the_game_has_no_possession() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from dejavu_feed.horizon import MAX_OVERTIMES, MAX_SLOTS, Horizon
 from dejavu_feed.live_inputs import InputFault
-from dejavu_feed.pattern import OVERTIME_SECONDS, REGULATION_MINUTES, elapsed_seconds, period_seconds
+from dejavu_feed.pattern import OVERTIME_SECONDS, elapsed_seconds, period_seconds
 
 MAX_FREE_THROWS: Final = 3
 """Greatest number of free throws that follow a foul."""
@@ -20,7 +20,6 @@ TABLES_FROM: Final = {Horizon.HALFTIME: 23, Horizon.FINAL: 45}
 """Minute from whose end on a moment is forecast by tables of seconds alone. In the minute before, they are mixed with
 the tables of its start, by the time elapsed, so that a forecast changes smoothly."""
 
-_REGULATION: Final = 60 * REGULATION_MINUTES
 _LARGEST: Final = 200
 _LEAST_LEFT: Final = 0.01
 """Least time left, in seconds: clocks have hundredths at most."""
@@ -28,7 +27,7 @@ _LEAST_LEFT: Final = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """State of a game at a second of play; see `moment_faults` for its bounds.
+    """State of a game at a second of play; see `moment_fault` for its bounds.
 
     Attributes:
         period: 1–4 for quarters, from 5 for overtimes.
@@ -65,7 +64,7 @@ class Moment:
     @property
     def is_overtime(self) -> bool:
         """Whether regulation is over; at its very end, the first overtime begins."""
-        return self.elapsed >= _REGULATION
+        return self.elapsed >= Horizon.FINAL.seconds
 
     def is_late(self, horizon: Horizon) -> bool:
         """Return whether the tables of seconds, which know possession and free throws to come, have a part."""
@@ -93,8 +92,8 @@ def put(message: Any, moment: Moment) -> None:
     message.moment.differential, message.moment.free_throws = moment.differential, moment.free_throws
 
 
-def moment_faults(moment: Moment, differentials: Sequence[float], horizon: Horizon) -> Iterator[InputFault]:
-    """Yield the fault of a moment after a pattern, if it has one.
+def moment_fault(moment: Moment, differentials: Sequence[float], horizon: Horizon) -> InputFault | None:
+    """Return the fault of a moment after a pattern; None if it is possible.
 
     Args:
         moment: the moment.
@@ -108,8 +107,7 @@ def moment_faults(moment: Moment, differentials: Sequence[float], horizon: Horiz
     if fault is None and moment.is_end_of_minute and moment.differential != differentials[-1]:
         expected = f"{differentials[-1]:g}, as the pattern says at the end of the minute"
         fault = InputFault(f"{moment.differential}", expected, "moment.differential")
-    if fault is not None:
-        yield fault
+    return fault
 
 
 def _bound_fault(moment: Moment) -> InputFault | None:

@@ -12,7 +12,7 @@ from dejavu_common.frozen import fast_frozen
 from dejavu_feed.box_score import Lineups, lineup_faults
 from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs, faults_of, total_points_fault
-from dejavu_feed.moment import Moment, moment_faults
+from dejavu_feed.moment import Moment, moment_fault
 from dejavu_feed.teams import TEAMS
 from dejavu_models.betting import Market, TotalMarket
 from dejavu_models.errors import (
@@ -212,8 +212,8 @@ def _add_moment_faults(query: ForecastQuery, faults: FieldErrors) -> bool:
     moment = query.moment
     if moment is None:
         return True
-    of_moment = list(moment_faults(moment, query.pattern.differentials, query.horizon))
-    for fault in of_moment:
+    fault = moment_fault(moment, query.pattern.differentials, query.horizon)
+    if fault is not None:
         faults.add(InvalidLiveInput(*fault))
     ball = query.live.possession
     if moment.free_throws and (ball is None or ball.shot_in_air):
@@ -223,7 +223,7 @@ def _add_moment_faults(query: ForecastQuery, faults: FieldErrors) -> bool:
     if query.total_market is not None:
         expected = "none: total points are not forecast at a moment"
         faults.add(InvalidMarket("with a moment", expected, field="total_market"))
-    return not of_moment
+    return fault is None
 
 
 def _up_to_now(query: ForecastQuery) -> tuple[float, ...]:

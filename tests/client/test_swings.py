@@ -14,7 +14,7 @@ from dejavu_client.errors import FailedPreconditionError
 from dejavu_client.swings import game_swings
 from dejavu_feed.horizon import Horizon
 from dejavu_feed.live_inputs import Side
-from dejavu_feed.moment import Moment, moment_faults
+from dejavu_feed.moment import Moment, moment_fault
 from dejavu_feed.pattern import Score
 
 SCORES = [
@@ -83,7 +83,7 @@ def test_each_hundredth_of_a_second_is_a_moment_that_can_be_forecast(hundredths:
     game_swings(client, [Score(at / 100, 2 * number, 0) for number, at in enumerate(sorted(hundredths), 1)])
     for request in client.calls[0]:
         moment = Moment(request.moment.period, request.moment.seconds_left, request.moment.differential)
-        assert not list(moment_faults(moment, tuple(request.pattern), Horizon.FINAL))
+        assert moment_fault(moment, tuple(request.pattern), Horizon.FINAL) is None
 
 
 def test_each_request_is_a_moment_that_can_be_forecast() -> None:
@@ -91,7 +91,7 @@ def test_each_request_is_a_moment_that_can_be_forecast() -> None:
     game_swings(client, SCORES, home_team="BOS", away_team="LAL", pregame_margin=3.0)
     for request in client.calls[0]:
         moment = Moment(request.moment.period, request.moment.seconds_left, request.moment.differential)
-        assert not list(moment_faults(moment, tuple(request.pattern), Horizon.FINAL))
+        assert moment_fault(moment, tuple(request.pattern), Horizon.FINAL) is None
         assert (request.game_id, request.home_team, request.pregame_margin) == ("", "BOS", 3.0)
 
 

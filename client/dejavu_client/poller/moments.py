@@ -13,7 +13,7 @@ from typing import Final
 from dejavu_client.poller.watched_game import DueMoment, WatchedGame
 from dejavu_client.requests import FEED_HORIZONS
 from dejavu_feed.live_inputs import Possession, Side
-from dejavu_feed.moment import Moment, moment_faults
+from dejavu_feed.moment import Moment, moment_fault
 from dejavu_feed.nba.game_progress import known_minutes
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_feed.nba.plays import Play
@@ -47,7 +47,7 @@ def newest_moments(game: WatchedGame, plays: Sequence[Play]) -> tuple[DueMoment,
         DueMoment(watched.horizon, pattern, moment, ball)
         for watched in game.horizons.values()
         if watched.minutes.start <= moment.slots <= known
-        and next(moment_faults(moment, pattern, FEED_HORIZONS[watched.horizon]), None) is None
+        and moment_fault(moment, pattern, FEED_HORIZONS[watched.horizon]) is None
     )
 
 

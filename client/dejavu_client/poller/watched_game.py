@@ -17,8 +17,9 @@ from dejavu_feed.nba.plays import Play
 
 _POSTPONED = ("PPD", "POSTPONED", "CANCELED", "CANCELLED")
 _MAX_SKIP = 5
-_ENDING = 45 * 60.0
 _MAX_TIP_OFF_DELAY = timedelta(hours=3)
+_ENDING = 45 * 60.0
+"""Game seconds from which a game is shown as ending."""
 
 
 @dataclass(frozen=True, slots=True)

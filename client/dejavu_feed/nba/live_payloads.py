@@ -189,10 +189,9 @@ def read_plays(payload: object, game_id: str) -> PlayByPlay:
     if errors and not kept:
         raise errors[0]
     events = _events(actions, kept, faults)
-    told = dict(
-        zip((event.order for event in events), zip(events, free_throws_to_come(events), strict=True), strict=True)
-    )
-    kept = {place: _with_ball(play, *told.get(play.order, (None, None))) for place, play in kept.items()}
+    coming = free_throws_to_come(events)
+    of_order = {event.order: (event, number) for event, number in zip(events, coming, strict=True)}
+    kept = {place: _with_ball(play, *of_order.get(play.order, (None, None))) for place, play in kept.items()}
     return PlayByPlay(mark_gaps(kept, faults), errors, events)
 
 

@@ -71,7 +71,7 @@ class GrpcServer(Server):
         interceptors: its interceptors.
         options: gRPC channel arguments.
         admissions: refuses calls before their requests are received; None: all are accepted.
-        floods: is told which calls and requests arrive.
+        floods: takes note of the calls and requests that arrive.
     """
 
     def __init__(
@@ -201,7 +201,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             context = cygrpc._ServicerContext(state, None, None, loop)
             peer = context.peer()
             if self._floods.has_cut(peer):
-                return  # nobody is there for an answer
+                return  # the peer is gone
             self._floods.arrived(peer)
             answer = self._admissions.admit(path, context, self._make_room)
             if isinstance(answer, Refusal):

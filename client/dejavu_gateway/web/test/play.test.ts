@@ -4,7 +4,7 @@ import type { Palette } from "../src/charts/theme";
 import { afterOrAt, endOf, gameClock, named, overtimesBy, timeCell, timeOfPlay } from "../src/model/play";
 import { strings } from "../src/strings";
 
-test("a time of play is told by the clock of its period, and the end of a minute by its number", () => {
+test("a time of play is shown as the clock of its period, and the end of a minute as its number", () => {
   const clocks = [[1, 688.9], [2, 0.4], [4, 42.5], [4, 42.53], [4, 0], [5, 300], [5, 130], [6, 3.07]] as const;
   expect(clocks.map(([period, left]) => gameClock(timeOfPlay(period, left)))).toEqual([
     "Q1 11:28.9", "Q2 0:00.4", "Q4 0:42.5", "Q4 0:42.5", "OT 5:00", "OT 5:00", "OT 2:10", "OT2 0:03",

@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from dejavu_common.clock import from_microseconds
 from dejavu_feed.game_ids import is_replay
-from dejavu_feed.moment import moment_faults
+from dejavu_feed.moment import moment_fault
 from dejavu_models.errors import DejavuError
 from dejavu_models.registry.stages import CHALLENGER, CHAMPION, Roster
 from dejavu_models.types import Horizon
@@ -161,9 +161,9 @@ class ChainVerifier:
             f"{pattern} minutes: possibly recorded with hindsight",
         )
         moment = issued.forecast.moment
-        faults = () if moment is None else moment_faults(moment, issued.pattern.differentials, horizon)
-        for fault in faults:
-            _check(False, f"entry {issued.sequence}: {fault.field} is {fault.found}; expected {fault.expected}")
+        fault = None if moment is None else moment_fault(moment, issued.pattern.differentials, horizon)
+        if fault is not None:
+            raise LedgerCorrupt(f"entry {issued.sequence}: {fault.field} is {fault.found}; expected {fault.expected}")
 
     def _check_market(self, row: Raw) -> None:
         sequence = row["entry_sequence"]

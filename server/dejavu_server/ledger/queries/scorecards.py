@@ -415,7 +415,7 @@ _OVERTIMES = (
     .where(_outcome_entry.c.sequence == outcomes.c.sequence)
     .scalar_subquery()
 )
-_REGULATION_S = 60.0 * Horizon.FINAL.minutes
+_REGULATION_S = float(Horizon.FINAL.seconds)
 _NO_SUCH_OVERTIME = case(
     (
         forecasts.c.elapsed_s > _REGULATION_S,  # few are: the entry is read for these alone

@@ -63,7 +63,7 @@ class KnownRevision(NamedTuple):
         same_teams = (stored.home_team, stored.away_team) == (new.home_team, new.away_team)
         same_date = new.game_date is None or new.game_date == stored.day
         same_input = self.pattern == draft.pattern and stored.forecast.moment == new.forecast.moment
-        if new.forecast.moment is not None:  # after a play that could not be read, nobody has the ball
+        if new.forecast.moment is not None:  # after a play that could not be read, possession is not known
             same_input = same_input and stored.live.possession == new.live.possession
         return same_input and same_teams and same_date and new.live.agrees_with(stored.live)
 

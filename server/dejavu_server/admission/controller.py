@@ -114,7 +114,7 @@ class Permit:
         keeps_place_until: time until which calls of other callers rarely get its place (see `calls_to_end`); infinite
             before its request is awaited.
         expires: time by which its request must have been received.
-        on_request: called when the request was received.
+        on_request: called with the size of the request in bytes when it was received.
         on_release: called when it is released.
         on_drop: called if its call must end without a status.
         is_released: whether it was released: its answer was sent, or its caller has gone.
@@ -148,7 +148,7 @@ class Permit:
         self._clock = clock
         self.keeps_place_until = math.inf
         self.expires = clock() + request_seconds
-        self.on_request: Callable[[Permit], object] = _do_nothing
+        self.on_request: Callable[[Permit, int], object] = _do_nothing
         self.on_release: Callable[[Permit], object] = _do_nothing
         self.on_drop: Callable[[], object] = _do_nothing
 
@@ -161,9 +161,9 @@ class Permit:
         """Start the PATIENCE_SECONDS. They do not start on admission, because a busy worker may start to read late."""
         self.keeps_place_until = self._clock() + PATIENCE_SECONDS
 
-    def request_received(self) -> None:
-        """Report that the request was received."""
-        self.on_request(self)
+    def request_received(self, size: int = 0) -> None:
+        """Report that the request was received, with its size in bytes if it is known."""
+        self.on_request(self, size)
 
     def answered(self) -> None:
         """Give the place back, because the answer was made and is about to be sent."""
@@ -179,7 +179,7 @@ class Permit:
             self.on_release(self)
 
 
-def _do_nothing(*_: Permit) -> None:
+def _do_nothing(*_: object) -> None:
     pass
 
 

@@ -21,6 +21,7 @@ from dejavu_server.access.caller import NO_CALLER, NOBODY, Unauthenticated, curr
 from dejavu_server.admission.callers import address_of
 from dejavu_server.admission.concurrency import Shortage
 from dejavu_server.admission.controller import AdmissionController, CallKind, Permit, kind_of
+from dejavu_server.api.decoding import MAX_BYTES, MalformedRequest
 from dejavu_server.api.errors import describe, pushback, status, status_number
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
@@ -30,6 +31,8 @@ AUTHORIZATION = "authorization"
 
 NO_REQUEST = "NO_REQUEST"
 """Reason of a call that ended before its request was received: the request was too large, or the caller went away."""
+
+_TOO_LARGE = MalformedRequest(f"the request is too large; expected at most {MAX_BYTES} bytes")
 
 DELAYS = 16
 """Number of different delays."""
@@ -104,6 +107,10 @@ class Admissions:
     def no_room(self, method: str, context: Context) -> Refusal:
         """Return the refusal of an admitted call whose place was given to another one before its request came."""
         return self._refusal(method, self._controller.overloaded(kind_of(method)), context)
+
+    def too_large(self, method: str, context: Context) -> Refusal:
+        """Return the refusal of an admitted call of which more was received than its request may have."""
+        return self._refusal(method, _TOO_LARGE, context)
 
     def count_no_request(self, method: str) -> None:
         """Count a call that was admitted and ended before its request was received."""

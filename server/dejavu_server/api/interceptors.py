@@ -241,7 +241,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         async def call(request: Any, context: Context) -> Any:
             started = time.perf_counter()
-            _request_received()
+            _request_received(len(request) if isinstance(request, bytes) else 0)
             in_flight[method] += 1
             peer = context.peer()
             metadata = _response_metadata.get()
@@ -389,8 +389,8 @@ def worker_metadata(worker: str, workers: int) -> tuple[tuple[str, str], ...]:
     return ((WORKER, worker), (WORKERS, str(workers)))
 
 
-def _request_received() -> None:
-    """Take note that the request of the current call was received.
+def _request_received(size: int = 0) -> None:
+    """Take note that the request of the current call was received, with its size in bytes if it is known.
 
     Raises:
         asyncio.CancelledError: if the call was ended just before, because its request had not come. gRPC's core would
@@ -399,7 +399,7 @@ def _request_received() -> None:
     if (permit := current_permit.get()) is not None:
         if permit.is_released:
             raise asyncio.CancelledError
-        permit.request_received()
+        permit.request_received(size)
 
 
 def _answered() -> None:

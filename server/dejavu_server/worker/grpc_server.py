@@ -33,9 +33,11 @@ from dejavu_server.admission.controller import CallKind, Permit, current_permit,
 from dejavu_server.admission.making_room import Abandoned, calls_to_end
 from dejavu_server.admission.pending_statuses import STATUS_SECONDS, PendingStatuses
 from dejavu_server.api.admissions import Admissions, Refusal
+from dejavu_server.api.decoding import MAX_BYTES
 from dejavu_server.api.handlers import Handler, Handlers
 from dejavu_server.worker.header_floods import HeaderFloods
 from dejavu_server.worker.limits import MAX_REQUEST_BYTES
+from dejavu_server.worker.sockets import without_zone
 
 ACCEPTED_AT_ONCE: Final = 8
 """Calls of a method that the core may hand over in one turn of the event loop; the others wait in the core.
@@ -52,9 +54,6 @@ its queue, without a reason that tells their clients when to come back.
 """
 
 _LAST_ANSWERS_SECONDS: Final = 1.0
-
-LATE_SECONDS: Final = 1.0
-"""Time for which a request may still be received whose call has ended without it."""
 
 _DEADLINE_EXCEEDED: Final = int(grpc.StatusCode.DEADLINE_EXCEEDED.value[0])
 
@@ -101,11 +100,13 @@ class _WithoutRequest(NamedTuple):
 
     Attributes:
         path: path of its method.
+        peer: its peer.
         state: the core's call, which is gone once the task has ended: using it after that would crash the process.
         task: answers it.
     """
 
     path: str
+    peer: str
     state: Any
     task: asyncio.Task[None]
 
@@ -126,6 +127,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         self._interceptors_of_calls = interceptors
         self._admissions = admissions
         self._floods = floods
+        floods.end_requests = self._end_requests
         self._handlers: dict[str, Handler] = {}
         self._calls = set[asyncio.Task[None]]()
         self._waiting = deque[tuple[asyncio.Future[None], str, Any, Any]]()
@@ -196,7 +198,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
 
     def _answer(self, path: str, resolver: Any, state: Any) -> None:
         """Answer a call, or refuse it."""
-        loop, permit = self._event_loop, None
+        loop, permit, peer = self._event_loop, None, ""
         if self._admissions is not None:
             context = cygrpc._ServicerContext(state, None, None, loop)
             peer = context.peer()
@@ -209,7 +211,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
                     self._run(self._refuse(state, answer, peer))
                 return
             permit = answer
-            permit.on_request = self._requested
+            permit.on_request = partial(self._requested, peer=peer)
             if permit.kind is CallKind.BATCH or path == _UPLOAD:
                 self._floods.large[permit] = peer
             current_permit.set(permit)  # the task of the call copies it
@@ -217,13 +219,12 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         task = self._run(cygrpc._schedule_rpc_coro(call, state, loop, path))
         if permit is not None:
             permit.on_drop = task.cancel
-            self._without_request[permit.kind][permit] = _WithoutRequest(path, state, task)
+            self._without_request[permit.kind][permit] = _WithoutRequest(path, peer, state, task)
             self._sweep_later()
             task.add_done_callback(partial(self._release, permit))
 
     def _release(self, permit: Permit, _: asyncio.Task[None]) -> None:
-        if permit in self._floods.large:  # its caller sends until it knows
-            self._event_loop.call_later(LATE_SECONDS, self._explain_request, permit)
+        self._floods.received_late(permit)
         without_request = self._without_request[permit.kind].pop(permit, None)
         if without_request is not None and self._admissions is not None:
             # The core refused the request, or its caller disconnected first. Calls that this server ends without their
@@ -232,16 +233,13 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             self._abandoned.add(permit.caller)
         permit.release()
 
-    def _explain_request(self, permit: Permit, *, last: bool = True) -> None:
-        """Take note that the request of a call was received, as far as it ever will be, or that one of several was."""
-        peer = self._floods.large.pop(permit, None)
-        if peer is not None:
+    def _requested(self, permit: Permit, size: int, peer: str) -> None:
+        if permit.kind is CallKind.BATCH:
+            self._floods.received(permit)
+        elif permit in self._floods.large:  # an upload, which sends further requests
             self._floods.arrived(peer, MAX_REQUEST_BYTES)
-            if not last:
-                self._floods.large[permit] = peer
-
-    def _requested(self, permit: Permit) -> None:
-        self._explain_request(permit, last=permit.kind is CallKind.BATCH)  # an upload sends further requests
+        elif size > MAX_BYTES:  # it will be refused
+            self._floods.arrived(peer, size)
         self._abandoned.clear(permit.caller)
         self._forget(permit)
 
@@ -275,6 +273,21 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
                 self._end_without_request(oldest, admissions.no_request)
         self._sweep_later()
 
+    def _end_requests(self, peer: str) -> bool:
+        """End the calls of a peer that wait for small requests; return whether there were any."""
+        admissions = self._admissions
+        if admissions is None:
+            return False
+        ends = [
+            permit
+            for calls in self._without_request.values()
+            for permit, call in calls.items()
+            if permit not in self._floods.large and without_zone(call.peer) == peer
+        ]
+        for permit in ends:
+            self._end_without_request(permit, admissions.too_large)
+        return bool(ends)
+
     def _end_without_request(self, permit: Permit, refusal: Callable[[str, Any], Refusal]) -> None:
         call = self._without_request[permit.kind][permit]
         if call.task.done():
@@ -284,7 +297,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         self._abandoned.add(permit.caller)
         permit.release()
         context = cygrpc._ServicerContext(call.state, None, None, self._event_loop)
-        self._run(self._refuse(call.state, refusal(call.path, context), context.peer(), call.task))
+        self._run(self._refuse(call.state, refusal(call.path, context), call.peer, call.task))
 
     async def _refuse(self, state: Any, refusal: Refusal, peer: str, task: asyncio.Task[None] | None = None) -> None:
         """End a call with a status, as its whole answer; without one if its peer has too many, or does not read it.

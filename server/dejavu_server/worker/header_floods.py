@@ -6,11 +6,13 @@ the core bounds it, and the core tells nothing about it. But the kernel counts w
 explained by
 
 - a call that arrives, accepted or not: it ends the block, and all bytes before it are explained;
-- a request that is being received: up to MAX_REQUEST_BYTES for each call that may have a large one;
+- a request: up to MAX_REQUEST_BYTES, while it is being received only for a call that may have a large one;
 - bytes that were sent: a peer grants windows and answers pings with no more than it received.
 
 A connection with more than BLOCK_BYTES that nothing explains is cut after TURNS of the event loop, and so are those
-with most if all together have more than ALL_BLOCKS_BYTES. Beyond MOST_BYTES they are cut at once.
+with most if all together have more than ALL_BLOCKS_BYTES. Beyond MOST_BYTES they are cut at once. If requests of such a
+connection are still being received, the first of these turns ends their calls, and the connection has another chance:
+a proxy sends the calls of many callers over one connection, and no caller may end those of the others.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import asyncio
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from functools import partial
 from operator import itemgetter
 from typing import Final
@@ -56,6 +59,12 @@ CLOSE_LOOK_SECONDS: Final = 0.02
 
 TURNS: Final = 3
 """Turns of the event loop, CLOSE_LOOK_SECONDS each, in which it accepts the calls that have arrived."""
+
+LATE_SECONDS: Final = 1.0
+"""Time for which a request may still be received whose call has ended without it."""
+
+MOST_ENDED: Final = 2
+"""Connections whose calls may have been ended within LATE_SECONDS: a block there can take 60 MiB of memory."""
 
 LOG_SECONDS: Final = 60.0
 """Interval at which cut connections are logged."""
@@ -99,12 +108,15 @@ class HeaderFloods:
 
     Attributes:
         large: peers of the calls whose requests are being received and may be large, by call.
+        end_requests: ends the other calls of a peer whose requests are being received; returns whether there were any.
     """
 
     def __init__(self) -> None:
         self.large: dict[object, str] = {}
+        self.end_requests: Callable[[str], bool] = lambda _peer: False
         self._arrived = deque[tuple[str, int]]()  # peer, bytes explained
         self._connections: dict[bytes, _Connection] = {}
+        self._ended = 0  # connections whose calls were ended lately
         self._cut = dict[str, float]()  # peers, with the time
         self._turn = 0
         self._turn_begun = False
@@ -125,6 +137,16 @@ class HeaderFloods:
         """Take note that a call of a peer has arrived, or a request, which explains so many bytes."""
         self._arrived.append((peer, explains))
 
+    def received(self, call: object) -> None:
+        """Take note that the request of a call was received if it is among the large ones."""
+        if (peer := self.large.pop(call, None)) is not None:
+            self.arrived(peer, MAX_REQUEST_BYTES)
+
+    def received_late(self, call: object) -> None:
+        """Take note that a call has ended; its peer sends the request until it knows."""
+        if call in self.large:
+            asyncio.get_running_loop().call_later(LATE_SECONDS, self.received, call)
+
     def has_cut(self, peer: str) -> bool:
         """Return whether the connection of a peer was cut.
 
@@ -138,7 +160,7 @@ class HeaderFloods:
         while not self._ending.wait(pause):
             try:
                 began = time.thread_time()
-                suspects = self._look(port)
+                suspects = self._look(loop, port)
                 most = (time.thread_time() - began) / CPU_SHARE
                 pause = CLOSE_LOOK_SECONDS if suspects else max(LOOK_SECONDS, most)
                 if suspects and not self._turn_begun:
@@ -152,8 +174,19 @@ class HeaderFloods:
         self._turn += 1
         self._turn_begun = False
 
-    def _look(self, port: int) -> bool:
+    def _end_requests(self, peer: str) -> None:
+        if self._ended < MOST_ENDED and self.end_requests(peer):
+            self._ended += 1
+            self.large[ended := object()] = peer
+            asyncio.get_running_loop().call_later(LATE_SECONDS, self._forget, ended)
+
+    def _forget(self, ended: object) -> None:
+        self._ended -= 1
+        self.received(ended)
+
+    def _look(self, loop: asyncio.AbstractEventLoop, port: int) -> bool:
         """Look at all connections, and cut those that have too much; return whether there are suspects."""
+        turn = self._turn  # before the calls that had arrived by then
         large = self._count_large()
         explained = Counter[str]()
         for _ in range(len(self._arrived)):
@@ -181,23 +214,17 @@ class HeaderFloods:
         suspects = False
         for size, connection in sorted(blocks, key=itemgetter(0), reverse=True):
             most = BLOCK_BYTES if total <= ALL_BLOCKS_BYTES else 0
-            if total > MOST_BYTES or self._is_flood(connection, size > most):
+            turns = _turns_suspect(connection, turn, suspect=size > most)
+            if total > MOST_BYTES or turns >= TURNS:
                 total -= size
                 self._end(connection)
+            elif turns and most:  # no attack is under way
+                loop.call_soon_threadsafe(self._end_requests, connection.peer)
             suspects |= connection.suspected_in is not None
         return suspects
 
     def _count_large(self) -> Counter[str]:
         return Counter(list(self.large.values()))  # list() is a single step for the event loop's thread
-
-    def _is_flood(self, connection: _Connection, suspect: bool) -> bool:
-        """Return whether a connection has been suspect for some turns: a busy loop accepts calls late."""
-        if not suspect:
-            connection.suspected_in = None
-            return False
-        if connection.suspected_in is None:
-            connection.suspected_in = self._turn
-        return self._turn - connection.suspected_in >= TURNS
 
     def _end(self, connection: _Connection) -> None:
         now = time.monotonic()
@@ -213,3 +240,12 @@ class HeaderFloods:
                 effect="the connection was closed: it received much, and no call arrived",
             )
             self._logged_at, self._number_cut = now, 0
+
+
+def _turns_suspect(connection: _Connection, turn: int, *, suspect: bool) -> int:
+    """Return for how many turns a connection has been suspect; a busy loop accepts calls late."""
+    if not suspect:
+        connection.suspected_in = None
+    elif connection.suspected_in is None:
+        connection.suspected_in = turn
+    return 0 if connection.suspected_in is None else turn - connection.suspected_in

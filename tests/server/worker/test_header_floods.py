@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import grpc
 import pytest
 from bench.fuzz import wire
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.support.builders.calls import PATTERN
 from tests.support.processes.connections import connections_to
 from tests.support.processes.servers import SpawnedServer, spawned_server
@@ -101,9 +104,10 @@ async def slow(address: str) -> AsyncIterator[str]:
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with connected(address) as (answers, requests):
-            ways = [
+            ways: list[asyncio.Task[Any]] = [
                 asyncio.create_task(relay(reader, requests, 0.01)),
                 asyncio.create_task(relay(answers, writer, 0.0)),
+                asyncio.create_task(used.wait()),
             ]
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             for way in ways:
@@ -113,9 +117,10 @@ async def slow(address: str) -> AsyncIterator[str]:
         await asyncio.sleep(0)
         ended.set()
 
-    ended = asyncio.Event()
+    used, ended = asyncio.Event(), asyncio.Event()
     async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        used.set()
         await ended.wait()
 
 
@@ -125,6 +130,21 @@ async def test_large_requests_keep_their_connection_while_they_are_received(serv
     assert batch.ByteSize() > 3 * BLOCK_BYTES
     async with slow(server.address) as relay, grpc.aio.insecure_channel(relay) as channel:
         await PredictionServiceStub(channel).PredictBatch(batch, timeout=60)
+
+
+async def test_a_large_request_ends_no_other_call_of_its_connection(server: SpawnedServer) -> None:
+    """A proxy sends the calls of many callers over one connection."""
+    asked = pb.PredictRequest(pattern=PATTERN, game_id="x" * 4 * BLOCK_BYTES)
+    async with slow(server.address) as relay, grpc.aio.insecure_channel(relay) as channel:
+        health: Any = HealthStub(channel)  # its types know no Watch
+        watching = health.Watch(HealthCheckRequest(), timeout=60)
+        await watching.read()
+        for _ in range(2):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await PredictionServiceStub(channel).Predict(asked, timeout=60)
+            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert (await PredictionServiceStub(channel).Predict(REQUEST, timeout=60)).HasField("forecast")
+        assert not watching.done()
 
 
 async def test_many_calls_keep_their_connection(server: SpawnedServer) -> None:

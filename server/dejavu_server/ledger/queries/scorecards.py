@@ -28,6 +28,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    true,
 )
 
 from dejavu_feed.game_ids import is_league_id
@@ -419,11 +420,11 @@ _REGULATION_S = float(Horizon.FINAL.seconds)
 _NO_SUCH_OVERTIME = case(
     (
         forecasts.c.elapsed_s > _REGULATION_S,  # few are: the entry is read for these alone
-        func.coalesce(forecasts.c.elapsed_s > _REGULATION_S + OVERTIME_SECONDS * _OVERTIMES, false()),
+        func.coalesce(forecasts.c.elapsed_s > _REGULATION_S + OVERTIME_SECONDS * _OVERTIMES, true()),
     ),
     else_=false(),
 )
-"""Whether a forecast is of an overtime that the game did not have, by its reported outcome."""
+"""Whether a forecast is of an overtime that the game did not have, or whose report names no overtimes."""
 
 _withdrawn = outcomes.alias("withdrawn_revision")
 _REPORTED_EARLY = exists().where(_withdrawn.c.game_id == outcomes.c.game_id, is_void(_withdrawn))

@@ -1,15 +1,17 @@
 """Forecasts between the ends of minutes: at the newest play, every half minute, and after each play at the end.
 
 Before the last minutes, there is one after every `pace` seconds of play without a forecast; then, and in overtime, one
-of each new state: score, possession or free throws to come. While it is not known how many free throws are to come, no
-forecast is made.
+of each new state since the last read: score, possession or free throws to come. While it is not known how many free
+throws are to come, no forecast is made.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
+from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.poller.watched_game import DueMoment, WatchedGame
 from dejavu_client.requests import FEED_HORIZONS
 from dejavu_feed.live_inputs import Possession, Side
@@ -22,6 +24,9 @@ from dejavu_feed.pattern import elapsed_seconds, slots
 DEFAULT_PACE: Final = 30.0
 """Seconds of play between two forecasts before the last minutes."""
 
+MOST_BETWEEN_READS: Final = 30.0
+"""Seconds of play before the newest moment from which states are still forecast."""
+
 _MOST_BETWEEN_PLAYS: Final = 30.0
 """Seconds of play without a play, which are more than a shot clock."""
 
@@ -32,10 +37,13 @@ def newest_moments(game: WatchedGame, plays: Sequence[Play]) -> tuple[DueMoment,
     There is none if the game is over, before free throws whose number is not known, at the end of a period, which is
     the beginning of the next one, and if the scoreboard shows that plays are missing.
     """
-    if not plays or game.state.status is not GameStatus.LIVE or not plays[-1].clock:
-        return ()
+    return _moments_after(game, plays) if _is_current(game, plays) else ()
+
+
+def _moments_after(game: WatchedGame, plays: Sequence[Play]) -> tuple[DueMoment, ...]:
+    """Return the moment after the last of some plays; see `newest_moments`."""
     last, known = plays[-1], known_minutes(plays)
-    if last.free_throws is None or _is_stale(last, game.state):
+    if last.free_throws is None or not last.clock:
         return ()
     moment = Moment(last.period, last.clock, last.home - last.away, last.free_throws)
     sides = {game.state.home: Side.HOME, game.state.away: Side.AWAY}
@@ -49,6 +57,40 @@ def newest_moments(game: WatchedGame, plays: Sequence[Play]) -> tuple[DueMoment,
         if watched.minutes.start <= moment.slots <= known
         and moment_fault(moment, pattern, FEED_HORIZONS[watched.horizon]) is None
     )
+
+
+def due_moments(
+    game: WatchedGame, plays: Sequence[Play], newest: Sequence[DueMoment], pace: float
+) -> tuple[DueMoment, ...]:
+    """Return the moments to forecast now, in the order of play.
+
+    Args:
+        game: the game.
+        plays: its plays.
+        newest: the moments after the newest play.
+        pace: seconds of play between two forecasts before the last minutes.
+    """
+    due = [each for each in newest if is_due(game, each, pace)]
+    if _is_current(game, plays):
+        earlier = [each for before in game.moments.values() for each in _since(game, plays, before)]
+        keys = {_key(each) for each in newest}
+        due += {_key(each): each for each in earlier if _key(each) not in keys}.values()
+    return tuple(sorted(due, key=lambda each: each.moment.elapsed))
+
+
+def _since(game: WatchedGame, plays: Sequence[Play], before: DueMoment) -> list[DueMoment]:
+    """Return the moments to forecast between the last one forecast and the newest play, in the order of play.
+
+    Several plays can come in one read. What is more than MOST_BETWEEN_READS before the newest is not forecast.
+    """
+    since = max(before.moment.elapsed, plays[-1].elapsed - MOST_BETWEEN_READS)
+    found = list[DueMoment]()
+    for number in range(len(plays) - 1, 0, -1):
+        after = [each for each in _moments_after(game, plays[:number]) if each.horizon == before.horizon]
+        if plays[number - 1].elapsed < since or before in after:
+            break
+        found += (each for each in after if is_due(game, each, math.inf))
+    return found[::-1]
 
 
 def is_due(game: WatchedGame, newest: DueMoment, pace: float) -> bool:
@@ -68,6 +110,15 @@ def is_due(game: WatchedGame, newest: DueMoment, pace: float) -> bool:
         return not moment.is_end_of_minute  # which has the forecast of its minute
     since = max(60.0 * moment.slots, 0.0 if before is None else before.moment.elapsed)
     return moment.elapsed - since >= pace
+
+
+def _key(due: DueMoment) -> tuple[Horizon.ValueType, float, int]:
+    """Return what tells the forecasts of moments apart: a later one within the same second is a revision."""
+    return due.horizon, due.moment.elapsed, due.moment.free_throws
+
+
+def _is_current(game: WatchedGame, plays: Sequence[Play]) -> bool:
+    return bool(plays) and game.state.status is GameStatus.LIVE and not _is_stale(plays[-1], game.state)
 
 
 def _is_stale(newest: Play, state: GameState) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
@@ -20,7 +21,7 @@ from dejavu_client.poller import forecasting, reporting
 from dejavu_client.poller.capabilities import ModelCapabilities
 from dejavu_client.poller.events import Fault, FaultKind, GameChanged, feed_fault
 from dejavu_client.poller.horizons import overtimes_by, scores_at_end
-from dejavu_client.poller.moments import is_due, newest_moments
+from dejavu_client.poller.moments import due_moments, newest_moments
 from dejavu_client.poller.transition import (
     MAY_PASS,
     Effect,
@@ -47,6 +48,7 @@ from dejavu_client.requests import FINAL
 from dejavu_feed.errors import FeedError, StaleFeed
 from dejavu_feed.nba.game_progress import completed_minutes, last_change, periods_over
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
+from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import elapsed_seconds, period_seconds
 
 SCOREBOARD: Final = "scoreboard"
@@ -60,6 +62,9 @@ _MAX_PLAY_FAILURES: Final = 12
 _LEEWAY: Final = 60.0
 """Maximum game seconds by which a state may be behind an earlier one without being stale: scoreboards lag a little, and
 clocks are set back."""
+_MOST_AHEAD: Final = 120.0
+"""Maximum game seconds by which plays may be ahead of the scoreboard: forecasts of more than two minutes of play before
+another one count as late."""
 _ACCEPT_OLDER_AFTER: Final = 300.0
 """Seconds after which an older state is accepted as a correction; outdated caches expire sooner."""
 
@@ -208,6 +213,9 @@ def _reopen(transition: Transition) -> None:
 def _read_plays(transition: Transition, read: PlaysRead) -> None:
     """Accept plays unless they are stale, and follow them."""
     game, plays, now = transition.game, read.plays, transition.known.now
+    if game.state.status is GameStatus.LIVE and plays and (fault := _too_far_ahead(game, plays[-1], now)):
+        _fail(transition, StaleFeed(fault))
+        return
     changed = last_change(plays, now)
     regulation = game.state.status is not GameStatus.FINAL and game.state.period <= 4
     if changed is not None and regulation:
@@ -244,6 +252,18 @@ def _read_plays(transition: Transition, read: PlaysRead) -> None:
         transition.add(Read.MODEL)
     else:
         _forecast(transition, waiting)
+
+
+def _too_far_ahead(game: WatchedGame, newest: Play, now: datetime) -> str:
+    """Return why the newest play contradicts the scoreboard; "" if it does not.
+
+    A wrong period or clock in it would be forecast as a later moment, and true forecasts after that count as late.
+    """
+    played = _elapsed(game.state, 0.0) + max(0.0, (now - game.state_time).total_seconds())
+    if newest.elapsed <= played + _MOST_AHEAD:
+        return ""
+    left = f"{newest.clock:.0f} s left in period {newest.period}"
+    return f"the newest play has {left}, but the scoreboard shows {game.state.text}"
 
 
 def _continue(transition: Transition, observation: ModelRead | HistoryRead | ForecastsAnswered) -> None:
@@ -316,7 +336,7 @@ def _finish(transition: Transition, waiting: PlaysInProgress, stale: str = "") -
     model, pace = transition.known.model, transition.known.pace
     at_moments = model is not None and model.moments and pace > 0
     newest = newest_moments(game, waiting.plays) if at_moments else ()
-    due = tuple(each for each in newest if is_due(game, each, pace))
+    due = due_moments(game, waiting.plays, newest, pace)
     # Otherwise read again in the next turn: in overtime, moments are forecast, although no minute can be.
     goes_on = at_moments and FINAL in game.horizons and game.state.status is GameStatus.LIVE
     idle = game.played_out and waiting.status is game.state.status and not goes_on
@@ -338,7 +358,7 @@ def _take_moments(transition: Transition, answered: MomentsAnswered) -> None:
     pairs = list(zip(answered.due, answered.answers, strict=True))
     done = {due.horizon: due for due, answer in pairs if not isinstance(answer, MAY_PASS)}
     last = [answer for due, answer in pairs if due.is_last and isinstance(answer, Forecast)]
-    transition.game = replace(game, moments={**game.moments, **done}, at_moment=last[0] if last else game.at_moment)
+    transition.game = replace(game, moments={**game.moments, **done}, at_moment=last[-1] if last else game.at_moment)
 
 
 def _fail(transition: Transition, error: FeedError) -> None:

@@ -37,6 +37,15 @@ def test_a_late_forecast_is_not_the_newest(minute: int) -> None:
     assert newest["final"]["forecast"]["homeLeadProbability"] == 0.6
 
 
+def test_a_correction_of_an_earlier_minute_is_not_the_newest() -> None:
+    moment = recorded(2, 47, 0.01)
+    moment.forecast.moment.period, moment.forecast.moment.seconds_left = 4, 2.0
+    history = [recorded(1, 47, 0.5), moment, recorded(3, 47, 0.78)]
+    shown = prediction_at(history, 48)
+    assert shown is moment
+    assert _summary("0022500001", history[::-1])["newest"]["final"]["forecast"]["sequence"] == "2"
+
+
 def test_where_all_are_late_the_newest_of_them_is_shown() -> None:
     history = [recorded(1, 23, 0.5, late=True), recorded(2, 24, 0.6, late=True)]
     shown = prediction_at(history, 48)

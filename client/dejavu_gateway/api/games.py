@@ -169,10 +169,13 @@ def _summary(game_id: str, forecasts: list[RecordedPrediction]) -> JsonObject:
         forecasts: its forecasts, newest first.
     """
     teams = next((each.forecast for each in forecasts if each.forecast.home_team and each.forecast.away_team), None)
-    # Late forecasts do not count; they are shown only if there are no others.
-    counted_first = sorted(forecasts, key=lambda each: bool(each.forecast.late))
+    # The latest in the game: a correction of an earlier minute is recorded after it. Late forecasts do not count; they
+    # are shown only if there are no others.
+    latest_first = sorted(
+        forecasts, key=lambda each: (not each.forecast.late, time_of_play(each), each.forecast.sequence), reverse=True
+    )
     newest = {
-        name: next((_brief(each) for each in counted_first if each.forecast.horizon == horizon), None)
+        name: next((_brief(each) for each in latest_first if each.forecast.horizon == horizon), None)
         for name, horizon in _HORIZONS
     }
     return {

@@ -114,6 +114,7 @@ class HeaderFloods:
     def __init__(self) -> None:
         self.large: dict[object, str] = {}
         self.end_requests: Callable[[str], bool] = lambda _peer: False
+        self._looks = False
         self._arrived = deque[tuple[str, int]]()  # peer, bytes explained
         self._connections: dict[bytes, _Connection] = {}
         self._ended = 0  # connections whose calls were ended lately
@@ -126,6 +127,7 @@ class HeaderFloods:
 
     def start(self, port: int) -> None:
         """Start to look at the connections that are accepted at a port; call it within the event loop."""
+        self._looks = True
         looking = partial(self._run, asyncio.get_running_loop(), port)
         threading.Thread(target=looking, name="header-floods", daemon=True).start()
 
@@ -135,7 +137,8 @@ class HeaderFloods:
 
     def arrived(self, peer: str, explains: int = CALL_BYTES) -> None:
         """Take note that a call of a peer has arrived, or a request, which explains so many bytes."""
-        self._arrived.append((peer, explains))
+        if self._looks:
+            self._arrived.append((peer, explains))
 
     def received(self, call: object) -> None:
         """Take note that the request of a call was received if it is among the large ones."""

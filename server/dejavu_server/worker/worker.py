@@ -349,8 +349,9 @@ class Worker:
         except RuntimeError as error:
             raise BindError(f"cannot listen on {self._settings.listen}: {error}") from error
         self.address = f"{host}:{port}"
-        stack.callback(self._floods.end)
-        self._floods.start(port)
+        if self._settings.header_floods == "cut":
+            stack.callback(self._floods.end)
+            self._floods.start(port)
         await self._server.start()
 
     async def _control_access(self, stack: AsyncExitStack) -> grpc.ServerCredentials | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -145,6 +146,21 @@ async def test_a_large_request_ends_no_other_call_of_its_connection(server: Spaw
             assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert (await PredictionServiceStub(channel).Predict(REQUEST, timeout=60)).HasField("forecast")
         assert not watching.done()
+
+
+async def test_behind_a_proxy_that_refuses_header_blocks_no_connection_is_cut(tmp_path: Path) -> None:
+    environment = {"DEJAVU_HEADER_FLOODS": "ignore"}
+    ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    arguments = ("--workers", "1", "--ledger", ledger, "--grace", "0")
+    with spawned_server(*arguments, environment=environment) as server:
+        async with grpc.aio.insecure_channel(server.address) as channel, connected(server.address) as (reader, writer):
+            writer.write(OPENING)
+            await send_block(writer, 1, 2 * BLOCK_BYTES)
+            ended = asyncio.create_task(read_to_end(reader))
+            for _ in range(300):  # it takes fifty until such a connection is cut
+                await PredictionServiceStub(channel).Predict(REQUEST)
+            assert not ended.done()
+            ended.cancel()
 
 
 async def test_many_calls_keep_their_connection(server: SpawnedServer) -> None:

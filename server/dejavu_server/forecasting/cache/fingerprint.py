@@ -58,6 +58,7 @@ WITHOUT_EFFECT: Final = frozenset(
         "caller_model_changes",
         "caller_ledger_mib",
         "caller_loopback",
+        "header_floods",
         "connection_age_seconds",
         "connection_grace_seconds",
         "connection_idle_seconds",

@@ -83,7 +83,10 @@ def _since(game: WatchedGame, plays: Sequence[Play], before: DueMoment) -> list[
 
     Several plays can come in one read. What is more than MOST_BETWEEN_READS before the newest is not forecast.
     """
-    since = max(before.moment.elapsed, plays[-1].elapsed - MOST_BETWEEN_READS)
+    newest = plays[-1]
+    if not Moment(newest.period, newest.clock, newest.home - newest.away).is_late(FEED_HORIZONS[before.horizon]):
+        return []
+    since = max(before.moment.elapsed, newest.elapsed - MOST_BETWEEN_READS)
     found = list[DueMoment]()
     for number in range(len(plays) - 1, 0, -1):
         after = [each for each in _moments_after(game, plays[:number]) if each.horizon == before.horizon]

@@ -62,25 +62,21 @@ def test_killed_and_run_again_it_leaves_the_shipped_bundle_with_the_finals_since
     assert load_bundle(tmp_path / "same").version == from_results.forecaster.version
 
 
-def test_its_help_says_how_often_it_asks_for_each_season(capsys: pytest.CaptureFixture[str]) -> None:
-    with StatsStandIn(list(GAMES)) as service:
-        assert run("refresh", "--url", service.url) == 0
-    lists = [each.what for each in service.asked if not each.what.isdigit()]
-    assert lists == ["Regular Season", "IST", "PlayIn", "Playoffs"] * (len(lists) // 4)
-    assert [each.what for each in service.asked if each.what.isdigit()] == [GAMES[1].game_id]  # on neutral ground
-    capsys.readouterr()
-    assert run("refresh", "--help") == 0
-    told = " ".join(capsys.readouterr().out.split())
-    assert "four for each season since the ratings end, and one for each game on neutral ground" in told
-
-
-def test_programs_get_one_document_whose_keys_are_explained(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_it_asks_as_often_as_its_help_says_and_programs_get_one_document_whose_keys_are_explained(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     with StatsStandIn(list(GAMES)) as service:
         assert run("refresh", "--url", service.url, "--out", tmp_path / "out", "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["bundle"], document["games"]) == (str(tmp_path / "out"), len(GAMES))
     explained = (ROOT / "docs" / "training.md").read_text()
     assert not [key for key in document if f"`{key}`" not in explained]
+    lists = [each.what for each in service.asked if not each.what.isdigit()]
+    assert lists == ["Regular Season", "IST", "PlayIn", "Playoffs"] * (len(lists) // 4)
+    assert [each.what for each in service.asked if each.what.isdigit()] == [GAMES[1].game_id]  # on neutral ground
+    assert run("refresh", "--help") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "four for each season since the ratings end, and one for each game on neutral ground" in told
 
 
 def test_off_line_it_says_so_and_nothing_is_changed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,6 +53,7 @@ class Metrics:
         in_flight: calls in progress, by method; for StreamPredictions, the subscribers.
         refused: calls refused before their requests were received, by method and reason; `calls` also counts them,
             except those that gRPC's core refused.
+        connections_cut: connections cut for header blocks without an end.
         dropped: queries whose callers had cancelled or whose deadline had passed, by the place where this was noticed:
             queue or thread (before they were computed), or computed (afterwards).
         messages: messages sent on streams, by method.
@@ -121,10 +122,7 @@ class Metrics:
         self.callers = counter("dejavu_caller_calls", "Finished calls by caller.", ["caller", "code"])
         self.forecasts = counter("dejavu_forecasts", "Forecasts answered.", ["model", "horizon", "kind"])
         self.in_flight = gauge("dejavu_calls_in_flight", "Calls in progress.", method)
-        self.refused = counter("dejavu_calls_refused", "Calls refused before they were computed.", ["method", "reason"])
-        self.dropped = counter("dejavu_work_dropped", "Queries of callers that had gone, by where.", ["stage"])
-        for stage in ("queue", "thread", "computed"):
-            self.dropped.labels(stage)
+        self._add_refusals(registry)
         self.messages = counter("dejavu_stream_messages", "Messages sent on streams.", method)
         self.batch_size = histogram("dejavu_batch_size", "Queries computed in one batch.", buckets=BATCH_BUCKETS)
         self.waiting = gauge("dejavu_queries_waiting", "Queries that wait for their answer or are computed.")
@@ -200,6 +198,14 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
+
+    def _add_refusals(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        self.refused = counter("dejavu_calls_refused", "Calls refused before they were computed.", ["method", "reason"])
+        self.connections_cut = counter("dejavu_connections_cut", "Connections cut for header blocks without an end.")
+        self.dropped = counter("dejavu_work_dropped", "Queries of callers that had gone, by where.", ["stage"])
+        for stage in ("queue", "thread", "computed"):
+            self.dropped.labels(stage)
 
     def _add_lifecycle(self, registry: CollectorRegistry) -> None:
         counter = partial(Counter, registry=registry)

@@ -106,12 +106,16 @@ class _Connection:
 class HeaderFloods:
     """Cuts the connections of header floods, from a thread of its own: in an attack the event loop may stand still.
 
+    Args:
+        on_cut: called in that thread for each connection that is cut.
+
     Attributes:
         large: peers of the calls whose requests are being received and may be large, by call.
         end_requests: ends the other calls of a peer whose requests are being received; returns whether there were any.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_cut: Callable[[], object] = lambda: None) -> None:
+        self._on_cut = on_cut
         self.large: dict[object, str] = {}
         self.end_requests: Callable[[str], bool] = lambda _peer: False
         self._looks = False
@@ -234,6 +238,7 @@ class HeaderFloods:
         self._cut = {peer: at for peer, at in self._cut.items() if now - at < CUT_SECONDS} | {connection.peer: now}
         cut(connection.traffic)
         self._number_cut += 1
+        self._on_cut()
         if now - self._logged_at >= LOG_SECONDS:
             _log.warning(
                 "header_flood",

@@ -154,7 +154,7 @@ class Worker:
         """Admits calls."""
         self._calls.callers = Callers(caller_limits(settings))
         self._admissions = Admissions(self.admission, self.metrics, worker_metadata(name, workers))
-        self._floods = HeaderFloods()
+        self._floods = HeaderFloods(self.metrics.connections_cut.inc)
         self._server = GrpcServer(
             interceptors=[self._calls],
             admissions=self._admissions,

@@ -14,8 +14,9 @@ from bench.fuzz import wire
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.support.builders.calls import PATTERN
+from tests.support.harness.waiting import until
 from tests.support.processes.connections import connections_to
-from tests.support.processes.servers import SpawnedServer, spawned_server
+from tests.support.processes.servers import SpawnedServer, async_worker, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
@@ -74,6 +75,13 @@ async def test_a_block_without_an_end_is_cut_and_others_are_answered(
         writer.transport.abort()  # what was sent after the end is never read
         await asyncio.gather(sending, ended)
     server.wait_for("header_flood")
+
+
+async def test_connections_that_are_cut_are_counted(tmp_path: Path) -> None:
+    async with async_worker(tmp_path) as worker, connected(worker.address) as (reader, writer):
+        writer.write(OPENING)
+        await asyncio.gather(send_block(writer, 1, 4 * BLOCK_BYTES), read_to_end(reader))
+        await until(lambda: worker.metrics.registry.get_sample_value("dejavu_connections_cut_total") == 1)
 
 
 async def test_blocks_that_are_small_alone_are_cut_where_they_are_too_many(server: SpawnedServer) -> None:

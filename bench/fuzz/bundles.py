@@ -158,7 +158,7 @@ def _other(array: NDArray[Any], rng: random.Random) -> NDArray[Any]:
 
 def _bytes(content: bytes, rng: random.Random) -> bytes:
     changed = bytearray(content)
-    if rng.random() < 0.3:
+    if rng.random() < 0.3 and changed:
         del changed[rng.randrange(len(changed)) :]
     for _ in range(rng.randrange(1, 9)):
         if changed:

@@ -15,9 +15,9 @@ from sqlalchemy import Connection
 
 __all__ = ["CACHED_QUERIES", "Backend", "CommitListener", "Connection", "Durability", "Query", "StopSignal"]
 
-CACHED_QUERIES: Final = 32
-"""Number of compiled queries that an engine keeps, of 10 to 200 KiB each. Requests for records with ever different
-filters would fill SQLAlchemy's default of 500.
+CACHED_QUERIES: Final = 100
+"""Number of compiled queries that an engine keeps, of 10 KiB each. Requests for records with ever different filters
+would fill SQLAlchemy's default of 500.
 """
 
 _T = TypeVar("_T")

@@ -8,7 +8,7 @@ a later revision; a shadow counts if the shadowed forecast does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from dejavu_server.ledger.database.schema import forecasts, outcomes, shadows
 from dejavu_server.ledger.database.standing import FIRST_REPORT, STANDS, in_time
 from dejavu_server.ledger.entries import scored_values
 from dejavu_server.ledger.errors import LedgerCorrupt
+from dejavu_server.ledger.queries.filters import KEPT_FILTERS
 from dejavu_server.ledger.queries.scorecards import CONDITIONS, LATER, SMALL_READ, ScoreFilter, superseded_by_key
 
 _PARTITION_ROWS: Final = 5000
@@ -200,7 +201,7 @@ def _statement(
     )
 
 
-@cache
+@lru_cache(KEPT_FILTERS)
 def _statements(conditions: frozenset[str]) -> tuple[Select[Any], Select[Any]]:
     """Return the statements that read the forecasts of a model: its own, and its shadows."""
     own, beside = (table.c.model_version == bindparam("version") for table in (forecasts, shadows))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, func
 
 from dejavu_models.types import Horizon
+
+KEPT_FILTERS: Final = 32
+"""Number of combinations of conditions whose statements are kept, up to 100 KiB each: callers can choose hundreds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, false, literal, or_, select, true
@@ -22,7 +22,7 @@ from dejavu_server.ledger.database.schema import forecasts, outcomes
 from dejavu_server.ledger.database.standing import in_time
 from dejavu_server.ledger.entries import canonical_json
 from dejavu_server.ledger.queries import page_tokens, predictions
-from dejavu_server.ledger.queries.filters import CommonFilter, unindexed
+from dejavu_server.ledger.queries.filters import KEPT_FILTERS, CommonFilter, unindexed
 from dejavu_server.ledger.queries.page_tokens import DIGEST_BYTES, Cursor, PageCursor
 from dejavu_server.records import RecordedForecast
 
@@ -258,7 +258,7 @@ def _floor_values(values: dict[str, Any], floor: Cursor | None) -> dict[str, int
 
 
 # Cached for each shape: building a statement takes SQLAlchemy longer than running it.
-@cache
+@lru_cache(KEPT_FILTERS)
 def _matches(scan: _IndexScan, conditions: frozenset[str]) -> Select[int, int]:
     """Select the forecasts of a scan that meet the conditions, down to the floor."""
     # Subqueries come last, so that they run only for rows that meet all other conditions.

@@ -9,7 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -53,7 +53,7 @@ from dejavu_server.ledger.database.standing import (
 from dejavu_server.ledger.entries import scored_values, total_values
 from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.ledger.errors import LedgerCorrupt
-from dejavu_server.ledger.queries.filters import CommonFilter, unindexed
+from dejavu_server.ledger.queries.filters import KEPT_FILTERS, CommonFilter, unindexed
 from dejavu_server.records import LateReason
 
 _PARTITION_ROWS = 5000
@@ -442,7 +442,7 @@ class _Statements(NamedTuple):
     superseded: Select[Any]
 
 
-@cache
+@lru_cache(KEPT_FILTERS)
 def _statements(conditions: frozenset[str]) -> _Statements:
     where = [condition for name, condition in CONDITIONS.items() if name in conditions]
 

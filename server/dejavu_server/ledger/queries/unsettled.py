@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, FromClause, Select, bindparam, exists, func, select
@@ -11,6 +11,7 @@ from sqlalchemy import Connection, FromClause, Select, bindparam, exists, func, 
 from dejavu_common.clock import microseconds
 from dejavu_server.ledger.database.schema import forecasts, outcomes
 from dejavu_server.ledger.database.standing import NEWEST, is_void
+from dejavu_server.ledger.queries.filters import KEPT_FILTERS
 from dejavu_server.ledger.queries.scorecards import CONDITIONS, ScoreFilter
 
 
@@ -45,7 +46,7 @@ _games = _first_game.union_all(select(_next_game).where(_first_game.c.game_id.is
 """The games with forecasts, each found in the index from the one before: there are hundreds of forecasts for each."""
 
 
-@cache
+@lru_cache(KEPT_FILTERS)
 def _unsettled(conditions: frozenset[str]) -> Select[Any]:
     """Select the games without a report, and then those with forecasts that count."""
     games: FromClause = _games

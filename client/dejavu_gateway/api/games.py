@@ -169,24 +169,31 @@ def _summary(game_id: str, forecasts: list[RecordedPrediction]) -> JsonObject:
         forecasts: its forecasts, newest first.
     """
     teams = next((each.forecast for each in forecasts if each.forecast.home_team and each.forecast.away_team), None)
-    # The latest in the game: a correction of an earlier minute is recorded after it. Late forecasts do not count; they
-    # are shown only if there are no others.
-    latest_first = sorted(
-        forecasts, key=lambda each: (not each.forecast.late, time_of_play(each), each.forecast.sequence), reverse=True
-    )
     newest = {
-        name: next((_brief(each) for each in latest_first if each.forecast.horizon == horizon), None)
-        for name, horizon in _HORIZONS
+        name: latest(each for each in forecasts if each.forecast.horizon == horizon) for name, horizon in _HORIZONS
     }
     return {
         "gameId": game_id,
         "homeTeam": teams.home_team if teams else "",
         "awayTeam": teams.away_team if teams else "",
-        "newest": newest,
+        "newest": {name: each and _brief(each) for name, each in newest.items()},
         "outcomes": [to_dict(each) for each in _outcomes(forecasts)],
         "forecasts": len(forecasts),
         "course": _course(forecasts),
     }
+
+
+def latest(forecasts: Iterable[RecordedPrediction]) -> RecordedPrediction | None:
+    """Return the forecast of the latest time of play, in its newest revision; None without forecasts.
+
+    It need not be the last one recorded: a correction of an earlier minute comes later. Late forecasts do not count, so
+    one is returned only if there is no other.
+    """
+
+    def place(each: RecordedPrediction) -> tuple[bool, float, int]:
+        return not each.forecast.late, time_of_play(each), each.forecast.sequence
+
+    return max(forecasts, key=place, default=None)
 
 
 def time_of_play(prediction: RecordedPrediction) -> float:

@@ -17,7 +17,7 @@ from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_client.formatting import chance, clock, is_given_up, is_last, period_name, signed
 from dejavu_common.clock import utc_now
 from dejavu_gateway.api.context import asking, context_of
-from dejavu_gateway.api.games import game_history, lead, time_of_play
+from dejavu_gateway.api.games import game_history, latest, lead, time_of_play
 from dejavu_gateway.api.parameters import check_game_id, check_names
 from dejavu_gateway.http.answers import content_response
 from dejavu_gateway.messages.errors import invalid_field, not_found
@@ -60,9 +60,7 @@ def prediction_at(history: list[RecordedPrediction], minute: float) -> RecordedP
     A late forecast does not count, so it is returned only if there is no other.
     """
     final = [each for each in history if each.forecast.horizon == HORIZON_FINAL and not each.superseded]
-    until = [each for each in final if time_of_play(each) <= minute]
-    until = [each for each in until if not each.forecast.late] or until
-    return max(until, key=lambda each: (time_of_play(each), each.forecast.sequence), default=None)
+    return latest(each for each in final if time_of_play(each) <= minute)
 
 
 def drawn(

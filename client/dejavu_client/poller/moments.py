@@ -24,7 +24,7 @@ from dejavu_feed.pattern import elapsed_seconds, slots
 DEFAULT_PACE: Final = 30.0
 """Seconds of play between two forecasts before the last minutes."""
 
-MOST_BETWEEN_READS: Final = 30.0
+_MOST_BETWEEN_READS: Final = 30.0
 """Seconds of play before the newest moment from which states are still forecast."""
 
 _MOST_BETWEEN_PLAYS: Final = 30.0
@@ -70,7 +70,7 @@ def due_moments(
         newest: the moments after the newest play.
         pace: seconds of play between two forecasts before the last minutes.
     """
-    due = [each for each in newest if is_due(game, each, pace)]
+    due = [each for each in newest if _is_due(game, each, pace)]
     if _is_current(game, plays):
         earlier = [each for before in game.moments.values() for each in _since(game, plays, before)]
         keys = {_key(each) for each in newest}
@@ -81,22 +81,24 @@ def due_moments(
 def _since(game: WatchedGame, plays: Sequence[Play], before: DueMoment) -> list[DueMoment]:
     """Return the moments to forecast between the last one forecast and the newest play, in the order of play.
 
-    Several plays can come in one read. What is more than MOST_BETWEEN_READS before the newest is not forecast.
+    Several plays can come in one read. What is more than _MOST_BETWEEN_READS before the newest is not forecast.
     """
     newest = plays[-1]
     if not Moment(newest.period, newest.clock, newest.home - newest.away).is_late(FEED_HORIZONS[before.horizon]):
         return []
-    since = max(before.moment.elapsed, newest.elapsed - MOST_BETWEEN_READS)
+    since = max(before.moment.elapsed, newest.elapsed - _MOST_BETWEEN_READS)
     found = list[DueMoment]()
     for number in range(len(plays) - 1, 0, -1):
-        after = [each for each in _moments_after(game, plays[:number]) if each.horizon == before.horizon]
-        if plays[number - 1].elapsed < since or before in after:
+        if plays[number - 1].elapsed < since:
             break
-        found += (each for each in after if is_due(game, each, math.inf))
+        after = [each for each in _moments_after(game, plays[:number]) if each.horizon == before.horizon]
+        if before in after:
+            break
+        found += (each for each in after if _is_due(game, each, math.inf))
     return found[::-1]
 
 
-def is_due(game: WatchedGame, newest: DueMoment, pace: float) -> bool:
+def _is_due(game: WatchedGame, newest: DueMoment, pace: float) -> bool:
     """Return whether a moment is to be forecast now: it is in its turn, and not the one that was forecast last.
 
     Args:

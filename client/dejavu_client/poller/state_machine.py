@@ -336,7 +336,7 @@ def _finish(transition: Transition, waiting: PlaysInProgress, stale: str = "") -
     model, pace = transition.known.model, transition.known.pace
     at_moments = model is not None and model.moments and pace > 0
     newest = newest_moments(game, waiting.plays) if at_moments else ()
-    due = due_moments(game, waiting.plays, newest, pace)
+    due = due_moments(game, waiting.plays, newest, pace) if at_moments else ()
     # Otherwise read again in the next turn: in overtime, moments are forecast, although no minute can be.
     goes_on = at_moments and FINAL in game.horizons and game.state.status is GameStatus.LIVE
     idle = game.played_out and waiting.status is game.state.status and not goes_on

@@ -93,6 +93,11 @@ def with_moments() -> StoringPredictor:
     return predictor
 
 
+def a_basket_every_12_s() -> ReplayGame:
+    baskets = tuple(Score(12.0 * number, 2 * ((number + 1) // 2), 2 * (number // 2)) for number in range(240))
+    return ReplayGame("often", "BOS", "LAL", baskets)
+
+
 @asynccontextmanager
 async def overtime() -> AsyncIterator[tuple[Watch, str]]:
     """Yield a watched game that is 70 s into overtime, with forecasts at moments, and its id."""
@@ -136,9 +141,8 @@ async def test_the_newest_play_is_forecast_and_in_last_minutes_and_overtime_show
 
 
 async def test_before_the_last_minutes_moments_are_forecast_at_a_pace_and_then_after_each_new_state() -> None:
-    baskets = tuple(Score(12.0 * number, 2 * ((number + 1) // 2), 2 * (number // 2)) for number in range(240))
     predictor = with_moments()
-    async with watching(Evening([ReplayGame("often", "BOS", "LAL", baskets)]), predictor) as watch:
+    async with watching(Evening([a_basket_every_12_s()]), predictor) as watch:
         for elapsed in (*range(1200, 1500, 6), *range(2460, 2870, 6)):
             await watch.at(float(elapsed))
         made = [
@@ -162,9 +166,8 @@ def moments_of(predictor: StoringPredictor) -> list[float]:
 
 @pytest.mark.parametrize("interval", [24, 84])
 async def test_all_states_since_the_last_read_are_forecast_but_those_too_long_ago(interval: int) -> None:
-    baskets = tuple(Score(12.0 * number, 2 * ((number + 1) // 2), 2 * (number // 2)) for number in range(240))
     predictor = with_moments()
-    async with watching(Evening([ReplayGame("often", "BOS", "LAL", baskets)]), predictor) as watch:
+    async with watching(Evening([a_basket_every_12_s()]), predictor) as watch:
         for elapsed in (2600, 2618):
             await watch.at(float(elapsed))
         [before] = moments_of(predictor)  # no earlier state is made up
@@ -262,6 +265,18 @@ async def test_a_model_without_moments_is_asked_for_none() -> None:
         assert not watch.predictor.moments
 
 
+async def test_a_model_that_no_longer_has_moments_is_asked_for_no_more() -> None:
+    async with watching(Evening([a_basket_every_12_s()]), with_moments()) as watch:
+        for elapsed in (2600.0, 2650.0, 2670.0):
+            await watch.at(elapsed)
+        assert moments_of(watch.predictor)
+        watch.predictor.models[0].inputs.remove("moment")
+        for elapsed in (2705.0, 2765.0, 2825.0, 2870.0):
+            await watch.at(elapsed)
+            made = moments_of(watch.predictor)
+        assert not made
+
+
 async def test_minutes_that_went_by_unseen_are_told_and_never_made_up() -> None:
     evening = Evening([game()])
     (game_id,) = evening.ids
@@ -311,12 +326,18 @@ async def test_a_correction_of_an_older_minute_makes_a_revision_of_the_newest_al
     assert watch.predictor.minutes(FINAL) == [*range(6, 13), 12]
 
 
-async def test_after_a_slip_in_a_clock_the_true_minute_is_forecast() -> None:
-    evening = Evening([game()])
+async def test_after_a_slip_in_the_clock_of_the_feed_the_minutes_that_are_true_are_forecast() -> None:
+    class Slipping(Evening):
+        def scoreboard(self) -> Scoreboard:
+            board = super().scoreboard()
+            slipped = [replace(each, period=2, clock=140.0) for each in board.games]
+            return replace(board, games=tuple(slipped)) if self.edit else board
+
+    evening = Slipping([game()])
     (game_id,) = evening.ids
 
     def with_slip(plays: tuple[Play, ...]) -> tuple[Play, ...]:
-        return (*plays[:-1], replace(plays[-1], elapsed=720.0))
+        return (*plays[:-1], replace(plays[-1], elapsed=1300.0))
 
     async with watching(evening) as watch:
         await watch.at(601)
@@ -326,11 +347,14 @@ async def test_after_a_slip_in_a_clock_the_true_minute_is_forecast() -> None:
         await watch.turn()
         await watch.at(661)
 
-        assert watch.predictor.minutes(FINAL) == [10, 11, 11], "forecast too early, and revised"
+        assert watch.predictor.minutes(FINAL) == [10, 21, 11]
         newest = watch.poller.games[game_id].horizons[FINAL].newest
         assert newest is not None
         assert len(newest.pattern) == 11
-        assert watch.poller.summary().horizons[1].missed == 4, "6–9 before it came"
+        assert watch.poller.summary().horizons[1].missed == 4 + 9, "6–9 before it came, 12–20 by the slip, for now"
+        for minute in range(12, 23):
+            await watch.at(60.0 * minute + 1)
+        assert watch.poller.summary().horizons[1].missed == 4
 
 
 async def test_teams_that_the_league_does_not_know_are_not_named() -> None:

@@ -181,7 +181,7 @@ def _answer_faults(request: pb.PredictRequest, answer: pb.PredictResponse | pb.P
     if request.HasField("total_points") and forecast.total_points != request.total_points:
         yield f"other total points than in the request: {forecast}"
     asked, told = (from_message(each)[0].last_score for each in (request, forecast))  # without unknown fields
-    if asked != told and (asked is not None or not request.game_id):  # a recorded forecast may know it already
+    if asked != told and (asked is not None or not request.game_id):  # a recorded forecast keeps its own
         yield f"another last score than in the request: {forecast}"
     yield from _forecast_faults(forecast)
 

@@ -6,7 +6,7 @@ the core bounds it, and the core tells nothing about it. But the kernel counts w
 explained by
 
 - a call that arrives, accepted or not: it ends the block, and all bytes before it are explained;
-- a request: up to MAX_REQUEST_BYTES, while it is being received only for a call that may have a large one;
+- a request that was received; also one that is being received, up to MAX_REQUEST_BYTES, if it may be large;
 - bytes that were sent: a peer grants windows and answers pings with no more than it received.
 
 A connection with more than BLOCK_BYTES that nothing explains is cut after TURNS of the event loop, and so are those

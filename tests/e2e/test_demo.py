@@ -59,9 +59,8 @@ def test_the_demo_ends_by_itself_with_every_game_forecast_and_settled() -> None:
             assert (of["games"], of["settledGames"]) == (2, 2)
             assert of["held"] <= of["settledForecasts"] == of["forecasts"]
         for of, card in zip(figures["horizons"], figures["scorecards"], strict=True):
-            assert (card["horizon"], card["games"], card["forecasts"]) == (of["horizon"], 2, of["forecasts"])
-            assert card["meanAbsoluteError"] == pytest.approx(of["meanAbsoluteError"])
-            assert card["brier"] == pytest.approx(of["brier"])
+            assert (card["horizon"], card["games"]) == (of["horizon"], 2)
+            assert card["forecasts"] > of["forecasts"], "moments of the last minutes are among them"
             assert 0 < card["crps"] < card["persistenceMeanAbsoluteError"]
         reported = [(event["game"]["gameId"], event["horizon"]) for event in events if event["event"] == "reported"]
         assert len(reported) == len(set(reported)) == 4

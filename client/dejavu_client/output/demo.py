@@ -12,10 +12,10 @@ from typing import Any, Final
 from rich.table import Table
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu.v1.scorecard_pb2 import Scorecard
+from dejavu.v1.scorecard_pb2 import Figure, Scorecard
 from dejavu_client.formatting import horizon_label, pluralize, signed
 from dejavu_client.output.scores import Record, between, verdict
-from dejavu_client.poller.summary import HorizonSummary, Summary
+from dejavu_client.poller.summary import Summary
 from dejavu_client.transport.statistics import percentile
 from dejavu_common.rich_console import Console
 
@@ -40,7 +40,7 @@ def print_results(
 
     Args:
         console: where to print.
-        summary: the poller's summary; it has the Brier score of the leader.
+        summary: the poller's summary.
         record: the server's scorecards.
         latencies: seconds from the feed to the subscriber, ascending.
         verified: counts of the verified ledger: `forecasts`, `outcomes` and `checkpoint`.
@@ -50,13 +50,13 @@ def print_results(
     missed = f", {pluralize(summary.missed, 'minute')} missed" if summary.missed else ""
     console.print(
         f"{pluralize(summary.games, 'game')} played, {pluralize(summary.forecasts, 'forecast')} of the half and of the "
-        f"end: after every minute of play from the sixth on{missed}."
+        f"end: after every minute of play from the sixth on{missed}{_between_minutes(summary, record)}."
     )
-    of = {each.horizon: each for each in summary.horizons if each.horizon in record and record[each.horizon].games}
+    of = {horizon: card for horizon, card in record.items() if card.games}
     first = Table.grid(padding=(0, 3))
     first.add_row("", *(f"the {horizon_label(horizon)}" for horizon in of), style="dim")
     for name, cell in _ROWS:
-        first.add_row(name, *(cell(record[horizon], own) for horizon, own in of.items()))
+        first.add_row(name, *map(cell, of.values()))
     console.print(first)
     if latencies:
         p50, p95 = percentile(latencies, 0.5), percentile(latencies, 0.95)
@@ -69,11 +69,10 @@ def print_results(
         f"{verified['checkpoint']}."
     )
     console.print()
-    for horizon in of:
-        console.print(_error(horizon, record[horizon]), highlight=False)
-    for horizon, own in of.items():
-        if own.leader_brier is not None:
-            console.print(_beside_the_leader(horizon, record[horizon], own.leader_brier), highlight=False)
+    for horizon, card in of.items():
+        console.print(_error(horizon, card), highlight=False)
+    for horizon, card in of.items():
+        console.print(_beside_the_leader(horizon, card), highlight=False)
     console.print(_WHY)
     console.print(_SMALL, style="dim", highlight=False)
     console.print()
@@ -95,7 +94,14 @@ def _next() -> str:
     )
 
 
-def _held(card: Scorecard, _: HorizonSummary) -> str:
+def _between_minutes(summary: Summary, record: Record) -> str:
+    """Return how many forecasts the record has between minutes, at the end of a half and in overtime; "" if none."""
+    settled = sum(each.settled for each in summary.horizons)
+    count = sum(card.forecasts for card in record.values()) - settled
+    return f", and {count} after plays of the last minutes" if count > 0 else ""
+
+
+def _held(card: Scorecard) -> str:
     for each in card.coverage:
         if abs(each.alpha - 0.05) < 1e-9:
             low, high = (f"{100 * end:.1f}" for end in (each.lower, each.upper))
@@ -103,40 +109,31 @@ def _held(card: Scorecard, _: HorizonSummary) -> str:
     return "–"
 
 
-def _brier(card: Scorecard, _: HorizonSummary) -> str:
-    interval = between(card.brier, 3, sign=False)
-    return f"{card.brier.value:.3f}" + (f" ({interval})" if interval else "")
+def _score(score: Figure) -> str:
+    interval = between(score, 3, sign=False)
+    return f"{score.value:.3f}" + (f" ({interval})" if interval else "")
 
 
-def _leader_brier(_: Scorecard, of: HorizonSummary) -> str:
-    return "–" if of.leader_brier is None else f"{of.leader_brier:.3f}"
-
-
-_ROWS: Final[Sequence[tuple[str, Callable[[Scorecard, HorizonSummary], str]]]] = (
+_ROWS: Final[Sequence[tuple[str, Callable[[Scorecard], str]]]] = (
     ("95 % intervals that held", _held),
-    ("Brier score", _brier),
-    ("Brier score of the leader", _leader_brier),
+    ("Brier score", lambda card: _score(card.brier)),
+    ("Brier score of the leader", lambda card: _score(card.leader_brier)),
 )
 
 
 def _error(horizon: Horizon.ValueType, card: Scorecard) -> str:
-    interval = between(card.mae_difference, 2, sign=True)
+    difference = _difference(card.mae_difference, card.games, "persistence", 2)
     return (
         f"Mean absolute error of the {horizon_label(horizon)}: {card.mae.value:.2f} points, of persistence "
-        f"{card.persistence_mae.value:.2f}; difference {signed(card.mae_difference.value, 2)}"
-        + (f" ({interval}): {verdict(card.mae_difference, card.games)}" if interval else "")
-        + "."
+        f"{card.persistence_mae.value:.2f}; difference {difference}."
     )
 
 
-def _beside_the_leader(horizon: Horizon.ValueType, card: Scorecard, leader: float) -> str:
-    """Compare the Brier score with that of the leader; the scorecard has no interval of the difference."""
-    text = (
-        f"Brier score of the {horizon_label(horizon)}: difference from the leader's "
-        f"{signed(card.brier.value - leader, 3)}"
-    )
-    if not (card.brier.HasField("lower") and card.brier.HasField("upper")):
-        return f"{text}."
-    if card.brier.lower <= leader <= card.brier.upper:
-        return f"{text}; the leader's lies in the interval above, which does not tell them apart."
-    return f"{text}; the leader's lies {'above' if leader > card.brier.upper else 'below'} the interval above."
+def _beside_the_leader(horizon: Horizon.ValueType, card: Scorecard) -> str:
+    difference = _difference(card.brier_difference, card.games, "the leader", 3)
+    return f"Brier score of the {horizon_label(horizon)}: difference from the leader's {difference}."
+
+
+def _difference(figure: Figure, games: int, rival: str, digits: int) -> str:
+    interval = between(figure, digits, sign=True)
+    return signed(figure.value, digits) + (f" ({interval}): {verdict(figure, games, rival)}" if interval else "")

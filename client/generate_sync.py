@@ -18,6 +18,7 @@ SOURCES = {
     PACKAGE / "aio.py": PACKAGE / "client.py",
     PACKAGE / "calls" / "aio_cache.py": PACKAGE / "calls" / "cache.py",
     PACKAGE / "calls" / "aio_columns.py": PACKAGE / "calls" / "columns.py",
+    PACKAGE / "calls" / "aio_games.py": PACKAGE / "calls" / "games.py",
     PACKAGE / "calls" / "aio_leases.py": PACKAGE / "calls" / "leases.py",
     PACKAGE / "calls" / "aio_models.py": PACKAGE / "calls" / "models.py",
     PACKAGE / "transport" / "aio_caller.py": PACKAGE / "transport" / "caller.py",
@@ -35,6 +36,9 @@ TEXTS = {
     ),
     "Column calls of the asynchronous client; columns.py is generated from this file by `make gen`.": (
         "Column calls of the synchronous client, generated from aio_columns.py by `make gen`: edit that file instead."
+    ),
+    "Game calls of the asynchronous client; games.py is generated from this file by `make gen`.": (
+        "Game calls of the synchronous client, generated from aio_games.py by `make gen`: edit that file instead."
     ),
     "Lease calls of the asynchronous client; leases.py is generated from this file by `make gen`.": (
         "Lease calls of the synchronous client, generated from aio_leases.py by `make gen`: edit that file instead."
@@ -66,7 +70,9 @@ NAMES = {
     "AsyncDejavuClient": "DejavuClient",
     "AsyncRecordedPredictions": "RecordedPredictions",
     "AsyncCaller": "Caller",
+    "AsyncGameCalls": "GameCalls",
     "AsyncLeaseCalls": "LeaseCalls",
+    "AsyncOpen": "Open",
     "dejavu_client.calls.aio_": "dejavu_client.calls.",
     "AsyncCacheCalls": "CacheCalls",
     "AsyncColumnCalls": "ColumnCalls",

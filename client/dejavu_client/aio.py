@@ -41,6 +41,7 @@ from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_client import config
 from dejavu_client.calls.aio_cache import AsyncCacheCalls
 from dejavu_client.calls.aio_columns import AsyncColumnCalls
+from dejavu_client.calls.aio_games import AsyncGameCalls
 from dejavu_client.calls.aio_leases import AsyncLeaseCalls
 from dejavu_client.calls.aio_models import AsyncModelCalls
 from dejavu_client.recorded import AsyncRecordedPredictions
@@ -58,7 +59,7 @@ from dejavu_client.transport.health import HealthStatus
 from dejavu_client.transport.subscription import StreamResumption
 
 
-class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, AsyncModelCalls):
+class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncGameCalls, AsyncLeaseCalls, AsyncModelCalls):
     """Client of a Dejavu server for use in one event loop; connects on first use.
 
     ```python
@@ -394,4 +395,4 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
         subscription = StreamResumption(
             game_ids, resume_token=resume_token, include_current=include_current, heartbeats=heartbeats
         )
-        return self._stream(subscription)
+        return self._stream("StreamPredictions", lambda stubs: stubs.prediction.StreamPredictions, subscription)

@@ -40,6 +40,7 @@ from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_client import config
 from dejavu_client.calls.cache import CacheCalls
 from dejavu_client.calls.columns import ColumnCalls
+from dejavu_client.calls.games import GameCalls
 from dejavu_client.calls.leases import LeaseCalls
 from dejavu_client.calls.models import ModelCalls
 from dejavu_client.recorded import RecordedPredictions
@@ -57,7 +58,7 @@ from dejavu_client.transport.health import HealthStatus
 from dejavu_client.transport.subscription import StreamResumption
 
 
-class DejavuClient(CacheCalls, ColumnCalls, LeaseCalls, ModelCalls):
+class DejavuClient(CacheCalls, ColumnCalls, GameCalls, LeaseCalls, ModelCalls):
     """Client of a Dejavu server. Thread-safe; connects on first use.
 
     ```python
@@ -389,4 +390,4 @@ class DejavuClient(CacheCalls, ColumnCalls, LeaseCalls, ModelCalls):
         subscription = StreamResumption(
             game_ids, resume_token=resume_token, include_current=include_current, heartbeats=heartbeats
         )
-        return self._stream(subscription)
+        return self._stream("StreamPredictions", lambda stubs: stubs.prediction.StreamPredictions, subscription)

@@ -145,4 +145,4 @@ class UpstreamClient(AsyncDejavuClient):
         Raises:
             DejavuClientError: the reason why the connection ended; pass it to `subscription.connection_lost`.
         """
-        return self._connection(subscription)
+        return self._connection("StreamPredictions", lambda stubs: stubs.prediction.StreamPredictions, subscription)

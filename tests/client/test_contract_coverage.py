@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 import dejavu_client
 from dejavu.v1 import (
     cache_service_pb2,
+    game_service_pb2,
     lease_service_pb2,
     model_service_pb2,
     operations_service_pb2,
@@ -32,6 +33,7 @@ FILES = (
     record_service_pb2,
     operations_service_pb2,
     lease_service_pb2,
+    game_service_pb2,
     cache_service_pb2,
 )
 

@@ -16,6 +16,7 @@ from tests.support.harness.documents import ROOT, rows
 
 from dejavu.v1 import (
     cache_service_pb2,
+    game_service_pb2,
     lease_service_pb2,
     model_service_pb2,
     operations_service_pb2,
@@ -48,6 +49,7 @@ SERVICES = (
     model_service_pb2,
     record_service_pb2,
     operations_service_pb2,
+    game_service_pb2,
     lease_service_pb2,
     cache_service_pb2,
 )

@@ -7,18 +7,18 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import aclosing, asynccontextmanager
-from typing import Self, TypeVar
+from typing import Self, TypeAlias, TypeVar
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from dejavu.v1.cache_service_pb2_grpc import CacheServiceStub
+from dejavu.v1.game_service_pb2_grpc import GameServiceStub
 from dejavu.v1.lease_service_pb2_grpc import LeaseServiceStub
 from dejavu.v1.model_service_pb2 import RegisteredModel
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.operations_service_pb2_grpc import OperationsServiceStub
-from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import ListPredictionsRequest
@@ -54,7 +54,7 @@ from dejavu_client.transport.retry_budget import (
 )
 from dejavu_client.transport.servers import Server, ServerAddress, Servers, parse_servers
 from dejavu_client.transport.statistics import CallRecorder, CallStatistics
-from dejavu_client.transport.subscription import StreamResumption
+from dejavu_client.transport.subscription import StreamState
 from dejavu_client.transport.worker_identity import UNHEARD, WorkerIdentity, failure_identity, worker_identity
 from dejavu_common.tracing import client_span, with_trace
 
@@ -72,9 +72,13 @@ class AsyncConnection:
         self.record = RecordServiceStub(channel)
         self.operations = OperationsServiceStub(channel)
         self.leases = LeaseServiceStub(channel)
+        self.games = GameServiceStub(channel)
         self.cache = CacheServiceStub(channel)
         check = HealthStub(channel).Check  # type: ignore[attr-defined] # its stub file lacks the method
         self.check_health: grpc.aio.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = check
+
+
+AsyncOpen: TypeAlias = "Callable[[AsyncConnection], grpc.aio.UnaryStreamMultiCallable[RequestT, ResponseT]]"
 
 
 def dial(
@@ -273,11 +277,19 @@ class AsyncCaller:
                 return
             request.page_token = page.next_page_token
 
-    def _stream(self, subscription: StreamResumption) -> AsyncGenerator[StreamPredictionsResponse, None]:
-        """Return the events of a subscription, reconnecting as often as needed, until the client is closed."""
+    def _stream(
+        self, method: str, open_: AsyncOpen[RequestT, ResponseT], subscription: StreamState[RequestT, ResponseT]
+    ) -> AsyncGenerator[ResponseT, None]:
+        """Return the events of a subscription, reconnecting as often as needed, until the client is closed.
+
+        Args:
+            method: name of the method.
+            open_: returns the method's stub.
+            subscription: state of the stream.
+        """
         if self._closed.is_set():
             raise ClientClosedError("the client is closed")
-        return self._events(subscription)
+        return self._events(method, open_, subscription)
 
     @asynccontextmanager
     async def _pooled(self) -> AsyncIterator[PooledChannel[AsyncConnection]]:
@@ -328,10 +340,12 @@ class AsyncCaller:
                 call.cancel()
         raise UnavailableError("the server ended the upload without an answer")
 
-    async def _events(self, subscription: StreamResumption) -> AsyncGenerator[StreamPredictionsResponse, None]:
+    async def _events(
+        self, method: str, open_: AsyncOpen[RequestT, ResponseT], subscription: StreamState[RequestT, ResponseT]
+    ) -> AsyncGenerator[ResponseT, None]:
         while True:
             try:
-                async with aclosing(self._connection(subscription)) as events:
+                async with aclosing(self._connection(method, open_, subscription)) as events:
                     async for event in events:
                         yield event
             except ClientClosedError:
@@ -339,14 +353,14 @@ class AsyncCaller:
             except DejavuClientError as error:
                 await self._closed.pause(subscription.connection_lost(error))
 
-    async def _connection(self, subscription: StreamResumption) -> AsyncGenerator[StreamPredictionsResponse, None]:
+    async def _connection(
+        self, method: str, open_: AsyncOpen[RequestT, ResponseT], subscription: StreamState[RequestT, ResponseT]
+    ) -> AsyncGenerator[ResponseT, None]:
         """Yield the events of one connection. Ends with an exception unless the reader stops first."""
         async with self._pooled() as pooled:
             with self._closed.guard():
-                stream = pooled.connection.prediction.StreamPredictions(
-                    subscription.request(), metadata=self._metadata()
-                )
-            reader, recording = AsyncStreamReader(stream, self._silence), self._calls.call("StreamPredictions")
+                stream = open_(pooled.connection)(subscription.request(), metadata=self._metadata())
+            reader, recording = AsyncStreamReader(stream, self._silence), self._calls.call(method)
             try:
                 while True:
                     with self._closed.guard(), recording:

@@ -9,13 +9,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import grpc
 
 from dejavu.v1.bundle_pb2 import MissingFiles
 from dejavu.v1.model_service_pb2 import RegisterBundleRequest
-from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest, StreamPredictionsResponse
 from dejavu_client import config
 from dejavu_client.errors import ClientClosedError
 from dejavu_client.transport.bundle_folder import BundleFolder
@@ -207,7 +206,7 @@ class AsyncUploadRequests:
             self._error = error
 
 
-class AsyncStreamReader:
+class AsyncStreamReader(Generic[RequestT, ResponseT]):
     """Reads the responses of a stream.
 
     Args:
@@ -215,21 +214,19 @@ class AsyncStreamReader:
         silence: seconds to wait for a response.
     """
 
-    def __init__(
-        self, stream: grpc.aio.UnaryStreamCall[StreamPredictionsRequest, StreamPredictionsResponse], silence: float
-    ) -> None:
+    def __init__(self, stream: grpc.aio.UnaryStreamCall[RequestT, ResponseT], silence: float) -> None:
         self._stream = stream
         self._silence = silence
 
-    async def read(self) -> StreamPredictionsResponse | None:
+    async def read(self) -> ResponseT | None:
         """Return the next response; None at the end of the stream.
 
         Raises:
             TimeoutError: if no response arrives in time.
         """
         async with asyncio.timeout(self._silence):
-            response = await self._stream.read()
-        return response if isinstance(response, StreamPredictionsResponse) else None
+            response: Any = await self._stream.read()
+        return None if response is grpc.aio.EOF else cast("ResponseT", response)
 
     def close(self) -> None:
         """Cancel the call."""

@@ -6,18 +6,18 @@ import random
 import time
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import closing, contextmanager
-from typing import Self, TypeVar
+from typing import Self, TypeAlias, TypeVar
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from dejavu.v1.cache_service_pb2_grpc import CacheServiceStub
+from dejavu.v1.game_service_pb2_grpc import GameServiceStub
 from dejavu.v1.lease_service_pb2_grpc import LeaseServiceStub
 from dejavu.v1.model_service_pb2 import RegisteredModel
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.operations_service_pb2_grpc import OperationsServiceStub
-from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import ListPredictionsRequest
@@ -53,7 +53,7 @@ from dejavu_client.transport.retry_budget import (
 )
 from dejavu_client.transport.servers import Server, ServerAddress, Servers, parse_servers
 from dejavu_client.transport.statistics import CallRecorder, CallStatistics
-from dejavu_client.transport.subscription import StreamResumption
+from dejavu_client.transport.subscription import StreamState
 from dejavu_client.transport.worker_identity import UNHEARD, WorkerIdentity, failure_identity, worker_identity
 from dejavu_common.tracing import client_span, with_trace
 
@@ -71,9 +71,13 @@ class Connection:
         self.record = RecordServiceStub(channel)
         self.operations = OperationsServiceStub(channel)
         self.leases = LeaseServiceStub(channel)
+        self.games = GameServiceStub(channel)
         self.cache = CacheServiceStub(channel)
         check = HealthStub(channel).Check  # type: ignore[attr-defined] # its stub file lacks the method
         self.check_health: grpc.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = check
+
+
+Open: TypeAlias = "Callable[[Connection], grpc.UnaryStreamMultiCallable[RequestT, ResponseT]]"
 
 
 def dial(credentials: grpc.ChannelCredentials | None, address: ServerAddress, *, several: bool = False) -> grpc.Channel:
@@ -269,11 +273,19 @@ class Caller:
                 return
             request.page_token = page.next_page_token
 
-    def _stream(self, subscription: StreamResumption) -> Generator[StreamPredictionsResponse, None, None]:
-        """Return the events of a subscription, reconnecting as often as needed, until the client is closed."""
+    def _stream(
+        self, method: str, open_: Open[RequestT, ResponseT], subscription: StreamState[RequestT, ResponseT]
+    ) -> Generator[ResponseT, None, None]:
+        """Return the events of a subscription, reconnecting as often as needed, until the client is closed.
+
+        Args:
+            method: name of the method.
+            open_: returns the method's stub.
+            subscription: state of the stream.
+        """
         if self._closed.is_set():
             raise ClientClosedError("the client is closed")
-        return self._events(subscription)
+        return self._events(method, open_, subscription)
 
     @contextmanager
     def _pooled(self) -> Iterator[PooledChannel[Connection]]:
@@ -324,24 +336,26 @@ class Caller:
                 call.cancel()
         raise UnavailableError("the server ended the upload without an answer")
 
-    def _events(self, subscription: StreamResumption) -> Generator[StreamPredictionsResponse, None, None]:
+    def _events(
+        self, method: str, open_: Open[RequestT, ResponseT], subscription: StreamState[RequestT, ResponseT]
+    ) -> Generator[ResponseT, None, None]:
         while True:
             try:
-                with closing(self._connection(subscription)) as events:
+                with closing(self._connection(method, open_, subscription)) as events:
                     yield from events
             except ClientClosedError:
                 return
             except DejavuClientError as error:
                 self._closed.pause(subscription.connection_lost(error))
 
-    def _connection(self, subscription: StreamResumption) -> Generator[StreamPredictionsResponse, None, None]:
+    def _connection(
+        self, method: str, open_: Open[RequestT, ResponseT], subscription: StreamState[RequestT, ResponseT]
+    ) -> Generator[ResponseT, None, None]:
         """Yield the events of one connection. Ends with an exception unless the reader stops first."""
         with self._pooled() as pooled:
             with self._closed.guard():
-                stream = pooled.connection.prediction.StreamPredictions(
-                    subscription.request(), metadata=self._metadata()
-                )
-            reader, recording = StreamReader(stream, self._silence), self._calls.call("StreamPredictions")
+                stream = open_(pooled.connection)(subscription.request(), metadata=self._metadata())
+            reader, recording = StreamReader(stream, self._silence), self._calls.call(method)
             try:
                 while True:
                     with self._closed.guard(), recording:

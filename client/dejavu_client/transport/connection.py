@@ -14,7 +14,6 @@ import grpc
 
 from dejavu.v1.bundle_pb2 import MissingFiles
 from dejavu.v1.model_service_pb2 import RegisterBundleRequest
-from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu_client import config
 from dejavu_client.errors import CallCancelledError, ClientClosedError
 from dejavu_client.transport.bundle_folder import BundleFolder
@@ -25,6 +24,7 @@ from dejavu_client.transport.worker_identity import WorkerIdentity, worker_ident
 ConnectionT = TypeVar("ConnectionT")
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
+ResponseT_co = TypeVar("ResponseT_co", covariant=True)
 
 
 @dataclass(slots=True, eq=False)
@@ -189,10 +189,10 @@ class UploadRequests:
             self._error = error
 
 
-class Stream(Protocol):
+class Stream(Protocol[ResponseT_co]):
     """A gRPC stream; it waits for each response without a limit."""
 
-    def __next__(self) -> StreamPredictionsResponse:
+    def __next__(self) -> ResponseT_co:
         """Wait for the next response."""
         ...
 
@@ -201,7 +201,7 @@ class Stream(Protocol):
         ...
 
 
-class StreamReader:
+class StreamReader(Generic[ResponseT]):
     """Reads the responses of a stream, and cancels it if one does not arrive in time.
 
     gRPC's synchronous streams have no timeout between messages, so a thread watches. Only time inside `read` counts: a
@@ -213,7 +213,7 @@ class StreamReader:
         silence: seconds to wait for a response.
     """
 
-    def __init__(self, stream: Stream, silence: float) -> None:
+    def __init__(self, stream: Stream[ResponseT], silence: float) -> None:
         self._stream = stream
         self._silence = silence
         self._since: float | None = None
@@ -221,7 +221,7 @@ class StreamReader:
         self._silent = False
         threading.Thread(target=self._watch, name="dejavu-stream-watchdog", daemon=True).start()
 
-    def read(self) -> StreamPredictionsResponse | None:
+    def read(self) -> ResponseT | None:
         """Return the next response; None at the end of the stream.
 
         Raises:

@@ -42,6 +42,10 @@ POLICY: Mapping[str, frozenset[AccessScope] | None] = MappingProxyType(
                 "GetSocket",
             )
         },
+        # States of games are shown as facts, as outcomes are.
+        "/dejavu.v1.GameService/PublishGames": _needs(AccessScope.OUTCOME),
+        "/dejavu.v1.GameService/ListGames": _needs(AccessScope.READ),
+        "/dejavu.v1.GameService/StreamGames": _needs(AccessScope.READ),
         # The holder of the pollers' lease keeps all other pollers from forecasting and reporting for a whole evening.
         "/dejavu.v1.LeaseService/AcquireLease": _needs(AccessScope.OUTCOME),
         "/dejavu.v1.LeaseService/GetLease": _needs(AccessScope.READ),

@@ -34,10 +34,10 @@ class CallKind(enum.Enum):
     """Reads of the record, and changes of models."""
 
     REPORT = "report"
-    """Reports and withdrawals of outcomes, and leases: few calls, which reads cannot crowd out."""
+    """Reports and withdrawals of outcomes, leases, and states of games: few calls, which reads cannot crowd out."""
 
     STREAM = "stream"
-    """Streams of forecasts, which are long-lived."""
+    """Streams of forecasts and of games, which are long-lived."""
 
     WATCH = "watch"
     """Health watches (clients of several servers have one per connection) and reflection: long-lived, almost free of
@@ -66,6 +66,7 @@ _KINDS: Final = {
         )
     },
     "/dejavu.v1.LeaseService/GetLease": CallKind.RECORD,
+    "/dejavu.v1.GameService/ListGames": CallKind.RECORD,
     **{
         f"/dejavu.v1.{method}": CallKind.REPORT
         for method in (
@@ -73,9 +74,11 @@ _KINDS: Final = {
             "RecordService/WithdrawOutcome",
             "LeaseService/AcquireLease",
             "LeaseService/ReleaseLease",
+            "GameService/PublishGames",
         )
     },
     "/dejavu.v1.PredictionService/StreamPredictions": CallKind.STREAM,
+    "/dejavu.v1.GameService/StreamGames": CallKind.STREAM,
     "/grpc.health.v1.Health/Watch": CallKind.WATCH,
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": CallKind.WATCH,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": CallKind.WATCH,

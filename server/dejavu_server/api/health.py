@@ -19,6 +19,7 @@ from grpc_health.v1 import health_pb2 as pb
 from dejavu.inference import open_inference_pb2
 from dejavu.v1 import (
     cache_service_pb2,
+    game_service_pb2,
     lease_service_pb2,
     model_service_pb2,
     operations_service_pb2,
@@ -39,6 +40,7 @@ SERVICES: Final = tuple(
         record_service_pb2,
         operations_service_pb2,
         lease_service_pb2,
+        game_service_pb2,
         cache_service_pb2,
         open_inference_pb2,
     )

@@ -33,6 +33,8 @@ from dejavu_server.admission.controller import AdmissionController, call_limits
 from dejavu_server.api.admissions import Admissions
 from dejavu_server.api.cache.service import CACHE_SERVICE, CacheService
 from dejavu_server.api.channelz import CHANNELZ_SERVICE, ChannelzService
+from dejavu_server.api.converters.games import game_message
+from dejavu_server.api.game_service import GAME_SERVICE, GameService
 from dejavu_server.api.handlers import REFLECTION_SERVICE, handlers, reflection_handlers
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, SERVICES, HealthService
 from dejavu_server.api.inference.inference_service import INFERENCE_SERVICE, OpenInferenceService
@@ -53,6 +55,7 @@ from dejavu_server.ledger.audit.checkpoints import Signer
 from dejavu_server.ledger.audit.signing_key import key_path
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
+from dejavu_server.streaming.game_states import GameStates
 from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
 from dejavu_server.worker.grpc_server import GrpcServer
 from dejavu_server.worker.header_floods import HeaderFloods
@@ -170,6 +173,8 @@ class Worker:
         self._ledger_manager: LedgerManager
         self._progress: ProgressMonitor
         self._online_updater: OnlineUpdater
+        self._published = asyncio.Event()
+        self._games: GameStates
         self._lifecycle: Lifecycle | None = None
         self._draining: asyncio.Task[None] | None = None
         self.address = settings.listen
@@ -269,6 +274,11 @@ class Worker:
         )
         self._add_service(OPERATIONS_SERVICE, operations)
         self._add_service(LEASE_SERVICE, LeaseService(self._ledger_manager))
+        self._games = GameStates(self._ledger_manager, self._published, game_message, settings.heartbeat_seconds)
+        stack.push_async_callback(self._games.close)
+        self._games.start()
+        game_service = GameService(self._ledger_manager, self._games, self._clock)
+        self._add_service(GAME_SERVICE, game_service, encoded={"StreamGames"})
         self._add_service(HEALTH_SERVICE, self._health, complete=False)
         services = [*SERVICES, HEALTH_SERVICE.full_name]
         if settings.channelz == "on":
@@ -299,7 +309,7 @@ class Worker:
             settings,
             self.metrics,
             self._on_ledger_health,
-            (learned,) if registry is not None else (learned, changed),
+            (self._published, learned) if registry is not None else (self._published, learned, changed),
             make=self._make_ledger,
         )
         forecasters = [] if registry is None else [registry.get(version) for version in self.models]
@@ -401,6 +411,7 @@ class Worker:
         stopping = asyncio.create_task(self._server.stop(self._settings.grace_seconds))
         await asyncio.sleep(0)  # the server now stops accepting connections, so that no stream reconnects here
         await self._ledger_manager.end_streams()
+        self._games.end_streams()
         await self._calls.end_streams()
         if self._lifecycle is not None:
             await self._lifecycle.follower.stop_reporting()

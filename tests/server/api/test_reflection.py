@@ -41,6 +41,7 @@ def test_the_services_are_listed(address: str) -> None:
     listed = grpcurl(address, "list")
     assert listed.returncode == 0, listed.stderr
     assert set(listed.stdout.split()) == {
+        "dejavu.v1.GameService",
         "dejavu.v1.LeaseService",
         "dejavu.v1.CacheService",
         "dejavu.v1.ModelService",

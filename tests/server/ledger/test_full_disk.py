@@ -34,7 +34,7 @@ def length(path: Path) -> int:
 
 async def test_a_ledger_that_could_not_be_made_is_made_later_whatever_was_left_of_it(tmp_path: Path) -> None:
     refused = 0
-    for size in range(0, 40 * STEP, 5 * STEP):
+    for size in range(0, 48 * STEP, 6 * STEP):
         url = f"sqlite:///{tmp_path}/{size}.db"
         with files_no_longer_than(size):
             try:

@@ -31,7 +31,7 @@ FEED_SECONDS: Final = 900.0
 
 _BOUNDS: Final = (*LATENCY_BUCKETS, math.inf)
 _FEED: Final = re.compile(r"[a-z0-9-]{1,32}")
-_STREAM: Final = "/dejavu.v1.PredictionService/StreamPredictions"
+_STREAMS: Final = ("/dejavu.v1.PredictionService/StreamPredictions", "/dejavu.v1.GameService/StreamGames")
 
 
 class InvalidFeedReport(InvalidInput):
@@ -60,7 +60,7 @@ def stats_message(
     """
     states = server.states
     in_flight = {method: value for (method,), value in by_labels(states, stats.IN_FLIGHT).items()}
-    streams = in_flight.pop(_STREAM, 0)
+    streams = sum(in_flight.pop(method, 0) for method in _STREAMS)
     return pb.GetServiceStatsResponse(
         sampled_time=_timestamp(server.sampled),
         windows=[_window(window) for window in server.windows],

@@ -5,8 +5,9 @@
 canonical form of the entries, those of a shadow also from that of its forecast.
 Scores are not stored: they are computed from a forecast and the current outcome when they are read.
 `snapshots` caches the online state computed from the outcomes, and holds the summaries of pruned entries. `checkpoints`
-holds signed heads of the chain. `ledger` has one row that identifies the ledger. `leases` and `model_workers` are not
-part of the record: they contain the holders of leases, and the models loaded by each worker.
+holds signed heads of the chain. `ledger` has one row that identifies the ledger. `leases`, `games` and
+`model_workers` are not part of the record: they contain the holders of leases, the states of games that a feed shows,
+and the models loaded by each worker.
 """
 
 from __future__ import annotations
@@ -195,6 +196,17 @@ leases = Table(
     Column("caller", Text, nullable=False),  # identity of the caller who acquired it; empty if it is not known
     Column("acquired_us", BigInteger, nullable=False),  # microseconds since 1970, UTC, by the database's clock
     Column("expires_us", BigInteger, nullable=False),
+)
+
+games = Table(
+    "games",
+    metadata,
+    Column("game_id", Text, primary_key=True),
+    Column("state", LargeBinary, nullable=False),  # serialized dejavu.v1.Game
+    Column("version", BigInteger, nullable=False),  # greater than those of all states published before
+    Column("published_us", BigInteger, nullable=False),  # microseconds since 1970, UTC, by the database's clock
+    Column("caller", Text, nullable=False),  # identity of the caller who published it; empty if it is not known
+    UniqueConstraint("version"),
 )
 
 model_workers = Table(

@@ -48,6 +48,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("sequence", name="pk_entries"),
     )
     op.create_table(
+        "games",
+        sa.Column("game_id", sa.Text, nullable=False),
+        sa.Column("state", sa.LargeBinary, nullable=False),
+        sa.Column("version", sa.BigInteger, nullable=False),
+        sa.Column("published_us", sa.BigInteger, nullable=False),
+        sa.Column("caller", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("game_id", name="pk_games"),
+        sa.UniqueConstraint("version", name="uq_games_version"),
+    )
+    op.create_table(
         "leases",
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("holder", sa.Text, nullable=False),

@@ -1,0 +1,111 @@
+"""Checks states of games that a caller publishes, and converts stored ones to messages."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from dejavu.v1 import game_service_pb2 as pb
+from dejavu_common.clock import from_microseconds
+from dejavu_models.errors import InvalidInput, InvalidTeam, quoted
+from dejavu_server.api.converters.fields import check_game_id, instant, set_timestamp, team
+from dejavu_server.ledger.games import KEPT, GameRow
+
+MAX_GAMES: Final = 100
+"""Maximum number of games of a request."""
+
+_MOST_AHEAD: Final = timedelta(minutes=1)
+"""How far the clock of a publisher may be ahead of the server's."""
+
+_TIP_OFF_RANGE: Final = timedelta(days=7)
+"""Largest distance of a tip-off from now."""
+
+_BOUNDS: Final = (
+    ("home_score", 0, 300),
+    ("away_score", 0, 300),
+    ("period", 0, 20),
+    ("seconds_left", 0, 720),
+    ("pregame_margin", -35, 35),
+    ("pregame_total", 100, 400),
+)
+_LONGEST_TEXT: Final = 64
+
+
+class InvalidGame(InvalidInput):
+    """The state of a game has a value out of bounds."""
+
+    reason = "INVALID_GAME"
+
+
+def checked_games(request: pb.PublishGamesRequest, now: datetime) -> list[tuple[str, bytes]]:
+    """Return the games of a request as they are stored: id and serialized state.
+
+    Raises:
+        InvalidInput: if a field is invalid; it names the first one.
+    """
+    if not 1 <= len(request.games) <= MAX_GAMES:
+        raise InvalidGame(f"{len(request.games)} games", f"1 to {MAX_GAMES}", field="games")
+    states = dict[str, bytes]()
+    for index, game in enumerate(request.games):
+        state = _checked(game, f"games[{index}]", now)
+        if game.game_id in states:
+            raise InvalidGame(f"{game.game_id} again", "games with different ids", field=f"games[{index}].game_id")
+        states[game.game_id] = state.SerializeToString()
+    return list(states.items())
+
+
+def game_message(row: GameRow) -> pb.Game:
+    """Return the message of a stored state."""
+    message = pb.Game.FromString(row.state)
+    set_timestamp(message.published_time, from_microseconds(row.published_us))
+    message.published_by = row.caller
+    return message
+
+
+def _checked(game: pb.Game, at: str, now: datetime) -> pb.Game:
+    """Return a copy of a game with codes of teams, without what the server sets."""
+    check_game_id(game.game_id, f"{at}.game_id")
+    state = pb.Game(
+        game_id=game.game_id,
+        home_team=_team(game.home_team, f"{at}.home_team"),
+        away_team=_team(game.away_team, f"{at}.away_team"),
+        status=game.status,
+        status_text=game.status_text,
+        observed_time=game.observed_time,
+        tip_off=game.tip_off if game.HasField("tip_off") else None,
+    )
+    if state.home_team == state.away_team:
+        raise InvalidTeam(quoted(game.away_team), "another team than the home team", field=f"{at}.away_team")
+    if game.status not in pb.GameStatus.values() or not game.status:
+        raise InvalidGame(f"{game.status}", "a status of dejavu.v1.GameStatus", field=f"{at}.status")
+    if len(game.status_text) > _LONGEST_TEXT or not game.status_text.isprintable():
+        expected = f"at most {_LONGEST_TEXT} printable characters"
+        raise InvalidGame(quoted(game.status_text), expected, field=f"{at}.status_text")
+    for name, low, high in _BOUNDS:
+        if not game.DESCRIPTOR.fields_by_name[name].has_presence or game.HasField(name):  # type: ignore[arg-type]
+            value = getattr(game, name)
+            if not low <= value <= high:  # NaN is none of them
+                raise InvalidGame(f"{value:g}", f"{low} to {high}", field=f"{at}.{name}")
+            setattr(state, name, value)
+    if not now - KEPT <= _time(game.observed_time, f"{at}.observed_time") <= now + _MOST_AHEAD:
+        expected = "a time of the last day, at most a minute ahead of the server"
+        raise InvalidGame("an older or later time", expected, field=f"{at}.observed_time")
+    if game.HasField("tip_off") and abs(_time(game.tip_off, f"{at}.tip_off") - now) > _TIP_OFF_RANGE:
+        raise InvalidGame("a time far away", f"a time within {_TIP_OFF_RANGE.days} days", field=f"{at}.tip_off")
+    return state
+
+
+def _team(text: str, field: str) -> str:
+    code = team(text, field)
+    if not code:
+        raise InvalidTeam("none", "an NBA code such as BOS, or a name such as Celtics", field=field)
+    return code
+
+
+def _time(time: Timestamp, field: str) -> datetime:
+    try:
+        return instant(time)
+    except OverflowError:
+        raise InvalidGame("a time that no calendar has", "a time", field=field) from None

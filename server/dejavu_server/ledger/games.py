@@ -1,0 +1,93 @@
+"""States of games in the ledger's database, as publishers read them from a feed; no part of the record.
+
+Each state gets a version, greater than all before it, by which followers find what is new. Versions are times of the
+database's clock, so they also grow after old states were removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from dejavu_models.errors import DejavuError
+from dejavu_server.ledger.database.schema import games
+from dejavu_server.ledger.leases import database_time
+
+KEPT: Final = timedelta(days=1)
+"""Time for which a state is kept after it was published."""
+
+MAX_GAMES: Final = 1000
+"""Maximum number of games kept."""
+
+MAX_GAMES_OF_CALLER: Final = 200
+"""Maximum number of them that one caller published last."""
+
+
+class GamesFull(DejavuError):
+    """The states of too many games are kept already."""
+
+    reason = "GAMES_FULL"
+
+
+@dataclass(frozen=True, slots=True)
+class GameRow:
+    """State of a game.
+
+    Attributes:
+        game_id: id of the game.
+        state: serialized `dejavu.v1.Game`, without what the server adds.
+        version: number that grows with every published state.
+        published_us: when it was stored, in microseconds since 1970, UTC, by the database's clock.
+        caller: identity of the caller who published it; empty if it is not known.
+    """
+
+    game_id: str
+    state: bytes
+    version: int
+    published_us: int
+    caller: str
+
+
+def publish(connection: Connection, states: Sequence[tuple[str, bytes]], caller: str, now: int | None = None) -> None:
+    """Store states of games in place of those before, and remove old ones.
+
+    Args:
+        connection: a connection in a transaction that holds the write lock.
+        states: ids of games, all different, with the serialized states.
+        caller: identity of the caller; empty if it is not known.
+        now: time by the database's clock; None: now.
+
+    Raises:
+        GamesFull: if there would be more than MAX_GAMES, or more than MAX_GAMES_OF_CALLER of the caller.
+    """
+    time = database_time(connection) if now is None else now
+    connection.execute(delete(games).where(games.c.published_us <= time - _KEPT_US))
+    newest: int = connection.execute(select(func.max(games.c.version))).scalar_one() or 0
+    known = set(connection.scalars(select(games.c.game_id).where(games.c.game_id.in_([each for each, _ in states]))))
+    for version, (game_id, state) in enumerate(states, max(time, newest + 1)):
+        values = {"state": state, "version": version, "published_us": time, "caller": caller}
+        if game_id in known:
+            connection.execute(update(games).where(games.c.game_id == game_id).values(values))
+        else:
+            connection.execute(insert(games).values(game_id=game_id, **values))
+    count = select(func.count()).select_from(games)
+    if connection.execute(count).scalar_one() > MAX_GAMES:
+        raise GamesFull(f"more than {MAX_GAMES} games of the last day; expected fewer")
+    if caller and connection.execute(count.where(games.c.caller == caller)).scalar_one() > MAX_GAMES_OF_CALLER:
+        raise GamesFull(f"more than {MAX_GAMES_OF_CALLER} games of the caller in the last day; expected fewer")
+
+
+def published_after(connection: Connection, version: int, now: int | None = None) -> list[GameRow]:
+    """Return the states of the last day with a version greater than this one, in order of version."""
+    time = database_time(connection) if now is None else now
+    recent = (games.c.version > version) & (games.c.published_us > time - _KEPT_US)
+    return [
+        GameRow(**row._mapping) for row in connection.execute(select(games).where(recent).order_by(games.c.version))
+    ]
+
+
+_KEPT_US: Final = KEPT // timedelta(microseconds=1)

@@ -1,0 +1,142 @@
+"""GameService of real workers: published, listed, streamed to all workers of a ledger; nonsense is refused by field."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from datetime import UTC, timedelta
+from typing import Any
+
+import pytest
+
+from dejavu.v1.game_service_pb2 import Game, GameStatus
+from dejavu_client import AsyncDejavuClient, FailedPreconditionError, InvalidArgumentError
+from dejavu_common.clock import utc_now
+from dejavu_server.ledger.games import MAX_GAMES
+from dejavu_server.worker.worker import Worker
+
+
+@pytest.fixture
+async def client(worker: Worker) -> AsyncIterator[AsyncDejavuClient]:
+    async with AsyncDejavuClient(worker.address, timeout=30.0) as client:
+        yield client
+
+
+def game(number: int = 1, **fields: Any) -> Game:
+    """Return a game in its second quarter."""
+    values: dict[str, Any] = {
+        "game_id": f"{22600000 + number:010}",
+        "home_team": "BOS",
+        "away_team": "NYK",
+        "status": GameStatus.GAME_STATUS_LIVE,
+        "status_text": "Q2 6:00",
+        "home_score": 41,
+        "away_score": 38,
+        "period": 2,
+        "seconds_left": 360.0,
+        "tip_off": utc_now() - timedelta(hours=1),
+        "observed_time": utc_now(),
+    }
+    return Game(**(values | fields))
+
+
+async def test_a_published_game_is_listed_as_it_was_read_with_codes_and_the_time_of_the_server(
+    client: AsyncDejavuClient,
+) -> None:
+    later = game(1, home_team="Celtics", pregame_margin=5.5, pregame_total=221.5)
+    first = game(2, tip_off=utc_now() - timedelta(hours=2))
+    await client.publish_games([later, first])
+    listed = list(await client.list_games())
+    assert [each.game_id for each in listed] == [first.game_id, later.game_id], "by tip-off"
+    stored = listed[1]
+    assert abs(stored.published_time.ToDatetime(UTC) - utc_now()) < timedelta(minutes=1)
+    stored.ClearField("published_time")
+    later.home_team = "BOS"
+    assert stored == later
+
+
+async def test_a_stream_begins_with_the_games_and_goes_on_with_each_new_state(client: AsyncDejavuClient) -> None:
+    await client.publish_games([game(1), game(2)])
+    async with aclosing(client.stream_games(heartbeats=True)) as events:
+        received = [await anext(events) for _ in range(3)]
+        assert [each.WhichOneof("event") for each in received] == ["game", "game", "heartbeat"]
+        for points in (43, 46):
+            await client.publish_games([game(1, home_score=points)])
+            event = await anext(events)
+            assert (event.game.game_id, event.game.home_score) == (game(1).game_id, points)
+
+
+async def test_a_slow_subscriber_gets_the_newest_state_of_each_game(client: AsyncDejavuClient) -> None:
+    async with aclosing(client.stream_games(heartbeats=True)) as events:
+        assert (await anext(events)).HasField("heartbeat")
+        for points in range(40, 60):
+            await client.publish_games([game(1, home_score=points), game(2, home_score=points)])
+        newest = dict[str, int]()
+
+        async def read() -> None:
+            while set(newest.values()) != {59} or len(newest) < 2:
+                event = (await anext(events)).game
+                assert event.home_score > newest.get(event.game_id, 0), "never an older one after a newer one"
+                newest[event.game_id] = event.home_score
+
+        await asyncio.wait_for(read(), 30)
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("game_id", {"game_id": "1"}),
+        ("home_team", {"home_team": ""}),
+        ("home_team", {"home_team": "Real Madrid"}),
+        ("away_team", {"away_team": "Boston Celtics"}),
+        ("status", {"status": 0}),
+        ("status", {"status": 99}),
+        ("status_text", {"status_text": "x" * 65}),
+        ("status_text", {"status_text": "Final\x1b[2J"}),
+        ("status_text", {"status_text": "Final\u202e"}),
+        ("home_score", {"home_score": 301}),
+        ("away_score", {"away_score": 2**32 - 1}),
+        ("period", {"period": 21}),
+        ("seconds_left", {"seconds_left": -0.1}),
+        ("seconds_left", {"seconds_left": math.nan}),
+        ("pregame_margin", {"pregame_margin": 35.5}),
+        ("pregame_total", {"pregame_total": math.inf}),
+        ("observed_time", {"observed_time": None}),
+        ("observed_time", {"observed_time": utc_now() + timedelta(minutes=5)}),
+        ("observed_time", {"observed_time": utc_now() - timedelta(days=2)}),
+        ("tip_off", {"tip_off": utc_now() + timedelta(days=8)}),
+    ],
+)
+async def test_a_state_out_of_bounds_is_refused_with_its_field_and_nothing_is_stored(
+    client: AsyncDejavuClient, field: str, fields: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        await client.publish_games([game(1), game(2, **fields)])
+    assert [each.field for each in refused.value.field_violations] == [f"games[1].{field}"]
+    assert not await client.list_games()
+
+
+async def test_a_request_has_1_to_100_different_games(client: AsyncDejavuClient) -> None:
+    for games, field in (([], "games"), ([game(1)] * 2, "games[1].game_id"), (map(game, range(101)), "games")):
+        with pytest.raises(InvalidArgumentError) as refused:
+            await client.publish_games(games)
+        assert [each.field for each in refused.value.field_violations] == [field]
+
+
+async def test_one_game_too_many_is_refused_and_those_before_stay(client: AsyncDejavuClient) -> None:
+    for start in range(0, MAX_GAMES, 100):
+        await client.publish_games([game(number) for number in range(start, start + 100)])
+    with pytest.raises(FailedPreconditionError) as refused:
+        await client.publish_games([game(MAX_GAMES)])
+    assert refused.value.reason == "GAMES_FULL"
+    await client.publish_games([game(1, home_score=99)])
+    assert len(await client.list_games()) == MAX_GAMES
+
+
+async def test_a_drain_ends_the_streams_at_once(worker: Worker, client: AsyncDejavuClient) -> None:
+    events = client.stream_games(heartbeats=True)
+    assert (await anext(events)).HasField("heartbeat")
+    await asyncio.wait_for(worker.drain(), 5)
+    await events.aclose()

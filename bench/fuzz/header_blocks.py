@@ -1,10 +1,11 @@
 """Floods a server with header blocks that never end, while others call it: they must be answered, and memory bounded.
 
-    python -m bench.fuzz.header_blocks [--seconds 30] [--connections 20]
+    python -m bench.fuzz.header_blocks [--seconds 30] [--connections 20] [--indexed]
 
 Starts a server with two workers. Each connection calls a health check, which needs no token, and then continues one
 header block until the server cuts it; a new connection follows. Other callers open a connection for each call. Exits
-with 1 if a call of these fails, if a worker dies, or if one takes more memory than the margin.
+with 1 if a call of these fails, if a worker dies, or if one takes more memory than the margin. With --indexed, fields
+take one byte: the server alone does not withstand that (docs/security.md, "Strangers").
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ class Attack:
         largest: largest memory of each worker, in MiB.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, indexed: bool) -> None:
         self._address = address
+        self._part = wire.more_of_block(3, indexed=indexed)
         self.sent = self.cut = 0
         self.codes = Counter[str]()
         self.largest = Counter[int]()
@@ -71,13 +73,12 @@ class Attack:
                     writer.transport.abort()
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
-        part = wire.more_of_block(3)
         with contextlib.suppress(ConnectionError):
             writer.write(wire.call(CHECK, wire.prefixed(b"")) + wire.begun_block(3, PREDICT))
             while True:
-                writer.write(part)
+                writer.write(self._part)
                 await writer.drain()
-                self.sent += len(part)
+                self.sent += len(self._part)
 
     async def call(self) -> None:
         """Call as another caller, over a new connection each time."""
@@ -109,9 +110,11 @@ async def _read_to_end(reader: asyncio.StreamReader) -> None:
             pass
 
 
-async def attack(address: str, workers: Sequence[psutil.Process], connections: int, seconds: float) -> Attack:
+async def attack(
+    address: str, workers: Sequence[psutil.Process], connections: int, seconds: float, *, indexed: bool
+) -> Attack:
     """Attack a server for some time; return the state at the end."""
-    run = Attack(address)
+    run = Attack(address, indexed=indexed)
     work = [run.flood() for _ in range(connections)] + [run.call() for _ in range(4)] + [run.measure(workers)]
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
@@ -124,13 +127,14 @@ def main(arguments: Sequence[str] | None = None, show: Callable[[str], Any] = pr
     parser = argparse.ArgumentParser(description="floods a server with header blocks that never end")
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--connections", type=int, default=20)
+    parser.add_argument("--indexed", action="store_true")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         ledger = f"sqlite:///{Path(folder) / 'ledger.sqlite3'}"
         with spawned_server("--workers", "2", "--ledger", ledger) as server:
             address, workers = server.address, server.workers
             before = {worker.pid: worker.memory_info().rss // 1024**2 for worker in workers}
-            run = asyncio.run(attack(address, workers, options.connections, options.seconds))
+            run = asyncio.run(attack(address, workers, options.connections, options.seconds, indexed=options.indexed))
             died = [worker.pid for worker in workers if worker not in server.workers]
     grown = {pid: run.largest[pid] - most for pid, most in before.items()}
     show(f"flood            {run.sent / 1e6:.0f} MB in header blocks; connections cut: {run.cut}")

@@ -53,9 +53,9 @@ def begun_block(stream: int, path: str) -> bytes:
     return frame(HEADERS, 0, stream, header_block(_fields(path, (), b"dejavu")))
 
 
-def more_of_block(stream: int) -> bytes:
-    """Return 5 KB of the smallest fields of an unfinished header block."""
-    return frame(CONTINUATION, 0, stream, header_block([(b"a", b"v")] * 1000))
+def more_of_block(stream: int, *, indexed: bool = False) -> bytes:
+    """Return 5 KB of an unfinished header block: of the smallest literal fields, or of indexed fields of one byte."""
+    return frame(CONTINUATION, 0, stream, b"\x8f" * 5000 if indexed else header_block([(b"a", b"v")] * 1000))
 
 
 def prefixed(message: bytes, *, compressed: int = 0) -> bytes:

@@ -27,6 +27,9 @@ DEFAULT_PACE: Final = 30.0
 _MOST_BETWEEN_READS: Final = 30.0
 """Seconds of play before the newest moment from which states are still forecast."""
 
+_MOST_PLAYS: Final = 100
+"""Plays before the newest after which states are forecast; half a minute of play has fewer than thirty."""
+
 _MOST_BETWEEN_PLAYS: Final = 30.0
 """Seconds of play without a play, which are more than a shot clock."""
 
@@ -88,7 +91,7 @@ def _since(game: WatchedGame, plays: Sequence[Play], before: DueMoment) -> list[
         return []
     since = max(before.moment.elapsed, newest.elapsed - _MOST_BETWEEN_READS)
     found = list[DueMoment]()
-    for number in range(len(plays) - 1, 0, -1):
+    for number in range(len(plays) - 1, max(0, len(plays) - _MOST_PLAYS), -1):
         if plays[number - 1].elapsed < since:
             break
         after = [each for each in _moments_after(game, plays[:number]) if each.horizon == before.horizon]

@@ -10,9 +10,8 @@ The function reads no clock and calls nothing: property tests run whole evenings
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Final
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
@@ -65,6 +64,8 @@ clocks are set back."""
 _MOST_AHEAD: Final = 120.0
 """Maximum game seconds by which plays may be ahead of the scoreboard: forecasts of more than two minutes of play before
 another one count as late."""
+_READS_AHEAD: Final = 3
+"""Reads after which plays further ahead are accepted, if each had later plays than the one before."""
 _ACCEPT_OLDER_AFTER: Final = 300.0
 """Seconds after which an older state is accepted as a correction; outdated caches expire sooner."""
 
@@ -213,9 +214,10 @@ def _reopen(transition: Transition) -> None:
 def _read_plays(transition: Transition, read: PlaysRead) -> None:
     """Accept plays unless they are stale, and follow them."""
     game, plays, now = transition.game, read.plays, transition.known.now
-    if game.state.status is GameStatus.LIVE and plays and (fault := _too_far_ahead(game, plays[-1], now)):
+    if fault := _take_lead(transition, plays):
         _fail(transition, StaleFeed(fault))
         return
+    game = transition.game
     changed = last_change(plays, now)
     regulation = game.state.status is not GameStatus.FINAL and game.state.period <= 4
     if changed is not None and regulation:
@@ -254,16 +256,28 @@ def _read_plays(transition: Transition, read: PlaysRead) -> None:
         _forecast(transition, waiting)
 
 
-def _too_far_ahead(game: WatchedGame, newest: Play, now: datetime) -> str:
-    """Return why the newest play contradicts the scoreboard; "" if it does not.
+def _take_lead(transition: Transition, plays: Sequence[Play]) -> str:
+    """Take note of how far plays are ahead of the scoreboard; return why they contradict it, or "".
 
-    A wrong period or clock in it would be forecast as a later moment, and true forecasts after that count as late.
+    A wrong period or clock would be forecast as a later moment, and true forecasts after that count as late. But an old
+    scoreboard is not a reason to stop: plays that go on as a game does are right.
     """
-    played = _elapsed(game.state, 0.0) + max(0.0, (now - game.state_time).total_seconds())
-    if newest.elapsed <= played + _MOST_AHEAD:
+    game, now = transition.game, transition.known.now
+    if game.state.status is not GameStatus.LIVE or not plays:
         return ""
-    left = f"{newest.clock:.0f} s left in period {newest.period}"
-    return f"the newest play has {left}, but the scoreboard shows {game.state.text}"
+    furthest = max(plays, key=lambda play: play.elapsed)
+    played = _elapsed(game.state, 0.0) + max(0.0, (now - game.state_time).total_seconds())
+    if furthest.elapsed <= played + _MOST_AHEAD:
+        transition.game = replace(game, ahead=())
+        return ""
+    if not game.ahead or furthest.elapsed > game.ahead[-1]:
+        transition.game = replace(game, ahead=(*game.ahead[-_READS_AHEAD:], furthest.elapsed))
+    elif furthest.elapsed < game.ahead[-1]:
+        transition.game = replace(game, ahead=(furthest.elapsed,))
+    if len(transition.game.ahead) > _READS_AHEAD:
+        return ""
+    left = f"{furthest.clock:.0f} s left in period {furthest.period}"
+    return f"a play has {left}, but the scoreboard shows {game.state.text}"
 
 
 def _continue(transition: Transition, observation: ModelRead | HistoryRead | ForecastsAnswered) -> None:

@@ -121,6 +121,8 @@ class WatchedGame:
         read_to_end: whether the plays were read after the game became final.
         backoff, box_backoff: backoff of reads of the plays and of the box score.
         played: game seconds until the last play.
+        ahead: game seconds of the latest play in each of the last reads that were too far ahead of the scoreboard,
+            ascending; empty if the last read was not.
         reads: number of reads of the plays that were not stale.
         refused_plays: number of plays of the last read that could not be used.
         last_change: when the newest play happened or was edited, by the feed's wall clock.
@@ -149,6 +151,7 @@ class WatchedGame:
     backoff: PollBackoff = PollBackoff()
     box_backoff: PollBackoff = PollBackoff()
     played: float = 0.0
+    ahead: tuple[float, ...] = ()
     reads: int = 0
     refused_plays: int = 0
     last_change: datetime | None = None

@@ -1,9 +1,11 @@
 """Closes connections that send much while none of their calls arrives.
 
 gRPC's core (1.85.1) counts the fields of a header block anew with each CONTINUATION frame. A block that never ends thus
-grows without limit, in up to 40 bytes of memory per byte sent, and freeing it stops all calls for seconds. No option of
-the core bounds it, and the core tells nothing about it. But the kernel counts what a connection receives, and this is
-explained by
+grows without limit, in up to 87 bytes of memory per byte sent, and freeing it stops all calls for seconds. No option of
+the core bounds it, and the core tells nothing about it. Cutting connections ends slow and accidental floods; a fast one
+of fields of one byte still takes gigabytes, so that strangers may reach a server only through a proxy.
+
+The kernel counts what a connection receives, and this is explained by
 
 - a call that arrives, accepted or not: it ends the block, and all bytes before it are explained;
 - a request that was received; also one that is being received, up to MAX_REQUEST_BYTES, if it may be large;
@@ -39,7 +41,7 @@ CALL_BYTES: Final = 80 * 1024
 """Bytes that a call explains: its headers, and as much of its request as is sent before the call is accepted."""
 
 ALL_BLOCKS_BYTES: Final = 2 * 1024 * 1024
-"""Such bytes of all connections of a worker; they take up to 80 MiB of memory."""
+"""Such bytes of all connections of a worker; they take up to 170 MiB of memory."""
 
 MOST_BYTES: Final = 4 * 1024 * 1024
 """Such bytes of all connections while the event loop stands still.

@@ -19,9 +19,14 @@ class Showing(Evening):
     """An evening whose scoreboard shows what the test sets."""
 
     shown: GameState | None = None
+    clock_shown: tuple[int, float] | None = None
+    """Period, and seconds left in it, that the scoreboard shows in place of the true ones."""
 
     def scoreboard(self) -> Scoreboard:
         board = super().scoreboard()
+        if self.clock_shown is not None:
+            period, clock = self.clock_shown
+            board = replace(board, games=tuple(replace(each, period=period, clock=clock) for each in board.games))
         return board if self.shown is None else replace(board, games=(self.shown,))
 
 
@@ -40,6 +45,19 @@ async def test_plays_of_the_past_do_not_bring_back_what_was_corrected() -> None:
     assert [prediction.pattern[-1] for prediction in watch.told(Prediction)] == [3, 2]
     assert not watch.told(HorizonResult), "they do not say how the half ended either"
     assert {(fault.source, fault.kind) for fault in watch.told(Fault)} == {(game_id, FaultKind.STALE)}
+
+
+@pytest.mark.parametrize("lag", [60.0, 180.0, 300.0])
+async def test_a_poller_started_beside_an_old_scoreboard_forecasts_after_some_reads(lag: float) -> None:
+    evening = Showing([game(run=2)])
+    async with watching(evening) as watch:
+        for minute in range(20, 48):
+            elapsed = 60.0 * minute - lag
+            period = int(elapsed // 720) + 1
+            evening.clock_shown = period, 720.0 * period - elapsed
+            await watch.at(60.0 * minute + (minute % 12 > 0))
+        *_, last = watch.predictor.minutes(FINAL)
+        assert (len(watch.predictor.minutes(FINAL)) >= 20, last) == (True, 47)
 
 
 @pytest.mark.parametrize("field", ["actual", "edited"])

@@ -145,7 +145,7 @@ def test_a_lead_that_no_minute_of_play_allows_makes_the_game_doubtful(
     assert card(book).doubtful_games == doubtful
 
 
-@pytest.mark.parametrize(("overtimes", "doubtful"), [(None, 1), (0, 1), (1, 1), (2, 0)])
+@pytest.mark.parametrize(("overtimes", "doubtful"), [(None, 1), (0, 1), (1, 1), (2, 0), (6, 0), (7, 1)])
 def test_an_overtime_that_the_game_did_not_have_makes_it_doubtful(
     book: RecordBook, overtimes: int | None, doubtful: int
 ) -> None:

@@ -417,14 +417,23 @@ _OVERTIMES = (
     .scalar_subquery()
 )
 _REGULATION_S = float(Horizon.FINAL.seconds)
+_MOST_OVERTIMES: Final = 6
+"""The most overtimes that an NBA game has had."""
 _NO_SUCH_OVERTIME = case(
     (
-        forecasts.c.elapsed_s > _REGULATION_S,  # few are: the entry is read for these alone
-        func.coalesce(forecasts.c.elapsed_s > _REGULATION_S + OVERTIME_SECONDS * _OVERTIMES, true()),
+        forecasts.c.elapsed_s >= _REGULATION_S,  # few are: the entry is read for these alone
+        # A forecast at the very end of a period is of the overtime that follows.
+        func.coalesce(
+            or_(
+                forecasts.c.elapsed_s >= _REGULATION_S + OVERTIME_SECONDS * _OVERTIMES,
+                _OVERTIMES > _MOST_OVERTIMES,
+            ),
+            true(),
+        ),
     ),
     else_=false(),
 )
-"""Whether a forecast is of an overtime that the game did not have, or whose report names no overtimes."""
+"""Whether a forecast is of an overtime that the game did not have, or whose report names none, or too many."""
 
 _withdrawn = outcomes.alias("withdrawn_revision")
 _REPORTED_EARLY = exists().where(_withdrawn.c.game_id == outcomes.c.game_id, is_void(_withdrawn))

@@ -239,6 +239,13 @@ class GameLines:
         frozen = self._frozen.get(game_id)
         return None if frozen is None else frozen.line
 
+    def newest(self, game_id: str) -> GameLine | None:
+        """Return the line of a game, before its tip-off the newest one; None if it has none."""
+        if game_id in self._frozen:
+            return self.of(game_id)
+        known = self._before.get(game_id)
+        return None if known is None else known.line
+
     async def restore(self, game: GameState, forecasts: Iterable[Forecast]) -> None:
         """Take over the line, or the lack of one, that most of the recorded forecasts of a game have.
 

@@ -253,6 +253,10 @@ class Poller:
         election = self._election
         return election is None or (election.leads and self.leadership == election.status)
 
+    def line_of(self, game_id: str) -> GameLine | None:
+        """Return the line of a game, before its tip-off the newest one; None if none is known."""
+        return None if self._lines is None else self._lines.newest(game_id)
+
     async def _follow_election(self) -> None:
         """Start again, as after a restart, when the leadership changes.
 

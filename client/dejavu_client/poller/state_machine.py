@@ -236,7 +236,7 @@ def _read_plays(transition: Transition, read: PlaysRead) -> None:
         game,
         last_change=changed,
         plays_time=now,
-        played=plays[-1].elapsed if plays else 0.0,
+        last_play=plays[-1] if plays else None,
         reads=game.reads + 1,
         refused_plays=len(read.faults),
         first_minute=completed if game.first_minute is None else game.first_minute,

@@ -120,7 +120,7 @@ class WatchedGame:
         first_minute: number of completed minutes when the plays were first read; None before.
         read_to_end: whether the plays were read after the game became final.
         backoff, box_backoff: backoff of reads of the plays and of the box score.
-        played: game seconds until the last play.
+        last_play: the last play; None if there is none, or none was read.
         ahead: game seconds of the latest play in each of the last reads that were too far ahead of the scoreboard,
             ascending; empty if the last read was not.
         reads: number of reads of the plays that were not stale.
@@ -150,7 +150,7 @@ class WatchedGame:
     read_to_end: bool = False
     backoff: PollBackoff = PollBackoff()
     box_backoff: PollBackoff = PollBackoff()
-    played: float = 0.0
+    last_play: Play | None = None
     ahead: tuple[float, ...] = ()
     reads: int = 0
     refused_plays: int = 0
@@ -166,6 +166,11 @@ class WatchedGame:
     latencies: tuple[float, ...] = ()
     moments: Mapping[Horizon.ValueType, DueMoment] = field(default_factory=dict)
     at_moment: Forecast | None = None
+
+    @property
+    def played(self) -> float:
+        """Game seconds until the last play."""
+        return 0.0 if self.last_play is None else self.last_play.elapsed
 
     @property
     def over(self) -> bool:

@@ -22,6 +22,7 @@ from tests.support.processes.servers import SpawnedServer, async_worker, spawned
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_client import AsyncDejavuClient, predict_request
 from dejavu_common.address import Address
 from dejavu_common.clock import utc_now
@@ -40,6 +41,7 @@ class FollowingBrowser:
         texts: their data.
         statuses: all statuses.
         resets: all resets.
+        games: all states of games.
         last_id: the last id.
         connections: number of connections so far.
     """
@@ -50,6 +52,7 @@ class FollowingBrowser:
         self.texts: list[str] = []
         self.statuses: list[dict[str, Any]] = []
         self.resets: list[dict[str, Any]] = []
+        self.games: list[dict[str, Any]] = []
         self.last_id = ""
         self.connections = 0
         self._more = asyncio.Condition()
@@ -99,6 +102,8 @@ class FollowingBrowser:
                 self.statuses.append(value)
             case "reset":
                 self.resets.append(value)
+            case "game":
+                self.games.append(value)
 
 
 @asynccontextmanager
@@ -118,7 +123,7 @@ class Recorder:
     """Records forecasts, each of another game."""
 
     def __init__(self, client: AsyncDejavuClient) -> None:
-        self._client = client
+        self.client = client
         self.sequences: list[int] = []
         self._number = 0
 
@@ -127,7 +132,7 @@ class Recorder:
         games = [game(self._number + each) for each in range(count)]
         self._number += count
         requests = [predict_request(PATTERN, game_id=each) for each in games]
-        results = await self._client.predict_batch(requests, timeout=60)
+        results = await self.client.predict_batch(requests, timeout=60)
         self.sequences += [each.forecast.sequence for each in results]
 
 
@@ -196,6 +201,45 @@ async def test_a_browser_that_comes_back_gets_what_it_missed_from_the_log_or_fro
                 await recorder.record(2)
                 await late.until(has_all(recorder))
                 assert late.sequences == recorder.sequences[3:]
+
+
+def state(number: int, **fields: Any) -> Game:
+    """Return the state of a game that begins now."""
+    values: dict[str, Any] = {
+        "status": GameStatus.GAME_STATUS_LIVE,
+        "period": 1,
+        "tip_off": utc_now(),
+        "observed_time": utc_now(),
+    }
+    return Game(game_id=game(number), home_team="BOS", away_team="LAL", **(values | fields))
+
+
+async def test_states_of_games_reach_browsers_and_answers_and_again_after_the_gateway_was_killed(
+    tmp_path: Path,
+) -> None:
+    async with evening(tmp_path, "--demo") as (recorder, address, gateway):
+        client = recorder.client
+        await client.publish_games([state(0, home_score=2), state(1)])
+        await recorder.record(1)
+        async with following(address) as browser, following(address, f"?game={game(1)}") as one:
+            await browser.until(lambda each: len(each.games) == 2)
+            await client.publish_games([state(0, home_score=5)])
+            await browser.until(lambda each: len(each.games) == 3)
+            assert [each["homeScore"] for each in browser.games if each["gameId"] == game(0)] == [2, 5]
+            assert [each["gameId"] for each in one.games] == [game(1)]
+            gateway.process.kill()
+            gateway.process.wait()
+            with spawned_gateway("--target", _target(gateway), "--listen", address, "--demo"):
+                await browser.until(lambda each: len(each.games) == 5)
+                assert not browser.resets
+                async with httpx.AsyncClient(timeout=60) as asking:
+                    board = (await asking.get(f"http://{address}/api/games")).json()
+                    unforecast = (await asking.get(f"http://{address}/api/games/{game(1)}")).json()
+    assert [(each["gameId"], each["forecasts"], each["state"]["homeScore"]) for each in board["games"]] == [
+        (game(0), 1, 5),
+        (game(1), 0, 0),
+    ]
+    assert (unforecast["predictions"], unforecast["state"]["period"]) == ([], 1)
 
 
 def _target(gateway: SpawnedServer) -> str:

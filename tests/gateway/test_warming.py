@@ -33,7 +33,7 @@ class Server:
 def context_of(server: Server) -> Any:
     """A gateway's context with a stream that has not begun."""
     board = SimpleNamespace(report=SimpleNamespace(streaming=True))
-    feed = SimpleNamespace(log=SimpleNamespace(token="a"), board=board, begun=asyncio.Event())
+    feed = SimpleNamespace(games=LiveGames(), log=SimpleNamespace(token="a"), board=board, begun=asyncio.Event())
     settings = GatewaySettings()
     return SimpleNamespace(client=server, feed=feed, settings=settings, reads=AddressSlots(1, 1))
 

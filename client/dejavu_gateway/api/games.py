@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
+from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import PREDICTION_VIEW_FULL, ListPredictionsRequest
 from dejavu_client import DejavuClientError
@@ -34,6 +35,9 @@ MAX_FORECASTS: Final = 20_000
 MAX_OF_GAME: Final = 1000
 """Maximum number of forecasts of one game in an answer, the newest ones; each takes 30 kB of memory with its
 explanation. A game with a revision of every minute has 200, and some 150 at moments."""
+
+_REPLAY: Final = "99"
+"""Beginning of the ids that replays generate."""
 
 _FIRST_DAY, _LAST_DAY = date(1946, 8, 1), date(2046, 7, 31)
 """First and last possible day of a game, as in PredictRequest."""
@@ -144,31 +148,47 @@ async def _day_answer(context: GatewayContext, day: date, replays: bool) -> byte
         games.setdefault(each.forecast.game_id, []).append(each)
     previous = await _newest_day(context.client, None, day - timedelta(days=1), replays)
     following = await _first_day_after(context.client, day, replays)
-    return await asyncio.to_thread(_dump_day, day, games, (previous, following), token)
+    states = {
+        state.game_id: state
+        for state in context.feed.games.of_day(day)
+        if replays or not state.game_id.startswith(_REPLAY)
+    }
+    for game_id in games:
+        if (state := context.feed.games.of(game_id)) is not None:
+            states[game_id] = state
+    return await asyncio.to_thread(_dump_day, day, games, states, (previous, following), token)
 
 
 def _dump_day(
-    day: date, games: dict[str, list[RecordedPrediction]], neighbours: tuple[date | None, date | None], token: str
+    day: date,
+    games: dict[str, list[RecordedPrediction]],
+    states: dict[str, Game],
+    neighbours: tuple[date | None, date | None],
+    token: str,
 ) -> bytes:
     previous, following = neighbours
+    known = sorted(games.keys() | states.keys())
     return dump(
         {
             "date": day.isoformat(),
-            "games": [_summary(game_id, forecasts) for game_id, forecasts in sorted(games.items())],
+            "games": [_summary(game_id, games.get(game_id, []), states.get(game_id)) for game_id in known],
             "dates": {"previous": previous and previous.isoformat(), "next": following and following.isoformat()},
             "resumeToken": token,
         }
     )
 
 
-def _summary(game_id: str, forecasts: list[RecordedPrediction]) -> JsonObject:
+def _summary(game_id: str, forecasts: list[RecordedPrediction], state: Game | None = None) -> JsonObject:
     """Return a game of a day. Its newest forecasts omit their distributions, which are two thirds of their bytes.
 
     Args:
         game_id: the game.
-        forecasts: its forecasts, newest first.
+        forecasts: its forecasts, newest first; none before its sixth minute.
+        state: what the feed shows of it; None if that is not known.
     """
-    teams = next((each.forecast for each in forecasts if each.forecast.home_team and each.forecast.away_team), None)
+    teams = state or next(
+        (each.forecast for each in forecasts if each.forecast.home_team and each.forecast.away_team), None
+    )
     newest = {
         name: latest(each for each in forecasts if each.forecast.horizon == horizon) for name, horizon in _HORIZONS
     }
@@ -180,6 +200,7 @@ def _summary(game_id: str, forecasts: list[RecordedPrediction]) -> JsonObject:
         "outcomes": [to_dict(each) for each in _outcomes(forecasts)],
         "forecasts": len(forecasts),
         "course": _course(forecasts),
+        "state": state and to_dict(state),
     }
 
 
@@ -274,16 +295,18 @@ async def _first_day_after(client: UpstreamClient, day: date, replays: bool) -> 
 
 async def _game_answer(context: GatewayContext, game_id: str) -> bytes:
     history = await game_history(context.client, game_id, explain=True)
-    if not history:
+    state = context.feed.games.of(game_id)
+    if not history and state is None:
         raise not_found(f"no forecast of the game {game_id} is recorded")
-    return await asyncio.to_thread(_dump_game, game_id, history)
+    return await asyncio.to_thread(_dump_game, game_id, history, state)
 
 
-def _dump_game(game_id: str, history: list[RecordedPrediction]) -> bytes:
+def _dump_game(game_id: str, history: list[RecordedPrediction], state: Game | None) -> bytes:
     return dump(
         {
             "gameId": game_id,
             "predictions": [to_dict(each) for each in history],
             "outcomes": [to_dict(each) for each in _outcomes(history)],
+            "state": state and to_dict(state),
         }
     )

@@ -8,6 +8,7 @@ from typing import Final
 
 from google.protobuf.descriptor import Descriptor
 
+from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import GetLeaderboardRequest
@@ -32,7 +33,7 @@ def document() -> JsonObject:
     """Return the description."""
     sent = [descriptor_of(each.described) for each in CALLS if each.method == "POST"]
     answered: list[Descriptor] = [descriptor_of(each.rpc.response) for each in CALLS]
-    answered += [descriptor_of(each) for each in (StreamPredictionsResponse, RecordedPrediction, Outcome)]
+    answered += [descriptor_of(each) for each in (StreamPredictionsResponse, RecordedPrediction, Outcome, Game)]
     paths: dict[str, JsonObject] = {}
     for each in CALLS:
         paths.setdefault(each.path, {})[each.method.lower()] = _call(each)
@@ -106,7 +107,10 @@ def _own_paths() -> dict[str, JsonObject]:
         _parameter("current", _FLAG),
         _parameter("resume", _TEXT),
     )
-    events = "Events prediction (StreamPredictionsResponse), status (Status) and reset (Error); id: the resume token."
+    events = (
+        "Events prediction (StreamPredictionsResponse), game (dejavu.v1.Game), status (Status) and reset (Error); "
+        "id: the resume token."
+    )
     return {
         "/api/stream": _get(
             "stream",
@@ -154,7 +158,7 @@ def _object(**properties: JsonObject) -> JsonObject:
 
 
 def _own_schemas() -> dict[str, JsonObject]:
-    prediction, outcome = (reference(descriptor_of(each)) for each in (RecordedPrediction, Outcome))
+    prediction, outcome, shown = (reference(descriptor_of(each)) for each in (RecordedPrediction, Outcome, Game))
     outcomes = {"type": "array", "items": outcome}
     or_none = {"anyOf": [prediction, _NULL]}
     day_or_none = {"anyOf": [_DAY, _NULL]}
@@ -171,6 +175,7 @@ def _own_schemas() -> dict[str, JsonObject]:
         outcomes=outcomes,
         forecasts={"type": "integer"},
         course={"type": "array", "items": point},
+        state={"anyOf": [shown, _NULL]},
     )
     return {
         "Error": _object(error=error),
@@ -191,5 +196,10 @@ def _own_schemas() -> dict[str, JsonObject]:
             dates=_object(previous=day_or_none, next=day_or_none),
             resumeToken=_TEXT,
         ),
-        "Game": _object(gameId=_GAME, predictions={"type": "array", "items": prediction}, outcomes=outcomes),
+        "Game": _object(
+            gameId=_GAME,
+            predictions={"type": "array", "items": prediction},
+            outcomes=outcomes,
+            state={"anyOf": [shown, _NULL]},
+        ),
     }

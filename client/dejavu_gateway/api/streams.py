@@ -19,6 +19,7 @@ from dejavu_gateway.http.connections import CONNECTION_KEY, HttpConnection
 from dejavu_gateway.http.envelope import UNLIMITED, Receive, Scope, Send
 from dejavu_gateway.live.browser import RETRY_SECONDS, Browser
 from dejavu_gateway.live.event_log import LiveEvent
+from dejavu_gateway.live.games import GameState
 from dejavu_gateway.messages.encode import JsonObject, dump
 from dejavu_gateway.messages.errors import RequestRefused, invalid_field
 
@@ -47,6 +48,13 @@ class SseOutlet:
     async def status(self, status: JsonObject, token: str) -> None:
         """See `Outlet`."""
         await self._write(_id_line(token) + b"event: status\ndata: %b\n\n" % dump(status))
+
+    async def games(self, states: Sequence[GameState]) -> None:
+        """See `Outlet`."""
+        if self._chunked:
+            await self._connection.send_raw(b"".join([state.chunk for state in states]))
+        else:
+            await self._write(b"".join([state.sse for state in states]))
 
     async def events(self, entries: Sequence[tuple[LiveEvent, bytes]]) -> None:
         """See `Outlet`."""
@@ -98,6 +106,11 @@ class WebSocketOutlet:
     async def status(self, status: JsonObject, token: str) -> None:
         """See `Outlet`."""
         await self._write(b"status", token, dump(status))
+
+    async def games(self, states: Sequence[GameState]) -> None:
+        """See `Outlet`."""
+        for state in states:
+            await self._write(b"game", "", state.json)
 
     async def events(self, entries: Sequence[tuple[LiveEvent, bytes]]) -> None:
         """See `Outlet`."""

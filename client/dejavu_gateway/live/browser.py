@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from dejavu_client import DejavuClientError, InvalidArgumentError, OutOfRangeError
 from dejavu_gateway.live.event_log import LiveEvent
 from dejavu_gateway.live.feed import LiveFeed
+from dejavu_gateway.live.games import GameState
 from dejavu_gateway.live.status import StatusReport
 from dejavu_gateway.messages.encode import JsonObject
 from dejavu_gateway.messages.errors import RequestRefused, of_server
@@ -46,6 +47,9 @@ class Outlet(Protocol):
 
     async def status(self, status: JsonObject, token: str) -> None:
         """Send a status, with the browser's position unless the token is empty."""
+
+    async def games(self, states: Sequence[GameState]) -> None:
+        """Send states of games."""
 
     async def events(self, entries: Sequence[tuple[LiveEvent, bytes]]) -> None:
         """Send events, each with its chunk."""
@@ -100,6 +104,7 @@ class Browser:
         self._address = address
         self._log = feed.log
         self._position = 0
+        self._games_sent = 0
         self._reported: StatusReport | None = None
         self._closed = self._ending = self._awake = self._entered = False
         self._loop = asyncio.get_running_loop()
@@ -121,6 +126,7 @@ class Browser:
             not self._entered
             or log is not self._feed.log
             or self._feed.board.report is not self._reported
+            or self._feed.games.count != self._games_sent
             or self._over
         ):
             return False
@@ -182,7 +188,7 @@ class Browser:
                 if self._log is not self._feed.log:
                     await self._forget(_REPLACED)
                     await self._enter()
-                elif not await self._send_new():
+                elif not (await self._send_games() or await self._send_new()):
                     await self._wait()
             if not self._closed:
                 with self._sending():
@@ -320,6 +326,15 @@ class Browser:
         self._token, self._current = "", True
         with self._sending():
             await self._outlet.reset(error)
+
+    async def _send_games(self) -> bool:
+        """Send the states of games that the browser does not have; return False if there are none."""
+        states = self._feed.games.after(self._games_sent, self._games)
+        self._games_sent = self._feed.games.count
+        if states:
+            with self._sending():
+                await self._outlet.games(states)
+        return bool(states)
 
     async def _send_new(self) -> bool:
         """Send the next events of the log; return False if there are none."""

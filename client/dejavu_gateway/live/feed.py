@@ -1,4 +1,4 @@
-"""The one subscription of a gateway to its server, and the server's health; both run until the gateway ends."""
+"""The subscriptions of a gateway to its server, and the server's health; all run until the gateway ends."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from dejavu_common.backoff import Backoff
 from dejavu_common.clock import utc_now, wait_until_set
 from dejavu_common.tasks import BackgroundTask, repeat
 from dejavu_gateway.live.event_log import EventLog, LiveEvent
+from dejavu_gateway.live.games import LiveGames
 from dejavu_gateway.live.slots import AddressSlots
 from dejavu_gateway.live.status import StatusBoard, StatusReport
 from dejavu_gateway.logs import get_logger, on_repeat_failed
@@ -60,6 +61,7 @@ class LiveFeed:
 
     Attributes:
         log: the newest events; replaced after the server's ledger was replaced.
+        games: the newest states of games.
         board: the status of the server.
         catching_up: slots; a browser holds one while it has a separate stream.
         begun: set once the log has begun, after the current forecasts.
@@ -70,6 +72,7 @@ class LiveFeed:
         self.settings = settings
         self.metrics = metrics
         self.log = self._new_log()
+        self.games = LiveGames()
         self.board = StatusBoard(client.target, self._on_status, time.monotonic)
         self.catching_up = AddressSlots(settings.limits.catching_up, settings.limits.catching_up_per_address)
         self.draining = False
@@ -77,12 +80,13 @@ class LiveFeed:
         self._reaching_back = AddressSlots(1, 1)
         self._answers = asyncio.Event()  # set when the server answers again, so that the rest of a pause is skipped
         self._readers = set[Reader]()
-        self._tasks = [BackgroundTask() for _ in range(3)]
+        self._tasks = [BackgroundTask() for _ in range(4)]
 
     def start(self) -> None:
         """Start to follow the server."""
-        follow, health, tick = self._tasks
+        follow, games, health, tick = self._tasks
         follow.start(self._follow(), "upstream")
+        games.start(self._follow_games(), "games")
         seconds = self.settings.poll_seconds
         health.start(repeat(seconds, self._check_health, on_repeat_failed("health"), at_once=True), "health")
         tick.start(repeat(TICK_SECONDS, self._tick, on_repeat_failed("tick")), "tick")
@@ -178,6 +182,22 @@ class LiveFeed:
             self.metrics.reconnects.inc()
             self._answers.clear()
             await wait_until_set(self._answers, max(pause, backoff.next()))
+
+    async def _follow_games(self) -> None:
+        """Follow the states of games. The status says why, while none come."""
+        backoff = Backoff(FIRST_DELAY, LONGEST_DELAY)
+        while True:
+            try:
+                async with aclosing(self.client.stream_games(heartbeats=True)) as responses:
+                    async for response in responses:
+                        backoff.reset()
+                        if response.HasField("game") and self.games.take(response.game):
+                            self._wake_all()
+            except DejavuClientError as error:
+                log.info("games_not_streamed", reason=error.reason, message=error.message)
+            except Exception:
+                log.exception("games_failed")
+            await asyncio.sleep(backoff.next())
 
     @staticmethod
     def _subscription() -> StreamResumption:

@@ -1,0 +1,92 @@
+"""Newest states of games as the poller read them from the feed, for all browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, timedelta
+from typing import Final
+
+from dejavu.v1.game_service_pb2 import Game
+from dejavu_common.clock import utc_now
+from dejavu_common.game_day import game_day
+from dejavu_gateway.live.event_log import chunk_of
+from dejavu_gateway.messages.encode import to_json
+
+KEPT: Final = timedelta(days=1)
+"""Time for which the server keeps a state."""
+
+
+@dataclass(frozen=True, slots=True)
+class GameState:
+    """State of a game, with its text as JSON, which all browsers share.
+
+    Attributes:
+        number: number of the state among all states received; later ones have greater numbers.
+        game: the state.
+        json: the same as JSON.
+        sse: the same as a server-sent event. It has no id: a stream resumes by its forecasts and outcomes.
+        chunk: the event as a chunk of an HTTP/1.1 answer.
+    """
+
+    number: int
+    game: Game
+    json: bytes
+    sse: bytes
+    chunk: bytes
+
+
+class LiveGames:
+    """The newest state of each game.
+
+    Attributes:
+        count: number of states received.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._states: dict[str, GameState] = {}  # in order of their numbers
+
+    def take(self, game: Game) -> bool:
+        """Take a state; return whether it is new. The server repeats all states after a broken connection."""
+        before = self._states.get(game.game_id)
+        if before is not None and before.game == game:
+            return False
+        self.count += 1
+        json = to_json(game)
+        sse = b"event: game\ndata: %b\n\n" % json
+        self._states.pop(game.game_id, None)
+        self._states[game.game_id] = GameState(self.count, game, json, sse, chunk_of(sse))
+        return True
+
+    def after(self, number: int, games: frozenset[str]) -> list[GameState]:
+        """Return the newest states with a greater number, oldest first, of some games (empty: of all)."""
+        found = list[GameState]()
+        for state in reversed(self._states.values()):
+            if state.number <= number:
+                break
+            if not games or state.game.game_id in games:
+                found.append(state)
+        return found[::-1]
+
+    def of(self, game_id: str) -> Game | None:
+        """Return the state of a game; None if none of the last day is known."""
+        self._forget()
+        state = self._states.get(game_id)
+        return None if state is None else state.game
+
+    def of_day(self, day: date) -> Iterator[Game]:
+        """Yield the states of the games that start on a day."""
+        self._forget()
+        for state in self._states.values():
+            if state.game.HasField("tip_off") and game_day(state.game.tip_off.ToDatetime(tzinfo=UTC)) == day:
+                yield state.game
+
+    def _forget(self) -> None:
+        """Forget states older than a day."""
+        oldest = utc_now() - KEPT
+        self._states = {
+            game_id: state
+            for game_id, state in self._states.items()
+            if state.game.published_time.ToDatetime(tzinfo=UTC) > oldest
+        }

@@ -106,7 +106,8 @@ def test_a_bundle_is_logged_and_registered_once_and_comes_back_as_it_was(
     version = mlflow.get_model_version_by_alias(MODEL, CHALLENGER)
     assert (version.version, version.tags["dejavu.model_version"]) == ("1", manifest.version)
     [experiment] = [each for each in mlflow.search_experiments() if each.name == EXPERIMENT]
-    assert len(mlflow.search_runs([experiment.experiment_id])) == 1
+    of_model = f"tags.`dejavu.model_version` = '{manifest.version}'"
+    assert len(mlflow.search_runs([experiment.experiment_id], of_model)) == 1
 
     back = Path(mlflow.download_artifacts(logged.run_id, "bundle", str(tmp_path)))
     assert load_bundle(back, allow_unfit=True).version == manifest.version

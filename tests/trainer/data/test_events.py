@@ -133,6 +133,7 @@ CHECKED_MINUTES = (6, 12, 18, 24, 36, 42)
 
 @pytest.mark.real_data
 @pytest.mark.nightly
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("season", range(2014, 2025))
 def test_leads_of_real_events_are_those_of_the_score_changes(season: int, data_dir: Path) -> None:
     true = timelines(read_plays(data_dir / "seasons" / f"plays_{season}.parquet").to_pylist())

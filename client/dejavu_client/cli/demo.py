@@ -41,6 +41,7 @@ from dejavu_client.output.poll_events import summary_record
 from dejavu_client.output.scores import Record, fetch_scorecards, record_entry
 from dejavu_client.poller import Poller
 from dejavu_client.poller.events import Prediction
+from dejavu_client.poller.publishing import publishing
 from dejavu_client.poller.summary import Summary
 from dejavu_client.requests import FINAL, predict_request
 from dejavu_client.transport.statistics import percentile
@@ -179,7 +180,10 @@ async def _demo(seconds: float, count: int, seed: int, *, page: bool, as_json: b
             with LocalServer(replay.respond) as served, closing(NbaFeed(served.url)) as feed:
                 interval = max(0.2, 60.0 / speed)  # one poll a minute of the game day, but at most five a second
                 options: dict[str, Any] = {"interval": interval, "pace": _ONLY_AT_THE_END}
-                async with Poller(feed, client, on_prediction=[predictions.append], **options) as poller:
+                async with (
+                    Poller(feed, client, on_prediction=[predictions.append], **options) as poller,
+                    publishing(poller, client),
+                ):
                     await watch(poller, console, until_final=True, as_json=as_json, by_quarter=True)
                     complete = await subscriber.until({prediction.forecast.sequence for prediction in predictions})
                     summary = poller.summary()

@@ -26,7 +26,7 @@ from dejavu_client.poller.horizons import FIRST_MINUTE
 from dejavu_client.poller.leadership import LEASE_NAME, LEASE_NAME_RULE, LeaderElection, lease_name
 from dejavu_client.poller.lines import GameLines
 from dejavu_client.poller.moments import DEFAULT_PACE
-from dejavu_client.poller.publishing import GamePublisher
+from dejavu_client.poller.publishing import publishing
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
 from dejavu_common.clock import utc_now
@@ -183,9 +183,7 @@ def poll(
             reporter = FeedReporter(poller, client, "nba" if feed_url == NBA_URL else "replay")
             stack.push_async_callback(reporter.close)
             reporter.start()
-            publisher = GamePublisher(poller, client)
-            stack.push_async_callback(publisher.close)
-            publisher.start()
+            await stack.enter_async_context(publishing(poller, client))
             with _metrics(poller, listen):
                 if page:
                     # A replay has only replayed games.

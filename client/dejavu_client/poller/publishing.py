@@ -7,7 +7,8 @@ end of a game the plays are read more often than the scoreboard: then they have 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -128,6 +129,17 @@ class GamePublisher:
                     _log.info("poll.games_not_published", reason=refused)
                 await asyncio.sleep(LIVE_SECONDS)
             await asyncio.sleep(PUBLISH_SECONDS)
+
+
+@asynccontextmanager
+async def publishing(poller: PublishingPoller, client: GameClient) -> AsyncIterator[None]:
+    """Publish the states of a poller's games until the end of the block."""
+    publisher = GamePublisher(poller, client)
+    publisher.start()
+    try:
+        yield
+    finally:
+        await publisher.close()
 
 
 def state_of(game: WatchedGame, line: GameLine | None, now: datetime) -> Game:

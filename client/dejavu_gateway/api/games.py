@@ -150,7 +150,7 @@ async def _day_answer(context: GatewayContext, day: date, replays: bool) -> byte
     following = await _first_day_after(context.client, day, replays)
     states = {
         state.game_id: state
-        for state in context.feed.games.of_day(day)
+        for state in context.feed.games.of_day(None if day == context.settings.evening else day)
         if replays or not state.game_id.startswith(_REPLAY)
     }
     for game_id in games:

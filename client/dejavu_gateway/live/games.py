@@ -75,11 +75,12 @@ class LiveGames:
         state = self._states.get(game_id)
         return None if state is None else state.game
 
-    def of_day(self, day: date) -> Iterator[Game]:
-        """Yield the states of the games that start on a day."""
+    def of_day(self, day: date | None) -> Iterator[Game]:
+        """Yield the states of the games that start on a day; None: of all games."""
         self._forget()
         for state in self._states.values():
-            if state.game.HasField("tip_off") and game_day(state.game.tip_off.ToDatetime(tzinfo=UTC)) == day:
+            tip_off = state.game.tip_off.ToDatetime(tzinfo=UTC) if state.game.HasField("tip_off") else None
+            if day is None or (tip_off is not None and game_day(tip_off) == day):
                 yield state.game
 
     def _forget(self) -> None:

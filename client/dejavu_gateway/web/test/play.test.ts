@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { minutes } from "../src/charts/axes";
+import { lastMinutes, periods } from "../src/charts/axes";
 import type { Palette } from "../src/charts/theme";
 import { afterOrAt, endOf, gameClock, named, overtimesBy, timeCell, timeOfPlay } from "../src/model/play";
 import { strings } from "../src/strings";
@@ -28,13 +28,15 @@ test("a tie at the end of a period has one more overtime", () => {
 
 test("an axis ends with the last overtime, and names of periods that do not fit are left out", () => {
   const marks = (width: number, overtimes: number, start?: number): string[] => {
-    const axis = minutes({ unit: 1 } as Palette, overtimes, start);
+    const colors = { unit: 1 } as Palette;
+    const axis = start ? lastMinutes(colors, overtimes, start) : periods(colors, overtimes);
     const splits = (axis.splits as () => number[])();
     return (axis.values as (chart: { width: number }, splits: number[]) => string[])({ width }, splits);
   };
-  expect(marks(1300, 0)).toEqual(["0′", "12′", "half", "36′", "end"]);
-  expect(marks(1300, 2)).toEqual(["0′", "12′", "half", "36′", "48′", "OT", "2OT"]);
-  expect(marks(340, 2)).toEqual(["0′", "12′", "half", "36′", "", "", "2OT"]);
+  const named = (width: number, overtimes: number) => marks(width, overtimes).filter((name) => name);
+  expect(named(1300, 0)).toEqual(["Q1", "Q2", "Q3", "Q4"]);
+  expect(named(1300, 2)).toEqual(["Q1", "Q2", "Q3", "Q4", "OT", "OT2"]);
+  expect(named(340, 2)).toEqual(["Q1", "Q2", "Q3", "Q4"]);
   expect(marks(340, 0, 46)).toEqual(["2:00", "1:00", "end"]);
   expect(marks(1300, 1, 46)).toEqual(["2:00", "1:00", "0:00", "OT"]);
 });

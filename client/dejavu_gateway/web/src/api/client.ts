@@ -1,5 +1,6 @@
 /** Calls of the gateway's JSON endpoints. */
 import type { CompareModelsResponseJson, GetModelResponseJson, ListModelChangesResponseJson, ListModelsResponseJson } from "../gen/dejavu/v1/model_service_pb";
+import type { GameJson } from "../gen/dejavu/v1/game_service_pb";
 import type { GetServiceStatsResponseJson } from "../gen/dejavu/v1/operations_service_pb";
 import type { PredictRequestJson, PredictResponseJson } from "../gen/dejavu/v1/prediction_service_pb";
 import type { RecordedPredictionJson, OutcomeJson } from "../gen/dejavu/v1/record_pb";
@@ -47,6 +48,7 @@ export interface BoardGame {
   outcomes: OutcomeJson[];
   forecasts: number;
   course?: { elapsedMinutes: number; lead: number; homeLeadProbability: number }[];
+  state?: GameJson | null;
 }
 
 export interface Board {
@@ -61,6 +63,7 @@ export interface GameHistory {
   gameId: string;
   predictions: RecordedPredictionJson[];
   outcomes: OutcomeJson[];
+  state?: GameJson | null;
 }
 
 export type Query = Record<string, string | number | boolean | undefined>;

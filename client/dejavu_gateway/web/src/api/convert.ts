@@ -1,8 +1,9 @@
 /** From the JSON mapping of dejavu.v1 to the types of the page. */
 import type { ForecastJson } from "../gen/dejavu/v1/forecast_pb";
+import type { GameJson } from "../gen/dejavu/v1/game_service_pb";
 import type { OutcomeJson, RecordedPredictionJson } from "../gen/dejavu/v1/record_pb";
 import { timeOfPlay } from "../model/play";
-import type { Forecast, Horizon, Outcome, Recorded } from "../model/types";
+import type { Forecast, Horizon, Outcome, Recorded, Shown } from "../model/types";
 
 type JsonNumber = number | string | undefined;
 
@@ -48,6 +49,7 @@ export function forecast(json: ForecastJson): Forecast {
     lower: num(json.intervalLower),
     upper: num(json.intervalUpper),
     probability: num(json.homeLeadProbability),
+    total: json.total && { point: num(json.total.pointForecast), lower: num(json.total.intervalLower), upper: num(json.total.intervalUpper) },
     modelVersion: json.modelVersion ?? "",
     generated: time(json.generatedTime),
     expires: time(json.expiresTime),
@@ -75,6 +77,29 @@ export function forecast(json: ForecastJson): Forecast {
     opinions: (explanation?.components ?? []).map((each) => ({ name: each.name ?? "", points: num(each.prediction) })),
     calibrationGames: num(explanation?.calibrationGames),
     quantiles: asked.length ? asked.sort((a, b) => a.level - b.level) : recordedQuantiles(json.distribution ?? []),
+  };
+}
+
+const STATUSES: Record<string, Shown["status"]> = {
+  GAME_STATUS_LIVE: "live",
+  GAME_STATUS_FINAL: "final",
+  GAME_STATUS_POSTPONED: "postponed",
+};
+
+export function shown(json: GameJson): Shown {
+  return {
+    home: json.homeTeam ?? "",
+    away: json.awayTeam ?? "",
+    status: STATUSES[json.status ?? ""] ?? "scheduled",
+    text: json.statusText ?? "",
+    homeScore: num(json.homeScore),
+    awayScore: num(json.awayScore),
+    period: num(json.period),
+    left: optional(json.secondsLeft),
+    tipOff: time(json.tipOff),
+    observed: time(json.observedTime),
+    margin: optional(json.pregameMargin),
+    total: optional(json.pregameTotal),
   };
 }
 

@@ -18,24 +18,44 @@ export function across(end: number, start = 0): [number, number] {
   return [start, end + (end - start) / 80];
 }
 
-/**
- * Minutes of play, marked at the ends of the periods; from a later start on, each minute by the clock of the last quarter.
- * Where not all of the last names fit, only that of the end is shown.
- */
-export function minutes(colors: Palette, overtimes = 0, start = 0): uPlot.Axis {
-  const ends = Array.from({ length: overtimes }, (_unused, place) => endOf(place + 1));
-  const marks = start ? Array.from({ length: REGULATION - start }, (_unused, place) => start + place) : [0, 12, 24, 36];
+/** The ends of the overtimes. */
+function overtimeEnds(overtimes: number): number[] {
+  return Array.from({ length: overtimes }, (_unused, place) => endOf(place + 1));
+}
+
+/** Periods of a game: lines at their ends, and their names between: "Q1" to "Q4", "OT", "OT2". Names that do not fit are left out. */
+export function periods(colors: Palette, overtimes = 0): uPlot.Axis {
+  const ends = [0, 12, 24, 36, REGULATION, ...overtimeEnds(overtimes)];
+  const middles = ends.slice(1).map((end, place) => (end + (ends[place] as number)) / 2);
+  const name = (place: number) => (place < 4 ? `Q${place + 1}` : place === 4 ? "OT" : `OT${place - 3}`);
+  return {
+    ...common(colors),
+    grid: { stroke: colors.grid, width: 1, filter: (_chart, splits) => splits.map((minute) => (ends.includes(minute) ? minute : null)) },
+    splits: () => [...ends, ...middles].sort((a, b) => a - b),
+    values: (chart, splits) => {
+      const room = (chart.width / colors.unit - 80) / endOf(overtimes); // of a minute
+      return splits.map((minute) => {
+        const place = middles.indexOf(minute);
+        return place < 0 || (place > 3 && 5 * room < 26) ? "" : name(place);
+      });
+    },
+    size: 28 * colors.unit,
+    gap: 4,
+  };
+}
+
+/** The last minutes from a start on, each by the clock of the last quarter, and the ends of the overtimes, the last of which is always named. */
+export function lastMinutes(colors: Palette, overtimes: number, start: number): uPlot.Axis {
+  const ends = overtimeEnds(overtimes);
   const name = (minute: number, room: number) => {
     const overtime = ends.indexOf(minute) + 1;
-    if (overtime) return overtime === overtimes || 5 * room > 34 ? `${overtime > 1 ? overtime : ""}OT` : "";
+    if (overtime) return overtime === overtimes || 5 * room > 34 ? `OT${overtime > 1 ? overtime : ""}` : "";
     if (minute === REGULATION && !overtimes) return "end";
-    if (start) return room > 34 || minute === start ? `${REGULATION - minute}:00` : "";
-    if (minute === REGULATION && 5 * room < 34) return "";
-    return minute === 24 ? "half" : `${minute}′`;
+    return room > 34 || minute === start ? `${REGULATION - minute}:00` : "";
   };
   return {
     ...common(colors),
-    splits: () => [...marks, REGULATION, ...ends],
+    splits: () => [...Array.from({ length: REGULATION - start }, (_unused, place) => start + place), REGULATION, ...ends],
     values: (chart, splits) => {
       const room = (chart.width / colors.unit - 80) / (endOf(overtimes) - start); // of a minute
       return splits.map((minute) => name(minute, room));
@@ -53,6 +73,17 @@ export function leads(colors: Palette, home: string, away: string): uPlot.Axis {
     gap: 6,
     incrs: [1, 2, 5, 10, 20, 50],
     values: (_chart, splits) => splits.map((value) => (value === 0 ? "even" : `${value > 0 ? home : away} +${Math.abs(value)}`)),
+  };
+}
+
+/** The probability that a team wins: above the middle the home team's, below it the other's. */
+export function chances(colors: Palette, home: string, away: string): uPlot.Axis {
+  return {
+    ...common(colors),
+    size: 84 * colors.unit,
+    gap: 6,
+    splits: () => [0, 0.25, 0.5, 0.75, 1],
+    values: (_chart, all) => all.map((value) => (value === 0.5 ? "50 %" : `${value > 0.5 ? home : away} ${Math.round(100 * Math.max(value, 1 - value))} %`)),
   };
 }
 

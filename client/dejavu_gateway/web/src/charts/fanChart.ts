@@ -3,7 +3,7 @@ import type uPlot from "uplot";
 import { LEVELS, anchors, fan, horizonOf, type FanMoment } from "../model/fan";
 import { endOf } from "../model/play";
 import type { Forecast, Played, SimilarGame } from "../model/types";
-import { across, leads, minutes, quiet } from "./axes";
+import { across, leads, periods, quiet } from "./axes";
 import type { Palette } from "./theme";
 
 export interface FanInput {
@@ -82,7 +82,7 @@ export function fanOptions(input: () => FanInput): (colors: Palette) => Omit<uPl
     return {
       ...quiet(colors),
       scales: { x: { time: false, range: across(endOf(shown.overtimes)) }, y: { range: () => input().range } },
-      axes: [minutes(colors, shown.overtimes), leads(colors, shown.home, shown.away)],
+      axes: [periods(colors, shown.overtimes), leads(colors, shown.home, shown.away)],
       series: [
         {},
         line({ stroke: colors.ink, width: 2.5 * colors.unit }),

@@ -2,13 +2,15 @@
 import type uPlot from "uplot";
 import { endOf, isWhole, REGULATION } from "../model/play";
 import type { CoursePoint } from "../model/types";
-import { across, minutes, percents, quiet } from "./axes";
+import { across, chances, lastMinutes, periods, quiet } from "./axes";
 import { dot } from "./fanChart";
 import type { Paths } from "./Chart";
 import type { Palette } from "./theme";
 
 export interface WinInput {
   points: readonly CoursePoint[];
+  home: string;
+  away: string;
   /** The shown time of play. */
   minute: number;
   /** Whether the home team won, once that is known. */
@@ -45,7 +47,10 @@ export function winOptions(input: () => WinInput): (colors: Palette, paths: Path
     return {
       ...quiet(colors),
       scales: { x: { time: false, range: across(end, input().start) }, y: { range: [-0.02, 1.02] } },
-      axes: [minutes(colors, input().overtimes, input().start), percents(colors)],
+      axes: [
+        input().start ? lastMinutes(colors, input().overtimes, input().start) : periods(colors, input().overtimes),
+        chances(colors, input().home, input().away),
+      ],
       series: [
         {},
         series({ width: 0, fill: colors.homeTint, fillTo: 0.5 }),

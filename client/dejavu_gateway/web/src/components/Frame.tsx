@@ -1,5 +1,5 @@
 /** Common frame of all pages: navigation, theme, state of the connection, and problems in words. */
-import { For, Show, type JSX } from "solid-js";
+import { createEffect, For, Show, type JSX } from "solid-js";
 import { here } from "../router";
 import { reaches, status } from "../state/live";
 import { problems } from "../state/problems";
@@ -73,8 +73,9 @@ export function Frame(props: { children: JSX.Element }) {
 
 /** A page's heading, which takes the focus when the page is opened, and the title of the window. */
 export function Heading(props: { children: string; hidden?: boolean }) {
+  createEffect(() => (document.title = strings.title(props.children)));
   return (
-    <h1 tabindex="-1" classList={{ "visually-hidden": props.hidden ?? false }} ref={() => (document.title = strings.title(props.children))}>
+    <h1 tabindex="-1" classList={{ "visually-hidden": props.hidden ?? false }}>
       {props.children}
     </h1>
   );

@@ -3,14 +3,15 @@ import { createMemo, Show } from "solid-js";
 import { IntervalBar } from "../charts/IntervalBar";
 import { Sparkline } from "../charts/Sparkline";
 import { changeOf, covers } from "../model/course";
-import { lead, percent } from "../model/format";
+import { fixed, lead, percent } from "../model/format";
 import { phase, unforecast, type Phase } from "../model/phase";
 import { named, overtimesBy } from "../model/play";
-import type { Forecast, Horizon, Outcome } from "../model/types";
+import type { Forecast, Horizon, Outcome, Shown } from "../model/types";
 import { now } from "../state/clock";
 import { latest, outcomeOf, type Game } from "../state/games";
 import { strings } from "../strings";
 import { AgeBadge } from "./AgeBadge";
+import { lineText, Score } from "./ShownGame";
 
 const said = strings.tonight;
 
@@ -43,6 +44,48 @@ function HorizonRow(props: { horizon: Horizon; forecast: Forecast; outcome: Outc
   );
 }
 
+function Matchup(props: { home: string; away: string; margin: number }) {
+  return (
+    <span class="matchup">
+      <span class="team" data-side="away" data-leads={props.margin < 0}>
+        {props.away}
+      </span>
+      <span class="at" aria-hidden="true">
+        @
+      </span>
+      <span class="team" data-side="home" data-leads={props.margin > 0}>
+        {props.home}
+      </span>
+    </span>
+  );
+}
+
+/** A game without a forecast yet: what the feed shows of it. */
+function Unforecast(props: { game: Game; shown: Shown }) {
+  const margin = () => props.shown.homeScore - props.shown.awayScore;
+  return (
+    <a class="card game-card" href={`/game/${props.game.id}`} data-game={props.game.id} data-phase={props.shown.status}>
+      <div class="game-top">
+        <Matchup home={props.game.home} away={props.game.away} margin={props.shown.status === "scheduled" ? 0 : margin()} />
+        <Show when={props.game.id.startsWith("99")}>
+          <span class="badge">{said.replay}</span>
+        </Show>
+      </div>
+      <Score shown={props.shown} />
+      <Show when={lineText(props.shown)}>
+        {(line) => (
+          <p class="sub">
+            {strings.shown.line} {line()}
+          </p>
+        )}
+      </Show>
+      <Show when={props.shown.status === "live"}>
+        <p class="sub">{strings.shown.begins}</p>
+      </Show>
+    </a>
+  );
+}
+
 export function GameCard(props: { game: Game }) {
   const home = () => props.game.home || strings.homeName;
   const away = () => props.game.away || strings.awayName;
@@ -70,26 +113,17 @@ export function GameCard(props: { game: Game }) {
     return said.sparkline(home(), last?.minute ?? 0, percent(last?.probability ?? 0.5));
   };
   return (
-    <Show when={newest()}>
+    <Show when={newest()} fallback={<Show when={props.game.shown}>{(shown) => <Unforecast game={props.game} shown={shown()} />}</Show>}>
       {(current) => (
         <a class="card game-card" href={`/game/${props.game.id}`} data-game={props.game.id} data-over={final() !== undefined} data-phase={state()}>
           <div class="game-top">
-            <span class="matchup">
-              <span class="team" data-side="away" data-leads={margin() < 0}>
-                {away()}
-              </span>
-              <span class="at" aria-hidden="true">
-                @
-              </span>
-              <span class="team" data-side="home" data-leads={margin() > 0}>
-                {home()}
-              </span>
-            </span>
+            <Matchup home={home()} away={away()} margin={margin()} />
             <Show when={props.game.id.startsWith("99")}>
               <span class="badge">{said.replay}</span>
             </Show>
             <AgeBadge newest={current()} outcome={final()} />
           </div>
+          <Show when={props.game.shown}>{(shown) => <Score shown={shown()} />}</Show>
           <div class="game-now">
             <div>
               <span class="lead-now" data-side={margin() > 0 ? "home" : margin() < 0 ? "away" : "even"}>
@@ -118,6 +152,9 @@ export function GameCard(props: { game: Game }) {
           </Show>
           <Show when={!unforecast(state()) && props.game.newest.final}>
             {(end) => <HorizonRow horizon="final" forecast={end()} outcome={final()} home={home()} away={away()} />}
+          </Show>
+          <Show when={open() && props.game.newest.final?.total}>
+            {(total) => <p class="sub total">{said.total(fixed(total().point), percent(1 - (props.game.newest.final as Forecast).alpha), total().lower, total().upper)}</p>}
           </Show>
         </a>
       )}

@@ -1,18 +1,20 @@
 /** The top of a game's page: lead, probability of a win and forecasts at the shown minute. */
 import { createMemo, For, Show } from "solid-js";
 import { covers } from "../model/course";
-import { expected, lead, percent, signed } from "../model/format";
+import { expected, fixed, lead, percent, signed } from "../model/format";
 import { phase, unforecast, type Phase } from "../model/phase";
-import { HORIZONS, type Horizon } from "../model/types";
+import { HORIZONS, type Forecast, type Horizon } from "../model/types";
 import { now } from "../state/clock";
 import type { History } from "../state/history";
 import type { Moment } from "../state/moment";
 import { strings } from "../strings";
+import { game } from "../state/games";
 import { AgeBadge } from "./AgeBadge";
+import { Score } from "./ShownGame";
 
 const said = strings.game;
 
-export function Scoreboard(props: { history: History; moment: Moment }) {
+export function Scoreboard(props: { id: string; history: History; moment: Moment }) {
   const home = () => props.moment.home();
   const away = () => props.moment.away();
   const over = () => props.history.outcome("final");
@@ -40,6 +42,7 @@ export function Scoreboard(props: { history: History; moment: Moment }) {
           {home()}
         </span>
       </div>
+      <Show when={props.moment.following() && game(props.id)?.shown}>{(shown) => <Score shown={shown()} />}</Show>
       <Show when={!ended() && unforecast(state())}>
         <p class="no-forecast">
           {state() === "beyond" ? said.beyond : said.unreported}{" "}
@@ -65,6 +68,17 @@ export function Scoreboard(props: { history: History; moment: Moment }) {
       </Show>
       <dl class="said">
         <For each={HORIZONS}>{(horizon) => <Statement horizon={horizon} history={props.history} moment={props.moment} />}</For>
+        <Show when={!over() && end()?.total}>
+          {(total) => (
+            <div>
+              <dt>{said.total}</dt>
+              <dd>
+                <strong>{fixed(total().point)}</strong>
+                <span class="sub">{said.totalInterval(percent(1 - (end() as Forecast).alpha), total().lower, total().upper)}</span>
+              </dd>
+            </div>
+          )}
+        </Show>
         <Show when={known()}>
           {(forecast) => (
             <div>

@@ -15,9 +15,9 @@ export function signed(value: number, digits = 1): string {
   return value > 0 && Number(text) !== 0 ? `+${text}` : text;
 }
 
-/** A differential as a lead: "BOS +7.3", "LAL +2.0", or "even" where it rounds to nothing. */
+/** A differential as a lead: "BOS +7.3", "LAL +2.0", or "even" where it rounds to nothing; whole numbers have no decimals. */
 export function lead(value: number, home: string, away: string, digits = 1): string {
-  const text = Math.abs(value).toFixed(digits);
+  const text = Math.abs(value).toFixed(Number.isInteger(value) ? 0 : digits);
   if (Number(text) === 0) return "even";
   return `${value > 0 ? home : away} +${text}`;
 }

@@ -10,6 +10,32 @@ export interface Teams {
   away: string;
 }
 
+/** What the feed shows of a game. */
+export interface Shown extends Teams {
+  status: "scheduled" | "live" | "final" | "postponed";
+  /** The status in the feed's words; may be empty. */
+  text: string;
+  homeScore: number;
+  awayScore: number;
+  /** 0 before tip-off, 5 for the first overtime. */
+  period: number;
+  /** Seconds left in the period; undefined where the feed shows none. */
+  left: number | undefined;
+  /** Milliseconds since 1970; NaN where it is not known. Likewise `observed`, when the poller read it. */
+  tipOff: number;
+  observed: number;
+  /** The market's line of the differential and of both teams' points. */
+  margin: number | undefined;
+  total: number | undefined;
+}
+
+/** A forecast of both teams' points. */
+export interface Total {
+  point: number;
+  lower: number;
+  upper: number;
+}
+
 export interface SimilarGame {
   label: string;
   date: string;
@@ -40,6 +66,7 @@ export interface Forecast extends Teams {
   upper: number;
   /** P(home − away > 0) at the horizon. */
   probability: number;
+  total: Total | undefined;
   modelVersion: string;
   /** Milliseconds since 1970; likewise `expires`. */
   generated: number;

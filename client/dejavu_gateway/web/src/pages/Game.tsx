@@ -15,6 +15,8 @@ import { corrections, covers, held } from "../model/course";
 import { exact, fixed, lead, percent, signed } from "../model/format";
 import { timeCell } from "../model/play";
 import { HORIZONS } from "../model/types";
+import { nowText } from "../components/ShownGame";
+import { game as known } from "../state/games";
 import { createHistory, type History } from "../state/history";
 import { createLoaded } from "../state/load";
 import { createMoment, type Moment } from "../state/moment";
@@ -32,7 +34,8 @@ function WinFigure(props: Parts) {
     props.history.series("final").map(({ forecast }) => ({ minute: forecast.minute, lead: forecast.lead ?? 0, probability: forecast.probability, sequence: forecast.sequence }));
   const input = createMemo((): WinInput => {
     const outcome = props.history.outcome("final");
-    return { points: points(), minute: props.moment.minute(), homeWon: outcome && outcome.differential > 0, overtimes: props.moment.overtimes(), start: 0 };
+    const [home, away] = [props.moment.home(), props.moment.away()];
+    return { points: points(), home, away, minute: props.moment.minute(), homeWon: outcome && outcome.differential > 0, overtimes: props.moment.overtimes(), start: 0 };
   });
   const lastMinutes = createMemo((): WinInput => ({ ...input(), start: LAST_MINUTES }));
   const shape = () => `${input().minute} ${input().overtimes}`;
@@ -181,23 +184,30 @@ export default function Game(props: { id: string }) {
     return (shown && loaded?.sequence === shown.sequence ? loaded : shown)?.similar ?? [];
   };
   const unknown = () => history.loaded.value() !== undefined && !history.predictions().length;
+  const state = () => known(props.id)?.shown;
+  const title = () => {
+    const now = state();
+    if (!now || now.status === "scheduled" || now.status === "postponed" || !moment.following()) return said.title(moment.away(), moment.home());
+    return said.titleWithScore(moment.away(), now.awayScore, moment.home(), now.homeScore);
+  };
   const error = () => (history.predictions().length ? undefined : history.loaded.error());
   return (
     <Show
       when={history.minutes().length}
       fallback={
         <>
-          <Heading>{history.onlyLate() ? said.title(moment.away(), moment.home()) : props.id}</Heading>
+          <Heading>{history.onlyLate() ? said.title(moment.away(), moment.home()) : state() ? said.title(state()!.away, state()!.home) : props.id}</Heading>
+          <Show when={state()}>{(now) => <p class="sub">{nowText(now())}</p>}</Show>
           <Show when={unknown() || history.onlyLate()} fallback={<Pending error={error()} retry={history.reload} />}>
-            <p class="pending">{history.onlyLate() ? said.onlyLate : said.unknown}</p>
+            <p class="pending">{history.onlyLate() ? said.onlyLate : state() ? said.notYet : said.unknown}</p>
             <RecordStartHere />
           </Show>
         </>
       }
     >
-      <Heading hidden>{said.title(moment.away(), moment.home())}</Heading>
+      <Heading hidden>{title()}</Heading>
       <div class="game-page">
-        <Scoreboard history={history} moment={moment} />
+        <Scoreboard id={props.id} history={history} moment={moment} />
         <Scrubber history={history} moment={moment} />
         <FanFigure history={history} moment={moment} similar={similar()} />
         <WinFigure history={history} moment={moment} />

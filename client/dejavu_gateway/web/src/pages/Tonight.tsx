@@ -7,9 +7,10 @@ import { RecordStartHere } from "../components/RecordStart";
 import { day, gameDay } from "../model/format";
 import { phase } from "../model/phase";
 import { query } from "../router";
-import { byId, byOpenness, failure, loadTonight, tonight } from "../state/board";
+import { byId, byOpenness, byTipOff, failure, loadTonight, tonight } from "../state/board";
 import { now } from "../state/clock";
 import { game as known, games, latest, outcomeOf, takeBoardGame, type Game } from "../state/games";
+import { status } from "../state/live";
 import { createLoaded } from "../state/load";
 import { strings } from "../strings";
 
@@ -41,21 +42,26 @@ export default function Tonight() {
   const shown = createMemo(() => {
     const listed = new Set((board()?.games ?? []).map((game) => game.gameId));
     const evening = tonight()?.date ?? today();
-    const isToday = (game: Game) => Object.values(game.newest).some((one) => one?.day === evening);
+    // Games of a demonstration are played now, but belong to an evening of the past.
+    const isToday = (game: Game) =>
+      (status()?.demo && game.shown !== undefined) ||
+      Object.values(game.newest).some((one) => one?.day === evening) || (game.shown !== undefined && !Number.isNaN(game.shown.tipOff) && gameDay(game.shown.tipOff) === evening);
     return games().filter((game) => listed.has(game.id) || (live() && isToday(game)));
   });
   const minute = createMemo(() => Math.floor(now() / 60_000));
   const groupOf = (game: Game): string => {
-    if (outcomeOf(game, "final")) return said.over;
+    if (outcomeOf(game, "final") || game.shown?.status === "postponed") return said.over;
+    if (game.shown?.status === "scheduled" && !latest(game)) return said.later;
+    if (game.shown?.status === "final" && !latest(game)) return said.over;
     const newest = latest(game);
     return newest && phase(newest, false, 60_000 * minute()) === "unreported" ? said.unreported : said.inPlay;
   };
   const sorted = (group: string) =>
     shown()
       .filter((game) => groupOf(game) === group)
-      .sort(group === said.inPlay ? byOpenness : byId)
+      .sort(group === said.inPlay ? byOpenness : group === said.later ? byTipOff : byId)
       .map((game) => game.id);
-  const groups = [said.inPlay, said.unreported, said.over].map((name) => ({ name, ids: createMemo(() => sorted(name)) }));
+  const groups = [said.inPlay, said.later, said.unreported, said.over].map((name) => ({ name, ids: createMemo(() => sorted(name)) }));
   const [room, setRoom] = createSignal(CARDS_A_TURN);
   let further: ReturnType<typeof setTimeout> | undefined;
   createEffect(() => {

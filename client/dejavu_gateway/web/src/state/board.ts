@@ -48,6 +48,10 @@ export function byOpenness(a: Game, b: Game): number {
   return of(b) - of(a) || byId(a, b);
 }
 
+export function byTipOff(a: Game, b: Game): number {
+  return (a.shown?.tipOff ?? 0) - (b.shown?.tipOff ?? 0) || byId(a, b);
+}
+
 export function byId(a: Game, b: Game): number {
   return a.id.localeCompare(b.id);
 }

@@ -1,10 +1,11 @@
 /** The games that the page knows, kept up to date by the board and the stream, in whatever order these arrive. */
 import { batch, createSignal, type Signal } from "solid-js";
 import type { BoardGame } from "../api/client";
-import { forecast as toForecast, outcome as toOutcome, recorded as toRecorded } from "../api/convert";
+import { forecast as toForecast, outcome as toOutcome, recorded as toRecorded, shown as toShown } from "../api/convert";
+import type { GameJson } from "../gen/dejavu/v1/game_service_pb";
 import type { StreamPredictionsResponseJson } from "../gen/dejavu/v1/prediction_service_pb";
 import { inMinutes, withPoint } from "../model/course";
-import type { CoursePoint, Forecast, Horizon, Outcome } from "../model/types";
+import type { CoursePoint, Forecast, Horizon, Outcome, Shown } from "../model/types";
 
 /** Data of a game. Values are replaced, never changed. */
 export interface Game {
@@ -14,6 +15,8 @@ export interface Game {
   readonly newest: Readonly<Partial<Record<Horizon, Forecast>>>;
   readonly outcomes: Readonly<Partial<Record<Horizon, Outcome>>>;
   readonly course: readonly CoursePoint[];
+  /** What the feed shows of it; undefined where that is not known. */
+  readonly shown: Shown | undefined;
 }
 
 const signals = new Map<string, Signal<Game>>();
@@ -30,7 +33,7 @@ export function game(id: string): Game | undefined {
 }
 
 function empty(id: string): Game {
-  return { id, home: "", away: "", newest: {}, outcomes: {}, course: [] };
+  return { id, home: "", away: "", newest: {}, outcomes: {}, course: [], shown: undefined };
 }
 
 function change(id: string, next: (game: Game) => Game): void {
@@ -94,8 +97,20 @@ export function takeBoardGame(json: BoardGame): void {
     };
     for (const recorded of [json.newest.half, json.newest.final])
       if (recorded?.forecast) next = withForecast(next, toRecorded(recorded).forecast);
+    next = withShown(next, json.state ? toShown(json.state) : undefined);
     return json.outcomes.map(toOutcome).reduce(withOutcome, next);
   });
+}
+
+/** Takes what the feed shows, unless something newer is known. */
+export function withShown(game: Game, shown: Shown | undefined): Game {
+  if (!shown || shown.observed < (game.shown?.observed ?? 0)) return game;
+  return { ...game, home: game.home || shown.home, away: game.away || shown.away, shown };
+}
+
+/** Takes what the feed shows of a game. */
+export function takeShown(json: GameJson): void {
+  if (json.gameId) change(json.gameId, (game) => withShown(game, toShown(json)));
 }
 
 type Listener = (gameId: string) => void;

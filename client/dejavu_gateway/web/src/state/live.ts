@@ -1,10 +1,11 @@
 /** The connection to the gateway: one stream for all games, resumed after every break, and its status. */
 import { createSignal } from "solid-js";
 import { api, type GatewayStatus } from "../api/client";
+import type { GameJson } from "../gen/dejavu/v1/game_service_pb";
 import type { StreamPredictionsResponseJson } from "../gen/dejavu/v1/prediction_service_pb";
 import { serverSaid } from "./clock";
 import { link, type Connection, type Link } from "../model/link";
-import { forget, takeEvent } from "./games";
+import { forget, takeEvent, takeShown } from "./games";
 
 /** Whether the gateway and the server behind it can answer requests. */
 export function reachable(): boolean {
@@ -76,6 +77,10 @@ function connect(): void {
   mine.addEventListener("prediction", (event: MessageEvent<string>) => {
     take(event);
     takeEvent(JSON.parse(event.data) as StreamPredictionsResponseJson);
+  });
+  mine.addEventListener("game", (event: MessageEvent<string>) => {
+    heard = Date.now(); // it has no position
+    takeShown(JSON.parse(event.data) as GameJson);
   });
   mine.addEventListener("status", (event: MessageEvent<string>) => {
     take(event);

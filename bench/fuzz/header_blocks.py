@@ -30,8 +30,8 @@ from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 
 CHECK, PREDICT = "/grpc.health.v1.Health/Check", "/dejavu.v1.PredictionService/Predict"
 
-MARGIN_MEBIBYTES = 600.0
-"""Allowed growth of a worker: it took several thousand before such connections were cut, and 150 to 500 since. Several
+MARGIN_MEBIBYTES = 1000.0
+"""Allowed growth of a worker: it took several thousand before such connections were cut, and 150 to 740 since. Several
 connections are read for a tenth of a second before they are cut, or longer on a busy machine."""
 
 CALL_SECONDS = 30.0

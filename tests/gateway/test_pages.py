@@ -17,7 +17,17 @@ from dejavu_gateway.settings import WEB_DIST
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/game/0022300001", "/record", "/what-if", "/system", "/models", "/embed/game/0022300001"]
+    "path",
+    [
+        "/",
+        "/game/0022300001",
+        "/record",
+        "/what-if",
+        "/system",
+        "/models",
+        "/embed/game/0022300001",
+        "/overlay/game/0022300001",
+    ],
 )
 def test_every_path_of_the_page_is_its_index(site: Site, build: Path, path: str) -> None:
     answer = site.get(path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 import random
 import signal
 import tempfile
@@ -16,6 +17,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -206,7 +208,9 @@ async def _page(target: str, client: AsyncDejavuClient, *, shown: bool) -> Async
         return
     day = await _evening(client)
     evening = () if day is None else ("--evening", day.isoformat())
-    async with running_page(target, "--listen", "127.0.0.1:0", "--demo", *evening) as url:
+    listen = () if os.environ.get("DEJAVU_DASHBOARD_LISTEN") else ("--listen", "127.0.0.1:0")
+    tell = partial(typer.echo, err=True)
+    async with running_page(target, *listen, "--demo", *evening, tell=tell) as url:
         typer.echo(f"Page at {url}", err=True)
         open_page(url)
         yield url

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -188,7 +189,9 @@ def poll(
                 if page:
                     # A replay has only replayed games.
                     shown = () if feed_url == NBA_URL else ("--demo",)
-                    url = await stack.enter_async_context(running_page(target, *option_arguments(), *shown))
+                    url = await stack.enter_async_context(
+                        running_page(target, *option_arguments(), *shown, tell=partial(typer.echo, err=True))
+                    )
                     typer.echo(f"Page at {url}", err=True)
                     open_page(url)
                 end_on_signals(poller.stop)

@@ -7,17 +7,22 @@ import json
 import os
 import sys
 import threading
+import time
 import webbrowser
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from dejavu_common.backoff import Backoff
 
 START_SECONDS = 60.0
 DRAIN_SECONDS = 20.0
+FIRST_RESTART_SECONDS = 0.5
+LONGEST_RESTART_SECONDS = 30.0
 
 
 class ServerNotStarted(Exception):
@@ -45,15 +50,25 @@ async def running_server(*arguments: str) -> AsyncIterator[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DEJAVU_")}
     command = ("dejavu_server", "--listen", "127.0.0.1:0", "--log-format", "json", *arguments)
     try:
-        async with _running(command, {**environment, "DEJAVU_STANDBY": "off"}) as address:
-            yield address
+        child = await _Child.start(command, {**environment, "DEJAVU_STANDBY": "off"})
     except _NotStarted as error:
         raise ServerNotStarted(f"dejavu-server did not start:\n{error}") from None
+    try:
+        yield child.address
+    finally:
+        await child.drain()
 
 
 @asynccontextmanager
-async def running_page(target: str, *arguments: str) -> AsyncIterator[str]:
+async def running_page(target: str, *arguments: str, tell: Callable[[str], None]) -> AsyncIterator[str]:
     """Run the page of a server; yield its URL once it serves, and drain it on exit.
+
+    If it ends meanwhile, it is started again at the same address.
+
+    Args:
+        target: address of the server.
+        arguments: options of `dejavu-dashboard`.
+        tell: called with a sentence when it ends, and when it serves again.
 
     Raises:
         PageNotStarted: if the extra `dashboard` is not installed, or the page does not start to serve.
@@ -64,42 +79,113 @@ async def running_page(target: str, *arguments: str) -> AsyncIterator[str]:
         raise PageNotStarted(needs)
     command = ("dejavu_gateway", "--target", target, "--log-format", "json", "--log-level", "info", *arguments)
     try:
-        async with _running(command, dict(os.environ)) as address:
-            yield f"http://{address}/"
+        child = await _Child.start(command, dict(os.environ))
     except _NotStarted as error:
         raise PageNotStarted(f"dejavu-dashboard did not start:\n{error}") from None
+    keeper = _Keeper(child, (*command, "--listen", child.address), tell)
+    keeping = asyncio.create_task(keeper.run())
+    try:
+        yield f"http://{child.address}/"
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        await keeper.child.drain()
+
+
+class _Keeper:
+    """Starts a child process again whenever it ends.
+
+    Attributes:
+        child: the newest process.
+    """
+
+    def __init__(self, child: _Child, command: tuple[str, ...], tell: Callable[[str], None]) -> None:
+        self.child = child
+        self._command = command
+        self._tell = tell
+
+    async def run(self) -> None:
+        """Keep it running until cancelled."""
+        backoff = Backoff(FIRST_RESTART_SECONDS, LONGEST_RESTART_SECONDS)
+        while True:
+            began = time.monotonic()
+            code = await self.child.wait()
+            if time.monotonic() - began > LONGEST_RESTART_SECONDS:
+                backoff.reset()
+            self._tell(f"The page ended (exit code {code}); it is started again.")
+            while True:
+                await asyncio.sleep(backoff.next())
+                try:
+                    self.child = await _Child.start(self._command, dict(os.environ))
+                except _NotStarted as error:
+                    reason = str(error).rpartition("\n")[2] or "it did not serve in time"
+                    self._tell(f"The page did not start again: {reason}")
+                else:
+                    self._tell(f"The page is back at http://{self.child.address}/")
+                    break
 
 
 class _NotStarted(Exception):
     """A child process exited or timed out before it served; the message is the end of its log."""
 
 
-@asynccontextmanager
-async def _running(command: tuple[str, ...], environment: dict[str, str]) -> AsyncIterator[str]:
-    """Run a module as a child process; yield the address of its `listening` event.
+class _Child:
+    """A module that runs as a child process and serves.
 
-    Raises:
-        _NotStarted: if there is no such event in time.
+    Attributes:
+        address: where it serves.
     """
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", *command),
-        stdin=DEVNULL,
-        stderr=PIPE,
-        start_new_session=True,  # Ctrl-C does not reach it: it is drained last
-        env=environment,
-    )
-    tail: deque[str] = deque(maxlen=20)
-    address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    reading = asyncio.create_task(_read_log(process, tail, address))  # to the end: a full pipe would block the server
-    try:
-        either: list[asyncio.Future[Any]] = [address, reading]
-        await asyncio.wait(either, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        if not address.done():
-            raise _NotStarted("\n".join(tail))
-        yield address.result()
-    finally:
-        await _drain(process)
-        await reading
+
+    def __init__(self, process: Process, reading: asyncio.Task[None], address: str) -> None:
+        self._process = process
+        self._reading = reading
+        self.address = address
+
+    @classmethod
+    async def start(cls, command: tuple[str, ...], environment: dict[str, str]) -> Self:
+        """Start it; return once its log has a `listening` event.
+
+        Raises:
+            _NotStarted: if there is no such event in time.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", *command),
+            stdin=DEVNULL,
+            stderr=PIPE,
+            start_new_session=True,  # Ctrl-C does not reach it: it is drained last
+            env=environment,
+        )
+        tail: deque[str] = deque(maxlen=20)
+        address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        # To the end: a full pipe would block the process.
+        reading = asyncio.create_task(_read_log(process, tail, address))
+        try:
+            either: list[asyncio.Future[Any]] = [address, reading]
+            await asyncio.wait(either, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if address.done():
+                return cls(process, reading, address.result())
+        except asyncio.CancelledError:
+            await cls(process, reading, "").drain()
+            raise
+        await cls(process, reading, "").drain()
+        raise _NotStarted("\n".join(tail))
+
+    async def wait(self) -> int:
+        """Return its exit code once it has ended."""
+        await asyncio.wait([self._reading])  # which goes on if this is cancelled
+        return await self._process.wait()
+
+    async def drain(self) -> None:
+        """End it: by force, if it does not end in time."""
+        with suppress(ProcessLookupError):
+            self._process.terminate()
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+        await asyncio.wait([self._reading])
 
 
 def open_page(url: str) -> None:
@@ -141,14 +227,3 @@ async def _read_log(process: Process, tail: deque[str], address: asyncio.Future[
                 entry = json.loads(tail[-1])
                 if isinstance(entry, dict) and entry.get("event") == "listening":
                     address.set_result(str(entry["address"]))
-
-
-async def _drain(process: Process) -> None:
-    with suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        async with asyncio.timeout(DRAIN_SECONDS):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()

@@ -22,7 +22,16 @@ from dejavu_gateway.http.answers import (
 )
 from dejavu_gateway.messages.errors import RequestRefused, not_found
 
-PAGE_PATHS: Final = ("/", "/game/{id}", "/record", "/what-if", "/system", "/models", "/embed/game/{id}")
+PAGE_PATHS: Final = (
+    "/",
+    "/game/{id}",
+    "/record",
+    "/what-if",
+    "/system",
+    "/models",
+    "/embed/game/{id}",
+    "/overlay/game/{id}",
+)
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 REVALIDATED: Final = "no-cache"
 
@@ -115,7 +124,7 @@ class WebBuild:
             )
             raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", message, "WEB_BUILD_MISSING")
         path = request.url.path
-        content, headers = self._pages[path.startswith("/embed/")]
+        content, headers = self._pages[path.startswith(("/embed/", "/overlay/"))]
         headers = {**headers, "link": ", ".join(self._needs(path))}
         return await content_response(request, content, "text/html", REVALIDATED, headers)
 

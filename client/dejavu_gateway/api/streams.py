@@ -19,7 +19,7 @@ from dejavu_gateway.http.connections import CONNECTION_KEY, HttpConnection
 from dejavu_gateway.http.envelope import UNLIMITED, Receive, Scope, Send
 from dejavu_gateway.live.browser import RETRY_SECONDS, Browser
 from dejavu_gateway.live.event_log import LiveEvent
-from dejavu_gateway.live.games import GameState
+from dejavu_gateway.live.games import PublishedGame
 from dejavu_gateway.messages.encode import JsonObject, dump
 from dejavu_gateway.messages.errors import RequestRefused, invalid_field
 
@@ -49,7 +49,7 @@ class SseOutlet:
         """See `Outlet`."""
         await self._write(_id_line(token) + b"event: status\ndata: %b\n\n" % dump(status))
 
-    async def games(self, states: Sequence[GameState]) -> None:
+    async def games(self, states: Sequence[PublishedGame]) -> None:
         """See `Outlet`."""
         if self._chunked:
             await self._connection.send_raw(b"".join([state.chunk for state in states]))
@@ -107,7 +107,7 @@ class WebSocketOutlet:
         """See `Outlet`."""
         await self._write(b"status", token, dump(status))
 
-    async def games(self, states: Sequence[GameState]) -> None:
+    async def games(self, states: Sequence[PublishedGame]) -> None:
         """See `Outlet`."""
         for state in states:
             await self._write(b"game", "", state.json)

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from dejavu_client import DejavuClientError, InvalidArgumentError, OutOfRangeError
 from dejavu_gateway.live.event_log import LiveEvent
 from dejavu_gateway.live.feed import LiveFeed
-from dejavu_gateway.live.games import GameState
+from dejavu_gateway.live.games import PublishedGame
 from dejavu_gateway.live.status import StatusReport
 from dejavu_gateway.messages.encode import JsonObject
 from dejavu_gateway.messages.errors import RequestRefused, of_server
@@ -48,7 +48,7 @@ class Outlet(Protocol):
     async def status(self, status: JsonObject, token: str) -> None:
         """Send a status, with the browser's position unless the token is empty."""
 
-    async def games(self, states: Sequence[GameState]) -> None:
+    async def games(self, states: Sequence[PublishedGame]) -> None:
         """Send states of games."""
 
     async def events(self, entries: Sequence[tuple[LiveEvent, bytes]]) -> None:

@@ -18,7 +18,7 @@ KEPT: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class GameState:
+class PublishedGame:
     """State of a game, with its text as JSON, which all browsers share.
 
     Attributes:
@@ -45,7 +45,7 @@ class LiveGames:
 
     def __init__(self) -> None:
         self.count = 0
-        self._states: dict[str, GameState] = {}  # in order of their numbers
+        self._states: dict[str, PublishedGame] = {}  # in order of their numbers
 
     def take(self, game: Game) -> bool:
         """Take a state; return whether it is new. The server repeats all states after a broken connection."""
@@ -56,12 +56,12 @@ class LiveGames:
         json = to_json(game)
         sse = b"event: game\ndata: %b\n\n" % json
         self._states.pop(game.game_id, None)
-        self._states[game.game_id] = GameState(self.count, game, json, sse, chunk_of(sse))
+        self._states[game.game_id] = PublishedGame(self.count, game, json, sse, chunk_of(sse))
         return True
 
-    def after(self, number: int, games: frozenset[str]) -> list[GameState]:
+    def after(self, number: int, games: frozenset[str]) -> list[PublishedGame]:
         """Return the newest states with a greater number, oldest first, of some games (empty: of all)."""
-        found = list[GameState]()
+        found = list[PublishedGame]()
         for state in reversed(self._states.values()):
             if state.number <= number:
                 break

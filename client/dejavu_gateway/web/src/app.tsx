@@ -1,5 +1,5 @@
 /** Paths of the pages. All pages except the board are loaded when the first of them is opened. */
-import { createEffect, createSignal, Match, Show, Switch } from "solid-js";
+import { createEffect, createMemo, createSignal, Match, Show, Switch } from "solid-js";
 import { Frame } from "./components/Frame";
 import Tonight from "./pages/Tonight";
 import { here } from "./router";
@@ -41,10 +41,15 @@ export function App() {
       </Switch>
     );
   };
+  /** A page without the frame, for other pages and broadcasts. */
+  const alone = createMemo(() => {
+    const [embed, overlay] = [idIn("embed/game"), idIn("overlay/game")];
+    return embed ? { page: "Embed" as const, id: embed } : overlay ? { page: "Overlay" as const, id: overlay } : undefined;
+  });
   const pending = () => <p class="pending">{failed() ? strings.failed : strings.loading}</p>;
   return (
     <Show
-      when={idIn("embed/game")}
+      when={alone()}
       keyed
       fallback={
         <Frame>
@@ -56,11 +61,11 @@ export function App() {
         </Frame>
       }
     >
-      {(id) => (
-        <Show when={rest()} fallback={<main>{pending()}</main>}>
+      {(one) => (
+        <Show when={rest()} fallback={<main>{one.page === "Embed" && pending()}</main>}>
           {(pages) => {
-            const { Embed } = pages();
-            return <Embed id={id} />;
+            const Page = pages()[one.page];
+            return <Page id={one.id} />;
           }}
         </Show>
       )}

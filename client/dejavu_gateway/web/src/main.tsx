@@ -7,6 +7,7 @@ import "./styles/base.css";
 import "./styles/board.css";
 import "./styles/game.css";
 import "./styles/forms.css";
+import "./styles/overlay.css";
 import "./styles/print.css";
 
 const LATER_MS = 3000;

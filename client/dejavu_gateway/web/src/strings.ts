@@ -116,6 +116,7 @@ export const strings = {
     copy: "Copy link to this moment",
     copied: "Copied",
     embed: "Open the chart alone",
+    overlay: "Overlay for a broadcast",
     share: "Picture of this moment",
     expected: "Expected before tip-off",
     whoPlays: (lead: string) => `with who has played so far: ${lead}`,

@@ -4,7 +4,6 @@ import { api } from "../api/client";
 import { forecast as toForecast } from "../api/convert";
 import { barData, barOptions, type Bar } from "../charts/barChart";
 import { Chart } from "../charts/Chart";
-import { hasLastMinutes, LAST_MINUTES, winData, winOptions, type WinInput } from "../charts/winChart";
 import { FanFigure } from "../components/FanFigure";
 import { Figure, Table } from "../components/Figure";
 import { Heading, Pending } from "../components/Frame";
@@ -16,6 +15,7 @@ import { exact, fixed, lead, percent, signed } from "../model/format";
 import { timeCell } from "../model/play";
 import { HORIZONS } from "../model/types";
 import { nowText } from "../components/ShownGame";
+import { WinChart, winPoints } from "../components/WinChart";
 import { game as known } from "../state/games";
 import { createHistory, type History } from "../state/history";
 import { createLoaded } from "../state/load";
@@ -30,28 +30,13 @@ interface Parts {
 }
 
 function WinFigure(props: Parts) {
-  const points = () =>
-    props.history.series("final").map(({ forecast }) => ({ minute: forecast.minute, lead: forecast.lead ?? 0, probability: forecast.probability, sequence: forecast.sequence }));
-  const input = createMemo((): WinInput => {
-    const outcome = props.history.outcome("final");
-    const [home, away] = [props.moment.home(), props.moment.away()];
-    return { points: points(), home, away, minute: props.moment.minute(), homeWon: outcome && outcome.differential > 0, overtimes: props.moment.overtimes(), start: 0 };
-  });
-  const lastMinutes = createMemo((): WinInput => ({ ...input(), start: LAST_MINUTES }));
-  const shape = () => `${input().minute} ${input().overtimes}`;
-  const label = () => said.winLabel(props.moment.home(), now());
-  const now = () => percent(props.moment.shown().final?.forecast.probability ?? Number.NaN);
   const table = () => ({
     columns: [said.columns.minute, said.columns.lead, strings.tonight.wins(props.moment.home())],
-    rows: points().map((point) => [timeCell(point.minute), lead(point.lead, props.moment.home(), props.moment.away(), 0), percent(point.probability, 1)]),
+    rows: winPoints(props.history).map((point) => [timeCell(point.minute), lead(point.lead, props.moment.home(), props.moment.away(), 0), percent(point.probability, 1)]),
   });
   return (
     <Figure title={said.winTitle} caption={said.winCaption(props.moment.home(), props.moment.away())} table={table}>
-      <Chart label={label()} size="small" data={winData(input())} options={winOptions(input)} shape={shape()} />
-      <Show when={hasLastMinutes(input().points)}>
-        <h3>{said.lastMinutes(input().overtimes > 0)}</h3>
-        <Chart label={`${said.lastMinutes(input().overtimes > 0)}. ${label()}`} size="small" data={winData(lastMinutes())} options={winOptions(lastMinutes)} shape={shape()} />
-      </Show>
+      <WinChart history={props.history} moment={props.moment} ends />
     </Figure>
   );
 }
@@ -216,7 +201,7 @@ export default function Game(props: { id: string }) {
         <HeldCard history={history} moment={moment} />
         <CorrectionsCard history={history} moment={moment} />
         <p class="page-foot">
-          <a href={`/embed/game/${props.id}`}>{said.embed}</a> · <a href={`/share/game/${props.id}.svg?minute=${moment.minute()}`}>{said.share}</a>
+          <a href={`/embed/game/${props.id}`}>{said.embed}</a> · <a href={`/overlay/game/${props.id}`}>{said.overlay}</a> · <a href={`/share/game/${props.id}.svg?minute=${moment.minute()}`}>{said.share}</a>
         </p>
       </div>
     </Show>

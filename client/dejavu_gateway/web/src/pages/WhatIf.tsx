@@ -9,24 +9,39 @@ import { TeamSelect } from "../components/TeamSelect";
 import { expected, lead, percent } from "../model/format";
 import { LEVELS } from "../model/fan";
 import { parse, write } from "../model/pattern";
+import { ALPHAS, askedFor, type Alpha } from "../model/whatIf";
 import { MINUTE_OF, type Forecast, type Horizon } from "../model/types";
+import { query, setQuery } from "../router";
 import { strings } from "../strings";
 
 const said = strings.whatIf;
 const EXAMPLE = [0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6];
-const ALPHAS = { "0.5": "50 %", "0.2": "80 %", "0.1": "90 %", "0.05": "95 %" } as const;
-type Alpha = keyof typeof ALPHAS;
 /** Minimum time between two requests while somebody draws. */
 const PAUSE_MS = 120;
 const QUANTILE_LEVELS = LEVELS.flatMap((level) => [(1 - level) / 2, (1 + level) / 2]).map((level) => Number(level.toFixed(4)));
 
 export default function WhatIf() {
-  const [pattern, setPattern] = createSignal<number[]>(EXAMPLE);
-  const [text, setText] = createSignal(write(EXAMPLE));
-  const [home, setHome] = createSignal("");
-  const [away, setAway] = createSignal("");
-  const [horizon, setHorizon] = createSignal<Horizon>("final");
-  const [alpha, setAlpha] = createSignal<Alpha>("0.05");
+  const asked = askedFor(query);
+  const first = asked.pattern ?? EXAMPLE;
+  const [pattern, setPattern] = createSignal<number[]>(first);
+  const [text, setText] = createSignal(write(first));
+  const [home, setHome] = createSignal(asked.home);
+  const [away, setAway] = createSignal(asked.away);
+  const [horizon, setHorizon] = createSignal<Horizon>(asked.horizon);
+  const [alpha, setAlpha] = createSignal<Alpha>(asked.alpha);
+  // The address always shows what is asked, so that it can be sent to others.
+  createEffect(() =>
+    setQuery(
+      {
+        pattern: pattern() === EXAMPLE ? undefined : pattern().join(","),
+        home: home() || undefined,
+        away: away() || undefined,
+        horizon: horizon() === "half" ? "half" : undefined,
+        alpha: alpha() === "0.05" ? undefined : alpha(),
+      },
+      { replace: true },
+    ),
+  );
   /** The forecast, with the teams of its request: other teams may be chosen by now. */
   const [answer, setAnswer] = createSignal<{ forecast: Forecast; home: string; away: string }>();
   const [refusal, setRefusal] = createSignal("");

@@ -3,6 +3,7 @@ export { default as Embed } from "./Embed";
 export { default as Game } from "./Game";
 export { default as Models } from "./Models";
 export { default as NotFound } from "./NotFound";
+export { default as Overlay } from "./Overlay";
 export { default as Record } from "./Record";
 export { default as System } from "./System";
 export { default as WhatIf } from "./WhatIf";

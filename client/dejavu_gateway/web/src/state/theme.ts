@@ -15,6 +15,7 @@ function chosen(): Theme | undefined {
 }
 
 function current(): Theme {
+  if (location.pathname.startsWith("/overlay/")) return "dark"; // over any picture
   return printing() ? "light" : (chosen() ?? (system.matches ? "dark" : "light"));
 }
 

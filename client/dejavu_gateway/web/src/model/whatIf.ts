@@ -1,0 +1,22 @@
+/** What an address of the what-if page asks for, so that it can be sent to others. */
+import { parse } from "./pattern";
+import { TEAMS } from "./teams";
+import { MINUTE_OF, type Horizon } from "./types";
+
+/** Miscoverage rates, by the level that people know. */
+export const ALPHAS = { "0.5": "50 %", "0.2": "80 %", "0.1": "90 %", "0.05": "95 %" } as const;
+export type Alpha = keyof typeof ALPHAS;
+
+/** What an address asks for; what it does not say, or says wrongly, is as usual. */
+export function askedFor(query: (name: string) => string | undefined) {
+  const parsed = parse(query("pattern") ?? "");
+  const team = (name: string) => TEAMS.find((code) => code === query(name)) ?? "";
+  const alpha = query("alpha") ?? "";
+  return {
+    pattern: "pattern" in parsed && parsed.pattern.length ? parsed.pattern.slice(0, MINUTE_OF.final - 1) : undefined,
+    home: team("home"),
+    away: team("away"),
+    horizon: (query("horizon") === "half" ? "half" : "final") as Horizon,
+    alpha: (Object.hasOwn(ALPHAS, alpha) ? alpha : "0.05") as Alpha,
+  };
+}

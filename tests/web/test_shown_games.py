@@ -1,0 +1,139 @@
+"""Games as the feed shows them: score and clock, tip-off and line on the pages, and over a moving picture."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+from tests.support.processes.browser import Tab, tab
+from tests.support.processes.gateway import running_gateway
+from tests.support.processes.servers import running_worker
+from tests.web.conftest import COURSE, Evening
+
+from dejavu.v1.game_service_pb2 import Game, GameStatus
+from dejavu_client import FINAL, HALFTIME, DejavuClient
+from dejavu_common.clock import utc_now
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+LIVE, EARLY, LATER, PUT_OFF = "9900000011", "9900000012", "9900000013", "9900000014"
+
+
+def state(game_id: str, home: str, away: str, status: str, **fields: Any) -> Game:
+    values: dict[str, Any] = {"tip_off": utc_now() - timedelta(hours=1), "observed_time": utc_now()}
+    return Game(
+        game_id=game_id,
+        home_team=home,
+        away_team=away,
+        status=GameStatus.Value(f"GAME_STATUS_{status}"),
+        **(values | fields),
+    )
+
+
+def live(home_score: int, seconds_left: float) -> Game:
+    return state(LIVE, "BOS", "LAL", "LIVE", home_score=home_score, away_score=38, period=2, seconds_left=seconds_left)
+
+
+@pytest.fixture(scope="module")
+def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
+    with running_worker(tmp_path_factory.mktemp("server"), shipped=True) as server, DejavuClient(server) as client:
+        for horizon in (HALFTIME, FINAL):
+            client.predict(
+                COURSE[:18], game_id=LIVE, horizon=horizon, home_team="BOS", away_team="LAL", total_points=87
+            )
+        client.publish_games(
+            [
+                live(49, 360.0),
+                state(EARLY, "MIA", "DEN", "LIVE", home_score=7, away_score=9, period=1, seconds_left=500.0),
+                state(
+                    LATER,
+                    "NYK",
+                    "CHI",
+                    "SCHEDULED",
+                    tip_off=utc_now() + timedelta(hours=1),
+                    pregame_margin=-3.5,
+                    pregame_total=221.5,
+                ),
+                state(PUT_OFF, "ATL", "ORL", "POSTPONED", status_text="PPD"),
+            ]
+        )
+        with running_gateway(server, "--demo") as gateway:
+            yield Evening(server, f"http://{gateway.address}")
+
+
+def in_a_line(text: str) -> str:
+    return " ".join(text.split()).replace("– ", "–")
+
+
+def words(opened: Tab, game_id: str) -> str:
+    return in_a_line(opened.page.locator(f'[data-game="{game_id}"]').inner_text())
+
+
+def test_tonight_has_every_game_with_its_score_its_clock_or_its_tip_off_and_line(opened: Tab) -> None:
+    opened.open("/", f'[data-game="{PUT_OFF}"]')
+    assert "LAL 38–BOS 49 Q2 6:00" in words(opened, LIVE)
+    assert "points of both: " in words(opened, LIVE)
+    assert "DEN 9–MIA 7 Q1 8:20 Forecasts begin" in words(opened, EARLY)
+    assert "Line: CHI by 3.5 · 221.5 points" in words(opened, LATER)
+    assert "tip-off " in words(opened, LATER)
+    assert "postponed" in words(opened, PUT_OFF)
+    groups = opened.page.locator(".board-group h2").all_inner_texts()
+    assert groups == ["In play 2", "Later tonight 1", "Over 1"]
+    assert not opened.errors
+
+
+def test_a_new_score_comes_by_itself_to_the_card_and_to_the_title_of_the_game(opened: Tab, evening: Evening) -> None:
+    opened.open(f"/game/{LIVE}", ".scoreboard .score")
+    assert opened.page.title() == "LAL 38 @ BOS 49 · Dejavu"
+    with DejavuClient(evening.server) as client:
+        client.publish_games([live(52, 312.0)])
+    opened.page.wait_for_selector('.scoreboard .score:has-text("52")')
+    assert opened.page.title() == "LAL 38 @ BOS 52 · Dejavu"
+    assert "38–BOS 52 Q2 5:12" in in_a_line(opened.page.locator(".score").inner_text())
+    opened.open(f"/game/{EARLY}", ".pending")
+    assert "No forecast of this game is recorded yet." in opened.page.locator("main").inner_text()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (1280, 720)])
+def test_an_overlay_has_the_exact_frame_and_paints_nothing_but_its_box(
+    browser: Browser, evening: Evening, width: int, height: int
+) -> None:
+    with tab(browser, evening.origin, viewport={"width": width, "height": height}) as opened:
+        for kind, ready in (("third", ".third-end"), ("fan", ".chart canvas"), ("win", ".chart canvas")):
+            opened.open(f"/overlay/game/{LIVE}?frame={width}x{height}&show={kind}", ready)
+            frame = opened.page.locator(".overlay").bounding_box()
+            assert frame == {"x": 0, "y": 0, "width": width, "height": height}
+            box = opened.page.locator(".overlay-box").bounding_box()
+            assert box is not None
+            assert 0 <= box["x"] < box["x"] + box["width"] <= width
+            assert 0 <= box["y"] < box["y"] + box["height"] <= height
+            picture = Image.open(io.BytesIO(opened.page.screenshot(omit_background=True)))
+            assert picture.size == (width, height)
+            painted = picture.getchannel("A").getbbox()
+            assert painted is not None
+            assert painted[0] >= box["x"] - 1  # its edge may be smoothed
+            assert painted[1] >= box["y"] - 1
+            assert painted[2] <= box["x"] + box["width"] + 1
+            assert painted[3] <= box["y"] + box["height"] + 1
+            assert not opened.errors
+            assert not opened.foreign
+        opened.open(f"/overlay/game/{LIVE}?x=10&y=20&width=600", ".third-end")
+        placed = opened.page.locator(".overlay-box").bounding_box()
+        assert placed is not None
+        assert (placed["x"], placed["y"], placed["width"]) == (10, 20, 600)
+        assert "BOS" in opened.page.locator(".third-chance").inner_text()
+
+
+def test_a_what_if_is_in_its_address(opened: Tab) -> None:
+    opened.open("/what-if?pattern=0,2,5&home=BOS&away=LAL&horizon=half&alpha=0.2", '[data-answer="point"]')
+    assert opened.page.locator("textarea, input[type=text]").first.input_value() == "0 2 5"
+    assert "80 %" in opened.page.locator('[data-answer="interval"]').inner_text()
+    address = opened.page.url
+    opened.page.reload()
+    opened.page.wait_for_selector('[data-answer="point"]')
+    assert opened.page.url == address

@@ -99,7 +99,7 @@ def test_a_new_score_comes_by_itself_to_the_card_and_to_the_title_of_the_game(op
     assert "No forecast of this game is recorded yet." in opened.page.locator("main").inner_text()
 
 
-@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (1280, 720)])
+@pytest.mark.parametrize(("width", "height"), [(1920, 1080), pytest.param(1280, 720, marks=pytest.mark.nightly)])
 def test_an_overlay_has_the_exact_frame_and_paints_nothing_but_its_box(
     browser: Browser, evening: Evening, width: int, height: int
 ) -> None:

@@ -30,6 +30,7 @@ class Received:
     Attributes:
         sequences: the events, in the order in which the first browser got each.
         last: sequence → when the last browser got it, seconds since 1970.
+        states: points of the home team in a state of a game → when the last browser got it, seconds since 1970.
         wrong: number of events that a browser received twice, or after missing one.
         deliveries: events received by all browsers together.
         connections: connections made by all browsers together.
@@ -38,6 +39,7 @@ class Received:
 
     sequences: list[int] = field(default_factory=list)
     last: dict[int, float] = field(default_factory=dict)
+    states: dict[int, float] = field(default_factory=dict)
     wrong: int = 0
     deliveries: int = 0
     connections: int = 0
@@ -46,7 +48,8 @@ class Received:
     @classmethod
     def of(cls, report: Mapping[str, Any]) -> Self:
         """Parse a report in JSON, in which keys are strings."""
-        return cls(**{**report, "last": {int(sequence): at for sequence, at in report["last"].items()}})
+        times = {name: {int(number): at for number, at in report[name].items()} for name in ("last", "states")}
+        return cls(**{**report, **times})
 
 
 class Browsers:
@@ -135,6 +138,10 @@ class Browser(asyncio.Protocol):
             self._browsers.changed.set()
         if b"event: reset" in block:
             received.resets += 1
+        if b"event: game" in block:
+            points = block[block.find(b'"homeScore":') + 12 :].partition(b",")[0]
+            received.states[int(points)] = time.time()
+            return
         at = block.find(b'"sequence":"')
         if at < 0 or b"event: prediction" not in block:
             return

@@ -30,6 +30,7 @@ from tests.support.builders.issued_forecasts import game
 from tests.support.processes.gateway import spawned_gateway
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
+from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_client import FINAL, AsyncDejavuClient
 from dejavu_client.transport.statistics import percentile
 from dejavu_common.processes import cpu_seconds, resident_mebibytes
@@ -37,6 +38,8 @@ from dejavu_gateway.live.event_log import LiveEvent
 
 PATTERN = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9, 11)
 SETTLE_SECONDS = 2.0
+MOST_POINTS = 300
+"""Largest score of a state."""
 
 
 @dataclass
@@ -48,6 +51,7 @@ class PageResult:
         events: number of forecasts recorded at the steady rate.
         event_bytes: bytes of one of them on the wire.
         p50_ms, p99_ms, max_ms: from the computation of a forecast to its arrival at the last browser.
+        state_p50_ms, state_p99_ms: from the call that publishes the state of a game to its arrival at the last browser.
         cpu_us: CPU of the gateway per event that a browser received.
         kib_connected: memory of the gateway per connected browser.
         kib_served: the same after all events, including the events kept for browsers that resume.
@@ -63,6 +67,8 @@ class PageResult:
     p50_ms: float = 0.0
     p99_ms: float = 0.0
     max_ms: float = 0.0
+    state_p50_ms: float = 0.0
+    state_p99_ms: float = 0.0
     cpu_us: float = 0.0
     kib_connected: float = 0.0
     kib_served: float = 0.0
@@ -104,15 +110,17 @@ def crowd_of(address: str, count: int) -> Iterator[Crowd]:
 
 
 class Recording:
-    """Records forecasts of new games.
+    """Records forecasts of new games, and publishes a state of a game with each.
 
     Attributes:
         made: sequence → when the forecast was made, seconds since 1970.
+        published: points of the home team in a state → when it was published, seconds since 1970.
     """
 
     def __init__(self, client: AsyncDejavuClient) -> None:
         self._client = client
         self.made: dict[int, float] = {}
+        self.published: dict[int, float] = {}
 
     async def run(self, count: int, rate: float) -> int:
         """Record forecasts at a rate per second; return the sequence of the last one."""
@@ -122,8 +130,19 @@ class Recording:
             forecast = await self._client.predict(
                 PATTERN, game_id=game(len(self.made)), horizon=FINAL, home_team="BOS", away_team="LAL", timeout=30
             )
+            points = 1 + len(self.made)
+            if points <= MOST_POINTS:
+                self.published[points] = time.time()
+                await self._client.publish_games([_state(points)])
             self.made[forecast.sequence] = forecast.generated_time.ToDatetime(tzinfo=UTC).timestamp()
         return max(self.made)
+
+
+def _state(points: int) -> Game:
+    state = Game(game_id=game(0), home_team="BOS", away_team="LAL", status=GameStatus.GAME_STATUS_LIVE, period=1)
+    state.home_score = points
+    state.observed_time.GetCurrentTime()
+    return state
 
 
 def gateway_options(target: str) -> tuple[str, ...]:
@@ -200,6 +219,10 @@ def judge_steady(result: PageResult, recording: Recording, received: Received, c
     """Compute delays and CPU of the events recorded at the steady rate."""
     delays = sorted(1e3 * (received.last[sequence] - made) for sequence, made in recording.made.items())
     result.p50_ms, result.p99_ms, result.max_ms = percentile(delays, 0.5), percentile(delays, 0.99), delays[-1]
+    states = sorted(
+        1e3 * (received.states[points] - at) for points, at in recording.published.items() if points in received.states
+    )
+    result.state_p50_ms, result.state_p99_ms = percentile(states, 0.5), percentile(states, 0.99)
     result.cpu_us = 1e6 * cpu / received.deliveries
 
 

@@ -16,6 +16,7 @@ def test_a_few_browsers_get_every_event_across_a_kill_of_the_gateway(capsys: pyt
     result = json.loads(capsys.readouterr().out)
     assert result["wrong"] == 0
     assert 0 < result["p50_ms"] <= result["p99_ms"] <= result["max_ms"]
+    assert 0 < result["state_p50_ms"] <= result["state_p99_ms"]
     assert result["cpu_us"] > 0
     assert result["killed_events"] == 4
 

@@ -7,9 +7,12 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.processes.servers import async_worker
 
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_client import AsyncDejavuClient, FailedPreconditionError, InvalidArgumentError
@@ -66,6 +69,18 @@ async def test_a_stream_begins_with_the_games_and_goes_on_with_each_new_state(cl
             await client.publish_games([game(1, home_score=points)])
             event = await anext(events)
             assert (event.game.game_id, event.game.home_score) == (game(1).game_id, points)
+
+
+async def test_another_worker_of_the_ledger_sends_it_too(
+    client: AsyncDejavuClient, tmp_path: Path, model: PersistenceForecaster
+) -> None:
+    async with async_worker(tmp_path, model) as other, AsyncDejavuClient(other.address) as far:
+        async with aclosing(far.stream_games(heartbeats=True)) as events:
+            assert (await anext(events)).HasField("heartbeat")
+            for points in (43, 46):
+                await client.publish_games([game(1, home_score=points)])
+                assert (await anext(events)).game.home_score == points
+        assert [each.home_score for each in await far.list_games()] == [46]
 
 
 async def test_a_slow_subscriber_gets_the_newest_state_of_each_game(client: AsyncDejavuClient) -> None:

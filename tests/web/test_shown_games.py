@@ -137,3 +137,22 @@ def test_a_what_if_is_in_its_address(opened: Tab) -> None:
     opened.page.reload()
     opened.page.wait_for_selector('[data-answer="point"]')
     assert opened.page.url == address
+
+
+@pytest.mark.parametrize(("width", "height"), [(480, 270), (1280, 720)])
+def test_an_embedded_chart_fits_a_frame_of_16_to_9(opened: Tab, width: int, height: int) -> None:
+    opened.page.set_viewport_size({"width": width, "height": height})
+    opened.open(f"/embed/game/{LIVE}", ".chart canvas")
+    assert opened.page.evaluate("document.documentElement.scrollHeight") <= height
+    foot = opened.page.locator(".embed-foot").bounding_box()
+    chart = opened.page.locator(".chart canvas").bounding_box()
+    assert foot is not None
+    assert chart is not None
+    assert chart["y"] + chart["height"] <= foot["y"] < foot["y"] + foot["height"] <= height
+
+
+def test_an_evening_is_chosen_by_its_date(opened: Tab) -> None:
+    opened.open("/", f'[data-game="{LIVE}"]')
+    opened.page.get_by_label("Choose an evening").fill("2024-01-15")
+    opened.page.wait_for_selector("text=No game of this evening is known.")
+    assert opened.page.url.endswith("/?date=2024-01-15")

@@ -28,8 +28,8 @@ export interface ChartProps {
   options: (colors: Palette, paths: Paths) => Omit<uPlot.Options, "width" | "height">;
   /** Changes when the series change, so that the chart must be built again. */
   shape?: string;
-  /** "tall" for a page's main chart. */
-  size?: Size;
+  /** "tall" for a page's main chart; "fill": as high as its place. */
+  size?: Size | "fill";
   onReady?: (chart: uPlot) => void;
 }
 
@@ -50,6 +50,7 @@ export function Chart(props: ChartProps) {
   let chart: uPlot | undefined;
   const size = () => {
     const width = Math.max(200, place.clientWidth);
+    if (props.size === "fill") return { width, height: Math.max(120, place.clientHeight) };
     return { width, height: heightFor(props.size ?? "medium", width) };
   };
   let seen = false;
@@ -62,7 +63,8 @@ export function Chart(props: ChartProps) {
   };
   onMount(() => {
     let gone = false;
-    place.style.minHeight = `${size().height}px`; // content below does not move when the chart is drawn
+    const keepHeight = (height: number) => props.size === "fill" || (place.style.minHeight = `${height}px`);
+    keepHeight(size().height); // content below does not move when the chart is drawn
     const begin = async () => {
       if (seen) return;
       seen = true;
@@ -83,7 +85,7 @@ export function Chart(props: ChartProps) {
     createEffect(on(printing, (now) => void (now && begin()), { defer: true }));
     const observer = new ResizeObserver(() => {
       const next = size();
-      place.style.minHeight = `${next.height}px`;
+      keepHeight(next.height);
       if (chart && (chart.width !== next.width || chart.height !== next.height)) chart.setSize(next);
     });
     observer.observe(place);

@@ -13,7 +13,7 @@ import { Figure } from "./Figure";
 
 const said = strings.game;
 
-export function FanChart(props: { moment: Moment; similar: readonly SimilarGame[] }) {
+export function FanChart(props: { moment: Moment; similar: readonly SimilarGame[]; fill?: boolean }) {
   const from = () => {
     const { minute, lead } = props.moment.explained() ?? { minute: 0, lead: 0 };
     return { minute, lead: lead ?? 0 };
@@ -43,7 +43,7 @@ export function FanChart(props: { moment: Moment; similar: readonly SimilarGame[
   return (
     <Chart
       label={label()}
-      size="tall"
+      size={props.fill ? "fill" : "tall"}
       data={fanData(input())}
       options={fanOptions(input)}
       shape={[input().similar.length, input().home, input().away, input().overtimes, ...input().range].join()}

@@ -5,6 +5,7 @@ import { expected, fixed, lead, percent, signed } from "../model/format";
 import { phase, unforecast, type Phase } from "../model/phase";
 import { HORIZONS, type Forecast, type Horizon } from "../model/types";
 import { now } from "../state/clock";
+import { teamName } from "../model/teams";
 import type { History } from "../state/history";
 import type { Moment } from "../state/moment";
 import { strings } from "../strings";
@@ -31,16 +32,12 @@ export function Scoreboard(props: { id: string; history: History; moment: Moment
   return (
     <section class="card scoreboard">
       <div class="scoreboard-now">
-        <span class="team" data-side="away" data-leads={margin() < 0}>
-          {away()}
-        </span>
+        <TeamName side="away" code={away()} leads={margin() < 0} />
         <span class="scoreboard-lead">
           <strong data-side={margin() > 0 ? "home" : margin() < 0 ? "away" : "even"}>{lead(margin(), home(), away(), 0)}</strong>
           <span class="sub">{ended() ? strings.age.final(over()?.overtimes) : strings.tonight.after(props.moment.minute())}</span>
         </span>
-        <span class="team" data-side="home" data-leads={margin() > 0}>
-          {home()}
-        </span>
+        <TeamName side="home" code={home()} leads={margin() > 0} />
       </div>
       <Show when={props.moment.following() && game(props.id)?.shown}>{(shown) => <Score shown={shown()} />}</Show>
       <Show when={!ended() && unforecast(state())}>
@@ -106,6 +103,18 @@ export function Scoreboard(props: { id: string; history: History; moment: Moment
       </Show>
       <For each={end()?.warnings ?? []}>{(warning) => <p class="warning">{warning}</p>}</For>
     </section>
+  );
+}
+
+/** The name of a team, its code where that is too long. */
+function TeamName(props: { side: "home" | "away"; code: string; leads: boolean }) {
+  return (
+    <span class="team" data-side={props.side} data-leads={props.leads}>
+      <span class="wide">{teamName(props.code)}</span>
+      <abbr class="narrow" title={teamName(props.code)}>
+        {props.code}
+      </abbr>
+    </span>
   );
 }
 

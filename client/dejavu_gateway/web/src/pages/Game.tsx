@@ -201,6 +201,12 @@ export default function Game(props: { id: string }) {
         <HeldCard history={history} moment={moment} />
         <CorrectionsCard history={history} moment={moment} />
         <p class="page-foot">
+          <Show when={document.fullscreenEnabled}>
+            <button type="button" class="quiet" onClick={() => void document.documentElement.requestFullscreen().catch(() => undefined)}>
+              {said.fullScreen}
+            </button>{" "}
+            ·{" "}
+          </Show>
           <a href={`/embed/game/${props.id}`}>{said.embed}</a> · <a href={`/overlay/game/${props.id}`}>{said.overlay}</a> · <a href={`/share/game/${props.id}.svg?minute=${moment.minute()}`}>{said.share}</a>
         </p>
       </div>

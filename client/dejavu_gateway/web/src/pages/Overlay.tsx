@@ -6,6 +6,7 @@ import { WinChart } from "../components/WinChart";
 import { lead, percent } from "../model/format";
 import { boxOf, frameOf, kindOf } from "../model/overlay";
 import { phase, unforecast, type Phase } from "../model/phase";
+import { teamName } from "../model/teams";
 import type { Forecast, Shown } from "../model/types";
 import { query } from "../router";
 import { now } from "../state/clock";
@@ -95,10 +96,10 @@ function Third(props: ThirdProps) {
           }
         >
           <strong data-side="away">
-            {props.away} <b>{props.shown?.awayScore}</b>
+            {teamName(props.away)} <b>{props.shown?.awayScore}</b>
           </strong>
           <strong data-side="home">
-            {props.home} <b>{props.shown?.homeScore}</b>
+            {teamName(props.home)} <b>{props.shown?.homeScore}</b>
           </strong>
           <span>{nowText(props.shown as Shown)}</span>
         </Show>

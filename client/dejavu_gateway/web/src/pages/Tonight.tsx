@@ -6,7 +6,7 @@ import { Heading, Pending } from "../components/Frame";
 import { RecordStartHere } from "../components/RecordStart";
 import { day, gameDay } from "../model/format";
 import { phase } from "../model/phase";
-import { query } from "../router";
+import { go, query } from "../router";
 import { byId, byOpenness, byTipOff, failure, loadTonight, tonight } from "../state/board";
 import { now } from "../state/clock";
 import { game as known, games, latest, outcomeOf, takeBoardGame, type Game } from "../state/games";
@@ -87,6 +87,15 @@ export default function Tonight() {
           <Show when={chosen()}>
             <a href="/">{said.toToday}</a>
           </Show>
+          <label class="day-choice">
+            <span class="visually-hidden">{said.chooseDay}</span>
+            <input
+              type="date"
+              value={board()?.date ?? chosen() ?? gameDay(now())}
+              max={tonight()?.date ?? gameDay(now())}
+              onChange={(event) => event.currentTarget.value && go(`/?date=${event.currentTarget.value}`)}
+            />
+          </label>
         </nav>
       </div>
       <Show when={board() || ((error() || waited()) && shown().length)} fallback={<Pending error={error()} retry={retry} />}>

@@ -60,6 +60,7 @@ COMMANDS: dict[str, Command] = {
     "risk": Command(negative_numbers=True),
     "swings": Command(),
     "stream": Command(),
+    "games": Command(),
     "predictions": Command(),
     "prediction": Command(),
     "scorecard": Command(),
@@ -170,6 +171,8 @@ def _module(name: str) -> Any:  # noqa: C901 - a table
             from dejavu_client.cli import predict as module
         case "swings":
             import dejavu_client.cli.swings as module
+        case "games":
+            from dejavu_client.cli import games as module
         case "stream":
             from dejavu_client.cli import stream as module
         case "predictions" | "prediction" | "scorecard" | "leaderboard" | "report" | "checkpoint":

@@ -117,7 +117,7 @@ class _Keeper:
                 await asyncio.sleep(backoff.next())
                 try:
                     self.child = await _Child.start(self._command, dict(os.environ))
-                except _NotStarted as error:
+                except (_NotStarted, OSError) as error:
                     reason = str(error).rpartition("\n")[2] or "it did not serve in time"
                     self._tell(f"The page did not start again: {reason}")
                 else:
@@ -220,7 +220,13 @@ async def verify_ledger(url: str, checkpoint: Path) -> dict[str, Any]:
 async def _read_log(process: Process, tail: deque[str], address: asyncio.Future[str]) -> None:
     """Append the lines of the log to `tail`, and take the address from its `listening` event."""
     assert process.stderr is not None  # noqa: S101 - it was started with a pipe
-    async for raw in process.stderr:
+    while True:
+        try:
+            raw = await process.stderr.readline()
+        except ValueError:  # a line beyond the limit of the reader, which drops it
+            continue
+        if not raw:
+            return
         tail.append(raw.decode(errors="replace").rstrip())
         if not address.done():
             with suppress(ValueError):

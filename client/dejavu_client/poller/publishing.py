@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from dejavu.v1.game_service_pb2 import Game, GameStatus
-from dejavu_client.errors import DejavuClientError, UnavailableError
+from dejavu_client.errors import DejavuClientError, InvalidArgumentError, UnavailableError
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.lines import GameLine
 from dejavu_client.poller.watched_game import WatchedGame
@@ -34,6 +34,9 @@ REST_SECONDS: Final = 3600.0
 
 _MOST_GAMES: Final = 100
 """Maximum number of games of a request."""
+
+_OLDEST: Final = timedelta(hours=23)
+"""Age from which a state is not published any more; servers refuse those of more than a day."""
 
 _TIP_OFF_WITHIN: Final = timedelta(days=6)
 """Start times further away are errors of the feed; servers refuse them from a week on."""
@@ -106,11 +109,28 @@ class GamePublisher:
             for game_id, game in self._poller.games.items()
             if {game.state.home, game.state.away} <= TEAMS.keys()
         }
-        due = [state for state in states.values() if _is_due(state, self._published.get(state.game_id))]
+        due = [
+            state
+            for state in states.values()
+            if _is_due(state, self._published.get(state.game_id)) and now - _read_time(state) < _OLDEST
+        ]
         for start in range(0, len(due), _MOST_GAMES):
-            await self._client.publish_games(due[start : start + _MOST_GAMES])
+            await self._send(due[start : start + _MOST_GAMES])
         published = {state.game_id: state for state in due}
-        self._published = {game_id: published.get(game_id) or self._published[game_id] for game_id in states}
+        self._published = {
+            game_id: state for game_id in states if (state := published.get(game_id) or self._published.get(game_id))
+        }
+
+    async def _send(self, states: Sequence[Game]) -> None:
+        """Publish states; if they are refused, each alone: one damaged game does not hold up the others."""
+        try:
+            await self._client.publish_games(states)
+        except InvalidArgumentError as error:
+            if len(states) == 1:
+                _log.info("poll.game_not_published", game_id=states[0].game_id, reason=str(error))
+                return
+            for state in states:
+                await self._send([state])
 
     async def _run(self) -> None:
         refused = ""
@@ -174,6 +194,10 @@ def state_of(game: WatchedGame, line: GameLine | None, now: datetime) -> Game:
     if state.tip_off is not None and abs(state.tip_off - now) <= _TIP_OFF_WITHIN:
         message.tip_off.FromDatetime(state.tip_off)
     return message
+
+
+def _read_time(state: Game) -> datetime:
+    return state.observed_time.ToDatetime(UTC)
 
 
 def _is_due(state: Game, before: Game | None) -> bool:

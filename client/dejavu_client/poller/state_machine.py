@@ -65,7 +65,8 @@ _MOST_AHEAD: Final = 120.0
 """Maximum game seconds by which plays may be ahead of the scoreboard: forecasts of more than two minutes of play before
 another one count as late."""
 _READS_AHEAD: Final = 3
-"""Reads after which plays further ahead are accepted, if each had later plays than the one before."""
+"""Reads after which plays further ahead are accepted, if each had later plays than the one before, by no more than the
+time between them."""
 _ACCEPT_OLDER_AFTER: Final = 300.0
 """Seconds after which an older state is accepted as a correction; outdated caches expire sooner."""
 
@@ -270,10 +271,12 @@ def _take_lead(transition: Transition, plays: Sequence[Play]) -> str:
     if furthest.elapsed <= played + _MOST_AHEAD:
         transition.game = replace(game, ahead=())
         return ""
-    if not game.ahead or furthest.elapsed > game.ahead[-1]:
-        transition.game = replace(game, ahead=(*game.ahead[-_READS_AHEAD:], furthest.elapsed))
-    elif furthest.elapsed < game.ahead[-1]:
-        transition.game = replace(game, ahead=(furthest.elapsed,))
+    before, read_time = game.ahead[-1] if game.ahead else (furthest.elapsed, now)
+    goes_on = 0.0 <= furthest.elapsed - before <= (now - read_time).total_seconds() + _LEEWAY
+    if not goes_on or not game.ahead:
+        transition.game = replace(game, ahead=((furthest.elapsed, now),))
+    elif furthest.elapsed > before:
+        transition.game = replace(game, ahead=(*game.ahead[-_READS_AHEAD:], (furthest.elapsed, now)))
     if len(transition.game.ahead) > _READS_AHEAD:
         return ""
     left = f"{furthest.clock:.0f} s left in period {furthest.period}"

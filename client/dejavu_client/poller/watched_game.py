@@ -121,8 +121,8 @@ class WatchedGame:
         read_to_end: whether the plays were read after the game became final.
         backoff, box_backoff: backoff of reads of the plays and of the box score.
         last_play: the last play; None if there is none, or none was read.
-        ahead: game seconds of the latest play in each of the last reads that were too far ahead of the scoreboard,
-            ascending; empty if the last read was not.
+        ahead: game seconds of the latest play in each of the last reads that were too far ahead of the scoreboard, with
+            the time of the read, ascending; empty if the last read was not.
         reads: number of reads of the plays that were not stale.
         refused_plays: number of plays of the last read that could not be used.
         last_change: when the newest play happened or was edited, by the feed's wall clock.
@@ -151,7 +151,7 @@ class WatchedGame:
     backoff: PollBackoff = PollBackoff()
     box_backoff: PollBackoff = PollBackoff()
     last_play: Play | None = None
-    ahead: tuple[float, ...] = ()
+    ahead: tuple[tuple[float, datetime], ...] = ()
     reads: int = 0
     refused_plays: int = 0
     last_change: datetime | None = None

@@ -20,7 +20,7 @@ from dejavu_gateway.messages.encode import JsonObject
 from dejavu_gateway.messages.errors import RequestRefused, of_server
 
 EVENTS_A_SEND: Final = 8
-"""Maximum number of events handed to a connection at once; its buffer holds the unsent data."""
+"""Maximum number of events, and of states, handed to a connection at once; its buffer holds the unsent data."""
 
 RETRY_SECONDS: Final = 1.0
 """Pause before a browser whose stream has ended reconnects."""
@@ -188,7 +188,7 @@ class Browser:
                 if self._log is not self._feed.log:
                     await self._forget(_REPLACED)
                     await self._enter()
-                elif not (await self._send_games() or await self._send_new()):
+                elif not any([await self._send_games(), await self._send_new()]):  # in turns
                     await self._wait()
             if not self._closed:
                 with self._sending():
@@ -329,8 +329,9 @@ class Browser:
 
     async def _send_games(self) -> bool:
         """Send the states of games that the browser does not have; return False if there are none."""
-        states = self._feed.games.after(self._games_sent, self._games)
-        self._games_sent = self._feed.games.count
+        newest = self._feed.games.count
+        states = self._feed.games.after(self._games_sent, self._games)[:EVENTS_A_SEND]
+        self._games_sent = states[-1].number if len(states) == EVENTS_A_SEND else newest
         if states:
             with self._sending():
                 await self._outlet.games(states)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Final, Protocol
 
+from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu_client import DejavuClientError, HealthStatus, InvalidArgumentError, OutOfRangeError
 from dejavu_client.transport.health import LEDGER
@@ -191,13 +192,21 @@ class LiveFeed:
                 async with aclosing(self.client.stream_games(heartbeats=True)) as responses:
                     async for response in responses:
                         backoff.reset()
-                        if response.HasField("game") and self.games.take(response.game):
+                        if response.HasField("game") and self._takes(response.game):
                             self._wake_all()
             except DejavuClientError as error:
                 log.info("games_not_streamed", reason=error.reason, message=error.message)
             except Exception:
                 log.exception("games_failed")
             await asyncio.sleep(backoff.next())
+
+    def _takes(self, game: Game) -> bool:
+        """Take the state of a game, unless it cannot be shown; return whether it is new."""
+        try:
+            return self.games.take(game)
+        except ValueError as error:
+            log.warning("game_not_shown", game_id=game.game_id[:10], error=str(error)[:200])
+            return False
 
     @staticmethod
     def _subscription() -> StreamResumption:

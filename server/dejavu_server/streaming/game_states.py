@@ -8,6 +8,7 @@ bounded by the number of games that are kept.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable
 from functools import partial
 from typing import Final, NamedTuple
@@ -118,11 +119,12 @@ class GameStates:
         self._subscribers.add(subscriber)  # before the read: no state is missed
         self._subscribed.set()
         try:
-            rows = await self.current()
-            for row in rows:
-                yield self._state(row).data
+            sent = 0
+            rows = deque(await self.current())
+            while rows:
+                sent = rows[0].version
+                yield self._state(rows.popleft()).data  # not kept: a stream is long
             yield _heartbeat()
-            sent = rows[-1].version if rows else 0
             while not self._ended:
                 if not subscriber.waiting:
                     subscriber.woken.clear()

@@ -10,11 +10,12 @@ from tests.support.builders.evenings import Evening, game
 from tests.support.harness.poller import END, SIX_MINUTES, Watch, watching
 
 from dejavu.v1.game_service_pb2 import Game, GameStatus, PublishGamesRequest
-from dejavu_client.errors import DejavuClientError, UnavailableError
+from dejavu_client.errors import DejavuClientError, InvalidArgumentError, UnavailableError
 from dejavu_client.poller.lines import GameLine
 from dejavu_client.poller.publishing import LIVE_SECONDS, GamePublisher, state_of
 from dejavu_feed.nba.live_payloads import GameState, Scoreboard
 from dejavu_feed.nba.live_payloads import GameStatus as FeedStatus
+from dejavu_models.errors import InvalidInput
 from dejavu_server.api.converters.games import checked_games
 
 
@@ -25,12 +26,17 @@ class Published:
         self.evening = evening
         self.states = list[Game]()
         self.error: DejavuClientError | None = None
+        self.refused = 0
 
     async def publish_games(self, games: Iterable[Game]) -> None:
         if self.error is not None:
             raise self.error
         request = PublishGamesRequest(games=games)
-        checked_games(request, self.evening.clock())
+        try:
+            checked_games(request, self.evening.clock())
+        except InvalidInput as error:
+            self.refused += 1
+            raise InvalidArgumentError(str(error)) from None
         self.states += request.games
 
 
@@ -132,6 +138,25 @@ async def test_games_of_other_teams_are_left_out_and_odd_values_of_the_feed_are_
     [state] = server.states
     assert state.status_text.isprintable()
     assert not state.HasField("tip_off")
+
+
+async def test_neither_a_damaged_game_nor_one_of_an_earlier_evening_holds_up_the_others() -> None:
+    evening = Evening([game(run=2), game("DEN", "MIA"), game("CHI", "NYK")])
+    server = Published(evening)
+    async with watching(evening) as watch:
+        await watch.at(SIX_MINUTES)
+        old, damaged, good = watch.poller.games.values()
+        yesterday = evening.clock() - timedelta(hours=30)
+        for changed in (
+            replace(old, state_time=yesterday, plays_time=None),
+            replace(damaged, state=replace(damaged.state, home_score=400), last_play=None),
+        ):
+            watch.poller.games[changed.state.game_id] = changed
+        publisher = GamePublisher(watch.poller, server, now=evening.clock)
+        for _ in range(2):
+            await publisher.publish()
+    assert [each.game_id for each in server.states] == [good.state.game_id]
+    assert server.refused == 2, "all together, and the damaged one alone; then it waits for a change"
 
 
 async def test_the_line_of_a_game_is_published() -> None:

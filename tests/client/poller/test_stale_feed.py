@@ -60,6 +60,28 @@ async def test_a_poller_started_beside_an_old_scoreboard_forecasts_after_some_re
         assert (len(watch.predictor.minutes(FINAL)) >= 20, last) == (True, 47)
 
 
+async def test_beside_an_old_scoreboard_too_a_play_far_ahead_is_not_forecast() -> None:
+    """Otherwise all true forecasts after it would be late."""
+    evening = Showing([game(run=2)])
+    (game_id,) = evening.ids
+
+    def wrong(plays: tuple[Play, ...]) -> tuple[Play, ...]:
+        return (*plays[:-1], replace(plays[-1], period=4, clock=300.0, elapsed=2580.0))
+
+    async with watching(evening) as watch:
+        for minute in range(20, 40):
+            elapsed = 60.0 * minute - 180.0
+            period = int(elapsed // 720) + 1
+            evening.clock_shown = period, 720.0 * period - elapsed
+            if minute == 29:
+                evening.edit[game_id] = wrong
+            await watch.at(60.0 * minute + (minute % 12 > 0))
+            evening.edit.pop(game_id, None)
+        made = watch.predictor.minutes(FINAL)
+    assert 42 not in made
+    assert made[-1] == 39
+
+
 @pytest.mark.parametrize("field", ["actual", "edited"])
 async def test_a_play_dated_into_the_future_hides_no_answer_of_the_past(field: str) -> None:
     evening = Evening([game()])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes.servers import async_worker
 
@@ -121,7 +122,10 @@ async def test_a_slow_subscriber_gets_the_newest_state_of_each_game(client: Asyn
         ("observed_time", {"observed_time": None}),
         ("observed_time", {"observed_time": utc_now() + timedelta(minutes=5)}),
         ("observed_time", {"observed_time": utc_now() - timedelta(days=2)}),
+        ("observed_time", {"observed_time": Timestamp(seconds=int(utc_now().timestamp()), nanos=2 * 10**9)}),
+        ("observed_time", {"observed_time": Timestamp(seconds=2**62)}),
         ("tip_off", {"tip_off": utc_now() + timedelta(days=8)}),
+        ("tip_off", {"tip_off": Timestamp(seconds=int(utc_now().timestamp()), nanos=-1)}),
     ],
 )
 async def test_a_state_out_of_bounds_is_refused_with_its_field_and_nothing_is_stored(
@@ -131,6 +135,18 @@ async def test_a_state_out_of_bounds_is_refused_with_its_field_and_nothing_is_st
         await client.publish_games([game(1), game(2, **fields)])
     assert [each.field for each in refused.value.field_violations] == [f"games[1].{field}"]
     assert not await client.list_games()
+
+
+async def test_nothing_that_the_contract_does_not_know_is_kept(client: AsyncDejavuClient) -> None:
+    unknown = b"\xfa\x01\x08\x00\x00\x00\x00\x00\x00\x00\x00"  # field 31, eight bytes
+    state = Game.FromString(game().SerializeToString() + unknown)
+    for time in (state.observed_time, state.tip_off):
+        time.MergeFromString(unknown)
+    assert state.SerializeToString().count(unknown) == 3
+    await client.publish_games([state])
+    [stored] = await client.list_games()
+    assert unknown not in stored.SerializeToString()
+    assert stored.observed_time.ToMicroseconds() == state.observed_time.ToMicroseconds()
 
 
 async def test_a_request_has_1_to_100_different_games(client: AsyncDejavuClient) -> None:

@@ -73,8 +73,6 @@ def _checked(game: pb.Game, at: str, now: datetime) -> pb.Game:
         away_team=_team(game.away_team, f"{at}.away_team"),
         status=game.status,
         status_text=game.status_text,
-        observed_time=game.observed_time,
-        tip_off=game.tip_off if game.HasField("tip_off") else None,
     )
     if state.home_team == state.away_team:
         raise InvalidTeam(quoted(game.away_team), "another team than the home team", field=f"{at}.away_team")
@@ -89,11 +87,16 @@ def _checked(game: pb.Game, at: str, now: datetime) -> pb.Game:
             if not low <= value <= high:  # NaN is none of them
                 raise InvalidGame(f"{value:g}", f"{low} to {high}", field=f"{at}.{name}")
             setattr(state, name, value)
-    if not now - KEPT <= _time(game.observed_time, f"{at}.observed_time") <= now + _MOST_AHEAD:
+    observed = _time(game.observed_time, f"{at}.observed_time")
+    if not now - KEPT <= observed <= now + _MOST_AHEAD:
         expected = "a time of the last day, at most a minute ahead of the server"
         raise InvalidGame("an older or later time", expected, field=f"{at}.observed_time")
-    if game.HasField("tip_off") and abs(_time(game.tip_off, f"{at}.tip_off") - now) > _TIP_OFF_RANGE:
-        raise InvalidGame("a time far away", f"a time within {_TIP_OFF_RANGE.days} days", field=f"{at}.tip_off")
+    set_timestamp(state.observed_time, observed)  # made anew: a copy would keep unknown fields
+    if game.HasField("tip_off"):
+        tip_off = _time(game.tip_off, f"{at}.tip_off")
+        if abs(tip_off - now) > _TIP_OFF_RANGE:
+            raise InvalidGame("a time far away", f"a time within {_TIP_OFF_RANGE.days} days", field=f"{at}.tip_off")
+        set_timestamp(state.tip_off, tip_off)
     return state
 
 
@@ -105,6 +108,8 @@ def _team(text: str, field: str) -> str:
 
 
 def _time(time: Timestamp, field: str) -> datetime:
+    if not 0 <= time.nanos < 10**9:
+        raise InvalidGame(f"{time.nanos} nanoseconds", "0 to 999,999,999", field=field)
     try:
         return instant(time)
     except OverflowError:

@@ -18,6 +18,8 @@ const said = strings.whatIf;
 const EXAMPLE = [0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6];
 /** Minimum time between two requests while somebody draws. */
 const PAUSE_MS = 120;
+/** Time without a change after which the address follows. */
+const ADDRESS_MS = 500;
 const QUANTILE_LEVELS = LEVELS.flatMap((level) => [(1 - level) / 2, (1 + level) / 2]).map((level) => Number(level.toFixed(4)));
 
 export default function WhatIf() {
@@ -29,19 +31,18 @@ export default function WhatIf() {
   const [away, setAway] = createSignal(asked.away);
   const [horizon, setHorizon] = createSignal<Horizon>(asked.horizon);
   const [alpha, setAlpha] = createSignal<Alpha>(asked.alpha);
-  // The address always shows what is asked, so that it can be sent to others.
-  createEffect(() =>
-    setQuery(
-      {
-        pattern: pattern() === EXAMPLE ? undefined : pattern().join(","),
-        home: home() || undefined,
-        away: away() || undefined,
-        horizon: horizon() === "half" ? "half" : undefined,
-        alpha: alpha() === "0.05" ? undefined : alpha(),
-      },
-      { replace: true },
-    ),
-  );
+  // The address shows what is asked, so that it can be sent to others; browsers limit how often it may change.
+  createEffect(() => {
+    const changes = {
+      pattern: pattern() === EXAMPLE ? undefined : pattern().join(","),
+      home: home() || undefined,
+      away: away() || undefined,
+      horizon: horizon() === "half" ? "half" : undefined,
+      alpha: alpha() === "0.05" ? undefined : alpha(),
+    };
+    const timer = setTimeout(() => setQuery(changes, { replace: true }), ADDRESS_MS);
+    onCleanup(() => clearTimeout(timer));
+  });
   /** The forecast, with the teams of its request: other teams may be chosen by now. */
   const [answer, setAnswer] = createSignal<{ forecast: Forecast; home: string; away: string }>();
   const [refusal, setRefusal] = createSignal("");

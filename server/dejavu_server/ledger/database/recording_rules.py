@@ -64,7 +64,8 @@ class RecordedGames:
             if horizon and since_us:
                 self._withdrawn[game_id].add(Horizon(horizon))
             elif horizon:
-                self._outcomes[game_id][Horizon(horizon)] = number
+                # PostgreSQL returns sequences as floats, since other rows of the query have seconds in this column.
+                self._outcomes[game_id][Horizon(horizon)] = int(number)
             else:
                 self._newest[game_id] = (number, from_microseconds(since_us))
                 self._counts[game_id] = count

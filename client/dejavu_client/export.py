@@ -98,9 +98,9 @@ def write_csv(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[RowT])
         OSError: if the file cannot be written.
     """
     if path == STANDARD_OUTPUT:
-        return _write_csv(sys.stdout, columns, rows)
+        return write_csv_to(sys.stdout, columns, rows)
     with atomic_replace(path) as new, new.open("w", encoding="utf-8", newline="") as file:
-        return _write_csv(file, columns, rows)
+        return write_csv_to(file, columns, rows)
 
 
 def write_parquet(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[RowT]) -> int:
@@ -151,7 +151,8 @@ def arrow_batch(columns: Sequence[Column[RowT]], schema: Any, rows: Sequence[Row
     )
 
 
-def _write_csv(file: IO[str], columns: Sequence[Column[RowT]], rows: Iterable[RowT]) -> int:
+def write_csv_to(file: IO[str], columns: Sequence[Column[RowT]], rows: Iterable[RowT]) -> int:
+    """Write CSV to an open file, as `write_csv` does; return the number of rows."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(column.name for column in columns)
     count = 0

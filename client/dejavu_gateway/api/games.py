@@ -101,14 +101,19 @@ async def game_history(client: UpstreamClient, game_id: str, *, explain: bool) -
     )
     if explain:
         request.view = PREDICTION_VIEW_FULL
-    found = [each async for each in _pages(client, request, MAX_OF_GAME)]
+    found = [each async for each in pages(client, request, MAX_OF_GAME)]
     found.reverse()
     return found
 
 
-async def _pages(
+async def pages(
     client: UpstreamClient, request: ListPredictionsRequest, most: int = MAX_FORECASTS
 ) -> AsyncIterator[RecordedPrediction]:
+    """Yield the forecasts of a list, page by page, until at least `most` were yielded.
+
+    Raises:
+        DejavuClientError: if the server does not answer.
+    """
     count = 0
     while True:
         page = await client.call(upstream.LIST_PREDICTIONS, request)
@@ -144,7 +149,7 @@ async def _day_answer(context: GatewayContext, day: date, replays: bool) -> byte
     is_now = day == _tonight(context) and context.feed.board.report.streaming
     token = context.feed.log.token if is_now else ""
     games: dict[str, list[RecordedPrediction]] = {}
-    async for each in _pages(context.client, request):  # newest first
+    async for each in pages(context.client, request):  # newest first
         games.setdefault(each.forecast.game_id, []).append(each)
     previous = await _newest_day(context.client, None, day - timedelta(days=1), replays)
     following = await _first_day_after(context.client, day, replays)
@@ -264,7 +269,7 @@ async def _newest_day(client: UpstreamClient, first: date | None, last: date | N
         include_replays=replays,
         page_size=1,
     )
-    async for each in _pages(client, request):
+    async for each in pages(client, request):
         made = game_day(each.forecast.generated_time.ToDatetime(tzinfo=UTC))
         return min(made, date.fromisoformat(each.forecast.game_date or made.isoformat()))
     return None

@@ -126,6 +126,23 @@ def _own_paths() -> dict[str, JsonObject]:
             *follow,
         ),
         "/api/status": _get("status", "How the server is.", _responses(status)),
+        "/api/predictions.csv": _get(
+            "predictionsCsv",
+            "Recorded forecasts as CSV, newest first.",
+            _responses(_TEXT, "text/csv"),
+            *(
+                _parameter(name, schema)
+                for name, schema in (
+                    ("horizon", {"type": "string", "enum": ["HORIZON_HALFTIME", "HORIZON_FINAL"]}),
+                    ("team", _TEXT),
+                    ("gameId", _GAME),
+                    ("fromDate", _DAY),
+                    ("toDate", _DAY),
+                    ("settled", {"type": "boolean"}),
+                    ("includeReplays", {"type": "boolean"}),
+                )
+            ),
+        ),
         "/api/games": _get(
             "games",
             "The games of a day.",

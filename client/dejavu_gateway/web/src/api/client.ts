@@ -68,7 +68,7 @@ export interface GameHistory {
 
 export type Query = Record<string, string | number | boolean | undefined>;
 
-function path(base: string, query: Query = {}): string {
+export function path(base: string, query: Query = {}): string {
   const search = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) if (value !== undefined && value !== "") search.set(name, `${value}`);
   const text = search.toString();

@@ -15,7 +15,7 @@ import type { ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
 import { fixed, percent, signed } from "../model/format";
 import { status } from "../state/live";
 import { createLoaded, type Loaded } from "../state/load";
-import { beware, byMinutes, byMonths, conditions, figure, mainCoverage, type Filter, type Period } from "../state/record";
+import { beware, byMinutes, byMonths, conditions, figure, forecastsFile, mainCoverage, type Filter, type Period } from "../state/record";
 import { strings } from "../strings";
 
 const said = strings.record;
@@ -134,6 +134,9 @@ export default function Record_() {
               <input type="checkbox" checked={replays()} onChange={(event) => setTicked(event.currentTarget.checked)} />
               {said.replays}
             </label>
+            <a href={forecastsFile(filter())} download="">
+              {said.download}
+            </a>
           </div>
         </section>
         <Show when={!card.error() && card.value()} fallback={<Pending error={card.error()} retry={() => void card.reload()} />}>

@@ -1,5 +1,5 @@
 /** Requests of the record's page: scorecards of all forecasts, by minute and by month. */
-import { api, type Query } from "../api/client";
+import { api, path, type Query } from "../api/client";
 import { num } from "../api/convert";
 import type { CoverageFigureJson, FigureJson, ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
 import { fixed, gameDay } from "../model/format";
@@ -30,6 +30,11 @@ export function conditions(filter: Filter): Query {
     team: filter.team,
     includeReplays: filter.replays,
   };
+}
+
+/** The address of a file with the forecasts that a card counts, and those that it leaves out. */
+export function forecastsFile(filter: Filter): string {
+  return path("/api/predictions.csv", { ...conditions(filter), settled: true });
 }
 
 /** Numbers of games to look at, and of forecasts that a card leaves out, in the order of `strings.record.doubts`. */

@@ -1,0 +1,54 @@
+"""Recorded forecasts as a file for spreadsheets."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from http import HTTPStatus
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dejavu.v1.record_pb2 import RecordedPrediction
+from dejavu.v1.record_service_pb2 import ListPredictionsRequest
+from dejavu_client.export import PREDICTION_COLUMNS, write_csv_to
+from dejavu_gateway.api.context import asking, context_of
+from dejavu_gateway.api.games import PAGE_SIZE, pages
+from dejavu_gateway.http.answers import content_response
+from dejavu_gateway.messages.decode import from_query
+from dejavu_gateway.messages.errors import RequestRefused, invalid_field
+
+MOST_ROWS: Final = 5000
+"""Maximum number of forecasts of a file, some 5 MB: it is made in memory."""
+
+
+async def predictions_csv(request: Request) -> Response:
+    """GET /api/predictions.csv: recorded forecasts, newest first, with the columns of `dejavu predictions --csv`."""
+    context = context_of(request)
+    wanted, _ = from_query(request.query_params.multi_items(), ListPredictionsRequest)
+    for name, given in (("pageSize", wanted.page_size), ("pageToken", wanted.page_token)):
+        if given:
+            raise invalid_field(name, "a file has all forecasts; leave it out")
+    wanted.page_size = PAGE_SIZE
+    found = list[RecordedPrediction]()
+    async with asking(request):
+        async for each in pages(context.client, wanted, MOST_ROWS + 1):
+            found.append(each)
+            if len(found) > MOST_ROWS:
+                raise RequestRefused(
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                    "OUT_OF_RANGE",
+                    f"more than {MOST_ROWS:,} forecasts; expected fewer: choose a team or a shorter time, or use "
+                    "`dejavu predictions --csv FILE`, which has no limit",
+                    "TOO_MANY_FORECASTS",
+                )
+        body = await asyncio.to_thread(_csv, found)
+    headers = {"content-disposition": 'attachment; filename="dejavu-forecasts.csv"'}
+    return await content_response(request, body, "text/csv", "no-cache", headers)
+
+
+def _csv(predictions: list[RecordedPrediction]) -> bytes:
+    file = io.StringIO()
+    write_csv_to(file, PREDICTION_COLUMNS, predictions)
+    return file.getvalue().encode()

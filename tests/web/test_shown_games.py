@@ -21,7 +21,7 @@ from dejavu_common.clock import utc_now
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-LIVE, EARLY, LATER, PUT_OFF = "9900000011", "9900000012", "9900000013", "9900000014"
+LIVE, EARLY, LATER, PUT_OFF, UNSHOWN = (f"99000000{number}" for number in range(11, 16))
 
 
 def state(game_id: str, home: str, away: str, status: str, **fields: Any) -> Game:
@@ -46,6 +46,7 @@ def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
             client.predict(
                 COURSE[:18], game_id=LIVE, horizon=horizon, home_team="BOS", away_team="LAL", total_points=87
             )
+        client.predict(COURSE[:18], game_id=UNSHOWN, horizon=FINAL, home_team="UTA", away_team="PHX")
         client.publish_games(
             [
                 live(49, 360.0),
@@ -83,7 +84,7 @@ def test_tonight_has_every_game_with_its_score_its_clock_or_its_tip_off_and_line
     assert "tip-off " in words(opened, LATER)
     assert "postponed" in words(opened, PUT_OFF)
     groups = opened.page.locator(".board-group h2").all_inner_texts()
-    assert groups == ["In play 2", "Later tonight 1", "Over 1"]
+    assert groups == ["In play 3", "Later tonight 1", "Over 1"]
     assert not opened.errors
 
 
@@ -137,6 +138,14 @@ def test_a_what_if_is_in_its_address(opened: Tab) -> None:
     opened.page.reload()
     opened.page.wait_for_selector('[data-answer="point"]')
     assert opened.page.url == address
+
+
+def test_a_state_that_comes_after_the_page_is_shown_too(opened: Tab, evening: Evening) -> None:
+    opened.open(f"/game/{UNSHOWN}", ".chart canvas")
+    assert not opened.page.locator(".score").count()
+    with DejavuClient(evening.server) as client:
+        client.publish_games([state(UNSHOWN, "UTA", "PHX", "LIVE", home_score=31, away_score=33, period=2)])
+    opened.page.wait_for_selector('.scoreboard .score:has-text("33")')
 
 
 @pytest.mark.parametrize(("width", "height"), [(480, 270), (1280, 720)])

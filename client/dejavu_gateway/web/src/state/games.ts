@@ -29,7 +29,10 @@ export function games(): Game[] {
 }
 
 export function game(id: string): Game | undefined {
-  return signals.get(id)?.[0]();
+  const signal = signals.get(id);
+  if (signal) return signal[0]();
+  ids(); // so that whoever asks is told once it is known
+  return undefined;
 }
 
 function empty(id: string): Game {

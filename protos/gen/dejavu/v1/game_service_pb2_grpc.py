@@ -61,8 +61,8 @@ class GameServiceServicer(object):
     """
 
     def PublishGames(self, request, context):
-        """Publishes the states of games, each in place of the earlier one of its game. Safe to repeat. Statuses are published
-        all or none.
+        """Publishes the states of games, each in place of the earlier one of its game. Safe to repeat. The states of a request
+        are published all or none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

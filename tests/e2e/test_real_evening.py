@@ -16,13 +16,13 @@ import pytest
 from tests.support.fakes.clock import SteppedClock
 from tests.support.harness.real_games import live_inputs_of, real_games
 from tests.support.harness.stream_recorder import following
+from tests.support.harness.summaries import disagreement
 from tests.support.processes.servers import spawned_server
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_client import AsyncDejavuClient
-from dejavu_client.output.scores import disagreement
 from dejavu_client.poller import Poller
 from dejavu_client.poller.events import Event, ForecastMissed, HorizonResult, OutcomeReported, Prediction
 from dejavu_client.requests import FINAL, HALFTIME

@@ -1,8 +1,7 @@
-"""Scorecards and leaderboards for people, and an evening's scorecards compared with the poller's own metrics."""
+"""Prints scorecards and leaderboards."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC
@@ -26,14 +25,11 @@ from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.formatting import horizon_label, percent, pluralize, signed
 from dejavu_client.output.record import REPLAYS_LEFT_OUT
 from dejavu_client.output.responsive_table import ListingColumn, listing
-from dejavu_client.poller.summary import HorizonSummary, Summary
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.rich_console import Console, titled_panel
 
 Record = Mapping[Horizon.ValueType, Scorecard]
 
-_SAME: Final = 1e-6
-"""Tolerance when comparing two means of the same values, which are summed in different orders."""
 FEW_GAMES: Final = 100
 """Scorecards with fewer games carry a warning and no verdict; equals a leaderboard's default minimum."""
 
@@ -335,30 +331,6 @@ async def fetch_scorecards(client: AsyncDejavuClient) -> Record:
 def record_lines(record: Record) -> list[str]:
     """Return a line for each horizon that has settled forecasts."""
     return [_record_line(horizon, card) for horizon, card in record.items() if card.games]
-
-
-def disagreement(summary: Summary, record: Record) -> str:
-    """Describe the first metric that differs between the poller's summary and the server's record; "" if none does.
-
-    The record must contain only this evening.
-    """
-    for of in summary.horizons:
-        if of.horizon not in record:
-            continue
-        for name, own, recorded in _compared(of, record[of.horizon]):
-            if not math.isclose(own or 0.0, recorded, rel_tol=_SAME, abs_tol=_SAME):
-                horizon = horizon_label(of.horizon)
-                return f"for the {horizon} the server has {recorded:g} {name}, but the poller has {own or 0.0:g}"
-    return ""
-
-
-def _compared(of: HorizonSummary, card: Scorecard) -> Iterator[tuple[str, float | None, float]]:
-    """Yield the name of each metric with the poller's and the server's value."""
-    yield "games", of.settled_games, card.games
-    yield "forecasts", of.settled, card.forecasts
-    yield "as mean absolute error", of.error, card.mae.value
-    yield "as that of persistence", of.persistence_error, card.persistence_mae.value
-    yield "as Brier score", of.brier, card.brier.value
 
 
 def _record_line(horizon: Horizon.ValueType, card: Scorecard) -> str:

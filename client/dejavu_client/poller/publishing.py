@@ -116,10 +116,8 @@ class GamePublisher:
         ]
         for start in range(0, len(due), _MOST_GAMES):
             await self._send(due[start : start + _MOST_GAMES])
-        published = {state.game_id: state for state in due}
-        self._published = {
-            game_id: state for game_id in states if (state := published.get(game_id) or self._published.get(game_id))
-        }
+        published = {**self._published, **{state.game_id: state for state in due}}
+        self._published = {game_id: state for game_id, state in published.items() if game_id in states}
 
     async def _send(self, states: Sequence[Game]) -> None:
         """Publish states; if they are refused, each alone: one damaged game does not hold up the others."""
@@ -204,8 +202,8 @@ def _is_due(state: Game, before: Game | None) -> bool:
     """Return whether a state is to be published, `before` being the one published last."""
     if before is None:
         return True
-    age = (state.observed_time.ToNanoseconds() - before.observed_time.ToNanoseconds()) / 1e9
-    if age > (LIVE_SECONDS if state.status == GameStatus.GAME_STATUS_LIVE else REST_SECONDS):
+    age = _read_time(state) - _read_time(before)
+    if age.total_seconds() > (LIVE_SECONDS if state.status == GameStatus.GAME_STATUS_LIVE else REST_SECONDS):
         return True
     return _content(state) != _content(before)
 

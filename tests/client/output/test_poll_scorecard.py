@@ -9,11 +9,12 @@ import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, game
 from tests.support.fakes.service import FakeServer
 from tests.support.harness.poller import HALF, watching
+from tests.support.harness.summaries import disagreement
 
 from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, Scorecard
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.cli.replay import show_scorecard
-from dejavu_client.output.scores import disagreement, record_entry, record_lines
+from dejavu_client.output.scores import record_entry, record_lines
 from dejavu_client.poller.summary import Summary
 
 CARD = Scorecard(

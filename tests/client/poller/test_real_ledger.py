@@ -7,10 +7,11 @@ from pathlib import Path
 from tests.support.builders.evenings import Evening, game
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
+from tests.support.harness.summaries import disagreement
 from tests.support.processes.servers import async_worker
 
 from dejavu_client import FINAL, HALFTIME, AsyncDejavuClient
-from dejavu_client.output.scores import disagreement, fetch_scorecards
+from dejavu_client.output.scores import fetch_scorecards
 from dejavu_client.poller.events import Fault, ForecastMissed, HorizonClosed, HorizonResult, OutcomeReported, Prediction
 
 

@@ -62,8 +62,6 @@ export const strings = {
 
   shown: {
     postponed: "postponed",
-    final: "final",
-    finalOvertime: (overtimes: number) => `final, ${overtimes === 1 ? "" : `${overtimes} `}OT`,
     scheduled: "scheduled",
     tipOff: (time: string) => `tip-off ${time}`,
     old: (age: string) => `${age} old`,

@@ -1,14 +1,14 @@
 /** One game on the board: lead, forecast and probability of a win at a glance. */
-import { createMemo, Show } from "solid-js";
+import { Show } from "solid-js";
 import { IntervalBar } from "../charts/IntervalBar";
 import { Sparkline } from "../charts/Sparkline";
 import { changeOf, covers } from "../model/course";
 import { fixed, lead, percent } from "../model/format";
-import { phase, unforecast, type Phase } from "../model/phase";
+import { unforecast } from "../model/phase";
 import { named, overtimesBy } from "../model/play";
 import type { Forecast, Horizon, Outcome, Shown } from "../model/types";
-import { now } from "../state/clock";
 import { latest, outcomeOf, type Game } from "../state/games";
+import { createPhase } from "../state/phase";
 import { strings } from "../strings";
 import { AgeBadge } from "./AgeBadge";
 import { lineText, Score } from "./ShownGame";
@@ -60,6 +60,14 @@ function Matchup(props: { home: string; away: string; margin: number }) {
   );
 }
 
+function ReplayBadge(props: { id: string }) {
+  return (
+    <Show when={props.id.startsWith("99")}>
+      <span class="badge">{said.replay}</span>
+    </Show>
+  );
+}
+
 /** A game without a forecast yet: what the feed shows of it. */
 function Unforecast(props: { game: Game; shown: Shown }) {
   const margin = () => props.shown.homeScore - props.shown.awayScore;
@@ -67,9 +75,7 @@ function Unforecast(props: { game: Game; shown: Shown }) {
     <a class="card game-card" href={`/game/${props.game.id}`} data-game={props.game.id} data-phase={props.shown.status}>
       <div class="game-top">
         <Matchup home={props.game.home} away={props.game.away} margin={props.shown.status === "scheduled" ? 0 : margin()} />
-        <Show when={props.game.id.startsWith("99")}>
-          <span class="badge">{said.replay}</span>
-        </Show>
+        <ReplayBadge id={props.game.id} />
       </div>
       <Score shown={props.shown} />
       <Show when={lineText(props.shown)}>
@@ -96,10 +102,7 @@ export function GameCard(props: { game: Game }) {
   const favouriteName = () => (favourite() === "home" ? home() : away());
   const chance = () => percent(Math.max(probability() ?? 0.5, 1 - (probability() ?? 0.5)));
   const margin = () => final()?.differential ?? newest()?.lead ?? 0;
-  const state = createMemo((): Phase => {
-    const one = newest();
-    return one ? phase(one, final() !== undefined, now()) : "live";
-  });
+  const state = createPhase(newest, final);
   const overtimes = () => Math.max(final()?.overtimes ?? 0, overtimesBy(props.game.course.at(-1)?.minute ?? 0));
   const open = () => !final() && !unforecast(state());
   const changed = () => {
@@ -118,9 +121,7 @@ export function GameCard(props: { game: Game }) {
         <a class="card game-card" href={`/game/${props.game.id}`} data-game={props.game.id} data-over={final() !== undefined} data-phase={state()}>
           <div class="game-top">
             <Matchup home={home()} away={away()} margin={margin()} />
-            <Show when={props.game.id.startsWith("99")}>
-              <span class="badge">{said.replay}</span>
-            </Show>
+            <ReplayBadge id={props.game.id} />
             <AgeBadge newest={current()} outcome={final()} />
           </div>
           <Show when={props.game.shown}>{(shown) => <Score shown={shown()} />}</Show>

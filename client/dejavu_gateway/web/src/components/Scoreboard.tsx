@@ -1,13 +1,13 @@
 /** The top of a game's page: lead, probability of a win and forecasts at the shown minute. */
-import { createMemo, For, Show } from "solid-js";
+import { For, Show } from "solid-js";
 import { covers } from "../model/course";
 import { expected, fixed, lead, percent, signed } from "../model/format";
-import { phase, unforecast, type Phase } from "../model/phase";
+import { unforecast } from "../model/phase";
 import { HORIZONS, type Forecast, type Horizon } from "../model/types";
-import { now } from "../state/clock";
 import { teamName } from "../model/teams";
 import type { History } from "../state/history";
 import type { Moment } from "../state/moment";
+import { createPhase } from "../state/phase";
 import { strings } from "../strings";
 import { game } from "../state/games";
 import { AgeBadge } from "./AgeBadge";
@@ -25,10 +25,7 @@ export function Scoreboard(props: { id: string; history: History; moment: Moment
   const known = () => [end(), props.moment.shown().half?.forecast].find((one) => one?.expectedMargin !== undefined);
   const newest = () => props.history.newest();
   /** Of the newest moment; an earlier one, which the viewer chose, is shown as it was. */
-  const state = createMemo((): Phase => {
-    const one = newest();
-    return one && props.moment.following() ? phase(one, over() !== undefined, now()) : "live";
-  });
+  const state = createPhase(() => (props.moment.following() ? newest() : undefined), over);
   return (
     <section class="card scoreboard">
       <div class="scoreboard-now">

@@ -17,7 +17,7 @@ export function nowText(shown: Shown): string {
     case "postponed":
       return said.postponed;
     case "final":
-      return shown.period > 4 ? said.finalOvertime(shown.period - 4) : said.final;
+      return strings.age.final(Math.max(0, shown.period - 4));
     case "scheduled":
       return tipOff(shown.tipOff);
     case "live": {

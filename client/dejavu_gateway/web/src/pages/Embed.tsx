@@ -1,13 +1,13 @@
 /** The fan of one game alone, for a frame in another page. */
-import { createMemo, Show } from "solid-js";
+import { Show } from "solid-js";
 import { AgeBadge } from "../components/AgeBadge";
 import { FanChart, FanLegend } from "../components/FanFigure";
 import { Heading, Pending, Problems } from "../components/Frame";
 import { lead, percent } from "../model/format";
-import { phase, unforecast, type Phase } from "../model/phase";
-import { now } from "../state/clock";
+import { unforecast } from "../model/phase";
 import { createHistory } from "../state/history";
 import { createMoment } from "../state/moment";
+import { createPhase } from "../state/phase";
 import { strings } from "../strings";
 
 export default function Embed(props: { id: string }) {
@@ -15,10 +15,7 @@ export default function Embed(props: { id: string }) {
   const moment = createMoment(history);
   const end = () => moment.shown().final?.forecast;
   const over = () => history.outcome("final");
-  const state = createMemo((): Phase => {
-    const one = history.newest();
-    return one ? phase(one, over() !== undefined, now()) : "live";
-  });
+  const state = createPhase(history.newest, over);
   const margin = () => over()?.differential ?? moment.lead();
   return (
     <main class="embed">

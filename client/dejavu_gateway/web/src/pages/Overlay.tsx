@@ -5,15 +5,15 @@ import { nowText } from "../components/ShownGame";
 import { WinChart } from "../components/WinChart";
 import { lead, percent } from "../model/format";
 import { boxOf, frameOf, kindOf } from "../model/overlay";
-import { phase, unforecast, type Phase } from "../model/phase";
+import { unforecast } from "../model/phase";
 import { teamName } from "../model/teams";
 import type { Forecast, Shown } from "../model/types";
 import { query } from "../router";
-import { now } from "../state/clock";
 import { game } from "../state/games";
 import { createHistory } from "../state/history";
 import { reaches } from "../state/live";
 import { createMoment } from "../state/moment";
+import { createPhase } from "../state/phase";
 import { strings } from "../strings";
 
 /** Lines of text that a frame is high, so that type grows with it. */
@@ -28,10 +28,7 @@ export default function Overlay(props: { id: string }) {
   onMount(() => (document.documentElement.dataset.page = "overlay"));
   onCleanup(() => delete document.documentElement.dataset.page);
   const over = () => history.outcome("final");
-  const state = createMemo((): Phase => {
-    const one = history.newest();
-    return one ? phase(one, over() !== undefined, now()) : "live";
-  });
+  const state = createPhase(history.newest, over);
   /** Viewers see no words about faults: what may be old turns grey. */
   const old = () => reaches() !== "live" || (!over() && !["live", "halftime"].includes(state()));
   const shown = () => game(props.id)?.shown;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult  # noqa: TID251 - as a type
@@ -25,20 +25,23 @@ class FittedScreen:
         table: the table.
         notices: problems and omissions, most important first.
         tally: the figures so far.
-        legend: how to read the table.
+        legend: how to read the table, each text with the names of the columns that it explains, of which one must be
+            shown; without names it explains the tally.
         instead: notices by column name; each replaces its column where the terminal is too narrow for the column.
     """
 
     table: ResponsiveTable
     notices: Sequence[Text]
     tally: Sequence[Text]
-    legend: Text
+    legend: Sequence[tuple[str, Collection[str]]]
     instead: Mapping[str, Text] = field(default_factory=dict)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         shown = {column.name for column in self.table.fitting(console, options)}
         notices = [*self.notices, *(text for name, text in self.instead.items() if name not in shown)]
-        whole = Group(self.table, Text(), *notices, *self.tally, self.legend)
+        explained = [text for text, columns in self.legend if not columns or shown.intersection(columns)]
+        legend = Text(" · ".join(explained), style="dim")
+        whole = Group(self.table, Text(), *notices, *self.tally, legend)
         height = options.size.height - 1  # of the terminal; the last line is for the cursor
         if not console.is_terminal or len(console.render_lines(whole, options, pad=False)) <= height:
             yield whole
@@ -56,6 +59,5 @@ class FittedScreen:
         if len(lines) > left:
             hidden = len(lines) - left + 1
             lines = [*lines[: max(0, left - 1)], Text(f"… and {hidden} more notices", style="yellow")][:left]
-        legend = [self.legend] if len(lines) < left else []
-        for line in (*lines, *self.tally, *legend):
+        for line in (*lines, *self.tally, *([legend] if len(lines) < left else [])):
             yield Text(line.plain, style=line.style, no_wrap=True, overflow="ellipsis")

@@ -27,17 +27,6 @@ from dejavu_feed.teams import TEAMS
 
 _STALE: Final = 60.0
 """Seconds after which the age of a game's data is shown as a warning."""
-_LEGEND: Final[tuple[str, ...]] = (
-    "half, end: home − away, in points",
-    "−5…+17: the outcomes in the interval",
-    "score: away–home",
-    "leads, wins: probability of the home team",
-    "±: change of that probability since the minute before, in percentage points",
-)
-_RESULTS_LEGEND: Final = ("40/42: intervals held", "leader: the team ahead, taken as certain to win")
-"""Legend of the cells with known outcomes."""
-_TOTALS_LEGEND: Final = ("points: of both teams together",)
-"""Legend of forecasts of total points."""
 _NO_LINE: Final = "no line"
 """Cell of a game that is forecast without a line."""
 _SHORT: Final = 3
@@ -116,15 +105,29 @@ def live_table(
     none = ", ".join(teams(game.state) for game in watched if line_of[game.state.game_id] == _NO_LINE)
     told = [f"{name}: {text}" for name, text in (("lines", known), (_NO_LINE, none)) if text]
     instead = {"line": Text(" · ".join(told), style="dim")} if told else {}
-    legend = Text(" · ".join(_legend(watched)), style="dim")
-    return Padding(FittedScreen(table, notices, tally, legend, instead), (0, 1))
+    return Padding(FittedScreen(table, notices, tally, _legend(watched), instead), (0, 1))
 
 
-def _legend(games: Sequence[WatchedGame]) -> tuple[str, ...]:
-    """Return the legend of the table."""
-    shown = [each for game in games for each in game.horizons.values()]
-    results = _RESULTS_LEGEND if any(each.outcome for each in shown) else ()
-    return (*_LEGEND, *results, *(_TOTALS_LEGEND if any(map(_has_total, shown)) else ()))
+def _legend(games: Sequence[WatchedGame]) -> list[tuple[str, set[str]]]:
+    """Return the legend of the table: texts with the names of the columns that they explain."""
+    shown = {horizon_label(horizon) for game in games for horizon in game.horizons}
+    results = any(each.outcome for game in games for each in game.horizons.values())
+
+    def columns(kind: str) -> set[str]:
+        return {f"{name} {kind}" for name in shown}
+
+    legend = [
+        ("half, end: home − away, in points", shown),
+        ("−5…+17: the outcomes in the interval", columns("interval")),
+        ("score: away–home", {"score"}),
+        ("leads, wins: probability of the home team", columns("chance")),
+        ("±: change of that probability since the minute before, in percentage points", columns("change")),
+        ("points: of both teams together", columns("total")),
+    ]
+    if results:
+        legend.append(("40/42: intervals held", columns("interval")))
+        legend.append(("leader: the team ahead, taken as certain to win", set()))
+    return legend
 
 
 def _line(game: GameState, lines: Mapping[str, GameLine | None]) -> str:

@@ -293,7 +293,8 @@ def test_a_model_is_shown_with_its_inputs_its_verdict_and_the_rest_in_any_width(
     server.answers("ListModels", ListModelsResponse(models=[model, Model(version="less")]))
     first, second = run("models", width=width).stdout.split("less")
     assert max(map(len, first.splitlines())) <= width
-    for part in ("unfit: its", "trained on", "calibration.halftime.minute_18", "0.991", "total_points, last_score"):
+    parts = ("calibration.halftime.minute_18", "ensemble.mae_over_persistence  0.991")
+    for part in ("unfit: its", "trained on", *parts, "total_points, last_score"):
         assert part in first
     assert not [part for part in ("verdict", "as of") if part in second]
 

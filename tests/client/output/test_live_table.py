@@ -301,6 +301,15 @@ def test_however_low_the_terminal_the_tally_is_shown_and_what_is_left_out_is_sai
     assert (height < 40) or "leader: the team ahead, taken as certain to win" in " ".join("".join(lines).split())
 
 
+@pytest.mark.parametrize(("width", "shown"), [(80, False), (160, True)])
+def test_the_legend_explains_the_columns_that_are_shown(width: int, shown: bool) -> None:
+    lines = drawn(*widest(), width=width)
+    legend = " ".join(" ".join(lines).split())
+    assert ("±" in lines[0].split()) is shown
+    assert ("±: change of that probability" in legend) is shown
+    assert "score: away–home" in legend
+
+
 def test_the_columns_stay_the_same_through_an_evening() -> None:
     early = watched(half=forecast(-1.2), end=forecast(0.4, horizon=FINAL))
     headers = {tuple(drawn(*games)[0].split()) for games in ([early], [widest()[1]], widest(), [early, *widest()])}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC
+from itertools import groupby
 from typing import Final
 
 from rich.console import Group
@@ -14,6 +15,7 @@ from dejavu.v1.model_service_pb2 import (
     MODEL_STAGE_UNSPECIFIED,
     GetModelResponse,
     ListModelsResponse,
+    Metric,
     Model,
     ModelLineage,
     ModelStage,
@@ -89,11 +91,9 @@ def print_models(answer: ListModelsResponse) -> None:
 
 
 def _print_model(model: Model) -> None:
-    rows, measured = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
+    rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim", no_wrap=True)
     rows.add_column(overflow="fold")
-    measured.add_column(style="dim", overflow="fold")
-    measured.add_column(no_wrap=True)
     for support in model.horizons:
         slots = f"{support.min_slots}"
         if support.max_slots != support.min_slots:
@@ -119,14 +119,28 @@ def _print_model(model: Model) -> None:
     rows.add_row("database", f"{model.database_entries:,} entries")
     if model.HasField("created_time"):
         rows.add_row("created", f"{model.created_time.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M} UTC")
-    for metric in model.metrics:
-        bounds = f"  ({metric.lower:.3f} to {metric.upper:.3f})" if metric.HasField("lower") else ""
-        measured.add_row(metric.name, f"{metric.value:.3f}{bounds}")
     name = " · ".join([model.version, *model.aliases, *(["active"] if model.active else [])])
-    parts = Group(rows, "", measured) if model.metrics else rows
+    parts = Group(rows, "", _metrics(model.metrics)) if model.metrics else rows
     console = Console()
     console.print(titled_panel(parts, name))
     print_warnings(console, model.warnings)
+
+
+def _metrics(metrics: Iterable[Metric]) -> Table:
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="dim", overflow="fold")
+    rows.add_column(no_wrap=True)
+    for subject, measured in groupby(metrics, _subject):  # in a narrow terminal a whole name would be broken
+        rows.add_row(subject)
+        for metric in measured:
+            bounds = f"  ({metric.lower:.3f} to {metric.upper:.3f})" if metric.HasField("lower") else ""
+            rows.add_row(f"  {metric.name.removeprefix(f'{subject}.')}", f"{metric.value:.3f}{bounds}")
+    return rows
+
+
+def _subject(metric: Metric) -> str:
+    """Return what a metric is of: its name without the last two parts, such as unseen.final.minute_36."""
+    return metric.name.rsplit(".", 2)[0]
 
 
 def _seasons(years: Sequence[int]) -> str:

@@ -7,6 +7,7 @@ import base64
 import gzip
 import hashlib
 import math
+from collections import OrderedDict
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
@@ -58,6 +59,10 @@ _GZIP_LEVEL: Final = 6
 _IN_THREAD_FROM: Final = 64 * 1024
 """Bytes from which an answer is compressed in a thread: otherwise browsers would wait for their events."""
 
+_MAX_LARGE_BYTES: Final = 8 * 1024 * 1024
+_large: Final = OrderedDict[str, bytes]()
+"""Compressed large answers by ETag, the least recently used first."""
+
 JSON: Final = "application/json"
 
 
@@ -99,11 +104,18 @@ async def content_response(
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=fields)
     if len(body) >= COMPRESSED_FROM and accepts_gzip(request.headers.get("accept-encoding", "")):
         fields["content-encoding"] = "gzip"
-        if len(body) >= _IN_THREAD_FROM:
-            body = await asyncio.to_thread(compressed, body)
-        else:
-            body = compressed(body)
+        body = compressed(body) if len(body) < _IN_THREAD_FROM else await _compressed_once(etag, body)
     return Response(body, headers=fields, media_type=media_type)
+
+
+async def _compressed_once(etag: str, body: bytes) -> bytes:
+    """Return large content compressed, in a thread, unless it was compressed before: it takes up to 150 ms of CPU."""
+    if (kept := _large.get(etag)) is None:
+        kept = _large[etag] = await asyncio.to_thread(compressed, body)
+    _large.move_to_end(etag)
+    while sum(map(len, _large.values())) > _MAX_LARGE_BYTES and len(_large) > 1:
+        _large.popitem(last=False)
+    return kept
 
 
 def compressed(body: bytes) -> bytes:

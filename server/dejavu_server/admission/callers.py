@@ -181,6 +181,17 @@ class Recording:
         self._now = now
         self._day = int(now // DAY_SECONDS)
 
+    def take(self, rate: float, what: str) -> None:
+        """Take as much of the caller's calls a second as leaves it this rate.
+
+        Raises:
+            CallerLimit: if the caller has made too many of these calls.
+        """
+        of_calls = self._limits.rate
+        if of_calls > rate:
+            more = of_calls / rate - 1  # than the call itself took
+            _take_tokens(self._state, of_calls, self._now, f"{rate:g} {what} a second", more)
+
     def reserve(self, entries: Sequence[tuple[str, int]]) -> None:
         """Count entries that are about to be recorded, so that all calls in progress together stay within the limits.
 
@@ -232,6 +243,21 @@ limited_caller: ContextVar[str] = ContextVar("limited_caller", default="")
 
 current_recording: ContextVar[Recording | None] = ContextVar("current_recording", default=None)
 """The daily quota of the current call's caller; None: unlimited."""
+
+
+def take_of_rate(rate: float, what: str) -> None:
+    """Take as much of the current caller's calls a second as leaves it a lower rate of a method that costs more.
+
+    Args:
+        rate: calls of the method a second, above 0.
+        what: the calls in words, for the error.
+
+    Raises:
+        CallerLimit: if the caller has made too many of them.
+    """
+    recording = current_recording.get()
+    if recording is not None:
+        recording.take(rate, what)
 
 
 def reserved(entries: Sequence[tuple[str, int]]) -> AbstractContextManager[list[tuple[str, int]]]:
@@ -430,7 +456,7 @@ class Callers:
         if batch and limits.batches and state.batches >= limits.batches:
             raise CallerLimit("batches", f"{limits.batches} batches at a time")
         if limits.rate:
-            _take_token(state, limits.rate, now)
+            _take_tokens(state, limits.rate, now, f"{limits.rate:g} calls a second")
         token = current_recording.set(Recording(limits, state, now))
         state.streams += stream
         state.calls += not stream
@@ -484,18 +510,18 @@ def _ending(permit: Permit) -> Callable[[], object]:
     return end
 
 
-def _take_token(state: _State, rate: float, now: float) -> None:
-    """Take a token of a bucket that fills at the rate.
+def _take_tokens(state: _State, rate: float, now: float, limit: str, tokens: float = 1.0) -> None:
+    """Take tokens of a bucket that fills at the rate.
 
     Raises:
-        CallerLimit: if the bucket has none.
+        CallerLimit: with the limit's text, if the bucket has too few.
     """
     most = max(1.0, rate * BURST_SECONDS)
     state.tokens = min(most, state.tokens + max(0.0, now - state.refilled) * rate)
     state.refilled = now
-    if state.tokens < 1:
-        raise CallerLimit("rate", f"{rate:g} calls a second", (1 - state.tokens) / rate)
-    state.tokens -= 1
+    if state.tokens < tokens:
+        raise CallerLimit("rate", limit, (tokens - state.tokens) / rate)
+    state.tokens -= tokens
 
 
 @lru_cache(1024)

@@ -8,11 +8,15 @@ from functools import partial
 
 from dejavu.v1 import game_service_pb2 as pb
 from dejavu_server.access.caller import current_caller
+from dejavu_server.admission.callers import take_of_rate
 from dejavu_server.api.converters.games import checked_games, game_message
 from dejavu_server.api.handlers import Context
 from dejavu_server.ledger import games
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.streaming.game_states import GameStates
+
+PUBLICATIONS = 10.0
+"""A caller's publications a second in a worker: each holds the ledger's write lock. A poller has one a second."""
 
 GAME_SERVICE = pb.DESCRIPTOR.services_by_name["GameService"]
 
@@ -33,6 +37,7 @@ class GameService:
 
     async def publish_games(self, request: pb.PublishGamesRequest, _: Context) -> pb.PublishGamesResponse:
         """Store the states of games."""
+        take_of_rate(PUBLICATIONS, "publications of games")
         states, caller = checked_games(request, self._clock()), current_caller.get().identity
         await self._ledger.write(partial(games.publish, states=states, caller=caller))
         return pb.PublishGamesResponse()

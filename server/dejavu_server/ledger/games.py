@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, select, text
 
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger.database.schema import games
@@ -67,13 +67,11 @@ def publish(connection: Connection, states: Sequence[tuple[str, bytes]], caller:
     time = database_time(connection) if now is None else now
     connection.execute(delete(games).where(games.c.published_us <= time - _KEPT_US))
     newest: int = connection.execute(select(func.max(games.c.version))).scalar_one() or 0
-    known = set(connection.scalars(select(games.c.game_id).where(games.c.game_id.in_([each for each, _ in states]))))
-    for version, (game_id, state) in enumerate(states, max(time, newest + 1)):
-        values = {"state": state, "version": version, "published_us": time, "caller": caller}
-        if game_id in known:
-            connection.execute(update(games).where(games.c.game_id == game_id).values(values))
-        else:
-            connection.execute(insert(games).values(game_id=game_id, **values))
+    rows = [
+        {"game_id": game_id, "state": state, "version": version, "published_us": time, "caller": caller}
+        for version, (game_id, state) in enumerate(states, max(time, newest + 1))
+    ]
+    connection.execute(_REPLACE, rows)
     count = select(func.count()).select_from(games)
     if connection.execute(count).scalar_one() > MAX_GAMES:
         raise GamesFull(f"more than {MAX_GAMES} games of the last day; expected fewer")
@@ -89,5 +87,13 @@ def published_after(connection: Connection, version: int, now: int | None = None
         GameRow(**row._mapping) for row in connection.execute(select(games).where(recent).order_by(games.c.version))
     ]
 
+
+_REPLACE: Final = text(
+    "INSERT INTO games (game_id, state, version, published_us, caller)"
+    " VALUES (:game_id, :state, :version, :published_us, :caller) ON CONFLICT (game_id) DO UPDATE SET"
+    " state = excluded.state, version = excluded.version, published_us = excluded.published_us,"
+    " caller = excluded.caller"
+)
+"""In one call of the driver, as other writers wait for the lock."""
 
 _KEPT_US: Final = KEPT // timedelta(microseconds=1)

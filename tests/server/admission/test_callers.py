@@ -28,6 +28,7 @@ from dejavu_server.admission.callers import (
     is_loopback,
     limited_caller,
     reserved,
+    take_of_rate,
     unsent_answer,
 )
 from dejavu_server.admission.controller import AdmissionController, Permit, call_limits, current_permit
@@ -57,10 +58,12 @@ def call(callers: Callers, peer: str = "ipv4:10.0.0.1:1", *, stream: bool = Fals
     return callers.counted("", peer, stream=stream)
 
 
-def refused(callers: Callers) -> float | None:
-    """Make a call; return after how many seconds it may be made if it was refused for its rate."""
+def refused(callers: Callers, rate: float | None = None) -> float | None:
+    """Make a call; return after how many seconds it may be made if it was refused for its rate or its method's."""
     try:
         with call(callers):
+            if rate is not None:
+                take_of_rate(rate, "publications")
             return None
     except CallerLimit as error:
         return error.retry_seconds
@@ -101,16 +104,19 @@ def try_steps(most: int, steps: list[tuple[str, bool, str]]) -> None:
             stack.close()
 
 
-@given(st.floats(0.5, 50), st.lists(st.floats(0, 2), min_size=1, max_size=100))
-def test_a_caller_gets_its_rate_and_one_burst_and_no_more(rate: float, pauses: list[float]) -> None:
+@given(st.floats(0.5, 50), st.sampled_from([None, 100.0, 1000.0]), st.lists(st.floats(0, 2), min_size=1, max_size=100))
+def test_a_caller_gets_its_rate_or_that_of_a_method_and_one_burst_and_no_more(
+    rate: float, of_caller: float | None, pauses: list[float]
+) -> None:
     clock = Clock()
-    callers = Callers(CallerLimits(rate=rate), clock)
+    callers = Callers(CallerLimits(rate=of_caller or rate), clock)
+    of_method = rate if of_caller else None
     start, made = clock.now, 0
     for pause in pauses:
         clock.now += pause
-        if (retry := refused(callers)) is not None:
-            clock.now += retry + 1e-3
-            assert refused(callers) is None, "it waited as it was told"
+        if (retry := refused(callers, of_method)) is not None:
+            clock.now += retry + 3 / (of_caller or 3e3)
+            assert refused(callers, of_method) is None, "it waited as it was told"
         made += 1
     assert made <= max(1.0, rate * BURST_SECONDS) + rate * (clock.now - start) + 1
 

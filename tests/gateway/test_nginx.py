@@ -1,0 +1,97 @@
+"""nginx with the configuration of docs/page.md in front of a gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from tests.support.harness.documents import blocks
+from tests.support.harness.waiting import until
+from tests.support.processes.gateway import running_gateway
+from tests.support.processes.servers import running_worker
+
+from dejavu_common.address import Address
+
+STREAM = b"GET /api/stream HTTP/1.1\r\nhost: dejavu.example\r\n\r\n"
+UPGRADE = (
+    b"GET /api/ws HTTP/1.1\r\nhost: dejavu.example\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+    b"origin: http://dejavu.example\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+PER_ADDRESS = 64
+"""Requests in progress of an address in docs/page.md."""
+
+
+@pytest.fixture(scope="module")
+def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    """The address of nginx in front of a gateway of which an address may have many streams."""
+    program = shutil.which("nginx")
+    if program is None:
+        assert os.environ.get("DEJAVU_CI") != "1", "CI must have nginx"
+        pytest.skip("nginx is not installed")
+    folder = tmp_path_factory.mktemp("nginx")
+    configured = {block.about: block.text for block in blocks("docs/page.md", "nginx")}
+    options = ("--trusted-proxy", "127.0.0.1", "--host", "dejavu.example", "--max-streams-per-address", "1000")
+    with running_worker(folder / "server") as server, running_gateway(server, *options) as gateway:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        here = configured["server"].replace("127.0.0.1:8080", gateway.address)
+        folders = "".join(
+            f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        (folder / "nginx.conf").write_text(
+            f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;"
+            f"events {{ }} http {{ access_log off; {folders} {configured['http']}"
+            f"server {{ listen 127.0.0.1:{port}; {here} }} }}"
+        )
+        process = subprocess.Popen([program, "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"])
+        try:
+            address = Address("127.0.0.1", port)
+            asyncio.run(until(lambda: answers(address)))
+            yield address
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def answers(address: Address) -> bool:
+    try:
+        socket.create_connection(address).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def asked(nginx: Address, request: bytes, source: str) -> socket.socket:
+    """Send a request from an address of this machine."""
+    connection = socket.create_connection(nginx, timeout=60, source_address=(source, 0))
+    connection.sendall(request)
+    return connection
+
+
+def test_one_viewer_with_many_requests_leaves_the_others_theirs(nginx: Address) -> None:
+    with ExitStack() as stack:
+        for _ in range(PER_ADDRESS):
+            connection = stack.enter_context(asked(nginx, STREAM, "127.0.0.2"))
+            assert connection.recv(12) == b"HTTP/1.1 200"
+        for path in (b"/", b"/api/status", b"/v2/health/live"):
+            request = STREAM.replace(b"/api/stream", path)
+            assert stack.enter_context(asked(nginx, request, "127.0.0.2")).recv(12) == b"HTTP/1.1 429"
+            assert stack.enter_context(asked(nginx, request, "127.0.0.3")).recv(12) == b"HTTP/1.1 200"
+
+
+def test_live_events_pass_at_once_and_what_is_not_for_viewers_does_not(nginx: Address) -> None:
+    with asked(nginx, STREAM, "127.0.0.4") as stream:
+        received = b""
+        while b"event: status" not in received:
+            received += stream.recv(4096)
+    with asked(nginx, UPGRADE, "127.0.0.4") as program:
+        assert program.recv(12) == b"HTTP/1.1 101"
+    for path in (b"/metrics", b"/healthz", b"/readyz"):
+        with asked(nginx, STREAM.replace(b"/api/stream", path), "127.0.0.4") as other:
+            assert other.recv(12) == b"HTTP/1.1 404"

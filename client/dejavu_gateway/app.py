@@ -17,8 +17,9 @@ from dejavu_gateway.api.context import CONTEXT_KEY, GatewayContext
 from dejavu_gateway.api.downloads import predictions_csv
 from dejavu_gateway.api.games import GameEndpoints
 from dejavu_gateway.api.inference import INFERENCE_ENDPOINTS
-from dejavu_gateway.api.pages import PAGE_PATHS, WebBuild
-from dejavu_gateway.api.share import share_image
+from dejavu_gateway.api.pages import GAME_PATH, PAGE_PATHS, WebBuild
+from dejavu_gateway.api.pictures import Pictures
+from dejavu_gateway.api.share import share_image, share_picture
 from dejavu_gateway.api.streams import ServerSentEvents, websocket
 from dejavu_gateway.http.bodies import BodyMemory
 from dejavu_gateway.http.envelope import Envelope, Receive, Scope, Send
@@ -53,9 +54,9 @@ def gateway_app(
         line_of_address=limits.what_ifs_line // 8,
         max_waiting=limits.what_ifs_line,
     )
-    context = GatewayContext(
-        settings, client, feed, metrics, streams, reads, what_ifs, BodyMemory(limits.unparsed_bytes)
-    )
+    drawings = AddressSlots(1, 1, line_of_address=limits.drawings_line // 8, max_waiting=limits.drawings_line)
+    bodies = BodyMemory(limits.unparsed_bytes)
+    context = GatewayContext(settings, client, feed, metrics, streams, reads, what_ifs, drawings, bodies, Pictures())
     games, warming = GameEndpoints(), BackgroundTask()
 
     @contextlib.asynccontextmanager
@@ -103,13 +104,14 @@ def routes(build: WebBuild, games: GameEndpoints) -> list[Route | WebSocketRoute
         Route("/api/games", games.day, methods=["GET"]),
         Route("/api/games/{gameId}", games.game, methods=["GET"]),
         Route("/share/game/{gameId}.svg", share_image, methods=["GET"]),
+        Route("/share/game/{gameId}.png", share_picture, methods=["GET"]),
         Route("/healthz", system.healthz, methods=["GET"]),
         Route("/readyz", system.readyz, methods=["GET"]),
         Route("/metrics", system.metrics, methods=["GET"]),
         Route("/openapi.json", system.openapi, methods=["GET"]),
         Route("/assets/{path:path}", build.asset, methods=["GET"]),
     ]
-    found += [Route(path, build.page, methods=["GET"]) for path in PAGE_PATHS]
+    found += [Route(path, build.game if path == GAME_PATH else build.page, methods=["GET"]) for path in PAGE_PATHS]
     return found
 
 

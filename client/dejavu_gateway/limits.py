@@ -39,6 +39,8 @@ class GatewayLimits:
         what_ifs_per_address: maximum of these calls for one address.
         what_ifs_line: maximum number of these calls that wait. Of one address, at most an eighth as many run, wait, or
             have their bodies read. A parsed body takes up to 0.7 MB.
+        drawings_line: maximum number of requests that wait for a picture to be drawn; one is drawn at a time, and
+            addresses take turns. Of one address, at most an eighth as many are drawn or wait.
         unparsed_bytes: maximum bytes of bodies that are received, but not parsed yet.
         catching_up: maximum number of streams to the server for browsers that resume from before the kept events.
         catching_up_per_address: maximum of these streams for one address.
@@ -65,6 +67,7 @@ class GatewayLimits:
     what_ifs: int = 16
     what_ifs_per_address: int = 4
     what_ifs_line: int = 96
+    drawings_line: int = 64
     unparsed_bytes: int = 64 * 1024 * 1024
     catching_up: int = 16
     catching_up_per_address: int = 4

@@ -24,6 +24,7 @@ from dejavu.v1.record_service_pb2 import ListPredictionsRequest, ListPredictions
 from dejavu_common.address import Address
 from dejavu_common.stream_slots import StreamSlots
 from dejavu_gateway.api.context import CONTEXT_KEY, GatewayContext, client_address
+from dejavu_gateway.api.pictures import Pictures
 from dejavu_gateway.cli import command
 from dejavu_gateway.http.bodies import BodyMemory, read_body
 from dejavu_gateway.http.envelope import is_same_origin
@@ -353,7 +354,9 @@ async def test_what_is_no_address_does_not_count_as_one(forwarded: str) -> None:
             StreamSlots(1, 1),
             AddressSlots(1, 1),
             AddressSlots(1, 1),
+            AddressSlots(1, 1),
             BodyMemory(1),
+            Pictures(),
         )
         scope = {"type": "http", "client": ("127.0.0.2", 1), "headers": [], CONTEXT_KEY: context}
         said = [(b"x-forwarded-for", forwarded.encode())]

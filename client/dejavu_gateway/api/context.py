@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection, Request
 
 from dejavu_common.fair_slots import TooManyWaitError
 from dejavu_common.stream_slots import NoSlotError, StreamSlots
+from dejavu_gateway.api.pictures import Pictures
 from dejavu_gateway.http.bodies import BodyMemory
 from dejavu_gateway.limits import share_of
 from dejavu_gateway.live.feed import LiveFeed
@@ -37,7 +38,9 @@ class GatewayContext:
         streams: slots of the live streams.
         reads: slots of requests for which the server reads.
         what_ifs: slots of requests for which the server computes.
+        drawings: slots of requests for which the gateway draws a picture.
         bodies: bytes of the bodies that are received, but not parsed yet.
+        pictures: makes pictures, and keeps them.
     """
 
     settings: GatewaySettings
@@ -47,7 +50,9 @@ class GatewayContext:
     streams: StreamSlots
     reads: AddressSlots
     what_ifs: AddressSlots
+    drawings: AddressSlots
     bodies: BodyMemory
+    pictures: Pictures
 
 
 def context_of(connection: HTTPConnection) -> GatewayContext:
@@ -56,36 +61,44 @@ def context_of(connection: HTTPConnection) -> GatewayContext:
 
 
 @contextlib.contextmanager
-def in_line(request: Request) -> Iterator[None]:
+def in_line(request: Request, slots: AddressSlots | None = None) -> Iterator[None]:
     """Count a request that needs the server, starting before its body is read.
 
     Otherwise one client could fill the connections of its proxy with waiting requests, or the memory with their bodies.
+
+    Args:
+        request: the request.
+        slots: the slots for which it waits; by default those of its method.
 
     Raises:
         RequestRefused: if too many requests are in line already.
     """
     with contextlib.ExitStack() as counted:
         try:
-            counted.enter_context(_slots(request).in_line(client_address(request)))
+            counted.enter_context((slots or _slots(request)).in_line(client_address(request)))
         except NoSlotError as error:
             raise too_many_requests(str(error)) from None
         yield
 
 
 @contextlib.asynccontextmanager
-async def asking(request: Request) -> AsyncIterator[None]:
-    """Hold a slot for a call to the server: otherwise an address with many requests could make all others wait.
+async def asking(request: Request, slots: AddressSlots | None = None) -> AsyncIterator[None]:
+    """Hold a slot for expensive work: otherwise an address with many requests could make all others wait.
 
     A request with a body is `in_line` already.
+
+    Args:
+        request: the request.
+        slots: slots of the work; by default those of calls to the server.
 
     Raises:
         RequestRefused: if too many requests are in line already.
     """
     async with contextlib.AsyncExitStack() as held:
         if request.method != "POST":
-            held.enter_context(in_line(request))
+            held.enter_context(in_line(request, slots))
         try:
-            await held.enter_async_context(_slots(request).held(client_address(request)))
+            await held.enter_async_context((slots or _slots(request)).held(client_address(request)))
         except TooManyWaitError:
             raise too_many_requests("too many requests wait already") from None
         yield

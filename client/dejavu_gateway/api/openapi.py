@@ -101,7 +101,10 @@ def _get(name: str, summary: str, responses: JsonObject, *parameters: JsonObject
 def _own_paths() -> dict[str, JsonObject]:
     """Return the paths that do not belong to an RPC."""
     status = {"$ref": "#/components/schemas/Status"}
-    svg = _responses(_TEXT, "image/svg+xml")
+    moment = (
+        _parameter("gameId", _GAME, required=True),
+        _parameter("minute", {"type": "number", "minimum": 1, "maximum": LAST_MINUTE}),
+    )
     follow = (
         _parameter("game", {"type": "array", "items": _GAME}),
         _parameter("current", _FLAG),
@@ -159,9 +162,14 @@ def _own_paths() -> dict[str, JsonObject]:
         "/share/game/{gameId}.svg": _get(
             "share",
             "An image of a game.",
-            svg,
-            _parameter("gameId", _GAME, required=True),
-            _parameter("minute", {"type": "number", "minimum": 1, "maximum": LAST_MINUTE}),
+            _responses(_TEXT, "image/svg+xml"),
+            *moment,
+        ),
+        "/share/game/{gameId}.png": _get(
+            "sharePicture",
+            "The same image as PNG, 1200 by 630 pixels.",
+            _responses({"type": "string", "contentMediaType": "image/png"}, "image/png"),
+            *moment,
         ),
         "/healthz": _get("healthz", "This process lives.", _responses({"type": "object"})),
         "/readyz": _get("readyz", "The server answers.", {**_responses(status), "503": _responses(status)["200"]}),

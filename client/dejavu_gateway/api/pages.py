@@ -12,6 +12,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dejavu_gateway.api.preview import preview
 from dejavu_gateway.http.answers import (
     COMPRESSED_FROM,
     EMBEDDED_HEADERS,
@@ -22,9 +23,10 @@ from dejavu_gateway.http.answers import (
 )
 from dejavu_gateway.messages.errors import RequestRefused, not_found
 
+GAME_PATH: Final = "/game/{id}"
 PAGE_PATHS: Final = (
     "/",
-    "/game/{id}",
+    GAME_PATH,
     "/record",
     "/what-if",
     "/system",
@@ -54,6 +56,8 @@ _STYLE: Final = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 _SHELL: Final = re.compile(r'(<div id="app">).*?(</div>)', re.DOTALL)
 """Placeholder in index.html until the script has loaded: the header of the page, which a chart in a frame does not
 have."""
+
+_HEAD_END: Final = b"</head>"
 
 _OF_PROGRAMS: Final = ("/api/", "/v2/", "/share/", "/assets/")
 """Prefixes of the paths whose errors are for programs, even if a browser requests them."""
@@ -115,8 +119,17 @@ class WebBuild:
         """Whether there is no build."""
         return "index.html" not in self._files
 
-    async def page(self, request: Request) -> Response:
-        """Answer a path of the page with index.html."""
+    async def game(self, request: Request) -> Response:
+        """Answer /game/ID with index.html and the preview of the game."""
+        return await self.page(request, preview(request))
+
+    async def page(self, request: Request, head: str = "") -> Response:
+        """Answer a path of the page with index.html.
+
+        Args:
+            request: the request.
+            head: elements that its head has in addition.
+        """
         if self.is_missing:
             message = (
                 f"the web build is missing in {self._folder}: build it by npm in client/dejavu_gateway/web; "
@@ -126,6 +139,7 @@ class WebBuild:
         path = request.url.path
         content, headers = self._pages[path.startswith(("/embed/", "/overlay/"))]
         headers = {**headers, "link": ", ".join(self._needs(path))}
+        content = content.replace(_HEAD_END, head.encode() + _HEAD_END, 1)
         return await content_response(request, content, "text/html", REVALIDATED, headers)
 
     def _needs(self, path: str) -> list[str]:

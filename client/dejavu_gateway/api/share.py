@@ -1,4 +1,4 @@
-"""GET /share/game/{gameId}.svg: a game as an image, for people who share a link."""
+"""GET /share/game/{gameId}.svg and .png: a game as an image, for people who share a link."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dejavu_common.clock import utc_now
 from dejavu_gateway.api.context import asking, context_of
 from dejavu_gateway.api.games import game_history, latest, lead, time_of_play
 from dejavu_gateway.api.parameters import check_game_id, check_names
-from dejavu_gateway.http.answers import content_response
+from dejavu_gateway.http.answers import PNG, content_response
 from dejavu_gateway.messages.errors import invalid_field, not_found
 
 WIDTH, HEIGHT = 1200, 630
@@ -33,16 +33,43 @@ LAST_MINUTE: Final = _REGULATION + _OVERTIME * _MOST_OVERTIMES
 """Minutes since tip-off at the end of the longest game."""
 
 _MINUTE: Final = re.compile(r"[1-9][0-9]{0,2}(\.[0-9]{1,4})?")
-_SHOWN_BY_OTHERS: Final = {"cross-origin-resource-policy": "cross-origin"}
+SHOWN_BY_OTHERS: Final = {"cross-origin-resource-policy": "cross-origin"}
+"""Header of an image that pages of other sites may show."""
+
 _BANDS: Final = ((0.95, "#cfe0f5"), (0.8, "#9dc3ec"), (0.5, "#5b9bdc"))
 _INK, _QUIET, _BACKGROUND = "#14202e", "#5a6775", "#ffffff"
 
 
 async def share_image(request: Request) -> Response:
     """Answer a request for the image of a game, at a time of play or at the newest one."""
+    drawing = await share_drawing(request)
+    return await content_response(request, drawing.encode(), "image/svg+xml", "no-cache", SHOWN_BY_OTHERS)
+
+
+async def share_picture(request: Request) -> Response:
+    """Answer a request for the same image as PNG."""
+    context, drawing = context_of(request), await share_drawing(request)
+    picture = context.pictures.kept(drawing)
+    if picture is None:
+        async with asking(request, context.drawings):
+            picture = await context.pictures.make(drawing)
+    return await content_response(request, picture, PNG, "no-cache", SHOWN_BY_OTHERS)
+
+
+def is_minute(text: str) -> bool:
+    """Return whether a text is a time of play, in minutes since tip-off."""
+    return bool(_MINUTE.fullmatch(text)) and float(text) <= LAST_MINUTE
+
+
+async def share_drawing(request: Request) -> str:
+    """Return the image, SVG, that a request is for.
+
+    Raises:
+        RequestRefused: if there is none.
+    """
     check_names(request.query_params, ("minute",))
     game_id, minute = check_game_id(str(request.path_params["gameId"])), request.query_params.get("minute")
-    if minute is not None and not (_MINUTE.fullmatch(minute) and float(minute) <= LAST_MINUTE):
+    if minute is not None and not is_minute(minute):
         raise invalid_field("minute", f"{minute[:60]!r}; expected 1 to {LAST_MINUTE}")
     async with asking(request):
         history = await game_history(context_of(request).client, game_id, explain=False)
@@ -50,8 +77,7 @@ async def share_image(request: Request) -> Response:
     if shown is None:
         at = f" up to minute {minute}" if minute else ""
         raise not_found(f"no forecast of the end of game {game_id}{at} is recorded")
-    image = drawn(shown, None if minute else utc_now(), history)
-    return await content_response(request, image.encode(), "image/svg+xml", "no-cache", _SHOWN_BY_OTHERS)
+    return drawn(shown, None if minute else utc_now(), history)
 
 
 def prediction_at(history: list[RecordedPrediction], minute: float) -> RecordedPrediction | None:

@@ -64,6 +64,9 @@ _large: Final = OrderedDict[str, bytes]()
 """Compressed large answers by ETag, the least recently used first."""
 
 JSON: Final = "application/json"
+PNG: Final = "image/png"
+_PACKED: Final = (PNG,)
+"""Media types whose content is compressed already."""
 
 
 def error_response(refused: RequestRefused, request_id: str = "", *, plain: bool = False) -> Response:
@@ -102,7 +105,8 @@ async def content_response(
     fields = {"etag": etag, "cache-control": cache_control, "vary": "accept-encoding", **(headers or {})}
     if request.method in {"GET", "HEAD"} and _has(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=fields)
-    if len(body) >= COMPRESSED_FROM and accepts_gzip(request.headers.get("accept-encoding", "")):
+    worth = len(body) >= COMPRESSED_FROM and media_type not in _PACKED
+    if worth and accepts_gzip(request.headers.get("accept-encoding", "")):
         fields["content-encoding"] = "gzip"
         body = compressed(body) if len(body) < _IN_THREAD_FROM else await _compressed_once(etag, body)
     return Response(body, headers=fields, media_type=media_type)

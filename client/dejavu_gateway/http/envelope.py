@@ -21,7 +21,7 @@ from dejavu_gateway.http.connections import CONNECTION_KEY, HangUp
 from dejavu_gateway.logs import get_logger
 from dejavu_gateway.messages.errors import RequestRefused, of_server
 from dejavu_gateway.metrics import GatewayMetrics
-from dejavu_gateway.settings import GatewaySettings
+from dejavu_gateway.settings import GatewaySettings, TrustedProxies
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -152,7 +152,8 @@ class Envelope:
             self._check(scope)
             origin = headers.get("origin")
             # CORS does not apply to WebSockets: a page of another site could open one.
-            if origin is not None and not is_same_origin(origin, headers.get("host", ""), self._scheme(scope, headers)):
+            scheme = forwarded_scheme(scope, headers, self._trusted)
+            if origin is not None and not is_same_origin(origin, headers.get("host", ""), scheme):
                 message = "the page is of another site"
                 raise RequestRefused(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", message, "FOREIGN_ORIGIN")
             await self._app(scope, receive, send)
@@ -160,13 +161,12 @@ class Envelope:
             response = error_response(refused)
             await response(scope, receive, send)
 
-    def _scheme(self, scope: Scope, headers: Headers) -> str:
-        """Return http or https, as a trusted proxy reports; empty if not known: an unknown proxy may be in front."""
-        peer = (scope.get("client") or ("",))[0]
-        scheme = (
-            headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower() if peer in self._trusted else ""
-        )
-        return scheme if scheme in _DEFAULT_PORTS else ""
+
+def forwarded_scheme(scope: Scope, headers: Headers, trusted: TrustedProxies) -> str:
+    """Return http or https, as a trusted proxy reports; empty if not known: an unknown proxy may be in front."""
+    peer = (scope.get("client") or ("",))[0]
+    scheme = headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower() if peer in trusted else ""
+    return scheme if scheme in _DEFAULT_PORTS else ""
 
 
 def _let_go_on(limit: asyncio.Timeout, hang_up: HangUp) -> None:

@@ -18,8 +18,7 @@ export function Scrubber(props: { history: History; moment: Moment }) {
   const copy = async () => {
     const url = new URL(location.href);
     url.searchParams.set("minute", `${props.moment.minute()}`);
-    await navigator.clipboard?.writeText(url.href).catch(() => undefined);
-    setCopied(true);
+    setCopied(await navigator.clipboard.writeText(url.href).then(() => true, () => false));
     setTimeout(() => setCopied(false), 2000);
   };
   return (
@@ -50,9 +49,12 @@ export function Scrubber(props: { history: History; moment: Moment }) {
             {props.history.outcome("final") ? said.toLast : said.toLive}
           </button>
         </Show>
-        <button type="button" class="quiet" onClick={() => void copy()}>
-          <span aria-live="polite">{copied() ? said.copied : said.copy}</span>
-        </button>
+        {/* Over plain HTTP browsers have no clipboard; the address bar has the link all the same. */}
+        <Show when={navigator.clipboard}>
+          <button type="button" class="quiet" onClick={() => void copy()}>
+            <span aria-live="polite">{copied() ? said.copied : said.copy}</span>
+          </button>
+        </Show>
       </div>
     </div>
   );

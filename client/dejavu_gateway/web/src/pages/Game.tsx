@@ -155,6 +155,24 @@ function CorrectionsCard(props: Parts) {
   );
 }
 
+/** Copies the picture itself, for programs that take pasted pictures; browsers allow that over HTTPS and on this machine only. */
+function CopyPicture(props: { url: string }) {
+  const [done, setDone] = createSignal<string>();
+  const copy = async () => {
+    // The promise, not its result: Safari lets nothing be copied later than the click.
+    const loaded = fetch(props.url).then((answer) => (answer.ok ? answer.blob() : Promise.reject(new Error(answer.statusText))));
+    setDone(await navigator.clipboard.write([new ClipboardItem({ "image/png": loaded })]).then(() => said.copied, () => said.notCopied));
+  };
+  return (
+    <>
+      <button type="button" class="quiet" onClick={() => void copy()}>
+        {said.copyPicture}
+      </button>
+      <span role="status">{done() && ` ${done()}`}</span>
+    </>
+  );
+}
+
 export default function Game(props: { id: string }) {
   const history = createHistory(() => props.id);
   const moment = createMoment(history);
@@ -175,6 +193,7 @@ export default function Game(props: { id: string }) {
     if (!now || now.status === "scheduled" || now.status === "postponed" || !moment.following()) return said.title(moment.away(), moment.home());
     return said.titleWithScore(moment.away(), now.awayScore, moment.home(), now.homeScore);
   };
+  const picture = () => `/share/game/${props.id}.png?minute=${moment.minute()}`;
   const error = () => (history.predictions().length ? undefined : history.loaded.error());
   return (
     <Show
@@ -207,7 +226,12 @@ export default function Game(props: { id: string }) {
             </button>{" "}
             ·{" "}
           </Show>
-          <a href={`/embed/game/${props.id}`}>{said.embed}</a> · <a href={`/overlay/game/${props.id}`}>{said.overlay}</a> · <a href={`/share/game/${props.id}.svg?minute=${moment.minute()}`}>{said.share}</a>
+          <a href={`/embed/game/${props.id}`}>{said.embed}</a> · <a href={`/overlay/game/${props.id}`}>{said.overlay}</a> · <a href={`/share/game/${props.id}.svg?minute=${moment.minute()}`}>{said.share}</a> ·{" "}
+          <a href={picture()}>{said.picture}</a>
+          <Show when={window.ClipboardItem && navigator.clipboard}>
+            {" "}
+            · <CopyPicture url={picture()} />
+          </Show>
         </p>
       </div>
     </Show>

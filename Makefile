@@ -80,6 +80,7 @@ gen: install $(GEN)/.installed  ## generate protos/gen (messages, stubs, .pyi), 
 	$(GEN)/bin/python -m grpc_tools.protoc -I protos --plugin=protoc-gen-mypy=$(GEN)/bin/protoc-gen-mypy \
 	  --plugin=protoc-gen-mypy_grpc=$(GEN)/bin/protoc-gen-mypy_grpc \
 	  --python_out=protos/gen --grpc_python_out=protos/gen --mypy_out=quiet:protos/gen --mypy_grpc_out=quiet:protos/gen $(PROTOS)
+	$(GEN)/bin/python -m grpc_tools.protoc -I protos --include_source_info --descriptor_set_out=protos/gen/dejavu/contract.binpb $(PROTOS)
 	$(BIN)/python client/generate_sync.py
 	$(BIN)/python server/monitoring/generate_dashboard.py
 

@@ -29,6 +29,7 @@ POLICY: Mapping[str, frozenset[AccessScope] | None] = MappingProxyType(
             for method in ("ModelReady", "ServerMetadata", "ModelMetadata")
         },
         "/inference.GRPCInferenceService/ModelInfer": _needs(AccessScope.PREDICT),
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": _needs(AccessScope.READ),
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _needs(AccessScope.READ),
         **{
             f"/grpc.channelz.v1.Channelz/{method}": _needs(AccessScope.ADMIN)

@@ -1,20 +1,16 @@
-"""Method handlers of services: derived from a descriptor, and those of server reflection v1alpha."""
+"""Method handlers of services, derived from a descriptor."""
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import AsyncIterator, Container, Iterable
+from collections.abc import Container
 from typing import Any, Final, TypeAlias
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
-from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from dejavu_server.api.decoding import checked
-
-REFLECTION_SERVICE: str = reflection.SERVICE_NAME
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -22,10 +18,6 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 # The type stubs give handlers the context of the synchronous server.
 Handlers = dict[str, Handler]
 """Handlers of methods, by method name."""
-
-
-_LONGEST_PAUSE: Final = 0.05
-"""Maximum pause between two requests of a reflection stream, in seconds."""
 
 _MAKERS: Final = {
     (False, False): grpc.unary_unary_rpc_method_handler,
@@ -70,30 +62,3 @@ def handlers(
         read = None if method.name in raw else checked(GetMessageClass(method.input_type))
         methods[method.name] = make(behaviour, read, write)
     return methods
-
-
-async def _paced(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    """Yield the requests of a stream more and more slowly: limits count streams, not the requests of each.
-
-    Tools send some ten requests, which takes them 50 ms longer.
-    """
-    pause = 0.0
-    async for request in requests:
-        await asyncio.sleep(pause)
-        pause = min(pause + 0.001, _LONGEST_PAUSE)
-        yield request
-
-
-def reflection_handlers(services: Iterable[str]) -> Handlers:
-    """Return the handlers of the reflection service for the named services and itself; the library has no v1."""
-    servicer = reflection.aio.ReflectionServicer([*services, reflection.SERVICE_NAME])
-
-    def answers(requests: AsyncIterator[Any], context: Context) -> Any:
-        return servicer.ServerReflectionInfo(_paced(requests), context)
-
-    info = grpc.stream_stream_rpc_method_handler(
-        answers,
-        checked(reflection_pb2.ServerReflectionRequest),
-        reflection_pb2.ServerReflectionResponse.SerializeToString,
-    )
-    return {"ServerReflectionInfo": info}

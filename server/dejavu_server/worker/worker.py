@@ -35,7 +35,7 @@ from dejavu_server.api.cache.service import CACHE_SERVICE, CacheService
 from dejavu_server.api.channelz import CHANNELZ_SERVICE, ChannelzService
 from dejavu_server.api.converters.games import game_message
 from dejavu_server.api.game_service import GAME_SERVICE, GameService
-from dejavu_server.api.handlers import REFLECTION_SERVICE, handlers, reflection_handlers
+from dejavu_server.api.handlers import handlers
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, SERVICES, HealthService
 from dejavu_server.api.inference.inference_service import INFERENCE_SERVICE, OpenInferenceService
 from dejavu_server.api.interceptors import CallInterceptor, worker_metadata
@@ -47,6 +47,7 @@ from dejavu_server.api.models.upload import BundleReceiver
 from dejavu_server.api.operations_service import OPERATIONS_SERVICE, OperationsService
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
 from dejavu_server.api.record_service import RECORD_SERVICE, RecordService
+from dejavu_server.api.reflection import REFLECTION_SERVICES, reflection_handlers
 from dejavu_server.api.shared_reads import SharedReads
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.forecasting.lifecycle.models import Models
@@ -284,7 +285,9 @@ class Worker:
         if settings.channelz == "on":
             self._add_service(CHANNELZ_SERVICE, ChannelzService())
             services.append(CHANNELZ_SERVICE.full_name)
-        self._server.add_methods(REFLECTION_SERVICE, reflection_handlers(services))
+        reflection = reflection_handlers(services)
+        for name in REFLECTION_SERVICES:
+            self._server.add_methods(name, reflection)
         await self._listen(stack)
         self._health.serve()
         _log.info("serving", address=self.address, models=list(models.versions))

@@ -13,11 +13,12 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha import reflection_pb2
 from tests.support.builders.calls import PATTERN
 from tests.support.processes.servers import running_worker
 
-from dejavu_server.api.handlers import REFLECTION_SERVICE
+from dejavu_server.api.reflection import REFLECTION_SERVICES, V1
 
 GAME_OF_2024 = "0022400001"
 
@@ -49,9 +50,48 @@ def test_the_services_are_listed(address: str) -> None:
         "dejavu.v1.PredictionService",
         "dejavu.v1.RecordService",
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
         "inference.GRPCInferenceService",
     }
+
+
+@pytest.mark.parametrize(
+    ("symbol", "shown"),
+    [
+        ("dejavu.v1.Forecast", "// The forecast differential at the horizon, in points"),
+        ("dejavu.v1.Forecast.point_forecast", "// The forecast differential at the horizon, in points"),
+        ("dejavu.v1.PredictionService.Predict", "rpc Predict"),
+        *((name, "rpc ServerReflectionInfo") for name in REFLECTION_SERVICES),
+        ("grpc.health.v1.Health", "rpc Watch"),
+    ],
+)
+def test_a_description_has_the_comments_of_the_contract(address: str, symbol: str, shown: str) -> None:
+    described = grpcurl(address, "describe", symbol)
+    assert described.returncode == 0, described.stderr
+    assert shown in described.stdout
+    assert ("//" in described.stdout) is symbol.startswith("dejavu.")
+
+
+def files_of(answer: reflection_pb2.ServerReflectionResponse) -> list[FileDescriptorProto]:
+    return [FileDescriptorProto.FromString(file) for file in answer.file_descriptor_response.file_descriptor_proto]
+
+
+def test_newer_tools_ask_for_the_first_version_by_its_name(address: str) -> None:
+    ask = reflection_pb2.ServerReflectionRequest
+    requests = [
+        ask(file_containing_symbol=V1),
+        ask(file_by_filename="dejavu/v1/market.proto"),
+        ask(file_by_filename="x"),
+    ]
+    with grpc.insecure_channel(address) as channel:
+        ask_server: Any = channel.stream_stream(
+            f"/{V1}/ServerReflectionInfo", ask.SerializeToString, reflection_pb2.ServerReflectionResponse.FromString
+        )
+        own, market, unknown = ask_server(iter(requests), timeout=30)
+    assert [file.package for file in files_of(own)] == ["grpc.reflection.v1"]
+    assert {file.name for file in files_of(market)} >= {"dejavu/v1/market.proto", "dejavu/v1/forecast.proto"}
+    assert unknown.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
 
 
 def test_one_stream_does_not_ask_without_end(address: str) -> None:
@@ -59,7 +99,7 @@ def test_one_stream_does_not_ask_without_end(address: str) -> None:
     ask = reflection_pb2.ServerReflectionRequest(list_services="")
     with grpc.insecure_channel(address) as channel:
         ask_server: Any = channel.stream_stream(
-            f"/{REFLECTION_SERVICE}/ServerReflectionInfo", reflection_pb2.ServerReflectionRequest.SerializeToString
+            f"/{V1}/ServerReflectionInfo", reflection_pb2.ServerReflectionRequest.SerializeToString
         )
         start = time.monotonic()
         answers = list(ask_server(iter([ask] * 40), timeout=30))

@@ -10,7 +10,7 @@ therefore allocates the disk space of its files before it creates the metrics.
 from __future__ import annotations
 
 import os
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final
 
@@ -82,8 +82,7 @@ class Metrics:
         recorded: forecasts handed to the ledger, by outcome (new, known, refused, failed) and horizon.
         ledger_failed: 1 while the worker cannot record named forecasts.
         streams_failed: 1 while the worker cannot follow the ledger and serves no streams.
-        ledger_free: bytes that the ledger's disk has left.
-        ledger_reserve: bytes below which no new forecast is recorded.
+        ledger_reserve: bytes of free disk below which no new forecast is recorded.
         ratings_age: days since the newest final that a model's ratings include, without summers, by model.
         max_ratings_age: days after which ratings are not used.
         stalled: seconds for which a part of the worker has had work and made no progress, by part.
@@ -142,7 +141,6 @@ class Metrics:
         self.ledger_failed = gauge("dejavu_workers_without_ledger", "Workers that cannot record named forecasts.")
         self.streams_failed = gauge("dejavu_workers_without_streams", "Workers that cannot follow the ledger.")
         most = partial(Gauge, registry=registry, multiprocess_mode="livemax")
-        self.ledger_free = most("dejavu_ledger_disk_free_bytes", "Bytes that the ledger's disk has left.")
         self.ledger_reserve = most("dejavu_ledger_disk_reserve_bytes", "Bytes below which forecasts are refused.")
         self.ledger_bytes = most("dejavu_ledger_bytes", "Size of the ledger.")
         self.stream_lag = most("dejavu_stream_lag_entries", "Entries not yet offered to streams; the worst worker.")
@@ -231,6 +229,19 @@ class Metrics:
             self.shadows.labels(outcome)
         for against in ("persistence", "previous"):
             self.champion_worse.labels(against).set(0)
+
+    def set_ledger_free(self, free: int) -> None:
+        """Set the bytes that the ledger's disk has left; not exported before the first value: PostgreSQL has none."""
+        self._ledger_free.set(free)
+
+    @cached_property
+    def _ledger_free(self) -> Gauge:
+        return Gauge(
+            "dejavu_ledger_disk_free_bytes",
+            "Bytes that the ledger's disk has left.",
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
 
     def set_access_reload(self, file: str, usable: bool) -> None:
         """Set `access_outdated` after a file was replaced."""

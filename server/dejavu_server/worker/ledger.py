@@ -58,7 +58,7 @@ def new_ledger_manager(
         committed=committed,
         make=make,
         limits=RecordingLimits(timedelta(seconds=settings.late_seconds), settings.max_game_forecasts, reserve),
-        on_free_bytes=metrics.ledger_free.set,
+        on_free_bytes=metrics.set_ledger_free,
         on_size_bytes=metrics.ledger_bytes.set,
         on_commit_seconds=metrics.commit_seconds.observe,
         on_read_seconds=metrics.read_seconds.observe,

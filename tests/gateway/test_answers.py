@@ -248,7 +248,11 @@ def test_a_share_image_shows_what_was_said_at_a_minute(site: Site) -> None:
     texts = [site.get(f"/share/game/{game(0)}.svg{query}").text for query in ("", "?minute=10", "?minute=13.5")]
     assert "after 18 minutes" in texts[0]
     assert "after 10 minutes" in texts[1] == texts[2]
-    assert "LAL @ BOS" in texts[0]
+    assert [each.text for each in ET.fromstring(texts[0]).iter() if each.tag.endswith("tspan")][:3] == [
+        "LAL",
+        " @ ",
+        "BOS",
+    ]
     assert site.get(f"/share/game/{game(0)}.svg").headers["cross-origin-resource-policy"] == "cross-origin"
     wrong = ("x", "149", "0", "0.5", "010", "+5", "10.", "10.12345", "1" + 5000 * "0")
     for query, status in (("?minute=5", 404), *((f"?minute={each}", 400) for each in wrong), ("?m=1", 400)):
@@ -261,7 +265,7 @@ def test_no_text_of_a_share_image_ends_its_attribute() -> None:
     shown.forecast.home_team, shown.forecast.away_team = names
     [*elements] = ET.fromstring(drawn(shown)).iter()
     assert not [each for each in elements if "onload" in each.attrib]
-    drawings = {"svg", "rect", "text", "line", "polygon", "polyline", "circle"}
+    drawings = {"svg", "rect", "text", "tspan", "line", "polygon", "polyline", "circle"}
     assert {each.tag.rpartition("}")[2] for each in elements} <= drawings
     label = str(elements[0].get("aria-label"))
     assert label.startswith('<script>alert(1)</script>&\ufffd\ufffd\' at BOS" onload="alert(1), after 2 minutes: ')

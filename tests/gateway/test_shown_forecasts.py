@@ -126,7 +126,7 @@ def test_a_moment_stands_beside_its_minute_with_its_own_lead() -> None:
 def test_an_image_of_overtime_ends_with_it_and_goes_through_the_moments_before() -> None:
     history = [at_moment(2, 4, 42.5, 3), at_moment(3, 5, 130.5, -2)]
     image = drawn(history[1], MADE + timedelta(minutes=6), history)
-    assert "at OT 2:10.5: DET −2" in image
+    assert "at OT 2:10.5: NYK +2" in image
     assert "DET wins 67 %" in image
     assert ">OT<" in image
     [line] = re.findall(r'<polyline points="([^"]+)"', image)

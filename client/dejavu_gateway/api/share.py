@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Final
@@ -14,19 +14,22 @@ from starlette.responses import Response
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.record_pb2 import RecordedPrediction
-from dejavu_client.formatting import chance, clock, is_given_up, is_last, period_name, signed
+from dejavu_client.formatting import chance, clock, is_given_up, is_last, period_name
 from dejavu_common.clock import utc_now
 from dejavu_gateway.api.context import asking, context_of
 from dejavu_gateway.api.games import game_history, latest, lead, time_of_play
 from dejavu_gateway.api.parameters import check_game_id, check_names
 from dejavu_gateway.http.answers import PNG, content_response
 from dejavu_gateway.messages.errors import invalid_field, not_found
+from dejavu_gateway.team_colors import team_colors
 
 WIDTH, HEIGHT = 1200, 630
 """Size in pixels that programs with previews of links expect."""
 
-LEFT, RIGHT, TOP, BOTTOM = 90.0, 1110.0, 170.0, 560.0
+LEFT, RIGHT, TOP, BOTTOM = 172.0, 1140.0, 190.0, 560.0
 """The plot."""
+EDGE: Final = 60.0
+"""Room at the sides of the image."""
 
 _QUARTER, _REGULATION, _OVERTIME, _MOST_OVERTIMES = 12, 48, 5, 20
 LAST_MINUTE: Final = _REGULATION + _OVERTIME * _MOST_OVERTIMES
@@ -36,6 +39,8 @@ _MINUTE: Final = re.compile(r"[1-9][0-9]{0,2}(\.[0-9]{1,4})?")
 SHOWN_BY_OTHERS: Final = {"cross-origin-resource-policy": "cross-origin"}
 """Header of an image that pages of other sites may show."""
 
+_STEPS: Final = 24
+"""Number of steps in which a band widens."""
 _BANDS: Final = ((0.95, "#cfe0f5"), (0.8, "#9dc3ec"), (0.5, "#5b9bdc"))
 _INK, _QUIET, _BACKGROUND = "#14202e", "#5a6775", "#ffffff"
 
@@ -102,10 +107,10 @@ def drawn(
     """
     forecast, course = prediction.forecast, _course(prediction, history)
     bands = [(*band(prediction, share), color) for share, color in _BANDS]
-    reach = 5 * (
-        1
-        + max(abs(value) for value in (*course.values(), *(end for low, high, _ in bands for end in (low, high)))) // 5
-    )
+    shown = [0.0, *course.values(), *(end for low, high, _ in bands for end in (low, high))]
+    if prediction.HasField("outcome"):
+        shown.append(prediction.outcome.differential)
+    lowest, highest = 10 * (min(shown) // 10), 10 * -(-max(shown) // 10)
     overtimes = _overtimes_by(prediction)
     horizon, last = _end(overtimes), _end(max(overtimes, prediction.outcome.overtimes))
 
@@ -113,25 +118,37 @@ def drawn(
         return LEFT + (RIGHT - LEFT) * minute / last
 
     def y(points: float) -> float:
-        return (TOP + BOTTOM) / 2 - (BOTTOM - TOP) / 2 * points / reach
+        return BOTTOM - (BOTTOM - TOP) * (points - lowest) / max(10.0, highest - lowest)
 
     minute, margin = list(course.items())[-1]
     home, away = printable(forecast.home_team or "home"), printable(forecast.away_team or "away")
-    headline, detail = _words(prediction, home, now)
+    headline, detail = _words(prediction, home, away, now)
+    of_home, of_away = team_colors(home, away)
     when = _when(prediction)
 
     image = _Image(f"{away} at {home}, {when}: {headline}")
-    image.text(LEFT, 80, f"{away} @ {home}", 52, _INK, "start", 700)
-    image.text(LEFT, 126, f"{when}: {home} {signed(margin, 0)}", 28, _QUIET, "start")
-    image.text(RIGHT, 80, headline, 52, _INK, "end", 700)
-    image.text(RIGHT, 126, detail, 28, _QUIET, "end")
+    image.text(EDGE, 80, ((away, of_away), (" @ ", _QUIET), (home, of_home)), 52, "start", 700)
+    image.text(EDGE, 126, f"{when}: {_lead(margin, home, away, 0)}", 28, "start")
+    image.text(WIDTH - EDGE, 80, ((headline, _INK),), 52, "end", 700)
+    image.text(WIDTH - EDGE, 126, detail, 28, "end")
+    if _says_who_wins(headline):
+        middle = EDGE + (WIDTH - 2 * EDGE) * (1 - forecast.home_lead_probability)
+        image.line(EDGE, 152, middle, 152, of_away, 10)
+        image.line(middle, 152, WIDTH - EDGE, 152, of_home, 10)
+    for points in _round_leads(lowest, highest):
+        image.line(LEFT, y(points), x(last), y(points), "#e3e8ee")
+        color = of_home if points > 0 else of_away if points < 0 else _QUIET
+        image.text(LEFT - 12, y(points) + 8, ((_lead(points, home, away, 0), color),), 22, "end")
     for name, begin, end in _periods(last):
         image.line(x(end), TOP, x(end), BOTTOM, "#e3e8ee")
         image.text(x((begin + end) / 2), BOTTOM + 32, name, 22)
     image.line(x(0), y(0), x(last), y(0), "#9aa5b1")
     start = (x(minute), y(margin))
     for low, high, color in bands:
-        image.add("polygon", points=_points(start, (x(horizon), y(high)), (x(horizon), y(low))), fill=color)
+        spread = list(_widening(minute, margin, horizon, forecast.point_forecast, low, high))
+        upper = [(x(at), y(top)) for at, _, top in spread]
+        lower = [(x(at), y(bottom)) for at, bottom, _ in reversed(spread)]
+        image.add("polygon", points=_points(*upper, *lower), fill=color)
     image.line(*start, x(horizon), y(forecast.point_forecast), _INK, 3)
     line = _points(*((x(minute), y(points)) for minute, points in course.items()))
     image.add("polyline", points=line, fill="none", stroke=_INK, stroke_width=5, stroke_linejoin="round")
@@ -193,23 +210,53 @@ class _Image:
         """Return the image."""
         return tostring(self._root, "unicode")
 
-    def add(self, tag: str, content: str = "", **attributes: str | float) -> None:
-        """Add an element; lengths are rounded."""
+    def add(self, tag: str, **attributes: str | float) -> Element:
+        """Add an element, and return it; lengths are rounded."""
         shown = {
             name.replace("_", "-"): f"{value:.1f}" if isinstance(value, float) else str(value)
             for name, value in attributes.items()
         }
-        SubElement(self._root, tag, shown).text = content or None
+        return SubElement(self._root, tag, shown)
 
     def line(self, x1: float, y1: float, x2: float, y2: float, color: str, width: int = 2) -> None:
         """Add a line."""
         self.add("line", x1=x1, y1=y1, x2=x2, y2=y2, stroke=color, stroke_width=width)
 
     def text(
-        self, x: float, y: float, text: str, size: int, color: str = _QUIET, anchor: str = "middle", weight: int = 400
+        self,
+        x: float,
+        y: float,
+        text: str | Sequence[tuple[str, str]],
+        size: int,
+        anchor: str = "middle",
+        weight: int = 400,
     ) -> None:
-        """Add a text."""
-        self.add("text", text, x=x, y=y, font_size=size, fill=color, text_anchor=anchor, font_weight=weight)
+        """Add a text, quiet or of parts with their colors."""
+        said = ((text, _QUIET),) if isinstance(text, str) else text
+        element = self.add("text", x=x, y=y, font_size=size, text_anchor=anchor, font_weight=weight)
+        element.set("{http://www.w3.org/XML/1998/namespace}space", "preserve")
+        for part, color in said:
+            SubElement(element, "tspan", {"fill": color}).text = part
+
+
+def _says_who_wins(headline: str) -> bool:
+    return " wins " in headline
+
+
+def _round_leads(lowest: float, highest: float) -> list[int]:
+    """Return the leads that the axis names: at most nine, round ones."""
+    step = next(each for each in (5, 10, 20, 50, 100, 1000) if highest - lowest <= 8 * each or each == 1000)
+    return [number * step for number in range(-(-int(lowest) // step), int(highest) // step + 1)]
+
+
+def _widening(
+    minute: float, margin: float, horizon: float, point: float, low: float, high: float
+) -> Iterator[tuple[float, float, float]]:
+    """Yield minutes and the ends of a band from now to the horizon; its spread is that of a random walk."""
+    for number in range(_STEPS + 1):
+        share = (number / _STEPS) ** 2
+        middle, spread = margin + share * (point - margin), share**0.5
+        yield minute + share * (horizon - minute), middle - spread * (point - low), middle + spread * (high - point)
 
 
 def _points(*points: tuple[float, float]) -> str:
@@ -221,7 +268,14 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
-def _words(prediction: RecordedPrediction, home: str, now: datetime | None) -> tuple[str, str]:
+def _lead(points: float, home: str, away: str, digits: int = 1) -> str:
+    """Return a lead as team and points, as the page says it."""
+    if not (rounded := round(points, digits)):
+        return "even"
+    return f"{home if rounded > 0 else away} +{abs(rounded):.{digits}f}"
+
+
+def _words(prediction: RecordedPrediction, home: str, away: str, now: datetime | None) -> tuple[str, str]:
     """Return two texts: the probability of a win, and the forecast of the final.
 
     For the newest forecast of a game that is over, say how the game ended, or that this was not reported; in the last
@@ -229,13 +283,13 @@ def _words(prediction: RecordedPrediction, home: str, now: datetime | None) -> t
     count: it may have been made with hindsight.
     """
     forecast = prediction.forecast
-    ends = f"{signed(forecast.interval_lower, 0)} … {signed(forecast.interval_upper, 0)}"
-    said = f"end {signed(forecast.point_forecast)}, {chance(forecast.coverage_probability)} in {ends}"
+    ends = f"{_lead(forecast.interval_lower, home, away, 0)} … {_lead(forecast.interval_upper, home, away, 0)}"
+    said = f"end {_lead(forecast.point_forecast, home, away)}, {chance(forecast.coverage_probability)} in {ends}"
     if now is not None and prediction.HasField("outcome"):
         overtimes = prediction.outcome.overtimes
         over = f"final/{overtimes if overtimes > 1 else ''}OT" if overtimes else "final"
         kind = "late forecast" if forecast.late else "forecast"
-        return f"{over} {home} {signed(prediction.outcome.differential, 0)}", f"{kind} of the {said}"
+        return f"{over} {_lead(prediction.outcome.differential, home, away, 0)}", f"{kind} of the {said}"
     if now is not None and is_given_up(forecast, now):
         return "no forecast", "no outcome reported"
     is_last_minute = is_last(forecast) and not forecast.HasField("moment")

@@ -58,7 +58,7 @@ export function Chart(props: ChartProps) {
     if (!loaded || !seen) return;
     if (!chart) place.textContent = "";
     chart?.destroy();
-    chart = new loaded({ ...props.options(palette(), loaded.paths), ...size() }, props.data, place);
+    chart = new loaded({ ...props.options(palette(place), loaded.paths), ...size() }, props.data, place);
     props.onReady?.(chart);
   };
   onMount(() => {

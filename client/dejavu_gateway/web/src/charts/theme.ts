@@ -1,4 +1,4 @@
-/** Colours of the charts: the page's own tokens, as a canvas needs them. */
+/** Colours of the charts: the page's own tokens, as a canvas needs them, with the colors of the teams of its game. */
 
 export interface Palette {
   /** The page's font size divided by 16 pixels; charts scale with it on large screens. */
@@ -15,19 +15,19 @@ export interface Palette {
   fan: [string, string, string];
 }
 
-export function palette(): Palette {
-  const style = getComputedStyle(document.documentElement);
+export function palette(place: Element): Palette {
+  const style = getComputedStyle(place);
   const token = (name: string) => style.getPropertyValue(`--${name}`).trim();
   return {
-    unit: Number.parseFloat(style.fontSize) / 16,
+    unit: Number.parseFloat(getComputedStyle(document.documentElement).fontSize) / 16,
     ink: token("ink"),
     muted: token("muted"),
     grid: token("grid"),
     surface: token("surface"),
     home: token("home"),
     away: token("away"),
-    homeTint: token("home-tint"),
-    awayTint: token("away-tint"),
+    homeTint: `${token("home")}52`,
+    awayTint: `${token("away")}52`,
     forecast: token("forecast"),
     fan: [token("fan-50"), token("fan-80"), token("fan-95")],
   };

@@ -6,6 +6,7 @@ import { changeOf, covers } from "../model/course";
 import { fixed, lead, percent } from "../model/format";
 import { unforecast } from "../model/phase";
 import { named, overtimesBy } from "../model/play";
+import { teamStyle } from "../model/teams";
 import type { Forecast, Horizon, Outcome, Shown } from "../model/types";
 import { latest, outcomeOf, type Game } from "../state/games";
 import { createPhase } from "../state/phase";
@@ -72,7 +73,7 @@ function ReplayBadge(props: { id: string }) {
 function Unforecast(props: { game: Game; shown: Shown }) {
   const margin = () => props.shown.homeScore - props.shown.awayScore;
   return (
-    <a class="card game-card" href={`/game/${props.game.id}`} data-game={props.game.id} data-phase={props.shown.status}>
+    <a class="card game-card teams" style={teamStyle(props.game.home, props.game.away)} href={`/game/${props.game.id}`} data-game={props.game.id} data-phase={props.shown.status}>
       <div class="game-top">
         <Matchup home={props.game.home} away={props.game.away} margin={props.shown.status === "scheduled" ? 0 : margin()} />
         <ReplayBadge id={props.game.id} />
@@ -118,7 +119,7 @@ export function GameCard(props: { game: Game }) {
   return (
     <Show when={newest()} fallback={<Show when={props.game.shown}>{(shown) => <Unforecast game={props.game} shown={shown()} />}</Show>}>
       {(current) => (
-        <a class="card game-card" href={`/game/${props.game.id}`} data-game={props.game.id} data-over={final() !== undefined} data-phase={state()}>
+        <a class="card game-card teams" style={teamStyle(home(), away())} href={`/game/${props.game.id}`} data-game={props.game.id} data-over={final() !== undefined} data-phase={state()}>
           <div class="game-top">
             <Matchup home={home()} away={away()} margin={margin()} />
             <ReplayBadge id={props.game.id} />

@@ -5,6 +5,7 @@ import { FanChart, FanLegend } from "../components/FanFigure";
 import { Heading, Pending, Problems } from "../components/Frame";
 import { lead, percent } from "../model/format";
 import { unforecast } from "../model/phase";
+import { teamStyle } from "../model/teams";
 import { createHistory } from "../state/history";
 import { createMoment } from "../state/moment";
 import { createPhase } from "../state/phase";
@@ -18,7 +19,7 @@ export default function Embed(props: { id: string }) {
   const state = createPhase(history.newest, over);
   const margin = () => over()?.differential ?? moment.lead();
   return (
-    <main class="embed">
+    <main class="embed teams" style={teamStyle(moment.home(), moment.away())}>
       <Problems />
       <Show when={history.minutes().length} fallback={
           <Show when={history.loaded.value()} fallback={<Pending error={history.loaded.error()} retry={history.reload} />}>

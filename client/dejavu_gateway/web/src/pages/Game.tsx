@@ -13,6 +13,7 @@ import { Scrubber } from "../components/Scrubber";
 import { corrections, covers, held } from "../model/course";
 import { exact, fixed, lead, percent, signed } from "../model/format";
 import { timeCell } from "../model/play";
+import { teamStyle } from "../model/teams";
 import { HORIZONS } from "../model/types";
 import { nowText } from "../components/ShownGame";
 import { WinChart, winPoints } from "../components/WinChart";
@@ -210,7 +211,7 @@ export default function Game(props: { id: string }) {
       }
     >
       <Heading hidden>{title()}</Heading>
-      <div class="game-page">
+      <div class="game-page teams" style={teamStyle(moment.home(), moment.away())}>
         <Scoreboard id={props.id} history={history} moment={moment} />
         <Scrubber history={history} moment={moment} />
         <FanFigure history={history} moment={moment} similar={similar()} />

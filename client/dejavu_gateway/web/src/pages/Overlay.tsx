@@ -6,7 +6,7 @@ import { WinChart } from "../components/WinChart";
 import { lead, percent } from "../model/format";
 import { boxOf, frameOf, kindOf } from "../model/overlay";
 import { unforecast } from "../model/phase";
-import { teamName } from "../model/teams";
+import { teamName, teamStyle } from "../model/teams";
 import type { Forecast, Shown } from "../model/types";
 import { query } from "../router";
 import { game } from "../state/games";
@@ -35,7 +35,7 @@ export default function Overlay(props: { id: string }) {
   return (
     <main class="overlay" style={{ width: `${frame().width}px`, height: `${frame().height}px`, "font-size": `${frame().height / LINES}px` }}>
       <Show when={history.minutes().length || shown()}>
-        <section class="overlay-box" data-show={kind()} data-old={old()} style={{ left: `${box().left}px`, top: `${box().top}px`, width: `${box().width}px` }}>
+        <section class="overlay-box teams" data-show={kind()} data-old={old()} style={{ ...teamStyle(shown()?.home ?? moment.home(), shown()?.away ?? moment.away()), left: `${box().left}px`, top: `${box().top}px`, width: `${box().width}px` }}>
           <h1 class="visually-hidden">{strings.game.title(moment.away(), moment.home())}</h1>
           <Show when={kind() === "third"}>
             <Third

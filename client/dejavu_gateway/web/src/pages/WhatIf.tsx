@@ -12,6 +12,7 @@ import { parse, write } from "../model/pattern";
 import { ALPHAS, askedFor, type Alpha } from "../model/whatIf";
 import { MINUTE_OF, type Forecast, type Horizon } from "../model/types";
 import { query, setQuery } from "../router";
+import { teamStyle } from "../model/teams";
 import { strings } from "../strings";
 
 const said = strings.whatIf;
@@ -107,7 +108,7 @@ export default function WhatIf() {
   return (
     <>
       <PageHead title={said.title} intro={said.intro} />
-      <div class="stack">
+      <div class="stack teams" style={teamStyle(answeredHome(), answeredAway())}>
         <section class="card">
           <div class="form-row">
             <HorizonChoice label={said.horizon} value={horizon()} onChange={setHorizon} />

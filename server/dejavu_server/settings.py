@@ -211,6 +211,10 @@ class Settings(ProcessMessage):
         int,
         option("Most forecasts recorded of one game, revisions included, 100 to 100,000.", "N", ge=100, le=100_000),
     ] = 5000
+    backup_folder: Annotated[
+        str,
+        option("Folder of the ledger's backups: the age of its newest file is exported.", "FOLDER", default="none"),
+    ] = ""
     ledger_reserve_mib: Annotated[
         int,
         option(

@@ -6,6 +6,7 @@ of the token, and the hashes of tokens with a wrong signature are cached too.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -107,6 +108,12 @@ class Authenticator:
         if caller.credential in self._callers:
             return self._callers[caller.credential] == caller
         return self._verifier is not None and caller.keys is self._verifier.keys
+
+    def next_expiry(self) -> float:
+        """Return when the next token of the file expires, in seconds since 1970; infinity if none does."""
+        now = self._clock()
+        times = (each.expires for each in self._callers.values() if each.expires is not None)
+        return min((time for time in times if time > now), default=math.inf)
 
     def start(self, on_look: Callable[[], None]) -> None:
         """Look for replaced files every LOOK_SECONDS, in a task; call `on_look` each time."""

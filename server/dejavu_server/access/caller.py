@@ -70,6 +70,7 @@ class ScopeMissing(DejavuError):
 
     def __init__(self, caller: str, scope: str, action: str) -> None:
         super().__init__(f"{caller} may not {action}: its token lacks the scope {scope!r}")
+        self.caller = caller
         self.scope = scope
 
 

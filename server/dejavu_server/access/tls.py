@@ -59,7 +59,7 @@ class TlsCredentials(PeriodicTask):
         self._paths = paths
         self._versions = self._look()
         self._unusable = ""  # why files that were replaced cannot be used
-        self._current = _load(paths)
+        self._current, self._expires = _load(paths)
         self._fetched: object = self._current
         self._on_reload = on_reload
         self.credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(
@@ -76,6 +76,10 @@ class TlsCredentials(PeriodicTask):
         self._fetched = current
         return current
 
+    def next_expiry(self) -> float:
+        """Return when the first certificate of the server's chain expires, in seconds since 1970."""
+        return self._expires
+
     def _look(self) -> list[FileVersion]:
         return [files.version(path) for path in self._paths if path is not None]
 
@@ -86,7 +90,7 @@ class TlsCredentials(PeriodicTask):
             return
         self._versions = versions
         try:
-            self._current = await files.on_thread(partial(_load, self._paths))
+            self._current, self._expires = await files.on_thread(partial(_load, self._paths))
             self._unusable = ""
             _log.info("tls_reloaded", certificate=str(self._paths.certificate))
             self._on_reload("tls", True)
@@ -97,8 +101,11 @@ class TlsCredentials(PeriodicTask):
                 self._on_reload("tls", False)
 
 
-def _load(paths: TlsFiles) -> grpc.ServerCertificateConfiguration:
+def _load(paths: TlsFiles) -> tuple[grpc.ServerCertificateConfiguration, float]:
     """Read and check the files; gRPC would accept any bytes here and then fail every handshake.
+
+    Returns:
+        The configuration, and when the first of its certificates expires, in seconds since 1970.
 
     Raises:
         AccessFileError: if a file cannot be used, or the key does not belong to the certificate.
@@ -111,7 +118,8 @@ def _load(paths: TlsFiles) -> grpc.ServerCertificateConfiguration:
     except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: the key needs a password
         raise AccessFileError(f"{paths.key}: not a private key in PEM; expected an unencrypted one") from None
     try:
-        own = x509.load_pem_x509_certificates(certificate)[0].public_key()
+        chain = x509.load_pem_x509_certificates(certificate)
+        own = chain[0].public_key()
     except (ValueError, UnsupportedAlgorithm):
         raise AccessFileError(f"{paths.certificate}: not a PEM certificate") from None
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -124,4 +132,5 @@ def _load(paths: TlsFiles) -> grpc.ServerCertificateConfiguration:
             ssl.create_default_context(cadata=authorities.decode("ascii"))
         except (ValueError, ssl.SSLError):
             raise AccessFileError(f"{paths.client_authorities}: not PEM certificates") from None
-    return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=authorities)
+    expires = min(each.not_valid_after_utc for each in chain).timestamp()
+    return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=authorities), expires

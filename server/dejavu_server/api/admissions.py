@@ -9,15 +9,24 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+import structlog
 from google.protobuf.duration_pb2 import Duration
 from grpc_status import rpc_status
 from prometheus_client import Counter
 
 from dejavu_models.errors import DejavuError
 from dejavu_server.access.authenticator import Authenticator
-from dejavu_server.access.caller import NO_CALLER, NOBODY, Unauthenticated, current_caller, current_denial
+from dejavu_server.access.caller import (
+    NO_CALLER,
+    NOBODY,
+    Principal,
+    ScopeMissing,
+    Unauthenticated,
+    current_caller,
+    current_denial,
+)
 from dejavu_server.admission.callers import address_of
 from dejavu_server.admission.concurrency import Shortage
 from dejavu_server.admission.controller import AdmissionController, CallKind, Permit, kind_of
@@ -25,7 +34,10 @@ from dejavu_server.api.decoding import MAX_BYTES, MalformedRequest
 from dejavu_server.api.errors import describe, pushback, status, status_number
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
+from dejavu_server.observability.failure_log import RefusalLog
 from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
+
+_log = structlog.get_logger(__name__)
 
 AUTHORIZATION = "authorization"
 
@@ -33,6 +45,9 @@ NO_REQUEST = "NO_REQUEST"
 """Reason of a call that ended before its request was received: the request was too large, or the caller went away."""
 
 _TOO_LARGE = MalformedRequest(f"the request is too large; expected at most {MAX_BYTES} bytes")
+
+_MAX_METHOD: Final = 100
+"""Characters of a method that are logged: a caller may name any."""
 
 DELAYS = 16
 """Number of different delays."""
@@ -79,6 +94,7 @@ class Admissions:
         self._prepared: dict[tuple[str, str], _Prepared] = {}
         self._metrics = metrics
         self._ids = generate_ids(mark="r")
+        self._refusal_log = RefusalLog(_log)
         self.authenticator: Authenticator | None = None
 
     def admit(self, method: str, context: Context, make_room: Callable[[CallKind, Shortage], bool]) -> Permit | Refusal:
@@ -94,7 +110,7 @@ class Admissions:
         """
         denial = self._denial(method, context)
         if isinstance(denial, Unauthenticated):
-            return self._refusal(method, denial, context)
+            return self._unauthenticated(method, denial, context)
         place = method if denial is None else UNKNOWN_METHOD
         caller = current_caller.get().identity or address_of(context.peer())
         answer = self._controller.admit(place, context.time_remaining(), make_room, caller)
@@ -131,9 +147,21 @@ class Admissions:
             caller = self.authenticator.authorize(method, metadata.get(AUTHORIZATION))
         except DejavuError as error:
             denial = error.with_traceback(None)
+            if isinstance(error, ScopeMissing):  # counted and logged by its name
+                caller = Principal(error.caller, frozenset())
         current_caller.set(caller)
         current_denial.set(denial)
         return denial
+
+    def _unauthenticated(self, method: str, denial: Unauthenticated, context: Context) -> Refusal:
+        refusal = self._refusal(method, denial, context)
+        self._refusal_log.refused(
+            method=method[:_MAX_METHOD],
+            reason=str(denial),
+            address=address_of(context.peer()),
+            request_id=dict(refusal.metadata)[REQUEST_ID],
+        )
+        return refusal
 
     def _refusal(self, method: str, error: DejavuError, context: Context) -> Refusal:
         prepared = self._prepared.get(key := (method, str(error)))

@@ -44,7 +44,7 @@ from dejavu_server.api.errors import INTERNAL, describe, pushback, status
 from dejavu_server.api.handlers import Context, Handler
 from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
 from dejavu_server.api.traces import traced
-from dejavu_server.observability.failure_log import FailureLog
+from dejavu_server.observability.failure_log import FailureLog, RefusalLog
 from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
 from dejavu_server.streaming.errors import ServerDraining
 
@@ -81,6 +81,8 @@ _DEADLINE_JITTER = 0.01
 """Seconds by which the cancellation of a call whose deadline passed can travel faster than its request did."""
 
 Behaviour = Callable[..., Any]
+
+_MAY_NOT = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
 _SERVER_FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.UNAVAILABLE}
 
@@ -132,6 +134,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._failure_logs: defaultdict[tuple[str, str], FailureLog] = defaultdict(
             partial(FailureLog, _log, failed="call_failed")
         )
+        self._refusal_log = RefusalLog(_log)
         # Cached: looking these up on every call would cost more than counting and logging do.
         self._caller_counter = cache(lambda caller, code: metrics.callers.labels(caller, code.name))
         self._caller_labels = CallerLabels()
@@ -346,6 +349,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         failure = describe(error)
         if failure.reason == INTERNAL:  # not rate-limited: each may have another cause
             _log.error("call_failed", method=method, code=failure.code.name, exc_info=error)
+        elif failure.code in _MAY_NOT:
+            caller = current_caller.get().identity
+            self._refusal_log.refused(
+                method=method, reason=failure.message, caller=caller, address=address_of(context.peer())
+            )
         elif failure.code in _SERVER_FAULTS and not isinstance(error, ServerDraining):
             failure_log = self._failure_logs[method, failure.reason]
             # A full disk is no fault of the program: the reason says what to repair, and a traceback would hide it.

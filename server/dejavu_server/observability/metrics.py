@@ -162,6 +162,13 @@ class Metrics:
         self.access_outdated = most(
             "dejavu_access_file_outdated", "1 while a replaced file cannot be used.", labelnames=["file"]
         )
+        self.access_expires = Gauge(
+            "dejavu_access_expires_timestamp_seconds",
+            "When the next token of the file, or the first certificate of the server, expires.",
+            ["file"],
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
         self.max_ratings_age = most("dejavu_ratings_max_age_days", "Days after which ratings are not used.")
         self.ratings_age = most(
             "dejavu_ratings_age_days", "Days since the newest final that ratings know.", labelnames=["model"]
@@ -239,6 +246,19 @@ class Metrics:
         return Gauge(
             "dejavu_ledger_disk_free_bytes",
             "Bytes that the ledger's disk has left.",
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
+
+    def set_backup_time(self, seconds: float) -> None:
+        """Set when the newest backup was written, in seconds since 1970; 0 without any."""
+        self._backup_time.set(seconds)
+
+    @cached_property
+    def _backup_time(self) -> Gauge:
+        return Gauge(
+            "dejavu_backup_timestamp_seconds",
+            "When the newest file of the backups' folder was written; 0 without any.",
             registry=self.registry,
             multiprocess_mode="livemax",
         )

@@ -6,12 +6,14 @@ outcome, once a minute at most, by one worker of a server.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +35,9 @@ from dejavu_server.streaming.ledger_manager import LedgerManager
 
 SAMPLE_SECONDS = 1.0
 """Interval between two samples of queue and ledger."""
+
+BACKUP_SECONDS = 30.0
+"""Interval between two looks at the folder of backups."""
 
 COVERAGE_SECONDS = 60.0
 """Shortest interval between two computations of the coverage."""
@@ -67,6 +72,7 @@ class MetricsSampler:
         ledger: has ledger and streams.
         updater: teaches the models.
         sample_calls: sets the metric of the calls in progress.
+        backups: folder of the ledger's backups; None: their age is not sampled.
         model: returns the version of the active model, empty if it is not known; None: no coverage is computed.
         clock: returns the current time, aware and in UTC.
     """
@@ -79,6 +85,7 @@ class MetricsSampler:
         updater: OnlineUpdater,
         *,
         sample_calls: Callable[[], None],
+        backups: Path | None,
         model: Callable[[], str] | None,
         clock: Callable[[], datetime],
     ) -> None:
@@ -87,6 +94,7 @@ class MetricsSampler:
         self._ledger = ledger
         self._updater = updater
         self._sample_calls = sample_calls
+        self._backups = backups
         self._model = model
         self._clock = clock
         self._covered: tuple[str, scorecards.Position] | None = None
@@ -98,6 +106,8 @@ class MetricsSampler:
         """Start tasks that sample now, and then at intervals."""
         self._repeat("queue-sampler", SAMPLE_SECONDS, self._sample_queue)
         self._repeat("ledger-sampler", SAMPLE_SECONDS, self.sample_ledger)
+        if self._backups is not None:
+            self._repeat("backup-sampler", BACKUP_SECONDS, partial(self._sample_backups, self._backups))
         if self._model is not None:
             self._repeat("coverage-sampler", COVERAGE_SECONDS, self.sample_coverage)
 
@@ -118,6 +128,9 @@ class MetricsSampler:
     async def _sample_queue(self) -> None:
         self._metrics.waiting.set(self._batcher.unanswered)
         self._sample_calls()
+
+    async def _sample_backups(self, folder: Path) -> None:
+        self._metrics.set_backup_time(await asyncio.to_thread(_newest_time, folder))
 
     async def sample_ledger(self) -> None:
         """Set the lags of streams and models, and the age of the newest checkpoint.
@@ -195,3 +208,11 @@ def _coverage(connection: Connection, filter_: ScoreFilter) -> tuple[float, floa
     games = len(np.unique(settled.game[counted]))
     covered, nominal = float(settled.covered[counted].mean()), float(1 - settled.alpha[counted].mean())
     return covered, nominal, games, int(counted.sum())
+
+
+def _newest_time(folder: Path) -> float:
+    """Return when the newest file of a folder was written, in seconds since 1970; 0 without any."""
+    try:
+        return max((file.stat().st_mtime for file in folder.iterdir() if file.is_file()), default=0.0)
+    except OSError:  # as without backups: somebody has to look
+        return 0.0

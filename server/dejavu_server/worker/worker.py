@@ -152,6 +152,7 @@ class Worker:
         self._workers = workers
         self._preloaded = preloaded or NOTHING_PRELOADED
         self._resources = AsyncExitStack()
+        self._expiring: dict[str, Callable[[], float]] = {}  # when files of keys and tokens expire, by kind
         self._health = HealthService(SERVICES, parts=[LEDGER])
         self._calls = CallInterceptor(name, self.metrics, workers=workers, max_watches=max_watches(settings.max_rss))
         self.admission = AdmissionController(call_limits(settings.max_in_flight, settings.max_streams))
@@ -224,7 +225,8 @@ class Worker:
             batcher,
             self._ledger_manager,
             self._online_updater,
-            sample_calls=self._calls.sample,
+            sample_calls=self._sample,
+            backups=Path(settings.backup_folder) if settings.backup_folder else None,
             model=(lambda: models.versions[0] if models.versions else "") if self._first else None,
             clock=self._clock,
         )
@@ -367,6 +369,12 @@ class Worker:
             self._floods.start(port)
         await self._server.start()
 
+    def _sample(self) -> None:
+        """Set the metrics that are read at intervals."""
+        self._calls.sample()
+        for file, expires in self._expiring.items():
+            self.metrics.access_expires.labels(file).set(expires())
+
     async def _control_access(self, stack: AsyncExitStack) -> grpc.ServerCredentials | None:
         """Start to require tokens if the settings say so; return the port's TLS credentials, None for plain text."""
         tokens = await asyncio.to_thread(authenticator, self._settings, self.metrics.set_access_reload)
@@ -374,11 +382,13 @@ class Worker:
             self._calls.authenticator = self._admissions.authenticator = tokens
             stack.push_async_callback(tokens.close)
             tokens.start(self._calls.end_unauthorized)
+            self._expiring["tokens"] = tokens.next_expiry
         tls = await asyncio.to_thread(tls_credentials, self._settings, self.metrics.set_access_reload)
         if tls is None:
             return None
         stack.push_async_callback(tls.close)
         tls.start()
+        self._expiring["tls"] = tls.next_expiry
         return tls.credentials
 
     def _add_service(

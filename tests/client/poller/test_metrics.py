@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from tests.support.builders.evenings import Evening, game
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
+from tests.support.processes.promtool import expressions
 
 from dejavu_client.errors import UnavailableError
 from dejavu_client.poller.events import Fault, FaultKind, Prediction
@@ -162,3 +164,10 @@ async def test_a_play_of_another_time_has_no_latency(off: timedelta) -> None:
         [prediction] = watch.told(Prediction)
         assert (prediction.latency, prediction.completed) == (None, None)
         assert measured.value("forecast_latency_seconds_count") == 0.0
+
+
+async def test_alerts_name_only_what_a_poller_exports(measured: Measured) -> None:
+    exported = generate_latest(measured.registry).decode()
+    names = {name for query in expressions().values() for name in re.findall(r"dejavu_poll_\w+", query)}
+    assert len(names) == 3
+    assert [name for name in sorted(names) if name not in exported] == []

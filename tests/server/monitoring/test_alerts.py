@@ -10,6 +10,9 @@ from tests.support.processes.promtool import RULES, alert_names, firing, firing_
 PAGE = {"instance": "a:8080", "job": "dejavu-dashboard"}
 """Labels of the series of a page's gateway."""
 
+POLLER = {"instance": "a:9465", "job": "dejavu-poller"}
+"""Labels of the series of a poller."""
+
 METHOD = "/dejavu.v1.PredictionService/Predict"
 
 
@@ -64,6 +67,10 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         [f"{of('dejavu_reloads_total', outcome='failed')} 0x30 1x10"],
         [f"{of('dejavu_reloads_total', outcome='done')} 0x30 1x10"],
     ),
+    "DejavuVersionSkew": (
+        [f"{of('dejavu_build_info', instance=name, version=name, revision='r')} 1x160" for name in "ab"],
+        [f"{of('dejavu_build_info', instance=name, version='1', revision='r')} 1x160" for name in "ab"],
+    ),
     "DejavuFewDescriptors": (
         [f"{of('dejavu_worker_open_fds', worker='0')} 900x40", f"{of('dejavu_worker_max_fds', worker='0')} 1024x40"],
         [f"{of('dejavu_worker_open_fds', worker='0')} 90x40", f"{of('dejavu_worker_max_fds', worker='0')} 1024x40"],
@@ -92,6 +99,10 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "DejavuDiskLow": (
         gauges(ledger_disk_free_bytes=400, ledger_disk_reserve_bytes=256),
         gauges(ledger_disk_free_bytes=4000, ledger_disk_reserve_bytes=256),
+    ),
+    "DejavuBackupOld": (
+        [f"{of('dejavu_backup_timestamp_seconds')} -100000x40"],
+        [f"{of('dejavu_backup_timestamp_seconds')} 0x40"],  # time begins at 0 in these tests
     ),
     "DejavuCommitsSlow": (
         durations("dejavu_ledger_commit_seconds_bucket", 90, 10),
@@ -138,6 +149,37 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         [f"{of('dejavu_access_file_outdated', file='tls')} 1x40"],
         [f"{of('dejavu_access_file_outdated', file='tls')} 0x40"],
     ),
+    "DejavuCredentialExpires": (
+        [f"{of('dejavu_access_expires_timestamp_seconds', file='tls')} 1000000x40"],
+        [
+            f"{of('dejavu_access_expires_timestamp_seconds', file='tls')} 2000000x40",
+            f"{of('dejavu_access_expires_timestamp_seconds', file='tokens')} Inf Inf Inf",  # none expires
+        ],
+    ),
+    "DejavuUnauthenticated": (
+        [calls("OK", 9), calls("UNAUTHENTICATED", 45)],
+        [calls("OK", 9), calls("UNAUTHENTICATED", 15), calls("PERMISSION_DENIED", 90)],
+    ),
+    "DejavuPollerDown": ([f"{of('up', **POLLER)} 0x40"], [f"{of('up', **POLLER)} 1x40"]),
+    "DejavuPollerLeaders": (
+        [f"{of('dejavu_poll_leads', **{**POLLER, 'instance': name})} 1x40" for name in "ab"],
+        [  # the second takes over
+            f"{of('dejavu_poll_leads', **{**POLLER, 'instance': 'a'})} 1x30 0x10",
+            f"{of('dejavu_poll_leads', **{**POLLER, 'instance': 'b'})} 0x32 1x8",
+        ],
+    ),
+    "DejavuFeedUnread": (
+        [f"{of('dejavu_poll_scoreboard_age_seconds', **POLLER)} 0+30x40", f"{of('dejavu_poll_leads', **POLLER)} 1x40"],
+        [
+            f"{of('dejavu_poll_scoreboard_age_seconds', **POLLER)} 0+30x40",
+            f"{of('dejavu_poll_leads', **POLLER)} 0x40",
+            f"{of('dejavu_poll_leads', **{**POLLER, 'instance': 'b'})} 1x40",
+        ],
+    ),
+    "DejavuFeedOld": (
+        [f"{of('dejavu_poll_game_data_age_seconds', game_id='1', home='BOS', away='LAL', **POLLER)} 2000x40"],
+        [f"{of('dejavu_poll_game_data_age_seconds', game_id='1', home='BOS', away='LAL', **POLLER)} 1500x40"],
+    ),
     "DejavuDashboardDown": ([f"{of('up', **PAGE)} 0x40"], [f"{of('up', **PAGE)} 1x40"]),
     "DejavuDashboardNotStreaming": (
         [f"{of('dejavu_dashboard_upstream_streaming', **PAGE)} 0x40"],
@@ -173,8 +215,11 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
 }
 
 
-LATER = {"DejavuCoverageOff", "DejavuDashboardErrors"}
-"""Alerts that look back further: in usual operation, they are evaluated later."""
+MINUTES = {"DejavuVersionSkew": 35, "DejavuCoverageOff": 17}
+"""When alerts on what lasts longer are evaluated."""
+
+LATER = MINUTES | {"DejavuDashboardErrors": 17}
+"""When alerts that look back further are evaluated in usual operation."""
 
 
 def test_prometheus_takes_the_rules() -> None:
@@ -187,12 +232,12 @@ def test_every_alert_has_its_case() -> None:
 
 
 def test_an_alert_fires_alone_on_what_it_is_for(tmp_path: Path) -> None:
-    cases = [(fires, 17 if name == "DejavuCoverageOff" else 9) for name, (fires, _) in CASES.items()]
+    cases = [(fires, MINUTES.get(name, 9)) for name, (fires, _) in CASES.items()]
     assert dict(zip(CASES, firing_each(tmp_path, cases), strict=True)) == {name: {name} for name in CASES}
 
 
 def test_no_alert_fires_on_what_is_usual(tmp_path: Path) -> None:
-    cases = [(usual, 17 if name in LATER else 9) for name, (_, usual) in CASES.items()]
+    cases = [(usual, LATER.get(name, 9)) for name, (_, usual) in CASES.items()]
     assert dict(zip(CASES, firing_each(tmp_path, cases), strict=True)) == {name: set() for name in CASES}
 
 

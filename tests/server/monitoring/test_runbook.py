@@ -19,7 +19,8 @@ def test_every_section_says_what_is_seen_where_to_look_and_what_to_do() -> None:
 
 def test_an_alert_links_to_its_section() -> None:
     links = re.findall(r"^ *runbook_url: (.*)$", RULES.read_text(), re.MULTILINE)
-    assert links == [f"docs/runbook.md#{name.lower()}" for name in alert_names()]
+    page = "https://github.com/dejavu-forecast/dejavu/blob/main/docs/runbook.md"
+    assert links == [f"{page}#{name.lower()}" for name in alert_names()]
 
 
 def test_what_the_runbook_tells_to_look_at_exists() -> None:

@@ -48,6 +48,7 @@ WITHOUT_EFFECT: Final = frozenset(
         "heartbeat_seconds",
         "late_seconds",
         "max_game_forecasts",
+        "backup_folder",
         "ledger_reserve_mib",
         "max_in_flight",
         "max_streams",

@@ -21,6 +21,7 @@ SOURCES = {
     PACKAGE / "calls" / "aio_games.py": PACKAGE / "calls" / "games.py",
     PACKAGE / "calls" / "aio_leases.py": PACKAGE / "calls" / "leases.py",
     PACKAGE / "calls" / "aio_models.py": PACKAGE / "calls" / "models.py",
+    PACKAGE / "calls" / "aio_notifications.py": PACKAGE / "calls" / "notifications.py",
     PACKAGE / "transport" / "aio_caller.py": PACKAGE / "transport" / "caller.py",
 }
 
@@ -45,6 +46,10 @@ TEXTS = {
     ),
     "Model calls of the asynchronous client; models.py is generated from this file by `make gen`.": (
         "Model calls of the synchronous client, generated from aio_models.py by `make gen`: edit that file instead."
+    ),
+    "Notification calls of the asynchronous client; notifications.py is generated from this file by `make gen`.": (
+        "Notification calls of the synchronous client, generated from aio_notifications.py by `make gen`: edit "
+        "that one."
     ),
     "# ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one\n": "",
     "over a pool of connections.": "over a pool of connections. Thread-safe.",
@@ -77,6 +82,7 @@ NAMES = {
     "AsyncCacheCalls": "CacheCalls",
     "AsyncColumnCalls": "ColumnCalls",
     "AsyncModelCalls": "ModelCalls",
+    "AsyncNotificationCalls": "NotificationCalls",
     "AsyncConnection": "Connection",
     "AsyncClosed": "Closed",
     "AsyncStreamReader": "StreamReader",

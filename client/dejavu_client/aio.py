@@ -44,6 +44,7 @@ from dejavu_client.calls.aio_columns import AsyncColumnCalls
 from dejavu_client.calls.aio_games import AsyncGameCalls
 from dejavu_client.calls.aio_leases import AsyncLeaseCalls
 from dejavu_client.calls.aio_models import AsyncModelCalls
+from dejavu_client.calls.aio_notifications import AsyncNotificationCalls
 from dejavu_client.recorded import AsyncRecordedPredictions
 from dejavu_client.requests import (
     HALFTIME,
@@ -59,7 +60,9 @@ from dejavu_client.transport.health import HealthStatus
 from dejavu_client.transport.subscription import StreamResumption
 
 
-class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncGameCalls, AsyncLeaseCalls, AsyncModelCalls):
+class AsyncDejavuClient(
+    AsyncCacheCalls, AsyncColumnCalls, AsyncGameCalls, AsyncLeaseCalls, AsyncModelCalls, AsyncNotificationCalls
+):
     """Client of a Dejavu server for use in one event loop; connects on first use.
 
     ```python

@@ -43,6 +43,7 @@ from dejavu_client.calls.columns import ColumnCalls
 from dejavu_client.calls.games import GameCalls
 from dejavu_client.calls.leases import LeaseCalls
 from dejavu_client.calls.models import ModelCalls
+from dejavu_client.calls.notifications import NotificationCalls
 from dejavu_client.recorded import RecordedPredictions
 from dejavu_client.requests import (
     HALFTIME,
@@ -58,7 +59,7 @@ from dejavu_client.transport.health import HealthStatus
 from dejavu_client.transport.subscription import StreamResumption
 
 
-class DejavuClient(CacheCalls, ColumnCalls, GameCalls, LeaseCalls, ModelCalls):
+class DejavuClient(CacheCalls, ColumnCalls, GameCalls, LeaseCalls, ModelCalls, NotificationCalls):
     """Client of a Dejavu server. Thread-safe; connects on first use.
 
     ```python

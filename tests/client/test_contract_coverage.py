@@ -16,6 +16,7 @@ from dejavu.v1 import (
     game_service_pb2,
     lease_service_pb2,
     model_service_pb2,
+    notification_service_pb2,
     operations_service_pb2,
     prediction_service_pb2,
     record_service_pb2,
@@ -30,6 +31,7 @@ OF_ANOTHER_ANSWER = {"quote"}
 FILES = (
     prediction_service_pb2,
     model_service_pb2,
+    notification_service_pb2,
     record_service_pb2,
     operations_service_pb2,
     lease_service_pb2,

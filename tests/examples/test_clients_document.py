@@ -19,6 +19,7 @@ from dejavu.v1 import (
     game_service_pb2,
     lease_service_pb2,
     model_service_pb2,
+    notification_service_pb2,
     operations_service_pb2,
     prediction_service_pb2,
     record_service_pb2,
@@ -47,6 +48,7 @@ MEBIBYTE = 1024 * 1024
 SERVICES = (
     prediction_service_pb2,
     model_service_pb2,
+    notification_service_pb2,
     record_service_pb2,
     operations_service_pb2,
     game_service_pb2,

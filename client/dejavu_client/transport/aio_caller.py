@@ -18,6 +18,7 @@ from dejavu.v1.game_service_pb2_grpc import GameServiceStub
 from dejavu.v1.lease_service_pb2_grpc import LeaseServiceStub
 from dejavu.v1.model_service_pb2 import RegisteredModel
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
+from dejavu.v1.notification_service_pb2_grpc import NotificationServiceStub
 from dejavu.v1.operations_service_pb2_grpc import OperationsServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_pb2 import RecordedPrediction
@@ -73,6 +74,7 @@ class AsyncConnection:
         self.operations = OperationsServiceStub(channel)
         self.leases = LeaseServiceStub(channel)
         self.games = GameServiceStub(channel)
+        self.notifications = NotificationServiceStub(channel)
         self.cache = CacheServiceStub(channel)
         check = HealthStub(channel).Check  # type: ignore[attr-defined] # its stub file lacks the method
         self.check_health: grpc.aio.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = check

@@ -51,6 +51,10 @@ POLICY: Mapping[str, frozenset[AccessScope] | None] = MappingProxyType(
         "/dejavu.v1.LeaseService/AcquireLease": _needs(AccessScope.OUTCOME),
         "/dejavu.v1.LeaseService/GetLease": _needs(AccessScope.READ),
         "/dejavu.v1.LeaseService/ReleaseLease": _needs(AccessScope.OUTCOME),
+        # Whoever claims a notification keeps all others from sending it.
+        "/dejavu.v1.NotificationService/ClaimNotification": _needs(AccessScope.OUTCOME),
+        "/dejavu.v1.NotificationService/ConfirmNotification": _needs(AccessScope.OUTCOME),
+        "/dejavu.v1.NotificationService/ListNotifications": _needs(AccessScope.READ),
         **{
             f"/dejavu.v1.ModelService/{method}": _needs(AccessScope.READ)
             for method in ("ListModels", "GetModel", "CompareModels", "ListModelChanges")

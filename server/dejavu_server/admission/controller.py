@@ -34,7 +34,7 @@ class CallKind(enum.Enum):
     """Reads of the record, and changes of models."""
 
     REPORT = "report"
-    """Reports and withdrawals of outcomes, leases, and states of games: few calls, which reads cannot crowd out."""
+    """Outcomes, leases, states of games and claims of notifications: few calls, which reads cannot crowd out."""
 
     STREAM = "stream"
     """Streams of forecasts and of games, which are long-lived."""
@@ -67,6 +67,7 @@ _KINDS: Final = {
     },
     "/dejavu.v1.LeaseService/GetLease": CallKind.RECORD,
     "/dejavu.v1.GameService/ListGames": CallKind.RECORD,
+    "/dejavu.v1.NotificationService/ListNotifications": CallKind.RECORD,
     **{
         f"/dejavu.v1.{method}": CallKind.REPORT
         for method in (
@@ -75,6 +76,8 @@ _KINDS: Final = {
             "LeaseService/AcquireLease",
             "LeaseService/ReleaseLease",
             "GameService/PublishGames",
+            "NotificationService/ClaimNotification",
+            "NotificationService/ConfirmNotification",
         )
     },
     "/dejavu.v1.PredictionService/StreamPredictions": CallKind.STREAM,

@@ -10,7 +10,7 @@
     OutcomeAlreadyRecorded, GameFull           FAILED_PRECONDITION   OUTCOME_KNOWN, GAME_FULL
     OutcomeStands                              FAILED_PRECONDITION   OUTCOME_STANDS
     TooManyLeases, TooManyFeeds                FAILED_PRECONDITION   TOO_MANY_LEASES, TOO_MANY_FEEDS
-    GamesFull                                  FAILED_PRECONDITION   GAMES_FULL
+    GamesFull, NotificationsFull               FAILED_PRECONDITION   GAMES_FULL, NOTIFICATIONS_FULL
     ResumeTokenExpired                         OUT_OF_RANGE          RESUME_TOKEN_EXPIRED
     Overloaded, SubscriberTooSlow              RESOURCE_EXHAUSTED    OVERLOADED, SUBSCRIBER_TOO_SLOW
     CallerLimit                                RESOURCE_EXHAUSTED    CALLER_LIMIT
@@ -99,6 +99,7 @@ from dejavu_server.ledger.errors import (
 )
 from dejavu_server.ledger.games import GamesFull
 from dejavu_server.ledger.leases import TooManyLeases
+from dejavu_server.ledger.notifications import NotificationsFull
 from dejavu_server.ledger.queries.predictions import UnknownGame
 from dejavu_server.records import ReportedOutcome
 from dejavu_server.streaming.errors import ServerDraining, StreamFailed, SubscriberTooSlow
@@ -129,6 +130,7 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     TooManyLeases: grpc.StatusCode.FAILED_PRECONDITION,
     TooManyFeeds: grpc.StatusCode.FAILED_PRECONDITION,
     GamesFull: grpc.StatusCode.FAILED_PRECONDITION,
+    NotificationsFull: grpc.StatusCode.FAILED_PRECONDITION,
     UnknownOutcome: grpc.StatusCode.NOT_FOUND,
     ResumeTokenExpired: grpc.StatusCode.OUT_OF_RANGE,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,

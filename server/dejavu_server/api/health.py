@@ -22,6 +22,7 @@ from dejavu.v1 import (
     game_service_pb2,
     lease_service_pb2,
     model_service_pb2,
+    notification_service_pb2,
     operations_service_pb2,
     prediction_service_pb2,
     record_service_pb2,
@@ -41,6 +42,7 @@ SERVICES: Final = tuple(
         operations_service_pb2,
         lease_service_pb2,
         game_service_pb2,
+        notification_service_pb2,
         cache_service_pb2,
         open_inference_pb2,
     )

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import partial
-from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 
 from dejavu.v1 import lease_service_pb2 as pb
 from dejavu_server.access.caller import current_caller
-from dejavu_server.api.converters.fields import timestamp
+from dejavu_server.api.converters.fields import duration, timestamp
 from dejavu_server.api.handlers import Context
 from dejavu_server.ledger import leases
 from dejavu_server.ledger.access import LedgerAccess
 
 LEASE_SERVICE = pb.DESCRIPTOR.services_by_name["LeaseService"]
-
-_MOST_SECONDS: Final = 10**9
-"""Bound of a duration in seconds before it becomes a timedelta, which has a limit; longer ones are refused anyway."""
 
 
 class LeaseService:
@@ -34,7 +29,7 @@ class LeaseService:
     async def acquire_lease(self, request: pb.AcquireLeaseRequest, _: Context) -> pb.AcquireLeaseResponse:
         """Grant or renew a lease."""
         name, holder = leases.check_free_name(request.name, "name"), leases.check_name(request.holder, "holder")
-        ttl = leases.check_ttl(_timedelta(request.ttl))
+        ttl = leases.check_ttl(duration(request.ttl))
         caller = current_caller.get().identity
         grant = partial(leases.acquire, name=name, holder=holder, caller=caller, ttl=ttl)
         acquired, lease = await self._ledger.write(grant)
@@ -52,11 +47,6 @@ class LeaseService:
         name = leases.check_name(request.name, "name")
         lease = await self._ledger.read(partial(leases.standing, name=name))
         return pb.GetLeaseResponse(lease=None if lease is None else _message(lease))
-
-
-def _timedelta(duration: Duration) -> timedelta:
-    seconds = max(-_MOST_SECONDS, min(duration.seconds, _MOST_SECONDS))
-    return timedelta(seconds=seconds, microseconds=duration.nanos // 1000)
 
 
 def _message(lease: leases.Lease) -> pb.Lease:

@@ -44,6 +44,7 @@ from dejavu_server.api.models.comparison import ModelComparisons
 from dejavu_server.api.models.history import ModelHistory
 from dejavu_server.api.models.service import MODEL_SERVICE, ModelService
 from dejavu_server.api.models.upload import BundleReceiver
+from dejavu_server.api.notification_service import NOTIFICATION_SERVICE, NotificationService
 from dejavu_server.api.operations_service import OPERATIONS_SERVICE, OperationsService
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
 from dejavu_server.api.record_service import RECORD_SERVICE, RecordService
@@ -282,6 +283,7 @@ class Worker:
         self._games.start()
         game_service = GameService(self._ledger_manager, self._games, self._clock)
         self._add_service(GAME_SERVICE, game_service, encoded={"StreamGames"})
+        self._add_service(NOTIFICATION_SERVICE, NotificationService(self._ledger_manager))
         self._add_service(HEALTH_SERVICE, self._health, complete=False)
         services = [*SERVICES, HEALTH_SERVICE.full_name]
         if settings.channelz == "on":

@@ -46,6 +46,7 @@ def test_the_services_are_listed(address: str) -> None:
         "dejavu.v1.LeaseService",
         "dejavu.v1.CacheService",
         "dejavu.v1.ModelService",
+        "dejavu.v1.NotificationService",
         "dejavu.v1.OperationsService",
         "dejavu.v1.PredictionService",
         "dejavu.v1.RecordService",

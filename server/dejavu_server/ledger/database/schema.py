@@ -5,9 +5,9 @@
 canonical form of the entries, those of a shadow also from that of its forecast.
 Scores are not stored: they are computed from a forecast and the current outcome when they are read.
 `snapshots` caches the online state computed from the outcomes, and holds the summaries of pruned entries. `checkpoints`
-holds signed heads of the chain. `ledger` has one row that identifies the ledger. `leases`, `games` and
+holds signed heads of the chain. `ledger` has one row that identifies the ledger. `leases`, `games`, `notifications` and
 `model_workers` are not part of the record: they contain the holders of leases, the states of games that a feed shows,
-and the models loaded by each worker.
+who sent which notification, and the models loaded by each worker.
 """
 
 from __future__ import annotations
@@ -207,6 +207,24 @@ games = Table(
     Column("published_us", BigInteger, nullable=False),  # microseconds since 1970, UTC, by the database's clock
     Column("caller", Text, nullable=False),  # identity of the caller who published it; empty if it is not known
     UniqueConstraint("version"),
+)
+
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("target", Text, primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("game_id", Text, nullable=False),  # empty: of no game
+    Column("text", Text, nullable=False),
+    Column("status", Integer, nullable=False),  # of dejavu.v1.NotificationStatus
+    Column("attempts", Integer, nullable=False),
+    Column("sender", Text, nullable=False),
+    Column("failure", Text, nullable=False),  # why the newest attempt failed; empty if it did not
+    Column("caller", Text, nullable=False),  # identity of the caller who changed it last; empty if it is not known
+    Column("created_us", BigInteger, nullable=False),  # microseconds since 1970, UTC, by the database's clock
+    Column("updated_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),  # when another sender can claim it
 )
 
 model_workers = Table(

@@ -75,6 +75,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("server", "worker", name="pk_model_workers"),
     )
     op.create_table(
+        "notifications",
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("target", sa.Text, nullable=False),
+        sa.Column("rule", sa.Text, nullable=False),
+        sa.Column("game_id", sa.Text, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("status", sa.Integer, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("sender", sa.Text, nullable=False),
+        sa.Column("failure", sa.Text, nullable=False),
+        sa.Column("caller", sa.Text, nullable=False),
+        sa.Column("created_us", sa.BigInteger, nullable=False),
+        sa.Column("updated_us", sa.BigInteger, nullable=False),
+        sa.Column("expires_us", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("id", "target", name="pk_notifications"),
+    )
+    op.create_table(
         "snapshots",
         sa.Column("part", _TEXT, nullable=False),
         sa.Column("sequence", _SEQUENCE, autoincrement=False, nullable=False),

@@ -1,0 +1,142 @@
+"""NotificationService: decides who sends a notification. The interceptor maps errors to statuses."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from dejavu.v1 import notification_service_pb2 as pb
+from dejavu_common.clock import from_microseconds
+from dejavu_models.errors import InvalidInput, quoted
+from dejavu_server.access.caller import current_caller
+from dejavu_server.api.converters.fields import check_game_id, duration, set_timestamp
+from dejavu_server.api.handlers import Context
+from dejavu_server.ledger import notifications
+from dejavu_server.ledger.access import LedgerAccess
+from dejavu_server.ledger.leases import MAX_TTL, MIN_TTL
+from dejavu_server.ledger.notifications import Draft, NotificationRow, Status
+
+NOTIFICATION_SERVICE = pb.DESCRIPTOR.services_by_name["NotificationService"]
+
+DEFAULT_LIMIT: Final = 100
+MAX_LIMIT: Final = 1000
+"""Number of notifications in an answer, without a limit in the request, and at most."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
+_LONGEST_ID: Final = 128
+_LONGEST_NAME: Final = 64
+_LONGEST_TEXT: Final = 500
+_LONGEST_FAILURE: Final = 200
+_ENDS: Final = {pb.NOTIFICATION_STATUS_SENT, pb.NOTIFICATION_STATUS_FAILED, pb.NOTIFICATION_STATUS_WAITING}
+
+
+class InvalidNotification(InvalidInput):
+    """A notification, or the report on it, has a value out of bounds."""
+
+    reason = "INVALID_NOTIFICATION"
+
+
+class NotificationService:
+    """Grants claims to notifications, and lists them.
+
+    Args:
+        ledger: the ledger whose database contains them.
+    """
+
+    def __init__(self, ledger: LedgerAccess) -> None:
+        self._ledger = ledger
+
+    async def claim_notification(
+        self, request: pb.ClaimNotificationRequest, _: Context
+    ) -> pb.ClaimNotificationResponse:
+        """Grant or renew a claim."""
+        asked = request.notification
+        if asked.game_id:
+            check_game_id(asked.game_id, "notification.game_id")
+        if not asked.text:
+            raise InvalidNotification("an empty text", "a text", field="notification.text")
+        ttl = duration(request.ttl)
+        if not MIN_TTL <= ttl <= MAX_TTL:
+            expected = f"{MIN_TTL.seconds} s to {MAX_TTL.seconds} s"
+            raise InvalidNotification(f"{ttl.total_seconds():g} s", expected, field="ttl")
+        draft = Draft(
+            id=_name(asked.id, "notification.id", _LONGEST_ID),
+            target=_name(asked.target, "notification.target"),
+            rule=_name(asked.rule, "notification.rule"),
+            game_id=asked.game_id,
+            text=_text(asked.text, "notification.text", _LONGEST_TEXT),
+        )
+        claim = partial(
+            notifications.claim,
+            draft=draft,
+            sender=_name(request.sender, "sender"),
+            caller=current_caller.get().identity,
+            ttl=ttl,
+        )
+        claimed, row, remaining = await self._ledger.write(claim)
+        response = pb.ClaimNotificationResponse(claimed=claimed, notification=_message(row))
+        if remaining:
+            response.remaining.FromTimedelta(remaining)
+        return response
+
+    async def confirm_notification(
+        self, request: pb.ConfirmNotificationRequest, _: Context
+    ) -> pb.ConfirmNotificationResponse:
+        """Note how an attempt ended."""
+        if request.status not in _ENDS:
+            raise InvalidNotification(f"{request.status}", "SENT, FAILED or WAITING", field="status")
+        retry = duration(request.retry_delay)
+        if not timedelta() <= retry <= MAX_TTL:
+            raise InvalidNotification(f"{retry.total_seconds():g} s", f"0 to {MAX_TTL.seconds} s", field="retry_delay")
+        confirm = partial(
+            notifications.confirm,
+            key=(_name(request.id, "id", _LONGEST_ID), _name(request.target, "target")),
+            sender=_name(request.sender, "sender"),
+            status=Status(request.status),
+            failure=_text(request.failure, "failure", _LONGEST_FAILURE),
+            caller=current_caller.get().identity,
+            retry=retry,
+        )
+        return pb.ConfirmNotificationResponse(confirmed=await self._ledger.write(confirm))
+
+    async def list_notifications(
+        self, request: pb.ListNotificationsRequest, _: Context
+    ) -> pb.ListNotificationsResponse:
+        """Return the notifications of the last days, newest first."""
+        if request.limit > MAX_LIMIT:
+            raise InvalidNotification(f"{request.limit}", f"at most {MAX_LIMIT}", field="limit")
+        rows = await self._ledger.read(partial(notifications.newest, limit=request.limit or DEFAULT_LIMIT))
+        return pb.ListNotificationsResponse(notifications=map(_message, rows))
+
+
+def _name(text: str, field: str, longest: int = _LONGEST_NAME) -> str:
+    if len(text) > longest or not _NAME.fullmatch(text):
+        expected = f"1 to {longest} letters, digits and . _ : / @ + -, beginning with a letter or digit"
+        raise InvalidNotification(quoted(text), expected, field=field)
+    return text
+
+
+def _text(text: str, field: str, longest: int) -> str:
+    if len(text) > longest or not text.isprintable():
+        raise InvalidNotification(quoted(text), f"at most {longest} printable characters", field=field)
+    return text
+
+
+def _message(row: NotificationRow) -> pb.Notification:
+    message = pb.Notification(
+        id=row.id,
+        target=row.target,
+        rule=row.rule,
+        game_id=row.game_id,
+        text=row.text,
+        status=pb.NotificationStatus.ValueType(row.status),
+        attempts=row.attempts,
+        sender=row.sender,
+        failure=row.failure,
+        published_by=row.caller,
+    )
+    set_timestamp(message.created_time, from_microseconds(row.created_us))
+    set_timestamp(message.updated_time, from_microseconds(row.updated_us))
+    return message

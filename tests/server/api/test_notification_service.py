@@ -1,0 +1,211 @@
+"""NotificationService of a real worker: of several senders one sends, also after one ended; nonsense is refused."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from datetime import UTC, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import insert
+
+from dejavu.v1.notification_service_pb2 import (
+    NOTIFICATION_STATUS_CLAIMED,
+    NOTIFICATION_STATUS_FAILED,
+    NOTIFICATION_STATUS_SENT,
+    NOTIFICATION_STATUS_WAITING,
+    Notification,
+)
+from dejavu_client import AsyncDejavuClient, InvalidArgumentError
+from dejavu_common.clock import utc_now
+from dejavu_server.ledger import notifications
+from dejavu_server.ledger.database.schema import notifications as table
+from dejavu_server.ledger.ledger import Ledger
+from dejavu_server.ledger.notifications import (
+    MAX_NOTIFICATIONS,
+    MAX_NOTIFICATIONS_OF_CALLER,
+    Draft,
+    NotificationsFull,
+    Status,
+)
+from dejavu_server.worker.worker import Worker
+
+
+@pytest.fixture
+async def client(worker: Worker) -> AsyncIterator[AsyncDejavuClient]:
+    async with AsyncDejavuClient(worker.address, timeout=30.0) as client:
+        yield client
+
+
+def note(**fields: Any) -> Notification:
+    values: dict[str, Any] = {
+        "id": "evening/close/0022600001",
+        "target": "phone",
+        "rule": "close",
+        "game_id": "0022600001",
+        "text": "BOS 101, NYK 99 with 4:12 left",
+    }
+    return Notification(**(values | fields))
+
+
+async def test_one_sender_has_a_notification_until_it_is_sent_and_then_nobody(client: AsyncDejavuClient) -> None:
+    first = await client.claim_notification(note(), "host-a:1", 60.0)
+    assert first.claimed
+    assert 0 < first.remaining.ToMilliseconds() <= 60_000
+    other = await client.claim_notification(note(text="another"), "host-b:2", 60.0)
+    assert not other.claimed
+    assert (other.notification.sender, other.notification.text) == ("host-a:1", note().text)
+    assert 0 < other.remaining.ToMilliseconds() <= 60_000
+    again = await client.claim_notification(note(), "host-a:1", 60.0)
+    assert again.claimed, "its sender renews it"
+    assert again.notification.attempts == 1
+    to_another = await client.claim_notification(note(target="radio"), "host-b:2", 60.0)
+    assert to_another.claimed, "each target is claimed for itself"
+    assert await client.confirm_notification(note().id, "phone", "host-a:1", NOTIFICATION_STATUS_SENT)
+    for sender in ("host-a:1", "host-b:2"):
+        late = await client.claim_notification(note(), sender, 60.0)
+        assert not late.claimed
+        assert late.notification.status == NOTIFICATION_STATUS_SENT
+        assert not late.HasField("remaining")
+
+
+async def test_a_failed_attempt_waits_and_a_notification_given_up_stays_so(client: AsyncDejavuClient) -> None:
+    await client.claim_notification(note(), "a", 60.0)
+    assert not await client.confirm_notification(note().id, "phone", "b", NOTIFICATION_STATUS_FAILED, failure="mine")
+    assert await client.confirm_notification(
+        note().id, "phone", "a", NOTIFICATION_STATUS_WAITING, failure="HTTP 503", retry_delay=60.0
+    )
+    for sender in "ab":
+        waiting = await client.claim_notification(note(), sender, 60.0)
+        assert not waiting.claimed
+        assert waiting.notification.status == NOTIFICATION_STATUS_WAITING
+        assert waiting.remaining.ToMilliseconds() > 50_000
+    await client.claim_notification(note(target="radio"), "a", 60.0)
+    assert await client.confirm_notification(
+        note().id, "radio", "a", NOTIFICATION_STATUS_WAITING, failure="HTTP 503", retry_delay=0.0
+    )
+    retried = await client.claim_notification(note(target="radio"), "b", 60.0)
+    assert retried.claimed
+    assert (retried.notification.attempts, retried.notification.failure) == (2, "HTTP 503")
+    assert await client.confirm_notification(note().id, "radio", "b", NOTIFICATION_STATUS_FAILED, failure="HTTP 404")
+    assert not (await client.claim_notification(note(target="radio"), "b", 60.0)).claimed
+    assert not await client.confirm_notification("nothing", "radio", "b", NOTIFICATION_STATUS_SENT)
+
+
+async def test_they_are_listed_newest_first_with_what_became_of_them(client: AsyncDejavuClient) -> None:
+    for number in range(3):
+        await client.claim_notification(note(id=f"evening/{number}", game_id=""), "a", 60.0)
+    await client.confirm_notification("evening/1", "phone", "a", NOTIFICATION_STATUS_FAILED, failure="HTTP 404")
+    listed = list(await client.list_notifications())
+    assert [each.id for each in listed] == ["evening/2", "evening/1", "evening/0"]
+    assert [each.status for each in listed][:2] == [NOTIFICATION_STATUS_CLAIMED, NOTIFICATION_STATUS_FAILED]
+    assert listed[1].failure == "HTTP 404"
+    assert abs(listed[1].created_time.ToDatetime(UTC) - utc_now()) < timedelta(minutes=1)
+    assert len(await client.list_notifications(limit=2)) == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("notification.id", {"id": ""}),
+        ("notification.id", {"id": "a b"}),
+        ("notification.id", {"id": "x" * 129}),
+        ("notification.target", {"target": "Zürich"}),
+        ("notification.rule", {"rule": "x" * 65}),
+        ("notification.game_id", {"game_id": "1"}),
+        ("notification.text", {"text": ""}),
+        ("notification.text", {"text": "x" * 501}),
+        ("notification.text", {"text": "BOS\x1b[2J"}),
+        ("sender", {"sender": ""}),
+        ("ttl", {"ttl": 0.5}),
+        ("ttl", {"ttl": 301.0}),
+    ],
+)
+async def test_a_claim_out_of_bounds_is_refused_with_its_field(
+    client: AsyncDejavuClient, field: str, fields: dict[str, Any]
+) -> None:
+    sender, ttl = fields.pop("sender", "a"), fields.pop("ttl", 10.0)
+    with pytest.raises(InvalidArgumentError) as refused:
+        await client.claim_notification(note(**fields), sender, ttl)
+    assert [each.field for each in refused.value.field_violations] == [field]
+    assert not await client.list_notifications()
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("status", {"status": NOTIFICATION_STATUS_CLAIMED}),
+        ("status", {"status": 99}),
+        ("failure", {"failure": "x" * 201}),
+        ("failure", {"failure": "two\nlines"}),
+        ("retry_delay", {"retry_delay": 301.0}),
+        ("retry_delay", {"retry_delay": -1.0}),
+    ],
+)
+async def test_a_confirmation_out_of_bounds_is_refused_with_its_field(
+    client: AsyncDejavuClient, field: str, fields: dict[str, Any]
+) -> None:
+    values: dict[str, Any] = {"status": NOTIFICATION_STATUS_FAILED} | fields
+    with pytest.raises(InvalidArgumentError) as refused:
+        await client.confirm_notification("evening/1", "phone", "a", **values)
+    assert [each.field for each in refused.value.field_violations] == [field]
+
+
+async def test_a_list_has_at_most_1000(client: AsyncDejavuClient) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        await client.list_notifications(limit=1001)
+    assert [each.field for each in refused.value.field_violations] == ["limit"]
+
+
+HOUR = 3_600_000_000
+
+
+async def claim(ledger: Ledger, now: int, sender: str = "a", id: str = "1", caller: str = "") -> bool:  # noqa: A002
+    draft = Draft(id, "phone", "close", "", "close")
+    claimed, _, _ = await ledger.write(
+        lambda connection: notifications.claim(connection, draft, sender, caller, timedelta(seconds=20), now)
+    )
+    return claimed
+
+
+async def test_a_claim_whose_sender_ended_is_taken_over_and_its_late_success_counts(ledger: Ledger) -> None:
+    assert await claim(ledger, 100 * HOUR, "a")
+    assert not await claim(ledger, 100 * HOUR + 19_999_999, "b")
+    assert await claim(ledger, 100 * HOUR + 20_000_000, "b")
+    for status, noted in ((Status.FAILED, False), (Status.WAITING, False), (Status.SENT, True)):
+        assert noted is await ledger.write(
+            lambda connection, status=status: notifications.confirm(
+                connection, ("1", "phone"), "a", status, "", "", timedelta(), 100 * HOUR + 21_000_000
+            )
+        ), "what failed is said by the one who has it"
+    assert not await claim(ledger, 101 * HOUR, "b")
+
+
+async def test_a_clock_that_was_set_back_does_not_keep_a_claim(ledger: Ledger) -> None:
+    assert await claim(ledger, 100 * HOUR, "a")
+    assert await claim(ledger, 50 * HOUR, "b")
+
+
+async def test_they_are_kept_three_days(ledger: Ledger) -> None:
+    assert await claim(ledger, 100 * HOUR)
+    assert await claim(ledger, 172 * HOUR - 1, id="2")
+    listed = await ledger.read(lambda connection: notifications.newest(connection, 10, 172 * HOUR - 1))
+    assert [each.id for each in listed] == ["2", "1"]
+    assert await claim(ledger, 172 * HOUR, id="3")
+    assert [each.id for each in await ledger.read(lambda connection: notifications.newest(connection, 10, 0))] == [
+        "3",
+        "2",
+    ]
+
+
+@pytest.mark.parametrize(("caller", "most"), [("", MAX_NOTIFICATIONS), ("token:a", MAX_NOTIFICATIONS_OF_CALLER)])
+async def test_one_too_many_is_refused_and_the_known_ones_go_on(ledger: Ledger, caller: str, most: int) -> None:
+    assert await claim(ledger, 100 * HOUR, caller=caller)
+    row = await ledger.read(lambda connection: asdict(notifications.newest(connection, 1, 100 * HOUR)[0]))
+    rows = [{**row, "id": f"{number}"} for number in range(2, most + 1)]
+    await ledger.write(lambda connection: connection.execute(insert(table), rows))
+    with pytest.raises(NotificationsFull):
+        await claim(ledger, 100 * HOUR, caller=caller, id="new")
+    assert await claim(ledger, 100 * HOUR, caller=caller)
+    assert await claim(ledger, 172 * HOUR, caller=caller, id="new"), "the old ones make room"

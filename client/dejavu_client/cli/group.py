@@ -43,6 +43,7 @@ class Command:
 
 
 _LIVE = ("nba_api",)
+_NOTIFY = ("httpx2", "pydantic", "standardwebhooks")
 _SERVER = (
     "alembic",
     "grpc_channelz",
@@ -74,6 +75,8 @@ COMMANDS: dict[str, Command] = {
     "cache": Command(),
     "top": Command(),
     "poll": Command(needs={"live": _LIVE}, handles_signals=True),
+    "notify": Command(needs={"notify": _NOTIFY}, handles_signals=True),
+    "notifications": Command(),
     "replay": Command(handles_signals=True),
     "demo": Command(needs={"live": _LIVE, "server": _SERVER}, handles_signals=True),
 }
@@ -185,6 +188,10 @@ def _module(name: str) -> Any:  # noqa: C901 - a table
             from dejavu_client.cli import teams as module
         case "poll":
             from dejavu_client.cli import poll as module
+        case "notify":
+            from dejavu_client.cli import notify as module
+        case "notifications":
+            from dejavu_client.cli import notifications as module
         case "replay":
             from dejavu_client.cli import replay as module
         case "demo":

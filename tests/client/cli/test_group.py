@@ -132,7 +132,7 @@ def test_every_extra_that_a_command_needs_brings_what_it_needs() -> None:
     """The modules in the table belong to packages of the extra, so that installing the extra helps."""
     brought = dict[str, set[str]]()
     for requirement in (Requirement(line) for line in requires("dejavu-forecast") or ()):
-        for extra in ("live", "server"):
+        for extra in ("live", "mcp", "notify", "server"):
             if requirement.marker is not None and requirement.marker.evaluate({"extra": extra}):
                 brought.setdefault(extra, set()).add(requirement.name.lower().replace("_", "-"))
     providers = packages_distributions()

@@ -1,0 +1,16 @@
+"""Notifications: rules over the stream of forecasts and the states of games, and their delivery to targets.
+
+A notifier follows the streams of a server and checks the rules of a file after each event. A rule is told once a game.
+Any number of notifiers may run with the same file: each notification is claimed in the ledger's database before it is
+sent, and confirmed afterwards (docs/notifications.md).
+
+| file | contents |
+|---|---|
+| `rules.py` | the file of rules: its form, its defaults, its errors |
+| `game.py` | what is known of a game; what the record says of it at its end |
+| `conditions.py` | when each kind of rule holds, and its text |
+| `silence.py` | the same of the rules for a silent feed or poller |
+| `bodies.py` | requests to targets: JSON of ours, Slack, Discord, ntfy, templates; signatures |
+| `delivery.py` | claims, attempts, retries and limits |
+| `notifier.py` | the streams and the rules |
+"""

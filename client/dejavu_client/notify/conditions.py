@@ -1,0 +1,245 @@
+"""When each kind of rule of a game holds, and the text of its notification.
+
+A rule looks at what is current only: a state or a forecast of more than two minutes ago tells nothing about now. So a
+moment that passed while no notifier ran, or while the server was away, is not told afterwards, unless it still holds. A
+final stays true, and is told up to an hour after it was reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.game_service_pb2 import GameStatus
+from dejavu_client.formatting import (
+    after_overtime,
+    chance,
+    clock,
+    elapsed_seconds,
+    outcome_range,
+    percent,
+    play_time,
+    signed,
+)
+from dejavu_client.notify.game import GameView
+from dejavu_client.notify.rules import (
+    CloseLateRule,
+    FinalRule,
+    GameRule,
+    HalfReadyRule,
+    SilenceRule,
+    SwingRule,
+    UpsetRule,
+    rule_name,
+)
+from dejavu_common.shown_text import visible
+
+CURRENT: Final = timedelta(minutes=2)
+"""Age up to which a state or a forecast is current."""
+
+FINAL_CURRENT: Final = timedelta(hours=1)
+"""Age up to which a final is told."""
+
+
+class Message(NamedTuple):
+    """What is told.
+
+    Attributes:
+        id: id, equal in all notifiers with the same name.
+        rule: name of the rule.
+        kind: kind of the rule.
+        title: one short line.
+        text: one line; not known to be better than the market, nor advice.
+        time: when it was found, aware.
+        game_id: id of the game; empty if it is of no game.
+        link: address of the game on the page; empty if none is known.
+        values: numbers and teams by name.
+    """
+
+    id: str
+    rule: str
+    kind: str
+    title: str
+    text: str
+    time: datetime
+    game_id: str = ""
+    link: str = ""
+    values: Mapping[str, str | float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Title and text of a rule that holds."""
+
+    title: str
+    text: str
+
+
+def message(rule: GameRule | SilenceRule, found: Found, name: str, subject: str, now: datetime) -> Message:
+    """Return a message without a game.
+
+    Args:
+        rule: the rule that holds.
+        found: title and text.
+        name: name of the notifiers.
+        subject: what the rule is told once for.
+        now: the time, aware.
+    """
+    title, text = (visible(each, line=True) for each in (found.title, found.text))
+    return Message(f"{name}/{rule_name(rule)}/{subject}", rule_name(rule), rule.kind, title, text, now)
+
+
+def holds(rule: GameRule, game: GameView, now: datetime) -> Found | None:
+    """Return title and text of a rule that holds for a game now; None if it does not hold.
+
+    Args:
+        rule: the rule.
+        game: the game.
+        now: the time by the server's clock, aware.
+    """
+    home, away = game.teams
+    if not home or (rule.teams and not {home, away} & set(rule.teams)):
+        return None
+    match rule:
+        case CloseLateRule():
+            return _close_late(rule, game, now)
+        case SwingRule():
+            return _swing(rule, game, now)
+        case UpsetRule():
+            return _upset(rule, game, now)
+        case HalfReadyRule():
+            return _half_ready(rule, game, now)
+        case FinalRule():
+            return _final(game, now)
+
+
+def values_of(game: GameView) -> dict[str, str | float]:
+    """Return the numbers of a game by name, for programs and templates."""
+    home, away = game.teams
+    values: dict[str, str | float] = {"home_team": home, "away_team": away}
+    if game.state is not None:
+        values |= {"home_score": game.state.home_score, "away_score": game.state.away_score}
+    if game.final is not None:
+        values |= {
+            "home_win_probability": round(game.final.home_lead_probability, 4),
+            "point_forecast": round(game.final.point_forecast, 1),
+            "interval_lower": game.final.interval_lower,
+            "interval_upper": game.final.interval_upper,
+        }
+    return values
+
+
+def _is_current(time: Timestamp, now: datetime, within: timedelta = CURRENT) -> bool:
+    return now - time.ToDatetime(UTC) <= within
+
+
+def _current(forecast: Forecast | None, now: datetime) -> Forecast | None:
+    return forecast if forecast is not None and _is_current(forecast.generated_time, now) else None
+
+
+def _close_late(rule: CloseLateRule, game: GameView, now: datetime) -> Found | None:
+    state = game.state
+    if (
+        state is None
+        or state.status != GameStatus.GAME_STATUS_LIVE
+        or state.period < 4
+        or not state.HasField("seconds_left")
+        or state.seconds_left > 60 * rule.minutes
+        or abs(state.home_score - state.away_score) > rule.points
+        or not _is_current(state.observed_time, now)
+    ):
+        return None
+    text = f"{_score(game)}, {clock(state.period, state.seconds_left)} left."
+    if (forecast := _current(game.final, now)) is not None:
+        text += f" {_forecast_text(game, forecast)}"
+    return Found(f"Close: {_title(game)}", text)
+
+
+def _swing(rule: SwingRule, game: GameView, now: datetime) -> Found | None:
+    forecast = _current(game.final, now)
+    if forecast is None:
+        return None
+    elapsed, home = elapsed_seconds(forecast), forecast.home_lead_probability
+    earlier = [
+        (before, then)
+        for before, then in game.course.items()
+        if 0 < elapsed - before <= 60 * rule.minutes and abs(home - then) >= rule.change
+    ]
+    if not earlier:
+        return None
+    before, then = max(earlier, key=lambda each: abs(home - each[1]))
+    team = game.teams[home < then]
+    first, last = (chance(value if home > then else 1 - value) for value in (then, home))
+    text = f"{_score(game)}. {team} to win: {first} → {last} in {(elapsed - before) / 60:.0f} minutes of play."
+    return Found(f"Swing to {team}: {_title(game)}", f"{text} {_interval_text(game, forecast)}")
+
+
+def _upset(rule: UpsetRule, game: GameView, now: datetime) -> Found | None:
+    forecast = _current(game.final, now)
+    if forecast is None or not forecast.HasField("expected_margin"):
+        return None
+    margin, home = forecast.expected_margin, forecast.home_lead_probability
+    other = 1 - home if margin > 0 else home
+    if abs(margin) < rule.favorite_by or other < rule.probability or elapsed_seconds(forecast) < 60 * rule.from_minute:
+        return None
+    favorite, team = game.teams if margin > 0 else game.teams[::-1]
+    text = f"{_score(game)}. {team} to win: {chance(other)}; {favorite} by {abs(margin):.1f} was expected."
+    return Found(f"Upset in the making: {_title(game)}", f"{text} {_interval_text(game, forecast)}")
+
+
+def _half_ready(rule: HalfReadyRule, game: GameView, now: datetime) -> Found | None:
+    forecast = _current(game.half, now)
+    if forecast is None or forecast.elapsed_minutes < rule.minute:
+        return None
+    text = f"After {play_time(forecast)}: {_by(game, forecast.point_forecast)} at the half."
+    text += f" {game.teams[0]} to lead: {chance(forecast.home_lead_probability)}."
+    return Found(f"Half forecast: {_title(game)}", f"{text} {_interval_text(game, forecast)}")
+
+
+def _final(game: GameView, now: datetime) -> Found | None:
+    outcome, judged = game.outcome, game.judged
+    if outcome is None or outcome.withdrawn or not _is_current(outcome.recorded_time, now, FINAL_CURRENT):
+        return None
+    home, away = game.teams
+    score = ""
+    if outcome.HasField("total_points"):
+        home_score = (outcome.total_points + outcome.differential) // 2
+        score = f" ({away} {outcome.total_points - home_score}, {home} {home_score})"
+    text = f"{_by(game, outcome.differential, digits=0)}{score}{after_overtime(outcome)}."
+    if judged is not None and judged.reference is not None:
+        held = "held" if judged.reference_covered else "did not hold"
+        text += f" {_interval_text(game, judged.reference)[:-1]} from {play_time(judged.reference)}, {held};"
+        text += f" of {judged.forecasts} minutes, {judged.covered} did."
+    return Found(f"Final: {_title(game)}", text)
+
+
+def _title(game: GameView) -> str:
+    home, away = game.teams
+    return f"{away} @ {home}"
+
+
+def _score(game: GameView) -> str:
+    if game.state is None:
+        return _title(game)
+    home, away = game.teams
+    return f"{away} {game.state.away_score}, {home} {game.state.home_score}"
+
+
+def _by(game: GameView, margin: float, digits: int = 1) -> str:
+    team = game.teams[margin < 0]
+    return f"{team} by {signed(abs(margin), digits).lstrip('+')}"
+
+
+def _forecast_text(game: GameView, forecast: Forecast) -> str:
+    return f"{game.teams[0]} to win: {chance(forecast.home_lead_probability)}. {_interval_text(game, forecast)}"
+
+
+def _interval_text(game: GameView, forecast: Forecast) -> str:
+    interval = outcome_range(forecast.interval_lower, forecast.interval_upper)
+    return f"{percent(forecast.coverage_probability)} interval: {game.teams[0]} {interval}."

@@ -37,7 +37,6 @@ from tests.support.programs.commands import python_m
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu.v1.notification_service_pb2 import NOTIFICATION_STATUS_SENT, Notification
 from dejavu_client import DejavuClient
-from dejavu_common.clock import utc_now
 
 NOTIFIERS = 3
 SECONDS = 90.0
@@ -90,7 +89,7 @@ def notifier(rules: Path, target: str) -> Iterator[None]:
 
 def close_game(number: int) -> Game:
     """Return a close game near its end."""
-    return Game(
+    game = Game(
         game_id=f"99{number:08d}",
         home_team="BOS",
         away_team="NYK",
@@ -99,8 +98,9 @@ def close_game(number: int) -> Game:
         away_score=99,
         period=4,
         seconds_left=100.0,
-        observed_time=utc_now(),
     )
+    game.observed_time.GetCurrentTime()
+    return game
 
 
 def write_rules(folder: Path, url: str) -> Path:

@@ -161,9 +161,8 @@ def test_half_ready(made: Forecast, expected: str) -> None:
 
 
 def outcome(**fields: Any) -> Outcome:
-    return Outcome(
-        **({"horizon": HORIZON_FINAL, "differential": -8, "recorded_time": ago(5), "total_points": 216} | fields)
-    )
+    values: dict[str, Any] = {"horizon": HORIZON_FINAL, "differential": -8, "recorded_time": ago(5)}
+    return Outcome(**(values | {"total_points": 216} | fields))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from datetime import UTC, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -174,11 +175,8 @@ async def test_a_claim_whose_sender_ended_is_taken_over_and_its_late_success_cou
     assert not await claim(ledger, 100 * HOUR + 19_999_999, "b")
     assert await claim(ledger, 100 * HOUR + 20_000_000, "b")
     for status, noted in ((Status.FAILED, False), (Status.WAITING, False), (Status.SENT, True)):
-        assert noted is await ledger.write(
-            lambda connection, status=status: notifications.confirm(
-                connection, ("1", "phone"), "a", status, "", "", timedelta(), 100 * HOUR + 21_000_000
-            )
-        ), "what failed is said by the one who has it"
+        confirm = partial(notifications.confirm, key=("1", "phone"), sender="a", status=status, failure="", caller="")
+        assert noted is await ledger.write(partial(confirm, retry=timedelta(), now=100 * HOUR + 21_000_000))
     assert not await claim(ledger, 101 * HOUR, "b")
 
 

@@ -11,6 +11,7 @@ from dejavu.v1 import notification_service_pb2 as pb
 from dejavu_common.clock import from_microseconds
 from dejavu_models.errors import InvalidInput, quoted
 from dejavu_server.access.caller import current_caller
+from dejavu_server.admission.callers import take_of_rate
 from dejavu_server.api.converters.fields import check_game_id, duration, set_timestamp
 from dejavu_server.api.handlers import Context
 from dejavu_server.ledger import notifications
@@ -19,6 +20,9 @@ from dejavu_server.ledger.leases import MAX_TTL, MIN_TTL
 from dejavu_server.ledger.notifications import Draft, NotificationRow, Status
 
 NOTIFICATION_SERVICE = pb.DESCRIPTOR.services_by_name["NotificationService"]
+
+CHANGES: Final = 20.0
+"""A caller's claims and confirmations a second in a worker: each holds the ledger's write lock."""
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
@@ -52,6 +56,7 @@ class NotificationService:
         self, request: pb.ClaimNotificationRequest, _: Context
     ) -> pb.ClaimNotificationResponse:
         """Grant or renew a claim."""
+        take_of_rate(CHANGES, "claims of notifications")
         asked = request.notification
         if asked.game_id:
             check_game_id(asked.game_id, "notification.game_id")
@@ -85,6 +90,7 @@ class NotificationService:
         self, request: pb.ConfirmNotificationRequest, _: Context
     ) -> pb.ConfirmNotificationResponse:
         """Note how an attempt ended."""
+        take_of_rate(CHANGES, "claims of notifications")
         if request.status not in _ENDS:
             raise InvalidNotification(f"{request.status}", "SENT, FAILED or WAITING", field="status")
         retry = duration(request.retry_delay)

@@ -21,7 +21,7 @@ from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.notify.bodies import request
 from dejavu_client.notify.conditions import Message
 from dejavu_client.notify.delivery import Deliverer, Report, Result, Sender
-from dejavu_client.notify.notifier import Notifier
+from dejavu_client.notify.notifier import RuleNotifier
 from dejavu_client.notify.rules import InvalidRules, Rules, load_rules
 from dejavu_client.output.notifier import print_report, print_request
 from dejavu_client.output.poll_display import end_on_signals
@@ -77,7 +77,7 @@ def notify(
                 deliverer = Deliverer(client, rules.targets, sender, show)
                 stack.push_async_callback(deliverer.close)
                 tell = deliverer.put
-            task = asyncio.create_task(Notifier(client, rules, tell, replays=replays).run())
+            task = asyncio.create_task(RuleNotifier(client, rules, tell, replays=replays).run())
             end_on_signals(partial(_cancel, task))
             typer.echo(f"Watching for {len(rules.rules)} rules", err=True)
             with suppress(asyncio.CancelledError):

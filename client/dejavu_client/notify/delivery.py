@@ -93,7 +93,7 @@ class Result(StrEnum):
     FAILED = "failed"
 
 
-class Attempt(NamedTuple):
+class DeliveryAttempt(NamedTuple):
     """How an attempt ended.
 
     Attributes:
@@ -112,7 +112,7 @@ class Report(NamedTuple):
 
     message: Message
     target: str
-    attempt: Attempt
+    attempt: DeliveryAttempt
 
 
 class _Channel:
@@ -137,7 +137,7 @@ class _Channel:
             self._not_before = max(self._not_before, self._sent[0] + self._minute)
         await asyncio.sleep(max(0.0, self._not_before - steady_time()))
 
-    def sent(self, attempt: Attempt) -> None:
+    def sent(self, attempt: DeliveryAttempt) -> None:
         """Note a request."""
         self._sent.append(steady_time())
         if attempt.retry_after:
@@ -158,7 +158,7 @@ class Sender:
         """Close the connections."""
         await self._http.aclose()
 
-    async def send(self, target: Target, message: Message) -> Attempt:
+    async def send(self, target: Target, message: Message) -> DeliveryAttempt:
         """Send a message once; the answer's body is not read."""
         made = request(target, message, utc_now())
         try:
@@ -168,16 +168,18 @@ class Sender:
             ):
                 status, retry_after = response.status_code, response.headers.get("retry-after", "")
         except TimeoutError:
-            return Attempt(Result.RETRY, f"no answer within {SEND_SECONDS:.0f} s")
+            return DeliveryAttempt(Result.RETRY, f"no answer within {SEND_SECONDS:.0f} s")
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             reason = visible(f"{type(error).__name__}: {error}".replace(made.url, "the target"), line=True)
-            return Attempt(Result.RETRY, "".join(each for each in reason if each.isprintable())[:_LONGEST_FAILURE])
+            return DeliveryAttempt(
+                Result.RETRY, "".join(each for each in reason if each.isprintable())[:_LONGEST_FAILURE]
+            )
         if 200 <= status < 300:
-            return Attempt(Result.SENT)
+            return DeliveryAttempt(Result.SENT)
         failure = f"HTTP {status}" + (" (redirects are not followed)" if 300 <= status < 400 else "")
         if status in _PASSING or status >= 500:
-            return Attempt(Result.RETRY, failure, _retry_seconds(retry_after))
-        return Attempt(Result.FAILED, failure)
+            return DeliveryAttempt(Result.RETRY, failure, _retry_seconds(retry_after))
+        return DeliveryAttempt(Result.FAILED, failure)
 
 
 class Deliverer:
@@ -215,7 +217,9 @@ class Deliverer:
         """Deliver a message to a target, in a task of its own."""
         channel = self._channels[target]
         if len(channel.waiting) >= MAX_WAITING:
-            self._report(message, target, Attempt(Result.FAILED, f"{MAX_WAITING} notifications wait for the target"))
+            self._report(
+                message, target, DeliveryAttempt(Result.FAILED, f"{MAX_WAITING} notifications wait for the target")
+            )
             return
         task = asyncio.create_task(self._deliver(message, target, channel), name=f"notify {target}")
         channel.waiting.add(task)
@@ -248,14 +252,16 @@ class Deliverer:
             except PASSING:
                 pause = backoff.next()
             except DejavuClientError as error:
-                self._report(message, target, Attempt(Result.FAILED, f"not claimed: {error.message}"))
+                self._report(message, target, DeliveryAttempt(Result.FAILED, f"not claimed: {error.message}"))
                 return
             finally:
                 self._attempting.discard(task)
             if pause is None or self._closing:
                 return
             await asyncio.sleep(pause)
-        self._report(message, target, Attempt(Result.FAILED, f"not sent within {GIVE_UP_SECONDS / 60:.0f} minutes"))
+        self._report(
+            message, target, DeliveryAttempt(Result.FAILED, f"not sent within {GIVE_UP_SECONDS / 60:.0f} minutes")
+        )
 
     async def _attempt(self, message: Message, target: str, channel: _Channel, backoff: Backoff) -> float | None:
         """Claim, send and confirm once; return the seconds until the next attempt, or None if none is needed."""
@@ -284,7 +290,12 @@ class Deliverer:
         return pause if status == NOTIFICATION_STATUS_WAITING else None
 
     async def _confirm(
-        self, message: Message, target: str, status: NotificationStatus.ValueType, attempt: Attempt, pause: float
+        self,
+        message: Message,
+        target: str,
+        status: NotificationStatus.ValueType,
+        attempt: DeliveryAttempt,
+        pause: float,
     ) -> None:
         """Confirm, again and again while the claim lasts: without it, another notifier sends the message again."""
         until = steady_time() + self._claim_seconds / 2
@@ -300,7 +311,7 @@ class Deliverer:
                 _log.warning("notify.not_confirmed", id=message.id, target=target)
             return
 
-    def _report(self, message: Message, target: str, attempt: Attempt) -> None:
+    def _report(self, message: Message, target: str, attempt: DeliveryAttempt) -> None:
         level = _log.info if attempt.result is Result.SENT else _log.warning
         level("notify.attempt", id=message.id, target=target, result=attempt.result, failure=attempt.failure)
         self._told(Report(message, target, attempt))

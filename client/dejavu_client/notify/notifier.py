@@ -57,7 +57,7 @@ class StreamClient(Protocol):
         ...
 
 
-class Notifier:
+class RuleNotifier:
     """Checks rules after every event of a server.
 
     Args:

@@ -281,8 +281,9 @@ class Worker:
         self._games = GameStates(self._ledger_manager, self._published, game_message, settings.heartbeat_seconds)
         stack.push_async_callback(self._games.close)
         self._games.start()
-        game_service = GameService(self._ledger_manager, self._games, self._clock)
-        self._add_service(GAME_SERVICE, game_service, encoded={"StreamGames"})
+        self._add_service(
+            GAME_SERVICE, GameService(self._ledger_manager, self._games, self._clock), encoded={"StreamGames"}
+        )
         self._add_service(NOTIFICATION_SERVICE, NotificationService(self._ledger_manager))
         self._add_service(HEALTH_SERVICE, self._health, complete=False)
         services = [*SERVICES, HEALTH_SERVICE.full_name]

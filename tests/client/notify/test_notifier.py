@@ -15,7 +15,7 @@ from tests.support.processes.servers import async_worker
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_client import FINAL, AsyncDejavuClient
 from dejavu_client.notify.conditions import Message
-from dejavu_client.notify.notifier import Notifier
+from dejavu_client.notify.notifier import RuleNotifier
 from dejavu_client.notify.rules import Rules
 from dejavu_common.clock import utc_now
 
@@ -61,7 +61,7 @@ async def running(
     client: AsyncDejavuClient, told: Rules, *, replays: bool = True
 ) -> AsyncIterator[asyncio.Queue[Message]]:
     messages = asyncio.Queue[Message]()
-    notifier = Notifier(client, told, lambda message, _: messages.put_nowait(message), replays=replays)
+    notifier = RuleNotifier(client, told, lambda message, _: messages.put_nowait(message), replays=replays)
     task = asyncio.create_task(notifier.run())
     try:
         yield messages

@@ -17,7 +17,7 @@ from dejavu_gateway.api.context import CONTEXT_KEY, GatewayContext
 from dejavu_gateway.api.downloads import predictions_csv
 from dejavu_gateway.api.games import GameEndpoints
 from dejavu_gateway.api.inference import INFERENCE_ENDPOINTS
-from dejavu_gateway.api.pages import GAME_PATH, PAGE_PATHS, WebBuild
+from dejavu_gateway.api.pages import GAME_PATH, PAGE_PATHS, REFERENCE_PATH, WebBuild
 from dejavu_gateway.api.pictures import Pictures
 from dejavu_gateway.api.share import share_image, share_picture
 from dejavu_gateway.api.streams import ServerSentEvents, websocket
@@ -109,6 +109,7 @@ def routes(build: WebBuild, games: GameEndpoints) -> list[Route | WebSocketRoute
         Route("/readyz", system.readyz, methods=["GET"]),
         Route("/metrics", system.metrics, methods=["GET"]),
         Route("/openapi.json", system.openapi, methods=["GET"]),
+        Route(REFERENCE_PATH, build.reference, methods=["GET"]),
         Route("/assets/{path:path}", build.asset, methods=["GET"]),
     ]
     found += [Route(path, build.game if path == GAME_PATH else build.page, methods=["GET"]) for path in PAGE_PATHS]

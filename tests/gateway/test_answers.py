@@ -24,7 +24,7 @@ from dejavu_client.requests import Scope
 from dejavu_common.clock import utc_now
 from dejavu_common.game_day import game_day
 from dejavu_gateway.api.games import GameEndpoints
-from dejavu_gateway.api.pages import PAGE_PATHS, WebBuild
+from dejavu_gateway.api.pages import PAGE_PATHS, REFERENCE_PATH, WebBuild
 from dejavu_gateway.api.share import drawn
 from dejavu_gateway.app import routes
 from dejavu_gateway.settings import GatewaySettings
@@ -60,7 +60,7 @@ def test_the_document_is_openapi(site: Site) -> None:
 
 def test_the_document_has_every_route(site: Site) -> None:
     document = site.get("/openapi.json").json()
-    undescribed = {"/assets/{path:path}", "/{path}", *PAGE_PATHS}  # the page itself
+    undescribed = {"/assets/{path:path}", "/{path}", REFERENCE_PATH, *PAGE_PATHS}  # the page itself
     for route in routes(WebBuild(GatewaySettings().web), GameEndpoints()):
         if route.path not in undescribed:
             methods = getattr(route, "methods", None) or {"GET"}

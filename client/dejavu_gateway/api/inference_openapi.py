@@ -25,6 +25,11 @@ _ANSWERS: Final = {
 }
 """Names of the schemas of answers, by RPC."""
 
+_EXAMPLE: Final[JsonObject] = {
+    "inputs": [{"name": "pattern", "datatype": "FP64", "shape": [2, 3], "data": [[2, -1, 4], [0, 5, None]]}],
+    "outputs": [{"name": "point"}],
+}
+
 
 def inference_paths() -> dict[str, JsonObject]:
     """Return the descriptions of the endpoints, by path."""
@@ -54,7 +59,8 @@ def _operation(endpoint: InferenceEndpoint, path: str) -> JsonObject:
         "responses": responses,
     }
     if endpoint.method == "POST":
-        operation["requestBody"] = {"required": True, "content": _json("InferRequest")}
+        content = {"application/json": {**_json("InferRequest")["application/json"], "example": _EXAMPLE}}
+        operation["requestBody"] = {"required": True, "content": content}
     return {endpoint.method.lower(): operation}
 
 

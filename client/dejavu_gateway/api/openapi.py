@@ -26,6 +26,25 @@ _GAME: Final[JsonObject] = {"type": "string", "pattern": "^[0-9]{10}$"}
 _FLAG: Final[JsonObject] = {"type": "string", "enum": ["0", "1"]}
 _TIME: Final[JsonObject] = {"type": "string", "format": "date-time"}
 
+_TAGS: Final = {
+    "Forecasts": re.compile(r"/api/(predict|predict-batch|assess-risk)$"),
+    "Games": re.compile(r"/api/(games|stream|ws)|/share/"),
+    "Record": re.compile(r"/api/(predictions|scorecard|leaderboard|checkpoint)"),
+    "Models": re.compile(r"/api/(models|comparison|model-changes)"),
+    "Open Inference Protocol": re.compile("/v2"),
+    "Operations": re.compile("/"),
+}
+"""Group → its paths; a path belongs to the first group that has it."""
+
+_PATTERN: Final = [0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6]
+_WHAT_IF: Final[JsonObject] = {"pattern": _PATTERN, "horizon": "HORIZON_FINAL", "homeTeam": "BOS", "awayTeam": "LAL"}
+_EXAMPLES: Final[dict[str, JsonObject]] = {
+    "/api/predict": _WHAT_IF,
+    "/api/predict-batch": {"requests": [_WHAT_IF, {"pattern": _PATTERN, "horizon": "HORIZON_HALFTIME"}]},
+    "/api/assess-risk": {"pattern": _PATTERN},
+}
+"""Bodies to try: one made of a value for each field would be refused."""
+
 _PATH_PARAMETER: Final = re.compile(r"\{(\w+)\}")
 
 
@@ -37,6 +56,10 @@ def document() -> JsonObject:
     paths: dict[str, JsonObject] = {}
     for each in CALLS:
         paths.setdefault(each.path, {})[each.method.lower()] = _call(each)
+    paths |= inference_paths() | _own_paths()
+    for path, operations in paths.items():
+        for operation in operations.values():
+            operation["tags"] = [next(tag for tag, of_tag in _TAGS.items() if of_tag.match(path))]
     return {
         "openapi": "3.1.0",
         "info": {
@@ -44,7 +67,8 @@ def document() -> JsonObject:
             "version": _version(),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": paths | inference_paths() | _own_paths(),
+        "tags": [{"name": tag} for tag in _TAGS],
+        "paths": paths,
         "components": {
             # A message that is both sent and answered has the looser schema of requests.
             "schemas": schemas(answered, answers=True)
@@ -65,7 +89,10 @@ def _version() -> str:
 def _call(endpoint: CallEndpoint) -> JsonObject:
     operation: JsonObject = {"operationId": endpoint.rpc.name, "summary": endpoint.summary}
     if endpoint.method == "POST":
-        body = {"application/json": {"schema": reference(descriptor_of(endpoint.described))}}
+        content: JsonObject = {"schema": reference(descriptor_of(endpoint.described))}
+        if endpoint.path in _EXAMPLES:
+            content["example"] = _EXAMPLES[endpoint.path]
+        body = {"application/json": content}
         operation["requestBody"] = {"required": True, "content": body}
     else:
         operation["parameters"] = _parameters(endpoint)

@@ -34,6 +34,7 @@ PAGE_PATHS: Final = (
     "/embed/game/{id}",
     "/overlay/game/{id}",
 )
+REFERENCE_PATH: Final = "/docs"
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 REVALIDATED: Final = "no-cache"
 
@@ -91,7 +92,7 @@ class StaticFile:
 
 
 class WebBuild:
-    """The files of a build, in memory: 100 kB or so.
+    """The files of a build, in memory: 2 MB, of which the page itself has a tenth.
 
     Args:
         folder: the folder of the build, with index.html.
@@ -150,6 +151,12 @@ class WebBuild:
         answers = [_ANSWER.format(f"/api/games/{shown[1]}")] if shown else []
         scripts = [each for each in self._files if _SCRIPTS.match(each) and (shown or not each.startswith(_CHARTS))]
         return [*(_SCRIPT.format(f"/{each}") for each in scripts), *answers]
+
+    async def reference(self, request: Request) -> Response:
+        """Answer /docs, the reference of the interface, under the policy of the page."""
+        if (file := self._files.get("docs.html")) is None:
+            raise not_found("the web build has no reference of the interface")
+        return await content_response(request, file.content, file.media_type, REVALIDATED)
 
     async def asset(self, request: Request) -> Response:
         """Answer /assets/NAME. Names change with the content, so browsers can keep the files forever."""

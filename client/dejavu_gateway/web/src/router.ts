@@ -34,7 +34,7 @@ addEventListener("popstate", () => setLocation(new URL(location.href)));
 document.addEventListener("click", (event) => {
   if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
   const link = (event.target as Element).closest<HTMLAnchorElement>("a[href]");
-  if (!link || link.target || link.origin !== location.origin || /^\/(api|share|metrics|openapi)/.test(link.pathname)) return;
+  if (!link || link.target || link.origin !== location.origin || /^\/(api|docs|share|metrics|openapi)/.test(link.pathname)) return;
   event.preventDefault();
   if (link.hash && link.pathname === location.pathname) document.querySelector<HTMLElement>(link.hash)?.focus();
   else go(link.pathname + link.search);

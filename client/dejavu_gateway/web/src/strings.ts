@@ -324,6 +324,7 @@ export const strings = {
 
   system: {
     title: "System",
+    interface: "Reference of the interface",
     overall: "State",
     good: "All is well.",
     server: "Forecast server",

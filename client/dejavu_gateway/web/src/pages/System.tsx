@@ -134,6 +134,9 @@ export default function System() {
         </section>
         <Models />
         <Stats />
+        <p class="page-foot">
+          <a href="/docs">{said.interface}</a>
+        </p>
       </div>
     </>
   );

@@ -54,8 +54,8 @@ def scrapes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     token = token_file.create(tokens, "tests", tuple(ALL_SCOPES), utc_now())
     arguments = ("--workers", "1", "--tokens", str(tokens), "--max-in-flight", "1", "--metrics-listen", "127.0.0.1:0")
     stores = ("--ledger", f"sqlite:///{folder}/ledger.sqlite3", "--model-store", str(folder / "store"))
-    stores = (*stores, "--backup-folder", str(folder))
-    with spawned_server(*arguments, *stores) as server:
+    backups = ("--backup-folder", str(folder))
+    with spawned_server(*arguments, *stores, *backups) as server:
         texts = []
         for number in range(2):
             with DejavuClient(server.address, token=token, timeout=60.0) as client:

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 import pytest
 from tests.support.harness.documents import blocks
 from tests.support.harness.waiting import until
+from tests.support.processes.connections import answers, free_port
 from tests.support.processes.gateway import running_gateway
 from tests.support.processes.servers import running_worker
 
@@ -38,8 +39,7 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     configured = {block.about: block.text for block in blocks("docs/page.md", "nginx")}
     options = ("--trusted-proxy", "127.0.0.1", "--host", "dejavu.example", "--max-streams-per-address", "1000")
     with running_worker(folder / "server") as server, running_gateway(server, *options) as gateway:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         here = configured["server"].replace("127.0.0.1:8080", gateway.address)
         folders = "".join(
             f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -52,19 +52,11 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
         process = subprocess.Popen([program, "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"])
         try:
             address = Address("127.0.0.1", port)
-            asyncio.run(until(lambda: answers(address)))
+            asyncio.run(until(lambda: answers(str(address))))
             yield address
         finally:
             process.terminate()
             process.wait()
-
-
-def answers(address: Address) -> bool:
-    try:
-        socket.create_connection(address).close()
-    except ConnectionRefusedError:
-        return False
-    return True
 
 
 def asked(nginx: Address, request: bytes, source: str) -> socket.socket:

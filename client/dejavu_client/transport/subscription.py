@@ -167,7 +167,8 @@ def _is_transient(error: DejavuClientError) -> bool:
                 error.retry_after is not None and error.retry_after <= LONGEST_PUSHBACK
             )
         case InternalError():
-            # The connection broke in mid-frame: the error comes from gRPC's transport, not from a server's handler.
-            return not error.reason and ("RST_STREAM" in error.message or "HTTP2" in error.message.upper())
+            # The server's errors have a reason. This one is of what lies between: a frame was cut in its middle, or a
+            # proxy ended the stream without a status, as HAProxy does when its server is gone.
+            return not error.reason
         case _:
             return isinstance(error, PASSING)

@@ -96,8 +96,9 @@ function isTransient(error: unknown): boolean {
     case status.RESOURCE_EXHAUSTED:
       return error.reason === "SUBSCRIBER_TOO_SLOW" || (error.retryAfterMs ?? Infinity) <= LONGEST_PUSHBACK_MS;
     case status.INTERNAL:
-      // The connection broke within a frame: the error comes from gRPC's transport, not from the server.
-      return error.reason === "" && /RST_STREAM|HTTP2|HTTP\/2/i.test(error.message);
+    case status.UNKNOWN:
+      // The server's errors have a reason: a frame was cut, or a proxy ended the stream without a status.
+      return error.reason === "";
     default:
       return false;
   }

@@ -88,6 +88,7 @@ def test_before_it_stood_it_gives_up_after_a_few_attempts() -> None:
         ResourceExhaustedError("overloaded", reason="OVERLOADED", retry_after=0.1),
         InternalError("Received RST_STREAM with error code 2"),
         InternalError("Received http2 header with status: 502"),
+        InternalError("Stream removed", code=grpc.StatusCode.UNKNOWN),
     ],
     ids=repr,
 )

@@ -1,13 +1,31 @@
-"""Open connections, and new ones that send bytes that no gRPC library would send."""
+"""Free ports, open connections, and new ones that send bytes that no gRPC library would send."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+import socket
 
 import psutil
 
 _STATUS = re.compile(rb"grpc-status.(\d+)", re.DOTALL)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody uses, for a program that cannot pick one."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def answers(address: str) -> bool:
+    """Return whether somebody accepts connections."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 async def received(address: str, data: bytes) -> bytes:

@@ -1,0 +1,146 @@
+"""Streams and calls through nginx and HAProxy, with the configurations of docs/deployment.md."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, aclosing, contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.support.builders.bundles import light_model
+from tests.support.harness.documents import blocks
+from tests.support.harness.waiting import until
+from tests.support.processes.connections import answers, free_port
+from tests.support.processes.load import load
+from tests.support.processes.servers import SpawnedServer, spawned_server
+
+from dejavu_client import AsyncDejavuClient
+
+RELOAD = {"nginx": signal.SIGHUP, "haproxy": signal.SIGUSR2}
+
+DOCUMENT = "docs/deployment.md"
+
+
+class Proxied:
+    """Two servers of one worker each behind a proxy.
+
+    Attributes:
+        address: HOST:PORT of the proxy.
+    """
+
+    def __init__(self, stack: ExitStack, folder: Path, kind: str) -> None:
+        self._stack = stack
+        self._kind = kind
+        self._arguments = ("--ledger", f"sqlite:///{folder}/ledger.sqlite3", "--workers", "1", *light_model())
+        self._variables = {"DEJAVU_HEADER_FLOODS": "ignore"}
+        self._servers = [self._serve("127.0.0.1:0") for _ in range(2)]
+        self._addresses = [server.address for server in self._servers]
+        port = free_port()
+        self.address = f"127.0.0.1:{port}"
+        configuration = {"nginx": nginx, "haproxy": haproxy}[kind](folder, port)
+        for documented, actual in zip(("127.0.0.1:50051", "127.0.0.1:50052"), self._addresses, strict=True):
+            assert documented in configuration
+            configuration = configuration.replace(documented, actual)
+        (folder / "proxy.conf").write_text(configuration)
+        self._process = stack.enter_context(running(kind, folder / "proxy.conf"))
+
+    def _serve(self, listen: str) -> SpawnedServer:
+        arguments = ("--listen", listen, *self._arguments)
+        return self._stack.enter_context(spawned_server(*arguments, environment=self._variables))
+
+    async def kill(self, index: int) -> None:
+        """Kill a server and its worker, and start it again on its port."""
+        supervisor = self._servers[index].process
+        workers = psutil.Process(supervisor.pid).children()
+        supervisor.kill()
+        for worker in workers:
+            worker.kill()
+        supervisor.wait()
+        psutil.wait_procs(workers, timeout=20)
+        self._servers[index] = await asyncio.to_thread(self._serve, self._addresses[index])
+        await asyncio.to_thread(self._servers[index].wait_for, "serving")
+
+    def reload(self) -> None:
+        """Let the proxy read its configuration again: new processes take over."""
+        self._process.send_signal(RELOAD[self._kind])
+
+
+def nginx(folder: Path, port: int) -> str:
+    """Return the configuration of nginx, without TLS."""
+    block = {block.about: block.text for block in blocks(DOCUMENT, "nginx")}
+    names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    folders = "".join(f"{name}_temp_path {folder}/{name};" for name in names)
+    server = f"server {{ listen 127.0.0.1:{port} http2; {block['server']} }}"
+    return (
+        f"daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{ }}"
+        f"http {{ access_log off; {folders} {block['http']} {server} }}"
+    )
+
+
+def haproxy(folder: Path, port: int) -> str:
+    """Return the configuration of HAProxy, without TLS."""
+    [block] = blocks(DOCUMENT, "haproxy")
+    bind = f"frontend callers\n    bind 127.0.0.1:{port} proto h2\n"
+    return f"global\n    pidfile {folder}/pid\n" + block.text.replace("frontend callers\n", bind)
+
+
+@contextmanager
+def running(kind: str, configuration: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a proxy; without its program, skip the test, or fail it in CI."""
+    program = shutil.which(kind) or shutil.which(kind, path="/usr/sbin")
+    if program is None:
+        assert os.environ.get("DEJAVU_CI") != "1", f"CI must have {kind}"
+        pytest.skip(f"{kind} is not installed")
+    options = ["-W", "-db", "-f"] if kind == "haproxy" else ["-e", str(configuration.parent / "error.log"), "-c"]
+    process = subprocess.Popen([program, *options, str(configuration)])
+    try:
+        yield process
+    finally:
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        for child in children:
+            child.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("kind", ["nginx", "haproxy"])
+@pytest.mark.parametrize("rounds", [1, pytest.param(20, marks=pytest.mark.nightly)])
+@pytest.mark.timeout(900)
+async def test_nothing_is_lost_or_repeated_when_servers_are_killed_and_the_proxy_is_reloaded(
+    tmp_path: Path, kind: str, rounds: int
+) -> None:
+    with ExitStack() as stack:
+        proxied = Proxied(stack, tmp_path, kind)
+        await until(lambda: answers(proxied.address))
+        async with load(proxied.address, patient=True) as clients:
+            await clients.answers(20)
+            for number in range(rounds):
+                await proxied.kill(number % 2)
+                await clients.answers(50)
+                proxied.reload()
+                await clients.answers(50)
+        clients.check()
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("kind", ["nginx", "haproxy"])
+@pytest.mark.timeout(600)
+async def test_a_quiet_stream_of_six_minutes_goes_on(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ExitStack() as stack:
+        proxied = Proxied(stack, tmp_path, kind)
+        await until(lambda: answers(proxied.address))
+        async with (
+            AsyncDejavuClient(proxied.address) as client,
+            aclosing(client.stream_predictions(heartbeats=True)) as events,
+        ):
+            for _ in range(25):  # one every 15 seconds
+                assert (await anext(events)).HasField("heartbeat")
+    assert "stream_lost" not in caplog.text

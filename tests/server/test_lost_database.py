@@ -173,7 +173,11 @@ FAULTS: dict[str, tuple[Callable[[PostgresServer], object], str, Callable[[Postg
         "permission denied",
         lambda database: database.execute("GRANT ALL ON entries TO dejavu", "nba"),
     ),
-    "a standby": (_become_standby, "read-only", lambda database: database.execute("SELECT pg_promote()")),
+    "a standby": (
+        _become_standby,
+        "read-only: its database is a standby",
+        lambda database: database.execute("SELECT pg_promote()"),
+    ),
 }
 """Each fault: its cause, part of the refusals' message, and its remedy."""
 

@@ -25,10 +25,11 @@ from dejavu_server.ledger.database.postgres import migration
 from dejavu_server.ledger.database.postgres.connections import (
     ANSWER_SECONDS,
     GuardedConnection,
+    check_session,
     driver_connection,
     new_engine,
 )
-from dejavu_server.ledger.database.postgres.errors import READ_ONLY, database_errors, driver_error
+from dejavu_server.ledger.database.postgres.errors import READ_ONLY, database_errors, driver_error, read_only_cause
 from dejavu_server.ledger.database.postgres.listener import PostgresListener, channel_of
 from dejavu_server.ledger.database.postgres.schema_check import check_schema
 from dejavu_server.ledger.database.schema import metadata
@@ -124,6 +125,7 @@ class PostgresBackend:
     def open(self, *, make: bool) -> None:
         """See `Backend.open`. Creates the tables, not the database or its schema."""
         with database_errors():
+            check_session(self._reading)
             migration.ensure_schema(self._writing, make=make)
         with self.read() as connection:
             self._check_settings(connection)
@@ -161,6 +163,7 @@ class PostgresBackend:
             try:
                 self._begin(raw)
             except BaseException as error:
+                read_only = read_only_cause(raw) if isinstance(error, psycopg.errors.ReadOnlySqlTransaction) else ""
                 _roll_back(connection, raw, error)
                 lost = connection.invalidated and isinstance(error, psycopg.Error)
                 connection.close()
@@ -169,6 +172,8 @@ class PostgresBackend:
                 if lost and time.monotonic() - began < _AT_ONCE_SECONDS:
                     began -= _AT_ONCE_SECONDS
                     continue
+                if read_only:
+                    raise LedgerUnavailable(f"the ledger is read-only: {read_only}") from error
                 raise
             return connection
 

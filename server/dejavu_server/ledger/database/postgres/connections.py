@@ -10,11 +10,12 @@ import select
 import time
 from collections.abc import Generator
 from typing import Any, Final, TypeVar
+from uuid import uuid4
 
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DisconnectionError
 
 from dejavu_server.ledger.database.backend import CACHED_QUERIES, StopSignal
@@ -48,6 +49,9 @@ _WRITING: Final = (
     " SET idle_in_transaction_session_timeout = 5000;"
 )
 _READING: Final = "SET default_transaction_read_only = on; SET idle_in_transaction_session_timeout = 60000;"
+
+_SET_MARK: Final = text("SELECT set_config('dejavu.session', :mark, false)")
+_MARK: Final = text("SELECT current_setting('dejavu.session', true)")
 
 _RV = TypeVar("_RV")
 
@@ -154,6 +158,29 @@ def new_engine(parameters: dict[str, Any], *, writing: bool, answer_seconds: flo
             raise DisconnectionError("the server closed the connection")
 
     return engine
+
+
+def check_session(engine: Engine) -> None:
+    """Check that a connection has a session of its own: a pooler may give sessions to single transactions.
+
+    Without one, settings of a session, notifications and the guard of timeouts are lost or another's, unnoticed.
+
+    Args:
+        engine: engine of a database, with room for two connections.
+
+    Raises:
+        LedgerUnavailable: if a value that one connection sets is seen by another one, or not by itself.
+    """
+    mark = uuid4().hex
+    with engine.connect() as first, engine.connect() as second:
+        first.execute(_SET_MARK, {"mark": mark})
+        shared = second.execute(_MARK).scalar_one() == mark  # poolers give away first what was given back last
+        kept = not shared and first.execute(_MARK).scalar_one() == mark
+    if not kept:
+        raise LedgerUnavailable(
+            "the ledger's database is behind a pooler that gives a session to one transaction after the other, such as "
+            "PgBouncer with pool_mode = transaction; expected pool_mode = session, or the database itself"
+        )
 
 
 def is_readable(connection: psycopg.Connection[Any]) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -104,6 +104,15 @@ def database_errors() -> Iterator[None]:
         if isinstance(cause, psycopg.DataError) and cause.sqlstate is None:
             raise ValueError("a value cannot be stored: text in PostgreSQL cannot contain NUL") from error
         raise from_database(error) from error
+
+
+def read_only_cause(connection: psycopg.Connection[Any]) -> str:
+    """Return why a connection that was refused a write cannot write, by what its server reports (PostgreSQL 14)."""
+    if connection.pgconn.parameter_status(b"in_hot_standby") == b"on":
+        return "its database is a standby; expected the primary"
+    if connection.pgconn.parameter_status(b"default_transaction_read_only") == b"on":
+        return "its database or its role has default_transaction_read_only; expected off"
+    return "its database does not accept writes"
 
 
 def _lookup(messages: dict[str, str], code: str) -> str | None:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
 import pytest
@@ -20,6 +21,7 @@ from tests.support.fakes.service import Call, FakeServer, Silence
 from tests.support.processes.gateway import running_gateway, spawned_gateway
 from tests.support.processes.servers import running_worker
 
+import dejavu_gateway as web
 from dejavu.v1.record_service_pb2 import ListPredictionsRequest, ListPredictionsResponse
 from dejavu_common.address import Address
 from dejavu_common.stream_slots import StreamSlots
@@ -35,6 +37,11 @@ from dejavu_gateway.messages.errors import RequestRefused
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings, TrustedProxies
 from dejavu_gateway.upstream import UpstreamClient
+
+LARGEST = max(
+    (Path(web.__file__).parent / "web/dist/assets").iterdir(), key=lambda file: file.stat().st_size
+).name.encode()
+"""The largest file of the page, more than a connection takes without being read."""
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +111,30 @@ def test_connections_and_streams_of_an_address_are_limited(tight: Site) -> None:
         assert any('dejavu_dashboard_browsers{transport="sse"} 0.0' in text for text in asked)
         with client.stream("GET", f"http://{tight.gateway}/api/stream") as stream:
             assert stream.status_code == 200
+
+
+def test_requests_of_one_address_behind_a_proxy_leave_the_others_theirs(tight: Site) -> None:
+    """Over HTTP/2 a proxy passes on any number at once; a large answer that nobody reads stays in progress."""
+
+    def ask(address: bytes, path: bytes) -> socket.socket:
+        connection = socket.create_connection(Address.parse(tight.gateway), timeout=60, source_address=("127.0.0.2", 0))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(b"GET %b HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: %b\r\n\r\n" % (path, address))
+        return connection
+
+    with ExitStack() as stack:
+        for _ in range(2):  # live streams, which go on
+            stream = stack.enter_context(ask(b"192.0.2.7", b"/api/stream"))
+            assert stream.recv(12) == b"HTTP/1.1 200"
+        statuses = list[bytes]()
+        for _ in range(40):
+            large = stack.enter_context(ask(b"192.0.2.7", b"/assets/" + LARGEST))
+            statuses.append(large.recv(12))
+        assert statuses[:4] == [b"HTTP/1.1 200"] * 4
+        assert set(statuses[4:]) == {b"HTTP/1.1 429"}
+        for path in (b"/", b"/api/status", b"/healthz"):
+            assert stack.enter_context(ask(b"192.0.2.7", path)).recv(12) == b"HTTP/1.1 429"
+            assert stack.enter_context(ask(b"192.0.2.8", path)).recv(12) == b"HTTP/1.1 200"
 
 
 def test_work_ends_with_the_browser_that_asked_for_it() -> None:

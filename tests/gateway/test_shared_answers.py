@@ -11,6 +11,7 @@ import pytest
 
 from dejavu_gateway.api import shared_answers
 from dejavu_gateway.api.shared_answers import MAX_KEPT, MAX_KEPT_BYTES, SharedAnswers
+from dejavu_gateway.http.answers import Content
 
 
 class Feed:
@@ -29,9 +30,9 @@ class Maker:
         self.go = asyncio.Event()
         self.go.set()
 
-    async def __call__(self) -> bytes:
+    async def __call__(self) -> Content:
         self.made += 1
-        answer = b"%d" % self.made
+        answer = Content(b"%d" % self.made)
         try:
             await self.go.wait()
         except asyncio.CancelledError:
@@ -54,9 +55,9 @@ async def test_answers_are_kept_up_to_a_number_of_bytes() -> None:
     live: Any = feed
 
     async def get(key: str) -> None:
-        async def make() -> bytes:
+        async def make() -> Content:
             made[key] += 1
-            return bytes(MAX_KEPT_BYTES // 2)
+            return Content(MAX_KEPT_BYTES // 2)
 
         assert len(await shared.get(key, make, live)) == MAX_KEPT_BYTES // 2
 
@@ -70,9 +71,9 @@ async def test_answers_that_are_asked_for_once_do_not_push_out_one_of_many() -> 
     live: Any = feed
 
     async def get(key: str) -> None:
-        async def make() -> bytes:
+        async def make() -> Content:
             made[key] += 1
-            return b""
+            return Content()
 
         await shared.get(key, make, live)
 
@@ -142,7 +143,7 @@ async def test_a_failure_reaches_all_who_wait_and_is_not_kept() -> None:
     live: Any = feed
     go = asyncio.Event()
 
-    async def fail() -> bytes:
+    async def fail() -> Content:
         await go.wait()
         raise LookupError("gone")
 

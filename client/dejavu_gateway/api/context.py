@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Final, cast
 
 from starlette.requests import HTTPConnection, Request
@@ -14,7 +13,7 @@ from dejavu_common.fair_slots import TooManyWaitError
 from dejavu_common.stream_slots import NoSlotError, StreamSlots
 from dejavu_gateway.api.pictures import Pictures
 from dejavu_gateway.http.bodies import BodyMemory
-from dejavu_gateway.limits import share_of
+from dejavu_gateway.http.envelope import browser_address
 from dejavu_gateway.live.feed import LiveFeed
 from dejavu_gateway.live.slots import AddressSlots
 from dejavu_gateway.messages.errors import too_many_requests
@@ -111,13 +110,4 @@ def _slots(request: Request) -> AddressSlots:
 
 def client_address(connection: HTTPConnection) -> str:
     """Return the key (`share_of`) of a browser's address, as its reverse proxy reports it if the proxy is trusted."""
-    peer = connection.client.host if connection.client else ""
-    if peer not in context_of(connection).settings.trusted_proxies:
-        return share_of(peer)
-    # The last address is the one that the proxy itself saw; the browser can forge those before it, also in separate
-    # headers.
-    said = ",".join(connection.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
-    try:
-        return share_of(str(ip_address(said)))
-    except ValueError:
-        return share_of(peer)
+    return browser_address(connection.scope, connection.headers, context_of(connection).settings.trusted_proxies)

@@ -23,7 +23,7 @@ from dejavu_gateway import upstream
 from dejavu_gateway.api.context import GatewayContext, asking, context_of
 from dejavu_gateway.api.parameters import check_flag, check_game_id, check_names
 from dejavu_gateway.api.shared_answers import SharedAnswers
-from dejavu_gateway.http.answers import json_response
+from dejavu_gateway.http.answers import Content, json_response
 from dejavu_gateway.messages.encode import JsonObject, dump, to_dict
 from dejavu_gateway.messages.errors import invalid_field, not_found
 from dejavu_gateway.upstream import UpstreamClient
@@ -79,7 +79,7 @@ class GameEndpoints:
         return await self._answer(request, ("game", game_id), lambda: _game_answer(context, game_id))
 
     async def _answer(
-        self, request: Request, key: Hashable, make: Callable[[], Coroutine[Any, Any, bytes]]
+        self, request: Request, key: Hashable, make: Callable[[], Coroutine[Any, Any, Content]]
     ) -> Response:
         """Answer from memory, or make the answer when the request's address has its turn."""
         feed = context_of(request).feed
@@ -141,7 +141,7 @@ def _day(text: str | None, tonight: date) -> date:
     return day
 
 
-async def _day_answer(context: GatewayContext, day: date, replays: bool) -> bytes:
+async def _day_answer(context: GatewayContext, day: date, replays: bool) -> Content:
     request = ListPredictionsRequest(
         from_date=day.isoformat(), to_date=day.isoformat(), include_replays=replays, page_size=PAGE_SIZE
     )
@@ -170,10 +170,10 @@ def _dump_day(
     states: dict[str, Game],
     neighbours: tuple[date | None, date | None],
     token: str,
-) -> bytes:
+) -> Content:
     previous, following = neighbours
     known = sorted(games.keys() | states.keys())
-    return dump(
+    answer = dump(
         {
             "date": day.isoformat(),
             "games": [_summary(game_id, games.get(game_id, []), states.get(game_id)) for game_id in known],
@@ -181,6 +181,7 @@ def _dump_day(
             "resumeToken": token,
         }
     )
+    return Content(answer)
 
 
 def _summary(game_id: str, forecasts: list[RecordedPrediction], state: Game | None = None) -> JsonObject:
@@ -298,7 +299,7 @@ async def _first_day_after(client: UpstreamClient, day: date, replays: bool) -> 
     return found
 
 
-async def _game_answer(context: GatewayContext, game_id: str) -> bytes:
+async def _game_answer(context: GatewayContext, game_id: str) -> Content:
     history = await game_history(context.client, game_id, explain=True)
     state = context.feed.games.of(game_id)
     if not history and state is None:
@@ -306,8 +307,8 @@ async def _game_answer(context: GatewayContext, game_id: str) -> bytes:
     return await asyncio.to_thread(_dump_game, game_id, history, state)
 
 
-def _dump_game(game_id: str, history: list[RecordedPrediction], state: Game | None) -> bytes:
-    return dump(
+def _dump_game(game_id: str, history: list[RecordedPrediction], state: Game | None) -> Content:
+    answer = dump(
         {
             "gameId": game_id,
             "predictions": [to_dict(each) for each in history],
@@ -315,3 +316,4 @@ def _dump_game(game_id: str, history: list[RecordedPrediction], state: Game | No
             "state": state and to_dict(state),
         }
     )
+    return Content(answer)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from dejavu_gateway.http.answers import Content
 from dejavu_gateway.live.feed import LiveFeed
 
 KEPT_SECONDS: Final = 60.0
@@ -25,7 +26,7 @@ class _Making:
     """An answer in progress: the newest event at its start, and the number of waiting requests."""
 
     begun: str
-    task: asyncio.Task[bytes]
+    task: asyncio.Task[Content]
     waiting: int = 0
 
 
@@ -35,7 +36,7 @@ class _Kept:
 
     begun: str
     until: float
-    answer: bytes
+    answer: Content
     again: bool = False
 
 
@@ -50,7 +51,7 @@ class SharedAnswers:
         self._making: defaultdict[Hashable, list[_Making]] = defaultdict(list)
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
 
-    def kept(self, key: Hashable, feed: LiveFeed) -> bytes | None:
+    def kept(self, key: Hashable, feed: LiveFeed) -> Content | None:
         """Return the kept answer of a key; None if there is none that is still valid."""
         kept, token = self._kept.get(key), _position(feed)
         if kept is None or not token or kept.begun != token or asyncio.get_running_loop().time() >= kept.until:
@@ -59,7 +60,7 @@ class SharedAnswers:
         self._kept.move_to_end(key)
         return kept.answer
 
-    async def get(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, bytes]], feed: LiveFeed) -> bytes:
+    async def get(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, Content]], feed: LiveFeed) -> Content:
         """Return the answer of a key: a kept one, one that is being made, or else a new one.
 
         A request caused by an event does not get an answer begun before the event, unless MAX_MAKING computations are

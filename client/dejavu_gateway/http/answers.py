@@ -7,8 +7,8 @@ import base64
 import gzip
 import hashlib
 import math
-from collections import OrderedDict
 from collections.abc import Mapping
+from functools import cached_property
 from http import HTTPStatus
 from typing import Final
 
@@ -59,14 +59,24 @@ _GZIP_LEVEL: Final = 6
 _IN_THREAD_FROM: Final = 64 * 1024
 """Bytes from which an answer is compressed in a thread: otherwise browsers would wait for their events."""
 
-_MAX_LARGE_BYTES: Final = 8 * 1024 * 1024
-_large: Final = OrderedDict[str, bytes]()
-"""Compressed large answers by ETag, the least recently used first."""
-
 JSON: Final = "application/json"
 PNG: Final = "image/png"
 _PACKED: Final = (PNG,)
 """Media types whose content is compressed already."""
+
+
+class Content(bytes):
+    """Content with its ETag and its compressed form, each computed once: for megabytes that takes many milliseconds."""
+
+    @cached_property
+    def etag(self) -> str:
+        """Its weak ETag."""
+        return f'W/"{hashlib.blake2b(self, digest_size=16).hexdigest()}"'
+
+    @cached_property
+    def compressed(self) -> bytes:
+        """It in gzip's format, the same for the same content."""
+        return compressed(self)
 
 
 def error_response(refused: RequestRefused, request_id: str = "", *, plain: bool = False) -> Response:
@@ -101,25 +111,16 @@ async def content_response(
         cache_control: caching of the answer.
         headers: further headers.
     """
-    etag = f'W/"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
-    fields = {"etag": etag, "cache-control": cache_control, "vary": "accept-encoding", **(headers or {})}
-    if request.method in {"GET", "HEAD"} and _has(request.headers.get("if-none-match", ""), etag):
+    content = body if isinstance(body, Content) else Content(body)
+    fields = {"etag": content.etag, "cache-control": cache_control, "vary": "accept-encoding", **(headers or {})}
+    if request.method in {"GET", "HEAD"} and _has(request.headers.get("if-none-match", ""), content.etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=fields)
     worth = len(body) >= COMPRESSED_FROM and media_type not in _PACKED
     if worth and accepts_gzip(request.headers.get("accept-encoding", "")):
         fields["content-encoding"] = "gzip"
-        body = compressed(body) if len(body) < _IN_THREAD_FROM else await _compressed_once(etag, body)
+        small = len(body) < _IN_THREAD_FROM
+        body = content.compressed if small else await asyncio.to_thread(getattr, content, "compressed")
     return Response(body, headers=fields, media_type=media_type)
-
-
-async def _compressed_once(etag: str, body: bytes) -> bytes:
-    """Return large content compressed, in a thread, unless it was compressed before: it takes up to 150 ms of CPU."""
-    if (kept := _large.get(etag)) is None:
-        kept = _large[etag] = await asyncio.to_thread(compressed, body)
-    _large.move_to_end(etag)
-    while sum(map(len, _large.values())) > _MAX_LARGE_BYTES and len(_large) > 1:
-        _large.popitem(last=False)
-    return kept
 
 
 def compressed(body: bytes) -> bytes:

@@ -213,13 +213,17 @@ class HttpConnection(H11Protocol):
         self._gate.leave(self.transport)
         _end_now(self.transport, last)
 
+    async def taken(self) -> None:
+        """Return once the network has taken most of what was sent, or the connection is closed."""
+        if self.flow.write_paused:
+            await self.flow.drain()
+
     async def send_raw(self, chunk: bytes) -> None:
         """Send a chunk of an answer that has begun, at a third of the cost of ASGI and h11.
 
         Returns once the network has taken most of the previous data; at once if the connection is closed.
         """
-        if self.flow.write_paused:
-            await self.flow.drain()
+        await self.taken()
         if not self.transport.is_closing():
             self.transport.write(chunk)
 

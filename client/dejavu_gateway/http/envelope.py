@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -18,8 +21,9 @@ from dejavu_client import DejavuClientError
 from dejavu_common.address import Address
 from dejavu_gateway.http.answers import SECURITY_HEADERS, error_response
 from dejavu_gateway.http.connections import CONNECTION_KEY, HangUp
+from dejavu_gateway.limits import share_of
 from dejavu_gateway.logs import get_logger
-from dejavu_gateway.messages.errors import RequestRefused, of_server
+from dejavu_gateway.messages.errors import RequestRefused, of_server, too_many_requests
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings, TrustedProxies
 
@@ -66,6 +70,8 @@ class Envelope:
         self._metrics = metrics
         self._seconds = settings.limits.answer_seconds
         self._trusted = settings.trusted_proxies
+        self._most = settings.limits.connections_per_address
+        self._requests = Counter[str]()  # in progress, by address
         self._hosts = None if any_host else {*LOOPBACK_HOSTS, *(host.lower() for host in settings.hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,10 +102,11 @@ class Envelope:
 
         try:
             self._check(scope)
-            with HangUp(scope[CONNECTION_KEY]) as hang_up:
+            with self._counted(scope), HangUp(scope[CONNECTION_KEY]) as hang_up:
                 async with asyncio.timeout(self._seconds) as limit:
                     scope[UNLIMITED] = partial(_let_go_on, limit, hang_up)
                     await self._app(scope, receive, send_with_headers)
+                await scope[CONNECTION_KEY].taken()
             if hang_up.has_come:
                 status = status or scope[CONNECTION_KEY].refused or CLIENT_CLOSED_REQUEST
         except Exception as error:
@@ -115,6 +122,24 @@ class Envelope:
             if endpoint != "/api/stream" and status != CLIENT_CLOSED_REQUEST:
                 self._metrics.seconds.labels(endpoint).observe(time.perf_counter() - started)
             log.debug("request", path=scope["path"], status=status, request_id=request_id)
+
+    @contextmanager
+    def _counted(self, scope: Scope) -> Iterator[None]:
+        """Count a request in progress, until its answer is sent: over HTTP/2, a proxy passes on any number at once.
+
+        Raises:
+            RequestRefused: if its address has as many as it may have connections.
+        """
+        address = browser_address(scope, Headers(scope=scope), self._trusted)
+        if self._requests[address] >= self._most:
+            raise too_many_requests(f"{self._most} requests of this address are in progress already")
+        self._requests[address] += 1
+        try:
+            yield
+        finally:
+            self._requests[address] -= 1
+            if not self._requests[address]:
+                del self._requests[address]
 
     def _refusal(self, error: Exception, scope: Scope) -> RequestRefused:
         match error:
@@ -160,6 +185,20 @@ class Envelope:
         except RequestRefused as refused:
             response = error_response(refused)
             await response(scope, receive, send)
+
+
+def browser_address(scope: Scope, headers: Headers, trusted: TrustedProxies) -> str:
+    """Return the key (`share_of`) of a browser's address, as its reverse proxy reports it if the proxy is trusted."""
+    peer = (scope.get("client") or ("",))[0]
+    if peer not in trusted:
+        return share_of(peer)
+    # The last address is the one that the proxy itself saw; the browser can forge those before it, also in separate
+    # headers.
+    said = ",".join(headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
+    try:
+        return share_of(str(ip_address(said)))
+    except ValueError:
+        return share_of(peer)
 
 
 def forwarded_scheme(scope: Scope, headers: Headers, trusted: TrustedProxies) -> str:

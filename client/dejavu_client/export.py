@@ -113,11 +113,17 @@ def write_parquet(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[Ro
         OSError: if the file cannot be written.
         ImportError: if pyarrow is not installed.
     """
+    with atomic_replace(path) as new, new.open("wb") as file:
+        return write_parquet_to(file, columns, rows)
+
+
+def write_parquet_to(file: IO[bytes], columns: Sequence[Column[RowT]], rows: Iterable[RowT]) -> int:
+    """Write parquet to an open file, as `write_parquet` does; return the number of rows."""
     schema = arrow_schema(columns)
     from pyarrow import parquet  # noqa: PLC0415 - an extra
 
     count = 0
-    with atomic_replace(path) as new, parquet.ParquetWriter(new, schema) as writer:
+    with parquet.ParquetWriter(file, schema) as writer:
         for group in _groups(rows):
             writer.write_batch(arrow_batch(columns, schema, group))
             count += len(group)

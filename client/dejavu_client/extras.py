@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 
@@ -16,6 +18,12 @@ def pyarrow() -> Any:
     except ModuleNotFoundError as error:
         raise missing_extra("pyarrow", "arrow") from error
     return pa
+
+
+@cache
+def has_pyarrow() -> bool:
+    """Return whether pyarrow is installed, without importing it."""
+    return find_spec("pyarrow") is not None
 
 
 def missing_extra(package: str, extra: str) -> ImportError:

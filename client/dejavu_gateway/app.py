@@ -14,7 +14,7 @@ from dejavu_common.tasks import BackgroundTask
 from dejavu_gateway.api import system
 from dejavu_gateway.api.calls import CALLS, CallEndpoint
 from dejavu_gateway.api.context import CONTEXT_KEY, GatewayContext
-from dejavu_gateway.api.downloads import predictions_csv
+from dejavu_gateway.api.downloads import predictions_csv, predictions_parquet
 from dejavu_gateway.api.games import GameEndpoints
 from dejavu_gateway.api.inference import INFERENCE_ENDPOINTS
 from dejavu_gateway.api.pages import GAME_PATH, PAGE_PATHS, REFERENCE_PATH, WebBuild
@@ -101,6 +101,7 @@ def routes(build: WebBuild, games: GameEndpoints) -> list[Route | WebSocketRoute
         WebSocketRoute("/api/ws", websocket),
         Route("/api/status", system.status, methods=["GET"]),
         Route("/api/predictions.csv", predictions_csv, methods=["GET"]),
+        Route("/api/predictions.parquet", predictions_parquet, methods=["GET"]),
         Route("/api/games", games.day, methods=["GET"]),
         Route("/api/games/{gameId}", games.game, methods=["GET"]),
         Route("/share/game/{gameId}.svg", share_image, methods=["GET"]),

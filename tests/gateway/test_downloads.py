@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pyarrow import parquet
 from tests.gateway.conftest import MINUTES, Site
 from tests.support.builders.calls import PATTERN
 from tests.support.builders.issued_forecasts import game
@@ -17,6 +18,7 @@ from tests.support.processes.servers import running_worker
 from dejavu_client import DejavuClient, predict_request
 from dejavu_client.export import PREDICTION_COLUMNS
 from dejavu_gateway.api.downloads import MOST_ROWS
+from dejavu_gateway.http.answers import PARQUET
 
 
 def rows(site: Site, query: str) -> list[dict[str, str]]:
@@ -36,11 +38,25 @@ def test_a_file_has_the_forecasts_that_were_asked_for_with_the_columns_of_the_cl
     assert rows(site, "includeReplays=true&team=DEN") == []
 
 
+def test_parquet_has_the_same_forecasts_and_columns(site: Site) -> None:
+    query = "includeReplays=true&settled=true&horizon=HORIZON_FINAL"
+    answer = site.get(f"/api/predictions.parquet?{query}")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, PARQUET)
+    assert answer.headers["content-disposition"] == 'attachment; filename="dejavu-forecasts.parquet"'
+    table = parquet.read_table(io.BytesIO(answer.content))
+    assert table.column_names == [column.name for column in PREDICTION_COLUMNS]
+    found = rows(site, query)
+    assert table["game_id"].to_pylist() == [row["game_id"] for row in found]
+    assert table["point_forecast"].to_pylist() == [float(row["point_forecast"]) for row in found]
+    assert site.get("/api/status").json()["parquet"] is True
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
 @pytest.mark.parametrize(
     ("query", "field"), [("pageSize=5", "pageSize"), ("pageToken=a", "pageToken"), ("nothing=1", "nothing")]
 )
-def test_what_a_file_does_not_have_is_refused_by_name(site: Site, query: str, field: str) -> None:
-    answer = site.get(f"/api/predictions.csv?{query}")
+def test_what_a_file_does_not_have_is_refused_by_name(site: Site, kind: str, query: str, field: str) -> None:
+    answer = site.get(f"/api/predictions.{kind}?{query}")
     assert answer.status_code == 400
     assert [each["field"] for each in answer.json()["error"]["fields"]] == [field]
 

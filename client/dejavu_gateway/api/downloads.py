@@ -1,9 +1,10 @@
-"""Recorded forecasts as a file for spreadsheets."""
+"""Recorded forecasts as a file: CSV, and parquet where pyarrow is installed."""
 
 from __future__ import annotations
 
 import asyncio
 import io
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
@@ -12,10 +13,11 @@ from starlette.responses import Response
 
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import ListPredictionsRequest
-from dejavu_client.export import PREDICTION_COLUMNS, write_csv_to
+from dejavu_client.export import PREDICTION_COLUMNS, write_csv_to, write_parquet_to
+from dejavu_client.extras import has_pyarrow, missing_extra
 from dejavu_gateway.api.context import asking, context_of
 from dejavu_gateway.api.games import PAGE_SIZE, pages
-from dejavu_gateway.http.answers import content_response
+from dejavu_gateway.http.answers import PARQUET, content_response
 from dejavu_gateway.messages.decode import from_query
 from dejavu_gateway.messages.errors import RequestRefused, invalid_field
 
@@ -25,6 +27,20 @@ MOST_ROWS: Final = 5000
 
 async def predictions_csv(request: Request) -> Response:
     """GET /api/predictions.csv: recorded forecasts, newest first, with the columns of `dejavu predictions --csv`."""
+    return await _file(request, "csv", "text/csv", _csv)
+
+
+async def predictions_parquet(request: Request) -> Response:
+    """GET /api/predictions.parquet: the same as parquet, with the columns of `dejavu predictions --parquet`."""
+    if not has_pyarrow():
+        message = str(missing_extra("pyarrow", "arrow"))
+        raise RequestRefused(HTTPStatus.NOT_IMPLEMENTED, "UNIMPLEMENTED", message, "NO_PARQUET")
+    return await _file(request, "parquet", PARQUET, _parquet)
+
+
+async def _file(
+    request: Request, kind: str, media_type: str, write: Callable[[list[RecordedPrediction]], bytes]
+) -> Response:
     context = context_of(request)
     wanted, _ = from_query(request.query_params.multi_items(), ListPredictionsRequest)
     for name, given in (("pageSize", wanted.page_size), ("pageToken", wanted.page_token)):
@@ -40,15 +56,21 @@ async def predictions_csv(request: Request) -> Response:
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                     "OUT_OF_RANGE",
                     f"more than {MOST_ROWS:,} forecasts; expected fewer: choose a team or a shorter time, or use "
-                    "`dejavu predictions --csv FILE`, which has no limit",
+                    f"`dejavu predictions --{kind} FILE`, which has no limit",
                     "TOO_MANY_FORECASTS",
                 )
-        body = await asyncio.to_thread(_csv, found)
-    headers = {"content-disposition": 'attachment; filename="dejavu-forecasts.csv"'}
-    return await content_response(request, body, "text/csv", "no-cache", headers)
+        body = await asyncio.to_thread(write, found)
+    headers = {"content-disposition": f'attachment; filename="dejavu-forecasts.{kind}"'}
+    return await content_response(request, body, media_type, "no-cache", headers)
 
 
 def _csv(predictions: list[RecordedPrediction]) -> bytes:
     file = io.StringIO()
     write_csv_to(file, PREDICTION_COLUMNS, predictions)
     return file.getvalue().encode()
+
+
+def _parquet(predictions: list[RecordedPrediction]) -> bytes:
+    file = io.BytesIO()
+    write_parquet_to(file, PREDICTION_COLUMNS, predictions)
+    return file.getvalue()

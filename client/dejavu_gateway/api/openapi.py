@@ -15,6 +15,7 @@ from dejavu.v1.record_service_pb2 import GetLeaderboardRequest
 from dejavu_gateway.api.calls import CALLS, CallEndpoint
 from dejavu_gateway.api.inference_openapi import inference_paths, inference_schemas
 from dejavu_gateway.api.share import LAST_MINUTE
+from dejavu_gateway.http.answers import PARQUET
 from dejavu_gateway.live.status import StatusReason
 from dejavu_gateway.messages.encode import JsonObject, descriptor_of
 from dejavu_gateway.messages.schemas import field_schema, reference, schemas
@@ -137,6 +138,18 @@ def _own_paths() -> dict[str, JsonObject]:
         _parameter("current", _FLAG),
         _parameter("resume", _TEXT),
     )
+    filters = [
+        _parameter(name, schema)
+        for name, schema in (
+            ("horizon", {"type": "string", "enum": ["HORIZON_HALFTIME", "HORIZON_FINAL"]}),
+            ("team", _TEXT),
+            ("gameId", _GAME),
+            ("fromDate", _DAY),
+            ("toDate", _DAY),
+            ("settled", {"type": "boolean"}),
+            ("includeReplays", {"type": "boolean"}),
+        )
+    ]
     events = (
         "Events prediction (StreamPredictionsResponse), game (dejavu.v1.Game), status (Status) and reset (Error); "
         "id: the resume token."
@@ -160,18 +173,13 @@ def _own_paths() -> dict[str, JsonObject]:
             "predictionsCsv",
             "Recorded forecasts as CSV, newest first.",
             _responses(_TEXT, "text/csv"),
-            *(
-                _parameter(name, schema)
-                for name, schema in (
-                    ("horizon", {"type": "string", "enum": ["HORIZON_HALFTIME", "HORIZON_FINAL"]}),
-                    ("team", _TEXT),
-                    ("gameId", _GAME),
-                    ("fromDate", _DAY),
-                    ("toDate", _DAY),
-                    ("settled", {"type": "boolean"}),
-                    ("includeReplays", {"type": "boolean"}),
-                )
-            ),
+            *filters,
+        ),
+        "/api/predictions.parquet": _get(
+            "predictionsParquet",
+            "The same forecasts as parquet, where the gateway has pyarrow.",
+            _responses({"type": "string", "contentMediaType": PARQUET}, PARQUET),
+            *filters,
         ),
         "/api/games": _get(
             "games",
@@ -241,6 +249,7 @@ def _own_schemas() -> dict[str, JsonObject]:
             newestEventTime={"anyOf": [_TIME, _NULL]},
             serverTime=_TIME,
             demo=flag,
+            parquet=flag,
         ),
         "Day": _object(
             date=_DAY,

@@ -61,7 +61,8 @@ _IN_THREAD_FROM: Final = 64 * 1024
 
 JSON: Final = "application/json"
 PNG: Final = "image/png"
-_PACKED: Final = (PNG,)
+PARQUET: Final = "application/vnd.apache.parquet"
+_PACKED: Final = (PNG, PARQUET)
 """Media types whose content is compressed already."""
 
 

@@ -16,6 +16,7 @@ from dejavu_client import (
     UnauthenticatedError,
     UnavailableError,
 )
+from dejavu_client.extras import has_pyarrow
 from dejavu_common.clock import utc_now
 from dejavu_gateway.messages.encode import JsonObject
 
@@ -89,6 +90,7 @@ class StatusReport:
             "newestEventTime": newest and _rfc3339(newest),
             "serverTime": _rfc3339(utc_now()),
             "demo": demo,
+            "parquet": has_pyarrow(),
         }
 
 

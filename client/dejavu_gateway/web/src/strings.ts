@@ -177,6 +177,7 @@ export const strings = {
     anyTeam: "all teams",
     replays: "With replays and simulated games",
     download: "Download as CSV",
+    downloadParquet: "as parquet",
     empty: "No forecast that matches has been settled yet.",
     emptyReplays: "Replays count only if you tick the box above.",
     counts: (games: number, forecasts: number) => `${games.toLocaleString()} games, ${forecasts.toLocaleString()} forecasts`,

@@ -37,6 +37,8 @@ export interface GatewayStatus {
   newestEventTime: string | null;
   serverTime: string;
   demo: boolean;
+  /** Whether the record is to be had as parquet. */
+  parquet: boolean;
 }
 
 export interface BoardGame {

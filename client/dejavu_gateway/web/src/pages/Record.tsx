@@ -134,9 +134,14 @@ export default function Record_() {
               <input type="checkbox" checked={replays()} onChange={(event) => setTicked(event.currentTarget.checked)} />
               {said.replays}
             </label>
-            <a href={forecastsFile(filter())} download="">
+            <a href={forecastsFile(filter(), "csv")} download="">
               {said.download}
             </a>
+            <Show when={status()?.parquet}>
+              <a href={forecastsFile(filter(), "parquet")} download="">
+                {said.downloadParquet}
+              </a>
+            </Show>
           </div>
         </section>
         <Show when={!card.error() && card.value()} fallback={<Pending error={card.error()} retry={() => void card.reload()} />}>

@@ -33,8 +33,8 @@ export function conditions(filter: Filter): Query {
 }
 
 /** The address of a file with the forecasts that a card counts, and those that it leaves out. */
-export function forecastsFile(filter: Filter): string {
-  return path("/api/predictions.csv", { ...conditions(filter), settled: true });
+export function forecastsFile(filter: Filter, kind: "csv" | "parquet"): string {
+  return path(`/api/predictions.${kind}`, { ...conditions(filter), settled: true });
 }
 
 /** Numbers of games to look at, and of forecasts that a card leaves out, in the order of `strings.record.doubts`. */

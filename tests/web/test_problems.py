@@ -244,6 +244,29 @@ def test_a_quiet_feed_turns_the_badge(opened: Tab) -> None:
     assert "The feed is quiet." in opened.problem("quiet")
 
 
+@pytest.mark.parametrize(
+    ("observed", "published", "key", "title"),
+    [(90, 5, "feed", "The feed is gone."), (90, 90, "poller", "The poller is gone.")],
+)
+def test_of_games_in_play_the_part_that_is_gone_is_named(
+    opened: Tab, observed: int, published: int, key: str, title: str
+) -> None:
+    def with_state(route: Route) -> None:
+        response = route.fetch()
+        day, now = response.json(), datetime.now(UTC)
+        for game in day["games"]:
+            state = {name: game[name] for name in ("gameId", "homeTeam", "awayTeam")}
+            ages = {"observedTime": observed, "publishedTime": published}
+            times = {name: (now - timedelta(seconds=age)).isoformat() for name, age in ages.items()}
+            game["state"] = {**state, **times, "status": "GAME_STATUS_LIVE", "period": 2, "secondsLeft": 120}
+        route.fulfill(response=response, body=json.dumps(day))
+
+    opened.page.route("**/api/games?*", with_state)
+    opened.open("/", f'[data-game="{IN_PLAY}"]')
+    assert title in opened.problem(key)
+    assert opened.page.locator("[data-problem]").count() == 1
+
+
 PRUNED = {"throughSequence": "12345", "recordedBefore": "2026-07-01T09:00:00Z", "prunedTime": "2026-09-15T08:00:00Z"}
 
 

@@ -27,7 +27,8 @@ PUBLISH_SECONDS: Final = 1.0
 """Interval at which changed states are published."""
 
 LIVE_SECONDS: Final = 15.0
-"""Time after which an unchanged state of a live game is published again: its age tells whether the feed goes on."""
+"""Time after which an unchanged state of a live game is published again, even if it was not read again: it tells
+whether poller and feed go on."""
 
 REST_SECONDS: Final = 3600.0
 """The same of other games: servers forget states after a day."""
@@ -86,7 +87,7 @@ class GamePublisher:
         self._poller = poller
         self._client = client
         self._now = now
-        self._published: Mapping[str, Game] = {}
+        self._published: Mapping[str, tuple[Game, datetime]] = {}
         self._task = BackgroundTask()
 
     def start(self) -> None:
@@ -112,12 +113,12 @@ class GamePublisher:
         due = [
             state
             for state in states.values()
-            if _is_due(state, self._published.get(state.game_id)) and now - _read_time(state) < _OLDEST
+            if _is_due(state, now, *self._published.get(state.game_id, ())) and now - _read_time(state) < _OLDEST
         ]
         for start in range(0, len(due), _MOST_GAMES):
             await self._send(due[start : start + _MOST_GAMES])
-        published = {**self._published, **{state.game_id: state for state in due}}
-        self._published = {game_id: state for game_id, state in published.items() if game_id in states}
+        published = {**self._published, **{state.game_id: (state, now) for state in due}}
+        self._published = {game_id: each for game_id, each in published.items() if game_id in states}
 
     async def _send(self, states: Sequence[Game]) -> None:
         """Publish states; if they are refused, each alone: one damaged game does not hold up the others."""
@@ -198,11 +199,11 @@ def _read_time(state: Game) -> datetime:
     return state.observed_time.ToDatetime(UTC)
 
 
-def _is_due(state: Game, before: Game | None) -> bool:
-    """Return whether a state is to be published, `before` being the one published last."""
-    if before is None:
+def _is_due(state: Game, now: datetime, before: Game | None = None, published: datetime | None = None) -> bool:
+    """Return whether a state is to be published, `before` being the one published last, and when that was."""
+    if before is None or published is None:
         return True
-    age = _read_time(state) - _read_time(before)
+    age = now - published
     if age.total_seconds() > (LIVE_SECONDS if state.status == GameStatus.GAME_STATUS_LIVE else REST_SECONDS):
         return True
     return _content(state) != _content(before)

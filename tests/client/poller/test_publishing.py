@@ -66,6 +66,11 @@ async def test_each_change_of_a_game_is_published_once_and_its_age_from_time_to_
         await watch.turn()
         await publisher.publish()
         assert server.states[-1].observed_time.ToSeconds() - live.observed_time.ToSeconds() >= LIVE_SECONDS
+        count = len(server.states)
+        evening.clock.step(LIVE_SECONDS + 5)  # the feed is gone: the poller still tells that it is there
+        for _ in range(2):
+            await publisher.publish()
+        assert [each.observed_time for each in server.states[count:]] == [server.states[count - 1].observed_time]
         evening.go_to(END)
         evening.clock.step(600)
         await watch.turn()

@@ -41,6 +41,16 @@ export const strings = {
     } as Record<string, { title: string; detail: string }>,
     other: { title: "The forecast server has a problem.", detail: "" },
     ledger: { title: "The ledger is not working.", detail: "Forecasts are not recorded until it is repaired." },
+    silent: {
+      poller: {
+        title: "The poller is gone.",
+        detail: (age: string) => `It has published nothing of the games in play for ${age}. Scores and forecasts go on once it is back.`,
+      },
+      feed: {
+        title: "The feed is gone.",
+        detail: (age: string) => `The poller works, but has read nothing of the games in play for ${age}.`,
+      },
+    },
     quiet: { title: "The feed is quiet.", detail: (age: string) => `The newest forecast of a game in play is ${age} old.` },
     skew: {
       title: "Your clock differs from the server's.",

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { link } from "../src/model/link";
-import { phase, unforecast, type Phase } from "../src/model/phase";
+import { phase, silentPart, unforecast, type Phase } from "../src/model/phase";
+import type { Shown } from "../src/model/types";
 import { strings } from "../src/strings";
 import { made } from "./made";
 
@@ -46,4 +47,18 @@ test("a forecast of the last minute or of overtime counts as current until it ex
     expect(moment(minute, 10, true)).toBe("over");
   }
   expect(moment(23.9, 600)).toBe("halftime");
+});
+
+test.each([
+  [[["live", 10, 5]], undefined],
+  [[["live", 61, 61]], "poller"],
+  [[["live", 70, 61], ["live", 61, 3]], "feed"],
+  [[["live", 300, 5]], "feed"],
+  [[["live", 300, 5], ["live", 5, 5]], undefined],
+  [[["final", 600, 600], ["scheduled", 600, 600]], undefined],
+  [[["live", 7300, 7300]], undefined],
+  [[], undefined],
+] as const)("the part that is silent is named: %j", (games, part) => {
+  const states = games.map(([status, observed, published]) => ({ status, observed: -1000 * observed, published: -1000 * published }) as Shown);
+  expect(silentPart(states, 0)?.part).toBe(part);
 });

@@ -98,6 +98,7 @@ export function shown(json: GameJson): Shown {
     left: optional(json.secondsLeft),
     tipOff: time(json.tipOff),
     observed: time(json.observedTime),
+    published: time(json.publishedTime),
     margin: optional(json.pregameMargin),
     total: optional(json.pregameTotal),
   };

@@ -1,5 +1,5 @@
 /** Phase of a game's newest forecast: it ages, and without forecasts of moments none follows in the last minute and in overtime. */
-import { MINUTE_OF, type Forecast } from "./types";
+import { MINUTE_OF, type Forecast, type Shown } from "./types";
 
 /**
  * last: made after the last whole minute; the game is in its last minute, or already further.
@@ -28,6 +28,19 @@ export function phase(newest: Forecast, over: boolean, instant: number): Phase {
   }
   if (current) return "live";
   return newest.minute >= 23 && newest.minute <= 24 && age < HALFTIME_MS ? "halftime" : "stale";
+}
+
+/** The poller publishes a live game every 15 s, and reads the feed more often. */
+const SILENT_MS = MINUTE_MS;
+
+/** The part from which nothing comes of games in play, and for how long: a poller that publishes old states only has no feed. */
+export function silentPart(games: readonly Shown[], instant: number): { part: "poller" | "feed"; age: number } | undefined {
+  const inPlay = games.filter((one) => one.status === "live" && instant - one.published < GIVEN_UP_MS);
+  if (!inPlay.length) return undefined;
+  const age = (read: (one: Shown) => number) => instant - Math.max(...inPlay.map(read));
+  const [published, observed] = [age((one) => one.published), age((one) => one.observed)];
+  if (published > SILENT_MS) return { part: "poller", age: published };
+  return observed > SILENT_MS ? { part: "feed", age: observed } : undefined;
 }
 
 /** Whether the rest of the game has no forecast: the newest one is then shown only as that of its minute. */

@@ -21,9 +21,10 @@ export interface Shown extends Teams {
   period: number;
   /** Seconds left in the period; undefined where the feed shows none. */
   left: number | undefined;
-  /** Milliseconds since 1970; NaN where it is not known. Likewise `observed`, when the poller read it. */
+  /** Milliseconds since 1970; NaN where it is not known. Likewise `observed`, when the poller read it, and `published`, when the server stored it. */
   tipOff: number;
   observed: number;
+  published: number;
   /** The market's line of the differential and of both teams' points. */
   margin: number | undefined;
   total: number | undefined;

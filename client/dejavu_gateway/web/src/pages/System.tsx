@@ -11,7 +11,7 @@ import { tonight } from "../state/board";
 import { now, offset } from "../state/clock";
 import { connection, status } from "../state/live";
 import { createLoaded } from "../state/load";
-import { problems, quietFor } from "../state/problems";
+import { problems, quietFor, silentFor } from "../state/problems";
 import { strings } from "../strings";
 
 const said = strings.system;
@@ -47,8 +47,15 @@ function checks(): Check[] {
   // Which games are in play is not known before the board is there.
   if (tonight()) {
     const gone = state?.serving === false;
-    const text = gone ? said.unknown : quiet === undefined ? said.feedActive : said.feedQuiet(span(quiet));
-    list.push({ name: said.feed, good: quiet === undefined && !gone, text });
+    const silent = silentFor();
+    const text = gone
+      ? said.unknown
+      : silent
+        ? strings.problems.silent[silent.part].title
+        : quiet === undefined
+          ? said.feedActive
+          : said.feedQuiet(span(quiet));
+    list.push({ name: said.feed, good: quiet === undefined && !silent && !gone, text });
   }
   if (skew !== undefined) {
     const good = Math.abs(skew) <= CLOCK_GOOD_MS;

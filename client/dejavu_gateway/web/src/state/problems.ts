@@ -1,7 +1,7 @@
 /** Current problems in words; empty if there are none. */
 import { createMemo } from "solid-js";
 import { span } from "../model/format";
-import { GIVEN_UP_MS } from "../model/phase";
+import { GIVEN_UP_MS, silentPart } from "../model/phase";
 import { strings } from "../strings";
 import { tonight } from "./board";
 import { now, offset } from "./clock";
@@ -28,6 +28,11 @@ export function quietFor(): number | undefined {
   return now() - Math.max(...recent.map((one) => one.generated));
 }
 
+/** The poller or the feed, if nothing has come from it for a while in which games are in play. */
+export function silentFor() {
+  return silentPart(games().flatMap((game) => game.shown ?? []), now());
+}
+
 export const problems = createMemo((): Problem[] => {
   const words = strings.problems;
   if (connection() === "lost") return [{ key: "page", ...words.pageLost }];
@@ -39,6 +44,8 @@ export const problems = createMemo((): Problem[] => {
   }
   // The state of the ledger of an unreachable server is unknown.
   if (state?.reason === "LEDGER_BROKEN") found.push({ key: "ledger", title: words.ledger.title, detail: `${words.ledger.detail} ${state.ledger.message}` });
+  const silent = silentFor();
+  if (silent && !found.length) found.push({ key: silent.part, title: words.silent[silent.part].title, detail: words.silent[silent.part].detail(span(silent.age)) });
   const quiet = quietFor();
   if (quiet !== undefined && !found.length) found.push({ key: "quiet", title: words.quiet.title, detail: words.quiet.detail(span(quiet)) });
   const skew = offset();

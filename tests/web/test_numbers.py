@@ -98,15 +98,19 @@ def test_a_what_if_shows_the_answer_to_what_was_typed(opened: Tab, evening: Even
         opened.page.get_by_label("Home team").select_option(HOME)
         opened.page.get_by_label("Away team").select_option(AWAY)
         opened.page.get_by_role("radio", name="half").check()
+        opened.page.get_by_label("Points of both so far").fill("25")
 
         def answers(response: Response) -> bool:
             asked = response.request.post_data_json if response.url.endswith("/api/predict") else None
-            return asked is not None and (asked["pattern"], asked["horizon"]) == (pattern, "HORIZON_HALFTIME")
+            expected = (pattern, "HORIZON_HALFTIME", 25)
+            return asked is not None and (asked["pattern"], asked["horizon"], asked.get("totalPoints")) == expected
 
         with opened.page.expect_response(answers):
             opened.page.get_by_label("Lead at the end").fill(" ".join(f"{value:g}" for value in pattern))
-        forecast = client.predict(pattern, home_team=HOME, away_team=AWAY)
-        opened.page.wait_for_selector('.stat dt:text-is("At the half")')
+        forecast = client.predict(pattern, home_team=HOME, away_team=AWAY, total_points=25)
+        opened.page.wait_for_selector('.stat dt:text-is("Points of both at the half")')
+        total = opened.page.locator('[data-answer="total"]').inner_text()
+        assert abs(float(total) - forecast.total.point_forecast) < 0.051
         assert_shows(opened.page.locator('[data-answer="point"]').inner_text(), forecast.point_forecast)
         assert_interval(opened.page.locator('[data-answer="interval"]').inner_text(), forecast)
         assert_percent(opened.page.locator('[data-answer="probability"]').inner_text(), forecast.home_lead_probability)

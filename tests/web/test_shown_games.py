@@ -131,9 +131,11 @@ def test_an_overlay_has_the_exact_frame_and_paints_nothing_but_its_box(
 
 
 def test_a_what_if_is_in_its_address(opened: Tab) -> None:
-    opened.open("/what-if?pattern=0,2,5&home=BOS&away=LAL&horizon=half&alpha=0.2", '[data-answer="point"]')
+    opened.open("/what-if?pattern=0,2,5&home=BOS&away=LAL&horizon=half&alpha=0.2&points=15", '[data-answer="point"]')
     assert opened.page.locator("textarea, input[type=text]").first.input_value() == "0 2 5"
     assert "80 %" in opened.page.locator('[data-answer="interval"]').inner_text()
+    assert opened.page.get_by_label("Points of both so far").input_value() == "15"
+    assert "Points of both at the half" in opened.page.locator(".stats").inner_text()
     address = opened.page.url
     opened.page.reload()
     opened.page.wait_for_selector('[data-answer="point"]')

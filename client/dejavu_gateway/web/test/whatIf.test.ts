@@ -6,15 +6,15 @@ const asked = (search: string) => {
   return askedFor((name) => parameters.get(name) ?? undefined);
 };
 
-test("an address asks for a course, teams, horizon and level", () => {
-  expect(asked("pattern=0,2,-1.5&home=BOS&away=LAL&horizon=half&alpha=0.2")).toEqual({
-    pattern: [0, 2, -1.5], home: "BOS", away: "LAL", horizon: "half", alpha: "0.2",
+test("an address asks for a course, teams, horizon, level and points", () => {
+  expect(asked("pattern=0,2,-1.5&home=BOS&away=LAL&horizon=half&alpha=0.2&points=96")).toEqual({
+    pattern: [0, 2, -1.5], home: "BOS", away: "LAL", horizon: "half", alpha: "0.2", points: "96",
   });
 });
 
 test("what an address says wrongly is as usual", () => {
-  const usual = { pattern: undefined, home: "", away: "", horizon: "final", alpha: "0.05" };
-  for (const search of ["", "pattern=a,b&home=XYZ&away=bos&horizon=end&alpha=0.3", "pattern=&alpha=toString", "pattern=9999"])
+  const usual = { pattern: undefined, home: "", away: "", horizon: "final", alpha: "0.05", points: "" };
+  for (const search of ["", "pattern=a,b&home=XYZ&away=bos&horizon=end&alpha=0.3&points=-3", "points=1e3", "pattern=&alpha=toString", "pattern=9999"])
     expect(asked(search)).toEqual(usual);
   expect(asked(`pattern=${Array(60).fill(1).join()}`).pattern).toHaveLength(47);
 });

@@ -7,16 +7,21 @@ import { MINUTE_OF, type Horizon } from "./types";
 export const ALPHAS = { "0.5": "50 %", "0.2": "80 %", "0.1": "90 %", "0.05": "95 %" } as const;
 export type Alpha = keyof typeof ALPHAS;
 
+/** Points of both teams together; "" if they are not known. */
+export const POINTS = /^[1-9][0-9]{0,2}$/;
+
 /** What an address asks for; what it does not say, or says wrongly, is as usual. */
 export function askedFor(query: (name: string) => string | undefined) {
   const parsed = parse(query("pattern") ?? "");
   const team = (name: string) => TEAMS.find((code) => code === query(name)) ?? "";
   const alpha = query("alpha") ?? "";
+  const points = query("points") ?? "";
   return {
     pattern: "pattern" in parsed && parsed.pattern.length ? parsed.pattern.slice(0, MINUTE_OF.final - 1) : undefined,
     home: team("home"),
     away: team("away"),
     horizon: (query("horizon") === "half" ? "half" : "final") as Horizon,
+    points: POINTS.test(points) ? points : "",
     alpha: (Object.hasOwn(ALPHAS, alpha) ? alpha : "0.05") as Alpha,
   };
 }

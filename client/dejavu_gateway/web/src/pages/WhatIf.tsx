@@ -6,10 +6,10 @@ import { PageHead } from "../components/Frame";
 import { PatternEditor } from "../components/PatternEditor";
 import { HorizonChoice, Segmented } from "../components/Segmented";
 import { TeamSelect } from "../components/TeamSelect";
-import { expected, lead, percent } from "../model/format";
+import { expected, fixed, lead, percent } from "../model/format";
 import { LEVELS } from "../model/fan";
 import { parse, write } from "../model/pattern";
-import { ALPHAS, askedFor, type Alpha } from "../model/whatIf";
+import { ALPHAS, askedFor, POINTS, type Alpha } from "../model/whatIf";
 import { MINUTE_OF, type Forecast, type Horizon } from "../model/types";
 import { query, setQuery } from "../router";
 import { teamStyle } from "../model/teams";
@@ -31,6 +31,7 @@ export default function WhatIf() {
   const [home, setHome] = createSignal(asked.home);
   const [away, setAway] = createSignal(asked.away);
   const [horizon, setHorizon] = createSignal<Horizon>(asked.horizon);
+  const [points, setPoints] = createSignal(asked.points);
   const [alpha, setAlpha] = createSignal<Alpha>(asked.alpha);
   // The address shows what is asked, so that it can be sent to others; browsers limit how often it may change.
   createEffect(() => {
@@ -40,6 +41,7 @@ export default function WhatIf() {
       away: away() || undefined,
       horizon: horizon() === "half" ? "half" : undefined,
       alpha: alpha() === "0.05" ? undefined : alpha(),
+      points: POINTS.test(points()) ? points() : undefined,
     };
     const timer = setTimeout(() => setQuery(changes, { replace: true }), ADDRESS_MS);
     onCleanup(() => clearTimeout(timer));
@@ -67,6 +69,7 @@ export default function WhatIf() {
     if (pattern().length > most()) return said.tooLong(strings.horizon[horizon()] ?? "", most());
     if (!home() !== !away()) return said.oneTeam;
     if (home() && home() === away()) return said.sameTeam;
+    if (points() && !POINTS.test(points())) return said.pointsWrong;
     return "";
   };
 
@@ -95,6 +98,7 @@ export default function WhatIf() {
       homeTeam: home(),
       awayTeam: away(),
       quantileLevels: QUANTILE_LEVELS,
+      ...(points() && { totalPoints: Number(points()) }),
     };
     const timer = setTimeout(() => void ask(request), PAUSE_MS);
     onCleanup(() => clearTimeout(timer));
@@ -115,6 +119,10 @@ export default function WhatIf() {
             <Segmented label={said.level} value={alpha()} options={Object.entries(ALPHAS) as [Alpha, string][]} onChange={setAlpha} />
             <TeamSelect label={said.away} none={said.noTeam} value={away()} onChange={setAway} />
             <TeamSelect label={said.home} none={said.noTeam} value={home()} onChange={setHome} />
+            <label class="field">
+              <span>{said.points}</span>
+              <input class="points" inputmode="numeric" maxlength={3} placeholder={said.pointsUnknown} value={points()} onInput={(event) => setPoints(event.currentTarget.value.trim())} />
+            </label>
           </div>
         </section>
         <section class="card" aria-live="polite">
@@ -137,6 +145,17 @@ export default function WhatIf() {
                     <strong data-answer="probability">{percent(forecast().probability)}</strong>
                   </dd>
                 </div>
+                <Show when={forecast().total}>
+                  {(total) => (
+                    <div class="stat">
+                      <dt>{said.total[forecast().horizon]}</dt>
+                      <dd>
+                        <strong data-answer="total">{fixed(total().point)}</strong>
+                        <span class="sub">{strings.game.totalInterval(percent(1 - forecast().alpha), total().lower, total().upper)}</span>
+                      </dd>
+                    </div>
+                  )}
+                </Show>
                 <Show when={forecast().expectedMargin !== undefined}>
                   <div class="stat">
                     <dt>{strings.game.expected}</dt>

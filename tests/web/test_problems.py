@@ -79,7 +79,9 @@ def test_a_gateway_or_server_that_is_gone_is_named_until_it_is_back_and_nothing_
             opened.until_well()
             server.server.process.send_signal(signal.SIGKILL)
             server.server.exit_code()
-            assert "The forecast server does not answer." in opened.problem("SERVER_GONE")
+            named = opened.page.wait_for_selector("[data-problem]")  # at once, and no other part before it
+            assert named is not None
+            assert "The forecast server does not answer." in named.inner_text()
             server.start_again()
             opened.until_well()
 

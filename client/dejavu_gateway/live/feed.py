@@ -171,6 +171,7 @@ class LiveFeed:
                         backoff.reset()
                         self._take(response)
             except DejavuClientError as error:
+                await self._check_health()  # otherwise a server that is gone would count as one that answers
                 self.board.update(stream=error)
                 pause = min(error.retry_after or 0.0, LONGEST_DELAY)
                 if isinstance(error, OutOfRangeError | InvalidArgumentError):

@@ -33,7 +33,6 @@ from dejavu_server.ledger.database.sqlite import engine as sqlite_engine
 from dejavu_server.ledger.database.sqlite import migration
 from dejavu_server.ledger.entries import codec, rows
 from dejavu_server.ledger.entries.codec import PreparedForecast
-from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 GAMES_AN_EVENING = 8
@@ -200,12 +199,11 @@ def _forecast_event(made: IssuedForecast) -> _Event:
     drafted: PreparedForecast = codec.prepare(made)
     market = None
     if made.market is not None and made.forecast.market is not None:
-        bet = Bet.from_market(made.market, made.forecast.market)
         placeholder = 10**15  # digits that occur nowhere else
         before, _, after = codec.market_payload(placeholder, made.market, made.forecast.market).partition(
             str(placeholder)
         )
-        market = rows.market_row(0, 0, bet), before, after
+        market = rows.market_row(0, 0, made.market), before, after
     return _Event(
         made.forecast.elapsed_minutes,
         drafted.payload,

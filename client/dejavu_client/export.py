@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final, Generic, TypeVar
 
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1.forecast_pb2 import (
@@ -27,10 +27,10 @@ from dejavu.v1.forecast_pb2 import (
     LateReason,
     MarginSource,
 )
-from dejavu.v1.market_pb2 import MarketSide
+from dejavu.v1.market_pb2 import MarketSide, TotalSide
 from dejavu.v1.record_pb2 import MarketResult, RecordedPrediction
 from dejavu.v1.record_service_pb2 import LeaderboardRow, ScoreFilter
-from dejavu.v1.scorecard_pb2 import Figure, Scorecard, TotalScorecard
+from dejavu.v1.scorecard_pb2 import Figure, MarketRecord, Scorecard, TotalScorecard
 from dejavu_client.extras import pyarrow
 from dejavu_client.formatting import elapsed_seconds, enum_word, last_differential, warning_label
 from dejavu_common.files import atomic_replace
@@ -240,20 +240,48 @@ def _warnings(forecast: Forecast) -> str:
     return ", ".join(warning_label(each.reason) for each in forecast.warnings)
 
 
-def _bankroll(row: RecordedPrediction) -> Value:
-    if not row.HasField("market"):
-        return None
-    return row.market.bankroll if row.market.HasField("bankroll") else 1.0
+def _market_columns(
+    name: str, sides: tuple[str, str], side: EnumDescriptor, settlement: str
+) -> Iterator[Column[RecordedPrediction]]:
+    """Yield the columns of a market, its evaluation and the result of the bet.
 
+    Args:
+        name: field of the market in a `RecordedPrediction`.
+        sides: fields of its sides.
+        side: enum of the side of the bet.
+        settlement: path of the message with the result.
+    """
 
-def _american(side: str) -> Callable[[RecordedPrediction], Value]:
-    """Return a getter of the American odds of a side; it returns None if the odds were decimal."""
+    def bankroll(row: RecordedPrediction) -> Value:
+        market = getattr(row, name)
+        return None if not row.HasField(name) else market.bankroll if market.HasField("bankroll") else 1.0  # type: ignore[arg-type]
 
-    def pick(row: RecordedPrediction) -> Value:
-        odds = getattr(row.market, side)
-        return int(odds.american) if odds.HasField("american") else None
+    def american(which: str) -> Callable[[RecordedPrediction], Value]:
+        def pick(row: RecordedPrediction) -> Value:
+            odds = getattr(getattr(row, name), which)
+            return int(odds.american) if odds.HasField("american") else None
 
-    return pick
+        return pick
+
+    yield Column(f"{name}_line", float, _field(f"{name}.line"))
+    yield Column(f"{name}_bankroll", float, bankroll)
+    for which in sides:
+        yield Column(f"{name}_{which}_american", int, american(which))
+    for column, value in (
+        ("odds", "decimal_odds"),
+        ("win_probability", "win_probability"),
+        ("fair_probability", "fair_probability"),
+        ("staking_probability", "staking_probability"),
+        ("expected_value", "expected_value"),
+    ):
+        for which in sides:
+            yield Column(f"{name}_{which}_{column}", float, _field(f"{name}_answer.{which}.{value}"))
+    yield Column(f"{name}_push_probability", float, _field(f"{name}_answer.push_probability"))
+    yield Column(f"{name}_side", str, _field(f"{name}_answer.side", partial(enum_word, side)))
+    yield Column(f"{name}_stake", float, _field(f"{name}_answer.stake"))
+    result = partial(enum_word, MarketResult.DESCRIPTOR)
+    yield Column(f"{name}_result", str, _field(f"{settlement}.market_result", result))
+    yield Column(f"{name}_profit", float, _field(f"{settlement}.market_profit"))
 
 
 PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
@@ -299,21 +327,7 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     Column("covered", bool, _field("settlement.covered")),
     Column("brier", float, _field("settlement.brier")),
     Column("crps", float, _field("settlement.crps")),
-    Column("market_line", float, _field("market.line")),
-    Column("market_bankroll", float, _bankroll),
-    Column("market_home_odds", float, _field("market_answer.home.decimal_odds")),
-    Column("market_away_odds", float, _field("market_answer.away.decimal_odds")),
-    Column("market_home_win_probability", float, _field("market_answer.home.win_probability")),
-    Column("market_away_win_probability", float, _field("market_answer.away.win_probability")),
-    Column("market_push_probability", float, _field("market_answer.push_probability")),
-    Column("market_home_fair_probability", float, _field("market_answer.home.fair_probability")),
-    Column("market_away_fair_probability", float, _field("market_answer.away.fair_probability")),
-    Column("market_home_staking_probability", float, _field("market_answer.home.staking_probability")),
-    Column("market_away_staking_probability", float, _field("market_answer.away.staking_probability")),
-    Column("market_home_expected_value", float, _field("market_answer.home.expected_value")),
-    Column("market_away_expected_value", float, _field("market_answer.away.expected_value")),
-    Column("market_side", str, _field("market_answer.side", partial(enum_word, MarketSide.DESCRIPTOR))),
-    Column("market_stake", float, _field("market_answer.stake")),
+    *_market_columns("market", ("home", "away"), MarketSide.DESCRIPTOR, "settlement"),
     Column("late", str, _field("forecast.late", partial(enum_word, LateReason.DESCRIPTOR))),
     Column("game_date", str, lambda row: row.forecast.game_date or None),
     Column("ratings_date", str, lambda row: row.forecast.ratings_date or None),
@@ -321,10 +335,6 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     Column("warnings", str, lambda row: _warnings(row.forecast) or None),
     Column("pattern", list, lambda row: list(row.pattern)),
     Column("distribution", list, lambda row: list(row.forecast.distribution) or None),
-    Column("market_home_american", int, _american("home")),
-    Column("market_away_american", int, _american("away")),
-    Column("market_result", str, _field("settlement.market_result", partial(enum_word, MarketResult.DESCRIPTOR))),
-    Column("market_profit", float, _field("settlement.market_profit")),
     *(column for each in LIVE_INPUTS for column in _live_columns(each)),
     Column("total_forecast", float, _field("forecast.total.point_forecast")),
     Column("total_lower", float, _field("forecast.total.interval_lower")),
@@ -335,6 +345,7 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     Column("total_pace_absolute_error", float, _field("settlement.total.pace_absolute_error")),
     Column("total_covered", bool, _field("settlement.total.covered")),
     Column("total_crps", float, _field("settlement.total.crps")),
+    *_market_columns("total_market", ("over", "under"), TotalSide.DESCRIPTOR, "settlement.total"),
     Column("overtimes", int, _field("outcome.overtimes")),
 )
 """Columns of a recorded forecast. Times are in UTC, differentials and errors in points."""
@@ -377,7 +388,10 @@ _MARKET_FIGURES = (
     "lost",
     "pushed",
     "capped",
+    "closing_line_bets",
+    "scored_markets",
 )
+_MARKET_MEANS = ("closing_line_value", "model_brier", "market_brier", "brier_difference")
 _OPTIONAL = {"roi", "sharpe"}
 _BEWARE = ("withdrawn_games", "corrected_games", "unsettled_games", "unsettled_totals", "doubtful_games")
 
@@ -392,11 +406,12 @@ def figure_rows(scope: ScoreFilter, scorecard: Scorecard, rank: int | None = Non
             yield FigureRow(scope, name, float(count), games, forecasts, rank=rank)
     if not games:
         return
-    yield from _means(scope, scorecard, _FIGURES, "", rank)
+    yield from _means(scope, scorecard, _FIGURES, "", rank, (games, forecasts))
     yield FigureRow(scope, "ece", scorecard.ece, games, forecasts, rank=rank)
     yield from _levels(scope, scorecard, "", rank)
     if scorecard.HasField("total"):
-        yield from _means(scope, scorecard.total, _TOTAL_FIGURES, "total_", rank)
+        total = scorecard.total
+        yield from _means(scope, total, _TOTAL_FIGURES, "total_", rank, (total.games, total.forecasts))
         yield from _levels(scope, scorecard.total, "total_", rank)
     if scorecard.HasField("market"):
         market = scorecard.market
@@ -407,17 +422,22 @@ def figure_rows(scope: ScoreFilter, scorecard: Scorecard, rank: int | None = Non
                 ends = {"lower": lower, "upper": upper} if name == "roi" else {}
                 value = float(getattr(market, name))
                 yield FigureRow(scope, f"market_{name}", value, games, forecasts, **ends, rank=rank)
+        yield from _means(scope, market, _MARKET_MEANS, "market_", rank, (games, forecasts))
 
 
 def _means(
-    scope: ScoreFilter, card: Scorecard | TotalScorecard, names: Iterable[str], prefix: str, rank: int | None
+    scope: ScoreFilter,
+    card: Scorecard | TotalScorecard | MarketRecord,
+    names: Iterable[str],
+    prefix: str,
+    rank: int | None,
+    counts: tuple[int, int],
 ) -> Iterator[FigureRow]:
     for name in names:
         if card.HasField(name):  # type: ignore[arg-type]
             figure: Figure = getattr(card, name)
             lower = figure.lower if figure.HasField("lower") else None
             upper = figure.upper if figure.HasField("upper") else None
-            counts = (card.games, card.forecasts)
             yield FigureRow(scope, prefix + name, figure.value, *counts, lower, upper, rank=rank)
 
 

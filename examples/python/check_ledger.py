@@ -52,6 +52,8 @@ CONFIDENCES = (0.6, 0.8, 0.95)
 NOT_COMPARED = {
     "dejavu.v1.MarketAnswer.notice",
     "dejavu.v1.MarketAnswer.warnings",
+    "dejavu.v1.TotalMarketAnswer.notice",
+    "dejavu.v1.TotalMarketAnswer.warnings",
     "dejavu.v1.TeamKnowledge.text",
     "dejavu.v1.Warning.text",
 }
@@ -163,7 +165,7 @@ def check_shadows(entries: dict[int, Entry]) -> str:
 
 def check_hindsight(identity: dict[str, Any], entries: dict[int, Entry]) -> None:
     """Check that no forecast, market or shadow follows an outcome of its moment, and that late forecasts are marked."""
-    games, pruned, priced = Games(), bool(identity["pruned_through"]), set[int]()
+    games, pruned, priced = Games(), bool(identity["pruned_through"]), set[tuple[int, bool]]()
     for sequence, entry in entries.items():
         payload, kind = entry["payload"], entry["kind"]
         if kind == "outcome":
@@ -178,9 +180,9 @@ def check_hindsight(identity: dict[str, Any], entries: dict[int, Entry]) -> None
             raise ChangedError(f"entry {sequence}: a {kind} refers to entry {of}, which is not an earlier forecast")
         _check_outcomes(entry, forecast, games)
         if kind == "market":
-            if of in priced:
+            if (of, _is_on_total(entry)) in priced:
                 raise ChangedError(f"entry {sequence}: a second market of entry {of}; only the first one counts")
-            priced.add(of)
+            priced.add((of, _is_on_total(entry)))
             _check_market(entry, forecast, games, entries)
         if kind == "forecast":
             _check_late(entry, games, pruned)
@@ -236,11 +238,17 @@ def _check_market(entry: Entry, forecast: Entry, games: Games, entries: dict[int
     if learned is not None and not (type(learned) is int and known < learned < entry["sequence"] and of_outcome):
         text = f"a market that had learned from entry {learned!r}, its forecast from entry {known}"
         raise ChangedError(f"entry {entry['sequence']}: {text}")
-    if "requested_us" not in payload and entry["sequence"] != of + 1:
+    between = [entries[each] for each in range(of + 1, entry["sequence"])] if "requested_us" not in payload else []
+    if any(each["payload"].get("forecast_sequence") != of or "requested_us" in each["payload"] for each in between):
         raise ChangedError(f"entry {entry['sequence']}: a market sent with entry {of}, but not recorded with it")
     made = payload.get("requested_us", forecast["payload"]["forecast"]["generated_us"])
     if "late" in forecast or games.late(forecast, made, given="") not in {"", "time"}:
         raise ChangedError(f"entry {entry['sequence']}: a market of entry {of}, which was late by then")
+
+
+def _is_on_total(market: Entry) -> bool:
+    """Return whether a market is on the total points, not on the lead."""
+    return bool(market["payload"].get("on_total", False))
 
 
 def _check_late(entry: Entry, games: Games, pruned: bool) -> None:
@@ -426,7 +434,9 @@ class Record:
         for sequence, entry in entries.items():
             of_kind.setdefault(entry["kind"], {})[sequence] = entry
         self.forecasts = of_kind["forecast"]
-        self._markets = {each["payload"]["forecast_sequence"]: each for each in of_kind["market"].values()}
+        self._markets = {
+            (each["payload"]["forecast_sequence"], _is_on_total(each)): each for each in of_kind["market"].values()
+        }
         self._outcomes: dict[Place, list[Entry]] = {}
         for entry in of_kind["outcome"].values():
             self._outcomes.setdefault(_place(entry["payload"]), []).append(entry)
@@ -483,8 +493,7 @@ class Record:
     def listed(self, sequence: int) -> dict[str, Any]:
         """Return the dejavu.v1.RecordedPrediction of a forecast: values by the paths of its fields."""
         entry = self.forecasts[sequence]
-        market, standing = self._markets.get(sequence), self._standing(entry)
-        bet = market is not None and not self._late(entry) and not self._was_sent_after(entry, market)
+        standing = self._standing(entry)
         parts: dict[str, Any] = {
             "forecast": _forecast(entry, self._late(entry)),
             "pattern": entry["payload"]["request"]["pattern"],
@@ -493,12 +502,22 @@ class Record:
         }
         if standing is not None:
             parts["outcome"] = _outcome(standing)
-            parts["settlement"] = _settlement(entry, standing, market if bet else None)
+            bets = {
+                on_total: market
+                for on_total in (False, True)
+                if (market := self._markets.get((sequence, on_total))) is not None
+                and not self._late(entry)
+                and not self._was_sent_after(entry, market)
+            }
+            parts["settlement"] = _settlement(entry, standing, bets)
             parts["settlement"]["first_outcome_sequence"] = self._outcomes[_place(standing["payload"])][0]["sequence"]
-        if market is not None:
-            parts["market_sequence"] = market["sequence"]
-            parts["market"], parts["market_answer"] = _market(market["payload"], entry["payload"]["request"]["horizon"])
-            parts["market_answer"]["recording"] = "outcome_known" if self._was_sent_after(entry, market) else "recorded"
+        for on_total, name in ((False, "market"), (True, "total_market")):
+            market = self._markets.get((sequence, on_total))
+            if market is None:
+                continue
+            asked, answer = _market(market, entry["payload"]["request"]["horizon"])
+            answer["recording"] = "outcome_known" if self._was_sent_after(entry, market) else "recorded"
+            parts |= {f"{name}_sequence": market["sequence"], name: asked, f"{name}_answer": answer}
         return parts
 
     def _standing(self, forecast: Entry) -> Entry | None:
@@ -652,8 +671,8 @@ def _outcome(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _settlement(entry: Entry, standing: Entry, market: Entry | None) -> dict[str, Any]:
-    """Return the fields of a dejavu.v1.Settlement, given the market of a bet that counts."""
+def _settlement(entry: Entry, standing: Entry, bets: dict[bool, Entry]) -> dict[str, Any]:
+    """Return the fields of a dejavu.v1.Settlement, given the bets that count, by whether they are on the total."""
     request, forecast, outcome = entry["payload"]["request"], entry["payload"]["forecast"], standing["payload"]
     differential = outcome["differential"]
     led = 1.0 if differential > 0 else 0.0
@@ -677,16 +696,22 @@ def _settlement(entry: Entry, standing: Entry, market: Entry | None) -> dict[str
             "pace_absolute_error": abs(pace - points),
             "covered": total["interval_lower"] <= points <= total["interval_upper"],
             "crps": _crps(total["distribution"], points),
+            **_bet(bets.get(True), points),
         }
+    return fields | _bet(bets.get(False), differential)
+
+
+def _bet(market: Entry | None, points: int) -> dict[str, Any]:
+    """Return result and profit of the bet on a market at a differential or total; nothing without a stake."""
     answer = None if market is None else market["payload"]["answer"]
-    if market is not None and answer is not None and answer["side"] is not None:
-        line, side = market["payload"]["market"]["line"], answer[answer["side"]]
-        won = (differential > line) == (answer["side"] == "home")
-        stake = side["stake_fraction"]
-        result = "push" if differential == line else "won" if won else "lost"
-        fields["market_result"] = result
-        fields["market_profit"] = {"push": 0.0, "won": stake * (side["decimal_odds"] - 1.0), "lost": -stake}[result]
-    return fields
+    if market is None or answer is None or answer["side"] is None:
+        return {}
+    line, side = market["payload"]["market"]["line"], answer[answer["side"]]
+    won = (points > line) == (answer["side"] == "home")
+    stake = side["stake_fraction"]
+    result = "push" if points == line else "won" if won else "lost"
+    profit = {"push": 0.0, "won": stake * (side["decimal_odds"] - 1.0), "lost": -stake}[result]
+    return {"market_result": result, "market_profit": profit}
 
 
 def _crps(quantiles: list[float], outcome: float) -> float:
@@ -695,15 +720,19 @@ def _crps(quantiles: list[float], outcome: float) -> float:
     return 2.0 * math.fsum(losses) / len(quantiles)
 
 
-def _market(payload: dict[str, Any], horizon: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the fields of a dejavu.v1.Market and of its dejavu.v1.MarketAnswer."""
-    asked, answer = payload["market"], payload["answer"]
+def _market(market: Entry, horizon: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the fields of a dejavu.v1.Market and of its MarketAnswer, or of a TotalMarket and its answer."""
+    asked, answer = market["payload"]["market"], dict(market["payload"]["answer"])
+    on_total = _is_on_total(market)
+    names = {"home": "over", "away": "under"} if on_total else {"home": "home", "away": "away"}
     prices = {
-        side: {"american": asked[american]} if (american := f"{side}_american") in asked else {"decimal": asked[odds]}
-        for side, odds in (("home", "home_odds"), ("away", "away_odds"))
+        name: {"american": asked[american]} if (american := f"{side}_american") in asked else {"decimal": asked[odds]}
+        for side, name, odds in ((side, name, f"{side}_odds") for side, name in names.items())
     }
-    policy = answer["policy"]
-    return asked | prices | {"horizon": horizon}, answer | {
+    sides = {name: answer.pop(side) for side, name in names.items()}
+    policy, answer["side"] = answer["policy"], names.get(answer["side"])
+    of_horizon = {} if on_total else {"horizon": horizon}
+    return asked | prices | of_horizon, answer | sides | {
         "confidence_threshold": policy["confidence_threshold"],
         "staking": policy,
     }

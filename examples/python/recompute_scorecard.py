@@ -160,10 +160,10 @@ def recomputed(settled: list[record_pb2.RecordedPrediction]) -> Figures:
     left_out = Counter(reason for each in settled if (reason := exclusion(each)))
     counted = [each for each in settled if not exclusion(each)]
     figures = {f"left_out.{reason}": float(left_out[reason]) for reason in REASONS}
-    figures["left_out.late_markets"] = float(sum(is_late_market(each) for each in settled))
+    figures["left_out.late_markets"] = float(sum(each.is_late for each in markets_of(settled)))
     figures["unsettled_totals"] = float(len({each.forecast.game_id for each in counted if lacks_total(each)}))
     figures |= {"games": 0.0, "forecasts": float(len(counted)), "ece": 0.0}
-    figures |= market_figures([each for each in settled if is_market(each)])
+    figures |= market_figures([each for each in markets_of(settled) if each.counts])
     if not counted:
         return figures
     forecasts = [each.forecast for each in counted]
@@ -215,16 +215,75 @@ def exclusion(each: record_pb2.RecordedPrediction) -> str:
     return REASONS[each.forecast.late] if each.forecast.late else "superseded" if each.superseded else ""
 
 
-def is_market(each: record_pb2.RecordedPrediction) -> bool:
-    """Return whether a forecast has a market that counts: in time, and sent before the outcome was observed."""
-    return each.HasField("market_answer") and not each.forecast.late and not is_late_market(each)
+class Bet:
+    """A market of a forecast, on the lead or on the total points, and its answer.
+
+    Args:
+        of: the forecast.
+        on_total: which of its markets.
+    """
+
+    def __init__(self, of: record_pb2.RecordedPrediction, *, on_total: bool) -> None:
+        self.of, self.on_total = of, on_total
+        answer: market_pb2.MarketAnswer | market_pb2.TotalMarketAnswer
+        if on_total:
+            self.line, answer, self.sequence = of.total_market.line, of.total_market_answer, of.total_market_sequence
+            self.first, second = answer.over, answer.under
+            self.on_first = answer.side == market_pb2.TOTAL_SIDE_OVER
+        else:
+            self.line, answer, self.sequence = of.market.line, of.market_answer, of.market_sequence
+            self.first, second = answer.home, answer.away
+            self.on_first = answer.side == market_pb2.MARKET_SIDE_HOME
+        self.answer = answer
+        self.chosen = self.first if self.on_first else second
+        self.points = of.outcome.total_points if on_total else of.outcome.differential
+
+        self.game = of.forecast.game_id
+        self.fair = second.decimal_odds / (self.first.decimal_odds + second.decimal_odds)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the outcome around a fair line at the time of the forecast."""
+        final = self.of.forecast.horizon == forecast_pb2.HORIZON_FINAL
+        whole = {(True, False): 12.5, (False, False): 10.4, (True, True): 17.9, (False, True): 11.7}
+        minutes = 48 if final else 24
+        left = max(minutes - elapsed_of(self.of.forecast) / 60, 1.0)
+        return whole[final, self.on_total] * math.sqrt(left / minutes)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it was sent after the outcome was observed, or with a forecast that was made after it."""
+        if self.of.forecast.late:
+            return self.of.forecast.late == forecast_pb2.LATE_REASON_OBSERVED
+        return self.answer.recording == market_pb2.MARKET_RECORDING_OUTCOME_KNOWN
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts: in time, sent before the outcome was observed, and with an outcome."""
+        settled = not self.on_total or self.of.outcome.HasField("total_points")
+        return settled and not self.of.forecast.late and not self.is_late
+
+    @property
+    def stake(self) -> float:
+        """The recorded stake, as a share of the bankroll; 0 for no bet."""
+        return self.chosen.stake_fraction if self.answer.side else 0.0
+
+    def profit_of_one(self) -> float:
+        """Return the profit of a stake of 1 on the recorded bet; a push returns the stake."""
+        above = self.points - self.line
+        if above == 0:
+            return 0.0
+        return self.chosen.decimal_odds - 1.0 if (above > 0) == self.on_first else -1.0
 
 
-def is_late_market(each: record_pb2.RecordedPrediction) -> bool:
-    """Return whether a market was sent after the outcome was observed, or with a forecast that was made after it."""
-    if each.forecast.late:
-        return each.forecast.late == forecast_pb2.LATE_REASON_OBSERVED and each.HasField("market_answer")
-    return each.market_answer.recording == market_pb2.MARKET_RECORDING_OUTCOME_KNOWN
+def markets_of(settled: list[record_pb2.RecordedPrediction]) -> list[Bet]:
+    """Return the markets of forecasts, on the lead and on the total points."""
+    return [
+        Bet(each, on_total=on_total)
+        for each in settled
+        for on_total, name in ((False, "market"), (True, "total_market"))
+        if each.HasField(name)  # type: ignore[arg-type]
+    ]
 
 
 def lacks_total(each: record_pb2.RecordedPrediction) -> bool:
@@ -232,13 +291,17 @@ def lacks_total(each: record_pb2.RecordedPrediction) -> bool:
     return each.forecast.HasField("total") and not each.outcome.HasField("total_points")
 
 
+def elapsed_of(forecast: forecast_pb2.Forecast) -> float:
+    """Return the seconds of play at a forecast."""
+    if not forecast.HasField("moment"):
+        return 60.0 * forecast.elapsed_minutes
+    overtimes = max(forecast.moment.period - 4, 0)
+    return 720 * (forecast.moment.period - overtimes) + 300 * overtimes - forecast.moment.seconds_left
+
+
 def minute_of(forecast: forecast_pb2.Forecast) -> int:
     """Return the complete minutes of play at a forecast, of overtimes too."""
-    if not forecast.HasField("moment"):
-        return forecast.elapsed_minutes
-    overtimes = max(forecast.moment.period - 4, 0)
-    elapsed = 720 * (forecast.moment.period - overtimes) + 300 * overtimes - forecast.moment.seconds_left
-    return int(elapsed // 60)
+    return int(elapsed_of(forecast) // 60)
 
 
 def last_known(each: record_pb2.RecordedPrediction) -> float:
@@ -380,16 +443,16 @@ def wilson(share: float, trials: float) -> tuple[float, float]:
     return max(min(centre - half, share), 0.0), min(max(centre + half, share), 1.0)
 
 
-def market_figures(asked: list[record_pb2.RecordedPrediction]) -> Figures:
-    """Return the record of the bets of markets that count (see `is_market`), also of superseded forecasts."""
+def market_figures(asked: list[Bet]) -> Figures:
+    """Return the record of the bets of markets that count, also of superseded forecasts."""
     if not asked:
         return {}
     stakes_of = within_caps(asked)
-    placed = [each for each in asked if stakes_of[each.forecast.sequence] > 0.0]
-    bets = [(stake := stakes_of[each.forecast.sequence], stake * profit_of_one(each)) for each in placed]
+    placed = [each for each in asked if stakes_of[each.sequence] > 0.0]
+    bets = [(stake := stakes_of[each.sequence], stake * each.profit_of_one()) for each in placed]
     by_game: dict[int, Array] = {}
     for bet, each in zip(bets, placed, strict=True):
-        first = each.settlement.first_outcome_sequence
+        first = each.of.settlement.first_outcome_sequence
         by_game[first] = by_game.get(first, np.zeros(2)) + np.array(bet)
     stakes, profits = np.array([by_game[first] for first in sorted(by_game)]).reshape(-1, 2).T
     bankroll = np.cumprod(np.concatenate(([1.0], np.maximum(1.0 + profits, 0.0))))
@@ -401,32 +464,74 @@ def market_figures(asked: list[record_pb2.RecordedPrediction]) -> Figures:
         "market.profit": profit,
         "market.total_return": float(bankroll[-1]) - 1.0,
         "market.max_drawdown": float((1.0 - bankroll / np.maximum.accumulate(bankroll)).max()),
-        "market.expected_profit": math.fsum(
-            stakes_of[each.forecast.sequence] * chosen(each).expected_value for each in placed
-        ),
+        "market.expected_profit": math.fsum(stakes_of[each.sequence] * each.chosen.expected_value for each in placed),
         "market.won": float(sum(profit > 0.0 for _, profit in bets)),
         "market.lost": float(sum(profit < 0.0 for _, profit in bets)),
         "market.pushed": float(sum(profit == 0.0 for _, profit in bets)),
         "market.games": float(len(profits)),
-        "market.capped": float(sum(stakes_of[each.forecast.sequence] < told_stake(each) for each in asked)),
+        "market.capped": float(sum(stakes_of[each.sequence] < each.stake for each in asked)),
     }
     if bets:
         figures |= ratio_figure("market.roi", profits, stakes)
     if len(set(profits)) > 1:
         figures["market.sharpe"] = float(profits.mean() / profits.std(ddof=1))
+    figures |= closing_line_figures(asked, placed, stakes_of)
+    return figures | market_brier_figures(asked)
+
+
+def closing_line_figures(asked: list[Bet], placed: list[Bet], stakes_of: dict[int, float]) -> Figures:
+    """Return the closing-line value: each bet at the fair probability of the next market of its game and kind."""
+    sums: dict[str, Array] = {}
+    bets = 0
+    for each in placed:
+        of_kind = [one for one in asked if (one.game, one.on_total) == (each.game, each.on_total)]
+        later = [one for one in of_kind if elapsed_of(one.of.forecast) > elapsed_of(each.of.forecast)]
+        if not later:
+            continue
+        closing = min(later, key=lambda one: (elapsed_of(one.of.forecast), one.sequence))
+        score = NormalDist().inv_cdf(closing.fair) + (closing.line - each.line) / closing.spread
+        fair = NormalDist().cdf(score if each.on_first else -score)
+        stake = stakes_of[each.sequence]
+        bets += 1
+        value = np.array([stake * (each.chosen.decimal_odds * fair - 1.0), stake])
+        sums[each.game] = sums.get(each.game, np.zeros(2)) + value
+    figures = {"market.closing_line_bets": float(bets)}
+    if sums:
+        figures |= ratio_figure("market.closing_line_value", *np.array(list(sums.values())).T)
     return figures
 
 
-def within_caps(asked: list[record_pb2.RecordedPrediction]) -> dict[int, float]:
-    """Return the stakes by sequence, each at most the rest of its caps after earlier ones; 0 for no bet."""
+def market_brier_figures(asked: list[Bet]) -> Figures:
+    """Return the Brier scores of the model and of the market on the markets without pushes."""
+    games: dict[str, list[tuple[float, float]]] = {}
+    for each in asked:
+        decided = 1.0 - each.answer.push_probability
+        if each.points != each.line and decided > 0.0:
+            won = float(each.points > each.line)
+            scores = (each.first.win_probability / decided - won) ** 2, (each.fair - won) ** 2
+            games.setdefault(each.game, []).append(scores)
+    figures = {"market.scored_markets": float(sum(map(len, games.values())))}
+    if not games:
+        return figures
+    model, market = np.array([np.mean(scores, axis=0) for scores in games.values()]).T
+    return (
+        figures
+        | figure("market.model_brier", model, 0.0, 1.0)
+        | figure("market.market_brier", market, 0.0, 1.0)
+        | figure("market.brier_difference", model - market, -1.0, 1.0)
+    )
+
+
+def within_caps(asked: list[Bet]) -> dict[int, float]:
+    """Return the stakes by sequence of the market, each at most the rest of its caps after earlier ones."""
     stakes: dict[int, float] = {}
     on_game: dict[str, float] = {}
     on_evening: dict[str, float] = {}
-    for each in sorted(asked, key=lambda one: one.market_sequence):
-        game, evening, caps = each.forecast.game_id, date_of(each), each.market_answer.staking
+    for each in sorted(asked, key=lambda one: one.sequence):
+        game, evening, caps = each.of.forecast.game_id, date_of(each.of), each.answer.staking
         left = min(caps.game_cap - on_game.get(game, 0.0), caps.evening_cap - on_evening.get(evening, 0.0))
-        stake = min(told_stake(each), left) if left > DUST else 0.0
-        stakes[each.forecast.sequence] = stake
+        stake = min(each.stake, left) if left > DUST else 0.0
+        stakes[each.sequence] = stake
         on_game[game] = on_game.get(game, 0.0) + stake
         on_evening[evening] = on_evening.get(evening, 0.0) + stake
     return stakes
@@ -436,27 +541,6 @@ def date_of(each: record_pb2.RecordedPrediction) -> str:
     """Return the date of a forecast: that of its game, but no later than the day on which it was made."""
     made = each.forecast.generated_time.ToDatetime() - timedelta(hours=11)
     return min(each.forecast.game_date, made.date().isoformat())
-
-
-def chosen(each: record_pb2.RecordedPrediction) -> market_pb2.MarketSideAnswer:
-    """Return the answer to the side that was bet on."""
-    return (
-        each.market_answer.home if each.market_answer.side == market_pb2.MARKET_SIDE_HOME else each.market_answer.away
-    )
-
-
-def told_stake(each: record_pb2.RecordedPrediction) -> float:
-    """Return the recorded stake, as a share of the bankroll; 0 for no bet."""
-    return chosen(each).stake_fraction if each.market_answer.side else 0.0
-
-
-def profit_of_one(each: record_pb2.RecordedPrediction) -> float:
-    """Return the profit of a stake of 1 on the recorded bet; a push returns the stake."""
-    above = each.outcome.differential - each.market.line
-    if above == 0:
-        return 0.0
-    won = (above > 0) == (each.market_answer.side == market_pb2.MARKET_SIDE_HOME)
-    return chosen(each).decimal_odds - 1.0 if won else -1.0
 
 
 def figures_of(card: card_pb.Scorecard) -> Figures:
@@ -472,23 +556,24 @@ def figures_of(card: card_pb.Scorecard) -> Figures:
         figures |= {"total.games": float(card.total.games), "total.forecasts": float(card.total.forecasts)}
         figures |= means_of("total.", card.total)
     if card.HasField("market"):
+        figures |= means_of("market.", card.market)
         for field in card.market.DESCRIPTOR.fields:
-            if field.name == "notice":  # a text
+            if field.name == "notice" or field.message_type is not None:  # a text; those of `means_of`
                 continue
             if not field.has_presence or card.market.HasField(field.name):  # type: ignore[arg-type]
                 figures[f"market.{field.name.replace('roi_', 'roi.')}"] = float(getattr(card.market, field.name))
     return figures
 
 
-def means_of(prefix: str, card: card_pb.Scorecard | card_pb.TotalScorecard) -> Figures:
-    """Return the means and coverages of a server's scorecard, or of its totals."""
+def means_of(prefix: str, card: card_pb.Scorecard | card_pb.TotalScorecard | card_pb.MarketRecord) -> Figures:
+    """Return the means and coverages of a server's scorecard, or of its totals or bets."""
     figures: Figures = {}
     for field, told in card.ListFields():
         if isinstance(told, card_pb.Figure):
             name = prefix + field.name
             figures[name] = told.value
             figures |= {f"{name}.{end}": getattr(told, end) for end in ("lower", "upper") if told.HasField(end)}
-    for each in card.coverage:
+    for each in () if isinstance(card, card_pb.MarketRecord) else card.coverage:
         figures |= parts_of(f"{prefix}coverage[{each.alpha}]", each.coverage, each, "mean_width")
     return figures
 

@@ -22,7 +22,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
-from typing import Final
+from typing import ClassVar, Final
 
 from dejavu_feed.lines import PLAUSIBLE_OVERROUNDS, SPREAD_OF_RESULTS
 from dejavu_models.errors import FieldErrors, InvalidMarket
@@ -102,6 +102,10 @@ class Market:
             contract; `others` has the errors of further fields.
     """
 
+    field_name: ClassVar[str] = "market"
+    side_names: ClassVar[tuple[str, str]] = ("home", "away")
+    lines: ClassVar[tuple[float, float]] = (-MAX_LINE, MAX_LINE)
+
     line: float
     home_odds: float
     away_odds: float
@@ -113,70 +117,39 @@ class Market:
     away_american: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        faults = FieldErrors()
+        faults, name, (least, most) = FieldErrors(), self.field_name, self.lines
         # Each comparison also rejects NaN.
-        if not (-MAX_LINE <= self.line <= MAX_LINE and float(2 * self.line).is_integer()):
-            expected = f"a multiple of 0.5 within ±{MAX_LINE:g}"
-            faults.add(InvalidMarket(f"{self.line}", expected, field="market.line"))
-        for side, odds in (("home", self.home_odds), ("away", self.away_odds)):
+        if not (least <= self.line <= most and float(2 * self.line).is_integer()):
+            bounds = f"within ±{most:g}" if least == -most else f"from {least:g} to {most:g}"
+            faults.add(InvalidMarket(f"{self.line}", f"a multiple of 0.5 {bounds}", field=f"{name}.line"))
+        odds_of_sides = ((self.home_odds, self.home_american), (self.away_odds, self.away_american))
+        for side, (odds, _) in zip(self.side_names, odds_of_sides, strict=True):
             if not 1.0 < odds <= MAX_ODDS:
                 expected = f"a number above 1, at most {MAX_ODDS:g}"
-                faults.add(InvalidMarket(f"{odds}", expected, field=f"market.{side}.decimal"))
-        american_odds = (("home", self.home_american, self.home_odds), ("away", self.away_american, self.away_odds))
-        for side, american, odds in american_odds:
+                faults.add(InvalidMarket(f"{odds}", expected, field=f"{name}.{side}.decimal"))
+        for side, (odds, american) in zip(self.side_names, odds_of_sides, strict=True):
             if american is not None and not _same_odds(american, odds):
                 expected = f"the American form of decimal {odds}"
-                faults.add(InvalidMarket(f"{american}", expected, field=f"market.{side}.american"))
-        _check_stakes(self, "market", faults)
+                faults.add(InvalidMarket(f"{american}", expected, field=f"{name}.{side}.american"))
+        _check_stakes(self, faults)
         faults.raise_first()
 
 
 @dataclass(frozen=True, slots=True)
-class TotalMarket:
-    """Market of the points of both teams at a horizon: line and odds of over and under.
+class TotalMarket(Market):
+    """Market of the points of both teams at a horizon: over is the home side, under is the away side.
 
     Attributes:
         line: total, in points, at which the bet is a push: a multiple of 0.5 from 0 to MAX_TOTAL_LINE.
-        over_odds, under_odds: decimal odds, above 1 and at most 1000.
-        bankroll, game_staked, evening_staked, confidence_threshold: see `Market`.
-
-    Raises:
-        InvalidMarket: if a value is out of bounds, with the field names of the contract; `others` has the errors of
-            further fields.
     """
 
-    line: float
-    over_odds: float
-    under_odds: float
-    bankroll: float = 1.0
-    confidence_threshold: float | None = None
-    game_staked: float = field(default=0.0, kw_only=True)
-    evening_staked: float = field(default=0.0, kw_only=True)
-
-    def __post_init__(self) -> None:
-        faults = FieldErrors()
-        if not (0.0 <= self.line <= MAX_TOTAL_LINE and float(2 * self.line).is_integer()):
-            expected = f"a multiple of 0.5 from 0 to {MAX_TOTAL_LINE:g}"
-            faults.add(InvalidMarket(f"{self.line}", expected, field="total_market.line"))
-        for side, odds in (("over", self.over_odds), ("under", self.under_odds)):
-            if not 1.0 < odds <= MAX_ODDS:
-                expected = f"a number above 1, at most {MAX_ODDS:g}"
-                faults.add(InvalidMarket(f"{odds}", expected, field=f"total_market.{side}.decimal"))
-        _check_stakes(self, "total_market", faults)
-        faults.raise_first()
-
-    @property
-    def home_odds(self) -> float:
-        """Odds of values above the line, as in `Market`."""
-        return self.over_odds
-
-    @property
-    def away_odds(self) -> float:
-        """Odds of values below the line, as in `Market`."""
-        return self.under_odds
+    field_name: ClassVar[str] = "total_market"
+    side_names: ClassVar[tuple[str, str]] = ("over", "under")
+    lines: ClassVar[tuple[float, float]] = (0.0, MAX_TOTAL_LINE)
 
 
-def _check_stakes(market: Market | TotalMarket, name: str, faults: FieldErrors) -> None:
+def _check_stakes(market: Market, faults: FieldErrors) -> None:
+    name = market.field_name
     if not 0.0 < market.bankroll < math.inf:
         faults.add(InvalidMarket(f"{market.bankroll}", "a finite number above 0", field=f"{name}.bankroll"))
     elif not 0.0 <= market.game_staked <= market.bankroll:
@@ -275,6 +248,8 @@ class MarketAnswer:
             no usable ratings); the ratings know a team less well than in a usual December; the market's line or price
             is about the one given to the forecast (`is_own_market`); or the forecast is at a late moment
             (`Moment.is_late`).
+        lead_staked: share of the bankroll that the same request staked on the lead; a stake on the total has the rest
+            of the caps.
     """
 
     home: MarketSideAnswer
@@ -289,6 +264,7 @@ class MarketAnswer:
     implausible: bool = False
     mismatched: bool = False
     unrated: bool = False
+    lead_staked: float = 0.0
 
     @property
     def confidence_threshold(self) -> float:
@@ -301,7 +277,7 @@ class MarketAnswer:
         return None if self.side is None else self.home if self.side is MarketSide.HOME else self.away
 
 
-def is_own_market(market: Market | TotalMarket, given: float | None, *, final: bool) -> bool:
+def is_own_market(market: Market, given: float | None, *, final: bool) -> bool:
     """Return whether a market repeats the line that was given to a forecast, or follows from that line.
 
     The price of such a market may also be from before tip-off, so a forecast from a later minute would always see an
@@ -323,6 +299,22 @@ def is_own_market(market: Market | TotalMarket, given: float | None, *, final: b
     return market.line != 0 and abs(market.line - share * given) <= OWN_LINE
 
 
+def spread_to_come(minutes: float, *, final: bool, on_total: bool) -> float:
+    """Return the standard deviation of an outcome around a fair line at some time before it, in points.
+
+    The lead, and the points, move with a variance in proportion to the time (Stern, A Brownian motion model for the
+    progress of sports scores, Journal of the American Statistical Association 89, 1994); over the whole time it is that
+    around the closing line.
+
+    Args:
+        minutes: minutes of play up to the horizon; less than one, and overtime, count as one.
+        final: whether the horizon is the end of the game, otherwise the half.
+        on_total: whether the outcome is the total points, otherwise the differential.
+    """
+    _, spread = (_TOTALS if on_total else _MARGINS)[final]
+    return spread * math.sqrt(max(minutes, 1.0) / (48.0 if final else 24.0))
+
+
 def american_to_decimal(american: int) -> float:
     """Convert American to decimal odds: +150 is 2.5, −200 is 1.5.
 
@@ -340,12 +332,12 @@ def _same_odds(american: int, decimal: float) -> bool:
 
 
 def evaluate_market(
-    market: Market | TotalMarket,
+    market: Market,
     at_least: Callable[[int], float],
     policy: StakingPolicy = DEFAULT_POLICY,
     *,
     unrated: bool = False,
-    staked: float = 0.0,
+    lead_staked: float = 0.0,
 ) -> MarketAnswer:
     """Evaluate both sides of a market and choose the side to bet on.
 
@@ -358,7 +350,7 @@ def evaluate_market(
         at_least: k → P(differential ≥ k), or P(total ≥ k), at the market's horizon; non-increasing in k.
         policy: staking policy.
         unrated: whether no side may be chosen because the forecast knows too little; see `MarketAnswer`.
-        staked: share of the bankroll staked on another market of the same game, added to the amounts that `market`
+        lead_staked: share of the bankroll that the same request staked on the lead, added to the amounts that `market`
             states.
     """
     if market.confidence_threshold is not None:
@@ -375,7 +367,9 @@ def evaluate_market(
     mismatched = not lowest - _ROUNDING <= overround <= highest + _ROUNDING
     implausible = not mismatched and abs(edge) > policy.max_edge + _ROUNDING
     most = 0.0 if implausible or mismatched or unrated else 1.0
-    on_game, on_evening = (amount / market.bankroll + staked for amount in (market.game_staked, market.evening_staked))
+    on_game, on_evening = (
+        amount / market.bankroll + lead_staked for amount in (market.game_staked, market.evening_staked)
+    )
     room = min(policy.game_cap - on_game, policy.evening_cap - on_evening)
     room = room if room > _ROUNDING else 0.0
     home = _side(market.home_odds, market.away_odds, home_wins, away_wins, market.bankroll, policy, most, room)
@@ -396,6 +390,7 @@ def evaluate_market(
         implausible=implausible,
         mismatched=mismatched,
         unrated=bool(unrated),
+        lead_staked=lead_staked,
     )
 
 

@@ -121,6 +121,8 @@ class IssuedForecast:
         market: the odds of the request; None if it had none. Their evaluation is `forecast.market`.
         market_recording: whether the ledger recorded these odds; None if the request had none.
         standing_market: the recorded market of this forecast, if it differs from `market`.
+        total_market, total_market_recording, standing_total_market: the same for the total points, whose evaluation is
+            `forecast.total.market`.
         late: why the forecast was recorded too late to count; None if it was in time, or is not recorded.
         game_date: local date of the game as given in the request; None if it had none.
         recorded_by: identity of the caller whose request recorded it; empty if it is not known.
@@ -153,6 +155,9 @@ class IssuedForecast:
     game_date: date | None = None
     market_recording: MarketRecording | None = None
     standing_market: Market | None = None
+    total_market: Market | None = None
+    total_market_recording: MarketRecording | None = None
+    standing_total_market: Market | None = None
     recorded_by: str = ""
     rated_for: date | None = field(default=None, compare=False)
     lineups: Lineups | LineupEffects | None = field(default=None, compare=False)
@@ -292,12 +297,15 @@ class TotalSettlement:
         pace_error: pace × time − total, in points: error of the total at the rate so far.
         covered: whether the interval contains the total, bounds included.
         crps: in points, from the recorded distribution.
+        market_profit, market_result: the same for the market of the total as those of `Settlement`.
     """
 
     error: float
     pace_error: float
     covered: bool
     crps: float
+    market_profit: float | None = None
+    market_result: MarketResult | None = None
 
 
 class MarketResult(enum.Enum):
@@ -321,8 +329,8 @@ class Settlement:
         crps: in points, from the recorded distribution; None without a distribution.
         score: standard-normal score of the outcome under the calibrated model, the input of interval adaptation; None
             without a distribution.
-        market_profit: profit of the stake, as a share of the bankroll; None without a market.
-        market_result: result of the bet; None without one.
+        market_profit: profit of the stake on the lead, as a share of the bankroll; None without a market.
+        market_result: result of that bet; None without one.
         total: scores of the forecast of total points; None without one, or if the total was not reported.
     """
 
@@ -338,6 +346,22 @@ class Settlement:
     total: TotalSettlement | None = None
 
 
+class RecordedMarket(NamedTuple):
+    """A recorded market.
+
+    Attributes:
+        market: the market; a `TotalMarket` if it is on the total points.
+        answer: its evaluation.
+        sequence: its sequence.
+        sent_after: whether it was sent after the outcome was observed, so that it is no bet.
+    """
+
+    market: Market
+    answer: MarketAnswer
+    sequence: int
+    sent_after: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class RecordedForecast:
     """A recorded forecast with its outcome and settlement.
@@ -347,20 +371,16 @@ class RecordedForecast:
         outcome, settlement: None without a current outcome.
         first_outcome_sequence: sequence of the outcome's first report, regardless of later corrections and withdrawals;
             0 without an outcome.
-        market, market_answer: the first market requested with the forecast, and its evaluation.
-        market_sequence: sequence of that market; 0 without one.
-        market_sent_after: whether this market was sent after the outcome was observed, so that it is no bet.
+        market, total_market: the first market of each kind requested with the forecast; None without one.
     """
 
     issued: IssuedForecast
     superseded: bool = False
     outcome: ReportedOutcome | None = None
     settlement: Settlement | None = None
-    market: Market | None = None
-    market_answer: MarketAnswer | None = None
-    market_sequence: int = 0
     first_outcome_sequence: int = 0
-    market_sent_after: bool = False
+    market: RecordedMarket | None = None
+    total_market: RecordedMarket | None = None
 
 
 @dataclass(frozen=True, slots=True)

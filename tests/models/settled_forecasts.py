@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dejavu_models.scorecard import SettledForecasts
+from dejavu_models.scorecard import SettledForecasts, SettledMarket
 
 
 def settled(*rows: dict[str, Any]) -> SettledForecasts:
@@ -25,12 +25,6 @@ def settled(*rows: dict[str, Any]) -> SettledForecasts:
         "brier": 0.16,
         "leader_brier": 0.0,
         "crps": 2.5,
-        "stake": math.nan,
-        "profit": math.nan,
-        "expected_profit": math.nan,
-        "game_cap": math.inf,
-        "evening_cap": math.inf,
-        "late_market": False,
         "day": 0,
         "exclusion": 0,
         "total_points": math.nan,
@@ -55,8 +49,37 @@ def settled(*rows: dict[str, Any]) -> SettledForecasts:
         "corrected": False,
     }
     whole = [
-        {**usual, "order": place, "market_sequence": place, "elapsed_s": 60.0 * row.get("minute", 18), **row}
-        for place, row in enumerate(rows)
+        {**usual, "order": place, "elapsed_s": 60.0 * row.get("minute", 18), **row} for place, row in enumerate(rows)
     ]
-    names = [*usual, "order", "market_sequence", "elapsed_s"]
-    return SettledForecasts(**{name: np.array([row[name] for row in whole]) for name in names})
+    columns = {name: np.array([row[name] for row in whole]) for name in [*usual, "order", "elapsed_s"]}
+    columns["markets"] = np.full(len(rows), None, dtype=np.object_)
+    for place, row in enumerate(rows):
+        given = row.get("markets", (settled_market(**_market_fields(row, place)),) if "stake" in row else None)
+        columns["markets"][place] = given
+    return SettledForecasts(**columns)
+
+
+def settled_market(**given: Any) -> SettledMarket:
+    """Return a market of the lead at even odds, with the given fields and defaults for the others."""
+    usual: dict[str, Any] = {
+        "on_total": False,
+        "line": 0.5,
+        "spread": 9.0,
+        "model_probability": 0.6,
+        "fair_probability": 0.5,
+        "home_won": 1.0,
+        "side": 1 if given.get("stake") else 0,
+        "odds": 2.0,
+        "stake": 0.0,
+        "profit": 0.0,
+        "expected_profit": 0.0,
+        "game_cap": math.inf,
+        "evening_cap": math.inf,
+    }
+    return SettledMarket(**{**usual, **given})
+
+
+def _market_fields(row: dict[str, Any], place: int) -> dict[str, Any]:
+    names = {"market_sequence": "sequence", "late_market": "late"}
+    fields = {names.get(name, name): value for name, value in row.items()}
+    return {"sequence": place, **{name: fields[name] for name in SettledMarket._fields if name in fields}}

@@ -20,7 +20,6 @@ from dejavu.v1.market_pb2 import (
     Staking,
     TotalMarket,
     TotalMarketAnswer,
-    TotalSide,
 )
 from dejavu.v1.prediction_service_pb2 import AssessRiskResponse
 from dejavu_client.formatting import chance, enum_word, horizon_label, percent, signed, warning_label
@@ -48,23 +47,22 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
 
 
 def print_total_market(answer: TotalMarketAnswer, market: TotalMarket, forecast: Forecast) -> None:
-    """Print over and under of a market of total points, and the recommended bet; such bets are never recorded."""
+    """Print over and under of a market of total points, and the recommended bet."""
     amounts = _has_amounts(market)
     title = f"points of both teams, at the {horizon_label(forecast.horizon)}"
     table = titled_table(title, *_HEADERS, no_wrap=True)
-    line = f"{market.line:.1f}".removesuffix(".0")
-    for name, price, side in (("over", market.over, answer.over), ("under", market.under, answer.under)):
-        table.add_row(f"{name} {line}", *_side_cells(price, side, answer.push_probability, amounts=amounts))
+    over, under = total_sides(market)
+    for name, price, side in ((over, market.over, answer.over), (under, market.under, answer.under)):
+        table.add_row(name, *_side_cells(price, side, answer.push_probability, amounts=amounts))
     console = Console()
     _print_sides(console, table, answer, market)
-    side_name = enum_word(TotalSide.DESCRIPTOR, answer.side)
-    chosen = answer.over if answer.side == TOTAL_SIDE_OVER else answer.under
+    name, chosen = (over, answer.over) if answer.side == TOTAL_SIDE_OVER else (under, answer.under)
     verdict = _no_stake(answer, answer.over, answer.under)
-    if side_name:
-        verdict = (
-            f"{side_name} {line}, {_stake(chosen, amounts)}\n{_beside_break_even(chosen, answer.push_probability)}"
-        )
+    if answer.side:
+        verdict = f"{name}, {_stake(chosen, amounts)}\n{_beside_break_even(chosen, answer.push_probability)}"
     console.print(f"The model, for the points: {verdict}\n{_notice(answer)}", highlight=False)
+    if told := recording(answer, forecast):
+        console.print(f"bet: {told}", highlight=False)
     print_warnings(console, answer.warnings)
 
 
@@ -103,7 +101,7 @@ def _side_cells(price: Odds, side: MarketSideAnswer, push: float, *, amounts: bo
     """Return the cells of a side; the verdict says why there is no stake."""
     staked = side.stake_fraction > 0.0
     return (
-        signed(price.american, 0) if price.HasField("american") else f"{side.decimal_odds:.2f}",
+        _price(price),
         chance(_break_even(side, push)),
         chance(side.win_probability),
         chance(side.fair_probability),
@@ -213,14 +211,17 @@ def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
     )
 
 
-def recording(answer: MarketAnswer, forecast: Forecast) -> str:
+def recording(answer: MarketAnswer | TotalMarketAnswer, forecast: Forecast) -> str:
     """Describe whether the bet is recorded, with the reason if not; "" if the server does not say."""
     if answer.recording == MarketRecording.MARKET_RECORDING_RECORDED:
         return "recorded" if answer.side else "none; the market is recorded"
     if answer.recording == MarketRecording.MARKET_RECORDING_EARLIER_STANDS:
         standing = answer.standing_market
-        first = f"{sides(standing, forecast)[0]} at {_price(standing.home)} against {_price(standing.away)}"
-        return f"not recorded: the first price, {first}, stands"
+        if isinstance(standing, TotalMarket):
+            name, first, second = total_sides(standing)[0], standing.over, standing.under
+        else:
+            name, first, second = sides(standing, forecast)[0], standing.home, standing.away
+        return f"not recorded: the first price, {name} at {_price(first)} against {_price(second)}, stands"
     reason = _NOT_RECORDED.get(answer.recording)
     return f"not recorded: {reason}" if reason else ""
 
@@ -246,6 +247,12 @@ def sides(market: Market, forecast: Forecast) -> tuple[str, str]:
     return f"{names[0]} {signed(-market.line, digits)}", f"{names[1]} {signed(market.line, digits)}"
 
 
+def total_sides(market: TotalMarket) -> tuple[str, str]:
+    """Return over and under with the line, as books print them."""
+    line = f"{market.line:.1f}".removesuffix(".0")
+    return f"over {line}", f"under {line}"
+
+
 def _amount(amount: float, market: Market | TotalMarket) -> str:
     return f"{amount:,.2f}" if _has_amounts(market) else f"{100 * amount:.2f} %"
 
@@ -255,7 +262,7 @@ def _has_amounts(market: Market | TotalMarket) -> bool:
     return market.HasField("bankroll") and market.bankroll != 1.0
 
 
-def profit_text(profit: float, market: Market) -> str:
+def profit_text(profit: float, market: Market | TotalMarket) -> str:
     """Format a profit that is given as a share of the bankroll: as an amount of money if the bankroll is known."""
     if _has_amounts(market):
         return f"{signed(profit * market.bankroll, 2)} of a bankroll of {market.bankroll:,.2f}"

@@ -26,7 +26,7 @@ from dejavu_client.formatting import (
     total_range,
 )
 from dejavu_client.output.forecast import home_chance, lead_with_sign, local_time, matchup, print_forecast, title
-from dejavu_client.output.market import print_market, profit_text
+from dejavu_client.output.market import print_market, print_total_market, profit_text
 from dejavu_client.output.responsive_table import ListingColumn, listing, name_value_rows
 from dejavu_common.clock import utc_now
 from dejavu_common.game_day import game_day
@@ -70,6 +70,8 @@ def print_prediction(answer: GetPredictionResponse) -> None:
     console = Console()
     if newest.HasField("market_answer"):
         print_market(newest.market_answer, newest.market, newest.forecast)
+    if newest.HasField("total_market_answer"):
+        print_total_market(newest.total_market_answer, newest.total_market, newest.forecast)
     console.print(_result(newest))
     if answer.revisions:
         console.print()
@@ -247,6 +249,9 @@ def _result(prediction: RecordedPrediction) -> Table | Text:
             rows.add_row("  CRPS", f"{total.crps:.2f} points")
         if result := enum_word(MarketResult.DESCRIPTOR, score.market_result):
             rows.add_row("the bet", f"{result}, {profit_text(score.market_profit, prediction.market)}")
+        if result := enum_word(MarketResult.DESCRIPTOR, score.total.market_result):
+            profit = profit_text(score.total.market_profit, prediction.total_market)
+            rows.add_row("the bet on the points", f"{result}, {profit}")
     return rows
 
 

@@ -198,6 +198,7 @@ def _market(market: MarketRecord) -> Table:
     rows.add_column(style="dim")
     rows.add_row("bets", f"{market.bets:,}", f"of {pluralize(market.markets, 'market')} quoted")
     if not market.bets:
+        _add_brier_scores(rows, market)
         return rows
     rows.add_row("won, lost, pushed", f"{market.won:,} · {market.lost:,} · {market.pushed:,}", "")
     rows.add_row("staked", percent(market.staked), "of the bankroll, in total")
@@ -207,12 +208,30 @@ def _market(market: MarketRecord) -> Table:
     rows.add_row("expected profit", _signed_percent(market.expected_profit), "by the forecasts, when they were made")
     if market.HasField("roi"):
         rows.add_row("return on stakes", _signed_percent(market.roi), _return_verdict(market))
+    if market.HasField("closing_line_value"):
+        value, of = market.closing_line_value, f"{market.closing_line_bets:,} of the bets at the market's next price"
+        ends = (value.lower, value.upper) if value.HasField("lower") and value.HasField("upper") else ()
+        interval = " to ".join(map(_signed_percent, ends))
+        rows.add_row("closing-line value", _signed_percent(value.value), f"{interval}; {of}" if interval else of)
     rows.add_row("bankroll", _signed_percent(market.total_return), "compounded over the games")
     if market.HasField("sharpe"):
         rows.add_row("Sharpe ratio", signed(market.sharpe, 2), "per game")
     rows.add_row("max. drawdown", percent(market.max_drawdown), "from a peak of the bankroll")
+    _add_brier_scores(rows, market)
     rows.add_row("the model", "", f"is {market.notice}")
     return rows
+
+
+def _add_brier_scores(rows: Table, market: MarketRecord) -> None:
+    """Add the Brier scores of the model and of the market on the same markets."""
+    if not market.HasField("brier_difference"):
+        return
+    games, of = market.games, f"of {pluralize(market.scored_markets, 'market')}, with or without a bet"
+    rows.add_row("Brier score", f"{market.model_brier.value:.4f}", of)
+    rows.add_row("of the market", f"{market.market_brier.value:.4f}", "both prices without the bookmaker's margin")
+    difference = market.brier_difference
+    told = "; ".join(filter(None, (between(difference, 4, sign=True), verdict(difference, games, "the market"))))
+    rows.add_row("difference", signed(difference.value, 4), told)
 
 
 def _return_verdict(market: MarketRecord) -> str:

@@ -380,7 +380,7 @@ class Forecaster:
                 query,
                 state,
                 well_known=well_known,
-                staked=market.chosen.stake_fraction if market and market.chosen else 0.0,
+                lead_staked=market.chosen.stake_fraction if market and market.chosen else 0.0,
             ),
             teams_known=teams_known,
             widened_by=widening - 1.0,
@@ -402,14 +402,20 @@ class Forecaster:
         return math.sqrt(1.0 + variance / max((upper - lower) / 2, _LEAST_SPREAD) ** 2)
 
     def _total(
-        self, query: ForecastQuery, state: ActiveState, *, well_known: bool, staked: float
+        self, query: ForecastQuery, state: ActiveState, *, well_known: bool, lead_staked: float
     ) -> TotalForecast | None:
         if self.totals is None or query.live.total_points is None or query.moment is not None:
             return None
         source, expected = state.expected_total(query, self.max_ratings_days)
         tables = self.totals.tables(source, query.horizon, query.pattern.minutes)
         return forecast_total(
-            tables, query, query.live.total_points, expected, self.policy, well_known=well_known, staked=staked
+            tables,
+            query,
+            query.live.total_points,
+            expected,
+            self.policy,
+            well_known=well_known,
+            lead_staked=lead_staked,
         )
 
 

@@ -13,7 +13,7 @@ from dejavu_models.scorecard.cards import (
 from dejavu_models.scorecard.estimates import Coverage, ScoreEstimate
 from dejavu_models.scorecard.market_record import MarketRecord
 from dejavu_models.scorecard.reliability import RELIABILITY_BINS, ReliabilityBin
-from dejavu_models.scorecard.settled import Exclusion, SettledForecasts
+from dejavu_models.scorecard.settled import Exclusion, SettledForecasts, SettledMarket
 from dejavu_models.scorecard.totals import TotalScorecard
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "ScoreEstimate",
     "Scorecard",
     "SettledForecasts",
+    "SettledMarket",
     "TotalScorecard",
     "leaderboard",
     "scorecard",

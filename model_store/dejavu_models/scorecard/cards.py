@@ -90,9 +90,10 @@ def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
     """Compute the scorecard of settled forecasts, given the number of unsettled games."""
     excluded = np.bincount(settled.exclusion, minlength=len(Exclusion)).tolist()[1:]
     bet_on = (settled.exclusion == Exclusion.NONE) | (settled.exclusion == Exclusion.SUPERSEDED)
-    after = (settled.exclusion == Exclusion.OBSERVED) & (settled.late_market | ~np.isnan(settled.stake))
-    late_market = after | (bet_on & settled.late_market)
-    left_out = LeftOut(*excluded)._replace(late_markets=int(late_market.sum()))
+    observed = settled.exclusion == Exclusion.OBSERVED
+    late_markets = sum(len(each) for each in settled.markets[observed] if each is not None)
+    late_markets += sum(market.late for each in settled.markets[bet_on] if each is not None for market in each)
+    left_out = LeftOut(*excluded)._replace(late_markets=late_markets)
     market = market_record(settled.where(bet_on))
     withdrawn = settled.exclusion == Exclusion.WITHDRAWN
     empty = Scorecard(

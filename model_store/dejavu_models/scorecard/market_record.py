@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Final
+from statistics import NormalDist
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
 from dejavu_models.metrics import ratio_interval
-from dejavu_models.scorecard.settled import SettledForecasts
+from dejavu_models.scorecard.estimates import ScoreEstimate, estimate
+from dejavu_models.scorecard.settled import SettledForecasts, SettledMarket
+
+_NORMAL: Final = NormalDist()
 
 _DUST: Final = 1e-9
 """Tolerance for rounding in sums of stakes, as a share of the bankroll."""
@@ -26,8 +31,8 @@ class MarketRecord:
     leave: an answer does not know the other markets, and a later market takes nothing from a placed bet.
 
     Attributes:
-        bets: number of forecasts with a stake.
-        markets: number of forecasts requested with a market, with or without a stake.
+        bets: number of markets with a stake, on the lead and on the total points.
+        markets: number of markets with an outcome, with or without a stake.
         staked, profit: sums, as shares of the bankroll.
         roi: profit / staked; None without a stake.
         total_return: final / initial − 1 of a bankroll that compounds these shares game by game; -1 once everything is
@@ -41,6 +46,14 @@ class MarketRecord:
         won, lost, pushed: numbers of bets.
         games: number of games with bets.
         capped: number of stakes that the caps reduced, possibly to 0.
+        closing_line_value: expected profit of 1 staked, by stake, at the fair probability of each bet's closing market:
+            the next market of its game and kind from later in the game. A different line is converted with
+            `SettledMarket.spread`. None if no bet has a closing market.
+        closing_line_bets: number of bets with one.
+        model_brier, market_brier, brier_difference: Brier scores of the model's and of the market's fair probability of
+            home, or over, on the same markets without pushes, with or without a stake, and the paired difference: means
+            over games of the means over their markets. None without such a market.
+        scored_markets: number of these markets.
     """
 
     bets: int
@@ -59,19 +72,51 @@ class MarketRecord:
     pushed: int
     games: int
     capped: int
+    closing_line_value: ScoreEstimate | None = None
+    closing_line_bets: int = 0
+    model_brier: ScoreEstimate | None = None
+    market_brier: ScoreEstimate | None = None
+    brier_difference: ScoreEstimate | None = None
+    scored_markets: int = 0
+
+
+class _Markets(NamedTuple):
+    """Markets with an outcome as columns, in the order in which they were recorded; see `SettledMarket`."""
+
+    game: NDArray[np.int64]
+    order: NDArray[np.int64]
+    day: NDArray[np.int32]
+    elapsed_s: Floats
+    market: dict[str, Floats]
+
+    @classmethod
+    def of(cls, settled: SettledForecasts) -> _Markets:
+        """Return the markets that count."""
+        found = [
+            (index, market)
+            for index in np.flatnonzero(settled.markets != np.array(None)).tolist()
+            for market in settled.markets[index]
+            if market.settled
+        ]
+        found.sort(key=lambda each: each[1].sequence)
+        at = np.array([index for index, _ in found], dtype=np.int64)
+        columns = np.array([market for _, market in found], dtype=np.float64).reshape(-1, len(SettledMarket._fields)).T
+        market = dict(zip(SettledMarket._fields, columns, strict=True))
+        return cls(settled.game[at], settled.order[at], settled.day[at], settled.elapsed_s[at], market)
 
 
 def market_record(settled: SettledForecasts) -> MarketRecord | None:
     """Compute the track record of settled forecasts; None if none had a market."""
-    given = ~np.isnan(settled.stake)
-    if not given.any():
+    markets = _Markets.of(settled)
+    if not len(markets.game):
         return None
-    stake = _within_caps(settled)
+    market = markets.market
+    stake = _within_caps(markets)
     placed = np.flatnonzero(stake > 0.0)
-    placed = placed[np.argsort(settled.order[placed], kind="stable")]
-    staked, kept = stake[placed], stake[placed] / settled.stake[placed]
-    earned = settled.profit[placed] * kept
-    _, first, game = np.unique(settled.game[placed], return_index=True, return_inverse=True)
+    placed = placed[np.argsort(markets.order[placed], kind="stable")]
+    staked, kept = stake[placed], stake[placed] / market["stake"][placed]
+    earned = market["profit"][placed] * kept
+    _, first, game = np.unique(markets.game[placed], return_index=True, return_inverse=True)
     in_order = np.argsort(first)
     stakes, profits = (np.bincount(game, weights=each).astype(np.float64)[in_order] for each in (staked, earned))
     roi = float(earned.sum()) / float(staked.sum()) if len(placed) else None
@@ -82,7 +127,7 @@ def market_record(settled: SettledForecasts) -> MarketRecord | None:
     varies = len(profits) > 1 and bool((profits != profits[0]).any())
     return MarketRecord(
         bets=len(placed),
-        markets=int(given.sum()),
+        markets=len(markets.game),
         staked=float(staked.sum()),
         profit=float(earned.sum()),
         roi=roi,
@@ -91,25 +136,82 @@ def market_record(settled: SettledForecasts) -> MarketRecord | None:
         max_drawdown=float((1.0 - bankroll / np.maximum.accumulate(bankroll)).max()),
         roi_lower=roi_lower,
         roi_upper=roi_upper,
-        expected_profit=float((settled.expected_profit[placed] * kept).sum()),
+        expected_profit=float((market["expected_profit"][placed] * kept).sum()),
         won=int((earned > 0.0).sum()),
         lost=int((earned < 0.0).sum()),
         pushed=int((earned == 0.0).sum()),
         games=len(profits),
-        capped=int((stake < settled.stake).sum()),
+        capped=int((stake < market["stake"]).sum()),
+        **_closing_line_value(markets, stake),
+        **_brier_scores(markets),
     )
 
 
-def _within_caps(settled: SettledForecasts) -> Floats:
-    """Return the stakes, each limited to the part of its caps that earlier markets leave; 0 without a market."""
-    stake = np.nan_to_num(settled.stake)
+def _closing_line_value(markets: _Markets, stake: Floats) -> dict[str, Any]:
+    """Return the figures of the closing-line value, given the stakes."""
+    market, closing = markets.market, _next_of_each(markets)
+    bets = np.flatnonzero((stake > 0.0) & (closing >= 0))
+    if not len(bets):
+        return {}
+    at = closing[bets]
+    moved = (market["line"][at] - market["line"][bets]) / market["spread"][at]
+    pairs = zip(market["fair_probability"][at].tolist(), moved.tolist(), strict=True)
+    home = np.array([_NORMAL.cdf(_NORMAL.inv_cdf(fair) + score) for fair, score in pairs])
+    fair = np.where(market["side"][bets] > 0, home, 1.0 - home)
+    _, game = np.unique(markets.game[bets], return_inverse=True)
+    value = stake[bets] * (market["odds"][bets] * fair - 1.0)
+    values, stakes = (np.bincount(game, weights=each).astype(np.float64) for each in (value, stake[bets]))
+    ends = ratio_interval(values, stakes, least=-1.0)
+    total = ScoreEstimate(float(values.sum() / stakes.sum()), len(stakes), *ends)
+    return {"closing_line_value": total, "closing_line_bets": len(bets)}
+
+
+def _next_of_each(markets: _Markets) -> NDArray[np.int64]:
+    """Return the index of the next market of the same game and kind from later in the game; −1 without one."""
+    result = np.full(len(markets.game), -1, dtype=np.int64)
+    group = 2 * markets.game + markets.market["on_total"].astype(np.int64)
+    order = np.lexsort((markets.elapsed_s, group))  # stable: those of one moment stay in the order of recording
+    later = -1
+    for one, other in zip(order[-2::-1].tolist(), order[:0:-1].tolist(), strict=True):
+        if group[one] != group[other]:
+            later = -1
+        elif markets.elapsed_s[one] < markets.elapsed_s[other]:
+            later = other
+        result[one] = later
+    return result
+
+
+def _brier_scores(markets: _Markets) -> dict[str, Any]:
+    """Return the Brier scores of both probabilities; a market has the same weight as the others of its game."""
+    market = markets.market
+    scored = np.flatnonzero(~np.isnan(market["home_won"]) & ~np.isnan(market["model_probability"]))
+    if not len(scored):
+        return {}
+    _, game = np.unique(markets.game[scored], return_inverse=True)
+    won, number = market["home_won"][scored], np.bincount(game)
+    model, fair = (
+        np.bincount(game, weights=np.square(market[name][scored] - won)) / number
+        for name in ("model_probability", "fair_probability")
+    )
+    return {
+        "model_brier": estimate(model, 0.0, 1.0),
+        "market_brier": estimate(fair, 0.0, 1.0),
+        "brier_difference": estimate(model - fair, -1.0, 1.0),
+        "scored_markets": len(scored),
+    }
+
+
+def _within_caps(markets: _Markets) -> Floats:
+    """Return the stakes, each limited to the part of its caps that earlier markets leave."""
+    stake = markets.market["stake"].copy()
     on_game: defaultdict[int, float] = defaultdict(float)
     on_evening: defaultdict[int, float] = defaultdict(float)
     bets = np.flatnonzero(stake > 0.0)
-    bets = bets[np.argsort(settled.market_sequence[bets])]
-    columns = (stake, settled.game, settled.day, settled.game_cap, settled.evening_cap)
+    market = markets.market
+    columns = (stake, markets.game, markets.day, market["game_cap"], market["evening_cap"])
     kept = []
-    for wanted, game, evening, game_cap, evening_cap in zip(*(each[bets].tolist() for each in columns), strict=True):
+    rows = zip(*(each[bets].tolist() for each in columns), strict=True)
+    for wanted, game, evening, game_cap, evening_cap in rows:
         left = min(game_cap - on_game[game], evening_cap - on_evening[evening])
         kept.append(min(wanted, left) if left > _DUST else 0.0)
         on_game[game] += kept[-1]

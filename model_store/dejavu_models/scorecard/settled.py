@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +33,48 @@ class Exclusion(enum.IntEnum):
     """Its outcome was withdrawn: its scores are no longer valid."""
 
 
+class SettledMarket(NamedTuple):
+    """A recorded market with its outcome, and the bet on it.
+
+    Attributes:
+        on_total: whether it is on the total points, where home is over; otherwise it is on the lead.
+        line: its line, in points.
+        spread: standard deviation of the outcome around a fair line at the time of the market, in points.
+        model_probability, fair_probability: P(home wins) without a push, by the model and by the market; NaN if a push
+            is certain.
+        home_won: 1 or 0; NaN on a push, and without an outcome.
+        side: side of the bet: 1 home, −1 away, 0 no bet.
+        odds: decimal odds of that side; 0 without a bet.
+        stake: stake on it, as a share of the bankroll. See `MarketRecord` for the caps of a game and of an evening.
+        profit: profit of that stake, as a share of the bankroll; NaN without an outcome.
+        expected_profit: expected profit of that stake as recorded, as a share of the bankroll.
+        game_cap, evening_cap: caps of the stakes on one game and on one evening in the answer.
+        sequence: position in the ledger, the order in which stakes use the caps.
+        late: whether it was sent after the outcome was observed; it does not count then.
+    """
+
+    on_total: bool
+    line: float
+    spread: float
+    model_probability: float
+    fair_probability: float
+    home_won: float
+    side: int
+    odds: float
+    stake: float
+    profit: float
+    expected_profit: float
+    game_cap: float
+    evening_cap: float
+    sequence: int = 0
+    late: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether it counts, with an outcome."""
+        return not self.late and not math.isnan(self.profit)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SettledForecasts:
     """Forecasts with their outcomes, as columns: arrays of equal length, one value per forecast.
@@ -49,15 +93,9 @@ class SettledForecasts:
         brier: (probability − home_led)².
         leader_brier: Brier score of the leader, by which a team that is ahead leads with certainty, and a tie is even.
         crps: in points; NaN if not available.
-        stake: stake on the requested market, as a share of the bankroll; 0 for no bet, NaN without a market. See
-            `MarketRecord` for the caps of a game and of an evening.
-        profit: profit of that stake, as a share of the bankroll; NaN without a market.
-        expected_profit: expected profit of that stake as recorded, as a share of the bankroll; NaN without a market.
-        game_cap: cap of the stakes on one game in the answer to the market; NaN without a market.
-        evening_cap: the same for the stakes on one evening.
+        markets: a tuple of the `SettledMarket`s recorded with the forecast, of the lead and of the total points; None
+            without one.
         day: ordinal of the local date of the game: its evening.
-        late_market: whether the market was sent after the outcome was observed; it does not count as a market then.
-        market_sequence: position of the market in the ledger, the order in which stakes use the caps; 0 without one.
         order: a number that ascends in the order of outcomes; orders the bets.
         exclusion: an Exclusion; only forecasts with NONE count, and bets on these and on superseded ones.
         home, away: integer ids of the teams, equal exactly for one team; 0 if the request named none.
@@ -96,14 +134,8 @@ class SettledForecasts:
     brier: Floats
     leader_brier: Floats
     crps: Floats
-    stake: Floats
-    profit: Floats
-    expected_profit: Floats
-    game_cap: Floats
-    evening_cap: Floats
+    markets: NDArray[np.object_]
     day: NDArray[np.int32]
-    late_market: NDArray[np.bool_]
-    market_sequence: NDArray[np.int64]
     order: NDArray[np.int64]
     exclusion: NDArray[np.int64]
     home: NDArray[np.int32]

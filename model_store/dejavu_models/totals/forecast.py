@@ -16,7 +16,7 @@ def forecast_total(
     expected: float | None,
     policy: StakingPolicy = DEFAULT_POLICY,
     *,
-    staked: float = 0.0,
+    lead_staked: float = 0.0,
     well_known: bool = True,
 ) -> TotalForecast:
     """Forecast the points of both teams at the horizon of a query.
@@ -29,7 +29,7 @@ def forecast_total(
         points: points of both teams at the end of its pattern.
         expected: expected final total before tip-off, in points; None if unknown.
         policy: staking policy for its market of total points.
-        staked: share of the bankroll staked on the market of the lead in the same query.
+        lead_staked: share of the bankroll staked on the market of the lead in the same query.
         well_known: whether the ratings, if they are used, know the teams well enough for a stake.
     """
     game = tables.game(points, query.pattern.last, 0.0 if expected is None else expected)
@@ -46,7 +46,7 @@ def forecast_total(
             lambda total: 1 - game.cumulative(total - 1),
             policy,
             unrated=unrated,
-            staked=staked,
+            lead_staked=lead_staked,
         )
     return TotalForecast(
         point=game.point,

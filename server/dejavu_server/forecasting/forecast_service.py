@@ -311,9 +311,13 @@ class ForecastService:
             generated_time=generated,
             expires_time=generated + self._lifetime,
             market=request.query.market,
+            total_market=request.query.total_market,
             game_date=request.game_date,
             recorded_by=request.caller,
             market_recording=None if request.game_id or request.query.market is None else MarketRecording.WHAT_IF,
+            total_market_recording=None
+            if request.game_id or request.query.total_market is None
+            else MarketRecording.WHAT_IF,
             rated_for=request.query.game_date,
             lineups=request.query.lineups,
             roster_sequence=chosen.roster_sequence,
@@ -357,12 +361,13 @@ def _recorded(requested: IssuedForecast, stored: Result[IssuedForecast]) -> Resu
     total = old.total
     if total is not None and new.total is not None:
         total = replace(total, quantiles=new.total.quantiles, market=new.total.market)
-    unchanged = (old.quantiles, old.market, stored.market, old.total)
-    if unchanged == (new.quantiles, new.market, requested.market, total):  # usual
+    unchanged = (old.quantiles, old.market, stored.market, old.total, stored.total_market)
+    if unchanged == (new.quantiles, new.market, requested.market, total, requested.total_market):  # usual
         return stored
     return replace(
         stored,
         market=requested.market,
+        total_market=requested.total_market,
         forecast=replace(old, quantiles=new.quantiles, market=new.market, total=total),
         recomputed=new if _differ(old, new) else None,
         recomputed_total=new if _totals_differ(old.total, new.total) else None,

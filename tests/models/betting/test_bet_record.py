@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from statistics import mean, stdev
+from statistics import NormalDist, mean, stdev
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.models.settled_forecasts import settled
+from tests.models.settled_forecasts import settled, settled_market
 
 from dejavu_models.metrics import student_quantile
 from dejavu_models.scorecard import SettledForecasts, scorecard
@@ -149,3 +150,82 @@ def test_a_drawdown_is_a_share_and_none_where_nothing_was_lost(profits: list[flo
     assert 0.0 <= record.max_drawdown < 1.0
     assert (record.max_drawdown == 0.0) == all(profit >= 0.0 for profit in profits)
     assert record.total_return == pytest.approx(math.prod(1.0 + profit for profit in profits) - 1.0, abs=1e-12)
+
+
+def priced(game: int, minute: int, sequence: int, **market: Any) -> dict[str, Any]:
+    """Return a row with a market; a bet stakes 2 % at decimal odds of 2 on home, at a line of 3.5."""
+    usual = {"line": 3.5, "stake": 0.02, "profit": 0.02, "sequence": sequence}
+    return {"game": game, "minute": minute, "markets": (settled_market(**{**usual, **market}),)}
+
+
+@pytest.mark.parametrize(
+    ("later", "value"),
+    [
+        ({"fair_probability": 0.55}, 2.0 * 0.55 - 1.0),
+        ({"fair_probability": 0.45}, 2.0 * 0.45 - 1.0),
+        # Home is expected to win by 2 more than the line, with a standard deviation of 8.
+        ({"line": 5.5, "spread": 8.0}, 2.0 * NormalDist().cdf(0.25) - 1.0),
+        ({"line": 1.5, "spread": 8.0}, 2.0 * NormalDist().cdf(-0.25) - 1.0),
+        ({"on_total": True, "fair_probability": 0.9}, None),  # of another kind
+        ({"fair_probability": 0.9, "late": True}, None),
+    ],
+)
+@pytest.mark.parametrize("side", [1, -1])
+def test_the_closing_line_of_a_bet_is_the_next_market_of_its_game_and_kind(
+    later: dict[str, Any], value: float | None, side: int
+) -> None:
+    rows = [
+        priced(0, 18, 1, side=side),
+        priced(0, 18, 2, stake=0.0, fair_probability=0.99),  # of the same moment
+        priced(0, 20, 3, stake=0.0, **later),
+        priced(0, 22, 4, stake=0.0, fair_probability=0.99, on_total="on_total" in later),
+        priced(1, 19, 5, stake=0.0, fair_probability=0.99),
+    ]
+    if value is None:
+        rows = rows[:3]
+    record = scorecard(settled(*rows)).market
+    assert record is not None
+    if value is None:
+        assert (record.closing_line_value, record.closing_line_bets) == (None, 0)
+        return
+    assert record.closing_line_value is not None
+    assert record.closing_line_bets == 1
+    assert record.closing_line_value.value == pytest.approx(side * value)
+
+
+def test_a_closing_line_value_weighs_bets_by_stake_and_has_an_interval_over_games() -> None:
+    told = [(0, 0.02, 0.6), (1, 0.01, 0.4), (2, 0.01, 0.5)]
+    rows = [
+        priced(game, minute, 10 * game + minute, stake=stake if minute == 18 else 0.0, fair_probability=fair)
+        for game, stake, fair in told
+        for minute in (18, 19)
+    ]
+    record = scorecard(settled(*rows)).market
+    assert record is not None
+    assert record.closing_line_value is not None
+    assert record.closing_line_value.value == pytest.approx((0.02 * 0.2 - 0.01 * 0.2) / 0.04)
+    residuals = [0.02 * (0.2 - 0.05), 0.01 * (-0.2 - 0.05), 0.01 * (0.0 - 0.05)]
+    half = student_quantile(2) * math.sqrt(3.0) * stdev(residuals) / 0.04
+    assert record.closing_line_value.upper == pytest.approx(0.05 + half)
+    assert record.closing_line_value.lower == pytest.approx(0.05 - half)
+
+
+def test_the_model_is_compared_with_the_market_on_every_market_with_a_result() -> None:
+    rows = [
+        priced(0, 18, 1, model_probability=0.8, fair_probability=0.5, home_won=1.0),
+        priced(0, 19, 2, stake=0.0, model_probability=0.7, fair_probability=0.6, home_won=0.0),
+        priced(0, 20, 3, stake=0.0, home_won=math.nan),  # a push
+        priced(1, 18, 4, stake=0.0, model_probability=0.6, fair_probability=0.7, home_won=1.0),
+    ]
+    record = scorecard(settled(*rows)).market
+    assert record is not None
+    model, fair = [(0.04 + 0.49) / 2, 0.16], [(0.25 + 0.36) / 2, 0.09]
+    assert record.scored_markets == 3
+    for found, expected in (
+        (record.model_brier, model),
+        (record.market_brier, fair),
+        (record.brier_difference, [one - other for one, other in zip(model, fair, strict=True)]),
+    ):
+        assert found is not None
+        assert found.games == 2
+        assert found.value == pytest.approx(mean(expected))

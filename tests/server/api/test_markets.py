@@ -18,7 +18,16 @@ from dejavu.v1.forecast_pb2 import (
     WARNING_REASON_ODDS_MISMATCHED,
     Horizon,
 )
-from dejavu.v1.market_pb2 import MARKET_SIDE_HOME, Market, MarketAnswer, MarketRecording, TotalMarket
+from dejavu.v1.market_pb2 import (
+    MARKET_RECORDING_EARLIER_STANDS,
+    MARKET_RECORDING_RECORDED,
+    MARKET_SIDE_HOME,
+    TOTAL_SIDE_OVER,
+    Market,
+    MarketAnswer,
+    MarketRecording,
+    TotalMarket,
+)
 from dejavu.v1.record_pb2 import MARKET_RESULT_LOST, MARKET_RESULT_WON
 from dejavu_client import FINAL, HALFTIME, DejavuClient
 from dejavu_client.requests import market, total_market
@@ -158,6 +167,37 @@ def test_the_first_market_of_a_forecast_is_recorded_and_settled(client: DejavuCl
     assert (told.markets, told.bets) == (1, 1)
     assert told.staked == pytest.approx(first.market.home.stake_fraction)
     assert told.profit == pytest.approx(1.5 * told.staked)  # won at 2.5
+
+
+def test_a_market_of_the_total_is_recorded_beside_that_of_the_lead_and_settled_by_the_points(
+    client: DejavuClient,
+) -> None:
+    game = current_game(778)
+    asked: Any = {"game_id": game, "horizon": FINAL, "pregame_margin": 4.0, "pregame_total": 200.5, "total_points": 105}
+    over = client.predict(PATTERN, **asked).total.point_forecast // 1 - 0.5
+    lead = market(10.5, 2.5, 1.5)
+    first = client.quote(PATTERN, lead, total_market=total_market(over, 140, -165), **asked)
+    second = client.quote(PATTERN, None, total_market=total_market(over, 2.0, 1.9), **asked)
+    assert first.total_market.side == TOTAL_SIDE_OVER
+    assert first.total_market.lead_staked == first.market.home.stake_fraction > 0.0
+    recordings = [answer.total_market.recording for answer in (first, second)]
+    assert recordings == [MARKET_RECORDING_RECORDED, MARKET_RECORDING_EARLIER_STANDS]
+    assert second.total_market.standing_market.over.american == 140
+    client.report_outcome(game, 11, horizon=FINAL, home_team="BKN", away_team="GSW")
+    told = client.get_prediction(game, horizon=FINAL).prediction
+    assert not told.settlement.HasField("total")
+    assert client.get_scorecard(horizon=FINAL, game_id=game).market.markets == 1  # that of the lead
+    under = int(over - 1) // 2 * 2 + 1  # odd, as the differential
+    client.report_outcome(game, 11, horizon=FINAL, total_points=under, home_team="BKN", away_team="GSW")
+    recorded = client.get_prediction(game, horizon=FINAL).prediction
+    assert (recorded.total_market.line, recorded.total_market.under.american) == (over, -165)
+    assert recorded.total_market_answer == first.total_market
+    assert recorded.total_market_sequence == recorded.market_sequence + 1
+    settlement, stake = recorded.settlement.total, first.total_market.over.stake_fraction
+    assert (settlement.market_result, settlement.market_profit) == (MARKET_RESULT_LOST, -stake)
+    card = client.get_scorecard(horizon=FINAL, game_id=game).market
+    assert (card.markets, card.bets, card.games) == (2, 2, 1)
+    assert card.profit == pytest.approx(1.5 * first.market.home.stake_fraction - stake)
 
 
 def test_an_answer_says_whether_its_market_is_recorded(client: DejavuClient) -> None:

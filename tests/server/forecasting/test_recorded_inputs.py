@@ -115,7 +115,8 @@ async def test_a_market_without_a_date_is_weighed_for_the_recorded_date(
     assert quote.market == MARKET
     assert quote.recomputed is None
     [listed] = (await ledger.read(lambda connection: pages.page(connection, pages.ForecastFilter(), "", 9))).forecasts
-    assert listed.market_answer == quote.forecast.market
+    assert listed.market is not None
+    assert listed.market.answer == quote.forecast.market
 
 
 @pytest.mark.parametrize("later", [None, line_ups(3)], ids=["none", "others"])
@@ -132,7 +133,8 @@ async def test_a_market_with_other_line_ups_is_weighed_with_the_recorded_ones(
     assert quote.forecast.home_lead_probability == pytest.approx(0.68)
     assert (quote.market_recording, quote.recomputed) == (MarketRecording.RECORDED, None)
     [listed] = (await ledger.read(lambda connection: pages.page(connection, pages.ForecastFilter(), "", 9))).forecasts
-    assert listed.market_answer == quote.forecast.market
+    assert listed.market is not None
+    assert listed.market.answer == quote.forecast.market
 
 
 async def test_a_market_weighed_by_what_was_learned_since_has_both_forecasts(

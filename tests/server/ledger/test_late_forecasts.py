@@ -397,7 +397,8 @@ def test_a_price_that_is_sent_after_the_outcome_was_observed_is_no_bet(book: Rec
     found = card(book)
     assert (found.market, found.forecasts, found.left_out) == (None, 1, LeftOut(late_markets=1))
     latest = book.read(lambda connection: predictions.latest_forecast(connection, GAME, FINAL)).latest
-    assert latest.market_sent_after
+    assert latest.market is not None
+    assert latest.market.sent_after
     assert latest.settlement is not None
     assert latest.settlement.market_result is None
 

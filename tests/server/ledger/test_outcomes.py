@@ -207,7 +207,7 @@ async def test_a_market_belongs_to_the_revision_that_it_was_asked_about_with(led
     await ledger.commit([asked(issued(pattern=(1.0,)), bet)])
     await ledger.commit([asked(issued(pattern=(2.0,)), bet)])
     await ledger.record_outcome(outcome(3))
-    found = [(each.superseded, each.market_answer) for each in await settled(ledger)]
+    found = [(each.superseded, each.market and each.market.answer) for each in await settled(ledger)]
     assert found == [(True, bet), (False, bet)]
 
 

@@ -16,13 +16,21 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 from tests.support.builders.issued_forecasts import issued
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
-from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel, StakingPolicy
+from dejavu_models.betting import (
+    Market,
+    MarketAnswer,
+    MarketSide,
+    MarketSideAnswer,
+    RiskLevel,
+    StakingPolicy,
+    TotalMarket,
+)
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval, TotalForecast
 from dejavu_server.ledger import Durability, outcomes
 from dejavu_server.ledger.database import store
@@ -106,6 +114,16 @@ def with_total(made: IssuedForecast, *, points: int, half_width: float = 9.0) ->
         point, Interval(point - half_width, point + half_width), distribution=tuple(map(float, quantiles))
     )
     return replace(made, forecast=replace(made.forecast, total=total), live=LiveInputs(points))
+
+
+def with_total_market(made: IssuedForecast, *, over: float, **given: Any) -> IssuedForecast:
+    """Add a market of total points, at a line, to a forecast with a total; see `with_market`."""
+    priced = with_market(made, **given)
+    assert made.forecast.total is not None
+    assert priced.market is not None
+    total = replace(made.forecast.total, market=priced.forecast.market)
+    market = TotalMarket(over, priced.market.home_odds, priced.market.away_odds)
+    return replace(made, total_market=market, forecast=replace(made.forecast, total=total))
 
 
 class RecordBook:

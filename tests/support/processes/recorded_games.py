@@ -16,7 +16,7 @@ from tests.support.processes.servers import spawned_server
 
 from dejavu.v1.forecast_pb2 import LATE_REASON_LATER_MINUTE
 from dejavu_client import FINAL, HALFTIME, DejavuClient, Moment
-from dejavu_client.requests import market
+from dejavu_client.requests import market, total_market
 from dejavu_feed.live_inputs import LastScore, Possession, Side
 
 GAMES = [current_game(number) for number in range(101, 117)]
@@ -71,15 +71,7 @@ def _play(client: DejavuClient, game: str, chance: random.Random) -> int:
     for _ in range(46):
         walk.append(walk[-1] + chance.randint(-3, 3))
     for minute in sorted(chance.sample(range(3, 45), chance.randint(1, 4))):
-        for alpha in chance.sample([0.05, 0.2, 0.5], chance.randint(1, 2)):
-            client.predict(walk[:minute], game_id=game, horizon=FINAL, alpha=alpha, **options)
-        if chance.random() < 0.5:
-            client.predict([*walk[: minute - 1], walk[minute - 1] + 1.0], game_id=game, horizon=FINAL, **options)
-        if chance.random() < 0.8:
-            line, odds = chance.randint(-15, 15) / 2, chance.choice(ODDS)
-            client.quote(walk[:minute], market(line, *odds), game_id=game, horizon=FINAL, **options)
-            for alpha in (0.2, 0.5):  # its forecast was recorded above, or is recorded together with the market
-                client.quote(walk[:minute], market(-line, *odds), game_id=game, horizon=FINAL, alpha=alpha, **options)
+        _play_minute(client, game, chance, walk[:minute], options)
     live: dict[str, Any] = {"pregame_total": 225.5, "last_score": LastScore(Side.HOME, 12), "neutral_site": True}
     live["possession"] = Possession(Side.AWAY, shot_in_air=True)
     if "pregame_margin" in options:
@@ -93,6 +85,30 @@ def _play(client: DejavuClient, game: str, chance: random.Random) -> int:
     final = int(walk[-1]) or 1
     client.report_outcome(game, final, horizon=FINAL, total_points=220 + final % 2, **TEAMS)
     return final
+
+
+def _play_minute(
+    client: DejavuClient, game: str, chance: random.Random, pattern: list[float], options: dict[str, Any]
+) -> None:
+    """Record forecasts of a minute, in some games with total points, and markets of most."""
+
+    def said(pattern: list[float]) -> dict[str, Any]:
+        points = 4 * len(pattern) + int(pattern[-1]) % 2
+        return {**options, "pregame_total": 225.5, "total_points": points} if int(game) % 3 == 0 else options
+
+    for alpha in chance.sample([0.05, 0.2, 0.5], chance.randint(1, 2)):
+        client.predict(pattern, game_id=game, horizon=FINAL, alpha=alpha, **said(pattern))
+    if chance.random() < 0.5:
+        corrected = [*pattern[:-1], pattern[-1] + 1.0]
+        client.predict(corrected, game_id=game, horizon=FINAL, **said(corrected))
+    if chance.random() < 0.8:
+        line, odds, told = chance.randint(-15, 15) / 2, chance.choice(ODDS), said(pattern)
+        client.quote(pattern, market(line, *odds), game_id=game, horizon=FINAL, **told)
+        over = total_market(216.0 - len(pattern) / 2 + line, *odds) if "total_points" in told else None
+        for alpha in (0.2, 0.5):  # its forecast was recorded above, or is recorded together with the markets
+            of_total: dict[str, Any] = {} if over is None else {"total_market": over}
+            lead = market(-line, *odds) if alpha == 0.5 or over is None else None
+            client.quote(pattern, lead, game_id=game, horizon=FINAL, alpha=alpha, **told, **of_total)
 
 
 def _play_moments(client: DejavuClient, game: str, walk: list[float], options: dict[str, Any]) -> None:

@@ -16,7 +16,6 @@ from dejavu_server.ledger.audit import checkpoints
 from dejavu_server.ledger.database.store import ChainHead, Identity
 from dejavu_server.ledger.entries import canonical_json, codec, rows, shadows
 from dejavu_server.ledger.entries.model_changes import change_row, parse_change
-from dejavu_server.ledger.entries.settlement import Bet
 
 
 def entries(database: sqlite3.Connection, kind: str = "%") -> list[tuple[int, dict[str, Any]]]:
@@ -65,9 +64,9 @@ def put_derived(database: sqlite3.Connection, kind: str, text: str) -> None:
         shadow = shadows.parse_shadow(text, Horizon(beside.horizon), beside.alpha)
         table, row = "shadows", shadows.shadow_row(shadow, beside)
     else:
-        target, market, answer = codec.parse_market(text)
+        target, market, _ = codec.parse_market(text)
         sequence = json.loads(text)["sequence"]
-        table, row = "markets", rows.market_row(sequence, target, Bet.from_market(market, answer))
+        table, row = "markets", rows.market_row(sequence, target, market)
     put(database, table, row)
 
 

@@ -25,15 +25,15 @@ _DAYS = timedelta(days=5)
 
 
 def _remake(what: str, before: str, after: str) -> None:
-    """Add a kind that recreates the table of markets, with its rows, by an altered statement."""
+    """Add a kind that recreates the table of shadows, with its rows, by an altered statement."""
 
     def do(database: sqlite3.Connection, _: Path) -> None:
-        [(sql,)] = database.execute("SELECT sql FROM sqlite_master WHERE name = 'markets'")
+        [(sql,)] = database.execute("SELECT sql FROM sqlite_master WHERE name = 'shadows'")
         assert before in sql
-        stored = database.execute("SELECT * FROM markets").fetchall()
-        database.execute("DROP TABLE markets")
+        stored = database.execute("SELECT * FROM shadows").fetchall()
+        database.execute("DROP TABLE shadows")
         database.execute(sql.replace(before, after))
-        database.executemany("INSERT INTO markets VALUES (?, ?, ?, ?, ?, ?)", stored)
+        database.executemany("INSERT INTO shadows VALUES (?, ?, ?, ?, ?, ?, ?, ?)", stored)
 
     KINDS.step("schema", what, "schema")(do)
 
@@ -41,7 +41,7 @@ def _remake(what: str, before: str, after: str) -> None:
 for table, column, value in (
     ("forecasts", "confidence", "0.99"),
     ("outcomes", "differential", "differential + 1"),
-    ("markets", "stake_fraction", "stake_fraction / 2"),
+    ("markets", "forecast_sequence", "forecast_sequence + 1"),
     ("shadows", "minute", "minute + 1"),
     ("model_changes", "changed_us", "changed_us + 1"),
 ):
@@ -79,13 +79,13 @@ KINDS.sql(
 KINDS.sql(
     "markets",
     "a row added for a forecast without a market",
-    "INSERT INTO markets SELECT max(sequence), max(sequence), 1.5, 'home', 2.0, 0.05 FROM forecasts",
+    "INSERT INTO markets SELECT max(sequence), max(sequence), 0 FROM forecasts",
     "rows",
 )
 KINDS.sql(
     "markets",
-    "the stake of a bet that was lost",
-    "UPDATE markets SET stake_fraction = 0.0 WHERE stake_fraction > 0",
+    "the kind of a market",
+    "UPDATE markets SET on_total = 1 - on_total",
     "rows",
 )
 
@@ -155,7 +155,7 @@ KINDS.sql(
 KINDS.sql(
     "schema",
     "a trigger that alters what is recorded",
-    "CREATE TRIGGER t AFTER INSERT ON markets BEGIN UPDATE markets SET stake_fraction = 0; END",
+    "CREATE TRIGGER t AFTER INSERT ON markets BEGIN UPDATE markets SET on_total = 1; END",
     "schema",
 )
 KINDS.sql("schema", "a view", "CREATE VIEW v AS SELECT * FROM entries", "schema")
@@ -169,16 +169,18 @@ KINDS.sql("schema", "a table added", "CREATE TABLE notes (text TEXT)", "schema")
 KINDS.sql("schema", "a table removed", "DROP TABLE snapshots", "schema")
 KINDS.sql("schema", "a column added", "ALTER TABLE entries ADD COLUMN note TEXT", "schema")
 KINDS.sql("schema", "a column removed", "ALTER TABLE forecasts DROP COLUMN scored_values", "schema")
-_remake("a column with another type", "line DOUBLE", "line TEXT")
-_remake("a column that may be null", "side TEXT NOT NULL", "side TEXT")
+_remake("a column with another type", "minute INTEGER", "minute TEXT")
+_remake("a column that may be null", "model_version TEXT NOT NULL", "model_version TEXT")
 _remake(
     "a column that may be null, of a type in quotes that reads like NOT NULL",
-    "side TEXT NOT NULL",
-    'side TEXT "NOT" "NULL"',
+    "model_version TEXT NOT NULL",
+    'model_version TEXT "NOT" "NULL"',
 )
-_remake("a unique constraint removed", "UNIQUE (forecast_sequence)", "CHECK (1)")
+_remake("a unique constraint removed", "UNIQUE (forecast_sequence, model_version)", "CHECK (1)")
 _remake(
-    "a constraint that ignores conflicts", "UNIQUE (forecast_sequence)", "UNIQUE (forecast_sequence) ON CONFLICT IGNORE"
+    "a constraint that ignores conflicts",
+    "UNIQUE (forecast_sequence, model_version)",
+    "UNIQUE (forecast_sequence, model_version) ON CONFLICT IGNORE",
 )
 KINDS.sql("schema", "an index removed", "DROP INDEX ix_forecasts_day", "schema")
 KINDS.sql("schema", "an index added", "CREATE UNIQUE INDEX once ON forecasts (game_id, minute, sequence)", "schema")

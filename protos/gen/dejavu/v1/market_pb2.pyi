@@ -109,11 +109,11 @@ class _MarketRecordingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Marke
     MARKET_RECORDING_UNSPECIFIED: _MarketRecording.ValueType  # 0
     """Not specified."""
     MARKET_RECORDING_RECORDED: _MarketRecording.ValueType  # 1
-    """This market is recorded: it is the first one of its forecast, or has the line and the odds of the first one. The
+    """This market is recorded: it is the first one of its kind of its forecast, or has the line and the odds of the first one. The
     record keeps the evaluation, the bankroll and the earlier stakes of the first one.
     """
     MARKET_RECORDING_EARLIER_STANDS: _MarketRecording.ValueType  # 2
-    """Not recorded: a different market is already recorded for the forecast (see standing_market)."""
+    """Not recorded: a different market of its kind is already recorded for the forecast (see standing_market)."""
     MARKET_RECORDING_FORECAST_LATE: _MarketRecording.ValueType  # 3
     """Not recorded: the market came when its forecast would be late (see LateReason), even if it was made in time."""
     MARKET_RECORDING_OUTCOME_KNOWN: _MarketRecording.ValueType  # 4
@@ -131,11 +131,11 @@ class MarketRecording(_MarketRecording, metaclass=_MarketRecordingEnumTypeWrappe
 MARKET_RECORDING_UNSPECIFIED: MarketRecording.ValueType  # 0
 """Not specified."""
 MARKET_RECORDING_RECORDED: MarketRecording.ValueType  # 1
-"""This market is recorded: it is the first one of its forecast, or has the line and the odds of the first one. The
+"""This market is recorded: it is the first one of its kind of its forecast, or has the line and the odds of the first one. The
 record keeps the evaluation, the bankroll and the earlier stakes of the first one.
 """
 MARKET_RECORDING_EARLIER_STANDS: MarketRecording.ValueType  # 2
-"""Not recorded: a different market is already recorded for the forecast (see standing_market)."""
+"""Not recorded: a different market of its kind is already recorded for the forecast (see standing_market)."""
 MARKET_RECORDING_FORECAST_LATE: MarketRecording.ValueType  # 3
 """Not recorded: the market came when its forecast would be late (see LateReason), even if it was made in time."""
 MARKET_RECORDING_OUTCOME_KNOWN: MarketRecording.ValueType  # 4
@@ -472,7 +472,7 @@ Global___MarketAnswer: _TypeAlias = MarketAnswer  # noqa: Y015
 
 @_typing.final
 class TotalMarketAnswer(_message.Message):
-    """Evaluation of a market of total points by a forecast, as MarketAnswer is of a market. It is never recorded."""
+    """Evaluation of a market of total points by a forecast, as MarketAnswer is of a market."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -488,6 +488,9 @@ class TotalMarketAnswer(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     STAKING_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
+    RECORDING_FIELD_NUMBER: _builtins.int
+    STANDING_MARKET_FIELD_NUMBER: _builtins.int
+    LEAD_STAKED_FIELD_NUMBER: _builtins.int
     push_probability: _builtins.float
     """P(total = line): the stake is returned."""
     overround: _builtins.float
@@ -504,6 +507,12 @@ class TotalMarketAnswer(_message.Message):
     """The threshold that was applied."""
     notice: _builtins.str
     """As in MarketAnswer: "not shown to be better than the market". Always set."""
+    recording: Global___MarketRecording.ValueType
+    """Whether the record has this market, as in MarketAnswer."""
+    lead_staked: _builtins.float
+    """Share of the bankroll that the same response stakes on the lead; a stake on the total has what it leaves of both
+    caps.
+    """
     @_builtins.property
     def over(self) -> Global___MarketSideAnswer:
         """Over the line."""
@@ -522,6 +531,10 @@ class TotalMarketAnswer(_message.Message):
     def staking(self) -> Global___Staking:
         """Settings from which the stakes were computed."""
 
+    @_builtins.property
+    def standing_market(self) -> Global___TotalMarket:
+        """The recorded market, in place of this one; set with MARKET_RECORDING_EARLIER_STANDS only."""
+
     def __init__(
         self,
         *,
@@ -537,10 +550,13 @@ class TotalMarketAnswer(_message.Message):
         warnings: _abc.Iterable[_forecast_pb2.Warning] | None = ...,
         staking: Global___Staking | None = ...,
         notice: _builtins.str = ...,
+        recording: Global___MarketRecording.ValueType = ...,
+        standing_market: Global___TotalMarket | None = ...,
+        lead_staked: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["over", b"over", "staking", b"staking", "under", b"under"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["over", b"over", "staking", b"staking", "standing_market", b"standing_market", "under", b"under"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence_met", b"confidence_met", "confidence_threshold", b"confidence_threshold", "notice", b"notice", "over", b"over", "overround", b"overround", "push_probability", b"push_probability", "risk_level", b"risk_level", "side", b"side", "stake", b"stake", "staking", b"staking", "under", b"under", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence_met", b"confidence_met", "confidence_threshold", b"confidence_threshold", "lead_staked", b"lead_staked", "notice", b"notice", "over", b"over", "overround", b"overround", "push_probability", b"push_probability", "recording", b"recording", "risk_level", b"risk_level", "side", b"side", "stake", b"stake", "staking", b"staking", "standing_market", b"standing_market", "under", b"under", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -36,7 +36,7 @@ class _MarketResultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MarketRe
     MARKET_RESULT_LOST: _MarketResult.ValueType  # 2
     """It lost the stake."""
     MARKET_RESULT_PUSH: _MarketResult.ValueType  # 3
-    """The differential was the line: the stake was returned."""
+    """The differential, or the total, was the line: the stake was returned."""
 
 class MarketResult(_MarketResult, metaclass=_MarketResultEnumTypeWrapper):
     """Result of a bet."""
@@ -48,7 +48,7 @@ MARKET_RESULT_WON: MarketResult.ValueType  # 1
 MARKET_RESULT_LOST: MarketResult.ValueType  # 2
 """It lost the stake."""
 MARKET_RESULT_PUSH: MarketResult.ValueType  # 3
-"""The differential was the line: the stake was returned."""
+"""The differential, or the total, was the line: the stake was returned."""
 Global___MarketResult: _TypeAlias = MarketResult  # noqa: Y015
 
 @_typing.final
@@ -224,6 +224,8 @@ class TotalSettlement(_message.Message):
     PACE_ABSOLUTE_ERROR_FIELD_NUMBER: _builtins.int
     COVERED_FIELD_NUMBER: _builtins.int
     CRPS_FIELD_NUMBER: _builtins.int
+    MARKET_RESULT_FIELD_NUMBER: _builtins.int
+    MARKET_PROFIT_FIELD_NUMBER: _builtins.int
     error: _builtins.float
     """point_forecast − total_points of the outcome, in points."""
     absolute_error: _builtins.float
@@ -236,6 +238,10 @@ class TotalSettlement(_message.Message):
     """Continuous ranked probability score of the total's distribution, in points, from its quantiles at 0.01, 0.03, …
     0.99.
     """
+    market_result: Global___MarketResult.ValueType
+    """Result of the recorded bet on the total, as in Settlement."""
+    market_profit: _builtins.float
+    """Profit of the stake on it, as in Settlement."""
     def __init__(
         self,
         *,
@@ -244,12 +250,16 @@ class TotalSettlement(_message.Message):
         pace_absolute_error: _builtins.float = ...,
         covered: _builtins.bool = ...,
         crps: _builtins.float = ...,
+        market_result: Global___MarketResult.ValueType = ...,
+        market_profit: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_market_profit", b"_market_profit", "market_profit", b"market_profit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absolute_error", b"absolute_error", "covered", b"covered", "crps", b"crps", "error", b"error", "pace_absolute_error", b"pace_absolute_error"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_market_profit", b"_market_profit", "absolute_error", b"absolute_error", "covered", b"covered", "crps", b"crps", "error", b"error", "market_profit", b"market_profit", "market_result", b"market_result", "pace_absolute_error", b"pace_absolute_error"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__market_profit: _TypeAlias = _typing.Literal["market_profit"]  # noqa: Y015
+    _WhichOneofArgType__market_profit: _TypeAlias = _typing.Literal["_market_profit", b"_market_profit"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__market_profit) -> _WhichOneofReturnType__market_profit | None: ...
 
 Global___TotalSettlement: _TypeAlias = TotalSettlement  # noqa: Y015
 
@@ -268,12 +278,17 @@ class RecordedPrediction(_message.Message):
     MARKET_ANSWER_FIELD_NUMBER: _builtins.int
     RECORDED_BY_FIELD_NUMBER: _builtins.int
     MARKET_SEQUENCE_FIELD_NUMBER: _builtins.int
+    TOTAL_MARKET_FIELD_NUMBER: _builtins.int
+    TOTAL_MARKET_ANSWER_FIELD_NUMBER: _builtins.int
+    TOTAL_MARKET_SEQUENCE_FIELD_NUMBER: _builtins.int
     superseded: _builtins.bool
     """Whether a later revision superseded it; late revisions do not count."""
     recorded_by: _builtins.str
     """Caller who requested the recorded forecast, such as "token:poller"; empty if the server required no tokens then."""
     market_sequence: _builtins.int
     """Position of the market in the ledger; 0 without a market. MarketRecord applies the caps on stakes in this order."""
+    total_market_sequence: _builtins.int
+    """Its position in the ledger, as market_sequence; 0 without one."""
     @_builtins.property
     def forecast(self) -> _forecast_pb2.Forecast:
         """The forecast, as recorded."""
@@ -292,13 +307,21 @@ class RecordedPrediction(_message.Message):
 
     @_builtins.property
     def market(self) -> _market_pb2.Market:
-        """The first market sent with the forecast, if any: only that one counts in the record. Its prices have the form of
+        """The first market of the lead sent with the forecast, if any: only that one counts in the record. Its prices have the form of
         the request.
         """
 
     @_builtins.property
     def market_answer(self) -> _market_pb2.MarketAnswer:
         """The forecast's evaluation of that market."""
+
+    @_builtins.property
+    def total_market(self) -> _market_pb2.TotalMarket:
+        """The first market of total points sent with the forecast, if any, as `market`."""
+
+    @_builtins.property
+    def total_market_answer(self) -> _market_pb2.TotalMarketAnswer:
+        """The forecast's evaluation of it."""
 
     def __init__(
         self,
@@ -312,10 +335,13 @@ class RecordedPrediction(_message.Message):
         market_answer: _market_pb2.MarketAnswer | None = ...,
         recorded_by: _builtins.str = ...,
         market_sequence: _builtins.int = ...,
+        total_market: _market_pb2.TotalMarket | None = ...,
+        total_market_answer: _market_pb2.TotalMarketAnswer | None = ...,
+        total_market_sequence: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market", "market_answer", b"market_answer", "outcome", b"outcome", "settlement", b"settlement"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market", "market_answer", b"market_answer", "outcome", b"outcome", "settlement", b"settlement", "total_market", b"total_market", "total_market_answer", b"total_market_answer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market", "market_answer", b"market_answer", "market_sequence", b"market_sequence", "outcome", b"outcome", "pattern", b"pattern", "recorded_by", b"recorded_by", "settlement", b"settlement", "superseded", b"superseded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market", "market_answer", b"market_answer", "market_sequence", b"market_sequence", "outcome", b"outcome", "pattern", b"pattern", "recorded_by", b"recorded_by", "settlement", b"settlement", "superseded", b"superseded", "total_market", b"total_market", "total_market_answer", b"total_market_answer", "total_market_sequence", b"total_market_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -333,7 +333,8 @@ Global___CoverageFigure: _TypeAlias = CoverageFigure  # noqa: Y015
 
 @_typing.final
 class MarketRecord(_message.Message):
-    """Results of betting the stakes returned with markets, one bet per forecast, game by game in order of their outcomes.
+    """Results of betting the stakes returned with markets, at most one bet per forecast on the lead and one on the total,
+    game by game in order of their outcomes.
     Each bet stakes its share of the bankroll before the game: the bets of a game are open at the same time. Stakes
     respect the caps of a game and of an evening (Staking of the recorded answer): in the order in which the markets of
     the card's forecasts were recorded, each bet stakes at most the remainder of both caps after the bets before it.
@@ -358,10 +359,16 @@ class MarketRecord(_message.Message):
     GAMES_FIELD_NUMBER: _builtins.int
     CAPPED_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
+    CLOSING_LINE_VALUE_FIELD_NUMBER: _builtins.int
+    CLOSING_LINE_BETS_FIELD_NUMBER: _builtins.int
+    MODEL_BRIER_FIELD_NUMBER: _builtins.int
+    MARKET_BRIER_FIELD_NUMBER: _builtins.int
+    BRIER_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    SCORED_MARKETS_FIELD_NUMBER: _builtins.int
     bets: _builtins.int
     """Number of bets with a stake."""
     markets: _builtins.int
-    """Number of forecasts with a market, with or without a stake."""
+    """Number of markets with an outcome, with or without a stake; a total that was not reported has none."""
     staked: _builtins.float
     """The sum of stakes, as shares of the bankroll."""
     profit: _builtins.float
@@ -397,6 +404,33 @@ class MarketRecord(_message.Message):
     """Number of recorded stakes that the caps of a game and of an evening reduced, to 0 or above."""
     notice: _builtins.str
     """Notice about the model to show with these figures: "not shown to be better than the market". Always set."""
+    closing_line_bets: _builtins.int
+    """Number of bets with a closing market."""
+    scored_markets: _builtins.int
+    """Number of these markets."""
+    @_builtins.property
+    def closing_line_value(self) -> Global___Figure:
+        """Closing-line value: mean expected profit of 1 staked, by stake, at the fair probability of each bet's closing
+        market, which is the next market of its game and kind (lead or total) from later in the game, among the forecasts of
+        the card. No price of a bet in play is from before tip-off, so the market's next opinion replaces its last one
+        before the game. Below 0 for a bettor without information, by the bookmaker's margin; above 0 if the market moves
+        towards the bets. Its interval is that of roi. Absent if no bet has a closing market.
+        """
+
+    @_builtins.property
+    def model_brier(self) -> Global___Figure:
+        """Brier score of the model's probability that home, or over, wins, given no push, on all markets with a result other
+        than a push, with or without a stake: mean over games of the mean over the markets of a game.
+        """
+
+    @_builtins.property
+    def market_brier(self) -> Global___Figure:
+        """Brier score of the market's fair probability on the same markets."""
+
+    @_builtins.property
+    def brier_difference(self) -> Global___Figure:
+        """model_brier − market_brier, game by game; below 0 the model is better than the market."""
+
     def __init__(
         self,
         *,
@@ -417,10 +451,16 @@ class MarketRecord(_message.Message):
         games: _builtins.int = ...,
         capped: _builtins.int = ...,
         notice: _builtins.str = ...,
+        closing_line_value: Global___Figure | None = ...,
+        closing_line_bets: _builtins.int = ...,
+        model_brier: Global___Figure | None = ...,
+        market_brier: Global___Figure | None = ...,
+        brier_difference: Global___Figure | None = ...,
+        scored_markets: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "sharpe", b"sharpe"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "brier_difference", b"brier_difference", "closing_line_value", b"closing_line_value", "market_brier", b"market_brier", "model_brier", b"model_brier", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "sharpe", b"sharpe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "bets", b"bets", "capped", b"capped", "expected_profit", b"expected_profit", "games", b"games", "lost", b"lost", "markets", b"markets", "max_drawdown", b"max_drawdown", "notice", b"notice", "profit", b"profit", "pushed", b"pushed", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "sharpe", b"sharpe", "staked", b"staked", "total_return", b"total_return", "won", b"won"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "bets", b"bets", "brier_difference", b"brier_difference", "capped", b"capped", "closing_line_bets", b"closing_line_bets", "closing_line_value", b"closing_line_value", "expected_profit", b"expected_profit", "games", b"games", "lost", b"lost", "market_brier", b"market_brier", "markets", b"markets", "max_drawdown", b"max_drawdown", "model_brier", b"model_brier", "notice", b"notice", "profit", b"profit", "pushed", b"pushed", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "scored_markets", b"scored_markets", "sharpe", b"sharpe", "staked", b"staked", "total_return", b"total_return", "won", b"won"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__roi: _TypeAlias = _typing.Literal["roi"]  # noqa: Y015
     _WhichOneofArgType__roi: _TypeAlias = _typing.Literal["_roi", b"_roi"]  # noqa: Y015

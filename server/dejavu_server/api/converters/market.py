@@ -61,28 +61,32 @@ def market(request: PredictRequest) -> Market:
         bankroll=given.bankroll if given.HasField("bankroll") else 1.0,
         confidence_threshold=given.confidence_threshold if given.HasField("confidence_threshold") else None,
         **staked(given),
-        home_american=_american(given.home),
-        away_american=_american(given.away),
+        home_american=american_odds(given.home),
+        away_american=american_odds(given.away),
     )
     faults.raise_first()
     return read
 
 
 def market_message(market: Market, horizon: Horizon) -> market_pb2.Market:
-    """Convert odds at a horizon to a message, with prices as they were given.
-
-    Prices recorded before the ledger kept American odds are decimal.
-    """
+    """Convert odds at a horizon to a message, with prices as they were given."""
     return market_pb2.Market(
         line=market.line,
         horizon=HORIZON_VALUES[horizon],
-        home=_price(market.home_odds, market.home_american),
-        away=_price(market.away_odds, market.away_american),
-        bankroll=market.bankroll,
-        confidence_threshold=market.confidence_threshold,
-        game_staked=market.game_staked or None,
-        evening_staked=market.evening_staked or None,
+        home=price_message(market.home_odds, market.home_american),
+        away=price_message(market.away_odds, market.away_american),
+        **stakes_of(market),
     )
+
+
+def stakes_of(market: Market) -> dict[str, float | None]:
+    """Return the fields of a market that do not depend on its kind: bankroll, earlier stakes and threshold."""
+    return {
+        "bankroll": market.bankroll,
+        "confidence_threshold": market.confidence_threshold,
+        "game_staked": market.game_staked or None,
+        "evening_staked": market.evening_staked or None,
+    }
 
 
 def market_answer_message(
@@ -130,11 +134,12 @@ def _check_horizon(request: PredictRequest) -> None:
         raise InvalidMarket(horizon.value, f"the request's, {requested.value}, or none", field="market.horizon")
 
 
-def _price(decimal: float, american: int | None) -> market_pb2.Odds:
+def price_message(decimal: float, american: int | None) -> market_pb2.Odds:
+    """Return a price in the form in which it was given."""
     return market_pb2.Odds(decimal=decimal) if american is None else market_pb2.Odds(american=american)
 
 
-def _american(price: market_pb2.Odds) -> int | None:
+def american_odds(price: market_pb2.Odds) -> int | None:
     """Return the American odds of a price; None if it is decimal, or if `decimal_odds` refuses them."""
     return price.american if price.HasField("american") and not _american_fault(price.american) else None
 

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from dejavu.v1 import record_pb2, retention_pb2, scorecard_pb2
 from dejavu.v1 import record_service_pb2 as pb
-from dejavu.v1.market_pb2 import MARKET_RECORDING_OUTCOME_KNOWN, MARKET_RECORDING_RECORDED
+from dejavu.v1.market_pb2 import MARKET_RECORDING_OUTCOME_KNOWN, MARKET_RECORDING_RECORDED, MarketRecording
 from dejavu_common.clock import from_microseconds
 from dejavu_models.comparison import ShadowRow
 from dejavu_models.comparison.shadow_rows import PairedScore
-from dejavu_models.scorecard import LeaderboardEntry, LeaderboardMetric, Scorecard, ScoreEstimate, TotalScorecard
+from dejavu_models.scorecard import (
+    LeaderboardEntry,
+    LeaderboardMetric,
+    MarketRecord,
+    Scorecard,
+    ScoreEstimate,
+    TotalScorecard,
+)
 from dejavu_server.api.converters.fields import HORIZON_VALUES, message_of, timestamp
 from dejavu_server.api.converters.forecast_parts import CourseOf
-from dejavu_server.api.converters.forecast_warnings import market_warnings
+from dejavu_server.api.converters.forecast_warnings import market_warnings, total_market_warnings
 from dejavu_server.api.converters.market import NOTICE, market_answer_message, market_message
 from dejavu_server.api.converters.prediction import forecast_message
+from dejavu_server.api.converters.total_market import total_answer_message, total_market_message
 from dejavu_server.ledger.queries.predictions import RecordedGame
 from dejavu_server.ledger.queries.pruned import PrunedStatement
 from dejavu_server.records import (
     Checkpoint,
     MarketResult,
     RecordedForecast,
+    RecordedMarket,
     ReportedOutcome,
     Settlement,
     TotalSettlement,
@@ -37,7 +47,7 @@ _RESULT_VALUES = {result: record_pb2.MarketResult.Value(f"MARKET_RESULT_{result.
 
 def recorded_message(recorded: RecordedForecast, course_of: CourseOf | None = None) -> record_pb2.RecordedPrediction:
     """Convert a recorded forecast, with its outcome, its settlement and courses of similar games, to a message."""
-    issued, market, answer = recorded.issued, recorded.market, recorded.market_answer
+    issued, market, total_market = recorded.issued, recorded.market, recorded.total_market
     return record_pb2.RecordedPrediction(
         forecast=forecast_message(issued, explanation=True, distribution=True, course_of=course_of),
         pattern=issued.pattern.differentials,
@@ -47,16 +57,23 @@ def recorded_message(recorded: RecordedForecast, course_of: CourseOf | None = No
         else settlement_message(recorded.settlement, recorded.first_outcome_sequence),
         superseded=recorded.superseded,
         recorded_by=issued.recorded_by,
-        market_sequence=recorded.market_sequence,
-        market=None if market is None else market_message(market, issued.forecast.horizon),
+        market_sequence=0 if market is None else market.sequence,
+        market=None if market is None else market_message(market.market, issued.forecast.horizon),
         market_answer=None
-        if answer is None
-        else market_answer_message(
-            answer,
-            market_warnings(issued, answer),
-            MARKET_RECORDING_OUTCOME_KNOWN if recorded.market_sent_after else MARKET_RECORDING_RECORDED,
+        if market is None
+        else market_answer_message(market.answer, market_warnings(issued, market.answer), _recording(market)),
+        total_market_sequence=0 if total_market is None else total_market.sequence,
+        total_market=None if total_market is None else total_market_message(total_market.market),
+        total_market_answer=None
+        if total_market is None
+        else total_answer_message(
+            total_market.answer, total_market_warnings(issued, total_market.answer), _recording(total_market)
         ),
     )
+
+
+def _recording(recorded: RecordedMarket) -> MarketRecording.ValueType:
+    return MARKET_RECORDING_OUTCOME_KNOWN if recorded.sent_after else MARKET_RECORDING_RECORDED
 
 
 def settlement_message(settlement: Settlement, first_outcome_sequence: int) -> record_pb2.Settlement:
@@ -66,15 +83,13 @@ def settlement_message(settlement: Settlement, first_outcome_sequence: int) -> r
         settlement: the settlement.
         first_outcome_sequence: sequence of the first report of its outcome.
     """
-    result = settlement.market_result
     return message_of(
         record_pb2.Settlement,
         settlement,
         absolute_error=abs(settlement.error),
         persistence_absolute_error=abs(settlement.persistence_error),
         first_outcome_sequence=first_outcome_sequence,
-        market_result=None if result is None else _RESULT_VALUES[result],
-        market_profit=None if result is None else settlement.market_profit,
+        **_bet_fields(settlement),
         total=None if settlement.total is None else _total_settlement_message(settlement.total),
     )
 
@@ -85,7 +100,15 @@ def _total_settlement_message(settlement: TotalSettlement) -> record_pb2.TotalSe
         settlement,
         absolute_error=abs(settlement.error),
         pace_absolute_error=abs(settlement.pace_error),
+        **_bet_fields(settlement),
     )
+
+
+def _bet_fields(settlement: Settlement | TotalSettlement) -> dict[str, Any]:
+    """Return the result of a bet and its profit; both are absent without a stake."""
+    if settlement.market_result is None:
+        return {"market_result": None, "market_profit": None}
+    return {"market_result": _RESULT_VALUES[settlement.market_result], "market_profit": settlement.market_profit}
 
 
 def game_message(game: RecordedGame, course_of: CourseOf | None = None) -> pb.GetPredictionResponse:
@@ -129,7 +152,7 @@ def scorecard_message(card: Scorecard, removed: PrunedStatement | None = None) -
         coverage=[message_of(scorecard_pb2.CoverageFigure, each) for each in card.coverage],
         crps=_estimate_message(card.crps),
         brier=_estimate_message(card.brier),
-        market=None if card.market is None else message_of(scorecard_pb2.MarketRecord, card.market, notice=NOTICE),
+        market=None if card.market is None else _market_record_message(card.market),
         total=None if card.total is None else _total_message(card.total),
         left_out=message_of(scorecard_pb2.LeftOut, card.left_out) if any(card.left_out) else None,
         leader_brier=_estimate_message(card.leader_brier),
@@ -176,6 +199,12 @@ def _total_message(card: TotalScorecard) -> scorecard_pb2.TotalScorecard:
         crps=_estimate_message(card.crps),
         coverage=[message_of(scorecard_pb2.CoverageFigure, each) for each in card.coverage],
     )
+
+
+def _market_record_message(record: MarketRecord) -> scorecard_pb2.MarketRecord:
+    names = ("closing_line_value", "model_brier", "market_brier", "brier_difference")
+    figures = {name: _estimate_message(getattr(record, name)) for name in names}
+    return message_of(scorecard_pb2.MarketRecord, record, notice=NOTICE, **figures)
 
 
 def _estimate_message(estimate: ScoreEstimate | None) -> scorecard_pb2.Figure | None:

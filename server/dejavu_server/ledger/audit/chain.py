@@ -27,7 +27,6 @@ from dejavu_server.ledger.database.recording_rules import RecordedGames
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import canonical_json, codec, rows, shadows
 from dejavu_server.ledger.entries.model_changes import change_row, parse_change
-from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.ledger.entries.shadows import ForecastRow
 from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.ledger.queries import model_changes, pruned
@@ -71,6 +70,7 @@ class ChainVerifier:
         # Current outcomes: game → horizon → sequence of the first report.
         self._outcomes: dict[str, dict[Horizon, int]] = {}
         self._recorded = RecordedGames()
+        self._priced = 0  # the newest forecast that was recorded together with a market
         self._roster = model_changes.pruned_roster(connection, identity.pruned_through)
         self._removed = pruned_games.read(connection)
         self._removed_through = pruned.through(connection)
@@ -168,7 +168,7 @@ class ChainVerifier:
     def _check_market(self, row: Raw) -> None:
         sequence = row["entry_sequence"]
         target, market, answer = codec.parse_market(row["entry_canonical"])
-        _check_row(row, _MARKETS, rows.market_row(sequence, target, Bet.from_market(market, answer)))
+        _check_row(row, _MARKETS, rows.market_row(sequence, target, market))
         _check(
             row["entry_canonical"].endswith(f',"revision":0,"sequence":{sequence}}}'),
             f"entry {sequence}: a market has no revisions",
@@ -193,10 +193,11 @@ class ChainVerifier:
         fault = market_answers.fault_of(forecast, market, answer, learned_since=learned is not None)
         _check(fault is None, f"entry {sequence}: the market's answer does not match the forecast at {target}: {fault}")
         _check(
-            sent is not None or sequence == target + 1,
+            sent is not None or sequence == target + 1 or (sequence == target + 2 and self._priced == target),
             f"entry {sequence}: recorded with hindsight: it claims that the market was sent with the forecast at "
             f"{target}, but does not directly follow it",
         )
+        self._priced = target if sent is None else self._priced
         # The market's request may have had no date, and the ledger does not contain the time limit, a setting.
         late = self._recorded.late(replace(forecast, generated_time=made, game_date=None), timedelta.max)
         _check(

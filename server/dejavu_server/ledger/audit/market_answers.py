@@ -1,8 +1,8 @@
 """Checks that a market's answer follows from its odds and from the forecast that it names.
 
 The answer's arithmetic is recomputed with its own win probabilities. These came from the model's distribution, of which
-the forecast has only 50 quantiles and the probability that the home team leads, so they can be bounded but not
-recomputed. An answer that was moved to a forecast with another distribution falls outside the bounds.
+the forecast has only 50 quantiles and, of the differential, the probability that the home team leads, so they can be
+bounded but not recomputed. An answer that was moved to a forecast with another distribution falls outside the bounds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,15 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from dejavu_models.betting import Market, MarketAnswer, MarketSideAnswer, StakingPolicy, evaluate_market, is_own_market
+from dejavu_models.betting import (
+    Market,
+    MarketAnswer,
+    MarketSideAnswer,
+    StakingPolicy,
+    TotalMarket,
+    evaluate_market,
+    is_own_market,
+)
 from dejavu_models.ratings import are_known
 from dejavu_models.types import DISTRIBUTION_LEVELS, THRESHOLDS, Forecast, Horizon
 from dejavu_models.uncertainty.normal_scores import LEVEL_SCORES, NORMAL
@@ -53,7 +61,8 @@ def fault_of(
 
 def _probabilities(answer: MarketAnswer) -> list[tuple[str, object]]:
     sides = (("home", answer.home), ("away", answer.away))
-    named = [(f"{side}'s {name}", getattr(each, name)) for side, each in sides for name in _SHARES]
+    named = [("lead_staked", answer.lead_staked)]
+    named += [(f"{side}'s {name}", getattr(each, name)) for side, each in sides for name in _SHARES]
     settings = [(name, getattr(answer.policy, name)) for name in StakingPolicy.__slots__]
     return [*named, ("push_probability", answer.push_probability), *settings]
 
@@ -71,13 +80,15 @@ _SHARES = (
 def _arithmetic_fault(market: Market, answer: MarketAnswer) -> str | None:
     """Evaluate the market again with the probabilities and policy of the answer; describe a difference, if any.
 
-    `unrated`, which rules out a stake, is taken from the answer; `_forecast_fault` checks it.
+    `unrated`, which rules out a stake, is taken from the answer; `_forecast_fault` checks it. So is `lead_staked`.
     """
     home, away = answer.home, answer.away
     above, at = math.floor(market.line) + 1, math.ceil(market.line)
     # One key, not two, if the line is a half-integer.
     at_least = {at: 1.0 - away.win_probability, above: home.win_probability}
-    expected = evaluate_market(market, at_least.__getitem__, answer.policy, unrated=answer.unrated)
+    expected = evaluate_market(
+        market, at_least.__getitem__, answer.policy, unrated=answer.unrated, lead_staked=answer.lead_staked
+    )
     for side, again, given in (("home", expected.home, home), ("away", expected.away, away)):
         if (name := _difference(again, given)) is not None:
             return f"{side}'s {name} does not follow from the odds and probabilities"
@@ -104,16 +115,26 @@ def _difference(expected: MarketAnswer | MarketSideAnswer, given: MarketAnswer |
 
 
 def _forecast_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer) -> str | None:
-    forecast = issued.forecast
-    given = forecast.ratings_date is None  # the margin, if there is one, is then not from ratings
-    known = forecast.expected_margin is not None and (given or are_known(forecast.teams_known))
-    if is_own_market(market, issued.pregame_margin, final=forecast.horizon is Horizon.FINAL):
+    forecast, on_total = issued.forecast, isinstance(market, TotalMarket)
+    if on_total and forecast.total is None:
+        return "the forecast has no total"
+    if on_total:
+        given_line, expected_before = issued.live.pregame_total, forecast.total and forecast.total.expected_total
+        rated = given_line is None and bool(forecast.teams_known)
+    else:
+        given_line, expected_before = issued.pregame_margin, forecast.expected_margin
+        rated = forecast.ratings_date is not None  # otherwise the margin, if there is one, is not from ratings
+    known = expected_before is not None and (not rated or are_known(forecast.teams_known))
+    if is_own_market(market, given_line, final=forecast.horizon is Horizon.FINAL):
         if not answer.unrated:
+            of = "total" if on_total else "margin"
             only = "the forecast's only information about the teams"
-            return f"it would stake at about the line or price of the given margin, {only}"
+            return f"it would stake at about the line or price of the given {of}, {only}"
     elif answer.unrated is known:
         found, expected = ("known too little", "known") if answer.unrated else ("known", "known too little")
         return f"it treats the teams as {found}, but by the forecast they are {expected}"
+    if on_total:
+        return _total_fault(forecast.total.distribution if forecast.total else (), market, answer)
     bounds = _Bounds.of(forecast)
     above, at = math.floor(market.line) + 1, math.ceil(market.line)
     for name, differential, probability in (
@@ -127,6 +148,23 @@ def _forecast_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer
             return (
                 f"{name} does not follow from the forecast: P(differential ≥ {differential}) is {probability:.6f}, "
                 + (f"expected {lower:.6f}" if lower == upper else f"expected {lower:.4f} to {upper:.4f}")
+            )
+    return None
+
+
+def _total_fault(quantiles: Sequence[float], market: Market, answer: MarketAnswer) -> str | None:
+    """Compare the probabilities of over and under with the quantiles, each the least total of its level."""
+    for name, total, probability in (
+        ("over's win_probability", math.floor(market.line) + 1, answer.home.win_probability),
+        ("under's win_probability", math.ceil(market.line), 1.0 - answer.away.win_probability),
+    ):
+        below = bisect_left(quantiles, total - _ROUNDED)  # quantiles that are certainly below the total
+        levels = (0.0, *DISTRIBUTION_LEVELS, 1.0) if quantiles else (0.0, 1.0)
+        lower, upper = 1.0 - levels[below + 1], 1.0 - levels[below]
+        if not lower - _SAME <= probability <= upper + _SAME:
+            return (
+                f"{name} does not follow from the forecast: P(total ≥ {total}) is {probability:.6f}, "
+                f"expected {lower:.4f} to {upper:.4f}"
             )
     return None
 

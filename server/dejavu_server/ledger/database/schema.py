@@ -137,12 +137,9 @@ markets = Table(
     "markets",
     metadata,
     Column("sequence", _Sequence, ForeignKey(entries.c.sequence), primary_key=True, autoincrement=False),
-    Column("forecast_sequence", _Sequence, nullable=False),  # one market per forecast: the first
-    Column("line", Double, nullable=False),
-    Column("side", _Text, nullable=False),  # home or away; empty without a stake
-    Column("decimal_odds", Double, nullable=False),  # odds of that side; 0 without a stake
-    Column("stake_fraction", Double, nullable=False),  # fraction of the bankroll
-    UniqueConstraint("forecast_sequence"),
+    Column("forecast_sequence", _Sequence, nullable=False),  # the first market of each kind of a forecast
+    Column("on_total", Boolean, nullable=False),  # on the total points, not on the lead
+    UniqueConstraint("forecast_sequence", "on_total"),
 )
 
 shadows = Table(

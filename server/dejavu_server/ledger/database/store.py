@@ -13,16 +13,15 @@ from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, bindparam, insert, select, union_all, update
 
-from dejavu_models.betting import Market
+from dejavu_models.betting import Market, MarketAnswer
 from dejavu_models.errors import DejavuError
-from dejavu_server.ledger.database.recording.known_record import Appended, KnownRecord, KnownRevision
+from dejavu_server.ledger.database.recording.known_record import Appended, KnownRecord, KnownRevision, MarketKey
 from dejavu_server.ledger.database.recording.prepared import PreparedInsert
 from dejavu_server.ledger.database.recording_rules import DEFAULT_LIMITS, RecordingLimits
 from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets, outcomes
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.entries.rows import Row, forecast_row, market_row
-from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.ledger.errors import LedgerCorrupt, ModelsChanged, copy_of
 from dejavu_server.records import IssuedForecast, LateReason, MarketRecording, ReportedOutcome
 from dejavu_server.results import Failed, Result
@@ -35,7 +34,7 @@ def market_recording(
 
     Args:
         market: the market.
-        standing: the recorded market of the forecast; None if it has none.
+        standing: the recorded market of its kind of the forecast; None if it has none.
         outcome_known: whether the outcome of the forecast is known.
         late: whether the forecast would now be late.
         mismatched: whether the two prices do not belong together.
@@ -127,11 +126,11 @@ def append(
     A draft is compared with the newest revision of its key, and with the newest timely one.
 
     Nothing is recorded with hindsight. Once the ledger has the outcome of a horizon, it takes no forecast of that game,
-    for any horizon, whose elapsed minutes are at most `last_slot` of the settled horizon. The first market of a
-    forecast is recorded after it, under the same rule. A late forecast in a running game is marked as late. The market
-    of a late forecast is not recorded, nor is a late market of a timely forecast, nor one evaluated with another day,
-    other live inputs or other line-ups than those of the recorded forecast, nor one evaluated by a model that gives
-    another forecast although it has learned from no further outcomes.
+    for any horizon, whose elapsed minutes are at most `last_slot` of the settled horizon. The first market of each kind
+    of a forecast, on the lead and on the total, is recorded after it, under the same rule. A late forecast in a running
+    game is marked as late. The market of a late forecast is not recorded, nor is a late market of a timely forecast,
+    nor one evaluated with another day, other live inputs or other line-ups than those of the recorded forecast, nor one
+    evaluated by a model that gives another forecast although it has learned from no further outcomes.
 
     A new forecast whose model was chosen by a roster is recorded only if that roster is still current, so that every
     writer of the ledger answers with the same model at the same sequence.
@@ -188,7 +187,9 @@ def _append(
             known.games.add(stored)
         # A forecast that came late stays late, although it would be in time again once a later minute is recorded.
         is_late = late is not None or stored.late is not None
-        results.append(_with_market(batch, known.markets, stored, issued, outcome is not None, is_late))
+        for on_total in (False, True):
+            stored = _with_market(batch, known.markets, stored, issued, outcome is not None, is_late, on_total=on_total)
+        results.append(stored)
     batch.execute(connection)
     sequence, hash_, recorded = batch.end
     known.advance(
@@ -199,39 +200,56 @@ def _append(
 
 def _with_market(
     batch: _EntryBatch,
-    markets_: dict[int, Market],
+    markets_: dict[MarketKey, Market],
     stored: IssuedForecast,
     requested: IssuedForecast,
     outcome_known: bool,
     late: bool,
+    *,
+    on_total: bool,
 ) -> IssuedForecast:
     """Return a stored forecast, and in it whether the market of a request is recorded (see `market_recording`).
 
-    The first market of a forecast is recorded, and added to `markets_`: the recorded markets by forecast sequence.
+    The first market of each kind of a forecast is recorded, and added to `markets_`: the recorded markets by forecast
+    sequence and kind.
     """
-    market, answer = requested.market, requested.forecast.market
+    market, answer = _market_of(requested, on_total=on_total)
     if market is None:
         return stored
-    standing = markets_.get(stored.sequence)
+    key = stored.sequence, on_total
+    standing = markets_.get(key)
     mismatched = answer is not None and answer.mismatched
     told = market_recording(market, standing, outcome_known, late, mismatched)
-    if told is MarketRecording.EARLIER_STANDS:
-        return replace(stored, market_recording=told, standing_market=standing)
     if told is MarketRecording.RECORDED and standing is None:
         # With other optional inputs the market is sent again, evaluated for those of the stored forecast. A worker that
         # is behind, or has other settings, weighs no bet on this forecast.
         learned = requested.forecast.calibration_sequence > stored.forecast.calibration_sequence
-        if stored.optional_inputs != requested.optional_inputs or not (learned or _is_of(stored, requested)):
+        same = _is_of(stored, requested, on_total=on_total)
+        if stored.optional_inputs != requested.optional_inputs or not (learned or same):
             return stored
-        batch.market(stored, requested)
-        markets_[stored.sequence] = market
-    return replace(stored, market_recording=told)
+        batch.market(stored, requested, on_total=on_total)
+        markets_[key] = market
+    stands = standing if told is MarketRecording.EARLIER_STANDS else None
+    if on_total:
+        return replace(stored, total_market_recording=told, standing_total_market=stands)
+    return replace(stored, market_recording=told, standing_market=stands)
 
 
-def _is_of(stored: IssuedForecast, requested: IssuedForecast) -> bool:
-    """Return whether a request was answered with the forecast that is stored for it."""
+def _market_of(issued: IssuedForecast, *, on_total: bool) -> tuple[Market | None, MarketAnswer | None]:
+    """Return the market of a request, on the lead or on the total, and its evaluation."""
+    if not on_total:
+        return issued.market, issued.forecast.market
+    return issued.total_market, None if issued.forecast.total is None else issued.forecast.total.market
+
+
+def _is_of(stored: IssuedForecast, requested: IssuedForecast, *, on_total: bool) -> bool:
+    """Return whether a request was answered with the forecast, of the lead or of the total, that is stored for it."""
+    one, other = stored.forecast, requested.forecast
+    if on_total:
+        totals = [None if each.total is None else each.total.distribution for each in (one, other)]
+        return totals[0] == totals[1] and one.teams_known == other.teams_known
     names = ("home_lead_probability", "distribution", "teams_known")
-    return all(getattr(stored.forecast, name) == getattr(requested.forecast, name) for name in names)
+    return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
 class _EntryBatch:
@@ -243,6 +261,7 @@ class _EntryBatch:
         self._entries: list[Row] = []
         self._forecasts: list[Row] = []
         self._markets: list[Row] = []
+        self._followed = 0  # the forecast that only its markets follow so far; 0: none
         self._issued: list[IssuedForecast] = []
 
     @property
@@ -255,6 +274,7 @@ class _EntryBatch:
     ) -> tuple[IssuedForecast, KnownRevision]:
         """Add a forecast; return it with its unrecorded parts, and as it will be read back."""
         self._entry(codec.FORECAST, draft.payload, revision, draft.issued.recorded_by, late)
+        self._followed = self._sequence
         issued = recorded = codec.as_read(draft.issued, self._sequence, revision, late)
         if codec.has_unrecorded(draft.issued):
             issued = replace(draft.issued, sequence=self._sequence, revision=revision, late=late)
@@ -262,22 +282,24 @@ class _EntryBatch:
         self._issued.append(recorded)
         return issued, KnownRevision(draft.pattern, recorded)
 
-    def market(self, stored: IssuedForecast, requested: IssuedForecast) -> None:
-        """Add the market of a recorded forecast, and its evaluation.
+    def market(self, stored: IssuedForecast, requested: IssuedForecast, *, on_total: bool) -> None:
+        """Add the market of a recorded forecast, on the lead or on the total, and its evaluation.
 
         Raises:
             ValueError: if the request has no market, or no evaluation.
         """
-        if requested.market is None or requested.forecast.market is None:
+        market, answer = _market_of(requested, on_total=on_total)
+        if market is None or answer is None:
             raise ValueError("no market, or no evaluation of it")
-        learned = None if _is_of(stored, requested) else requested.forecast.calibration_sequence
-        # Only a market that directly follows its forecast has the forecast's time: verification knows no other bound.
-        together = requested.generated_time == stored.generated_time and self._sequence == stored.sequence
+        learned = None if _is_of(stored, requested, on_total=on_total) else requested.forecast.calibration_sequence
+        # Only markets that directly follow their forecast have its time: verification knows no other bound.
+        together = requested.generated_time == stored.generated_time and self._followed == stored.sequence
+        if not together:
+            self._followed = 0
         sent = None if together else requested.generated_time
-        payload = codec.market_payload(stored.sequence, requested.market, requested.forecast.market, learned, sent)
+        payload = codec.market_payload(stored.sequence, market, answer, learned, sent)
         self._entry(codec.MARKET, payload, 0, requested.recorded_by)
-        bet = Bet.from_market(requested.market, requested.forecast.market)
-        self._markets.append(market_row(self._sequence, stored.sequence, bet))
+        self._markets.append(market_row(self._sequence, stored.sequence, market))
 
     def _entry(self, kind: str, payload: str, revision: int, made_by: str, late: LateReason | None = None) -> None:
         self._sequence += 1

@@ -36,7 +36,15 @@ from dejavu_common.clock import from_microseconds, microseconds
 from dejavu_common.frozen import fast_frozen
 from dejavu_feed import live_inputs
 from dejavu_feed.moment import Moment
-from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel, StakingPolicy
+from dejavu_models.betting import (
+    Market,
+    MarketAnswer,
+    MarketSide,
+    MarketSideAnswer,
+    RiskLevel,
+    StakingPolicy,
+    TotalMarket,
+)
 from dejavu_models.errors import InvalidInput
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import Horizon
@@ -224,7 +232,8 @@ def has_unrecorded(issued: IssuedForecast) -> bool:
     """Return whether a forecast has parts that are not recorded."""
     forecast = issued.forecast
     of_total = forecast.total is not None and (forecast.total.quantiles != () or forecast.total.market is not None)
-    requested = forecast.quantiles != () or forecast.market is not None or issued.market is not None or of_total
+    markets = (forecast.market, issued.market, issued.total_market)
+    requested = forecast.quantiles != () or any(each is not None for each in markets) or of_total
     return requested or issued.rated_day != issued.day or issued.lineups is not None
 
 
@@ -339,7 +348,7 @@ def market_payload(
     calibration_sequence: int | None = None,
     requested_time: datetime | None = None,
 ) -> str:
-    """Return the payload of a market's canonical form.
+    """Return the payload of a market's canonical form. In that of a market of total points, home is over.
 
     Args:
         forecast_sequence: sequence of the forecast that it was sent with.
@@ -362,6 +371,7 @@ def market_payload(
                 "risk_level": answer.risk_level.value,
                 "side": None if answer.side is None else answer.side.value,
                 **{name: True for name in ("implausible", "unrated") if getattr(answer, name)},
+                **({"lead_staked": float(answer.lead_staked)} if answer.lead_staked else {}),
             },
             **({} if calibration_sequence is None else {"calibration_sequence": int(calibration_sequence)}),
             "forecast_sequence": int(forecast_sequence),
@@ -370,6 +380,7 @@ def market_payload(
                 "confidence_threshold": optional(float, market.confidence_threshold),
                 **{name: int(given) for name in _AMERICAN if (given := getattr(market, name)) is not None},
             },
+            **({"on_total": True} if isinstance(market, TotalMarket) else {}),
             **({} if requested_time is None else {"requested_us": microseconds(requested_time)}),
         }
     )
@@ -384,7 +395,9 @@ def parse_market(canonical: str) -> tuple[int, Market, MarketAnswer]:
     with entry_of(MARKET, canonical) as entry:
         payload = entry["payload"]
         odds, evaluated = payload["market"], payload["answer"]
-        market = Market(
+        if payload.get("on_total", True) is not True:
+            raise ValueError(f"on_total is {payload['on_total']!r}; expected true, or nothing")
+        market = (TotalMarket if "on_total" in payload else Market)(
             **values(odds, _ODDS),
             confidence_threshold=odds["confidence_threshold"],
             home_american=optional(_whole, odds.get("home_american")),
@@ -400,6 +413,7 @@ def parse_market(canonical: str) -> tuple[int, Market, MarketAnswer]:
             confidence_met=evaluated["confidence_met"],
             implausible=evaluated.get("implausible", False),
             unrated=evaluated.get("unrated", False),
+            lead_staked=evaluated.get("lead_staked", 0.0),
         )
         return payload["forecast_sequence"], market, answer
 

@@ -7,10 +7,10 @@ from typing import Any
 from dejavu_common.clock import microseconds
 from dejavu_common.game_day import game_day
 from dejavu_feed.game_ids import is_replay
+from dejavu_models.betting import Market, TotalMarket
 from dejavu_models.forecaster.forecaster import PLAUSIBLE_GAP
 from dejavu_server.ledger.entries import box_scores, scored_values, total_values
 from dejavu_server.ledger.entries.codec import PreparedForecast
-from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 Row = dict[str, Any]
@@ -83,13 +83,7 @@ def outcome_row(outcome: ReportedOutcome, first_sequence: int) -> Row:
     }
 
 
-def market_row(sequence: int, forecast_sequence: int, bet: Bet) -> Row:
+def market_row(sequence: int, forecast_sequence: int, market: Market) -> Row:
     """Return the row of `markets` for the market entry at `sequence`."""
-    return {
-        "sequence": sequence,
-        "forecast_sequence": forecast_sequence,
-        "line": bet.line,
-        "side": "" if bet.side is None else bet.side.value,
-        "decimal_odds": bet.decimal_odds,
-        "stake_fraction": bet.stake_fraction,
-    }
+    on_total = isinstance(market, TotalMarket)
+    return {"sequence": sequence, "forecast_sequence": forecast_sequence, "on_total": on_total}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from dejavu_models.betting import Market, MarketAnswer, MarketSide
+from dejavu_models.betting import Market, MarketAnswer, MarketSide, TotalMarket
 from dejavu_models.metrics import crps_of_quantiles
 from dejavu_models.uncertainty.adaptive import static_score
 from dejavu_server.ledger.entries import total_values
@@ -15,27 +15,30 @@ class Bet(NamedTuple):
     """The bet that a forecast's answer to a market advises.
 
     Attributes:
-        line: the differential at which the bet is a push, in points.
+        line: the differential, or total, at which the bet is a push, in points.
         side: the side to bet on; None if no bet is advised.
         decimal_odds: decimal odds of that side; 0 without a bet.
         stake_fraction: stake on that side, as a share of the bankroll; 0 without a bet.
+        on_total: whether the bet is on the total points; home is over then.
     """
 
     line: float
     side: MarketSide | None
     decimal_odds: float
     stake_fraction: float
+    on_total: bool = False
 
     @classmethod
     def from_market(cls, market: Market, answer: MarketAnswer) -> Bet:
         """Return the bet that an answer advises."""
+        on_total = isinstance(market, TotalMarket)
         if (chosen := answer.chosen) is None:
-            return cls(market.line, None, 0.0, 0.0)
-        return cls(market.line, answer.side, chosen.decimal_odds, chosen.stake_fraction)
+            return cls(market.line, None, 0.0, 0.0, on_total)
+        return cls(market.line, answer.side, chosen.decimal_odds, chosen.stake_fraction, on_total)
 
-    def profit(self, differential: int) -> float:
-        """Return the profit at a differential, as a share of the bankroll; 0 on a push, which returns the stake."""
-        match self.result(differential):
+    def profit(self, points: int) -> float:
+        """Return the profit at a differential or total, as a share of the bankroll; 0 on a push."""
+        match self.result(points):
             case MarketResult.WON:
                 return self.stake_fraction * (self.decimal_odds - 1.0)
             case MarketResult.LOST:
@@ -43,17 +46,19 @@ class Bet(NamedTuple):
             case _:
                 return 0.0
 
-    def result(self, differential: int) -> MarketResult | None:
-        """Return the result of the bet at a differential; None if there is no bet."""
+    def result(self, points: int) -> MarketResult | None:
+        """Return the result of the bet at a differential or total; None if there is no bet."""
         if self.side is None:
             return None
-        if differential == self.line:
+        if points == self.line:
             return MarketResult.PUSH
-        won = (differential > self.line) == (self.side is MarketSide.HOME)
+        won = (points > self.line) == (self.side is MarketSide.HOME)
         return MarketResult.WON if won else MarketResult.LOST
 
 
-def settle(issued: IssuedForecast, outcome: ReportedOutcome, bet: Bet | None = None) -> Settlement:
+def settle(
+    issued: IssuedForecast, outcome: ReportedOutcome, bet: Bet | None = None, total_bet: Bet | None = None
+) -> Settlement:
     """Score a forecast against its outcome.
 
     The Brier score is that of Brier, Monthly Weather Review 78 (1950); the CRPS that of Gneiting & Raftery, JASA 102
@@ -63,6 +68,7 @@ def settle(issued: IssuedForecast, outcome: ReportedOutcome, bet: Bet | None = N
         issued: the forecast.
         outcome: the outcome of its game and horizon.
         bet: the bet that the forecast's answer advised, if a market was sent with its request.
+        total_bet: the same for a market of total points.
 
     Raises:
         ValueError: if the outcome is of another game or horizon.
@@ -81,11 +87,11 @@ def settle(issued: IssuedForecast, outcome: ReportedOutcome, bet: Bet | None = N
         score=static_score(forecast.distribution, forecast.static_scores, differential) if has_distribution else None,
         market_profit=None if bet is None else bet.profit(differential),
         market_result=None if bet is None else bet.result(differential),
-        total=_settle_total(issued, outcome),
+        total=_settle_total(issued, outcome, total_bet),
     )
 
 
-def _settle_total(issued: IssuedForecast, outcome: ReportedOutcome) -> TotalSettlement | None:
+def _settle_total(issued: IssuedForecast, outcome: ReportedOutcome, bet: Bet | None) -> TotalSettlement | None:
     total, pace = issued.forecast.total, total_values.pace(issued)
     if total is None or pace is None or outcome.total_points is None:
         return None
@@ -94,4 +100,6 @@ def _settle_total(issued: IssuedForecast, outcome: ReportedOutcome) -> TotalSett
         pace_error=pace - outcome.total_points,
         covered=outcome.total_points in total.interval,
         crps=crps_of_quantiles(total.distribution, outcome.total_points),
+        market_profit=None if bet is None else bet.profit(outcome.total_points),
+        market_result=None if bet is None else bet.result(outcome.total_points),
     )

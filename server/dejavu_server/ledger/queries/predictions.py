@@ -1,6 +1,6 @@
 """Reads single forecasts on a read connection: the latest of a game, and any by their sequences.
 
-Each comes with the current outcome, its scores, and the market that was sent with it.
+Each comes with the current outcome, its scores, and the markets that were sent with it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, exists, false, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select, and_, bindparam, exists, false, select
 
 from dejavu_models.errors import FieldError, quoted
 from dejavu_models.types import Horizon
@@ -20,7 +20,7 @@ from dejavu_server.ledger.database.schema import entries, forecasts, markets, ou
 from dejavu_server.ledger.database.standing import FIRST_REPORT, STANDS, in_time, observed_before, sent_after
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.settlement import Bet, settle
-from dejavu_server.records import LateReason, RecordedForecast, ReportedOutcome
+from dejavu_server.records import LateReason, RecordedForecast, RecordedMarket, ReportedOutcome
 
 MAX_REVISIONS = 500
 """Maximum number of other revisions of a forecast, and of revisions of an outcome, to return: the newest ones."""
@@ -97,7 +97,7 @@ def forecasts_at(
     rows = {
         row.sequence: row for chunk in store.chunks(sequences) for row in connection.execute(_AT, {"sequences": chunk})
     }
-    referenced = {row.outcome_sequence for row in rows.values()} | {row.market_sequence for row in rows.values()}
+    referenced = {getattr(row, name) for row in rows.values() for name in _REFERENCES}
     texts = canonical_forms(connection, sorted(referenced - {None}))
     with store.decoding():
         return [_recorded(rows[sequence], texts, explanation) for sequence in sequences if sequence in rows]
@@ -181,8 +181,16 @@ def superseded(up_to: ColumnElement[int] | None = None) -> ColumnElement[bool]:
     return exists().where(*conditions, in_time(_later, up_to)).correlate_except(_later)
 
 
-_market_entry = entries.alias("market_entry")
-_REQUESTED_US = canonical_number(_market_entry.c.canonical, "payload", "requested_us")
+_REFERENCES = ("outcome_sequence", "market_sequence", "total_market_sequence")
+"""Columns of a row that name further entries."""
+
+_market, _market_entry = markets.alias("market"), entries.alias("market_entry")
+_total_market, _total_market_entry = markets.alias("total_market"), entries.alias("total_market_entry")
+
+
+def _sent_after(market_entry: FromClause) -> ColumnElement[bool]:
+    return sent_after(forecasts, canonical_number(market_entry.c.canonical, "payload", "requested_us"))
+
 
 _AT = (
     select(
@@ -190,18 +198,22 @@ _AT = (
         entries.c.canonical,
         superseded().label("superseded"),
         observed_before(forecasts).label("observed_before"),
-        sent_after(forecasts, _REQUESTED_US).label("sent_after"),
         outcomes.c.sequence.label("outcome_sequence"),
         FIRST_REPORT.label("first_report"),
-        markets.c.sequence.label("market_sequence"),
+        _market.c.sequence.label("market_sequence"),
+        _sent_after(_market_entry).label("market_sent_after"),
+        _total_market.c.sequence.label("total_market_sequence"),
+        _sent_after(_total_market_entry).label("total_market_sent_after"),
     )
     .join(entries, entries.c.sequence == forecasts.c.sequence)
     .outerjoin(
         outcomes,
         and_(outcomes.c.game_id == forecasts.c.game_id, outcomes.c.horizon == forecasts.c.horizon, STANDS),
     )
-    .outerjoin(markets, markets.c.forecast_sequence == forecasts.c.sequence)
-    .outerjoin(_market_entry, _market_entry.c.sequence == markets.c.sequence)
+    .outerjoin(_market, and_(_market.c.forecast_sequence == forecasts.c.sequence, ~_market.c.on_total))
+    .outerjoin(_market_entry, _market_entry.c.sequence == _market.c.sequence)
+    .outerjoin(_total_market, and_(_total_market.c.forecast_sequence == forecasts.c.sequence, _total_market.c.on_total))
+    .outerjoin(_total_market_entry, _total_market_entry.c.sequence == _total_market.c.sequence)
     .where(forecasts.c.sequence.in_(bindparam("sequences", expanding=True)))
 )
 
@@ -210,22 +222,31 @@ def _recorded(row: Row[*tuple[Any, ...]], texts: dict[int, str], explanation: bo
     issued = codec.parse(row.canonical, explanation=explanation)
     if row.observed_before and issued.late is None:
         issued = replace(issued, late=LateReason.OBSERVED)
-    _, market, answer = (
-        (None, None, None) if row.market_sequence is None else codec.parse_market(_text(texts, row.market_sequence))
-    )
+    market = _recorded_market(texts, row.market_sequence, sent_after_outcome=row.market_sent_after)
+    total_market = _recorded_market(texts, row.total_market_sequence, sent_after_outcome=row.total_market_sent_after)
     outcome = None if row.outcome_sequence is None else _outcome(texts, row.outcome_sequence)
-    bet = None if market is None or answer is None or issued.late or row.sent_after else Bet.from_market(market, answer)
+    bet, total_bet = (
+        None if each is None or issued.late or each.sent_after else Bet.from_market(each.market, each.answer)
+        for each in (market, total_market)
+    )
     return RecordedForecast(
         issued=issued,
         superseded=row.superseded,
         outcome=outcome,
-        settlement=None if outcome is None else settle(issued, outcome, bet),
+        settlement=None if outcome is None else settle(issued, outcome, bet, total_bet),
         first_outcome_sequence=0 if outcome is None else row.first_report,
         market=market,
-        market_answer=answer,
-        market_sequence=row.market_sequence or 0,
-        market_sent_after=bool(row.sent_after),
+        total_market=total_market,
     )
+
+
+def _recorded_market(
+    texts: dict[int, str], sequence: int | None, *, sent_after_outcome: bool | None
+) -> RecordedMarket | None:
+    if sequence is None:
+        return None
+    _, market, answer = codec.parse_market(_text(texts, sequence))
+    return RecordedMarket(market, answer, sequence, bool(sent_after_outcome))
 
 
 def _outcome(texts: dict[int, str], sequence: int) -> ReportedOutcome:

@@ -6,8 +6,9 @@ The scores are those of `entries.settlement.settle`, computed here for thousands
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -35,8 +36,8 @@ from dejavu_feed.game_ids import is_league_id
 from dejavu_feed.pattern import OVERTIME_SECONDS
 from dejavu_feed.teams import TEAMS
 from dejavu_models.arrays import Floats
-from dejavu_models.betting import MarketSide
-from dejavu_models.scorecard import Exclusion, SettledForecasts
+from dejavu_models.betting import Market, MarketAnswer, MarketSide, TotalMarket, fair_probability, spread_to_come
+from dejavu_models.scorecard import Exclusion, SettledForecasts, SettledMarket
 from dejavu_models.scorecard.doubtful import FEED_LAG_SECONDS, MAX_CORRECTION, MAX_MINUTE_SWING
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
@@ -50,7 +51,7 @@ from dejavu_server.ledger.database.standing import (
     observed_before,
     sent_after,
 )
-from dejavu_server.ledger.entries import scored_values, total_values
+from dejavu_server.ledger.entries import codec, scored_values, total_values
 from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.ledger.queries.filters import KEPT_FILTERS, CommonFilter, unindexed
@@ -212,7 +213,6 @@ def read_columns(connection: Connection, filter_: ScoreFilter, codes: Codes) -> 
         for rows in result.partitions():
             for name, column in _scored(rows, codes, filter_.horizon).items():
                 parts[name].append(column)
-    markets_ = connection.execute(statements.markets, values).all()
     superseded = connection.execute(statements.superseded, values).scalars().all()
 
     def joined(name: str) -> NDArray[Any]:
@@ -224,10 +224,12 @@ def read_columns(connection: Connection, filter_: ScoreFilter, codes: Codes) -> 
     order = np.lexsort((sequence, first))
     sequence, game = sequence[order], first[order]  # one outcome per game, since there is one horizon
     columns = {name: joined(name)[order] for name in [*parts]}
-    differential = columns.pop("differential")
+    differential, total = columns.pop("differential"), columns.pop("outcome_total")
     exclusion = columns["exclusion"]
     exclusion[(exclusion == Exclusion.NONE) & np.isin(sequence, superseded)] = Exclusion.SUPERSEDED
-    return columns | _bets(markets_, sequence, differential) | {"sequence": sequence, "game": game, "order": game}
+    with connection.execute(statements.markets, values, execution_options=streamed) as markets_:
+        of_markets = _markets(markets_, sequence, columns["elapsed_s"], (differential, total), filter_.horizon)
+    return columns | {"markets": of_markets, "sequence": sequence, "game": game, "order": game}
 
 
 _LATE = {
@@ -240,7 +242,7 @@ _LATE = {
 
 
 def _scored(rows: Sequence[Any], codes: Codes, horizon: Horizon) -> Columns:
-    """Return `Columns` for some rows, without those of bets, but with sequence, first_report and differential."""
+    """Return `Columns` for some rows, without markets, but with sequence, first_report and both results."""
     raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 29
     sequence, first_report, differentials, minute, elapsed, alpha, late, version, values, *attributes = raw
     home, away, day, confidence, replay, arm, total_values_, total_points, *standing = attributes
@@ -267,6 +269,7 @@ def _scored(rows: Sequence[Any], codes: Codes, horizon: Horizon) -> Columns:
         "sequence": np.array(sequence, dtype=np.int64),
         "first_report": np.array(first_report, dtype=np.int64),
         "differential": differential,
+        "outcome_total": np.array(total_points, dtype=np.float64),
         "model": np.array([codes.models[name] for name in version], dtype=np.int64),
         "home": np.array([TEAM_CODES[name] for name in home], dtype=np.int32),
         "away": np.array([TEAM_CODES[name] for name in away], dtype=np.int32),
@@ -303,40 +306,63 @@ def _scored(rows: Sequence[Any], codes: Codes, horizon: Horizon) -> Columns:
     }
 
 
-def _bets(rows: Sequence[Any], sequence: NDArray[np.int64], differential: Floats) -> Columns:
-    """Return each forecast's stake, profit, expected profit and caps, as shares, and the sequence of its market.
-
-    Without a market, and with one that was sent late, they are NaN, and the sequence is 0.
+def _markets(
+    rows: Iterable[Any],
+    sequence: NDArray[np.int64],
+    elapsed_s: Floats,
+    outcomes_: tuple[Floats, Floats],
+    horizon: Horizon,
+) -> NDArray[np.object_]:
+    """Return the settled markets of n forecasts, (n,); see `SettledForecasts.markets`.
 
     Args:
-        rows: of each market its forecast_sequence, whether it was sent after the outcome was observed, its sequence,
-            line, side, decimal_odds and stake_fraction, the expected values of its home and its away side, and its caps
-            of a game and of an evening.
+        rows: of each market its forecast_sequence, whether it was sent after the outcome was observed, and its entry.
         sequence: (n,), the forecasts.
-        differential: (n,), their outcomes.
+        elapsed_s: (n,), seconds of play at each.
+        outcomes_: their differentials and totals, (n,) each; NaN for a total that was not reported.
+        horizon: the horizon.
+
+    Raises:
+        LedgerCorrupt: if an entry cannot be read back.
     """
-    stake, profit, expected, game_cap, evening_cap = (np.full(len(sequence), np.nan) for _ in range(5))
-    market_sequence, late_market = np.zeros(len(sequence), dtype=np.int64), np.zeros(len(sequence), dtype=np.bool_)
-    place = {each: index for index, each in enumerate(sequence.tolist())} if rows else {}
-    for forecast, late, market, line, side, decimal_odds, fraction, *values in rows:
+    settled_markets = np.full(len(sequence), None, dtype=np.object_)
+    place: dict[int, int] | None = None
+    for forecast, late, number, text in rows:
+        if place is None:  # few ledgers have markets
+            place = {each: index for index, each in enumerate(sequence.tolist())}
         if (index := place.get(forecast)) is None:
             continue
-        late_market[index] = late
-        if not late:
-            bet = Bet(line, MarketSide(side) if side else None, decimal_odds, fraction)
-            market_sequence[index] = market
-            stake[index], profit[index] = fraction, bet.profit(int(differential[index]))
-            expected[index] = fraction * values[bet.side is MarketSide.AWAY] if bet.side else 0.0
-            game_cap[index], evening_cap[index] = values[2:]
-    return {
-        "stake": stake,
-        "profit": profit,
-        "expected_profit": expected,
-        "game_cap": game_cap,
-        "evening_cap": evening_cap,
-        "late_market": late_market,
-        "market_sequence": market_sequence,
-    }
+        try:
+            _, market, answer = codec.parse_market(text)
+        except ValueError as error:
+            raise LedgerCorrupt("the ledger is damaged: a market cannot be scored") from error
+        points = float(outcomes_[isinstance(market, TotalMarket)][index])
+        one = _settled_market(market, answer, points, horizon.minutes - float(elapsed_s[index]) / 60.0, horizon)
+        others = settled_markets[index] or ()
+        settled_markets[index] = (*others, one._replace(sequence=number, late=bool(late)))
+    return settled_markets
+
+
+def _settled_market(
+    market: Market, answer: MarketAnswer, points: float, minutes_left: float, horizon: Horizon
+) -> SettledMarket:
+    bet, chosen = Bet.from_market(market, answer), answer.chosen
+    decided = 1.0 - answer.push_probability
+    return SettledMarket(
+        on_total=bet.on_total,
+        line=market.line,
+        spread=spread_to_come(minutes_left, final=horizon is Horizon.FINAL, on_total=bet.on_total),
+        model_probability=answer.home.win_probability / decided if decided > 0.0 else math.nan,
+        fair_probability=fair_probability(market.home_odds, market.away_odds),
+        home_won=math.nan if math.isnan(points) or points == market.line else float(points > market.line),
+        side=0 if bet.side is None else 1 if bet.side is MarketSide.HOME else -1,
+        odds=bet.decimal_odds,
+        stake=bet.stake_fraction,
+        profit=math.nan if math.isnan(points) else bet.profit(int(points)),
+        expected_profit=0.0 if chosen is None else chosen.stake_fraction * chosen.expected_value,
+        game_cap=answer.policy.game_cap,
+        evening_cap=answer.policy.evening_cap,
+    )
 
 
 CONDITIONS: dict[str, ColumnElement[bool]] = {
@@ -504,13 +530,9 @@ def _statements(conditions: frozenset[str]) -> _Statements:
             *where,
         )
     )
-    bet = (markets.c.sequence, markets.c.line, markets.c.side, markets.c.decimal_odds, markets.c.stake_fraction)
-    text = entries.c.canonical
-    expected = (canonical_number(text, "payload", "answer", side.value, "expected_value") for side in MarketSide)
-    caps = (canonical_number(text, "payload", "answer", "policy", name) for name in ("game_cap", "evening_cap"))
-    requested = canonical_number(text, "payload", "requested_us")
+    requested = canonical_number(entries.c.canonical, "payload", "requested_us")
     with_market = (
-        select(forecasts.c.sequence, sent_after(forecasts, requested), *bet, *expected, *caps)
+        select(forecasts.c.sequence, sent_after(forecasts, requested), markets.c.sequence, entries.c.canonical)
         .join_from(forecasts, markets, driving(markets.c.forecast_sequence) == forecasts.c.sequence)
         .join(entries, entries.c.sequence == markets.c.sequence)
         .where(*where)

@@ -36,8 +36,8 @@ def request(**market: Any) -> PredictRequest:
 
 def test_odds_in_either_form_are_read() -> None:
     read = total_market(request(bankroll=50.0, confidence_threshold=0.6))
-    assert read == TotalMarket(221.5, 1 + 100 / 110, 1.95, 50.0, 0.6)
-    assert total_market(request()) == TotalMarket(221.5, 1 + 100 / 110, 1.95)
+    assert read == TotalMarket(221.5, 1 + 100 / 110, 1.95, 50.0, 0.6, home_american=-110)
+    assert total_market(request()) == TotalMarket(221.5, 1 + 100 / 110, 1.95, home_american=-110)
     assert prediction.forecast_request(request()).query.total_market == total_market(request())
 
 

@@ -10,20 +10,24 @@ from typing import Any, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.builders.calibrations import symmetric_calibration
+from tests.support.builders.calibrations import steady_totals, symmetric_calibration
 from tests.support.builders.issued_forecasts import issued
 from tests.support.harness.laws import examples
 
+from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.betting import (
     Market,
     MarketAnswer,
     MarketSide,
     RiskLevel,
     StakingPolicy,
+    TotalMarket,
     evaluate_market,
     is_own_market,
 )
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.ratings import DECEMBER_DEVIATION
+from dejavu_models.totals.forecast import forecast_total
 from dejavu_models.types import AdaptationMode, Horizon, MarginSource, TeamKnowledge
 from dejavu_models.uncertainty.issued import IssuedDistribution
 from dejavu_models.uncertainty.lattice.calibration import Situation
@@ -99,6 +103,43 @@ def recorded(
         codec.encode_entry(codec.MARKET, codec.market_payload(1, market, answer), 0, 2)
     )
     return stored, market, answer
+
+
+POINTS = round(steady_totals().tables(MarginSource.KNOWN, Horizon.FINAL, 3).game(14, 2.0, 231.0).point)
+"""A total that is as likely to be exceeded as not."""
+
+
+def test_an_answer_on_the_total_follows_from_the_total_of_its_forecast() -> None:
+    def asked_about(above: float, expected: float | None) -> tuple[IssuedForecast, Market, MarketAnswer]:
+        query = ForecastQuery(
+            ScorePattern((1.0, 3.0, 2.0)),
+            Horizon.FINAL,
+            record=True,
+            live=LiveInputs(14),
+            total_market=TotalMarket(POINTS + above, 2.2, 1.75),
+        )
+        source = MarginSource.UNKNOWN if expected is None else MarginSource.KNOWN
+        tables = steady_totals().tables(source, Horizon.FINAL, 3)
+        total = forecast_total(tables, query, 14, expected, lead_staked=0.018)
+        plain = issued(pattern=(1.0, 3.0, 2.0), horizon=Horizon.FINAL)
+        made = replace(plain, live=query.live, forecast=replace(plain.forecast, total=total, teams_known=()))
+        stored = codec.parse(codec.encode_entry(codec.FORECAST, codec.prepare(made).payload, 0, 1))
+        assert query.total_market is not None
+        assert total.market is not None
+        payload = codec.market_payload(1, query.total_market, total.market)
+        _, market, answer = codec.parse_market(codec.encode_entry(codec.MARKET, payload, 0, 2))
+        return stored, market, answer
+
+    forecast, market, answer = asked_about(0.5, 231.0)
+    assert answer.lead_staked == 0.018
+    assert fault_of(forecast, market, answer) is None
+    assert fault_of(forecast, market, replace(answer, lead_staked=0.0)) is not None
+    assert "does not follow from the forecast" in (fault_of(forecast, market, asked_about(4.5, 231.0)[2]) or "")
+    assert fault_of(*asked_about(0.5, None)) is None
+    assert "known too little" in (fault_of(asked_about(0.5, None)[0], market, answer) or "")
+    assert fault_of(forecast, Market(90.5, 1.9, 2.0), answer) is not None
+    bare = replace(forecast, forecast=replace(forecast.forecast, total=None))
+    assert fault_of(bare, market, answer) == "the forecast has no total"
 
 
 RADII = st.none() | st.lists(st.floats(0.01, 6.0), min_size=len(TARGETS), max_size=len(TARGETS)).map(tuple)

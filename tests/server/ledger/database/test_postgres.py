@@ -86,7 +86,7 @@ _TRIGGER = (
         ("CREATE UNIQUE INDEX one ON entries (kind)", "unique index one"),
         ("ALTER TABLE entries ALTER kind DROP NOT NULL", "column kind text collate C not null is expected"),
         ('ALTER TABLE entries ALTER kind TYPE text COLLATE "default"', "column kind text collate C not null"),
-        ("ALTER TABLE markets ALTER line TYPE real", "column line real"),
+        ("ALTER TABLE forecasts ALTER alpha TYPE real", "column alpha real"),
         ("ALTER TABLE outcomes ALTER withdrawn SET DEFAULT true", "default true"),
         ("ALTER TABLE entries ADD note text", "column note text"),
         ("DROP TABLE checkpoints", "checkpoints is missing"),

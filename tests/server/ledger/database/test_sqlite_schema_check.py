@@ -51,32 +51,38 @@ async def test_a_ledger_with_other_objects_is_refused_by_their_name(
     assert (tmp_path / "ledger.db").read_bytes() == before
 
 
-_KEY = "CONSTRAINT pk_markets PRIMARY KEY (sequence)"
-_ONCE = "CONSTRAINT uq_markets_forecast_sequence UNIQUE (forecast_sequence)"
+_KEY = "CONSTRAINT pk_shadows PRIMARY KEY (sequence)"
+_ONCE = "CONSTRAINT uq_shadows_forecast_sequence UNIQUE (forecast_sequence, model_version)"
 REDEFINED: dict[str, dict[str, str]] = {
-    "conflicts ignored": {"stake_fraction DOUBLE NOT NULL": "stake_fraction DOUBLE NOT NULL ON CONFLICT IGNORE"},
-    "another collation": {"side TEXT NOT NULL": "side TEXT COLLATE NOCASE NOT NULL"},
-    "a check": {"line DOUBLE NOT NULL": "line DOUBLE NOT NULL CHECK (line < 50)"},
-    "nullable": {"line DOUBLE NOT NULL": "line DOUBLE"},
-    "another type": {"line DOUBLE NOT NULL": "line TEXT NOT NULL"},
+    "conflicts ignored": {"replay BOOLEAN NOT NULL": "replay BOOLEAN NOT NULL ON CONFLICT IGNORE"},
+    "another collation": {"model_version TEXT NOT NULL": "model_version TEXT COLLATE NOCASE NOT NULL"},
+    "a check": {"minute INTEGER NOT NULL": "minute INTEGER NOT NULL CHECK (minute < 50)"},
+    "nullable": {"minute INTEGER NOT NULL": "minute INTEGER"},
+    "another type": {"minute INTEGER NOT NULL": "minute TEXT NOT NULL"},
     "not unique": {f", {_ONCE}": ""},
     "a cascade": {"REFERENCES entries (sequence)": "REFERENCES entries (sequence) ON DELETE CASCADE"},
     # Names in quotes that read like a constraint.
     "a column's name": {
         f", {_ONCE}": "",
-        "side TEXT NOT NULL": 'side TEXT NOT NULL, "unique ( forecast_sequence )"',
+        "model_version TEXT NOT NULL": 'model_version TEXT NOT NULL, "unique ( forecast_sequence , model_version )"',
     },
-    "brackets": {_ONCE: _KEY.replace("pk_markets", "[UNIQUE (forecast_sequence), CONSTRAINT]"), f"{_KEY}, ": ""},
-    "accents": {_ONCE: _KEY.replace("pk_markets", "` UNIQUE (forecast_sequence), CONSTRAINT `"), f"{_KEY}, ": ""},
-    "a quoted type": {"line DOUBLE NOT NULL": 'line DOUBLE "NOT" "NULL"'},
-    "other spaces": {"line DOUBLE NOT NULL": "line DOUBLE\u00a0NOT\u00a0NULL"},
-    "a doubled quote": {"line DOUBLE NOT NULL": '"line""DOUBLE" NOT NULL'},
+    "brackets": {
+        _ONCE: _KEY.replace("pk_shadows", "[UNIQUE (forecast_sequence, model_version), CONSTRAINT]"),
+        f"{_KEY}, ": "",
+    },
+    "accents": {
+        _ONCE: _KEY.replace("pk_shadows", "` UNIQUE (forecast_sequence, model_version), CONSTRAINT `"),
+        f"{_KEY}, ": "",
+    },
+    "a quoted type": {"minute INTEGER NOT NULL": 'minute INTEGER "NOT" "NULL"'},
+    "other spaces": {"minute INTEGER NOT NULL": "minute INTEGER\u00a0NOT\u00a0NULL"},
+    "a doubled quote": {"minute INTEGER NOT NULL": '"minute""INTEGER" NOT NULL'},
     "a moved column": {
-        "line DOUBLE NOT NULL": 'line DOUBLE NOT NULL, "constraint" x side TEXT NOT NULL',
-        ", side TEXT NOT NULL,": ",",
+        "minute INTEGER NOT NULL": 'minute INTEGER NOT NULL, "constraint" x horizon TEXT NOT NULL',
+        ", horizon TEXT NOT NULL,": ",",
     },
 }
-"""Other definitions of the table of markets: replacements in that of this release."""
+"""Other definitions of the table of shadows: replacements in that of this release."""
 
 
 @pytest.mark.parametrize("change", REDEFINED.values(), ids=REDEFINED)
@@ -85,13 +91,13 @@ async def test_a_table_made_anew_with_another_definition_is_refused(
 ) -> None:
     await ledger.close()
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as database:
-        [(sql,)] = database.execute("SELECT sql FROM sqlite_master WHERE name = 'markets'")
+        [(sql,)] = database.execute("SELECT sql FROM sqlite_master WHERE name = 'shadows'")
     sql = re.sub(r"\s+", " ", sql)
     for before, after in change.items():
         assert before in sql
         sql = sql.replace(before, after)
-    execute(tmp_path / "ledger.db", "DROP TABLE markets", sql)
-    with pytest.raises(LedgerSchemaError, match="markets has"):
+    execute(tmp_path / "ledger.db", "DROP TABLE shadows", sql)
+    with pytest.raises(LedgerSchemaError, match="shadows has"):
         await Ledger.open(url)
 
 

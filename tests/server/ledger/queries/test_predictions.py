@@ -103,8 +103,8 @@ def test_the_first_market_of_a_forecast_is_told_with_its_answer(book: RecordBook
     recorded(book, made)
     recorded(book, with_market(forecast(GAME), line=7.5))
     game = latest(book).latest
-    assert game.market == made.market
-    assert game.market_answer == made.forecast.market
+    assert game.market is not None
+    assert (game.market.market, game.market.answer) == (made.market, made.forecast.market)
     book.report(GAME, HALF, 3)
     settled = latest(book).latest.settlement
     assert settled is not None

@@ -15,19 +15,27 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market, with_total
+from tests.support.builders.record_book import (
+    EVENING,
+    RecordBook,
+    forecast,
+    new_book,
+    with_market,
+    with_total,
+    with_total_market,
+)
 
 from dejavu_common.clock import microseconds
 from dejavu_common.game_day import game_day
 from dejavu_feed.game_ids import is_league_id, is_replay
 from dejavu_models.betting import MarketSide
-from dejavu_models.scorecard import Exclusion, SettledForecasts, scorecard
+from dejavu_models.scorecard import Exclusion, SettledForecasts, SettledMarket, scorecard
 from dejavu_models.scorecard.doubtful import FEED_LAG_SECONDS
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.queries import pages, predictions, scorecards
 from dejavu_server.ledger.queries.pages import ForecastFilter
 from dejavu_server.ledger.queries.scorecards import TEAM_CODES, ScoreFilter, SettledByModel
-from dejavu_server.records import LateReason, RecordedForecast
+from dejavu_server.records import LateReason, RecordedForecast, RecordedMarket
 from dejavu_server.results import Failed
 
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
@@ -62,7 +70,9 @@ def book() -> Iterator[RecordBook]:
                         told = replace(told, arm="challenger" if model == "v2" else "champion")
                     if number % 3 != 1:
                         told = with_total(told, points=int(abs(told.pattern.last)) + 4 * minute + 2 * number)
-                    made.predict(with_market(told, stake=0.05 * (number % 2)) if minute == 18 else told)
+                    if minute > 6 and told.forecast.total is not None:
+                        told = with_total_market(told, over=92.5 + 2 * number, stake=0.03 * (number % 3))
+                    made.predict(with_market(told, stake=0.05 * (number % 2)) if minute > 6 else told)
                 if (game, minute) == (GAMES[3], 18):
                     made.predict(forecast(game, minute=18, lead=-20.0))  # a revision
             made.predict(forecast(game, minute=30, horizon=FINAL))
@@ -96,7 +106,6 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
         told, settlement, outcome = each.issued.forecast, each.settlement, each.outcome
         assert settlement is not None
         assert outcome is not None
-        side = None if each.market_answer is None else each.market_answer.side
         first = first_report(each.issued.game_id, told.horizon)
         points = math.nan if told.total is None else float(each.issued.live.total_points or 0)
         took, left = outcome.observed_time - each.issued.generated_time, told.horizon.minutes - told.elapsed_minutes
@@ -118,14 +127,7 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
             )
             ** 2,
             math.nan if settlement.crps is None else settlement.crps,
-            math.nan if each.market_answer is None else each.market_answer.home.stake_fraction if side else 0.0,
-            math.nan if settlement.market_profit is None else settlement.market_profit,
-            expected_profit(each),
-            math.nan if each.market_answer is None else each.market_answer.policy.game_cap,
-            math.nan if each.market_answer is None else each.market_answer.policy.evening_cap,
             each.issued.day.toordinal(),
-            each.market_sent_after,
-            each.market_sequence,
             first,
             LATE[each.issued.late] if each.issued.late else each.superseded * Exclusion.SUPERSEDED,
             TEAM_CODES[each.issued.home_team],
@@ -155,22 +157,50 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
         width = told.total.interval.upper - told.total.interval.lower
         return False, scores.error, rival - outcome.total_points, scores.covered, width, scores.crps
 
-    def expected_profit(each: RecordedForecast) -> float:
-        if each.market_answer is None:
-            return math.nan
-        sides = {MarketSide.HOME: each.market_answer.home, MarketSide.AWAY: each.market_answer.away}
-        side = sides.get(each.market_answer.side) if each.market_answer.side else None
-        return 0.0 if side is None else side.stake_fraction * side.expected_value
+    def market_of(each: RecordedForecast, found: RecordedMarket, profit: float | None, points: int) -> SettledMarket:
+        market, answer, settlement = found.market, found.answer, each.settlement
+        assert settlement is not None
+        side, left = answer.chosen, each.issued.forecast.horizon.minutes - each.issued.forecast.elapsed_minutes
+        on_total, final = market is not (each.market and each.market.market), each.issued.forecast.horizon is FINAL
+        return SettledMarket(
+            on_total=on_total,
+            line=market.line,
+            spread=({False: 10.4, True: 11.7} if not final else {False: 12.5, True: 17.9})[on_total]
+            * math.sqrt(left / each.issued.forecast.horizon.minutes),
+            model_probability=answer.home.win_probability / (1.0 - answer.push_probability),
+            fair_probability=market.away_odds / (market.home_odds + market.away_odds),
+            home_won=float(points > market.line),
+            side={None: 0, MarketSide.HOME: 1, MarketSide.AWAY: -1}[answer.side],
+            odds=0.0 if side is None else side.decimal_odds,
+            stake=0.0 if side is None else side.stake_fraction,
+            profit=math.nan if profit is None else profit,
+            expected_profit=0.0 if side is None else side.stake_fraction * side.expected_value,
+            game_cap=answer.policy.game_cap,
+            evening_cap=answer.policy.evening_cap,
+            sequence=found.sequence,
+            late=found.sent_after,
+        )
+
+    def markets_of(each: RecordedForecast) -> tuple[SettledMarket, ...] | None:
+        assert each.settlement is not None
+        assert each.outcome is not None
+        found = []
+        if each.market is not None:
+            profit, points = each.settlement.market_profit, each.outcome.differential
+            found.append(market_of(each, each.market, profit, points))
+        total, points_ = each.settlement.total, each.outcome.total_points
+        if each.total_market is not None and total is not None and points_ is not None:
+            found.append(market_of(each, each.total_market, total.market_profit, points_))
+        return tuple(found) or None
 
     listed.sort(
         key=lambda each: (first_report(each.issued.game_id, each.issued.forecast.horizon), each.issued.sequence)
     )
-    names = [each.name for each in fields(SettledForecasts)]
+    names = [each.name for each in fields(SettledForecasts) if each.name != "markets"]
     columns = np.array([row(each) for each in listed], dtype=np.float64).reshape(len(listed), len(names)).T
-    integers = dict.fromkeys(("game", "minute", "day", "market_sequence", "order", "exclusion", "made_us"), np.int64)
+    integers = dict.fromkeys(("game", "minute", "day", "order", "exclusion", "made_us"), np.int64)
     flags = (
         "covered",
-        "late_market",
         "total_open",
         "home_led",
         "total_covered",
@@ -185,6 +215,9 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
     typed: dict[str, Any] = {
         name: column.astype(whole.get(name, np.float64)) for name, column in zip(names, columns, strict=True)
     }
+    typed["markets"] = np.full(len(listed), None, dtype=np.object_)
+    for index, each in enumerate(listed):
+        typed["markets"][index] = markets_of(each)
     return SettledForecasts(**typed)
 
 

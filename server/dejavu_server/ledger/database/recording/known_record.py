@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from dejavu_models.betting import Market
+from dejavu_models.betting import Market, TotalMarket
 from dejavu_server.ledger.database import pruned_changes, pruned_games
 from dejavu_server.ledger.database.recording.statements import (
     NEWEST_OF_KEYS,
@@ -28,6 +28,10 @@ from dejavu_server.records import IssuedForecast
 
 MAX_KEPT: Final = 1500
 """Maximum number of cached keys, those of an evening; beyond it the cache is dropped."""
+
+
+MarketKey = tuple[int, bool]
+"""A market by the sequence of its forecast, and whether it is on the total points."""
 
 
 class LedgerPosition(NamedTuple):
@@ -95,7 +99,7 @@ class KnownRecord:
     Attributes:
         games: the newest second of play of each game, its outcomes, the number of its forecasts.
         revisions: by key, the newest revision that was recorded in time and the newest of all, if there are any.
-        markets: recorded markets, by the sequence of their forecast.
+        markets: recorded markets.
         appended: entries added by the last call of `store.append`; None if it failed.
     """
 
@@ -108,12 +112,12 @@ class KnownRecord:
         """Forget everything."""
         self.games = RecordedGames()
         self.revisions: dict[str, list[KnownRevision]] = {}
-        self.markets: dict[int, Market] = {}
+        self.markets: dict[MarketKey, Market] = {}
         self.appended: Appended | None = None
         self._position: LedgerPosition | None = None
         self._games: set[str] = set()
         self._all_known: set[str] = set()  # games of which every key is known
-        self._without_market: set[int] = set()
+        self._markets_known: set[int] = set()  # forecasts whose recorded markets are known
 
     def read(self, connection: Connection, drafts: Sequence[PreparedForecast]) -> LedgerPosition:
         """Read the data that the drafts need and that are not known yet; return the position of the ledger.
@@ -131,7 +135,9 @@ class KnownRecord:
         self._read_revisions(
             connection, sorted({draft.key for draft in drafts if draft.issued.game_id not in self._all_known})
         )
-        self._read_markets(connection, {draft.key for draft in drafts if draft.issued.market is not None})
+        self._read_markets(
+            connection, {draft.key for draft in drafts if draft.issued.market or draft.issued.total_market}
+        )
         return position
 
     def read_games(self, connection: Connection, game_ids: Set[str]) -> None:
@@ -146,9 +152,7 @@ class KnownRecord:
         """Add an appended transaction, and confirm the cache at a position."""
         self._position = position
         self.appended = appended
-        self._without_market.update(
-            issued.sequence for issued in appended.forecasts if issued.sequence not in self.markets
-        )
+        self._markets_known.update(issued.sequence for issued in appended.forecasts)
 
     def roster_sequence(self, connection: Connection, position: LedgerPosition) -> int:
         """Return the sequence of the newest change of models, pruned or not, at a position; 0 if there is none.
@@ -184,7 +188,7 @@ class KnownRecord:
 
     def _read_markets(self, connection: Connection, keys: set[str]) -> None:
         sequences = {each.issued.sequence for key in keys for each in self.revisions.get(key, ())}
-        unknown = sorted(sequences - self.markets.keys() - self._without_market)
+        unknown = sorted(sequences - self._markets_known)
         if not unknown:
             return
         for (text,) in RECORDED_MARKETS.rows(connection, unknown):
@@ -192,8 +196,8 @@ class KnownRecord:
                 sequence, market, _ = codec.parse_market(text)
             except ValueError as error:
                 raise _damaged() from error
-            self.markets[sequence] = market
-        self._without_market.update(sequence for sequence in unknown if sequence not in self.markets)
+            self.markets[sequence, isinstance(market, TotalMarket)] = market
+        self._markets_known.update(unknown)
 
 
 def read_position(connection: Connection) -> LedgerPosition:

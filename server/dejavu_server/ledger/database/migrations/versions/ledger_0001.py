@@ -142,13 +142,10 @@ def upgrade() -> None:
         "markets",
         sa.Column("sequence", _SEQUENCE, autoincrement=False, nullable=False),
         sa.Column("forecast_sequence", _SEQUENCE, nullable=False),
-        sa.Column("line", sa.Double, nullable=False),
-        sa.Column("side", _TEXT, nullable=False),
-        sa.Column("decimal_odds", sa.Double, nullable=False),
-        sa.Column("stake_fraction", sa.Double, nullable=False),
+        sa.Column("on_total", sa.Boolean, nullable=False),
         sa.ForeignKeyConstraint(["sequence"], ["entries.sequence"], name="fk_markets_sequence"),
         sa.PrimaryKeyConstraint("sequence", name="pk_markets"),
-        sa.UniqueConstraint("forecast_sequence", name="uq_markets_forecast_sequence"),
+        sa.UniqueConstraint("forecast_sequence", "on_total", name="uq_markets_forecast_sequence"),
     )
     op.create_table(
         "model_changes",

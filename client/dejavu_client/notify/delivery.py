@@ -93,6 +93,13 @@ class Result(StrEnum):
     FAILED = "failed"
 
 
+_STATUSES: Final = {
+    Result.SENT: NOTIFICATION_STATUS_SENT,
+    Result.RETRY: NOTIFICATION_STATUS_WAITING,
+    Result.FAILED: NOTIFICATION_STATUS_FAILED,
+}
+
+
 class DeliveryAttempt(NamedTuple):
     """How an attempt ended.
 
@@ -248,7 +255,7 @@ class Deliverer:
                 async with channel.turn:
                     await channel.pause()
                     self._attempting.add(task)
-                    pause = await self._attempt(message, target, channel, backoff)
+                    pause = await self._attempt(message, target, channel, backoff, give_up)
             except PASSING:
                 pause = backoff.next()
             except DejavuClientError as error:
@@ -263,8 +270,10 @@ class Deliverer:
             message, target, DeliveryAttempt(Result.FAILED, f"not sent within {GIVE_UP_SECONDS / 60:.0f} minutes")
         )
 
-    async def _attempt(self, message: Message, target: str, channel: _Channel, backoff: Backoff) -> float | None:
-        """Claim, send and confirm once; return the seconds until the next attempt, or None if none is needed."""
+    async def _attempt(
+        self, message: Message, target: str, channel: _Channel, backoff: Backoff, give_up: float
+    ) -> float | None:
+        """Claim, send and confirm once; return the seconds until the next attempt, or None if there is none."""
         asked = steady_time()
         draft = Notification(id=message.id, target=target, rule=message.rule, game_id=message.game_id)
         draft.text = f"{message.title}. {message.text}"[:500]
@@ -275,25 +284,19 @@ class Deliverer:
             return 0.0
         attempt = await self._sender.send(channel.target, message)
         channel.sent(attempt)
-        pause = 0.0
-        status = NOTIFICATION_STATUS_SENT
-        if attempt.result is Result.RETRY and claim.notification.attempts >= MAX_ATTEMPTS:
-            attempt = attempt._replace(
-                result=Result.FAILED, failure=f"{attempt.failure}, {MAX_ATTEMPTS} attempts"[:_LONGEST_FAILURE]
-            )
-        if attempt.result is Result.RETRY:
-            status, pause = NOTIFICATION_STATUS_WAITING, max(backoff.next(), attempt.retry_after)
-        elif attempt.result is Result.FAILED:
-            status = NOTIFICATION_STATUS_FAILED
-        await self._confirm(message, target, status, attempt, pause)
+        pause = max(backoff.next(), attempt.retry_after)
+        if attempt.result is Result.RETRY and (
+            claim.notification.attempts >= MAX_ATTEMPTS or steady_time() + pause >= give_up
+        ):
+            attempt = attempt._replace(result=Result.FAILED)
+        await self._confirm(message, target, attempt, pause)
         self._report(message, target, attempt)
-        return pause if status == NOTIFICATION_STATUS_WAITING else None
+        return pause if attempt.result is Result.RETRY else None
 
     async def _confirm(
         self,
         message: Message,
         target: str,
-        status: NotificationStatus.ValueType,
         attempt: DeliveryAttempt,
         pause: float,
     ) -> None:
@@ -302,7 +305,12 @@ class Deliverer:
         while True:
             try:
                 await self._client.confirm_notification(
-                    message.id, target, self._name, status, failure=attempt.failure, retry_delay=pause
+                    message.id,
+                    target,
+                    self._name,
+                    _STATUSES[attempt.result],
+                    failure=attempt.failure,
+                    retry_delay=pause if attempt.result is Result.RETRY else 0.0,
                 )
             except PASSING:
                 if steady_time() < until:

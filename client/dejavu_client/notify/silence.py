@@ -48,7 +48,8 @@ def silence(
     if poller_is_silent != isinstance(rule, PollerSilentRule) or read <= rule.seconds:
         return None
     begun = f"{int(newest.timestamp())}"
-    games_text = f"{pluralize(len(live), 'game')} in play, {len(due)} past tip-off"
+    counts = ((live, "in play"), (due, "past tip-off"))
+    games_text = " and ".join(f"{pluralize(len(found), 'game')} {where}" for found, where in counts if found)
     since = seconds_text((now - newest).total_seconds())
     text = f"{games_text}; the newest state is {since} old."
     if poller_is_silent:

@@ -202,13 +202,13 @@ SCHEDULED: Final = {"status": GameStatus.GAME_STATUS_SCHEDULED, "observed_time":
 @pytest.mark.parametrize(
     ("kind", "games", "feeds", "expected"),
     [
-        ("poller_silent", [state(observed_time=ago(130))], [], "1 game in play, 0 past tip-off"),
+        ("poller_silent", [state(observed_time=ago(130))], [], "1 game in play; the newest state is"),
         ("poller_silent", [state(observed_time=ago(130))], [feed(200, 210)], "1 game in play"),
         ("poller_silent", [state(observed_time=ago(110))], [], ""),
         ("poller_silent", [state(observed_time=ago(130))], [feed(10, 140)], ""),
         ("poller_silent", [state(observed_time=ago(130)), state(observed_time=ago(10))], [], ""),
         ("poller_silent", [state(observed_time=ago(7300))], [], ""),
-        ("poller_silent", [state(**SCHEDULED, tip_off=ago(1000))], [], "0 games in play, 1 past tip-off"),
+        ("poller_silent", [state(**SCHEDULED, tip_off=ago(1000))], [], "1 game past tip-off; the newest state is"),
         ("poller_silent", [state(**SCHEDULED, tip_off=ago(1000))], [feed(10, 12)], ""),
         ("poller_silent", [state(**SCHEDULED, tip_off=ago(600))], [], ""),
         ("poller_silent", [state(status=GameStatus.GAME_STATUS_FINAL, observed_time=ago(900))], [], ""),

@@ -173,7 +173,7 @@ test-protobuf6: $(GEN)/.installed
 	$(GEN)/bin/pytest -q -p no:cacheprovider tests/contract/test_calls.py tests/contract/test_messages.py
 
 # Each nightly part can be run separately. The first two run nothing beside a test: it measures, or calls with deadlines.
-ROUNDS = $(addprefix tests/bench/test_,fuzz.py kills.py restarts.py retrain_kills.py)
+ROUNDS = $(addprefix tests/bench/test_,fuzz.py kills.py notifier_kills.py restarts.py retrain_kills.py)
 
 nightly: nightly-bench nightly-rounds nightly-faults nightly-models nightly-laws nightly-postgres nightly-images  ## tests that take too long for every change: the seven parts below
 

@@ -214,8 +214,9 @@ def _final(game: GameView, now: datetime) -> Found | None:
     text = f"{_by(game, outcome.differential, digits=0)}{score}{after_overtime(outcome)}."
     if judged is not None and judged.reference is not None:
         held = "held" if judged.reference_covered else "did not hold"
-        text += f" {_interval_text(game, judged.reference)[:-1]} from {play_time(judged.reference)}, {held};"
-        text += f" of {judged.forecasts} minutes, {judged.covered} did."
+        when = f" from {play_time(judged.reference)}"
+        text += f" {_interval_text(game, judged.reference, when)[:-1]}, {held};"
+        text += f" held in {judged.covered} of {judged.forecasts} minutes."
     return Found(f"Final: {_title(game)}", text)
 
 
@@ -237,9 +238,10 @@ def _by(game: GameView, margin: float, digits: int = 1) -> str:
 
 
 def _forecast_text(game: GameView, forecast: Forecast) -> str:
-    return f"{game.teams[0]} to win: {chance(forecast.home_lead_probability)}. {_interval_text(game, forecast)}"
+    lead = f"{game.teams[0]} to win: {chance(forecast.home_lead_probability)} ({play_time(forecast)})."
+    return f"{lead} {_interval_text(game, forecast)}"
 
 
-def _interval_text(game: GameView, forecast: Forecast) -> str:
+def _interval_text(game: GameView, forecast: Forecast, when: str = "") -> str:
     interval = outcome_range(forecast.interval_lower, forecast.interval_upper)
-    return f"{percent(forecast.coverage_probability)} interval: {game.teams[0]} {interval}."
+    return f"{percent(forecast.coverage_probability)} interval{when}: {game.teams[0]} {interval}."

@@ -75,7 +75,7 @@ def words(told: GameRule, view: GameView) -> str:
 
 
 INTERVAL: Final = "95 % interval: BOS −6…+12."
-FORECAST: Final = f"BOS to win: 60 %. {INTERVAL}"
+FORECAST: Final = f"BOS to win: 60 % (minute 43). {INTERVAL}"
 RESULT: Final = "Final: NYK @ BOS. NYK by 8 (NYK 112, BOS 104)."
 
 
@@ -174,7 +174,7 @@ def outcome(**fields: Any) -> Outcome:
         (
             {},
             Judged(42, 40, forecast(24), reference_covered=False),
-            f"{RESULT} 95 % interval: BOS −6…+12 from minute 24, did not hold; of 42 minutes, 40 did.",
+            f"{RESULT} 95 % interval from minute 24: BOS −6…+12, did not hold; held in 40 of 42 minutes.",
         ),
         ({"withdrawn": True}, None, ""),
         ({"recorded_time": ago(3599)}, None, RESULT),

@@ -114,7 +114,7 @@ async def test_a_final_says_whether_the_interval_held(client: AsyncDejavuClient)
         await client.report_outcome(REPLAY, 11, horizon=FINAL, home_team="BOS", away_team="NYK", total_points=211)
         message = await told(messages)
     assert message.text.startswith("BOS by 11 (NYK 100, BOS 111).")
-    assert "from minute 24, held; of 3 minutes, 3 did." in message.text
+    assert "held; held in 3 of 3 minutes." in message.text
     async with running(client, rules("final")) as messages:
         again = await told(messages)
     assert (again.id, again.text) == (message.id, message.text), "a notifier that came later finds it too"

@@ -58,6 +58,7 @@ _SERVER = (
 
 COMMANDS: dict[str, Command] = {
     "predict": Command(negative_numbers=True),
+    "bets": Command(),
     "risk": Command(negative_numbers=True),
     "swings": Command(),
     "stream": Command(),
@@ -173,6 +174,8 @@ def _module(name: str) -> Any:  # noqa: C901, PLR0912 - a table
     match name:
         case "predict" | "risk":
             from dejavu_client.cli import predict as module
+        case "bets":
+            from dejavu_client.cli import bets as module
         case "swings":
             import dejavu_client.cli.swings as module
         case "games":

@@ -102,7 +102,7 @@ def _side_cells(price: Odds, side: MarketSideAnswer, push: float, *, amounts: bo
     staked = side.stake_fraction > 0.0
     return (
         _price(price),
-        chance(_break_even(side, push)),
+        chance(break_even(side, push)),
         chance(side.win_probability),
         chance(side.fair_probability),
         chance(side.staking_probability),
@@ -110,7 +110,7 @@ def _side_cells(price: Odds, side: MarketSideAnswer, push: float, *, amounts: bo
     )
 
 
-def _break_even(side: MarketSideAnswer, push: float) -> float:
+def break_even(side: MarketSideAnswer, push: float) -> float:
     """Return the win probability above which a price has a positive expected value; a push returns the stake."""
     return (1.0 - push) / side.decimal_odds if side.decimal_odds else 0.0
 
@@ -120,7 +120,7 @@ def _beside_break_even(side: MarketSideAnswer, push: float) -> str:
 
     Both have one decimal if they would round to the same whole percent.
     """
-    least = _break_even(side, push)
+    least = break_even(side, push)
     wins, needed = chance(side.staking_probability), chance(least)
     if wins == needed:
         wins, needed = f"{100 * side.staking_probability:.1f} %", f"{100 * least:.1f} %"
@@ -133,7 +133,7 @@ _WITHOUT_STAKE: Final = (
     WarningReason.WARNING_REASON_RATINGS_AHEAD,
     WarningReason.WARNING_REASON_TEAMS_UNKNOWN,
     WarningReason.WARNING_REASON_TEAM_LITTLE_KNOWN,
-    WarningReason.WARNING_REASON_IMPLAUSIBLE_EDGE,
+    WarningReason.WARNING_REASON_IMPLAUSIBLE_DIFFERENCE,
     WarningReason.WARNING_REASON_ODDS_MISMATCHED,
     WarningReason.WARNING_REASON_MARKETS_OWN_LINE,
     WarningReason.WARNING_REASON_LATE_MOMENT,
@@ -143,6 +143,11 @@ _WITHOUT_STAKE: Final = (
 
 def _no_stake(answer: MarketAnswer | TotalMarketAnswer, *both: MarketSideAnswer) -> str:
     """Return a sentence that no side has a stake, with the reason."""
+    return f"no stake on either side.\nreason: {no_stake_reason(answer, *both)}"
+
+
+def no_stake_reason(answer: MarketAnswer | TotalMarketAnswer, *both: MarketSideAnswer) -> str:
+    """Return why neither side of a market has a stake."""
     warned = next((each.reason for each in answer.warnings if each.reason in _WITHOUT_STAKE), None)
     if warned == WarningReason.WARNING_REASON_RATINGS_OUTDATED and isinstance(answer, TotalMarketAnswer):
         reason = "ratings of total points outdated"  # the margin can be given, or its ratings usable
@@ -150,11 +155,11 @@ def _no_stake(answer: MarketAnswer | TotalMarketAnswer, *both: MarketSideAnswer)
         reason = warning_label(warned)
     elif any(side.kelly_fraction > 0.0 for side in both):
         reason = "the stakes so far leave no room below the caps"
-    elif any(side.win_probability > _break_even(side, answer.push_probability) for side in both):
+    elif any(side.win_probability > break_even(side, answer.push_probability) for side in both):
         reason = "at the blended probability, neither side breaks even"
     else:
         reason = "neither wins more often than its price breaks even"
-    return f"no stake on either side.\nreason: {reason}"
+    return reason
 
 
 _MEASURED: Final = "How unsettled the game has been so far, beside past games. It forecasts nothing."

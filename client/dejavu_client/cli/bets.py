@@ -1,0 +1,199 @@
+"""`dejavu bets`: weigh the prices of an evening against the newest forecasts of its games."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from google.protobuf.json_format import MessageToDict
+
+from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_RATINGS, MARGIN_SOURCE_UNSPECIFIED, Horizon
+from dejavu.v1.market_pb2 import MarketAnswer, TotalMarketAnswer
+from dejavu.v1.prediction_service_pb2 import PredictResponse
+from dejavu.v1.record_pb2 import RecordedPrediction
+from dejavu_client.cli.errors import failure
+from dejavu_client.cli.numbers import number
+from dejavu_client.cli.options import HORIZONS, HorizonName, Json, Target, Timeout, connect
+from dejavu_client.client import DejavuClient
+from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
+from dejavu_client.errors import DejavuClientError, NotFoundError
+from dejavu_client.output.bets import WeighedMarket, print_bets
+from dejavu_client.requests import PredictOptions
+from dejavu_client.requests import market as create_market
+from dejavu_client.requests import total_market as create_total_market
+from dejavu_common.clock import utc_now
+from dejavu_feed import live_inputs
+from dejavu_feed import moment as moments
+from dejavu_feed.errors import DataError, FeedNotInstalled
+from dejavu_feed.files.prices import PricedMarket, read_prices
+
+_NEWEST: Final = 300.0
+"""Default maximum age of a forecast in seconds: a live price moves with every basket."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stakes:
+    """Amounts of the bankroll staked so far, this evening and by game."""
+
+    bankroll: float
+    evening: float
+    games: dict[str, float]
+
+
+def bets(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Table of prices, one row per market.")],
+    *,
+    horizon: Annotated[
+        HorizonName, typer.Option(case_sensitive=False, help="Horizon of the bets: the half, or the end.")
+    ] = "final",
+    bankroll: Annotated[
+        float | None,
+        typer.Option(parser=number, metavar="AMOUNT", help="Amount available for stakes; without it, they are shares."),
+    ] = None,
+    evening_staked: Annotated[
+        float | None,
+        typer.Option(parser=number, metavar="AMOUNT", help="Amount staked this evening already."),
+    ] = None,
+    max_age: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="Maximum age of a forecast to weigh a price with.")
+    ] = _NEWEST,
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Weigh a file of prices at once, each with the newest forecast of its game.
+
+    Stakes respect the caps of a game and of the evening over the whole file, in its order. The prices must be of the
+    moment of the forecast: the first one of each kind of a forecast is recorded with it.
+    """
+    if bankroll is not None and not bankroll > 0:
+        raise typer.BadParameter(f"{bankroll:g}; expected an amount above 0", param_hint="--bankroll")
+    if not 0 <= (evening_staked or 0.0) <= (bankroll or 1.0):
+        raise typer.BadParameter("expected 0 up to --bankroll; without it, a share of 1", param_hint="--evening-staked")
+    try:
+        priced = read_prices(file)
+    except (DataError, FeedNotInstalled) as error:
+        raise failure(error) from None
+    stakes, weighed = _Stakes(bankroll or 1.0, evening_staked or 0.0, {}), list[WeighedMarket]()
+    with connect(target, timeout) as client:
+        newest: dict[tuple[str, str, str], RecordedPrediction | None] = {}
+        for each in priced:
+            key = each.game_id, each.home, each.away
+            if key not in newest:
+                newest[key] = _newest(client, each, HORIZONS[horizon])
+            one, staked = _weighed(client, each, newest[key], stakes, timedelta(seconds=max_age))
+            weighed.append(one)
+            if one.forecast is not None:
+                game = one.forecast.game_id
+                stakes.games[game] = stakes.games.get(game, 0.0) + staked
+                stakes = replace(stakes, evening=stakes.evening + staked)
+    if as_json:
+        for one in weighed:
+            typer.echo(json.dumps(_entry(one)))
+        return
+    print_bets(weighed, stakes.bankroll)
+
+
+def _newest(client: DejavuClient, priced: PricedMarket, horizon: Horizon.ValueType) -> RecordedPrediction | None:
+    """Return the newest forecast of a game; None if it has none."""
+    if priced.game_id:
+        try:
+            return client.get_prediction(priced.game_id, horizon=horizon).prediction
+        except NotFoundError:
+            return None
+    today = utc_now() - timedelta(hours=11)
+    teams = priced.home, priced.away
+    listed = client.list_predictions(team=priced.home, horizon=horizon, from_date=today.date() - timedelta(days=1))
+    found = next((each for each in listed if (each.forecast.home_team, each.forecast.away_team) == teams), None)
+    listed.close()
+    return None if found is None else client.get_prediction(found.forecast.game_id, horizon=horizon).prediction
+
+
+def _weighed(
+    client: DejavuClient,
+    priced: PricedMarket,
+    newest: RecordedPrediction | None,
+    stakes: _Stakes,
+    most: timedelta,
+) -> tuple[WeighedMarket, float]:
+    """Weigh a market; return it with its stake, which is 0 if it was not weighed."""
+    if newest is None:
+        return WeighedMarket(priced, None, None, "no forecast of the game"), 0.0
+    forecast = newest.forecast
+    teams = (priced.home or forecast.home_team, priced.away or forecast.away_team)
+    if teams != (forecast.home_team, forecast.away_team):
+        return WeighedMarket(priced, forecast, None, f"the game is {forecast.away_team} @ {forecast.home_team}"), 0.0
+    if newest.HasField("outcome"):
+        return WeighedMarket(priced, forecast, None, "the outcome is known"), 0.0
+    age = utc_now() - forecast.generated_time.ToDatetime(UTC)
+    if age > most:
+        old = f"no current forecast: the newest is {age.total_seconds() / 60:,.0f} min old"
+        return WeighedMarket(priced, forecast, None, old), 0.0
+    staked: dict[str, Any] = {
+        "bankroll": stakes.bankroll,
+        "game_staked": stakes.games.get(forecast.game_id, 0.0),
+        "evening_staked": stakes.evening,
+    }
+    options = _as_recorded(newest)
+    try:
+        if priced.kind == "total":
+            options["total_market"] = create_total_market(priced.line, priced.first, priced.second, **staked)
+            answer = client.quote(list(newest.pattern), None, **options)
+        else:
+            market = create_market(priced.line, priced.first, priced.second, **staked)
+            answer = client.quote(list(newest.pattern), market, **options)
+    except DejavuClientError as error:
+        raise failure(f"line {priced.row}: {error}") from None
+    if answer.forecast.sequence != forecast.sequence:
+        reason = "the game has moved on, or another caller recorded it: ask again with the poller's token"
+        return WeighedMarket(priced, forecast, None, reason), 0.0
+    weighed = WeighedMarket(priced, forecast, _answer_of(answer, priced))
+    return weighed, weighed.answer.stake if weighed.answer is not None else 0.0
+
+
+def _answer_of(answer: PredictResponse, priced: PricedMarket) -> MarketAnswer | TotalMarketAnswer:
+    return answer.total_market if priced.kind == "total" else answer.market
+
+
+def _as_recorded(newest: RecordedPrediction) -> PredictOptions:
+    """Return the options with which a forecast was requested, so that the same one is returned."""
+    forecast = newest.forecast
+    live, _ = live_inputs.from_message(forecast)
+    of_live: Any = {each.name: getattr(live, each.name) for each in live_inputs.LIVE_INPUTS}
+    given = forecast.margin_source not in {MARGIN_SOURCE_UNSPECIFIED, MARGIN_SOURCE_RATINGS}
+    options: PredictOptions = {
+        "game_id": forecast.game_id,
+        "horizon": forecast.horizon,
+        "alpha": forecast.alpha,
+        "home_team": forecast.home_team,
+        "away_team": forecast.away_team,
+        "model_version": forecast.model_version,
+        "pregame_margin": forecast.expected_margin if given else None,
+        "moment": moments.from_message(forecast),
+    }
+    options.update(of_live)
+    return options
+
+
+def _entry(weighed: WeighedMarket) -> dict[str, Any]:
+    priced, forecast = weighed.priced, weighed.forecast
+    return {
+        "line": priced.row,
+        "gameId": priced.game_id if forecast is None else forecast.game_id,
+        "home": priced.home if forecast is None else forecast.home_team,
+        "away": priced.away if forecast is None else forecast.away_team,
+        "kind": priced.kind,
+        "marketLine": priced.line,
+        "forecastSequence": None if forecast is None else forecast.sequence,
+        "generatedTime": None if forecast is None else _iso(forecast.generated_time.ToDatetime(UTC)),
+        "notWeighed": weighed.reason or None,
+        "answer": None if weighed.answer is None else MessageToDict(weighed.answer),
+    }
+
+
+def _iso(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,141 @@
+"""Reads an evening's prices from a table: one row per market, numbers as books print them.
+
+home,away,market,line,home_odds,away_odds,over_odds,under_odds
+BOS,LAL,spread,-5.5,-110,-110,,
+BOS,LAL,moneyline,,-220,+180,,
+BOS,LAL,total,221.5,,,1.91,1.91
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from dejavu_feed.errors import DataError
+from dejavu_feed.files.tables import read_rows
+from dejavu_feed.printed_numbers import number, price, spread
+from dejavu_feed.teams import team_code
+
+Kind = Literal["spread", "moneyline", "total"]
+
+MOST: Final = 1_000_000
+"""Largest size of a file, in bytes."""
+
+MOST_ROWS: Final = 500
+"""Maximum number of markets: fifteen games with every alternate line of a few books."""
+
+_KINDS: Final[dict[str, Kind]] = {
+    "spread": "spread",
+    "handicap": "spread",
+    "moneyline": "moneyline",
+    "ml": "moneyline",
+    "total": "total",
+    "totals": "total",
+    "over/under": "total",
+}
+_COLUMNS: Final = ("game_id", "home", "away", "market", "line", "home_odds", "away_odds", "over_odds", "under_odds")
+_LONGEST_SHOWN: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class PricedMarket:
+    """A market of a game.
+
+    Attributes:
+        row: number of its line in the file, or of its row.
+        game_id: the NBA's id; empty if the row names the teams only.
+        home, away: codes of the teams; empty if the row names the game only.
+        kind: kind of the market.
+        line: differential (home − away) or total at which the bet is a push, in points; 0 for a moneyline.
+        first, second: prices of home and away, or of over and under: American as whole numbers from 100 or to −100,
+            otherwise decimal.
+    """
+
+    row: int
+    game_id: str
+    home: str
+    away: str
+    kind: Kind
+    line: float
+    first: float
+    second: float
+
+
+def read_prices(path: Path) -> list[PricedMarket]:
+    """Return the markets of a table, in its order; rows without any value are skipped.
+
+    The line of a spread is the handicap of the home team as printed: −5.5 for a favorite.
+
+    Raises:
+        DataError: if the file can't be read, has no market or too many, or has an invalid value; the message names line
+            and column.
+        FeedNotInstalled: if the file is parquet, and pyarrow is missing.
+    """
+    markets: list[PricedMarket] = []
+    for index, (end, values) in enumerate(read_rows(path, ("market",), _COLUMNS, most=MOST), start=1):
+        where = f"{path} row {index}" if end is None else f"{path} line {end}"
+        row = {name: _text(values.get(name)) for name in _COLUMNS}
+        if not any(row.values()):
+            continue
+        if len(markets) == MOST_ROWS:
+            raise DataError(f"{where}: more than {MOST_ROWS} markets")
+        if None in values:  # such as a decimal comma in a file with commas
+            raise DataError(f"{where}: there are more values than columns")
+        try:
+            markets.append(_market(row, end or index))
+        except ValueError as error:
+            raise DataError(f"{where}: {error}") from None
+    if not markets:
+        raise DataError(f"{path}: has no market; expected rows below the header")
+    return markets
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()[:_LONGEST_SHOWN]
+
+
+def _market(row: dict[str, str], number_of_row: int) -> PricedMarket:
+    kind = _KINDS.get(row["market"].lower())
+    if kind is None:
+        raise ValueError(f"market: {row['market']!r}; expected spread, moneyline or total")
+    home, away = (_team(row[name], name) for name in ("home", "away"))
+    game_id = row["game_id"].zfill(10) if row["game_id"] else ""
+    if not game_id and not (home and away):
+        raise ValueError("home and away: missing; expected both teams, or game_id")
+    if home and home == away:
+        raise ValueError(f"away: {row['away']!r} is the home team too")
+    line = _number(row["line"], "line", kind)
+    first, second = ("over_odds", "under_odds") if kind == "total" else ("home_odds", "away_odds")
+    prices = _price(row[first], first), _price(row[second], second)
+    return PricedMarket(number_of_row, game_id, home, away, kind, line, *prices)
+
+
+def _team(text: str, column: str) -> str:
+    try:
+        return team_code(text) if text else ""
+    except ValueError:
+        raise ValueError(f"{column}: {text!r}; expected a team of the NBA, such as BOS or Celtics") from None
+
+
+def _number(text: str, column: str, kind: Kind) -> float:
+    if kind == "moneyline":
+        if text and text not in {"0", "-"}:
+            raise ValueError(f"{column}: {text!r}; expected nothing for a moneyline")
+        return 0.0
+    if not text:
+        raise ValueError(f"{column}: missing; expected the handicap of the home team, or the total")
+    try:
+        return 0.0 - spread(text) if kind == "spread" else number(text)
+    except ValueError as error:
+        raise ValueError(f"{column}: {error}") from None
+
+
+def _price(text: str, column: str) -> float:
+    try:
+        value = price(text)
+    except ValueError as error:
+        raise ValueError(f"{column}: {error}") from None
+    if value is None:
+        raise ValueError(f"{column}: missing; expected a price such as -110 or 1.91")
+    return value

@@ -1,0 +1,90 @@
+"""`dejavu bets` against a real server: an evening's prices, weighed at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.builders.calls import PATTERN, current_game
+from tests.support.harness.clients import Run
+from tests.support.processes.restartable_server import address_of
+from tests.support.processes.servers import spawned_server
+
+from dejavu_client import FINAL, DejavuClient
+
+HEADER = "home,away,market,line,home_odds,away_odds,over_odds,under_odds\n"
+GAMES = [("BOS", "LAL"), ("DEN", "POR"), ("MIA", "CHI"), ("OKC", "SAS")]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server with a current forecast of each game: the home teams lead by 11."""
+    folder = tmp_path_factory.mktemp("server")
+    # In a process of its own, as its log would be part of the output; a whole Kelly fraction, so that the caps count.
+    options = ("--workers", "1", "--kelly-fraction", "1", "--ledger", f"sqlite:///{folder}/ledger.sqlite3")
+    with spawned_server(*options) as server, DejavuClient(address_of(server), timeout=30.0) as client:
+        for number, (home, away) in enumerate(GAMES, start=801):
+            asked: Any = {"home_team": home, "away_team": away, "pregame_margin": 4.0, "pregame_total": 200.5}
+            client.predict(PATTERN, game_id=current_game(number), horizon=FINAL, total_points=105, **asked)
+        yield address_of(server)
+
+
+def prices(folder: Path, *rows: str) -> str:
+    path = folder / "prices.csv"
+    path.write_text(HEADER + "".join(f"{row}\n" for row in rows))
+    return str(path)
+
+
+def test_the_stakes_of_a_file_keep_the_caps_of_game_and_evening_together(
+    run: Run, address: str, tmp_path: Path
+) -> None:
+    rows = [f"{home},{away},spread,-10.5,+150,-175,," for home, away in GAMES]
+    file = prices(tmp_path, *rows, "Celtics,LAL,moneyline,,-450,+350,,", "CHI,UTA,spread,3,-110,-110,,")
+    result = run("bets", file, "--target", address, "--json")
+    assert result.exit_code == 0, result.stderr
+    weighed = [json.loads(line) for line in result.stdout.splitlines()]
+    stakes = [each["answer"].get("stake", 0.0) for each in weighed if each["answer"]]
+    assert stakes[:4] == pytest.approx([0.02, 0.02, 0.01, 0.0])
+    assert sum(stakes) == pytest.approx(0.05)
+    assert weighed[0]["answer"]["recording"] == "MARKET_RECORDING_RECORDED"
+    assert (weighed[-1]["answer"], weighed[-1]["notWeighed"]) == (None, "no forecast of the game")
+
+
+def test_a_narrow_terminal_shows_bet_price_and_stake_as_printed(run: Run, address: str, tmp_path: Path) -> None:
+    file = prices(tmp_path, "BOS,LAL,spread,−10½,+150,-175,,", "DEN,POR,total,240.5,,,1.91,1.91")
+    result = run("bets", file, "--target", address, "--bankroll", "1000", width=80)
+    assert result.exit_code == 0, result.stderr
+    for shown in ("LAL @ BOS", "BOS −10.5", "+150", "20.00", "240.5", "1.91", "stakes together: 20.00"):
+        assert shown in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert "edge" not in result.stdout
+
+
+def test_a_game_that_is_over_weighs_no_price(run: Run, address: str, tmp_path: Path) -> None:
+    with DejavuClient(address, timeout=30.0) as client:
+        client.report_outcome(current_game(804), 11, horizon=FINAL, home_team="OKC", away_team="SAS")
+    file = prices(tmp_path, "OKC,SAS,spread,-10.5,+150,-175,,")
+    shown = run("bets", file, "--target", address).stdout
+    assert "line 2: the outcome is known" in shown
+    assert "stakes together: 0.00 %" in shown
+
+
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        ("BOS,LAL,spread,-5.5,-110,-1O9,,", "line 2: away_odds: '-1O9' is not a price"),
+        ("BOS,LAL,spread,,-110,-110,,", "line 2: line: missing"),
+        ("BOS,XXX,spread,1,-110,-110,,", "line 2: away: 'XXX'; expected a team of the NBA"),
+        ("BOS,LAL,parlay,1,-110,-110,,", "line 2: market: 'parlay'; expected spread, moneyline or total"),
+        ("BOS,LAL,total,221.5,-110,-110,,", "line 2: over_odds: missing"),
+        ("BOS,,spread,1,-110,-110,,", "line 2: home and away: missing"),
+        ("BOS,LAL,spread,1,-110,-110,,,5", "line 2: there are more values than columns"),
+    ],
+)
+def test_an_error_names_line_and_column(run: Run, tmp_path: Path, row: str, named: str) -> None:
+    result = run("bets", prices(tmp_path, row))
+    assert result.exit_code != 0
+    assert named in " ".join(result.stderr.split())

@@ -11,8 +11,9 @@ without the bookmaker's margin, and the model's (Baker & McHale, Optimal betting
 Analysis 10, 2013). A part of the Kelly fraction at w is staked (Thorp 2006, section 7; MacLean, Ziemba & Blazenko,
 Growth versus security in dynamic investment analysis, 1992), within the unused parts of the caps per game and evening.
 
-The edge is the model's probability, given that there is no push, minus the probability that the odds imply without the
-bookmaker's margin. An implausibly large edge, of either sign, suggests an error of the model; there is no stake then.
+The difference from the market is the model's probability, given that there is no push, minus the probability that the
+odds imply without the bookmaker's margin. If it is implausibly large, the model is more likely wrong: there is no
+stake.
 """
 
 from __future__ import annotations
@@ -175,7 +176,7 @@ class StakingPolicy:
         game_cap: maximum share of the bankroll staked on one game, in [0, 1].
         evening_cap: maximum share of the bankroll staked on the games of one evening, in [0, 1].
         confidence_threshold: minimum win probability of a bet worth considering, in [0, 1), unless the market has one.
-        max_edge: largest plausible difference between the model's probability and the market's, in [0, 1].
+        max_difference: largest plausible difference between the model's probability and the market's, in [0, 1].
 
     Raises:
         ValueError: if a value is out of bounds.
@@ -186,10 +187,10 @@ class StakingPolicy:
     game_cap: float = 0.02
     evening_cap: float = 0.05
     confidence_threshold: float = 0.55
-    max_edge: float = 0.15
+    max_difference: float = 0.15
 
     def __post_init__(self) -> None:
-        for name in ("model_share", "kelly_fraction", "game_cap", "evening_cap", "max_edge"):
+        for name in ("model_share", "kelly_fraction", "game_cap", "evening_cap", "max_difference"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name}: {getattr(self, name)}; expected a number from 0 to 1")
         if not 0.0 <= self.confidence_threshold < 1.0:
@@ -241,9 +242,9 @@ class MarketAnswer:
         confidence_met: whether the win probability of `side`, or of the likelier side if `side` is None, reaches the
             threshold.
         policy: the policy that was applied, with the threshold of the market if it has one.
-        implausible: whether the edge is larger than is plausible, so that there is no stake.
+        implausible: whether the model differs from the market by more than is plausible, so that there is no stake.
         mismatched: whether the two prices cannot belong to the same market (PLAUSIBLE_OVERROUNDS), so that there is no
-            stake and no edge to judge.
+            stake and no difference to judge.
         unrated: whether there is no stake for one of four reasons: the forecast uses the score alone (no margin given,
             no usable ratings); the ratings know a team less well than in a usual December; the market's line or price
             is about the one given to the forecast (`is_own_market`); or the forecast is at a late moment
@@ -280,10 +281,10 @@ class MarketAnswer:
 def is_own_market(market: Market, given: float | None, *, final: bool) -> bool:
     """Return whether a market repeats the line that was given to a forecast, or follows from that line.
 
-    The price of such a market may also be from before tip-off, so a forecast from a later minute would always see an
-    edge. A market counts as such if its line is within OWN_LINE of the result that the given line implies, or the fair
-    probability of home, or over, is within OWN_PRICE of the implied one. A line of 0 is not compared, only its price:
-    every bet on the winner has this line.
+    The price of such a market may also be from before tip-off, so a forecast from a later minute would always differ
+    from it. A market counts as such if its line is within OWN_LINE of the result that the given line implies, or the
+    fair probability of home, or over, is within OWN_PRICE of the implied one. A line of 0 is not compared, only its
+    price: every bet on the winner has this line.
 
     Args:
         market: the market.
@@ -341,8 +342,9 @@ def evaluate_market(
 ) -> MarketAnswer:
     """Evaluate both sides of a market and choose the side to bet on.
 
-    No side is chosen if the edge is implausible, if the two prices cannot belong to the same market, or if `unrated`.
-    The stake does not depend on the confidence threshold; `confidence_met` reports whether it is reached.
+    No side is chosen if the difference from the market is implausible, if the two prices cannot belong to the same
+    market, or if `unrated`. The stake does not depend on the confidence threshold; `confidence_met` reports whether it
+    is reached.
 
     Args:
         market: line and odds. For a market of total points, the home side of the answer is over and the away side is
@@ -361,11 +363,11 @@ def evaluate_market(
     push = max(0.0, home_stays - home_wins)
     away_wins = 1.0 - home_stays
     decided = home_wins + away_wins
-    edge = home_wins / decided - fair_probability(market.home_odds, market.away_odds) if decided > 0.0 else 0.0
+    difference = home_wins / decided - fair_probability(market.home_odds, market.away_odds) if decided > 0.0 else 0.0
     overround = 1.0 / market.home_odds + 1.0 / market.away_odds - 1.0
     lowest, highest = PLAUSIBLE_OVERROUNDS
     mismatched = not lowest - _ROUNDING <= overround <= highest + _ROUNDING
-    implausible = not mismatched and abs(edge) > policy.max_edge + _ROUNDING
+    implausible = not mismatched and abs(difference) > policy.max_difference + _ROUNDING
     most = 0.0 if implausible or mismatched or unrated else 1.0
     on_game, on_evening = (
         amount / market.bankroll + lead_staked for amount in (market.game_staked, market.evening_staked)

@@ -433,15 +433,15 @@ class Settings(ProcessMessage):
             lt=1,
         ),
     ] = DEFAULT_POLICY.confidence_threshold
-    max_edge: Annotated[
+    max_difference: Annotated[
         float,
         option(
-            "Largest plausible edge over the odds without their margin, 0 to 1; beyond it there is no stake.",
+            "Largest plausible difference of a win probability from the market's, 0 to 1; beyond it there is no stake.",
             "PROBABILITY",
             ge=0,
             le=1,
         ),
-    ] = DEFAULT_POLICY.max_edge
+    ] = DEFAULT_POLICY.max_difference
     log_level: Annotated[Literal["debug", "info", "warning", "error"], option("Minimum level to log.")] = "info"
     log_format: Annotated[
         Literal["auto", "json", "console"], option("Log format; auto: console on a terminal, json elsewhere.")

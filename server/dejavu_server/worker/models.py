@@ -126,7 +126,7 @@ def configure_model(forecaster: Forecaster, settings: Settings) -> None:
         game_cap=settings.game_cap,
         evening_cap=settings.evening_cap,
         confidence_threshold=settings.confidence_threshold,
-        max_edge=settings.max_edge,
+        max_difference=settings.max_difference,
     )
 
 

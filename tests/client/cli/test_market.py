@@ -11,7 +11,7 @@ from tests.support.fakes.service import FakeServer, forecast
 from tests.support.harness.clients import Run
 
 from dejavu.v1.forecast_pb2 import (
-    WARNING_REASON_IMPLAUSIBLE_EDGE,
+    WARNING_REASON_IMPLAUSIBLE_DIFFERENCE,
     WARNING_REASON_RATINGS_OUTDATED,
     WARNING_REASON_TEAM_LITTLE_KNOWN,
     WARNING_REASON_TEAMS_UNKNOWN,
@@ -68,7 +68,7 @@ ANSWER = MarketAnswer(
     risk_level=RISK_LEVEL_MODERATE,
     confidence_met=True,
     confidence_threshold=0.55,
-    staking=Staking(model_share=0.5, kelly_fraction=0.25, game_cap=0.02, evening_cap=0.05, max_edge=0.15),
+    staking=Staking(model_share=0.5, kelly_fraction=0.25, game_cap=0.02, evening_cap=0.05, max_difference=0.15),
     notice="not shown to be better than the market",
 )
 QUOTE = PredictResponse(forecast=forecast(home_team="BKN", away_team="GSW", horizon=FINAL), market=ANSWER)
@@ -193,7 +193,7 @@ _FAIR = MarketSideAnswer(decimal_odds=1.91, win_probability=0.5, expected_value=
     ("home", "warned", "reason"),
     [
         (_FAIR, [], "neither wins more often than its price breaks even"),
-        (_LIKELY, [WARNING_REASON_IMPLAUSIBLE_EDGE], "implausible edge"),
+        (_LIKELY, [WARNING_REASON_IMPLAUSIBLE_DIFFERENCE], "implausible difference"),
         (_LIKELY, [WARNING_REASON_TEAMS_UNKNOWN], "teams unknown"),
         (_LIKELY, [WARNING_REASON_RATINGS_OUTDATED], "ratings outdated"),
         (_CAPPED, [], "the stakes so far leave no room below the caps"),

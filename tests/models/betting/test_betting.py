@@ -34,10 +34,10 @@ POLICIES = st.builds(
     game_cap=SHARES,
     evening_cap=SHARES,
     confidence_threshold=st.floats(0, 1, exclude_max=True),
-    max_edge=st.sampled_from([0.15, 1.0]),
+    max_difference=st.sampled_from([0.15, 1.0]),
 )
 MODEL_ALONE = StakingPolicy(model_share=1.0, game_cap=0.05, evening_cap=1.0)
-ANY_EDGE = replace(MODEL_ALONE, max_edge=1.0)
+ANY_EDGE = replace(MODEL_ALONE, max_difference=1.0)
 AtLeast = Callable[[int], float]
 
 
@@ -252,7 +252,7 @@ def test_home_and_away_are_treated_alike(line: float, home: float, away: float, 
         ((1.25, 4.5), 0.94, True),
     ],
 )
-def test_an_implausible_edge_has_no_stake(odds: tuple[float, float], wins: float, implausible: bool) -> None:
+def test_an_implausible_difference_has_no_stake(odds: tuple[float, float], wins: float, implausible: bool) -> None:
     answer = evaluate_market(Market(0.0, *odds, bankroll=1000.0), three(wins, 0.0), MODEL_ALONE)
     without_limit = evaluate_market(Market(0.0, *odds, bankroll=1000.0), three(wins, 0.0), ANY_EDGE)
     assert answer.implausible is implausible

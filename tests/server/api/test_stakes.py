@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(folder: Path) -> Iterator[DejavuClient]:
     with (
-        running_worker(folder, shipped=True, adaptive="shadow", max_edge=1.0) as address,
+        running_worker(folder, shipped=True, adaptive="shadow", max_difference=1.0) as address,
         DejavuClient(address, timeout=30.0) as client,
     ):
         yield client

@@ -87,7 +87,7 @@ EVERY_OPTION = {
     "cache-seconds": ("5", 5.0),
     "cache-mebibytes": ("32", 32),
     "cache-secret": ("/run/secrets/cache", "/run/secrets/cache"),
-    "max-edge": ("0.3", 0.3),
+    "max-difference": ("0.3", 0.3),
     "kelly-fraction": ("0.5", 0.5),
     "model-share": ("0", 0.0),
     "game-cap": ("0.1", 0.1),

@@ -45,7 +45,7 @@ def recorded_games(folder: Path) -> Iterator[Record]:
     """Run a server whose forecasts are revised, late, of several alphas, with and without a market, and settled."""
     made = Record("", folder / "ledger.sqlite3", folder / "kept.json")
     with spawned_server(
-        *("--workers", "1", "--max-edge", "1", "--game-cap", "0.05", "--evening-cap", "0.6"),
+        *("--workers", "1", "--max-difference", "1", "--game-cap", "0.05", "--evening-cap", "0.6"),
         *("--ledger", f"sqlite:///{made.ledger}"),
     ) as server:
         made = made._replace(address=address_of(server))

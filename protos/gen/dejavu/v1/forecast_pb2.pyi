@@ -118,8 +118,8 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     """
     WARNING_REASON_MODEL_UNFIT: _WarningReason.ValueType  # 3
     """The recipe of the model failed its backtest; see verdict of ListModels."""
-    WARNING_REASON_IMPLAUSIBLE_EDGE: _WarningReason.ValueType  # 4
-    """The edge of the model over the market is implausibly large: a mistyped sign or price, or a wrong model, is more
+    WARNING_REASON_IMPLAUSIBLE_DIFFERENCE: _WarningReason.ValueType  # 4
+    """The model's probability is implausibly far from the market's: a mistyped sign or price, or a wrong model, is more
     likely than a wrong market.
     """
     WARNING_REASON_ODDS_MISMATCHED: _WarningReason.ValueType  # 5
@@ -141,7 +141,7 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     WARNING_REASON_MARKETS_OWN_LINE: _WarningReason.ValueType  # 9
     """Of a market: its line is within 1.5 points, or its price within 6 percentage points, of the value that the
     request's pregame_margin (of total points: its pregame_total) implies for the market's horizon. The market may be
-    from before tip-off, and an edge over it is then no edge. There is no stake.
+    from before tip-off, and a difference from it then shows nothing. There is no stake.
     """
     WARNING_REASON_IMPLAUSIBLE_MARGIN: _WarningReason.ValueType  # 10
     """The request's pregame_margin differs by more than the server's limit (12 points by default) from the expected
@@ -167,8 +167,8 @@ otherwise expected_margin is absent.
 """
 WARNING_REASON_MODEL_UNFIT: WarningReason.ValueType  # 3
 """The recipe of the model failed its backtest; see verdict of ListModels."""
-WARNING_REASON_IMPLAUSIBLE_EDGE: WarningReason.ValueType  # 4
-"""The edge of the model over the market is implausibly large: a mistyped sign or price, or a wrong model, is more
+WARNING_REASON_IMPLAUSIBLE_DIFFERENCE: WarningReason.ValueType  # 4
+"""The model's probability is implausibly far from the market's: a mistyped sign or price, or a wrong model, is more
 likely than a wrong market.
 """
 WARNING_REASON_ODDS_MISMATCHED: WarningReason.ValueType  # 5
@@ -190,7 +190,7 @@ market: a team is known less well than every team in a usual December, so there 
 WARNING_REASON_MARKETS_OWN_LINE: WarningReason.ValueType  # 9
 """Of a market: its line is within 1.5 points, or its price within 6 percentage points, of the value that the
 request's pregame_margin (of total points: its pregame_total) implies for the market's horizon. The market may be
-from before tip-off, and an edge over it is then no edge. There is no stake.
+from before tip-off, and a difference from it then shows nothing. There is no stake.
 """
 WARNING_REASON_IMPLAUSIBLE_MARGIN: WarningReason.ValueType  # 10
 """The request's pregame_margin differs by more than the server's limit (12 points by default) from the expected

@@ -338,7 +338,7 @@ class Staking(_message.Message):
     KELLY_FRACTION_FIELD_NUMBER: _builtins.int
     GAME_CAP_FIELD_NUMBER: _builtins.int
     EVENING_CAP_FIELD_NUMBER: _builtins.int
-    MAX_EDGE_FIELD_NUMBER: _builtins.int
+    MAX_DIFFERENCE_FIELD_NUMBER: _builtins.int
     model_share: _builtins.float
     """Weight of the model's probability beside the market's, in [0, 1]: staking_probability = fair_probability +
     model_share · (win_probability − fair_probability).
@@ -349,9 +349,9 @@ class Staking(_message.Message):
     """Maximum of the stakes on one game, as a share of the bankroll, in (0, 1]."""
     evening_cap: _builtins.float
     """Maximum of the stakes on the games of one evening, as a share of the bankroll, in (0, 1]."""
-    max_edge: _builtins.float
+    max_difference: _builtins.float
     """Largest plausible difference between the model's and the market's probability, of bets without a push, in [0, 1];
-    see WARNING_REASON_IMPLAUSIBLE_EDGE.
+    see WARNING_REASON_IMPLAUSIBLE_DIFFERENCE.
     """
     def __init__(
         self,
@@ -360,11 +360,11 @@ class Staking(_message.Message):
         kelly_fraction: _builtins.float = ...,
         game_cap: _builtins.float = ...,
         evening_cap: _builtins.float = ...,
-        max_edge: _builtins.float = ...,
+        max_difference: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evening_cap", b"evening_cap", "game_cap", b"game_cap", "kelly_fraction", b"kelly_fraction", "max_edge", b"max_edge", "model_share", b"model_share"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evening_cap", b"evening_cap", "game_cap", b"game_cap", "kelly_fraction", b"kelly_fraction", "max_difference", b"max_difference", "model_share", b"model_share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -430,7 +430,7 @@ class MarketAnswer(_message.Message):
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.Warning]:
         """Reasons why the evaluation is less reliable than usual. With all of these except WARNING_REASON_RECOMPUTED there is
-        no stake. RATINGS_OUTDATED or RATINGS_AHEAD: the teams' ratings are not used. IMPLAUSIBLE_EDGE: the win
+        no stake. RATINGS_OUTDATED or RATINGS_AHEAD: the teams' ratings are not used. IMPLAUSIBLE_DIFFERENCE: the win
         probability, of bets without a push, is further than the server's limit (0.15 by default) from the market's (both
         implied probabilities divided by their sum). ODDS_MISMATCHED: the market is not recorded either. TEAMS_UNKNOWN,
         TEAM_LITTLE_KNOWN, MARKETS_OWN_LINE and LATE_MOMENT: see WarningReason.

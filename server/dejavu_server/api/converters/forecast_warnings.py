@@ -85,7 +85,7 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
     if answer.mismatched:
         warnings.append(_mismatched_odds(answer))
     elif answer.implausible:
-        warnings.append(_implausible_edge(answer, issued.home_team or "the home side"))
+        warnings.append(_implausible_difference(answer, issued.home_team or "the home side"))
     if issued.recomputed is not None:
         recorded, now = issued.forecast.home_lead_probability, weighed_by.home_lead_probability
         text = (
@@ -117,7 +117,7 @@ def total_market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[
     if answer.mismatched:
         warnings.append(_mismatched_odds(answer))
     elif answer.implausible:
-        warnings.append(_implausible_edge(answer, "over"))
+        warnings.append(_implausible_difference(answer, "over"))
     return warnings + _recomputed_total(issued, "compared with this market")
 
 
@@ -227,13 +227,13 @@ def _and(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _implausible_edge(answer: MarketAnswer, home: str) -> forecast_pb2.Warning:
+def _implausible_difference(answer: MarketAnswer, home: str) -> forecast_pb2.Warning:
     wins, loses = answer.home.win_probability, answer.away.win_probability
     implied = fair_probability(answer.home.decimal_odds, answer.away.decimal_odds)
-    # The edge is that of decided bets; the table shows shares of all bets.
+    # The difference is that of decided bets; the table shows shares of all bets.
     decided = " of the bets that are not returned" if answer.push_probability else ""
     return forecast_pb2.Warning(
-        reason=forecast_pb2.WARNING_REASON_IMPLAUSIBLE_EDGE,
+        reason=forecast_pb2.WARNING_REASON_IMPLAUSIBLE_DIFFERENCE,
         text="check the sign of the line and that the two prices are not swapped; if they are right, more likely the "
         f"model is wrong than the market: it gives {home} {100 * wins / (wins + loses):.0f} %{decided}, the odds "
         f"{100 * implied:.0f} % without the bookmaker's margin; no stake",

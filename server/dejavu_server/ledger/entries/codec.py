@@ -81,7 +81,7 @@ _SIDE_ANSWER = (
     "stake_fraction",
     "stake",
 )
-_POLICY = ("model_share", "kelly_fraction", "game_cap", "evening_cap", "confidence_threshold", "max_edge")
+_POLICY = ("model_share", "kelly_fraction", "game_cap", "evening_cap", "confidence_threshold", "max_difference")
 
 _HASHED_AT_ONCE: Final = 2047
 """Bytes up to which hashlib keeps the interpreter's lock: giving it up would take longer than hashing them."""

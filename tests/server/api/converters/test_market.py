@@ -86,7 +86,7 @@ def test_a_market_that_is_written_reads_as_it_was(market: Market, horizon: Horiz
 
 
 def test_an_answer_s_message_says_what_was_weighed() -> None:
-    policy = StakingPolicy(max_edge=1.0)
+    policy = StakingPolicy(max_difference=1.0)
     answer = evaluate_market(Market(3.0, 2.5, 1.5, bankroll=1000.0), lambda k: {3: 0.6, 4: 0.5}[k], policy)
     written = market_answer_message(answer, ())
     assert {field.name for field, _ in written.ListFields()} == set(written.DESCRIPTOR.fields_by_name) - {
@@ -109,13 +109,13 @@ def test_an_answer_s_message_says_what_was_weighed() -> None:
         ("", 0.0, "it gives the home side 80 %, the odds 50 %"),
     ],
 )
-def test_an_implausible_edge_names_the_team_and_which_bets_its_share_is_of(
+def test_an_implausible_difference_names_the_team_and_which_bets_its_share_is_of(
     home_team: str, push: float, told: str
 ) -> None:
     answer = evaluate_market(Market(3.0, 1.9, 1.9), lambda k: {3: 0.8 + push, 4: 0.8}[k])
     written = market_answer_message(answer, market_warnings(issued(home_team=home_team), answer))
     assert (written.side, written.stake, written.home.kelly_fraction) == (MARKET_SIDE_UNSPECIFIED, 0.0, 0.0)
-    assert written.warnings[-1].reason == forecast_pb2.WARNING_REASON_IMPLAUSIBLE_EDGE
+    assert written.warnings[-1].reason == forecast_pb2.WARNING_REASON_IMPLAUSIBLE_DIFFERENCE
     assert told in written.warnings[-1].text
 
 

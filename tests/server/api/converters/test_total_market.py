@@ -71,7 +71,7 @@ def test_the_answer_says_over_or_under_and_is_not_recorded() -> None:
     message = total_market_message_of(made)
     assert message is not None
     assert message.side == market_pb2.TOTAL_SIDE_UNSPECIFIED
-    assert [each.reason for each in message.warnings] == [forecast_pb2.WARNING_REASON_IMPLAUSIBLE_EDGE]
+    assert [each.reason for each in message.warnings] == [forecast_pb2.WARNING_REASON_IMPLAUSIBLE_DIFFERENCE]
     assert "it gives over" in message.warnings[0].text
     for side, told in ((MarketSide.HOME, market_pb2.TOTAL_SIDE_OVER), (MarketSide.AWAY, market_pb2.TOTAL_SIDE_UNDER)):
         chosen = total_market_message_of(replace(made, forecast=with_market(replace(answer, side=side))))

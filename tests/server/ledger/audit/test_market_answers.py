@@ -149,7 +149,7 @@ POLICIES = st.builds(
     kelly_fraction=st.floats(0.001, 1.0),
     game_cap=st.floats(0.001, 1.0),
     evening_cap=st.floats(0.001, 1.0),
-    max_edge=st.sampled_from([0.0, 0.15, 1.0]),
+    max_difference=st.sampled_from([0.0, 0.15, 1.0]),
 )
 
 
@@ -212,17 +212,17 @@ def test_prices_that_do_not_belong_together_are_not_recorded() -> None:
     assert fault_of(forecast, market, answer, learned_since=True) is not None
 
 
-def test_an_implausible_edge_cannot_be_hidden_nor_made_up() -> None:
+def test_an_implausible_difference_cannot_be_hidden_nor_made_up() -> None:
     market = Market(0.0, 1.9, 1.9)
-    for policy in (StakingPolicy(), StakingPolicy(max_edge=1.0)):
+    for policy in (StakingPolicy(), StakingPolicy(max_difference=1.0)):
         forecast, _, answer = asked(Horizon.FINAL, market, lead=9.0, policy=policy)
-        assert answer.implausible is (policy.max_edge < 1.0)
+        assert answer.implausible is (policy.max_difference < 1.0)
         assert fault_of(forecast, market, answer) is None
         assert fault_of(forecast, market, replace(answer, implausible=not answer.implausible)) is not None
 
 
 def test_the_line_of_the_given_margin_has_no_stake() -> None:
-    policy = StakingPolicy(max_edge=1.0)
+    policy = StakingPolicy(max_difference=1.0)
     for line, horizon, refused in (
         (MARGIN, Horizon.FINAL, True),
         (MARGIN + 1.5, Horizon.FINAL, True),
@@ -242,7 +242,7 @@ def test_the_line_of_the_given_margin_has_no_stake() -> None:
 
 def test_that_ratings_were_not_used_cannot_be_hidden_nor_made_up() -> None:
     market = Market(0.0, 1.6, 2.5)
-    policy = StakingPolicy(max_edge=1.0)
+    policy = StakingPolicy(max_difference=1.0)
     forecast, _, staked = asked(Horizon.FINAL, market, lead=9.0, policy=policy)
     assert staked.stake > 0
     rated = replace(forecast.forecast, ratings_date=date(2023, 6, 12), expected_margin=1.5)

@@ -78,7 +78,7 @@ policies = st.builds(
     game_cap=shares,
     evening_cap=shares,
     confidence_threshold=st.floats(0, 1, exclude_max=True),
-    max_edge=shares,
+    max_difference=shares,
 )
 answers = st.builds(
     MarketAnswer,
@@ -135,7 +135,7 @@ def test_the_form_of_a_market_is_what_it_is() -> None:
         '"expected_value":0.14,"fair_probability":0.56,"implied_probability":0.5263157894736842,'
         '"kelly_fraction":0.15,"stake":2.0,"stake_fraction":0.02,"staking_probability":0.6,"win_probability":0.64},'
         '"overround":0.03913630229419707,"policy":{"confidence_threshold":0.55,"evening_cap":0.05,"game_cap":0.02,'
-        '"kelly_fraction":0.25,"max_edge":0.15,"model_share":0.5},"push_probability":0.0,"risk_level":"moderate",'
+        '"kelly_fraction":0.25,"max_difference":0.15,"model_share":0.5},"push_probability":0.0,"risk_level":"moderate",'
         '"side":"home","stake":2.0},"forecast_sequence":7,"market":{"away_odds":1.95,"bankroll":100.0,'
         '"confidence_threshold":null,"evening_staked":0.0,"game_staked":0.0,"home_odds":1.9,"line":-2.5}}'
     )

@@ -73,6 +73,7 @@ EVERY_OPTION = {
     "checkpoint-seconds": ("5", 5.0),
     "late-seconds": ("60", 60.0),
     "max-game-forecasts": ("200", 200),
+    "backup-folder": ("/var/backups", "/var/backups"),
     "ledger-reserve-mib": ("64", 64),
     "hang-seconds": ("8", 8.0),
     "max-rss": ("700", 700),

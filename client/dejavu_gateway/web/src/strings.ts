@@ -333,7 +333,7 @@ export const strings = {
     noTeam: "not named",
     points: "Points of both so far",
     pointsUnknown: "not known",
-    pointsWrong: "Points of both: expected a whole number from 1 to 999.",
+    pointsUnfit: (lead: string) => `With a lead of ${lead}, both teams cannot have so many points together: they are left out. Expected an odd number for an odd lead, an even one for an even lead, at most 500.`,
     total: { half: "Points of both at the half", final: "Points of both at the end" } as Record<string, string>,
     horizon: "Forecast of",
     level: "Interval",

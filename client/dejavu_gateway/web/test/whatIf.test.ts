@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { askedFor } from "../src/model/whatIf";
+import { askedFor, fits } from "../src/model/whatIf";
 
 const asked = (search: string) => {
   const parameters = new URLSearchParams(search);
@@ -18,3 +18,8 @@ test("what an address says wrongly is as usual", () => {
     expect(asked(search)).toEqual(usual);
   expect(asked(`pattern=${Array(60).fill(1).join()}`).pattern).toHaveLength(47);
 });
+
+test.each([
+  ["31", 7, true], ["31", -7, true], ["30", 0, true], ["8", 8, true], ["500", 2, true],
+  ["31", 8, false], ["6", 8, false], ["502", 2, false], ["31", 1.5, false], ["", 0, false], ["x", 0, false], ["-3", 1, false],
+])("points of both %s fit a lead of %d: %s", (points, lead, expected) => expect(fits(points, lead)).toBe(expected));

@@ -10,6 +10,12 @@ export type Alpha = keyof typeof ALPHAS;
 /** Points of both teams together; "" if they are not known. */
 export const POINTS = /^[1-9][0-9]{0,2}$/;
 
+/** Whether two teams can have so many points together with such a lead; servers refuse others. */
+export function fits(points: string, lead: number): boolean {
+  const sum = Number(points);
+  return POINTS.test(points) && sum <= 500 && sum >= Math.abs(lead) && (sum - lead) % 2 === 0;
+}
+
 /** What an address asks for; what it does not say, or says wrongly, is as usual. */
 export function askedFor(query: (name: string) => string | undefined) {
   const parsed = parse(query("pattern") ?? "");

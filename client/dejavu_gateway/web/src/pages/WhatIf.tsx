@@ -9,7 +9,7 @@ import { TeamSelect } from "../components/TeamSelect";
 import { expected, fixed, lead, percent } from "../model/format";
 import { LEVELS } from "../model/fan";
 import { parse, write } from "../model/pattern";
-import { ALPHAS, askedFor, POINTS, type Alpha } from "../model/whatIf";
+import { ALPHAS, askedFor, fits, POINTS, type Alpha } from "../model/whatIf";
 import { MINUTE_OF, type Forecast, type Horizon } from "../model/types";
 import { query, setQuery } from "../router";
 import { teamStyle } from "../model/teams";
@@ -69,9 +69,11 @@ export default function WhatIf() {
     if (pattern().length > most()) return said.tooLong(strings.horizon[horizon()] ?? "", most());
     if (!home() !== !away()) return said.oneTeam;
     if (home() && home() === away()) return said.sameTeam;
-    if (points() && !POINTS.test(points())) return said.pointsWrong;
     return "";
   };
+
+  /** The lead changes with every minute that is drawn: points that no longer fit it are left out, and that is said. */
+  const unfit = () => points() !== "" && !fits(points(), pattern().at(-1) ?? 0);
 
   let pending: AbortController | undefined;
   const ask = async (request: Parameters<typeof api.predict>[0]) => {
@@ -98,7 +100,7 @@ export default function WhatIf() {
       homeTeam: home(),
       awayTeam: away(),
       quantileLevels: QUANTILE_LEVELS,
-      ...(points() && { totalPoints: Number(points()) }),
+      ...(fits(points(), pattern().at(-1) ?? 0) && { totalPoints: Number(points()) }),
     };
     const timer = setTimeout(() => void ask(request), PAUSE_MS);
     onCleanup(() => clearTimeout(timer));
@@ -121,9 +123,21 @@ export default function WhatIf() {
             <TeamSelect label={said.home} none={said.noTeam} value={home()} onChange={setHome} />
             <label class="field">
               <span>{said.points}</span>
-              <input class="points" inputmode="numeric" maxlength={3} placeholder={said.pointsUnknown} value={points()} onInput={(event) => setPoints(event.currentTarget.value.trim())} />
+              <input
+                class="points"
+                inputmode="numeric"
+                maxlength={3}
+                placeholder={said.pointsUnknown}
+                value={points()}
+                aria-invalid={unfit()}
+                aria-describedby="points-problem"
+                onInput={(event) => setPoints(event.currentTarget.value.trim())}
+              />
             </label>
           </div>
+          <p id="points-problem" class="invalid" role="status">
+            {unfit() && said.pointsUnfit(lead(pattern().at(-1) ?? 0, homeName(), awayName(), 0))}
+          </p>
         </section>
         <section class="card" aria-live="polite">
           <h2 class="visually-hidden">{said.answer}</h2>

@@ -10,9 +10,13 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, aclosing, contextmanager
 from pathlib import Path
+from typing import Any
 
+import grpc
 import psutil
 import pytest
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.support.builders.bundles import light_model
 from tests.support.harness.documents import blocks
 from tests.support.harness.waiting import until
@@ -87,6 +91,7 @@ def haproxy(folder: Path, port: int) -> str:
     """Return the configuration of HAProxy, without TLS."""
     [block] = blocks(DOCUMENT, "haproxy")
     bind = f"frontend callers\n    bind 127.0.0.1:{port} proto h2\n"
+    assert "frontend callers\n" in block.text
     return f"global\n    pidfile {folder}/pid\n" + block.text.replace("frontend callers\n", bind)
 
 
@@ -118,6 +123,10 @@ async def test_nothing_is_lost_or_repeated_when_servers_are_killed_and_the_proxy
     with ExitStack() as stack:
         proxied = Proxied(stack, tmp_path, kind)
         await until(lambda: answers(proxied.address))
+        async with grpc.aio.insecure_channel(proxied.address) as channel:
+            health: Any = HealthStub(channel)
+            checked = health.Check(health_pb2.HealthCheckRequest())
+            assert await checked.code() is grpc.StatusCode.UNIMPLEMENTED, "no health check comes from outside"
         async with load(proxied.address, patient=True) as clients:
             await clients.answers(20)
             for number in range(rounds):

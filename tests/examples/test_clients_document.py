@@ -31,6 +31,7 @@ from dejavu_client.transport import subscription
 from dejavu_feed.live_inputs import LIVE_INPUTS
 from dejavu_models.errors import DejavuError, InvalidLiveInput
 from dejavu_models.forecast_query import MAX_QUANTILES
+from dejavu_server.admission.errors import CallerLimit
 from dejavu_server.api import decoding, interceptors, request_ids
 from dejavu_server.api.converters import prediction, record_requests
 from dejavu_server.api.errors import CODES, INTERNAL
@@ -55,7 +56,7 @@ SERVICES = (
     lease_service_pb2,
     cache_service_pb2,
 )
-RAISED_BASE_CLASSES = {LedgerUnavailable}
+RAISED_BASE_CLASSES: set[type[DejavuError]] = {CallerLimit, LedgerUnavailable}
 
 
 def subclasses(base: type[DejavuError]) -> Iterator[type[DejavuError]]:

@@ -22,7 +22,7 @@ from itertools import chain, islice
 from typing import Final
 
 from dejavu_server.admission.controller import Permit, current_permit
-from dejavu_server.admission.errors import CallerLimit
+from dejavu_server.admission.errors import CallerLimit, WatchLimit
 
 MAX_CALLERS: Final = 4096
 """Maximum number of callers whose state is kept; beyond it, a caller that has not called for long is dropped."""
@@ -333,7 +333,7 @@ class Callers:
             yield
             return
         if most and state.watches >= most:
-            raise CallerLimit("streams", f"{most} watches at a time")
+            raise WatchLimit("streams", f"{most} watches at a time")
         state.watches += 1
         try:
             yield

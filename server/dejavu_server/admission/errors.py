@@ -29,6 +29,16 @@ class CallerLimit(DejavuError):
         self.retry_seconds = retry_seconds
 
 
+class WatchLimit(CallerLimit):
+    """A caller has too many health watches, or reflection streams.
+
+    UNIMPLEMENTED: a client that checks health then takes its connection for healthy (gRFC A17). After any other status
+    it would not use the connection, and watches that strangers hold would keep callers from their forecasts.
+    """
+
+    reason = "WATCH_LIMIT"
+
+
 class DeadlineExceeded(DejavuError):
     """A call arrived after its deadline, or had no deadline and exceeded the server's deadline."""
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from dejavu_common.stream_slots import NoSlotError, StreamSlots
 from dejavu_models.errors import DejavuError
-from dejavu_server.admission.errors import CallerLimit
+from dejavu_server.admission.errors import WatchLimit
 
 MAX_WATCHES: Final = 4096
 """Default maximum number of watches of a worker."""
@@ -40,12 +40,12 @@ class Watches:
             caller: its token or address.
 
         Raises:
-            CallerLimit: if there are too many watches, and no other caller has more of them.
+            WatchLimit: if there are too many watches, and no other caller has more of them.
         """
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a watch must run in its own task")
-        error = CallerLimit("streams", f"{self._most} watches of all callers, of which it has most")
+        error = WatchLimit("streams", f"{self._most} watches of all callers, of which it has most")
         with ExitStack() as slot:
             try:
                 slot.enter_context(self._slots.held(caller, lambda: self._end(task, error)))

@@ -14,6 +14,7 @@
     ResumeTokenExpired                         OUT_OF_RANGE          RESUME_TOKEN_EXPIRED
     Overloaded, SubscriberTooSlow              RESOURCE_EXHAUSTED    OVERLOADED, SUBSCRIBER_TOO_SLOW
     CallerLimit                                RESOURCE_EXHAUSTED    CALLER_LIMIT
+    WatchLimit                                 UNIMPLEMENTED         WATCH_LIMIT
     LedgerUnavailable, LedgerReplaced          UNAVAILABLE           LEDGER_UNAVAILABLE, LEDGER_REPLACED
     DiskReserveReached                         UNAVAILABLE           DISK_RESERVE
     ModelsChanged                              UNAVAILABLE           MODELS_CHANGED
@@ -78,7 +79,7 @@ from dejavu_models.registry.store.errors import (
     UploadTooLarge,
 )
 from dejavu_server.access.caller import MethodDenied, ScopeMissing, Unauthenticated
-from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded, Overloaded
+from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded, Overloaded, WatchLimit
 from dejavu_server.api.channelz import UnknownChannelzId
 from dejavu_server.api.converters.operations import TooManyFeeds
 from dejavu_server.api.decoding import MalformedRequest
@@ -135,6 +136,7 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     ResumeTokenExpired: grpc.StatusCode.OUT_OF_RANGE,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     CallerLimit: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    WatchLimit: grpc.StatusCode.UNIMPLEMENTED,
     SubscriberTooSlow: grpc.StatusCode.RESOURCE_EXHAUSTED,
     LedgerUnavailable: grpc.StatusCode.UNAVAILABLE,
     ModelsChanged: grpc.StatusCode.UNAVAILABLE,
@@ -214,7 +216,7 @@ def describe(error: BaseException) -> Failure:
     faults = (error, *error.others) if isinstance(error, FieldError) else ()
     violations = tuple(Violation(fault.field, _short(fault.description)) for fault in faults)
     delay = RETRY_DELAYS.get(code)
-    if isinstance(error, CallerLimit):
+    if isinstance(error, CallerLimit) and delay is not None:
         delay = Duration()
         delay.FromMilliseconds(max(1, math.ceil(error.retry_seconds * 1000)))
     return Failure(code, error.reason, _short(str(error)), violations, _metadata(error), delay)

@@ -57,6 +57,8 @@ _LAST_ANSWERS_SECONDS: Final = 1.0
 
 _DEADLINE_EXCEEDED: Final = int(grpc.StatusCode.DEADLINE_EXCEEDED.value[0])
 
+_HEALTH_CHECK: Final = "/grpc.health.v1.Health/Check"
+
 _UPLOAD: Final = "/dejavu.v1.ModelService/RegisterBundle"
 
 NO_PATH: Final = ""
@@ -153,9 +155,10 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
 
     async def _accept(self, method: bytes | None) -> Never:
         path = NO_PATH if method is None else method.decode()
-        lasts = kind_of(path) is CallKind.STREAM
-        accept = self._accept_at_once if lasts else self._accept_in_turn
-        number = STREAMS_AT_ONCE if lasts else ACCEPTED_AT_ONCE
+        # Streams last, and health checks are answered in microseconds: the core's queue must not be their limit.
+        at_once = kind_of(path) is CallKind.STREAM or path == _HEALTH_CHECK
+        accept = self._accept_at_once if at_once else self._accept_in_turn
+        number = STREAMS_AT_ONCE if at_once else ACCEPTED_AT_ONCE
         accepting = [self._event_loop.create_task(accept(method, path)) for _ in range(number)]
         for task in accepting:
             task.add_done_callback(retrieve)

@@ -114,8 +114,11 @@ def test_a_caller_gets_its_rate_or_that_of_a_method_and_one_burst_and_no_more(
     start, made = clock.now, 0
     for pause in pauses:
         clock.now += pause
-        if (retry := refused(callers, of_method)) is not None:
+        for _ in range(2):  # a method that costs more is told its own wait once the call itself may be made
+            if (retry := refused(callers, of_method)) is None:
+                break
             clock.now += retry + 3 / (of_caller or 3e3)
+        else:
             assert refused(callers, of_method) is None, "it waited as it was told"
         made += 1
     assert made <= max(1.0, rate * BURST_SECONDS) + rate * (clock.now - start) + 1

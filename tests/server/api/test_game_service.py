@@ -18,7 +18,9 @@ from tests.support.processes.servers import async_worker
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_client import AsyncDejavuClient, FailedPreconditionError, InvalidArgumentError
 from dejavu_common.clock import utc_now
-from dejavu_server.ledger.games import MAX_GAMES
+from dejavu_server.access import token_file
+from dejavu_server.access.caller import AccessScope
+from dejavu_server.ledger.games import MAX_GAMES, MAX_GAMES_OF_CALLER
 from dejavu_server.worker.worker import Worker
 
 
@@ -164,6 +166,21 @@ async def test_one_game_too_many_is_refused_and_those_before_stay(client: AsyncD
     assert refused.value.reason == "GAMES_FULL"
     await client.publish_games([game(1, home_score=99)])
     assert len(await client.list_games()) == MAX_GAMES
+
+
+async def test_what_a_damaged_feed_invented_gives_way_to_what_is_still_published(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens.json"
+    token = token_file.create(tokens, "poller", (AccessScope.READ, AccessScope.OUTCOME), utc_now())
+    async with (
+        async_worker(tmp_path, tokens=str(tokens)) as worker,
+        AsyncDejavuClient(worker.address, token=token) as client,
+    ):
+        for start in (0, 100):
+            await client.publish_games([game(number) for number in range(start, start + 100)])
+        await client.publish_games([game(number, home_score=50) for number in range(195, 210)])
+        kept = {each.game_id: each for each in await client.list_games()}
+    assert len(kept) == MAX_GAMES_OF_CALLER
+    assert {game(number).game_id for number in range(195, 210)} <= kept.keys()
 
 
 async def test_a_drain_ends_the_streams_at_once(worker: Worker, client: AsyncDejavuClient) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 import socket
+from contextlib import suppress
 
 import psutil
 
@@ -12,10 +14,14 @@ _STATUS = re.compile(rb"grpc-status.(\d+)", re.DOTALL)
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody uses, for a program that cannot pick one."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """Return a port of 127.0.0.1 that nobody uses, for a program that cannot pick one.
+
+    It is below those from which the kernel picks: no other process gets it meanwhile.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def answers(address: str) -> bool:

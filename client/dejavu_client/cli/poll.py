@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -39,6 +39,11 @@ from dejavu_feed.nba.live_feed import NBA_URL, NbaFeed
 
 NO_LEASE: Final = "-"
 _HORIZONS: Final = {"half": (HALFTIME,), "final": (FINAL,), "end": (FINAL,), "both": (HALFTIME, FINAL)}
+
+
+def _tell(text: str) -> None:
+    """Print a line on stderr, above a table that is drawn: Typer's echo would write past what draws it."""
+    sys.stderr.write(f"{text}\n")
 
 
 def poll(
@@ -189,9 +194,7 @@ def poll(
                 if page:
                     # A replay has only replayed games.
                     shown = () if feed_url == NBA_URL else ("--demo",)
-                    url = await stack.enter_async_context(
-                        running_page(target, *option_arguments(), *shown, tell=partial(typer.echo, err=True))
-                    )
+                    url = await stack.enter_async_context(running_page(target, *option_arguments(), *shown, tell=_tell))
                     typer.echo(f"Page at {url}", err=True)
                     open_page(url)
                 end_on_signals(poller.stop)

@@ -155,7 +155,7 @@ def _close_late(rule: CloseLateRule, game: GameView, now: datetime) -> Found | N
         or not _is_current(state.observed_time, now)
     ):
         return None
-    text = f"{_score(game)}, {clock(state.period, state.seconds_left)} left."
+    text = f"{_score(game)} left."
     if (forecast := _current(game.final, now)) is not None:
         text += f" {_forecast_text(game, forecast)}"
     return Found(f"Close: {_title(game)}", text)
@@ -229,7 +229,10 @@ def _score(game: GameView) -> str:
     if game.state is None:
         return _title(game)
     home, away = game.teams
-    return f"{away} {game.state.away_score}, {home} {game.state.home_score}"
+    score = f"{away} {game.state.away_score}, {home} {game.state.home_score}"
+    if game.state.status != GameStatus.GAME_STATUS_LIVE or not game.state.HasField("seconds_left"):
+        return score
+    return f"{score}, {clock(game.state.period, game.state.seconds_left)}"
 
 
 def _by(game: GameView, margin: float, digits: int = 1) -> str:

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu_client import DejavuClientError, HealthStatus, InvalidArgumentError, OutOfRangeError
+from dejavu_client.errors import CallCancelledError, ResourceExhaustedError
 from dejavu_client.transport.health import LEDGER
 from dejavu_client.transport.subscription import StreamResumption
 from dejavu_common.backoff import Backoff
@@ -229,6 +230,8 @@ class LiveFeed:
 
     async def _check_health(self) -> None:
         server = await self._health("")
+        if isinstance(server, CallCancelledError | ResourceExhaustedError):
+            return  # a server that refuses checks under a flood of them is there; the stream shows if it is not
         reachable = isinstance(server, HealthStatus)
         if server is HealthStatus.SERVING and self.board.view.server is not HealthStatus.SERVING:
             self._answers.set()

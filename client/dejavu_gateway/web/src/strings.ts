@@ -16,12 +16,15 @@ export const strings = {
   retry: "Try again",
   table: { show: "Show as table", hide: "Hide table" },
   connection: { connecting: "connecting", live: "live", lost: "no connection" } as Record<string, string>,
-  /** Texts of the badge of a server with a problem, by the reason of its status. */
+  /** Texts of the badge of a part with a problem, by the reason of the server's status or the name of the part. */
   broken: {
     SERVER_GONE: "no server",
     TOKEN_REJECTED: "refused",
     LEDGER_BROKEN: "not recording",
     STREAM_BROKEN: "interrupted",
+    poller: "no poller",
+    feed: "no feed",
+    quiet: "quiet feed",
   } as Record<string, string>,
   brokenOther: "server trouble",
 

@@ -3,7 +3,7 @@ import { span, exact } from "../model/format";
 import { phase } from "../model/phase";
 import type { Forecast, Outcome } from "../model/types";
 import { now } from "../state/clock";
-import { reaches } from "../state/live";
+import { isCurrent } from "../state/problems";
 import { strings } from "../strings";
 
 export function AgeBadge(props: { newest: Forecast; outcome: Outcome | undefined }) {
@@ -36,7 +36,7 @@ export function AgeBadge(props: { newest: Forecast; outcome: Outcome | undefined
   return (
     <span
       class="badge"
-      data-state={state() === "live" && reaches() !== "live" ? "unsure" : state()}
+      data-state={state() === "live" && !isCurrent() ? "unsure" : state()}
       onPointerEnter={(event) => (event.currentTarget.title = title())}
     >
       {words()}

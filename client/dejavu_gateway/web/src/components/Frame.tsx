@@ -2,7 +2,7 @@
 import { createEffect, For, Show, type JSX } from "solid-js";
 import { here } from "../router";
 import { reaches, status } from "../state/live";
-import { problems } from "../state/problems";
+import { problems, source } from "../state/problems";
 import { theme, toggleTheme } from "../state/theme";
 import { strings } from "../strings";
 
@@ -39,6 +39,17 @@ function ThemeButton() {
   );
 }
 
+/** The state of the whole path of new forecasts, in a word. */
+function Connection() {
+  const state = () => (reaches() === "live" && source() ? "broken" : reaches());
+  const part = () => (reaches() === "live" ? source() : status()?.reason) ?? "";
+  return (
+    <span class="connection" data-state={state()}>
+      {state() === "broken" ? (strings.broken[part()] ?? strings.brokenOther) : strings.connection[state()]}
+    </span>
+  );
+}
+
 export function Frame(props: { children: JSX.Element }) {
   return (
     <>
@@ -58,9 +69,7 @@ export function Frame(props: { children: JSX.Element }) {
             )}
           </For>
         </nav>
-        <span class="connection" data-state={reaches()}>
-          {reaches() === "broken" ? (strings.broken[status()?.reason ?? ""] ?? strings.brokenOther) : strings.connection[reaches()]}
-        </span>
+        <Connection />
         <ThemeButton />
       </header>
       <Problems />

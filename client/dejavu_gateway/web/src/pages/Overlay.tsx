@@ -11,9 +11,9 @@ import type { Forecast, Shown } from "../model/types";
 import { query } from "../router";
 import { game } from "../state/games";
 import { createHistory } from "../state/history";
-import { reaches } from "../state/live";
 import { createMoment } from "../state/moment";
 import { createPhase } from "../state/phase";
+import { isCurrent } from "../state/problems";
 import { strings } from "../strings";
 
 /** Lines of text that a frame is high, so that type grows with it. */
@@ -30,7 +30,7 @@ export default function Overlay(props: { id: string }) {
   const over = () => history.outcome("final");
   const state = createPhase(history.newest, over);
   /** Viewers see no words about faults: what may be old turns grey. */
-  const old = () => reaches() !== "live" || (!over() && !["live", "halftime"].includes(state()));
+  const old = () => !isCurrent() || (!over() && !["live", "halftime"].includes(state()));
   const shown = () => game(props.id)?.shown;
   return (
     <main class="overlay" style={{ width: `${frame().width}px`, height: `${frame().height}px`, "font-size": `${frame().height / LINES}px` }}>

@@ -6,7 +6,7 @@ import { strings } from "../strings";
 import { tonight } from "./board";
 import { now, offset } from "./clock";
 import { games, latest, outcomeOf } from "./games";
-import { connection, status } from "./live";
+import { connection, reaches, status } from "./live";
 
 export interface Problem {
   key: string;
@@ -31,6 +31,16 @@ export function quietFor(): number | undefined {
 /** The poller or the feed, if nothing has come from it for a while in which games are in play. */
 export function silentFor() {
   return silentPart(games().flatMap((game) => game.shown ?? []), now());
+}
+
+/** The part on the path of new forecasts that is gone or quiet though the page is connected: the poller, or its feed. */
+export function source(): "poller" | "feed" | "quiet" | undefined {
+  return silentFor()?.part ?? (quietFor() === undefined ? undefined : "quiet");
+}
+
+/** Whether all that new forecasts pass through works, from the feed to the page. */
+export function isCurrent(): boolean {
+  return reaches() === "live" && source() === undefined;
 }
 
 export const problems = createMemo((): Problem[] => {

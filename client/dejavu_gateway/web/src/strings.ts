@@ -172,7 +172,7 @@ export const strings = {
     held: "Did it hold?",
     heldShown: (inside: boolean, level: string) => `The ${level} interval of the shown forecast did${inside ? "" : " not"}.`,
     heldShare: (horizon: string, outcome: string, held: number, of: number) =>
-      `Outcome of the ${horizon}: ${outcome}. ${held} of ${of} intervals contain it.`,
+      `Outcome of the ${horizon}: ${outcome}. Of ${of} forecasts, at moments too, ${held} have it in their interval.`,
     columns: { minute: "Time", horizon: "For", lead: "Lead", point: "Forecast", lower: "From", upper: "To", probability: "Home leads", made: "Made", held: "Held" },
     yes: "yes",
     no: "no",
@@ -370,7 +370,8 @@ export const strings = {
     connected: "connected to its gateway",
     feed: "Feed",
     feedQuiet: (age: string) => `quiet for ${age}`,
-    feedActive: "no game is waiting for news",
+    feedRead: (age: string) => `read ${age} ago`,
+    feedIdle: "no game in play",
     unknown: "not known: the server cannot be reached",
     newest: "Newest event",
     never: "none yet",

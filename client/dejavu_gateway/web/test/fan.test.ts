@@ -124,6 +124,6 @@ test("the played line goes through the moments to the shown one, the later line 
 test("the chance of a win is drawn to the end of the last overtime, and its last minutes apart if they have moments", () => {
   const point = (minute: number) => ({ minute, lead: 0, probability: 0.5, sequence: 0 });
   const [minutes] = winData({ home: "BOS", away: "LAL", points: [point(47), point(50.8)], minute: 47, homeWon: true, overtimes: 2, start: 0 });
-  expect([...minutes]).toEqual([47, 50.8, 58]);
+  expect([...minutes]).toEqual([47, 48, 50.8, 51.8, 58]); // with gaps after what is followed by nothing soon
   expect([[45.5, 46, 47], [46.5], [47, 50]].map((shown) => hasLastMinutes(shown.map(point)))).toEqual([false, true, true]);
 });

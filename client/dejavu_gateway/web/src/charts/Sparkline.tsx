@@ -1,14 +1,20 @@
 /** The win probability so far, small: above the middle line the home team is the likelier winner. */
 import { For, Show } from "solid-js";
-import { endOf, REGULATION } from "../model/play";
+import { endOf, HOLDS, isGap, REGULATION } from "../model/play";
 import type { CoursePoint } from "../model/types";
 
 const HEIGHT = 20;
 
-/** Steps from forecast to forecast: each holds until the next one. */
+/** Steps from forecast to forecast: each holds until the next one, if that is soon. */
 function path(points: readonly CoursePoint[]): string {
   const y = (point: CoursePoint) => ((1 - point.probability) * HEIGHT).toFixed(2);
-  return points.map((point, place) => (place ? `H${point.minute}V${y(point)}` : `M${point.minute} ${y(point)}`)).join("");
+  return points
+    .map((point, place) => {
+      const before = points[place - 1];
+      if (!before) return `M${point.minute} ${y(point)}`;
+      return isGap(before.minute, point.minute) ? `H${before.minute + HOLDS}M${point.minute} ${y(point)}` : `H${point.minute}V${y(point)}`;
+    })
+    .join("");
 }
 
 export function Sparkline(props: { points: readonly CoursePoint[]; overtimes: number; label: string }) {

@@ -1,6 +1,6 @@
-/** The probability that the home team wins, over the game; a forecast holds until the next one is made. */
+/** The probability that the home team wins, over the game; a forecast holds until the next one is made, if that is soon. */
 import type uPlot from "uplot";
-import { endOf, isWhole, REGULATION } from "../model/play";
+import { endOf, HOLDS, isGap, isWhole, REGULATION } from "../model/play";
 import type { CoursePoint } from "../model/types";
 import { across, chances, lastMinutes, periods, quiet } from "./axes";
 import { dot } from "./fanChart";
@@ -30,12 +30,22 @@ export function hasLastMinutes(points: readonly CoursePoint[]): boolean {
 export function winData(input: WinInput): uPlot.AlignedData {
   const last = input.points.at(-1);
   const end = last && input.homeWon !== undefined ? [{ ...last, minute: endOf(input.overtimes) }] : [];
-  const points = [...input.points, ...end];
+  const minutes: number[] = [];
+  const probabilities: (number | null)[] = [];
+  for (const point of [...input.points, ...end]) {
+    const before = minutes.at(-1);
+    if (before !== undefined && isGap(before, point.minute)) {
+      minutes.push(before + HOLDS);
+      probabilities.push(null);
+    }
+    minutes.push(point.minute);
+    probabilities.push(point.probability);
+  }
   return [
-    points.map((point) => point.minute),
-    points.map((point) => Math.max(0.5, point.probability)),
-    points.map((point) => Math.min(0.5, point.probability)),
-    points.map((point) => point.probability),
+    minutes,
+    probabilities.map((one) => (one === null ? null : Math.max(0.5, one))),
+    probabilities.map((one) => (one === null ? null : Math.min(0.5, one))),
+    probabilities,
   ];
 }
 

@@ -51,3 +51,11 @@ export function named(minute: number): string {
 export function afterOrAt(minute: number): string {
   return isWhole(minute) ? `after minute ${minute}` : `at ${gameClock(minute)}`;
 }
+
+/** Minutes of play for which a forecast holds where none follows. */
+export const HOLDS = 1;
+
+/** Whether nothing is known of a game between two forecasts: a line through the gap would be of no forecast. */
+export function isGap(before: number, after: number): boolean {
+  return after - before > 2 * HOLDS;
+}

@@ -9,6 +9,7 @@ import { hasStore } from "../model/models";
 import { methodRows, stateRows } from "../model/stats";
 import { tonight } from "../state/board";
 import { now, offset } from "../state/clock";
+import { games } from "../state/games";
 import { connection, status } from "../state/live";
 import { createLoaded } from "../state/load";
 import { problems, quietFor, silentFor } from "../state/problems";
@@ -27,6 +28,11 @@ interface Check {
 function ledgerText(state: GatewayStatus): string {
   if (!state.serving) return said.unknown;
   return state.ledger.ok ? said.ledgerOk : `${said.ledgerBroken} ${state.ledger.message}`;
+}
+
+function feedText(): string {
+  const read = games().flatMap((game) => (game.shown?.status === "live" ? [game.shown.observed] : []));
+  return read.length ? said.feedRead(span(now() - Math.max(...read))) : said.feedIdle;
 }
 
 function checks(): Check[] {
@@ -53,7 +59,7 @@ function checks(): Check[] {
       : silent
         ? strings.problems.silent[silent.part].title
         : quiet === undefined
-          ? said.feedActive
+          ? feedText()
           : said.feedQuiet(span(quiet));
     list.push({ name: said.feed, good: quiet === undefined && !silent && !gone, text });
   }

@@ -11,7 +11,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, Forecast
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import PREDICTION_VIEW_FULL, ListPredictionsRequest
@@ -192,9 +192,9 @@ def _summary(game_id: str, forecasts: list[RecordedPrediction], state: Game | No
         forecasts: its forecasts, newest first; none before its sixth minute.
         state: what the feed shows of it; None if that is not known.
     """
-    teams = state or next(
-        (each.forecast for each in forecasts if each.forecast.home_team and each.forecast.away_team), None
-    )
+    recorded = _teams(forecasts)
+    state = _of_teams(state, recorded)
+    teams = recorded or state
     newest = {
         name: latest(each for each in forecasts if each.forecast.horizon == horizon) for name, horizon in _HORIZONS
     }
@@ -208,6 +208,18 @@ def _summary(game_id: str, forecasts: list[RecordedPrediction], state: Game | No
         "course": _course(forecasts),
         "state": state and to_dict(state),
     }
+
+
+def _teams(forecasts: Iterable[RecordedPrediction]) -> Forecast | None:
+    """Return the newest forecast that names both teams, for its teams; None without one."""
+    return next((each.forecast for each in forecasts if each.forecast.home_team and each.forecast.away_team), None)
+
+
+def _of_teams(state: Game | None, teams: Forecast | None) -> Game | None:
+    """Return a state unless it is of other teams than the recorded forecasts: the record's teams stand."""
+    if state is None or teams is None:
+        return state
+    return state if (state.home_team, state.away_team) == (teams.home_team, teams.away_team) else None
 
 
 def latest(forecasts: Iterable[RecordedPrediction]) -> RecordedPrediction | None:
@@ -304,6 +316,7 @@ async def _game_answer(context: GatewayContext, game_id: str) -> Content:
     state = context.feed.games.of(game_id)
     if not history and state is None:
         raise not_found(f"no forecast of the game {game_id} is recorded")
+    state = _of_teams(state, _teams(reversed(history)))
     return await asyncio.to_thread(_dump_game, game_id, history, state)
 
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { forget, game, games, latest, outcomeOf, takeBoardGame, takeEvent, withForecast } from "../src/state/games";
+import { forget, game, games, latest, outcomeOf, takeBoardGame, takeEvent, takeShown, withForecast } from "../src/state/games";
 import { made } from "./made";
 
 const ID = "9900000001";
@@ -93,4 +93,17 @@ test("a moment is newer than its minute and stands beside it, in the stream and 
   takeBoardGame({ gameId: ID, homeTeam: "BOS", awayTeam: "LAL", newest: { final: newest, half: null }, outcomes: [], forecasts: 2, course });
   expect(latest(game(ID)!)?.lead).toBe(-2);
   expect(points()).toEqual([[47, 3, 0.6], [50.825, -2, 0.35]]);
+});
+
+test("a state of other teams than the forecasts of its game is not shown beside them", () => {
+  const other = "9900000077";
+  const state = { gameId: other, homeTeam: "DEN", awayTeam: "HOU", status: "GAME_STATUS_LIVE" as const, observedTime: "2026-01-01T00:00:00Z" };
+  takeShown(state);
+  expect(game(other)?.shown?.home).toBe("DEN");
+  takeEvent(forecast(12, 5, { gameId: other }));
+  expect([game(other)?.home, game(other)?.shown]).toEqual(["BOS", undefined]);
+  takeShown({ ...state, observedTime: "2026-01-01T00:01:00Z" });
+  expect(game(other)?.shown).toBeUndefined();
+  takeShown({ ...state, homeTeam: "BOS", awayTeam: "LAL", observedTime: "2026-01-01T00:02:00Z" });
+  expect(game(other)?.shown?.home).toBe("BOS");
 });

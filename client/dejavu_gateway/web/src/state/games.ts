@@ -77,6 +77,7 @@ export function withForecast(game: Game, one: Forecast): Game {
     ...game,
     home: one.home || game.home,
     away: one.away || game.away,
+    shown: one.home && one.away && (one.home !== game.shown?.home || one.away !== game.shown.away) ? undefined : game.shown,
     newest,
     course: counts ? withPoint(game.course, point) : game.course,
   };
@@ -108,6 +109,8 @@ export function takeBoardGame(json: BoardGame): void {
 /** Takes what the feed shows, unless something newer is known. */
 export function withShown(game: Game, shown: Shown | undefined): Game {
   if (!shown || shown.observed < (game.shown?.observed ?? 0)) return game;
+  const { home, away } = Object.values(game.newest)[0] ?? shown;
+  if (home && away && (home !== shown.home || away !== shown.away)) return game; // the record's teams stand
   return { ...game, home: game.home || shown.home, away: game.away || shown.away, shown };
 }
 

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, aclosing, contextmanager
+from contextlib import ExitStack, aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,8 @@ def running(kind: str, configuration: Path) -> Iterator[subprocess.Popen[bytes]]
         children = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
         for child in children:
-            child.kill()
+            with suppress(psutil.NoSuchProcess):  # a worker of an earlier configuration
+                child.kill()
         process.wait()
 
 

@@ -17,10 +17,10 @@ from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_client.cli.errors import failure
 from dejavu_client.cli.numbers import number
-from dejavu_client.cli.options import HORIZONS, HorizonName, Json, Target, Timeout, connect
+from dejavu_client.cli.options import HORIZONS, HorizonName, Json, Replays, Target, Timeout, connect
 from dejavu_client.client import DejavuClient
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
-from dejavu_client.errors import DejavuClientError, NotFoundError
+from dejavu_client.errors import DejavuClientError, NotFoundError, UnavailableError
 from dejavu_client.output.bets import WeighedMarket, print_bets
 from dejavu_client.requests import PredictOptions
 from dejavu_client.requests import market as create_market
@@ -31,8 +31,8 @@ from dejavu_feed import moment as moments
 from dejavu_feed.errors import DataError, FeedNotInstalled
 from dejavu_feed.files.prices import PricedMarket, read_prices
 
-_NEWEST: Final = 300.0
-"""Default maximum age of a forecast in seconds: a live price moves with every basket."""
+_APART: Final = timedelta(seconds=60)
+"""Maximum age of the file when a forecast was made: a live price moves with every basket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,7 @@ def bets(
         float | None,
         typer.Option(parser=number, metavar="AMOUNT", help="Amount staked this evening already."),
     ] = None,
-    max_age: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="Maximum age of a forecast to weigh a price with.")
-    ] = _NEWEST,
+    replays: Replays = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
@@ -68,7 +66,8 @@ def bets(
     """Weigh a file of prices at once, each with the newest forecast of its game.
 
     Stakes respect the caps of a game and of the evening over the whole file, in its order. The prices must be of the
-    moment of the forecast: the first one of each kind of a forecast is recorded with it.
+    moment of the forecast: the first one of each kind of a forecast is recorded with it. So a
+    forecast that was made more than a minute after the file was written is not used.
     """
     if bankroll is not None and not bankroll > 0:
         raise typer.BadParameter(f"{bankroll:g}; expected an amount above 0", param_hint="--bankroll")
@@ -76,16 +75,17 @@ def bets(
         raise typer.BadParameter("expected 0 up to --bankroll; without it, a share of 1", param_hint="--evening-staked")
     try:
         priced = read_prices(file)
+        written = datetime.fromtimestamp(file.stat().st_mtime, UTC)
     except (DataError, FeedNotInstalled) as error:
         raise failure(error) from None
     stakes, weighed = _Stakes(bankroll or 1.0, evening_staked or 0.0, {}), list[WeighedMarket]()
     with connect(target, timeout) as client:
-        newest: dict[tuple[str, str, str], RecordedPrediction | None] = {}
+        newest: dict[tuple[str, str, str, bool], RecordedPrediction | None] = {}
         for each in priced:
-            key = each.game_id, each.home, each.away
+            key = each.game_id, each.home, each.away, each.kind == "total"
             if key not in newest:
-                newest[key] = _newest(client, each, HORIZONS[horizon])
-            one, staked = _weighed(client, each, newest[key], stakes, timedelta(seconds=max_age))
+                newest[key] = _newest(client, each, HORIZONS[horizon], replays=replays)
+            one, staked = _weighed(client, each, newest[key], stakes, written)
             weighed.append(one)
             if one.forecast is not None:
                 game = one.forecast.game_id
@@ -98,19 +98,28 @@ def bets(
     print_bets(weighed, stakes.bankroll)
 
 
-def _newest(client: DejavuClient, priced: PricedMarket, horizon: Horizon.ValueType) -> RecordedPrediction | None:
-    """Return the newest forecast of a game; None if it has none."""
-    if priced.game_id:
-        try:
-            return client.get_prediction(priced.game_id, horizon=horizon).prediction
-        except NotFoundError:
+def _newest(
+    client: DejavuClient, priced: PricedMarket, horizon: Horizon.ValueType, *, replays: bool
+) -> RecordedPrediction | None:
+    """Return the newest forecast of a game, for a total that of a complete minute; None if it has none."""
+    game_id = priced.game_id
+    if not game_id:
+        day = (utc_now() - timedelta(hours=11)).date() - timedelta(days=1)
+        listed = client.list_predictions(team=priced.home, horizon=horizon, from_date=day, include_replays=replays)
+        teams = priced.home, priced.away
+        found = next((each for each in listed if (each.forecast.home_team, each.forecast.away_team) == teams), None)
+        listed.close()
+        if found is None:
             return None
-    today = utc_now() - timedelta(hours=11)
-    teams = priced.home, priced.away
-    listed = client.list_predictions(team=priced.home, horizon=horizon, from_date=today.date() - timedelta(days=1))
-    found = next((each for each in listed if (each.forecast.home_team, each.forecast.away_team) == teams), None)
-    listed.close()
-    return None if found is None else client.get_prediction(found.forecast.game_id, horizon=horizon).prediction
+        game_id = found.forecast.game_id
+    try:
+        newest = client.get_prediction(game_id, horizon=horizon).prediction
+        if priced.kind == "total" and newest.forecast.HasField("moment"):  # which has no total
+            minute = newest.forecast.elapsed_minutes
+            newest = client.get_prediction(game_id, horizon=horizon, elapsed_minutes=minute).prediction
+    except NotFoundError:
+        return None
+    return newest
 
 
 def _weighed(
@@ -118,7 +127,7 @@ def _weighed(
     priced: PricedMarket,
     newest: RecordedPrediction | None,
     stakes: _Stakes,
-    most: timedelta,
+    written: datetime,
 ) -> tuple[WeighedMarket, float]:
     """Weigh a market; return it with its stake, which is 0 if it was not weighed."""
     if newest is None:
@@ -129,10 +138,13 @@ def _weighed(
         return WeighedMarket(priced, forecast, None, f"the game is {forecast.away_team} @ {forecast.home_team}"), 0.0
     if newest.HasField("outcome"):
         return WeighedMarket(priced, forecast, None, "the outcome is known"), 0.0
-    age = utc_now() - forecast.generated_time.ToDatetime(UTC)
-    if age > most:
-        old = f"no current forecast: the newest is {age.total_seconds() / 60:,.0f} min old"
+    now, made = utc_now(), forecast.generated_time.ToDatetime(UTC)
+    if now > forecast.expires_time.ToDatetime(UTC):
+        old = f"no current forecast: the newest is {(now - made).total_seconds() / 60:,.0f} min old"
         return WeighedMarket(priced, forecast, None, old), 0.0
+    if made - written > _APART:
+        older = f"the file is {(made - written).total_seconds() / 60:,.0f} min older than the forecast"
+        return WeighedMarket(priced, forecast, None, older), 0.0
     staked: dict[str, Any] = {
         "bankroll": stakes.bankroll,
         "game_staked": stakes.games.get(forecast.game_id, 0.0),
@@ -146,8 +158,10 @@ def _weighed(
         else:
             market = create_market(priced.line, priced.first, priced.second, **staked)
             answer = client.quote(list(newest.pattern), market, **options)
-    except DejavuClientError as error:
+    except UnavailableError as error:
         raise failure(f"line {priced.row}: {error}") from None
+    except DejavuClientError as error:  # rows before it may be recorded already
+        return WeighedMarket(priced, forecast, None, error.message), 0.0
     if answer.forecast.sequence != forecast.sequence:
         reason = "the game has moved on, or another caller recorded it: ask again with the poller's token"
         return WeighedMarket(priced, forecast, None, reason), 0.0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,16 @@ def test_a_game_that_is_over_weighs_no_price(run: Run, address: str, tmp_path: P
     shown = run("bets", file, "--target", address).stdout
     assert "line 2: the outcome is known" in shown
     assert "stakes together: 0.00 %" in shown
+
+
+def test_a_file_from_before_the_forecast_becomes_no_bet(run: Run, address: str, tmp_path: Path) -> None:
+    file = prices(tmp_path, "MIA,CHI,spread,-10.5,+150,-175,,")
+    written = time.time() - 600
+    os.utime(file, (written, written))
+    shown = run("bets", file, "--target", address, "--json")
+    (entry,) = map(json.loads, shown.stdout.splitlines())
+    assert entry["answer"] is None
+    assert "min older than the forecast" in entry["notWeighed"]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import os
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 
@@ -26,6 +27,20 @@ _LOCAL_SCHEMES = ("unix:", "unix-abstract:")
 _ADDRESS_SCHEMES = ("dns:", "ipv4:", "ipv6:")
 
 log = get_logger()
+
+
+class ClientTlsFiles(NamedTuple):
+    """Files of a client's TLS options.
+
+    Attributes:
+        ca: authorities to trust; None for those that gRPC trusts by default.
+        certificate: the client's own certificate; None for none.
+        key: private key of the certificate.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
 
 
 def tls_credentials(

@@ -54,7 +54,9 @@ READERS: dict[str, dict[str, str | None]] = {
         "docs/verification.md": None,
         "docs/calls.md": None,
         "docs/clients.md": r"grpcurl ",
-        "docs/operations.md": r"dejavu stats|grpcurl [^\0]*OperationsService|dejavu-server ledger (backup|restore|cop)",
+        "docs/operations.md": (
+            r"dejavu (stats|doctor)|grpcurl [^\0]*OperationsService|dejavu-server ledger (backup|restore|cop)"
+        ),
     },
 }
 """Name of a reader → the documents whose commands it runs, and a pattern of these commands; None for all."""

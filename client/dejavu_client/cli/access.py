@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, TypedDict
 import grpc
 import typer
 
-from dejavu_client.access import TokenFile, TokenSource, checked_token, is_local, tls_credentials
+from dejavu_client.access import ClientTlsFiles, TokenFile, TokenSource, checked_token, is_local, tls_credentials
 from dejavu_client.transport.servers import parse_servers
 
 _META_KEY: Final = "dejavu_client.access"
@@ -129,6 +129,13 @@ def client_options(target: str) -> ClientOptions:
             param_hint=source,
         )
     return ClientOptions(credentials=credentials, token=token, allow_plaintext_token=allowed)
+
+
+def tls_files() -> ClientTlsFiles | None:
+    """Return the files of the running command's TLS options; None without TLS."""
+    values = _given.get() or {}
+    ca, cert, key = (values.get(name) for name in ("ca", "cert", "key"))
+    return ClientTlsFiles(ca, cert, key) if values.get("tls") or ca or cert else None
 
 
 def option_arguments() -> list[str]:

@@ -71,6 +71,7 @@ COMMANDS: dict[str, Command] = {
     "checkpoint": Command(),
     "models": Command(),
     "teams": Command(),
+    "doctor": Command(),
     "health": Command(),
     "stats": Command(),
     "cache": Command(),
@@ -188,6 +189,8 @@ def _module(name: str) -> Any:  # noqa: C901, PLR0912 - a table
             from dejavu_client.cli.models import app as module
         case "health" | "stats" | "cache" | "top":
             from dejavu_client.cli import server as module
+        case "doctor":
+            from dejavu_client.cli import doctor as module
         case "teams":
             from dejavu_client.cli import teams as module
         case "poll":

@@ -26,6 +26,7 @@ class OperationsService:
         name: where the server runs.
         workers: number of workers of the server.
         coverage_days: number of days whose games count towards the coverage.
+        ledger: state of the ledger, as far as the settings determine it.
         clock: returns the time, in seconds since 1970.
     """
 
@@ -37,6 +38,7 @@ class OperationsService:
         name: str,
         workers: int,
         coverage_days: int,
+        ledger: pb.LedgerState,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._statistics = statistics
@@ -45,6 +47,7 @@ class OperationsService:
         self._name = name
         self._workers = workers
         self._coverage_days = coverage_days
+        self._ledger = ledger
         self._feeds = set[str]()
         self._answered: tuple[ServerStatistics, pb.GetServiceStatsResponse] | None = None
 
@@ -53,7 +56,12 @@ class OperationsService:
         statistics = self._statistics()
         if self._answered is None or self._answered[0] is not statistics:  # callers can ask as often as they like
             message = stats_message(
-                statistics, name=self._name, workers=self._workers, coverage_days=self._coverage_days, now=self._clock()
+                statistics,
+                name=self._name,
+                workers=self._workers,
+                coverage_days=self._coverage_days,
+                ledger=self._ledger,
+                now=self._clock(),
             )
             self._answered = statistics, message
         return self._answered[1]

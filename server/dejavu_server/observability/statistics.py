@@ -54,6 +54,11 @@ WITHOUT_LEDGER: Final = "dejavu_workers_without_ledger"
 STREAM_LAG: Final = "dejavu_stream_lag_entries"
 STREAM_LAG_SECONDS: Final = "dejavu_stream_lag_seconds"
 LEARNER_LAG: Final = "dejavu_learner_lag_outcomes"
+CHECKPOINT_AGE: Final = "dejavu_checkpoint_age_seconds"
+CHECKPOINT_INTERVAL: Final = "dejavu_checkpoint_interval_seconds"
+LEDGER_BYTES: Final = "dejavu_ledger_bytes"
+LEDGER_FREE: Final = "dejavu_ledger_disk_free_bytes"
+LEDGER_RESERVE: Final = "dejavu_ledger_disk_reserve_bytes"
 COVERAGE: Final = "dejavu_coverage_ratio"
 NOMINAL_COVERAGE: Final = "dejavu_coverage_nominal_ratio"
 COVERAGE_GAMES: Final = "dejavu_coverage_games"
@@ -85,6 +90,11 @@ _STATES: Final[Mapping[str, tuple[str, ...]]] = {
     STREAM_LAG: (),
     STREAM_LAG_SECONDS: (),
     LEARNER_LAG: (),
+    CHECKPOINT_AGE: (),
+    CHECKPOINT_INTERVAL: (),
+    LEDGER_BYTES: (),
+    LEDGER_FREE: (),
+    LEDGER_RESERVE: (),
     COVERAGE: ("model", "horizon"),
     NOMINAL_COVERAGE: ("model", "horizon"),
     COVERAGE_GAMES: ("model", "horizon"),

@@ -23,6 +23,7 @@ import grpc
 import structlog
 from google.protobuf.descriptor import ServiceDescriptor
 
+from dejavu.v1.operations_service_pb2 import LedgerState
 from dejavu_common import descriptors
 from dejavu_common.clock import utc_now
 from dejavu_models.errors import DejavuError
@@ -55,6 +56,7 @@ from dejavu_server.forecasting.lifecycle.models import Models
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.ledger.audit.checkpoints import Signer
 from dejavu_server.ledger.audit.signing_key import key_path
+from dejavu_server.ledger_url import is_postgres
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.game_states import GameStates
@@ -275,6 +277,9 @@ class Worker:
             name=server_name(),
             workers=settings.workers,
             coverage_days=COVERAGE_DAYS,
+            ledger=LedgerState(
+                database="postgresql" if is_postgres(settings.ledger) else "sqlite", caller_games=settings.caller_games
+            ),
         )
         self._add_service(OPERATIONS_SERVICE, operations)
         self._add_service(LEASE_SERVICE, LeaseService(self._ledger_manager))

@@ -5,22 +5,34 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from tests.support.builders.calls import PATTERN, current_game
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.service_stats import stats_when
+from tests.support.processes.postgres import on_postgres
 from tests.support.processes.servers import settings_in
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
-from dejavu.v1.operations_service_pb2 import MethodStats, StatsWindow
+from dejavu.v1.operations_service_pb2 import (
+    DISK_STATE_BELOW_RESERVE,
+    DISK_STATE_ENOUGH,
+    DISK_STATE_LOW,
+    DISK_STATE_UNSPECIFIED,
+    DiskState,
+    GetServiceStatsResponse,
+    LedgerState,
+    MethodStats,
+    StatsWindow,
+)
 from dejavu_client import AsyncDejavuClient, FailedPreconditionError, InvalidArgumentError, predict_request
 from dejavu_models.registry.registry import Registry
 from dejavu_server.api.converters.operations import FEED_SECONDS, stats_message
 from dejavu_server.api.operations_service import MAX_FEEDS
 from dejavu_server.observability.metrics import Metrics
-from dejavu_server.observability.statistics import Statistics
+from dejavu_server.observability.statistics import ServerStatistics, Statistics
 from dejavu_server.worker import sampler
 from dejavu_server.worker.worker import Worker
 
@@ -29,6 +41,10 @@ from dejavu_server.worker.worker import Worker
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampler, "SAMPLE_SECONDS", 0.02)
     monkeypatch.setattr(sampler, "COVERAGE_SECONDS", 0.02)
+
+
+def message(statistics: ServerStatistics, now: float, **ledger: Any) -> GetServiceStatsResponse:
+    return stats_message(statistics, name="", workers=1, coverage_days=30, ledger=LedgerState(**ledger), now=now)
 
 
 @asynccontextmanager
@@ -139,13 +155,39 @@ def test_a_report_about_a_feed_is_shown_for_fifteen_minutes() -> None:
         gauge.labels("nba").set(now)
     statistics = Statistics(metrics.registry, "server", list).sample()
     shown = [
-        [
-            each.read_age_seconds
-            for each in stats_message(statistics, name="", workers=1, coverage_days=30, now=now + age).feeds
-        ]
-        for age in (-1, 100, FEED_SECONDS)
+        [each.read_age_seconds for each in message(statistics, now + age).feeds] for age in (-1, 100, FEED_SECONDS)
     ]
     assert shown == [[0], [100], []]
+
+
+async def test_the_ledger_is_described_without_its_place_and_its_size(tmp_path: Path) -> None:
+    """With tokens or behind the page, strangers see the statistics: no path, address or number of free bytes."""
+    async with client_of(tmp_path) as client:
+        stats = await stats_when(client, lambda stats: stats.ledger.checkpoint_interval_seconds == 60)
+    disk = DISK_STATE_UNSPECIFIED if on_postgres() else DISK_STATE_ENOUGH
+    database = "postgresql" if on_postgres() else "sqlite"
+    assert stats.ledger == LedgerState(database=database, checkpoint_interval_seconds=60, disk=disk, caller_games=200)
+
+
+@pytest.mark.parametrize(
+    ("free", "database", "state"),
+    [
+        (512, "sqlite", DISK_STATE_ENOUGH),
+        (511, "sqlite", DISK_STATE_LOW),
+        (255, "sqlite", DISK_STATE_BELOW_RESERVE),
+        (0, "sqlite", DISK_STATE_BELOW_RESERVE),
+        (None, "postgresql", DISK_STATE_UNSPECIFIED),
+    ],
+)
+def test_free_space_is_compared_with_the_reserve(free: int | None, database: str, state: DiskState.ValueType) -> None:
+    metrics = Metrics()
+    statistics = Statistics(metrics.registry, "server", list)
+    assert message(statistics.sample(), 0, database=database).ledger.disk == DISK_STATE_UNSPECIFIED
+    metrics.ledger_reserve.set(256)
+    metrics.ledger_bytes.set(1000)
+    if free is not None:
+        metrics.set_ledger_free(free)
+    assert message(statistics.sample(), 0, database=database).ledger.disk == state
 
 
 async def test_a_report_that_is_out_of_bounds_is_refused_by_the_name_of_its_field(tmp_path: Path) -> None:

@@ -42,8 +42,13 @@ class Authority:
         self.certificate = folder / f"{name}.pem"
         self.certificate.write_bytes(own)
 
-    def issue(self, name: str) -> KeyPair:
-        """Issue a certificate, for a server or a client; replace the files of an earlier one of this name."""
+    def issue(self, name: str, valid: timedelta = timedelta(hours=1)) -> KeyPair:
+        """Issue a certificate, for a server or a client; replace the files of an earlier one of this name.
+
+        Args:
+            name: its name, and that of its files.
+            valid: time from now until it expires; negative: it has expired.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         local = x509.SubjectAlternativeName(
@@ -53,14 +58,20 @@ class Authority:
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        signed = self._signed(subject, key.public_key(), local)
+        signed = self._signed(subject, key.public_key(), local, valid)
         for path, content in ((pair.key, private), (pair.certificate, signed)):
             with atomic_replace(path) as new:
                 new.touch(mode=0o600)
                 new.write_bytes(content)
         return pair
 
-    def _signed(self, subject: x509.Name, key: ec.EllipticCurvePublicKey, extension: x509.ExtensionType) -> bytes:
+    def _signed(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        extension: x509.ExtensionType,
+        valid: timedelta = timedelta(hours=1),
+    ) -> bytes:
         now = datetime.now(UTC)
         certificate = (
             x509.CertificateBuilder()
@@ -69,7 +80,7 @@ class Authority:
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(hours=1))
-            .not_valid_after(now + timedelta(hours=1))
+            .not_valid_after(now + valid)
             .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
             .sign(self._key, hashes.SHA256())
         )

@@ -26,7 +26,7 @@ from dejavu.v1 import forecast_pb2 as dejavu_dot_v1_dot_forecast__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"dejavu/v1/operations_service.proto\x12\tdejavu.v1\x1a\x18\x64\x65javu/v1/forecast.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x01\n\x11ReportFeedRequest\x12\x0c\n\x04\x66\x65\x65\x64\x18\x01 \x01(\t\x12\x18\n\x10read_age_seconds\x18\x02 \x01(\x01\x12\x1d\n\x10\x64\x61ta_age_seconds\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\nlive_games\x18\x04 \x01(\rB\x13\n\x11_data_age_seconds\"\x14\n\x12ReportFeedResponse\"\x18\n\x16GetServiceStatsRequest\"\xc8\x02\n\x17GetServiceStatsResponse\x12\x30\n\x0csampled_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x07windows\x18\x02 \x03(\x0b\x32\x16.dejavu.v1.StatsWindow\x12\x14\n\x0copen_streams\x18\x03 \x01(\r\x12\x17\n\x0f\x63\x61lls_in_flight\x18\x04 \x01(\r\x12(\n\nledger_lag\x18\x05 \x01(\x0b\x32\x14.dejavu.v1.LedgerLag\x12,\n\x08\x63overage\x18\x06 \x03(\x0b\x32\x1a.dejavu.v1.RollingCoverage\x12%\n\x06server\x18\x07 \x01(\x0b\x32\x15.dejavu.v1.ServerInfo\x12$\n\x05\x66\x65\x65\x64s\x18\x08 \x03(\x0b\x32\x15.dejavu.v1.FeedStatus\"\xc0\x01\n\x0bStatsWindow\x12\x16\n\x0elength_seconds\x18\x01 \x01(\r\x12\x17\n\x0f\x63overed_seconds\x18\x02 \x01(\x01\x12\x30\n\x0bpredictions\x18\x03 \x03(\x0b\x32\x1b.dejavu.v1.PredictionCounts\x12\'\n\x07methods\x18\x04 \x03(\x0b\x32\x16.dejavu.v1.MethodStats\x12%\n\x05\x63\x61\x63he\x18\x05 \x01(\x0b\x32\x16.dejavu.v1.CacheCounts\"u\n\x10PredictionCounts\x12#\n\x07horizon\x18\x01 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x10\n\x08what_ifs\x18\x02 \x01(\x04\x12\x10\n\x08recorded\x18\x03 \x01(\x04\x12\x18\n\x10\x61lready_recorded\x18\x04 \x01(\x04\"}\n\x0bMethodStats\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\x04\x12%\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\x15.dejavu.v1.ErrorCount\x12(\n\x07latency\x18\x04 \x01(\x0b\x32\x17.dejavu.v1.LatencyStats\")\n\nErrorCount\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\x04\"b\n\x0cLatencyStats\x12\r\n\x05\x63\x61lls\x18\x01 \x01(\x04\x12\x14\n\x0cmean_seconds\x18\x02 \x01(\x01\x12-\n\tquantiles\x18\x03 \x03(\x0b\x32\x1a.dejavu.v1.LatencyQuantile\"v\n\x0fLatencyQuantile\x12\r\n\x05share\x18\x01 \x01(\x01\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12\x15\n\rlower_seconds\x18\x03 \x01(\x01\x12\x1a\n\rupper_seconds\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\x10\n\x0e_upper_seconds\"=\n\x0b\x43\x61\x63heCounts\x12\x0c\n\x04hits\x18\x01 \x01(\x04\x12\x0e\n\x06misses\x18\x02 \x01(\x04\x12\x10\n\x08hit_rate\x18\x03 \x01(\x01\"X\n\tLedgerLag\x12\x0f\n\x07\x65ntries\x18\x01 \x01(\x04\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12\x10\n\x08outcomes\x18\x03 \x01(\x04\x12\x17\n\x0fworkers_without\x18\x04 \x01(\r\"\xb7\x01\n\x0fRollingCoverage\x12#\n\x07horizon\x18\x01 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ys\x18\x03 \x01(\r\x12\r\n\x05games\x18\x04 \x01(\r\x12\x11\n\tforecasts\x18\x05 \x01(\x04\x12\x0c\n\x04held\x18\x06 \x01(\x04\x12\x10\n\x08\x63overage\x18\x07 \x01(\x01\x12\x18\n\x10nominal_coverage\x18\x08 \x01(\x01\"\x9a\x01\n\nFeedStatus\x12\x0c\n\x04\x66\x65\x65\x64\x18\x01 \x01(\t\x12\x1c\n\x14reported_seconds_ago\x18\x02 \x01(\x01\x12\x18\n\x10read_age_seconds\x18\x03 \x01(\x01\x12\x1d\n\x10\x64\x61ta_age_seconds\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\nlive_games\x18\x05 \x01(\rB\x13\n\x11_data_age_seconds\"\xf7\x01\n\nServerInfo\x12\x11\n\tserver_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0euptime_seconds\x18\x04 \x01(\x01\x12\x1a\n\x12\x63onfigured_workers\x18\x05 \x01(\r\x12&\n\x07workers\x18\x06 \x03(\x0b\x32\x15.dejavu.v1.WorkerInfo\x12\x0c\n\x04name\x18\x07 \x01(\t\x12\x15\n\rworker_deaths\x18\x08 \x01(\x04\x12\x14\n\x0cworker_hangs\x18\t \x01(\x04\"\xc8\x01\n\nWorkerInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cgrpc_version\x18\x04 \x01(\t\x12\x16\n\x0epython_version\x18\x05 \x01(\t\x12\x13\n\x0b\x63pu_seconds\x18\x06 \x01(\x01\x12\x16\n\x0eresident_bytes\x18\x07 \x01(\x04\x12\x10\n\x08revision\x18\x08 \x01(\t2\xb8\x01\n\x11OperationsService\x12X\n\x0fGetServiceStats\x12!.dejavu.v1.GetServiceStatsRequest\x1a\".dejavu.v1.GetServiceStatsResponse\x12I\n\nReportFeed\x12\x1c.dejavu.v1.ReportFeedRequest\x1a\x1d.dejavu.v1.ReportFeedResponseBI\n\rcom.dejavu.v1B\x16OperationsServiceProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"dejavu/v1/operations_service.proto\x12\tdejavu.v1\x1a\x18\x64\x65javu/v1/forecast.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x01\n\x11ReportFeedRequest\x12\x0c\n\x04\x66\x65\x65\x64\x18\x01 \x01(\t\x12\x18\n\x10read_age_seconds\x18\x02 \x01(\x01\x12\x1d\n\x10\x64\x61ta_age_seconds\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\nlive_games\x18\x04 \x01(\rB\x13\n\x11_data_age_seconds\"\x14\n\x12ReportFeedResponse\"\x18\n\x16GetServiceStatsRequest\"\xf0\x02\n\x17GetServiceStatsResponse\x12\x30\n\x0csampled_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x07windows\x18\x02 \x03(\x0b\x32\x16.dejavu.v1.StatsWindow\x12\x14\n\x0copen_streams\x18\x03 \x01(\r\x12\x17\n\x0f\x63\x61lls_in_flight\x18\x04 \x01(\r\x12(\n\nledger_lag\x18\x05 \x01(\x0b\x32\x14.dejavu.v1.LedgerLag\x12,\n\x08\x63overage\x18\x06 \x03(\x0b\x32\x1a.dejavu.v1.RollingCoverage\x12%\n\x06server\x18\x07 \x01(\x0b\x32\x15.dejavu.v1.ServerInfo\x12$\n\x05\x66\x65\x65\x64s\x18\x08 \x03(\x0b\x32\x15.dejavu.v1.FeedStatus\x12&\n\x06ledger\x18\t \x01(\x0b\x32\x16.dejavu.v1.LedgerState\"\xc0\x01\n\x0bStatsWindow\x12\x16\n\x0elength_seconds\x18\x01 \x01(\r\x12\x17\n\x0f\x63overed_seconds\x18\x02 \x01(\x01\x12\x30\n\x0bpredictions\x18\x03 \x03(\x0b\x32\x1b.dejavu.v1.PredictionCounts\x12\'\n\x07methods\x18\x04 \x03(\x0b\x32\x16.dejavu.v1.MethodStats\x12%\n\x05\x63\x61\x63he\x18\x05 \x01(\x0b\x32\x16.dejavu.v1.CacheCounts\"u\n\x10PredictionCounts\x12#\n\x07horizon\x18\x01 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x10\n\x08what_ifs\x18\x02 \x01(\x04\x12\x10\n\x08recorded\x18\x03 \x01(\x04\x12\x18\n\x10\x61lready_recorded\x18\x04 \x01(\x04\"}\n\x0bMethodStats\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\x04\x12%\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\x15.dejavu.v1.ErrorCount\x12(\n\x07latency\x18\x04 \x01(\x0b\x32\x17.dejavu.v1.LatencyStats\")\n\nErrorCount\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\x04\"b\n\x0cLatencyStats\x12\r\n\x05\x63\x61lls\x18\x01 \x01(\x04\x12\x14\n\x0cmean_seconds\x18\x02 \x01(\x01\x12-\n\tquantiles\x18\x03 \x03(\x0b\x32\x1a.dejavu.v1.LatencyQuantile\"v\n\x0fLatencyQuantile\x12\r\n\x05share\x18\x01 \x01(\x01\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12\x15\n\rlower_seconds\x18\x03 \x01(\x01\x12\x1a\n\rupper_seconds\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\x10\n\x0e_upper_seconds\"=\n\x0b\x43\x61\x63heCounts\x12\x0c\n\x04hits\x18\x01 \x01(\x04\x12\x0e\n\x06misses\x18\x02 \x01(\x04\x12\x10\n\x08hit_rate\x18\x03 \x01(\x01\"X\n\tLedgerLag\x12\x0f\n\x07\x65ntries\x18\x01 \x01(\x04\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12\x10\n\x08outcomes\x18\x03 \x01(\x04\x12\x17\n\x0fworkers_without\x18\x04 \x01(\r\"\x9e\x01\n\x0bLedgerState\x12\x10\n\x08\x64\x61tabase\x18\x01 \x01(\t\x12\x1e\n\x16\x63heckpoint_age_seconds\x18\x02 \x01(\x01\x12#\n\x1b\x63heckpoint_interval_seconds\x18\x03 \x01(\x01\x12\"\n\x04\x64isk\x18\x04 \x01(\x0e\x32\x14.dejavu.v1.DiskState\x12\x14\n\x0c\x63\x61ller_games\x18\x05 \x01(\r\"\xb7\x01\n\x0fRollingCoverage\x12#\n\x07horizon\x18\x01 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ys\x18\x03 \x01(\r\x12\r\n\x05games\x18\x04 \x01(\r\x12\x11\n\tforecasts\x18\x05 \x01(\x04\x12\x0c\n\x04held\x18\x06 \x01(\x04\x12\x10\n\x08\x63overage\x18\x07 \x01(\x01\x12\x18\n\x10nominal_coverage\x18\x08 \x01(\x01\"\x9a\x01\n\nFeedStatus\x12\x0c\n\x04\x66\x65\x65\x64\x18\x01 \x01(\t\x12\x1c\n\x14reported_seconds_ago\x18\x02 \x01(\x01\x12\x18\n\x10read_age_seconds\x18\x03 \x01(\x01\x12\x1d\n\x10\x64\x61ta_age_seconds\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\nlive_games\x18\x05 \x01(\rB\x13\n\x11_data_age_seconds\"\xf7\x01\n\nServerInfo\x12\x11\n\tserver_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0euptime_seconds\x18\x04 \x01(\x01\x12\x1a\n\x12\x63onfigured_workers\x18\x05 \x01(\r\x12&\n\x07workers\x18\x06 \x03(\x0b\x32\x15.dejavu.v1.WorkerInfo\x12\x0c\n\x04name\x18\x07 \x01(\t\x12\x15\n\rworker_deaths\x18\x08 \x01(\x04\x12\x14\n\x0cworker_hangs\x18\t \x01(\x04\"\xc8\x01\n\nWorkerInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cgrpc_version\x18\x04 \x01(\t\x12\x16\n\x0epython_version\x18\x05 \x01(\t\x12\x13\n\x0b\x63pu_seconds\x18\x06 \x01(\x01\x12\x16\n\x0eresident_bytes\x18\x07 \x01(\x04\x12\x10\n\x08revision\x18\x08 \x01(\t*p\n\tDiskState\x12\x1a\n\x16\x44ISK_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44ISK_STATE_ENOUGH\x10\x01\x12\x12\n\x0e\x44ISK_STATE_LOW\x10\x02\x12\x1c\n\x18\x44ISK_STATE_BELOW_RESERVE\x10\x03\x32\xb8\x01\n\x11OperationsService\x12X\n\x0fGetServiceStats\x12!.dejavu.v1.GetServiceStatsRequest\x1a\".dejavu.v1.GetServiceStatsResponse\x12I\n\nReportFeed\x12\x1c.dejavu.v1.ReportFeedRequest\x1a\x1d.dejavu.v1.ReportFeedResponseBI\n\rcom.dejavu.v1B\x16OperationsServiceProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,6 +34,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dejavu.v1.operations_servic
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rcom.dejavu.v1B\026OperationsServiceProtoP\001Z\022dejavu/v1;dejavuv1\252\002\tDejavu.V1'
+  _globals['_DISKSTATE']._serialized_start=2475
+  _globals['_DISKSTATE']._serialized_end=2587
   _globals['_REPORTFEEDREQUEST']._serialized_start=109
   _globals['_REPORTFEEDREQUEST']._serialized_end=240
   _globals['_REPORTFEEDRESPONSE']._serialized_start=242
@@ -41,31 +43,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSERVICESTATSREQUEST']._serialized_start=264
   _globals['_GETSERVICESTATSREQUEST']._serialized_end=288
   _globals['_GETSERVICESTATSRESPONSE']._serialized_start=291
-  _globals['_GETSERVICESTATSRESPONSE']._serialized_end=619
-  _globals['_STATSWINDOW']._serialized_start=622
-  _globals['_STATSWINDOW']._serialized_end=814
-  _globals['_PREDICTIONCOUNTS']._serialized_start=816
-  _globals['_PREDICTIONCOUNTS']._serialized_end=933
-  _globals['_METHODSTATS']._serialized_start=935
-  _globals['_METHODSTATS']._serialized_end=1060
-  _globals['_ERRORCOUNT']._serialized_start=1062
-  _globals['_ERRORCOUNT']._serialized_end=1103
-  _globals['_LATENCYSTATS']._serialized_start=1105
-  _globals['_LATENCYSTATS']._serialized_end=1203
-  _globals['_LATENCYQUANTILE']._serialized_start=1205
-  _globals['_LATENCYQUANTILE']._serialized_end=1323
-  _globals['_CACHECOUNTS']._serialized_start=1325
-  _globals['_CACHECOUNTS']._serialized_end=1386
-  _globals['_LEDGERLAG']._serialized_start=1388
-  _globals['_LEDGERLAG']._serialized_end=1476
-  _globals['_ROLLINGCOVERAGE']._serialized_start=1479
-  _globals['_ROLLINGCOVERAGE']._serialized_end=1662
-  _globals['_FEEDSTATUS']._serialized_start=1665
-  _globals['_FEEDSTATUS']._serialized_end=1819
-  _globals['_SERVERINFO']._serialized_start=1822
-  _globals['_SERVERINFO']._serialized_end=2069
-  _globals['_WORKERINFO']._serialized_start=2072
-  _globals['_WORKERINFO']._serialized_end=2272
-  _globals['_OPERATIONSSERVICE']._serialized_start=2275
-  _globals['_OPERATIONSSERVICE']._serialized_end=2459
+  _globals['_GETSERVICESTATSRESPONSE']._serialized_end=659
+  _globals['_STATSWINDOW']._serialized_start=662
+  _globals['_STATSWINDOW']._serialized_end=854
+  _globals['_PREDICTIONCOUNTS']._serialized_start=856
+  _globals['_PREDICTIONCOUNTS']._serialized_end=973
+  _globals['_METHODSTATS']._serialized_start=975
+  _globals['_METHODSTATS']._serialized_end=1100
+  _globals['_ERRORCOUNT']._serialized_start=1102
+  _globals['_ERRORCOUNT']._serialized_end=1143
+  _globals['_LATENCYSTATS']._serialized_start=1145
+  _globals['_LATENCYSTATS']._serialized_end=1243
+  _globals['_LATENCYQUANTILE']._serialized_start=1245
+  _globals['_LATENCYQUANTILE']._serialized_end=1363
+  _globals['_CACHECOUNTS']._serialized_start=1365
+  _globals['_CACHECOUNTS']._serialized_end=1426
+  _globals['_LEDGERLAG']._serialized_start=1428
+  _globals['_LEDGERLAG']._serialized_end=1516
+  _globals['_LEDGERSTATE']._serialized_start=1519
+  _globals['_LEDGERSTATE']._serialized_end=1677
+  _globals['_ROLLINGCOVERAGE']._serialized_start=1680
+  _globals['_ROLLINGCOVERAGE']._serialized_end=1863
+  _globals['_FEEDSTATUS']._serialized_start=1866
+  _globals['_FEEDSTATUS']._serialized_end=2020
+  _globals['_SERVERINFO']._serialized_start=2023
+  _globals['_SERVERINFO']._serialized_end=2270
+  _globals['_WORKERINFO']._serialized_start=2273
+  _globals['_WORKERINFO']._serialized_end=2473
+  _globals['_OPERATIONSSERVICE']._serialized_start=2590
+  _globals['_OPERATIONSSERVICE']._serialized_end=2774
 # @@protoc_insertion_point(module_scope)

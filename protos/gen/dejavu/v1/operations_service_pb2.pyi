@@ -9,6 +9,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +20,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _DiskState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DiskStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DiskState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DISK_STATE_UNSPECIFIED: _DiskState.ValueType  # 0
+    """Not known: PostgreSQL does not tell, or no worker has looked yet."""
+    DISK_STATE_ENOUGH: _DiskState.ValueType  # 1
+    """At least twice the reserve."""
+    DISK_STATE_LOW: _DiskState.ValueType  # 2
+    """Less than twice the reserve."""
+    DISK_STATE_BELOW_RESERVE: _DiskState.ValueType  # 3
+    """Less than the reserve: only outcomes are recorded."""
+
+class DiskState(_DiskState, metaclass=_DiskStateEnumTypeWrapper):
+    """Free space of the ledger's disk compared with the server's reserve. The metrics have the number of bytes."""
+
+DISK_STATE_UNSPECIFIED: DiskState.ValueType  # 0
+"""Not known: PostgreSQL does not tell, or no worker has looked yet."""
+DISK_STATE_ENOUGH: DiskState.ValueType  # 1
+"""At least twice the reserve."""
+DISK_STATE_LOW: DiskState.ValueType  # 2
+"""Less than twice the reserve."""
+DISK_STATE_BELOW_RESERVE: DiskState.ValueType  # 3
+"""Less than the reserve: only outcomes are recorded."""
+Global___DiskState: _TypeAlias = DiskState  # noqa: Y015
 
 @_typing.final
 class ReportFeedRequest(_message.Message):
@@ -108,6 +137,7 @@ class GetServiceStatsResponse(_message.Message):
     COVERAGE_FIELD_NUMBER: _builtins.int
     SERVER_FIELD_NUMBER: _builtins.int
     FEEDS_FIELD_NUMBER: _builtins.int
+    LEDGER_FIELD_NUMBER: _builtins.int
     open_streams: _builtins.int
     """Streams of forecasts (StreamPredictions) that are open."""
     calls_in_flight: _builtins.int
@@ -138,6 +168,10 @@ class GetServiceStatsResponse(_message.Message):
     def feeds(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeedStatus]:
         """Feeds that pollers reported within the last 15 minutes, by name. A poller reports to one of several servers."""
 
+    @_builtins.property
+    def ledger(self) -> Global___LedgerState:
+        """The ledger."""
+
     def __init__(
         self,
         *,
@@ -149,10 +183,11 @@ class GetServiceStatsResponse(_message.Message):
         coverage: _abc.Iterable[Global___RollingCoverage] | None = ...,
         server: Global___ServerInfo | None = ...,
         feeds: _abc.Iterable[Global___FeedStatus] | None = ...,
+        ledger: Global___LedgerState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ledger_lag", b"ledger_lag", "sampled_time", b"sampled_time", "server", b"server"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ledger", b"ledger", "ledger_lag", b"ledger_lag", "sampled_time", b"sampled_time", "server", b"server"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_in_flight", b"calls_in_flight", "coverage", b"coverage", "feeds", b"feeds", "ledger_lag", b"ledger_lag", "open_streams", b"open_streams", "sampled_time", b"sampled_time", "server", b"server", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_in_flight", b"calls_in_flight", "coverage", b"coverage", "feeds", b"feeds", "ledger", b"ledger", "ledger_lag", b"ledger_lag", "open_streams", b"open_streams", "sampled_time", b"sampled_time", "server", b"server", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -439,6 +474,44 @@ class LedgerLag(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LedgerLag: _TypeAlias = LedgerLag  # noqa: Y015
+
+@_typing.final
+class LedgerState(_message.Message):
+    """State of the ledger and of what may be recorded, as the workers of a server see it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATABASE_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_AGE_SECONDS_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_INTERVAL_SECONDS_FIELD_NUMBER: _builtins.int
+    DISK_FIELD_NUMBER: _builtins.int
+    CALLER_GAMES_FIELD_NUMBER: _builtins.int
+    database: _builtins.str
+    """Kind of its database: sqlite or postgresql."""
+    checkpoint_age_seconds: _builtins.float
+    """Time for which entries have not been signed by a checkpoint, in seconds; 0 while the newest one covers all entries."""
+    checkpoint_interval_seconds: _builtins.float
+    """Interval of the checkpoints, in seconds; 0 if the server does not know it yet."""
+    disk: Global___DiskState.ValueType
+    """Free space of its disk."""
+    caller_games: _builtins.int
+    """Most games of a day for which one caller from another machine records through one worker; 0: no limit."""
+    def __init__(
+        self,
+        *,
+        database: _builtins.str = ...,
+        checkpoint_age_seconds: _builtins.float = ...,
+        checkpoint_interval_seconds: _builtins.float = ...,
+        disk: Global___DiskState.ValueType = ...,
+        caller_games: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller_games", b"caller_games", "checkpoint_age_seconds", b"checkpoint_age_seconds", "checkpoint_interval_seconds", b"checkpoint_interval_seconds", "database", b"database", "disk", b"disk"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LedgerState: _TypeAlias = LedgerState  # noqa: Y015
 
 @_typing.final
 class RollingCoverage(_message.Message):

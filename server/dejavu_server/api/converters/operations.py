@@ -47,7 +47,7 @@ class TooManyFeeds(DejavuError):
 
 
 def stats_message(
-    server: ServerStatistics, *, name: str, workers: int, coverage_days: int, now: float
+    server: ServerStatistics, *, name: str, workers: int, coverage_days: int, ledger: pb.LedgerState, now: float
 ) -> pb.GetServiceStatsResponse:
     """Convert the statistics of a server.
 
@@ -56,6 +56,7 @@ def stats_message(
         name: where the server runs.
         workers: number of workers that it was started with.
         coverage_days: number of days whose games count towards the coverage.
+        ledger: state of the ledger, as far as the settings determine it.
         now: the time, in seconds since 1970.
     """
     states = server.states
@@ -84,6 +85,7 @@ def stats_message(
             worker_hangs=round(states.get(stats.HANGS, 0)),
         ),
         feeds=_feeds(states, now),
+        ledger=_ledger(states, ledger),
     )
 
 
@@ -195,6 +197,26 @@ def _feeds(states: Values, now: float) -> Iterator[pb.FeedStatus]:
             data_age_seconds=None if data is None else max(0.0, now - data),
             live_games=round(states.get(stats.key(stats.FEED_GAMES, feed), 0)),
         )
+
+
+def _ledger(states: Values, settings: pb.LedgerState) -> pb.LedgerState:
+    """Return the state of the ledger; `states` has no zeros."""
+    state = pb.LedgerState(
+        checkpoint_age_seconds=states.get(stats.CHECKPOINT_AGE, 0),
+        checkpoint_interval_seconds=states.get(stats.CHECKPOINT_INTERVAL, 0),
+        disk=_disk(states, settings.database),
+    )
+    state.MergeFrom(settings)
+    return state
+
+
+def _disk(states: Values, database: str) -> pb.DiskState.ValueType:
+    if database != "sqlite" or stats.LEDGER_BYTES not in states:
+        return pb.DISK_STATE_UNSPECIFIED
+    free, reserve = states.get(stats.LEDGER_FREE, 0), states.get(stats.LEDGER_RESERVE, 0)
+    if free < reserve:
+        return pb.DISK_STATE_BELOW_RESERVE
+    return pb.DISK_STATE_LOW if free < 2 * reserve else pb.DISK_STATE_ENOUGH
 
 
 def _worker(worker: WorkerStatistics) -> pb.WorkerInfo:

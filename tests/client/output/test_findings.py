@@ -1,0 +1,31 @@
+"""What `dejavu doctor` prints."""
+
+from __future__ import annotations
+
+import pytest
+
+from dejavu_client.doctor.findings import Finding, Severity
+from dejavu_client.output.findings import print_findings
+
+
+def test_findings_fit_in_a_narrow_terminal_and_foreign_texts_do_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    hostile = "x\x1b]0;owned\x07\n ok  all is well [red]" + "y" * 90
+    print_findings(
+        [
+            Finding("client", Severity.OK, "dejavu 1.0.0"),
+            Finding("checkpoint", Severity.WARNING, hostile, hostile, "runbook.md#dejavucheckpointold", "a:1"),
+            Finding("reach", Severity.FAULT, "refused", "start it", "", "b:1\n"),
+            Finding("poller", Severity.OK, "read 3 s ago"),
+        ]
+    )
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    lines = shown.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert [line.split()[0] for line in lines if line[:1] not in ("", " ")] == [
+        *("ok", "a:1", "warning", "b:1\\u000a", "fault", "installation", "ok", "1", "pages:")
+    ]
+    assert "1 fault, 1 warning, 2 ok" in shown

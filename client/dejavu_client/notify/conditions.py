@@ -119,18 +119,20 @@ def holds(rule: GameRule, game: GameView, now: datetime) -> Found | None:
             return _final(game, now)
 
 
-def values_of(game: GameView) -> dict[str, str | float]:
-    """Return the numbers of a game by name, for programs and templates."""
+def values_of(rule: GameRule, game: GameView) -> dict[str, str | float]:
+    """Return the numbers of a game by name, for programs and templates; the forecast is the one that the rule tells."""
     home, away = game.teams
     values: dict[str, str | float] = {"home_team": home, "away_team": away}
     if game.state is not None:
         values |= {"home_score": game.state.home_score, "away_score": game.state.away_score}
-    if game.final is not None:
+    half = isinstance(rule, HalfReadyRule)
+    if (forecast := game.half if half else game.final) is not None:
         values |= {
-            "home_win_probability": round(game.final.home_lead_probability, 4),
-            "point_forecast": round(game.final.point_forecast, 1),
-            "interval_lower": game.final.interval_lower,
-            "interval_upper": game.final.interval_upper,
+            "horizon": "half" if half else "final",
+            "home_win_probability": round(forecast.home_lead_probability, 4),
+            "point_forecast": round(forecast.point_forecast, 1),
+            "interval_lower": forecast.interval_lower,
+            "interval_upper": forecast.interval_upper,
         }
     return values
 

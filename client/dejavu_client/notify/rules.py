@@ -46,6 +46,7 @@ TEMPLATE_FIELDS: Final = (
     "away_team",
     "home_score",
     "away_score",
+    "horizon",
     "home_win_probability",
     "point_forecast",
     "interval_lower",

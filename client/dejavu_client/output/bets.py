@@ -78,7 +78,10 @@ def _chosen(answer: MarketAnswer | TotalMarketAnswer) -> int:
 def _reason(each: WeighedMarket) -> str:
     if each.answer is None:
         return each.reason
-    return "" if each.answer.side else f"no stake: {no_stake_reason(each.answer, *_sides(each.answer))}"
+    if each.answer.side:
+        return ""
+    warnings = "; ".join(warning.text for warning in each.answer.warnings)
+    return f"no stake: {warnings or no_stake_reason(each.answer, *_sides(each.answer))}"
 
 
 def _cells(each: WeighedMarket, bankroll: float) -> dict[str, Text]:

@@ -9,10 +9,10 @@ import { strings } from "../strings";
 const said = strings.shown;
 
 /** A live game whose state is older than this is shown with its age. */
-const OLD_MS = 60_000;
+export const OLD_MS = 60_000;
 
-/** The status of a game: "Q2 6:00", "Final", "19:30", with the age of an old state. */
-export function nowText(shown: Shown): string {
+/** The status of a game: "Q2 6:00", "Final", "19:30", with the age of an old state unless that is left out. */
+export function nowText(shown: Shown, withAge = true): string {
   switch (shown.status) {
     case "postponed":
       return said.postponed;
@@ -22,7 +22,7 @@ export function nowText(shown: Shown): string {
       return tipOff(shown.tipOff);
     case "live": {
       const age = now() - shown.observed;
-      return clockOf(shown) + (age > OLD_MS ? ` · ${said.old(span(age))}` : "");
+      return clockOf(shown) + (withAge && age > OLD_MS ? ` · ${said.old(span(age))}` : "");
     }
   }
 }

@@ -1,7 +1,7 @@
 /** One game over a moving picture: a lower third, the fan or the probability of a win, on a transparent frame of an exact size. */
 import { createMemo, onCleanup, onMount, Show } from "solid-js";
 import { FanChart } from "../components/FanFigure";
-import { nowText } from "../components/ShownGame";
+import { nowText, OLD_MS } from "../components/ShownGame";
 import { WinChart } from "../components/WinChart";
 import { lead, percent } from "../model/format";
 import { boxOf, frameOf, kindOf } from "../model/overlay";
@@ -9,6 +9,7 @@ import { unforecast } from "../model/phase";
 import { teamName, teamStyle } from "../model/teams";
 import type { Forecast, Shown } from "../model/types";
 import { query } from "../router";
+import { now } from "../state/clock";
 import { game } from "../state/games";
 import { createHistory } from "../state/history";
 import { createMoment } from "../state/moment";
@@ -28,10 +29,11 @@ export default function Overlay(props: { id: string }) {
   onMount(() => (document.documentElement.dataset.page = "overlay"));
   onCleanup(() => delete document.documentElement.dataset.page);
   const over = () => history.outcome("final");
+  const shown = () => game(props.id)?.shown;
   const state = createPhase(history.newest, over);
   /** Viewers see no words about faults: what may be old turns grey. */
-  const old = () => !isCurrent() || (!over() && !["live", "halftime"].includes(state()));
-  const shown = () => game(props.id)?.shown;
+  const isOldState = () => shown()?.status === "live" && now() - shown()!.observed > OLD_MS;
+  const old = () => !isCurrent() || isOldState() || (!over() && !["live", "halftime"].includes(state()));
   return (
     <main class="overlay" style={{ width: `${frame().width}px`, height: `${frame().height}px`, "font-size": `${frame().height / LINES}px` }}>
       <Show when={history.minutes().length || shown()}>
@@ -84,11 +86,11 @@ function Third(props: ThirdProps) {
     <>
       <div class="third-score">
         <Show
-          when={props.shown && props.shown.status !== "scheduled"}
+          when={props.shown && !["scheduled", "postponed"].includes(props.shown.status)}
           fallback={
             <>
               <strong>{strings.game.title(props.away, props.home)}</strong>
-              <span>{props.shown ? nowText(props.shown) : `${lead(props.final ?? props.lead, props.home, props.away, 0)} · ${props.final === undefined ? strings.tonight.after(props.minute) : strings.age.final(undefined)}`}</span>
+              <span>{props.shown ? nowText(props.shown, false) : `${lead(props.final ?? props.lead, props.home, props.away, 0)} · ${props.final === undefined ? strings.tonight.after(props.minute) : strings.age.final(undefined)}`}</span>
             </>
           }
         >
@@ -98,7 +100,7 @@ function Third(props: ThirdProps) {
           <strong data-side="home">
             {teamName(props.home)} <b>{props.shown?.homeScore}</b>
           </strong>
-          <span>{nowText(props.shown as Shown)}</span>
+          <span>{nowText(props.shown as Shown, false)}</span>
         </Show>
       </div>
       <Show when={props.forecast}>

@@ -16,6 +16,7 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_client.formatting import chance, clock, is_given_up, is_last, period_name
 from dejavu_common.clock import utc_now
+from dejavu_common.game_day import game_day
 from dejavu_gateway.api.context import asking, context_of
 from dejavu_gateway.api.games import game_history, latest, lead, time_of_play
 from dejavu_gateway.api.parameters import check_game_id, check_names
@@ -156,6 +157,8 @@ def drawn(
     if prediction.HasField("outcome"):
         actual = y(prediction.outcome.differential)
         image.add("circle", cx=x(last), cy=actual, r=10, fill=_BACKGROUND, stroke=_INK, stroke_width=4)
+    day = forecast.game_date or game_day(forecast.generated_time.ToDatetime(UTC)).isoformat()
+    image.text(WIDTH - EDGE, HEIGHT - 14, f"Dejavu · {printable(day)}", 20, "end")
     return image.svg()
 
 
@@ -295,7 +298,9 @@ def _words(prediction: RecordedPrediction, home: str, away: str, now: datetime |
     is_last_minute = is_last(forecast) and not forecast.HasField("moment")
     if now is not None and is_last_minute and forecast.expires_time.ToDatetime(tzinfo=UTC) <= now:
         return "no forecast", "last minute or overtime"
-    wins = f"{home} wins {chance(forecast.home_lead_probability)}"
+    probability = forecast.home_lead_probability
+    team, probability = (home, probability) if probability >= 0.5 else (away, 1 - probability)
+    wins = f"{team} wins {chance(probability)}"
     return ("late, does not count", f"{wins}, {said}") if forecast.late else (wins, said)
 
 

@@ -106,6 +106,9 @@ async def test_below_the_reserve_outcomes_are_recorded_and_new_forecasts_refused
     assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "DISK_RESERVE")
     assert "200 MiB left" in refused.message
     assert "256 MiB" in refused.message
+    disk.free = 256 * MIB - 1
+    assert "255.9 MiB left, less than the reserve of 256 MiB" in (await refusal(service.Predict(OTHER))).message
+    disk.free = 200 * MIB
     assert (await service.Predict(NAMED)).forecast == first, "what is recorded is still answered"
     batch = pb.PredictBatchRequest(requests=[WHAT_IF, OTHER, NAMED])
     results = (await service.PredictBatch(batch)).results

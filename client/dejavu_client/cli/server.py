@@ -24,7 +24,7 @@ from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.errors import DeadlineExceededError, NotFoundError, UnavailableError
 from dejavu_client.formatting import pluralize
 from dejavu_client.output.cache import print_cache_stats
-from dejavu_client.output.forecast import show
+from dejavu_client.output.forecast import print_json, show
 from dejavu_client.output.service_stats import ServerAnswer, stats_view
 from dejavu_client.transport.health import LEDGER, HealthStatus
 from dejavu_client.transport.servers import parse_servers
@@ -122,7 +122,7 @@ def stats(
     if as_json:
         for answer in answers:
             if answer.stats is not None:
-                show(answer.stats, lambda _: None, as_json=True)
+                print_json(answer.stats, target=answer.target)
     else:
         Console(highlight=False).print(stats_view(answers, _WINDOWS[minutes]))
     _exit_if_none_answered(answers)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.table import Table
@@ -56,12 +57,15 @@ _BAR = 16
 """Maximum width of a bar to one side, in characters."""
 
 
-def print_json(message: Message) -> None:
-    """Print a message as one line of protobuf JSON with sorted keys, including fields that have default values."""
-    text = MessageToJson(
-        message, indent=None, ensure_ascii=False, sort_keys=True, always_print_fields_with_no_presence=True
-    )
-    sys.stdout.write(text + "\n")
+def print_json(message: Message, **more: str) -> None:
+    """Print a message as one line of protobuf JSON with sorted keys, including fields that have default values.
+
+    Args:
+        message: the message.
+        more: fields to add to it.
+    """
+    fields = MessageToDict(message, always_print_fields_with_no_presence=True)
+    sys.stdout.write(json.dumps(more | fields, ensure_ascii=False, sort_keys=True) + "\n")
     sys.stdout.flush()
 
 

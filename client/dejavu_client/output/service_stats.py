@@ -81,12 +81,12 @@ def stats_view(
     if len(answers) > 1:
         rows = [(_server(target, stats, length_seconds), "") for target, stats in answered]
         return Group(Text(_window_name(length_seconds), style="bold"), ResponsiveTable(_SERVERS, rows), *troubles)
-    details = [_server_view(stats, length_seconds, (before or {}).get(target)) for target, stats in answered]
+    details = [_server_view(target, stats, length_seconds, (before or {}).get(target)) for target, stats in answered]
     return Group(*details, *troubles)
 
 
 def _server_view(
-    stats: GetServiceStatsResponse, length_seconds: int, before: GetServiceStatsResponse | None
+    target: str, stats: GetServiceStatsResponse, length_seconds: int, before: GetServiceStatsResponse | None
 ) -> RenderableType:
     window = _window(stats.windows, length_seconds)
     methods = [(_cells(method), "") for method in window.methods]
@@ -101,7 +101,7 @@ def _server_view(
     workers = [(_worker(worker, stats, before), "") for worker in stats.server.workers]
     covered = seconds_text(window.covered_seconds)
     return Group(
-        *_lines(stats),
+        *_lines(target, stats),
         Text(),
         _predictions(stats.windows),
         Text(f"\ncalls, {_window_name(length_seconds)} ({covered} of it)", style="bold"),
@@ -112,12 +112,13 @@ def _server_view(
     )
 
 
-def _lines(stats: GetServiceStatsResponse) -> Iterator[Text]:
+def _lines(target: str, stats: GetServiceStatsResponse) -> Iterator[Text]:
     server, lag = stats.server, stats.ledger_lag
     versions = sorted({worker.version for worker in server.workers})
     yield Text.assemble(
         ("dejavu-server ", "bold"),
         (", ".join(versions), "bold"),
+        f" at {target}",
         (f" · {server.server_id} · up {seconds_text(server.uptime_seconds)}", "dim"),
     )
     yield Text(

@@ -207,3 +207,9 @@ class ReportedFailures:
         """Report the error, which then propagates to the caller."""
         if isinstance(error, LedgerError):
             self._report(error)
+
+
+def mebibytes_left(number: int) -> str:
+    """Return a number of free bytes in MiB for a message, rounded down: less than a whole limit never reads like it."""
+    tenths = number * 10 >> 20
+    return f"{tenths // 10:,}" + (f".{tenths % 10}" if tenths % 10 else "")

@@ -23,7 +23,7 @@ from dejavu_server.ledger.database.recording.known_record import Appended, Known
 from dejavu_server.ledger.database.recording_rules import RecordingLimits
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.entries.shadows import PreparedShadow
-from dejavu_server.ledger.errors import DiskReserveReached, LedgerError, LedgerUnavailable, copy_of
+from dejavu_server.ledger.errors import DiskReserveReached, LedgerError, LedgerUnavailable, copy_of, mebibytes_left
 from dejavu_server.ledger.shadows import append_shadows
 from dejavu_server.observability.activity import Activity
 from dejavu_server.observability.failure_log import FailureLog
@@ -214,8 +214,8 @@ class Writer:
         if free is None or free >= reserve:
             return None
         return DiskReserveReached(
-            f"the disk of the ledger has {free / MEBIBYTE:,.0f} MiB left, less than the reserve of "
-            f"{reserve / MEBIBYTE:,.0f} MiB: only outcomes are recorded"
+            f"the disk of the ledger has {mebibytes_left(free)} MiB left, less than the reserve of "
+            f"{reserve // MEBIBYTE:,} MiB: only outcomes are recorded"
         )
 
     def _caller_error(self, error: Exception, call: _Call) -> Exception:

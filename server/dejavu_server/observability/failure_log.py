@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -18,8 +19,8 @@ SETTLED_SECONDS = 5.0
 class FailureLog:
     """Logs one kind of repeating failure. Use it from one thread.
 
-    The first failure is logged as an error. Further failures are counted and logged once per REMINDER_SECONDS.
-    The recovery is logged once.
+    The first failure is logged, as an error by default. Further failures are counted and logged once per
+    REMINDER_SECONDS. The recovery is logged once.
 
     Args:
         log: logger to write to.
@@ -43,12 +44,15 @@ class FailureLog:
         self._failures = 0  # since the failure began; 0 while nothing fails
         self._began = self._latest = self._logged_at = 0.0
 
-    def failed(self, error: BaseException, *, traceback: bool = True, **fields: Any) -> None:
+    def failed(
+        self, error: BaseException, *, traceback: bool = True, level: int = logging.ERROR, **fields: Any
+    ) -> None:
         """Record a failure.
 
         Args:
             error: the failure.
             traceback: whether to log its traceback the first time.
+            level: level of the line; that of the latest failure counts.
             fields: further fields to log.
         """
         now = self._clock()
@@ -59,10 +63,10 @@ class FailureLog:
         if self._failures == 1:
             self._began = self._logged_at = now
             traceback_field = {"exc_info": error} if traceback else {}
-            self._log.error(self._event, error=str(error), **traceback_field, **fields)
+            self._log.log(level, self._event, error=str(error), **traceback_field, **fields)
         elif now - self._logged_at >= REMINDER_SECONDS:
             self._logged_at = now
-            self._log.error(self._event, error=str(error), **self._summary(now), **fields)
+            self._log.log(level, self._event, error=str(error), **self._summary(now), **fields)
 
     def succeeded(self, **fields: Any) -> None:
         """Record a success; log the recovery, with these fields, if the failure has ended."""

@@ -86,10 +86,12 @@ def test_forecasts_calls_and_workers_are_shown(run: Run, target: str) -> None:
     lines = [line.split() for line in shown.stdout.splitlines()]
     assert ["half,", "what-ifs", "1", "1", "1", "1"] in lines
     assert ["Predict", "1", "0"] in [line[:3] for line in lines]
+    assert f" at {target} · " in shown.stdout
     assert "1 of 2 workers" in shown.stdout
     assert "calls, last 5 min" in shown.stdout
     printed = run("stats", "--json", target=target).stdout
     [stats] = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]  # beside the worker's log
+    assert stats["target"] == target
     assert stats["windows"][0]["predictions"][0]["whatIfs"] == "1"
     once = run("top", "--once", target=target, width=80)
     assert "calls, last 1 min" in once.stdout

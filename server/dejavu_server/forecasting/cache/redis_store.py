@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -267,7 +268,9 @@ class RedisStore:
         self._used = False
         self._metrics.cache_shared_failed.set(1)
         shown = error if str(error) else RuntimeError(_cause(error))
-        self._failures.failed(shown, traceback=False, effect="what-ifs are answered without the shared cache")
+        level = logging.ERROR if self._token else logging.WARNING  # at the start, Redis may not be there yet
+        effect = "what-ifs are answered without the shared cache"
+        self._failures.failed(shown, traceback=False, level=level, effect=effect)
 
 
 def _cause(error: BaseException) -> str:

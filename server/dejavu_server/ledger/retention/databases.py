@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dejavu_server.ledger.database.backend import Backend
 from dejavu_server.ledger.database.backends import new_backend, read_only_ledger
 from dejavu_server.ledger.database.sqlite.engine import database_path
-from dejavu_server.ledger.errors import LedgerUnavailable
+from dejavu_server.ledger.errors import LedgerUnavailable, mebibytes_left
 from dejavu_server.ledger_url import is_postgres
 
 MARGIN_BYTES = 4 * 1024 * 1024
@@ -78,5 +78,5 @@ def check_space(source: Backend, target: Backend) -> None:
 def too_small(needed: int, free: int) -> LedgerUnavailable:
     """Return the error of a copy for which there is no space, given the needed and the free bytes."""
     return LedgerUnavailable(
-        f"no space for the copy: it takes {needed / 2**20:,.0f} MiB, and the disk has {free / 2**20:,.0f} MiB left"
+        f"no space for the copy: it takes {-(-needed // 2**20):,} MiB, and the disk has {mebibytes_left(free)} MiB left"
     )

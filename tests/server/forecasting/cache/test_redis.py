@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import pytest
 import redis
+from structlog.testing import capture_logs
 from tests.support.builders.calls import refusal
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.fakes.what_ifs import what_if
@@ -134,6 +135,11 @@ async def servers(
         yield made
 
 
+def levels(log: list[MutableMapping[str, Any]]) -> list[str]:
+    """Return the levels of the lines about a Redis that fails."""
+    return [line["log_level"] for line in log if line["event"] == "shared_cache_failed"]
+
+
 async def kept(shared: RedisProcess, number: int) -> None:
     """Wait until Redis has this number of answers: servers do not wait for their writes."""
     async with asyncio.timeout(90):
@@ -236,10 +242,12 @@ async def test_while_redis_is_gone_the_server_answers_and_uses_it_again_once_it_
 ) -> None:
     async with servers(tmp_path, shared.url) as (server,):
         await server.until(USED)
-        shared.kill()
-        for number in range(10):
-            assert (await server.ask(number)).forecast.point_forecast == 11 + number
-        await server.until(FAILED)
+        with capture_logs() as log:
+            shared.kill()
+            for number in range(10):
+                assert (await server.ask(number)).forecast.point_forecast == 11 + number
+            await server.until(FAILED)
+        assert levels(log) == ["error"]
         assert await found(server, range(10)) == 10, "what is in memory stays"
         cleared = await refusal(server.cache.ClearCache(cache_pb.ClearCacheRequest()))
         assert (cleared.code, cleared.reason) == (grpc.StatusCode.UNAVAILABLE, "SHARED_CACHE_UNAVAILABLE")
@@ -264,6 +272,8 @@ async def test_a_redis_that_does_not_answer_is_left_alone_and_delays_nothing_the
 
 
 async def test_a_server_starts_without_the_redis_that_it_is_told(tmp_path: Path) -> None:
-    async with servers(tmp_path, f"unix://{tmp_path}/none.sock") as (server,):
-        assert (await server.stats()).shared_state == FAILED
-        assert (await server.ask()) == (await server.ask())
+    with capture_logs() as log:
+        async with servers(tmp_path, f"unix://{tmp_path}/none.sock") as (server,):
+            assert (await server.stats()).shared_state == FAILED
+            assert (await server.ask()) == (await server.ask())
+    assert levels(log) == ["warning"], "it may be about to start"

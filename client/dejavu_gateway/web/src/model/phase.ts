@@ -37,8 +37,8 @@ const SILENT_MS = MINUTE_MS;
 export function silentPart(games: readonly Shown[], instant: number): { part: "poller" | "feed"; age: number } | undefined {
   const inPlay = games.filter((one) => one.status === "live" && instant - one.published < GIVEN_UP_MS);
   if (!inPlay.length) return undefined;
-  const age = (read: (one: Shown) => number) => instant - Math.max(...inPlay.map(read));
-  const [published, observed] = [age((one) => one.published), age((one) => one.observed)];
+  const published = instant - Math.max(...games.map((one) => one.published).filter(Number.isFinite));
+  const observed = instant - Math.max(...inPlay.map((one) => one.observed));
   if (published > SILENT_MS) return { part: "poller", age: published };
   return observed > SILENT_MS ? { part: "feed", age: observed } : undefined;
 }

@@ -26,7 +26,10 @@ DISTRIBUTION = "dejavu-forecast"
 PROGRAMS = ("server", "client", "poller", "dashboard", "trainer")
 """Targets of deploy/Dockerfile."""
 
-_NAMED = re.compile(rf"(?P<before>dejavu-(?:{'|'.join(PROGRAMS)}):|newTag: |ARG VERSION=)(?P<version>\d+\.\d+\.\d+)\b")
+_NAMED = re.compile(
+    rf"(?P<before>dejavu-(?:{'|'.join(PROGRAMS)}):|(?:newTag|tag|version|appVersion): |ARG VERSION=)"
+    r"(?P<version>\d+\.\d+\.\d+)\b"
+)
 _MOST_MEBIBYTES = 200
 """Most mebibytes of an installed server, bytecode included."""
 

@@ -16,6 +16,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 from tests.support.fakes.certificates import Authority
 from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.processes.gateway import running_gateway, spawned_gateway
 from tests.support.processes.servers import running_worker, settings_in
 from typer.testing import CliRunner, Result
 
@@ -240,6 +241,13 @@ def test_the_page_and_the_pollers_are_checked_if_they_are_given(target: str, now
             found = examine(target, page=page)
             assert troubles(found)["page"] == "fault"
             assert page in found["page"].message
+    with running_gateway(target) as gateway:
+        found = examine(target, page=f"http://{gateway.address}/")
+        assert (found["page"].severity, troubles(found)) == (Severity.OK, {"poller": "warning"})
+    with spawned_gateway("--target", nowhere) as gateway:
+        found = examine(target, page=f"http://{gateway.address}")
+        assert "SERVER_GONE" in found["page"].message
+        assert troubles(found)["page"] == "fault"
 
 
 def test_every_section_that_a_finding_names_exists() -> None:

@@ -31,7 +31,7 @@ DATA_SECONDS: Final = 1800.0
 
 _MAX_BYTES: Final = 1 << 20
 _NO_ANSWER: Final = (OSError, ValueError, HTTPException)
-_SAMPLE: Final = re.compile(r"(\w+)(?:\{.*\})? (\S+)")
+_SAMPLE: Final = re.compile(r"(\w+) (\d{1,12}(?:\.\d+)?(?:e[+-]\d{1,2})?)")  # without labels
 _LEADS, _SCOREBOARD_AGE = "dejavu_poll_leads", "dejavu_poll_scoreboard_age_seconds"
 _POLLER_DOWN: Final = "runbook.md#dejavupollerdown"
 

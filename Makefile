@@ -76,7 +76,7 @@ $(WEB)/node_modules/.installed: $(WEB)/package.json $(WEB)/package-lock.json $(W
 web: install $(WEB)/node_modules/.installed  ## build the page: types from the contract, strict TypeScript, unit tests, committed assets
 	cd $(WEB) && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent types && npm run --silent check && npm run --silent test && npm run --silent build
 
-gen: install $(GEN)/.installed  ## generate protos/gen (messages, stubs, .pyi), the synchronous client, the colors of teams, the dashboard and the Helm chart
+gen: install $(GEN)/.installed  ## generate protos/gen (messages, stubs, .pyi), the synchronous client, the colors of teams and the dashboard
 	$(GEN)/bin/python -m grpc_tools.protoc -I protos --plugin=protoc-gen-mypy=$(GEN)/bin/protoc-gen-mypy \
 	  --plugin=protoc-gen-mypy_grpc=$(GEN)/bin/protoc-gen-mypy_grpc \
 	  --python_out=protos/gen --grpc_python_out=protos/gen --mypy_out=quiet:protos/gen --mypy_grpc_out=quiet:protos/gen $(PROTOS)
@@ -84,7 +84,6 @@ gen: install $(GEN)/.installed  ## generate protos/gen (messages, stubs, .pyi), 
 	$(BIN)/python client/generate_sync.py
 	$(BIN)/python client/generate_team_colors.py
 	$(BIN)/python server/monitoring/generate_dashboard.py
-	$(BIN)/python deploy/helm_chart.py
 
 format: install  ## format the code
 	$(BIN)/ruff format .

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.support.builders.bundles import copy_of_default, publish_variant
+from tests.support.builders.bundles import light_bundle, publish_variant
 from tests.support.builders.calls import PATTERN
 from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.load import load
@@ -25,6 +25,8 @@ from tests.support.processes.servers import SpawnedServer, spawned_server
 
 import dejavu_server
 from dejavu_client import AsyncDejavuClient
+from dejavu_models.manifest import LINEAR
+from dejavu_models.registry.bundle import read_manifest
 
 
 @contextmanager
@@ -45,7 +47,7 @@ def server_in(
 @pytest.fixture
 def old(tmp_path: Path) -> str:
     """The version of the bundle that a server begins with."""
-    return copy_of_default(tmp_path / "bundle")
+    return read_manifest(shutil.copytree(light_bundle(), tmp_path / "bundle")).version
 
 
 def reload(server: SpawnedServer) -> None:
@@ -80,7 +82,7 @@ async def test_a_new_bundle_comes_in_under_load_and_no_call_fails_and_no_stream_
         async with load(address) as clients:
             await clients.answers(100)
             assert set(clients.versions) == {old}
-            new = publish_variant(tmp_path / "bundle", 0.007)
+            new = publish_variant(tmp_path / "bundle", 0.007, light=True)
             reload(server)
             told = await asyncio.to_thread(server.wait_for, "reloaded", seconds=90)
             await clients.answered_by(new)
@@ -117,7 +119,7 @@ async def test_a_bundle_that_is_refused_changes_nothing_and_a_good_one_comes_in_
     with server_in(tmp_path, "--metrics-listen", "127.0.0.1:0", workers=1) as server:
         address = await asyncio.to_thread(lambda: server.address)
         workers = server.workers
-        model = tmp_path / "bundle" / "lstm.npz"
+        model = tmp_path / "bundle" / LINEAR
         model.write_bytes(b"no model")
         async with load(address) as clients:
             reload(server)
@@ -125,12 +127,12 @@ async def test_a_bundle_that_is_refused_changes_nothing_and_a_good_one_comes_in_
             await clients.answers(50)
         clients.check()
         assert set(clients.versions) == {old}
-        assert "lstm.npz" in failed["reason"]
+        assert LINEAR in failed["reason"]
         assert (failed["renewed"], failed["workers"]) == (0, 1)
         assert server.workers == workers
         assert 'dejavu_reloads_total{outcome="failed"} 1.0' in metrics(server)
 
-        new = publish_variant(tmp_path / "bundle", 0.007)
+        new = publish_variant(tmp_path / "bundle", 0.007, light=True)
         reload(server)
         await asyncio.to_thread(server.wait_for, "reloaded", seconds=90)
         assert await versions(address) == {new}
@@ -216,7 +218,7 @@ async def test_a_worker_that_dies_in_the_middle_of_a_round_is_replaced_all_the_s
     with server_in(tmp_path) as server:
         address = await asyncio.to_thread(lambda: server.address)
         async with load(address) as clients:
-            new = publish_variant(tmp_path / "bundle", 0.007)
+            new = publish_variant(tmp_path / "bundle", 0.007, light=True)
             victim = next(name for name in named(server, "serving") if name.startswith(slot))
             reload(server)
             await asyncio.to_thread(server.wait_for, "reloading")
@@ -236,7 +238,7 @@ async def test_a_worker_that_comes_back_with_another_bundle_than_the_others_is_t
 ) -> None:
     with server_in(tmp_path) as server:
         assert await asyncio.to_thread(lambda: server.address)
-        new = publish_variant(tmp_path / "bundle", 0.007)
+        new = publish_variant(tmp_path / "bundle", 0.007, light=True)
         server.workers[0].kill()
         told = await asyncio.to_thread(server.wait_for, "models_differ")
         assert sorted(told["models"]) == sorted([[old], [new]])
@@ -255,6 +257,7 @@ os.execv(sys.executable, [sys.executable, "-m", "dejavu_server", *sys.argv[1:]])
 """
 
 
+@pytest.mark.nightly
 def test_a_server_that_was_started_from_a_terminal_reloads_when_asked_and_ends_with_its_terminal(
     tmp_path: Path,
 ) -> None:

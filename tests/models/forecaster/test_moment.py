@@ -7,6 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.builders.shipped import shipped_bundle
 
 from dejavu_feed.live_inputs import LiveInputs, Possession, Side
 from dejavu_feed.moment import Moment
@@ -15,11 +16,10 @@ from dejavu_models.betting import Market, TotalMarket
 from dejavu_models.errors import InvalidInput, UnsupportedMoment
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.registry.registry import Registry
 from dejavu_models.types import Forecast, Horizon
 
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
-SHIPPED = Registry.load([]).get()
+SHIPPED = shipped_bundle()
 PLAIN = Forecaster(SHIPPED.manifest, SHIPPED.models, SHIPPED.calibration, SHIPPED.rating_filter)
 """The shipped models without tables of moments."""
 

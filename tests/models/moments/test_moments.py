@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -97,39 +100,38 @@ def test_tables_are_read_as_they_were_written() -> None:
     assert again.games == MODEL.games
 
 
-def _with(name: str, values: np.ndarray) -> bytes:
-    return to_npz(**{**from_npz(MODEL.to_bytes()), name: values})
-
-
-TIES = MODEL.mass[FINAL].copy()
-TIES[NOT_KNOWN, -1, MOST_LEAD] = CHANGES == 0
-OTHERS = MODEL.mass[FINAL].copy()  # of an overtime of a favorite, whose margin counts as points of lead
-OTHERS[NOT_KNOWN, -1, MOST_LEAD + 3] = CHANGES == -3
-FAR = MODEL.mass[FINAL].copy()  # of one whose margin counts as more points of lead than there are rows
-FAR[NOT_KNOWN, -1, -1] = CHANGES == -MOST_LEAD - 1
-NEGATIVE = MODEL.mass[FINAL].copy()
-NEGATIVE[0, 3, 3, :2] = -0.5, 1.5
+def changed(place: tuple[Any, ...], values: Any) -> np.ndarray:
+    """Return the changes of the lead until the end with other probabilities in one row."""
+    mass = MODEL.mass[FINAL].copy()
+    mass[place] = values
+    return mass
 
 
 @pytest.mark.parametrize(
-    ("content", "refused"),
+    ("name", "values", "refused"),
     [
-        (_with("final", MODEL.mass[FINAL][:, :-1]), "shape"),
-        (_with("final", 2 * MODEL.mass[FINAL]), "do not sum to 1"),
-        (_with("final", np.full_like(MODEL.mass[FINAL], np.nan)), "do not sum to 1"),
-        (_with("final", NEGATIVE), "negative"),
-        (_with("final", TIES), "tied"),
-        (_with("final", OTHERS), "tied"),
-        (_with("final", FAR), "tied"),
-        (_with("drift", np.array(0.02)), "drift"),
-        (_with("drift", np.array(np.nan)), "drift"),
-        (_with("free_throw", np.array(1.1)), "free throw"),
-        (_with("free_throw", np.array(np.nan)), "free throw"),
-        (_with("games", np.array(0)), "games"),
-        (_with("games", np.array(2**40)), "games"),
-        (b"PK", "archive"),
+        ("final", lambda: MODEL.mass[FINAL][:, :-1], "shape"),
+        ("final", lambda: 2 * MODEL.mass[FINAL], "do not sum to 1"),
+        ("final", lambda: np.full_like(MODEL.mass[FINAL], np.nan), "do not sum to 1"),
+        ("final", lambda: changed((0, 3, 3, slice(2)), (-0.5, 1.5)), "negative"),
+        ("final", lambda: changed((NOT_KNOWN, -1, MOST_LEAD), CHANGES == 0), "tied"),
+        # Of an overtime of a favorite, whose margin counts as points of lead: as few as there are rows, and more.
+        ("final", lambda: changed((NOT_KNOWN, -1, MOST_LEAD + 3), CHANGES == -3), "tied"),
+        ("final", lambda: changed((NOT_KNOWN, -1, -1), CHANGES == -MOST_LEAD - 1), "tied"),
+        ("drift", lambda: 0.02, "drift"),
+        ("drift", lambda: np.nan, "drift"),
+        ("free_throw", lambda: 1.1, "free throw"),
+        ("free_throw", lambda: np.nan, "free throw"),
+        ("games", lambda: 0, "games"),
+        ("games", lambda: 2**40, "games"),
     ],
 )
-def test_wrong_tables_are_refused(content: bytes, refused: str) -> None:
+def test_wrong_tables_are_refused(name: str, values: Callable[[], Any], refused: str) -> None:
+    content = to_npz(**{**from_npz((default_bundle() / MOMENTS).read_bytes()), name: np.array(values())})
     with pytest.raises(ValueError, match=refused):
         MomentModel.from_bytes(content)
+
+
+def test_what_is_no_archive_is_refused() -> None:
+    with pytest.raises(ValueError, match="archive"):
+        MomentModel.from_bytes(b"PK")

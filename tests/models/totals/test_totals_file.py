@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.support.builders.bundles import without_totals
+from tests.support.builders.bundles import light_bundle, without_totals
 from tests.support.builders.calibrations import steady_model, steady_totals
 from tests.support.builders.shipped import shipped_bundle
 
@@ -30,9 +30,9 @@ from dejavu_models.types import CASES, HORIZONS, MarginSource
 
 
 def with_totals(content: bytes) -> tuple[Manifest, dict[str, bytes]]:
-    """Return the manifest and the contents of the default bundle with a file of totals."""
-    base = read_manifest(default_bundle())
-    contents = {name: (default_bundle() / name).read_bytes() for name in base.all_files} | {TOTALS: content}
+    """Return the manifest and the contents of the light bundle with a file of totals."""
+    base = read_manifest(light_bundle())
+    contents = {name: (light_bundle() / name).read_bytes() for name in base.all_files} | {TOTALS: content}
     hashes = {name: hashlib.sha256(each).hexdigest() for name, each in contents.items() if name != COURSES}
     version = version_of(base.dejavu, base.ratings, hashes)
     return base.model_copy(update={"files": hashes, "version": version}), contents

@@ -91,7 +91,7 @@ def without_times(result: pb.PredictBatchResult) -> pb.PredictBatchResult:
     return result
 
 
-@settings(max_examples=examples(30))
+@settings(max_examples=examples(12))
 @given(batches())
 def test_a_batch_gets_what_each_request_gets_alone(channel: grpc.Channel, requests: list[pb.PredictRequest]) -> None:
     service = PredictionServiceStub(channel)

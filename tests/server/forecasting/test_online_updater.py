@@ -147,7 +147,7 @@ def state(learned: OnlineProjection) -> tuple[int, bytes, object, ScheduleHistor
 reports = st.lists(st.tuples(st.integers(0, 7), st.integers(1, 30), st.booleans()), min_size=1, max_size=12)
 
 
-@settings(max_examples=examples(8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(5), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(told=reports)
 def test_whoever_has_read_as_far_has_learned_the_same(
     told: Sequence[tuple[int, int, bool]], tmp_path_factory: pytest.TempPathFactory

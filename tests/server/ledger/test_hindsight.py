@@ -97,7 +97,7 @@ Step: TypeAlias = tuple[int, list[IssuedForecast] | ReportedOutcome]
 steps = st.tuples(st.integers(0, 1), st.lists(forecasts, min_size=1, max_size=4) | reports)
 
 
-@settings(deadline=None, max_examples=examples(10))
+@settings(deadline=None, max_examples=examples(6))
 @given(st.lists(st.lists(steps, min_size=1, max_size=4), max_size=6))
 def test_no_forecast_follows_its_outcome_whatever_two_workers_do(turns: list[list[Step]]) -> None:
     with empty_ledger() as url:

@@ -77,7 +77,7 @@ class _Entry:
 operations = st.lists(st.tuples(st.sampled_from(range(9)), st.integers(1, 4)), max_size=40)
 
 
-@settings(deadline=None, max_examples=examples(75))
+@settings(deadline=None, max_examples=examples(40))
 @given(operations, st.integers(1, 5), st.integers(3, 12))
 def test_a_tail_returns_every_entry_once_in_order_unless_its_reader_is_idle(
     taken: list[tuple[int, int]], page_size: int, handed: int

@@ -1,4 +1,4 @@
-"""Servers with a model store, and the shipped bundle with a challenger to it."""
+"""Servers with a model store, and a challenger to the shipped bundle."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ CHAMPION = read_manifest(default_bundle()).version
 
 
 def challenger() -> Path:
-    """Return the folder of another bundle."""
-    return made_once("challenger", lambda folder: publish_variant(folder, 0.003))
+    """Return the folder of another bundle: one that is light, as most of its life is verification."""
+    return made_once("challenger", lambda folder: publish_variant(folder, 0.003, light=True))
 
 
 def challenger_version() -> str:

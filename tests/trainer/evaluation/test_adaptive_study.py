@@ -23,7 +23,7 @@ from dejavu_trainer.reports.text import method_line
 @pytest.fixture(scope="module")
 def narrow() -> FoldScores:
     """A season whose intervals have half their width."""
-    return walk_fold(games=600, scale=0.5)
+    return walk_fold(games=500, scale=0.5)
 
 
 def test_what_is_followed_are_the_middles_of_the_stages() -> None:
@@ -97,7 +97,7 @@ def test_what_chance_does_to_a_month_is_what_it_does_to_the_mean_of_its_games(na
 def test_where_no_month_has_enough_games_there_is_no_deviation_but_the_reason(narrow: FoldScores) -> None:
     months = np.datetime64("2033-01") + np.arange(len(narrow)) // 50
     lived = [replace(replay_fold(narrow, ratings), month=months) for ratings in ("frozen", "carried")]
-    method = method_line(RUN, 600)
+    method = method_line(RUN, 500)
     document = markdown("Adaptive intervals over 2033", method, lived)
     out = io.StringIO()
     print_study(Console(file=out, width=160), "Adaptive intervals over 2033", lived)
@@ -107,4 +107,4 @@ def test_where_no_month_has_enough_games_there_is_no_deviation_but_the_reason(na
         assert "No table of the deviation of monthly coverage from nominal: no month has at least 100 games" in text
         assert "A month of 200 games determines a coverage of 95 %" in text
     assert document.startswith(f"# Adaptive intervals over 2033\n\n{method}\n\n## ")
-    assert all(part in method for part in (RUN.recipe, RUN.data[:16], "seed 0", "600 test games"))
+    assert all(part in method for part in (RUN.recipe, RUN.data[:16], "seed 0", "500 test games"))

@@ -177,7 +177,7 @@ def cases(draw: st.DrawFn) -> tuple[IssuedForecast, Market, MarketAnswer]:
     return recorded(game, situation.horizon, draw(markets()), point=point, lead=lead, **options)
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(case=cases())
 def test_an_answer_of_a_model_follows_from_the_forecast_it_was_given_with(
     case: tuple[IssuedForecast, Market, MarketAnswer],

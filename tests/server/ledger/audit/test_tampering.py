@@ -128,7 +128,7 @@ def test_any_value_altered_is_found(specimen: Specimen, cells: list[tuple[str, i
             verify(url, specimen.kept)
 
 
-@settings(max_examples=examples(15))
+@settings(max_examples=examples(8))
 @given(data=st.data())
 def test_any_row_dropped_is_found(specimen: Specimen, data: st.DataObject) -> None:
     table = data.draw(st.sampled_from([table for table in TABLES if table not in CACHES]))
@@ -139,7 +139,7 @@ def test_any_row_dropped_is_found(specimen: Specimen, data: st.DataObject) -> No
             verify(url, specimen.kept)
 
 
-@settings(max_examples=examples(15))
+@settings(max_examples=examples(8))
 @given(data=st.data())
 def test_any_row_put_in_is_found(specimen: Specimen, data: st.DataObject) -> None:
     table = data.draw(st.sampled_from(TABLES))

@@ -129,7 +129,7 @@ def _as_stored(results: Any) -> Any:
     ]
 
 
-@settings(deadline=None, max_examples=examples(12))
+@settings(deadline=None, max_examples=examples(6))
 @given(steps)
 def test_two_writers_that_keep_what_they_know_record_and_answer_as_if_they_read_everything(taken: list[Step]) -> None:
     writers = [KnownRecord(), KnownRecord()]

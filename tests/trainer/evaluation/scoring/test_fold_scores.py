@@ -38,7 +38,7 @@ from dejavu_trainer.training.served_tables import ServedTables, live_inputs
 
 @pytest.fixture(scope="module")
 def fold() -> FoldScores:
-    return walk_fold(2033, games=600)
+    return walk_fold(2033, games=500)
 
 
 class ServedWalks(NamedTuple):
@@ -52,8 +52,8 @@ class ServedWalks(NamedTuple):
 
 @pytest.fixture(scope="module")
 def served_walks() -> ServedWalks:
-    test = rated_walks(600, range(2030, 2034), 0).of_seasons([2033])
-    models, calibration = walk_models(2033, 600, 0)
+    test = rated_walks(500, range(2030, 2034), 0).of_seasons([2033])
+    models, calibration = walk_models(2033, 500, 0)
     known = ServedTables.of_source(calibration, MarginSource.KNOWN, test.games)
     factors = season_factors(linear.linear_points(models.linear, test), known, test.margins)
     assert (np.abs(factors[-1] - 1) > 0.002).all(), "they make a difference"
@@ -68,7 +68,7 @@ def test_every_forecaster_is_scored_at_every_minute_of_both_horizons(fold: FoldS
         *OF_LINE,
     }  # not known of these games
     for name, each in fold.forecasts.items():
-        assert each.probability.shape == (600, 70)
+        assert each.probability.shape == (500, 70)
         # In single precision, a probability of the tables may round to 0 or 1.
         assert ((each.probability >= 0) & (each.probability <= 1)).all()
         for column, (horizon, _) in enumerate(CASES):
@@ -107,7 +107,7 @@ def test_what_is_scored_is_what_would_be_served(
     assert found.lower is not None
     assert found.upper is not None
     assert found.crps is not None
-    for game in range(0, 600, 7):
+    for game in range(0, 500, 7):
         situation = Situation(horizon, minute, source)
         of_game = live[[game], minute - 1]
         point = float(points[game]) + calibration.shift(situation, of_game)
@@ -142,9 +142,9 @@ def test_pit_of_true_distributions_is_flat(fold: FoldScores) -> None:
     assert ((pit > 0) & (pit <= 1)).all()  # in single precision
     for stage in (17, 23 + 10, 23 + 40):
         counts = np.histogram(pit[:, stage], 10, (0, 1))[0]
-        first, last = conformal_region(600, 600, 0.1, 1 - 0.01 / 30)
-        assert (600 - last <= counts).all()
-        assert (counts <= 600 - first).all()
+        first, last = conformal_region(500, 500, 0.1, 1 - 0.01 / 30)
+        assert (500 - last <= counts).all()
+        assert (counts <= 500 - first).all()
 
 
 def test_persistence_and_the_linear_model_are_what_they_are_called() -> None:
@@ -181,11 +181,11 @@ def test_a_regression_on_games_that_all_ended_alike_is_nearly_sure() -> None:
 
 
 def test_the_games_counted_are_those_that_calibrate_by_the_size_of_their_lead(fold: FoldScores) -> None:
-    calibrate = rated_walks(600, range(2030, 2034), 0).of_seasons([2032])
+    calibrate = rated_walks(500, range(2030, 2034), 0).of_seasons([2032])
     leads = calibrate.games.levels
     for stage, (_, minute) in enumerate(CASES):
         assert fold.cell_games[stage].tolist() == np.bincount(lead_groups(leads[:, minute - 1]), minlength=4).tolist()
-    assert fold.calibration_games == 600
+    assert fold.calibration_games == 500
     assert (fold.train_seasons, fold.calibration_seasons) == ((2030, 2031), (2032,))
 
 

@@ -28,8 +28,14 @@ def games() -> Games:
 
 
 @pytest.fixture(scope="module")
-def scores(games: Games) -> TotalScores:
-    found = backtest_totals(games, [2024], STEPS)
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which `scores` are."""
+    return tmp_path_factory.mktemp("stored")
+
+
+@pytest.fixture(scope="module")
+def scores(games: Games, stored: Path) -> TotalScores:
+    found = backtest_totals(games, [2024], STEPS, stored)
     assert len(found) == 1
     return found[0]
 
@@ -47,12 +53,24 @@ def fitted(earlier: Games) -> Totals:
     return found
 
 
-def with_lines_of(games: Games, count: int) -> Games:
-    """Return games with lines, in 2024 of the first ones alone."""
+@pytest.fixture(scope="module")
+def lined(games: Games) -> tuple[Games, Totals]:
+    """The games with lines, and models fitted on those before 2024."""
     result = with_total_lines(games)
-    without = np.flatnonzero(result.season == 2024)[count:]
-    result.live[without, :, list(COLUMNS).index("pregame_total")] = np.nan
-    return result
+    models = fit_totals(result.select(result.season < 2024), STEPS, lambda _: None)
+    assert models is not None
+    return result, models
+
+
+def scores_with_lines(lined: tuple[Games, Totals], count: int) -> TotalScores:
+    """Return the scores of 2024 with lines of its first games alone."""
+    games, models = lined
+    test = games.of_seasons([2024])
+    test = replace(test, live=test.live.copy())
+    test.live[count:, :, list(COLUMNS).index("pregame_total")] = np.nan
+    found = score_totals(models, games.select(games.season < 2024), test)
+    assert found is not None
+    return found
 
 
 def same(one: TotalScores, other: TotalScores) -> bool:
@@ -92,27 +110,28 @@ def test_forecasts_do_not_depend_on_games_of_the_day_or_later(
         assert np.array_equal(forecasts.point[until], other.forecasts[name].point[until]), name
 
 
-def test_with_the_line_it_is_the_expected_total_of_the_games_that_have_one(games: Games, scores: TotalScores) -> None:
-    (found,) = backtest_totals(with_lines_of(games, 200), [2024], STEPS)
+def test_with_the_line_it_is_the_expected_total_of_the_games_that_have_one(
+    lined: tuple[Games, Totals], scores: TotalScores
+) -> None:
+    found = scores_with_lines(lined, 200)
     assert set(found.forecasts) == {*SERVED, *RIVALS, LINE, LINE_RATE}
     for name, forecasts in scores.forecasts.items():
         assert np.array_equal(forecasts.point, found.forecasts[name].point), name
-    lined = np.arange(250) < 200
+    having = np.arange(250) < 200
     for name, without in ((LINE, "totals"), (LINE_RATE, "pace")):
         with_line, as_before = found.forecasts[name].crps, found.forecasts[without].crps
-        assert np.array_equal(with_line[~lined], as_before[~lined])
-        assert not np.any(with_line[lined] == as_before[lined], axis=0).all()
+        assert np.array_equal(with_line[~having], as_before[~having])
+        assert not np.any(with_line[having] == as_before[having], axis=0).all()
     column = CASES.index((1, 6))
-    crps = {name: float(each.crps[lined, column].mean()) for name, each in found.forecasts.items()}
+    crps = {name: float(each.crps[having, column].mean()) for name, each in found.forecasts.items()}
     assert crps[LINE] < 0.9 * crps["totals"]
     assert crps[LINE] < 1.02 * crps[LINE_RATE]
     pooled = pool_totals([found, scores])
     assert set(pooled.forecasts) == {*SERVED, *RIVALS}
 
 
-def test_a_line_of_few_games_is_not_scored(games: Games) -> None:
-    (found,) = backtest_totals(with_lines_of(games, 120), [2024], STEPS)
-    assert set(found.forecasts) == {*SERVED, *RIVALS}
+def test_a_line_of_few_games_is_not_scored(lined: tuple[Games, Totals]) -> None:
+    assert set(scores_with_lines(lined, 120).forecasts) == {*SERVED, *RIVALS}
 
 
 def test_games_without_points_are_left_out(games: Games) -> None:
@@ -126,18 +145,18 @@ def test_games_without_points_are_left_out(games: Games) -> None:
     assert backtest_totals(games, [2021], STEPS) == []
 
 
-def test_scores_are_stored_pooled_and_read_back_as_they_were(games: Games, scores: TotalScores, tmp_path: Path) -> None:
-    (first,) = backtest_totals(games, [2024], STEPS, tmp_path)
-    (file,) = tmp_path.iterdir()
+def test_scores_are_stored_pooled_and_read_back_as_they_were(
+    games: Games, scores: TotalScores, stored: Path, tmp_path: Path
+) -> None:
+    (file,) = stored.iterdir()
     changed = file.stat().st_mtime_ns
-    (again,) = backtest_totals(games, [2024], STEPS, tmp_path)
+    (again,) = backtest_totals(games, [2024], STEPS, stored)
     assert file.stat().st_mtime_ns == changed
-    assert same(first, again)
-    assert same(first, scores)
-    both = pool_totals([first, again])
-    assert len(both) == 2 * len(first)
-    assert np.array_equal(both.forecasts["pace"].crps[len(first) :], first.forecasts["pace"].crps)
-    file.write_bytes(b"no")
+    assert same(scores, again)
+    both = pool_totals([scores, again])
+    assert len(both) == 2 * len(scores)
+    assert np.array_equal(both.forecasts["pace"].crps[len(scores) :], scores.forecasts["pace"].crps)
+    (tmp_path / file.name).write_bytes(b"no")
     with pytest.raises(DataError, match="--fresh"):
         backtest_totals(games, [2024], STEPS, tmp_path)
     with pytest.raises(ValueError, match="no fold"):

@@ -79,6 +79,7 @@ def test_each_way_in_which_a_lock_can_differ_is_found() -> None:
     assert found(text + "requests>=2\n") == ["'requests>=2' is not NAME==VERSION with sha256 hashes"]
 
 
+@pytest.mark.nightly
 def test_the_program_says_what_to_do_about_a_lock_that_is_out_of_date(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,6 +167,7 @@ def test_everything_that_runs_is_audited() -> None:
             assert parse((ROOT / lock).read_text()).keys() <= audited, lock
 
 
+@pytest.mark.nightly
 def test_pip_audit_without_a_network_is_understood_as_not_audited(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

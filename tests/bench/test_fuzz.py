@@ -69,6 +69,7 @@ def test_no_messages_break_anything(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert not [rpc.name for rpc in RECORD if f"{rpc.name} OK" not in codes]
 
 
+@pytest.mark.nightly
 def test_a_server_that_gives_way_is_told_of_with_what_did_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,10 +138,11 @@ def test_an_answer_that_cannot_be_is_found_wherever_it_comes(change: dict[str, A
             assert bool(wrong_with_answer(rpc, request, response.SerializeToString())) == found
 
 
-@pytest.mark.parametrize("mutations", [1, pytest.param(1000, marks=[pytest.mark.nightly, pytest.mark.timeout(7200)])])
-def test_mutations_of_the_files_of_a_bundle_are_refused_or_answered(mutations: int) -> None:
+@pytest.mark.nightly
+@pytest.mark.timeout(7200)
+def test_mutations_of_the_files_of_a_bundle_are_refused_or_answered() -> None:
     # In a process of its own: it forks, and this one has threads by now.
-    program = (sys.executable, "-m", "bench.fuzz.bundles", "--mutations", str(mutations))
+    program = (sys.executable, "-m", "bench.fuzz.bundles", "--mutations", "1000")
     ended = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert len(ended.stdout.splitlines()) == 11

@@ -78,9 +78,8 @@ def test_the_demo_ends_by_itself_with_every_game_forecast_and_settled() -> None:
         assert remaining(Path(folder)) == []
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.nightly)]
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.nightly
 def test_a_demo_that_is_ended_early_leaves_nothing_behind(number: signal.Signals, code: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         process = start(Path(folder), "--seconds", "60", "--json")

@@ -189,6 +189,7 @@ def test_a_supervisor_killed_while_a_worker_starts_leaves_no_process(tmp_path: P
         assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.nightly
 def test_the_next_supervisor_removes_the_folder_of_a_killed_one(tmp_path: Path) -> None:
     environment = {"TMPDIR": str(tmp_path)}
 

@@ -32,6 +32,7 @@ def go() -> str:
     return "go"
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(300)  # the first build on a machine compiles gRPC, which takes 20 s
 def test_the_go_example_runs_with_code_generated_as_documented(go: str, address: str, tmp_path: Path) -> None:
     [command] = [command for command in commands("docs/clients.md") if "--go_out" in command]

@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from contextlib import AbstractContextManager, closing, contextmanager, redirect_stderr, redirect_stdout
 from datetime import datetime, timedelta
@@ -41,6 +41,16 @@ from dejavu_server.ledger.entries import canonical_json, codec
 
 FOLDER = ROOT / "examples" / "python"
 SCORECARD, LEDGER = FOLDER / "recompute_scorecard.py", FOLDER / "check_ledger.py"
+
+
+def one_in(number: int, cases: Iterable[Any]) -> list[Any]:
+    """Return the cases of a test, of which all but one in a number are nightly: each takes a quarter of a second."""
+    return [
+        pytest.param(
+            *(case if isinstance(case, tuple) else [case]), marks=[pytest.mark.nightly] if place % number else []
+        )
+        for place, case in enumerate(cases)
+    ]
 
 
 def checked(program: Path, address: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -74,9 +84,9 @@ def test_the_programs_import_nothing_of_ours_but_the_contract(program: Path) -> 
     "arguments",
     [
         (),
-        ("--min-minute", "20", "--max-minute", "40"),
+        pytest.param(("--min-minute", "20", "--max-minute", "40"), marks=pytest.mark.nightly),
         ("--team", "Celtics", "--min-confidence", "0.7"),
-        ("--game", GAMES[0]),
+        pytest.param(("--game", GAMES[0]), marks=pytest.mark.nightly),
     ],
 )
 def test_the_scorecard_is_what_the_listed_forecasts_give(record: Record, arguments: tuple[str, ...]) -> None:
@@ -116,11 +126,14 @@ def moved(values: bytes, place: int, by: float) -> bytes:
 
 @pytest.mark.parametrize(
     ("table", "column", "changed", "figure"),
-    [
-        ("forecasts", "scored_values", lambda values: moved(values, 0, 0.5), "mae"),
-        ("forecasts", "scored_values", lambda values: moved(values, 4, -0.01), "ece"),
-        ("forecasts", "confidence", lambda confidence: 0.5 if confidence >= 0.6 else 0.9, "forecasts"),
-    ],
+    one_in(
+        3,
+        [
+            ("forecasts", "scored_values", lambda values: moved(values, 0, 0.5), "mae"),
+            ("forecasts", "scored_values", lambda values: moved(values, 4, -0.01), "ece"),
+            ("forecasts", "confidence", lambda confidence: 0.5 if confidence >= 0.6 else 0.9, "forecasts"),
+        ],
+    ),
 )
 def test_a_row_that_was_changed_gives_another_scorecard(
     record: Record, tmp_path: Path, table: str, column: str, changed: Callable[[Any], Any], figure: str
@@ -183,6 +196,7 @@ def test_an_export_is_sound_and_holds_what_the_server_lists(record: Record, entr
     assert listed.endswith(" forecasts, as the server lists them, are those of the entries")
 
 
+@pytest.mark.nightly
 def test_a_server_that_asks_for_a_token_gets_it_from_a_file(record: Record, entries: Path, tmp_path: Path) -> None:
     tokens, secret = tmp_path / "tokens.json", tmp_path / "reader.token"
     secret.write_text(f"{token_file.create(tokens, 'reader', (AccessScope.READ,), utc_now())}\n")
@@ -232,7 +246,7 @@ TAMPERED: dict[str, Callable[[list[Any]], list[Any]]] = {
 }
 
 
-@pytest.mark.parametrize("complaint", TAMPERED)
+@pytest.mark.parametrize("complaint", one_in(2, TAMPERED))
 def test_an_export_that_was_tampered_with_is_not_sound(
     record: Record, entries: Path, tmp_path: Path, complaint: str
 ) -> None:
@@ -274,11 +288,7 @@ LEFT_OUT = "not list this forecast with {} "
 @pytest.mark.parametrize(
     ("statement", "complaint"),
     [
-        # By day, one row in five.
-        *(
-            pytest.param(statement, complaint, marks=[pytest.mark.nightly] if place % 5 else [])
-            for place, (statement, complaint) in enumerate(CHANGED_ROWS.items())
-        ),
+        *one_in(5, CHANGED_ROWS.items()),
         # By day, test_a_forecast_that_a_filter_leaves_out_is_found answers as such a server would.
         *(
             pytest.param(statement, LEFT_OUT.format(name), marks=pytest.mark.nightly)
@@ -384,7 +394,7 @@ def answering(address: str, answer: Answer) -> Iterator[str]:
         server.stop(None).wait()
 
 
-@pytest.mark.parametrize("field", LISTED)
+@pytest.mark.parametrize("field", one_in(5, LISTED))
 def test_a_listed_field_that_is_not_as_recorded_is_found(record: Record, entries: Path, field: str) -> None:
     with listing(record.address, LISTED[field]) as address:
         done = checked(LEDGER, address, entries, "--target", address)
@@ -392,7 +402,7 @@ def test_a_listed_field_that_is_not_as_recorded_is_found(record: Record, entries
     assert f" {field}" in done.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize("condition", UNDER_FILTERS.values())
+@pytest.mark.parametrize("condition", one_in(5, UNDER_FILTERS.values()))
 def test_a_forecast_that_a_filter_leaves_out_is_found(record: Record, entries: Path, condition: str) -> None:
     def answer(method: str, request: bytes, forward: Callable[[], bytes], _: grpc.ServicerContext) -> bytes:
         if method != "ListPredictions" or not getattr(ListPredictionsRequest.FromString(request), condition):
@@ -417,7 +427,7 @@ def test_an_export_that_is_older_than_the_list_is_no_proof_of_a_change(
     assert done.stderr.endswith("which may be why: export again\n")
 
 
-@pytest.mark.parametrize("program", [SCORECARD, LEDGER])
+@pytest.mark.parametrize("program", [pytest.param(SCORECARD, marks=pytest.mark.nightly), LEDGER])
 def test_a_list_of_empty_pages_without_end_is_given_up(record: Record, entries: Path, program: Path) -> None:
     def answer(method: str, _: bytes, forward: Callable[[], bytes], __: grpc.ServicerContext) -> bytes:
         more = ListPredictionsResponse(next_page_token="more")

@@ -189,6 +189,7 @@ def test_a_stream_resumes_after_a_drain_and_a_kill_with_every_forecast_once_and_
         assert stream.forecasts() == missed
 
 
+@pytest.mark.nightly
 def test_a_stream_of_one_game_ends_without_an_error_when_asked_to(node: str, address: str) -> None:
     with node_stream(node, address, "--game", current_game(77)) as stream:
         stream.wait_for_lines("listening", 1)
@@ -199,6 +200,7 @@ def test_a_stream_of_one_game_ends_without_an_error_when_asked_to(node: str, add
         assert stream.token()
 
 
+@pytest.mark.nightly
 def test_a_token_of_another_ledger_ends_the_stream_with_its_reason(node: str, address: str) -> None:
     refused = run(node, "stream", address, "--token", "not-a-token")
     assert refused.returncode == 1

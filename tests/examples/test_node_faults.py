@@ -44,7 +44,7 @@ def test_a_call_is_tried_three_times_on_the_documented_codes_within_one_deadline
 @pytest.mark.parametrize(
     "refused",
     [
-        Abort(Code.RESOURCE_EXHAUSTED, reason="OVERLOADED"),
+        pytest.param(Abort(Code.RESOURCE_EXHAUSTED, reason="OVERLOADED"), marks=pytest.mark.nightly),
         Abort(Code.FAILED_PRECONDITION, reason="UNSUPPORTED_HORIZON", violations=[("horizon", "HORIZON_FINAL")]),
     ],
 )
@@ -61,10 +61,10 @@ def test_nothing_else_is_tried_again(node: str, server: FakeServer, refused: Abo
 @pytest.mark.parametrize(
     "end",
     [
-        Abort(Code.UNAVAILABLE, reason="DRAINING"),
+        pytest.param(Abort(Code.UNAVAILABLE, reason="DRAINING"), marks=pytest.mark.nightly),
         Abort(Code.RESOURCE_EXHAUSTED, reason="SUBSCRIBER_TOO_SLOW"),
-        Abort(Code.INTERNAL, "Received RST_STREAM with code 2"),
-        Ended(),
+        pytest.param(Abort(Code.INTERNAL, "Received RST_STREAM with code 2"), marks=pytest.mark.nightly),
+        pytest.param(Ended(), marks=pytest.mark.nightly),
     ],
 )
 def test_a_stream_resumes_with_its_token_and_without_duplicates(node: str, server: FakeServer, end: object) -> None:
@@ -83,8 +83,8 @@ def test_a_stream_resumes_with_its_token_and_without_duplicates(node: str, serve
     "end",
     [
         Abort(Code.OUT_OF_RANGE, reason="RESUME_TOKEN_EXPIRED"),
-        Abort(Code.RESOURCE_EXHAUSTED, "a message larger than allowed"),
-        Abort(Code.INTERNAL, reason="STREAM_FAILED"),
+        pytest.param(Abort(Code.RESOURCE_EXHAUSTED, "a message larger than allowed"), marks=pytest.mark.nightly),
+        pytest.param(Abort(Code.INTERNAL, reason="STREAM_FAILED"), marks=pytest.mark.nightly),
     ],
 )
 def test_a_stream_ends_where_another_connection_would_not_help(node: str, server: FakeServer, end: Abort) -> None:

@@ -51,6 +51,7 @@ def test_batch_has_forty_nine_answers_and_one_refusal(address: str) -> None:
     assert refusal.startswith("request 49 was refused: INVALID_PATTERN: pattern[0]: ")
 
 
+@pytest.mark.nightly
 def test_many_calls_at_once_are_all_answered(address: str) -> None:
     answered, workers = lines("many_at_once", address)
     assert answered == "100 of 100 answered"
@@ -76,6 +77,7 @@ def follow(address: str, token_file: Path) -> AbstractContextManager[subprocess.
     return examples.started(*WARNINGS, FOLDER / "stream.py", token_file, address=address)
 
 
+@pytest.mark.nightly  # tests/client resumes streams
 @pytest.mark.timeout(300)
 def test_the_stream_misses_nothing_when_the_server_or_the_program_is_restarted(
     restartable: Restartable, tmp_path: Path

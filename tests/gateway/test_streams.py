@@ -339,6 +339,7 @@ async def test_an_id_of_another_ledger_starts_the_browser_anew_and_says_so(tmp_p
             assert browser.sequences == recorder.sequences
 
 
+@pytest.mark.nightly  # by day, test_unread_answers.py has what is cut off, and a server such a stream
 async def test_a_slow_browser_is_cut_off_and_resumes_without_loss_while_others_get_everything(tmp_path: Path) -> None:
     async with evening(tmp_path, "--stalled-seconds", "2") as (recorder, address, _), following(address) as browser:
         with socket.socket() as stalled:

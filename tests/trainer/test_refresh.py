@@ -144,6 +144,7 @@ def test_a_season_without_games_is_told(bundle: Path, tmp_path: Path, capsys: py
     assert "warning" not in capsys.readouterr().out
 
 
+@pytest.mark.nightly
 async def test_a_ledger_of_replays_is_refused_without_an_option_that_is_not_there(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,7 +160,7 @@ async def test_a_ledger_of_replays_is_refused_without_an_option_that_is_not_ther
     ("source", "reason"),
     [
         ("games.parquet", "not a file of games; expected plays_{season}.parquet"),
-        ("sqlite:///nowhere.sqlite3", "cannot be exported"),
+        pytest.param("sqlite:///nowhere.sqlite3", "cannot be exported", marks=pytest.mark.nightly),
     ],
 )
 def test_an_unusable_source_is_named_and_the_bundle_stays(

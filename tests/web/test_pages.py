@@ -176,6 +176,7 @@ def _focused(opened: Tab) -> str:
     return str(opened.page.evaluate("document.activeElement.innerText"))
 
 
+@pytest.mark.nightly
 def test_the_theme_can_be_chosen_and_stays(browser: Browser, evening: Evening) -> None:
     with tab(browser, evening.origin, color_scheme="light") as opened:
         opened.open("/", ".game-card")
@@ -190,6 +191,7 @@ def test_the_theme_can_be_chosen_and_stays(browser: Browser, evening: Evening) -
 CLIPPED = "each => each.scrollHeight > each.clientHeight + 1 || each.scrollWidth > each.clientWidth + 1"
 
 
+@pytest.mark.nightly
 def test_paper_has_every_chart_and_whole_tables_in_light_colors(browser: Browser, evening: Evening) -> None:
     with tab(browser, evening.origin, color_scheme="dark", viewport={"width": 700, "height": 800}) as opened:
         page = opened.page

@@ -150,6 +150,7 @@ SILENCED, HIDDEN = "9900000011", "9900000012"
 """Games of their own: a game's minutes only rise, in whichever order tests run."""
 
 
+@pytest.mark.nightly  # the next one resumes by day
 def test_a_stream_that_fell_silent_without_an_end_is_opened_anew(browser: Browser, evening: Evening) -> None:
     with (
         SilencingRelay(evening.origin.removeprefix("http://")) as relay,
@@ -191,6 +192,7 @@ def gateway_of(server: Restartable, *args: str) -> Iterator[SpawnedServer]:
         yield gateway
 
 
+@pytest.mark.nightly
 def test_a_wrong_clock_is_named_and_ages_follow_the_server(browser: Browser, evening: Evening) -> None:
     with tab(browser, evening.origin, script=SKEWED_CLOCK) as opened:
         opened.open("/", f'[data-game="{IN_PLAY}"]')
@@ -212,8 +214,14 @@ GONE: dict[str, object] = {
     ("changes", "key", "words"),
     [
         ({"reason": "TOKEN_REJECTED", "message": "The token expired."}, "TOKEN_REJECTED", "The token expired."),
-        ({"reason": "STREAM_BROKEN", "streaming": False}, "STREAM_BROKEN", "is interrupted"),
-        ({"ledger": {"ok": False, "message": "No disk."}, "reason": "LEDGER_BROKEN"}, "ledger", "No disk."),
+        pytest.param(
+            *({"reason": "STREAM_BROKEN", "streaming": False}, "STREAM_BROKEN", "is interrupted"),
+            marks=pytest.mark.nightly,
+        ),
+        pytest.param(
+            *({"ledger": {"ok": False, "message": "No disk."}, "reason": "LEDGER_BROKEN"}, "ledger", "No disk."),
+            marks=pytest.mark.nightly,
+        ),
         (GONE, "SERVER_GONE", "cannot be reached"),
     ],
 )

@@ -34,6 +34,7 @@ def old_replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
             yield Evening(server, f"http://{gateway.address}")
 
 
+@pytest.mark.nightly
 def test_months_without_forecasts_are_said_to_have_none_and_why_forecasts_are_left_out(
     browser: Browser, old_replay: Evening
 ) -> None:

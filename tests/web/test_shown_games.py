@@ -150,7 +150,7 @@ def test_a_state_that_comes_after_the_page_is_shown_too(opened: Tab, evening: Ev
     opened.page.wait_for_selector('.scoreboard .score:has-text("33")')
 
 
-@pytest.mark.parametrize(("width", "height"), [(480, 270), (1280, 720)])
+@pytest.mark.parametrize(("width", "height"), [(480, 270), pytest.param(1280, 720, marks=pytest.mark.nightly)])
 def test_an_embedded_chart_fits_a_frame_of_16_to_9(opened: Tab, width: int, height: int) -> None:
     opened.page.set_viewport_size({"width": width, "height": height})
     opened.open(f"/embed/game/{LIVE}", ".chart canvas")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.processes.browser import Tab
@@ -63,6 +63,11 @@ def later(opened: Tab, minutes: float) -> Iterator[Page]:
     opened.page.unroute("**/api/status")
 
 
+def of_night(*paths: str) -> list[Any]:
+    """Return paths that are opened in nightly runs only: by day, one of the pages that share a component is."""
+    return [pytest.param(path, marks=pytest.mark.nightly) for path in paths]
+
+
 @pytest.mark.parametrize(("path", "place"), PLACES.items())
 def test_after_the_last_forecast_nothing_is_green_and_no_winner_is_forecast_in_overtime(
     opened: Tab, path: str, place: str
@@ -102,7 +107,7 @@ def test_the_record_and_the_charts_know_the_overtime_afterwards(opened: Tab) -> 
     assert "Outcome of the end: DET +3 after overtime." in words
 
 
-@pytest.mark.parametrize("path", ["/", f"/game/{OVERTIME}", f"/embed/game/{OVERTIME}"])
+@pytest.mark.parametrize("path", ["/", *of_night(f"/game/{OVERTIME}", f"/embed/game/{OVERTIME}")])
 def test_overtime_with_forecasts_of_moments_is_live_until_they_expire(opened: Tab, path: str) -> None:
     place = PLACES[path.replace(OVERTIME, GAME)].replace(GAME, OVERTIME)
     opened.open(path, f'{place} .badge[data-state="live"]')
@@ -146,7 +151,7 @@ def test_a_minute_that_the_viewer_chose_is_shown_as_it_was(opened: Tab) -> None:
         assert "DET wins" in page.locator(".winbar").inner_text()
 
 
-@pytest.mark.parametrize("path", [f"/game/{LATE}", f"/embed/game/{LATE}"])
+@pytest.mark.parametrize("path", [f"/game/{LATE}", *of_night(f"/embed/game/{LATE}")])
 def test_a_game_that_was_forecast_late_only_is_shown_without_a_score(opened: Tab, path: str) -> None:
     opened.open(path, ".pending:not(:has-text('Loading'))")
     words = opened.page.inner_text("main")
@@ -156,7 +161,7 @@ def test_a_game_that_was_forecast_late_only_is_shown_without_a_score(opened: Tab
     assert not opened.page.locator(".scoreboard, .embed-head").count()
 
 
-@pytest.mark.parametrize("path", [f"/game/{SWAPPED}", f"/embed/game/{SWAPPED}"])
+@pytest.mark.parametrize("path", [f"/game/{SWAPPED}", *of_night(f"/embed/game/{SWAPPED}")])
 def test_the_lead_is_that_of_the_team_that_was_home_in_the_forecast_that_is_shown(opened: Tab, path: str) -> None:
     for query, leader in (("", "UTA"), ("?minute=30", "DEN")):
         opened.open(path + query, ".winbar, .chance-now")

@@ -104,18 +104,39 @@ main()
 @pytest.mark.parametrize(
     ("hidden", "command", "code", "said"),
     [
-        ("nba_api", ["poll"], 1, "poll needs nba_api, which is not installed: pip install 'dejavu-forecast[live]'"),
-        (
+        pytest.param(
+            "nba_api",
+            ["poll"],
+            1,
+            "poll needs nba_api, which is not installed: pip install 'dejavu-forecast[live]'",
+            id="one",
+            marks=pytest.mark.nightly,
+        ),
+        pytest.param(
             "nba_api,sqlalchemy,uvloop",
             ["demo", "--json"],
             1,
             "nba_api, sqlalchemy, uvloop, which are not installed: pip install 'dejavu-forecast[live,server]'",
+            id="two extras",
         ),
-        ("pyarrow", ["replay", "--games", "plays.parquet", "--date", "2021-05-16"], 1, "'dejavu-forecast[live]'"),
-        ("pyarrow", ["predictions", "--parquet", "file"], 1, "pip install 'dejavu-forecast[live]'"),
-        ("nba_api,uvloop", ["demo", "--help"], 0, ""),
+        pytest.param(
+            "pyarrow",
+            ["replay", "--games", "plays.parquet", "--date", "2021-05-16"],
+            1,
+            "'dejavu-forecast[live]'",
+            id="to read a file",
+            marks=pytest.mark.nightly,
+        ),
+        pytest.param(
+            "pyarrow",
+            ["predictions", "--parquet", "file"],
+            1,
+            "pip install 'dejavu-forecast[live]'",
+            id="to write a file",
+            marks=pytest.mark.nightly,
+        ),
+        pytest.param("nba_api,uvloop", ["demo", "--help"], 0, "", id="help", marks=pytest.mark.nightly),
     ],
-    ids=["one", "two extras", "to read a file", "to write a file", "help"],
 )
 def test_a_command_without_what_it_needs_says_which_extra_to_install(
     hidden: str, command: list[str], code: int, said: str, tmp_path: Path

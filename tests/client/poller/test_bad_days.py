@@ -35,12 +35,8 @@ def true_patterns(games: Sequence[ReplayGame]) -> dict[tuple[str, Horizon.ValueT
     }
 
 
-BY_DAY = {FeedFaultKind.CORRECTED, FeedFaultKind.WITHDRAWN}
-
-
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=[] if kind in BY_DAY else pytest.mark.nightly) for kind in FeedFaultKind]
-)
+@pytest.mark.nightly  # by day, one evening has all of them
+@pytest.mark.parametrize("kind", FeedFaultKind)
 async def test_an_evening_with_one_kind_of_fault_ends_with_the_forecasts_of_one_without(kind: FeedFaultKind) -> None:
     day = BadDay(GAMES, [kind], seed=3, rate=1.0)
     poller = await day.run()

@@ -80,7 +80,9 @@ def known(read: PlayByPlay) -> tuple[Any, ...]:
     return minutes, slots((play.score for play in read.plays), minutes), inputs
 
 
-@pytest.mark.parametrize("name", PLAYS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if "overtime" in name else pytest.mark.nightly) for name in PLAYS]
+)
 def test_a_changed_field_of_the_plays_costs_only_the_minutes_that_it_carries(name: str, data_dir: Path) -> None:
     document = payload(data_dir, name)
     game_id = document["game"]["gameId"]

@@ -78,9 +78,8 @@ class GoingBy:
         return files[path]
 
 
-@pytest.mark.parametrize(
-    ("seed", "turn_seconds"), [(0, 40), *(pytest.param(seed, 10, marks=pytest.mark.nightly) for seed in (0, 1))]
-)
+@pytest.mark.nightly  # by day, test_bad_days.py watches simulated games, and tests/e2e a real evening
+@pytest.mark.parametrize(("seed", "turn_seconds"), [(seed, 10) for seed in (0, 1)])
 async def test_the_recorded_game_watched_through_faults_has_true_patterns_alone_and_its_outcomes(
     seed: int, turn_seconds: int, data_dir: Path
 ) -> None:

@@ -48,6 +48,7 @@ def test_its_distributions_are_those_of_unseen_seasons_of_these_games(data_dir: 
         assert getattr(held, name) == pytest.approx(getattr(made, name), rel=1e-4, abs=1e-4), name
 
 
+@pytest.mark.nightly
 def test_its_intervals_hold_as_often_as_they_say_on_the_games_that_calibrate_them(data_dir: Path) -> None:
     """Uses the tables without teams or live inputs; closed intervals have slightly more than nominal coverage."""
     forecaster = load_bundle(default_bundle())

@@ -63,15 +63,15 @@ async def test_callers_who_call_again_when_they_are_answered_are_not_refused(tmp
 @pytest.mark.parametrize(
     ("method", "body", "connections"),
     [
-        (PREDICT, REQUEST.SerializeToString(), 3),
-        (
+        pytest.param(PREDICT, REQUEST.SerializeToString(), 3, id="predict", marks=pytest.mark.nightly),
+        pytest.param(
             "/dejavu.v1.PredictionService/PredictBatch",
             pb.PredictBatchRequest(requests=[REQUEST]).SerializeToString(),
             3,
+            id="batch",
         ),
-        (HEALTH, b"", 9),
+        pytest.param(HEALTH, b"", 9, id="health", marks=pytest.mark.nightly),
     ],
-    ids=["predict", "batch", "health"],
 )
 async def test_callers_who_read_no_answers_keep_nobody_out(
     tmp_path: Path, method: str, body: bytes, connections: int

@@ -32,7 +32,7 @@ def with_promtool() -> None:
     promtool()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.nightly)])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a ledger of each kind that does not exist yet."""
     if request.param == "sqlite":

@@ -122,6 +122,7 @@ async def test_a_start_message_that_makes_no_sense_ends_that_process_and_not_the
     assert await ended(await server.fork()) == 0
 
 
+@pytest.mark.nightly  # by day, tests/e2e/test_workers_die.py kills one below a server
 async def test_a_process_that_was_forked_outlives_the_fork_server(tmp_path: Path) -> None:
     async with forking(tmp_path) as server:
         launched = await server.fork()
@@ -148,6 +149,7 @@ async def test_a_fork_that_is_no_longer_wanted_ends_and_is_waited_for(server: Fo
     assert [child.pid for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE] == []
 
 
+@pytest.mark.nightly  # by day, the pool below replaces one
 async def test_a_fork_server_that_does_not_answer_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FORK_SECONDS", 0.2)
     async with forking(tmp_path) as server:
@@ -157,6 +159,7 @@ async def test_a_fork_server_that_does_not_answer_is_killed(tmp_path: Path, monk
         assert await server.wait() == -signal.SIGKILL
 
 
+@pytest.mark.nightly
 async def test_a_fork_server_with_threads_refuses_to_fork(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"

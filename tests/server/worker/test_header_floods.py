@@ -29,7 +29,7 @@ WATCHED = OPENING + wire.request(1, WATCH, wire.prefixed(b""))
 """A watch stays in progress, and needs no token."""
 
 
-@pytest.fixture(scope="module", params=["127.0.0.1", "[::1]"])
+@pytest.fixture(scope="module", params=["127.0.0.1", pytest.param("[::1]", marks=pytest.mark.nightly)])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpawnedServer]:
     ledger = f"sqlite:///{tmp_path_factory.mktemp('server') / 'ledger.sqlite3'}"
     with spawned_server("--listen", f"{request.param}:0", "--workers", "1", "--ledger", ledger) as process:

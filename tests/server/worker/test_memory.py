@@ -6,6 +6,7 @@ from itertools import accumulate, cycle, islice
 from pathlib import Path
 
 import grpc
+import pytest
 from tests.support.processes.servers import spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -16,6 +17,7 @@ MOST = 110_000_000
 """Bytes of proportional set size (PSS), which includes a share of shared memory; for two workers, the default."""
 
 
+@pytest.mark.nightly
 def test_a_worker_with_the_bundle_that_ships_takes_less_than_110_megabytes(tmp_path: Path) -> None:
     requests = [
         pb.PredictRequest(

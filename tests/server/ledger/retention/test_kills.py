@@ -63,6 +63,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored_rows, "PAGE", 6)
 
 
+@pytest.mark.nightly  # by day, the removal: all three end what was begun
 def test_a_killed_copy_is_completed_by_the_next(tmp_path: Path) -> None:
     source, chance = tmp_path / "source.db", random.Random(SEED)
     write_evenings(source, 2, lifecycle=True)
@@ -85,6 +86,7 @@ def test_a_killed_copy_is_completed_by_the_next(tmp_path: Path) -> None:
         assert rows_at(target) == rows_at(source)
 
 
+@pytest.mark.nightly
 def test_a_killed_backup_leaves_no_file_by_that_name_unless_it_is_complete(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     write_evenings(tmp_path / "ledger.db", 3, lifecycle=True)

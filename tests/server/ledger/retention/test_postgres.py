@@ -30,6 +30,7 @@ def copy(source: str, target: str) -> int:
         return copy_ledger(reading, writing).added
 
 
+@pytest.mark.nightly
 def test_a_ledger_comes_back_from_postgresql_row_by_row(database: str, tmp_path: Path) -> None:
     first, last = tmp_path / "first.db", tmp_path / "last.db"
     evenings = evenings_at(first, 2, lifecycle=True)
@@ -43,6 +44,7 @@ def test_a_ledger_comes_back_from_postgresql_row_by_row(database: str, tmp_path:
     assert copy(database, f"sqlite:///{last}") == 0
 
 
+@pytest.mark.nightly
 def test_a_ledger_in_postgresql_is_backed_up_to_a_file_and_restored_from_it(database: str, tmp_path: Path) -> None:
     write_evenings(tmp_path / "ledger.db", 2)
     copy(f"sqlite:///{tmp_path}/ledger.db", database)

@@ -284,7 +284,7 @@ def _become(request: list[Any], files: list[int]) -> list[str]:
     for folder in environment.get("PYTHONPATH", "").split(os.pathsep):
         if folder and (program := Path(folder, "sitecustomize.py")).exists():
             runpy.run_path(str(program))
-    setattr(subprocess, "Popen", _popen)  # noqa: B010 - not a type any more
+    setattr(subprocess, "Popen", _ForkingPopen)  # noqa: B010 - another type
     return [module, *arguments]
 
 
@@ -301,11 +301,13 @@ def _blocked_signals() -> Any:
 _Popen = subprocess.Popen
 
 
-def _popen(command: Sequence[str], **options: Any) -> Any:
-    """Fork a worker or fork server of a forked server; start any other command as usual."""
-    if tuple(command[:4]) not in _CHILDREN:
-        return _Popen(command, **options)
-    return _ForkedChild(command[3:], options["stdin"], options.get("pass_fds", ()), options["env"])
+class _ForkingPopen(subprocess.Popen[Any]):
+    """Forks a worker or fork server of a forked server; starts any other command as usual."""
+
+    def __new__(cls, command: Sequence[str], **options: Any) -> Any:
+        if tuple(command[:4]) not in _CHILDREN:
+            return _Popen(command, **options)
+        return _ForkedChild(command[3:], options["stdin"], options.get("pass_fds", ()), options["env"])
 
 
 class _ForkedChild(_Signalled):

@@ -97,7 +97,7 @@ def test_a_new_score_comes_by_itself_to_the_card_and_to_the_title_of_the_game(op
     assert opened.page.title() == "LAL 38 @ BOS 52 · Dejavu"
     assert "38–BOS 52 Q2 5:12" in in_a_line(opened.page.locator(".score").inner_text())
     opened.open(f"/game/{EARLY}", ".pending")
-    assert "No forecast of this game is recorded yet." in opened.page.locator("main").inner_text()
+    opened.page.get_by_text("No forecast of this game is recorded yet.").wait_for()
 
 
 @pytest.mark.parametrize(("width", "height"), [(1920, 1080), pytest.param(1280, 720, marks=pytest.mark.nightly)])

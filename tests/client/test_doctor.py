@@ -168,10 +168,9 @@ def test_an_expired_certificate_another_name_and_another_authority_are_told_apar
         assert troubles(plain) == {"reach": "fault"}
         assert "not signed by another.pem" in seen(other.certificate, address)["tls"].message
         authority.issue("server")
-        while "expired" in (found := seen(authority.certificate, address))["tls"].message:
-            pass
+        while "(0 days)" not in (found := seen(authority.certificate, address))["tls"].message:
+            pass  # until every part of the server has the new one
         assert troubles(found).keys() == {"tls", "workers", "poller"}
-        assert "(0 days)" in found["tls"].message
     with running_worker(tmp_path, listen="127.0.0.2:0", **files) as address:
         assert "another name than 127.0.0.2" in seen(authority.certificate, address)["tls"].message
     with running_worker(tmp_path) as address:

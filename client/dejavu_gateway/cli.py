@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import uvloop
 
 from dejavu_client.access import is_local
 from dejavu_client.cli.access import add_options, client_options, options_given
@@ -178,7 +177,9 @@ def dashboard(  # noqa: PLR0917 - each is an option
 
 def _serve(settings: GatewaySettings, target: str, access: Any) -> int:
     """Serve until a signal; return the exit code."""
-    from dejavu_gateway.http.server import bind  # noqa: PLC0415 - the help needs none of it
+    import uvloop  # noqa: PLC0415 - the help needs none of it
+
+    from dejavu_gateway.http.server import bind  # noqa: PLC0415
     from dejavu_gateway.run import run  # noqa: PLC0415
 
     limit = descriptors.raise_limit()

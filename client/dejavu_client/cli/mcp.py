@@ -9,7 +9,6 @@ from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.cli.access import client_options
 from dejavu_client.cli.options import Replays, Target, Timeout
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
-from dejavu_client.mcp_tools import mcp_server
 from dejavu_common.build import release
 
 
@@ -19,6 +18,8 @@ def mcp(replays: Replays = False, target: Target = DEFAULT_TARGET, timeout: Time
     An assistant's program starts it, and speaks with it on standard input and
     output. The tools only read.
     """
+    from dejavu_client.mcp_tools import mcp_server  # noqa: PLC0415 - an extra
+
     access = client_options(target)
 
     async def run() -> None:

@@ -94,11 +94,11 @@ class WithoutSome(PathFinder):
 
 sys.meta_path[sys.meta_path.index(PathFinder)] = WithoutSome
 
-from dejavu_client.cli.main import main
+from importlib import import_module
 
-main()
+import_module(sys.argv.pop(1)).main()
 """
-"""Runs the program without some packages; the first argument lists them."""
+"""Runs a program without some packages; the first argument lists them, and the second is the program's module."""
 
 
 @pytest.mark.parametrize(
@@ -136,16 +136,59 @@ main()
             marks=pytest.mark.nightly,
         ),
         pytest.param("nba_api,uvloop", ["demo", "--help"], 0, "", id="help", marks=pytest.mark.nightly),
+        pytest.param(
+            "httpx2,mcp,standardwebhooks",
+            ["notify", "rules.toml"],
+            1,
+            "httpx2, standardwebhooks, which are not installed: pip install 'dejavu-forecast[notify]'",
+            id="to notify",
+            marks=pytest.mark.nightly,
+        ),
+        pytest.param(
+            "mcp", ["mcp"], 1, "pip install 'dejavu-forecast[mcp]'", id="for assistants", marks=pytest.mark.nightly
+        ),
     ],
 )
 def test_a_command_without_what_it_needs_says_which_extra_to_install(
     hidden: str, command: list[str], code: int, said: str, tmp_path: Path
 ) -> None:
     (tmp_path / "plays.parquet").touch()
-    program = [sys.executable, "-c", WITHOUT, hidden, *command]
+    program = [sys.executable, "-c", WITHOUT, hidden, "dejavu_client.cli.main", *command]
     ended = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
     assert ended.returncode == code
     assert (said or "--json") in (ended.stderr if code else ended.stdout)
+    assert "Traceback" not in ended.stderr
+
+
+def modules_of_extras() -> list[str]:
+    """Return the modules that only extras install."""
+    needed = [Requirement(line) for line in requires("dejavu-forecast") or ()]
+    always, extras = (
+        {each.name.lower().replace("_", "-") for each in needed if (each.marker is None) is base}
+        for base in (True, False)
+    )
+    return [
+        module
+        for module, packages in packages_distributions().items()
+        if {each.lower().replace("_", "-") for each in packages} <= extras - always
+    ]
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "code", "said"),
+    [
+        ("dejavu_client.cli.main", ["--help"], 0, list(COMMANDS)),  # loads every command
+        ("dejavu_gateway.cli", ["--help"], 0, ["--target"]),
+        ("dejavu_gateway.cli", [], 1, ["'dejavu-forecast[dashboard]'"]),
+    ],
+)
+def test_help_needs_no_extra(program: str, arguments: list[str], code: int, said: list[str]) -> None:
+    hidden = modules_of_extras()
+    assert {"httpx2", "mcp", "nba_api", "numpy", "pydantic", "sqlalchemy", "torch", "uvloop"} <= set(hidden)
+    command = [sys.executable, "-c", WITHOUT, ",".join(hidden), program, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == code, ended.stderr
+    assert set(said) <= set((ended.stderr if code else ended.stdout).split())
     assert "Traceback" not in ended.stderr
 
 

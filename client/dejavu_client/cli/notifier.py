@@ -1,0 +1,103 @@
+"""Runs the notifier of `dejavu notify`. Only that command imports it: its libraries are an extra."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from pathlib import Path
+
+import typer
+
+from dejavu.v1.notification_service_pb2 import NOTIFICATION_STATUS_SENT
+from dejavu_client.aio import AsyncDejavuClient
+from dejavu_client.cli.access import client_options
+from dejavu_client.cli.errors import FAILED
+from dejavu_client.notify.bodies import request
+from dejavu_client.notify.conditions import Message
+from dejavu_client.notify.delivery import Deliverer, Report, Result, Sender
+from dejavu_client.notify.notifier import RuleNotifier
+from dejavu_client.notify.rules import InvalidRules, Rules, load_rules
+from dejavu_client.output.notifier import print_report, print_request
+from dejavu_client.output.poll_display import end_on_signals
+from dejavu_client.poller.leadership import holder_name
+from dejavu_common.clock import utc_now
+
+
+def send_tests(file: Path, *, as_json: bool) -> None:
+    """Send a test message to each target of a file of rules.
+
+    Raises:
+        typer.BadParameter: if the file is unusable.
+        typer.Exit: if a target did not take it.
+    """
+    reports = asyncio.run(_send_tests(_load(file)))
+    for report in reports:
+        print_report(report, as_json=as_json)
+    if any(report.attempt.result is not Result.SENT for report in reports):
+        raise typer.Exit(FAILED)
+
+
+def run_notifier(file: Path, target: str, timeout: float, *, dry_run: bool, replays: bool, as_json: bool) -> None:
+    """Follow a server, and send what the rules of a file tell, until a signal; the arguments are those of the command.
+
+    Raises:
+        typer.BadParameter: if the file is unusable.
+        DejavuClientError: if the server refuses the caller.
+    """
+    rules, access = _load(file), client_options(target)
+
+    async def run() -> None:
+        async with (
+            AsyncDejavuClient(target, timeout=timeout, slow=math.inf, very_slow=math.inf, **access) as client,
+            AsyncExitStack() as stack,
+        ):
+            tell: Callable[[Message, str], None]
+            if dry_run:
+                tell = partial(_print, rules)
+            else:
+                # A token that may not claim is refused here rather than in the middle of a game.
+                await client.confirm_notification("start", "start", holder_name(), NOTIFICATION_STATUS_SENT)
+                sender = Sender()
+                stack.push_async_callback(sender.close)
+                deliverer = Deliverer(client, rules.targets, sender, partial(print_report, as_json=as_json))
+                stack.push_async_callback(deliverer.close)
+                tell = deliverer.put
+            task = asyncio.create_task(RuleNotifier(client, rules, tell, replays=replays).run())
+            end_on_signals(partial(_cancel, task))
+            typer.echo(f"Watching for {len(rules.rules)} rules", err=True)
+            with suppress(asyncio.CancelledError):
+                await task
+
+    asyncio.run(run())
+
+
+def _load(file: Path) -> Rules:
+    try:
+        return load_rules(file)
+    except InvalidRules as error:
+        raise typer.BadParameter(str(error), param_hint="RULES") from None
+
+
+def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+
+
+def _print(rules: Rules, message: Message, target: str) -> None:
+    print_request(target, request(rules.targets[target], message, utc_now()))
+
+
+async def _send_tests(rules: Rules) -> list[Report]:
+    sender = Sender()
+    now = utc_now()
+    told = Message(f"{rules.name}/test/{now:%Y%m%dT%H%M%S}", "test", "test", "Test", "Dejavu can reach this.", now)
+    try:
+        attempts = await asyncio.gather(*(sender.send(each, told) for each in rules.targets.values()))
+    finally:
+        await sender.close()
+    return [
+        Report(told, name, attempt._replace(result=Result.FAILED) if attempt.result is Result.RETRY else attempt)
+        for name, attempt in zip(rules.targets, attempts, strict=True)
+    ]

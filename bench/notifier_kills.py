@@ -30,11 +30,11 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
+from tests.support.builders.games import close_game
 from tests.support.processes.receiver import Answer, Receiver
 from tests.support.processes.servers import spawned_server
 from tests.support.programs.commands import python_m
 
-from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu.v1.notification_service_pb2 import NOTIFICATION_STATUS_SENT, Notification
 from dejavu_client import DejavuClient
 
@@ -87,22 +87,6 @@ def notifier(rules: Path, target: str) -> Iterator[None]:
         process.communicate()
 
 
-def close_game(number: int) -> Game:
-    """Return a close game near its end."""
-    game = Game(
-        game_id=f"99{number:08d}",
-        home_team="BOS",
-        away_team="NYK",
-        status=GameStatus.GAME_STATUS_LIVE,
-        home_score=101,
-        away_score=99,
-        period=4,
-        seconds_left=100.0,
-    )
-    game.observed_time.GetCurrentTime()
-    return game
-
-
 def write_rules(folder: Path, url: str) -> Path:
     """Write a file of rules with one target."""
     file = folder / "rules.toml"
@@ -146,9 +130,9 @@ def run(kills: int, seed: int, folder: Path, show_round: Callable[[int], object]
         client = stack.enter_context(DejavuClient(server.address, timeout=30.0, slow=math.inf, very_slow=math.inf))
         for _ in range(NOTIFIERS):
             stack.enter_context(notifier(rules, server.address))
-        games = [close_game(number).game_id for number in range(kills)]
+        games = [f"99{number:08d}" for number in range(kills)]
         for number, game_id in enumerate(games):
-            client.publish_games([close_game(number)])
+            client.publish_games([close_game(game_id)])
             claimed = wait_until(partial(listed, client, game_id))
             time.sleep(chance.uniform(0, AFTER_CLAIM_SECONDS))
             os.kill(int(claimed.sender.split(":")[1]), signal.SIGKILL)

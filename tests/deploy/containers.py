@@ -21,6 +21,7 @@ from typing import Any, Self
 
 import psutil
 import pytest
+from tests.support.harness.required import required_program
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "deploy/Dockerfile"
@@ -44,15 +45,6 @@ mount -o remount,bind,ro "$1"
 exec chroot "$1" /usr/bin/setpriv --reuid "$3" --regid "$3" --clear-groups --no-new-privs --bounding-set=-all \
   --inh-caps=-all -- "$@"
 """
-
-
-def require(program: str, package: str) -> str:
-    """Return the path of a program; skip the test if it is missing, unless CI requires it."""
-    if (found := shutil.which(program)) is None:
-        if os.environ.get("DEJAVU_CI") == "1":
-            pytest.fail(f"{program} is missing; Debian's package is `{package}`")
-        pytest.skip(f"{program} is not installed")
-    return found
 
 
 def pip_configuration(certificates: str) -> str:
@@ -91,7 +83,7 @@ class Images:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._buildah = [
-            require("buildah", "buildah"),
+            required_program("buildah", "buildah"),
             *("--root", str(folder / "storage"), "--runroot", str(folder / "run")),
         ]
         self._built = set[str]()
@@ -106,7 +98,7 @@ class Images:
             self._base = _BASE
             tar = self._folder / "base.tar"
             options = ("--quiet", "--variant=minbase", "--include=ca-certificates")
-            subprocess.run([require("mmdebstrap", "mmdebstrap"), *options, "bookworm", str(tar)], check=True)
+            subprocess.run([required_program("mmdebstrap", "mmdebstrap"), *options, "bookworm", str(tar)], check=True)
             (self._folder / "Base").write_text("FROM scratch\nADD base.tar /\n")
             self.call("build", "--quiet", "-f", str(self._folder / "Base"), "-t", _BASE, str(self._folder))
             tar.unlink()

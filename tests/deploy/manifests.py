@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 from release import changes
-from tests.deploy.containers import DOCKERFILE, ROOT, require
+from tests.deploy.containers import DOCKERFILE, ROOT
+from tests.support.harness.required import required_program
 
 from dejavu_server.cli.options import options
 from dejavu_server.settings import Settings
@@ -30,7 +31,7 @@ def rendered(folder: Path) -> list[Manifest]:
     Raises:
         AssertionError: if it refuses the folder.
     """
-    command = [require("kubectl", "none; that of Kubernetes, 1.27 or newer"), "kustomize", str(folder)]
+    command = [required_program("kubectl", "none; that of Kubernetes, 1.27 or newer"), "kustomize", str(folder)]
     run = subprocess.run(command, check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return list(yaml.safe_load_all(run.stdout))

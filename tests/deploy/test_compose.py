@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.deploy.containers import ROOT, require
+from tests.deploy.containers import ROOT
 from tests.deploy.manifests import VERSION, image_environment, settings, stages, variables
+from tests.support.harness.required import required_program
 from tests.support.processes.promtool import RULES, promtool
 
 from dejavu_common.address import Address
@@ -44,7 +45,7 @@ def test_it_has_the_schema_of_compose_files(tmp_path: Path) -> None:
 
 @pytest.mark.nightly
 def test_docker_compose_takes_it() -> None:
-    program = require("docker-compose", "docker-compose")
+    program = required_program("docker-compose", "docker-compose")
     run = subprocess.run([program, "--file", str(COMPOSE), "config", "-q"], check=False, capture_output=True, text=True)
     assert (run.returncode, run.stdout) == (0, ""), run.stderr
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 from helm_chart import CHART, CHOICES, Choice, files, rendered
-from tests.deploy.containers import ROOT, require
+from tests.deploy.containers import ROOT
 from tests.deploy.manifests import Manifest, containers, of_kind
+from tests.support.harness.required import required_program
 
 PROGRAM = ROOT / "tests/support/programs/helm_render.py"
 URL = "postgresql://dejavu@postgres.databases.svc.cluster.local/dejavu"
@@ -40,7 +41,7 @@ def values_of(choice: Choice) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def kubectl() -> None:
-    require("kubectl", "none; that of Kubernetes, 1.27 or newer")
+    required_program("kubectl", "none; that of Kubernetes, 1.27 or newer")
 
 
 def test_the_chart_is_what_the_manifests_make() -> None:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack, aclosing, contextmanager, suppress
+from contextlib import ExitStack, aclosing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +18,7 @@ from tests.support.harness.documents import blocks
 from tests.support.harness.waiting import until
 from tests.support.processes.connections import answers, free_port
 from tests.support.processes.load import load
+from tests.support.processes.proxies import nginx_configuration, running_proxy
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu_client import AsyncDejavuClient
@@ -52,7 +49,7 @@ class Proxied:
             assert documented in configuration
             configuration = configuration.replace(documented, actual)
         (folder / "proxy.conf").write_text(configuration)
-        self._process = stack.enter_context(running(kind, folder / "proxy.conf"))
+        self._process = stack.enter_context(running_proxy(kind, folder / "proxy.conf"))
 
     def _serve(self, listen: str) -> SpawnedServer:
         arguments = ("--listen", listen, *self._arguments)
@@ -78,13 +75,7 @@ class Proxied:
 def nginx(folder: Path, port: int) -> str:
     """Return the configuration of nginx, without TLS."""
     block = {block.about: block.text for block in blocks(DOCUMENT, "nginx")}
-    names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    folders = "".join(f"{name}_temp_path {folder}/{name};" for name in names)
-    server = f"server {{ listen 127.0.0.1:{port} http2; {block['server']} }}"
-    return (
-        f"daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{ }}"
-        f"http {{ access_log off; {folders} {block['http']} {server} }}"
-    )
+    return nginx_configuration(folder, block["http"], f"listen 127.0.0.1:{port} http2; {block['server']}")
 
 
 def haproxy(folder: Path, port: int) -> str:
@@ -93,26 +84,6 @@ def haproxy(folder: Path, port: int) -> str:
     bind = f"frontend callers\n    bind 127.0.0.1:{port} proto h2\n"
     assert "frontend callers\n" in block.text
     return f"global\n    pidfile {folder}/pid\n" + block.text.replace("frontend callers\n", bind)
-
-
-@contextmanager
-def running(kind: str, configuration: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a proxy; without its program, skip the test, or fail it in CI."""
-    program = shutil.which(kind) or shutil.which(kind, path="/usr/sbin")
-    if program is None:
-        assert os.environ.get("DEJAVU_CI") != "1", f"CI must have {kind}"
-        pytest.skip(f"{kind} is not installed")
-    options = ["-W", "-db", "-f"] if kind == "haproxy" else ["-e", str(configuration.parent / "error.log"), "-c"]
-    process = subprocess.Popen([program, *options, str(configuration)])
-    try:
-        yield process
-    finally:
-        children = psutil.Process(process.pid).children(recursive=True)
-        process.terminate()
-        for child in children:
-            with suppress(psutil.NoSuchProcess):  # a worker of an earlier configuration
-                child.kill()
-        process.wait()
 
 
 @pytest.mark.parametrize("kind", ["nginx", "haproxy"])

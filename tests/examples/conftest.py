@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.support.fakes.access import authority, mutual, token_file  # noqa: F401 - fixtures
 from tests.support.harness.documents import ROOT
+from tests.support.harness.required import skip_or_fail
 from tests.support.processes.recorded_games import Record, recorded_games
 from tests.support.processes.restartable_server import Restartable, address_of, restartable_server
 from tests.support.processes.servers import spawned_server
@@ -48,6 +48,4 @@ def node() -> str:
         missing = f"make install-node: {built.stderr or built.stdout}"
     else:
         missing = "node or npm is not installed"
-    if os.environ.get("DEJAVU_CI") == "1":
-        pytest.fail(f"{missing}; CI must test the Node example")
-    pytest.skip(missing)
+    return skip_or_fail(missing)

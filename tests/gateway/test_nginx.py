@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -15,6 +12,7 @@ from tests.support.harness.documents import blocks
 from tests.support.harness.waiting import until
 from tests.support.processes.connections import answers, free_port
 from tests.support.processes.gateway import running_gateway
+from tests.support.processes.proxies import nginx_configuration, running_proxy
 from tests.support.processes.servers import running_worker
 
 from dejavu_common.address import Address
@@ -31,32 +29,19 @@ PER_ADDRESS = 64
 @pytest.fixture(scope="module")
 def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     """The address of nginx in front of a gateway of which an address may have many streams."""
-    program = shutil.which("nginx")
-    if program is None:
-        assert os.environ.get("DEJAVU_CI") != "1", "CI must have nginx"
-        pytest.skip("nginx is not installed")
     folder = tmp_path_factory.mktemp("nginx")
     configured = {block.about: block.text for block in blocks("docs/page.md", "nginx")}
     options = ("--trusted-proxy", "127.0.0.1", "--host", "dejavu.example", "--max-streams-per-address", "1000")
     with running_worker(folder / "server") as server, running_gateway(server, *options) as gateway:
         port = free_port()
         here = configured["server"].replace("127.0.0.1:8080", gateway.address)
-        folders = "".join(
-            f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        (folder / "nginx.conf").write_text(
-            f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;"
-            f"events {{ }} http {{ access_log off; {folders} {configured['http']}"
-            f"server {{ listen 127.0.0.1:{port}; {here} }} }}"
-        )
-        process = subprocess.Popen([program, "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"])
-        try:
+        listening = f"listen 127.0.0.1:{port}; {here}"
+        file = folder / "nginx.conf"
+        file.write_text(nginx_configuration(folder, configured["http"], listening, "master_process off;"))
+        with running_proxy("nginx", file):
             address = Address("127.0.0.1", port)
             asyncio.run(until(lambda: answers(str(address))))
             yield address
-        finally:
-            process.terminate()
-            process.wait()
 
 
 def asked(nginx: Address, request: bytes, source: str) -> socket.socket:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -80,12 +81,13 @@ def bets(
         raise failure(error) from None
     stakes, weighed = _Stakes(bankroll or 1.0, evening_staked or 0.0, {}), list[WeighedMarket]()
     with connect(target, timeout) as client:
-        newest: dict[tuple[str, str, str, bool], RecordedPrediction | None] = {}
+        newest = cache(partial(_newest, client, HORIZONS[horizon], replays=replays))
+        of_minute = cache(partial(_of_minute, client, HORIZONS[horizon]))
         for each in priced:
-            key = each.game_id, each.home, each.away, each.kind == "total"
-            if key not in newest:
-                newest[key] = _newest(client, each, HORIZONS[horizon], replays=replays)
-            one, staked = _weighed(client, each, newest[key], stakes, written)
+            found = newest(each.game_id, each.home, each.away)
+            if found is not None and each.kind == "total" and found.forecast.HasField("moment"):  # which has no total
+                found = of_minute(found.forecast.game_id, found.forecast.elapsed_minutes)
+            one, staked = _weighed(client, each, found, stakes, written)
             weighed.append(one)
             if one.forecast is not None:
                 game = one.forecast.game_id
@@ -99,27 +101,29 @@ def bets(
 
 
 def _newest(
-    client: DejavuClient, priced: PricedMarket, horizon: Horizon.ValueType, *, replays: bool
+    client: DejavuClient, horizon: Horizon.ValueType, game_id: str, home: str, away: str, *, replays: bool
 ) -> RecordedPrediction | None:
-    """Return the newest forecast of a game, for a total that of a complete minute; None if it has none."""
-    game_id = priced.game_id
+    """Return the newest forecast of a game, by its id or else its teams; None if it has none."""
     if not game_id:
         day = (utc_now() - timedelta(hours=11)).date() - timedelta(days=1)
-        listed = client.list_predictions(team=priced.home, horizon=horizon, from_date=day, include_replays=replays)
-        teams = priced.home, priced.away
+        listed = client.list_predictions(team=home, horizon=horizon, from_date=day, include_replays=replays)
+        teams = home, away
         found = next((each for each in listed if (each.forecast.home_team, each.forecast.away_team) == teams), None)
         listed.close()
         if found is None:
             return None
         game_id = found.forecast.game_id
+    return _of_minute(client, horizon, game_id, None)
+
+
+def _of_minute(
+    client: DejavuClient, horizon: Horizon.ValueType, game_id: str, minute: int | None
+) -> RecordedPrediction | None:
+    """Return the forecast of a complete minute, or the newest; None if the game has none."""
     try:
-        newest = client.get_prediction(game_id, horizon=horizon).prediction
-        if priced.kind == "total" and newest.forecast.HasField("moment"):  # which has no total
-            minute = newest.forecast.elapsed_minutes
-            newest = client.get_prediction(game_id, horizon=horizon, elapsed_minutes=minute).prediction
+        return client.get_prediction(game_id, horizon=horizon, elapsed_minutes=minute).prediction
     except NotFoundError:
         return None
-    return newest
 
 
 def _weighed(

@@ -123,7 +123,7 @@ def drawn(
 
     minute, margin = list(course.items())[-1]
     home, away = printable(forecast.home_team or "home"), printable(forecast.away_team or "away")
-    headline, detail = _words(prediction, home, away, now)
+    headline, detail, tells_chance = _words(prediction, home, away, now)
     of_home, of_away = team_colors(home, away)
     when = _when(prediction)
 
@@ -132,7 +132,7 @@ def drawn(
     image.text(EDGE, 126, f"{when}: {_lead(margin, home, away, 0)}", 28, "start")
     image.text(WIDTH - EDGE, 80, ((headline, _INK),), 52, "end", 700)
     image.text(WIDTH - EDGE, 126, detail, 28, "end")
-    if _says_who_wins(headline):
+    if tells_chance:
         middle = EDGE + (WIDTH - 2 * EDGE) * (1 - forecast.home_lead_probability)
         image.line(EDGE, 152, middle, 152, of_away, 10)
         image.line(middle, 152, WIDTH - EDGE, 152, of_home, 10)
@@ -242,10 +242,6 @@ class _Image:
             SubElement(element, "tspan", {"fill": color}).text = part
 
 
-def _says_who_wins(headline: str) -> bool:
-    return " wins " in headline
-
-
 def _round_leads(lowest: float, highest: float) -> list[int]:
     """Return the leads that the axis names: at most nine, round ones."""
     step = next(each for each in (5, 10, 20, 50, 100, 1000) if highest - lowest <= 8 * each or each == 1000)
@@ -278,8 +274,8 @@ def _lead(points: float, home: str, away: str, digits: int = 1) -> str:
     return f"{home if rounded > 0 else away} +{abs(rounded):.{digits}f}"
 
 
-def _words(prediction: RecordedPrediction, home: str, away: str, now: datetime | None) -> tuple[str, str]:
-    """Return two texts: the probability of a win, and the forecast of the final.
+def _words(prediction: RecordedPrediction, home: str, away: str, now: datetime | None) -> tuple[str, str, bool]:
+    """Return two texts, the probability of a win and the forecast of the final, and whether the first is that.
 
     For the newest forecast of a game that is over, say how the game ended, or that this was not reported; in the last
     minute and in overtime, without forecasts of moments, that there is none. For a late forecast, say that it does not
@@ -292,16 +288,18 @@ def _words(prediction: RecordedPrediction, home: str, away: str, now: datetime |
         overtimes = prediction.outcome.overtimes
         over = f"final/{overtimes if overtimes > 1 else ''}OT" if overtimes else "final"
         kind = "late forecast" if forecast.late else "forecast"
-        return f"{over} {_lead(prediction.outcome.differential, home, away, 0)}", f"{kind} of the {said}"
+        return f"{over} {_lead(prediction.outcome.differential, home, away, 0)}", f"{kind} of the {said}", False
     if now is not None and is_given_up(forecast, now):
-        return "no forecast", "no outcome reported"
+        return "no forecast", "no outcome reported", False
     is_last_minute = is_last(forecast) and not forecast.HasField("moment")
     if now is not None and is_last_minute and forecast.expires_time.ToDatetime(tzinfo=UTC) <= now:
-        return "no forecast", "last minute or overtime"
+        return "no forecast", "last minute or overtime", False
     probability = forecast.home_lead_probability
     team, probability = (home, probability) if probability >= 0.5 else (away, 1 - probability)
     wins = f"{team} wins {chance(probability)}"
-    return ("late, does not count", f"{wins}, {said}") if forecast.late else (wins, said)
+    if forecast.late:
+        return "late, does not count", f"{wins}, {said}", False
+    return wins, said, True
 
 
 def band(prediction: RecordedPrediction, share: float) -> tuple[float, float]:

@@ -123,6 +123,11 @@ def database_time(connection: Connection) -> int:
     return now
 
 
+def is_valid(expires_us: int, now: int) -> bool:
+    """Return whether a lease is valid; False if it would last too long, as after the clock was set back."""
+    return now < expires_us <= now + _LONGEST_US
+
+
 def acquire(
     connection: Connection, name: str, holder: str, caller: str, ttl: timedelta, now: int | None = None
 ) -> tuple[bool, Lease]:
@@ -144,7 +149,7 @@ def acquire(
     """
     time = database_time(connection) if now is None else now
     row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
-    stands = row is not None and _stands(row.expires_us, time)
+    stands = row is not None and is_valid(row.expires_us, time)
     if row is not None and stands and (row.holder, row.caller) != (holder, caller):
         return False, _lease(name, row.holder, row.acquired_us, row.expires_us, time)
     expires = time + round(ttl / timedelta(microseconds=1))
@@ -170,21 +175,16 @@ def release(connection: Connection, name: str, holder: str, caller: str, now: in
     mine = (leases.c.name == name) & (leases.c.holder == holder) & (leases.c.caller == caller)
     stood = connection.execute(select(leases.c.expires_us).where(mine)).scalar_one_or_none()
     connection.execute(delete(leases).where(mine))
-    return stood is not None and _stands(stood, time)
+    return stood is not None and is_valid(stood, time)
 
 
 def standing(connection: Connection, name: str, now: int | None = None) -> Lease | None:
     """Return the lease of a name; None if it is free. The arguments are those of `acquire`."""
     time = database_time(connection) if now is None else now
     row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
-    if row is None or not _stands(row.expires_us, time):
+    if row is None or not is_valid(row.expires_us, time):
         return None
     return _lease(name, row.holder, row.acquired_us, row.expires_us, time)
-
-
-def _stands(expires_us: int, now: int) -> bool:
-    """Return whether a lease is valid; False if it would last too long, as after the clock was set back."""
-    return now < expires_us <= now + _LONGEST_US
 
 
 def _lease(name: str, holder: str, acquired_us: int, expires_us: int, now: int) -> Lease:

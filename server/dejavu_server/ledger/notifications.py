@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, se
 
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger.database.schema import notifications
-from dejavu_server.ledger.leases import MAX_TTL, database_time
+from dejavu_server.ledger.leases import database_time, is_valid
 
 KEPT: Final = timedelta(days=3)
 """Time for which a notification is kept after its first claim."""
@@ -131,8 +131,7 @@ def claim(
         return True, row, ttl
     if known.status in {Status.SENT, Status.FAILED}:
         return False, known, timedelta()
-    # After the clock was set back, a claim would last too long.
-    stands = time < known.expires_us <= time + 2 * _LONGEST_US
+    stands = is_valid(known.expires_us, time)
     renewed = known.status == Status.CLAIMED and known.sender == sender
     if stands and not renewed:
         return False, known, timedelta(microseconds=known.expires_us - time)
@@ -219,4 +218,3 @@ def _check_room(connection: Connection, caller: str) -> None:
 
 
 _KEPT_US: Final = KEPT // timedelta(microseconds=1)
-_LONGEST_US: Final = MAX_TTL // timedelta(microseconds=1)

@@ -140,7 +140,7 @@ class Metrics:
         self.recorded = counter("dejavu_forecasts_recorded", "Forecasts handed to the ledger.", ["outcome", "horizon"])
         self.ledger_failed = gauge("dejavu_workers_without_ledger", "Workers that cannot record named forecasts.")
         self.streams_failed = gauge("dejavu_workers_without_streams", "Workers that cannot follow the ledger.")
-        most = partial(Gauge, registry=registry, multiprocess_mode="livemax")
+        self._most = most = partial(Gauge, registry=registry, multiprocess_mode="livemax")
         self.ledger_reserve = most("dejavu_ledger_disk_reserve_bytes", "Bytes below which forecasts are refused.")
         self.ledger_bytes = most("dejavu_ledger_bytes", "Size of the ledger.")
         self.stream_lag = most("dejavu_stream_lag_entries", "Entries not yet offered to streams; the worst worker.")
@@ -197,12 +197,7 @@ class Metrics:
         self.cache_shared = counter("dejavu_cache_shared_lookups", "Lookups in the shared cache.", ["result"])
         for result in ("hit", "miss", "late", "invalid", "failed"):
             self.cache_shared.labels(result)
-        self.cache_shared_failed = Gauge(
-            "dejavu_cache_shared_failed",
-            "1 while the shared cache is not used.",
-            registry=registry,
-            multiprocess_mode="livemax",
-        )
+        self.cache_shared_failed = self._most("dejavu_cache_shared_failed", "1 while the shared cache is not used.")
 
     def _add_refusals(self, registry: CollectorRegistry) -> None:
         counter = partial(Counter, registry=registry)
@@ -214,7 +209,6 @@ class Metrics:
 
     def _add_lifecycle(self, registry: CollectorRegistry) -> None:
         counter = partial(Counter, registry=registry)
-        most = partial(Gauge, registry=registry, multiprocess_mode="livemax")
         self.shadows = counter("dejavu_shadows", "Forecasts of challengers beside recorded ones.", ["outcome"])
         self.shadows_shed = counter("dejavu_shadows_shed", "Recorded forecasts without shadows: too many waited.")
         self.shadows_waiting = Gauge(
@@ -223,14 +217,14 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self.gate_e_value = most(
+        self.gate_e_value = self._most(
             "dejavu_gate_e_value", "E-value that a challenger is not worse than the champion.", ["model", "score"]
         )
-        self.gate_games = most("dejavu_gate_games", "Games on which a challenger was compared.", ["model"])
-        self.champion_worse = most(
+        self.gate_games = self._most("dejavu_gate_games", "Games on which a challenger was compared.", ["model"])
+        self.champion_worse = self._most(
             "dejavu_champion_worse", "1 while the champion is shown to be worse than another.", ["against"]
         )
-        self.roster_sequence = most("dejavu_roster_sequence", "Change of models in force.", ["worker"])
+        self.roster_sequence = self._most("dejavu_roster_sequence", "Change of models in force.", ["worker"])
         self.load_failures = counter("dejavu_model_load_failures", "Failed attempts to load a model.")
         for outcome in ("recorded", "refused", "failed", "unsupported"):
             self.shadows.labels(outcome)
@@ -243,12 +237,7 @@ class Metrics:
 
     @cached_property
     def _ledger_free(self) -> Gauge:
-        return Gauge(
-            "dejavu_ledger_disk_free_bytes",
-            "Bytes that the ledger's disk has left.",
-            registry=self.registry,
-            multiprocess_mode="livemax",
-        )
+        return self._most("dejavu_ledger_disk_free_bytes", "Bytes that the ledger's disk has left.")
 
     def set_backup_time(self, seconds: float) -> None:
         """Set when the newest backup was written, in seconds since 1970; 0 without any."""
@@ -256,11 +245,8 @@ class Metrics:
 
     @cached_property
     def _backup_time(self) -> Gauge:
-        return Gauge(
-            "dejavu_backup_timestamp_seconds",
-            "When the newest file of the backups' folder was written; 0 without any.",
-            registry=self.registry,
-            multiprocess_mode="livemax",
+        return self._most(
+            "dejavu_backup_timestamp_seconds", "When the newest file of the backups' folder was written; 0 without any."
         )
 
     def set_access_reload(self, file: str, usable: bool) -> None:

@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.notifier_kills import close_game
 from mcp import Client, StdioServerParameters
+from tests.support.builders.games import close_game
 from tests.support.harness.documents import blocks
 from tests.support.processes.servers import async_worker
 
 from dejavu_client import FINAL, AsyncDejavuClient
 
-GAME = close_game(1).game_id
+GAME = "9900000001"
 
 
 async def test_an_assistant_reads_games_a_forecast_and_the_record(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ async def test_an_assistant_reads_games_a_forecast_and_the_record(tmp_path: Path
         async_worker(tmp_path, shipped=True) as worker,
         AsyncDejavuClient(worker.address, timeout=30.0) as dejavu,
     ):
-        await dejavu.publish_games([close_game(1)])
+        await dejavu.publish_games([close_game(GAME)])
         teams: Any = {"home_team": "BOS", "away_team": "NYK"}
         forecast = await dejavu.predict([float(n % 7) for n in range(24)], game_id=GAME, horizon=FINAL, **teams)
         program = StdioServerParameters(

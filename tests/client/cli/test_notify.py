@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from bench.notifier_kills import close_game, notifier, write_rules
+from bench.notifier_kills import notifier, write_rules
+from tests.support.builders.games import close_game
 from tests.support.processes.receiver import Answer, Receiver
 from tests.support.processes.servers import running_worker
 from tests.support.programs.commands import python_m
@@ -34,11 +35,11 @@ def test_after_the_sender_was_killed_the_other_one_sends(tmp_path: Path, receive
     with running_worker(tmp_path) as address, DejavuClient(address, timeout=30.0) as client, ExitStack() as stack:
         for _ in range(2):
             stack.enter_context(notifier(rules, address))
-        client.publish_games([close_game(1)])
+        client.publish_games([close_game("9900000001")])
         receiver.wait_for(1)
         [sent] = client.list_notifications()
         os.kill(int(sent.sender.split(":")[1]), signal.SIGKILL)
-        client.publish_games([close_game(2)])
+        client.publish_games([close_game("9900000002")])
         receiver.wait_for(2)
         assert receiver.arrivals == {f"dejavu/close_late/990000000{number}": 1 for number in (1, 2)}
         listed = dejavu("notifications", "--target", address)
@@ -58,7 +59,7 @@ def test_a_test_reaches_each_target_or_ends_with_an_error(tmp_path: Path, receiv
 def test_a_dry_run_prints_what_would_be_sent_and_no_address(tmp_path: Path, receiver: Receiver) -> None:
     rules = write_rules(tmp_path, f"{receiver.url}/secret")
     with running_worker(tmp_path) as address, DejavuClient(address, timeout=30.0) as client:
-        client.publish_games([close_game(1)])
+        client.publish_games([close_game("9900000001")])
         command = [*python_m("dejavu_client.cli"), "notify", str(rules), "--dry-run", "--replays", "--target", address]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             assert process.stdout is not None

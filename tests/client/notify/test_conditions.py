@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 from pydantic import TypeAdapter
+from tests.support.builders.games import close_game
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, LATE_REASON_TIME, Forecast, Moment
 from dejavu.v1.game_service_pb2 import Game, GameStatus
@@ -29,18 +30,7 @@ def rule(kind: str, **fields: Any) -> Any:
 
 
 def state(**fields: Any) -> Game:
-    values: dict[str, Any] = {
-        "game_id": "0022600001",
-        "home_team": "BOS",
-        "away_team": "NYK",
-        "status": GameStatus.GAME_STATUS_LIVE,
-        "home_score": 101,
-        "away_score": 99,
-        "period": 4,
-        "seconds_left": 252.0,
-        "observed_time": ago(5),
-    }
-    return Game(**(values | fields))
+    return close_game("0022600001", **({"observed_time": ago(5)} | fields))
 
 
 def forecast(minute: int, home: float = 0.6, age: float = 5.0, **fields: Any) -> Forecast:

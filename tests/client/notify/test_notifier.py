@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.builders.games import close_game
 from tests.support.processes.servers import async_worker
 
-from dejavu.v1.game_service_pb2 import Game, GameStatus
+from dejavu.v1.game_service_pb2 import GameStatus
 from dejavu_client import FINAL, AsyncDejavuClient
 from dejavu_client.notify.conditions import Message
 from dejavu_client.notify.notifier import RuleNotifier
@@ -41,21 +42,6 @@ def rules(*kinds: str, **fields: Any) -> Rules:
     )
 
 
-def close(game_id: str, **fields: Any) -> Game:
-    values: dict[str, Any] = {
-        "game_id": game_id,
-        "home_team": "BOS",
-        "away_team": "NYK",
-        "status": GameStatus.GAME_STATUS_LIVE,
-        "home_score": 101,
-        "away_score": 99,
-        "period": 4,
-        "seconds_left": 252.0,
-        "observed_time": utc_now(),
-    }
-    return Game(**(values | fields))
-
-
 @asynccontextmanager
 async def running(
     client: AsyncDejavuClient, told: Rules, *, replays: bool = True
@@ -75,21 +61,21 @@ async def told(messages: asyncio.Queue[Message]) -> Message:
 
 
 async def test_a_moment_is_told_once_by_a_notifier_that_came_later_too(client: AsyncDejavuClient) -> None:
-    await client.publish_games([close(REPLAY)])
+    await client.publish_games([close_game(REPLAY)])
     for _ in range(2):
         async with running(client, rules("close_late")) as messages:
             message = await told(messages)
             assert message.id == f"dejavu/close_late/{REPLAY}"
             assert message.link == f"https://example.com/game/{REPLAY}"
             assert (message.values["home_score"], message.values["away_team"]) == (101, "NYK")
-            await client.publish_games([close(REPLAY, seconds_left=200.0), close("9900000002")])
+            await client.publish_games([close_game(REPLAY, seconds_left=200.0), close_game("9900000002")])
             assert (await told(messages)).game_id == "9900000002", "the first game is told already"
-            await client.publish_games([close("9900000002", status=GameStatus.GAME_STATUS_FINAL)])
+            await client.publish_games([close_game("9900000002", status=GameStatus.GAME_STATUS_FINAL)])
 
 
 async def test_what_is_old_and_what_is_a_replay_is_not_told(client: AsyncDejavuClient) -> None:
-    old = close("0022600001", observed_time=utc_now() - timedelta(minutes=5))
-    await client.publish_games([old, close(REPLAY), close("0022600002")])
+    old = close_game("0022600001", observed_time=utc_now() - timedelta(minutes=5))
+    await client.publish_games([old, close_game(REPLAY), close_game("0022600002")])
     async with running(client, rules("close_late"), replays=False) as messages:
         assert (await told(messages)).game_id == "0022600002"
         assert messages.empty()

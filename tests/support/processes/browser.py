@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
+from tests.support.harness.required import required_program
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -26,23 +24,12 @@ ARGUMENTS = (
 )
 
 
-def chromium() -> str:
-    """Return the path of chromium; skip the test without it, unless this is CI."""
-    found = shutil.which("chromium")
-    if found is None:
-        message = "chromium is not installed (Debian: chromium)"
-        if os.environ.get("DEJAVU_CI") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
-    return found
-
-
 @contextmanager
 def running_browser() -> Iterator[Browser]:
     """Run a browser without a window."""
     from playwright.sync_api import sync_playwright  # imported late: it takes a third of a second
 
-    path = chromium()
+    path = required_program("chromium", "chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         try:

@@ -23,8 +23,8 @@ from uuid import uuid4
 
 import psutil
 import psycopg
-import pytest
 from tests.support.builders.made_once import FOLDER_VARIABLE, computed_once
+from tests.support.harness.required import skip_or_fail
 
 from dejavu_server.ledger.database.postgres.backend import PostgresBackend
 
@@ -53,9 +53,7 @@ def programs() -> Path:
     initdb = folders[-1] if folders else shutil.which("initdb")
     if initdb is not None:
         return Path(initdb).parent
-    if os.environ.get("DEJAVU_CI") == "1":
-        pytest.fail("PostgreSQL is not installed, and CI must test on it")
-    pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    return skip_or_fail("PostgreSQL is not installed (Debian: postgresql)")
 
 
 @dataclass(frozen=True, slots=True)

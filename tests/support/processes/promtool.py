@@ -6,16 +6,14 @@ firing(["dejavu_workers_without_ledger{instance='a'} 1+0x10"], minutes=5) == {"D
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.support.harness.required import required_program
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "server/monitoring/alerts.yaml"
@@ -26,12 +24,7 @@ STEP_SECONDS = 15
 
 def promtool() -> str:
     """Return the path of promtool; skip the test if there is none, unless CI requires it."""
-    found = shutil.which("promtool")
-    if found is None:
-        if os.environ.get("DEJAVU_CI") == "1":
-            pytest.fail("promtool is missing; Debian's package is `prometheus`")
-        pytest.skip("promtool is not installed")
-    return found
+    return required_program("promtool", "prometheus")
 
 
 def alert_names() -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.support.builders.calls import PATTERN, current_game
+from tests.support.harness.required import required_program
 from tests.support.harness.waiting import until
 from tests.support.processes.connections import answers, free_port
 from tests.support.processes.postgres import database_without_ledger, shared_server
@@ -26,10 +26,7 @@ from dejavu_server.ledger.errors import LedgerUnavailable
 @contextmanager
 def pgbouncer(folder: Path, mode: str, size: int) -> Iterator[str]:
     """Run PgBouncer before an empty database; yield its URL."""
-    program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if program is None:
-        assert os.environ.get("DEJAVU_CI") != "1", "CI must have pgbouncer"
-        pytest.skip("pgbouncer is not installed")
+    program = required_program("pgbouncer", "pgbouncer")
     with database_without_ledger() as url:
         database, port = urlsplit(url), free_port()
         (folder / "pgbouncer.ini").write_text(

@@ -17,7 +17,7 @@ export interface Problem {
 const SKEW_MS = 30_000;
 
 /** Age of the newest forecast if games are in play and all their forecasts have expired. */
-export function quietFor(): number | undefined {
+export const quietFor = createMemo((): number | undefined => {
   if (!tonight()) return undefined; // which games are over is not known yet
   const inPlay = games().flatMap((game) => {
     const newest = latest(game);
@@ -26,17 +26,13 @@ export function quietFor(): number | undefined {
   const recent = inPlay.filter((one) => now() - one.generated < GIVEN_UP_MS);
   if (!recent.length || recent.some((one) => one.expires > now())) return undefined;
   return now() - Math.max(...recent.map((one) => one.generated));
-}
+});
 
 /** The poller or the feed, if nothing has come from it for a while in which games are in play. */
-export function silentFor() {
-  return silentPart(games().flatMap((game) => game.shown ?? []), now());
-}
+export const silentFor = createMemo(() => silentPart(games().flatMap((game) => game.shown ?? []), now()));
 
 /** The part on the path of new forecasts that is gone or quiet though the page is connected: the poller, or its feed. */
-export function source(): "poller" | "feed" | "quiet" | undefined {
-  return silentFor()?.part ?? (quietFor() === undefined ? undefined : "quiet");
-}
+export const source = createMemo(() => silentFor()?.part ?? (quietFor() === undefined ? undefined : "quiet"));
 
 /** Whether all that new forecasts pass through works, from the feed to the page. */
 export function isCurrent(): boolean {

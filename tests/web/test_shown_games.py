@@ -131,15 +131,18 @@ def test_an_overlay_has_the_exact_frame_and_paints_nothing_but_its_box(
 
 
 def test_a_what_if_is_in_its_address(opened: Tab) -> None:
-    opened.open("/what-if?pattern=0,2,5&home=BOS&away=LAL&horizon=half&alpha=0.2&points=15", '[data-answer="point"]')
+    address = "/what-if?pattern=0,2,5&home=BOS&away=LAL&horizon=half&alpha=0.2&points=15"
+    opened.open(address, '[data-answer="point"]')
     assert opened.page.locator("textarea, input[type=text]").first.input_value() == "0 2 5"
     assert "80 %" in opened.page.locator('[data-answer="interval"]').inner_text()
     assert opened.page.get_by_label("Points of both so far").input_value() == "15"
     assert "Points of both at the half" in opened.page.locator(".stats").inner_text()
-    address = opened.page.url
+    assert opened.page.url.endswith(address)
+    opened.page.get_by_label("Points of both so far").fill("17")
+    opened.page.wait_for_url("**" + address.replace("points=15", "points=17"))
     opened.page.reload()
     opened.page.wait_for_selector('[data-answer="point"]')
-    assert opened.page.url == address
+    assert opened.page.get_by_label("Points of both so far").input_value() == "17"
 
 
 def test_a_state_that_comes_after_the_page_is_shown_too(opened: Tab, evening: Evening) -> None:

@@ -157,12 +157,16 @@ def test_a_state_that_comes_after_the_page_is_shown_too(opened: Tab, evening: Ev
 def test_an_embedded_chart_fits_a_frame_of_16_to_9(opened: Tab, width: int, height: int) -> None:
     opened.page.set_viewport_size({"width": width, "height": height})
     opened.open(f"/embed/game/{LIVE}", ".chart canvas")
-    assert opened.page.evaluate("document.documentElement.scrollHeight") <= height
-    foot = opened.page.locator(".embed-foot").bounding_box()
-    chart = opened.page.locator(".chart canvas").bounding_box()
-    assert foot is not None
-    assert chart is not None
-    assert chart["y"] + chart["height"] <= foot["y"] < foot["y"] + foot["height"] <= height
+    # The chart is drawn again once its frame has its size: until then there may be none, or a larger one.
+    opened.page.wait_for_function(
+        """height => {
+            const [chart, foot] = [".chart canvas", ".embed-foot"].map(
+                (each) => document.querySelector(each)?.getBoundingClientRect());
+            return chart?.height > 0 && chart.bottom <= foot.top && foot.top < foot.bottom && foot.bottom <= height &&
+                document.documentElement.scrollHeight <= height;
+        }""",
+        arg=height,
+    )
 
 
 def test_an_evening_is_chosen_by_its_date(opened: Tab) -> None:

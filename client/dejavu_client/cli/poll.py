@@ -27,6 +27,7 @@ from dejavu_client.poller.horizons import FIRST_MINUTE
 from dejavu_client.poller.leadership import LEASE_NAME, LEASE_NAME_RULE, LeaderElection, lease_name
 from dejavu_client.poller.lines import GameLines
 from dejavu_client.poller.moments import DEFAULT_PACE
+from dejavu_client.poller.prices import PriceFile
 from dejavu_client.poller.publishing import publishing
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
@@ -129,6 +130,16 @@ def poll(
         bool,
         typer.Option("--odds/--no-odds", help="Take lines that the file lacks from the feed's odds."),
     ] = True,
+    prices: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="DEJAVU_POLL_PRICES",
+            dir_okay=False,
+            help="Current prices of the games (a table as of `dejavu bets`, with a column time), to record beside "
+            "forecasts of the end; another program rewrites it.",
+        ),
+    ] = None,
     page: PageOption = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
@@ -181,6 +192,7 @@ def poll(
                 lines=GameLines(
                     utc_now, file=lines, odds=feed.odds if odds else None, kept=state_folder() / "poll-lines.json"
                 ),
+                prices=None if prices is None else PriceFile(utc_now, prices),
                 box_scores=BoxScores(feed.box_score),
                 election=None if name == NO_LEASE else LeaderElection(client, name),
             ) as poller,

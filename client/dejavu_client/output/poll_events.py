@@ -24,12 +24,16 @@ from dejavu_client.poller import events
 from dejavu_client.poller.horizons import HORIZON_RULES, overtimes_by
 from dejavu_client.poller.leadership import LeaderRole, Leadership
 from dejavu_client.poller.lines import GameLine
+from dejavu_client.poller.prices import GamePrices
 from dejavu_client.poller.summary import HorizonSummary, Summary
 from dejavu_client.requests import FINAL
 from dejavu_client.transport.statistics import percentile
+from dejavu_feed.files.prices import PricedMarket
 from dejavu_feed.game_ids import is_replay
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
+from dejavu_feed.printed_numbers import LEAST_AMERICAN
 
+_Notice: TypeAlias = events.GameSkipped | events.LineTaken | events.PricesTaken
 _WithoutGame: TypeAlias = events.Fault | events.ModelLimits | events.RatingsOutdated | events.LeadershipChanged
 
 LEGEND = "half, end, intervals: home − away, in points · score: away–home"
@@ -93,16 +97,18 @@ def event_line(event: events.Event) -> str:
                 f"{about}  {horizon_label(event.horizon)} {signed(event.differential, 0)} is in the record, "
                 f"settles {pluralize(event.settled, 'forecast')}{again}"
             )
-        case events.GameSkipped() | events.LineTaken():
-            return f"{about}  {_before_tip_off(event)}"
+        case events.GameSkipped() | events.LineTaken() | events.PricesTaken():
+            return f"{about}  {_notice(event)}"
         case events.HorizonClosed():
             until = f" before minute {event.minute}" if event.minute < HORIZON_RULES[event.horizon].minutes else ""
             return f"{about}  {horizon_label(event.horizon)} closed{until}: outcome already recorded"
 
 
-def _before_tip_off(event: events.GameSkipped | events.LineTaken) -> str:
+def _notice(event: _Notice) -> str:
     if isinstance(event, events.GameSkipped):
         return f"not forecast: {event.reason}"
+    if isinstance(event, events.PricesTaken):
+        return f"prices are recorded beside its forecasts: {prices_text(event.game, event.prices)}"
     if event.line is not None:
         return line_text(event.game, event.line)
     if event.rated:
@@ -120,6 +126,21 @@ def line_text(game: GameState, line: GameLine) -> str:
     if total and line.source == "feed":
         return f"line {margin}, {source}; {total}, of the {_LINE_SOURCES['file']}"
     return f"line {', '.join(filter(None, (margin, total)))}, {source}"
+
+
+def prices_text(game: GameState, prices: GamePrices) -> str:
+    """Format the prices of a game: BOS −5.5 at −110/−110, total 221.5 at 1.91/1.91."""
+    parts = []
+    if (lead := prices.lead) is not None:
+        bet = f"{game.home} wins" if lead.kind == "moneyline" else margin_text(game, lead.line)
+        parts.append(f"{bet} at {_price_text(lead.first)}/{_price_text(lead.second)}")
+    if (total := prices.total) is not None:
+        parts.append(f"total {total.line:g} at {_price_text(total.first)}/{_price_text(total.second)}")
+    return ", ".join(parts)
+
+
+def _price_text(price: float) -> str:
+    return signed(price, 0) if abs(price) >= LEAST_AMERICAN else f"{price:.2f}"
 
 
 def margin_text(game: GameState, margin: float) -> str:
@@ -199,19 +220,28 @@ def event_record(event: events.Event, now: datetime) -> dict[str, Any]:
                 "outcome": _message_record(event.outcome),
                 "settledForecasts": event.settled,
             }
-        case events.GameSkipped() | events.LineTaken():
-            return record | _record_before_tip_off(event)
+        case events.GameSkipped() | events.LineTaken() | events.PricesTaken():
+            return record | _record_of_notice(event)
         case events.HorizonClosed():
             return record | {"event": "closed", "horizon": Horizon.Name(event.horizon), "minute": event.minute}
 
 
-def _record_before_tip_off(event: events.GameSkipped | events.LineTaken) -> dict[str, Any]:
+def _record_of_notice(event: _Notice) -> dict[str, Any]:
     if isinstance(event, events.GameSkipped):
         return {"event": "skipped", "reason": event.reason}
+    if isinstance(event, events.PricesTaken):
+        of_game = (event.prices.lead, event.prices.total)
+        return {"event": "prices", "prices": [_record_of_price(each) for each in of_game if each is not None]}
     if (line := event.line) is None:
         return {"event": "line", "line": None}
     of_line = {"pregameMargin": line.margin, "pregameTotal": line.total, "source": line.source}
     return {"event": "line", "line": {**of_line, "time": line.time.isoformat(timespec="seconds")}}
+
+
+def _record_of_price(priced: PricedMarket) -> dict[str, Any]:
+    time = None if priced.time is None else priced.time.isoformat(timespec="seconds")
+    prices = {"first": priced.first, "second": priced.second}
+    return {"kind": priced.kind, "line": priced.line, **prices, "time": time}
 
 
 def _record_without_game(event: _WithoutGame) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.record_pb2 import Outcome as RecordedOutcome
 from dejavu_client.poller.leadership import Leadership
 from dejavu_client.poller.lines import GameLine
+from dejavu_client.poller.prices import GamePrices
 from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed, StaleFeed
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 from dejavu_feed.nba.live_payloads import GameState
@@ -197,6 +198,19 @@ class LineTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class PricesTaken:
+    """The first forecast of a game with prices was made; prices of later forecasts are not announced.
+
+    Attributes:
+        game: the game.
+        prices: its prices.
+    """
+
+    game: GameState
+    prices: GamePrices
+
+
+@dataclass(frozen=True, slots=True)
 class RatingsOutdated:
     """Team ratings of the server's model are too old to be used in forecasts of today's games.
 
@@ -265,7 +279,7 @@ class Fault:
     """A read, forecast or report failed. It is retried unless `reason` says otherwise.
 
     Attributes:
-        source: "scoreboard", "server", "lines" or a game id.
+        source: "scoreboard", "server", "lines", "prices" or a game id.
         reason: description of the fault.
         failures: consecutive failures of this source, including this one.
         kind: kind of fault.
@@ -286,6 +300,7 @@ Event = (
     | ForecastMissed
     | GameSkipped
     | LineTaken
+    | PricesTaken
     | ModelLimits
     | RatingsOutdated
     | LeadershipChanged

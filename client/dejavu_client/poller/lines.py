@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from dejavu.v1.forecast_pb2 import (
 )
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.reads import read_in_thread
+from dejavu_client.poller.watched_file import WatchedFile
 from dejavu_common.files import read_regular, write_atomic
 from dejavu_feed.errors import DataError, FeedError, FeedUnavailable
 from dejavu_feed.files.lines import Lines, read_lines
@@ -125,16 +125,14 @@ class GameLines:
         kept: Path | None = None,
     ) -> None:
         self._now = now
-        self._file, self._odds, self._kept = file, odds, kept
-        self._stamp: tuple[int, int] | None = None
+        self._file = None if file is None else WatchedFile(file, _lines_of)
+        self._odds, self._kept = odds, kept
         self._of_file, self._file_time = Lines(), now()
         self._of_feed: Mapping[str, SidedLine] = {}
         self._feed_time: datetime | None = None
         self._next_odds: datetime | None = None
         self._waiting = True
         self._file_read = asyncio.Event()
-        # Held until the thread that reads the file ends, even if its read was given up.
-        self._reading = threading.Lock()
         self._faults: dict[str, str] = {}
         self._of_others: set[str] = set()
         self._before: dict[str, _Known] = {}
@@ -160,23 +158,10 @@ class GameLines:
         """Read the file if it has changed since it was last read or refused; return whether it was read."""
         if self._file is None:
             return False
-        path, stamp = self._file, self._stamp
-        # Acquired here, since the thread may begin only after its read was given up.
-        if not self._reading.acquire(blocking=False):
-            raise FeedUnavailable(f"{path}: the last read of it has not ended yet")
-
-        def read() -> tuple[tuple[int, int] | None, Lines | DataError] | None:
-            try:
-                return _read_changed(path, stamp)
-            finally:
-                self._reading.release()
-
-        changed = await read_in_thread(read)
+        changed = await self._file.changed()
         if changed is None:
             return False
-        self._stamp, found = changed
-        if isinstance(found, DataError):
-            raise found
+        found = changed.value
         self._of_file, self._file_time = found, self._now()
         self._faults.pop("rows", None)
         if found.skipped:
@@ -272,8 +257,8 @@ class GameLines:
 
     def _line_of_file(self, game: GameState, before: GameLine | None) -> GameLine | None:
         """Return the line of a game in the file: None if its row has no numbers, `before` if it has no row."""
-        if others := self._of_file.of_others(game.game_id, game.home, game.away):
-            self._of_others.add(f"{self._file}: {others}")
+        if self._file is not None and (others := self._of_file.of_others(game.game_id, game.home, game.away)):
+            self._of_others.add(f"{self._file.path}: {others}")
         line = self._of_file.of(game.game_id, game.date, game.home, game.away)
         if line is None:
             return before
@@ -313,30 +298,16 @@ def _is_put_off(game: GameState, frozen: datetime) -> bool:
     return game.status is GameStatus.SCHEDULED and game.tip_off is not None and game.tip_off > frozen
 
 
-def _read_changed(path: Path, stamp: tuple[int, int] | None) -> tuple[tuple[int, int] | None, Lines | DataError] | None:
-    """Read a file of lines; return its stamp (time and size), and its lines or an error; None if it equals `stamp`.
-
-    A file with invalid content is read again only when it changes. The error is that of `read_lines`, or says that the
-    file has no lines, for example while it is being written.
+def _lines_of(path: Path) -> Lines:
+    """Read a file of lines.
 
     Raises:
-        DataError: if the file cannot be read now.
+        DataError: see `read_lines`; also if the file has no lines, for example while it is being written.
     """
-    try:
-        found = path.stat()
-    except OSError:
-        now = None  # `read_lines` reports the reason
-    else:
-        now = found.st_mtime_ns, found.st_size
-        if now == stamp:
-            return None
-    try:
-        lines = read_lines(path, _FILE_BYTES)
-    except DataError as error:
-        if now is None or isinstance(error.__cause__, OSError):
-            raise
-        return now, error
-    return now, lines if lines.rows else DataError(lines.skipped or f"{path} has no lines")
+    lines = read_lines(path, _FILE_BYTES)
+    if not lines.rows:
+        raise DataError(lines.skipped or f"{path} has no lines")
+    return lines
 
 
 def _recorded_lines(forecasts: Iterable[Forecast], game: GameState, now: datetime) -> Iterator[GameLine | None]:

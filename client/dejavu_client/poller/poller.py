@@ -26,6 +26,7 @@ from dejavu_client.poller.events import (
     LineTaken,
     ModelLimits,
     Prediction,
+    PricesTaken,
     RatingsOutdated,
     feed_fault,
 )
@@ -42,6 +43,7 @@ from dejavu_client.poller.predictor import (
     request_forecasts,
     request_moments,
 )
+from dejavu_client.poller.prices import GamePrices, PriceFile
 from dejavu_client.poller.reads import FeedReads, read_in_thread
 from dejavu_client.poller.reporting import MAX_WATCHED, forgettable, is_done
 from dejavu_client.poller.state_machine import SCOREBOARD, Result, first_seen, step
@@ -86,6 +88,8 @@ SERVER: Final = "server"
 """Source of server faults that do not concern a single game."""
 LINES: Final = "lines"
 """Source of faults of the lines."""
+PRICES: Final = "prices"
+"""Source of faults of the prices."""
 _ELECTION_SECONDS: Final = 0.1
 _BOXSCORES_AFTER_FAILURES: Final = 3
 """Consecutive failures of the scoreboard after which games are looked up by their box scores."""
@@ -112,6 +116,7 @@ class Poller:
         on_event: callbacks for all events, including forecasts.
         event_files: where to keep the events of all games; None: they are not kept.
         lines: lines of the games; None: forecasts use the ratings of the teams.
+        prices: current prices, to record beside forecasts of the end; None: none.
         box_scores: players of the games; None: forecasts and reports are made without them.
         now: wall clock, timezone-aware.
 
@@ -153,6 +158,7 @@ class Poller:
         on_event: Sequence[Callback[Event]] = (),
         event_files: EventFiles | None = None,
         lines: GameLines | None = None,
+        prices: PriceFile | None = None,
         box_scores: BoxScores | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -194,6 +200,9 @@ class Poller:
         self._event_files = event_files
         self._events_lost = False
         self._lines = lines
+        self._prices = prices
+        self._price_faults: frozenset[str] = frozenset()
+        self._priced: set[str] = set()
         self._box_scores = box_scores
         self._stop = asyncio.Event()
         self._woken = asyncio.Event()
@@ -378,14 +387,18 @@ class Poller:
 
     async def _request(self, game_id: str, due: Sequence[DueForecast]) -> ForecastsAnswered:
         line, seen = await self._line_and_lineups(game_id, [len(each.pattern) for each in due])
-        answers = await request_forecasts(self._client, self.games[game_id].state, due, line, seen)
+        prices = await self._current_prices(game_id)
+        answers = await request_forecasts(self._client, self.games[game_id].state, due, line, seen, prices)
         await self._tell_line(game_id, line, answers)
+        await self._tell_prices(game_id, prices, answers)
         self._forget_model(answers)
         return ForecastsAnswered(due, answers)
 
     async def _request_moments(self, game_id: str, due: Sequence[DueMoment]) -> MomentsAnswered:
         line, seen = await self._line_and_lineups(game_id, [len(each.pattern) for each in due])
-        answers = await request_moments(self._client, self.games[game_id].state, due, line, seen)
+        prices = await self._current_prices(game_id)
+        answers = await request_moments(self._client, self.games[game_id].state, due, line, seen, prices)
+        await self._tell_prices(game_id, prices, answers)
         self._forget_model(answers)
         return MomentsAnswered(due, answers)
 
@@ -494,6 +507,9 @@ class Poller:
             if self._lines is not None:
                 self._lines.forget(game_id)
                 self.game_lines.pop(game_id, None)
+            if self._prices is not None:
+                self._prices.forget(game_id)
+                self._priced.discard(game_id)
 
     async def _check_server(self) -> None:
         try:
@@ -535,6 +551,26 @@ class Poller:
         self.game_lines[game_id] = line
         if not told:
             await self._emit(LineTaken(self.games[game_id].state, line, made[0].HasField("expected_margin")))
+
+    async def _current_prices(self, game_id: str) -> GamePrices | None:
+        """Return the current prices of a game; report each problem once until it has passed."""
+        if self._prices is None:
+            return None
+        prices = await self._prices.of(self.games[game_id].state)
+        faults = self._prices.faults
+        for fault in sorted(faults - self._price_faults):
+            await self._emit(Fault(PRICES, fault, kind=FaultKind.UNAVAILABLE))
+        self._price_faults = faults
+        return prices
+
+    async def _tell_prices(
+        self, game_id: str, prices: GamePrices | None, answers: Sequence[Forecast | DejavuClientError]
+    ) -> None:
+        """Report the first prices that were sent with forecasts of a game's end."""
+        made = any(isinstance(each, Forecast) and each.horizon == FINAL for each in answers)
+        if prices is not None and prices != GamePrices() and made and game_id not in self._priced:
+            self._priced.add(game_id)
+            await self._emit(PricesTaken(self.games[game_id].state, prices))
 
     async def _read_lines(self) -> None:
         """Read the lines of the games; report each fault once until it has passed."""

@@ -22,6 +22,7 @@ from dejavu_client.errors import (
 from dejavu_client.poller.events import MinuteForecast
 from dejavu_client.poller.horizons import overtimes_by
 from dejavu_client.poller.lines import GameLine
+from dejavu_client.poller.prices import GamePrices
 from dejavu_client.poller.transition import DueForecast
 from dejavu_client.poller.watched_game import DueMoment, PendingOutcome
 from dejavu_client.requests import FINAL, predict_request
@@ -100,6 +101,7 @@ async def request_forecasts(
     due: Sequence[DueForecast],
     line: GameLine | None = None,
     lineups: Mapping[int, box_score.Lineups] | None = None,
+    prices: GamePrices | None = None,
 ) -> list[Forecast | DejavuClientError]:
     """Request a game's forecasts in one call.
 
@@ -109,6 +111,7 @@ async def request_forecasts(
         due: the forecasts to request.
         line: the line of the game; None if it has none: the server uses the ratings of the teams.
         lineups: players who had been on court, by the minute of a forecast; sent only with the teams.
+        prices: current prices of the whole game, to record beside the forecasts of its end; None: none.
 
     Returns:
         The forecast for each item of `due`, or the error in its place.
@@ -119,6 +122,7 @@ async def request_forecasts(
             horizon=each.horizon,
             **each.live.given(),
             **_options(game, len(each.pattern), line, lineups),
+            **_prices(each.horizon, prices, with_total=each.live.total_points is not None),
             explain=True,  # records the steps from minute to minute, which viewers see
         )
         for each in due
@@ -132,8 +136,13 @@ async def request_moments(
     due: Sequence[DueMoment],
     line: GameLine | None = None,
     lineups: Mapping[int, box_score.Lineups] | None = None,
+    prices: GamePrices | None = None,
 ) -> list[Forecast | DejavuClientError]:
-    """Request the forecasts of a game at a moment in one call; arguments and result are as of `request_forecasts`."""
+    """Request the forecasts of a game at moments in one call; arguments and result are as of `request_forecasts`.
+
+    Prices are sent for the newest moment only: the earlier ones were not forecast when these prices came.
+    """
+    newest = due[-1].moment
     requests = [
         predict_request(
             each.pattern,
@@ -141,10 +150,15 @@ async def request_moments(
             possession=each.possession,
             moment=each.moment,
             **_options(game, len(each.pattern), line, lineups),
+            **_prices(each.horizon, prices if each.moment == newest else None, with_total=False),
         )
         for each in due
     ]
     return await _answers(client, game.game_id, requests)
+
+
+def _prices(horizon: Horizon.ValueType, prices: GamePrices | None, *, with_total: bool) -> dict[str, Any]:
+    return prices.options(with_total=with_total) if prices is not None and horizon == FINAL else {}
 
 
 def _options(

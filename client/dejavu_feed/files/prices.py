@@ -1,20 +1,21 @@
 """Reads an evening's prices from a table: one row per market, numbers as books print them.
 
-home,away,market,line,home_odds,away_odds,over_odds,under_odds
-BOS,LAL,spread,-5.5,-110,-110,,
-BOS,LAL,moneyline,,-220,+180,,
-BOS,LAL,total,221.5,,,1.91,1.91
+home,away,market,line,home_odds,away_odds,over_odds,under_odds,time
+BOS,LAL,spread,-5.5,-110,-110,,,2026-11-28T01:12:30Z
+BOS,LAL,moneyline,,-220,+180,,,2026-11-28T01:12:30Z
+BOS,LAL,total,221.5,,,1.91,1.91,2026-11-28T01:12:28Z
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.tables import read_rows
-from dejavu_feed.printed_numbers import number, price, spread
+from dejavu_feed.printed_numbers import LEAST_AMERICAN, number, price, spread
 from dejavu_feed.teams import team_code
 
 Kind = Literal["spread", "moneyline", "total"]
@@ -34,7 +35,16 @@ _KINDS: Final[dict[str, Kind]] = {
     "totals": "total",
     "over/under": "total",
 }
-_COLUMNS: Final = ("game_id", "home", "away", "market", "line", "home_odds", "away_odds", "over_odds", "under_odds")
+_COLUMNS: Final = (
+    *("game_id", "home", "away", "market", "line"),
+    *("home_odds", "away_odds", "over_odds", "under_odds", "time"),
+)
+_BOUNDS: Final[dict[Kind, tuple[float, float]]] = {"spread": (-100.0, 100.0), "total": (0.0, 500.0)}
+"""Smallest and largest line, in points. The server accepts no others, so that a price could cost a forecast."""
+
+_MOST_DECIMAL: Final = 1_000.0
+"""Largest decimal odds that the server accepts."""
+
 _LONGEST_SHOWN: Final = 40
 
 
@@ -50,6 +60,7 @@ class PricedMarket:
         line: differential (home − away) or total at which the bet is a push, in points; 0 for a moneyline.
         first, second: prices of home and away, or of over and under: American as whole numbers from 100 or to −100,
             otherwise decimal.
+        time: when the prices were offered, aware; None if the row does not say.
     """
 
     row: int
@@ -60,6 +71,7 @@ class PricedMarket:
     line: float
     first: float
     second: float
+    time: datetime | None = None
 
 
 def read_prices(path: Path) -> list[PricedMarket]:
@@ -108,7 +120,7 @@ def _market(row: dict[str, str], number_of_row: int) -> PricedMarket:
     line = _number(row["line"], "line", kind)
     first, second = ("over_odds", "under_odds") if kind == "total" else ("home_odds", "away_odds")
     prices = _price(row[first], first), _price(row[second], second)
-    return PricedMarket(number_of_row, game_id, home, away, kind, line, *prices)
+    return PricedMarket(number_of_row, game_id, home, away, kind, line, *prices, _time(row["time"]))
 
 
 def _team(text: str, column: str) -> str:
@@ -126,9 +138,13 @@ def _number(text: str, column: str, kind: Kind) -> float:
     if not text:
         raise ValueError(f"{column}: missing; expected the handicap of the home team, or the total")
     try:
-        return 0.0 - spread(text) if kind == "spread" else number(text)
+        line = 0.0 - spread(text) if kind == "spread" else number(text)
     except ValueError as error:
         raise ValueError(f"{column}: {error}") from None
+    least, most = _BOUNDS[kind]
+    if not (least <= line <= most and (2 * line).is_integer()):
+        raise ValueError(f"{column}: {text}; expected a multiple of 0.5 from {least:g} to {most:g}")
+    return line
 
 
 def _price(text: str, column: str) -> float:
@@ -138,4 +154,19 @@ def _price(text: str, column: str) -> float:
         raise ValueError(f"{column}: {error}") from None
     if value is None:
         raise ValueError(f"{column}: missing; expected a price such as -110 or 1.91")
+    american = abs(value) >= LEAST_AMERICAN and value.is_integer()
+    if (1 + value / 100 if american else value) > _MOST_DECIMAL:
+        raise ValueError(f"{column}: {text}; expected decimal odds of {_MOST_DECIMAL:,.0f} at most")
     return value
+
+
+def _time(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is None:
+            raise ValueError
+        return time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(f"time: {text!r}; expected a time with its zone, such as 2026-11-28T01:12:30Z") from None

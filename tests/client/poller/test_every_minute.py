@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -29,6 +30,7 @@ from dejavu_client.poller.events import (
     Prediction,
     RatingsOutdated,
 )
+from dejavu_client.poller.prices import PriceFile
 from dejavu_feed.errors import FeedUnavailable
 from dejavu_feed.nba.live_payloads import PlayByPlay, Scoreboard
 from dejavu_feed.nba.plays import Play
@@ -178,6 +180,21 @@ async def test_all_states_since_the_last_read_are_forecast_but_those_too_long_ag
             states = [state for state in range(2652, 2880, 12) if state > before and 0 <= newest - state <= 30]
             assert made == [state for state in states if state % 60]
             before = newest
+
+
+async def test_of_several_moments_of_a_read_only_the_newest_has_prices_and_none_of_total_points(tmp_path: Path) -> None:
+    predictor, evening, path = with_moments(), Evening([a_basket_every_12_s()]), tmp_path / "prices.csv"
+    async with watching(evening, predictor, prices=PriceFile(evening.clock, path)) as watch:
+        for elapsed in (2600, 2618, 2664):
+            evening.go_to(float(elapsed))
+            path.write_text(
+                "home,away,market,line,home_odds,away_odds,over_odds,under_odds,time\n"
+                f"BOS,LAL,moneyline,,-220,+180,,,{evening.clock.now}\nBOS,LAL,total,221.5,,,1.9,1.9,{evening.clock.now}\n"
+            )
+            predictor.moments.clear()
+            await watch.turn()
+    assert [each.HasField("market") for each in predictor.moments] == [False, True]
+    assert not any(each.HasField("total_market") for each in predictor.moments)
 
 
 @pytest.mark.parametrize("coming", [None, 0, 2])

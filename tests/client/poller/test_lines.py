@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import os
@@ -27,8 +28,8 @@ from dejavu.v1.forecast_pb2 import (
 from dejavu_client.output.poll_events import event_line, event_record
 from dejavu_client.poller.events import Fault, LineTaken
 from dejavu_client.poller.lines import FEED_SECONDS, GameLine, GameLines
+from dejavu_client.poller.watched_file import WatchedFile
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
-from dejavu_feed.files.lines import Lines
 from dejavu_feed.lines import Line, SidedLine
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 
@@ -577,22 +578,24 @@ async def test_a_large_file_of_lines_and_a_pipe_are_refused_and_the_last_lines_s
     assert margin(await turn(evening, lines, replace(state, status=GameStatus.LIVE), 100)) == 1.0
 
 
-async def test_a_file_is_not_read_again_while_its_last_read_has_not_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_file_is_not_read_again_while_its_last_read_has_not_ended(tmp_path: Path) -> None:
     """A hanging read of a network share is given up after some time, but its thread remains."""
-    evening, ended, reads = Evening([game()]), threading.Event(), list[Path]()
+    started, release, reads = threading.Event(), threading.Event(), list[Path]()
 
-    def hanging(path: Path, *_: int) -> Lines:
+    def hanging(path: Path) -> str:
         reads.append(path)
-        ended.wait(10)
-        return Lines()
+        started.set()
+        release.wait(10)
+        return "content"
 
-    monkeypatch.setattr("dejavu_client.poller.lines.read_lines", hanging)
-    monkeypatch.setattr("dejavu_client.poller.reads.READ_TIMEOUT", 0.01)
-    lines = GameLines(evening.clock, file=tmp_path / "lines.csv")
-    faults = [next(iter(await lines.read())) for _ in range(3)]
-    ended.set()
-    assert len(reads) == 1
-    assert ["no answer within" in each for each in faults] == [True, False, False]
-    assert "the last read of it has not ended yet" in faults[-1]
+    path = tmp_path / "lines.csv"
+    path.touch()
+    file = WatchedFile(path, hanging)
+    given_up = asyncio.create_task(file.changed())
+    await asyncio.to_thread(started.wait)
+    given_up.cancel()
+    for _ in range(2):
+        with pytest.raises(FeedUnavailable, match="the last read of it has not ended yet"):
+            await file.changed()
+    assert reads == [path]
+    release.set()

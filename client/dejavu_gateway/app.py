@@ -55,8 +55,20 @@ def gateway_app(
         max_waiting=limits.what_ifs_line,
     )
     drawings = AddressSlots(1, 1, line_of_address=limits.drawings_line // 8, max_waiting=limits.drawings_line)
-    bodies = BodyMemory(limits.unparsed_bytes)
-    context = GatewayContext(settings, client, feed, metrics, streams, reads, what_ifs, drawings, bodies, Pictures())
+    files = AddressSlots(limits.files, 1, line_of_address=limits.files_line // 8, max_waiting=limits.files_line)
+    context = GatewayContext(
+        settings,
+        client,
+        feed,
+        metrics,
+        streams,
+        reads,
+        what_ifs,
+        drawings,
+        files,
+        BodyMemory(limits.unparsed_bytes),
+        Pictures(),
+    )
     games, warming = GameEndpoints(), BackgroundTask()
 
     @contextlib.asynccontextmanager

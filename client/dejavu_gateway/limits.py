@@ -41,6 +41,9 @@ class GatewayLimits:
             have their bodies read. A parsed body takes up to 0.7 MB.
         drawings_line: maximum number of requests that wait for a picture to be drawn; one is drawn at a time, and
             addresses take turns. Of one address, at most an eighth as many are drawn or wait.
+        files: maximum number of files of forecasts that are made at a time, one of an address: each takes some 20 MB.
+        files_line: maximum number of requests that wait for a file. Of one address, at most an eighth as many are made
+            or wait.
         unparsed_bytes: maximum bytes of bodies that are received, but not parsed yet.
         catching_up: maximum number of streams to the server for browsers that resume from before the kept events.
         catching_up_per_address: maximum of these streams for one address.
@@ -68,6 +71,8 @@ class GatewayLimits:
     what_ifs_per_address: int = 4
     what_ifs_line: int = 96
     drawings_line: int = 64
+    files: int = 2
+    files_line: int = 32
     unparsed_bytes: int = 64 * 1024 * 1024
     catching_up: int = 16
     catching_up_per_address: int = 4

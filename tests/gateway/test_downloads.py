@@ -53,7 +53,13 @@ def test_parquet_has_the_same_forecasts_and_columns(site: Site) -> None:
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 @pytest.mark.parametrize(
-    ("query", "field"), [("pageSize=5", "pageSize"), ("pageToken=a", "pageToken"), ("nothing=1", "nothing")]
+    ("query", "field"),
+    [
+        ("pageSize=5", "pageSize"),
+        ("pageToken=a", "pageToken"),
+        ("view=PREDICTION_VIEW_FULL", "view"),
+        ("nothing=1", "nothing"),
+    ],
 )
 def test_what_a_file_does_not_have_is_refused_by_name(site: Site, kind: str, query: str, field: str) -> None:
     answer = site.get(f"/api/predictions.{kind}?{query}")

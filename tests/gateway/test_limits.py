@@ -212,6 +212,31 @@ def test_an_address_full_of_what_ifs_keeps_no_other_waiting() -> None:
         assert len(asked) == 5, asked
 
 
+def test_addresses_that_ask_for_files_keep_no_other_waiting_and_at_most_two_files_are_made_at_a_time() -> None:
+    """Formerly, each held a slot of the reads until it was complete: 36 of them stopped all others for 40 s."""
+
+    def answer(request: ListPredictionsRequest) -> object:
+        return ListPredictionsResponse() if request.game_id else Silence()
+
+    with FakeServer() as server, spawned_gateway("--target", server.target) as gateway, ExitStack() as stack:
+        server.answers("ListPredictions", *[answer] * 99)
+        address = Address.parse(str(gateway.wait_for("listening")["address"]))
+        head = "HTTP/1.1\r\nhost: localhost\r\n\r\n"
+        for number in range(36):
+            source = f"127.0.0.{10 + number % 6}"
+            asking = stack.enter_context(socket.create_connection(address, timeout=60, source_address=(source, 0)))
+            asking.sendall(f"GET /api/predictions.csv?team=BOS {head}".encode())
+        of_files = 0
+        while of_files < 2:
+            of_files += server.next_call(20).method == "ListPredictions"
+        asking = stack.enter_context(socket.create_connection(address, timeout=60, source_address=("127.0.0.5", 0)))
+        asking.sendall(f"GET /api/predictions?gameId=9900000029 {head}".encode())
+        while not (call := next_call(server, "ListPredictions")).request.game_id:
+            of_files += 1
+        assert of_files == 2
+        assert call.request.game_id == "9900000029"
+
+
 async def test_browsers_that_hang_up_do_not_add_up_to_threads() -> None:
     """A large body is read in a thread, which does not end with the request that it works for."""
     go, begun, most = threading.Event(), list[int](), min(32, (os.cpu_count() or 1) + 4)
@@ -383,6 +408,7 @@ async def test_what_is_no_address_does_not_count_as_one(forwarded: str) -> None:
             LiveFeed(client, settings, GatewayMetrics()),
             GatewayMetrics(),
             StreamSlots(1, 1),
+            AddressSlots(1, 1),
             AddressSlots(1, 1),
             AddressSlots(1, 1),
             AddressSlots(1, 1),

@@ -11,8 +11,8 @@ from tests.support.builders.calls import PATTERN, current_game
 from tests.support.processes.empty_ledger import ledger_url
 
 from dejavu.v1 import forecast_pb2
-from dejavu.v1.market_pb2 import MARKET_SIDE_UNSPECIFIED
-from dejavu_client import FINAL, AsyncDejavuClient
+from dejavu.v1.market_pb2 import MARKET_RECORDING_RECORDED, MARKET_SIDE_UNSPECIFIED
+from dejavu_client import FINAL, HALFTIME, AsyncDejavuClient, Moment
 from dejavu_client.requests import market, total_market
 from dejavu_common.clock import utc_now
 from dejavu_common.game_day import game_day
@@ -102,6 +102,31 @@ async def test_without_the_ratings_of_the_teams_there_is_no_stake(
     given = await client.quote(PATTERN, BLIND, pregame_margin=0.0, **teams)  # type: ignore[arg-type]
     assert given.market.stake > 0
     assert not given.market.warnings
+
+
+@pytest.mark.parametrize(
+    ("horizon", "moment", "is_late"),
+    [
+        (FINAL, Moment(2, 200.0, 11), False),
+        (FINAL, Moment(4, 241.0, 11), False),
+        (FINAL, Moment(4, 239.0, 11), True),
+        (FINAL, Moment(4, 30.0, 3), True),
+        (FINAL, Moment(5, 100.0, 3), True),
+        (HALFTIME, Moment(2, 121.0, 11), False),
+        (HALFTIME, Moment(2, 30.0, 11), True),
+    ],
+)
+async def test_a_market_at_any_moment_is_recorded_and_verified(
+    client: AsyncDejavuClient, tmp_path: Path, horizon: Any, moment: Moment, is_late: bool
+) -> None:
+    """Formerly, one price at a late moment made the ledger invalid for ever, and ended its backups."""
+    of_game: Any = {"game_id": current_game(9), "home_team": "BOS", "away_team": "LAL", "pregame_margin": 0.0}
+    pattern = [float(moment.differential)] * moment.slots
+    answer = await client.quote(pattern, market(9.5, 1.9, 1.95), horizon=horizon, moment=moment, **of_game)
+    assert answer.market.recording == MARKET_RECORDING_RECORDED
+    late = [each for each in answer.market.warnings if each.reason == forecast_pb2.WARNING_REASON_LATE_MOMENT]
+    assert bool(late) == is_late
+    assert verify(ledger_url(tmp_path)).markets == 1
 
 
 async def test_without_names_of_the_teams_there_is_no_stake(client: AsyncDejavuClient) -> None:

@@ -38,6 +38,7 @@ class GatewayContext:
         reads: slots of requests for which the server reads.
         what_ifs: slots of requests for which the server computes.
         drawings: slots of requests for which the gateway draws a picture.
+        files: slots of requests for which the gateway makes a file of many forecasts.
         bodies: bytes of the bodies that are received, but not parsed yet.
         pictures: makes pictures, and keeps them.
     """
@@ -50,6 +51,7 @@ class GatewayContext:
     reads: AddressSlots
     what_ifs: AddressSlots
     drawings: AddressSlots
+    files: AddressSlots
     bodies: BodyMemory
     pictures: Pictures
 

@@ -12,14 +12,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dejavu.v1.record_pb2 import RecordedPrediction
-from dejavu.v1.record_service_pb2 import ListPredictionsRequest
+from dejavu.v1.record_service_pb2 import (
+    PREDICTION_VIEW_BASIC,
+    PREDICTION_VIEW_UNSPECIFIED,
+    ListPredictionsRequest,
+)
 from dejavu_client.export import PREDICTION_COLUMNS, write_csv_to, write_parquet_to
 from dejavu_client.extras import has_pyarrow, missing_extra
 from dejavu_gateway.api.context import asking, context_of
-from dejavu_gateway.api.games import PAGE_SIZE, pages
+from dejavu_gateway.api.games import PAGE_SIZE
 from dejavu_gateway.http.answers import PARQUET, content_response
 from dejavu_gateway.messages.decode import from_query
 from dejavu_gateway.messages.errors import RequestRefused, invalid_field
+from dejavu_gateway.upstream import LIST_PREDICTIONS
 
 MOST_ROWS: Final = 5000
 """Maximum number of forecasts of a file, some 5 MB: it is made in memory."""
@@ -46,11 +51,16 @@ async def _file(
     for name, given in (("pageSize", wanted.page_size), ("pageToken", wanted.page_token)):
         if given:
             raise invalid_field(name, "a file has all forecasts; leave it out")
+    if wanted.view not in {PREDICTION_VIEW_UNSPECIFIED, PREDICTION_VIEW_BASIC}:
+        raise invalid_field("view", "a file has no explanations; leave it out")
     wanted.page_size = PAGE_SIZE
     found = list[RecordedPrediction]()
-    async with asking(request):
-        async for each in pages(context.client, wanted, MOST_ROWS + 1):
-            found.append(each)
+    async with asking(request, context.files):
+        while True:
+            # One turn a page: a file takes seconds, for which no other read should wait.
+            async with asking(request):
+                page = await context.client.call(LIST_PREDICTIONS, wanted)
+            found += page.predictions
             if len(found) > MOST_ROWS:
                 raise RequestRefused(
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -59,6 +69,9 @@ async def _file(
                     f"`dejavu predictions --{kind} FILE`, which has no limit",
                     "TOO_MANY_FORECASTS",
                 )
+            if not page.next_page_token:
+                break
+            wanted.page_token = page.next_page_token
         body = await asyncio.to_thread(write, found)
     headers = {"content-disposition": f'attachment; filename="dejavu-forecasts.{kind}"'}
     return await content_response(request, body, media_type, "no-cache", headers)

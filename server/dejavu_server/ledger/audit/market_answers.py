@@ -118,21 +118,8 @@ def _forecast_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer
     forecast, on_total = issued.forecast, isinstance(market, TotalMarket)
     if on_total and forecast.total is None:
         return "the forecast has no total"
-    if on_total:
-        given_line, expected_before = issued.live.pregame_total, forecast.total and forecast.total.expected_total
-        rated = given_line is None and bool(forecast.teams_known)
-    else:
-        given_line, expected_before = issued.pregame_margin, forecast.expected_margin
-        rated = forecast.ratings_date is not None  # otherwise the margin, if there is one, is not from ratings
-    known = expected_before is not None and (not rated or are_known(forecast.teams_known))
-    if is_own_market(market, given_line, final=forecast.horizon is Horizon.FINAL):
-        if not answer.unrated:
-            of = "total" if on_total else "margin"
-            only = "the forecast's only information about the teams"
-            return f"it would stake at about the line or price of the given {of}, {only}"
-    elif answer.unrated is known:
-        found, expected = ("known too little", "known") if answer.unrated else ("known", "known too little")
-        return f"it treats the teams as {found}, but by the forecast they are {expected}"
+    if (fault := _staking_fault(issued, market, answer)) is not None:
+        return fault
     if on_total:
         return _total_fault(forecast.total.distribution if forecast.total else (), market, answer)
     bounds = _Bounds.of(forecast)
@@ -149,6 +136,30 @@ def _forecast_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer
                 f"{name} does not follow from the forecast: P(differential ≥ {differential}) is {probability:.6f}, "
                 + (f"expected {lower:.6f}" if lower == upper else f"expected {lower:.4f} to {upper:.4f}")
             )
+    return None
+
+
+def _staking_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer) -> str | None:
+    """Describe how `unrated`, which rules out a stake, contradicts the forecast; None if it does not."""
+    forecast, on_total = issued.forecast, isinstance(market, TotalMarket)
+    if on_total:
+        given_line, expected_before = issued.live.pregame_total, forecast.total and forecast.total.expected_total
+        rated = given_line is None and bool(forecast.teams_known)
+    else:
+        given_line, expected_before = issued.pregame_margin, forecast.expected_margin
+        rated = forecast.ratings_date is not None  # otherwise the margin, if there is one, is not from ratings
+    if not on_total and forecast.moment is not None and forecast.moment.is_late(forecast.horizon):
+        late = "it would stake at a late moment, whose price knows of fouls that the forecast does not"
+        return None if answer.unrated else late
+    if is_own_market(market, given_line, final=forecast.horizon is Horizon.FINAL):
+        of = "total" if on_total else "margin"
+        only = "the forecast's only information about the teams"
+        own = f"it would stake at about the line or price of the given {of}, {only}"
+        return None if answer.unrated else own
+    known = expected_before is not None and (not rated or are_known(forecast.teams_known))
+    if answer.unrated is known:
+        found, expected = ("known too little", "known") if answer.unrated else ("known", "known too little")
+        return f"it treats the teams as {found}, but by the forecast they are {expected}"
     return None
 
 

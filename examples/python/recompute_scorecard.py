@@ -161,7 +161,8 @@ def recomputed(settled: list[record_pb2.RecordedPrediction]) -> Figures:
     counted = [each for each in settled if not exclusion(each)]
     figures = {f"left_out.{reason}": float(left_out[reason]) for reason in REASONS}
     figures["left_out.late_markets"] = float(sum(each.is_late for each in markets_of(settled)))
-    figures["unsettled_totals"] = float(len({each.forecast.game_id for each in counted if lacks_total(each)}))
+    bet_on = [each for each in settled if exclusion(each) in {"", "superseded"}]
+    figures["unsettled_totals"] = float(len({each.forecast.game_id for each in bet_on if lacks_total(each)}))
     figures |= {"games": 0.0, "forecasts": float(len(counted)), "ece": 0.0}
     figures |= market_figures([each for each in markets_of(settled) if each.counts])
     if not counted:
@@ -480,12 +481,15 @@ def market_figures(asked: list[Bet]) -> Figures:
 
 
 def closing_line_figures(asked: list[Bet], placed: list[Bet], stakes_of: dict[int, float]) -> Figures:
-    """Return the closing-line value: each bet at the fair probability of the next market of its game and kind."""
+    """Return the closing-line value: each bet at the fair probability of its closing market."""
     sums: dict[str, Array] = {}
     bets = 0
     for each in placed:
         of_kind = [one for one in asked if (one.game, one.on_total) == (each.game, each.on_total)]
-        later = [one for one in of_kind if elapsed_of(one.of.forecast) > elapsed_of(each.of.forecast)]
+        at = elapsed_of(each.of.forecast)
+        later = [
+            one for one in of_kind if at < elapsed_of(one.of.forecast) <= at + 120.0 and one.sequence > each.sequence
+        ]
         if not later:
             continue
         closing = min(later, key=lambda one: (elapsed_of(one.of.forecast), one.sequence))
@@ -496,7 +500,7 @@ def closing_line_figures(asked: list[Bet], placed: list[Bet], stakes_of: dict[in
         value = np.array([stake * (each.chosen.decimal_odds * fair - 1.0), stake])
         sums[each.game] = sums.get(each.game, np.zeros(2)) + value
     figures = {"market.closing_line_bets": float(bets)}
-    if sums:
+    if sums and bets >= 0.9 * len(placed):
         figures |= ratio_figure("market.closing_line_value", *np.array(list(sums.values())).T)
     return figures
 

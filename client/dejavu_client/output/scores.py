@@ -213,6 +213,9 @@ def _market(market: MarketRecord) -> Table:
         ends = (value.lower, value.upper) if value.HasField("lower") and value.HasField("upper") else ()
         interval = " to ".join(map(_signed_percent, ends))
         rows.add_row("closing-line value", _signed_percent(value.value), f"{interval}; {of}" if interval else of)
+    else:
+        followed = f"{market.closing_line_bets:,} of {market.bets:,} bets are followed by a recorded price"
+        rows.add_row("closing-line value", "–", f"{followed}; 90 % needed")
     rows.add_row("bankroll", _signed_percent(market.total_return), "compounded over the games")
     if market.HasField("sharpe"):
         rows.add_row("Sharpe ratio", signed(market.sharpe, 2), "per game")

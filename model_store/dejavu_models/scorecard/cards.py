@@ -61,7 +61,8 @@ class Scorecard:
         doubtful_games: games whose record may be wrong (see `doubtful`).
         corrected_games: games with a current outcome and an earlier report of another differential or total.
         unsettled_games: games of past evenings without a reported outcome.
-        unsettled_totals: games with total forecasts that count, but without total points in their current outcome.
+        unsettled_totals: games with total forecasts that count or are superseded, so that a bet on them counts, but
+            without total points in their current outcome.
     """
 
     games: int = 0
@@ -103,7 +104,7 @@ def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
         corrected_games=len(np.unique(settled.game[settled.corrected & ~withdrawn])),
         doubtful_games=doubtful_games(settled),
         unsettled_games=unsettled_games,
-        unsettled_totals=len(np.unique(settled.game[settled.total_open & (settled.exclusion == Exclusion.NONE)])),
+        unsettled_totals=len(np.unique(settled.game[settled.total_open & bet_on])),
     )
     if any(left_out):
         settled = settled.where(settled.exclusion == Exclusion.NONE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -16,6 +17,13 @@ from dejavu_models.scorecard.estimates import ScoreEstimate, estimate
 from dejavu_models.scorecard.settled import SettledForecasts, SettledMarket
 
 _NORMAL: Final = NormalDist()
+
+CLOSING_SECONDS: Final = 120.0
+"""Maximum seconds of play from a bet to its closing market."""
+
+CLOSING_SHARE: Final = 0.9
+"""Minimum share of bets with a closing market. With fewer, whoever records prices could choose those that moved towards
+the bets."""
 
 _DUST: Final = 1e-9
 """Tolerance for rounding in sums of stakes, as a share of the bankroll."""
@@ -47,9 +55,9 @@ class MarketRecord:
         games: number of games with bets.
         capped: number of stakes that the caps reduced, possibly to 0.
         closing_line_value: expected profit of 1 staked, by stake, at the fair probability of each bet's closing market:
-            the next market of its game and kind from later in the game. A different line is converted with
-            `SettledMarket.spread`. None if no bet has a closing market.
-        closing_line_bets: number of bets with one.
+            the next market of its game and kind from up to two minutes of play later that was recorded after the bet. A
+            different line is converted with `SettledMarket.spread`. None if less than 90 % of the bets have one.
+        closing_line_bets: number of bets with a closing market.
         model_brier, market_brier, brier_difference: Brier scores of the model's and of the market's fair probability of
             home, or over, on the same markets without pushes, with or without a stake, and the paired difference: means
             over games of the means over their markets. None without such a market.
@@ -149,11 +157,12 @@ def market_record(settled: SettledForecasts) -> MarketRecord | None:
 
 def _closing_line_value(markets: _Markets, stake: Floats) -> dict[str, Any]:
     """Return the figures of the closing-line value, given the stakes."""
-    market, closing = markets.market, _next_of_each(markets)
-    bets = np.flatnonzero((stake > 0.0) & (closing >= 0))
-    if not len(bets):
-        return {}
-    at = closing[bets]
+    placed = np.flatnonzero(stake > 0.0)
+    closing = _closing_markets(markets, placed)
+    bets, at = placed[closing >= 0], closing[closing >= 0]
+    if not len(bets) or len(bets) < CLOSING_SHARE * len(placed):
+        return {"closing_line_bets": len(bets)}
+    market = markets.market
     moved = (market["line"][at] - market["line"][bets]) / market["spread"][at]
     pairs = zip(market["fair_probability"][at].tolist(), moved.tolist(), strict=True)
     home = np.array([_NORMAL.cdf(_NORMAL.inv_cdf(fair) + score) for fair, score in pairs])
@@ -166,19 +175,24 @@ def _closing_line_value(markets: _Markets, stake: Floats) -> dict[str, Any]:
     return {"closing_line_value": total, "closing_line_bets": len(bets)}
 
 
-def _next_of_each(markets: _Markets) -> NDArray[np.int64]:
-    """Return the index of the next market of the same game and kind from later in the game; −1 without one."""
-    result = np.full(len(markets.game), -1, dtype=np.int64)
-    group = 2 * markets.game + markets.market["on_total"].astype(np.int64)
-    order = np.lexsort((markets.elapsed_s, group))  # stable: those of one moment stay in the order of recording
-    later = -1
-    for one, other in zip(order[-2::-1].tolist(), order[:0:-1].tolist(), strict=True):
-        if group[one] != group[other]:
-            later = -1
-        elif markets.elapsed_s[one] < markets.elapsed_s[other]:
-            later = other
-        result[one] = later
-    return result
+def _closing_markets(markets: _Markets, bets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the index of the closing market of each bet; −1 without one."""
+    rows = zip(markets.game.tolist(), markets.market["on_total"].tolist(), markets.elapsed_s.tolist(), strict=True)
+    keys = [((game, on_total), elapsed) for game, on_total, elapsed in rows]
+    of_kind: defaultdict[tuple[int, float], list[tuple[float, int]]] = defaultdict(list)
+    for index, (kind, elapsed) in enumerate(keys):  # in the order in which they were recorded
+        of_kind[kind].append((elapsed, index))
+    for ordered in of_kind.values():
+        ordered.sort()
+    result = []
+    for bet in bets.tolist():
+        kind, elapsed = keys[bet]
+        ordered = of_kind[kind]
+        first = bisect_right(ordered, (elapsed, len(keys)))
+        last = bisect_right(ordered, (elapsed + CLOSING_SECONDS, len(keys)))
+        # A price that was recorded before the bet was known when it was made.
+        result.append(next((index for _, index in ordered[first:last] if index > bet), -1))
+    return np.array(result, dtype=np.int64)
 
 
 def _brier_scores(markets: _Markets) -> dict[str, Any]:

@@ -14,8 +14,10 @@ from dejavu_server.access.caller import current_caller
 from dejavu_server.admission.callers import take_of_rate
 from dejavu_server.api.converters.fields import check_game_id, duration, set_timestamp
 from dejavu_server.api.handlers import Context
+from dejavu_server.api.shared_reads import ReadSlot
 from dejavu_server.ledger import notifications
 from dejavu_server.ledger.access import LedgerAccess
+from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.leases import MAX_TTL, MIN_TTL
 from dejavu_server.ledger.notifications import Draft, NotificationRow, Status
 
@@ -47,10 +49,13 @@ class NotificationService:
 
     Args:
         ledger: the ledger whose database contains them.
+        lookups: slot of small reads, shared with those of other services: lists of thousands of rows would take all
+            reader threads.
     """
 
-    def __init__(self, ledger: LedgerAccess) -> None:
+    def __init__(self, ledger: LedgerAccess, lookups: ReadSlot) -> None:
         self._ledger = ledger
+        self._lookups = lookups
 
     async def claim_notification(
         self, request: pb.ClaimNotificationRequest, _: Context
@@ -113,8 +118,12 @@ class NotificationService:
         """Return the notifications of the last days, newest first."""
         if request.limit > MAX_LIMIT:
             raise InvalidNotification(f"{request.limit}", f"at most {MAX_LIMIT}", field="limit")
-        rows = await self._ledger.read(partial(notifications.newest, limit=request.limit or DEFAULT_LIMIT))
-        return pb.ListNotificationsResponse(notifications=map(_message, rows))
+        limit = request.limit or DEFAULT_LIMIT
+
+        def read(connection: Connection) -> pb.ListNotificationsResponse:
+            return pb.ListNotificationsResponse(notifications=map(_message, notifications.newest(connection, limit)))
+
+        return await self._lookups.run(partial(self._ledger.read, read))
 
 
 def _name(text: str, field: str, longest: int = _LONGEST_NAME) -> str:

@@ -68,6 +68,7 @@ class RecordService:
         signer: signs the ledger's head.
         course_of: returns courses of similar games; None: predictions have none.
         reads: runs scorecards and keeps their answers, with those of others that read as much; None: reads of its own.
+        lookups: slot of small reads, shared with those of other services; None: a slot of its own.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class RecordService:
         signer: Callable[[], Awaitable[Checkpoint]],
         course_of: CourseOf | None = None,
         reads: SharedReads | None = None,
+        lookups: ReadSlot | None = None,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
@@ -84,7 +86,7 @@ class RecordService:
         self._game_message = partial(record.game_message, course_of=course_of)
         # Lookups use at most one reader thread; scorecards and comparisons of models, which share their slots, two. The
         # others stay free for streams.
-        self._lookups = ReadSlot(MAX_LOOKUPS_WAITING)
+        self._lookups = ReadSlot(MAX_LOOKUPS_WAITING) if lookups is None else lookups
         self._position = LatestRead(partial(ledger.read, scorecards.position))
         self._roster = LatestRead(partial(ledger.read, KnownRoster().read))
         self._reads = SharedReads() if reads is None else reads

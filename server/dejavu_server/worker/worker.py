@@ -48,9 +48,9 @@ from dejavu_server.api.models.upload import BundleReceiver
 from dejavu_server.api.notification_service import NOTIFICATION_SERVICE, NotificationService
 from dejavu_server.api.operations_service import OPERATIONS_SERVICE, OperationsService
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
-from dejavu_server.api.record_service import RECORD_SERVICE, RecordService
+from dejavu_server.api.record_service import MAX_LOOKUPS_WAITING, RECORD_SERVICE, RecordService
 from dejavu_server.api.reflection import REFLECTION_SERVICES, reflection_handlers
-from dejavu_server.api.shared_reads import SharedReads
+from dejavu_server.api.shared_reads import ReadSlot, SharedReads
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.forecasting.lifecycle.models import Models
 from dejavu_server.forecasting.online_updater import OnlineUpdater
@@ -269,8 +269,11 @@ class Worker:
         self._add_service(CACHE_SERVICE, CacheService(what_ifs, predictions.predict, self._name))
         reads = SharedReads()
         self._add_service(MODEL_SERVICE, self._model_service(models, reads))
-        record_service = RecordService(self._ledger_manager, self._clock, signer.checkpoint, models.course, reads)
-        self._add_service(RECORD_SERVICE, record_service)
+        lookups = ReadSlot(MAX_LOOKUPS_WAITING)
+        self._add_service(
+            RECORD_SERVICE,
+            RecordService(self._ledger_manager, self._clock, signer.checkpoint, models.course, reads, lookups),
+        )
         operations = OperationsService(
             self._statistics.server,
             self.metrics,
@@ -289,7 +292,7 @@ class Worker:
         self._add_service(
             GAME_SERVICE, GameService(self._ledger_manager, self._games, self._clock), encoded={"StreamGames"}
         )
-        self._add_service(NOTIFICATION_SERVICE, NotificationService(self._ledger_manager))
+        self._add_service(NOTIFICATION_SERVICE, NotificationService(self._ledger_manager, lookups))
         self._add_service(HEALTH_SERVICE, self._health, complete=False)
         services = [*SERVICES, HEALTH_SERVICE.full_name]
         if settings.channelz == "on":

@@ -168,16 +168,19 @@ def priced(game: int, minute: int, sequence: int, **market: Any) -> dict[str, An
         ({"line": 1.5, "spread": 8.0}, 2.0 * NormalDist().cdf(-0.25) - 1.0),
         ({"on_total": True, "fair_probability": 0.9}, None),  # of another kind
         ({"fair_probability": 0.9, "late": True}, None),
+        ({"fair_probability": 0.9, "minute": 21}, None),  # too long after it
+        ({"fair_probability": 0.9, "number": 0}, None),  # recorded before it
     ],
 )
 @pytest.mark.parametrize("side", [1, -1])
 def test_the_closing_line_of_a_bet_is_the_next_market_of_its_game_and_kind(
     later: dict[str, Any], value: float | None, side: int
 ) -> None:
+    later = dict(later)
     rows = [
         priced(0, 18, 1, side=side),
         priced(0, 18, 2, stake=0.0, fair_probability=0.99),  # of the same moment
-        priced(0, 20, 3, stake=0.0, **later),
+        priced(0, later.pop("minute", 20), later.pop("number", 3), stake=0.0, **later),
         priced(0, 22, 4, stake=0.0, fair_probability=0.99, on_total="on_total" in later),
         priced(1, 19, 5, stake=0.0, fair_probability=0.99),
     ]
@@ -191,6 +194,17 @@ def test_the_closing_line_of_a_bet_is_the_next_market_of_its_game_and_kind(
     assert record.closing_line_value is not None
     assert record.closing_line_bets == 1
     assert record.closing_line_value.value == pytest.approx(side * value)
+
+
+@pytest.mark.parametrize(("followed", "is_given"), [(8, False), (9, True), (10, True)])
+def test_a_closing_line_value_needs_a_next_price_of_nearly_every_bet(followed: int, is_given: bool) -> None:
+    """Formerly, prices that were recorded only if they had moved towards the bet made it positive."""
+    rows = [priced(game, 18, 2 * game) for game in range(10)]
+    rows += [priced(game, 19, 2 * game + 1, stake=0.0, fair_probability=0.6) for game in range(followed)]
+    record = scorecard(settled(*rows)).market
+    assert record is not None
+    assert (record.bets, record.closing_line_bets) == (10, followed)
+    assert (record.closing_line_value is not None) == is_given
 
 
 def test_a_closing_line_value_weighs_bets_by_stake_and_has_an_interval_over_games() -> None:

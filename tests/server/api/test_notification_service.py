@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from datetime import UTC, timedelta
@@ -16,10 +17,14 @@ from dejavu.v1.notification_service_pb2 import (
     NOTIFICATION_STATUS_FAILED,
     NOTIFICATION_STATUS_SENT,
     NOTIFICATION_STATUS_WAITING,
+    ListNotificationsRequest,
+    ListNotificationsResponse,
     Notification,
 )
 from dejavu_client import AsyncDejavuClient, InvalidArgumentError
 from dejavu_common.clock import utc_now
+from dejavu_server.api.notification_service import NotificationService
+from dejavu_server.api.shared_reads import ReadSlot
 from dejavu_server.ledger import notifications
 from dejavu_server.ledger.database.schema import notifications as table
 from dejavu_server.ledger.ledger import Ledger
@@ -207,3 +212,24 @@ async def test_one_too_many_is_refused_and_the_known_ones_go_on(ledger: Ledger, 
         await claim(ledger, 100 * HOUR, caller=caller, id="new")
     assert await claim(ledger, 100 * HOUR, caller=caller)
     assert await claim(ledger, 172 * HOUR, caller=caller, id="new"), "the old ones make room"
+
+
+async def test_lists_take_turns_among_the_small_reads() -> None:
+    """Formerly, 60 lists of a thousand rows at a time took all reader threads, and the loop with their messages."""
+
+    class CountingLedger:
+        running = most = 0
+
+        async def read(self, _: object) -> ListNotificationsResponse:
+            self.running += 1
+            self.most = max(self.most, self.running)
+            await asyncio.sleep(0)
+            self.running -= 1
+            return ListNotificationsResponse()
+
+    ledger: Any = CountingLedger()
+    nobody: Any = None
+    service = NotificationService(ledger, ReadSlot(max_waiting=8))
+    lists = [service.list_notifications(ListNotificationsRequest(), nobody) for _ in range(5)]
+    assert await asyncio.gather(*lists) == [ListNotificationsResponse()] * 5
+    assert ledger.most == 1

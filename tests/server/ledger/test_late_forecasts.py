@@ -482,6 +482,16 @@ def test_a_total_that_was_forecast_and_is_not_reported_shows_on_the_card(book: R
     assert (found.total.games, found.unsettled_totals) == (1, 1)
 
 
+def test_a_total_hides_in_no_correction_that_leaves_its_points_out(book: RecordBook) -> None:
+    """The bet on a superseded forecast counts: formerly, a lost one on the total vanished without a trace."""
+    first = forecast(GAME, minute=20, horizon=FINAL)
+    book.predict(with_total(first, points=80))
+    book.predict(forecast(GAME, minute=20, lead=first.pattern.last + 2.0, horizon=FINAL))
+    book.report(GAME, FINAL, 11)
+    found = card(book)
+    assert (found.left_out.superseded, found.unsettled_totals) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("second", "doubtful"),
     [

@@ -212,6 +212,8 @@ export const strings = {
     roi: "Return on stakes",
     roiNote: (staked: string) => `staked: ${staked} of the bankroll, in total`,
     closingLine: "Closing-line value",
+    noClosingLine: (followed: number, bets: number) =>
+      `${followed.toLocaleString()} of ${bets.toLocaleString()} bets are followed by a recorded price; 90 % needed`,
     closingLineNote: (bets: number) => `${bets.toLocaleString()} bets at the market's next price`,
     drawdown: "Maximum drawdown",
     bankroll: (total: string) => `bankroll at the end: ${total}`,

@@ -411,10 +411,11 @@ class MarketRecord(_message.Message):
     @_builtins.property
     def closing_line_value(self) -> Global___Figure:
         """Closing-line value: mean expected profit of 1 staked, by stake, at the fair probability of each bet's closing
-        market, which is the next market of its game and kind (lead or total) from later in the game, among the forecasts of
-        the card. No price of a bet in play is from before tip-off, so the market's next opinion replaces its last one
-        before the game. Below 0 for a bettor without information, by the bookmaker's margin; above 0 if the market moves
-        towards the bets. Its interval is that of roi. Absent if no bet has a closing market.
+        market, which is the next market of its game and kind (lead or total) from up to two minutes of play later that was
+        recorded after the bet, among the forecasts of the card. No price of a bet in play is from before tip-off, so the
+        market's next opinion replaces its last one before the game. Below 0 for a bettor without information, by the
+        bookmaker's margin; above 0 if the market moves towards the bets. Its interval is that of roi. Absent if less than
+        90 % of the bets have a closing market: whoever records prices could then choose those that moved towards the bets.
         """
 
     @_builtins.property

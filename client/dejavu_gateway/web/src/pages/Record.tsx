@@ -73,7 +73,10 @@ function Bets(props: { market: MarketRecordJson }) {
             value={figure(roi(), 1, share)}
             notes={[said.roiNote(percent(num(market().staked), 1))]}
           />
-          <Show when={market().closingLineValue}>
+          <Show
+            when={market().closingLineValue}
+            fallback={<Stat name={said.closingLine} value="–" notes={[said.noClosingLine(num(market().closingLineBets), num(market().bets))]} />}
+          >
             <Stat name={said.closingLine} value={figure(market().closingLineValue, 1, share)} notes={[said.closingLineNote(num(market().closingLineBets))]} />
           </Show>
           <Stat name={said.drawdown} value={percent(num(market().maxDrawdown), 1)} notes={[said.bankroll(share(num(market().totalReturn)))]} />

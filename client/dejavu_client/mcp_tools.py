@@ -21,6 +21,7 @@ from dejavu.v1.scorecard_pb2 import Figure
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.errors import DejavuClientError
 from dejavu_client.formatting import enum_word, last_differential, play_time, warning_label
+from dejavu_client.output.forecast import late_text
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.clock import utc_now
 from dejavu_common.shown_text import visible
@@ -70,7 +71,11 @@ class ForecastAnswer(BaseModel):
     horizon: str
     made_at: str = Field(description="minute of play or clock at which it was made")
     made_seconds_ago: float
-    is_current: bool = Field(description="false: too old to be shown as the forecast of now")
+    is_current: bool = Field(description="false: too old, late or of a game that is over: not a forecast of now")
+    late: str | None = Field(
+        description="why it does not count: it may have been made with hindsight; null if it counts"
+    )
+    is_replay: bool = Field(description="true: of a recorded or simulated game")
     point_forecast: float = Field(description="forecast differential at the horizon")
     interval_lower: float
     interval_upper: float
@@ -158,6 +163,9 @@ def mcp_server(client: AsyncDejavuClient, version: str, *, replays: bool = False
     return server
 
 
+_OVER: Final = {GameStatus.GAME_STATUS_FINAL, GameStatus.GAME_STATUS_POSTPONED}
+
+
 class _Tools:
     """The tools. Their docstrings are what an assistant reads."""
 
@@ -179,6 +187,8 @@ class _Tools:
         response = await self._client.get_prediction(game_id, horizon=_HORIZONS[horizon])
         recorded, forecast = response.prediction, response.prediction.forecast
         settled = recorded.HasField("settlement")
+        late = late_text(forecast) if forecast.late else None
+        over = any(each.game_id == game_id and each.status in _OVER for each in await self._client.list_games())
         now = utc_now()
         return ForecastAnswer(
             game_id=game_id,
@@ -187,7 +197,9 @@ class _Tools:
             horizon=horizon,
             made_at=play_time(forecast),
             made_seconds_ago=_seconds_since(forecast.generated_time.ToDatetime(UTC)),
-            is_current=now < forecast.expires_time.ToDatetime(UTC) and not settled,
+            is_current=now < forecast.expires_time.ToDatetime(UTC) and not (settled or late or over),
+            late=late,
+            is_replay=game_id.startswith(REPLAY_PREFIX),
             point_forecast=round(forecast.point_forecast, 2),
             interval_lower=forecast.interval_lower,
             interval_upper=forecast.interval_upper,

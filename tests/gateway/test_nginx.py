@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import NamedTuple
 
 import pytest
 from tests.support.harness.documents import blocks
@@ -26,22 +27,39 @@ PER_ADDRESS = 64
 """Requests in progress of an address in docs/page.md."""
 
 
+class Nginx(NamedTuple):
+    """nginx in front of a gateway of which an address may have many streams.
+
+    Attributes:
+        address: its address.
+        proxied: its address for connections that begin with the address of their client (PROXY protocol).
+    """
+
+    address: Address
+    proxied: Address
+
+
 @pytest.fixture(scope="module")
-def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
-    """The address of nginx in front of a gateway of which an address may have many streams."""
+def proxies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
     folder = tmp_path_factory.mktemp("nginx")
     configured = {block.about: block.text for block in blocks("docs/page.md", "nginx")}
     options = ("--trusted-proxy", "127.0.0.1", "--host", "dejavu.example", "--max-streams-per-address", "1000")
     with running_worker(folder / "server") as server, running_gateway(server, *options) as gateway:
-        port = free_port()
+        port, proxied = free_port(), free_port()
         here = configured["server"].replace("127.0.0.1:8080", gateway.address)
-        listening = f"listen 127.0.0.1:{port}; {here}"
+        real = f"listen 127.0.0.1:{proxied} proxy_protocol; set_real_ip_from 127.0.0.1; real_ip_header proxy_protocol;"
+        listening = f"listen 127.0.0.1:{port}; {real} {here}"
         file = folder / "nginx.conf"
         file.write_text(nginx_configuration(folder, configured["http"], listening, "master_process off;"))
         with running_proxy("nginx", file):
             address = Address("127.0.0.1", port)
             asyncio.run(until(lambda: answers(str(address))))
-            yield address
+            yield Nginx(address, Address("127.0.0.1", proxied))
+
+
+@pytest.fixture
+def nginx(proxies: Nginx) -> Address:
+    return proxies.address
 
 
 def asked(nginx: Address, request: bytes, source: str) -> socket.socket:
@@ -60,6 +78,22 @@ def test_one_viewer_with_many_requests_leaves_the_others_theirs(nginx: Address) 
             request = STREAM.replace(b"/api/stream", path)
             assert stack.enter_context(asked(nginx, request, "127.0.0.2")).recv(12) == b"HTTP/1.1 429"
             assert stack.enter_context(asked(nginx, request, "127.0.0.3")).recv(12) == b"HTTP/1.1 200"
+
+
+def test_all_addresses_of_an_ipv6_network_are_one_viewer_however_they_are_written(proxies: Nginx) -> None:
+    """Formerly, those whose third and fourth groups are 0 were a viewer each: nginx shortens them."""
+
+    def proxied(source: str) -> socket.socket:
+        connection = socket.create_connection(proxies.proxied, timeout=60)
+        connection.sendall(f"PROXY TCP6 {source} 2a01:4f8::9 1000 443\r\n".encode() + STREAM)
+        return connection
+
+    with ExitStack() as stack:
+        for number in range(PER_ADDRESS):
+            connection = stack.enter_context(proxied(f"2a01:4f8::{number + 1:x}:2:3"))
+            assert connection.recv(12) == b"HTTP/1.1 200"
+        assert stack.enter_context(proxied("2a01:4f8::ffff:2:3")).recv(12) == b"HTTP/1.1 429"
+        assert stack.enter_context(proxied("2a01:4f8:0:1::1")).recv(12) == b"HTTP/1.1 200"
 
 
 def test_live_events_pass_at_once_and_what_is_not_for_viewers_does_not(nginx: Address) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -13,6 +14,7 @@ import typer
 from google.protobuf.json_format import MessageToDict
 
 from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_RATINGS, MARGIN_SOURCE_UNSPECIFIED, Horizon
+from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.market_pb2 import MarketAnswer, TotalMarketAnswer
 from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu.v1.record_pb2 import RecordedPrediction
@@ -22,6 +24,7 @@ from dejavu_client.cli.options import HORIZONS, HorizonName, Json, Replays, Targ
 from dejavu_client.client import DejavuClient
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.errors import DejavuClientError, NotFoundError, UnavailableError
+from dejavu_client.formatting import elapsed_seconds, last_differential
 from dejavu_client.output.bets import WeighedMarket, print_bets
 from dejavu_client.requests import PredictOptions
 from dejavu_client.requests import market as create_market
@@ -31,9 +34,10 @@ from dejavu_feed import live_inputs
 from dejavu_feed import moment as moments
 from dejavu_feed.errors import DataError, FeedNotInstalled
 from dejavu_feed.files.prices import PricedMarket, read_prices
+from dejavu_feed.pattern import elapsed_seconds as elapsed_by_clock
 
 _APART: Final = timedelta(seconds=60)
-"""Maximum age of the file when a forecast was made: a live price moves with every basket."""
+"""Maximum time between a forecast and a price, while the game goes on: a live price moves with every basket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,8 @@ def bets(
 
     Stakes respect the caps of a game and of the evening over the whole file, in its order. The prices must be of the
     moment of the forecast: the first one of each kind of a forecast is recorded with it. So a
-    forecast that was made more than a minute after the file was written is not used.
+    forecast that was made more than a minute before or after the price (its time, or that of the
+    file) is not used, unless nothing was played since, as at the half.
     """
     if bankroll is not None and not bankroll > 0:
         raise typer.BadParameter(f"{bankroll:g}; expected an amount above 0", param_hint="--bankroll")
@@ -83,11 +88,13 @@ def bets(
     with connect(target, timeout) as client:
         newest = cache(partial(_newest, client, HORIZONS[horizon], replays=replays))
         of_minute = cache(partial(_of_minute, client, HORIZONS[horizon]))
+        states = {game.game_id: game for game in client.list_games()}
+        stands_still = partial(_stands_still, states)
         for each in priced:
             found = newest(each.game_id, each.home, each.away)
             if found is not None and each.kind == "total" and found.forecast.HasField("moment"):  # which has no total
                 found = of_minute(found.forecast.game_id, found.forecast.elapsed_minutes)
-            one, staked = _weighed(client, each, found, stakes, written)
+            one, staked = _weighed(client, each, found, stakes, each.time or written, stands_still)
             weighed.append(one)
             if one.forecast is not None:
                 game = one.forecast.game_id
@@ -131,24 +138,15 @@ def _weighed(
     priced: PricedMarket,
     newest: RecordedPrediction | None,
     stakes: _Stakes,
-    written: datetime,
+    offered: datetime,
+    stands_still: Callable[[RecordedPrediction], bool],
 ) -> tuple[WeighedMarket, float]:
     """Weigh a market; return it with its stake, which is 0 if it was not weighed."""
     if newest is None:
         return WeighedMarket(priced, None, None, "no forecast of the game"), 0.0
     forecast = newest.forecast
-    teams = (priced.home or forecast.home_team, priced.away or forecast.away_team)
-    if teams != (forecast.home_team, forecast.away_team):
-        return WeighedMarket(priced, forecast, None, f"the game is {forecast.away_team} @ {forecast.home_team}"), 0.0
-    if newest.HasField("outcome"):
-        return WeighedMarket(priced, forecast, None, "the outcome is known"), 0.0
-    now, made = utc_now(), forecast.generated_time.ToDatetime(UTC)
-    if now > forecast.expires_time.ToDatetime(UTC):
-        old = f"no current forecast: the newest is {(now - made).total_seconds() / 60:,.0f} min old"
-        return WeighedMarket(priced, forecast, None, old), 0.0
-    if made - written > _APART:
-        older = f"the file is {(made - written).total_seconds() / 60:,.0f} min older than the forecast"
-        return WeighedMarket(priced, forecast, None, older), 0.0
+    if reason := _unusable(priced, newest, offered, stands_still):
+        return WeighedMarket(priced, forecast, None, reason), 0.0
     staked: dict[str, Any] = {
         "bankroll": stakes.bankroll,
         "game_staked": stakes.games.get(forecast.game_id, 0.0),
@@ -171,6 +169,44 @@ def _weighed(
         return WeighedMarket(priced, forecast, None, reason), 0.0
     weighed = WeighedMarket(priced, forecast, _answer_of(answer, priced))
     return weighed, weighed.answer.stake if weighed.answer is not None else 0.0
+
+
+def _unusable(
+    priced: PricedMarket,
+    newest: RecordedPrediction,
+    offered: datetime,
+    stands_still: Callable[[RecordedPrediction], bool],
+) -> str:
+    """Return why a market is not weighed with a forecast; "" if it is."""
+    forecast, now = newest.forecast, utc_now()
+    teams, made = (forecast.home_team, forecast.away_team), forecast.generated_time.ToDatetime(UTC)
+    if (priced.home or teams[0], priced.away or teams[1]) != teams:
+        return f"the game is {forecast.away_team} @ {forecast.home_team}"
+    if newest.HasField("outcome"):
+        return "the outcome is known"
+    if now > forecast.expires_time.ToDatetime(UTC):
+        return f"no current forecast: the newest is {_minutes(now - made)} old"
+    if made - offered > _APART:
+        return f"the price is {_minutes(made - offered)} older than the forecast"
+    if offered - made > _APART and not stands_still(newest):
+        return f"the forecast is {_minutes(offered - made)} older than the price"
+    return ""
+
+
+def _minutes(time: timedelta) -> str:
+    return f"{time.total_seconds() / 60:,.0f} min"
+
+
+def _stands_still(states: Mapping[str, Game], newest: RecordedPrediction) -> bool:
+    """Return whether nothing was played since a forecast, as at the half, by the published state of its game."""
+    state = states.get(newest.forecast.game_id)
+    if state is None or not state.HasField("seconds_left"):
+        return False
+    played = elapsed_by_clock(state.period, state.seconds_left)
+    return (played, state.home_score - state.away_score) == (
+        elapsed_seconds(newest.forecast),
+        last_differential(newest),
+    )
 
 
 def _answer_of(answer: PredictResponse, priced: PricedMarket) -> MarketAnswer | TotalMarketAnswer:

@@ -177,7 +177,7 @@ class Sender:
         except TimeoutError:
             return DeliveryAttempt(Result.RETRY, f"no answer within {SEND_SECONDS:.0f} s")
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            reason = visible(f"{type(error).__name__}: {error}".replace(made.url, "the target"), line=True)
+            reason = visible(_without_secrets(f"{type(error).__name__}: {error}", target, made.url), line=True)
             return DeliveryAttempt(
                 Result.RETRY, "".join(each for each in reason if each.isprintable())[:_LONGEST_FAILURE]
             )
@@ -261,6 +261,10 @@ class Deliverer:
             except DejavuClientError as error:
                 self._report(message, target, DeliveryAttempt(Result.FAILED, f"not claimed: {error.message}"))
                 return
+            except Exception as error:  # a bug: other targets and messages go on, and this one is not lost in silence
+                _log.exception("notify.delivery_failed", id=message.id, target=target)
+                self._report(message, target, DeliveryAttempt(Result.FAILED, f"{type(error).__name__}, see the log"))
+                return
             finally:
                 self._attempting.discard(task)
             if pause is None or self._closing:
@@ -325,6 +329,14 @@ class Deliverer:
         self._told(Report(message, target, attempt))
 
 
+def _without_secrets(text: str, target: Target, url: str) -> str:
+    """Return an error's text without the target's address, token and secret; a library may repeat them."""
+    secrets = [url, *(each.get_secret_value() for each in (target.token, getattr(target, "secret", None)) if each)]
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "…")
+    return text
+
+
 def _retry_seconds(text: str) -> float:
     """Return the seconds of a Retry-After header, a number or a date; 0 if it is neither."""
     try:
@@ -332,6 +344,6 @@ def _retry_seconds(text: str) -> float:
             seconds = float(text)
         else:
             seconds = (parsedate_to_datetime(text).astimezone(UTC) - datetime.now(UTC)).total_seconds()
-    except ValueError:
+    except (ValueError, OverflowError):  # a date in the year 9999 in a zone west of Greenwich
         return 0.0
     return min(max(0.0, seconds), _LONGEST_RETRY_AFTER)

@@ -48,7 +48,7 @@ class GameView:
 
     Attributes:
         game_id: its id.
-        state: its newest published state; None if there is none.
+        published: its newest published state; None if there is none.
         final: newest forecast of the end; None if there is none.
         half: newest forecast of the half; None if there is none.
         course: win probabilities by seconds of play.
@@ -59,7 +59,7 @@ class GameView:
     """
 
     game_id: str
-    state: Game | None = None
+    published: Game | None = None
     final: Forecast | None = None
     half: Forecast | None = None
     course: dict[float, float] = field(default_factory=dict)
@@ -71,15 +71,28 @@ class GameView:
     @property
     def teams(self) -> tuple[str, str]:
         """Home and away team; empty if not known."""
-        for source in (self.state, self.final, self.half, self.outcome):
+        for source in (self.final, self.half, self.published, self.outcome):
             if source is not None and source.home_team:
-                return source.home_team, source.away_team
+                return _teams(source)
         return "", ""
+
+    @property
+    def state(self) -> Game | None:
+        """The newest published state; None if there is none, or if its teams are not those of the forecasts."""
+        state = self.published
+        return state if state is not None and _teams(state) == self.teams else None
 
     def add(self, forecast: Forecast) -> None:
         """Note a recorded forecast. One that was late does not count, and one before the newest is only a chance."""
         if forecast.late != LATE_REASON_UNSPECIFIED:
             return
+        standing = self.final or self.half
+        if standing is not None and _teams(forecast) != _teams(standing):
+            if forecast.sequence < standing.sequence:
+                return
+            # The feed corrected the teams: probabilities of before are not those of the same side.
+            self.final = self.half = None
+            self.course.clear()
         if forecast.horizon == HORIZON_HALFTIME:
             if self.half is None or forecast.sequence > self.half.sequence:
                 self.half = forecast
@@ -101,6 +114,10 @@ class GameView:
             self.outcome = recorded[0].outcome
             self.judged = _judged(recorded)
         self.was_read = True
+
+
+def _teams(of: Game | Forecast | Outcome) -> tuple[str, str]:
+    return of.home_team, of.away_team
 
 
 def _judged(recorded: list[RecordedPrediction]) -> Judged:

@@ -143,7 +143,7 @@ class RuleNotifier:
                         if event.HasField("heartbeat"):
                             self._set_clock(event.heartbeat)
                         elif (view := self._view(event.game.game_id)) is not None:
-                            view.state = event.game
+                            view.published = event.game
                             await self._check(view)
             except PASSING as error:
                 _log.warning("notify.no_games", error=str(error))
@@ -153,7 +153,7 @@ class RuleNotifier:
         rules = [rule for rule in self._rules.rules if isinstance(rule, FeedSilentRule | PollerSilentRule)]
         while rules:
             await asyncio.sleep(SILENCE_SECONDS)
-            games = [view.state for view in self._games.values() if view.state is not None]
+            games = [view.published for view in self._games.values() if view.published is not None]
             try:
                 feeds = (await self._client.get_service_stats()).feeds
             except DejavuClientError as error:
@@ -182,7 +182,8 @@ class RuleNotifier:
 
     async def _check(self, view: GameView) -> None:
         """Tell the rules that hold now and were not told."""
-        if not view.was_read and (view.state is None or view.state.status != GameStatus.GAME_STATUS_SCHEDULED):
+        published = view.published
+        if not view.was_read and (published is None or published.status != GameStatus.GAME_STATUS_SCHEDULED):
             conditions = Conditions(game_id=view.game_id, horizon=HORIZON_FINAL, include_replays=self._replays)
             try:
                 await view.read(self._client.list_predictions(page_size=_PAGE, **conditions))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from standardwebhooks import Webhook
@@ -32,6 +34,8 @@ MAX_BYTES: Final = 100_000
 
 MAX_RULES: Final = 50
 MAX_TARGETS: Final = 20
+
+_TOKEN: Final = re.compile(r"[!-~]+")
 
 TEMPLATE_FIELDS: Final = (
     "id",
@@ -65,7 +69,7 @@ def _revealed(value: object) -> object:
         case {"env": str(name), **others} if not others:
             if not os.environ.get(name):
                 raise ValueError(f"{name} is not set in the environment")
-            return os.environ[name]
+            return os.environ[name].strip()
         case {"file": str(path), **others} if not others:
             try:
                 with Path(path).open(encoding="utf-8") as file:
@@ -111,6 +115,13 @@ class _Target(_Strict):
     allow_http: bool = False
     token: Secret | None = None
     per_minute: Annotated[int, Field(ge=1, le=600)] = 20
+
+    @field_validator("token")
+    @classmethod
+    def _check_token(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and not _TOKEN.fullmatch(token.get_secret_value()):
+            raise ValueError("expected printable ASCII without spaces, as a header has it")
+        return token
 
     @model_validator(mode="after")
     def _check_url(self) -> _Target:

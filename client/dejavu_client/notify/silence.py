@@ -1,8 +1,9 @@
 """When the rules for a silent feed or poller hold: one notification for each silence.
 
-A live game's state is published again every 15 seconds while a poller reads the feed. Once the states are old, the
-report of the poller to the server tells which of the two is silent. A silence begins with the newest state, so all
-notifiers give it the same id.
+A live game's state is published again every 15 seconds while a poller reads the feed. Once these states are old, the
+report of the poller to the server tells which of the two is silent. Games that should have begun are published rarely:
+their silence shows only by a report, which one of several servers has. A silence begins with the newest state of a live
+game, or else with the tip-off that passed, so all notifiers give it the same id.
 """
 
 from __future__ import annotations
@@ -39,15 +40,16 @@ def silence(
     due = [game for game in games if game.status == GameStatus.GAME_STATUS_SCHEDULED and _is_due(game, now)]
     if not live and not due:
         return None
-    newest = max(_read(game) for game in games)
-    if now - newest > _OLDEST or (live and (now - max(map(_read, live))).total_seconds() <= rule.seconds):
+    feeds = list(feeds)
+    newest = max(map(_read, live or games))
+    if now - newest > _OLDEST or (now - newest).total_seconds() <= rule.seconds or not (live or feeds):
         return None
     reported = min((each.reported_seconds_ago for each in feeds), default=float("inf"))
     read = min((each.read_age_seconds for each in feeds), default=float("inf"))
     poller_is_silent = reported > rule.seconds
     if poller_is_silent != isinstance(rule, PollerSilentRule) or read <= rule.seconds:
         return None
-    begun = f"{int(newest.timestamp())}"
+    begun = f"{int((newest if live else min(game.tip_off.ToDatetime(UTC) for game in due)).timestamp())}"
     counts = ((live, "in play"), (due, "past tip-off"))
     games_text = " and ".join(f"{pluralize(len(found), 'game')} {where}" for found, where in counts if found)
     since = seconds_text((now - newest).total_seconds())

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from dejavu_feed.events import Event, EventKind
+from dejavu_feed.nba.typed_fields import encodable
 from dejavu_feed.teams import CODES
 
 Row = Mapping[Any, Any]
@@ -201,9 +202,8 @@ def _given(qualifiers: object) -> int:
 
 
 def _text(row: Row, column: str) -> str:
-    """Return a text that UTF-8 can encode: half of a surrogate pair, which JSON may contain, is replaced."""
     value = row.get(column)
-    return value.encode(errors="replace").decode().strip() if isinstance(value, str) and value != "NA" else ""
+    return encodable(value).strip() if isinstance(value, str) and value != "NA" else ""
 
 
 def _whole(value: object) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from dejavu_feed.errors import MalformedFeed
 from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY
@@ -37,7 +37,7 @@ def required(record: object, key: str, kind: type[T], where: str) -> T:
     value = record.get(key)
     if not isinstance(value, kind) or isinstance(value, bool):
         raise MalformedFeed(f"{where}.{key} is {brief(value)}, expected {kind.__name__}")
-    return value
+    return cast("T", encodable(value)) if isinstance(value, str) else value
 
 
 def required_list(record: object, key: str, where: str, most: int) -> list[Any]:
@@ -55,7 +55,12 @@ def required_list(record: object, key: str, where: str, most: int) -> list[Any]:
 def optional_text(record: object, key: str) -> str:
     """Return an optional text field; "" if it is missing or not a text."""
     value = record.get(key) if isinstance(record, Mapping) else None
-    return value if isinstance(value, str) else ""
+    return encodable(value) if isinstance(value, str) else ""
+
+
+def encodable(text: str) -> str:
+    """Return a text that UTF-8 can encode: half of a surrogate pair, which JSON may contain, is replaced."""
+    return text.encode(errors="replace").decode()
 
 
 def points(record: object, key: str, where: str) -> int:

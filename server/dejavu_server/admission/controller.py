@@ -40,8 +40,10 @@ class CallKind(enum.Enum):
     """Streams of forecasts and of games, which are long-lived."""
 
     WATCH = "watch"
-    """Health watches (clients of several servers have one per connection) and reflection: long-lived, almost free of
-    cost."""
+    """Health watches (clients of several servers have one per connection): long-lived, almost free of cost."""
+
+    REFLECTION = "reflection"
+    """Reflection streams, of tools: few, whose answers take hundreds of KiB until they are read."""
 
 
 _KINDS: Final = {
@@ -83,8 +85,8 @@ _KINDS: Final = {
     "/dejavu.v1.PredictionService/StreamPredictions": CallKind.STREAM,
     "/dejavu.v1.GameService/StreamGames": CallKind.STREAM,
     "/grpc.health.v1.Health/Watch": CallKind.WATCH,
-    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": CallKind.WATCH,
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": CallKind.WATCH,
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": CallKind.REFLECTION,
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": CallKind.REFLECTION,
 }
 
 REQUEST_SECONDS: Final = 2.0
@@ -302,4 +304,5 @@ def call_limits(max_in_flight: int, max_streams: int) -> dict[CallKind, Concurre
         CallKind.REPORT: shared(max_in_flight),
         CallKind.STREAM: fixed(max_streams),
         CallKind.WATCH: fixed(16_384),
+        CallKind.REFLECTION: fixed(16_384),
     }

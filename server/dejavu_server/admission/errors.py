@@ -30,7 +30,7 @@ class CallerLimit(DejavuError):
 
 
 class WatchLimit(CallerLimit):
-    """A caller has too many health watches, or reflection streams.
+    """A caller has too many health watches.
 
     UNIMPLEMENTED: a client that checks health then takes its connection for healthy (gRFC A17). After any other status
     it would not use the connection, and watches that strangers hold would keep callers from their forecasts.

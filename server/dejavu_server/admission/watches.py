@@ -1,6 +1,6 @@
-"""The limit of health watches and reflection: streams that cost next to nothing and are open to anybody.
+"""The limits of health watches and of reflection: streams that last, and take memory of the worker for each.
 
-Each takes some memory of the worker. At the limit, a new stream ends the oldest stream of the caller that has the most.
+At the limit, a new stream ends the oldest stream of the caller that has the most.
 A caller (token or address) that has the most itself gets no further stream, so it cannot displace those of others.
 """
 
@@ -13,39 +13,53 @@ from typing import Final
 
 from dejavu_common.stream_slots import NoSlotError, StreamSlots
 from dejavu_models.errors import DejavuError
-from dejavu_server.admission.errors import WatchLimit
+from dejavu_server.admission.errors import CallerLimit, WatchLimit
 
 MAX_WATCHES: Final = 4096
 """Default maximum number of watches of a worker."""
 
+MAX_REFLECTIONS: Final = 64
+"""Maximum number of reflection streams of a worker. A tool has one for a second; with answers that are never read, each
+takes up to 350 KiB."""
+
 
 class Watches:
-    """Counts the watches of a worker.
+    """Counts the streams of a kind of a worker.
 
     Args:
-        most: maximum number of watches.
-        end: ends the task of a watch with an error.
+        most: maximum number of streams.
+        end: ends the task of a stream with an error.
+        error: type of that error.
+        name: name of the streams in it.
     """
 
-    def __init__(self, most: int, end: Callable[[asyncio.Task[object], DejavuError], None]) -> None:
+    def __init__(
+        self,
+        most: int,
+        end: Callable[[asyncio.Task[object], DejavuError], None],
+        error: type[CallerLimit] = WatchLimit,
+        name: str = "watches",
+    ) -> None:
         self._most = most
         self._end = end
+        self._error = error
+        self._name = name
         self._slots = StreamSlots(most)
 
     @contextmanager
     def counted(self, caller: str) -> Iterator[None]:
-        """Count the watch of the current task while the block runs.
+        """Count the stream of the current task while the block runs.
 
         Args:
             caller: its token or address.
 
         Raises:
-            WatchLimit: if there are too many watches, and no other caller has more of them.
+            CallerLimit: if there are too many streams, and no other caller has more of them.
         """
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a watch must run in its own task")
-        error = WatchLimit("streams", f"{self._most} watches of all callers, of which it has most")
+        error = self._error("streams", f"{self._most} {self._name} of all callers, of which it has most")
         with ExitStack() as slot:
             try:
                 slot.enter_context(self._slots.held(caller, lambda: self._end(task, error)))

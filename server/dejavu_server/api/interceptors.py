@@ -37,9 +37,9 @@ from dejavu_server.access.authenticator import Authenticator
 from dejavu_server.access.caller import CallerLabels, Principal, Unauthenticated, current_caller, current_denial
 from dejavu_server.admission.callers import Callers, address_of, unsent_answer
 from dejavu_server.admission.controller import CallKind, current_permit, kind_of
-from dejavu_server.admission.errors import DeadlineExceeded
+from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded
 from dejavu_server.admission.pending_statuses import STATUS_SECONDS, PendingStatuses
-from dejavu_server.admission.watches import MAX_WATCHES, Watches
+from dejavu_server.admission.watches import MAX_REFLECTIONS, MAX_WATCHES, Watches
 from dejavu_server.api.errors import INTERNAL, describe, pushback, status
 from dejavu_server.api.handlers import Context, Handler
 from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
@@ -102,7 +102,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metrics: the metrics to update.
         workers: number of workers that share the port, sent to callers.
         max_call_seconds: deadline of a unary call that has none of its own.
-        max_watches: maximum number of health watches and reflection streams.
+        max_watches: maximum number of health watches.
 
     Attributes:
         authenticator: knows which tokens are still valid; None: calls need no token.
@@ -129,6 +129,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._in_flight = Counts[str]()  # by method
         self._draining = False
         self._watches = Watches(max_watches, self._end)
+        self._reflections = Watches(MAX_REFLECTIONS, self._end, CallerLimit, "reflection streams")
         self._sending = set[asyncio.Task[None]]()
         self._statuses = PendingStatuses()
         self._failure_logs: defaultdict[tuple[str, str], FailureLog] = defaultdict(
@@ -286,6 +287,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if self.callers is None:
             return nullcontext()
         caller = current_caller.get().identity
+        if kind is CallKind.REFLECTION:
+            return self._reflections.counted(caller or address_of(peer))
         if kind is CallKind.WATCH:
             with ExitStack() as watch:
                 watch.enter_context(self._watches.counted(caller or address_of(peer)))

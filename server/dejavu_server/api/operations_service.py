@@ -14,7 +14,10 @@ from dejavu_server.observability.statistics import ServerStatistics
 OPERATIONS_SERVICE = pb.DESCRIPTOR.services_by_name["OperationsService"]
 
 MAX_FEEDS = 8
-"""Maximum number of feeds that a worker accepts reports about: metric series can be added, but not removed."""
+"""Maximum number of other feeds that a worker accepts reports about: metric series can be added, but not removed."""
+
+POLLER_FEEDS = frozenset({"nba", "replay"})
+"""Feeds of the poller, which always have room: others may be invented."""
 
 
 class OperationsService:
@@ -69,9 +72,10 @@ class OperationsService:
     async def report_feed(self, request: pb.ReportFeedRequest, _: Context) -> pb.ReportFeedResponse:
         """Keep a report about a feed."""
         report = checked_report(request)
-        if report.feed not in self._feeds and len(self._feeds) >= MAX_FEEDS:
-            raise TooManyFeeds(f"the worker knows {MAX_FEEDS} feeds and takes no reports of others: {report.feed}")
-        self._feeds.add(report.feed)
+        if report.feed not in {*POLLER_FEEDS, *self._feeds}:
+            if len(self._feeds) >= MAX_FEEDS:
+                raise TooManyFeeds(f"the worker knows {MAX_FEEDS} feeds and takes no reports of others: {report.feed}")
+            self._feeds.add(report.feed)
         now, metrics = self._clock(), self._metrics
         metrics.feed_read.labels(report.feed).set(now - report.read_age_seconds)
         in_play = report.HasField("data_age_seconds")

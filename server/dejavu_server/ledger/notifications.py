@@ -96,7 +96,7 @@ def claim(
 ) -> tuple[bool, NotificationRow, timedelta]:
     """Give a notification to a sender, unless it was sent or given up, or another sender has it.
 
-    A claim of the sender that has it renews the claim, and is no further attempt.
+    A claim of the sender and caller that have it renews the claim, and is no further attempt.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
@@ -132,7 +132,7 @@ def claim(
     if known.status in {Status.SENT, Status.FAILED}:
         return False, known, timedelta()
     stands = is_valid(known.expires_us, time)
-    renewed = known.status == Status.CLAIMED and known.sender == sender
+    renewed = (known.status, known.sender, known.caller) == (Status.CLAIMED, sender, caller)
     if stands and not renewed:
         return False, known, timedelta(microseconds=known.expires_us - time)
     changes = {**claimed, "attempts": known.attempts + (not (stands and renewed))}

@@ -112,7 +112,7 @@ _WATCHES_SHARE: Final = 0.1
 
 
 def max_watches(max_rss: int) -> int:
-    """Return the maximum number of health watches and reflection streams of a worker; see `max_connections`."""
+    """Return the maximum number of health watches of a worker; see `max_connections`."""
     return min(MAX_WATCHES, int(_WATCHES_SHARE * max_rss * _MEBIBYTE / WATCH_BYTES)) if max_rss else MAX_WATCHES
 
 

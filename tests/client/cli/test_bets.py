@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.support.harness.clients import Run
 from tests.support.processes.restartable_server import address_of
 from tests.support.processes.servers import spawned_server
 
+from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_client import FINAL, DejavuClient
 
 HEADER = "home,away,market,line,home_odds,away_odds,over_odds,under_odds\n"
@@ -82,6 +84,32 @@ def test_a_file_from_before_the_forecast_becomes_no_bet(run: Run, address: str, 
     (entry,) = map(json.loads, shown.stdout.splitlines())
     assert entry["answer"] is None
     assert "min older than the forecast" in entry["notWeighed"]
+
+
+def test_a_price_of_now_is_no_bet_on_a_forecast_of_before_unless_the_game_stands_still(
+    run: Run, address: str, tmp_path: Path
+) -> None:
+    """Formerly, a forecast of up to five minutes ago got a stake, without a word of its age."""
+    [game_id] = [current_game(number) for number, teams in enumerate(GAMES, start=801) if teams == ("DEN", "POR")]
+    file = tmp_path / "prices.csv"
+    later = datetime.now(UTC) + timedelta(seconds=160)
+    file.write_text(f"{HEADER.strip()},time\nDEN,POR,spread,-10.5,+150,-175,,,{later.isoformat()}\n")
+
+    def weigh() -> dict[str, Any]:
+        [entry] = map(json.loads, run("bets", str(file), "--target", address, "--json").stdout.splitlines())
+        return dict(entry)
+
+    assert "the forecast is 3 min older than the price" in weigh()["notWeighed"]
+    minutes = len(PATTERN)
+    state: Any = {"home_team": "DEN", "away_team": "POR", "home_score": 58, "away_score": 47}
+    state |= {"period": minutes // 12 + 1, "status": GameStatus.GAME_STATUS_LIVE, "observed_time": datetime.now(UTC)}
+    with DejavuClient(address, timeout=30.0) as client:
+        for seconds_left, is_weighed in (
+            (12.0 * 60 - 60 * (minutes % 12) - 30, False),
+            (720.0 - 60 * (minutes % 12), True),
+        ):
+            client.publish_games([Game(game_id=game_id, seconds_left=seconds_left, **state)])
+            assert (weigh()["answer"] is not None) == is_weighed
 
 
 @pytest.mark.parametrize(

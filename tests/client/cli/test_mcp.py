@@ -13,6 +13,7 @@ from tests.support.builders.games import close_game
 from tests.support.harness.documents import blocks
 from tests.support.processes.servers import async_worker
 
+from dejavu.v1.game_service_pb2 import GameStatus
 from dejavu_client import FINAL, AsyncDejavuClient
 
 GAME = "9900000001"
@@ -59,8 +60,18 @@ async def test_an_assistant_reads_games_a_forecast_and_the_record(tmp_path: Path
                     forecast.interval_upper,
                 )
                 assert (answer["persistence"], answer["made_at"], answer["outcome"]) == (2.0, "minute 24", None)
-                assert answer["is_current"]
+                assert (answer["is_current"], answer["late"], answer["is_replay"]) == (True, None, True)
                 assert "not shown to be better" in answer["note"]
+
+            await dejavu.publish_games([close_game(GAME, status=GameStatus.GAME_STATUS_FINAL)])
+            assert not (await call("get_forecast", game=GAME))["is_current"], "the feed shows the game as over"
+            late = await dejavu.predict(
+                [3.0] * 20, game_id="0022500007", horizon=FINAL, game_date="2026-01-20", **teams
+            )
+            answer = await call("get_forecast", game="0022500007")
+            assert bool(late.late)
+            assert (answer["is_current"], answer["is_replay"]) == (False, False)
+            assert "made after the day of the game" in answer["late"]
 
             await dejavu.report_outcome(GAME, 11, horizon=FINAL, total_points=211, **teams)
             answer = await call("get_forecast", game=GAME)

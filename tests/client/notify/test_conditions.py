@@ -52,7 +52,7 @@ def forecast(minute: int, home: float = 0.6, age: float = 5.0, **fields: Any) ->
 
 
 def game(*forecasts: Forecast, **fields: Any) -> GameView:
-    view = GameView("0022600001", state=state(**fields))
+    view = GameView("0022600001", published=state(**fields))
     for each in forecasts:
         view.add(each)
     return view
@@ -177,6 +177,19 @@ def test_final(fields: dict[str, Any], judged: Judged | None, expected: str) -> 
     assert words(rule("final"), view) == expected
 
 
+def test_a_feed_that_exchanges_home_and_away_turns_no_probability_around() -> None:
+    """Formerly, the state's teams named the probabilities of forecasts of the other side."""
+    exchanged: dict[str, Any] = {"home_team": "NYK", "away_team": "BOS"}
+    view = game(forecast(44, home=0.9), **exchanged)
+    assert view.teams == ("BOS", "NYK")
+    assert not words(rule("close_late"), view), "its score is of other sides"
+    view.add(forecast(45, home=0.2, **exchanged))
+    assert view.teams == ("NYK", "BOS")
+    assert not words(rule("swing", change=0.1), view), "nothing swung"
+    view.add(forecast(44, home=0.9))  # an earlier one, read from the record
+    assert "NYK to win: 20 %" in words(rule("close_late"), view)
+
+
 def test_only_games_of_the_teams_are_told() -> None:
     assert words(rule("close_late", teams=["Knicks"]), game())
     assert not words(rule("close_late", teams=["LAL"]), game())
@@ -198,7 +211,14 @@ SCHEDULED: Final = {"status": GameStatus.GAME_STATUS_SCHEDULED, "observed_time":
         ("poller_silent", [state(observed_time=ago(130))], [feed(10, 140)], ""),
         ("poller_silent", [state(observed_time=ago(130)), state(observed_time=ago(10))], [], ""),
         ("poller_silent", [state(observed_time=ago(7300))], [], ""),
-        ("poller_silent", [state(**SCHEDULED, tip_off=ago(1000))], [], "1 game past tip-off; the newest state is"),
+        ("poller_silent", [state(**SCHEDULED, tip_off=ago(1000))], [feed(200, 210)], "1 game past tip-off; the newest"),
+        ("poller_silent", [state(**SCHEDULED, tip_off=ago(1000))], [], ""),  # the poller may report to another server
+        (
+            "poller_silent",
+            [state(**SCHEDULED, tip_off=ago(1000)), state(**(SCHEDULED | {"observed_time": ago(5)}))],
+            [feed(200, 210)],
+            "",
+        ),
         ("poller_silent", [state(**SCHEDULED, tip_off=ago(1000))], [feed(10, 12)], ""),
         ("poller_silent", [state(**SCHEDULED, tip_off=ago(600))], [], ""),
         ("poller_silent", [state(status=GameStatus.GAME_STATUS_FINAL, observed_time=ago(900))], [], ""),
@@ -214,5 +234,7 @@ def test_silence(kind: str, games: list[Game], feeds: list[FeedStatus], expected
     assert (found is not None) is bool(expected)
     if found is not None:
         begun, texts = found
-        assert begun == f"{int(max(each.observed_time.seconds for each in games))}", "the same in every notifier"
+        newest = max(each.observed_time.seconds for each in games)
+        due = games[0].status == GameStatus.GAME_STATUS_SCHEDULED
+        assert begun == f"{games[0].tip_off.seconds if due else newest}", "the same in every notifier"
         assert expected in texts.text

@@ -29,7 +29,7 @@ def test_a_rule_has_a_name_all_targets_and_defaults(tmp_path: Path) -> None:
 def test_a_secret_is_in_the_environment_or_in_a_file_and_never_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOOK", "https://example.com/geheim")
+    monkeypatch.setenv("HOOK", "https://example.com/geheim\n")
     (tmp_path / "secret").write_text(f"{SECRET}\n")
     rules = load(
         tmp_path,
@@ -69,6 +69,8 @@ def test_a_secret_is_in_the_environment_or_in_a_file_and_never_shown(
         ('[targets.a]\nkind = "webhook"\nurl = "https://a"\nbody = "$"\n' + RULE, "$$ for a dollar sign"),
         ('[targets.a]\nkind = "webhook"\nurl = "https://a"\nbody = "{\\"x\\": $}"\n' + RULE, "$$"),
         ('[targets.a]\nkind = "webhook"\nurl = "https://a"\nbody = \'{$text}\'\n' + RULE, "not JSON"),
+        ('[targets.a]\nkind = "ntfy"\nurl = "https://a/b"\ntoken = "short! \\n x"\n' + RULE, "targets.a.token: "),
+        ('[targets.a]\nkind = "ntfy"\nurl = "https://a/b"\ntoken = "schlüssel"\n' + RULE, "targets.a.token: "),
         ("#" * 100_001, "larger than 100,000 bytes"),
     ],
 )

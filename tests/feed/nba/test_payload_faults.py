@@ -81,6 +81,15 @@ def test_what_only_decorates_may_be_missing_and_a_team_outside_of_the_league_kee
     ] * 3
 
 
+def test_half_of_a_surrogate_pair_is_replaced() -> None:
+    """Formerly, one in a team's code ended the poller's metrics, which UTF-8 can't encode."""
+    payload = file("board")
+    for game in payload["scoreboard"]["games"]:
+        game["homeTeam"]["teamTricode"], game["gameStatusText"] = "\ud800x", "\udfff"
+    games = read_scoreboard(payload).games
+    assert [(game.home, game.text) for game in games] == [("?X", "?")] * 3
+
+
 DAMAGES: list[dict[str, Any]] = [
     {"scoreHome": ""},
     {"scoreHome": "x"},

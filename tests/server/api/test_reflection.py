@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from tests.support.builders.calls import PATTERN
 from tests.support.processes.servers import running_worker
 
+from dejavu_server.admission.watches import MAX_REFLECTIONS
 from dejavu_server.api.reflection import REFLECTION_SERVICES, V1
 
 GAME_OF_2024 = "0022400001"
@@ -106,6 +107,26 @@ def test_one_stream_does_not_ask_without_end(address: str) -> None:
         answers = list(ask_server(iter([ask] * 40), timeout=30))
     assert len(answers) == 40
     assert time.monotonic() - start >= sum(range(40)) / 1000
+
+
+async def test_streams_whose_answers_nobody_reads_end_before_they_fill_a_worker(address: str) -> None:
+    """Formerly, they were counted as health watches: 960 of one caller took 240 MiB, and the worker was recycled."""
+    ask = reflection_pb2.ServerReflectionRequest
+    async with grpc.aio.insecure_channel(address) as channel:
+        ask_server: Any = channel.stream_stream(
+            f"/{V1}/ServerReflectionInfo", ask.SerializeToString, reflection_pb2.ServerReflectionResponse.FromString
+        )
+        streams = [ask_server() for _ in range(MAX_REFLECTIONS)]
+        for stream in streams:
+            await stream.write(ask(list_services=""))
+            await stream.read()
+        refused = ask_server()
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await refused.read()
+        assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert f"{MAX_REFLECTIONS} reflection streams" in (error.value.details() or "")
+        for stream in streams:
+            stream.cancel()
 
 
 def test_predict_is_called(address: str) -> None:

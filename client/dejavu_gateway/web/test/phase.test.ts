@@ -21,7 +21,14 @@ test("the forecast after the last minute is grey within a minute, and none stand
 test("a game without an outcome is not in overtime for ever", () => {
   expect(at(47, 7201)).toBe("unreported");
   expect(at(20, 7201)).toBe("unreported");
-  expect((["live", "last", "stale", "halftime", "over", "beyond", "unreported"] as const).filter(unforecast)).toEqual(["beyond", "unreported"]);
+  expect((["live", "last", "stale", "halftime", "over", "beyond", "ended", "unreported"] as const).filter(unforecast)).toEqual(["beyond", "ended", "unreported"]);
+});
+
+test("a forecast of before a shot at the buzzer does not stand beside a final score", () => {
+  const forecast = made({ minute: 47.95, isMoment: true, generated: MADE, expires: MADE + 300_000 });
+  const with_ = (status: Shown["status"]) => phase(forecast, false, MADE + 4000, { status } as Shown);
+  expect([with_("live"), with_("final"), with_("postponed")]).toEqual(["live", "ended", "ended"]);
+  expect(phase(forecast, true, MADE + 4000, { status: "final" } as Shown)).toBe("over");
 });
 
 test("before the last minute a forecast counts as current until it expires, and longer at the half", () => {

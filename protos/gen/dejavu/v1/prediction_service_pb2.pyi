@@ -123,7 +123,7 @@ class PredictRequest(_message.Message):
     @_builtins.property
     def total_market(self) -> _market_pb2.TotalMarket:
         """Odds on the points of both teams to evaluate, which needs total_points, and a model that forecasts totals
-        (Model.totals). They are never recorded.
+        (Model.totals). Those of the first one sent with a recorded forecast are recorded too, as of market.
         """
 
     @_builtins.property

@@ -1,13 +1,13 @@
 /** Age of the shown forecast; the badge changes once the forecast has expired. */
 import { span, exact } from "../model/format";
 import { phase } from "../model/phase";
-import type { Forecast, Outcome } from "../model/types";
+import type { Forecast, Outcome, Shown } from "../model/types";
 import { now } from "../state/clock";
 import { isCurrent } from "../state/problems";
 import { strings } from "../strings";
 
-export function AgeBadge(props: { newest: Forecast; outcome: Outcome | undefined }) {
-  const state = () => phase(props.newest, props.outcome !== undefined, now());
+export function AgeBadge(props: { newest: Forecast; outcome: Outcome | undefined; shown: Shown | undefined }) {
+  const state = () => phase(props.newest, props.outcome !== undefined, now(), props.shown);
   const age = () => span(now() - props.newest.generated);
   const words = () => {
     const said = strings.age;
@@ -23,6 +23,8 @@ export function AgeBadge(props: { newest: Forecast; outcome: Outcome | undefined
         return said.halftime;
       case "beyond":
         return said.noForecast;
+      case "ended":
+        return said.ended;
       case "unreported":
         return said.unreported;
     }

@@ -4,7 +4,7 @@ import { IntervalBar } from "../charts/IntervalBar";
 import { Sparkline } from "../charts/Sparkline";
 import { changeOf, covers } from "../model/course";
 import { fixed, lead, percent } from "../model/format";
-import { unforecast } from "../model/phase";
+import { unforecast, type Unforecast } from "../model/phase";
 import { named, overtimesBy } from "../model/play";
 import { teamStyle } from "../model/teams";
 import type { Forecast, Horizon, Outcome, Shown } from "../model/types";
@@ -103,7 +103,7 @@ export function GameCard(props: { game: Game }) {
   const favouriteName = () => (favourite() === "home" ? home() : away());
   const chance = () => percent(Math.max(probability() ?? 0.5, 1 - (probability() ?? 0.5)));
   const margin = () => final()?.differential ?? newest()?.lead ?? 0;
-  const state = createPhase(newest, final);
+  const state = createPhase(newest, final, () => props.game.shown);
   const overtimes = () => Math.max(final()?.overtimes ?? 0, overtimesBy(props.game.course.at(-1)?.minute ?? 0));
   const open = () => !final() && !unforecast(state());
   const changed = () => {
@@ -123,7 +123,7 @@ export function GameCard(props: { game: Game }) {
           <div class="game-top">
             <Matchup home={home()} away={away()} margin={margin()} />
             <ReplayBadge id={props.game.id} />
-            <AgeBadge newest={current()} outcome={final()} />
+            <AgeBadge newest={current()} outcome={final()} shown={props.game.shown} />
           </div>
           <Show when={props.game.shown}>{(shown) => <Score shown={shown()} />}</Show>
           <div class="game-now">
@@ -134,7 +134,7 @@ export function GameCard(props: { game: Game }) {
               <span class="sub">{final() ? strings.age.final(final()?.overtimes) : said.after(current().minute)}</span>
             </div>
             <Show when={unforecast(state())}>
-              <span class="no-forecast">{state() === "beyond" ? said.beyond : strings.age.unreported}</span>
+              <span class="no-forecast">{said.noForecast[state() as Unforecast]}</span>
             </Show>
             <Show when={open() && probability() !== undefined}>
               <div class="chance">

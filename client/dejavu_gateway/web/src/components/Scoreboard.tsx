@@ -2,7 +2,7 @@
 import { For, Show } from "solid-js";
 import { covers } from "../model/course";
 import { expected, fixed, lead, percent, signed } from "../model/format";
-import { unforecast } from "../model/phase";
+import { unforecast, type Unforecast } from "../model/phase";
 import { HORIZONS, type Forecast, type Horizon } from "../model/types";
 import { teamName } from "../model/teams";
 import type { History } from "../state/history";
@@ -25,7 +25,7 @@ export function Scoreboard(props: { id: string; history: History; moment: Moment
   const known = () => [end(), props.moment.shown().half?.forecast].find((one) => one?.expectedMargin !== undefined);
   const newest = () => props.history.newest();
   /** Of the newest moment; an earlier one, which the viewer chose, is shown as it was. */
-  const state = createPhase(() => (props.moment.following() ? newest() : undefined), over);
+  const state = createPhase(() => (props.moment.following() ? newest() : undefined), over, () => game(props.id)?.shown);
   return (
     <section class="card scoreboard">
       <div class="scoreboard-now">
@@ -39,7 +39,7 @@ export function Scoreboard(props: { id: string; history: History; moment: Moment
       <Show when={props.moment.following() && game(props.id)?.shown}>{(shown) => <Score shown={shown()} />}</Show>
       <Show when={!ended() && unforecast(state())}>
         <p class="no-forecast">
-          {state() === "beyond" ? said.beyond : said.unreported}{" "}
+          {said.noForecast[state() as Unforecast]}{" "}
           <Show when={end()}>{(one) => <span class="sub">{said.newest(one().minute, `${strings.tonight.wins(home())} ${percent(one().probability)}`)}</span>}</Show>
         </p>
       </Show>
@@ -91,7 +91,7 @@ export function Scoreboard(props: { id: string; history: History; moment: Moment
       <Show when={newest()}>
         {(forecast) => (
           <p class="scoreboard-foot">
-            <AgeBadge newest={forecast()} outcome={over()} />
+            <AgeBadge newest={forecast()} outcome={over()} shown={game(props.id)?.shown} />
             <span class="sub">
               {said.model} {forecast().modelVersion}
             </span>

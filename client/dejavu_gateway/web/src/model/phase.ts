@@ -4,9 +4,12 @@ import { MINUTE_OF, type Forecast, type Shown } from "./types";
 /**
  * last: made after the last whole minute; the game is in its last minute, or already further.
  * beyond: without an outcome or a forecast of a moment after that, the game is in its last minute or in overtime, which have no forecast.
+ * ended: the feed shows the game as over, or as one that does not go on, but its outcome was not reported yet.
  * unreported: the game must be over, but its outcome was not reported.
  */
-export type Phase = "live" | "halftime" | "stale" | "last" | "beyond" | "unreported" | "over";
+export type Phase = "live" | "halftime" | "stale" | "last" | "over" | Unforecast;
+/** The phases in which the rest of the game has no forecast: the newest one is then shown only as that of its minute. */
+export type Unforecast = "beyond" | "ended" | "unreported";
 
 const MINUTE_MS = 60_000;
 /** At the half no play comes for a quarter of an hour: silence is no fault then. */
@@ -16,10 +19,12 @@ const LAST_MINUTE_MS = 10 * MINUTE_MS;
 /** A game without events for longer was abandoned, such as an interrupted replay; no overtimes take so long. */
 export const GIVEN_UP_MS = 120 * MINUTE_MS;
 
-export function phase(newest: Forecast, over: boolean, instant: number): Phase {
+export function phase(newest: Forecast, over: boolean, instant: number, shown?: Shown): Phase {
   if (over) return "over";
   const age = instant - newest.generated;
   if (age > GIVEN_UP_MS) return "unreported";
+  // A shot at the buzzer comes after the newest forecast, and the feed has it before the record.
+  if (shown?.status === "final" || shown?.status === "postponed") return "ended";
   const current = newest.expires > instant;
   if (newest.minute >= MINUTE_OF.final - 1 && !newest.isMoment) {
     // A minute of play takes at least a minute, for which the forecast is as new as possible.
@@ -43,7 +48,7 @@ export function silentPart(games: readonly Shown[], instant: number): { part: "p
   return observed > SILENT_MS ? { part: "feed", age: observed } : undefined;
 }
 
-/** Whether the rest of the game has no forecast: the newest one is then shown only as that of its minute. */
-export function unforecast(of: Phase): of is "beyond" | "unreported" {
-  return of === "beyond" || of === "unreported";
+/** Whether the rest of the game has no forecast. */
+export function unforecast(of: Phase): of is Unforecast {
+  return of === "beyond" || of === "ended" || of === "unreported";
 }

@@ -4,8 +4,9 @@ import { AgeBadge } from "../components/AgeBadge";
 import { FanChart, FanLegend } from "../components/FanFigure";
 import { Heading, Pending, Problems } from "../components/Frame";
 import { lead, percent } from "../model/format";
-import { unforecast } from "../model/phase";
+import { unforecast, type Unforecast } from "../model/phase";
 import { teamStyle } from "../model/teams";
+import { game } from "../state/games";
 import { createHistory } from "../state/history";
 import { createMoment } from "../state/moment";
 import { createPhase } from "../state/phase";
@@ -16,7 +17,8 @@ export default function Embed(props: { id: string }) {
   const moment = createMoment(history);
   const end = () => moment.shown().final?.forecast;
   const over = () => history.outcome("final");
-  const state = createPhase(history.newest, over);
+  const shown = () => game(props.id)?.shown;
+  const state = createPhase(history.newest, over, shown);
   const margin = () => over()?.differential ?? moment.lead();
   return (
     <main class="embed teams" style={teamStyle(moment.home(), moment.away())}>
@@ -33,7 +35,7 @@ export default function Embed(props: { id: string }) {
             {lead(margin(), moment.home(), moment.away(), 0)} · {over() ? strings.age.final(over()?.overtimes) : strings.tonight.after(moment.minute())}
           </span>
           <Show when={!over() && unforecast(state())}>
-            <span class="no-forecast">{state() === "beyond" ? strings.tonight.beyond : strings.age.unreported}</span>
+            <span class="no-forecast">{strings.tonight.noForecast[state() as Unforecast]}</span>
           </Show>
           <Show when={!over() && !unforecast(state()) && end()}>
             {(forecast) => (
@@ -42,7 +44,7 @@ export default function Embed(props: { id: string }) {
               </strong>
             )}
           </Show>
-          <Show when={!over() && history.newest()}>{(newest) => <AgeBadge newest={newest()} outcome={over()} />}</Show>
+          <Show when={!over() && history.newest()}>{(newest) => <AgeBadge newest={newest()} outcome={over()} shown={shown()} />}</Show>
         </div>
         <FanChart moment={moment} similar={[]} fill />
         <div class="embed-foot">

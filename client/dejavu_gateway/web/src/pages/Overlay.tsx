@@ -30,10 +30,12 @@ export default function Overlay(props: { id: string }) {
   onCleanup(() => delete document.documentElement.dataset.page);
   const over = () => history.outcome("final");
   const shown = () => game(props.id)?.shown;
-  const state = createPhase(history.newest, over);
+  const state = createPhase(history.newest, over, shown);
   /** Viewers see no words about faults: what may be old turns grey. */
   const isOldState = () => shown()?.status === "live" && now() - shown()!.observed > OLD_MS;
-  const old = () => !isCurrent() || isOldState() || (!over() && !["live", "halftime"].includes(state()));
+  /** A score at the end stays right without a forecast; a chart is of the newest one. */
+  const isCurrentPhase = () => ["live", "halftime"].includes(state()) || (state() === "ended" && kind() === "third");
+  const old = () => !isCurrent() || isOldState() || (!over() && !isCurrentPhase());
   return (
     <main class="overlay" style={{ width: `${frame().width}px`, height: `${frame().height}px`, "font-size": `${frame().height / LINES}px` }}>
       <Show when={history.minutes().length || shown()}>

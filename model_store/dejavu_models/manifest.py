@@ -33,6 +33,12 @@ MAX_TEXT = 500
 MAX_LIST = 200
 """Maximum number of elements of a list."""
 
+MAX_METRICS = 50
+"""Maximum number of metrics; recipes have 20."""
+
+MAX_NAME = 100
+"""Maximum number of characters of a metric's name."""
+
 MAX_ENTRIES = 50_000
 """Maximum number of entries of a database; one of nine seasons has 11,000. A search that visits every entry takes 3
 ms."""
@@ -188,7 +194,7 @@ class LineageRecord(_Record):
 class MetricRecord(_Record):
     """A metric with its 95 % bootstrap interval over games, if available."""
 
-    name: Text
+    name: Annotated[Text, Field(max_length=MAX_NAME)]
     value: Number
     lower: Number | None = None
     upper: Number | None = None
@@ -223,7 +229,7 @@ class Manifest(_Record):
     dejavu: DejavuRecord | None
     ratings: RatingsRecord
     verdict: VerdictRecord
-    metrics: Annotated[tuple[MetricRecord, ...], Field(max_length=MAX_LIST)]
+    metrics: Annotated[tuple[MetricRecord, ...], Field(max_length=MAX_METRICS)]
     golden: Annotated[tuple[Golden, ...], Field(min_length=1, max_length=MAX_LIST)]
     files: dict[FileName, Sha256]
     refresh: RefreshRecord | None = None

@@ -20,7 +20,13 @@ from dejavu_client.client import DejavuClient
 from dejavu_client.doctor.access_checks import examine_access
 from dejavu_client.doctor.certificates import examine_certificate, speaks_tls
 from dejavu_client.doctor.findings import Finding, Severity, fault, ok, warning
-from dejavu_client.errors import DejavuClientError, NotFoundError
+from dejavu_client.errors import (
+    DejavuClientError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnimplementedError,
+)
 from dejavu_client.formatting import percent, pluralize, seconds_text
 from dejavu_client.transport.caller import dial
 from dejavu_client.transport.health import LEDGER, HealthStatus
@@ -198,6 +204,8 @@ def _read(report: ServerReport, client: DejavuClient) -> None:
             if name == "checkpoint" and error.reason == "SIGNING_UNAVAILABLE":
                 sign = "make the file of --signing-key readable for the server's user alone"
                 report.add(fault("checkpoint", error.message, sign, "runbook.md#dejavucheckpointold"))
+            elif not isinstance(error, PermissionDeniedError | UnauthenticatedError | UnimplementedError):
+                report.add(fault(name, error.message, "see the server's log", "runbook.md#dejavuerrors"))
     after = time.time()
     if report.checkpoint is not None:
         report.add(_clock(report.checkpoint.signed_time.ToNanoseconds() / 1e9, before, after))

@@ -113,7 +113,8 @@ class ModelServiceServicer(object):
     """
 
     def ListModels(self, request, context):
-        """Lists the models, the active one first: those that this worker has loaded and, with a store, all registered ones.
+        """Lists the models, the active one first: those that this worker has loaded and, with a store, all registered ones,
+        which have no metrics, reason of the verdict and lineage here (GetModel has them).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

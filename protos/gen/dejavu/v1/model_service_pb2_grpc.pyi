@@ -43,7 +43,9 @@ class ModelServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ModelServiceAsyncStub: ...
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]
-    """Lists the models, the active one first: those that this worker has loaded and, with a store, all registered ones."""
+    """Lists the models, the active one first: those that this worker has loaded and, with a store, all registered ones,
+    which have no metrics, reason of the verdict and lineage here (GetModel has them).
+    """
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.GetModelResponse]
     """Returns a model, its lineage, and which workers have it loaded. NOT_FOUND if it is not registered."""
     RegisterBundle: _grpc.StreamStreamMultiCallable[_model_service_pb2.RegisterBundleRequest, _model_service_pb2.RegisterBundleResponse]
@@ -89,7 +91,9 @@ class ModelServiceAsyncStub(ModelServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]  # type: ignore[assignment]
-    """Lists the models, the active one first: those that this worker has loaded and, with a store, all registered ones."""
+    """Lists the models, the active one first: those that this worker has loaded and, with a store, all registered ones,
+    which have no metrics, reason of the verdict and lineage here (GetModel has them).
+    """
     GetModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.GetModelResponse]  # type: ignore[assignment]
     """Returns a model, its lineage, and which workers have it loaded. NOT_FOUND if it is not registered."""
     RegisterBundle: _aio.StreamStreamMultiCallable[_model_service_pb2.RegisterBundleRequest, _model_service_pb2.RegisterBundleResponse]  # type: ignore[assignment]
@@ -138,7 +142,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.ListModelsResponse, _abc.Awaitable[_model_service_pb2.ListModelsResponse]]:
-        """Lists the models, the active one first: those that this worker has loaded and, with a store, all registered ones."""
+        """Lists the models, the active one first: those that this worker has loaded and, with a store, all registered ones,
+        which have no metrics, reason of the verdict and lineage here (GetModel has them).
+        """
 
     @_abc_1.abstractmethod
     def GetModel(

@@ -46,6 +46,12 @@ def describe_stored(manifest: Manifest | None, version: str, roster: Roster) -> 
     return message
 
 
+def shorten(message: pb.Model) -> None:
+    """Leave out what can be long: registered models are never removed, and a list of all of them must stay readable."""
+    for name in ("metrics", "verdict_reason", "lineage"):
+        message.ClearField(name)
+
+
 def set_lineage(message: pb.Model, manifest: Manifest, manifest_sha256: str) -> None:
     """Set the lineage of a model."""
     message.lineage.data_fingerprint = manifest.data_fingerprint

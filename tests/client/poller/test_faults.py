@@ -113,7 +113,8 @@ async def test_a_read_that_never_ends_is_given_up_and_tried_again(monkeypatch: p
     evening.stalled.add(game_id)
     async with watching(evening, **ONCE) as watch:
         await watch.at(60)
-        assert watch.told(Fault) == [Fault(game_id, "no answer within 0.1 s", 1, kind=FaultKind.UNAVAILABLE)]
+        of_game = [fault for fault in watch.told(Fault) if fault.source == game_id]  # a busy machine delays others too
+        assert of_game == [Fault(game_id, "no answer within 0.1 s", 1, kind=FaultKind.UNAVAILABLE)]
 
         evening.stalled.clear()
         monkeypatch.setattr("dejavu_client.poller.reads.READ_TIMEOUT", 30.0)

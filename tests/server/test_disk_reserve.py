@@ -15,6 +15,7 @@ from tests.support.builders.calls import GAME, PATTERN, current_game, refusal
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.builders.outcomes import outcome
 from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.harness.waiting import until
 from tests.support.processes.servers import settings_in
 
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -116,7 +117,7 @@ async def test_below_the_reserve_outcomes_are_recorded_and_new_forecasts_refused
     await until_told(serving, health_pb2.HealthCheckResponse.NOT_SERVING)
     reported = record_service_pb2.ReportOutcomeRequest(game_id=GAME, differential=8)
     assert (await record.ReportOutcome(reported)).outcome.sequence == 2
-    assert figures.get_sample_value("dejavu_ledger_disk_free_bytes") == 200 * MIB
+    await until(lambda: figures.get_sample_value("dejavu_ledger_disk_free_bytes") == 200 * MIB)
     assert figures.get_sample_value("dejavu_workers_without_ledger") == 1
     disk.free = 256 * MIB
     assert (await service.Predict(OTHER)).forecast.sequence == 3, "at once, whatever was logged last"

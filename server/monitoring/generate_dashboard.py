@@ -244,10 +244,10 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             "Age of the ratings",
-            "d",
+            "s",
             (
-                Query(selector("dejavu_ratings_age_days"), "{{model}}"),
-                Query(selector("dejavu_ratings_max_age_days"), "limit"),
+                Query(selector("dejavu_ratings_age_seconds"), "{{model}}"),
+                Query(selector("dejavu_ratings_max_age_seconds"), "limit"),
             ),
         ),
     ),

@@ -83,8 +83,8 @@ class Metrics:
         ledger_failed: 1 while the worker cannot record named forecasts.
         streams_failed: 1 while the worker cannot follow the ledger and serves no streams.
         ledger_reserve: bytes of free disk below which no new forecast is recorded.
-        ratings_age: days since the newest final that a model's ratings include, without summers, by model.
-        max_ratings_age: days after which ratings are not used.
+        ratings_age: age in seconds, without summers, of the newest final that a model's ratings include, by model.
+        max_ratings_age: age in seconds from which ratings are not used.
         stalled: seconds for which a part of the worker has had work and made no progress, by part.
         finals_since: finals that a model's ratings include in addition to those of its bundle, by model.
         registry: the registry of all of these.
@@ -169,9 +169,11 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemin",
         )
-        self.max_ratings_age = most("dejavu_ratings_max_age_days", "Days after which ratings are not used.")
+        self.max_ratings_age = most("dejavu_ratings_max_age_seconds", "Age from which ratings are not used.")
         self.ratings_age = most(
-            "dejavu_ratings_age_days", "Days since the newest final that ratings know.", labelnames=["model"]
+            "dejavu_ratings_age_seconds",
+            "Age of the newest final that ratings know, in whole days.",
+            labelnames=["model"],
         )
         self.stalled = most(
             "dejavu_part_stalled_seconds",

@@ -43,7 +43,7 @@ def new_ledger_manager(
     """
     reserve = settings.ledger_reserve_mib * _MEBIBYTE
     metrics.ledger_reserve.set(reserve)
-    metrics.max_ratings_age.set(settings.max_ratings_days)
+    metrics.max_ratings_age.set(timedelta(days=settings.max_ratings_days).total_seconds())
     metrics.checkpoint_interval.set(settings.checkpoint_seconds)
     return LedgerManager(
         settings.ledger,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -60,7 +60,7 @@ class RatingsAge(PeriodicTask):
         self._known = {info.version for info in infos}
         for info in infos:
             days = playing_days(info.ratings_date, today)
-            self._metrics.ratings_age.labels(info.version).set(days)
+            self._metrics.ratings_age.labels(info.version).set(timedelta(days=days).total_seconds())
             self._metrics.finals_since.labels(info.version).set(info.finals_since)
             outdated = WarningReason.RATINGS_OUTDATED in ratings_warnings(
                 info.ratings_date, today, info.max_ratings_days

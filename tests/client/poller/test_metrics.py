@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from tests.support.builders.evenings import Evening, game
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
-from tests.support.processes.promtool import expressions
+from tests.support.processes.promtool import expressions, metrics_faults
 
 from dejavu_client.errors import UnavailableError
 from dejavu_client.poller.events import Fault, FaultKind, Prediction
@@ -57,6 +57,11 @@ async def test_a_game_under_way_has_an_age_and_one_that_is_not_has_none(measured
     measured.watch.evening.clock.now = measured.watch.evening.replay.end
     await measured.watch.turn()
     assert (measured.age(first), measured.age(second)) == (None, None)
+
+
+async def test_the_metrics_are_named_as_prometheus_wants_them(measured: Measured) -> None:
+    await measured.watch.at(60)
+    assert metrics_faults(generate_latest(measured.registry).decode()) == ""
 
 
 @pytest.mark.parametrize("silent", ["scoreboard", "plays"])

@@ -49,6 +49,8 @@ def gauges(**values: float) -> list[str]:
     return [f"{of(f'dejavu_{name}')} {value}x40" for name, value in values.items()]
 
 
+DAY = 86_400
+
 CASES: dict[str, tuple[list[str], list[str]]] = {
     "DejavuDown": ([f"{of('up')} 0x40"], [f"{of('up')} 1x40"]),
     "DejavuWorkerDied": (
@@ -118,8 +120,14 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "DejavuLearnerLag": (gauges(learner_lag_outcomes=1), gauges(learner_lag_outcomes=0)),
     "DejavuRatingsOutdated": (
-        [f"{of('dejavu_ratings_age_days', model='m')} 31x40", *gauges(ratings_max_age_days=30)],
-        [f"{of('dejavu_ratings_age_days', model='m')} 30x40", *gauges(ratings_max_age_days=30)],
+        [
+            f"{of('dejavu_ratings_age_seconds', model='m')} {31 * DAY}x40",
+            *gauges(ratings_max_age_seconds=30 * DAY),
+        ],
+        [
+            f"{of('dejavu_ratings_age_seconds', model='m')} {30 * DAY}x40",
+            *gauges(ratings_max_age_seconds=30 * DAY),
+        ],
     ),
     "DejavuCoverageOff": (coverage(0.78, 40), coverage(0.78, 39)),
     "DejavuShadowsShed": (

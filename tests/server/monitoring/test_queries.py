@@ -16,7 +16,14 @@ import grpc
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.support.builders.calls import PATTERN, current_game
-from tests.support.processes.promtool import ROOT, empty_queries, expressions, promtool, scraped_series
+from tests.support.processes.promtool import (
+    ROOT,
+    empty_queries,
+    expressions,
+    metrics_faults,
+    promtool,
+    scraped_series,
+)
 from tests.support.processes.scrapes import scrape_when
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
@@ -117,6 +124,10 @@ def test_queries_name_only_what_the_server_exports(labels: dict[str, set[str]]) 
         assert metrics <= labels.keys() or query.startswith("up{"), query
         known = {label for metric in metrics for label in labels[metric]}
         assert used <= known | ADDED_BY_PROMETHEUS, query
+
+
+def test_the_metrics_are_named_as_prometheus_wants_them(scrapes: list[str]) -> None:
+    assert metrics_faults(scrapes[1]) == ""
 
 
 def test_every_query_of_the_dashboard_shows_something(scrapes: list[str], tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ async def test_a_reported_final_ends_what_the_log_and_the_metrics_say_of_outdate
     figures = CollectorRegistry()
 
     def age(model: str) -> float:
-        return figures.get_sample_value("dejavu_ratings_age_days", {"model": model}) or 0.0
+        return (figures.get_sample_value("dejavu_ratings_age_seconds", {"model": model}) or 0.0) / 86_400
 
     with capture_logs() as log:
         async with (

@@ -27,6 +27,12 @@ def promtool() -> str:
     return required_program("promtool", "prometheus")
 
 
+def metrics_faults(text: str) -> str:
+    """Return what promtool finds wrong with exported metrics, such as units that are no base units."""
+    run = subprocess.run([promtool(), "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    return run.stdout + run.stderr
+
+
 def alert_names() -> list[str]:
     """Return the names of all alerts, in the order of the file."""
     return re.findall(r"^ *- alert: (\w+)$", RULES.read_text(), re.MULTILINE)

@@ -8,7 +8,18 @@ from typing import Final
 
 from google.protobuf.descriptor import EnumDescriptor
 
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Forecast, Horizon, TotalForecast, WarningReason
+from dejavu.v1.forecast_pb2 import (
+    HORIZON_FINAL,
+    LATE_REASON_GAME_DATE,
+    LATE_REASON_LATER_MINUTE,
+    LATE_REASON_OBSERVED,
+    LATE_REASON_REPORTED,
+    LATE_REASON_TIME,
+    Forecast,
+    Horizon,
+    TotalForecast,
+    WarningReason,
+)
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu_feed import moment as moments
 from dejavu_feed.horizon import MAX_SLOTS
@@ -99,6 +110,20 @@ def last_differential(prediction: RecordedPrediction) -> float | None:
     if prediction.forecast.HasField("moment"):
         return float(prediction.forecast.moment.differential)
     return prediction.pattern[-1] if prediction.pattern else None
+
+
+_LATE: Final = {
+    LATE_REASON_LATER_MINUTE: "later minutes of the game were already recorded",
+    LATE_REASON_TIME: "its minute of play had long been recorded",
+    LATE_REASON_REPORTED: "an outcome had been reported, and withdrawn",
+    LATE_REASON_GAME_DATE: "made after the day of the game",
+    LATE_REASON_OBSERVED: "made after the outcome was observed",
+}
+
+
+def late_text(forecast: Forecast) -> str:
+    """Return the reason why a forecast is late, in words."""
+    return _LATE.get(forecast.late, "made with hindsight")
 
 
 def outcome_verb(horizon: Horizon.ValueType) -> str:

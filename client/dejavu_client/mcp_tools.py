@@ -20,8 +20,7 @@ from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu.v1.scorecard_pb2 import Figure
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.errors import DejavuClientError
-from dejavu_client.formatting import enum_word, last_differential, play_time, warning_label
-from dejavu_client.output.forecast import late_text
+from dejavu_client.formatting import enum_word, last_differential, late_text, play_time, warning_label
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.clock import utc_now
 from dejavu_common.shown_text import visible

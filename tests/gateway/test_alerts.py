@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,7 +17,7 @@ from tests.support.processes.promtool import expressions, firing, metrics_faults
 from tests.support.processes.servers import running_worker
 
 PAGE = {name: query for name, query in expressions().items() if "dejavu_dashboard_" in query}
-SCRAPED = {"instance": "page:8080", "job": "dejavu-dashboard"}
+SCRAPED: Any = {"instance": "page:8080", "job": "dejavu-dashboard"}
 
 
 @pytest.fixture

@@ -16,11 +16,6 @@ from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import (
     ADAPTATION_MODE_ON,
-    LATE_REASON_GAME_DATE,
-    LATE_REASON_LATER_MINUTE,
-    LATE_REASON_OBSERVED,
-    LATE_REASON_REPORTED,
-    LATE_REASON_TIME,
     Attribution,
     Forecast,
     MarginSource,
@@ -33,6 +28,7 @@ from dejavu_client.formatting import (
     clock,
     component_label,
     horizon_label,
+    late_text,
     outcome_verb,
     percent,
     pluralize,
@@ -296,20 +292,6 @@ def home_chance(forecast: Forecast) -> str:
 
 def _home(forecast: Forecast) -> str:
     return forecast.home_team or "home"
-
-
-_LATE: Final = {
-    LATE_REASON_LATER_MINUTE: "later minutes of the game were already recorded",
-    LATE_REASON_TIME: "its minute of play had long been recorded",
-    LATE_REASON_REPORTED: "an outcome had been reported, and withdrawn",
-    LATE_REASON_GAME_DATE: "made after the day of the game",
-    LATE_REASON_OBSERVED: "made after the outcome was observed",
-}
-
-
-def late_text(forecast: Forecast) -> str:
-    """Return the reason why a forecast is late, in words."""
-    return _LATE.get(forecast.late, "made with hindsight")
 
 
 def local_time(time: Timestamp, form: str = "%Y-%m-%d %H:%M") -> str:

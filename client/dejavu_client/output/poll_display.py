@@ -18,7 +18,7 @@ from rich.live import Live
 from dejavu_client.output.live_table import live_table
 from dejavu_client.output.poll_events import LEGEND, event_line, event_record, summary_lines, summary_record, teams
 from dejavu_client.poller.events import Event, Fault, FaultKind, GameSkipped, HorizonResult, Prediction
-from dejavu_client.poller.poller import LINES, Poller
+from dejavu_client.poller.poller import LINES, PRICES, Poller
 from dejavu_client.poller.summary import Summary
 from dejavu_client.poller.watched_game import WatchedGame
 from dejavu_client.requests import FINAL
@@ -125,7 +125,7 @@ class Messages:
     def __call__(self, event: Event) -> None:
         """Keep an event if it is one of these; a repeated message becomes the newest."""
         if isinstance(event, Fault):
-            if event.source == LINES or event.kind not in _TOLD:
+            if event.source == LINES or (event.kind not in _TOLD and event.source != PRICES):
                 return
             game = self._games.get(event.source)
             text = event_line(event if game is None else replace(event, source=teams(game.state)))

@@ -7,7 +7,7 @@
 | dejavu_poll_refused_plays                           | plays of a live game that could not be used at the last    |
 |   {game_id, home, away}                             | read                                                       |
 | dejavu_poll_scoreboard_age_seconds                  | seconds since the scoreboard was read, or since the start  |
-| dejavu_poll_faults_total{source, kind}              | faults; source: scoreboard, server, lines or game;         |
+| dejavu_poll_faults_total{source, kind}              | faults; source: scoreboard, server, lines, prices or game; |
 |                                                     | kind: a `FaultKind`                                        |
 | dejavu_poll_forecasts_total{horizon, outcome}       | forecast minutes: new, revision, or missed, including      |
 |                                                     | those that had passed when the poller started              |
@@ -35,7 +35,7 @@ from dejavu_client.formatting import enum_word
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.events import Event, Fault, FaultKind, ForecastMissed, OutcomeReported, Prediction
 from dejavu_client.poller.leadership import LeaderRole
-from dejavu_client.poller.poller import LINES, SERVER, Poller
+from dejavu_client.poller.poller import LINES, PRICES, SERVER, Poller
 from dejavu_client.poller.state_machine import SCOREBOARD
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
@@ -45,7 +45,7 @@ from dejavu_common.http_server import serve_wsgi
 LATENCY_BUCKETS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Upper bounds of the latency histogram, in seconds. Polling every ten seconds adds up to ten."""
 
-_SHARED = (SCOREBOARD, SERVER, LINES)
+_SHARED = (SCOREBOARD, SERVER, LINES, PRICES)
 """Sources of faults that concern no single game."""
 
 _log = get_logger()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from tests.support.builders.evenings import Evening, game
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
-from tests.support.processes.promtool import expressions, metrics_faults
+from tests.support.processes.promtool import expressions, firing, metrics_faults, scraped_series
 
 from dejavu_client.errors import UnavailableError
 from dejavu_client.poller.events import Fault, FaultKind, Prediction
@@ -169,6 +170,33 @@ async def test_a_play_of_another_time_has_no_latency(off: timedelta) -> None:
         [prediction] = watch.told(Prediction)
         assert (prediction.latency, prediction.completed) == (None, None)
         assert measured.value("forecast_latency_seconds_count") == 0.0
+
+
+async def test_faults_of_the_feed_and_of_the_pollers_fire_their_alerts(measured: Measured, tmp_path: Path) -> None:
+    watch = measured.watch
+
+    def scrape() -> str:
+        return generate_latest(measured.registry).decode()
+
+    def fired(*pollers: Sequence[str | None]) -> set[str]:
+        each = [scraped_series(texts, instance=f"p{at}", job="dejavu-poller") for at, texts in enumerate(pollers)]
+        return firing(tmp_path, [series for of_one in each for series in of_one], minutes=9)
+
+    await watch.at(60)
+    usual = scrape()
+    standby = usual.replace("dejavu_poll_leads 1.0", "dejavu_poll_leads 0.0")
+    assert standby != usual
+    assert fired([usual] * 40, [standby] * 40) == set()
+    assert fired([usual] * 4 + [None] * 36) == {"DejavuPollerDown"}
+    assert fired([usual] * 4 + [None] * 36, [standby] * 40) == {"DejavuPollerDown", "DejavuPollerLeaders"}
+    assert fired([usual] * 40, [usual] * 40) == {"DejavuPollerLeaders"}, "two that lead"
+    watch.evening.fault["scoreboard"] = FeedUnavailable("status 403")
+    watch.evening.clock.step(130)
+    await watch.turn()
+    assert fired([usual] * 4 + [scrape()] * 36) == {"DejavuFeedUnread"}
+    watch.evening.clock.step(1800)
+    await watch.turn()
+    assert fired([usual] * 4 + [scrape()] * 36) == {"DejavuFeedUnread", "DejavuFeedOld"}
 
 
 async def test_alerts_name_only_what_a_poller_exports(measured: Measured) -> None:

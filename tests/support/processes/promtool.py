@@ -6,6 +6,7 @@ firing(["dejavu_workers_without_ledger{instance='a'} 1+0x10"], minutes=5) == {"D
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -102,24 +103,29 @@ def _test(folder: Path, tests: Sequence[dict[str, Any]]) -> str:
     return report if run.returncode else ""
 
 
-def scraped_series(scrapes: Iterable[str], *, instance: str = "server:9464", job: str = "dejavu") -> list[str]:
+def scraped_series(
+    scrapes: Iterable[str | None], *, instance: str = "server:9464", job: str = "dejavu", now: float = 0.0
+) -> list[str]:
     """Return the series of successive scrapes, as `firing` takes them; `up` included.
 
     Args:
-        scrapes: texts of /metrics, in the order of time; each stands for one step.
+        scrapes: texts of /metrics, in the order of time; each stands for one step. None: there was no answer.
         instance: label that Prometheus adds.
         job: another such label.
+        now: the time of the first scrape, in seconds since 1970: timestamps become relative to it, as the evaluation's
+            time begins at 0.
     """
     texts = list(scrapes)
     series: dict[str, list[str]] = {}
     for index, text in enumerate(texts):
-        for family in text_string_to_metric_families(text):
+        for family in text_string_to_metric_families(text or ""):
             for sample in family.samples:
                 labels: dict[str, Any] = {**sample.labels, "instance": instance, "job": job}
                 key = sample.name + "{" + ",".join(f"{name}='{value}'" for name, value in labels.items()) + "}"
                 values = series.setdefault(key, ["_"] * len(texts))
-                values[index] = "NaN" if sample.value != sample.value else f"{sample.value:.17g}"
-    up = " ".join("1" for _ in texts)
+                value = sample.value - now if sample.name.endswith("_timestamp_seconds") else sample.value
+                values[index] = "NaN" if math.isnan(value) else f"{value:.17g}"
+    up = " ".join("0" if text is None else "1" for text in texts)
     return [
         f"up{{instance='{instance}',job='{job}'}} {up}",
         *(f"{key} {' '.join(each)}" for key, each in series.items()),

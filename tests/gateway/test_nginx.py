@@ -96,6 +96,15 @@ def test_all_addresses_of_an_ipv6_network_are_one_viewer_however_they_are_writte
         assert stack.enter_context(proxied("2a01:4f8:0:1::1")).recv(12) == b"HTTP/1.1 200"
 
 
+def test_ipv4_addresses_are_viewers_of_their_own_also_at_a_socket_of_both_families(proxies: Nginx) -> None:
+    with ExitStack() as stack:
+        for number in range(PER_ADDRESS + 1):
+            connection = stack.enter_context(socket.create_connection(proxies.proxied, timeout=60))
+            source = f"::ffff:192.0.2.{number + 1}"
+            connection.sendall(f"PROXY TCP6 {source} 2a01:4f8::9 1000 443\r\n".encode() + STREAM)
+            assert connection.recv(12) == b"HTTP/1.1 200"
+
+
 def test_live_events_pass_at_once_and_what_is_not_for_viewers_does_not(nginx: Address) -> None:
     with asked(nginx, STREAM, "127.0.0.4") as stream:
         received = b""

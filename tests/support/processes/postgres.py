@@ -84,6 +84,29 @@ class PostgresServer:
         server.start()
         return server
 
+    @classmethod
+    def standby_of(cls, primary: PostgresServer) -> PostgresServer:
+        """Create a standby that replicates a server synchronously: its commits wait for it from now on."""
+        folder = Path(tempfile.mkdtemp(prefix="dejavu-postgres-"))
+        if os.getuid() == 0:
+            shutil.chown(folder, "postgres", "postgres")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            standby = cls(folder, free.getsockname()[1])
+        source = f"host=127.0.0.1 port={primary.port} user=postgres application_name=standby"
+        standby._run("pg_basebackup", "-D", f"{folder}/data", "-R", "-X", "stream", "-c", "fast", "-d", source)
+        with (folder / "data" / "postgresql.conf").open("a") as file:
+            file.write(f"port = {standby.port}\nunix_socket_directories = '{folder}'\n")
+        standby.start()
+        wait_for(lambda: primary.execute("SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'"))
+        primary.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+        primary.execute("SELECT pg_reload_conf()")
+        wait_for(lambda: primary.execute("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"))
+        return standby
+
+    def promote(self) -> None:
+        """Let a standby accept writes."""
+        self._run("pg_ctl", "-D", f"{self.folder}/data", "-t", "100", "-w", "promote")
+
     def _run(self, program: str, *arguments: str) -> None:
         prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.getuid() == 0 else []
         command = [*prefix, str(programs() / program), *arguments]

@@ -80,6 +80,11 @@ def price(text: str) -> float | None:
     return value
 
 
+def decimal_of(american: float) -> float:
+    """Return American odds as decimal ones."""
+    return 1 + american / 100 if american > 0 else 1 - 100 / american
+
+
 def spread(text: str) -> float:
     """Return a spread: a number, or PK, PICK or EVEN for 0.
 

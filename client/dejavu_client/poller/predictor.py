@@ -14,11 +14,13 @@ from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import PlayerLine, ReportOutcomeResponse
 from dejavu_client.errors import (
     DejavuClientError,
+    FailedPreconditionError,
     InternalError,
     InvalidArgumentError,
     UnavailableError,
     from_predict_error,
 )
+from dejavu_client.logs import get_logger
 from dejavu_client.poller.events import MinuteForecast
 from dejavu_client.poller.horizons import overtimes_by
 from dejavu_client.poller.lines import GameLine
@@ -41,6 +43,8 @@ _ALPHA: Final = 0.05
 _SERVICE: Final = DESCRIPTOR.services_by_name["PredictionService"].full_name
 _PAGE: Final = 200
 """Page size; more than a poller's forecasts of any game, so that one page is enough."""
+
+log = get_logger()
 
 
 class PredictionClient(Protocol):
@@ -181,6 +185,34 @@ def _options(
 
 
 async def _answers(
+    client: PredictionClient, game_id: str, requests: Sequence[PredictRequest]
+) -> list[Forecast | DejavuClientError]:
+    """Return the answers; ask again without prices for each forecast that was refused with them."""
+    answers = await _answers_once(client, game_id, requests)
+    priced = [
+        index
+        for index, (request, answer) in enumerate(zip(requests, answers, strict=True))
+        if (request.HasField("market") or request.HasField("total_market"))
+        and isinstance(answer, InvalidArgumentError | FailedPreconditionError)
+        and answer.reason != OUTCOME_KNOWN
+    ]
+    if priced:
+        log.warning("poll.refused_with_prices", game_id=game_id, reason=str(answers[priced[0]]))
+        again = await _answers_once(client, game_id, [_without_prices(requests[index]) for index in priced])
+        for index, answer in zip(priced, again, strict=True):
+            answers[index] = answer
+    return answers
+
+
+def _without_prices(request: PredictRequest) -> PredictRequest:
+    plain = PredictRequest()
+    plain.CopyFrom(request)
+    plain.ClearField("market")
+    plain.ClearField("total_market")
+    return plain
+
+
+async def _answers_once(
     client: PredictionClient, game_id: str, requests: Sequence[PredictRequest]
 ) -> list[Forecast | DejavuClientError]:
     try:

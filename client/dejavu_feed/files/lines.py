@@ -17,7 +17,7 @@ from dejavu_feed.errors import DataError
 from dejavu_feed.files.game_list import day_of
 from dejavu_feed.files.tables import MAX_BYTES, read_rows
 from dejavu_feed.lines import MAX_MARGIN, NO_LINE, TOTALS, Line, SidedLine, margin_of
-from dejavu_feed.printed_numbers import number, price, spread
+from dejavu_feed.printed_numbers import decimal_of, number, price, spread
 from dejavu_feed.teams import team_code
 
 _NAMES: Final = {
@@ -192,8 +192,4 @@ def _price(column: str, value: Any) -> float:
         raise ValueError(f"{_NAMES[column][0]}: {error}") from None
     if decimal is None:
         raise ValueError(f"{_NAMES[column][0]} is missing")
-    return decimal if 1 < decimal < 100 else _decimal(decimal)
-
-
-def _decimal(american: float) -> float:
-    return 1 + american / 100 if american > 0 else 1 - 100 / american
+    return decimal if 1 < decimal < 100 else decimal_of(decimal)

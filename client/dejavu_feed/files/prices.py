@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.tables import read_rows
-from dejavu_feed.printed_numbers import LEAST_AMERICAN, number, price, spread
+from dejavu_feed.printed_numbers import LEAST_AMERICAN, decimal_of, number, price, spread
 from dejavu_feed.teams import team_code
 
 Kind = Literal["spread", "moneyline", "total"]
@@ -42,8 +42,8 @@ _COLUMNS: Final = (
 _BOUNDS: Final[dict[Kind, tuple[float, float]]] = {"spread": (-100.0, 100.0), "total": (0.0, 500.0)}
 """Smallest and largest line, in points. The server accepts no others, so that a price could cost a forecast."""
 
-_MOST_DECIMAL: Final = 1_000.0
-"""Largest decimal odds that the server accepts."""
+_DECIMAL: Final = (1.001, 1_000.0)
+"""Smallest and largest decimal odds: the server accepts no larger ones, and odds below are an error of their source."""
 
 _LONGEST_SHOWN: Final = 40
 
@@ -155,8 +155,9 @@ def _price(text: str, column: str) -> float:
     if value is None:
         raise ValueError(f"{column}: missing; expected a price such as -110 or 1.91")
     american = abs(value) >= LEAST_AMERICAN and value.is_integer()
-    if (1 + value / 100 if american else value) > _MOST_DECIMAL:
-        raise ValueError(f"{column}: {text}; expected decimal odds of {_MOST_DECIMAL:,.0f} at most")
+    least, most = _DECIMAL
+    if not least <= (decimal_of(value) if american else value) <= most:
+        raise ValueError(f"{column}: {text}; expected decimal odds from {least:g} to {most:,.0f}")
     return value
 
 

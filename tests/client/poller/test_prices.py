@@ -11,10 +11,10 @@ import pytest
 from tests.support.builders.evenings import Asked, Evening, StoringPredictor, game
 from tests.support.harness.poller import watching
 
-from dejavu.v1.prediction_service_pb2 import PredictRequest
+from dejavu.v1.prediction_service_pb2 import PredictError, PredictRequest
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.output.poll_events import event_line, event_record
-from dejavu_client.poller.events import Fault, PricesTaken
+from dejavu_client.poller.events import Fault, Prediction, PricesTaken
 from dejavu_client.poller.prices import OLDEST, PriceFile
 
 HEADER = "game_id,home,away,market,line,home_odds,away_odds,over_odds,under_odds,time"
@@ -60,7 +60,13 @@ TOTAL = ",BOS,LAL,total,221.5,,,1.91,1.95,{now}"
         ([",DEN,MIA,spread,-5.5,-110,-105,,,{now}"], None, None, ""),
         ([SPREAD.replace("-5.5", "-5.25")], None, None, "line 2: line: -5.25; expected a multiple of 0.5"),
         ([TOTAL.replace("221.5", "501")], None, None, "line 2: line: 501; expected a multiple of 0.5 from 0 to 500"),
-        ([WINNER.replace("+180", "+99990")], None, None, "line 2: away_odds: +99990; expected decimal odds of 1,000"),
+        (
+            [WINNER.replace("+180", "+99990")],
+            None,
+            None,
+            "line 2: away_odds: +99990; expected decimal odds from 1.001 to",
+        ),
+        ([WINNER.replace("-220", "-9999999999")], None, None, "line 2: home_odds: -9999999999; expected decimal odds"),
         ([SPREAD.replace("{now}", "2026-11-28 01:00")], None, None, "expected a time with its zone"),
         ([], None, None, "has no market"),
     ],
@@ -77,6 +83,23 @@ async def test_only_current_prices_of_the_game_itself_are_sent(
     assert (request.market.line if request.HasField("market") else None) == line
     assert (request.total_market.line if request.HasField("total_market") else None) == total
     assert [fault in each for each in faults] == [True] * bool(fault)
+
+
+@pytest.mark.parametrize(("code", "reason"), [(9, "MODEL_UNSUITED"), (3, "INVALID_MARKET")])
+async def test_a_forecast_that_is_refused_with_prices_is_made_without(tmp_path: Path, code: int, reason: str) -> None:
+    """As by a model that forecasts no totals."""
+    evening, predictor = Evening([game()]), StoringPredictor()
+    predictor.refusals = [PredictError(code=code, reason=reason, message="total_market: no")]
+    async with watching(
+        evening, predictor, horizons=(FINAL,), prices=prices_of(evening, tmp_path / "prices.csv", [SPREAD, TOTAL])
+    ) as watch:
+        await watch.at(MINUTE_SIX)
+        assert len(watch.told(Prediction)) == 1
+    first, second = (each.request for each in predictor.asked)
+    assert first.HasField("market")
+    assert first.HasField("total_market")
+    assert not second.HasField("market")
+    assert not second.HasField("total_market")
 
 
 async def test_they_are_sent_as_printed_and_for_the_end_only(tmp_path: Path) -> None:

@@ -2,88 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from contextlib import ExitStack, aclosing
 from pathlib import Path
 from typing import Any
 
 import grpc
-import psutil
 import pytest
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
-from tests.support.builders.bundles import light_model
-from tests.support.harness.documents import blocks
 from tests.support.harness.waiting import until
-from tests.support.processes.connections import answers, free_port
+from tests.support.processes.connections import answers
 from tests.support.processes.load import load
-from tests.support.processes.proxies import nginx_configuration, running_proxy
-from tests.support.processes.servers import SpawnedServer, spawned_server
+from tests.support.processes.proxied import ProxiedServers
 
 from dejavu_client import AsyncDejavuClient
-
-RELOAD = {"nginx": signal.SIGHUP, "haproxy": signal.SIGUSR2}
-
-DOCUMENT = "docs/deployment.md"
-
-
-class Proxied:
-    """Two servers of one worker each behind a proxy.
-
-    Attributes:
-        address: HOST:PORT of the proxy.
-    """
-
-    def __init__(self, stack: ExitStack, folder: Path, kind: str) -> None:
-        self._stack = stack
-        self._kind = kind
-        self._arguments = ("--ledger", f"sqlite:///{folder}/ledger.sqlite3", "--workers", "1", *light_model())
-        self._variables = {"DEJAVU_HEADER_FLOODS": "ignore"}
-        self._servers = [self._serve("127.0.0.1:0") for _ in range(2)]
-        self._addresses = [server.address for server in self._servers]
-        port = free_port()
-        self.address = f"127.0.0.1:{port}"
-        configuration = {"nginx": nginx, "haproxy": haproxy}[kind](folder, port)
-        for documented, actual in zip(("127.0.0.1:50051", "127.0.0.1:50052"), self._addresses, strict=True):
-            assert documented in configuration
-            configuration = configuration.replace(documented, actual)
-        (folder / "proxy.conf").write_text(configuration)
-        self._process = stack.enter_context(running_proxy(kind, folder / "proxy.conf"))
-
-    def _serve(self, listen: str) -> SpawnedServer:
-        arguments = ("--listen", listen, *self._arguments)
-        return self._stack.enter_context(spawned_server(*arguments, environment=self._variables))
-
-    async def kill(self, index: int) -> None:
-        """Kill a server and its worker, and start it again on its port."""
-        supervisor = self._servers[index].process
-        workers = psutil.Process(supervisor.pid).children()
-        supervisor.kill()
-        for worker in workers:
-            worker.kill()
-        supervisor.wait()
-        psutil.wait_procs(workers, timeout=20)
-        self._servers[index] = await asyncio.to_thread(self._serve, self._addresses[index])
-        await asyncio.to_thread(self._servers[index].wait_for, "serving")
-
-    def reload(self) -> None:
-        """Let the proxy read its configuration again: new processes take over."""
-        self._process.send_signal(RELOAD[self._kind])
-
-
-def nginx(folder: Path, port: int) -> str:
-    """Return the configuration of nginx, without TLS."""
-    block = {block.about: block.text for block in blocks(DOCUMENT, "nginx")}
-    return nginx_configuration(folder, block["http"], f"listen 127.0.0.1:{port} http2; {block['server']}")
-
-
-def haproxy(folder: Path, port: int) -> str:
-    """Return the configuration of HAProxy, without TLS."""
-    [block] = blocks(DOCUMENT, "haproxy")
-    bind = f"frontend callers\n    bind 127.0.0.1:{port} proto h2\n"
-    assert "frontend callers\n" in block.text
-    return f"global\n    pidfile {folder}/pid\n" + block.text.replace("frontend callers\n", bind)
 
 
 @pytest.mark.parametrize("kind", ["nginx", "haproxy"])
@@ -93,7 +25,7 @@ async def test_nothing_is_lost_or_repeated_when_servers_are_killed_and_the_proxy
     tmp_path: Path, kind: str, rounds: int
 ) -> None:
     with ExitStack() as stack:
-        proxied = Proxied(stack, tmp_path, kind)
+        proxied = ProxiedServers(stack, tmp_path, kind)
         await until(lambda: answers(proxied.address))
         async with grpc.aio.insecure_channel(proxied.address) as channel:
             health: Any = HealthStub(channel)
@@ -116,7 +48,7 @@ async def test_a_quiet_stream_of_six_minutes_goes_on(
     tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ExitStack() as stack:
-        proxied = Proxied(stack, tmp_path, kind)
+        proxied = ProxiedServers(stack, tmp_path, kind)
         await until(lambda: answers(proxied.address))
         async with (
             AsyncDejavuClient(proxied.address) as client,

@@ -1,0 +1,79 @@
+"""The stream of the example in TypeScript through nginx and HAProxy: every event once, over kills and reloads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from tests.support.builders.calls import PATTERN
+from tests.support.builders.issued_forecasts import game
+from tests.support.harness.waiting import until
+from tests.support.processes.connections import answers
+from tests.support.processes.proxied import ProxiedServers
+from tests.support.programs import examples
+from tests.support.programs.examples import NODE_PROGRAMS
+
+from dejavu_client import AsyncDejavuClient
+from dejavu_client.errors import DejavuClientError
+
+
+class Recorder:
+    """Records forecasts, however often each takes: there may be no server for a while.
+
+    Attributes:
+        last: sequence of the newest one.
+    """
+
+    def __init__(self, client: AsyncDejavuClient) -> None:
+        self._client = client
+        self._number = 0
+        self.last = 0
+
+    async def record(self, count: int) -> None:
+        for _ in range(count):
+            self._number += 1
+            async with asyncio.timeout(60):
+                while not await self._try():  # noqa: ASYNC110 - no event tells that a server is back
+                    await asyncio.sleep(0.2)
+
+    async def _try(self) -> bool:
+        try:
+            self.last = (await self._client.predict(PATTERN, game_id=game(self._number))).sequence
+        except DejavuClientError:
+            return False
+        return True
+
+
+async def next_sequence(reader: subprocess.Popen[str]) -> int:
+    assert reader.stdout is not None
+    return int(json.loads(await asyncio.wait_for(asyncio.to_thread(reader.stdout.readline), 60))["sequence"])
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("kind", ["nginx", "haproxy"])
+@pytest.mark.timeout(900)
+async def test_every_event_comes_once_and_in_order(tmp_path: Path, kind: str, node: str) -> None:
+    with ExitStack() as stack:
+        proxied = ProxiedServers(stack, tmp_path, kind)
+        await until(lambda: answers(proxied.address))
+        program = (node, NODE_PROGRAMS / "stream.js", "--json")
+        reader = stack.enter_context(examples.started(*program, address=proxied.address, seconds=800))
+        async with AsyncDejavuClient(proxied.address, timeout=20.0) as client:
+            recorder = Recorder(client)
+            first = asyncio.create_task(next_sequence(reader))
+            while not first.done():  # until it has subscribed
+                await recorder.record(1)
+                await asyncio.wait([first], timeout=0.2)
+            for number in range(20):
+                await proxied.kill(number % 2)
+                await recorder.record(5)
+                proxied.reload()
+                await recorder.record(5)
+            read = [first.result()]
+            while read[-1] < recorder.last:
+                read.append(await next_sequence(reader))
+    assert read == list(range(read[0], recorder.last + 1))

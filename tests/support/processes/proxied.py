@@ -1,0 +1,77 @@
+"""Two servers behind nginx or HAProxy, with the configurations of docs/deployment.md."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+from tests.support.builders.bundles import light_model
+from tests.support.harness.documents import blocks
+from tests.support.processes.connections import free_port
+from tests.support.processes.proxies import nginx_configuration, running_proxy
+from tests.support.processes.servers import SpawnedServer, spawned_server
+
+RELOAD = {"nginx": signal.SIGHUP, "haproxy": signal.SIGUSR2}
+
+DOCUMENT = "docs/deployment.md"
+
+
+class ProxiedServers:
+    """Two servers of one worker each behind a proxy.
+
+    Attributes:
+        address: HOST:PORT of the proxy.
+    """
+
+    def __init__(self, stack: ExitStack, folder: Path, kind: str) -> None:
+        self._stack = stack
+        self._kind = kind
+        self._arguments = ("--ledger", f"sqlite:///{folder}/ledger.sqlite3", "--workers", "1", *light_model())
+        self._variables = {"DEJAVU_HEADER_FLOODS": "ignore"}
+        self._servers = [self._serve("127.0.0.1:0") for _ in range(2)]
+        self._addresses = [server.address for server in self._servers]
+        port = free_port()
+        self.address = f"127.0.0.1:{port}"
+        configuration = {"nginx": nginx, "haproxy": haproxy}[kind](folder, port)
+        for documented, actual in zip(("127.0.0.1:50051", "127.0.0.1:50052"), self._addresses, strict=True):
+            assert documented in configuration
+            configuration = configuration.replace(documented, actual)
+        (folder / "proxy.conf").write_text(configuration)
+        self._process = stack.enter_context(running_proxy(kind, folder / "proxy.conf"))
+
+    def _serve(self, listen: str) -> SpawnedServer:
+        arguments = ("--listen", listen, *self._arguments)
+        return self._stack.enter_context(spawned_server(*arguments, environment=self._variables))
+
+    async def kill(self, index: int) -> None:
+        """Kill a server and its worker, and start it again on its port."""
+        supervisor = self._servers[index].process
+        workers = psutil.Process(supervisor.pid).children()
+        supervisor.kill()
+        for worker in workers:
+            worker.kill()
+        supervisor.wait()
+        psutil.wait_procs(workers, timeout=20)
+        self._servers[index] = await asyncio.to_thread(self._serve, self._addresses[index])
+        await asyncio.to_thread(self._servers[index].wait_for, "serving")
+
+    def reload(self) -> None:
+        """Let the proxy read its configuration again: new processes take over."""
+        self._process.send_signal(RELOAD[self._kind])
+
+
+def nginx(folder: Path, port: int) -> str:
+    """Return the configuration of nginx, without TLS."""
+    block = {block.about: block.text for block in blocks(DOCUMENT, "nginx")}
+    return nginx_configuration(folder, block["http"], f"listen 127.0.0.1:{port} http2; {block['server']}")
+
+
+def haproxy(folder: Path, port: int) -> str:
+    """Return the configuration of HAProxy, without TLS."""
+    [block] = blocks(DOCUMENT, "haproxy")
+    bind = f"frontend callers\n    bind 127.0.0.1:{port} proto h2\n"
+    assert "frontend callers\n" in block.text
+    return f"global\n    pidfile {folder}/pid\n" + block.text.replace("frontend callers\n", bind)

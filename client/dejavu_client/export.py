@@ -390,6 +390,8 @@ _MARKET_FIGURES = (
     "capped",
     "closing_line_bets",
     "scored_markets",
+    "implausible_markets",
+    "scored_games",
 )
 _MARKET_MEANS = ("closing_line_value", "model_brier", "market_brier", "brier_difference")
 _OPTIONAL = {"roi", "sharpe"}

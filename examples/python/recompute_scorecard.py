@@ -508,13 +508,15 @@ def closing_line_figures(asked: list[Bet], placed: list[Bet], stakes_of: dict[in
 def market_brier_figures(asked: list[Bet]) -> Figures:
     """Return the Brier scores of the model and of the market on the markets without pushes."""
     games: dict[str, list[tuple[float, float]]] = {}
+    implausible = 0
     for each in asked:
         decided = 1.0 - each.answer.push_probability
         if each.points != each.line and decided > 0.0:
-            won = float(each.points > each.line)
-            scores = (each.first.win_probability / decided - won) ** 2, (each.fair - won) ** 2
-            games.setdefault(each.game, []).append(scores)
+            won, model = float(each.points > each.line), each.first.win_probability / decided
+            games.setdefault(each.game, []).append(((model - won) ** 2, (each.fair - won) ** 2))
+            implausible += abs(model - each.fair) > each.answer.staking.max_difference + 1e-9
     figures = {"market.scored_markets": float(sum(map(len, games.values())))}
+    figures |= {"market.implausible_markets": float(implausible), "market.scored_games": float(len(games))}
     if not games:
         return figures
     model, market = np.array([np.mean(scores, axis=0) for scores in games.values()]).T

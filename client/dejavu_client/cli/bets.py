@@ -139,7 +139,7 @@ def _weighed(
     newest: RecordedPrediction | None,
     stakes: _Stakes,
     offered: datetime,
-    stands_still: Callable[[RecordedPrediction], bool],
+    stands_still: Callable[[RecordedPrediction, datetime], bool],
 ) -> tuple[WeighedMarket, float]:
     """Weigh a market; return it with its stake, which is 0 if it was not weighed."""
     if newest is None:
@@ -175,7 +175,7 @@ def _unusable(
     priced: PricedMarket,
     newest: RecordedPrediction,
     offered: datetime,
-    stands_still: Callable[[RecordedPrediction], bool],
+    stands_still: Callable[[RecordedPrediction, datetime], bool],
 ) -> str:
     """Return why a market is not weighed with a forecast; "" if it is."""
     forecast, now = newest.forecast, utc_now()
@@ -188,7 +188,7 @@ def _unusable(
         return f"no current forecast: the newest is {_minutes(now - made)} old"
     if made - offered > _APART:
         return f"the price is {_minutes(made - offered)} older than the forecast"
-    if offered - made > _APART and not stands_still(newest):
+    if offered - made > _APART and not stands_still(newest, offered):
         return f"the forecast is {_minutes(offered - made)} older than the price"
     return ""
 
@@ -197,11 +197,11 @@ def _minutes(time: timedelta) -> str:
     return f"{time.total_seconds() / 60:,.0f} min"
 
 
-def _stands_still(states: Mapping[str, Game], newest: RecordedPrediction) -> bool:
-    """Return whether nothing was played since a forecast, as at the half, by the published state of its game."""
+def _stands_still(states: Mapping[str, Game], newest: RecordedPrediction, offered: datetime) -> bool:
+    """Return whether nothing was played from a forecast to a price, as at the half, by the game's published state."""
     state = states.get(newest.forecast.game_id)
-    if state is None or not state.HasField("seconds_left"):
-        return False
+    if state is None or not state.HasField("seconds_left") or offered - state.observed_time.ToDatetime(UTC) > _APART:
+        return False  # nobody knows: the poller may be silent
     played = elapsed_by_clock(state.period, state.seconds_left)
     return (played, state.home_score - state.away_score) == (
         elapsed_seconds(newest.forecast),

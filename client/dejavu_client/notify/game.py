@@ -129,6 +129,7 @@ def _judged(recorded: list[RecordedPrediction]) -> Judged:
         and not each.forecast.HasField("moment")
         and each.forecast.late == LATE_REASON_UNSPECIFIED
         and each.forecast.horizon == HORIZON_FINAL
+        and _teams(each.forecast) == _teams(each.outcome)
     }
     until_half = [minute for minute in minutes if minute <= _HALF]
     reference = minutes[max(until_half)] if until_half else None

@@ -36,7 +36,8 @@ def silence(
         feeds: the feeds that pollers reported to the server.
         now: the time by the server's clock, aware.
     """
-    live = [game for game in games if game.status == GameStatus.GAME_STATUS_LIVE]
+    # A game that stayed live when its poller died, the evening before, says nothing about this evening.
+    live = [game for game in games if game.status == GameStatus.GAME_STATUS_LIVE and now - _read(game) <= _OLDEST]
     due = [game for game in games if game.status == GameStatus.GAME_STATUS_SCHEDULED and _is_due(game, now)]
     if not live and not due:
         return None

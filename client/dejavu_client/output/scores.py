@@ -199,6 +199,7 @@ def _market(market: MarketRecord) -> Table:
     rows.add_row("bets", f"{market.bets:,}", f"of {pluralize(market.markets, 'market')} quoted")
     if not market.bets:
         _add_brier_scores(rows, market)
+        rows.add_row("the model", "", f"is {market.notice}")
         return rows
     rows.add_row("won, lost, pushed", f"{market.won:,} · {market.lost:,} · {market.pushed:,}", "")
     rows.add_row("staked", percent(market.staked), "of the bankroll, in total")
@@ -225,15 +226,22 @@ def _market(market: MarketRecord) -> Table:
     return rows
 
 
+_FEW_IMPLAUSIBLE: Final = 0.05
+"""Share of implausible markets above which prices are probably wrong, and show nothing about the model."""
+
+
 def _add_brier_scores(rows: Table, market: MarketRecord) -> None:
     """Add the Brier scores of the model and of the market on the same markets."""
     if not market.HasField("brier_difference"):
         return
-    games, of = market.games, f"of {pluralize(market.scored_markets, 'market')}, with or without a bet"
+    of = f"of {pluralize(market.scored_markets, 'market')}, with or without a bet"
     rows.add_row("Brier score", f"{market.model_brier.value:.4f}", of)
     rows.add_row("of the market", f"{market.market_brier.value:.4f}", "both prices without the bookmaker's margin")
     difference = market.brier_difference
-    told = "; ".join(filter(None, (between(difference, 4, sign=True), verdict(difference, games, "the market"))))
+    judged = verdict(difference, market.scored_games, "the market")
+    if market.implausible_markets > _FEW_IMPLAUSIBLE * market.scored_markets:
+        judged = f"{market.implausible_markets:,} markets are implausible: check signs of lines and order of prices"
+    told = "; ".join(filter(None, (between(difference, 4, sign=True), judged)))
     rows.add_row("difference", signed(difference.value, 4), told)
 
 

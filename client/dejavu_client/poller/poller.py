@@ -203,6 +203,7 @@ class Poller:
         self._prices = prices
         self._price_faults: frozenset[str] = frozenset()
         self._priced: set[str] = set()
+        self._doubted: set[str] = set()
         self._box_scores = box_scores
         self._stop = asyncio.Event()
         self._woken = asyncio.Event()
@@ -388,17 +389,21 @@ class Poller:
     async def _request(self, game_id: str, due: Sequence[DueForecast]) -> ForecastsAnswered:
         line, seen = await self._line_and_lineups(game_id, [len(each.pattern) for each in due])
         prices = await self._current_prices(game_id)
-        answers = await request_forecasts(self._client, self.games[game_id].state, due, line, seen, prices)
+        doubts = list[str]()
+        answers = await request_forecasts(
+            self._client, self.games[game_id].state, due, line, seen, prices, doubts.append
+        )
         await self._tell_line(game_id, line, answers)
-        await self._tell_prices(game_id, prices, answers)
+        await self._tell_prices(game_id, prices, answers, doubts)
         self._forget_model(answers)
         return ForecastsAnswered(due, answers)
 
     async def _request_moments(self, game_id: str, due: Sequence[DueMoment]) -> MomentsAnswered:
         line, seen = await self._line_and_lineups(game_id, [len(each.pattern) for each in due])
         prices = await self._current_prices(game_id)
-        answers = await request_moments(self._client, self.games[game_id].state, due, line, seen, prices)
-        await self._tell_prices(game_id, prices, answers)
+        doubts = list[str]()
+        answers = await request_moments(self._client, self.games[game_id].state, due, line, seen, prices, doubts.append)
+        await self._tell_prices(game_id, prices, answers, doubts)
         self._forget_model(answers)
         return MomentsAnswered(due, answers)
 
@@ -510,6 +515,7 @@ class Poller:
             if self._prices is not None:
                 self._prices.forget(game_id)
                 self._priced.discard(game_id)
+                self._doubted.discard(game_id)
 
     async def _check_server(self) -> None:
         try:
@@ -564,9 +570,18 @@ class Poller:
         return prices
 
     async def _tell_prices(
-        self, game_id: str, prices: GamePrices | None, answers: Sequence[Forecast | DejavuClientError]
+        self,
+        game_id: str,
+        prices: GamePrices | None,
+        answers: Sequence[Forecast | DejavuClientError],
+        doubts: Sequence[str],
     ) -> None:
-        """Report the first prices that were sent with forecasts of a game's end."""
+        """Report the first prices that were sent with forecasts of a game's end, and the first implausible ones."""
+        if doubts and game_id not in self._doubted:
+            self._doubted.add(game_id)
+            state = self.games[game_id].state
+            fault = f"{state.away} @ {state.home}: {doubts[0]}"
+            await self._emit(Fault(PRICES, fault, kind=FaultKind.MALFORMED))
         made = any(isinstance(each, Forecast) and each.horizon == FINAL for each in answers)
         if prices is not None and prices != GamePrices() and made and game_id not in self._priced:
             self._priced.add(game_id)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, Protocol
 
-from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu.v1.forecast_pb2 import WARNING_REASON_IMPLAUSIBLE_DIFFERENCE, Forecast, Horizon
 from dejavu.v1.model_service_pb2 import Model
 from dejavu.v1.prediction_service_pb2 import DESCRIPTOR, Lineups, PredictBatchResult, PredictRequest
 from dejavu.v1.record_pb2 import RecordedPrediction
@@ -106,6 +106,7 @@ async def request_forecasts(
     line: GameLine | None = None,
     lineups: Mapping[int, box_score.Lineups] | None = None,
     prices: GamePrices | None = None,
+    doubted: Callable[[str], None] = lambda _: None,
 ) -> list[Forecast | DejavuClientError]:
     """Request a game's forecasts in one call.
 
@@ -116,6 +117,7 @@ async def request_forecasts(
         line: the line of the game; None if it has none: the server uses the ratings of the teams.
         lineups: players who had been on court, by the minute of a forecast; sent only with the teams.
         prices: current prices of the whole game, to record beside the forecasts of its end; None: none.
+        doubted: called with the server's words about prices that are implausible.
 
     Returns:
         The forecast for each item of `due`, or the error in its place.
@@ -131,7 +133,7 @@ async def request_forecasts(
         )
         for each in due
     ]
-    return await _answers(client, game.game_id, requests)
+    return await _answers(client, game.game_id, requests, doubted)
 
 
 async def request_moments(
@@ -141,6 +143,7 @@ async def request_moments(
     line: GameLine | None = None,
     lineups: Mapping[int, box_score.Lineups] | None = None,
     prices: GamePrices | None = None,
+    doubted: Callable[[str], None] = lambda _: None,
 ) -> list[Forecast | DejavuClientError]:
     """Request the forecasts of a game at moments in one call; arguments and result are as of `request_forecasts`.
 
@@ -158,7 +161,7 @@ async def request_moments(
         )
         for each in due
     ]
-    return await _answers(client, game.game_id, requests)
+    return await _answers(client, game.game_id, requests, doubted)
 
 
 def _prices(horizon: Horizon.ValueType, prices: GamePrices | None, *, with_total: bool) -> dict[str, Any]:
@@ -185,10 +188,13 @@ def _options(
 
 
 async def _answers(
-    client: PredictionClient, game_id: str, requests: Sequence[PredictRequest]
+    client: PredictionClient, game_id: str, requests: Sequence[PredictRequest], doubted: Callable[[str], None]
 ) -> list[Forecast | DejavuClientError]:
-    """Return the answers; ask again without prices for each forecast that was refused with them."""
-    answers = await _answers_once(client, game_id, requests)
+    """Return the answers; ask again without prices for each forecast that was refused with them.
+
+    `doubted` is called with what the server says of prices that are further from the model than is plausible.
+    """
+    answers = await _answers_once(client, game_id, requests, doubted)
     priced = [
         index
         for index, (request, answer) in enumerate(zip(requests, answers, strict=True))
@@ -198,7 +204,7 @@ async def _answers(
     ]
     if priced:
         log.warning("poll.refused_with_prices", game_id=game_id, reason=str(answers[priced[0]]))
-        again = await _answers_once(client, game_id, [_without_prices(requests[index]) for index in priced])
+        again = await _answers_once(client, game_id, [_without_prices(requests[index]) for index in priced], doubted)
         for index, answer in zip(priced, again, strict=True):
             answers[index] = answer
     return answers
@@ -213,7 +219,7 @@ def _without_prices(request: PredictRequest) -> PredictRequest:
 
 
 async def _answers_once(
-    client: PredictionClient, game_id: str, requests: Sequence[PredictRequest]
+    client: PredictionClient, game_id: str, requests: Sequence[PredictRequest], doubted: Callable[[str], None]
 ) -> list[Forecast | DejavuClientError]:
     try:
         with span("poll.forecast", game_id=game_id, forecasts=len(requests)):
@@ -223,6 +229,9 @@ async def _answers_once(
     if len(results) != len(requests):
         mismatch = InternalError(f"{len(requests)} forecasts requested, {len(results)} returned")
         return [mismatch] * len(requests)
+    for warning in (each for result in results for each in (*result.market.warnings, *result.total_market.warnings)):
+        if warning.reason == WARNING_REASON_IMPLAUSIBLE_DIFFERENCE:
+            doubted(warning.text)
     return [each.forecast if each.HasField("forecast") else from_predict_error(each.error) for each in results]
 
 

@@ -193,7 +193,7 @@ def _summary(game_id: str, forecasts: list[RecordedPrediction], state: Game | No
         state: what the feed shows of it; None if that is not known.
     """
     recorded = _teams(forecasts)
-    state = _of_teams(state, recorded)
+    state = of_teams(state, recorded)
     teams = recorded or state
     newest = {
         name: latest(each for each in forecasts if each.forecast.horizon == horizon) for name, horizon in _HORIZONS
@@ -215,7 +215,14 @@ def _teams(forecasts: Iterable[RecordedPrediction]) -> Forecast | None:
     return next((each.forecast for each in forecasts if each.forecast.home_team and each.forecast.away_team), None)
 
 
-def _of_teams(state: Game | None, teams: Forecast | None) -> Game | None:
+def is_of_teams(forecast: Forecast, teams: Forecast | None) -> bool:
+    """Return whether a forecast is of the same home and away team as another, or one of them names none."""
+    if teams is None or not forecast.home_team:
+        return True
+    return (forecast.home_team, forecast.away_team) == (teams.home_team, teams.away_team)
+
+
+def of_teams(state: Game | None, teams: Forecast | None) -> Game | None:
     """Return a state unless it is of other teams than the recorded forecasts: the record's teams stand."""
     if state is None or teams is None:
         return state
@@ -257,12 +264,13 @@ def _course(forecasts: list[RecordedPrediction]) -> list[JsonObject]:
     """Return the course of a game, by time of play: the lead, and the probability that the home team wins.
 
     Args:
-        forecasts: its forecasts, newest first; late ones do not count.
+        forecasts: its forecasts, newest first; late ones do not count, nor those with other teams than the newest.
     """
     points: dict[float, JsonObject] = {}
+    teams = _teams(forecasts)
     for each in forecasts:
         forecast = each.forecast
-        if forecast.horizon == HORIZON_FINAL and not forecast.late:
+        if forecast.horizon == HORIZON_FINAL and not forecast.late and is_of_teams(forecast, teams):
             minute, chance = time_of_play(each), forecast.home_lead_probability
             points.setdefault(minute, {"elapsedMinutes": minute, "lead": lead(each), "homeLeadProbability": chance})
     return [points[minute] for minute in sorted(points)]
@@ -316,7 +324,7 @@ async def _game_answer(context: GatewayContext, game_id: str) -> Content:
     state = context.feed.games.of(game_id)
     if not history and state is None:
         raise not_found(f"no forecast of the game {game_id} is recorded")
-    state = _of_teams(state, _teams(reversed(history)))
+    state = of_teams(state, _teams(reversed(history)))
     return await asyncio.to_thread(_dump_game, game_id, history, state)
 
 

@@ -13,12 +13,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
+from dejavu.v1.game_service_pb2 import GameStatus
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_client.formatting import chance, clock, is_given_up, is_last, period_name
 from dejavu_common.clock import utc_now
 from dejavu_common.game_day import game_day
 from dejavu_gateway.api.context import asking, context_of
-from dejavu_gateway.api.games import game_history, latest, lead, time_of_play
+from dejavu_gateway.api.games import game_history, is_of_teams, latest, lead, of_teams, time_of_play
 from dejavu_gateway.api.parameters import check_game_id, check_names
 from dejavu_gateway.http.answers import PNG, content_response
 from dejavu_gateway.messages.errors import invalid_field, not_found
@@ -42,6 +43,7 @@ SHOWN_BY_OTHERS: Final = {"cross-origin-resource-policy": "cross-origin"}
 
 _STEPS: Final = 24
 """Number of steps in which a band widens."""
+_ENDED: Final = {GameStatus.GAME_STATUS_FINAL, GameStatus.GAME_STATUS_POSTPONED}
 _BANDS: Final = ((0.95, "#cfe0f5"), (0.8, "#9dc3ec"), (0.5, "#5b9bdc"))
 _INK, _QUIET, _BACKGROUND = "#14202e", "#5a6775", "#ffffff"
 
@@ -83,7 +85,9 @@ async def share_drawing(request: Request) -> str:
     if shown is None:
         at = f" up to minute {minute}" if minute else ""
         raise not_found(f"no forecast of the end of game {game_id}{at} is recorded")
-    return drawn(shown, None if minute else utc_now(), history)
+    state = of_teams(context_of(request).feed.games.of(game_id), shown.forecast)
+    ended = state is not None and state.status in _ENDED
+    return drawn(shown, None if minute else utc_now(), history, ended=ended)
 
 
 def prediction_at(history: list[RecordedPrediction], minute: float) -> RecordedPrediction | None:
@@ -96,7 +100,11 @@ def prediction_at(history: list[RecordedPrediction], minute: float) -> RecordedP
 
 
 def drawn(
-    prediction: RecordedPrediction, now: datetime | None = None, history: Sequence[RecordedPrediction] = ()
+    prediction: RecordedPrediction,
+    now: datetime | None = None,
+    history: Sequence[RecordedPrediction] = (),
+    *,
+    ended: bool = False,
 ) -> str:
     """Return the image, SVG: the margin so far, the fan to the end, and the chance of the home team.
 
@@ -105,6 +113,7 @@ def drawn(
         now: current time if the forecast is shown as the newest of its game; None if it is shown as that of its time of
             play, regardless of later events.
         history: forecasts of the game, whose moments tell the margin between the minutes and after the last one.
+        ended: whether the feed shows the game as over, or as one that does not go on.
     """
     forecast, course = prediction.forecast, _course(prediction, history)
     bands = [(*band(prediction, share), color) for share, color in _BANDS]
@@ -123,7 +132,7 @@ def drawn(
 
     minute, margin = list(course.items())[-1]
     home, away = printable(forecast.home_team or "home"), printable(forecast.away_team or "away")
-    headline, detail, tells_chance = _words(prediction, home, away, now)
+    headline, detail, tells_chance = _words(prediction, home, away, now, ended=ended)
     of_home, of_away = team_colors(home, away)
     when = _when(prediction)
 
@@ -166,7 +175,13 @@ def _course(prediction: RecordedPrediction, history: Sequence[RecordedPrediction
     """Return the margins by minutes since tip-off, up to a forecast: of its pattern, and of moments between."""
     course = {float(minute): points for minute, points in enumerate((0.0, *prediction.pattern))}
     now = time_of_play(prediction)
-    moments = [each for each in history if not each.superseded and not each.forecast.late and time_of_play(each) < now]
+    moments = [
+        each
+        for each in history
+        if not (each.superseded or each.forecast.late)
+        and time_of_play(each) < now
+        and is_of_teams(each.forecast, prediction.forecast)
+    ]
     for each in (*moments, prediction):
         if each.forecast.HasField("moment"):
             course[time_of_play(each)] = lead(each)
@@ -274,7 +289,9 @@ def _lead(points: float, home: str, away: str, digits: int = 1) -> str:
     return f"{home if rounded > 0 else away} +{abs(rounded):.{digits}f}"
 
 
-def _words(prediction: RecordedPrediction, home: str, away: str, now: datetime | None) -> tuple[str, str, bool]:
+def _words(
+    prediction: RecordedPrediction, home: str, away: str, now: datetime | None, *, ended: bool
+) -> tuple[str, str, bool]:
     """Return two texts, the probability of a win and the forecast of the final, and whether the first is that.
 
     For the newest forecast of a game that is over, say how the game ended, or that this was not reported; in the last
@@ -289,6 +306,8 @@ def _words(prediction: RecordedPrediction, home: str, away: str, now: datetime |
         over = f"final/{overtimes if overtimes > 1 else ''}OT" if overtimes else "final"
         kind = "late forecast" if forecast.late else "forecast"
         return f"{over} {_lead(prediction.outcome.differential, home, away, 0)}", f"{kind} of the {said}", False
+    if now is not None and ended:  # a shot at the buzzer comes after the newest forecast
+        return "no forecast", "over, outcome not in the record yet", False
     if now is not None and is_given_up(forecast, now):
         return "no forecast", "no outcome reported", False
     is_last_minute = is_last(forecast) and not forecast.HasField("moment")

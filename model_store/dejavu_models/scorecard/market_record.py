@@ -62,6 +62,9 @@ class MarketRecord:
             home, or over, on the same markets without pushes, with or without a stake, and the paired difference: means
             over games of the means over their markets. None without such a market.
         scored_markets: number of these markets.
+        implausible_markets: number of those among them of which the model differed by more than is plausible: with more
+            than a few, lines or prices are probably wrong.
+        scored_games: number of their games.
     """
 
     bets: int
@@ -86,6 +89,8 @@ class MarketRecord:
     market_brier: ScoreEstimate | None = None
     brier_difference: ScoreEstimate | None = None
     scored_markets: int = 0
+    implausible_markets: int = 0
+    scored_games: int = 0
 
 
 class _Markets(NamedTuple):
@@ -212,6 +217,8 @@ def _brier_scores(markets: _Markets) -> dict[str, Any]:
         "market_brier": estimate(fair, 0.0, 1.0),
         "brier_difference": estimate(model - fair, -1.0, 1.0),
         "scored_markets": len(scored),
+        "implausible_markets": int(market["implausible"][scored].sum()),
+        "scored_games": len(number),
     }
 
 

@@ -51,6 +51,7 @@ class SettledMarket(NamedTuple):
         game_cap, evening_cap: caps of the stakes on one game and on one evening in the answer.
         sequence: position in the ledger, the order in which stakes use the caps.
         late: whether it was sent after the outcome was observed; it does not count then.
+        implausible: whether the model differed from the market by more than is plausible.
     """
 
     on_total: bool
@@ -68,6 +69,7 @@ class SettledMarket(NamedTuple):
     evening_cap: float
     sequence: int = 0
     late: bool = False
+    implausible: bool = False
 
     @property
     def settled(self) -> bool:

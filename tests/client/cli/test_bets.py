@@ -92,23 +92,22 @@ def test_a_price_of_now_is_no_bet_on_a_forecast_of_before_unless_the_game_stands
     """Formerly, a forecast of up to five minutes ago got a stake, without a word of its age."""
     [game_id] = [current_game(number) for number, teams in enumerate(GAMES, start=801) if teams == ("DEN", "POR")]
     file = tmp_path / "prices.csv"
-    later = datetime.now(UTC) + timedelta(seconds=160)
+    later = datetime.now(UTC) + timedelta(seconds=110)
     file.write_text(f"{HEADER.strip()},time\nDEN,POR,spread,-10.5,+150,-175,,,{later.isoformat()}\n")
 
     def weigh() -> dict[str, Any]:
         [entry] = map(json.loads, run("bets", str(file), "--target", address, "--json").stdout.splitlines())
         return dict(entry)
 
-    assert "the forecast is 3 min older than the price" in weigh()["notWeighed"]
+    assert "the forecast is 2 min older than the price" in weigh()["notWeighed"]
     minutes = len(PATTERN)
     state: Any = {"home_team": "DEN", "away_team": "POR", "home_score": 58, "away_score": 47}
-    state |= {"period": minutes // 12 + 1, "status": GameStatus.GAME_STATUS_LIVE, "observed_time": datetime.now(UTC)}
+    state |= {"period": minutes // 12 + 1, "status": GameStatus.GAME_STATUS_LIVE}
+    # The price is of 110 s from now: a state of now is as old by then as that of a silent poller.
     with DejavuClient(address, timeout=30.0) as client:
-        for seconds_left, is_weighed in (
-            (12.0 * 60 - 60 * (minutes % 12) - 30, False),
-            (720.0 - 60 * (minutes % 12), True),
-        ):
-            client.publish_games([Game(game_id=game_id, seconds_left=seconds_left, **state)])
+        for played, ahead, is_weighed in ((0.0, 0, False), (30.0, 50, False), (0.0, 58, True)):
+            left, observed = 720.0 - 60 * (minutes % 12) - played, datetime.now(UTC) + timedelta(seconds=ahead)
+            client.publish_games([Game(game_id=game_id, seconds_left=left, observed_time=observed, **state)])
             assert (weigh()["answer"] is not None) == is_weighed
 
 

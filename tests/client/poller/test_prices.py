@@ -11,6 +11,7 @@ import pytest
 from tests.support.builders.evenings import Asked, Evening, StoringPredictor, game
 from tests.support.harness.poller import watching
 
+from dejavu.v1.forecast_pb2 import WARNING_REASON_IMPLAUSIBLE_DIFFERENCE
 from dejavu.v1.prediction_service_pb2 import PredictError, PredictRequest
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.output.poll_events import event_line, event_record
@@ -100,6 +101,22 @@ async def test_a_forecast_that_is_refused_with_prices_is_made_without(tmp_path: 
     assert first.HasField("total_market")
     assert not second.HasField("market")
     assert not second.HasField("total_market")
+
+
+async def test_prices_far_from_the_model_are_shown_once_a_game(tmp_path: Path) -> None:
+    """Formerly, exchanged prices were recorded all evening without a word."""
+    evening, predictor = Evening([game()]), StoringPredictor()
+    predictor.market.warnings.add(
+        reason=WARNING_REASON_IMPLAUSIBLE_DIFFERENCE, text="check that the two prices are not swapped"
+    )
+    prices = prices_of(evening, tmp_path / "prices.csv", [SPREAD])
+    async with watching(evening, predictor, prices=prices) as watch:
+        await watch.at(MINUTE_SIX)
+        prices_of(evening, tmp_path / "prices.csv", [SPREAD], 421)
+        await watch.turn()
+        [fault] = watch.told(Fault)
+    assert fault.reason == "LAL @ BOS: check that the two prices are not swapped"
+    assert sum(each.request.HasField("market") for each in predictor.asked) == 2
 
 
 async def test_they_are_sent_as_printed_and_for_the_end_only(tmp_path: Path) -> None:

@@ -234,7 +234,7 @@ def test_the_model_is_compared_with_the_market_on_every_market_with_a_result() -
     record = scorecard(settled(*rows)).market
     assert record is not None
     model, fair = [(0.04 + 0.49) / 2, 0.16], [(0.25 + 0.36) / 2, 0.09]
-    assert record.scored_markets == 3
+    assert (record.scored_markets, record.scored_games) == (3, 2)
     for found, expected in (
         (record.model_brier, model),
         (record.market_brier, fair),

@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tests.support.fakes.clock import SteppedClock
 
 from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_RATINGS, Forecast, Horizon
+from dejavu.v1.market_pb2 import MarketAnswer
 from dejavu.v1.model_service_pb2 import HorizonSupport, Model
 from dejavu.v1.prediction_service_pb2 import PredictBatchResult, PredictError, PredictRequest
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
@@ -164,6 +165,7 @@ class StoringPredictor:
         unrecalled: errors for the next calls of `list_predictions`.
         recalled: number of calls of `list_predictions`.
         rated: expected margin from the teams' ratings; None: ratings are not used.
+        market: answer to every market.
     """
 
     def __init__(self) -> None:
@@ -186,6 +188,7 @@ class StoringPredictor:
         self.unrecalled: list[Exception] = []
         self.recalled = 0
         self.rated: float | None = None
+        self.market = MarketAnswer()
         self._newest: dict[tuple[str, Horizon.ValueType, int], tuple[Asked, Forecast]] = {}
         self._outcomes: dict[tuple[str, Horizon.ValueType], Outcome] = {}
 
@@ -241,8 +244,10 @@ class StoringPredictor:
         if self.failures:
             raise self.failures.pop(0)
         return [
-            PredictBatchResult(forecast=answer) if isinstance(answer, Forecast) else PredictBatchResult(error=answer)
-            for answer in map(self._answer, asked)
+            PredictBatchResult(forecast=answer, market=self.market if each.request.HasField("market") else None)
+            if isinstance(answer := self._answer(each), Forecast)
+            else PredictBatchResult(error=answer)
+            for each in asked
         ]
 
     def forecast(

@@ -220,6 +220,7 @@ export const strings = {
     roi: "Return on stakes",
     roiNote: (staked: string) => `staked: ${staked} of the bankroll, in total`,
     closingLine: "Closing-line value",
+    implausible: (markets: number) => `${markets.toLocaleString()} markets are implausible: check signs of lines and order of prices`,
     noClosingLine: (followed: number, bets: number) =>
       `${followed.toLocaleString()} of ${bets.toLocaleString()} bets are followed by a recorded price; 90 % needed`,
     closingLineNote: (bets: number) => `${bets.toLocaleString()} bets at the market's next price`,

@@ -365,6 +365,8 @@ class MarketRecord(_message.Message):
     MARKET_BRIER_FIELD_NUMBER: _builtins.int
     BRIER_DIFFERENCE_FIELD_NUMBER: _builtins.int
     SCORED_MARKETS_FIELD_NUMBER: _builtins.int
+    IMPLAUSIBLE_MARKETS_FIELD_NUMBER: _builtins.int
+    SCORED_GAMES_FIELD_NUMBER: _builtins.int
     bets: _builtins.int
     """Number of bets with a stake."""
     markets: _builtins.int
@@ -408,6 +410,12 @@ class MarketRecord(_message.Message):
     """Number of bets with a closing market."""
     scored_markets: _builtins.int
     """Number of these markets."""
+    implausible_markets: _builtins.int
+    """Number of those among them of which the model differed by more than is plausible (Staking.max_difference). If they
+    are more than a few per cent, the signs of lines or the order of prices are probably wrong, and so is the difference.
+    """
+    scored_games: _builtins.int
+    """Number of games of the scored_markets."""
     @_builtins.property
     def closing_line_value(self) -> Global___Figure:
         """Closing-line value: mean expected profit of 1 staked, by stake, at the fair probability of each bet's closing
@@ -458,10 +466,12 @@ class MarketRecord(_message.Message):
         market_brier: Global___Figure | None = ...,
         brier_difference: Global___Figure | None = ...,
         scored_markets: _builtins.int = ...,
+        implausible_markets: _builtins.int = ...,
+        scored_games: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "brier_difference", b"brier_difference", "closing_line_value", b"closing_line_value", "market_brier", b"market_brier", "model_brier", b"model_brier", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "sharpe", b"sharpe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "bets", b"bets", "brier_difference", b"brier_difference", "capped", b"capped", "closing_line_bets", b"closing_line_bets", "closing_line_value", b"closing_line_value", "expected_profit", b"expected_profit", "games", b"games", "lost", b"lost", "market_brier", b"market_brier", "markets", b"markets", "max_drawdown", b"max_drawdown", "model_brier", b"model_brier", "notice", b"notice", "profit", b"profit", "pushed", b"pushed", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "scored_markets", b"scored_markets", "sharpe", b"sharpe", "staked", b"staked", "total_return", b"total_return", "won", b"won"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "bets", b"bets", "brier_difference", b"brier_difference", "capped", b"capped", "closing_line_bets", b"closing_line_bets", "closing_line_value", b"closing_line_value", "expected_profit", b"expected_profit", "games", b"games", "implausible_markets", b"implausible_markets", "lost", b"lost", "market_brier", b"market_brier", "markets", b"markets", "max_drawdown", b"max_drawdown", "model_brier", b"model_brier", "notice", b"notice", "profit", b"profit", "pushed", b"pushed", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "scored_games", b"scored_games", "scored_markets", b"scored_markets", "sharpe", b"sharpe", "staked", b"staked", "total_return", b"total_return", "won", b"won"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__roi: _TypeAlias = _typing.Literal["roi"]  # noqa: Y015
     _WhichOneofArgType__roi: _TypeAlias = _typing.Literal["_roi", b"_roi"]  # noqa: Y015

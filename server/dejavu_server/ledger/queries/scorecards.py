@@ -362,6 +362,7 @@ def _settled_market(
         expected_profit=0.0 if chosen is None else chosen.stake_fraction * chosen.expected_value,
         game_cap=answer.policy.game_cap,
         evening_cap=answer.policy.evening_cap,
+        implausible=answer.implausible,
     )
 
 

@@ -19,6 +19,8 @@ import { beware, byMinutes, byMonths, conditions, figure, forecastsFile, mainCov
 import { strings } from "../strings";
 
 const said = strings.record;
+/** Share of implausible markets above which prices are probably wrong, and show nothing about the model. */
+const FEW_IMPLAUSIBLE = 0.05;
 
 function Overview(props: { card: ScorecardJson }) {
   const card = () => props.card;
@@ -85,7 +87,12 @@ function Bets(props: { market: MarketRecordJson }) {
           <Stat
             name={said.marketBrier}
             value={figure(market().modelBrier, 3)}
-            notes={[`${said.ofMarket}: ${figure(market().marketBrier, 3)}`, said.against(figure(market().brierDifference, 3, signed))]}
+            notes={[
+              `${said.ofMarket}: ${figure(market().marketBrier, 3)}`,
+              num(market().implausibleMarkets) > FEW_IMPLAUSIBLE * num(market().scoredMarkets)
+                ? said.implausible(num(market().implausibleMarkets))
+                : said.against(figure(market().brierDifference, 3, signed)),
+            ]}
           />
         </Show>
       </dl>

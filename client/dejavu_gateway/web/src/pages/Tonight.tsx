@@ -54,7 +54,8 @@ export default function Tonight() {
     if (game.shown?.status === "scheduled" && !latest(game)) return said.later;
     if (game.shown?.status === "final" && !latest(game)) return said.over;
     const newest = latest(game);
-    return newest && phase(newest, false, 60_000 * minute()) === "unreported" ? said.unreported : said.inPlay;
+    const now_ = newest && phase(newest, false, 60_000 * minute(), game.shown);
+    return now_ === "ended" ? said.over : now_ === "unreported" ? said.unreported : said.inPlay;
   };
   const sorted = (group: string) =>
     shown()

@@ -73,13 +73,15 @@ export function withForecast(game: Game, one: Forecast): Game {
   const point = { minute: one.minute, lead: one.lead ?? 0, probability: one.probability, sequence: one.sequence };
   const standing = game.course.find((other) => other.minute === one.minute);
   const counts = !one.late && one.horizon === "final" && one.lead !== undefined && one.sequence > (standing?.sequence ?? 0);
+  // After exchanged teams, probabilities of before are those of the other side.
+  const exchanged = one.home !== "" && game.home !== "" && (one.home !== game.home || one.away !== game.away);
   return {
     ...game,
     home: one.home || game.home,
     away: one.away || game.away,
     shown: one.home && one.away && (one.home !== game.shown?.home || one.away !== game.shown.away) ? undefined : game.shown,
     newest,
-    course: counts ? withPoint(game.course, point) : game.course,
+    course: counts ? withPoint(exchanged ? [] : game.course, point) : game.course,
   };
 }
 

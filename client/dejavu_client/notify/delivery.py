@@ -177,7 +177,9 @@ class Sender:
         except TimeoutError:
             return DeliveryAttempt(Result.RETRY, f"no answer within {SEND_SECONDS:.0f} s")
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            reason = visible(_without_secrets(f"{type(error).__name__}: {error}", target, made.url), line=True)
+            # An error about the protocol repeats bytes of the request or of the target, escaped as Python does.
+            text = "" if isinstance(error, httpx.ProtocolError) else f": {error}"
+            reason = visible(_without_secrets(f"{type(error).__name__}{text}", target, made.url), line=True)
             return DeliveryAttempt(
                 Result.RETRY, "".join(each for each in reason if each.isprintable())[:_LONGEST_FAILURE]
             )

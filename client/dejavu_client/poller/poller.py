@@ -562,7 +562,8 @@ class Poller:
         """Return the current prices of a game; report each problem once until it has passed."""
         if self._prices is None:
             return None
-        prices = await self._prices.of(self.games[game_id].state)
+        game = self.games[game_id]
+        prices = await self._prices.of(game.state, game.last_change)
         faults = self._prices.faults
         for fault in sorted(faults - self._price_faults):
             await self._emit(Fault(PRICES, fault, kind=FaultKind.UNAVAILABLE))

@@ -18,7 +18,7 @@ from dejavu_feed.files.prices import PricedMarket, read_prices
 from dejavu_feed.nba.live_payloads import GameState
 
 OLDEST: Final = timedelta(seconds=10)
-"""Maximum age of a price when a forecast is requested. An older one does not know the newest score, and a bet on it
+"""Maximum age of a price when a forecast is requested. A price must also know the newest play: a bet on an older one
 would show a profit that nobody could have had."""
 
 _AHEAD: Final = timedelta(seconds=2)
@@ -79,14 +79,23 @@ class PriceFile:
         """Reasons why the file or some of its prices are not used now."""
         return frozenset(filter(None, (self._unread, *self._unused.values())))
 
-    async def of(self, game: GameState) -> GamePrices:
-        """Return the current prices of a game. Waits at most a second for the file; never raises."""
+    async def of(self, game: GameState, newest_play: datetime | None = None) -> GamePrices:
+        """Return the current prices of a game. Waits at most a second for the file; never raises.
+
+        Args:
+            game: the game.
+            newest_play: when its newest play happened or was corrected, by the feed: a price from before does not know
+                it. One that is ahead of this machine's clock, as of a replay, does not count. None: not known.
+        """
         async with self._turn:
             await self._read()
         now = self._now()
         named = [each for each in self._markets if _is_named(each, game)]
         of_game = [each for each in named if _teams_agree(each, game)]
-        current = [each for each in of_game if each.time is not None and -_AHEAD <= now - each.time <= OLDEST]
+        since = now - OLDEST
+        if newest_play is not None and newest_play <= now:
+            since = max(since, newest_play)
+        current = [each for each in of_game if each.time is not None and since <= each.time <= now + _AHEAD]
         self._unused.pop(game.game_id, None)
         if problem := _problem(game, named, of_game, current, now):
             self._unused[game.game_id] = problem
@@ -145,4 +154,6 @@ def _problem(
     age = (now - newest.time).total_seconds()
     if age < 0:
         return f"the newest price of {game.away} @ {game.home} is ahead of this machine's clock"
+    if age <= OLDEST.total_seconds():
+        return ""  # it does not know the newest play, and the next one will: nothing is wrong
     return f"the newest price of {game.away} @ {game.home} is older than {OLDEST.total_seconds():g} s"

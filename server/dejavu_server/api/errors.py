@@ -11,6 +11,7 @@
     OutcomeStands                              FAILED_PRECONDITION   OUTCOME_STANDS
     TooManyLeases, TooManyFeeds                FAILED_PRECONDITION   TOO_MANY_LEASES, TOO_MANY_FEEDS
     GamesFull, NotificationsFull               FAILED_PRECONDITION   GAMES_FULL, NOTIFICATIONS_FULL
+    GameNotInPlay                              FAILED_PRECONDITION   GAME_NOT_IN_PLAY
     ResumeTokenExpired                         OUT_OF_RANGE          RESUME_TOKEN_EXPIRED
     Overloaded, SubscriberTooSlow              RESOURCE_EXHAUSTED    OVERLOADED, SUBSCRIBER_TOO_SLOW
     CallerLimit                                RESOURCE_EXHAUSTED    CALLER_LIMIT
@@ -104,6 +105,7 @@ from dejavu_server.ledger.notifications import NotificationsFull
 from dejavu_server.ledger.queries.predictions import UnknownGame
 from dejavu_server.records import ReportedOutcome
 from dejavu_server.streaming.errors import ServerDraining, StreamFailed, SubscriberTooSlow
+from dejavu_server.streaming.games_in_play import GameNotInPlay
 
 ERROR_DOMAIN = "dejavu"
 """Domain of every google.rpc.ErrorInfo that the server sends."""
@@ -131,6 +133,7 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     TooManyLeases: grpc.StatusCode.FAILED_PRECONDITION,
     TooManyFeeds: grpc.StatusCode.FAILED_PRECONDITION,
     GamesFull: grpc.StatusCode.FAILED_PRECONDITION,
+    GameNotInPlay: grpc.StatusCode.FAILED_PRECONDITION,
     NotificationsFull: grpc.StatusCode.FAILED_PRECONDITION,
     UnknownOutcome: grpc.StatusCode.NOT_FOUND,
     ResumeTokenExpired: grpc.StatusCode.OUT_OF_RANGE,

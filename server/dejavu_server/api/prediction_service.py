@@ -24,6 +24,7 @@ from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.records import ForecastRequest, IssuedForecast
 from dejavu_server.results import Failed, Result
+from dejavu_server.streaming.games_in_play import ANY_GAME, BegunGames, GameNotInPlay, GamesInPlay
 from dejavu_server.streaming.ledger_manager import LedgerManager
 
 PREDICTION_SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"]
@@ -40,6 +41,7 @@ class PredictionService:
         clock: returns the current time, aware and in UTC.
         course_of: returns courses of similar games; None: forecasts have none.
         what_ifs: the cache of what-ifs; None: they are always computed.
+        in_play: reads which games have begun; None: any may have.
     """
 
     def __init__(
@@ -49,12 +51,14 @@ class PredictionService:
         clock: Callable[[], datetime] = utc_now,
         course_of: CourseOf | None = None,
         what_ifs: CachedWhatIfs | None = None,
+        in_play: GamesInPlay | None = None,
     ) -> None:
         self._forecasts = forecast_service
         self._streams = ledger_manager
         self._clock = clock
         self._course_of = course_of
         self._what_ifs = what_ifs
+        self._in_play = in_play
 
     async def predict_raw(self, data: bytes, context: Context) -> bytes:
         """Forecast one game, from serialized request to serialized response; what-ifs from the cache if possible."""
@@ -67,7 +71,9 @@ class PredictionService:
 
     async def predict(self, request: pb.PredictRequest, _: Context) -> pb.PredictResponse:
         """Forecast one game."""
-        issued = await self._forecasts.forecast(_request(request, game_day(self._clock()), current_caller.get()))
+        begun = await self._begun() if request.game_id else ANY_GAME
+        read = _request(request, game_day(self._clock()), current_caller.get(), begun)
+        issued = await self._forecasts.forecast(read)
         response = pb.PredictResponse()
         _put(response, issued, request, self._course_of)
         return response
@@ -75,13 +81,20 @@ class PredictionService:
     async def predict_batch(self, request: pb.PredictBatchRequest, _: Context) -> pb.PredictBatchResponse:
         """Forecast many games; each request succeeds or fails on its own."""
         requests, response, turns = prediction.batch_requests(request), pb.PredictBatchResponse(), Turns()
-        read = partial(_readable, today=game_day(self._clock()), caller=current_caller.get())
+        begun = await self._begun() if any(each.game_id for each in request.requests) else ANY_GAME
+        read = partial(_readable, today=game_day(self._clock()), caller=current_caller.get(), begun=begun)
         for start in range(0, len(requests), CHUNK):
             chunk = requests[start : start + CHUNK]
             outcomes = await self._forecast(await turns.map(read, chunk))
             turns.others_had_theirs()
             await turns.map(partial(_put_result, response), chunk, outcomes)
         return response
+
+    async def _begun(self) -> BegunGames:
+        """Return the games that the caller may forecast: any, if it may publish which games have begun itself."""
+        if self._in_play is None or AccessScope.OUTCOME in current_caller.get().scopes:
+            return ANY_GAME
+        return await self._in_play.begun()
 
     async def _forecast(self, requests: Sequence[Result[ForecastRequest]]) -> list[Result[IssuedForecast]]:
         """Answer requests in order. Each fails on its own; one that failed to parse keeps its error."""
@@ -106,17 +119,23 @@ class PredictionService:
         return prediction.risk_message(risk.assess(*prediction.risk_request(request)))
 
 
-def _request(request: pb.PredictRequest, today: date, caller: Principal) -> ForecastRequest:
-    """Read a request; raise ScopeMissing if it names a game and its caller may not record forecasts."""
+def _request(request: pb.PredictRequest, today: date, caller: Principal, begun: BegunGames) -> ForecastRequest:
+    """Read a request.
+
+    Raises:
+        ScopeMissing: if it names a game, and its caller may not record forecasts.
+        GameNotInPlay: if the game that it names has not begun.
+    """
     if request.game_id:
         caller.require((AccessScope.RECORD,), "record forecasts of named games")
+        begun.check(request.game_id)
     return prediction.forecast_request(request, today, caller.identity)
 
 
-def _readable(request: pb.PredictRequest, today: date, caller: Principal) -> Result[ForecastRequest]:
+def _readable(request: pb.PredictRequest, today: date, caller: Principal, begun: BegunGames) -> Result[ForecastRequest]:
     try:
-        return _request(request, today, caller)
-    except (InvalidInput, ScopeMissing) as error:
+        return _request(request, today, caller, begun)
+    except (InvalidInput, ScopeMissing, GameNotInPlay) as error:
         return Failed(error)
 
 

@@ -60,6 +60,7 @@ from dejavu_server.ledger_url import is_postgres
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.game_states import GameStates
+from dejavu_server.streaming.games_in_play import GamesInPlay
 from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
 from dejavu_server.worker.grpc_server import GrpcServer
 from dejavu_server.worker.header_floods import HeaderFloods
@@ -263,7 +264,15 @@ class Worker:
             history,
             self._clock,
         )
-        predictions = PredictionService(forecast_service, self._ledger_manager, self._clock, models.course, what_ifs)
+        self._games = self._game_states(stack)
+        predictions = PredictionService(
+            forecast_service,
+            self._ledger_manager,
+            self._clock,
+            models.course,
+            what_ifs,
+            GamesInPlay(self._games.current),
+        )
         self._add_service(PREDICTION_SERVICE, predictions, encoded={"StreamPredictions"}, raw={"Predict"})
         self._add_service(INFERENCE_SERVICE, OpenInferenceService(forecast_service, models, self._health, self._clock))
         self._add_service(CACHE_SERVICE, CacheService(what_ifs, predictions.predict, self._name))
@@ -286,9 +295,6 @@ class Worker:
         )
         self._add_service(OPERATIONS_SERVICE, operations)
         self._add_service(LEASE_SERVICE, LeaseService(self._ledger_manager))
-        self._games = GameStates(self._ledger_manager, self._published, game_message, settings.heartbeat_seconds)
-        stack.push_async_callback(self._games.close)
-        self._games.start()
         self._add_service(
             GAME_SERVICE, GameService(self._ledger_manager, self._games, self._clock), encoded={"StreamGames"}
         )
@@ -304,6 +310,13 @@ class Worker:
         await self._listen(stack)
         self._health.serve()
         _log.info("serving", address=self.address, models=list(models.versions))
+
+    def _game_states(self, stack: AsyncExitStack) -> GameStates:
+        """Return the states of games, which are followed until the stack is closed."""
+        states = GameStates(self._ledger_manager, self._published, game_message, self._settings.heartbeat_seconds)
+        stack.push_async_callback(states.close)
+        states.start()
+        return states
 
     async def _load_models(self) -> Registry:
         """Return the models, warmed up and with the settings of this server."""

@@ -107,7 +107,9 @@ def test_a_price_of_now_is_no_bet_on_a_forecast_of_before_unless_the_game_stands
     with DejavuClient(address, timeout=30.0) as client:
         for played, ahead, is_weighed in ((0.0, 0, False), (30.0, 50, False), (0.0, 58, True)):
             left, observed = 720.0 - 60 * (minutes % 12) - played, datetime.now(UTC) + timedelta(seconds=ahead)
-            client.publish_games([Game(game_id=game_id, seconds_left=left, observed_time=observed, **state)])
+            shown = Game(game_id=game_id, seconds_left=left, **state)
+            shown.observed_time.FromDatetime(observed)
+            client.publish_games([shown])
             assert (weigh()["answer"] is not None) == is_weighed
 
 

@@ -23,11 +23,15 @@ MINUTE_SIX = 361
 
 
 def prices_of(evening: Evening, path: Path, rows: Sequence[str], elapsed: float = MINUTE_SIX) -> PriceFile:
-    """Write a file; {now} in a row is the time at `elapsed`, {old} one too old, and {new} one ahead of the clock."""
+    """Write a file for half a second after `elapsed`.
+
+    In a row, {now} is this time, {before} one before the newest play, {old} one too old, {new} one ahead of the clock.
+    """
     evening.go_to(elapsed)
     now = evening.clock.now
     times = {
-        "now": (now - timedelta(seconds=1)).isoformat(),
+        "now": now.isoformat(),
+        "before": (now - timedelta(seconds=1)).isoformat(),
         "old": (now - OLDEST - timedelta(seconds=1)).isoformat(),
         "new": (now + timedelta(seconds=60)).isoformat(),
         "id": evening.ids[0],
@@ -54,6 +58,8 @@ TOTAL = ",BOS,LAL,total,221.5,,,1.91,1.95,{now}"
         ([WINNER, SPREAD], 0.0, None, ""),  # equally new: the first
         ([SPREAD, ",BOS,LAL,spread,-9.5,-110,-105,,,{old}"], 5.5, None, ""),
         ([SPREAD.replace("now", "old"), TOTAL], None, 221.5, ""),
+        ([SPREAD.replace("now", "before"), TOTAL], None, 221.5, ""),
+        ([SPREAD.replace("now", "before")], None, None, ""),  # it does not know the newest play
         ([SPREAD.replace("now", "old")], None, None, "the newest price of LAL @ BOS is older than 10 s"),
         ([SPREAD.replace("now", "new")], None, None, "is ahead of this machine's clock"),
         ([",LAL,BOS,spread,-5.5,-110,-105,,,{now}"], None, None, "row 2 of the prices is not of LAL @ BOS"),

@@ -148,9 +148,12 @@ class ModelService:
         """Read a manifest: one at a time, since a store that stalls must not take the threads of other work."""
         async with self._one_at_a_time:
             with contextlib.suppress(BundleError):
-                self._manifests[version] = await asyncio.to_thread(
+                manifest, sha256 = await asyncio.to_thread(
                     lambda: (store.manifest(version), store.manifest_sha256(version))
                 )
+                # Without what can be long, and is not shown: registered models are never removed.
+                short: dict[str, object] = {"golden": (), "libraries": {}}
+                self._manifests[version] = manifest.model_copy(update=short), sha256
 
     def register_bundle(
         self, requests: AsyncIterator[pb.RegisterBundleRequest], context: Context

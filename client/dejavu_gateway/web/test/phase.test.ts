@@ -24,6 +24,12 @@ test("a game without an outcome is not in overtime for ever", () => {
   expect((["live", "last", "stale", "halftime", "over", "beyond", "ended", "unreported"] as const).filter(unforecast)).toEqual(["beyond", "ended", "unreported"]);
 });
 
+test("a forecast that the score of the feed has left behind is stale", () => {
+  const forecast = made({ minute: 36, generated: MADE, expires: MADE + 300_000 });
+  const at_ = (period: number, left: number | undefined) => phase(forecast, false, MADE + 4000, { status: "live", period, left } as Shown);
+  expect([at_(4, 700), at_(4, 631), at_(4, 629), at_(4, undefined)]).toEqual(["live", "live", "stale", "live"]);
+});
+
 test("a forecast of before a shot at the buzzer does not stand beside a final score", () => {
   const forecast = made({ minute: 47.95, isMoment: true, generated: MADE, expires: MADE + 300_000 });
   const with_ = (status: Shown["status"]) => phase(forecast, false, MADE + 4000, { status } as Shown);

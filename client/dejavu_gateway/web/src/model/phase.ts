@@ -1,4 +1,5 @@
 /** Phase of a game's newest forecast: it ages, and without forecasts of moments none follows in the last minute and in overtime. */
+import { timeOfPlay } from "./play";
 import { MINUTE_OF, type Forecast, type Shown } from "./types";
 
 /**
@@ -31,8 +32,18 @@ export function phase(newest: Forecast, over: boolean, instant: number, shown?: 
     if (current && age < MINUTE_MS) return "live";
     return current && age < LAST_MINUTE_MS ? "last" : "beyond";
   }
+  if (shown && isBehind(newest, shown)) return "stale";
   if (current) return "live";
   return newest.minute >= 23 && newest.minute <= 24 && age < HALFTIME_MS ? "halftime" : "stale";
+}
+
+/** Minutes of play after which a forecast is behind the score of the feed: there is one a minute at least. */
+const BEHIND_MINUTES = 1.5;
+
+/** Whether the feed shows a game that went on without forecasts, as when its plays cannot be read. */
+function isBehind(newest: Forecast, shown: Shown): boolean {
+  if (shown.status !== "live" || shown.left === undefined || shown.period < 1) return false;
+  return timeOfPlay(shown.period, shown.left) - newest.minute > BEHIND_MINUTES;
 }
 
 /** The poller publishes a live game every 15 s, and reads the feed more often. */

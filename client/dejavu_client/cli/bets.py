@@ -37,7 +37,7 @@ from dejavu_feed.files.prices import PricedMarket, read_prices
 from dejavu_feed.pattern import elapsed_seconds as elapsed_by_clock
 
 _APART: Final = timedelta(seconds=60)
-"""Maximum time between a forecast and a price, while the game goes on: a live price moves with every basket."""
+"""Maximum time between a forecast, a price and now, while the game goes on: a live price moves with every basket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +190,8 @@ def _unusable(
         return f"the price is {_minutes(made - offered)} older than the forecast"
     if offered - made > _APART and not stands_still(newest, offered):
         return f"the forecast is {_minutes(offered - made)} older than the price"
+    if now - offered > _APART and not stands_still(newest, now):
+        return f"the price is {_minutes(now - offered)} old"
     return ""
 
 

@@ -155,10 +155,11 @@ class RuleNotifier:
             await asyncio.sleep(SILENCE_SECONDS)
             games = [view.published for view in self._games.values() if view.published is not None]
             try:
-                feeds = (await self._client.get_service_stats()).feeds
+                reported = (await self._client.get_service_stats()).feeds
             except DejavuClientError as error:
                 _log.warning("notify.no_statistics", error=str(error))
                 continue
+            feeds = [each for each in reported if self._replays or each.feed != "replay"]
             for rule in rules:
                 if (found := silence(rule, games, feeds, self.now)) is not None:
                     begun, texts = found

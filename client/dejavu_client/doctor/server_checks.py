@@ -304,7 +304,7 @@ def _calls(stats: GetServiceStatsResponse) -> Finding:
         share = f"{text}, {percent(refused / calls)} refused: RESOURCE_EXHAUSTED"
         limits = "`call_refused` in the log and dejavu_calls_refused_total name the limit"
         return warning("calls", share, limits, "runbook.md#dejavuoverloaded")
-    return ok("calls", f"{text}, {failed:,} failed by the server's fault, {refused:,} refused")
+    return ok("calls", f"{text}, {failed:,} failed by the server's fault, {refused:,} refused for a limit")
 
 
 def _ledger(stats: GetServiceStatsResponse) -> Iterator[Finding]:

@@ -75,7 +75,7 @@ def echo() -> Any:
 
 
 def test_the_server_of_grpc_itself_still_ends_at_such_a_path() -> None:
-    """When this fails, gRPC has fixed its accept loop: GrpcServer and decision 0013 are then no longer needed."""
+    """When this fails, gRPC has fixed its accept loop: GrpcServer and decision 0036 are then no longer needed."""
 
     async def ends() -> bool:
         server = grpc.aio.server()

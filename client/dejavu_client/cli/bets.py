@@ -143,7 +143,7 @@ def _weighed(
 ) -> tuple[WeighedMarket, float]:
     """Weigh a market; return it with its stake, which is 0 if it was not weighed."""
     if newest is None:
-        return WeighedMarket(priced, None, None, "no forecast of the game"), 0.0
+        return WeighedMarket(priced, None, None, "no forecast of the game (of replays only with --replays)"), 0.0
     forecast = newest.forecast
     if reason := _unusable(priced, newest, offered, stands_still):
         return WeighedMarket(priced, forecast, None, reason), 0.0

@@ -182,7 +182,7 @@ def predict(
             parser=number,
             metavar="POINTS",
             help="Evaluate a bet on the points of both teams: over or under this line. Requires --total-points and its "
-            "odds; it is not recorded.",
+            "odds; recorded with a named forecast.",
         ),
     ] = None,
     over_odds: Annotated[str, typer.Option(metavar="PRICE", help="The price of over: decimal or American.")] = "",

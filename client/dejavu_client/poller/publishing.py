@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
@@ -32,6 +32,9 @@ whether poller and feed go on."""
 
 REST_SECONDS: Final = 3600.0
 """The same of other games: servers forget states after a day."""
+
+_LAST_SECONDS: Final = 2.0
+"""Time for the last states of a poller that ends."""
 
 _MOST_GAMES: Final = 100
 """Maximum number of games of a request."""
@@ -89,14 +92,19 @@ class GamePublisher:
         self._now = now
         self._published: Mapping[str, tuple[Game, datetime]] = {}
         self._task = BackgroundTask()
+        self._led = False
 
     def start(self) -> None:
         """Start to publish."""
         self._task.start(self._run(), "game-publisher")
 
     async def close(self) -> None:
-        """Stop publishing. Safe to call more than once."""
+        """Publish what is due, such as the last final of an evening, and stop. Safe to call more than once."""
         await self._task.end()
+        with suppress(DejavuClientError, TimeoutError):
+            async with asyncio.timeout(_LAST_SECONDS):
+                if self._poller.leads:
+                    await self.publish()
 
     async def publish(self) -> None:
         """Publish the states that are due.
@@ -135,7 +143,8 @@ class GamePublisher:
         refused = ""
         while True:
             try:
-                if self._poller.leads:
+                self._led = self._poller.leads
+                if self._led:
                     await self.publish()
                     refused = ""
                 else:

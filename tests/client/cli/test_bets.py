@@ -54,7 +54,10 @@ def test_the_stakes_of_a_file_keep_the_caps_of_game_and_evening_together(
     assert stakes[:4] == pytest.approx([0.02, 0.02, 0.01, 0.0])
     assert sum(stakes) == pytest.approx(0.05)
     assert weighed[0]["answer"]["recording"] == "MARKET_RECORDING_RECORDED"
-    assert (weighed[-1]["answer"], weighed[-1]["notWeighed"]) == (None, "no forecast of the game")
+    assert (weighed[-1]["answer"], weighed[-1]["notWeighed"]) == (
+        None,
+        "no forecast of the game (of replays only with --replays)",
+    )
 
 
 def test_a_narrow_terminal_shows_bet_price_and_stake_as_printed(run: Run, address: str, tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 
 from tests.support.builders.evenings import Evening, game
 from tests.support.harness.poller import END, SIX_MINUTES, Watch, watching
+from tests.support.harness.waiting import until
 
 from dejavu.v1.game_service_pb2 import Game, GameStatus, PublishGamesRequest
 from dejavu_client.errors import DejavuClientError, InvalidArgumentError, UnavailableError
 from dejavu_client.poller.lines import GameLine
-from dejavu_client.poller.publishing import LIVE_SECONDS, GamePublisher, state_of
+from dejavu_client.poller.publishing import LIVE_SECONDS, GamePublisher, publishing, state_of
 from dejavu_feed.nba.live_payloads import GameState, Scoreboard
 from dejavu_feed.nba.live_payloads import GameStatus as FeedStatus
 from dejavu_models.errors import InvalidInput
@@ -38,6 +39,19 @@ class Published:
             self.refused += 1
             raise InvalidArgumentError(str(error)) from None
         self.states += request.games
+
+
+async def test_the_last_states_of_a_poller_that_ends_are_published() -> None:
+    """Formerly, the last game of an evening stayed in its last seconds, and the page said that the poller was gone."""
+    evening = Evening([game(run=2)])
+    server = Published(evening)
+    async with watching(evening) as watch:
+        await watch.at(SIX_MINUTES)
+        async with publishing(watch.poller, server):
+            await until(lambda: bool(server.states))
+            evening.clock.now = evening.replay.end
+            await watch.turn()
+    assert [each.status for each in server.states] == [GameStatus.GAME_STATUS_LIVE, GameStatus.GAME_STATUS_FINAL]
 
 
 async def test_each_change_of_a_game_is_published_once_and_its_age_from_time_to_time() -> None:

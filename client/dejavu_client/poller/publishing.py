@@ -103,7 +103,7 @@ class GamePublisher:
         await self._task.end()
         with suppress(DejavuClientError, TimeoutError):
             async with asyncio.timeout(_LAST_SECONDS):
-                if self._poller.leads:
+                if self._led:  # a poller that has ended its run does not lead any more
                     await self.publish()
 
     async def publish(self) -> None:

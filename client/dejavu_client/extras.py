@@ -6,6 +6,8 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
+from dejavu_common.installing import install
+
 
 def pyarrow() -> Any:
     """Return the module pyarrow.
@@ -28,4 +30,4 @@ def has_pyarrow() -> bool:
 
 def missing_extra(package: str, extra: str) -> ImportError:
     """Return the error for a package that is not installed, with the extra to install."""
-    return ImportError(f"{package} is not installed; install the extra: pip install 'dejavu-forecast[{extra}]'")
+    return ImportError(f"{package} is not installed; install the extra: {install(extra)}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dejavu_common.files import atomic_replace, open_regular
+from dejavu_common.installing import install
 from dejavu_feed.errors import DataError, FeedNotInstalled
 from dejavu_feed.events import Event, EventKind
 
@@ -36,7 +37,7 @@ def event_schema() -> pa.Schema:
         import pyarrow as pa  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise FeedNotInstalled(
-            f"{error.name} is missing; files of events need the extra live: pip install 'dejavu-forecast[live]'"
+            f"{error.name} is missing; files of events need the extra live: {install('live')}"
         ) from error
     name = pa.dictionary(pa.int16(), pa.string())
     return pa.schema(

@@ -16,6 +16,7 @@ from dejavu_client.cli.access import add_options, client_options, options_given
 from dejavu_client.cli.options import Target, address
 from dejavu_client.config import DEFAULT_TARGET
 from dejavu_common import build, descriptors
+from dejavu_common.installing import install
 from dejavu_common.shown_text import escape_output
 from dejavu_gateway.limits import GatewayLimits
 from dejavu_gateway.logs import configure, get_logger
@@ -230,4 +231,4 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("dejavu"):
             raise
-        sys.exit(f"dejavu-dashboard needs {error.name}: pip install 'dejavu-forecast[dashboard]'")
+        sys.exit(f"dejavu-dashboard needs {error.name}: {install('dashboard')}")

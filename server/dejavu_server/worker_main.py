@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from dejavu_common import build, tracing
+from dejavu_common.installing import install
 from dejavu_common.processes import die_with_parent
 from dejavu_models.errors import DejavuError
 from dejavu_server.supervisor.heartbeat import send_heartbeats
@@ -103,7 +104,7 @@ def _configure_tracing() -> None:
     try:
         tracing.configure("dejavu-server", build.release())
     except ModuleNotFoundError as error:
-        advice = "pip install 'dejavu-forecast[tracing]'"
+        advice = f"{install('tracing')}"
         _log.error("tracing_unavailable", missing=error.name, advice=advice, effect="no spans are sent")
 
 

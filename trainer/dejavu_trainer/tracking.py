@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from dejavu_common.installing import install
 from dejavu_common.shown_text import visible
 from dejavu_models.manifest import Manifest
 from dejavu_models.registry.bundle import read_manifest
@@ -86,8 +87,7 @@ class MlflowTracker:
             from mlflow.store.artifact import artifact_repository_registry  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise TrackingError(
-                f"{error.name} is not installed; install the extra mlflow:"
-                " pip install 'dejavu-forecast[trainer,mlflow]'"
+                f"{error.name} is not installed; install the extra mlflow: {install('trainer,mlflow')}"
             ) from None
         self._uri = uri
         self._client = MlflowClient(uri, uri)

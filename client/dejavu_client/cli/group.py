@@ -19,6 +19,7 @@ from dejavu_client.cli.access import add_options, options_given
 from dejavu_client.cli.errors import JSON_KEY, as_json, as_text, exit_code, failure
 from dejavu_client.errors import DejavuClientError
 from dejavu_common import interrupts
+from dejavu_common.installing import install
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ class _Command(typer.core.TyperCommand):
             modules = list(itertools.chain(*missing.values()))
             are = "is" if len(modules) == 1 else "are"
             needs = f"{self.name} needs {', '.join(modules)}, which {are} not installed"
-            raise failure(f"{needs}: pip install 'dejavu-forecast[{','.join(missing)}]'")
+            raise failure(f"{needs}: {install(','.join(missing))}")
         if not COMMANDS[str(self.name)].handles_signals:
             interrupts.raise_again()
         with options_given(ctx):

@@ -11,6 +11,7 @@ from dejavu_client.cli.errors import FAILED, report_bug
 from dejavu_client.cli.group import CommandGroup
 from dejavu_client.logs import log_to_stderr
 from dejavu_common import build, tracing
+from dejavu_common.installing import install
 from dejavu_common.rich_console import Console
 from dejavu_common.shown_text import escape_output
 
@@ -64,7 +65,7 @@ def root(
     try:
         tracing.configure("dejavu", build.release())
     except ModuleNotFoundError as error:
-        Console(stderr=True).print(f"no traces: {error.name} is missing: pip install 'dejavu-forecast[tracing]'")
+        Console(stderr=True).print(f"no traces: {error.name} is missing: {install('tracing')}")
 
 
 def main() -> None:

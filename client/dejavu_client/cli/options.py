@@ -20,6 +20,7 @@ from dejavu_client.formatting import pluralize
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
 from dejavu_common.game_day import parse_day
+from dejavu_common.installing import install
 from dejavu_feed.teams import team_code
 
 RowT = TypeVar("RowT")
@@ -208,7 +209,7 @@ def check_output_format(*, as_json: bool, csv: Path | None, parquet: Path | None
     if len(requested) > 1:
         raise typer.BadParameter("give only one of them", param_hint=" and ".join(requested))
     if parquet is not None and find_spec("pyarrow") is None:
-        raise failure("parquet needs pyarrow, which is not installed: pip install 'dejavu-forecast[live]'")
+        raise failure(f"parquet needs pyarrow, which is not installed: {install('live')}")
 
 
 def write_rows(

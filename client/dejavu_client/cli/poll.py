@@ -32,6 +32,7 @@ from dejavu_client.poller.publishing import publishing
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
 from dejavu_common.clock import utc_now
+from dejavu_common.installing import install
 from dejavu_common.rich_console import Console
 from dejavu_common.state_folder import state_folder
 from dejavu_feed.errors import FeedNotInstalled
@@ -238,7 +239,7 @@ def _metrics(poller: Poller, listen: Address | None) -> Iterator[None]:
     try:
         from dejavu_client.poller.metrics import register_metrics, serve_poll_metrics  # noqa: PLC0415 - an extra
     except ImportError as error:
-        needs = f"metrics need {error.name}, which is not installed: pip install 'dejavu-forecast[live]'"
+        needs = f"metrics need {error.name}, which is not installed: {install('live')}"
         raise failure(needs) from None
     with ExitStack() as stack:
         with exit_on_os_error(f"cannot serve metrics at {listen}"):

@@ -79,7 +79,7 @@ def replay(
         typer.Option(
             metavar="FILE",
             dir_okay=False,
-            help="Lines of these games, as `dejavu poll --lines` reads; served as the feed's odds.",
+            help="Lines of these games, as `dejavu poll --lines` reads; served as the feed's odds, without totals.",
         ),
     ] = None,
     count: Annotated[

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from dejavu_common.backoff import Backoff
+from dejavu_common.installing import install
 
 START_SECONDS = 60.0
 DRAIN_SECONDS = 20.0
@@ -75,7 +76,7 @@ async def running_page(target: str, *arguments: str, tell: Callable[[str], None]
     """
     missing = [name for name in ("starlette", "uvicorn", "websockets") if find_spec(name) is None]
     if missing:
-        needs = f"the page needs {', '.join(missing)}, not installed: pip install 'dejavu-forecast[dashboard]'"
+        needs = f"the page needs {', '.join(missing)}, not installed: {install('dashboard')}"
         raise PageNotStarted(needs)
     command = ("dejavu_gateway", "--target", target, "--log-format", "json", "--log-level", "info", *arguments)
     try:

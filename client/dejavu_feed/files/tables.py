@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from dejavu_common.files import open_regular
+from dejavu_common.installing import install
 from dejavu_feed.errors import DataError, FeedNotInstalled
 
 Row = tuple[int | None, dict[str | None, Any]]
@@ -145,7 +146,7 @@ def _parquet_rows(
         from pyarrow import compute, parquet  # noqa: PLC0415
     except ImportError as error:
         raise FeedNotInstalled(
-            f"{error.name} is missing; files of parquet need the extra live: pip install 'dejavu-forecast[live]'"
+            f"{error.name} is missing; files of parquet need the extra live: {install('live')}"
         ) from error
     try:
         file = parquet.ParquetFile(opened)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
+from dejavu_common.installing import install
 from dejavu_feed.errors import FeedError, FeedNotInstalled, FeedUnavailable
 from dejavu_feed.lines import SidedLine
 from dejavu_feed.nba.box_scores import BoxScore, read_box_score
@@ -63,7 +64,7 @@ class NbaFeed:
             from nba_api.live.nba.endpoints import boxscore, playbyplay, scoreboard  # noqa: PLC0415 - pulls in pandas
         except ImportError as error:
             raise FeedNotInstalled(
-                f"{error.name} is missing; the live feed needs the extra live: pip install 'dejavu-forecast[live]'"
+                f"{error.name} is missing; the live feed needs the extra live: {install('live')}"
             ) from error
         self._scoreboard_path: str = scoreboard.ScoreBoard.endpoint_url
         self._plays_path: str = playbyplay.PlayByPlay.endpoint_url

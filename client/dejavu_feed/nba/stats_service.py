@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final, Protocol, Self
 
+from dejavu_common.installing import install
 from dejavu_feed.errors import FeedNotInstalled, FeedUnavailable
 from dejavu_feed.nba.http import host_of, read_page
 
@@ -65,8 +66,7 @@ class NbaStats:
             from dejavu_feed.nba.session import FeedSession  # noqa: PLC0415 - needs requests, which comes with it
         except ImportError as error:
             raise FeedNotInstalled(
-                f"{error.name} is missing; games are fetched with the extra trainer:"
-                " pip install 'dejavu-forecast[trainer]'"
+                f"{error.name} is missing; games are fetched with the extra trainer: {install('trainer')}"
             ) from error
         self._http = NBAStatsHTTP
         self._base_url: str = NBAStatsHTTP.base_url if url is None else url.rstrip("/") + STATS_PATH + "{endpoint}"

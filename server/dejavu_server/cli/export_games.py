@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dejavu_common.files import atomic_replace
+from dejavu_common.installing import install
 from dejavu_feed import live_inputs
 from dejavu_feed.pattern import Score
 from dejavu_models.errors import DejavuError
@@ -134,5 +135,5 @@ def _pyarrow() -> Any:
         import pyarrow as pa  # noqa: PLC0415 - optional; the server runs without it
         import pyarrow.parquet  # noqa: PLC0415
     except ModuleNotFoundError:
-        raise ExportError("writing parquet needs pyarrow: pip install 'dejavu-forecast[server,trainer]'") from None
+        raise ExportError(f"writing parquet needs pyarrow: {install('server,trainer')}") from None
     return pa

@@ -7,6 +7,7 @@ import os
 import sys
 from importlib.util import find_spec
 
+from dejavu_common.installing import install
 from dejavu_common.shown_text import escape_output
 
 
@@ -22,7 +23,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("dejavu"):
             raise
-        sys.exit(f"dejavu-server needs {error.name}: pip install 'dejavu-forecast[server]'")
+        sys.exit(f"dejavu-server needs {error.name}: {install('server')}")
     except KeyboardInterrupt:  # during the imports
         sys.exit(130)
     finally:

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_common import build
+from dejavu_common.installing import install
 from dejavu_models.errors import DejavuError
 from dejavu_server.api.cache.what_ifs import CachedWhatIfs, answer_of
 from dejavu_server.forecasting.cache.answers import Answer, AnswerCache
@@ -81,7 +82,7 @@ async def new_cache(
     shared = None
     if settings.cache != "memory":
         if find_spec("redis") is None:
-            raise CacheNotInstalled("--cache with a URL needs redis: pip install 'dejavu-forecast[redis]'")
+            raise CacheNotInstalled(f"--cache with a URL needs redis: {install('redis')}")
         # Not at the top: an optional dependency, whose import takes 0.1 s.
         from dejavu_server.forecasting.cache.redis_store import RedisStore, SharedEntries  # noqa: PLC0415
 

@@ -179,7 +179,7 @@ def modules_of_extras() -> list[str]:
     [
         ("dejavu_client.cli.main", ["--help"], 0, list(COMMANDS)),  # loads every command
         ("dejavu_gateway.cli", ["--help"], 0, ["--target"]),
-        ("dejavu_gateway.cli", [], 1, ["'dejavu-forecast[dashboard]'"]),
+        ("dejavu_gateway.cli", [], 1, ["'.[dashboard]'"]),
     ],
 )
 def test_help_needs_no_extra(program: str, arguments: list[str], code: int, said: list[str]) -> None:

@@ -241,7 +241,8 @@ def test_without_its_extra_the_command_says_what_to_install() -> None:
     program = "import sys; sys.modules['prometheus_client'] = None; from dejavu_server.cli.main import main; main()"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
     assert run.returncode == 1
-    assert run.stderr == "dejavu-server needs prometheus_client: pip install 'dejavu-forecast[server]'\n"
+    install = "pip install 'dejavu-forecast[server]', in a clone: pip install '.[server]'"
+    assert run.stderr == f"dejavu-server needs prometheus_client: {install}\n"
 
 
 def test_a_server_that_is_started_without_standard_files_and_its_workers_write_to_nobody() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from dejavu_common.installing import install
 from dejavu_common.shown_text import escape_output
 
 
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         sys.exit(
             f"dejavu-trainer: {error.name} is not installed; install the trainer: `make install` in a clone, else"
-            " pip install 'dejavu-forecast[trainer]'"
+            f" {install('trainer')}"
         )
     except KeyboardInterrupt:  # during the imports; a running command handles it itself
         sys.exit(130)

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from dejavu_common.installing import install
 from dejavu_models.errors import BundleCorrupt, BundleError, BundleIncomplete, BundleNotFound, BundleUnfit, quoted
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import Manifest
@@ -313,7 +314,6 @@ def _remote_files(url: str) -> StoredFiles:
         from dejavu_models.registry.store.remote import RemoteFiles  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise InvalidModelStore(
-            f"a model store at a URL needs {error.name}, which is not installed: "
-            "pip install 'dejavu-forecast[model-store]'"
+            f"a model store at a URL needs {error.name}, which is not installed: {install('model-store')}"
         ) from None
     return RemoteFiles(url)

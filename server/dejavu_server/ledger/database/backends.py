@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dejavu_common.installing import install
 from dejavu_server.ledger.database.backend import Backend, Durability
 from dejavu_server.ledger.database.sqlite import backend as sqlite
 from dejavu_server.ledger.database.sqlite.engine import database_path
 from dejavu_server.ledger.errors import InvalidLedgerUrl
 from dejavu_server.ledger_url import is_postgres
 
-_NO_DRIVER = "PostgreSQL needs its driver: pip install 'dejavu-forecast[server,postgres]'"
+_NO_DRIVER = f"PostgreSQL needs its driver: {install('server,postgres')}"
 
 
 def new_backend(url: str, durability: Durability = Durability.PROCESS, *, patient: bool = False) -> Backend:

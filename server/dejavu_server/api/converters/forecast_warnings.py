@@ -219,7 +219,8 @@ def _mismatched_odds(answer: MarketAnswer) -> forecast_pb2.Warning:
 def _outdated(teams: str, end: str, day: date) -> forecast_pb2.Warning:
     return forecast_pb2.Warning(
         reason=forecast_pb2.WARNING_REASON_RATINGS_OUTDATED,
-        text=f"the ratings of {teams} end on {end}, too long before {day}: they are not used",
+        text=f"the ratings of {teams} end on {end}, too long before {day}: they are not used; "
+        "give the market's line (pregame_margin), or refresh them (dejavu-trainer refresh)",
     )
 
 
@@ -232,9 +233,10 @@ def _implausible_difference(answer: MarketAnswer, home: str) -> forecast_pb2.War
     implied = fair_probability(answer.home.decimal_odds, answer.away.decimal_odds)
     # The difference is that of decided bets; the table shows shares of all bets.
     decided = " of the bets that are not returned" if answer.push_probability else ""
+    sign = "" if home == "over" else "the sign of the line and "
     return forecast_pb2.Warning(
         reason=forecast_pb2.WARNING_REASON_IMPLAUSIBLE_DIFFERENCE,
-        text="check the sign of the line and that the two prices are not swapped; if they are right, more likely the "
+        text=f"check {sign}that the two prices are not swapped; if they are right, more likely the "
         f"model is wrong than the market: it gives {home} {100 * wins / (wins + loses):.0f} %{decided}, the odds "
         f"{100 * implied:.0f} % without the bookmaker's margin; no stake",
     )

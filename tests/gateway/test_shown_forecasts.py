@@ -56,6 +56,17 @@ def test_where_all_are_late_the_newest_of_them_is_shown() -> None:
     assert newest["half"] is None
 
 
+def test_a_game_that_is_over_says_how_many_intervals_of_minutes_held() -> None:
+    """Formerly, a tick judged the newest forecast alone, often of seconds before the end."""
+    history = [recorded(1, 46, 0.5), recorded(2, 47, 0.6), recorded(3, 47, 0.7), recorded(4, 45, 0.7, late=True)]
+    history[2].forecast.moment.period = 4
+    history[0].settlement.covered = False
+    for each in history[1:]:
+        each.settlement.covered = True
+    assert _summary("0022500001", history[::-1])["held"] == {"half": None, "final": {"held": 1, "of": 2}}
+    assert _summary("0022500001", [recorded(1, 46, 0.5)])["held"] == {"half": None, "final": None}
+
+
 @pytest.mark.parametrize("now", [None, datetime(2026, 1, 2, tzinfo=UTC)])
 def test_an_image_of_a_late_forecast_says_so(now: datetime | None) -> None:
     late = recorded(1, 24, 0.99, late=True)

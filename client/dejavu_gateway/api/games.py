@@ -11,7 +11,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, Forecast
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, Forecast, Horizon
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import PREDICTION_VIEW_FULL, ListPredictionsRequest
@@ -204,6 +204,7 @@ def _summary(game_id: str, forecasts: list[RecordedPrediction], state: Game | No
         "awayTeam": teams.away_team if teams else "",
         "newest": {name: each and _brief(each) for name, each in newest.items()},
         "outcomes": [to_dict(each) for each in _outcomes(forecasts)],
+        "held": {name: _held(forecasts, horizon) for name, horizon in _HORIZONS},
         "forecasts": len(forecasts),
         "course": _course(forecasts),
         "state": state and to_dict(state),
@@ -274,6 +275,21 @@ def _course(forecasts: list[RecordedPrediction]) -> list[JsonObject]:
             minute, chance = time_of_play(each), forecast.home_lead_probability
             points.setdefault(minute, {"elapsedMinutes": minute, "lead": lead(each), "homeLeadProbability": chance})
     return [points[minute] for minute in sorted(points)]
+
+
+def _held(forecasts: Iterable[RecordedPrediction], horizon: Horizon.ValueType) -> JsonObject | None:
+    """Return how many intervals of minutes held, of how many; None without an outcome or without such minutes.
+
+    Forecasts of moments, of which most are made seconds before the end, say little.
+    """
+    settled = {
+        each.forecast.elapsed_minutes: each.settlement.covered
+        for each in forecasts
+        if each.forecast.horizon == horizon
+        and each.HasField("settlement")
+        and not (each.superseded or each.forecast.late or each.forecast.HasField("moment"))
+    }
+    return {"held": sum(settled.values()), "of": len(settled)} if settled else None
 
 
 def _outcomes(forecasts: Iterable[RecordedPrediction]) -> list[Outcome]:

@@ -227,12 +227,14 @@ def _own_schemas() -> dict[str, JsonObject]:
     error = _object(code=_TEXT, message=_TEXT, reason=_TEXT, fields={"type": "array", "items": field}, requestId=_TEXT)
     number: JsonObject = {"type": "number"}
     point = _object(elapsedMinutes=number, lead=number, homeLeadProbability=number)
+    held_or_none: JsonObject = {"anyOf": [_object(held={"type": "integer"}, of={"type": "integer"}), _NULL]}
     game = _object(
         gameId=_GAME,
         homeTeam=_TEXT,
         awayTeam=_TEXT,
         newest=_object(half=or_none, final=or_none),
         outcomes=outcomes,
+        held=_object(half=held_or_none, final=held_or_none),
         forecasts={"type": "integer"},
         course={"type": "array", "items": point},
         state={"anyOf": [shown, _NULL]},

@@ -109,6 +109,7 @@ export const strings = {
       unreported: "no outcome reported",
     },
     late: "late,",
+    heldOf: (held: number, of: number) => `${held} of ${of} intervals held`,
     held: (inside: boolean, minute: number) => `${inside ? "in" : "outside"} the interval of ${named(minute)}`,
     total: (points: string, level: string, lower: number, upper: number) => `points of both: ${points} (${level}: ${lower} to ${upper})`,
     interval: (level: string, lower: string, upper: string) => `${level}: ${lower} to ${upper}`,

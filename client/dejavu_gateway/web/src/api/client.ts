@@ -41,6 +41,11 @@ export interface GatewayStatus {
   parquet: boolean;
 }
 
+export interface Held {
+  held: number;
+  of: number;
+}
+
 export interface BoardGame {
   gameId: string;
   homeTeam: string;
@@ -48,6 +53,8 @@ export interface BoardGame {
   replay?: boolean;
   newest: { half?: RecordedPredictionJson | null; final?: RecordedPredictionJson | null };
   outcomes: OutcomeJson[];
+  /** How many intervals of minutes held; null without an outcome. */
+  held?: { half?: Held | null; final?: Held | null };
   forecasts: number;
   course?: { elapsedMinutes: number; lead: number; homeLeadProbability: number }[];
   state?: GameJson | null;

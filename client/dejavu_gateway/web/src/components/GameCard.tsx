@@ -2,7 +2,8 @@
 import { Show } from "solid-js";
 import { IntervalBar } from "../charts/IntervalBar";
 import { Sparkline } from "../charts/Sparkline";
-import { changeOf, covers } from "../model/course";
+import type { Held } from "../api/client";
+import { changeOf } from "../model/course";
 import { fixed, lead, percent } from "../model/format";
 import { unforecast, type Unforecast } from "../model/phase";
 import { named, overtimesBy } from "../model/play";
@@ -16,12 +17,11 @@ import { lineText, Score } from "./ShownGame";
 
 const said = strings.tonight;
 
-function HorizonRow(props: { horizon: Horizon; forecast: Forecast; outcome: Outcome | undefined; home: string; away: string }) {
+function HorizonRow(props: { horizon: Horizon; forecast: Forecast; outcome: Outcome | undefined; held: Held | undefined; home: string; away: string }) {
   const name = (value: number, digits = 1) => lead(value, props.home, props.away, digits);
   const level = () => percent(1 - props.forecast.alpha);
   const interval = () => said.interval(level(), name(props.forecast.lower), name(props.forecast.upper));
   const outcome = () => props.outcome?.differential;
-  const inside = () => (outcome() === undefined ? undefined : covers(props.forecast, outcome() as number));
   const label = () =>
     `${strings.atHorizon[props.horizon]}: ${name(props.forecast.point)}. ${interval()}.`;
   return (
@@ -35,11 +35,7 @@ function HorizonRow(props: { horizon: Horizon; forecast: Forecast; outcome: Outc
       <IntervalBar {...props.forecast} outcome={outcome()} label={label()} />
       <span class="interval-text">
         {interval()} {props.forecast.late && said.late}{" "}
-        <Show when={inside() !== undefined}>
-          <span class="came" data-held={inside()}>
-            {said.held(inside() === true, props.forecast.minute)}
-          </span>
-        </Show>
+        <Show when={props.held}>{(share) => <span class="held">{said.heldOf(share().held, share().of)}</span>}</Show>
       </span>
     </div>
   );
@@ -150,10 +146,10 @@ export function GameCard(props: { game: Game }) {
             <p class="change">{changed()}</p>
           </Show>
           <Show when={props.game.newest.half}>
-            {(half) => <HorizonRow horizon="half" forecast={half()} outcome={outcomeOf(props.game, "half")} home={home()} away={away()} />}
+            {(half) => <HorizonRow horizon="half" forecast={half()} outcome={outcomeOf(props.game, "half")} held={props.game.held.half} home={home()} away={away()} />}
           </Show>
           <Show when={!unforecast(state()) && props.game.newest.final}>
-            {(end) => <HorizonRow horizon="final" forecast={end()} outcome={final()} home={home()} away={away()} />}
+            {(end) => <HorizonRow horizon="final" forecast={end()} outcome={final()} held={props.game.held.final} home={home()} away={away()} />}
           </Show>
           <Show when={open() && props.game.newest.final?.total}>
             {(total) => <p class="sub total">{said.total(fixed(total().point), percent(1 - (props.game.newest.final as Forecast).alpha), total().lower, total().upper)}</p>}

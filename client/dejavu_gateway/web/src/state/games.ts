@@ -1,6 +1,6 @@
 /** The games that the page knows, kept up to date by the board and the stream, in whatever order these arrive. */
 import { batch, createSignal, type Signal } from "solid-js";
-import type { BoardGame } from "../api/client";
+import type { BoardGame, Held } from "../api/client";
 import { forecast as toForecast, outcome as toOutcome, recorded as toRecorded, shown as toShown } from "../api/convert";
 import type { GameJson } from "../gen/dejavu/v1/game_service_pb";
 import type { StreamPredictionsResponseJson } from "../gen/dejavu/v1/prediction_service_pb";
@@ -14,6 +14,8 @@ export interface Game {
   readonly away: string;
   readonly newest: Readonly<Partial<Record<Horizon, Forecast>>>;
   readonly outcomes: Readonly<Partial<Record<Horizon, Outcome>>>;
+  /** How many intervals of minutes held of a game that was over when the board was loaded. */
+  readonly held: Readonly<Partial<Record<Horizon, Held | undefined>>>;
   readonly course: readonly CoursePoint[];
   /** What the feed shows of it; undefined where that is not known. */
   readonly shown: Shown | undefined;
@@ -36,7 +38,7 @@ export function game(id: string): Game | undefined {
 }
 
 function empty(id: string): Game {
-  return { id, home: "", away: "", newest: {}, outcomes: {}, course: [], shown: undefined };
+  return { id, home: "", away: "", newest: {}, outcomes: {}, held: {}, course: [], shown: undefined };
 }
 
 function change(id: string, next: (game: Game) => Game): void {
@@ -87,7 +89,7 @@ export function withForecast(game: Game, one: Forecast): Game {
 
 export function withOutcome(game: Game, one: Outcome): Game {
   if (one.sequence <= (game.outcomes[one.horizon]?.sequence ?? 0)) return game;
-  return { ...game, outcomes: { ...game.outcomes, [one.horizon]: one } };
+  return { ...game, outcomes: { ...game.outcomes, [one.horizon]: one }, held: { ...game.held, [one.horizon]: undefined } };
 }
 
 /** Takes a game from the board. */
@@ -104,7 +106,8 @@ export function takeBoardGame(json: BoardGame): void {
     for (const recorded of [json.newest.half, json.newest.final])
       if (recorded?.forecast) next = withForecast(next, toRecorded(recorded).forecast);
     next = withShown(next, json.state ? toShown(json.state) : undefined);
-    return json.outcomes.map(toOutcome).reduce(withOutcome, next);
+    const over = json.outcomes.map(toOutcome).reduce(withOutcome, next);
+    return { ...over, held: { half: json.held?.half ?? undefined, final: json.held?.final ?? undefined } };
   });
 }
 

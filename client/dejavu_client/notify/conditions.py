@@ -119,14 +119,22 @@ def holds(rule: GameRule, game: GameView, now: datetime) -> Found | None:
             return _final(game, now)
 
 
-def values_of(rule: GameRule, game: GameView) -> dict[str, str | float]:
-    """Return the numbers of a game by name, for programs and templates; the forecast is the one that the rule tells."""
+def values_of(rule: GameRule, game: GameView, now: datetime) -> dict[str, str | float]:
+    """Return the numbers of a game by name, for programs and templates.
+
+    The forecast is the one that the rule tells, if it is current; a final has the outcome's score, and no forecast.
+    """
     home, away = game.teams
     values: dict[str, str | float] = {"home_team": home, "away_team": away}
+    if isinstance(rule, FinalRule):
+        if game.outcome is not None and game.outcome.HasField("total_points"):
+            home_score = (game.outcome.total_points + game.outcome.differential) // 2
+            values |= {"home_score": home_score, "away_score": game.outcome.total_points - home_score}
+        return values
     if game.state is not None:
         values |= {"home_score": game.state.home_score, "away_score": game.state.away_score}
     half = isinstance(rule, HalfReadyRule)
-    if (forecast := game.half if half else game.final) is not None:
+    if (forecast := _current(game.half if half else game.final, now)) is not None:
         values |= {
             "horizon": "half" if half else "final",
             "home_win_probability": round(forecast.home_lead_probability, 4),

@@ -196,7 +196,7 @@ class RuleNotifier:
             view.told.add(rule_name(rule))
             link = f"{self._rules.page.rstrip('/')}/game/{view.game_id}" if self._rules.page else ""
             told = message(rule, found, self._rules.name, view.game_id, self.now)
-            self._put(rule, told._replace(game_id=view.game_id, link=link, values=values_of(rule, view)))
+            self._put(rule, told._replace(game_id=view.game_id, link=link, values=values_of(rule, view, self.now)))
 
     def _put(self, rule: GameRule | FeedSilentRule | PollerSilentRule, told: Message) -> None:
         for target in self._rules.targets_of(rule):

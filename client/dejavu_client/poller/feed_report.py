@@ -17,6 +17,7 @@ from dejavu_client.logs import get_logger
 from dejavu_client.poller.poller import Poller
 from dejavu_common.clock import utc_now
 from dejavu_common.tasks import BackgroundTask
+from dejavu_feed.game_ids import is_replay
 
 REPORT_SECONDS: Final = 15.0
 """Interval between two reports."""
@@ -48,14 +49,12 @@ class FeedReporter:
     Args:
         poller: the poller.
         client: sends the reports.
-        feed: name of the feed.
         now: clock of the poller.
     """
 
-    def __init__(self, poller: Poller, client: FeedClient, feed: str, *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, poller: Poller, client: FeedClient, *, now: Callable[[], datetime] = utc_now) -> None:
         self._poller = poller
         self._client = client
-        self._feed = feed
         self._now = now
         self._start = now()
         self._task = BackgroundTask()
@@ -77,8 +76,9 @@ class FeedReporter:
         now = self._now()
         ages = [age for game in self._poller.games.values() if (age := game.age(now)) is not None]
         read = self._poller.scoreboard_time or self._start
+        replayed = bool(self._poller.games) and all(map(is_replay, self._poller.games))
         await self._client.report_feed(
-            self._feed,
+            "replay" if replayed else "nba",
             min(max(0.0, (now - read).total_seconds()), _LONGEST_AGE),
             data_age_seconds=min(max(ages), _LONGEST_AGE) if ages else None,
             live_games=len(ages),

@@ -24,7 +24,7 @@ from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.records import ForecastRequest, IssuedForecast
 from dejavu_server.results import Failed, Result
-from dejavu_server.streaming.games_in_play import ANY_GAME, BegunGames, GameNotInPlay, GamesInPlay
+from dejavu_server.streaming.games_in_play import ANY_GAME, GameNotInPlay, GamesInPlay, PublishedGames
 from dejavu_server.streaming.ledger_manager import LedgerManager
 
 PREDICTION_SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"]
@@ -41,7 +41,7 @@ class PredictionService:
         clock: returns the current time, aware and in UTC.
         course_of: returns courses of similar games; None: forecasts have none.
         what_ifs: the cache of what-ifs; None: they are always computed.
-        in_play: reads which games have begun; None: any may have.
+        in_play: reads how far games are; None: as far as callers say.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class PredictionService:
 
     async def predict(self, request: pb.PredictRequest, _: Context) -> pb.PredictResponse:
         """Forecast one game."""
-        begun = await self._begun() if request.game_id else ANY_GAME
-        read = _request(request, game_day(self._clock()), current_caller.get(), begun)
+        published = await self._published() if request.game_id else ANY_GAME
+        read = _request(request, game_day(self._clock()), current_caller.get(), published)
         issued = await self._forecasts.forecast(read)
         response = pb.PredictResponse()
         _put(response, issued, request, self._course_of)
@@ -81,8 +81,8 @@ class PredictionService:
     async def predict_batch(self, request: pb.PredictBatchRequest, _: Context) -> pb.PredictBatchResponse:
         """Forecast many games; each request succeeds or fails on its own."""
         requests, response, turns = prediction.batch_requests(request), pb.PredictBatchResponse(), Turns()
-        begun = await self._begun() if any(each.game_id for each in request.requests) else ANY_GAME
-        read = partial(_readable, today=game_day(self._clock()), caller=current_caller.get(), begun=begun)
+        published = await self._published() if any(each.game_id for each in request.requests) else ANY_GAME
+        read = partial(_readable, today=game_day(self._clock()), caller=current_caller.get(), published=published)
         for start in range(0, len(requests), CHUNK):
             chunk = requests[start : start + CHUNK]
             outcomes = await self._forecast(await turns.map(read, chunk))
@@ -90,11 +90,11 @@ class PredictionService:
             await turns.map(partial(_put_result, response), chunk, outcomes)
         return response
 
-    async def _begun(self) -> BegunGames:
-        """Return the games that the caller may forecast: any, if it may publish which games have begun itself."""
+    async def _published(self) -> PublishedGames:
+        """Return what limits the games that the caller may forecast: nothing, if it may publish states itself."""
         if self._in_play is None or AccessScope.OUTCOME in current_caller.get().scopes:
             return ANY_GAME
-        return await self._in_play.begun()
+        return await self._in_play.published()
 
     async def _forecast(self, requests: Sequence[Result[ForecastRequest]]) -> list[Result[IssuedForecast]]:
         """Answer requests in order. Each fails on its own; one that failed to parse keeps its error."""
@@ -119,22 +119,28 @@ class PredictionService:
         return prediction.risk_message(risk.assess(*prediction.risk_request(request)))
 
 
-def _request(request: pb.PredictRequest, today: date, caller: Principal, begun: BegunGames) -> ForecastRequest:
+def _request(request: pb.PredictRequest, today: date, caller: Principal, published: PublishedGames) -> ForecastRequest:
     """Read a request.
 
     Raises:
         ScopeMissing: if it names a game, and its caller may not record forecasts.
-        GameNotInPlay: if the game that it names has not begun.
+        GameNotInPlay: if the game that it names has not begun, or is not that far.
     """
     if request.game_id:
         caller.require((AccessScope.RECORD,), "record forecasts of named games")
-        begun.check(request.game_id)
-    return prediction.forecast_request(request, today, caller.identity)
+    read = prediction.forecast_request(request, today, caller.identity)
+    if request.game_id:
+        moment = read.query.moment
+        elapsed = 60.0 * len(read.query.pattern.differentials) if moment is None else moment.elapsed
+        published.check(request.game_id, elapsed, utc_now())
+    return read
 
 
-def _readable(request: pb.PredictRequest, today: date, caller: Principal, begun: BegunGames) -> Result[ForecastRequest]:
+def _readable(
+    request: pb.PredictRequest, today: date, caller: Principal, published: PublishedGames
+) -> Result[ForecastRequest]:
     try:
-        return _request(request, today, caller, begun)
+        return _request(request, today, caller, published)
     except (InvalidInput, ScopeMissing, GameNotInPlay) as error:
         return Failed(error)
 

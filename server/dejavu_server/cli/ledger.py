@@ -64,6 +64,16 @@ def _server_option(name: str) -> Any:
 Ledger = Annotated[str | None, _server_option("ledger")]
 SigningKey = Annotated[str, _server_option("signing_key")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text for people.")]
+ClockTolerance = Annotated[
+    float,
+    typer.Option(
+        "--clock-tolerance",
+        metavar="SECONDS",
+        min=0.0,
+        max=1e9,
+        help="How far the times of entries may contradict checkpoints; more if the clock was set back.",
+    ),
+]
 
 
 @app.command()
@@ -81,15 +91,7 @@ def verify(
             show_default="any",
         ),
     ] = None,
-    clock_tolerance: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS",
-            min=0.0,
-            max=1e9,
-            help="How far the times of entries may contradict checkpoints; more if the clock was set back.",
-        ),
-    ] = 120.0,
+    clock_tolerance: ClockTolerance = 120.0,
     restored: Annotated[
         bool, typer.Option("--restored", help="The ledger was restored from a backup since the checkpoint.")
     ] = False,

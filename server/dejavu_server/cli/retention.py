@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +19,7 @@ import typer
 from dejavu_common.clock import utc_now
 from dejavu_common.game_day import day_start, parse_day
 from dejavu_common.shown_text import unescaped
-from dejavu_server.cli.ledger import Json, Ledger, SigningKey, app, exit_on_ledger_error
+from dejavu_server.cli.ledger import ClockTolerance, Json, Ledger, SigningKey, app, exit_on_ledger_error
 from dejavu_server.settings import default_ledger
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ _REPORT_SECONDS = 1.0
 def backup(
     out: Annotated[Path, typer.Option(metavar="FILE", dir_okay=False, help="The new file; never overwritten.")],
     ledger: Ledger = None,
+    clock_tolerance: ClockTolerance = 120.0,
     as_json: Json = False,
 ) -> None:
     """Write the ledger to one new file, while servers record in it.
@@ -44,7 +45,7 @@ def backup(
 
     url = ledger or default_ledger()
     with exit_on_ledger_error(as_json=as_json):
-        result = back_up(url, out, Meter(shown=not as_json))
+        result = back_up(url, out, Meter(shown=not as_json), timedelta(seconds=clock_tolerance))
     _print(
         as_json,
         {"ledger": url, "file": str(out), **asdict(result)},
@@ -57,6 +58,7 @@ def backup(
 def restore(
     backup: Annotated[Path, typer.Option(metavar="FILE", dir_okay=False, help="A file of `ledger backup`.")],
     ledger: Ledger = None,
+    clock_tolerance: ClockTolerance = 120.0,
     as_json: Json = False,
 ) -> None:
     """Write the ledger of a backup to a new ledger.
@@ -68,7 +70,7 @@ def restore(
 
     url = ledger or default_ledger()
     with exit_on_ledger_error(as_json=as_json):
-        result = restore_ledger(backup, url, Meter(shown=not as_json))
+        result = restore_ledger(backup, url, Meter(shown=not as_json), timedelta(seconds=clock_tolerance))
     _print(
         as_json,
         {"ledger": url, **asdict(result)},
@@ -82,6 +84,7 @@ def restore(
 def copy(
     to: Annotated[str, typer.Option(metavar="URL", help="The other ledger: a new one, or an unfinished copy.")],
     ledger: Ledger = None,
+    clock_tolerance: ClockTolerance = 120.0,
     as_json: Json = False,
 ) -> None:
     """Copy the ledger to another database, and compare the copy row by row.
@@ -102,7 +105,8 @@ def copy(
         if same_database(url, to):
             raise typer.BadParameter(f"{to} is the ledger itself; expected another database", param_hint="--to")
         with open_source(url) as source, open_target(to, source) as target:
-            result = copy_ledger(source, target, report=Meter(shown=not as_json))
+            tolerance = timedelta(seconds=clock_tolerance)
+            result = copy_ledger(source, target, report=Meter(shown=not as_json), clock_tolerance=tolerance)
     _print(
         as_json,
         {"ledger": url, "to": to, **asdict(result)},
@@ -127,6 +131,7 @@ def prune(
     ] = False,
     ledger: Ledger = None,
     signing_key: SigningKey = "",
+    clock_tolerance: ClockTolerance = 120.0,
     as_json: Json = False,
 ) -> None:
     """Remove the oldest entries, in whole evenings, and keep what models learned from them.
@@ -161,7 +166,7 @@ def prune(
             with databases.open_existing(url) as backend:
                 if planned is not None:
                     meter(StepProgress("verifying", 0, 0))
-                    verify_backend(backend)
+                    verify_backend(backend, clock_tolerance=timedelta(seconds=clock_tolerance))
                     statement = pruning.begin(backend, planned, key, utc_now())
                 if statement is not None:
                     end = statement.through

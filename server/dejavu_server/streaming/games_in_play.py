@@ -1,68 +1,85 @@
-"""Which games have begun, by the states that pollers publish.
+"""How far games are, by the states that pollers publish.
 
-A forecast of a game to come, of an invented minute, would make all real ones late, and nothing takes it back.
+An invented forecast of a later time of play would make all real ones of the game late, and nothing takes it back.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Final
 
 from dejavu.v1.game_service_pb2 import Game, GameStatus
-from dejavu_common.clock import from_microseconds, utc_now
+from dejavu_common.clock import utc_now
 from dejavu_feed.game_ids import is_replay
+from dejavu_feed.pattern import elapsed_seconds
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger.errors import LedgerError
 from dejavu_server.ledger.games import GameRow
 
-_BEGUN: Final = {GameStatus.GAME_STATUS_LIVE, GameStatus.GAME_STATUS_FINAL}
+_NOT_BEGUN: Final = {GameStatus.GAME_STATUS_SCHEDULED, GameStatus.GAME_STATUS_POSTPONED}
 
 _PUBLISHED: Final = timedelta(hours=2)
 """Time since the newest state after which nobody publishes: pollers publish every game once an hour."""
+
+_AHEAD: Final = 120.0
+"""Seconds of play by which a forecast may be ahead of its game's state and the time since, as of late forecasts."""
 
 KEPT_SECONDS: Final = 2.0
 """Time for which what was read is used again."""
 
 
 class GameNotInPlay(DejavuError):
-    """A forecast of a game that has not begun, by the states that pollers publish."""
+    """A forecast of a game that has not begun, or is not that far, by the states that pollers publish."""
 
     reason = "GAME_NOT_IN_PLAY"
 
-    def __init__(self, game_id: str) -> None:
-        super().__init__(
-            f"game {game_id} has not begun, by the states that are published; expected one in play, or a token with "
-            "the scope outcome"
-        )
+    def __init__(self, game_id: str, fault: str) -> None:
+        expected = "expected a forecast of what was played, or a token with the scope outcome"
+        super().__init__(f"game {game_id} {fault}, by the states that are published; {expected}")
 
 
-class BegunGames:
-    """Ids of games that have begun.
+class PublishedGames:
+    """What is published of games.
 
     Args:
-        ids: the ids; None: not known, so that any game may have begun.
+        states: the newest states, by id; None: not known, so that any game may be as far as it likes.
     """
 
-    def __init__(self, ids: frozenset[str] | None = None) -> None:
-        self._ids = ids
+    def __init__(self, states: Mapping[str, Game] | None = None) -> None:
+        self._states = None if states is None else MappingProxyType(states)
 
-    def check(self, game_id: str) -> None:
-        """Do nothing if a game may have begun, or is of a replay.
+    def check(self, game_id: str, elapsed: float, now: datetime) -> None:
+        """Do nothing if a game may be that far, or is of a replay.
+
+        Args:
+            game_id: the game.
+            elapsed: seconds of play of a forecast.
+            now: the time, aware.
 
         Raises:
-            GameNotInPlay: if not.
+            GameNotInPlay: if the game is not that far.
         """
-        if self._ids is not None and game_id not in self._ids and not is_replay(game_id):
-            raise GameNotInPlay(game_id)
+        if self._states is None or is_replay(game_id):
+            return
+        state = self._states.get(game_id)
+        if state is None:
+            raise GameNotInPlay(game_id, "is not known")
+        if state.status in _NOT_BEGUN:
+            raise GameNotInPlay(game_id, "has not begun")
+        if state.status == GameStatus.GAME_STATUS_LIVE and state.HasField("seconds_left"):
+            age = max(0.0, (now - state.observed_time.ToDatetime(UTC)).total_seconds())
+            if elapsed > elapsed_seconds(state.period, state.seconds_left) + age + _AHEAD:
+                raise GameNotInPlay(game_id, f"is not {elapsed / 60:.0f} minutes old")
 
 
-ANY_GAME: Final = BegunGames()
+ANY_GAME: Final = PublishedGames()
 
 
 class GamesInPlay:
-    """Reads which games have begun. Use it in one event loop.
+    """Reads how far games are. Use it in one event loop.
 
     Args:
         states: returns the states of the last day; raises `LedgerError` if they cannot be read.
@@ -77,19 +94,20 @@ class GamesInPlay:
         self._known = ANY_GAME
         self._until = 0.0
 
-    async def begun(self) -> BegunGames:
-        """Return the games that have begun: any, if no states were published for two hours, or none can be read."""
+    async def published(self) -> PublishedGames:
+        """Return what is published: nothing, if that was two hours ago, or cannot be read."""
         if self._clock() >= self._until:
             try:
                 rows = await self._states()
             except LedgerError:
                 return ANY_GAME  # nothing can be recorded anyway
-            self._known, self._until = _begun(rows), self._clock() + KEPT_SECONDS
+            self._known, self._until = _published(rows), self._clock() + KEPT_SECONDS
         return self._known
 
 
-def _begun(rows: list[GameRow]) -> BegunGames:
-    newest = max((row.published_us for row in rows), default=0)
-    if utc_now() - from_microseconds(newest) > _PUBLISHED:
+def _published(rows: list[GameRow]) -> PublishedGames:
+    real = [row for row in rows if not is_replay(row.game_id)]
+    newest = max((row.published_us for row in real), default=0)
+    if utc_now().timestamp() - newest / 1e6 > _PUBLISHED.total_seconds():
         return ANY_GAME
-    return BegunGames(frozenset(row.game_id for row in rows if Game.FromString(row.state).status in _BEGUN))
+    return PublishedGames({row.game_id: Game.FromString(row.state) for row in real})

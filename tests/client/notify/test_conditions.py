@@ -13,7 +13,7 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, LATE_REASON_
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu.v1.operations_service_pb2 import FeedStatus
 from dejavu.v1.record_pb2 import Outcome
-from dejavu_client.notify.conditions import holds
+from dejavu_client.notify.conditions import holds, values_of
 from dejavu_client.notify.game import GameView, Judged
 from dejavu_client.notify.rules import GameRule, Rule, SilenceRule
 from dejavu_client.notify.silence import silence
@@ -238,3 +238,33 @@ def test_silence(kind: str, games: list[Game], feeds: list[FeedStatus], expected
         due = games[0].status == GameStatus.GAME_STATUS_SCHEDULED
         assert begun == f"{games[0].tip_off.seconds if due else newest}", "the same in every notifier"
         assert expected in texts.text
+
+
+TEAMS: Final = {"home_team": "BOS", "away_team": "NYK"}
+SCORE: Final = TEAMS | {"home_score": 101, "away_score": 99}
+NUMBERS: Final = {
+    "horizon": "final",
+    "home_win_probability": 0.6,
+    "point_forecast": 3.2,
+    "interval_lower": -6.0,
+    "interval_upper": 12.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "made", "result", "expected"),
+    [
+        ("close_late", forecast(43), None, SCORE | NUMBERS),
+        ("close_late", forecast(43, age=121), None, SCORE),
+        ("half_ready", forecast(18, horizon=HORIZON_HALFTIME), None, SCORE | NUMBERS | {"horizon": "half"}),
+        ("half_ready", forecast(18), None, SCORE),
+        ("final", forecast(47), outcome(), TEAMS | {"home_score": 104, "away_score": 112}),
+        ("final", forecast(47), outcome(total_points=None), TEAMS),
+    ],
+)
+def test_the_numbers_for_programs_are_as_current_as_the_words(
+    kind: str, made: Forecast, result: Outcome | None, expected: dict[str, Any]
+) -> None:
+    view = game(made)
+    view.outcome = result
+    assert values_of(rule(kind), view, NOW) == expected

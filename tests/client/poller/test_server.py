@@ -154,7 +154,7 @@ class Operations:
 async def test_ages_are_those_of_the_last_read_and_of_the_games_in_play() -> None:
     evening, server = Evening([game()]), Operations()
     async with watching(evening) as watch:
-        reporter = FeedReporter(watch.poller, server, "nba", now=evening.clock)
+        reporter = FeedReporter(watch.poller, server, now=evening.clock)
         await reporter.report()  # nothing was read yet
         await watch.at(600)
         await reporter.report()
@@ -174,7 +174,7 @@ async def test_ages_are_those_of_the_last_read_and_of_the_games_in_play() -> Non
 async def test_a_poller_that_waits_for_another_one_reports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_report, "REPORT_SECONDS", 0)
     server, poller = Operations(), SimpleNamespace(leads=False, games={}, scoreboard_time=None)
-    reporter = FeedReporter(cast("Poller", poller), server, "nba")
+    reporter = FeedReporter(cast("Poller", poller), server)
     reporter.start()
     for _ in range(20):
         await asyncio.sleep(0)
@@ -196,7 +196,7 @@ async def test_a_report_that_fails_is_made_again(
     monkeypatch.setattr(feed_report, "REPORT_SECONDS", 0)
     evening, server = Evening([game()]), Operations(errors)
     async with watching(evening) as watch:
-        reporter = FeedReporter(watch.poller, server, "nba", now=evening.clock)
+        reporter = FeedReporter(watch.poller, server, now=evening.clock)
         reporter.start()
         await server.until_reported()
         await reporter.close()

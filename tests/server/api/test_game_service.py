@@ -204,8 +204,11 @@ async def test_a_token_without_the_scope_outcome_forecasts_games_in_play_only_wh
     ):
         assert (await other.predict(PATTERN, game_id=current_game(9))).sequence, "nobody publishes: any game"
         in_play, coming, unknown, replay = current_game(1), current_game(2), current_game(3), "9900000001"
-        await poller.publish_games([game(game_id=in_play), game(game_id=coming, status=scheduled)])
+        await poller.publish_games([game(game_id=replay)])
         await asyncio.sleep(KEPT_SECONDS)  # what was read before is used for so long
+        assert (await other.predict(PATTERN, game_id=current_game(8))).sequence, "a replay says nothing of real games"
+        await poller.publish_games([game(game_id=in_play), game(game_id=coming, status=scheduled)])
+        await asyncio.sleep(KEPT_SECONDS)
         for allowed in (in_play, replay):
             assert (await other.predict(PATTERN, game_id=allowed)).sequence
         for refused in (coming, unknown):
@@ -213,6 +216,10 @@ async def test_a_token_without_the_scope_outcome_forecasts_games_in_play_only_wh
                 await other.predict(PATTERN, game_id=refused)
             assert error.value.reason == "GAME_NOT_IN_PLAY"
             assert (await poller.predict(PATTERN, game_id=refused)).sequence
+        await poller.publish_games([game(game_id=coming, period=1, seconds_left=300.0)])
+        await asyncio.sleep(KEPT_SECONDS)
+        with pytest.raises(FailedPreconditionError, match="is not 18 minutes old"):
+            await other.predict(PATTERN, game_id=coming)
         batch = [predict_request(PATTERN, game_id=each) for each in (in_play, coming)]
         results = await other.predict_batch([*batch, predict_request(PATTERN)])
         assert [each.error.reason for each in results] == ["", "GAME_NOT_IN_PLAY", ""]

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { link } from "../src/model/link";
-import { phase, silentPart, unforecast, type Phase } from "../src/model/phase";
+import { phase, silentPart, unforecast, watchedOf, type Phase } from "../src/model/phase";
 import type { Shown } from "../src/model/types";
 import { strings } from "../src/strings";
 import { made } from "./made";
@@ -28,6 +28,13 @@ test("a forecast that the score of the feed has left behind is stale", () => {
   const forecast = made({ minute: 36, generated: MADE, expires: MADE + 300_000 });
   const at_ = (period: number, left: number | undefined) => phase(forecast, false, MADE + 4000, { status: "live", period, left } as Shown);
   expect([at_(4, 700), at_(4, 631), at_(4, 629), at_(4, undefined)]).toEqual(["live", "live", "stale", "live"]);
+});
+
+test("near the end a forecast of another lead than the feed's is stale after half a minute", () => {
+  const forecast = made({ minute: 46.52, isMoment: true, lead: 2, generated: MADE, expires: MADE + 300_000 });
+  const at_ = (homeScore: number, seconds: number) =>
+    phase(forecast, false, MADE + 1000 * seconds, { status: "live", period: 4, left: 1, homeScore, awayScore: 105 } as Shown);
+  expect([at_(107, 31), at_(101, 29), at_(101, 31)]).toEqual(["live", "live", "stale"]);
 });
 
 test("a forecast of before a shot at the buzzer does not stand beside a final score", () => {
@@ -74,4 +81,10 @@ test.each([
 ] as const)("the part that is silent is named: %j", (games, part) => {
   const states = games.map(([status, observed, published]) => ({ status, observed: -1000 * observed, published: -1000 * published }) as Shown);
   expect(silentPart(states, 0)?.part).toBe(part);
+});
+
+test("a replay neither hides nor causes the silence of the NBA's games", () => {
+  const of = (...ids: string[]) => watchedOf(ids.map((id) => ({ id }))).map((game) => game.id);
+  expect(of("9924100077", "0022600001")).toEqual(["0022600001"]);
+  expect(of("9924100077")).toEqual(["9924100077"]);
 });

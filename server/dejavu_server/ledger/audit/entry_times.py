@@ -71,7 +71,9 @@ class SignedTimes:
 
 def _differs(sequence: int, time: datetime, why: str) -> LedgerCorrupt:
     dated = time.astimezone(UTC).isoformat()
-    return LedgerCorrupt(f"entry {sequence}: its time is {dated}, {why}: it was made up, or the clock was set back")
+    return LedgerCorrupt(
+        f"entry {sequence}: its time is {dated}, {why}: it was made up, or the clock was set back (--clock-tolerance)"
+    )
 
 
 def _text(time_us: int) -> str:

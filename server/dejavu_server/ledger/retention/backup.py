@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
+from dejavu_server.ledger.audit.entry_times import CLOCK_TOLERANCE
 from dejavu_server.ledger.audit.verification import Verification, verify
 from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
 from dejavu_server.ledger.database.sqlite.backup import copy_pages, make_single_file, new_ledger_file
@@ -21,13 +23,16 @@ from dejavu_server.ledger.retention.ledger_copy import CopiedLedger, Report, Ste
 from dejavu_server.ledger_url import is_postgres
 
 
-def back_up(url: str, path: Path, report: Report = lambda _: None) -> Verification:
+def back_up(
+    url: str, path: Path, report: Report = lambda _: None, clock_tolerance: timedelta = CLOCK_TOLERANCE
+) -> Verification:
     """Write a ledger, as of now, to a new file.
 
     Args:
         url: the ledger; servers may record in it.
         path: the file; its folder exists.
         report: called while it is copied.
+        clock_tolerance: see `verify`.
 
     Returns:
         Content of the backup.
@@ -38,10 +43,12 @@ def back_up(url: str, path: Path, report: Report = lambda _: None) -> Verificati
         LedgerError: if the ledger cannot be read, is damaged, or there is no space for its copy.
         OSError: if the file cannot be written.
     """
-    return _write_ledger(url, path.resolve(), report)
+    return _write_ledger(url, path.resolve(), report, clock_tolerance)
 
 
-def restore(path: Path, url: str, report: Report = lambda _: None) -> CopiedLedger:
+def restore(
+    path: Path, url: str, report: Report = lambda _: None, clock_tolerance: timedelta = CLOCK_TOLERANCE
+) -> CopiedLedger:
     """Write the ledger of a backup to a new ledger, with a new epoch.
 
     The new epoch makes all resume tokens of the old ledger expire, also those that a server still hands out. Entries
@@ -51,6 +58,7 @@ def restore(path: Path, url: str, report: Report = lambda _: None) -> CopiedLedg
         path: the backup.
         url: the new ledger: it must not exist, or be empty, or be left by an interrupted restore.
         report: called while it is copied.
+        clock_tolerance: see `verify`.
 
     Raises:
         InvalidLedgerUrl: if the URL names no database that can hold a ledger.
@@ -61,19 +69,23 @@ def restore(path: Path, url: str, report: Report = lambda _: None) -> CopiedLedg
     backup = f"sqlite:///{path.resolve()}"
     epoch = stored_rows.new_epoch()
     report(StepProgress("verifying", 0, 0))
-    verify(backup)
+    verify(backup, clock_tolerance=clock_tolerance)
     target = None if is_postgres(url) else database_path(url)
     if target is None or file_bytes(target):
         with open_source(backup) as source, open_target(url, source) as backend:
-            return copy_ledger(source, backend, epoch=epoch, report=report)
+            return copy_ledger(source, backend, epoch=epoch, report=report, clock_tolerance=clock_tolerance)
     target.unlink(missing_ok=True)  # an empty file is not a ledger
     target.parent.mkdir(parents=True, exist_ok=True)
-    found = _write_ledger(backup, target, report, change=lambda backend: _set_epoch(backend, epoch))
+    found = _write_ledger(backup, target, report, clock_tolerance, change=lambda backend: _set_epoch(backend, epoch))
     return CopiedLedger(found.ledger_id, epoch, found.sequence, found.hash, found.entries, found.entries)
 
 
 def _write_ledger(
-    url: str, path: Path, report: Report, change: Callable[[SqliteBackend], None] | None = None
+    url: str,
+    path: Path,
+    report: Report,
+    clock_tolerance: timedelta,
+    change: Callable[[SqliteBackend], None] | None = None,
 ) -> Verification:
     with open_source(url) as source, new_ledger_file(path) as new:
         needed, free = source.size_bytes() + MARGIN_BYTES, free_bytes(path)
@@ -82,7 +94,7 @@ def _write_ledger(
         if is_postgres(url):
             with closing(SqliteBackend(f"sqlite:///{new}")) as target:
                 target.open(make=True)
-                copy_ledger(source, target, report=report)
+                copy_ledger(source, target, report=report, clock_tolerance=clock_tolerance)
         else:
             copy_pages(database_path(url), new, lambda done, pages: report(StepProgress("copying pages", done, pages)))
         if change is not None:
@@ -91,7 +103,7 @@ def _write_ledger(
                 change(target)
         make_single_file(new)
         report(StepProgress("verifying", 0, 0))
-        return verify(f"sqlite:///{new}")
+        return verify(f"sqlite:///{new}", clock_tolerance=clock_tolerance)
 
 
 def _set_epoch(backend: SqliteBackend, epoch: str) -> None:

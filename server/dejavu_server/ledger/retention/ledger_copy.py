@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import NamedTuple
 
+from dejavu_server.ledger.audit.entry_times import CLOCK_TOLERANCE
 from dejavu_server.ledger.audit.verification import verify_backend
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection
@@ -69,7 +71,12 @@ Report = Callable[[StepProgress], None]
 
 
 def copy_ledger(
-    source: Backend, target: Backend, *, epoch: str | None = None, report: Report = lambda _: None
+    source: Backend,
+    target: Backend,
+    *,
+    epoch: str | None = None,
+    report: Report = lambda _: None,
+    clock_tolerance: timedelta = CLOCK_TOLERANCE,
 ) -> CopiedLedger:
     """Copy a ledger to an empty one, or to one that holds its first entries already.
 
@@ -81,6 +88,7 @@ def copy_ledger(
         target: another ledger, opened with `make`.
         epoch: epoch of the complete copy; by default the source's, so that resume tokens stay valid.
         report: called after each page.
+        clock_tolerance: see `verify`.
 
     Raises:
         TargetRefused: if the target is neither empty nor holds the first entries of the source.
@@ -95,7 +103,7 @@ def copy_ledger(
         copy.catch_up()
         copy.compare()
     report(StepProgress("verifying", copy.at.sequence, copy.at.sequence))
-    verification = verify_backend(target)
+    verification = verify_backend(target, clock_tolerance=clock_tolerance)
     while not copy.finish():
         copy.catch_up()
         copy.compare()

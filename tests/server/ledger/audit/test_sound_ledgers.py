@@ -23,6 +23,7 @@ from dejavu_server.ledger import Ledger, LedgerCorrupt, verify
 from dejavu_server.ledger.audit.checkpoints import Signer
 from dejavu_server.ledger.audit.entry_times import CLOCK_TOLERANCE, SignedTimes
 from dejavu_server.ledger.database.recording_rules import RecordingLimits
+from dejavu_server.ledger.retention.backup import back_up, restore
 from dejavu_server.records import Checkpoint, IssuedForecast, ReportedOutcome
 
 pytestmark = pytest.mark.sqlite
@@ -90,7 +91,7 @@ async def test_a_forecast_that_waited_for_as_long_as_a_call_may_take_is_sound_an
         verify(url, clock_tolerance=timedelta(seconds=90))
 
 
-async def test_a_clock_that_was_set_back_leaves_a_ledger_that_a_larger_tolerance_verifies(
+async def test_a_clock_that_was_set_back_leaves_a_ledger_that_a_larger_tolerance_verifies_and_keeps(
     ledger: Ledger, url: str, tmp_path: Path
 ) -> None:
     clock = SteppedClock(datetime.now(UTC))
@@ -101,7 +102,16 @@ async def test_a_clock_that_was_set_back_leaves_a_ledger_that_a_larger_tolerance
         clock.step(-3600)
     with pytest.raises(LedgerCorrupt, match="or the clock was set back"):
         verify(url)
-    assert verify(url, clock_tolerance=timedelta(hours=2)).checkpoints == 2
+    tolerance = timedelta(hours=2)
+    assert verify(url, clock_tolerance=tolerance).checkpoints == 2
+    kept = tmp_path / "backup.db"
+    with pytest.raises(LedgerCorrupt, match="--clock-tolerance"):
+        back_up(url, kept)
+    assert back_up(url, kept, clock_tolerance=tolerance).entries == 2
+    restored = f"sqlite:///{tmp_path}/restored.db"
+    with pytest.raises(LedgerCorrupt, match="--clock-tolerance"):
+        restore(kept, restored)
+    assert restore(kept, restored, clock_tolerance=tolerance).entries == 2
 
 
 @given(

@@ -5,7 +5,7 @@ import { Sparkline } from "../charts/Sparkline";
 import type { Held } from "../api/client";
 import { changeOf } from "../model/course";
 import { fixed, lead, percent } from "../model/format";
-import { unforecast, type Unforecast } from "../model/phase";
+import { isReplay, unforecast, type Unforecast } from "../model/phase";
 import { named, overtimesBy } from "../model/play";
 import { teamStyle } from "../model/teams";
 import type { Forecast, Horizon, Outcome, Shown } from "../model/types";
@@ -59,7 +59,7 @@ function Matchup(props: { home: string; away: string; margin: number }) {
 
 function ReplayBadge(props: { id: string }) {
   return (
-    <Show when={props.id.startsWith("99")}>
+    <Show when={isReplay(props.id)}>
       <span class="badge">{said.replay}</span>
     </Show>
   );

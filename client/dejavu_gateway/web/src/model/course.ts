@@ -47,10 +47,12 @@ export function covers(forecast: Forecast, differential: number): boolean {
   return forecast.lower <= differential && differential <= forecast.upper;
 }
 
-/** Number of forecasts whose interval contains the outcome. */
+/** Number of forecasts whose interval contains the outcome, which is of the newest one's teams: exchanged, a lead is the other's. */
 export function held(predictions: readonly Recorded[], outcome: Outcome): { held: number; of: number } {
-  const hits = predictions.filter((one) => covers(one.forecast, outcome.differential));
-  return { held: hits.length, of: predictions.length };
+  const newest = predictions.at(-1)?.forecast;
+  const judged = predictions.filter(({ forecast }) => forecast.home === newest?.home && forecast.away === newest.away);
+  const hits = judged.filter((one) => covers(one.forecast, outcome.differential));
+  return { held: hits.length, of: judged.length };
 }
 
 /** A correction: the same minute forecast again from other plays. At a moment, other plays are usually later ones of the same second. */

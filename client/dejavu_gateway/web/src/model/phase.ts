@@ -32,18 +32,36 @@ export function phase(newest: Forecast, over: boolean, instant: number, shown?: 
     if (current && age < MINUTE_MS) return "live";
     return current && age < LAST_MINUTE_MS ? "last" : "beyond";
   }
-  if (shown && isBehind(newest, shown)) return "stale";
+  if (shown && isBehind(newest, shown, age)) return "stale";
   if (current) return "live";
   return newest.minute >= 23 && newest.minute <= 24 && age < HALFTIME_MS ? "halftime" : "stale";
 }
 
 /** Minutes of play after which a forecast is behind the score of the feed: there is one a minute at least. */
 const BEHIND_MINUTES = 1.5;
+/** Age from which a forecast of another lead is behind: the next one comes within seconds of a basket near the end. */
+const OTHER_LEAD_MS = 30_000;
+/** The time of play from which on every play has a forecast. */
+const ENDS_FROM = 44;
 
 /** Whether the feed shows a game that went on without forecasts, as when its plays cannot be read. */
-function isBehind(newest: Forecast, shown: Shown): boolean {
+function isBehind(newest: Forecast, shown: Shown, age: number): boolean {
   if (shown.status !== "live" || shown.left === undefined || shown.period < 1) return false;
-  return timeOfPlay(shown.period, shown.left) - newest.minute > BEHIND_MINUTES;
+  const played = timeOfPlay(shown.period, shown.left);
+  if (played - newest.minute > BEHIND_MINUTES) return true;
+  const lead = shown.homeScore - shown.awayScore;
+  return played >= Math.max(newest.minute, ENDS_FROM) && newest.isMoment && lead !== newest.lead && age > OTHER_LEAD_MS;
+}
+
+/** Whether a replay generated the id of a game. */
+export function isReplay(id: string): boolean {
+  return id.startsWith("99");
+}
+
+/** The games whose silence counts: those of the NBA, or of replays where there are no others. */
+export function watchedOf<Game extends { id: string }>(games: readonly Game[]): readonly Game[] {
+  const real = games.filter((game) => !isReplay(game.id));
+  return real.length ? real : games;
 }
 
 /** The poller publishes a live game every 15 s, and reads the feed more often. */

@@ -1,7 +1,7 @@
 /** Current problems in words; empty if there are none. */
 import { createMemo } from "solid-js";
 import { span } from "../model/format";
-import { GIVEN_UP_MS, silentPart } from "../model/phase";
+import { GIVEN_UP_MS, silentPart, watchedOf } from "../model/phase";
 import { strings } from "../strings";
 import { tonight } from "./board";
 import { now, offset } from "./clock";
@@ -16,10 +16,12 @@ export interface Problem {
 
 const SKEW_MS = 30_000;
 
+const watched = createMemo(() => watchedOf(games()));
+
 /** Age of the newest forecast if games are in play and all their forecasts have expired. */
 export const quietFor = createMemo((): number | undefined => {
   if (!tonight()) return undefined; // which games are over is not known yet
-  const inPlay = games().flatMap((game) => {
+  const inPlay = watched().flatMap((game) => {
     const newest = latest(game);
     return newest && (newest.minute < 47 || newest.isMoment) && !outcomeOf(game, "final") ? [newest] : [];
   });
@@ -29,7 +31,7 @@ export const quietFor = createMemo((): number | undefined => {
 });
 
 /** The poller or the feed, if nothing has come from it for a while in which games are in play. */
-export const silentFor = createMemo(() => silentPart(games().flatMap((game) => game.shown ?? []), now()));
+export const silentFor = createMemo(() => silentPart(watched().flatMap((game) => game.shown ?? []), now()));
 
 /** The part on the path of new forecasts that is gone or quiet though the page is connected: the poller, or its feed. */
 export const source = createMemo(() => silentFor()?.part ?? (quietFor() === undefined ? undefined : "quiet"));

@@ -17,14 +17,16 @@ from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
 
 from dejavu.v1.game_service_pb2 import Game, GameStatus
+from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.scorecard_pb2 import Figure
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.errors import DejavuClientError
-from dejavu_client.formatting import enum_word, last_differential, late_text, play_time, warning_label
+from dejavu_client.formatting import elapsed_seconds, enum_word, last_differential, late_text, play_time, warning_label
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.clock import utc_now
 from dejavu_common.shown_text import visible
 from dejavu_feed.game_ids import REPLAY_PREFIX, is_game_id
+from dejavu_feed.pattern import elapsed_seconds as elapsed_by_clock
 from dejavu_feed.teams import team_code
 
 NOTE: Final = (
@@ -70,7 +72,9 @@ class ForecastAnswer(BaseModel):
     horizon: str
     made_at: str = Field(description="minute of play or clock at which it was made")
     made_seconds_ago: float
-    is_current: bool = Field(description="false: too old, late or of a game that is over: not a forecast of now")
+    is_current: bool = Field(
+        description="false: too old, late, left behind by the score, or of a game that is over: not of now"
+    )
     late: str | None = Field(
         description="why it does not count: it may have been made with hindsight; null if it counts"
     )
@@ -165,6 +169,24 @@ def mcp_server(client: AsyncDejavuClient, version: str, *, replays: bool = False
 _OVER: Final = {GameStatus.GAME_STATUS_FINAL, GameStatus.GAME_STATUS_POSTPONED}
 
 
+_BEHIND: Final = 90.0
+"""Seconds of play after which a forecast is behind the state of its game: there is one a minute at least."""
+_END: Final = 44 * 60
+"""Seconds of play from which on each score has its forecast, within the next."""
+_SECONDS_OF_A_SCORE: Final = 30.0
+
+
+def _is_behind(recorded: RecordedPrediction, state: Game) -> bool:
+    """Return whether a game went on since its newest forecast, as when its plays cannot be read."""
+    if state.status != GameStatus.GAME_STATUS_LIVE or not state.HasField("seconds_left") or not state.period:
+        return False
+    forecast, played = recorded.forecast, elapsed_by_clock(state.period, state.seconds_left)
+    made = elapsed_seconds(forecast)
+    other = state.home_score - state.away_score != last_differential(recorded)
+    age = _seconds_since(forecast.generated_time.ToDatetime(UTC))
+    return played - made > _BEHIND or (played >= max(made, _END) and other and age > _SECONDS_OF_A_SCORE)
+
+
 class _Tools:
     """The tools. Their docstrings are what an assistant reads."""
 
@@ -187,7 +209,8 @@ class _Tools:
         recorded, forecast = response.prediction, response.prediction.forecast
         settled = recorded.HasField("settlement")
         late = late_text(forecast) if forecast.late else None
-        over = any(each.game_id == game_id and each.status in _OVER for each in await self._client.list_games())
+        state = next((each for each in await self._client.list_games() if each.game_id == game_id), None)
+        passed = state is not None and (state.status in _OVER or _is_behind(recorded, state))
         now = utc_now()
         return ForecastAnswer(
             game_id=game_id,
@@ -196,7 +219,7 @@ class _Tools:
             horizon=horizon,
             made_at=play_time(forecast),
             made_seconds_ago=_seconds_since(forecast.generated_time.ToDatetime(UTC)),
-            is_current=now < forecast.expires_time.ToDatetime(UTC) and not (settled or late or over),
+            is_current=now < forecast.expires_time.ToDatetime(UTC) and not (settled or late or passed),
             late=late,
             is_replay=game_id.startswith(REPLAY_PREFIX),
             point_forecast=round(forecast.point_forecast, 2),

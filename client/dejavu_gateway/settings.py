@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Self
 
@@ -49,6 +49,8 @@ def _is_in(networks: tuple[IPv4Network | IPv6Network, ...], address: str) -> boo
         of_peer = ip_address(address)
     except ValueError:  # a socket of this machine has no address
         return False
+    # A socket of both families gives IPv4 addresses as IPv6 ones.
+    of_peer = (of_peer.ipv4_mapped or of_peer) if isinstance(of_peer, IPv6Address) else of_peer
     return any(of_peer in network for network in networks)
 
 

@@ -244,6 +244,10 @@ def _check_market(entry: Entry, forecast: Entry, games: Games, entries: dict[int
     made = payload.get("requested_us", forecast["payload"]["forecast"]["generated_us"])
     if "late" in forecast or games.late(forecast, made, given="") not in {"", "time"}:
         raise ChangedError(f"entry {entry['sequence']}: a market of entry {of}, which was late by then")
+    content = forecast["payload"]
+    minutes = 15 if _elapsed(forecast) == 24 * 60 else 1
+    if made - content["forecast"]["generated_us"] > minutes * 60 * 1_000_000:
+        raise ChangedError(f"entry {entry['sequence']}: a market of entry {of}, more than {minutes} min after it")
 
 
 def _is_on_total(market: Entry) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -63,6 +63,7 @@ Season = Annotated[int, Field(ge=1947, le=2200)]
 
 Seasons = Annotated[tuple[Season, ...], Field(min_length=1, max_length=MAX_LIST)]
 Day = Annotated[date, Field(ge=date(1946, 1, 1), le=date(2200, 12, 31))]
+Time = Annotated[AwareDatetime, Field(ge=datetime(1946, 1, 1, tzinfo=UTC), le=datetime(2200, 12, 31, tzinfo=UTC))]
 Variance = Annotated[float, Field(ge=0, le=1e9)]
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 Component = Literal["dejavu", "lstm"]
@@ -220,7 +221,7 @@ class Manifest(_Record):
     schema_version: Annotated[int, Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)]
     version: Version
     components: tuple[Component, ...]
-    created_time: AwareDatetime
+    created_time: Time
     train: Part
     calibrate: Part
     data_fingerprint: Sha256

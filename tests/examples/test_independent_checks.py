@@ -501,6 +501,10 @@ def test_what_is_recorded_with_hindsight_is_found(record: Record, entries: Path,
     lines = [json.loads(line) for line in entries.read_text().splitlines()]
     forecast, market = (json.loads(lines[first(lines, kind)]["canonical"]) for kind in ("forecast", "market"))
     late = next(entry for line in lines[1:] if "late" in (entry := json.loads(line["canonical"])))
+    other, chosen = json.loads(json.dumps(forecast)), json.loads(json.dumps(market))
+    other["payload"]["request"]["game_id"] = current_game(301)
+    sent = other["payload"]["forecast"]["generated_us"] + 120_000_000
+    chosen["payload"] |= {"forecast_sequence": len(lines), "requested_us": sent}
     elsewhere = json.loads(json.dumps(late))
     elsewhere["payload"]["request"]["game_id"] = current_game(300)
     unmarked = [dict(line) for line in lines]
@@ -508,6 +512,7 @@ def test_what_is_recorded_with_hindsight_is_found(record: Record, entries: Path,
     faults = {
         "a forecast after the outcome at entry ": appended(lines, forecast),
         "a market after the outcome at entry ": appended(lines, market),
+        f"a market of entry {len(lines)}, more than 1 min after it": appended(appended(lines, other), chosen),
         "marked as late: not; by the entries before it: later_minute": rehashed(unmarked),
         "marked as late: later_minute; by the entries before it: not": appended(lines, elsewhere),
     }

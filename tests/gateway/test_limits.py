@@ -514,7 +514,15 @@ def test_an_address_that_is_taken_is_said_and_ends_the_program() -> None:
 
 @pytest.mark.parametrize(
     ("address", "trusted"),
-    [("10.1.2.3", True), ("10.2.0.1", False), ("192.0.2.7", True), ("fd00::5", True), ("fd01::5", False), ("", False)],
+    [
+        ("10.1.2.3", True),
+        ("::ffff:10.1.2.3", True),  # at a socket of both families
+        ("10.2.0.1", False),
+        ("192.0.2.7", True),
+        ("fd00::5", True),
+        ("fd01::5", False),
+        ("", False),
+    ],
 )
 def test_proxies_are_addresses_or_networks(address: str, trusted: bool) -> None:
     assert (address in TrustedProxies.parse(["10.1.0.0/16", "192.0.2.7", "fd00::/64"])) is trusted

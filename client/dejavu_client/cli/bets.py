@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -37,7 +37,10 @@ from dejavu_feed.files.prices import PricedMarket, read_prices
 from dejavu_feed.pattern import elapsed_seconds as elapsed_by_clock
 
 _APART: Final = timedelta(seconds=60)
-"""Maximum time between a forecast, a price and now, while the game goes on: a live price moves with every basket."""
+"""Maximum time from a forecast to a price, and from it to now, while the game goes on."""
+
+_BEFORE: Final = timedelta(seconds=10)
+"""Maximum time from a price to its forecast, which may know of a basket that the price does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,9 @@ def bets(
 
     Stakes respect the caps of a game and of the evening over the whole file, in its order. The prices must be of the
     moment of the forecast: the first one of each kind of a forecast is recorded with it. So a
-    forecast that was made more than a minute before or after the price (its time, or that of the
-    file) is not used, unless nothing was played since, as at the half.
+    forecast that was made more than a minute before the price (its time, or that of the file), or
+    10 s after it, is not used, unless nothing was played since, as at the half; nor is one of
+    another score than the published one.
     """
     if bankroll is not None and not bankroll > 0:
         raise typer.BadParameter(f"{bankroll:g}; expected an amount above 0", param_hint="--bankroll")
@@ -89,12 +93,11 @@ def bets(
         newest = cache(partial(_newest, client, HORIZONS[horizon], replays=replays))
         of_minute = cache(partial(_of_minute, client, HORIZONS[horizon]))
         states = {game.game_id: game for game in client.list_games()}
-        stands_still = partial(_stands_still, states)
         for each in priced:
             found = newest(each.game_id, each.home, each.away)
             if found is not None and each.kind == "total" and found.forecast.HasField("moment"):  # which has no total
                 found = of_minute(found.forecast.game_id, found.forecast.elapsed_minutes)
-            one, staked = _weighed(client, each, found, stakes, each.time or written, stands_still)
+            one, staked = _weighed(client, each, found, stakes, each.time or written, states)
             weighed.append(one)
             if one.forecast is not None:
                 game = one.forecast.game_id
@@ -139,13 +142,13 @@ def _weighed(
     newest: RecordedPrediction | None,
     stakes: _Stakes,
     offered: datetime,
-    stands_still: Callable[[RecordedPrediction, datetime], bool],
+    states: Mapping[str, Game],
 ) -> tuple[WeighedMarket, float]:
     """Weigh a market; return it with its stake, which is 0 if it was not weighed."""
     if newest is None:
         return WeighedMarket(priced, None, None, "no forecast of the game (of replays only with --replays)"), 0.0
     forecast = newest.forecast
-    if reason := _unusable(priced, newest, offered, stands_still):
+    if reason := _unusable(priced, newest, offered, states.get(forecast.game_id)):
         return WeighedMarket(priced, forecast, None, reason), 0.0
     staked: dict[str, Any] = {
         "bankroll": stakes.bankroll,
@@ -171,13 +174,15 @@ def _weighed(
     return weighed, weighed.answer.stake if weighed.answer is not None else 0.0
 
 
-def _unusable(
-    priced: PricedMarket,
-    newest: RecordedPrediction,
-    offered: datetime,
-    stands_still: Callable[[RecordedPrediction, datetime], bool],
-) -> str:
-    """Return why a market is not weighed with a forecast; "" if it is."""
+def _unusable(priced: PricedMarket, newest: RecordedPrediction, offered: datetime, state: Game | None) -> str:
+    """Return why a market is not weighed with a forecast; "" if it is.
+
+    Args:
+        priced: the market.
+        newest: the newest forecast of its game.
+        offered: when it was offered.
+        state: the published state of the game; None: not known.
+    """
     forecast, now = newest.forecast, utc_now()
     teams, made = (forecast.home_team, forecast.away_team), forecast.generated_time.ToDatetime(UTC)
     if (priced.home or teams[0], priced.away or teams[1]) != teams:
@@ -185,30 +190,33 @@ def _unusable(
     if newest.HasField("outcome"):
         return "the outcome is known"
     if now > forecast.expires_time.ToDatetime(UTC):
-        return f"no current forecast: the newest is {_minutes(now - made)} old"
-    if made - offered > _APART:
-        return f"the price is {_minutes(made - offered)} older than the forecast"
-    if offered - made > _APART and not stands_still(newest, offered):
-        return f"the forecast is {_minutes(offered - made)} older than the price"
-    if now - offered > _APART and not stands_still(newest, now):
-        return f"the price is {_minutes(now - offered)} old"
+        return f"no current forecast: the newest is {_age(now - made)} old"
+    if made - offered > _BEFORE:
+        return f"the price is {_age(made - offered)} older than the forecast"
+    if offered - made > _APART and not _stands_still(state, newest, offered):
+        return f"the forecast is {_age(offered - made)} older than the price"
+    if now - offered > _APART and not _stands_still(state, newest, now):
+        return f"the price is {_age(now - offered)} old"
+    if state is not None and state.observed_time.ToDatetime(UTC) > made and _lead(state) != last_differential(newest):
+        return "the score has changed since the forecast: ask again in a moment"
     return ""
 
 
-def _minutes(time: timedelta) -> str:
-    return f"{time.total_seconds() / 60:,.0f} min"
+def _age(time: timedelta) -> str:
+    seconds = time.total_seconds()
+    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:,.0f} min"
 
 
-def _stands_still(states: Mapping[str, Game], newest: RecordedPrediction, offered: datetime) -> bool:
+def _lead(state: Game) -> int:
+    return state.home_score - state.away_score
+
+
+def _stands_still(state: Game | None, newest: RecordedPrediction, offered: datetime) -> bool:
     """Return whether nothing was played from a forecast to a price, as at the half, by the game's published state."""
-    state = states.get(newest.forecast.game_id)
     if state is None or not state.HasField("seconds_left") or offered - state.observed_time.ToDatetime(UTC) > _APART:
         return False  # nobody knows: the poller may be silent
     played = elapsed_by_clock(state.period, state.seconds_left)
-    return (played, state.home_score - state.away_score) == (
-        elapsed_seconds(newest.forecast),
-        last_differential(newest),
-    )
+    return (played, _lead(state)) == (elapsed_seconds(newest.forecast), last_differential(newest))
 
 
 def _answer_of(answer: PredictResponse, priced: PricedMarket) -> MarketAnswer | TotalMarketAnswer:

@@ -232,7 +232,7 @@ def recording(answer: MarketAnswer | TotalMarketAnswer, forecast: Forecast) -> s
 
 
 _NOT_RECORDED: Final = {
-    MarketRecording.MARKET_RECORDING_FORECAST_LATE: "it comes too late for this minute of the game",
+    MarketRecording.MARKET_RECORDING_FORECAST_LATE: "it comes too late for this forecast",
     MarketRecording.MARKET_RECORDING_OUTCOME_KNOWN: "the outcome is known",
     MarketRecording.MARKET_RECORDING_ODDS_MISMATCHED: "the two prices do not belong together",
     MarketRecording.MARKET_RECORDING_WHAT_IF: "a what-if; --game-id names a game",

@@ -19,7 +19,7 @@ from dejavu_feed.moment import Moment, moment_fault
 from dejavu_feed.nba.game_progress import known_minutes
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_feed.nba.plays import Play
-from dejavu_feed.pattern import elapsed_seconds, slots
+from dejavu_feed.pattern import OVERTIME_SECONDS, elapsed_seconds, slots
 
 DEFAULT_PACE: Final = 30.0
 """Seconds of play between two forecasts before the last minutes."""
@@ -46,9 +46,13 @@ def newest_moments(game: WatchedGame, plays: Sequence[Play]) -> tuple[DueMoment,
 def _moments_after(game: WatchedGame, plays: Sequence[Play]) -> tuple[DueMoment, ...]:
     """Return the moment after the last of some plays; see `newest_moments`."""
     last, known = plays[-1], known_minutes(plays)
-    if last.free_throws is None or not last.clock:
+    differential = last.home - last.away
+    if last.free_throws is None or not (last.clock or (last.period >= 4 and not differential)):
         return ()
-    moment = Moment(last.period, last.clock, last.home - last.away, last.free_throws)
+    if last.clock:
+        moment = Moment(last.period, last.clock, differential, last.free_throws)
+    else:  # the beginning of an overtime, which is known some minutes before it
+        moment = Moment(last.period + 1, OVERTIME_SECONDS, 0)
     sides = {game.state.home: Side.HOME, game.state.away: Side.AWAY}
     ball = Possession(sides[last.possession], last.shot_in_air) if last.possession in sides else None
     if ball is None and last.free_throws:

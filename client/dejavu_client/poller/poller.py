@@ -37,6 +37,7 @@ from dejavu_client.poller.moments import DEFAULT_PACE
 from dejavu_client.poller.predictor import (
     OUTCOME_KNOWN,
     PredictionClient,
+    SentPrices,
     check_server,
     load_recorded,
     report_outcome,
@@ -388,22 +389,18 @@ class Poller:
 
     async def _request(self, game_id: str, due: Sequence[DueForecast]) -> ForecastsAnswered:
         line, seen = await self._line_and_lineups(game_id, [len(each.pattern) for each in due])
-        prices = await self._current_prices(game_id)
-        doubts = list[str]()
-        answers = await request_forecasts(
-            self._client, self.games[game_id].state, due, line, seen, prices, doubts.append
-        )
+        sent = SentPrices(await self._current_prices(game_id))
+        answers = await request_forecasts(self._client, self.games[game_id].state, due, line, seen, sent)
         await self._tell_line(game_id, line, answers)
-        await self._tell_prices(game_id, prices, answers, doubts)
+        await self._tell_prices(game_id, sent)
         self._forget_model(answers)
         return ForecastsAnswered(due, answers)
 
     async def _request_moments(self, game_id: str, due: Sequence[DueMoment]) -> MomentsAnswered:
         line, seen = await self._line_and_lineups(game_id, [len(each.pattern) for each in due])
-        prices = await self._current_prices(game_id)
-        doubts = list[str]()
-        answers = await request_moments(self._client, self.games[game_id].state, due, line, seen, prices, doubts.append)
-        await self._tell_prices(game_id, prices, answers, doubts)
+        sent = SentPrices(await self._current_prices(game_id))
+        answers = await request_moments(self._client, self.games[game_id].state, due, line, seen, sent)
+        await self._tell_prices(game_id, sent)
         self._forget_model(answers)
         return MomentsAnswered(due, answers)
 
@@ -572,23 +569,16 @@ class Poller:
         self._price_faults = faults
         return prices
 
-    async def _tell_prices(
-        self,
-        game_id: str,
-        prices: GamePrices | None,
-        answers: Sequence[Forecast | DejavuClientError],
-        doubts: Sequence[str],
-    ) -> None:
-        """Report the first prices that were sent with forecasts of a game's end, and the first implausible ones."""
-        if doubts and game_id not in self._doubted:
+    async def _tell_prices(self, game_id: str, sent: SentPrices) -> None:
+        """Report the first prices of a game that were recorded, and the first that were refused or implausible."""
+        if sent.faults and game_id not in self._doubted:
             self._doubted.add(game_id)
             state = self.games[game_id].state
-            fault = f"{state.away} @ {state.home}: {doubts[0]}"
+            fault = f"{state.away} @ {state.home}: {sent.faults[0]}"
             await self._emit(Fault(PRICES, fault, kind=FaultKind.MALFORMED))
-        made = any(isinstance(each, Forecast) and each.horizon == FINAL for each in answers)
-        if prices is not None and prices != GamePrices() and made and game_id not in self._priced:
+        if sent.prices is not None and sent.recorded and game_id not in self._priced:
             self._priced.add(game_id)
-            await self._emit(PricesTaken(self.games[game_id].state, prices))
+            await self._emit(PricesTaken(self.games[game_id].state, sent.prices))
 
     async def _read_lines(self) -> None:
         """Read the lines of the games; report each fault once until it has passed."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, Protocol
 
 from dejavu.v1.forecast_pb2 import WARNING_REASON_IMPLAUSIBLE_DIFFERENCE, Forecast, Horizon
+from dejavu.v1.market_pb2 import MARKET_RECORDING_RECORDED
 from dejavu.v1.model_service_pb2 import Model
 from dejavu.v1.prediction_service_pb2 import DESCRIPTOR, Lineups, PredictBatchResult, PredictRequest
 from dejavu.v1.record_pb2 import RecordedPrediction
@@ -38,6 +40,8 @@ from dejavu_feed.teams import team_code
 
 OUTCOME_KNOWN: Final = "OUTCOME_KNOWN"
 """Reason of the error for a forecast whose outcome is already recorded."""
+_NO_TOTALS: Final = "UNSUPPORTED_TOTALS"
+"""Reason of the error for a price of the total where the model has none."""
 _ALPHA: Final = 0.05
 """The server's default miscoverage rate, which a poller always uses."""
 _SERVICE: Final = DESCRIPTOR.services_by_name["PredictionService"].full_name
@@ -45,6 +49,21 @@ _PAGE: Final = 200
 """Page size; more than a poller's forecasts of any game, so that one page is enough."""
 
 log = get_logger()
+
+
+@dataclass(slots=True)
+class SentPrices:
+    """Prices that are sent with forecasts, and what the server says of them.
+
+    Attributes:
+        prices: the prices of a game; None: none are sent.
+        faults: why it refused prices, or found them further from the model than is plausible.
+        recorded: whether it recorded a market.
+    """
+
+    prices: GamePrices | None
+    faults: list[str] = field(default_factory=list)
+    recorded: bool = False
 
 
 class PredictionClient(Protocol):
@@ -105,8 +124,7 @@ async def request_forecasts(
     due: Sequence[DueForecast],
     line: GameLine | None = None,
     lineups: Mapping[int, box_score.Lineups] | None = None,
-    prices: GamePrices | None = None,
-    doubted: Callable[[str], None] = lambda _: None,
+    sent: SentPrices | None = None,
 ) -> list[Forecast | DejavuClientError]:
     """Request a game's forecasts in one call.
 
@@ -116,8 +134,8 @@ async def request_forecasts(
         due: the forecasts to request.
         line: the line of the game; None if it has none: the server uses the ratings of the teams.
         lineups: players who had been on court, by the minute of a forecast; sent only with the teams.
-        prices: current prices of the whole game, to record beside the forecasts of its end; None: none.
-        doubted: called with the server's words about prices that are implausible.
+        sent: current prices of the whole game, to record beside the forecasts of its end, and takes what the server
+            says of them; None: none.
 
     Returns:
         The forecast for each item of `due`, or the error in its place.
@@ -128,12 +146,12 @@ async def request_forecasts(
             horizon=each.horizon,
             **each.live.given(),
             **_options(game, len(each.pattern), line, lineups),
-            **_prices(each.horizon, prices, with_total=each.live.total_points is not None),
+            **_prices(each.horizon, sent, with_total=each.live.total_points is not None),
             explain=True,  # records the steps from minute to minute, which viewers see
         )
         for each in due
     ]
-    return await _answers(client, game.game_id, requests, doubted)
+    return await _answers(client, game.game_id, requests, sent or SentPrices(None))
 
 
 async def request_moments(
@@ -142,8 +160,7 @@ async def request_moments(
     due: Sequence[DueMoment],
     line: GameLine | None = None,
     lineups: Mapping[int, box_score.Lineups] | None = None,
-    prices: GamePrices | None = None,
-    doubted: Callable[[str], None] = lambda _: None,
+    sent: SentPrices | None = None,
 ) -> list[Forecast | DejavuClientError]:
     """Request the forecasts of a game at moments in one call; arguments and result are as of `request_forecasts`.
 
@@ -157,14 +174,15 @@ async def request_moments(
             possession=each.possession,
             moment=each.moment,
             **_options(game, len(each.pattern), line, lineups),
-            **_prices(each.horizon, prices if each.moment == newest else None, with_total=False),
+            **_prices(each.horizon, sent if each.moment == newest else None, with_total=False),
         )
         for each in due
     ]
-    return await _answers(client, game.game_id, requests, doubted)
+    return await _answers(client, game.game_id, requests, sent or SentPrices(None))
 
 
-def _prices(horizon: Horizon.ValueType, prices: GamePrices | None, *, with_total: bool) -> dict[str, Any]:
+def _prices(horizon: Horizon.ValueType, sent: SentPrices | None, *, with_total: bool) -> dict[str, Any]:
+    prices = None if sent is None else sent.prices
     return prices.options(with_total=with_total) if prices is not None and horizon == FINAL else {}
 
 
@@ -188,13 +206,10 @@ def _options(
 
 
 async def _answers(
-    client: PredictionClient, game_id: str, requests: Sequence[PredictRequest], doubted: Callable[[str], None]
+    client: PredictionClient, game_id: str, requests: Sequence[PredictRequest], sent: SentPrices
 ) -> list[Forecast | DejavuClientError]:
-    """Return the answers; ask again without prices for each forecast that was refused with them.
-
-    `doubted` is called with what the server says of prices that are further from the model than is plausible.
-    """
-    answers = await _answers_once(client, game_id, requests, doubted)
+    """Return the answers; ask again without the prices for each forecast that was refused with them."""
+    answers = await _answers_once(client, game_id, requests, sent)
     priced = [
         index
         for index, (request, answer) in enumerate(zip(requests, answers, strict=True))
@@ -204,22 +219,27 @@ async def _answers(
     ]
     if priced:
         log.warning("poll.refused_with_prices", game_id=game_id, reason=str(answers[priced[0]]))
-        again = await _answers_once(client, game_id, [_without_prices(requests[index]) for index in priced], doubted)
+        refused = [_without_refused(requests[index], answers[index]) for index in priced]
+        again = await _answers_once(client, game_id, refused, sent)
+        if any(isinstance(each, Forecast) for each in again):  # so the prices were the reason
+            sent.faults.append(f"refused: {answers[priced[0]]}")
         for index, answer in zip(priced, again, strict=True):
             answers[index] = answer
     return answers
 
 
-def _without_prices(request: PredictRequest) -> PredictRequest:
+def _without_refused(request: PredictRequest, refusal: object) -> PredictRequest:
+    """Return a request without the prices that the server refuses: those of the total, if its model has no totals."""
     plain = PredictRequest()
     plain.CopyFrom(request)
-    plain.ClearField("market")
     plain.ClearField("total_market")
+    if getattr(refusal, "reason", "") != _NO_TOTALS:
+        plain.ClearField("market")
     return plain
 
 
 async def _answers_once(
-    client: PredictionClient, game_id: str, requests: Sequence[PredictRequest], doubted: Callable[[str], None]
+    client: PredictionClient, game_id: str, requests: Sequence[PredictRequest], sent: SentPrices
 ) -> list[Forecast | DejavuClientError]:
     try:
         with span("poll.forecast", game_id=game_id, forecasts=len(requests)):
@@ -229,9 +249,10 @@ async def _answers_once(
     if len(results) != len(requests):
         mismatch = InternalError(f"{len(requests)} forecasts requested, {len(results)} returned")
         return [mismatch] * len(requests)
-    for warning in (each for result in results for each in (*result.market.warnings, *result.total_market.warnings)):
-        if warning.reason == WARNING_REASON_IMPLAUSIBLE_DIFFERENCE:
-            doubted(warning.text)
+    for market in (each for result in results for each in (result.market, result.total_market)):
+        sent.recorded |= market.recording == MARKET_RECORDING_RECORDED
+        implausible = (each for each in market.warnings if each.reason == WARNING_REASON_IMPLAUSIBLE_DIFFERENCE)
+        sent.faults.extend(each.text for each in implausible)
     return [each.forecast if each.HasField("forecast") else from_predict_error(each.error) for each in results]
 
 

@@ -5,6 +5,7 @@ An invented forecast of a later time of play would make all real ones of the gam
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -67,12 +68,21 @@ class PublishedGames:
         state = self._states.get(game_id)
         if state is None:
             raise GameNotInPlay(game_id, "is not known")
-        if state.status in _NOT_BEGUN:
+        played = _played_at_most(state, now)
+        if played <= 0:
             raise GameNotInPlay(game_id, "has not begun")
-        if state.status == GameStatus.GAME_STATUS_LIVE and state.HasField("seconds_left"):
-            age = max(0.0, (now - state.observed_time.ToDatetime(UTC)).total_seconds())
-            if elapsed > elapsed_seconds(state.period, state.seconds_left) + age + _AHEAD:
-                raise GameNotInPlay(game_id, f"is not {elapsed / 60:.0f} minutes old")
+        if elapsed > played + _AHEAD:
+            raise GameNotInPlay(game_id, f"is not {elapsed / 60:.0f} minutes old")
+
+
+def _played_at_most(state: Game, now: datetime) -> float:
+    """Return the seconds of play that a game can have by now, by its state; 0 if it has not begun."""
+    if state.status in _NOT_BEGUN:  # past its tip-off, it may be that no poller publishes any more
+        return (now - state.tip_off.ToDatetime(UTC)).total_seconds() if state.HasField("tip_off") else 0.0
+    if state.status != GameStatus.GAME_STATUS_LIVE or not state.HasField("seconds_left"):
+        return math.inf
+    age = max(0.0, (now - state.observed_time.ToDatetime(UTC)).total_seconds())
+    return elapsed_seconds(state.period, state.seconds_left) + age
 
 
 ANY_GAME: Final = PublishedGames()

@@ -116,6 +116,22 @@ def test_a_price_of_now_is_no_bet_on_a_forecast_of_before_unless_the_game_stands
             assert (weigh()["answer"] is not None) == is_weighed
 
 
+def test_a_price_of_now_is_no_bet_on_a_forecast_of_another_score(run: Run, address: str, tmp_path: Path) -> None:
+    """Formerly, what a bet of an evening showed as its value was mostly the basket that the forecast did not know."""
+    home, away, game_id = "OKC", "UTA", current_game(840)
+    file = prices(tmp_path, f"{home},{away},spread,-10.5,+150,-175,,")
+    state: Any = {"home_team": home, "away_team": away, "status": GameStatus.GAME_STATUS_LIVE}
+    with DejavuClient(address, timeout=30.0) as client:
+        client.predict(PATTERN, game_id=game_id, horizon=FINAL, home_team=home, away_team=away, pregame_margin=5.0)
+        for lead, is_weighed in ((PATTERN[-1] + 2, False), (PATTERN[-1], True)):
+            shown = Game(game_id=game_id, home_score=50 + int(lead), away_score=50, **state)
+            shown.observed_time.FromDatetime(datetime.now(UTC))
+            client.publish_games([shown])
+            [entry] = map(json.loads, run("bets", file, "--target", address, "--json").stdout.splitlines())
+            assert (entry["answer"] is not None) == is_weighed
+            assert ("the score has changed" in (entry["notWeighed"] or "")) != is_weighed
+
+
 @pytest.mark.parametrize(
     ("row", "named"),
     [

@@ -168,7 +168,7 @@ def test_prices_in_two_forms_are_warned_of(server: FakeServer, run: Run, away: s
         (
             MarketRecording.MARKET_RECORDING_FORECAST_LATE,
             None,
-            "bet: not recorded: it comes too late for this minute of the game",
+            "bet: not recorded: it comes too late for this forecast",
         ),
         (MarketRecording.MARKET_RECORDING_OUTCOME_KNOWN, None, "bet: not recorded: the outcome is known"),
         (MarketRecording.MARKET_RECORDING_WHAT_IF, None, "bet: not recorded: a what-if; --game-id names a game"),

@@ -24,7 +24,7 @@ async def test_an_assistant_reads_games_a_forecast_and_the_record(tmp_path: Path
         async_worker(tmp_path, shipped=True) as worker,
         AsyncDejavuClient(worker.address, timeout=30.0) as dejavu,
     ):
-        await dejavu.publish_games([close_game(GAME)])
+        await dejavu.publish_games([close_game(GAME, period=3, seconds_left=700.0)])
         teams: Any = {"home_team": "BOS", "away_team": "NYK"}
         forecast = await dejavu.predict([float(n % 7) for n in range(24)], game_id=GAME, horizon=FINAL, **teams)
         program = StdioServerParameters(
@@ -63,6 +63,8 @@ async def test_an_assistant_reads_games_a_forecast_and_the_record(tmp_path: Path
                 assert (answer["is_current"], answer["late"], answer["is_replay"]) == (True, None, True)
                 assert "not shown to be better" in answer["note"]
 
+            await dejavu.publish_games([close_game(GAME, period=3, seconds_left=600.0)])
+            assert not (await call("get_forecast", game=GAME))["is_current"], "the game went on without forecasts"
             await dejavu.publish_games([close_game(GAME, status=GameStatus.GAME_STATUS_FINAL)])
             assert not (await call("get_forecast", game=GAME))["is_current"], "the feed shows the game as over"
             late = await dejavu.predict(

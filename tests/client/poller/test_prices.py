@@ -92,9 +92,14 @@ async def test_only_current_prices_of_the_game_itself_are_sent(
     assert [fault in each for each in faults] == [True] * bool(fault)
 
 
-@pytest.mark.parametrize(("code", "reason"), [(9, "MODEL_UNSUITED"), (3, "INVALID_MARKET")])
-async def test_a_forecast_that_is_refused_with_prices_is_made_without(tmp_path: Path, code: int, reason: str) -> None:
-    """As by a model that forecasts no totals."""
+@pytest.mark.parametrize(
+    ("code", "reason", "kept"),
+    [(9, "MODEL_UNSUITED", False), (3, "INVALID_MARKET", False), (9, "UNSUPPORTED_TOTALS", True)],
+)
+async def test_a_forecast_that_is_refused_with_prices_is_made_without_and_that_is_shown(
+    tmp_path: Path, code: int, reason: str, kept: bool
+) -> None:
+    """A model that forecasts no totals refuses those only."""
     evening, predictor = Evening([game()]), StoringPredictor()
     predictor.refusals = [PredictError(code=code, reason=reason, message="total_market: no")]
     async with watching(
@@ -102,10 +107,13 @@ async def test_a_forecast_that_is_refused_with_prices_is_made_without(tmp_path: 
     ) as watch:
         await watch.at(MINUTE_SIX)
         assert len(watch.told(Prediction)) == 1
+        [fault] = watch.told(Fault)
+        assert len(watch.told(PricesTaken)) == kept
+    assert fault.reason.startswith("LAL @ BOS: refused: total_market: no")
     first, second = (each.request for each in predictor.asked)
     assert first.HasField("market")
     assert first.HasField("total_market")
-    assert not second.HasField("market")
+    assert second.HasField("market") is kept
     assert not second.HasField("total_market")
 
 

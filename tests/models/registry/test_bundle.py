@@ -160,6 +160,8 @@ def test_an_unfit_bundle_is_refused_unless_allowed(copy: Path) -> None:
         # Values that did not fit into the messages of the contract once broke ListModels for all callers.
         (lambda it: it["train"].update(seasons=[2**40]), "train.seasons"),
         (lambda it: it["train"].update(games=2**40), "train.games"),
+        (lambda it: it.update(created_time="0001-01-01T00:00:00+14:00"), "created_time"),
+        (lambda it: it.update(created_time="9999-12-31T23:59:59-14:00"), "created_time"),
         (lambda it: it["train"].update(first_date="9999-12-31"), "first_date"),
         (lambda it: it["dejavu"].update(entries=[2**40] * len(it["dejavu"]["entries"])), "entries"),
         (lambda it: it["metrics"].append({"name": "MAE", "value": 1e300}), "metrics"),

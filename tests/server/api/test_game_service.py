@@ -207,9 +207,11 @@ async def test_a_token_without_the_scope_outcome_forecasts_games_in_play_only_wh
         await poller.publish_games([game(game_id=replay)])
         await asyncio.sleep(KEPT_SECONDS)  # what was read before is used for so long
         assert (await other.predict(PATTERN, game_id=current_game(8))).sequence, "a replay says nothing of real games"
-        await poller.publish_games([game(game_id=in_play), game(game_id=coming, status=scheduled)])
+        later = game(game_id=coming, status=scheduled, tip_off=utc_now() + timedelta(minutes=1))
+        begun = game(game_id=current_game(4), status=scheduled)  # if its poller died before its tip-off
+        await poller.publish_games([game(game_id=in_play), later, begun])
         await asyncio.sleep(KEPT_SECONDS)
-        for allowed in (in_play, replay):
+        for allowed in (in_play, begun.game_id, replay):
             assert (await other.predict(PATTERN, game_id=allowed)).sequence
         for refused in (coming, unknown):
             with pytest.raises(FailedPreconditionError) as error:

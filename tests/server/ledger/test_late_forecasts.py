@@ -142,6 +142,20 @@ def test_a_market_that_comes_late_is_answered_and_no_bet(book: RecordBook) -> No
     assert card(book).market is None
 
 
+@pytest.mark.parametrize(
+    ("minute", "seconds", "recorded"),
+    [(20, 60, True), (20, 61, False), (23, 61, False), (24, 600, True), (24, 901, False)],
+)
+def test_a_market_is_recorded_within_a_minute_of_its_forecast_or_in_the_break_at_the_half(
+    book: RecordBook, minute: int, seconds: int, recorded: bool
+) -> None:
+    """Later ones could be chosen by how the game went on, each at a price that was right."""
+    said(book, minute)
+    later = forecast(GAME, minute=minute, horizon=FINAL, generated_time=EVENING + timedelta(seconds=seconds))
+    expected = MarketRecording.RECORDED if recorded else MarketRecording.FORECAST_LATE
+    assert priced(book, later).market_recording is expected
+
+
 def test_a_bet_stays_in_the_record_when_its_forecast_is_superseded(book: RecordBook) -> None:
     made = forecast(GAME, minute=20, horizon=FINAL, lead=3.0)
     book.predict(with_market(made, line=0.5, odds=2.0, stake=0.05))
@@ -167,7 +181,7 @@ def test_a_market_that_is_quoted_later_takes_nothing_from_a_bet_that_was_placed(
     policy = StakingPolicy(game_cap=0.02, evening_cap=0.05)
     said(book, 20)
     book.predict(with_market(forecast(GAME, minute=21, horizon=FINAL), line=0.5, stake=0.02, policy=policy))
-    later = forecast(GAME, minute=20, horizon=FINAL, generated_time=EVENING + timedelta(minutes=9))
+    later = forecast(GAME, minute=20, horizon=FINAL, generated_time=EVENING + timedelta(seconds=50))
     told = priced(book, later, line=-30.5, stake=0.02, policy=policy)
     assert told.market_recording is MarketRecording.RECORDED
     book.report(GAME, FINAL, -10)
@@ -389,7 +403,7 @@ def test_what_is_said_of_the_end_from_before_the_half_after_the_half_was_observe
 
 
 def test_a_price_that_is_sent_after_the_outcome_was_observed_is_no_bet(book: RecordBook) -> None:
-    seen, later = EVENING + timedelta(minutes=4), EVENING + timedelta(minutes=5)
+    seen, later = EVENING + timedelta(seconds=40), EVENING + timedelta(seconds=50)
     said(book, 47)
     sent = priced(book, forecast(GAME, minute=47, horizon=FINAL, generated_time=later))
     assert sent.market_recording is MarketRecording.RECORDED

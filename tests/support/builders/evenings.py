@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tests.support.fakes.clock import SteppedClock
 
 from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_RATINGS, Forecast, Horizon
-from dejavu.v1.market_pb2 import MarketAnswer
+from dejavu.v1.market_pb2 import MARKET_RECORDING_RECORDED, MarketAnswer
 from dejavu.v1.model_service_pb2 import HorizonSupport, Model
 from dejavu.v1.prediction_service_pb2 import PredictBatchResult, PredictError, PredictRequest
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
@@ -188,7 +188,7 @@ class StoringPredictor:
         self.unrecalled: list[Exception] = []
         self.recalled = 0
         self.rated: float | None = None
-        self.market = MarketAnswer()
+        self.market = MarketAnswer(recording=MARKET_RECORDING_RECORDED)
         self._newest: dict[tuple[str, Horizon.ValueType, int], tuple[Asked, Forecast]] = {}
         self._outcomes: dict[tuple[str, Horizon.ValueType], Outcome] = {}
 

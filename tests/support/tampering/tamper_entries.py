@@ -287,6 +287,14 @@ def _(database: sqlite3.Connection, _: Path) -> None:
     append(database, entry)
 
 
+@KINDS.step("entries", "a market appended for the newest forecast, sent two minutes after it", "hindsight")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    _market_of_first_minutes(database)
+    entry, of = _market(database), last(database, codec.FORECAST)
+    entry["payload"]["requested_us"] = of["payload"]["forecast"]["generated_us"] + 120_000_000
+    append(database, entry)
+
+
 @KINDS.step(
     "entries", "a market appended for the newest forecast, as if sent with it five days before a checkpoint", "time"
 )

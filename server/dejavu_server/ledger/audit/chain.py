@@ -23,7 +23,7 @@ from dejavu_server.ledger.audit import market_answers
 from dejavu_server.ledger.audit.entry_times import SignedTimes
 from dejavu_server.ledger.database import pruned_games
 from dejavu_server.ledger.database.backend import Connection
-from dejavu_server.ledger.database.recording_rules import RecordedGames
+from dejavu_server.ledger.database.recording_rules import RecordedGames, market_window
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import canonical_json, codec, rows, shadows
 from dejavu_server.ledger.entries.model_changes import change_row, parse_change
@@ -203,6 +203,11 @@ class ChainVerifier:
         _check(
             forecast.late is None and late is None,
             f"entry {sequence}: recorded with hindsight: the forecast at {target} was late by then",
+        )
+        _check(
+            made - forecast.generated_time <= market_window(forecast),
+            f"entry {sequence}: recorded with hindsight: the market came {made - forecast.generated_time} after the "
+            f"forecast at {target}",
         )
 
     def _check_shadow(self, row: Raw) -> None:

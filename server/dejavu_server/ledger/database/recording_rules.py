@@ -16,8 +16,16 @@ from dejavu_server.ledger.errors import GameFull, OutcomeAlreadyRecorded
 from dejavu_server.records import IssuedForecast, LateReason
 from dejavu_server.results import Failed
 
+_HALF: Final = 60 * 24
+
 LATE_MINUTES: Final = 2
 """Minutes of play by which a forecast may be behind the newest of its game: feeds correct recent plays."""
+
+MARKET_WITHIN: Final = timedelta(minutes=1)
+"""Time after its forecast within which a market is recorded: a later one could be chosen by how the game went on."""
+
+MARKET_WITHIN_BREAK: Final = timedelta(minutes=15)
+"""The same for a forecast at the half, when nothing is played."""
 
 LONGEST_GAME: Final = timedelta(hours=12)
 """Time after its first forecast by which a game must be over; one with four overtimes takes less than four hours."""
@@ -39,6 +47,11 @@ class RecordingLimits(NamedTuple):
 
 
 DEFAULT_LIMITS: Final = RecordingLimits()
+
+
+def market_window(issued: IssuedForecast) -> timedelta:
+    """Return the time after a forecast within which its market is recorded."""
+    return MARKET_WITHIN_BREAK if issued.forecast.elapsed_seconds == _HALF else MARKET_WITHIN
 
 
 class RecordedGames:

@@ -17,7 +17,7 @@ from dejavu_models.betting import Market, MarketAnswer
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger.database.recording.known_record import Appended, KnownRecord, KnownRevision, MarketKey
 from dejavu_server.ledger.database.recording.prepared import PreparedInsert
-from dejavu_server.ledger.database.recording_rules import DEFAULT_LIMITS, RecordingLimits
+from dejavu_server.ledger.database.recording_rules import DEFAULT_LIMITS, RecordingLimits, market_window
 from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets, outcomes
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.codec import PreparedForecast
@@ -36,7 +36,7 @@ def market_recording(
         market: the market.
         standing: the recorded market of its kind of the forecast; None if it has none.
         outcome_known: whether the outcome of the forecast is known.
-        late: whether the forecast would now be late.
+        late: whether the market is late: the forecast would now be late, or was made too long ago.
         mismatched: whether the two prices do not belong together.
     """
     if standing is not None:
@@ -187,6 +187,7 @@ def _append(
             known.games.add(stored)
         # A forecast that came late stays late, although it would be in time again once a later minute is recorded.
         is_late = late is not None or stored.late is not None
+        is_late |= issued.generated_time - stored.generated_time > market_window(stored)
         for on_total in (False, True):
             stored = _with_market(batch, known.markets, stored, issued, outcome is not None, is_late, on_total=on_total)
         results.append(stored)

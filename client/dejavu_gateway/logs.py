@@ -59,7 +59,7 @@ def configure(level: str, log_format: str) -> None:
     handler = logging.StreamHandler(unescaped(sys.stderr) if colored else sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(), _with_own_fields],
             processors=[
                 _with_level_and_time(shared),
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -72,6 +72,13 @@ def configure(level: str, log_format: str) -> None:
     logging.getLogger(NAME).setLevel(level.upper())
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # anybody can cause its warnings
     logging.captureWarnings(True)
+
+
+def _with_own_fields(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Put the fields of a record of the client's library, whose event has them as text, in their places."""
+    if isinstance(fields := event.pop("fields", None), dict):
+        event.update(fields, event=str(event["event"]).partition(" ")[0])
+    return event
 
 
 def _with_level_and_time(shared: list[Processor]) -> Processor:

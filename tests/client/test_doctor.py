@@ -204,6 +204,11 @@ def test_a_ledger_that_cannot_be_used_and_servers_of_different_ledgers_are_found
     with running_worker(tmp_path, workers=1, ledger=f"sqlite:///{tmp_path}/another.sqlite3") as second:
         found = examine(f"{target},{second}")
     assert troubles(found) == {"ledgers": "fault", "poller": "warning"}
+    options: Any = {"workers": 1, "ledger": f"sqlite:///{tmp_path}/another.sqlite3"}
+    other = str(tmp_path / "other-key.pem")
+    with running_worker(tmp_path, **options) as first, running_worker(tmp_path, **options, signing_key=other) as second:
+        found = examine(f"{first},{second}")
+    assert troubles(found) == {"keys": "warning", "poller": "warning"}
 
 
 def test_the_age_of_the_feed_is_that_of_the_newest_report(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import ExitStack, aclosing
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ from tests.support.processes.load import load
 from tests.support.processes.proxied import ProxiedServers
 
 from dejavu_client import AsyncDejavuClient
+from dejavu_client.doctor.findings import Severity
+from dejavu_client.doctor.installation_checks import examine_installation
+from dejavu_client.doctor.server_checks import DoctorAccess
+from dejavu_client.transport.servers import parse_servers
 
 
 @pytest.mark.parametrize("kind", ["nginx", "haproxy"])
@@ -31,6 +36,9 @@ async def test_nothing_is_lost_or_repeated_when_servers_are_killed_and_the_proxy
             health: Any = HealthStub(channel)
             checked = health.Check(health_pb2.HealthCheckRequest())
             assert await checked.code() is grpc.StatusCode.UNIMPLEMENTED, "no health check comes from outside"
+        found = examine_installation(parse_servers(proxied.address), DoctorAccess(), 10.0)
+        [reach] = [each for each in await asyncio.to_thread(list, found) if each.check == "reach"]
+        assert (reach.severity, "forwards no health checks" in reach.message) == (Severity.OK, True)
         async with load(proxied.address, patient=True) as clients:
             await clients.answers(20)
             for number in range(rounds):

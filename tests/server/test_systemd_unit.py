@@ -24,6 +24,7 @@ from dejavu_server.supervisor.supervisor import FEW_DESCRIPTORS
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "server" / "dejavu.service"
 DASHBOARD_UNIT = ROOT / "client" / "dejavu-dashboard.service"
+POLLER_UNIT = ROOT / "client" / "dejavu-poll.service"
 INSTALLED = Path("/opt/dejavu/.venv/bin")
 
 MOST_EXPOSED = 2.0
@@ -46,7 +47,7 @@ def environment(unit: Path = UNIT) -> dict[str, str]:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
-@pytest.mark.parametrize("unit", [UNIT, DASHBOARD_UNIT], ids=lambda unit: unit.name)
+@pytest.mark.parametrize("unit", [UNIT, DASHBOARD_UNIT, POLLER_UNIT], ids=lambda unit: unit.name)
 def test_a_unit_is_hardened_and_has_no_line_that_systemd_does_not_know(unit: Path, tmp_path: Path) -> None:
     judged = subprocess.run(
         [
@@ -99,6 +100,32 @@ def test_what_the_dashboards_unit_sets_fits_the_dashboard_and_the_server() -> No
     assert int(files) >= GatewayLimits().connections
 
 
+def test_the_pollers_unit_fits_the_server_and_the_poller() -> None:
+    given = environment(POLLER_UNIT)
+    assert given["DEJAVU_TARGET"] == environment()["DEJAVU_LISTEN"]
+    program, *command = service(POLLER_UNIT)["ExecStart"][0].split()
+    assert Path(program).parent == INSTALLED
+    here = Path(sys.executable).parent / Path(program).name
+    known = subprocess.run([here, *command, "--help"], check=True, capture_output=True, text=True).stdout
+    assert {"DEJAVU_TARGET", "DEJAVU_POLL_METRICS_LISTEN"} <= given.keys()
+    assert all(name in known for name in given)
+
+
+def test_instances_of_the_servers_unit_have_ports_and_folders_of_their_own(tmp_path: Path) -> None:
+    """By the command of the documentation."""
+    document = (ROOT / "docs" / "deployment.md").read_text()
+    [command] = (line for line in document.splitlines() if line.startswith("sed 's/:50051"))
+    unit = tmp_path / "dejavu@.service"
+    command = command.replace("/opt/dejavu/src", str(ROOT)).replace("/etc/systemd/system/dejavu@.service", str(unit))
+    subprocess.run(command, shell=True, check=True)
+    instance = environment(unit)
+    assert instance["DEJAVU_LISTEN"] == "127.0.0.1:5005%i"
+    assert instance["DEJAVU_METRICS_LISTEN"] == "127.0.0.1:946%i"
+    [runtime] = service(unit)["RuntimeDirectory"]
+    assert instance["XDG_RUNTIME_DIR"] == f"/run/{runtime}" == "/run/dejavu-%i"
+    assert instance["DEJAVU_LEDGER"] == environment()["DEJAVU_LEDGER"]
+
+
 def test_the_command_line_of_the_dashboards_unit_starts_a_gateway_that_drains() -> None:
     program, *arguments = service(DASHBOARD_UNIT)["ExecStart"][0].split()
     assert Path(program).parent == INSTALLED
@@ -137,7 +164,10 @@ def test_the_command_line_of_the_unit_starts_a_server_that_reloads_and_drains(tm
         "XDG_RUNTIME_DIR": str(runtime),
         "DEJAVU_LISTEN": "127.0.0.1:0",
         "DEJAVU_METRICS_LISTEN": "127.0.0.1:0",
-        "DEJAVU_LEDGER": environment()["DEJAVU_LEDGER"].replace("/var/lib/dejavu", str(tmp_path)),
+        **{
+            name: environment()[name].replace("/var/lib/dejavu", str(tmp_path))
+            for name in ("DEJAVU_LEDGER", "DEJAVU_SIGNING_KEY")
+        },
     }
     here = Path(sys.executable).parent / Path(program).name
     process = subprocess.Popen(

@@ -87,8 +87,16 @@ def _agreement(reports: Sequence[ServerReport]) -> Iterator[Finding]:
     """Yield what servers disagree on; nothing for a single one."""
     several = "deployment.md#several-servers"
     same = "give all servers of the target the same --ledger"
+    one_ledger = len({report.checkpoint.ledger_id for report in reports if report.checkpoint}) == 1
     questions: Sequence[tuple[str, Callable[[ServerReport], str], Callable[..., Finding], str, str]] = (
         ("ledgers", lambda each: each.checkpoint.ledger_id if each.checkpoint else "", fault, same, several),
+        (
+            "keys",
+            lambda each: each.checkpoint.public_key.hex()[:12] if each.checkpoint and one_ledger else "",
+            warning,
+            "give all servers of a ledger the same --signing-key",
+            "deployment.md#postgresql",
+        ),
         (
             "models",
             lambda each: each.models[0].version[:12] if each.models else "",
@@ -176,9 +184,10 @@ def _pollers(urls: Sequence[str], timeout: float) -> Iterator[Finding]:
             yield ok("metrics", text)
     if leaders != 1:
         text = f"{leaders} of {pluralize(len(urls), 'poller')} lead; expected 1"
-        yield warning(
-            "metrics", text, "give --poller for each; compare --lease and --target", "runbook.md#dejavupollerleaders"
+        compare = "give --poller for each; " + (
+            "compare --lease and --target" if leaders else "see its log: it may have no token that gets the lease"
         )
+        yield warning("metrics", text, compare, "runbook.md#dejavupollerleaders")
 
 
 def _page(url: str, tls: ClientTlsFiles | None, timeout: float) -> Finding:
@@ -195,9 +204,9 @@ def _page(url: str, tls: ClientTlsFiles | None, timeout: float) -> Finding:
         return fault("page", other, "correct --page", "runbook.md#dejavudashboarddown")
     if ready != HTTPStatus.OK or not status.get("streaming"):
         text = f"{url}: {status.get('reason')}: {status.get('message')}"
-        return fault(
-            "page", text, "the page's server is not this one, or refuses it", "runbook.md#dejavudashboardnotstreaming"
-        )
+        broken = status.get("reason") == "LEDGER_BROKEN"
+        see = "see the ledger of its server" if broken else "the page's server is not this one, or refuses it"
+        return fault("page", text, see, "runbook.md#dejavudashboardnotstreaming")
     return ok("page", f"{url}: ready")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -142,7 +143,10 @@ def _reach(client: DejavuClient) -> Finding:
     Raises:
         DejavuClientError: if it does not answer, or is no dejavu-server.
     """
-    client.health()  # connects
+    try:
+        client.health()  # connects
+    except UnimplementedError:
+        return _behind_proxy(client)
     before = time.perf_counter()
     status = client.health()
     took = seconds_text(time.perf_counter() - before)
@@ -150,6 +154,17 @@ def _reach(client: DejavuClient) -> Finding:
         wait = "it starts, drains, or has no usable model: see its log"
         return fault("reach", f"answers in {took}, {status.name}", wait, "operations.md#start-and-stop")
     return ok("reach", f"SERVING, answers in {took}")
+
+
+def _behind_proxy(client: DejavuClient) -> Finding:
+    """Return the finding about a server of which a proxy forwards no health checks.
+
+    Raises:
+        DejavuClientError: if it does not answer, or is no dejavu-server.
+    """
+    with contextlib.suppress(PermissionDeniedError, UnauthenticatedError):
+        client.get_service_stats()
+    return ok("reach", "answers; the proxy before it forwards no health checks")
 
 
 def _unreachable(
@@ -202,10 +217,12 @@ def _read(report: ServerReport, client: DejavuClient) -> None:
             setattr(report, name, call())
         except DejavuClientError as error:
             if name == "checkpoint" and error.reason == "SIGNING_UNAVAILABLE":
-                sign = "make the file of --signing-key readable for the server's user alone"
+                sign = "give --signing-key a file that the server's user alone can read, or may create"
                 report.add(fault("checkpoint", error.message, sign, "runbook.md#dejavucheckpointold"))
             elif not isinstance(error, PermissionDeniedError | UnauthenticatedError | UnimplementedError):
-                report.add(fault(name, error.message, "see the server's log", "runbook.md#dejavuerrors"))
+                lost = error.reason == "LEDGER_UNAVAILABLE"
+                section = "runbook.md#dejavuledgerunavailable" if lost else "runbook.md#dejavuerrors"
+                report.add(fault(name, error.message, "see the server's log", section))
     after = time.time()
     if report.checkpoint is not None:
         report.add(_clock(report.checkpoint.signed_time.ToNanoseconds() / 1e9, before, after))
@@ -246,6 +263,8 @@ def _model(model: Model) -> Finding:
 def _ledger_health(client: DejavuClient) -> Iterator[Finding]:
     try:
         status = client.health(LEDGER)
+    except UnimplementedError:  # a proxy forwards no health checks
+        return
     except NotFoundError:
         yield warning(
             "ledger", "the server does not report its health", "install the same release", "operations.md#upgrade"

@@ -83,7 +83,7 @@ def live_table(
     texts = dict.fromkeys(warning.text for each in newest for warning in each.forecast.warnings)
     notices += [Text(text, style="yellow") for text in (*texts, *messages)]
     follows = leadership is not None and leadership.role in (LeaderRole.STANDBY, LeaderRole.WAITING)
-    if leadership is not None and (follows or leadership.role is LeaderRole.ALONE):
+    if leadership is not None and follows:
         notices.insert(0, Text(f"This poller {leadership_line(leadership)}"))
     if not watched:
         waiting = "Waiting for the scoreboard …" if scoreboard_time is None else "No games today."

@@ -170,8 +170,6 @@ def leadership_line(status: Leadership) -> str:
             return "leads: this poller forecasts, others stand by"
         case LeaderRole.STANDBY:
             return f"stands by: {status.leader} leads"
-        case LeaderRole.ALONE:
-            return f"works without a lease, as other pollers may too: {status.reason}"
         case LeaderRole.WAITING:
             return f"stands by: {status.reason or 'waiting for the lease'}"
 

@@ -23,7 +23,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
 from dejavu.v1.lease_service_pb2 import AcquireLeaseResponse
-from dejavu_client.errors import DejavuClientError, PermissionDeniedError, UnauthenticatedError, UnimplementedError
+from dejavu_client.errors import DejavuClientError, PermissionDeniedError, UnauthenticatedError
 from dejavu_client.logs import get_logger
 
 LEASE_SECONDS: Final = 10.0
@@ -39,8 +39,8 @@ _LEADS_FOR: Final = 0.8
 """Share of the time to live for which a leader acts; the rest is a margin for its calls in progress."""
 _FOLLOWER_PAUSE: Final = 2.0
 """Longest pause, in seconds, between two requests of a follower: a leader that ends releases its lease early."""
-_ALONE_PAUSE: Final = 30.0
-"""Pause, in seconds, until a server that has no leases is asked again: it may have been replaced by a newer one."""
+_REFUSED_PAUSE: Final = 5.0
+"""Pause, in seconds, until a server that refused the token is asked again."""
 _FAILED_PAUSE: Final = 1.0
 _NAME_LENGTH: Final = 40
 
@@ -56,8 +56,6 @@ class LeaderRole(StrEnum):
     """This poller works."""
     STANDBY = "standby"
     """This poller waits: another one works."""
-    ALONE = "alone"
-    """This poller works without a lease: the server has no leases, or does not grant it one."""
 
 
 class Leadership(NamedTuple):
@@ -67,7 +65,7 @@ class Leadership(NamedTuple):
         role: role of this poller.
         term: number of terms led; a leader that lost and regained its lease begins a new one.
         leader: the leader, if it is another poller.
-        reason: why it works without a lease, or does not know who leads.
+        reason: why it does not know who leads, or gets no lease.
     """
 
     role: LeaderRole = LeaderRole.WAITING
@@ -142,8 +140,7 @@ class LeaderElection:
     @property
     def leads(self) -> bool:
         """Whether this poller leads now. Check right before each action that only the leader may take."""
-        role = self.status.role
-        return role is LeaderRole.ALONE or (role is LeaderRole.LEADING and self._clock() < self._until)
+        return self.status.role is LeaderRole.LEADING and self._clock() < self._until
 
     @asynccontextmanager
     async def running(self, changed: Callable[[], None]) -> AsyncIterator[None]:
@@ -160,9 +157,8 @@ class LeaderElection:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             self._until = float("-inf")
-            if self.status.role is not LeaderRole.ALONE:
-                with contextlib.suppress(DejavuClientError):
-                    await self._client.release_lease(self._name, self._holder, timeout=self._ttl / _RENEWALS)
+            with contextlib.suppress(DejavuClientError):
+                await self._client.release_lease(self._name, self._holder, timeout=self._ttl / _RENEWALS)
 
     async def _run(self) -> None:
         while True:
@@ -180,9 +176,10 @@ class LeaderElection:
             answer = await self._client.acquire_lease(
                 self._name, self._holder, self._ttl, timeout=self._ttl / _RENEWALS
             )
-        except (UnimplementedError, PermissionDeniedError, UnauthenticatedError) as error:
-            self._set(LeaderRole.ALONE, reason=f"no lease: {error.message}")
-            return _ALONE_PAUSE
+        except (PermissionDeniedError, UnauthenticatedError) as error:
+            if not self.leads:
+                self._set(LeaderRole.WAITING, reason=f"no lease: {error.message}")
+            return _REFUSED_PAUSE
         except DejavuClientError as error:
             if not self.leads:
                 self._set(LeaderRole.WAITING, reason=f"it is not known who leads: {error.message}")
@@ -197,7 +194,6 @@ class LeaderElection:
         return max(0.0, asked + self._ttl / _RENEWALS - self._clock())
 
     def _set(self, role: LeaderRole, *, leader: str = "", reason: str = "", begun: bool = False) -> None:
-        begun = begun or (role is LeaderRole.ALONE and self.status.role is not role)
         status = Leadership(role, self.status.term + begun, leader, reason)
         if status._replace(reason="") != self.status._replace(reason="") or (reason and not self.status.reason):
             log.info("poll.leadership", role=role, leader=leader, reason=reason)

@@ -137,7 +137,7 @@ class _Ages(Collector):
         yield games
         yield refused
         status = self._poller.leadership
-        leads = status is None or status.role in (LeaderRole.LEADING, LeaderRole.ALONE)
+        leads = status is None or status.role is LeaderRole.LEADING
         yield GaugeMetricFamily(
             "dejavu_poll_leads", "Whether this poller works; 0: it waits for another one.", value=leads
         )

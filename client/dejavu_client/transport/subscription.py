@@ -65,7 +65,7 @@ class _Reconnection:
     def connected(self) -> None:
         """Note that a message has arrived."""
         if self._failures:
-            log.info("stream_resumed", attempts=self._failures)
+            log.warning("stream_resumed", attempts=self._failures)
         self._connected = True
         self._failures = 0
         self._backoff.reset()

@@ -145,7 +145,7 @@ class Authenticator:
             caller = self._verify(token, credential)
         if caller.expires is not None and caller.expires <= self._clock():
             self._verified.pop(credential, None)
-            raise Unauthenticated("the token has expired")
+            raise Unauthenticated("the token has expired", expired=caller.identity)
         return caller
 
     def _verify(self, token: str, credential: bytes) -> Principal:

@@ -42,13 +42,15 @@ class Unauthenticated(DejavuError):
     Args:
         message: why it is not valid.
         forged: whether its signature does not match its key, so that the token will never become valid.
+        expired: name of the token, if it was valid once; for the log.
     """
 
     reason = "UNAUTHENTICATED"
 
-    def __init__(self, message: str, *, forged: bool = False) -> None:
+    def __init__(self, message: str, *, forged: bool = False, expired: str = "") -> None:
         super().__init__(message)
         self.forged = forged
+        self.expired = expired
 
 
 class MethodDenied(DejavuError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 import stat
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,12 +19,16 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from dejavu_common.clock import utc_now
 from dejavu_server.access import files
 from dejavu_server.access.files import AccessFileError, FileVersion, OnReload, ignore_reload
 from dejavu_server.observability.periodic import PeriodicTask
 
 LOOK_SECONDS = 1.0
 """Interval of the checks for replaced files."""
+
+_SOON = timedelta(days=14)
+"""Time before the expiry of a certificate at which it is logged, as by the alert DejavuCredentialExpires."""
 
 _log = structlog.get_logger(__name__)
 
@@ -132,5 +137,8 @@ def _load(paths: TlsFiles) -> tuple[grpc.ServerCertificateConfiguration, float]:
             ssl.create_default_context(cadata=authorities.decode("ascii"))
         except (ValueError, ssl.SSLError):
             raise AccessFileError(f"{paths.client_authorities}: not PEM certificates") from None
-    expires = min(each.not_valid_after_utc for each in chain).timestamp()
-    return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=authorities), expires
+    expires = min(each.not_valid_after_utc for each in chain)
+    if expires - utc_now() < _SOON:
+        _log.warning("tls_expires", certificate=str(paths.certificate), expires=expires.isoformat())
+    configuration = grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=authorities)
+    return configuration, expires.timestamp()

@@ -160,6 +160,7 @@ class Admissions:
             reason=str(denial),
             address=address_of(context.peer()),
             request_id=dict(refusal.metadata)[REQUEST_ID],
+            **({"caller": denial.expired} if denial.expired else {}),
         )
         return refusal
 

@@ -80,6 +80,21 @@ def restore(
     )
 
 
+@app.command(name="new-epoch")
+def new_epoch(ledger: Ledger = None, as_json: Json = False) -> None:
+    """Let all resume tokens of the ledger expire, after its database was restored by its own tools.
+
+    Otherwise a stream would go on after entries that another history had, and
+    miss those of this one. Stop all servers of the ledger before.
+    """
+    from dejavu_server.ledger.retention.backup import renew_epoch  # noqa: PLC0415
+
+    url = ledger or default_ledger()
+    with exit_on_ledger_error(as_json=as_json):
+        epoch = renew_epoch(url)
+    _print(as_json, {"ledger": url, "epoch": epoch}, f"{url}: epoch {epoch}; earlier resume tokens are refused")
+
+
 @app.command()
 def copy(
     to: Annotated[str, typer.Option(metavar="URL", help="The other ledger: a new one, or an unfinished copy.")],

@@ -12,7 +12,7 @@ from tests.support.builders.evenings import Evening, StoringPredictor, game
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES
 
 from dejavu.v1.lease_service_pb2 import AcquireLeaseResponse, Lease
-from dejavu_client.errors import DejavuClientError, PermissionDeniedError, UnavailableError, UnimplementedError
+from dejavu_client.errors import DejavuClientError, PermissionDeniedError, UnauthenticatedError, UnavailableError
 from dejavu_client.poller import LeaderElection, LeaderRole, LeadershipChanged, Poller, Prediction, lease_name
 from dejavu_client.poller.events import Event
 from dejavu_client.poller.metrics import register_metrics
@@ -188,16 +188,22 @@ async def test_a_leader_acts_for_less_than_the_time_of_its_lease(evening: Evenin
         assert not other.acquired, "calls on their way have time to end"
 
 
-@pytest.mark.parametrize("error", [UnimplementedError("no such call"), PermissionDeniedError("lacks scope 'record'")])
-async def test_a_poller_without_leases_goes_on_alone_and_says_so(evening: Evening, error: DejavuClientError) -> None:
+@pytest.mark.parametrize(
+    "error", [UnauthenticatedError("the token has expired"), PermissionDeniedError("lacks scope 'outcome'")]
+)
+async def test_a_poller_whose_token_is_refused_stands_by_and_says_why(
+    evening: Evening, error: DejavuClientError
+) -> None:
+    """Formerly, all pollers of a revoked token led at once."""
     leases, predictor = Leases(), StoringPredictor()
     leases.failure["a"] = error
     evening.go_to(SIX_MINUTES)
-    async with running(leases, evening, predictor, "a") as alone:
-        await until(lambda: alone.of(Prediction))
-        [changed] = alone.of(LeadershipChanged)
-        assert changed.status.role is LeaderRole.ALONE
+    async with running(leases, evening, predictor, "a") as refused:
+        await until(lambda: refused.of(LeadershipChanged))
+        [changed] = refused.of(LeadershipChanged)
+        assert changed.status.role is LeaderRole.WAITING
         assert error.message in changed.status.reason
+        assert not predictor.calls
 
 
 async def test_metrics_say_who_works(evening: Evening) -> None:

@@ -14,7 +14,7 @@ from tests.support.builders.evenings import Evening, game
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
 from tests.support.processes.promtool import expressions, firing, metrics_faults, scraped_series
 
-from dejavu_client.errors import UnavailableError
+from dejavu_client.errors import PermissionDeniedError, UnavailableError
 from dejavu_client.poller.events import Fault, FaultKind, Prediction
 from dejavu_client.poller.metrics import PollMetrics, register_metrics
 from dejavu_client.poller.poller import LINES
@@ -199,8 +199,26 @@ async def test_faults_of_the_feed_and_of_the_pollers_fire_their_alerts(measured:
     assert fired([usual] * 4 + [scrape()] * 36) == {"DejavuFeedUnread", "DejavuFeedOld"}
 
 
+async def test_a_poller_whose_forecasts_are_refused_fires_an_alert_and_one_that_follows_games_does_not(
+    tmp_path: Path,
+) -> None:
+    scrapes: dict[bool, list[str]] = {}
+    for is_refused in (False, True):
+        async with watching(Evening([game(run=2)])) as watch:
+            registry = register_metrics(watch.poller, now=watch.evening.clock)
+            if is_refused:
+                watch.predictor.failures = [PermissionDeniedError("the token lacks the scope 'record'")] * 1000
+            texts = scrapes[is_refused] = []
+            for minute in range(7, 21):
+                await watch.at(60.0 * minute + 1)
+                texts += [generate_latest(registry).decode()] * 3
+    for is_refused, expected in ((False, set[str]()), (True, {"DejavuForecastsMissed"})):
+        series = scraped_series(scrapes[is_refused][:40], instance="p", job="dejavu-poller")
+        assert firing(tmp_path, series, minutes=9) == expected
+
+
 async def test_alerts_name_only_what_a_poller_exports(measured: Measured) -> None:
     exported = generate_latest(measured.registry).decode()
     names = {name for query in expressions().values() for name in re.findall(r"dejavu_poll_\w+", query)}
-    assert len(names) == 3
+    assert len(names) == 4
     assert [name for name in sorted(names) if name not in exported] == []

@@ -38,6 +38,8 @@ async def test_a_refused_call_is_logged_with_who_where_and_what_and_a_flood_of_t
 ) -> None:
     path = tmp_path / "tokens.json"
     reader = token_file.create(path, "reader", (AccessScope.READ,), utc_now())
+    ago = utc_now() - timedelta(days=1)
+    old = token_file.create(path, "old", (AccessScope.READ,), ago, ago + timedelta(hours=1))
     async with async_worker(tmp_path, tokens=str(path)) as worker, grpc.aio.insecure_channel(worker.address) as channel:
         stub = PredictionServiceStub(channel)
 
@@ -47,15 +49,17 @@ async def test_a_refused_call_is_logged_with_who_where_and_what_and_a_flood_of_t
 
         await refused("guess", "djv_guess", grpc.StatusCode.UNAUTHENTICATED)
         await refused("scope", reader, grpc.StatusCode.PERMISSION_DENIED)
+        await refused("old", old, grpc.StatusCode.UNAUTHENTICATED)
         for _ in range(2 * LINES):
             await refused("flood", "djv_guess", grpc.StatusCode.UNAUTHENTICATED)
-    guess, scope, *flood = (line for line in log if line["event"] == "call_refused")
+    guess, scope, expired, *flood = (line for line in log if line["event"] == "call_refused")
     method = "/dejavu.v1.PredictionService/Predict"
     assert {"method": method, "address": "127.0.0.1", "request_id": "guess"}.items() <= guess.items()
     assert "not known to this server" in guess["reason"]
     assert {"method": method, "address": "127.0.0.1", "caller": "token:reader"}.items() <= scope.items()
     assert "predict" in scope["reason"]
-    assert len(flood) == LINES - 1
+    assert {"reason": "the token has expired", "caller": "token:old"}.items() <= expired.items()
+    assert len(flood) == LINES - 2
     assert "djv_" not in str(log), "no line has a token"
     counted = worker.metrics.registry.get_sample_value(
         "dejavu_caller_calls_total", {"caller": "reader", "code": "PERMISSION_DENIED"}

@@ -26,6 +26,10 @@ def calls(code: str, step: int) -> str:
     return f"{of('dejavu_calls_total', method=METHOD, code=code)} 0+{step}x40"
 
 
+def forecasts(outcome: str, values: str) -> str:
+    return f"{of('dejavu_poll_forecasts_total', horizon='final', outcome=outcome, **POLLER)} {values}"
+
+
 def durations(metric: str, fast: int, slow: int, **labels: str) -> list[str]:
     """A histogram in which some calls of each step take up to 1 ms, and some between 0.5 and 3 s."""
     return [
@@ -175,6 +179,10 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             f"{of('dejavu_poll_leads', **{**POLLER, 'instance': 'a'})} 1x30 0x10",
             f"{of('dejavu_poll_leads', **{**POLLER, 'instance': 'b'})} 0x32 1x8",
         ],
+    ),
+    "DejavuForecastsMissed": (
+        [forecasts("missed", "0+1x40"), forecasts("new", "60x40")],
+        [forecasts("missed", "0+1x40"), forecasts("new", "0+1x40")],
     ),
     "DejavuFeedUnread": (
         [f"{of('dejavu_poll_scoreboard_age_seconds', **POLLER)} 0+30x40", f"{of('dejavu_poll_leads', **POLLER)} 1x40"],

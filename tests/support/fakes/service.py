@@ -28,7 +28,13 @@ from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from dejavu.v1 import model_service_pb2, model_service_pb2_grpc, prediction_service_pb2_grpc, record_service_pb2_grpc
+from dejavu.v1 import (
+    lease_service_pb2_grpc,
+    model_service_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2_grpc,
+    record_service_pb2_grpc,
+)
 from dejavu.v1.forecast_pb2 import (
     HORIZON_FINAL,
     HORIZON_HALFTIME,
@@ -37,6 +43,7 @@ from dejavu.v1.forecast_pb2 import (
     Quantile,
 )
 from dejavu.v1.forecast_pb2 import Warning as Caution
+from dejavu.v1.lease_service_pb2 import AcquireLeaseRequest, AcquireLeaseResponse, Lease, ReleaseLeaseResponse
 from dejavu.v1.model_service_pb2 import VERDICT_FIT, HorizonSupport, ListModelsResponse, Model
 from dejavu.v1.prediction_service_pb2 import (
     AssessRiskResponse,
@@ -218,6 +225,8 @@ class FakeServer:
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(fake, server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(fake, server)
         record_service_pb2_grpc.add_RecordServiceServicer_to_server(fake, server)
+        leases = _Leases()  # type: ignore[abstract] # nobody asks who holds a lease
+        lease_service_pb2_grpc.add_LeaseServiceServicer_to_server(leases, server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
         address = self.target
         if self._credentials is None:
@@ -294,6 +303,16 @@ class FakeServer:
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         workers = (("dejavu-workers", str(self.workers)),) if self.workers else ()
         return (("dejavu-worker", self.worker), *workers, ("x-request-id", f"request-{len(self.calls)}"))
+
+
+class _Leases(lease_service_pb2_grpc.LeaseServiceServicer):
+    """Grants every lease, and records no call of it."""
+
+    def AcquireLease(self, request: AcquireLeaseRequest, _: Any) -> AcquireLeaseResponse:  # noqa: N802 - the contract's name
+        return AcquireLeaseResponse(acquired=True, lease=Lease(name=request.name, holder=request.holder))
+
+    def ReleaseLease(self, request: Any, _: Any) -> ReleaseLeaseResponse:  # noqa: N802 - the contract's name
+        return ReleaseLeaseResponse(released=True)
 
 
 class _Servicer(

@@ -15,7 +15,7 @@ from dejavu_server.ledger.audit.verification import Verification
 from dejavu_server.ledger.database.sqlite import backup as sqlite_backup
 from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
 from dejavu_server.ledger.retention import backup
-from dejavu_server.ledger.retention.backup import back_up, restore
+from dejavu_server.ledger.retention.backup import back_up, renew_epoch, restore
 from dejavu_server.ledger.retention.ledger_copy import StepProgress, TargetRefused
 
 
@@ -109,6 +109,22 @@ async def test_tokens_of_the_old_ledger_expire_in_the_restored_one(tmp_path: Pat
         with pytest.raises(ResumeTokenExpired, match="before the ledger was restored"):
             await new.resume_position(token)
     assert await new.resume_position(new.token(3)) == 3
+    await new.close()
+
+
+async def test_tokens_expire_in_a_ledger_that_was_restored_by_other_means(tmp_path: Path) -> None:
+    """As from a dump, which has the former epoch: once it grew past a token, its stream would miss entries."""
+    write_evenings(tmp_path / "ledger.db", 1)
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    old = await Ledger.open(url)
+    token = old.token(3)
+    await old.close()
+    before = verify(url)
+    renew_epoch(url)
+    assert verify(url) == before
+    new = await Ledger.open(url)
+    with pytest.raises(ResumeTokenExpired, match="before the ledger was restored"):
+        await new.resume_position(token)
     await new.close()
 
 

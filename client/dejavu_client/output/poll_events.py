@@ -34,7 +34,9 @@ from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_feed.printed_numbers import LEAST_AMERICAN
 
 _Notice: TypeAlias = events.GameSkipped | events.LineTaken | events.PricesTaken
-_WithoutGame: TypeAlias = events.Fault | events.ModelLimits | events.RatingsOutdated | events.LeadershipChanged
+_WithoutGame: TypeAlias = (
+    events.Fault | events.Recovered | events.ModelLimits | events.RatingsOutdated | events.LeadershipChanged
+)
 
 LEGEND = "half, end, intervals: home − away, in points · score: away–home"
 """Explains the values in the lines and the table."""
@@ -157,6 +159,8 @@ def _line_without_game(event: _WithoutGame) -> str:
         case events.Fault():
             again = f" (failure {event.failures} in a row)" if event.failures > 1 else ""
             return f"{event.source}: {event.reason}{again}"
+        case events.Recovered():
+            return f"{event.source}: answers again"
         case events.ModelLimits() | events.RatingsOutdated():
             return event.reason
         case events.LeadershipChanged():
@@ -252,6 +256,8 @@ def _record_without_game(event: _WithoutGame) -> dict[str, Any]:
                 "reason": event.reason,
                 "failures": event.failures,
             }
+        case events.Recovered():
+            return {"event": "recovered", "source": event.source}
         case events.ModelLimits():
             return {"event": "limits", "modelVersion": event.model_version, "reason": event.reason}
         case events.RatingsOutdated():

@@ -291,6 +291,17 @@ class Fault:
     kind: FaultKind = field(kw_only=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """The scoreboard or the server answers again, after a fault.
+
+    Attributes:
+        source: "scoreboard" or "server".
+    """
+
+    source: str
+
+
 Event = (
     GameChanged
     | Prediction
@@ -305,4 +316,5 @@ Event = (
     | RatingsOutdated
     | LeadershipChanged
     | Fault
+    | Recovered
 )

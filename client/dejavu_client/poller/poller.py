@@ -28,6 +28,7 @@ from dejavu_client.poller.events import (
     Prediction,
     PricesTaken,
     RatingsOutdated,
+    Recovered,
     feed_fault,
 )
 from dejavu_client.poller.horizons import FIRST_MINUTE, forecast_minutes
@@ -460,6 +461,7 @@ class Poller:
 
     async def _read_scoreboard(self) -> None:
         board = await read_in_thread(self._feed.scoreboard)
+        await self._recovered(SCOREBOARD, self.scoreboard_failure)
         self.scoreboard_failure = ""
         self._backoff = PollBackoff()
         self.scoreboard_time = self._now()
@@ -520,10 +522,16 @@ class Poller:
         except DejavuClientError as error:
             await self._server_failed(error, FaultKind.SERVER)
         else:
+            await self._recovered(SERVER, self.server_failure)
             self.server_failure = ""
             self._server_backoff = PollBackoff()
             if not self._replays_only:
                 await self._read_model()  # before the first forecast is due, there is time to refresh old ratings
+
+    async def _recovered(self, source: str, failure: str) -> None:
+        """Report that a source answers, if it failed before."""
+        if failure:
+            await self._emit(Recovered(source))
 
     async def _server_failed(self, error: Exception, kind: FaultKind) -> None:
         self.server_failure = str(error)

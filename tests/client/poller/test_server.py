@@ -25,7 +25,7 @@ from dejavu_client.errors import (
     UnavailableError,
 )
 from dejavu_client.poller import feed_report
-from dejavu_client.poller.events import Fault, FaultKind
+from dejavu_client.poller.events import Fault, FaultKind, Recovered
 from dejavu_client.poller.feed_report import FeedReporter
 from dejavu_client.poller.poller import Poller
 from dejavu_client.poller.predictor import PredictionClient, load_recorded, request_forecasts
@@ -112,6 +112,8 @@ async def test_a_server_that_goes_away_between_two_forecasts_is_reported_in_the_
         assert watch.poller.server_failure == "cannot reach it"
         await watch.turn()
         assert watch.poller.server_failure == ""
+        await watch.turn()
+        assert watch.told(Recovered) == [Recovered("server")]
 
 
 @pytest.mark.parametrize("status", [HealthStatus.NOT_SERVING, HealthStatus.UNKNOWN])

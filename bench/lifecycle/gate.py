@@ -1,6 +1,7 @@
 """Measures how often the gate is wrong, and how many games it takes to decide, by simulation and on real seasons.
 
     python -m bench.lifecycle.gate                                  # 1,000 seasons of 2,600 games for each challenger
+    python -m bench.lifecycle.gate --chain                          # chains of challengers, each a little worse
     python -m bench.lifecycle.gate --limits                         # the best that a test of this error rate can do
     python -m bench.lifecycle.gate --walk WALK --other WALK1        # the folds of two walk-forwards, real games
     python -m bench.lifecycle.gate --walk WALK --scores FILE        # a walk-forward against scores of another program
@@ -14,6 +15,11 @@ for an addition to the Brier score: one is worse by 0.5 in half of the games and
 is worse by 0.1 in one game in fifty. The means are 25 and 2 times the gate's margin for the Brier score (0.001). Counts
 the games until the first decision, with the gate evaluated after each game. For comparison, also shows a z-test for the
 same hypothesis, evaluated after each evening of seven games.
+
+In a chain, each challenger is worse than the champion by half the margin in both scores, is staged when the one before
+it was promoted, and retired after a third of a season without a decision; the loss is that of the champion at the end
+of the season against the first one. It is simulated with the gate that also compares with the first champion (the
+anchor), and without.
 
 WALK is the folder that `dejavu-trainer backtest --out` writes. FILE is a .npz with game_id, season, crps, brier and
 covered of forecasts of the half from minute 18; only this minute is compared.
@@ -31,6 +37,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from bench.lifecycle import folds
+from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
 from dejavu_models.comparison import GateDecision, GateSettings, eprocess, judge
@@ -99,6 +106,48 @@ def season(random: np.random.Generator, challenger: Challenger, spread: float) -
     if challenger.share:
         brier += SETTINGS.brier_margin * np.where(random.random(GAMES) < challenger.share, *challenger.extremes)
     return crps, brier
+
+
+def chain(random: np.random.Generator, spread: float, *, has_anchor: bool) -> tuple[int, float]:
+    """Return the promotions of a season of challengers that are worse by half the margin, and the loss in margins."""
+    begins = promotions = 0
+    while begins < GAMES:
+        games = min(GAMES - begins, GAMES // 3)
+        champion, first = (_differences(random, games, spread, 0.5 * (promotions * of + 1)) for of in (0, 1))
+        against = [champion, first] if has_anchor and promotions else [champion]
+        counts = np.arange(1, games + 1)
+        promoted = (counts >= SETTINGS.min_games) & (counts % EVENING == 0)
+        for crps, brier in against:
+            promoted &= _not_worse(crps, SETTINGS.crps_margin) & _not_worse(brier, SETTINGS.brier_margin)
+        after = _first(promoted)
+        promotions += after > 0
+        begins += after or games
+    return promotions, 0.5 * promotions
+
+
+def _differences(random: np.random.Generator, games: int, spread: float, margins: float) -> tuple[Floats, Floats]:
+    """Return the differences of a model that is worse by some margins, as those of `season`."""
+    crps, brier = season(random, Challenger("", margins, margins), spread)
+    return crps[:games], brier[:games]
+
+
+def _not_worse(differences: Floats, margin: float) -> NDArray[np.bool_]:
+    """Return after which games the statement is shown that the model is not worse."""
+    shown = eprocess.not_worse(differences, margin, FIRST_BOUND_IN_MARGINS * margin) >= _LIMIT
+    return shown & (np.cumsum(differences) / np.arange(1, len(differences) + 1) < margin)
+
+
+def chains(runs: int, seed: int) -> Iterator[str]:
+    """Yield a table of what chains lose in a season, line by line."""
+    yield "| spread of the CRPS | anchor | promotions | loss, points of CRPS: mean | 95 % of seasons below |"
+    yield "|---|---|---|---|---|"
+    for spread in SPREADS:
+        for has_anchor in (False, True):
+            random = np.random.default_rng([seed, round(1000 * spread)])
+            found = np.array([chain(random, spread, has_anchor=has_anchor) for _ in range(runs)])
+            promotions, loss = found[:, 0].mean(), SETTINGS.crps_margin * found[:, 1]
+            most = np.quantile(loss, 0.95)
+            yield f"| {spread} | {'yes' if has_anchor else 'no'} | {promotions:.1f} | {loss.mean():.3f} | {most:.3f} |"
 
 
 def limits(games: int = 400, power: float = 0.95) -> Iterator[str]:
@@ -218,6 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--walk", type=Path, help="folds of the challenger")
     parser.add_argument("--other", type=Path, help="folds of the model with which it is compared")
     parser.add_argument("--scores", type=Path, help="scores of another program with which it is compared")
+    parser.add_argument("--chain", action="store_true", help="instead simulate chains of challengers")
     parser.add_argument("--limits", action="store_true", help="instead print the best that a test can do")
     parser.add_argument("--spread", action="store_true", help="instead print the spread of differences")
     given = parser.parse_args(arguments)
@@ -227,6 +277,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--walk needs --other" + " or --scores" * (not given.spread))
     if given.limits:
         lines = limits()
+    elif given.chain:
+        lines = chains(given.runs, given.seed)
     elif given.walk is None:
         lines = simulate(given.runs, given.seed)
     elif given.spread:

@@ -46,7 +46,7 @@ class GateSettings:
 
     crps_margin: float = 0.02
     threshold: float = 20.0
-    coverage_slack: float = 0.03
+    coverage_slack: float = 0.02
     min_games: int = 100
 
     @property

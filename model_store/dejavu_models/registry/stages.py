@@ -6,7 +6,9 @@ The roster is a pure fold over the model changes in a ledger: all readers at the
       ◀──unload──┘    └─────retire─────▶ retired ◀──rollback───┘
 
 A promotion keeps the model that served until then as `previous`: it stays loaded, makes shadow forecasts like a
-challenger, and serves again after a rollback. A retired model can be loaded again.
+challenger, and serves again after a rollback. A retired model can be loaded again. The first promotion of a season
+keeps the model that served until then as the season's `anchor`, too: it makes shadow forecasts until the next season,
+so that no chain of promotions falls behind it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from dejavu_models.errors import DejavuError, FieldError, InvalidInput, quoted
 
@@ -51,6 +53,9 @@ model that served before."""
 MAX_CHALLENGERS: Final = 4
 """Maximum number of staged models: each takes memory in every worker, and computing time for every recorded
 forecast."""
+
+_FIRST_MONTH: Final = 8
+"""Month in which the season of a promotion begins: none is played before, since the last one."""
 
 MAX_REASON: Final = 500
 """Maximum number of characters of the reason for a change."""
@@ -189,6 +194,8 @@ class Roster:
         stages: stage by version; the staged models are in the order in which they were staged.
         champion: version of the model that serves; empty if there is none yet.
         previous: version of the model that served before, which a rollback returns to; empty if there is none.
+        anchor: version of the model that served before the first promotion of the season; empty if there is none.
+        anchor_season: that season, as the year in which it ends.
         shares: share of games of each model that is not the champion, in order.
         sequence: sequence number of the last change; 0 without any.
     """
@@ -196,13 +203,20 @@ class Roster:
     stages: Mapping[str, ModelStage] = field(default_factory=lambda: MappingProxyType({}))
     champion: str = ""
     previous: str = ""
+    anchor: str = ""
+    anchor_season: int = 0
     shares: tuple[tuple[str, float], ...] = ()
     sequence: int = 0
 
     @property
     def challengers(self) -> tuple[str, ...]:
-        """Versions of the staged models, `previous` included, in the order in which they were staged."""
+        """Versions of the staged models, `previous` and `anchor` included, in the order in which they were staged."""
         return tuple(version for version, stage in self.stages.items() if stage is ModelStage.STAGED)
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Versions of the challengers that may become the champion: those that did not serve before."""
+        return tuple(version for version in self.challengers if version not in {self.previous, self.anchor})
 
     @property
     def loaded(self) -> tuple[str, ...]:
@@ -227,7 +241,7 @@ class Roster:
         """
         if name not in ALIASES:
             return name
-        newest = next((each for each in reversed(self.challengers) if each != self.previous), "")
+        newest = next(reversed(self.candidates), "")
         version = {CHAMPION: self.champion, PREVIOUS: self.previous, CHALLENGER: newest}[name]
         if not version:
             raise NotRegistered(quoted(name), "an alias in use: no model has it at present")
@@ -270,7 +284,8 @@ class Roster:
             NotRegistered: if its model is not registered.
             ModelInUse: if it would take away a model that answers requests.
             WrongStage: if the stage of its model does not allow it; for a rollback, if its model is not `previous`.
-            TooManyChallengers: if it would stage more than MAX_CHALLENGERS models, `previous` not counted.
+            TooManyChallengers: if it would stage more than MAX_CHALLENGERS models, `previous` and `anchor` not
+                counted.
             InvalidShares: if its shares are invalid.
             InvalidReason: if its reason is too long or contains NUL.
         """
@@ -295,7 +310,7 @@ class Roster:
     def _check_load(self, version: str) -> None:
         if self.stage_of(version) in {ModelStage.STAGED, ModelStage.SERVING}:
             return
-        staged = [each for each in self.challengers if each != self.previous]
+        staged = self.candidates
         if len(staged) >= MAX_CHALLENGERS:
             raise TooManyChallengers(f"{len(staged)} models are staged, which is the limit: retire or unload one")
 
@@ -337,15 +352,15 @@ class Roster:
                 stages.setdefault(version, ModelStage.NONE)
             case ModelAction.LOAD if stages[version] in {ModelStage.NONE, ModelStage.RETIRED}:
                 _move(stages, version, ModelStage.STAGED)
-            case ModelAction.UNLOAD:
-                stages[version] = ModelStage.NONE
-                roster = replace(roster, previous="" if self.previous == version else self.previous)
-            case ModelAction.RETIRE:
-                stages[version] = ModelStage.RETIRED
-                roster = replace(roster, previous="" if self.previous == version else self.previous)
+            case ModelAction.UNLOAD | ModelAction.RETIRE:
+                stages[version] = ModelStage.NONE if change.action is ModelAction.UNLOAD else ModelStage.RETIRED
+                previous, anchor = ("" if each == version else each for each in (self.previous, self.anchor))
+                roster = replace(roster, previous=previous, anchor=anchor)
             case ModelAction.PROMOTE if version != self.champion:
-                if self.previous and self.previous != version and self.previous not in dict(self.shares):
-                    stages[self.previous] = ModelStage.RETIRED
+                roster = replace(roster, **self._anchored(change.changed_time))
+                for former in {self.previous, self.anchor} - {"", version, self.champion, roster.anchor}:
+                    if former not in dict(self.shares):
+                        stages[former] = ModelStage.RETIRED
                 if self.champion:
                     _move(stages, self.champion, ModelStage.STAGED)
                 stages[version] = ModelStage.SERVING
@@ -359,6 +374,13 @@ class Roster:
             case ModelAction.ROUTE:
                 roster = replace(roster, shares=change.shares)
         return replace(roster, stages=MappingProxyType(stages))
+
+    def _anchored(self, promoted: datetime) -> dict[str, Any]:
+        """Return the anchor after a promotion, and its season."""
+        season = promoted.year + (promoted.month >= _FIRST_MONTH)
+        if season == self.anchor_season and self.anchor:
+            return {}
+        return {"anchor": self.champion, "anchor_season": season}
 
 
 def _move(stages: dict[str, ModelStage], version: str, stage: ModelStage) -> None:

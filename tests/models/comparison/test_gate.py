@@ -92,7 +92,7 @@ CASES: dict[str, tuple[PairedForecasts | None, PairedForecasts | None, GateDecis
         pairs(_NOISE, _BRIER_NOISE, covered=0.9),
         None,
         CONTINUE,
-        "90.0% of its 95% intervals held (at the half, 400 games); expected at least 92.0%",
+        "90.0% of its 95% intervals held (at the half, 400 games); expected at least 93.0%",
     ),
     "worse at the end": (_EQUAL, pairs(0.02 + _NOISE, _BRIER_NOISE), CONTINUE, ""),
     "a horizon hardly asked for": (_EQUAL, _FEW, PROMOTE, ""),

@@ -80,7 +80,8 @@ def test_after_any_changes_one_model_serves_and_nothing_that_answers_is_gone(ste
         arms = dict(roster.shares)
         assert all(roster.stages[version] is ModelStage.STAGED for version in arms)
         assert sum(arms.values()) <= 1.0 + 1e-9
-        assert len(roster.challengers) <= MAX_CHALLENGERS + 1 + len(arms)
+        assert len(roster.challengers) <= MAX_CHALLENGERS + 2 + len(arms)
+        assert not roster.anchor or roster.stages[roster.anchor] in {ModelStage.STAGED, ModelStage.SERVING}
         assert {roster.route(game) for game in GAMES[:20]} <= {roster.champion, *arms}
         assert set(roster.loaded) == {roster.champion, *roster.challengers} - {""}
 
@@ -96,7 +97,23 @@ def test_a_promotion_keeps_the_model_before_it_to_return_to() -> None:
     assert returned.stages["b"] is ModelStage.RETIRED
     again = roster_of(*steps, change(ModelAction.PROMOTE, "c"))
     assert (again.champion, again.previous) == ("c", "b")
-    assert again.stages["a"] is ModelStage.RETIRED, "it was two promotions ago"
+
+
+def test_the_first_promotion_of_a_season_keeps_the_model_before_it_until_the_next_season() -> None:
+    """So that the next ones can be compared with it: otherwise small losses add up unseen."""
+    steps = [*served("a", "b", "c", "d"), *(change(ModelAction.PROMOTE, each) for each in "bcd")]
+    roster = roster_of(*steps)
+    assert (roster.champion, roster.previous, roster.anchor) == ("d", "c", "a")
+    assert (roster.challengers, roster.candidates) == (("a", "c"), ())
+    assert roster.stages["b"] is ModelStage.RETIRED, "it was two promotions ago"
+    steps += [change(ModelAction.REGISTER, "e"), change(ModelAction.LOAD, "e")]
+    assert roster_of(*steps).candidates == ("e",)
+    for month, day, anchor in ((7, 31, "a"), (8, 1, "d")):
+        later = datetime(2027, month, day, tzinfo=UTC)
+        promoted = roster_of(*steps, replace(change(ModelAction.PROMOTE, "e"), changed_time=later))
+        assert (promoted.anchor, promoted.previous) == (anchor, "d")
+        assert promoted.stages["a"] is (ModelStage.STAGED if anchor == "a" else ModelStage.RETIRED)
+    assert roster_of(*steps, change(ModelAction.RETIRE, "a")).anchor == ""
 
 
 def test_shares_are_kept_to_within_chance_and_a_larger_one_moves_games_one_way_only() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+from dejavu.v1.model_comparison_pb2 import ModelComparison
 from dejavu_client import config
 from dejavu_client.cli.options import HORIZONS, HorizonName, Json, Replays, Target, Timeout, connect
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
-from dejavu_client.output.forecast import show
+from dejavu_client.output.forecast import print_json, show
 from dejavu_client.output.models.changes import print_history
 from dejavu_client.output.models.comparison import print_comparison
 
@@ -32,7 +34,7 @@ def compare(
             help='What to compare it with: a version, an alias, or "persistence"; the champion by default.',
         ),
     ] = "",
-    horizon: Annotated[HorizonName, typer.Option(help="Horizon of the forecasts.")] = "half",
+    horizon: Annotated[HorizonName | None, typer.Option(help="Horizon of the forecasts.", show_default="both")] = None,
     replays: Replays = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = config.SCORES_TIMEOUT,
@@ -43,11 +45,25 @@ def compare(
     Shows the e-values after each game. An e-value of 20 or more shows its
     statement; it may be checked after every game.
     """
+    horizons: Sequence[HorizonName] = ["half", "final"] if horizon is None else [horizon]
     with connect(target, timeout) as client:
-        comparison = client.compare_models(
-            model, against, horizon=HORIZONS[horizon], include_replays=replays, timeout=timeout
+
+        def compared(at: HorizonName, *, with_replays: bool) -> ModelComparison:
+            return client.compare_models(
+                model, against, horizon=HORIZONS[at], include_replays=with_replays, timeout=timeout
+            )
+
+        found = {at: compared(at, with_replays=replays) for at in horizons}
+        only_replays = not (replays or any(each.games for each in found.values())) and any(
+            compared(at, with_replays=True).games for at in horizons
         )
-    show(comparison, print_comparison, as_json=as_json)
+    for at, comparison in found.items():
+        if as_json:
+            print_json(comparison, horizon=at)
+        else:
+            print_comparison(comparison, at)
+    if only_replays:
+        typer.echo("Only games of replays were forecast by both: see --replays.", err=True)
 
 
 def history(

@@ -30,9 +30,9 @@ _DECISIONS: Final = {
 }
 
 
-def print_comparison(comparison: pb.ModelComparison) -> None:
-    """Print a comparison."""
-    title = f"{comparison.model_version} against {comparison.against_version}"
+def print_comparison(comparison: pb.ModelComparison, horizon: str = "") -> None:
+    """Print a comparison, with the name of its horizon."""
+    title = f"{comparison.model_version} against {comparison.against_version}" + (f", {horizon}" if horizon else "")
     parts: list[RenderableType] = [_scores(comparison)]
     for name, score in (("CRPS", comparison.crps), ("Brier score", comparison.brier)):
         if len(score.path) > 1:

@@ -16,7 +16,7 @@ from dejavu_server.api.converters.errors import InvalidComparison
 from dejavu_server.api.converters.fields import horizon_of
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.shared_reads import LatestRead, SharedReads
-from dejavu_server.forecasting.lifecycle.evidence import ModelPair, compare_models
+from dejavu_server.forecasting.lifecycle.evidence import ModelPair, anchored, compare_models
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Connection, StopSignal
 from dejavu_server.ledger.queries import comparisons, scorecards
@@ -54,7 +54,10 @@ class ModelComparisons:
 
         def build(connection: Connection) -> pb.CompareModelsResponse:
             compared = compare_models(connection, pair, self._settings)
-            message = comparison_message(pair, compared[horizon], judge(compared, self._settings), self._settings)
+            found = judge(compared, self._settings)
+            if pair.against_version == roster.champion:
+                found = anchored(connection, pair, self._settings, found, roster.anchor)
+            message = comparison_message(pair, compared[horizon], found, self._settings)
             return pb.CompareModelsResponse(comparison=message)
 
         async def is_small() -> bool:
@@ -64,7 +67,8 @@ class ModelComparisons:
             return await self._ledger.read(build, stop=stop)
 
         # Settled pairs change only with the outcomes, since no shadow is recorded once the outcome is.
-        return await self._reads.get((await self._position.get(), pair, horizon), is_small, read)
+        key = await self._position.get(), pair, horizon, roster.anchor
+        return await self._reads.get(key, is_small, read)
 
 
 def _pair(request: pb.CompareModelsRequest, roster: Roster) -> ModelPair:

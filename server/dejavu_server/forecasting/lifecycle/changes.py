@@ -38,12 +38,13 @@ ATTEMPTS: Final = 5
 class Gate(Protocol):
     """Decides whether a model may replace another."""
 
-    async def judge(self, version: str, against: str) -> tuple[bool, ModelEvidence | None, str]:
+    async def judge(self, version: str, against: str, anchor: str = "") -> tuple[bool, ModelEvidence | None, str]:
         """Return whether the evidence suffices, the evidence, and its description for people.
 
         Args:
             version: the model.
             against: the one that it would replace.
+            anchor: the one that it may not fall behind either; empty: none.
         """
 
 
@@ -152,7 +153,7 @@ class ModelLifecycle:
                 return version, replace(change, forced=force)
             if not roster.champion:
                 return version, change
-            allowed, evidence, why = await self._judge(self._gate, version, roster.champion, forced=force)
+            allowed, evidence, why = await self._judge(self._gate, version, roster, forced=force)
             if not (allowed or force):
                 raise NotProven(f"model {version} is not proven against {roster.champion}: {why}")
             return version, replace(change, forced=force and not allowed, evidence=evidence)
@@ -160,10 +161,12 @@ class ModelLifecycle:
         return await self._change_champion(prepare, caller)
 
     @staticmethod
-    async def _judge(gate: Gate, version: str, against: str, *, forced: bool) -> tuple[bool, ModelEvidence | None, str]:
+    async def _judge(
+        gate: Gate, version: str, roster: Roster, *, forced: bool
+    ) -> tuple[bool, ModelEvidence | None, str]:
         """Ask the gate; if it fails, a forced promotion continues."""
         try:
-            return await gate.judge(version, against)
+            return await gate.judge(version, roster.champion, roster.anchor)
         except DejavuError:
             if not forced:
                 raise

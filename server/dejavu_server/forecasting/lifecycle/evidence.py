@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from dejavu_models.comparison import Comparison, GateDecision, GateSettings, Judgement, judge
@@ -47,6 +47,31 @@ def compare_models(
     return {horizon: settings.compare(comparisons.pairs(connection, pair.at(horizon))) for horizon in HORIZONS}
 
 
+def anchored(
+    connection: Connection, pair: ModelPair, settings: GateSettings, found: Judgement, anchor: str
+) -> Judgement:
+    """Return a judgement, which is no promotion while the model is not proven against the anchor, too.
+
+    Args:
+        connection: a read connection.
+        pair: the model, and the one that it would replace.
+        settings: requirements of the gate.
+        found: the judgement of the pair.
+        anchor: the model that it may not fall behind either, so that small losses do not add up over promotions; empty:
+            none.
+
+    Raises:
+        LedgerCorrupt: if a forecast cannot be read back.
+    """
+    if found.decision is not GateDecision.PROMOTE or anchor in {"", pair.model_version, pair.against_version}:
+        return found
+    other = judge(compare_models(connection, replace(pair, against_version=anchor), settings), settings)
+    if other.decision is GateDecision.PROMOTE:
+        return found
+    reason = f"against {anchor}, the season's first champion: {other.reason}"
+    return replace(found, decision=GateDecision.CONTINUE, reason=reason)
+
+
 def evidence_of(judgement: Judgement, against_version: str) -> ModelEvidence | None:
     """Return the evidence of a change by the gate, as recorded; None if no game was compared."""
     if not judgement.games:
@@ -76,18 +101,33 @@ class LedgerGate:
         self._settings = settings
         self._replays = replays
 
-    async def judge(self, version: str, against: str) -> tuple[bool, ModelEvidence | None, str]:
+    async def judge(self, version: str, against: str, anchor: str = "") -> tuple[bool, ModelEvidence | None, str]:
         """Return whether a model may replace another, the evidence, and the reason for people.
 
         Args:
             version: the model.
             against: the one that it would replace.
+            anchor: see `anchored`.
 
         Raises:
             LedgerError: if the ledger cannot be read.
         """
-        judgement = await self.judgement(version, against)
+        judgement = await self.promotion(version, against, anchor)
         return judgement.decision is GateDecision.PROMOTE, evidence_of(judgement, against), judgement.reason
+
+    async def promotion(self, version: str, against: str, anchor: str = "") -> Judgement:
+        """Return the gate's decision about a model that would replace another one.
+
+        Args:
+            version: the model.
+            against: the one that it would replace.
+            anchor: see `anchored`.
+
+        Raises:
+            LedgerError: if the ledger cannot be read.
+        """
+        pair = ModelPair(version, against, self._replays)
+        return await self._ledger.read(partial(_judged, pair=pair, settings=self._settings, anchor=anchor))
 
     async def judgement(self, version: str, against: str, since: int = 0, stop: StopSignal | None = None) -> Judgement:
         """Return the gate's decision about a model, compared with another one or with "persistence".
@@ -105,5 +145,6 @@ class LedgerGate:
         return await self._ledger.read(partial(_judged, pair=pair, settings=self._settings), stop=stop)
 
 
-def _judged(connection: Connection, pair: ModelPair, settings: GateSettings) -> Judgement:
-    return judge(compare_models(connection, pair, settings), settings)
+def _judged(connection: Connection, pair: ModelPair, settings: GateSettings, anchor: str = "") -> Judgement:
+    found = judge(compare_models(connection, pair, settings), settings)
+    return anchored(connection, pair, settings, found, anchor)

@@ -60,6 +60,9 @@ class GateMode(enum.Enum):
 class ModelJudge(Protocol):
     """Judges models; implemented by LedgerGate."""
 
+    async def promotion(self, version: str, against: str, anchor: str = "") -> Judgement:
+        """Return the decision about a model that would replace another one."""
+
     async def judgement(self, version: str, against: str, since: int = 0, stop: StopSignal | None = None) -> Judgement:
         """Return the decision about a model compared with another."""
 
@@ -179,9 +182,11 @@ class Gatekeeper:
         return held
 
     async def _judge_challengers(self, roster: Roster) -> None:
-        # `previous` is compared in `_watch_champion` instead: here it would be promoted again for not being worse.
-        candidates = [version for version in roster.challengers if version != roster.previous]
-        judgements = {version: await self._judge.judgement(version, roster.champion) for version in candidates}
+        # Models that served before would be promoted again for not being worse; see `_watch_champion`.
+        judgements = {
+            version: await self._judge.promotion(version, roster.champion, roster.anchor)
+            for version in roster.candidates
+        }
         for version in self._shown - judgements.keys():
             self._show(version, Judgement(GateDecision.CONTINUE, ""))
         for version, judgement in judgements.items():

@@ -13,6 +13,7 @@ from tests.support.harness.clients import Run
 
 from dejavu.v1 import model_comparison_pb2 as comparison_pb
 from dejavu.v1 import model_service_pb2 as pb
+from dejavu_client import FINAL, HALFTIME
 from dejavu_client.output.models.comparison import chart_lines
 
 
@@ -59,10 +60,12 @@ def comparison(
 def test_a_comparison_shows_scores_chart_and_decision(
     server: FakeServer, run: Run, decision: comparison_pb.GateDecision.ValueType, words: str, width: int
 ) -> None:
-    server.answers("CompareModels", pb.CompareModelsResponse(comparison=comparison(decision)))
+    server.answers("CompareModels", *[pb.CompareModelsResponse(comparison=comparison(decision))] * 2)
     shown = run("models", "compare", "--against", "previous", "--replays", width=width).stdout
+    assert [call.request.horizon for call in server.of("CompareModels")] == [HALFTIME, FINAL]
     for part in (
-        f"{'b' * 16} against {'a' * 16}",
+        f"{'b' * 16} against {'a' * 16}, half",
+        f"{'b' * 16} against {'a' * 16}, final",
         "135",
         "2,565 forecasts",
         "4.401",
@@ -81,11 +84,25 @@ def test_a_comparison_without_games_and_as_json(server: FakeServer, run: Run) ->
     empty = pb.CompareModelsResponse(
         comparison=comparison_pb.ModelComparison(decision=comparison_pb.GATE_DECISION_CONTINUE)
     )
-    server.answers("CompareModels", empty, pb.CompareModelsResponse(comparison=comparison()))
-    shown = run("models", "compare").stdout
-    assert "0 forecasts" in shown
-    assert not {"┤", "CRPS", "e-value"} & set(shown.split())  # zeros would read as equal scores
-    assert json.loads(run("models", "compare", "--json").stdout)["crps"]["path"][-1]["games"] == 135
+    some = pb.CompareModelsResponse(comparison=comparison())
+    server.answers("CompareModels", empty, empty, some, some)
+    shown = run("models", "compare", "--horizon", "half")
+    assert "0 forecasts" in shown.stdout
+    assert not {"┤", "CRPS", "e-value"} & set(shown.stdout.split())  # zeros would read as equal scores
+    assert "--replays" not in shown.stderr
+    half, final = map(json.loads, run("models", "compare", "--json").stdout.splitlines())
+    assert (half["horizon"], final["horizon"]) == ("half", "final")
+    assert half["crps"]["path"][-1]["games"] == 135
+
+
+def test_where_only_replays_exist_that_is_said(server: FakeServer, run: Run) -> None:
+    empty = pb.CompareModelsResponse()
+
+    def answer(request: pb.CompareModelsRequest) -> pb.CompareModelsResponse:
+        return pb.CompareModelsResponse(comparison=comparison()) if request.include_replays else empty
+
+    server.answers("CompareModels", *[answer] * 4)
+    assert "Only games of replays were forecast by both: see --replays." in run("models", "compare").stderr
 
 
 def test_a_chart_crosses_the_threshold_where_the_e_value_does() -> None:

@@ -8,19 +8,20 @@ from typing import Any
 
 import pytest
 from tests.support.builders.issued_forecasts import game, issued, recorded
-from tests.support.builders.model_changes import champion, shadow
+from tests.support.builders.model_changes import champion, change_models, shadow
 from tests.support.builders.outcomes import outcome
 
 from dejavu.v1 import forecast_pb2, model_comparison_pb2
 from dejavu.v1 import model_service_pb2 as pb
-from dejavu_models.comparison import GateSettings
+from dejavu_models.comparison import GateDecision, GateSettings
 from dejavu_models.errors import InvalidHorizon
-from dejavu_models.registry.stages import NotRegistered
+from dejavu_models.registry.stages import ModelAction, NotRegistered
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_server.api.converters.errors import InvalidComparison
 from dejavu_server.api.models.comparison import ModelComparisons
+from dejavu_server.forecasting.lifecycle.evidence import LedgerGate
 from dejavu_server.ledger import Ledger
-from dejavu_server.records import IssuedForecast
+from dejavu_server.records import IssuedForecast, ShadowForecast
 
 _NOBODY: Any = None
 """The context of a call."""
@@ -30,16 +31,19 @@ def _distributed(made: IssuedForecast, point: float) -> IssuedForecast:
     return replace(made, forecast=replace(made.forecast, distribution=(point,) * len(DISTRIBUTION_LEVELS)))
 
 
+def _issued(games: int, horizon: Horizon = Horizon.HALFTIME) -> list[IssuedForecast]:
+    return [_distributed(issued(game(number), point=1.0, horizon=horizon), 1.0) for number in range(1, games + 1)]
+
+
+def _shadow(of: IssuedForecast, version: str, point: float) -> ShadowForecast:
+    told = shadow(of, version, point=point)
+    return replace(told, forecast=replace(told.forecast, distribution=(point,) * len(DISTRIBUTION_LEVELS)))
+
+
 async def _settled(ledger: Ledger, games: int, *, better: float = 1.0, horizon: Horizon = Horizon.HALFTIME) -> None:
     """Record games that v1 misses by 3 points, and its challenger v2 by 3 − `better`."""
-    made = [_distributed(issued(game(number), point=1.0, horizon=horizon), 1.0) for number in range(1, games + 1)]
-    stored = await recorded(ledger, *made)
-    beside = []
-    for each in stored:
-        told = shadow(each, "v2", point=1.0 + better)
-        quantiles = (1.0 + better,) * len(DISTRIBUTION_LEVELS)
-        beside.append(replace(told, forecast=replace(told.forecast, distribution=quantiles)))
-    await ledger.record_shadows(beside)
+    stored = await recorded(ledger, *_issued(games, horizon))
+    await ledger.record_shadows([_shadow(each, "v2", 1.0 + better) for each in stored])
     for each in stored:
         await ledger.record_outcome(outcome(4, each.game_id, horizon=horizon))
 
@@ -64,7 +68,7 @@ async def test_the_challenger_is_compared_with_the_champion(ledger: Ledger) -> N
     assert [point.games for point in found.crps.path] == list(range(1, 13))
     assert found.crps.path[-1].not_worse_e_value == found.crps.not_worse_e_value > 20.0 > found.crps.worse_e_value
     [coverage] = found.coverage
-    assert [coverage.alpha, coverage.coverage, coverage.bound] == pytest.approx([0.05, 1.0, 0.92])
+    assert [coverage.alpha, coverage.coverage, coverage.bound] == pytest.approx([0.05, 1.0, 0.93])
     assert found.decision == model_comparison_pb2.GATE_DECISION_CONTINUE
     assert "not shown to be no worse by 0.001 in Brier score" in found.decision_reason
 
@@ -78,6 +82,30 @@ async def test_the_gate_looks_at_both_horizons_whichever_is_shown(ledger: Ledger
     assert at_half.decision_reason == "5 of at least 100 games were compared"
     at_end = await _compare(ledger, horizon=forecast_pb2.HORIZON_FINAL)
     assert (at_end.games, at_end.decision_reason) == (5, at_half.decision_reason)
+
+
+@pytest.mark.parametrize(("lost", "promoted"), [(0.2, True), (2.0, False)])
+async def test_a_challenger_may_not_fall_behind_the_first_champion_of_the_season(
+    ledger: Ledger, lost: float, promoted: bool
+) -> None:
+    """Formerly, a chain of challengers that each lost less than the margin lost twice the margin in a season."""
+    settings = GateSettings(crps_margin=1.0, min_games=3)
+    await champion(ledger, "v1", "v2", "v3")
+    roster, _ = await change_models(ledger, ModelAction.PROMOTE, "v2")
+    assert (roster.champion, roster.anchor) == ("v2", "v1")
+    made = [replace(each, forecast=replace(each.forecast, model_version="v2")) for each in _issued(160)]
+    stored = await recorded(ledger, *made)
+    await ledger.record_shadows(
+        [_shadow(each, version, 1.0 + better) for each in stored for version, better in (("v3", 0.0), ("v1", lost))]
+    )
+    for each in stored:
+        await ledger.record_outcome(outcome(4, each.game_id))
+    found = await _compare(ledger, settings)
+    judgement = await LedgerGate(ledger, settings).promotion("v3", "v2", roster.anchor)
+    assert (judgement.decision is GateDecision.PROMOTE) is promoted
+    assert (found.decision == model_comparison_pb2.GATE_DECISION_PROMOTE) is promoted
+    assert found.decision_reason == judgement.reason
+    assert promoted or "against v1, the season's first champion: " in judgement.reason
 
 
 async def test_a_new_outcome_makes_a_new_comparison(ledger: Ledger) -> None:

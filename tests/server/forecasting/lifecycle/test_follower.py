@@ -246,7 +246,7 @@ class Verdict:
         self.allowed = allowed
         self.asked: list[tuple[str, str]] = []
 
-    async def judge(self, version: str, against: str) -> tuple[bool, ModelEvidence | None, str]:
+    async def judge(self, version: str, against: str, anchor: str = "") -> tuple[bool, ModelEvidence | None, str]:
         self.asked.append((version, against))
         return self.allowed, ModelEvidence(against, 140, 31.0, 22.0, -0.01, 0.0, 0.95), "E 3.1 of 20 after 12 games"
 

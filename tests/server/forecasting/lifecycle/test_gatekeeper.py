@@ -29,6 +29,11 @@ class _Judge:
     def __init__(self) -> None:
         self.answers: dict[tuple[str, str], Judgement] = {}
         self.asked: list[tuple[str, str, int]] = []
+        self.anchors = set[str]()
+
+    async def promotion(self, version: str, against: str, anchor: str = "") -> Judgement:
+        self.anchors.add(anchor)
+        return await self.judgement(version, against)
 
     async def judgement(self, version: str, against: str, since: int = 0, stop: StopSignal | None = None) -> Judgement:
         self.asked.append((version, against, since))

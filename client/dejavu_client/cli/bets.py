@@ -39,6 +39,10 @@ from dejavu_feed.pattern import elapsed_seconds as elapsed_by_clock
 _APART: Final = timedelta(seconds=60)
 """Maximum time from a forecast to a price, and from it to now, while the game goes on."""
 
+_LEAD_SECONDS: Final = 30.0
+_TOTAL_SECONDS: Final = 10.0
+"""Seconds of play, without points, after a forecast within which it is used: each takes points from a total."""
+
 _BEFORE: Final = timedelta(seconds=10)
 """Maximum time from a price to its forecast, which may know of a basket that the price does not."""
 
@@ -77,7 +81,8 @@ def bets(
     moment of the forecast: the first one of each kind of a forecast is recorded with it. So a
     forecast that was made more than a minute before the price (its time, or that of the file), or
     10 s after it, is not used, unless nothing was played since, as at the half; nor is one of
-    another score than the published one.
+    another score than the published one, or of more than 30 s of play before it. A total is
+    forecast after whole minutes only, and weighed within 10 s of play.
     """
     if bankroll is not None and not bankroll > 0:
         raise typer.BadParameter(f"{bankroll:g}; expected an amount above 0", param_hint="--bankroll")
@@ -197,8 +202,22 @@ def _unusable(priced: PricedMarket, newest: RecordedPrediction, offered: datetim
         return f"the forecast is {_age(offered - made)} older than the price"
     if now - offered > _APART and not _stands_still(state, newest, now):
         return f"the price is {_age(now - offered)} old"
-    if state is not None and state.observed_time.ToDatetime(UTC) > made and _lead(state) != last_differential(newest):
-        return "the score has changed since the forecast: ask again in a moment"
+    if state is not None and state.observed_time.ToDatetime(UTC) > made:
+        return _went_on(priced, newest, state)
+    return ""
+
+
+def _went_on(priced: PricedMarket, newest: RecordedPrediction, state: Game) -> str:
+    """Return how a game went on since its newest forecast, by its published state; "" if it hardly did."""
+    is_total = priced.kind == "total"
+    if _lead(state) != last_differential(newest) or (
+        is_total and state.home_score + state.away_score != newest.forecast.total_points
+    ):
+        return "the score has changed since the forecast: ask again after the next one"
+    if state.HasField("seconds_left"):
+        played = elapsed_by_clock(state.period, state.seconds_left) - elapsed_seconds(newest.forecast)
+        if played > (_TOTAL_SECONDS if is_total else _LEAD_SECONDS):
+            return f"{played:.0f} s were played since the forecast: ask again after the next one"
     return ""
 
 

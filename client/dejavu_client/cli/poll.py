@@ -199,7 +199,7 @@ def poll(
             ) as poller,
             AsyncExitStack() as stack,
         ):
-            reporter = FeedReporter(poller, client)
+            reporter = FeedReporter(poller, client, official=feed_url == NBA_URL)
             stack.push_async_callback(reporter.close)
             reporter.start()
             await stack.enter_async_context(publishing(poller, client))

@@ -49,12 +49,16 @@ class FeedReporter:
     Args:
         poller: the poller.
         client: sends the reports.
+        official: whether the feed is at the NBA's address; another one may be of a replay, until it has games.
         now: clock of the poller.
     """
 
-    def __init__(self, poller: Poller, client: FeedClient, *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, poller: Poller, client: FeedClient, *, official: bool = True, now: Callable[[], datetime] = utc_now
+    ) -> None:
         self._poller = poller
         self._client = client
+        self._official = official
         self._now = now
         self._start = now()
         self._task = BackgroundTask()
@@ -68,11 +72,13 @@ class FeedReporter:
         await self._task.end()
 
     async def report(self) -> None:
-        """Report once.
+        """Report once, unless it is not known what feed it is.
 
         Raises:
             DejavuClientError: if the server does not accept the report.
         """
+        if not (self._official or self._poller.games):
+            return
         now = self._now()
         ages = [age for game in self._poller.games.values() if (age := game.age(now)) is not None]
         read = self._poller.scoreboard_time or self._start

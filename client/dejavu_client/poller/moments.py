@@ -16,7 +16,7 @@ from dejavu_client.poller.watched_game import DueMoment, WatchedGame
 from dejavu_client.requests import FEED_HORIZONS
 from dejavu_feed.live_inputs import Possession, Side
 from dejavu_feed.moment import Moment, moment_fault
-from dejavu_feed.nba.game_progress import known_minutes
+from dejavu_feed.nba.game_progress import known_minutes, periods_over
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import OVERTIME_SECONDS, elapsed_seconds, slots
@@ -40,23 +40,31 @@ def newest_moments(game: WatchedGame, plays: Sequence[Play]) -> tuple[DueMoment,
     There is none if the game is over, before free throws whose number is not known, at the end of a period, which is
     the beginning of the next one, and if the scoreboard shows that plays are missing.
     """
-    return _moments_after(game, plays) if _is_current(game, plays) else ()
+    if not _is_current(game, plays):
+        return ()
+    last = plays[-1]
+    # An overtime is known some minutes before it begins: once its free throws were made and the feed ends the period.
+    if not last.clock and last.period >= 4 and last.home == last.away and periods_over(plays) >= last.period:
+        return _moments(game, plays, Moment(last.period + 1, OVERTIME_SECONDS, 0), None)
+    return _moments_after(game, plays)
 
 
 def _moments_after(game: WatchedGame, plays: Sequence[Play]) -> tuple[DueMoment, ...]:
     """Return the moment after the last of some plays; see `newest_moments`."""
-    last, known = plays[-1], known_minutes(plays)
-    differential = last.home - last.away
-    if last.free_throws is None or not (last.clock or (last.period >= 4 and not differential)):
+    last = plays[-1]
+    if last.free_throws is None or not last.clock:
         return ()
-    if last.clock:
-        moment = Moment(last.period, last.clock, differential, last.free_throws)
-    else:  # the beginning of an overtime, which is known some minutes before it
-        moment = Moment(last.period + 1, OVERTIME_SECONDS, 0)
+    moment = Moment(last.period, last.clock, last.home - last.away, last.free_throws)
     sides = {game.state.home: Side.HOME, game.state.away: Side.AWAY}
     ball = Possession(sides[last.possession], last.shot_in_air) if last.possession in sides else None
-    if ball is None and last.free_throws:
-        return ()
+    return () if ball is None and last.free_throws else _moments(game, plays, moment, ball)
+
+
+def _moments(
+    game: WatchedGame, plays: Sequence[Play], moment: Moment, ball: Possession | None
+) -> tuple[DueMoment, ...]:
+    """Return the requests of a moment, for each horizon that it can be forecast for."""
+    known = known_minutes(plays)
     pattern = slots((play.score for play in plays), moment.slots)
     return tuple(
         DueMoment(watched.horizon, pattern, moment, ball)

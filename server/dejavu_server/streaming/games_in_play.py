@@ -5,7 +5,6 @@ An invented forecast of a later time of play would make all real ones of the gam
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -22,11 +21,12 @@ from dejavu_server.ledger.games import GameRow
 
 _NOT_BEGUN: Final = {GameStatus.GAME_STATUS_SCHEDULED, GameStatus.GAME_STATUS_POSTPONED}
 
-_PUBLISHED: Final = timedelta(hours=2)
+_PUBLISHED: Final = timedelta(minutes=70)
 """Time since the newest state after which nobody publishes: pollers publish every game once an hour."""
 
-_AHEAD: Final = 120.0
-"""Seconds of play by which a forecast may be ahead of its game's state and the time since, as of late forecasts."""
+_AHEAD: Final = 20.0
+"""Seconds of play by which a forecast may be ahead of its game's state and the time since. A forecast may be behind by
+two minutes, so that this makes no other one late."""
 
 KEPT_SECONDS: Final = 2.0
 """Time for which what was read is used again."""
@@ -68,21 +68,12 @@ class PublishedGames:
         state = self._states.get(game_id)
         if state is None:
             raise GameNotInPlay(game_id, "is not known")
-        played = _played_at_most(state, now)
-        if played <= 0:
+        if state.status in _NOT_BEGUN:
             raise GameNotInPlay(game_id, "has not begun")
-        if elapsed > played + _AHEAD:
-            raise GameNotInPlay(game_id, f"is not {elapsed / 60:.0f} minutes old")
-
-
-def _played_at_most(state: Game, now: datetime) -> float:
-    """Return the seconds of play that a game can have by now, by its state; 0 if it has not begun."""
-    if state.status in _NOT_BEGUN:  # past its tip-off, it may be that no poller publishes any more
-        return (now - state.tip_off.ToDatetime(UTC)).total_seconds() if state.HasField("tip_off") else 0.0
-    if state.status != GameStatus.GAME_STATUS_LIVE or not state.HasField("seconds_left"):
-        return math.inf
-    age = max(0.0, (now - state.observed_time.ToDatetime(UTC)).total_seconds())
-    return elapsed_seconds(state.period, state.seconds_left) + age
+        if state.status == GameStatus.GAME_STATUS_LIVE and state.HasField("seconds_left"):
+            age = max(0.0, (now - state.observed_time.ToDatetime(UTC)).total_seconds())
+            if elapsed > elapsed_seconds(state.period, state.seconds_left) + age + _AHEAD:
+                raise GameNotInPlay(game_id, f"is not {elapsed / 60:.0f} minutes old")
 
 
 ANY_GAME: Final = PublishedGames()
@@ -105,7 +96,7 @@ class GamesInPlay:
         self._until = 0.0
 
     async def published(self) -> PublishedGames:
-        """Return what is published: nothing, if that was two hours ago, or cannot be read."""
+        """Return what is published: nothing, if that was long ago, or cannot be read."""
         if self._clock() >= self._until:
             try:
                 rows = await self._states()

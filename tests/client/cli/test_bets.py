@@ -123,13 +123,44 @@ def test_a_price_of_now_is_no_bet_on_a_forecast_of_another_score(run: Run, addre
     state: Any = {"home_team": home, "away_team": away, "status": GameStatus.GAME_STATUS_LIVE}
     with DejavuClient(address, timeout=30.0) as client:
         client.predict(PATTERN, game_id=game_id, horizon=FINAL, home_team=home, away_team=away, pregame_margin=5.0)
-        for lead, is_weighed in ((PATTERN[-1] + 2, False), (PATTERN[-1], True)):
-            shown = Game(game_id=game_id, home_score=50 + int(lead), away_score=50, **state)
+        minutes, lead = len(PATTERN), int(PATTERN[-1])
+        for change, played, is_weighed in ((2, 0, False), (0, 31, False), (0, 30, True)):
+            left = 720.0 - 60 * (minutes % 12) - played
+            shown = Game(
+                game_id=game_id,
+                home_score=50 + lead + change,
+                away_score=50,
+                period=minutes // 12 + 1,
+                seconds_left=left,
+                **state,
+            )
             shown.observed_time.FromDatetime(datetime.now(UTC))
             client.publish_games([shown])
             [entry] = map(json.loads, run("bets", file, "--target", address, "--json").stdout.splitlines())
             assert (entry["answer"] is not None) == is_weighed
-            assert ("the score has changed" in (entry["notWeighed"] or "")) != is_weighed
+            expected = "the score has changed" if change else "31 s were played" if not is_weighed else ""
+            assert expected in (entry["notWeighed"] or "")
+
+
+def test_a_total_is_weighed_only_right_after_its_minute_and_with_its_points(
+    run: Run, address: str, tmp_path: Path
+) -> None:
+    """Otherwise each stretch without points looks like value on the over."""
+    home, away, game_id = "OKC", "SAC", current_game(841)
+    file = prices(tmp_path, f"{home},{away},total,225.5,,,-110,-110")
+    state: Any = {"home_team": home, "away_team": away, "status": GameStatus.GAME_STATUS_LIVE}
+    teams: Any = {"home_team": home, "away_team": away, "pregame_margin": 5.0, "pregame_total": 225.5}
+    minutes = len(PATTERN)
+    with DejavuClient(address, timeout=30.0) as client:
+        client.predict(PATTERN, game_id=game_id, horizon=FINAL, total_points=101, **teams)
+        for points, played, is_weighed in ((0, 11, False), (2, 5, False), (0, 10, True)):
+            scores: Any = {"home_score": 56 + points, "away_score": 45 + points}
+            left = 720.0 - 60 * (minutes % 12) - played
+            shown = Game(game_id=game_id, period=minutes // 12 + 1, seconds_left=left, **scores, **state)
+            shown.observed_time.FromDatetime(datetime.now(UTC))
+            client.publish_games([shown])
+            [entry] = map(json.loads, run("bets", file, "--target", address, "--json").stdout.splitlines())
+            assert (entry["answer"] is not None) == is_weighed, entry
 
 
 @pytest.mark.parametrize(

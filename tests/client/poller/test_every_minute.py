@@ -142,14 +142,23 @@ async def test_the_newest_play_is_forecast_and_in_last_minutes_and_overtime_show
         assert not [each for each in watch.told(Prediction) if each.forecast.HasField("moment")]
 
 
-async def test_a_tie_at_the_buzzer_is_forecast_at_once_as_the_beginning_of_overtime() -> None:
-    """Otherwise the forecast of before the shot would stand beside the tie for minutes."""
-    async with watching(Evening([extend_to_overtime(game(lead=3))]), with_moments()) as watch:
+@pytest.mark.parametrize("is_over", [True, False])
+async def test_a_tie_at_the_buzzer_is_forecast_as_the_beginning_of_overtime_once_the_period_is_over(
+    is_over: bool,
+) -> None:
+    """Otherwise the forecast of before the shot would stand beside the tie for minutes; free throws may follow it."""
+    evening = Evening([extend_to_overtime(game(lead=3))])
+    if not is_over:
+        evening.edit[evening.ids[0]] = lambda plays: tuple(
+            play for play in plays if (play.period, play.action, play.detail) != (4, "period", "end")
+        )
+    async with watching(evening, with_moments()) as watch:
         for elapsed in (1500.0, 2740.0, END):
             await watch.at(elapsed)
         await watch.turn()
-        moments = [request.moment for request in watch.predictor.moments]
-    assert [(each.seconds_left, each.differential) for each in moments if each.period == 5] == [(300.0, 0)]
+        requests = [each for each in watch.predictor.moments if each.moment.period == 5]
+    assert [(each.moment.seconds_left, each.moment.differential) for each in requests] == [(300.0, 0)] * is_over
+    assert not any(each.HasField("possession") for each in requests)
 
 
 async def test_before_the_last_minutes_moments_are_forecast_at_a_pace_and_then_after_each_new_state() -> None:

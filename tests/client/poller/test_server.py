@@ -164,6 +164,8 @@ async def test_ages_are_those_of_the_last_read_and_of_the_games_in_play() -> Non
         evening.go_to(700)
         passed = (evening.clock() - before).total_seconds()
         await reporter.report()
+        unknown = FeedReporter(cast("Poller", SimpleNamespace(games={})), server, official=False)
+        await unknown.report()
     assert passed > 0
     (feed, *first), (_, read, data, live), (_, later_read, later_data, _) = server.reports
     assert feed == "nba"

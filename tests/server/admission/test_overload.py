@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -158,16 +159,17 @@ async def test_calls_beyond_the_limit_are_refused_before_they_are_read_and_each_
     worker: Worker, held: Held, stub: Any
 ) -> None:
     calls = [stub.Predict(REQUEST, timeout=60, metadata=[("x-request-id", f"r{number}")]) for number in range(40)]
-    ended = await first_ended(calls, 40 - MOST)
+    await first_ended(calls, 40 - MOST)
     held.go.set()
-    admitted = [call for call in calls if call not in ended]
-    assert {await code_of(call) for call in admitted} == {grpc.StatusCode.OK}
-    assert {await code_of(call) for call in ended} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
-    assert len(admitted) <= MOST
-    assert held.converted == len(admitted), "a refused request was read"
-    assert refusals(worker, "OVERLOADED") == len(ended)
+    codes = Counter([await code_of(call) for call in calls])
+    admitted, refused = codes[grpc.StatusCode.OK], codes[grpc.StatusCode.RESOURCE_EXHAUSTED]
+    assert admitted + refused == 40
+    # On a busy machine some give their place to others before their request has come.
+    assert LIMIT <= admitted <= MOST
+    assert held.converted == admitted, "a refused request was read"
+    assert refusals(worker, "OVERLOADED") == refused
     labels = {"method": PREDICT, "code": "RESOURCE_EXHAUSTED"}
-    assert worker.metrics.registry.get_sample_value("dejavu_calls_total", labels) == len(ended)
+    assert worker.metrics.registry.get_sample_value("dejavu_calls_total", labels) == refused
     assert (await stub.Predict(REQUEST, timeout=60)).forecast.model_version, "room was given back"
 
 

@@ -207,18 +207,17 @@ async def test_a_token_without_the_scope_outcome_forecasts_games_in_play_only_wh
         await poller.publish_games([game(game_id=replay)])
         await asyncio.sleep(KEPT_SECONDS)  # what was read before is used for so long
         assert (await other.predict(PATTERN, game_id=current_game(8))).sequence, "a replay says nothing of real games"
-        later = game(game_id=coming, status=scheduled, tip_off=utc_now() + timedelta(minutes=1))
-        begun = game(game_id=current_game(4), status=scheduled)  # if its poller died before its tip-off
-        await poller.publish_games([game(game_id=in_play), later, begun])
+        later = game(game_id=coming, status=scheduled)  # late, by its tip-off
+        await poller.publish_games([game(game_id=in_play), later])
         await asyncio.sleep(KEPT_SECONDS)
-        for allowed in (in_play, begun.game_id, replay):
+        for allowed in (in_play, replay):
             assert (await other.predict(PATTERN, game_id=allowed)).sequence
         for refused in (coming, unknown):
             with pytest.raises(FailedPreconditionError) as error:
                 await other.predict(PATTERN, game_id=refused)
             assert error.value.reason == "GAME_NOT_IN_PLAY"
             assert (await poller.predict(PATTERN, game_id=refused)).sequence
-        await poller.publish_games([game(game_id=coming, period=1, seconds_left=300.0)])
+        await poller.publish_games([game(game_id=coming, period=2, seconds_left=420.0)])  # 17 minutes
         await asyncio.sleep(KEPT_SECONDS)
         with pytest.raises(FailedPreconditionError, match="is not 18 minutes old"):
             await other.predict(PATTERN, game_id=coming)

@@ -44,12 +44,12 @@ IS_LARGE_FROM_START = (ENDS, MUCH, "report()", "time.sleep(300)")
 
 @asynccontextmanager
 async def recycled(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, *program: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *program: str, served_seconds: float = 0.5
 ) -> AsyncIterator[tuple[list[WorkerSlot], SupervisorMetrics, list[EventDict]]]:
     """Two slots with workers of a program, under a recycler that never waits long."""
     monkeypatch.setattr(recycling, "CHECK_SECONDS", 0.02)
-    monkeypatch.setattr(recycling, "FIRST_SERVED_SECONDS", 0.5)
-    monkeypatch.setattr(recycling, "LONGEST_SERVED_SECONDS", 0.5)
+    monkeypatch.setattr(recycling, "FIRST_SERVED_SECONDS", served_seconds)
+    monkeypatch.setattr(recycling, "LONGEST_SERVED_SECONDS", served_seconds)
     monkeypatch.setattr(sys, "executable", worker_that(folder / "python", *program))
     figures = SupervisorMetrics(folder)
     with capture_logs() as log:
@@ -119,7 +119,8 @@ async def test_where_no_successor_starts_the_worker_stays_and_it_is_tried_again(
 async def test_a_worker_far_above_the_limit_is_killed_at_once_even_if_it_has_just_begun_to_serve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with recycled(tmp_path, monkeypatch, *TAKES_FAR_MORE_IN_SLOT_1) as (slots, figures, log):
+    program = TAKES_FAR_MORE_IN_SLOT_1
+    async with recycled(tmp_path, monkeypatch, *program, served_seconds=60.0) as (slots, figures, log):
         small, large = (slot.worker for slot in slots)
         assert large is not None
         await slots[1].wait_vacated()

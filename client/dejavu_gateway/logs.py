@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 from structlog.typing import Processor
 
+from dejavu_client.logs import NAME as CLIENT_NAME
 from dejavu_common.shown_text import escape_output, unescaped, visible_fields
 
 NAME: Final = "dejavu_gateway"
@@ -76,8 +77,8 @@ def configure(level: str, log_format: str) -> None:
 
 def _with_own_fields(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Put the fields of a record of the client's library, whose event has them as text, in their places."""
-    if isinstance(fields := event.pop("fields", None), dict):
-        event.update(fields, event=str(event["event"]).partition(" ")[0])
+    if event["_record"].name == CLIENT_NAME and isinstance(fields := event.pop("fields", None), dict):
+        return {**fields, **event, "event": str(event["event"]).partition(" ")[0]}
     return event
 
 

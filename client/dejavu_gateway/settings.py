@@ -8,7 +8,7 @@ from datetime import date
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from dejavu_common.address import Address
 from dejavu_gateway.limits import GatewayLimits
@@ -17,6 +17,10 @@ DEFAULT_LISTEN = Address("127.0.0.1", 8080)
 
 WEB_DIST = Path(__file__).parent / "web" / "dist"
 """The built page, which the wheel contains."""
+
+
+_MAPPED_BITS: Final = 96
+"""Bits before an IPv4 address in an IPv6 one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,19 @@ class TrustedProxies:
         Raises:
             ValueError: if a text is neither.
         """
-        return cls(tuple(ip_network(text, strict=False) for text in texts))
+        return cls(tuple(_unmapped(ip_network(text, strict=False)) for text in texts))
 
     def __contains__(self, address: str) -> bool:
         """Return whether an address belongs to one of the proxies."""
         return bool(self.networks) and _is_in(self.networks, address)
+
+
+def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """Return an IPv4 network that is written as an IPv6 one in its own form."""
+    first = network.network_address
+    if isinstance(first, IPv6Address) and first.ipv4_mapped is not None and network.prefixlen >= _MAPPED_BITS:
+        return IPv4Network((first.ipv4_mapped, network.prefixlen - _MAPPED_BITS))
+    return network
 
 
 @lru_cache(1024)

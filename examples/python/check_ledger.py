@@ -245,7 +245,7 @@ def _check_market(entry: Entry, forecast: Entry, games: Games, entries: dict[int
     if "late" in forecast or games.late(forecast, made, given="") not in {"", "time"}:
         raise ChangedError(f"entry {entry['sequence']}: a market of entry {of}, which was late by then")
     content = forecast["payload"]
-    minutes = 15 if _elapsed(forecast) == 24 * 60 else 1
+    minutes = 10 if _elapsed(forecast) == 24 * 60 else 1
     if made - content["forecast"]["generated_us"] > minutes * 60 * 1_000_000:
         raise ChangedError(f"entry {entry['sequence']}: a market of entry {of}, more than {minutes} min after it")
 

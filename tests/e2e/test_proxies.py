@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.support.harness.waiting import until
 from tests.support.processes.connections import answers
+from tests.support.processes.gateway import running_gateway
 from tests.support.processes.load import load
 from tests.support.processes.proxied import ProxiedServers
 
@@ -20,6 +21,7 @@ from dejavu_client import AsyncDejavuClient
 from dejavu_client.doctor.findings import Severity
 from dejavu_client.doctor.installation_checks import examine_installation
 from dejavu_client.doctor.server_checks import DoctorAccess
+from dejavu_client.poller.predictor import check_server
 from dejavu_client.transport.servers import parse_servers
 
 
@@ -39,6 +41,9 @@ async def test_nothing_is_lost_or_repeated_when_servers_are_killed_and_the_proxy
         found = examine_installation(parse_servers(proxied.address), DoctorAccess(), 10.0)
         [reach] = [each for each in await asyncio.to_thread(list, found) if each.check == "reach"]
         assert (reach.severity, "forwards no health checks" in reach.message) == (Severity.OK, True)
+        async with AsyncDejavuClient(proxied.address) as client:
+            await check_server(client)  # as the poller does
+        stack.enter_context(running_gateway(proxied.address))  # says that all is well
         async with load(proxied.address, patient=True) as clients:
             await clients.answers(20)
             for number in range(rounds):

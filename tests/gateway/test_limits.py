@@ -517,6 +517,7 @@ def test_an_address_that_is_taken_is_said_and_ends_the_program() -> None:
     [
         ("10.1.2.3", True),
         ("::ffff:10.1.2.3", True),  # at a socket of both families
+        ("10.9.0.1", True),
         ("10.2.0.1", False),
         ("192.0.2.7", True),
         ("fd00::5", True),
@@ -525,7 +526,9 @@ def test_an_address_that_is_taken_is_said_and_ends_the_program() -> None:
     ],
 )
 def test_proxies_are_addresses_or_networks(address: str, trusted: bool) -> None:
-    assert (address in TrustedProxies.parse(["10.1.0.0/16", "192.0.2.7", "fd00::/64"])) is trusted
+    assert (
+        address in TrustedProxies.parse(["10.1.0.0/16", "192.0.2.7", "::ffff:10.9.0.0/112", "fd00::/64"])
+    ) is trusted
 
 
 def test_what_is_no_address_of_a_proxy_is_refused() -> None:

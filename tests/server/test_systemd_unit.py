@@ -108,7 +108,7 @@ def test_the_pollers_unit_fits_the_server_and_the_poller() -> None:
     here = Path(sys.executable).parent / Path(program).name
     known = subprocess.run([here, *command, "--help"], check=True, capture_output=True, text=True).stdout
     assert {"DEJAVU_TARGET", "DEJAVU_POLL_METRICS_LISTEN"} <= given.keys()
-    assert all(name in known for name in given)
+    assert all(name in known for name in given if name.startswith("DEJAVU_"))
 
 
 def test_instances_of_the_servers_unit_have_ports_and_folders_of_their_own(tmp_path: Path) -> None:

@@ -568,9 +568,7 @@ class Poller:
         if self._prices is None:
             return None
         game = self.games[game_id]
-        play = game.last_play
-        newest = None if play is None else max(filter(None, (play.actual, play.edited)), default=None)
-        prices = await self._prices.of(game.state, newest)
+        prices = await self._prices.of(game.state, game.newest_change)
         faults = self._prices.faults
         for fault in sorted(faults - self._price_faults):
             await self._emit(Fault(PRICES, fault, kind=FaultKind.UNAVAILABLE))

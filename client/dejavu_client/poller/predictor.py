@@ -20,6 +20,7 @@ from dejavu_client.errors import (
     InternalError,
     InvalidArgumentError,
     UnavailableError,
+    UnimplementedError,
     from_predict_error,
 )
 from dejavu_client.logs import get_logger
@@ -113,7 +114,11 @@ async def check_server(client: PredictionClient) -> None:
     Raises:
         DejavuClientError: if it does not answer, or makes no forecasts.
     """
-    status = await client.health(_SERVICE)
+    try:
+        status = await client.health(_SERVICE)
+    except UnimplementedError:  # a proxy before it forwards no health checks
+        await client.list_models()
+        return
     if status is not HealthStatus.SERVING:
         raise UnavailableError(f"the server makes no forecasts: its health is {status.name}")
 

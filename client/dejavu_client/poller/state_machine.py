@@ -219,7 +219,7 @@ def _read_plays(transition: Transition, read: PlaysRead) -> None:
         _fail(transition, StaleFeed(fault))
         return
     game = transition.game
-    changed = last_change(plays, now)
+    changed = newest = last_change(plays, now)
     regulation = game.state.status is not GameStatus.FINAL and game.state.period <= 4
     if changed is not None and regulation:
         # A `last_change` after `now` was read before this machine's clock was set back.
@@ -236,6 +236,7 @@ def _read_plays(transition: Transition, read: PlaysRead) -> None:
     transition.game = replace(
         game,
         last_change=changed,
+        newest_change=newest,
         plays_time=now,
         last_play=plays[-1] if plays else None,
         reads=game.reads + 1,

@@ -125,7 +125,8 @@ class WatchedGame:
             the time of the read, ascending; empty if the last read was not.
         reads: number of reads of the plays that were not stale.
         refused_plays: number of plays of the last read that could not be used.
-        last_change: when the newest play happened or was edited, by the feed's wall clock.
+        last_change: when the newest play happened or was edited, by the feed's wall clock; not in overtimes.
+        newest_change: the same in the last read, in overtimes too.
         behind_since: time since which the feed has shown only older states; None if it shows the newest one.
         in_progress: plays whose forecasts wait for answers; None if there are none.
         to_report: whether to report the game's outcomes; if so, its plays are read to the end in any case.
@@ -155,6 +156,7 @@ class WatchedGame:
     reads: int = 0
     refused_plays: int = 0
     last_change: datetime | None = None
+    newest_change: datetime | None = None
     behind_since: datetime | None = None
     in_progress: PlaysInProgress | None = None
     to_report: bool = False

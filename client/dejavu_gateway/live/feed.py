@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu_client import DejavuClientError, HealthStatus, InvalidArgumentError, OutOfRangeError
-from dejavu_client.errors import CallCancelledError, ResourceExhaustedError
+from dejavu_client.errors import CallCancelledError, ResourceExhaustedError, UnimplementedError
 from dejavu_client.transport.health import LEDGER
 from dejavu_client.transport.subscription import StreamResumption
 from dejavu_common.backoff import Backoff
@@ -240,8 +240,18 @@ class LiveFeed:
     async def _health(self, service: str) -> HealthStatus | DejavuClientError:
         try:
             return await self.client.health(service, timeout=self.settings.poll_seconds)
+        except UnimplementedError:
+            return await self._answer_of_any_call()
         except DejavuClientError as error:
             return error
+
+    async def _answer_of_any_call(self) -> HealthStatus | DejavuClientError:
+        """Return whether the server answers, where a proxy before it forwards no health checks."""
+        try:
+            await self.client.list_models(timeout=self.settings.poll_seconds)
+        except DejavuClientError as error:
+            return error
+        return HealthStatus.SERVING
 
     async def _tick(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -116,7 +116,7 @@ class _MarketRecordingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Marke
     """Not recorded: a different market of its kind is already recorded for the forecast (see standing_market)."""
     MARKET_RECORDING_FORECAST_LATE: _MarketRecording.ValueType  # 3
     """Not recorded: the market came when its forecast would be late (see LateReason), even if it was made in time, or more
-    than a minute after it (15 minutes after a forecast at the half).
+    than a minute after it (10 minutes after a forecast at the half).
     """
     MARKET_RECORDING_OUTCOME_KNOWN: _MarketRecording.ValueType  # 4
     """Not recorded: the outcome of the game was known already. In responses of RecordService: recorded, but no bet, since
@@ -140,7 +140,7 @@ MARKET_RECORDING_EARLIER_STANDS: MarketRecording.ValueType  # 2
 """Not recorded: a different market of its kind is already recorded for the forecast (see standing_market)."""
 MARKET_RECORDING_FORECAST_LATE: MarketRecording.ValueType  # 3
 """Not recorded: the market came when its forecast would be late (see LateReason), even if it was made in time, or more
-than a minute after it (15 minutes after a forecast at the half).
+than a minute after it (10 minutes after a forecast at the half).
 """
 MARKET_RECORDING_OUTCOME_KNOWN: MarketRecording.ValueType  # 4
 """Not recorded: the outcome of the game was known already. In responses of RecordService: recorded, but no bet, since

@@ -24,8 +24,8 @@ LATE_MINUTES: Final = 2
 MARKET_WITHIN: Final = timedelta(minutes=1)
 """Time after its forecast within which a market is recorded: a later one could be chosen by how the game went on."""
 
-MARKET_WITHIN_BREAK: Final = timedelta(minutes=15)
-"""The same for a forecast at the half, when nothing is played."""
+MARKET_WITHIN_BREAK: Final = timedelta(minutes=10)
+"""The same for a forecast at the half, when nothing is played; then the forecast itself would be late."""
 
 LONGEST_GAME: Final = timedelta(hours=12)
 """Time after its first forecast by which a game must be over; one with four overtimes takes less than four hours."""

@@ -1,10 +1,10 @@
-"""Fixtures of the examples: a real server, and the built Node example."""
+"""Fixtures of the examples: real servers, and the built programs."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,8 @@ from tests.support.harness.required import skip_or_fail
 from tests.support.processes.recorded_games import Record, recorded_games
 from tests.support.processes.restartable_server import Restartable, address_of, restartable_server
 from tests.support.processes.servers import spawned_server
+from tests.support.programs.compiled_examples import cpp_example, go_example
+from tests.support.programs.examples import NODE_PROGRAMS
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +51,15 @@ def node() -> str:
     else:
         missing = "node or npm is not installed"
     return skip_or_fail(missing)
+
+
+@pytest.fixture(params=["node", "go", "cpp"])
+def stream_program(request: pytest.FixtureRequest) -> Sequence[str | Path]:
+    """Return the command of the stream in a language, which prints every event as a line of JSON."""
+    match request.param:
+        case "go":
+            return [go_example("stream")]
+        case "cpp":
+            return [cpp_example()]
+        case _:
+            return [request.getfixturevalue("node"), NODE_PROGRAMS / "stream.js", "--json"]

@@ -28,8 +28,8 @@ ELSEWHERE = {
         "trains for minutes: test_the_trainers_commands_run_in_order does so nightly, or tests/trainer and "
         "tests/server/cli on smaller seasons"
     ),
-    r"(python -m grpc_tools|buf build|proto-loader-gen-types|protoc |npm |GO111MODULE)": (
-        f"{STUBS}; test_node.py and test_go.py run the programs"
+    r"(python -m grpc_tools|buf build|proto-loader-gen-types|protoc |npm |GO111MODULE|g\+\+ |OUT/)": (
+        f"{STUBS}; test_node.py, test_go.py and test_stream_rules.py run the programs"
     ),
     r"dejavu-server (--listen 127\.0\.0\.1:50051 --workers 4|--model-store) ": "writes to /var/lib",
     r"dejavu-server ledger (prune|copy --ledger) ": (

@@ -189,7 +189,7 @@ nightly-rounds: install  ## rounds of kills and restarts, a retrain killed again
 nightly-faults: install $(WEB)/node_modules/.installed  ## days with feed faults, complete real evenings, and the server's long tests
 	$(PYTEST) -m nightly --durations 12 -n 3 $(ONE_BY_ONE) tests/client tests/feed tests/e2e tests/gateway tests/server tests/web
 
-nightly-models: install install-node  ## recipes, the shipped bundle and the documents of training on real seasons, interrupted walk-forwards
+nightly-models: install install-node  ## recipes, the shipped bundle and the documents of training on real seasons, interrupted walk-forwards; examples in Go and C++, with Debian's packages that examples/README.md names
 	$(PYTEST) -m nightly --durations 12 -n 2 $(ONE_BY_ONE) tests/trainer tests/models tests/examples
 
 nightly-laws: install install-node $(GEN)/.installed $(WEB)/node_modules/.installed  ## all other tests in a random order, property tests on 200 examples

@@ -1,7 +1,9 @@
 """Measures what cancelled calls and streams leave behind in a client and in a worker.
 
-grpc.aio kept memory of cancelled calls in some releases. A season has some 100,000 of them: browsers and programs that
-leave, calls whose callers do not wait.
+A season has some 100,000 of them: browsers and programs that leave, calls whose callers do not wait. grpc.aio never
+frees what a task reads that is cancelled (https://github.com/grpc/grpc/issues/43360). The client avoids it; in a worker
+grpc.aio itself cancels the task of a call whose caller leaves, so it keeps the read of its request or the write of its
+answer.
 
 Run with `python -m bench.faults.cancelled_calls [--number 100000]`; prints bytes per call, of the second half of them.
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
 import gc
 import os
 import sys
@@ -23,8 +26,8 @@ from tests.support.processes.servers import spawned_server
 
 from dejavu_client import AsyncDejavuClient
 
-MOST_BYTES = 100.0
-"""Bytes that a cancelled call or stream may leave behind."""
+MOST_BYTES = (100.0, 300.0)
+"""Bytes that a cancelled call or stream may leave behind in a client and in a worker."""
 
 _AT_ONCE = 20
 
@@ -42,6 +45,7 @@ async def left_behind(
             await asyncio.gather(*(end_one(client) for _ in range(_AT_ONCE)))
         await asyncio.sleep(1)
         gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # without it what was freed in between counts too
         [worker] = await server_memory.still()
         sizes.append((anonymous_mib(os.getpid()), worker))
     (client_before, worker_before), (client_after, worker_after) = sizes
@@ -97,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{'bytes left behind by a cancelled one':40}{'client':>10}{'worker':>10}")
     for kind, (client, worker) in found.items():
         print(f"{kind:40}{client:10.0f}{worker:10.0f}")
-    return int(max(max(pair) for pair in found.values()) > MOST_BYTES)
+    return int(any(left > most for pair in found.values() for left, most in zip(pair, MOST_BYTES, strict=True)))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ python examples/python/bridge_nats.py       (server: DEJAVU_TARGET; broker: NATS
 Needs nats-py. Subjects are dejavu.forecasts.GAME and dejavu.outcomes.GAME; payloads are the contract's messages, as
 protobuf. The resume token is kept in a key-value bucket of the broker, after the broker has confirmed the event: a
 bridge that dies, here or on another machine, goes on where the token is. What it then publishes again has the same
-Nats-Msg-Id, by which JetStream drops repetitions of the last two minutes; consumers know later ones by the sequence.
-Run one bridge at a time. Stop it with Ctrl-C.
+Nats-Msg-Id, by which JetStream drops repetitions of the last two minutes, and consumers know later ones. The sequence
+does not tell them: a ledger that was restored from a backup gives numbers again. Run one bridge at a time. Stop it with
+Ctrl-C.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from nats.js.api import StreamConfig
 from nats.js.errors import KeyNotFoundError
 
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
-from dejavu_client import AsyncDejavuClient, OutOfRangeError
+from dejavu_client import AsyncDejavuClient, InvalidArgumentError, OutOfRangeError
 
 STREAM, BUCKET, KEY = "dejavu", "dejavu-bridge", "resume-token"
 
@@ -38,12 +39,12 @@ async def persistently(operation: Callable[[], Awaitable[object]]) -> None:
             return
 
 
-async def publish(js: JetStreamContext, event: StreamPredictionsResponse, ledger: str) -> None:
+async def publish(js: JetStreamContext, event: StreamPredictionsResponse) -> None:
     """Publish an event; return once the broker has stored it."""
     for kind in ("forecast", "outcome"):
         if event.HasField(kind):
             message = getattr(event, kind)
-            headers = {"Nats-Msg-Id": f"{ledger}-{message.sequence}"}
+            headers = {"Nats-Msg-Id": event.resume_token}  # of the ledger, its epoch and the sequence
             subject = f"dejavu.{kind}s.{message.game_id}"
             payload = message.SerializeToString()
             await persistently(lambda: js.publish(subject, payload, stream=STREAM, headers=headers))  # noqa: B023
@@ -52,9 +53,8 @@ async def publish(js: JetStreamContext, event: StreamPredictionsResponse, ledger
 async def bridge(client: AsyncDejavuClient, js: JetStreamContext, token: str) -> None:
     """Publish the events after a token; without one, all of the last 12 hours' newest forecasts and what follows."""
     bucket = await js.create_key_value(bucket=BUCKET, history=1)
-    ledger = (await client.get_checkpoint()).ledger_id
     async for event in client.stream_predictions(resume_token=token, include_current=True, heartbeats=True):
-        await publish(js, event, ledger)
+        await publish(js, event)
         stored = event.resume_token.encode()
         await persistently(lambda: bucket.put(KEY, stored))  # noqa: B023
 
@@ -73,7 +73,8 @@ async def main() -> None:
     async with AsyncDejavuClient(target) as client:
         try:
             await bridge(client, js, token)
-        except OutOfRangeError as error:  # pruned, or the ledger was restored: events may be missing
+        # Pruned, or the ledger was restored or is another one: events may be missing.
+        except (OutOfRangeError, InvalidArgumentError) as error:
             print(f"restarting without a token: {error}", file=sys.stderr)
             await bridge(client, js, "")
 

@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from dejavu_client import FINAL, DejavuClient, OutOfRangeError
+from dejavu_client import FINAL, DejavuClient, InvalidArgumentError, OutOfRangeError
 
 
 def follow(client: DejavuClient, token_file: Path) -> None:
@@ -42,9 +42,10 @@ def main() -> None:
     with DejavuClient(os.environ.get("DEJAVU_TARGET", "127.0.0.1:50051")) as client:
         try:
             follow(client, token_file)
-        except OutOfRangeError as error:  # pruned, or the ledger was restored: events may be missing
+        # Pruned, or the ledger was restored or is another one: events may be missing.
+        except (OutOfRangeError, InvalidArgumentError) as error:
             print(f"restarting without a token: {error}", file=sys.stderr)
-            token_file.unlink()
+            token_file.unlink(missing_ok=True)
             follow(client, token_file)
 
 

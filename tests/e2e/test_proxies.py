@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.support.harness.waiting import until
 from tests.support.processes.connections import answers
-from tests.support.processes.gateway import running_gateway
+from tests.support.processes.gateway import running_gateway, spawned_gateway
 from tests.support.processes.load import load
 from tests.support.processes.proxied import ProxiedServers
 
@@ -52,6 +52,15 @@ async def test_nothing_is_lost_or_repeated_when_servers_are_killed_and_the_proxy
                 proxied.reload()
                 await clients.answers(50)
         clients.check()
+
+
+@pytest.mark.parametrize("kind", ["nginx", "haproxy"])
+async def test_a_page_behind_a_proxy_knows_that_nothing_is_recorded(tmp_path: Path, kind: str) -> None:
+    with ExitStack() as stack:
+        proxied = ProxiedServers(stack, tmp_path, kind, "--ledger-reserve-mib", "1048576")
+        await until(lambda: answers(proxied.address))
+        gateway = stack.enter_context(spawned_gateway("--target", proxied.address))
+        await asyncio.to_thread(gateway.wait_for, "status_changed", lambda entry: entry["reason"] == "LEDGER_BROKEN")
 
 
 @pytest.mark.nightly

@@ -202,22 +202,25 @@ def _unusable(priced: PricedMarket, newest: RecordedPrediction, offered: datetim
         return f"the forecast is {_age(offered - made)} older than the price"
     if now - offered > _APART and not _stands_still(state, newest, now):
         return f"the price is {_age(now - offered)} old"
-    if state is not None and state.observed_time.ToDatetime(UTC) > made:
-        return _went_on(priced, newest, state)
-    return ""
+    return _went_on(priced, newest, state) if state is not None else ""
 
 
 def _went_on(priced: PricedMarket, newest: RecordedPrediction, state: Game) -> str:
     """Return how a game went on since its newest forecast, by its published state; "" if it hardly did."""
-    is_total = priced.kind == "total"
+    is_total, played = priced.kind == "total", 0.0
+    if state.HasField("seconds_left"):
+        played = elapsed_by_clock(state.period, state.seconds_left) - elapsed_seconds(newest.forecast)
+    # By the play, since a poller reads a state before it makes the forecasts of it.
+    if not played and state.observed_time.ToDatetime(UTC) <= newest.forecast.generated_time.ToDatetime(UTC):
+        return ""
+    if played < 0:
+        return ""
     if _lead(state) != last_differential(newest) or (
         is_total and state.home_score + state.away_score != newest.forecast.total_points
     ):
         return "the score has changed since the forecast: ask again after the next one"
-    if state.HasField("seconds_left"):
-        played = elapsed_by_clock(state.period, state.seconds_left) - elapsed_seconds(newest.forecast)
-        if played > (_TOTAL_SECONDS if is_total else _LEAD_SECONDS):
-            return f"{played:.0f} s were played since the forecast: ask again after the next one"
+    if played > (_TOTAL_SECONDS if is_total else _LEAD_SECONDS):
+        return f"{played:.0f} s were played since the forecast: ask again after the next one"
     return ""
 
 

@@ -21,7 +21,7 @@ from dejavu_client.cli.errors import FAILED, NO_ANSWER, exit_on_os_error
 from dejavu_client.cli.options import Json, Target, Timeout, connect
 from dejavu_client.client import DejavuClient
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
-from dejavu_client.errors import DeadlineExceededError, NotFoundError, UnavailableError
+from dejavu_client.errors import DeadlineExceededError, NotFoundError, UnavailableError, UnimplementedError
 from dejavu_client.formatting import pluralize
 from dejavu_client.output.cache import print_cache_stats
 from dejavu_client.output.forecast import print_json, show
@@ -88,6 +88,11 @@ def _print_health(service: str, target: str, timeout: float, *, one_of: int, as_
             status = "SERVICE_UNKNOWN"
         except UnavailableError as error:
             status, hint = "UNREACHABLE", error.message
+        except UnimplementedError:
+            status, hint = (
+                "UNKNOWN",
+                f"{target} answers no health checks: is it a proxy? `dejavu doctor` asks otherwise",
+            )
     if as_json:
         record = {"status": status, "service": service, "target": target}
         typer.echo(json.dumps(record if service else {**record, "ledger": ledger}))

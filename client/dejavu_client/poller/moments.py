@@ -44,7 +44,8 @@ def newest_moments(game: WatchedGame, plays: Sequence[Play]) -> tuple[DueMoment,
         return ()
     last = plays[-1]
     # An overtime is known some minutes before it begins: once its free throws were made and the feed ends the period.
-    if not last.clock and last.period >= 4 and last.home == last.away and periods_over(plays) >= last.period:
+    is_level = not last.clock and last.home == last.away and last.free_throws == 0
+    if is_level and last.period >= 4 and periods_over(plays) >= last.period:
         return _moments(game, plays, Moment(last.period + 1, OVERTIME_SECONDS, 0), None)
     return _moments_after(game, plays)
 

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from typing import Final, Protocol
 
 from dejavu.v1.game_service_pb2 import Game
+from dejavu.v1.operations_service_pb2 import DISK_STATE_BELOW_RESERVE
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu_client import DejavuClientError, HealthStatus, InvalidArgumentError, OutOfRangeError
 from dejavu_client.errors import CallCancelledError, ResourceExhaustedError, UnimplementedError
@@ -241,17 +242,19 @@ class LiveFeed:
         try:
             return await self.client.health(service, timeout=self.settings.poll_seconds)
         except UnimplementedError:
-            return await self._answer_of_any_call()
+            return await self._health_by_stats(service)
         except DejavuClientError as error:
             return error
 
-    async def _answer_of_any_call(self) -> HealthStatus | DejavuClientError:
-        """Return whether the server answers, where a proxy before it forwards no health checks."""
+    async def _health_by_stats(self, service: str) -> HealthStatus | DejavuClientError:
+        """Return the health where a proxy before the server forwards no health checks."""
         try:
-            await self.client.list_models(timeout=self.settings.poll_seconds)
+            stats = await self.client.get_service_stats(timeout=self.settings.poll_seconds)
         except DejavuClientError as error:
             return error
-        return HealthStatus.SERVING
+        lag, disk = stats.ledger_lag, stats.ledger.disk
+        without = lag.workers_without or disk == DISK_STATE_BELOW_RESERVE
+        return HealthStatus.NOT_SERVING if service == LEDGER and without else HealthStatus.SERVING
 
     async def _tick(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -14,7 +14,7 @@ from typing import Final
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_common.clock import utc_now
 from dejavu_feed.game_ids import is_replay
-from dejavu_feed.pattern import elapsed_seconds
+from dejavu_feed.pattern import elapsed_seconds, period_seconds
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger.errors import LedgerError
 from dejavu_server.ledger.games import GameRow
@@ -27,6 +27,9 @@ _PUBLISHED: Final = timedelta(minutes=70)
 _AHEAD: Final = 20.0
 """Seconds of play by which a forecast may be ahead of its game's state and the time since. A forecast may be behind by
 two minutes, so that this makes no other one late."""
+
+_OLDEST: Final = 60.0
+"""Age of a state, in seconds, beyond which no more play is assumed: while the feed is silent the game may stand."""
 
 KEPT_SECONDS: Final = 2.0
 """Time for which what was read is used again."""
@@ -70,9 +73,11 @@ class PublishedGames:
             raise GameNotInPlay(game_id, "is not known")
         if state.status in _NOT_BEGUN:
             raise GameNotInPlay(game_id, "has not begun")
-        if state.status == GameStatus.GAME_STATUS_LIVE and state.HasField("seconds_left"):
-            age = max(0.0, (now - state.observed_time.ToDatetime(UTC)).total_seconds())
-            if elapsed > elapsed_seconds(state.period, state.seconds_left) + age + _AHEAD:
+        if state.status == GameStatus.GAME_STATUS_LIVE:
+            period = max(state.period, 1)
+            left = state.seconds_left if state.HasField("seconds_left") else period_seconds(period)
+            age = (now - state.observed_time.ToDatetime(UTC)).total_seconds()
+            if elapsed > elapsed_seconds(period, left) + min(max(age, 0.0), _OLDEST) + _AHEAD:
                 raise GameNotInPlay(game_id, f"is not {elapsed / 60:.0f} minutes old")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent import futures
 
 import grpc
 import pytest
@@ -317,6 +318,19 @@ def test_health_exits_0_only_when_serving(server: FakeServer, run: Run) -> None:
     result = run("health")
     assert (result.exit_code, result.stdout) == (1, "UNREACHABLE\n")
     assert "is a dejavu-server running there?" in result.stderr
+
+
+def test_health_of_an_address_without_health_checks_is_unknown_and_the_next_one_is_asked(
+    server: FakeServer, run: Run
+) -> None:
+    """A proxy refuses them, because they tell strangers about the servers."""
+    bare = grpc.server(futures.ThreadPoolExecutor(1))
+    port = bare.add_insecure_port("127.0.0.1:0")
+    bare.start()
+    result = run("health", "--target", f"127.0.0.1:{port},{server.target}")
+    bare.stop(None)
+    assert (result.exit_code, result.stdout) == (0, f"127.0.0.1:{port}: UNKNOWN\n{server.target}: SERVING\n")
+    assert "is it a proxy?" in result.stderr
 
 
 def test_health_tells_of_the_ledger_beside_the_server(server: FakeServer, run: Run) -> None:

@@ -142,22 +142,27 @@ async def test_the_newest_play_is_forecast_and_in_last_minutes_and_overtime_show
         assert not [each for each in watch.told(Prediction) if each.forecast.HasField("moment")]
 
 
-@pytest.mark.parametrize("is_over", [True, False])
+@pytest.mark.parametrize(("is_over", "fouled"), [(True, False), (False, False), (True, True)])
 async def test_a_tie_at_the_buzzer_is_forecast_as_the_beginning_of_overtime_once_the_period_is_over(
-    is_over: bool,
+    is_over: bool, fouled: bool
 ) -> None:
     """Otherwise the forecast of before the shot would stand beside the tie for minutes; free throws may follow it."""
+
+    def read(plays: tuple[Play, ...]) -> tuple[Play, ...]:
+        if not is_over:
+            return tuple(each for each in plays if (each.period, each.action, each.detail) != (4, "period", "end"))
+        # A foul that a review finds is listed after the end of the period.
+        return (*plays, replace(plays[-1], free_throws=2)) if fouled and plays[-1].clock == 0 else plays
+
     evening = Evening([extend_to_overtime(game(lead=3))])
-    if not is_over:
-        evening.edit[evening.ids[0]] = lambda plays: tuple(
-            play for play in plays if (play.period, play.action, play.detail) != (4, "period", "end")
-        )
+    evening.edit[evening.ids[0]] = read
     async with watching(evening, with_moments()) as watch:
         for elapsed in (1500.0, 2740.0, END):
             await watch.at(elapsed)
         await watch.turn()
         requests = [each for each in watch.predictor.moments if each.moment.period == 5]
-    assert [(each.moment.seconds_left, each.moment.differential) for each in requests] == [(300.0, 0)] * is_over
+    begins = is_over and not fouled
+    assert [(each.moment.seconds_left, each.moment.differential) for each in requests] == [(300.0, 0)] * begins
     assert not any(each.HasField("possession") for each in requests)
 
 

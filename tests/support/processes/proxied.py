@@ -22,14 +22,20 @@ DOCUMENT = "docs/deployment.md"
 class ProxiedServers:
     """Two servers of one worker each behind a proxy.
 
+    Args:
+        stack: ends them.
+        folder: for the ledger and the proxy's files.
+        kind: nginx or haproxy.
+        options: more options of the servers.
+
     Attributes:
         address: HOST:PORT of the proxy.
     """
 
-    def __init__(self, stack: ExitStack, folder: Path, kind: str) -> None:
+    def __init__(self, stack: ExitStack, folder: Path, kind: str, *options: str) -> None:
         self._stack = stack
         self._kind = kind
-        self._arguments = ("--ledger", f"sqlite:///{folder}/ledger.sqlite3", "--workers", "1", *light_model())
+        self._arguments = ("--ledger", f"sqlite:///{folder}/ledger.sqlite3", "--workers", "1", *light_model(), *options)
         self._variables = {"DEJAVU_HEADER_FLOODS": "ignore"}
         self._servers = [self._serve("127.0.0.1:0") for _ in range(2)]
         self._addresses = [server.address for server in self._servers]

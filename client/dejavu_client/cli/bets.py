@@ -210,10 +210,8 @@ def _went_on(priced: PricedMarket, newest: RecordedPrediction, state: Game) -> s
     is_total, played = priced.kind == "total", 0.0
     if state.HasField("seconds_left"):
         played = elapsed_by_clock(state.period, state.seconds_left) - elapsed_seconds(newest.forecast)
-    # By the play, since a poller reads a state before it makes the forecasts of it.
-    if not played and state.observed_time.ToDatetime(UTC) <= newest.forecast.generated_time.ToDatetime(UTC):
-        return ""
-    if played < 0:
+    # By the play too, since a poller reads a state before it makes the forecasts of it.
+    if played <= 0 and state.observed_time.ToDatetime(UTC) <= newest.forecast.generated_time.ToDatetime(UTC):
         return ""
     if _lead(state) != last_differential(newest) or (
         is_total and state.home_score + state.away_score != newest.forecast.total_points

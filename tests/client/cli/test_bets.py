@@ -126,12 +126,8 @@ def test_a_price_of_now_is_no_bet_on_a_forecast_of_another_score(run: Run, addre
         minutes, lead = len(PATTERN), int(PATTERN[-1])
         # A poller reads a state some milliseconds before it makes the forecast of it: then the play decides.
         cases = (
-            (2, 0, 0, False),
-            (0, 31, 0, False),
-            (0, 30, 0, True),
-            (2, 5, 60, False),
-            (2, 0, 60, True),
-            (2, -5, 0, True),
+            *((2, 0, 0, False), (0, 31, 0, False), (0, 30, 0, True), (2, 5, 60, False)),
+            *((2, 0, 60, True), (2, -5, 60, True), (2, -5, 0, False)),  # the last one: a basket was withdrawn
         )
         for change, played, before, is_weighed in cases:
             left = 720.0 - 60 * (minutes % 12) - played

@@ -110,9 +110,22 @@ async def test_closing_ends_a_call_under_way(server: FakeServer, connect: MakeCl
         await call
 
 
-async def test_cancelling_the_task_cancels_an_asynchronous_call(server: FakeServer) -> None:
+class PassingInterceptor(grpc.aio.UnaryUnaryClientInterceptor):
+    """Changes nothing, as one of OpenTelemetry."""
+
+    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return await continuation(client_call_details, request)
+
+
+@pytest.mark.parametrize("intercepted", [False, True])
+async def test_cancelling_the_task_cancels_an_asynchronous_call(server: FakeServer, intercepted: bool) -> None:
     server.answers("Predict", Silence())
-    async with AsyncDejavuClient(server.target, timeout=60.0) as client:
+
+    def dialed() -> grpc.aio.Channel:
+        return grpc.aio.insecure_channel(server.target, interceptors=[PassingInterceptor()])
+
+    options: dict[str, Any] = {"channel_factory": dialed} if intercepted else {}
+    async with AsyncDejavuClient(server.target, timeout=60.0, **options) as client:
         call = asyncio.ensure_future(client.predict(PATTERN))
         seen = await asyncio.to_thread(server.next_call)
         call.cancel()

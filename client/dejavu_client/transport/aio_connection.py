@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 import grpc
-from grpc.aio._call import Call
 
 from dejavu.v1.bundle_pb2 import MissingFiles
 from dejavu.v1.model_service_pb2 import RegisterBundleRequest
@@ -63,9 +62,14 @@ class AsyncAttempt(Generic[ResponseT]):
         """Cancel the request; the task then ends by itself.
 
         `UnaryUnaryCall.cancel`, which also the cancelled task would call, cancels the read of the answer too, and then
-        grpc.aio never frees it: a kilobyte a call (https://github.com/grpc/grpc/issues/43360).
+        grpc.aio never frees it: a kilobyte a call (https://github.com/grpc/grpc/issues/43360). A call that goes through
+        interceptors can't be cancelled without its task.
         """
-        Call.cancel(cast("Call[Any, Any]", self._call))
+        plain: Any = getattr(getattr(grpc.aio, "_call", None), "Call", ())  # private: another release may lack it
+        if isinstance(self._call, plain):
+            plain.cancel(self._call)
+        else:
+            self._task.cancel()
 
     def result(self) -> tuple[ResponseT, WorkerIdentity]:
         """Return the response, and the worker that answered, once the attempt has ended.

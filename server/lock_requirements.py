@@ -35,9 +35,12 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "deploy/requirements-server.txt": tuple(
         each for extra in ("server", "postgres", "redis", "tracing", "model-store") for each in ("--extra", extra)
     ),
-    # Requirements of the trainer's image: the server exports ledgers, and challengers go to shared stores and MLflow.
+    # Requirements of the trainer's image: the server exports ledgers, challengers go to shared stores and MLflow, and
+    # workers of clusters run it too.
     "deploy/requirements-trainer.txt": tuple(
-        each for extra in ("trainer", "server", "postgres", "model-store", "mlflow") for each in ("--extra", extra)
+        each
+        for extra in ("trainer", "server", "postgres", "model-store", "mlflow", "dask", "ray")
+        for each in ("--extra", extra)
     ),
     "client/requirements.txt": (),
     "client/requirements-dashboard.txt": ("--extra", "dashboard"),

@@ -57,7 +57,7 @@ def games() -> Games:
 def run(games: Games, tmp_path_factory: pytest.TempPathFactory) -> tuple[FitReport, RecordedProgress]:
     bars = RecordedProgress()
     folder = tmp_path_factory.mktemp("fit") / "bundle"
-    report = fit(games, train=[2031, 2032], calibrate=[2033], out=folder, recipe=RECIPE, progress=bars, workers=1)
+    report = fit(games, train=[2031, 2032], calibrate=[2033], out=folder, recipe=RECIPE, progress=bars)
     return report, bars
 
 

@@ -1,20 +1,47 @@
-"""Runs independent work items on several threads, and reports progress independently of how it is displayed."""
+"""Runs independent pieces of work in processes of this machine or on a cluster, by joblib; reports progress."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import TypeVar
+import pickle
+import platform
+import re
+import signal
+import traceback
+import warnings
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
 
+import numpy as np
+from joblib import Parallel, delayed
+from joblib.parallel import ParallelBackendBase
 from threadpoolctl import threadpool_limits
+
+from dejavu_common.processes import die_with_parent
+from dejavu_models.errors import DejavuError
+from dejavu_trainer.lineage import code_version, libraries
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 Advance = Callable[[int], object]
 """Called with the number of units that were just completed."""
+
+_ATTEMPTS: Final = 4
+"""How often a piece is tried whose worker is lost; then it is the cause, by its memory for example."""
+
+_WORKER_SECONDS: Final = 60
+"""How long to wait for the first worker of a Dask cluster."""
+
+
+class ExecutionError(DejavuError):
+    """Pieces of work can't be run where they should."""
 
 
 def ignore(_: int) -> None:
@@ -30,28 +57,258 @@ class Progress:
         yield ignore
 
 
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """Where independent pieces of work run.
+
+    Attributes:
+        address: loky, processes of this machine; ray://HOST:PORT, or ray for the cluster of this machine or of
+            RAY_ADDRESS; dask://HOST:PORT.
+        jobs: number of processes of loky; 1: pieces run in this process. Clusters run one piece per core.
+
+    Raises:
+        ValueError: if the address is none of these.
+    """
+
+    address: str = "loky"
+    jobs: int = 1
+
+    def __post_init__(self) -> None:
+        kind, _, host = self.address.partition("://")
+        if self.address not in ("loky", "ray") and not (kind in ("ray", "dask") and host):
+            raise ValueError(f"{self.address!r} is none of loky, ray, ray://HOST:PORT, dask://HOST:PORT")
+
+    def map(
+        self,
+        work: Callable[..., R],
+        pieces: Sequence[T],
+        *shared: object,
+        done: Callable[[int, R], object] = lambda number, result: None,
+    ) -> list[R]:
+        """Return the results of `work(piece, *shared)`, in order; on CPUs of one kind the place does not change them.
+
+        Each piece has one thread, in a process that runs no other. If its worker is lost, it is run again. Warnings of
+        pieces are issued in this process.
+
+        Args:
+            work: function of a module, or a partial of one; its result depends on its arguments only.
+            pieces: inputs of `work`; they begin in this order.
+            shared: more inputs, sent once rather than with each piece.
+            done: called in this process with the number of each piece and its result, as soon as it is there.
+
+        Raises:
+            ExecutionError: if the cluster can't be used, or workers are lost repeatedly.
+            OSError: if the cluster can't be reached.
+        """
+        results = dict[int, R]()
+        for attempt in range(1, _ATTEMPTS + 1):
+            waiting = [number for number in range(len(pieces)) if number not in results]
+            try:
+                with closing(self._results(work, pieces, waiting, shared)) as found:
+                    for number, result in found:
+                        results[number] = result
+                        done(number, result)
+                break
+            # Clusters try again themselves, but Dask can't if the last worker with `shared` is lost.
+            except (BrokenProcessPool, CancelledError) as error:
+                if attempt == _ATTEMPTS:
+                    raise ExecutionError(f"workers were lost {_ATTEMPTS} times: {error}") from error
+        return [results[number] for number in range(len(pieces))]
+
+    def _results(
+        self, work: Callable[..., R], pieces: Sequence[T], numbers: Sequence[int], shared: tuple[object, ...]
+    ) -> Generator[tuple[int, R], None, None]:
+        """Yield the number of each piece and its result, in order of completion."""
+        if not numbers:
+            return
+        if self == HERE:
+            with threadpool_limits(1):
+                for number in numbers:
+                    yield number, work(pieces[number], *shared)
+            return
+        # As an array, which joblib maps into all processes of loky.
+        packed = np.frombuffer(pickle.dumps(shared, pickle.HIGHEST_PROTOCOL), np.uint8)
+        with ExitStack() as stack:
+            content, versions, options = packed, dict[str, str](), dict[str, Any]()
+            if self.address == "loky":
+                options = {"n_jobs": min(self.jobs, max(2, len(numbers))), "pre_dispatch": "n_jobs"}
+                options |= {"initializer": _start_process, "initargs": (os.getpid(),)}
+            else:
+                kind, _, host = self.address.partition("://")
+                submit, content = stack.enter_context((_dask if kind == "dask" else _ray)(host, packed))
+                options = {"backend": _Futures(submit, self.address), "pre_dispatch": "all"}
+                versions = libraries() | {"code": code_version()}
+            tasks = (delayed(_run)(work, number, pieces[number], content, versions) for number in numbers)
+            run = Parallel(return_as="generator_unordered", batch_size=1, **options)
+            cpus = {cpu_model()}
+            for outcome in stack.enter_context(closing(run(tasks))):
+                cpus.add(outcome.cpu)
+                for warning in outcome.warnings:
+                    warnings.warn_explicit(*warning)
+                yield outcome.number, outcome.result
+        if len(cpus) > 1:
+            warnings.warn(f"computed on {' and '.join(sorted(cpus))}: results may differ in last digits", stacklevel=2)
+
+
+HERE: Final = Execution()
+"""Runs pieces in this process, one after the other."""
+
+
 def cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
-def map_threads(work: Callable[[T], R], pieces: Iterable[T], workers: int, advance: Advance) -> list[R]:
-    """Return the results of `work` on each piece, in order; they do not depend on the number of threads.
+@cache
+def cpu_model() -> str:
+    """Return the model of this machine's CPU, by which libraries select routines that round differently."""
+    model = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return model[1] if model else platform.machine()
 
-    Threads suffice: hnswlib and numpy's matrix products release the GIL, and no data is copied between processes.
 
-    Args:
-        work: function of one piece; must not depend on earlier calls.
-        pieces: inputs of `work`.
-        workers: number of threads, at least 1.
-        advance: called with 1 after each piece.
+class _Outcome(NamedTuple):
+    number: int
+    result: Any  # or the exception that the piece raised
+    warnings: list[tuple[str, type[Warning], str, int]]
+    cpu: str
+
+
+def _run(
+    work: Callable[..., object], number: int, piece: object, content: Any, versions: Mapping[str, str]
+) -> _Outcome:
+    """Run a piece, with the versions of the caller if given."""
+    # A matrix product rounds differently when BLAS splits it over several threads.
+    with warnings.catch_warnings(record=True) as caught, threadpool_limits(1):
+        warnings.simplefilter("default")
+        try:
+            _check(versions)
+            result = work(piece, *pickle.loads(content))  # noqa: S301 - what `map` was given
+        except Exception as error:
+            if not versions:  # loky raises it with its traceback
+                raise
+            error.add_note(traceback.format_exc())
+            result = error
+    issued = [(str(each.message), each.category, each.filename, each.lineno) for each in caught]
+    return _Outcome(number, result, issued, cpu_model())
+
+
+def _check(versions: Mapping[str, str]) -> None:
+    found = libraries() | {"code": code_version()} if versions else {}
+    wrong = [
+        f"{name} {found[name]} instead of {version}" for name, version in versions.items() if found[name] != version
+    ]
+    if wrong:
+        raise ExecutionError(f"the worker on {platform.node()} has {', '.join(wrong)}: install the same release")
+
+
+def _start_process(parent: int) -> None:
+    """Prepare a process of loky: it ends with its parent, which reports Ctrl-C for all."""
+    die_with_parent(parent, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+class _Futures(ParallelBackendBase):  # type: ignore[misc]
+    """Makes joblib run pieces as futures of a cluster.
+
+    joblib's backend for Dask never ends if a worker can't load a piece, Ray's uses only the workers of the beginning.
     """
 
-    def run_piece(piece: T) -> R:
-        result = work(piece)
-        advance(1)
-        return result
+    supports_retrieve_callback = supports_return_generator = True
 
-    # A matrix product rounds differently when BLAS splits it over several threads.
-    with threadpool_limits(1), ThreadPoolExecutor(max_workers=workers) as pool:
-        return list(pool.map(run_piece, pieces))
+    def __init__(self, submit: Callable[..., Any], address: str) -> None:
+        super().__init__()
+        self._submit = submit
+        self._address = address
+
+    def effective_n_jobs(self, n_jobs: int) -> int:
+        """Return a number above 1, with which joblib would not ask a backend."""
+        return max(n_jobs, 2)
+
+    def submit(self, func: Any, callback: Callable[[Any], object]) -> Any:
+        """Begin a piece; its arguments are passed one by one, which makes clusters resolve what was sent before."""
+        [(_, arguments, _)] = func.items
+        future = self._submit(*arguments)
+        future.add_done_callback(callback)
+        return future
+
+    def retrieve_result_callback(self, out: Any) -> list[_Outcome]:
+        """Return the outcome of a piece that is done; raise its exception."""
+        try:
+            outcome: _Outcome = out.result()
+        except CancelledError:
+            raise
+        except Exception as error:
+            cause: BaseException = error
+            while cause.__cause__:
+                cause = cause.__cause__
+            reason = (str(cause).strip() or type(cause).__name__).splitlines()[-1]  # Ray's begins with a traceback
+            raise ExecutionError(f"{self._address}: a worker can't run this: {reason}") from error
+        if isinstance(outcome.result, Exception):
+            raise outcome.result
+        return [outcome]
+
+
+@contextmanager
+def _dask(host: str, packed: Any) -> Iterator[tuple[Callable[..., Any], Any]]:
+    """Connect to a Dask scheduler; yield a function that runs `_run`, and `packed` as it is passed to it."""
+    with _extra("dask"):
+        from distributed import Client
+    with Client(host) as client:  # type: ignore[no-untyped-call]
+        try:
+            client.wait_for_workers(1, _WORKER_SECONDS)
+        except TimeoutError as error:
+            raise ExecutionError(f"dask://{host} has had no worker for {_WORKER_SECONDS} s") from error
+        # torch has one random state per process, and BLAS one number of threads.
+        if any(threads > 1 for threads in client.nthreads().values()):
+            raise ExecutionError(f"dask://{host}: a worker has several threads: start workers with --nthreads 1")
+        futures = list[Any]()
+
+        def submit(*arguments: object) -> Any:
+            futures.append(client.submit(_run, *arguments, pure=False))
+            return futures[-1]
+
+        try:
+            yield submit, client.scatter(packed, broadcast=True)
+        except BaseException:
+            # Dask itself does not interrupt what runs.
+            keys = {future.key for future in futures}
+            running = [worker for worker, stacks in client.call_stack().items() if keys & stacks.keys()]
+            client.cancel(futures, force=True)
+            client.restart_workers(running, raise_for_error=False)
+            raise
+
+
+@contextmanager
+def _ray(host: str, packed: Any) -> Iterator[tuple[Callable[..., Any], Any]]:
+    """Connect to a Ray cluster; yield what `_dask` yields.
+
+    The connection, which takes seconds, stays until this process ends.
+    """
+    with _extra("ray"):
+        import ray
+    if not ray.is_initialized():
+        try:
+            ray.init(f"ray://{host}" if host else "auto")
+        except RuntimeError as error:  # another version of Python or Ray
+            raise ExecutionError(f"ray://{host}: {error}") from error
+    run, references = ray.remote(num_cpus=1, max_retries=_ATTEMPTS - 1)(_run), list[Any]()
+
+    def submit(*arguments: object) -> Any:
+        references.append(run.remote(*arguments))  # type: ignore[arg-type]
+        return references[-1].future()
+
+    try:
+        yield submit, ray.put(packed)
+    except BaseException:
+        for reference in references:
+            ray.cancel(reference, force=True)
+        raise
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Name the extra if a module of it is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ExecutionError(f"{name} is missing: pip install 'dejavu-forecast[trainer,{name}]'") from error

@@ -44,7 +44,7 @@ from dejavu_models.types import COMPONENTS, HORIZONS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import split_seasons
 from dejavu_trainer.evaluation.gate import holdout_verdict, verdict_of
-from dejavu_trainer.execution import Progress
+from dejavu_trainer.execution import HERE, Execution, Progress
 from dejavu_trainer.lineage import code_version, libraries
 from dejavu_trainer.training.calibrate import CalibratedModels, fit_recipe, measure
 from dejavu_trainer.training.ratings import rating_errors
@@ -90,7 +90,7 @@ def fit(
     recipe: TrainingConfig | None = None,
     backtest: Path | None = None,
     progress: Progress | None = None,
-    workers: int | None = None,
+    execution: Execution = HERE,
     lineage: LineageRecord | None = None,
 ) -> FitReport:
     """Train, calibrate and publish a bundle that forecasts both horizons from every minute.
@@ -107,7 +107,7 @@ def fit(
         backtest: result of a walk-forward with the same recipe; its verdict is used. Without one, the models are
             evaluated once, on the last of the calibration games.
         progress: receives progress updates.
-        workers: number of threads, by default one per core; does not change the result.
+        execution: where independent pieces run; does not change the result.
         lineage: origin of the bundle; by default, only the version of the code. Does not change the model version.
 
     Raises:
@@ -123,9 +123,9 @@ def fit(
     used = games.of_seasons([*train, *calibrate])
     backtest_verdict, note = (None, "") if backtest is None else verdict_of(backtest, recipe, used)
 
-    fitted = fit_recipe(to_train, to_calibrate, recipe, seed, progress, workers)
+    fitted = fit_recipe(to_train, to_calibrate, recipe, seed, progress, execution)
     trained = fitted.trained
-    verdict = backtest_verdict or holdout_verdict(fitted, progress)
+    verdict = backtest_verdict or holdout_verdict(fitted, progress, execution)
 
     with progress.step("Publish", 1) as advance:
         errors = rating_errors(to_train, fitted.before, fitted.calibrate)

@@ -37,7 +37,9 @@ def _kill_marked(mark: bytes) -> bool:
     found = False
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
-            if mark in path.read_bytes().split(b"\0"):
+            # The tracker of joblib's files ends with its parent, which would complain if it ended before.
+            tracks = b"resource_tracker" in path.with_name("cmdline").read_bytes()
+            if not tracks and mark in path.read_bytes().split(b"\0"):
                 os.kill(int(path.parent.name), signal.SIGKILL)
                 found = True
     return found

@@ -39,10 +39,12 @@ import sys
 from pathlib import Path
 from tests.support.builders.bundles import quick_recipe, simulated_games
 from dejavu_trainer.evaluation.backtest import backtest
+from dejavu_trainer.execution import Execution
 
 if __name__ == "__main__":
     backtest(
-        simulated_games(), (2033, 2034), quick_recipe(), Path(sys.argv[1]), calibrate_seasons=1, jobs=int(sys.argv[2]),
+        simulated_games(), (2033, 2034), quick_recipe(), Path(sys.argv[1]), calibrate_seasons=1,
+        execution=Execution("loky", int(sys.argv[2])),
         advance=lambda folds: print("done", flush=True) if folds else None,
     )
 """
@@ -145,9 +147,9 @@ def test_folds_that_are_there_are_not_computed_again_unless_asked(
     backtest(*arguments, calibrate_seasons=1)
     assert computed == []
     backtest(*arguments, calibrate_seasons=1, fresh=True)
-    assert computed == [2033, 2034]
+    assert computed == [2034, 2033]  # the newest first
     backtest(*arguments, calibrate_seasons=1, seed=1)
-    assert computed == [2033, 2034, 2033, 2034]
+    assert computed == [2034, 2033, 2034, 2033]
     assert len(list(tmp_path.iterdir())) == 4
 
 

@@ -8,6 +8,7 @@ from dejavu_feed.errors import DataError
 from dejavu_models.point.dejavu import DejavuSettings, Kernel
 from dejavu_models.point.features import pattern_vectors
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon
+from dejavu_trainer.execution import Execution
 from dejavu_trainer.training.dejavu import (
     DejavuGrid,
     SelectedSettings,
@@ -99,13 +100,12 @@ def test_a_prototype_is_named_by_one_of_its_nearest_games() -> None:
         assert at[0] <= members.min() + 1e-4
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_what_repeats_is_found_by_the_settings_chosen(workers: int) -> None:
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_repeats_is_found_by_the_settings_chosen(jobs: int) -> None:
     """If the last minute's change determines the outcome, the shortest recency must be selected."""
     steps = list[int]()
-    choice = select_settings(
-        where_the_last_minute_tells(600), where_the_last_minute_tells(200, 1), None, GRID, 0, steps.append, workers
-    )
+    past, later = where_the_last_minute_tells(600), where_the_last_minute_tells(200, 1)
+    choice = select_settings(past, later, None, GRID, 0, steps.append, Execution("loky", jobs))
     assert choice.settings == DejavuSettings(3.0, 25, choice.settings.kernel)
     assert choice.gain > 0.8
     assert choice.scale[FINAL] == pytest.approx(1.0, abs=0.2)
@@ -117,9 +117,9 @@ def test_a_database_too_small_to_choose_with_is_refused() -> None:
         select_settings(past_games(200), past_games(50, seed=1), 24, GRID, 0, quiet)
 
 
-def test_every_minute_has_the_database_of_its_own_however_many_threads_work() -> None:
+def test_every_minute_has_the_database_of_its_own() -> None:
     past, told = past_games(150), list[int]()
-    databases = build_all(past, [6, 18, 30], SelectedSettings(SETTINGS, (1.0, 1.0), 0.0), 50, 0, told.append, workers=3)
+    databases = build_all(past, [6, 18, 30], SelectedSettings(SETTINGS, (1.0, 1.0), 0.0), 50, 0, told.append)
     assert sum(told) == 3
     assert sorted(databases) == [6, 18, 30]
     for minute, database in databases.items():

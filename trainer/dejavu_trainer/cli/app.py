@@ -21,7 +21,7 @@ from dejavu_feed.errors import DataError
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.data.plays import events_path, season_path
-from dejavu_trainer.execution import Advance, Progress
+from dejavu_trainer.execution import Advance, Execution, Progress, cores
 
 if TYPE_CHECKING:  # torch takes seconds to load
     from dejavu_trainer.training.recipe import TrainingConfig
@@ -85,6 +85,23 @@ PrototypesAt = Annotated[
 
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing season.")]
+
+
+Jobs = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes of this machine for folds and other pieces of work; by default one per core."),
+]
+
+
+Where = Annotated[
+    str,
+    typer.Option(
+        "--execution",
+        metavar="ADDRESS",
+        help="Where folds and other pieces of work run: loky, processes of this machine; ray://HOST:10001, or ray for"
+        " the cluster of this machine; dask://HOST:8786.",
+    ),
+]
 
 
 def parse_prototypes_at(values: Sequence[str] | None) -> tuple[tuple[int, int], ...]:
@@ -162,6 +179,11 @@ def training_config(prototypes: int | None, prototypes_at: list[str] | None) -> 
 
     at = parsed("--prototypes-at", parse_prototypes_at, prototypes_at)
     return recipe.TrainingConfig(prototypes=prototypes, prototypes_at=at)
+
+
+def parsed_execution(address: str, jobs: int | None) -> Execution:
+    """Return where pieces of work run by `--execution` and `--jobs`; raise a usage error if the address is invalid."""
+    return parsed("--execution", lambda value: Execution(value, jobs or cores()), address)
 
 
 def print_json(document: dict[str, Any]) -> None:

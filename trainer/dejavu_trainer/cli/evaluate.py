@@ -13,20 +13,23 @@ from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_trainer.cli.app import (
     Data,
+    Jobs,
     Json,
     ProgressBars,
     Prototypes,
     PrototypesAt,
     Season,
     Seed,
+    Where,
     app,
     exit_on_error,
     parsed,
+    parsed_execution,
     print_json,
     training_config,
 )
 from dejavu_trainer.data.games import Games, load_games, parse_seasons
-from dejavu_trainer.execution import cores
+from dejavu_trainer.execution import Execution
 
 if TYPE_CHECKING:  # torch takes seconds to load
     from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
@@ -54,9 +57,6 @@ Folds = Annotated[
 Test = Annotated[str, typer.Option("--test", help="Seasons to test on, such as 2019-2023; one fold per season.")]
 CalibrateSeasons = Annotated[
     int, typer.Option(min=1, max=2, help="Number of seasons before the test season to calibrate on.")
-]
-Jobs = Annotated[
-    int | None, typer.Option(min=1, help="Folds to run in parallel, one thread each; by default one per core.")
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Recompute every fold.")]
 
@@ -110,6 +110,7 @@ def backtest(
     prototypes: Prototypes = None,
     prototypes_at: PrototypesAt = None,
     jobs: Jobs = None,
+    execution: Where = "loky",
     fresh: Fresh = False,
     seed: Seed = 0,
     as_json: Json = False,
@@ -127,9 +128,9 @@ def backtest(
     from dejavu_trainer.reports import plots, text
     from dejavu_trainer.training import lstm_config
 
-    config = training_config(prototypes, prototypes_at)
+    config, where = training_config(prototypes, prototypes_at), parsed_execution(execution, jobs)
     with exit_on_error(lstm_config.FitError), ProgressBars() as bars:
-        games, folds = _walk_forward(bars, data, test, out, config, calibrate_seasons, seed, jobs, fresh=fresh)
+        games, folds = _walk_forward(bars, data, test, out, config, calibrate_seasons, seed, where, fresh=fresh)
         with bars.step("Forecast the totals", len(folds)) as advance:
             seasons = [int(fold.season[0]) for fold in folds]
             totals = backtest_totals(games, seasons, config.rating_steps, out, fresh=fresh, advance=advance)
@@ -157,7 +158,7 @@ def _walk_forward(
     config: TrainingConfig,
     calibrate_seasons: int,
     seed: int,
-    jobs: int | None,
+    execution: Execution,
     *,
     fresh: bool,
 ) -> tuple[Games, list[FoldScores]]:
@@ -176,7 +177,7 @@ def _walk_forward(
             out,
             calibrate_seasons=calibrate_seasons,
             seed=seed,
-            jobs=jobs or cores(),
+            execution=execution,
             fresh=fresh,
             advance=advance,
         )
@@ -191,6 +192,7 @@ def adapt(
     prototypes: Prototypes = None,
     prototypes_at: PrototypesAt = None,
     jobs: Jobs = None,
+    execution: Where = "loky",
     fresh: Fresh = False,
     seed: Seed = 0,
 ) -> None:
@@ -205,9 +207,9 @@ def adapt(
     from dejavu_trainer.reports import text
     from dejavu_trainer.training import lstm_config
 
-    config = training_config(prototypes, prototypes_at)
+    config, where = training_config(prototypes, prototypes_at), parsed_execution(execution, jobs)
     with exit_on_error(lstm_config.FitError), ProgressBars() as bars:
-        games, folds = _walk_forward(bars, data, test, out, config, calibrate_seasons, seed, jobs, fresh=fresh)
+        games, folds = _walk_forward(bars, data, test, out, config, calibrate_seasons, seed, where, fresh=fresh)
         replayed = []
         with bars.step("Replay the seasons", len(folds)) as advance:
             for fold in folds:

@@ -14,16 +14,19 @@ import typer
 from dejavu_common.rich_console import Console
 from dejavu_trainer.cli.app import (
     Data,
+    Jobs,
     Json,
     Overwrite,
     ProgressBars,
     Prototypes,
     PrototypesAt,
     Seed,
+    Where,
     app,
     check_free,
     exit_on_error,
     parsed,
+    parsed_execution,
     print_json,
     training_config,
 )
@@ -57,6 +60,8 @@ def fit(
     mlflow: Annotated[
         str, typer.Option(metavar="URI", help="MLflow server to log parameters, metrics, report and bundle to.")
     ] = "",
+    jobs: Jobs = None,
+    execution: Where = "loky",
     as_json: Json = False,
 ) -> None:
     """Train and calibrate the models, and publish them as a bundle."""
@@ -67,7 +72,7 @@ def fit(
 
     to_train = parsed("--train", parse_seasons, train)
     to_calibrate = parsed("--calibrate", parse_seasons, calibrate)
-    config = training_config(prototypes, prototypes_at)
+    config, where = training_config(prototypes, prototypes_at), parsed_execution(execution, jobs)
     started = time.monotonic()
     with exit_on_error(lstm_config.FitError, TrackingError):
         tracker = MlflowTracker(mlflow) if mlflow else None  # first of all: report missing packages before the work
@@ -84,6 +89,7 @@ def fit(
                 recipe=config,
                 backtest=backtest,
                 progress=bars,
+                execution=where,
             )
         document = fit_report.fit_document(report, seconds=time.monotonic() - started)
         if tracker is not None:

@@ -12,19 +12,21 @@ import typer
 
 from dejavu_common.rich_console import Console
 from dejavu_trainer.cli.app import (
+    Jobs,
     Json,
     ProgressBars,
     Prototypes,
     PrototypesAt,
     Seed,
+    Where,
     app,
     exit_on_error,
     parsed,
+    parsed_execution,
     print_json,
     training_config,
 )
 from dejavu_trainer.data.games import parse_seasons
-from dejavu_trainer.execution import cores
 
 if TYPE_CHECKING:  # scipy takes seconds to load
     from dejavu_trainer.retraining.settings import RetrainSettings
@@ -110,9 +112,8 @@ def retrain(
     include_replays: Annotated[
         bool, typer.Option("--include-replays", help="Use games of replays and simulated seasons in ledgers too.")
     ] = False,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Folds of the backtest in parallel; by default one per core.")
-    ] = None,
+    jobs: Jobs = None,
+    execution: Where = "loky",
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -140,7 +141,7 @@ def retrain(
         recipe=training_config(prototypes, prototypes_at),
         calibration_games=calibration_games,
         test_seasons=test_seasons,
-        jobs=jobs or cores(),
+        execution=parsed_execution(execution, jobs),
         triggers=TriggerSettings(new_games=new_games, coverage_tolerance=coverage_tolerance),
         accepted=parsed("--accept", _problem_kinds, accept or []),
         allow_unfit=allow_unfit,

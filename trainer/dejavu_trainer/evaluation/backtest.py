@@ -11,27 +11,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
 import re
-import signal
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from dejavu_common.files import write_atomic
-from dejavu_common.processes import die_with_parent
 from dejavu_feed.errors import DataError
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores, score
 from dejavu_trainer.evaluation.scoring.forecasts import Forecasts, named_columns, split_columns
-from dejavu_trainer.execution import Advance, ignore
+from dejavu_trainer.execution import HERE, Advance, Execution, ignore
 from dejavu_trainer.training.calibrate import fit_recipe
 from dejavu_trainer.training.recipe import TrainingConfig
 
@@ -97,7 +91,7 @@ class Fold:
         first = self.season - self.calibrate_seasons
         train = games.select(games.season < first)
         to_calibrate = games.select((games.season >= first) & (games.season < self.season))
-        models = fit_recipe(train, to_calibrate, self.recipe, self.seed, workers=1)
+        models = fit_recipe(train, to_calibrate, self.recipe, self.seed)
         return score(models, games.select(games.season == self.season))
 
 
@@ -121,7 +115,7 @@ def backtest(
     *,
     calibrate_seasons: int = CALIBRATE_SEASONS,
     seed: int = 0,
-    jobs: int = 1,
+    execution: Execution = HERE,
     fresh: bool = False,
     advance: Advance = ignore,
 ) -> list[FoldScores]:
@@ -136,7 +130,7 @@ def backtest(
         out: folder for fold-{season}-{key}.npz; created if it does not exist.
         calibrate_seasons: number of seasons before the test season to calibrate on.
         seed: random seed.
-        jobs: number of folds computed in parallel, each by a process with one thread; does not change the result.
+        execution: where folds are computed; does not change the result.
         fresh: whether to recompute every fold.
         advance: called with the number of folds that are done or were stored already.
 
@@ -146,6 +140,7 @@ def backtest(
     Raises:
         DataError: if games are missing or too few, or a stored fold can't be read.
         FitError: if an LSTM can't be fitted.
+        ExecutionError, OSError: if the folds can't be computed where they should.
     """
     out.mkdir(parents=True, exist_ok=True)
     remove_partial_files(out)
@@ -154,46 +149,20 @@ def backtest(
     for fold in folds:
         fold.check(games)
         paths.append(out / f"fold-{fold.season}-{fold.key(games)}.npz")
-    pending = [(fold, path) for fold, path in zip(folds, paths, strict=True) if fresh or not path.exists()]
+    # The newest first: it has the most games to train on, and should not be the last to end.
+    pending = [(fold, path) for fold, path in zip(folds, paths, strict=True) if fresh or not path.exists()][::-1]
     advance(len(folds) - len(pending))
-    _run_all(games, pending, jobs, advance)
+
+    def store(number: int, scores: bytes) -> None:
+        write_atomic(pending[number][1], scores)
+        advance(1)
+
+    execution.map(_scores, [fold for fold, _ in pending], games, done=store)
     return [read_fold(path) for path in paths]
 
 
-def _run_all(games: Games, pending: list[tuple[Fold, Path]], jobs: int, advance: Advance) -> None:
-    if not pending:
-        return
-    if jobs == 1:
-        with threadpool_limits(1):
-            for fold, path in pending:
-                _run_one(games, fold, path)
-                advance(1)
-        return
-    # Spawn, not fork: torch has threads of its own, which do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        min(jobs, len(pending)), mp_context=context, initializer=_start_process, initargs=(os.getpid(),)
-    ) as pool:
-        try:
-            for done in as_completed([pool.submit(_run_one, games, fold, path) for fold, path in pending]):
-                done.result()
-                advance(1)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():  # their current folds would take minutes
-                process.terminate()
-            raise
-
-
-def _run_one(games: Games, fold: Fold, path: Path) -> None:
-    write_atomic(path, to_bytes(fold.run(games)))
-
-
-def _start_process(parent: int) -> None:
-    """Prepare a worker: it uses one thread, since folds share the cores, and is killed when its parent ends."""
-    die_with_parent(parent, signal.SIGKILL)
-    threadpool_limits(1)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all processes; the parent reports it
+def _scores(fold: Fold, games: Games) -> bytes:
+    return to_bytes(fold.run(games))
 
 
 def remove_partial_files(folder: Path) -> None:

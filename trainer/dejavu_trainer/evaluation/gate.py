@@ -18,12 +18,12 @@ from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import hold_out_last
 from dejavu_trainer.evaluation.scoring.fold_scores import SCORING_STEPS, score
 from dejavu_trainer.evaluation.verdict import judge
-from dejavu_trainer.execution import Progress
+from dejavu_trainer.execution import HERE, Execution, Progress
 from dejavu_trainer.training.calibrate import CalibratedModels
 from dejavu_trainer.training.recipe import TrainingConfig
 
 
-def holdout_verdict(models: CalibratedModels, progress: Progress) -> VerdictRecord:
+def holdout_verdict(models: CalibratedModels, progress: Progress, execution: Execution = HERE) -> VerdictRecord:
     """Return the verdict on the models of a bundle from one holdout test.
 
     Raises:
@@ -31,7 +31,7 @@ def holdout_verdict(models: CalibratedModels, progress: Progress) -> VerdictReco
     """
     games = models.calibrate.games
     _, later = divide(games)
-    earlier_models = models.without(later, progress)
+    earlier_models = models.without(later, progress, execution)
     with progress.step("Evaluate on the holdout", SCORING_STEPS) as advance:
         scored = score(earlier_models, games.select(later), advance)
     verdict, seasons = judge([scored]), np.unique(scored.season).tolist()

@@ -208,7 +208,7 @@ class Retrain:
                 folder,
                 calibrate_seasons=plan.calibrate_seasons,
                 seed=settings.seed,
-                jobs=settings.jobs,
+                execution=settings.execution,
                 advance=advance,
             )
         method = RunProvenance(recipe.digest, recipe.prototypes, settings.seed, used.fingerprint, used.fingerprints)
@@ -246,6 +246,7 @@ class Retrain:
                 recipe=settings.recipe,
                 backtest=backtest,
                 progress=self._progress,
+                execution=settings.execution,
                 lineage=lineage,
             )
         return bundle

@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from dejavu_trainer.execution import HERE, Execution
 from dejavu_trainer.retraining.data_checks import ProblemKind
 from dejavu_trainer.retraining.seasons import CALIBRATION_GAMES, TEST_GAMES, TEST_SEASONS
 from dejavu_trainer.retraining.sources import SourceGames
@@ -34,7 +35,7 @@ class RetrainSettings:
         seed: random seed, at least 0.
         recipe: the training configuration.
         calibration_games, test_seasons, test_games: see `seasons.plan_seasons`.
-        jobs: folds of the backtest in parallel.
+        execution: where folds and other independent pieces run.
         triggers: bounds of the triggers.
         accepted: kinds of problems of the games that do not stop it.
         allow_unfit: whether to publish a model whose recipe failed its backtest.
@@ -55,7 +56,7 @@ class RetrainSettings:
     calibration_games: int = CALIBRATION_GAMES
     test_seasons: int = TEST_SEASONS
     test_games: int = TEST_GAMES
-    jobs: int = 1
+    execution: Execution = HERE
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
     accepted: frozenset[ProblemKind] = frozenset()
     allow_unfit: bool = False

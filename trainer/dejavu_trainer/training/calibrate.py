@@ -25,7 +25,7 @@ from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import COLUMNS, LiveKind, is_used
 from dejavu_models.uncertainty.lattice.ranks import UNRANKED, ranks_of
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.execution import Advance, Progress, ignore
+from dejavu_trainer.execution import HERE, Advance, Execution, Progress, ignore
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
 from dejavu_trainer.training.linear import LEAST_LINES, have_line, linear_points, out_of_season_points
 from dejavu_trainer.training.moments import fit_moments
@@ -92,9 +92,12 @@ class CalibratedModels:
             np.concatenate([self.train.margins, self.calibrate.margins]),
         )
 
-    def without(self, games: NDArray[np.bool_], progress: Progress | None = None) -> CalibratedModels:
+    def without(
+        self, games: NDArray[np.bool_], progress: Progress | None = None, execution: Execution = HERE
+    ) -> CalibratedModels:
         """Fit the same recipe without some of the newest games, given as a mask of `calibrate`."""
-        return fit_recipe(self.train.games, self.calibrate.games.select(~games), self.recipe, self.seed, progress)
+        calibrate = self.calibrate.games.select(~games)
+        return fit_recipe(self.train.games, calibrate, self.recipe, self.seed, progress, execution)
 
 
 def fit_recipe(
@@ -103,7 +106,7 @@ def fit_recipe(
     recipe: TrainingConfig,
     seed: int = 0,
     progress: Progress | None = None,
-    workers: int | None = None,
+    execution: Execution = HERE,
 ) -> CalibratedModels:
     """Fit ratings, models and predictive distributions to games.
 
@@ -113,7 +116,7 @@ def fit_recipe(
         recipe: the training configuration.
         seed: random seed, at least 0.
         progress: receives progress updates.
-        workers: number of threads, by default one per core; does not change the result.
+        execution: where independent pieces run; does not change the result.
 
     Raises:
         DataError: if there are too few games.
@@ -124,7 +127,7 @@ def fit_recipe(
         start = RatingFilter.start(fit_ratings(train, recipe.rating_steps, advance))
     of_train, before = carry(start, train)
     of_calibrate, after = carry(before, calibrate)
-    trained = train_models(of_train, recipe, seed, progress, workers)
+    trained = train_models(of_train, recipe, seed, progress, execution)
     with progress.step("Calibrate", 2 * len(MarginSource)) as advance:
         tables = fit_tables(of_train, frozen_before_each_season(start, of_train), advance)
         frozen = margins_with_frozen_ratings(before, calibrate)

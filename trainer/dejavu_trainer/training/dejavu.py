@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -21,7 +22,7 @@ from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel, 
 from dejavu_models.point.graph import vectors_of
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.execution import Advance, map_threads
+from dejavu_trainer.execution import HERE, Advance, Execution
 from dejavu_trainer.training.index import build_index
 from dejavu_trainer.training.kmeans import cluster, group_means
 
@@ -94,7 +95,7 @@ def select_settings(
     grid: DejavuGrid,
     seed: int,
     advance: Advance,
-    workers: int = 1,
+    execution: Execution = HERE,
     prototypes_at: Mapping[int, int] = _NONE,
 ) -> SelectedSettings:
     """Select the settings with which databases of `past` best explain the linear models' residuals on `later`.
@@ -109,7 +110,7 @@ def select_settings(
         grid: the candidates.
         seed: random seed of the databases.
         advance: called with 1 after each of grid.steps steps.
-        workers: number of threads; does not change the result.
+        execution: where the trial databases are evaluated; does not change the result.
         prototypes_at: number of prototypes of minutes that have their own.
 
     Raises:
@@ -121,21 +122,12 @@ def select_settings(
         raise DataError(f"a database of {entries} entries is too small; expected {min(grid.neighbours)} or more")
     candidates = list(itertools.product(neighbour_counts, Kernel))
 
-    def products(trial: tuple[float, int]) -> Floats:
-        recency, minute = trial
-        widest = DejavuSettings(recency, max(neighbour_counts), Kernel.UNIFORM)
-        database = build(past, minute, widest, prototypes_at.get(minute, prototypes), seed)
-        near, entries_of_minute = database.nearest(later.patterns(minute)), database.entries
-        results = []
-        for neighbours, kernel in candidates:
-            # A small database may return fewer neighbours.
-            nearest = Neighbors(near.entries[:, :neighbours], near.distances[:, :neighbours])
-            predicted = kernel_regression(entries_of_minute.residuals, entries_of_minute.games, nearest, kernel)
-            results.append(_products(predicted, later.residuals[:, minute - 1], minute))
-        return np.stack(results)
-
     trials = list(itertools.product(grid.recencies, grid.minutes))
-    by_trial = np.stack(map_threads(products, trials, workers, advance))
+    evaluate = partial(
+        _trial, candidates=candidates, prototypes=prototypes, prototypes_at=dict(prototypes_at), seed=seed
+    )
+    products = execution.map(evaluate, trials, past, later, done=lambda *_: advance(1))
+    by_trial = np.stack(products)
     # (recencies, minutes, candidates, 3, horizons) → (3, recencies, candidates, horizons)
     sums = by_trial.reshape(len(grid.recencies), len(grid.minutes), *by_trial.shape[1:]).sum(axis=1)
     cross, size, target = np.moveaxis(sums, 2, 0)
@@ -146,6 +138,30 @@ def select_settings(
     scales = cross[index, candidate] / np.maximum(size[index, candidate], np.finfo(float).tiny)
     settings = DejavuSettings(grid.recencies[index], neighbours, kernel)
     return SelectedSettings(settings, tuple(scales.clip(0, 1).tolist()), float(means.max()))
+
+
+def _trial(
+    trial: tuple[float, int],
+    past: TrainingGames,
+    later: TrainingGames,
+    *,
+    candidates: Sequence[tuple[int, Kernel]],
+    prototypes: int | None,
+    prototypes_at: Mapping[int, int],
+    seed: int,
+) -> Floats:
+    """Return `_products` of all candidates for one recency and minute, (candidates, 3, 2 horizons)."""
+    recency, minute = trial
+    widest = DejavuSettings(recency, max(neighbours for neighbours, _ in candidates), Kernel.UNIFORM)
+    database = build(past, minute, widest, prototypes_at.get(minute, prototypes), seed)
+    near, entries = database.nearest(later.patterns(minute)), database.entries
+    results = []
+    for neighbours, kernel in candidates:
+        # A small database may return fewer neighbours.
+        nearest = Neighbors(near.entries[:, :neighbours], near.distances[:, :neighbours])
+        predicted = kernel_regression(entries.residuals, entries.games, nearest, kernel)
+        results.append(_products(predicted, later.residuals[:, minute - 1], minute))
+    return np.stack(results)
 
 
 def _products(predicted: Floats, target: Floats, minute: int) -> Floats:
@@ -173,20 +189,24 @@ def build_all(
     prototypes: int | None,
     seed: int,
     advance: Advance,
-    workers: int = 1,
+    execution: Execution = HERE,
     prototypes_at: Mapping[int, int] = _NONE,
 ) -> dict[int, Dejavu]:
-    """Build the databases of some minutes with `build`, on several threads; call `advance` with 1 after each.
+    """Build the databases of some minutes with `build`; call `advance` with 1 after each.
 
     The residuals of their entries are scaled, so that their mean is the prediction with the least error.
     `prototypes_at` has the number of prototypes of some minutes; the others have `prototypes`.
     """
     scaled = TrainingGames(past.games, past.residuals * np.array(choice.scale))
+    pieces = [(minute, prototypes_at.get(minute, prototypes)) for minute in minutes]
+    build_one = partial(_database, settings=choice.settings, seed=seed)
+    databases = execution.map(build_one, pieces, scaled, done=lambda *_: advance(1))
+    return dict(zip(minutes, databases, strict=True))
 
-    def build_one(minute: int) -> Dejavu:
-        return build(scaled, minute, choice.settings, prototypes_at.get(minute, prototypes), seed)
 
-    return dict(zip(minutes, map_threads(build_one, minutes, workers, advance), strict=True))
+def _database(piece: tuple[int, int | None], past: TrainingGames, *, settings: DejavuSettings, seed: int) -> Dejavu:
+    minute, prototypes = piece
+    return build(past, minute, settings, prototypes, seed)
 
 
 def build(past: TrainingGames, minute: int, settings: DejavuSettings, prototypes: int | None, seed: int) -> Dejavu:

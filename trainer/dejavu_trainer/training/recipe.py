@@ -14,7 +14,7 @@ from dejavu_feed.errors import DataError
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.point.models import PointModels
 from dejavu_trainer.data.split import hold_out_last
-from dejavu_trainer.execution import Progress, cores
+from dejavu_trainer.execution import HERE, Execution, Progress
 from dejavu_trainer.training.dejavu import (
     MINUTES,
     DejavuGrid,
@@ -79,7 +79,7 @@ def train_models(
     recipe: TrainingConfig,
     seed: int = 0,
     progress: Progress | None = None,
-    workers: int | None = None,
+    execution: Execution = HERE,
 ) -> TrainedModels:
     """Train all models on games with margins from carried ratings; the other arguments are those of `fit_recipe`.
 
@@ -99,7 +99,7 @@ def train_models(
     for minute, count in recipe.prototypes_at:
         if count < minimum:
             raise DataError(f"{count} prototypes at minute {minute}; expected {minimum} or more")
-    run = _Run(recipe, seed, progress or Progress(), workers or cores())
+    run = _Run(recipe, seed, progress or Progress(), execution)
     choice = run.select_settings(*(rated.select(part) for part in hold_out_last(games.date, recipe.held_out)))
     return run.fit(rated, choice)
 
@@ -109,7 +109,7 @@ class _Run:
     recipe: TrainingConfig
     seed: int
     progress: Progress
-    workers: int
+    execution: Execution
 
     def select_settings(self, past: RatedGames, later: RatedGames) -> SelectedSettings:
         """Select the settings of Dejavu on the later games."""
@@ -125,7 +125,7 @@ class _Run:
         linear = fit_linear(*past, cube=True)
         known, queries = (TrainingGames(part.games, linear_residuals(linear, *part)) for part in (past, later))
         with self.progress.step("Select the Dejavu settings", grid.steps) as advance:
-            return select_settings(known, queries, prototypes, grid, self.seed, advance, self.workers, at)
+            return select_settings(known, queries, prototypes, grid, self.seed, advance, self.execution, at)
 
     def fit(self, rated: RatedGames, choice: SelectedSettings) -> TrainedModels:
         """Fit all models on all games."""
@@ -136,7 +136,7 @@ class _Run:
         residuals = linear_residuals(linear, *rated)
         with self.progress.step("Build the Dejavu databases", len(MINUTES)) as advance:
             past, at = TrainingGames(games, residuals), dict(recipe.prototypes_at)
-            databases = build_all(past, MINUTES, choice, recipe.prototypes, self.seed, advance, self.workers, at)
+            databases = build_all(past, MINUTES, choice, recipe.prototypes, self.seed, advance, self.execution, at)
         with self.progress.step("Train the LSTM", recipe.lstm.steps) as advance:
             lstm = fit_lstm(LstmExamples(games.levels, margins, residuals), recipe.lstm, self.seed, advance)
         return TrainedModels(PointModels(linear, Lstm(lstm.content), databases), lstm, choice)

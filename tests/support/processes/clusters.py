@@ -1,0 +1,102 @@
+"""Clusters of two workers on this machine, as users start them: a Dask scheduler, a Ray head with a second node."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+from tests.support.harness.documents import ROOT
+
+BIN = Path(sys.executable).parent
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+"""Environment of the workers: they import the same code as their caller, here the tests too."""
+
+
+@contextmanager
+def dask_cluster() -> Iterator[str]:
+    """Start a Dask scheduler with two workers of one thread; yield its address, as `--execution` takes it.
+
+    Raises:
+        TimeoutError: if it does not start within 30 s.
+    """
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        contact, local = Path(folder, "scheduler.json"), ("--host", "127.0.0.1", "--no-dashboard")
+        workers = ("--nworkers", "2", "--nthreads", "1", "--local-directory", folder)
+        for command in (("scheduler", *local, "--port", "0"), ("worker", *local, *workers)):
+            process = subprocess.Popen(
+                [BIN / "dask", *command, "--scheduler-file", contact], env=ENVIRONMENT, stderr=subprocess.DEVNULL
+            )
+            stack.callback(process.wait, 30)
+            stack.callback(process.terminate)
+        _until(contact.exists, "the Dask scheduler does not start", 30)
+        address = json.loads(contact.read_text())["address"].removeprefix("tcp://")
+        from distributed import Client
+
+        with Client(address) as client:  # type: ignore[no-untyped-call]
+            client.wait_for_workers(2, 30)
+        yield f"dask://{address}"
+
+
+@contextmanager
+def ray_cluster() -> Iterator[str]:
+    """Start a Ray head and a second node, of one CPU each; yield the address of its client server.
+
+    This process is connected to it, and no longer at the end.
+
+    Raises:
+        TimeoutError: if it does not start within two minutes.
+    """
+    import ray
+
+    ports = [port for port in range(6400, 10000) if _is_free(port)]  # Ray's workers take those from 10002 on
+    host = socket.gethostbyname(socket.gethostname())
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder, ExitStack() as stack:
+        head = ("--head", f"--port={ports[0]}", f"--ray-client-server-port={ports[1]}", "--include-dashboard=false")
+        options = ("--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats", "--block")
+        for command, port in (((*head, f"--temp-dir={folder}"), ports[1]), ((f"--address={host}:{ports[0]}",), 0)):
+            process = subprocess.Popen(
+                [BIN / "ray", "start", *command, *options],
+                env=ENVIRONMENT,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            stack.callback(process.wait, 30)
+            stack.callback(process.terminate)
+            _until(partial(_is_bound, port), "the Ray head does not start")
+        address = f"ray://127.0.0.1:{ports[1]}"
+        stack.callback(ray.shutdown)
+        ray.init(address)
+        resources: Callable[[], dict[str, float]] = ray.cluster_resources
+        _until(lambda: resources().get("CPU") == 2, "Ray's second node does not join")
+        yield address
+
+
+def _until(holds: Callable[[], bool], message: str, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            raise TimeoutError(message)
+        time.sleep(0.1)
+
+
+def _is_bound(port: int) -> bool:
+    return not port or not _is_free(port)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        try:
+            listener.bind(("", port))
+        except OSError:
+            return False
+    return True

@@ -132,7 +132,8 @@ def test_how_far_expected_margins_were_off_stands_beside_the_home_advantage(
 def test_every_bar_comes_to_its_end(run: tuple[FitReport, RecordedProgress]) -> None:
     names = [name for name, _, _ in run[1].steps]
     assert names[0] == "Fit the ratings"
-    assert names[-4:] == ["Calibrate", "Fit the totals", "Evaluate on the holdout", "Publish"]
+    assert names[-1] == "Publish"
+    assert {"Calibrate", "Fit the totals", "Evaluate on the holdout"} < {*names}
     assert all(done == total for _, total, done in run[1].steps)
 
 

@@ -40,6 +40,7 @@ from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.bundle import check_target, publish
 from dejavu_models.registry.contents import linear_to_bytes, ratings_to_bytes
 from dejavu_models.schedule import GameSchedule, game_terms
+from dejavu_models.totals.totals import Totals
 from dejavu_models.types import COMPONENTS, HORIZONS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import split_seasons
@@ -49,6 +50,7 @@ from dejavu_trainer.lineage import code_version, libraries
 from dejavu_trainer.training.calibrate import CalibratedModels, fit_recipe, measure
 from dejavu_trainer.training.ratings import rating_errors
 from dejavu_trainer.training.recipe import TrainedModels, TrainingConfig
+from dejavu_trainer.training.totals import fit_totals
 
 _GOLDEN = (
     (Horizon.HALFTIME, 6, True),
@@ -125,6 +127,8 @@ def fit(
 
     fitted = fit_recipe(to_train, to_calibrate, recipe, seed, progress, execution)
     trained = fitted.trained
+    with progress.step("Fit the totals", recipe.rating_steps) as advance:
+        totals = fit_totals(Games.joined([to_train, to_calibrate]), recipe.rating_steps, advance)
     verdict = backtest_verdict or holdout_verdict(fitted, progress, execution)
 
     with progress.step("Publish", 1) as advance:
@@ -134,7 +138,7 @@ def fit(
         season, newest = int(to_calibrate.season[-1]), to_calibrate.date[-1].item()
         season_served = season + is_over(season, newest)
         ratings = fitted.after.predict(season_served)
-        contents = _contents(fitted, ratings)
+        contents = _contents(fitted, ratings, totals)
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         courses = hashes.pop(COURSES)
         dejavu = _dejavu_record(trained, recipe)
@@ -163,7 +167,7 @@ def fit(
     return FitReport(forecaster, out, recipe, trained, errors, note)
 
 
-def _contents(fitted: CalibratedModels, ratings: RatingFilter) -> dict[str, bytes]:
+def _contents(fitted: CalibratedModels, ratings: RatingFilter, totals: Totals | None) -> dict[str, bytes]:
     models = fitted.models
     contents = {
         LSTM: fitted.trained.lstm.content,
@@ -176,9 +180,8 @@ def _contents(fitted: CalibratedModels, ratings: RatingFilter) -> dict[str, byte
         ),
         **{index_name(minute): dejavu.index.content for minute, dejavu in models.minutes.items()},
     }
-    if fitted.totals is not None and ratings.season is not None:
-        totals = replace(fitted.totals, ratings=fitted.totals.ratings.predict(ratings.season))
-        contents[TOTALS] = totals.to_bytes()
+    if totals is not None and ratings.season is not None:
+        contents[TOTALS] = replace(totals, ratings=totals.ratings.predict(ratings.season)).to_bytes()
     if fitted.players is not None:
         contents[PLAYERS] = fitted.players.to_bytes()
     if fitted.moments is not None:

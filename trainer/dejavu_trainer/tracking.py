@@ -126,6 +126,27 @@ class MlflowTracker:
                 raise
         return TrackedRun(self._uri, run_id)
 
+    def log_trial(self, study: str, trial: str, settings: Mapping[str, Any], values: Mapping[str, float]) -> TrackedRun:
+        """Log a recipe of a study: its settings and its metrics, in a run of its own named after both.
+
+        Args:
+            study: name of the study.
+            trial: name of the recipe.
+            settings: the recipe, as parameters.
+            values: metrics by name.
+
+        Raises:
+            TrackingError: if the server refuses it or does not answer.
+        """
+        with self._reported():
+            run = self._client.create_run(self._experiment(), run_name=f"{study}: {trial}").info
+            for name, value in settings.items():
+                self._client.log_param(run.run_id, name, str(value)[:_LONGEST_VALUE])
+            for name, number in values.items():
+                self._client.log_metric(run.run_id, name, number)
+            self._client.set_terminated(run.run_id)
+        return TrackedRun(self._uri, run.run_id)
+
     def _fill(self, run_id: str, uri: str, bundle: Path, report: Mapping[str, Any]) -> None:
         """Log a bundle into a run whose files are at a URI."""
         if urlsplit(uri).scheme not in _ARTIFACT_SCHEMES:

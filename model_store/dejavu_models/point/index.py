@@ -78,6 +78,9 @@ class BruteForceIndex:
         index.content = buffer.getvalue()
         return index
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _built_again, (self.content, 0)
+
     def nearest(self, vectors: Singles, count: int) -> tuple[Integers, Floats]:
         """See `VectorIndex`."""
         found: tuple[Integers, Floats] = self.compiled.nearest(vectors, count)
@@ -94,6 +97,7 @@ class GraphIndex:
 
     def __init__(self, graph: Graph, neighbours: int) -> None:
         self._size = len(graph)
+        self._neighbours = neighbours
         self.content = b""
         self.compiled = native.graph(
             vectors_of(graph.tenths, graph.weights),
@@ -115,10 +119,24 @@ class GraphIndex:
         index.content = graph.to_bytes()
         return index
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _built_again, (self.content, self._neighbours)
+
     def nearest(self, vectors: Singles, count: int) -> tuple[Integers, Floats]:
         """See `VectorIndex`."""
         found: tuple[Integers, Floats] = self.compiled.nearest(vectors, count)
         return found
+
+
+def _built_again(content: bytes, neighbours: int) -> VectorIndex:
+    """Return a pickled index of `built`: what is compiled is not pickled."""
+    index: VectorIndex
+    if content.startswith(_ARRAYS):
+        index = GraphIndex(Graph.from_bytes(content), neighbours)
+    else:
+        index = BruteForceIndex(np.load(io.BytesIO(content), allow_pickle=False))
+    index.content = content
+    return index
 
 
 def search_breadth(neighbours: int) -> int:

@@ -142,7 +142,7 @@ def test_references_need_a_season_to_learn_from(data: Path, bundle: Path) -> Non
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make walk-forwards use a recipe that takes seconds."""
     recipe = quick_recipe()
-    monkeypatch.setattr(recipes, "TrainingConfig", lambda prototypes, prototypes_at=(): recipe)
+    monkeypatch.setattr(recipes, "TrainingConfig", lambda prototypes: recipe)
 
 
 def walk_forward(data: Path, out: Path) -> tuple[str | Path, ...]:

@@ -69,9 +69,11 @@ def test_fit_replaces_a_bundle_and_says_what_it_made(
 ) -> None:
     before = small_bundle(tmp_path / "b")
     tested = backtest_of(tmp_path, replace(QUICK, prototypes=60, prototypes_at=((18, 80), (30, 55))))
-    counts = ("--prototypes", 60, "--prototypes-at", "30=55", "--prototypes-at", "18=80")
+    dejavu, lstm = "recencies = [12], neighbours = [25], minutes = [18]", "hidden = 8, epochs = 3"
+    counts = "prototypes = 60\nprototypes_at = [[18, 80], [30, 55]]\nrating_steps = 6\n"
+    (tmp_path / "r.toml").write_text(f"{counts}dejavu = {{ {dejavu} }}\nlstm = {{ {lstm} }}\n")
     arguments = ("--data", seasons, "--train", "2031", "--calibrate", "2032", "--out", tmp_path / "b")
-    assert run("fit", *arguments, "--backtest", tested, *counts, "--seed", 5, "--json") == 0
+    assert run("fit", *arguments, "--backtest", tested, "--config", tmp_path / "r.toml", "--seed", 5, "--json") == 0
     captured = capsys.readouterr()
     document = json.loads(captured.out)
     bundle = load_bundle(tmp_path / "b", allow_unfit=True)
@@ -99,25 +101,6 @@ def test_fit_replaces_a_bundle_and_says_what_it_made(
     assert totals.models[MarginSource.KNOWN].games == 300
     assert (totals.ratings.season, totals.ratings.awaits_season) == (2032, False)
     assert totals.ratings.date == bundle.ratings.date
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        (["18"], "'18' is not MINUTE=NUMBER with a minute of 1 to 47"),
-        (["48=100"], "'48=100' is not MINUTE=NUMBER"),
-        (["18=0"], "'18=0' is not MINUTE=NUMBER"),
-        (["18=100", "18=200"], "minute 18 is given twice"),
-    ],
-)
-def test_a_number_of_prototypes_that_cannot_be_read_is_a_usage_error(
-    values: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    options = [part for value in values for part in ("--prototypes-at", value)]
-    assert run("fit", "--data", ".", "--train", "2031", "--calibrate", "2032", "--out", "b", *options) == 2
-    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
-    assert "--prototypes-at" in told
-    assert message in told
 
 
 @pytest.mark.parametrize(

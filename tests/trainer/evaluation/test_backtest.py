@@ -30,6 +30,7 @@ from dejavu_trainer.evaluation.backtest import (
 )
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.evaluation.scoring.forecasts import Forecasts
+from dejavu_trainer.training.stage_cache import StageCache
 
 RECIPE = quick_recipe()
 SEASONS = (2033, 2034)
@@ -137,8 +138,8 @@ def test_folds_that_are_there_are_not_computed_again_unless_asked(
         (tmp_path / path.name).write_bytes(path.read_bytes())
     computed = list[int]()
 
-    def run(self: Fold, games: Games) -> FoldScores:
-        del games
+    def run(self: Fold, games: Games, stages: StageCache) -> FoldScores:
+        del games, stages
         computed.append(self.season)
         return read_fold(next(whole.glob(f"fold-{self.season}-*")))
 
@@ -226,7 +227,7 @@ def test_the_walk_forward_on_real_games_gives_what_the_documents_say(data_dir: P
     folder = str(real_folder(data_dir))
     command = ["-m", "dejavu_trainer", "backtest", "--data", folder, "--test", "2020-2024", "--json"]
     made = subprocess.run(
-        [sys.executable, *command, "--out", str(tmp_path), "--prototypes", "1500", "--prototypes-at", "18=3000"],
+        [sys.executable, *command, "--out", str(tmp_path), "--config", ROOT / "trainer/recipes/shipped.toml"],
         check=True,
         stdout=subprocess.PIPE,
         timeout=4 * 3600,

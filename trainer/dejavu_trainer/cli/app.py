@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,14 +18,12 @@ from dejavu_common import build
 from dejavu_common.rich_console import Console
 from dejavu_feed.errors import DataError
 from dejavu_models.errors import DejavuError
-from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.data.plays import events_path, season_path
 from dejavu_trainer.execution import Advance, Execution, Progress, cores
 
 if TYPE_CHECKING:  # torch takes seconds to load
     from dejavu_trainer.training.recipe import TrainingConfig
 
-_PROTOTYPES_AT = re.compile(r"([0-9]{1,2})=([0-9]{1,7})", re.ASCII)
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -76,10 +73,10 @@ Prototypes = Annotated[
 ]
 
 
-PrototypesAt = Annotated[
-    list[str] | None,
+Config = Annotated[
+    Path | None,
     typer.Option(
-        metavar="MINUTE=NUMBER", help="Another number of prototypes at one minute, such as 18=3000; repeatable."
+        "--config", metavar="FILE", help="TOML file with settings of the recipe; the others have their defaults."
     ),
 ]
 
@@ -102,23 +99,6 @@ Where = Annotated[
         " the cluster of this machine; dask://HOST:8786.",
     ),
 ]
-
-
-def parse_prototypes_at(values: Sequence[str] | None) -> tuple[tuple[int, int], ...]:
-    """Parse the values of `--prototypes-at` to (minute, number), by minute.
-
-    Raises:
-        ValueError: if one is not MINUTE=NUMBER with a minute that can be forecast from, or a minute occurs twice.
-    """
-    counts = dict[int, int]()
-    for value in values or ():
-        match = _PROTOTYPES_AT.fullmatch(value)
-        if match is None or not 1 <= int(match[1]) <= MAX_SLOTS or int(match[2]) < 1:
-            raise ValueError(f"{value!r} is not MINUTE=NUMBER with a minute of 1 to {MAX_SLOTS}, such as 18=3000")
-        if int(match[1]) in counts:
-            raise ValueError(f"minute {int(match[1])} is given twice")
-        counts[int(match[1])] = int(match[2])
-    return tuple(sorted(counts.items()))
 
 
 @contextmanager
@@ -173,12 +153,22 @@ def parsed(option: str, parse: Callable[[S], T], value: S) -> T:
         raise typer.BadParameter(str(error), param_hint=f"'{option}'") from error
 
 
-def training_config(prototypes: int | None, prototypes_at: list[str] | None) -> TrainingConfig:
-    """Return the recipe with `--prototypes` and `--prototypes-at`; raise a usage error if one is invalid."""
+def training_config(config: Path | None, prototypes: int | None) -> TrainingConfig:
+    """Return the recipe of `--config`, or the default one with `--prototypes`.
+
+    Raises:
+        typer.BadParameter: if the file is invalid, or both are given.
+    """
     from dejavu_trainer.training import recipe  # imported late: few commands need it, and torch takes seconds to load
 
-    at = parsed("--prototypes-at", parse_prototypes_at, prototypes_at)
-    return recipe.TrainingConfig(prototypes=prototypes, prototypes_at=at)
+    if config is None:
+        return recipe.TrainingConfig(prototypes=prototypes)
+    if prototypes is not None:
+        raise typer.BadParameter("is a setting of the file too: give it there alone", param_hint="'--prototypes'")
+    try:
+        return recipe.parse_recipe(recipe.read_toml(config), str(config))
+    except (DataError, OSError) as error:
+        raise typer.BadParameter(_in_words(error), param_hint="'--config'") from error
 
 
 def parsed_execution(address: str, jobs: int | None) -> Execution:

@@ -12,12 +12,12 @@ from dejavu_common.rich_console import Console
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_trainer.cli.app import (
+    Config,
     Data,
     Jobs,
     Json,
     ProgressBars,
     Prototypes,
-    PrototypesAt,
     Season,
     Seed,
     Where,
@@ -107,8 +107,8 @@ def backtest(
     test: Test,
     out: Folds,
     calibrate_seasons: CalibrateSeasons = 2,
+    config: Config = None,
     prototypes: Prototypes = None,
-    prototypes_at: PrototypesAt = None,
     jobs: Jobs = None,
     execution: Where = "loky",
     fresh: Fresh = False,
@@ -128,14 +128,14 @@ def backtest(
     from dejavu_trainer.reports import plots, text
     from dejavu_trainer.training import lstm_config
 
-    config, where = training_config(prototypes, prototypes_at), parsed_execution(execution, jobs)
+    recipe, where = training_config(config, prototypes), parsed_execution(execution, jobs)
     with exit_on_error(lstm_config.FitError), ProgressBars() as bars:
-        games, folds = _walk_forward(bars, data, test, out, config, calibrate_seasons, seed, where, fresh=fresh)
+        games, folds = _walk_forward(bars, data, test, out, recipe, calibrate_seasons, seed, where, fresh=fresh)
         with bars.step("Forecast the totals", len(folds)) as advance:
             seasons = [int(fold.season[0]) for fold in folds]
-            totals = backtest_totals(games, seasons, config.rating_steps, out, fresh=fresh, advance=advance)
+            totals = backtest_totals(games, seasons, recipe.rating_steps, out, fresh=fresh, advance=advance)
         with bars.step("Compute the metrics", RESULT_STEPS + 1) as advance:
-            method = RunProvenance(config.digest, prototypes, seed, games.fingerprint, games.fingerprints)
+            method = RunProvenance(recipe.digest, recipe.prototypes, seed, games.fingerprint, games.fingerprints)
             result = result_of(folds, method, totals, advance=advance)
             title = f"Walk-forward over {', '.join(str(fold.season[0]) for fold in folds)}"
             write_atomic(out / RESULT, to_json(result).encode())
@@ -155,7 +155,7 @@ def _walk_forward(
     data: Path,
     test: str,
     out: Path,
-    config: TrainingConfig,
+    recipe: TrainingConfig,
     calibrate_seasons: int,
     seed: int,
     execution: Execution,
@@ -173,7 +173,7 @@ def _walk_forward(
         return games, backtest(
             games,
             seasons,
-            config,
+            recipe,
             out,
             calibrate_seasons=calibrate_seasons,
             seed=seed,
@@ -189,8 +189,8 @@ def adapt(
     test: Test,
     out: Folds,
     calibrate_seasons: CalibrateSeasons = 2,
+    config: Config = None,
     prototypes: Prototypes = None,
-    prototypes_at: PrototypesAt = None,
     jobs: Jobs = None,
     execution: Where = "loky",
     fresh: Fresh = False,
@@ -207,16 +207,16 @@ def adapt(
     from dejavu_trainer.reports import text
     from dejavu_trainer.training import lstm_config
 
-    config, where = training_config(prototypes, prototypes_at), parsed_execution(execution, jobs)
+    recipe, where = training_config(config, prototypes), parsed_execution(execution, jobs)
     with exit_on_error(lstm_config.FitError), ProgressBars() as bars:
-        games, folds = _walk_forward(bars, data, test, out, config, calibrate_seasons, seed, where, fresh=fresh)
+        games, folds = _walk_forward(bars, data, test, out, recipe, calibrate_seasons, seed, where, fresh=fresh)
         replayed = []
         with bars.step("Replay the seasons", len(folds)) as advance:
             for fold in folds:
                 replayed += [adaptive_study.replay_fold(fold, ratings) for ratings in adaptive_study.RATINGS]
                 advance(1)
         title = f"Adaptive intervals over {', '.join(str(fold.season[0]) for fold in folds)}"
-        method = RunProvenance(config.digest, prototypes, seed, games.fingerprint)
+        method = RunProvenance(recipe.digest, recipe.prototypes, seed, games.fingerprint)
         line = text.method_line(method, sum(map(len, folds)))
         write_atomic(out / ADAPTIVE, adaptive_report.markdown(title, line, replayed).encode())
     adaptive_report.print_study(Console(), title, replayed)

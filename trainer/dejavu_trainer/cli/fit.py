@@ -13,13 +13,13 @@ import typer
 
 from dejavu_common.rich_console import Console
 from dejavu_trainer.cli.app import (
+    Config,
     Data,
     Jobs,
     Json,
     Overwrite,
     ProgressBars,
     Prototypes,
-    PrototypesAt,
     Seed,
     Where,
     app,
@@ -49,8 +49,8 @@ def fit(
     ],
     out: Annotated[Path, typer.Option(help="Folder of the bundle; an existing bundle there is replaced.")],
     seed: Seed = 0,
+    config: Config = None,
     prototypes: Prototypes = None,
-    prototypes_at: PrototypesAt = None,
     backtest: Annotated[
         Path | None,
         typer.Option(
@@ -72,7 +72,7 @@ def fit(
 
     to_train = parsed("--train", parse_seasons, train)
     to_calibrate = parsed("--calibrate", parse_seasons, calibrate)
-    config, where = training_config(prototypes, prototypes_at), parsed_execution(execution, jobs)
+    recipe, where = training_config(config, prototypes), parsed_execution(execution, jobs)
     started = time.monotonic()
     with exit_on_error(lstm_config.FitError, TrackingError):
         tracker = MlflowTracker(mlflow) if mlflow else None  # first of all: report missing packages before the work
@@ -86,7 +86,7 @@ def fit(
                 calibrate=to_calibrate,
                 out=out,
                 seed=seed,
-                recipe=config,
+                recipe=recipe,
                 backtest=backtest,
                 progress=bars,
                 execution=where,

@@ -12,11 +12,11 @@ import typer
 
 from dejavu_common.rich_console import Console
 from dejavu_trainer.cli.app import (
+    Config,
     Jobs,
     Json,
     ProgressBars,
     Prototypes,
-    PrototypesAt,
     Seed,
     Where,
     app,
@@ -97,8 +97,8 @@ def retrain(
     test_seasons: Annotated[
         int, typer.Option(min=0, help="Seasons to backtest, each about as long as a fit; 0: one holdout test.")
     ] = 2,
+    config: Config = None,
     prototypes: Prototypes = None,
-    prototypes_at: PrototypesAt = None,
     accept: Annotated[
         list[str] | None,
         typer.Option(
@@ -138,7 +138,7 @@ def retrain(
         seasons=parsed("--seasons", parse_seasons, seasons) if seasons else (),
         include_replays=include_replays,
         seed=seed,
-        recipe=training_config(prototypes, prototypes_at),
+        recipe=training_config(config, prototypes),
         calibration_games=calibration_games,
         test_seasons=test_seasons,
         execution=parsed_execution(execution, jobs),

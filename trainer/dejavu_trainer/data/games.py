@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -128,7 +129,7 @@ class Games:
         halftime = self.differentials[:, Horizon.HALFTIME.minutes - 1]
         return np.stack([halftime, self.final], axis=1).astype(np.float64)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the content in hex; independent of files and machine. Inputs that no game has are ignored."""
         digest = hashlib.sha256()

@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ from dejavu_trainer.evaluation.scoring.forecasts import Forecasts, named_columns
 from dejavu_trainer.execution import HERE, Advance, Execution, ignore
 from dejavu_trainer.training.calibrate import fit_recipe
 from dejavu_trainer.training.recipe import TrainingConfig
+from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
 
 CALIBRATE_SEASONS: Final = 2
 """Number of seasons before the test season that are used for calibration."""
@@ -77,11 +79,12 @@ class Fold:
         content = [FORM, self.recipe.digest, self.season, self.calibrate_seasons, self.seed, until.fingerprint]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
-    def run(self, games: Games) -> FoldScores:
+    def run(self, games: Games, stages: StageCache = NO_CACHE) -> FoldScores:
         """Train and calibrate models on earlier seasons, and score them on the test season.
 
         Args:
             games: games of all seasons up to the test season; later ones are ignored.
+            stages: keeps the results of stages of the fit.
 
         Raises:
             DataError: if games are missing, or too few.
@@ -91,7 +94,7 @@ class Fold:
         first = self.season - self.calibrate_seasons
         train = games.select(games.season < first)
         to_calibrate = games.select((games.season >= first) & (games.season < self.season))
-        models = fit_recipe(train, to_calibrate, self.recipe, self.seed)
+        models = fit_recipe(train, to_calibrate, self.recipe, self.seed, stages=stages)
         return score(models, games.select(games.season == self.season))
 
 
@@ -116,6 +119,7 @@ def backtest(
     calibrate_seasons: int = CALIBRATE_SEASONS,
     seed: int = 0,
     execution: Execution = HERE,
+    stages: StageCache = NO_CACHE,
     fresh: bool = False,
     advance: Advance = ignore,
 ) -> list[FoldScores]:
@@ -131,6 +135,7 @@ def backtest(
         calibrate_seasons: number of seasons before the test season to calibrate on.
         seed: random seed.
         execution: where folds are computed; does not change the result.
+        stages: keeps the results of stages of the fits; on a cluster, in a folder of all its machines.
         fresh: whether to recompute every fold.
         advance: called with the number of folds that are done or were stored already.
 
@@ -142,33 +147,46 @@ def backtest(
         FitError: if an LSTM can't be fitted.
         ExecutionError, OSError: if the folds can't be computed where they should.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    remove_partial_files(out)
-    folds = [Fold(recipe, season, calibrate_seasons, seed) for season in seasons]
-    paths = []
-    for fold in folds:
-        fold.check(games)
-        paths.append(out / f"fold-{fold.season}-{fold.key(games)}.npz")
     # The newest first: it has the most games to train on, and should not be the last to end.
-    pending = [(fold, path) for fold, path in zip(folds, paths, strict=True) if fresh or not path.exists()][::-1]
+    folds = [(Fold(recipe, season, calibrate_seasons, seed), out) for season in reversed(seasons)]
+    return run_folds(games, folds, execution, stages, fresh=fresh, advance=advance)[::-1]
+
+
+def run_folds(
+    games: Games,
+    folds: Sequence[tuple[Fold, Path]],
+    execution: Execution,
+    stages: StageCache = NO_CACHE,
+    *,
+    fresh: bool = False,
+    advance: Advance = ignore,
+) -> list[FoldScores]:
+    """Compute folds in this order, each with the folder that stores its scores; see `backtest`."""
+    paths = []
+    for fold, out in folds:
+        fold.check(games)
+        out.mkdir(parents=True, exist_ok=True)
+        remove_partial_files(out)
+        paths.append(out / f"fold-{fold.season}-{fold.key(games)}.npz")
+    pending = [(fold, path) for (fold, _), path in zip(folds, paths, strict=True) if fresh or not path.exists()]
     advance(len(folds) - len(pending))
 
     def store(number: int, scores: bytes) -> None:
         write_atomic(pending[number][1], scores)
         advance(1)
 
-    execution.map(_scores, [fold for fold, _ in pending], games, done=store)
+    execution.map(partial(_scores, stages=stages), [fold for fold, _ in pending], games, done=store)
     return [read_fold(path) for path in paths]
 
 
-def _scores(fold: Fold, games: Games) -> bytes:
-    return to_bytes(fold.run(games))
+def _scores(fold: Fold, games: Games, stages: StageCache) -> bytes:
+    return to_bytes(fold.run(games, stages))
 
 
 def remove_partial_files(folder: Path) -> None:
     """Remove the partial files of killed writers from a folder."""
-    for partial in folder.glob(".fold-*.npz.*"):
-        partial.unlink(missing_ok=True)
+    for unfinished in folder.glob(".fold-*.npz.*"):
+        unfinished.unlink(missing_ok=True)
 
 
 def to_bytes(fold: FoldScores) -> bytes:

@@ -16,12 +16,18 @@ from dejavu_trainer.reports.text import method_line
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def page(title: str, result: BacktestResult, folds: Sequence[FoldScores], warning: str = "") -> str:
-    """Render metrics and the scores that they are computed from, after a warning if there is one."""
+def render(template: str, **values: object) -> str:
+    """Render a template of this package."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    return environment.get_template("report.html.j2").render(
+    return environment.get_template(template).render(**values)
+
+
+def page(title: str, result: BacktestResult, folds: Sequence[FoldScores], warning: str = "") -> str:
+    """Render metrics and the scores that they are computed from, after a warning if there is one."""
+    return render(
+        "report.html.j2",
         title=title,
         method=method_line(result.method, result.games),
         result=result,

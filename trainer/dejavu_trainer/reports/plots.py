@@ -73,64 +73,65 @@ def plots(result: BacktestResult, folds: Sequence[FoldScores]) -> Iterator[Plot]
             "CRPS by minute",
             "Top: CRPS of the predictive distribution by minute of the forecast. Bottom: difference from persistence in"
             " percent, on the same games; shaded: 95 % bootstrap interval over games.",
-            _svg("clock", _over_the_clock(result)),
+            svg("clock", _over_the_clock(result)),
         )
         yield Plot(
             "Probability of a home lead: Brier score by minute",
             "Difference from the logistic regression in percent; below 0 is better. Shaded: 95 % bootstrap interval.",
-            _svg("brier", _brier(result)),
+            svg("brier", _brier(result)),
         )
         yield Plot(
             "Reliability",
             f"Observed frequency by forecast probability, in {ECE_BINS} bins of equal width. The area of a dot grows"
             " with the number of forecasts in the bin. Calibrated probabilities lie on the diagonal.",
-            _svg("reliability", _reliability(pooled)),
+            svg("reliability", _reliability(pooled)),
         )
         yield Plot(
             "Reliability by quarter of the forecast",
             "Reliability of the winner's probability, by the quarter in which the forecast was made.",
-            _svg("quarters", _reliability_by_quarter(pooled)),
+            svg("quarters", _reliability_by_quarter(pooled)),
         )
         yield Plot(
             "Coverage by minute",
             "Empirical minus nominal coverage of the intervals. Shaded: 95 % bootstrap interval over games, which does"
             " not include the sampling error of the calibration.",
-            _svg("coverage", _coverage_by_minute(result)),
+            svg("coverage", _coverage_by_minute(result)),
         )
         yield Plot(
             "Coverage by lead",
             "Empirical minus nominal coverage by |lead| at the minute of the forecast, over all minutes.",
-            _svg("leads", _coverage_by_lead(result)),
+            svg("leads", _coverage_by_lead(result)),
         )
         yield Plot(
             "Probability integral transform",
             "Histogram of the outcome's quantile in its predictive distribution. Flat: calibrated; hump: too wide;"
             " U-shape: too narrow. Outline: persistence with its own conformal calibration.",
-            _svg("pit", _pit(pooled)),
+            svg("pit", _pit(pooled)),
         )
         yield Plot(
             "Expected margin before tip-off",
             "Error of the expected final differential, with 95 % bootstrap intervals.",
-            _svg("ratings", _ratings(result)),
+            svg("ratings", _ratings(result)),
         )
         yield Plot(
             "Fan charts",
             "Forecasts of the final differential (home − away) during four games: intervals at 50, 80 and 95 %, point"
             " forecast (dashed), lead (black) and result (dot). The games were selected by fixed rules.",
-            _svg("fans", _fans(pooled)),
+            svg("fans", _fans(pooled)),
         )
 
 
-def _svg(name: str, figure: Figure) -> str:
+def svg(name: str, figure: Figure) -> str:
+    """Return a figure as an svg element whose ids begin with a name."""
     buffer = io.StringIO()
     import matplotlib as mpl
 
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
-    svg = text[text.index("<svg") :]
+    element = text[text.index("<svg") :]
     # Element ids must be unique across the plots of a page.
-    return svg.replace('id="', f'id="{name}-').replace('"#', f'"#{name}-').replace("url(#", f"url(#{name}-")
+    return element.replace('id="', f'id="{name}-').replace('"#', f'"#{name}-').replace("url(#", f"url(#{name}-")
 
 
 def _figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, list[list[Axes]]]:
@@ -330,7 +331,7 @@ def fan_chart(folds: Sequence[FoldScores]) -> str:
         figure = Figure(figsize=(9.6, 4.6), layout="constrained")
         _fan(figure.subplots(), pooled, *[*chosen_games(pooled).items()][-1])
         figure.legend(loc="outside lower center", frameon=False, ncols=3)
-        return _svg("fan", figure)
+        return svg("fan", figure)
 
 
 def _fans(pooled: FoldScores) -> Figure:

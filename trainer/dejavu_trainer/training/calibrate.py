@@ -19,7 +19,6 @@ from dejavu_models.moments.model import MomentModel
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.point.models import PointModels
 from dejavu_models.ratings import RatingFilter
-from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import COLUMNS, LiveKind, is_used
@@ -33,7 +32,7 @@ from dejavu_trainer.training.players import fit_players
 from dejavu_trainer.training.ratings import RatedGames, carry, fit_ratings, margins_with_frozen_ratings
 from dejavu_trainer.training.recipe import TrainedModels, TrainingConfig, train_models
 from dejavu_trainer.training.served_tables import ServedTables, fits_live_tables, live_inputs
-from dejavu_trainer.training.totals import fit_totals
+from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
 
 _SHOWN = ((Horizon.HALFTIME, 6), (Horizon.HALFTIME, 18), (Horizon.FINAL, 18), (Horizon.FINAL, 36))
 """Situations whose point forecast errors are recorded in the bundle."""
@@ -62,7 +61,6 @@ class CalibratedModels:
         calibration: the predictive distributions.
         calibrate: the newest games, with margins from carried ratings.
         after: state of the ratings after all games.
-        totals: tables and ratings of total points, the latter after all games; None if too few games have them.
         players: ratings of players after all games; None if too few games have box scores.
         moments: tables of moments, fitted on all games; None if too few have states at moments.
     """
@@ -75,7 +73,6 @@ class CalibratedModels:
     calibration: LatticeCalibration
     calibrate: RatedGames
     after: RatingFilter
-    totals: Totals | None = None
     players: PlayerRatings | None = None
     moments: MomentModel | None = None
 
@@ -107,6 +104,7 @@ def fit_recipe(
     seed: int = 0,
     progress: Progress | None = None,
     execution: Execution = HERE,
+    stages: StageCache = NO_CACHE,
 ) -> CalibratedModels:
     """Fit ratings, models and predictive distributions to games.
 
@@ -117,24 +115,29 @@ def fit_recipe(
         seed: random seed, at least 0.
         progress: receives progress updates.
         execution: where independent pieces run; does not change the result.
+        stages: keeps the results of stages.
 
     Raises:
         DataError: if there are too few games.
         FitError: if the LSTM can't be fitted.
     """
     progress = progress or Progress()
+    rated = train, recipe.rating_steps
     with progress.step("Fit the ratings", recipe.rating_steps) as advance:
-        start = RatingFilter.start(fit_ratings(train, recipe.rating_steps, advance))
+        settings = stages.get("ratings", rated, lambda: fit_ratings(train, recipe.rating_steps, advance))
+    start = RatingFilter.start(settings)
     of_train, before = carry(start, train)
     of_calibrate, after = carry(before, calibrate)
-    trained = train_models(of_train, recipe, seed, progress, execution)
+    trained = train_models(of_train, recipe, seed, progress, execution, stages)
     with progress.step("Calibrate", 2 * len(MarginSource)) as advance:
-        tables = fit_tables(of_train, frozen_before_each_season(start, of_train), advance)
-        frozen = margins_with_frozen_ratings(before, calibrate)
-        calibration = conformalized(tables, trained.models, of_calibrate, frozen, advance)
-    with progress.step("Fit the totals", recipe.rating_steps) as advance:
-        totals = fit_totals(Games.joined([train, calibrate]), recipe.rating_steps, advance)
-    fitted = CalibratedModels(recipe, seed, trained, of_train, before, calibration, of_calibrate, after, totals)
+
+        def calibrated() -> LatticeCalibration:
+            tables = fit_tables(of_train, frozen_before_each_season(start, of_train), advance)
+            frozen = margins_with_frozen_ratings(before, calibrate)
+            return conformalized(tables, trained.models, of_calibrate, frozen, advance)
+
+        calibration = stages.get("calibration", (*rated, calibrate), calibrated)
+    fitted = CalibratedModels(recipe, seed, trained, of_train, before, calibration, of_calibrate, after)
     return replace(fitted, players=fit_players(*fitted.games), moments=fit_moments(fitted.games.games))
 
 

@@ -11,16 +11,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
 
 from dejavu_feed.errors import DataError
 from dejavu_models.arrays import Floats, Integers, Singles, to_tenths
+from dejavu_models.manifest import MAX_NEIGHBOURS
 from dejavu_models.point import features
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Neighbors, kernel_regression
 from dejavu_models.point.graph import vectors_of
-from dejavu_models.types import HORIZONS, Horizon
+from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import HERE, Advance, Execution
 from dejavu_trainer.training.index import build_index
@@ -29,6 +32,10 @@ from dejavu_trainer.training.kmeans import cluster, group_means
 MINUTES = tuple(Horizon.FINAL.forecast_minutes)
 
 _NONE: Mapping[int, int] = MappingProxyType({})
+
+_Recency = Annotated[float, Field(gt=0, le=1000)]
+_Count = Annotated[int, Field(ge=2, le=MAX_NEIGHBOURS)]
+_Minute = Annotated[int, Field(ge=1, le=MAX_SLOTS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +49,11 @@ class DejavuGrid:
         minutes: minutes of the game at which the candidates are evaluated.
     """
 
-    recencies: tuple[float, ...] = (3.0, 6.0, 12.0, 24.0)
-    neighbours: tuple[int, ...] = (25, 50)
-    minutes: tuple[int, ...] = (6, 12, 18, 24, 30, 36, 42)
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
+    recencies: Annotated[tuple[_Recency, ...], Field(min_length=1)] = (3.0, 6.0, 12.0, 24.0)
+    neighbours: Annotated[tuple[_Count, ...], Field(min_length=1)] = (25, 50)
+    minutes: Annotated[tuple[_Minute, ...], Field(min_length=1)] = (6, 12, 18, 24, 30, 36, 42)
 
     @property
     def steps(self) -> int:

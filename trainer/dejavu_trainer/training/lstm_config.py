@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import ConfigDict, Field
 
 from dejavu_models.arrays import Floats
 
@@ -26,14 +29,16 @@ class LstmConfig:
         memory: time constant of the running mean of the weights, in steps.
     """
 
-    hidden: int = 32
-    members: int = 1
-    batch: int = 128
-    epochs: int = 40
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    known_share: float = 2 / 3
-    memory: float = 100.0
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
+    hidden: Annotated[int, Field(ge=1, le=1024)] = 32
+    members: Annotated[int, Field(ge=1, le=100)] = 1
+    batch: Annotated[int, Field(ge=1)] = 128
+    epochs: Annotated[int, Field(ge=1)] = 40
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-3
+    weight_decay: Annotated[float, Field(ge=0, lt=1)] = 1e-2
+    known_share: Annotated[float, Field(ge=0, le=1)] = 2 / 3
+    memory: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 100.0
 
     @property
     def steps(self) -> int:

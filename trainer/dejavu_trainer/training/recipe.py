@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tomllib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from dejavu_feed.errors import DataError
+from dejavu_models.point.dejavu import Dejavu
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.point.models import PointModels
+from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.data.split import hold_out_last
 from dejavu_trainer.execution import HERE, Execution, Progress
 from dejavu_trainer.training.dejavu import (
@@ -26,6 +34,7 @@ from dejavu_trainer.training.dejavu import (
 from dejavu_trainer.training.linear import fit_linear, linear_residuals
 from dejavu_trainer.training.lstm_config import LstmConfig, LstmExamples, TrainedLstm
 from dejavu_trainer.training.ratings import RatedGames
+from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
 
 METHOD = 10
 """Version of the training code; incremented with every change that gives different models for the same games, so that
@@ -45,10 +54,12 @@ class TrainingConfig:
         lstm: hyperparameters of the LSTM.
     """
 
-    prototypes: int | None = None
-    prototypes_at: tuple[tuple[int, int], ...] = ()
-    held_out: float = 0.3
-    rating_steps: int = 60
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
+    prototypes: Annotated[int, Field(ge=1)] | None = None
+    prototypes_at: tuple[tuple[Annotated[int, Field(ge=1, le=MAX_SLOTS)], Annotated[int, Field(ge=1)]], ...] = ()
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    rating_steps: Annotated[int, Field(ge=1, le=10_000)] = 60
     dejavu: DejavuGrid = field(default_factory=DejavuGrid)
     lstm: LstmConfig = field(default_factory=LstmConfig)
 
@@ -57,6 +68,52 @@ class TrainingConfig:
         """Hash that identifies the recipe: the first 16 hexadecimal digits of a SHA-256."""
         content = {"method": METHOD, **asdict(self)}
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+_RECIPE = TypeAdapter(TrainingConfig)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file.
+
+    Raises:
+        DataError: if it is none.
+        OSError: if it cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # of tomllib, or of the encoding
+        raise DataError(f"{path}: is not TOML: {error}") from None
+
+
+def parse_recipe(document: Mapping[str, Any], name: str) -> TrainingConfig:
+    """Return the recipe with the settings of a document; all others have their defaults.
+
+    Args:
+        document: settings by name, those of Dejavu and the LSTM as documents in it.
+        name: begins the messages, such as the path of the file.
+
+    Raises:
+        DataError: if a setting is unknown or invalid; the message has a line for each.
+    """
+    try:
+        # As JSON, where a list may stand for a tuple, but a text not for a number.
+        content = json.dumps(document, default=str)
+        recipe = _RECIPE.validate_json(content, strict=True)
+    except ValidationError as error:
+        raise DataError("\n".join(f"{name}: {problem(each)}" for each in error.errors())) from None
+    minutes = [minute for minute, _ in recipe.prototypes_at]
+    if len({*minutes}) < len(minutes):
+        raise DataError(f"{name}: prototypes_at: names a minute twice")
+    return recipe
+
+
+def problem(error: Any) -> str:
+    """Return an error of pydantic as FIELD: what was expected."""
+    message: str = error["msg"].removeprefix("Value error, ")
+    if error["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+        message = "is no setting"
+    return f"{'.'.join(map(str, error['loc']))}: {message[:1].lower()}{message[1:]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +137,7 @@ def train_models(
     seed: int = 0,
     progress: Progress | None = None,
     execution: Execution = HERE,
+    stages: StageCache = NO_CACHE,
 ) -> TrainedModels:
     """Train all models on games with margins from carried ratings; the other arguments are those of `fit_recipe`.
 
@@ -99,21 +157,39 @@ def train_models(
     for minute, count in recipe.prototypes_at:
         if count < minimum:
             raise DataError(f"{count} prototypes at minute {minute}; expected {minimum} or more")
-    run = _Run(recipe, seed, progress or Progress(), execution)
-    choice = run.select_settings(*(rated.select(part) for part in hold_out_last(games.date, recipe.held_out)))
-    return run.fit(rated, choice)
+    run = _Run(rated, recipe, seed, progress or Progress(), execution)
+    inputs = games, recipe.rating_steps, seed
+    of_dejavu = recipe.prototypes, recipe.prototypes_at, recipe.held_out, recipe.dejavu
+    choice, databases = stages.get("dejavu", (*inputs, *of_dejavu), run.fit_dejavu)
+    lstm = stages.get("lstm", (*inputs, recipe.lstm), run.fit_lstm)
+    return TrainedModels(PointModels(run.linear, Lstm(lstm.content), databases), lstm, choice)
 
 
-@dataclass(frozen=True, slots=True)
 class _Run:
-    recipe: TrainingConfig
-    seed: int
-    progress: Progress
-    execution: Execution
+    def __init__(
+        self, rated: RatedGames, recipe: TrainingConfig, seed: int, progress: Progress, execution: Execution
+    ) -> None:
+        self.linear = fit_linear(*rated, cube=True)
+        self._rated = rated
+        self._recipe = recipe
+        self._seed = seed
+        self._progress = progress
+        self._execution = execution
 
-    def select_settings(self, past: RatedGames, later: RatedGames) -> SelectedSettings:
-        """Select the settings of Dejavu on the later games."""
-        recipe, grid = self.recipe, self.recipe.dejavu
+    def fit_dejavu(self) -> tuple[SelectedSettings, dict[int, Dejavu]]:
+        """Select the settings of Dejavu on the last games, and build the databases of all."""
+        recipe, games = self._recipe, self._rated.games
+        choice = self._select_settings(
+            *(self._rated.select(part) for part in hold_out_last(games.date, recipe.held_out))
+        )
+        residuals = linear_residuals(self.linear, *self._rated)
+        with self._progress.step("Build the Dejavu databases", len(MINUTES)) as advance:
+            past, at = TrainingGames(games, residuals), dict(recipe.prototypes_at)
+            databases = build_all(past, MINUTES, choice, recipe.prototypes, self._seed, advance, self._execution, at)
+        return choice, databases
+
+    def _select_settings(self, past: RatedGames, later: RatedGames) -> SelectedSettings:
+        recipe, grid = self._recipe, self._recipe.dejavu
         # Cluster trial databases in the same proportion as the final ones.
         share = len(past.games) / (len(past.games) + len(later.games))
 
@@ -124,19 +200,14 @@ class _Run:
         at = {minute: scaled(count) for minute, count in recipe.prototypes_at}
         linear = fit_linear(*past, cube=True)
         known, queries = (TrainingGames(part.games, linear_residuals(linear, *part)) for part in (past, later))
-        with self.progress.step("Select the Dejavu settings", grid.steps) as advance:
-            return select_settings(known, queries, prototypes, grid, self.seed, advance, self.execution, at)
+        with self._progress.step("Select the Dejavu settings", grid.steps) as advance:
+            return select_settings(known, queries, prototypes, grid, self._seed, advance, self._execution, at)
 
-    def fit(self, rated: RatedGames, choice: SelectedSettings) -> TrainedModels:
-        """Fit all models on all games."""
+    def fit_lstm(self) -> TrainedLstm:
+        """Fit the LSTM to all games."""
         from dejavu_trainer.training.lstm import fit_lstm  # imported late: torch takes seconds, and only fits need it
 
-        recipe, (games, margins) = self.recipe, rated
-        linear = fit_linear(*rated, cube=True)
-        residuals = linear_residuals(linear, *rated)
-        with self.progress.step("Build the Dejavu databases", len(MINUTES)) as advance:
-            past, at = TrainingGames(games, residuals), dict(recipe.prototypes_at)
-            databases = build_all(past, MINUTES, choice, recipe.prototypes, self.seed, advance, self.execution, at)
-        with self.progress.step("Train the LSTM", recipe.lstm.steps) as advance:
-            lstm = fit_lstm(LstmExamples(games.levels, margins, residuals), recipe.lstm, self.seed, advance)
-        return TrainedModels(PointModels(linear, Lstm(lstm.content), databases), lstm, choice)
+        recipe, (games, margins) = self._recipe, self._rated
+        with self._progress.step("Train the LSTM", recipe.lstm.steps) as advance:
+            examples = LstmExamples(games.levels, margins, linear_residuals(self.linear, *self._rated))
+            return fit_lstm(examples, recipe.lstm, self._seed, advance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 
@@ -153,6 +154,7 @@ _CODES: Final = {
 """NBA codes by every name of a team, in the form that `_plain` returns."""
 
 
+@lru_cache(maxsize=1024)  # files of plays name the teams in every row
 def team_code(text: str) -> str:
     """Return the NBA code of a team, given its code, city, name or a known alias, of any season and in any case.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeElapsedColumn
@@ -24,6 +25,9 @@ from dejavu_trainer.execution import Advance, Execution, Progress, cores
 if TYPE_CHECKING:  # torch takes seconds to load
     from dejavu_trainer.training.recipe import TrainingConfig
 
+
+LINE_SECONDS: Final = 10.0
+"""Seconds between lines about a step, where no bar can be shown."""
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -212,14 +216,44 @@ class Bars:
 
 
 class ProgressBars(Bars, Progress):
-    """Shows one bar per step."""
+    """Shows one bar per step; into a log, lines about steps that take long."""
 
     def __init__(self) -> None:
-        super().__init__(Console(stderr=True), "{task.description:<32}")
+        self._console = Console(stderr=True)
+        super().__init__(self._console, "{task.description:<32}")
 
     @contextmanager
     def step(self, name: str, total: int) -> Iterator[Advance]:
         """Show a bar of `total` units; fill it on success, even if fewer units were reported."""
         task = self._bars.add_task(name, total=total)
-        yield partial(self._bars.advance, task)
+        lines = None if self._console.is_terminal else _StepLines(self._console, name, total)
+        yield partial(self._bars.advance, task) if lines is None else lines.advance
         self._bars.update(task, completed=total)
+        if lines is not None:
+            lines.end()
+
+
+class _StepLines:
+    """Prints a line now and then, and one at the end of a step that took longer than that."""
+
+    def __init__(self, console: Console, name: str, total: int) -> None:
+        self._console = console
+        self._name = name
+        self._total = total
+        self._done = 0
+        self._began = self._told = time.monotonic()
+
+    def advance(self, units: int) -> None:
+        """Count completed units."""
+        self._done += units
+        if time.monotonic() - self._told >= LINE_SECONDS:
+            self._print(f"{self._done:,} of {self._total:,}")
+
+    def end(self) -> None:
+        """Report the end of the step."""
+        if time.monotonic() - self._began >= LINE_SECONDS:
+            self._print("done")
+
+    def _print(self, state: str) -> None:
+        self._told = time.monotonic()
+        self._console.print(f"{self._name}: {state}, {self._told - self._began:.0f} s", markup=False, highlight=False)

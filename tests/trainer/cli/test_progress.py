@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import pytest
+
+from dejavu_trainer.cli.app import ProgressBars
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(0.0, ["Walk: 1 of 2", "Walk: 2 of 2", "Walk: done"]), (60.0, [])])
+def test_a_log_has_lines_about_steps_that_take_long(
+    seconds: float, lines: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("dejavu_trainer.cli.app.LINE_SECONDS", seconds)
+    with ProgressBars() as bars, bars.step("Walk", 2) as advance:
+        advance(1)
+        advance(1)
+    printed = capsys.readouterr()
+    assert [line.rpartition(", ")[0] for line in printed.err.splitlines()] == lines
+    assert printed.out == ""

@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from joblib.externals.loky import get_reusable_executor
 from tests.support.builders.bundles import quick_recipe
 from tests.support.processes.clusters import dask_cluster, ray_cluster
 from threadpoolctl import threadpool_limits
@@ -89,7 +90,7 @@ def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = p
             folder = Path(temporary, f"{number}-{place}")
             folder.mkdir()
             with ExitStack() as stack:
-                began = time.monotonic()
+                began, cpu = time.monotonic(), sum(os.times()[:4])
                 match place:
                     case "dask" | "ray":
                         address = stack.enter_context(dask_cluster() if place == "dask" else ray_cluster())
@@ -117,14 +118,15 @@ def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = p
                         advance=partial(note, ends, began),
                     )
                 seconds = time.monotonic() - began
+            get_reusable_executor().shutdown()  # loky would keep its processes for the next round
+            cpu = sum(os.times()[:4]) - cpu
             files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
-            report[f"{number} {place}"] = {"start": start, "seconds": seconds, "ends": ends, "files": files}
-    for place, found in report.items():
-        if options.json:
-            break
-        digest = hashlib.sha256(json.dumps(found["files"]).encode()).hexdigest()[:12]
-        folds_at = ", ".join(f"{end:.1f}" for end in found["ends"])
-        show(f"{place:8}{found['seconds']:8.2f} s  start {found['start']:5.2f} s  files {digest}  folds at {folds_at}")
+            report[f"{number} {place}"] = {"start": start, "seconds": seconds, "cpu": cpu, "ends": ends, "files": files}
+            if not options.json:
+                digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
+                at = ", ".join(f"{end:.1f}" for end in ends)
+                times = f"{seconds:8.2f} s  CPU {cpu:6.2f} s  start {start:5.2f} s"
+                show(f"{place:8}{times}  files {digest}  folds at {at}")
     if options.json:
         show(json.dumps(report))
     return int(len({json.dumps(found["files"]) for found in report.values()}) != 1)

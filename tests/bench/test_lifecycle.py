@@ -1,9 +1,9 @@
-"""Measurements of the cost of shadows, the benefit of the schedule, and random variation between seasons."""
+"""Measurements of folds on clusters, shadows, the benefit of the schedule, and random variation between seasons."""
 
 from __future__ import annotations
 
 import pytest
-from bench.lifecycle import gate, schedule_terms, shadow
+from bench.lifecycle import executions, gate, schedule_terms, shadow
 from tests.support.builders.bundles import simulated_seasons
 
 
@@ -12,6 +12,13 @@ def test_every_forecast_of_a_run_has_its_shadow(capsys: pytest.CaptureFixture[st
     loose = ("--most-p50", "100", "--most-cpu", "100")
     assert shadow.main(["--pairs", "2", "--seconds", "1", "--rate", "50", *loose]) == 0
     assert "2 pairs of blocks" in capsys.readouterr().out
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("options", [[], ["--kill"]])
+def test_folds_are_the_same_bytes_wherever_they_run(options: list[str]) -> None:
+    assert executions.main(options) == 0
 
 
 @pytest.mark.nightly

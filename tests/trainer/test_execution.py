@@ -97,7 +97,7 @@ def interrupt(address: str, folder: Path, number: signal.Signals) -> None:
             caller.kill()
         error = caller.communicate(timeout=60)[1]
     assert psutil.wait_procs(workers, timeout=30)[1] == []
-    assert caller.returncode == -number
+    assert caller.returncode in (-number, 1), error  # Ray replaces the hook by which Python ends with the signal
     assert error.count("Traceback") == (number is signal.SIGINT), error  # the caller's
 
 
@@ -131,7 +131,7 @@ def test_a_cluster_says_what_is_wrong(cluster: Execution, tmp_path: Path, monkey
         cluster.map(invert, [1, 0, 2])
     (tmp_path / "of_the_caller.py").write_text("def same(piece):\n    return piece\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ExecutionError, match=r"a worker can't run this: No module named 'of_the_caller'"):
+    with pytest.raises(ExecutionError, match=r"a worker can't run this: .*No module named 'of_the_caller'"):
         cluster.map(importlib.import_module("of_the_caller").same, [1])
     with monkeypatch.context() as patch:
         patch.setattr(execution_module, "cpu_model", lambda: "Another CPU")

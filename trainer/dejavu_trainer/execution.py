@@ -227,25 +227,33 @@ class _Futures(ParallelBackendBase):  # type: ignore[misc]
     def submit(self, func: Any, callback: Callable[[Any], object]) -> Any:
         """Begin a piece; its arguments are passed one by one, which makes clusters resolve what was sent before."""
         [(_, arguments, _)] = func.items
-        future = self._submit(*arguments)
+        with self._explained():
+            future = self._submit(*arguments)
         future.add_done_callback(callback)
         return future
 
     def retrieve_result_callback(self, out: Any) -> list[_Outcome]:
         """Return the outcome of a piece that is done; raise its exception."""
-        try:
+        with self._explained():
             outcome: _Outcome = out.result()
+        if isinstance(outcome.result, Exception):
+            raise outcome.result
+        return [outcome]
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Raise errors of the cluster, which begin with tracebacks, as ExecutionError with their cause."""
+        try:
+            yield
         except CancelledError:
             raise
         except Exception as error:
             cause: BaseException = error
             while cause.__cause__:
                 cause = cause.__cause__
-            reason = (str(cause).strip() or type(cause).__name__).splitlines()[-1]  # Ray's begins with a traceback
+            lines = [line.strip() for line in str(cause).splitlines() if re.search(r"\w", line)]
+            reason = [type(cause).__name__, *lines][-1]
             raise ExecutionError(f"{self._address}: a worker can't run this: {reason}") from error
-        if isinstance(outcome.result, Exception):
-            raise outcome.result
-        return [outcome]
 
 
 @contextmanager
@@ -282,26 +290,20 @@ def _dask(host: str, packed: Any) -> Iterator[tuple[Callable[..., Any], Any]]:
 def _ray(host: str, packed: Any) -> Iterator[tuple[Callable[..., Any], Any]]:
     """Connect to a Ray cluster; yield what `_dask` yields.
 
-    The connection, which takes seconds, stays until this process ends.
+    The connection, which takes seconds, stays for the next pieces, unless these fail: Ray ends what runs with it.
     """
     with _extra("ray"):
         import ray
-    if not ray.is_initialized():
-        try:
-            ray.init(f"ray://{host}" if host else "auto")
-        except RuntimeError as error:  # another version of Python or Ray
-            raise ExecutionError(f"ray://{host}: {error}") from error
-    run, references = ray.remote(num_cpus=1, max_retries=_ATTEMPTS - 1)(_run), list[Any]()
-
-    def submit(*arguments: object) -> Any:
-        references.append(run.remote(*arguments))  # type: ignore[arg-type]
-        return references[-1].future()
-
     try:
-        yield submit, ray.put(packed)
+        if not ray.is_initialized():
+            ray.init(f"ray://{host}" if host else "auto")
+    except (ConnectionError, RuntimeError) as error:  # RuntimeError: another version of Python or Ray
+        raise ExecutionError(f"no connection to Ray: {error}") from error
+    run: Any = ray.remote(num_cpus=1, max_retries=_ATTEMPTS - 1)(_run)
+    try:
+        yield lambda *arguments: run.remote(*arguments).future(), ray.put(packed)
     except BaseException:
-        for reference in references:
-            ray.cancel(reference, force=True)
+        ray.shutdown()
         raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import socket
@@ -15,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.support.harness.documents import ROOT
+from tests.support.processes.connections import answers
 
 BIN = Path(sys.executable).parent
 
@@ -58,12 +60,13 @@ def ray_cluster() -> Iterator[str]:
     """
     import ray
 
-    ports = [port for port in range(6400, 10000) if _is_free(port)]  # Ray's workers take those from 10002 on
     host = socket.gethostbyname(socket.gethostname())
+    # Ray takes ports from 10002 on for processes of its own.
+    gcs, server = itertools.islice((port for port in range(6400, 10000) if not answers(f"{host}:{port}")), 2)
     with tempfile.TemporaryDirectory(prefix="ray-") as folder, ExitStack() as stack:
-        head = ("--head", f"--port={ports[0]}", f"--ray-client-server-port={ports[1]}", "--include-dashboard=false")
+        head = ("--head", f"--port={gcs}", f"--ray-client-server-port={server}", "--include-dashboard=false")
         options = ("--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats", "--block")
-        for command, port in (((*head, f"--temp-dir={folder}"), ports[1]), ((f"--address={host}:{ports[0]}",), 0)):
+        for command in ((*head, f"--temp-dir={folder}"), (f"--address={host}:{gcs}",)):
             process = subprocess.Popen(
                 [BIN / "ray", "start", *command, *options],
                 env=ENVIRONMENT,
@@ -72,8 +75,8 @@ def ray_cluster() -> Iterator[str]:
             )
             stack.callback(process.wait, 30)
             stack.callback(process.terminate)
-            _until(partial(_is_bound, port), "the Ray head does not start")
-        address = f"ray://127.0.0.1:{ports[1]}"
+            _until(partial(answers, f"127.0.0.1:{server}"), "the Ray head does not start")
+        address = f"ray://127.0.0.1:{server}"
         stack.callback(ray.shutdown)
         ray.init(address)
         resources: Callable[[], dict[str, float]] = ray.cluster_resources
@@ -87,16 +90,3 @@ def _until(holds: Callable[[], bool], message: str, seconds: float = 120) -> Non
         if time.monotonic() > end:
             raise TimeoutError(message)
         time.sleep(0.1)
-
-
-def _is_bound(port: int) -> bool:
-    return not port or not _is_free(port)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as listener:
-        try:
-            listener.bind(("", port))
-        except OSError:
-            return False
-    return True

@@ -38,7 +38,7 @@ ONLY_BASES = {"BundleError", "FieldError", "LedgerError"}
 
 def kin(base: type[DejavuError]) -> Iterator[type[DejavuError]]:
     for child in base.__subclasses__():
-        if child.__module__.startswith("dejavu_"):
+        if child.__module__.startswith("dejavu_") and not child.__module__.startswith("dejavu_trainer."):
             yield child
             yield from kin(child)
 

@@ -37,7 +37,7 @@ def compare(
     walk: _Walk,
     against: _Walk,
     forecaster: Annotated[
-        str, typer.Option(metavar="NAME", help="Forecaster of the first: served, dejavu, lstm, mean, linear …")
+        str, typer.Option(metavar="NAME", help="Forecaster of the first, such as served, dejavu, lstm, mean or linear.")
     ] = "served",
     other: Annotated[str, typer.Option("--against", metavar="NAME", help="Of the second; by default the same.")] = "",
     as_json: Json = False,

@@ -111,7 +111,7 @@ async def test_closing_ends_a_call_under_way(server: FakeServer, connect: MakeCl
 
 
 class PassingInterceptor(grpc.aio.UnaryUnaryClientInterceptor):
-    """Changes nothing, as one of OpenTelemetry."""
+    """Changes nothing."""
 
     async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         return await continuation(client_call_details, request)

@@ -217,8 +217,9 @@ def _went_on(priced: PricedMarket, newest: RecordedPrediction, state: Game) -> s
         is_total and state.home_score + state.away_score != newest.forecast.total_points
     ):
         return "the score has changed since the forecast: ask again after the next one"
-    if played > (_TOTAL_SECONDS if is_total else _LEAD_SECONDS):
-        return f"{played:.0f} s were played since the forecast: ask again after the next one"
+    if abs(played) > (_TOTAL_SECONDS if is_total else _LEAD_SECONDS):
+        moved = "were played since the forecast" if played > 0 else "of the forecast's time are not played"
+        return f"{abs(played):.0f} s {moved}: ask again after the next one"
     return ""
 
 

@@ -63,7 +63,8 @@ class AsyncAttempt(Generic[ResponseT]):
 
         `UnaryUnaryCall.cancel`, which also the cancelled task would call, cancels the read of the answer too, and then
         grpc.aio never frees it: a kilobyte a call (https://github.com/grpc/grpc/issues/43360). A call that goes through
-        interceptors can't be cancelled without its task.
+        interceptors can't be cancelled without its task; if one of them waits for the call's status itself, as that of
+        OpenTelemetry does, grpc.aio leaves the call to its deadline.
         """
         plain: Any = getattr(getattr(grpc.aio, "_call", None), "Call", ())  # private: another release may lack it
         if isinstance(self._call, plain):

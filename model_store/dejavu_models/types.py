@@ -88,7 +88,7 @@ class Attribution:
 
 COMPONENTS: Final = ("dejavu", "lstm")
 """Models beside the linear ones, whose predictions are shown as second opinions: similar games, and the recurrent
-network. A bundle may have both, one or none."""
+network. A bundle may have both, one or none, and further ones that plug in (`point.graph_component`)."""
 
 
 class ComponentPrediction(NamedTuple):
@@ -104,7 +104,7 @@ class Explanation:
     """Explanation of a forecast; predictions are differentials at the horizon, in points.
 
     Attributes:
-        components: the components that the model has, in the order of COMPONENTS.
+        components: the components that the model has, in the order of COMPONENTS, then those that plug in.
         baseline_prediction: persistence, the last known differential.
         linear_prediction: prediction of the linear model on lead and expected margin, which live inputs shift.
         calibration_games: number of games behind the interval and the probability.
@@ -359,7 +359,7 @@ class ModelInfo:
         max_ratings_days: greatest age at which ratings are used; see `ratings.are_usable`.
         approved: whether its recipe passed the backtest; `verdict_reason` has the grounds.
         inputs: names of the optional inputs that its forecasts depend on, such as total_points.
-        components: components beside its linear models; see COMPONENTS.
+        components: components beside its linear models: of COMPONENTS, then those that plug in.
         totals: whether it forecasts the points of both teams too, for requests with total_points.
         line: whether it has distributions for the line of a market.
     """

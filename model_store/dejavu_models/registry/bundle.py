@@ -29,13 +29,13 @@ from dejavu_models.errors import (
     BundleNotFound,
     BundleTooNew,
     BundleTooOld,
-    BundleUnfit,
 )
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult
 from dejavu_models.manifest import SCHEMA_VERSION, Manifest, first_error
 from dejavu_models.online_state import INITIAL, OnlineState
+from dejavu_models.registry.allowed import check_allowed
 from dejavu_models.registry.contents import load_contents
 from dejavu_models.team_filter import CODES
 from dejavu_models.types import HORIZONS, MAX_DIFFERENTIAL, Horizon
@@ -56,7 +56,11 @@ A server answers up to 128 queries in one pass, and replaces a worker that makes
 
 
 def load_bundle(
-    folder: Path, *, allow_unfit: bool = False, before_parsing: Callable[[], None] = lambda: None
+    folder: Path,
+    *,
+    allow_unfit: bool = False,
+    allow_components: bool = False,
+    before_parsing: Callable[[Manifest, Mapping[str, bytes]], None] = lambda _manifest, _contents: None,
 ) -> Forecaster:
     """Load a forecaster from a bundle's folder.
 
@@ -65,11 +69,12 @@ def load_bundle(
     Args:
         folder: folder of the bundle.
         allow_unfit: whether to accept a bundle whose recipe failed its backtest.
-        before_parsing: called when all files have been read, but only the manifest has been parsed.
+        allow_components: whether to accept a bundle with components that plug in.
+        before_parsing: called with the manifest and the contents of all files, before any of these is parsed.
 
     Raises:
-        BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew, BundleTooOld, BundleUnfit: if it cannot be
-            loaded; the message names the file.
+        BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew, BundleTooOld, BundleUnfit, ComponentsRefused: if
+            it cannot be loaded; the message names the file.
     """
     manifest = read_manifest(folder)
     try:
@@ -80,9 +85,8 @@ def load_bundle(
             raise
         # A new bundle was published between reading the manifest and its files.
         manifest, contents = newer, _read_files(folder, newer)
-    if not (manifest.verdict.fit or allow_unfit):
-        raise BundleUnfit(f"{folder}: model {manifest.version} is marked unfit: {manifest.verdict.reason}")
-    before_parsing()
+    check_allowed(manifest, folder, unfit=allow_unfit, components=allow_components)
+    before_parsing(manifest, contents)
     forecaster = load_contents(folder, manifest, contents)
     # The contents and the intermediate objects take 8 MB of the 150 MB of a worker.
     del contents
@@ -187,7 +191,7 @@ def publish(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> 
                 file.write(content)
             sync(new / name)
         sync(new)
-        forecaster = load_bundle(new, allow_unfit=True)
+        forecaster = load_bundle(new, allow_unfit=True, allow_components=True)
         check_golden(forecaster)
         if folder.exists():
             folder.rename(old)
@@ -323,12 +327,14 @@ def _check_learning(forecaster: Forecaster) -> None:
 
 
 def _check_numbers(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> None:
-    """Raise ValueError if a number of an answer is not finite, or too large."""
+    """Raise ValueError if a number of an answer is not finite, or too large, or a component fails."""
     for query, answer in zip(queries, forecaster.forecast_many(queries), strict=True):
         similar = () if answer.explanation is None else answer.explanation.similar_games
         points = [answer.point, *answer.distribution]
         if answer.explanation is not None:  # second opinions, which the point does not depend on
             points += [each.prediction for each in answer.explanation.components]
+            if len(answer.explanation.components) < len(forecaster.models.components):
+                raise ValueError(f"{_asked(query)} lacks the prediction of a component")
         if answer.total is not None:
             points += [answer.total.point, answer.total.expected_total or 0.0, *answer.total.distribution]
         others = [answer.home_lead_probability, *(each.distance for each in similar)]

@@ -79,12 +79,17 @@ async def follow_roster(
         InvalidModelStore: if the store's address cannot be used.
         ChampionUnavailable: if the models that answer cannot be loaded.
     """
-    store = await asyncio.to_thread(ModelStore.open, settings.model_store, allow_unfit=settings.allow_unfit)
+    store = await asyncio.to_thread(
+        ModelStore.open,
+        settings.model_store,
+        allow_unfit=settings.allow_unfit,
+        allow_components=settings.allow_components,
+    )
     models = ServingModels(settings.max_models)
     gate = LedgerGate(ledger, gate_settings(settings))
 
     def prepare(forecaster: Forecaster) -> None:
-        configure_model(forecaster, settings)
+        configure_model(forecaster, settings, metrics)
         warm_up_model(forecaster)
 
     loader = ModelLoader(store, models, updater, prepare, metrics.load_failures.inc)

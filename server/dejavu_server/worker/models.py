@@ -11,11 +11,11 @@ from typing import Final, Self
 import structlog
 
 from dejavu_models.betting import StakingPolicy
-from dejavu_models.errors import BundleError, BundleUnfit
+from dejavu_models.errors import BundleError
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.registry.bundle import MANIFEST, load_bundle
-from dejavu_models.registry.registry import Registry, bundle_folders
+from dejavu_models.registry.bundle import MANIFEST
+from dejavu_models.registry.registry import Registry, bundle_folders, load_verified
 from dejavu_server.admission.controller import AdmissionController
 from dejavu_server.forecasting.batcher import CHUNK, Batcher
 from dejavu_server.observability.metrics import Metrics
@@ -62,7 +62,9 @@ class PreloadedModels:
         for folder in () if settings.model_store else bundle_folders(settings.bundles):
             with contextlib.suppress(BundleError, OSError):
                 manifest = (folder / MANIFEST).read_bytes()
-                forecaster = load_bundle(folder, allow_unfit=settings.allow_unfit)
+                forecaster = load_verified(
+                    folder, allow_unfit=settings.allow_unfit, allow_components=settings.allow_components
+                )
                 if (folder / MANIFEST).read_bytes() == manifest:  # not replaced meanwhile
                     warm_up_model(forecaster)
                     loaded[folder] = manifest, forecaster
@@ -99,25 +101,35 @@ def load_models(settings: Settings, preloaded: PreloadedModels = NOTHING_PRELOAD
     """
     try:
         return Registry.load(
-            settings.bundles or preloaded.folders, allow_unfit=settings.allow_unfit, find=preloaded.get
+            settings.bundles or preloaded.folders,
+            allow_unfit=settings.allow_unfit,
+            allow_components=settings.allow_components,
+            find=preloaded.get,
         )
-    except BundleUnfit as error:
-        raise BundleUnfit(f"{error} (use --allow-unfit to serve it anyway)") from error
     except ValueError as error:
         raise DuplicateBundle(str(error)) from error
 
 
-def configure(registry: Registry, settings: Settings) -> None:
-    """Apply the settings to every model, and log which ones are unfit."""
+def configure(registry: Registry, settings: Settings, metrics: Metrics) -> None:
+    """Apply the settings to every model, log which ones are unfit, and count failures of components."""
     for info in registry.models():
-        configure_model(registry.get(info.version), settings)
+        configure_model(registry.get(info.version), settings, metrics)
 
 
-def configure_model(forecaster: Forecaster, settings: Settings) -> None:
-    """Apply the settings to a model, and log it if it is unfit."""
+def configure_model(forecaster: Forecaster, settings: Settings, metrics: Metrics) -> None:
+    """Apply the settings to a model, log it if it is unfit, and count failures of its components."""
     info = forecaster.info
     if not info.approved:
         _log.warning("model_unfit", model=info.version, reason=info.verdict_reason)
+    failing = set[str]()
+
+    def component_failed(component: str, reason: str) -> None:
+        metrics.component_failures.labels(component).inc()
+        if component not in failing:  # one line for each, not one for each forecast
+            failing.add(component)
+            _log.error("component_failed", model=info.version, component=component, reason=reason)
+
+    forecaster.component_failed = component_failed
     forecaster.max_ratings_days = settings.max_ratings_days
     forecaster.plausible_gap = settings.plausible_gap
     forecaster.policy = StakingPolicy(

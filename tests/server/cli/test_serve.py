@@ -180,9 +180,12 @@ def test_a_server_that_cannot_start_exits_with_1(supervisor: type[FakeSupervisor
 def test_every_option_has_help_and_a_variable() -> None:
     plain = re.sub(r"\s+", " ", run("--help").output)
     flags = {option.flag for option in options().values() if option.flag}
-    assert flags == {f"--{option}" for option in EVERY_OPTION} | {"--bundle", "--allow-unfit", "--insecure"} | {
-        f"--{option}" for option in TOGETHER
-    }
+    assert flags == {f"--{option}" for option in EVERY_OPTION} | {
+        "--bundle",
+        "--allow-unfit",
+        "--allow-components",
+        "--insecure",
+    } | {f"--{option}" for option in TOGETHER}
     for option in options().values():
         assert option.meaning
         if option.flag:

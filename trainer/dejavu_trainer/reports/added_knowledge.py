@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from dejavu_trainer.evaluation.metrics import LEVELS, GroupMetrics
-from dejavu_trainer.evaluation.scoring.fold_scores import LINE, PARTS, PLAYERS, STATIC
+from dejavu_trainer.evaluation.scoring.fold_scores import LINE, PARTS, PLAYERS, PLUGGED, STATIC, plugged
 from dejavu_trainer.reports.cells import METRIC_NAMES, NAMES, Table, in_percent, number
 
 SHOWN_MINUTES: Final = ("1", "6", "12", "18", "24", "30", "36", "42", "45", "47")
@@ -17,12 +17,22 @@ _AGAINST: Final = {
 }
 """References and scores of the differences."""
 
+_OF_COMPONENT: Final = tuple(
+    (name, metric) for name in (STATIC["served"], "persistence") for metric in ("crps", "brier")
+)
+"""The same of a component that plugs in."""
+
 _TITLES: Final = {PLAYERS: "with who plays", LINE: "with the line"}
 
 _NOTES: Final = {
     PLAYERS: "Against the served: what line-ups tell beyond the teams' ratings, which linear and logistic have.",
     LINE: "Against the served: what the line tells beyond the ratings. The other references know the same line.",
 }
+
+_NOTE_OF_COMPONENT: Final = (
+    "Against the linear models' point with the same tables, and against persistence. The component's corrections have "
+    "the weight that was learned on training games; it is no part of the served forecast."
+)
 
 _NOTE: Final = (
     "Differences in % of the reference's score; below 0 is better; paired 95 % bootstrap intervals over games. {note}"
@@ -43,6 +53,10 @@ def added_knowledge(horizon: str, by_kind: Mapping[str, Mapping[str, GroupMetric
             yield _groups(f"{horizon}: {title}, by minute", "minute", name, by_minute)
             yield _groups(f"{horizon}: {title}, by season", "season", name, by_kind["season"])
     yield _components(f"{horizon}: point forecasts by components, by minute", by_minute)
+    for name in plugged(by_kind["all"]["all"].values):
+        title = f"{horizon}: component {name.removeprefix(PLUGGED)}"
+        yield _groups(f"{title}, by minute", "minute", name, by_minute)
+        yield _groups(f"{title}, by season", "season", name, by_kind["season"])
 
 
 def _components(title: str, groups: Mapping[str, GroupMetrics]) -> Table:
@@ -67,22 +81,21 @@ def _components(title: str, groups: Mapping[str, GroupMetrics]) -> Table:
 
 
 def _groups(title: str, kind: str, forecaster: str, groups: Mapping[str, GroupMetrics]) -> Table:
+    compared, note = _AGAINST.get(forecaster, _OF_COMPONENT), _NOTES.get(forecaster, _NOTE_OF_COMPONENT)
     rows = tuple(
         (
             name,
             f"{group.games:,}",
             *(number(group.values[forecaster][metric], metric) for metric in ("crps", "brier")),
-            *(
-                in_percent(group.relative[forecaster].get(reference, {}).get(metric))
-                for reference, metric in _AGAINST[forecaster]
-            ),
+            *(in_percent(group.relative[forecaster].get(reference, {}).get(metric)) for reference, metric in compared),
             *(number(group.values[forecaster].get(f"coverage_{level}"), "coverage") for level in LEVELS),
         )
         for name, group in groups.items()
     )
     scores = tuple(METRIC_NAMES[metric] for metric in ("crps", "brier"))
     against = tuple(
-        f"{METRIC_NAMES[metric]} / {NAMES[reference].lower()}" for reference, metric in _AGAINST[forecaster]
+        f"{METRIC_NAMES[metric]} / {'linear' if reference == STATIC['served'] else NAMES[reference].lower()}"
+        for reference, metric in compared
     )
     coverages = tuple(METRIC_NAMES[f"coverage_{level}"] for level in LEVELS)
-    return Table(title, (kind, "games", *scores, *against, *coverages), rows, _NOTE.format(note=_NOTES[forecaster]))
+    return Table(title, (kind, "games", *scores, *against, *coverages), rows, _NOTE.format(note=note))

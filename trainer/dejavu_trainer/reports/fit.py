@@ -55,6 +55,15 @@ def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
             "gain": trained.dejavu.gain,
         },
         "lstm": {"epochs": fitted.recipe.lstm.epochs, "parity": trained.lstm.parity},
+        "components": [
+            {
+                "name": each.name,
+                "weight": dict(zip((horizon.value for horizon in HORIZONS), each.weight, strict=True)),
+                "gain": each.gain,
+                "parity": each.parity,
+            }
+            for each in trained.components
+        ],
         "verdict": manifest.verdict.model_dump(mode="json"),
         "note": fitted.note,
         "metrics": [metric.model_dump() for metric in manifest.metrics],
@@ -89,6 +98,7 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
             "LSTM",
             f"{document['lstm']['epochs']} epochs; served vs. torch: at most {document['lstm']['parity']:.1e} points",
         ),
+        *((f"Component {each['name']}", _component_text(each)) for each in document["components"]),
     ]
     for name, text in rows:
         table.add_row(Text(name, style="bold"), Text(text))
@@ -147,4 +157,13 @@ def print_season(console: Console, document: dict[str, Any]) -> None:
         f"{document['file']}: {document['rows']:,} rows, {document['games']:,} games{excluded}",
         highlight=False,
         soft_wrap=True,
+    )
+
+
+def _component_text(component: dict[str, Any]) -> str:
+    weight = component["weight"]
+    return (
+        f"weight {weight['halftime']:.2f} to the half, {weight['final']:.2f} to the end; removes "
+        f"{100 * component['gain']:.1f} % of the linear models' squared error; graph vs. component: at most "
+        f"{component['parity']:.1e} points"
     )

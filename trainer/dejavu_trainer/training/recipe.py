@@ -10,7 +10,8 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -23,6 +24,14 @@ from dejavu_models.point.models import PointModels
 from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.data.split import hold_out_last
 from dejavu_trainer.execution import HERE, Execution, Progress
+from dejavu_trainer.training.components import (
+    STEPS,
+    ComponentChoice,
+    ComponentGames,
+    TrainedComponent,
+    choose_components,
+    fit_component,
+)
 from dejavu_trainer.training.dejavu import (
     MINUTES,
     DejavuGrid,
@@ -52,6 +61,7 @@ class TrainingConfig:
         rating_steps: likelihood evaluations in the search for the ratings' settings.
         dejavu: candidates for the Dejavu settings.
         lstm: hyperparameters of the LSTM.
+        components: components that plug in.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
@@ -62,11 +72,14 @@ class TrainingConfig:
     rating_steps: Annotated[int, Field(ge=1, le=10_000)] = 60
     dejavu: DejavuGrid = field(default_factory=DejavuGrid)
     lstm: LstmConfig = field(default_factory=LstmConfig)
+    components: tuple[ComponentChoice, ...] = ()
 
     @property
     def digest(self) -> str:
         """Hash that identifies the recipe: the first 16 hexadecimal digits of a SHA-256."""
         content = {"method": METHOD, **asdict(self)}
+        if not self.components:
+            del content["components"]  # so that it is the recipe of a version without them
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
@@ -90,22 +103,29 @@ def parse_recipe(document: Mapping[str, Any], name: str) -> TrainingConfig:
     """Return the recipe with the settings of a document; all others have their defaults.
 
     Args:
-        document: settings by name, those of Dejavu and the LSTM as documents in it.
+        document: settings by name, those of Dejavu and the LSTM as documents in it, components by their names.
         name: begins the messages, such as the path of the file.
 
     Raises:
-        DataError: if a setting is unknown or invalid; the message has a line for each.
+        DataError: if a setting is unknown or invalid, or a component is not installed; the message has a line for each.
+        ComponentsRefused: if ONNX Runtime is not installed, which runs components.
     """
+    components = document.get("components", ())
+    if not isinstance(components, list | tuple) or not all(isinstance(each, str) for each in components):
+        raise DataError(f"{name}: components: expected a list of names")
     try:
         # As JSON, where a list may stand for a tuple, but a text not for a number.
-        content = json.dumps(document, default=str)
+        content = json.dumps({**document, "components": []}, default=str)
         recipe = _RECIPE.validate_json(content, strict=True)
     except ValidationError as error:
         raise DataError("\n".join(f"{name}: {problem(each)}" for each in error.errors())) from None
     minutes = [minute for minute, _ in recipe.prototypes_at]
     if len({*minutes}) < len(minutes):
         raise DataError(f"{name}: prototypes_at: names a minute twice")
-    return recipe
+    try:
+        return replace(recipe, components=choose_components(components))
+    except DataError as error:
+        raise DataError(f"{name}: components: {error}") from None
 
 
 def problem(error: Any) -> str:
@@ -124,11 +144,13 @@ class TrainedModels:
         models: all models, without calibration.
         lstm: the fitted LSTM.
         dejavu: selected query settings of the databases.
+        components: the components that plug in.
     """
 
     models: PointModels
     lstm: TrainedLstm
     dejavu: SelectedSettings
+    components: tuple[TrainedComponent, ...] = ()
 
 
 def train_models(
@@ -145,7 +167,7 @@ def train_models(
 
     Raises:
         DataError: if there are too few games.
-        FitError: if the LSTM can't be fitted.
+        FitError: if the LSTM or a component can't be fitted.
     """
     games = rated.games
     # With fewer prototypes, most of them would be neighbours of every pattern.
@@ -162,7 +184,14 @@ def train_models(
     of_dejavu = recipe.prototypes, recipe.prototypes_at, recipe.held_out, recipe.dejavu
     choice, databases = stages.get("dejavu", (*inputs, *of_dejavu), run.fit_dejavu)
     lstm = stages.get("lstm", (*inputs, recipe.lstm), run.fit_lstm)
-    return TrainedModels(PointModels(run.linear, Lstm(lstm.content), databases), lstm, choice)
+    components = tuple(
+        stages.get(
+            "component", (*inputs, recipe.held_out, recipe.dejavu.minutes, each), partial(run.fit_component, each)
+        )
+        for each in recipe.components
+    )
+    models = PointModels(run.linear, Lstm(lstm.content), databases, graphs=tuple(each.served for each in components))
+    return TrainedModels(models, lstm, choice, components)
 
 
 class _Run:
@@ -211,3 +240,16 @@ class _Run:
         with self._progress.step("Train the LSTM", recipe.lstm.steps) as advance:
             examples = LstmExamples(games.levels, margins, linear_residuals(self.linear, *self._rated))
             return fit_lstm(examples, recipe.lstm, self._seed, advance)
+
+    def fit_component(self, choice: ComponentChoice) -> TrainedComponent:
+        """Fit a component that plugs in to all games; the last ones teach its weight."""
+        recipe, rated = self._recipe, self._rated
+        past, later = (rated.select(part) for part in hold_out_last(rated.games.date, recipe.held_out))
+        of_past = fit_linear(*past, cube=True)
+        games = (
+            ComponentGames.of(of_past, past),
+            ComponentGames.of(of_past, later),
+            ComponentGames.of(self.linear, rated),
+        )
+        with self._progress.step(f"Train {choice.name}", STEPS) as advance:
+            return fit_component(choice, *games, recipe.dejavu.minutes, self._seed, advance)

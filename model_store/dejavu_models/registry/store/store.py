@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Final
 
 from dejavu_common.installing import install
-from dejavu_models.errors import BundleCorrupt, BundleError, BundleIncomplete, BundleNotFound, BundleUnfit, quoted
+from dejavu_models.errors import BundleCorrupt, BundleError, BundleIncomplete, BundleNotFound, quoted
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import Manifest
+from dejavu_models.registry.allowed import check_allowed
 from dejavu_models.registry.bundle import MANIFEST, check_hash, parse_manifest, read_manifest
 from dejavu_models.registry.contents import load_contents
 from dejavu_models.registry.store.cache import CachedFiles
@@ -50,6 +51,7 @@ class ModelStore:
         files: the files.
         work: local folder for uploads in progress and for bundles that are being verified.
         allow_unfit: whether to accept and to load bundles whose recipe failed its backtest.
+        allow_components: whether to accept and to load bundles with components that plug in.
         check: verifies the bundle in a folder before it is stored; raises a BundleError to refuse it.
     """
 
@@ -59,11 +61,12 @@ class ModelStore:
         work: Path,
         *,
         allow_unfit: bool = False,
+        allow_components: bool = False,
         check: Callable[[Path], None] = verify,
     ) -> None:
         self._files = files
         self._work = work
-        self._allow_unfit = allow_unfit
+        self._allow_unfit, self._allow_components = allow_unfit, allow_components
         self._check = check
         self.name = files.name
         """Place of the store, for messages: a path, or a URL without credentials."""
@@ -71,7 +74,14 @@ class ModelStore:
         """Uploads in progress."""
 
     @classmethod
-    def open(cls, url: str | Path, *, cache: Path | None = None, allow_unfit: bool = False) -> ModelStore:
+    def open(
+        cls,
+        url: str | Path,
+        *,
+        cache: Path | None = None,
+        allow_unfit: bool = False,
+        allow_components: bool = False,
+    ) -> ModelStore:
         """Open a store, which is made when the first bundle is put into it.
 
         Args:
@@ -79,6 +89,7 @@ class ModelStore:
                 extra model-store.
             cache: local folder for copies of remote files, and for uploads; by default one of the user's cache.
             allow_unfit: whether to accept and to load bundles whose recipe failed its backtest.
+            allow_components: whether to accept and to load bundles with components that plug in.
 
         Raises:
             InvalidModelStore: if the URL cannot be used.
@@ -86,10 +97,13 @@ class ModelStore:
         text = str(url)
         folder = text.removeprefix("file://")
         if "://" not in folder:
-            return cls(FolderFiles(Path(folder)), Path(folder) / UPLOADS, allow_unfit=allow_unfit)
+            files: StoredFiles = FolderFiles(Path(folder))
+            work = Path(folder) / UPLOADS
+            return cls(files, work, allow_unfit=allow_unfit, allow_components=allow_components)
         remote = _remote_files(text)
         local = cache or _user_cache() / hashlib.sha256(text.encode()).hexdigest()[:16]
-        return cls(CachedFiles(remote, local / FILES), local / UPLOADS, allow_unfit=allow_unfit)
+        files, work = CachedFiles(remote, local / FILES), local / UPLOADS
+        return cls(files, work, allow_unfit=allow_unfit, allow_components=allow_components)
 
     def has(self, version: str) -> bool:
         """Return whether there is a bundle of a version.
@@ -126,15 +140,15 @@ class ModelStore:
         return hashlib.sha256(self._manifest_text(version)).hexdigest()
 
     def load(self, version: str) -> Forecaster:
-        """Load a bundle. Verifies the hash of each file.
+        """Load a bundle. Verifies the hash of each file, and a bundle with components that plug in as `put` does.
 
         Raises:
-            BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew, BundleTooOld, BundleUnfit: if it cannot be
-                loaded; the message names the version and the file.
+            BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew, BundleTooOld, BundleUnfit, ComponentsRefused:
+                if it cannot be loaded; the message names the version and the file.
             ModelStoreUnavailable: if the storage fails.
         """
         manifest = self.manifest(version)
-        self.check_fit(manifest)
+        self.check_allowed(manifest)
         contents = {}
         for name, sha256 in manifest.all_files.items():
             content = self._files.read(f"{FILES}/{sha256}")
@@ -142,6 +156,8 @@ class ModelStore:
                 raise BundleIncomplete(f"model {version}: {name} is missing in {self.name}")
             check_hash(f"model {version}", name, content, sha256)
             contents[name] = content
+        if manifest.graphs:  # it may have been verified by another machine, with another ONNX Runtime
+            self._verify(manifest, self._manifest_text(version), contents, f"model {version}", self._check)
         return load_contents(f"model {version}", manifest, contents)
 
     def missing(self, manifest: Manifest) -> dict[str, str]:
@@ -199,7 +215,7 @@ class ModelStore:
             ModelStoreUnavailable: if the storage fails.
         """
         manifest = parse_manifest(manifest_text, source)
-        self.check_fit(manifest, source)
+        self.check_allowed(manifest, source)
         if self.is_complete(manifest.version):
             return manifest.version
         missing = self.missing(manifest)
@@ -214,18 +230,9 @@ class ModelStore:
         self._files.write(_manifest_path(manifest.version), manifest_text, replace=self._is_corrupt(manifest.version))
         return manifest.version
 
-    def check_fit(self, manifest: Manifest, source: str = "") -> None:
-        """Check that the recipe of a bundle passed its backtest, unless this store accepts unfit bundles.
-
-        Raises:
-            BundleUnfit: if not.
-        """
-        if not (manifest.verdict.fit or self._allow_unfit):
-            start = f"{source}: " if source else ""
-            raise BundleUnfit(
-                f"{start}model {manifest.version} is marked unfit: {manifest.verdict.reason}"
-                " (allow it by --allow-unfit)"
-            )
+    def check_allowed(self, manifest: Manifest, source: str = "") -> None:
+        """Check that this store accepts a bundle; see `allowed.check_allowed`."""
+        check_allowed(manifest, source, unfit=self._allow_unfit, components=self._allow_components)
 
     def _verify(
         self,

@@ -235,9 +235,9 @@ class Model(_message.Message):
 
     @_builtins.property
     def components(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Its components beside the linear models, whose predictions are second opinions: "dejavu", the similar games, and
-        "lstm", the recurrent network. A model can lack either or both; its explanations then lack these components and,
-        without Dejavu, the similar games.
+        """Its components beside the linear models, whose predictions are second opinions: "dejavu", the similar games,
+        "lstm", the recurrent network, and those that plug in, by their names. A model can lack each of them; its
+        explanations then lack these components and, without Dejavu, the similar games.
         """
 
     def __init__(

@@ -98,7 +98,7 @@ class BundleReceiver:
     async def _receive_bundle(self, messages: _Messages) -> AsyncGenerator[pb.RegisterBundleResponse, None]:
         header = await self._header(messages)
         manifest = await asyncio.to_thread(parse_manifest, header.manifest, _SOURCE)
-        self._store.check_fit(manifest, _SOURCE)
+        self._store.check_allowed(manifest, _SOURCE)
         if not await asyncio.to_thread(self._store.is_complete, manifest.version):
             check_model_change()  # before storing: a stored bundle stays, even if it cannot be registered
             async with AsyncExitStack() as stack:

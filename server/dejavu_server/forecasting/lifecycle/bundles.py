@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 
 class BundleStore(Protocol):
-    """Bundles by version; see `dejavu_models.registry.store.store.ModelStore`. All methods but `check_fit` block."""
+    """Bundles by version; see `dejavu_models.registry.store.store.ModelStore`. All but `check_allowed` block."""
 
     def load(self, version: str) -> Forecaster:
         """Load a bundle; raise a DejavuError that says why it cannot."""
@@ -35,8 +35,8 @@ class BundleStore(Protocol):
     def manifest_sha256(self, version: str) -> str:
         """Return the SHA-256 of a manifest, in hexadecimal; raise a BundleError if there is none."""
 
-    def check_fit(self, manifest: Manifest) -> None:
-        """Raise BundleUnfit if the recipe of a bundle failed its backtest, unless that is allowed."""
+    def check_allowed(self, manifest: Manifest) -> None:
+        """Raise BundleUnfit or ComponentsRefused if a bundle may not be loaded here."""
 
     def is_complete(self, version: str) -> bool:
         """Return whether there is a bundle of a version, with all its files."""

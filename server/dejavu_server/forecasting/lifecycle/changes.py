@@ -109,7 +109,7 @@ class ModelLifecycle:
 
         Raises:
             NotRegistered, WrongStage, TooManyChallengers, InvalidReason: if that is not possible.
-            BundleUnfit: if it is marked unfit.
+            BundleUnfit, ComponentsRefused: if it may not be loaded here.
             ModelLoadFailed: if a worker cannot load it.
             DeadlineExceeded: if a worker does not answer.
             LedgerError: if it cannot be recorded.
@@ -119,7 +119,7 @@ class ModelLifecycle:
         if roster.changes_nothing(change):
             return None
         roster.check(change)
-        self._store.check_fit(await asyncio.to_thread(self._store.manifest, version))
+        self._store.check_allowed(await asyncio.to_thread(self._store.manifest, version))
         return await self._with_all_workers(version, lambda _: change, caller)
 
     async def promote(

@@ -51,7 +51,7 @@ class ModelsInMemory:
         self.manifest(version)
         return "0" * 64
 
-    def check_fit(self, manifest: Manifest) -> None:
+    def check_allowed(self, manifest: Manifest) -> None:
         """Raise BundleUnfit if a bundle is marked unfit."""
         if not manifest.verdict.fit:
             raise BundleUnfit(f"model {manifest.version} is marked unfit")

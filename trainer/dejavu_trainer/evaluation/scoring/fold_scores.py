@@ -7,7 +7,7 @@ references use all earlier games, see `baselines`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -61,6 +61,9 @@ PARTS: Final = ("dejavu", "lstm", "mean")
 """The components, and the mean of both, as point forecasts, with carried ratings and the served tables, without the
 factor of the season."""
 
+PLUGGED: Final = "component_"
+"""Begins the names of the forecasters that are components that plug in, so that they are not those of others."""
+
 BASELINES: Final = ("linear", "persistence")
 """References with a distribution, fitted on all earlier games."""
 
@@ -82,7 +85,7 @@ FORECASTERS: Final = (
     *(*SERVED, STATIC["served"], NO_LIVE, *PARTS),
     *(*BASELINES, LOGISTIC, *CEILING, PLAYERS, LINE, *OF_LINE),
 )
-"""All forecasters; those of line and players may be missing in a fold."""
+"""All forecasters; those of line and players may be missing in a fold, which also has those of `plugged`."""
 
 _LEAST_SHARE: Final = 0.5
 """Least share of test games with a line, or with known line-ups."""
@@ -136,6 +139,11 @@ class FoldScores:
 
     def __len__(self) -> int:
         return len(self.game_id)
+
+
+def plugged(forecasters: Iterable[str]) -> tuple[str, ...]:
+    """Return those forecasters that are components that plug in, which are scored like PARTS."""
+    return tuple(each for each in forecasters if each.startswith(PLUGGED))
 
 
 def served(folds: Sequence[FoldScores]) -> tuple[str, ...]:
@@ -238,12 +246,18 @@ def component_points(models: PointModels, rated: RatedGames) -> dict[str, Floats
         KeyError: if the models lack a minute.
     """
     leads = rated.games.levels
-    result = {name: np.empty((*leads.shape, len(HORIZONS))) for name in COMPONENTS}
+    graphs = {f"{PLUGGED}{each.name}": each for each in models.graphs}
+    result = {name: np.empty((*leads.shape, len(HORIZONS))) for name in (*COMPONENTS, *graphs)}
     residuals = models.lstm_residuals(leads, rated.margins)
     for minute in range(1, MAX_SLOTS + 1):
         predictions = models.predict_from_residuals(leads[:, :minute], rated.margins, residuals[:, minute - 1])
         for name, points in result.items():
-            points[:, minute - 1] = getattr(predictions, name)
+            if name in graphs:
+                increments = predictions.linear - predictions.persistence[:, None]
+                corrections = graphs[name].corrections(leads[:, :minute], rated.margins, increments)
+                points[:, minute - 1] = predictions.linear + corrections
+            else:
+                points[:, minute - 1] = getattr(predictions, name)
     return result
 
 
@@ -256,7 +270,7 @@ def _of_models(
     frozen_margins: Floats,
     calibrate: RatedGames,
 ) -> tuple[dict[str, Forecasts], NDArray[np.int32]]:
-    """Return the forecasts of SERVED, STATIC, NO_LIVE and PARTS, and the calibration games by case and lead group."""
+    """Return the forecasts of SERVED, STATIC, NO_LIVE and parts, and the calibration games by case and lead group."""
     games = test.games
     sources = {
         "served": (MarginSource.KNOWN, test.margins),
@@ -272,8 +286,8 @@ def _of_models(
             forecasts[STATIC[name]] = lattice_forecasts(served[name], tables, margins)
     without = ServedTables([calibration.model(MarginSource.KNOWN)], games)
     forecasts[NO_LIVE] = lattice_forecasts(served["served"], without, test.margins, factors)
-    for name in PARTS:
-        forecasts[name] = lattice_forecasts(parts[name], known, test.margins)
+    for name, points in parts.items():
+        forecasts[name] = lattice_forecasts(points, known, test.margins)
     groups = lead_groups(calibrate.games.levels)
     by_minute = np.stack([np.bincount(of_minute, minlength=len(LEAD_EDGES) + 1) for of_minute in groups.T])
     return forecasts, np.array([by_minute[minute - 1] for _, minute in CASES], dtype=np.int32)

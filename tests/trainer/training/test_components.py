@@ -1,0 +1,146 @@
+"""Components that plug in: found by entry points, fitted without the games that teach their weight, and refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.support.builders.bundles import simulated_games
+from tests.support.builders.components import of_lead, tilt
+
+from dejavu_feed.errors import DataError
+from dejavu_models.arrays import Floats, Singles
+from dejavu_models.point.rows import LEVELS, LINEAR, MARGIN_KNOWN, MINUTE
+from dejavu_trainer.training import components
+from dejavu_trainer.training.components import ComponentGames, choose_components, fit_component
+from dejavu_trainer.training.linear import fit_linear
+from dejavu_trainer.training.lstm_config import FitError
+from dejavu_trainer.training.ratings import RatedGames
+from dejavu_trainer.training.recipe import TrainingConfig
+
+
+class Tilted:
+    """A component that corrects by a share of the lead.
+
+    Attributes:
+        seen: number of games of each fit.
+    """
+
+    def __init__(self, factor: float = 0.1, content: bytes | None = None) -> None:
+        self.factor, self.content = factor, content
+        self.seen: list[int] = []
+
+    def fit(self, games: ComponentGames, seed: int) -> Tilted:
+        self.seen.append(len(games))
+        return self
+
+    def predict(self, rows: Singles) -> Floats:
+        corrections: Floats = rows[:, -1:] * np.array([self.factor, 2 * self.factor])
+        return corrections
+
+    def to_onnx(self) -> bytes:
+        return self.content or tilt(self.factor).SerializeToString()
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[Tilted], components.ComponentChoice]:
+    """Return a function that installs a component under the name `tilt` and returns the choice of it."""
+
+    def put(component: Tilted) -> components.ComponentChoice:
+        monkeypatch.setattr("tests.trainer.training.test_components.made", lambda: component, raising=False)
+        [found] = metadata.EntryPoints(
+            [metadata.EntryPoint("tilt", f"{__name__}:made", components.GROUP)._for(metadata.distribution("numpy"))]  # type: ignore[attr-defined]
+        )
+        monkeypatch.setattr(
+            components, "entry_points", lambda **wanted: [found] if wanted.get("name", "tilt") == "tilt" else []
+        )
+        [choice] = choose_components(["tilt"])
+        return choice
+
+    return put
+
+
+def games() -> ComponentGames:
+    some = simulated_games()
+    margins = np.linspace(-10.0, 10.0, len(some))
+    return ComponentGames.of(fit_linear(some, margins), RatedGames(some, margins))
+
+
+def fitted(choice: components.ComponentChoice, part: ComponentGames) -> components.TrainedComponent:
+    return fit_component(choice, part, part, part, (6, 30), 0, lambda _: None)
+
+
+def test_a_component_is_chosen_by_name_and_changes_the_recipe(install: Any) -> None:
+    choice = install(Tilted())
+    assert (choice.name, choice.package) == ("tilt", "numpy")
+    assert len(choice.code) == 64
+    plain = TrainingConfig()
+    digests = {
+        plain.digest,
+        replace(plain, components=(choice,)).digest,
+        replace(plain, components=(replace(choice, code="0" * 64),)).digest,
+    }
+    assert len(digests) == 3
+    for name, said in (
+        ("other", "no installed package has a component 'other'; installed: tilt"),
+        ("lstm", "'lstm' cannot be the name of a component"),
+        ("Tilt", "'Tilt' cannot be the name of a component"),
+    ):
+        with pytest.raises(DataError, match=said):
+            choose_components([name])
+    with pytest.raises(DataError, match="named twice"):
+        choose_components(["tilt", "tilt"])
+
+
+def test_samples_and_rows_are_of_the_games_alone() -> None:
+    part = games()
+    rows, corrections = part.sample(2000, 7)
+    np.testing.assert_array_equal(rows, part.sample(2000, 7)[0])
+    assert set(rows[:, MINUTE]) == set(range(1, 48))
+    assert rows[:, MARGIN_KNOWN].mean() == pytest.approx(2 / 3, abs=0.05)
+    lead, minute = rows[:, -1], rows[:, MINUTE].astype(int)
+    ends = lead[:, None] + rows[:, LINEAR] + corrections
+    finals = set(simulated_games().outcomes[:, 1].tolist())
+    assert set(np.rint(ends[:, 1]).tolist()) <= finals
+    np.testing.assert_allclose(corrections[minute > 23, 0], 0.0)
+    np.testing.assert_array_equal(rows[np.arange(2000), LEVELS.start + minute - 1], lead)
+
+
+def test_the_weight_is_the_share_of_the_corrections_that_helps(install: Any) -> None:
+    """Corrections of the right sign and twice the right size get half the weight, wrong ones none."""
+    part = games()
+    choice = install(Tilted(0.1))
+    wanted = part.levels[:, :, None, None] * [0.05, 0.1]
+    for factor, weight in ((1.0, (0.5, 0.5)), (4.0, (1.0, 1.0)), (-1.0, (0.0, 0.0))):
+        trained = fitted(choice, replace(part, corrections=np.repeat(factor * wanted, 2, axis=2)))
+        assert trained.weight == pytest.approx(weight, abs=1e-6)
+        assert trained.parity < 1e-4
+        assert (trained.gain > 0) == (factor > 0)
+
+
+def test_the_trial_sees_the_earlier_games_and_the_fit_all_of_them(install: Any) -> None:
+    component, part = Tilted(), games()
+    early = np.arange(len(part)) < 100
+    past, later = (
+        ComponentGames(*(getattr(part, name)[mask] for name in ("levels", "margins", "increments", "corrections")))
+        for mask in (early, ~early)
+    )
+    fit_component(install(component), past, later, part, (6,), 0, lambda _: None)
+    assert component.seen == [100, len(part)]
+
+
+@pytest.mark.parametrize(
+    ("component", "said"),
+    [
+        (Tilted(0.1, b"no graph"), "the graph is not an ONNX model"),
+        (Tilted(0.1, of_lead("Log").SerializeToString()), "a correction is not a finite number"),
+        (Tilted(0.1, tilt(0.5).SerializeToString()), "the graph of component tilt differs from the component by"),
+    ],
+)
+def test_a_graph_that_could_not_be_served_ends_the_fit(install: Any, component: Tilted, said: str) -> None:
+    with pytest.raises(FitError, match=said):
+        fitted(install(component), games())

@@ -20,7 +20,7 @@ from dejavu_trainer.training.components import ComponentGames, choose_components
 from dejavu_trainer.training.linear import fit_linear
 from dejavu_trainer.training.lstm_config import FitError
 from dejavu_trainer.training.ratings import RatedGames
-from dejavu_trainer.training.recipe import TrainingConfig
+from dejavu_trainer.training.recipe import TrainingConfig, parse_recipe
 
 
 class Tilted:
@@ -94,6 +94,9 @@ def test_a_component_is_chosen_by_name_and_changes_the_recipe(install: Any) -> N
             choose_components([name])
     with pytest.raises(DataError, match="named twice"):
         choose_components(["tilt", "tilt"])
+    assert parse_recipe({"components": ["tilt"]}, "file").components == (choice,)
+    with pytest.raises(DataError, match="file: components: no installed package has a component 'other'"):
+        parse_recipe({"components": ["other"]}, "file")
 
 
 def test_samples_and_rows_are_of_the_games_alone() -> None:

@@ -171,7 +171,7 @@ def training_config(config: Path | None, prototypes: int | None) -> TrainingConf
         raise typer.BadParameter("is a setting of the file too: give it there alone", param_hint="'--prototypes'")
     try:
         return recipe.parse_recipe(recipe.read_toml(config), str(config))
-    except (DataError, DejavuError, OSError) as error:
+    except (DataError, OSError) as error:
         raise typer.BadParameter(_in_words(error), param_hint="'--config'") from error
 
 

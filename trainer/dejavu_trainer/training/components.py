@@ -21,6 +21,7 @@ import numpy as np
 
 from dejavu_feed.errors import DataError
 from dejavu_models.arrays import Floats, Singles
+from dejavu_models.errors import ComponentsRefused
 from dejavu_models.manifest import RESERVED_NAMES
 from dejavu_models.point.graph_component import GraphComponent, OnnxGraph, check_runtime, golden_corrections
 from dejavu_models.point.linear import LinearModels
@@ -177,8 +178,8 @@ def choose_components(names: Sequence[str]) -> tuple[ComponentChoice, ...]:
     """Return the installed components with some names.
 
     Raises:
-        DataError: if one is not installed, or installed twice, or cannot have this name.
-        ComponentsRefused: if ONNX Runtime is not installed.
+        DataError: if one is not installed, or installed twice, or cannot have this name, or ONNX Runtime is not
+            installed.
     """
     if len(set(names)) < len(names):
         raise DataError("a component is named twice")
@@ -194,7 +195,10 @@ def _entry_point(name: str) -> EntryPoint:
         others = ", ".join(sorted({each.name for each in entry_points(group=GROUP)})) or "none"
         how_many = "no installed package has" if not found else f"{len(found)} installed packages have"
         raise DataError(f"{how_many} a component {name!r}; installed: {others}")
-    check_runtime(f"component {name}")
+    try:
+        check_runtime(f"component {name}")
+    except ComponentsRefused as error:
+        raise DataError(str(error)) from error
     return found[0]
 
 

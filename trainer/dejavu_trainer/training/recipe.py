@@ -10,12 +10,12 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
 
 from dejavu_feed.errors import DataError
 from dejavu_models.point.dejavu import Dejavu
@@ -50,6 +50,12 @@ METHOD = 10
 a verdict on older models is not reused."""
 
 
+def _chosen(names: object) -> tuple[ComponentChoice, ...]:
+    if not isinstance(names, list | tuple) or not all(isinstance(each, str) for each in names):
+        raise ValueError("expected a list of names")
+    return choose_components(names)
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
     """Training configuration (recipe).
@@ -61,7 +67,7 @@ class TrainingConfig:
         rating_steps: likelihood evaluations in the search for the ratings' settings.
         dejavu: candidates for the Dejavu settings.
         lstm: hyperparameters of the LSTM.
-        components: components that plug in.
+        components: components that plug in; in a file, their names.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
@@ -72,7 +78,7 @@ class TrainingConfig:
     rating_steps: Annotated[int, Field(ge=1, le=10_000)] = 60
     dejavu: DejavuGrid = field(default_factory=DejavuGrid)
     lstm: LstmConfig = field(default_factory=LstmConfig)
-    components: tuple[ComponentChoice, ...] = ()
+    components: Annotated[tuple[ComponentChoice, ...], PlainValidator(_chosen)] = ()
 
     @property
     def digest(self) -> str:
@@ -103,29 +109,22 @@ def parse_recipe(document: Mapping[str, Any], name: str) -> TrainingConfig:
     """Return the recipe with the settings of a document; all others have their defaults.
 
     Args:
-        document: settings by name, those of Dejavu and the LSTM as documents in it, components by their names.
+        document: settings by name, those of Dejavu and the LSTM as documents in it.
         name: begins the messages, such as the path of the file.
 
     Raises:
-        DataError: if a setting is unknown or invalid, or a component is not installed; the message has a line for each.
-        ComponentsRefused: if ONNX Runtime is not installed, which runs components.
+        DataError: if a setting is unknown or invalid; the message has a line for each.
     """
-    components = document.get("components", ())
-    if not isinstance(components, list | tuple) or not all(isinstance(each, str) for each in components):
-        raise DataError(f"{name}: components: expected a list of names")
     try:
         # As JSON, where a list may stand for a tuple, but a text not for a number.
-        content = json.dumps({**document, "components": []}, default=str)
+        content = json.dumps(document, default=str)
         recipe = _RECIPE.validate_json(content, strict=True)
     except ValidationError as error:
         raise DataError("\n".join(f"{name}: {problem(each)}" for each in error.errors())) from None
     minutes = [minute for minute, _ in recipe.prototypes_at]
     if len({*minutes}) < len(minutes):
         raise DataError(f"{name}: prototypes_at: names a minute twice")
-    try:
-        return replace(recipe, components=choose_components(components))
-    except DataError as error:
-        raise DataError(f"{name}: components: {error}") from None
+    return recipe
 
 
 def problem(error: Any) -> str:
@@ -184,14 +183,13 @@ def train_models(
     of_dejavu = recipe.prototypes, recipe.prototypes_at, recipe.held_out, recipe.dejavu
     choice, databases = stages.get("dejavu", (*inputs, *of_dejavu), run.fit_dejavu)
     lstm = stages.get("lstm", (*inputs, recipe.lstm), run.fit_lstm)
+    of_component = *inputs, recipe.held_out, recipe.dejavu.minutes
     components = tuple(
-        stages.get(
-            "component", (*inputs, recipe.held_out, recipe.dejavu.minutes, each), partial(run.fit_component, each)
-        )
+        stages.get(f"component-{each.name}", (*of_component, each), partial(run.fit_component, each))
         for each in recipe.components
     )
-    models = PointModels(run.linear, Lstm(lstm.content), databases, graphs=tuple(each.served for each in components))
-    return TrainedModels(models, lstm, choice, components)
+    graphs = tuple(each.served for each in components)
+    return TrainedModels(PointModels(run.linear, Lstm(lstm.content), databases, graphs), lstm, choice, components)
 
 
 class _Run:
@@ -242,14 +240,14 @@ class _Run:
             return fit_lstm(examples, recipe.lstm, self._seed, advance)
 
     def fit_component(self, choice: ComponentChoice) -> TrainedComponent:
-        """Fit a component that plugs in to all games; the last ones teach its weight."""
+        """Fit a component that plugs in to all games; the last ones also teach its weight."""
         recipe, rated = self._recipe, self._rated
         past, later = (rated.select(part) for part in hold_out_last(rated.games.date, recipe.held_out))
         of_past = fit_linear(*past, cube=True)
-        games = (
+        parts = (
             ComponentGames.of(of_past, past),
             ComponentGames.of(of_past, later),
             ComponentGames.of(self.linear, rated),
         )
         with self._progress.step(f"Train {choice.name}", STEPS) as advance:
-            return fit_component(choice, *games, recipe.dejavu.minutes, self._seed, advance)
+            return fit_component(choice, *parts, recipe.dejavu.minutes, self._seed, advance)

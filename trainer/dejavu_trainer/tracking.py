@@ -5,6 +5,7 @@ The extra mlflow has the library, which is imported only if a server is named. S
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -31,6 +32,7 @@ BUNDLE: Final = "bundle"
 """Folder of the bundle in the artifacts of a run."""
 
 _VERSION_TAG: Final = "dejavu.model_version"
+_TRIAL_TAG: Final = "dejavu.trial"
 _MOST_RUNS: Final = 100
 _ARTIFACT_SCHEMES: Final = frozenset(
     {"mlflow-artifacts", "http", "https", "s3", "gs", "wasb", "wasbs", "abfs", "abfss"}
@@ -109,7 +111,7 @@ class MlflowTracker:
         manifest = read_manifest(bundle)
         with self._reported():
             experiment = self._experiment()
-            for run in self._runs(experiment, manifest.version):
+            for run in self._runs(experiment, _VERSION_TAG, manifest.version):
                 if run.info.status == "FINISHED":
                     return TrackedRun(self._uri, run.info.run_id)
                 if run.info.status == "RUNNING":
@@ -127,7 +129,7 @@ class MlflowTracker:
         return TrackedRun(self._uri, run_id)
 
     def log_trial(self, study: str, trial: str, settings: Mapping[str, Any], values: Mapping[str, float]) -> TrackedRun:
-        """Log a recipe of a study: its settings and its metrics, in a run of its own named after both.
+        """Log a recipe of a study: its settings and its metrics. What was logged is not logged again.
 
         Args:
             study: name of the study.
@@ -138,14 +140,21 @@ class MlflowTracker:
         Raises:
             TrackingError: if the server refuses it or does not answer.
         """
+        content = json.dumps([study, trial, settings, values], sort_keys=True, default=str)
+        digest = hashlib.sha256(content.encode()).hexdigest()
         with self._reported():
-            run = self._client.create_run(self._experiment(), run_name=f"{study}: {trial}").info
+            experiment = self._experiment()
+            for run in self._runs(experiment, _TRIAL_TAG, digest):
+                if run.info.status == "FINISHED":
+                    return TrackedRun(self._uri, run.info.run_id)
+            tags = {_TRIAL_TAG: digest}
+            run_id: str = self._client.create_run(experiment, tags=tags, run_name=f"{study}: {trial}").info.run_id
             for name, value in settings.items():
-                self._client.log_param(run.run_id, name, str(value)[:_LONGEST_VALUE])
+                self._client.log_param(run_id, name, str(value)[:_LONGEST_VALUE])
             for name, number in values.items():
-                self._client.log_metric(run.run_id, name, number)
-            self._client.set_terminated(run.run_id)
-        return TrackedRun(self._uri, run.run_id)
+                self._client.log_metric(run_id, name, number)
+            self._client.set_terminated(run_id)
+        return TrackedRun(self._uri, run_id)
 
     def _fill(self, run_id: str, uri: str, bundle: Path, report: Mapping[str, Any]) -> None:
         """Log a bundle into a run whose files are at a URI."""
@@ -198,8 +207,8 @@ class MlflowTracker:
         found = self._client.get_experiment_by_name(EXPERIMENT)
         return str(self._client.create_experiment(EXPERIMENT) if found is None else found.experiment_id)
 
-    def _runs(self, experiment: str, version: str) -> list[Any]:
-        where = f"tags.`{_VERSION_TAG}` = '{version}'"
+    def _runs(self, experiment: str, tag: str, value: str) -> list[Any]:
+        where = f"tags.`{tag}` = '{value}'"
         return list(self._client.search_runs([experiment], where, max_results=_MOST_RUNS))
 
     @contextmanager

@@ -20,6 +20,7 @@ from dejavu.v1.forecast_pb2 import (
     TotalForecast,
     WarningReason,
 )
+from dejavu.v1.operations_service_pb2 import MethodStats
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu_feed import moment as moments
 from dejavu_feed.horizon import MAX_SLOTS
@@ -170,6 +171,13 @@ def warning_label(reason: WarningReason.ValueType) -> str:
     values = WarningReason.DESCRIPTOR.values_by_number
     name = values[reason].name if reason in values else f"{reason}"
     return name.removeprefix("WARNING_REASON_").replace("_", " ").lower()
+
+
+def failed_calls(method: MethodStats) -> dict[str, int]:
+    """Return the numbers of failed calls of a method by code; streams also end with their readers and workers."""
+    is_stream = method.method.rpartition("/")[2].startswith(("Watch", "Stream"))
+    ends = {"CANCELLED", "UNAVAILABLE"} if is_stream else set()
+    return {error.code: error.calls for error in method.errors if error.code not in ends}
 
 
 def pluralize(number: int, of: str) -> str:

@@ -81,6 +81,7 @@ def main() -> int:
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="file of dejavu checkpoint")
     parser.add_argument("--target", metavar="HOST:PORT", help="a server, whose list to compare with the entries")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="its token, with the scope read")
+    parser.add_argument("--ca", type=Path, metavar="FILE", help="certificate of its authority, if it has TLS")
     options = parser.parse_args()
     try:
         identity, *lines = options.entries.read_text(encoding="utf-8").removesuffix("\n").split("\n")
@@ -97,7 +98,8 @@ def main() -> int:
             say(check_checkpoint(json.loads(options.checkpoint.read_text()), json.loads(identity), entries, hashes))
         if options.target:
             token = options.token_file.read_text().strip() if options.token_file else ""
-            say(check_listed(options.target, token, json.loads(identity), entries))
+            authority = options.ca.read_bytes() if options.ca else b""
+            say(check_listed(options.target, token, authority, json.loads(identity), entries))
     except ChangedError as error:
         say(error)
         return 1
@@ -359,13 +361,24 @@ def check_checkpoint(
     return f"nothing up to entry {sequence} was changed since {kept['signedTime']}; signed with {key.hex()}"
 
 
-def check_listed(target: str, token: str, identity: dict[str, Any], entries: dict[int, Entry]) -> str:
+def dial(target: str, token: str, authority: bytes) -> Any:
+    """Return a channel: with TLS if an authority is given; without it a token goes to this machine only."""
+    import grpc  # noqa: PLC0415 - only this check needs a server
+
+    if authority:
+        return grpc.secure_channel(target, grpc.ssl_channel_credentials(authority))
+    if token and not target.startswith(("127.0.0.1:", "localhost:", "[::1]:")):
+        raise ValueError("a token is sent over TLS only: expected --ca FILE")
+    return grpc.insecure_channel(target)
+
+
+def check_listed(target: str, token: str, authority: bytes, identity: dict[str, Any], entries: dict[int, Entry]) -> str:
     """Compare the lists of a server, under every filter, and its revisions of outcomes with the entries."""
     import grpc  # noqa: PLC0415 - only this check needs a server
 
     record, last = Record(entries), max(entries, default=int(identity["pruned_through"]))
     try:
-        with grpc.insecure_channel(target) as channel:
+        with dial(target, token, authority) as channel:
             server = Server(channel, token, last)
             if (ledger_id := server.checkpoint().ledger_id) != identity["ledger_id"]:
                 raise ChangedError(f"the server's ledger is {ledger_id}, the export's {identity['ledger_id']}")

@@ -76,7 +76,7 @@ def main() -> int:
     token = options.token_file.read_text().strip() if options.token_file else ""
     metadata: Metadata = (("authorization", f"Bearer {token}"),) if token else ()
     try:
-        with grpc.insecure_channel(options.target) as channel:
+        with dial(options.target, token, options.ca) as channel:
             service = RecordServiceStub(channel)
             request = pb.GetScorecardRequest(filter=score_filter)
             card = service.GetScorecard(request, timeout=60, metadata=metadata).scorecard
@@ -84,7 +84,7 @@ def main() -> int:
     except grpc.RpcError as error:
         say(f"{options.target}: {error.code().name}: {error.details()}", error=True)
         return 2
-    except EndlessListError as error:
+    except (EndlessListError, OSError, ValueError) as error:
         say(f"{options.target}: {error}", error=True)
         return 2
     if not settled and not any(figures_of(card).values()):
@@ -96,6 +96,15 @@ def main() -> int:
     figures = len(figures_of(card))
     say(f"{figures} figures from {len(settled)} settled forecasts: {len(differences)} differ by more than {TOLERANCE}")
     return 1 if differences else 0
+
+
+def dial(target: str, token: str, ca: Path | None) -> grpc.Channel:
+    """Return a channel: with TLS if an authority is given; without it a token goes to this machine only."""
+    if ca is not None:
+        return grpc.secure_channel(target, grpc.ssl_channel_credentials(ca.read_bytes()))
+    if token and not target.startswith(("127.0.0.1:", "localhost:", "[::1]:")):
+        raise ValueError("a token is sent over TLS only: expected --ca FILE")
+    return grpc.insecure_channel(target)
 
 
 def say(text: object, *, error: bool = False) -> None:
@@ -112,6 +121,7 @@ def arguments() -> argparse.Namespace:
     for name, kind in (("min-minute", int), ("max-minute", int), ("min-confidence", float)):
         parser.add_argument(f"--{name}", type=kind)
     parser.add_argument("--token-file", type=Path, metavar="FILE")
+    parser.add_argument("--ca", type=Path, metavar="FILE", help="certificate of the server's authority, if it has TLS")
     for name in ("model", "team", "game", "recorded-by"):
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--from", dest="first", metavar="DATE")

@@ -220,7 +220,12 @@ class Settings(ProcessMessage):
     ] = 5000
     backup_folder: Annotated[
         str,
-        option("Folder of the ledger's backups: the age of its newest file is exported.", "FOLDER", default="none"),
+        option(
+            "Folder of finished backups of the ledger alone: the age of its newest file, which is not empty,"
+            " is exported.",
+            "FOLDER",
+            default="none",
+        ),
     ] = ""
     ledger_reserve_mib: Annotated[
         int,

@@ -38,7 +38,9 @@ _MOST_REQUESTS: Final = 1000
 _CONNECTIONS_A_WORKER: Final = 8
 """Maximum number of connections, per worker, to reach all workers: the kernel assigns connections at random."""
 
-_BROKEN_LEDGER = "; forecasts with a game id, streams and the record fail, what-ifs do not; see the server's log"
+_BROKEN_LEDGER = (
+    "; forecasts with a game id fail, perhaps streams and the record too, what-ifs do not: see `dejavu doctor`"
+)
 
 
 _WINDOWS: Final = {"1": 60, "5": 300, "15": 900, "all": 0}

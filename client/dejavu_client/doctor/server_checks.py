@@ -28,7 +28,7 @@ from dejavu_client.errors import (
     UnauthenticatedError,
     UnimplementedError,
 )
-from dejavu_client.formatting import percent, pluralize, seconds_text
+from dejavu_client.formatting import failed_calls, percent, pluralize, seconds_text
 from dejavu_client.transport.caller import dial
 from dejavu_client.transport.health import LEDGER, HealthStatus
 from dejavu_client.transport.servers import ServerAddress
@@ -274,8 +274,8 @@ def _ledger_health(client: DejavuClient) -> Iterator[Finding]:
         yield fault("ledger", error.message, "run it again", "runbook.md#dejavuledgerunavailable")
         return
     if status is not HealthStatus.SERVING:
-        text = f"{status.name}: named forecasts, streams and the record are refused"
-        repair = "see `ledger_failing` in its log: repair the disk or the database; no restart is needed"
+        text = f"{status.name}: named forecasts are refused, perhaps streams and the record too"
+        repair = "see `ledger_failing` or `ledger_disk_low` in its log: repair disk or database; no restart is needed"
         yield fault("ledger", text, repair, "runbook.md#dejavuledgerunavailable")
 
 
@@ -309,8 +309,8 @@ def _calls(stats: GetServiceStatsResponse) -> Finding:
     methods: Sequence[Any] = window.methods if window is not None else ()
     calls = sum(each.calls for each in methods)
     codes: dict[str, int] = {}
-    for error in (error for method in methods for error in method.errors):
-        codes[error.code] = codes.get(error.code, 0) + error.calls
+    for code, number in (each for method in methods for each in failed_calls(method).items()):
+        codes[code] = codes.get(code, 0) + number
     failed = sum(codes.get(code, 0) for code in _SERVER_FAULTS)
     refused = codes.get("RESOURCE_EXHAUSTED", 0)
     text = f"{calls:,} in the last 15 min"

@@ -17,7 +17,7 @@ from dejavu.v1.operations_service_pb2 import (
     StatsWindow,
     WorkerInfo,
 )
-from dejavu_client.formatting import horizon_label, percent, pluralize, seconds_text
+from dejavu_client.formatting import failed_calls, horizon_label, percent, pluralize, seconds_text
 from dejavu_client.output.responsive_table import Cells, ResponsiveColumn, ResponsiveTable
 
 _METHODS: Final = (
@@ -160,7 +160,7 @@ def _window(windows: Iterable[StatsWindow], length_seconds: int) -> StatsWindow:
 def _server(target: str, stats: GetServiceStatsResponse, length_seconds: int) -> Cells:
     window, server = _window(stats.windows, length_seconds), stats.server
     forecasts = sum(each.what_ifs + each.recorded + each.already_recorded for each in window.predictions)
-    failed = sum(error.calls for method in window.methods for error in method.errors)
+    failed = sum(sum(failed_calls(method).values()) for method in window.methods)
     short = len(server.workers) < server.configured_workers
     return {
         "server": Text(target),
@@ -213,7 +213,7 @@ def _worker(worker: WorkerInfo, stats: GetServiceStatsResponse, before: GetServi
 
 
 def _cells(method: MethodStats) -> Cells:
-    failed = sum(error.calls for error in method.errors)
+    failed = sum(failed_calls(method).values())
     cells = {
         "method": Text(method.method.rpartition("/")[2]),
         "calls": Text(f"{method.calls:,}"),

@@ -3,8 +3,9 @@
 A bundle may come from anyone who may upload one, and a runtime in C++ is not made for hostile graphs: it reads external
 data from files, inlines functions recursively, and allocates whatever a graph asks for. So a component is one graph of
 known operators and tensors in the file itself. The shape of each of its values depends only on the number of rows,
-never on what is in them, and there are no branches or loops: so the time and memory that a verification measures on one
-row are those of every row. The runtime gets the graph as written again from the checked fields alone.
+never on what is in them, and there are no branches or loops, apart from trees of bounded depth: so the time and memory
+that a verification measures on one row are nearly those of every row. The runtime gets the graph as written again from
+the checked fields alone.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ MAX_BYTES: Final = 8 * 1024**2
 
 MAX_NODES: Final = 2000
 """Maximum number of nodes; a transformer of two layers, as torch exports it, has 300."""
+
+MAX_DEPTH: Final = 64
+"""Maximum depth of a tree; boosted trees of 31 leaves have 30 at most. The runtime loads trees by recursion."""
 
 _DOMAINS: Final = ("", "ai.onnx", "ai.onnx.ml")
 
@@ -91,18 +95,34 @@ def checked_graph(content: bytes) -> bytes:
     _check_ends(graph)
     if len(graph.node) > MAX_NODES:
         raise ValueError(f"the graph has {len(graph.node):,} nodes; expected {MAX_NODES:,} at most")
-    varying = {graph.input[0].name: True}
+    if graph.output[0].name not in _checked_values(graph):
+        raise ValueError("the output of the graph is not one of its values")
+    checked: bytes = model.SerializeToString()
+    return checked
+
+
+def _checked_values(graph: Any) -> set[str]:
+    """Return the names of all values of a graph, after checking its tensors and nodes."""
+    varying = {INPUT: True}
     """Whether a value depends on the numbers of the rows, by the names of the values known so far."""
+    integers = {tensor.name for tensor in graph.initializer if tensor.data_type in (_INT32, _INT64)}
+    rows = {INPUT}
     for tensor in graph.initializer:
         _check_tensor(tensor)
         _add(varying, [tensor.name], varies=False)
     for node in graph.node:
         _check_node(node)
-        _add(varying, node.output, varies=_varies(node, varying))
-    if graph.output[0].name not in varying:
-        raise ValueError("the output of the graph is not one of its values")
-    checked: bytes = model.SerializeToString()
-    return checked
+        varies = _varies(node, varying)
+        if node.op_type == "Div" and varies and integers & {*node.input}:
+            raise ValueError("Div has whole numbers that depend on the rows; the runtime may end the process for some")
+        if node.op_type == "TreeEnsembleRegressor" and node.input[0] not in rows:
+            raise ValueError("the input of TreeEnsembleRegressor is not the rows: its time could depend on them")
+        _add(varying, node.output, varies=varies)
+        if _makes_integers(node, integers):
+            integers.update(node.output)
+        if node.op_type in {"Cast", "Identity"} and node.input[0] in rows:
+            rows.update(node.output)
+    return set(varying)
 
 
 def _check_fields(message: Any) -> None:
@@ -176,9 +196,34 @@ def _check_trees(attributes: dict[str, Any]) -> None:
     known = set(zip(*lists[:2], strict=False))
     if {len(each) for each in lists} != {len(known)} or len(modes) != len(known):
         raise ValueError("the nodes of the trees have lists of different lengths, or a node twice")
-    for tree, node, *children, mode in zip(*lists, modes, strict=True):
-        if mode != b"LEAF" and any(child <= node or (tree, child) not in known for child in children):
+    depths = dict.fromkeys(known, 0)
+    for tree, node, *children, mode in sorted(zip(*lists, modes, strict=True)):
+        if mode == b"LEAF":
+            continue
+        if any(child <= node or (tree, child) not in known for child in children):
             raise ValueError("a branch of a tree leads back, or to no node")
+        for child in children:
+            depths[tree, child] = max(depths[tree, child], depths[tree, node] + 1)
+    if max(depths.values(), default=0) > MAX_DEPTH:
+        raise ValueError(f"a tree is deeper than {MAX_DEPTH} branches")
+
+
+_TRUTHS: Final = {"And", "Equal", "Greater", "GreaterOrEqual", "IsNaN", "Less", "LessOrEqual", "Not", "Or"}
+"""Operators whose results are true or false."""
+
+
+def _makes_integers(node: Any, integers: set[str]) -> bool:
+    """Return whether the results of a node are whole numbers; of most operators, if its first input is."""
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    if node.op_type == "Cast":
+        return "to" in attributes and attributes["to"].i in (_INT32, _INT64)
+    if node.op_type in {"Constant", "ConstantOfShape"}:
+        tensor = attributes["value"].t.data_type if "value" in attributes else _FLOAT
+        return tensor in (_INT32, _INT64) or bool({"value_int", "value_ints"} & attributes.keys())
+    if node.op_type == "Shape":
+        return True
+    inputs = node.input[1:] if node.op_type == "Where" else node.input[:1]
+    return node.op_type not in _TRUTHS and bool(integers & {*inputs})
 
 
 def _check_tensor(tensor: Any) -> None:

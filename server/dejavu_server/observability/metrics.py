@@ -252,7 +252,8 @@ class Metrics:
     @cached_property
     def _backup_time(self) -> Gauge:
         return self._most(
-            "dejavu_backup_timestamp_seconds", "When the newest file of the backups' folder was written; 0 without any."
+            "dejavu_backup_timestamp_seconds",
+            "When the newest file of the backups' folder was written, except empty ones; 0 without any.",
         )
 
     def set_access_reload(self, file: str, usable: bool) -> None:

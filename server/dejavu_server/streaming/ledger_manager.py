@@ -364,7 +364,7 @@ class LedgerManager:
             error,
             traceback=not isinstance(ledger_error, LedgerError) or ledger_error is not error,
             reason=ledger_error.reason,
-            cause=str(getattr(cause, "orig", cause)),
+            cause=None if cause is None else str(getattr(cause, "orig", cause)),
             effect="named forecasts, streams or the record fail, what-ifs do not; the server retries",
         )
         self._report_health()

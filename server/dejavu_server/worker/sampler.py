@@ -211,8 +211,12 @@ def _coverage(connection: Connection, filter_: ScoreFilter) -> tuple[float, floa
 
 
 def _newest_time(folder: Path) -> float:
-    """Return when the newest file of a folder was written, in seconds since 1970; 0 without any."""
+    """Return when the newest file of a folder was written, in seconds since 1970; 0 without any.
+
+    An empty file is what a failed `pg_dump > FILE` leaves.
+    """
     try:
-        return max((file.stat().st_mtime for file in folder.iterdir() if file.is_file()), default=0.0)
+        found = [file.stat() for file in folder.iterdir() if file.is_file()]
+        return max((file.st_mtime for file in found if file.st_size), default=0.0)
     except OSError:  # as without backups: somebody has to look
         return 0.0

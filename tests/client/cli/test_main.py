@@ -341,7 +341,7 @@ def test_health_tells_of_the_ledger_beside_the_server(server: FakeServer, run: R
     assert result.exit_code == 0  # what-ifs still work
     first, second = result.stdout.splitlines()
     assert first == "SERVING"
-    assert second.startswith("ledger: NOT_SERVING; forecasts with a game id, streams and the record fail")
+    assert second.startswith("ledger: NOT_SERVING; forecasts with a game id fail, perhaps streams and the record too")
     answer = json.loads(run("health", "--json").stdout)
     assert (answer["status"], answer["ledger"]) == ("SERVING", "NOT_SERVING")
     result = run("health", "dejavu.ledger")

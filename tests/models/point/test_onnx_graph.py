@@ -11,10 +11,10 @@ import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 from tests.support.builders.components import constant, model_of, of_many_kinds, tilt, tree
 
-from dejavu_models.point.onnx_graph import MAX_BYTES, MAX_NODES, OPERATORS, checked_graph
+from dejavu_models.point.onnx_graph import MAX_BYTES, MAX_DEPTH, MAX_NODES, OPERATORS, checked_graph
 from dejavu_models.point.onnx_messages import FIELDS
 from dejavu_models.point.rows import ROW_COLUMNS
 
@@ -83,6 +83,35 @@ def another_input(model: ModelProto) -> None:
     model.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, ["n"]))
 
 
+def renamed(node: NodeProto, name: str) -> NodeProto:
+    node.input[0] = name
+    return node
+
+
+def deep_tree(depth: int) -> NodeProto:
+    """Return a tree in which each branch has a leaf and the next branch."""
+    count = 2 * depth + 1
+    is_branch = [number % 2 == 0 and number < 2 * depth for number in range(count)]
+    return helper.make_node(
+        "TreeEnsembleRegressor",
+        ["rows"],
+        ["corrections"],
+        domain="ai.onnx.ml",
+        n_targets=2,
+        nodes_treeids=[0] * count,
+        nodes_nodeids=list(range(count)),
+        nodes_featureids=[0] * count,
+        nodes_modes=["BRANCH_LEQ" if branch else "LEAF" for branch in is_branch],
+        nodes_values=[0.0] * count,
+        nodes_truenodeids=[number + 1 if branch else 0 for number, branch in enumerate(is_branch)],
+        nodes_falsenodeids=[number + 2 if branch else 0 for number, branch in enumerate(is_branch)],
+        target_treeids=[0],
+        target_nodeids=[count - 1],
+        target_ids=[0],
+        target_weights=[1.0],
+    )
+
+
 def many_nodes() -> ModelProto:
     values = ["rows", *(f"v{number}" for number in range(MAX_NODES))]
     nodes = [helper.make_node("Neg", [a], [b]) for a, b in itertools.pairwise(values)]
@@ -138,6 +167,25 @@ REFUSED = {
     "a circle in a tree": (model_of([tree(children=(1, 0))]), "a branch of a tree leads back"),
     "a branch to no node": (model_of([tree(children=(1, 7))]), "a branch of a tree leads back, or to no node"),
     "a node that is listed twice": (model_of([tree(nodes=(0, 1, 1))]), "lists of different lengths, or a node twice"),
+    "a deep tree": (model_of([deep_tree(MAX_DEPTH + 1)]), "a tree is deeper than 64 branches"),
+    "a tree of more rows than there are": (
+        model_of(
+            [helper.make_node("Expand", ["rows", "large"], ["copies"]), renamed(tree(), "copies")],
+            [constant("large", [90_000, ROW_COLUMNS], np.int64)],
+        ),
+        "input of TreeEnsembleRegressor is not the rows",
+    ),
+    "a division that ends the process": (
+        model_of(
+            [
+                helper.make_node("Cast", ["rows"], ["whole"], to=TensorProto.INT64),
+                helper.make_node("Identity", ["whole"], ["same"]),
+                helper.make_node("Div", ["same", "whole"], ["one"]),
+                helper.make_node("Cast", ["one"], ["corrections"], to=TensorProto.FLOAT),
+            ]
+        ),
+        "Div has whole numbers that depend on the rows",
+    ),
     "too many nodes": (many_nodes(), "2,001 nodes; expected 2,000 at most"),
 }
 
@@ -148,6 +196,10 @@ def test_a_graph_is_refused_with_a_sentence(case: str) -> None:
     with pytest.raises(ValueError, match=said) as refusal:
         checked_graph(model.SerializeToString())
     assert "\n" not in str(refusal.value)
+
+
+def test_a_tree_of_the_greatest_depth_is_accepted() -> None:
+    checked_graph(model_of([deep_tree(MAX_DEPTH)]).SerializeToString())
 
 
 def test_a_large_graph_is_refused_before_it_is_parsed() -> None:

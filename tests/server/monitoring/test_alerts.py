@@ -95,7 +95,14 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "DejavuErrors": (
         [calls("OK", 97), calls("INTERNAL", 2), calls("UNAVAILABLE", 1)],
-        [calls("OK", 50), calls("INVALID_ARGUMENT", 40), calls("DEADLINE_EXCEEDED", 10)],
+        [
+            *(calls("OK", 50), calls("INVALID_ARGUMENT", 40), calls("DEADLINE_EXCEEDED", 10)),
+            # A rolling restart ends the streams and the health checks of all clients.
+            *(
+                f"{of('dejavu_calls_total', method=each, code='UNAVAILABLE')} 0+10x40"
+                for each in ("/grpc.health.v1.Health/Watch", "/dejavu.v1.PredictionService/StreamPredictions")
+            ),
+        ],
     ),
     "DejavuSlow": (
         durations("dejavu_call_seconds_bucket", 90, 10, method=METHOD, code="OK"),

@@ -75,7 +75,8 @@ def test_an_old_backup_an_expiring_token_and_a_guesser(tmp_path: Path) -> None:
     token_file.create(tokens, "tests", tuple(ALL_SCOPES), utc_now(), utc_now() + timedelta(days=100))
     backups.mkdir()
     backup = backups / "ledger.sqlite3"
-    backup.touch()
+    backup.write_bytes(b"a backup")
+    (backups / "failed").touch()  # as a failed pg_dump leaves it
     stores = (
         "--ledger",
         f"sqlite:///{tmp_path}/ledger.sqlite3",

@@ -69,12 +69,16 @@ def test_a_recipe_is_chosen_on_some_seasons_and_judged_on_others(
 
     # Another study of the season: its intervals allow for what the first one has looked at.
     looks = json.loads((tmp_path / "looks.json").read_text())
-    assert len(looks["2033"]) == 2
+    assert [look.partition(" ")[2] for look in looks["2033"]] == ["lstm, seeds [0, 1], 1 to calibrate"]
     other = tmp_path / "other.toml"
     other.write_text(PLAN.replace("[2, 3]", "[2, 4]"))
     assert run("study", other, *command[2:]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["choice"]["looks"] == 2
+    # The same recipes with another seed are another look.
+    other.write_text(PLAN.replace("[0, 1]", "[0]"))
+    assert run("study", other, *command[2:]) == 0
+    assert json.loads(capsys.readouterr().out)["choice"]["looks"] == 3
     [base] = [each for each in out.iterdir() if each.name == again["choice"]["scores"][-1]["digest"]]
     assert run("compare", base, base, "--forecaster", "lstm") == 1  # two seeds
     assert "several folds of 2033" in capsys.readouterr().err

@@ -7,9 +7,11 @@ and in others.
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -225,7 +227,8 @@ def run_study(
         for (trial, *_), fold in zip(pieces, scored, strict=True):
             by_trial.setdefault(trial.name, []).append(fold)
         crps = {name: _crps_by_game(each, plan.forecaster, len(plan.seeds)) for name, each in by_trial.items()}
-        seen = looks.add(seasons, [trial.recipe.digest for trial in of_part])
+        how = f"{plan.forecaster}, seeds {list(plan.seeds)}, {plan.calibrate_seasons} to calibrate"
+        seen = looks.add(seasons, [f"{each.recipe.digest} {how}" for each in of_part if each.name != BASE])
         scores = [
             TrialScore(
                 trial,
@@ -262,7 +265,7 @@ def _crps_by_game(folds: Sequence[FoldScores], forecaster: str, seeds: int) -> F
 
 
 class Looks:
-    """Recipes that were looked at on each season, kept in a file.
+    """Recipes that were looked at on each season beside the base of their study, kept in a file.
 
     Args:
         path: the file; created with the first look.
@@ -274,26 +277,33 @@ class Looks:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: dict[str, dict[str, str]] = {}
-        if path.exists():
-            try:
-                self._seen = {season: {**recipes} for season, recipes in json.loads(path.read_text()).items()}
-            except (ValueError, AttributeError, TypeError) as error:
-                raise DataError(f"{path}: is no file of looks: {error}") from None
+        self._read()
 
-    def add(self, seasons: Sequence[int], recipes: Sequence[str]) -> int:
-        """Note recipes as looked at on seasons.
+    def _read(self) -> dict[str, dict[str, str]]:
+        if not self._path.exists():
+            return {}
+        try:
+            return {season: {**looks} for season, looks in json.loads(self._path.read_text()).items()}
+        except (ValueError, AttributeError, TypeError) as error:
+            raise DataError(f"{self._path}: is no file of looks: {error}") from None
+
+    def add(self, seasons: Sequence[int], looks: Iterable[str]) -> int:
+        """Note what was looked at on seasons, also if another study does so at this time.
 
         Returns:
-            The largest number of recipes that one of the seasons has seen beside the first of `recipes`; at least 1.
+            The largest number of looks that one of the seasons has had; at least 1.
         """
         today = datetime.now(UTC).date().isoformat()
-        for season in seasons:
-            self._seen.setdefault(str(season), {})
-            for recipe in recipes:
-                self._seen[str(season)].setdefault(recipe, today)
-        write_atomic(self._path, (json.dumps(self._seen, indent=2, sort_keys=True) + "\n").encode())
-        return max(1, *(len(self._seen[str(season)].keys() - {recipes[0]}) for season in seasons))
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            seen = self._read()
+            for season, look in itertools.product(seasons, looks):
+                seen.setdefault(str(season), {}).setdefault(look, today)
+            write_atomic(self._path, (json.dumps(seen, indent=2, sort_keys=True) + "\n").encode())
+        finally:
+            os.close(folder)
+        return max(1, *(len(seen.get(str(season), ())) for season in seasons))
 
 
 def told(result: StudyResult) -> Iterator[str]:

@@ -261,7 +261,7 @@ class RedisStore:
         if not self._used:
             self._used, self._late = True, 0
             self._metrics.cache_shared_failed.set(0)
-            self._failures.succeeded()
+        self._failures.succeeded()  # after each success: the log tells the recovery once it lasts
 
     def _leave(self, error: Exception) -> None:
         """Bypass Redis until the next probe."""

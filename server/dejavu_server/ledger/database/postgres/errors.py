@@ -19,7 +19,7 @@ READ_ONLY: Final = "25006"
 # By code or by class, the first two characters of a code (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 _UNAVAILABLE: Final = {
     "08": "not reachable: the connection to its database was lost",
-    "25006": "read-only: its database is a standby, or does not accept writes",
+    "25006": "read-only: its database is a standby, or does not accept writes; is the primary down?",
     "25P03": "not reachable: the connection to its database was lost",
     "28": "not accessible: its database refused the login",
     "3D000": "not accessible: there is no such database",

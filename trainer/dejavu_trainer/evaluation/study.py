@@ -39,7 +39,14 @@ BASE: Final = "base"
 
 MAX_RECIPES: Final = 200
 
-_Seasons = Annotated[tuple[int, ...], BeforeValidator(lambda value: tuple(parse_seasons(value)))]
+
+def _seasons(value: object) -> tuple[int, ...]:
+    if not isinstance(value, str):
+        raise ValueError('expected a text such as "2019-2021"')
+    return parse_seasons(value)
+
+
+_Seasons = Annotated[tuple[int, ...], BeforeValidator(_seasons)]
 
 
 class StudyPlan(BaseModel):
@@ -147,6 +154,8 @@ def read_plan(path: Path) -> StudyPlan:
         raise DataError("\n".join(f"{path}: {problem(each)}" for each in error.errors())) from None
     if seen := sorted({*plan.choose} & {*plan.judge}):
         raise DataError(f"{path}: judge: has {seen[0]}, which also chooses; expected seasons that no choice has seen")
+    if (early := plan.judge[0]) < plan.choose[-1]:  # the choice is fitted and calibrated on earlier seasons
+        raise DataError(f"{path}: judge: has {early}; expected seasons after {plan.choose[-1]}, the last that chooses")
     return plan
 
 
@@ -291,7 +300,7 @@ class Looks:
         """Note what was looked at on seasons, also if another study does so at this time.
 
         Returns:
-            The largest number of looks that one of the seasons has had; at least 1.
+            The number of different looks that the seasons have had; at least 1.
         """
         today = datetime.now(UTC).date().isoformat()
         folder = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)
@@ -303,7 +312,7 @@ class Looks:
             write_atomic(self._path, (json.dumps(seen, indent=2, sort_keys=True) + "\n").encode())
         finally:
             os.close(folder)
-        return max(1, *(len(seen.get(str(season), ())) for season in seasons))
+        return max(1, len({look for season in seasons for look in seen.get(str(season), ())}))
 
 
 def told(result: StudyResult) -> Iterator[str]:

@@ -139,7 +139,7 @@ class ComponentChoice:
     Attributes:
         name: name of its entry point.
         package, version: distribution that has it.
-        code: SHA-256 of the module of the entry point, so that a changed component is another recipe.
+        code: SHA-256 of the module of the entry point, or of its package: a changed component is another recipe.
     """
 
     name: str
@@ -206,7 +206,9 @@ def _choice(name: str, found: EntryPoint) -> ComponentChoice:
     spec = importlib.util.find_spec(found.module)
     if spec is None or spec.origin is None or found.dist is None:
         raise DataError(f"the module {found.module} of component {name!r} cannot be found")
-    code = hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+    folders = spec.submodule_search_locations or ()
+    files = [Path(spec.origin), *(file for folder in folders for file in sorted(Path(folder).rglob("*.py")))]
+    code = hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
     return ComponentChoice(name, found.dist.name, found.dist.version, code)
 
 

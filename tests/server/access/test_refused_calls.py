@@ -78,7 +78,7 @@ async def test_metrics_say_when_tokens_and_certificates_expire_and_when_the_last
     backups = tmp_path / "backups"
     backups.mkdir()
     for number, written in (("1", 1_000_000_000), ("2", 1_700_000_000)):
-        (backups / number).write_text("")
+        (backups / number).write_text("a backup")
         os.utime(backups / number, (written, written))
     files: dict[str, Any] = {"tokens": str(path), "tls_cert": str(pair.certificate), "tls_key": str(pair.key)}
     async with async_worker(tmp_path, **files, backup_folder=str(backups)) as worker:

@@ -45,6 +45,7 @@ def compare(
     """Compare the forecasts of two walk-forwards game by game, beside persistence."""
     from dejavu_trainer.evaluation.walk_comparison import compare_walks, read_walk
     from dejavu_trainer.reports import comparison
+    from dejavu_trainer.reports.text import print_tables
 
     with exit_on_error():
         paired = compare_walks(read_walk(walk), read_walk(against), forecaster, other or forecaster)
@@ -52,7 +53,7 @@ def compare(
         print_json(comparison.document(paired))
     else:
         first, second = (f"{name} of {folder}" for name, folder in ((forecaster, walk), (other or forecaster, against)))
-        comparison.print_comparison(Console(), f"First: {first}. Second: {second}.", paired)
+        print_tables(Console(), f"First: {first}. Second: {second}.", comparison.tables(paired))
 
 
 @app.command()

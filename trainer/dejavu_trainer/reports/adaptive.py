@@ -12,7 +12,7 @@ from dejavu_common.rich_console import Console
 from dejavu_trainer.evaluation.adaptive_study import ARMS, MIN_MONTH_GAMES, RATINGS, STATIC, ReplayedFold
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
 from dejavu_trainer.reports.cells import Table
-from dejavu_trainer.reports.text import MIN_WIDTH, markdown_table, rich_table
+from dejavu_trainer.reports.text import markdown_table, print_tables
 
 
 def tables(replayed: Sequence[ReplayedFold]) -> Iterator[Table]:
@@ -52,13 +52,7 @@ def markdown(title: str, method: str, replayed: Sequence[ReplayedFold]) -> str:
 
 def print_study(console: Console, title: str, replayed: Sequence[ReplayedFold]) -> None:
     """Print the study; widens the console to the width of the tables."""
-    console.width = max(console.width, MIN_WIDTH)
-    console.print(Text(title, style="bold"), soft_wrap=True)
-    for table in tables(replayed):
-        console.print(rich_table(table))
-        if table.note:
-            console.print(Text(table.note, style="dim"), soft_wrap=True)
-        console.print()
+    print_tables(console, title, tables(replayed))
     if note := omission(replayed):
         console.print(Text(note), soft_wrap=True)
 

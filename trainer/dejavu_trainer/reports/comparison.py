@@ -7,13 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.text import Text
-
-from dejavu_common.rich_console import Console
 from dejavu_models.types import HORIZONS
 from dejavu_trainer.evaluation.walk_comparison import ALL, PairedMetric
 from dejavu_trainer.reports.cells import METRIC_NAMES, Table
-from dejavu_trainer.reports.text import MIN_WIDTH, rich_table
 
 
 def tables(paired: Sequence[PairedMetric]) -> Iterator[Table]:
@@ -34,16 +30,6 @@ def tables(paired: Sequence[PairedMetric]) -> Iterator[Table]:
             "Means over games and minutes; mean difference of games, with its 95 % interval. Lower scores are better."
         )
         yield Table(f"Forecasts of the {horizon.value}", header, tuple(rows), note)
-
-
-def print_comparison(console: Console, title: str, paired: Sequence[PairedMetric]) -> None:
-    """Print the tables; widens the console to their width."""
-    console.width = max(console.width, MIN_WIDTH)
-    console.print(Text(title, style="bold"), soft_wrap=True)
-    for table in tables(paired):
-        console.print(rich_table(table))
-        console.print(Text(table.note, style="dim"), soft_wrap=True)
-        console.print()
 
 
 def document(paired: Sequence[PairedMetric]) -> dict[str, Any]:

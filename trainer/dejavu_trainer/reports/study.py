@@ -14,7 +14,7 @@ from dejavu_trainer.evaluation.study import BASE, StudyPart, StudyResult, Trial,
 from dejavu_trainer.reports import html
 from dejavu_trainer.reports.cells import Table
 from dejavu_trainer.reports.plots import STYLE, Plot, svg
-from dejavu_trainer.reports.text import MIN_WIDTH, markdown_table, rich_table
+from dejavu_trainer.reports.text import markdown_table, print_tables
 
 
 def tables(result: StudyResult) -> Iterator[Table]:
@@ -51,12 +51,7 @@ def page(title: str, result: StudyResult) -> str:
 
 def print_study(console: Console, title: str, result: StudyResult) -> None:
     """Print a study; widens the console to the width of the tables."""
-    console.width = max(console.width, MIN_WIDTH)
-    console.print(Text(title, style="bold"), soft_wrap=True)
-    for table in tables(result):
-        console.print(rich_table(table))
-        console.print(Text(table.note, style="dim"), soft_wrap=True)
-        console.print()
+    print_tables(console, title, tables(result))
     for sentence in told(result):
         console.print(Text(sentence), soft_wrap=True)
 

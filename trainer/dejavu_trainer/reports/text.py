@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich import box
 from rich.table import Table as RichTable
@@ -17,17 +17,22 @@ MIN_WIDTH = 120
 """Minimum width of the tables; a terminal that wraps lines is more readable than numbers broken inside cells."""
 
 
-def print_result(console: Console, title: str, result: BacktestResult, warning: str = "") -> None:
-    """Print a result, after a warning if there is one; widens the console to the width of the tables."""
+def print_tables(console: Console, title: str, shown: Iterable[Table], warning: str = "") -> None:
+    """Print tables, after a warning if there is one; widens the console to their width."""
     console.width = max(console.width, MIN_WIDTH)
     console.print(Text(title, style="bold"), soft_wrap=True)
     if warning:
         console.print(Text(f"!! {warning}", style="bold red"), soft_wrap=True)
-    for table in tables(result):
+    for table in shown:
         console.print(rich_table(table))
         if table.note:
             console.print(Text(table.note, style="dim"), soft_wrap=True)
         console.print()
+
+
+def print_result(console: Console, title: str, result: BacktestResult, warning: str = "") -> None:
+    """Print a result as `print_tables` does, then its checks and the verdict."""
+    print_tables(console, title, tables(result), warning)
     for name, summary, checks in check_lists(result):
         console.print(Text(name, style="bold"))
         for check in checks:

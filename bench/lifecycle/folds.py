@@ -14,10 +14,9 @@ from dejavu_models.comparison.eprocess import clipping_bounds
 from dejavu_models.comparison.scores import FIRST_BOUND_IN_MARGINS
 from dejavu_models.metrics import student_quantile
 from dejavu_models.types import HORIZONS, Horizon
-from dejavu_trainer.evaluation.backtest import read_fold
 from dejavu_trainer.evaluation.metrics import losses
-from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
+from dejavu_trainer.evaluation.walk_comparison import read_walk
 
 Losses = Mapping[str, np.ndarray]
 
@@ -42,15 +41,9 @@ class SeasonPairs:
         }
 
 
-def read_folds(folder: Path) -> dict[int, FoldScores]:
-    """Return the folds of a walk-forward by season."""
-    folds = [read_fold(path) for path in sorted(folder.glob("fold-*.npz"))]
-    return {int(fold.season[0]): fold for fold in folds}
-
-
 def against_walk(folder: Path, other: Path, forecaster: str = "served") -> list[SeasonPairs]:
     """Pair the forecasts of two walk-forwards on their common seasons: all minutes of both horizons."""
-    ours, theirs = read_folds(folder), read_folds(other)
+    ours, theirs = read_walk(folder), read_walk(other)
     return [
         SeasonPairs(
             str(season),
@@ -68,7 +61,7 @@ def against_scores(folder: Path, scores: Path) -> list[SeasonPairs]:
     with np.load(scores) as found:
         theirs = {name: found[name] for name in ("game_id", "season", "crps", "brier")}
     seasons = []
-    for season, fold in read_folds(folder).items():
+    for season, fold in read_walk(folder).items():
         of_season = theirs["season"] == season
         _, left, right = np.intersect1d(fold.game_id, theirs["game_id"][of_season], return_indices=True)
         left, right = left[np.argsort(left)], right[np.argsort(left)]
@@ -121,11 +114,11 @@ def spread(score: ScoreComparison) -> float:
 
 def spreads(folder: Path, other: Path, settings: GateSettings) -> Iterator[str]:
     """Yield mean and standard deviation of the differences, the share that is clipped, and the mean after clipping."""
-    ours = read_folds(folder)
+    ours = read_walk(folder)
     margins = {"crps": settings.crps_margin, "brier": settings.brier_margin}
     yield "| season | horizon | against | score | mean | standard deviation | clipped | mean after clipping |"
     yield "|---|---|---|---|---|---|---|---|"
-    for season, fold in read_folds(other).items():
+    for season, fold in read_walk(other).items():
         for horizon in HORIZONS:
             for name, against in (("served", fold), ("persistence", ours[season]), ("frozen", ours[season])):
                 mine, theirs = losses(ours[season], "served", horizon), losses(against, name, horizon)

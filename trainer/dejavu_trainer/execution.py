@@ -23,6 +23,7 @@ from joblib import Parallel, delayed
 from joblib.parallel import ParallelBackendBase
 from threadpoolctl import threadpool_limits
 
+from dejavu_common.installing import install
 from dejavu_common.processes import die_with_parent
 from dejavu_models.errors import DejavuError
 from dejavu_trainer.lineage import code_version, libraries
@@ -137,7 +138,7 @@ class Execution:
                 kind, _, host = self.address.partition("://")
                 submit, content = stack.enter_context((_dask if kind == "dask" else _ray)(host, packed))
                 options = {"backend": _Futures(submit, self.address), "pre_dispatch": "all"}
-                versions = libraries() | {"code": code_version()}
+                versions = _versions()
             tasks = (delayed(_run)(work, number, pieces[number], content, versions) for number in numbers)
             run = Parallel(return_as="generator_unordered", batch_size=1, **options)
             cpus = {cpu_model()}
@@ -192,8 +193,13 @@ def _run(
     return _Outcome(number, result, issued, cpu_model())
 
 
+def _versions() -> dict[str, str]:
+    """Return the versions that determine results."""
+    return libraries() | {"code": code_version()}
+
+
 def _check(versions: Mapping[str, str]) -> None:
-    found = libraries() | {"code": code_version()} if versions else {}
+    found = _versions() if versions else {}
     wrong = [
         f"{name} {found[name]} instead of {version}" for name, version in versions.items() if found[name] != version
     ]
@@ -313,4 +319,4 @@ def _extra(name: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise ExecutionError(f"{name} is missing: pip install 'dejavu-forecast[trainer,{name}]'") from error
+        raise ExecutionError(f"{name} is missing: {install(f'trainer,{name}')}") from error

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -108,25 +109,8 @@ class MlflowTracker:
         Raises:
             TrackingError: if the server refuses it or does not answer.
         """
-        manifest = read_manifest(bundle)
-        with self._reported():
-            experiment = self._experiment()
-            for run in self._runs(experiment, _VERSION_TAG, manifest.version):
-                if run.info.status == "FINISHED":
-                    return TrackedRun(self._uri, run.info.run_id)
-                if run.info.status == "RUNNING":
-                    self._client.set_terminated(run.info.run_id, "KILLED")
-            tags = {_VERSION_TAG: manifest.version}
-            run = self._client.create_run(experiment, tags=tags, run_name=manifest.version).info
-            run_id: str = run.run_id
-            try:
-                self._fill(run_id, run.artifact_uri, bundle, report)
-                self._client.set_terminated(run_id)
-            except Exception:
-                with suppress(Exception):  # the first error counts
-                    self._client.set_terminated(run_id, "FAILED")
-                raise
-        return TrackedRun(self._uri, run_id)
+        version = read_manifest(bundle).version
+        return self._once(_VERSION_TAG, version, version, partial(self._fill, bundle=bundle, report=report))
 
     def log_trial(self, study: str, trial: str, settings: Mapping[str, Any], values: Mapping[str, float]) -> TrackedRun:
         """Log a recipe of a study: its settings and its metrics. What was logged is not logged again.
@@ -141,23 +125,40 @@ class MlflowTracker:
             TrackingError: if the server refuses it or does not answer.
         """
         content = json.dumps([study, trial, settings, values], sort_keys=True, default=str)
-        digest = hashlib.sha256(content.encode()).hexdigest()
+
+        def fill(run: Any) -> None:
+            self._log_numbers(run.run_id, {name: str(value) for name, value in settings.items()}, values)
+
+        return self._once(_TRIAL_TAG, hashlib.sha256(content.encode()).hexdigest(), f"{study}: {trial}", fill)
+
+    def _once(self, tag: str, value: str, name: str, fill: Callable[[Any], None]) -> TrackedRun:
+        """Fill a run, unless one with this value of a tag was completed."""
         with self._reported():
             experiment = self._experiment()
-            for run in self._runs(experiment, _TRIAL_TAG, digest):
-                if run.info.status == "FINISHED":
-                    return TrackedRun(self._uri, run.info.run_id)
-            tags = {_TRIAL_TAG: digest}
-            run_id: str = self._client.create_run(experiment, tags=tags, run_name=f"{study}: {trial}").info.run_id
-            for name, value in settings.items():
-                self._client.log_param(run_id, name, str(value)[:_LONGEST_VALUE])
-            for name, number in values.items():
-                self._client.log_metric(run_id, name, number)
-            self._client.set_terminated(run_id)
-        return TrackedRun(self._uri, run_id)
+            for found in self._runs(experiment, tag, value):
+                if found.info.status == "FINISHED":
+                    return TrackedRun(self._uri, found.info.run_id)
+                if found.info.status == "RUNNING":
+                    self._client.set_terminated(found.info.run_id, "KILLED")
+            run = self._client.create_run(experiment, tags={tag: value}, run_name=name).info
+            try:
+                fill(run)
+                self._client.set_terminated(run.run_id)
+            except Exception:
+                with suppress(Exception):  # the first error counts
+                    self._client.set_terminated(run.run_id, "FAILED")
+                raise
+        return TrackedRun(self._uri, run.run_id)
 
-    def _fill(self, run_id: str, uri: str, bundle: Path, report: Mapping[str, Any]) -> None:
-        """Log a bundle into a run whose files are at a URI."""
+    def _log_numbers(self, run_id: str, settings: Mapping[str, str], values: Mapping[str, float]) -> None:
+        for name, value in settings.items():
+            self._client.log_param(run_id, name, value[:_LONGEST_VALUE])
+        for name, number in values.items():
+            self._client.log_metric(run_id, name, number)
+
+    def _fill(self, run: Any, bundle: Path, report: Mapping[str, Any]) -> None:
+        """Log a bundle into a run."""
+        uri = run.artifact_uri
         if urlsplit(uri).scheme not in _ARTIFACT_SCHEMES:
             raise TrackingError(
                 f"{self._uri}: names {visible(uri)[:200]} as the place of files, a folder here;"
@@ -165,10 +166,7 @@ class MlflowTracker:
             )
         # The client is not used here: it would ask the server for the place again.
         place, manifest = self._place(uri, tracking_uri=self._uri), read_manifest(bundle)
-        for name, value in parameters(manifest).items():
-            self._client.log_param(run_id, name, value[:_LONGEST_VALUE])
-        for name, number in metrics(manifest).items():
-            self._client.log_metric(run_id, name, number)
+        self._log_numbers(run.run_id, parameters(manifest), metrics(manifest))
         with tempfile.TemporaryDirectory(prefix="dejavu-mlflow-") as folder:
             path = Path(folder, "report.json")
             path.write_text(json.dumps(report, indent=2) + "\n")

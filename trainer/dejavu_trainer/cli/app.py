@@ -225,11 +225,13 @@ class ProgressBars(Bars, Progress):
     @contextmanager
     def step(self, name: str, total: int) -> Iterator[Advance]:
         """Show a bar of `total` units; fill it on success, even if fewer units were reported."""
-        task = self._bars.add_task(name, total=total)
-        lines = None if self._console.is_terminal else _StepLines(self._console, name, total)
-        yield partial(self._bars.advance, task) if lines is None else lines.advance
-        self._bars.update(task, completed=total)
-        if lines is not None:
+        if self._console.is_terminal:
+            task = self._bars.add_task(name, total=total)
+            yield partial(self._bars.advance, task)
+            self._bars.update(task, completed=total)
+        else:
+            lines = _StepLines(self._console, name, total)
+            yield lines.advance
             lines.end()
 
 

@@ -149,7 +149,8 @@ def backtest(
     """
     # The newest first: it has the most games to train on, and should not be the last to end.
     folds = [(Fold(recipe, season, calibrate_seasons, seed), out) for season in reversed(seasons)]
-    return run_folds(games, folds, execution, stages, fresh=fresh, advance=advance)[::-1]
+    paths = run_folds(games, folds, execution, stages, fresh=fresh, advance=advance)
+    return [read_fold(path) for path in reversed(paths)]
 
 
 def run_folds(
@@ -160,14 +161,14 @@ def run_folds(
     *,
     fresh: bool = False,
     advance: Advance = ignore,
-) -> list[FoldScores]:
-    """Compute folds in this order, each with the folder that stores its scores; see `backtest`."""
-    paths = []
-    for fold, out in folds:
+) -> list[Path]:
+    """Compute folds in this order, each with the folder that stores its scores; return their files. See `backtest`."""
+    for fold, _ in folds:
         fold.check(games)
+    for out in {out for _, out in folds}:
         out.mkdir(parents=True, exist_ok=True)
         remove_partial_files(out)
-        paths.append(out / f"fold-{fold.season}-{fold.key(games)}.npz")
+    paths = [out / f"fold-{fold.season}-{fold.key(games)}.npz" for fold, out in folds]
     pending = [(fold, path) for (fold, _), path in zip(folds, paths, strict=True) if fresh or not path.exists()]
     advance(len(folds) - len(pending))
 
@@ -176,7 +177,7 @@ def run_folds(
         advance(1)
 
     execution.map(partial(_scores, stages=stages), [fold for fold, _ in pending], games, done=store)
-    return [read_fold(path) for path in paths]
+    return paths
 
 
 def _scores(fold: Fold, games: Games, stages: StageCache) -> bytes:

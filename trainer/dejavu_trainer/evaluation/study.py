@@ -26,7 +26,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.metrics import Estimate
 from dejavu_models.types import HORIZONS
 from dejavu_trainer.data.games import Games, parse_seasons
-from dejavu_trainer.evaluation.backtest import Fold, run_folds
+from dejavu_trainer.evaluation.backtest import Fold, read_fold, run_folds
 from dejavu_trainer.evaluation.metrics import losses
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.evaluation.walk_comparison import mean_difference
@@ -36,6 +36,8 @@ from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
 
 BASE: Final = "base"
 """Name of the recipe without a setting of the grid, which the others are compared with."""
+
+PERSISTENCE: Final = "persistence"
 
 MAX_RECIPES: Final = 200
 
@@ -231,14 +233,17 @@ def run_study(
             (Fold(trial.recipe, season, plan.calibrate_seasons, seed), out / trial.recipe.digest)
             for trial, season, seed in pieces
         ]
-        scored = run_folds(games, folds, execution, stages, advance=advance)
-        by_trial: dict[str, list[FoldScores]] = {}
-        for (trial, *_), fold in zip(pieces, scored, strict=True):
-            by_trial.setdefault(trial.name, []).append(fold)
-        crps = {name: _crps_by_game(each, plan.forecaster, len(plan.seeds)) for name, each in by_trial.items()}
+        paths = run_folds(games, folds, execution, stages, advance=advance)
+        scores: dict[str, list[Floats]] = {}
+        for (trial, *_), path in zip(pieces, paths, strict=True):
+            fold = read_fold(path)  # one at a time: each takes tens of megabytes
+            scores.setdefault(trial.name, []).append(_crps_by_game(fold, plan.forecaster))
+            if trial.name == BASE:
+                scores.setdefault(PERSISTENCE, []).append(_crps_by_game(fold, PERSISTENCE))
+        crps = {name: _over_seeds(each, len(plan.seeds)) for name, each in scores.items()}
         how = f"{plan.forecaster}, seeds {list(plan.seeds)}, {plan.calibrate_seasons} to calibrate"
         seen = looks.add(seasons, [f"{each.recipe.digest} {how}" for each in of_part if each.name != BASE])
-        scores = [
+        shown = [
             TrialScore(
                 trial,
                 float(crps[trial.name].mean()),
@@ -246,8 +251,8 @@ def run_study(
             )
             for trial in of_part
         ]
-        persistence = _crps_by_game(by_trial[BASE], "persistence", len(plan.seeds))
-        best_first = tuple(sorted(scores, key=lambda score: score.crps))
+        best_first = tuple(sorted(shown, key=lambda score: score.crps))
+        persistence = crps[PERSISTENCE]
         return StudyPart(seasons, len(persistence), seen, float(persistence.mean()), best_first)
 
     choice = part(plan.choose, trials)
@@ -260,15 +265,18 @@ def folds_of(plan: StudyPlan, trials: Sequence[Trial]) -> int:
     return len(plan.seeds) * (len(trials) * len(plan.choose) + 2 * len(plan.judge))
 
 
-def _crps_by_game(folds: Sequence[FoldScores], forecaster: str, seeds: int) -> Floats:
-    """Return the mean CRPS of games over horizons, minutes and seeds, (n,); folds are ordered by season and seed."""
-    parts = []
-    for fold in folds:
-        if forecaster not in fold.forecasts or fold.forecasts[forecaster].crps is None:
-            known = ", ".join(sorted(name for name, each in fold.forecasts.items() if each.crps is not None))
-            raise DataError(f"forecaster: {forecaster!r} has no CRPS; expected one of {known}")
-        parts.append(np.mean([losses(fold, forecaster, each)["crps"].mean(axis=1) for each in HORIZONS], axis=0))
-    by_season = (np.mean(parts[first : first + seeds], axis=0) for first in range(0, len(parts), seeds))
+def _crps_by_game(fold: FoldScores, forecaster: str) -> Floats:
+    """Return the mean CRPS of games over horizons and minutes, (n,)."""
+    if forecaster not in fold.forecasts or fold.forecasts[forecaster].crps is None:
+        known = ", ".join(sorted(name for name, each in fold.forecasts.items() if each.crps is not None))
+        raise DataError(f"forecaster: {forecaster!r} has no CRPS; expected one of {known}")
+    result: Floats = np.mean([losses(fold, forecaster, each)["crps"].mean(axis=1) for each in HORIZONS], axis=0)
+    return result
+
+
+def _over_seeds(scores: Sequence[Floats], seeds: int) -> Floats:
+    """Return the means over seeds of the scores of folds, ordered by season and seed, (n games of all seasons,)."""
+    by_season = (np.mean(scores[first : first + seeds], axis=0) for first in range(0, len(scores), seeds))
     result: Floats = np.concatenate(list(by_season))
     return result
 

@@ -5,14 +5,13 @@ Scores of one game depend on each other, so its mean is one observation; interva
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dejavu_feed.errors import DataError
 from dejavu_models.arrays import Floats
@@ -76,72 +75,56 @@ def compare_walks(
     """Compare a forecaster of one walk-forward with one of another, by season and over all.
 
     Raises:
-        DataError: if no season is in both, or see `PairedFolds`.
+        DataError: if no season is in both; if fewer than two games of one are in both, an outcome differs, or a fold
+            lacks its forecaster.
     """
     seasons = sorted(walk.keys() & against.keys())
     if not seasons:
-        raise DataError(f"no season is in both: {_listed(walk)} and {_listed(against)}")
-    pairs = [PairedFolds(walk[season], against[season], forecaster, other) for season in seasons]
-    result = []
-    for name, of_name in ((ALL, pairs), *((str(season), [pair]) for season, pair in zip(seasons, pairs, strict=True))):
-        if name == ALL and len(pairs) == 1:
-            continue
-        rows = (_pooled(name, horizon, metric, of_name) for horizon in HORIZONS for metric in COMPARED)
-        result += [row for row in rows if not np.isnan(row.difference.value)]
+        ours, theirs = (", ".join(map(str, sorted(each))) for each in (walk, against))
+        raise DataError(f"no season is in both: {ours} and {theirs}")
+    groups = {str(season): _paired(walk[season], against[season], forecaster, other) for season in seasons}
+    if len(groups) > 1:
+        groups = {ALL: _joined(list(groups.values())), **groups}
+    return [_metric(name, *case, scores) for name, of_name in groups.items() for case, scores in of_name.items()]
+
+
+def _metric(name: str, horizon: Horizon, metric: str, scores: Floats) -> PairedMetric:
+    value, against, persistence = scores.mean(axis=1).tolist()
+    difference = mean_difference(scores[0] - scores[1])
+    return PairedMetric(name, horizon, metric, scores.shape[1], value, against, persistence, difference)
+
+
+_Scores = dict[tuple[Horizon, str], Floats]
+"""Means over minutes by horizon and metric, (3, n games): of the first forecaster, the second, and persistence."""
+
+
+def _paired(fold: FoldScores, against: FoldScores, forecaster: str, other: str) -> _Scores:
+    """Return the metrics that both forecasters have, of the games in both folds."""
+    season = int(fold.season[0])
+    for name, each in ((forecaster, fold), (other, against)):
+        if name not in each.forecasts:
+            known = ", ".join(sorted(each.forecasts))
+            raise DataError(f"season {season}: has no forecaster {name!r}; expected one of {known}")
+    common, left, right = np.intersect1d(fold.game_id, against.game_id, return_indices=True)
+    if len(common) < 2:
+        raise DataError(f"season {season}: fewer than two games are in both")
+    differ = (fold.outcomes[left] != against.outcomes[right]).any(axis=1)
+    if differ.any():
+        raise DataError(f"season {season}: game {common[differ][0]} has another result in the other data")
+    sides = ((fold, forecaster, left), (against, other, right), (fold, "persistence", left))
+    result: _Scores = {}
+    for horizon in HORIZONS:
+        found = [(losses(each, name, horizon), games) for each, name, games in sides]
+        for metric in COMPARED:
+            if all(metric in of_side for of_side, _ in found):
+                result[horizon, metric] = np.stack([of_side[metric][games].mean(axis=1) for of_side, games in found])
     return result
 
 
-class PairedFolds:
-    """Forecasts of two folds for the same games.
-
-    Args:
-        fold: of the first forecaster, and of persistence.
-        against: of the second.
-        forecaster, other: names of the forecasters in them.
-
-    Raises:
-        DataError: if fewer than two games are in both, an outcome differs, or one lacks its forecaster.
-    """
-
-    def __init__(self, fold: FoldScores, against: FoldScores, forecaster: str, other: str) -> None:
-        self.season = int(fold.season[0])
-        for name, each in ((forecaster, fold), (other, against)):
-            if name not in each.forecasts:
-                known = ", ".join(sorted(each.forecasts))
-                raise DataError(f"season {self.season}: has no forecaster {name!r}; expected one of {known}")
-        common, left, right = np.intersect1d(fold.game_id, against.game_id, return_indices=True)
-        if len(common) < 2:
-            raise DataError(f"season {self.season}: fewer than two games are in both")
-        differ = (fold.outcomes[left] != against.outcomes[right]).any(axis=1)
-        if differ.any():
-            raise DataError(f"season {self.season}: game {common[differ][0]} has another result in the other data")
-        self._sides = ((fold, forecaster, left), (against, other, right), (fold, "persistence", left))
-
-    def by_game(self, horizon: Horizon, metric: str) -> tuple[Floats, Floats, Floats]:
-        """Return the means over minutes of a metric by game, (n,): of both forecasters and of persistence."""
-        ours, theirs, persistence = (_by_game(*side, horizon, metric) for side in self._sides)
-        return ours, theirs, persistence
-
-
-def _by_game(fold: FoldScores, forecaster: str, games: NDArray[np.intp], horizon: Horizon, metric: str) -> Floats:
-    of_metric = losses(fold, forecaster, horizon).get(metric)
-    result: Floats = np.full(len(games), np.nan) if of_metric is None else of_metric[games].mean(axis=1)
-    return result
-
-
-def _pooled(name: str, horizon: Horizon, metric: str, pairs: Iterable[PairedFolds]) -> PairedMetric:
-    parts = [pair.by_game(horizon, metric) for pair in pairs]
-    ours, theirs, persistence = (np.concatenate(each) for each in zip(*parts, strict=True))
-    return PairedMetric(
-        name,
-        horizon,
-        metric,
-        len(ours),
-        float(ours.mean()),
-        float(theirs.mean()),
-        float(persistence.mean()),
-        mean_difference(ours - theirs),
-    )
+def _joined(seasons: Sequence[_Scores]) -> _Scores:
+    """Join the games of seasons, for the metrics that all have."""
+    cases = [case for case in seasons[0] if all(case in each for each in seasons)]
+    return {case: np.concatenate([each[case] for each in seasons], axis=1) for case in cases}
 
 
 def mean_difference(differences: Floats, looks: int = 1) -> Estimate:
@@ -158,8 +141,3 @@ def mean_difference(differences: Floats, looks: int = 1) -> Estimate:
     error = float(differences.std(ddof=1)) / sqrt(games)
     half = error * float(special.stdtrit(games - 1, 1 - (1 - LEVEL) / 2 / looks))
     return Estimate(mean, mean - half, mean + half)
-
-
-def _listed(seasons: Iterable[int]) -> str:
-    ordered: Sequence[int] = sorted(seasons)
-    return ", ".join(map(str, ordered))

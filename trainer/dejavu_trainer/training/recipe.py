@@ -11,13 +11,14 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
 
 from dejavu_feed.errors import DataError
+from dejavu_models.arrays import Floats
 from dejavu_models.point.dejavu import Dejavu
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.point.models import PointModels
@@ -203,15 +204,18 @@ class _Run:
         self._progress = progress
         self._execution = execution
 
+    @cached_property
+    def _residuals(self) -> Floats:
+        return linear_residuals(self.linear, *self._rated)
+
     def fit_dejavu(self) -> tuple[SelectedSettings, dict[int, Dejavu]]:
         """Select the settings of Dejavu on the last games, and build the databases of all."""
         recipe, games = self._recipe, self._rated.games
         choice = self._select_settings(
             *(self._rated.select(part) for part in hold_out_last(games.date, recipe.held_out))
         )
-        residuals = linear_residuals(self.linear, *self._rated)
         with self._progress.step("Build the Dejavu databases", len(MINUTES)) as advance:
-            past, at = TrainingGames(games, residuals), dict(recipe.prototypes_at)
+            past, at = TrainingGames(games, self._residuals), dict(recipe.prototypes_at)
             databases = build_all(past, MINUTES, choice, recipe.prototypes, self._seed, advance, self._execution, at)
         return choice, databases
 
@@ -236,7 +240,7 @@ class _Run:
 
         recipe, (games, margins) = self._recipe, self._rated
         with self._progress.step("Train the LSTM", recipe.lstm.steps) as advance:
-            examples = LstmExamples(games.levels, margins, linear_residuals(self.linear, *self._rated))
+            examples = LstmExamples(games.levels, margins, self._residuals)
             return fit_lstm(examples, recipe.lstm, self._seed, advance)
 
     def fit_component(self, choice: ComponentChoice) -> TrainedComponent:

@@ -10,7 +10,7 @@ from dejavu_models.comparison import Comparison, GateDecision, GateSettings, Jud
 from dejavu_models.registry.stages import ModelEvidence
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.database.backend import Connection, StopSignal
+from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.queries import comparisons
 from dejavu_server.ledger.queries.comparisons import PairFilter
 
@@ -112,39 +112,25 @@ class LedgerGate:
         Raises:
             LedgerError: if the ledger cannot be read.
         """
-        judgement = await self.promotion(version, against, anchor)
+        judgement = await self.judgement(version, against, anchor=anchor)
         return judgement.decision is GateDecision.PROMOTE, evidence_of(judgement, against), judgement.reason
 
-    async def promotion(self, version: str, against: str, anchor: str = "") -> Judgement:
-        """Return the gate's decision about a model that would replace another one.
-
-        Args:
-            version: the model.
-            against: the one that it would replace.
-            anchor: see `anchored`.
-
-        Raises:
-            LedgerError: if the ledger cannot be read.
-        """
-        pair = ModelPair(version, against, self._replays)
-        return await self._ledger.read(partial(_judged, pair=pair, settings=self._settings, anchor=anchor))
-
-    async def judgement(self, version: str, against: str, since: int = 0, stop: StopSignal | None = None) -> Judgement:
+    async def judgement(self, version: str, against: str, *, since: int = 0, anchor: str = "") -> Judgement:
         """Return the gate's decision about a model, compared with another one or with "persistence".
 
         Args:
             version: the model.
             against: the other one.
             since: sequence of the ledger after which forecasts count.
-            stop: ends the read early.
+            anchor: see `anchored`.
 
         Raises:
             LedgerError: if the ledger cannot be read.
         """
         pair = ModelPair(version, against, self._replays, since)
-        return await self._ledger.read(partial(_judged, pair=pair, settings=self._settings), stop=stop)
+        return await self._ledger.read(partial(_judged, pair=pair, settings=self._settings, anchor=anchor))
 
 
-def _judged(connection: Connection, pair: ModelPair, settings: GateSettings, anchor: str = "") -> Judgement:
+def _judged(connection: Connection, pair: ModelPair, settings: GateSettings, anchor: str) -> Judgement:
     found = judge(compare_models(connection, pair, settings), settings)
     return anchored(connection, pair, settings, found, anchor)

@@ -23,7 +23,7 @@ from dejavu_models.registry.stages import PREVIOUS, ModelAction, ModelChange, Mo
 from dejavu_server.forecasting.lifecycle.evidence import evidence_of
 from dejavu_server.ledger import leases
 from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.database.backend import Connection, StopSignal
+from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.queries import model_changes, scorecards
 from dejavu_server.observability.periodic import PeriodicTask
 
@@ -60,10 +60,7 @@ class GateMode(enum.Enum):
 class ModelJudge(Protocol):
     """Judges models; implemented by LedgerGate."""
 
-    async def promotion(self, version: str, against: str, anchor: str = "") -> Judgement:
-        """Return the decision about a model that would replace another one."""
-
-    async def judgement(self, version: str, against: str, since: int = 0, stop: StopSignal | None = None) -> Judgement:
+    async def judgement(self, version: str, against: str, *, since: int = 0, anchor: str = "") -> Judgement:
         """Return the decision about a model compared with another."""
 
 
@@ -184,7 +181,7 @@ class Gatekeeper:
     async def _judge_challengers(self, roster: Roster) -> None:
         # Models that served before would be promoted again for not being worse; see `_watch_champion`.
         judgements = {
-            version: await self._judge.promotion(version, roster.champion, roster.anchor)
+            version: await self._judge.judgement(version, roster.champion, anchor=roster.anchor)
             for version in roster.candidates
         }
         for version in self._shown - judgements.keys():
@@ -207,7 +204,7 @@ class Gatekeeper:
         against = {PERSISTENCE: PERSISTENCE} | ({PREVIOUS: roster.previous} if roster.previous else {})
         worse: dict[str, Judgement] = {}
         for name, version in against.items():
-            judgement = await self._judge.judgement(roster.champion, version, standing.champion_since)
+            judgement = await self._judge.judgement(roster.champion, version, since=standing.champion_since)
             is_worse = judgement.decision is GateDecision.RETIRE
             self._metrics.champion_worse.labels(name).set(is_worse)
             if is_worse:

@@ -101,7 +101,7 @@ async def test_a_challenger_may_not_fall_behind_the_first_champion_of_the_season
     for each in stored:
         await ledger.record_outcome(outcome(4, each.game_id))
     found = await _compare(ledger, settings)
-    judgement = await LedgerGate(ledger, settings).promotion("v3", "v2", roster.anchor)
+    judgement = await LedgerGate(ledger, settings).judgement("v3", "v2", anchor=roster.anchor)
     assert (judgement.decision is GateDecision.PROMOTE) is promoted
     assert (found.decision == model_comparison_pb2.GATE_DECISION_PROMOTE) is promoted
     assert found.decision_reason == judgement.reason

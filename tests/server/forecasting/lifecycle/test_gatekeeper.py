@@ -14,7 +14,6 @@ from dejavu_models.comparison import GateDecision, Judgement
 from dejavu_models.registry.stages import ModelAction, ModelChange, ModelEvidence, ModelInUse
 from dejavu_server.forecasting.lifecycle.gatekeeper import CALLER, Gatekeeper, GateMode
 from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.database.backend import StopSignal
 from dejavu_server.ledger.queries import model_changes
 from dejavu_server.observability.metrics import Metrics
 
@@ -29,13 +28,9 @@ class _Judge:
     def __init__(self) -> None:
         self.answers: dict[tuple[str, str], Judgement] = {}
         self.asked: list[tuple[str, str, int]] = []
-        self.anchors = set[str]()
 
-    async def promotion(self, version: str, against: str, anchor: str = "") -> Judgement:
-        self.anchors.add(anchor)
-        return await self.judgement(version, against)
-
-    async def judgement(self, version: str, against: str, since: int = 0, stop: StopSignal | None = None) -> Judgement:
+    async def judgement(self, version: str, against: str, *, since: int = 0, anchor: str = "") -> Judgement:
+        del anchor  # tests/server/forecasting/lifecycle/test_comparison.py
         self.asked.append((version, against, since))
         return self.answers.get((version, against), _CONTINUE)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 import socket
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -17,10 +18,12 @@ from prometheus_client import CollectorRegistry, Gauge
 from tests.support.fakes.certificates import Authority
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes.gateway import running_gateway, spawned_gateway
+from tests.support.processes.redis_server import RedisProcess
 from tests.support.processes.servers import running_worker, settings_in
 from typer.testing import CliRunner, Result
 
 from dejavu_client.access import ClientTlsFiles, tls_credentials
+from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.cli.main import app
 from dejavu_client.client import DejavuClient
 from dejavu_client.doctor.findings import Finding, Severity
@@ -225,6 +228,40 @@ def test_the_age_of_the_feed_is_that_of_the_newest_report(tmp_path: Path) -> Non
                 pass
             found = examine(address)["poller"]
             assert (found.severity, section in found.section) == (severity, True), found
+
+
+async def test_a_poller_that_reports_no_longer_is_a_fault_before_its_feed_is_old(tmp_path: Path) -> None:
+    passed = timedelta()
+
+    def clock() -> datetime:
+        return utc_now() + passed
+
+    async with Worker(settings_in(tmp_path), registry=Registry([PersistenceForecaster()]), clock=clock) as worker:
+        async with AsyncDejavuClient(worker.address, timeout=30.0) as client:
+            await client.report_feed("nba", 1.0, live_games=2)
+            while not (await client.get_service_stats()).feeds:
+                pass
+            passed = timedelta(seconds=90)
+            while (await client.get_service_stats()).feeds[0].reported_seconds_ago < passed.total_seconds():
+                pass
+        found = (await asyncio.to_thread(examine, worker.address))["poller"]
+    assert found.severity is Severity.FAULT
+    assert "none has reported for 9" in found.message
+    assert "dejavupollerdown" in found.section
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs Debian's redis-server")
+def test_a_shared_cache_that_is_bypassed_is_found(tmp_path: Path) -> None:
+    server = RedisProcess(tmp_path)
+    try:
+        with running_worker(tmp_path, workers=1, cache=server.url) as address:
+            assert examine(address)["cache"].severity is Severity.OK
+            server.kill()
+            while (found := examine(address)["cache"]).severity is Severity.OK:
+                pass  # until a probe has failed
+    finally:
+        server.kill()
+    assert (found.severity, found.section) == (Severity.WARNING, "runbook.md#dejavusharedcachefailed")
 
 
 def test_the_page_and_the_pollers_are_checked_if_they_are_given(target: str, nowhere: str) -> None:

@@ -25,6 +25,9 @@ from dejavu_client.transport.dns import look_up
 from dejavu_client.transport.servers import MAX_SERVERS, ServerAddress, Servers, record_address
 from dejavu_common import build
 
+REPORT_SECONDS: Final = 60.0
+"""Time since the last report after which no poller is believed to lead: four reports are missing."""
+
 READ_SECONDS: Final = 120.0
 DATA_SECONDS: Final = 1800.0
 """Ages of a feed that are reported, as by the alerts DejavuFeedUnread and DejavuFeedOld."""
@@ -132,8 +135,12 @@ def _feed(reports: Sequence[ServerReport]) -> Finding:
     for feed in newest.values():
         text = f"feed {feed.feed} read {seconds_text(feed.read_age_seconds)} ago"
         text += f", {pluralize(feed.live_games, 'game')} in play"
+        if feed.reported_seconds_ago > REPORT_SECONDS:
+            silent = f"none has reported for {seconds_text(feed.reported_seconds_ago)}"
+            see = "see its log: it has ended, cannot reach the servers, or does not lead"
+            return fault("poller", silent, see, _POLLER_DOWN)
         if feed.read_age_seconds > READ_SECONDS:
-            see = "see the poller's log: it has ended, or the feed does not answer"
+            see = "see the poller's log: the feed does not answer"
             return fault("poller", text, see, "runbook.md#dejavufeedunread")
         if feed.data_age_seconds > DATA_SECONDS:
             old = f"{text}, data {seconds_text(feed.data_age_seconds)} old"

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import grpc
 
+from dejavu.v1.cache_service_pb2 import SHARED_CACHE_STATE_FAILED, SHARED_CACHE_STATE_USED, GetCacheStatsResponse
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.model_service_pb2 import VERDICT_UNFIT, Model
 from dejavu.v1.operations_service_pb2 import DISK_STATE_BELOW_RESERVE, DISK_STATE_LOW, GetServiceStatsResponse
@@ -89,6 +90,7 @@ class ServerReport:
         checkpoint: the signed head of its ledger; None if it is not known.
         models: its models.
         games: the games that were published to it; None if they are not known.
+        cache: statistics of its cache; None if they are not known.
     """
 
     name: str
@@ -97,6 +99,7 @@ class ServerReport:
     checkpoint: Checkpoint | None = None
     models: Sequence[Model] = ()
     games: Sequence[Game] | None = None
+    cache: GetCacheStatsResponse | None = None
 
     def add(self, *findings: Finding) -> None:
         """Add findings about this server."""
@@ -212,6 +215,7 @@ def _read(report: ServerReport, client: DejavuClient) -> None:
         ("checkpoint", client.get_checkpoint),
         ("models", client.list_models),
         ("games", client.list_games),
+        ("cache", client.get_cache_stats),
     ):
         try:
             setattr(report, name, call())
@@ -231,6 +235,8 @@ def _read(report: ServerReport, client: DejavuClient) -> None:
         report.add(_clock(sampled, before - _SAMPLING_SECONDS, after))
     if report.models:
         report.add(_model(report.models[0]))
+    if report.cache is not None:
+        report.add(*_cache(report.cache))
 
 
 def _clock(server: float, before: float, after: float) -> Finding:
@@ -258,6 +264,16 @@ def _model(model: Model) -> Finding:
         unfit = f"{text}: unfit, {model.verdict_reason}"
         return warning("model", unfit, "train another, or know what --allow-unfit accepts", "training.md")
     return ok("model", text)
+
+
+def _cache(stats: GetCacheStatsResponse) -> Iterator[Finding]:
+    """Yield the finding about the cache that servers share; nothing if there is none."""
+    if stats.shared_state == SHARED_CACHE_STATE_FAILED:
+        text = "the shared cache fails or is slow: what-ifs are computed without it"
+        repair = "see `shared_cache_failed` in the log, and repair Redis; no server needs a restart"
+        yield warning("cache", text, repair, "runbook.md#dejavusharedcachefailed")
+    elif stats.shared_state == SHARED_CACHE_STATE_USED:
+        yield ok("cache", "the shared cache is used")
 
 
 def _ledger_health(client: DejavuClient) -> Iterator[Finding]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from datetime import datetime
 
 from dejavu.v1 import operations_service_pb2 as pb
 from dejavu_server.api.converters.operations import TooManyFeeds, checked_report, stats_message
@@ -42,7 +42,7 @@ class OperationsService:
         workers: int,
         coverage_days: int,
         ledger: pb.LedgerState,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], datetime],
     ) -> None:
         self._statistics = statistics
         self._metrics = metrics
@@ -64,7 +64,7 @@ class OperationsService:
                 workers=self._workers,
                 coverage_days=self._coverage_days,
                 ledger=self._ledger,
-                now=self._clock(),
+                now=self._clock().timestamp(),
             )
             self._answered = statistics, message
         return self._answered[1]
@@ -76,7 +76,7 @@ class OperationsService:
             if len(self._feeds) >= MAX_FEEDS:
                 raise TooManyFeeds(f"the worker knows {MAX_FEEDS} feeds and takes no reports of others: {report.feed}")
             self._feeds.add(report.feed)
-        now, metrics = self._clock(), self._metrics
+        now, metrics = self._clock().timestamp(), self._metrics
         metrics.feed_read.labels(report.feed).set(now - report.read_age_seconds)
         in_play = report.HasField("data_age_seconds")
         metrics.feed_data.labels(report.feed).set(now - report.data_age_seconds if in_play else 0.0)

@@ -190,10 +190,12 @@ class Supervisor:
             try:
                 await self._reload(slots, pool)
                 server_metrics.reloads.labels("done").inc()
+                server_metrics.last_reload.set(1)
                 models = sorted({version for worker in pool.serving() for version in worker.models})
                 _log.info("reloaded", workers=len(slots), seconds=round(time.monotonic() - started, 3), models=models)
             except StartError:
                 server_metrics.reloads.labels("failed").inc()
+                server_metrics.last_reload.set(0)
             finally:
                 self._reloading = False
                 await pool.release_fork_server()

@@ -292,6 +292,7 @@ class Worker:
             ledger=LedgerState(
                 database="postgresql" if is_postgres(settings.ledger) else "sqlite", caller_games=settings.caller_games
             ),
+            clock=self._clock,
         )
         self._add_service(OPERATIONS_SERVICE, operations)
         self._add_service(LEASE_SERVICE, LeaseService(self._ledger_manager))

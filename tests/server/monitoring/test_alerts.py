@@ -70,8 +70,8 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         [f"{of('dejavu_worker_starts_failed_total')} 0x20 1x20"],
     ),
     "DejavuReloadFailed": (
-        [f"{of('dejavu_reloads_total', outcome='failed')} 0x30 1x10"],
-        [f"{of('dejavu_reloads_total', outcome='done')} 0x30 1x10"],
+        [f"{of('dejavu_last_reload_successful')} 1x30 0x10"],
+        [f"{of('dejavu_last_reload_successful')} 1x10 0x20 1x10"],  # the next one completed
     ),
     "DejavuVersionSkew": (
         [f"{of('dejavu_build_info', instance=name, version=name, revision='r')} 1x160" for name in "ab"],
@@ -107,6 +107,10 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "DejavuSlow": (
         durations("dejavu_call_seconds_bucket", 90, 10, method=METHOD, code="OK"),
         durations("dejavu_call_seconds_bucket", 90, 10, method="/dejavu.v1.RecordService/GetScorecard", code="OK"),
+    ),
+    "DejavuSharedCacheFailed": (
+        gauges(cache_shared_failed=1),
+        [f"{of('dejavu_cache_shared_failed')} 0x20 1x7 0x13"],  # Redis was restarted
     ),
     "DejavuLedgerUnavailable": (gauges(workers_without_ledger=1), gauges(workers_without_ledger=0)),
     "DejavuDiskLow": (

@@ -16,6 +16,7 @@ from tests.support.builders.issued_forecasts import game
 from tests.support.processes.hangs import hang, hanging
 from tests.support.processes.postgres import database_without_ledger, shared_server
 from tests.support.processes.promtool import firing, promtool, scraped_series
+from tests.support.processes.redis_server import RedisProcess
 from tests.support.processes.scrapes import scrape, scrape_when, value_in
 from tests.support.processes.servers import spawned_server
 
@@ -155,3 +156,20 @@ def test_a_ledger_that_is_gone_and_a_broken_file_of_tokens(tmp_path: Path, ledge
             )
         gone = scrape_when(server, lambda text: value_in(text, "dejavu_workers_without_ledger") == 1)
         assert "DejavuLedgerUnavailable" in alerts(tmp_path, before, gone)
+
+
+@pytest.mark.nightly
+def test_a_shared_cache_that_is_gone(tmp_path: Path) -> None:
+    redis = RedisProcess(tmp_path)
+    arguments = ("--workers", "1", "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3", "--cache", redis.url, *METRICS)
+    try:
+        with spawned_server(*arguments) as server:
+            before = scrape(server)
+            redis.kill()
+            gone = scrape_when(server, lambda text: value_in(text, "dejavu_cache_shared_failed") == 1)
+            assert alerts(tmp_path, before, gone) == {"DejavuSharedCacheFailed"}
+            redis.start()
+            back = scrape_when(server, lambda text: value_in(text, "dejavu_cache_shared_failed") == 0)
+            assert alerts(tmp_path, before, gone, back) == set()
+    finally:
+        redis.kill()

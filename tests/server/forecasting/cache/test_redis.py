@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import subprocess
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -13,11 +11,11 @@ from typing import Any
 
 import grpc
 import pytest
-import redis
 from structlog.testing import capture_logs
 from tests.support.builders.calls import refusal
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.fakes.what_ifs import what_if
+from tests.support.processes.redis_server import RedisProcess
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import cache_service_pb2 as cache_pb
@@ -25,49 +23,9 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.cache_service_pb2_grpc import CacheServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_server.forecasting.cache import redis_store
-from dejavu_server.forecasting.cache.redis_store import PREFIX, SharedEntries
+from dejavu_server.forecasting.cache.redis_store import SharedEntries
 
 pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs Debian's redis-server")
-
-
-class RedisProcess:
-    """A Redis server on a Unix socket, without persistence."""
-
-    def __init__(self, folder: Path) -> None:
-        self.socket = folder / "redis.sock"
-        self.url = f"unix://{self.socket}"
-        self._process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    def start(self) -> None:
-        command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no"]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=self.socket.parent)
-        deadline = time.monotonic() + 30
-        while not self.answers():
-            assert time.monotonic() < deadline, "Redis does not start"
-            time.sleep(0.02)
-
-    def answers(self) -> bool:
-        try:
-            return bool(self.client().ping())
-        except redis.exceptions.RedisError:
-            return False
-
-    def client(self) -> redis.Redis:
-        return redis.Redis(unix_socket_path=str(self.socket))
-
-    def value(self, key: bytes) -> bytes:
-        value = self.client().get(key)
-        assert isinstance(value, bytes)
-        return value
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def entries(self) -> list[bytes]:
-        return list(self.client().scan_iter(PREFIX + b"*"))
 
 
 class Server:

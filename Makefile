@@ -55,6 +55,10 @@ $(MLSERVER)/.installed: pyproject.toml constraints-mlserver.txt
 	HNSWLIB_NO_NATIVE=1 $(MLSERVER)/bin/pip --disable-pip-version-check -q install -c constraints-mlserver.txt --group mlserver
 	@touch $@
 
+$(VENV)/.release: $(VENV)/.installed deploy/requirements-release.txt
+	$(PIP) install --require-hashes -r deploy/requirements-release.txt
+	@touch $@
+
 install: $(VENV)/.installed  ## create .venv with all extras and development tools
 
 $(NODE)/node_modules/.installed: $(NODE)/package.json $(NODE)/package-lock.json $(NODE)/.npmrc
@@ -96,7 +100,7 @@ lock: install  ## write the locked requirements with hashes, from pyproject.toml
 audit: install  ## compare the locked requirements with known vulnerabilities; fails if it can't
 	$(BIN)/python server/audit_requirements.py $(if $(filter 1,$(DEJAVU_CI)),$(if $(filter partial,$(DEJAVU_AUDIT)),,--complete))
 
-sbom: install  ## write a CycloneDX bill of materials of server, client and trainer into dist/
+sbom: $(VENV)/.release  ## write a CycloneDX bill of materials of server, client and trainer into dist/
 	mkdir -p dist
 	for part in server client trainer; do $(BIN)/cyclonedx-py requirements $$part/requirements.txt --pyproject pyproject.toml \
 	  --output-reproducible --of JSON -o dist/sbom-$$part.cdx.json || exit 1; done
@@ -146,9 +150,8 @@ else
 	@echo "the build of the page is not checked: Node 20.19 or newer is needed"
 endif
 
-release: install  ## build and verify release VERSION in dist/, without uploading it; ARGS=--prepare first, ARGS=--images with images
+release: $(VENV)/.release  ## build and verify release VERSION in dist/, without uploading it; ARGS=--prepare first, ARGS=--images with images
 	@test -n "$(VERSION)" || { echo "Which release? make release VERSION=X.Y.Z"; exit 1; }
-	$(PIP) install --require-hashes -r deploy/requirements-release.txt
 	$(BIN)/python deploy/release.py $(VERSION) $(ARGS)
 
 # Many tests wait for processes that they start, so run more of them at a time than there are cores. Limit numeric
@@ -199,7 +202,7 @@ nightly-postgres: install  ## the tests of ledger, streams and record on Postgre
 	DEJAVU_TEST_LEDGER=postgresql $(PYTEST) -n 2 --dist worksteal -m "not nightly" --timeout 900 tests/server/ledger tests/server/streaming \
 	  tests/server/forecasting tests/server/api
 
-nightly-images: install  ## build the wheel, and the images, and run them hardened; needs root, and Debian's buildah, mmdebstrap and docker-compose
+nightly-images: $(VENV)/.release  ## build the wheel, and the images, and run them hardened; needs root, and Debian's buildah, mmdebstrap and docker-compose
 	$(PYTEST) -m nightly -s tests/deploy tests/test_supply_chain.py tests/test_wheel.py
 
 # Without the package index, MLServer is left out, and the report says so. CI requires it.

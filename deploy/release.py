@@ -107,7 +107,7 @@ def build(version: str) -> None:
         _run("auditwheel", "repair", "--wheel-dir", DIST, compiled)
     _run("twine", "check", "--strict", *sorted(DIST.glob("dejavu_forecast-*")))
     _run("buf", "build", "-o", DIST / "dejavu.binpb")
-    _run("make", "--no-print-directory", "-o", "install", "sbom")
+    _run("make", "--no-print-directory", "sbom")
     (DIST / "NOTES.md").write_text(changes((ROOT / "CHANGELOG.md").read_text())[1] + "\n")
 
 

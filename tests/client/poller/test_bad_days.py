@@ -81,6 +81,7 @@ def test_simulated_evenings_with_all_faults_end_as_good_ones(seed: int) -> None:
     assert not bad.told_too_late()
 
 
+@pytest.mark.nightly
 async def test_a_restart_on_a_good_day_leaves_the_very_same_entries() -> None:
     day = BadDay(GAMES)
     await day.run(restart=HALF + 30)

@@ -7,7 +7,7 @@ import os
 NIGHTLY = os.environ.get("DEJAVU_NIGHTLY") == "1"
 """Set by `make nightly`."""
 
-EXAMPLES = 200 if NIGHTLY else 25
+EXAMPLES = 200 if NIGHTLY else 15
 """Default number of examples, for fast property tests."""
 
 

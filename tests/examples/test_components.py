@@ -12,7 +12,7 @@ from tests.support.builders.bundles import simulated_games
 from tests.support.harness.documents import ROOT
 
 from dejavu_models.point.graph_component import OnnxGraph
-from dejavu_trainer.training.components import GROUP, ComponentChoice, ComponentGames, fit_component
+from dejavu_trainer.training.components import GROUP, ComponentChoice, ComponentGames, ComponentParts, fit_component
 from dejavu_trainer.training.linear import fit_linear
 from dejavu_trainer.training.ratings import RatedGames
 
@@ -36,7 +36,8 @@ def test_an_example_is_fitted_and_its_graph_is_served(name: str, monkeypatch: py
     some = simulated_games().of_seasons([2031])
     margins = np.linspace(-8.0, 8.0, len(some))
     games = ComponentGames.of(fit_linear(some, margins), RatedGames(some, margins))
-    trained = fit_component(ComponentChoice(name, "", "", ""), games, games, games, (12,), 0, lambda _: None)
+    parts = ComponentParts(games, games, games)
+    trained = fit_component(ComponentChoice(name, "", "", ""), parts, (12,), 0, lambda _: None)
     assert trained.parity < 1e-3
     assert all(0 <= weight <= 1 for weight in trained.weight)
     rows, _ = games.sample(60, 3)

@@ -21,7 +21,7 @@ ELSEWHERE = {
     r"dejavu-trainer fetch ": NBA,
     r"dejavu-trainer .*--data DIR ": SEASONS,
     r"python -m bench\.": HOURS,
-    r"dejavu-trainer (simulate|fit|evaluate|backtest|adapt|compare|import|refresh|retrain) ": (
+    r"dejavu-trainer (simulate|fit|evaluate|backtest|adapt|compare|check-component|import|refresh|retrain) ": (
         "trains for minutes: test_the_trainers_commands_run_in_order does so nightly, or tests/trainer"
     ),
     r"dejavu-server (ledger export|--bundle) ": (

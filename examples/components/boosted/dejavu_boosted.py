@@ -24,15 +24,24 @@ OPERATORS = {"": 18, "ai.onnx.ml": 3}
 
 
 class Boosted:
-    """Fits trees to the corrections of the linear models."""
+    """Fits trees to the corrections of the linear models.
+
+    Args:
+        trees: number of trees of an ensemble.
+        depth: their depth.
+    """
+
+    def __init__(self, trees: int = 60, depth: int = 3) -> None:
+        self._trees = trees
+        self._depth = depth
 
     def fit(self, games: ComponentGames, seed: int) -> FittedTrees:
         """Fit the trees; the same games and seed give the same trees."""
         rows, corrections = games.sample(min(ROWS, 10 * len(games)), seed)
         trees = GradientBoostingRegressor(
-            n_estimators=60,
+            n_estimators=self._trees,
             learning_rate=0.05,
-            max_depth=3,
+            max_depth=self._depth,
             max_features=0.3,
             min_samples_leaf=50,
             subsample=0.5,

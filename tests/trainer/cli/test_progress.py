@@ -6,7 +6,7 @@ from dejavu_trainer.cli.app import ProgressBars
 
 
 @pytest.mark.parametrize(("seconds", "lines"), [(0.0, ["Walk: 1 of 2", "Walk: 2 of 2", "Walk: done"]), (60.0, [])])
-def test_a_log_has_lines_about_steps_that_take_long(
+def test_a_log_has_a_line_about_every_step_and_more_about_those_that_take_long(
     seconds: float, lines: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("dejavu_trainer.cli.app.LINE_SECONDS", seconds)
@@ -14,5 +14,5 @@ def test_a_log_has_lines_about_steps_that_take_long(
         advance(1)
         advance(1)
     printed = capsys.readouterr()
-    assert [line.rpartition(", ")[0] for line in printed.err.splitlines()] == lines
+    assert [line.rpartition(", ")[0] for line in printed.err.splitlines()] == ["Walk: 0 of 2", *lines]
     assert printed.out == ""

@@ -14,9 +14,12 @@ from tests.support.builders.components import of_lead, tilt
 
 from dejavu_feed.errors import DataError
 from dejavu_models.arrays import Floats, Singles
+from dejavu_models.point.graph_component import OnnxGraph
 from dejavu_models.point.rows import LEVELS, LINEAR, MARGIN_KNOWN, MINUTE
+from dejavu_trainer.execution import Progress
 from dejavu_trainer.training import components
-from dejavu_trainer.training.components import ComponentGames, choose_components, fit_component
+from dejavu_trainer.training.component_check import check_component
+from dejavu_trainer.training.components import ComponentGames, ComponentParts, choose_components, fit_component
 from dejavu_trainer.training.linear import fit_linear
 from dejavu_trainer.training.lstm_config import FitError
 from dejavu_trainer.training.ratings import RatedGames
@@ -28,14 +31,16 @@ class Tilted:
 
     Attributes:
         seen: number of games of each fit.
+        changes: whether every fit gives another model.
     """
 
-    def __init__(self, factor: float = 0.1, content: bytes | None = None) -> None:
-        self.factor, self.content = factor, content
+    def __init__(self, factor: float = 0.1, content: bytes | None = None, *, changes: bool = False) -> None:
+        self.factor, self.content, self.changes = factor, content, changes
         self.seen: list[int] = []
 
     def fit(self, games: ComponentGames, seed: int) -> Tilted:
         self.seen.append(len(games))
+        self.factor += 0.1 * self.changes
         return self
 
     def predict(self, rows: Singles) -> Floats:
@@ -51,14 +56,19 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[Tilted], components.Co
     """Return a function that installs a component under the name `tilt` and returns the choice of it."""
 
     def put(component: Tilted) -> components.ComponentChoice:
-        monkeypatch.setattr("tests.trainer.training.test_components.made", lambda: component, raising=False)
+        def made(factor: float | None = None) -> Tilted:
+            if factor is not None:
+                component.factor = factor
+            return component
+
+        monkeypatch.setattr("tests.trainer.training.test_components.made", made, raising=False)
         [found] = metadata.EntryPoints(
             [metadata.EntryPoint("tilt", f"{__name__}:made", components.GROUP)._for(metadata.distribution("numpy"))]  # type: ignore[attr-defined]
         )
         monkeypatch.setattr(
             components, "entry_points", lambda **wanted: [found] if wanted.get("name", "tilt") == "tilt" else []
         )
-        [choice] = choose_components(["tilt"])
+        [choice] = choose_components({"tilt": {}})
         return choice
 
     return put
@@ -71,7 +81,7 @@ def games() -> ComponentGames:
 
 
 def fitted(choice: components.ComponentChoice, part: ComponentGames) -> components.TrainedComponent:
-    return fit_component(choice, part, part, part, (6, 30), 0, lambda _: None)
+    return fit_component(choice, ComponentParts(part, part, part), (6, 30), 0, lambda _: None)
 
 
 def test_a_component_is_chosen_by_name_and_changes_the_recipe(install: Any) -> None:
@@ -91,12 +101,27 @@ def test_a_component_is_chosen_by_name_and_changes_the_recipe(install: Any) -> N
         ("Tilt", "'Tilt' cannot be the name of a component"),
     ):
         with pytest.raises(DataError, match=said):
-            choose_components([name])
-    with pytest.raises(DataError, match="named twice"):
-        choose_components(["tilt", "tilt"])
-    assert parse_recipe({"components": ["tilt"]}, "file").components == (choice,)
-    with pytest.raises(DataError, match="file: components: no installed package has a component 'other'"):
-        parse_recipe({"components": ["other"]}, "file")
+            choose_components({name: {}})
+    assert parse_recipe({"components": {"tilt": {}}}, "file").components == (choice,)
+    for wrong, said in (
+        ({"other": {}}, "file: components: no installed package has a component 'other'"),
+        (["tilt"], r"file: components: expected a table for each component, such as \[components.boosted\]"),
+    ):
+        with pytest.raises(DataError, match=said):
+            parse_recipe({"components": wrong}, "file")
+
+
+def test_settings_are_arguments_and_part_of_the_recipe(install: Any) -> None:
+    plain = install(Tilted())
+    recipe = parse_recipe({"components": {"tilt": {"factor": 0.3}}}, "file")
+    [choice] = recipe.components
+    assert choice == replace(plain, settings={"factor": 0.3})
+    assert recipe.digest != parse_recipe({"components": {"tilt": {}}}, "file").digest
+    assert OnnxGraph(fitted(choice, games()).content).corrections(np.ones((1, 52), np.float32))[0, 0] == pytest.approx(
+        0.3
+    )
+    with pytest.raises(DataError, match=r"component tilt cannot be made with {'angle': 1}: TypeError: .*'angle'"):
+        parse_recipe({"components": {"tilt": {"angle": 1}}}, "file")
 
 
 def test_samples_and_rows_are_of_the_games_alone() -> None:
@@ -132,13 +157,30 @@ def test_the_trial_sees_the_earlier_games_and_the_fit_all_of_them(install: Any) 
         ComponentGames(*(getattr(part, name)[mask] for name in ("levels", "margins", "increments", "corrections")))
         for mask in (early, ~early)
     )
-    fit_component(install(component), past, later, part, (6,), 0, lambda _: None)
+    fit_component(install(component), ComponentParts(past, later, part), (6,), 0, lambda _: None)
     assert component.seen == [100, len(part)]
+
+
+class Silent(Tilted):
+    """A component that predicts another shape, and its last rows not at all."""
+
+    def __init__(self, predicted: Callable[[Singles], Any]) -> None:
+        super().__init__()
+        self.predicted = predicted
+
+    def predict(self, rows: Singles) -> Any:
+        return self.predicted(rows)
 
 
 @pytest.mark.parametrize(
     ("component", "said"),
     [
+        (
+            Silent(lambda rows: np.where(rows[:, :2] > 9, np.nan, 0.0)),
+            r"predict returns no finite numbers for \d+ rows, first after minute \d+",
+        ),
+        (Silent(lambda rows: rows[:, 0]), r"component tilt: predict returns the shape \(1000,\); expected \(1000, 2\)"),
+        (Silent(lambda rows: rows[:, 60]), r"component tilt cannot predict: IndexError: .* \(test_components.py:\d+\)"),
         (Tilted(0.1, b"no graph"), "the graph is not an ONNX model"),
         (Tilted(0.1, of_lead("Log").SerializeToString()), "a correction is not a finite number"),
         (Tilted(0.1, tilt(0.5).SerializeToString()), "the graph of component tilt differs from the component by"),
@@ -147,3 +189,14 @@ def test_the_trial_sees_the_earlier_games_and_the_fit_all_of_them(install: Any) 
 def test_a_graph_that_could_not_be_served_ends_the_fit(install: Any, component: Tilted, said: str) -> None:
     with pytest.raises(FitError, match=said):
         fitted(install(component), games())
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_a_check_fits_a_component_twice_and_tells_whether_it_repeats(install: Any, *, changes: bool) -> None:
+    recipe = parse_recipe({"rating_steps": 4}, "file")
+    checked = check_component(install(Tilted(changes=changes)), simulated_games(), recipe, 0, Progress())
+    assert checked.repeats is not changes
+    assert (checked.repeated > 0.1) is changes
+    assert checked.games == len(simulated_games())
+    assert 0 < checked.later < checked.games / 2
+    assert checked.trained.parity < 1e-4

@@ -216,7 +216,7 @@ class Bars:
 
 
 class ProgressBars(Bars, Progress):
-    """Shows one bar per step; into a log, lines about steps that take long."""
+    """Shows one bar per step; into a log, a line about each, and more about those that take long."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
@@ -236,14 +236,15 @@ class ProgressBars(Bars, Progress):
 
 
 class _StepLines:
-    """Prints a line now and then, and one at the end of a step that took longer than that."""
+    """Prints a line at the start of a step, then now and then, and one at the end if it took longer than that."""
 
     def __init__(self, console: Console, name: str, total: int) -> None:
         self._console = console
         self._name = name
         self._total = total
         self._done = 0
-        self._began = self._told = time.monotonic()
+        self._began = time.monotonic()
+        self._print(f"0 of {total:,}")
 
     def advance(self, units: int) -> None:
         """Count completed units."""

@@ -61,13 +61,14 @@ class RunProvenance:
 
 @dataclass(frozen=True, slots=True)
 class FoldInfo:
-    """Seasons and games of one fold."""
+    """Seasons and games of one fold, and the weights of its components that plug in, by name and horizon."""
 
     season: int
     games: int
     train_seasons: tuple[int, ...]
     calibration_seasons: tuple[int, ...]
     calibration_games: int
+    weights: dict[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,12 @@ def result_of(
         method=method,
         folds=tuple(
             FoldInfo(
-                int(fold.season[0]), len(fold), fold.train_seasons, fold.calibration_seasons, fold.calibration_games
+                int(fold.season[0]),
+                len(fold),
+                fold.train_seasons,
+                fold.calibration_seasons,
+                fold.calibration_games,
+                fold.weights,
             )
             for fold in folds
         ),

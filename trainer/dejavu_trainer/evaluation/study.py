@@ -28,7 +28,7 @@ from dejavu_models.types import HORIZONS
 from dejavu_trainer.data.games import Games, parse_seasons
 from dejavu_trainer.evaluation.backtest import Fold, read_fold, run_folds
 from dejavu_trainer.evaluation.metrics import losses
-from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
+from dejavu_trainer.evaluation.scoring.fold_scores import FORECASTERS, LOGISTIC, OF_LINE, PLUGGED, STATIC, FoldScores
 from dejavu_trainer.evaluation.walk_comparison import mean_difference
 from dejavu_trainer.execution import HERE, Advance, Execution, ignore
 from dejavu_trainer.training.recipe import TrainingConfig, parse_recipe, problem, read_toml
@@ -39,7 +39,13 @@ BASE: Final = "base"
 
 PERSISTENCE: Final = "persistence"
 
+COMPONENT: Final = "component"
+"""Forecaster of a study that compares components that plug in; of a recipe without one, the linear models alone."""
+
 MAX_RECIPES: Final = 200
+
+WITH_DISTRIBUTION: Final = tuple(each for each in FORECASTERS if each not in (LOGISTIC, OF_LINE[1]))
+"""Forecasters that have a CRPS; those of line and players may be missing in a fold."""
 
 
 def _seasons(value: object) -> tuple[int, ...]:
@@ -57,7 +63,7 @@ class StudyPlan(BaseModel):
     Attributes:
         choose: seasons on which the recipe is chosen.
         judge: other seasons, on which it is compared with the base.
-        forecaster: forecaster by whose CRPS recipes are compared.
+        forecaster: forecaster by whose CRPS recipes are compared; COMPONENT: the component that plugs in of each.
         calibrate_seasons: seasons before each test season to calibrate on.
         seeds: random seeds; the scores of a game are means over them.
         recipe: settings of all recipes; the base has these alone.
@@ -153,12 +159,19 @@ def read_plan(path: Path) -> StudyPlan:
     try:
         plan = StudyPlan.model_validate(read_toml(path))
     except ValidationError as error:
-        raise DataError("\n".join(f"{path}: {problem(each)}" for each in error.errors())) from None
+        raise DataError("\n".join(f"{path}: {_problem(each)}" for each in error.errors())) from None
     if seen := sorted({*plan.choose} & {*plan.judge}):
         raise DataError(f"{path}: judge: has {seen[0]}, which also chooses; expected seasons that no choice has seen")
     if (early := plan.judge[0]) < plan.choose[-1]:  # the choice is fitted and calibrated on earlier seasons
         raise DataError(f"{path}: judge: has {early}; expected seasons after {plan.choose[-1]}, the last that chooses")
     return plan
+
+
+def _problem(error: Any) -> str:
+    field = str(error["loc"][0])
+    if error["type"] == "extra_forbidden" and field in TrainingConfig.__dataclass_fields__:
+        return f"{field}: is a setting of the recipe; expected it there: recipe.{field}"
+    return problem(error)
 
 
 def trials_of(plan: StudyPlan, name: str) -> list[Trial]:
@@ -169,7 +182,7 @@ def trials_of(plan: StudyPlan, name: str) -> list[Trial]:
         name: begins the messages.
 
     Raises:
-        DataError: if a setting is unknown or invalid, or there are more than MAX_RECIPES.
+        DataError: if a setting is unknown or invalid, there are more than MAX_RECIPES, or one has no such forecaster.
     """
     trials = {(base := Trial(BASE, parse_recipe(plan.recipe, f"{name}: recipe"))).recipe.digest: base}
     for values in itertools.product(*plan.grid.values()):
@@ -179,7 +192,26 @@ def trials_of(plan: StudyPlan, name: str) -> list[Trial]:
         trials.setdefault(recipe.digest, Trial(told, recipe))
         if len(trials) > MAX_RECIPES:
             raise DataError(f"{name}: grid: has more than {MAX_RECIPES} recipes")
+    for trial in trials.values():
+        _forecaster(plan, trial, f"{name}: ")
     return list(trials.values())
+
+
+def _forecaster(plan: StudyPlan, trial: Trial, name: str = "") -> str:
+    """Return the forecaster by which a recipe is compared.
+
+    Raises:
+        DataError: if the recipe has no such forecaster.
+    """
+    own = [f"{PLUGGED}{each.name}" for each in trial.recipe.components]
+    if plan.forecaster == COMPONENT:
+        if len(own) > 1:
+            raise DataError(f"{name}forecaster: recipe {trial.name} has {len(own)} components; expected one of {own}")
+        return own[0] if own else STATIC["served"]
+    if plan.forecaster not in (known := [*WITH_DISTRIBUTION, *own]):
+        told = f"recipe {trial.name} has no {plan.forecaster!r}; expected one of {', '.join([COMPONENT, *known])}"
+        raise DataError(f"{name}forecaster: {told}")
+    return plan.forecaster
 
 
 def _with_settings(document: Mapping[str, Any], settings: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -237,7 +269,7 @@ def run_study(
         scores: dict[str, list[Floats]] = {}
         for (trial, *_), path in zip(pieces, paths, strict=True):
             fold = read_fold(path)  # one at a time: each takes tens of megabytes
-            scores.setdefault(trial.name, []).append(_crps_by_game(fold, plan.forecaster))
+            scores.setdefault(trial.name, []).append(_crps_by_game(fold, _forecaster(plan, trial)))
             if trial.name == BASE:
                 scores.setdefault(PERSISTENCE, []).append(_crps_by_game(fold, PERSISTENCE))
         crps = {name: _over_seeds(each, len(plan.seeds)) for name, each in scores.items()}

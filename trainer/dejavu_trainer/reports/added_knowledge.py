@@ -30,8 +30,8 @@ _NOTES: Final = {
 }
 
 _NOTE_OF_COMPONENT: Final = (
-    "Against the linear models' point with the same tables, and against persistence. The component's corrections have "
-    "the weight that was learned on training games; it is no part of the served forecast."
+    "Against the linear models' point with the same tables (static), and against persistence. The component's "
+    "corrections have the weight that was learned on training games; it is no part of the served forecast."
 )
 
 _NOTE: Final = (

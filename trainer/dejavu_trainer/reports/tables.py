@@ -26,6 +26,8 @@ SHOWN_MINUTES: Final = {
 def tables(result: BacktestResult) -> Iterator[Table]:
     """Yield all tables of a result, grouped by horizon."""
     yield _tested(result)
+    if any(fold.weights for fold in result.folds):
+        yield _weights(result)
     yield _ratings(result)
     yield from ceiling(result)
     yield from season_coverage(result)
@@ -90,6 +92,18 @@ def _tested(result: BacktestResult) -> Table:
     )
     header = ("test season", "games", "training seasons", "calibration seasons", "calibration games")
     return Table("Tested seasons", header, rows)
+
+
+def _weights(result: BacktestResult) -> Table:
+    """Return the table of the weights of components that plug in."""
+    rows = tuple(
+        (name, str(fold.season), *(f"{weight:.2f}" for weight in weights))
+        for fold in result.folds
+        for name, weights in fold.weights.items()
+    )
+    note = "Factor of a component's corrections, learned on the later training games; 0: they do not help."
+    header = ("component", "test season", *(horizon.value for horizon in HORIZONS))
+    return Table("Weights of the components that plug in", header, rows, note)
 
 
 def _span(seasons: Sequence[int]) -> str:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -26,16 +28,17 @@ from dejavu_models.manifest import RESERVED_NAMES
 from dejavu_models.point.graph_component import GraphComponent, OnnxGraph, check_runtime, golden_corrections
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.onnx_graph import checked_graph
-from dejavu_models.point.rows import ROW_COLUMNS, rows_of
+from dejavu_models.point.rows import MINUTE, ROW_COLUMNS, rows_of
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, MarginSource
+from dejavu_trainer.data.split import hold_out_last
 from dejavu_trainer.execution import Advance
 from dejavu_trainer.training.dejavu import error_products
-from dejavu_trainer.training.linear import linear_residuals
+from dejavu_trainer.training.linear import fit_linear, linear_residuals
 from dejavu_trainer.training.lstm_config import FitError
 from dejavu_trainer.training.ratings import RatedGames, margins_in_mode
 
 GROUP: Final = "dejavu.components"
-"""Group of the entry points; each names a class, or a function, that is called without arguments for a `Component`."""
+"""Group of the entry points; each names a class, or a function, that is called with the settings for a `Component`."""
 
 PARITY_TOLERANCE: Final = 1e-2
 """Largest accepted difference between a component and its graph, in points: graphs compute in float32."""
@@ -115,6 +118,35 @@ class ComponentGames:
         return ComponentGames(self.levels[games], self.margins[games], self.increments[games], self.corrections[games])
 
 
+class ComponentParts(NamedTuple):
+    """Games to fit a component to.
+
+    Attributes:
+        past: the earlier training games, to which the trial is fitted.
+        later: the later ones, on which the weight is learned.
+        every: all of them.
+    """
+
+    past: ComponentGames
+    later: ComponentGames
+    every: ComponentGames
+
+    @classmethod
+    def of(cls, linear: LinearModels, rated: RatedGames, held_out: float) -> ComponentParts:
+        """Split training games.
+
+        Args:
+            linear: the linear models that are fitted to all of them.
+            rated: the training games.
+            held_out: share of the later ones.
+        """
+        past, later = (rated.select(part) for part in hold_out_last(rated.games.date, held_out))
+        of_past = fit_linear(*past, cube=True)
+        return cls(
+            ComponentGames.of(of_past, past), ComponentGames.of(of_past, later), ComponentGames.of(linear, rated)
+        )
+
+
 class FittedComponent(Protocol):
     """A component after its fit."""
 
@@ -140,12 +172,14 @@ class ComponentChoice:
         name: name of its entry point.
         package, version: distribution that has it.
         code: SHA-256 of the module of the entry point, or of its package: a changed component is another recipe.
+        settings: arguments of the entry point, numbers and texts as in JSON.
     """
 
     name: str
     package: str
     version: str
     code: str
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,16 +208,23 @@ class TrainedComponent:
         return GraphComponent(self.name, OnnxGraph(self.content), self.weight)
 
 
-def choose_components(names: Sequence[str]) -> tuple[ComponentChoice, ...]:
-    """Return the installed components with some names.
+def choose_components(settings: Mapping[str, dict[str, Any]]) -> tuple[ComponentChoice, ...]:
+    """Return installed components, by their names.
+
+    Args:
+        settings: settings of each component, by its name.
 
     Raises:
-        DataError: if one is not installed, or installed twice, or cannot have this name, or ONNX Runtime is not
-            installed.
+        DataError: if one is not installed, or installed twice, cannot have this name or these settings, or ONNX Runtime
+            is not installed.
     """
-    if len(set(names)) < len(names):
-        raise DataError("a component is named twice")
-    return tuple(_choice(name, _entry_point(name)) for name in names)
+    choices = tuple(_choice(name, _entry_point(name), settings[name]) for name in sorted(settings))
+    for each in choices:
+        try:
+            _new(each)
+        except FitError as error:
+            raise DataError(str(error)) from error
+    return choices
 
 
 def _entry_point(name: str) -> EntryPoint:
@@ -202,21 +243,46 @@ def _entry_point(name: str) -> EntryPoint:
     return found[0]
 
 
-def _choice(name: str, found: EntryPoint) -> ComponentChoice:
+def _choice(name: str, found: EntryPoint, settings: dict[str, Any]) -> ComponentChoice:
     spec = importlib.util.find_spec(found.module)
     if spec is None or spec.origin is None or found.dist is None:
         raise DataError(f"the module {found.module} of component {name!r} cannot be found")
     folders = spec.submodule_search_locations or ()
     files = [Path(spec.origin), *(file for folder in folders for file in sorted(Path(folder).rglob("*.py")))]
     code = hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
-    return ComponentChoice(name, found.dist.name, found.dist.version, code)
+    return ComponentChoice(name, found.dist.name, found.dist.version, code, settings)
+
+
+def _new(choice: ComponentChoice) -> Component:
+    """Return a component with its settings.
+
+    Raises:
+        FitError: if it can't be made.
+    """
+    with _named(choice, f"cannot be made with {choice.settings or 'no settings'}"):
+        component: Component = _entry_point(choice.name).load()(**choice.settings)
+        return component
+
+
+@contextmanager
+def _named(choice: ComponentChoice, what: str) -> Iterator[None]:
+    """Turn any error of a component into one that names the component and the line that raised it.
+
+    Raises:
+        FitError: if the block raises anything.
+    """
+    try:
+        yield
+    except Exception as error:
+        line = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(line.filename).name}:{line.lineno}"
+        told = f"component {choice.name} {what}: {type(error).__name__}: {error} ({place})"
+        raise FitError(told) from error
 
 
 def fit_component(
     choice: ComponentChoice,
-    past: ComponentGames,
-    later: ComponentGames,
-    every: ComponentGames,
+    parts: ComponentParts,
     minutes: Sequence[int],
     seed: int,
     advance: Advance,
@@ -225,50 +291,65 @@ def fit_component(
 
     Args:
         choice: the component.
-        past: the earlier training games, to which the trial is fitted.
-        later: the later ones, on which the weight is learned.
-        every: all of them.
+        parts: the training games.
         minutes: minutes at which the weight is learned.
         seed: random seed.
         advance: called with 1 after each of STEPS.
 
     Raises:
-        FitError: if its graph is refused, or differs from the component.
+        FitError: if it fails, or its graph is refused, or differs from the component.
     """
-    component: Component = _entry_point(choice.name).load()()
-    _, trial, _ = _fitted(choice.name, component, past, seed)
+    _, trial, _ = fit_graph(choice, parts.past, seed)
     advance(1)
     sums = np.zeros((3, len(HORIZONS)))
     for minute in minutes:
-        parts = [later.rows(minute, known=known) for known in (False, True)]
-        predicted, target = (np.stack(each, axis=1) for each in zip(*parts, strict=True))
+        later = [parts.later.rows(minute, known=known) for known in (False, True)]
+        predicted, target = (np.stack(each, axis=1) for each in zip(*later, strict=True))
         corrections = trial.corrections(predicted.reshape(-1, ROW_COLUMNS)).reshape(target.shape)
         sums += error_products(corrections, target, minute)
     cross, size, target = sums
     weight = (cross / np.maximum(size, np.finfo(float).tiny)).clip(0, 1)
     gain = (weight * (2 * cross - weight * size) / np.maximum(target, np.finfo(float).tiny)).mean()
-    content, graph, parity = _fitted(choice.name, component, every, seed)
+    content, graph, parity = fit_graph(choice, parts.every, seed)
     advance(1)
     return TrainedComponent(
         choice.name, content, tuple(weight.tolist()), float(gain), parity, golden_corrections(graph)
     )
 
 
-def _fitted(name: str, component: Component, games: ComponentGames, seed: int) -> tuple[bytes, OnnxGraph, float]:
-    """Return the graph of a component fitted to games, as bytes and loaded, and the parity.
+def fit_graph(choice: ComponentChoice, games: ComponentGames, seed: int) -> tuple[bytes, OnnxGraph, float]:
+    """Fit a component to games; return its graph, as bytes and loaded, and the parity.
 
     Raises:
-        FitError: if it is refused, or differs from the component.
+        FitError: if it fails, or its graph is refused, or differs from the component.
     """
-    model = component.fit(games, seed)
+    with _named(choice, "cannot be fitted"):
+        model: FittedComponent = _new(choice).fit(games, seed)
+    rows, _ = games.sample(1000, seed)
+    expected = _predicted(choice, model, rows)
+    with _named(choice, "cannot be written as a graph"):
+        content = model.to_onnx()
     try:
-        content = checked_graph(model.to_onnx())
+        content = checked_graph(content)
         graph = OnnxGraph(content)
-        GraphComponent(name, graph, (1.0, 1.0)).check(golden_corrections(graph))
-        rows, _ = games.sample(1000, seed)
-        parity = float(np.abs(graph.corrections(rows) - model.predict(rows)).max())
+        GraphComponent(choice.name, graph, (1.0, 1.0)).check(golden_corrections(graph))
+        parity = float(np.abs(graph.corrections(rows) - expected).max())
     except ValueError as error:
-        raise FitError(f"component {name} is refused: {error}") from error
+        raise FitError(f"component {choice.name} is refused: {error}") from error
     if not parity <= PARITY_TOLERANCE:
-        raise FitError(f"the graph of component {name} differs from the component by {parity:.3g} points")
+        raise FitError(f"the graph of component {choice.name} differs from the component by {parity:.3g} points")
     return content, graph, parity
+
+
+def _predicted(choice: ComponentChoice, model: FittedComponent, rows: Singles) -> Floats:
+    with _named(choice, "cannot predict"):
+        corrections = np.asarray(model.predict(rows), dtype=np.float64)
+    if corrections.shape != (len(rows), len(HORIZONS)):
+        expected = f"expected {(len(rows), len(HORIZONS))}"
+        raise FitError(f"component {choice.name}: predict returns the shape {corrections.shape}; {expected}")
+    wrong = np.flatnonzero(~np.isfinite(corrections).all(axis=1))
+    if len(wrong):
+        row = rows[wrong[0]]
+        first = f"first after minute {row[MINUTE]:.0f} at a lead of {row[-1]:+.0f}"
+        raise FitError(f"component {choice.name}: predict returns no finite numbers for {len(wrong)} rows, {first}")
+    return corrections

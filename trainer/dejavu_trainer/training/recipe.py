@@ -28,7 +28,7 @@ from dejavu_trainer.execution import HERE, Execution, Progress
 from dejavu_trainer.training.components import (
     STEPS,
     ComponentChoice,
-    ComponentGames,
+    ComponentParts,
     TrainedComponent,
     choose_components,
     fit_component,
@@ -51,10 +51,10 @@ METHOD = 10
 a verdict on older models is not reused."""
 
 
-def _chosen(names: object) -> tuple[ComponentChoice, ...]:
-    if not isinstance(names, list | tuple) or not all(isinstance(each, str) for each in names):
-        raise ValueError("expected a list of names")
-    return choose_components(names)
+def _chosen(settings: object) -> tuple[ComponentChoice, ...]:
+    if not isinstance(settings, dict) or not all(isinstance(each, dict) for each in settings.values()):
+        raise ValueError("expected a table for each component, such as [components.boosted], which may be empty")
+    return choose_components(settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class TrainingConfig:
         rating_steps: likelihood evaluations in the search for the ratings' settings.
         dejavu: candidates for the Dejavu settings.
         lstm: hyperparameters of the LSTM.
-        components: components that plug in; in a file, their names.
+        components: components that plug in; in a file, a table of settings for each.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
@@ -182,13 +182,13 @@ def train_models(
     run = _Run(rated, recipe, seed, progress or Progress(), execution)
     inputs = games, recipe.rating_steps, seed
     of_dejavu = recipe.prototypes, recipe.prototypes_at, recipe.held_out, recipe.dejavu
-    choice, databases = stages.get("dejavu", (*inputs, *of_dejavu), run.fit_dejavu)
-    lstm = stages.get("lstm", (*inputs, recipe.lstm), run.fit_lstm)
     of_component = *inputs, recipe.held_out, recipe.dejavu.minutes
-    components = tuple(
+    components = tuple(  # first, since they are the ones that may be wrong
         stages.get(f"component-{each.name}", (*of_component, each), partial(run.fit_component, each))
         for each in recipe.components
     )
+    choice, databases = stages.get("dejavu", (*inputs, *of_dejavu), run.fit_dejavu)
+    lstm = stages.get("lstm", (*inputs, recipe.lstm), run.fit_lstm)
     graphs = tuple(each.served for each in components)
     return TrainedModels(PointModels(run.linear, Lstm(lstm.content), databases, graphs), lstm, choice, components)
 
@@ -245,13 +245,7 @@ class _Run:
 
     def fit_component(self, choice: ComponentChoice) -> TrainedComponent:
         """Fit a component that plugs in to all games; the last ones also teach its weight."""
-        recipe, rated = self._recipe, self._rated
-        past, later = (rated.select(part) for part in hold_out_last(rated.games.date, recipe.held_out))
-        of_past = fit_linear(*past, cube=True)
-        parts = (
-            ComponentGames.of(of_past, past),
-            ComponentGames.of(of_past, later),
-            ComponentGames.of(self.linear, rated),
-        )
+        recipe = self._recipe
         with self._progress.step(f"Train {choice.name}", STEPS) as advance:
-            return fit_component(choice, *parts, recipe.dejavu.minutes, self._seed, advance)
+            parts = ComponentParts.of(self.linear, self._rated, recipe.held_out)
+            return fit_component(choice, parts, recipe.dejavu.minutes, self._seed, advance)

@@ -101,6 +101,7 @@ class FoldScores:
     Attributes:
         train_seasons, calibration_seasons: seasons of the models.
         calibration_games: number of calibration games.
+        weights: learned weights of the components that plug in, by name and horizon.
         cell_games: (cases, 4), number of calibration games with a |lead| of 0–3, 4–8, 9–15 and 16 or more.
         home_advantage: mean final differential of all earlier games, in points; the expected margin without knowing the
             teams.
@@ -121,6 +122,7 @@ class FoldScores:
     train_seasons: tuple[int, ...]
     calibration_seasons: tuple[int, ...]
     calibration_games: int
+    weights: dict[str, tuple[float, ...]]
     cell_games: NDArray[np.int32]
     home_advantage: float
     game_id: NDArray[np.str_]
@@ -227,6 +229,7 @@ def score_fold(
         train_seasons=_seasons(apart if len(apart) else past.season),
         calibration_seasons=_seasons(calibrate.games.season),
         calibration_games=len(counted.games),
+        weights={each.name: each.weight for each in models.graphs},
         cell_games=cell_games,
         home_advantage=float(past.final.mean()),
         **{name: getattr(games, name) for name in ("game_id", "season", "date", "phase", "home", "away")},

@@ -117,6 +117,7 @@ def test_once_a_season_is_over_the_ratings_are_for_the_next_one_and_nearer_to_ea
     assert regressed < spread
 
 
+@pytest.mark.nightly
 async def test_a_ledger_is_a_source_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shipped = shutil.copytree(default_bundle(), tmp_path / "bundle")
     path = tmp_path / "ledger.sqlite3"

@@ -36,9 +36,11 @@ def test_the_reference_has_the_policy_of_the_page(evening: Evening) -> None:
     assert "unsafe" not in reference.headers["content-security-policy"]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1440])
-def test_the_reference_fits_its_window(browser: Browser, evening: Evening, theme: str, width: int) -> None:
+@pytest.mark.parametrize(
+    ("width", "theme"),
+    [(390, "dark"), *(pytest.param(1440, each, marks=pytest.mark.nightly) for each in ("light", "dark"))],
+)
+def test_the_reference_fits_its_window(browser: Browser, evening: Evening, width: int, theme: str) -> None:
     size = {"width": width, "height": 900}
     with tab(browser, evening.origin, color_scheme=theme, viewport=size) as opened:
         opened.open("/docs", GET)

@@ -173,6 +173,7 @@ async def test_a_fork_server_with_threads_refuses_to_fork(tmp_path: Path) -> Non
     assert await server.wait() in {1, -signal.SIGKILL}
 
 
+@pytest.mark.nightly
 async def test_a_pool_forks_its_workers_and_starts_a_new_interpreter_while_there_is_no_fork_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

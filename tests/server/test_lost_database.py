@@ -198,6 +198,30 @@ def test_whatever_befalls_the_database_passes_without_a_restart(
 
 
 @pytest.mark.nightly
+def test_a_database_that_hangs_is_told_in_time_and_makes_no_worker_unready(
+    database: PostgresServer, tmp_path: Path
+) -> None:
+    """Callers with the default deadline, of 3 s, are told what is the matter; what-ifs are answered all the time."""
+    with serving(database, tmp_path) as server, DejavuClient(server.process.address) as caller:
+        for each in database.processes():
+            each.suspend()
+        with pytest.raises(UnavailableError):
+            server.predict_until_refused()
+        server.until(lambda: server.client.health(LEDGER) is HealthStatus.NOT_SERVING)
+        for number in range(10):
+            with pytest.raises(UnavailableError, match="its database does not answer"):
+                caller.predict(PATTERN, game_id=game(700 + number))
+            assert caller.predict(PATTERN).sequence == 0
+            assert caller.health() is HealthStatus.SERVING
+        assert not [entry for entry in server.process.events if entry["event"] in ("part_stalled", "worker_hung")]
+        for each in database.processes():
+            each.resume()
+        server.until_recovered()
+        server.predict(2)
+        server.holds_what_it_answered()
+
+
+@pytest.mark.nightly
 def test_calls_go_on_over_new_connections_when_all_are_cut(database: PostgresServer, tmp_path: Path) -> None:
     with serving(database, tmp_path) as server:
         for number in range(1, 6):

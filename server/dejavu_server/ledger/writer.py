@@ -140,10 +140,18 @@ class Writer:
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:
             group, last = self._gather(call)
+            lost: LedgerUnavailable | None = None
             for part in _transactions(group):
                 calls = [call for call in part if not call.answer.cancelled()]
+                if lost is not None:
+                    self._refuse(calls, lost)
+                    continue
                 with self.activity.task():
-                    self._commit(calls)
+                    lost = self._commit(calls)
+            if lost is not None and not last:
+                # Who waited for a ledger that is not there would wait as long again.
+                waiting, last = self._waiting()
+                self._refuse(waiting, lost)
             if last:
                 break
 
@@ -161,9 +169,22 @@ class Writer:
             size += _size(call)
         return group, False
 
-    def _commit(self, group: list[_Call]) -> None:
+    def _waiting(self) -> tuple[list[_Call], bool]:
+        """Return all queued calls, and whether the end marker was reached."""
+        waiting = list[_Call]()
+        with suppress(queue.Empty):
+            while (call := self._calls.get_nowait()) is not None:
+                waiting.append(call)
+            return waiting, True
+        return waiting, False
+
+    def _refuse(self, calls: list[_Call], error: LedgerUnavailable) -> None:
+        self._answer([(call.answer, None, copy_of(error)) for call in calls])
+
+    def _commit(self, group: list[_Call]) -> LedgerUnavailable | None:
+        """Commit calls and answer them; return the error if the ledger is unavailable."""
         if not group:
-            return
+            return None
         try:
             with self._backend.write() as connection:
                 results = _write(connection, group, self._limits, self._refusal(), self._known)
@@ -173,13 +194,14 @@ class Writer:
             if len(group) > 1 and not isinstance(error, LedgerUnavailable):
                 for call in group:
                     self._commit([call])
-                return
+                return None
             self._answer([(call.answer, None, self._caller_error(error, call)) for call in group])
-            return
+            return error if isinstance(error, LedgerUnavailable) else None
         appended = self._appended(group)
         self._answer([(call.answer, result, None) for call, result in zip(group, results, strict=True)], appended)
         if appended is None or appended.through > appended.after:
             self._backend.notify()  # only now: it takes as long as a small commit, and the callers wait
+        return None
 
     def _appended(self, group: list[_Call]) -> Appended | None:
         """Return the entries appended by a transaction; None if it did more than record forecasts or shadows."""

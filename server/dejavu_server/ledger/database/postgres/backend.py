@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import psycopg
@@ -24,7 +25,9 @@ from dejavu_server.ledger.database.backend import CommitListener, Connection, Du
 from dejavu_server.ledger.database.postgres import migration
 from dejavu_server.ledger.database.postgres.connections import (
     ANSWER_SECONDS,
+    BEGIN_SECONDS,
     GuardedConnection,
+    Outage,
     check_session,
     driver_connection,
     new_engine,
@@ -116,8 +119,9 @@ class PostgresBackend:
     ) -> None:
         self._parameters = connection_parameters(url)
         self._durability = durability
-        self._writing = new_engine(self._parameters, writing=True, answer_seconds=answer_seconds)
-        self._reading = new_engine(self._parameters, writing=False, answer_seconds=answer_seconds)
+        self._outage = Outage()
+        new = partial(new_engine, self._parameters, self._outage, answer_seconds=answer_seconds)
+        self._writing, self._reading = new(writing=True), new(writing=False)
         self._identity: Identity | None = None
         self._notifying_session = 0
         self._notify_failures = FailureLog(_log, failed="ledger_announcement_failed", recovered="ledger_announced")
@@ -158,6 +162,7 @@ class PostgresBackend:
         """Return a connection in a transaction that holds the write lock."""
         began = time.monotonic()
         while True:
+            self._outage.check()
             connection = self._writing.connect()
             raw = driver_connection(connection)
             try:
@@ -167,6 +172,8 @@ class PostgresBackend:
                 _roll_back(connection, raw, error)
                 lost = connection.invalidated and isinstance(error, psycopg.Error)
                 connection.close()
+                if lost:
+                    self._writing.dispose()  # what was lost for one is lost for all: each would be waited for
                 # The idle connection was lost, or is no longer one to the primary: try a new one, but only once, since
                 # each attempt may take seconds.
                 if lost and time.monotonic() - began < _AT_ONCE_SECONDS:
@@ -179,7 +186,12 @@ class PostgresBackend:
 
     def _begin(self, raw: GuardedConnection) -> None:
         """Start a transaction and lock the head of the chain."""
-        cursor = raw.execute(_BEGIN)
+        patience = raw.answer_seconds
+        raw.answer_seconds = min(BEGIN_SECONDS, patience)
+        try:
+            cursor = raw.execute(_BEGIN)
+        finally:
+            raw.answer_seconds = patience
         cursor.nextset()
         row = cursor.fetchone()
         if self._identity is not None and (row is None or row[0] != self._identity.ledger_id):
@@ -189,7 +201,7 @@ class PostgresBackend:
     def read(self, stop: StopSignal | None = None) -> Iterator[Connection]:
         """See `Backend.read`."""
         try:
-            with database_errors(), self._reading.connect() as connection:
+            with database_errors(), self._reader() as connection:
                 raw = driver_connection(connection)
                 raw.stop = stop
                 try:
@@ -200,10 +212,16 @@ class PostgresBackend:
                     raw.stop = None
                     if raw.closed:
                         connection.invalidate()
+                        self._reading.dispose()
         except LedgerUnavailable as error:
             if stop is not None and stop.is_set() and isinstance(driver_error(error.__cause__), _STOPPED):
                 raise ReadStopped from error
             raise
+
+    def _reader(self) -> Connection:
+        """Return a connection of the engine that reads."""
+        self._outage.check()
+        return self._reading.connect()
 
     def check(self) -> None:
         """See `Backend.check`."""

@@ -7,6 +7,7 @@ timeouts of its own. Connections of readers commit each statement separately and
 from __future__ import annotations
 
 import select
+import threading
 import time
 from collections.abc import Generator
 from typing import Any, Final, TypeVar
@@ -22,11 +23,18 @@ from dejavu_server.ledger.database.backend import CACHED_QUERIES, StopSignal
 from dejavu_server.ledger.errors import LedgerUnavailable
 from dejavu_server.observability.activity import waiting_outside
 
-LOCK_SECONDS: Final = 2.0
-"""Time that a write waits for another process's transaction, which takes milliseconds; less than callers wait."""
+LOCK_SECONDS: Final = 1.5
+"""Time that a write waits for another process's transaction, which takes milliseconds; less than BEGIN_SECONDS."""
+
+BEGIN_SECONDS: Final = 2.0
+"""Time that a connection waits for the answer to the begin of a write, which needs no disk; less than callers wait, so
+that they are told of a database that hangs."""
 
 ANSWER_SECONDS: Final = 4.0
 """Time that a connection waits for the next part of an answer; less than a thread may hang (`hang_seconds`)."""
+
+OUTAGE_SECONDS: Final = 1.0
+"""Interval at which one caller waits for a database that does not answer, to see whether it does again."""
 
 CANCEL_SECONDS: Final = 1.0
 """Time to end a statement; then its connection is closed."""
@@ -56,26 +64,66 @@ _MARK: Final = text("SELECT current_setting('dejavu.session', true)")
 _RV = TypeVar("_RV")
 
 
+class Outage:
+    """Knows whether the database hangs, so that not every call waits to find it out; thread-safe.
+
+    While it hangs, one caller every OUTAGE_SECONDS waits for it, and all others are refused at once.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._hangs = False
+        self._next = 0.0
+
+    def began(self) -> psycopg.OperationalError:
+        """Note that the database did not answer in time; return the error."""
+        with self._lock:
+            self._hangs, self._next = True, time.monotonic() + OUTAGE_SECONDS
+        return psycopg.OperationalError("the server does not answer")
+
+    def ended(self) -> None:
+        """Note that the database answered."""
+        self._hangs = False
+
+    def check(self) -> None:
+        """Return if this caller may wait for the database.
+
+        Raises:
+            psycopg.OperationalError: if it hangs, and another caller waits or has done so a moment ago.
+        """
+        if self._hangs:
+            with self._lock:
+                now = time.monotonic()
+                if now < self._next:
+                    raise psycopg.OperationalError("the server does not answer")
+                self._next = now + ANSWER_SECONDS + OUTAGE_SECONDS  # or until this caller knows
+
+
 class GuardedConnection(psycopg.Connection[Any]):
     """A connection that can be stopped, and that closes itself if the server does not answer.
 
     Attributes:
         answer_seconds: time that it waits for the next part of an answer.
         stop: ends the running statement once it is set; None if nothing does.
+        outage: is told whether the server answers.
     """
 
     answer_seconds: float = ANSWER_SECONDS
     stop: StopSignal | None = None
+    outage: Outage = Outage()
 
     def wait(self, gen: PQGen[_RV], interval: float = 0.1, timeout: float | None = None) -> _RV:
         """Wait for the events of a psycopg generator; see `psycopg.Connection.wait`.
+
+        The wait has a limit of its own, so a database that hangs is no thread of this worker that does.
 
         Raises:
             psycopg.errors.QueryCanceled: if `stop` is set.
             psycopg.OperationalError: if the server does not answer; the connection is then closed.
         """
         shortest = _CHECK_SECONDS if self.stop is not None else interval
-        return super().wait(self._guarded(gen), shortest, timeout)
+        with waiting_outside():
+            return super().wait(self._guarded(gen), shortest, timeout)
 
     def _guarded(self, gen: PQGen[_RV]) -> Generator[Any, Any, _RV]:
         """Pass on the events of a generator, and check the clock and `stop` while it waits."""
@@ -94,7 +142,7 @@ class GuardedConnection(psycopg.Connection[Any]):
                     heard = now
                 elif now - heard > patience:
                     self.close()
-                    raise psycopg.OperationalError("the server does not answer")
+                    raise self.outage.began()
                 if stop is not None and now - checked > _CHECK_SECONDS:
                     if stop.is_set():
                         stop, patience = None, CANCEL_SECONDS
@@ -102,6 +150,7 @@ class GuardedConnection(psycopg.Connection[Any]):
                     checked = time.monotonic()
                 waits_for = gen.send(ready)
         except StopIteration as ended:
+            self.outage.ended()
             result: _RV = ended.value
             return result
 
@@ -113,11 +162,14 @@ class GuardedConnection(psycopg.Connection[Any]):
             raise psycopg.errors.QueryCanceled("told to stop") from None
 
 
-def new_engine(parameters: dict[str, Any], *, writing: bool, answer_seconds: float = ANSWER_SECONDS) -> Engine:
+def new_engine(
+    parameters: dict[str, Any], outage: Outage, *, writing: bool, answer_seconds: float = ANSWER_SECONDS
+) -> Engine:
     """Return an engine whose connections start no transactions implicitly.
 
     Args:
         parameters: of libpq.
+        outage: of the database.
         writing: whether its connections write.
         answer_seconds: time that they wait for the next part of an answer.
     """
@@ -126,8 +178,15 @@ def new_engine(parameters: dict[str, Any], *, writing: bool, answer_seconds: flo
 
     def connect() -> GuardedConnection:
         with waiting_outside():  # names are looked up without a timeout, and each of their addresses is tried
-            connection = GuardedConnection.connect(**parameters, autocommit=True)
+            try:
+                connection = GuardedConnection.connect(**parameters, autocommit=True)
+            except psycopg.errors.ConnectionTimeout as error:
+                raise outage.began() from error
+            except psycopg.Error:
+                outage.ended()  # it is not there, or refuses: that takes no time
+                raise
         try:
+            connection.outage = outage
             connection.answer_seconds = answer_seconds
             if connection.info.server_version < OLDEST_RELEASE * 10_000:
                 raise LedgerUnavailable(

@@ -62,6 +62,20 @@ def test_models_that_are_worse_than_persistence_are_unfit() -> None:
     assert all(check.passed for check in rates)
 
 
+def test_what_is_worse_than_linear_is_unfit_though_better_than_persistence(good: list[FoldScores]) -> None:
+    """So challengers that are each a little worse than the one before do not add up to less than a linear model."""
+
+    def between(fold: FoldScores) -> FoldScores:
+        linear, persistence = (fold.forecasts[name] for name in ("linear", "persistence"))
+        assert linear.crps is not None
+        assert persistence.crps is not None
+        crps = 0.8 * linear.crps + 0.2 * persistence.crps
+        return replace(fold, forecasts=fold.forecasts | {"served": replace(fold.forecasts["served"], crps=crps)})
+
+    failed = [check for check in judge([between(fold) for fold in good], resamples=100).checks if not check.passed]
+    assert {check.name for check in failed} == {f"CRPS, served, {each.value}, minus linear" for each in HORIZONS}
+
+
 def test_what_does_not_differ_from_persistence_is_unfit(good: list[FoldScores]) -> None:
     same = [replace(fold, forecasts=fold.forecasts | {"served": fold.forecasts["persistence"]}) for fold in good]
     broken = {check.name for check in judge(same, resamples=100).checks if not check.passed}

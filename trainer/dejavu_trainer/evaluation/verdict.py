@@ -43,7 +43,9 @@ def judge(
 
     Requirements for each horizon: the CRPS over all minutes is significantly below persistence's on the same games,
     by a 95 % bootstrap interval over games; coverage is nominal over all minutes and in every group by minute and
-    |lead|; with several seasons, it does not differ between them by more than chance.
+    |lead|; with several seasons, it does not differ between them by more than chance. The CRPS is not significantly
+    above that of the linear reference, fitted anew for each season: a chain of challengers, each a little worse than
+    the one before, does not fall behind it.
     For forecasters other than "served", the CRPS must only not be significantly above persistence's, which is hard to
     beat at halftime without teams or with frozen ratings; the requirements on coverage are the same.
 
@@ -60,9 +62,10 @@ def judge(
     pooled = pool(folds)
     bootstrap = GameBootstrap(len(pooled), seed=seed, resamples=resamples)
     checks = [
-        _against_persistence(pooled, forecaster, horizon, bootstrap)
+        _against(pooled, forecaster, "persistence", horizon, bootstrap)
         for forecaster, horizon in product(served(folds), HORIZONS)
     ]
+    checks += [_against(pooled, "served", "linear", horizon, bootstrap) for horizon in HORIZONS]
     # Bonferroni: if all coverages are nominal, all checks pass with probability LEVEL at least.
     corrected = 1 - (1 - LEVEL) / (len(served(folds)) * len(HORIZONS) * len(LEVELS))
     checks += [
@@ -76,8 +79,10 @@ def judge(
     tested = f"{len(pooled):,} games of {', '.join(map(str, np.unique(pooled.season)))}"
     if failed:
         return Verdict(False, _reason(f"On {tested}", failed), tuple(checks))
-    reason = f"On {tested}: CRPS below persistence for both horizons; coverage consistent with nominal in every group"
-    reason += " and season." if len(folds) > 1 else "."
+    reason = (
+        f"On {tested}: CRPS below persistence for both horizons, not above linear; coverage consistent with nominal in "
+        f"every group{' and season' * (len(folds) > 1)}."
+    )
     return Verdict(True, reason, tuple(checks))
 
 
@@ -92,12 +97,12 @@ def _reason(tested: str, failed: Sequence[Check]) -> str:
     return f"{tested}: {len(failures)} requirements are not met; the report of the backtest has them."
 
 
-def _against_persistence(pooled: FoldScores, forecaster: str, horizon: Horizon, bootstrap: GameBootstrap) -> Check:
-    own, reference = (losses(pooled, name, horizon)["crps"].mean(axis=1) for name in (forecaster, "persistence"))
-    difference = bootstrap.difference(own, reference)
-    better = forecaster == "served"
+def _against(pooled: FoldScores, forecaster: str, reference: str, horizon: Horizon, bootstrap: GameBootstrap) -> Check:
+    own, other = (losses(pooled, name, horizon)["crps"].mean(axis=1) for name in (forecaster, reference))
+    difference = bootstrap.difference(own, other)
+    better = (forecaster, reference) == ("served", "persistence")
     return Check(
-        name=f"CRPS, {series_name(forecaster, horizon.value)}, minus persistence",
+        name=f"CRPS, {series_name(forecaster, horizon.value)}, minus {reference}",
         promise="95 % interval entirely below 0" if better else "95 % interval not entirely above 0",
         found=f"{difference:+.4f} points",
         passed=difference.upper < 0 if better else difference.lower <= 0,

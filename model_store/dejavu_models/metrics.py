@@ -178,7 +178,8 @@ class Estimate(NamedTuple):
     upper: float
 
     def __format__(self, spec: str) -> str:
-        value, lower, upper = (format(each, spec) for each in self)
+        of_zero = spec.replace(".", "z.", 1)  # no minus before a number that is rounded to 0
+        value, lower, upper = (format(each, of_zero) for each in self)
         return f"{value} [{lower}, {upper}]"
 
     def scaled(self, factor: float) -> Estimate:

@@ -132,6 +132,11 @@ def test_a_paired_difference_is_sharper_than_the_figures_that_it_compares() -> N
     assert 1 < ratio.lower < ratio.value < ratio.upper
 
 
+def test_an_estimate_is_written_without_a_minus_before_zero() -> None:
+    estimate = metrics.Estimate(-0.00001, -0.25, 0.00002)
+    assert (f"{estimate:+.4f}", f"{estimate:.1f}") == ("+0.0000 [-0.2500, +0.0000]", "0.0 [-0.2, 0.0]")
+
+
 def test_a_root_mean_is_of_the_mean_not_of_each_game() -> None:
     assert metrics.GameBootstrap(2).root_mean([9.0, 16.0]).value == pytest.approx(math.sqrt(12.5))
 

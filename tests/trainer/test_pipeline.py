@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.builders.bundles import SEASON_GAMES, quick_recipe, simulated_games, small_bundle
+from tests.support.builders.bundles import SEASON_GAMES, fit_quickly, quick_recipe, simulated_games, small_bundle
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.off_season import is_over
@@ -213,3 +213,19 @@ def test_a_backtest_that_says_little_about_these_games_is_accepted_with_a_note(g
     assert "none of the seasons" in notes["others"]
     assert "(2020)" in notes["others"]
     assert "does not say which games it is about" in notes["unnamed"]
+
+
+def test_a_bundle_of_teams_whose_ratings_are_uncertain_passes_its_check(games: Games, tmp_path: Path) -> None:
+    """Their forecasts are wider than the tables say, as a server gives them."""
+    fitted = games.season <= 2033
+    last = np.flatnonzero(fitted)[-1]
+    teams = games.home[last], games.away[last]
+    rare = ~(np.isin(games.home, teams) | np.isin(games.away, teams))
+    rare[last] = True
+    fit_quickly(games.select(fitted & rare), [2031, 2032], [2033], tmp_path / "bundle")
+    model = load_bundle(tmp_path / "bundle", allow_unfit=True)
+    named, unnamed = (
+        model.forecast(ForecastQuery(ScorePattern((1.0,)), Horizon.FINAL, 0.05, *names)).interval
+        for names in (teams, ("", ""))
+    )
+    assert named.upper - named.lower > unnamed.upper - unnamed.lower

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dejavu_feed.off_season import is_over
-from dejavu_models.forecast_query import DEFAULT_ALPHA
+from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
     CALIBRATION,
@@ -41,9 +41,8 @@ from dejavu_models.point.dejavu import Entries
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.bundle import check_target, publish
 from dejavu_models.registry.contents import linear_to_bytes, ratings_to_bytes
-from dejavu_models.schedule import GameSchedule, game_terms
 from dejavu_models.totals.totals import Totals
-from dejavu_models.types import COMPONENTS, HORIZONS, Horizon, MarginSource
+from dejavu_models.types import COMPONENTS, Horizon
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import split_seasons
 from dejavu_trainer.evaluation.gate import holdout_verdict, verdict_of
@@ -61,6 +60,19 @@ _GOLDEN = (
     (Horizon.FINAL, 41, False),
 )
 """Golden queries, replayed when a bundle is checked: horizon, minute, whether the teams are given."""
+
+_NO_ANSWER = Golden(
+    horizon=Horizon.FINAL,
+    pattern=(0.0,),
+    home_team="",
+    away_team="",
+    alpha=DEFAULT_ALPHA,
+    point_forecast=0.0,
+    interval_lower=0.0,
+    interval_upper=0.0,
+    home_lead_probability=0.5,
+)
+"""Stands for the golden answers in the manifest of the models that give them."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +160,7 @@ def fit(
             GraphRecord(name=each.name, weight=each.weight, golden=each.golden) for each in trained.components
         )
         ratings_record = RatingsRecord(date=ratings.ratings().date, season=season_served, **asdict(ratings.settings))
-        manifest = Manifest(
+        draft = Manifest(
             schema_version=SCHEMA_VERSION,
             version=version_of(dejavu, ratings_record, hashes, graphs),
             components=(*COMPONENTS, *(each.name for each in graphs)),
@@ -162,13 +174,13 @@ def fit(
             ratings=ratings_record,
             verdict=verdict,
             metrics=tuple(metrics),
-            golden=tuple(_golden(fitted, ratings)),
+            golden=(_NO_ANSWER,),
             files=hashes,
             courses=courses,
             graphs=graphs,
             lineage=lineage or LineageRecord(code_version=code_version()),
         )
-        forecaster = publish(out, manifest, contents)
+        forecaster = publish(out, _with_golden(draft, fitted, ratings), contents)
         advance(1)
     return FitReport(forecaster, out, recipe, trained, errors, note)
 
@@ -210,31 +222,30 @@ def _part(games: Games) -> Part:
     return Part(seasons=seasons, games=len(games), first_date=games.date[0].item(), last_date=games.date[-1].item())
 
 
-def _golden(fitted: CalibratedModels, ratings: RatingFilter) -> Iterator[Golden]:
-    """Yield the forecasts for the golden queries, computed from the models in memory."""
-    games = fitted.calibrate.games
+def _with_golden(draft: Manifest, fitted: CalibratedModels, ratings: RatingFilter) -> Manifest:
+    """Return a manifest with golden answers, which the models in memory give as a server does."""
+    games, model = fitted.calibrate.games, Forecaster(draft, fitted.models, fitted.calibration, ratings)
     pattern, home, away = games.levels[-1], str(games.home[-1]), str(games.away[-1])
-    terms = game_terms(GameSchedule(), home, is_playoffs=False)  # a golden query has neither a date nor a game id
-    margin = ratings.ratings().expected_margin(home, away, terms)
+    golden = []
     for horizon, minute, with_teams in _GOLDEN:
-        source = MarginSource.RATED if with_teams else MarginSource.UNKNOWN
-        given = np.array([margin if with_teams else np.nan])
-        leads = pattern[minute - 1 : minute]
-        points = leads + fitted.models.linear.increments(minute, leads, given)[:, HORIZONS.index(horizon)]
-        model = fitted.calibration.model(source)
-        made = model.distribution(horizon, minute, points, leads, np.nan_to_num(given))
-        interval = made.interval(DEFAULT_ALPHA)
-        yield Golden(
-            horizon=horizon,
-            pattern=tuple(pattern[:minute].tolist()),
-            home_team=home if with_teams else "",
-            away_team=away if with_teams else "",
-            alpha=DEFAULT_ALPHA,
-            point_forecast=float(points[0]),
-            interval_lower=interval.lower,
-            interval_upper=interval.upper,
-            home_lead_probability=float(made.home_leads[0]),
+        teams = (home, away) if with_teams else ("", "")
+        answer = model.forecast(
+            ForecastQuery(ScorePattern(tuple(pattern[:minute].tolist())), horizon, DEFAULT_ALPHA, *teams)
         )
+        golden.append(
+            Golden(
+                horizon=horizon,
+                pattern=tuple(pattern[:minute].tolist()),
+                home_team=teams[0],
+                away_team=teams[1],
+                alpha=DEFAULT_ALPHA,
+                point_forecast=answer.point,
+                interval_lower=answer.interval.lower,
+                interval_upper=answer.interval.upper,
+                home_lead_probability=answer.home_lead_probability,
+            )
+        )
+    return draft.model_copy(update={"golden": tuple(golden)})
 
 
 def _metrics_of(errors: dict[str, tuple[float, float]]) -> Iterator[MetricRecord]:

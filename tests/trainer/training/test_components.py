@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
@@ -180,6 +181,7 @@ class Silent(Tilted):
             r"predict returns no finite numbers for \d+ rows, first after minute \d+",
         ),
         (Silent(lambda rows: rows[:, 0]), r"component tilt: predict returns the shape \(1000,\); expected \(1000, 2\)"),
+        (Silent(lambda rows: sys.exit(3)), "component tilt cannot predict: SystemExit: 3"),
         (Silent(lambda rows: rows[:, 60]), r"component tilt cannot predict: IndexError: .* \(test_components.py:\d+\)"),
         (Tilted(0.1, b"no graph"), "the graph is not an ONNX model"),
         (Tilted(0.1, of_lead("Log").SerializeToString()), "a correction is not a finite number"),

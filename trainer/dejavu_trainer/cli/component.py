@@ -50,8 +50,8 @@ def check_component(
 ) -> None:
     """Fit a component that plugs in, without the other models, and say whether a server would take it.
 
-    Its settings are those of the recipe of --config, if it is there. Takes seconds; a backtest says whether the
-    component is any good.
+    Its settings are those of the recipe of --config, if it is there. Exit code 1 if it is refused, or a second fit
+    gives another model. Takes seconds; a backtest says whether the component is any good.
     """
     from dejavu_trainer.training import component_check
     from dejavu_trainer.training.components import choose_components
@@ -69,6 +69,8 @@ def check_component(
         print_json(_document(checked))
     else:
         _print(Console(), checked, simulated=data is None)
+    if not checked.repeats:
+        raise typer.Exit(1)
 
 
 def _simulated(bars: ProgressBars) -> Games:
@@ -115,7 +117,7 @@ def _print(console: Console, checked: ComponentCheck, *, simulated: bool) -> Non
     console.print(table)
     if not checked.repeats:
         console.print(Text("Seed it with the seed of `fit`: otherwise no backtest can be repeated.", style="bold red"))
+    note = "Weight and gain are of few games: a backtest of whole seasons says whether it is any good."
     if simulated:
-        console.print(
-            Text("The games were simulated: weight and gain mean nothing. Give real ones by --data, --season.")
-        )
+        note = "The games were simulated: weight and gain mean nothing. Give real ones by --data and --season."
+    console.print(Text(note))

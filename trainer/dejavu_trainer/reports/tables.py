@@ -10,7 +10,7 @@ from dejavu_trainer.evaluation.acceptance import missed
 from dejavu_trainer.evaluation.checks import Check
 from dejavu_trainer.evaluation.metrics import LEVELS, GroupMetrics
 from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult
-from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, LINE, OF_LINE, PARTS, PLAYERS
+from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, LINE, OF_LINE, PARTS, PLAYERS, PLUGGED, plugged
 from dejavu_trainer.reports.added_knowledge import added_knowledge
 from dejavu_trainer.reports.cells import METRIC_NAMES, NAMES, Table, digits, in_percent, number
 from dejavu_trainer.reports.limits import ceiling, group_power, season_coverage
@@ -128,12 +128,16 @@ def _scores(title: str, group: GroupMetrics) -> Table:
     shown = [metric for metric in metrics if metric in group.values["served"]]
     rows = tuple(
         (label, *(number(group.values[name].get(metric), metric) for metric in shown))
-        for name, label in NAMES.items()
+        for name, label in {**NAMES, **{each: _of_component(each) for each in plugged(group.values)}}.items()
         if name not in CEILING and name in group.values
     )
     note = "Errors, CRPS and Winkler score in points, coverage in %; logistic: probabilities only."
     header = (f"{group.games:,} games", *(METRIC_NAMES[metric] for metric in shown))
     return Table(title, header, rows, note)
+
+
+def _of_component(name: str) -> str:
+    return f"Component {name.removeprefix(PLUGGED)}"
 
 
 def _differences(title: str, group: GroupMetrics) -> Table:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import re
+import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -266,18 +267,25 @@ def _new(choice: ComponentChoice) -> Component:
 
 @contextmanager
 def _named(choice: ComponentChoice, what: str) -> Iterator[None]:
-    """Turn any error of a component into one that names the component and the line that raised it.
+    """Turn any error of a component into one that names the component and its line; send what it prints to stderr.
 
     Raises:
         FitError: if the block raises anything.
     """
     try:
-        yield
-    except Exception as error:
-        line = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{Path(line.filename).name}:{line.lineno}"
-        told = f"component {choice.name} {what}: {type(error).__name__}: {error} ({place})"
-        raise FitError(told) from error
+        with redirect_stdout(sys.stderr):  # stdout is for the document of --json
+            yield
+    except (Exception, SystemExit) as error:
+        told = f"component {choice.name} {what}: {type(error).__name__}: {error}"
+        raise FitError(f"{told}{_place(choice, error)}") from error
+
+
+def _place(choice: ComponentChoice, error: BaseException) -> str:
+    """Return the last line of the component's own code in a traceback; empty if it has none."""
+    spec = importlib.util.find_spec(_entry_point(choice.name).module)
+    home = Path(spec.origin).parent if spec is not None and spec.origin is not None else None
+    own = [line for line in traceback.extract_tb(error.__traceback__) if Path(line.filename).parent == home]
+    return f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
 
 
 def fit_component(

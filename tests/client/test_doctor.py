@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import shutil
+import signal
 import socket
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -15,11 +16,12 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
+from tests.support.builders.bundles import light_bundle
 from tests.support.fakes.certificates import Authority
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes.gateway import running_gateway, spawned_gateway
 from tests.support.processes.redis_server import RedisProcess
-from tests.support.processes.servers import running_worker, settings_in
+from tests.support.processes.servers import running_worker, settings_in, spawned_server
 from typer.testing import CliRunner, Result
 
 from dejavu_client.access import ClientTlsFiles, tls_credentials
@@ -33,6 +35,7 @@ from dejavu_client.poller.metrics import serve_poll_metrics
 from dejavu_client.transport.servers import parse_servers
 from dejavu_common.address import Address
 from dejavu_common.clock import utc_now
+from dejavu_models.manifest import LINEAR
 from dejavu_models.registry.registry import Registry
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
@@ -228,6 +231,29 @@ def test_the_age_of_the_feed_is_that_of_the_newest_report(tmp_path: Path) -> Non
                 pass
             found = examine(address)["poller"]
             assert (found.severity, section in found.section) == (severity, True), found
+
+
+def test_a_reload_that_failed_and_a_file_of_tokens_that_is_damaged_are_found(tmp_path: Path) -> None:
+    tokens, bundle = tmp_path / "tokens.json", shutil.copytree(light_bundle(), tmp_path / "bundle")
+    secret = token_file.create(tokens, "tests", (READ, PREDICT, RECORD, OUTCOME), utc_now())
+    options = ("--workers", "1", "--bundle", str(bundle), "--tokens", str(tokens))
+    with spawned_server(*options, "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3") as server:
+        access = DoctorAccess(token=secret)
+        assert not {"reload", "access"} & examine(server.address, access).keys()
+        content = tokens.read_text()
+        tokens.write_text("{")
+        while not (found := examine(server.address, access)).keys() >= {"access"}:
+            pass  # until the server has looked at it, and its statistics are newer
+        assert found["access"].section == "runbook.md#dejavuaccessfileoutdated"
+        assert "tokens" in found["access"].message
+        tokens.write_text(content)
+        (bundle / LINEAR).write_bytes(b"no model")
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for("reload_failed")
+        while not (found := examine(server.address, access)).keys() >= {"reload"}:
+            pass
+        assert found["reload"].severity is Severity.FAULT
+        assert found["reload"].section == "runbook.md#dejavureloadfailed"
 
 
 async def test_a_poller_that_reports_no_longer_is_a_fault_before_its_feed_is_old(tmp_path: Path) -> None:

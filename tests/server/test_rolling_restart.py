@@ -111,7 +111,7 @@ def test_never_fewer_workers_serve_than_before(tmp_path: Path, old: str) -> None
     assert "dejavu_workers 2.0" in lines
     assert "dejavu_worker_deaths_total 0.0" in lines
     assert 'dejavu_reloads_total{outcome="done"} 1.0' in lines
-    assert "dejavu_last_reload_successful 1.0" in lines
+    assert "dejavu_last_reload_failed 0.0" in lines
 
 
 @pytest.mark.nightly
@@ -130,13 +130,13 @@ async def test_a_bundle_that_is_refused_changes_nothing_and_a_good_one_comes_in_
         assert LINEAR in failed["reason"]
         assert (failed["renewed"], failed["workers"]) == (0, 1)
         assert server.workers == workers
-        assert "dejavu_last_reload_successful 0.0" in metrics(server)
+        assert "dejavu_last_reload_failed 1.0" in metrics(server)
 
         new = publish_variant(tmp_path / "bundle", 0.007, light=True)
         reload(server)
         await asyncio.to_thread(server.wait_for, "reloaded", seconds=90)
         assert await versions(address) == {new}
-        assert "dejavu_last_reload_successful 1.0" in metrics(server)
+        assert "dejavu_last_reload_failed 0.0" in metrics(server)
         assert await asyncio.to_thread(server.stop) == 0
 
 

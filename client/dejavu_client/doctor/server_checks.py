@@ -43,6 +43,7 @@ CLOCK_FAULT_SECONDS: Final = 60.0
 _SAMPLING_SECONDS: Final = 3.0
 """Greatest age of a server's statistics."""
 
+_NOW_SECONDS: Final = 60
 _WINDOW_SECONDS: Final = 900
 _SERVER_FAULTS: Final = ("INTERNAL", "UNKNOWN", "DATA_LOSS", "UNAVAILABLE")
 _MOST_FAULTS, _MOST_REFUSALS = 0.01, 0.05
@@ -136,7 +137,8 @@ def examine_server(address: ServerAddress, access: DoctorAccess, timeout: float)
         _read(report, client)
         report.add(*_ledger_health(client))
     if report.stats is not None:
-        report.add(_version(report.stats), _workers(report.stats), _calls(report.stats), *_ledger(report.stats))
+        report.add(_version(report.stats), _workers(report.stats), *_files(report.stats))
+        report.add(_calls(report.stats), *_ledger(report.stats))
     return report
 
 
@@ -320,8 +322,33 @@ def _workers(stats: GetServiceStatsResponse) -> Finding:
     return ok("workers", text)
 
 
+def _files(stats: GetServiceStatsResponse) -> Iterator[Finding]:
+    """Yield the findings about replaced files that the server does not use."""
+    if stats.server.last_reload_failed:
+        text = "the last SIGHUP did not complete: a worker that dies now may not be replaced"
+        restore = (
+            "see `reload_failed` in the log; put the old release or bundle back, or repair it, and send SIGHUP again"
+        )
+        yield fault("reload", text, restore, "runbook.md#dejavureloadfailed")
+    for file in stats.server.outdated_files:
+        text = f"the replaced file of {file} cannot be used: the server goes on with its former content"
+        repair = "see `access_reload_failed` or `tls_reload_failed` in the log, and write the file again"
+        yield fault("access", text, repair, "runbook.md#dejavuaccessfileoutdated")
+
+
 def _calls(stats: GetServiceStatsResponse) -> Finding:
-    window = next((each for each in stats.windows if each.length_seconds == _WINDOW_SECONDS), None)
+    """Return the finding about failed calls: a fault if they fail now, a warning if they did."""
+    of_minute = _calls_of(stats, _NOW_SECONDS, "the last minute")
+    if of_minute.severity is not Severity.OK:
+        return of_minute
+    earlier = _calls_of(stats, _WINDOW_SECONDS, "the last 15 min")
+    if earlier.severity is Severity.OK:
+        return earlier
+    return warning("calls", f"{earlier.message}; not in the last minute", earlier.remedy, earlier.section)
+
+
+def _calls_of(stats: GetServiceStatsResponse, seconds: int, period: str) -> Finding:
+    window = next((each for each in stats.windows if each.length_seconds == seconds), None)
     methods: Sequence[Any] = window.methods if window is not None else ()
     calls = sum(each.calls for each in methods)
     codes: dict[str, int] = {}
@@ -329,7 +356,7 @@ def _calls(stats: GetServiceStatsResponse) -> Finding:
         codes[code] = codes.get(code, 0) + number
     failed = sum(codes.get(code, 0) for code in _SERVER_FAULTS)
     refused = codes.get("RESOURCE_EXHAUSTED", 0)
-    text = f"{calls:,} in the last 15 min"
+    text = f"{calls:,} in {period}"
     if failed > _MOST_FAULTS * calls:
         shown = ", ".join(f"{code} {number:,}" for code, number in sorted(codes.items()) if code in _SERVER_FAULTS)
         return fault(

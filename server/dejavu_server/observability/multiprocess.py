@@ -50,7 +50,7 @@ class SupervisorMetrics:
         address: address that serves the metrics; None if they are not served.
         failed_starts: workers that failed to start.
         reloads: rolling restarts, by outcome (done, failed).
-        last_reload: 0 if the last rolling restart failed, else 1.
+        last_reload: 1 if the last rolling restart failed, else 0.
         recycled: workers replaced because they used too much memory.
         hangs: workers killed because a part made no progress, by part.
     """
@@ -66,9 +66,8 @@ class SupervisorMetrics:
         self.reloads = counter("dejavu_reloads", "Rolling restarts, by outcome (done, failed).", ["outcome"])
         for outcome in ("done", "failed"):  # start at 0, so that the first increment is visible
             self.reloads.labels(outcome)
-        last_reload = "0 if the last rolling restart failed, else 1."
-        self.last_reload = Gauge("dejavu_last_reload_successful", last_reload, registry=self.registry)
-        self.last_reload.set(1)
+        last_reload = "1 if the last rolling restart failed, else 0."
+        self.last_reload = Gauge("dejavu_last_reload_failed", last_reload, registry=self.registry)
         self.recycled = counter("dejavu_workers_recycled", "Workers replaced because they used too much memory.")
         self.hangs = counter("dejavu_worker_hangs", "Workers killed because a part made no progress.", ["part"])
         for part in ("loop", "compute", "ledger-writer", "ledger-reader"):

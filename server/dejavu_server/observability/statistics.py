@@ -69,6 +69,8 @@ FEED_DATA: Final = "dejavu_feed_data_timestamp_seconds"
 FEED_GAMES: Final = "dejavu_feed_live_games"
 DEATHS: Final = "dejavu_worker_deaths_total"
 HANGS: Final = "dejavu_worker_hangs_total"
+RELOAD_FAILED: Final = "dejavu_last_reload_failed"
+OUTDATED: Final = "dejavu_access_file_outdated"
 
 _COUNTS: Final[Mapping[str, tuple[str, ...]]] = {
     CALLS: ("method", "code"),
@@ -105,6 +107,8 @@ _STATES: Final[Mapping[str, tuple[str, ...]]] = {
     FEED_GAMES: ("feed",),
     DEATHS: (),
     HANGS: (),
+    RELOAD_FAILED: (),
+    OUTDATED: ("file",),
 }
 """Names of the other samples, with their labels."""
 

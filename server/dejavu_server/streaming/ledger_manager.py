@@ -173,10 +173,9 @@ class LedgerManager:
     async def commit(self, issued: Sequence[IssuedForecast]) -> list[Result[IssuedForecast]]:
         """Record forecasts; see `Ledger.commit`."""
         began = time.perf_counter()
-        try:
-            return await self._open_ledger().commit(issued)
-        finally:
-            self._on_commit_seconds(time.perf_counter() - began)
+        results = await self._open_ledger().commit(issued)
+        self._on_commit_seconds(time.perf_counter() - began)
+        return results
 
     async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
         """Record an outcome; see `Ledger.record_outcome`."""

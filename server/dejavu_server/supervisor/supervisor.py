@@ -190,12 +190,12 @@ class Supervisor:
             try:
                 await self._reload(slots, pool)
                 server_metrics.reloads.labels("done").inc()
-                server_metrics.last_reload.set(1)
+                server_metrics.last_reload.set(0)
                 models = sorted({version for worker in pool.serving() for version in worker.models})
                 _log.info("reloaded", workers=len(slots), seconds=round(time.monotonic() - started, 3), models=models)
             except StartError:
                 server_metrics.reloads.labels("failed").inc()
-                server_metrics.last_reload.set(0)
+                server_metrics.last_reload.set(1)
             finally:
                 self._reloading = False
                 await pool.release_fork_server()
@@ -213,7 +213,8 @@ class Supervisor:
                     await slot.replace(first=slot is slots[0])
             except StartError as error:
                 details = {"slot": slot.number, "renewed": slot.number, "workers": len(slots)}
-                _log.error("reload_failed", reason=str(error), **details)
+                effect = "the old workers serve; one that dies may not be replaced"
+                _log.error("reload_failed", reason=str(error), effect=effect, **details)
                 raise
 
     def _on_end_signal(self, number: int) -> None:

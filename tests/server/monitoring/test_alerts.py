@@ -70,8 +70,8 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         [f"{of('dejavu_worker_starts_failed_total')} 0x20 1x20"],
     ),
     "DejavuReloadFailed": (
-        [f"{of('dejavu_last_reload_successful')} 1x30 0x10"],
-        [f"{of('dejavu_last_reload_successful')} 1x10 0x20 1x10"],  # the next one completed
+        [f"{of('dejavu_last_reload_failed')} 0x30 1x10"],
+        [f"{of('dejavu_last_reload_failed')} 0x10 1x20 0x10"],  # the next one completed
     ),
     "DejavuVersionSkew": (
         [f"{of('dejavu_build_info', instance=name, version=name, revision='r')} 1x160" for name in "ab"],

@@ -149,7 +149,7 @@ def test_every_metric_is_in_the_dashboard_or_told_apart(labels: dict[str, set[st
         "backup_timestamp_seconds",
         "build_info",
         "finals_since",
-        "last_reload_successful",
+        "last_reload_failed",
         "worker_served_seconds",
     }
 

@@ -620,6 +620,8 @@ class ServerInfo(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     WORKER_DEATHS_FIELD_NUMBER: _builtins.int
     WORKER_HANGS_FIELD_NUMBER: _builtins.int
+    LAST_RELOAD_FAILED_FIELD_NUMBER: _builtins.int
+    OUTDATED_FILES_FIELD_NUMBER: _builtins.int
     server_id: _builtins.str
     """Identifies a run of the server: 16 hexadecimal digits; another one after each start."""
     version: _builtins.str
@@ -634,6 +636,8 @@ class ServerInfo(_message.Message):
     """Workers that ended without being asked to, since the start."""
     worker_hangs: _builtins.int
     """Workers that were killed because a part made no progress, since the start."""
+    last_reload_failed: _builtins.bool
+    """Whether the last rolling restart did not complete: a worker that dies may not be replaced."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Time of its start."""
@@ -643,6 +647,10 @@ class ServerInfo(_message.Message):
         """Workers that serve, in the order of their slots. More than configured_workers while one replaces another. If the
         supervisor hangs, or cannot share statistics: only the worker that answered, and all counts are its own.
         """
+
+    @_builtins.property
+    def outdated_files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Replaced files of access that cannot be used, such as "tokens" or "tls": their former content is used."""
 
     def __init__(
         self,
@@ -656,10 +664,12 @@ class ServerInfo(_message.Message):
         name: _builtins.str = ...,
         worker_deaths: _builtins.int = ...,
         worker_hangs: _builtins.int = ...,
+        last_reload_failed: _builtins.bool = ...,
+        outdated_files: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["configured_workers", b"configured_workers", "name", b"name", "server_id", b"server_id", "start_time", b"start_time", "uptime_seconds", b"uptime_seconds", "version", b"version", "worker_deaths", b"worker_deaths", "worker_hangs", b"worker_hangs", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["configured_workers", b"configured_workers", "last_reload_failed", b"last_reload_failed", "name", b"name", "outdated_files", b"outdated_files", "server_id", b"server_id", "start_time", b"start_time", "uptime_seconds", b"uptime_seconds", "version", b"version", "worker_deaths", b"worker_deaths", "worker_hangs", b"worker_hangs", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -83,6 +83,8 @@ def stats_message(
             workers=[_worker(worker) for worker in server.workers],
             worker_deaths=round(states.get(stats.DEATHS, 0)),
             worker_hangs=round(states.get(stats.HANGS, 0)),
+            last_reload_failed=states.get(stats.RELOAD_FAILED, 0) > 0,
+            outdated_files=sorted(file for (file,), value in by_labels(states, stats.OUTDATED).items() if value > 0),
         ),
         feeds=_feeds(states, now),
         ledger=_ledger(states, ledger),

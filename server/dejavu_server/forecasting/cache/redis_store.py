@@ -238,7 +238,8 @@ class RedisStore:
             async with asyncio.timeout(EXCHANGE_SECONDS):
                 await self._redis.set(key, value, px=milliseconds)
         except Exception as error:  # full, or a replica: its values can still be read
-            self._writes_refused.failed(error, traceback=False, effect="answers are not kept for other servers")
+            effect = "answers are not kept for other servers"
+            self._writes_refused.failed(_with_text(error), traceback=False, effect=effect)
 
     async def _probe(self) -> None:
         """Read the token, or make one if there is none; use Redis if that works, and bypass it if not."""
@@ -267,10 +268,14 @@ class RedisStore:
         """Bypass Redis until the next probe."""
         self._used = False
         self._metrics.cache_shared_failed.set(1)
-        shown = error if str(error) else RuntimeError(_cause(error))
         level = logging.ERROR if self._token else logging.WARNING  # at the start, Redis may not be there yet
         effect = "what-ifs are answered without the shared cache"
-        self._failures.failed(shown, traceback=False, level=level, effect=effect)
+        self._failures.failed(_with_text(error), traceback=False, level=level, effect=effect)
+
+
+def _with_text(error: Exception) -> Exception:
+    """Return an error that says something in a log: the text of some is empty."""
+    return error if str(error) else RuntimeError(_cause(error))
 
 
 def _cause(error: BaseException) -> str:

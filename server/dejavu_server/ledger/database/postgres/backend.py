@@ -147,6 +147,13 @@ class PostgresBackend:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """See `Backend.write`."""
+        with database_errors():
+            self._outage.check()
+            with self._transaction() as connection:
+                yield connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
         with database_errors(), self._begun() as connection:
             raw = driver_connection(connection)
             try:
@@ -162,7 +169,6 @@ class PostgresBackend:
         """Return a connection in a transaction that holds the write lock."""
         began = time.monotonic()
         while True:
-            self._outage.check()
             connection = self._writing.connect()
             raw = driver_connection(connection)
             try:
@@ -247,7 +253,7 @@ class PostgresBackend:
 
     def probe(self) -> None:
         """See `Backend.probe`. The free space of the database's disk is not known."""
-        with self.write() as connection:
+        with self._transaction() as connection:  # also while it hangs
             store.probe_write(connection)
 
     def free_bytes(self) -> int | None:

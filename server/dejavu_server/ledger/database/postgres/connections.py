@@ -33,8 +33,9 @@ that they are told of a database that hangs."""
 ANSWER_SECONDS: Final = 4.0
 """Time that a connection waits for the next part of an answer; less than a thread may hang (`hang_seconds`)."""
 
-OUTAGE_SECONDS: Final = 1.0
-"""Interval at which one caller waits for a database that does not answer, to see whether it does again."""
+OUTAGE_SECONDS: Final = 10.0
+"""Interval at which a caller waits for a database that does not answer, to see whether it does again. Probes, which
+follow each other faster, find out before."""
 
 CANCEL_SECONDS: Final = 1.0
 """Time to end a statement; then its connection is closed."""
@@ -67,7 +68,7 @@ _RV = TypeVar("_RV")
 class Outage:
     """Knows whether the database hangs, so that not every call waits to find it out; thread-safe.
 
-    While it hangs, one caller every OUTAGE_SECONDS waits for it, and all others are refused at once.
+    While it hangs, probes and one caller every OUTAGE_SECONDS wait for it, and all others are refused at once.
     """
 
     def __init__(self) -> None:
@@ -75,10 +76,14 @@ class Outage:
         self._hangs = False
         self._next = 0.0
 
-    def began(self) -> psycopg.OperationalError:
-        """Note that the database did not answer in time; return the error."""
+    def began(self, seconds: float = OUTAGE_SECONDS) -> psycopg.OperationalError:
+        """Note that the database did not answer in time; return the error.
+
+        Args:
+            seconds: time for which no further caller waits.
+        """
         with self._lock:
-            self._hangs, self._next = True, time.monotonic() + OUTAGE_SECONDS
+            self._hangs, self._next = True, time.monotonic() + seconds
         return psycopg.OperationalError("the server does not answer")
 
     def ended(self) -> None:
@@ -142,7 +147,7 @@ class GuardedConnection(psycopg.Connection[Any]):
                     heard = now
                 elif now - heard > patience:
                     self.close()
-                    raise self.outage.began()
+                    raise self.outage.began(0.0)  # perhaps only this connection: the next caller tries a new one
                 if stop is not None and now - checked > _CHECK_SECONDS:
                     if stop.is_set():
                         stop, patience = None, CANCEL_SECONDS

@@ -141,17 +141,21 @@ class Writer:
         while (call := self._calls.get()) is not None:
             group, last = self._gather(call)
             lost: LedgerUnavailable | None = None
+            refused = list[_Call]()
             for part in _transactions(group):
                 calls = [call for call in part if not call.answer.cancelled()]
-                if lost is not None:
-                    self._refuse(calls, lost)
-                    continue
-                with self.activity.task():
-                    lost = self._commit(calls)
-            if lost is not None and not last:
-                # Who waited for a ledger that is not there would wait as long again.
-                waiting, last = self._waiting()
-                self._refuse(waiting, lost)
+                if lost is None:
+                    with self.activity.task():
+                        lost = self._commit(calls)
+                    if lost is None:
+                        continue
+                    # Who waits for a ledger that is not there would wait as long again. They are taken from the queue
+                    # before anybody is answered, so that no call is among them that was made because of an answer.
+                    refused, ended = self._waiting()
+                    last = last or ended
+                refused += calls
+            if lost is not None:
+                self._refuse(refused, lost)
             if last:
                 break
 
@@ -182,7 +186,7 @@ class Writer:
         self._answer([(call.answer, None, copy_of(error)) for call in calls])
 
     def _commit(self, group: list[_Call]) -> LedgerUnavailable | None:
-        """Commit calls and answer them; return the error if the ledger is unavailable."""
+        """Commit calls and answer them; if the ledger is unavailable, return the error and leave them unanswered."""
         if not group:
             return None
         try:
@@ -193,10 +197,13 @@ class Writer:
             # errors may come from one call: retry the calls one by one, so that only that call fails.
             if len(group) > 1 and not isinstance(error, LedgerUnavailable):
                 for call in group:
-                    self._commit([call])
+                    if lost := self._commit([call]):
+                        self._refuse([call], lost)
                 return None
+            if isinstance(error, LedgerUnavailable):
+                return error
             self._answer([(call.answer, None, self._caller_error(error, call)) for call in group])
-            return error if isinstance(error, LedgerUnavailable) else None
+            return None
         appended = self._appended(group)
         self._answer([(call.answer, result, None) for call, result in zip(group, results, strict=True)], appended)
         if appended is None or appended.through > appended.after:

@@ -25,7 +25,7 @@ from dejavu_client.transport.dns import look_up
 from dejavu_client.transport.servers import MAX_SERVERS, ServerAddress, Servers, record_address
 from dejavu_common import build
 
-REPORT_SECONDS: Final = 60.0
+SILENT_SECONDS: Final = 60.0
 """Time since the last report after which no poller is believed to lead: four reports are missing."""
 
 READ_SECONDS: Final = 120.0
@@ -135,7 +135,7 @@ def _feed(reports: Sequence[ServerReport]) -> Finding:
     for feed in newest.values():
         text = f"feed {feed.feed} read {seconds_text(feed.read_age_seconds)} ago"
         text += f", {pluralize(feed.live_games, 'game')} in play"
-        if feed.reported_seconds_ago > REPORT_SECONDS:
+        if feed.reported_seconds_ago > SILENT_SECONDS:
             silent = f"none has reported for {seconds_text(feed.reported_seconds_ago)}"
             see = "see its log: it has ended, cannot reach the servers, or does not lead"
             return fault("poller", silent, see, _POLLER_DOWN)

@@ -6,6 +6,7 @@ Under load, many calls share the cost of a commit. A single call is committed at
 from __future__ import annotations
 
 import asyncio
+import math
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -139,7 +140,7 @@ class Writer:
 
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:
-            group, last = self._gather(call)
+            group, last = self._gather(call, most=GROUP_SIZE)
             lost: LedgerUnavailable | None = None
             refused = list[_Call]()
             for part in _transactions(group):
@@ -151,7 +152,7 @@ class Writer:
                         continue
                     # Who waits for a ledger that is not there would wait as long again. They are taken from the queue
                     # before anybody is answered, so that no call is among them that was made because of an answer.
-                    refused, ended = self._waiting()
+                    refused, ended = self._gather()
                     last = last or ended
                 refused += calls
             if lost is not None:
@@ -159,10 +160,10 @@ class Writer:
             if last:
                 break
 
-    def _gather(self, first: _Call) -> tuple[list[_Call], bool]:
-        """Return the queued calls, up to GROUP_SIZE forecasts, and whether the end marker was reached."""
-        group, size = [first], _size(first)
-        while size < GROUP_SIZE:
+    def _gather(self, *first: _Call, most: float = math.inf) -> tuple[list[_Call], bool]:
+        """Return the first and the queued calls, up to `most` forecasts, and whether the end marker was reached."""
+        group, size = [*first], sum(map(_size, first))
+        while size < most:
             try:
                 call = self._calls.get_nowait()
             except queue.Empty:
@@ -172,15 +173,6 @@ class Writer:
             group.append(call)
             size += _size(call)
         return group, False
-
-    def _waiting(self) -> tuple[list[_Call], bool]:
-        """Return all queued calls, and whether the end marker was reached."""
-        waiting = list[_Call]()
-        with suppress(queue.Empty):
-            while (call := self._calls.get_nowait()) is not None:
-                waiting.append(call)
-            return waiting, True
-        return waiting, False
 
     def _refuse(self, calls: list[_Call], error: LedgerUnavailable) -> None:
         self._answer([(call.answer, None, copy_of(error)) for call in calls])

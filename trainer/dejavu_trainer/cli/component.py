@@ -27,6 +27,7 @@ from dejavu_trainer.cli.app import (
 from dejavu_trainer.data.games import Games, load_games, parse_seasons
 from dejavu_trainer.data.plays import write_plays
 from dejavu_trainer.data.simulate import simulate_season
+from dejavu_trainer.reports.fit import component_document
 
 if TYPE_CHECKING:
     from dejavu_trainer.training.component_check import ComponentCheck  # scipy takes seconds to load
@@ -61,8 +62,7 @@ def check_component(
         raise typer.BadParameter("expected with --data, and only then", param_hint="'--season'")
     recipe, seasons = training_config(config, None), parsed("--season", parse_seasons, season) if season else []
     with exit_on_error(FitError), ProgressBars() as bars:
-        found = {each.name: each for each in recipe.components or choose_components({name: {}})}
-        choice = found.get(name) or choose_components({name: {}})[0]
+        [choice] = [each for each in recipe.components if each.name == name] or choose_components({name: {}})
         games = _simulated(bars) if data is None else load_games(data, seasons)
         checked = component_check.check_component(choice, games, recipe, seed, bars)
     if as_json:
@@ -84,15 +84,13 @@ def _document(checked: ComponentCheck) -> dict[str, Any]:
     trained = checked.trained
     return {
         **asdict(checked.choice),
+        **component_document(trained),
         "games": checked.games,
         "bytes": len(trained.content),
         "fit_seconds": checked.fit_seconds,
         "row_seconds": checked.row_seconds,
-        "parity": trained.parity,
         "repeated": checked.repeated,
         "repeats": checked.repeats,
-        "weight": dict(zip((horizon.value for horizon in HORIZONS), trained.weight, strict=True)),
-        "gain": trained.gain,
     }
 
 

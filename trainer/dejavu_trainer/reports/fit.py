@@ -17,6 +17,7 @@ from dejavu_trainer.data.games import ranges
 
 if TYPE_CHECKING:
     from dejavu_trainer.pipeline import FitReport  # imports torch, which reports do not need
+    from dejavu_trainer.training.components import TrainedComponent
 
 
 _EXPECTED = {
@@ -55,19 +56,21 @@ def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
             "gain": trained.dejavu.gain,
         },
         "lstm": {"epochs": fitted.recipe.lstm.epochs, "parity": trained.lstm.parity},
-        "components": [
-            {
-                "name": each.name,
-                "weight": dict(zip((horizon.value for horizon in HORIZONS), each.weight, strict=True)),
-                "gain": each.gain,
-                "parity": each.parity,
-            }
-            for each in trained.components
-        ],
+        "components": [component_document(each) for each in trained.components],
         "verdict": manifest.verdict.model_dump(mode="json"),
         "note": fitted.note,
         "metrics": [metric.model_dump() for metric in manifest.metrics],
         "seconds": seconds,
+    }
+
+
+def component_document(trained: TrainedComponent) -> dict[str, Any]:
+    """Return a fitted component that plugs in."""
+    return {
+        "name": trained.name,
+        "weight": dict(zip((horizon.value for horizon in HORIZONS), trained.weight, strict=True)),
+        "gain": trained.gain,
+        "parity": trained.parity,
     }
 
 

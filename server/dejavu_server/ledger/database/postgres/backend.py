@@ -149,8 +149,8 @@ class PostgresBackend:
         """See `Backend.write`."""
         with database_errors():
             self._outage.check()
-            with self._transaction() as connection:
-                yield connection
+        with self._transaction() as connection:
+            yield connection
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

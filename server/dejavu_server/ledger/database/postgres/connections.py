@@ -28,7 +28,7 @@ LOCK_SECONDS: Final = 1.5
 
 BEGIN_SECONDS: Final = 2.0
 """Time that a connection waits for the answer to the begin of a write, which needs no disk; less than callers wait, so
-that they are told of a database that hangs."""
+that they learn of a hanging database."""
 
 ANSWER_SECONDS: Final = 4.0
 """Time that a connection waits for the next part of an answer; less than a thread may hang (`hang_seconds`)."""
@@ -110,7 +110,7 @@ class GuardedConnection(psycopg.Connection[Any]):
     Attributes:
         answer_seconds: time that it waits for the next part of an answer.
         stop: ends the running statement once it is set; None if nothing does.
-        outage: is told whether the server answers.
+        outage: notes whether the server answers.
     """
 
     answer_seconds: float = ANSWER_SECONDS
@@ -120,7 +120,7 @@ class GuardedConnection(psycopg.Connection[Any]):
     def wait(self, gen: PQGen[_RV], interval: float = 0.1, timeout: float | None = None) -> _RV:
         """Wait for the events of a psycopg generator; see `psycopg.Connection.wait`.
 
-        The wait has a limit of its own, so a database that hangs is no thread of this worker that does.
+        The wait has a limit of its own, so a hanging database does not make this thread count as hung.
 
         Raises:
             psycopg.errors.QueryCanceled: if `stop` is set.

@@ -21,7 +21,7 @@ from dejavu_common.clock import utc_now
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-LIVE, EARLY, LATER, PUT_OFF, UNSHOWN = (f"99000000{number}" for number in range(11, 16))
+LIVE, SCORING, EARLY, LATER, PUT_OFF, UNSHOWN = (f"99000000{number}" for number in range(11, 17))
 
 
 def state(game_id: str, home: str, away: str, status: str, **fields: Any) -> Game:
@@ -35,8 +35,10 @@ def state(game_id: str, home: str, away: str, status: str, **fields: Any) -> Gam
     )
 
 
-def live(home_score: int, seconds_left: float) -> Game:
-    return state(LIVE, "BOS", "LAL", "LIVE", home_score=home_score, away_score=38, period=2, seconds_left=seconds_left)
+def scoring(home_score: int, seconds_left: float) -> Game:
+    return state(
+        SCORING, "GSW", "SAC", "LIVE", home_score=home_score, away_score=38, period=2, seconds_left=seconds_left
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +48,12 @@ def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
             client.predict(
                 COURSE[:18], game_id=LIVE, horizon=horizon, home_team="BOS", away_team="LAL", total_points=87
             )
+        client.predict(COURSE[:18], game_id=SCORING, horizon=FINAL, home_team="GSW", away_team="SAC")
         client.predict(COURSE[:18], game_id=UNSHOWN, horizon=FINAL, home_team="UTA", away_team="PHX")
         client.publish_games(
             [
-                live(49, 360.0),
+                state(LIVE, "BOS", "LAL", "LIVE", home_score=49, away_score=38, period=2, seconds_left=360.0),
+                scoring(49, 360.0),
                 state(EARLY, "MIA", "DEN", "LIVE", home_score=7, away_score=9, period=1, seconds_left=500.0),
                 state(
                     LATER,
@@ -84,18 +88,18 @@ def test_tonight_has_every_game_with_its_score_its_clock_or_its_tip_off_and_line
     assert "tip-off " in words(opened, LATER)
     assert "postponed" in words(opened, PUT_OFF)
     groups = opened.page.locator(".board-group h2").all_inner_texts()
-    assert groups == ["In play 3", "Later tonight 1", "Over 1"]
+    assert groups == ["In play 4", "Later tonight 1", "Over 1"]
     assert not opened.errors
 
 
 def test_a_new_score_comes_by_itself_to_the_card_and_to_the_title_of_the_game(opened: Tab, evening: Evening) -> None:
-    opened.open(f"/game/{LIVE}", ".scoreboard .score")
-    assert opened.page.title() == "LAL 38 @ BOS 49 · Dejavu"
+    opened.open(f"/game/{SCORING}", ".scoreboard .score")
+    assert opened.page.title() == "SAC 38 @ GSW 49 · Dejavu"
     with DejavuClient(evening.server) as client:
-        client.publish_games([live(52, 312.0)])
+        client.publish_games([scoring(52, 312.0)])
     opened.page.wait_for_selector('.scoreboard .score:has-text("52")')
-    assert opened.page.title() == "LAL 38 @ BOS 52 · Dejavu"
-    assert "38–BOS 52 Q2 5:12" in in_a_line(opened.page.locator(".score").inner_text())
+    assert opened.page.title() == "SAC 38 @ GSW 52 · Dejavu"
+    assert "38–GSW 52 Q2 5:12" in in_a_line(opened.page.locator(".score").inner_text())
     opened.open(f"/game/{EARLY}", ".pending")
     opened.page.get_by_text("No forecast of this game is recorded yet.").wait_for()
 

@@ -72,8 +72,12 @@ class Server:
     def until_recovered(self) -> None:
         """Wait until every worker records again."""
         self.until(lambda: self.client.health(LEDGER) is HealthStatus.SERVING)
-        for worker in {entry["worker"] for entry in self.process.events if entry["event"] == "ledger_failing"}:
+        for worker in self.failing_workers():
             self.process.wait_for("ledger_recovered", partial(_is_of, worker), seconds=90)
+
+    def failing_workers(self) -> set[str]:
+        """Return the names of the workers that could not use the ledger."""
+        return {entry["worker"] for entry in self.process.events if entry["event"] == "ledger_failing"}
 
     def until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 90
@@ -207,7 +211,10 @@ def test_a_database_that_hangs_is_told_in_time_and_makes_no_worker_unready(
             each.suspend()
         with pytest.raises(UnavailableError):
             server.predict_until_refused()
-        server.until(lambda: server.client.health(LEDGER) is HealthStatus.NOT_SERVING)
+        server.until(lambda: len(server.failing_workers()) == WORKERS)
+        for _ in range(2 * WORKERS):  # perhaps one caller of each tries a new connection
+            with pytest.raises(UnavailableError):
+                server.predict(800)
         for number in range(10):
             with pytest.raises(UnavailableError, match="its database does not answer"):
                 caller.predict(PATTERN, game_id=game(700 + number))

@@ -149,11 +149,6 @@ class PostgresBackend:
         """See `Backend.write`."""
         with database_errors():
             self._outage.check()
-        with self._transaction() as connection:
-            yield connection
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
         with database_errors(), self._begun() as connection:
             raw = driver_connection(connection)
             try:
@@ -232,6 +227,7 @@ class PostgresBackend:
     def check(self) -> None:
         """See `Backend.check`."""
         if self._identity is not None:
+            self._outage.look_again()
             with self.read() as connection:
                 if not store.identity(connection).same_ledger(self._identity):
                     raise LedgerReplaced("the ledger was removed or replaced while it was in use")
@@ -253,7 +249,8 @@ class PostgresBackend:
 
     def probe(self) -> None:
         """See `Backend.probe`. The free space of the database's disk is not known."""
-        with self._transaction() as connection:  # also while it hangs
+        self._outage.look_again()
+        with self.write() as connection:
             store.probe_write(connection)
 
     def free_bytes(self) -> int | None:

@@ -33,9 +33,8 @@ that they learn of a hanging database."""
 ANSWER_SECONDS: Final = 4.0
 """Time that a connection waits for the next part of an answer; less than a thread may hang (`hang_seconds`)."""
 
-OUTAGE_SECONDS: Final = 10.0
-"""Interval at which a caller waits for a database that does not answer, to see whether it does again. Probes, which
-follow each other faster, find out before."""
+OUTAGE_SECONDS: Final = 60.0
+"""Time after which a caller waits again for a database that does not answer, where no probe has looked since."""
 
 CANCEL_SECONDS: Final = 1.0
 """Time to end a statement; then its connection is closed."""
@@ -68,7 +67,7 @@ _RV = TypeVar("_RV")
 class Outage:
     """Knows whether the database hangs, so that not every call waits to find it out; thread-safe.
 
-    While it hangs, probes and one caller every OUTAGE_SECONDS wait for it, and all others are refused at once.
+    While it hangs, probes wait for it, or one caller if there was none for OUTAGE_SECONDS; others are refused at once.
     """
 
     def __init__(self) -> None:
@@ -90,18 +89,23 @@ class Outage:
         """Note that the database answered."""
         self._hangs = False
 
+    def look_again(self) -> None:
+        """Let the next caller wait for the database; called by a probe."""
+        with self._lock:
+            self._next = 0.0
+
     def check(self) -> None:
         """Return if this caller may wait for the database.
 
         Raises:
-            psycopg.OperationalError: if it hangs, and another caller waits or has done so a moment ago.
+            psycopg.OperationalError: if it hangs, and another caller waits or has done so lately.
         """
         if self._hangs:
             with self._lock:
                 now = time.monotonic()
                 if now < self._next:
                     raise psycopg.OperationalError("the server does not answer")
-                self._next = now + ANSWER_SECONDS + OUTAGE_SECONDS  # or until this caller knows
+                self._next = now + OUTAGE_SECONDS  # or until this caller knows
 
 
 class GuardedConnection(psycopg.Connection[Any]):

@@ -153,6 +153,7 @@ def test_the_command_line_of_the_dashboards_unit_starts_a_gateway_that_drains() 
 
 
 @pytest.mark.nightly
+@pytest.mark.nightly
 def test_the_command_line_of_the_unit_starts_a_server_that_reloads_and_drains(tmp_path: Path) -> None:
     """With the unit's own environment, apart from the places that only an installation has."""
     [command] = service()["ExecStart"]

@@ -38,6 +38,7 @@ def written(folder: Path, plan: str = PLAN) -> Path:
     return path
 
 
+@pytest.mark.nightly
 def test_a_recipe_is_chosen_on_some_seasons_and_judged_on_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

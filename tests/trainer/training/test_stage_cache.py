@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from tests.support.builders.bundles import quick_recipe, simulated_games, walked_forward
 
 from dejavu_trainer.evaluation.backtest import Fold, to_bytes
@@ -10,6 +11,7 @@ from dejavu_trainer.training.lstm_config import LstmConfig
 from dejavu_trainer.training.stage_cache import StageCache
 
 
+@pytest.mark.nightly
 def test_a_fold_is_the_same_with_stages_kept_and_a_recipe_computes_only_its_own(tmp_path: Path) -> None:
     [path] = walked_forward().glob("fold-2033-*.npz")  # without a cache
     games, recipe, stages = simulated_games(), quick_recipe(), StageCache(tmp_path)

@@ -32,6 +32,10 @@ def print_findings(findings: Sequence[Finding]) -> None:
     faults, warnings = (pluralize(counts[each], each.value) for each in (Severity.FAULT, Severity.WARNING))
     worst = next((each for each in reversed(Severity) if counts[each]), Severity.OK)
     console.print(Text(f"{faults}, {warnings}, {counts[Severity.OK]} ok", style=_STYLES[worst]))
+    if counts[Severity.FAULT] > 1:  # checks come in an order in which a fault may cause the later ones
+        first = next(each for each in findings if each.severity is Severity.FAULT)
+        place = visible(first.server, line=True) or "the installation"
+        console.print(Text(f"begin with {first.check} of {place}: others may follow from it", style="bold"))
     if any(each.section for each in findings):
         console.print(Text(f"pages: {DOCUMENTS}", style="dim"))
 

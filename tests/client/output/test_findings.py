@@ -29,3 +29,12 @@ def test_findings_fit_in_a_narrow_terminal_and_foreign_texts_do_nothing(
         *("ok", "a:1", "warning", "b:1\\u000a", "fault", "installation", "ok", "1", "pages:")
     ]
     assert "1 fault, 1 warning, 2 ok" in shown
+
+
+def test_of_several_faults_the_first_is_named_to_begin_with(capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = Finding("ledger", Severity.FAULT, "not reachable", "start it", "", "a:1")
+    calls = Finding("calls", Severity.FAULT, "refused", "look at the ledger", "", "a:1")
+    print_findings([ledger])
+    assert "begin with" not in capsys.readouterr().out
+    print_findings([Finding("client", Severity.OK, "dejavu 1.0.0"), ledger, calls])
+    assert "begin with ledger of a:1: others may follow from it" in capsys.readouterr().out

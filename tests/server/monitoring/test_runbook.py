@@ -11,6 +11,12 @@ def test_every_alert_has_a_section_of_the_runbook_and_every_section_its_alert() 
     assert re.findall(r"^## (\w+)$", RUNBOOK, re.MULTILINE) == alert_names()
 
 
+def test_alerts_that_are_silenced_by_another_exist() -> None:
+    rules = re.findall(r"^ .*_matchers: \[alertname =~? \"?(.+?)\"?\]$", RUNBOOK, re.MULTILINE)
+    names = {name for each in rules for name in each.split("|")}
+    assert {"DejavuLedgerUnavailable", "DejavuErrors"} <= names <= set(alert_names())
+
+
 def test_every_section_says_what_is_seen_where_to_look_and_what_to_do() -> None:
     for section in re.split(r"^## ", RUNBOOK, flags=re.MULTILINE)[1:]:
         name, *lines = section.splitlines()

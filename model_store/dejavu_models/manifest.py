@@ -16,7 +16,16 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 from dejavu_feed.live_inputs import LIVE_INPUTS
 from dejavu_models.point.dejavu import Kernel
 from dejavu_models.team_filter import MIN_NOISE
-from dejavu_models.types import COMPONENTS, HORIZONS, MAX_SLOTS, Horizon, HorizonSupport, Metric, ModelInfo
+from dejavu_models.types import (
+    COMPONENTS,
+    HORIZONS,
+    MAX_SLOTS,
+    Horizon,
+    HorizonSupport,
+    Metric,
+    ModelInfo,
+    PluggedComponent,
+)
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
 SCHEMA_VERSION = 3
@@ -205,6 +214,7 @@ class GraphRecord(_Record):
         name: its name.
         weight: by horizon: factor of its corrections.
         golden: its corrections of `GOLDEN_ROWS`, by horizon, before the bundle was written, in points.
+        package: the package that it was fitted by, and its version; empty if unknown.
     """
 
     name: ComponentName
@@ -212,6 +222,11 @@ class GraphRecord(_Record):
     golden: Annotated[
         tuple[Annotated[tuple[Number, ...], Field(min_length=2, max_length=2)], ...], Field(min_length=1, max_length=20)
     ]
+    package: Text = ""
+
+    def description(self) -> PluggedComponent:
+        """Return what others are told of it."""
+        return PluggedComponent(self.name, self.package, *self.weight)
 
 
 class MetricRecord(_Record):
@@ -380,6 +395,7 @@ def model_info(manifest: Manifest, calibration: LatticeCalibration) -> ModelInfo
         + (("lineups",) if PLAYERS in manifest.files else ())
         + (("moment",) if MOMENTS in manifest.files else ()),
         components=manifest.components,
+        plugged_components=tuple(each.description() for each in manifest.graphs),
         totals=has_totals,
         line=calibration.has_line,
     )

@@ -349,6 +349,22 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
+class PluggedComponent:
+    """A component that plugs in.
+
+    Attributes:
+        name: its name.
+        package: the package that it was fitted by, and its version; empty if unknown.
+        halftime_weight, final_weight: factors of its corrections to the half and to the end, in [0, 1].
+    """
+
+    name: str
+    package: str
+    halftime_weight: float
+    final_weight: float
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """Description and capabilities of a model.
 
@@ -360,6 +376,7 @@ class ModelInfo:
         approved: whether its recipe passed the backtest; `verdict_reason` has the grounds.
         inputs: names of the optional inputs that its forecasts depend on, such as total_points.
         components: components beside its linear models: of COMPONENTS, then those that plug in.
+        plugged_components: those that plug in.
         totals: whether it forecasts the points of both teams too, for requests with total_points.
         line: whether it has distributions for the line of a market.
     """
@@ -382,6 +399,7 @@ class ModelInfo:
     unseen_teams: Mapping[str, date] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     components: tuple[str, ...] = ()
+    plugged_components: tuple[PluggedComponent, ...] = ()
     totals: bool = False
     line: bool = False
 

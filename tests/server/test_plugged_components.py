@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 from tests.support.builders.calls import GAME
-from tests.support.builders.components import NAME, WEIGHT, of_lead, put_graph, tilt
+from tests.support.builders.components import NAME, PACKAGE, WEIGHT, of_lead, put_graph, tilt
 from tests.support.processes.servers import new_worker, spawned_server
 
 from dejavu_client import FINAL, AsyncDejavuClient, DejavuClient, FailedPreconditionError
@@ -24,6 +24,9 @@ async def test_its_row_is_in_every_explanation_and_in_the_record(tmp_path: Path)
     ):
         [model] = await client.list_models()
         assert list(model.components) == [NAME]
+        [plugged] = model.plugged_components
+        assert (plugged.name, plugged.package) == (NAME, PACKAGE)
+        assert (plugged.halftime_weight, plugged.final_weight) == WEIGHT
         what_if = await client.predict(PATTERN, horizon=FINAL, pregame_margin=3.0, explain=True)
         named = await client.predict(PATTERN, horizon=FINAL, pregame_margin=3.0, explain=True, game_id=GAME)
         [recorded] = [each async for each in client.list_predictions(explain=True)]

@@ -157,7 +157,8 @@ def fit(
         courses = hashes.pop(COURSES)
         dejavu = _dejavu_record(trained, recipe)
         graphs = tuple(
-            GraphRecord(name=each.name, weight=each.weight, golden=each.golden) for each in trained.components
+            GraphRecord(name=each.name, weight=each.weight, golden=each.golden, package=each.package)
+            for each in trained.components
         )
         ratings_record = RatingsRecord(date=ratings.ratings().date, season=season_served, **asdict(ratings.settings))
         draft = Manifest(

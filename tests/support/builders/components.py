@@ -18,6 +18,7 @@ from dejavu_models.registry.bundle import MANIFEST, read_manifest
 
 NAME = "tilt"
 WEIGHT = (0.5, 0.25)
+PACKAGE = "dejavu-tilt 1.2.3"
 
 
 def model_of(
@@ -167,7 +168,7 @@ def put_graph(
     files = {name: (source / name).read_bytes() for name in manifest.all_files}
     files[graph_name(NAME)] = content
     known = golden_corrections(OnnxGraph(content)) if golden is None else tuple(map(tuple, golden))
-    graphs = (GraphRecord(name=NAME, weight=WEIGHT, golden=known),)
+    graphs = (GraphRecord(name=NAME, weight=WEIGHT, golden=known, package=PACKAGE),)
     hashes = {name: hashlib.sha256(each).hexdigest() for name, each in files.items() if name != COURSES}
     changed = {
         "files": hashes,

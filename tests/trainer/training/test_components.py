@@ -148,6 +148,7 @@ def test_the_weight_is_the_share_of_the_corrections_that_helps(install: Any) -> 
         trained = fitted(choice, replace(part, corrections=np.repeat(factor * wanted, 2, axis=2)))
         assert trained.weight == pytest.approx(weight, abs=1e-6)
         assert trained.parity < 1e-4
+        assert trained.package == f"numpy {metadata.version('numpy')}"
         assert (trained.gain > 0) == (factor > 0)
 
 

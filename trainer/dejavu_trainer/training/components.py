@@ -194,6 +194,7 @@ class TrainedComponent:
         gain: share of the linear models' squared error on later games that the weighted corrections removed.
         parity: largest difference between the component and its graph on training games, in points.
         golden: see `golden_corrections`.
+        package: distribution that it was fitted by, and its version.
     """
 
     name: str
@@ -202,6 +203,7 @@ class TrainedComponent:
     gain: float
     parity: float
     golden: tuple[tuple[float, ...], ...]
+    package: str
 
     @property
     def served(self) -> GraphComponent:
@@ -321,7 +323,13 @@ def fit_component(
     content, graph, parity = fit_graph(choice, parts.every, seed)
     advance(1)
     return TrainedComponent(
-        choice.name, content, tuple(weight.tolist()), float(gain), parity, golden_corrections(graph)
+        choice.name,
+        content,
+        tuple(weight.tolist()),
+        float(gain),
+        parity,
+        golden_corrections(graph),
+        f"{choice.package} {choice.version}",
     )
 
 

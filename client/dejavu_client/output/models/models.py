@@ -111,6 +111,9 @@ def _print_model(model: Model) -> None:
         age = pluralize(model.ratings_age_days, "day")
         rows.add_row("team ratings", f"{ratings_text(model)} · {age} old, summers not counted")
     rows.add_row("components", ", ".join(["linear", *map(component_label, model.components)]))
+    for each in model.plugged_components:
+        weights = f"weight {each.halftime_weight:.2f} to the half, {each.final_weight:.2f} to the end"
+        rows.add_row(f"  {each.name}", Text(" · ".join(filter(None, [each.package, weights]))))
     if model.inputs:
         rows.add_row("uses", ", ".join(model.inputs))
     rows.add_row("smallest alpha", f"{model.smallest_alpha:.2g}")

@@ -87,7 +87,7 @@ def test_a_recipe_is_chosen_on_some_seasons_and_judged_on_others(
         (('judge = "2034"', 'judge = "2032"'), "judge: has 2032; expected seasons after 2033"),
         (('judge = "2034"', "judge = [2034]"), 'judge: expected a text such as "2019-2021"'),
         (('judge = "2034"', 'judge = "x"'), "judge: 'x'"),
-        (('"lstm.epochs" = [1, 3]', '"lstm.epoch" = [2, 3]'), "lstm.epoch: is no setting"),
+        (('"lstm.epochs" = [1, 3]', '"lstm.epoch" = [2, 3]'), "lstm.epoch: is no setting; did you mean lstm.epochs?"),
         (('"lstm.epochs" = [1, 3]', '"lstm.epochs" = ["2"]'), "lstm.epochs: input should be a valid integer"),
         (
             ('"lstm.epochs" = [1, 3]', '"prototypes.x" = [2]'),
@@ -95,7 +95,7 @@ def test_a_recipe_is_chosen_on_some_seasons_and_judged_on_others(
         ),
         (('"lstm.epochs" = [1, 3]', ""), "grid: dictionary should have at least 1 item"),
         (("seeds = [0]", "seeds = []"), "seeds: tuple should have at least 1 item"),
-        (('forecaster = "lstm"', "forecastr = 1"), "forecastr: is no setting"),
+        (('forecaster = "lstm"', "forecastr = 1"), "forecastr: is no setting; did you mean forecaster?"),
         (("seeds = [0]", "[lstm]"), "lstm: is a setting of the recipe; expected it there: recipe.lstm"),
         (
             ('forecaster = "lstm"', 'forecaster = "component_tilt"'),

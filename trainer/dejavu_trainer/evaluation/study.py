@@ -171,7 +171,7 @@ def _problem(error: Any) -> str:
     field = str(error["loc"][0])
     if error["type"] == "extra_forbidden" and field in TrainingConfig.__dataclass_fields__:
         return f"{field}: is a setting of the recipe; expected it there: recipe.{field}"
-    return problem(error)
+    return problem(error, [*StudyPlan.model_fields])
 
 
 def trials_of(plan: StudyPlan, name: str) -> list[Trial]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -121,19 +122,34 @@ def parse_recipe(document: Mapping[str, Any], name: str) -> TrainingConfig:
         content = json.dumps(document, default=str)
         recipe = _RECIPE.validate_json(content, strict=True)
     except ValidationError as error:
-        raise DataError("\n".join(f"{name}: {problem(each)}" for each in error.errors())) from None
+        names = [*_names(asdict(TrainingConfig()))]
+        raise DataError("\n".join(f"{name}: {problem(each, names)}" for each in error.errors())) from None
     minutes = [minute for minute, _ in recipe.prototypes_at]
     if len({*minutes}) < len(minutes):
         raise DataError(f"{name}: prototypes_at: names a minute twice")
     return recipe
 
 
-def problem(error: Any) -> str:
-    """Return an error of pydantic as FIELD: what was expected."""
+def problem(error: Any, names: Sequence[str]) -> str:
+    """Return an error of pydantic as FIELD: what was expected.
+
+    Args:
+        error: the error.
+        names: settings that there are, as paths such as lstm.hidden.
+    """
+    field_name = ".".join(map(str, error["loc"]))
     message: str = error["msg"].removeprefix("Value error, ")
     if error["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
-        message = "is no setting"
-    return f"{'.'.join(map(str, error['loc']))}: {message[:1].lower()}{message[1:]}"
+        close = get_close_matches(field_name, names, 1)
+        message = f"is no setting; did you mean {close[0]}?" if close else "is no setting"
+    return f"{field_name}: {message[:1].lower()}{message[1:]}"
+
+
+def _names(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in settings.items():
+        yield prefix + name
+        if isinstance(value, Mapping):
+            yield from _names(value, f"{prefix}{name}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,11 @@ class ServerReport:
     games: Sequence[Game] | None = None
     cache: GetCacheStatsResponse | None = None
 
+    @property
+    def has_lost_ledger(self) -> bool:
+        """Whether it was found that the ledger cannot be used: what fails for that reason is not told again."""
+        return any(each.check == "ledger" and each.severity is Severity.FAULT for each in self.findings)
+
     def add(self, *findings: Finding) -> None:
         """Add findings about this server."""
         self.findings += (replace(each, server=self.name) for each in findings)
@@ -134,11 +139,12 @@ def examine_server(address: ServerAddress, access: DoctorAccess, timeout: float)
         report.add(*([transport] if transport is not None else []))
         local = is_local(address.target)
         report.add(*examine_access(client, anonymous, has_token=access.token is not None, local=local))
+        report.add(*_ledger_health(client))  # first: what needs the ledger fails with it
         _read(report, client)
-        report.add(*_ledger_health(client))
     if report.stats is not None:
         report.add(_version(report.stats), _workers(report.stats), *_files(report.stats))
-        report.add(_calls(report.stats), *_ledger(report.stats))
+        report.add(_calls(report.stats))
+        report.add(*(each for each in _ledger(report.stats) if each.check != "ledger" or not report.has_lost_ledger))
     return report
 
 
@@ -228,7 +234,8 @@ def _read(report: ServerReport, client: DejavuClient) -> None:
             elif not isinstance(error, PermissionDeniedError | UnauthenticatedError | UnimplementedError):
                 lost = error.reason == "LEDGER_UNAVAILABLE"
                 section = "runbook.md#dejavuledgerunavailable" if lost else "runbook.md#dejavuerrors"
-                report.add(fault(name, error.message, "see the server's log", section))
+                if not (lost and report.has_lost_ledger):
+                    report.add(fault(name, error.message, "see the server's log", section))
     after = time.time()
     if report.checkpoint is not None:
         report.add(_clock(report.checkpoint.signed_time.ToNanoseconds() / 1e9, before, after))

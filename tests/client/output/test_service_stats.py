@@ -48,7 +48,7 @@ def test_what_is_wrong_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         assert said in shown
 
 
-def test_several_servers_are_a_table_and_one_that_does_not_answer_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_servers_are_a_table_and_what_is_wrong_with_one_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     def answer(calls: int) -> pb.GetServiceStatsResponse:
         method = pb.MethodStats(method="dejavu.v1.PredictionService/Predict", calls=calls)
         window = pb.StatsWindow(length_seconds=300, covered_seconds=300, methods=[method])
@@ -56,13 +56,16 @@ def test_several_servers_are_a_table_and_one_that_does_not_answer_is_named(capsy
             windows=[window], server=pb.ServerInfo(configured_workers=2, uptime_seconds=90), open_streams=3
         )
 
+    lost = answer(1000)
+    lost.ledger_lag.workers_without = 2
     answers = [
-        ServerAnswer("a:1", answer(1000)),
+        ServerAnswer("a:1", lost),
         ServerAnswer("b:1", answer(1001)),
         ServerAnswer("c:1", None, "connection refused"),
     ]
     Console(width=80, highlight=False).print(stats_view(answers, 300))
     shown = capsys.readouterr().out
+    assert "a:1: 2 workers cannot record forecasts" in shown
     assert "c:1: connection refused" in shown
     [second] = [line.split() for line in shown.splitlines() if line.startswith("b:1")]
     assert (second[-2:], "of 2" in " ".join(second)) == (["1,001", "0"], True)

@@ -271,3 +271,13 @@ def test_no_alert_fires_on_what_is_usual(tmp_path: Path) -> None:
 def test_further_errors_of_the_page_are_noticed_as_the_first_one_is(tmp_path: Path) -> None:
     series = of("dejavu_dashboard_requests_total", endpoint="/api/models", status="500", **PAGE)
     assert firing(tmp_path, [f"{series} 1x60 2x20"], minutes=17) == {"DejavuDashboardErrors"}
+
+
+def test_a_lost_ledger_is_told_for_as_long_as_its_refusals_are(tmp_path: Path) -> None:
+    """So that it inhibits DejavuErrors until that ends."""
+    series = [f"{of('dejavu_workers_without_ledger')} 1x8 0x40", f"{of('dejavu_workers_without_streams')} 0x48"]
+    assert firing_each(tmp_path, [(series, 3.0), (series, 8.0), (series, 12.0)]) == [
+        {"DejavuLedgerUnavailable"},
+        {"DejavuLedgerUnavailable"},
+        set(),
+    ]

@@ -12,6 +12,8 @@ from tests.support.builders.bundles import simulated_games
 from tests.support.harness.documents import ROOT
 
 from dejavu_models.point.graph_component import OnnxGraph
+from dejavu_models.point.onnx_graph import checked_graph
+from dejavu_models.point.rows import INPUT, ROW_COLUMNS
 from dejavu_trainer.training.components import GROUP, ComponentChoice, ComponentGames, ComponentParts, fit_component
 from dejavu_trainer.training.linear import fit_linear
 from dejavu_trainer.training.ratings import RatedGames
@@ -54,3 +56,27 @@ class _Entry:
 
     def load(self) -> Any:
         return self._component
+
+
+@pytest.mark.parametrize("name", ["linear", "principal components", "random forest"])
+def test_usual_models_of_scikit_learn_are_served(name: str) -> None:
+    from skl2onnx import to_onnx  # imported late: it takes seconds
+    from skl2onnx.common.data_types import FloatTensorType
+    from sklearn.decomposition import PCA
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    models: dict[str, Any] = {
+        "linear": make_pipeline(StandardScaler(), Ridge()),
+        "principal components": make_pipeline(PCA(5), Ridge()),
+        "random forest": RandomForestRegressor(5, max_depth=4, random_state=1),
+    }
+    model = models[name]
+    rows = np.random.default_rng(3).normal(size=(200, ROW_COLUMNS)).astype(np.float32)
+    model.fit(rows, rows[:, :2] * [0.5, -1.0])
+    ends = [(INPUT, FloatTensorType([None, ROW_COLUMNS]))]
+    content = to_onnx(model, initial_types=ends, target_opset={"": 18, "ai.onnx.ml": 3}).SerializeToString()
+    graph = OnnxGraph(checked_graph(content))
+    np.testing.assert_allclose(graph.corrections(rows), model.predict(rows), atol=1e-4)

@@ -146,12 +146,18 @@ def _check_fields(message: Any) -> None:
 
 
 def _check_domains(model: Any) -> None:
-    domains = [each.domain for each in model.opset_import]
-    if len(set(domains)) < len(domains) or {"", "ai.onnx"} <= set(domains):
-        raise ValueError("the graph names a set of operators twice")
-    for domain in domains:
-        if domain not in _DOMAINS:
-            raise ValueError(f"the graph has operators of {quoted(domain)}; expected ai.onnx and ai.onnx.ml")
+    """Keep one entry of each set of operators: skl2onnx may write the same one twice."""
+    sets: dict[str, Any] = {}
+    for each in model.opset_import:
+        if each.domain not in _DOMAINS:
+            raise ValueError(f"the graph has operators of {quoted(each.domain)}; expected ai.onnx and ai.onnx.ml")
+        name = each.domain or "ai.onnx"
+        if (first := sets.setdefault(name, each).version) != each.version:
+            raise ValueError(f"the graph has operators of {name} of two versions, {first} and {each.version}")
+    kept = [(each.domain, each.version) for each in sets.values()]
+    del model.opset_import[:]
+    for domain, version in kept:
+        model.opset_import.add(domain=domain, version=version)
 
 
 def _check_ends(graph: Any) -> None:

@@ -22,7 +22,7 @@ def check_allowed(manifest: Manifest, source: object, *, unfit: bool, components
     """
     model = f"{source}: model {manifest.version}" if str(source) else f"model {manifest.version}"
     if not (manifest.verdict.fit or unfit):
-        raise BundleUnfit(f"{model} is marked unfit: {manifest.verdict.reason} (allow it by --allow-unfit)")
+        raise BundleUnfit(f"{model} is marked unfit (allow it by --allow-unfit): {manifest.verdict.reason}")
     if manifest.graphs:
         if not components:
             names = ", ".join(each.name for each in manifest.graphs)

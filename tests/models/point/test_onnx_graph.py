@@ -128,6 +128,10 @@ REFUSED = {
         model_of([helper.make_node("Own", ["rows"], ["corrections"], domain="own")]),
         "operator 'own.Own'",
     ),
+    "two versions of a set of operators": (
+        changed(lambda m: m.opset_import.add(domain="", version=3)),
+        "operators of ai.onnx of two versions",
+    ),
     "a custom set of operators": (changed(lambda m: m.opset_import.add(domain="own", version=1)), "operators of 'own'"),
     "an operator of texts": (model_of([helper.make_node("StringNormalizer", ["rows"], ["corrections"])]), "operator"),
     "random numbers": (model_of([helper.make_node("RandomNormalLike", ["rows"], ["corrections"])]), "operator"),
@@ -219,9 +223,11 @@ def test_the_runtime_gets_only_what_was_checked() -> None:
     model.metadata_props.add(key="ort_config", value="{}")
     model.graph.value_info.append(helper.make_tensor_value_info("matrix", TensorProto.FLOAT, [1]))
     checked = onnx.load_from_string(checked_graph(model.SerializeToString()))
+    model.opset_import.append(model.opset_import[0])  # as skl2onnx may
     plain = tilt()
     plain.ClearField("producer_name")
     assert checked == plain
+    assert checked == onnx.load_from_string(checked_graph(model.SerializeToString()))
 
 
 def test_a_sound_graph_of_every_operator_is_accepted() -> None:

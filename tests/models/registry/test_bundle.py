@@ -120,7 +120,7 @@ def test_an_unfit_bundle_is_refused_unless_allowed(copy: Path) -> None:
         manifest["verdict"].update(fit=False, reason="its intervals hold too seldom")
 
     rewrite(copy, condemn)
-    with pytest.raises(BundleUnfit, match="marked unfit: its intervals hold too seldom"):
+    with pytest.raises(BundleUnfit, match=r"marked unfit \(allow it by --allow-unfit\): its intervals hold too seldom"):
         load_bundle(copy)
     allowed = load_bundle(copy, allow_unfit=True)
     assert not allowed.info.approved

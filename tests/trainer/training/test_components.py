@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,7 +36,7 @@ class Tilted:
         changes: whether every fit gives another model.
     """
 
-    def __init__(self, factor: float = 0.1, content: bytes | None = None, *, changes: bool = False) -> None:
+    def __init__(self, factor: float = 0.1, content: Any = None, *, changes: bool = False) -> None:
         self.factor, self.content, self.changes = factor, content, changes
         self.seen: list[int] = []
 
@@ -184,6 +185,11 @@ class Silent(Tilted):
         (Silent(lambda rows: rows[:, 0]), r"component tilt: predict returns the shape \(1000,\); expected \(1000, 2\)"),
         (Silent(lambda rows: sys.exit(3)), "component tilt cannot predict: SystemExit: 3"),
         (Silent(lambda rows: rows[:, 60]), r"component tilt cannot predict: IndexError: .* \(test_components.py:\d+\)"),
+        (
+            Silent(lambda rows: os.environ["x" * 1000]),
+            r"cannot predict: KeyError: 'x{299}… \(test_components.py:\d+\)$",
+        ),
+        (Tilted(0.1, tilt(0.1)), "to_onnx returns ModelProto; expected bytes, as of SerializeToString"),
         (Tilted(0.1, b"no graph"), "the graph is not an ONNX model"),
         (Tilted(0.1, of_lead("Log").SerializeToString()), "a correction is not a finite number"),
         (Tilted(0.1, tilt(0.5).SerializeToString()), "the graph of component tilt differs from the component by"),

@@ -71,7 +71,8 @@ class Fold:
         if missing := [season for season in needed if season not in available]:
             raise DataError(f"testing on {self.season} requires games of {missing[0]}")
         if not any(season < first for season in available):
-            raise DataError(f"testing on {self.season} requires a season before {first} to train on")
+            calibrating = f"{self.calibrate_seasons} before it calibrate (calibrate-seasons)"
+            raise DataError(f"testing on {self.season} requires a season before {first} to train on: {calibrating}")
 
     def key(self, games: Games) -> str:
         """Return a hash of all inputs of the fold's scores: the first 16 hexadecimal digits of a SHA-256."""

@@ -47,6 +47,9 @@ PARITY_TOLERANCE: Final = 1e-2
 STEPS: Final = 2
 """Number of progress updates of `fit_component`."""
 
+_MAX_TOLD: Final = 300
+"""Length at which the text of a component's error is cut; those of converters can have pages."""
+
 _KNOWN_SHARE: Final = 2 / 3
 """Share of sampled rows that have the expected margin, as for the LSTM."""
 
@@ -278,8 +281,10 @@ def _named(choice: ComponentChoice, what: str) -> Iterator[None]:
         with redirect_stdout(sys.stderr):  # stdout is for the document of --json
             yield
     except (Exception, SystemExit) as error:
-        told = f"component {choice.name} {what}: {type(error).__name__}: {error}"
-        raise FitError(f"{told}{_place(choice, error)}") from error
+        told = " ".join(f"{error}".split())
+        told = told if len(told) <= _MAX_TOLD else f"{told[:_MAX_TOLD]}…"
+        place = _place(choice, error)
+        raise FitError(f"component {choice.name} {what}: {type(error).__name__}: {told}{place}") from error
 
 
 def _place(choice: ComponentChoice, error: BaseException) -> str:
@@ -344,9 +349,12 @@ def fit_graph(choice: ComponentChoice, games: ComponentGames, seed: int) -> tupl
     rows, _ = games.sample(1000, seed)
     expected = _predicted(choice, model, rows)
     with _named(choice, "cannot be written as a graph"):
-        content = model.to_onnx()
+        written: object = model.to_onnx()
+    if not isinstance(written, bytes):
+        kind = type(written).__name__
+        raise FitError(f"component {choice.name}: to_onnx returns {kind}; expected bytes, as of SerializeToString()")
     try:
-        content = checked_graph(content)
+        content = checked_graph(written)
         graph = OnnxGraph(content)
         GraphComponent(choice.name, graph, (1.0, 1.0)).check(golden_corrections(graph))
         parity = float(np.abs(graph.corrections(rows) - expected).max())

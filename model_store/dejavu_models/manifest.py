@@ -225,7 +225,7 @@ class GraphRecord(_Record):
     package: Text = ""
 
     def description(self) -> PluggedComponent:
-        """Return what others are told of it."""
+        """Return its name, package and weights for a description of the model."""
         return PluggedComponent(self.name, self.package, *self.weight)
 
 

@@ -104,7 +104,7 @@ class ServerReport:
 
     @property
     def has_lost_ledger(self) -> bool:
-        """Whether it was found that the ledger cannot be used: what fails for that reason is not told again."""
+        """Whether a check has found the ledger unusable; findings with the same cause are left out."""
         return any(each.check == "ledger" and each.severity is Severity.FAULT for each in self.findings)
 
     def add(self, *findings: Finding) -> None:

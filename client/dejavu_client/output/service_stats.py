@@ -80,7 +80,7 @@ def stats_view(
     answered = [(each.target, each.stats) for each in answers if each.stats is not None]
     if len(answers) > 1:
         rows = [(_server(target, stats, length_seconds), "") for target, stats in answered]
-        lost = [_without_ledger(stats, f"{target}: ") for target, stats in answered if stats.ledger_lag.workers_without]
+        lost = [line for target, stats in answered for line in _without_ledger(stats, f"{target}: ")]
         return Group(
             Text(_window_name(length_seconds), style="bold"), ResponsiveTable(_SERVERS, rows), *lost, *troubles
         )
@@ -131,8 +131,7 @@ def _lines(target: str, stats: GetServiceStatsResponse) -> Iterator[Text]:
     )
     behind = f"streams behind by {lag.entries:,}" + (f" ({seconds_text(lag.seconds)})" if lag.entries else "")
     yield Text(f"{behind} · models behind by {lag.outcomes:,}")
-    if lag.workers_without:
-        yield _without_ledger(stats)
+    yield from _without_ledger(stats)
     for number, what in ((server.worker_deaths, "died"), (server.worker_hangs, "hung")):
         if number:
             yield Text(f"{pluralize(number, 'worker')} {what} since the start of the server", style="yellow")
@@ -148,9 +147,9 @@ def _lines(target: str, stats: GetServiceStatsResponse) -> Iterator[Text]:
             yield Text(f"cache: {percent(window.cache.hit_rate)} of {looked_up:,} what-ifs since the start")
 
 
-def _without_ledger(stats: GetServiceStatsResponse, prefix: str = "") -> Text:
-    workers = pluralize(stats.ledger_lag.workers_without, "worker")
-    return Text(f"{prefix}{workers} cannot record forecasts", style="bold red")
+def _without_ledger(stats: GetServiceStatsResponse, prefix: str = "") -> Iterator[Text]:
+    if number := stats.ledger_lag.workers_without:
+        yield Text(f"{prefix}{pluralize(number, 'worker')} cannot record forecasts", style="bold red")
 
 
 def _coverage(coverage: RollingCoverage) -> str:

@@ -90,7 +90,7 @@ def checked_graph(content: bytes) -> bytes:
         raise ValueError("the graph is not an ONNX model") from None
     _check_fields(model)
     model.DiscardUnknownFields()
-    _check_domains(model)
+    _unify_domains(model)
     graph = model.graph
     _check_ends(graph)
     if len(graph.node) > MAX_NODES:
@@ -145,8 +145,12 @@ def _check_fields(message: Any) -> None:
         raise ValueError("a name in the graph is not a text") from None
 
 
-def _check_domains(model: Any) -> None:
-    """Keep one entry of each set of operators: skl2onnx may write the same one twice."""
+def _unify_domains(model: Any) -> None:
+    """Keep one entry of each set of operators, since skl2onnx may write the same one twice.
+
+    Raises:
+        ValueError: if a set is not allowed, or is named with two versions.
+    """
     sets: dict[str, Any] = {}
     for each in model.opset_import:
         if each.domain not in _DOMAINS:

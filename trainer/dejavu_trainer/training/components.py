@@ -47,8 +47,8 @@ PARITY_TOLERANCE: Final = 1e-2
 STEPS: Final = 2
 """Number of progress updates of `fit_component`."""
 
-_MAX_TOLD: Final = 300
-"""Length at which the text of a component's error is cut; those of converters can have pages."""
+_MAX_SHOWN: Final = 300
+"""Maximum length of the text of a component's error; those of converters can have pages."""
 
 _KNOWN_SHARE: Final = 2 / 3
 """Share of sampled rows that have the expected margin, as for the LSTM."""
@@ -281,10 +281,10 @@ def _named(choice: ComponentChoice, what: str) -> Iterator[None]:
         with redirect_stdout(sys.stderr):  # stdout is for the document of --json
             yield
     except (Exception, SystemExit) as error:
-        told = " ".join(f"{error}".split())
-        told = told if len(told) <= _MAX_TOLD else f"{told[:_MAX_TOLD]}…"
+        text = " ".join(f"{error}".split())
+        shown = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
         place = _place(choice, error)
-        raise FitError(f"component {choice.name} {what}: {type(error).__name__}: {told}{place}") from error
+        raise FitError(f"component {choice.name} {what}: {type(error).__name__}: {shown}{place}") from error
 
 
 def _place(choice: ComponentChoice, error: BaseException) -> str:

@@ -147,8 +147,6 @@ class PostgresBackend:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """See `Backend.write`."""
-        with database_errors():
-            self._outage.check()
         with database_errors(), self._begun() as connection:
             raw = driver_connection(connection)
             try:
@@ -162,6 +160,7 @@ class PostgresBackend:
 
     def _begun(self) -> Connection:
         """Return a connection in a transaction that holds the write lock."""
+        self._outage.check()
         began = time.monotonic()
         while True:
             connection = self._writing.connect()

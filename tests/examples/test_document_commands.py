@@ -42,7 +42,7 @@ ELSEWHERE = {
         "is shown with its output, and run further below"
     ),
     r"dejavu (notify|notifications) ?": "tests/client/cli/test_notify.py runs them with targets of its own",
-    r"dejavu-trainer publish bundle --server|dejavu models show challenger|dejavu predict [^\0]*--model challenger": (
+    r"dejavu-trainer publish bundle --target|dejavu models show challenger|dejavu predict [^\0]*--model challenger": (
         "needs a model that was trained before: test_the_commands_of_components_run_in_order does"
     ),
     r"umask |dejavu-server token |dejavu-server --listen 0\.0\.0\.0:50051 ": (

@@ -81,4 +81,5 @@ def _register(bundle: Path, server: str, reason: str, *, stage: bool) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
     if ended.returncode:
         lines = ended.stderr.strip().splitlines() or [f"dejavu ended with {ended.returncode} and no reason"]
-        raise PublishError(f"{server} did not take the bundle: {' '.join(line.strip() for line in lines)}")
+        reason = "; ".join(line.strip().removeprefix("Error: ") for line in lines)
+        raise PublishError(f"{server} did not take the bundle: {reason}")

@@ -59,7 +59,6 @@ def report_bug(error: Exception) -> None:
 
 
 _ADVICE: Final = {
-    "NO_MODEL_STORE": "its operator starts it with --model-store to let its models change",
     "MODEL_NOT_PROVEN": "`dejavu models compare` shows the evidence; --force promotes without it, which is recorded",
     "MODEL_NOT_REGISTERED": "`dejavu models list` shows the registered models",
     "MODEL_IN_USE": "promote another model, or take its games with `dejavu models route`",

@@ -14,6 +14,7 @@ import pytest
 from tests.support.builders.issued_forecasts import GAME, game, issued, recorded
 from tests.support.fakes.memory_backend import MemoryBackend
 
+from dejavu_common.yielding import give_way
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable, verify
@@ -178,9 +179,9 @@ async def writing(ledger: Ledger, backend: HeldBackend, number: int) -> asyncio.
 
 
 async def waiting(ledger: Ledger, number: int, home_team: str = "BKN") -> asyncio.Task[list[IssuedForecast]]:
-    """Return a call of one forecast that waits for the transaction before it: one of several may give way before."""
+    """Return a call of one forecast that waits for the transaction before it."""
     call = asyncio.create_task(recorded(ledger, issued(game(number), home_team=home_team)))
-    await asyncio.sleep(0)  # it has run up to its wait
+    await give_way()  # it has run up to its wait, also if it gave way on a busy machine
     return call
 
 

@@ -37,7 +37,7 @@ def test_a_server_registers_it_with_the_reason_of_its_lineage(
     manifest["lineage"] = {"parent_version": "", "reason": "new season", "code_version": ""}
     (bundle / "manifest.json").write_text(json.dumps(manifest))
     with running_upload_server(tmp_path / "store") as address:
-        assert run("publish", str(bundle), "--server", address) == 0
+        assert run("publish", str(bundle), "--target", address) == 0
     assert f"is registered with {address}" in capsys.readouterr().out
     assert stored_versions(ModelStore.open(tmp_path / "store")) == [manifest["version"]]
 
@@ -47,7 +47,7 @@ def test_a_refusal_of_the_server_is_told(bundle: Path, tmp_path: Path, capsys: p
     manifest["golden"][0]["point_forecast"] = 99.0
     (bundle / "manifest.json").write_text(json.dumps(manifest))
     with running_upload_server(tmp_path / "store") as address:
-        assert run("publish", str(bundle), "--server", address) == 1
+        assert run("publish", str(bundle), "--target", address) == 1
     told = capsys.readouterr().err
     assert f"{address} did not take the bundle" in told
     assert "golden query" in told

@@ -31,7 +31,7 @@ def test_check_says_which_trigger_stands_and_exits_as_grep_does(
 
 
 def test_a_server_that_is_not_there_is_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = run("retrain", "--from", simulated_seasons(), "--work", tmp_path, "--server", "127.0.0.1:1", "--check")
+    code = run("retrain", "--from", simulated_seasons(), "--work", tmp_path, "--target", "127.0.0.1:1", "--check")
     error = capsys.readouterr().err
     assert code == 2
     assert "dejavu models list" in error

@@ -17,7 +17,7 @@ def publish(
     store: Annotated[
         str, typer.Option(metavar="URL", help="Model store to put it into: a folder, or a URL such as s3://BUCKET/DIR.")
     ] = "",
-    server: Annotated[
+    target: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Server to register it with, by `dejavu models register`.")
     ] = "",
     stage: Annotated[
@@ -38,15 +38,15 @@ def publish(
 
     The bundle is verified first: hashes, and answers to its golden queries. Repeating the command changes nothing.
     """
-    if not (store or server or mlflow):
-        raise typer.BadParameter("give --store, --server or --mlflow", param_hint="'--store'")
-    if stage and not server:
-        raise typer.BadParameter("needs --server", param_hint="'--stage'")
+    if not (store or target or mlflow):
+        raise typer.BadParameter("give --store, --target or --mlflow", param_hint="'--store'")
+    if stage and not target:
+        raise typer.BadParameter("needs --target", param_hint="'--stage'")
     from dejavu_trainer.publish import publish_bundle
     from dejavu_trainer.tracking import MlflowTracker, TrackingError, manifest_document
 
     with exit_on_error(TrackingError):
-        done = publish_bundle(bundle, store=store, server=server, reason=reason, stage=stage, allow_unfit=allow_unfit)
+        done = publish_bundle(bundle, store=store, server=target, reason=reason, stage=stage, allow_unfit=allow_unfit)
         tracked = MlflowTracker(mlflow).register(bundle, manifest_document(bundle)) if mlflow else None
     document = {
         "model_version": done.manifest.version,

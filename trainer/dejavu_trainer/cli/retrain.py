@@ -56,7 +56,7 @@ def retrain(
     store: Annotated[
         str, typer.Option(metavar="URL", help="Model store that gets the challenger: a folder, or s3://BUCKET/FOLDER.")
     ] = "",
-    server: Annotated[
+    target: Annotated[
         str,
         typer.Option(metavar="HOST:PORT", help="Server that registers and loads it. Its scorecards give the coverage."),
     ] = "",
@@ -131,7 +131,7 @@ def retrain(
         sources=tuple(source),
         work=work,
         store=store,
-        server=server,
+        server=target,
         mlflow=mlflow,
         parent=parent,
         reason=reason,

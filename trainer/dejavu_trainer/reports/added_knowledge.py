@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.evaluation.metrics import LEVELS, GroupMetrics
 from dejavu_trainer.evaluation.scoring.fold_scores import LINE, PARTS, PLAYERS, PLUGGED, STATIC, plugged
 from dejavu_trainer.reports.cells import METRIC_NAMES, NAMES, Table, in_percent, number
@@ -34,6 +35,8 @@ _NOTE_OF_COMPONENT: Final = (
     "corrections have the weight that was learned on training games; it is no part of the served forecast."
 )
 
+_WHERE: Final = {Horizon.HALFTIME: "to the half", Horizon.FINAL: "to the end"}
+
 _NOTE: Final = (
     "Differences in % of the reference's score; below 0 is better; paired 95 % bootstrap intervals over games. {note}"
 )
@@ -57,6 +60,36 @@ def added_knowledge(horizon: str, by_kind: Mapping[str, Mapping[str, GroupMetric
         title = f"{horizon}: component {name.removeprefix(PLUGGED)}"
         yield _groups(f"{title}, by minute", "minute", name, by_minute)
         yield _groups(f"{title}, by season", "season", name, by_kind["season"])
+
+
+def component_summaries(
+    figures: Mapping[str, Mapping[str, Mapping[str, GroupMetrics]]], weights: Sequence[Mapping[str, Sequence[float]]]
+) -> Iterator[str]:
+    """Yield a line for each component that plugs in: its weights, and what it adds to the linear models.
+
+    Args:
+        figures: metrics by horizon, and by kind and name of the group (`compute_metrics`).
+        weights: of each fold, by name and horizon.
+    """
+    groups = {horizon: figures[horizon.value]["all"]["all"] for horizon in HORIZONS}
+    for forecaster in plugged(groups[Horizon.FINAL].values):
+        name = forecaster.removeprefix(PLUGGED)
+        parts, shown = list[str](), list[str]()
+        for place, (horizon, group) in enumerate(groups.items()):
+            used = [of_fold[name][place] for of_fold in weights]
+            if max(used) == 0:
+                parts.append(f"{_WHERE[horizon]}, weight 0, so it changes nothing")
+                continue
+            linear, persistence = (group.relative[forecaster][of]["crps"] for of in (STATIC["served"], "persistence"))
+            ends = sorted({f"{end:.2f}" for end in (min(used), max(used))})
+            parts.append(
+                f"{_WHERE[horizon]}, weight {'–'.join(ends)}, CRPS in % against the linear models "
+                f"{in_percent(linear)}, against persistence {in_percent(persistence)}"
+            )
+            if linear.upper < 0:
+                shown.append(_WHERE[horizon])
+        found = f"better than the linear models {' and '.join(shown)}" if shown else "no improvement is shown"
+        yield f"Component {name}: {'; '.join(parts)}. Over these seasons: {found}."
 
 
 def _components(title: str, groups: Mapping[str, GroupMetrics]) -> Table:

@@ -92,7 +92,7 @@ def test_shares_that_cannot_be_are_wrong_usage(server: FakeServer, run: Run, arg
     ("reason", "advice"),
     [
         ("MODEL_NOT_PROVEN", "--force promotes without it"),
-        ("NO_MODEL_STORE", "--model-store"),
+        ("MODEL_NOT_REGISTERED", "dejavu models list"),
         ("MODEL_IN_USE", "dejavu models route"),
     ],
 )

@@ -21,10 +21,12 @@ def check_allowed(manifest: Manifest, source: object, *, unfit: bool, components
         ComponentsRefused: if it has components that are not allowed, or whose runtime is not installed.
     """
     model = f"{source}: model {manifest.version}" if str(source) else f"model {manifest.version}"
+    names = ", ".join(each.name for each in manifest.graphs)
+    refused = bool(names) and not components
     if not (manifest.verdict.fit or unfit):
-        raise BundleUnfit(f"{model} is marked unfit (allow it by --allow-unfit): {manifest.verdict.reason}")
-    if manifest.graphs:
-        if not components:
-            names = ", ".join(each.name for each in manifest.graphs)
-            raise ComponentsRefused(f"{model} has components that plug in: {names} (allow them by --allow-components)")
+        options = f"--allow-unfit{', and its components by --allow-components' if refused else ''}"
+        raise BundleUnfit(f"{model} is marked unfit (allow it by {options}): {manifest.verdict.reason}")
+    if refused:
+        raise ComponentsRefused(f"{model} has components that plug in: {names} (allow them by --allow-components)")
+    if names:
         check_runtime(model)

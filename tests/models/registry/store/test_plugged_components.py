@@ -12,11 +12,12 @@ from tests.models.point.test_onnx_graph import external
 from tests.support.builders.bundles import light_bundle
 from tests.support.builders.components import NAME, WEIGHT, constant, model_of, of_lead, put_graph, tilt
 
-from dejavu_models.errors import BundleCorrupt, ComponentsRefused
+from dejavu_models.errors import BundleCorrupt, BundleUnfit, ComponentsRefused
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.manifest import GraphRecord, graph_name
 from dejavu_models.point.graph_component import GOLDEN_ROWS
 from dejavu_models.point.rows import ROW_COLUMNS, checked_rows
+from dejavu_models.registry.allowed import check_allowed
 from dejavu_models.registry.bundle import load_bundle, read_manifest
 from dejavu_models.registry.contents import check_component
 from dejavu_models.registry.store.store import ModelStore
@@ -134,6 +135,13 @@ def test_it_is_served_only_where_the_operator_allows_it(tmp_path: Path, monkeypa
         ComponentsRefused, match=r"need onnxruntime, which is not installed: pip install .*\[components\]"
     ):
         load_bundle(tmp_path / "bundle", allow_components=True)
+
+
+def test_an_unfit_bundle_with_components_names_both_options(tmp_path: Path) -> None:
+    manifest = put_graph(tmp_path / "bundle", tilt().SerializeToString())
+    unfit = manifest.model_copy(update={"verdict": manifest.verdict.model_copy(update={"fit": False})})
+    with pytest.raises(BundleUnfit, match=r"\(allow it by --allow-unfit, and its components by --allow-components\)"):
+        check_allowed(unfit, "", unfit=False, components=False)
 
 
 def test_a_weight_is_part_of_the_version_and_a_bundle_without_components_stays_what_it_was(tmp_path: Path) -> None:

@@ -72,18 +72,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("sqlite"):
                 item.add_marker(sqlite)
-    items.sort(key=_fits_nothing)
+    items.sort(key=_group)
     if config.option.markexpr == "nightly":
         items.sort(key=_longest_first)
 
 
-def _fits_nothing(item: pytest.Item) -> bool:
-    """Sort tests that fit models, and so load torch, scikit-learn and scipy, before all others.
+def _group(item: pytest.Item) -> int:
+    """Sort tests that fit models, and so load torch, scikit-learn and scipy, before all others, and then the page's.
 
-    Each process of a run begins with another part of the tests, so one process runs nearly all tests that fit models.
-    Only that one spends the five CPU seconds of loading the libraries.
+    Each process of a run begins with another part of the tests, so one process runs nearly all tests of these groups.
+    Only that one spends the CPU seconds of loading the libraries, and of starting a browser.
     """
-    return not (item.nodeid.startswith("tests/trainer/") or "small_bundle" in getattr(item, "fixturenames", ()))
+    if item.nodeid.startswith("tests/trainer/") or "small_bundle" in getattr(item, "fixturenames", ()):
+        return 0
+    return 1 if item.nodeid.startswith("tests/web/") else 2
 
 
 def _longest_first(item: pytest.Item) -> float:

@@ -150,7 +150,7 @@ def test_mutations_of_the_files_of_a_bundle_are_refused_or_answered() -> None:
     assert len(ended.stdout.splitlines()) == 11
 
 
-@pytest.mark.parametrize("mutations", [60, pytest.param(20_000, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("mutations", [20, pytest.param(20_000, marks=pytest.mark.nightly)])
 @pytest.mark.timeout(1200)
 def test_mutations_of_the_graph_of_a_component_are_refused_or_answered(tmp_path: Path, mutations: int) -> None:
     put_graph(tmp_path / "bundle", of_many_kinds().SerializeToString())

@@ -155,6 +155,7 @@ def test_the_scopes_of_a_token_are_found(
     assert "djv_" not in str(found), "no finding has a token"
 
 
+@pytest.mark.nightly
 def test_an_expired_certificate_another_name_and_another_authority_are_told_apart(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     other = Authority(tmp_path, "another")
@@ -233,6 +234,7 @@ def test_the_age_of_the_feed_is_that_of_the_newest_report(tmp_path: Path) -> Non
             assert (found.severity, section in found.section) == (severity, True), found
 
 
+@pytest.mark.nightly
 def test_a_reload_that_failed_and_a_file_of_tokens_that_is_damaged_are_found(tmp_path: Path) -> None:
     tokens, bundle = tmp_path / "tokens.json", shutil.copytree(light_bundle(), tmp_path / "bundle")
     secret = token_file.create(tokens, "tests", (READ, PREDICT, RECORD, OUTCOME), utc_now())

@@ -25,7 +25,7 @@ from dejavu_client.poller.predictor import check_server
 from dejavu_client.transport.servers import parse_servers
 
 
-@pytest.mark.parametrize("kind", ["nginx", "haproxy"])
+@pytest.mark.parametrize("kind", ["nginx", pytest.param("haproxy", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("rounds", [1, pytest.param(20, marks=pytest.mark.nightly)])
 @pytest.mark.timeout(900)
 async def test_nothing_is_lost_or_repeated_when_servers_are_killed_and_the_proxy_is_reloaded(

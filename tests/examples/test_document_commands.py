@@ -97,9 +97,8 @@ def test_every_reason_is_still_needed() -> None:
     assert [start for start in ELSEWHERE if not any(re.match(start, command) for command in everything)] == []
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.nightly] if place else []) for place, name in enumerate(READERS)]
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", READERS)
 @pytest.mark.timeout(400)
 def test_the_commands_run_in_the_order_of_the_documents(name: str, tmp_path: Path) -> None:
     shown = dict[str, str]()

@@ -84,7 +84,7 @@ def test_a_bundle_whose_component_is_refused_is_loaded_by_no_worker(tmp_path: Pa
         assert server.exit_code() == 1
 
 
-@pytest.mark.parametrize("allowed", [False, True])
+@pytest.mark.parametrize("allowed", [pytest.param(False, marks=pytest.mark.nightly), True])
 def test_a_store_takes_an_upload_only_if_that_is_allowed(tmp_path: Path, *, allowed: bool) -> None:
     manifest = put_graph(tmp_path / "bundle", tilt().SerializeToString())
     with (

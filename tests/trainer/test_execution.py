@@ -122,6 +122,7 @@ def test_a_cluster_runs_pieces_of_lost_workers_again(cluster: Execution, tmp_pat
     assert (tmp_path / "1").exists()
 
 
+@pytest.mark.nightly
 def test_an_interrupt_ends_what_a_cluster_runs(cluster: Execution, tmp_path: Path) -> None:
     interrupt(cluster.address, tmp_path, signal.SIGINT)
 

@@ -135,6 +135,7 @@ async def test_a_ledger_is_a_source_too(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.usefixtures("_in_2037")
+@pytest.mark.nightly
 def test_a_season_without_games_is_told(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_plays(tmp_path, 2037, simulate_season(2037, games=100))
     (tmp_path / "plays_2034.parquet").write_bytes((simulated_seasons() / "plays_2034.parquet").read_bytes())
@@ -180,6 +181,7 @@ def test_an_unusable_source_is_named_and_the_bundle_stays(
     assert read_manifest(bundle) == before
 
 
+@pytest.mark.nightly
 async def test_an_evening_after_years_without_games_is_refused_naming_the_teams(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -247,6 +249,7 @@ def test_results_that_no_game_has_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.nightly
 def test_a_refresh_keeps_the_components_that_plug_in(bundle: Path, tmp_path: Path) -> None:
     before = put_graph(tmp_path / "plugged", tilt().SerializeToString(), base=bundle)
     results = results_of(simulated_games().of_seasons([2034]))

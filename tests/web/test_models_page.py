@@ -152,6 +152,7 @@ def test_a_server_without_a_store_says_so_and_asks_for_nothing_more(opened: Tab)
     assert not opened.errors
 
 
+@pytest.mark.nightly
 def test_axe_finds_nothing_and_nothing_is_too_wide(challenged_tab: Tab) -> None:
     if not AXE.is_file():
         pytest.skip("axe-core is not installed: run make web")

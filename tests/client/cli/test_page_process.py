@@ -23,6 +23,7 @@ def answers(url: str) -> bool:
         return bool(answer.status == 200)
 
 
+@pytest.mark.nightly
 async def test_a_page_that_was_killed_is_back_at_the_same_address_and_gone_at_the_end(tmp_path: object) -> None:
     told = asyncio.Queue[str]()
     async with async_worker(tmp_path) as worker:  # type: ignore[arg-type]

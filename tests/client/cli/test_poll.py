@@ -102,6 +102,7 @@ def test_json_tells_an_evening_and_the_program_ends_with_it(stage: Stage) -> Non
     assert [(each.horizon, len(each.pattern)) for each in second] == [(FINAL, 24)]
 
 
+@pytest.mark.nightly
 def test_the_page_runs_beside_the_poller_with_its_options_and_ends_with_it(stage: Stage, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("sesame")
@@ -180,6 +181,7 @@ def read_from(terminal: int) -> bytes:
         return b""
 
 
+@pytest.mark.nightly
 def test_in_a_terminal_a_table_is_drawn_anew(stage: Stage, tmp_path: Path) -> None:
     file = tmp_path / "lines.csv"
     file.write_text(f"game_id,spread,total\n{stage.evening.ids[0]},-6.5,2215\n")

@@ -126,6 +126,7 @@ if failed := {arguments: code for arguments, code in ended.items() if code}:
 """Runs the program once for each argument, with a closed pipe as its output."""
 
 
+@pytest.mark.nightly
 def test_help_for_a_reader_that_left_is_no_error() -> None:
     arguments = ["--help", "predict --help"]
     process = subprocess.run(

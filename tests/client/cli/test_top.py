@@ -36,6 +36,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
+@pytest.mark.nightly
 def test_a_server_that_does_not_answer_ends_it_with_the_reason_and_one_of_several_is_named(
     run: Run, target: str
 ) -> None:

@@ -50,6 +50,7 @@ async def test_an_evening_with_one_kind_of_fault_ends_with_the_forecasts_of_one_
 
 @settings(max_examples=examples(2))
 @given(seed=SEEDS, restart=st.floats(SIX_MINUTES, REGULATION))
+@pytest.mark.nightly
 def test_an_evening_with_all_faults_and_a_restart_ends_with_the_forecasts_of_one_without(
     seed: int, restart: float
 ) -> None:

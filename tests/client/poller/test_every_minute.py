@@ -166,6 +166,7 @@ async def test_a_tie_at_the_buzzer_is_forecast_as_the_beginning_of_overtime_once
     assert not any(each.HasField("possession") for each in requests)
 
 
+@pytest.mark.nightly
 async def test_before_the_last_minutes_moments_are_forecast_at_a_pace_and_then_after_each_new_state() -> None:
     predictor = with_moments()
     async with watching(Evening([a_basket_every_12_s()]), predictor) as watch:

@@ -248,6 +248,7 @@ def as_others(*command: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(texts, capture_output=True, text=True, check=False, timeout=60)
 
 
+@pytest.mark.nightly
 def test_a_ledger_in_a_folder_that_cannot_be_written_is_read(
     url: str, kept: Checkpoint, file: Path, tmp_path: Path
 ) -> None:

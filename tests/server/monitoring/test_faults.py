@@ -71,6 +71,7 @@ def test_an_hour_of_usual_work_is_silent(tmp_path: Path, ledger: str) -> None:
     assert firing(tmp_path, scraped_series([scraped] * 240), minutes=59) == OLD_RATINGS
 
 
+@pytest.mark.nightly
 def test_an_old_backup_an_expiring_token_and_a_guesser(tmp_path: Path) -> None:
     tokens, backups = tmp_path / "tokens.json", tmp_path / "backups"
     token_file.create(tokens, "tests", tuple(ALL_SCOPES), utc_now(), utc_now() + timedelta(days=100))
@@ -113,6 +114,7 @@ def test_an_old_backup_an_expiring_token_and_a_guesser(tmp_path: Path) -> None:
         assert "DejavuBackupOld" in fired(old)
 
 
+@pytest.mark.nightly
 def test_a_server_that_was_not_upgraded(tmp_path: Path) -> None:
     with spawned_server("--workers", "1", "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3", *METRICS) as server:
         text = scrape(server)

@@ -50,6 +50,7 @@ async def read_to_the_end(
         into.append(message)  # noqa: PERF401 - keeps the messages received before an error
 
 
+@pytest.mark.nightly
 async def test_a_client_that_stops_reading_is_cut_off_alone_and_resumes_without_a_gap(
     address: str, tmp_path: Path
 ) -> None:

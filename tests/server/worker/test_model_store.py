@@ -139,6 +139,7 @@ async def test_a_restarted_worker_goes_on_with_the_champion_of_the_ledger(tmp_pa
         assert len(replicas) == 1
 
 
+@pytest.mark.nightly
 async def test_games_are_routed_and_answers_say_which_arm(tmp_path: Path) -> None:
     new = challenger_version()
     async with workers_with_store(tmp_path) as (one, other):

@@ -110,6 +110,7 @@ def test_refreshed_ratings_do_not_forecast_the_season_that_they_learned_from(
     assert before.result.ratings == after.result.ratings
 
 
+@pytest.mark.nightly
 def test_people_are_told_of_a_season_that_the_ratings_have_seen(
     data: Path, refreshed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

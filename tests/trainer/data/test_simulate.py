@@ -17,6 +17,7 @@ def season(tmp_path_factory: pytest.TempPathFactory) -> Games:
     return load_games(folder, [2031])
 
 
+@pytest.mark.nightly
 def test_a_season_has_1230_games_of_30_teams_each_at_most_one_a_day(season: Games) -> None:
     assert len(season) == GAMES_A_SEASON == 1230
     for side in (season.home, season.away):

@@ -13,6 +13,7 @@ from dejavu_trainer.retraining.sources import SourceGames, games_from_bytes, gam
 from dejavu_trainer.retraining.work_folder import open_work_folder
 
 
+@pytest.mark.nightly
 def test_a_game_that_two_sources_have_is_taken_from_the_first(tmp_path: Path) -> None:
     folder = simulated_seasons()
     with open_work_folder(tmp_path) as work:

@@ -58,6 +58,7 @@ def test_without_box_scores_of_enough_games_there_are_no_ratings() -> None:
     assert fit_players(*rated) is not None
 
 
+@pytest.mark.nightly
 def test_a_server_expects_what_the_trainer_evaluates() -> None:
     """The finals of the second season are reported day by day; line-ups are asked for at every mark."""
     first = GAMES.season == SEASONS[0]

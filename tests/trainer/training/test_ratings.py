@@ -45,6 +45,7 @@ def test_strengths_that_made_games_are_found() -> None:
     assert np.abs(rated.margins[later] - expected[later]).mean() < 3
 
 
+@pytest.mark.nightly
 def test_the_settings_chosen_surprise_less_than_those_the_search_began_at() -> None:
     games, _ = with_strengths(250, range(2020, 2023), spread=5, noise=5)
     terms, final = margin_terms(games), games.final.astype(float)
@@ -84,6 +85,7 @@ def test_a_single_season_keeps_what_only_several_can_tell() -> None:
     assert found.noise != RatingSettings().noise
 
 
+@pytest.mark.nightly
 def test_errors_stand_beside_those_of_the_home_advantage_alone() -> None:
     games, _ = with_strengths(500, range(2020, 2023), spread=8, noise=5)
     start = RatingFilter.start(fit_ratings(games.of_seasons([2020]), 20, quiet))

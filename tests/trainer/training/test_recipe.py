@@ -57,6 +57,7 @@ def test_tables_for_every_source_of_the_margin_from_residuals_of_unseen_seasons(
     assert unknown.scale[row, 0] > known.scale[row, 0]  # less is known of the game
 
 
+@pytest.mark.nightly
 def test_games_that_nothing_has_seen_make_up_for_tables_that_are_wrong(rated: RatedGames) -> None:
     past, new = seasons(rated, 2031, 2032, 2033), seasons(rated, 2034)
     models = plain_models(fit_linear(*past, cube=True))
@@ -127,6 +128,7 @@ def test_numbers_of_prototypes_and_of_games_that_cannot_be_are_refused(
         train_models(train.select(np.arange(len(train.games)) < games), replace(RECIPE, **changes))
 
 
+@pytest.mark.nightly
 def test_possession_has_tables_of_its_own_for_the_last_minutes() -> None:
     """In these walks the team with the ball after minute 47 gains one point more; a shot in the air halves that."""
     games = random_walks(420, range(2031, 2035), 5)

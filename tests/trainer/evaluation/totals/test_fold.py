@@ -110,6 +110,7 @@ def test_forecasts_do_not_depend_on_games_of_the_day_or_later(
         assert np.array_equal(forecasts.point[until], other.forecasts[name].point[until]), name
 
 
+@pytest.mark.nightly
 def test_with_the_line_it_is_the_expected_total_of_the_games_that_have_one(
     lined: tuple[Games, Totals], scores: TotalScores
 ) -> None:
@@ -134,6 +135,7 @@ def test_a_line_of_few_games_is_not_scored(lined: tuple[Games, Totals]) -> None:
     assert set(scores_with_lines(lined, 120).forecasts) == {*SERVED, *RIVALS}
 
 
+@pytest.mark.nightly
 def test_games_without_points_are_left_out(games: Games) -> None:
     missing = replace(games, final_total=games.final_total.copy())
     missing.final_total[games.season == 2024] = -1

@@ -203,6 +203,7 @@ class Worker:
         settings = self._settings
         stack.push_async_callback(self._statistics.close)
         self._statistics.start()
+        credentials = await self._control_access(stack)  # first: a broken file is told before models are loaded
         models = await self._open_models(stack)
         ratings_age = RatingsAge(models, self.metrics, self._clock, logs=self._first)
         stack.push_async_callback(ratings_age.close)
@@ -308,7 +309,7 @@ class Worker:
         reflection = reflection_handlers(services)
         for name in REFLECTION_SERVICES:
             self._server.add_methods(name, reflection)
-        await self._listen(stack)
+        await self._listen(stack, credentials)
         self._health.serve()
         _log.info("serving", address=self.address, models=list(models.versions))
 
@@ -377,10 +378,9 @@ class Worker:
         service.receiver = BundleReceiver(store, service.registered)
         return service
 
-    async def _listen(self, stack: AsyncExitStack) -> None:
-        """Start to accept calls."""
+    async def _listen(self, stack: AsyncExitStack, credentials: grpc.ServerCredentials | None) -> None:
+        """Start to accept calls; without credentials in plain text."""
         host, _, _ = self._settings.listen.rpartition(":")
-        credentials = await self._control_access(stack)
         try:
             if credentials is None:
                 port = self._server.add_insecure_port(self._settings.listen)

@@ -10,7 +10,6 @@ from tests.support.processes.hangs import PARTS
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(300)
 def test_each_hang_is_noticed_and_a_load_of_twenty_is_none() -> None:
     shown: list[str] = []
     assert main(["--rounds", "1", "--seconds", "30", "--json"], show=shown.append) == 0

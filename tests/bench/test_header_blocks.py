@@ -7,7 +7,6 @@ from bench.fuzz.header_blocks import main
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("connections", [2, 40])
 def test_a_flood_of_header_blocks_stops_no_other_caller(connections: int) -> None:
     shown: list[str] = []

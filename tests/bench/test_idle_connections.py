@@ -9,7 +9,6 @@ from bench.faults.idle_connections import Outcome, main
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(300)
 def test_new_clients_are_answered_beside_more_idle_connections_than_the_soft_limit_permits() -> None:
     shown: list[str] = []
     options = ("--connections", "700", "--soft", "256", "--clients", "12", "--json")

@@ -36,7 +36,6 @@ PHASE = run.Phase(
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(240)
 def test_a_small_run_answers_refuses_and_counts() -> None:
     shown: list[str] = []
     sizes = ["--seconds", "1", "--connections", "8", "--factors", "1.5", "--at-once", "240", "--timeout-ms", "5000"]
@@ -62,7 +61,6 @@ def test_what_must_not_be_is_found() -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(240)
 def test_servers_are_compared_in_one_run() -> None:
     shown: list[str] = []
     sizes = ["--seconds", "1", "--factors", "2", "--at-once", "240", "--impatient", "16", "--rounds", "1"]

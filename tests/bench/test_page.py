@@ -10,7 +10,6 @@ from bench.page.browsers import Received
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(240)
 def test_a_few_browsers_get_every_event_across_a_kill_of_the_gateway(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main(["--browsers", "8", "--events", "16", "--rate", "8"]) == 0
     result = json.loads(capsys.readouterr().out)

@@ -30,7 +30,6 @@ def until_forecast(poller: PollerProcess, game_ids: list[str]) -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(240)
 def test_a_game_has_one_line_of_the_feed_whichever_poller_follows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,7 +44,6 @@ def clock_of(made: Forecast) -> Moment:
 
 @pytest.mark.nightly
 @pytest.mark.real_data
-@pytest.mark.timeout(240)
 async def test_every_state_of_the_end_is_recorded_once_and_in_order_over_kills(data_dir: Path, tmp_path: Path) -> None:
     game = overtime_game(data_dir)
     clock = SteppedClock()

@@ -163,7 +163,6 @@ def recorded_once(servers: Servers) -> int:
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
 async def test_a_second_poller_takes_over_from_one_that_ends_or_is_killed(
     tmp_path: Path, ending: signal.Signals
@@ -177,7 +176,6 @@ async def test_a_second_poller_takes_over_from_one_that_ends_or_is_killed(
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(300)
 async def test_a_poller_that_was_stopped_publishes_nothing_when_it_goes_on(tmp_path: Path) -> None:
     with two_servers(tmp_path) as servers, two_pollers(servers) as (leader, follower):
         await asyncio.to_thread(leader.wait_for, "forecast")
@@ -197,7 +195,6 @@ async def test_a_poller_that_was_stopped_publishes_nothing_when_it_goes_on(tmp_p
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(300)
 async def test_pollers_go_on_with_the_other_server(tmp_path: Path) -> None:
     with two_servers(tmp_path) as servers, two_pollers(servers) as (leader, _):
         for index in range(2):

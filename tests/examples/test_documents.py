@@ -131,7 +131,6 @@ def test_the_descriptor_set_serves_where_there_is_no_reflection(tmp_path: Path, 
 
 
 @pytest.mark.nightly  # make install-node generates those of the example
-@pytest.mark.timeout(300)
 def test_the_typescript_types_are_generated_as_documented(node: str, tmp_path: Path) -> None:
     assert Path(node).exists()
     tools = ROOT / "examples" / "node" / "node_modules" / ".bin"

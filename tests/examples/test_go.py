@@ -8,7 +8,6 @@ from tests.support.programs.compiled_examples import go_example
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(300)
 def test_the_go_example_runs_with_code_generated_as_documented(address: str) -> None:
     ran = examples.run(go_example("predict"), address=address)
     assert ran.returncode == 0, ran.stderr

@@ -78,7 +78,6 @@ def follow(address: str, token_file: Path) -> AbstractContextManager[subprocess.
 
 
 @pytest.mark.nightly  # tests/client resumes streams
-@pytest.mark.timeout(300)
 def test_the_stream_misses_nothing_when_the_server_or_the_program_is_restarted(
     restartable: Restartable, tmp_path: Path
 ) -> None:

@@ -87,7 +87,6 @@ def client(server: str) -> Any:
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(300)
 def test_a_bundle_is_logged_and_registered_once_and_comes_back_as_it_was(
     server: str, bundle: Path, tmp_path: Path
 ) -> None:
@@ -116,7 +115,6 @@ def test_a_bundle_is_logged_and_registered_once_and_comes_back_as_it_was(
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(300)
 def test_a_recipe_of_a_study_is_logged_once(server: str) -> None:
     tracker, mlflow = MlflowTracker(server), client(server)
     recipe = {"prototypes": None, "lstm": {"hidden": 8}}
@@ -131,7 +129,6 @@ def test_a_recipe_of_a_study_is_logged_once(server: str) -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(300)
 def test_a_run_that_was_cut_off_is_not_taken_for_a_complete_one(server: str) -> None:
     folder = bundle_of_two_seasons()
     version, mlflow = read_manifest(folder).version, client(server)
@@ -145,7 +142,6 @@ def test_a_run_that_was_cut_off_is_not_taken_for_a_complete_one(server: str) -> 
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(300)
 def test_a_server_cannot_have_files_written_into_a_folder_here(server: str, bundle: Path, tmp_path: Path) -> None:
     mlflow, place = client(server), tmp_path / "here"
     if known := mlflow.get_experiment_by_name(EXPERIMENT):
@@ -162,7 +158,6 @@ def test_a_server_cannot_have_files_written_into_a_folder_here(server: str, bund
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("place", "said"),
     [("gs://no-library/files", "google"), ("s3://no such bucket/files", "Invalid bucket name")],

@@ -11,7 +11,6 @@ from bench.network.stopped_worker import main, report
 
 
 @pytest.mark.nightly  # it measures a share of calls; tests/client/transport/test_silence.py tests the mechanism by day
-@pytest.mark.timeout(240)
 def test_fewer_than_one_call_in_fifty_fails_while_a_worker_is_stopped() -> None:
     shown: list[str] = []
     assert main(["--seconds", "4", "--callers", "4", "--json"], show=shown.append) == 0
@@ -22,7 +21,6 @@ def test_fewer_than_one_call_in_fifty_fails_while_a_worker_is_stopped() -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(240)
 def test_a_worker_that_is_stopped_in_a_transaction_is_killed_and_then_forecasts_are_recorded_again() -> None:
     shown: list[str] = []
     assert main(["--writing", "--seconds", "10", "--callers", "4", "--json"], show=shown.append) == 0

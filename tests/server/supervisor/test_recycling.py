@@ -132,7 +132,6 @@ async def test_a_worker_far_above_the_limit_is_killed_at_once_even_if_it_has_jus
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(180)
 async def test_a_server_recycles_a_worker_under_load_and_fails_no_call(tmp_path: Path) -> None:
     """The worker of a real server takes memory on a signal; its supervisor waits for a second instead of thirty."""
     site = hanging(tmp_path)

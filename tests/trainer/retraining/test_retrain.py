@@ -136,7 +136,6 @@ def fit_at_most_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(300)
 def test_killed_at_any_move_it_goes_on_to_the_same_challenger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moves = [0.0]
 

@@ -27,7 +27,7 @@ from dejavu_client import AsyncDejavuClient
 BRIDGE = ROOT / "examples" / "python" / "bridge_nats.py"
 KILLS = 10
 
-pytestmark = [pytest.mark.nightly, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.nightly
 
 
 @pytest.fixture

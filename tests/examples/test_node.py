@@ -19,8 +19,6 @@ from tests.support.programs.examples import NODE_PROGRAMS
 
 from dejavu_client import DejavuClient, Forecast
 
-pytestmark = pytest.mark.timeout(300)  # the first test may have to fetch the packages and compile
-
 LEVELS = [0.1, 0.5, 0.9]
 DAY = "2024-11-01"
 """The levels and the day that the program requests."""

@@ -7,14 +7,11 @@ import subprocess
 from pathlib import Path
 
 import grpc
-import pytest
 from tests.support.fakes.access import SECRET
 from tests.support.fakes.certificates import Authority
 from tests.support.fakes.service import Abort, FakeServer, event, heartbeat
 from tests.support.programs import examples
 from tests.support.programs.examples import NODE_PROGRAMS
-
-pytestmark = pytest.mark.timeout(300)  # the first test may have to fetch the packages and compile
 
 ALL = {"Predict", "PredictBatch", "StreamPredictions", "ListModels"}
 

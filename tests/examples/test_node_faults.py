@@ -14,8 +14,6 @@ from tests.support.programs.examples import NODE_PROGRAMS
 
 from dejavu.v1.forecast_pb2 import LATE_REASON_TIME
 
-pytestmark = pytest.mark.timeout(300)  # the first test may have to fetch the packages and compile
-
 Code = grpc.StatusCode
 
 

@@ -22,7 +22,6 @@ Code = grpc.StatusCode
 
 pytestmark = [
     pytest.mark.nightly,
-    pytest.mark.timeout(300),  # the first test compiles
     pytest.mark.parametrize("stream_program", ["go", "cpp"], indirect=True),
 ]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support.builders.bundles import simulated_games
-from tests.support.harness.documents import ROOT
+from tests.support.harness.documents import ROOT, blocks
 
 from dejavu_models.point.graph_component import OnnxGraph
 from dejavu_models.point.onnx_graph import checked_graph
@@ -46,6 +46,19 @@ def test_an_example_is_fitted_and_its_graph_is_served(name: str, monkeypatch: py
     graph = OnnxGraph(trained.content)
     one_by_one = np.concatenate([graph.corrections(rows[place : place + 1]) for place in range(len(rows))])
     np.testing.assert_allclose(graph.corrections(rows), one_by_one, atol=1e-4)
+
+
+def test_the_component_of_the_document_is_what_it_says() -> None:
+    [block] = blocks("docs/components.md", "python")
+    defined: dict[str, Any] = {}
+    exec(block.text, defined)  # noqa: S102 - our own document
+    some = simulated_games().of_seasons([2031])
+    margins = np.linspace(-8.0, 8.0, len(some))
+    games = ComponentGames.of(fit_linear(some, margins), RatedGames(some, margins))
+    model = defined["MyRidge"]().fit(games, 0)
+    rows, _ = games.sample(200, 1)
+    graph = OnnxGraph(checked_graph(model.to_onnx()))
+    np.testing.assert_allclose(graph.corrections(rows), model.predict(rows), atol=1e-4)
 
 
 class _Entry:

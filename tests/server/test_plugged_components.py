@@ -84,30 +84,32 @@ def test_a_bundle_whose_component_is_refused_is_loaded_by_no_worker(tmp_path: Pa
         assert server.exit_code() == 1
 
 
-@pytest.mark.parametrize("allowed", [pytest.param(False, marks=pytest.mark.nightly), True])
-def test_a_store_takes_an_upload_only_if_that_is_allowed(tmp_path: Path, *, allowed: bool) -> None:
+def options(folder: Path) -> tuple[str, ...]:
+    """Return the options of a server with a store."""
+    return "--workers", "1", "--model-store", str(folder / "store"), "--ledger", f"sqlite:///{folder}/l.sqlite3"
+
+
+@pytest.mark.nightly
+def test_a_store_refuses_an_upload_if_components_are_not_allowed(tmp_path: Path) -> None:
+    put_graph(tmp_path / "bundle", tilt().SerializeToString())
+    with spawned_server(*options(tmp_path)) as server, DejavuClient(server.address, timeout=60.0) as client:
+        with pytest.raises(FailedPreconditionError, match="allow them by --allow-components") as refusal:
+            client.register_bundle(tmp_path / "bundle")
+        assert refusal.value.reason == "BUNDLE_COMPONENTS_REFUSED"
+
+
+def test_a_store_takes_an_upload_and_a_server_that_may_not_load_it_tells_callers_why(tmp_path: Path) -> None:
     manifest = put_graph(tmp_path / "bundle", tilt().SerializeToString())
     with (
-        spawned_server(
-            *(
-                "--workers",
-                "1",
-                "--model-store",
-                str(tmp_path / "store"),
-                "--ledger",
-                f"sqlite:///{tmp_path}/l.sqlite3",
-            ),
-            *(["--allow-components"] if allowed else []),
-        ) as server,
+        spawned_server(*options(tmp_path), "--allow-components") as server,
         DejavuClient(server.address, timeout=60.0) as client,
     ):
-        if not allowed:
-            with pytest.raises(FailedPreconditionError, match="allow them by --allow-components") as refusal:
-                client.register_bundle(tmp_path / "bundle")
-            assert refusal.value.reason == "BUNDLE_COMPONENTS_REFUSED"
-            return
         client.register_bundle(tmp_path / "bundle")
         client.load_model(manifest.version)
         assert client.predict(PATTERN, explain=True).model_version != manifest.version
         explained = client.predict(PATTERN, explain=True, model_version=manifest.version).explanation
         assert [each.name for each in explained.components] == [NAME]
+    with spawned_server(*options(tmp_path)) as server, DejavuClient(server.address, timeout=60.0) as client:
+        server.wait_for("model_load_failed")
+        with pytest.raises(FailedPreconditionError, match=r"could not be loaded: .*allow them by --allow-components"):
+            client.predict(PATTERN, model_version="challenger")

@@ -34,6 +34,7 @@ class Publication:
         store: name of the target store; empty if none was named.
         added: whether the bundle was put into the store now; False if it was there already.
         server: address of the server that registered it; empty if none was named.
+        registered: whether the server registered it now; False if it knew it already.
         staged: whether the server was asked to stage it.
     """
 
@@ -41,6 +42,7 @@ class Publication:
     store: str
     added: bool
     server: str
+    registered: bool
     staged: bool
 
 
@@ -65,17 +67,18 @@ def publish_bundle(
     """
     manifest = read_manifest(bundle)
     reason = reason or (manifest.lineage.reason if manifest.lineage else "")
-    name, added = "", False
+    name, added, created = "", False, False
     if store:
         opened = ModelStore.open(store, allow_unfit=allow_unfit, allow_components=True)
         name, added = opened.name, not opened.has(manifest.version)
         opened.put(bundle)
     if server:
-        _register(bundle, server, reason, stage=stage)
-    return Publication(manifest, name, added, server, stage and bool(server))
+        created = _register(bundle, server, reason, stage=stage)
+    return Publication(manifest, name, added, server, created, stage and bool(server))
 
 
-def _register(bundle: Path, server: str, reason: str, *, stage: bool) -> None:
+def _register(bundle: Path, server: str, reason: str, *, stage: bool) -> bool:
+    """Register a bundle; return whether the server did not have it before."""
     options = ["--target", server, *(["--reason", reason] if reason else []), *(["--load"] if stage else [])]
     command = (*_CLIENT, "models", "register", *options, "--", str(bundle))
     ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
@@ -83,3 +86,4 @@ def _register(bundle: Path, server: str, reason: str, *, stage: bool) -> None:
         lines = ended.stderr.strip().splitlines() or [f"dejavu ended with {ended.returncode} and no reason"]
         reason = "; ".join(line.strip().removeprefix("Error: ") for line in lines)
         raise PublishError(f"{server} did not take the bundle: {reason}")
+    return ended.stdout.startswith("registered ")

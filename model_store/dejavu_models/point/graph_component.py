@@ -141,12 +141,12 @@ class GraphComponent:
         for row in one_by_one:
             # A busy machine may slow one call down: only a row that is slow every time is refused.
             if all((seconds := _seconds(self.graph, row)) > MAX_SECONDS for _ in range(3)):
-                raise ValueError(f"a row takes {seconds:.2g} s; expected at most {MAX_SECONDS:g} s")
+                raise ValueError(f"a row takes {seconds:.2g} s; expected at most {MAX_SECONDS:g} s: make it smaller")
         found = np.concatenate([self.graph.corrections(row) for row in one_by_one])
         if not np.isfinite(found).all():
             raise ValueError("a correction is not a finite number")
         if (largest := np.abs(found).max()) > MAX_CORRECTION:
-            raise ValueError(f"a correction has {largest:.0f} points; expected at most {MAX_CORRECTION:g}")
+            raise ValueError(f"a correction has {largest:.0f} points; expected at most {MAX_CORRECTION:g}: clip it")
         given = np.array(golden)
         if given.shape != found[GOLDEN_ROWS].shape or np.abs(found[GOLDEN_ROWS] - given).max() > GOLDEN_TOLERANCE:
             raise ValueError("its corrections are not the golden ones of the manifest")

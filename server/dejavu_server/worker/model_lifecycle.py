@@ -93,6 +93,7 @@ async def follow_roster(
         warm_up_model(forecaster)
 
     loader = ModelLoader(store, models, updater, prepare, metrics.load_failures.inc)
+    models.load_error = loader.load_error
     keeps = settings.load_on_demand == "on"
     if keeps:
         models.load = loader.load_on_demand

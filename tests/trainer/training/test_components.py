@@ -151,6 +151,7 @@ def test_the_weight_is_the_share_of_the_corrections_that_helps(install: Any) -> 
         assert trained.parity < 1e-4
         assert trained.package == f"numpy {metadata.version('numpy')}"
         assert (trained.gain > 0) == (factor > 0)
+        assert np.sign(round(trained.unweighted_gain, 6)) == {1.0: 0, 4.0: 1, -1.0: -1}[factor]
 
 
 def test_the_trial_sees_the_earlier_games_and_the_fit_all_of_them(install: Any) -> None:
@@ -164,6 +165,13 @@ def test_the_trial_sees_the_earlier_games_and_the_fit_all_of_them(install: Any) 
     assert component.seen == [100, len(part)]
 
 
+def test_what_a_component_writes_into_its_games_changes_no_others(install: Any) -> None:
+    part = games()
+    with pytest.raises(FitError, match="fit returns NoneType, which has no predict and no to_onnx; expected a model"):
+        fitted(install(Unfitted()), part)
+    assert (part.levels == games().levels).all()
+
+
 class Silent(Tilted):
     """A component that predicts another shape, and its last rows not at all."""
 
@@ -173,6 +181,20 @@ class Silent(Tilted):
 
     def predict(self, rows: Singles) -> Any:
         return self.predicted(rows)
+
+
+def doubled(rows: Singles) -> Floats:
+    """Return what the graph does for rows that it changes first."""
+    rows *= 2
+    corrections: Floats = rows[:, -1:] * np.array([0.1, 0.2])
+    return corrections
+
+
+class Unfitted(Tilted):
+    """A component whose fit forgets to return the model."""
+
+    def fit(self, games: ComponentGames, seed: int) -> Any:
+        games.levels[:] = 0.0
 
 
 @pytest.mark.parametrize(
@@ -188,6 +210,10 @@ class Silent(Tilted):
         (
             Silent(lambda rows: os.environ["x" * 1000]),
             r"cannot predict: KeyError: 'x{299}… \(test_components.py:\d+\)$",
+        ),
+        (
+            Silent(doubled),
+            "differs from the component by .*have predict compute what the graph does, in float32, and change",
         ),
         (Tilted(0.1, tilt(0.1)), "to_onnx returns ModelProto; expected bytes, as of SerializeToString"),
         (Tilted(0.1, b"no graph"), "the graph is not an ONNX model"),

@@ -110,6 +110,7 @@ def _print(console: Console, checked: ComponentCheck, *, simulated: bool) -> Non
         ("A second fit", f"gives {same}"),
         ("Weight", f"{weights}, on the last {checked.later:,} games"),
         ("Gain", f"{100 * trained.gain:.2f} % of the linear models' squared error on those games"),
+        ("Unweighted", f"{100 * trained.unweighted_gain:.2f} %; below 0, the corrections add to the error"),
     ):
         table.add_row(Text(title, style="bold"), Text(text))
     console.print(table)

@@ -53,6 +53,7 @@ def publish(
         "store": done.store,
         "added": done.added,
         "server": done.server,
+        "registered": done.registered,
         "staged": done.staged,
         "mlflow": None if tracked is None else asdict(tracked),
     }
@@ -62,6 +63,7 @@ def publish(
     if done.store:
         typer.echo(f"{done.manifest.version} {'is' if done.added else 'was'} in {done.store}")
     if done.server:
-        typer.echo(f"{done.manifest.version} is registered with {done.server}{', and staged' if done.staged else ''}")
+        known = "is registered with" if done.registered else "was registered before with"
+        typer.echo(f"{done.manifest.version} {known} {done.server}{', and is staged' if done.staged else ''}")
     if tracked is not None:
         typer.echo(f"{done.manifest.version} is version {tracked.registered_version} at {tracked.uri}")

@@ -69,9 +69,10 @@ class Fold:
         first = self.season - self.calibrate_seasons
         needed = [*range(first, self.season + 1)]
         if missing := [season for season in needed if season not in available]:
-            raise DataError(f"testing on {self.season} requires games of {missing[0]}")
+            found = ", ".join(map(str, available)) or "none"
+            raise DataError(f"testing on {self.season} requires games of {missing[0]}; found seasons: {found}")
         if not any(season < first for season in available):
-            calibrating = f"{self.calibrate_seasons} before it calibrate (calibrate-seasons)"
+            calibrating = f"the {self.calibrate_seasons} before it only calibrate (--calibrate-seasons)"
             raise DataError(f"testing on {self.season} requires a season before {first} to train on: {calibrating}")
 
     def key(self, games: Games) -> str:

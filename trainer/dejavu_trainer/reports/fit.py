@@ -70,6 +70,7 @@ def component_document(trained: TrainedComponent) -> dict[str, Any]:
         "name": trained.name,
         "weight": dict(zip((horizon.value for horizon in HORIZONS), trained.weight, strict=True)),
         "gain": trained.gain,
+        "unweighted_gain": trained.unweighted_gain,
         "parity": trained.parity,
     }
 
@@ -167,6 +168,7 @@ def _component_text(component: dict[str, Any]) -> str:
     weight = component["weight"]
     return (
         f"weight {weight['halftime']:.2f} to the half, {weight['final']:.2f} to the end; removes "
-        f"{100 * component['gain']:.1f} % of the linear models' squared error; graph vs. component: at most "
+        f"{100 * component['gain']:.1f} % of the linear models' squared error, unweighted "
+        f"{100 * component['unweighted_gain']:.1f} %; graph vs. component: at most "
         f"{component['parity']:.1e} points"
     )

@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -195,6 +196,7 @@ class TrainedComponent:
         content: its ONNX graph.
         weight: by horizon, in [0, 1]: factor of its corrections with the least squared error.
         gain: share of the linear models' squared error on later games that the weighted corrections removed.
+        unweighted_gain: the same with weight 1; below 0, the corrections add to the error.
         parity: largest difference between the component and its graph on training games, in points.
         golden: see `golden_corrections`.
         package: distribution that it was fitted by, and its version.
@@ -204,6 +206,7 @@ class TrainedComponent:
     content: bytes
     weight: tuple[float, ...]
     gain: float
+    unweighted_gain: float
     parity: float
     golden: tuple[tuple[float, ...], ...]
     package: str
@@ -324,14 +327,18 @@ def fit_component(
         sums += error_products(corrections, target, minute)
     cross, size, target = sums
     weight = (cross / np.maximum(size, np.finfo(float).tiny)).clip(0, 1)
-    gain = (weight * (2 * cross - weight * size) / np.maximum(target, np.finfo(float).tiny)).mean()
+    gain, unweighted = (
+        float((factor * (2 * cross - factor * size) / np.maximum(target, np.finfo(float).tiny)).mean())
+        for factor in (weight, 1.0)
+    )
     content, graph, parity = fit_graph(choice, parts.every, seed)
     advance(1)
     return TrainedComponent(
         choice.name,
         content,
         tuple(weight.tolist()),
-        float(gain),
+        gain,
+        unweighted,
         parity,
         golden_corrections(graph),
         f"{choice.package} {choice.version}",
@@ -345,7 +352,11 @@ def fit_graph(choice: ComponentChoice, games: ComponentGames, seed: int) -> tupl
         FitError: if it fails, or its graph is refused, or differs from the component.
     """
     with _named(choice, "cannot be fitted"):
-        model: FittedComponent = _new(choice).fit(games, seed)
+        # A copy, as of the rows below: what the component writes into it changes nothing that is fitted or checked.
+        model: FittedComponent = _new(choice).fit(deepcopy(games), seed)
+    if missing := [name for name in ("predict", "to_onnx") if not callable(getattr(model, name, None))]:
+        kind = f"{type(model).__name__}, which has no {' and no '.join(missing)}"
+        raise FitError(f"component {choice.name}: fit returns {kind}; expected a model with predict and to_onnx")
     rows, _ = games.sample(1000, seed)
     expected = _predicted(choice, model, rows)
     with _named(choice, "cannot be written as a graph"):
@@ -361,13 +372,16 @@ def fit_graph(choice: ComponentChoice, games: ComponentGames, seed: int) -> tupl
     except ValueError as error:
         raise FitError(f"component {choice.name} is refused: {error}") from error
     if not parity <= PARITY_TOLERANCE:
-        raise FitError(f"the graph of component {choice.name} differs from the component by {parity:.3g} points")
+        raise FitError(
+            f"the graph of component {choice.name} differs from the component by {parity:.3g} points; expected at most "
+            f"{PARITY_TOLERANCE:g}: have predict compute what the graph does, in float32, and change no rows"
+        )
     return content, graph, parity
 
 
 def _predicted(choice: ComponentChoice, model: FittedComponent, rows: Singles) -> Floats:
     with _named(choice, "cannot predict"):
-        corrections = np.asarray(model.predict(rows), dtype=np.float64)
+        corrections = np.asarray(model.predict(rows.copy()), dtype=np.float64)
     if corrections.shape != (len(rows), len(HORIZONS)):
         expected = f"expected {(len(rows), len(HORIZONS))}"
         raise FitError(f"component {choice.name}: predict returns the shape {corrections.shape}; {expected}")

@@ -125,6 +125,11 @@ class ModelLoader:
         if failure is not None and not self._models.is_loaded([version]):
             raise ModelLoadFailed(f"model {version} cannot be loaded: {failure.error}")
 
+    def load_error(self, version: str) -> str:
+        """Return why a model could not be loaded, for people; empty if it was not tried, or is loaded by now."""
+        failure = self.failures.get(version)
+        return f"{version} could not be loaded: {failure.error}" if failure is not None else ""
+
     def unload(self, versions: Collection[str]) -> None:
         """Unload models; calls in progress keep theirs."""
         for version in versions:

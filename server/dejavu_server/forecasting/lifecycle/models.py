@@ -84,6 +84,7 @@ class ServingModels:
     Attributes:
         follow: reads the roster and puts it in force; returns whether the newest one is.
         load: loads a registered model on demand; None: such a model is refused.
+        load_error: returns why a model could not be loaded, for people; empty if it was not tried.
         token: identifies everything other than the request that determines which model a name stands for.
     """
 
@@ -94,6 +95,7 @@ class ServingModels:
         self._chosen: Chosen | None = None
         self.follow: Callable[[], Awaitable[bool]] | None = None
         self.load: Callable[[str], Awaitable[None]] | None = None
+        self.load_error: Callable[[str], str] = lambda version: ""
         self.token = b""
 
     @property
@@ -113,7 +115,8 @@ class ServingModels:
         name = self._version_of(version)
         forecaster = self._loaded.pop(name, None)
         if forecaster is None:
-            raise NotLoaded(quoted(version), f"a model that is loaded: {', '.join(self.versions)}")
+            loaded = f"a model that is loaded: {', '.join(self.versions)}"
+            raise NotLoaded(quoted(version), "; ".join(filter(None, [loaded, self.load_error(name)])))
         self._loaded[name] = forecaster
         return forecaster
 

@@ -60,8 +60,8 @@ def parse_servers(target: str) -> Servers:
     """Return the servers of a target: HOST:PORT, HOST:PORT,HOST:PORT,…, dns:///NAME:PORT, or another target of gRPC.
 
     Raises:
-        ValueError: if a list has an entry that is no address, a repeated entry or too many entries, or a name has no
-            port.
+        ValueError: if a server or a name has no port, or a list has an entry that is no address, a repeated entry or
+            too many entries.
     """
     if target.startswith(_DNS):
         authority, _, endpoint = target.removeprefix(_DNS).rpartition("/")
@@ -69,6 +69,8 @@ def parse_servers(target: str) -> Servers:
             return Servers((ServerAddress(target),))
         return Servers((ServerAddress(target),), _address(endpoint, target))
     scheme = next((each for each in _LISTS if target.startswith(each)), "")
+    if ":" not in target:
+        _address(target, target)  # refuses it: gRPC would try port 443
     if "," not in target or (not scheme and "/" in target):
         return Servers((ServerAddress(target),))
     endpoints = [each.strip() for each in target.removeprefix(scheme).split(",")]
@@ -97,7 +99,7 @@ def _address(endpoint: str, target: str) -> Address:
     try:
         return Address.parse(endpoint)
     except ValueError as error:
-        raise ValueError(f"target={target!r}: {error}; expected HOST:PORT,HOST:PORT or dns:///NAME:PORT") from None
+        raise ValueError(f"target={target!r}: {error}; expected HOST:PORT, HOST:PORT,HOST:PORT or dns:///NAME:PORT") from None
 
 
 @dataclass(slots=True, eq=False)

@@ -49,6 +49,7 @@ def test_a_dns_name_names_the_servers_of_its_records(target: str) -> None:
         ("a:1,", "'' is not HOST:PORT"),
         ("a:1,b", "'b' is not HOST:PORT"),
         ("a:1,b:99999", "port out of range"),
+        ("localhost", "expected HOST:PORT"),
         ("a:1,b:1,a:1", "names a:1 twice"),
         ("dns:///name", "'name' is not HOST:PORT"),
         (",".join(f"a:{port}" for port in range(1, MAX_SERVERS + 2)), f"at most {MAX_SERVERS}"),

@@ -51,7 +51,7 @@ def test_an_example_is_fitted_and_its_graph_is_served(name: str, monkeypatch: py
 def test_the_component_of_the_document_is_what_it_says() -> None:
     [block] = blocks("docs/components.md", "python")
     defined: dict[str, Any] = {}
-    exec(block.text, defined)  # noqa: S102 - our own document
+    exec(block.text, defined)
     some = simulated_games().of_seasons([2031])
     margins = np.linspace(-8.0, 8.0, len(some))
     games = ComponentGames.of(fit_linear(some, margins), RatedGames(some, margins))

@@ -99,7 +99,8 @@ def _address(endpoint: str, target: str) -> Address:
     try:
         return Address.parse(endpoint)
     except ValueError as error:
-        raise ValueError(f"target={target!r}: {error}; expected HOST:PORT, HOST:PORT,HOST:PORT or dns:///NAME:PORT") from None
+        expected = "expected HOST:PORT, HOST:PORT,HOST:PORT or dns:///NAME:PORT"
+        raise ValueError(f"target={target!r}: {error}; {expected}") from None
 
 
 @dataclass(slots=True, eq=False)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dejavu_models.arrays import Floats
 from dejavu_models.types import CASES
 from dejavu_models.uncertainty.lattice.ranks import TAILS, UNRANKED, calibrated, cells, check_ranks, knots, ranks_of
 
-ROUNDING = 2e-5
-"""Sum of the differences that ranks keep between levels."""
+ROUNDING = 1e-6 * len(TAILS)
+"""Sum of the differences that ranks keep between levels: 1e-6 from each to the next."""
 
 
 def transforms(games: int, seed: int, power: float) -> Floats:
@@ -29,6 +29,7 @@ def test_every_case_is_in_one_cell_and_the_last_minutes_have_their_own() -> None
 
 
 @given(games=st.integers(2, 12), seed=st.integers(0, 10**6), power=st.floats(0.05, 8))
+@example(games=2, seed=2, power=4.3125)  # all levels near the median end at one game
 def test_a_new_game_is_covered_as_often_as_promised(games: int, seed: int, power: float) -> None:
     """Each game in turn is new to the ranks of the others; the bound holds on average over games and minutes."""
     of_all = transforms(games, seed, power)

@@ -203,7 +203,7 @@ class Worker:
         settings = self._settings
         stack.push_async_callback(self._statistics.close)
         self._statistics.start()
-        credentials = await self._control_access(stack)  # first: a broken file is told before models are loaded
+        credentials = await self._control_access(stack)  # before models, which take seconds: a file may be broken
         models = await self._open_models(stack)
         ratings_age = RatingsAge(models, self.metrics, self._clock, logs=self._first)
         stack.push_async_callback(ratings_age.close)

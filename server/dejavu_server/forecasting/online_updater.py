@@ -257,6 +257,7 @@ class OnlineUpdater:
         self._projection = self._initial_projection()
         self._applied: tuple[object, ...] | None = None
         self._committed = committed or asyncio.Event()
+        self._newest = self._projection.newest  # of the applied outcomes: the projection is read in a thread
         self._attempted = asyncio.Event()
         self._failure_log = FailureLog(_log, failed="learning_failed", recovered="learning_recovered")
         self._task = BackgroundTask()
@@ -266,12 +267,12 @@ class OnlineUpdater:
     @property
     def sequence(self) -> int:
         """Sequence of the newest standing outcome included in the models; 0 if none."""
-        return self._projection.sequence
+        return self._newest.standing
 
     @property
     def reported(self) -> int | None:
-        """Sequence of the newest report that was read; None if the models do not learn."""
-        return self._projection.newest.reported if self._task.is_started else None
+        """Sequence of the newest report included in the models; None if they do not learn."""
+        return self._newest.reported if self._task.is_started else None
 
     async def start(self) -> None:
         """Apply the existing outcomes, then follow new ones in a task. Retries a ledger that can't be read."""
@@ -323,10 +324,10 @@ class OnlineUpdater:
             await self._update()
 
     async def _update(self) -> None:
-        before = self._projection.newest
+        before = self._newest
         snapshots = await self._ledger.read(self._read)
         self._apply()
-        if self._projection.newest != before:
+        if self._newest != before:
             _log.debug("learned", sequence=self.sequence)
         for snapshot in snapshots:
             write = partial(
@@ -362,7 +363,7 @@ class OnlineUpdater:
             except Exception as error:  # a model's ratings may contain any numbers
                 projection.freeze(forecaster.version, error)
                 forecaster.update(self._state_of(forecaster.version))
-        self.history = projection.history
+        self.history, self._newest = projection.history, projection.newest
         self._applied = state  # only now: a failed update is retried
 
     def _state_of(self, version: str) -> OnlineState:

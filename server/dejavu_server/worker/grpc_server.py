@@ -156,10 +156,9 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
     async def _accept(self, method: bytes | None) -> Never:
         path = NO_PATH if method is None else method.decode()
         # Streams last, and health checks are answered in microseconds: the core's queue must not be their limit.
-        at_once = kind_of(path) is CallKind.STREAM or path == _HEALTH_CHECK
-        accept = self._accept_at_once if at_once else self._accept_in_turn
-        number = STREAMS_AT_ONCE if at_once else ACCEPTED_AT_ONCE
-        accepting = [self._event_loop.create_task(accept(method, path)) for _ in range(number)]
+        if kind_of(path) is CallKind.STREAM or path == _HEALTH_CHECK:
+            await self._accept_at_once(method, path)
+        accepting = [self._event_loop.create_task(self._accept_in_turn(method, path)) for _ in range(ACCEPTED_AT_ONCE)]
         for task in accepting:
             task.add_done_callback(retrieve)
         try:
@@ -182,13 +181,30 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             )
 
     async def _accept_at_once(self, method: bytes | None, path: str) -> Never:
+        """Have STREAMS_AT_ONCE calls handed over at once; in callbacks, because so many waiting tasks end slowly."""
         resolver = cygrpc._MethodResolver([], self._handlers)
-        while True:
+        requests = STREAMS_AT_ONCE
+        ended = self._event_loop.create_future()
+
+        def request(_: object = None) -> None:
+            self._event_loop.create_task(self._request_registered_call(method)).add_done_callback(accepted)
+
+        def accepted(task: asyncio.Task[Any]) -> None:
+            nonlocal requests
+            if task.cancelled() or task.exception() is not None:
+                requests -= 1
+                if not requests and not ended.done():
+                    ended.set_result(task)
+                return
             begun = self._event_loop.create_future()
-            self._waiting.append((begun, path, resolver, await self._request_registered_call(method)))
+            begun.add_done_callback(request)  # not before: at most as many calls wait here as there are requests
+            self._waiting.append((begun, path, resolver, task.result()))
             if len(self._waiting) == 1:
                 self._event_loop.call_soon(self._answer_waiting)
-            await begun  # no further call before that: at most as many calls wait here as there are tasks
+
+        for _ in range(requests):
+            request()
+        raise (await ended).exception()  # once the core has answered all requests: see `_accept`
 
     def _answer_waiting(self) -> None:
         """Answer ACCEPTED_AT_ONCE of the calls that wait here, and the next ones in the next turn of the loop."""

@@ -33,7 +33,7 @@ CI = os.environ.get("DEJAVU_CI") == "1"
 RUN = pytest.StashKey[Path]()
 LEFTOVERS = pytest.StashKey[subprocess.Popen[bytes]]()
 
-SLOW_LIBRARIES = ("jsonschema", "matplotlib", "playwright", "scipy", "sklearn", "torch")
+SLOW_LIBRARIES = ("jsonschema", "matplotlib", "mcp", "playwright", "scipy", "sklearn", "torch")
 LOADED_SLOW_LIBRARIES = pytest.StashKey[list[str]]()
 """The slow libraries imported during collection, at a cost to every process of a run."""
 
@@ -104,6 +104,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
     gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Exempt what is left of the tests from the garbage collections with which pytest ends: they take seconds."""
+    gc.freeze()
 
 
 @pytest.fixture

@@ -47,7 +47,8 @@ answered.
 """
 
 STREAMS_AT_ONCE: Final = 896
-"""Streams of forecasts that the core may hand over at once, which then wait here; a request for a call takes 3 KiB.
+"""Streams of forecasts, and health checks, that the core may hand over at once, which then wait here; a request for a
+call takes 3 KiB.
 
 All subscribers of a worker that died come to another worker together. The core would cancel those that do not fit in
 its queue, without a reason that tells their clients when to come back.
@@ -204,7 +205,11 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
 
         for _ in range(requests):
             request()
-        raise (await ended).exception()  # once the core has answered all requests: see `_accept`
+        try:
+            await asyncio.wait([ended])
+        finally:
+            await asyncio.wait([ended], timeout=_LAST_ANSWERS_SECONDS)  # see `_accept`
+        raise ended.result().exception()
 
     def _answer_waiting(self) -> None:
         """Answer ACCEPTED_AT_ONCE of the calls that wait here, and the next ones in the next turn of the loop."""

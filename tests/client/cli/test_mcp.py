@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mcp import Client, StdioServerParameters
 from tests.support.builders.games import close_game
 from tests.support.harness.documents import blocks
 from tests.support.processes.servers import async_worker
@@ -20,6 +19,8 @@ GAME = "9900000001"
 
 
 async def test_an_assistant_reads_games_a_forecast_and_the_record(tmp_path: Path) -> None:
+    from mcp import Client, StdioServerParameters  # slow: it makes the models of its messages
+
     async with (
         async_worker(tmp_path, shipped=True) as worker,
         AsyncDejavuClient(worker.address, timeout=30.0) as dejavu,

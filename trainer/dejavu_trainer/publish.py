@@ -1,28 +1,14 @@
-"""Publishes a bundle: into a model store, and to a running server.
-
-`dejavu models register` in another process registers it with a server: the trainer imports neither client nor server.
-"""
+"""Publishes a bundle: into a model store, and to a running server."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-from dejavu_models.errors import DejavuError
 from dejavu_models.manifest import Manifest
 from dejavu_models.registry.bundle import read_manifest
 from dejavu_models.registry.store.store import ModelStore
-
-_CLIENT: Final = (sys.executable, "-m", "dejavu_client.cli")
-
-
-class PublishError(DejavuError):
-    """A server refused a bundle, or the command that sends it cannot run."""
-
-    reason = "CANNOT_PUBLISH"
+from dejavu_trainer.client import CallFailed, run_client
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +49,7 @@ def publish_bundle(
     Raises:
         BundleError: if the bundle is invalid or unfit.
         InvalidModelStore, ModelStoreUnavailable: if the store cannot be used.
-        PublishError: if the server refuses the bundle, or cannot be reached.
+        CallFailed: if the server refuses the bundle, or cannot be reached.
     """
     manifest = read_manifest(bundle)
     reason = reason or (manifest.lineage.reason if manifest.lineage else "")
@@ -79,11 +65,9 @@ def publish_bundle(
 
 def _register(bundle: Path, server: str, reason: str, *, stage: bool) -> bool:
     """Register a bundle; return whether the server did not have it before."""
-    options = ["--target", server, *(["--reason", reason] if reason else []), *(["--load"] if stage else [])]
-    command = (*_CLIENT, "models", "register", *options, "--", str(bundle))
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
-    if ended.returncode:
-        lines = ended.stderr.strip().splitlines() or [f"dejavu ended with {ended.returncode} and no reason"]
-        reason = "; ".join(line.strip().removeprefix("Error: ") for line in lines)
-        raise PublishError(f"{server} did not take the bundle: {reason}")
-    return ended.stdout.startswith("registered ")
+    options = [*(["--reason", reason] if reason else []), *(["--load"] if stage else []), "--", str(bundle)]
+    try:
+        answer = run_client("models", "register", *options, server=server, seconds=None)
+    except CallFailed as error:
+        raise CallFailed(f"{server} did not take the bundle: {error}") from None
+    return bool(answer.get("created"))

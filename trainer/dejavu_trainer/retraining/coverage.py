@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, Final
 
 from dejavu_models.types import HORIZONS
-from dejavu_trainer.retraining.server import run_client
+from dejavu_trainer.client import run_client
 
 MIN_GAMES: Final = 100
 """Minimum number of games for a coverage to be checked."""
@@ -70,13 +69,12 @@ def server_coverages(server: str, model_version: str) -> list[CoverageFigure]:
     """Return the coverages of a model on the settled forecasts of a server, of both horizons.
 
     Raises:
-        RetrainError: if the server does not answer.
+        CallFailed: if the server does not answer.
     """
     found = list[CoverageFigure]()
     for horizon in HORIZONS:
-        options = ("--horizon", horizon.value, "--model", model_version, "--json")
-        text = run_client("scorecard", *options, server=server)
-        found += _figures(horizon.value, json.loads(text or "{}"))
+        scorecard = run_client("scorecard", "--horizon", horizon.value, "--model", model_version, server=server)
+        found += _figures(horizon.value, scorecard)
     return found
 
 

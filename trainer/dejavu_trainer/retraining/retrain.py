@@ -23,6 +23,7 @@ from dejavu_models.manifest import MAX_TEXT, LineageRecord
 from dejavu_models.registry.bundle import read_manifest
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.registry.store.store import ModelStore
+from dejavu_trainer.client import serving_model
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Progress
 from dejavu_trainer.lineage import code_version, libraries
@@ -33,7 +34,6 @@ from dejavu_trainer.retraining.data_checks import problems
 from dejavu_trainer.retraining.drift import drifts
 from dejavu_trainer.retraining.errors import ChallengerUnfit, GamesRefused
 from dejavu_trainer.retraining.seasons import SeasonPlan, plan_seasons
-from dejavu_trainer.retraining.server import serving_model
 from dejavu_trainer.retraining.settings import Challenger, Due, RetrainSettings
 from dejavu_trainer.retraining.sources import games_to_bytes, gather
 from dejavu_trainer.retraining.triggers import Trigger, TriggerKind, standing_triggers
@@ -61,7 +61,7 @@ class Retrain:
 
         Raises:
             DataError: if a source can't be read.
-            RetrainError: if the server does not answer.
+            CallFailed: if the server does not answer.
             BundleError: if the parent cannot be read.
         """
         settings = self._settings
@@ -91,7 +91,7 @@ class Retrain:
         Raises:
             DataError: if there are too few games.
             GamesRefused, ChallengerUnfit: if the games or the model are refused; nothing is published.
-            RetrainError: if the server refuses the bundle or does not answer.
+            CallFailed: if the server refuses the bundle or does not answer.
             TrackingError: if MLflow refuses the bundle or does not answer.
             DejavuError: if the store refuses the bundle or fails.
             FitError: if the LSTM can't be fitted.

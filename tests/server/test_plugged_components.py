@@ -111,5 +111,5 @@ def test_a_store_takes_an_upload_and_a_server_that_may_not_load_it_tells_callers
         assert [each.name for each in explained.components] == [NAME]
     with spawned_server(*options(tmp_path)) as server, DejavuClient(server.address, timeout=60.0) as client:
         server.wait_for("model_load_failed")
-        with pytest.raises(FailedPreconditionError, match=r"could not be loaded: .*allow them by --allow-components"):
+        with pytest.raises(FailedPreconditionError, match=r"cannot be loaded: .*allow them by --allow-components"):
             client.predict(PATTERN, model_version="challenger")

@@ -192,7 +192,7 @@ def _pollers(urls: Sequence[str], timeout: float) -> Iterator[Finding]:
     if leaders != 1:
         text = f"{leaders} of {pluralize(len(urls), 'poller')} lead; expected 1"
         compare = "give --poller for each; " + (
-            "compare --lease and --target" if leaders else "see its log: it may have no token that gets the lease"
+            "compare --lease and --target" if leaders else "the ledger, which keeps the lease, fails; or see its log"
         )
         yield warning("metrics", text, compare, "runbook.md#dejavupollerleaders")
 

@@ -22,6 +22,9 @@ from dejavu_feed.game_ids import is_replay
 REPORT_SECONDS: Final = 15.0
 """Interval between two reports."""
 
+_LOOK_SECONDS: Final = 1.0
+"""Interval at which a poller looks whether it has something to report: operators ask about a restarted one at once."""
+
 _LONGEST_AGE: Final = 1e6
 """Maximum age that a server accepts, in seconds."""
 
@@ -72,13 +75,11 @@ class FeedReporter:
         await self._task.end()
 
     async def report(self) -> None:
-        """Report once, unless it is not known what feed it is.
+        """Report once.
 
         Raises:
             DejavuClientError: if the server does not accept the report.
         """
-        if not (self._official or self._poller.games):
-            return
         now = self._now()
         ages = [age for game in self._poller.games.values() if (age := game.age(now)) is not None]
         read = self._poller.scoreboard_time or self._start
@@ -93,10 +94,12 @@ class FeedReporter:
     async def _run(self) -> None:
         refused = ""
         while True:
+            if not (self._poller.leads and (self._official or self._poller.games)):  # or the feed is not known yet
+                await asyncio.sleep(_LOOK_SECONDS)
+                continue
             try:
-                if self._poller.leads:
-                    await self.report()
-                    refused = ""
+                await self.report()
+                refused = ""
             except _REFUSED as error:
                 if str(error) != refused:
                     refused = str(error)

@@ -164,8 +164,6 @@ async def test_ages_are_those_of_the_last_read_and_of_the_games_in_play() -> Non
         evening.go_to(700)
         passed = (evening.clock() - before).total_seconds()
         await reporter.report()
-        unknown = FeedReporter(cast("Poller", SimpleNamespace(games={})), server, official=False)
-        await unknown.report()
     assert passed > 0
     (feed, *first), (_, read, data, live), (_, later_read, later_data, _) = server.reports
     assert feed == "nba"
@@ -175,16 +173,18 @@ async def test_ages_are_those_of_the_last_read_and_of_the_games_in_play() -> Non
     assert (later_data or 0) - (data or 0) == pytest.approx(passed)
 
 
-async def test_a_poller_that_waits_for_another_one_reports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_report, "REPORT_SECONDS", 0)
-    server, poller = Operations(), SimpleNamespace(leads=False, games={}, scoreboard_time=None)
-    reporter = FeedReporter(cast("Poller", poller), server)
+@pytest.mark.parametrize("missing", [{"leads": False}, {"games": {}}], ids=["does not lead", "feed not known"])
+async def test_the_first_report_comes_as_soon_as_there_is_something_to_report(missing: dict[str, Any]) -> None:
+    """Also if another poller led when this one was started: its operators ask for it within seconds."""
+    ready = {"leads": True, "games": {"0022500001": SimpleNamespace(age=lambda _: None)}, "scoreboard_time": None}
+    server, poller = Operations(), SimpleNamespace(**ready | missing)
+    reporter = FeedReporter(cast("Poller", poller), server, official=False)
     reporter.start()
     for _ in range(20):
         await asyncio.sleep(0)
     assert server.calls == 0
-    poller.leads = True
-    async with asyncio.timeout(30):
+    vars(poller).update(ready)
+    async with asyncio.timeout(0.8 * feed_report.REPORT_SECONDS):
         await server.called.wait()
     await reporter.close()
 

@@ -121,14 +121,14 @@ class ModelLoader:
         if loading is not None:
             await asyncio.shield(loading)
         async with self._lock:  # another caller may have begun to load it
-            failure = self.failures.get(version)
-        if failure is not None and not self._models.is_loaded([version]):
-            raise ModelLoadFailed(f"model {version} cannot be loaded: {failure.error}")
+            error = self.load_error(version)
+        if error and not self._models.is_loaded([version]):
+            raise ModelLoadFailed(error)
 
     def load_error(self, version: str) -> str:
         """Return why a model could not be loaded, for people; empty if it was not tried, or is loaded by now."""
         failure = self.failures.get(version)
-        return f"{version} could not be loaded: {failure.error}" if failure is not None else ""
+        return f"model {version} cannot be loaded: {failure.error}" if failure is not None else ""
 
     def unload(self, versions: Collection[str]) -> None:
         """Unload models; calls in progress keep theirs."""

@@ -134,6 +134,17 @@ async def test_a_ledger_is_a_source_too(tmp_path: Path, capsys: pytest.CaptureFi
     assert margin > before + 1
 
 
+def test_seasons_without_games_are_found(bundle: Path, tmp_path: Path) -> None:
+    results = results_of(simulated_games().of_seasons([2034]))
+    later = [
+        each._replace(season=2037, day=each.day.replace(year=each.day.year + 3))
+        for each in results
+        if each.day.month != 2  # or it may be a 29th
+    ]
+    refresh = refresh_ratings(bundle, [*results, *later], tmp_path / "out", date(2037, 6, 30))
+    assert refresh.missing_seasons == (2035, 2036)
+
+
 @pytest.mark.usefixtures("_in_2037")
 @pytest.mark.nightly
 def test_a_season_without_games_is_told(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -158,7 +158,7 @@ class LiveFeed:
 
     def _on_status(self, report: StatusReport) -> None:
         write = log.info if report.reason.value == "OK" else log.warning
-        write("status_changed", reason=report.reason.value, message=report.message)
+        write("status_changed", reason=report.reason.value, message=report.message, streaming=report.streaming)
         self.metrics.streaming.set(report.streaming)
         self._wake_all()
 

@@ -126,9 +126,9 @@ def fit_at_most_once(monkeypatch: pytest.MonkeyPatch) -> None:
             models[key] = fit_recipe(train, calibrate, recipe, seed, *others)
         return models[key]
 
-    def score(fold: Fold, games: Games) -> FoldScores:
+    def score(fold: Fold, games: Games, *others: Any) -> FoldScores:
         if (key := fold.key(games)) not in folds:
-            folds[key] = run(fold, games)
+            folds[key] = run(fold, games, *others)
         return folds[key]
 
     monkeypatch.setattr(pipeline, "fit_recipe", fit)

@@ -185,7 +185,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         """Have STREAMS_AT_ONCE calls handed over at once; in callbacks, because so many waiting tasks end slowly."""
         resolver = cygrpc._MethodResolver([], self._handlers)
         requests = STREAMS_AT_ONCE
-        ended = self._event_loop.create_future()
+        failed, all_ended = self._event_loop.create_future(), self._event_loop.create_future()
 
         def request(_: object = None) -> None:
             self._event_loop.create_task(self._request_registered_call(method)).add_done_callback(accepted)
@@ -194,8 +194,10 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             nonlocal requests
             if task.cancelled() or task.exception() is not None:
                 requests -= 1
-                if not requests and not ended.done():
-                    ended.set_result(task)
+                if not failed.done():
+                    failed.set_result(task)
+                if not requests:
+                    all_ended.set_result(None)
                 return
             begun = self._event_loop.create_future()
             begun.add_done_callback(request)  # not before: at most as many calls wait here as there are requests
@@ -206,10 +208,10 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         for _ in range(requests):
             request()
         try:
-            await asyncio.wait([ended])
+            await asyncio.wait([failed])
         finally:
-            await asyncio.wait([ended], timeout=_LAST_ANSWERS_SECONDS)  # see `_accept`
-        raise ended.result().exception()
+            await asyncio.wait([all_ended], timeout=_LAST_ANSWERS_SECONDS)  # see `_accept`
+        raise failed.result().exception()
 
     def _answer_waiting(self) -> None:
         """Answer ACCEPTED_AT_ONCE of the calls that wait here, and the next ones in the next turn of the loop."""

@@ -241,7 +241,7 @@ def test_a_download_that_stalls_ends_and_leaves_nothing_open(monkeypatch: pytest
         assert time.monotonic() - start < 10
         StalledStorage.released.set()
     while [file for file in Path("/proc/self/fd").iterdir() if "dejavu-model" in str(file.resolve())]:
-        time.sleep(0.01)  # until the thread that downloads has noticed that nobody waits for it
+        time.sleep(0.01)  # until the downloading thread has closed it
 
 
 def test_copies_that_were_not_used_lately_make_room(tmp_path: Path) -> None:

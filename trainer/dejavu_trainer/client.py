@@ -42,10 +42,21 @@ def run_client(*arguments: str, server: str, seconds: float | None = SECONDS) ->
     except subprocess.TimeoutExpired:
         raise CallFailed(f"{name}: {server} did not answer in {seconds:g} seconds") from None
     if ended.returncode:
-        lines = ended.stderr.strip().splitlines() or [f"it ended with {ended.returncode} and no reason"]
-        raise CallFailed(f"{name}: {'; '.join(line.strip().removeprefix('Error: ') for line in lines)}")
+        raise CallFailed(f"{name}: {_reason(ended.stderr) or f'it ended with {ended.returncode} and no reason'}")
     document: dict[str, Any] = json.JSONDecoder().raw_decode(ended.stdout.lstrip() or "{}")[0]
     return document
+
+
+def _reason(told: str) -> str:
+    """Return what an error says: a document, or lines of text if the command was not even begun."""
+    lines = told.strip().splitlines()
+    try:
+        error = json.loads(lines[-1])["error"]
+        fields = [f"{each['field']}: {each['description']}" for each in error["fieldViolations"]]
+        parts = [error["message"], *fields, error.get("advice"), f"({error['reason'] or error['code']})"]
+        return "; ".join(filter(None, parts))
+    except (IndexError, KeyError, TypeError, ValueError):
+        return "; ".join(line.strip().removeprefix("Error: ") for line in lines if line.strip())
 
 
 def serving_model(server: str) -> dict[str, Any]:

@@ -52,6 +52,7 @@ def test_a_refusal_of_the_server_is_told(bundle: Path, tmp_path: Path, capsys: p
     told = capsys.readouterr().err
     assert f"{address} did not take the bundle" in told
     assert "golden query" in told
+    assert "{" not in told, "a sentence, not a document"
     assert "Traceback" not in told
 
 

@@ -71,8 +71,8 @@ WORKERS = "dejavu-workers"
 MAX_CALL_SECONDS = 60.0
 """Deadline of a unary call that has none of its own."""
 
-DRAIN_STREAM_SECONDS = 0.25
-"""Time for which a drain waits for streams to send their final messages before it ends them."""
+DRAIN_STREAM_SECONDS = 1.0
+"""Time for which a drain waits for streams to send their final messages before it ends them; they take a round trip."""
 
 _DEADLINE_ROUNDING = 0.01
 """Greatest delay of a call's deadline on the server after the deadline of its client, as a share of the whole time."""

@@ -37,7 +37,7 @@ async def test_the_server_and_all_that_belongs_to_it_serve(health: Any) -> None:
 async def test_a_watcher_is_told_of_a_drain_and_let_go(health: Any, worker: Worker, service: str) -> None:
     watch = health.Watch(health_pb2.HealthCheckRequest(service=service))
     assert await watch.read() == SERVING
-    async with asyncio.timeout(2):  # less than the grace time, 5 s
+    async with asyncio.timeout(4):  # less than the grace time, 5 s
         draining = asyncio.create_task(worker.drain())
         assert await watch.read() == NOT_SERVING
         refused = await refusal(watch.read())

@@ -112,7 +112,7 @@ async def test_a_stream_survives_a_restart_of_the_server(server: FakeServer, con
 
 async def test_a_stream_that_falls_silent_is_made_again(server: FakeServer, connect: MakeClient) -> None:
     server.answers("StreamPredictions", [event(1), Silence()], [event(2)])
-    assert await sequences(connect(silence=0.8), 2) == [1, 2]
+    assert await sequences(connect(silence=2.0), 2) == [1, 2]
     assert server.of("StreamPredictions")[0].gone.wait(10)
 
 
@@ -120,7 +120,7 @@ async def test_a_stream_counts_once_for_each_connection_and_as_an_error_if_it_ne
     server: FakeServer, connect: MakeClient
 ) -> None:
     server.answers("StreamPredictions", [event(1), event(2), Ended()], [Silence()], [event(3), event(4)])
-    client = connect(silence=0.4)
+    client = connect(silence=2.0)
     assert await sequences(client, 4) == [1, 2, 3, 4]
     figures = client.stats.methods["StreamPredictions"]
     assert (figures.count, figures.errors) == (3, 1)

@@ -49,8 +49,8 @@ def remaining(folder: Path) -> list[str]:
 def test_the_demo_ends_by_itself_with_every_game_forecast_and_settled() -> None:
     # Use a short path: that of a Unix socket has at most 107 bytes.
     with tempfile.TemporaryDirectory() as folder:
-        process = start(Path(folder), "--seconds", "12", "--count", "2", "--json")
-        output, errors = process.communicate(timeout=100)
+        process = start(Path(folder), "--seconds", "20", "--count", "2", "--json")
+        output, errors = process.communicate(timeout=200)
         assert process.returncode == 0, errors
         events = [json.loads(line) for line in output.splitlines()]
         figures = events[-1]
@@ -62,6 +62,8 @@ def test_the_demo_ends_by_itself_with_every_game_forecast_and_settled() -> None:
             assert (card["horizon"], card["games"]) == (of["horizon"], 2)
             assert card["forecasts"] >= of["forecasts"]
             assert 0 < card["crps"] < card["persistenceMeanAbsoluteError"]
+        moments = sum(card["forecasts"] for card in figures["scorecards"]) - figures["forecasts"]
+        assert moments > 0, "moments of the last minutes are among them"
         reported = [(event["game"]["gameId"], event["horizon"]) for event in events if event["event"] == "reported"]
         assert len(reported) == len(set(reported)) == 4
         assert figures["forecasts"] == sum(of["forecasts"] for of in figures["horizons"])

@@ -56,6 +56,9 @@ its queue, without a reason that tells their clients when to come back.
 
 _LAST_ANSWERS_SECONDS: Final = 1.0
 
+_READING_SECONDS: Final = 0.1
+"""Time for reading requests that arrived while the event loop stood still, before their calls are found to be late."""
+
 _DEADLINE_EXCEEDED: Final = int(grpc.StatusCode.DEADLINE_EXCEEDED.value[0])
 
 _HEALTH_CHECK: Final = "/grpc.health.v1.Health/Check"
@@ -292,10 +295,13 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             self._event_loop.call_later(max(0.05, oldest - self._admissions.now), self._sweep, self._admissions)
 
     def _sweep(self, admissions: Admissions) -> None:
-        """End the calls that were admitted and whose request was not received in time."""
+        """End the calls whose request was not received in time, once those that have arrived by now are read."""
+        self._event_loop.call_later(_READING_SECONDS, self._end_expired, admissions, admissions.now)
+
+    def _end_expired(self, admissions: Admissions, now: float) -> None:
         self._sweeps = False
         for calls in self._without_request.values():
-            while calls and (oldest := next(iter(calls))).expires <= admissions.now:
+            while calls and (oldest := next(iter(calls))).expires <= now:
                 self._end_without_request(oldest, admissions.no_request)
         self._sweep_later()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -27,7 +28,7 @@ from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
-from dejavu_server.admission.controller import PATIENCE_SECONDS, CallKind
+from dejavu_server.admission.controller import PATIENCE_SECONDS, REQUEST_SECONDS, CallKind
 from dejavu_server.admission.making_room import MANY_WITHOUT_REQUEST
 from dejavu_server.api.converters import prediction
 from dejavu_server.forecasting.batcher import Batcher
@@ -230,6 +231,20 @@ async def test_calls_that_send_headers_and_no_request_make_room_again(worker: Wo
     finally:
         for writer in writers:
             writer.close()
+
+
+async def test_a_request_that_arrives_while_the_worker_stands_still_is_answered(worker: Worker) -> None:
+    """Its time is over before the worker can read it, but its caller was not late."""
+    _, writer, request = await begin_slow_call(worker, "127.0.0.1")
+    try:
+        await until(lambda: worker.admission.in_progress(CallKind.PREDICT) == 1)
+        writer.write(request)
+        time.sleep(1.25 * REQUEST_SECONDS)  # noqa: ASYNC251 - blocks the event loop on purpose
+        await until_idle(worker)
+    finally:
+        writer.close()
+    answered = {"method": PREDICT, "code": "OK"}
+    assert worker.metrics.registry.get_sample_value("dejavu_calls_total", answered) == 1
 
 
 async def test_calls_that_send_headers_again_and_again_do_not_keep_others_from_their_forecasts(

@@ -54,9 +54,7 @@ async def test_health_checks_that_come_all_at_once_are_answered(tmp_path: Path) 
         await stubs[0].Check(HealthCheckRequest())
         calls = [stub.Check(HealthCheckRequest(), timeout=60) for stub in stubs for _ in range(EACH)]
         codes = Counter([(await call.code()).name for call in calls])
-        # None is CANCELLED by the core. A worker that stood still for 2 s refuses calls whose requests it has not read.
-        assert codes["OK"] > len(calls) / 2
-        assert codes.keys() <= {"OK", "DEADLINE_EXCEEDED"}
+        assert codes == {"OK": len(calls)}
 
 
 async def test_no_more_streams_wait_in_the_worker_than_its_limit(

@@ -152,16 +152,20 @@ def test_work_ends_with_the_browser_that_asked_for_it() -> None:
         wait_for_count(site, 'endpoint="/api/predict",status="499"', 1)
 
         request = b"GET /api/games/9900000001 HTTP/1.1\r\nhost: localhost\r\n\r\n"
-        first, second = (socket.create_connection(Address.parse(site.gateway), timeout=60) for _ in range(2))
-        first.sendall(request)
-        history = next_call(server, "ListPredictions")
-        second.sendall(request)
-        first.close()
-        wait_for_count(site, 'endpoint="/api/games/{gameId}",status="499"', 1)
-        assert not history.gone.is_set()  # another one waits for the same answer
-        second.close()
-        assert history.gone.wait(60)
-        wait_for_count(site, 'endpoint="/api/games/{gameId}",status="499"', 2)
+        with (
+            socket.create_connection(Address.parse(site.gateway), timeout=60) as first,
+            socket.create_connection(Address.parse(site.gateway), timeout=60) as second,
+        ):
+            first.sendall(request)
+            history = next_call(server, "ListPredictions")
+            second.sendall(request)
+            site.get("/healthz")  # answered after the second request has been read
+            first.close()
+            wait_for_count(site, 'endpoint="/api/games/{gameId}",status="499"', 1)
+            assert not history.gone.is_set()  # another one waits for the same answer
+            second.close()
+            assert history.gone.wait(60)
+            wait_for_count(site, 'endpoint="/api/games/{gameId}",status="499"', 2)
 
 
 @pytest.mark.parametrize(

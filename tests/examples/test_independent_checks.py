@@ -270,7 +270,7 @@ CHANGED_ROWS = {
     f"UPDATE outcomes SET observed_us = 1 WHERE game_id = '{GAMES[10]}' AND revision = 0": ": forecast.late is listed",
     f"UPDATE forecasts SET replay = 1 WHERE game_id = '{GAMES[10]}'": "this forecast with include_replays False",
     f"UPDATE forecasts SET late = 'time' WHERE game_id = '{GAMES[3]}'": "superseded is listed as ",
-    "DELETE FROM markets": "market",
+    "DELETE FROM markets": ".market_profit is listed as None, recorded as ",
     "UPDATE forecasts SET game_id = '0022699999' WHERE sequence = 1": "entry 1: ",
 }
 

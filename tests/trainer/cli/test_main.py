@@ -88,6 +88,7 @@ def test_fit_replaces_a_bundle_and_says_what_it_made(
     explained = set(re.findall(r"`([^`\n]+)`", (ROOT / "docs" / "training.md").read_text()))
     assert set(keys(document)) <= explained
     assert document["bytes"] == sum(file.stat().st_size for file in (tmp_path / "b").iterdir())
+    assert all(re.fullmatch(r"[^:]+: \d+ of \d+, \d+ s", line) for line in captured.err.splitlines()), "progress alone"
     print_fit(Console(file=(printed := io.StringIO()), width=100), document)
     told = " ".join(printed.getvalue().split())
     assert "[bold" not in told

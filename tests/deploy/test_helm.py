@@ -50,7 +50,9 @@ def test_the_chart_is_what_the_manifests_make() -> None:
     assert kept == made, "run deploy/helm_chart.py"
 
 
-@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize(
+    "choice", [*(pytest.param(choice, marks=pytest.mark.nightly) for choice in CHOICES[:-1]), CHOICES[-1]]
+)
 def test_helm_renders_what_kustomize_renders(choice: Choice) -> None:
     objects = helm(values_of(choice))
     for each in of_kind(objects, "Deployment"):

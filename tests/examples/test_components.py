@@ -24,7 +24,8 @@ LIMITS: dict[str, dict[str, int]] = {"boosted": {"ROWS": 1000}, "transformer": {
 """Example → its constants, so that a fit takes a second."""
 
 
-@pytest.mark.parametrize("name", ["boosted", pytest.param("transformer", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["boosted", "transformer"])
 def test_an_example_is_fitted_and_its_graph_is_served(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     project: dict[str, Any] = tomllib.loads((EXAMPLES / name / "pyproject.toml").read_text())["project"]
     [(entry, place)] = project["entry-points"][GROUP].items()

@@ -35,7 +35,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.fixture(scope="module", params=["dask", pytest.param("ray", marks=pytest.mark.nightly)])
+@pytest.fixture(scope="module", params=CLUSTERS)
 def cluster(request: pytest.FixtureRequest) -> Iterator[Execution]:
     with CLUSTERS[request.param]() as address:
         yield Execution(address)
@@ -72,6 +72,7 @@ def test_a_lost_worker_changes_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "1").exists()
 
 
+@pytest.mark.nightly
 def test_a_piece_that_ends_every_worker_is_given_up(tmp_path: Path) -> None:
     with pytest.raises(ExecutionError, match="workers were lost 4 times"):
         LOKY.map(partial(kill_once, always=True), range(3), tmp_path)
@@ -106,6 +107,7 @@ def test_processes_end_with_their_caller(tmp_path: Path, number: signal.Signals)
     interrupt("loky", tmp_path, number)
 
 
+@pytest.mark.nightly
 def test_a_cluster_computes_the_same_and_brings_warnings_back(cluster: Execution) -> None:
     told = dict[int, int]()
     with pytest.warns(UserWarning, match="piece 1 has few games"):
@@ -117,6 +119,7 @@ def test_a_cluster_computes_the_same_and_brings_warnings_back(cluster: Execution
     assert all(np.array_equal(one, other) for one, other in zip(here, there, strict=True))
 
 
+@pytest.mark.nightly
 def test_a_cluster_runs_pieces_of_lost_workers_again(cluster: Execution, tmp_path: Path) -> None:
     assert cluster.map(kill_once, range(5), tmp_path) == list(range(5))
     assert (tmp_path / "1").exists()
@@ -127,6 +130,7 @@ def test_an_interrupt_ends_what_a_cluster_runs(cluster: Execution, tmp_path: Pat
     interrupt(cluster.address, tmp_path, signal.SIGINT)
 
 
+@pytest.mark.nightly
 def test_a_cluster_says_what_is_wrong(cluster: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ZeroDivisionError):
         cluster.map(invert, [1, 0, 2])
@@ -145,6 +149,7 @@ def test_a_cluster_says_what_is_wrong(cluster: Execution, tmp_path: Path, monkey
         cluster.map(square, [1])
 
 
+@pytest.mark.nightly
 def test_workers_with_several_threads_are_refused() -> None:
     from distributed import LocalCluster
 

@@ -181,6 +181,7 @@ def test_a_place_of_files_that_cannot_be_used_leaves_a_failed_run(
             mlflow.rename_experiment(known.experiment_id, EXPERIMENT)
 
 
+@pytest.mark.nightly
 def test_a_server_that_does_not_answer_is_told_in_a_line(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingError, match=r"MLflow at http://127\.0\.0\.1:1: ") as failed:

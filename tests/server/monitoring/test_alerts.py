@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
 from tests.support.processes.promtool import RULES, alert_names, firing, firing_each, promtool
 
 PAGE = {"instance": "a:8080", "job": "dejavu-dashboard"}
@@ -263,6 +264,7 @@ def test_an_alert_fires_alone_on_what_it_is_for(tmp_path: Path) -> None:
     assert dict(zip(CASES, firing_each(tmp_path, cases), strict=True)) == {name: {name} for name in CASES}
 
 
+@pytest.mark.nightly
 def test_no_alert_fires_on_what_is_usual(tmp_path: Path) -> None:
     cases = [(usual, LATER.get(name, 9)) for name, (_, usual) in CASES.items()]
     assert dict(zip(CASES, firing_each(tmp_path, cases), strict=True)) == {name: set() for name in CASES}

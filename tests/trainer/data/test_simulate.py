@@ -29,6 +29,7 @@ def test_a_season_has_1230_games_of_30_teams_each_at_most_one_a_day(season: Game
     assert season.date.max() <= np.datetime64("2031-04-15")
 
 
+@pytest.mark.nightly
 def test_scores_run_about_as_in_real_seasons(season: Games) -> None:
     assert 12.5 < season.final.std() < 16.0
     assert 1.0 < season.final.mean() < 4.5
@@ -37,6 +38,7 @@ def test_scores_run_about_as_in_real_seasons(season: Games) -> None:
     assert 0.02 < (season.differentials[:, 47] == 0).mean() < 0.09
 
 
+@pytest.mark.nightly
 def test_teams_differ_in_strength(season: Games) -> None:
     """Exceeds sampling error: mean margins over 41 games of equal teams would spread by 14/√41, about 2.2 points."""
     margins = [season.final[season.home == team].mean() for team in sorted(set(season.home))]

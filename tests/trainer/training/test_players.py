@@ -42,6 +42,7 @@ def test_line_ups_before_a_game_do_not_depend_on_it_or_on_later_ones() -> None:
     np.testing.assert_array_equal(before.usual[day], after.usual[day])
 
 
+@pytest.mark.nightly
 def test_a_season_continued_is_a_season_in_one() -> None:
     whole = rate_players(PlayerRatings(), GAMES)[1]
     first = GAMES.season == SEASONS[0]
@@ -50,6 +51,7 @@ def test_a_season_continued_is_a_season_in_one() -> None:
     assert again.games == whole.games
 
 
+@pytest.mark.nightly
 def test_without_box_scores_of_enough_games_there_are_no_ratings() -> None:
     rated, _ = carry(RatingFilter.start(RatingSettings()), GAMES)
     few = GAMES.box_scores.copy()

@@ -71,6 +71,7 @@ def test_knowing_the_teams_forecasts_better_and_knowing_more_of_the_game_does_to
     assert without.point[:, 2] == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.nightly
 def test_totals_are_fitted_by_source_and_carried_to_the_last_game(games: Games) -> None:
     steps: list[int] = []
     fitted = fit_totals(games, 3, steps.append)

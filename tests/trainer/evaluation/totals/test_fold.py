@@ -131,6 +131,7 @@ def test_with_the_line_it_is_the_expected_total_of_the_games_that_have_one(
     assert set(pooled.forecasts) == {*SERVED, *RIVALS}
 
 
+@pytest.mark.nightly
 def test_a_line_of_few_games_is_not_scored(lined: tuple[Games, Totals]) -> None:
     assert set(scores_with_lines(lined, 120).forecasts) == {*SERVED, *RIVALS}
 

@@ -169,7 +169,7 @@ test: install  ## all tests except the nightly ones
 	@test -d tests/__pycache__ || $(PYTEST) -q --collect-only >/dev/null & \
 	  ! command -v node >/dev/null || $(MAKE) --no-print-directory install-node $(WEB)/node_modules/.installed || test "$(DEJAVU_CI)" != 1; \
 	  code=$$?; wait; exit $$code
-	@echo "7,000 tests, many of them of real processes: about five minutes on two cores. What failed is named at the end."
+	@echo "7,000 tests, many of them of real processes: five to eight minutes on two cores, by their speed. What failed is named at the end."
 	$(ALL) -p no:randomly
 
 test-fast: install  ## quick tests while developing: models, feed and units, about a minute

@@ -89,7 +89,7 @@ def interrupt(address: str, folder: Path, number: signal.Signals) -> None:
         command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as caller:
         while len(pieces := list(marks.iterdir())) < 2:
-            assert caller.poll() is None
+            assert caller.poll() is None, caller.communicate()[1]
             time.sleep(0.05)
         workers = [psutil.Process(int(path.name)) for path in pieces]
         if number is signal.SIGINT:

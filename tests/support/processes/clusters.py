@@ -6,6 +6,7 @@ import fcntl
 import itertools
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -16,7 +17,6 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from tests.support.builders.made_once import FOLDER_VARIABLE
 from tests.support.harness.documents import ROOT
 from tests.support.processes.connections import answers
 
@@ -55,8 +55,8 @@ def dask_cluster() -> Iterator[str]:
 def ray_cluster() -> Iterator[str]:
     """Start a Ray head and a second node, of one CPU each; yield the address of its client server.
 
-    This process is connected to it, and no longer at the end. Only one process of a test run has a Ray cluster at a
-    time: two heads on one machine disturb each other.
+    This process is connected to it, and no longer at the end. Only one process of a machine has one at a time:
+    two heads on one machine disturb each other.
 
     Raises:
         TimeoutError: if it does not start within two minutes.
@@ -65,10 +65,11 @@ def ray_cluster() -> Iterator[str]:
 
     host = socket.gethostbyname(socket.gethostname())
     with tempfile.TemporaryDirectory(prefix="ray-") as folder, ExitStack() as stack:
-        lock = stack.enter_context((Path(os.environ[FOLDER_VARIABLE]) / "ray.lock").open("w"))
+        lock = stack.enter_context(Path(tempfile.gettempdir(), "dejavu-ray.lock").open("w"))
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # Ray takes ports from 10002 on for processes of its own.
-        gcs, server = itertools.islice((port for port in range(6400, 10000) if not answers(f"{host}:{port}")), 2)
+        # Ray takes ports from 10002 on for processes of its own. At random: processes of an ended head look for it.
+        ports = random.sample(range(6400, 10000), 3600)
+        gcs, server = itertools.islice((port for port in ports if not answers(f"{host}:{port}")), 2)
         head = ("--head", f"--port={gcs}", f"--ray-client-server-port={server}", "--include-dashboard=false")
         options = ("--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats", "--block")
         for command in ((*head, f"--temp-dir={folder}"), (f"--address={host}:{gcs}",)):

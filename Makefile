@@ -163,12 +163,9 @@ FAST   = tests/test_structure.py tests/models tests/feed tests/contract/test_mes
          tests/server/test_settings.py tests/server/api/converters tests/server/ledger/entries tests/server/ledger/queries \
          tests/server/forecasting/test_batcher.py tests/trainer/data tests/trainer/training
 
-# Node is optional: without it, or without npm's registry, its tests are skipped. CI requires it. In a new clone, compile
-# the tests once meanwhile: otherwise each of the processes that run them does.
+# Node is optional: without it, or without npm's registry, its tests are skipped. CI requires it.
 test: install  ## all tests except the nightly ones
-	@test -d tests/__pycache__ || $(PYTEST) -q --collect-only >/dev/null & \
-	  ! command -v node >/dev/null || $(MAKE) --no-print-directory install-node $(WEB)/node_modules/.installed || test "$(DEJAVU_CI)" != 1; \
-	  code=$$?; wait; exit $$code
+	@! command -v node >/dev/null || $(MAKE) --no-print-directory install-node $(WEB)/node_modules/.installed || test "$(DEJAVU_CI)" != 1
 	@echo "7,000 tests, many of them of real processes: five to eight minutes on two cores, by their speed. What failed is named at the end."
 	$(ALL) -p no:randomly
 

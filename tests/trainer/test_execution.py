@@ -35,7 +35,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.fixture(scope="module", params=CLUSTERS)
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.nightly) for name in CLUSTERS])
 def cluster(request: pytest.FixtureRequest) -> Iterator[Execution]:
     with CLUSTERS[request.param]() as address:
         yield Execution(address)
@@ -107,7 +107,6 @@ def test_processes_end_with_their_caller(tmp_path: Path, number: signal.Signals)
     interrupt("loky", tmp_path, number)
 
 
-@pytest.mark.nightly
 def test_a_cluster_computes_the_same_and_brings_warnings_back(cluster: Execution) -> None:
     told = dict[int, int]()
     with pytest.warns(UserWarning, match="piece 1 has few games"):
@@ -119,18 +118,15 @@ def test_a_cluster_computes_the_same_and_brings_warnings_back(cluster: Execution
     assert all(np.array_equal(one, other) for one, other in zip(here, there, strict=True))
 
 
-@pytest.mark.nightly
 def test_a_cluster_runs_pieces_of_lost_workers_again(cluster: Execution, tmp_path: Path) -> None:
     assert cluster.map(kill_once, range(5), tmp_path) == list(range(5))
     assert (tmp_path / "1").exists()
 
 
-@pytest.mark.nightly
 def test_an_interrupt_ends_what_a_cluster_runs(cluster: Execution, tmp_path: Path) -> None:
     interrupt(cluster.address, tmp_path, signal.SIGINT)
 
 
-@pytest.mark.nightly
 def test_a_cluster_says_what_is_wrong(cluster: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ZeroDivisionError):
         cluster.map(invert, [1, 0, 2])

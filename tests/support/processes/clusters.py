@@ -67,7 +67,7 @@ def ray_cluster() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="ray-") as folder, ExitStack() as stack:
         lock = stack.enter_context(Path(tempfile.gettempdir(), "dejavu-ray.lock").open("w"))
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # Ray takes ports from 10002 on for processes of its own. At random: processes of an ended head look for it.
+        # Ray takes ports from 10002 on for processes of its own. Avoid the address of an ended head.
         ports = random.sample(range(6400, 10000), 3600)
         gcs, server = itertools.islice((port for port in ports if not answers(f"{host}:{port}")), 2)
         head = ("--head", f"--port={gcs}", f"--ray-client-server-port={server}", "--include-dashboard=false")

@@ -166,7 +166,7 @@ FAST   = tests/test_structure.py tests/models tests/feed tests/contract/test_mes
 # Node is optional: without it, or without npm's registry, its tests are skipped. CI requires it.
 test: install  ## all tests except the nightly ones
 	@! command -v node >/dev/null || $(MAKE) --no-print-directory install-node $(WEB)/node_modules/.installed || test "$(DEJAVU_CI)" != 1
-	@echo "7,000 tests, many of them of real processes: five to eight minutes on two cores, by their speed. What failed is named at the end."
+	@echo "7,000 tests, many of them of real processes: five to nine minutes on two cores, by their speed. What failed is named at the end."
 	$(ALL) -p no:randomly
 
 test-fast: install  ## quick tests while developing: models, feed and units, about a minute

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from tests.support.builders.bundles import light_model
 from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.servers import spawned_server
 
@@ -66,7 +65,7 @@ async def worker_of(stream: Stream) -> str:
 async def test_every_subscriber_of_every_worker_gets_every_forecast_once_and_in_one_order(
     subscribers: int, forecasts: int, tmp_path: Path
 ) -> None:
-    with spawned_server("--workers", "2", *light_model(), "--ledger", ledger_url(tmp_path)) as server:
+    with spawned_server("--workers", "2", "--ledger", ledger_url(tmp_path)) as server:
         address = await asyncio.to_thread(lambda: server.address)
         async with AsyncExitStack() as stack:
             streams = [await stack.enter_async_context(subscriber(address)) for _ in range(subscribers)]

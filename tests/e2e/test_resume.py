@@ -12,7 +12,6 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.support.builders.bundles import light_model
 from tests.support.builders.calls import PATTERN
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.processes.empty_ledger import ledger_url
@@ -81,7 +80,7 @@ def is_not_of(pids: list[int], entry: dict[str, Any]) -> bool:
 
 @pytest.mark.nightly
 def test_after_a_worker_dies_every_subscriber_resumes_where_it_was(tmp_path: Path) -> None:
-    with spawned_server("--workers", "2", *light_model(), "--ledger", ledger_url(tmp_path)) as server:
+    with spawned_server("--workers", "2", "--ledger", ledger_url(tmp_path)) as server:
         channels = [dial(server.address) for _ in range(SUBSCRIBERS)]
         readers = [Reader(channel).open() for channel in channels]
         publish(server.address, range(10))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.builders.bundles import light_model
 from tests.support.builders.calls import PATTERN, current_game
 from tests.support.processes.servers import spawned_server
 
@@ -46,7 +45,7 @@ def predicts(stats: GetServiceStatsResponse, window: int = -1) -> tuple[int, int
 def test_counts_are_those_of_all_workers_also_of_one_that_was_killed(tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
     with (
-        spawned_server("--workers", "2", *light_model(), "--ledger", ledger) as server,
+        spawned_server("--workers", "2", "--ledger", ledger) as server,
         DejavuClient(server.address, channels=6, timeout=30.0) as client,
     ):
         answered = 0

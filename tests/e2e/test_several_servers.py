@@ -17,7 +17,6 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.support.builders.bundles import light_model
 from tests.support.builders.calls import PATTERN, current_game
 from tests.support.processes.load import load
 from tests.support.processes.postgres import on_postgres, postgres_ledger
@@ -41,7 +40,7 @@ class Servers:
     def __init__(self, stack: ExitStack, folder: Path) -> None:
         self._stack = stack
         ledger = stack.enter_context(postgres_ledger()) if on_postgres() else f"sqlite:///{folder / 'ledger.sqlite3'}"
-        self._arguments = ("--ledger", ledger, "--workers", "1", *light_model())
+        self._arguments = ("--ledger", ledger, "--workers", "1")
         self.running = [stack.enter_context(spawned_server(*self._arguments)) for _ in range(2)]
         self.addresses = [server.address for server in self.running]
         self.target = ",".join(self.addresses)

@@ -13,7 +13,7 @@ from pathlib import Path
 import grpc
 import psutil
 import pytest
-from tests.support.builders.bundles import light_model, publish_variant
+from tests.support.builders.bundles import publish_variant
 from tests.support.builders.calls import PATTERN
 from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.load import load
@@ -27,7 +27,7 @@ from dejavu_models.manifest import LINEAR
 
 
 def arguments(folder: Path, *more: str, workers: int = 2) -> tuple[str, ...]:
-    return ("--workers", str(workers), *light_model(), "--ledger", ledger_url(folder), *more)
+    return ("--workers", str(workers), "--ledger", ledger_url(folder), *more)
 
 
 def with_fork_server(server: SpawnedServer) -> list[psutil.Process]:

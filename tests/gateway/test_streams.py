@@ -14,7 +14,6 @@ from typing import Any
 import httpx
 import pytest
 from google.protobuf.json_format import MessageToDict
-from tests.support.builders.bundles import light_model
 from tests.support.builders.calls import PATTERN
 from tests.support.builders.issued_forecasts import game
 from tests.support.processes.gateway import spawned_gateway
@@ -158,7 +157,7 @@ async def evening(folder: Path, *options: str, **settings: Any) -> AsyncIterator
 
 async def test_every_event_comes_once_and_in_order_across_kills_of_a_worker_and_of_the_gateway(tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
-    with spawned_server("--workers", "2", *light_model(), "--ledger", ledger) as server:
+    with spawned_server("--workers", "2", "--ledger", ledger) as server:
         async with AsyncDejavuClient(server.address) as client:
             recorder = Recorder(client)
             with spawned_gateway("--target", server.address) as first:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.builders.bundles import light_model
 from tests.support.builders.calls import PATTERN
 from tests.support.builders.issued_forecasts import game
 from tests.support.processes.servers import SpawnedServer, spawned_server
@@ -95,7 +94,7 @@ def _is_of(worker: str, entry: dict[str, Any]) -> bool:
 
 @contextmanager
 def serving(ledger: Path, *within: str, environment: dict[str, str] | None = None) -> Iterator[Server]:
-    options = ("--workers", str(WORKERS), *light_model(), "--ledger", f"sqlite:///{ledger}")
+    options = ("--workers", str(WORKERS), "--ledger", f"sqlite:///{ledger}")
     given = {"DEJAVU_LEDGER_RESERVE_MIB": "0", **(environment or {})}
     with (
         spawned_server(

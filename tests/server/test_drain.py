@@ -15,7 +15,6 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
-from tests.support.builders.bundles import light_model
 from tests.support.builders.calls import GAME, PATTERN
 from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.load import load
@@ -29,7 +28,7 @@ GRACE = ("--grace", "300")
 
 
 def arguments(folder: Path) -> tuple[str, ...]:
-    return ("--workers", "1", *light_model(), "--ledger", ledger_url(folder), *GRACE)
+    return ("--workers", "1", "--ledger", ledger_url(folder), *GRACE)
 
 
 @asynccontextmanager

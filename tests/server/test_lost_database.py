@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.builders.bundles import light_model
 from tests.support.builders.calls import PATTERN
 from tests.support.builders.issued_forecasts import game
 from tests.support.processes.postgres import PostgresServer, own_server
@@ -104,7 +103,7 @@ def serving(
     database.execute("CREATE ROLE dejavu LOGIN")
     database.execute(statement)
     url = database.url("nba", "dejavu")
-    options = ("--workers", str(WORKERS), *light_model(), "--ledger", url, "--signing-key", str(folder / "key.pem"))
+    options = ("--workers", str(WORKERS), "--ledger", url, "--signing-key", str(folder / "key.pem"))
     with (
         spawned_server(*options, makes_ledger=True) as process,
         DejavuClient(process.address, timeout=30) as client,

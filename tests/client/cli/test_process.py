@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.builders.bundles import light_model
 from tests.support.builders.calls import PATTERN
 from tests.support.fakes.service import FakeServer, event, heartbeat
 from tests.support.harness.clients import Run
@@ -177,7 +176,7 @@ def test_all_workers_are_warmed_shown_and_cleared(tmp_path: Path, run: Run) -> N
     ledger = f"sqlite:///{tmp_path}/ledger.sqlite3"
     file = tmp_path / "what-ifs.jsonl"
     file.write_text(f'{WHAT_IF}\n\n{{"pattern": [1], "alpha": 1e-9}}\n')
-    with spawned_server("--workers", "2", *light_model(), "--ledger", ledger) as server:
+    with spawned_server("--workers", "2", "--ledger", ledger) as server:
         address = server.address
         warmed = run("cache", "warm", "-", "--json", "--timeout", "60", stdin=WHAT_IF, target=address)
         assert warmed.exit_code == 0, warmed.output

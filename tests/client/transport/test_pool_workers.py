@@ -8,7 +8,6 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.support.builders.bundles import light_model
 from tests.support.builders.calls import PATTERN
 from tests.support.harness.clients import CLIENTS, AnyClient
 from tests.support.processes.empty_ledger import ledger_url
@@ -51,7 +50,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.nightly)])
 async def test_one_client_reaches_every_worker_and_the_successor_of_one_that_died(workers: int, tmp_path: Path) -> None:
-    with spawned_server("--workers", str(workers), *light_model(), "--ledger", ledger_url(tmp_path)) as server:
+    with spawned_server("--workers", str(workers), "--ledger", ledger_url(tmp_path)) as server:
         names = await asyncio.to_thread(serving, server, workers)
         clients = [kind(server.address) for kind in CLIENTS.values()]
         for client in clients:
@@ -65,7 +64,7 @@ async def test_one_client_reaches_every_worker_and_the_successor_of_one_that_die
 
 
 async def test_no_call_fails_and_no_stream_ends_because_of_a_redial(tmp_path: Path) -> None:
-    with spawned_server("--workers", "2", *light_model(), "--ledger", ledger_url(tmp_path)) as server:
+    with spawned_server("--workers", "2", "--ledger", ledger_url(tmp_path)) as server:
         names = await asyncio.to_thread(serving, server, 2)
         for kind in CLIENTS.values():
             # Enough clients that at least one must redial: 1 in 8 starts with all its connections at one worker.
@@ -84,7 +83,7 @@ async def test_no_call_fails_and_no_stream_ends_because_of_a_redial(tmp_path: Pa
 
 
 async def test_streams_keep_no_worker_from_the_calls_of_their_client(tmp_path: Path) -> None:
-    with spawned_server("--workers", "2", *light_model(), "--ledger", ledger_url(tmp_path)) as server:
+    with spawned_server("--workers", "2", "--ledger", ledger_url(tmp_path)) as server:
         names = await asyncio.to_thread(serving, server, 2)
         for kind in CLIENTS.values():
             async with kind(server.address) as client:

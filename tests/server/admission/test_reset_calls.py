@@ -8,7 +8,6 @@ import random
 import struct
 
 from bench.fuzz import wire
-from tests.support.builders.bundles import light_model
 from tests.support.builders.calls import PATTERN
 from tests.support.processes.servers import spawned_server
 
@@ -53,7 +52,7 @@ async def reset_calls(host: str, port: int, address: str, rng: random.Random, re
 
 def test_calls_that_are_reset_before_their_requests_came_end_no_worker() -> None:
     """Nor do calls whose connection closes while others take their places: gRPC's core has released them by then."""
-    with spawned_server("--workers", "1", *light_model(), "--max-in-flight", "16", "--cache", "off") as server:
+    with spawned_server("--workers", "1", "--max-in-flight", "16", "--cache", "off") as server:
         host, _, port = server.address.rpartition(":")
 
         async def attack() -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest
-from tests.support.builders.bundles import light_model
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest
@@ -27,7 +26,7 @@ MOST_MEBIBYTES = STREAMS // 2
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpawnedServer]:
     ledger = f"sqlite:///{tmp_path_factory.mktemp('server') / 'ledger.sqlite3'}"
-    with spawned_server("--workers", "1", *light_model(), "--ledger", ledger) as process:
+    with spawned_server("--workers", "1", "--ledger", ledger) as process:
         yield process
 
 

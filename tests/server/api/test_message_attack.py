@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
-from tests.support.builders.bundles import light_model
 from tests.support.processes.restartable_server import address_of
 from tests.support.processes.servers import SpawnedServer, spawned_server
 from tests.support.programs.costs import MOST_REFERENCES, cpu_seconds, reference_seconds
@@ -75,7 +74,7 @@ REFUSED = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED}
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpawnedServer]:
     ledger = f"sqlite:///{tmp_path_factory.mktemp('server') / 'ledger.sqlite3'}"
-    with spawned_server("--workers", "1", *light_model(), "--ledger", ledger, "--cache", "memory") as process:
+    with spawned_server("--workers", "1", "--ledger", ledger, "--cache", "memory") as process:
         yield process
 
 

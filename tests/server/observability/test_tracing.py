@@ -8,7 +8,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from tests.support.builders.bundles import light_model
 from tests.support.builders.calls import GAME, PATTERN
 from tests.support.fakes.otlp_collector import otlp_collector
 from tests.support.processes.servers import spawned_server
@@ -64,7 +63,7 @@ def test_a_collector_that_is_gone_fails_no_call(tmp_path: Path) -> None:
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
     ledger = f"sqlite:///{tmp_path}/l.db"
     with (
-        spawned_server("--workers", "1", *light_model(), "--ledger", ledger, environment=environment) as server,
+        spawned_server("--workers", "1", "--ledger", ledger, environment=environment) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         for _ in range(3):
@@ -76,7 +75,7 @@ def test_a_command_and_the_server_share_a_trace(tmp_path: Path) -> None:
     with otlp_collector() as collector:
         environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
         ledger = f"sqlite:///{tmp_path}/l.db"
-        with spawned_server("--workers", "1", *light_model(), "--ledger", ledger, environment=environment) as server:
+        with spawned_server("--workers", "1", "--ledger", ledger, environment=environment) as server:
             pattern = ",".join(map(str, PATTERN))
             command = [*python_m("dejavu_client.cli"), "predict", pattern, "--target", server.address]
             subprocess.run(command, env={**os.environ, **environment}, check=True, capture_output=True, timeout=60)

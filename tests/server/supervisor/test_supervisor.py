@@ -12,7 +12,6 @@ from pathlib import Path
 import grpc
 import psutil
 import pytest
-from tests.support.builders.bundles import light_model
 from tests.support.builders.calls import GAME, PATTERN
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
@@ -42,9 +41,7 @@ def ledger_in(folder: Path) -> str:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpawnedServer]:
     """Server with two workers, which tests must leave serving."""
     ledger = ledger_in(tmp_path_factory.mktemp("ledger"))
-    with spawned_server(
-        "--workers", "2", *light_model(), "--ledger", ledger, "--metrics-listen", "127.0.0.1:0"
-    ) as server:
+    with spawned_server("--workers", "2", "--ledger", ledger, "--metrics-listen", "127.0.0.1:0") as server:
         assert server.address
         yield server
 
@@ -87,7 +84,7 @@ def test_a_second_server_on_the_same_port_for_metrics_is_refused(server: Spawned
 
 
 def test_a_server_that_is_stopped_before_it_serves_ends_quietly(tmp_path: Path) -> None:
-    with spawned_server("--workers", "2", *light_model(), "--ledger", ledger_in(tmp_path)) as server:
+    with spawned_server("--workers", "2", "--ledger", ledger_in(tmp_path)) as server:
         server.wait_for("starting")
         assert server.stop(signal.SIGTERM) == 0
         assert [entry["event"] for entry in server.events] == ["starting", "draining", "stopped"]
@@ -95,7 +92,7 @@ def test_a_server_that_is_stopped_before_it_serves_ends_quietly(tmp_path: Path) 
 
 
 def test_ctrl_c_is_the_supervisor_s_business_and_drains_too(tmp_path: Path) -> None:
-    with spawned_server("--workers", "1", *light_model(), "--ledger", ledger_in(tmp_path)) as server:
+    with spawned_server("--workers", "1", "--ledger", ledger_in(tmp_path)) as server:
         assert server.address
         [worker] = serving(server)
         os.kill(pid_of(worker), signal.SIGINT)  # workers ignore it
@@ -106,7 +103,7 @@ def test_ctrl_c_is_the_supervisor_s_business_and_drains_too(tmp_path: Path) -> N
 
 
 def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
-    with spawned_server("--workers", "1", *light_model(), "--ledger", ledger_in(tmp_path), "--grace", "60") as server:
+    with spawned_server("--workers", "1", "--ledger", ledger_in(tmp_path), "--grace", "60") as server:
         assert server.address
         [worker] = server.workers
         worker.suspend()  # it cannot drain
@@ -120,7 +117,7 @@ def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_does_not_drain_within_the_grace_time_is_killed(tmp_path: Path) -> None:
-    with spawned_server("--workers", "2", *light_model(), "--ledger", ledger_in(tmp_path), "--grace", "0") as server:
+    with spawned_server("--workers", "2", "--ledger", ledger_in(tmp_path), "--grace", "0") as server:
         assert server.address
         [name, _] = serving(server)
         server.workers[0].suspend()
@@ -131,7 +128,7 @@ def test_a_worker_that_does_not_drain_within_the_grace_time_is_killed(tmp_path: 
 
 
 def test_workers_do_not_outlive_a_supervisor_that_is_killed(tmp_path: Path) -> None:
-    with spawned_server("--workers", "1", *light_model(), "--ledger", ledger_in(tmp_path), standby=True) as server:
+    with spawned_server("--workers", "1", "--ledger", ledger_in(tmp_path), standby=True) as server:
         worker = psutil.Process(pid_of(server.wait_for("serving")["worker"]))
         family = psutil.Process(server.process.pid).children()  # includes the fork server
         server.process.kill()

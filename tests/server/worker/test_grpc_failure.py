@@ -10,7 +10,6 @@ from typing import Any
 import grpc
 import pytest
 from bench.fuzz import wire
-from tests.support.builders.bundles import light_model
 from tests.support.builders.calls import GAME, PATTERN
 from tests.support.processes.connections import received
 from tests.support.processes.servers import async_worker, spawned_server
@@ -43,9 +42,7 @@ cygrpc._handle_rpc = handle
 async def test_a_worker_whose_server_breaks_is_replaced_and_no_more_than_unavailable(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(ENDED_BY_A_PATH)
     ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
-    with spawned_server(
-        "--workers", "1", *light_model(), "--ledger", ledger, environment={"PYTHONPATH": str(tmp_path)}
-    ) as server:
+    with spawned_server("--workers", "1", "--ledger", ledger, environment={"PYTHONPATH": str(tmp_path)}) as server:
         address = await asyncio.to_thread(lambda: server.address)
         async with grpc.aio.insecure_channel(address) as channel:
             service = PredictionServiceStub(channel)

@@ -122,11 +122,6 @@ def light_bundle() -> Path:
     return made_once("light-bundle", lambda folder: publish_with_components(folder, ()))
 
 
-def light_model() -> tuple[str, str]:
-    """Return options for a server whose model is of no matter to a test: that of `light_bundle`."""
-    return "--bundle", str(light_bundle())
-
-
 def lattice_bundle() -> Path:
     """Return the folder of the default bundle with the distributions of random walks.
 

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
-from tests.support.builders.bundles import light_model
 from tests.support.harness.documents import blocks
 from tests.support.processes.connections import free_port
 from tests.support.processes.proxies import nginx_configuration, running_proxy
@@ -35,7 +34,7 @@ class ProxiedServers:
     def __init__(self, stack: ExitStack, folder: Path, kind: str, *options: str) -> None:
         self._stack = stack
         self._kind = kind
-        self._arguments = ("--ledger", f"sqlite:///{folder}/ledger.sqlite3", "--workers", "1", *light_model(), *options)
+        self._arguments = ("--ledger", f"sqlite:///{folder}/ledger.sqlite3", "--workers", "1", *options)
         self._variables = {"DEJAVU_HEADER_FLOODS": "ignore"}
         self._servers = [self._serve("127.0.0.1:0") for _ in range(2)]
         self._addresses = [server.address for server in self._servers]

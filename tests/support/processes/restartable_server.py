@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.support.builders.bundles import light_model
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 
@@ -40,7 +39,7 @@ def restartable_server(ledger: Path) -> Iterator[Restartable]:
     with ExitStack() as servers:
 
         def start(listen: str) -> SpawnedServer:
-            arguments = ("--listen", listen, "--workers", "1", *light_model(), "--ledger", f"sqlite:///{ledger}")
+            arguments = ("--listen", listen, "--workers", "1", "--ledger", f"sqlite:///{ledger}")
             return servers.enter_context(spawned_server(*arguments))
 
         yield Restartable(start)

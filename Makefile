@@ -55,6 +55,12 @@ $(MLSERVER)/.installed: pyproject.toml constraints-mlserver.txt
 	HNSWLIB_NO_NATIVE=1 $(MLSERVER)/bin/pip --disable-pip-version-check -q install -c constraints-mlserver.txt --group mlserver
 	@touch $@
 
+# The processes of a test run import the same files at once, and would each compile all those of a new environment.
+$(VENV)/.compiled: $(VENV)/.installed
+	@echo "Compiling the tests"
+	@$(PYTEST) -q -p no:cacheprovider --collect-only >/dev/null 2>&1 || true
+	@touch $@
+
 $(VENV)/.release: $(VENV)/.installed deploy/requirements-release.txt
 	$(PIP) install --require-hashes -r deploy/requirements-release.txt
 	@touch $@
@@ -165,8 +171,8 @@ FAST   = tests/test_structure.py tests/models tests/feed tests/contract/test_mes
 
 # Node is optional: without it, or without npm's registry, its tests are skipped. CI requires it.
 test: install  ## all tests except the nightly ones
-	@! command -v node >/dev/null || $(MAKE) --no-print-directory install-node $(WEB)/node_modules/.installed || test "$(DEJAVU_CI)" != 1
-	@echo "7,000 tests, many of them of real processes: five to nine minutes on two cores, by their speed. What failed is named at the end."
+	@$(MAKE) --no-print-directory -j 2 -k $(VENV)/.compiled $(if $(shell command -v node),install-node $(WEB)/node_modules/.installed) || test "$(DEJAVU_CI)" != 1
+	@echo "7,000 tests, many of them of real processes: about five minutes on two cores, up to nine on slow ones. What failed is named at the end."
 	$(ALL) -p no:randomly
 
 test-fast: install  ## quick tests while developing: models, feed and units, about a minute

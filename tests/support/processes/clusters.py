@@ -22,7 +22,12 @@ from tests.support.processes.connections import answers
 
 BIN = Path(sys.executable).parent
 
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": str(ROOT),
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "GRPC_ENABLE_FORK_SUPPORT": "0",  # see docs/training.md
+}
 """Environment of the workers: they import the same code as their caller, here the tests too."""
 
 

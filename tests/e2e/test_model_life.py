@@ -267,8 +267,9 @@ class Story:
         assert stored_versions(store) == sorted([self.bad, self.good, self.worse])
 
     async def june(self) -> None:
-        """The first champion is tried once more, and retired."""
-        await self.client.load_model(self.bad, reason="once more")
+        """The first champion, staged since the season's first promotion as its anchor, is retired."""
+        anchor = await self.client.load_model(self.bad, reason="once more")
+        assert (anchor.model.stage, anchor.HasField("change")) == (pb.MODEL_STAGE_STAGED, False)
         request = pb.RetireModelRequest(model_version=self.bad, reason="enough")
         await self.killed(ModelAction.RETIRE, lambda stub: stub.RetireModel(request), 0.1)
         await self.client.retire_model(self.bad, reason="enough")
@@ -308,7 +309,7 @@ async def check_history(story: Story) -> None:
     changes = await story.changes()
     assert [each.action.name for each in changes] == [
         *("REGISTER", "PROMOTE", "REGISTER", "LOAD", "PROMOTE"),
-        *("REGISTER", "LOAD", "PROMOTE", "ROLLBACK", "LOAD", "RETIRE"),
+        *("REGISTER", "LOAD", "PROMOTE", "ROLLBACK", "RETIRE"),
     ]
     assert (await story.ledger.read(KnownRoster().read)).champion == story.good
     switches = [each for each in changes if each.action in {ModelAction.PROMOTE, ModelAction.ROLLBACK}]

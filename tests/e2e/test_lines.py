@@ -62,6 +62,7 @@ def test_a_game_has_one_line_of_the_feed_whichever_poller_follows_it(
     expected = dict(zip(ids, LINES, strict=True))
     assert {each.expected_margin - expected[each.game_id].margin for each in recorded} == {0.0}  # type: ignore[operator]
     assert {each.margin_source for each in recorded} == {MARGIN_SOURCE_FEED}
-    assert max(Counter((each.game_id, each.horizon, each.elapsed_minutes) for each in recorded).values()) == 1
+    places = [(each.game_id, each.horizon, each.elapsed_minutes, str(each.moment)) for each in recorded]
+    assert max(Counter(places).values()) == 1
     before = {each.margin_time.ToDatetime() for each in recorded}
     assert max(before) < evening.start.replace(tzinfo=None) + timedelta(seconds=1), "read before tip-off"

@@ -6,7 +6,6 @@ import fcntl
 import itertools
 import json
 import os
-import random
 import socket
 import subprocess
 import sys
@@ -72,9 +71,8 @@ def ray_cluster() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="ray-") as folder, ExitStack() as stack:
         lock = stack.enter_context(Path(tempfile.gettempdir(), "dejavu-ray.lock").open("w"))
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # Ray takes ports from 10002 on for processes of its own. Avoid the address of an ended head.
-        ports = random.sample(range(6400, 10000), 3600)
-        gcs, server = itertools.islice((port for port in ports if not answers(f"{host}:{port}")), 2)
+        # Ray takes ports from 10002 on for processes of its own.
+        gcs, server = itertools.islice((port for port in range(6400, 10000) if not answers(f"{host}:{port}")), 2)
         head = ("--head", f"--port={gcs}", f"--ray-client-server-port={server}", "--include-dashboard=false")
         options = ("--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats", "--block")
         for command in ((*head, f"--temp-dir={folder}"), (f"--address={host}:{gcs}",)):

@@ -373,11 +373,12 @@ def _run_child(command: Sequence[str], stdin: int, pass_fds: Sequence[int], envi
 
 
 def _preload_shipped_bundle() -> None:
-    """Load the shipped bundle once, and give each fork a copy: a load takes a quarter of a second."""
+    """Load the shipped bundle once, and give each fork a copy."""
+    from tests.support.builders.shipped import shipped_bundle
+
     from dejavu_models.registry import bundle, registry
 
-    shipped = registry.default_bundle()
-    loaded = bundle.load_bundle(shipped)
+    shipped, loaded = registry.default_bundle(), shipped_bundle()
 
     def load_or_copy(folder: Path, **options: Any) -> Any:
         return copy.copy(loaded) if folder == shipped else bundle.load_bundle(folder, **options)

@@ -7,10 +7,10 @@ import json
 import random
 import secrets
 import signal
-import threading
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Annotated, Any, Final
 
 import typer
@@ -143,13 +143,14 @@ def replay(
     respond = FaultyReplay(served, kinds, seed=drawn, rate=fault_rate).respond if kinds else served.respond
     with exit_on_os_error(f"cannot listen at {listen}"):
         server = LocalServer(respond, host, port)
-    stop = threading.Event()
+    # An Event set by a signal while the same thread is about to wait for it would wait for its own lock.
+    stop = SimpleQueue[int]()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda number, _: stop.put(number))
     with server:
         injected = {"kinds": sorted(kinds), "seed": drawn, "rate": fault_rate} if kinds else None
         _announce(served, server.url, excluded, injected, as_json=as_json)
-        stop.wait()
+        stop.get()
     if scorecard_from:
         show_scorecard(scorecard_from, as_json=as_json)
 

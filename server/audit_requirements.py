@@ -34,7 +34,6 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LOCKS = (
     "deploy/requirements-server.txt",  # has all of server/requirements.txt
-    "server/requirements-components.txt",  # of servers that allow components, which no image has
     "client/requirements-dashboard.txt",
     "client/requirements-live.txt",
     "deploy/requirements-trainer.txt",  # without torch, which the image takes from PyTorch's own index

@@ -27,7 +27,6 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "server/requirements.txt": ("--extra", "server"),
     "server/requirements-postgres.txt": ("--extra", "postgres"),
     "server/requirements-redis.txt": ("--extra", "redis"),
-    "server/requirements-components.txt": ("--extra", "components"),
     "server/requirements-build.txt": ("--group", "pyproject.toml:build"),
     "server/requirements-uv.txt": ("--group", "pyproject.toml:uv"),
     "deploy/requirements-release.txt": ("--group", "pyproject.toml:release"),

@@ -3,10 +3,9 @@
     python -m bench.fuzz.bundles [--mutations 10000] [--seed 0] [--file lstm.npz ...]
 
 In an archive of arrays, an array gets other values, or another type, shape or name; in the manifest, a value at any
-depth; in the graph of a component that plugs in, a field at any depth. A bundle that still loads is verified as usual:
-its golden queries, a forecast at every minute, and learning. It is also a finding if a file is opened meanwhile. Each
-mutation is made from its seed, so `--seed N --mutations 1` repeats one. Bundles are loaded in forked processes; if a
-signal ends one, its mutation is printed.
+depth. A bundle that still loads is verified as usual: its golden queries, a forecast at every minute, and learning. It
+is also a finding if a file is opened meanwhile. Each mutation is made from its seed, so `--seed N --mutations 1`
+repeats one. Bundles are loaded in forked processes; if a signal ends one, its mutation is printed.
 
 `--file index` stands for the 47 indexes: each mutation changes one of them, drawn by its seed.
 """
@@ -29,19 +28,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import from_npz
 from dejavu_models.errors import BundleError
 from dejavu_models.manifest import Manifest
-from dejavu_models.point.graph_component import libraries
 from dejavu_models.point.index import read_index
-from dejavu_models.point.onnx_messages import ModelProto
 from dejavu_models.registry import contents as contents_module
 from dejavu_models.registry.bundle import MANIFEST, check_answers, parse_manifest, read_manifest
-from dejavu_models.registry.contents import check_component, load_contents
+from dejavu_models.registry.contents import load_contents
 from dejavu_models.registry.registry import default_bundle
 
 INDEX: Final = "index"
@@ -90,8 +85,7 @@ _VALUES: Final[tuple[Any, ...]] = (
 
 def mutated(content: bytes, name: str, rng: random.Random) -> bytes:
     """Return a file of a bundle, changed one to three times."""
-    graph = name.endswith(".onnx")
-    change = _manifest if name == MANIFEST else _graph if graph else _arrays if content[:2] == b"PK" else _array
+    change = _manifest if name == MANIFEST else _arrays if content[:2] == b"PK" else _array
     for _ in range(rng.choice((1, 1, 2, 3))):
         content = change(content, rng)
     return content
@@ -175,65 +169,6 @@ def _bytes(content: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
-def _graph(content: bytes, rng: random.Random) -> bytes:
-    try:
-        model = ModelProto.FromString(content)
-    except DecodeError:
-        return _bytes(content, rng)
-    messages = list(_messages(model))
-    if rng.random() < 0.1 or not messages:
-        return _bytes(content, rng)
-    message = rng.choice(messages)
-    field = rng.choice(message.DESCRIPTOR.fields)
-    others = [each for each in messages if each.DESCRIPTOR is message.DESCRIPTOR]
-    if rng.random() < 0.2:
-        message.ClearField(field.name)
-    elif field.message_type is not None or rng.random() < 0.2:
-        message.MergeFrom(rng.choice(others))  # repeated fields grow, others are replaced
-    else:
-        values = [
-            each.encode() if field.type == FieldDescriptor.TYPE_BYTES else each
-            for each in _GRAPH_VALUES[field.cpp_type]
-        ]
-        values += [getattr(each, field.name) for each in others if not field.is_repeated]
-        value = rng.choice(values)
-        if not field.is_repeated:
-            setattr(message, field.name, value)
-        elif (numbers := getattr(message, field.name)) and rng.random() < 0.7:
-            numbers[rng.randrange(len(numbers))] = rng.choice([*values, *numbers])
-        else:
-            numbers.extend([value] * rng.choice((1, 2, 1000)))
-    changed: bytes = model.SerializeToString()
-    return changed
-
-
-_GRAPH_VALUES: Final[dict[int, list[Any]]] = {
-    FieldDescriptor.CPPTYPE_INT32: [0, 1, 7, 8, 9, 11, 16, 100, -1, 2**31 - 1],
-    FieldDescriptor.CPPTYPE_INT64: [0, 1, 2, 5, 52, 1000, -1, -2, 2**31, 2**63 - 1, -(2**63)],
-    FieldDescriptor.CPPTYPE_FLOAT: [0.0, 1.0, -1.0, 1e30, float("nan"), float("inf")],
-    FieldDescriptor.CPPTYPE_DOUBLE: [0.0, 1e300, float("nan")],
-    FieldDescriptor.CPPTYPE_STRING: [
-        "",
-        "rows",
-        "Expand",
-        "Reshape",
-        "Split",
-        "GRU",
-        "ai.onnx.ml",
-        "TreeEnsembleRegressor",
-    ],
-}
-"""Values of fields, by their types; texts of bytes fields too."""
-
-
-def _messages(message: Any) -> Iterator[Any]:
-    yield message
-    for field, value in message.ListFields():
-        if field.message_type is not None:
-            for each in value if field.is_repeated else (value,):
-                yield from _messages(each)
-
-
 def _manifest(content: bytes, rng: random.Random) -> bytes:
     try:
         document = json.loads(content)
@@ -307,10 +242,7 @@ def _load(name: str, manifest: Manifest, contents: Mapping[str, bytes]) -> str:
         manifest = parse_manifest(contents[MANIFEST], "bundle")
         if set(manifest.all_files) - set(contents):
             return REFUSED  # a file that the manifest names does not exist: `load_bundle` would refuse
-    if name.endswith(".onnx"):  # its rows show more than the answers of the bundle, which take a second
-        check_component(manifest.graphs[0], contents)
-    else:
-        check_answers(load_contents("bundle", manifest, contents))
+    check_answers(load_contents("bundle", manifest, contents))
     return ACCEPTED
 
 
@@ -318,8 +250,6 @@ def attack(name: str, seeds: range, bundle: Path) -> Counter[str]:
     """Load the bundle with the mutation of each seed; return the number of each result, with a seed of each finding."""
     manifest = read_manifest(bundle)
     contents = {each: (bundle / each).read_bytes() for each in (*manifest.all_files, MANIFEST)}
-    if manifest.graphs:
-        libraries()  # before opened files are noted
     ends: Counter[str] = Counter()
     left = list(seeds)
     while left:

@@ -27,8 +27,7 @@ DejavuError
     ├── BundleCorrupt         a file does not match the manifest, or cannot be read
     ├── BundleTooNew          written with a newer schema than this code reads
     ├── BundleTooOld          written with an older schema: refit the bundle
-    ├── BundleUnfit           the backtest of its recipe failed
-    └── ComponentsRefused     it has components that plug in, which are not allowed here or cannot run
+    └── BundleUnfit           the backtest of its recipe failed
 """
 
 from __future__ import annotations
@@ -310,9 +309,3 @@ class BundleUnfit(BundleError):
     """The bundle's recipe failed its backtest on unseen games."""
 
     reason = "BUNDLE_UNFIT"
-
-
-class ComponentsRefused(BundleError):
-    """The bundle has components that plug in, which are not allowed here, or whose runtime is not installed."""
-
-    reason = "BUNDLE_COMPONENTS_REFUSED"

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -24,7 +24,6 @@ from dejavu_models.types import (
     HorizonSupport,
     Metric,
     ModelInfo,
-    PluggedComponent,
 )
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
@@ -75,13 +74,6 @@ Day = Annotated[date, Field(ge=date(1946, 1, 1), le=date(2200, 12, 31))]
 Time = Annotated[AwareDatetime, Field(ge=datetime(1946, 1, 1, tzinfo=UTC), le=datetime(2200, 12, 31, tzinfo=UTC))]
 Variance = Annotated[float, Field(ge=0, le=1e9)]
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
-ComponentName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
-
-RESERVED_NAMES: Final = (*COMPONENTS, "linear", "persistence")
-"""Names that a component that plugs in must not have."""
-
-MAX_GRAPHS: Final = 4
-"""Maximum number of components that plug in; each makes an explanation slower."""
 
 
 class _Record(BaseModel):
@@ -207,28 +199,6 @@ class LineageRecord(_Record):
     code_version: Text = ""
 
 
-class GraphRecord(_Record):
-    """A component that plugs in; see `point.graph_component`.
-
-    Attributes:
-        name: its name.
-        weight: by horizon: factor of its corrections.
-        golden: its corrections of `GOLDEN_ROWS`, by horizon, before the bundle was written, in points.
-        package: the package that it was fitted by, and its version; empty if unknown.
-    """
-
-    name: ComponentName
-    weight: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=2, max_length=2)]
-    golden: Annotated[
-        tuple[Annotated[tuple[Number, ...], Field(min_length=2, max_length=2)], ...], Field(min_length=1, max_length=20)
-    ]
-    package: Text = ""
-
-    def description(self) -> PluggedComponent:
-        """Return its name, package and weights for a description of the model."""
-        return PluggedComponent(self.name, self.package, *self.weight)
-
-
 class MetricRecord(_Record):
     """A metric with its 95 % bootstrap interval over games, if available."""
 
@@ -243,7 +213,7 @@ class Manifest(_Record):
 
     Attributes:
         version: `version_of` its models, ratings and files.
-        components: models beside the linear ones, in the order of `types.COMPONENTS`, then those of `graphs`.
+        components: models beside the linear ones, in the order of `types.COMPONENTS`.
         dejavu: settings of the Dejavu databases; None if Dejavu is not a component.
         data_fingerprint: SHA-256 over the games of all parts.
         libraries: name → version of the libraries used for training.
@@ -253,12 +223,11 @@ class Manifest(_Record):
         refresh: later games in the ratings; None if the ratings end with the games of training and calibration.
         courses: SHA-256 of the courses of the entries, which determine no forecast; None if the bundle has none.
         lineage: origin of the bundle; None if not given.
-        graphs: the components that plug in.
     """
 
     schema_version: Annotated[int, Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)]
     version: Version
-    components: Annotated[tuple[ComponentName, ...], Field(max_length=len(COMPONENTS) + MAX_GRAPHS)]
+    components: Annotated[tuple[Text, ...], Field(max_length=len(COMPONENTS))]
     created_time: Time
     train: Part
     calibrate: Part
@@ -274,22 +243,17 @@ class Manifest(_Record):
     refresh: RefreshRecord | None = None
     courses: Sha256 | None = None
     lineage: LineageRecord | None = None
-    graphs: Annotated[tuple[GraphRecord, ...], Field(max_length=MAX_GRAPHS)] = ()
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
-        graphs = [each.name for each in self.graphs]
-        if len(set(graphs)) < len(graphs) or set(graphs) & set(RESERVED_NAMES):
-            raise ValueError(f"graphs must have different names, other than {', '.join(RESERVED_NAMES)}")
-        if list(self.components) != [*(name for name in COMPONENTS if name in self.components), *graphs]:
-            names = ", ".join((*COMPONENTS, *graphs))
-            raise ValueError(f"components must be of {names}, each once and in this order")
+        if self.components != tuple(name for name in COMPONENTS if name in self.components):
+            raise ValueError(f"components must be of {', '.join(COMPONENTS)}, each once and in this order")
         if ("dejavu" in self.components) != (self.dejavu is not None):
             raise ValueError("there must be settings of Dejavu if and only if it is a component")
         expected = file_names(self.components, () if self.dejavu is None else self.dejavu.minutes)
         if expected != self.files.keys() - {TOTALS, PLAYERS, MOMENTS}:
             raise ValueError(f"files must be {sorted(expected)}, but hashes are given for {sorted(self.files)}")
-        if self.version != version_of(self.dejavu, self.ratings, self.files, self.graphs):
+        if self.version != version_of(self.dejavu, self.ratings, self.files):
             raise ValueError("version does not match these models and files")
         return self
 
@@ -305,8 +269,7 @@ class Manifest(_Record):
 
     def to_json(self) -> str:
         """Return the content of manifest.json."""
-        absent = {name for name in ("lineage", "graphs") if not getattr(self, name)}
-        return self.model_dump_json(indent=2, exclude=absent) + "\n"
+        return self.model_dump_json(indent=2, exclude={"lineage"} if self.lineage is None else None) + "\n"
 
 
 LSTM, LINEAR, ENTRIES, CALIBRATION, RATINGS = (
@@ -336,36 +299,24 @@ def index_name(minute: int) -> str:
     return f"dejavu-{minute:02d}.index"
 
 
-def graph_name(component: str) -> str:
-    """Return the file name of a component that plugs in."""
-    return f"component-{component}.onnx"
-
-
 def file_names(components: Collection[str], minutes: Iterable[int]) -> set[str]:
     """Return the names of the files that a bundle with these components and Dejavu databases must have."""
-    names = {LINEAR, CALIBRATION, RATINGS, *(graph_name(each) for each in components if each not in COMPONENTS)}
+    names = {LINEAR, CALIBRATION, RATINGS}
     if "lstm" in components:
         names.add(LSTM)
     return names | {ENTRIES, *map(index_name, minutes)} if "dejavu" in components else names
 
 
-def version_of(
-    dejavu: DejavuRecord | None,
-    ratings: RatingsRecord,
-    files: Mapping[str, str],
-    graphs: Sequence[GraphRecord] = (),
-) -> str:
+def version_of(dejavu: DejavuRecord | None, ratings: RatingsRecord, files: Mapping[str, str]) -> str:
     """Return the model version: first 16 hex digits of a SHA-256 over everything that determines answers.
 
     Covers the model settings and the file hashes; not the creation time, training data or metrics.
     """
-    content: dict[str, Any] = {
+    content = {
         "dejavu": None if dejavu is None else dejavu.model_dump(mode="json"),
         "ratings": ratings.model_dump(mode="json"),
         "files": dict(files),
     }
-    if graphs:
-        content["weights"] = {each.name: each.weight for each in graphs}
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
@@ -395,7 +346,6 @@ def model_info(manifest: Manifest, calibration: LatticeCalibration) -> ModelInfo
         + (("lineups",) if PLAYERS in manifest.files else ())
         + (("moment",) if MOMENTS in manifest.files else ()),
         components=manifest.components,
-        plugged_components=tuple(each.description() for each in manifest.graphs),
         totals=has_totals,
         line=calibration.has_line,
     )

@@ -88,7 +88,7 @@ class Attribution:
 
 COMPONENTS: Final = ("dejavu", "lstm")
 """Models beside the linear ones, whose predictions are shown as second opinions: similar games, and the recurrent
-network. A bundle may have both, one or none, and further ones that plug in (`point.graph_component`)."""
+network. A bundle may have both one or none."""
 
 
 class ComponentPrediction(NamedTuple):
@@ -104,7 +104,7 @@ class Explanation:
     """Explanation of a forecast; predictions are differentials at the horizon, in points.
 
     Attributes:
-        components: the components that the model has, in the order of COMPONENTS, then those that plug in.
+        components: the components that the model has, in the order of COMPONENTS.
         baseline_prediction: persistence, the last known differential.
         linear_prediction: prediction of the linear model on lead and expected margin, which live inputs shift.
         calibration_games: number of games behind the interval and the probability.
@@ -349,22 +349,6 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
-class PluggedComponent:
-    """A component that plugs in.
-
-    Attributes:
-        name: its name.
-        package: the package that it was fitted by, and its version; empty if unknown.
-        halftime_weight, final_weight: factors of its corrections to the half and to the end, in [0, 1].
-    """
-
-    name: str
-    package: str
-    halftime_weight: float
-    final_weight: float
-
-
-@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """Description and capabilities of a model.
 
@@ -375,8 +359,7 @@ class ModelInfo:
         max_ratings_days: greatest age at which ratings are used; see `ratings.are_usable`.
         approved: whether its recipe passed the backtest; `verdict_reason` has the grounds.
         inputs: names of the optional inputs that its forecasts depend on, such as total_points.
-        components: components beside its linear models: of COMPONENTS, then those that plug in.
-        plugged_components: those that plug in.
+        components: components beside its linear models, in the order of COMPONENTS.
         totals: whether it forecasts the points of both teams too, for requests with total_points.
         line: whether it has distributions for the line of a market.
     """
@@ -399,7 +382,6 @@ class ModelInfo:
     unseen_teams: Mapping[str, date] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     components: tuple[str, ...] = ()
-    plugged_components: tuple[PluggedComponent, ...] = ()
     totals: bool = False
     line: bool = False
 

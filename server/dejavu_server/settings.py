@@ -91,13 +91,6 @@ class Settings(ProcessMessage):
     allow_unfit: Annotated[
         bool, option("Also serve a bundle whose backtest verdict is negative (see ListModels).", default="off")
     ] = False
-    allow_components: Annotated[
-        bool,
-        option(
-            "Also serve bundles with components that plug in: ONNX graphs, run by ONNX Runtime (extra components).",
-            default="off",
-        ),
-    ] = False
     model_store: Annotated[
         str,
         AfterValidator(check_path),

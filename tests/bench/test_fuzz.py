@@ -15,14 +15,12 @@ from bench.fuzz.checks import wrong_with_answer
 from bench.fuzz.messages import BATCH, PREDICT, RECORD, STREAM, Case, Manner, case
 from bench.fuzz.run import main
 from google.protobuf.message import DecodeError
-from tests.support.builders.components import NAME, of_many_kinds, put_graph
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
 from tests.support.processes.servers import running_worker
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
-from dejavu_models.manifest import graph_name
 
 ROOT = Path(__file__).parents[2]
 
@@ -148,15 +146,3 @@ def test_mutations_of_the_files_of_a_bundle_are_refused_or_answered() -> None:
     ended = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert len(ended.stdout.splitlines()) == 11
-
-
-@pytest.mark.parametrize("mutations", [20, pytest.param(20_000, marks=pytest.mark.nightly)])
-@pytest.mark.timeout(1200)
-def test_mutations_of_the_graph_of_a_component_are_refused_or_answered(tmp_path: Path, mutations: int) -> None:
-    put_graph(tmp_path / "bundle", of_many_kinds().SerializeToString())
-    options = ("--bundle", str(tmp_path / "bundle"), "--file", graph_name(NAME), "--mutations", str(mutations))
-    program = (sys.executable, "-m", "bench.fuzz.bundles", *options)
-    ended = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert ended.stdout.startswith(f"{graph_name(NAME)}: ")
-    assert ended.stderr == ""

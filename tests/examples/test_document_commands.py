@@ -21,7 +21,7 @@ ELSEWHERE = {
     r"dejavu-trainer fetch ": NBA,
     r"dejavu-trainer .*--data DIR ": SEASONS,
     r"python -m bench\.": HOURS,
-    r"dejavu-trainer (simulate|fit|evaluate|backtest|adapt|compare|check-component|import|refresh|retrain) ": (
+    r"dejavu-trainer (simulate|fit|evaluate|backtest|adapt|compare|import|refresh|retrain) ": (
         "trains for minutes: test_the_trainers_commands_run_in_order does so nightly, or tests/trainer"
     ),
     r"dejavu-server (ledger export|--bundle) ": (
@@ -42,9 +42,6 @@ ELSEWHERE = {
         "is shown with its output, and run further below"
     ),
     r"dejavu (notify|notifications) ?": "tests/client/cli/test_notify.py runs them with targets of its own",
-    r"dejavu-trainer publish bundle --target|dejavu models show challenger|dejavu predict [^\0]*--model challenger": (
-        "needs a model that was trained before: test_the_commands_of_components_run_in_order does"
-    ),
     r"umask |dejavu-server token |dejavu-server --listen 0\.0\.0\.0:50051 ": (
         "tests/server/cli/test_token.py and tests/server/access do; they open a port to other machines"
     ),
@@ -123,23 +120,3 @@ def test_the_trainers_commands_run_in_order(tmp_path: Path) -> None:
                 newcomer.run(command)
         newcomer.run("dejavu-server --bundle bundle --allow-unfit --ledger sqlite:////tmp/try.sqlite3")
         assert "unfit" in newcomer.run("dejavu models")
-
-
-@pytest.mark.nightly
-@pytest.mark.timeout(1800)
-def test_the_commands_of_components_run_in_order(tmp_path: Path) -> None:
-    """The example is installed into a folder of the test, as the packages of an environment are."""
-    site = tmp_path / "site"
-    shown = dict[str, str]()
-    with reader(tmp_path, seconds=600) as newcomer:
-        newcomer.run(f"export PYTHONPATH={site}")
-        into = f"--no-deps --no-build-isolation --target {site}"
-        for command in map(without_comment, all_commands()["docs/components.md"]):
-            shown[command] = newcomer.run(f"python -m {command} {into}" if command.startswith("pip ") else command)
-    report = (tmp_path / "walk" / "backtest.md").read_text()
-    assert "## Final: component boosted, by minute" in report
-    assert "CRPS / persistence" in report
-    [explained] = [output for command, output in shown.items() if command.startswith("dejavu predict")]
-    assert re.search(r"boosted +[+\u2212]\d+\.\d +second opinion", explained)
-    [challenger] = [output for command, output in shown.items() if command.startswith("dejavu models show")]
-    assert "loaded by 2 of 2 workers" in challenger

@@ -30,7 +30,6 @@ def values(field: str) -> st.SearchStrategy[str]:
         workers=st.integers(1, 64),
         standby=values("standby"),
         allow_unfit=st.booleans(),
-        allow_components=st.booleans(),
         bundles=st.lists(st.text(st.characters(exclude_characters="\0"), min_size=1).map(Path)).map(tuple),
         ledger=st.just("sqlite:////tmp/ä b.sqlite3"),
         durability=values("durability"),

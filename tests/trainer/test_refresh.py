@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from tests.support.builders.bundles import simulated_games, simulated_seasons, small_bundle
 from tests.support.builders.calibrations import steady_totals
-from tests.support.builders.components import NAME, put_graph, tilt
 from tests.trainer.harness import ledger_of, run
 
 from dejavu_feed.errors import DataError
@@ -22,7 +21,6 @@ from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.manifest import TOTALS, version_of
 from dejavu_models.registry.bundle import load_bundle, publish, read_manifest
 from dejavu_models.registry.registry import default_bundle
-from dejavu_models.registry.store.verification import verify
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import Horizon
 from dejavu_trainer.cli import refresh as refresh_command
@@ -258,14 +256,3 @@ def test_results_that_no_game_has_are_refused(
     with pytest.raises(DataError, match=complaint):
         refresh_ratings(bundle, wrong, tmp_path / "out", date(2033, 11, 2))
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.nightly
-def test_a_refresh_keeps_the_components_that_plug_in(bundle: Path, tmp_path: Path) -> None:
-    before = put_graph(tmp_path / "plugged", tilt().SerializeToString(), base=bundle)
-    results = results_of(simulated_games().of_seasons([2034]))
-    refreshed = refresh_ratings(tmp_path / "plugged", results, tmp_path / "refreshed", date(2034, 6, 30)).forecaster
-    assert refreshed.manifest.graphs == before.graphs
-    assert refreshed.info.components == ("dejavu", "lstm", NAME)
-    assert refreshed.version != before.version
-    verify(tmp_path / "refreshed")

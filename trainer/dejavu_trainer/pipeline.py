@@ -26,13 +26,11 @@ from dejavu_models.manifest import (
     TOTALS,
     DejavuRecord,
     Golden,
-    GraphRecord,
     LineageRecord,
     Manifest,
     MetricRecord,
     Part,
     RatingsRecord,
-    graph_name,
     index_name,
     version_of,
 )
@@ -129,7 +127,7 @@ def fit(
     Raises:
         DataError: if the games can't be split as requested or are too few, or the backtest has another recipe or other
             games.
-        FitError: if the LSTM or a component can't be fitted.
+        FitError: if the LSTM can't be fitted.
         FileExistsError: if `out` is neither empty nor a bundle.
         BundleError: if the written bundle does not load back or fails its checks.
     """
@@ -156,21 +154,17 @@ def fit(
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         courses = hashes.pop(COURSES)
         dejavu = _dejavu_record(trained, recipe)
-        graphs = tuple(
-            GraphRecord(name=each.name, weight=each.weight, golden=each.golden, package=each.package)
-            for each in trained.components
-        )
         ratings_record = RatingsRecord(date=ratings.ratings().date, season=season_served, **asdict(ratings.settings))
         draft = Manifest(
             schema_version=SCHEMA_VERSION,
-            version=version_of(dejavu, ratings_record, hashes, graphs),
-            components=(*COMPONENTS, *(each.name for each in graphs)),
+            version=version_of(dejavu, ratings_record, hashes),
+            components=COMPONENTS,
             created_time=datetime.now(UTC),
             train=_part(to_train),
             calibrate=_part(to_calibrate),
             data_fingerprint=used.fingerprint,
             seed=seed,
-            libraries=libraries() | {each.package: each.version for each in recipe.components},
+            libraries=libraries(),
             dejavu=dejavu,
             ratings=ratings_record,
             verdict=verdict,
@@ -178,7 +172,6 @@ def fit(
             golden=(_NO_ANSWER,),
             files=hashes,
             courses=courses,
-            graphs=graphs,
             lineage=lineage or LineageRecord(code_version=code_version()),
         )
         forecaster = publish(out, _with_golden(draft, fitted, ratings), contents)
@@ -198,7 +191,6 @@ def _contents(fitted: CalibratedModels, ratings: RatingFilter, totals: Totals | 
             {minute: each.courses for minute, each in models.minutes.items() if each.courses is not None}
         ),
         **{index_name(minute): dejavu.index.content for minute, dejavu in models.minutes.items()},
-        **{graph_name(each.name): each.content for each in fitted.trained.components},
     }
     if totals is not None and ratings.season is not None:
         contents[TOTALS] = replace(totals, ratings=totals.ratings.predict(ratings.season)).to_bytes()

@@ -55,7 +55,7 @@ def publish_bundle(
     reason = reason or (manifest.lineage.reason if manifest.lineage else "")
     name, added, created = "", False, False
     if store:
-        opened = ModelStore.open(store, allow_unfit=allow_unfit, allow_components=True)
+        opened = ModelStore.open(store, allow_unfit=allow_unfit)
         name, added = opened.name, not opened.has(manifest.version)
         opened.put(bundle)
     if server:

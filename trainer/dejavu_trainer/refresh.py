@@ -21,9 +21,8 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings
 from dejavu_models.manifest import RATINGS, TOTALS, Golden, Manifest, RefreshRecord, version_of
 from dejavu_models.ratings import MAX_RATINGS_DAYS
-from dejavu_models.registry.bundle import check_target, publish
+from dejavu_models.registry.bundle import check_target, load_bundle, publish
 from dejavu_models.registry.contents import ratings_to_bytes
-from dejavu_models.registry.registry import load_verified
 from dejavu_models.team_filter import CODES
 from dejavu_trainer.data.games import Games, load_games
 from dejavu_trainer.data.plays import season_of_file
@@ -102,7 +101,7 @@ def refresh_ratings(bundle: Path, results: Sequence[GameResult], out: Path, toda
         BundleError: if the bundle does not load, or the new one fails its checks.
     """
     check_target(out)
-    old = load_verified(bundle, allow_unfit=True, allow_components=True)
+    old = load_bundle(bundle, allow_unfit=True)
     before = old.manifest
     # Without a limit if the ratings are of simulated seasons, which may be in the future.
     _check(results, today if before.ratings.date <= today else date.max)
@@ -137,7 +136,7 @@ def refresh_ratings(bundle: Path, results: Sequence[GameResult], out: Path, toda
     )
     manifest = before.model_copy(
         update={
-            "version": version_of(before.dejavu, record, files, before.graphs),
+            "version": version_of(before.dejavu, record, files),
             "created_time": datetime.now(UTC),
             "ratings": record,
             "files": files,

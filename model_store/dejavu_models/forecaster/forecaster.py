@@ -32,7 +32,6 @@ from dejavu_models.moments.model import MomentModel
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.point.compiled import CompiledGame, compiled_models
-from dejavu_models.point.graph_component import Failed, ignore_failure
 from dejavu_models.point.linear import MARGIN_SLOPE
 from dejavu_models.point.models import PointModels
 from dejavu_models.ratings import MAX_RATINGS_DAYS, OPENING_DEVIATION, RatingFilter, Ratings, are_known
@@ -82,8 +81,6 @@ class Forecaster:
             too.
         plausible_gap: largest difference between the margin of a request and that of the ratings without a warning, in
             points. Set it before the first query too.
-        component_failed: called if a component that plugs in fails, whose prediction is then left out of an
-            explanation. Set it before the first query too.
         totals: tables and ratings of total points; None if the bundle has none.
         player_ratings: ratings of players; None if the bundle has none.
     """
@@ -91,7 +88,6 @@ class Forecaster:
     policy: StakingPolicy = betting.DEFAULT_POLICY
     max_ratings_days: int = MAX_RATINGS_DAYS
     plausible_gap: float = PLAUSIBLE_GAP
-    component_failed: Failed = staticmethod(ignore_failure)
     totals: Totals | None = None
     player_ratings: PlayerRatings | None = None
 
@@ -367,11 +363,7 @@ class Forecaster:
             interval=adaptation.adapted if adaptation and adaptation.mode is AdaptationMode.ON else static,
             home_lead_probability=issued.home_lead_probability(),
             model_version=self.version,
-            explanation=(
-                game.explanation(horizon, point, distribution.calibration_games, self.component_failed)
-                if query.explain
-                else None
-            ),
+            explanation=game.explanation(horizon, point, distribution.calibration_games) if query.explain else None,
             quantiles=issued.quantiles(query.quantile_levels),
             expected_margin=margin,
             calibration_sequence=state.sequence,

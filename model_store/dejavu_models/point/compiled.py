@@ -16,12 +16,9 @@ import numpy as np
 from dejavu_models.arrays import Floats, Integers
 from dejavu_models.native import native
 from dejavu_models.point.dejavu import Dejavu
-from dejavu_models.point.graph_component import Failed, GraphComponent, GraphGame, ignore_failure
 from dejavu_models.point.models import PointModels
 from dejavu_models.point.shown_entries import date_of
 from dejavu_models.types import (
-    COMPONENTS,
-    HORIZONS,
     MAX_SLOTS,
     Attribution,
     ComponentPrediction,
@@ -36,9 +33,8 @@ def compiled_models(models: PointModels) -> CompiledModels:
     linear = models.linear.coefficients
     minutes = [(linear[:, minute].transpose(1, 0, 2), databases.get(minute)) for minute in range(MAX_SLOTS + 1)]
     networks = [] if models.lstm is None else models.lstm.networks
-    built_in = tuple(name for name in models.components if name in COMPONENTS)
     compiled = native.PointModels(networks, minutes, models.linear.cubic)
-    return CompiledModels(compiled, built_in, models.graphs)
+    return CompiledModels(compiled, models.components)
 
 
 def _database(dejavu: Dejavu, minute: int) -> Any:
@@ -59,12 +55,11 @@ class CompiledModels:
 
     Args:
         models: a `PointModels` of the extension.
-        components: compiled components of the bundle.
-        graphs: its components that plug in.
+        components: names of the components of the bundle.
     """
 
-    def __init__(self, models: Any, components: tuple[str, ...], graphs: tuple[GraphComponent, ...] = ()) -> None:
-        self._models, self._components, self._graphs = models, components, graphs
+    def __init__(self, models: Any, components: tuple[str, ...]) -> None:
+        self._models, self._components = models, components
 
     def predict(self, differentials: Sequence[float], margin: float | None, *, line: bool = False) -> CompiledGame:
         """Predict one game.
@@ -78,7 +73,7 @@ class CompiledModels:
             KeyError: if there are databases, but none for the minute.
         """
         prediction = self._models.predict(differentials, math.nan if margin is None else margin, line)
-        return self._game(prediction, differentials, margin)
+        return CompiledGame(self._models, prediction, self._components)
 
     def predict_many(self, games: Sequence[tuple[Sequence[float], float | None, bool]]) -> list[CompiledGame]:
         """Predict games, each by the arguments of `predict`; patterns may end at different minutes."""
@@ -87,14 +82,7 @@ class CompiledModels:
         margins = [math.nan if margin is None else margin for _, margin, _ in games]
         lines = np.array([line for _, _, line in games], dtype=bool)
         found = self._models.predict_many(patterns, np.array(offsets), np.array(margins), lines)
-        return [
-            self._game(prediction, differentials, margin)
-            for prediction, (differentials, margin, _) in zip(found, games, strict=True)
-        ]
-
-    def _game(self, prediction: Any, differentials: Sequence[float], margin: float | None) -> CompiledGame:
-        graphs = GraphGame(self._graphs, differentials, margin) if self._graphs else None
-        return CompiledGame(self._models, prediction, self._components, graphs)
+        return [CompiledGame(self._models, prediction, self._components) for prediction in found]
 
     def points(self, patterns: Floats, offsets: Integers, margins: Floats, *, line: bool = False) -> Floats:
         """Predict games whose patterns follow one another.
@@ -121,16 +109,13 @@ class CompiledGame:
     Args:
         models: the `PointModels` that made them.
         prediction: a `Prediction` of the extension.
-        components: compiled components of the bundle.
-        graphs: the game as its components that plug in see it; None without any.
+        components: names of the components of the bundle.
     """
 
-    __slots__ = ("_components", "_graphs", "_models", "_opinions", "_prediction")
+    __slots__ = ("_components", "_models", "_opinions", "_prediction")
 
-    def __init__(
-        self, models: Any, prediction: Any, components: tuple[str, ...], graphs: GraphGame | None = None
-    ) -> None:
-        self._models, self._prediction, self._components, self._graphs = models, prediction, components, graphs
+    def __init__(self, models: Any, prediction: Any, components: tuple[str, ...]) -> None:
+        self._models, self._prediction, self._components = models, prediction, components
         self._opinions: Any = None  # predictions of the components, computed for the first explanation
 
     def point(self, horizon: int) -> float:
@@ -138,16 +123,13 @@ class CompiledGame:
         point: float = self._prediction.point(horizon)
         return point
 
-    def explanation(
-        self, horizon: int, point: float, calibration_games: int, failed: Failed = ignore_failure
-    ) -> Explanation:
+    def explanation(self, horizon: int, point: float, calibration_games: int) -> Explanation:
         """Return the explanation of the forecast at a horizon.
 
         Args:
             horizon: its index in HORIZONS.
             point: issued point forecast, in points; the shift by live inputs is attributed to the last minute.
             calibration_games: number of games behind the distribution of the forecast.
-            failed: called for a component that plugs in and fails; its prediction is left out.
         """
         if self._opinions is None:
             self._opinions = self._models.opinions(self._prediction)
@@ -155,8 +137,7 @@ class CompiledGame:
         return Explanation(
             components=tuple(
                 ComponentPrediction(name, getattr(numbers, f"{name}_prediction")) for name in self._components
-            )
-            + self._graph_predictions(horizon, point, failed),
+            ),
             baseline_prediction=numbers.baseline_prediction,
             similar_games=tuple(
                 SimilarGame(home, away, date_of(day), distance, differential, games, increment, spread)
@@ -166,10 +147,3 @@ class CompiledGame:
             calibration_games=numbers.calibration_games,
             attribution=Attribution(numbers.before_tipoff, tuple(numbers.minutes)),
         )
-
-    def _graph_predictions(self, horizon: int, point: float, failed: Failed) -> tuple[ComponentPrediction, ...]:
-        if self._graphs is None:
-            return ()
-        lead = self._graphs.pattern[-1]
-        increments = [self.point(index) - lead for index in range(len(HORIZONS))]
-        return self._graphs.predictions(increments, horizon, point, failed)

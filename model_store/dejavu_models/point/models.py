@@ -9,7 +9,6 @@ import numpy as np
 
 from dejavu_models.arrays import Floats
 from dejavu_models.point.dejavu import Dejavu, NeighborResult
-from dejavu_models.point.graph_component import GraphComponent
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.types import COMPONENTS, HORIZONS, MarginSource
@@ -45,19 +44,17 @@ class PointModels:
         lstm: None if it is not a component.
         minutes: Dejavu databases by minute; the keys are the minutes that the bundle supports. Empty if Dejavu is not a
             component.
-        graphs: the components that plug in.
     """
 
     linear: LinearModels
     lstm: Lstm | None
     minutes: Mapping[int, Dejavu]
-    graphs: tuple[GraphComponent, ...] = ()
 
     @property
     def components(self) -> tuple[str, ...]:
-        """Names of the components, in the order of COMPONENTS, then of those that plug in."""
+        """Names of the components, in the order of COMPONENTS."""
         present = {"dejavu": bool(self.minutes), "lstm": self.lstm is not None}
-        return (*(name for name in COMPONENTS if present[name]), *(each.name for each in self.graphs))
+        return tuple(name for name in COMPONENTS if present[name])
 
     def lstm_residuals(self, patterns: Floats, margins: Floats) -> Floats:
         """Return the residuals of the LSTM after each minute, (n, minutes, 2), in points; 0 without it."""

@@ -29,13 +29,13 @@ from dejavu_models.errors import (
     BundleNotFound,
     BundleTooNew,
     BundleTooOld,
+    BundleUnfit,
 )
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult
 from dejavu_models.manifest import SCHEMA_VERSION, Manifest, first_error
 from dejavu_models.online_state import INITIAL, OnlineState
-from dejavu_models.registry.allowed import check_allowed
 from dejavu_models.registry.contents import load_contents
 from dejavu_models.team_filter import CODES
 from dejavu_models.types import HORIZONS, MAX_DIFFERENTIAL, Horizon
@@ -59,8 +59,7 @@ def load_bundle(
     folder: Path,
     *,
     allow_unfit: bool = False,
-    allow_components: bool = False,
-    before_parsing: Callable[[Manifest, Mapping[str, bytes]], None] = lambda _manifest, _contents: None,
+    before_parsing: Callable[[], None] = lambda: None,
 ) -> Forecaster:
     """Load a forecaster from a bundle's folder.
 
@@ -69,12 +68,11 @@ def load_bundle(
     Args:
         folder: folder of the bundle.
         allow_unfit: whether to accept a bundle whose recipe failed its backtest.
-        allow_components: whether to accept a bundle with components that plug in.
-        before_parsing: called with the manifest and the contents of all files, before any of these is parsed.
+        before_parsing: called once all files have been read, before any of them is parsed.
 
     Raises:
-        BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew, BundleTooOld, BundleUnfit, ComponentsRefused: if
-            it cannot be loaded; the message names the file.
+        BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew, BundleTooOld, BundleUnfit: if it cannot be
+            loaded; the message names the file.
     """
     manifest = read_manifest(folder)
     try:
@@ -85,13 +83,29 @@ def load_bundle(
             raise
         # A new bundle was published between reading the manifest and its files.
         manifest, contents = newer, _read_files(folder, newer)
-    check_allowed(manifest, folder, unfit=allow_unfit, components=allow_components)
-    before_parsing(manifest, contents)
+    if not allow_unfit:
+        check_fit(manifest, folder)
+    before_parsing()
     forecaster = load_contents(folder, manifest, contents)
     # The contents and the intermediate objects take 8 MB of the 150 MB of a worker.
     del contents
     return_freed_memory()
     return forecaster
+
+
+def check_fit(manifest: Manifest, source: object = "") -> None:
+    """Check that the recipe of a bundle passed its backtest.
+
+    Args:
+        manifest: the manifest of the bundle.
+        source: origin of the bundle, for the message; may be empty.
+
+    Raises:
+        BundleUnfit: if it did not.
+    """
+    if not manifest.verdict.fit:
+        model = f"{source}: model {manifest.version}" if str(source) else f"model {manifest.version}"
+        raise BundleUnfit(f"{model} is marked unfit (allow it by --allow-unfit): {manifest.verdict.reason}")
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -191,7 +205,7 @@ def publish(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> 
                 file.write(content)
             sync(new / name)
         sync(new)
-        forecaster = load_bundle(new, allow_unfit=True, allow_components=True)
+        forecaster = load_bundle(new, allow_unfit=True)
         check_golden(forecaster)
         if folder.exists():
             folder.rename(old)
@@ -327,14 +341,12 @@ def _check_learning(forecaster: Forecaster) -> None:
 
 
 def _check_numbers(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> None:
-    """Raise ValueError if a number of an answer is not finite, or too large, or a component fails."""
+    """Raise ValueError if a number of an answer is not finite, or too large."""
     for query, answer in zip(queries, forecaster.forecast_many(queries), strict=True):
         similar = () if answer.explanation is None else answer.explanation.similar_games
         points = [answer.point, *answer.distribution]
         if answer.explanation is not None:  # second opinions, which the point does not depend on
             points += [each.prediction for each in answer.explanation.components]
-            if len(answer.explanation.components) < len(forecaster.models.components):
-                raise ValueError(f"{_asked(query)} lacks the prediction of a component")
         if answer.total is not None:
             points += [answer.total.point, answer.total.expected_total or 0.0, *answer.total.distribution]
         others = [answer.home_lead_probability, *(each.distance for each in similar)]

@@ -7,8 +7,7 @@ file.
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Final
 
@@ -30,18 +29,15 @@ from dejavu_models.manifest import (
     RATINGS,
     TOTALS,
     DejavuRecord,
-    GraphRecord,
     Manifest,
     RatingsRecord,
     first_error,
-    graph_name,
     index_name,
 )
 from dejavu_models.moments.model import MomentModel
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.point.courses import Courses, courses_from_bytes
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries
-from dejavu_models.point.graph_component import GraphComponent, OnnxGraph, check_runtime
 from dejavu_models.point.index import VectorIndex, read_index
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
@@ -62,10 +58,6 @@ seasons as entries 101 MB. Loading takes up to three times as much memory, a loa
 
 _LARGEST_TERMS: Final = np.array(GameTerms(1.0, 1.0, 5.0, 1.0, 1.0))
 
-MAX_LOAD_SECONDS: Final = 1.0
-"""Maximum CPU time of loading a component that plugs in, in seconds: the runtime computes constants meanwhile. A graph
-of the largest size takes 0.3."""
-
 _LEAST_SIZE: Final = 64 * 1024
 """Minimum number of bytes counted per array: finding and reading a small one takes as long as unpacking this many."""
 
@@ -80,7 +72,6 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
 
     Raises:
         BundleCorrupt: if a file cannot be read; the message names it.
-        ComponentsRefused: if it has components that plug in, and their runtime is not installed.
     """
     record = manifest.dejavu
     _check_size(source, contents)
@@ -95,7 +86,7 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
     with _refusing(source, RATINGS):
         ratings = _ratings_from_bytes(contents[RATINGS], manifest)
     minutes = {} if record is None else _databases(source, manifest, record, contents)
-    models = PointModels(linear, lstm, minutes, load_graphs(source, manifest.graphs, contents))
+    models = PointModels(linear, lstm, minutes)
     players = None
     if PLAYERS in contents:
         with _refusing(source, PLAYERS):
@@ -106,35 +97,6 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
             moments = MomentModel.from_bytes(contents[MOMENTS])
     totals = _totals_from_bytes(source, manifest, contents)
     return Forecaster(manifest, models, calibration, ratings, totals, players, moments)
-
-
-def load_graphs(
-    source: object, records: Sequence[GraphRecord], contents: Mapping[str, bytes]
-) -> tuple[GraphComponent, ...]:
-    """Load the components of a bundle that plug in; see `load_contents`."""
-    if records:
-        check_runtime(source)
-    components = []
-    for record in records:
-        with _refusing(source, name := graph_name(record.name)):
-            components.append(GraphComponent(record.name, OnnxGraph(contents[name]), record.weight))
-    return tuple(components)
-
-
-def check_component(record: GraphRecord, contents: Mapping[str, bytes]) -> None:
-    """Check a component that plugs in as `GraphComponent.check` does, before anything else of its bundle is loaded.
-
-    Raises:
-        BundleCorrupt: if it is refused; the message names it.
-    """
-    begun = time.process_time()
-    [component] = load_graphs("the bundle", [record], contents)
-    try:
-        if (seconds := time.process_time() - begun) > MAX_LOAD_SECONDS:
-            raise ValueError(f"loading it takes {seconds:.2g} s; expected at most {MAX_LOAD_SECONDS:g} s")
-        component.check(record.golden)
-    except ValueError as error:
-        raise BundleCorrupt(f"component {record.name} is refused: {error}") from None
 
 
 def _databases(

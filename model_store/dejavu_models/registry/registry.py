@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from dejavu_common.state_folder import state_folder
-from dejavu_models.errors import BundleCorrupt, BundleError, UnknownModel
+from dejavu_models.errors import BundleError, UnknownModel
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.manifest import Manifest
-from dejavu_models.registry.allowed import check_allowed
 from dejavu_models.registry.bundle import load_bundle, read_manifest
 from dejavu_models.registry.stages import Roster
-from dejavu_models.registry.store.verification import verify
 from dejavu_models.types import Forecast, ModelInfo, SimilarGame
 
 
@@ -40,25 +37,6 @@ def served_bundle() -> Path:
     except BundleError:  # there is no refreshed bundle, or it is of another version of this program
         return shipped
     return refreshed if record and record.of_version == read_manifest(shipped).version else shipped
-
-
-def load_verified(folder: Path, *, allow_unfit: bool, allow_components: bool) -> Forecaster:
-    """Load a bundle; one with components that plug in is first verified by another process.
-
-    Raises:
-        BundleError: if it cannot be loaded.
-    """
-    manifest = read_manifest(folder)
-    if not manifest.graphs:
-        return load_bundle(folder, allow_unfit=allow_unfit)
-    check_allowed(manifest, folder, unfit=allow_unfit, components=allow_components)
-    verify(folder)
-
-    def check_same(loaded: Manifest, _: Mapping[str, bytes]) -> None:
-        if loaded != manifest:
-            raise BundleCorrupt(f"{folder}: the bundle was replaced while it was verified; try again")
-
-    return load_bundle(folder, allow_unfit=allow_unfit, allow_components=allow_components, before_parsing=check_same)
 
 
 def bundle_folders(bundles: Sequence[Path]) -> Sequence[Path]:
@@ -105,7 +83,6 @@ class Registry:
         bundles: Sequence[Path],
         *,
         allow_unfit: bool = False,
-        allow_components: bool = False,
         find: Callable[[Path], Forecaster | None] = lambda _: None,
     ) -> Registry:
         """Load bundles, or `served_bundle` if none is given.
@@ -113,19 +90,13 @@ class Registry:
         Args:
             bundles: their folders, the active one first.
             allow_unfit: whether to accept bundles whose recipe failed its backtest.
-            allow_components: whether to accept bundles with components that plug in; these are verified first.
             find: returns the model of a folder, or None if it must be loaded.
 
         Raises:
             BundleError: if a bundle cannot be loaded.
             ValueError: if two have the same version.
         """
-        return cls(
-            [
-                find(folder) or load_verified(folder, allow_unfit=allow_unfit, allow_components=allow_components)
-                for folder in bundle_folders(bundles)
-            ]
-        )
+        return cls([find(folder) or load_bundle(folder, allow_unfit=allow_unfit) for folder in bundle_folders(bundles)])
 
     def get(self, version: str = "") -> Forecaster:
         """Return the model of a version, or the active one if `version` is empty.

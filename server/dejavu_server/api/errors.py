@@ -28,7 +28,6 @@
     TooManyChallengers, NotProven              FAILED_PRECONDITION   TOO_MANY_CHALLENGERS, MODEL_NOT_PROVEN
     BundleCorrupt, BundleIncomplete            FAILED_PRECONDITION   BUNDLE_CORRUPT, BUNDLE_INCOMPLETE
     BundleNotFound, BundleUnfit                FAILED_PRECONDITION   BUNDLE_NOT_FOUND, BUNDLE_UNFIT
-    ComponentsRefused                          FAILED_PRECONDITION   BUNDLE_COMPONENTS_REFUSED
     BundleTooNew, BundleTooOld                 FAILED_PRECONDITION   BUNDLE_TOO_NEW, BUNDLE_TOO_OLD
     UploadTooLarge                             FAILED_PRECONDITION   UPLOAD_TOO_LARGE
     TooManyUploads, UploadInProgress           RESOURCE_EXHAUSTED    TOO_MANY_UPLOADS, UPLOAD_IN_PROGRESS
@@ -67,7 +66,6 @@ from dejavu_models.errors import (
     BundleTooNew,
     BundleTooOld,
     BundleUnfit,
-    ComponentsRefused,
     DejavuError,
     FieldError,
     InvalidInput,
@@ -166,7 +164,6 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     BundleTooNew: grpc.StatusCode.FAILED_PRECONDITION,
     BundleTooOld: grpc.StatusCode.FAILED_PRECONDITION,
     BundleUnfit: grpc.StatusCode.FAILED_PRECONDITION,
-    ComponentsRefused: grpc.StatusCode.FAILED_PRECONDITION,
     UploadTooLarge: grpc.StatusCode.FAILED_PRECONDITION,
     TooManyUploads: grpc.StatusCode.RESOURCE_EXHAUSTED,
     UploadInProgress: grpc.StatusCode.RESOURCE_EXHAUSTED,

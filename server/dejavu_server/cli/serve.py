@@ -107,7 +107,7 @@ def _reject_server_options(context: typer.Context) -> None:
 
 def _parameters() -> list[inspect.Parameter]:
     """Return the options of the command line as parameters of `serve`, each None unless it is given."""
-    kinds = {"bundle": list[Path], "allow_unfit": bool, "allow_components": bool, "insecure": bool}
+    kinds = {"bundle": list[Path], "allow_unfit": bool, "insecure": bool}
     return [
         inspect.Parameter(
             name,

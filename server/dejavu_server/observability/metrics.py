@@ -105,7 +105,6 @@ class Metrics:
         gate_games: number of games on which these e-values are based, by model.
         roster_sequence: sequence of the change of models in force, by worker.
         load_failures: failed attempts to load a model.
-        component_failures: predictions left out of explanations because a component that plugs in failed, by component.
         champion_worse: 1 while the champion is shown to be worse than a reference, by reference (persistence or
             previous).
     """
@@ -229,9 +228,6 @@ class Metrics:
         )
         self.roster_sequence = self._most("dejavu_roster_sequence", "Change of models in force.", ["worker"])
         self.load_failures = counter("dejavu_model_load_failures", "Failed attempts to load a model.")
-        self.component_failures = counter(
-            "dejavu_component_failures", "Predictions left out because a component that plugs in failed.", ["component"]
-        )
         for outcome in ("recorded", "refused", "failed", "unsupported"):
             self.shadows.labels(outcome)
         for against in ("persistence", "previous"):

@@ -79,17 +79,12 @@ async def follow_roster(
         InvalidModelStore: if the store's address cannot be used.
         ChampionUnavailable: if the models that answer cannot be loaded.
     """
-    store = await asyncio.to_thread(
-        ModelStore.open,
-        settings.model_store,
-        allow_unfit=settings.allow_unfit,
-        allow_components=settings.allow_components,
-    )
+    store = await asyncio.to_thread(ModelStore.open, settings.model_store, allow_unfit=settings.allow_unfit)
     models = ServingModels(settings.max_models)
     gate = LedgerGate(ledger, gate_settings(settings))
 
     def prepare(forecaster: Forecaster) -> None:
-        configure_model(forecaster, settings, metrics)
+        configure_model(forecaster, settings)
         warm_up_model(forecaster)
 
     loader = ModelLoader(store, models, updater, prepare, metrics.load_failures.inc)

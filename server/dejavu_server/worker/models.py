@@ -14,8 +14,8 @@ from dejavu_models.betting import StakingPolicy
 from dejavu_models.errors import BundleError
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.registry.bundle import MANIFEST
-from dejavu_models.registry.registry import Registry, bundle_folders, load_verified
+from dejavu_models.registry.bundle import MANIFEST, load_bundle
+from dejavu_models.registry.registry import Registry, bundle_folders
 from dejavu_server.admission.controller import AdmissionController
 from dejavu_server.forecasting.batcher import CHUNK, Batcher
 from dejavu_server.observability.metrics import Metrics
@@ -62,9 +62,7 @@ class PreloadedModels:
         for folder in () if settings.model_store else bundle_folders(settings.bundles):
             with contextlib.suppress(BundleError, OSError):
                 manifest = (folder / MANIFEST).read_bytes()
-                forecaster = load_verified(
-                    folder, allow_unfit=settings.allow_unfit, allow_components=settings.allow_components
-                )
+                forecaster = load_bundle(folder, allow_unfit=settings.allow_unfit)
                 if (folder / MANIFEST).read_bytes() == manifest:  # not replaced meanwhile
                     warm_up_model(forecaster)
                     loaded[folder] = manifest, forecaster
@@ -101,35 +99,23 @@ def load_models(settings: Settings, preloaded: PreloadedModels = NOTHING_PRELOAD
     """
     try:
         return Registry.load(
-            settings.bundles or preloaded.folders,
-            allow_unfit=settings.allow_unfit,
-            allow_components=settings.allow_components,
-            find=preloaded.get,
+            settings.bundles or preloaded.folders, allow_unfit=settings.allow_unfit, find=preloaded.get
         )
     except ValueError as error:
         raise DuplicateBundle(str(error)) from error
 
 
-def configure(registry: Registry, settings: Settings, metrics: Metrics) -> None:
-    """Apply the settings to every model, log which ones are unfit, and count failures of components."""
+def configure(registry: Registry, settings: Settings) -> None:
+    """Apply the settings to every model, and log which ones are unfit."""
     for info in registry.models():
-        configure_model(registry.get(info.version), settings, metrics)
+        configure_model(registry.get(info.version), settings)
 
 
-def configure_model(forecaster: Forecaster, settings: Settings, metrics: Metrics) -> None:
-    """Apply the settings to a model, log it if it is unfit, and count failures of its components."""
+def configure_model(forecaster: Forecaster, settings: Settings) -> None:
+    """Apply the settings to a model, and log it if it is unfit."""
     info = forecaster.info
     if not info.approved:
         _log.warning("model_unfit", model=info.version, reason=info.verdict_reason)
-    failing = set[str]()
-
-    def component_failed(component: str, reason: str) -> None:
-        metrics.component_failures.labels(component).inc()
-        if component not in failing:  # one line for each, not one for each forecast
-            failing.add(component)
-            _log.error("component_failed", model=info.version, component=component, reason=reason)
-
-    forecaster.component_failed = component_failed
     forecaster.max_ratings_days = settings.max_ratings_days
     forecaster.plausible_gap = settings.plausible_gap
     forecaster.policy = StakingPolicy(

@@ -328,7 +328,7 @@ class Worker:
             registry = await asyncio.to_thread(load_models, settings, self._preloaded)
         await asyncio.to_thread(warm_up, registry, self._preloaded)
         self.models = tuple(info.version for info in registry.models())
-        configure(registry, settings, self.metrics)
+        configure(registry, settings)
         return registry
 
     async def _open_models(self, stack: AsyncExitStack) -> Models:

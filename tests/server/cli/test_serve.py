@@ -183,7 +183,6 @@ def test_every_option_has_help_and_a_variable() -> None:
     assert flags == {f"--{option}" for option in EVERY_OPTION} | {
         "--bundle",
         "--allow-unfit",
-        "--allow-components",
         "--insecure",
     } | {f"--{option}" for option in TOGETHER}
     for option in options().values():

@@ -14,8 +14,7 @@ from dejavu_trainer.training.recipe import TrainingConfig, parse_recipe, read_to
 
 def test_a_recipe_is_what_its_file_says() -> None:
     quick = quick_recipe()
-    settings = {name: each for name, each in asdict(quick).items() if name != "components"}
-    assert parse_recipe(settings, "quick") == quick
+    assert parse_recipe(asdict(quick), "quick") == quick
     assert parse_recipe({}, "empty") == TrainingConfig()
     shipped = parse_recipe(read_toml(ROOT / "trainer/recipes/shipped.toml"), "shipped")
     assert shipped == TrainingConfig(prototypes=1500, prototypes_at=((18, 3000),))
@@ -30,14 +29,10 @@ def test_a_recipe_is_what_its_file_says() -> None:
         ("prototypes = '60'", (), "prototypes: input should be a valid integer"),
         ("[lstm]\nhiden = 8\nepochs = 0", (), "lstm.epochs: input should be greater than or equal to 1"),
         ("[lstm]\nhiden = 8", (), "lstm.hiden: is no setting; did you mean lstm.hidden?"),
-        ("[component.boosted]", (), "component: is no setting; did you mean components?"),
         ("colour = 3", (), "colour: is no setting"),
         ("prototypes_at = [[48, 100]]", (), "input should be less than or equal to 47"),
         ("prototypes_at = [[18, 100], [18, 200]]", (), "prototypes_at: names a minute twice"),
         ("held_out = nan", (), "held_out"),
-        ("components = 3", (), "components: expected a table for each component, such as [components.boosted]"),
-        ("components.boosted = 3", (), "components: expected a table for each component"),
-        ("[components.nope]", (), "components: no installed package has a component 'nope'"),
         ("prototypes", (), "is not TOML"),
         ("prototypes = 60", ("--prototypes", "70"), "is a setting of the file too"),
         (None, (), "No such file or directory"),

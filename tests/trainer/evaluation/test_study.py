@@ -98,8 +98,8 @@ def test_a_recipe_is_chosen_on_some_seasons_and_judged_on_others(
         (('forecaster = "lstm"', "forecastr = 1"), "forecastr: is no setting; did you mean forecaster?"),
         (("seeds = [0]", "[lstm]"), "lstm: is a setting of the recipe; expected it there: recipe.lstm"),
         (
-            ('forecaster = "lstm"', 'forecaster = "component_tilt"'),
-            "forecaster: recipe base has no 'component_tilt'; expected one of component, served, ",
+            ('forecaster = "lstm"', 'forecaster = "lines"'),
+            "forecaster: there is no 'lines'; expected one of served, ",
         ),
     ],
 )

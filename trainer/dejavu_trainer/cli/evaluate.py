@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dejavu_common.rich_console import Console
-from dejavu_models.registry.registry import default_bundle, load_verified
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.registry import default_bundle
 from dejavu_trainer.cli.app import (
     Config,
     Data,
@@ -82,7 +83,7 @@ def evaluate(
     from dejavu_trainer.reports import text
 
     with exit_on_error():
-        forecaster = load_verified(bundle or default_bundle(), allow_unfit=True, allow_components=True)
+        forecaster = load_bundle(bundle or default_bundle(), allow_unfit=True)
         with ProgressBars() as bars:
             seasons = bundle_evaluation.seasons_needed(forecaster, season)
             with bars.step("Read the games", len(seasons)) as advance:

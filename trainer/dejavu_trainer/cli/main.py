@@ -19,7 +19,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         # Imported late: the commands need numpy and pyarrow, which are not in the base installation.
         from dejavu_trainer.cli import (  # noqa: F401 - registers the commands
-            component,
             evaluate,
             fetch,
             fit,

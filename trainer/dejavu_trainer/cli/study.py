@@ -40,28 +40,21 @@ def compare(
         str,
         typer.Option(
             metavar="NAME",
-            help="Forecaster of the first, such as served, static, dejavu, lstm, mean or component_NAME.",
+            help="Forecaster of the first, such as served, static, dejavu, lstm or mean.",
         ),
     ] = "served",
     other: Annotated[
         str,
-        typer.Option(
-            "--against",
-            metavar="NAME",
-            help="Of the second; by default the same, but of a component in the same folder static: the linear models"
-            " that it corrects. (linear is another reference, fitted on all earlier games.)",
-        ),
+        typer.Option("--against", metavar="NAME", help="Of the second; by default the same."),
     ] = "",
     as_json: Json = False,
 ) -> None:
     """Compare the forecasts of two walk-forwards game by game, beside persistence."""
-    from dejavu_trainer.evaluation.scoring.fold_scores import STATIC, plugged
     from dejavu_trainer.evaluation.walk_comparison import compare_walks, read_walk
     from dejavu_trainer.reports import comparison
     from dejavu_trainer.reports.text import print_tables
 
-    if not other:
-        other = STATIC["served"] if plugged([forecaster]) and walk == against else forecaster
+    other = other or forecaster
     with exit_on_error():
         paired = compare_walks(read_walk(walk), read_walk(against), forecaster, other)
     if as_json:

@@ -34,10 +34,10 @@ from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
 CALIBRATE_SEASONS: Final = 2
 """Number of seasons before the test season that are used for calibration."""
 
-FORM = 8
+FORM = 9
 """Format version of the files; incremented with every change of the scores or their storage."""
 
-_PLAIN = ("train_seasons", "calibration_seasons", "calibration_games", "weights", "home_advantage")
+_PLAIN = ("train_seasons", "calibration_seasons", "calibration_games", "home_advantage")
 """Fields that are not arrays; stored as JSON."""
 
 _PLAYS = re.compile(r"plays_([0-9]{4})\.parquet", re.ASCII)
@@ -215,7 +215,6 @@ def read_fold(path: Path) -> FoldScores:
         values_by_name: dict[str, Any] = {**plain, **arrays}
         for name in ("train_seasons", "calibration_seasons"):
             values_by_name[name] = tuple(values_by_name[name])
-        values_by_name["weights"] = {name: tuple(each) for name, each in values_by_name["weights"].items()}
         return FoldScores(**values_by_name, forecasts={name: Forecasts(**values) for name, values in forecasts.items()})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path}: is not a valid walk-forward fold: {error}; use --fresh to recompute it") from error

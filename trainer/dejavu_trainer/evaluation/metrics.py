@@ -31,7 +31,6 @@ from dejavu_trainer.evaluation.scoring.fold_scores import (
     PLAYERS,
     STATIC,
     FoldScores,
-    plugged,
 )
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts, WithIntervals
 from dejavu_trainer.execution import Advance, ignore
@@ -58,9 +57,6 @@ OTHER_REFERENCES: Final = {
 }
 """References of other forecasters: for LINE, the served forecasts and the references with the line; for PLAYERS, the
 served forecasts and REFERENCES; for components, the served forecasts without the factor of the season."""
-
-OF_COMPONENT: Final = (STATIC["served"], "persistence")
-"""References of a component that plugs in."""
 
 LEVELS: Final = tuple(round(100 * (1 - alpha)) for alpha in ALPHAS)
 """Nominal coverages, in %."""
@@ -277,8 +273,7 @@ def _forecasters(kind: str, fold: FoldScores) -> tuple[str, ...]:
     if kind == MINUTE_AND_LEAD:
         return SMALL_FORECASTERS
     left_out = () if kind in CEILING_KINDS else CEILING
-    known = (*FORECASTERS, *plugged(fold.forecasts))
-    return tuple(each for each in known if each in fold.forecasts and each not in left_out)
+    return tuple(each for each in FORECASTERS if each in fold.forecasts and each not in left_out)
 
 
 def _measure(
@@ -335,7 +330,7 @@ def _group_metrics(
     for name, own in means.items():
         values = {metric: own[metric] for metric in METRICS if metric in own}
         estimated = [([group.values.setdefault(name, {}) for group in result], values)]
-        for reference in OF_COMPONENT if name in plugged(means) else OTHER_REFERENCES.get(name, REFERENCES):
+        for reference in OTHER_REFERENCES.get(name, REFERENCES):
             if name != reference:
                 other = means[reference]
                 shared = [metric for metric in SCORES if metric in own and metric in other]

@@ -61,14 +61,13 @@ class RunProvenance:
 
 @dataclass(frozen=True, slots=True)
 class FoldInfo:
-    """Seasons and games of one fold, and the weights of its components that plug in, by name and horizon."""
+    """Seasons and games of one fold."""
 
     season: int
     games: int
     train_seasons: tuple[int, ...]
     calibration_seasons: tuple[int, ...]
     calibration_games: int
-    weights: dict[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +140,7 @@ def result_of(
         method=method,
         folds=tuple(
             FoldInfo(
-                int(fold.season[0]),
-                len(fold),
-                fold.train_seasons,
-                fold.calibration_seasons,
-                fold.calibration_games,
-                fold.weights,
+                int(fold.season[0]), len(fold), fold.train_seasons, fold.calibration_seasons, fold.calibration_games
             )
             for fold in folds
         ),

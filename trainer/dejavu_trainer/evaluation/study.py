@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from dejavu_common.files import write_atomic
 from dejavu_feed.errors import DataError
@@ -28,7 +28,7 @@ from dejavu_models.types import HORIZONS
 from dejavu_trainer.data.games import Games, parse_seasons
 from dejavu_trainer.evaluation.backtest import Fold, read_fold, run_folds
 from dejavu_trainer.evaluation.metrics import losses
-from dejavu_trainer.evaluation.scoring.fold_scores import FORECASTERS, LOGISTIC, OF_LINE, PLUGGED, STATIC, FoldScores
+from dejavu_trainer.evaluation.scoring.fold_scores import FORECASTERS, LOGISTIC, OF_LINE, FoldScores
 from dejavu_trainer.evaluation.walk_comparison import mean_difference
 from dejavu_trainer.execution import HERE, Advance, Execution, ignore
 from dejavu_trainer.training.recipe import TrainingConfig, parse_recipe, problem, read_toml
@@ -38,9 +38,6 @@ BASE: Final = "base"
 """Name of the recipe without a setting of the grid, which the others are compared with."""
 
 PERSISTENCE: Final = "persistence"
-
-COMPONENT: Final = "component"
-"""Forecaster of a study that compares components that plug in; of a recipe without one, the linear models alone."""
 
 MAX_RECIPES: Final = 200
 
@@ -54,6 +51,12 @@ def _seasons(value: object) -> tuple[int, ...]:
     return parse_seasons(value)
 
 
+def _forecaster(value: str) -> str:
+    if value not in WITH_DISTRIBUTION:
+        raise ValueError(f"there is no {value!r}; expected one of {', '.join(WITH_DISTRIBUTION)}")
+    return value
+
+
 _Seasons = Annotated[tuple[int, ...], BeforeValidator(_seasons)]
 
 
@@ -63,7 +66,7 @@ class StudyPlan(BaseModel):
     Attributes:
         choose: seasons on which the recipe is chosen.
         judge: other seasons, on which it is compared with the base.
-        forecaster: forecaster by whose CRPS recipes are compared; COMPONENT: the component that plugs in of each.
+        forecaster: forecaster by whose CRPS recipes are compared, of WITH_DISTRIBUTION.
         calibrate_seasons: seasons before each test season to calibrate on.
         seeds: random seeds; the scores of a game are means over them.
         recipe: settings of all recipes; the base has these alone.
@@ -74,7 +77,7 @@ class StudyPlan(BaseModel):
 
     choose: _Seasons
     judge: _Seasons
-    forecaster: str = "mean"
+    forecaster: Annotated[str, AfterValidator(_forecaster)] = "mean"
     calibrate_seasons: Annotated[int, Field(ge=1, le=2)] = 2
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1, max_length=20)] = (0,)
     recipe: dict[str, Any] = {}
@@ -182,7 +185,7 @@ def trials_of(plan: StudyPlan, name: str) -> list[Trial]:
         name: begins the messages.
 
     Raises:
-        DataError: if a setting is unknown or invalid, there are more than MAX_RECIPES, or one has no such forecaster.
+        DataError: if a setting is unknown or invalid, or there are more than MAX_RECIPES.
     """
     trials = {(base := Trial(BASE, parse_recipe(plan.recipe, f"{name}: recipe"))).recipe.digest: base}
     for values in itertools.product(*plan.grid.values()):
@@ -192,26 +195,7 @@ def trials_of(plan: StudyPlan, name: str) -> list[Trial]:
         trials.setdefault(recipe.digest, Trial(told, recipe))
         if len(trials) > MAX_RECIPES:
             raise DataError(f"{name}: grid: has more than {MAX_RECIPES} recipes")
-    for trial in trials.values():
-        _forecaster(plan, trial, f"{name}: ")
     return list(trials.values())
-
-
-def _forecaster(plan: StudyPlan, trial: Trial, name: str = "") -> str:
-    """Return the forecaster by which a recipe is compared.
-
-    Raises:
-        DataError: if the recipe has no such forecaster.
-    """
-    own = [f"{PLUGGED}{each.name}" for each in trial.recipe.components]
-    if plan.forecaster == COMPONENT:
-        if len(own) > 1:
-            raise DataError(f"{name}forecaster: recipe {trial.name} has {len(own)} components; expected one of {own}")
-        return own[0] if own else STATIC["served"]
-    if plan.forecaster not in (known := [*WITH_DISTRIBUTION, *own]):
-        told = f"recipe {trial.name} has no {plan.forecaster!r}; expected one of {', '.join([COMPONENT, *known])}"
-        raise DataError(f"{name}forecaster: {told}")
-    return plan.forecaster
 
 
 def _with_settings(document: Mapping[str, Any], settings: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -269,7 +253,7 @@ def run_study(
         scores: dict[str, list[Floats]] = {}
         for (trial, *_), path in zip(pieces, paths, strict=True):
             fold = read_fold(path)  # one at a time: each takes tens of megabytes
-            scores.setdefault(trial.name, []).append(_crps_by_game(fold, _forecaster(plan, trial)))
+            scores.setdefault(trial.name, []).append(_crps_by_game(fold, plan.forecaster))
             if trial.name == BASE:
                 scores.setdefault(PERSISTENCE, []).append(_crps_by_game(fold, PERSISTENCE))
         crps = {name: _over_seeds(each, len(plan.seeds)) for name, each in scores.items()}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Final
 
-from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.evaluation.metrics import LEVELS, GroupMetrics
-from dejavu_trainer.evaluation.scoring.fold_scores import LINE, PARTS, PLAYERS, PLUGGED, STATIC, plugged
+from dejavu_trainer.evaluation.scoring.fold_scores import LINE, PARTS, PLAYERS, STATIC
 from dejavu_trainer.reports.cells import METRIC_NAMES, NAMES, Table, in_percent, number
 
 SHOWN_MINUTES: Final = ("1", "6", "12", "18", "24", "30", "36", "42", "45", "47")
@@ -18,24 +17,12 @@ _AGAINST: Final = {
 }
 """References and scores of the differences."""
 
-_OF_COMPONENT: Final = tuple(
-    (name, metric) for name in (STATIC["served"], "persistence") for metric in ("crps", "brier")
-)
-"""The same of a component that plugs in."""
-
 _TITLES: Final = {PLAYERS: "with who plays", LINE: "with the line"}
 
 _NOTES: Final = {
     PLAYERS: "Against the served: what line-ups tell beyond the teams' ratings, which linear and logistic have.",
     LINE: "Against the served: what the line tells beyond the ratings. The other references know the same line.",
 }
-
-_NOTE_OF_COMPONENT: Final = (
-    "Against the linear models' point with the same tables (static), and against persistence. The component's "
-    "corrections have the weight that was learned on training games; it is no part of the served forecast."
-)
-
-_WHERE: Final = {Horizon.HALFTIME: "to the half", Horizon.FINAL: "to the end"}
 
 _NOTE: Final = (
     "Differences in % of the reference's score; below 0 is better; paired 95 % bootstrap intervals over games. {note}"
@@ -56,40 +43,6 @@ def added_knowledge(horizon: str, by_kind: Mapping[str, Mapping[str, GroupMetric
             yield _groups(f"{horizon}: {title}, by minute", "minute", name, by_minute)
             yield _groups(f"{horizon}: {title}, by season", "season", name, by_kind["season"])
     yield _components(f"{horizon}: point forecasts by components, by minute", by_minute)
-    for name in plugged(by_kind["all"]["all"].values):
-        title = f"{horizon}: component {name.removeprefix(PLUGGED)}"
-        yield _groups(f"{title}, by minute", "minute", name, by_minute)
-        yield _groups(f"{title}, by season", "season", name, by_kind["season"])
-
-
-def component_summaries(
-    figures: Mapping[str, Mapping[str, Mapping[str, GroupMetrics]]], weights: Sequence[Mapping[str, Sequence[float]]]
-) -> Iterator[str]:
-    """Yield a line for each component that plugs in: its weights, and what it adds to the linear models.
-
-    Args:
-        figures: metrics by horizon, and by kind and name of the group (`compute_metrics`).
-        weights: of each fold, by name and horizon.
-    """
-    groups = {horizon: figures[horizon.value]["all"]["all"] for horizon in HORIZONS}
-    for forecaster in plugged(groups[Horizon.FINAL].values):
-        name = forecaster.removeprefix(PLUGGED)
-        parts, shown = list[str](), list[str]()
-        for place, (horizon, group) in enumerate(groups.items()):
-            used = [of_fold[name][place] for of_fold in weights]
-            if max(used) == 0:
-                parts.append(f"{_WHERE[horizon]}, weight 0, so it changes nothing")
-                continue
-            linear, persistence = (group.relative[forecaster][of]["crps"] for of in (STATIC["served"], "persistence"))
-            ends = sorted({f"{end:.2f}" for end in (min(used), max(used))})
-            parts.append(
-                f"{_WHERE[horizon]}, weight {'–'.join(ends)}, CRPS in % against the linear models "
-                f"{in_percent(linear)}, against persistence {in_percent(persistence)}"
-            )
-            if linear.upper < 0:
-                shown.append(_WHERE[horizon])
-        found = f"better than the linear models {' and '.join(shown)}" if shown else "no improvement is shown"
-        yield f"Component {name}: {'; '.join(parts)}. Over these seasons: {found}."
 
 
 def _components(title: str, groups: Mapping[str, GroupMetrics]) -> Table:
@@ -114,7 +67,7 @@ def _components(title: str, groups: Mapping[str, GroupMetrics]) -> Table:
 
 
 def _groups(title: str, kind: str, forecaster: str, groups: Mapping[str, GroupMetrics]) -> Table:
-    compared, note = _AGAINST.get(forecaster, _OF_COMPONENT), _NOTES.get(forecaster, _NOTE_OF_COMPONENT)
+    compared, note = _AGAINST[forecaster], _NOTES[forecaster]
     rows = tuple(
         (
             name,
@@ -126,9 +79,6 @@ def _groups(title: str, kind: str, forecaster: str, groups: Mapping[str, GroupMe
         for name, group in groups.items()
     )
     scores = tuple(METRIC_NAMES[metric] for metric in ("crps", "brier"))
-    against = tuple(
-        f"{METRIC_NAMES[metric]} / {'linear' if reference == STATIC['served'] else NAMES[reference].lower()}"
-        for reference, metric in compared
-    )
+    against = tuple(f"{METRIC_NAMES[metric]} / {NAMES[reference].lower()}" for reference, metric in compared)
     coverages = tuple(METRIC_NAMES[f"coverage_{level}"] for level in LEVELS)
     return Table(title, (kind, "games", *scores, *against, *coverages), rows, _NOTE.format(note=note))

@@ -17,7 +17,6 @@ from dejavu_trainer.data.games import ranges
 
 if TYPE_CHECKING:
     from dejavu_trainer.pipeline import FitReport  # imports torch, which reports do not need
-    from dejavu_trainer.training.components import TrainedComponent
 
 
 _EXPECTED = {
@@ -56,22 +55,10 @@ def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
             "gain": trained.dejavu.gain,
         },
         "lstm": {"epochs": fitted.recipe.lstm.epochs, "parity": trained.lstm.parity},
-        "components": [component_document(each) for each in trained.components],
         "verdict": manifest.verdict.model_dump(mode="json"),
         "note": fitted.note,
         "metrics": [metric.model_dump() for metric in manifest.metrics],
         "seconds": seconds,
-    }
-
-
-def component_document(trained: TrainedComponent) -> dict[str, Any]:
-    """Return a fitted component that plugs in."""
-    return {
-        "name": trained.name,
-        "weight": dict(zip((horizon.value for horizon in HORIZONS), trained.weight, strict=True)),
-        "gain": trained.gain,
-        "unweighted_gain": trained.unweighted_gain,
-        "parity": trained.parity,
     }
 
 
@@ -102,7 +89,6 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
             "LSTM",
             f"{document['lstm']['epochs']} epochs; served vs. torch: at most {document['lstm']['parity']:.1e} points",
         ),
-        *((f"Component {each['name']}", _component_text(each)) for each in document["components"]),
     ]
     for name, text in rows:
         table.add_row(Text(name, style="bold"), Text(text))
@@ -161,14 +147,4 @@ def print_season(console: Console, document: dict[str, Any]) -> None:
         f"{document['file']}: {document['rows']:,} rows, {document['games']:,} games{excluded}",
         highlight=False,
         soft_wrap=True,
-    )
-
-
-def _component_text(component: dict[str, Any]) -> str:
-    weight = component["weight"]
-    return (
-        f"weight {weight['halftime']:.2f} to the half, {weight['final']:.2f} to the end; removes "
-        f"{100 * component['gain']:.1f} % of the linear models' squared error, unweighted "
-        f"{100 * component['unweighted_gain']:.1f} %; graph vs. component: at most "
-        f"{component['parity']:.1e} points"
     )

@@ -10,7 +10,7 @@ from dejavu_trainer.evaluation.acceptance import missed
 from dejavu_trainer.evaluation.checks import Check
 from dejavu_trainer.evaluation.metrics import LEVELS, GroupMetrics
 from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult
-from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, LINE, OF_LINE, PARTS, PLAYERS, PLUGGED, plugged
+from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, LINE, OF_LINE, PARTS, PLAYERS
 from dejavu_trainer.reports.added_knowledge import added_knowledge
 from dejavu_trainer.reports.cells import METRIC_NAMES, NAMES, Table, digits, in_percent, number
 from dejavu_trainer.reports.limits import ceiling, group_power, season_coverage
@@ -26,8 +26,6 @@ SHOWN_MINUTES: Final = {
 def tables(result: BacktestResult) -> Iterator[Table]:
     """Yield all tables of a result, grouped by horizon."""
     yield _tested(result)
-    if any(fold.weights for fold in result.folds):
-        yield _weights(result)
     yield _ratings(result)
     yield from ceiling(result)
     yield from season_coverage(result)
@@ -94,18 +92,6 @@ def _tested(result: BacktestResult) -> Table:
     return Table("Tested seasons", header, rows)
 
 
-def _weights(result: BacktestResult) -> Table:
-    """Return the table of the weights of components that plug in."""
-    rows = tuple(
-        (name, str(fold.season), *(f"{weight:.2f}" for weight in weights))
-        for fold in result.folds
-        for name, weights in fold.weights.items()
-    )
-    note = "Factor of a component's corrections, learned on the later training games; 0: they do not help."
-    header = ("component", "test season", *(horizon.value for horizon in HORIZONS))
-    return Table("Weights of the components that plug in", header, rows, note)
-
-
 def _span(seasons: Sequence[int]) -> str:
     return f"{seasons[0]}–{seasons[-1]}" if len(seasons) > 1 else "".join(map(str, seasons))
 
@@ -128,16 +114,12 @@ def _scores(title: str, group: GroupMetrics) -> Table:
     shown = [metric for metric in metrics if metric in group.values["served"]]
     rows = tuple(
         (label, *(number(group.values[name].get(metric), metric) for metric in shown))
-        for name, label in {**NAMES, **{each: _of_component(each) for each in plugged(group.values)}}.items()
+        for name, label in NAMES.items()
         if name not in CEILING and name in group.values
     )
     note = "Errors, CRPS and Winkler score in points, coverage in %; logistic: probabilities only."
     header = (f"{group.games:,} games", *(METRIC_NAMES[metric] for metric in shown))
     return Table(title, header, rows, note)
-
-
-def _of_component(name: str) -> str:
-    return f"Component {name.removeprefix(PLUGGED)}"
 
 
 def _differences(title: str, group: GroupMetrics) -> Table:

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from dejavu_common.rich_console import Console
 from dejavu_trainer.evaluation.result import BacktestResult, RunProvenance
-from dejavu_trainer.reports.added_knowledge import component_summaries
 from dejavu_trainer.reports.cells import Table
 from dejavu_trainer.reports.tables import check_lists, checks_table, tables
 
@@ -44,8 +43,6 @@ def print_result(console: Console, title: str, result: BacktestResult, warning: 
         console.print()
     fit = Text("FIT to be served. ", style="bold green") if result.verdict.fit else Text("UNFIT. ", style="bold red")
     console.print(fit + Text(result.verdict.reason), soft_wrap=True)
-    for summary in _component_summaries(result):
-        console.print(Text(summary), soft_wrap=True)
 
 
 def markdown(title: str, result: BacktestResult) -> str:
@@ -60,15 +57,9 @@ def markdown(title: str, result: BacktestResult) -> str:
     for checks in check_lists(result):
         lines += markdown_table(checks_table(checks))
     lines += [("**Fit to be served.** " if result.verdict.fit else "**Unfit.** ") + result.verdict.reason, ""]
-    for summary in _component_summaries(result):
-        lines += [summary, ""]
     for table in tables(result):
         lines += markdown_table(table)
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _component_summaries(result: BacktestResult) -> Iterator[str]:
-    return component_summaries(result.figures, [fold.weights for fold in result.folds])
 
 
 def method_line(method: RunProvenance, games: int) -> str:

@@ -12,11 +12,11 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from dejavu_feed.errors import DataError
 from dejavu_models.arrays import Floats
@@ -26,14 +26,6 @@ from dejavu_models.point.models import PointModels
 from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.data.split import hold_out_last
 from dejavu_trainer.execution import HERE, Execution, Progress
-from dejavu_trainer.training.components import (
-    STEPS,
-    ComponentChoice,
-    ComponentParts,
-    TrainedComponent,
-    choose_components,
-    fit_component,
-)
 from dejavu_trainer.training.dejavu import (
     MINUTES,
     DejavuGrid,
@@ -52,12 +44,6 @@ METHOD = 10
 a verdict on older models is not reused."""
 
 
-def _chosen(settings: object) -> tuple[ComponentChoice, ...]:
-    if not isinstance(settings, dict) or not all(isinstance(each, dict) for each in settings.values()):
-        raise ValueError("expected a table for each component, such as [components.boosted], which may be empty")
-    return choose_components(settings)
-
-
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
     """Training configuration (recipe).
@@ -69,7 +55,6 @@ class TrainingConfig:
         rating_steps: likelihood evaluations in the search for the ratings' settings.
         dejavu: candidates for the Dejavu settings.
         lstm: hyperparameters of the LSTM.
-        components: components that plug in; in a file, a table of settings for each.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
@@ -80,14 +65,11 @@ class TrainingConfig:
     rating_steps: Annotated[int, Field(ge=1, le=10_000)] = 60
     dejavu: DejavuGrid = field(default_factory=DejavuGrid)
     lstm: LstmConfig = field(default_factory=LstmConfig)
-    components: Annotated[tuple[ComponentChoice, ...], PlainValidator(_chosen)] = ()
 
     @property
     def digest(self) -> str:
         """Hash that identifies the recipe: the first 16 hexadecimal digits of a SHA-256."""
         content = {"method": METHOD, **asdict(self)}
-        if not self.components:
-            del content["components"]  # so that it is the recipe of a version without them
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
@@ -160,13 +142,11 @@ class TrainedModels:
         models: all models, without calibration.
         lstm: the fitted LSTM.
         dejavu: selected query settings of the databases.
-        components: the components that plug in.
     """
 
     models: PointModels
     lstm: TrainedLstm
     dejavu: SelectedSettings
-    components: tuple[TrainedComponent, ...] = ()
 
 
 def train_models(
@@ -183,7 +163,7 @@ def train_models(
 
     Raises:
         DataError: if there are too few games.
-        FitError: if the LSTM or a component can't be fitted.
+        FitError: if the LSTM can't be fitted.
     """
     games = rated.games
     # With fewer prototypes, most of them would be neighbours of every pattern.
@@ -198,15 +178,9 @@ def train_models(
     run = _Run(rated, recipe, seed, progress or Progress(), execution)
     inputs = games, recipe.rating_steps, seed
     of_dejavu = recipe.prototypes, recipe.prototypes_at, recipe.held_out, recipe.dejavu
-    of_component = *inputs, recipe.held_out, recipe.dejavu.minutes
-    components = tuple(  # first, since they are the ones that may be wrong
-        stages.get(f"component-{each.name}", (*of_component, each), partial(run.fit_component, each))
-        for each in recipe.components
-    )
     choice, databases = stages.get("dejavu", (*inputs, *of_dejavu), run.fit_dejavu)
     lstm = stages.get("lstm", (*inputs, recipe.lstm), run.fit_lstm)
-    graphs = tuple(each.served for each in components)
-    return TrainedModels(PointModels(run.linear, Lstm(lstm.content), databases, graphs), lstm, choice, components)
+    return TrainedModels(PointModels(run.linear, Lstm(lstm.content), databases), lstm, choice)
 
 
 class _Run:
@@ -258,10 +232,3 @@ class _Run:
         with self._progress.step("Train the LSTM", recipe.lstm.steps) as advance:
             examples = LstmExamples(games.levels, margins, self._residuals)
             return fit_lstm(examples, recipe.lstm, self._seed, advance)
-
-    def fit_component(self, choice: ComponentChoice) -> TrainedComponent:
-        """Fit a component that plugs in to all games; the last ones also teach its weight."""
-        recipe = self._recipe
-        with self._progress.step(f"Train {choice.name}", STEPS) as advance:
-            parts = ComponentParts.of(self.linear, self._rated, recipe.held_out)
-            return fit_component(choice, parts, recipe.dejavu.minutes, self._seed, advance)

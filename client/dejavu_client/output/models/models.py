@@ -19,7 +19,6 @@ from dejavu.v1.model_service_pb2 import (
     Model,
     ModelLineage,
     ModelStage,
-    PluggedComponent,
     Verdict,
 )
 from dejavu_client.formatting import component_label, enum_word, horizon_label, percent, pluralize
@@ -112,8 +111,6 @@ def _print_model(model: Model) -> None:
         age = pluralize(model.ratings_age_days, "day")
         rows.add_row("team ratings", f"{ratings_text(model)} · {age} old, summers not counted")
     rows.add_row("components", ", ".join(["linear", *map(component_label, model.components)]))
-    for each in model.plugged_components:
-        rows.add_row(f"  {each.name}", Text(_component_text(each)))
     if model.inputs:
         rows.add_row("uses", ", ".join(model.inputs))
     rows.add_row("smallest alpha", f"{model.smallest_alpha:.2g}")
@@ -127,13 +124,6 @@ def _print_model(model: Model) -> None:
     console = Console()
     console.print(titled_panel(parts, name))
     print_warnings(console, model.warnings)
-
-
-def _component_text(component: PluggedComponent) -> str:
-    weights = f"weight {component.halftime_weight:.2f} to the half, {component.final_weight:.2f} to the end"
-    if not (component.halftime_weight or component.final_weight):
-        weights += ": it changes nothing"
-    return " · ".join(filter(None, [component.package, weights]))
 
 
 def _metrics(metrics: Iterable[Metric]) -> Table:

@@ -25,8 +25,7 @@ from dejavu_common.installing import install
 from dejavu_models.errors import BundleCorrupt, BundleError, BundleIncomplete, BundleNotFound, quoted
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import Manifest
-from dejavu_models.registry.allowed import check_allowed
-from dejavu_models.registry.bundle import MANIFEST, check_hash, parse_manifest, read_manifest
+from dejavu_models.registry.bundle import MANIFEST, check_fit, check_hash, parse_manifest, read_manifest
 from dejavu_models.registry.contents import load_contents
 from dejavu_models.registry.store.cache import CachedFiles
 from dejavu_models.registry.store.errors import InvalidModelStore
@@ -51,7 +50,6 @@ class ModelStore:
         files: the files.
         work: local folder for uploads in progress and for bundles that are being verified.
         allow_unfit: whether to accept and to load bundles whose recipe failed its backtest.
-        allow_components: whether to accept and to load bundles with components that plug in.
         check: verifies the bundle in a folder before it is stored; raises a BundleError to refuse it.
     """
 
@@ -61,12 +59,11 @@ class ModelStore:
         work: Path,
         *,
         allow_unfit: bool = False,
-        allow_components: bool = False,
         check: Callable[[Path], None] = verify,
     ) -> None:
         self._files = files
         self._work = work
-        self._allow_unfit, self._allow_components = allow_unfit, allow_components
+        self._allow_unfit = allow_unfit
         self._check = check
         self.name = files.name
         """Place of the store, for messages: a path, or a URL without credentials."""
@@ -74,14 +71,7 @@ class ModelStore:
         """Uploads in progress."""
 
     @classmethod
-    def open(
-        cls,
-        url: str | Path,
-        *,
-        cache: Path | None = None,
-        allow_unfit: bool = False,
-        allow_components: bool = False,
-    ) -> ModelStore:
+    def open(cls, url: str | Path, *, cache: Path | None = None, allow_unfit: bool = False) -> ModelStore:
         """Open a store, which is made when the first bundle is put into it.
 
         Args:
@@ -89,7 +79,6 @@ class ModelStore:
                 extra model-store.
             cache: local folder for copies of remote files, and for uploads; by default one of the user's cache.
             allow_unfit: whether to accept and to load bundles whose recipe failed its backtest.
-            allow_components: whether to accept and to load bundles with components that plug in.
 
         Raises:
             InvalidModelStore: if the URL cannot be used.
@@ -99,11 +88,11 @@ class ModelStore:
         if "://" not in folder:
             files: StoredFiles = FolderFiles(Path(folder))
             work = Path(folder) / UPLOADS
-            return cls(files, work, allow_unfit=allow_unfit, allow_components=allow_components)
+            return cls(files, work, allow_unfit=allow_unfit)
         remote = _remote_files(text)
         local = cache or _user_cache() / hashlib.sha256(text.encode()).hexdigest()[:16]
         files, work = CachedFiles(remote, local / FILES), local / UPLOADS
-        return cls(files, work, allow_unfit=allow_unfit, allow_components=allow_components)
+        return cls(files, work, allow_unfit=allow_unfit)
 
     def has(self, version: str) -> bool:
         """Return whether there is a bundle of a version.
@@ -140,11 +129,11 @@ class ModelStore:
         return hashlib.sha256(self._manifest_text(version)).hexdigest()
 
     def load(self, version: str) -> Forecaster:
-        """Load a bundle. Verifies the hash of each file, and a bundle with components that plug in as `put` does.
+        """Load a bundle. Verifies the hash of each file.
 
         Raises:
-            BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew, BundleTooOld, BundleUnfit, ComponentsRefused:
-                if it cannot be loaded; the message names the version and the file.
+            BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew, BundleTooOld, BundleUnfit: if it cannot be
+                loaded; the message names the version and the file.
             ModelStoreUnavailable: if the storage fails.
         """
         manifest = self.manifest(version)
@@ -156,8 +145,6 @@ class ModelStore:
                 raise BundleIncomplete(f"model {version}: {name} is missing in {self.name}")
             check_hash(f"model {version}", name, content, sha256)
             contents[name] = content
-        if manifest.graphs:  # it may have been verified by another machine, with another ONNX Runtime
-            self._verify(manifest, self._manifest_text(version), contents, f"model {version}", self._check)
         return load_contents(f"model {version}", manifest, contents)
 
     def missing(self, manifest: Manifest) -> dict[str, str]:
@@ -231,8 +218,9 @@ class ModelStore:
         return manifest.version
 
     def check_allowed(self, manifest: Manifest, source: str = "") -> None:
-        """Check that this store accepts a bundle; see `allowed.check_allowed`."""
-        check_allowed(manifest, source, unfit=self._allow_unfit, components=self._allow_components)
+        """Check that this store accepts a bundle; see `check_fit`."""
+        if not self._allow_unfit:
+            check_fit(manifest, source)
 
     def _verify(
         self,

@@ -3,9 +3,8 @@
 A malicious file can crash a process or fill its memory, and a server has secrets that its models must not read. So an
 uploaded bundle is loaded first by `python -m dejavu_models.registry.store.verification FOLDER NICENESS`: in an empty
 working directory, without the environment of the server, with limits of time and memory, and, once the files of the
-bundle have been read, without the right to open any other. Components that plug in are checked first, each with a limit
-of its own. It makes forecasts from every minute. It exits with 0, or prints the reason for the refusal and exits with
-1.
+bundle have been read, without the right to open any other. It makes forecasts from every minute. It exits with 0, or
+prints the reason for the refusal and exits with 1.
 """
 
 from __future__ import annotations
@@ -17,21 +16,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from dejavu_models.errors import BundleCorrupt, BundleError
-
-if TYPE_CHECKING:  # imported under the limit of time
-    from dejavu_models.manifest import Manifest
 
 MAX_MEMORY: Final = 512 * 1024**2
 """Maximum address space for loading a bundle and making its answers, in bytes, besides that of the modules; a bundle of
 the largest size takes 400 MB. A container of a server has 1 GiB."""
-
-MAX_COMPONENT_MEMORY: Final = 128 * 1024**2
-"""Maximum address space for loading a component that plugs in and running it, in bytes."""
 
 MAX_SECONDS: Final = 10
 """Maximum CPU time of a verification, in seconds: a fraction of the minute in which a worker must load its models while
@@ -48,8 +40,6 @@ ENVIRONMENT: Final = ("PATH", "PYTHON", "LD_LIBRARY_PATH", "LANG", "LC_", "TMPDI
 server's settings of libraries. Without the latter, OpenBLAS would reserve memory for one thread per core."""
 
 _REFUSED: Final = 1
-_COMPONENT: Final = "component "
-"""Begins the line on stderr that names the component which is checked, for the case that a signal ends the check."""
 
 
 def verify(folder: Path, niceness: int = 0) -> None:
@@ -82,13 +72,11 @@ def verify(folder: Path, niceness: int = 0) -> None:
         return
     if ended.returncode == _REFUSED and ended.stdout.strip():
         raise BundleCorrupt(ended.stdout.strip().replace(f"{folder}: ", ""))
-    lines = ended.stderr.strip().splitlines() or ["no reason given"]
+    if ended.returncode == -signal.SIGXCPU:
+        raise BundleCorrupt(f"loading it takes more than {MAX_SECONDS} s of CPU time")
     if ended.returncode < 0:
-        what = next((each for each in reversed(lines) if each.startswith(_COMPONENT)), "it")
-        if ended.returncode == -signal.SIGXCPU:
-            raise BundleCorrupt(f"loading {what} takes more than {MAX_SECONDS} s of CPU time")
-        raise BundleCorrupt(f"loading {what} ends the process: {_signal_name(-ended.returncode)}")
-    last = lines[-1]
+        raise BundleCorrupt(f"loading it ends the process: {_signal_name(-ended.returncode)}")
+    *_, last = ended.stderr.strip().splitlines() or ["no reason given"]
     raise BundleCorrupt(f"loading it fails: {last}")
 
 
@@ -111,15 +99,12 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Imported under the limit of time, since these imports take most of it.
-    from dejavu_models.point.graph_component import libraries  # noqa: PLC0415
-    from dejavu_models.registry.bundle import check_answers, load_bundle, read_manifest  # noqa: PLC0415
+    from dejavu_models.registry.bundle import check_answers, load_bundle  # noqa: PLC0415
 
     folder = Path(sys.argv[1])
     try:
-        if read_manifest(folder).graphs:
-            libraries()  # before files can no longer be opened
         limit_memory()
-        forecaster = load_bundle(folder, allow_unfit=True, allow_components=True, before_parsing=_isolate)
+        forecaster = load_bundle(folder, allow_unfit=True, before_parsing=open_no_more)
         check_answers(forecaster)
     except BundleError as error:
         print(error)  # noqa: T201 - its result
@@ -134,20 +119,6 @@ def limit_memory() -> None:
 
 def _address_space() -> int:
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-
-
-def _isolate(manifest: Manifest, contents: Mapping[str, bytes]) -> None:
-    """Give up the rights that a bundle must not use, and check its components with the memory that they may have."""
-    from dejavu_models.registry.contents import check_component  # noqa: PLC0415
-
-    limit = _address_space() + MAX_COMPONENT_MEMORY
-    open_no_more()
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (min(limit, most), most))
-    for record in manifest.graphs:
-        print(f"{_COMPONENT}{record.name}", file=sys.stderr, flush=True)  # noqa: T201 - read by `verify`
-        check_component(record, contents)
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def open_no_more() -> None:

@@ -949,7 +949,7 @@ class ComponentPrediction(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     PREDICTION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name of the model: dejavu, lstm or a component that plugs in; later releases may have others."""
+    """Name of the model: dejavu or lstm; later releases may have others."""
     prediction: _builtins.float
     """Its prediction, in points."""
     def __init__(

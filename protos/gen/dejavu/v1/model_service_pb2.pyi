@@ -153,7 +153,6 @@ class Model(_message.Message):
     TOTALS_FIELD_NUMBER: _builtins.int
     COMPONENTS_FIELD_NUMBER: _builtins.int
     LINE_FIELD_NUMBER: _builtins.int
-    PLUGGED_COMPONENTS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version: a hash over everything that determines its forecasts."""
     active: _builtins.bool
@@ -236,14 +235,10 @@ class Model(_message.Message):
 
     @_builtins.property
     def components(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Its components beside the linear models, whose predictions are second opinions: "dejavu", the similar games,
-        "lstm", the recurrent network, and those that plug in, by their names. A model can lack each of them; its
-        explanations then lack these components and, without Dejavu, the similar games.
+        """Its components beside the linear models, whose predictions are second opinions: "dejavu", the similar games, and
+        "lstm", the recurrent network. A model can lack each of them; its explanations then lack these components and,
+        without Dejavu, the similar games.
         """
-
-    @_builtins.property
-    def plugged_components(self) -> _containers.RepeatedCompositeFieldContainer[Global___PluggedComponent]:
-        """Those of its components that plug in, with their origins and weights."""
 
     def __init__(
         self,
@@ -274,49 +269,14 @@ class Model(_message.Message):
         totals: _builtins.bool = ...,
         components: _abc.Iterable[_builtins.str] | None = ...,
         line: _builtins.bool = ...,
-        plugged_components: _abc.Iterable[Global___PluggedComponent] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "lineage", b"lineage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "aliases", b"aliases", "calibration_games", b"calibration_games", "calibration_seasons", b"calibration_seasons", "components", b"components", "created_time", b"created_time", "database_entries", b"database_entries", "finals_since", b"finals_since", "horizons", b"horizons", "inputs", b"inputs", "line", b"line", "lineage", b"lineage", "loaded", b"loaded", "metrics", b"metrics", "plugged_components", b"plugged_components", "ratings_age_days", b"ratings_age_days", "ratings_date", b"ratings_date", "share", b"share", "smallest_alpha", b"smallest_alpha", "stage", b"stage", "totals", b"totals", "train_games", b"train_games", "train_seasons", b"train_seasons", "verdict", b"verdict", "verdict_reason", b"verdict_reason", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "aliases", b"aliases", "calibration_games", b"calibration_games", "calibration_seasons", b"calibration_seasons", "components", b"components", "created_time", b"created_time", "database_entries", b"database_entries", "finals_since", b"finals_since", "horizons", b"horizons", "inputs", b"inputs", "line", b"line", "lineage", b"lineage", "loaded", b"loaded", "metrics", b"metrics", "ratings_age_days", b"ratings_age_days", "ratings_date", b"ratings_date", "share", b"share", "smallest_alpha", b"smallest_alpha", "stage", b"stage", "totals", b"totals", "train_games", b"train_games", "train_seasons", b"train_seasons", "verdict", b"verdict", "verdict_reason", b"verdict_reason", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
-
-@_typing.final
-class PluggedComponent(_message.Message):
-    """A component of a model that plugs in."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NAME_FIELD_NUMBER: _builtins.int
-    PACKAGE_FIELD_NUMBER: _builtins.int
-    HALFTIME_WEIGHT_FIELD_NUMBER: _builtins.int
-    FINAL_WEIGHT_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    """Its name, which explanations show."""
-    package: _builtins.str
-    """Package that it was fitted by, and its version, for example "dejavu-boosted 1.0.0"; empty if unknown."""
-    halftime_weight: _builtins.float
-    """Factor of its corrections to the half, in [0, 1]: 0 if they were of no use on games that it was not fitted to."""
-    final_weight: _builtins.float
-    """The same to the end."""
-    def __init__(
-        self,
-        *,
-        name: _builtins.str = ...,
-        package: _builtins.str = ...,
-        halftime_weight: _builtins.float = ...,
-        final_weight: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["final_weight", b"final_weight", "halftime_weight", b"halftime_weight", "name", b"name", "package", b"package"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___PluggedComponent: _TypeAlias = PluggedComponent  # noqa: Y015
 
 @_typing.final
 class ModelLineage(_message.Message):

@@ -274,7 +274,6 @@ def model_message(info: ModelInfo, today: date, *, active: bool) -> model_servic
             for support in info.horizons
         ],
         created_time=timestamp(info.created_time),
-        plugged_components=[message_of(model_service_pb2.PluggedComponent, each) for each in info.plugged_components],
         metrics=[message_of(model_service_pb2.Metric, metric) for metric in info.metrics],
         ratings_date=info.ratings_date.isoformat(),
         ratings_age_days=playing_days(info.ratings_date, today),

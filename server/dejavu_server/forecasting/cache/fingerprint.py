@@ -33,7 +33,6 @@ WITHOUT_EFFECT: Final = frozenset(
         "channelz",
         "bundles",  # the versions of the loaded models count
         "allow_unfit",  # whether a model is fit counts
-        "allow_components",  # a model with components is served whole or not at all
         "model_store",  # which version answers counts
         "load_on_demand",
         "max_models",

@@ -36,7 +36,7 @@ class BundleStore(Protocol):
         """Return the SHA-256 of a manifest, in hexadecimal; raise a BundleError if there is none."""
 
     def check_allowed(self, manifest: Manifest) -> None:
-        """Raise BundleUnfit or ComponentsRefused if a bundle may not be loaded here."""
+        """Raise BundleUnfit if a bundle may not be loaded here."""
 
     def is_complete(self, version: str) -> bool:
         """Return whether there is a bundle of a version, with all its files."""

@@ -109,7 +109,7 @@ class ModelLifecycle:
 
         Raises:
             NotRegistered, WrongStage, TooManyChallengers, InvalidReason: if that is not possible.
-            BundleUnfit, ComponentsRefused: if it may not be loaded here.
+            BundleUnfit: if it may not be loaded here.
             ModelLoadFailed: if a worker cannot load it.
             DeadlineExceeded: if a worker does not answer.
             LedgerError: if it cannot be recorded.

@@ -73,20 +73,11 @@ _SIMILAR_GAME: Final = Layout(
 
 _COMPONENT_FIELDS: Final = {f"{name}_prediction": partial(_prediction_of, name) for name in COMPONENTS}
 
-_COMPONENT: Final = Layout(Member("name", Kind.VALUE), Member("prediction", Kind.NUMBER))
-
-
-def _plugged(explanation: Explanation) -> list[ComponentPrediction]:
-    """Return the predictions of components that plug in."""
-    return [each for each in explanation.components if each.name not in COMPONENTS]
-
-
 EXPLANATION: Final = Layout(
     *(Member(name, Kind.NUMBER, path, when=path) for name, path in _COMPONENT_FIELDS.items()),
     Member("baseline_prediction", Kind.NUMBER),
     Member("attribution", Kind.OBJECT, of=_ATTRIBUTION),
     Member("calibration_games", Kind.INTEGER),
-    Member("components", Kind.OBJECTS, _plugged, of=_COMPONENT, any=True),
     Member("linear_prediction", Kind.NUMBER),
     Member("similar_games", Kind.OBJECTS, of=_SIMILAR_GAME),
 )
@@ -112,8 +103,7 @@ def read_explanation(value: dict[str, Any]) -> Explanation:
             ComponentPrediction(name, value[f"{name}_prediction"])
             for name in COMPONENTS
             if f"{name}_prediction" in value
-        )
-        + tuple(ComponentPrediction(each["name"], each["prediction"]) for each in value.get("components", ())),
+        ),
         baseline_prediction=value["baseline_prediction"],
         similar_games=tuple(
             SimilarGame(

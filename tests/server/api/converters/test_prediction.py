@@ -27,7 +27,6 @@ from dejavu_models.types import (
     ExpectedMarginTerms,
     Horizon,
     Interval,
-    PluggedComponent,
     WarningReason,
 )
 from dejavu_server.api.converters import prediction
@@ -316,8 +315,7 @@ def test_what_nobody_knows_is_absent_not_zero() -> None:
 def test_a_model_s_message_says_what_the_model_is() -> None:
     info = replace(EveryMinuteForecaster("v1").info, ratings_date=date(2024, 4, 14), approved=True, verdict_reason="so")
     info = replace(info, finals_since=7, inputs=("total_points",), totals=True)
-    plugged = PluggedComponent("tilt", "dejavu-tilt 1.2.3", 0.5, 0.25)
-    info = replace(info, components=("lstm", "tilt"), plugged_components=(plugged,), line=True)
+    info = replace(info, components=("lstm",), line=True)
     message = prediction.model_message(info, NOW.date(), active=True)
     of_a_store = {"stage", "aliases", "share", "lineage"}
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name) - of_a_store

@@ -57,13 +57,10 @@ attributions = st.builds(
     before_tipoff=finite,
     minutes=st.lists(finite, max_size=47).map(tuple),
 )
-NAMES = (*COMPONENTS, "boosted", "a-transformer")
-"""Components, of which the last two plug in."""
-
 explanations = st.builds(
     Explanation,
-    components=st.lists(finite, max_size=len(NAMES)).map(
-        lambda numbers: tuple(ComponentPrediction(*each) for each in zip(NAMES, numbers, strict=False))
+    components=st.lists(finite, max_size=len(COMPONENTS)).map(
+        lambda numbers: tuple(ComponentPrediction(*each) for each in zip(COMPONENTS, numbers, strict=False))
     ),
     baseline_prediction=finite,
     similar_games=st.lists(similar_games, max_size=3).map(tuple),

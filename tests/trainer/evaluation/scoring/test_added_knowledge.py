@@ -17,7 +17,7 @@ from dejavu_trainer.data.box_scores import no_box_scores
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.metrics import GroupMetrics, compute_metrics
 from dejavu_trainer.evaluation.scoring.fold_scores import LINE, OF_LINE, PLAYERS, SERVED, FoldScores, score_fold, served
-from dejavu_trainer.reports.added_knowledge import added_knowledge, component_summaries
+from dejavu_trainer.reports.added_knowledge import added_knowledge
 from dejavu_trainer.training.calibrate import conformalized, fit_tables
 from dejavu_trainer.training.linear import LEAST_LINES, fit_linear
 from dejavu_trainer.training.players import rate_players
@@ -125,19 +125,3 @@ def test_what_is_not_known_has_no_tables() -> None:
     assert components.title == COMPONENTS_TITLE
     [row] = [row for row in components.rows if row[0] == "all"]
     assert row[3:] == ("+0.00 [+0.00, +0.00]",) * 6, "these components predict what the linear models do"
-
-
-def test_a_component_is_summed_up_beside_the_linear_models_and_persistence() -> None:
-    fold = walk_fold()
-    same = fold.forecasts["lstm"]  # of this fold, predicts what the linear models do
-    assert same.crps is not None
-    known = {**fold.forecasts, "component_none": same, "component_good": replace(same, crps=same.crps * 0.9)}
-    figures = compute_metrics([replace(fold, forecasts=known)], resamples=20)
-    weights = {"none": (0.0, 0.25), "good": (0.25, 1.0)}
-    none, good = component_summaries(figures, [weights, {"none": (0.0, 0.5), "good": (0.5, 1.0)}])
-    assert none.startswith("Component none: to the half, weight 0, so it changes nothing; to the end, weight 0.25–0.50")
-    assert "against the linear models +0.00 [+0.00, +0.00], against persistence -1" in none
-    assert none.endswith("no improvement is shown.")
-    assert "to the half, weight 0.25–0.50, CRPS in % against the linear models -10.00 [" in good
-    assert "; to the end, weight 1.00, CRPS" in good
-    assert good.endswith("better than the linear models to the half and to the end.")

@@ -7,7 +7,7 @@ references use all earlier games, see `baselines`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -61,9 +61,6 @@ PARTS: Final = ("dejavu", "lstm", "mean")
 """The components, and the mean of both, as point forecasts, with carried ratings and the served tables, without the
 factor of the season."""
 
-PLUGGED: Final = "component_"
-"""Begins the names of the forecasters that are components that plug in, so that they are not those of others."""
-
 BASELINES: Final = ("linear", "persistence")
 """References with a distribution, fitted on all earlier games."""
 
@@ -85,7 +82,7 @@ FORECASTERS: Final = (
     *(*SERVED, STATIC["served"], NO_LIVE, *PARTS),
     *(*BASELINES, LOGISTIC, *CEILING, PLAYERS, LINE, *OF_LINE),
 )
-"""All forecasters; those of line and players may be missing in a fold, which also has those of `plugged`."""
+"""All forecasters; those of line and players may be missing in a fold."""
 
 _LEAST_SHARE: Final = 0.5
 """Least share of test games with a line, or with known line-ups."""
@@ -101,7 +98,6 @@ class FoldScores:
     Attributes:
         train_seasons, calibration_seasons: seasons of the models.
         calibration_games: number of calibration games.
-        weights: learned weights of the components that plug in, by name and horizon.
         cell_games: (cases, 4), number of calibration games with a |lead| of 0–3, 4–8, 9–15 and 16 or more.
         home_advantage: mean final differential of all earlier games, in points; the expected margin without knowing the
             teams.
@@ -122,7 +118,6 @@ class FoldScores:
     train_seasons: tuple[int, ...]
     calibration_seasons: tuple[int, ...]
     calibration_games: int
-    weights: dict[str, tuple[float, ...]]
     cell_games: NDArray[np.int32]
     home_advantage: float
     game_id: NDArray[np.str_]
@@ -141,11 +136,6 @@ class FoldScores:
 
     def __len__(self) -> int:
         return len(self.game_id)
-
-
-def plugged(forecasters: Iterable[str]) -> tuple[str, ...]:
-    """Return those forecasters that are components that plug in, which are scored like PARTS."""
-    return tuple(each for each in forecasters if each.startswith(PLUGGED))
 
 
 def served(folds: Sequence[FoldScores]) -> tuple[str, ...]:
@@ -229,7 +219,6 @@ def score_fold(
         train_seasons=_seasons(apart if len(apart) else past.season),
         calibration_seasons=_seasons(calibrate.games.season),
         calibration_games=len(counted.games),
-        weights={each.name: each.weight for each in models.graphs},
         cell_games=cell_games,
         home_advantage=float(past.final.mean()),
         **{name: getattr(games, name) for name in ("game_id", "season", "date", "phase", "home", "away")},
@@ -249,18 +238,12 @@ def component_points(models: PointModels, rated: RatedGames) -> dict[str, Floats
         KeyError: if the models lack a minute.
     """
     leads = rated.games.levels
-    graphs = {f"{PLUGGED}{each.name}": each for each in models.graphs}
-    result = {name: np.empty((*leads.shape, len(HORIZONS))) for name in (*COMPONENTS, *graphs)}
+    result = {name: np.empty((*leads.shape, len(HORIZONS))) for name in COMPONENTS}
     residuals = models.lstm_residuals(leads, rated.margins)
     for minute in range(1, MAX_SLOTS + 1):
         predictions = models.predict_from_residuals(leads[:, :minute], rated.margins, residuals[:, minute - 1])
         for name, points in result.items():
-            if name in graphs:
-                increments = predictions.linear - predictions.persistence[:, None]
-                corrections = graphs[name].corrections(leads[:, :minute], rated.margins, increments)
-                points[:, minute - 1] = predictions.linear + corrections
-            else:
-                points[:, minute - 1] = getattr(predictions, name)
+            points[:, minute - 1] = getattr(predictions, name)
     return result
 
 

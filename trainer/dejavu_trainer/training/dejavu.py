@@ -159,7 +159,7 @@ def _trial(
     prototypes_at: Mapping[int, int],
     seed: int,
 ) -> Floats:
-    """Return `error_products` of all candidates for one recency and minute, (candidates, 3, 2 horizons)."""
+    """Return `_error_products` of all candidates for one recency and minute, (candidates, 3, 2 horizons)."""
     recency, minute = trial
     widest = DejavuSettings(recency, max(neighbours for neighbours, _ in candidates), Kernel.UNIFORM)
     database = build(past, minute, widest, prototypes_at.get(minute, prototypes), seed)
@@ -169,11 +169,11 @@ def _trial(
         # A small database may return fewer neighbours.
         nearest = Neighbors(near.entries[:, :neighbours], near.distances[:, :neighbours])
         predicted = kernel_regression(entries.residuals, entries.games, nearest, kernel)
-        results.append(error_products(predicted, later.residuals[:, minute - 1], minute))
+        results.append(_error_products(predicted, later.residuals[:, minute - 1], minute))
     return np.stack(results)
 
 
-def error_products(predicted: Floats, target: Floats, minute: int) -> Floats:
+def _error_products(predicted: Floats, target: Floats, minute: int) -> Floats:
     """Return (3, 2 horizons): sums of predicted · target, predicted² and target², in units of the mean of target².
 
     They are 0 for a horizon that has passed.

@@ -75,7 +75,8 @@ def verify(folder: Path, niceness: int = 0) -> None:
     if ended.returncode == -signal.SIGXCPU:
         raise BundleCorrupt(f"loading it takes more than {MAX_SECONDS} s of CPU time")
     if ended.returncode < 0:
-        raise BundleCorrupt(f"loading it ends the process: {_signal_name(-ended.returncode)}")
+        ended_by = signal.strsignal(-ended.returncode) or f"signal {-ended.returncode}"
+        raise BundleCorrupt(f"loading it ends the process: {ended_by}")
     *_, last = ended.stderr.strip().splitlines() or ["no reason given"]
     raise BundleCorrupt(f"loading it fails: {last}")
 
@@ -83,10 +84,6 @@ def verify(folder: Path, niceness: int = 0) -> None:
 def verify_in_background(folder: Path) -> None:
     """Verify a bundle as `verify` does, at lower priority than calls."""
     verify(folder, BACKGROUND_NICENESS)
-
-
-def _signal_name(number: int) -> str:
-    return signal.strsignal(number) or f"signal {number}"
 
 
 def main() -> None:
@@ -113,12 +110,8 @@ def main() -> None:
 
 def limit_memory() -> None:
     """Limit the address space to MAX_MEMORY more than now: the modules reserve more of it on machines of many cores."""
-    limit = _address_space() + MAX_MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-
-
-def _address_space() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MAX_MEMORY, used + MAX_MEMORY))
 
 
 def open_no_more() -> None:

@@ -127,7 +127,7 @@ def run(kills: int, seed: int, folder: Path, show_round: Callable[[int], object]
             Answer(before=partial(time.sleep, chance.uniform(0, ANSWER_SECONDS))) for _ in range(10 * kills)
         ]
         rules = write_rules(folder, f"{receiver.url}/")
-        client = stack.enter_context(DejavuClient(server.address, timeout=30.0, slow=math.inf, very_slow=math.inf))
+        client = stack.enter_context(DejavuClient(server.address, timeout=30.0, slow=math.inf))
         for _ in range(NOTIFIERS):
             stack.enter_context(notifier(rules, server.address))
         games = [f"99{number:08d}" for number in range(kills)]

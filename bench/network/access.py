@@ -112,7 +112,7 @@ async def run(options: argparse.Namespace) -> int:
                     server = await asyncio.to_thread(servers.enter_context, started)
                 metadata = [("authorization", f"Bearer {token}")] if token else []
                 client = AsyncDejavuClient(
-                    server.address, credentials=credentials, metadata=metadata, channels=1, slow=60.0, very_slow=90.0
+                    server.address, credentials=credentials, metadata=metadata, channels=1, slow=60.0
                 )
                 cases[name] = Case(server, await clients.enter_async_context(client))
             os.sched_setaffinity(0, {available[-1]})

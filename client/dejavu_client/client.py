@@ -80,8 +80,7 @@ class DejavuClient(CacheCalls, ColumnCalls, GameCalls, LeaseCalls, ModelCalls, N
         allow_plaintext_token: whether to send the token to another machine without TLS, where others can read it.
         metadata: metadata to send with every call.
         silence: seconds without a message, heartbeats included, after which a stream is considered dead.
-        slow: calls that take longer than this, in seconds, are logged as warnings.
-        very_slow: calls that take longer than this, in seconds, are logged as errors.
+        slow: calls that take longer than this, in seconds, are logged as warnings, and as errors past five times it.
         channel_factory: creates a new channel on each call, in place of the default; `credentials` is then not used.
 
     Raises:

@@ -29,7 +29,6 @@ UPLOAD_TIMEOUT = 600.0
 DEFAULT_CHANNELS = 4
 DEFAULT_SILENCE = 60.0
 DEFAULT_SLOW = 0.2
-DEFAULT_VERY_SLOW = 1.0
 
 MAX_SECONDS = 1e6
 """Maximum timeout: eleven days, a length that clocks and libraries can still handle."""

@@ -35,7 +35,7 @@ async def run(settings: GatewaySettings, target: str, access: ClientOptions, lis
     # reading the body.
     gc.freeze()
     # The gateway's own warnings report slow and failed calls: the client would log a warning for each scorecard.
-    async with UpstreamClient(target, slow=math.inf, very_slow=math.inf, **access) as client:
+    async with UpstreamClient(target, slow=math.inf, **access) as client:
         any_host = not is_local(str(settings.listen)) and not settings.hosts
         app, feed = gateway_app(settings, client, metrics, any_host=any_host)
         server = GatewayServer(app, feed, settings, metrics)

@@ -155,7 +155,7 @@ async def test_no_message_repr_log_or_traceback_contains_the_token(
     source = TokenFile(file)
     texts = [repr(source)]
     for token in (SECRET, source):
-        async with client_of(kind, guarded.target, token=token, slow=0.0, very_slow=0.0) as client:
+        async with client_of(kind, guarded.target, token=token, slow=0.0) as client:
             with pytest.raises(PermissionDeniedError) as caught:
                 await client.call("list_models")
             await client.call("predict", PATTERN)

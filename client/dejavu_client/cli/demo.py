@@ -173,7 +173,7 @@ async def _demo(seconds: float, count: int, seed: int, *, page: bool, as_json: b
             running_server("--workers", str(_WORKERS), "--ledger", ledger) as address,
             _subscribed(address) as subscriber,
             # The replay and its clients share this process: a call that had to wait for them is not worth a log line.
-            AsyncDejavuClient(address, slow=math.inf, very_slow=math.inf) as client,
+            AsyncDejavuClient(address, slow=math.inf) as client,
             _page(address, client, shown=page) as url,
         ):
             games = await simulate_matched_games(client, rng, count)

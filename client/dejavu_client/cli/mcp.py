@@ -23,7 +23,7 @@ def mcp(replays: Replays = False, target: Target = DEFAULT_TARGET, timeout: Time
     access = client_options(target)
 
     async def run() -> None:
-        async with AsyncDejavuClient(target, timeout=timeout, slow=math.inf, very_slow=math.inf, **access) as client:
+        async with AsyncDejavuClient(target, timeout=timeout, slow=math.inf, **access) as client:
             await mcp_server(client, release(), replays=replays).run_stdio_async()
 
     asyncio.run(run())

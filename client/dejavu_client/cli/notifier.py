@@ -51,7 +51,7 @@ def run_notifier(file: Path, target: str, timeout: float, *, dry_run: bool, repl
 
     async def run() -> None:
         async with (
-            AsyncDejavuClient(target, timeout=timeout, slow=math.inf, very_slow=math.inf, **access) as client,
+            AsyncDejavuClient(target, timeout=timeout, slow=math.inf, **access) as client,
             AsyncExitStack() as stack,
         ):
             tell: Callable[[Message, str], None]

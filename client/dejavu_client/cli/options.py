@@ -163,7 +163,7 @@ def connect(target: str, timeout: float = config.DEFAULT_TIMEOUT) -> DejavuClien
         typer.BadParameter: if an option of TLS or of the token is wrong.
     """
     access = client_options(target)
-    return DejavuClient(target, timeout=timeout, channels=1, slow=math.inf, very_slow=math.inf, **access)
+    return DejavuClient(target, timeout=timeout, channels=1, slow=math.inf, **access)
 
 
 def days(day: datetime | None, first: datetime | None, last: datetime | None) -> tuple[date | None, date | None]:

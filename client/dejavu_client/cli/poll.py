@@ -178,7 +178,7 @@ def poll(
         horizons = _HORIZONS[horizon]
         async with (
             # No log lines about slow calls: the output itself reports failed and retried ones.
-            AsyncDejavuClient(target, timeout=timeout, slow=math.inf, very_slow=math.inf, **access) as client,
+            AsyncDejavuClient(target, timeout=timeout, slow=math.inf, **access) as client,
             Poller(
                 feed,
                 client,

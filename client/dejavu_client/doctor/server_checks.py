@@ -75,7 +75,6 @@ class DoctorAccess:
             token=self.token if token else None,
             allow_plaintext_token=self.allow_plaintext_token,
             slow=math.inf,
-            very_slow=math.inf,
             channel_factory=partial(dial, self.credentials, address),
         )
 

@@ -108,7 +108,6 @@ class AsyncCaller:
         metadata: config.Metadata = (),
         silence: float = config.DEFAULT_SILENCE,
         slow: float = config.DEFAULT_SLOW,
-        very_slow: float = config.DEFAULT_VERY_SLOW,
         channel_factory: Callable[[], grpc.aio.Channel] | None = None,
     ) -> None:
         self.target = target
@@ -130,7 +129,7 @@ class AsyncCaller:
         if self._dns is not None:
             self._dns.start()
         self._budget = RetryBudget()
-        self._calls = CallRecorder(target, slow=slow, very_slow=very_slow)
+        self._calls = CallRecorder(target, slow=slow)
         self._closed = AsyncClosed()
 
     async def __aenter__(self) -> Self:

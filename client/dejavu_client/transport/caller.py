@@ -105,7 +105,6 @@ class Caller:
         metadata: config.Metadata = (),
         silence: float = config.DEFAULT_SILENCE,
         slow: float = config.DEFAULT_SLOW,
-        very_slow: float = config.DEFAULT_VERY_SLOW,
         channel_factory: Callable[[], grpc.Channel] | None = None,
     ) -> None:
         self.target = target
@@ -127,7 +126,7 @@ class Caller:
         if self._dns is not None:
             self._dns.start()
         self._budget = RetryBudget()
-        self._calls = CallRecorder(target, slow=slow, very_slow=very_slow)
+        self._calls = CallRecorder(target, slow=slow)
         self._closed = Closed()
 
     def __enter__(self) -> Self:

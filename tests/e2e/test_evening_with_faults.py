@@ -14,6 +14,8 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from tests.support.builders.evenings import extend_to_overtime
+from tests.support.fakes.feed_faults import FeedFaultKind
 from tests.support.harness.bad_days import SIX_MINUTES, BadDay
 from tests.support.harness.stream_recorder import following
 from tests.support.processes.empty_ledger import ledger_url
@@ -25,8 +27,7 @@ from dejavu_client.poller.events import Fault, FaultKind, HorizonClosed
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.pattern import slots
-from dejavu_feed.replay.faults.kinds import FeedFaultKind
-from dejavu_feed.replay.games import ReplayGame, extend_to_overtime, recorded_evening, simulated_evening
+from dejavu_feed.replay.games import ReplayGame, recorded_evening, simulated_evening
 from dejavu_feed.replay.http_server import LocalServer
 
 RESTART = SIX_MINUTES + 150

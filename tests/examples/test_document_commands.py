@@ -36,7 +36,6 @@ ELSEWHERE = {
     r"dejavu-server ledger (prune|copy --ledger) ": (
         "needs a ledger of last season, or a PostgreSQL server: tests/server/ledger/retention"
     ),
-    r"dejavu replay --speed 60 --faults all": "tests/e2e/test_evening_with_faults.py polls it",
     r"dejavu-server --listen 127\.0\.0\.1:50051 --ledger": "the examples are run on a server of tests/examples",
     r"dejavu predict [^\0]* --home BOS --away LAL --horizon final\s+--game-date 2024-11-01$": (
         "is shown with its output, and run further below"

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import secrets
 import signal
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -27,9 +26,7 @@ from dejavu_common.game_day import game_day
 from dejavu_feed.errors import FeedError
 from dejavu_feed.files.lines import Lines, read_lines
 from dejavu_feed.files.source_rows import Source
-from dejavu_feed.replay.faults.injector import FaultyReplay
-from dejavu_feed.replay.faults.kinds import FeedFaultKind, parse_kinds
-from dejavu_feed.replay.games import MOST_SIMULATED, ReplayGame, extend_to_overtime, recorded_evening, simulated_evening
+from dejavu_feed.replay.games import MOST_SIMULATED, ReplayGame, recorded_evening, simulated_evening
 from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
 from dejavu_feed.replay.timeline import PACE
@@ -87,28 +84,12 @@ def replay(
         typer.Option(metavar="N", min=1, max=MOST_SIMULATED, help="Number of games to simulate if there is no file."),
     ] = 8,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Seed of the simulated games and faults; random by default.")
+        int | None, typer.Option(metavar="N", help="Seed of the simulated games; random by default.")
     ] = None,
     stagger: Annotated[
         float, typer.Option(metavar="MINUTES", min=0, help="Time between two tip-offs, in real game-day minutes.")
     ] = 5.0,
     delay: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Time from now to the first tip-off.")] = 5.0,
-    faults: Annotated[
-        str,
-        typer.Option(
-            metavar="KINDS",
-            help=f"Faults to inject into the feed: all, or a comma-separated list of {', '.join(FeedFaultKind)}.",
-        ),
-    ] = "",
-    fault_rate: Annotated[
-        float,
-        typer.Option(
-            metavar="SHARE",
-            min=0,
-            max=1,
-            help="Share of the five-minute episodes with a fault, for each file of the feed.",
-        ),
-    ] = 0.5,
     scorecard_from: Annotated[
         str,
         typer.Option(
@@ -128,28 +109,19 @@ def replay(
         client_options(scorecard_from)  # reports wrong access options now, not at the end
     host, port = address(listen, "--listen")
     try:
-        kinds = parse_kinds(faults) if faults else frozenset()
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--faults") from error
-    drawn = secrets.randbelow(10**6) if seed is None else seed  # one seed reproduces games and faults
-    try:
-        evening, excluded = _games(games, source, game_list, date, count, drawn)
+        evening, excluded = _games(games, source, game_list, date, count, seed)
         evening = evening if lines is None else _with_lines(evening, read_lines(lines))
     except FeedError as error:
         raise failure(error) from error
-    if FeedFaultKind.OVERTIME in kinds:
-        evening = (extend_to_overtime(evening[0]), *evening[1:])
     served = Replay(evening, speed=speed, delay=delay, stagger=60 * stagger)
-    respond = FaultyReplay(served, kinds, seed=drawn, rate=fault_rate).respond if kinds else served.respond
     with exit_on_os_error(f"cannot listen at {listen}"):
-        server = LocalServer(respond, host, port)
+        server = LocalServer(served.respond, host, port)
     # An Event set by a signal while the same thread is about to wait for it would wait for its own lock.
     stop = SimpleQueue[int]()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: stop.put(number))
     with server:
-        injected = {"kinds": sorted(kinds), "seed": drawn, "rate": fault_rate} if kinds else None
-        _announce(served, server.url, excluded, injected, as_json=as_json)
+        _announce(served, server.url, excluded, as_json=as_json)
         stop.get()
     if scorecard_from:
         show_scorecard(scorecard_from, as_json=as_json)
@@ -177,7 +149,7 @@ def show_scorecard(target: str, *, as_json: bool) -> None:
 
 
 def _games(
-    path: Path | None, source: Source, game_list: Path | None, date: datetime | None, count: int, seed: int
+    path: Path | None, source: Source, game_list: Path | None, date: datetime | None, count: int, seed: int | None
 ) -> tuple[tuple[ReplayGame, ...], tuple[str, ...]]:
     """Return the games to replay, and the reasons why other games of that day are excluded."""
     if game_list is not None and source is Source.PLAYS:
@@ -203,9 +175,7 @@ def _with_lines(evening: tuple[ReplayGame, ...], lines: Lines) -> tuple[ReplayGa
     return tuple(replace(game, line=lines.of(game.source, game.day or today, game.home, game.away)) for game in evening)
 
 
-def _announce(
-    source: Replay, url: str, excluded: tuple[str, ...], injected: dict[str, Any] | None, *, as_json: bool
-) -> None:
+def _announce(source: Replay, url: str, excluded: tuple[str, ...], *, as_json: bool) -> None:
     speed = source.speed
     if as_json:
         games = [
@@ -213,7 +183,7 @@ def _announce(
             for game_id, game in source.games.items()
         ]
         end = source.end.isoformat(timespec="seconds")
-        record = {"url": url, "speed": speed, "end": end, "games": games, "leftOut": excluded, "faults": injected}
+        record = {"url": url, "speed": speed, "end": end, "games": games, "leftOut": excluded}
         typer.echo(json.dumps(record))
         return
     typer.echo(f"Serving {pluralize(len(source.games), 'game')} at {url}, {speed:g}× real time.")
@@ -221,12 +191,6 @@ def _announce(
         typer.echo(f"  {game_id}  {game.away} @ {game.home}  {game.source}")
     for reason in excluded:
         typer.echo(f"  excluded: {reason}")
-    if injected is not None:
-        typer.echo(f"Faults (reproduce with --seed {injected['seed']}):")
-        for kind in injected["kinds"]:
-            typer.echo(f"  {kind}: {FeedFaultKind(kind).description}")
-    # With faults many polls fail, so poll as often as on a real game day.
-    between = 60 * PACE / _POLLS_PER_MINUTE if injected is None else 10.0
-    interval = min(10.0, max(0.05, round(between / speed, 2)))
+    interval = min(10.0, max(0.05, round(60 * PACE / _POLLS_PER_MINUTE / speed, 2)))
     typer.echo(f"The last game ends at {source.end.astimezone():%H:%M:%S}. Stop the replay with Ctrl-C. To watch it:")
     typer.echo(f"  dejavu poll --feed-url {url} --interval {interval:g}")

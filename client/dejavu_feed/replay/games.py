@@ -1,4 +1,4 @@
-"""Games for a replay: from a file of recorded plays, or simulated; and extended into overtime."""
+"""Games for a replay: from a file of recorded plays, or simulated."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ from dejavu_feed.files.plays_format import season_of_day
 from dejavu_feed.files.reader import read_games
 from dejavu_feed.files.source_rows import Source
 from dejavu_feed.lines import Line
-from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, REGULATION_MINUTES, Score
+from dejavu_feed.pattern import REGULATION_MINUTES, Score
 from dejavu_feed.replay.simulate import simulate_game
 from dejavu_feed.teams import TEAMS, team_code
 
@@ -26,8 +26,6 @@ _IDLE_SECONDS: Final = 12.0
 """Typical maximum number of seconds of play between two plays of a feed."""
 _HOME_EDGE: Final = (2.5, 5.0)
 """Mean and standard deviation of a home team's expected margin, in points."""
-_END: Final = 4 * QUARTER_SECONDS
-_THREE_QUARTERS: Final = 3 * QUARTER_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,41 +129,6 @@ def recorded_evening(
     if not games:
         raise DataError(f"{path}: no game of {day} to replay" + "".join(f"; {reason}" for reason in excluded))
     return tuple(games), tuple(excluded)
-
-
-def extend_to_overtime(game: ReplayGame) -> ReplayGame:
-    """Extend a game: the losing team ties it in the last quarter and loses in overtime.
-
-    Earlier quarters are unchanged. A game that already has an overtime is returned unchanged.
-    """
-    if game.scores[-1].elapsed > _END:
-        return game
-    final = game.scores[-1]
-    behind = abs(final.home - final.away)
-    threes = math.ceil(behind / 3)
-    home_behind = final.home < final.away
-    # The threes are spread over the last quarter; the last one is in its last second.
-    times = [_THREE_QUARTERS + (QUARTER_SECONDS - 1.0) * number / threes for number in range(1, threes + 1)]
-
-    def caught_up(score: Score) -> Score:
-        added = min(behind, 3 * sum(time <= score.elapsed for time in times))
-        home, away = (added, 0) if home_behind else (0, added)
-        return Score(score.elapsed, score.home + home, score.away + away)
-
-    inserted = [Score(time, *_at(game.scores, time)) for time in times]
-    timeline = sorted([*game.scores, *inserted], key=lambda score: score.elapsed)
-    scores = [caught_up(score) for score in timeline]
-    level = scores[-1]
-    for minute in range(1, OVERTIME_SECONDS // 60):
-        home, away = scores[-1].home, scores[-1].away
-        winner_scores = minute != 2
-        home_scores = home_behind != winner_scores
-        scores.append(Score(level.elapsed + 1 + 60.0 * minute, home + 2 * home_scores, away + 2 * (not home_scores)))
-    return replace(game, scores=tuple(scores))
-
-
-def _at(scores: tuple[Score, ...], time: float) -> tuple[int, int]:
-    return max(((score.home, score.away) for score in scores if score.elapsed <= time), key=sum, default=(0, 0))
 
 
 def fill_idle_plays(scores: Sequence[Score]) -> tuple[Score, ...]:

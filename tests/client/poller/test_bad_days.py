@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.builders.evenings import game
+from tests.support.builders.evenings import extend_to_overtime, game
+from tests.support.fakes.feed_faults import FeedFaultKind
 from tests.support.harness.bad_days import HALF, REGULATION, SIX_MINUTES, BadDay
 from tests.support.harness.laws import examples
 
@@ -17,8 +18,7 @@ from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.poller.events import ForecastMissed, HorizonClosed, OutcomeReported
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.pattern import slots
-from dejavu_feed.replay.faults.kinds import FeedFaultKind
-from dejavu_feed.replay.games import ReplayGame, extend_to_overtime, simulated_evening
+from dejavu_feed.replay.games import ReplayGame, simulated_evening
 
 GAMES = (extend_to_overtime(game(lead=3, run=2)), game("MIA", "NYK", lead=-1))
 OUTCOMES = {("BOS", HALFTIME): 5, ("BOS", FINAL): 4, ("MIA", HALFTIME): -1, ("MIA", FINAL): -1}

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.support.builders.evenings import Evening, StoringPredictor, able_model, game
+from tests.support.builders.evenings import Evening, StoringPredictor, able_model, extend_to_overtime, game
 from tests.support.harness.poller import END, HALF, Watch, correct, watching
 
 from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast
@@ -35,7 +35,7 @@ from dejavu_feed.errors import FeedUnavailable
 from dejavu_feed.nba.live_payloads import PlayByPlay, Scoreboard
 from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import QUARTER_MINUTES, Score, elapsed_seconds, slots
-from dejavu_feed.replay.games import ReplayGame, extend_to_overtime
+from dejavu_feed.replay.games import ReplayGame
 
 
 async def go_through(watch: Watch, first: int, last: int) -> None:

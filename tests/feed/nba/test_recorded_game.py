@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.support.builders.evenings import StoringPredictor
 from tests.support.fakes.clock import SteppedClock
+from tests.support.fakes.feed_faults import PAYLOAD_FAULTS, RESPONSE_FAULTS, FeedFaultKind
 from tests.support.harness.bad_days import DirectFeed
 
 from dejavu_client import FINAL, HALFTIME
@@ -22,8 +23,6 @@ from dejavu_feed.nba.game_progress import known_inputs
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.nba.live_payloads import read_plays
 from dejavu_feed.pattern import slots
-from dejavu_feed.replay.faults.kinds import FeedFaultKind
-from dejavu_feed.replay.faults.responses import PAYLOAD_FAULTS, RESPONSE_FAULTS
 from dejavu_feed.replay.http_server import Response
 from dejavu_feed.replay.replay import json_response
 

@@ -12,18 +12,23 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders.evenings import game
+from tests.support.builders.evenings import extend_to_overtime, game
 from tests.support.builders.halftime import live_pattern
 from tests.support.fakes.clock import SteppedClock
+from tests.support.fakes.feed_faults import (
+    EPISODE_SECONDS,
+    FAULTY_SECONDS,
+    QUIET_SECONDS,
+    FaultyReplay,
+    FeedFaultKind,
+)
 
 from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.nba.live_payloads import GameState, GameStatus, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import slots
-from dejavu_feed.replay.faults.injector import EPISODE_SECONDS, FAULTY_SECONDS, QUIET_SECONDS, FaultyReplay
-from dejavu_feed.replay.faults.kinds import FeedFaultKind, parse_kinds
-from dejavu_feed.replay.games import extend_to_overtime, simulated_evening
+from dejavu_feed.replay.games import simulated_evening
 from dejavu_feed.replay.http_server import Response
 from dejavu_feed.replay.replay import File, Replay, file_at
 from dejavu_feed.replay.timeline import PACE, Timeline, period_end
@@ -246,14 +251,3 @@ def test_the_last_pattern_of_a_half_and_of_regulation_is_put_right_while_it_can_
     day = BadDay(FeedFaultKind.CORRECTED, FeedFaultKind.WITHDRAWN, seed=seed)
     day.go_to(period_end(2 if minutes == 23 else 4) - 60)
     assert live_pattern(day.plays(), minutes) == live_pattern(day.true_plays(), minutes)
-
-
-def test_kinds_are_named_and_an_unknown_one_is_refused_by_name() -> None:
-    assert parse_kinds("all") == frozenset(FeedFaultKind)
-    assert all(kind.description for kind in FeedFaultKind)
-    assert parse_kinds("stale, 500") == {FeedFaultKind.STALE, FeedFaultKind.SERVER_ERROR}
-    for text, found in (("stale,nonsense", "nonsense"), ("", "''"), ("all,stale", "all")):
-        with pytest.raises(ValueError, match=f"{found} is not a kind of fault; expected: all, 403-html"):
-            parse_kinds(text)
-    with pytest.raises(ValueError, match="expected 0 to 1"):
-        BadDay(rate=1.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -26,7 +27,14 @@ from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.nba.live_payloads import GameState, PlayByPlay, Scoreboard, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.nba.plays import Play
-from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score, elapsed_seconds
+from dejavu_feed.pattern import (
+    HALFTIME_MINUTES,
+    OVERTIME_SECONDS,
+    QUARTER_SECONDS,
+    REGULATION_MINUTES,
+    Score,
+    elapsed_seconds,
+)
 from dejavu_feed.replay.games import ReplayGame
 from dejavu_feed.replay.replay import Replay
 from dejavu_feed.replay.timeline import Timeline
@@ -47,6 +55,41 @@ def game(home: str = "BOS", away: str = "LAL", *, lead: int = 3, run: int = 0) -
         home_points = lead + 2 + 2 * (minute // 2) + (run if minute >= 20 else 0)
         scores.append(Score(60.0 * minute + 1, home_points, 2 * ((minute + 1) // 2)))
     return ReplayGame("test", home, away, tuple(scores))
+
+
+def extend_to_overtime(game: ReplayGame) -> ReplayGame:
+    """Extend a game: the losing team ties it in the last quarter and loses in overtime.
+
+    Earlier quarters are unchanged. A game that already has an overtime is returned unchanged.
+    """
+    final = game.scores[-1]
+    if final.elapsed > 4 * QUARTER_SECONDS:
+        return game
+    behind = abs(final.home - final.away)
+    threes = math.ceil(behind / 3)
+    home_behind = final.home < final.away
+    # The threes are spread over the last quarter; the last one is in its last second.
+    times = [3 * QUARTER_SECONDS + (QUARTER_SECONDS - 1.0) * number / threes for number in range(1, threes + 1)]
+
+    def caught_up(score: Score) -> Score:
+        added = min(behind, 3 * sum(time <= score.elapsed for time in times))
+        home, away = (added, 0) if home_behind else (0, added)
+        return Score(score.elapsed, score.home + home, score.away + away)
+
+    def at(time: float) -> tuple[int, int]:
+        until = [(score.home, score.away) for score in game.scores if score.elapsed <= time]
+        return max(until, key=sum, default=(0, 0))
+
+    inserted = [Score(time, *at(time)) for time in times]
+    timeline = sorted([*game.scores, *inserted], key=lambda score: score.elapsed)
+    scores = [caught_up(score) for score in timeline]
+    level = scores[-1]
+    for minute in range(1, OVERTIME_SECONDS // 60):
+        home, away = scores[-1].home, scores[-1].away
+        winner_scores = minute != 2
+        home_scores = home_behind != winner_scores
+        scores.append(Score(level.elapsed + 1 + 60.0 * minute, home + 2 * home_scores, away + 2 * (not home_scores)))
+    return replace(game, scores=tuple(scores))
 
 
 class Evening:

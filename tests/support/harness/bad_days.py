@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from tests.support.builders.evenings import StoringPredictor
 from tests.support.fakes.clock import SteppedClock
+from tests.support.fakes.feed_faults import FaultyReplay, FeedFaultKind
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.poller import Poller, PredictionClient
@@ -18,8 +19,6 @@ from dejavu_client.requests import HALFTIME
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.nba.live_feed import LIVE_PATH, Feed
 from dejavu_feed.nba.live_payloads import GameState, PlayByPlay, Scoreboard, read_boxscore, read_plays, read_scoreboard
-from dejavu_feed.replay.faults.injector import FaultyReplay
-from dejavu_feed.replay.faults.kinds import FeedFaultKind
 from dejavu_feed.replay.games import ReplayGame
 from dejavu_feed.replay.http_server import Responder
 from dejavu_feed.replay.replay import Replay

@@ -5,14 +5,12 @@ A scoring error affects the scores from its play on until it is corrected; then 
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any, Final
 
-from dejavu_feed.replay.faults.kinds import FeedFaultKind
 from dejavu_feed.replay.payloads import Json, LiveGame, clock_text
 from dejavu_feed.replay.timeline import PACE, TimedPlay, Timeline, period_end
 
@@ -34,8 +32,8 @@ class ScoringError:
     """A temporary error in a game's plays.
 
     Attributes:
-        index: index of the wrong play, or of the play before one that did not happen.
-        until: when it is corrected, in game-day seconds since tip-off.
+        index: index of the wrong play, or of the predecessor of a false one.
+        until: time of its correction, in game-day seconds since tip-off.
         home, away: points added to (or, if negative, removed from) the score from that play on.
         false_play_at: period and clock (seconds left) of a play that did not happen; None for a wrong play.
     """
@@ -53,26 +51,27 @@ class ScoringError:
 
 
 def draw_scoring_errors(
-    timeline: Timeline, kinds: frozenset[FeedFaultKind], rng: random.Random
+    timeline: Timeline, rng: random.Random, *, corrected: bool, withdrawn: bool
 ) -> tuple[ScoringError, ...]:
-    """Draw the scoring errors of a game.
+    """Draw the scoring errors of a game: shots that are corrected, and false shots that are withdrawn.
 
-    The last shot before 6:00 of the second quarter always has an error, and there is always a false shot just past
-    6:00, so that every game's pattern is temporarily wrong and complete too early. The same applies to 1:00 of the
-    second and of the fourth quarter.
+    The last shot before each of _ERROR_CLOCKS always has an error, and there is always a false shot just past it.
     """
     plays = timeline.plays
     last = {
         clock: max(index for index, play in enumerate(plays) if (play.period, -play.clock) <= (clock[0], -clock[1]))
         for clock in _ERROR_CLOCKS
     }
-    shots = [index for index, play in enumerate(plays) if play.points]
     errors: list[ScoringError] = []
-    if FeedFaultKind.CORRECTED in kinds:
+    if corrected:
+        shots = [index for index, play in enumerate(plays) if play.points]
         wrong = {index for index in shots if rng.random() < _SHARE_CORRECTED}
         wrong |= {max((shot for shot in shots if shot <= index), default=shots[0]) for index in last.values()}
-        errors += [_wrong_shot(plays[index], index, rng) for index in sorted(wrong)]
-    if FeedFaultKind.WITHDRAWN in kinds:
+        for index in sorted(wrong):
+            play, until = plays[index], _corrected(plays[index], rng)
+            own, other = rng.choice([(-1, 0), (1, 0), (-play.points, play.points)])
+            errors.append(ScoringError(index, until, *((own, other) if play.by_home else (other, own))))
+    if withdrawn:
         false = {
             index: (play.period, play.clock)
             for index, play in enumerate(plays[:-1])
@@ -80,7 +79,10 @@ def draw_scoring_errors(
         }
         for (period, left), index in last.items():
             false[index] = (period, left - rng.choice([1.0, 5.0, 20.0]))
-        errors += [_false_shot(plays[index], index, clock, rng) for index, clock in sorted(false.items())]
+        for index, clock in sorted(false.items()):
+            points = rng.choice([2, 3])
+            home, away = rng.choice([(points, 0), (0, points)])
+            errors.append(ScoringError(index, _corrected(plays[index], rng), home, away, clock))
     return tuple(errors)
 
 
@@ -92,7 +94,10 @@ def apply_scoring_errors(payload: Json, game: LiveGame, wrong: Sequence[ScoringE
         if error.index >= len(of_plays):
             continue
         if game.at >= error.until:
-            _mark_edited(of_plays, error, game)
+            edited = f"{game.wall_time(error.until).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+            for action, play in zip(of_plays[error.first :], game.plays[error.first :], strict=True):
+                if play.at < error.until:
+                    action["edited"] = max(action["edited"], edited)
             continue
         if error.false_play_at is not None:
             actions.append(_false_action(of_plays[error.index], error, *error.false_play_at))
@@ -106,25 +111,11 @@ def add_points(action: dict[str, Any], home: int, away: int) -> None:
     action["scoreAway"] = str(max(0, int(action["scoreAway"]) + away))
 
 
-def _wrong_shot(play: TimedPlay, index: int, rng: random.Random) -> ScoringError:
-    """Return the error of a shot with one point too few or too many, or credited to the other team."""
-    until = _corrected(play, rng)
-    own, other = rng.choice([(-1, 0), (1, 0), (-play.points, play.points)])
-    return ScoringError(index, until, *((own, other) if play.by_home else (other, own)))
-
-
-def _false_shot(play: TimedPlay, index: int, clock: tuple[int, float], rng: random.Random) -> ScoringError:
-    """Return the error of a shot of two or three points that did not happen."""
-    points = rng.choice([2, 3])
-    home, away = rng.choice([(points, 0), (0, points)])
-    return ScoringError(index, _corrected(play, rng), home, away, clock)
-
-
 def _corrected(play: TimedPlay, rng: random.Random) -> float:
     """Return when an error at a play is corrected: early if it could affect the last pattern of a half."""
     until = play.at + rng.uniform(*_CORRECTED_AFTER)
     last_minutes = (period_end(period) - 60 * PACE for period in (2, 4))
-    return min(until, *(begin + _SOON for begin in last_minutes if play.at <= begin), math.inf)
+    return min([until, *(begin + _SOON for begin in last_minutes if play.at <= begin)])
 
 
 def _false_action(before: dict[str, Any], error: ScoringError, period: int, clock: float) -> dict[str, Any]:
@@ -140,10 +131,3 @@ def _false_action(before: dict[str, Any], error: ScoringError, period: int, cloc
     }
     add_points(action, error.home, error.away)
     return action
-
-
-def _mark_edited(actions: Sequence[dict[str, Any]], error: ScoringError, game: LiveGame) -> None:
-    edited = f"{game.wall_time(error.until).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    for action, play in zip(actions[error.first :], game.plays[error.first :], strict=True):
-        if play.at < error.until:
-            action["edited"] = max(action["edited"], edited)

@@ -47,7 +47,6 @@ class Order:
         extras: whether they request every extra: explanation, team strength, nine quantiles.
         minutes: minutes of the game, used in turn; the horizon is halftime before the half, then the final.
         seed: seed of the patterns.
-        distinct: number of different requests, which are repeated in turn; 0: all are different.
         moments: whether they ask for half a minute after the pattern.
     """
 
@@ -59,7 +58,6 @@ class Order:
     extras: bool
     minutes: Sequence[int]
     seed: int
-    distinct: int = 0
     moments: bool = False
 
 
@@ -109,7 +107,7 @@ def request(number: int, order: Order) -> pb.PredictRequest:
 
 async def ask(order: Order) -> Timings:
     """Run an order; connect before the measurement starts."""
-    numbers = [order.first + number % (order.distinct or order.calls) for number in range(order.calls)]
+    numbers = range(order.first, order.first + order.calls)
     return await timed(order, METHOD, [request(number, order).SerializeToString() for number in numbers])
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Self
+from typing import Any, Final, Self
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from dejavu_common.address import Address
+
+_REDIS_OPTIONS: Final = {"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 
 
 class ProcessMessage(BaseModel):
@@ -42,6 +45,31 @@ def check_path(text: str) -> str:
     """Return a text that can be a path; raise ValueError if it cannot."""
     if "\0" in text:
         raise ValueError("a path cannot contain a NUL character")
+    return text
+
+
+def check_cache(text: str) -> str:
+    """Return a text that is a location of the cache of what-ifs; raise ValueError if it is not."""
+    # The messages do not repeat the URL: it may contain a password.
+    if text in {"off", "memory"}:
+        return text
+    try:
+        url = urlsplit(text)
+        if url.scheme == "unix":
+            valid = not url.netloc and len(url.path) > 1
+        else:  # reading a port that is no number raises ValueError
+            valid = url.scheme in {"redis", "rediss"} and url.hostname is not None and url.port != 0
+            valid = valid and (url.path.strip("/") or "0").isdigit()
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError(
+            "expected off, memory, redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///PATH?db=DB, "
+            "PORT and DB numbers"
+        )
+    if unknown := sorted({name for name, _ in parse_qsl(url.query, keep_blank_values=True)} - _REDIS_OPTIONS):
+        expected = ", ".join(sorted(_REDIS_OPTIONS))
+        raise ValueError(f"unknown options of the URL: {', '.join(unknown)}; expected {expected}")
     return text
 
 

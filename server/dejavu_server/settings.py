@@ -13,9 +13,8 @@ from pydantic import AfterValidator, Field
 
 from dejavu_common.state_folder import state_folder
 from dejavu_models.betting import DEFAULT_POLICY
-from dejavu_server.cache_location import check_location
 from dejavu_server.ledger_url import check_ledger_url
-from dejavu_server.options import ProcessMessage, check_address, check_path, option
+from dejavu_server.options import ProcessMessage, check_address, check_cache, check_path, option
 
 MAX_SECONDS = 86_400
 """Maximum of a duration, in seconds: a day."""
@@ -356,7 +355,7 @@ class Settings(ProcessMessage):
     ] = 12.0
     cache: Annotated[
         str,
-        AfterValidator(check_location),
+        AfterValidator(check_cache),
         option(
             "Reuse answers to equal what-ifs: from each worker's memory, also from a Redis that servers share "
             "(redis://, rediss://, unix://), or not at all.",

@@ -86,7 +86,7 @@ from dejavu_server.api.converters.operations import TooManyFeeds
 from dejavu_server.api.decoding import MalformedRequest
 from dejavu_server.api.health import UnknownService
 from dejavu_server.api.inference.errors import UnknownModelName
-from dejavu_server.forecasting.cache.answers import CacheOff, SharedCacheUnavailable
+from dejavu_server.forecasting.cache_state import CacheOff, SharedCacheUnavailable
 from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed, NoModelStore, NotLoaded, NotProven
 from dejavu_server.ledger.errors import (
     GameFull,

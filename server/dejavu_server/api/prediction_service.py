@@ -13,7 +13,7 @@ from dejavu_common.yielding import Turns
 from dejavu_models import risk
 from dejavu_models.errors import InvalidInput
 from dejavu_server.access.caller import AccessScope, Principal, ScopeMissing, current_caller
-from dejavu_server.api.cache.what_ifs import CachedWhatIfs
+from dejavu_server.api.cache.what_ifs import WhatIfCache
 from dejavu_server.api.converters import columns, prediction
 from dejavu_server.api.converters.forecast_parts import CourseOf
 from dejavu_server.api.converters.total_market import total_market_message_of
@@ -50,7 +50,7 @@ class PredictionService:
         ledger_manager: LedgerManager,
         clock: Callable[[], datetime] = utc_now,
         course_of: CourseOf | None = None,
-        what_ifs: CachedWhatIfs | None = None,
+        what_ifs: WhatIfCache | None = None,
         in_play: GamesInPlay | None = None,
     ) -> None:
         self._forecasts = forecast_service
@@ -67,7 +67,7 @@ class PredictionService:
         request = _read_request(data)
         if request.game_id or self._what_ifs is None:
             return (await self.predict(request, context)).SerializeToString()
-        return await self._what_ifs.answer(data, request, context, self.predict)
+        return (await self._what_ifs.answer(data, partial(self.predict, request, context)))[0]
 
     async def predict(self, request: pb.PredictRequest, _: Context) -> pb.PredictResponse:
         """Forecast one game."""

@@ -32,7 +32,7 @@ from dejavu_server.access.configuration import authenticator, tls_credentials
 from dejavu_server.admission.callers import Callers
 from dejavu_server.admission.controller import AdmissionController, call_limits
 from dejavu_server.api.admissions import Admissions
-from dejavu_server.api.cache.service import CACHE_SERVICE, CacheService
+from dejavu_server.api.cache.service import CACHE_SERVICE, CacheService, open_cache
 from dejavu_server.api.channelz import CHANNELZ_SERVICE, ChannelzService
 from dejavu_server.api.converters.games import game_message
 from dejavu_server.api.game_service import GAME_SERVICE, GameService
@@ -79,7 +79,6 @@ from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age_metrics import RatingsAge
 from dejavu_server.worker.sampler import COVERAGE_DAYS, MetricsSampler
 from dejavu_server.worker.statistics import StatisticsReporter
-from dejavu_server.worker.what_if_cache import new_cache
 
 LOOK_SECONDS = 0.05
 """Interval at which a server is checked: gRPC reports a failure only when polled."""
@@ -254,16 +253,14 @@ class Worker:
         )
         learned = partial(getattr, self._online_updater, "history")
         history = learned if self._lifecycle is None else self._lifecycle.history
-        what_ifs = await new_cache(
+        what_ifs = await open_cache(
             stack,
             settings,
-            models,
             self.metrics,
-            self._statistics,
             self._folder,
-            self._workers,
-            history,
-            self._clock,
+            models=models.models(),
+            history=history,
+            clock=self._clock,
         )
         self._games = self._game_states(stack)
         predictions = PredictionService(
@@ -276,7 +273,8 @@ class Worker:
         )
         self._add_service(PREDICTION_SERVICE, predictions, encoded={"StreamPredictions"}, raw={"Predict"})
         self._add_service(INFERENCE_SERVICE, OpenInferenceService(forecast_service, models, self._health, self._clock))
-        self._add_service(CACHE_SERVICE, CacheService(what_ifs, predictions.predict, self._name))
+        caching = CacheService(what_ifs, predictions.predict, self._name, self._workers, self._statistics.server)
+        self._add_service(CACHE_SERVICE, caching)
         reads = SharedReads()
         self._add_service(MODEL_SERVICE, self._model_service(models, reads))
         lookups = ReadSlot(MAX_LOOKUPS_WAITING)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_server.forecasting.cache.answers import Answer
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME, Forecast
+from dejavu_server.api.converters.fields import timestamp
 
 NOW = datetime(2026, 1, 15, 0, 30, tzinfo=UTC)
 
@@ -13,9 +14,12 @@ LEADS = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9)
 """The first 17 minutes; `what_if` adds the 18th."""
 
 
-def cached(data: bytes = b"answer", seconds: float = 60.0, generated: datetime = NOW) -> Answer:
-    """Return an answer that is valid for `seconds`."""
-    return Answer(data, "model", "halftime", generated, generated + timedelta(seconds=seconds))
+def answered(number: int, size: int = 0, generated: datetime = NOW) -> pb.PredictResponse:
+    """Return an answer that is current for a minute, of `size` bytes or some more."""
+    forecast = Forecast(point_forecast=number, model_version="model", horizon=HORIZON_HALFTIME, home_team="x" * size)
+    forecast.generated_time.CopyFrom(timestamp(generated))
+    forecast.expires_time.CopyFrom(timestamp(generated + timedelta(minutes=1)))
+    return pb.PredictResponse(forecast=forecast)
 
 
 def what_if(number: float = 0.0) -> pb.PredictRequest:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import redis
 
-from dejavu_server.forecasting.cache.redis_store import PREFIX
+from dejavu_server.api.cache.redis_store import PREFIX
 
 
 class RedisProcess:

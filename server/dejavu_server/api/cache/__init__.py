@@ -1,1 +1,1 @@
-"""The cache of what-ifs behind the API: CacheService, and how PredictionService uses it."""
+"""The cache of what-ifs: equal requests are answered without being computed again while their inputs are unchanged."""

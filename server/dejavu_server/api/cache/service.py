@@ -1,79 +1,116 @@
-"""CacheService: statistics of the cache of what-ifs; clears the cache, and fills it in advance."""
+"""CacheService: statistics of the cache of what-ifs; clears the cache, and fills it in advance. Opens the cache."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import datetime
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 from dejavu.v1 import cache_service_pb2 as pb
-from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu_server.api.cache.what_ifs import CachedWhatIfs, Predict
+from dejavu.v1.prediction_service_pb2 import PredictRequest, PredictResponse
+from dejavu_common.installing import install
+from dejavu_models.errors import DejavuError
+from dejavu_models.types import ModelInfo
+from dejavu_server.api.cache.what_ifs import WhatIfCache
 from dejavu_server.api.converters.errors import InvalidBatch, NamesGame
 from dejavu_server.api.converters.prediction import MAX_BATCH
 from dejavu_server.api.errors import item_error
 from dejavu_server.api.handlers import Context
-from dejavu_server.forecasting.cache.answers import CacheOff
+from dejavu_server.forecasting.cache_state import CacheOff, CacheToken
+from dejavu_server.observability import statistics as counted
+from dejavu_server.observability.metrics import Metrics
+from dejavu_server.observability.periodic import PeriodicTask
+from dejavu_server.observability.statistics import ServerStatistics
+from dejavu_server.settings import Settings
 
 CACHE_SERVICE = pb.DESCRIPTOR.services_by_name["CacheService"]
 
 WARMED_AT_ONCE: Final = 64
 """Maximum number of requests that are computed together."""
 
+_MEBIBYTE: Final = 1024 * 1024
+
+_REFRESH_SECONDS: Final = 1.0
+"""Interval at which a worker without calls notices that its cached answers are no longer valid."""
+
+
+class CacheNotInstalled(DejavuError):
+    """The packages of a shared cache are not installed."""
+
+    reason = "CACHE_NOT_INSTALLED"
+
 
 class CacheService:
     """Manages the cache.
 
     Args:
-        what_ifs: the cache; None: it is off.
+        cache: the cache; None: it is off.
         predict: computes answers.
         worker: name of the worker.
+        workers: number of workers of the server.
+        server: returns the statistics of the server.
     """
 
-    def __init__(self, what_ifs: CachedWhatIfs | None, predict: Predict, worker: str) -> None:
-        self._what_ifs = what_ifs
-        self._predict = predict
-        self._worker = worker
+    def __init__(
+        self,
+        cache: WhatIfCache | None,
+        predict: Callable[[PredictRequest, Context], Awaitable[PredictResponse]],
+        worker: str,
+        workers: int,
+        server: Callable[[], ServerStatistics],
+    ) -> None:
+        self._cache, self._predict, self._worker = cache, predict, worker
+        self._workers, self._server = workers, server
 
     async def get_cache_stats(self, _: pb.GetCacheStatsRequest, __: Context) -> pb.GetCacheStatsResponse:
         """Return the statistics of all workers of the server."""
-        if self._what_ifs is None:
+        if self._cache is None:
             return pb.GetCacheStatsResponse(backend=pb.CACHE_BACKEND_OFF)
-        found = self._what_ifs.cache.statistics()
-        backend, state = pb.CACHE_BACKEND_REDIS, pb.SHARED_CACHE_STATE_USED
-        if found.shared_used is None:
-            backend, state = pb.CACHE_BACKEND_MEMORY, pb.SHARED_CACHE_STATE_UNSPECIFIED
-        elif not found.shared_used:
-            state = pb.SHARED_CACHE_STATE_FAILED
-        asked = found.hits + found.misses
+        shared, server = self._cache.shared, self._server()
+        hits, misses = (round(server.since_start.get(name, 0)) for name in (counted.CACHE_HITS, counted.CACHE_MISSES))
         response = pb.GetCacheStatsResponse(
-            backend=backend,
-            workers=found.workers,
-            entries=found.entries,
-            bytes=found.bytes,
-            max_bytes=found.max_bytes,
-            hits=found.hits,
-            misses=found.misses,
-            evictions=found.evictions,
-            hit_rate=found.hits / asked if asked else None,
-            shared_state=state,
+            backend=pb.CACHE_BACKEND_MEMORY if shared is None else pb.CACHE_BACKEND_REDIS,
+            workers=self._workers,
+            entries=round(server.states.get(counted.CACHE_ENTRIES, 0)),
+            bytes=round(server.states.get(counted.CACHE_BYTES, 0)),
+            max_bytes=self._workers * self._cache.max_bytes,
+            hits=hits,
+            misses=misses,
+            evictions=round(server.since_start.get(counted.CACHE_EVICTIONS, 0)),
+            hit_rate=hits / (hits + misses) if hits + misses else None,
         )
-        response.max_age.FromTimedelta(self._what_ifs.max_age)
+        if shared is not None:
+            used = shared.is_used
+            response.shared_state = pb.SHARED_CACHE_STATE_USED if used else pb.SHARED_CACHE_STATE_FAILED
+        response.max_age.FromTimedelta(self._cache.max_age)
         return response
 
     async def clear_cache(self, _: pb.ClearCacheRequest, __: Context) -> pb.ClearCacheResponse:
         """Clear the cache; does nothing if it is off."""
-        return pb.ClearCacheResponse(entries=0 if self._what_ifs is None else await self._what_ifs.cache.clear())
+        if self._cache is None:
+            return pb.ClearCacheResponse()
+        response = pb.ClearCacheResponse(entries=round(self._server().states.get(counted.CACHE_ENTRIES, 0)))
+        await self._cache.clear()
+        return response
 
     async def warm_cache(self, request: pb.WarmCacheRequest, context: Context) -> pb.WarmCacheResponse:
         """Compute the answers that are not in the cache; each request fails on its own."""
-        if self._what_ifs is None:
+        if self._cache is None:
             raise CacheOff("the cache of this server is off (--cache off)")
-        requests = _what_ifs(request)
+        if not 1 <= len(request.requests) <= MAX_BATCH:
+            raise InvalidBatch(f"{len(request.requests)} requests", f"1 to {MAX_BATCH}")
+        for index, each in enumerate(request.requests):
+            if each.game_id:
+                raise NamesGame("a game", "none: only what-ifs are kept", field=f"requests[{index}].game_id")
         response = pb.WarmCacheResponse(worker=self._worker)
-        for start in range(0, len(requests), WARMED_AT_ONCE):
-            chunk = requests[start : start + WARMED_AT_ONCE]
-            warming = (self._what_ifs.warm(each, context, self._predict) for each in chunk)
+        for start in range(0, len(request.requests), WARMED_AT_ONCE):
+            chunk = request.requests[start : start + WARMED_AT_ONCE]
+            warming = (self._warm(self._cache, each, context) for each in chunk)
             for index, known in enumerate(await asyncio.gather(*warming, return_exceptions=True), start):
                 if isinstance(known, BaseException):
                     response.failures.add(index=index, error=item_error(known))
@@ -83,12 +120,50 @@ class CacheService:
                     response.computed += 1
         return response
 
+    async def _warm(self, cache: WhatIfCache, request: PredictRequest, context: Context) -> bool:
+        """Ensure that the answer to a what-if is cached; return whether it already was."""
+        data = request.SerializeToString()
+        return cache.has(data) or (await cache.answer(data, partial(self._predict, request, context)))[1]
 
-def _what_ifs(request: pb.WarmCacheRequest) -> Sequence[PredictRequest]:
-    """Return the requests; raise InvalidBatch or NamesGame."""
-    if not 1 <= len(request.requests) <= MAX_BATCH:
-        raise InvalidBatch(f"{len(request.requests)} requests", f"1 to {MAX_BATCH}")
-    for index, each in enumerate(request.requests):
-        if each.game_id:
-            raise NamesGame("a game", "none: only what-ifs are kept", field=f"requests[{index}].game_id")
-    return request.requests
+
+async def open_cache(
+    stack: AsyncExitStack,
+    settings: Settings,
+    metrics: Metrics,
+    folder: Path | None,
+    *,
+    models: Sequence[ModelInfo],
+    history: Callable[[], bytes],
+    clock: Callable[[], datetime],
+) -> WhatIfCache | None:
+    """Return the cache of a worker, started; None if it is off.
+
+    Args:
+        stack: closes it.
+        settings: settings of the worker.
+        metrics: its metrics.
+        folder: folder of the server; None: the worker is alone.
+        models: its models, first the active one.
+        history: returns the identity of the models' learned state and the meaning of their names.
+        clock: returns the current time, aware and in UTC.
+
+    Raises:
+        CacheSecretError: if the file of the secret cannot be used.
+        CacheNotInstalled: if redis-py is needed and not installed.
+    """
+    if settings.cache == "off":
+        return None
+    token, shared = CacheToken(folder), None
+    if settings.cache != "memory":
+        if find_spec("redis") is None:
+            raise CacheNotInstalled(f"--cache with a URL needs redis: {install('redis')}")
+        # Not at the top: an optional dependency, whose import takes 0.1 s.
+        from dejavu_server.api.cache.redis_store import RedisStore  # noqa: PLC0415
+
+        shared = await stack.enter_async_context(RedisStore(settings, models, metrics, token))
+    max_bytes = settings.cache_mebibytes * _MEBIBYTE
+    cache = WhatIfCache(max_bytes, settings.cache_seconds, metrics, token, history=history, clock=clock, shared=shared)
+    refreshing = PeriodicTask("cache-refresh", _REFRESH_SECONDS, cache.refresh)
+    stack.push_async_callback(refreshing.close)
+    refreshing.start()
+    return cache

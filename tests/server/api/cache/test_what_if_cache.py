@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.fakes.clock import SteppedClock
-from tests.support.fakes.what_ifs import cached
+from tests.support.fakes.what_ifs import answered
 
+from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_common.game_day import day_bounds, game_day
-from dejavu_server.forecasting.cache.answers import ENTRY_BYTES, MAX_ANSWER, MAX_REQUEST, Answer, AnswerCache
-from dejavu_server.forecasting.cache.generation import CacheGeneration
+from dejavu_server.api.cache.what_ifs import ENTRY_BYTES, WhatIfCache
+from dejavu_server.forecasting.cache_state import MAX_ANSWER, MAX_REQUEST, CacheToken
 from dejavu_server.observability.metrics import Metrics
-from dejavu_server.observability.statistics import Statistics
 
 
 class Computing:
@@ -28,30 +28,29 @@ class Computing:
         self.may_end = asyncio.Event()
         self.may_end.set()
         self.metrics = Metrics()
-        self.cache = AnswerCache(
-            max_bytes,
-            self.metrics,
-            CacheGeneration(),
-            Statistics(self.metrics.registry, "server", list).sample,
-            history=lambda: self.history,
-            clock=self.clock,
+        self.cache = WhatIfCache(
+            max_bytes, 60.0, self.metrics, CacheToken(), history=lambda: self.history, clock=self.clock
         )
 
-    async def compute(self, size: int = 0) -> Answer:
+    async def compute(self, size: int = 0) -> PredictResponse:
         self.computed += 1
-        data = b"answer %d" % self.computed + bytes(size)
+        response = answered(self.computed, size, self.clock())
         await self.may_end.wait()
-        return cached(data, generated=self.clock())
+        return response
 
-    async def ask(self, request: bytes = b"request") -> bytes:
-        found = self.cache.get(request)
+    async def ask(self, request: bytes = b"request") -> float:
+        found = self.cache.find(request)
         if found is None:
             found, _ = await self.cache.answer(request, self.compute)
-        return found.data
+        return PredictResponse.FromString(found).forecast.point_forecast
 
-    def hits_and_misses(self) -> tuple[int, int]:
-        statistics = self.cache.statistics()
-        return statistics.hits, statistics.misses
+    def sample(self, name: str) -> float:
+        value = self.metrics.registry.get_sample_value(f"dejavu_cache_{name}")
+        assert value is not None
+        return value
+
+    def hits_and_misses(self) -> tuple[float, float]:
+        return self.sample("hits_total"), self.sample("misses_total")
 
 
 @pytest.fixture
@@ -60,8 +59,8 @@ def computing() -> Computing:
 
 
 async def test_an_equal_request_is_answered_without_being_computed_again(computing: Computing) -> None:
-    assert [await computing.ask() for _ in range(3)] == [b"answer 1"] * 3
-    assert await computing.ask(b"another") == b"answer 2"
+    assert [await computing.ask() for _ in range(3)] == [1] * 3
+    assert await computing.ask(b"another") == 2
     assert computing.hits_and_misses() == (2, 2)
     labels = {"model": "model", "horizon": "halftime", "kind": "what_if"}
     assert computing.metrics.registry.get_sample_value("dejavu_forecasts_total", labels) == 2
@@ -70,14 +69,15 @@ async def test_an_equal_request_is_answered_without_being_computed_again(computi
 async def test_nothing_of_before_is_returned_once_an_outcome_was_learned_or_a_day_began_or_it_was_cleared(
     computing: Computing,
 ) -> None:
-    assert await computing.ask() == b"answer 1"
+    assert await computing.ask() == 1
     computing.history = b"an outcome"
-    assert await computing.ask() == b"answer 2"
+    assert await computing.ask() == 2
     computing.clock.step(11 * 3600)  # the day of games begins at 11:00 UTC
-    assert await computing.ask() == b"answer 3"
-    assert await computing.cache.clear() == 1
-    assert await computing.ask() == b"answer 4"
-    assert await computing.ask() == b"answer 4"
+    assert await computing.ask() == 3
+    await computing.cache.clear()
+    assert computing.sample("entries") == 0
+    assert await computing.ask() == 4
+    assert await computing.ask() == 4
 
 
 async def test_an_answer_that_was_begun_before_an_outcome_was_learned_is_not_kept(computing: Computing) -> None:
@@ -86,16 +86,16 @@ async def test_an_answer_that_was_begun_before_an_outcome_was_learned_is_not_kep
     await asyncio.sleep(0)
     computing.history = b"an outcome"
     computing.may_end.set()
-    assert await asking == b"answer 1"
-    assert await computing.ask() == b"answer 2"
+    assert await asking == 1
+    assert await computing.ask() == 2
 
 
 @pytest.mark.parametrize("step", [-1, 60])
 async def test_an_answer_is_used_until_it_is_too_old_and_not_before_it_was_made(step: int) -> None:
     computing = Computing()
-    assert [await computing.ask(), await computing.ask()] == [b"answer 1"] * 2
+    assert [await computing.ask(), await computing.ask()] == [1] * 2
     computing.clock.step(step)
-    assert await computing.ask() == b"answer 2"
+    assert await computing.ask() == 2
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 4000)), max_size=60))
@@ -106,9 +106,8 @@ async def test_the_bound_of_bytes_holds_whatever_is_kept_and_what_was_used_last_
     for number, size in requests:
         request = b"%d" % number
         await computing.cache.answer(request, partial(computing.compute, size))
-        statistics = computing.cache.statistics()
-        assert statistics.bytes <= 5 * ENTRY_BYTES + 6000
-        assert statistics.bytes >= statistics.entries * ENTRY_BYTES
+        assert computing.sample("bytes") <= 5 * ENTRY_BYTES + 6000
+        assert computing.sample("bytes") >= computing.sample("entries") * ENTRY_BYTES
         assert computing.cache.has(request)
 
 
@@ -127,17 +126,17 @@ async def test_an_entry_takes_no_more_memory_than_it_is_counted_with() -> None:
         await computing.cache.answer(b"%060d" % number, partial(computing.compute, 300))
     taken = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    assert taken < computing.cache.statistics().bytes
+    assert taken < computing.sample("bytes")
 
 
 async def test_errors_are_raised_to_who_asked_and_not_kept(computing: Computing) -> None:
-    async def refuse() -> Answer:
+    async def refuse() -> PredictResponse:
         raise ValueError("no")
 
     for _ in range(2):
         with pytest.raises(ValueError, match="no"):
             await computing.cache.answer(b"request", refuse)
-    assert await computing.ask() == b"answer 1"
+    assert await computing.ask() == 1
     assert computing.hits_and_misses() == (0, 1)
 
 

@@ -22,8 +22,9 @@ from dejavu.v1 import cache_service_pb2 as cache_pb
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.cache_service_pb2_grpc import CacheServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_server.forecasting.cache import redis_store
-from dejavu_server.forecasting.cache.redis_store import SharedEntries
+from dejavu_server.api.cache import redis_store
+from dejavu_server.api.cache.redis_store import sealed, unsealed
+from dejavu_server.settings import Settings
 
 pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs Debian's redis-server")
 
@@ -161,7 +162,7 @@ async def test_damaged_and_foreign_entries_count_as_missing(tmp_path: Path, shar
         lambda _: b"",
         lambda value: value[:-1],
         lambda value: value[:50] + bytes([value[50] ^ 1]) + value[51:],
-        lambda _: b"DJV1" + bytes(200),
+        lambda _: bytes(200),
         lambda _: b"\x80\x04garbage of another program",
     ]
     async with servers(tmp_path, shared.url, shared.url) as (one, other):
@@ -189,9 +190,9 @@ async def test_with_a_secret_nobody_else_can_make_up_or_move_answers(tmp_path: P
             client.set(key, value)
         assert await found(other, range(4)) == 0
         assert [(await other.ask(n)).forecast.point_forecast for n in range(4)] == [11, 12, 13, 14]
-    forged = SharedEntries(b"", b"").value(keys[0], values[0][36:])
+    forged = sealed(b"", keys[0], values[0][32:])
     with pytest.raises(ValueError, match="code"):
-        SharedEntries(b"", secret.read_bytes()).answer(keys[0], forged)
+        unsealed(secret.read_bytes(), keys[0], forged)
 
 
 @pytest.mark.usefixtures("patient")
@@ -235,3 +236,7 @@ async def test_a_server_starts_without_the_redis_that_it_is_told(tmp_path: Path)
             assert (await server.stats()).shared_state == FAILED
             assert (await server.ask()) == (await server.ask())
     assert levels(log) == ["warning"], "it may be about to start"
+
+
+def test_the_settings_in_which_servers_may_differ_exist() -> None:
+    assert Settings.model_fields.keys() >= redis_store.OWN_SETTINGS

@@ -1,1 +1,0 @@
-"""Cache of what-ifs: answers for equal requests, kept while their inputs are unchanged."""

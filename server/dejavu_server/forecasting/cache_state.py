@@ -1,0 +1,70 @@
+"""What determines whether cached answers are valid, and which are kept, in memory and in Redis; errors of the cache."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from dejavu_models.errors import DejavuError
+
+MAX_REQUEST: Final = 4096
+"""Longest request to keep, in bytes: a PredictRequest with all fields at their longest is shorter."""
+
+MAX_ANSWER: Final = 32_768
+"""Longest answer to keep, in bytes; an answer with explanation and 99 quantiles has about 6,000."""
+
+_TOKEN_FILE: Final = "cache-token"  # noqa: S105 - no password
+TOKEN_BYTES: Final = 8
+
+
+class CacheOff(DejavuError):
+    """The cache is off."""
+
+    reason = "CACHE_OFF"
+
+
+class SharedCacheUnavailable(DejavuError):
+    """The cache that servers share cannot be reached."""
+
+    reason = "SHARED_CACHE_UNAVAILABLE"
+
+
+class CacheToken:
+    """Name of the content of a server's cache, seen by all its workers at their next call; another one clears it.
+
+    Args:
+        folder: folder of the server; None: the worker is alone.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        if folder is None:
+            memory = mmap.mmap(-1, TOKEN_BYTES)
+        else:
+            with (folder / _TOKEN_FILE).open("a+b") as file:
+                if file.tell() < TOKEN_BYTES:  # written, because a hole needs disk space later, when it is used
+                    file.write(bytes(TOKEN_BYTES))
+                    file.flush()
+                memory = mmap.mmap(file.fileno(), TOKEN_BYTES)
+        self._number = memoryview(memory).cast("Q")
+
+    @property
+    def value(self) -> int:
+        """The token, from 0; 0 until it is first set."""
+        return self._number[0]
+
+    @value.setter
+    def value(self, token: int) -> None:
+        self._number[0] = token
+
+
+class CacheState(NamedTuple):
+    """Validity of the answers in memory; if one part differs, none of them is used.
+
+    Attributes:
+        history: identity of the outcomes applied to the models.
+        token: names the content of the cache.
+    """
+
+    history: bytes
+    token: int

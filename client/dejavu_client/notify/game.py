@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, LATE_REASON_UNSPECIFIED, Forecast
 from dejavu.v1.game_service_pb2 import Game
@@ -16,13 +16,6 @@ MAX_READ: Final = 1000
 
 _HALF: Final = 24
 """Minute of play of the forecast that a final is compared with."""
-
-
-class Chance(NamedTuple):
-    """Win probability of the home team at a moment of the game."""
-
-    elapsed: float
-    home: float
 
 
 @dataclass(frozen=True, slots=True)

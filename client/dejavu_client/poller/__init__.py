@@ -62,9 +62,6 @@ from dejavu_client.poller.summary import HorizonSummary, Summary
 from dejavu_client.poller.watched_game import WatchedGame
 from dejavu_feed.nba.live_feed import Feed
 
-Outcome = HorizonResult
-"""Name of `HorizonResult` in release 0.1."""
-
 __all__ = [
     "DEFAULT_END_INTERVAL",
     "DEFAULT_INTERVAL",
@@ -87,7 +84,6 @@ __all__ = [
     "LeaseClient",
     "MinuteForecast",
     "ModelLimits",
-    "Outcome",
     "OutcomeReported",
     "Poller",
     "Prediction",

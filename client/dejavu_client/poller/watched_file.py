@@ -53,15 +53,22 @@ class WatchedFile(Generic[T]):
         # Acquired here, since the thread may begin only after its read was given up.
         if not self._reading.acquire(blocking=False):
             raise FeedUnavailable(f"{self.path}: the last read of it has not ended yet")
-        stamp = self._stamp
+        stamp, began = self._stamp, False
 
         def read() -> tuple[tuple[int, int], FileContent[T] | DataError] | None:
+            nonlocal began
+            began = True
             try:
                 return self._read_changed(stamp)
             finally:
                 self._reading.release()
 
-        changed = await read_in_thread(read)
+        try:
+            changed = await read_in_thread(read)
+        except RuntimeError:
+            if not began:  # no thread could be started, so none will release it
+                self._reading.release()
+            raise
         if changed is None:
             return None
         self._stamp, content = changed

@@ -82,23 +82,6 @@ def minute_steps(patterns: Floats, margins: Floats) -> Singles:
     return steps
 
 
-def steps_like(steps: Singles, patterns: Floats, margin: float | None) -> Singles:
-    """Build the LSTM input for other patterns with the same number of minutes.
-
-    For one pattern, this takes a third of the time of `minute_steps`.
-
-    Args:
-        steps: (n, m, 5), an input of games whose margins are all known, or all unknown.
-        patterns: (n, m), in points.
-        margin: expected final differential before the games, in points; None if unknown, like those of `steps`.
-    """
-    result = steps.copy()
-    _put_patterns(result, patterns)
-    if margin is not None:
-        result[:, :, _MARGIN] = margin
-    return result
-
-
 def _put_patterns(steps: Singles, patterns: Floats) -> None:
     steps[:, :, 0] = patterns
     steps[:, :1, 1] = patterns[:, :1]

@@ -599,3 +599,22 @@ async def test_a_file_is_not_read_again_while_its_last_read_has_not_ended(tmp_pa
             await file.changed()
     assert reads == [path]
     release.set()
+
+
+async def test_a_file_is_read_again_after_no_thread_could_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lines.csv"
+    path.write_text("content")
+    file = WatchedFile(path, Path.read_text)
+
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(RuntimeError):
+            await file.changed()
+    content = await file.changed()
+    assert content is not None
+    assert content.value == "content"

@@ -24,8 +24,6 @@ CLOCK_TOLERANCE: Final = timedelta(seconds=120)
 to the 60 s that a call can take (`interceptors.MAX_CALL_SECONDS`), and the wait for the disk. The rest is for
 corrections of the clock."""
 
-_LATEST: Final = 2**63 - 1
-
 
 class SignedTimes:
     """Times between which entries can have been recorded, according to checkpoints.

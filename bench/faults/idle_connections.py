@@ -36,7 +36,7 @@ from tests.support.processes.servers import spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_common import descriptors
+from dejavu_common.processes import file_limit, raise_file_limit
 
 CALL_SECONDS = 3.0
 """Deadline of a client's call, its connection included."""
@@ -130,7 +130,7 @@ def echo(within: Sequence[str]) -> Iterator[str]:
 
 async def run(options: argparse.Namespace, folder: Path) -> dict[str, Outcome]:
     """Run the servers; return the results of the clients of each."""
-    hard = descriptors.limit()
+    hard = file_limit()
     outcomes = {}
     with echo(("prlimit", f"--nofile={options.soft}:{options.soft}")) as address:
         outcomes["echo, idle connections"] = await attempt(address, options.connections, options.clients, options.seed)
@@ -153,7 +153,7 @@ def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = p
     parser.add_argument("--seed", type=int, default=1, help="seed of the requests and of the clients' pauses")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
-    descriptors.raise_limit()
+    raise_file_limit()
     with tempfile.TemporaryDirectory() as folder:
         outcomes = uvloop.run(run(options, Path(folder)))
     if options.json:

@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Self
 
-from dejavu_common import descriptors
 from dejavu_common.address import Address
+from dejavu_common.processes import raise_file_limit
 
 RECONNECT_SECONDS = (0.05, 0.5)
 
@@ -159,7 +159,7 @@ _TASKS = set[asyncio.Task[None]]()
 
 async def main() -> None:
     """Run the browsers."""
-    descriptors.raise_limit()
+    raise_file_limit()
     browsers = Browsers(Address.parse(sys.argv[1]), int(sys.argv[2]))
     await browsers.start()
     print("connected", flush=True)

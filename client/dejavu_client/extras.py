@@ -6,7 +6,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
-from dejavu_common.installing import install
+from dejavu_common.build import install
 
 
 def pyarrow() -> Any:

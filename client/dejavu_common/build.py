@@ -1,4 +1,4 @@
-"""Version and revision of this build."""
+"""Version and revision of this build, and how to install its extras."""
 
 from __future__ import annotations
 
@@ -26,3 +26,8 @@ def revision() -> str:
 def described(program: str) -> str:
     """Return the line of `PROGRAM --version`."""
     return f"{program} {release()} (revision {revision()[:12]})"
+
+
+def install(extra: str) -> str:
+    """Return the command that installs an extra, from the package index and in a clone."""
+    return f"pip install 'dejavu-forecast[{extra}]', in a clone: pip install '.[{extra}]'"

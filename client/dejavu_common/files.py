@@ -1,4 +1,7 @@
-"""Atomic file writes: readers see the old file or the new one, never a partial one. Safe opening of others' files."""
+"""Atomic file writes: readers see the old file or the new one, never a partial one. Safe opening of others' files.
+
+Also the user's folder for data that programs keep between runs.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -89,3 +92,11 @@ def read_regular(path: Path, most: int) -> bytes:
         if size > most:
             raise OSError(errno.EFBIG, f"{path.name} has {size:,} bytes; expected at most {most:,}", str(path))
         return file.read(most)
+
+
+def state_folder() -> Path:
+    """Return the folder dejavu/ in XDG_STATE_HOME, by default in ~/.local/state; it may not exist."""
+    home = Path(os.environ.get("XDG_STATE_HOME", "").strip() or "~/.local/state")
+    with suppress(RuntimeError):  # a user without a home, as in some containers, where paths are set explicitly
+        home = home.expanduser()
+    return home / "dejavu"

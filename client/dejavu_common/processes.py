@@ -1,9 +1,11 @@
-"""Processes: children that must not outlive their parent, forked processes, and the resource usage of a process."""
+"""Processes: children that must not outlive their parent, forked processes, resource usage, and open files."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -107,3 +109,20 @@ def return_freed_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def raise_file_limit() -> int:
+    """Raise the soft limit of open files to the hard one; return the limit.
+
+    The usual soft limit of 1,024 is there for programs that use select(2), which can't handle more.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):  # the hard limit is above the kernel's current maximum
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return file_limit()
+
+
+def file_limit() -> int:
+    """Return the soft limit of open files."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

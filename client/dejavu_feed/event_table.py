@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from dejavu_common.build import install
 from dejavu_common.files import atomic_replace, open_regular
-from dejavu_common.installing import install
 from dejavu_feed.errors import DataError, FeedNotInstalled
 from dejavu_feed.events import Event, EventKind
 

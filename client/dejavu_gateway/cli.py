@@ -15,8 +15,9 @@ from dejavu_client.access import is_local
 from dejavu_client.cli.access import add_options, client_options, options_given
 from dejavu_client.cli.options import Target, address
 from dejavu_client.config import DEFAULT_TARGET
-from dejavu_common import build, descriptors
-from dejavu_common.installing import install
+from dejavu_common import build
+from dejavu_common.build import install
+from dejavu_common.processes import raise_file_limit
 from dejavu_common.shown_text import escape_output
 from dejavu_gateway.limits import GatewayLimits
 from dejavu_gateway.logs import configure, get_logger
@@ -183,7 +184,7 @@ def _serve(settings: GatewaySettings, target: str, access: Any) -> int:
     from dejavu_gateway.http.server import bind  # noqa: PLC0415
     from dejavu_gateway.run import run  # noqa: PLC0415
 
-    limit = descriptors.raise_limit()
+    limit = raise_file_limit()
     if limit < settings.limits.connections + OWN_FILES:
         connections = max(1, limit - OWN_FILES)
         log.warning("few_open_files", limit=limit, wanted=settings.limits.connections, connections=connections)

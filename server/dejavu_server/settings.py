@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from dejavu_common.state_folder import state_folder
+from dejavu_common.files import state_folder
 from dejavu_models.betting import DEFAULT_POLICY
 from dejavu_server.ledger_url import check_ledger_url
 from dejavu_server.options import ProcessMessage, check_address, check_cache, check_path, option

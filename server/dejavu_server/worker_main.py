@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from dejavu_common import build, tracing
-from dejavu_common.installing import install
+from dejavu_common.build import install
 from dejavu_common.processes import die_with_parent
 from dejavu_models.errors import DejavuError
 from dejavu_server.supervisor.heartbeat import send_heartbeats

@@ -23,7 +23,7 @@ from joblib import Parallel, delayed
 from joblib.parallel import ParallelBackendBase
 from threadpoolctl import threadpool_limits
 
-from dejavu_common.installing import install
+from dejavu_common.build import install
 from dejavu_common.processes import die_with_parent
 from dejavu_models.errors import DejavuError
 from dejavu_trainer.lineage import code_version, libraries

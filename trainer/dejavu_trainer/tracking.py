@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from dejavu_common.installing import install
+from dejavu_common.build import install
 from dejavu_common.shown_text import visible
 from dejavu_models.manifest import Manifest
 from dejavu_models.registry.bundle import read_manifest

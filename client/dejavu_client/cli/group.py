@@ -19,7 +19,7 @@ from dejavu_client.cli.access import add_options, options_given
 from dejavu_client.cli.errors import JSON_KEY, as_json, as_text, exit_code, failure
 from dejavu_client.errors import DejavuClientError
 from dejavu_common import interrupts
-from dejavu_common.installing import install
+from dejavu_common.build import install
 
 
 @dataclass(frozen=True, slots=True)

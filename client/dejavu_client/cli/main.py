@@ -11,7 +11,7 @@ from dejavu_client.cli.errors import FAILED, report_bug
 from dejavu_client.cli.group import CommandGroup
 from dejavu_client.logs import log_to_stderr
 from dejavu_common import build, tracing
-from dejavu_common.installing import install
+from dejavu_common.build import install
 from dejavu_common.rich_console import Console
 from dejavu_common.shown_text import escape_output
 

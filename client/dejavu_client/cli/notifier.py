@@ -20,7 +20,7 @@ from dejavu_client.notify.conditions import Message
 from dejavu_client.notify.delivery import Deliverer, Report, Result, Sender
 from dejavu_client.notify.notifier import RuleNotifier
 from dejavu_client.notify.rules import InvalidRules, Rules, load_rules
-from dejavu_client.output.notifier import print_report, print_request
+from dejavu_client.output.notifications import print_report, print_request
 from dejavu_client.output.poll_display import end_on_signals
 from dejavu_client.poller.leadership import holder_name
 from dejavu_common.clock import utc_now

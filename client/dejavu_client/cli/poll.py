@@ -31,10 +31,10 @@ from dejavu_client.poller.prices import PriceFile
 from dejavu_client.poller.publishing import publishing
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
+from dejavu_common.build import install
 from dejavu_common.clock import utc_now
-from dejavu_common.installing import install
+from dejavu_common.files import state_folder
 from dejavu_common.rich_console import Console
-from dejavu_common.state_folder import state_folder
 from dejavu_feed.errors import FeedNotInstalled
 from dejavu_feed.horizon import MAX_SLOTS, Horizon
 from dejavu_feed.nba.live_feed import NBA_URL, NbaFeed

@@ -23,9 +23,8 @@ from dejavu_client.client import DejavuClient
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.errors import DeadlineExceededError, NotFoundError, UnavailableError, UnimplementedError
 from dejavu_client.formatting import pluralize
-from dejavu_client.output.cache import print_cache_stats
 from dejavu_client.output.forecast import print_json, show
-from dejavu_client.output.service_stats import ServerAnswer, stats_view
+from dejavu_client.output.service_stats import ServerAnswer, print_cache_stats, stats_view
 from dejavu_client.transport.health import LEDGER, HealthStatus
 from dejavu_client.transport.servers import parse_servers
 from dejavu_common.rich_console import Console

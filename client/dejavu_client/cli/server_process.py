@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from dejavu_common.backoff import Backoff
-from dejavu_common.installing import install
+from dejavu_common.build import install
 
 START_SECONDS = 60.0
 DRAIN_SECONDS = 20.0

@@ -8,8 +8,7 @@ sent, and confirmed afterwards (docs/notifications.md).
 |---|---|
 | `rules.py` | the file of rules: its form, its defaults, its errors |
 | `game.py` | what is known of a game; what the record says of it at its end |
-| `conditions.py` | when each kind of rule holds, and its text |
-| `silence.py` | the same of the rules for a silent feed or poller |
+| `conditions.py` | when each kind of rule holds, also of a silent feed or poller, and its text |
 | `bodies.py` | requests to targets: JSON of ours, Slack, Discord, ntfy, templates; signatures |
 | `delivery.py` | claims, attempts, retries and limits |
 | `notifier.py` | the streams and the rules |

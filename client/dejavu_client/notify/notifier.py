@@ -14,10 +14,9 @@ from dejavu.v1.operations_service_pb2 import GetServiceStatsResponse
 from dejavu.v1.prediction_service_pb2 import Heartbeat, StreamPredictionsResponse
 from dejavu_client.errors import PASSING, DejavuClientError, OutOfRangeError
 from dejavu_client.logs import get_logger
-from dejavu_client.notify.conditions import CURRENT, Message, holds, message, values_of
+from dejavu_client.notify.conditions import CURRENT, Message, holds, message, silence, values_of
 from dejavu_client.notify.game import GameView
 from dejavu_client.notify.rules import FeedSilentRule, GameRule, PollerSilentRule, Rules, rule_name
-from dejavu_client.notify.silence import silence
 from dejavu_client.recorded import AsyncRecordedPredictions
 from dejavu_client.requests import Conditions
 from dejavu_common.backoff import Backoff

@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from dejavu_common.build import install
 from dejavu_common.files import open_regular
-from dejavu_common.installing import install
 from dejavu_feed.errors import DataError, FeedNotInstalled
 
 Row = tuple[int | None, dict[str | None, Any]]

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-from dejavu_common.installing import install
+from dejavu_common.build import install
 from dejavu_feed.errors import FeedError, FeedNotInstalled, FeedUnavailable
 from dejavu_feed.lines import SidedLine
 from dejavu_feed.nba.box_scores import BoxScore, read_box_score

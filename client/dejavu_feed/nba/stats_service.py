@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final, Protocol, Self
 
-from dejavu_common.installing import install
+from dejavu_common.build import install
 from dejavu_feed.errors import FeedNotInstalled, FeedUnavailable
 from dejavu_feed.nba.http import host_of, read_page
 

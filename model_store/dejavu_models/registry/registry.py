@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dejavu_common.state_folder import state_folder
+from dejavu_common.files import state_folder
 from dejavu_models.errors import BundleError, UnknownModel
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.bundle import load_bundle, read_manifest

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dejavu_common.build import install
 from dejavu_common.files import atomic_replace
-from dejavu_common.installing import install
 from dejavu_feed import live_inputs
 from dejavu_feed.pattern import Score
 from dejavu_models.errors import DejavuError

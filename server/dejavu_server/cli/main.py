@@ -7,7 +7,7 @@ import os
 import sys
 from importlib.util import find_spec
 
-from dejavu_common.installing import install
+from dejavu_common.build import install
 from dejavu_common.shown_text import escape_output
 
 

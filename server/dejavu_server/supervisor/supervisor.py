@@ -20,8 +20,8 @@ from typing import Any
 
 import structlog
 
-from dejavu_common import descriptors
 from dejavu_common.address import Address
+from dejavu_common.processes import raise_file_limit
 from dejavu_server.observability.multiprocess import SupervisorMetrics, serve_metrics, server_folder
 from dejavu_server.observability.periodic import PeriodicTask
 from dejavu_server.observability.statistics import SAMPLE_SECONDS, Statistics, StatisticsWriter, WorkerStatistics
@@ -67,7 +67,7 @@ class Supervisor:
         Raises:
             StartError: if the server cannot start.
         """
-        if (files := descriptors.raise_limit()) < FEW_DESCRIPTORS:
+        if (files := raise_file_limit()) < FEW_DESCRIPTORS:
             _log.warning(
                 "few_descriptors",
                 limit=files,

@@ -24,8 +24,8 @@ import structlog
 from google.protobuf.descriptor import ServiceDescriptor
 
 from dejavu.v1.operations_service_pb2 import LedgerState
-from dejavu_common import descriptors
 from dejavu_common.clock import utc_now
+from dejavu_common.processes import file_limit
 from dejavu_models.errors import DejavuError
 from dejavu_models.registry.registry import Registry
 from dejavu_server.access.configuration import authenticator, tls_credentials
@@ -171,7 +171,7 @@ class Worker:
                 *CHANNEL_OPTIONS.items(),
                 *connection_options(settings),
                 *queue_options(settings),
-                ("grpc.max_allowed_incoming_connections", max_connections(descriptors.limit(), settings.max_rss)),
+                ("grpc.max_allowed_incoming_connections", max_connections(file_limit(), settings.max_rss)),
                 ("grpc.so_reuseport", int(reuse_port)),
             ],
         )

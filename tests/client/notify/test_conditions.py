@@ -13,10 +13,9 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, LATE_REASON_
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu.v1.operations_service_pb2 import FeedStatus
 from dejavu.v1.record_pb2 import Outcome
-from dejavu_client.notify.conditions import holds, values_of
+from dejavu_client.notify.conditions import holds, silence, values_of
 from dejavu_client.notify.game import GameView, Judged
 from dejavu_client.notify.rules import GameRule, Rule, SilenceRule
-from dejavu_client.notify.silence import silence
 
 NOW: Final = datetime(2026, 11, 28, 3, 0, tzinfo=UTC)
 

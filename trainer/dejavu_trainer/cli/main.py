@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from dejavu_common.installing import install
+from dejavu_common.build import install
 from dejavu_common.shown_text import escape_output
 
 

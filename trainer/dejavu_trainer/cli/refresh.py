@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 import typer
 
+from dejavu_common.files import state_folder
 from dejavu_common.game_day import game_day
 from dejavu_common.rich_console import Console
-from dejavu_common.state_folder import state_folder
 from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.stats_service import STATS_URL, NbaStats
 from dejavu_models.registry.bundle import check_target, read_manifest

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from dejavu_common.installing import install
+from dejavu_common.build import install
 from dejavu_models.errors import BundleCorrupt, BundleError, BundleIncomplete, BundleNotFound, quoted
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import Manifest

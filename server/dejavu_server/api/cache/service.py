@@ -13,7 +13,7 @@ from typing import Final
 
 from dejavu.v1 import cache_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2 import PredictRequest, PredictResponse
-from dejavu_common.installing import install
+from dejavu_common.build import install
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import ModelInfo
 from dejavu_server.api.cache.what_ifs import WhatIfCache

@@ -20,8 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from dejavu_common.files import sync
-from dejavu_common.state_folder import state_folder
+from dejavu_common.files import state_folder, sync
 from dejavu_server.ledger.database.backends import folder_of
 from dejavu_server.ledger.errors import LedgerUnavailable
 

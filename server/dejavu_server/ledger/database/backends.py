@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dejavu_common.installing import install
+from dejavu_common.build import install
 from dejavu_server.ledger.database.backend import Backend, Durability
 from dejavu_server.ledger.database.sqlite import backend as sqlite
 from dejavu_server.ledger.database.sqlite.engine import database_path

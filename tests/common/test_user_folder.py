@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dejavu_common.state_folder import state_folder
+from dejavu_common.files import state_folder
 
 
 def test_the_state_is_in_the_folder_of_the_user_or_of_xdg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

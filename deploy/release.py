@@ -27,7 +27,7 @@ PROGRAMS = ("server", "client", "poller", "dashboard", "trainer")
 """Targets of deploy/Dockerfile."""
 
 _NAMED = re.compile(
-    rf"(?P<before>dejavu-(?:{'|'.join(PROGRAMS)}):|(?:newTag|tag|version|appVersion): |ARG VERSION=)"
+    rf"(?P<before>dejavu-(?:{'|'.join(PROGRAMS)}):|(?:version|appVersion): |ARG VERSION=)"
     r"(?P<version>\d+\.\d+\.\d+)\b"
 )
 _MOST_MEBIBYTES = 200
@@ -52,7 +52,7 @@ def changes(text: str) -> tuple[str, str]:
 
 def files_with_version() -> Iterator[Path]:
     """Yield the files that name the version of images."""
-    for path in sorted([*ROOT.glob("deploy/**/*"), ROOT / "docs/deployment.md"]):
+    for path in sorted([*ROOT.glob("deploy/**/*"), *(ROOT / "docs" / name for name in ("deployment.md", "training.md"))]):
         if path.is_file() and path.suffix in ("", ".yaml", ".md") and _NAMED.search(path.read_text()):
             yield path
 

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.harness.required import required_program
 
 ROOT = Path(__file__).parents[3]
-RULES = ROOT / "server/monitoring/alerts.yaml"
+RULES = ROOT / "deploy/helm/dejavu/alerts.yaml"
 
 STEP_SECONDS = 15
 """Interval of the series."""

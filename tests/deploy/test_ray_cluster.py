@@ -1,0 +1,117 @@
+"""The Ray cluster of docs/training.md for the chart's retrain: fields that KubeRay reads, valid pods, closed ports.
+
+No schema of KubeRay is at hand. Its object is pods with fields of its own: the pods are checked as pods, the fields
+against the list of those in KubeRay's types that the document uses.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.deploy.containers import ROOT
+from tests.deploy.manifests import VALUES, VERSION, Manifest, check_restricted, of_kind, pods, rendered, schema_errors
+from tests.support.harness.documents import blocks
+
+from dejavu_trainer.execution import Execution
+
+DOCUMENT = "docs/training.md"
+SERVICE = "dejavu-ray-head-svc"
+"""Name that KubeRay gives to the service of the head."""
+
+FIELDS = {
+    "": {"rayVersion", "headGroupSpec", "workerGroupSpecs"},
+    "headGroupSpec": {"rayStartParams", "template"},
+    "workerGroupSpecs.0": {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"},
+}
+
+
+@pytest.fixture
+def objects() -> list[Manifest]:
+    return list(yaml.safe_load_all(blocks(DOCUMENT, "yaml")[0].text))
+
+
+@pytest.fixture
+def cluster(objects: list[Manifest]) -> Manifest:
+    [found] = of_kind(objects, "RayCluster")
+    assert found["apiVersion"] == "ray.io/v1"
+    return found
+
+
+@pytest.fixture
+def job() -> Manifest:
+    """The template of the pods of the chart's job, with the values of the document."""
+    values = yaml.safe_load(blocks(DOCUMENT, "yaml")[1].text)
+    retrain = {**VALUES["folder"]["retrain"], **values["retrain"]}
+    [found] = pods(of_kind(rendered({**VALUES["folder"], "retrain": retrain}), "CronJob"))
+    return found
+
+
+def at(cluster: Manifest, path: str) -> Any:
+    found: Any = cluster["spec"]
+    for part in path.split(".") if path else ():
+        found = found[int(part) if part.isdigit() else part]
+    return found
+
+
+def templates(cluster: Manifest) -> list[Manifest]:
+    """Return the templates of the pods of head and workers."""
+    return [at(cluster, f"{group}.template") for group in ("headGroupSpec", "workerGroupSpecs.0")]
+
+
+def test_the_operator_reads_every_field(cluster: Manifest) -> None:
+    for path, fields in FIELDS.items():
+        assert at(cluster, path).keys() == fields
+    assert f"\nray=={at(cluster, 'rayVersion')}\n" in (ROOT / "constraints.txt").read_text()
+
+
+@pytest.mark.nightly
+def test_kubernetes_takes_pods_and_policies(cluster: Manifest, objects: list[Manifest], tmp_path: Path) -> None:
+    made = [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "ray"}, "spec": templates(cluster)[0]["spec"]}]
+    path = tmp_path / "objects.yaml"
+    path.write_text(yaml.safe_dump_all([*of_kind(objects, "NetworkPolicy"), *made]))
+    assert schema_errors(path) == []
+
+
+def test_pods_run_the_trainers_image_as_the_restricted_standard_demands(cluster: Manifest) -> None:
+    for template in templates(cluster):
+        check_restricted(template["spec"])
+        [container] = template["spec"]["containers"]
+        assert container["image"] == f"dejavu-trainer:{VERSION}"
+
+
+def test_the_job_runs_its_folds_there(job: Manifest) -> None:
+    [address] = [
+        each.partition("=")[2] for each in job["spec"]["containers"][0]["args"] if each.startswith("--execution=")
+    ]
+    assert Execution(address).address == f"ray://{SERVICE}:10001"
+
+
+def test_nothing_but_the_cluster_and_the_job_reaches_its_ports(
+    job: Manifest, cluster: Manifest, objects: list[Manifest]
+) -> None:
+    policies = {each["metadata"]["name"]: each["spec"] for each in of_kind(objects, "NetworkPolicy")}
+    own = policies["dejavu-ray"]
+    inside, allowed = own["ingress"]
+    assert inside == {"from": [{"podSelector": own["podSelector"]}]}
+    assert own["egress"] == [{"to": [{"podSelector": own["podSelector"]}]}]
+    for template in templates(cluster):
+        assert own["podSelector"] == {"matchLabels": template["metadata"]["labels"]}
+    [peer] = allowed["from"]
+    assert peer["podSelector"]["matchLabels"].items() <= job["metadata"]["labels"].items()
+    of_job = policies["dejavu-ray-for-retrain"]
+    assert of_job["podSelector"] == peer["podSelector"]
+    assert of_job["egress"] == [{"to": [{"podSelector": own["podSelector"]}], "ports": allowed["ports"]}]
+
+
+def test_every_pod_and_the_job_have_the_secret(cluster: Manifest, job: Manifest) -> None:
+    for template in (job, *templates(cluster)):
+        given = {each["name"]: each for each in template["spec"]["containers"][0]["env"]}
+        assert given["RAY_AUTH_MODE"]["value"] == "token"
+        assert given["RAY_AUTH_TOKEN"]["valueFrom"] == {"secretKeyRef": {"name": "dejavu-ray", "key": "token"}}
+        if template is not job:
+            # Ray's client server forks a process for each client, and gRPC's preparations for that crash some of them.
+            assert given["GRPC_ENABLE_FORK_SUPPORT"]["value"] == "0"
+    assert "kubectl create secret generic dejavu-ray " in (ROOT / DOCUMENT).read_text()

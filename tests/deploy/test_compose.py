@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.deploy.containers import ROOT
-from tests.deploy.manifests import VERSION, image_environment, settings, stages, variables
+from tests.deploy.manifests import VERSION, image_environment, settings, stages, unknown_to_trainer, variables
 from tests.support.harness.required import required_program
 from tests.support.processes.promtool import RULES, promtool
 
@@ -77,7 +77,7 @@ def test_every_service_is_closed() -> None:
 
 
 def test_services_run_the_images_of_this_version_with_variables_and_ports_that_they_know() -> None:
-    assert {target(service) for service in OURS.values()} == {"server", "poller", "dashboard"}
+    assert {target(service) for service in OURS.values()} == {"server", "poller", "dashboard", "trainer"}
     for service in OURS.values():
         assert service["image"] == f"dejavu-{target(service)}:{VERSION}"
         assert service["build"]["target"] == target(service)
@@ -100,11 +100,53 @@ def test_a_server_has_time_to_drain_and_memory_for_its_workers() -> None:
     server = SERVICES["server"]
     chosen = settings(server["environment"])
     assert int(server["stop_grace_period"].removesuffix("s")) >= chosen.grace_seconds + 5
-    others = 150 + 64 + 16  # supervisor and fork server, /tmp, /var/lib/dejavu
+    others = 150 + 64  # supervisor and fork server, /tmp
     assert KILL_FACTOR * chosen.workers * chosen.max_rss + others <= int(server["mem_limit"].removesuffix("m"))
-    assert server["volumes"] == [f"models:{image_environment('server')['XDG_CACHE_HOME']}"]
     [check] = [server["healthcheck"]["test"]]
     assert check == ["CMD", "dejavu", "health"]
+
+
+def test_what_is_not_always_needed_has_a_profile() -> None:
+    profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
+    assert profiles == {
+        "poller": ["live"],
+        "replay-poller": ["replay"],
+        "replay": ["replay"],
+        "trainer": ["train"],
+        "prometheus": ["watch"],
+        "grafana": ["watch"],
+    }
+
+
+def test_the_trainer_runs_a_command_of_its_own_on_the_servers_store_and_ledger() -> None:
+    command = SERVICES["trainer"]["command"]
+    assert unknown_to_trainer(command) == []
+    options = dict(each.partition("=")[::2] for each in command[1:])
+    server = SERVICES["server"]
+    assert options["--store"] == server["environment"]["DEJAVU_MODEL_STORE"]
+    assert SERVICES["trainer"]["volumes"] == server["volumes"]
+    [(_, mounted)] = [volume.split(":") for volume in server["volumes"]]
+    assert all(options[name].startswith(f"{mounted}/") for name in ("--store", "--work"))
+    assert f"--from={server['environment']['DEJAVU_LEDGER']}" in command
+    assert SERVICES["trainer"]["environment"]["PGPASSFILE"] == server["environment"]["PGPASSFILE"]
+
+
+def test_grafana_shows_the_dashboard_of_that_prometheus_to_readers_only() -> None:
+    grafana = SERVICES["grafana"]
+    sources = {
+        target: COMPOSE.parent / source for source, target, *_ in (each.split(":") for each in grafana["volumes"])
+    }
+    folder = "/etc/grafana/provisioning"
+    [source] = yaml.safe_load(sources[f"{folder}/datasources/dejavu.yaml"].read_text())["datasources"]
+    assert (source["type"], source["isDefault"]) == ("prometheus", True)
+    assert source["url"] == "http://prometheus:9090"
+    [provider] = yaml.safe_load(sources[f"{folder}/dashboards/dejavu.yaml"].read_text())["providers"]
+    shown = f"{provider['options']['path']}/dejavu.json"
+    assert grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"] == shown
+    dashboard = json.loads(sources[shown].read_text())
+    assert [each["query"] for each in dashboard["templating"]["list"] if each["type"] == "datasource"] == ["prometheus"]
+    assert grafana["environment"]["GF_AUTH_BASIC_ENABLED"] == "false"
+    assert "GF_AUTH_ANONYMOUS_ORG_ROLE" not in grafana["environment"]  # Viewer, unless named
 
 
 def test_prometheus_reads_metrics_under_the_jobs_of_the_alerts(tmp_path: Path) -> None:

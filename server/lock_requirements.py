@@ -39,7 +39,7 @@ LOCKS: dict[str, tuple[str, ...]] = {
     # workers of clusters run it too.
     "deploy/requirements-trainer.txt": tuple(
         each
-        for extra in ("trainer", "server", "postgres", "model-store", "mlflow", "dask", "ray")
+        for extra in ("trainer", "server", "postgres", "model-store", "mlflow", "ray")
         for each in ("--extra", extra)
     ),
     "client/requirements.txt": (),

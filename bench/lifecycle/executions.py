@@ -1,9 +1,9 @@
 """Runs one walk-forward in several places: the files must be the same bytes. Tells the cost of each place.
 
 Run with `python -m bench.lifecycle.executions` from the project's folder; `make nightly` runs `--kill`. The games are
-simulated. The places: this process, two processes of loky, a Dask cluster of two workers, a Ray cluster of two nodes,
-and for comparison a pool of two processes of the standard library, started anew, that reads and writes files itself.
-With `--kill`, each fold kills its worker with SIGKILL the first time, in the middle. Exits with 1 if a file differs.
+simulated. The places: this process, two processes of loky, a Ray cluster of two nodes, and for comparison a pool of two
+processes of the standard library, started anew, that reads and writes files itself. With `--kill`, each fold kills its
+worker with SIGKILL the first time, in the middle. Exits with 1 if a file differs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 
 from joblib.externals.loky import get_reusable_executor
 from tests.support.builders.bundles import quick_recipe
-from tests.support.processes.clusters import dask_cluster, ray_cluster
+from tests.support.processes.clusters import ray_cluster
 from threadpoolctl import threadpool_limits
 
 from dejavu_common.files import write_atomic
@@ -38,7 +38,7 @@ from dejavu_trainer.evaluation.backtest import Fold, backtest, to_bytes
 from dejavu_trainer.execution import Execution
 from dejavu_trainer.training.recipe import TrainingConfig
 
-PLACES = ("here", "loky", "dask", "ray", "pool")
+PLACES = ("here", "loky", "ray", "pool")
 
 
 def killed_once(fold: Fold, games: Games, marks: Path) -> bytes:
@@ -91,11 +91,7 @@ def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = p
             folder.mkdir()
             with ExitStack() as stack:
                 began, cpu = time.monotonic(), sum(os.times()[:4])
-                match place:
-                    case "dask" | "ray":
-                        address = stack.enter_context(dask_cluster() if place == "dask" else ray_cluster())
-                    case _:
-                        address = "loky"
+                address = stack.enter_context(ray_cluster()) if place == "ray" else "loky"
                 start, began = time.monotonic() - began, time.monotonic()
                 execution = Execution(address, 1 if place == "here" else 2)
                 ends = list[float]()

@@ -28,7 +28,6 @@ ELSEWHERE = {
         "trains for minutes: test_the_trainers_commands_run_in_order does so nightly, or tests/trainer and "
         "tests/server/cli on smaller seasons"
     ),
-    r"dask (scheduler|worker) ": "tests/support/processes/clusters.py starts them for tests/trainer/test_execution.py",
     r"(python -m grpc_tools|buf build|proto-loader-gen-types|protoc |npm |GO111MODULE|g\+\+ |OUT/)": (
         f"{STUBS}; test_node.py, test_go.py and test_stream_rules.py run the programs"
     ),

@@ -15,14 +15,12 @@ import psutil
 import pytest
 from tests.support.harness.documents import ROOT
 from tests.support.pieces import invert, kill_once, process, product, square, warn
-from tests.support.processes.clusters import dask_cluster, ray_cluster
+from tests.support.processes.clusters import ray_cluster
 
 from dejavu_trainer import execution as execution_module
 from dejavu_trainer.execution import HERE, Execution, ExecutionError
 
 LOKY = Execution("loky", 2)
-
-CLUSTERS = {"dask": dask_cluster, "ray": ray_cluster}
 
 INTERRUPTED = """
 import sys
@@ -35,9 +33,9 @@ if __name__ == "__main__":
 """
 
 
-@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.nightly) for name in CLUSTERS])
-def cluster(request: pytest.FixtureRequest) -> Iterator[Execution]:
-    with CLUSTERS[request.param]() as address:
+@pytest.fixture(scope="module", params=[pytest.param("ray", marks=pytest.mark.nightly)])
+def cluster() -> Iterator[Execution]:
+    with ray_cluster() as address:
         yield Execution(address)
 
 
@@ -145,24 +143,13 @@ def test_a_cluster_says_what_is_wrong(cluster: Execution, tmp_path: Path, monkey
         cluster.map(square, [1])
 
 
-@pytest.mark.nightly
-def test_workers_with_several_threads_are_refused() -> None:
-    from distributed import LocalCluster
-
-    with (
-        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0") as threads,  # type: ignore[no-untyped-call]
-        pytest.raises(ExecutionError, match="a worker has several threads: start workers with --nthreads 1"),
-    ):
-        Execution(f"dask://{threads.scheduler_address}").map(square, [1])
-
-
-@pytest.mark.parametrize("address", ["", "local", "dask", "dask://", "ray://", "http://host:1"])
+@pytest.mark.parametrize("address", ["", "local", "ray://", "http://host:1"])
 def test_unknown_addresses_are_refused(address: str) -> None:
     with pytest.raises(ValueError, match="is none of loky, ray"):
         Execution(address)
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ExecutionError, match=r"dask is missing: pip install 'dejavu-forecast\[trainer,dask\]'"):
-        Execution("dask://127.0.0.1:1").map(square, [1])
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ExecutionError, match=r"ray is missing: pip install 'dejavu-forecast\[trainer,ray\]'"):
+        Execution("ray://127.0.0.1:1").map(square, [1])

@@ -1,4 +1,4 @@
-"""Runs independent pieces of work in processes of this machine or on a cluster, by joblib; reports progress."""
+"""Runs independent pieces of work in processes of this machine or on a Ray cluster, by joblib; reports progress."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import signal
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -37,9 +36,6 @@ Advance = Callable[[int], object]
 _ATTEMPTS: Final = 4
 """How often a piece is tried whose worker is lost; then it is the cause, by its memory for example."""
 
-_WORKER_SECONDS: Final = 60
-"""How long to wait for the first worker of a Dask cluster."""
-
 
 class ExecutionError(DejavuError):
     """Pieces of work can't be run where they should."""
@@ -64,8 +60,8 @@ class Execution:
 
     Attributes:
         address: loky, processes of this machine; ray://HOST:PORT, or ray for the cluster of this machine or of
-            RAY_ADDRESS; dask://HOST:PORT.
-        jobs: number of processes of loky; 1: pieces run in this process. Clusters run one piece per core.
+            RAY_ADDRESS.
+        jobs: number of processes of loky; 1: pieces run in this process. A cluster runs one piece per core.
 
     Raises:
         ValueError: if the address is none of these.
@@ -75,9 +71,8 @@ class Execution:
     jobs: int = 1
 
     def __post_init__(self) -> None:
-        kind, _, host = self.address.partition("://")
-        if self.address not in ("loky", "ray") and not (kind in ("ray", "dask") and host):
-            raise ValueError(f"{self.address!r} is none of loky, ray, ray://HOST:PORT, dask://HOST:PORT")
+        if not re.fullmatch(r"loky|ray(://.+)?", self.address):
+            raise ValueError(f"{self.address!r} is none of loky, ray, ray://HOST:PORT")
 
     def map(
         self,
@@ -110,8 +105,7 @@ class Execution:
                         results[number] = result
                         done(number, result)
                 break
-            # Clusters try again themselves, but Dask can't if the last worker with `shared` is lost.
-            except (BrokenProcessPool, CancelledError) as error:
+            except BrokenProcessPool as error:  # of loky; Ray tries again itself
                 if attempt == _ATTEMPTS:
                     raise ExecutionError(f"workers were lost {_ATTEMPTS} times: {error}") from error
         return [results[number] for number in range(len(pieces))]
@@ -135,9 +129,8 @@ class Execution:
                 options = {"n_jobs": min(self.jobs, max(2, len(numbers))), "pre_dispatch": "n_jobs"}
                 options |= {"initializer": _start_process, "initargs": (os.getpid(),)}
             else:
-                kind, _, host = self.address.partition("://")
-                submit, content = stack.enter_context((_dask if kind == "dask" else _ray)(host, packed))
-                options = {"backend": _Futures(submit, self.address), "pre_dispatch": "all"}
+                backend, content = stack.enter_context(_ray(self.address, packed))
+                options = {"backend": backend, "pre_dispatch": "all"}
                 versions = _versions()
             tasks = (delayed(_run)(work, number, pieces[number], content, versions) for number in numbers)
             run = Parallel(return_as="generator_unordered", batch_size=1, **options)
@@ -213,17 +206,21 @@ def _start_process(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-class _Futures(ParallelBackendBase):  # type: ignore[misc]
-    """Makes joblib run pieces as futures of a cluster.
+class _RayBackend(ParallelBackendBase):  # type: ignore[misc]
+    """Makes joblib run pieces as futures of a Ray cluster.
 
-    joblib's backend for Dask never ends if a worker can't load a piece, Ray's uses only the workers of the beginning.
+    joblib's own backend for Ray uses only the workers of the beginning.
+
+    Args:
+        run: `_run` as a remote function of Ray.
+        address: address of the cluster.
     """
 
     supports_retrieve_callback = supports_return_generator = True
 
-    def __init__(self, submit: Callable[..., Any], address: str) -> None:
+    def __init__(self, run: Any, address: str) -> None:
         super().__init__()
-        self._submit = submit
+        self._run = run
         self._address = address
 
     def effective_n_jobs(self, n_jobs: int) -> int:
@@ -231,10 +228,10 @@ class _Futures(ParallelBackendBase):  # type: ignore[misc]
         return max(n_jobs, 2)
 
     def submit(self, func: Any, callback: Callable[[Any], object]) -> Any:
-        """Begin a piece; its arguments are passed one by one, which makes clusters resolve what was sent before."""
+        """Begin a piece; its arguments are passed one by one, which makes Ray resolve what was sent before."""
         [(_, arguments, _)] = func.items
         with self._explained():
-            future = self._submit(*arguments)
+            future = self._run.remote(*arguments).future()
         future.add_done_callback(callback)
         return future
 
@@ -251,8 +248,6 @@ class _Futures(ParallelBackendBase):  # type: ignore[misc]
         """Raise errors of the cluster, which begin with tracebacks, as ExecutionError with their cause."""
         try:
             yield
-        except CancelledError:
-            raise
         except Exception as error:
             cause: BaseException = error
             while cause.__cause__:
@@ -263,60 +258,23 @@ class _Futures(ParallelBackendBase):  # type: ignore[misc]
 
 
 @contextmanager
-def _dask(host: str, packed: Any) -> Iterator[tuple[Callable[..., Any], Any]]:
-    """Connect to a Dask scheduler; yield a function that runs `_run`, and `packed` as it is passed to it."""
-    with _extra("dask"):
-        from distributed import Client
-    with Client(host) as client:  # type: ignore[no-untyped-call]
-        try:
-            client.wait_for_workers(1, _WORKER_SECONDS)
-        except TimeoutError as error:
-            raise ExecutionError(f"dask://{host} has had no worker for {_WORKER_SECONDS} s") from error
-        # torch has one random state per process, and BLAS one number of threads.
-        if any(threads > 1 for threads in client.nthreads().values()):
-            raise ExecutionError(f"dask://{host}: a worker has several threads: start workers with --nthreads 1")
-        futures = list[Any]()
-
-        def submit(*arguments: object) -> Any:
-            futures.append(client.submit(_run, *arguments, pure=False))
-            return futures[-1]
-
-        try:
-            yield submit, client.scatter(packed, broadcast=True)
-        except BaseException:
-            # Dask itself does not interrupt what runs.
-            keys = {future.key for future in futures}
-            running = [worker for worker, stacks in client.call_stack().items() if keys & stacks.keys()]
-            client.cancel(futures, force=True)
-            client.restart_workers(running, raise_for_error=False)
-            raise
-
-
-@contextmanager
-def _ray(host: str, packed: Any) -> Iterator[tuple[Callable[..., Any], Any]]:
-    """Connect to a Ray cluster; yield what `_dask` yields.
+def _ray(address: str, packed: Any) -> Iterator[tuple[_RayBackend, Any]]:
+    """Connect to a Ray cluster; yield a backend of joblib, and `packed` as it is passed to `_run`.
 
     The connection, which takes seconds, stays for the next pieces, unless these fail: Ray ends what runs with it.
     """
-    with _extra("ray"):
+    try:
         import ray
+    except ModuleNotFoundError as error:
+        raise ExecutionError(f"ray is missing: {install('trainer,ray')}") from error
     try:
         if not ray.is_initialized():
-            ray.init(f"ray://{host}" if host else "auto")
+            ray.init("auto" if address == "ray" else address)
     except (ConnectionError, RuntimeError) as error:  # RuntimeError: another version of Python or Ray
         raise ExecutionError(f"no connection to Ray: {error}") from error
     run: Any = ray.remote(num_cpus=1, max_retries=_ATTEMPTS - 1)(_run)
     try:
-        yield lambda *arguments: run.remote(*arguments).future(), ray.put(packed)
+        yield _RayBackend(run, address), ray.put(packed)
     except BaseException:
         ray.shutdown()
         raise
-
-
-@contextmanager
-def _extra(name: str) -> Iterator[None]:
-    """Name the extra if a module of it is missing."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ExecutionError(f"{name} is missing: {install(f'trainer,{name}')}") from error

@@ -1,10 +1,9 @@
-"""Clusters of two workers on this machine, as users start them: a Dask scheduler, a Ray head with a second node."""
+"""A Ray cluster of two nodes on this machine, as users start it."""
 
 from __future__ import annotations
 
 import fcntl
 import itertools
-import json
 import os
 import socket
 import subprocess
@@ -28,31 +27,6 @@ ENVIRONMENT = os.environ | {
     "GRPC_ENABLE_FORK_SUPPORT": "0",  # see docs/training.md
 }
 """Environment of the workers: they import the same code as their caller, here the tests too."""
-
-
-@contextmanager
-def dask_cluster() -> Iterator[str]:
-    """Start a Dask scheduler with two workers of one thread; yield its address, as `--execution` takes it.
-
-    Raises:
-        TimeoutError: if it does not start within 30 s.
-    """
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        contact, local = Path(folder, "scheduler.json"), ("--host", "127.0.0.1", "--no-dashboard")
-        workers = ("--nworkers", "2", "--nthreads", "1", "--local-directory", folder)
-        for command in (("scheduler", *local, "--port", "0"), ("worker", *local, *workers)):
-            process = subprocess.Popen(
-                [BIN / "dask", *command, "--scheduler-file", contact], env=ENVIRONMENT, stderr=subprocess.DEVNULL
-            )
-            stack.callback(process.wait, 30)
-            stack.callback(process.terminate)
-        _until(contact.exists, "the Dask scheduler does not start", 30)
-        address = json.loads(contact.read_text())["address"].removeprefix("tcp://")
-        from distributed import Client
-
-        with Client(address) as client:  # type: ignore[no-untyped-call]
-            client.wait_for_workers(2, 30)
-        yield f"dask://{address}"
 
 
 @contextmanager

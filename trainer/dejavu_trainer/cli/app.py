@@ -100,7 +100,7 @@ Where = Annotated[
         "--execution",
         metavar="ADDRESS",
         help="Where folds and other pieces of work run: loky, processes of this machine; ray://HOST:10001, or ray for"
-        " the cluster of this machine; dask://HOST:8786.",
+        " the cluster of this machine.",
     ),
 ]
 

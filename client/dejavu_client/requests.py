@@ -273,13 +273,11 @@ class Scope(CommonConditions, total=False):
 
     Attributes:
         min_minutes, max_minutes: first and last minute of play after which the forecasts were made, inclusive.
-        arm: arm of an A/B test in which the forecasts were made, "champion" or "challenger"; by default any.
         recorded_by: caller who recorded the forecasts, such as "token:poller"; by default any.
     """
 
     min_minutes: int | None
     max_minutes: int | None
-    arm: str
     recorded_by: str
 
 

@@ -649,7 +649,7 @@ def _forecast(entry: Entry, late: str) -> dict[str, Any]:
         name: forecast.get(name)
         for name in (
             *("elapsed_minutes", "interval_lower", "interval_upper", "home_lead_probability", "model_version"),
-            *("expected_margin", "calibration_sequence", "distribution", "ratings_date", "arm"),
+            *("expected_margin", "calibration_sequence", "distribution", "ratings_date"),
             *("expected_margin_terms", "total", "adaptation"),
         )
     }

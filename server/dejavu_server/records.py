@@ -135,7 +135,6 @@ class IssuedForecast:
         recomputed_total: the same of the total points.
         roster_sequence: sequence of the newest change of models known when the roster chose the model; None if the
             request named a version, or there is no model store.
-        arm: arm to which the game was routed; empty unless shares of games were set.
         live: the live inputs of the request.
         line_origin: source of the request's margin; None if the request did not give it.
     """
@@ -164,7 +163,6 @@ class IssuedForecast:
     recomputed: Forecast | None = None
     recomputed_total: Forecast | None = None
     roster_sequence: int | None = field(default=None, compare=False)
-    arm: str = ""
     live: LiveInputs = NO_LIVE_INPUTS
     line_origin: LineOrigin | None = None
 

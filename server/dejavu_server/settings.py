@@ -99,19 +99,6 @@ class Settings(ProcessMessage):
             default="off: the bundles given, unchanged",
         ),
     ] = ""
-    load_on_demand: Annotated[
-        Literal["off", "on"],
-        option("Load a registered model that a request names; off: refuse it until it is staged."),
-    ] = "off"
-    max_models: Annotated[
-        int,
-        option(
-            "Most models in a worker's memory, 8 to 64; of those loaded on demand, the least recently used is evicted.",
-            "N",
-            ge=8,
-            le=64,
-        ),
-    ] = 8
     gate: Annotated[
         Literal["off", "advise", "auto"],
         option(

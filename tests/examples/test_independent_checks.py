@@ -183,8 +183,8 @@ def test_the_list_has_every_field_that_a_forecast_can_have(record: Record) -> No
         everything = ListPredictionsRequest(page_size=500, include_superseded=True)
         listed = RecordServiceStub(channel).ListPredictions(everything).predictions
     shown = {field.name for each in listed for field, _ in each.forecast.ListFields()}
-    # Lists have no explanations or quantiles, and no A/B test is under way.
-    assert set(Forecast.DESCRIPTOR.fields_by_name) - shown == {"explanation", "quantiles", "arm"}
+    # Lists have no explanations or quantiles.
+    assert set(Forecast.DESCRIPTOR.fields_by_name) - shown == {"explanation", "quantiles"}
 
 
 def test_an_export_is_sound_and_holds_what_the_server_lists(record: Record, entries: Path) -> None:
@@ -333,7 +333,6 @@ LISTED: dict[str, Callable[[RecordedPrediction], object]] = {
     "forecast.total.point_forecast": lambda listed: setattr(listed.forecast.total, "point_forecast", 7.0),
     "forecast.last_score.side": lambda listed: setattr(listed.forecast.last_score, "side", 2),
     "forecast.possession.side": lambda listed: setattr(listed.forecast.possession, "side", 1),
-    "forecast.arm": lambda listed: setattr(listed.forecast, "arm", "challenger"),
     "forecast.adaptation.static_lower": lambda listed: setattr(listed.forecast.adaptation, "static_lower", -99.0),
     "recorded_by": lambda listed: setattr(listed, "recorded_by", "token:somebody"),
     "superseded": lambda listed: setattr(listed, "superseded", not listed.superseded),

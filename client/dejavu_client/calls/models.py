@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED, Horizon
-from dejavu.v1.model_change_pb2 import GameShare
 from dejavu.v1.model_comparison_pb2 import ModelComparison
 from dejavu.v1.model_service_pb2 import (
     CompareModelsRequest,
@@ -26,8 +24,6 @@ from dejavu.v1.model_service_pb2 import (
     RetireModelResponse,
     RollbackModelRequest,
     RollbackModelResponse,
-    RouteGamesRequest,
-    RouteGamesResponse,
     UnloadModelRequest,
     UnloadModelResponse,
 )
@@ -181,23 +177,6 @@ class ModelCalls(Caller):
         version = self._version(model_version, timeout)
         request = RetireModelRequest(model_version=version, reason=reason)
         return self._unary("RetireModel", lambda stubs: stubs.models.RetireModel, request, timeout)
-
-    def route_games(
-        self, shares: Mapping[str, float], *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
-    ) -> RouteGamesResponse:
-        """Set the shares of games that staged models answer instead of the champion (A/B test).
-
-        Args:
-            shares: share by version or alias, each in (0, 1], at most 1 in all; empty: the champion answers all games.
-            reason: why, for people; at most 500 characters.
-            timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
-
-        Raises:
-            InvalidArgumentError: if a share is out of bounds, or its model is not staged.
-        """
-        arms = [GameShare(model_version=self._version(name, timeout), share=share) for name, share in shares.items()]
-        request = RouteGamesRequest(shares=arms, reason=reason)
-        return self._unary("RouteGames", lambda stubs: stubs.models.RouteGames, request, timeout)
 
     def compare_models(
         self,

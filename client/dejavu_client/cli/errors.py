@@ -61,7 +61,7 @@ def report_bug(error: Exception) -> None:
 _ADVICE: Final = {
     "MODEL_NOT_PROVEN": "`dejavu models compare` shows the evidence; --force promotes without it, which is recorded",
     "MODEL_NOT_REGISTERED": "`dejavu models list` shows the registered models",
-    "MODEL_IN_USE": "promote another model, or take its games with `dejavu models route`",
+    "MODEL_IN_USE": "promote another model, or roll back, first",
     "BUNDLE_INCOMPLETE": "register it again: the upload continues where it ended",
 }
 """Advice by reason of a refusal."""

@@ -124,12 +124,6 @@ MinConfidence = Annotated[
     typer.Option(metavar="P", help="Only forecasts that give the likelier side at least this probability."),
 ]
 Model = Annotated[str, typer.Option(metavar="VERSION", help="Only forecasts of this model version; all by default.")]
-Arm = Annotated[
-    Literal["", "champion", "challenger"],
-    typer.Option(
-        metavar="ARM", help="Only forecasts made in this arm of an A/B test: champion, challenger.", show_default=False
-    ),
-]
 RecordedBy = Annotated[
     str, typer.Option(metavar="CALLER", help="Only forecasts that this caller recorded, such as token:poller.")
 ]

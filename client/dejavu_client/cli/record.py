@@ -156,7 +156,6 @@ def scorecard(
     game: options.Game = "",
     horizon: Horizon = "half",
     model: options.Model = "",
-    arm: options.Arm = "",
     recorded_by: options.RecordedBy = "",
     minute: options.Minute = None,
     min_minute: MinMinute = None,
@@ -176,7 +175,7 @@ def scorecard(
     )
     scope["from_date"], scope["to_date"] = options.days(date, first, last)
     scope["min_minutes"], scope["max_minutes"] = options.minutes(minute, min_minute, max_minute)
-    scope["model_version"], scope["arm"], scope["recorded_by"] = model, arm, recorded_by
+    scope["model_version"], scope["recorded_by"] = model, recorded_by
     with connect(target, timeout) as client:
         card = client.get_scorecard(timeout=timeout, **scope)
     counted = score_filter(**scope)
@@ -192,7 +191,6 @@ def leaderboard(
     team: options.Team = "",
     game: options.Game = "",
     horizon: Horizon = "half",
-    arm: options.Arm = "",
     recorded_by: options.RecordedBy = "",
     minute: options.Minute = None,
     min_minute: MinMinute = None,
@@ -219,7 +217,7 @@ def leaderboard(
     )
     scope["from_date"], scope["to_date"] = options.days(date, first, last)
     scope["min_minutes"], scope["max_minutes"] = options.minutes(minute, min_minute, max_minute)
-    scope["arm"], scope["recorded_by"] = arm, recorded_by
+    scope["recorded_by"] = recorded_by
     code = LeaderboardMetric.Value(f"LEADERBOARD_METRIC_{metric.replace('-', '_').upper()}")
     with connect(target, timeout) as client:
         board = client.get_leaderboard(metric=code, min_games=min_games, timeout=timeout, **scope)

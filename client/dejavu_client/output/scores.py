@@ -330,7 +330,6 @@ def _signed_percent(share: float) -> str:
 def _scope(scope: ScoreFilter) -> str:
     parts = [f"the {horizon_label(scope.horizon)}"]
     parts += [f"model {scope.model_version}"] if scope.model_version else []
-    parts += [f"arm {scope.arm}"] if scope.arm else []
     parts += [f"recorded by {scope.recorded_by}"] if scope.recorded_by else []
     parts += [f"games of {scope.team}"] if scope.team else []
     parts += [f"game {scope.game_id}"] if scope.game_id else []

@@ -45,18 +45,16 @@ def bundle_folders(bundles: Sequence[Path]) -> Sequence[Path]:
 
 
 class Chosen(NamedTuple):
-    """The model that answers for a game.
+    """The model that answers a request.
 
     Attributes:
         forecaster: the model.
         roster_sequence: sequence number of the last change of the roster that chose the model; None if no roster chose
             it.
-        arm: "champion" or "challenger" while games are routed to several models; else empty.
     """
 
     forecaster: Forecaster
     roster_sequence: int | None = None
-    arm: str = ""
 
 
 class Registry:
@@ -116,13 +114,9 @@ class Registry:
         """Versions of the loaded models, the active one first."""
         return tuple(self._loaded)
 
-    def choose(self, _: str) -> Chosen:
-        """Return the model that answers for a game: the active one."""
+    def choose(self) -> Chosen:
+        """Return the model that answers requests without a version: the active one."""
         return self._chosen
-
-    async def obtain(self, version: str) -> Forecaster:
-        """Return the model of a version; see `get`."""
-        return self.get(version)
 
     async def wait_for(self, sequence: int) -> None:
         """Do nothing: these models do not change."""

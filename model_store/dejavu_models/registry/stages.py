@@ -14,34 +14,13 @@ so that no chain of promotions falls behind it.
 from __future__ import annotations
 
 import enum
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
 from dejavu_models.errors import DejavuError, FieldError, InvalidInput, quoted
-
-
-def arm(shares: Sequence[tuple[str, float]], game_id: str) -> str | None:
-    """Return the model whose share contains a game; None if no share does.
-
-    The shares are consecutive intervals of [0, 1]. If the last one grows, it takes no games from the others; if another
-    one grows, those after it move up.
-
-    Args:
-        shares: model and its share of games, each in (0, 1], at most 1 in all.
-        game_id: the game.
-    """
-    digest = hashlib.sha256(f"dejavu arm {game_id}".encode()).digest()
-    place = int.from_bytes(digest[:8], "big") / 2.0**64
-    for model, share in shares:
-        if place < share:
-            return model
-        place -= share
-    return None
-
 
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
@@ -65,7 +44,7 @@ class ModelStage(enum.Enum):
     """Stage of a model in its life."""
 
     NONE = "none"
-    """Registered: in the store, and loaded by a worker only on request."""
+    """Registered: in the store, but not loaded."""
 
     STAGED = "staged"
     """Loaded by every worker, and makes every recorded forecast in the shadow."""
@@ -86,8 +65,6 @@ class ModelAction(enum.Enum):
     PROMOTE = "promote"
     ROLLBACK = "rollback"
     RETIRE = "retire"
-    ROUTE = "route"
-    """Sets the shares of games that challengers answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +94,11 @@ class ModelChange:
 
     Attributes:
         action: kind of the change.
-        model_version: version of the model; empty for ROUTE.
+        model_version: version of the model.
         from_version: the champion until then, for PROMOTE and ROLLBACK; empty if there was none.
         reason: human-readable reason; empty if none was given.
         forced: whether the change was made although the gate would have refused it.
         evidence: evidence of the gate; None if nothing was measured.
-        shares: for ROUTE, the share of games of each model that is not the champion, in order; empty: none.
         changed_time: when; aware, UTC, whole microseconds.
         changed_by: identity of the caller; empty if it is not known.
         sequence: sequence number in the ledger; 0 if not recorded yet.
@@ -135,7 +111,6 @@ class ModelChange:
     reason: str = ""
     forced: bool = False
     evidence: ModelEvidence | None = None
-    shares: tuple[tuple[str, float], ...] = ()
     changed_by: str = ""
     sequence: int = 0
 
@@ -165,13 +140,6 @@ class TooManyChallengers(DejavuError):
     reason = "TOO_MANY_CHALLENGERS"
 
 
-class InvalidShares(InvalidInput):
-    """A share is not in (0, 1] or is of a model that is not staged, a model occurs twice, or the sum is more than 1."""
-
-    reason = "INVALID_SHARES"
-    default_field = "shares"
-
-
 class InvalidReason(InvalidInput):
     """The reason for a change is too long, or has a character that cannot be stored."""
 
@@ -196,7 +164,6 @@ class Roster:
         previous: version of the model that served before, which a rollback returns to; empty if there is none.
         anchor: version of the model that served before the first promotion of the season; empty if there is none.
         anchor_season: that season, as the year in which it ends.
-        shares: share of games of each model that is not the champion, in order.
         sequence: sequence number of the last change; 0 without any.
     """
 
@@ -205,7 +172,6 @@ class Roster:
     previous: str = ""
     anchor: str = ""
     anchor_season: int = 0
-    shares: tuple[tuple[str, float], ...] = ()
     sequence: int = 0
 
     @property
@@ -222,16 +188,6 @@ class Roster:
     def loaded(self) -> tuple[str, ...]:
         """Versions that every worker has loaded: the champion first, then the challengers."""
         return (*([self.champion] if self.champion else []), *self.challengers)
-
-    def route(self, game_id: str) -> str:
-        """Return the version that answers for a game; it stays the same as long as the shares do.
-
-        If the last share grows, it takes games from the champion only; see `arm`.
-
-        Args:
-            game_id: the game; empty for a what-if, which the champion answers.
-        """
-        return (arm(self.shares, game_id) if game_id else None) or self.champion
 
     def version_of(self, name: str) -> str:
         """Return the version that an alias stands for; a name that is no alias is a version.
@@ -272,8 +228,6 @@ class Roster:
                 return change.model_version == self.champion
             case ModelAction.RETIRE:
                 return stage is ModelStage.RETIRED
-            case ModelAction.ROUTE:
-                return change.shares == self.shares
             case ModelAction.ROLLBACK:
                 return False
 
@@ -286,7 +240,6 @@ class Roster:
             WrongStage: if the stage of its model does not allow it; for a rollback, if its model is not `previous`.
             TooManyChallengers: if it would stage more than MAX_CHALLENGERS models, `previous` and `anchor` not
                 counted.
-            InvalidShares: if its shares are invalid.
             InvalidReason: if its reason is too long or contains NUL.
         """
         _check_reason(change.reason)
@@ -295,8 +248,6 @@ class Roster:
             case ModelAction.REGISTER:
                 if not version or version in ALIASES:
                     raise NotRegistered(quoted(version), "the version of a bundle, not an alias")
-            case ModelAction.ROUTE:
-                self._check_shares(change.shares)
             case ModelAction.ROLLBACK:
                 if not self.previous or version != self.previous:
                     raise WrongStage("there is no previous model to return to; expected a promotion before")
@@ -321,22 +272,10 @@ class Roster:
 
     def _check_removal(self, version: str, action: ModelAction) -> None:
         stage = self.stage_of(version)
-        if version == self.champion or version in dict(self.shares):
+        if version == self.champion:
             raise ModelInUse(f"model {version} answers requests; expected one that does not")
         if action is ModelAction.UNLOAD and stage is ModelStage.RETIRED:
             raise WrongStage(f"model {version} is retired; expected a staged one")
-
-    def _check_shares(self, shares: tuple[tuple[str, float], ...]) -> None:
-        for index, (version, share) in enumerate(shares):
-            place = f"shares[{index}]"
-            if self.stages.get(version) is not ModelStage.STAGED:
-                raise InvalidShares(quoted(version), "a staged model", field=f"{place}.model_version")
-            if not 0.0 < share <= 1.0:
-                raise InvalidShares(f"{share}", "more than 0 and at most 1", field=f"{place}.share")
-        if len(dict(shares)) < len(shares):
-            raise InvalidShares("a model twice", "each model once")
-        if sum(share for _, share in shares) > 1.0 + 1e-9:
-            raise InvalidShares(f"{sum(share for _, share in shares):g} in all", "at most 1 in all")
 
     def after(self, change: ModelChange) -> Roster:
         """Return the roster after a recorded change, which `check` accepts.
@@ -359,20 +298,15 @@ class Roster:
             case ModelAction.PROMOTE if version != self.champion:
                 roster = replace(roster, **self._anchored(change.changed_time))
                 for former in {self.previous, self.anchor} - {"", version, self.champion, roster.anchor}:
-                    if former not in dict(self.shares):
-                        stages[former] = ModelStage.RETIRED
+                    stages[former] = ModelStage.RETIRED
                 if self.champion:
                     _move(stages, self.champion, ModelStage.STAGED)
                 stages[version] = ModelStage.SERVING
-                shares = tuple(each for each in self.shares if each[0] != version)
-                roster = replace(roster, champion=version, previous=self.champion, shares=shares)
+                roster = replace(roster, champion=version, previous=self.champion)
             case ModelAction.ROLLBACK:
                 stages[self.champion] = ModelStage.RETIRED
                 stages[version] = ModelStage.SERVING
-                shares = tuple(each for each in self.shares if each[0] != version)
-                roster = replace(roster, champion=version, previous="", shares=shares)
-            case ModelAction.ROUTE:
-                roster = replace(roster, shares=change.shares)
+                roster = replace(roster, champion=version, previous="")
         return replace(roster, stages=MappingProxyType(stages))
 
     def _anchored(self, promoted: datetime) -> dict[str, Any]:

@@ -68,7 +68,6 @@ POLICY: Mapping[str, frozenset[AccessScope] | None] = MappingProxyType(
                 "PromoteModel",
                 "RollbackModel",
                 "RetireModel",
-                "RouteGames",
             )
         },
         "/dejavu.v1.OperationsService/GetServiceStats": _needs(AccessScope.READ),

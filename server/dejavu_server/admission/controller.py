@@ -62,7 +62,6 @@ _KINDS: Final = {
             "PromoteModel",
             "RollbackModel",
             "RetireModel",
-            "RouteGames",
             "CompareModels",
             "ListModelChanges",
         )

@@ -92,7 +92,7 @@ class HealthService:
         self._notify()
 
     def set_models_loaded(self, loaded: bool) -> None:
-        """Set whether the models that answer are loaded; it applies while the server serves."""
+        """Set whether the champion is loaded; it applies while the server serves."""
         self._has_models = loaded
         self._notify()
 

@@ -114,7 +114,7 @@ class ForecastService:
 
     async def _forecast(self, request: ForecastRequest) -> Result[IssuedForecast]:
         """Answer one request with the model that answers now; fail with ModelsChanged if that changes meanwhile."""
-        chosen = await self._chosen(request)
+        chosen = self._chosen(request.model_version)
         with span("forecast"):
             answer = await self._batcher.forecast(chosen.forecaster, request.query)
         self._answered.count(answer.model_version, answer.horizon, named=bool(request.game_id))
@@ -125,10 +125,8 @@ class ForecastService:
         again = _as_recorded(request, issued, recorded)
         return recorded if again is None else (await self._answer_again({0: again}, {0: chosen}))[0]
 
-    async def _chosen(self, request: ForecastRequest) -> Chosen:
-        if request.model_version:
-            return Chosen(await self._models.obtain(request.model_version))
-        return self._models.choose(request.game_id)
+    def _chosen(self, model_version: str) -> Chosen:
+        return Chosen(self._models.get(model_version)) if model_version else self._models.choose()
 
     async def forecast_many(self, requests: Sequence[ForecastRequest]) -> list[Result[IssuedForecast]]:
         """Answer many requests in order; each fails on its own. Forecasts of named games are recorded together."""
@@ -160,7 +158,7 @@ class ForecastService:
             UnknownModel, NotLoaded, Unsupported: if no model can answer it.
             Overloaded: if too many queries wait already.
         """
-        forecaster = await self._models.obtain(model_version) if model_version else self._models.get()
+        forecaster = self._models.get(model_version)
         forecaster.check_columns(query)
         with span("forecast", queries=len(query)):
             answers = await self._batcher.forecast_columns(forecaster, query)
@@ -168,21 +166,19 @@ class ForecastService:
         return answers
 
     async def _forecast_many(self, requests: Sequence[ForecastRequest]) -> list[Result[IssuedForecast]]:
-        """Answer many requests with the models that answer now; fail those whose models change meanwhile."""
+        """Answer many requests with the models that answer now; fail those whose model changes meanwhile."""
         results: dict[int, Result[IssuedForecast]] = {}
         chosen: dict[int, Chosen] = {}
-        what_ifs: dict[str, Chosen] = {}
+        by_name: dict[str, Chosen] = {}
         supported: dict[int, ForecastRequest] = {}
         turns = Turns()
         for index, request in enumerate(requests):
             if not index % 16:
                 await turns.give_way()
             try:
-                # A what-if is answered by the active model, or by the one that it names.
-                known = None if request.game_id else what_ifs.get(request.model_version)
-                chosen[index] = choice = known or await self._chosen(request)
-                if not request.game_id:
-                    what_ifs[request.model_version] = choice
+                name = request.model_version
+                chosen[index] = choice = by_name.get(name) or self._chosen(name)
+                by_name[name] = choice
                 choice.forecaster.check(request.query)
                 supported[index] = request
             except DejavuError as error:
@@ -321,7 +317,6 @@ class ForecastService:
             rated_for=request.query.game_date,
             lineups=request.query.lineups,
             roster_sequence=chosen.roster_sequence,
-            arm=chosen.arm,
             live=request.query.live,
             line_origin=request.line_origin,
         )

@@ -63,7 +63,7 @@ async def follow_roster(
     committed: asyncio.Event,
     on_ready: Callable[[bool], None],
 ) -> Lifecycle:
-    """Start to follow the roster; return once the models that answer are loaded.
+    """Start to follow the roster; return once the champion is loaded.
 
     Args:
         stack: stops it.
@@ -73,14 +73,14 @@ async def follow_roster(
         metrics: metrics of the worker.
         worker: name of the worker.
         committed: set after every commit that may have added more than forecasts.
-        on_ready: called with whether the models that answer are loaded.
+        on_ready: called with whether the champion is loaded.
 
     Raises:
         InvalidModelStore: if the store's address cannot be used.
-        ChampionUnavailable: if the models that answer cannot be loaded.
+        ChampionUnavailable: if it cannot be loaded.
     """
     store = await asyncio.to_thread(ModelStore.open, settings.model_store, allow_unfit=settings.allow_unfit)
-    models = ServingModels(settings.max_models)
+    models = ServingModels()
     gate = LedgerGate(ledger, gate_settings(settings))
 
     def prepare(forecaster: Forecaster) -> None:
@@ -89,9 +89,6 @@ async def follow_roster(
 
     loader = ModelLoader(store, models, updater, prepare, metrics.load_failures.inc)
     models.load_error = loader.load_error
-    keeps = settings.load_on_demand == "on"
-    if keeps:
-        models.load = loader.load_on_demand
     follower = ModelFollower(
         ledger,
         store,
@@ -99,7 +96,6 @@ async def follow_roster(
         loader,
         bundles=settings.bundles or (default_bundle(),),
         name=(server_name(), worker),
-        keeps=keeps,
         on_ready=on_ready,
         on_roster=metrics.roster_sequence.labels(worker).set,
         committed=committed,
@@ -140,7 +136,7 @@ def watch_challengers(
     models = lifecycle.models
 
     def making() -> list[Forecaster]:
-        return [models.choose("").forecaster, *models.challengers()]
+        return [models.choose().forecaster, *models.challengers()]
 
     shadows = ShadowForecaster(ledger, batcher, making, metrics)
     stack.push_async_callback(shadows.close)

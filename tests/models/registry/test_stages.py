@@ -17,7 +17,6 @@ from dejavu_models.registry.stages import (
     MAX_CHALLENGERS,
     PREVIOUS,
     InvalidReason,
-    InvalidShares,
     ModelAction,
     ModelChange,
     ModelInUse,
@@ -30,11 +29,10 @@ from dejavu_models.registry.stages import (
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 VERSIONS = tuple("abcdefg")
-GAMES = [f"00226{number:05d}" for number in range(400)]
 
 
-def change(action: ModelAction, version: str = "", *shares: tuple[str, float]) -> ModelChange:
-    return ModelChange(action, version, NOW, shares=shares)
+def change(action: ModelAction, version: str = "") -> ModelChange:
+    return ModelChange(action, version, NOW)
 
 
 def roster_of(*changes: ModelChange) -> Roster:
@@ -50,14 +48,7 @@ def served(*versions: str) -> list[ModelChange]:
     return [*steps, change(ModelAction.PROMOTE, versions[0])]
 
 
-changes = st.builds(
-    lambda action, version, share: change(
-        action, "" if action is ModelAction.ROUTE else version, *([(version, share)] if share else [])
-    ),
-    st.sampled_from(ModelAction),
-    st.sampled_from(VERSIONS),
-    st.one_of(st.none(), st.floats(0.01, 1.0)),
-)
+changes = st.builds(change, st.sampled_from(ModelAction), st.sampled_from(VERSIONS))
 
 
 @given(st.lists(changes, max_size=60))
@@ -77,12 +68,8 @@ def test_after_any_changes_one_model_serves_and_nothing_that_answers_is_gone(ste
         assert stages[ModelStage.SERVING] == (1 if roster.champion else 0)
         assert not roster.champion or roster.stages[roster.champion] is ModelStage.SERVING
         assert not roster.previous or roster.stages[roster.previous] is ModelStage.STAGED
-        arms = dict(roster.shares)
-        assert all(roster.stages[version] is ModelStage.STAGED for version in arms)
-        assert sum(arms.values()) <= 1.0 + 1e-9
-        assert len(roster.challengers) <= MAX_CHALLENGERS + 2 + len(arms)
+        assert len(roster.challengers) <= MAX_CHALLENGERS + 2
         assert not roster.anchor or roster.stages[roster.anchor] in {ModelStage.STAGED, ModelStage.SERVING}
-        assert {roster.route(game) for game in GAMES[:20]} <= {roster.champion, *arms}
         assert set(roster.loaded) == {roster.champion, *roster.challengers} - {""}
 
 
@@ -116,29 +103,11 @@ def test_the_first_promotion_of_a_season_keeps_the_model_before_it_until_the_nex
     assert roster_of(*steps, change(ModelAction.RETIRE, "a")).anchor == ""
 
 
-def test_shares_are_kept_to_within_chance_and_a_larger_one_moves_games_one_way_only() -> None:
-    base = served("a", "b")
-    assert {roster_of(*base).route(game) for game in GAMES} == {"a"}
-    small, large = (roster_of(*base, change(ModelAction.ROUTE, "", ("b", share))) for share in (0.2, 0.5))
-    of_small, of_large = ({game for game in GAMES if roster.route(game) == "b"} for roster in (small, large))
-    assert of_small < of_large
-    assert 50 <= len(of_small) <= 110
-    assert 160 <= len(of_large) <= 240
-    assert small.route("") == "a", "a what-if is answered by the champion"
-    whole = roster_of(*base, change(ModelAction.ROUTE, "", ("b", 1.0)))
-    assert {whole.route(game) for game in GAMES} == {"b"}
-
-
 @pytest.mark.parametrize(
     ("steps", "refused", "error"),
     [
         (served("a"), change(ModelAction.RETIRE, "a"), ModelInUse),
         (served("a"), change(ModelAction.UNLOAD, "a"), ModelInUse),
-        (
-            [*served("a", "b"), change(ModelAction.ROUTE, "", ("b", 0.5))],
-            change(ModelAction.RETIRE, "b"),
-            ModelInUse,
-        ),
         (served("a"), change(ModelAction.PROMOTE, "z"), NotRegistered),
         (served("a"), change(ModelAction.LOAD, "z"), NotRegistered),
         ([], change(ModelAction.REGISTER, CHAMPION), NotRegistered),
@@ -151,11 +120,6 @@ def test_shares_are_kept_to_within_chance_and_a_larger_one_moves_games_one_way_o
             WrongStage,
         ),
         ([*served(*"abcde"), change(ModelAction.REGISTER, "f")], change(ModelAction.LOAD, "f"), TooManyChallengers),
-        (served("a", "b"), change(ModelAction.ROUTE, "", ("a", 0.5)), InvalidShares),
-        (served("a", "b"), change(ModelAction.ROUTE, "", ("b", 0.0)), InvalidShares),
-        (served("a", "b"), change(ModelAction.ROUTE, "", ("b", float("nan"))), InvalidShares),
-        (served("a", "b"), change(ModelAction.ROUTE, "", ("b", 0.4), ("b", 0.4)), InvalidShares),
-        (served("a", "b", "c"), change(ModelAction.ROUTE, "", ("b", 0.6), ("c", 0.6)), InvalidShares),
         (served("a"), replace(change(ModelAction.REGISTER, "b"), reason="x" * 501), InvalidReason),
     ],
 )

@@ -59,8 +59,6 @@ EVERY_OPTION = {
     "tokens": ("/tmp/tokens.json", "/tmp/tokens.json"),
     "workers": ("3", 3),
     "model-store": ("/srv/models", "/srv/models"),
-    "load-on-demand": ("on", "on"),
-    "max-models": ("12", 12),
     "gate": ("auto", "auto"),
     "gate-rollback": ("on", "on"),
     "ledger": ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),

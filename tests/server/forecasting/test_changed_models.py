@@ -51,7 +51,7 @@ class Setting:
 
     def __init__(self) -> None:
         self.ledger = ChangingLedger()
-        self.models = ServingModels(8)
+        self.models = ServingModels()
         self.new: list[IssuedForecast] = []
         for version in ("one", "two"):
             self.models.add(PersistenceForecaster(version))

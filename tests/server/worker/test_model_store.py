@@ -21,7 +21,7 @@ from dejavu.v1.record_service_pb2 import GetScorecardRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_server.api.shared_reads import SharedReads
 
-GAMES = [f"99{number:08d}" for number in range(40)]
+GAMES = ("9900000000", "9900000001")
 
 
 async def test_without_a_store_models_do_not_change(tmp_path: Path) -> None:
@@ -39,7 +39,6 @@ async def test_without_a_store_models_do_not_change(tmp_path: Path) -> None:
             models.PromoteModel(pb.PromoteModelRequest(model_version="two")),
             models.RollbackModel(pb.RollbackModelRequest()),
             models.RetireModel(pb.RetireModelRequest(model_version="two")),
-            models.RouteGames(pb.RouteGamesRequest()),
             models.CompareModels(pb.CompareModelsRequest()),
             models.ListModelChanges(pb.ListModelChangesRequest()),
         ):
@@ -91,6 +90,9 @@ async def test_the_life_of_a_model(tmp_path: Path) -> None:
             old = await each.predictions.Predict(PredictRequest(pattern=PATTERN, model_version="previous"))
             assert old.forecast.model_version == CHAMPION
 
+        assert (
+            await refusal(one.models.RetireModel(pb.RetireModelRequest(model_version=new)))
+        ).reason == "MODEL_IN_USE"
         back = await other.models.RollbackModel(pb.RollbackModelRequest(from_version=new))
         assert (back.model.version, back.change.action) == (CHAMPION, model_change_pb2.MODEL_ACTION_ROLLBACK)
         assert not (await one.models.RollbackModel(pb.RollbackModelRequest(from_version=new))).HasField("change")
@@ -137,27 +139,3 @@ async def test_a_restarted_worker_goes_on_with_the_champion_of_the_ledger(tmp_pa
                 await asyncio.sleep(0.05)
         replicas = (await one.models.GetModel(pb.GetModelRequest())).replicas
         assert len(replicas) == 1
-
-
-@pytest.mark.nightly
-async def test_games_are_routed_and_answers_say_which_arm(tmp_path: Path) -> None:
-    new = challenger_version()
-    async with workers_with_store(tmp_path) as (one, other):
-        await one.register()
-        await one.models.LoadModel(pb.LoadModelRequest(model_version=new))
-        share = model_change_pb2.GameShare(model_version="challenger", share=0.5)
-        routed = await one.models.RouteGames(pb.RouteGamesRequest(shares=[share]))
-        assert [(each.model_version, each.share) for each in routed.shares] == [(new, 0.5)]
-        answers = [
-            (await (one, other)[number % 2].predictions.Predict(PredictRequest(pattern=PATTERN, game_id=game))).forecast
-            for number, game in enumerate(GAMES)
-        ]
-        arms = {CHAMPION: "champion", new: "challenger"}
-        assert {(each.model_version, each.arm) for each in answers} == set(arms.items())
-        again = await other.predictions.Predict(PredictRequest(pattern=PATTERN, game_id=GAMES[0]))
-        assert again.forecast == answers[0]
-        assert (
-            await refusal(one.models.RetireModel(pb.RetireModelRequest(model_version=new)))
-        ).reason == "MODEL_IN_USE"
-        unnamed = (await one.predictions.Predict(PredictRequest(pattern=PATTERN))).forecast
-        assert (unnamed.model_version, unnamed.arm) == (CHAMPION, "")

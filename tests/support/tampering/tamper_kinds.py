@@ -57,7 +57,7 @@ KINDS.sql(
     "a row added",
     "INSERT INTO forecasts SELECT 999, key, 9, pattern, game_id, horizon, generated_us,"
     " day, home_team, away_team, model_version, minute, elapsed_s, at_moment, alpha, confidence, replay, margin_given,"
-    " margin_plausible, pregame_total, neutral_site, missing_players, late, scored_values, arm, recorded_by,"
+    " margin_plausible, pregame_total, neutral_site, missing_players, late, scored_values, recorded_by,"
     " total_values"
     " FROM forecasts LIMIT 1",
     "rows",

@@ -128,11 +128,6 @@ def _(database: sqlite3.Connection, _: Path) -> None:
     _rewrite_newest(database, roster_sequence=entries(database, codec.MODEL)[0][0])
 
 
-@KINDS.step("entries", "the arm of a forecast, and the chain rebuilt", "choice")
-def _(database: sqlite3.Connection, _: Path) -> None:
-    _rewrite_newest(database, arm="challenger")
-
-
 @KINDS.step("entries", "a forecast appended of a model that is not the champion, as if it were", "choice")
 def _(database: sqlite3.Connection, _: Path) -> None:
     append(database, _change("promote", "v2", from_version="v1"))

@@ -43,7 +43,7 @@ CHECKS = {
     "answer": "the market's answer does not match|needs an earlier forecast|the American form of decimal",
     "shadow": "the shadow (needs|is of)",
     "models": "of models is not possible|changes nothing of the models|another champion",
-    "choice": "its model was chosen by|was chosen for its game|its arm is",
+    "choice": "its model was chosen by|was the champion",
     "own checkpoints": "the ledger's (own )?checkpoint",
     "kept checkpoint": "that was signed$|entries were removed: the ledger ends|entries up to|was restored",
     "snapshot": "snapshot",

@@ -1,4 +1,4 @@
-"""`dejavu models register`, `load`, `unload`, `promote`, `rollback`, `retire` and `route`: change models."""
+"""`dejavu models register`, `load`, `unload`, `promote`, `rollback` and `retire`: change models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dejavu_client.cli.models.options import CHANGE_TIMEOUT, ModelName, Reason
 from dejavu_client.cli.options import Json, Target, Timeout, connect
 from dejavu_client.config import DEFAULT_TARGET
 from dejavu_client.output.forecast import show
-from dejavu_client.output.models.changes import change_text, print_line, print_registered, shares_text
+from dejavu_client.output.models.changes import change_text, print_line, print_registered
 
 _Changed: TypeAlias = (
     pb.LoadModelResponse
@@ -22,13 +22,12 @@ _Changed: TypeAlias = (
     | pb.PromoteModelResponse
     | pb.RollbackModelResponse
     | pb.RetireModelResponse
-    | pb.RouteGamesResponse
 )
 
 
 def add_commands(group: typer.Typer) -> None:
     """Add the commands to the group."""
-    for command in (register, load, unload, promote, rollback, retire, route):
+    for command in (register, load, unload, promote, rollback, retire):
         group.command(command.__name__)(command)
 
 
@@ -134,48 +133,6 @@ def retire(
         show(client.retire_model(model, reason=reason, timeout=timeout), _print_change, as_json=as_json)
 
 
-def route(
-    shares: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="MODEL=SHARE", help="Share of the games, from 0 to 1, that a staged model answers."),
-    ] = None,
-    off: Annotated[bool, typer.Option("--off", help="Let the champion answer all games.")] = False,
-    reason: Reason = "",
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = CHANGE_TIMEOUT,
-    as_json: Json = False,
-) -> None:
-    """Let staged models answer shares of the games instead of the champion (A/B test).
-
-    The id of a game determines its model, so a game always has the same one.
-    """
-    if bool(shares) == off:
-        raise typer.BadParameter("give one or more MODEL=SHARE, or --off", param_hint="MODEL=SHARE")
-    parsed = dict(_share(each) for each in shares or ())
-    if len(parsed) < len(shares or ()):
-        raise typer.BadParameter("names a model twice", param_hint="MODEL=SHARE")
-    with connect(target, timeout) as client:
-        show(client.route_games(parsed, reason=reason, timeout=timeout), _print_routed, as_json=as_json)
-
-
-def _share(text: str) -> tuple[str, float]:
-    model, found, share = text.rpartition("=")
-    try:
-        value = float(share)
-    except ValueError:
-        value = 0.0
-    if not (found and model and 0.0 < value <= 1.0):
-        raise typer.BadParameter(
-            f"{text!r} is not MODEL=SHARE with a share above 0 and at most 1", param_hint="MODEL=SHARE"
-        )
-    return model, value
-
-
 def _print_change(answer: _Changed) -> None:
     done = change_text(answer.change) if answer.HasField("change") else "no change: already in this state"
     print_line(done)
-
-
-def _print_routed(answer: pb.RouteGamesResponse) -> None:
-    _print_change(answer)
-    print_line(f"games: {shares_text(answer.shares)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC
 from typing import Final
 
@@ -19,13 +19,7 @@ _DONE: Final = {
     change_pb.MODEL_ACTION_PROMOTE: "promoted",
     change_pb.MODEL_ACTION_ROLLBACK: "rolled back to",
     change_pb.MODEL_ACTION_RETIRE: "retired",
-    change_pb.MODEL_ACTION_ROUTE: "routed games",
 }
-
-
-def shares_text(shares: Iterable[change_pb.GameShare]) -> str:
-    """Return the shares of games in words."""
-    return ", ".join(f"{share.model_version} {percent(share.share)}" for share in shares) or "all to the champion"
 
 
 def evidence_text(evidence: change_pb.ModelEvidence) -> str:
@@ -40,9 +34,8 @@ def evidence_text(evidence: change_pb.ModelEvidence) -> str:
 
 def change_text(change: change_pb.ModelChange) -> str:
     """Describe the effect of a change, in one line."""
-    subject = change.model_version or shares_text(change.shares)
     instead = f", instead of {change.from_version}" if change.from_version else ""
-    return f"{_done(change)} {subject}{instead} (sequence {change.sequence:,})"
+    return f"{_done(change)} {change.model_version}{instead} (sequence {change.sequence:,})"
 
 
 def print_registered(answer: pb.RegisteredModel) -> None:
@@ -77,7 +70,7 @@ _HISTORY: Final[Sequence[ListingColumn[change_pb.ModelChange]]] = (
     ListingColumn("sequence", "right", 6, lambda change: f"{change.sequence:,}"),
     ListingColumn("when", "left", 9, _moment, of="changed_time"),
     ListingColumn("change", "left", 9, _done, "bold"),
-    ListingColumn("model", "left", 9, lambda change: change.model_version or shares_text(change.shares)),
+    ListingColumn("model", "left", 9, lambda change: change.model_version),
     ListingColumn("instead of", "left", 5, lambda change: change.from_version),
     ListingColumn("by", "left", 4, lambda change: change.changed_by),
     ListingColumn("why", "left", 8, lambda change: change.reason),

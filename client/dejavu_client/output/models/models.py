@@ -21,7 +21,7 @@ from dejavu.v1.model_service_pb2 import (
     ModelStage,
     Verdict,
 )
-from dejavu_client.formatting import component_label, enum_word, horizon_label, percent, pluralize
+from dejavu_client.formatting import component_label, enum_word, horizon_label, pluralize
 from dejavu_client.output.forecast import print_warnings, ratings_text
 from dejavu_client.output.responsive_table import ListingColumn, listing, name_value_rows
 from dejavu_common.rich_console import Console, titled_panel
@@ -100,8 +100,7 @@ def _print_model(model: Model) -> None:
             slots += f" to {support.max_slots}"
         rows.add_row("forecasts", f"the {horizon_label(support.horizon)}, from {slots} minutes")
     if model.stage != MODEL_STAGE_UNSPECIFIED:
-        share = f" · answers {percent(model.share)} of the games" if model.share else ""
-        rows.add_row("stage", f"{stage_word(model.stage)}{share}")
+        rows.add_row("stage", stage_word(model.stage))
         if not model.loaded:
             rows.add_row("loaded", "not by the worker that answers")
     if verdict := enum_word(Verdict.DESCRIPTOR, model.verdict):
@@ -157,7 +156,6 @@ _LISTED: Final[Sequence[ListingColumn[Model]]] = (
     ListingColumn("model", "left", 9, lambda model: model.version),
     ListingColumn("stage", "left", 9, lambda model: stage_word(model.stage), "bold"),
     ListingColumn("alias", "left", 8, lambda model: ", ".join(model.aliases)),
-    ListingColumn("games", "right", 7, lambda model: percent(model.share) if model.share else ""),
     ListingColumn("verdict", "left", 6, lambda model: enum_word(Verdict.DESCRIPTOR, model.verdict) or ""),
     ListingColumn("created", "left", 5, _created, of="created_time"),
     ListingColumn("ratings", "left", 3, lambda model: model.ratings_date),

@@ -272,7 +272,7 @@ export const strings = {
     back: "To the record",
     noStore: "This server serves the models it was started with. It has no store of models, so there are no challengers and no changes.",
     list: "The models",
-    columns: ["Model", "Stage", "Role", "Games that it answers", "Backtest", "Created"],
+    columns: ["Model", "Stage", "Role", "Backtest", "Created"],
     stages: {
       MODEL_STAGE_NONE: "registered, not in use",
       MODEL_STAGE_STAGED: "shadow",
@@ -326,12 +326,9 @@ export const strings = {
       MODEL_ACTION_PROMOTE: "promoted",
       MODEL_ACTION_ROLLBACK: "rolled back to",
       MODEL_ACTION_RETIRE: "retired",
-      MODEL_ACTION_ROUTE: "shared out the games",
     } as Record<string, string>,
     changed: "changed",
     forced: "by force",
-    share: (model: string, share: string) => `${model} ${share}`,
-    allToChampion: "all to the champion",
     evidence: (games: number, against: string, crps: string, crpsE: string, brier: string, brierE: string) =>
       `${games.toLocaleString()} games against ${against}: CRPS ${crps} (E ${crpsE}), Brier ${brier} (E ${brierE})`,
   },

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { evidenceData } from "../src/charts/evidenceChart";
 import { changeRows, difference, evalue, hasStore, modelRows, pairs, verdict } from "../src/model/models";
 
-const champion = { version: "aaaaaaaa11111111", stage: "MODEL_STAGE_SERVING", aliases: ["champion"], verdict: "VERDICT_FIT", share: 0.75 } as const;
+const champion = { version: "aaaaaaaa11111111", stage: "MODEL_STAGE_SERVING", aliases: ["champion"], verdict: "VERDICT_FIT" } as const;
 const challenger = { version: "bbbbbbbb22222222", stage: "MODEL_STAGE_STAGED", aliases: ["challenger"] } as const;
 const older = { version: "cccccccc33333333", stage: "MODEL_STAGE_STAGED", aliases: [] as string[] } as const;
 const previous = { version: "dddddddd44444444", stage: "MODEL_STAGE_STAGED", aliases: ["previous"] } as const;
@@ -24,9 +24,9 @@ test("a server without a store has models without a stage", () => {
   expect(hasStore([{ version: "a" }, { version: "b", stage: "MODEL_STAGE_UNSPECIFIED" }])).toBe(false);
 });
 
-test("models are named by stage, role and share", () => {
-  expect(modelRows(models)[0]?.slice(1, 5)).toEqual(["answers", "champion", "75 %", "passed"]);
-  expect(modelRows([{ version: "x" }])[0]).toEqual(["x", "–", "–", "–", "–", "–"]);
+test("models are named by stage and role", () => {
+  expect(modelRows(models)[0]?.slice(1, 4)).toEqual(["answers", "champion", "passed"]);
+  expect(modelRows([{ version: "x" }])[0]).toEqual(["x", "–", "–", "–", "–"]);
 });
 
 test("e-values are short whatever their size", () => {
@@ -53,10 +53,10 @@ test("a change says what was done to which model, by whom, why and on what evide
   const evidence = { againstVersion: "aaaa", games: 135, crpsEValue: 24.5, brierEValue: "Infinity", crpsDifference: -0.011, brierDifference: 0.0002 } as const;
   const [first, second] = changeRows([
     { action: "MODEL_ACTION_PROMOTE", modelVersion: "bbbb", fromVersion: "aaaa", forced: true, changedBy: "gate", reason: "better", changedTime: "2026-11-21T20:00:00Z", evidence },
-    { action: "MODEL_ACTION_ROUTE", shares: [{ modelVersion: "cccc", share: 0.1 }] },
+    { action: "MODEL_ACTION_RETIRE", modelVersion: "cccc" },
   ]);
   expect(first?.slice(1)).toEqual(["promoted by force", "bbbb", "aaaa", "gate", "better", "135 games against aaaa: CRPS −0.011 (E 24.50), Brier +0.0002 (E ∞)"]);
-  expect(second).toEqual(["–", "shared out the games", "cccc 10 %", "–", "–", "–", "–"]);
+  expect(second).toEqual(["–", "retired", "cccc", "–", "–", "–", "–"]);
 });
 
 test("the chart holds e-values of any size", () => {

@@ -309,7 +309,6 @@ class Forecast(_message.Message):
     RATINGS_DATE_FIELD_NUMBER: _builtins.int
     FINALS_SINCE_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
-    ARM_FIELD_NUMBER: _builtins.int
     TOTAL_POINTS_FIELD_NUMBER: _builtins.int
     LAST_SCORE_FIELD_NUMBER: _builtins.int
     EXPECTED_MARGIN_TERMS_FIELD_NUMBER: _builtins.int
@@ -379,8 +378,6 @@ class Forecast(_message.Message):
     """
     finals_since: _builtins.int
     """Number of finals in the ratings that were reported to this server and are not in the model's own ratings."""
-    arm: _builtins.str
-    """The arm of an A/B test that the game is in: "champion" or "challenger"; empty if there was no test."""
     total_points: _builtins.int
     """Points of both teams together at the end of the pattern, as in the request that was recorded. Absent if it had
     none.
@@ -489,7 +486,6 @@ class Forecast(_message.Message):
         ratings_date: _builtins.str = ...,
         finals_since: _builtins.int = ...,
         warnings: _abc.Iterable[Global___Warning] | None = ...,
-        arm: _builtins.str = ...,
         total_points: _builtins.int | None = ...,
         last_score: Global___LastScore | None = ...,
         expected_margin_terms: Global___ExpectedMarginTerms | None = ...,
@@ -505,7 +501,7 @@ class Forecast(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_neutral_site", b"_neutral_site", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "adaptation", b"adaptation", "away_known", b"away_known", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time", "home_known", b"home_known", "last_score", b"last_score", "margin_time", b"margin_time", "moment", b"moment", "neutral_site", b"neutral_site", "possession", b"possession", "pregame_total", b"pregame_total", "total", b"total", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_neutral_site", b"_neutral_site", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "adaptation", b"adaptation", "alpha", b"alpha", "arm", b"arm", "away_known", b"away_known", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_known", b"home_known", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "last_score", b"last_score", "late", b"late", "margin_source", b"margin_source", "margin_time", b"margin_time", "model_version", b"model_version", "moment", b"moment", "neutral_site", b"neutral_site", "point_forecast", b"point_forecast", "possession", b"possession", "pregame_total", b"pregame_total", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "total", b"total", "total_points", b"total_points", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_neutral_site", b"_neutral_site", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "adaptation", b"adaptation", "alpha", b"alpha", "away_known", b"away_known", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_known", b"home_known", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "last_score", b"last_score", "late", b"late", "margin_source", b"margin_source", "margin_time", b"margin_time", "model_version", b"model_version", "moment", b"moment", "neutral_site", b"neutral_site", "point_forecast", b"point_forecast", "possession", b"possession", "pregame_total", b"pregame_total", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "total", b"total", "total_points", b"total_points", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_margin: _TypeAlias = _typing.Literal["expected_margin"]  # noqa: Y015
     _WhichOneofArgType__expected_margin: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin"]  # noqa: Y015

@@ -3,11 +3,9 @@
 isort:skip_file
 Changes of models, as the ledger records them, with reason and evidence."""
 
-from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
-from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -40,8 +38,6 @@ class _ModelActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelActi
     """Made the previous model the champion again."""
     MODEL_ACTION_RETIRE: _ModelAction.ValueType  # 6
     """Retired it."""
-    MODEL_ACTION_ROUTE: _ModelAction.ValueType  # 7
-    """Set the shares of games."""
 
 class ModelAction(_ModelAction, metaclass=_ModelActionEnumTypeWrapper):
     """Kind of a change of models."""
@@ -60,8 +56,6 @@ MODEL_ACTION_ROLLBACK: ModelAction.ValueType  # 5
 """Made the previous model the champion again."""
 MODEL_ACTION_RETIRE: ModelAction.ValueType  # 6
 """Retired it."""
-MODEL_ACTION_ROUTE: ModelAction.ValueType  # 7
-"""Set the shares of games."""
 Global___ModelAction: _TypeAlias = ModelAction  # noqa: Y015
 
 @_typing.final
@@ -76,14 +70,13 @@ class ModelChange(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     FORCED_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
-    SHARES_FIELD_NUMBER: _builtins.int
     CHANGED_TIME_FIELD_NUMBER: _builtins.int
     CHANGED_BY_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     action: Global___ModelAction.ValueType
     """Kind of the change."""
     model_version: _builtins.str
-    """Version of the model; empty for MODEL_ACTION_ROUTE."""
+    """Version of the model."""
     from_version: _builtins.str
     """The champion until then, for a promotion and a rollback; empty if there was none."""
     reason: _builtins.str
@@ -99,10 +92,6 @@ class ModelChange(_message.Message):
         """Evidence for it; absent if there was none."""
 
     @_builtins.property
-    def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___GameShare]:
-        """The shares that it set."""
-
-    @_builtins.property
     def changed_time(self) -> _timestamp_pb2.Timestamp:
         """Time at which it was recorded."""
 
@@ -115,14 +104,13 @@ class ModelChange(_message.Message):
         reason: _builtins.str = ...,
         forced: _builtins.bool = ...,
         evidence: Global___ModelEvidence | None = ...,
-        shares: _abc.Iterable[Global___GameShare] | None = ...,
         changed_time: _timestamp_pb2.Timestamp | None = ...,
         changed_by: _builtins.str = ...,
         sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["changed_time", b"changed_time", "evidence", b"evidence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "changed_by", b"changed_by", "changed_time", b"changed_time", "evidence", b"evidence", "forced", b"forced", "from_version", b"from_version", "model_version", b"model_version", "reason", b"reason", "sequence", b"sequence", "shares", b"shares"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "changed_by", b"changed_by", "changed_time", b"changed_time", "evidence", b"evidence", "forced", b"forced", "from_version", b"from_version", "model_version", b"model_version", "reason", b"reason", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -173,31 +161,3 @@ class ModelEvidence(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelEvidence: _TypeAlias = ModelEvidence  # noqa: Y015
-
-@_typing.final
-class GameShare(_message.Message):
-    """Share of the games that a model answers."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MODEL_VERSION_FIELD_NUMBER: _builtins.int
-    SHARE_FIELD_NUMBER: _builtins.int
-    model_version: _builtins.str
-    """Its version, or an alias; the model must be staged."""
-    share: _builtins.float
-    """The share, in (0, 1]; at most 1 in all. The games are selected by SHA-256 of "dejavu arm {game_id}", so they are
-    always the same.
-    """
-    def __init__(
-        self,
-        *,
-        model_version: _builtins.str = ...,
-        share: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_version", b"model_version", "share", b"share"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___GameShare: _TypeAlias = GameShare  # noqa: Y015

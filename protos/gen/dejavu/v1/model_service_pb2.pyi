@@ -33,7 +33,7 @@ class _ModelStageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelStage
     MODEL_STAGE_UNSPECIFIED: _ModelStage.ValueType  # 0
     """Not specified."""
     MODEL_STAGE_NONE: _ModelStage.ValueType  # 1
-    """Registered: in the store, loaded only on request."""
+    """Registered: in the store, not loaded."""
     MODEL_STAGE_STAGED: _ModelStage.ValueType  # 2
     """Loaded by every worker; makes every recorded forecast in the shadow."""
     MODEL_STAGE_SERVING: _ModelStage.ValueType  # 3
@@ -47,7 +47,7 @@ class ModelStage(_ModelStage, metaclass=_ModelStageEnumTypeWrapper):
 MODEL_STAGE_UNSPECIFIED: ModelStage.ValueType  # 0
 """Not specified."""
 MODEL_STAGE_NONE: ModelStage.ValueType  # 1
-"""Registered: in the store, loaded only on request."""
+"""Registered: in the store, not loaded."""
 MODEL_STAGE_STAGED: ModelStage.ValueType  # 2
 """Loaded by every worker; makes every recorded forecast in the shadow."""
 MODEL_STAGE_SERVING: ModelStage.ValueType  # 3
@@ -147,7 +147,6 @@ class Model(_message.Message):
     STAGE_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
     LOADED_FIELD_NUMBER: _builtins.int
-    SHARE_FIELD_NUMBER: _builtins.int
     LINEAGE_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     TOTALS_FIELD_NUMBER: _builtins.int
@@ -183,8 +182,6 @@ class Model(_message.Message):
     """Its stage. Unspecified on a server without a model store."""
     loaded: _builtins.bool
     """Whether the worker that answers has it loaded. If not, the fields on its ratings are absent."""
-    share: _builtins.float
-    """Share of the games that it answers, in [0, 1]."""
     totals: _builtins.bool
     """Whether it forecasts the points of both teams too (Forecast.total), for requests with total_points. Set only of a
     model that the worker has loaded.
@@ -263,7 +260,6 @@ class Model(_message.Message):
         stage: Global___ModelStage.ValueType = ...,
         aliases: _abc.Iterable[_builtins.str] | None = ...,
         loaded: _builtins.bool = ...,
-        share: _builtins.float = ...,
         lineage: Global___ModelLineage | None = ...,
         inputs: _abc.Iterable[_builtins.str] | None = ...,
         totals: _builtins.bool = ...,
@@ -272,7 +268,7 @@ class Model(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "lineage", b"lineage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "aliases", b"aliases", "calibration_games", b"calibration_games", "calibration_seasons", b"calibration_seasons", "components", b"components", "created_time", b"created_time", "database_entries", b"database_entries", "finals_since", b"finals_since", "horizons", b"horizons", "inputs", b"inputs", "line", b"line", "lineage", b"lineage", "loaded", b"loaded", "metrics", b"metrics", "ratings_age_days", b"ratings_age_days", "ratings_date", b"ratings_date", "share", b"share", "smallest_alpha", b"smallest_alpha", "stage", b"stage", "totals", b"totals", "train_games", b"train_games", "train_seasons", b"train_seasons", "verdict", b"verdict", "verdict_reason", b"verdict_reason", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "aliases", b"aliases", "calibration_games", b"calibration_games", "calibration_seasons", b"calibration_seasons", "components", b"components", "created_time", b"created_time", "database_entries", b"database_entries", "finals_since", b"finals_since", "horizons", b"horizons", "inputs", b"inputs", "line", b"line", "lineage", b"lineage", "loaded", b"loaded", "metrics", b"metrics", "ratings_age_days", b"ratings_age_days", "ratings_date", b"ratings_date", "smallest_alpha", b"smallest_alpha", "stage", b"stage", "totals", b"totals", "train_games", b"train_games", "train_seasons", b"train_seasons", "verdict", b"verdict", "verdict_reason", b"verdict_reason", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -848,64 +844,6 @@ class RetireModelResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RetireModelResponse: _TypeAlias = RetireModelResponse  # noqa: Y015
-
-@_typing.final
-class RouteGamesRequest(_message.Message):
-    """Sets the shares of games."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SHARES_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
-    reason: _builtins.str
-    """The reason, for people, at most 500 characters."""
-    @_builtins.property
-    def shares(self) -> _containers.RepeatedCompositeFieldContainer[_model_change_pb2.GameShare]:
-        """Shares of models that are not the champion, which answers all other games; empty: it answers all."""
-
-    def __init__(
-        self,
-        *,
-        shares: _abc.Iterable[_model_change_pb2.GameShare] | None = ...,
-        reason: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "shares", b"shares"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RouteGamesRequest: _TypeAlias = RouteGamesRequest  # noqa: Y015
-
-@_typing.final
-class RouteGamesResponse(_message.Message):
-    """Returns the shares of games."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SHARES_FIELD_NUMBER: _builtins.int
-    CHANGE_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def shares(self) -> _containers.RepeatedCompositeFieldContainer[_model_change_pb2.GameShare]:
-        """The current shares, without that of the champion."""
-
-    @_builtins.property
-    def change(self) -> _model_change_pb2.ModelChange:
-        """The change; absent if there was none."""
-
-    def __init__(
-        self,
-        *,
-        shares: _abc.Iterable[_model_change_pb2.GameShare] | None = ...,
-        change: _model_change_pb2.ModelChange | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "shares", b"shares"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RouteGamesResponse: _TypeAlias = RouteGamesResponse  # noqa: Y015
 
 @_typing.final
 class CompareModelsRequest(_message.Message):

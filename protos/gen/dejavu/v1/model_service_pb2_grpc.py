@@ -83,11 +83,6 @@ class ModelServiceStub(object):
                 request_serializer=dejavu_dot_v1_dot_model__service__pb2.RetireModelRequest.SerializeToString,
                 response_deserializer=dejavu_dot_v1_dot_model__service__pb2.RetireModelResponse.FromString,
                 _registered_method=True)
-        self.RouteGames = channel.unary_unary(
-                '/dejavu.v1.ModelService/RouteGames',
-                request_serializer=dejavu_dot_v1_dot_model__service__pb2.RouteGamesRequest.SerializeToString,
-                response_deserializer=dejavu_dot_v1_dot_model__service__pb2.RouteGamesResponse.FromString,
-                _registered_method=True)
         self.CompareModels = channel.unary_unary(
                 '/dejavu.v1.ModelService/CompareModels',
                 request_serializer=dejavu_dot_v1_dot_model__service__pb2.CompareModelsRequest.SerializeToString,
@@ -175,13 +170,6 @@ class ModelServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def RouteGames(self, request, context):
-        """Sets the shares of games that staged models answer instead of the champion (A/B test).
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
     def CompareModels(self, request, context):
         """Compares a staged model with the champion, or any two models, on exactly the same games and minutes.
         """
@@ -238,11 +226,6 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.RetireModel,
                     request_deserializer=dejavu_dot_v1_dot_model__service__pb2.RetireModelRequest.FromString,
                     response_serializer=dejavu_dot_v1_dot_model__service__pb2.RetireModelResponse.SerializeToString,
-            ),
-            'RouteGames': grpc.unary_unary_rpc_method_handler(
-                    servicer.RouteGames,
-                    request_deserializer=dejavu_dot_v1_dot_model__service__pb2.RouteGamesRequest.FromString,
-                    response_serializer=dejavu_dot_v1_dot_model__service__pb2.RouteGamesResponse.SerializeToString,
             ),
             'CompareModels': grpc.unary_unary_rpc_method_handler(
                     servicer.CompareModels,
@@ -480,33 +463,6 @@ class ModelService(object):
             '/dejavu.v1.ModelService/RetireModel',
             dejavu_dot_v1_dot_model__service__pb2.RetireModelRequest.SerializeToString,
             dejavu_dot_v1_dot_model__service__pb2.RetireModelResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def RouteGames(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/dejavu.v1.ModelService/RouteGames',
-            dejavu_dot_v1_dot_model__service__pb2.RouteGamesRequest.SerializeToString,
-            dejavu_dot_v1_dot_model__service__pb2.RouteGamesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -69,8 +69,6 @@ class ModelServiceStub:
     """Makes the previous model the champion again, and retires the one that replaced it."""
     RetireModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.RetireModelRequest, _model_service_pb2.RetireModelResponse]
     """Retires a model that answers no requests."""
-    RouteGames: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.RouteGamesRequest, _model_service_pb2.RouteGamesResponse]
-    """Sets the shares of games that staged models answer instead of the champion (A/B test)."""
     CompareModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.CompareModelsRequest, _model_service_pb2.CompareModelsResponse]
     """Compares a staged model with the champion, or any two models, on exactly the same games and minutes."""
     ListModelChanges: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelChangesRequest, _model_service_pb2.ListModelChangesResponse]
@@ -117,8 +115,6 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Makes the previous model the champion again, and retires the one that replaced it."""
     RetireModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.RetireModelRequest, _model_service_pb2.RetireModelResponse]  # type: ignore[assignment]
     """Retires a model that answers no requests."""
-    RouteGames: _aio.UnaryUnaryMultiCallable[_model_service_pb2.RouteGamesRequest, _model_service_pb2.RouteGamesResponse]  # type: ignore[assignment]
-    """Sets the shares of games that staged models answer instead of the champion (A/B test)."""
     CompareModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.CompareModelsRequest, _model_service_pb2.CompareModelsResponse]  # type: ignore[assignment]
     """Compares a staged model with the champion, or any two models, on exactly the same games and minutes."""
     ListModelChanges: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelChangesRequest, _model_service_pb2.ListModelChangesResponse]  # type: ignore[assignment]
@@ -210,14 +206,6 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.RetireModelResponse, _abc.Awaitable[_model_service_pb2.RetireModelResponse]]:
         """Retires a model that answers no requests."""
-
-    @_abc_1.abstractmethod
-    def RouteGames(
-        self,
-        request: _model_service_pb2.RouteGamesRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_model_service_pb2.RouteGamesResponse, _abc.Awaitable[_model_service_pb2.RouteGamesResponse]]:
-        """Sets the shares of games that staged models answer instead of the champion (A/B test)."""
 
     @_abc_1.abstractmethod
     def CompareModels(

@@ -494,7 +494,6 @@ class ScoreFilter(_message.Message):
     TEAM_FIELD_NUMBER: _builtins.int
     GAME_ID_FIELD_NUMBER: _builtins.int
     MIN_CONFIDENCE_FIELD_NUMBER: _builtins.int
-    ARM_FIELD_NUMBER: _builtins.int
     RECORDED_BY_FIELD_NUMBER: _builtins.int
     model_version: _builtins.str
     """The model version; empty: any."""
@@ -516,10 +515,6 @@ class ScoreFilter(_message.Message):
     """The NBA's id of the game."""
     min_confidence: _builtins.float
     """Minimum confidence: the probability of the likelier side, in [0.5, 1]."""
-    arm: _builtins.str
-    """The arm of an A/B test in which the forecast was made, "champion" or "challenger"; empty: any, and forecasts
-    outside of tests. A game whose arm was changed counts in both arms, each with the minutes that it answered.
-    """
     recorded_by: _builtins.str
     """The caller who recorded the forecast (RecordedPrediction.recorded_by), for example "token:poller"; empty: any."""
     def __init__(
@@ -535,12 +530,11 @@ class ScoreFilter(_message.Message):
         team: _builtins.str = ...,
         game_id: _builtins.str = ...,
         min_confidence: _builtins.float | None = ...,
-        arm: _builtins.str = ...,
         recorded_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes", "_min_confidence", b"_min_confidence", "_min_minutes", b"_min_minutes", "max_minutes", b"max_minutes", "min_confidence", b"min_confidence", "min_minutes", b"min_minutes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes", "_min_confidence", b"_min_confidence", "_min_minutes", b"_min_minutes", "arm", b"arm", "from_date", b"from_date", "game_id", b"game_id", "horizon", b"horizon", "include_replays", b"include_replays", "max_minutes", b"max_minutes", "min_confidence", b"min_confidence", "min_minutes", b"min_minutes", "model_version", b"model_version", "recorded_by", b"recorded_by", "team", b"team", "to_date", b"to_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes", "_min_confidence", b"_min_confidence", "_min_minutes", b"_min_minutes", "from_date", b"from_date", "game_id", b"game_id", "horizon", b"horizon", "include_replays", b"include_replays", "max_minutes", b"max_minutes", "min_confidence", b"min_confidence", "min_minutes", b"min_minutes", "model_version", b"model_version", "recorded_by", b"recorded_by", "team", b"team", "to_date", b"to_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_minutes: _TypeAlias = _typing.Literal["max_minutes"]  # noqa: Y015
     _WhichOneofArgType__max_minutes: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes"]  # noqa: Y015
@@ -680,8 +674,8 @@ Global___GetLeaderboardResponse: _TypeAlias = GetLeaderboardResponse  # noqa: Y0
 
 @_typing.final
 class ShadowRow(_message.Message):
-    """A staged model compared with the champion on the same games and minutes: its forecasts were shadows, or answers for
-    its share of games. Ranked among the staged models only, since the rows of the leaderboard are of other games.
+    """A staged model compared with the champion on the same games and minutes; its forecasts were shadows, or answers to
+    requests that named it. Ranked among the staged models only, since the rows of the leaderboard are of other games.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

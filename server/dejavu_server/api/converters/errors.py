@@ -47,13 +47,6 @@ class InvalidConfidence(InvalidInput):
     default_field = "min_confidence"
 
 
-class InvalidArm(InvalidInput):
-    """There is no such arm of an A/B test."""
-
-    reason = "INVALID_ARM"
-    default_field = "arm"
-
-
 class InvalidPageSize(InvalidInput):
     """A page size is too large."""
 

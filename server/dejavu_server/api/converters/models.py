@@ -1,4 +1,4 @@
-"""Converts models, changes of models and the evidence for them, and shares of games to messages."""
+"""Converts models, changes of models and the evidence for them to messages."""
 
 from __future__ import annotations
 
@@ -65,8 +65,6 @@ def _set_place(message: pb.Model, roster: Roster) -> None:
     if stage is not None:
         message.stage = pb.ModelStage.Value(f"MODEL_STAGE_{stage.name}")
     message.aliases.extend(_aliases(message.version, roster))
-    shares = dict(roster.shares)
-    message.share = shares.get(message.version, 1.0 - sum(shares.values()) if message.active else 0.0)
 
 
 def _aliases(version: str, roster: Roster) -> list[str]:
@@ -93,11 +91,6 @@ def replica_messages(version: str, workers: Iterable[Replicas]) -> list[pb.Model
     ]
 
 
-def share_messages(shares: Iterable[tuple[str, float]]) -> list[model_change_pb2.GameShare]:
-    """Convert shares of games."""
-    return [model_change_pb2.GameShare(model_version=version, share=share) for version, share in shares]
-
-
 def change_message(change: ModelChange | None) -> model_change_pb2.ModelChange | None:
     """Convert a recorded change of models; None if there is none."""
     if change is None:
@@ -109,7 +102,6 @@ def change_message(change: ModelChange | None) -> model_change_pb2.ModelChange |
         reason=change.reason,
         forced=change.forced,
         evidence=evidence_message(change.evidence),
-        shares=share_messages(change.shares),
         changed_time=timestamp(change.changed_time),
         changed_by=change.changed_by,
         sequence=change.sequence,

@@ -237,8 +237,6 @@ def _put_place(message: forecast_pb2.Forecast, issued: IssuedForecast) -> None:
         message.sequence = issued.sequence
     if issued.revision:
         message.revision = issued.revision
-    if issued.arm:
-        message.arm = issued.arm
     if issued.late is not None:
         message.late = _LATE_VALUES[issued.late]
 
@@ -282,7 +280,6 @@ def model_message(info: ModelInfo, today: date, *, active: bool) -> model_servic
         stage=model_service_pb2.MODEL_STAGE_UNSPECIFIED,
         aliases=(),
         loaded=True,
-        share=0.0,
         lineage=None,
     )
 

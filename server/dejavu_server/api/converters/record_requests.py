@@ -19,11 +19,9 @@ from dejavu_feed.game_ids import is_of_season, season_days, season_of, seasons_o
 from dejavu_feed.horizon import MAX_OVERTIMES
 from dejavu_models.errors import FieldErrors, InvalidGameId, InvalidInput, InvalidTeam, quoted
 from dejavu_models.forecast_query import check_total_points
-from dejavu_models.registry.stages import CHALLENGER, CHAMPION
 from dejavu_models.scorecard import LeaderboardMetric
 from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
 from dejavu_server.api.converters.errors import (
-    InvalidArm,
     InvalidConfidence,
     InvalidDate,
     InvalidMetric,
@@ -247,13 +245,8 @@ def _score_filter(faults: FieldErrors, request: pb.ScoreFilter) -> ScoreFilter:
     faults.read(_check_minute, None, last, "filter.max_minutes")
     if first is not None and last is not None and last < first:
         faults.add(InvalidMinutes(f"{last}", f"min_minutes, {first}, or more", field="filter.max_minutes"))
-    if request.arm not in {"", CHAMPION, CHALLENGER}:
-        expected = f"{CHAMPION} or {CHALLENGER}, or none for all"
-        faults.add(InvalidArm(quoted(request.arm), expected, field="filter.arm"))
     caller = _storable(request.recorded_by)
-    return ScoreFilter(
-        **common, horizon=horizon, min_minutes=first, max_minutes=last, arm=request.arm, recorded_by=caller
-    )
+    return ScoreFilter(**common, horizon=horizon, min_minutes=first, max_minutes=last, recorded_by=caller)
 
 
 def _common_fields(

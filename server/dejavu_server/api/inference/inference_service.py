@@ -89,7 +89,7 @@ class OpenInferenceService:
         if len(request.id) > MAX_ID:
             raise InvalidRequestId(f"{len(request.id)} characters", f"at most {MAX_ID}")
         tensors = read_inputs(request)
-        model = await self._models.obtain(request.model_version) if request.model_version else self._models.get()
+        model = self._models.get(request.model_version)
         outputs = requested_outputs(request, tensors, totals=model.info.totals)
         # By its version, not by an alias: one model answers all rows, even if models are changed meanwhile.
         reader = RowReader(request, tensors, model.version, game_day(self._clock()), current_caller.get().identity)

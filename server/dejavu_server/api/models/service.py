@@ -204,12 +204,6 @@ class ModelService:
         model = await self._model(version, await self._lifecycle.roster())
         return response(model=model, change=models.change_message(change))
 
-    async def route_games(self, request: pb.RouteGamesRequest, _: Context) -> pb.RouteGamesResponse:
-        """Set the shares of games."""
-        requested = [(each.model_version, each.share) for each in request.shares]
-        shares, change = await self._lifecycle.route(requested, request.reason, current_caller.get().identity)
-        return pb.RouteGamesResponse(shares=models.share_messages(shares), change=models.change_message(change))
-
     async def compare_models(self, request: pb.CompareModelsRequest, context: Context) -> pb.CompareModelsResponse:
         """Compare two models."""
         if self._comparer is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -21,12 +21,13 @@ from dejavu_models.registry.stages import (
     Roster,
     WrongStage,
 )
+from dejavu_server.forecasting.lifecycle import replicas
 from dejavu_server.forecasting.lifecycle.bundles import BundleStore
 from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed, NotProven
 from dejavu_server.forecasting.lifecycle.follower import ModelFollower
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.lifecycle.replicas import Replicas
-from dejavu_server.forecasting.lifecycle.worker_agreement import LOAD_SECONDS, WorkerAgreement, lacking
+from dejavu_server.forecasting.lifecycle.worker_agreement import LOAD_SECONDS, WorkerAgreement
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.queries.model_changes import KnownRoster
@@ -49,7 +50,7 @@ class Gate(Protocol):
 
 
 class ModelLifecycle:
-    """Controls which models are staged, which one is the champion, and which games each model answers.
+    """Controls which models are staged, and which one is the champion.
 
     Args:
         ledger: records the changes.
@@ -100,9 +101,8 @@ class ModelLifecycle:
             LedgerError: if it cannot be recorded.
         """
         await asyncio.to_thread(self._store.manifest, version)
-        return await self._record(
-            lambda _: ModelChange(ModelAction.REGISTER, version, utc_now(), reason=reason), caller
-        )
+        change = ModelChange(ModelAction.REGISTER, version, utc_now(), reason=reason)
+        return await self._record(lambda *_: change, caller)
 
     async def load(self, version: str, reason: str = "", caller: str = "") -> ModelChange | None:
         """Stage a model once every worker has it loaded; return the change, or None if it was staged already.
@@ -256,38 +256,8 @@ class ModelLifecycle:
 
     async def _remove(self, name: str, change: ModelChange, caller: str) -> tuple[str, ModelChange | None]:
         version = (await self.roster()).version_of(name)
-        return version, await self._record(lambda _: replace(change, model_version=version), caller)
-
-    async def route(
-        self, shares: Sequence[tuple[str, float]], reason: str = "", caller: str = ""
-    ) -> tuple[tuple[tuple[str, float], ...], ModelChange | None]:
-        """Set the shares of games of staged models; return the current shares, and the change (None if unchanged).
-
-        Args:
-            shares: version or alias of each model, and its share.
-            reason: reason to record, for people.
-            caller: identity of the caller.
-
-        Raises:
-            NotRegistered, InvalidShares, InvalidReason: if that is not possible.
-            ModelLoadFailed: if a worker does not have one of them loaded.
-            LedgerError: if it cannot be recorded.
-        """
-
-        def prepare(roster: Roster) -> ModelChange:
-            named = tuple((roster.version_of(name), share) for name, share in shares)
-            return ModelChange(ModelAction.ROUTE, "", utc_now(), reason=reason, shares=named)
-
-        def change(connection: Connection, roster: Roster) -> ModelChange:
-            prepared = prepare(roster)
-            if not roster.changes_nothing(prepared):
-                roster.check(prepared)
-                if (missing := lacking(connection, [version for version, _ in prepared.shares])) is not None:
-                    raise ModelLoadFailed(missing)
-            return prepared
-
-        roster, recorded = await self._change(change, caller)
-        return roster.shares, recorded
+        change = replace(change, model_version=version)
+        return version, await self._record(lambda *_: change, caller)
 
     async def _with_all_workers(
         self, version: str, prepare: Callable[[Roster], ModelChange], caller: str
@@ -299,7 +269,9 @@ class ModelLifecycle:
         def change(connection: Connection, roster: Roster) -> ModelChange:
             nonlocal everywhere
             prepared = prepare(roster)
-            everywhere = roster.changes_nothing(prepared) or lacking(connection, [version]) is None
+            everywhere = roster.changes_nothing(prepared) or all(
+                version in each.loaded for each in replicas.live(connection)[0]
+            )
             if not everywhere:
                 raise ModelLoadFailed(f"a worker has not loaded model {version}")
             return prepared
@@ -308,30 +280,22 @@ class ModelLifecycle:
             while True:
                 await self._workers.loaded_everywhere(version, token, LOAD_SECONDS - (time.monotonic() - began))
                 try:
-                    _, recorded = await self._change(change, caller)
+                    return await self._record(change, caller)
                 except ModelLoadFailed:
                     if everywhere:
-                        raise
-                    continue  # a worker joined between the check and the transaction
-                return recorded
+                        raise  # otherwise a worker joined between the check and the transaction
 
-    async def _record(self, prepare: Callable[[Roster], ModelChange], caller: str) -> ModelChange | None:
-        _, recorded = await self._change(lambda _, roster: prepare(roster), caller)
-        return recorded
-
-    async def _change(
-        self, prepare: Callable[[Connection, Roster], ModelChange], caller: str
-    ) -> tuple[Roster, ModelChange | None]:
+    async def _record(self, prepare: Callable[[Connection, Roster], ModelChange], caller: str) -> ModelChange | None:
         """Record a change; wait until it is in force here, and for a limited time in the other workers."""
 
         def by_caller(connection: Connection, roster: Roster) -> ModelChange:
             return replace(prepare(connection, roster), changed_by=caller)
 
-        roster, recorded = await self._ledger.change_models(by_caller)
+        _, recorded = await self._ledger.change_models(by_caller)
         if recorded is not None:
             await self._models.wait_for(recorded.sequence)
             await self._workers.followed_everywhere(recorded.sequence)
-        return roster, recorded
+        return recorded
 
 
 class _Judged:

@@ -24,7 +24,7 @@ from dejavu_models.registry.stages import Roster
 from dejavu_server.forecasting.lifecycle import replicas
 from dejavu_server.forecasting.lifecycle.bundles import BundleStore, promote_first, put_first, put_known
 from dejavu_server.forecasting.lifecycle.loader import ModelLoader
-from dejavu_server.forecasting.lifecycle.models import ServingModels, answering
+from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.lifecycle.replicas import Replicas, Wish
 from dejavu_server.ledger import model_workers
 from dejavu_server.ledger.access import LedgerAccess
@@ -44,13 +44,13 @@ REPORT_SECONDS: Final = 10.0
 """Interval at which a worker repeats its report."""
 
 START_SECONDS: Final = 60.0
-"""Longest time that the start of a worker waits for the models that answer."""
+"""Longest time that the start of a worker waits for the champion."""
 
 _log = structlog.get_logger(__name__)
 
 
 class ChampionUnavailable(DejavuError):
-    """A worker cannot start because it cannot load the models that answer."""
+    """A worker cannot start because it cannot load the champion."""
 
     reason = "CHAMPION_UNAVAILABLE"
 
@@ -80,8 +80,7 @@ class ModelFollower:
         loader: loads them.
         bundles: folders of the bundles of the settings, for a ledger without a champion.
         name: server and worker, the names under which it reports.
-        keeps: whether models that were requested by name stay loaded.
-        on_ready: called with whether the models that answer are loaded, when this changes.
+        on_ready: called with whether the champion is loaded, when this changes.
         on_roster: called with the sequence of each change of models that is put in force.
         committed: set by the ledger's owner after every commit that may have added more than forecasts.
 
@@ -98,7 +97,6 @@ class ModelFollower:
         *,
         bundles: Sequence[Path],
         name: tuple[str, str],
-        keeps: bool = False,
         on_ready: Callable[[bool], None] = lambda _: None,
         on_roster: Callable[[int], None] = lambda _: None,
         committed: asyncio.Event | None = None,
@@ -109,7 +107,6 @@ class ModelFollower:
         self._loader = loader
         self._bundles = bundles
         self._server, self._worker = name
-        self._keeps = keeps
         self._on_ready = on_ready
         self._on_roster = on_roster
         self._committed = committed or asyncio.Event()
@@ -133,16 +130,16 @@ class ModelFollower:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the models that answer are loaded."""
-        return bool(self.newest.champion) and self._models.is_loaded(answering(self.newest))
+        """Whether the champion is loaded."""
+        return self._models.is_loaded(self.newest.champion)
 
     async def start(self) -> None:
-        """Follow the roster in a task; return once the models that answer are loaded.
+        """Follow the roster in a task; return once the champion is loaded.
 
         It also returns while the ledger cannot be read: the worker is not ready then.
 
         Raises:
-            ChampionUnavailable: if these models cannot be loaded.
+            ChampionUnavailable: if it cannot be loaded.
         """
         self._set_ready()
         self._task.start(self._run(), "model-follower")
@@ -154,7 +151,7 @@ class ModelFollower:
             causes.append(str(self._error))
         cause = "; ".join(causes) or f"it takes longer than {START_SECONDS:g} s"
         way_out = "repair the model store, or roll back with the release that loaded them"
-        raise ChampionUnavailable(f"the models that answer cannot be loaded: {cause}; {way_out}") from self._error
+        raise ChampionUnavailable(f"the champion cannot be loaded: {cause}; {way_out}") from self._error
 
     async def stop_reporting(self) -> None:
         """Withdraw the report of a draining worker, so that no change waits for it; it continues to follow."""
@@ -213,13 +210,10 @@ class ModelFollower:
 
     def _load(self, wishes: Mapping[str, str]) -> None:
         """Begin to load the next wanted model, unless one is being loaded; unload unwanted ones."""
-        wanted = dict.fromkeys((*answering(self.newest), *wishes, *self.newest.loaded))
+        wanted = dict.fromkeys((*self.newest.loaded[:1], *wishes, *self.newest.loaded))
         self._loader.forget_failures(wanted)
-        kept = {*wanted, *answering(self._models.roster)}
-        if self._keeps:
-            self._loader.unload(self._models.superfluous(kept))
-        else:
-            self._loader.unload([version for version in self._models.versions if version not in kept])
+        kept = {*wanted, self._models.roster.champion}
+        self._loader.unload([version for version in self._models.versions if version not in kept])
         if self._loading.is_started and not self._loading_done.is_set():
             return
         for version in wanted:
@@ -245,7 +239,7 @@ class ModelFollower:
         if self._ready != self.is_ready:
             self._ready = self.is_ready
             self._on_ready(self._ready)
-        if self._ready or any(version in self._loader.failures for version in answering(self.newest)):
+        if self._ready or self.newest.champion in self._loader.failures:
             self._settled.set()
 
     async def _report(self) -> None:

@@ -12,19 +12,13 @@ import structlog
 
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
-from dejavu_server.admission.errors import Overloaded
 from dejavu_server.forecasting.lifecycle.bundles import BundleStore
-from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.lifecycle.replicas import MAX_ERROR, LoadFailure
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 
 RETRY_SECONDS: Final = 30.0
 """Pause before a model that could not be loaded is tried again, unless a new wish asks for it."""
-
-DEMAND_SECONDS: Final = 5.0
-"""Minimum time between two models loaded on demand: loading takes a second of CPU time, and any caller can request
-it."""
 
 _ONE_AT_A_TIME: Final = threading.Lock()
 """Held while a thread of this process loads a bundle: numpy parses the headers of arrays with `ast`, and CPython 3.11
@@ -62,13 +56,11 @@ class ModelLoader:
         self._on_failure = on_failure
         self._lock = asyncio.Lock()
         self._tried: dict[str, float] = {}
-        self._demanded = -DEMAND_SECONDS
-        self._coming: dict[str, asyncio.Task[None]] = {}  # loaded on demand
         self.failures: dict[str, LoadFailure] = {}
 
     def is_due(self, version: str, wish: str) -> bool:
         """Return whether to load a model now: it is not loaded, and was not tried recently, or not for this wish."""
-        if self._models.is_loaded([version]):
+        if self._models.is_loaded(version):
             return False
         failure = self.failures.get(version)
         again = time.monotonic() - self._tried.get(version, -RETRY_SECONDS) >= RETRY_SECONDS
@@ -77,7 +69,7 @@ class ModelLoader:
     async def load(self, version: str, wish: str = "") -> None:
         """Load a model, unless it is loaded; a failure is kept and logged."""
         async with self._lock:
-            if self._models.is_loaded([version]):
+            if self._models.is_loaded(version):
                 return
             began = time.monotonic()
             try:
@@ -100,30 +92,6 @@ class ModelLoader:
             forecaster = self._store.load(version)
         self._prepare(forecaster)
         return forecaster
-
-    async def load_on_demand(self, version: str) -> None:
-        """Load a model because a caller requests it.
-
-        Raises:
-            Overloaded: if another model was loaded for a caller just now.
-            ModelLoadFailed: if it cannot be loaded.
-        """
-        loading = self._coming.get(version)
-        if loading is None and self.is_due(version, ""):
-            now = time.monotonic()
-            if now - self._demanded < DEMAND_SECONDS:
-                raise Overloaded(f"a model was loaded on demand within the last {DEMAND_SECONDS:g} s")
-            self._demanded = now
-            # In a task of its own, since a caller that hangs up must not end it. Otherwise the thread that reads the
-            # ledger would continue beside the next such thread, and both would count the same outcomes.
-            loading = self._coming[version] = asyncio.create_task(self.load(version), name=f"load-{version}")
-            loading.add_done_callback(lambda _: self._coming.pop(version))
-        if loading is not None:
-            await asyncio.shield(loading)
-        async with self._lock:  # another caller may have begun to load it
-            error = self.load_error(version)
-        if error and not self._models.is_loaded([version]):
-            raise ModelLoadFailed(error)
 
     def load_error(self, version: str) -> str:
         """Return why a model could not be loaded, for people; empty if it was not tried, or is loaded by now."""

@@ -1,4 +1,4 @@
-"""Interface of a worker's models: which ones are loaded, and which one answers for a game.
+"""Interface of a worker's models: which ones are loaded, and which one answers.
 
 A `dejavu_models.registry.registry.Registry` implements it without changes; `ServingModels` follows the roster of the
 ledger (follower.py).
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from dejavu_models.errors import UnknownModel, quoted
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.registry import Chosen
-from dejavu_models.registry.stages import ALIASES, CHALLENGER, CHAMPION, ModelStage, NotRegistered, Roster
+from dejavu_models.registry.stages import ALIASES, ModelStage, NotRegistered, Roster
 from dejavu_models.types import Forecast, ModelInfo, SimilarGame
 from dejavu_server.forecasting.lifecycle.errors import NotLoaded
 from dejavu_server.ledger.errors import LedgerUnavailable, ModelsChanged
@@ -45,16 +45,8 @@ class Models(Protocol):
             NotLoaded: if it is not loaded.
         """
 
-    async def obtain(self, version: str) -> Forecaster:
-        """Return a model as `get` does; load it first if loading on demand is set up.
-
-        Raises:
-            UnknownModel, NotRegistered, NotLoaded: as `get`.
-            Overloaded: if too many models that are not loaded are requested.
-        """
-
-    def choose(self, game_id: str) -> Chosen:
-        """Return the model that answers for a game, or for a what-if if the id is empty."""
+    def choose(self) -> Chosen:
+        """Return the model that answers requests without a version."""
 
     def models(self) -> list[ModelInfo]:
         """Describe the loaded models, the active one first."""
@@ -77,24 +69,17 @@ class Models(Protocol):
 class ServingModels:
     """Loaded models and the roster in force, of one event loop; see `Models`.
 
-    Args:
-        max_models: maximum number of models to keep; beyond it, the least recently used ones that the roster does not
-            name are evicted.
-
     Attributes:
         follow: reads the roster and puts it in force; returns whether the newest one is.
-        load: loads a registered model on demand; None: such a model is refused.
         load_error: returns why a model could not be loaded, for people; empty if it was not tried.
         token: identifies everything other than the request that determines which model a name stands for.
     """
 
-    def __init__(self, max_models: int) -> None:
-        self._max_models = max_models
-        self._loaded: dict[str, Forecaster] = {}  # the most recently requested last
+    def __init__(self) -> None:
+        self._loaded: dict[str, Forecaster] = {}
         self._roster = Roster()
         self._chosen: Chosen | None = None
         self.follow: Callable[[], Awaitable[bool]] | None = None
-        self.load: Callable[[str], Awaitable[None]] | None = None
         self.load_error: Callable[[str], str] = lambda version: ""
         self.token = b""
 
@@ -111,30 +96,16 @@ class ServingModels:
     def get(self, version: str = "") -> Forecaster:
         """See `Models`."""
         if not version:
-            return self.choose("").forecaster
-        name = self._version_of(version)
-        forecaster = self._loaded.pop(name, None)
-        if forecaster is None:
-            loaded = f"a model that is loaded: {', '.join(self.versions)}"
-            raise NotLoaded(quoted(version), "; ".join(filter(None, [loaded, self.load_error(name)])))
-        self._loaded[name] = forecaster
-        return forecaster
+            return self.choose().forecaster
+        name = self._roster.version_of(version)
+        if name in self._loaded:
+            return self._loaded[name]
+        if name not in self._roster.stages:
+            raise UnknownModel(version, tuple(self._roster.stages))
+        loaded = f"a model that is loaded: {', '.join(self.versions)}"
+        raise NotLoaded(quoted(version), "; ".join(filter(None, [loaded, self.load_error(name)])))
 
-    async def obtain(self, version: str) -> Forecaster:
-        """See `Models`."""
-        if self.load is not None:
-            name = self._version_of(version)
-            if name not in self._loaded:
-                await self.load(name)
-        return self.get(version)
-
-    def _version_of(self, name: str) -> str:
-        version = self._roster.version_of(name)
-        if version not in self._roster.stages and version not in self._loaded:
-            raise UnknownModel(name, tuple(self._roster.stages))
-        return version
-
-    def choose(self, game_id: str) -> Chosen:
+    def choose(self) -> Chosen:
         """See `Models`.
 
         Raises:
@@ -143,11 +114,7 @@ class ServingModels:
         """
         if self._chosen is None:
             raise LedgerUnavailable("the models are not known until the ledger can be read")
-        roster = self._roster
-        if not roster.shares or not game_id:
-            return self._chosen
-        version = roster.route(game_id)
-        return Chosen(self._loaded[version], roster.sequence, CHAMPION if version == roster.champion else CHALLENGER)
+        return self._chosen
 
     def models(self) -> list[ModelInfo]:
         """See `Models`."""
@@ -172,9 +139,9 @@ class ServingModels:
         except TimeoutError:
             raise ModelsChanged(sequence) from None
 
-    def is_loaded(self, versions: Iterable[str]) -> bool:
-        """Return whether all of some models are loaded."""
-        return all(version in self._loaded for version in versions)
+    def is_loaded(self, version: str) -> bool:
+        """Return whether a model is loaded."""
+        return version in self._loaded
 
     def add(self, forecaster: Forecaster) -> None:
         """Add a loaded model."""
@@ -185,24 +152,10 @@ class ServingModels:
         self._loaded.pop(version, None)
 
     def switch(self, roster: Roster) -> None:
-        """Apply a roster whose answering models are loaded."""
-        chosen = Chosen(self._loaded[roster.champion], roster.sequence, "")
-        self._roster, self._chosen = roster, chosen
+        """Apply a roster whose champion is loaded."""
+        self._chosen = Chosen(self._loaded[roster.champion], roster.sequence)
+        self._roster = roster
         self.token = _token(roster)
-
-    def superfluous(self, kept: Iterable[str]) -> list[str]:
-        """Return the models to evict, least recently used first, so that at most `max_models` remain if possible.
-
-        Args:
-            kept: versions that stay.
-        """
-        others = [version for version in self._loaded if version not in set(kept)]
-        return others[: max(0, len(self._loaded) - self._max_models)]
-
-
-def answering(roster: Roster) -> tuple[str, ...]:
-    """Return the versions that answer unversioned requests: the champion, then those with a share of games."""
-    return (*([roster.champion] if roster.champion else []), *(version for version, _ in roster.shares))
 
 
 def _token(roster: Roster) -> bytes:

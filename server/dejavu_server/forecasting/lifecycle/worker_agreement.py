@@ -16,7 +16,6 @@ from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed
 from dejavu_server.forecasting.lifecycle.follower import ModelFollower
 from dejavu_server.forecasting.lifecycle.replicas import Replicas
 from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.database.backend import Connection
 
 LOAD_SECONDS: Final = 55.0
 """Longest time to wait until all workers have a model: less than the server's deadline for calls without one."""
@@ -115,12 +114,3 @@ class WorkerAgreement:
 
 def _names(workers: Sequence[Replicas]) -> str:
     return ", ".join(f"{each.worker} of server {each.server}" for each in workers[:3]) or "any"
-
-
-def lacking(connection: Connection, versions: Sequence[str]) -> str | None:
-    """Describe a live worker that has not loaded all of some models; None if all workers have."""
-    workers, _ = replicas.live(connection)
-    for each in workers:
-        if missing := [version for version in versions if version not in each.loaded]:
-            return f"worker {each.worker} of server {each.server} has not loaded model {missing[0]}"
-    return None

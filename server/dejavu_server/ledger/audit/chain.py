@@ -17,7 +17,7 @@ from dejavu_common.clock import from_microseconds
 from dejavu_feed.game_ids import is_replay
 from dejavu_feed.moment import moment_fault
 from dejavu_models.errors import DejavuError
-from dejavu_models.registry.stages import CHALLENGER, CHAMPION, Roster
+from dejavu_models.registry.stages import Roster
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.audit import market_answers
 from dejavu_server.ledger.audit.entry_times import SignedTimes
@@ -330,7 +330,7 @@ def _check_row(row: Raw, name: str, expected: rows.Row | None) -> None:
 
 
 def _fault_of_choice(issued: IssuedForecast, roster: Roster) -> str | None:
-    """Describe why a forecast cannot be from the model that the roster chose for its game; None if it can.
+    """Describe why a forecast cannot be from the model that the roster chose; None if it can.
 
     With a model store, a forecast has the sequence of the model change that chose its model, unless the request named
     a model. Forecasts without that sequence may be from any model.
@@ -346,10 +346,7 @@ def _fault_of_choice(issued: IssuedForecast, roster: Roster) -> str | None:
             f"its model was chosen by the change at {issued.roster_sequence}, "
             f"but the change at {roster.sequence} was in force"
         )
-    chosen, version = roster.route(issued.game_id), issued.forecast.model_version
-    if version != chosen:
-        return f"it claims to be of model {version}, but {chosen} was chosen for its game"
-    arm = "" if not roster.shares else CHAMPION if version == roster.champion else CHALLENGER
-    if issued.arm != arm:
-        return f"its arm is {issued.arm!r}; expected {arm!r}"
+    version = issued.forecast.model_version
+    if version != roster.champion:
+        return f"it claims to be of model {version}, but {roster.champion} was the champion"
     return None

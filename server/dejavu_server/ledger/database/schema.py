@@ -95,7 +95,6 @@ forecasts = Table(
     Column("late", _Text, nullable=False),  # reason; empty: recorded in time
     # Inputs of its scores (entries/scored_values.py): one value, since a scorecard reads very many.
     Column("scored_values", LargeBinary, nullable=False),
-    Column("arm", _Text, nullable=False),  # of an A/B test; empty without one
     Column("recorded_by", _Text, nullable=False),  # identity of the caller; empty if it is not known
     # Inputs of the scores of its total (entries/total_values.py); NULL if it has none.
     Column("total_values", LargeBinary),
@@ -162,7 +161,7 @@ model_changes = Table(
     metadata,
     Column("sequence", _Sequence, ForeignKey(entries.c.sequence), primary_key=True, autoincrement=False),
     Column("action", _Text, nullable=False),  # dejavu_models.registry.stages.ModelAction
-    Column("model_version", _Text, nullable=False),  # empty for a change of shares
+    Column("model_version", _Text, nullable=False),
     Column("changed_us", BigInteger, nullable=False),
 )
 

@@ -119,7 +119,6 @@ _REQUEST: Final = Layout(
 
 _FORECAST: Final = Layout(
     *FORECAST_MEMBERS,
-    Member("arm", Kind.VALUE, any=True),
     Member("roster_sequence", Kind.INTEGER, any=True),
 )
 
@@ -222,7 +221,6 @@ def as_read(issued: IssuedForecast, sequence: int, revision: int, late: LateReas
         game_date=issued.game_date,
         recorded_by=issued.recorded_by,
         roster_sequence=issued.roster_sequence or None,
-        arm=issued.arm,
         live=issued.live,
         line_origin=issued.line_origin,
     )
@@ -265,7 +263,6 @@ def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
             late=optional(LateReason, entry.get("late")),
             game_date=optional(date.fromisoformat, request.get("game_date")),
             recorded_by=text_of(entry.get("made_by", "")),
-            arm=text_of(forecast.get("arm", "")),
             roster_sequence=optional(_whole, forecast.get("roster_sequence")),
             live=live_inputs.from_json(request),
             line_origin=_line_origin(request),

@@ -35,8 +35,6 @@ def change_payload(change: ModelChange) -> str:
         payload["forced"] = True
     if change.evidence is not None:
         payload["evidence"] = _encode_evidence(change.evidence)
-    if change.shares:
-        payload["shares"] = [{"model_version": version, "share": float(share)} for version, share in change.shares]
     return canonical_json.dumps(payload)
 
 
@@ -57,9 +55,6 @@ def parse_change(canonical: str) -> ModelChange:
             **{name: codec.text_of(payload.get(name, "")) for name in _TEXTS},
             forced="forced" in payload,
             evidence=None if evidence is None else _read_evidence(evidence),
-            shares=tuple(
-                (codec.text_of(each["model_version"]), _number(each["share"])) for each in payload.get("shares", ())
-            ),
             changed_by=codec.text_of(entry.get("made_by", "")),
             sequence=entry["sequence"],
         )

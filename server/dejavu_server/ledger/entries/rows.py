@@ -51,7 +51,6 @@ def forecast_row(issued: IssuedForecast, prepared: PreparedForecast) -> Row:
             forecast.home_lead_probability,
             forecast.distribution,
         ),
-        "arm": issued.arm,
         "recorded_by": issued.recorded_by,
         "total_values": total_values.pack(issued),
     }

@@ -121,7 +121,7 @@ def newest_changes(
         connection: a read connection.
         limit: maximum number of changes to return.
         before: only those before this sequence; None: all.
-        model_version: only changes of this model, of its share, or that replaced it as the champion; empty: all.
+        model_version: only changes of this model, or that replaced it as the champion; empty: all.
 
     Raises:
         LedgerCorrupt: if one cannot be read.
@@ -130,9 +130,7 @@ def newest_changes(
     texts = _texts_before(connection, before, max(limit, _AT_ONCE) if named else limit)
     with store.decoding():
         found = (parse_change(text) for text in texts if named in text)
-        wanted = (
-            each for each in found if model_version in {"", each.model_version, each.from_version, *dict(each.shares)}
-        )
+        wanted = (each for each in found if model_version in {"", each.model_version, each.from_version})
         return list(islice(wanted, limit))
 
 

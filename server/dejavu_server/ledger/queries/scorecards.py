@@ -71,14 +71,12 @@ class ScoreFilter(CommonFilter):
 
     Attributes:
         min_minutes, max_minutes: bounds of the minute of play.
-        arm: arm of an A/B test in which the forecasts were made; empty: all forecasts, also those without an arm.
         recorded_by: identity of the caller who recorded them; empty: any.
     """
 
     horizon: Horizon = Horizon.HALFTIME
     min_minutes: int | None = None
     max_minutes: int | None = None
-    arm: str = ""
     recorded_by: str = ""
 
     def parameters(self) -> dict[str, object]:
@@ -86,7 +84,6 @@ class ScoreFilter(CommonFilter):
         own = {
             "min_minutes": self.min_minutes,
             "max_minutes": self.max_minutes,
-            "arm": self.arm or None,
             "recorded_by": self.recorded_by or None,
         }
         # Not super(), which a dataclass with slots does not have.
@@ -143,26 +140,23 @@ class Codes:
 
     Attributes:
         models: codes of model versions.
-        arms: codes of arms.
         callers: codes of callers.
     """
 
     def __init__(self) -> None:
         self.models: defaultdict[str, int] = defaultdict(lambda: len(self.models))
-        self.arms: defaultdict[str, int] = defaultdict(lambda: len(self.arms))
         self.callers: defaultdict[str, int] = defaultdict(lambda: len(self.callers))
 
     def copy(self) -> Codes:
         """Return a copy, which gets codes of its own from then on."""
         copy = Codes()
         copy.models.update(self.models)
-        copy.arms.update(self.arms)
         copy.callers.update(self.callers)
         return copy
 
 
 Columns = dict[str, NDArray[Any]]
-"""Columns of `SettledForecasts`, and model, arm, caller (codes) and confidence: equal in length."""
+"""Columns of `SettledForecasts`, and model, caller (codes) and confidence: equal in length."""
 
 
 def is_small(connection: Connection, filter_: ScoreFilter) -> bool:
@@ -243,9 +237,9 @@ _LATE = {
 
 def _scored(rows: Sequence[Any], codes: Codes, horizon: Horizon) -> Columns:
     """Return `Columns` for some rows, without markets, but with sequence, first_report and both results."""
-    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 29
+    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 28
     sequence, first_report, differentials, minute, elapsed, alpha, late, version, values, *attributes = raw
-    home, away, day, confidence, replay, arm, total_values_, total_points, *standing = attributes
+    home, away, day, confidence, replay, total_values_, total_points, *standing = attributes
     observed, withdrawn, corrected, game_id, other_teams, made_us, too_early, margin_key, *told_before = standing
     caller, pregame_total, neutral_site, missing_players = told_before
     differential = np.array(differentials, dtype=np.float64)
@@ -276,7 +270,6 @@ def _scored(rows: Sequence[Any], codes: Codes, horizon: Horizon) -> Columns:
         "day": np.array(day, dtype=np.int32),
         "confidence": np.array(confidence, dtype=np.float64),
         "replay": np.array(replay, dtype=np.bool_),
-        "arm": np.array([codes.arms[name] for name in arm], dtype=np.int8),
         "caller": np.array([codes.callers[name] for name in caller], dtype=np.int32),
         "minute": minutes,
         "elapsed_s": elapsed_s,
@@ -377,7 +370,6 @@ CONDITIONS: dict[str, ColumnElement[bool]] = {
     "min_minutes": forecasts.c.minute >= bindparam("min_minutes"),
     "max_minutes": forecasts.c.minute <= bindparam("max_minutes"),
     "real": forecasts.c.replay == false(),
-    "arm": forecasts.c.arm == bindparam("arm"),
     "recorded_by": forecasts.c.recorded_by == bindparam("recorded_by"),
 }
 
@@ -502,7 +494,6 @@ def _statements(conditions: frozenset[str]) -> _Statements:
             forecasts.c.day,
             forecasts.c.confidence,
             forecasts.c.replay,
-            forecasts.c.arm,
             forecasts.c.total_values,
             outcomes.c.total_points,
             observed_before(forecasts),

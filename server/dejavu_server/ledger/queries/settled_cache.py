@@ -105,7 +105,6 @@ def _selected(kept: _Kept, filter_: ScoreFilter) -> SettledByModel:
         chosen &= columns["confidence"] >= filter_.min_confidence
     for text, name, numbers in (
         (filter_.model_version, "model", codes.models),
-        (filter_.arm, "arm", codes.arms),
         (filter_.recorded_by, "caller", codes.callers),
     ):
         if text:

@@ -66,34 +66,12 @@ def test_a_rollback_names_the_champion_that_it_replaces(server: FakeServer, run:
     assert server.calls[-1].request.from_version == CHAMPION
 
 
-def test_shares_of_games_are_set_and_taken_back(server: FakeServer, run: Run) -> None:
-    share = change_pb.GameShare(model_version=VERSION, share=0.1)
-    routed = change_pb.ModelChange(action=change_pb.MODEL_ACTION_ROUTE, shares=[share], sequence=3)
-    server.answers("RouteGames", pb.RouteGamesResponse(shares=[share], change=routed))
-    shown = run("models", "route", f"{VERSION}=0.1").stdout
-    assert f"games: {VERSION} 10 %" in shown
-    assert list(server.calls[-1].request.shares) == [share]
-    assert "games: all to the champion" in run("models", "route", "--off").stdout
-    assert not server.calls[-1].request.shares
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [(), ("a=0",), ("a=1.5",), ("a=nan",), ("a=x",), ("=0.1",), ("a",), ("a=0.1", "a=0.2"), ("a=1", "--off")],
-)
-def test_shares_that_cannot_be_are_wrong_usage(server: FakeServer, run: Run, arguments: tuple[str, ...]) -> None:
-    shown = run("models", "route", *arguments)
-    assert shown.exit_code == 2
-    assert "MODEL=SHARE" in shown.stderr
-    assert not server.calls
-
-
 @pytest.mark.parametrize(
     ("reason", "advice"),
     [
         ("MODEL_NOT_PROVEN", "--force promotes without it"),
         ("MODEL_NOT_REGISTERED", "dejavu models list"),
-        ("MODEL_IN_USE", "dejavu models route"),
+        ("MODEL_IN_USE", "promote another model"),
     ],
 )
 def test_a_refusal_says_what_to_do(server: FakeServer, run: Run, reason: str, advice: str) -> None:

@@ -18,7 +18,6 @@ CHAMPION = pb.Model(
     active=True,
     stage=pb.MODEL_STAGE_SERVING,
     aliases=["champion"],
-    share=0.75,
     loaded=True,
     created_time=CREATED,
     verdict=pb.VERDICT_FIT,
@@ -27,7 +26,6 @@ CHALLENGER = pb.Model(
     version="bbbbbbbbbbbbbbbb",
     stage=pb.MODEL_STAGE_STAGED,
     aliases=["challenger"],
-    share=0.25,
     created_time=CREATED,
     lineage=pb.ModelLineage(
         parent_version="aaaaaaaaaaaaaaaa",
@@ -42,9 +40,9 @@ CHALLENGER = pb.Model(
 def test_a_store_s_models_are_a_table_and_others_are_shown_as_ever(server: FakeServer, run: Run) -> None:
     server.answers("ListModels", pb.ListModelsResponse(models=[CHAMPION, CHALLENGER]))
     header, _, first, second = run("models", "list").stdout.splitlines()
-    assert header.split() == ["model", "stage", "alias", "games", "verdict", "created", "why", "here"]
-    assert first.split()[:5] == ["aaaaaaaaaaaaaaaa", "serving", "champion", "75", "%"]
-    assert second.split()[:5] == ["bbbbbbbbbbbbbbbb", "staged", "challenger", "25", "%"]
+    assert header.split() == ["model", "stage", "alias", "verdict", "created", "why", "here"]
+    assert first.split()[:4] == ["aaaaaaaaaaaaaaaa", "serving", "champion", "fit"]
+    assert second.split()[:3] == ["bbbbbbbbbbbbbbbb", "staged", "challenger"]
     assert "new season" in second
     server.answers("ListModels", pb.ListModelsResponse(models=[CHAMPION, CHALLENGER]))
     narrow = run("models", "list", width=60).stdout.splitlines()
@@ -62,7 +60,7 @@ def test_a_model_is_shown_with_the_workers_that_have_it(server: FakeServer, run:
     shown = run("models", "show", "challenger").stdout
     assert server.calls[-1].request.model_version == "challenger"
     assert "bbbbbbbbbbbbbbbb · challenger" in shown
-    assert "staged · answers 25 % of the games" in shown
+    assert "stage                staged" in shown
     assert "loaded by 1 of 2 workers" in shown
     assert "host:1, worker 1 cannot load it: lstm.npz cannot be read" in shown
 
@@ -109,16 +107,13 @@ def test_the_history_says_what_was_done_by_whom_and_why(server: FakeServer, run:
             changed_by="token:operator",
             sequence=12_345,
         ),
-        change_pb.ModelChange(
-            action=change_pb.MODEL_ACTION_ROUTE,
-            shares=[change_pb.GameShare(model_version="b" * 16, share=0.1)],
-        ),
+        change_pb.ModelChange(action=change_pb.MODEL_ACTION_RETIRE, model_version="c" * 16),
     ]
     server.answers("ListModelChanges", pb.ListModelChangesResponse(changes=changes))
     shown = run("models", "history", "--limit", "2", width=250).stdout
     for part in ("12,345", "2030-03-17 17:46", "promoted by force", "token:operator", "new season", "135 games"):
         assert part in shown
-    assert f"{'b' * 16} 10 %" in shown
+    assert f"{'c' * 16}" in shown
     assert server.calls[-1].request.page_size == 2
     server.answers("ListModelChanges", pb.ListModelChangesResponse())
     assert run("models", "history").stdout == "No changes of models.\n"

@@ -238,7 +238,7 @@ def test_every_field_of_the_contract_s_forecast_is_set() -> None:
     live = LiveInputs(9, LastScore(Side.HOME, 7), 221.5, neutral_site=True, possession=Possession(Side.AWAY))
     scored = replace(issued(), live=live, pregame_margin=3.5)
     scored = replace(scored, line_origin=LineOrigin(LineSource.FEED, NOW))
-    late = replace(scored, late=LateReason.TIME, forecast=forecast, arm="challenger")
+    late = replace(scored, late=LateReason.TIME, forecast=forecast)
     message = prediction.forecast_message(late, explanation=True, distribution=True)
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name)
     assert [value for _, value in message.moment.ListFields()] == [4, 42.5, -3]
@@ -317,7 +317,7 @@ def test_a_model_s_message_says_what_the_model_is() -> None:
     info = replace(info, finals_since=7, inputs=("total_points",), totals=True)
     info = replace(info, components=("lstm",), line=True)
     message = prediction.model_message(info, NOW.date(), active=True)
-    of_a_store = {"stage", "aliases", "share", "lineage"}
+    of_a_store = {"stage", "aliases", "lineage"}
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name) - of_a_store
     assert (message.version, message.active, message.smallest_alpha) == ("v1", True, 0.01)
     assert [(h.horizon, h.min_slots, h.max_slots) for h in message.horizons] == [

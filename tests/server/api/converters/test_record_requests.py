@@ -242,7 +242,6 @@ BAD = [
     (listed(view=3), "INVALID_VIEW", "view", "3", "0, 1, 2"),
     (scored(game_id="x"), "INVALID_GAME_ID", "filter.game_id", "'x'", ID),
     (scored(team="Gotham"), "INVALID_TEAM", "filter.team", "'Gotham'", "an NBA code"),
-    (scored(arm="Champion"), "INVALID_ARM", "filter.arm", "'Champion'", "champion or challenger, or none for all"),
     (scored(min_confidence=0.49), "INVALID_CONFIDENCE", "filter.min_confidence", "0.49", "from 0.5 to 1"),
     (scored(horizon=7), "INVALID_HORIZON", "filter.horizon", "7", "0, 1, 2"),
     (scored(from_date="x"), "INVALID_DATE", "filter.from_date", "'x'", "YYYY-MM-DD"),

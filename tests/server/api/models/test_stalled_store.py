@@ -54,7 +54,7 @@ async def test_readers_share_one_read_and_leave_the_other_threads_to_others() ->
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(2))
     store = StallingStore(*VERSIONS)
-    service = ModelService(ServingModels(8), lifecycle=cast("ModelLifecycle", OneRoster()), store=store)
+    service = ModelService(ServingModels(), lifecycle=cast("ModelLifecycle", OneRoster()), store=store)
     context: Any = None
     lists = [asyncio.create_task(service.list_models(pb.ListModelsRequest(), context)) for _ in range(CALLERS)]
     gets = [

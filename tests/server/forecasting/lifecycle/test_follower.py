@@ -36,20 +36,16 @@ SECONDS = 20.0
 class Node:
     """A worker that follows the roster, without a server."""
 
-    def __init__(
-        self, ledger: Ledger, store: ModelsInMemory, name: str, *, on_demand: bool = False, gate: Gate | None = None
-    ) -> None:
+    def __init__(self, ledger: Ledger, store: ModelsInMemory, name: str, *, gate: Gate | None = None) -> None:
         self.store = store
         self.ready: list[bool] = []
         self.rosters: list[int] = []
         self.failures = 0
-        self.models = ServingModels(8)
+        self.models = ServingModels()
         committed = asyncio.Event()
         ledger.listen(committed)
         updater = OnlineUpdater(ledger, [], mode=AdaptationMode.SHADOW, carry_ratings=True)
         self.loader = ModelLoader(store, self.models, updater, lambda _: None, self._count_failure)
-        if on_demand:
-            self.models.load = self.loader.load_on_demand
         self.follower = ModelFollower(
             ledger,
             store,
@@ -57,7 +53,6 @@ class Node:
             self.loader,
             bundles=(default_bundle(),),
             name=("host:1", name),
-            keeps=on_demand,
             on_ready=self.ready.append,
             on_roster=self.rosters.append,
             committed=committed,
@@ -69,7 +64,7 @@ class Node:
 
     @property
     def champion(self) -> str:
-        return self.models.choose("").forecaster.version
+        return self.models.choose().forecaster.version
 
 
 @asynccontextmanager
@@ -221,22 +216,6 @@ async def test_a_worker_whose_champion_cannot_be_loaded_does_not_start(
     with pytest.raises(ChampionUnavailable, match=r"lstm\.npz.*; repair the model store, or roll back"):
         async with started(node):
             pass
-
-
-async def test_a_caller_that_hangs_up_does_not_end_the_loading_of_a_model(
-    ledger: Ledger, nodes: tuple[Node, Node]
-) -> None:
-    one, _ = nodes
-    await one.changes.register("b")
-    async with started(Node(ledger, ModelsInMemory("b"), "2", on_demand=True)) as node:
-        asked = asyncio.create_task(node.models.obtain("b"))
-        other = asyncio.create_task(node.models.obtain("b"))
-        await asyncio.sleep(0)
-        asked.cancel()
-        async with asyncio.timeout(30):
-            assert (await other).version == "b"
-        assert asked.cancelled()
-        assert node.store.loads == [FIRST, "b"]
 
 
 class Verdict:

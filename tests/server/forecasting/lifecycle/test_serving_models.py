@@ -1,4 +1,4 @@
-"""The model that answers: by the roster in force, by version, by alias and by game."""
+"""The model that answers: by the roster in force, by version and by alias."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ from dejavu_models.errors import UnknownModel
 from dejavu_models.registry.stages import ModelAction, ModelChange, NotRegistered, Roster
 from dejavu_server.forecasting.lifecycle import models as module
 from dejavu_server.forecasting.lifecycle.errors import NotLoaded
-from dejavu_server.forecasting.lifecycle.models import ServingModels, answering
+from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.ledger.errors import LedgerUnavailable, ModelsChanged
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
-def roster_of(*changes: tuple[ModelAction, str], shares: tuple[tuple[str, float], ...] = ()) -> Roster:
+def roster_of(*changes: tuple[ModelAction, str]) -> Roster:
     roster = Roster()
     for sequence, (action, version) in enumerate(changes, 1):
         roster = roster.after(ModelChange(action, version, NOW, sequence=sequence))
-    if shares:
-        roster = roster.after(ModelChange(ModelAction.ROUTE, "", NOW, shares=shares, sequence=roster.sequence + 1))
     return roster
 
 
@@ -38,7 +36,7 @@ CHAMPION_AND_CHALLENGER = (
 
 @pytest.fixture
 def models() -> ServingModels:
-    serving = ServingModels(8)
+    serving = ServingModels()
     for version in ("new", "old"):
         serving.add(PersistenceForecaster(version))
     serving.switch(roster_of(*CHAMPION_AND_CHALLENGER))
@@ -47,12 +45,11 @@ def models() -> ServingModels:
 
 def test_before_the_roster_is_known_nothing_answers() -> None:
     with pytest.raises(LedgerUnavailable):
-        ServingModels(8).choose("")
+        ServingModels().choose()
 
 
 def test_the_champion_answers_and_says_by_which_roster(models: ServingModels) -> None:
-    for game_id in ("", "0022500001"):
-        assert models.choose(game_id) == (models.get("old"), 5, "")
+    assert models.choose() == (models.get("old"), 5)
     assert models.get().version == "old"
     assert models.versions[0] == "old"
     assert next(each.version for each in models.models()) == "old"
@@ -70,17 +67,6 @@ def test_a_model_answers_by_version_and_by_alias(models: ServingModels) -> None:
         models.get("nobody")
 
 
-def test_games_are_routed_to_arms_and_what_ifs_are_not(models: ServingModels) -> None:
-    models.switch(roster_of(*CHAMPION_AND_CHALLENGER, shares=(("new", 0.5),)))
-    games = [f"00225{number:05d}" for number in range(200)]
-    chosen = [models.choose(game) for game in games]
-    assert {(each.forecaster.version, each.arm) for each in chosen} == {("old", "champion"), ("new", "challenger")}
-    assert 60 < sum(each.arm == "challenger" for each in chosen) < 140
-    assert chosen == [models.choose(game) for game in games]
-    assert models.choose("").arm == ""
-    assert answering(models.roster) == ("old", "new")
-
-
 def test_what_names_the_answering_models_changes_with_them_and_with_nothing_else(models: ServingModels) -> None:
     before = models.token
     promoted = roster_of(*CHAMPION_AND_CHALLENGER, (ModelAction.PROMOTE, "new"))
@@ -89,18 +75,6 @@ def test_what_names_the_answering_models_changes_with_them_and_with_nothing_else
     again = models.token
     models.switch(roster_of(*CHAMPION_AND_CHALLENGER, (ModelAction.PROMOTE, "new"), (ModelAction.REGISTER, "old")))
     assert models.token == again
-
-
-def test_the_least_recently_asked_model_is_given_up_first_and_none_that_the_roster_names() -> None:
-    models = ServingModels(3)
-    for version in ("old", "a", "b", "c"):
-        models.add(PersistenceForecaster(version))
-    models.switch(roster_of((ModelAction.REGISTER, "old"), (ModelAction.PROMOTE, "old")))
-    models.get("a")
-    assert models.superfluous(["old"]) == ["b"]
-    assert models.superfluous(["old", "b"]) == ["c"]
-    models.remove("b")
-    assert models.superfluous(["old"]) == []
 
 
 async def test_a_call_waits_until_the_change_is_in_force(models: ServingModels) -> None:
@@ -117,7 +91,7 @@ async def test_a_call_waits_until_the_change_is_in_force(models: ServingModels) 
     await models.wait_for(models.roster.sequence)
     assert looks == []
     await models.wait_for(promoted.sequence)
-    assert models.choose("").forecaster.version == "new"
+    assert models.choose().forecaster.version == "new"
     assert len(looks) == 2
 
 

@@ -128,8 +128,8 @@ class _Roster(Registry):
     """Models that a roster chose."""
 
     @override
-    def choose(self, game_id: str) -> Chosen:
-        return super().choose(game_id)._replace(roster_sequence=0)
+    def choose(self) -> Chosen:
+        return super().choose()._replace(roster_sequence=0)
 
 
 async def test_a_challenger_answers_the_very_query_that_the_champion_answered(

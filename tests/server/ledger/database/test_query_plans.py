@@ -128,7 +128,7 @@ async def test_changes_of_models_are_read_once_and_without_the_entries_between_t
         [plan] = [(text, given) for text, given in statements.items() if "JOIN model_changes" in text]
         plans.append(plan)
     statements.clear()
-    await change_models(ledger, ModelAction.ROUTE, shares=(("v2", 0.5),))
+    await change_models(ledger, ModelAction.PROMOTE, "v2")
     [plan] = [(text, given) for text, given in statements.items() if "JOIN model_changes" in text]
     # The ledger knows the roster that its last change, the sixth, rested on.
     assert [given for _, given in [*plans, plan]] == [(0,), (6,), (7, 2, 0), (5,)]

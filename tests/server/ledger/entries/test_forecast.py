@@ -133,7 +133,6 @@ all_issued = st.builds(
     expires_time=moments,
     sequence=st.integers(1, 2**63 - 1),
     revision=st.integers(0, 2**31 - 1),
-    arm=st.sampled_from(["", "champion"]),
     roster_sequence=st.none() | st.integers(1, 10**9),
     game_date=st.none() | st.dates(),
     live=live,

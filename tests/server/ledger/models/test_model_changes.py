@@ -22,7 +22,6 @@ from tests.support.processes.empty_ledger import put_empty_ledger
 
 from dejavu_models.errors import DejavuError
 from dejavu_models.registry.stages import (
-    InvalidShares,
     ModelAction,
     ModelChange,
     ModelEvidence,
@@ -87,14 +86,10 @@ async def test_what_is_not_possible_is_refused_and_leaves_nothing_behind(ledger:
 
 async def test_all_that_a_change_has_is_read_back(ledger: Ledger, url: str) -> None:
     await champion(ledger, "v1", "v2", "v3")
-    shares = (("v2", 0.25), ("v3", 0.125))
-    roster, _ = await change_models(ledger, ModelAction.ROUTE, shares=shares, forced=True, reason="A/B")
-    assert roster.shares == shares
+    roster, _ = await change_models(ledger, ModelAction.PROMOTE, "v2", forced=True, reason="tried")
     [change] = (await ledger.read(model_changes.read_changes))[-1:]
-    assert (change.shares, change.forced, change.reason, change.model_version) == (shares, True, "A/B", "")
-    ended, _ = await change_models(ledger, ModelAction.ROUTE)
-    assert ended.shares == ()
-    assert ended.stages == {"v1": ModelStage.SERVING, "v2": ModelStage.STAGED, "v3": ModelStage.STAGED}
+    assert (change.forced, change.reason, change.model_version) == (True, "tried", "v2")
+    assert roster.stages == {"v1": ModelStage.STAGED, "v2": ModelStage.SERVING, "v3": ModelStage.STAGED}
     verify(url)
 
 
@@ -103,30 +98,30 @@ async def test_a_caller_changes_models_so_often_in_a_day_and_no_more(ledger: Led
     before = await champion(ledger, "v1", "v2")
     callers = Callers(CallerLimits(model_changes=2))
 
-    async def route(caller: str, share: float) -> None:
+    async def make(caller: str, action: ModelAction, version: str = "v2") -> None:
         with callers.counted(caller, "ipv4:203.0.113.7:4000", stream=False):
-            await change_models(ledger, ModelAction.ROUTE, shares=(("v2", share),))
+            await change_models(ledger, action, version)
 
-    for share in (0.1, 0.1, 0.2):  # what changes nothing does not count
-        await route("token:ops", share)
-    with pytest.raises(InvalidShares):
-        await route("token:gate", 2.0)
+    for action in (ModelAction.UNLOAD, ModelAction.UNLOAD, ModelAction.LOAD):  # what changes nothing does not count
+        await make("token:ops", action)
+    with pytest.raises(ModelInUse):
+        await make("token:other", ModelAction.RETIRE, "v1")
     with pytest.raises(CallerLimit, match="2 changes of models a day"):
-        await route("token:ops", 0.3)
-    for share in (0.3, 0.4):
-        await route("token:gate", share)
+        await make("token:ops", ModelAction.UNLOAD)
+    for action in (ModelAction.UNLOAD, ModelAction.LOAD):
+        await make("token:other", action)
     assert await ledger.head() == before.sequence + 4
 
 
-async def test_the_program_of_the_runbook_ends_the_shares_without_a_server(ledger: Ledger, url: str) -> None:
+async def test_the_program_of_the_runbook_rolls_back_without_a_server(ledger: Ledger, url: str) -> None:
     await champion(ledger, "v1", "v2")
-    shared, _ = await change_models(ledger, ModelAction.ROUTE, shares=(("v2", 0.5),))
+    await change_models(ledger, ModelAction.PROMOTE, "v2")
     [program] = blocks("docs/runbook.md", "python")
     text = program.text.replace("sqlite:////var/lib/dejavu/ledger.sqlite3", url)
     assert text != program.text
     await asyncio.to_thread(subprocess.run, (sys.executable, "-W", "error", "-c", text), check=True)
     roster = await ledger.read(model_changes.KnownRoster().read)
-    assert (shared.shares, roster.shares) == ((("v2", 0.5),), ())
+    assert (roster.champion, roster.previous) == ("v1", "")
 
 
 async def test_the_newest_changes_are_read_page_by_page(ledger: Ledger, url: str) -> None:
@@ -170,11 +165,11 @@ VERSIONS = ("a", "b", "c", "d", "e", "f")
 
 @st.composite
 def changes(draw: st.DrawFn) -> ModelChange:
-    action = draw(st.sampled_from(ModelAction))
-    if action is ModelAction.ROUTE:
-        share = st.tuples(st.sampled_from(VERSIONS), st.sampled_from([0.1, 0.5, 1.0]))
-        return change(action, shares=tuple(draw(st.lists(share, max_size=2))))
-    return change(action, draw(st.sampled_from(VERSIONS)), reason=draw(st.sampled_from(["", "tried"])))
+    return change(
+        draw(st.sampled_from(ModelAction)),
+        draw(st.sampled_from(VERSIONS)),
+        reason=draw(st.sampled_from(["", "tried"])),
+    )
 
 
 @settings(max_examples=examples(15))

@@ -152,7 +152,7 @@ async def test_models_are_compared_on_the_forecasts_of_a_scope(ledger: Ledger) -
     assert await found() == {"v2": 3, "v3": 3, "v4": 0}
     assert await found(game_id=game(2)) == {"v2": 1, "v3": 1, "v4": 0}
     assert await found(max_minutes=3) == {"v2": 3, "v3": 3, "v4": 0}
-    for nothing in ({"min_minutes": 4}, {"team": "LAL"}, {"arm": "challenger"}, {"first_day": 800_000}):
+    for nothing in ({"min_minutes": 4}, {"team": "LAL"}, {"recorded_by": "token:nobody"}, {"first_day": 800_000}):
         assert await found(**nothing) == {"v2": 0, "v3": 0, "v4": 0}
 
 

@@ -6,7 +6,7 @@ import math
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -65,9 +65,6 @@ def book() -> Iterator[RecordBook]:
                         generated_time=EVENING + timedelta(days=number % 3),
                         distribution=minute != 6,
                     )
-                    # An A/B test on the odd games, until its shares are changed before minute 23 of all but three.
-                    if number % 2 and (minute < 23 or number < 6):
-                        told = replace(told, arm="challenger" if model == "v2" else "champion")
                     if number % 3 != 1:
                         told = with_total(told, points=int(abs(told.pattern.last)) + 4 * minute + 2 * number)
                     if minute > 6 and told.forecast.total is not None:
@@ -237,24 +234,19 @@ MINUTES = st.sampled_from([6, 18, 23])
             "replays": st.booleans(),
         },
     ),
-    arm=st.sampled_from(["", "", "champion", "challenger"]),
     minutes=st.none() | st.tuples(MINUTES, MINUTES),
 )
-@example(common={"horizon": HALF}, arm="", minutes=None)
-@example(common={"horizon": FINAL, "replays": True}, arm="", minutes=None)
+@example(common={"horizon": HALF}, minutes=None)
+@example(common={"horizon": FINAL, "replays": True}, minutes=None)
 def test_a_filtered_scorecard_is_that_of_the_forecasts_listed_with_the_same_filter(
-    book: RecordBook, common: dict[str, Any], arm: str, minutes: tuple[int, int] | None
+    book: RecordBook, common: dict[str, Any], minutes: tuple[int, int] | None
 ) -> None:
     least, most = minutes or (1, 47)
     wanted = pages.ForecastFilter(**common, settled=True, superseded=True)
     everything = book.read(lambda connection: pages.page(connection, wanted, "", 500))
     assert not everything.next_token
-    listed = [
-        each
-        for each in everything.forecasts
-        if arm in {"", each.issued.arm} and least <= each.issued.forecast.elapsed_minutes <= most
-    ]
-    found = settled(book, ScoreFilter(**common, arm=arm, min_minutes=least, max_minutes=most))
+    listed = [each for each in everything.forecasts if least <= each.issued.forecast.elapsed_minutes <= most]
+    found = settled(book, ScoreFilter(**common, min_minutes=least, max_minutes=most))
     assert scorecard(found.forecasts) == scorecard(columns_of(book, listed))
     versions = sorted(found.models[place] for place in found.model)
     assert versions == sorted(each.issued.forecast.model_version for each in listed)

@@ -36,7 +36,6 @@ FILTERS = st.builds(
     min_confidence=st.sampled_from([None, 0.5, 0.7]),
     model_version=st.sampled_from(["", "v1", "v2", "v3"]),
     replays=st.booleans(),
-    arm=st.sampled_from(["", "", "champion", "challenger"]),
     recorded_by=st.sampled_from(["", "", "token:poller", "token:nobody"]),
     min_minutes=st.sampled_from([None, 10, 20]),
     max_minutes=st.sampled_from([None, 10, 20]),
@@ -64,7 +63,6 @@ def play(book: RecordBook, rng: random.Random, *games: str) -> None:
                     away_team=away,
                     generated_time=when,
                 )
-                made = replace(made, arm=rng.choice(("", "champion", "challenger")))
                 made = replace(made, recorded_by=rng.choice(("", "token:poller", "token:clerk")))
                 if rng.random() < 0.5:
                     made = with_total(made, points=int(abs(made.pattern.last)) + 4 * minute)

@@ -4,7 +4,7 @@ import type { ModelComparisonJson, ScoreComparisonJson } from "../gen/dejavu/v1/
 import type { ModelJson } from "../gen/dejavu/v1/model_service_pb";
 import { num, time } from "../api/convert";
 import { strings } from "../strings";
-import { exact, fixed, percent, signed } from "./format";
+import { exact, fixed, signed } from "./format";
 
 const said = strings.models;
 
@@ -75,7 +75,6 @@ export function modelRows(models: readonly ModelJson[]): string[][] {
     model.version ?? "",
     said.stages[model.stage ?? ""] ?? "–",
     (model.aliases ?? []).map((alias) => said.roles[alias] ?? alias).join(", ") || "–",
-    model.share ? percent(num(model.share)) : "–",
     said.fit[model.verdict ?? ""] ?? "–",
     model.createdTime ? exact(time(model.createdTime)) : "–",
   ]);
@@ -91,7 +90,7 @@ export function changeRows(changes: readonly ModelChangeJson[]): string[][] {
   return changes.map((change) => [
     exact(time(change.changedTime)),
     [said.actions[change.action ?? ""] ?? said.changed, change.forced ? said.forced : ""].filter(Boolean).join(" "),
-    change.modelVersion || (change.shares ?? []).map((each) => said.share(each.modelVersion ?? "", percent(num(each.share)))).join(", ") || said.allToChampion,
+    change.modelVersion || "–",
     change.fromVersion || "–",
     change.changedBy || "–",
     change.reason || "–",

@@ -124,7 +124,6 @@ def upgrade() -> None:
         sa.Column("missing_players", sa.Double),
         sa.Column("late", _TEXT, nullable=False),
         sa.Column("scored_values", sa.LargeBinary, nullable=False),
-        sa.Column("arm", _TEXT, nullable=False),
         sa.Column("recorded_by", _TEXT, nullable=False),
         sa.Column("total_values", sa.LargeBinary, nullable=True),
         sa.ForeignKeyConstraint(["sequence"], ["entries.sequence"], name="fk_forecasts_sequence"),

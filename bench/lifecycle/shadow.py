@@ -160,7 +160,7 @@ async def started(stack: AsyncExitStack, folder: Path, manifest: bytes) -> Side:
     store = ModelStore.open(folder / "store")
     await asyncio.to_thread(store.put, folder.parent / "challenger")
     url = f"sqlite:///{folder / 'ledger.sqlite3'}"
-    arguments = ("--workers", "1", "--ledger", url, "--model-store", str(folder / "store"), "--gate", "off")
+    arguments = ("--workers", "1", "--ledger", url, "--model-store", str(folder / "store"))
     server = stack.enter_context(spawned_server(*arguments))
     address = await asyncio.to_thread(lambda: server.address)
     [worker] = server.workers

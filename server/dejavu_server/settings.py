@@ -99,17 +99,6 @@ class Settings(ProcessMessage):
             default="off: the bundles given, unchanged",
         ),
     ] = ""
-    gate: Annotated[
-        Literal["off", "advise", "auto"],
-        option(
-            "Judge challengers by their record: off; advise (promotions by others need its evidence); auto (also "
-            "promotes and retires them)."
-        ),
-    ] = "advise"
-    gate_rollback: Annotated[
-        Literal["off", "on"],
-        option("Automatically roll back a champion that is shown to be worse than persistence or its predecessor."),
-    ] = "off"
     gate_crps_margin: Annotated[
         float,
         option(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from itertools import takewhile
+from types import MappingProxyType
 from typing import Any, Final
 
 from dejavu_models.errors import DejavuError
@@ -15,9 +17,17 @@ SECONDS: Final = 120.0
 
 
 class CallFailed(DejavuError):
-    """A server refused a call or did not answer, or the command that calls it cannot run."""
+    """A server refused a call or did not answer, or the command that calls it cannot run.
+
+    Attributes:
+        error: what the command printed about it, such as `reason` and `message`; empty if it was not even begun.
+    """
 
     reason = "CALL_FAILED"
+
+    def __init__(self, message: str, error: Mapping[str, Any] = MappingProxyType({})) -> None:
+        super().__init__(message)
+        self.error = error
 
 
 def run_client(*arguments: str, server: str, seconds: float | None = SECONDS) -> dict[str, Any]:
@@ -42,21 +52,22 @@ def run_client(*arguments: str, server: str, seconds: float | None = SECONDS) ->
     except subprocess.TimeoutExpired:
         raise CallFailed(f"{name}: {server} did not answer in {seconds:g} seconds") from None
     if ended.returncode:
-        raise CallFailed(f"{name}: {_reason(ended.stderr) or f'it ended with {ended.returncode} and no reason'}")
+        told, error = _told(ended.stderr)
+        raise CallFailed(f"{name}: {told or f'it ended with {ended.returncode} and no reason'}", error)
     document: dict[str, Any] = json.JSONDecoder().raw_decode(ended.stdout.lstrip() or "{}")[0]
     return document
 
 
-def _reason(told: str) -> str:
-    """Return what an error says: a document, or lines of text if the command was not even begun."""
-    lines = told.strip().splitlines()
+def _told(stderr: str) -> tuple[str, Mapping[str, Any]]:
+    """Return what an error says, and its document; only lines of text if the command was not even begun."""
+    lines = stderr.strip().splitlines()
     try:
-        error = json.loads(lines[-1])["error"]
+        error: dict[str, Any] = json.loads(lines[-1])["error"]
         fields = [f"{each['field']}: {each['description']}" for each in error["fieldViolations"]]
         parts = [error["message"], *fields, error.get("advice"), f"({error['reason'] or error['code']})"]
-        return "; ".join(filter(None, parts))
+        return "; ".join(filter(None, parts)), error
     except (IndexError, KeyError, TypeError, ValueError):
-        return "; ".join(line.strip().removeprefix("Error: ") for line in lines if line.strip())
+        return "; ".join(line.strip().removeprefix("Error: ") for line in lines if line.strip()), {}
 
 
 def serving_model(server: str) -> dict[str, Any]:

@@ -1,13 +1,13 @@
-"""The gate: decides from a comparison whether a challenger is promoted, retired, or stays staged.
+"""The gate: decides from a comparison whether a challenger can be promoted, is to be retired, or stays staged.
 
 Each statement has its own e-process, which can be examined after every game (`eprocess`). A promotion requires that the
 challenger is shown to be not worse than the champion in every score at every horizon that counts. If it is worse by the
 margin in any of them, the probability that it is ever promoted is at most 1 / threshold (an intersection-union test,
-without correction: Berger, Technometrics 24, 1982). A challenger is retired once the mean e-value of all statements
-that it is worse reaches the threshold. A mean of e-values is an e-value (Vovk & Wang, E-values: calibration,
-combination and applications, Annals of Statistics 49, 2021), so the probability of ever retiring a challenger that is
-nowhere worse by the margin is also at most 1 / threshold. These are the probabilities of one comparison; they add up
-over challengers.
+without correction: Berger, Technometrics 24, 1982). A challenger is to be retired once the mean e-value of all
+statements that it is worse reaches the threshold. A mean of e-values is an e-value (Vovk & Wang, E-values: calibration,
+combination and applications, Annals of Statistics 49, 2021), so the probability that this is ever said of a challenger
+that is nowhere worse by the margin is also at most 1 / threshold. These are the probabilities of one comparison; they
+add up over challengers.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class GateSettings:
         return self.crps_margin * BRIER_MARGIN_SHARE
 
     def coverage_bound(self, alpha: float) -> float:
-        """Return the coverage of intervals below which the gate does not promote."""
+        """Return the coverage of intervals below which no model is promoted."""
         return max(0.0, 1.0 - alpha - self.coverage_slack)
 
     def compare(self, pairs: PairedForecasts) -> Comparison | None:

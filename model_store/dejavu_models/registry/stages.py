@@ -69,7 +69,7 @@ class ModelAction(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class ModelEvidence:
-    """Evidence of a promotion, rollback or retirement by the gate.
+    """Evidence of a promotion.
 
     Attributes:
         against: version of the model it was compared with.
@@ -98,7 +98,7 @@ class ModelChange:
         from_version: the champion until then, for PROMOTE and ROLLBACK; empty if there was none.
         reason: human-readable reason; empty if none was given.
         forced: whether the change was made although the gate would have refused it.
-        evidence: evidence of the gate; None if nothing was measured.
+        evidence: evidence of the gate for a promotion; None if nothing was measured.
         changed_time: when; aware, UTC, whole microseconds.
         changed_by: identity of the caller; empty if it is not known.
         sequence: sequence number in the ledger; 0 if not recorded yet.

@@ -17,7 +17,7 @@ from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
 from dejavu_server.forecasting.lifecycle.evidence import LedgerGate
 from dejavu_server.forecasting.lifecycle.follower import ModelFollower
-from dejavu_server.forecasting.lifecycle.gatekeeper import Gatekeeper, GateMode
+from dejavu_server.forecasting.lifecycle.gatekeeper import Gatekeeper
 from dejavu_server.forecasting.lifecycle.loader import ModelLoader
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.lifecycle.shadow import ShadowForecaster
@@ -102,13 +102,7 @@ async def follow_roster(
     )
     stack.push_async_callback(follower.close)
     await follower.start()
-    changes = ModelLifecycle(
-        ledger,
-        store,
-        models,
-        follower,
-        gate=None if settings.gate == "off" else gate,
-    )
+    changes = ModelLifecycle(ledger, store, models, follower, gate)
     return Lifecycle(store, models, follower, changes, updater, gate)
 
 
@@ -141,18 +135,9 @@ def watch_challengers(
     shadows = ShadowForecaster(ledger, batcher, making, metrics)
     stack.push_async_callback(shadows.close)
     shadows.start()
-    if settings.gate != "off":
-        gatekeeper = Gatekeeper(
-            ledger,
-            lifecycle.gate,
-            lifecycle.changes,
-            metrics,
-            holder=f"{server_name()}/{worker}"[-64:],
-            mode=GateMode(settings.gate),
-            rollback=settings.gate_rollback == "on",
-        )
-        stack.push_async_callback(gatekeeper.close)
-        gatekeeper.start()
+    gatekeeper = Gatekeeper(ledger, lifecycle.gate, metrics, holder=f"{server_name()}/{worker}"[-64:])
+    stack.push_async_callback(gatekeeper.close)
+    gatekeeper.start()
     return shadows
 
 

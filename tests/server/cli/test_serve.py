@@ -59,8 +59,6 @@ EVERY_OPTION = {
     "tokens": ("/tmp/tokens.json", "/tmp/tokens.json"),
     "workers": ("3", 3),
     "model-store": ("/srv/models", "/srv/models"),
-    "gate": ("auto", "auto"),
-    "gate-rollback": ("on", "on"),
     "ledger": ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),
     "durability": ("power", "power"),
     "metrics-listen": ("127.0.0.1:9", "127.0.0.1:9"),

@@ -69,6 +69,10 @@ def retrain(
             help="Folder of the bundle that serves; by default the model that the server serves, or the shipped bundle."
         ),
     ] = None,
+    promote: Annotated[
+        bool,
+        typer.Option("--promote", help="First ask the server to promote what is staged; it refuses without evidence."),
+    ] = False,
     check: Annotated[
         bool,
         typer.Option("--check", help="Only report which triggers are met. Exit codes: 0 any, 1 none, 2 failed."),
@@ -122,7 +126,7 @@ def retrain(
     One is due after a season or enough new games, when coverage is off, or
     when newer games differ from those that the model knows. A run that was
     killed goes on where it ended, with the same result. No challenger answers
-    anybody until the server promotes it.
+    anybody until it is promoted: by `dejavu models promote`, or by --promote.
     """
     from dejavu_trainer.retraining.settings import RetrainSettings
     from dejavu_trainer.retraining.triggers import TriggerSettings
@@ -146,14 +150,18 @@ def retrain(
         accepted=parsed("--accept", _problem_kinds, accept or []),
         allow_unfit=allow_unfit,
     )
+    if promote and not target:
+        raise typer.BadParameter("name the server by --target", param_hint="'--promote'")
+    if check and promote:
+        raise typer.BadParameter("it changes the server's models, but --check only reports", param_hint="'--promote'")
     if check and watch:
         raise typer.BadParameter("it keeps running, but --check exits at once", param_hint="'--watch'")
     if check:
         _check(settings, as_json=as_json)
     elif watch:
-        _watch(settings, every * 3600, as_json=as_json)
+        _watch(settings, every * 3600, promote=promote, as_json=as_json)
     else:
-        _once(settings, as_json=as_json)
+        _once(settings, promote=promote, as_json=as_json)
 
 
 def _problem_kinds(names: list[str]) -> Any:
@@ -188,9 +196,17 @@ def _check(settings: RetrainSettings, *, as_json: bool) -> None:
         raise typer.Exit(NOT_DUE)
 
 
-def _once(settings: RetrainSettings, *, as_json: bool) -> None:
-    from dejavu_trainer.reports.retrain import challenger_document, due_document, print_challenger, print_due
+def _once(settings: RetrainSettings, *, promote: bool, as_json: bool) -> None:
+    from dejavu_trainer.reports.retrain import (
+        challenger_document,
+        due_document,
+        print_challenger,
+        print_due,
+        print_promotions,
+        promotions_document,
+    )
     from dejavu_trainer.retraining.errors import RetrainError
+    from dejavu_trainer.retraining.promotion import promote_staged
     from dejavu_trainer.retraining.retrain import open_retrain
     from dejavu_trainer.tracking import TrackingError
     from dejavu_trainer.training.lstm_config import FitError
@@ -200,17 +216,21 @@ def _once(settings: RetrainSettings, *, as_json: bool) -> None:
         ProgressBars() as bars,
         open_retrain(settings, bars) as opened,
     ):
+        promotions = promote_staged(settings.server) if promote else None
+        if promotions is not None and not as_json:  # at once: the rest may fail
+            print_promotions(Console(), promotions)
         due = opened.due()
         challenger = opened.run(due) if due.triggers else None
     if as_json:
-        print_json(due_document(due) if challenger is None else challenger_document(challenger))
+        document = due_document(due) if challenger is None else challenger_document(challenger)
+        print_json(promotions_document(promotions) | document)
     elif challenger is None:
         print_due(Console(), due)
     else:
         print_challenger(Console(), challenger)
 
 
-def _watch(settings: RetrainSettings, seconds: float, *, as_json: bool) -> None:
+def _watch(settings: RetrainSettings, seconds: float, *, promote: bool, as_json: bool) -> None:
     """Check repeatedly until SIGTERM or Ctrl-C; report failures, and retry at the next check."""
     stopped = False
 
@@ -225,7 +245,7 @@ def _watch(settings: RetrainSettings, seconds: float, *, as_json: bool) -> None:
     with contextlib.suppress(_Stopped):
         while not stopped:
             with contextlib.suppress(typer.Exit):  # the reason is on stderr
-                _once(settings, as_json=as_json)
+                _once(settings, promote=promote, as_json=as_json)
             if not stopped:
                 time.sleep(seconds)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from dejavu_common.rich_console import Console
 from dejavu_trainer.data.games import ranges
 
 if TYPE_CHECKING:  # scipy, which reports do not need, takes seconds to load
+    from dejavu_trainer.retraining.promotion import Promotion
     from dejavu_trainer.retraining.settings import Challenger, Due
 
 
@@ -41,6 +43,17 @@ def challenger_document(challenger: Challenger) -> dict[str, Any]:
         "drift": challenger.drifts,
         "mlflow": None if challenger.tracked is None else asdict(challenger.tracked),
     }
+
+
+def promotions_document(promotions: Sequence[Promotion] | None) -> dict[str, Any]:
+    """Return the answers about staged models; docs/training.md lists the keys. Empty if the server was not asked."""
+    return {} if promotions is None else {"promotions": [asdict(each) for each in promotions]}
+
+
+def print_promotions(console: Console, promotions: Sequence[Promotion]) -> None:
+    """Print the answers about staged models."""
+    rows = [("Promoted", each.model_version) if each.promoted else ("Staged", each.reason) for each in promotions]
+    console.print(_rows(rows or [("Staged", "no model that could be promoted")]))
 
 
 def print_due(console: Console, due: Due) -> None:

@@ -289,8 +289,8 @@ export const strings = {
     noGames: "No game that both forecast has been settled yet.",
     counts: (games: number, forecasts: number) => `${games.toLocaleString()} games, ${forecasts.toLocaleString()} forecasts of each`,
     decisions: {
-      GATE_DECISION_PROMOTE: "The gate would promote it: it is shown to be no worse, and its intervals hold.",
-      GATE_DECISION_RETIRE: "The gate would retire it: it is shown to be worse.",
+      GATE_DECISION_PROMOTE: "It can be promoted: it is shown to be no worse, and its intervals hold.",
+      GATE_DECISION_RETIRE: "It is to be retired: it is shown to be worse.",
       GATE_DECISION_CONTINUE: "The gate waits: there is not enough evidence yet.",
     } as Record<string, string>,
     verdicts: {

@@ -52,10 +52,10 @@ test("a difference has its interval where there is one", () => {
 test("a change says what was done to which model, by whom, why and on what evidence", () => {
   const evidence = { againstVersion: "aaaa", games: 135, crpsEValue: 24.5, brierEValue: "Infinity", crpsDifference: -0.011, brierDifference: 0.0002 } as const;
   const [first, second] = changeRows([
-    { action: "MODEL_ACTION_PROMOTE", modelVersion: "bbbb", fromVersion: "aaaa", forced: true, changedBy: "gate", reason: "better", changedTime: "2026-11-21T20:00:00Z", evidence },
+    { action: "MODEL_ACTION_PROMOTE", modelVersion: "bbbb", fromVersion: "aaaa", forced: true, changedBy: "token:trainer", reason: "better", changedTime: "2026-11-21T20:00:00Z", evidence },
     { action: "MODEL_ACTION_RETIRE", modelVersion: "cccc" },
   ]);
-  expect(first?.slice(1)).toEqual(["promoted by force", "bbbb", "aaaa", "gate", "better", "135 games against aaaa: CRPS −0.011 (E 24.50), Brier +0.0002 (E ∞)"]);
+  expect(first?.slice(1)).toEqual(["promoted by force", "bbbb", "aaaa", "token:trainer", "better", "135 games against aaaa: CRPS −0.011 (E 24.50), Brier +0.0002 (E ∞)"]);
   expect(second).toEqual(["–", "retired", "cccc", "–", "–", "–", "–"]);
 });
 

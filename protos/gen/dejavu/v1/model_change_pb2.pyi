@@ -84,12 +84,12 @@ class ModelChange(_message.Message):
     forced: _builtins.bool
     """Whether it was forced: the evidence did not suffice."""
     changed_by: _builtins.str
-    """Caller who made it, such as "token:operator"; empty if the server required no tokens then; "gate" for the server."""
+    """Caller who made it, such as "token:operator"; empty if the server required no tokens then."""
     sequence: _builtins.int
     """Its position in the ledger: it applies to all forecasts after that position."""
     @_builtins.property
     def evidence(self) -> Global___ModelEvidence:
-        """Evidence for it; absent if there was none."""
+        """Evidence for a promotion; absent if there was none."""
 
     @_builtins.property
     def changed_time(self) -> _timestamp_pb2.Timestamp:
@@ -118,7 +118,7 @@ Global___ModelChange: _TypeAlias = ModelChange  # noqa: Y015
 
 @_typing.final
 class ModelEvidence(_message.Message):
-    """Evidence for a change of models."""
+    """Evidence for a promotion."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

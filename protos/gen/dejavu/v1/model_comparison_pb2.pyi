@@ -28,11 +28,11 @@ class _GateDecisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GateDeci
     GATE_DECISION_UNSPECIFIED: _GateDecision.ValueType  # 0
     """Not specified."""
     GATE_DECISION_CONTINUE: _GateDecision.ValueType  # 1
-    """Goes on: there is not enough evidence."""
+    """There is not enough evidence yet."""
     GATE_DECISION_PROMOTE: _GateDecision.ValueType  # 2
-    """Promotes it: it is not worse, and its intervals hold."""
+    """It can be promoted: it is not worse, and its intervals hold."""
     GATE_DECISION_RETIRE: _GateDecision.ValueType  # 3
-    """Retires it: it is worse."""
+    """It is to be retired: it is worse."""
 
 class GateDecision(_GateDecision, metaclass=_GateDecisionEnumTypeWrapper):
     """Decision of the gate about a challenger."""
@@ -40,11 +40,11 @@ class GateDecision(_GateDecision, metaclass=_GateDecisionEnumTypeWrapper):
 GATE_DECISION_UNSPECIFIED: GateDecision.ValueType  # 0
 """Not specified."""
 GATE_DECISION_CONTINUE: GateDecision.ValueType  # 1
-"""Goes on: there is not enough evidence."""
+"""There is not enough evidence yet."""
 GATE_DECISION_PROMOTE: GateDecision.ValueType  # 2
-"""Promotes it: it is not worse, and its intervals hold."""
+"""It can be promoted: it is not worse, and its intervals hold."""
 GATE_DECISION_RETIRE: GateDecision.ValueType  # 3
-"""Retires it: it is worse."""
+"""It is to be retired: it is worse."""
 Global___GateDecision: _TypeAlias = GateDecision  # noqa: Y015
 
 @_typing.final
@@ -76,7 +76,7 @@ class ModelComparison(_message.Message):
     forecasts: _builtins.int
     """Number of forecasts of each."""
     decision: Global___GateDecision.ValueType
-    """Decision that the gate would take now."""
+    """Decision of the gate at present."""
     decision_reason: _builtins.str
     """The reason, for people."""
     @_builtins.property
@@ -219,7 +219,7 @@ class IntervalCoverage(_message.Message):
     coverage: _builtins.float
     """Share of intervals that contain the outcome: mean of the games' shares."""
     bound: _builtins.float
-    """Coverage below which the gate does not promote."""
+    """Coverage below which the model cannot be promoted."""
     def __init__(
         self,
         *,

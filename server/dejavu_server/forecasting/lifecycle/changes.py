@@ -10,20 +10,21 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
 from dejavu_common.clock import utc_now
+from dejavu_models.comparison import GateDecision, Judgement
 from dejavu_models.errors import DejavuError
 from dejavu_models.registry.stages import (
     ModelAction,
     ModelChange,
-    ModelEvidence,
     Roster,
     WrongStage,
 )
 from dejavu_server.forecasting.lifecycle import replicas
 from dejavu_server.forecasting.lifecycle.bundles import BundleStore
 from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed, NotProven
+from dejavu_server.forecasting.lifecycle.evidence import ModelJudge, evidence_of
 from dejavu_server.forecasting.lifecycle.follower import ModelFollower
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.lifecycle.replicas import Replicas
@@ -36,19 +37,6 @@ ATTEMPTS: Final = 5
 """Number of attempts at a change while workers join or the champion changes."""
 
 
-class Gate(Protocol):
-    """Decides whether a model may replace another."""
-
-    async def judge(self, version: str, against: str, anchor: str = "") -> tuple[bool, ModelEvidence | None, str]:
-        """Return whether the evidence suffices, the evidence, and its description for people.
-
-        Args:
-            version: the model.
-            against: the one that it would replace.
-            anchor: the one that it may not fall behind either; empty: none.
-        """
-
-
 class ModelLifecycle:
     """Controls which models are staged, and which one is the champion.
 
@@ -57,7 +45,7 @@ class ModelLifecycle:
         store: has the bundles.
         models: the models of this worker.
         follower: puts changes in force in this worker.
-        gate: judges promotions; None: they need no evidence.
+        judge: judges promotions.
     """
 
     def __init__(
@@ -66,14 +54,13 @@ class ModelLifecycle:
         store: BundleStore,
         models: ServingModels,
         follower: ModelFollower,
-        *,
-        gate: Gate | None = None,
+        judge: ModelJudge,
     ) -> None:
         self._ledger = ledger
         self._store = store
         self._models = models
         self._workers = WorkerAgreement(ledger, follower)
-        self._gate = gate
+        self._judge = judge
         self._roster = KnownRoster()
 
     async def roster(self) -> Roster:
@@ -149,31 +136,27 @@ class ModelLifecycle:
             if roster.changes_nothing(change):
                 return version, None
             roster.check(change)
-            if self._gate is None:
-                return version, replace(change, forced=force)
             if not roster.champion:
                 return version, change
-            allowed, evidence, why = await self._judge(self._gate, version, roster, forced=force)
+            found = await self._judgement(version, roster, forced=force)
+            allowed = found.decision is GateDecision.PROMOTE
             if not (allowed or force):
-                raise NotProven(f"model {version} is not proven against {roster.champion}: {why}")
-            return version, replace(change, forced=force and not allowed, evidence=evidence)
+                raise NotProven(f"model {version} is not proven against {roster.champion}: {found.reason}")
+            return version, replace(change, forced=not allowed, evidence=evidence_of(found, roster.champion))
 
         return await self._change_champion(prepare, caller)
 
-    @staticmethod
-    async def _judge(
-        gate: Gate, version: str, roster: Roster, *, forced: bool
-    ) -> tuple[bool, ModelEvidence | None, str]:
-        """Ask the gate; if it fails, a forced promotion continues."""
+    async def _judgement(self, version: str, roster: Roster, *, forced: bool) -> Judgement:
+        """Judge a model; if that fails, a forced promotion continues."""
         try:
-            return await gate.judge(version, roster.champion, roster.anchor)
+            return await self._judge.judgement(version, roster.champion, anchor=roster.anchor)
         except DejavuError:
             if not forced:
                 raise
-            return False, None, ""
+            return Judgement(GateDecision.CONTINUE, "")
 
     async def rollback(
-        self, from_version: str = "", reason: str = "", caller: str = "", *, evidence: ModelEvidence | None = None
+        self, from_version: str = "", reason: str = "", caller: str = ""
     ) -> tuple[str, ModelChange | None]:
         """Make the previous model the champion again.
 
@@ -181,7 +164,6 @@ class ModelLifecycle:
             from_version: the champion to be replaced; empty: the current one.
             reason: reason to record, for people.
             caller: identity of the caller.
-            evidence: measured evidence for the rollback; None if nothing was measured.
 
         Returns:
             The version of the champion, and the change (None if `from_version` was not the champion any more).
@@ -199,7 +181,7 @@ class ModelLifecycle:
                     return roster.champion, None
             if not roster.previous:
                 raise WrongStage("there is no previous model to return to; expected a promotion before")
-            change = ModelChange(ModelAction.ROLLBACK, roster.previous, utc_now(), reason=reason, evidence=evidence)
+            change = ModelChange(ModelAction.ROLLBACK, roster.previous, utc_now(), reason=reason)
             roster.check(change)
             return roster.previous, change
 
@@ -236,23 +218,14 @@ class ModelLifecycle:
         """
         return await self._remove(name, ModelChange(ModelAction.UNLOAD, "", utc_now(), reason=reason), caller)
 
-    async def retire(
-        self, name: str, reason: str = "", caller: str = "", *, evidence: ModelEvidence | None = None
-    ) -> tuple[str, ModelChange | None]:
+    async def retire(self, name: str, reason: str = "", caller: str = "") -> tuple[str, ModelChange | None]:
         """Retire a model; return its version, and the change (None if it was retired already).
-
-        Args:
-            name: its version or alias.
-            reason: reason to record, for people.
-            caller: identity of the caller.
-            evidence: measured evidence for the retirement; None if nothing was measured.
 
         Raises:
             NotRegistered, ModelInUse, InvalidReason: if that is not possible.
             LedgerError: if it cannot be recorded.
         """
-        change = ModelChange(ModelAction.RETIRE, "", utc_now(), reason=reason, evidence=evidence)
-        return await self._remove(name, change, caller)
+        return await self._remove(name, ModelChange(ModelAction.RETIRE, "", utc_now(), reason=reason), caller)
 
     async def _remove(self, name: str, change: ModelChange, caller: str) -> tuple[str, ModelChange | None]:
         version = (await self.roster()).version_of(name)

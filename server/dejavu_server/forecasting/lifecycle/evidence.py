@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol
 
 from dejavu_models.comparison import Comparison, GateDecision, GateSettings, Judgement, judge
 from dejavu_models.registry.stages import ModelEvidence
@@ -73,7 +74,7 @@ def anchored(
 
 
 def evidence_of(judgement: Judgement, against_version: str) -> ModelEvidence | None:
-    """Return the evidence of a change by the gate, as recorded; None if no game was compared."""
+    """Return the evidence of a promotion, as recorded; None if no game was compared."""
     if not judgement.games:
         return None
     return ModelEvidence(
@@ -85,6 +86,13 @@ def evidence_of(judgement: Judgement, against_version: str) -> ModelEvidence | N
         brier_difference=judgement.brier_difference,
         coverage=judgement.coverage,
     )
+
+
+class ModelJudge(Protocol):
+    """Judges models; implemented by LedgerGate."""
+
+    async def judgement(self, version: str, against: str, *, since: int = 0, anchor: str = "") -> Judgement:
+        """Return the decision about a model compared with another."""
 
 
 class LedgerGate:
@@ -100,20 +108,6 @@ class LedgerGate:
         self._ledger = ledger
         self._settings = settings
         self._replays = replays
-
-    async def judge(self, version: str, against: str, anchor: str = "") -> tuple[bool, ModelEvidence | None, str]:
-        """Return whether a model may replace another, the evidence, and the reason for people.
-
-        Args:
-            version: the model.
-            against: the one that it would replace.
-            anchor: see `anchored`.
-
-        Raises:
-            LedgerError: if the ledger cannot be read.
-        """
-        judgement = await self.judgement(version, against, anchor=anchor)
-        return judgement.decision is GateDecision.PROMOTE, evidence_of(judgement, against), judgement.reason
 
     async def judgement(self, version: str, against: str, *, since: int = 0, anchor: str = "") -> Judgement:
         """Return the gate's decision about a model, compared with another one or with "persistence".

@@ -54,7 +54,6 @@ class ModelLoader:
         self._updater = updater
         self._prepare = prepare
         self._on_failure = on_failure
-        self._lock = asyncio.Lock()
         self._tried: dict[str, float] = {}
         self.failures: dict[str, LoadFailure] = {}
 
@@ -68,24 +67,23 @@ class ModelLoader:
 
     async def load(self, version: str, wish: str = "") -> None:
         """Load a model, unless it is loaded; a failure is kept and logged."""
-        async with self._lock:
-            if self._models.is_loaded(version):
-                return
-            began = time.monotonic()
-            try:
-                forecaster = await asyncio.to_thread(self._load_now, version)
-                await self._updater.add(forecaster)
-            except Exception as error:
-                self._tried[version] = time.monotonic()
-                self._on_failure()
-                expected = isinstance(error, DejavuError)
-                text = str(error) if expected else f"{type(error).__name__}: {error}"
-                self.failures[version] = LoadFailure(wish, text[:MAX_ERROR])
-                _log.error("model_load_failed", model=version, reason=text, exc_info=None if expected else error)
-                return
-            self.failures.pop(version, None)
-            self._models.add(forecaster)
-            _log.info("model_loaded", model=version, seconds=round(time.monotonic() - began, 3))
+        if self._models.is_loaded(version):
+            return
+        began = time.monotonic()
+        try:
+            forecaster = await asyncio.to_thread(self._load_now, version)
+            await self._updater.add(forecaster)
+        except Exception as error:
+            self._tried[version] = time.monotonic()
+            self._on_failure()
+            expected = isinstance(error, DejavuError)
+            text = str(error) if expected else f"{type(error).__name__}: {error}"
+            self.failures[version] = LoadFailure(wish, text[:MAX_ERROR])
+            _log.error("model_load_failed", model=version, reason=text, exc_info=None if expected else error)
+            return
+        self.failures.pop(version, None)
+        self._models.add(forecaster)
+        _log.info("model_loaded", model=version, seconds=round(time.monotonic() - began, 3))
 
     def _load_now(self, version: str) -> Forecaster:
         with _ONE_AT_A_TIME:

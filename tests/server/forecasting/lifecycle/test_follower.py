@@ -13,15 +13,17 @@ import pytest
 from tests.server.forecasting.lifecycle.models_in_memory import FIRST, ModelsInMemory
 from tests.support.harness.waiting import until
 
+from dejavu_models.comparison import GateDecision, Judgement
 from dejavu_models.errors import BundleUnfit
 from dejavu_models.registry.registry import default_bundle
-from dejavu_models.registry.stages import ModelAction, ModelEvidence, ModelStage, WrongStage
+from dejavu_models.registry.stages import ModelAction, ModelStage, WrongStage
 from dejavu_models.types import AdaptationMode
 from dejavu_server.admission.errors import DeadlineExceeded
 from dejavu_server.forecasting.lifecycle import changes as changes_module
 from dejavu_server.forecasting.lifecycle import replicas
-from dejavu_server.forecasting.lifecycle.changes import Gate, ModelLifecycle
+from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
 from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed, NotProven
+from dejavu_server.forecasting.lifecycle.evidence import ModelJudge
 from dejavu_server.forecasting.lifecycle.follower import ChampionUnavailable, ModelFollower
 from dejavu_server.forecasting.lifecycle.loader import ModelLoader
 from dejavu_server.forecasting.lifecycle.models import ServingModels
@@ -33,10 +35,23 @@ from dejavu_server.ledger.database.backend import Connection
 SECONDS = 20.0
 
 
+class Verdict:
+    """A judge with a fixed verdict."""
+
+    def __init__(self, *, allowed: bool) -> None:
+        self.decision = GateDecision.PROMOTE if allowed else GateDecision.CONTINUE
+        self.asked: list[tuple[str, str]] = []
+
+    async def judgement(self, version: str, against: str, *, since: int = 0, anchor: str = "") -> Judgement:
+        del since, anchor
+        self.asked.append((version, against))
+        return Judgement(self.decision, "E 3.1 of 20 after 12 games", 140, 31.0, 22.0, -0.01, 0.0, 0.95)
+
+
 class Node:
     """A worker that follows the roster, without a server."""
 
-    def __init__(self, ledger: Ledger, store: ModelsInMemory, name: str, *, gate: Gate | None = None) -> None:
+    def __init__(self, ledger: Ledger, store: ModelsInMemory, name: str, *, judge: ModelJudge | None = None) -> None:
         self.store = store
         self.ready: list[bool] = []
         self.rosters: list[int] = []
@@ -57,7 +72,7 @@ class Node:
             on_roster=self.rosters.append,
             committed=committed,
         )
-        self.changes = ModelLifecycle(ledger, store, self.models, self.follower, gate=gate)
+        self.changes = ModelLifecycle(ledger, store, self.models, self.follower, judge or Verdict(allowed=True))
 
     def _count_failure(self) -> None:
         self.failures += 1
@@ -218,23 +233,11 @@ async def test_a_worker_whose_champion_cannot_be_loaded_does_not_start(
             pass
 
 
-class Verdict:
-    """A gate with a fixed verdict."""
-
-    def __init__(self, *, allowed: bool) -> None:
-        self.allowed = allowed
-        self.asked: list[tuple[str, str]] = []
-
-    async def judge(self, version: str, against: str, anchor: str = "") -> tuple[bool, ModelEvidence | None, str]:
-        self.asked.append((version, against))
-        return self.allowed, ModelEvidence(against, 140, 31.0, 22.0, -0.01, 0.0, 0.95), "E 3.1 of 20 after 12 games"
-
-
 @pytest.mark.parametrize("allowed", [False, True])
 async def test_a_promotion_needs_evidence_unless_it_is_forced(ledger: Ledger, allowed: bool) -> None:
-    gate = Verdict(allowed=allowed)
-    async with started(Node(ledger, ModelsInMemory("b"), "0", gate=gate)) as node:
-        assert gate.asked == []
+    judge = Verdict(allowed=allowed)
+    async with started(Node(ledger, ModelsInMemory("b"), "0", judge=judge)) as node:
+        assert judge.asked == []
         await node.changes.register("b")
         await node.changes.load("b")
         if not allowed:
@@ -243,7 +246,7 @@ async def test_a_promotion_needs_evidence_unless_it_is_forced(ledger: Ledger, al
         _, change = await node.changes.promote("b", force=not allowed)
         assert change is not None
         assert (change.forced, change.evidence is not None) == (not allowed, True)
-        assert set(gate.asked) == {("b", FIRST)}
+        assert set(judge.asked) == {("b", FIRST)}
 
 
 async def test_an_unfit_model_is_not_staged(nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,7 +147,7 @@ def _state(points: int) -> Game:
 
 def gateway_options(target: str) -> tuple[str, ...]:
     """Return the options of a gateway that all browsers reach from one address."""
-    limits = ("--max-connections", "--max-connections-per-address", "--max-streams-per-address")
+    limits = ("--max-connections", "--max-streams-per-address")
     return ("--target", target, *(word for limit in limits for word in (limit, "10000")))
 
 

@@ -106,18 +106,9 @@ def dashboard(  # noqa: PLR0917 - each is an option
     max_connections: Annotated[
         int, _count("DEJAVU_DASHBOARD_MAX_CONNECTIONS", "Most connections.")
     ] = GatewayLimits().connections,
-    max_connections_per_address: Annotated[
-        int,
-        _count(
-            "DEJAVU_DASHBOARD_MAX_CONNECTIONS_PER_ADDRESS", "Most connections of one address, trusted proxies apart."
-        ),
-    ] = GatewayLimits().connections_per_address,
     max_streams_per_address: Annotated[
         int, _count("DEJAVU_DASHBOARD_MAX_STREAMS_PER_ADDRESS", "Most live streams of one address.")
     ] = GatewayLimits().streams_per_address,
-    request_seconds: Annotated[
-        float, _seconds("DEJAVU_DASHBOARD_REQUEST_SECONDS", "Time limit for the arrival of a request.")
-    ] = GatewayLimits().request_seconds,
     stalled_seconds: Annotated[
         float,
         _seconds(
@@ -164,9 +155,7 @@ def dashboard(  # noqa: PLR0917 - each is an option
         grace_seconds=grace,
         limits=GatewayLimits(
             connections=max_connections,
-            connections_per_address=max_connections_per_address,
             streams_per_address=max_streams_per_address,
-            request_seconds=request_seconds,
             stalled_seconds=stalled_seconds,
         ),
     )
@@ -196,7 +185,7 @@ def _serve(settings: GatewaySettings, target: str, access: Any) -> int:
             advice="it has no accounts and no TLS: let others reach it through a reverse proxy only; see docs/page.md",
         )
     try:
-        listener = bind(settings.listen)
+        listener = bind(settings.listen, settings.limits.stalled_seconds)
     except OSError as error:
         log.error("cannot_listen", listen=str(settings.listen), reason=error.strerror or str(error))
         return 1

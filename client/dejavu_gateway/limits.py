@@ -17,15 +17,9 @@ class GatewayLimits:
 
     Attributes:
         connections: maximum number of connections; live streams may hold nine tenths of them.
-        connections_per_address: maximum number of connections of one address, except addresses of trusted proxies.
         streams_per_address: maximum number of live streams of one address, or of one client of a trusted proxy.
-        header_bytes: maximum size of a request line with its headers.
-        request_seconds: time within which a request must have arrived.
-        keep_alive_seconds: time for which an idle connection is kept.
         answer_seconds: time within which a request is answered, except live streams.
         stalled_seconds: time after which a browser that reads nothing is cut off; it can resume.
-        unread_bytes: maximum bytes of answers, for all browsers together, that wait in the gateway to be read.
-        unread_bytes_per_address: maximum of these bytes for one address, except addresses of trusted proxies.
         heartbeat_seconds: silence after which a live stream sends its position.
         replay_events: maximum number of events kept for browsers that resume.
         replay_bytes: maximum bytes of these events.
@@ -52,15 +46,9 @@ class GatewayLimits:
     """
 
     connections: int = 2000
-    connections_per_address: int = 64
     streams_per_address: int = 32
-    header_bytes: int = 16 * 1024
-    request_seconds: float = 15.0
-    keep_alive_seconds: int = 30
     answer_seconds: float = 75.0
     stalled_seconds: float = 15.0
-    unread_bytes: int = 64 * 1024 * 1024
-    unread_bytes_per_address: int = 8 * 1024 * 1024
     heartbeat_seconds: float = 10.0
     replay_events: int = 5000
     replay_bytes: int = 64 * 1024 * 1024

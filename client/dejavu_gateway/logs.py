@@ -71,7 +71,7 @@ def configure(level: str, log_format: str) -> None:
     # Libraries log from WARNING up: their lower levels only concern their internals.
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger(NAME).setLevel(level.upper())
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # anybody can cause its warnings
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # anybody can cause its errors; ours are logged here
     logging.captureWarnings(True)
 
 

@@ -5,14 +5,11 @@
 | dejavu_dashboard_requests_total{endpoint, status}   | answered requests; endpoint: the template of the path;     |
 |                                                     | status 499: the browser disconnected before its answer     |
 | dejavu_dashboard_request_seconds{endpoint}          | duration of answers, except live streams                   |
-| dejavu_dashboard_connections                        | open connections                                           |
-| dejavu_dashboard_refused_connections_total{limit}   | connections over a limit: all, or address                  |
 | dejavu_dashboard_browsers{transport}                | live streams: sse or websocket                             |
 | dejavu_dashboard_events_sent_total{transport}       | events sent to browsers                                    |
 | dejavu_dashboard_cut_off_total{reason}              | browsers cut off: stalled (took nothing), lagging (the     |
 |                                                     | next event is no longer kept), catching_up (took too long  |
-|                                                     | to resume), crowded (another one got their live stream or  |
-|                                                     | connection), unread (had most of too many unread bytes)    |
+|                                                     | to resume), crowded (another one got their live stream)    |
 | dejavu_dashboard_caught_up_total                    | streams to the server for browsers that resumed            |
 | dejavu_dashboard_events_received_total              | events that the server sent                                |
 | dejavu_dashboard_upstream_lag_seconds               | seconds from the recording of an event to its arrival      |
@@ -39,10 +36,6 @@ class GatewayMetrics:
         prefix = "dejavu_dashboard"
         self.requests = Counter(f"{prefix}_requests", "Answered requests.", ["endpoint", "status"], registry=registry)
         self.seconds = Histogram(f"{prefix}_request_seconds", "Seconds to an answer.", ["endpoint"], registry=registry)
-        self.connections = Gauge(f"{prefix}_connections", "Open connections.", registry=registry)
-        self.refused = Counter(
-            f"{prefix}_refused_connections", "Connections over a limit.", ["limit"], registry=registry
-        )
         self.browsers = Gauge(f"{prefix}_browsers", "Live streams.", ["transport"], registry=registry)
         self.sent = Counter(f"{prefix}_events_sent", "Events sent to browsers.", ["transport"], registry=registry)
         self.cut_off = Counter(f"{prefix}_cut_off", "Browsers that were cut off.", ["reason"], registry=registry)
@@ -64,7 +57,5 @@ class GatewayMetrics:
         for transport in TRANSPORTS:
             self.browsers.labels(transport)
             self.sent.labels(transport)
-        for reason in ("stalled", "lagging", "catching_up", "crowded", "unread"):
+        for reason in ("stalled", "lagging", "catching_up", "crowded"):
             self.cut_off.labels(reason)
-        for limit in ("all", "address"):
-            self.refused.labels(limit)

@@ -9,7 +9,7 @@ import socket
 from dejavu_client.access import is_local
 from dejavu_client.cli.access import ClientOptions
 from dejavu_gateway.app import gateway_app
-from dejavu_gateway.http.server import GatewayServer
+from dejavu_gateway.http.server import serve
 from dejavu_gateway.logs import get_logger
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings
@@ -38,7 +38,6 @@ async def run(settings: GatewaySettings, target: str, access: ClientOptions, lis
     async with UpstreamClient(target, slow=math.inf, **access) as client:
         any_host = not is_local(str(settings.listen)) and not settings.hosts
         app, feed = gateway_app(settings, client, metrics, any_host=any_host)
-        server = GatewayServer(app, feed, settings, metrics)
-        await server.serve(sockets=[listener])
+        drained = await serve(app, feed, settings, listener)
     log.info("stopped")
-    return 1 if server.force_exit else 0
+    return 0 if drained else 1

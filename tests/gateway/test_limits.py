@@ -1,16 +1,15 @@
-"""Limits of one browser: connections, sizes, times, hosts. Each refusal is clear, and others are still answered."""
+"""Limits of one browser: streams, sizes, hosts. Each refusal is clear, and others are still answered."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from pathlib import Path
+from contextlib import ExitStack, suppress
 
 import httpx
 import pytest
@@ -21,7 +20,6 @@ from tests.support.fakes.service import Call, FakeServer, Silence
 from tests.support.processes.gateway import running_gateway, spawned_gateway
 from tests.support.processes.servers import running_worker
 
-import dejavu_gateway as web
 from dejavu.v1.record_service_pb2 import ListPredictionsRequest, ListPredictionsResponse
 from dejavu_common.address import Address
 from dejavu_common.stream_slots import StreamSlots
@@ -38,19 +36,22 @@ from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings, TrustedProxies
 from dejavu_gateway.upstream import UpstreamClient
 
-LARGEST = max(
-    (Path(web.__file__).parent / "web/dist/assets").iterdir(), key=lambda file: file.stat().st_size
-).name.encode()
-"""The largest file of the page, more than a connection takes without being read."""
-
 
 @pytest.fixture(scope="module")
 def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A gateway with few connections and streams, which waits a second for a request."""
+    """A gateway with few streams."""
     with running_worker(tmp_path_factory.mktemp("server")) as server:
-        limits = ("--max-connections-per-address", "6", "--max-streams-per-address", "2", "--request-seconds", "1")
-        options = ("--trusted-proxy", "127.0.0.2/31", "--host", "Dejavu.example")
-        with running_gateway(server, *limits, *options) as gateway:
+        limits = (
+            "--stalled-seconds",
+            "1",
+            "--max-streams-per-address",
+            "2",
+            "--trusted-proxy",
+            "127.0.0.2/31",
+            "--host",
+            "Dejavu.example",
+        )
+        with running_gateway(server, *limits) as gateway:
             yield Site(server, gateway.address)
 
 
@@ -64,35 +65,17 @@ def send(site: Site, request: bytes, *, source: str = "127.0.0.1") -> bytes:
         return b"".join(parts)
 
 
-def error_of(answer: bytes) -> tuple[int, str]:
-    """Return status and reason of a refusal."""
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert b"content-security-policy" in head
-    return int(head.split(b" ", 2)[1]), json.loads(body)["error"]["reason"]
-
-
-def test_a_request_that_is_not_complete_in_time_is_refused(tight: Site) -> None:
-    post = (
-        b"POST /api/predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{"
-    )
-    with ThreadPoolExecutor() as threads:  # each waits for a second
-        for answer in threads.map(lambda begin: send(tight, begin), (b"", b"GET /api/st", post)):
-            assert error_of(answer) == (408, "SLOW_REQUEST")
-    wait_for_count(tight, 'endpoint="/api/predict",status="408"', 1)  # not counted as hung up
-
-
-def test_connections_and_streams_of_an_address_are_limited(tight: Site) -> None:
+def test_streams_of_an_address_are_limited(tight: Site) -> None:
     request = b"GET /api/stream HTTP/1.1\r\nhost: localhost\r\n\r\n"
     address = Address.parse(tight.gateway)
-    opened = [socket.create_connection(address, timeout=60) for _ in range(6)]
+    opened = [socket.create_connection(address, timeout=60) for _ in range(3)]
     try:
-        assert error_of(send(tight, b"")) == (503, "TOO_MANY_CONNECTIONS")
         for connection in opened[:2]:
             connection.sendall(request)
             assert connection.recv(15) == b"HTTP/1.1 200 OK"
         opened[2].sendall(request)
         assert opened[2].recv(12) == b"HTTP/1.1 429"
-        # Another address has its own connections; streams count for the address that a trusted proxy reports.
+        # Streams count for the address that a trusted proxy reports.
         proxied = (b"192.0.2.1", 200), (b"192.0.2.1", 200), (b"1.2.3.4, 192.0.2.2", 200), (b"192.0.2.2, 192.0.2.1", 429)
         for forwarded, status in proxied:
             opened.append(socket.create_connection(address, timeout=60, source_address=("127.0.0.2", 0)))
@@ -113,28 +96,17 @@ def test_connections_and_streams_of_an_address_are_limited(tight: Site) -> None:
             assert stream.status_code == 200
 
 
-def test_requests_of_one_address_behind_a_proxy_leave_the_others_theirs(tight: Site) -> None:
-    """Over HTTP/2 a proxy passes on any number at once; a large answer that nobody reads stays in progress."""
-
-    def ask(address: bytes, path: bytes) -> socket.socket:
-        connection = socket.create_connection(Address.parse(tight.gateway), timeout=60, source_address=("127.0.0.2", 0))
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.sendall(b"GET %b HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: %b\r\n\r\n" % (path, address))
-        return connection
-
-    with ExitStack() as stack:
-        for _ in range(2):  # live streams, which go on
-            stream = stack.enter_context(ask(b"192.0.2.7", b"/api/stream"))
-            assert stream.recv(12) == b"HTTP/1.1 200"
-        statuses = list[bytes]()
-        for _ in range(40):
-            large = stack.enter_context(ask(b"192.0.2.7", b"/assets/" + LARGEST))
-            statuses.append(large.recv(12))
-        assert statuses[:4] == [b"HTTP/1.1 200"] * 4
-        assert set(statuses[4:]) == {b"HTTP/1.1 429"}
-        for path in (b"/", b"/api/status", b"/healthz"):
-            assert stack.enter_context(ask(b"192.0.2.7", path)).recv(12) == b"HTTP/1.1 429"
-            assert stack.enter_context(ask(b"192.0.2.8", path)).recv(12) == b"HTTP/1.1 200"
+def test_a_browser_that_reads_nothing_of_its_answer_is_disconnected(tight: Site) -> None:
+    with socket.socket() as stalled:
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stalled.settimeout(60)
+        stalled.connect(Address.parse(tight.gateway))
+        stalled.sendall(b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        with suppress(ConnectionError):
+            for _ in range(600):  # until the other side has closed it, although nothing was read
+                stalled.sendall(b"x")
+                time.sleep(0.1)
+            pytest.fail("still connected")
 
 
 def test_work_ends_with_the_browser_that_asked_for_it() -> None:
@@ -338,33 +310,6 @@ def test_only_known_hosts_are_answered(tight: Site, host: str, status: int) -> N
     assert tight.get("/api/status", headers={"host": host}).status_code == status
 
 
-HEAD = b"POST /api/predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-
-
-@pytest.mark.parametrize(
-    "request_",
-    [
-        HEAD + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-        HEAD + b"transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n",
-        HEAD + b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-        HEAD + b"transfer-encoding: identity\r\n\r\n",
-        HEAD + b"transfer-encoding\t: chunked\r\n\r\n",
-        HEAD + b"content-length: 2\r\ncontent-length: 5\r\n\r\n{}",
-        HEAD + b"content-length: +2\r\n\r\n{}",
-        HEAD + b"x: a\r\n content-length: 2\r\n\r\n",
-        HEAD + b"x: a\r\n\tb\r\n\r\n",
-        HEAD + b"x: a\rcontent-length: 2\r\n\r\n",
-        HEAD.replace(b"\r\n", b"\n") + b"\n",
-        HEAD + b"x: a\ncontent-length: 2\r\n\r\n{}",
-        HEAD + b"content-length: 0\r\n\nGET /api/status HTTP/1.1\r\nhost: localhost\r\n\r\n",
-        b"GET /api/status HTTP/1.1\nhost: localhost\r\n\r\n",
-    ],
-)
-def test_what_a_proxy_may_read_as_another_request_is_refused(site: Site, request_: bytes) -> None:
-    """If both disagree about the end of a request, its body becomes a request that the proxy has not checked."""
-    assert error_of(send(site, request_)) == (400, "INVALID_HTTP")
-
-
 @pytest.mark.parametrize(
     ("origin", "host", "scheme", "same"),
     [
@@ -398,9 +343,7 @@ def test_a_websocket_of_a_page_at_another_port_is_refused(tight: Site) -> None:
     port = f"{upgrade}{key}http://localhost:8081\r\n\r\n"
     plain = f"{upgrade}{key}http://localhost:8080\r\nx-forwarded-proto: https\r\n\r\n"
     for request, source in ((port, "127.0.0.1"), (plain, "127.0.0.2")):  # the second is a trusted proxy
-        answer = send(tight, request.encode(), source=source)
-        assert answer.startswith(b"HTTP/1.1 403 ")
-        assert b"FOREIGN_ORIGIN" in answer
+        assert send(tight, request.encode(), source=source).startswith(b"HTTP/1.1 403 ")
 
 
 @pytest.mark.parametrize("forwarded", ["", "unknown", "192.0.2.1, x", "192.0.2.1,", "999.1.1.1", "_hidden", "9" * 4000])
@@ -452,14 +395,13 @@ def test_pages_of_other_sites_can_neither_ask_nor_follow(site: Site) -> None:
     assert not [name for name in preflight.headers if name.startswith("access-control")]
     upgrade = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
     key = {"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==", "origin": "http://attacker.example"}
-    foreign = site.get("/api/ws", headers=upgrade | key)
-    assert (foreign.status_code, foreign.json()["error"]["reason"]) == (403, "FOREIGN_ORIGIN")
+    assert site.get("/api/ws", headers=upgrade | key).status_code == 403
 
 
 def test_sizes_are_limited(site: Site) -> None:
     big = site.post("/api/predict", {"modelVersion": "x" * 20_000})
     assert (big.status_code, big.json()["error"]["reason"]) == (413, "BODY_TOO_LARGE")
-    assert error_of(send(site, b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 20_000)) == (400, "INVALID_HTTP")
+    assert send(site, b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 20_000).startswith(b"HTTP/1.1 400 ")
     query = site.get("/api/stream?" + "&".join(["current=1"] * 300))
     assert (query.status_code, query.json()["error"]["reason"]) == (400, "TOO_MANY_PARAMETERS")
     deep = httpx.post(

@@ -25,6 +25,8 @@ UPGRADE = (
 )
 PER_ADDRESS = 64
 """Requests in progress of an address in docs/page.md."""
+CONNECTIONS = 150
+"""Connections of the gateway."""
 
 
 class Nginx(NamedTuple):
@@ -43,7 +45,8 @@ class Nginx(NamedTuple):
 def proxies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
     folder = tmp_path_factory.mktemp("nginx")
     configured = {block.about: block.text for block in blocks("docs/page.md", "nginx")}
-    options = ("--trusted-proxy", "127.0.0.1", "--host", "dejavu.example", "--max-streams-per-address", "1000")
+    limits = ("--max-connections", str(CONNECTIONS), "--max-streams-per-address", "1000")
+    options = ("--trusted-proxy", "127.0.0.1", "--host", "dejavu.example", *limits)
     with running_worker(folder / "server") as server, running_gateway(server, *options) as gateway:
         port, proxied = free_port(), free_port()
         here = configured["server"].replace("127.0.0.1:8080", gateway.address)
@@ -115,3 +118,41 @@ def test_live_events_pass_at_once_and_what_is_not_for_viewers_does_not(nginx: Ad
     for path in (b"/metrics", b"/healthz", b"/readyz"):
         with asked(nginx, STREAM.replace(b"/api/stream", path), "127.0.0.4") as other:
             assert other.recv(12) == b"HTTP/1.1 404"
+
+
+HEAD = b"POST /api/predict HTTP/1.1\r\nhost: dejavu.example\r\ncontent-type: application/json\r\n"
+HIDDEN = b"GET /metrics HTTP/1.1\r\nhost: dejavu.example\r\nconnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        HEAD + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n",
+        HEAD + b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"transfer-encoding: identity\r\n\r\n",
+        HEAD + b"transfer-encoding\t: chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"content-length: 2\r\ncontent-length: 5\r\n\r\n{}",
+        HEAD + b"content-length: +2\r\n\r\n{}",
+        HEAD + b"x: a\r\n content-length: 2\r\n\r\n",
+        HEAD + b"x: a\rcontent-length: 2\r\n\r\n",
+        HEAD + b"x: a\ncontent-length: 2\r\n\r\n{}",
+        HEAD + b"content-length: 0\r\n\n",
+    ],
+)
+def test_no_request_reaches_the_gateway_within_another_one(nginx: Address, request_: bytes) -> None:
+    """If both disagreed about the end of a request, its body would be a request that the proxy has not checked."""
+    with asked(nginx, request_ + HIDDEN, "127.0.0.5") as connection:
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert received.startswith((b"HTTP/1.1 4", b"HTTP/1.1 501 "))
+    assert b"dejavu_dashboard_" not in received
+
+
+def test_connections_without_a_whole_request_take_none_of_the_gateway(nginx: Address) -> None:
+    begins = (b"", b"GET /api/st", HEAD + b"content-length: 9\r\n\r\n{")
+    with ExitStack() as stack:
+        for number in range(CONNECTIONS + 30):
+            stack.enter_context(asked(nginx, begins[number % 3], f"127.0.1.{number % 10 + 1}"))
+        for path in (b"/", b"/api/stream"):
+            request = STREAM.replace(b"/api/stream", path)
+            assert stack.enter_context(asked(nginx, request, "127.0.0.6")).recv(12) == b"HTTP/1.1 200"

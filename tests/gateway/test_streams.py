@@ -338,15 +338,17 @@ async def test_an_id_of_another_ledger_starts_the_browser_anew_and_says_so(tmp_p
             assert browser.sequences == recorder.sequences
 
 
-@pytest.mark.nightly  # by day, test_unread_answers.py has what is cut off, and a server such a stream
-async def test_a_slow_browser_is_cut_off_and_resumes_without_loss_while_others_get_everything(tmp_path: Path) -> None:
+@pytest.mark.parametrize("batches", [1, pytest.param(12, marks=pytest.mark.nightly)])
+async def test_a_slow_browser_is_cut_off_and_resumes_without_loss_while_others_get_everything(
+    tmp_path: Path, batches: int
+) -> None:
     async with evening(tmp_path, "--stalled-seconds", "2") as (recorder, address, _), following(address) as browser:
         with socket.socket() as stalled:
             stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             stalled.connect(Address.parse(address))
             token = browser.last_id
             stalled.sendall(f"GET /api/stream?resume={token} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
-            for _ in range(12):
+            for _ in range(batches):
                 await recorder.record(200)
             await browser.until(has_all(recorder))
             assert browser.sequences == recorder.sequences

@@ -15,11 +15,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from dejavu_common.stream_slots import NoSlotError
 from dejavu_gateway.api.context import client_address, context_of
 from dejavu_gateway.api.parameters import check_flag, check_game_id, check_names
-from dejavu_gateway.http.connections import CONNECTION_KEY, HttpConnection
+from dejavu_gateway.http.connections import connection_of
 from dejavu_gateway.http.envelope import UNLIMITED, Receive, Scope, Send
 from dejavu_gateway.live.browser import RETRY_SECONDS, Browser
 from dejavu_gateway.live.event_log import LiveEvent
 from dejavu_gateway.live.games import PublishedGame
+from dejavu_gateway.logs import get_logger
 from dejavu_gateway.messages.encode import JsonObject, dump
 from dejavu_gateway.messages.errors import RequestRefused, invalid_field
 
@@ -28,11 +29,12 @@ MAX_GAMES: Final = 200
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_=-]{1,128}")
 _PARAMETERS: Final = ("game", "current", "resume")
-_RESTARTING: Final = 1012
-_TRY_AGAIN_LATER: Final = 1013
-_CLOSE_FRAME: Final = 0x88
-"""First byte of a frame that closes a WebSocket (RFC 6455, 5.2). The frame is written without the library, which would
-wait."""
+_VIOLATION, _TRY_AGAIN_LATER = 1008, 1013
+"""Codes with which a WebSocket is closed (RFC 6455, 7.4)."""
+_REASON_BYTES: Final = 123
+"""Maximum length of the reason of a close frame (RFC 6455, 5.5)."""
+
+log = get_logger()
 
 
 class SseOutlet:
@@ -40,10 +42,10 @@ class SseOutlet:
 
     transport = "sse"
 
-    def __init__(self, connection: HttpConnection, send: Send) -> None:
-        self._connection = connection
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._connection = connection_of(scope)
         self._send = send
-        self._chunked = connection.scope["http_version"] == "1.1"
+        self._chunked = scope["http_version"] == "1.1"
 
     async def status(self, status: JsonObject, token: str) -> None:
         """See `Outlet`."""
@@ -82,14 +84,9 @@ class SseOutlet:
         """See `Outlet`."""
         await self._send({"type": "http.response.body", "body": _retry_line(retry_seconds) + b"\n", "more_body": False})
 
-    def make_room(self, retry_seconds: float) -> None:
-        """See `Outlet`."""
-        last = _retry_line(retry_seconds) + b"\n"
-        self._connection.end_now(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last) if self._chunked else last)
-
     def abort(self) -> None:
         """See `Outlet`."""
-        self._connection.transport.abort()
+        self._connection.abort()
 
     async def _write(self, text: bytes) -> None:
         await self._send({"type": "http.response.body", "body": text, "more_body": True})
@@ -131,25 +128,14 @@ class WebSocketOutlet:
 
     async def finish(self, retry_seconds: float) -> None:
         """See `Outlet`."""
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-            await self._socket.close(_RESTARTING, f"connect again in {retry_seconds:.1f} s")
-
-    def make_room(self, retry_seconds: float) -> None:
-        """See `Outlet`."""
-        reason = f"connect again in {retry_seconds:.1f} s".encode()
-        self._socket.scope[CONNECTION_KEY].end_now(
-            bytes((_CLOSE_FRAME, 2 + len(reason))) + _TRY_AGAIN_LATER.to_bytes(2) + reason
-        )
+        await self._socket.close(_TRY_AGAIN_LATER, f"connect again in {retry_seconds:.1f} s")
 
     def abort(self) -> None:
         """See `Outlet`."""
-        self._socket.scope[CONNECTION_KEY].transport.abort()
+        connection_of(self._socket.scope).abort()
 
     async def _write(self, event: bytes, token: str, data: bytes) -> None:
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # closed: the browser notices this itself
-            await self._socket.send_text(
-                (b'{"event":"%b","id":"%b","data":%b}' % (event, token.encode(), data)).decode()
-            )
+        await self._socket.send_text((b'{"event":"%b","id":"%b","data":%b}' % (event, token.encode(), data)).decode())
 
 
 class ServerSentEvents:
@@ -166,15 +152,15 @@ class ServerSentEvents:
                 "METHOD_NOT_ALLOWED",
                 headers={"allow": "GET"},
             )
-        connection = scope[CONNECTION_KEY]
-        browser = _browser(request, SseOutlet(connection, send), request.headers.get("last-event-id", ""))
+        browser = _browser(request, SseOutlet(scope, send), request.headers.get("last-event-id", ""))
         with _slot(request, browser):
             scope[UNLIMITED]()
-            connection.closed_callbacks.append(browser.close)
+            connection_of(scope).closed_callbacks.append(browser.close)
             headers = [
                 (b"content-type", b"text/event-stream; charset=utf-8"),
                 (b"cache-control", b"no-store"),
                 (b"x-accel-buffering", b"no"),  # otherwise nginx would hold events back
+                (b"connection", b"close"),  # an ended stream gives up its connection
             ]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": _retry_line(RETRY_SECONDS), "more_body": True})
@@ -183,23 +169,23 @@ class ServerSentEvents:
 
 async def websocket(socket: WebSocket) -> None:
     """Send the same messages over a WebSocket: JSON texts {"event", "id", "data"}."""
-    browser = _browser(socket, WebSocketOutlet(socket), "")
-    with _slot(socket, browser):
-        await socket.accept()
-        reading = asyncio.create_task(_until_closed(socket, browser))
-        try:
-            await browser.run()
-        finally:
-            reading.cancel()
-            await asyncio.wait([reading])
-
-
-async def _until_closed(socket: WebSocket, browser: Browser) -> None:
-    """Wait until the connection is closed; close it if it sends something, as nothing is expected."""
-    with contextlib.suppress(WebSocketDisconnect, RuntimeError, KeyError):
-        await socket.receive_text()
-        await socket.close(1008, "this stream takes no messages")
-    browser.close()
+    await socket.accept()
+    try:
+        browser = _browser(socket, WebSocketOutlet(socket), "")
+        with _slot(socket, browser):
+            reading = asyncio.create_task(socket.receive())
+            reading.add_done_callback(lambda _: browser.close())
+            try:
+                await browser.run()
+            finally:
+                reading.cancel()
+        if not reading.cancelling() and reading.result()["type"] == "websocket.receive":
+            await socket.close(_VIOLATION, "this stream takes no messages")
+    except RequestRefused as refused:
+        code = _TRY_AGAIN_LATER if refused.retry_after else _VIOLATION
+        await socket.close(code, refused.message.encode()[:_REASON_BYTES].decode(errors="ignore"))
+    except WebSocketDisconnect:
+        log.debug("websocket_closed")
 
 
 def _browser(connection: HTTPConnection, outlet: SseOutlet | WebSocketOutlet, last_event_id: str) -> Browser:
@@ -239,8 +225,6 @@ def _slot(connection: HTTPConnection, browser: Browser) -> Iterator[None]:
             raise RequestRefused(
                 HTTPStatus.TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED", str(error), "TOO_MANY_STREAMS", retry_after=10.0
             ) from None
-        connection.scope[CONNECTION_KEY].is_stream = True
-        held.callback(setattr, connection.scope[CONNECTION_KEY], "is_stream", False)
         yield
 
 

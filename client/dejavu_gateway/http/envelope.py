@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -20,10 +19,10 @@ from starlette.exceptions import HTTPException
 from dejavu_client import DejavuClientError
 from dejavu_common.address import Address
 from dejavu_gateway.http.answers import SECURITY_HEADERS, error_response
-from dejavu_gateway.http.connections import CONNECTION_KEY, HangUp
+from dejavu_gateway.http.connections import HangUp, connection_of
 from dejavu_gateway.limits import share_of
 from dejavu_gateway.logs import get_logger
-from dejavu_gateway.messages.errors import RequestRefused, of_server, too_many_requests
+from dejavu_gateway.messages.errors import RequestRefused, of_server
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings, TrustedProxies
 
@@ -70,8 +69,6 @@ class Envelope:
         self._metrics = metrics
         self._seconds = settings.limits.answer_seconds
         self._trusted = settings.trusted_proxies
-        self._most = settings.limits.connections_per_address
-        self._requests = Counter[str]()  # in progress, by address
         self._hosts = None if any_host else {*LOOPBACK_HOSTS, *(host.lower() for host in settings.hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,13 +99,12 @@ class Envelope:
 
         try:
             self._check(scope)
-            with self._counted(scope), HangUp(scope[CONNECTION_KEY]) as hang_up:
+            with HangUp(connection_of(scope)) as hang_up:
                 async with asyncio.timeout(self._seconds) as limit:
                     scope[UNLIMITED] = partial(_let_go_on, limit, hang_up)
                     await self._app(scope, receive, send_with_headers)
-                await scope[CONNECTION_KEY].taken()
             if hang_up.has_come:
-                status = status or scope[CONNECTION_KEY].refused or CLIENT_CLOSED_REQUEST
+                status = status or CLIENT_CLOSED_REQUEST
         except Exception as error:
             if status:  # the answer has begun: all that is left is to end the connection
                 log.exception("answer_failed", request_id=request_id, path=scope["path"])
@@ -122,24 +118,6 @@ class Envelope:
             if endpoint != "/api/stream" and status != CLIENT_CLOSED_REQUEST:
                 self._metrics.seconds.labels(endpoint).observe(time.perf_counter() - started)
             log.debug("request", path=scope["path"], status=status, request_id=request_id)
-
-    @contextmanager
-    def _counted(self, scope: Scope) -> Iterator[None]:
-        """Count a request in progress, until its answer is sent: over HTTP/2, a proxy passes on any number at once.
-
-        Raises:
-            RequestRefused: if its address has as many as it may have connections.
-        """
-        address = browser_address(scope, Headers(scope=scope), self._trusted)
-        if self._requests[address] >= self._most:
-            raise too_many_requests(f"{self._most} requests of this address are in progress already")
-        self._requests[address] += 1
-        try:
-            yield
-        finally:
-            self._requests[address] -= 1
-            if not self._requests[address]:
-                del self._requests[address]
 
     def _refusal(self, error: Exception, scope: Scope) -> RequestRefused:
         match error:
@@ -172,19 +150,15 @@ class Envelope:
             raise RequestRefused(HTTPStatus.MISDIRECTED_REQUEST, "PERMISSION_DENIED", message, "UNKNOWN_HOST")
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a page of another site: CORS does not apply to WebSockets."""
         headers = Headers(scope=scope)
-        try:
+        origin, scheme = headers.get("origin"), forwarded_scheme(scope, headers, self._trusted)
+        with contextlib.suppress(RequestRefused):
             self._check(scope)
-            origin = headers.get("origin")
-            # CORS does not apply to WebSockets: a page of another site could open one.
-            scheme = forwarded_scheme(scope, headers, self._trusted)
-            if origin is not None and not is_same_origin(origin, headers.get("host", ""), scheme):
-                message = "the page is of another site"
-                raise RequestRefused(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", message, "FOREIGN_ORIGIN")
-            await self._app(scope, receive, send)
-        except RequestRefused as refused:
-            response = error_response(refused)
-            await response(scope, receive, send)
+            if origin is None or is_same_origin(origin, headers.get("host", ""), scheme):
+                await self._app(scope, receive, send)
+                return
+        await send({"type": "websocket.close"})
 
 
 def browser_address(scope: Scope, headers: Headers, trusted: TrustedProxies) -> str:

@@ -66,9 +66,6 @@ class Outlet(Protocol):
     async def finish(self, retry_seconds: float) -> None:
         """End the stream; the browser should connect again after a time."""
 
-    def make_room(self, retry_seconds: float) -> None:
-        """End the stream and close the connection at once; the browser should connect again after a time."""
-
     def abort(self) -> None:
         """Drop the connection with its unsent data."""
 
@@ -107,6 +104,7 @@ class Browser:
         self._games_sent = 0
         self._reported: StatusReport | None = None
         self._closed = self._ending = self._awake = self._entered = False
+        self._pause = RETRY_SECONDS * random.uniform(0.5, 2.0)  # noqa: S311 - spreads them out
         self._loop = asyncio.get_running_loop()
         self._delivered = 0  # counted once a second: a counter costs as much as a tenth of a delivery
         self._waiting: asyncio.Future[None] | None = None
@@ -169,9 +167,10 @@ class Browser:
         self._rouse()
 
     def make_room(self) -> None:
-        """End the stream at once, because another browser gets its slot; the connection reports when it is closed."""
+        """End the stream after the current event, because another browser gets its slot."""
         self._feed.metrics.cut_off.labels("crowded").inc()
-        self._outlet.make_room(CROWDED_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - spreads them out
+        self._pause = CROWDED_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - spreads them out
+        self.end()
 
     def cut_off(self, reason: str) -> None:
         """Drop the connection of a browser that is too slow; it can resume where it was."""
@@ -192,7 +191,7 @@ class Browser:
                     await self._wait()
             if not self._closed:
                 with self._sending():
-                    await self._outlet.finish(RETRY_SECONDS * random.uniform(0.5, 2.0))  # noqa: S311 - spreads them out
+                    await self._outlet.finish(self._pause)
             self._count()
 
     @property

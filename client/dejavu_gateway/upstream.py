@@ -107,24 +107,26 @@ GET_CHECKPOINT: Final = Rpc(
 )
 
 
-def _inference(name: str, request: type[RequestT], response: type[ResponseT]) -> Rpc[RequestT, ResponseT]:
+def _inference(name: str) -> Rpc[Any, Any]:
     """Return an RPC of the Open Inference Protocol, for which the client's library has no stubs."""
-    path = f"/inference.GRPCInferenceService/{name}"
+    request, response = getattr(inference, f"{name}Request"), getattr(inference, f"{name}Response")
 
     def stub(connection: AsyncConnection) -> Any:
         return connection.channel.unary_unary(
-            path, request_serializer=request.SerializeToString, response_deserializer=response.FromString
+            f"/inference.GRPCInferenceService/{name}",
+            request_serializer=request.SerializeToString,
+            response_deserializer=response.FromString,
         )
 
     return Rpc(name, request, response, stub)
 
 
-SERVER_LIVE: Final = _inference("ServerLive", inference.ServerLiveRequest, inference.ServerLiveResponse)
-SERVER_READY: Final = _inference("ServerReady", inference.ServerReadyRequest, inference.ServerReadyResponse)
-MODEL_READY: Final = _inference("ModelReady", inference.ModelReadyRequest, inference.ModelReadyResponse)
-SERVER_METADATA: Final = _inference("ServerMetadata", inference.ServerMetadataRequest, inference.ServerMetadataResponse)
-MODEL_METADATA: Final = _inference("ModelMetadata", inference.ModelMetadataRequest, inference.ModelMetadataResponse)
-MODEL_INFER: Final = _inference("ModelInfer", inference.ModelInferRequest, inference.ModelInferResponse)
+SERVER_LIVE: Final = _inference("ServerLive")
+SERVER_READY: Final = _inference("ServerReady")
+MODEL_READY: Final = _inference("ModelReady")
+SERVER_METADATA: Final = _inference("ServerMetadata")
+MODEL_METADATA: Final = _inference("ModelMetadata")
+MODEL_INFER: Final = _inference("ModelInfer")
 
 
 class UpstreamClient(AsyncDejavuClient):

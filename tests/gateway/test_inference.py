@@ -14,7 +14,7 @@ from tests.gateway.conftest import Site
 from tests.support.builders.calls import PATTERN
 from tests.support.harness.tensors import Tensor, infer_request, padded, texts
 
-from dejavu_gateway.messages import tensors
+from dejavu_gateway.api import inference
 from dejavu_gateway.messages.errors import RequestRefused
 
 INFER = "/v2/models/dejavu/infer"
@@ -31,39 +31,36 @@ def tensor(name: str, data: Any, datatype: str = "FP64", shape: Sequence[float] 
 BODY: dict[str, Any] = {"inputs": [tensor("pattern", ROWS)]}
 
 
-def check(site: Site, path: str, method: str, status: str, body: object) -> None:
-    """Check a body against the schema of its answer."""
-    import jsonschema  # slow: it makes a grammar of URIs
-
-    document = site.get("/openapi.json").json()
-    answer = document["paths"][path][method]["responses"][status]
-    schema = {**answer["content"]["application/json"]["schema"], "components": document["components"]}
-    jsonschema.validate(body, schema, cls=jsonschema.Draft202012Validator)
-
-
 def version_of(site: Site) -> str:
     version: str = site.get("/api/models").json()["models"][0]["version"]
     return version
 
 
+TENSORS = ("inputs", "outputs")
+
+
 @pytest.mark.parametrize(
-    ("path", "template"),
+    ("path", "names"),
     [
-        ("/v2", "/v2"),
-        ("/v2/", "/v2/"),
-        ("/v2/health/live", "/v2/health/live"),
-        ("/v2/health/ready", "/v2/health/ready"),
-        ("/v2/models/dejavu", "/v2/models/{modelName}"),
-        ("/v2/models/dejavu/ready", "/v2/models/{modelName}/ready"),
-        ("/v2/models/dejavu/versions/VERSION", "/v2/models/{modelName}/versions/{modelVersion}"),
-        ("/v2/models/dejavu/versions/VERSION/ready", "/v2/models/{modelName}/versions/{modelVersion}/ready"),
+        ("/v2", ("name", "version", "extensions")),
+        ("/v2/", ("name", "version", "extensions")),
+        ("/v2/health/live", ("live",)),
+        ("/v2/health/ready", ("ready",)),
+        ("/v2/models/dejavu", ("name", "versions", "platform", *TENSORS)),
+        ("/v2/models/dejavu/ready", ("name", "ready")),
+        ("/v2/models/dejavu/versions/VERSION", ("name", "versions", "platform", *TENSORS)),
+        ("/v2/models/dejavu/versions/VERSION/ready", ("name", "ready")),
     ],
 )
-def test_server_and_model_are_described(site: Site, path: str, template: str) -> None:
+def test_server_and_model_are_described(site: Site, path: str, names: Sequence[str]) -> None:
     answer = site.get(path.replace("VERSION", version_of(site)))
     assert answer.status_code == 200, answer.text
-    check(site, template, "get", "200", answer.json())
-    assert all(answer.json().values()) or answer.json()["extensions"] == []
+    found = answer.json()
+    assert found.keys() >= {*names}
+    assert all(found[name] for name in names if name != "extensions")
+    for described in (each for name in TENSORS for each in found.get(name, [])):
+        assert described.keys() == {"name", "datatype", "shape"}
+        assert all(isinstance(each, int) for each in described["shape"])
 
 
 @pytest.mark.parametrize("path", [INFER, "/v2/models/dejavu/versions/VERSION/infer"])
@@ -78,7 +75,6 @@ def test_rows_have_the_forecasts_of_a_batch_and_are_not_recorded(site: Site, pat
     answer = site.post(path.replace("VERSION", version_of(site)), body)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
-    check(site, "/v2/models/{modelName}/infer", "post", "200", found)
     common: dict[str, Any] = {"horizon": "HORIZON_FINAL", "alpha": 0.2}
     batch = site.post(
         "/api/predict-batch",
@@ -119,21 +115,36 @@ def binary_output(value: Any) -> dict[str, Any]:
         ("/v2/models/resnet/infer", BODY, 404, "'resnet'; expected dejavu"),
         ("/v2/models/dejavu/versions/7/infer", BODY, 404, "model_version: '7'"),
         (INFER, [], 400, "body: []; expected an object"),
-        (INFER, {}, 400, "no inputs; expected id, parameters, inputs, outputs"),
+        (INFER, {}, 400, "'inputs' is missing; expected an object with inputs"),
         (INFER, {"inputs": [], "x": 1}, 400, "'x' is unknown"),
         (INFER, {"inputs": []}, 400, "inputs: no 'pattern'"),
-        (INFER, {"inputs": [{}]}, 400, "inputs[0]: no name"),
+        (INFER, {"inputs": [{}]}, 400, "inputs[0]: 'name' is missing"),
         (INFER, {"inputs": [tensor("pattern", [[1, 2]], "FP16")]}, 400, "inputs[0].datatype: 'FP16'; expected one of"),
-        (INFER, {"inputs": [tensor("pattern", [1], shape=[1.5])]}, 400, "inputs[0].shape: 1.5"),
-        (INFER, {"inputs": [tensor("pattern", [[1, 2], [3]], shape=[2, 2])]}, 400, "rows of unequal length"),
+        (
+            INFER,
+            {"inputs": [tensor("pattern", [1], shape=[1.5])]},
+            400,
+            "inputs[0].shape: a list; expected whole numbers",
+        ),
+        (
+            INFER,
+            {"inputs": [tensor("pattern", [[1, 2], [3]], shape=[2, 2])]},
+            400,
+            "the nesting does not match shape [2, 2]",
+        ),
         (
             INFER,
             {"inputs": [tensor("pattern", [[1, 2]], shape=[2, 1])]},
             400,
             "the nesting does not match shape [2, 1]",
         ),
-        (INFER, {"inputs": [tensor("pattern", [1, "2"], shape=[1, 2])]}, 400, "inputs[0].data[1]: '2'; expected a nu"),
-        (INFER, {"inputs": [tensor("pattern", [1.5], "INT8", [1, 1])]}, 400, "a whole number from -128 to 127"),
+        (
+            INFER,
+            {"inputs": [tensor("pattern", [1, "2"], shape=[1, 2])]},
+            400,
+            "inputs[0].data[1]: '2'; expected a value of datatype FP64 (FP: a number",
+        ),
+        (INFER, {"inputs": [tensor("pattern", [1.5], "INT8", [1, 1])]}, 400, "1.5; expected a value of datatype INT8"),
         (INFER, {"inputs": [tensor("pattern", [1, 2], shape=[1, 3])]}, 400, "2 values in contents.fp64_contents"),
         (INFER, {"inputs": [tensor("pattern", [[1, 999]])]}, 400, "pattern[0][1]: 999.0; expected a finite number"),
         (INFER, {**BODY, "parameters": {"alpha": 7}}, 400, "parameters.alpha: 7.0"),
@@ -144,7 +155,7 @@ def binary_output(value: Any) -> dict[str, Any]:
             INFER,
             {"inputs": [{**tensor("pattern", [1]), "parameters": {"binary_data_size": 8}}]},
             400,
-            "inputs[0].parameters: the binary tensor data extension",
+            "inputs[0].parameters.binary_data_size: the binary tensor data extension",
         ),
         (INFER, {"inputs": [tensor("pattern", ROWS * 501)]}, 400, "pattern.shape: [1002, 18]; expected [1 to 1000 row"),
         (INFER, {"inputs": [tensor("pattern", [[0] * 300_000] * 2)]}, 413, "larger than 393216 bytes"),
@@ -176,7 +187,7 @@ PLACES = st.fixed_dictionaries(
     {
         "name": st.text(max_size=3) | VALUES,
         "shape": st.lists(st.integers(-1, 3), max_size=3) | VALUES,
-        "datatype": st.sampled_from([*tensors.DATATYPES, "FP16"]) | VALUES,
+        "datatype": st.sampled_from([*inference.FIELDS, "FP16"]) | VALUES,
         "data": st.lists(NUMBERS | st.lists(NUMBERS, max_size=3), max_size=3) | VALUES,
     },
     optional={"parameters": st.dictionaries(st.sampled_from(["alpha", "binary_data"]), VALUES) | VALUES},
@@ -191,7 +202,7 @@ PLACES = st.fixed_dictionaries(
 )
 def test_whatever_is_sent_is_a_request_or_a_refusal(body: dict[str, Any]) -> None:
     try:
-        request = tensors.infer_request(body, "dejavu", "")
+        request = inference.infer_request(body, "dejavu")
     except RequestRefused as refused:
         assert (refused.status, len(refused.fields)) == (400, 1)  # noqa: PT017 - the other way out is checked too
         assert len(refused.message.encode()) < 1000  # noqa: PT017
@@ -227,4 +238,4 @@ def test_json_means_what_typed_contents_mean() -> None:
         outputs=["point"],
         parameters={"alpha": 0.1, "horizon": "final"},
     )
-    assert tensors.infer_request(body, "dejavu", "") == expected
+    assert inference.infer_request(body, "dejavu") == expected

@@ -13,7 +13,7 @@ from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import GetLeaderboardRequest
 from dejavu_gateway.api.calls import CALLS, CallEndpoint
-from dejavu_gateway.api.inference_openapi import inference_paths, inference_schemas
+from dejavu_gateway.api.inference import INFERENCE_ENDPOINTS, InferenceEndpoint
 from dejavu_gateway.api.share import LAST_MINUTE
 from dejavu_gateway.http.answers import PARQUET
 from dejavu_gateway.live.status import StatusReason
@@ -46,6 +46,14 @@ _EXAMPLES: Final[dict[str, JsonObject]] = {
 }
 """Bodies to try: one made of a value for each field would be refused."""
 
+_TENSORS: Final[JsonObject] = {
+    "inputs": [{"name": "pattern", "datatype": "FP64", "shape": [2, 3], "data": [[2, -1, 4], [0, 5, None]]}],
+    "outputs": [{"name": "point"}],
+}
+_PROTOCOL: Final = (
+    "https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md"
+)
+
 _PATH_PARAMETER: Final = re.compile(r"\{(\w+)\}")
 
 
@@ -57,7 +65,7 @@ def document() -> JsonObject:
     paths: dict[str, JsonObject] = {}
     for each in CALLS:
         paths.setdefault(each.path, {})[each.method.lower()] = _call(each)
-    paths |= inference_paths() | _own_paths()
+    paths |= {path: _inference(each, path) for each in INFERENCE_ENDPOINTS for path in each.paths} | _own_paths()
     for path, operations in paths.items():
         for operation in operations.values():
             operation["tags"] = [next(tag for tag, of_tag in _TAGS.items() if of_tag.match(path))]
@@ -72,10 +80,7 @@ def document() -> JsonObject:
         "paths": paths,
         "components": {
             # A message that is both sent and answered has the looser schema of requests.
-            "schemas": schemas(answered, answers=True)
-            | schemas(sent, answers=False)
-            | inference_schemas()
-            | _own_schemas(),
+            "schemas": schemas(answered, answers=True) | schemas(sent, answers=False) | _own_schemas(),
         },
     }
 
@@ -99,6 +104,27 @@ def _call(endpoint: CallEndpoint) -> JsonObject:
         operation["parameters"] = _parameters(endpoint)
     operation["responses"] = _responses(reference(descriptor_of(endpoint.rpc.response)))
     return operation
+
+
+def _inference(endpoint: InferenceEndpoint, path: str) -> JsonObject:
+    """Return the description of an endpoint of the Open Inference Protocol, whose schemas the protocol describes."""
+    responses = _responses({"type": "object"})
+    responses["default"]["content"]["application/json"]["schema"] = _object(error=_TEXT)
+    if endpoint.rpc.name.endswith("Ready"):
+        responses["503"] = responses["200"] | {
+            "description": "Not ready, or the server did not answer: then the error."
+        }
+    operation: JsonObject = {
+        "operationId": f"{endpoint.rpc.name}{endpoint.paths.index(path) or ''}",
+        "summary": endpoint.summary,
+        "externalDocs": {"url": _PROTOCOL},
+        "parameters": [_parameter(name, _TEXT, required=True) for name in _PATH_PARAMETER.findall(path)],
+        "responses": responses,
+    }
+    if endpoint.method == "POST":
+        content = {"application/json": {"schema": {"type": "object"}, "example": _TENSORS}}
+        operation["requestBody"] = {"required": True, "content": content}
+    return {endpoint.method.lower(): operation}
 
 
 def _parameters(endpoint: CallEndpoint) -> list[JsonObject]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
+import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 from starlette.requests import Request
 from tests.gateway.conftest import SCRIPT, Site
+from tests.support.builders.issued_forecasts import game
 from tests.support.processes.gateway import spawned_gateway
 
 from dejavu_gateway.api.pages import WebBuild
@@ -126,6 +130,26 @@ def test_every_answer_has_the_security_headers(site: Site, path: str) -> None:
     assert "unsafe" not in headers["content-security-policy"]
     assert not [name for name in headers if name.startswith("access-control-")]
     assert "server" not in headers
+
+
+def test_each_command_of_the_page_of_the_interface_is_answered(site: Site) -> None:
+    page = site.get("/docs")
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "unsafe" not in page.headers["content-security-policy"]
+    commands = [shlex.split(html.unescape(each)) for each in re.findall(r"<pre>curl (.*)</pre>", page.text)]
+    assert len(commands) > 30
+    refused = set[str]()
+    for words in commands:
+        [url] = [each for each in words if each.startswith(("localhost:8080/", "ws://localhost:8080/"))]
+        path = url.partition(":8080")[2].replace("0022500001", game(0))
+        if path in {"/api/stream", "/api/ws"}:  # which go on
+            continue
+        answer = site.post(path, json.loads(words[words.index("-d") + 1])) if "-d" in words else site.get(path)
+        if answer.status_code != 200:
+            refused.add(re.sub(r"\w*champion.*", "", path))
+    # The server has no model store, and forecasts of the end only.
+    of_store = {"/api/comparison", "/api/model-changes", "/api/models/", "/v2/models/dejavu/versions/"}
+    assert refused == of_store | {f"/api/predictions/{game(0)}"}
 
 
 def test_without_a_build_the_interface_works_and_the_page_says_what_is_missing(site: Site, tmp_path: Path) -> None:

@@ -7,10 +7,7 @@ import re
 from pathlib import Path
 
 DIST = Path(__file__).parents[2] / "client/dejavu_gateway/web/dist"
-SHIPPED = sorted(path for path in DIST.rglob("*") if path.is_file() and not path.name.startswith("licenses"))
-REFERENCE = [path for path in SHIPPED if path.name.startswith("docs")]
-"""The viewer of /docs, which the page itself never loads."""
-FILES = [path for path in SHIPPED if path not in REFERENCE]
+FILES = sorted(path for path in DIST.rglob("*") if path.is_file() and not path.name.startswith("licenses"))
 
 
 def compressed(files: list[Path]) -> int:
@@ -21,19 +18,8 @@ def test_the_page_has_less_than_75_kb() -> None:
     assert compressed(FILES) < 75_000
 
 
-def test_the_reference_has_less_than_500_kb_and_is_asked_for_by_its_own_document_only() -> None:
-    assert compressed(REFERENCE) < 500_000
-    assert [path.name for path in FILES if b"docs-" in path.read_bytes()] == []
-    document = (DIST / "docs.html").read_text()
-    assert sorted(re.findall(r"/assets/(docs-[^\"]+)", document)) == [
-        path.name for path in REFERENCE if path.parent.name == "assets"
-    ]
-    assert re.findall(r"<script[^>]*>", document) == re.findall(r"<script[^>]* src=[^>]*>", document)
-    assert "<style" not in document
-
-
 def test_no_source_map_is_shipped_or_asked_for() -> None:
-    assert [path.name for path in SHIPPED if path.suffix == ".map" or b"sourceMappingURL" in path.read_bytes()] == []
+    assert [path.name for path in FILES if path.suffix == ".map" or b"sourceMappingURL" in path.read_bytes()] == []
 
 
 def test_the_page_has_no_inline_script_and_one_style_that_asks_for_nothing() -> None:
@@ -70,6 +56,3 @@ def test_the_page_names_no_other_host() -> None:
 def test_the_licenses_of_what_it_contains_are_shipped() -> None:
     licenses = (DIST / "licenses.md").read_text()
     assert {"solid-js", "uplot"} <= set(re.findall(r"^## (\S+)", licenses, re.MULTILINE))
-    of_viewer = (DIST / "licenses-docs.md").read_text()
-    assert "## swagger-ui-dist" in of_viewer
-    assert "Apache License" in of_viewer

@@ -1,46 +1,40 @@
-"""The reference of the interface: a viewer that asks nobody else, within the page's policy, with requests to try."""
+"""The page of the interface: small, without scripts, and as wide as its window."""
 
 from __future__ import annotations
 
-import json
+import re
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
-from tests.support.processes.browser import Tab, tab
+from tests.support.processes.browser import tab
 from tests.web.conftest import Evening
+
+from dejavu_gateway.api.pages import REFERENCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-GET, POST = "#operations-Operations-status", "#operations-Forecasts-Predict"
+
+def test_it_has_at_most_40_kb_and_no_script() -> None:
+    page = REFERENCE.read_text()
+    assert len(page.encode()) <= 40_000
+    assert not re.search(r"<script|\son\w+=|\sstyle=|url\(|@import", page)
 
 
-def test_a_request_is_tried_and_nothing_is_asked_of_others(opened: Tab) -> None:
-    opened.open("/docs", GET)
-    for operation in (GET, POST):
-        part = opened.page.locator(operation)
-        part.locator(".opblock-summary-control").click()
-        part.locator("button.execute").click()
-        status = part.locator(".live-responses-table tbody .response-col_status").first
-        status.wait_for()
-        assert status.inner_text().split()[0] == "200"
-    answer = json.loads(opened.page.locator(f"{POST} .live-responses-table .microlight").first.inner_text())
-    assert answer["forecast"]["homeTeam"] == "BOS"
-    assert (opened.errors, opened.foreign) == ([], [])
+def test_each_message_that_it_names_is_on_it() -> None:
+    page = REFERENCE.read_text()
+    assert set(re.findall('href="?#(\\w+)', page)) <= set(re.findall(r"\sid=(\w+)", page))
 
 
-def test_the_reference_has_the_policy_of_the_page(evening: Evening) -> None:
-    reference, page = (httpx.get(f"{evening.origin}{path}") for path in ("/docs", "/healthz"))
-    assert reference.headers["content-security-policy"] == page.headers["content-security-policy"]
-    assert "unsafe" not in reference.headers["content-security-policy"]
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize(("width", "theme"), [(390, "dark"), (1440, "light"), (1440, "dark")])
-def test_the_reference_fits_its_window(browser: Browser, evening: Evening, width: int, theme: str) -> None:
+@pytest.mark.parametrize(("width", "theme"), [(390, "dark"), (1440, "light")])
+def test_it_fits_its_window_in_the_colors_of_the_page(
+    browser: Browser, evening: Evening, width: int, theme: str
+) -> None:
     size = {"width": width, "height": 900}
     with tab(browser, evening.origin, color_scheme=theme, viewport=size) as opened:
-        opened.open("/docs", GET)
+        opened.open("/docs", "#Forecast")
         assert opened.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert opened.errors == []
+        ground = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        opened.open("/system", "main")
+        assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") == ground
+        assert (opened.errors, opened.foreign) == ([], [])

@@ -176,21 +176,18 @@ def _own_paths() -> dict[str, JsonObject]:
             ("includeReplays", {"type": "boolean"}),
         )
     ]
-    events = (
-        "Events prediction (StreamPredictionsResponse), game (dejavu.v1.Game), status (Status) and reset (Error); "
-        "id: the resume token."
-    )
     return {
         "/api/stream": _get(
             "stream",
-            f"Live events, as server-sent events. {events}",
+            "Live events, as server-sent events: prediction (StreamPredictionsResponse), game (dejavu.v1.Game), status"
+            " (Status) and reset (Error); id: the resume token.",
             _responses(_TEXT, "text/event-stream"),
             *follow,
             _parameter("Last-Event-ID", _TEXT, place="header"),
         ),
         "/api/ws": _get(
             "websocket",
-            f'Live events, over a WebSocket: texts {{"event", "id", "data"}}. {events}',
+            'The same over a WebSocket: texts {"event", "id", "data"}.',
             {"101": {"description": "A WebSocket."}, **_responses(_TEXT)},
             *follow,
         ),

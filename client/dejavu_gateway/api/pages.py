@@ -16,6 +16,7 @@ from dejavu_gateway.api.preview import preview
 from dejavu_gateway.http.answers import (
     COMPRESSED_FROM,
     EMBEDDED_HEADERS,
+    Content,
     accepts_gzip,
     compressed,
     content_response,
@@ -35,6 +36,9 @@ PAGE_PATHS: Final = (
     "/overlay/game/{id}",
 )
 REFERENCE_PATH: Final = "/docs"
+REFERENCE: Final = Path(__file__).parents[1] / "reference.html"
+"""The page of the interface, which client/generate_reference.py makes."""
+
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 REVALIDATED: Final = "no-cache"
 
@@ -82,17 +86,15 @@ class StaticFile:
 
     @classmethod
     def read(cls, path: Path) -> StaticFile:
-        """Read a file. A file of the same name with .gz appended is taken as its compressed form."""
-        content, packed = path.read_bytes(), path.with_name(f"{path.name}.gz")
+        """Read a file."""
+        content = path.read_bytes()
         media_type = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        if packed.is_file():
-            return cls(content, packed.read_bytes(), media_type)
         worth = media_type.startswith(_COMPRESSIBLE) and len(content) >= COMPRESSED_FROM
         return cls(content, compressed(content) if worth else None, media_type)
 
 
 class WebBuild:
-    """The files of a build, in memory: 2 MB, of which the page itself has a tenth.
+    """The files of a build, in memory, and the page of the interface.
 
     Args:
         folder: the folder of the build, with index.html.
@@ -100,10 +102,11 @@ class WebBuild:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".gz"]
+        paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
         self._files = {path.relative_to(folder).as_posix(): StaticFile.read(path) for path in paths}
         index = self._files["index.html"].content.decode() if "index.html" in self._files else ""
         styles = _STYLE.findall(index)
+        self._reference = Content(REFERENCE.read_bytes())
         self._pages = {
             embedded: (
                 (_SHELL.sub(r"\1\2", index) if embedded else index).encode(),
@@ -153,10 +156,9 @@ class WebBuild:
         return [*(_SCRIPT.format(f"/{each}") for each in scripts), *answers]
 
     async def reference(self, request: Request) -> Response:
-        """Answer /docs, the reference of the interface, under the policy of the page."""
-        if (file := self._files.get("docs.html")) is None:
-            raise not_found("the web build has no reference of the interface")
-        return await content_response(request, file.content, file.media_type, REVALIDATED)
+        """Answer /docs, the page of the interface, under a policy that allows its style."""
+        policy = {"content-security-policy": content_security_policy(*_STYLE.findall(self._reference.decode()))}
+        return await content_response(request, self._reference, "text/html", REVALIDATED, policy)
 
     async def asset(self, request: Request) -> Response:
         """Answer /assets/NAME. Names change with the content, so browsers can keep the files forever."""

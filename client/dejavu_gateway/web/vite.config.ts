@@ -1,6 +1,5 @@
 import solid from "vite-plugin-solid";
 import { defineConfig } from "vitest/config";
-import { reference } from "./vite.docs";
 import { shellInPage } from "./vite.shell";
 import { trimmedUplot } from "./vite.uplot";
 
@@ -8,7 +7,7 @@ import { trimmedUplot } from "./vite.uplot";
 const gateway = "http://127.0.0.1:8080";
 
 export default defineConfig({
-  plugins: [solid(), trimmedUplot, shellInPage, reference],
+  plugins: [solid(), trimmedUplot, shellInPage],
   build: {
     target: "es2022",
     assetsInlineLimit: 0, // the content security policy allows no data: style or script

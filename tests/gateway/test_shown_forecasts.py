@@ -148,6 +148,8 @@ def test_an_image_of_overtime_ends_with_it_and_goes_through_the_moments_before()
     assert ">OT2<" in drawn(history[0], MADE, history)
 
 
-@pytest.mark.parametrize(("coverage", "said"), [(0.95, "95 % in"), (0.999, "&gt;99 % in")])
-def test_an_image_never_says_that_an_interval_holds_for_certain(coverage: float, said: str) -> None:
-    assert f", {said} " in drawn(newest(30, coverage=coverage))
+@pytest.mark.parametrize(
+    ("coverage", "said"), [(0.95, "95 %"), (0.999, "99.9 %"), (0.9999, "99.99 %"), (0.005, "0.5 %")]
+)
+def test_an_image_prints_the_coverage_of_an_interval_as_it_is(coverage: float, said: str) -> None:
+    assert f", {said} in " in drawn(newest(30, coverage=coverage))

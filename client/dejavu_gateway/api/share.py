@@ -300,7 +300,8 @@ def _words(
     """
     forecast = prediction.forecast
     ends = f"{_lead(forecast.interval_lower, home, away, 0)} … {_lead(forecast.interval_upper, home, away, 0)}"
-    said = f"end {_lead(forecast.point_forecast, home, away)}, {chance(forecast.coverage_probability)} in {ends}"
+    covered = f"{100 * forecast.coverage_probability:.6g} %"
+    said = f"end {_lead(forecast.point_forecast, home, away)}, {covered} in {ends}"
     if now is not None and prediction.HasField("outcome"):
         overtimes = prediction.outcome.overtimes
         over = f"final/{overtimes if overtimes > 1 else ''}OT" if overtimes else "final"

@@ -57,17 +57,18 @@ def check_cache(text: str) -> str:
         url = urlsplit(text)
         if url.scheme == "unix":
             valid = not url.netloc and len(url.path) > 1
-        else:  # reading a port that is no number raises ValueError
-            valid = url.scheme in {"redis", "rediss"} and url.hostname is not None and url.port != 0
+        else:
+            valid = url.scheme in {"redis", "rediss"} and bool(url.hostname) and url.port != 0
             valid = valid and (url.path.strip("/") or "0").isdigit()
-    except ValueError:
-        valid = False
+        given = {name for name, _ in parse_qsl(url.query, keep_blank_values=True)}
+    except ValueError:  # a port that is no number, too
+        valid, given = False, set()
     if not valid:
         raise ValueError(
             "expected off, memory, redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///PATH?db=DB, "
             "PORT and DB numbers"
         )
-    if unknown := sorted({name for name, _ in parse_qsl(url.query, keep_blank_values=True)} - _REDIS_OPTIONS):
+    if unknown := sorted(given - _REDIS_OPTIONS):
         expected = ", ".join(sorted(_REDIS_OPTIONS))
         raise ValueError(f"unknown options of the URL: {', '.join(unknown)}; expected {expected}")
     return text

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from dejavu_common.address import Address
 from dejavu_server.cli.options import options
 from dejavu_server.ledger_url import check_ledger_url
+from dejavu_server.options import check_cache
 from dejavu_server.settings import Settings
 
 seconds = st.floats(1.0, 86_400.0)
@@ -151,3 +152,26 @@ def test_the_table_of_the_documentation_is_that_of_the_fields() -> None:
     document = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
     [section] = re.findall(r"^## Options$.*?^(\|.*?)\n\n", document, re.DOTALL | re.MULTILINE)
     assert section == table, f"docs/operations.md needs this table:\n{table}"
+
+
+@pytest.mark.parametrize("url", ["off", "memory", "redis://h", "rediss://u:p@h:1/0?ssl_ca_certs=x", "unix:///a?db=1"])
+def test_a_cache_is_off_in_memory_or_in_a_redis(url: str) -> None:
+    assert check_cache(url) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://:secret@h", "expected off, memory, redis://HOST"),
+        ("redis://:secret@/0", "expected off, memory, redis://HOST"),
+        ("redis://:secret@h:port/0", "expected off, memory, redis://HOST"),
+        ("redis://:secret@h/zero", "expected off, memory, redis://HOST"),
+        ("redis://[secret", "expected off, memory, redis://HOST"),
+        ("unix://", "expected off, memory, redis://HOST"),
+        ("redis://:secret@h?user=1", "unknown options of the URL: user; expected db, ssl_ca_certs"),
+    ],
+)
+def test_a_wrong_url_of_a_cache_is_refused_without_its_password(url: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as refused:
+        check_cache(url)
+    assert "secret" not in str(refused.value)

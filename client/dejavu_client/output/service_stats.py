@@ -241,8 +241,6 @@ def _latency(latency: LatencyStats) -> Cells:
     return {"mean": Text(seconds_text(latency.mean_seconds)), **quantiles}
 
 
-_MEBIBYTE: Final = 1024 * 1024
-
 _BACKENDS: Final = {
     pb.CACHE_BACKEND_OFF: "off",
     pb.CACHE_BACKEND_MEMORY: "memory of each worker",

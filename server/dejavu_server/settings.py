@@ -72,12 +72,6 @@ class Settings(ProcessMessage):
             flag=False,
         ),
     ] = "on"
-    channelz: Annotated[
-        Literal["on", "off"],
-        option(
-            "Serve grpc.channelz.v1, with the peers and calls of each connection, to callers of scope admin", flag=False
-        ),
-    ] = "off"
     bundles: Annotated[
         tuple[Path, ...],
         option(

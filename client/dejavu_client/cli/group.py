@@ -47,7 +47,6 @@ _LIVE = ("nba_api",)
 _NOTIFY = ("httpx2", "pydantic", "standardwebhooks")
 _SERVER = (
     "alembic",
-    "grpc_channelz",
     "grpc_reflection",
     "numpy",
     "prometheus_client",

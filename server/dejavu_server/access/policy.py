@@ -31,18 +31,6 @@ POLICY: Mapping[str, frozenset[AccessScope] | None] = MappingProxyType(
         "/inference.GRPCInferenceService/ModelInfer": _needs(AccessScope.PREDICT),
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": _needs(AccessScope.READ),
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _needs(AccessScope.READ),
-        **{
-            f"/grpc.channelz.v1.Channelz/{method}": _needs(AccessScope.ADMIN)
-            for method in (
-                "GetTopChannels",
-                "GetServers",
-                "GetServer",
-                "GetServerSockets",
-                "GetChannel",
-                "GetSubchannel",
-                "GetSocket",
-            )
-        },
         # States of games are shown as facts, as outcomes are.
         "/dejavu.v1.GameService/PublishGames": _needs(AccessScope.OUTCOME),
         "/dejavu.v1.GameService/ListGames": _needs(AccessScope.READ),

@@ -5,7 +5,7 @@
     MalformedRequest                           INVALID_ARGUMENT      INVALID_MESSAGE
     Unsupported and subclasses                 FAILED_PRECONDITION   UNSUPPORTED_…, ALPHA_TOO_SMALL and so on
     UnknownModel, UnknownService, UnknownGame  NOT_FOUND             UNKNOWN_MODEL_VERSION and so on
-    UnknownOutcome, UnknownChannelzId          NOT_FOUND             UNKNOWN_OUTCOME, UNKNOWN_CHANNELZ_ID
+    UnknownOutcome                             NOT_FOUND             UNKNOWN_OUTCOME
     UnknownModelName                           NOT_FOUND             UNKNOWN_MODEL
     OutcomeAlreadyRecorded, GameFull           FAILED_PRECONDITION   OUTCOME_KNOWN, GAME_FULL
     OutcomeStands                              FAILED_PRECONDITION   OUTCOME_STANDS
@@ -81,7 +81,6 @@ from dejavu_models.registry.store.errors import (
 )
 from dejavu_server.access.caller import MethodDenied, ScopeMissing, Unauthenticated
 from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded, Overloaded, WatchLimit
-from dejavu_server.api.channelz import UnknownChannelzId
 from dejavu_server.api.converters.operations import TooManyFeeds
 from dejavu_server.api.decoding import MalformedRequest
 from dejavu_server.api.health import UnknownService
@@ -126,7 +125,6 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     UnknownModelName: grpc.StatusCode.NOT_FOUND,
     UnknownGame: grpc.StatusCode.NOT_FOUND,
     UnknownService: grpc.StatusCode.NOT_FOUND,
-    UnknownChannelzId: grpc.StatusCode.NOT_FOUND,
     GameFull: grpc.StatusCode.FAILED_PRECONDITION,
     OutcomeAlreadyRecorded: grpc.StatusCode.FAILED_PRECONDITION,
     OutcomeStands: grpc.StatusCode.FAILED_PRECONDITION,

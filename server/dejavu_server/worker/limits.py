@@ -29,8 +29,7 @@ CHANNEL_OPTIONS = {
     # What the kernel has received is read even after a connection was cut (see header_floods.py). A request has
     # a window of 64 KiB at first, so that a larger buffer would make little difference.
     "grpc.tcp_receive_buffer_size": 64 * 1024,
-    "grpc.enable_channelz": 1,  # the service is a setting
-    "grpc.max_channel_trace_event_memory_per_node": 0,
+    "grpc.enable_channelz": 0,  # its data are served to nobody
     # Clients may send a keepalive ping every 10 s, with or without calls. The server sends a ping every 30 s, which
     # ends the connections of clients that do not read.
     "grpc.http2.min_ping_interval_without_data_ms": 10_000,

@@ -33,7 +33,6 @@ from dejavu_server.admission.callers import Callers
 from dejavu_server.admission.controller import AdmissionController, call_limits
 from dejavu_server.api.admissions import Admissions
 from dejavu_server.api.cache.service import CACHE_SERVICE, CacheService, open_cache
-from dejavu_server.api.channelz import CHANNELZ_SERVICE, ChannelzService
 from dejavu_server.api.converters.games import game_message
 from dejavu_server.api.game_service import GAME_SERVICE, GameService
 from dejavu_server.api.handlers import handlers
@@ -300,11 +299,7 @@ class Worker:
         )
         self._add_service(NOTIFICATION_SERVICE, NotificationService(self._ledger_manager, lookups))
         self._add_service(HEALTH_SERVICE, self._health, complete=False)
-        services = [*SERVICES, HEALTH_SERVICE.full_name]
-        if settings.channelz == "on":
-            self._add_service(CHANNELZ_SERVICE, ChannelzService())
-            services.append(CHANNELZ_SERVICE.full_name)
-        reflection = reflection_handlers(services)
+        reflection = reflection_handlers([*SERVICES, HEALTH_SERVICE.full_name])
         for name in REFLECTION_SERVICES:
             self._server.add_methods(name, reflection)
         await self._listen(stack, credentials)

@@ -55,7 +55,7 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
     path = tmp_path / "tokens.json"
     tokens = {scope: token_file.create(path, scope.value, (scope,), utc_now()) for scope in AccessScope}
     owner = token_file.create(path, "owner", tuple(AccessScope), utc_now())
-    async with async_worker(tmp_path, tokens=str(path), channelz="on") as worker:
+    async with async_worker(tmp_path, tokens=str(path)) as worker:
         yield Guarded(worker, tokens, owner)
 
 

@@ -7,12 +7,10 @@ from typing import Final
 from dejavu_server.admission.callers import CallerLimits
 from dejavu_server.admission.controller import batch_limit
 from dejavu_server.admission.watches import MAX_WATCHES
+from dejavu_server.api.decoding import MAX_REQUEST_BYTES
 from dejavu_server.settings import Settings
 
 _MEBIBYTE = 1024 * 1024
-
-MAX_REQUEST_BYTES = _MEBIBYTE * 3 // 2
-"""Largest request: a full batch with every optional field takes 1.2 MiB, a chunk of a bundle 1 MiB."""
 
 MAX_CONCURRENT_STREAMS = 128
 """Maximum number of open calls per connection (HTTP/2 recommends at least 100); further calls wait in the client."""

@@ -13,8 +13,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest
-from dejavu_server.api.decoding import MAX_BYTES
-from dejavu_server.worker.limits import MAX_REQUEST_BYTES
+from dejavu_server.api.decoding import MAX_BYTES, MAX_REQUEST_BYTES
 
 WATCH, STREAM = "/grpc.health.v1.Health/Watch", "/dejavu.v1.PredictionService/StreamPredictions"
 STREAMS = 60

@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_models.registry.store.store import ModelStore
+from dejavu_server.api.decoding import MAX_REQUEST_BYTES
 from dejavu_server.api.handlers import handlers
 from dejavu_server.api.interceptors import CallInterceptor
 from dejavu_server.api.models.upload import IDLE_SECONDS, BundleReceiver
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.worker.grpc_server import GrpcServer
-from dejavu_server.worker.limits import MAX_REQUEST_BYTES
 
 ResultT = TypeVar("ResultT")
 

@@ -261,13 +261,6 @@ class Settings(ProcessMessage):
             "Limit callers of this machine too: each token by itself, all callers without a token together.", flag=False
         ),
     ] = "off"
-    header_floods: Annotated[
-        Literal["cut", "ignore"],
-        option(
-            "Whether connections that send header blocks without an end are cut; ignore: a proxy refuses them.",
-            flag=False,
-        ),
-    ] = "cut"
     connection_age_seconds: Annotated[
         float,
         option(

@@ -153,11 +153,8 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel(
             "Dropped",
             "cps",
-            (
-                Query(rate("dejavu_work_dropped_total", "stage"), "{{stage}}"),
-                Query(rate("dejavu_connections_cut_total"), "connections cut"),
-            ),
-            "Queries whose callers had gone (`computed`: work for nothing), and connections cut for header blocks.",
+            (Query(rate("dejavu_work_dropped_total", "stage"), "{{stage}}"),),
+            "Queries whose callers had gone (`computed`: work for nothing).",
         ),
     ),
     "Ledger and streams": (

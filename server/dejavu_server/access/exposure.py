@@ -37,14 +37,6 @@ def fault(settings: Settings) -> tuple[str, str] | None:
     )
 
 
-def needs_proxy(settings: Settings) -> bool:
-    """Return whether the address needs a proxy that limits header blocks before the server, and none is said to be.
-
-    Tokens and TLS keep no stranger from sending headers, and gRPC's core bounds no block of them.
-    """
-    return settings.header_floods == "cut" and not is_loopback(Address.parse(settings.listen).host)
-
-
 def is_loopback(host: str) -> bool:
     """Return whether a host can be reached from this machine only: all of its addresses are loopback addresses."""
     try:

@@ -3,25 +3,21 @@
 A caller is identified by its token, else by its address: for IPv6 by the first 64 bits, the usual allocation of one
 customer. Each worker keeps its own state: a caller that spreads its calls over all workers gets the limits of each. A
 connection stays with one worker.
-
-An answer counts until it is sent: it stays in memory, without any traffic, if the caller never reads it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import time
-from collections import Counter, OrderedDict, defaultdict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import islice
 from typing import Final
 
-from dejavu_server.admission.controller import Permit, current_permit
 from dejavu_server.admission.errors import CallerLimit, WatchLimit
 
 MAX_CALLERS: Final = 4096
@@ -34,36 +30,6 @@ BURST_SECONDS: Final = 2.0
 """A caller that has paused may make as many calls at once as its rate allows in this time."""
 
 DAY_SECONDS: Final = 86_400
-
-UNSENT: Final = 2
-"""Factor of a caller's limit if calls whose answers are being sent count too: a caller can have an answer and call
-again before the server knows that it was sent."""
-
-MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
-"""Maximum bytes of one caller's unread answers, which take the worker's memory; equal to the largest single answer."""
-
-MAX_ALL_UNSENT_BYTES: Final = 64 * 1024 * 1024
-"""Maximum bytes of unread answers of all callers with limits together, and likewise of all callers without limits.
-Beyond it, a call of a caller with limits ends the oldest calls whose answers have been unread for UNREAD_SECONDS, or
-else those of the callers with the most bytes. Many addresses with one answer each could otherwise take any amount. An
-answer to a caller without limits is refused."""
-
-UNREAD_SECONDS: Final = 2.0
-"""Age from which an answer counts as unread, rather than as read slowly. Answers that are never read are older than the
-answer of a slow reader, which may be the largest."""
-
-MAX_ALL_UNSENT: Final = 2048
-"""Limit of unanswered or unread calls of all callers with limits. At the limit, a new call ends a call of the caller
-with the most unread answers, if these are more than FEW_UNSENT. If not, each caller may have FEW_UNSENT calls."""
-
-FEW_UNSENT: Final = 16
-
-MAX_ALL_FEW_UNSENT: Final = 2 * MAX_ALL_UNSENT
-"""Second limit of these calls. At this one, a new call ends a call of the caller with the most unread answers, however
-few. Many addresses with FEW_UNSENT each could otherwise have any number. gRPC's core keeps some 20 KiB for each."""
-
-LARGE: Final = MAX_ALL_UNSENT_BYTES // (4 * MAX_ALL_FEW_UNSENT)
-"""Bytes from which an answer can be ended for its age: smaller ones cannot add up to MAX_ALL_UNSENT_BYTES."""
 
 MODELS: Final = ""
 """Stands for the game in an entry that changes models."""
@@ -81,9 +47,8 @@ class CallerLimits:
     """Limits of every caller; 0: no limit.
 
     Attributes:
-        calls: calls in progress, without streams and control calls. If control calls and calls whose answers are being
-            sent are counted too, UNSENT times as many.
-        batches: batches among these calls. If batches whose answers are being sent are counted too, half as many more.
+        calls: calls in progress, without streams and control calls.
+        batches: batches among these calls.
         rate: calls a second.
         streams: streams in progress; WATCHES times as many of the cheap kind (CallKind.WATCH).
         games: games of which forecasts or outcomes are recorded in a day (UTC).
@@ -111,65 +76,12 @@ class _State:
     refilled: float
     calls: int = 0
     batches: int = 0
-    unsent: int = 0  # calls of any kind but streams that were not yet answered, or whose answers are being sent
-    unsent_batches: int = 0
-    unsent_bytes: int = 0
-    unread: OrderedDict[UnsentAnswer, Callable[[], object]] = field(default_factory=OrderedDict)
-    """Answers that are being sent, oldest first, each with the function that ends its call."""
     streams: int = 0
     watches: int = 0
     day: int = 0
     games: Counter[str] = field(default_factory=Counter)
     model_changes: int = 0
     ledger_bytes: int = 0
-
-
-class UnsentAnswer:
-    """The answer of a call; it counts towards its caller's limits until it is sent."""
-
-    def __init__(self, state: _State, total: _State | None, batch: bool) -> None:
-        self.state = state  # of its caller, or of all without limits
-        self.size = 0  # in bytes, as far as they count
-        self._total = total  # of all callers with limits; None: this one has none
-        self._batch = batch
-        state.unsent += 1
-        state.unsent_batches += batch
-        if total is not None:
-            total.unsent += 1
-
-    def made(self, size: int) -> None:
-        """Count the bytes of the answer.
-
-        Raises:
-            CallerLimit: if the caller has too many bytes of unread answers already.
-        """
-        most = MAX_ALL_UNSENT_BYTES if self._total is None else MAX_UNSENT_BYTES
-        if self.state.unsent_bytes and self.state.unsent_bytes + size > most:
-            raise CallerLimit("bytes", f"{most // 1024**2} MiB of answers that it has not read")
-        self._count_bytes(size)
-
-    def ended(self) -> None:
-        """Stop counting the bytes, because the call was ended and they are about to be freed."""
-        self._count_bytes(0)
-
-    def sent(self) -> None:
-        """Stop counting the answer, because it was sent or the caller has gone."""
-        self.state.unsent -= 1
-        self.state.unsent_batches -= self._batch
-        if self._total is not None:
-            self._total.unsent -= 1
-        self._count_bytes(0)
-
-    def _count_bytes(self, size: int) -> None:
-        """Count these bytes instead of those that were counted before."""
-        self.state.unsent_bytes += size - self.size
-        if self._total is not None:
-            self._total.unsent_bytes += size - self.size
-        self.size = size
-
-
-unsent_answer: ContextVar[UnsentAnswer | None] = ContextVar("unsent_answer", default=None)
-"""The answer of the current call; None if the call is a stream, or if its answer is not counted."""
 
 
 class Recording:
@@ -306,24 +218,10 @@ class Callers:
         self._clock = clock
         self._most = most
         self._states: OrderedDict[str, _State] = OrderedDict()
-        # Totals of the answers to all callers with limits, and to those without.
-        self._total, self._unlimited = (_State(tokens=0.0, refilled=0.0) for _ in range(2))
-        # Large unread answers of callers with limits, oldest first, with the time since which each is unread.
-        self._unread = OrderedDict[UnsentAnswer, float]()
-        # Callers with limits by their number of unread answers. Kept by number because each call of a crowd looks for
-        # the caller with the most, among thousands.
-        self._by_unread = defaultdict[int, dict[_State, None]](dict)
 
     def __len__(self) -> int:
         """Return the number of callers whose state is kept."""
         return len(self._states)
-
-    @contextmanager
-    def counted_control(self, identity: str, peer: str) -> Iterator[None]:
-        """Count a control call, whose only limit is that of unsent answers; see `counted`."""
-        state = self._limited(identity, peer, self._clock())
-        with self._until_sent(state):
-            yield
 
     @contextmanager
     def counted_watch(self, identity: str, peer: str) -> Iterator[None]:
@@ -341,96 +239,6 @@ class Callers:
             state.watches -= 1
 
     @contextmanager
-    def _until_sent(self, state: _State | None, *, batch: bool = False) -> Iterator[None]:
-        """Count a call while the block runs, and from then on until its answer was sent or its caller has gone.
-
-        Args:
-            state: the caller's; None if it has no limits.
-            batch: whether the call is a batch.
-        """
-        if state is None:
-            answer = UnsentAnswer(self._unlimited, None, batch)
-        else:
-            most, most_batches = UNSENT * self._limits.calls, 3 * self._limits.batches // 2
-            crowded = most and self._total.unsent >= MAX_ALL_UNSENT and not self._end_unread(beyond=FEW_UNSENT)
-            if crowded:
-                most = min(most, FEW_UNSENT)
-            if most and state.unsent >= most:
-                raise CallerLimit("calls", f"{most} calls whose answers it has not read")
-            if batch and most_batches and state.unsent_batches >= most_batches:
-                raise CallerLimit("batches", f"{most_batches} batches whose answers it has not read")
-            if crowded and self._total.unsent >= MAX_ALL_FEW_UNSENT:
-                self._end_unread(beyond=0)
-            answer = UnsentAnswer(state, self._total, batch)
-        unsent_answer.set(answer)
-        try:
-            yield
-        finally:
-            permit = current_permit.get()
-            if permit is None or permit.is_released:
-                answer.sent()
-            else:
-                permit.on_release = lambda _: self._sent(answer, state)
-                if state is not None:
-                    self._end_largest()
-                    state.unread[answer] = _ending(permit)
-                    if answer.size >= LARGE:
-                        self._unread[answer] = self._clock()
-                    self._move(state, len(state.unread) - 1)
-
-    def _sent(self, answer: UnsentAnswer, state: _State | None) -> None:
-        if state is not None and state.unread.pop(answer, None) is not None:
-            self._unread.pop(answer, None)
-            self._move(state, len(state.unread) + 1)
-        answer.sent()
-
-    def _move(self, state: _State, before: int) -> None:
-        """Update the index of callers by unread answers after a caller's number has changed."""
-        if before:
-            del self._by_unread[before][state]
-            if not self._by_unread[before]:
-                del self._by_unread[before]
-        if state.unread:
-            self._by_unread[len(state.unread)][state] = None
-
-    def _end_unread(self, *, beyond: int) -> bool:
-        """End the oldest call of the caller with the most unread answers; return whether there was one.
-
-        A caller that merely reads slowly has few unread answers, and keeps them while another caller has more.
-
-        Args:
-            beyond: number of unread answers that every caller keeps.
-        """
-        most = max(self._by_unread, default=0)
-        if most <= beyond:
-            return False
-        self._end_oldest(next(iter(self._by_unread[most])))
-        return True
-
-    def _end_largest(self) -> None:
-        """End unread answers while all together have too many bytes; see MAX_ALL_UNSENT_BYTES."""
-        long_ago = self._clock() - UNREAD_SECONDS
-        while self._total.unsent_bytes > MAX_ALL_UNSENT_BYTES and self._by_unread:
-            answer = next(iter(self._unread), None)
-            if answer is not None and self._unread[answer] <= long_ago:
-                self._end(answer)
-            else:
-                self._end_oldest(max(chain(*self._by_unread.values()), key=lambda state: state.unsent_bytes))
-
-    def _end_oldest(self, state: _State) -> None:
-        """End the call with the oldest unread answer of a caller that has one."""
-        self._end(next(iter(state.unread)))
-
-    def _end(self, answer: UnsentAnswer) -> None:
-        """End the call of an unread answer of a caller with limits."""
-        state = answer.state
-        end = state.unread.pop(answer)
-        self._unread.pop(answer, None)
-        self._move(state, len(state.unread) + 1)
-        answer.ended()
-        end()
-
-    @contextmanager
     def counted(self, identity: str, peer: str, *, stream: bool, batch: bool = False) -> Iterator[None]:
         """Count a call while the block runs.
 
@@ -446,8 +254,7 @@ class Callers:
         limits, now = self._limits, self._clock()
         state = self._limited(identity, peer, now)
         if state is None:
-            with nullcontext() if stream else self._until_sent(None):
-                yield
+            yield
             return
         if stream and limits.streams and state.streams >= limits.streams:
             raise CallerLimit("streams", f"{limits.streams} streams at a time")
@@ -462,8 +269,7 @@ class Callers:
         state.calls += not stream
         state.batches += batch
         try:
-            with nullcontext() if stream else self._until_sent(state, batch=batch):
-                yield
+            yield
         finally:
             current_recording.reset(token)
             state.streams -= stream
@@ -491,23 +297,11 @@ class Callers:
     def _drop(self) -> None:
         for caller in list(islice(self._states, MAX_LOOKED_AT)):
             state = self._states[caller]
-            if not (state.unsent or state.streams or state.watches):
+            if not (state.calls or state.streams or state.watches):
                 del self._states[caller]
                 return
             self._states.move_to_end(caller)
         self._states.popitem(last=False)
-
-
-def _ending(permit: Permit) -> Callable[[], object]:
-    """Return a function that ends the current call before its caller has read the answer."""
-    task = asyncio.current_task()
-
-    def end() -> None:
-        if task is not None:
-            task.cancel()  # the task waits until the answer is sent
-        permit.on_drop()
-
-    return end
 
 
 def _take_tokens(state: _State, rate: float, now: float, limit: str, tokens: float = 1.0) -> None:

@@ -8,8 +8,6 @@ tuning. Short bursts may exceed it. As in CoDel, the age of a queue counts, not 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from typing import NamedTuple
 
 BURST_SECONDS = 0.1
 """Time for which the calls in progress may exceed the limit."""
@@ -20,20 +18,6 @@ CALM_SECONDS = 1.0
 FEW_SHARE = 16
 """Divisor of a limit: callers with fewer calls in progress than the quotient (at least 1) may use the reserved
 places."""
-
-
-class Shortage(NamedTuple):
-    """Shortage of places for a refused call.
-
-    Attributes:
-        places: number of calls that must end before it; at least 1.
-        in_progress: number of calls in progress.
-        gives_way: returns whether calls of a given caller may be ended for it.
-    """
-
-    places: int
-    in_progress: int
-    gives_way: Callable[[str], bool]
 
 
 class ConcurrencyLimit:
@@ -77,42 +61,23 @@ class ConcurrencyLimit:
             Whether it was counted; if so, `release` must follow.
         """
         callers = self._callers
-        if self.in_progress >= self._unreserved and self.in_progress >= self._most(caller):
+        if self.in_progress >= self._unreserved and (
+            self.in_progress >= self._limit or self.count(caller) >= self._few
+        ):
             if now - self._last_full > CALM_SECONDS:
                 self._burst_ends = now + BURST_SECONDS
             self._last_full = now
-            if self.in_progress >= self._burst or not self._is_bursting(now):
+            may_burst = self._limit < self._burst and now < self._burst_ends
+            if not may_burst or self.in_progress >= self._burst:
                 return False
         self.in_progress += 1
         if callers is not None:
             callers[caller] += 1
         return True
 
-    def shortage(self, now: float, caller: str = "") -> Shortage:
-        """Return the shortage for a call that `acquire` has just refused.
-
-        For a caller that may not use the reserved places, only callers with more than their share give way. In a limit
-        with bursts, all callers do: such a limit is for calls whose requests arrive at once.
-        """
-        most = self._burst if self._is_bursting(now) else self._most(caller)
-        spares = self._burst == self._limit and self._has_its_share(caller)
-        gives_way = self._has_more_than_its_share if spares else lambda _: True
-        return Shortage(self.in_progress - most + 1, self.in_progress, gives_way)
-
-    def _most(self, caller: str) -> int:
-        """Return the number of calls in progress at which a caller's next call is refused outside a burst."""
-        return self._unreserved if self._has_its_share(caller) else self._limit
-
-    def _is_bursting(self, now: float) -> bool:
-        """Return whether the calls in progress may exceed the limit, and take the reserved places."""
-        return self._burst > self._limit and now < self._burst_ends
-
-    def _has_its_share(self, caller: str) -> bool:
-        """Return whether a caller may not use the reserved places."""
-        return self._callers is not None and self._callers[caller] >= self._few
-
-    def _has_more_than_its_share(self, caller: str) -> bool:
-        return self._callers is not None and self._callers[caller] > self._few
+    def count(self, caller: str) -> int:
+        """Return the number of calls of a caller in progress; 0 for all if no places are reserved."""
+        return 0 if self._callers is None else self._callers[caller]
 
     def release(self, caller: str = "") -> None:
         """Count a call of a caller out.

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from typing import Final
 
 from dejavu_models.errors import DejavuError
-from dejavu_server.admission.concurrency import ConcurrencyLimit, Shortage
+from dejavu_server.admission.concurrency import ConcurrencyLimit
 from dejavu_server.admission.errors import DeadlineExceeded, Overloaded
 
 
@@ -97,17 +97,16 @@ Clients send headers and request together. Without this bound, a client that sen
 PATIENCE_SECONDS: Final = 0.2
 """Seconds for which a call whose request has not arrived keeps its place if another call of its kind needs the place.
 
-After that time it is refused, like a call for which there is no room. With REQUEST_SECONDS alone, anybody could hold
-the places of all forecasts by sending some thirty headers a second.
+After that time it is refused, like a call for which there is no room, if its caller has at least as many calls in
+progress as the other caller. With REQUEST_SECONDS alone, anybody could hold the places of all forecasts by sending some
+thirty headers a second.
 """
 
 _RECORD_PREFIX: Final = "/dejavu.v1.RecordService/"
 
 
 class Permit:
-    """The permit of an admitted call; counts against a limit until the answer is made.
-
-    An answer that its caller does not read does not count. `callers` limits the memory of such answers.
+    """The permit of an admitted call; counts against a limit until the answer is made, whether or not it is read.
 
     Args:
         kind: kind of the call.
@@ -118,13 +117,10 @@ class Permit:
 
     Attributes:
         kind, caller: see above.
-        keeps_place_until: time until which calls of other callers rarely get its place (see `calls_to_end`); infinite
-            before its request is awaited.
+        keeps_place_until: time until which no other call gets its place; infinite before its request is awaited.
         expires: time by which its request must have been received.
-        on_request: called with the size of the request in bytes when it was received.
-        on_release: called when it is released.
-        on_drop: called if its call must end without a status.
-        is_released: whether it was released: its answer was sent, or its caller has gone.
+        on_request: called when the request was received.
+        is_released: whether it was released: its answer was sent, its caller has gone, or it ended without a request.
     """
 
     __slots__ = (
@@ -135,8 +131,6 @@ class Permit:
         "is_released",
         "keeps_place_until",
         "kind",
-        "on_drop",
-        "on_release",
         "on_request",
     )
 
@@ -155,22 +149,15 @@ class Permit:
         self._clock = clock
         self.keeps_place_until = math.inf
         self.expires = clock() + request_seconds
-        self.on_request: Callable[[Permit, int], object] = _do_nothing
-        self.on_release: Callable[[Permit], object] = _do_nothing
-        self.on_drop: Callable[[], object] = _do_nothing
-
-    @property
-    def has_place(self) -> bool:
-        """Whether it counts against the limit."""
-        return self._limit is not None
+        self.on_request: Callable[[Permit], object] = _do_nothing
 
     def await_request(self) -> None:
         """Start the PATIENCE_SECONDS. They do not start on admission, because a busy worker may start to read late."""
         self.keeps_place_until = self._clock() + PATIENCE_SECONDS
 
-    def request_received(self, size: int = 0) -> None:
-        """Report that the request was received, with its size in bytes if it is known."""
-        self.on_request(self, size)
+    def request_received(self) -> None:
+        """Report that the request was received."""
+        self.on_request(self)
 
     def answered(self) -> None:
         """Give the place back, because the answer was made and is about to be sent."""
@@ -181,9 +168,10 @@ class Permit:
     def release(self) -> None:
         """Release the permit; further calls do nothing."""
         self.answered()
-        if not self.is_released:
-            self.is_released = True
-            self.on_release(self)
+        self.is_released = True
+
+
+MakeRoom = Callable[[CallKind, Callable[[Permit], bool]], bool]
 
 
 def _do_nothing(*_: object) -> None:
@@ -229,7 +217,7 @@ class AdmissionController:
         self,
         method: str,
         remaining: float | None,
-        make_room: Callable[[CallKind, Shortage], bool] = lambda *_: False,
+        make_room: MakeRoom = lambda *_: False,
         caller: str = "",
     ) -> Permit | DejavuError:
         """Decide about a call.
@@ -238,8 +226,8 @@ class AdmissionController:
             method: path of its method.
             remaining: seconds until its deadline; None if it has none.
             caller: its token or address.
-            make_room: ends calls of a kind whose requests have not arrived, or none if they are too few; returns
-                whether it ended them.
+            make_room: ends a call of a kind that has not sent its request for PATIENCE_SECONDS, if a predicate allows
+                it; returns whether it ended one.
 
         Returns:
             Its permit, or the reason why it is refused.
@@ -248,10 +236,10 @@ class AdmissionController:
             return self._expired
         kind, now = kind_of(method), self.clock()
         limit = self._limits[kind]
-        if not limit.acquire(now, caller) and not (
-            make_room(kind, limit.shortage(now, caller)) and limit.acquire(now, caller)
-        ):
-            return self._overloaded[kind]
+        if not limit.acquire(now, caller):
+            few = limit.count(caller)
+            if not (make_room(kind, lambda permit: limit.count(permit.caller) >= few) and limit.acquire(now, caller)):
+                return self._overloaded[kind]
         return Permit(kind, caller, limit, self.clock, self._request_seconds)
 
     def overloaded(self, kind: CallKind) -> Overloaded:

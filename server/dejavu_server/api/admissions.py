@@ -8,7 +8,7 @@ The delays differ from one refusal to the next, so that refused callers do not c
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import structlog
@@ -28,9 +28,7 @@ from dejavu_server.access.caller import (
     current_denial,
 )
 from dejavu_server.admission.callers import address_of
-from dejavu_server.admission.concurrency import Shortage
-from dejavu_server.admission.controller import AdmissionController, CallKind, Permit, kind_of
-from dejavu_server.api.decoding import MAX_BYTES, MalformedRequest
+from dejavu_server.admission.controller import AdmissionController, MakeRoom, Permit, kind_of
 from dejavu_server.api.errors import describe, pushback, status, status_number
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
@@ -44,7 +42,8 @@ AUTHORIZATION = "authorization"
 NO_REQUEST = "NO_REQUEST"
 """Reason of a call that ended before its request was received: the request was too large, or the caller went away."""
 
-_TOO_LARGE = MalformedRequest(f"the request is too large; expected at most {MAX_BYTES} bytes")
+STATUS_SECONDS: Final = 2.0
+"""Time for which a status is kept for a peer that does not read it; the call then ends without one."""
 
 _MAX_METHOD: Final = 100
 """Characters of a method that are logged: a caller may name any."""
@@ -97,7 +96,7 @@ class Admissions:
         self._refusal_log = RefusalLog(_log)
         self.authenticator: Authenticator | None = None
 
-    def admit(self, method: str, context: Context, make_room: Callable[[CallKind, Shortage], bool]) -> Permit | Refusal:
+    def admit(self, method: str, context: Context, make_room: MakeRoom) -> Permit | Refusal:
         """Return the permit of a call, or its refusal; set its caller.
 
         A call without a valid token is refused at once: a flood of them costs little. A call whose token lacks a scope
@@ -123,10 +122,6 @@ class Admissions:
     def no_room(self, method: str, context: Context) -> Refusal:
         """Return the refusal of an admitted call whose place was given to another one before its request came."""
         return self._refusal(method, self._controller.overloaded(kind_of(method)), context)
-
-    def too_large(self, method: str, context: Context) -> Refusal:
-        """Return the refusal of an admitted call of which more was received than its request may have."""
-        return self._refusal(method, _TOO_LARGE, context)
 
     def count_no_request(self, method: str) -> None:
         """Count a call that was admitted and ended before its request was received."""

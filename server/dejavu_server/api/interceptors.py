@@ -35,22 +35,18 @@ from prometheus_client import Counter, Histogram
 from dejavu_models.errors import DejavuError
 from dejavu_server.access.authenticator import Authenticator
 from dejavu_server.access.caller import CallerLabels, Principal, Unauthenticated, current_caller, current_denial
-from dejavu_server.admission.callers import Callers, address_of, unsent_answer
+from dejavu_server.admission.callers import Callers, address_of
 from dejavu_server.admission.controller import CallKind, current_permit, kind_of
 from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded
-from dejavu_server.admission.pending_statuses import STATUS_SECONDS, PendingStatuses
 from dejavu_server.admission.watches import MAX_REFLECTIONS, MAX_WATCHES, Watches
-from dejavu_server.api.errors import INTERNAL, describe, pushback, status
+from dejavu_server.api.admissions import STATUS_SECONDS
+from dejavu_server.api.errors import INTERNAL, Failure, describe, pushback, status
 from dejavu_server.api.handlers import Context, Handler
 from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
 from dejavu_server.api.traces import traced
 from dejavu_server.observability.failure_log import FailureLog, RefusalLog
 from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
 from dejavu_server.streaming.errors import ServerDraining
-
-
-class _Refused(asyncio.CancelledError):
-    """Ends the task of a call whose status is being sent; for a cancelled task gRPC sends no status of its own."""
 
 
 def clear_frames(error: BaseException) -> None:
@@ -130,8 +126,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._draining = False
         self._watches = Watches(max_watches, self._end)
         self._reflections = Watches(MAX_REFLECTIONS, self._end, CallerLimit, "reflection streams")
-        self._sending = set[asyncio.Task[None]]()
-        self._statuses = PendingStatuses()
         self._failure_logs: defaultdict[tuple[str, str], FailureLog] = defaultdict(
             partial(FailureLog, _log, failed="call_failed")
         )
@@ -245,7 +239,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         async def call(request: Any, context: Context) -> Any:
             started = time.perf_counter()
-            _request_received(len(request) if isinstance(request, bytes) else 0)
+            _request_received()
             in_flight[method] += 1
             peer = context.peer()
             metadata = _response_metadata.get()
@@ -258,16 +252,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     response = await answer(request, context, metadata)
                     if write is not None:
                         response = write(response)
-                    if response is not None and (unsent := unsent_answer.get()) is not None:
-                        unsent.made(len(response))
                 _answered()
                 return response
             except asyncio.CancelledError:
                 code = _cancelled_code(context, time.perf_counter() - started)
                 raise
             except Exception as error:
-                code = describe(error).code
-                await self._fail(method, error, context, metadata)
+                failure = self._failure(method, error, context)
+                code = failure.code
+                clear_frames(error)
             finally:
                 in_flight[method] -= 1
                 elapsed = time.perf_counter() - started
@@ -279,12 +272,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     self._caller_counter(self._caller_labels.of(current_caller.get().identity), code).inc()
                 if self._log.is_enabled_for(logging.DEBUG):
                     self._log.debug("call", method=method, code=code.name, ms=round(elapsed * 1000, 3))
+            _answered()
+            return await _abort(context, failure, metadata)
 
-        return _freeing_refused(traced(method, call))
+        return _freeing_aborted(traced(method, call))
 
     def _counted(self, kind: CallKind, peer: str, *, stream: bool) -> AbstractContextManager[object]:
         """Return a context that counts a call of the current caller; raise a CallerLimit if it may not be made."""
-        if self.callers is None:
+        if self.callers is None or (kind is CallKind.CONTROL and not stream):
             return nullcontext()
         caller = current_caller.get().identity
         if kind is CallKind.REFLECTION:
@@ -294,8 +289,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 watch.enter_context(self._watches.counted(caller or address_of(peer)))
                 watch.enter_context(self.callers.counted_watch(caller, peer))
                 return watch.pop_all()
-        if kind is CallKind.CONTROL and not stream:
-            return self.callers.counted_control(caller, peer)
         return self.callers.counted(caller, peer, stream=stream, batch=kind is CallKind.BATCH)
 
     def _counters(self, method: str, code: grpc.StatusCode, *, timed: bool) -> tuple[Counter, Histogram | None]:
@@ -347,8 +340,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         structlog.contextvars.bind_contextvars(request_id=request_id)
         _response_metadata.set(((REQUEST_ID, request_id), *self._worker_metadata))
 
-    async def _fail(self, method: str, error: Exception, context: Context, metadata: Metadata) -> Never:
-        """Abort a call with the status of an error."""
+    def _failure(self, method: str, error: Exception, context: Context) -> Failure:
+        """Return the description of an error that ends a call, after logging it."""
         failure = describe(error)
         if failure.reason == INTERNAL:  # not rate-limited: each may have another cause
             _log.error("call_failed", method=method, code=failure.code.name, exc_info=error)
@@ -369,30 +362,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 reason=failure.reason,
                 cause=None if cause is None else str(getattr(cause, "orig", cause)),
             )
-        details = rpc_status.to_status(status(failure)).trailing_metadata
-        _answered()
-        trailers = (*metadata, *pushback(failure.code, failure.retry_delay), *details)
-        # Sent in its own task: gRPC keeps the request while this one runs, and the caller may never read the status.
-        sending = asyncio.create_task(self._send_status(context, failure.code, failure.message, trailers))
-        self._sending.add(sending)
-        sending.add_done_callback(self._sending.discard)
-        await asyncio.sleep(0)  # the core has the status now
-        raise _Refused
-
-    async def _send_status(self, context: Context, code: grpc.StatusCode, message: str, trailers: Metadata) -> None:
-        """End a call with a status; without one if too many are being sent, or if the peer does not read it."""
-        with self._statuses.counted(address_of(context.peer())) as fits:
-            try:
-                async with asyncio.timeout(STATUS_SECONDS if fits else 0.0):
-                    await context.abort(code, message, trailers)
-            except grpc.aio.AbortError as sent:
-                sent.__traceback__ = None  # the context keeps it, and its frames keep the context
-            except grpc.aio.InternalError:  # the caller has disconnected
-                pass
-            except TimeoutError:
-                # gRPC keeps the call until its peer has read the status, or has gone.
-                if (permit := current_permit.get()) is not None:
-                    permit.on_drop()
+        return failure
 
 
 def worker_metadata(worker: str, workers: int) -> tuple[tuple[str, str], ...]:
@@ -400,8 +370,19 @@ def worker_metadata(worker: str, workers: int) -> tuple[tuple[str, str], ...]:
     return ((WORKER, worker), (WORKERS, str(workers)))
 
 
-def _request_received(size: int = 0) -> None:
-    """Take note that the request of the current call was received, with its size in bytes if it is known.
+async def _abort(context: Context, failure: Failure, metadata: Metadata) -> Never:
+    """End a call with a status."""
+    details = rpc_status.to_status(status(failure)).trailing_metadata
+    trailers = (*metadata, *pushback(failure.code, failure.retry_delay), *details)
+    try:
+        async with asyncio.timeout(STATUS_SECONDS):
+            await context.abort(failure.code, failure.message, trailers)
+    except (grpc.aio.InternalError, TimeoutError):  # the caller has disconnected, or does not read
+        raise asyncio.CancelledError from None
+
+
+def _request_received() -> None:
+    """Take note that the request of the current call was received.
 
     Raises:
         asyncio.CancelledError: if the call was ended just before, because its request had not come. gRPC's core would
@@ -410,7 +391,7 @@ def _request_received(size: int = 0) -> None:
     if (permit := current_permit.get()) is not None:
         if permit.is_released:
             raise asyncio.CancelledError
-        permit.request_received(size)
+        permit.request_received()
 
 
 def _answered() -> None:
@@ -428,14 +409,14 @@ def _decode_request(deserialize: Callable[[bytes], Any], behaviour: Behaviour) -
     return decoding
 
 
-def _freeing_refused(behaviour: Behaviour) -> Behaviour:
-    """Wrap a behaviour so that nothing of a refused call is kept once it has ended."""
+def _freeing_aborted(behaviour: Behaviour) -> Behaviour:
+    """Wrap a behaviour so that nothing of an aborted call is kept once it has ended: gRPC keeps its error."""
 
     async def call(request: Any, context: Context) -> Any:
         try:
             return await behaviour(request, context)
-        except _Refused as refused:
-            clear_frames(refused)
+        except grpc.aio.AbortError as aborted:
+            clear_frames(aborted)
             del request, context  # also in this frame, which still runs
             raise
 

@@ -15,7 +15,8 @@ from pydantic import ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dejavu_common import build
-from dejavu_server.access.exposure import fault, needs_proxy
+from dejavu_common.address import Address
+from dejavu_server.access.exposure import fault, is_loopback
 from dejavu_server.cli import ledger as ledger_commands
 from dejavu_server.cli import retention as _retention_commands  # noqa: F401 - adds commands to those of `ledger`
 from dejavu_server.cli import token as token_commands
@@ -152,13 +153,13 @@ def serve(
     if (found := fault(settings)) is not None:
         raise typer.BadParameter(found[1], param_hint=found[0])
     logs.configure(settings.log_level, settings.log_format)
-    if needs_proxy(settings):
-        _log.warning(
-            "no_proxy",
+    if not is_loopback(Address.parse(settings.listen).host):
+        _log.info(
+            "strangers_need_proxy",
             address=settings.listen,
-            effect="whoever reaches this port, with or without a token, can fill the memory of its workers",
-            advice="put a proxy before it that limits header blocks, and then set DEJAVU_HEADER_FLOODS=ignore; or let "
-            "a firewall admit only callers that you trust (docs/security.md, Strangers)",
+            effect="without a proxy, whoever reaches this port, with or without a token, can fill the workers' memory",
+            advice="let strangers reach it only through a proxy that limits header blocks and the calls of an address, "
+            "or let a firewall admit only callers that you trust (docs/security.md, Strangers)",
         )
     try:
         sys.exit(asyncio.run(Supervisor(settings).run()))

@@ -53,7 +53,6 @@ class Metrics:
         in_flight: calls in progress, by method; for StreamPredictions, the subscribers.
         refused: calls refused before their requests were received, by method and reason; `calls` also counts them,
             except those that gRPC's core refused.
-        connections_cut: connections cut for header blocks without an end.
         dropped: queries whose callers had cancelled or whose deadline had passed, by the place where this was noticed:
             queue or thread (before they were computed), or computed (afterwards).
         messages: messages sent on streams, by method.
@@ -204,7 +203,6 @@ class Metrics:
     def _add_refusals(self, registry: CollectorRegistry) -> None:
         counter = partial(Counter, registry=registry)
         self.refused = counter("dejavu_calls_refused", "Calls refused before they were computed.", ["method", "reason"])
-        self.connections_cut = counter("dejavu_connections_cut", "Connections cut for header blocks without an end.")
         self.dropped = counter("dejavu_work_dropped", "Queries of callers that had gone, by where.", ["stage"])
         for stage in ("queue", "thread", "computed"):
             self.dropped.labels(stage)

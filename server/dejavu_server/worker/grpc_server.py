@@ -27,17 +27,9 @@ from grpc._cython import cygrpc
 from grpc.aio._server import Server
 
 from dejavu_common.tasks import retrieve
-from dejavu_server.admission.callers import address_of
-from dejavu_server.admission.concurrency import Shortage
 from dejavu_server.admission.controller import CallKind, Permit, current_permit, kind_of
-from dejavu_server.admission.making_room import Abandoned, calls_to_end
-from dejavu_server.admission.pending_statuses import STATUS_SECONDS, PendingStatuses
-from dejavu_server.api.admissions import Admissions, Refusal
-from dejavu_server.api.decoding import MAX_BYTES
+from dejavu_server.api.admissions import STATUS_SECONDS, Admissions, Refusal
 from dejavu_server.api.handlers import Handler, Handlers
-from dejavu_server.worker.header_floods import HeaderFloods
-from dejavu_server.worker.limits import MAX_REQUEST_BYTES
-from dejavu_server.worker.sockets import without_zone
 
 ACCEPTED_AT_ONCE: Final = 8
 """Calls of a method that the core may hand over in one turn of the event loop; the others wait in the core.
@@ -63,8 +55,6 @@ _DEADLINE_EXCEEDED: Final = int(grpc.StatusCode.DEADLINE_EXCEEDED.value[0])
 
 _HEALTH_CHECK: Final = "/grpc.health.v1.Health/Check"
 
-_UPLOAD: Final = "/dejavu.v1.ModelService/RegisterBundle"
-
 NO_PATH: Final = ""
 """Path that interceptors are given for a call whose path belongs to no method."""
 
@@ -76,7 +66,6 @@ class GrpcServer(Server):
         interceptors: its interceptors.
         options: gRPC channel arguments.
         admissions: refuses calls before their requests are received; None: all are accepted.
-        floods: takes note of the calls and requests that arrive.
     """
 
     def __init__(
@@ -84,13 +73,10 @@ class GrpcServer(Server):
         interceptors: Sequence[grpc.aio.ServerInterceptor],
         options: Sequence[tuple[str, Any]],
         admissions: Admissions | None = None,
-        floods: HeaderFloods | None = None,
     ) -> None:
         # The base class would make a server of its own here; all its other methods go to `_server`.
         self._loop = cygrpc.get_working_loop()
-        self._server = _CoreServer(
-            self._loop, tuple(interceptors), tuple(options), admissions, floods or HeaderFloods()
-        )
+        self._server = _CoreServer(self._loop, tuple(interceptors), tuple(options), admissions)
 
     def add_methods(self, service: str, handlers: Handlers) -> None:
         """Add the methods of a service, by name. Call it before the start."""
@@ -106,13 +92,11 @@ class _WithoutRequest(NamedTuple):
 
     Attributes:
         path: path of its method.
-        peer: its peer.
         state: the core's call, which is gone once the task has ended: using it after that would crash the process.
         task: answers it.
     """
 
     path: str
-    peer: str
     state: Any
     task: asyncio.Task[None]
 
@@ -126,22 +110,17 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         interceptors: tuple[grpc.aio.ServerInterceptor, ...],
         options: tuple[tuple[str, Any], ...],
         admissions: Admissions | None,
-        floods: HeaderFloods,
     ) -> None:
         super().__init__(loop, None, (), interceptors, options, None)
         self._event_loop = loop
         self._interceptors_of_calls = interceptors
         self._admissions = admissions
-        self._floods = floods
-        floods.end_requests = self._end_requests
         self._handlers: dict[str, Handler] = {}
         self._calls = set[asyncio.Task[None]]()
         self._waiting = deque[tuple[asyncio.Future[None], str, Any, Any]]()
         # Calls by kind, oldest first.
         self._without_request = {kind: OrderedDict[Permit, _WithoutRequest]() for kind in CallKind}
-        self._abandoned = Abandoned()
         self._sweeps = False
-        self._statuses = PendingStatuses()
 
     def add_registered_method_handlers(self, method_handlers: dict[str, Handler]) -> None:
         super().add_registered_method_handlers(method_handlers)
@@ -227,64 +206,48 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
 
     def _answer(self, path: str, resolver: Any, state: Any) -> None:
         """Answer a call, or refuse it."""
-        loop, permit, peer = self._event_loop, None, ""
+        loop, permit = self._event_loop, None
         if self._admissions is not None:
             context = cygrpc._ServicerContext(state, None, None, loop)
-            peer = context.peer()
-            if self._floods.has_cut(peer):
-                return  # the peer is gone
-            self._floods.arrived(peer)
             answer = self._admissions.admit(path, context, self._make_room)
             if isinstance(answer, Refusal):
                 if answer.code != _DEADLINE_EXCEEDED:  # whose callers have gone: the core ends those calls itself
-                    self._run(self._refuse(state, answer, peer))
+                    self._run(self._refuse(state, answer))
                 return
             permit = answer
-            permit.on_request = partial(self._requested, peer=peer)
-            if permit.kind is CallKind.BATCH or path == _UPLOAD:
-                self._floods.large[permit] = peer
+            permit.on_request = self._forget
             current_permit.set(permit)  # the task of the call copies it
         call = cygrpc._handle_rpc(path, resolver, self._interceptors_of_calls, state, loop, False)
         task = self._run(cygrpc._schedule_rpc_coro(call, state, loop, path))
         if permit is not None:
-            permit.on_drop = task.cancel
-            self._without_request[permit.kind][permit] = _WithoutRequest(path, peer, state, task)
+            self._without_request[permit.kind][permit] = _WithoutRequest(path, state, task)
             self._sweep_later()
             task.add_done_callback(partial(self._release, permit))
 
     def _release(self, permit: Permit, _: asyncio.Task[None]) -> None:
-        self._floods.received_late(permit)
         without_request = self._without_request[permit.kind].pop(permit, None)
         if without_request is not None and self._admissions is not None:
             # The core refused the request, or its caller disconnected first. Calls that this server ends without their
             # requests were counted when it ended them.
             self._admissions.count_no_request(without_request.path)
-            self._abandoned.add(permit.caller)
         permit.release()
-
-    def _requested(self, permit: Permit, size: int, peer: str) -> None:
-        if permit.kind is CallKind.BATCH:
-            self._floods.received(permit)
-        elif permit in self._floods.large:  # an upload, which sends further requests
-            self._floods.arrived(peer, MAX_REQUEST_BYTES)
-        elif size > MAX_BYTES:  # it will be refused
-            self._floods.arrived(peer, size)
-        self._abandoned.clear(permit.caller)
-        self._forget(permit)
 
     def _forget(self, permit: Permit) -> None:
         """Forget the call of a permit, whose memory the core keeps as long as it is referred to."""
         self._without_request[permit.kind].pop(permit, None)
 
-    def _make_room(self, kind: CallKind, shortage: Shortage) -> bool:
-        """End the calls of a kind that make room for another; return whether there were any."""
+    def _make_room(self, kind: CallKind, may_end: Callable[[Permit], bool]) -> bool:
+        """End the oldest call that has waited long for its request, and may be ended; return whether there was one."""
         admissions = self._admissions
         if admissions is None:
             return False
-        ends = calls_to_end(self._without_request[kind], shortage, admissions.now, self._abandoned)
-        for permit in ends:
-            self._end_without_request(permit, admissions.no_room)
-        return bool(ends)
+        for permit in self._without_request[kind]:
+            if permit.keeps_place_until > admissions.now:
+                return False
+            if may_end(permit):
+                self._end_without_request(permit, admissions.no_room)
+                return True
+        return False
 
     def _sweep_later(self) -> None:
         if self._admissions is None or self._sweeps:
@@ -305,58 +268,37 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
                 self._end_without_request(oldest, admissions.no_request)
         self._sweep_later()
 
-    def _end_requests(self, peer: str) -> bool:
-        """End the calls of a peer that wait for small requests; return whether there were any."""
-        admissions = self._admissions
-        if admissions is None:
-            return False
-        ends = [
-            permit
-            for calls in self._without_request.values()
-            for permit, call in calls.items()
-            if permit not in self._floods.large and without_zone(call.peer) == peer
-        ]
-        for permit in ends:
-            self._end_without_request(permit, admissions.too_large)
-        return bool(ends)
-
     def _end_without_request(self, permit: Permit, refusal: Callable[[str, Any], Refusal]) -> None:
         call = self._without_request[permit.kind][permit]
         if call.task.done():
             self._release(permit, call.task)
             return
         self._forget(permit)
-        self._abandoned.add(permit.caller)
         permit.release()
         context = cygrpc._ServicerContext(call.state, None, None, self._event_loop)
-        self._run(self._refuse(call.state, refusal(call.path, context), call.peer, call.task))
+        self._run(self._refuse(call.state, refusal(call.path, context), call.task))
 
-    async def _refuse(self, state: Any, refusal: Refusal, peer: str, task: asyncio.Task[None] | None = None) -> None:
-        """End a call with a status, as its whole answer; without one if its peer has too many, or does not read it.
+    async def _refuse(self, state: Any, refusal: Refusal, task: asyncio.Task[None] | None = None) -> None:
+        """End a call with a status, as its whole answer.
 
         Args:
             state: the core's call.
             refusal: the status.
-            peer: its peer.
             task: the task that has begun to answer the call; the call is gone once this task has ended.
         """
         if task is not None and task.done():
             return
-        with (
-            self._statuses.counted(address_of(peer)) as fits,
-            # The caller has disconnected, or does not read.
-            contextlib.suppress(cygrpc.ExecuteBatchError, TimeoutError),
-        ):
-            if fits:
-                async with asyncio.timeout(STATUS_SECONDS):
-                    await cygrpc._send_error_status_from_server(
-                        state,
-                        refusal.code,
-                        refusal.message,
-                        refusal.metadata,
-                        cygrpc.SendInitialMetadataOperation(None, 0),
-                        self._event_loop,
-                    )
+        # The caller has disconnected, or does not read.
+        with contextlib.suppress(cygrpc.ExecuteBatchError, TimeoutError):
+            async with asyncio.timeout(STATUS_SECONDS):
+                await cygrpc._send_error_status_from_server(
+                    state,
+                    refusal.code,
+                    refusal.message,
+                    refusal.metadata,
+                    cygrpc.SendInitialMetadataOperation(None, 0),
+                    self._event_loop,
+                )
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._event_loop.create_task(coroutine)

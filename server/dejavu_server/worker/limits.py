@@ -24,9 +24,6 @@ CHANNEL_OPTIONS = {
     # If on, gRPC widens the window of each stream up to megabytes and buffers unread data, also after the request of a
     # health watch, which needs no token. A message that is being received gets the window it needs anyway.
     "grpc.http2.bdp_probe": 0,
-    # What the kernel has received is read even after a connection was cut (see header_floods.py). A request has
-    # a window of 64 KiB at first, so that a larger buffer would make little difference.
-    "grpc.tcp_receive_buffer_size": 64 * 1024,
     "grpc.enable_channelz": 0,  # its data are served to nobody
     # Clients may send a keepalive ping every 10 s, with or without calls. The server sends a ping every 30 s, which
     # ends the connections of clients that do not read.

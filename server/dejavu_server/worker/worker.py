@@ -62,7 +62,6 @@ from dejavu_server.streaming.game_states import GameStates
 from dejavu_server.streaming.games_in_play import GamesInPlay
 from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
 from dejavu_server.worker.grpc_server import GrpcServer
-from dejavu_server.worker.header_floods import HeaderFloods
 from dejavu_server.worker.ledger import new_ledger_manager, new_updater
 from dejavu_server.worker.limits import (
     CHANNEL_OPTIONS,
@@ -161,11 +160,9 @@ class Worker:
         """Admits calls."""
         self._calls.callers = Callers(caller_limits(settings))
         self._admissions = Admissions(self.admission, self.metrics, worker_metadata(name, workers))
-        self._floods = HeaderFloods(self.metrics.connections_cut.inc)
         self._server = GrpcServer(
             interceptors=[self._calls],
             admissions=self._admissions,
-            floods=self._floods,
             options=[
                 *CHANNEL_OPTIONS.items(),
                 *connection_options(settings),
@@ -302,7 +299,7 @@ class Worker:
         reflection = reflection_handlers([*SERVICES, HEALTH_SERVICE.full_name])
         for name in REFLECTION_SERVICES:
             self._server.add_methods(name, reflection)
-        await self._listen(stack, credentials)
+        await self._listen(credentials)
         self._health.serve()
         _log.info("serving", address=self.address, models=list(models.versions))
 
@@ -371,7 +368,7 @@ class Worker:
         service.receiver = BundleReceiver(store, service.registered)
         return service
 
-    async def _listen(self, stack: AsyncExitStack, credentials: grpc.ServerCredentials | None) -> None:
+    async def _listen(self, credentials: grpc.ServerCredentials | None) -> None:
         """Start to accept calls; without credentials in plain text."""
         host, _, _ = self._settings.listen.rpartition(":")
         try:
@@ -382,9 +379,6 @@ class Worker:
         except RuntimeError as error:
             raise BindError(f"cannot listen on {self._settings.listen}: {error}") from error
         self.address = f"{host}:{port}"
-        if self._settings.header_floods == "cut":
-            stack.callback(self._floods.end)
-            self._floods.start(port)
         await self._server.start()
 
     def _sample(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.support.processes.servers import spawned_server
 from typer.testing import CliRunner
 
-from dejavu_server.access.exposure import fault, needs_proxy
+from dejavu_server.access.exposure import fault
 from dejavu_server.cli.serve import app
 from dejavu_server.settings import Settings
 
@@ -41,16 +41,13 @@ def test_tls_and_tokens_are_enough_for_any_address(given: dict[str, Any]) -> Non
     assert fault(Settings(listen="0.0.0.0:0", **TLS, **given)) is None
 
 
-def test_a_server_that_strangers_may_reach_without_a_proxy_says_what_they_can_do(tmp_path: Path) -> None:
-    for listen, floods, needed in (
-        ("127.0.0.1:0", "cut", False),
-        ("0.0.0.0:0", "ignore", False),
-        ("[::]:0", "cut", True),
-    ):
-        assert needs_proxy(Settings(listen=listen, header_floods=floods, insecure=True)) is needed  # type: ignore[arg-type]
-    options = ("--workers", "1", "--ledger", f"sqlite:///{tmp_path}/l.db", "--listen", "0.0.0.0:0", "--insecure")
-    with spawned_server(*options) as server:
-        assert "DEJAVU_HEADER_FLOODS=ignore" in server.wait_for("no_proxy")["advice"]
+def test_a_server_that_strangers_may_reach_says_what_they_can_do_without_a_proxy(tmp_path: Path) -> None:
+    options = ("--workers", "1", "--ledger", f"sqlite:///{tmp_path}/l.db", "--listen")
+    with spawned_server(*options, "0.0.0.0:0", "--insecure") as server:
+        assert "through a proxy" in server.wait_for("strangers_need_proxy")["advice"]
+    with spawned_server(*options, "127.0.0.1:0") as server:
+        server.wait_for("serving")
+        assert "strangers_need_proxy" not in server.log()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from asyncio import CancelledError
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -15,12 +14,6 @@ from hypothesis import strategies as st
 from dejavu_server.admission.callers import (
     BURST_SECONDS,
     DAY_SECONDS,
-    FEW_UNSENT,
-    MAX_ALL_FEW_UNSENT,
-    MAX_ALL_UNSENT,
-    MAX_ALL_UNSENT_BYTES,
-    MAX_UNSENT_BYTES,
-    UNREAD_SECONDS,
     CallerLimits,
     Callers,
     address_of,
@@ -29,9 +22,7 @@ from dejavu_server.admission.callers import (
     limited_caller,
     reserved,
     take_of_rate,
-    unsent_answer,
 )
-from dejavu_server.admission.controller import AdmissionController, Permit, call_limits, current_permit
 from dejavu_server.admission.errors import CallerLimit
 
 
@@ -122,139 +113,6 @@ def test_a_caller_gets_its_rate_or_that_of_a_method_and_one_burst_and_no_more(
             assert refused(callers, of_method) is None, "it waited as it was told"
         made += 1
     assert made <= max(1.0, rate * BURST_SECONDS) + rate * (clock.now - start) + 1
-
-
-async def test_a_caller_has_so_many_bytes_of_answers_unread_and_no_more() -> None:
-    callers, admission = Callers(CallerLimits(calls=8), Clock()), AdmissionController(call_limits(8, 8))
-
-    def answer(size: int, peer: str = "ipv4:10.0.0.1:1") -> Permit:
-        """Answer a call; return its permit, which is released once the answer is sent."""
-        permit = admission.admit("/dejavu.v1.RecordService/ListPredictions", None)
-        assert isinstance(permit, Permit)
-        current_permit.set(permit)
-        with call(callers, peer):
-            made = unsent_answer.get()
-            assert made is not None
-            made.made(size)
-        return permit
-
-    answer(2 * MAX_UNSENT_BYTES).release()  # one answer may be of any size
-    first = answer(MAX_UNSENT_BYTES - 10)
-    second = answer(10)
-    with pytest.raises(CallerLimit, match="16 MiB of answers that it has not read"):
-        answer(1)
-    second.release()
-    answer(9)
-    first.release()
-    answer(MAX_UNSENT_BYTES - 9)
-    local = "ipv4:127.0.0.1:1"  # exempt from all limits but these
-    filling = [answer(MAX_ALL_UNSENT_BYTES // 4, local) for _ in range(4)]
-    with pytest.raises(CallerLimit, match="64 MiB of answers that it has not read"):
-        answer(1, local)
-    filling[0].release()
-    answer(1, local)
-
-
-async def answer_unread(callers: Callers, address: str, ended: list[str], size: int = 0) -> None:
-    """Answer a call whose caller does not read the answer; add its address to `ended` if the call is ended."""
-    permit = AdmissionController(call_limits(1, 1)).admit("/dejavu.v1.PredictionService/Predict", None)
-    assert isinstance(permit, Permit)
-    current_permit.set(permit)
-    with call(callers, f"ipv4:{address}:1"):
-        made = unsent_answer.get()
-        assert made is not None
-        made.made(size)
-    permit.answered()
-
-    def drop() -> None:
-        ended.append(address)
-        permit.release()
-
-    permit.on_drop = drop
-
-
-async def test_unread_answers_of_callers_with_many_end_before_those_of_callers_with_few() -> None:
-    """Whatever their age: callers who drop their unread answers again and again have young ones only."""
-    each = 128
-    callers, ended = Callers(CallerLimits(calls=each), Clock()), list[str]()
-    many = [f"10.0.0.{number}" for number in range(MAX_ALL_UNSENT // each)]
-    slow, new = ["10.1.0.1"] * FEW_UNSENT, ["10.1.0.2"] * 2 * FEW_UNSENT
-    for address in (*slow, *(address for address in many for _ in range(each)), *new):
-        await asyncio.create_task(answer_unread(callers, address, ended))
-    assert len(ended) == len(slow) + len(new)
-    assert set(ended) == set(many)
-
-
-async def test_a_caller_has_few_calls_while_the_answers_of_many_callers_with_few_are_unread() -> None:
-    callers, ended = Callers(CallerLimits(calls=128), Clock()), list[str]()
-    for number in range(MAX_ALL_UNSENT):
-        await asyncio.create_task(answer_unread(callers, f"10.0.0.{number // FEW_UNSENT}", ended))
-    for _ in range(FEW_UNSENT):
-        await asyncio.create_task(answer_unread(callers, "10.1.0.1", ended))
-    with pytest.raises(CallerLimit, match=f"{FEW_UNSENT} calls whose answers it has not read"):
-        await asyncio.create_task(answer_unread(callers, "10.1.0.1", ended))
-    assert not ended
-
-
-@pytest.mark.nightly
-async def test_any_number_of_addresses_with_few_unread_answers_each_has_a_bounded_number_in_all() -> None:
-    """A caller that reads slowly keeps its answers as long as others have more."""
-    callers, ended = Callers(CallerLimits(calls=128), Clock()), list[str]()
-    slow, many = "10.1.0.1", [f"10.0.{number // 256}.{number % 256}" for number in range(3_000)]
-    for address in (slow, *(address for address in many for _ in range(FEW_UNSENT))):
-        await asyncio.create_task(answer_unread(callers, address, ended))
-    # Each gets answers at any time; what is not read is bounded.
-    assert len(ended) == 1 + len(many) * FEW_UNSENT - MAX_ALL_FEW_UNSENT
-    assert slow not in ended
-    for _ in range(2 * FEW_UNSENT):
-        await asyncio.create_task(answer_unread(callers, "10.1.0.2", ended))
-    assert "10.1.0.2" in ended, "it had the most"
-
-
-@pytest.mark.parametrize("each", [1, 4])
-async def test_any_number_of_addresses_has_a_bounded_number_of_bytes_unread(each: int) -> None:
-    """A caller that reads slowly keeps its answers as long as others have more bytes, and each gets one at any time."""
-    callers, ended = Callers(CallerLimits(calls=128), Clock()), list[str]()
-    size = 2**20 // each
-    slow, many = "10.1.0.1", [f"10.0.{number // 256}.{number % 256}" for number in range(300)]
-    for half in (size // 2, size // 2 - each):
-        await asyncio.create_task(answer_unread(callers, slow, ended, half))
-    for address in (address for address in many for _ in range(each)):
-        await asyncio.create_task(answer_unread(callers, address, ended, size))
-    most = (MAX_ALL_UNSENT_BYTES - size) // size
-    assert len(ended) == len(many) * each - most
-    assert slow not in ended
-    await asyncio.create_task(answer_unread(callers, "10.1.0.2", ended, MAX_UNSENT_BYTES))
-    assert "10.1.0.2" not in ended
-    await asyncio.create_task(answer_unread(callers, many[0], ended, size))
-    assert ended[-1] == "10.1.0.2", "it had the most"
-
-
-@pytest.mark.parametrize(("seconds", "kept"), [(UNREAD_SECONDS, True), (UNREAD_SECONDS / 2, False)])
-async def test_a_caller_that_reads_a_large_answer_keeps_it_while_others_leave_theirs_unread(
-    seconds: float, kept: bool
-) -> None:
-    clock = Clock()
-    callers, ended = Callers(CallerLimits(calls=128), clock), list[str]()
-    size, reader = 2**18, "10.1.0.1"
-    number = MAX_ALL_UNSENT_BYTES // size
-    many = [f"10.0.{each // 256}.{each % 256}" for each in range(3 * number)]
-    for address in many[:number]:
-        await asyncio.create_task(answer_unread(callers, address, ended, size))
-    clock.now += seconds
-    await asyncio.create_task(answer_unread(callers, reader, ended, 4 * size))
-    for address in many[number : 3 * number // 2]:
-        await asyncio.create_task(answer_unread(callers, address, ended, size))
-    assert (reader not in ended) is kept
-
-
-async def test_a_refused_call_ends_no_other() -> None:
-    callers, ended = Callers(CallerLimits(calls=128), Clock()), list[str]()
-    for number in range(MAX_ALL_FEW_UNSENT):
-        await asyncio.create_task(answer_unread(callers, f"10.0.0.{number // FEW_UNSENT}", ended))
-    with pytest.raises(CallerLimit):
-        await asyncio.create_task(answer_unread(callers, "10.0.0.1", ended))
-    assert not ended
 
 
 def test_callers_do_not_share_limits() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu.v1 import lease_service_pb2, model_service_pb2, prediction_service_pb2, record_service_pb2
-from dejavu_server.admission.concurrency import Shortage
 from dejavu_server.admission.controller import AdmissionController, CallKind, Permit, call_limits, kind_of
 from dejavu_server.admission.errors import DeadlineExceeded, Overloaded
 
@@ -73,12 +73,13 @@ def test_room_is_made_only_for_calls_that_have_none() -> None:
     held: list[Permit] = []
     asked: list[CallKind] = []
 
-    def none(kind: CallKind, _: Shortage) -> bool:
+    def none(kind: CallKind, _: object) -> bool:
         asked.append(kind)
         return False
 
-    def oldest(kind: CallKind, _: Shortage) -> bool:
+    def oldest(kind: CallKind, may_end: Callable[[Permit], bool]) -> bool:
         asked.append(kind)
+        assert may_end(held[0])
         held.pop(0).release()
         return True
 
@@ -88,6 +89,29 @@ def test_room_is_made_only_for_calls_that_have_none() -> None:
     assert isinstance(controller.admit(PREDICT, None, oldest), Permit)
     assert isinstance(controller.admit(HEALTH, None, oldest), Permit)
     assert asked == [CallKind.PREDICT] * 2
+
+
+def test_calls_make_room_for_callers_with_as_many_calls_or_fewer() -> None:
+    controller = AdmissionController(call_limits(64, 8), clock=lambda: 0.0)
+    busy = [controller.admit(PREDICT_BATCH, None, caller="busy") for _ in range(11)]
+    held = [controller.admit(PREDICT_BATCH, None, caller="slow"), *busy]
+    permits = [permit for permit in held if isinstance(permit, Permit)]
+    assert len(permits) == len(held)
+
+    def ending(caller: str) -> set[str]:
+        """Return whose calls another call of a caller may end."""
+        found: set[str] = set()
+
+        def look(_: CallKind, may_end: Callable[[Permit], bool]) -> bool:
+            found.update(permit.caller for permit in permits if may_end(permit))
+            return False
+
+        while isinstance(controller.admit(PREDICT_BATCH, None, look, caller), Permit):
+            pass
+        return found
+
+    assert ending("busy") == {"busy"}
+    assert ending("slow") == {"busy", "slow"}
 
 
 def test_every_method_that_computes_or_reads_the_record_is_not_a_control_call() -> None:

@@ -29,7 +29,6 @@ from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
 from dejavu_server.admission.controller import PATIENCE_SECONDS, REQUEST_SECONDS, CallKind
-from dejavu_server.admission.making_room import MANY_WITHOUT_REQUEST
 from dejavu_server.api.converters import prediction
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.worker.worker import Worker
@@ -278,32 +277,6 @@ async def test_headers_without_a_token_take_no_place_of_forecasts(tmp_path: Path
             writer.close()
 
 
-async def test_no_number_of_headers_of_one_address_keeps_others_from_their_forecasts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An anonymous caller sends them at a rate that would fill all places within PATIENCE_SECONDS. Calls whose request
-    arrives more slowly than these headers are answered too."""
-    places = 2 * MANY_WITHOUT_REQUEST
-    async with (
-        async_worker(tmp_path, max_in_flight=places, cache="off") as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-        asyncio.timeout(60),
-    ):
-        stub: Any = PredictionServiceStub(channel)
-        monkeypatch.setattr(worker.admission, "_request_seconds", 600.0)  # however slow the machine is
-        assert await code_of(stub.Predict(REQUEST)) is grpc.StatusCode.OK
-        async with headers_from(worker, ["127.0.0.2"], every=PATIENCE_SECONDS / places / 8) as writers:
-            await until(lambda: len(writers) > 4 * places)
-            reader, slow, request = await begin_slow_call(worker, "127.0.0.3")
-            writers.append(slow)
-            answers = []
-            for _ in range(20):
-                answers.append(await stub.Predict(REQUEST))
-                await asyncio.sleep(PATIENCE_SECONDS / 5)
-            slow.write(request)
-            await reader.readuntil(answers[0].forecast.model_version.encode())
-
-
 async def test_callers_with_many_batches_do_not_end_the_slow_uploads_of_callers_with_few(
     tmp_path: Path, held: Held
 ) -> None:
@@ -327,19 +300,15 @@ async def test_callers_with_many_batches_do_not_end_the_slow_uploads_of_callers_
                 writer.close()
 
 
-async def test_headers_of_many_addresses_keep_nobody_from_forecasts(tmp_path: Path) -> None:
-    """With a few calls each, at a rate that would fill all places within PATIENCE_SECONDS."""
-    few, places = MANY_WITHOUT_REQUEST - 1, 32
-    async with (
-        async_worker(tmp_path, max_in_flight=places, cache="off") as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-        asyncio.timeout(60),
-    ):
-        stub: Any = PredictionServiceStub(channel)
-        assert await code_of(stub.Predict(REQUEST)) is grpc.StatusCode.OK
-        addresses = [f"127.0.0.{2 + number}" for number in range(3 * places // few)]
-        async with headers_from(worker, addresses, every=PATIENCE_SECONDS / few / 2) as writers:
-            await until(lambda: len(writers) > 4 * places)
-            for _ in range(20):
-                assert await code_of(stub.Predict(REQUEST)) is grpc.StatusCode.OK
-                await asyncio.sleep(PATIENCE_SECONDS / 5)
+async def test_callers_who_call_again_when_they_are_answered_are_not_refused(tmp_path: Path) -> None:
+    callers = 4
+    async with async_worker(tmp_path, max_in_flight=callers, cache="off") as worker:
+        codes = set()
+
+        async def call(again: int) -> None:
+            async with grpc.aio.insecure_channel(worker.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+                stub = PredictionServiceStub(channel)
+                codes.update([await code_of(stub.Predict(REQUEST, timeout=30)) for _ in range(again)])
+
+        await asyncio.gather(*(call(150) for _ in range(callers)))
+        assert codes == {grpc.StatusCode.OK}

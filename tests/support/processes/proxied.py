@@ -35,7 +35,6 @@ class ProxiedServers:
         self._stack = stack
         self._kind = kind
         self._arguments = ("--ledger", f"sqlite:///{folder}/ledger.sqlite3", "--workers", "1", *options)
-        self._variables = {"DEJAVU_HEADER_FLOODS": "ignore"}
         self._servers = [self._serve("127.0.0.1:0") for _ in range(2)]
         self._addresses = [server.address for server in self._servers]
         port = free_port()
@@ -49,7 +48,7 @@ class ProxiedServers:
 
     def _serve(self, listen: str) -> SpawnedServer:
         arguments = ("--listen", listen, *self._arguments)
-        return self._stack.enter_context(spawned_server(*arguments, environment=self._variables))
+        return self._stack.enter_context(spawned_server(*arguments))
 
     async def kill(self, index: int) -> None:
         """Kill a server and its worker, and start it again on its port."""
@@ -62,6 +61,10 @@ class ProxiedServers:
         psutil.wait_procs(workers, timeout=20)
         self._servers[index] = await asyncio.to_thread(self._serve, self._addresses[index])
         await asyncio.to_thread(self._servers[index].wait_for, "serving")
+
+    def memory(self) -> int:
+        """Return the resident memory of the largest worker in MiB."""
+        return max(worker.memory_info().rss for server in self._servers for worker in server.workers) >> 20
 
     def reload(self) -> None:
         """Let the proxy read its configuration again: new processes take over."""

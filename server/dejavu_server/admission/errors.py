@@ -15,7 +15,7 @@ class CallerLimit(DejavuError):
     """A caller exceeds a limit of each caller.
 
     Args:
-        limit: name of the limit: calls, batches, rate, streams, bytes, games, game_forecasts, model_changes,
+        limit: name of the limit: calls, batches, rate, streams, games, game_forecasts, model_changes,
             ledger_bytes or uploads.
         most: the limit, in words.
         retry_seconds: seconds after which the caller may try again.

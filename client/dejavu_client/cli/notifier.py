@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
@@ -15,12 +16,11 @@ from dejavu.v1.notification_service_pb2 import NOTIFICATION_STATUS_SENT
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.cli.access import client_options
 from dejavu_client.cli.errors import FAILED
-from dejavu_client.notify.bodies import request
+from dejavu_client.notify.bodies import Request, request
 from dejavu_client.notify.conditions import Message
 from dejavu_client.notify.delivery import Deliverer, Report, Result, Sender
 from dejavu_client.notify.notifier import RuleNotifier
 from dejavu_client.notify.rules import InvalidRules, Rules, load_rules
-from dejavu_client.output.notifications import print_report, print_request
 from dejavu_client.output.poll_display import end_on_signals
 from dejavu_client.poller.leadership import holder_name
 from dejavu_common.clock import utc_now
@@ -35,7 +35,7 @@ def send_tests(file: Path, *, as_json: bool) -> None:
     """
     reports = asyncio.run(_send_tests(_load(file)))
     for report in reports:
-        print_report(report, as_json=as_json)
+        _print_report(report, as_json=as_json)
     if any(report.attempt.result is not Result.SENT for report in reports):
         raise typer.Exit(FAILED)
 
@@ -62,7 +62,7 @@ def run_notifier(file: Path, target: str, timeout: float, *, dry_run: bool, repl
                 await client.confirm_notification("start", "start", holder_name(), NOTIFICATION_STATUS_SENT)
                 sender = Sender()
                 stack.push_async_callback(sender.close)
-                deliverer = Deliverer(client, rules.targets, sender, partial(print_report, as_json=as_json))
+                deliverer = Deliverer(client, rules.targets, sender, partial(_print_report, as_json=as_json))
                 stack.push_async_callback(deliverer.close)
                 tell = deliverer.put
             task = asyncio.create_task(RuleNotifier(client, rules, tell, replays=replays).run())
@@ -86,7 +86,7 @@ def _cancel(task: asyncio.Task[None]) -> None:
 
 
 def _print(rules: Rules, message: Message, target: str) -> None:
-    print_request(target, request(rules.targets[target], message, utc_now()))
+    _print_request(target, request(rules.targets[target], message, utc_now()))
 
 
 async def _send_tests(rules: Rules) -> list[Report]:
@@ -101,3 +101,30 @@ async def _send_tests(rules: Rules) -> list[Report]:
         Report(told, name, attempt._replace(result=Result.FAILED) if attempt.result is Result.RETRY else attempt)
         for name, attempt in zip(rules.targets, attempts, strict=True)
     ]
+
+
+def _print_report(report: Report, *, as_json: bool) -> None:
+    """Print what a notifier did, as one line."""
+    message, target, attempt = report
+    if as_json:
+        fields = {
+            "time": utc_now().isoformat(timespec="milliseconds"),
+            "id": message.id,
+            "target": target,
+            "result": attempt.result,
+            "failure": attempt.failure,
+            "text": f"{message.title}. {message.text}",
+        }
+        typer.echo(json.dumps(fields, ensure_ascii=False))
+        return
+    failure = f" ({attempt.failure})" if attempt.failure else ""
+    again = ", tried again" if attempt.result is Result.RETRY else ""
+    result = "failed" if attempt.result is Result.RETRY else attempt.result
+    typer.echo(
+        f"{utc_now().astimezone():%H:%M:%S} {target}: {result}{again}{failure} · {message.title}. {message.text}"
+    )
+
+
+def _print_request(target: str, made: Request) -> None:
+    """Print what would be sent, without the address, which may be a secret."""
+    typer.echo(f"{utc_now().astimezone():%H:%M:%S} {target}: {made.body.decode()}")

@@ -1,21 +1,16 @@
-"""Prints what a notifier does, or would do, and the notifications that were sent."""
+"""Prints the notifications that were sent."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC
 from typing import Final
 
-import typer
 from rich.text import Text
 
 from dejavu.v1.notification_service_pb2 import Notification, NotificationStatus
 from dejavu_client.formatting import enum_word
-from dejavu_client.notify.bodies import Request
-from dejavu_client.notify.delivery import Report, Result
 from dejavu_client.output.responsive_table import ListingColumn, listing
-from dejavu_common.clock import utc_now
 from dejavu_common.rich_console import Console
 from dejavu_common.shown_text import visible
 
@@ -46,30 +41,3 @@ _COLUMNS: Final[Sequence[ListingColumn[Notification]]] = (
     ListingColumn("what", "left", 4, lambda each: visible(each.text.partition(". ")[0], line=True)),
     ListingColumn("by", "left", 1, lambda each: visible(each.published_by, line=True), "dim"),
 )
-
-
-def print_report(report: Report, *, as_json: bool) -> None:
-    """Print what a notifier did, as one line."""
-    message, target, attempt = report
-    if as_json:
-        fields = {
-            "time": utc_now().isoformat(timespec="milliseconds"),
-            "id": message.id,
-            "target": target,
-            "result": attempt.result,
-            "failure": attempt.failure,
-            "text": f"{message.title}. {message.text}",
-        }
-        typer.echo(json.dumps(fields, ensure_ascii=False))
-        return
-    failure = f" ({attempt.failure})" if attempt.failure else ""
-    again = ", tried again" if attempt.result is Result.RETRY else ""
-    result = "failed" if attempt.result is Result.RETRY else attempt.result
-    typer.echo(
-        f"{utc_now().astimezone():%H:%M:%S} {target}: {result}{again}{failure} · {message.title}. {message.text}"
-    )
-
-
-def print_request(target: str, made: Request) -> None:
-    """Print what would be sent, without the address, which may be a secret."""
-    typer.echo(f"{utc_now().astimezone():%H:%M:%S} {target}: {made.body.decode()}")

@@ -184,7 +184,7 @@ test-protobuf6: $(GEN)/.installed
 	$(GEN)/bin/pytest -q -p no:cacheprovider tests/contract/test_calls.py tests/contract/test_messages.py
 
 # Each nightly part can be run separately. The first two run nothing beside a test: it measures, or calls with deadlines.
-ROUNDS = $(addprefix tests/bench/test_,fuzz.py kills.py notifier_kills.py restarts.py retrain_kills.py)
+ROUNDS = $(addprefix tests/bench/test_,fuzz.py kills.py notifier_kills.py restarts.py)
 
 nightly: nightly-bench nightly-rounds nightly-faults nightly-models nightly-laws nightly-postgres nightly-images  ## tests that take too long for every change: the seven parts below
 
@@ -194,7 +194,7 @@ ONE_BY_ONE := --dist load --maxschedchunk 1
 nightly-bench: install install-node  ## measurements of bench/ against their bounds; run nothing else at the same time
 	$(PYTEST) -m nightly --durations 0 tests/bench $(addprefix --ignore=,$(ROUNDS))
 
-nightly-rounds: install  ## rounds of kills and restarts, a retrain killed again and again, fuzzing
+nightly-rounds: install  ## rounds of kills and restarts, fuzzing
 	$(PYTEST) -m nightly --durations 0 $(ROUNDS)
 
 nightly-faults: install $(WEB)/node_modules/.installed  ## days with feed faults, complete real evenings, and the server's long tests

@@ -1,40 +1,71 @@
-"""Baseline for the cost of grpc.aio on uvloop: a server that parses a PredictRequest and returns a fixed response.
+"""Baseline for the cost of grpc.aio on uvloop: a server with fixed responses, without interceptors, metrics or model.
 
-`bench.latency` runs it with `python -m bench.echo [HOST:PORT]`. It reads the response from standard input, in hex,
-prints its address on standard output, and serves until standard input ends. It has no interceptors, metrics or model.
-A process that is given the address of another one shares its port.
+`bench.servers.echo_server` runs it with `python -m bench.echo [HOST:PORT]`. It reads one line of JSON from standard
+input, prints its address on standard output, and serves until standard input ends. Predict parses the request, sends
+one event to every subscriber of StreamPredictions, then answers. PredictBatch parses the requests and returns as many
+equal results. A process that is given the address of another one shares its port.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
+from collections.abc import AsyncIterator
+from functools import cache
 from typing import Any
 
 import grpc
 import uvloop
-from bench.load import SERVICE
 
 from dejavu.v1 import prediction_service_pb2 as pb
 
+FIRST = pb.StreamPredictionsResponse(resume_token="x").SerializeToString()
+"""A heartbeat: tells a subscriber that it misses nothing from now on."""
 
-async def serve() -> None:
-    """Serve on the address given, or on a free port of 127.0.0.1, until standard input ends."""
-    answer = pb.PredictResponse.FromString(bytes.fromhex(sys.stdin.readline()))
+
+async def serve(address: str = "127.0.0.1:0") -> None:
+    """Bind the address, print it, and serve until standard input ends."""
+    answers = json.loads(sys.stdin.readline())
+    response = pb.PredictResponse.FromString(bytes.fromhex(answers["response"]))
+    event = bytes.fromhex(answers["event"])
+    queues = set[asyncio.Queue[bytes]]()
+
+    @cache
+    def results(size: int) -> pb.PredictBatchResponse:
+        result = pb.PredictBatchResult(forecast=response.forecast)
+        return pb.PredictBatchResponse(results=[result] * size)
 
     async def predict(_: pb.PredictRequest, __: grpc.aio.ServicerContext[Any, Any]) -> pb.PredictResponse:
-        return answer
+        for queue in queues:
+            queue.put_nowait(event)
+        return response
 
-    handler = grpc.unary_unary_rpc_method_handler(
-        predict, pb.PredictRequest.FromString, pb.PredictResponse.SerializeToString
-    )
-    await serve_methods({"Predict": handler}, *sys.argv[1:])
+    async def batch(request: pb.PredictBatchRequest, _: grpc.aio.ServicerContext[Any, Any]) -> pb.PredictBatchResponse:
+        return results(len(request.requests))
 
+    async def stream(_: bytes, __: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[bytes]:
+        queue = asyncio.Queue[bytes]()
+        queues.add(queue)
+        try:
+            yield FIRST
+            while True:
+                yield await queue.get()
+        finally:
+            queues.remove(queue)
 
-async def serve_methods(handlers: dict[str, grpc.RpcMethodHandler[Any, Any]], address: str = "127.0.0.1:0") -> None:
-    """Serve methods of PredictionService: bind the address, print it, and serve until standard input ends."""
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        "Predict": grpc.unary_unary_rpc_method_handler(
+            predict, pb.PredictRequest.FromString, pb.PredictResponse.SerializeToString
+        ),
+        "PredictBatch": grpc.unary_unary_rpc_method_handler(
+            batch, pb.PredictBatchRequest.FromString, pb.PredictBatchResponse.SerializeToString
+        ),
+        "StreamPredictions": grpc.unary_stream_rpc_method_handler(stream),
+    }
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, handlers)])
+    service = "dejavu.v1.PredictionService"
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
     port = server.add_insecure_port(address)
     await server.start()
     print(f"127.0.0.1:{port}", flush=True)
@@ -43,4 +74,4 @@ async def serve_methods(handlers: dict[str, grpc.RpcMethodHandler[Any, Any]], ad
 
 
 if __name__ == "__main__":
-    uvloop.run(serve())
+    uvloop.run(serve(*sys.argv[1:]))

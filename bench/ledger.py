@@ -1,96 +1,155 @@
-"""Measures how much the ledger gains from group commit and from waking readers.
+"""Ledgers of any size: evenings of games with forecasts of every minute, recorded by the ledger's own code.
 
-Run with `python -m bench.ledger` from the project's folder. Compare figures within a run, not between machines.
+Some template games are made once; every game is a copy of one of these with another id and day. A hundred thousand
+forecasts take some 20 seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
-import statistics
-import tempfile
-import time
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import accumulate
+from pathlib import Path
+from statistics import NormalDist
 
-from tests.support.builders.issued_forecasts import game, issued
+from tests.support.builders.record_book import forecast, with_market
 
-from dejavu_server.ledger import Durability, Ledger
+from dejavu_common.game_day import game_day
+from dejavu_feed.teams import TEAMS
+from dejavu_models.forecast_query import ScorePattern
+from dejavu_models.types import DISTRIBUTION_LEVELS, MAX_SLOTS, Horizon, Interval
+from dejavu_server.ledger import Ledger
+from dejavu_server.records import IssuedForecast, ReportedOutcome
 
-FORECASTS = 1000
-CALLERS = 64
-WAKES = 200
-POLL_SECONDS = 0.015
+GAMES_AN_EVENING = 8
 
+FIRST_EVENING = datetime(2016, 10, 26, 0, 30, tzinfo=UTC)
 
-async def seconds_a_forecast(ledger: Ledger, callers: int, numbers: range) -> float:
-    """Return seconds per forecast with a number of callers, each of which commits one forecast at a time."""
-    left = iter(numbers)
-
-    async def caller() -> None:
-        for number in left:
-            await ledger.commit([issued(game(number))])
-
-    start = time.perf_counter()
-    await asyncio.gather(*(caller() for _ in range(callers)))
-    return (time.perf_counter() - start) / len(numbers)
+_TEMPLATE_GAMES = 30  # every team plays once at home and once away
+_REVISED_MINUTES = {9, 29}  # minutes with a corrected play
+_MARKET_MINUTE = 18
 
 
-async def lags(writing: Ledger, numbers: range, arrive: Callable[[int], Awaitable[float]]) -> list[float]:
-    """Return seconds from the start of each commit until another reader sees it.
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A filled ledger.
 
-    `arrive` waits until the reader sees the entry after a sequence, and returns the time at which it did.
+    Attributes:
+        url: its URL.
+        forecasts: number of forecasts.
+        evenings: number of evenings; the games of the last one have no outcomes yet.
     """
-    measured = []
-    for number in numbers:
-        arriving = asyncio.ensure_future(arrive(number))
-        await asyncio.sleep(0.005 + POLL_SECONDS * (number % 17) / 17)  # not in phase with the polling
-        start = time.perf_counter()
-        await writing.commit([issued(game(number))])
-        measured.append(await arriving - start)
-    return measured
+
+    url: str
+    forecasts: int
+    evenings: int
+
+    @property
+    def games(self) -> int:
+        """Number of games; `game` returns their ids."""
+        return self.evenings * GAMES_AN_EVENING
 
 
-async def woken_and_polling(writing: Ledger, reading: Ledger) -> tuple[float, float]:
-    """Return the median seconds until another reader sees a commit: one that follows a tail, and one that polls."""
-    async with aclosing(reading.tail(0)) as pages:
-
-        async def woken(_: int) -> float:
-            await anext(pages)
-            return time.perf_counter()
-
-        by_wake = await lags(writing, range(WAKES), woken)
-
-    async def polling(sequence: int) -> float:
-        while await reading.head() <= sequence:  # noqa: ASYNC110 - polling is what is measured
-            await asyncio.sleep(POLL_SECONDS)
-        return time.perf_counter()
-
-    by_polling = await lags(writing, range(WAKES, 2 * WAKES), polling)
-    return statistics.median(by_wake), statistics.median(by_polling)
+def game(number: int) -> str:
+    """Return the id of the game with a number, from 0 on."""
+    return f"002{number:07d}"
 
 
-async def main() -> None:
-    """Measure and print."""
-    with tempfile.TemporaryDirectory() as folder:
-        for durability in Durability:
-            ledger = await Ledger.open(f"sqlite:///{folder}/{durability.value}.db", durability=durability)
-            alone = await seconds_a_forecast(ledger, 1, range(FORECASTS))
-            grouped = await seconds_a_forecast(ledger, CALLERS, range(FORECASTS, 2 * FORECASTS))
-            print(
-                f"durability {durability.value}: one caller {alone * 1e3:.3f} ms per forecast, "
-                f"{CALLERS} callers {grouped * 1e3:.3f} ms: {alone / grouped:.1f} times the throughput"
-            )
-            await ledger.close()
-        writing = await Ledger.open(f"sqlite:///{folder}/wake.db")
-        reading = await Ledger.open(f"sqlite:///{folder}/wake.db")
-        woken, polling = await woken_and_polling(writing, reading)
-        print(
-            f"time until another reader sees a commit: {woken * 1e3:.2f} ms if woken, {polling * 1e3:.2f} ms if it "
-            f"polls every {POLL_SECONDS * 1e3:.0f} ms ({polling / woken:.1f} times as long)"
-        )
-        await writing.close()
-        await reading.close()
+def day(evening: int) -> int:
+    """Return the day of an evening, as `date.toordinal()`."""
+    return game_day(FIRST_EVENING + timedelta(days=evening)).toordinal()
 
 
-if __name__ == "__main__":
-    asyncio.run(main())
+def fill(path: Path, forecasts: int) -> Filled:
+    """Create a ledger of at least `forecasts` forecasts, in whole evenings."""
+    return asyncio.run(_fill(f"sqlite:///{path}", forecasts))
+
+
+async def _fill(url: str, forecasts: int) -> Filled:
+    ledger = await Ledger.open(url)
+    evening, filled = 0, 0
+    try:
+        while filled < forecasts or evening < 2:
+            if evening:
+                await _settle(ledger, evening - 1)
+            made = _evening(evening)
+            await ledger.commit(made)
+            evening, filled = evening + 1, filled + len(made)
+    finally:
+        await ledger.close()
+    return Filled(url, filled, evening)
+
+
+def _evening(evening: int) -> list[IssuedForecast]:
+    """Return the forecasts of all games of an evening, ordered by minute."""
+    start = FIRST_EVENING + timedelta(days=evening)
+    made = []
+    for number in range(evening * GAMES_AN_EVENING, (evening + 1) * GAMES_AN_EVENING):
+        for each in template_game(number % _TEMPLATE_GAMES):
+            time = start + timedelta(minutes=2.5 * each.forecast.elapsed_minutes)
+            until = time + timedelta(minutes=5)
+            made.append(replace(each, game_id=game(number), generated_time=time, expires_time=until))
+    return sorted(made, key=lambda each: each.forecast.elapsed_minutes)
+
+
+async def _settle(ledger: Ledger, evening: int) -> None:
+    """Record the outcomes of the games of an evening."""
+    seen = FIRST_EVENING + timedelta(days=evening, hours=3)
+    for number in range(evening * GAMES_AN_EVENING, (evening + 1) * GAMES_AN_EVENING):
+        last = template_game(number % _TEMPLATE_GAMES)[-1]
+        for horizon in Horizon:
+            differential = _scores(number % _TEMPLATE_GAMES)[horizon.minutes - 1] or 1
+            teams = last.home_team, last.away_team
+            await ledger.record_outcome(ReportedOutcome(game(number), horizon, round(differential), *teams, seen, seen))
+
+
+@cache
+def _scores(number: int) -> Sequence[float]:
+    """Return the differentials of a template game after each of its 48 minutes."""
+    rng = random.Random(number)
+    return list(accumulate(rng.choice((-3.0, -2.0, 0.0, 0.0, 2.0, 3.0)) for _ in range(48)))
+
+
+@cache
+def template_game(number: int) -> list[IssuedForecast]:
+    """Return all forecasts of a template game, in order, by a model that takes the lead for a random walk."""
+    teams = sorted(TEAMS)
+    home, away = teams[2 * number % len(teams)], teams[(2 * number + 1) % len(teams)]
+    if number >= len(teams) // 2:
+        home, away = away, home
+    made = []
+    for minute in range(1, MAX_SLOTS + 1):
+        for horizon in Horizon:
+            if minute > horizon.last_slot:
+                continue
+            known = list(_scores(number)[:minute])
+            if minute in _REVISED_MINUTES:
+                made.append(_forecast([*known[:-1], known[-1] + 1.0], horizon, home, away))
+            each = _forecast(known, horizon, home, away)
+            made.append(with_market(each) if minute == _MARKET_MINUTE and horizon is Horizon.FINAL else each)
+    return made
+
+
+def _forecast(known: list[float], horizon: Horizon, home: str, away: str) -> IssuedForecast:
+    """Return the forecast of a random walk from the last lead."""
+    walk = NormalDist(known[-1], 2.7 * math.sqrt(horizon.minutes - len(known)))
+    made = forecast(
+        game(0),
+        minute=len(known),
+        horizon=horizon,
+        point=walk.mean,
+        probability=min(max(1.0 - walk.cdf(0.0), 0.001), 0.999),
+        home_team=home,
+        away_team=away,
+    )
+    answer = replace(
+        made.forecast,
+        interval=Interval(walk.inv_cdf(0.025), walk.inv_cdf(0.975)),
+        distribution=tuple(round(walk.inv_cdf(level), 3) for level in DISTRIBUTION_LEVELS),
+    )
+    return replace(made, pattern=ScorePattern(tuple(known)), forecast=answer)

@@ -15,14 +15,12 @@ Exits with 1 if a check fails.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import random
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -30,6 +28,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
+from bench.result import program, show_round
 from tests.support.builders.games import close_game
 from tests.support.processes.receiver import Answer, Receiver
 from tests.support.processes.servers import spawned_server
@@ -116,21 +115,21 @@ def listed(client: DejavuClient, game_id: str, *, sent: bool = False) -> Notific
     return None
 
 
-def run(kills: int, seed: int, folder: Path, show_round: Callable[[int], object]) -> KillResult:
+def run(options: argparse.Namespace, folder: Path) -> KillResult:
     """Run the rounds and check what arrived."""
-    chance, result = random.Random(seed), KillResult()
+    chance, result = random.Random(options.seed), KillResult()
     killed = set[str]()
     with ExitStack() as stack:
         server = stack.enter_context(spawned_server("--ledger", f"sqlite:///{folder / 'ledger.sqlite3'}"))
         receiver = stack.enter_context(Receiver())
         receiver.answers["/"] = [
-            Answer(before=partial(time.sleep, chance.uniform(0, ANSWER_SECONDS))) for _ in range(10 * kills)
+            Answer(before=partial(time.sleep, chance.uniform(0, ANSWER_SECONDS))) for _ in range(10 * options.kills)
         ]
         rules = write_rules(folder, f"{receiver.url}/")
         client = stack.enter_context(DejavuClient(server.address, timeout=30.0, slow=math.inf))
         for _ in range(NOTIFIERS):
             stack.enter_context(notifier(rules, server.address))
-        games = [f"99{number:08d}" for number in range(kills)]
+        games = [f"99{number:08d}" for number in range(options.kills)]
         for number, game_id in enumerate(games):
             client.publish_games([close_game(game_id)])
             claimed = wait_until(partial(listed, client, game_id))
@@ -141,7 +140,7 @@ def run(kills: int, seed: int, folder: Path, show_round: Callable[[int], object]
                 result.unconfirmed += 1
                 killed.add(claimed.id)
             stack.enter_context(notifier(rules, server.address))
-            show_round(number + 1)
+            show_round(number, options.kills)
         for game_id in games:
             try:
                 wait_until(partial(listed, client, game_id, sent=True))
@@ -156,25 +155,21 @@ def run(kills: int, seed: int, folder: Path, show_round: Callable[[int], object]
     return result
 
 
+def report(result: KillResult, _: float) -> str:
+    """Format the result for people."""
+    return "\n".join(f"{name}: {value}" for name, value in asdict(result).items())
+
+
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
     """Parse the options, run the rounds and print the result; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1, help="seed of the times of the kills")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder:
-        result = run(
-            options.kills,
-            options.seed,
-            Path(folder),
-            lambda number: print(f"\rkill {number} of {options.kills}", end="", file=sys.stderr, flush=True),
-        )
-    print(file=sys.stderr)
-    show(json.dumps(asdict(result)) if options.json else "\n".join(f"{k}: {v}" for k, v in asdict(result).items()))
-    for name in result.breaches():
-        print(f"broken: {name}: {getattr(result, name)}", file=sys.stderr)
-    return 1 if result.breaches() else 0
+    return program(
+        arguments,
+        show,
+        description="kills the notifier that sends",
+        run=run,
+        report=report,
+        add_options=lambda parser: parser.add_argument("--kills", type=int, default=20),
+    )
 
 
 if __name__ == "__main__":

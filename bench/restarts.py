@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
-import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,16 +25,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.kills import CALLS_BETWEEN_KILLS, CATCH_UP_SECONDS, Publishers, Subscriber, judge
-from bench.result import Result
-from bench.rounds import program
+from bench.clients import Clients, LoadResult, add_client_options, aligned, load_report, spread
+from bench.result import program, show_round
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 RELOAD_SECONDS = 120.0
 
 
 @dataclass
-class RestartResult(Result):
+class RestartResult(LoadResult):
     """Results of a run.
 
     Attributes:
@@ -101,58 +99,35 @@ async def run(options: argparse.Namespace, folder: Path) -> RestartResult:
     result = RestartResult()
     with ExitStack() as stack:
         server = await asyncio.to_thread(Server, stack, url, options.workers, result)
-        publishers = Publishers(server.address, options.seed)
-        subscribers = [Subscriber(server.address) for _ in range(options.subscribers)]
-        following = [
-            asyncio.create_task(each.follow_by_client() if number % 2 else each.follow_by_stub())
-            for number, each in enumerate(subscribers)
-        ]
-        async with asyncio.timeout(CATCH_UP_SECONDS):
-            await asyncio.gather(*(each.stands.wait() for each in subscribers))
-        publishing = [asyncio.create_task(publishers.publish(number)) for number in range(options.publishers)]
+        clients = Clients([server.address], options)
+        await clients.start()
         for number in range(options.rounds):
-            await publishers.answers(CALLS_BETWEEN_KILLS)
-            kind = "restart" if number % 5 == 4 else "reload"
-            result.rounds[kind] = result.rounds.get(kind, 0) + 1
-            if kind == "reload":
+            await clients.answers()
+            if number % 5 < 4:
+                result.count_round("reload")
                 await asyncio.to_thread(server.reload)
             else:
-                with publishers.outage():
+                result.count_round("restart")
+                with clients.publishers.outage():
                     await asyncio.to_thread(server.restart)
-            if not options.json:
-                print(f"\rround {number + 1} of {options.rounds}", end="", file=sys.stderr, flush=True)
-        await publishers.answers(CALLS_BETWEEN_KILLS)
-        publishers.stop()
-        await asyncio.gather(*publishing)
-        async with asyncio.timeout(CATCH_UP_SECONDS):
-            last = max(publishers.acknowledged.values())
-            await asyncio.gather(*(each.reaches(last) for each in subscribers))
-        for task in following:
-            task.cancel()
-        await asyncio.wait(following)
+            show_round(number, options.rounds)
+        await clients.answers()
+        await clients.finish()
         await asyncio.to_thread(server.drain)
-    await judge(result, url, publishers, subscribers)
+    await clients.judge(result, url)
     return result
 
 
 def report(result: RestartResult, seconds: float) -> str:
     """Format the results for people."""
-    lost, twice = result.streams_lost, result.streams_twice
-    rounds = ", ".join(f"{count} of {kind}" for kind, count in result.rounds.items())
-    lines = [
-        ("rounds", f"{sum(result.rounds.values())}: {rounds}; {seconds:.0f} s in all"),
-        ("calls answered", f"{result.calls}; failed: {result.errors or 0}"),
-        ("  without a server", f"{sum(result.errors_without_server.values())} failed and were asked again"),
-        ("acknowledged", f"{result.acknowledged}; missing: {result.missing}; twice: {result.twice}"),
-        ("streamed", f"{result.messages} forecasts, dialled again {result.dials} times"),
-        ("  of each stream", f"lost: {lost}; twice: {twice}; out of order: {result.streams_out_of_order}"),
-        ("ledger", f"{result.entries} entries; chain: {result.broken_chain or 'intact'}"),
-        ("exit codes but 0", f"{result.exit_codes or 'none'}; warnings: {result.complaints or 'none'}"),
-    ]
-    for name, each in (("a rolling restart", result.reload_seconds), ("a drain", result.drain_seconds)):
-        if each:
-            lines.append((name, f"{statistics.median(each):.2f} s (median), {max(each):.2f} s (longest)"))
-    return "\n".join(f"{name:20} {text}" for name, text in lines)
+    return aligned(
+        [
+            *load_report(result, "rounds", seconds),
+            ("exit codes but 0", f"{result.exit_codes or 'none'}; warnings: {result.complaints or 'none'}"),
+            *spread("a rolling restart", result.reload_seconds),
+            *spread("a drain", result.drain_seconds),
+        ]
+    )
 
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
@@ -163,6 +138,7 @@ def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = p
         description="measures rolling restarts and drains under load",
         run=run,
         report=report,
+        add_options=add_client_options(),
     )
 
 

@@ -21,23 +21,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import grpc
 import psutil
-import uvloop
-from bench.start.processes import anonymous_mib
+from bench.network.memory import anonymous_mib
+from bench.result import program
 from tests.support.builders.issued_forecasts import game
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
@@ -63,6 +61,16 @@ MORE_DESCRIPTORS = 24
 """Allowance for the ledger connections that two workers open on first use; each takes two descriptors."""
 
 
+SUBSCRIBING = (
+    "import asyncio, sys; from bench.streams import only_subscribe; "
+    "asyncio.run(only_subscribe(sys.argv[1], int(sys.argv[2])))"
+)
+"""Program of the part of a wave that is killed."""
+
+MORE_MIB = 24.0
+"""Allowed growth of memory after the first half."""
+
+
 @dataclass
 class Result:
     """Counts and measurements of a run."""
@@ -81,14 +89,13 @@ class Result:
     descriptors: list[int] = field(default_factory=list)
     """Open descriptors of all workers: before the first wave, after the last."""
     in_flight: float = 0.0
-    seconds: float = 0.0
 
-    def breaches(self, margin_mib: float) -> list[str]:
+    def breaches(self) -> list[str]:
         """Return the names of the failed checks."""
         broken = [name for name in ("lost", "twice", "out_of_order", "in_flight") if getattr(self, name)]
         if self.descriptors[-1] > self.descriptors[0] + MORE_DESCRIPTORS:
             broken.append("descriptors")
-        if self.pss_mib[-1] - self.pss_mib[1] > margin_mib:
+        if self.pss_mib[-1] - self.pss_mib[1] > MORE_MIB:
             broken.append("pss_mib")
         return broken
 
@@ -173,7 +180,7 @@ class Bench:
 
     async def wave(self, size: int) -> None:
         """Run subscribers that connect together, read a little and leave, each third in its own way."""
-        command = [sys.executable, "-m", "bench.streams", "--only-subscribe", self.server.address, str(size // 3)]
+        command = [sys.executable, "-c", SUBSCRIBING, self.server.address, str(size // 3)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as child:  # noqa: ASYNC220
             assert child.stdout is not None
             going = asyncio.gather(
@@ -264,8 +271,16 @@ class Bench:
             await asyncio.sleep(0.2)
 
 
-async def run(options: argparse.Namespace, server: SpawnedServer) -> Result:
+async def run(options: argparse.Namespace, folder: Path) -> Result:
     """Run the whole scenario."""
+    arguments = ("--workers", "2", "--ledger", f"sqlite:///{folder / 'ledger.sqlite3'}")
+    with spawned_server(*arguments, "--metrics-listen", "127.0.0.1:0", standby=True) as server:
+        await asyncio.to_thread(server.wait_for, "listening")
+        return await run_on(server, options)
+
+
+async def run_on(server: SpawnedServer, options: argparse.Namespace) -> Result:
+    """Run the whole scenario on a server."""
     result = Result()
     bench = Bench(server, result)
     await bench.publish(BATCH)
@@ -315,7 +330,7 @@ async def only_subscribe(address: str, size: int) -> None:
     await asyncio.Event().wait()
 
 
-def report(result: Result) -> str:
+def report(result: Result, seconds: float) -> str:
     """Format the result for people."""
     before, first, last = result.pss_mib
     lines = [
@@ -326,42 +341,29 @@ def report(result: Result) -> str:
         f"PSS in MiB    {before:>8,.1f}   after the first half {first:,.1f}   at the end {last:,.1f}",
         f"descriptors   {result.descriptors[0]:>8,}   at the end {result.descriptors[1]:,}",
         f"in flight     {result.in_flight:>8,.0f}   at the end",
-        f"seconds       {result.seconds:>8,.0f}",
+        f"seconds       {seconds:>8,.0f}",
     ]
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Run the program; return the exit code."""
-    parser = argparse.ArgumentParser(description="stress-tests streams: checks for lost forecasts and leaks")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this program."""
     parser.add_argument("--subscribers", type=int, default=1000, help="subscribers in all waves together")
     parser.add_argument("--waves", type=int, default=5)
     parser.add_argument("--stalled", type=int, default=10)
     parser.add_argument("--forecasts", type=int, default=6000, help="forecasts to publish at least")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument(
-        "--margin-mib", type=float, default=24.0, help="allowed memory growth after the first half, in MiB"
+
+
+def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
+    """Run the program; return the exit code."""
+    return program(
+        arguments,
+        show,
+        description="stress-tests streams: checks for lost forecasts and leaks",
+        run=run,
+        report=report,
+        add_options=add_options,
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--only-subscribe", nargs=2, metavar=("ADDRESS", "N"), help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    if options.only_subscribe:
-        address, size = options.only_subscribe
-        asyncio.run(only_subscribe(address, int(size)))
-        return 0
-    start = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        ledger = f"sqlite:///{Path(folder) / 'ledger.sqlite3'}"
-        arguments_ = ("--workers", str(options.workers), "--ledger", ledger, "--metrics-listen", "127.0.0.1:0")
-        with spawned_server(*arguments_, standby=True) as server:
-            server.wait_for("listening")
-            result = uvloop.run(run(options, server))
-    result.seconds = round(time.monotonic() - start, 1)
-    show(json.dumps(asdict(result)) if options.json else report(result))
-    broken = result.breaches(options.margin_mib)
-    for name in broken:
-        print(f"broken: {name}: {getattr(result, name)}", file=sys.stderr)
-    return 1 if broken else 0
 
 
 if __name__ == "__main__":

@@ -3,32 +3,30 @@
 Run with `python -m bench.faults.hangs` from the project's folder. Callers keep all parts of the two workers of a server
 busy, while:
 
-- nothing hangs, for `--seconds`: no worker may be killed. First as a control, then together with `--loops` processes
-  that run endless loops;
+- nothing hangs, for `--seconds`: no worker may be killed. First as a control, then together with LOOPS processes that
+  run endless loops;
 - again and again a random worker is stopped (SIGSTOP), or one of its threads hangs: measures the seconds until it
   reports that it is not ready, until it is killed, and until its successor serves.
 
-Exits with 1 if a hang is noticed later than `--hang-seconds` + 3 s, or if a worker is killed while nothing hangs.
+Exits with 1 if a hang is noticed later than HANG_SECONDS + 3 s, or if a worker is killed while nothing hangs.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import logging
 import os
 import random
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.result import program
 from tests.support.processes.hangs import PARTS, hang, hanging
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
@@ -40,8 +38,14 @@ CALLERS = 4
 IDLE = "nothing hangs"
 BUSY = "nothing hangs, busy machine"
 
+LOOPS = 20
+"""Processes that run endless loops on the busy machine."""
+
+HANG_SECONDS = 5.0
+"""`--hang-seconds` of the server: its default."""
+
 LATEST_SECONDS = 3.0
-"""How much later than `--hang-seconds` a hang may be noticed: the hanging part must first get a task, and worker and
+"""How much later than HANG_SECONDS a hang may be noticed: the hanging part must first get a task, and worker and
 supervisor each check once a second."""
 
 
@@ -86,9 +90,9 @@ class Report:
     hangs: list[Noticed] = field(default_factory=list)
     quiet: list[Quiet] = field(default_factory=list)
 
-    def broken(self, hang_seconds: float) -> list[str]:
+    def breaches(self) -> list[str]:
         """Describe the failed checks; empty if all pass."""
-        late = [f"{each.fault}: {each.killed} s" for each in self.hangs if each.killed > hang_seconds + LATEST_SECONDS]
+        late = [f"{each.fault}: {each.killed} s" for each in self.hangs if each.killed > HANG_SECONDS + LATEST_SECONDS]
         return late + [f"{each.name}: {each.killed} killed" for each in self.quiet if each.killed]
 
 
@@ -175,12 +179,12 @@ def run(options: argparse.Namespace, folder: Path) -> Report:
     report = Report()
     choose = random.Random(options.seed)
     ledger = f"sqlite:///{folder / 'ledger.sqlite3'}"
-    arguments = ("--workers", "2", "--hang-seconds", str(options.hang_seconds), "--ledger", ledger)
+    arguments = ("--workers", "2", "--hang-seconds", str(HANG_SECONDS), "--ledger", ledger)
     with spawned_server(*arguments, environment=hanging(folder), standby=True) as server:
         callers = Callers(server.address, options.seed)
         with callers.calling():
             time.sleep(5)  # a worker that ran for at least 5 s is replaced without delay
-            for name, loops in ((IDLE, 0), (BUSY, options.loops)):
+            for name, loops in ((IDLE, 0), (BUSY, LOOPS)):
                 report.quiet.append(quiet(server, callers, name, loops, options.seconds))
             for fault in (STOPPED, *PARTS) * options.rounds:
                 report.hangs.append(notice(server, fault, choose.choice(server.workers).pid))
@@ -188,31 +192,28 @@ def run(options: argparse.Namespace, folder: Path) -> Report:
     return report
 
 
+def report(result: Report, _: float) -> str:
+    """Format the results for people."""
+    quiet = [
+        f"{each.name:28} load {each.load:4}, {each.answered} calls answered, killed: {each.killed}"
+        for each in result.quiet
+    ]
+    hangs = [
+        f"{each.fault:16} unready {each.unready:5} s, killed {each.killed:5} s, succeeded {each.succeeded:5} s"
+        for each in result.hangs
+    ]
+    return "\n".join([*quiet, *hangs])
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this program."""
+    parser.add_argument("--rounds", type=int, default=3, help="how often each fault is tried")
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of each of the two phases without a hang")
+
+
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
     """Run the program; return the exit code."""
-    parser = argparse.ArgumentParser(description="makes workers hang")
-    parser.add_argument("--hang-seconds", type=float, default=5.0)
-    parser.add_argument("--rounds", type=int, default=3, help="how often each fault is tried")
-    parser.add_argument("--loops", type=int, default=20, help="processes that run endless loops")
-    parser.add_argument("--seconds", type=float, default=60.0, help="length of each of the two phases without a hang")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the calls and of the choice of workers")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
-    logging.getLogger("dejavu_client").setLevel(logging.CRITICAL)  # it logs every slow call
-    with tempfile.TemporaryDirectory() as folder:
-        report = run(options, Path(folder))
-    if options.json:
-        show(json.dumps(asdict(report)))
-    else:
-        for still in report.quiet:
-            show(f"{still.name:28} load {still.load:4}, {still.answered} calls answered, killed: {still.killed}")
-        for each in report.hangs:
-            show(
-                f"{each.fault:16} unready {each.unready:5} s, killed {each.killed:5} s, succeeded {each.succeeded:5} s"
-            )
-    for text in report.broken(options.hang_seconds):
-        print(f"broken: {text}", file=sys.stderr)
-    return 1 if report.broken(options.hang_seconds) else 0
+    return program(arguments, show, description="makes workers hang", run=run, report=report, add_options=add_options)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ this order, each with the same connections and clients:
 
 A third of the idle connections never sends a byte, a third begins HTTP/2 but makes no call, and a third also pings
 once. Each client opens a connection, calls Predict once without retries, and closes it. Exits with 1 if fewer than the
-share `--least` of the clients of the last server are answered.
+share LEAST of the clients of the last server are answered.
 """
 
 from __future__ import annotations
@@ -21,17 +21,16 @@ import json
 import random
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
-import uvloop
-from bench.faults.idle import Idle
+from bench.result import program
+from bench.servers import tell
 from tests.support.processes.servers import spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -44,8 +43,67 @@ CALL_SECONDS = 3.0
 SETTLE_SECONDS = 1.0
 """Time between the last idle connection and the first client."""
 
+LEAST = 0.99
+"""Share of clients that have to be answered."""
+
 AT_ONCE = 8
 """Number of clients that call at the same time."""
+
+
+DIALS_AT_ONCE = 64
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""Beginning of an HTTP/2 connection, with empty settings."""
+
+_PING_AND_ACK = bytes([0, 0, 0, 4, 1, 0, 0, 0, 0]) + bytes([0, 0, 8, 6, 0, 0, 0, 0, 0]) + bytes(8)
+"""Acknowledges the server's settings and pings once, like a connection that was in use."""
+
+
+class Idle:
+    """Idle connections to a server.
+
+    Args:
+        address: HOST:PORT.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._host, _, port = address.rpartition(":")
+        self._port = int(port)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._opened = asyncio.Semaphore(0)
+        self._dialling = asyncio.Semaphore(DIALS_AT_ONCE)
+
+    async def open(self, number: int) -> None:
+        """Open connections; return once each is open or refused."""
+        self._tasks = [asyncio.create_task(self._hold(each % 3)) for each in range(number)]
+        for _ in range(number):
+            await self._opened.acquire()
+
+    async def close(self) -> None:
+        """Close them all."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+
+    async def _hold(self, kind: int) -> None:
+        try:
+            async with self._dialling:
+                reader, writer = await asyncio.open_connection(self._host, self._port)
+                if kind:
+                    writer.write(PREFACE)
+                    if kind == 2:
+                        writer.write(_PING_AND_ACK)
+        except OSError:
+            return
+        finally:
+            self._opened.release()
+        try:
+            while await reader.read(65536):
+                pass
+        except OSError:
+            pass
+        finally:
+            writer.transport.abort()
 
 
 @dataclass
@@ -83,9 +141,9 @@ async def client(address: str, request: pb.PredictRequest) -> tuple[str, float]:
     return code, 1000 * (time.perf_counter() - start)
 
 
-async def attempt(address: str, idle: int, clients: int, seed: int) -> Outcome:
+async def attempt(address: str, idle: int, options: argparse.Namespace) -> Outcome:
     """Open the idle connections, then let the clients call; return the results."""
-    choose = random.Random(seed)
+    choose, clients = random.Random(options.seed), options.clients
     connections = Idle(address)
     outcome = Outcome(idle=idle, clients=clients)
     if idle:
@@ -110,65 +168,75 @@ async def attempt(address: str, idle: int, clients: int, seed: int) -> Outcome:
     return outcome
 
 
+@dataclass
+class Outcomes:
+    """Results of all servers.
+
+    Attributes:
+        servers: name of a server → the results of its clients.
+    """
+
+    servers: dict[str, Outcome] = field(default_factory=dict)
+
+    def breaches(self) -> list[str]:
+        """Describe the failed checks; empty if all pass."""
+        last = self.servers["dejavu-server, idle connections"]
+        enough = last.answered >= LEAST * last.clients
+        return [] if enough else [f"{last.answered} of {last.clients} clients were answered"]
+
+
 @contextmanager
 def echo(within: Sequence[str]) -> Iterator[str]:
     """Run the echo server; yield its address."""
-    with subprocess.Popen(
-        [*within, sys.executable, "-m", "bench.echo"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(pb.PredictResponse().SerializeToString().hex() + "\n")
-        process.stdin.flush()
-        yield process.stdout.readline().strip()
+    command = [*within, sys.executable, "-m", "bench.echo"]
+    pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, text=True) as process:
+        yield tell(process, json.dumps({"response": "", "event": ""})).strip()
         process.kill()
 
 
-async def run(options: argparse.Namespace, folder: Path) -> dict[str, Outcome]:
+async def run(options: argparse.Namespace, folder: Path) -> Outcomes:
     """Run the servers; return the results of the clients of each."""
-    hard = file_limit()
-    outcomes = {}
-    with echo(("prlimit", f"--nofile={options.soft}:{options.soft}")) as address:
-        outcomes["echo, idle connections"] = await attempt(address, options.connections, options.clients, options.seed)
+    raise_file_limit()
+    soft, hard = options.soft, file_limit()
+    outcomes = Outcomes()
+    with echo(("prlimit", f"--nofile={soft}:{soft}")) as address:
+        outcomes.servers["echo, idle connections"] = await attempt(address, options.connections, options)
     for name, idle in (("dejavu-server", 0), ("dejavu-server, idle connections", options.connections)):
         ledger = f"sqlite:///{folder / 'ledger.sqlite3'}"
-        within = ("prlimit", f"--nofile={options.soft}:{hard}")
+        within = ("prlimit", f"--nofile={soft}:{hard}")
         with spawned_server("--workers", "2", "--ledger", ledger, within=within) as server:
             address = await asyncio.to_thread(lambda: server.address)
-            outcomes[name] = await attempt(address, idle, options.clients, options.seed)
+            outcomes.servers[name] = await attempt(address, idle, options)
     return outcomes
+
+
+def report(outcomes: Outcomes, _: float) -> str:
+    """Format the results for people."""
+    return "\n".join(
+        f"{name:32} {each.idle:5} idle  {each.answered} of {each.clients} clients answered, "
+        f"p50 {each.p50_ms} ms, longest {each.longest_ms} ms; others {each.refused or 'none'}"
+        for name, each in outcomes.servers.items()
+    )
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this program."""
+    parser.add_argument("--connections", type=int, default=2500)
+    parser.add_argument("--clients", type=int, default=500)
+    parser.add_argument("--soft", type=int, default=1024, help="soft limit of open files of the servers")
 
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
     """Run the program; return the exit code."""
-    parser = argparse.ArgumentParser(description="calls a server that has many idle connections")
-    parser.add_argument("--connections", type=int, default=2500)
-    parser.add_argument("--clients", type=int, default=500)
-    parser.add_argument("--soft", type=int, default=1024, help="soft limit of open files of the servers")
-    parser.add_argument("--least", type=float, default=0.99, help="share of clients that have to be answered")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the requests and of the clients' pauses")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
-    raise_file_limit()
-    with tempfile.TemporaryDirectory() as folder:
-        outcomes = uvloop.run(run(options, Path(folder)))
-    if options.json:
-        show(json.dumps({name: asdict(outcome) for name, outcome in outcomes.items()}))
-    else:
-        for name, each in outcomes.items():
-            show(
-                f"{name:32} {each.idle:5} idle  {each.answered} of {each.clients} clients answered, "
-                f"p50 {each.p50_ms} ms, longest {each.longest_ms} ms; others {each.refused or 'none'}"
-            )
-    last = outcomes["dejavu-server, idle connections"]
-    if last.answered < options.least * last.clients:
-        print(f"broken: {last.answered} of {last.clients} clients were answered", file=sys.stderr)
-        return 1
-    return 0
+    return program(
+        arguments,
+        show,
+        description="calls a server that has many idle connections",
+        run=run,
+        report=report,
+        add_options=add_options,
+    )
 
 
 if __name__ == "__main__":

@@ -13,28 +13,27 @@ The server is started anew for the load, so that no answer is kept from the cont
 than SHARE_OK of the five-day calls are answered within FIVE_DAY_SECONDS, or fewer than SHARE_OK of all calls that are
 not given up within DEADLINE_SECONDS, or if the 95th percentile of the control's repeated calls exceeds REPEAT_MS.
 
-The ledger takes a gigabyte of disk and a minute for 200,000 forecasts. With --folder it is kept and reused.
+The ledger takes a gigabyte of disk and a minute for 200,000 forecasts.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import grpc
 import uvloop
-from bench.record_ledger import Filled, day, fill, found
+from bench.ledger import Filled, day, fill
+from bench.result import program
 from tests.support.processes.servers import spawned_server
 
 from dejavu.v1 import record_service_pb2 as pb
@@ -183,7 +182,7 @@ async def load(address: str, filled: Filled, options: argparse.Namespace, result
         await caller.close()
 
 
-def report(result: Result) -> str:
+def report(result: Result, _: float) -> str:
     """Format the result for people."""
     rows = {
         "alone: five days": result.alone_ms,
@@ -203,33 +202,36 @@ def report(result: Result) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Run the program; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def run(options: argparse.Namespace, folder: Path) -> Result:
+    """Write the ledger, then run control and load."""
+    filled = fill(folder / "ledger.sqlite3", options.forecasts)
+    result = Result(forecasts=filled.forecasts, callers=options.callers)
+    for part in (alone, load):
+        with spawned_server("--workers", str(options.workers), "--ledger", filled.url) as server:
+            server.wait_for("listening")
+            uvloop.run(part(server.address, filled, options, result))
+    return result
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this program."""
     parser.add_argument("--callers", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long they ask")
     parser.add_argument("--alone", type=int, default=100, help="calls of the control")
     parser.add_argument("--forecasts", type=int, default=200_000)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--folder", type=Path, metavar="DIR", help="keep the ledger here and reuse it")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as own:
-        folder = options.folder or Path(own)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{options.forecasts}.sqlite3"
-        filled = found(path) if path.exists() else fill(path, options.forecasts)
-        result = Result(forecasts=filled.forecasts, callers=options.callers)
-        for part in (alone, load):
-            with spawned_server("--workers", str(options.workers), "--ledger", filled.url) as server:
-                server.wait_for("listening")
-                uvloop.run(part(server.address, filled, options, result))
-    show(json.dumps(asdict(result)) if options.json else report(result))
-    broken = result.breaches()
-    for each in broken:
-        print(f"broken: {each}", file=sys.stderr)
-    return 1 if broken else 0
+
+
+def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
+    """Run the program; return the exit code."""
+    return program(
+        arguments,
+        show,
+        description="asks for scorecards with many callers",
+        run=run,
+        report=report,
+        add_options=add_options,
+    )
 
 
 if __name__ == "__main__":

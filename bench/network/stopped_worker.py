@@ -18,22 +18,144 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import logging
+import random
+import statistics
 import sys
-import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from bench.network.callers import Callers, phase_of
-from bench.network.stopped_result import StoppedResult
-from tests.support.harness.clients import CLIENTS
+from bench.result import program
+from tests.support.harness.clients import CLIENTS, AnyClient
 from tests.support.processes.servers import SpawnedServer, spawned_server
+
+from dejavu_client import Forecast
+from dejavu_client.errors import DejavuClientError
+
+THINKING_SECONDS = 0.02
+"""Mean pause of a caller after each turn; limits the load."""
+
+
+@dataclass
+class Phase:
+    """The calls of one period.
+
+    Attributes:
+        calls: number of calls.
+        errors: number of failed calls, by type.
+        p50, p99, longest: seconds until calls were answered or had failed.
+    """
+
+    calls: int
+    errors: dict[str, int]
+    p50: float
+    p99: float
+    longest: float
+
+    @property
+    def failed(self) -> float:
+        """Share of failed calls."""
+        return sum(self.errors.values()) / self.calls
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call: when it was made, when it ended, the type of its error, if any, and whether it named a game."""
+
+    start: float
+    end: float
+    error: str
+    named: bool = False
+
+
+class Callers:
+    """Concurrent callers that share a client: in each turn, a caller makes a what-if, then the same named call twice.
+
+    Args:
+        client: the client.
+        seed: seed of the patterns and of the pauses.
+
+    Attributes:
+        calls: the calls that have ended.
+        changed: number of repeated named calls that returned a different forecast.
+        stop: ends every caller after its current calls.
+    """
+
+    def __init__(self, client: AnyClient, seed: str) -> None:
+        self._client = client
+        self._seed = seed
+        self.calls: list[Call] = []
+        self.changed = 0
+        self.stop = asyncio.Event()
+
+    async def run(self, number: int) -> None:
+        """Call until stopped: a what-if, then a named game, twice."""
+        choose = random.Random(f"{self._seed}-{number}")
+        games = 0
+        while not self.stop.is_set():
+            pattern = [float(choose.randint(-20, 20)) for _ in range(18)]
+            await self._call(pattern, "")
+            games += 1
+            game_id = f"99{number:03d}{games:05d}"
+            first, again = await self._call(pattern, game_id), await self._call(pattern, game_id)
+            self.changed += first is not None and again is not None and first != again
+            await asyncio.sleep(THINKING_SECONDS * 2 * choose.random())
+
+    async def _call(self, pattern: Sequence[float], game_id: str) -> int | None:
+        start, error = time.monotonic(), ""
+        try:
+            forecast: Forecast = await self._client.call("predict", pattern, game_id=game_id)
+            return forecast.sequence
+        except DejavuClientError as failure:
+            error = type(failure).__name__
+            return None
+        finally:
+            self.calls.append(Call(start, time.monotonic(), error, bool(game_id)))
+
+
+def phase_of(calls: Sequence[Call]) -> Phase:
+    """Summarize calls, of which there is at least one."""
+    seconds = sorted(call.end - call.start for call in calls)
+    errors = Counter(call.error for call in calls if call.error)
+    return Phase(len(calls), dict(errors), statistics.median(seconds), seconds[int(len(seconds) * 0.99)], max(seconds))
+
+
+MOST_FAILED = 0.02
+"""Share of failed calls, while a worker is stopped, from which on the check fails."""
+
+
+@dataclass
+class StoppedResult:
+    """Results of a run.
+
+    Attributes:
+        control: the calls before the stop, by kind of client.
+        stopped: the calls that were made or under way while a worker was stopped, by kind of client; without named ones
+            if it was stopped in a transaction.
+        recorded_after: for a worker stopped in a transaction, seconds from the stop to the end of the first successful
+            named call that began after the stop, by kind of client; None if there was none.
+        changed: number of repeated named calls that returned a different forecast.
+    """
+
+    control: dict[str, Phase] = field(default_factory=dict)
+    stopped: dict[str, Phase] = field(default_factory=dict)
+    recorded_after: dict[str, float | None] = field(default_factory=dict)
+    changed: int = 0
+
+    def breaches(self) -> list[str]:
+        """Describe the failed checks."""
+        failing = {kind: phase.errors for kind, phase in self.control.items() if phase.errors}
+        found = [f"{kind}: calls failed before the stop: {errors}" for kind, errors in failing.items()]
+        for kind, phase in self.stopped.items():
+            if phase.failed >= MOST_FAILED:
+                found.append(f"{kind}: {phase.failed:.1%} of the calls failed while a worker was stopped")
+        found += [f"{kind}: nothing was recorded again" for kind, at in self.recorded_after.items() if at is None]
+        return [*found, *(["a repeated call returned another forecast"] if self.changed else [])]
 
 
 async def _try(
@@ -105,7 +227,7 @@ def _both_serve(server: SpawnedServer) -> psutil.Process:
     return server.workers[0]
 
 
-def report(result: StoppedResult) -> str:
+def report(result: StoppedResult, _: float = 0.0) -> str:
     """Format the results for people."""
     lines = [f"{'':22}{'calls':>8}{'failed':>10}{'p50, ms':>10}{'p99, ms':>10}{'longest, ms':>13}"]
     for kind in result.stopped:
@@ -118,22 +240,23 @@ def report(result: StoppedResult) -> str:
     return "\n".join([*lines, f"repeated named calls answered otherwise: {result.changed}"])
 
 
-def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Run the program; return the exit code."""
-    parser = argparse.ArgumentParser(description="measures calls while one of two workers is stopped")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this program."""
     parser.add_argument("--callers", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each period: control, and stopped")
     parser.add_argument("--writing", action="store_true", help="stop the worker in a transaction")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
-    logging.getLogger("dejavu_client").setLevel(logging.CRITICAL)  # it logs slow calls
-    with tempfile.TemporaryDirectory() as folder:
-        result = asyncio.run(run(options, Path(folder)))
-    show(json.dumps(asdict(result)) if options.json else report(result))
-    for breach in result.breaches():
-        print(f"broken: {breach}", file=sys.stderr)
-    return 1 if result.breaches() else 0
+
+
+def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
+    """Run the program; return the exit code."""
+    return program(
+        arguments,
+        show,
+        description="measures calls while one of two workers is stopped",
+        run=run,
+        report=report,
+        add_options=add_options,
+    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import statistics
 import subprocess
 import sys
 import time
@@ -20,6 +19,8 @@ from functools import partial
 
 import uvloop
 from bench.overload.http2 import Connection
+from bench.performance.measuring import percentile
+from bench.servers import tell
 
 OK, RESOURCE_EXHAUSTED = 0, 8
 
@@ -46,7 +47,6 @@ class Order:
         warm_up: seconds at the start that are not counted.
         timeout_ms: deadline of every call.
         seed: seed of the times.
-        pause: seconds between a call that failed and the caller's next call, in a closed loop.
     """
 
     address: str
@@ -60,7 +60,6 @@ class Order:
     warm_up: float
     timeout_ms: int
     seed: int
-    pause: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +73,6 @@ class Taken:
         ok_p50, ok_p99: latency of answered calls, in seconds; 0 with fewer than two.
         refused_p50, refused_p99: latency of refused calls.
         with_pushback: refused calls whose status says when to try again.
-        late: largest delay of the start of a call in an open loop, in seconds; large if the generator is overloaded.
-        lags: number of times that the generator's event loop was late by more than 20 ms.
     """
 
     seconds: float
@@ -86,8 +83,6 @@ class Taken:
     refused_p50: float
     refused_p99: float
     with_pushback: int
-    late: float
-    lags: int
 
 
 class Run:
@@ -101,7 +96,6 @@ class Run:
         self._latencies: dict[int, list[float]] = {OK: [], RESOURCE_EXHAUSTED: []}
         self._with_pushback = 0
         self._from = self._until = self._last_end = 0.0
-        self._late, self._lags = 0.0, 0
 
     async def run(self) -> Taken:
         """Connect, make the calls, and wait until all have ended or reached their deadlines."""
@@ -130,7 +124,7 @@ class Run:
             connection.transport.abort()
         await asyncio.gather(*(connection.closed for connection in self._connections))
         only_at_once = order.at_once and not order.rate
-        ok, refused = (sorted(self._latencies[code]) for code in (OK, RESOURCE_EXHAUSTED))
+        ok, refused = (self._latencies[code] for code in (OK, RESOURCE_EXHAUSTED))
         return Taken(
             seconds=(self._last_end if only_at_once else self._until) - self._from,
             codes={str(code): number for code, number in self._counted.items()},
@@ -140,8 +134,6 @@ class Run:
             refused_p50=percentile(refused, 50),
             refused_p99=percentile(refused, 99),
             with_pushback=self._with_pushback,
-            late=self._late,
-            lags=self._lags,
         )
 
     async def _open_loop(self, start: float) -> None:
@@ -152,7 +144,6 @@ class Run:
         due, sent = start, 0
         while due < self._until and order.rate:
             now = time.perf_counter()
-            self._late = max(self._late, now - due)
             starting = Counter[int]()
             while due <= now and due < self._until:
                 starting[sent % order.connections] += 1
@@ -165,13 +156,8 @@ class Run:
 
     async def _expire(self) -> None:
         """Cancel calls at their deadlines, as clients do."""
-        last = time.perf_counter()
-        pause = min(0.01, self._order.timeout_ms / 2e3)
         while True:
-            await asyncio.sleep(pause)
-            now = time.perf_counter()
-            self._lags += now - last > pause + 0.02
-            last = now
+            await asyncio.sleep(min(0.01, self._order.timeout_ms / 2e3))
             for connection in self._connections:
                 connection.expire(self._order.timeout_ms / 1e3)
 
@@ -187,33 +173,14 @@ class Run:
                 if status == RESOURCE_EXHAUSTED:
                     self._with_pushback += b"grpc-retry-pushback-ms" in fields
             if self._order.callers and now < self._until:
-                connection = self._connections[number]
-                if status == OK or not self._order.pause:
-                    connection.call()
-                else:
-                    asyncio.get_running_loop().call_later(self._order.pause, connection.call)
+                self._connections[number].call()
 
         return ended
 
 
-def percentile(values: list[float], percent: int) -> float:
-    """Return a percentile of sorted values; 0 of fewer than two."""
-    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1] if len(values) > 1 else 0.0
-
-
 def take(process: subprocess.Popen[str], order: Order) -> Taken:
-    """Let a process of this module run an order; return the results.
-
-    Raises:
-        RuntimeError: if the process was started without pipes, or has exited.
-    """
-    if process.stdin is None or process.stdout is None:
-        raise RuntimeError("the callers were started without pipes")
-    print(json.dumps(asdict(order)), file=process.stdin, flush=True)
-    line = process.stdout.readline()
-    if not line:
-        raise RuntimeError("the callers exited; see their error above")
-    return Taken(**json.loads(line))
+    """Let a process of this module run an order; return the results."""
+    return Taken(**json.loads(tell(process, json.dumps(asdict(order)))))
 
 
 async def main() -> None:

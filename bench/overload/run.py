@@ -8,7 +8,7 @@ makes the two differ, the figures between them are unreliable too. Health checks
 connection.
 
 The cache of what-ifs is off. The calls are as cheap as a forecast that is computed can be, which is the hardest case,
-because a refusal then costs a large part of a forecast. With `--games N` each call is a batch of that many games.
+because a refusal then costs a large part of a forecast.
 
 Exits with 1 if the metrics counted less than 99 % of the refusals, if a refusal does not say when to try again, if a
 health check failed, or if more than 5 % of the queries were computed for callers that had disconnected.
@@ -28,17 +28,18 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 import grpc
-from bench.latency import helper
+from bench.callers import PREDICT
 from bench.overload.http2 import DEADLINE_EXCEEDED
-from bench.overload.load import OK, RESOURCE_EXHAUSTED, Order, Taken, percentile, take
-from bench.overload.servers import PATTERN, REQUEST, dejavu_server
+from bench.overload.load import OK, RESOURCE_EXHAUSTED, Order, Taken, take
+from bench.performance.measuring import percentile
+from bench.servers import cpu_seconds, helper, pinned_server
 from grpc_health.v1 import health_pb2
 from tests.support.processes.servers import SpawnedServer
 
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_common.processes import cpu_seconds
 
-SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"].full_name
+PATTERN = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9, 11)
+REQUEST = pb.PredictRequest(pattern=PATTERN).SerializeToString()
 HEALTH_SECONDS = 0.05
 """Pause between two health checks."""
 
@@ -139,8 +140,8 @@ class Bench:
         options = self._options
         order = Order(
             address=self._address,
-            method=f"/{SERVICE}/{'PredictBatch' if options.games else 'Predict'}",
-            message=request(options.games).hex(),
+            method=PREDICT,
+            message=REQUEST.hex(),
             connections=options.connections,
             callers=callers,
             rate=rate,
@@ -156,7 +157,6 @@ class Bench:
             taken = take(self._callers, order)
         cpu = (cpu_seconds(self._worker.pid) - cpu) / (time.perf_counter() - start)
         counted = {name: value - before.get(name, 0.0) for name, value in self._scrape().items()}
-        health.each.sort()
         phase = Phase(
             name=name,
             offered=offered,
@@ -186,13 +186,6 @@ class Bench:
 
 def _sum(text: str, name: str) -> float:
     return sum(float(value) for value in re.findall(rf"^{name} (\S+)$", text, re.MULTILINE))
-
-
-def request(games: int) -> bytes:
-    """Return a serialized request: for one game, or for a batch of that many."""
-    if not games:
-        return REQUEST
-    return pb.PredictBatchRequest(requests=[pb.PredictRequest(pattern=PATTERN)] * games).SerializeToString()
 
 
 def breaches(phases: list[Phase]) -> list[str]:
@@ -257,13 +250,12 @@ def main(arguments: list[str] | None = None, *, show_line: Callable[[str], None]
     parser.add_argument("--at-once", type=int, default=24_000, help="calls that start together in one phase; 0: none")
     parser.add_argument("--callers", type=int, default=32, help="callers that measure the capacity")
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--games", type=int, default=0, help="games in a batch; 0: single forecasts")
     parser.add_argument("--timeout-ms", type=int, default=1000, help="deadline of every call")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     with (
-        dejavu_server({0}, "--metrics-listen", "127.0.0.1:0") as server,
+        pinned_server({0}, "--metrics-listen", "127.0.0.1:0") as server,
         helper("bench.overload.load", {1}) as callers,
     ):
         phases = measure(Bench(server, callers, options), options)

@@ -8,7 +8,7 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.performance.setting import ROOT
+from bench.servers import ROOT
 
 LIBRARIES = ("grpcio", "protobuf", "uvloop", "numpy", "hnswlib")
 

@@ -1,25 +1,89 @@
-"""Rounds in which all contenders take turns, and the calls that are timed in them."""
+"""Settings of a run, rounds in which all contenders take turns, and the calls that are timed in them."""
 
 from __future__ import annotations
 
+import os
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
+from pathlib import Path
 
-from bench.latency import Callers, Server, helper, sample
-from bench.performance.processes.callers import CallOrder
+from bench.callers import INFER, PREDICT, Callers, Order, body, inferred_points
 from bench.performance.samples import Run
-from bench.performance.setting import Setting
+from bench.servers import Server, response_to
+
+from bench import servers
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_models.registry.registry import default_bundle
 
 ECHO, DEJAVU, MLSERVER = "echo", "Dejavu", "MLServer"
 
-MINUTE = 18
-SEED = 1
+CALLS = {
+    "p50_ms": "p50, ms",
+    "p99_ms": "p99, ms",
+    "calls_a_second": "calls a second",
+    "cpu_us": "server CPU, µs a call",
+}
+"""Figure → heading of its column, for calls."""
+
+SAME_POINTS = 1e-3
+"""Tolerance between forecasts of two servers of one model, in points: sums of the LSTM depend on the batch size."""
 
 
 class CallsFailed(Exception):
     """Calls failed, so the times of the others mean little."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Settings of a run.
+
+    Attributes:
+        rounds: number of rounds that count; one more comes before them to warm up.
+        quick: whether to make only a few calls, to show that everything works.
+        mlserver: a Python that has MLServer installed; None: there is none.
+        servers: the CPU of the servers.
+        callers: the CPU of the callers; the same CPU on a machine that has only one.
+    """
+
+    rounds: int
+    quick: bool
+    mlserver: Path | None = None
+    servers: frozenset[int] = field(default_factory=lambda: frozenset({min(os.sched_getaffinity(0))}))
+    callers: frozenset[int] = field(default_factory=lambda: frozenset({max(os.sched_getaffinity(0))}))
+
+    def size(self, full: int, quick: int) -> int:
+        """Return a number of calls or of similar things, reduced in a quick run."""
+        return quick if self.quick else full
+
+    def sizes(self, full: tuple[int, ...], quick: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the sizes to measure."""
+        return quick if self.quick else full
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section of the report.
+
+    Attributes:
+        name: its name on the command line and in samples.
+        title: its heading.
+        text: description of the measurement.
+        columns: figure → heading of its column, with the unit.
+        measure: measures it; adds samples, or the reason for skipping a part, to the run.
+        base: the contender to whose figures the ratios refer; empty: there are no ratios.
+        plot: name of its plot; empty: it has none.
+    """
+
+    name: str
+    title: str
+    text: str
+    columns: Mapping[str, str]
+    measure: Callable[[Setting, Run], None]
+    base: str = ""
+    plot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,33 +113,10 @@ def alternate(setting: Setting, run: Run, section: str, contests: Sequence[Conte
                 run.add(section, each.case, each.contender, number, figures)
 
 
-@contextmanager
-def callers_process(setting: Setting) -> Iterator[Callers]:
-    """Run the process of the callers, on their CPU."""
-    with helper("bench.performance.processes.callers", set(setting.callers)) as process:
-        yield Callers(process)
-
-
-def new_order(server: Server, callers: int, calls: int, **changes: object) -> CallOrder:
-    """Return an order of what-ifs at MINUTE, with changes."""
-    usual = CallOrder(
-        address=server.address,
-        callers=callers,
-        calls=calls,
-        first=0,
-        named=False,
-        extras=False,
-        minutes=[MINUTE],
-        seed=SEED,
-    )
-    return replace(usual, **changes)  # type: ignore[arg-type]
-
-
-def timed_calls(callers: Callers, server: Server, order: CallOrder) -> Callable[[], dict[str, float]]:
+def timed_calls(callers: Callers, server: Server, order: Order) -> Callable[[], dict[str, float]]:
     """Return a function that times an order: each time with new patterns, and with new games if it names them.
 
-    The figures are p50_ms, p99_ms, calls_a_second and cpu_us, the CPU of the server per call; for batches also
-    forecasts_a_core_second.
+    The figures are those of CALLS; for batches also forecasts_a_core_second.
 
     Raises:
         CallsFailed: if a call fails.
@@ -83,15 +124,60 @@ def timed_calls(callers: Callers, server: Server, order: CallOrder) -> Callable[
     firsts = count(order.first, order.calls * max(order.batch, 1))
 
     def take() -> dict[str, float]:
-        taken = sample(callers, server, order.protocol, replace(order, first=next(firsts)))
+        before = server.cpu_seconds()
+        taken = callers.ask(replace(order, first=next(firsts)))
+        cpu_us = 1e6 * (server.cpu_seconds() - before) / order.calls
         if taken.failed:
             raise CallsFailed(f"{taken.failed} of {order.calls} calls to {order.address} failed: {order}")
-        figures = {name: float(getattr(taken, name)) for name in ("p50_ms", "p99_ms", "calls_a_second", "cpu_us")}
+        p50, p99 = (1e3 * percentile(taken.each, percent) for percent in (50, 99))
+        figures = {"p50_ms": p50, "p99_ms": p99, "calls_a_second": len(taken.each) / taken.seconds, "cpu_us": cpu_us}
         if order.batch:
-            figures["forecasts_a_core_second"] = 1e6 * order.batch / taken.cpu_us
+            figures["forecasts_a_core_second"] = 1e6 * order.batch / cpu_us
         return figures
 
     return take
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return a percentile of values; 0 of fewer than two."""
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1] if len(values) > 1 else 0.0
+
+
+def what_if_response(server: Server) -> bytes:
+    """Return the serialized response of a `dejavu-server` to a what-if, for echoes to return."""
+    return response_to(server.address, PREDICT, body(0, Order(server.address, 1, 1)))
+
+
+@contextmanager
+def mlserver(setting: Setting) -> Iterator[Server]:
+    """Run an MLServer of the bundle that ships, on the CPU of servers.
+
+    Raises:
+        ValueError: if the setting has no MLServer.
+    """
+    if setting.mlserver is None:
+        raise ValueError("there is no MLServer")
+    with servers.mlserver(setting.mlserver, setting.servers, default_bundle()) as server:
+        yield server
+
+
+@contextmanager
+def mlserver_beside(setting: Setting, server: Server) -> Iterator[Server | None]:
+    """Run an MLServer that makes the same forecasts as a `dejavu-server`; yield None if the setting has no MLServer.
+
+    Raises:
+        AssertionError: if the point forecasts of a pattern differ.
+    """
+    if setting.mlserver is None:
+        yield None
+        return
+    with mlserver(setting) as peer:
+        expected = pb.PredictResponse.FromString(what_if_response(server)).forecast.point_forecast
+        answer = response_to(peer.address, INFER, body(0, Order(peer.address, 1, 1, method=INFER)))
+        found = inferred_points(answer)
+        if len(found) != 1 or abs(found[0] - expected) > SAME_POINTS:
+            raise AssertionError(f"MLServer forecasts {found}, dejavu-server {expected}")
+        yield peer
 
 
 def plural(number: int, word: str) -> str:

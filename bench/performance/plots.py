@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from bench.performance.measuring import DEJAVU, ECHO, MLSERVER
 from bench.performance.samples import Run
-from bench.performance.sections import batches, entries, ledger_rows, memory, single_calls, streams
+from bench.performance.sections.calls import BATCHES, EXPLAINED, LEDGER_ROWS, NAMED, READ_ONE, RECORD, SINGLE, WHAT_IF
+from bench.performance.sections.entries import CASE, ENTRIES
+from bench.performance.sections.start import MEMORY
+from bench.performance.sections.streams import STREAMS
 
 if TYPE_CHECKING:  # imported late otherwise: loading it takes half a second
     from matplotlib.axes import Axes
@@ -21,9 +24,9 @@ PREFIX = "performance-"
 COLOURS: Final = {
     ECHO: "#777777",
     DEJAVU: "#0b5fa5",
-    single_calls.WHAT_IF: "#0b5fa5",
-    single_calls.EXPLAINED: "#56b4e9",
-    single_calls.NAMED: "#009e73",
+    WHAT_IF: "#0b5fa5",
+    EXPLAINED: "#56b4e9",
+    NAMED: "#009e73",
     MLSERVER: "#e69f00",
 }
 """Colours of contenders, from a palette for colour-blind readers (Okabe & Ito)."""
@@ -122,36 +125,36 @@ def _logarithmic(axes: Axes) -> None:
 
 def _calls(run: Run, figure: Figure) -> None:
     left, right = figure.subplots(1, 2)
-    _bars(left, run, single_calls.NAME, "p50_ms", "p50, ms")
+    _bars(left, run, SINGLE.name, "p50_ms", "p50, ms")
     _logarithmic(left)
-    _bars(right, run, single_calls.NAME, "cpu_us", "server CPU, µs a call")
+    _bars(right, run, SINGLE.name, "cpu_us", "server CPU, µs a call")
     right.legend(fontsize=7)
 
 
 def _batches(run: Run, figure: Figure) -> None:
     left, right = figure.subplots(1, 2)
-    _lines(left, run, batches.NAME, "p50_ms", "p50 of a batch, ms, by size")
+    _lines(left, run, BATCHES.name, "p50_ms", "p50 of a batch, ms, by size")
     _logarithmic(left)
-    contenders = [each for each in _contenders(run, batches.NAME) if each != ECHO]
-    _lines(right, run, batches.NAME, "forecasts_a_core_second", "forecasts a second of a core", contenders=contenders)
+    contenders = [each for each in _contenders(run, BATCHES.name) if each != ECHO]
+    _lines(right, run, BATCHES.name, "forecasts_a_core_second", "forecasts a second of a core", contenders=contenders)
     right.set_ylim(bottom=0)
     left.legend(fontsize=7)
 
 
 def _streams(run: Run, figure: Figure) -> None:
     left, right = figure.subplots(1, 2)
-    _lines(left, run, streams.NAME, "last_ms", "until the last subscriber has an event, ms")
+    _lines(left, run, STREAMS.name, "last_ms", "until the last subscriber has an event, ms")
     _logarithmic(left)
-    _lines(right, run, streams.NAME, "cpu_us", "server CPU, µs a delivery")
+    _lines(right, run, STREAMS.name, "cpu_us", "server CPU, µs a delivery")
     _logarithmic(right)
     left.legend(fontsize=7)
 
 
 def _memory(run: Run, figure: Figure) -> None:
     axes = figure.subplots()
-    contenders = _contenders(run, memory.NAME)
+    contenders = _contenders(run, MEMORY.name)
     for name, colour in (("all_mb", "#c8d8e6"), ("workers_mb", "#0b5fa5")):
-        heights = [_medians(run, memory.NAME, each, name)[0][1] for each in contenders]
+        heights = [_medians(run, MEMORY.name, each, name)[0][1] for each in contenders]
         axes.barh(contenders, heights, 0.6, color=colour, label=name.removesuffix("_mb"))
     axes.invert_yaxis()
     axes.set_title("memory (PSS) of workers and of all processes, MB")
@@ -160,13 +163,13 @@ def _memory(run: Run, figure: Figure) -> None:
 
 def _growth(run: Run, figure: Figure) -> None:
     left, right = figure.subplots(1, 2)
-    if entries.NAME in run.sections:
-        _growth_line(left, run, entries.NAME, entries.CASE, "single_us")
+    if ENTRIES.name in run.sections:
+        _growth_line(left, run, ENTRIES.name, CASE, "single_us")
         left.set_ylim(bottom=0)
         left.set_title("search, µs, by entries")
-    if ledger_rows.NAME in run.sections:
-        for case in (ledger_rows.RECORD, ledger_rows.READ_ONE):
-            _growth_line(right, run, ledger_rows.NAME, case, "p50_ms")
+    if LEDGER_ROWS.name in run.sections:
+        for case in (RECORD, READ_ONE):
+            _growth_line(right, run, LEDGER_ROWS.name, case, "p50_ms")
         right.set_ylim(bottom=0)
         right.set_title("p50, ms, by forecasts in the ledger")
         right.legend(fontsize=7)
@@ -181,10 +184,10 @@ def _growth_line(axes: Axes, run: Run, section: str, case: str, figure: str) -> 
 
 
 PLOTS: dict[str, tuple[set[str], Callable[[Run, Figure], None]]] = {
-    "calls": ({single_calls.NAME}, _calls),
-    "batches": ({batches.NAME}, _batches),
-    "streams": ({streams.NAME}, _streams),
-    "memory": ({memory.NAME}, _memory),
-    "growth": ({entries.NAME, ledger_rows.NAME}, _growth),
+    "calls": ({SINGLE.name}, _calls),
+    "batches": ({BATCHES.name}, _batches),
+    "streams": ({STREAMS.name}, _streams),
+    "memory": ({MEMORY.name}, _memory),
+    "growth": ({ENTRIES.name, LEDGER_ROWS.name}, _growth),
 }
 """Name → the sections that it shows, of which one is enough, and the function that draws it."""

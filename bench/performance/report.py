@@ -6,10 +6,33 @@ import statistics
 from collections.abc import Mapping, Sequence
 from textwrap import fill
 
+from bench.performance.measuring import Section
 from bench.performance.samples import Run
-from bench.performance.sections.catalogue import SECTIONS
-from bench.performance.sections.section import Section
+from bench.performance.sections.calls import ACCESS, BATCHES, BESIDE, DATABASES, LEDGER_ROWS, SINGLE, WORKERS
+from bench.performance.sections.entries import ENTRIES
+from bench.performance.sections.start import MEMORY, NEWCOMER, START
+from bench.performance.sections.streams import PAGE, STREAMS
 from bench.performance.targets import TARGETS, Target
+
+SECTIONS = {
+    each.name: each
+    for each in (
+        SINGLE,
+        BATCHES,
+        BESIDE,
+        WORKERS,
+        STREAMS,
+        PAGE,
+        START,
+        NEWCOMER,
+        MEMORY,
+        ENTRIES,
+        LEDGER_ROWS,
+        DATABASES,
+        ACCESS,
+    )
+}
+"""Name → section, in the order of the report."""
 
 WIDTH = 120
 

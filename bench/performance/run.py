@@ -22,12 +22,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.performance.machine import commit_line, machine_line, mlserver_version, versions_line
-from bench.performance.measuring import MLSERVER, CallsFailed
+from bench.performance.measuring import MLSERVER, CallsFailed, Setting
 from bench.performance.plots import write_plots
-from bench.performance.report import render
+from bench.performance.report import SECTIONS, render
 from bench.performance.samples import Run
-from bench.performance.sections.catalogue import SECTIONS
-from bench.performance.setting import ROOT, Setting
+from bench.servers import ROOT
 
 REPORT = ROOT / "docs" / "performance.md"
 MLSERVER_PYTHON = ROOT / ".venv-mlserver" / "bin" / "python"

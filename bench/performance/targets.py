@@ -6,9 +6,19 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.performance.measuring import DEJAVU, ECHO, MLSERVER
+from bench.performance.measuring import DEJAVU, ECHO, MLSERVER, Section
 from bench.performance.samples import Run
-from bench.performance.sections import batches, beside_batches, memory, newcomer, single_calls, start, streams, workers
+from bench.performance.sections.calls import AS_COLUMNS, BATCHES, BESIDE, NAMED, SINGLE, WHAT_IF, WORKERS, batch_case
+from bench.performance.sections.start import (
+    AS_BY_DEFAULT,
+    MEMORY,
+    MEMORY_CASE,
+    NEWCOMER,
+    START,
+    START_CASE,
+    of_workers,
+)
+from bench.performance.sections.streams import STREAMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,88 +48,64 @@ class Target:
         return median >= self.bound if self.at_least else median <= self.bound
 
 
-def _ratio(section: str, case: str, contender: str, figure: str, base: str) -> Callable[[Run], list[float]]:
-    return lambda run: run.ratios(section, case, contender, figure, base)
+def _ratio(section: Section, case: str, contender: str, figure: str, base: str) -> Callable[[Run], list[float]]:
+    return lambda run: run.ratios(section.name, case, contender, figure, base)
 
 
-def _value(section: str, case: str, contender: str, figure: str) -> Callable[[Run], list[float]]:
-    return lambda run: list(run.values(section, case, contender, figure).values())
+def _value(section: Section, case: str, contender: str, figure: str) -> Callable[[Run], list[float]]:
+    return lambda run: list(run.values(section.name, case, contender, figure).values())
 
-
-_LONE, _SIXTEEN = single_calls.case_of(1), single_calls.case_of(16)
-_FIFTY, _THOUSAND = batches.case_of(50), batches.case_of(1000)
-_RATE = "forecasts_a_core_second"
 
 TARGETS = (
+    Target("what-if, 1 caller: p50 over the echo's", 1.9, _ratio(SINGLE, "1 caller", WHAT_IF, "p50_ms", ECHO)),
     Target(
-        "what-if, 1 caller: p50 over the echo's",
-        1.9,
-        _ratio(single_calls.NAME, _LONE, single_calls.WHAT_IF, "p50_ms", ECHO),
-    ),
-    Target(
-        "what-if, 16 callers: server CPU over the echo's",
-        1.4,
-        _ratio(single_calls.NAME, _SIXTEEN, single_calls.WHAT_IF, "cpu_us", ECHO),
+        "what-if, 16 callers: server CPU over the echo's", 1.4, _ratio(SINGLE, "16 callers", WHAT_IF, "cpu_us", ECHO)
     ),
     Target(
         "what-if, 16 callers: server CPU over MLServer's",
         0.4,
-        _ratio(single_calls.NAME, _SIXTEEN, single_calls.WHAT_IF, "cpu_us", MLSERVER),
+        _ratio(SINGLE, "16 callers", WHAT_IF, "cpu_us", MLSERVER),
     ),
     Target(
         "what-if, 16 callers: CPU of two workers over that of one",
         1.15,
-        _ratio(workers.NAME, workers.WHAT_IF, workers.contender_of(2), "cpu_us", workers.contender_of(1)),
+        _ratio(WORKERS, "what-ifs", "2 workers", "cpu_us", "1 worker"),
     ),
-    Target(
-        "named, 1 caller: p50 over the echo's",
-        4.5,
-        _ratio(single_calls.NAME, _LONE, single_calls.NAMED, "p50_ms", ECHO),
-    ),
-    Target("batch of 50: p50 over the echo's of as many", 9.0, _ratio(batches.NAME, _FIFTY, DEJAVU, "p50_ms", ECHO)),
+    Target("named, 1 caller: p50 over the echo's", 4.5, _ratio(SINGLE, "1 caller", NAMED, "p50_ms", ECHO)),
+    Target("batch of 50: p50 over the echo's of as many", 9.0, _ratio(BATCHES, batch_case(50), DEJAVU, "p50_ms", ECHO)),
     Target(
         "batch of 1,000: forecasts per second of a core",
         25_000,
-        _value(batches.NAME, _THOUSAND, DEJAVU, _RATE),
+        _value(BATCHES, batch_case(1000), DEJAVU, "forecasts_a_core_second"),
         unit="a second",
         at_least=True,
     ),
     Target(
         "columns of 1,000: forecasts per second of a core",
         60_000,
-        _value(batches.NAME, _THOUSAND, batches.AS_COLUMNS, _RATE),
+        _value(BATCHES, batch_case(1000), AS_COLUMNS, "forecasts_a_core_second"),
         unit="a second",
         at_least=True,
     ),
     Target(
         "beside batches of 1,000: longest wait over the p99 alone",
         8.0,
-        _value(beside_batches.NAME, beside_batches.CASE, DEJAVU, "longest_over_p99"),
+        _value(BESIDE, "batches of 1,000", DEJAVU, "longest_over_p99"),
     ),
     Target(
         "event to 1,000 subscribers: time over the echo's",
         1.5,
-        _ratio(streams.NAME, streams.case_of(1000), DEJAVU, "last_ms", ECHO),
+        _ratio(STREAMS, "1,000 subscribers", DEJAVU, "last_ms", ECHO),
     ),
-    Target("start to SERVING, as by default", 1.5, _value(start.NAME, start.CASE, start.DEFAULT, "seconds"), unit="s"),
-    Target("clone to the first forecast", 60, _value(newcomer.NAME, "clone", newcomer.CONTENDER, "first"), unit="s"),
-    Target(
-        "clone to the end of the demo: CPU",
-        90,
-        _value(newcomer.NAME, "clone", newcomer.CONTENDER, "cpu_seconds"),
-        unit="s",
-    ),
+    Target("start to SERVING, as by default", 1.5, _value(START, START_CASE, AS_BY_DEFAULT, "seconds"), unit="s"),
+    Target("clone to the first forecast", 60, _value(NEWCOMER, "clone", DEJAVU, "first"), unit="s"),
+    Target("clone to the end of the demo: CPU", 90, _value(NEWCOMER, "clone", DEJAVU, "cpu_seconds"), unit="s"),
     Target(
         "memory (PSS) of a worker, two workers as by default",
         110,
-        _value(memory.NAME, memory.CASE, memory.contender_of(2), "worker_mb"),
+        _value(MEMORY, MEMORY_CASE, of_workers(2), "worker_mb"),
         unit="MB",
     ),
-    Target(
-        "memory (PSS) of four workers",
-        260,
-        _value(memory.NAME, memory.CASE, memory.contender_of(4), "workers_mb"),
-        unit="MB",
-    ),
+    Target("memory (PSS) of four workers", 260, _value(MEMORY, MEMORY_CASE, of_workers(4), "workers_mb"), unit="MB"),
 )
 """All targets, in the order of the report."""

@@ -20,7 +20,7 @@ import contract
 
 ROOT = Path(__file__).parents[2]
 
-SOURCES = ("*.md", "docs/**/*.md", "docs/images/*", "docs/site/style.css", "examples/README.md", "bench/index.md")
+SOURCES = ("*.md", "docs/**/*.md", "docs/images/*", "docs/site/style.css", "examples/README.md")
 """Files of the repository that the site has, as patterns."""
 
 ADDRESSES = {"docs/": "", "protos/dejavu/v1/": "contract/", "protos/dejavu/": "contract/"}

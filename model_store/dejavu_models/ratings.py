@@ -34,7 +34,7 @@ MAX_RATINGS_DAYS: Final = 30
 It is longer than any pause of a season except that of 2020."""
 
 # Uncertainty of strengths and margins in usual seasons: 2016 to 2023, without the two that the pandemic moved
-# (`python -m bench.lifecycle.team_knowledge`).
+# (docs/evaluation.md).
 DECEMBER_DEVIATION: Final = 2.55
 """Largest standard deviation of a team's strength in games of December, in points. Above it, there is no stake."""
 OPENING_DEVIATION: Final = 3.05

@@ -5,7 +5,7 @@ games with a lower value (probability integral transform; the quantiles are in `
 weighted mean of the factor scores, so each factor's contribution can be reported.
 
 It describes the game so far and has no predictive value: on the 6,263 games of 2019 to 2023 its rank correlation with
-the later movement of the lead is between −0.01 and 0.02 (`python -m bench.risk --then`).
+the later movement of the lead is between −0.01 and 0.02 (docs/decisions/0025-markets.md).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def test_each_hang_is_noticed_and_a_load_of_twenty_is_none() -> None:
 
 def test_late_kills_and_wrong_ones_are_found() -> None:
     report = Report([Noticed(STOPPED, 0, 7.9, 8.0)], [Quiet(BUSY, 20.0, 5, 0)])
-    assert report.broken(5.0) == []
+    assert report.breaches() == []
     report.hangs.append(Noticed("compute", 3.0, 8.1, 9.0))
     report.quiet.append(Quiet(BUSY, 20.0, 5, 1))
-    assert report.broken(5.0) == ["compute: 8.1 s", f"{BUSY}: 1 killed"]
+    assert report.breaches() == ["compute: 8.1 s", f"{BUSY}: 1 killed"]

@@ -13,5 +13,5 @@ def test_new_clients_are_answered_beside_more_idle_connections_than_the_soft_lim
     shown: list[str] = []
     options = ("--connections", "700", "--soft", "256", "--clients", "12", "--json")
     assert main(options, show=shown.append) == 0
-    outcomes = {name: Outcome(**each) for name, each in json.loads(shown[0]).items()}
+    outcomes = {name: Outcome(**each) for name, each in json.loads(shown[0])["servers"].items()}
     assert [outcome.answered for outcome in outcomes.values()] == [0, 12, 12]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bench.kills import Publishers, Subscriber, judge, main
-from bench.result import Result
+from bench.clients import LoadResult, Publishers, Subscriber, judge
+from bench.kills import main
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.processes.bench_rounds import rounds
 
@@ -26,7 +26,7 @@ from dejavu_server.ledger import Ledger
 def test_fifty_rounds_of_kills_lose_nothing_and_two_servers_fail_no_call(
     options: tuple[str, ...], kills: dict[str, int]
 ) -> None:
-    result = rounds(main, Result, "--rounds", "50", "--publishers", "8", "--subscribers", "100", *options)
+    result = rounds(main, LoadResult, "--rounds", "50", "--publishers", "8", "--subscribers", "100", *options)
     assert result.rounds == kills
     assert result.acknowledged == result.entries > 100
     assert result.messages == 100 * result.entries
@@ -44,7 +44,7 @@ async def test_whatever_is_lost_or_doubled_is_found(tmp_path: Path) -> None:
     sound, broken = Subscriber("nowhere"), Subscriber("nowhere")
     sound.sequences = [1, 2, 3, 4, 5]
     broken.sequences = [1, 2, 2, 5, 3]
-    result = Result()
+    result = LoadResult()
     await judge(result, url, publishers, [sound, broken])
     assert result.missing == 1
     assert result.twice == 1

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from bench.overload import beside, run
+from bench.overload import run
 from bench.overload.load import Taken
 
 TAKEN = Taken(
@@ -17,8 +17,6 @@ TAKEN = Taken(
     refused_p50=0.001,
     refused_p99=0.002,
     with_pushback=4,
-    late=0.0,
-    lags=0,
 )
 PHASE = run.Phase(
     name=run.OPEN,
@@ -58,11 +56,3 @@ def test_what_must_not_be_is_found() -> None:
     ]
     for change in changes:
         assert len(run.breaches([PHASE, replace(PHASE, **change)])) == 1, change
-
-
-@pytest.mark.nightly
-def test_servers_are_compared_in_one_run() -> None:
-    shown: list[str] = []
-    sizes = ["--seconds", "1", "--factors", "2", "--at-once", "240", "--impatient", "16", "--rounds", "1"]
-    assert beside.main(sizes, show_line=shown.append) == 0
-    assert [line[:20].strip() for line in shown] == ["", *["dejavu-server"] * 4, *["bare grpc.aio echo"] * 4]

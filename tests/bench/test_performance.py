@@ -8,16 +8,15 @@ import pytest
 from bench.performance import run as program
 from bench.performance.machine import mlserver_version
 from bench.performance.measuring import (
+    CALLS,
     DEJAVU,
     ECHO,
     MLSERVER,
     CallsFailed,
 )
-from bench.performance.report import render
+from bench.performance.report import SECTIONS, render
 from bench.performance.samples import Run, Sample
-from bench.performance.sections import single_calls
-from bench.performance.sections.catalogue import SECTIONS
-from bench.performance.sections.section import CALLS
+from bench.performance.sections.calls import SINGLE, WHAT_IF
 from bench.performance.targets import TARGETS, Target
 
 
@@ -27,7 +26,7 @@ def new_run(*samples: Sample) -> Run:
 
 
 def a_sample(contender: str, number: int, cpu_us: float, case: str = "16 callers") -> Sample:
-    return Sample(single_calls.NAME, case, contender, number, {**dict.fromkeys(CALLS, 1.0), "cpu_us": cpu_us})
+    return Sample(SINGLE.name, case, contender, number, {**dict.fromkeys(CALLS, 1.0), "cpu_us": cpu_us})
 
 
 def tables(report: str) -> dict[str, list[list[str]]]:
@@ -45,9 +44,9 @@ def tables(report: str) -> dict[str, list[list[str]]]:
 def test_a_ratio_is_over_the_base_of_the_same_round() -> None:
     run = new_run(
         *(a_sample(ECHO, number, cpu) for number, cpu in enumerate((100.0, 200.0, 100.0, 0.0))),
-        *(a_sample(single_calls.WHAT_IF, number, cpu) for number, cpu in enumerate((120.0, 400.0, 150.0, 100.0))),
+        *(a_sample(WHAT_IF, number, cpu) for number, cpu in enumerate((120.0, 400.0, 150.0, 100.0))),
     )
-    assert run.ratios("calls", "16 callers", single_calls.WHAT_IF, "cpu_us", ECHO) == [1.2, 2.0, 1.5]
+    assert run.ratios("calls", "16 callers", WHAT_IF, "cpu_us", ECHO) == [1.2, 2.0, 1.5]
     [_, echo, what_if] = tables(render(run, {}))["Single calls"]
     assert echo[-1] == "100"
     assert what_if[-1] == "135 × 1.50 [1.20, 2.00]"
@@ -61,7 +60,7 @@ def test_each_target_says_whether_it_is_met() -> None:
         assert Target("the other way", 1.25, target.values, at_least=True).is_met(run) is not met
     assert target.is_met(new_run()) is None
 
-    run = new_run(a_sample(ECHO, 0, 100.0), a_sample(single_calls.WHAT_IF, 0, 150.0), a_sample(MLSERVER, 0, 500.0))
+    run = new_run(a_sample(ECHO, 0, 100.0), a_sample(WHAT_IF, 0, 150.0), a_sample(MLSERVER, 0, 500.0))
     rows = {row[0]: row[1:] for row in tables(render(run, {}))["Targets"]}
     assert rows["what-if, 16 callers: server CPU over the echo's"] == ["≤ 1.4 ×", "× 1.50 [1.50, 1.50]", "**no**"]
     assert rows["what-if, 16 callers: server CPU over MLServer's"] == ["≤ 0.4 ×", "× 0.30 [0.30, 0.30]", "yes"]
@@ -98,7 +97,7 @@ def test_a_quick_run_measures_and_reports_everything(tmp_path: Path) -> None:
     out = tmp_path / "report.md"
     assert program.main(["--quick", "--mlserver", mlserver, "--out", str(out)], show=print) == 0
     run = Run.load(out.with_suffix(".json"))
-    assert all({*each.figures} == {*CALLS} for each in run.samples if each.section == single_calls.NAME)
+    assert all({*each.figures} == {*CALLS} for each in run.samples if each.section == SINGLE.name)
     found = tables(out.read_text())
     wanted = {section.title for section in SECTIONS.values()} - run.skipped.keys()
     assert [title for title in wanted if len(found.get(title, ())) < 2] == []

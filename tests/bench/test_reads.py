@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from bench import record_ledger
+from bench import ledger
 from bench.network import scorecard_callers, unread_streams
 
 
@@ -35,11 +34,11 @@ def test_memory_of_unread_streams_beyond_its_bounds_is_found() -> None:
 
 
 @pytest.mark.nightly
-def test_scorecards_are_asked_for_alone_and_by_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record_ledger, "GAMES_AN_EVENING", 2)
+def test_scorecards_are_asked_for_alone_and_by_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "GAMES_AN_EVENING", 2)
     shown: list[str] = []
     options = ["--forecasts", "1500", "--callers", "4", "--seconds", "1", "--alone", "3", "--workers", "1", "--json"]
-    code = scorecard_callers.main([*options, "--folder", str(tmp_path)], show=shown.append)
+    code = scorecard_callers.main(options, show=shown.append)
     result = scorecard_callers.Result(**json.loads(shown[0]))
     assert code == bool(result.breaches())
     assert result.forecasts >= 1500

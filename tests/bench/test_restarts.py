@@ -1,12 +1,9 @@
-"""Rolling restarts and drains under publishers and subscribers, checked against the ledger; figures of starts."""
+"""Rolling restarts and drains under publishers and subscribers, checked against the ledger."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from bench.restarts import RestartResult, main
-from bench.start.measure import measure, prepare
 from tests.support.processes.bench_rounds import rounds
 
 
@@ -22,13 +19,3 @@ def test_fifty_rounds_of_restarts_lose_nothing() -> None:
 
 def test_a_server_that_complains_or_does_not_end_well_is_found() -> None:
     assert RestartResult(complaints=["worker_died"], exit_codes=[1]).breaches() == ["exit_codes", "complaints"]
-
-
-@pytest.mark.nightly
-def test_a_real_server_is_measured(tmp_path: Path) -> None:
-    prepare(tmp_path)
-    result = measure(2, tmp_path, calls=10)
-    assert [each.role for each in result.processes].count("worker") == 2
-    assert 0 < result.first_seconds <= result.seconds
-    assert result.pss("spare")
-    assert result.replaced_cpu_seconds < 0.5  # forked: imports and bundles would take longer

@@ -22,6 +22,6 @@ def test_a_thousand_that_come_and_go_miss_nothing_and_leave_nothing_behind() -> 
 
 def test_whatever_is_lost_or_left_behind_is_found() -> None:
     sound = Result(pss_mib=[100.0, 110.0, 120.0], descriptors=[50, 60])
-    assert sound.breaches(margin_mib=24.0) == []
+    assert sound.breaches() == []
     broken = Result(lost=1, twice=1, out_of_order=1, in_flight=1.0, pss_mib=[100.0, 110.0, 140.0], descriptors=[50, 80])
-    assert broken.breaches(margin_mib=24.0) == ["lost", "twice", "out_of_order", "in_flight", "descriptors", "pss_mib"]
+    assert broken.breaches() == ["lost", "twice", "out_of_order", "in_flight", "descriptors", "pss_mib"]

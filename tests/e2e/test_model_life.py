@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from bench.promotions.run import served
+from bench.promotions import served
 from sqlalchemy import func, select
 from tests.support.builders.bundles import copy_of_default, publish_variant
 from tests.support.builders.calls import current_game

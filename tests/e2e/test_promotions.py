@@ -8,7 +8,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from bench.promotions.run import run
+from bench.promotions import run
 from tests.support.builders.calls import PATTERN, refusal
 from tests.support.processes.servers import spawned_server
 from tests.support.programs.model_servers import (

@@ -2,65 +2,104 @@
 
 from __future__ import annotations
 
-import argparse
+import random
+import time
+from collections.abc import Callable
+from typing import Any
 
-from bench.index import Measured, of_all_minutes, simulated
-from bench.index import measure as measure_searches
+import hnswlib
+import numpy as np
+from bench.performance.measuring import Section, Setting
 from bench.performance.samples import Run
-from bench.performance.sections.section import Section
-from bench.performance.setting import Setting
+from numpy.typing import NDArray
 
+from dejavu_feed.pattern import REGULATION_MINUTES, slots
+from dejavu_feed.replay.simulate import simulate_game
+from dejavu_models.arrays import Singles
+from dejavu_models.point import features
+from dejavu_models.point.index import search_breadth
+from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.training.index import CONSTRUCTION_BREADTH
 
-NAME = "entries"
 CASE = "search for 50 neighbors"
-NEIGHBOURS = 50
+NEIGHBORS = 50
 SIZES = (3000, 10_000, 30_000)
-QUERIES = 200
+QUERIES, BATCH = 200, 64
+SPAN = 18
+"""Minutes of an entry: the lead in 18 consecutive minutes, relative to the lead at their start."""
+LINKS, RECENCY = 12, 6.0
+"""Links per entry, as in bundles, and recency of the distance, in minutes."""
+HOME_EDGE_SPREAD = 6.0
+"""Standard deviation of the expected home margin in simulated games, in points."""
 
 
-def contender_of(entries: int) -> str:
-    """Return the contender of a number of entries."""
-    return f"{entries:,} entries"
-
-
-def searched(setting: Setting) -> list[Measured]:
-    """Build an index of simulated games of each size, and measure searches in rounds."""
-    sizes = setting.sizes(SIZES, (300, 1000))
-    options = argparse.Namespace(
-        sizes=list(sizes),
-        neighbours=[NEIGHBOURS],
-        recency=6.0,
-        breadth=None,
-        links=12,  # that of bundles
-        construction_breadth=CONSTRUCTION_BREADTH,
-        threads=1,
-        rounds=setting.rounds + 1,
-        every_game=False,
-        seed=0,
+def windows(games: int) -> NDArray[np.int16]:
+    """Return the windows of simulated games at each minute, (games, MAX_SLOTS, SPAN), in points; before tip-off 0."""
+    rng = random.Random(0)
+    edges = (rng.gauss(2.5, HOME_EDGE_SPREAD) for _ in range(games))
+    played = np.array(
+        [slots(simulate_game(rng, home_edge=edge), REGULATION_MINUTES)[:MAX_SLOTS] for edge in edges], np.int16
     )
-    games = simulated(QUERIES + max(sizes) // 40, options.seed)
-    return measure_searches(list(of_all_minutes(games[QUERIES:], games[:QUERIES], options)), options)
+    courses = np.concatenate([np.zeros((games, SPAN), np.int16), played], axis=1)
+    view = np.lib.stride_tricks.sliding_window_view(courses, SPAN + 1, axis=1)
+    result: NDArray[np.int16] = view[:, :, 1:] - view[:, :, :1]
+    return result
+
+
+def cpu_us(call: Callable[[], object], queries: int) -> float:
+    """Return this thread's CPU time per query of a call, in microseconds."""
+    start = time.thread_time_ns()
+    call()
+    return (time.thread_time_ns() - start) / 1e3 / queries
+
+
+def search_us(index: Any, asked: Singles) -> dict[str, float]:
+    """Measure searches for queries, (n, SPAN): one by one, and all in one call."""
+
+    def alone() -> None:
+        for row in range(len(asked)):
+            index.knn_query(asked[row : row + 1], k=NEIGHBORS, num_threads=1)
+
+    def together() -> None:
+        index.knn_query(asked, k=NEIGHBORS, num_threads=1)
+
+    return {"single_us": cpu_us(alone, len(asked)), "batched_us": cpu_us(together, len(asked))}
 
 
 def measure(setting: Setting, run: Run) -> None:
-    """Measure searches; the first round warms up."""
-    for row in searched(setting):
-        for number, (single, batched) in enumerate(zip(row.single_us[1:], row.batched_us[1:], strict=True)):
-            figures = {"single_us": single, "batched_us": batched, "recall": row.recall}
-            run.add(NAME, CASE, contender_of(row.entries), number, figures)
+    """Build a growing index of windows, as seen by both teams, and measure searches in rounds; the first warms up."""
+    sizes = setting.sizes(SIZES, (300, 1000))
+    every = windows(QUERIES + max(sizes) // 40)
+    # One query per game, at a minute that rotates, so that all minutes have equally many.
+    queries = every[np.arange(QUERIES), np.arange(QUERIES) % MAX_SLOTS]
+    flat = every[QUERIES:].reshape(-1, SPAN)
+    # Identical windows are one entry: a graph with many equal points is not connected.
+    entries = np.random.default_rng(0).permutation(np.unique(np.concatenate([flat, -flat]), axis=0))
+    vectors, asked = (features.pattern_vectors(each.astype(np.float64), RECENCY) for each in (entries, queries))
+    indexes = {}
+    for size in sizes:
+        index = hnswlib.Index(space="l2", dim=SPAN)
+        index.init_index(size, M=LINKS, ef_construction=CONSTRUCTION_BREADTH, random_seed=0)
+        index.add_items(vectors[:size], num_threads=1)
+        index.set_ef(search_breadth(NEIGHBORS))
+        indexes[size] = index
+    for number in range(-1, setting.rounds):
+        for size, index in indexes.items():
+            figures = search_us(index, np.roll(asked, -number * BATCH, axis=0)[:BATCH])
+            if number >= 0:
+                run.add(ENTRIES.name, CASE, f"{size:,} entries", number, figures)
 
 
-SECTION = Section(
-    name=NAME,
+ENTRIES = Section(
+    name="entries",
     title="Entries of the Dejavu database",
     text=(
         "CPU of a search in an HNSW index of simulated games, single and in a call of 64; a forecast makes one search."
-        " The bundle that ships has at most 3,000 entries a minute. [Cost of the index](../bench/index.md) has real"
-        " games, up to 500,000 entries."
+        " The bundle that ships has at most 3,000 entries a minute. [Similar"
+        " games](decisions/0055-similar-games.md#cost-of-the-index) has real games, up to 500,000 entries."
     ),
     columns={"single_us": "µs, alone", "batched_us": "µs, in a call of 64"},
     measure=measure,
-    base=contender_of(SIZES[0]),
+    base=f"{SIZES[0]:,} entries",
     plot="growth",
 )

@@ -1,42 +1,58 @@
-"""From the start of a server until it serves."""
+"""Start of a server, memory of one that has answered calls, and the first forecast without an installation."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import grpc
-from bench.overload.servers import RECONNECT_SOON, free_port
-from bench.performance.measuring import ECHO, MLSERVER, Contest, alternate
+from bench.callers import INFER, PREDICT, Order, callers_process
+from bench.performance.measuring import (
+    DEJAVU,
+    ECHO,
+    MLSERVER,
+    CallsFailed,
+    Contest,
+    Section,
+    Setting,
+    alternate,
+    mlserver,
+    plural,
+    what_if_response,
+)
+from bench.performance.newcomer import CASES, measured
 from bench.performance.samples import Run
-from bench.performance.sections.section import Section
-from bench.performance.servers import mlserver
-from bench.performance.setting import Setting
+from bench.servers import POLL_SECONDS, RECONNECT_SOON, Server, create_ledger, dejavu_server, echo_server, free_port
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.support.processes.servers import spawned_server
 
-from bench import latency
-
-NAME = "start"
-CASE = "until it serves"
-DEFAULT, ONE_WORKER = "Dejavu, as by default", "Dejavu, one worker"
+START_CASE, MEMORY_CASE = "until it serves", "after calls"
+AS_BY_DEFAULT, ONE_WORKER = "Dejavu, as by default", "Dejavu, one worker"
 SECONDS = 60.0
-POLL_SECONDS = 0.01
+CALLERS = 16
+MEGABYTES_A_MEBIBYTE = 2**20 / 1e6
+
+NEWCOMER_ROUNDS = 3
+"""Number of rounds of the first forecast; fewer than of other sections, because a round takes minutes."""
 
 
-def seconds_to_serving(setting: Setting, *options: str, standby: bool) -> dict[str, float]:
+def seconds_to_serving(*options: str, standby: bool) -> dict[str, float]:
     """Start a `dejavu-server` in a new interpreter; return the seconds until its health service says SERVING."""
     with tempfile.TemporaryDirectory() as folder:
         ledger = f"sqlite:///{folder}/ledger.sqlite3"
-        asyncio.run(latency.create_ledger(ledger))
+        asyncio.run(create_ledger(ledger))
         address = f"127.0.0.1:{free_port()}"
-        arguments = ("--listen", address, "--ledger", ledger, "--bundle", str(setting.bundle), "--allow-unfit")
         start = time.perf_counter()
-        with spawned_server(*arguments, *options, standby=standby, new_interpreter=True):
+        arguments = ("--listen", address, "--ledger", ledger, *options)
+        with spawned_server(*arguments, standby=standby, new_interpreter=True):
             wait_until_serving(address)
             return {"seconds": time.perf_counter() - start}
 
@@ -70,20 +86,71 @@ def seconds_to_enter(start: Callable[[], AbstractContextManager[object]]) -> Cal
     return take
 
 
-def measure(setting: Setting, run: Run) -> None:
+def measure_start(setting: Setting, run: Run) -> None:
     """Measure starts."""
+    cpus = setting.servers | setting.callers
     contests = [
-        Contest(CASE, ECHO, seconds_to_enter(lambda: latency.echo_server(set(setting.servers | setting.callers), b""))),
-        Contest(CASE, ONE_WORKER, lambda: seconds_to_serving(setting, "--workers", "1", standby=False)),
-        Contest(CASE, DEFAULT, lambda: seconds_to_serving(setting, standby=True)),
+        Contest(START_CASE, ECHO, seconds_to_enter(partial(echo_server, cpus, b""))),
+        Contest(START_CASE, ONE_WORKER, partial(seconds_to_serving, "--workers", "1", standby=False)),
+        Contest(START_CASE, AS_BY_DEFAULT, partial(seconds_to_serving, standby=True)),
     ]
     if setting.mlserver:
-        contests.append(Contest(CASE, MLSERVER, seconds_to_enter(lambda: mlserver(setting))))
-    alternate(setting, run, NAME, contests)
+        contests.append(Contest(START_CASE, MLSERVER, seconds_to_enter(partial(mlserver, setting))))
+    alternate(setting, run, START.name, contests)
 
 
-SECTION = Section(
-    name=NAME,
+def of_workers(workers: int) -> str:
+    """Return the contender of a number of workers."""
+    return f"{DEJAVU}, {plural(workers, 'worker')}"
+
+
+def after_calls(
+    setting: Setting, start: Callable[[], AbstractContextManager[Server]], method: str = PREDICT
+) -> Callable[[], dict[str, float]]:
+    """Return a function that starts a server, calls it, and measures its memory (PSS) in MB."""
+
+    def take() -> dict[str, float]:
+        with callers_process(setting.callers) as callers, start() as server:
+            order = Order(server.address, CALLERS, setting.size(800, 2 * CALLERS), method=method)
+            if failed := callers.ask(order).failed:
+                raise CallsFailed(f"{failed} of {order.calls} calls to {order.address} failed")
+            megabytes = MEGABYTES_A_MEBIBYTE * server.pss_mib()
+            return {
+                "worker_mb": megabytes / len(server.serving),
+                "workers_mb": megabytes,
+                "all_mb": MEGABYTES_A_MEBIBYTE * server.all_pss_mib(),
+            }
+
+    return take
+
+
+def measure_memory(setting: Setting, run: Run) -> None:
+    """Measure memory; servers have all CPUs, as their speed does not matter."""
+    setting = replace(setting, servers=setting.servers | setting.callers)
+    with dejavu_server(setting.servers) as server:
+        response = what_if_response(server)
+    contests = [Contest(MEMORY_CASE, ECHO, after_calls(setting, partial(echo_server, setting.servers, response)))]
+    for workers in setting.sizes((1, 2, 4), (1, 2)):
+        start = partial(dejavu_server, setting.servers, workers=workers)
+        contests.append(Contest(MEMORY_CASE, of_workers(workers), after_calls(setting, start)))
+    if setting.mlserver:
+        contests.append(Contest(MEMORY_CASE, MLSERVER, after_calls(setting, partial(mlserver, setting), INFER)))
+    alternate(setting, run, MEMORY.name, contests)
+
+
+def measure_newcomer(setting: Setting, run: Run) -> None:
+    """Measure first forecasts."""
+    if setting.quick or os.geteuid() != 0 or shutil.which("mmdebstrap") is None:
+        run.skipped[NEWCOMER.title] = "it needs root, mmdebstrap and minutes"
+        return
+    numbers = dict.fromkeys(CASES, 0)
+    for case, made in measured(NEWCOMER_ROUNDS):
+        run.add(NEWCOMER.name, case, DEJAVU, numbers[case], asdict(made))
+        numbers[case] += 1
+
+
+START = Section(
+    name="start",
     title="Start",
     text=(
         "From the start of the process until the health service says SERVING, with a ledger that exists, on all CPUs"
@@ -91,6 +158,35 @@ SECTION = Section(
         " printed its address; MLServer, on the CPU of servers, once it says that its model is ready."
     ),
     columns={"seconds": "seconds"},
-    measure=measure,
+    measure=measure_start,
     base=ECHO,
+)
+MEMORY = Section(
+    name="memory",
+    title="Memory",
+    text=(
+        f"Proportional set size (PSS) after what-ifs of {CALLERS} callers, in MB of 10⁶ bytes: each process counts its"
+        " part of shared pages. All processes are the workers, the supervisor and the fork server."
+    ),
+    columns={"worker_mb": "a worker, MB", "workers_mb": "all workers, MB", "all_mb": "all processes, MB"},
+    measure=measure_memory,
+    plot="memory",
+)
+NEWCOMER = Section(
+    name="newcomer",
+    title="First forecast",
+    text=(
+        "In an empty home of a minimal Debian, with nothing installed or cached: `wheel` installs the wheel on a"
+        " machine with only Python, without a compiler, and runs `dejavu demo`; `clone` clones the repository on a"
+        " machine with git, make, Python and a compiler, and runs `make demo`. The times include downloads from the"
+        " package index. Both have the extras `server` and `live`, and pip; the server alone is smaller"
+        " ([deployment](deployment.md#install))."
+    ),
+    columns={
+        "first": "first forecast, s",
+        "seconds": "end of the demo, s",
+        "cpu_seconds": "CPU of all processes, s",
+        "mib": "installed, MiB",
+    },
+    measure=measure_newcomer,
 )

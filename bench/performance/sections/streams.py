@@ -1,67 +1,63 @@
-"""Fan-out of an event to 1, 100 and 1,000 subscribers, compared with a bare echo stream."""
+"""Fan-out of an event to 1, 100 and 1,000 subscribers, and to the browsers of the page's gateway."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import statistics
 import subprocess
+import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import count
+from pathlib import Path
 
-from bench.latency import Server, helper, tell
-from bench.performance.measuring import DEJAVU, ECHO, MINUTE, SEED, CallsFailed, Contest, alternate, plural
-from bench.performance.processes.echo import Answers
-from bench.performance.processes.subscribers import Delivered, FanOut
+from bench.page.run import measure as follow
+from bench.performance.measuring import (
+    DEJAVU,
+    ECHO,
+    CallsFailed,
+    Contest,
+    Section,
+    Setting,
+    alternate,
+    plural,
+    what_if_response,
+)
 from bench.performance.samples import Run
-from bench.performance.sections.section import Section
-from bench.performance.servers import dejavu, echo_of_many, what_if_response
-from bench.performance.setting import Setting
+from bench.performance.subscribers import Delivered, FanOut
+from bench.servers import Server, dejavu_server, echo_server, helper, pinned_to, tell
 
-NAME = "streams"
-
-
-def case_of(subscribers: int) -> str:
-    """Return the case of a number of subscribers."""
-    return plural(subscribers, "subscriber")
+RATE = 10.0
+"""Forecasts a second that browsers follow."""
 
 
-class Subscribers:
-    """The process of subscribers; see `bench.performance.processes.subscribers`.
+def deliver(subscribers: subprocess.Popen[str], order: FanOut) -> Delivered:
+    """Let a process of `bench.performance.subscribers` receive events; return the results.
 
-    Args:
-        process: the process.
+    Raises:
+        CallsFailed: if a subscriber missed an event, or got one twice.
     """
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    def deliver(self, order: FanOut) -> Delivered:
-        """Let events be delivered; return the results.
-
-        Raises:
-            CallsFailed: if a subscriber missed an event, or got one twice.
-        """
-        try:
-            line = tell(self._process, json.dumps(asdict(order)))
-        except RuntimeError as error:
-            raise CallsFailed(str(error)) from error
-        delivered = Delivered(**json.loads(line))
-        if delivered.wrong:
-            raise CallsFailed(f"subscribers received {delivered.wrong} events too often")
-        return delivered
+    try:
+        line = tell(subscribers, json.dumps(asdict(order)))
+    except RuntimeError as error:
+        raise CallsFailed(str(error)) from error
+    delivered = Delivered(**json.loads(line))
+    if delivered.wrong:
+        raise CallsFailed(f"subscribers received {delivered.wrong} events too often")
+    return delivered
 
 
 def fan_out(
-    subscribers: Subscribers, server: Server, number: int, events: int, first: int
+    subscribers: subprocess.Popen[str], server: Server, number: int, events: int, first: int
 ) -> Callable[[], dict[str, float]]:
     """Return a function that measures the delivery of events to a number of subscribers, which connect before."""
     firsts = count(first, events)
 
     def take() -> dict[str, float]:
-        order = FanOut(server.address, server.process.pid, number, events, next(firsts), MINUTE, SEED)
-        delivered = subscribers.deliver(order)
+        order = FanOut(server.address, server.serving[0].pid, number, events, next(firsts))
+        delivered = deliver(subscribers, order)
         return {
             "last_ms": 1e3 * statistics.median(delivered.seconds),
             "cpu_us": 1e6 * delivered.cpu_seconds / events / number,
@@ -71,26 +67,39 @@ def fan_out(
     return take
 
 
-def measure(setting: Setting, run: Run) -> None:
-    """Measure fan-out."""
+def measure_streams(setting: Setting, run: Run) -> None:
+    """Measure fan-out to subscribers."""
     with ExitStack() as stack:
-        process = stack.enter_context(helper("bench.performance.processes.subscribers", set(setting.callers)))
-        subscribers = Subscribers(process)
-        server = stack.enter_context(dejavu(setting))
-        # The echo sends an event of the server.
-        sent = subscribers.deliver(FanOut(server.address, server.process.pid, 1, 1, 0, MINUTE, SEED))
-        plain = stack.enter_context(echo_of_many(setting, Answers(what_if_response(server).hex(), sent.event)))
+        subscribers = stack.enter_context(helper("bench.performance.subscribers", setting.callers))
+        server = stack.enter_context(dejavu_server(setting.servers))
+        sent = deliver(subscribers, FanOut(server.address, server.serving[0].pid, 1, 1, 0))
+        event = bytes.fromhex(sent.event)  # the echo sends an event of the server
+        plain = stack.enter_context(echo_server(setting.servers, what_if_response(server), event))
         contests = []
         for index, number in enumerate(setting.sizes((1, 100, 1000), (1, 30)), 1):
             events = setting.size(20 if number < 1000 else 6, 2)
             for contender, each in ((ECHO, plain), (DEJAVU, server)):
                 take = fan_out(subscribers, each, number, events, index * 1_000_000)
-                contests.append(Contest(case_of(number), contender, take))
-        alternate(setting, run, NAME, contests)
+                contests.append(Contest(plural(number, "subscriber"), contender, take))
+        alternate(setting, run, STREAMS.name, contests)
 
 
-SECTION = Section(
-    name=NAME,
+def measure_page(setting: Setting, run: Run) -> None:
+    """Measure the gateway: it shares the CPU of servers with the server, and browsers have the CPU of callers."""
+    browsers, events = setting.size(200, 8), setting.size(40, 8)
+
+    def take() -> dict[str, float]:
+        with pinned_to(setting.callers), tempfile.TemporaryDirectory() as folder:  # browsers inherit the CPU
+            result = asyncio.run(follow(browsers, events, RATE, Path(folder), setting.servers))
+        if result.wrong:
+            raise CallsFailed(f"browsers lost, repeated or reordered {result.wrong} events")
+        return {name: float(value) for name, value in asdict(result).items()}
+
+    alternate(setting, run, PAGE.name, [Contest(plural(browsers, "browser"), "gateway", take)])
+
+
+STREAMS = Section(
+    name="streams",
     title="Streams",
     text=(
         "A call publishes a forecast of a named game, and every subscriber of one worker receives it; 25 subscribers"
@@ -103,7 +112,25 @@ SECTION = Section(
         "cpu_us": "server CPU, µs a delivery",
         "event_bytes": "bytes of an event",
     },
-    measure=measure,
+    measure=measure_streams,
     base=ECHO,
     plot="streams",
+)
+PAGE = Section(
+    name="page",
+    title="The page's gateway",
+    text=(
+        f"Browsers in one process follow the gateway's server-sent events, {RATE:g} a second; delays are measured from"
+        " the computation of a forecast, before its commit, to its arrival at the last browser. Then the gateway is"
+        " killed: the last column is the time until every browser has resumed and has every event"
+        " (`python -m bench.page`)."
+    ),
+    columns={
+        "p50_ms": "p50, ms",
+        "p99_ms": "p99, ms",
+        "cpu_us": "gateway CPU, µs a delivery",
+        "kib_connected": "KiB a browser",
+        "back_seconds": "all resumed, s",
+    },
+    measure=measure_page,
 )

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from bench.network.callers import Phase
-from bench.network.stopped_result import StoppedResult
-from bench.network.stopped_worker import main, report
+from bench.network.stopped_worker import Phase, StoppedResult, main, report
 
 
 @pytest.mark.nightly  # it measures a share of calls; tests/client/transport/test_silence.py tests the mechanism by day

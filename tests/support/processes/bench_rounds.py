@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable
 from typing import TypeVar
 
-from bench.result import Result
+from bench.clients import LoadResult
 
-ResultT = TypeVar("ResultT", bound=Result)
+ResultT = TypeVar("ResultT", bound=LoadResult)
 
 
 def rounds(main: Callable[..., int], kind: type[ResultT], *options: str) -> ResultT:

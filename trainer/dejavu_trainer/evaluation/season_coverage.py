@@ -10,7 +10,8 @@ which share a calibration season, are dependent, and a tested season that is lat
 opposite sign: seasons spread more than independent ones would. The simulated bound includes all of this.
 
 Intervals that follow a season (`uncertainty/season_scale.py`) compensate part of its own sampling error. The simulation
-ignores this, so their bound is too wide, by about two thirds (`bench/lifecycle/season_chance.py`).
+ignores this, so their bound is too wide, by about two thirds (`bench/lifecycle/season_chance.py` of
+commit 9b54f31d).
 """
 
 from __future__ import annotations

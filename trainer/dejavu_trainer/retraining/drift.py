@@ -24,7 +24,7 @@ from dejavu_trainer.data.games import Games
 
 LEVEL: Final = 0.01
 """Maximum probability of any alarm in one comparison if nothing has changed; over comparisons it adds up
-(`bench.lifecycle.drift`)."""
+(docs/training.md)."""
 
 SMALLEST_EFFECT: Final = 0.2
 """Minimum difference of the means for an alarm, in standard deviations."""

@@ -18,7 +18,7 @@ from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.types import Horizon
 
 
-class Echo(MLModel):  # type: ignore[misc]  # the name that `bench.overload.servers.running_mlserver` looks for
+class Dejavu(MLModel):  # type: ignore[misc]
     """Forecasts the half from patterns of 18 minutes, (n, 18): n forecasts in one pass."""
 
     async def load(self) -> bool:

@@ -1,25 +1,21 @@
-"""Measures the time to the first forecast on minimal machines without an installation.
+"""First forecasts on minimal machines without an installation.
 
-Run as root with `python -m bench.start.newcomer` from the project's folder. It makes two minimal Debians with
-mmdebstrap, enters them with chroot, and follows the README in an empty home, with nothing cached:
+Makes two minimal Debians with mmdebstrap, which needs root, enters them with chroot, and follows the README in an empty
+home, with nothing cached:
 
 - wheel: on a machine with only Python, installs the wheel of this checkout without a compiler, and runs `dejavu demo`;
 - clone: on a machine with git, make, Python and a compiler, clones this checkout, and runs `make demo`.
 
-Prints per case the median, minimum and maximum of the seconds to the first forecast and to the end of the demo, of the
-CPU time of all processes, and of the size of the installation. The package index is the one that this machine uses; its
-speed is part of the seconds.
+The package index is the one that this machine uses; its speed is part of the seconds.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import re
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,9 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bench.servers import ROOT
 from tests.deploy.containers import pip_configuration
 
-ROOT: Final = Path(__file__).parents[2]
 SUITE: Final = "bookworm"
 
 CASES: Final = {
@@ -112,15 +108,14 @@ def run(machine: Path, command: str, wheel: Path) -> Run:
     return Run(first, seconds, cpu_seconds, mib)
 
 
-def measured(cases: Sequence[str], rounds: int) -> Iterator[tuple[str, Run]]:
-    """Run cases, each on a separate machine, and yield each run."""
+def measured(rounds: int) -> Iterator[tuple[str, Run]]:
+    """Run all cases, each on a separate machine, and yield each run."""
     with tempfile.TemporaryDirectory(prefix="dejavu-newcomer-") as folder:
         build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
         compiled = {**os.environ, "DEJAVU_COMPILE": "1"}
         subprocess.run([*build, "-w", f"{folder}/dist", str(ROOT)], check=True, env=compiled)
         [wheel] = Path(folder, "dist").glob("*.whl")
-        for case in cases:
-            packages, command = CASES[case]
+        for case, (packages, command) in CASES.items():
             machine = Path(folder, case)
             make_machine(machine, packages)
             subprocess.run(["mount", "-t", "proc", "proc", str(machine / "proc")], check=True)
@@ -131,25 +126,6 @@ def measured(cases: Sequence[str], rounds: int) -> Iterator[tuple[str, Run]]:
                 subprocess.run(["umount", str(machine / "proc")], check=False)
 
 
-def main() -> None:
-    """Parse the options, measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=CASES, action="append", help="cases; by default all")
-    options = parser.parse_args()
-    runs: dict[str, list[Run]] = {}
-    for case, made in measured(options.only or list(CASES), options.rounds):
-        runs.setdefault(case, []).append(made)
-    for case, of_case in runs.items():
-        for name in Run.__slots__:
-            values = sorted(float(getattr(each, name)) for each in of_case)
-            print(f"{case:6} {name:12} {statistics.median(values):7.1f} [{values[0]:.1f}, {values[-1]:.1f}]")
-
-
 def _cpu_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-if __name__ == "__main__":
-    main()

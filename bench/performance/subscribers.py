@@ -1,6 +1,6 @@
 """Subscribers of StreamPredictions in a separate process, with the publisher of the events that they receive.
 
-`bench.performance` runs it with `python -m bench.performance.processes.subscribers`. Every line of standard input is a
+`bench.performance` runs it with `python -m bench.performance.subscribers`. Every line of standard input is a
 FanOut; every line of standard output is its result, Delivered. Publisher and subscribers share a clock.
 """
 
@@ -16,14 +16,13 @@ from typing import Any
 
 import grpc
 import uvloop
-from bench.latency import cpu_seconds
-from bench.load import METHOD, SERVICE
-from bench.performance.processes.callers import CallOrder, body
+from bench.callers import PREDICT, Order, body
+from bench.servers import cpu_seconds
 from bench.streams import A_CONNECTION
 
 from dejavu.v1 import prediction_service_pb2 as pb
 
-STREAM_METHOD = f"/{SERVICE}/StreamPredictions"
+STREAM_METHOD = "/dejavu.v1.PredictionService/StreamPredictions"
 SECONDS = 60.0
 """Time within which all subscribers must have received an event."""
 
@@ -44,8 +43,6 @@ class FanOut:
         subscribers: number of streams, of which A_CONNECTION share a connection.
         events: number of events, one after the other.
         first: number of the first event's game; no two events of a ledger may have the same.
-        minute: minute of the forecasts.
-        seed: seed of the patterns.
     """
 
     address: str
@@ -53,8 +50,6 @@ class FanOut:
     subscribers: int
     events: int
     first: int
-    minute: int
-    seed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +110,8 @@ class Subscribers:
         self._complete = 0
         self._all_have_it.clear()
         order = self._order
-        game = CallOrder(order.address, 1, 1, order.first + number, True, False, [order.minute], order.seed)
-        request = body(0, game)
-        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
+        request = body(0, Order(order.address, 1, 1, first=order.first + number, named=True))
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(PREDICT)
         start = time.perf_counter()
         await call(request, timeout=SECONDS)
         await asyncio.wait_for(self._all_have_it.wait(), SECONDS)

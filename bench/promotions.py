@@ -1,0 +1,260 @@
+"""Promotes and rolls back models on two servers with one ledger, while clients publish and subscribe.
+
+Run with `python -m bench.promotions --rounds 100` from the project's folder. Every other round promotes the challenger,
+a variant of the shipped bundle, the others roll back; in one round in ten a worker is killed (kill -9) while the change
+is made. The clients and their comparison with the ledger are those of `bench.kills`. Checks besides:
+
+- Every recorded forecast was made by the champion at its sequence, every answer is in the ledger with its model, and
+  every what-if was answered by a model that was the champion.
+- No change is refused, and at the end all workers agree.
+
+Exits with 1 if a check fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import signal
+import sys
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from bench.clients import (
+    CATCH_UP_SECONDS,
+    PASSING,
+    Answer,
+    Clients,
+    LoadResult,
+    add_client_options,
+    aligned,
+    load_report,
+    spread,
+)
+from bench.result import program, show_round
+from tests.support.builders.bundles import publish_variant
+from tests.support.processes.postgres import own_server
+from tests.support.processes.servers import SpawnedServer, spawned_server
+
+from dejavu.v1 import bundle_pb2
+from dejavu.v1 import model_service_pb2 as models_pb
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_models.registry.stages import ModelAction
+from dejavu_models.registry.store.store import ModelStore
+from dejavu_server.ledger import Ledger
+from dejavu_server.ledger.queries.model_changes import KnownRoster, read_changes
+from dejavu_server.records import IssuedForecast
+
+KILL_EVERY: Final = 10
+
+CALL_SECONDS: Final = 30.0
+"""Deadline of a publisher's call: a slow call on a busy machine is no failure; the result has the longest duration."""
+
+
+@dataclass
+class PromotionResult(LoadResult):
+    """Result of a run of promotions.
+
+    Attributes:
+        change_seconds: from the request for each change to its answer.
+        not_by_champion: recorded forecasts that were not made by the champion at their sequence.
+        misquoted: answers that the ledger does not have, or has with a different game or model.
+        never_champion: what-ifs answered by a model that was never the champion.
+        disagreeing: workers whose model at the end is not the champion → their model.
+        failed_changes: changes that were refused, by reason.
+    """
+
+    change_seconds: list[float] = field(default_factory=list)
+    not_by_champion: int = 0
+    misquoted: int = 0
+    never_champion: int = 0
+    disagreeing: dict[str, str] = field(default_factory=dict)
+    failed_changes: dict[str, int] = field(default_factory=dict)
+
+    def breaches(self) -> list[str]:
+        """Return the names of the failed checks."""
+        own = ("not_by_champion", "misquoted", "never_champion", "disagreeing", "failed_changes")
+        return [*super().breaches(), *(name for name in own if getattr(self, name))]
+
+
+class Operator:
+    """Changes models through any of the servers; repeats a call if the server has ended."""
+
+    def __init__(self, channels: Sequence[grpc.aio.Channel], choose: random.Random) -> None:
+        self._stubs: list[Any] = [ModelServiceStub(each) for each in channels]
+        self._choose = choose
+
+    async def _call(self, method: str, request: Any) -> None:
+        while True:
+            try:
+                await getattr(self._choose.choice(self._stubs), method)(request, timeout=CATCH_UP_SECONDS)
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in PASSING:
+                    raise
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+    async def register(self, manifest: bytes) -> None:
+        """Register a bundle that is in the store."""
+
+        async def header() -> Any:
+            yield models_pb.RegisterBundleRequest(header=bundle_pb2.BundleHeader(manifest=manifest))
+
+        [_] = [answer async for answer in self._stubs[0].RegisterBundle(header())]
+
+    async def promote(self, version: str) -> None:
+        """Stage a model and make it the champion."""
+        await self._call("LoadModel", models_pb.LoadModelRequest(model_version=version, reason="bench"))
+        await self._call("PromoteModel", models_pb.PromoteModelRequest(model_version=version, force=True))
+
+    async def roll_back(self, version: str) -> None:
+        """Make the previous model the champion instead of this one."""
+        await self._call("RollbackModel", models_pb.RollbackModelRequest(from_version=version))
+
+
+async def run(options: argparse.Namespace, folder: Path) -> PromotionResult:
+    """Run the rounds and check the results."""
+    result, choose = PromotionResult(), random.Random(options.seed)
+    challenger = await asyncio.to_thread(publish_variant, folder / "challenger", 0.3)
+    store = ModelStore.open(folder / "store")
+    await asyncio.to_thread(store.put, folder / "challenger")
+    async with AsyncExitStack() as stack:
+        processes = stack.enter_context(ExitStack())
+        url = f"sqlite:///{folder / 'ledger.sqlite3'}"
+        if options.postgres:
+            database = await asyncio.to_thread(processes.enter_context, own_server())
+            url = database.url(await asyncio.to_thread(database.new_database))
+        arguments = ("--workers", str(options.workers), "--ledger", url, "--model-store", str(folder / "store"))
+        servers = [
+            await asyncio.to_thread(processes.enter_context, spawned_server(*arguments, standby=True))
+            for _ in range(options.servers)
+        ]
+        addresses = await asyncio.to_thread(lambda: [each.address for each in servers])
+        channels = [await stack.enter_async_context(grpc.aio.insecure_channel(each)) for each in addresses]
+        operator = Operator(channels, choose)
+        await operator.register((folder / "challenger" / "manifest.json").read_bytes())
+        clients = Clients(addresses, options, CALL_SECONDS)
+        await clients.start()
+        for number in range(options.rounds):
+            await clients.answers()
+            kill = asyncio.create_task(_kill(servers, choose)) if _kills(number) else None
+            began = time.monotonic()
+            try:
+                await (operator.roll_back if number % 2 else operator.promote)(challenger)
+            except grpc.aio.AioRpcError as error:
+                reason = f"{error.code().name}: {error.details()}"
+                result.failed_changes[reason] = result.failed_changes.get(reason, 0) + 1
+            result.change_seconds.append(time.monotonic() - began)
+            if kill is not None:
+                result.back_seconds.append(await kill)
+            show_round(number, options.rounds)
+        await clients.answers()
+        await clients.finish()
+        served_by = await served(addresses, options.workers)
+    await clients.judge(result, url)
+    await judge_champions(result, url, clients.publishers.answers, served_by)
+    return result
+
+
+def _kills(number: int) -> bool:
+    """Return whether a worker is killed in a round: in one of KILL_EVERY, promotions and rollbacks in turn."""
+    tens, place = divmod(number, KILL_EVERY)
+    return place == KILL_EVERY - 1 - tens % 2
+
+
+async def _kill(servers: list[SpawnedServer], choose: random.Random) -> float:
+    """Kill a worker within the next 0.3 s; return the seconds until its replacement serves."""
+    server = choose.choice(servers)
+    worker = choose.choice(server.workers)
+    known = {entry["worker"] for entry in server.events if entry.get("event") == "serving"}
+    await asyncio.sleep(0.3 * choose.random())
+    began = time.monotonic()
+    os.kill(worker.pid, signal.SIGKILL)
+    await asyncio.to_thread(server.wait_for, "serving", lambda entry: entry["worker"] not in known)
+    return time.monotonic() - began
+
+
+async def served(addresses: list[str], workers: int) -> dict[str, str]:
+    """Return the model with which each worker answers, by its name."""
+    served: dict[str, str] = {}
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with asyncio.timeout(CATCH_UP_SECONDS):
+        while len(served) < len(addresses) * workers:
+            for address in addresses:
+                async with grpc.aio.insecure_channel(address, options) as channel:
+                    call = PredictionServiceStub(channel).Predict(
+                        pb.PredictRequest(pattern=[random.uniform(-20, 20) for _ in range(18)])
+                    )
+                    answer = await call
+                    metadata = dict(await call.trailing_metadata())
+                    served[str(metadata["dejavu-worker"])] = answer.forecast.model_version
+    return served
+
+
+async def judge_champions(result: PromotionResult, url: str, answers: Sequence[Answer], served: dict[str, str]) -> None:
+    """Compare the models of answers with the champions in the ledger.
+
+    Args:
+        result: receives the findings.
+        url: the ledger.
+        answers: all answers.
+        served: worker → the model that it uses at the end.
+    """
+    ledger = await Ledger.open(url)
+    recorded: dict[int, IssuedForecast] = {}
+    try:
+        last = 0
+        while page := await ledger.read_after(last, 1000):
+            recorded |= {entry.sequence: entry for entry in page if isinstance(entry, IssuedForecast)}
+            last = page[-1].sequence
+        changes = await ledger.read(read_changes)
+        roster = await ledger.read(KnownRoster().read)
+    finally:
+        await ledger.close()
+    switches = [each for each in changes if each.action in {ModelAction.PROMOTE, ModelAction.ROLLBACK}]
+    starts, champions = [each.sequence for each in switches], [each.model_version for each in switches]
+    for sequence, entry in recorded.items():
+        place = bisect_left(starts, sequence) - 1
+        result.not_by_champion += place < 0 or champions[place] != entry.forecast.model_version
+    for answer in answers:
+        if answer.sequence:
+            found = recorded.get(answer.sequence)
+            quoted = None if found is None else (found.game_id, found.forecast.model_version)
+            result.misquoted += quoted != (answer.game_id, answer.version)
+        else:
+            result.never_champion += answer.version not in champions
+    result.rounds |= Counter(each.action.value for each in switches)
+    result.disagreeing = {worker: version for worker, version in served.items() if version != roster.champion}
+
+
+def report(result: PromotionResult, seconds: float) -> str:
+    """Format the results for people."""
+    return aligned([*load_report(result, "changes", seconds), *spread("a change took", result.change_seconds)])
+
+
+def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
+    """Run the program; return the exit code."""
+    return program(
+        arguments,
+        show,
+        description="promotes and rolls back models while clients publish and subscribe",
+        run=run,
+        report=report,
+        add_options=add_client_options(rounds=100, servers=2, help_of_postgres="keep the ledger in PostgreSQL"),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,228 @@
+"""Servers that benchmarks call, each pinned to some CPUs: `dejavu-server`, bare echoes and MLServer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import psutil
+from tests.support.processes.servers import SpawnedServer, spawned_server
+
+from dejavu_server.ledger import Ledger
+
+ROOT = Path(__file__).parents[1]
+
+START_SECONDS = 180.0
+"""How long all workers of a server may take to start, on one CPU that others may use too."""
+
+POLL_SECONDS = 0.01
+
+RECONNECT_SOON = [(f"grpc.{kind}_reconnect_backoff_ms", 100) for kind in ("initial", "min", "max")]
+"""Options of a channel to a server that is starting: by default the second attempt to connect waits for a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server under test.
+
+    Attributes:
+        address: HOST:PORT it serves on.
+        serving: the processes that serve.
+        others: its other processes; for a `dejavu-server` the supervisor and the fork server.
+    """
+
+    address: str
+    serving: tuple[psutil.Process, ...]
+    others: tuple[psutil.Process, ...] = ()
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that the serving processes have used so far, in seconds."""
+        return sum(cpu_seconds(each.pid) for each in self.serving)
+
+    def pss_mib(self) -> float:
+        """Return the memory of the serving processes in MiB, with their share of shared pages."""
+        return _pss_mib(self.serving)
+
+    def all_pss_mib(self) -> float:
+        """Return the memory of all its processes, in MiB."""
+        return _pss_mib((*self.serving, *self.others))
+
+
+def _pss_mib(processes: Collection[psutil.Process]) -> float:
+    return sum(float(each.memory_full_info().pss) for each in processes) / 2**20
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has used so far, in seconds.
+
+    Uses the process's CPU clock, in nanoseconds: /proc counts in steps of 10 ms, a tenth of what a short round takes.
+
+    Raises:
+        OSError: if it has ended.
+    """
+    clock = ctypes.c_int()
+    if failure := ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
+        raise OSError(failure, os.strerror(failure))
+    return time.clock_gettime(clock.value)
+
+
+@contextmanager
+def pinned_to(cpus: Collection[int]) -> Iterator[None]:
+    """Pin processes started inside the block to these CPUs."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def helper(module: str, cpus: Collection[int], *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a module of this folder as a process until its standard input is closed."""
+    command = [sys.executable, "-m", module, *arguments]
+    with pinned_to(cpus):
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with process:  # on exit, closes the pipes and waits for the process
+        yield process
+
+
+def tell(process: subprocess.Popen[str], line: str) -> str:
+    """Write a line to a helper; return the line that it writes then.
+
+    Raises:
+        RuntimeError: if it has exited.
+    """
+    assert process.stdin is not None
+    assert process.stdout is not None
+    print(line, file=process.stdin, flush=True)
+    answer = process.stdout.readline()
+    if not answer:
+        raise RuntimeError("a helper exited; see its error above")
+    return answer
+
+
+async def create_ledger(url: str) -> None:
+    """Create an empty ledger."""
+    await (await Ledger.open(url)).close()
+
+
+@contextmanager
+def pinned_server(cpus: Collection[int], *options: str, workers: int = 1, ledger: str = "") -> Iterator[SpawnedServer]:
+    """Run a `dejavu-server` that computes every what-if: its cache is off.
+
+    Args:
+        cpus: the CPUs that it may use.
+        options: further options.
+        workers: number of workers.
+        ledger: URL of its ledger; empty for a temporary one.
+    """
+    with ExitStack() as stack:
+        ledger = ledger or f"sqlite:///{stack.enter_context(tempfile.TemporaryDirectory())}/ledger.sqlite3"
+        asyncio.run(create_ledger(ledger))  # so that the worker does not load the code that creates one
+        arguments = ("--workers", str(workers), "--ledger", ledger, "--cache", "off", *options)
+        with pinned_to(cpus):
+            server = stack.enter_context(spawned_server(*arguments, standby=True))
+        server.wait_for("listening", seconds=START_SECONDS)
+        yield server
+
+
+@contextmanager
+def dejavu_server(cpus: Collection[int], *options: str, workers: int = 1, ledger: str = "") -> Iterator[Server]:
+    """Run a `dejavu-server`, with its processes; arguments as of `pinned_server`."""
+    with pinned_server(cpus, *options, workers=workers, ledger=ledger) as server:
+        serving = server.workers
+        supervisor = psutil.Process(server.process.pid)
+        others = (supervisor, *(each for each in supervisor.children() if each not in serving))
+        yield Server(server.address, tuple(serving), others)
+
+
+@contextmanager
+def echo_server(cpus: Collection[int], response: bytes, event: bytes = b"", processes: int = 1) -> Iterator[Server]:
+    """Run `bench.echo`, which returns a serialized PredictResponse and sends an event; its processes share a port."""
+    line = json.dumps({"response": response.hex(), "event": event.hex()})
+    with ExitStack() as stack:
+        address, serving = "", []
+        for _ in range(processes):
+            process = stack.enter_context(helper("bench.echo", cpus, *filter(None, [address])))
+            address = tell(process, line).strip()
+            serving.append(psutil.Process(process.pid))
+        yield Server(address, tuple(serving))
+
+
+@contextmanager
+def mlserver(python: Path, cpus: Collection[int], bundle: Path) -> Iterator[Server]:
+    """Run an MLServer of one process, which serves a bundle by `bench/performance/mlserver_model.py`.
+
+    Args:
+        python: a Python that has MLServer installed.
+        cpus: the CPUs that it may use.
+        bundle: folder of the bundle.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        model = (ROOT / "bench" / "performance" / "mlserver_model.py").read_text()
+        Path(folder, "model.py").write_text(model)
+        described = {"name": "dejavu", "implementation": "model.Dejavu", "parameters": {"uri": str(bundle)}}
+        Path(folder, "model-settings.json").write_text(json.dumps(described))
+        ports = {name: free_port() for name in ("grpc_port", "http_port", "metrics_port")}
+        settings = {**ports, "parallel_workers": 0, "host": "127.0.0.1", "debug": False}
+        Path(folder, "settings.json").write_text(json.dumps(settings))
+        path = os.pathsep.join(str(ROOT / each) for each in ("client", "model_store"))
+        with pinned_to(cpus):
+            process = subprocess.Popen(
+                [str(python), "-m", "mlserver.cli.main", "start", "."],
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": path},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        try:
+            address = f"127.0.0.1:{ports['grpc_port']}"
+            _wait_until_mlserver_is_ready(address)
+            yield Server(address, (psutil.Process(process.pid),))
+        finally:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            process.kill()
+            process.wait()
+
+
+def _wait_until_mlserver_is_ready(address: str, seconds: float = 120.0) -> None:
+    """Wait until an MLServer has loaded its models; it listens earlier."""
+    with grpc.insecure_channel(address, RECONNECT_SOON) as channel:
+        ready: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+            "/inference.GRPCInferenceService/ServerReady"
+        )
+        deadline = time.monotonic() + seconds
+        while ready(b"", timeout=seconds, wait_for_ready=True) == b"":  # a response without fields: not ready
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"MLServer was not ready after {seconds:g} s")
+            time.sleep(POLL_SECONDS)
+
+
+def response_to(address: str, method: str, body: bytes) -> bytes:
+    """Return a server's serialized response to one call."""
+    with grpc.insecure_channel(address) as channel:
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+        return call(body, timeout=30.0, wait_for_ready=True)
+
+
+def free_port() -> int:
+    """Return a TCP port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -183,8 +183,17 @@ test-fast: install  ## quick tests while developing: models, feed and units, abo
 test-protobuf6: $(GEN)/.installed
 	$(GEN)/bin/pytest -q -p no:cacheprovider tests/contract/test_calls.py tests/contract/test_messages.py
 
-# Each nightly part can be run separately. The first two run nothing beside a test: it measures, or calls with deadlines.
-ROUNDS = $(addprefix tests/bench/test_,fuzz.py kills.py notifier_kills.py restarts.py)
+# Each nightly part can be run separately. The first two run nothing beside a program or test: it measures, or calls with
+# deadlines. Each program of bench/ exits with 1 if a promise is broken.
+MEASURED = "faults.hangs --rounds 1 --seconds 30" "faults.idle_connections --connections 700 --soft 256 --clients 12" \
+  "streams" "network.catch_up" "network.stopped_worker --seconds 4 --callers 4" \
+  "network.stopped_worker --writing --seconds 10 --callers 4" \
+  "network.scorecard_callers --forecasts 20000 --callers 8 --seconds 10 --alone 30" \
+  "overload --seconds 1 --connections 8 --factors 1.5 --at-once 240 --timeout-ms 5000" "page --browsers 100 --events 40 --rate 8"
+ROUNDS = "kills" "kills --servers 2" "kills --servers 2 --postgres" "notifier_kills" "restarts" "promotions --rounds 20"
+run_benches = failed=; for each in $(1); do echo "python -m bench.$$each"; $(BIN)/python -m bench.$$each || failed="$$failed\n$$each"; done; \
+  test -z "$$failed" || { printf "failed:$$failed\n"; exit 1; }
+FUZZING = tests/bench/test_fuzz.py
 
 nightly: nightly-bench nightly-rounds nightly-faults nightly-models nightly-laws nightly-postgres nightly-images  ## tests that take too long for every change: the seven parts below
 
@@ -192,10 +201,12 @@ nightly: nightly-bench nightly-rounds nightly-faults nightly-models nightly-laws
 ONE_BY_ONE := --dist load --maxschedchunk 1
 
 nightly-bench: install install-node  ## measurements of bench/ against their bounds; run nothing else at the same time
-	$(PYTEST) -m nightly --durations 0 tests/bench $(addprefix --ignore=,$(ROUNDS))
+	$(PYTEST) -m nightly --durations 0 tests/bench --ignore $(FUZZING)
+	@$(call run_benches,$(MEASURED))
 
-nightly-rounds: install  ## rounds of kills and restarts, fuzzing
-	$(PYTEST) -m nightly --durations 0 $(ROUNDS)
+nightly-rounds: install  ## rounds of kills, restarts and promotions, fuzzing
+	$(PYTEST) -m nightly --durations 0 $(FUZZING)
+	@$(call run_benches,$(ROUNDS))
 
 nightly-faults: install $(WEB)/node_modules/.installed  ## days with feed faults, complete real evenings, and the server's long tests
 	$(PYTEST) -m nightly --durations 12 -n 3 $(ONE_BY_ONE) tests/client tests/feed tests/e2e tests/gateway tests/server tests/web

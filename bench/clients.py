@@ -176,7 +176,7 @@ class Subscriber:
 
     Attributes:
         sequences: sequences of all forecasts received, in order of arrival.
-        connections: number of connections made.
+        connections: number of connections made by a bare stub.
         stands: set when the first event was received.
     """
 
@@ -195,11 +195,12 @@ class Subscriber:
 
     async def follow_by_client(self) -> None:
         """Follow the stream with the Python client, which resumes automatically."""
-        async with AsyncDejavuClient(self._address, channels=1) as client:
-            async with aclosing(client.stream_predictions(heartbeats=True)) as events:
-                async for event in events:
-                    self._take(event)
-            self.connections = client.stats.methods["StreamPredictions"].count
+        async with (
+            AsyncDejavuClient(self._address, channels=1) as client,
+            aclosing(client.stream_predictions(heartbeats=True)) as events,
+        ):
+            async for event in events:
+                self._take(event)
 
     async def follow_by_stub(self) -> None:
         """Follow the stream with a bare stub and resume with the last token; see every message."""
@@ -320,7 +321,7 @@ async def judge(result: LoadResult, url: str, publishers: Publishers, subscriber
     for each in subscribers:
         received = each.sequences
         result.messages += len(received)
-        result.dials += each.connections - 1
+        result.dials += max(each.connections - 1, 0)
         result.streams_lost += len(recorded.keys() - set(received))
         result.streams_twice += len(received) - len(set(received))
         result.streams_out_of_order += sum(later < earlier for earlier, later in pairwise(received))

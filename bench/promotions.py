@@ -41,6 +41,7 @@ from bench.clients import (
     spread,
 )
 from bench.result import program, show_round
+from bench.servers import START_SECONDS
 from tests.support.builders.bundles import publish_variant
 from tests.support.processes.postgres import own_server
 from tests.support.processes.servers import SpawnedServer, spawned_server
@@ -141,7 +142,9 @@ async def run(options: argparse.Namespace, folder: Path) -> PromotionResult:
             await asyncio.to_thread(processes.enter_context, spawned_server(*arguments, standby=True))
             for _ in range(options.servers)
         ]
-        addresses = await asyncio.to_thread(lambda: [each.address for each in servers])
+        for each in servers:
+            await asyncio.to_thread(each.wait_for, "listening", seconds=START_SECONDS)
+        addresses = [each.address for each in servers]
         channels = [await stack.enter_async_context(grpc.aio.insecure_channel(each)) for each in addresses]
         operator = Operator(channels, choose)
         await operator.register((folder / "challenger" / "manifest.json").read_bytes())
@@ -164,6 +167,7 @@ async def run(options: argparse.Namespace, folder: Path) -> PromotionResult:
         await clients.finish()
         served_by = await served(addresses, options.workers)
     await clients.judge(result, url)
+    result.twice = result.changed_on_retry = 0  # a new champion answers a repeated request with a revision
     await judge_champions(result, url, clients.publishers.answers, served_by)
     return result
 

@@ -2,11 +2,8 @@
 
     python -m bench.risk --data DIR                        # DIR/plays_{season}.parquet, or DIR/nba/…: prints USUAL
     python -m bench.risk --data DIR --seasons 2022-2023
-    python -m bench.risk --data DIR --then                 # whether the score predicts later movement: it does not
 
-Measures every eligible game (dejavu_feed.eligibility) once at each of `risk_quantiles.MINUTES`. With --then, compares
-the risk score at some minutes with the movement of the lead from there to the half or the end: Spearman's rank
-correlation, and the mean movement in the quarters of games with the lowest and the highest scores.
+Measures every eligible game (dejavu_feed.eligibility) once at each of `risk_quantiles.MINUTES`.
 """
 
 from __future__ import annotations
@@ -27,9 +24,6 @@ from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.risk_quantiles import MINUTES, SEASONS, SHARES
 from dejavu_trainer.data.games import parse_seasons
 from dejavu_trainer.data.plays import plays_file, read_plays
-
-SPANS = ((12, 24), (18, 24), (24, 48), (36, 48), (42, 48))
-"""Start and end minutes between which the lead's movement is measured."""
 
 Course = tuple[tuple[int, ...], tuple[int, ...]]
 """Differentials and total points at the end of each minute."""
@@ -63,43 +57,20 @@ def usual(games: Sequence[Course]) -> dict[str, tuple[tuple[float, ...], ...]]:
     return {name: tuple(rows) for name, rows in table.items()}
 
 
-def later_movement(games: Sequence[Course], minute: int, later: int) -> tuple[float, float, float]:
-    """Relate the risk score after a minute to the movement of the lead until a later minute.
-
-    Returns:
-        Spearman's rank correlation; the mean movement, in points, in the quarters of games with the lowest and with the
-        highest scores.
-    """
-    from scipy import stats  # takes a second to load
-
-    scores = np.array([risk.assess(_pattern(course, minute), course[1][minute - 1]).score for course in games])
-    moved = np.array([abs(differentials[later - 1] - differentials[minute - 1]) for differentials, _ in games])
-    low, high = np.quantile(scores, [0.25, 0.75])
-    correlation = float(stats.spearmanr(scores, moved).statistic)
-    return correlation, float(moved[scores <= low].mean()), float(moved[scores >= high].mean())
-
-
 def _pattern(course: Course, minute: int) -> ScorePattern:
     return ScorePattern(tuple(map(float, course[0][:minute])))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table of risk_quantiles.py, or with --then how the score relates to later movement."""
+    """Print the table of risk_quantiles.py."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--data", type=Path, default=os.environ.get("DEJAVU_DATA", "data"), help="folder with the files of plays"
     )
     parser.add_argument("--seasons", type=parse_seasons, default=SEASONS, help="seasons, such as 2019-2023")
-    parser.add_argument("--then", action="store_true", help="print how the score relates to later movement of the lead")
     options = parser.parse_args(arguments)
     games = [course for season in options.seasons for course in courses(options.data, season)]
     print(f"# {len(games):,} games", file=sys.stderr)
-    if options.then:
-        print("from  to  rank correlation  moved, calmest quarter  moved, most unsettled quarter")
-        for minute, later in SPANS:
-            correlation, low, high = later_movement(games, minute, later)
-            print(f"{minute:4d} {later:3d} {correlation:+17.3f} {low:23.2f} {high:30.2f}")
-        return 0
     for name, rows in usual(games).items():
         print(f'    "{name}": (')
         for row in rows:

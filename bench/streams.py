@@ -82,6 +82,7 @@ class Result:
     lost: int = 0
     twice: int = 0
     out_of_order: int = 0
+    stalled: int = 0
     cut_off: int = 0
     resumed_over: int = 0
     pss_mib: list[float] = field(default_factory=list)
@@ -93,6 +94,8 @@ class Result:
     def breaches(self) -> list[str]:
         """Return the names of the failed checks."""
         broken = [name for name in ("lost", "twice", "out_of_order", "in_flight") if getattr(self, name)]
+        if self.cut_off < 2 * self.stalled:  # in both halves
+            broken.append("cut_off")
         if self.descriptors[-1] > self.descriptors[0] + MORE_DESCRIPTORS:
             broken.append("descriptors")
         if self.pss_mib[-1] - self.pss_mib[1] > MORE_MIB:
@@ -281,7 +284,7 @@ async def run(options: argparse.Namespace, folder: Path) -> Result:
 
 async def run_on(server: SpawnedServer, options: argparse.Namespace) -> Result:
     """Run the whole scenario on a server."""
-    result = Result()
+    result = Result(stalled=options.stalled)
     bench = Bench(server, result)
     await bench.publish(BATCH)
     memory, descriptors = bench.measure()

@@ -93,6 +93,7 @@ class Report:
     def breaches(self) -> list[str]:
         """Describe the failed checks; empty if all pass."""
         late = [f"{each.fault}: {each.killed} s" for each in self.hangs if each.killed > HANG_SECONDS + LATEST_SECONDS]
+        late += [f"{each.name}: no call was answered" for each in self.quiet if not each.answered]
         return late + [f"{each.name}: {each.killed} killed" for each in self.quiet if each.killed]
 
 

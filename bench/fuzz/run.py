@@ -239,11 +239,13 @@ def _measure_memory(run: Run) -> None:
             run.memory.setdefault(worker, []).append(kibibytes / 1024)
 
 
-def look_back(run: Run, margin: float, server: SpawnedServer | None) -> None:
+def look_back(run: Run, server: SpawnedServer | None) -> None:
     """Run the checks that are only possible at the end of a run: dead workers, log, memory."""
     for worker, (early, *_, late) in ((worker, sizes) for worker, sizes in run.memory.items() if len(sizes) > 1):
-        if late - early > margin:
-            run.breaches.append(f"worker {worker} grew from {early:.1f} to {late:.1f} MiB, by more than {margin:g}")
+        if late - early > MARGIN_MEBIBYTES:
+            run.breaches.append(
+                f"worker {worker} grew from {early:.1f} to {late:.1f} MiB, more than {MARGIN_MEBIBYTES:g}"
+            )
     if server is None:
         return
     for entry in server.events:
@@ -254,7 +256,7 @@ def look_back(run: Run, margin: float, server: SpawnedServer | None) -> None:
             run.breaches.append(f"in the server's log: {line}")
 
 
-def print_report(run: Run, messages: int, seconds: float, margin: float) -> None:
+def print_report(run: Run, messages: int, seconds: float) -> None:
     """Print the codes of each method, the memory and the breaches."""
     methods = sorted({method for method, _ in run.codes})
     codes = sorted({code for _, code in run.codes})
@@ -265,7 +267,7 @@ def print_report(run: Run, messages: int, seconds: float, margin: float) -> None
     print()
     for worker, sizes in sorted(run.memory.items()):
         steps = " → ".join(f"{size:.1f}" for size in sizes)
-        print(f"worker {worker}: {steps} MiB (PSS after each third; may grow by {margin:g} from the first)")
+        print(f"worker {worker}: {steps} MiB (PSS after each third; may grow by {MARGIN_MEBIBYTES:g} from the first)")
     for breach in run.breaches[:MOST_BREACHES]:
         print(f"\nBREACH: {breach}")
     print("\nNothing gave way." if not run.breaches else f"\n{len(run.breaches)} breaches.")
@@ -294,10 +296,8 @@ def fuzz(options: argparse.Namespace) -> int:
         seconds = time.monotonic() - start
         if server is not None and (code := server.stop()):
             run.breaches.append(f"the server ended with exit code {code}")
-        look_back(run, options.margin, server)
-        if server is not None and options.log:
-            options.log.write_text(server.log() + "\n")
-    print_report(run, len(numbers), seconds, options.margin)
+        look_back(run, server)
+    print_report(run, len(numbers), seconds)
     if options.json:
         figures = {
             "messages": len(numbers),
@@ -318,12 +318,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="seed of the messages (default: %(default)s)")
     parser.add_argument("--only", type=int, metavar="NUMBER", help="send only this message of the seed")
     parser.add_argument("--address", default="", metavar="HOST:PORT", help="a running server (default: starts one)")
-    parser.add_argument(
-        "--margin",
-        type=float,
-        default=MARGIN_MEBIBYTES,
-        help="allowed growth of a worker, in MiB (default: %(default)s)",
-    )
-    parser.add_argument("--log", type=Path, metavar="FILE", help="write the log of the started server to FILE")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE as JSON")
     return fuzz(parser.parse_args(arguments))

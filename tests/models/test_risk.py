@@ -153,14 +153,3 @@ def test_what_counts_as_usual_is_so_in_a_real_season(data_dir: Path, capsys: pyt
                 # One season of five: its quantiles match those of all seasons up to the variation between seasons.
                 shares = [risk.percentile_score(name, minutes, value) for value in row]
                 assert shares[:4] == pytest.approx(list(SHARES[1:5]), abs=10), (name, minutes)
-
-
-@pytest.mark.real_data
-def test_what_comes_is_not_foretold_as_the_documentation_says(
-    data_dir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["--data", str(data_dir), "--seasons", "2023", "--then"]) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
-    assert [row[:2] for row in rows] == [["12", "24"], ["18", "24"], ["24", "48"], ["36", "48"], ["42", "48"]]
-    # Sampling noise of a correlation over 1,314 games is ± 0.06; five are checked.
-    assert all(abs(float(row[2])) < 0.1 for row in rows)

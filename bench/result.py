@@ -31,7 +31,7 @@ def program(
     arguments: Sequence[str] | None,
     show: Callable[[str], None],
     *,
-    description: str,
+    description: str | None,
     run: Callable[[argparse.Namespace, Path], ResultT | Coroutine[Any, Any, ResultT]],
     report: Callable[[ResultT, float], str],
     add_options: Callable[[argparse.ArgumentParser], object],

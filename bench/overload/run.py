@@ -17,21 +17,22 @@ health check failed, or if more than 5 % of the queries were computed for caller
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import grpc
 from bench.callers import PREDICT
 from bench.overload.http2 import DEADLINE_EXCEEDED
 from bench.overload.load import OK, RESOURCE_EXHAUSTED, Order, Taken, take
 from bench.performance.measuring import percentile
+from bench.result import program
 from bench.servers import cpu_seconds, helper, pinned_server
 from grpc_health.v1 import health_pb2
 from tests.support.processes.servers import SpawnedServer
@@ -83,6 +84,35 @@ class Phase:
     def others(self) -> int:
         """Return the number of calls that ended neither with an answer or a refusal nor at their deadline."""
         return sum(self.taken.all_codes.values()) - self.code(OK, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED)
+
+
+@dataclass
+class Phases:
+    """Results of a run.
+
+    Attributes:
+        phases: the phases, in order.
+    """
+
+    phases: list[Phase]
+
+    def breaches(self) -> list[str]:
+        """Describe the failed checks; empty if all pass."""
+        found = []
+        for phase in self.phases:
+            name = f"{phase.name} {phase.offered:g}"
+            refused = phase.code(RESOURCE_EXHAUSTED)
+            if phase.refused < 0.99 * refused:
+                found.append(f"{name}: {refused} refusals, of which the metrics counted {phase.refused:.0f}")
+            if phase.taken.with_pushback < phase.taken.codes.get(str(RESOURCE_EXHAUSTED), 0):
+                found.append(f"{name}: refusals that do not say when to try again")
+            if phase.health_failed:
+                found.append(f"{name}: {phase.health_failed} health checks failed")
+            if phase.wasted > 0.05 * phase.computed:
+                found.append(
+                    f"{name}: {phase.wasted:.0f} of {phase.computed:.0f} queries were computed for disconnected callers"
+                )
+        return found
 
 
 @dataclass
@@ -188,25 +218,6 @@ def _sum(text: str, name: str) -> float:
     return sum(float(value) for value in re.findall(rf"^{name} (\S+)$", text, re.MULTILINE))
 
 
-def breaches(phases: list[Phase]) -> list[str]:
-    """Describe the failed checks; empty if all pass."""
-    found = []
-    for phase in phases:
-        name = f"{phase.name} {phase.offered:g}"
-        refused = phase.code(RESOURCE_EXHAUSTED)
-        if phase.refused < 0.99 * refused:
-            found.append(f"{name}: {refused} refusals, of which the metrics counted {phase.refused:.0f}")
-        if phase.taken.with_pushback < phase.taken.codes.get(str(RESOURCE_EXHAUSTED), 0):
-            found.append(f"{name}: refusals that do not say when to try again")
-        if phase.health_failed:
-            found.append(f"{name}: {phase.health_failed} health checks failed")
-        if phase.wasted > 0.05 * phase.computed:
-            found.append(
-                f"{name}: {phase.wasted:.0f} of {phase.computed:.0f} queries were computed for disconnected callers"
-            )
-    return found
-
-
 def measure(bench: Bench, options: argparse.Namespace) -> list[Phase]:
     """Run all phases; return them."""
     capacity = bench.phase(CLOSED, 0, callers=options.callers)  # warms up
@@ -220,29 +231,39 @@ def measure(bench: Bench, options: argparse.Namespace) -> list[Phase]:
     return bench.phases
 
 
-def show(phases: list[Phase], write: Callable[[str], None]) -> None:
-    """Write the table."""
-    first, last = phases[0], phases[-1]
+def report(result: Phases, _: float) -> str:
+    """Format the results for people."""
+    first, last = result.phases[0], result.phases[-1]
     capacity = (first.goodput + last.goodput) / 2
-    write(
+    head = (
         f"{'':20}{'answered/s':>11}{'of capacity':>12}{'p50, ms':>9}{'p99, ms':>9}{'refused':>9}{'p50, ms':>9}"
         f"{'counted':>9}{'expired':>9}{'others':>8}{'wasted':>8}{'CPU':>6}{'health p99':>12}"
     )
-    for phase in phases:
+    lines = [head]
+    for phase in result.phases:
         name = {CLOSED: "capacity", OPEN: f"{phase.offered:g} × capacity", AT_ONCE: f"{phase.offered:,.0f} at once"}
         taken = phase.taken
-        write(
+        lines.append(
             f"{name[phase.name]:20}{phase.goodput:11.0f}{phase.goodput / capacity:12.0%}"
             f"{1e3 * taken.ok_p50:9.1f}{1e3 * taken.ok_p99:9.1f}"
             f"{phase.code(RESOURCE_EXHAUSTED):9}{1e3 * taken.refused_p50:9.1f}{phase.refused:9.0f}"
             f"{phase.code(DEADLINE_EXCEEDED):9}{phase.others():8}{phase.wasted:8.0f}{phase.cpu:6.2f}"
             f"{1e3 * phase.health_p99:9.1f} ms"
         )
+    return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None, *, show_line: Callable[[str], None] = print) -> int:
-    """Run the measurement; return the exit code."""
-    parser = argparse.ArgumentParser(prog="bench.overload", description=__doc__)
+def run(options: argparse.Namespace, _: Path) -> Phases:
+    """Run all phases on a server and a process of callers, each on its own CPU."""
+    with (
+        pinned_server({0}, "--metrics-listen", "127.0.0.1:0") as server,
+        helper("bench.overload.load", {1}) as callers,
+    ):
+        return Phases(measure(Bench(server, callers, options), options))
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this program."""
     parser.add_argument(
         "--seconds", type=float, default=8.0, help="length of a phase; the first quarter is not counted"
     )
@@ -251,19 +272,8 @@ def main(arguments: list[str] | None = None, *, show_line: Callable[[str], None]
     parser.add_argument("--callers", type=int, default=32, help="callers that measure the capacity")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--timeout-ms", type=int, default=1000, help="deadline of every call")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
-    with (
-        pinned_server({0}, "--metrics-listen", "127.0.0.1:0") as server,
-        helper("bench.overload.load", {1}) as callers,
-    ):
-        phases = measure(Bench(server, callers, options), options)
-    found = breaches(phases)
-    if options.json:
-        show_line(json.dumps({"phases": [asdict(phase) for phase in phases], "breaches": found}))
-    else:
-        show(phases, show_line)
-        for line in found or ["all checks passed"]:
-            show_line(line)
-    return 1 if found else 0
+
+
+def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
+    """Run the measurement; return the exit code."""
+    return program(arguments, show, description=__doc__, run=run, report=report, add_options=add_options)

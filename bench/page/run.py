@@ -17,15 +17,16 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC
 from pathlib import Path
+from typing import Any
 
 from bench.page.browsers import Received
+from bench.result import program
 from tests.support.builders.issued_forecasts import game
 from tests.support.processes.gateway import spawned_gateway
 from tests.support.processes.servers import SpawnedServer, spawned_server
@@ -76,6 +77,10 @@ class PageResult:
     killed_events: int = 0
     back_seconds: float = 0.0
     wrong: int = 0
+
+    def breaches(self) -> list[str]:
+        """Return the names of the failed checks."""
+        return ["wrong"] if self.wrong else []
 
 
 class Crowd:
@@ -233,14 +238,23 @@ def judge_all(result: PageResult, recording: Recording, received: Received) -> N
     result.wrong = received.wrong + received.resets + (not complete) + (not everywhere)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the bench; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def run(options: argparse.Namespace, folder: Path) -> Coroutine[Any, Any, PageResult]:
+    """Run the bench once, as the options say."""
+    return measure(options.browsers, options.events, options.rate, folder)
+
+
+def report(result: PageResult, _: float) -> str:
+    """Format the result for people."""
+    return "\n".join(f"{name:16} {value:,.1f}" for name, value in asdict(result).items())
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this program."""
     parser.add_argument("--browsers", type=int, default=500)
     parser.add_argument("--events", type=int, default=200)
     parser.add_argument("--rate", type=float, default=5.0, help="forecasts a second")
-    options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="dejavu-page-") as folder:
-        result = asyncio.run(measure(options.browsers, options.events, options.rate, Path(folder)))
-    print(json.dumps({name: round(value, 1) for name, value in asdict(result).items()}))
-    return 1 if result.wrong else 0
+
+
+def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
+    """Run the bench; return the exit code."""
+    return program(arguments, show, description=__doc__, run=run, report=report, add_options=add_options)

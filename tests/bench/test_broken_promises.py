@@ -134,7 +134,7 @@ PHASE = overload.Phase(
 
 
 def test_uncounted_refusals_failed_health_checks_and_wasted_work_are_found() -> None:
-    assert overload.breaches([PHASE]) == []
+    assert overload.Phases([PHASE]).breaches() == []
     changes: list[dict[str, Any]] = [
         {"refused": 3.0},
         {"taken": replace(TAKEN, with_pushback=3)},
@@ -142,7 +142,7 @@ def test_uncounted_refusals_failed_health_checks_and_wasted_work_are_found() -> 
         {"wasted": 5.1},
     ]
     for change in changes:
-        assert len(overload.breaches([PHASE, replace(PHASE, **change)])) == 1, change
+        assert len(overload.Phases([PHASE, replace(PHASE, **change)]).breaches()) == 1, change
 
 
 @pytest.mark.parametrize(

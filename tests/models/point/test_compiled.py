@@ -15,14 +15,29 @@ from hypothesis import strategies as st
 from tests.support.builders.shipped import shipped_bundle
 from tests.support.reference.batch import BatchedGame, GameBatch
 from tests.support.reference.lstm import ReferenceLstm
-from tests.support.reference.neighbours import ReferenceIndex
 
+from dejavu_models.arrays import Floats, Integers, Singles
 from dejavu_models.manifest import LSTM
 from dejavu_models.point.compiled import CompiledGame, compiled_models
 from dejavu_models.point.dejavu import Dejavu, Kernel
+from dejavu_models.point.index import BruteForceIndex
 from dejavu_models.point.models import PointModels
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Explanation
+
+
+class ReferenceIndex(BruteForceIndex):
+    """Compares all vectors, (m, dimensions), by NumPy; see `VectorIndex`."""
+
+    def __init__(self, vectors: Singles) -> None:
+        super().__init__(vectors)
+        self.vectors = vectors
+
+    def nearest(self, vectors: Singles, count: int) -> tuple[Integers, Floats]:
+        """See `VectorIndex`."""
+        squares = np.square(vectors[:, None].astype(float) - self.vectors).sum(axis=2)
+        found = np.argsort(squares, axis=1, kind="stable")[:, :count]
+        return found, np.take_along_axis(squares, found, axis=1)
 
 
 def with_line(models: PointModels) -> PointModels:

@@ -79,6 +79,12 @@ def cpu_seconds(pid: int) -> float:
     return time.clock_gettime(clock.value)
 
 
+def anonymous_mib(pid: int) -> float:
+    """Return a process's anonymous memory in MiB. Its share of mapped files depends on other processes."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss_Anon:")) / 1024
+
+
 @contextmanager
 def pinned_to(cpus: Collection[int]) -> Iterator[None]:
     """Pin processes started inside the block to these CPUs."""

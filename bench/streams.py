@@ -34,8 +34,8 @@ from typing import Any
 
 import grpc
 import psutil
-from bench.network.memory import anonymous_mib
 from bench.result import program
+from bench.servers import anonymous_mib
 from tests.support.builders.issued_forecasts import game
 from tests.support.processes.servers import SpawnedServer, spawned_server
 

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 
+from bench.servers import anonymous_mib
 from tests.support.processes.servers import SpawnedServer
 
 STILL_SECONDS = 1.0
 """Memory is measured once it has not grown for this time."""
-
-
-def anonymous_mib(pid: int) -> float:
-    """Return a process's anonymous memory in MiB. Its share of mapped files depends on other processes."""
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-    return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss_Anon:")) / 1024
 
 
 class Memory:

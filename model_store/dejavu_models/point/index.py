@@ -1,8 +1,8 @@
 """Nearest-neighbour indexes by Euclidean distance: brute force for few vectors, HNSW graphs for many.
 
-A graph is approximate and faster only from about a thousand vectors on (docs/decisions/0055-similar-games.md). The trainer builds it
-with hnswlib; the compiled models search it in hnswlib's order, on fully checked arrays. hnswlib's own loader checks
-nothing.
+A graph is approximate and faster only from about a thousand vectors on (docs/decisions/0055-similar-games.md). The
+trainer builds it with hnswlib; the compiled models search it in hnswlib's order, on fully checked arrays. hnswlib's own
+loader checks nothing.
 """
 
 from __future__ import annotations

@@ -191,7 +191,8 @@ MEASURED = "faults.hangs --rounds 1 --seconds 30" "faults.idle_connections --con
   "network.scorecard_callers --forecasts 20000 --callers 8 --seconds 10 --alone 30" \
   "overload --seconds 1 --connections 8 --factors 1.5 --at-once 240 --timeout-ms 5000" "page --browsers 100 --events 40 --rate 8"
 ROUNDS = "kills" "kills --servers 2" "kills --servers 2 --postgres" "notifier_kills" "restarts" "promotions --rounds 20"
-run_benches = failed=; for each in $(1); do echo "python -m bench.$$each"; $(BIN)/python -m bench.$$each || failed="$$failed\n$$each"; done; \
+run_benches = failed=; $(PYTEST) -m nightly --durations 0 $(1) || failed="\npytest $(1)"; export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1; \
+  for each in $(2); do echo "python -m bench.$$each"; $(BIN)/python -m bench.$$each || failed="$$failed\n$$each"; done; \
   test -z "$$failed" || { printf "failed:$$failed\n"; exit 1; }
 FUZZING = tests/bench/test_fuzz.py
 
@@ -201,12 +202,10 @@ nightly: nightly-bench nightly-rounds nightly-faults nightly-models nightly-laws
 ONE_BY_ONE := --dist load --maxschedchunk 1
 
 nightly-bench: install install-node  ## measurements of bench/ against their bounds; run nothing else at the same time
-	$(PYTEST) -m nightly --durations 0 tests/bench --ignore $(FUZZING)
-	@$(call run_benches,$(MEASURED))
+	@$(call run_benches,tests/bench --ignore $(FUZZING),$(MEASURED))
 
 nightly-rounds: install  ## rounds of kills, restarts and promotions, fuzzing
-	$(PYTEST) -m nightly --durations 0 $(FUZZING)
-	@$(call run_benches,$(ROUNDS))
+	@$(call run_benches,$(FUZZING),$(ROUNDS))
 
 nightly-faults: install $(WEB)/node_modules/.installed  ## days with feed faults, complete real evenings, and the server's long tests
 	$(PYTEST) -m nightly --durations 12 -n 3 $(ONE_BY_ONE) tests/client tests/feed tests/e2e tests/gateway tests/server tests/web

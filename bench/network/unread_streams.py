@@ -8,7 +8,7 @@ for each of very many games through it, and opens streams over a few connections
 - churn: for `--churn-seconds`, streams with `include_current` are opened, read a little, and cancelled or ended with
   their connection.
 
-Exits with 1 if a worker's memory with the unread streams with `include_current` is more than `--most-mib` above that
+Exits with 1 if a worker's memory with the unread streams with `include_current` is more than MOST_MIB above that
 before any stream, if the stream that is read does not get every game once, in order, and then a heartbeat, or if a
 worker's memory at the end of the churn is more than a tenth above its highest in the first minute of churn.
 """
@@ -17,20 +17,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import grpc
-import uvloop
-from bench.network.memory import Memory
+from bench.result import program
+from bench.servers import anonymous_mib
 from bench.streams import A_CONNECTION, PATTERN
 from tests.support.builders.issued_forecasts import game
 from tests.support.processes.servers import SpawnedServer, spawned_server
@@ -50,6 +48,31 @@ CHURNING = 20
 
 NO_BUFFERS = (("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0))
 """A separate connection; unread data beyond HTTP/2's initial window stays on the server."""
+
+
+STILL_SECONDS = 1.0
+"""Memory is measured once it has not grown for this time."""
+
+
+class Memory:
+    """Reads the memory of a server's workers."""
+
+    def __init__(self, server: SpawnedServer) -> None:
+        self._pids = [int(entry["worker"].partition("-")[2]) for entry in server.events if entry["event"] == "serving"]
+
+    def mib(self) -> list[float]:
+        """Return each worker's anonymous memory in MiB."""
+        return [round(anonymous_mib(pid), 1) for pid in self._pids]
+
+    async def still(self) -> list[float]:
+        """Return each worker's memory once it has not grown for STILL_SECONDS."""
+        most, since = self.mib(), time.monotonic()
+        while time.monotonic() - since < STILL_SECONDS:
+            await asyncio.sleep(0.1)
+            now = self.mib()
+            if sum(now) > sum(most) + 0.5:
+                most, since = now, time.monotonic()
+        return self.mib()
 
 
 @dataclass
@@ -80,12 +103,12 @@ class Result:
     after_a_minute: list[float] = field(default_factory=list)
     at_the_end: list[float] = field(default_factory=list)
 
-    def breaches(self, most_mib: float) -> list[str]:
+    def breaches(self) -> list[str]:
         """Describe the failed checks; empty if all pass."""
         broken = list(self.faults)
         for before, unread in zip(self.before, self.unread, strict=True):
-            if unread - before > most_mib:
-                broken.append(f"unread streams take {unread - before:.1f} MiB of a worker, more than {most_mib:g}")
+            if unread - before > MOST_MIB:
+                broken.append(f"unread streams take {unread - before:.1f} MiB of a worker, more than {MOST_MIB:g}")
         for early, late in zip(self.after_a_minute, self.at_the_end, strict=True):
             if late > early * (1.0 + MOST_GROWTH):
                 broken.append(f"a worker grew from {early:.1f} to {late:.1f} MiB while streams came and went")
@@ -177,8 +200,15 @@ async def churn(address: str, seconds: float, memory: Memory, result: Result, rn
     result.at_the_end = memory.mib()
 
 
-async def run(options: argparse.Namespace, server: SpawnedServer) -> Result:
+async def run(options: argparse.Namespace, folder: Path) -> Result:
     """Run the whole scenario."""
+    with spawned_server("--workers", "2", "--ledger", f"sqlite:///{folder / 'ledger.sqlite3'}") as server:
+        await asyncio.to_thread(server.wait_for, "listening")
+        return await run_on(server, options)
+
+
+async def run_on(server: SpawnedServer, options: argparse.Namespace) -> Result:
+    """Run the whole scenario on a server."""
     result = Result(games=options.games, streams=options.streams)
     memory = Memory(server)
     await publish(server.address, options.games)
@@ -192,7 +222,7 @@ async def run(options: argparse.Namespace, server: SpawnedServer) -> Result:
     return result
 
 
-def report(result: Result) -> str:
+def report(result: Result, _: float) -> str:
     """Format the result for people."""
     return "\n".join(
         [
@@ -211,27 +241,16 @@ def _row(values: Sequence[float]) -> str:
     return " ".join(f"{value:>8.1f}" for value in values)
 
 
-def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Run the program; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this program."""
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--games", type=int, default=24_000)
     parser.add_argument("--churn-seconds", type=float, default=600.0)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--most-mib", type=float, default=MOST_MIB, help="allowed memory of a worker's unread streams")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder:
-        ledger = f"sqlite:///{Path(folder) / 'ledger.sqlite3'}"
-        with spawned_server("--workers", str(options.workers), "--ledger", ledger) as server:
-            server.wait_for("listening")
-            result = uvloop.run(run(options, server))
-    show(json.dumps(asdict(result)) if options.json else report(result))
-    broken = result.breaches(options.most_mib)
-    for each in broken:
-        print(f"broken: {each}", file=sys.stderr)
-    return 1 if broken else 0
+
+
+def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
+    """Run the program; return the exit code."""
+    return program(arguments, show, description=__doc__, run=run, report=report, add_options=add_options)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 from bench.clients import LoadResult, Publishers, Subscriber, judge
 from bench.faults import hangs
 from bench.faults.idle_connections import Outcome, Outcomes
-from bench.network import scorecard_callers, stopped_worker
+from bench.network import scorecard_callers, stopped_worker, unread_streams
 from bench.notifier_kills import KillResult
 from bench.overload import run as overload
 from bench.overload.load import Taken
@@ -92,6 +92,17 @@ def test_too_many_failed_calls_and_changed_forecasts_are_found() -> None:
         "a repeated call returned another forecast",
     ]
     assert "2.00%" in stopped_worker.report(result)
+
+
+def test_memory_of_unread_streams_beyond_its_bounds_is_found() -> None:
+    sound = unread_streams.Result(
+        before=[80.0, 90.0], unread=[110.0, 190.0], after_a_minute=[100.0, 100.0], at_the_end=[90.0, 110.0]
+    )
+    assert sound.breaches() == []
+    broken = unread_streams.Result(
+        before=[80.0], unread=[181.0], after_a_minute=[100.0], at_the_end=[111.0], faults=["not in order"]
+    )
+    assert len(broken.breaches()) == 3
 
 
 def test_scorecards_that_are_late_or_refused_or_repeats_that_are_slow_are_found() -> None:

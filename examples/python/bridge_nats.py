@@ -73,7 +73,7 @@ async def main() -> None:
     async with AsyncDejavuClient(target) as client:
         try:
             await bridge(client, js, token)
-        # Pruned, or the ledger was restored or is another one: events may be missing.
+        # The ledger was restored or is another one: events may be missing.
         except (OutOfRangeError, InvalidArgumentError) as error:
             print(f"restarting without a token: {error}", file=sys.stderr)
             await bridge(client, js, "")

@@ -87,11 +87,9 @@ def main() -> int:
         identity, *lines = options.entries.read_text(encoding="utf-8").removesuffix("\n").split("\n")
         entries, hashes = check_chain(json.loads(identity), lines)
         say(f"{len(entries)} entries, chained; the last hash is {hashes[max(hashes)].hex()}")
-        if first := min(hashes):
-            say(f"The first {first} entries are not in the export: nothing here says what they were.")
-        check_hindsight(json.loads(identity), entries)
-        check_revisions(json.loads(identity), entries)
-        for line in (check_shadows(entries), check_models(json.loads(identity), entries)):
+        check_hindsight(entries)
+        check_revisions(entries)
+        for line in (check_shadows(entries), check_models(entries)):
             if line:
                 say(line)
         if options.checkpoint:
@@ -121,9 +119,7 @@ def check_chain(identity: dict[str, Any], lines: list[str]) -> tuple[dict[int, E
     Returns:
         The entries, and their hashes, by sequence; the hashes also have the one that the first entry is chained to.
     """
-    last, hash_ = int(identity["pruned_through"]), bytes.fromhex(identity["pruned_hash"])
-    if last == 0 and hash_ != hashlib.sha256(f"dejavu ledger {identity['ledger_id']}".encode()).digest():
-        raise ChangedError("the chain does not start from the ledger's id")
+    last, hash_ = 0, hashlib.sha256(f"dejavu ledger {identity['ledger_id']}".encode()).digest()
     entries, hashes = dict[int, Entry](), {last: hash_}
     for line in lines:
         row = json.loads(line)
@@ -156,8 +152,6 @@ def check_shadows(entries: dict[int, Entry]) -> str:
         if entry["kind"] != "shadow":
             continue
         count += 1
-        if payload["of"] < min(entries):
-            continue  # it was pruned
         beside = entries[payload["of"]]
         mine, other = payload["forecast"], beside["payload"]["forecast"]
         if mine["model_version"] == other["model_version"] or mine["elapsed_minutes"] != other["elapsed_minutes"]:
@@ -165,9 +159,9 @@ def check_shadows(entries: dict[int, Entry]) -> str:
     return f"{count} shadows, each beside an earlier forecast of another model" if count else ""
 
 
-def check_hindsight(identity: dict[str, Any], entries: dict[int, Entry]) -> None:
+def check_hindsight(entries: dict[int, Entry]) -> None:
     """Check that no forecast, market or shadow follows an outcome of its moment, and that late forecasts are marked."""
-    games, pruned, priced = Games(), bool(identity["pruned_through"]), set[tuple[int, bool]]()
+    games, priced = Games(), set[tuple[int, bool]]()
     for sequence, entry in entries.items():
         payload, kind = entry["payload"], entry["kind"]
         if kind == "outcome":
@@ -175,8 +169,8 @@ def check_hindsight(identity: dict[str, Any], entries: dict[int, Entry]) -> None
         if kind == "forecast":
             _check_minute(entry)
         of = {"forecast": sequence, "market": payload.get("forecast_sequence"), "shadow": payload.get("of")}.get(kind)
-        if of is None or of < min(entries):
-            continue  # no forecast is needed, or it was pruned
+        if of is None:
+            continue  # no forecast is needed
         forecast = entries.get(of)
         if forecast is None or forecast["kind"] != "forecast" or of > sequence:
             raise ChangedError(f"entry {sequence}: a {kind} refers to entry {of}, which is not an earlier forecast")
@@ -187,7 +181,7 @@ def check_hindsight(identity: dict[str, Any], entries: dict[int, Entry]) -> None
             priced.add((of, _is_on_total(entry)))
             _check_market(entry, forecast, games, entries)
         if kind == "forecast":
-            _check_late(entry, games, pruned)
+            _check_late(entry, games)
             games.add_forecast(entry)
 
 
@@ -200,15 +194,15 @@ def _check_outcomes(entry: Entry, forecast: Entry, games: Games) -> None:
         raise ChangedError(f"entry {sequence}: a shadow after an outcome that was withdrawn, with hindsight")
 
 
-def check_revisions(identity: dict[str, Any], entries: dict[int, Entry]) -> None:
+def check_revisions(entries: dict[int, Entry]) -> None:
     """Check that the revisions of each forecast and outcome count from 0 without gaps, in the order of the entries."""
-    newest, pruned = dict[str, int](), bool(identity["pruned_through"])
+    newest = dict[str, int]()
     for sequence, entry in entries.items():
         kind, revision = entry["kind"], entry["revision"]
         if kind not in {"forecast", "outcome"}:
             continue
         of = _key(entry) if kind == "forecast" else json.dumps(_place(entry["payload"]))
-        if revision != newest.get(of, -1) + 1 and not (pruned and of not in newest):
+        if revision != newest.get(of, -1) + 1:
             raise ChangedError(f"entry {sequence}: revision {revision} after {newest.get(of, 'none')}")
         newest[of] = revision
 
@@ -236,8 +230,8 @@ def _check_market(entry: Entry, forecast: Entry, games: Games, entries: dict[int
     """
     payload, of = entry["payload"], forecast["sequence"]
     known, learned = forecast["payload"]["forecast"]["calibration_sequence"], payload.get("calibration_sequence")
-    of_outcome = learned not in entries or entries[learned]["kind"] == "outcome"  # it may have been pruned
-    if learned is not None and not (type(learned) is int and known < learned < entry["sequence"] and of_outcome):
+    is_earlier = type(learned) is int and known < learned < entry["sequence"]
+    if learned is not None and not (is_earlier and entries.get(learned, entry)["kind"] == "outcome"):
         text = f"a market that had learned from entry {learned!r}, its forecast from entry {known}"
         raise ChangedError(f"entry {entry['sequence']}: {text}")
     between = [entries[each] for each in range(of + 1, entry["sequence"])] if "requested_us" not in payload else []
@@ -257,12 +251,12 @@ def _is_on_total(market: Entry) -> bool:
     return bool(market["payload"].get("on_total", False))
 
 
-def _check_late(entry: Entry, games: Games, pruned: bool) -> None:
+def _check_late(entry: Entry, games: Games) -> None:
     """Check that a forecast is marked as late exactly if it is."""
     request, marked = entry["payload"]["request"], entry.get("late", "")
     late = games.late(entry, entry["payload"]["forecast"]["generated_us"], request.get("game_date", ""))
-    # A pruned entry may have made it late, and the limit of time is a setting of the server.
-    if marked != late and not (pruned and marked) and not (late == "time" and not marked):
+    # The limit of time is a setting of the server.
+    if marked != late and not (late == "time" and not marked):
         text = f"marked as late: {marked or 'not'}; by the entries before it: {late or 'not'}"
         raise ChangedError(f"entry {entry['sequence']}: {text}")
 
@@ -318,11 +312,10 @@ class Games:
         return "time" if (elapsed <= newest or soon) and made > since else ""
 
 
-def check_models(identity: dict[str, Any], entries: dict[int, Entry]) -> str:
-    """Follow the champion from the first change of models, pruned ones included."""
-    pruned = [json.loads(text) for text in identity.get("pruned_models", ())]
+def check_models(entries: dict[int, Entry]) -> str:
+    """Follow the champion from the first change of models."""
     champion, since, count = "", 0, 0
-    for entry in [*pruned, *(each for each in entries.values() if each["kind"] == "model")]:
+    for entry in (each for each in entries.values() if each["kind"] == "model"):
         change, count = entry["payload"], count + 1
         if change["action"] not in {"promote", "rollback"}:
             continue
@@ -376,7 +369,7 @@ def check_listed(target: str, token: str, authority: bytes, identity: dict[str, 
     """Compare the lists of a server, under every filter, and its revisions of outcomes with the entries."""
     import grpc  # noqa: PLC0415 - only this check needs a server
 
-    record, last = Record(entries), max(entries, default=int(identity["pruned_through"]))
+    record, last = Record(entries), max(entries, default=0)
     try:
         with dial(target, token, authority) as channel:
             server = Server(channel, token, last)
@@ -443,7 +436,7 @@ class Record:
     """The lists that a server must return, computed from the entries of a ledger.
 
     Args:
-        entries: the entries by sequence; of a pruned ledger, those that remain.
+        entries: the entries by sequence.
     """
 
     def __init__(self, entries: dict[int, Entry]) -> None:
@@ -594,11 +587,10 @@ def _period(elapsed: float) -> int:
 
 
 def _recorded(entry: Entry, entries: dict[int, Entry]) -> float:
-    """Return the time of an entry: when it was recorded, or its forecast was made; NaN if the forecast was pruned."""
+    """Return the time of an entry: when it was recorded, or its forecast was made."""
     kind, payload = entry["kind"], entry["payload"]
     if kind == "market" and "requested_us" not in payload:
-        of = entries.get(payload["forecast_sequence"])
-        return math.nan if of is None else float(of["payload"]["forecast"]["generated_us"])
+        return _recorded(entries[payload["forecast_sequence"]], entries)
     # By the kind: a forecast may have further keys, which prove nothing.
     if kind in {"forecast", "shadow"}:
         return float(payload["forecast"]["generated_us"])

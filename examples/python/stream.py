@@ -42,7 +42,7 @@ def main() -> None:
     with DejavuClient(os.environ.get("DEJAVU_TARGET", "127.0.0.1:50051")) as client:
         try:
             follow(client, token_file)
-        # Pruned, or the ledger was restored or is another one: events may be missing.
+        # The ledger was restored or is another one: events may be missing.
         except (OutOfRangeError, InvalidArgumentError) as error:
             print(f"restarting without a token: {error}", file=sys.stderr)
             token_file.unlink(missing_ok=True)

@@ -69,8 +69,7 @@ class LateReason(enum.Enum):
     """The ledger had the game's newest second of play for longer than the limit of the server."""
 
     REPORTED = "reported"
-    """The ledger already had a report, withdrawn since, of an outcome at a horizon after the forecast's minute; or the
-    outcomes of the game were pruned."""
+    """The ledger already had a report, withdrawn since, of an outcome at a horizon after the forecast's minute."""
 
     GAME_DATE = "game_date"
     """The game must have been over: by the date given for it, or half a day after its first forecast."""
@@ -228,7 +227,7 @@ class ShadowRefusal(enum.Enum):
     """The ledger already has a shadow of the same model for this forecast."""
 
     NO_FORECAST = "no_forecast"
-    """There is no forecast with its sequence number: it was pruned, or the ledger was restored."""
+    """There is no forecast with its sequence number: the ledger was restored."""
 
     OTHER_FORECAST = "other_forecast"
     """The forecast is of the same model, or of another horizon, minute or alpha."""

@@ -29,7 +29,6 @@ from dejavu.v1 import (
     prediction_service_pb2,
     record_pb2,
     record_service_pb2,
-    retention_pb2,
     scorecard_pb2,
 )
 
@@ -48,7 +47,6 @@ FILES = (
     prediction_service_pb2,
     record_pb2,
     record_service_pb2,
-    retention_pb2,
     scorecard_pb2,
 )
 MESSAGES: list[type[Message]] = [

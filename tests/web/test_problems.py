@@ -278,27 +278,3 @@ def test_of_games_in_play_the_part_that_is_gone_is_named(
     assert opened.page.locator(".connection").get_attribute("data-state") == "broken"
     assert opened.page.locator(".connection").inner_text() == f"no {key}"
     assert opened.page.locator('.badge[data-state="live"]').count() == 0, "nothing is green"
-
-
-PRUNED = {"throughSequence": "12345", "recordedBefore": "2026-07-01T09:00:00Z", "prunedTime": "2026-09-15T08:00:00Z"}
-
-
-def test_a_record_that_was_pruned_says_from_when_on_it_reaches(opened: Tab) -> None:
-    def pruned(route: Route) -> None:
-        response = route.fetch()
-        body = {name: {**value, "pruned": PRUNED} for name, value in response.json().items()}
-        route.fulfill(response=response, body=json.dumps(body))
-
-    for path in ("scorecard", "checkpoint"):
-        opened.page.route(f"**/api/{path}*", pruned)
-    opened.open("/record", ".stats")
-    said = opened.page.locator(".record-start").inner_text()
-    assert said.startswith("This record reaches back to Wednesday, July 1, 2026.")
-    assert "Tuesday, September 15, 2026" in said
-    opened.page.get_by_text("Entries up to 12,345 were removed.").wait_for()
-    for path in ("/?date=2026-03-02", "/game/0022500001"):
-        opened.open(path, ".record-start")
-        text = opened.page.locator("main").inner_text()
-        assert "reaches back to Wednesday, July 1, 2026" in text
-        assert "missing" not in text
-    assert not opened.page.locator("[role=alert], [data-problem]").count()

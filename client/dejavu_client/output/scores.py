@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC
 from typing import Final
 
 from rich.console import Group, RenderableType
@@ -19,7 +18,6 @@ from dejavu.v1.record_service_pb2 import (
     ScoreFilter,
     ShadowRow,
 )
-from dejavu.v1.retention_pb2 import PrunedEntries
 from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, MarketRecord, Scorecard, TotalScorecard
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.formatting import horizon_label, percent, pluralize, signed
@@ -51,9 +49,6 @@ def print_scorecard(scorecard: Scorecard, scope: ScoreFilter) -> None:
             console.print(f"{count} left out: {why}.", highlight=False)
         for count, why in _doubts(scorecard):
             console.print(f"{count} {why}.", highlight=False)
-        if scorecard.HasField("pruned"):
-            since, _, what = _record_start(scorecard.pruned)
-            console.print(f"The record begins on {since}: {what}.", highlight=False)
         return
     parts: list[RenderableType] = [_figures(scorecard)]
     if scorecard.HasField("total"):
@@ -123,8 +118,6 @@ def _figures(scorecard: Scorecard) -> Table:
         rows.add_row("left out", count, "", why)
     for count, why in _doubts(scorecard):
         rows.add_row(Text("beware", style="yellow"), count, "", why)
-    if scorecard.HasField("pruned"):
-        rows.add_row("record from", *_record_start(scorecard.pruned))
     return rows
 
 
@@ -183,12 +176,6 @@ def _total(total: TotalScorecard) -> Table:
     rows.add_row("CRPS", f"{total.crps.value:.2f}", between(total.crps, 2, sign=False), "points")
     _add_coverage(rows, total.coverage)
     return rows
-
-
-def _record_start(pruned: PrunedEntries) -> tuple[str, str, str]:
-    """Return value, interval and note of the row on removed entries."""
-    since, removed = (each.ToDatetime(UTC).date() for each in (pruned.recorded_before, pruned.pruned_time))
-    return f"{since}", "", f"entries up to {pruned.through_sequence:,}, from before, were removed on {removed}"
 
 
 def _market(market: MarketRecord) -> Table:

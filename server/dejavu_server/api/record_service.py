@@ -26,10 +26,9 @@ from dejavu_server.api.handlers import Context
 from dejavu_server.api.shared_reads import LatestRead, ReadSlot, SharedReads
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Connection, Query, StopSignal
-from dejavu_server.ledger.queries import comparisons, pages, predictions, pruned, scorecards
+from dejavu_server.ledger.queries import comparisons, pages, predictions, scorecards
 from dejavu_server.ledger.queries.comparisons import PairFilter
 from dejavu_server.ledger.queries.model_changes import KnownRoster
-from dejavu_server.ledger.queries.pruned import PrunedStatement
 from dejavu_server.ledger.queries.scorecards import ScoreFilter, SettledByModel
 from dejavu_server.ledger.queries.settled_cache import SettledCache
 from dejavu_server.ledger.queries.unsettled import UnsettledGame, unsettled_games
@@ -51,12 +50,10 @@ class _Scored(NamedTuple):
     Attributes:
         settled: the settled forecasts that match its filter.
         unsettled: the games of past evenings that nobody settled, with the models of their forecasts.
-        removed: statement of removed entries; None if no entry was removed.
     """
 
     settled: SettledByModel
     unsettled: list[UnsettledGame]
-    removed: PrunedStatement | None
 
 
 class RecordService:
@@ -129,7 +126,7 @@ class RecordService:
 
         def response(_: Connection, scored: _Scored) -> pb.GetScorecardResponse:
             card = scorecard(scored.settled.forecasts, len({each.game_id for each in scored.unsettled}))
-            return pb.GetScorecardResponse(scorecard=record.scorecard_message(card, scored.removed))
+            return pb.GetScorecardResponse(scorecard=record.scorecard_message(card))
 
         return await self._share(score_filter, score_filter, response)
 
@@ -148,16 +145,14 @@ class RecordService:
             entries = leaderboard(cards, asked.metric, asked.min_games)
             pairs = comparisons.pairs_of(connection, roster.challengers, filter_) if roster.challengers else {}
             shadows = shadow_rows(pairs, roster.champion, asked.metric, asked.min_games)
-            return record.leaderboard_message(entries, asked.metric, asked.min_games, scored.removed, shadows)
+            return record.leaderboard_message(entries, asked.metric, asked.min_games, shadows)
 
         # Settled pairs change only with the outcomes, since no shadow is recorded once the outcome is.
         return await self._share((asked, roster.sequence), asked.filter, response)
 
     async def get_checkpoint(self, _: pb.GetCheckpointRequest, __: Context) -> pb.GetCheckpointResponse:
         """Return the signed head of the ledger."""
-        signed = await self._signer()
-        removed = await self._ledger.read(pruned.read_statement)
-        return pb.GetCheckpointResponse(checkpoint=record.checkpoint_message(signed, removed))
+        return pb.GetCheckpointResponse(checkpoint=record.checkpoint_message(await self._signer()))
 
     async def _share(
         self,
@@ -175,7 +170,7 @@ class RecordService:
         def build(connection: Connection, small: bool) -> _M:
             settled = self._settled.settled(connection, filter_, renew=not small)
             unsettled = unsettled_games(connection, filter_, evening)
-            return response(connection, _Scored(settled, unsettled, pruned.read_statement(connection)))
+            return response(connection, _Scored(settled, unsettled))
 
         async def read(stop: StopSignal, small: bool) -> _M:
             # Only one large read runs at a time, so only one thread renews the settled forecasts in memory.

@@ -15,7 +15,7 @@ from dejavu_common.files import atomic_replace
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.database.backends import read_only_ledger
 from dejavu_server.ledger.database.store import ChainHead, Identity
-from dejavu_server.ledger.queries import checkpoints, model_changes
+from dejavu_server.ledger.queries import checkpoints
 from dejavu_server.ledger.queries.verification import chain_entries
 
 STANDARD_OUTPUT = Path("-")
@@ -52,8 +52,7 @@ def export_entries(url: str, path: Path, *, overwrite: bool = False) -> Exported
         raise FileExistsError(f"{path} already exists; use --overwrite to replace it")
     with read_only_ledger(url) as backend, backend.read() as connection:
         identity, head = checkpoints.head(connection)
-        models = model_changes.pruned_texts(connection, identity.pruned_through)
-        lines = _lines(connection, identity, head, models)
+        lines = _lines(connection, identity, head)
         if path == STANDARD_OUTPUT:
             count = sum(bool(sys.stdout.write(line)) for line in lines)
         else:
@@ -62,10 +61,8 @@ def export_entries(url: str, path: Path, *, overwrite: bool = False) -> Exported
     return ExportedEntries(identity.ledger_id, count - 1, head.sequence, head.hash.hex())
 
 
-def _lines(connection: Connection, identity: Identity, head: ChainHead, models: list[str]) -> Iterator[str]:
-    start = {"pruned_through": identity.pruned_through, "pruned_hash": identity.pruned_hash.hex()}
-    kept = {"pruned_models": models} if models else {}
-    yield _line({"ledger_id": identity.ledger_id, "epoch": identity.epoch, **start, **kept})
+def _lines(connection: Connection, identity: Identity, head: ChainHead) -> Iterator[str]:
+    yield _line({"ledger_id": identity.ledger_id, "epoch": identity.epoch})
     for sequence, canonical, hash_ in chain_entries.chain_entries(connection, head.sequence):
         yield _line({"sequence": sequence, "hash": hash_.hex(), "canonical": canonical})
 

@@ -1,4 +1,4 @@
-"""Commands of `dejavu-server ledger` that read a ledger, also while a server uses it; `retention` has the others.
+"""Commands of `dejavu-server ledger` that read a ledger, also while a server uses it; `copies` has the others.
 
 None of these commands writes to a ledger. Commands import their dependencies when they run, because serving does not
 need them.
@@ -46,7 +46,7 @@ app = typer.Typer(
     cls=FullHelp,
     rich_markup_mode=None,
     name="ledger",
-    help="Verify the ledger, sign its head, export its entries or games, back it up, restore, copy or prune it.",
+    help="Verify the ledger, sign its head, export its entries or games, back it up, restore or copy it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done and valid · 1 refused, failed or invalid, with the reason on stderr · 2 wrong usage.",
@@ -234,11 +234,6 @@ def _verification_lines(url: str, result: Verification, expected: Checkpoint | N
         kinds += f", {result.shadows:,} shadows, {result.model_changes:,} changes of models"
     yield f"  ledger       {result.ledger_id}"
     yield f"  entries      {result.entries:,} up to sequence {result.sequence:,} ({kinds})"
-    if result.pruned_time:
-        yield (
-            f"  pruned       entries up to {result.pruned_through:,}, recorded before {result.recorded_before[:16]}, "
-            f"on {result.pruned_time[:10]}"
-        )
     yield f"  hash         {result.hash}"
     yield f"  settled      {result.settled:,} forecasts, whose outcome stands"
     yield f"  checkpoints  {result.checkpoints:,} in the ledger" + (", signed with" if result.keys else "")

@@ -32,9 +32,8 @@ from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.entries import box_scores
-from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.ledger.queries import learning
-from dejavu_server.ledger.queries.learning import INTERVALS, Newest, SettledGame
+from dejavu_server.ledger.queries.learning import Newest, SettledGame
 from dejavu_server.observability.failure_log import FailureLog
 
 POLL_SECONDS: Final = 1.0
@@ -173,10 +172,8 @@ class OnlineProjection:
             if corrected is not None:
                 for projection in [*of_results, *([] if self._intervals is None else [self._intervals])]:
                     projection.rewind(corrected)
-            if self._intervals is not None:
-                first = learning.first_snapshot(connection)
-                if not self._intervals.current.sequence or self._intervals.current.sequence < first:
-                    self._begin(connection, self._intervals, corrected or newest.reported + 1, first)
+            if self._intervals is not None and not self._intervals.current.sequence:
+                self._begin(connection, self._intervals, corrected or newest.reported + 1)
             # Ratings and schedules have no stored snapshots: read all outcomes for them, without the observations,
             # which are slow to read.
             after = min(projection.current.sequence for projection in of_results)
@@ -200,32 +197,24 @@ class OnlineProjection:
         return {version: ratings for version, ratings in self._ratings.items() if version not in self._frozen}
 
     @staticmethod
-    def _begin(connection: Connection, intervals: Projection[AdaptiveState], before: int, first: int) -> None:
-        """Continue from the newest readable snapshot before a sequence.
+    def _begin(connection: Connection, intervals: Projection[AdaptiveState], before: int) -> None:
+        """Continue from the newest snapshot before a sequence, if it is readable.
 
         Args:
             connection: a read connection.
             intervals: the state to continue from.
             before: the sequence.
-            first: sequence of the snapshot of pruned outcomes; 0 if there are none.
-
-        Raises:
-            LedgerCorrupt: if the snapshot of pruned outcomes is needed and cannot be read.
         """
-        for end in (before, first + 1):
-            stored = learning.read_snapshot(connection, INTERVALS, end)
-            if stored is None:
-                continue
-            sequence, data = stored
-            try:
-                state = AdaptiveState.from_bytes(data)
-            except ValueError as error:  # damaged or of another release; a mere cache: compute it again
-                _log.warning("snapshot_unreadable", place=sequence, error=str(error), effect="more outcomes are read")
-                continue
-            intervals.restore(Snapshot(sequence, learning.count(connection, sequence), state))
+        stored = learning.read_snapshot(connection, before)
+        if stored is None:
             return
-        if first:
-            raise LedgerCorrupt("the ledger is damaged: the snapshot that stands for pruned outcomes cannot be read")
+        sequence, data = stored
+        try:
+            state = AdaptiveState.from_bytes(data)
+        except ValueError as error:  # damaged or of another release; a mere cache: compute it again
+            _log.warning("snapshot_unreadable", place=sequence, error=str(error), effect="more outcomes are read")
+            return
+        intervals.restore(Snapshot(sequence, learning.count(connection, sequence), state))
 
 
 class OnlineUpdater:
@@ -332,7 +321,6 @@ class OnlineUpdater:
         for snapshot in snapshots:
             write = partial(
                 learning.write_snapshot,
-                part=INTERVALS,
                 sequence=snapshot.sequence,
                 state=snapshot.state.to_bytes(),
                 read_at=self._projection.newest.reported,
@@ -341,7 +329,7 @@ class OnlineUpdater:
 
     def _read(self, connection: Connection) -> list[Snapshot[AdaptiveState]]:
         identity = store.identity(connection)
-        if self._identity is None or not identity.same_ledger(self._identity):  # first read, or the ledger was restored
+        if identity != self._identity:  # first read, or the ledger was restored
             self._identity, self._projection = identity, self._initial_projection()
         return self._projection.read(connection)
 

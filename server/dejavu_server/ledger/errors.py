@@ -74,7 +74,7 @@ class InvalidLedgerUrl(LedgerError):
 
 
 class ResumeTokenExpired(LedgerError, FieldError):
-    """A token of this ledger from which no stream can resume: later entries were pruned, or the ledger was restored.
+    """A token of this ledger from which no stream can resume, because the ledger was restored.
 
     Args:
         found: the token, and why it expired.

@@ -353,10 +353,10 @@ class Ledger:
 
         Raises:
             InvalidResumeToken: if it is not a token, or a token of another ledger.
-            ResumeTokenExpired: if entries after it were pruned, or the ledger was restored since.
+            ResumeTokenExpired: if the ledger was restored since.
         """
         requested = resume_tokens.decode(token)
-        # Read the identity again: another process may have pruned entries.
+        # Read the identity again: another process may have renewed the epoch.
         identity, head = await self.read(
             lambda connection: (store.identity(connection), store.head(connection).sequence)
         )
@@ -364,8 +364,6 @@ class Ledger:
             raise InvalidResumeToken(f"{quoted(token)}, of another ledger", "a resume_token of this server's ledger")
         if requested.epoch != identity.epoch or requested.sequence > head:
             raise ResumeTokenExpired(f"{quoted(token)}, issued before the ledger was restored")
-        if requested.sequence < identity.pruned_through:
-            raise ResumeTokenExpired(f"{quoted(token)}, whose following forecasts were removed")
         return requested.sequence
 
     async def tail(

@@ -189,8 +189,8 @@ class Broadcaster:
             attached = False
             while not attached:
                 page = await self._pages.get(subscription.game_ids, subscription.sequence)
-                if page.through == subscription.sequence:  # the following entries were pruned
-                    raise ResumeTokenExpired("a token whose following forecasts have been removed meanwhile")
+                if page.through == subscription.sequence:  # the database lost entries; a next page would be as empty
+                    raise ResumeTokenExpired("a token of entries that the ledger has lost meanwhile")
                 for event in page.events:
                     subscription.sequence = event.sequence
                     yield event.data

@@ -38,8 +38,8 @@ class CatchUpPage(NamedTuple):
 
     Attributes:
         events: the messages, in order of sequence.
-        through: every entry up to this sequence is among the events or was filtered out. If the entries that follow the
-            page's start were pruned, the sequence of the start.
+        through: every entry up to this sequence is among the events or was filtered out. If no entry follows the page's
+            start, the sequence of the start.
     """
 
     events: tuple[StreamEvent, ...]
@@ -93,7 +93,7 @@ class CatchUpPages:
 
         Args:
             game_ids: the games that are wanted; empty: all.
-            after: the sequence; at least one forecast or outcome must follow, unless it was pruned.
+            after: the sequence; at least one forecast or outcome must follow, unless it was lost by a restore.
 
         Raises:
             LedgerError: if the ledger cannot be read.
@@ -123,7 +123,7 @@ class CatchUpPages:
         if not self._readers or read.cancelled() or read.exception() is not None:
             return
         page = read.result()
-        if page.through == key.after or key.game_ids:  # pruned; or of games that hardly anybody else wants
+        if page.through == key.after or key.game_ids:  # lost; or of games that hardly anybody else wants
             return
         self._pages[key] = page
         self._bytes += _size(page)
@@ -139,9 +139,6 @@ class CatchUpPages:
         if len(entries) < PAGE_MESSAGES:
             through = max(through, newest)
         events = tuple(StreamEvent(entry.sequence, self._serialize(entry)) for entry in of_page)
-        # Check after reading, so that a prune while the page was read is noticed too.
-        if store.identity(connection).pruned_through > key.after:
-            return CatchUpPage((), key.after)
         return CatchUpPage(events, through)
 
 

@@ -309,7 +309,7 @@ class LedgerManager:
         for event in self._committed:
             ledger.listen(event)
             event.set()
-        if last is not None and not last.same_ledger(ledger.identity):
+        if last is not None and last != ledger.identity:
             self._position = None
             _log.warning(
                 "ledger_replaced", effect="another or a restored ledger: resume tokens of the previous one expire"

@@ -123,7 +123,7 @@ def test_a_stream_resumes_with_the_newest_token(server: FakeServer, run: Run, to
         token_file.write_text("djv_next")
         return heartbeat("a")
 
-    server.answers("StreamPredictions", [rotate, _lost()], [heartbeat("b"), _pruned()])
+    server.answers("StreamPredictions", [rotate, _lost()], [heartbeat("b"), _expired()])
     ended = run("stream", "--heartbeats", "--token-file", str(token_file))
     assert ended.exit_code == 4
     sent = [call.metadata["authorization"] for call in server.of("StreamPredictions")]
@@ -134,7 +134,7 @@ def _lost() -> Abort:
     return Abort(grpc.StatusCode.UNAVAILABLE, "restarting", "DRAINING", retry_after=0.01)
 
 
-def _pruned() -> Abort:
+def _expired() -> Abort:
     return Abort(grpc.StatusCode.OUT_OF_RANGE)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.protobuf.timestamp_pb2 import Timestamp
 from tests.support.fakes.recorded import card, figure
 from tests.support.fakes.service import FakeServer
 from tests.support.harness.clients import Run
@@ -23,7 +22,6 @@ from dejavu.v1.record_service_pb2 import (
     ScoreFilter,
     ShadowRow,
 )
-from dejavu.v1.retention_pb2 import PrunedEntries
 from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, LeftOut, MarketRecord, Scorecard, TotalScorecard
 from dejavu_client import FINAL
 
@@ -182,23 +180,6 @@ def test_a_scorecard_of_few_games_says_so(server: FakeServer, run: Run) -> None:
             shown = run("scorecard").stdout
             assert said in shown
             assert "better than" not in shown.replace("not shown to be better than the market", "")
-
-
-@pytest.mark.parametrize("games", [312, 0])
-def test_a_scorecard_says_what_was_removed_of_the_record(server: FakeServer, run: Run, games: int) -> None:
-    pruned = PrunedEntries(
-        through_sequence=7893,
-        recorded_before=Timestamp(seconds=1768708800),
-        pruned_time=Timestamp(seconds=1793491200),
-    )
-    shown = Scorecard()
-    shown.CopyFrom(card())
-    shown.games = games
-    shown.pruned.CopyFrom(pruned)
-    server.answers("GetScorecard", GetScorecardResponse(scorecard=shown))
-    text = " ".join(run("scorecard").stdout.replace("│", " ").split())
-    assert "2026-01-18" in text
-    assert "entries up to 7,893, from before, were removed on 2026-11-01" in text
 
 
 def test_a_scorecard_without_games_says_what_was_asked(run: Run) -> None:

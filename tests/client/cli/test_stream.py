@@ -15,7 +15,7 @@ from dejavu_client import FINAL
 
 
 def test_a_stream_is_printed_line_by_line(server: FakeServer, run: Run) -> None:
-    over = [Abort(grpc.StatusCode.OUT_OF_RANGE, "pruned", "RESUME_TOKEN_EXPIRED")]
+    over = [Abort(grpc.StatusCode.OUT_OF_RANGE, "restored", "RESUME_TOKEN_EXPIRED")]
     script = [heartbeat("now"), event(1, home_team="BKN", away_team="GSW", point_forecast=17.3), event(2), *over]
     server.answers("StreamPredictions", script, script)
     options = ["--game", "0022000001", "--game", "0022000002", "--token", "t", "--include-current"]

@@ -99,7 +99,7 @@ def test_what_passes_leads_to_another_attempt(error: DejavuClientError) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        OutOfRangeError("pruned"),
+        OutOfRangeError("restored"),
         NotFoundError("no such"),
         ResourceExhaustedError("message larger than max"),
         ResourceExhaustedError("enough for today", reason="CALLER_LIMIT", retry_after=3600.0),

@@ -29,7 +29,6 @@ ONLY_AT_THE_START = {
     "CacheSecretError",
     "InvalidCheckpoint",
     "InvalidLedgerUrl",
-    "NothingToPrune",
     "TargetRefused",
 }
 # Base classes that are never raised.

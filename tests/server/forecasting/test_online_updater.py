@@ -49,7 +49,7 @@ from dejavu_server.ledger.database.backend import StopSignal
 from dejavu_server.ledger.database.schema import snapshots
 from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
 from dejavu_server.ledger.queries import learning
-from dejavu_server.ledger.queries.learning import INTERVALS, SettledGame
+from dejavu_server.ledger.queries.learning import SettledGame
 from dejavu_server.records import ReportedOutcome
 
 T = TypeVar("T")
@@ -183,26 +183,25 @@ async def test_a_snapshot_is_as_good_as_reading_it_all(ledger: Ledger) -> None:
     def keep(connection: object) -> None:
         learning.write_snapshot(
             connection,  # type: ignore[arg-type]
-            INTERVALS,
             point.sequence,
             point.state.to_bytes(),
             read_at=read_at,
         )
 
     await ledger.write(keep)
-    kept = await ledger.read(lambda connection: learning.read_snapshot(connection, INTERVALS, 2**40))
+    kept = await ledger.read(lambda connection: learning.read_snapshot(connection, 2**40))
     assert kept == (point.sequence, point.state.to_bytes())
     second = nothing()
     await ledger.read(second.read)
     assert state(second) == state(await from_scratch(ledger)) == state(first)
 
     await report(ledger, 3, 40)  # a correction from before the snapshot
-    assert await ledger.read(lambda connection: learning.read_snapshot(connection, INTERVALS, 2**40)) is None
+    assert await ledger.read(lambda connection: learning.read_snapshot(connection, 2**40)) is None
     for each in (first, second):
         await ledger.read(each.read)
         assert state(each) == state(await from_scratch(ledger))
     await ledger.write(keep)  # by a worker that has not read the correction
-    assert await ledger.read(lambda connection: learning.read_snapshot(connection, INTERVALS, 2**40)) is None
+    assert await ledger.read(lambda connection: learning.read_snapshot(connection, 2**40)) is None
 
 
 async def test_one_forecast_counts_for_a_stage_the_one_nearest_to_its_middle(ledger: Ledger) -> None:
@@ -424,7 +423,7 @@ async def test_a_start_that_takes_too_long_goes_on_learning_once_and_loses_no_sn
         await slow.written.wait()
     assert (updater.sequence, slow.readings) == (last.sequence, 1)
     await updater.close()
-    kept = await ledger.read(lambda connection: learning.read_snapshot(connection, INTERVALS, 2**40))
+    kept = await ledger.read(lambda connection: learning.read_snapshot(connection, 2**40))
     assert kept is not None
     assert kept[0] == last.sequence
 

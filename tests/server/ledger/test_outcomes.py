@@ -94,7 +94,7 @@ async def test_a_correction_drops_what_was_learned_from_it(ledger: Ledger) -> No
     first, _ = await ledger.record_outcome(outcome(3))
     second, _ = await ledger.record_outcome(outcome(3, game(2)))
     for place in (first.sequence, second.sequence):
-        await ledger.write(partial(learning.write_snapshot, part="p", sequence=place, state=b"s", read_at=9))
+        await ledger.write(partial(learning.write_snapshot, sequence=place, state=b"s", read_at=9))
     await ledger.record_outcome(outcome(4, game(2)))
 
     def snapshots(connection: Connection) -> list[int]:

@@ -20,7 +20,7 @@ COUNT = select(func.count()).select_from(snapshots)
 
 
 def added(connection: Connection, place: int) -> int:
-    connection.execute(insert(snapshots).values(part="part", sequence=place, state=b"\0"))
+    connection.execute(insert(snapshots).values(sequence=place, state=b"\0"))
     return place
 
 

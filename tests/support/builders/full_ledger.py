@@ -17,7 +17,6 @@ from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.audit.checkpoints import Signer
 from dejavu_server.ledger.audit.signing_key import key_path
 from dejavu_server.ledger.queries import learning
-from dejavu_server.ledger.queries.learning import INTERVALS
 from dejavu_server.records import Checkpoint, IssuedForecast, ReportedOutcome
 
 MARKET = Market(line=-2.5, home_odds=1.9, away_odds=2.05, bankroll=100.0)
@@ -107,6 +106,4 @@ async def _snapshot(ledger: Ledger) -> None:
         state = state.after(each.observations)
     newest = (await ledger.read(learning.newest)).reported
     state_bytes = state.to_bytes()
-    await ledger.write(
-        partial(learning.write_snapshot, part=INTERVALS, sequence=games[-1].sequence, state=state_bytes, read_at=newest)
-    )
+    await ledger.write(partial(learning.write_snapshot, sequence=games[-1].sequence, state=state_bytes, read_at=newest))

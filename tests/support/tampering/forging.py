@@ -77,10 +77,8 @@ def put(database: sqlite3.Connection, table: str, row: dict[str, Any]) -> None:
 
 def rewrite(database: sqlite3.Connection, sequence: int, change: Callable[[dict[str, Any]], object]) -> None:
     """Change an entry, and rebuild the chain from it on and the row that follows from it."""
-    hash_ = (
-        database.execute("SELECT hash FROM entries WHERE sequence = ?", (sequence - 1,)).fetchone()
-        or database.execute("SELECT pruned_hash FROM ledger").fetchone()
-    )[0]
+    before = database.execute("SELECT hash FROM entries WHERE sequence = ?", (sequence - 1,)).fetchone()
+    hash_ = before[0] if before else codec.genesis_hash(*database.execute("SELECT ledger_id FROM ledger").fetchone())
     for number, entry in entries(database)[sequence - 1 :]:
         if number == sequence:
             change(entry)
@@ -100,7 +98,7 @@ def sign(
     time: datetime | None = None,
 ) -> None:
     """Put a validly signed checkpoint at a sequence, in place of the one there; by default of the entry's own hash."""
-    [stored] = database.execute("SELECT ledger_id, epoch, pruned_through, pruned_hash FROM ledger")
+    [stored] = database.execute("SELECT ledger_id, epoch FROM ledger")
     if hash_ is None:
         [(hash_,)] = database.execute("SELECT hash FROM entries WHERE sequence = ?", (sequence,))
     signed = checkpoints.sign(key, Identity(*stored), ChainHead(sequence, hash_), time or datetime.now(UTC))

@@ -394,14 +394,12 @@ def _(database: sqlite3.Connection, _: Path) -> None:
     cut_off(database, 6)
 
 
-@KINDS.step("entries", "entries removed from the start, as if pruned", "snapshot")
+@KINDS.step("entries", "entries removed from the start", "chain")
 def _(database: sqlite3.Connection, _: Path) -> None:
-    [(hash_,)] = database.execute("SELECT hash FROM entries WHERE sequence = 2")
     database.execute("DELETE FROM markets WHERE forecast_sequence <= 2")
     for table in ("forecasts", "entries"):
         database.execute(f"DELETE FROM {table} WHERE sequence <= 2")
     database.execute("DELETE FROM snapshots")
-    database.execute("UPDATE ledger SET pruned_through = 2, pruned_hash = ?", (hash_,))
 
 
 # The chain rebuilt from an altered entry on.

@@ -127,19 +127,18 @@ def _(database: sqlite3.Connection, key: Path) -> None:
 
 
 KINDS.sql("snapshots", "the state", "UPDATE snapshots SET state = replace(state, '1', '2')", "snapshot")
-KINDS.sql("snapshots", "the part of the state", "UPDATE snapshots SET part = 'ratings'", "snapshot")
 KINDS.sql("snapshots", "one moved to another outcome", "UPDATE snapshots SET sequence = sequence - 1", "snapshot")
-KINDS.sql("snapshots", "one added", "INSERT INTO snapshots SELECT part, 999, state FROM snapshots", "snapshot")
+KINDS.sql("snapshots", "one added", "INSERT INTO snapshots SELECT 999, state FROM snapshots", "snapshot")
 KINDS.sql("snapshots", "one removed", "DELETE FROM snapshots", None)
 
 # Identity and version.
 
-KINDS.sql("ledger", "the ledger's id", f"UPDATE ledger SET ledger_id = '{'f' * 32}'", "identity", "identity")
+KINDS.sql(
+    "ledger", "the ledger's id", f"UPDATE ledger SET ledger_id = '{'f' * 32}'", "own checkpoints", "kept checkpoint"
+)
 KINDS.sql("ledger", "the epoch, as after a restore", f"UPDATE ledger SET epoch = '{'f' * 16}'", None, "kept checkpoint")
-KINDS.sql("ledger", "the number of pruned entries", "UPDATE ledger SET pruned_through = 2", "identity")
-KINDS.sql("ledger", "the hash that the chain starts from", "UPDATE ledger SET pruned_hash = zeroblob(32)", "identity")
 KINDS.sql("ledger", "the row removed", "DELETE FROM ledger", "identity")
-KINDS.sql("ledger", "a second row", "INSERT INTO ledger SELECT 2, ledger_id, epoch, 0, pruned_hash FROM ledger", "file")
+KINDS.sql("ledger", "a second row", "INSERT INTO ledger SELECT 2, ledger_id, epoch FROM ledger", "file")
 KINDS.sql("alembic_version", "the version", "UPDATE alembic_version SET version_num = 'ledger_0003'", "schema")
 KINDS.sql("alembic_version", "the row removed", "DELETE FROM alembic_version", "schema")
 KINDS.sql("alembic_version", "a second row", "INSERT INTO alembic_version VALUES ('ledger_0099')", "schema")

@@ -45,9 +45,9 @@ CHECKS = {
     "models": "of models is not possible|changes nothing of the models|another champion",
     "choice": "its model was chosen by|was the champion",
     "own checkpoints": "the ledger's (own )?checkpoint",
-    "kept checkpoint": "that was signed$|entries were removed: the ledger ends|entries up to|was restored",
+    "kept checkpoint": "that was signed$|entries were removed: the ledger ends|was restored|of another ledger",
     "snapshot": "snapshot",
-    "identity": "identity|it is still there",
+    "identity": "identity",
 }
 """Name of a check → regular expression of its messages."""
 

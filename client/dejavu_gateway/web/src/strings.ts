@@ -244,8 +244,6 @@ export const strings = {
     coverageLabel: "Chart: coverage of the intervals with its 95 % interval, beside the nominal coverage.",
     columns: { probability: "Forecast", rate: "Happened", interval: "95 % interval", forecasts: "Forecasts", games: "Games", group: "Group", coverage: "Held", mae: "Mean error", persistence: "Persistence", model: "Model", rank: "Rank", crps: "CRPS", brier: "Brier" },
     leaderboard: "Models side by side",
-    since: (first: string, removed: string) =>
-      `This record reaches back to ${first}. The operator removed earlier entries, last on ${removed}, with a signed statement.`,
     doubts: (...counts: number[]) =>
       ["Games withdrawn", "Games corrected", "Games doubtful", "Games never reported", "Games without total", "Left out as corrected", "Left out as withdrawn", "Left out as late"]
         .flatMap((word, place) => (counts[place] ? `${word}: ${counts[place]}.` : []))
@@ -257,7 +255,6 @@ export const strings = {
     checkpoint: "Check it yourself",
     checkpointText: "The ledger is a chain of hashes with a signed head. Store it today; later, prove that nothing before it was changed:",
     checkpointEntry: (sequence: string, time: string) => `Newest signed head: entry ${sequence}, ${time}`,
-    prunedThrough: (sequence: string) => `Entries up to ${sequence} were removed. The remaining entries are chained to them, and any later head still verifies.`,
     ledgerId: "Ledger",
     hash: "Hash",
     key: "Public key",

@@ -215,8 +215,8 @@ class _LateReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LateReason
     LATE_REASON_TIME: _LateReason.ValueType  # 2
     """The ledger had the game's newest second of play for longer than the server's limit (10 minutes by default)."""
     LATE_REASON_REPORTED: _LateReason.ValueType  # 3
-    """It was recorded after the report of an outcome of a later moment, which was withdrawn or pruned since. A report
-    that was withdrawn before the game's first forecast does not count.
+    """It was recorded after the report of an outcome of a later moment, which was withdrawn since. A report that was
+    withdrawn before the game's first forecast does not count.
     """
     LATE_REASON_GAME_DATE: _LateReason.ValueType  # 4
     """It was made after the evening of its game_date: later than 11:00 UTC of the next day, when the game must have been
@@ -238,8 +238,8 @@ LATE_REASON_LATER_MINUTE: LateReason.ValueType  # 1
 LATE_REASON_TIME: LateReason.ValueType  # 2
 """The ledger had the game's newest second of play for longer than the server's limit (10 minutes by default)."""
 LATE_REASON_REPORTED: LateReason.ValueType  # 3
-"""It was recorded after the report of an outcome of a later moment, which was withdrawn or pruned since. A report
-that was withdrawn before the game's first forecast does not count.
+"""It was recorded after the report of an outcome of a later moment, which was withdrawn since. A report that was
+withdrawn before the game's first forecast does not count.
 """
 LATE_REASON_GAME_DATE: LateReason.ValueType  # 4
 """It was made after the evening of its game_date: later than 11:00 UTC of the next day, when the game must have been

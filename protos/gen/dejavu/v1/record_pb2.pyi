@@ -6,7 +6,6 @@ Recorded forecasts, outcomes, settlements and the ledger's signed head."""
 from collections import abc as _abc
 from dejavu.v1 import forecast_pb2 as _forecast_pb2
 from dejavu.v1 import market_pb2 as _market_pb2
-from dejavu.v1 import retention_pb2 as _retention_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -360,7 +359,6 @@ class Checkpoint(_message.Message):
     SIGNED_TIME_FIELD_NUMBER: _builtins.int
     PUBLIC_KEY_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
-    PRUNED_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """Id of the ledger: 32 hexadecimal digits."""
     epoch: _builtins.str
@@ -379,10 +377,6 @@ class Checkpoint(_message.Message):
     def signed_time(self) -> _timestamp_pb2.Timestamp:
         """Time of the signature."""
 
-    @_builtins.property
-    def pruned(self) -> _retention_pb2.PrunedEntries:
-        """Entries removed from the start of the ledger; absent if there are none. Not covered by the signature."""
-
     def __init__(
         self,
         *,
@@ -393,11 +387,10 @@ class Checkpoint(_message.Message):
         signed_time: _timestamp_pb2.Timestamp | None = ...,
         public_key: _builtins.bytes = ...,
         signature: _builtins.bytes = ...,
-        pruned: _retention_pb2.PrunedEntries | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["pruned", b"pruned", "signed_time", b"signed_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["signed_time", b"signed_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "hash", b"hash", "ledger_id", b"ledger_id", "pruned", b"pruned", "public_key", b"public_key", "sequence", b"sequence", "signature", b"signature", "signed_time", b"signed_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "hash", b"hash", "ledger_id", b"ledger_id", "public_key", b"public_key", "sequence", b"sequence", "signature", b"signature", "signed_time", b"signed_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,7 +4,6 @@ isort:skip_file
 Scores of settled forecasts, with their uncertainty over games."""
 
 from collections import abc as _abc
-from dejavu.v1 import retention_pb2 as _retention_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -41,7 +40,6 @@ class Scorecard(_message.Message):
     LEADER_BRIER_FIELD_NUMBER: _builtins.int
     BRIER_DIFFERENCE_FIELD_NUMBER: _builtins.int
     RELIABILITY_FIELD_NUMBER: _builtins.int
-    PRUNED_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
     WITHDRAWN_GAMES_FIELD_NUMBER: _builtins.int
     CORRECTED_GAMES_FIELD_NUMBER: _builtins.int
@@ -131,10 +129,6 @@ class Scorecard(_message.Message):
         """Reliability of that probability: 10 equal bins, closed below, ascending; bins without forecasts are left out."""
 
     @_builtins.property
-    def pruned(self) -> _retention_pb2.PrunedEntries:
-        """Entries removed from the start of the ledger, which do not count; absent if there are none."""
-
-    @_builtins.property
     def total(self) -> Global___TotalScorecard:
         """Scores of total points, over these forecasts that have a total and whose outcome has total_points. Absent if there
         are none.
@@ -157,7 +151,6 @@ class Scorecard(_message.Message):
         leader_brier: Global___Figure | None = ...,
         brier_difference: Global___Figure | None = ...,
         reliability: _abc.Iterable[Global___ReliabilityBin] | None = ...,
-        pruned: _retention_pb2.PrunedEntries | None = ...,
         total: Global___TotalScorecard | None = ...,
         withdrawn_games: _builtins.int = ...,
         corrected_games: _builtins.int = ...,
@@ -165,9 +158,9 @@ class Scorecard(_message.Message):
         unsettled_games: _builtins.int = ...,
         unsettled_totals: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "crps", b"crps", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "pruned", b"pruned", "total", b"total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "crps", b"crps", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "corrected_games", b"corrected_games", "coverage", b"coverage", "crps", b"crps", "doubtful_games", b"doubtful_games", "ece", b"ece", "forecasts", b"forecasts", "games", b"games", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "pruned", b"pruned", "reliability", b"reliability", "total", b"total", "unsettled_games", b"unsettled_games", "unsettled_totals", b"unsettled_totals", "withdrawn_games", b"withdrawn_games"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "corrected_games", b"corrected_games", "coverage", b"coverage", "crps", b"crps", "doubtful_games", b"doubtful_games", "ece", b"ece", "forecasts", b"forecasts", "games", b"games", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "reliability", b"reliability", "total", b"total", "unsettled_games", b"unsettled_games", "unsettled_totals", b"unsettled_totals", "withdrawn_games", b"withdrawn_games"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -569,7 +562,7 @@ class LeftOut(_message.Message):
     late_time: _builtins.int
     """Recorded long after the game's newest second of play (LATE_REASON_TIME)."""
     reported: _builtins.int
-    """Recorded after the report, withdrawn or pruned since, of an outcome of a later moment (LATE_REASON_REPORTED)."""
+    """Recorded after the report, withdrawn since, of an outcome of a later moment (LATE_REASON_REPORTED)."""
     game_date: _builtins.int
     """Made after the evening of their game_date (LATE_REASON_GAME_DATE)."""
     observed: _builtins.int

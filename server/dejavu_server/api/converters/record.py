@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from dejavu.v1 import record_pb2, retention_pb2, scorecard_pb2
+from dejavu.v1 import record_pb2, scorecard_pb2
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.market_pb2 import MARKET_RECORDING_OUTCOME_KNOWN, MARKET_RECORDING_RECORDED, MarketRecording
-from dejavu_common.clock import from_microseconds
 from dejavu_models.comparison import ShadowRow
 from dejavu_models.comparison.shadow_rows import PairedScore
 from dejavu_models.scorecard import (
@@ -26,7 +25,6 @@ from dejavu_server.api.converters.market import NOTICE, market_answer_message, m
 from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.api.converters.total_market import total_answer_message, total_market_message
 from dejavu_server.ledger.queries.predictions import RecordedGame
-from dejavu_server.ledger.queries.pruned import PrunedStatement
 from dejavu_server.records import (
     Checkpoint,
     MarketResult,
@@ -120,29 +118,13 @@ def game_message(game: RecordedGame, course_of: CourseOf | None = None) -> pb.Ge
     )
 
 
-def checkpoint_message(checkpoint: Checkpoint, removed: PrunedStatement | None = None) -> record_pb2.Checkpoint:
-    """Convert a checkpoint and the statement of removed entries, if any, to a message."""
-    return message_of(
-        record_pb2.Checkpoint,
-        checkpoint,
-        signed_time=timestamp(checkpoint.signed_time),
-        pruned=pruned_message(removed),
-    )
+def checkpoint_message(checkpoint: Checkpoint) -> record_pb2.Checkpoint:
+    """Convert a checkpoint to a message."""
+    return message_of(record_pb2.Checkpoint, checkpoint, signed_time=timestamp(checkpoint.signed_time))
 
 
-def pruned_message(removed: PrunedStatement | None) -> retention_pb2.PrunedEntries | None:
-    """Convert the statement of removed entries to a message; None if no entry was removed."""
-    if removed is None:
-        return None
-    return retention_pb2.PrunedEntries(
-        through_sequence=removed.through,
-        recorded_before=timestamp(from_microseconds(removed.before_us)),
-        pruned_time=timestamp(from_microseconds(removed.pruned_us)),
-    )
-
-
-def scorecard_message(card: Scorecard, removed: PrunedStatement | None = None) -> scorecard_pb2.Scorecard:
-    """Convert a scorecard and the statement of removed entries, if any, to a message."""
+def scorecard_message(card: Scorecard) -> scorecard_pb2.Scorecard:
+    """Convert a scorecard to a message."""
     return message_of(
         scorecard_pb2.Scorecard,
         card,
@@ -158,7 +140,6 @@ def scorecard_message(card: Scorecard, removed: PrunedStatement | None = None) -
         leader_brier=_estimate_message(card.leader_brier),
         brier_difference=_estimate_message(card.brier_difference),
         reliability=[message_of(scorecard_pb2.ReliabilityBin, each) for each in card.reliability],
-        pruned=pruned_message(removed),
     )
 
 
@@ -166,15 +147,11 @@ def leaderboard_message(
     entries: Iterable[LeaderboardEntry],
     metric: LeaderboardMetric,
     min_games: int,
-    removed: PrunedStatement | None = None,
     shadows: Iterable[ShadowRow] = (),
 ) -> pb.GetLeaderboardResponse:
-    """Convert a leaderboard, the statement of removed entries, if any, and the staged models to a message."""
+    """Convert a leaderboard and the staged models to a message."""
     return pb.GetLeaderboardResponse(
-        rows=[
-            message_of(pb.LeaderboardRow, each, scorecard=scorecard_message(each.scorecard, removed))
-            for each in entries
-        ],
+        rows=[message_of(pb.LeaderboardRow, each, scorecard=scorecard_message(each.scorecard)) for each in entries],
         metric=METRIC_VALUES[metric],
         min_games=min_games,
         shadows=[

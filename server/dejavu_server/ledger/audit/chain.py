@@ -14,14 +14,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 from dejavu_common.clock import from_microseconds
-from dejavu_feed.game_ids import is_replay
 from dejavu_feed.moment import moment_fault
 from dejavu_models.errors import DejavuError
 from dejavu_models.registry.stages import Roster
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.audit import market_answers
 from dejavu_server.ledger.audit.entry_times import SignedTimes
-from dejavu_server.ledger.database import pruned_games
+from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.database.recording_rules import RecordedGames, market_window
 from dejavu_server.ledger.database.store import Identity
@@ -29,7 +28,7 @@ from dejavu_server.ledger.entries import canonical_json, codec, rows, shadows
 from dejavu_server.ledger.entries.model_changes import change_row, parse_change
 from dejavu_server.ledger.entries.shadows import ForecastRow
 from dejavu_server.ledger.errors import LedgerCorrupt
-from dejavu_server.ledger.queries import model_changes, pruned
+from dejavu_server.ledger.queries import model_changes
 from dejavu_server.ledger.queries.verification import raw_rows
 from dejavu_server.ledger.queries.verification.raw_rows import Raw
 from dejavu_server.records import IssuedForecast, LateReason, ReportedOutcome
@@ -57,23 +56,20 @@ class ChainVerifier:
         times: the times between which entries can have been recorded.
 
     Attributes:
-        sequence, hash: of the last entry verified; before the first, of the last pruned entry.
+        sequence, hash: of the last entry verified; before the first, the start of the chain.
         counts: entries verified so far, by kind.
     """
 
     def __init__(self, connection: Connection, identity: Identity, times: SignedTimes) -> None:
         self._connection = connection
-        self._identity = identity
         self._times = times
-        self.sequence, self.hash = identity.pruned_through, identity.pruned_hash
+        self.sequence, self.hash = store.start_of_chain(identity.ledger_id)
         self.counts = Counter[str]()
         # Current outcomes: game → horizon → sequence of the first report.
         self._outcomes: dict[str, dict[Horizon, int]] = {}
         self._recorded = RecordedGames()
         self._priced = 0  # the newest forecast that was recorded together with a market
-        self._roster = model_changes.pruned_roster(connection, identity.pruned_through)
-        self._removed = pruned_games.read(connection)
-        self._removed_through = pruned.through(connection)
+        self._roster = Roster()
 
     def run(self) -> None:
         """Verify every entry with its rows, and then that no row is without an entry.
@@ -136,7 +132,7 @@ class ChainVerifier:
             outcome = codec.parse_outcome(row["entry_canonical"])
             game = outcome.game_id, outcome.horizon
             self._recorded.add_outcome(*game, outcome.sequence, withdrawn=outcome.withdrawn)
-            _check_row(row, _OUTCOMES, rows.outcome_row(outcome, self._first_sequence(row, outcome)))
+            _check_row(row, _OUTCOMES, rows.outcome_row(outcome, self._first_sequence(outcome)))
             self._times.check(outcome.sequence, outcome.recorded_time)
         elif kind == codec.MARKET:
             self._check_market(row)
@@ -173,8 +169,6 @@ class ChainVerifier:
             row["entry_canonical"].endswith(f',"revision":0,"sequence":{sequence}}}'),
             f"entry {sequence}: a market has no revisions",
         )
-        if target <= self._identity.pruned_through:
-            return
         _check(
             row["market_forecast_canonical"] is not None and target < sequence,
             f"entry {sequence}: the market needs an earlier forecast at {target}",
@@ -218,11 +212,10 @@ class ChainVerifier:
             equals_stored(row["shadows_forecast_sequence"], target),
             f"entry {sequence}: the row in {_SHADOWS} does not match the entry: column forecast_sequence differs",
         )
-        pruned = target <= self._identity.pruned_through
-        beside = _pruned_forecast(row, target) if pruned else _forecast_beside(row)
+        # The row of the shadowed forecast, which was already compared with its entry.
+        beside = ForecastRow(*(row[f"beside_{name}"] for name in ForecastRow._fields))
         _check(
-            pruned or beside.sequence == target < sequence,
-            f"entry {sequence}: the shadow needs an earlier forecast at {target}",
+            beside.sequence == target < sequence, f"entry {sequence}: the shadow needs an earlier forecast at {target}"
         )
         shadow = shadows.parse_shadow(row["entry_canonical"], Horizon(beside.horizon), beside.alpha)
         _check_row(row, _SHADOWS, shadows.shadow_row(shadow, beside))
@@ -243,19 +236,16 @@ class ChainVerifier:
         )
 
     def _is_outcome(self, sequence: int) -> bool:
-        """Return whether an entry is an outcome; True also if it was pruned."""
-        return (
-            sequence <= self._identity.pruned_through or raw_rows.kind_of(self._connection, sequence) == codec.OUTCOME
-        )
+        """Return whether an entry is an outcome."""
+        return bool(raw_rows.kind_of(self._connection, sequence) == codec.OUTCOME)
 
-    def _first_sequence(self, row: Raw, outcome: ReportedOutcome) -> int:
+    def _first_sequence(self, outcome: ReportedOutcome) -> int:
         """Return the sequence of the first report of an outcome since its last withdrawal, if any."""
         of_game = self._outcomes.setdefault(outcome.game_id, {})
-        if outcome.horizon not in of_game:
-            stored = row["outcomes_first_sequence"]
-            pruned = outcome.revision > 0 and isinstance(stored, int) and stored <= self._identity.pruned_through
-            of_game[outcome.horizon] = stored if pruned else row["entry_sequence"]
-        return of_game.pop(outcome.horizon) if outcome.withdrawn else of_game[outcome.horizon]
+        first: int = of_game.setdefault(outcome.horizon, outcome.sequence)
+        if outcome.withdrawn:
+            del of_game[outcome.horizon]
+        return first
 
     def _check_hindsight(self, row: Raw, game_id: str, minute: int) -> None:
         """Check that no horizon after a forecast's minute had an outcome before the entry (see `store.append`)."""
@@ -272,27 +262,12 @@ class ChainVerifier:
         reason is accepted.
         """
         entry = f"entry {row['entry_sequence']}"
-        # Entries up to `_removed_through` belong to an unfinished removal, whose outcomes do not make them late.
-        self._recorded.removed = self._removed if issued.sequence > self._removed_through else frozenset()
         reason = self._recorded.late(issued, timedelta(0))
         if issued.late is None and reason is not None:
             _check(reason is LateReason.TIME, f"{entry}: not marked as late, although it is: {reason.value}")
         elif issued.late is not None:
-            justified = self._identity.pruned_through > 0 or reason is issued.late
-            _check(justified, f"{entry}: marked as late, but nothing before it makes it late")
+            _check(reason is issued.late, f"{entry}: marked as late, but nothing before it makes it late")
         self._recorded.add(issued)
-
-
-def _forecast_beside(row: Raw) -> ForecastRow:
-    """Return the row of the shadowed forecast, which was already compared with its entry."""
-    return ForecastRow(*(row[f"beside_{name}"] for name in ForecastRow._fields))
-
-
-def _pruned_forecast(row: Raw, sequence: int) -> ForecastRow:
-    """Return the removed forecast's data in the row of its shadow, which is about to be removed too."""
-    game_id, scored = row["shadows_game_id"], row["shadows_scored_values"]
-    replay, minute = is_replay(game_id), row["shadows_minute"]
-    return ForecastRow(sequence, game_id, row["shadows_horizon"], minute, 0.5, replay, "", scored)
 
 
 def equals_stored(stored: object, expected: object) -> bool:

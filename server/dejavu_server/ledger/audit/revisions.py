@@ -12,31 +12,28 @@ from dejavu_server.ledger.queries.verification import revisions
 from dejavu_server.ledger.queries.verification.revisions import Revision
 
 
-def check(connection: Connection, *, pruned: bool) -> None:
+def check(connection: Connection) -> None:
     """Check the revisions of all forecasts and outcomes, whose rows were compared with their entries before.
 
     Args:
         connection: a read connection.
-        pruned: whether entries were removed at the start; the first revision that is left may then have any number.
 
     Raises:
         LedgerCorrupt: at a revision whose predecessor is missing or comes later, or that changes nothing; the message
             names its entry.
     """
     for each in revisions.forecast_revisions(connection):
-        _check(each, "forecast", pruned)
+        _check(each, "forecast")
     for each in revisions.outcome_revisions(connection):
-        _check(each, "outcome", pruned)
+        _check(each, "outcome")
         _check_withdrawal(each)
     for sequence in revisions.withdrawals_of_nothing(connection):
         raise LedgerCorrupt(f"entry {sequence}: it withdraws an outcome that was not reported")
 
 
-def _check(each: Revision, kind: str, pruned: bool) -> None:
+def _check(each: Revision, kind: str) -> None:
     entry = f"entry {each.sequence}: revision {each.revision} of {'an' if kind == 'outcome' else 'a'} {kind}"
     if each.before_sequence is None:
-        if each.revision > 0 and pruned and not each.has_earlier:
-            return
         raise LedgerCorrupt(f"{entry} without revision {each.revision - 1}: revisions count from 0")
     if each.before_sequence > each.sequence:
         raise LedgerCorrupt(f"{entry} stands before revision {each.revision - 1}, which is at {each.before_sequence}")

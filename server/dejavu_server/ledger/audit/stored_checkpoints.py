@@ -41,7 +41,7 @@ def read(connection: Connection, identity: Identity, public_keys: Collection[byt
         yield checkpoint
 
 
-def check_hashes(connection: Connection, identity: Identity, last: int) -> None:
+def check_hashes(connection: Connection, last: int) -> None:
     """Check that the entries of the checkpoints up to the sequence `last` exist, and have the hashes that were signed.
 
     Raises:
@@ -51,10 +51,9 @@ def check_hashes(connection: Connection, identity: Identity, last: int) -> None:
         sequence = row["checkpoint_sequence"]
         if sequence > last:
             return  # written meanwhile
-        hash_ = identity.pruned_hash if sequence == identity.pruned_through else row["entry_hash"]
-        if hash_ is None and sequence > identity.pruned_through:
+        if row["entry_hash"] is None:
             raise LedgerCorrupt(f"entries were removed: the ledger's own checkpoint is at {sequence}")
-        if hash_ is not None and hash_ != row["checkpoint_hash"]:
+        if row["entry_hash"] != row["checkpoint_hash"]:
             raise LedgerCorrupt(f"history was rewritten: the ledger's checkpoint at {sequence} has another hash")
 
 

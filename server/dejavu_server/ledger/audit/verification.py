@@ -13,20 +13,18 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
-from dejavu_common.clock import from_microseconds
 from dejavu_models.uncertainty.adaptive import AdaptiveState
-from dejavu_server.ledger.audit import checkpoints, pruned_statement, revisions, stored_checkpoints
+from dejavu_server.ledger.audit import checkpoints, revisions, stored_checkpoints
 from dejavu_server.ledger.audit.chain import ChainVerifier
 from dejavu_server.ledger.audit.entry_times import CLOCK_TOLERANCE, SignedTimes
 from dejavu_server.ledger.audit.stored_checkpoints import is_hex
-from dejavu_server.ledger.database import pruned_changes, schema, store
+from dejavu_server.ledger.database import schema, store
 from dejavu_server.ledger.database.backend import Backend, Connection
 from dejavu_server.ledger.database.backends import read_only_ledger
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerError
-from dejavu_server.ledger.queries import learning, pruned
-from dejavu_server.ledger.queries.pruned import PrunedStatement
+from dejavu_server.ledger.queries import learning
 from dejavu_server.ledger.queries.verification import raw_rows
 from dejavu_server.records import Checkpoint
 
@@ -46,21 +44,17 @@ class Verification:
         entries: number of entries verified.
         sequence: sequence of the last entry.
         hash: hash of the last entry, in hexadecimal. Stored elsewhere, it proves later that nothing before it changed.
-        pruned_through: entries up to this sequence were removed; 0: none.
         forecasts, outcomes, markets, shadows, model_changes: number of entries of each kind.
         settled: number of settled forecasts.
         checkpoints: number of signed heads in the ledger.
         snapshots: number of snapshots of the online state.
-        keys: public keys of the checkpoints in the ledger, and of the statement of removed entries, in hexadecimal.
-        recorded_before: time before which the removed entries were recorded, ISO 8601; empty if none were removed.
-        pruned_time: when entries were last removed, ISO 8601; empty if none were.
+        keys: public keys of the checkpoints in the ledger, in hexadecimal.
     """
 
     ledger_id: str
     entries: int
     sequence: int
     hash: str
-    pruned_through: int = 0
     forecasts: int = 0
     outcomes: int = 0
     markets: int = 0
@@ -70,8 +64,6 @@ class Verification:
     checkpoints: int = 0
     snapshots: int = 0
     keys: tuple[str, ...] = ()
-    recorded_before: str = ""
-    pruned_time: str = ""
 
 
 def verify(
@@ -140,21 +132,15 @@ def _verify(
     external = [] if checkpoint is None or checkpoint.epoch != identity.epoch else [checkpoint]
     verifier = ChainVerifier(connection, identity, SignedTimes([*own, *external], clock_tolerance))
     verifier.run()
-    revisions.check(connection, pruned=identity.pruned_through > 0)
+    revisions.check(connection)
     if checkpoint is not None:
-        _check_external(connection, identity, verifier, checkpoint)
-    stored_checkpoints.check_hashes(connection, identity, max((each.sequence for each in own), default=0))
-    snapshots, removed = _check_snapshots(connection, identity, public_keys)
-    if removed is not None:
-        pruned_statement.check_cut(removed, own, None if public_keys else checkpoint)
-    times = () if removed is None else (removed.before_us, removed.pruned_us)
-    recorded_before, pruned_time = (from_microseconds(each).isoformat() for each in times) if times else ("", "")
+        _check_external(connection, verifier, checkpoint)
+    stored_checkpoints.check_hashes(connection, max((each.sequence for each in own), default=0))
     return Verification(
         ledger_id=identity.ledger_id,
         entries=verifier.counts.total(),
         sequence=verifier.sequence,
         hash=verifier.hash.hex(),
-        pruned_through=identity.pruned_through,
         forecasts=verifier.counts[codec.FORECAST],
         outcomes=verifier.counts[codec.OUTCOME],
         markets=verifier.counts[codec.MARKET],
@@ -162,10 +148,8 @@ def _verify(
         model_changes=verifier.counts[codec.MODEL],
         settled=raw_rows.count_settled(connection),
         checkpoints=len(own),
-        snapshots=snapshots,
-        keys=tuple(sorted({each.public_key.hex() for each in (*own, *(() if removed is None else (removed,)))})),
-        recorded_before=recorded_before,
-        pruned_time=pruned_time,
+        snapshots=_check_snapshots(connection),
+        keys=tuple(sorted({each.public_key.hex() for each in own})),
     )
 
 
@@ -173,23 +157,10 @@ def _identity(connection: Connection) -> Identity:
     stored = raw_rows.identities(connection)
     if len(stored) != 1:
         raise LedgerCorrupt(f"the ledger is damaged: expected one identity row, found {len(stored)}")
-    ledger_id, epoch, through, hash_ = (
-        stored[0][f"ledger_{name}"] for name in ("ledger_id", "epoch", "pruned_through", "pruned_hash")
-    )
-    valid = (
-        is_hex(ledger_id, 32)
-        and is_hex(epoch, 16)
-        and isinstance(through, int)
-        and through >= 0
-        and isinstance(hash_, bytes)
-        and (through > 0 or hash_ == codec.genesis_hash(ledger_id))
-    )
-    if not valid:
+    ledger_id, epoch = stored[0]["ledger_ledger_id"], stored[0]["ledger_epoch"]
+    if not (is_hex(ledger_id, 32) and is_hex(epoch, 16)):
         raise LedgerCorrupt("the ledger's identity was changed")
-    remaining = raw_rows.any_entry_up_to(connection, through)
-    if remaining is not None:
-        raise LedgerCorrupt(f"entry {remaining}: it is still there, although entries were pruned beyond it")
-    return Identity(ledger_id, epoch, through, hash_)
+    return Identity(ledger_id, epoch)
 
 
 def _check_same_ledger(identity: Identity, checkpoint: Checkpoint, *, restored: bool) -> None:
@@ -205,21 +176,14 @@ def _check_same_ledger(identity: Identity, checkpoint: Checkpoint, *, restored: 
         )
 
 
-def _check_external(
-    connection: Connection, identity: Identity, verifier: ChainVerifier, checkpoint: Checkpoint
-) -> None:
+def _check_external(connection: Connection, verifier: ChainVerifier, checkpoint: Checkpoint) -> None:
     if checkpoint.sequence > verifier.sequence:
         raise LedgerCorrupt(
             f"entries were removed: the ledger ends at {verifier.sequence}, the checkpoint is at {checkpoint.sequence}"
         )
-    if checkpoint.sequence < identity.pruned_through:
-        raise LedgerCorrupt(
-            f"entries up to {identity.pruned_through} were removed: the checkpoint at {checkpoint.sequence} can't be "
-            f"verified against them; expected one at {identity.pruned_through} or later"
-        )
-    # The last pruned hash is that of the last removed entry; without pruning, the start of the chain.
-    at_start = checkpoint.sequence == identity.pruned_through
-    signed_hash = identity.pruned_hash if at_start else raw_rows.hash_at(connection, checkpoint.sequence)
+    start = store.start_of_chain(checkpoint.ledger_id)
+    at_start = checkpoint.sequence == start.sequence  # it was signed while the ledger had no entries
+    signed_hash = start.hash if at_start else raw_rows.hash_at(connection, checkpoint.sequence)
     if signed_hash != checkpoint.hash:
         raise LedgerCorrupt(
             f"history was rewritten: the entry at {checkpoint.sequence}, or one before it, differs from the one that "
@@ -227,32 +191,14 @@ def _check_external(
         )
 
 
-def _check_snapshots(
-    connection: Connection, identity: Identity, public_keys: Collection[bytes]
-) -> tuple[int, PrunedStatement | None]:
-    """Compute the online state from the outcomes, and compare each snapshot with it.
-
-    If entries were pruned, the computation starts from their signed snapshot.
-
-    Returns:
-        The number of snapshots, and the statement of pruned entries; None if nothing was pruned.
-    """
+def _check_snapshots(connection: Connection) -> int:
+    """Compute the online state from the outcomes, and compare each snapshot with it; return the number of snapshots."""
     with store.snapshot_read(connection):
-        remaining: dict[int, bytes] = {}
-        for row in raw_rows.all_snapshots(connection):
-            if row["snapshot_part"] in {pruned.STATEMENT, pruned.OUTCOMES, pruned_changes.PART}:
-                continue
-            if row["snapshot_part"] != learning.INTERVALS or not isinstance(row["snapshot_sequence"], int):
-                raise LedgerCorrupt(f"a snapshot has an unknown part: {row['snapshot_part']!r}")
-            remaining[row["snapshot_sequence"]] = row["snapshot_state"]
-        state = AdaptiveState()
-        count = len(remaining)
-        removed = pruned_statement.check(connection, identity, public_keys)
-        if removed is not None and removed.intervals:
-            state = pruned_statement.read_state(remaining.pop(removed.intervals, b""))
+        rows = raw_rows.all_snapshots(connection)
+        remaining: dict[int, bytes] = {row["snapshot_sequence"]: row["snapshot_state"] for row in rows}
         if not remaining:
-            return count, removed
-        last = max(remaining)
+            return 0
+        state, count, last = AdaptiveState(), len(remaining), max(remaining)
         for game in learning.settled_games_after(connection, 0):
             if game.sequence > last:
                 break
@@ -261,4 +207,4 @@ def _check_snapshots(
                 raise LedgerCorrupt(f"the snapshot at {game.sequence} does not match the outcomes up to it")
         if remaining:
             raise LedgerCorrupt(f"the snapshot at {min(remaining)} does not belong to an outcome")
-        return count, removed
+        return count

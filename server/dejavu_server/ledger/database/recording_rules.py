@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -58,9 +58,6 @@ class RecordedGames:
     """For each game: newest second of play and since when, first forecast, number of forecasts, and outcomes.
 
     It follows the order of the ledger.
-
-    Attributes:
-        removed: games whose outcomes were pruned.
     """
 
     def __init__(self) -> None:
@@ -69,7 +66,6 @@ class RecordedGames:
         self._counts: Counter[str] = Counter()
         self._outcomes: defaultdict[str, dict[Horizon, int]] = defaultdict(dict)  # that stand, with their sequences
         self._withdrawn: defaultdict[str, set[Horizon]] = defaultdict(set)
-        self.removed: Set[str] = frozenset()
 
     def take(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Take over the rows of `recording.statements.STATE_OF_GAMES` for games that it does not have."""
@@ -129,7 +125,7 @@ class RecordedGames:
 
     def late(self, issued: IssuedForecast, late_after: timedelta) -> LateReason | None:
         """Return why a forecast that is recorded now is late; None if it is in time."""
-        if issued.game_id in self.removed or self.was_withdrawn(issued.game_id, issued.forecast.elapsed_minutes):
+        if self.was_withdrawn(issued.game_id, issued.forecast.elapsed_minutes):
             return LateReason.REPORTED
         if self._is_over(issued):
             return LateReason.GAME_DATE

@@ -4,8 +4,8 @@
 `markets`, `shadows` and `model_changes` index the entries of those kinds; all their columns are derived from the
 canonical form of the entries, those of a shadow also from that of its forecast.
 Scores are not stored: they are computed from a forecast and the current outcome when they are read.
-`snapshots` caches the online state computed from the outcomes, and holds the summaries of pruned entries. `checkpoints`
-holds signed heads of the chain. `ledger` has one row that identifies the ledger. `leases`, `games`, `notifications` and
+`snapshots` caches the state of the adaptive intervals computed from the outcomes. `checkpoints` holds signed heads of
+the chain. `ledger` has one row that identifies the ledger. `leases`, `games`, `notifications` and
 `model_workers` are not part of the record: they contain the holders of leases, the states of games that a feed shows,
 who sent which notification, and the models loaded by each worker.
 """
@@ -53,8 +53,6 @@ ledger = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),  # always 1
     Column("ledger_id", _Text, nullable=False),  # UUID created with the ledger: 32 hexadecimal digits
     Column("epoch", _Text, nullable=False),  # 16 random hexadecimal digits; a restore draws new ones
-    Column("pruned_through", _Sequence, nullable=False),  # entries up to this sequence were removed; 0: none
-    Column("pruned_hash", LargeBinary(32), nullable=False),  # hash that the first remaining entry is chained to
     CheckConstraint("id = 1", name="one_row"),
 )
 
@@ -179,7 +177,6 @@ checkpoints = Table(
 snapshots = Table(
     "snapshots",
     metadata,
-    Column("part", _Text, primary_key=True),  # the intervals, or a part of the summary of pruned entries
     Column("sequence", _Sequence, primary_key=True, autoincrement=False),  # last first_sequence that the state includes
     Column("state", LargeBinary, nullable=False),
 )

@@ -58,23 +58,15 @@ _KEYS_AT_ONCE = 500  # SQLite and PostgreSQL's driver take up to 32,766 paramete
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Identity of a ledger, and where its remaining entries start.
+    """Identity of a ledger: where two are equal, sequences of one ledger are valid in the other.
 
     Attributes:
         ledger_id: UUID of the ledger, 32 hexadecimal digits.
         epoch: 16 hexadecimal digits, redrawn by a restore.
-        pruned_through: entries up to this sequence were removed; 0: none were.
-        pruned_hash: the hash that the first remaining entry is chained to.
     """
 
     ledger_id: str
     epoch: str
-    pruned_through: int
-    pruned_hash: bytes
-
-    def same_ledger(self, other: Identity) -> bool:
-        """Return whether sequences of one ledger are valid in the other: same ledger, same epoch."""
-        return (self.ledger_id, self.epoch) == (other.ledger_id, other.epoch)
 
 
 class ChainHead(NamedTuple):
@@ -97,12 +89,14 @@ def identity(connection: Connection) -> Identity:
 
 
 def head(connection: Connection) -> ChainHead:
-    """Return sequence and hash of the newest entry; without entries, those of the last pruned one, or sequence 0."""
+    """Return sequence and hash of the newest entry; without entries, the start of the chain."""
     row = connection.execute(_HEAD).one_or_none()
-    if row is None:
-        stored = identity(connection)
-        return ChainHead(stored.pruned_through, stored.pruned_hash)
-    return ChainHead(*row)
+    return start_of_chain(identity(connection).ledger_id) if row is None else ChainHead(*row)
+
+
+def start_of_chain(ledger_id: str) -> ChainHead:
+    """Return the head of a ledger without entries: sequence 0, and the hash that the first entry is chained to."""
+    return ChainHead(0, codec.genesis_hash(ledger_id))
 
 
 def entry_row(
@@ -175,7 +169,7 @@ def _append(
             if refused is None and refusal is not None:
                 refused = Failed(copy_of(refusal))
             if refused is None and issued.roster_sequence is not None:
-                roster = known.roster_sequence(connection, position)
+                roster = position.model_change
                 refused = None if issued.roster_sequence == roster else Failed(ModelsChanged(roster))
             if refused is not None:
                 results.append(refused)
@@ -357,7 +351,7 @@ def newest(connection: Connection) -> int:
 _SNAPSHOT = {"sqlite": "BEGIN", "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
 
 # Built once: building a statement costs SQLAlchemy as much as running it.
-_IDENTITY = select(ledger.c.ledger_id, ledger.c.epoch, ledger.c.pruned_through, ledger.c.pruned_hash)
+_IDENTITY = select(ledger.c.ledger_id, ledger.c.epoch)
 
 _PROBE = update(ledger).values(epoch=ledger.c.epoch)
 

@@ -56,14 +56,10 @@ from dejavu_server.ledger.database.standing import STANDS, in_time
 from dejavu_server.ledger.entries import codec, total_values
 from dejavu_server.ledger.entries.scored_values import BYTES_WITHOUT_QUANTILES
 from dejavu_server.ledger.entries.shadows import parse_shadow
-from dejavu_server.ledger.queries import pruned
 from dejavu_server.ledger.queries.predictions import canonical_forms, superseded
 
 PAGE = 200
 """Outcomes per query."""
-
-INTERVALS = "intervals"
-"""`part` of the snapshots of the adaptive intervals, the only online state that is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,24 +106,10 @@ class Newest(NamedTuple):
 
 
 def newest(connection: Connection) -> Newest:
-    """Return the sequences of the newest outcomes to learn from, pruned ones included."""
-    reported: int = connection.execute(_NEWEST).scalar_one() or 0
-    standing: int = connection.execute(_NEWEST_STANDING).scalar_one_or_none() or 0
-    if reported and standing:
-        return Newest(reported, standing)
-    removed = pruned.read_statement(connection)
-    if removed is None:
-        return Newest(reported, standing)
-    return Newest(reported or removed.reported, standing or removed.standing)
-
-
-def newest_up_to(connection: Connection, sequence: int) -> Newest:
-    """Return the result of `newest` when the ledger ended at a sequence, if its games have no later entries."""
-    reported: int | None = connection.execute(_NEWEST.where(outcomes.c.sequence <= sequence)).scalar_one()
-    standing: int | None = connection.execute(_NEWEST_STANDING.where(outcomes.c.sequence <= sequence)).scalar()
-    removed = pruned.read_statement(connection)
-    before = Newest(0, 0) if removed is None else Newest(removed.reported, removed.standing)
-    return Newest(reported or before.reported, standing or before.standing)
+    """Return the sequences of the newest outcomes to learn from."""
+    reported: int | None = connection.execute(_NEWEST).scalar_one()
+    standing: int | None = connection.execute(_NEWEST_STANDING).scalar()
+    return Newest(reported or 0, standing or 0)
 
 
 NOTHING_LEARNED = b""
@@ -141,11 +123,8 @@ def history(connection: Connection, reported: int) -> bytes:
     """
     if not reported:
         return NOTHING_LEARNED
-    digest: bytes | None = connection.execute(_HASH, {"sequence": reported}).scalar_one_or_none()
-    identity = store.identity(connection)
-    if digest is None:  # it was pruned: the hash that the rest is chained to identifies all removed entries
-        return b"%s/%d/%d/%s" % (identity.ledger_id.encode(), reported, identity.pruned_through, identity.pruned_hash)
-    return b"%s/%d/%s" % (identity.ledger_id.encode(), reported, digest)
+    digest: bytes = connection.execute(_HASH, {"sequence": reported}).scalar_one()
+    return b"%s/%d/%s" % (store.identity(connection).ledger_id.encode(), reported, digest)
 
 
 def pending(connection: Connection, reported: int) -> int:
@@ -165,12 +144,8 @@ def corrected_since(connection: Connection, sequence: int) -> int | None:
 
 def count(connection: Connection, sequence: int) -> int:
     """Return the number of standing outcomes to learn from that were first reported up to a sequence."""
-    removed = pruned.read_outcomes(connection)
-    rows = connection.execute(_FIRST_REPORTS, {"place": sequence, "after": pruned.through(connection)})
-    again = {(each.game_id, each.horizon.value) for each in removed}
-    return sum(each.sequence <= sequence for each in removed) + sum(
-        is_of_season(row.game_id, date.fromordinal(row.day)) and (row.game_id, row.horizon) not in again for row in rows
-    )
+    rows = connection.execute(_FIRST_REPORTS, {"place": sequence})
+    return sum(is_of_season(row.game_id, date.fromordinal(row.day)) for row in rows)
 
 
 def settled_games_after(
@@ -178,26 +153,17 @@ def settled_games_after(
 ) -> Iterator[SettledGame]:
     """Yield the standing outcomes to learn from that were first reported after a sequence, in order.
 
-    Without observations, pruned outcomes are included. With observations they are left out: the state of the
-    intervals starts from the snapshot that stands for them (`first_snapshot`). A pruned outcome that was reported
-    again is not learned from twice.
-
     Args:
         connection: a read connection.
         sequence: where to start.
         with_observations: whether to read their observations, which takes most of the time.
     """
-    removed = pruned.read_outcomes(connection)
-    if not with_observations:
-        yield from (SettledGame(*each[:7], (), *each[7:]) for each in removed if each.sequence > sequence)
-    again = {(each.game_id, each.horizon.value) for each in removed}
-    sequence = max(sequence, pruned.through(connection))
     while rows := connection.execute(_OUTCOMES, {"place": sequence, "limit": PAGE}).all():
         last = rows[-1].first_sequence
         observations = _observations(connection, sequence, last) if with_observations else {}
         for row in rows:
             day = date.fromordinal(row.first_day)
-            if not is_of_season(row.game_id, day) or (row.game_id, row.horizon) in again:
+            if not is_of_season(row.game_id, day):
                 continue
             yield SettledGame(
                 sequence=row.first_sequence,
@@ -215,54 +181,38 @@ def settled_games_after(
         sequence = last
 
 
-def first_snapshot(connection: Connection) -> int:
-    """Return the sequence of the snapshot of the intervals of pruned outcomes; 0 if there is none."""
-    removed = pruned.read_statement(connection)
-    return 0 if removed is None else removed.intervals
-
-
-def read_snapshot(connection: Connection, part: str, before: int) -> tuple[int, bytes] | None:
-    """Return sequence and state of the newest snapshot before a sequence; None if there is none."""
-    row = connection.execute(_SNAPSHOT, {"part": part, "before": before}).one_or_none()
+def read_snapshot(connection: Connection, before: int) -> tuple[int, bytes] | None:
+    """Return sequence and state of the newest snapshot of the intervals before a sequence; None if there is none."""
+    row = connection.execute(_SNAPSHOT, {"before": before}).one_or_none()
     return None if row is None else (row.sequence, row.state)
 
 
-def write_snapshot(connection: Connection, part: str, sequence: int, state: bytes, *, read_at: int) -> None:
-    """Write a snapshot, unless an outcome that it includes was corrected or withdrawn after its input was read.
+def write_snapshot(connection: Connection, sequence: int, state: bytes, *, read_at: int) -> None:
+    """Write a snapshot of the adaptive intervals, the only online state that is stored.
 
-    Snapshots of pruned outcomes are not written either: they come from workers that have not noticed the pruning.
+    It is not written if an outcome that it includes was corrected or withdrawn after its input was read.
 
     A stored snapshot is replaced only if it differs, because it was damaged or written by another release.
 
     Args:
         connection: in a transaction that holds the write lock.
-        part: which state it holds (INTERVALS).
         sequence: sequence of the last outcome that it includes.
         state: the serialized state.
         read_at: `Newest.reported` when its input was read.
     """
     corrected = corrected_since(connection, read_at)
-    if (corrected is not None and corrected <= sequence) or sequence <= pruned.through(connection):
+    if corrected is not None and corrected <= sequence:
         return
-    stored = connection.execute(_SNAPSHOT_AT, {"of_part": part, "at": sequence}).scalar()
+    stored = connection.execute(_SNAPSHOT_AT, {"at": sequence}).scalar()
     if stored is None:
-        connection.execute(_ADD_SNAPSHOT, {"part": part, "sequence": sequence, "state": state})
+        connection.execute(_ADD_SNAPSHOT, {"sequence": sequence, "state": state})
     elif stored != state:
-        connection.execute(_REPLACE_SNAPSHOT, {"of_part": part, "at": sequence, "new_state": state})
-
-
-def keep_snapshot(connection: Connection, part: str, sequence: int, state: bytes) -> None:
-    """Write a snapshot, in place of the one at the same sequence; see `write_snapshot`."""
-    connection.execute(delete(snapshots).where(snapshots.c.part == part, snapshots.c.sequence == sequence))
-    connection.execute(_ADD_SNAPSHOT, {"part": part, "sequence": sequence, "state": state})
+        connection.execute(_REPLACE_SNAPSHOT, {"at": sequence, "new_state": state})
 
 
 def drop_snapshots(connection: Connection, first_sequence: int) -> None:
-    """Delete the snapshots that include a corrected outcome, given the sequence of its first report.
-
-    Those of pruned outcomes stay: a pruned outcome cannot be corrected.
-    """
-    connection.execute(_DROP_SNAPSHOTS, {"place": first_sequence, "pruned_through": pruned.through(connection)})
+    """Delete the snapshots that include a corrected outcome, given the sequence of its first report."""
+    connection.execute(_DROP_SNAPSHOTS, {"place": first_sequence})
 
 
 def _observations(connection: Connection, after: int, last: int) -> dict[int, list[Observation]]:
@@ -350,13 +300,8 @@ _PENDING = select(func.count()).where(outcomes.c.sequence > bindparam("sequence"
 
 _NEWEST_STANDING = select(outcomes.c.sequence).where(_COMPETITIVE, STANDS).order_by(outcomes.c.sequence.desc()).limit(1)
 
-_PRUNED_THROUGH = (
-    select(func.coalesce(func.max(snapshots.c.sequence), 0)).where(snapshots.c.part == pruned.STATEMENT)
-).scalar_subquery()
-
 _CORRECTED = select(func.min(outcomes.c.first_sequence)).where(
     outcomes.c.sequence > bindparam("sequence"),
-    outcomes.c.first_sequence > _PRUNED_THROUGH,
     outcomes.c.first_sequence <= bindparam("sequence"),
     _COMPETITIVE,
 )
@@ -364,11 +309,10 @@ _CORRECTED = select(func.min(outcomes.c.first_sequence)).where(
 _first = outcomes.alias("first")
 
 _FIRST_REPORTS = (
-    select(outcomes.c.game_id, outcomes.c.horizon, _first.c.day)
+    select(outcomes.c.game_id, _first.c.day)
     .join(_first, _first.c.sequence == outcomes.c.first_sequence)
     .where(
         outcomes.c.first_sequence <= bindparam("place"),
-        outcomes.c.first_sequence > bindparam("after"),
         _COMPETITIVE,
         STANDS,
     )
@@ -440,16 +384,14 @@ _ANY_SHADOW = select(shadows.c.sequence).limit(1)
 
 _SNAPSHOT = (
     select(snapshots.c.sequence, snapshots.c.state)
-    .where(snapshots.c.part == bindparam("part"), snapshots.c.sequence < bindparam("before"))
+    .where(snapshots.c.sequence < bindparam("before"))
     .order_by(snapshots.c.sequence.desc())
     .limit(1)
 )
 
-_ONE_SNAPSHOT = (snapshots.c.part == bindparam("of_part")) & (snapshots.c.sequence == bindparam("at"))
+_ONE_SNAPSHOT = snapshots.c.sequence == bindparam("at")
 _SNAPSHOT_AT = select(snapshots.c.state).where(_ONE_SNAPSHOT)
 _ADD_SNAPSHOT = insert(snapshots)
 _REPLACE_SNAPSHOT = update(snapshots).where(_ONE_SNAPSHOT).values(state=bindparam("new_state"))
 
-_DROP_SNAPSHOTS = delete(snapshots).where(
-    snapshots.c.sequence >= bindparam("place"), snapshots.c.sequence > bindparam("pruned_through")
-)
+_DROP_SNAPSHOTS = delete(snapshots).where(snapshots.c.sequence >= bindparam("place"))

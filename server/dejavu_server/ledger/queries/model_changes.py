@@ -1,7 +1,7 @@
 """Changes of models: the roster that follows from them, and the appending of the next one.
 
-The roster is a fold over all changes in the order of the ledger, pruned ones included, so all readers at the same
-position have the same roster.
+The roster is a fold over all changes in the order of the ledger, so all readers at the same position have the same
+roster.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select
 
 from dejavu_models.errors import DejavuError
 from dejavu_models.registry.stages import ModelAction, ModelChange, Roster
-from dejavu_server.ledger.database import pruned_changes, store
+from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import entries, model_changes
 from dejavu_server.ledger.entries import canonical_json, codec
 from dejavu_server.ledger.entries.model_changes import change_payload, change_row, parse_change
@@ -34,7 +34,7 @@ class KnownRoster:
     """Reads the current roster, and each change only once, so that a read does not grow with the changes."""
 
     def __init__(self) -> None:
-        self._known = ("", ""), Roster()  # ledger and epoch, and their roster; replaced together, by any thread
+        self._known = store.Identity("", ""), Roster()  # a ledger and its roster; replaced together, by any thread
 
     def read(self, connection: Connection) -> Roster:
         """Return the current roster.
@@ -42,8 +42,7 @@ class KnownRoster:
         Raises:
             LedgerCorrupt: if a change cannot be read, or does not follow from those before it.
         """
-        identity = store.identity(connection)
-        ledger = identity.ledger_id, identity.epoch
+        ledger = store.identity(connection)
         known, roster = self._known
         if known != ledger or newest_change(connection) < roster.sequence:  # the latter in an older snapshot
             roster = Roster()
@@ -69,53 +68,23 @@ def fold(roster: Roster, changes: list[ModelChange]) -> Roster:
 def newest_change(connection: Connection) -> int:
     """Return the sequence of the newest change of models; 0 if there is none."""
     newest: int | None = connection.execute(_NEWEST).scalar()
-    if newest is None:
-        removed = pruned_changes.read_texts(connection)[-1:]
-        with store.decoding():
-            return parse_change(removed[0]).sequence if removed else 0
-    return newest
+    return newest or 0
 
 
 def read_changes(connection: Connection, after: int = 0) -> list[ModelChange]:
-    """Return the changes of models after a sequence, pruned ones included, in order.
-
-    Raises:
-        LedgerCorrupt: if one cannot be read.
-    """
-    # The table first: changes pruned between the two reads are found in the second.
-    with store.decoding():
-        found = [parse_change(text) for text in connection.execute(_CHANGES_AFTER, {"after": after}).scalars()]
-    first = found[0].sequence if found else None
-    removed = [each for each in pruned_changes.read(connection, after) if each.sequence > after]
-    return [each for each in removed if first is None or each.sequence < first] + found
-
-
-def change_texts(connection: Connection, through: int) -> list[str]:
-    """Return the canonical forms of the changes of models up to a sequence, pruned ones included, in order.
-
-    Raises:
-        LedgerCorrupt: if one cannot be read.
-    """
-    texts = [*pruned_changes.read_texts(connection), *connection.execute(_CHANGES_AFTER, {"after": 0}).scalars()]
-    with store.decoding():
-        by_sequence = {parse_change(text).sequence: text for text in texts}
-    return [text for sequence, text in sorted(by_sequence.items()) if sequence <= through]
-
-
-def pruned_texts(connection: Connection, through: int) -> list[str]:
-    """Return the canonical forms of the changes of models that were removed up to a sequence, in order.
+    """Return the changes of models after a sequence, in order.
 
     Raises:
         LedgerCorrupt: if one cannot be read.
     """
     with store.decoding():
-        return [text for text in pruned_changes.read_texts(connection) if parse_change(text).sequence <= through]
+        return [parse_change(text) for text in connection.execute(_CHANGES_AFTER, {"after": after}).scalars()]
 
 
 def newest_changes(
     connection: Connection, limit: int, before: int | None = None, model_version: str = ""
 ) -> list[ModelChange]:
-    """Return the newest changes of models, newest first, pruned ones included.
+    """Return the newest changes of models, newest first.
 
     Args:
         connection: a read connection.
@@ -135,14 +104,11 @@ def newest_changes(
 
 
 def _texts_before(connection: Connection, before: int | None, at_once: int) -> Iterator[str]:
-    """Yield the canonical forms of the changes before a sequence (None: all), newest first, pruned ones included."""
+    """Yield the canonical forms of the changes before a sequence (None: all), newest first."""
     before = store.head(connection).sequence + 1 if before is None else before
     while rows := connection.execute(_CHANGES_BEFORE, {"before": before, "limit": at_once}).all():
         yield from (row.canonical for row in rows)
         before = rows[-1].sequence
-    for text in reversed(pruned_changes.read_texts(connection)):
-        if parse_change(text).sequence < before:
-            yield text
 
 
 def change_models(
@@ -188,16 +154,6 @@ def append_change(
     connection.execute(store.ADD_ENTRIES, [row])
     connection.execute(_ADD, [change_row(change)])
     return after, change
-
-
-def pruned_roster(connection: Connection, through: int) -> Roster:
-    """Return the roster after the changes that were removed up to a sequence.
-
-    Raises:
-        LedgerCorrupt: if one of them cannot be read, or is not possible.
-    """
-    removed = (each for each in pruned_changes.read(connection) if each.sequence <= through)
-    return reduce(check_next, removed, Roster())
 
 
 def check_next(roster: Roster, change: ModelChange) -> Roster:

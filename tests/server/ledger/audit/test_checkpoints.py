@@ -42,7 +42,7 @@ async def kept(ledger: Ledger) -> list[int]:
 
 def test_what_is_signed_is_what_the_contract_says() -> None:
     moment = datetime(2026, 1, 15, 0, 30, 0, 123456, tzinfo=UTC)
-    checkpoint = sign(KEY, Identity("ab" * 16, "cd" * 8, 0, b""), ChainHead(7, bytes(range(32))), moment)
+    checkpoint = sign(KEY, Identity("ab" * 16, "cd" * 8), ChainHead(7, bytes(range(32))), moment)
     expected = (
         "dejavu checkpoint 1\nabababababababababababababababab\ncdcdcdcdcdcdcdcd\n7\n"
         "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n1768437000123456\n"
@@ -54,9 +54,7 @@ def test_what_is_signed_is_what_the_contract_says() -> None:
 
 @given(st.data())
 def test_a_checkpoint_that_was_altered_anywhere_is_not_signed(data: st.DataObject) -> None:
-    checkpoint = sign(
-        KEY, Identity("ab" * 16, "cd" * 8, 0, b""), ChainHead(7, bytes(32)), datetime(2026, 1, 15, tzinfo=UTC)
-    )
+    checkpoint = sign(KEY, Identity("ab" * 16, "cd" * 8), ChainHead(7, bytes(32)), datetime(2026, 1, 15, tzinfo=UTC))
     assert is_signed(checkpoint)
     field = data.draw(st.sampled_from([each.name for each in fields(checkpoint)]))
     value = getattr(checkpoint, field)

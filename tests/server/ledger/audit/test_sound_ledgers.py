@@ -22,8 +22,8 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger, LedgerCorrupt, verify
 from dejavu_server.ledger.audit.checkpoints import Signer
 from dejavu_server.ledger.audit.entry_times import CLOCK_TOLERANCE, SignedTimes
+from dejavu_server.ledger.copies.backup import back_up, restore
 from dejavu_server.ledger.database.recording_rules import RecordingLimits
-from dejavu_server.ledger.retention.backup import back_up, restore
 from dejavu_server.records import Checkpoint, IssuedForecast, ReportedOutcome
 
 pytestmark = pytest.mark.sqlite

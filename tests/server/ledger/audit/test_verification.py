@@ -70,5 +70,5 @@ def test_an_empty_database_is_no_ledger_yet(url: str, tmp_path: Path) -> None:
 def test_verification_tells_a_correction_from_a_repetition(given: tuple[object, ...], repeats: bool) -> None:
     before = ("2023-11-01", 81, {"seconds": 12, "side": "away"})
     content = ("[0.0]", "BKN", "GSW")
-    revision = Revision(2, 1, content, True, 1, content, content, True, given, before, before)
+    revision = Revision(2, 1, content, True, 1, content, content, given, before, before)
     assert (revision.repeats_before, revision.repeats_in_time) == (repeats, repeats)

@@ -247,10 +247,10 @@ class BackendConformance:
         ledger = await Ledger.open_backend(backend)
 
         async def stored() -> tuple[int, bytes] | None:
-            return await ledger.read(lambda connection: learning.read_snapshot(connection, "intervals", 100))
+            return await ledger.read(lambda connection: learning.read_snapshot(connection, 100))
 
         for state in (b"first", b"first", b"second"):
-            await ledger.write(partial(learning.write_snapshot, part="intervals", sequence=7, state=state, read_at=7))
+            await ledger.write(partial(learning.write_snapshot, sequence=7, state=state, read_at=7))
             assert await stored() == (7, state)
         await ledger.write(lambda connection: learning.drop_snapshots(connection, 7))
         assert await stored() is None

@@ -156,14 +156,14 @@ def _record(backend: MemoryBackend, known: KnownRecord, *forecasts: IssuedForeca
         return store.append(connection, [codec.prepare(each) for each in forecasts], known=known)
 
 
-def test_a_removed_entry_is_not_answered_from_memory() -> None:
+def test_a_restored_ledger_is_not_answered_from_memory_although_its_newest_entry_is_the_same() -> None:
     known = KnownRecord()
     with _opened() as backend:
         _record(backend, known, issued(), issued(game(2)))
-        with backend.write() as connection:  # as pruning does
+        with backend.write() as connection:  # a restore renews the epoch
             connection.execute(text("DELETE FROM forecasts WHERE sequence = 1"))
             connection.execute(text("DELETE FROM entries WHERE sequence = 1"))
-            connection.execute(text("UPDATE ledger SET pruned_through = 1"))
+            connection.execute(text("UPDATE ledger SET epoch = '00000000000000ff'"))
         [again] = _record(backend, known, issued())
         assert isinstance(again, IssuedForecast)
         assert (again.sequence, again.revision) == (3, 0)

@@ -217,14 +217,14 @@ def test_a_token_of_another_ledger_or_epoch_is_refused(tmp_path: Path, column: s
 
 @given(st.text(max_size=80) | st.binary(min_size=54, max_size=54).map(lambda data: data.hex()))
 def test_what_is_no_token_is_refused(text: str) -> None:
-    kept = store.Identity("0" * 32, "0" * 16, 0, bytes(32))
+    kept = store.Identity("0" * 32, "0" * 16)
     with pytest.raises(InvalidPageToken):
         page_tokens.decode(text, kept, bytes(page_tokens.DIGEST_BYTES))
 
 
 @given(start=st.integers(0, 2**62), sequence=st.integers(0, 2**62), day=st.integers(0, 10_000_000))
 def test_tokens_are_read_as_they_were_written_and_safe_in_a_url(start: int, sequence: int, day: int) -> None:
-    kept = store.Identity("12" * 16, "ab" * 8, 0, bytes(32))
+    kept = store.Identity("12" * 16, "ab" * 8)
     where = page_tokens.PageCursor(start, page_tokens.Cursor(day, sequence))
     digest = ForecastFilter(team="BOS").digest
     token = page_tokens.encode(kept, digest, where)

@@ -1,7 +1,7 @@
 /** The signed head of the ledger, and the commands with which anybody can verify the ledger later. */
 import { For, Show } from "solid-js";
 import { api } from "../api/client";
-import { num, time } from "../api/convert";
+import { time } from "../api/convert";
 import { exact } from "../model/format";
 import { createLoaded } from "../state/load";
 import { strings } from "../strings";
@@ -33,7 +33,6 @@ export function Checkpoint() {
       <Show when={head()}>
         {(checkpoint) => (
           <>
-            <Show when={checkpoint().pruned}>{(pruned) => <p class="caption">{said.prunedThrough(num(pruned().throughSequence).toLocaleString())}</p>}</Show>
             <p class="caption">{said.checkpointEntry(`${checkpoint().sequence}`, exact(time(checkpoint().signedTime)))}</p>
             <dl class="checks">
               <div>

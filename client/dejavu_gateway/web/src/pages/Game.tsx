@@ -7,7 +7,6 @@ import { Chart } from "../charts/Chart";
 import { FanFigure } from "../components/FanFigure";
 import { Figure, Table } from "../components/Figure";
 import { Heading, Pending } from "../components/Frame";
-import { RecordStartHere } from "../components/RecordStart";
 import { Scoreboard } from "../components/Scoreboard";
 import { Scrubber } from "../components/Scrubber";
 import { corrections, covers, held } from "../model/course";
@@ -205,7 +204,6 @@ export default function Game(props: { id: string }) {
           <Show when={state()}>{(now) => <p class="sub">{nowText(now())}</p>}</Show>
           <Show when={unknown() || history.onlyLate()} fallback={<Pending error={error()} retry={history.reload} />}>
             <p class="pending">{history.onlyLate() ? said.onlyLate : state() ? said.notYet : said.unknown}</p>
-            <RecordStartHere />
           </Show>
         </>
       }

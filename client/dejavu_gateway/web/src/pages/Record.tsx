@@ -6,7 +6,6 @@ import { Checkpoint } from "../components/Checkpoint";
 import { CoverageFigure, ReliabilityFigure } from "../components/RecordFigures";
 import { Table } from "../components/Figure";
 import { PageHead, Pending } from "../components/Frame";
-import { RecordStart } from "../components/RecordStart";
 import { HorizonChoice, Segmented } from "../components/Segmented";
 import { Stat } from "../components/Stat";
 import { TeamSelect } from "../components/TeamSelect";
@@ -196,9 +195,8 @@ export default function Record_() {
         <Show when={!card.error() && card.value()} fallback={<Pending error={card.error()} retry={() => void card.reload()} />}>
           {(ready) => (
             <>
-              <RecordStart pruned={ready().pruned} />
               <Show when={said.doubts(...beware(ready()))}>
-                {(doubts) => <p class="record-start">{doubts()}</p>}
+                {(doubts) => <p class="doubts">{doubts()}</p>}
               </Show>
               <Show
                 when={num(ready().games)}

@@ -3,7 +3,6 @@ import { batch, createEffect, createMemo, createSignal, For, on, onCleanup, Show
 import { api } from "../api/client";
 import { GameCard } from "../components/GameCard";
 import { Heading, Pending } from "../components/Frame";
-import { RecordStartHere } from "../components/RecordStart";
 import { day, gameDay } from "../model/format";
 import { phase } from "../model/phase";
 import { go, query } from "../router";
@@ -103,8 +102,8 @@ export default function Tonight() {
         <Show when={shown().length} fallback={
             <>
               <p class="pending">{said.empty}</p>
-              <Show when={chosen()} fallback={<p class="pending">{said.emptyHint}</p>}>
-                <RecordStartHere />
+              <Show when={!chosen()}>
+                <p class="pending">{said.emptyHint}</p>
               </Show>
             </>
           }

@@ -228,7 +228,7 @@ class PostgresBackend:
         if self._identity is not None:
             self._outage.look_again()
             with self.read() as connection:
-                if not store.identity(connection).same_ledger(self._identity):
+                if store.identity(connection) != self._identity:
                     raise LedgerReplaced("the ledger was removed or replaced while it was in use")
 
     def check_integrity(self, connection: Connection, *, thorough: bool) -> None:

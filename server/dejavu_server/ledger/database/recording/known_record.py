@@ -1,8 +1,8 @@
 """Cache of the recorded state of games and keys, valid while no other process writes.
 
 The hash of the ledger's newest entry covers all entries before it. If a writer finds the head that it left, nothing was
-recorded since, and its earlier reads and writes are still valid. A removal of old entries and a restore keep the head,
-but both change the ledger's own row. At any other head a writer drops the cache and reads again.
+recorded since, and its earlier reads and writes are still valid. A restore keeps the head, but changes the ledger's
+epoch. At any other head a writer drops the cache and reads again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from dejavu_models.betting import Market, TotalMarket
-from dejavu_server.ledger.database import pruned_changes, pruned_games
 from dejavu_server.ledger.database.recording.statements import (
     NEWEST_OF_KEYS,
     POSITION,
@@ -38,13 +37,12 @@ class LedgerPosition(NamedTuple):
     """The state of a ledger: equal positions have equal entries.
 
     Attributes:
-        epoch, pruned_through: see `store.Identity`.
-        sequence, hash: of the newest entry; without entries, those of the last pruned one, or sequence 0.
-        model_change: sequence of the newest change of models that was not pruned; 0 if there is none.
+        epoch: see `store.Identity`.
+        sequence, hash: of the newest entry, see `store.head`.
+        model_change: sequence of the newest change of models; 0 if there is none.
     """
 
     epoch: str
-    pruned_through: int
     sequence: int
     hash: bytes
     model_change: int = 0
@@ -104,8 +102,6 @@ class KnownRecord:
     """
 
     def __init__(self) -> None:
-        self._pruned_change: tuple[tuple[str, int], int] | None = None
-        self._pruned_games: tuple[tuple[str, int], Set[str]] | None = None
         self.forget()
 
     def forget(self) -> None:
@@ -129,8 +125,6 @@ class KnownRecord:
         if position != self._position or len(self.revisions) > MAX_KEPT:
             self.forget()
         self._position = self.appended = None  # until `advance`
-        if position.pruned_through:
-            self.games.removed = self._removed(connection, position)
         self.read_games(connection, {draft.issued.game_id for draft in drafts})
         self._read_revisions(
             connection, sorted({draft.key for draft in drafts if draft.issued.game_id not in self._all_known})
@@ -153,27 +147,6 @@ class KnownRecord:
         self._position = position
         self.appended = appended
         self._markets_known.update(issued.sequence for issued in appended.forecasts)
-
-    def roster_sequence(self, connection: Connection, position: LedgerPosition) -> int:
-        """Return the sequence of the newest change of models, pruned or not, at a position; 0 if there is none.
-
-        Raises:
-            LedgerCorrupt: if the summary of pruned changes cannot be read.
-        """
-        if position.model_change or not position.pruned_through:
-            return position.model_change
-        # All changes were pruned: their summary stays the same up to the next removal.
-        of = position.epoch, position.pruned_through
-        if self._pruned_change is None or self._pruned_change[0] != of:
-            changes = pruned_changes.read(connection)
-            self._pruned_change = of, changes[-1].sequence if changes else 0
-        return self._pruned_change[1]
-
-    def _removed(self, connection: Connection, position: LedgerPosition) -> Set[str]:
-        of = position.epoch, position.pruned_through
-        if self._pruned_games is None or self._pruned_games[0] != of:
-            self._pruned_games = of, pruned_games.read(connection)
-        return self._pruned_games[1]
 
     def _read_revisions(self, connection: Connection, keys: Iterable[str]) -> None:
         unknown = [key for key in keys if key not in self.revisions]
@@ -206,10 +179,10 @@ def read_position(connection: Connection) -> LedgerPosition:
     Raises:
         LedgerCorrupt: if the row of its identity is missing.
     """
-    for epoch, pruned_through, pruned_hash, sequence, hash_, model_change in POSITION.rows(connection):
+    for ledger_id, epoch, sequence, hash_, model_change in POSITION.rows(connection):
         if sequence is None:
-            return LedgerPosition(epoch, pruned_through, pruned_through, pruned_hash)
-        return LedgerPosition(epoch, pruned_through, sequence, hash_, model_change or 0)
+            return LedgerPosition(epoch, 0, codec.genesis_hash(ledger_id))
+        return LedgerPosition(epoch, sequence, hash_, model_change or 0)
     raise LedgerCorrupt("the ledger is damaged: its identity is missing")
 
 

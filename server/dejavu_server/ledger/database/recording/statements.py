@@ -15,9 +15,8 @@ from dejavu_server.ledger.database.standing import NEWEST, is_void
 def _position(_: Sequence[ColumnElement[str]]) -> ClauseElement:
     newest = select(func.max(entries.c.sequence)).scalar_subquery()
     return select(
+        ledger.c.ledger_id,
         ledger.c.epoch,
-        ledger.c.pruned_through,
-        ledger.c.pruned_hash,
         entries.c.sequence,
         entries.c.hash,
         select(func.max(model_changes.c.sequence)).scalar_subquery(),
@@ -76,8 +75,8 @@ def _state(games: Sequence[ColumnElement[str]]) -> ClauseElement:
 
 
 POSITION: Final = PreparedQuery(_position)
-"""Epoch, pruned_through, pruned_hash; sequence and hash of the newest entry, or NULL; sequence of the newest change of
-models, or NULL. No list.
+"""Ledger id, epoch; sequence and hash of the newest entry, or NULL; sequence of the newest change of models, or NULL.
+No list.
 """
 
 NEWEST_OF_KEYS: Final = PreparedQuery(_newest_of_keys)

@@ -77,14 +77,6 @@ def kind_of(connection: Connection, sequence: int) -> Any:
     return connection.execute(select(entries.c.kind).where(entries.c.sequence == sequence)).scalar()
 
 
-def any_entry_up_to(connection: Connection, sequence: Any) -> int | None:
-    """Return the sequence of some entry up to a sequence; None if there is none."""
-    found: int | None = connection.execute(
-        select(entries.c.sequence).where(entries.c.sequence <= sequence).limit(1)
-    ).scalar()
-    return found
-
-
 def hash_at(connection: Connection, sequence: int) -> object:
     """Return the hash of an entry; None if there is no such entry."""
     hash_: object = connection.execute(select(entries.c.hash).where(entries.c.sequence == sequence)).scalar()

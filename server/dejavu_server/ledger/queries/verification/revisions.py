@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
 
 from dejavu_feed.live_inputs import LIVE_INPUTS
 from dejavu_server.ledger.database.canonical_value import canonical_text
@@ -29,7 +29,6 @@ class Revision(NamedTuple):
             there is none. A missing date is replaced by the day of the forecast.
         in_time, in_time_given: the same of the newest revision before it that is not marked as late; None if there is
             none.
-        has_earlier: whether there is any revision before it.
     """
 
     sequence: int
@@ -39,7 +38,6 @@ class Revision(NamedTuple):
     before_sequence: int | None
     before: tuple[Any, ...]
     in_time: tuple[Any, ...] | None
-    has_earlier: bool
     given: tuple[Any, ...] = _NOTHING_GIVEN
     before_given: tuple[Any, ...] = _NOTHING_GIVEN
     in_time_given: tuple[Any, ...] = _NOTHING_GIVEN
@@ -63,16 +61,16 @@ def forecast_revisions(connection: Connection) -> Iterator[Revision]:
     for row in connection.execute(_FORECASTS):
         content, before, in_time = tuple(row[3:6]), tuple(row[7:10]), tuple(row[11:14])
         in_time_content = in_time if row[10] else None
-        given = _given(row[15], None), _given(row[16], row[17]), _given(row[18], row[19])
-        yield Revision(row[0], row[1], content, row[2] != "", row[6], before, in_time_content, row[14], *given)
+        given = _given(row[14], None), _given(row[15], row[16]), _given(row[17], row[18])
+        yield Revision(row[0], row[1], content, row[2] != "", row[6], before, in_time_content, *given)
 
 
 def outcome_revisions(connection: Connection) -> Iterator[Revision]:
     """Yield the revisions of outcomes, from the rows derived from their entries."""
     for row in connection.execute(_OUTCOMES):
-        given, before_given = ((*_NOTHING_GIVEN[2:], *values) for values in (row[12:16:2], row[13:16:2]))
+        given, before_given = ((*_NOTHING_GIVEN[2:], *values) for values in (row[11:15:2], row[12:15:2]))
         before = tuple(row[7:11])
-        yield Revision(row[0], row[1], tuple(row[2:6]), False, row[6], before, None, row[11], given, before_given)
+        yield Revision(row[0], row[1], tuple(row[2:6]), False, row[6], before, None, given, before_given)
 
 
 def withdrawals_of_nothing(connection: Connection) -> Iterator[int]:
@@ -81,11 +79,9 @@ def withdrawals_of_nothing(connection: Connection) -> Iterator[int]:
 
 
 _before = forecasts.alias("before")
-_earlier = forecasts.alias("earlier")
 _in_time = forecasts.alias("in_time")
 _other = forecasts.alias("other")
 _before_outcome = outcomes.alias("before_outcome")
-_earlier_outcome = outcomes.alias("earlier_outcome")
 
 
 def _request(sequence: ColumnElement[int]) -> ColumnElement[str | None]:
@@ -114,7 +110,6 @@ def _forecasts() -> Select[Any]:
             *(forecasts.c.pattern, forecasts.c.home_team, forecasts.c.away_team),
             *(_before.c.sequence, _before.c.pattern, _before.c.home_team, _before.c.away_team),
             *(_in_time.c.sequence, _in_time.c.pattern, _in_time.c.home_team, _in_time.c.away_team),
-            exists().where(_earlier.c.key == forecasts.c.key, _earlier.c.revision < forecasts.c.revision),
             _request(forecasts.c.sequence),
             *(_request(_before.c.sequence), _before.c.day, _request(_in_time.c.sequence), _in_time.c.day),
         )
@@ -126,15 +121,13 @@ def _forecasts() -> Select[Any]:
 
 
 def _outcomes() -> Select[Any]:
-    before, earlier = _before_outcome.c, _earlier_outcome.c
+    before = _before_outcome.c
     same = and_(before.game_id == outcomes.c.game_id, before.horizon == outcomes.c.horizon)
-    same_earlier = and_(earlier.game_id == outcomes.c.game_id, earlier.horizon == outcomes.c.horizon)
     return (
         select(
             *(outcomes.c.sequence, outcomes.c.revision),
             *(outcomes.c.differential, outcomes.c.home_team, outcomes.c.away_team, outcomes.c.withdrawn),
             *(before.sequence, before.differential, before.home_team, before.away_team, before.withdrawn),
-            exists().where(same_earlier, earlier.revision < outcomes.c.revision),
             *(outcomes.c.total_points, before.total_points, outcomes.c.players, before.players),
         )
         .select_from(outcomes)

@@ -8,8 +8,6 @@ import uuid
 import sqlalchemy as sa
 from alembic import op
 
-from dejavu_server.ledger.entries.codec import genesis_hash
-
 revision = "ledger_0001"
 down_revision = None
 
@@ -24,8 +22,6 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer, autoincrement=False, nullable=False),
         sa.Column("ledger_id", _TEXT, nullable=False),
         sa.Column("epoch", _TEXT, nullable=False),
-        sa.Column("pruned_through", _SEQUENCE, nullable=False),
-        sa.Column("pruned_hash", sa.LargeBinary(32), nullable=False),
         sa.CheckConstraint("id = 1", name="ck_ledger_one_row"),
         sa.PrimaryKeyConstraint("id", name="pk_ledger"),
     )
@@ -93,10 +89,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "snapshots",
-        sa.Column("part", _TEXT, nullable=False),
         sa.Column("sequence", _SEQUENCE, autoincrement=False, nullable=False),
         sa.Column("state", sa.LargeBinary, nullable=False),
-        sa.PrimaryKeyConstraint("part", "sequence", name="pk_snapshots"),
+        sa.PrimaryKeyConstraint("sequence", name="pk_snapshots"),
     )
     op.create_table(
         "forecasts",
@@ -191,16 +186,4 @@ def upgrade() -> None:
         sa.UniqueConstraint("forecast_sequence", "model_version", name="uq_shadows_forecast_sequence"),
     )
     op.create_index("ix_shadows_model", "shadows", ["model_version", "sequence"])
-    ledger_id = uuid.uuid4().hex
-    op.bulk_insert(
-        ledger,
-        [
-            {
-                "id": 1,
-                "ledger_id": ledger_id,
-                "epoch": secrets.token_hex(8),
-                "pruned_through": 0,
-                "pruned_hash": genesis_hash(ledger_id),
-            }
-        ],
-    )
+    op.bulk_insert(ledger, [{"id": 1, "ledger_id": uuid.uuid4().hex, "epoch": secrets.token_hex(8)}])

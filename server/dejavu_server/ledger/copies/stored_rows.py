@@ -130,22 +130,15 @@ def _summaries(connection: Connection, table: Table, through: int) -> Iterator[l
 
 
 def is_empty(connection: Connection) -> bool:
-    """Return whether a ledger has no entries, checkpoints or snapshots, and none of its entries were pruned."""
-    pruned = connection.execute(select(ledger.c.pruned_through)).scalar_one()
-    return pruned == 0 and all(
+    """Return whether a ledger has no entries, checkpoints or snapshots."""
+    return all(
         connection.execute(select(table.c.sequence).limit(1)).first() is None for table in (entries, *_SUMMARIES)
     )
 
 
 def set_identity(connection: Connection, identity: Identity) -> None:
     """Replace the identity of a ledger."""
-    values = {
-        "ledger_id": identity.ledger_id,
-        "epoch": identity.epoch,
-        "pruned_through": identity.pruned_through,
-        "pruned_hash": identity.pruned_hash,
-    }
-    connection.execute(update(ledger).values(**values))
+    connection.execute(update(ledger).values(ledger_id=identity.ledger_id, epoch=identity.epoch))
 
 
 def new_epoch() -> str:
@@ -153,7 +146,7 @@ def new_epoch() -> str:
     return secrets.token_hex(8)
 
 
-def newest_hash(connection: Connection, sequence: int) -> bytes | None:
+def hash_at(connection: Connection, sequence: int) -> bytes | None:
     """Return the hash of an entry; None if there is none."""
     hash_: bytes | None = connection.execute(select(entries.c.hash).where(entries.c.sequence == sequence)).scalar()
     return hash_

@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 from dejavu_server.ledger.audit.entry_times import CLOCK_TOLERANCE
 from dejavu_server.ledger.audit.verification import verify_backend
+from dejavu_server.ledger.copies import stored_rows
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection
 from dejavu_server.ledger.database.store import ChainHead, Identity
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerError
-from dejavu_server.ledger.retention import stored_rows
 
 _COMPARED_AT_ONCE = 2000
 
@@ -103,7 +103,7 @@ def copy_ledger(
         copy.catch_up()
         copy.compare()
     report(StepProgress("verifying", copy.at.sequence, copy.at.sequence))
-    verification = verify_backend(target, clock_tolerance=clock_tolerance)
+    verify_backend(target, clock_tolerance=clock_tolerance)
     while not copy.finish():
         copy.catch_up()
         copy.compare()
@@ -113,7 +113,7 @@ def copy_ledger(
         epoch=copy.epoch,
         sequence=copy.at.sequence,
         hash=copy.at.hash.hex(),
-        entries=copy.at.sequence - verification.pruned_through,
+        entries=copy.at.sequence,
         added=copy.at.sequence - copy.started_at,
     )
 
@@ -136,7 +136,7 @@ class _Copy:
             self.identity = store.identity(connection)
             self._head = store.head(connection)
         self.epoch = epoch or self.identity.epoch
-        self.at = ChainHead(self.identity.pruned_through, self.identity.pruned_hash)
+        self.at = store.start_of_chain(self.identity.ledger_id)
         self.started_at = self.at.sequence
         self._compared = self.at.sequence
 
@@ -164,18 +164,9 @@ class _Copy:
                 f"the target holds another ledger, {held.ledger_id}; expected an empty one, or the beginning of "
                 f"{mine.ledger_id}"
             )
-        if (held.pruned_through, held.pruned_hash) != (mine.pruned_through, mine.pruned_hash):
-            raise TargetRefused(
-                f"the target begins after entry {held.pruned_through:,} and the source after {mine.pruned_through:,}: "
-                "one of them was pruned since; copy to an empty target"
-            )
         with self._source.read() as connection:
-            expected = (
-                mine.pruned_hash
-                if self.at.sequence == mine.pruned_through
-                else stored_rows.newest_hash(connection, self.at.sequence)
-            )
-        if expected != self.at.hash:
+            in_source = not self.at.sequence or stored_rows.hash_at(connection, self.at.sequence) == self.at.hash
+        if not in_source:
             raise TargetRefused(
                 f"the target's newest entry, {self.at.sequence:,}, is not that of the source, which ends at "
                 f"{self._head.sequence:,}: something else was recorded there; copy to an empty target"
@@ -227,7 +218,7 @@ class _Copy:
             if store.head(source) != self.at:
                 return False
             if store.identity(source) != self.identity:
-                raise TargetRefused("the source was pruned or restored while it was copied; copy to an empty target")
+                raise TargetRefused("the source was restored while it was copied; copy to an empty target")
             with self._target.write() as target:
                 stored_rows.replace_summaries(source, target, self.at.sequence)
                 self._check_summaries(source, target)

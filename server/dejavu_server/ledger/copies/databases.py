@@ -44,22 +44,6 @@ def open_target(url: str, source: Backend) -> Iterator[Backend]:
         backend.close()
 
 
-@contextmanager
-def open_existing(url: str) -> Iterator[Backend]:
-    """Open an existing ledger to write to it.
-
-    Raises:
-        InvalidLedgerUrl: if the URL names no database that can hold a ledger.
-        LedgerError: if there is none, or it cannot be opened.
-    """
-    backend = new_backend(url, patient=True)
-    try:
-        backend.open(make=False)
-        yield backend
-    finally:
-        backend.close()
-
-
 def same_database(first: str, second: str) -> bool:
     """Return whether two URLs name one database; two names of one PostgreSQL server are not recognized."""
     if is_postgres(first) or is_postgres(second):

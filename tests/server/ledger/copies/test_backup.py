@@ -8,15 +8,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.server.ledger.retention.evenings import Evenings, evenings_at, rows_at, write_evenings
+from tests.server.ledger.copies.evenings import Evenings, evenings_at, rows_at, write_evenings
 
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable, ResumeTokenExpired, verify
 from dejavu_server.ledger.audit.verification import Verification
+from dejavu_server.ledger.copies import backup
+from dejavu_server.ledger.copies.backup import back_up, renew_epoch, restore
+from dejavu_server.ledger.copies.ledger_copy import StepProgress, TargetRefused
 from dejavu_server.ledger.database.sqlite import backup as sqlite_backup
 from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
-from dejavu_server.ledger.retention import backup
-from dejavu_server.ledger.retention.backup import back_up, renew_epoch, restore
-from dejavu_server.ledger.retention.ledger_copy import StepProgress, TargetRefused
 
 
 def files(folder: Path) -> set[str]:

@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
-from tests.server.ledger.retention.evenings import Evenings, evenings_at, rows, rows_at, write_evenings
+from tests.server.ledger.copies.evenings import Evenings, evenings_at, rows, rows_at, write_evenings
 from tests.support.fakes.memory_backend import MemoryBackend
 from tests.support.harness.laws import examples
 from tests.support.processes.empty_ledger import put_empty_ledger
 
 from dejavu_server.ledger import LedgerCorrupt, verify
+from dejavu_server.ledger.copies import databases, stored_rows
+from dejavu_server.ledger.copies.databases import open_source, open_target
+from dejavu_server.ledger.copies.ledger_copy import StepProgress, TargetRefused, copy_ledger
 from dejavu_server.ledger.database.backend import Backend
 from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
-from dejavu_server.ledger.retention import databases, stored_rows
-from dejavu_server.ledger.retention.databases import open_source, open_target
-from dejavu_server.ledger.retention.ledger_copy import StepProgress, TargetRefused, copy_ledger
 
 
 @contextmanager

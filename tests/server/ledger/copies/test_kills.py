@@ -1,4 +1,4 @@
-"""Backup, copy and pruning are killed at random moments; what they leave is sound, and the next run completes it.
+"""Backup and copy are killed at random moments; what they leave is sound, and the next run completes it.
 
 The processes are forks: nothing of them but files is left after SIGKILL.
 """
@@ -10,21 +10,17 @@ import random
 import signal
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.server.ledger.retention.evenings import KEY, evenings_at, rows_at, write_evenings
-from tests.server.ledger.retention.test_pruning import NOW, learned, planned, state
+from tests.server.ledger.copies.evenings import rows_at, write_evenings
 from tests.support.harness.laws import examples
 from tests.support.processes.empty_ledger import put_empty_ledger
 
-from dejavu_server.ledger import verify
-from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
-from dejavu_server.ledger.retention import pruning, stored_rows
-from dejavu_server.ledger.retention.backup import back_up
-from dejavu_server.ledger.retention.databases import open_source, open_target
-from dejavu_server.ledger.retention.ledger_copy import copy_ledger
+from dejavu_server.ledger.copies import stored_rows
+from dejavu_server.ledger.copies.backup import back_up
+from dejavu_server.ledger.copies.databases import open_source, open_target
+from dejavu_server.ledger.copies.ledger_copy import copy_ledger
 
 ROUNDS = examples(2)
 KILLS = 2
@@ -63,7 +59,6 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored_rows, "PAGE", 6)
 
 
-@pytest.mark.nightly  # by day, the removal: all three end what was begun
 def test_a_killed_copy_is_completed_by_the_next(tmp_path: Path) -> None:
     source, chance = tmp_path / "source.db", random.Random(SEED)
     write_evenings(source, 2, lifecycle=True)
@@ -98,33 +93,3 @@ def test_a_killed_backup_leaves_no_file_by_that_name_unless_it_is_complete(tmp_p
         if not target.exists():
             back_up(url, target)
         assert rows_at(target) == rows_at(tmp_path / "ledger.db")
-
-
-def test_a_killed_removal_leaves_a_valid_ledger_and_is_completed_by_the_next(tmp_path: Path) -> None:
-    chance, path = random.Random(SEED), tmp_path / "ledger.db"
-    url = f"sqlite:///{path}"
-    evenings = evenings_at(path, 3, lifecycle=True)
-    before, through = state(learned(evenings.backend)), evenings.signed[1].sequence
-    evenings.backend.close()
-    content = path.read_bytes()
-
-    def prune() -> None:
-        with closing(SqliteBackend(url)) as backend:
-            with backend.read() as connection:
-                statement = pruning.unfinished(connection)
-            statement = statement or pruning.begin(backend, planned(backend, through), KEY, NOW)
-            pruning.remove(backend, statement, step=4, pause=lambda _: None)
-
-    whole = duration(prune)
-    for _ in range(ROUNDS):
-        path.write_bytes(content)
-        for _ in range(KILLS):
-            killed(prune, chance.uniform(0.0, whole))
-            found = verify(url)
-            with closing(SqliteBackend(url)) as backend:
-                assert state(learned(backend)) == before
-            if found.pruned_through == through:
-                break
-        else:
-            prune()
-        assert verify(url, evenings.signed[2]).pruned_through == through

@@ -22,6 +22,7 @@ from dejavu_models.registry.stages import ModelAction
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import outcomes
 from dejavu_server.ledger.audit import checkpoints as signing
+from dejavu_server.ledger.copies import stored_rows
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection
 from dejavu_server.ledger.database.schema import metadata
@@ -30,7 +31,6 @@ from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.shadows import prepare
 from dejavu_server.ledger.queries import checkpoints, model_changes
-from dejavu_server.ledger.retention import stored_rows
 from dejavu_server.ledger.shadows import append_shadows
 from dejavu_server.records import Checkpoint, IssuedForecast, ReportedOutcome, ShadowForecast
 from dejavu_server.results import Failed
@@ -172,9 +172,8 @@ def evenings_at(path: Path, count: int, *, games: int = 2, seed: int = 0, lifecy
         put_empty_ledger(path)
     result = Evenings(SqliteBackend(f"sqlite:///{path}"), seed, lifecycle=lifecycle)
     if made:
-        ledger_id = uuid4().hex
         with result.backend.write() as connection:
-            stored_rows.set_identity(connection, Identity(ledger_id, "00" * 8, 0, codec.genesis_hash(ledger_id)))
+            stored_rows.set_identity(connection, Identity(uuid4().hex, "00" * 8))
     for _ in range(count):
         result.play(games=games)
     return result

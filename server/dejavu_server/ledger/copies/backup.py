@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from dejavu_server.ledger.audit.entry_times import CLOCK_TOLERANCE
 from dejavu_server.ledger.audit.verification import Verification, verify
+from dejavu_server.ledger.copies import stored_rows
+from dejavu_server.ledger.copies.databases import MARGIN_BYTES, open_source, open_target, too_small
+from dejavu_server.ledger.copies.ledger_copy import CopiedLedger, Report, StepProgress, copy_ledger
 from dejavu_server.ledger.database.backend import Backend
+from dejavu_server.ledger.database.backends import new_backend
 from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
 from dejavu_server.ledger.database.sqlite.backup import copy_pages, make_single_file, new_ledger_file
 from dejavu_server.ledger.database.sqlite.engine import database_path, file_bytes, free_bytes
-from dejavu_server.ledger.database.store import Identity, identity
-from dejavu_server.ledger.retention import stored_rows
-from dejavu_server.ledger.retention.databases import MARGIN_BYTES, open_existing, open_source, open_target, too_small
-from dejavu_server.ledger.retention.ledger_copy import CopiedLedger, Report, StepProgress, copy_ledger
+from dejavu_server.ledger.database.store import identity
 from dejavu_server.ledger_url import is_postgres
 
 
@@ -114,12 +116,12 @@ def renew_epoch(url: str) -> str:
         InvalidLedgerUrl, LedgerError: if it is no ledger, or cannot be written.
     """
     epoch = stored_rows.new_epoch()
-    with open_existing(url) as backend:
+    with closing(new_backend(url, patient=True)) as backend:
+        backend.open(make=False)
         _set_epoch(backend, epoch)
     return epoch
 
 
 def _set_epoch(backend: Backend, epoch: str) -> None:
     with backend.write() as connection:
-        now = identity(connection)
-        stored_rows.set_identity(connection, Identity(now.ledger_id, epoch, now.pruned_through, now.pruned_hash))
+        stored_rows.set_identity(connection, replace(identity(connection), epoch=epoch))

@@ -1,29 +1,25 @@
-"""While a server runs: a pruned record says so wherever it is read, and no stream skips anything after a restore."""
+"""While a server runs, no stream skips in silence what its ledger has lost, by a restore or otherwise."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
-from datetime import UTC
 from pathlib import Path
 from typing import TypeAlias
 
 import grpc
 import pytest
-from tests.server.ledger.retention.evenings import KEY, Evenings, evenings_at
-from tests.server.ledger.retention.test_pruning import NOW, planned, prune
+from sqlalchemy import delete
+from tests.server.ledger.copies.evenings import Evenings, evenings_at
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.subscribers import Subscriber, started
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import prediction_service_pb2 as prediction
-from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
-from dejavu_client import FINAL
 from dejavu_server.ledger import Ledger, ResumeTokenExpired
-from dejavu_server.ledger.retention import pruning
-from dejavu_server.ledger.retention.backup import back_up, restore
+from dejavu_server.ledger.copies.backup import back_up, restore
+from dejavu_server.ledger.database.schema import entries, forecasts, markets, outcomes
 from dejavu_server.streaming import broadcaster as broadcasting
 from dejavu_server.streaming import ledger_manager
 
@@ -70,27 +66,7 @@ async def read_to_end(subscriber: Subscriber, seen: list[int]) -> None:
                 seen.append(message.outcome.sequence)
 
 
-@pytest.mark.sqlite
-async def test_scorecards_leaderboards_and_checkpoints_say_what_was_removed(evenings: Evenings, tmp_path: Path) -> None:
-    async with channel(tmp_path) as opened:
-        stub = RecordServiceStub(opened)
-        scope = pb.ScoreFilter(horizon=FINAL)
-        whole = (await stub.GetScorecard(pb.GetScorecardRequest(filter=scope))).scorecard
-        assert not whole.HasField("pruned")
-        assert not (await stub.GetCheckpoint(pb.GetCheckpointRequest())).checkpoint.HasField("pruned")
-        prune(evenings.backend, evenings.signed[1].sequence)
-        card = (await stub.GetScorecard(pb.GetScorecardRequest(filter=scope))).scorecard
-        board = await stub.GetLeaderboard(pb.GetLeaderboardRequest(filter=scope, min_games=1))
-        signed = (await stub.GetCheckpoint(pb.GetCheckpointRequest())).checkpoint
-    evenings.backend.close()
-    assert (whole.games, card.games) == (6, 2)
-    for pruned in (card.pruned, board.rows[0].scorecard.pruned, signed.pruned):
-        assert pruned.through_sequence == evenings.signed[1].sequence
-        assert pruned.recorded_before.ToDatetime(UTC) == evenings.signed[1].signed_time
-        assert pruned.pruned_time.ToDatetime(UTC) == NOW
-
-
-async def test_a_subscriber_that_catches_up_while_entries_are_removed_skips_none_in_silence(
+async def test_a_subscriber_that_catches_up_while_entries_are_lost_is_told_that_its_token_expired(
     evenings: Evenings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broadcasting, "PAGE_MESSAGES", 3)
@@ -100,15 +76,14 @@ async def test_a_subscriber_that_catches_up_while_entries_are_removed_skips_none
         async with aclosing(subscriber.stream):
             await subscriber.heartbeat()
             seen = [(await subscriber.next()).forecast.sequence for _ in range(3)]
-            through = evenings.signed[1].sequence
-            statement = pruning.begin(evenings.backend, planned(evenings.backend, through), KEY, NOW)
-            pruning.remove(evenings.backend, statement, pause=lambda _: None)
-            with pytest.raises(ResumeTokenExpired, match="removed meanwhile"):
+            with evenings.backend.write() as connection:
+                for table in (markets, forecasts, outcomes, entries):
+                    connection.execute(delete(table))
+            with pytest.raises(ResumeTokenExpired, match="lost meanwhile"):
                 await read_to_end(subscriber, seen)
     await ledger.close()
     evenings.backend.close()
     assert seen == sorted(seen)
-    assert seen[-1] <= evenings.signed[1].sequence, "it did not go on behind the gap"
 
 
 @pytest.mark.sqlite

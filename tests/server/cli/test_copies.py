@@ -1,4 +1,4 @@
-"""`dejavu-server ledger backup|restore|copy|prune`: text and JSON output, refusals and exit codes."""
+"""`dejavu-server ledger backup|restore|copy`: text and JSON output, refusals and exit codes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from tests.server.ledger.retention.evenings import KEY, rows_at, write_evenings
+from tests.server.ledger.copies.evenings import rows_at, write_evenings
 from typer.testing import CliRunner
 
 from dejavu_server.cli import serve
-from dejavu_server.ledger import verify
 
 
 def run(*args: object, **environment: str) -> Any:
@@ -22,10 +20,7 @@ def run(*args: object, **environment: str) -> Any:
 
 @pytest.fixture
 def sequences(tmp_path: Path) -> list[int]:
-    """Sequences at the ends of the evenings of a ledger at `url`, beside its key."""
-    key = tmp_path / "signing-key.pem"
-    key.write_bytes(KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    key.chmod(0o600)
+    """Sequences at the ends of the evenings of a ledger at `url`."""
     return [each.sequence for each in write_evenings(tmp_path / "ledger.db", 3).signed]
 
 
@@ -59,29 +54,7 @@ def test_wrong_usage_is_exit_code_2_and_names_the_option(url: str, sequences: li
     for command, why in (
         (["copy", "--to", "nonsense"], "Invalid value for --to"),
         (["copy", "--to", f"sqlite:///{tmp_path}/ledger.db"], "is the ledger itself; expected another database"),
-        (["prune"], "expected --before DATE, --through SEQUENCE, or both"),
-        (["prune", "--before", "2024-W01-1"], "'2024-W01-1' is not a date; expected YYYY-MM-DD"),
-        (["prune", "--before", "20240506"], "'20240506' is not a date; expected YYYY-MM-DD"),
-        (["prune", "--through", "0"], "greater than or equal to 1"),
         (["restore"], "Missing option '--backup'"),
     ):
         result = run(*command, DEJAVU_LEDGER=url)
         assert (result.exit_code, why in result.stderr) == (2, True), result.output
-
-
-def test_pruning_removes_nothing_until_told_to(url: str, sequences: list[int], tmp_path: Path) -> None:
-    before = rows_at(tmp_path / "ledger.db")
-    shown = run("prune", "--before", "2026-01-06", "--ledger", url)
-    assert shown.exit_code == 0, shown.output
-    assert f"would remove {sequences[1]} entries of 4 games, 2026-01-04 to 2026-01-05" in shown.stdout
-    assert "nothing was removed: take a backup, then repeat with --yes" in shown.stdout
-    assert rows_at(tmp_path / "ledger.db") == before
-    done = run("prune", "--before", "2026-01-06", "--ledger", url, "--yes", "--json")
-    assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
-    assert (told["done"], told["removed"], told["through"], told["games"]) == (True, sequences[1], sequences[1], 4)
-    assert verify(url).pruned_through == sequences[1]
-    checked = run("verify", "--ledger", url)
-    assert f"pruned       entries up to {sequences[1]}, recorded before 2026-01-06T04:00" in checked.stdout
-    again = run("prune", "--through", sequences[1], "--ledger", url)
-    assert (again.exit_code, f"entries up to {sequences[1]} were removed before" in again.stderr) == (1, True)

@@ -1,4 +1,4 @@
-"""A ledger moves from SQLite to PostgreSQL and back unchanged, is backed up, restored and pruned there."""
+"""A ledger moves from SQLite to PostgreSQL and back unchanged, and is backed up and restored there."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.server.ledger.retention.evenings import KEY, evenings_at, rows, rows_at, write_evenings
-from tests.server.ledger.retention.test_pruning import NOW, learned, planned, prune, state
+from tests.server.ledger.copies.evenings import rows, rows_at, write_evenings
 from tests.support.processes.postgres import postgres_ledger
 
 from dejavu_server.ledger import verify
+from dejavu_server.ledger.copies.backup import back_up, restore
+from dejavu_server.ledger.copies.databases import open_source, open_target
+from dejavu_server.ledger.copies.ledger_copy import TargetRefused, copy_ledger
 from dejavu_server.ledger.database.postgres.backend import PostgresBackend
-from dejavu_server.ledger.retention import pruning
-from dejavu_server.ledger.retention.backup import back_up, restore
-from dejavu_server.ledger.retention.databases import open_source, open_target
-from dejavu_server.ledger.retention.ledger_copy import TargetRefused, copy_ledger
 
 
 @pytest.fixture
@@ -30,14 +28,10 @@ def copy(source: str, target: str) -> int:
         return copy_ledger(reading, writing).added
 
 
-@pytest.mark.nightly
 def test_a_ledger_comes_back_from_postgresql_row_by_row(database: str, tmp_path: Path) -> None:
     first, last = tmp_path / "first.db", tmp_path / "last.db"
-    evenings = evenings_at(first, 2, lifecycle=True)
-    prune(evenings.backend, evenings.signed[0].sequence)
-    evenings.play()
-    evenings.backend.close()
-    assert copy(f"sqlite:///{first}", database) == evenings.signed[2].sequence - evenings.signed[0].sequence
+    evenings = write_evenings(first, 3, lifecycle=True)
+    assert copy(f"sqlite:///{first}", database) == evenings.signed[2].sequence
     assert copy(database, f"sqlite:///{last}") > 0
     assert rows_at(last) == rows_at(first)
     assert verify(database, evenings.signed[1]) == verify(f"sqlite:///{last}", evenings.signed[1])
@@ -61,15 +55,3 @@ def test_a_ledger_in_postgresql_is_backed_up_to_a_file_and_restored_from_it(data
     write_evenings(tmp_path / "other.db", 1, seed=4)
     with pytest.raises(TargetRefused, match="another ledger"):
         restore(tmp_path / "other.db", database)
-
-
-def test_a_ledger_in_postgresql_is_pruned_and_models_know_what_they_knew(database: str, tmp_path: Path) -> None:
-    evenings = write_evenings(tmp_path / "ledger.db", 3, lifecycle=True)
-    copy(f"sqlite:///{tmp_path}/ledger.db", database)
-    with closing(PostgresBackend(database)) as backend:
-        backend.open(make=False)
-        before = state(learned(backend))
-        statement = pruning.begin(backend, planned(backend, evenings.signed[1].sequence), KEY, NOW)
-        pruning.remove(backend, statement, step=9, pause=lambda _: None)
-        assert state(learned(backend)) == before
-    assert verify(database, evenings.signed[2]).pruned_through == statement.through

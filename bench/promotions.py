@@ -46,7 +46,6 @@ from tests.support.builders.bundles import publish_variant
 from tests.support.processes.postgres import own_server
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
-from dejavu.v1 import bundle_pb2
 from dejavu.v1 import model_service_pb2 as models_pb
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
@@ -107,14 +106,6 @@ class Operator:
             else:
                 return
 
-    async def register(self, manifest: bytes) -> None:
-        """Register a bundle that is in the store."""
-
-        async def header() -> Any:
-            yield models_pb.RegisterBundleRequest(header=bundle_pb2.BundleHeader(manifest=manifest))
-
-        [_] = [answer async for answer in self._stubs[0].RegisterBundle(header())]
-
     async def promote(self, version: str) -> None:
         """Stage a model and make it the champion."""
         await self._call("LoadModel", models_pb.LoadModelRequest(model_version=version, reason="bench"))
@@ -147,7 +138,6 @@ async def run(options: argparse.Namespace, folder: Path) -> PromotionResult:
         addresses = [each.address for each in servers]
         channels = [await stack.enter_async_context(grpc.aio.insecure_channel(each)) for each in addresses]
         operator = Operator(channels, choose)
-        await operator.register((folder / "challenger" / "manifest.json").read_bytes())
         clients = Clients(addresses, options, CALL_SECONDS)
         await clients.start()
         for number in range(options.rounds):

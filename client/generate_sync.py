@@ -86,7 +86,6 @@ NAMES = {
     "AsyncConnection": "Connection",
     "AsyncClosed": "Closed",
     "AsyncStreamReader": "StreamReader",
-    "AsyncUploadRequests": "UploadRequests",
     "AsyncAttempt": "Attempt",
     "AsyncRepeatable": "Repeatable",
     "async_send_probe": "send_probe",

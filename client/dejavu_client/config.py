@@ -24,8 +24,6 @@ SCORES_TIMEOUT = 60.0
 """Deadline of scorecard calls. They take a few seconds per million settled forecasts and run one at a time."""
 MODELS_TIMEOUT = 75.0
 """Deadline of changes of models. A server waits up to a minute until all workers have loaded a model."""
-UPLOAD_TIMEOUT = 600.0
-"""Deadline of the upload of a bundle, including all attempts."""
 DEFAULT_CHANNELS = 4
 DEFAULT_SILENCE = 60.0
 DEFAULT_SLOW = 0.2

@@ -54,8 +54,8 @@ ms."""
 MAX_NEIGHBOURS = 200
 """Maximum number of neighbours of a query; recipes have 50. The time of a search grows faster than this number."""
 
-# Texts may come from callers who upload bundles. A text that does not fit into a message of the contract, or that a
-# terminal would take for a command, must not reach the store.
+# Texts may come from anyone who may write to a model store. A text that does not fit into a message of the contract, or
+# that a terminal would take for a command, must not reach the store.
 Text = Annotated[
     str,
     StringConstraints(

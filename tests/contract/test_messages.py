@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from tests.support.harness.laws import examples
 
 from dejavu.v1 import (
-    bundle_pb2,
     cache_service_pb2,
     forecast_pb2,
     game_service_pb2,
@@ -33,7 +32,6 @@ from dejavu.v1 import (
 )
 
 FILES = (
-    bundle_pb2,
     cache_service_pb2,
     forecast_pb2,
     game_service_pb2,

@@ -14,6 +14,7 @@ from tests.support.processes.servers import spawned_server
 from typer.testing import CliRunner
 
 from dejavu_client.cli.main import app
+from dejavu_models.registry.store.store import ModelStore
 
 
 @pytest.mark.nightly
@@ -27,8 +28,11 @@ def test_a_model_is_registered_staged_promoted_by_force_rolled_back_and_told_of(
             ended = CliRunner().invoke(app, ["models", *arguments], env=environment)
             return ended.exit_code, ended.output
 
-        code, shown = run("register", str(tmp_path / "bundle"), "--reason", "less weight", "--load")
-        assert (code, f"registered {version}" in shown, f"staged {version}" in shown) == (0, True, True)
+        refused, why = run("load", version)
+        assert (refused, "BUNDLE_NOT_FOUND" in why, "dejavu-trainer publish" in why) == (4, True, True)
+        ModelStore.open(tmp_path / "store").put(tmp_path / "bundle")
+        code, shown = run("load", version, "--reason", "less weight")
+        assert (code, f"staged {version}" in shown) == (0, True)
         assert "loaded by 2 of 2 workers" in run("show", "challenger")[1]
         refused, why = run("promote", "challenger")
         assert (refused, "MODEL_NOT_PROVEN" in why) == (4, True)

@@ -14,7 +14,6 @@ from tests.support.processes.servers import spawned_server
 from tests.support.programs.model_servers import (
     CHAMPION,
     challenger_version,
-    register,
     store_with_challenger,
 )
 
@@ -43,12 +42,11 @@ async def test_a_server_whose_store_lacks_the_bundle_stops_the_promotion(tmp_pat
             server.wait_for("serving")
         async with grpc.aio.insecure_channel(servers[0].address) as channel:
             models = ModelServiceStub(channel)
-            await register(models)
             refused = await refusal(models.LoadModel(pb.LoadModelRequest(model_version=new)))
             assert refused.reason == "MODEL_LOAD_FAILED"
             assert f"cannot load model {new}" in refused.message
-            model = (await models.GetModel(pb.GetModelRequest(model_version=new))).model
-            assert model.stage == pb.MODEL_STAGE_NONE
+            unknown = await refusal(models.GetModel(pb.GetModelRequest(model_version=new)))
+            assert unknown.reason == "MODEL_NOT_REGISTERED"
         for server in servers:
             async with AsyncDejavuClient(server.address) as client:
                 assert (await client.predict(PATTERN)).model_version == CHAMPION

@@ -24,6 +24,7 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client.cli.main import app
 from dejavu_models.manifest import LINEAR
+from dejavu_models.registry.store.store import ModelStore
 
 
 def arguments(folder: Path, *more: str, workers: int = 2) -> tuple[str, ...]:
@@ -127,6 +128,7 @@ def test_a_model_that_kills_the_worker_that_loads_it_kills_each_worker_once_at_m
     only_its_own = hashlib.sha256((tmp_path / "bundle" / LINEAR).read_bytes()).hexdigest()
     (site / "sitecustomize.py").write_text(DIES_OF_A_MODEL.format(file=only_its_own, armed=str(armed)))
     path = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
+    ModelStore.open(store).put(tmp_path / "bundle")
     options = arguments(tmp_path, "--model-store", str(store))
     with spawned_server(*options, environment={"PYTHONPATH": path}) as server:
 
@@ -134,7 +136,8 @@ def test_a_model_that_kills_the_worker_that_loads_it_kills_each_worker_once_at_m
             environment = {"DEJAVU_TARGET": server.address, "TERM": "dumb"}
             return CliRunner().invoke(app, ["models", *words], env=environment).exit_code
 
-        assert run("register", str(tmp_path / "bundle")) == 0
+        assert run("load", version) == 0
+        assert run("unload", version) == 0
         armed.touch()
         for _ in range(3):
             assert run("load", version) != 0

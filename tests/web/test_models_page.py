@@ -15,7 +15,7 @@ from tests.support.processes.gateway import running_gateway
 from tests.support.processes.restartable_server import address_of
 from tests.support.processes.scrapes import scrape_when, value_in
 from tests.support.processes.servers import spawned_server
-from tests.support.programs.model_servers import challenger
+from tests.support.programs.model_servers import challenger_version, store_with_challenger
 from tests.web.test_pages import AXE, COLORS, LAPTOP
 
 from dejavu_client import FINAL, DejavuClient
@@ -48,10 +48,10 @@ class ChallengedServer:
 def challenged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChallengedServer]:
     """A server that has settled some games of both models, and a gateway of it."""
     folder = tmp_path_factory.mktemp("challenged")
-    ledger, store = f"sqlite:///{folder}/ledger.sqlite3", str(folder / "store")
+    ledger, store = f"sqlite:///{folder}/ledger.sqlite3", store_with_challenger(folder)
     arguments = ("--workers", "1", "--ledger", ledger, "--model-store", store, "--metrics-listen", "127.0.0.1:0")
     with spawned_server(*arguments) as server, DejavuClient(address_of(server), timeout=60.0) as client:
-        version = client.register_bundle(challenger(), reason=REASON).model.version
+        version = challenger_version()
         client.load_model(version, reason=REASON)
         games = [current_game(number) for number in range(GAMES)]
         champion = client.get_model().model.version

@@ -1,4 +1,4 @@
-"""Publishes a bundle: into a model store, and to a running server."""
+"""Publishes a bundle: into a model store, and from there to a running server."""
 
 from __future__ import annotations
 
@@ -17,33 +17,30 @@ class Publication:
 
     Attributes:
         manifest: manifest of the bundle.
-        store: name of the target store; empty if none was named.
+        store: name of the store; empty if none was named.
         added: whether the bundle was put into the store now; False if it was there already.
-        server: address of the server that registered it; empty if none was named.
-        registered: whether the server registered it now; False if it knew it already.
-        staged: whether the server was asked to stage it.
+        server: address of the server that staged it; empty if none was named.
+        staged: whether the server staged it now; False if it was staged already.
     """
 
     manifest: Manifest
     store: str
     added: bool
     server: str
-    registered: bool
     staged: bool
 
 
 def publish_bundle(
-    bundle: Path, *, store: str = "", server: str = "", reason: str = "", stage: bool = False, allow_unfit: bool = False
+    bundle: Path, *, store: str = "", server: str = "", reason: str = "", allow_unfit: bool = False
 ) -> Publication:
-    """Put a bundle into a store, and register it with a server. Each is safe to repeat.
+    """Put a bundle into a store, and have a server of this store stage it. Each is safe to repeat.
 
     Args:
         bundle: folder of the bundle.
         store: folder or URL of a model store; empty: none.
-        server: HOST:PORT of a server with a model store; empty: none. Token and TLS are those of the environment
+        server: HOST:PORT of a server with the same store; empty: none. Token and TLS are those of the environment
             (DEJAVU_TOKEN_FILE and so on).
-        reason: why it is registered; by default the reason in its lineage.
-        stage: whether to have the server stage it, as a challenger.
+        reason: why it is staged; by default the reason in its lineage.
         allow_unfit: whether to put an unfit bundle into the store.
 
     Raises:
@@ -53,21 +50,19 @@ def publish_bundle(
     """
     manifest = read_manifest(bundle)
     reason = reason or (manifest.lineage.reason if manifest.lineage else "")
-    name, added, created = "", False, False
+    name, added = "", False
     if store:
         opened = ModelStore.open(store, allow_unfit=allow_unfit)
         name, added = opened.name, not opened.has(manifest.version)
         opened.put(bundle)
-    if server:
-        created = _register(bundle, server, reason, stage=stage)
-    return Publication(manifest, name, added, server, created, stage and bool(server))
+    return Publication(manifest, name, added, server, bool(server) and _stage(manifest.version, server, reason))
 
 
-def _register(bundle: Path, server: str, reason: str, *, stage: bool) -> bool:
-    """Register a bundle; return whether the server did not have it before."""
-    options = [*(["--reason", reason] if reason else []), *(["--load"] if stage else []), "--", str(bundle)]
+def _stage(version: str, server: str, reason: str) -> bool:
+    """Have a server stage a model of its store; return whether it was not staged before."""
+    options = ["--reason", reason] if reason else []
     try:
-        answer = run_client("models", "register", *options, server=server, seconds=None)
+        answer = run_client("models", "load", version, *options, server=server, seconds=None)
     except CallFailed as error:
-        raise CallFailed(f"{server} did not take the bundle: {error}") from None
-    return bool(answer.get("created"))
+        raise CallFailed(f"{server} did not stage the bundle: {error}") from None
+    return "change" in answer

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED, Horizon
@@ -20,7 +19,6 @@ from dejavu.v1.model_service_pb2 import (
     Model,
     PromoteModelRequest,
     PromoteModelResponse,
-    RegisteredModel,
     RetireModelRequest,
     RetireModelResponse,
     RollbackModelRequest,
@@ -30,7 +28,6 @@ from dejavu.v1.model_service_pb2 import (
 )
 from dejavu_client import config
 from dejavu_client.transport.aio_caller import AsyncCaller
-from dejavu_client.transport.bundle_folder import BundleFolder
 
 ALIASES: Final = frozenset({"champion", "challenger", "previous"})
 """Aliases of versions."""
@@ -70,36 +67,20 @@ class AsyncModelCalls(AsyncCaller):
         request = GetModelRequest(model_version=model_version)
         return await self._unary("GetModel", lambda stubs: stubs.models.GetModel, request, timeout)
 
-    async def register_bundle(
-        self, folder: Path | str, *, reason: str = "", timeout: float | None = config.UPLOAD_TIMEOUT
-    ) -> RegisteredModel:
-        """Upload a bundle into the server's store and register its model. Continues an upload that was cut off.
-
-        Args:
-            folder: folder of the bundle.
-            reason: why it is registered, for people; at most 500 characters.
-            timeout: deadline of the whole upload, in seconds; longer by default than for other calls. None for the
-                client's.
-
-        Raises:
-            OSError: if the folder has no bundle, or a file cannot be read.
-            FailedPreconditionError: if the bundle is incomplete, altered, unfit or too large.
-            ResourceExhaustedError: if other uploads occupy the server until the deadline.
-        """
-        return await self._upload(BundleFolder(Path(folder), reason), timeout)
-
     async def load_model(
         self, model_version: str, *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
     ) -> LoadModelResponse:
-        """Stage a registered model: every worker loads it and makes shadow forecasts with it.
+        """Stage a model: every worker loads it and makes shadow forecasts with it. Registers it if it is new.
 
         Args:
-            model_version: its version.
+            model_version: its version. Its bundle must be in the server's model store, where `dejavu-trainer publish`
+                puts it.
             reason: why, for people; at most 500 characters.
             timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
 
         Raises:
-            FailedPreconditionError: if a worker cannot load the model; nothing is changed then.
+            FailedPreconditionError: if its bundle is not in the store, incomplete, altered or unfit, or if a worker
+                cannot load the model; nothing is changed then.
         """
         request = LoadModelRequest(model_version=model_version, reason=reason)
         return await self._unary("LoadModel", lambda stubs: stubs.models.LoadModel, request, timeout)

@@ -62,7 +62,9 @@ _ADVICE: Final = {
     "MODEL_NOT_PROVEN": "`dejavu models compare` shows the evidence; --force promotes without it, which is recorded",
     "MODEL_NOT_REGISTERED": "`dejavu models list` shows the registered models",
     "MODEL_IN_USE": "promote another model, or roll back, first",
-    "BUNDLE_INCOMPLETE": "register it again: the upload continues where it ended",
+    "BUNDLE_NOT_FOUND": "put it into the model store of the server: dejavu-trainer publish BUNDLE --store URL",
+    "BUNDLE_INCOMPLETE": "put it into the store again: dejavu-trainer publish BUNDLE --store URL",
+    "BUNDLE_CORRUPT": "put it into the store again: dejavu-trainer publish BUNDLE --store URL",
 }
 """Advice by reason of a refusal."""
 

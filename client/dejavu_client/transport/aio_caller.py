@@ -16,7 +16,6 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from dejavu.v1.cache_service_pb2_grpc import CacheServiceStub
 from dejavu.v1.game_service_pb2_grpc import GameServiceStub
 from dejavu.v1.lease_service_pb2_grpc import LeaseServiceStub
-from dejavu.v1.model_service_pb2 import RegisteredModel
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.notification_service_pb2_grpc import NotificationServiceStub
 from dejavu.v1.operations_service_pb2_grpc import OperationsServiceStub
@@ -38,10 +37,8 @@ from dejavu_client.transport.aio_connection import (
     AsyncClosed,
     AsyncRepeatable,
     AsyncStreamReader,
-    AsyncUploadRequests,
     async_send_probe,
 )
-from dejavu_client.transport.bundle_folder import ENDED_CALL, BundleFolder, UploadRetries
 from dejavu_client.transport.channel_pool import FIRST_REPLACEMENT_PAUSE, ChannelPool
 from dejavu_client.transport.dns import DnsWatch
 from dejavu_client.transport.pooled_channel import PROBE_SECONDS, PooledChannel
@@ -301,45 +298,6 @@ class AsyncCaller:
         finally:
             for connection in self._pool.give_back(pooled):
                 await connection.channel.close()
-
-    async def _upload(self, bundle: BundleFolder, timeout: float | None) -> RegisteredModel:
-        """Upload a bundle, and continue the upload if it is cut off; return the registered model."""
-        seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
-        retries, deadline = UploadRetries(), time.monotonic() + seconds
-        with self._calls.call("RegisterBundle", seconds), client_span("RegisterBundle"):
-            while True:
-                left = deadline - time.monotonic()
-                try:
-                    with self._closed.guard(), self._calls.errors(seconds):
-                        return await self._upload_attempt(bundle, left, retries)
-                except DejavuClientError as error:
-                    pause = retries.pause(error, deadline - time.monotonic())
-                    if pause is None:
-                        raise
-                await self._closed.pause(pause)
-
-    async def _upload_attempt(self, bundle: BundleFolder, seconds: float, retries: UploadRetries) -> RegisteredModel:
-        async with self._pooled() as pooled:
-            requests = AsyncUploadRequests(bundle)
-            call = pooled.connection.models.RegisterBundle(
-                requests.messages(), timeout=seconds, metadata=self._metadata()
-            )
-            try:
-                async for response in call:
-                    retries.went_on()
-                    if response.HasField("registered"):
-                        self._pool.answered(pooled, worker_identity(await call.initial_metadata()))
-                        return response.registered
-                    requests.send(response.missing)
-            except grpc.RpcError as error:
-                requests.check()
-                if error.details() == ENDED_CALL:
-                    raise UnavailableError("the upload was cut off") from error
-                raise
-            finally:
-                requests.close()
-                call.cancel()
-        raise UnavailableError("the server ended the upload without an answer")
 
     async def _events(
         self, method: str, open_: AsyncOpen[RequestT, ResponseT], subscription: StreamState[RequestT, ResponseT]

@@ -6,18 +6,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 import grpc
 
-from dejavu.v1.bundle_pb2 import MissingFiles
-from dejavu.v1.model_service_pb2 import RegisterBundleRequest
 from dejavu_client import config
 from dejavu_client.errors import ClientClosedError
-from dejavu_client.transport.bundle_folder import BundleFolder
 from dejavu_client.transport.pooled_channel import PooledChannel
 from dejavu_client.transport.servers import Server
 from dejavu_client.transport.worker_identity import WorkerIdentity, worker_identity
@@ -185,44 +182,6 @@ class AsyncClosed(asyncio.Event):
             if not self.is_set() or (task is not None and task.cancelling()):
                 raise
             raise ClientClosedError("the client was closed during the call") from error
-
-
-class AsyncUploadRequests:
-    """The messages of one attempt to upload a bundle: the header, then the files that the server reports as missing.
-
-    Args:
-        bundle: the bundle.
-    """
-
-    def __init__(self, bundle: BundleFolder) -> None:
-        self._bundle = bundle
-        self._missing = asyncio.Queue[MissingFiles | None]()
-        self._error: OSError | ValueError | None = None
-
-    def send(self, missing: MissingFiles) -> None:
-        """Let `messages` continue with the files that the server lacks."""
-        self._missing.put_nowait(missing)
-
-    def close(self) -> None:
-        """End the messages."""
-        self._missing.put_nowait(None)
-
-    def check(self) -> None:
-        """Raise the OSError or ValueError that ended the messages early, if there was one."""
-        if self._error is not None:
-            raise self._error
-
-    async def messages(self) -> AsyncIterator[RegisterBundleRequest]:
-        """Yield the messages."""
-        yield self._bundle.header
-        missing = await self._missing.get()
-        if missing is None:
-            return
-        try:
-            for chunk in self._bundle.chunks(missing):
-                yield chunk
-        except (OSError, ValueError) as error:
-            self._error = error
 
 
 class AsyncStreamReader(Generic[RequestT, ResponseT]):

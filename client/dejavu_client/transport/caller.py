@@ -15,7 +15,6 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from dejavu.v1.cache_service_pb2_grpc import CacheServiceStub
 from dejavu.v1.game_service_pb2_grpc import GameServiceStub
 from dejavu.v1.lease_service_pb2_grpc import LeaseServiceStub
-from dejavu.v1.model_service_pb2 import RegisteredModel
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.notification_service_pb2_grpc import NotificationServiceStub
 from dejavu.v1.operations_service_pb2_grpc import OperationsServiceStub
@@ -32,14 +31,12 @@ from dejavu_client.errors import (
     UnavailableError,
     from_rpc_error,
 )
-from dejavu_client.transport.bundle_folder import ENDED_CALL, BundleFolder, UploadRetries
 from dejavu_client.transport.channel_pool import FIRST_REPLACEMENT_PAUSE, ChannelPool
 from dejavu_client.transport.connection import (
     Attempt,
     Closed,
     Repeatable,
     StreamReader,
-    UploadRequests,
     send_probe,
 )
 from dejavu_client.transport.dns import DnsWatch
@@ -297,45 +294,6 @@ class Caller:
         finally:
             for connection in self._pool.give_back(pooled):
                 connection.channel.close()
-
-    def _upload(self, bundle: BundleFolder, timeout: float | None) -> RegisteredModel:
-        """Upload a bundle, and continue the upload if it is cut off; return the registered model."""
-        seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
-        retries, deadline = UploadRetries(), time.monotonic() + seconds
-        with self._calls.call("RegisterBundle", seconds), client_span("RegisterBundle"):
-            while True:
-                left = deadline - time.monotonic()
-                try:
-                    with self._closed.guard(), self._calls.errors(seconds):
-                        return self._upload_attempt(bundle, left, retries)
-                except DejavuClientError as error:
-                    pause = retries.pause(error, deadline - time.monotonic())
-                    if pause is None:
-                        raise
-                self._closed.pause(pause)
-
-    def _upload_attempt(self, bundle: BundleFolder, seconds: float, retries: UploadRetries) -> RegisteredModel:
-        with self._pooled() as pooled:
-            requests = UploadRequests(bundle)
-            call = pooled.connection.models.RegisterBundle(
-                requests.messages(), timeout=seconds, metadata=self._metadata()
-            )
-            try:
-                for response in call:
-                    retries.went_on()
-                    if response.HasField("registered"):
-                        self._pool.answered(pooled, worker_identity(call.initial_metadata()))
-                        return response.registered
-                    requests.send(response.missing)
-            except grpc.RpcError as error:
-                requests.check()
-                if error.details() == ENDED_CALL:
-                    raise UnavailableError("the upload was cut off") from error
-                raise
-            finally:
-                requests.close()
-                call.cancel()
-        raise UnavailableError("the server ended the upload without an answer")
 
     def _events(
         self, method: str, open_: Open[RequestT, ResponseT], subscription: StreamState[RequestT, ResponseT]

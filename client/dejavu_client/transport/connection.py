@@ -12,11 +12,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
 
-from dejavu.v1.bundle_pb2 import MissingFiles
-from dejavu.v1.model_service_pb2 import RegisterBundleRequest
 from dejavu_client import config
 from dejavu_client.errors import CallCancelledError, ClientClosedError
-from dejavu_client.transport.bundle_folder import BundleFolder
 from dejavu_client.transport.pooled_channel import PooledChannel
 from dejavu_client.transport.servers import Server
 from dejavu_client.transport.worker_identity import WorkerIdentity, worker_identity
@@ -148,45 +145,6 @@ class Closed(threading.Event):
             if not self.is_set():
                 raise
             raise ClientClosedError("the client was closed during the call") from error
-
-
-class UploadRequests:
-    """The messages of one attempt to upload a bundle: the header, then the files that the server reports as missing.
-
-    gRPC reads them on a thread of its own, which `close` ends.
-
-    Args:
-        bundle: the bundle.
-    """
-
-    def __init__(self, bundle: BundleFolder) -> None:
-        self._bundle = bundle
-        self._missing = queue.SimpleQueue[MissingFiles | None]()
-        self._error: OSError | ValueError | None = None
-
-    def send(self, missing: MissingFiles) -> None:
-        """Let `messages` continue with the files that the server lacks."""
-        self._missing.put(missing)
-
-    def close(self) -> None:
-        """End the messages."""
-        self._missing.put(None)
-
-    def check(self) -> None:
-        """Raise the OSError or ValueError that ended the messages early, if there was one."""
-        if self._error is not None:
-            raise self._error
-
-    def messages(self) -> Iterator[RegisterBundleRequest]:
-        """Yield the messages."""
-        yield self._bundle.header
-        missing = self._missing.get()
-        if missing is None:
-            return
-        try:
-            yield from self._bundle.chunks(missing)
-        except (OSError, ValueError) as error:
-            self._error = error
 
 
 class Stream(Protocol[ResponseT_co]):

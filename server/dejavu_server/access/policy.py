@@ -50,7 +50,6 @@ POLICY: Mapping[str, frozenset[AccessScope] | None] = MappingProxyType(
         **{
             f"/dejavu.v1.ModelService/{method}": _needs(AccessScope.MODELS)
             for method in (
-                "RegisterBundle",
                 "LoadModel",
                 "UnloadModel",
                 "PromoteModel",

@@ -15,8 +15,7 @@ class CallerLimit(DejavuError):
     """A caller exceeds a limit of each caller.
 
     Args:
-        limit: name of the limit: calls, batches, rate, streams, games, game_forecasts, model_changes,
-            ledger_bytes or uploads.
+        limit: name of the limit: calls, batches, rate, streams, games, game_forecasts, model_changes or ledger_bytes.
         most: the limit, in words.
         retry_seconds: seconds after which the caller may try again.
     """

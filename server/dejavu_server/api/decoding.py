@@ -11,7 +11,6 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from dejavu.inference.open_inference_pb2 import ModelInferRequest
 from dejavu.v1.cache_service_pb2 import WarmCacheRequest
-from dejavu.v1.model_service_pb2 import RegisterBundleRequest
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictColumnsRequest
 from dejavu_models.errors import DejavuError
 
@@ -36,7 +35,6 @@ _BYTES_OF: Final[Mapping[type[Message], int]] = {
     PredictBatchRequest: MAX_REQUEST_BYTES,
     PredictColumnsRequest: MAX_REQUEST_BYTES,
     WarmCacheRequest: MAX_REQUEST_BYTES,
-    RegisterBundleRequest: MAX_REQUEST_BYTES,
 }
 """Maximum bytes of the requests whose limit is not MAX_BYTES."""
 

@@ -29,8 +29,6 @@
     BundleCorrupt, BundleIncomplete            FAILED_PRECONDITION   BUNDLE_CORRUPT, BUNDLE_INCOMPLETE
     BundleNotFound, BundleUnfit                FAILED_PRECONDITION   BUNDLE_NOT_FOUND, BUNDLE_UNFIT
     BundleTooNew, BundleTooOld                 FAILED_PRECONDITION   BUNDLE_TOO_NEW, BUNDLE_TOO_OLD
-    UploadTooLarge                             FAILED_PRECONDITION   UPLOAD_TOO_LARGE
-    TooManyUploads, UploadInProgress           RESOURCE_EXHAUSTED    TOO_MANY_UPLOADS, UPLOAD_IN_PROGRESS
     ModelStoreUnavailable                      UNAVAILABLE           MODEL_STORE_UNAVAILABLE
     LedgerCorrupt                              DATA_LOSS             LEDGER_CORRUPT
     LedgerSchemaError                          FAILED_PRECONDITION   LEDGER_SCHEMA
@@ -75,9 +73,6 @@ from dejavu_models.errors import (
 from dejavu_models.registry.stages import ModelInUse, NotRegistered, TooManyChallengers, WrongStage
 from dejavu_models.registry.store.errors import (
     ModelStoreUnavailable,
-    TooManyUploads,
-    UploadInProgress,
-    UploadTooLarge,
 )
 from dejavu_server.access.caller import MethodDenied, ScopeMissing, Unauthenticated
 from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded, Overloaded, WatchLimit
@@ -162,9 +157,6 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     BundleTooNew: grpc.StatusCode.FAILED_PRECONDITION,
     BundleTooOld: grpc.StatusCode.FAILED_PRECONDITION,
     BundleUnfit: grpc.StatusCode.FAILED_PRECONDITION,
-    UploadTooLarge: grpc.StatusCode.FAILED_PRECONDITION,
-    TooManyUploads: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    UploadInProgress: grpc.StatusCode.RESOURCE_EXHAUSTED,
     ModelStoreUnavailable: grpc.StatusCode.UNAVAILABLE,
     ScopeMissing: grpc.StatusCode.PERMISSION_DENIED,
     MethodDenied: grpc.StatusCode.PERMISSION_DENIED,

@@ -137,7 +137,7 @@ class Batcher:
         def part(start: int, stop: int) -> Sequence[ForecastQuery]:
             return queries[start:stop]
 
-        # Each explanation queries the model for all earlier minutes: 128 explanations by an uploaded model could hang a
+        # Each explanation queries the model for all earlier minutes: 128 explanations by a published model could hang a
         # worker.
         size = MAX_ON_LOOP if any(query.explain for query in queries) else CHUNK
         parts = await self._in_parts(compute, forecaster, len(queries), part, size)

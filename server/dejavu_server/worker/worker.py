@@ -43,7 +43,6 @@ from dejavu_server.api.lease_service import LEASE_SERVICE, LeaseService
 from dejavu_server.api.models.comparison import ModelComparisons
 from dejavu_server.api.models.history import ModelHistory
 from dejavu_server.api.models.service import MODEL_SERVICE, ModelService
-from dejavu_server.api.models.upload import BundleReceiver
 from dejavu_server.api.notification_service import NOTIFICATION_SERVICE, NotificationService
 from dejavu_server.api.operations_service import OPERATIONS_SERVICE, OperationsService
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
@@ -356,17 +355,14 @@ class Worker:
     def _model_service(self, models: Models, reads: SharedReads) -> ModelService:
         if self._lifecycle is None:
             return ModelService(models, self._clock)
-        store = self._lifecycle.store
-        service = ModelService(
+        return ModelService(
             models,
             self._clock,
             lifecycle=self._lifecycle.changes,
-            store=store,
+            store=self._lifecycle.store,
             history=ModelHistory(self._ledger_manager),
             comparer=ModelComparisons(self._ledger_manager, gate_settings(self._settings), reads),
         )
-        service.receiver = BundleReceiver(store, service.registered)
-        return service
 
     async def _listen(self, credentials: grpc.ServerCredentials | None) -> None:
         """Start to accept calls; without credentials in plain text."""

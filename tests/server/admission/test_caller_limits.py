@@ -17,7 +17,6 @@ from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
-from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2 import ReportOutcomeRequest, WithdrawOutcomeRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
@@ -136,22 +135,6 @@ async def test_one_caller_leaves_half_of_the_places_of_batches_to_others(tmp_pat
         assert codes.count(grpc.StatusCode.OK) == 2
         for call, code in zip(calls, codes, strict=True):
             assert code is grpc.StatusCode.OK or (await refusal(call))[:2] == ("CALLER_LIMIT", "batches")
-
-
-async def test_a_caller_has_one_upload_at_a_time(tmp_path: Path) -> None:
-    """There are few places for uploads, and one lasts up to a quarter of an hour, however little it sends."""
-    async with (
-        async_worker(tmp_path, shipped=True, model_store=str(tmp_path / "store"), caller_loopback="on") as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
-        stub: Any = ModelServiceStub(channel)
-        upload = stub.RegisterBundle()
-        await upload.initial_metadata()
-        assert (await refusal(stub.RegisterBundle()))[:2] == ("CALLER_LIMIT", "uploads")
-        upload.cancel()
-        async with asyncio.timeout(30):
-            while await stub.RegisterBundle(no_messages()).code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
-                pass
 
 
 async def begun(health: Any) -> grpc.StatusCode | None:

@@ -116,8 +116,7 @@ def test_calls_make_room_for_callers_with_as_many_calls_or_fewer() -> None:
 
 def test_every_method_that_computes_or_reads_the_record_is_not_a_control_call() -> None:
     control = {method for method in METHODS if kind_of(method) is CallKind.CONTROL}
-    # Uploads have a limit of their own, and last.
-    assert control == {"/dejavu.v1.ModelService/ListModels", "/dejavu.v1.ModelService/RegisterBundle"}
+    assert control == {"/dejavu.v1.ModelService/ListModels"}
 
 
 def test_an_expired_call_is_refused_and_takes_no_room() -> None:

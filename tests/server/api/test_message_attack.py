@@ -11,11 +11,8 @@ from tests.support.processes.servers import SpawnedServer, spawned_server
 from tests.support.programs.costs import cpu_seconds
 
 from dejavu.inference.open_inference_pb2 import ModelInferRequest
-from dejavu.v1.bundle_pb2 import BundleChunk
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
-from dejavu.v1.model_service_pb2 import RegisterBundleRequest
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictColumnsRequest, PredictRequest
-from dejavu_models.registry.store.uploads import UploadLimits
 from dejavu_server.api.converters.columns import MAX_COLUMNS, MAX_QUANTILE_VALUES
 from dejavu_server.api.converters.prediction import MAX_BATCH
 from dejavu_server.api.decoding import MAX_REQUEST_BYTES
@@ -144,9 +141,8 @@ def test_the_largest_requests_are_not_too_large() -> None:
         pregame_margins=[1.5] * MAX_COLUMNS,
         quantile_levels=[0.5] * (MAX_QUANTILE_VALUES // MAX_COLUMNS),
     )
-    chunk = BundleChunk(file="x" * 64, offset=2**62, data=bytes(UploadLimits().chunk_bytes))
     batch = PredictBatchRequest(requests=[largest_request()] * MAX_BATCH)
-    for request in (batch, columns, RegisterBundleRequest(chunk=chunk)):
+    for request in (batch, columns):
         assert request.ByteSize() < MAX_REQUEST_BYTES, type(request).__name__
     rows = ModelInferRequest(model_name="dejavu")
     rows.inputs.add(name="pattern").contents.int64_contents.extend([-200] * 47 * MAX_ROWS)

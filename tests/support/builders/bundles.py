@@ -34,7 +34,6 @@ from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.bundle import MANIFEST, load_bundle, publish, read_manifest
 from dejavu_models.registry.contents import linear_from_bytes, linear_to_bytes, load_contents, ratings_to_bytes
 from dejavu_models.registry.registry import default_bundle
-from dejavu_models.registry.store.store import ModelStore
 from dejavu_models.types import LINEAR_SOURCES, Forecast, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
@@ -171,19 +170,6 @@ def mark_unfit(bundle: Path, reason: str = "worse than persistence") -> None:
     manifest = read_manifest(bundle)
     verdict = manifest.verdict.model_copy(update={"fit": False, "reason": reason})
     (bundle / MANIFEST).write_text(manifest.model_copy(update={"verdict": verdict}).to_json())
-
-
-def store_variants(store: Path, number: int) -> list[Manifest]:
-    """Put variants of the light bundle into a store; return their manifests.
-
-    Their golden answers are wrong, and are not verified, which would take a second per bundle.
-    """
-    stored = []
-    for place in range(number):
-        variant, contents = _variant((place + 1) / 1000, light_bundle())
-        ModelStore.open(store).put_contents(variant.to_json().encode(), contents, check=lambda _: None)
-        stored.append(variant)
-    return stored
 
 
 def _variant(lost: float, base: Path) -> tuple[Manifest, dict[str, bytes]]:

@@ -18,7 +18,6 @@ from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
-from dejavu_client.transport.bundle_folder import BundleFolder
 
 if TYPE_CHECKING:
     from dejavu.v1.model_service_pb2_grpc import ModelServiceAsyncStub
@@ -111,27 +110,6 @@ def killed_servers(folder: Path, first: Path, choose: random.Random) -> Iterator
         yield KilledServers(start, choose)
 
 
-def upload(folder: Path, reason: str) -> Change:
-    """Return a change that uploads and registers the bundle in a folder, in one call."""
-
-    async def register(stub: ModelServiceAsyncStub) -> None:
-        bundle = BundleFolder(folder, reason)
-        call = stub.RegisterBundle(timeout=SECONDS)
-        try:
-            await call.write(bundle.header)
-            answer = await call.read()
-            while isinstance(answer, pb.RegisterBundleResponse) and answer.HasField("missing"):
-                for chunk in bundle.chunks(answer.missing):
-                    await call.write(chunk)
-                answer = await call.read()
-            if not isinstance(answer, pb.RegisterBundleResponse):
-                raise await _error_of(call)
-        except asyncio.InvalidStateError:  # of a write to a call that has ended
-            raise await _error_of(call) from None
-
-    return register
-
-
 async def _ended(asked: asyncio.Future[Any]) -> bool:
     """Wait for the answer to a change; return whether there is one."""
     try:
@@ -141,9 +119,3 @@ async def _ended(asked: asyncio.Future[Any]) -> bool:
             raise
         return False  # lost, or refused because it ended its worker, as a bundle that crashes its loader does
     return True
-
-
-async def _error_of(call: Any) -> grpc.aio.AioRpcError:
-    return grpc.aio.AioRpcError(
-        await call.code(), await call.initial_metadata(), await call.trailing_metadata(), await call.details()
-    )

@@ -13,8 +13,6 @@ from tests.support.builders.bundles import publish_variant
 from tests.support.builders.made_once import made_once
 from tests.support.processes.servers import settings_in
 
-from dejavu.v1 import bundle_pb2
-from dejavu.v1 import model_service_pb2 as pb
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_models.registry.bundle import read_manifest
@@ -58,21 +56,6 @@ class ServedModels:
         self.worker = worker
         self.models: ModelServiceAsyncStub = ModelServiceStub(channel)
         self.predictions: PredictionServiceAsyncStub = PredictionServiceStub(channel)
-
-    async def register(self) -> pb.RegisteredModel:
-        """Register the challenger, whose bundle is in the store."""
-        return await register(self.models)
-
-
-async def register(stub: ModelServiceAsyncStub, manifest: bytes | None = None) -> pb.RegisteredModel:
-    """Register a bundle that is in the store by its manifest, by default the challenger."""
-    text = (challenger() / "manifest.json").read_bytes() if manifest is None else manifest
-
-    async def header() -> AsyncIterator[pb.RegisterBundleRequest]:
-        yield pb.RegisterBundleRequest(header=bundle_pb2.BundleHeader(manifest=text, reason="a test"))
-
-    [answer] = [answer async for answer in stub.RegisterBundle(header())]
-    return answer.registered
 
 
 @asynccontextmanager

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from tests.support.builders.bundles import small_bundle
 from tests.support.harness.stores import stored_versions
-from tests.support.programs.upload_server import running_upload_server
+from tests.support.processes.servers import running_worker
 from tests.trainer.harness import run
 
+from dejavu_client import DejavuClient
 from dejavu_models.registry.store.store import ModelStore
 
 
@@ -30,28 +31,31 @@ def test_a_bundle_is_put_into_a_store_once(bundle: Path, tmp_path: Path, capsys:
     assert [(each["model_version"], each["added"]) for each in documents] == [(version, True), (version, False)]
 
 
-def test_a_server_registers_it_with_the_reason_of_its_lineage(
+def test_a_server_of_the_store_stages_it_with_the_reason_of_its_lineage(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["lineage"] = {"parent_version": "", "reason": "new season", "code_version": ""}
     (bundle / "manifest.json").write_text(json.dumps(manifest))
-    with running_upload_server(tmp_path / "store") as address:
-        for said in ("is registered with", "was registered before with"):
-            assert run("publish", str(bundle), "--target", address) == 0
-            assert f"{said} {address}" in capsys.readouterr().out
-    assert stored_versions(ModelStore.open(tmp_path / "store")) == [manifest["version"]]
+    store = str(tmp_path / "store")
+    with running_worker(tmp_path, shipped=True, model_store=store) as address:
+        for said in ("is staged by", "was staged by"):
+            assert run("publish", str(bundle), "--store", store, "--target", address) == 0
+            assert f"{manifest['version']} {said} {address}" in capsys.readouterr().out
+        with DejavuClient(address) as client:
+            changes = client.list_model_changes(model_version=manifest["version"]).changes
+            assert [each.reason for each in changes] == ["new season"] * 2
+            assert client.get_model("challenger").model.version == manifest["version"]
 
 
-def test_a_refusal_of_the_server_is_told(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    manifest["golden"][0]["point_forecast"] = 99.0
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
-    with running_upload_server(tmp_path / "store") as address:
-        assert run("publish", str(bundle), "--target", address) == 1
+def test_a_server_of_another_store_says_that_it_lacks_the_bundle(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running_worker(tmp_path, shipped=True, model_store=str(tmp_path / "store")) as address:
+        assert run("publish", str(bundle), "--store", str(tmp_path / "another"), "--target", address) == 1
     told = capsys.readouterr().err
-    assert f"{address} did not take the bundle" in told
-    assert "golden query" in told
+    assert f"{address} did not stage the bundle" in told
+    assert f"{tmp_path / 'store'} has no model" in told
     assert "{" not in told, "a sentence, not a document"
     assert "Traceback" not in told
 
@@ -67,6 +71,6 @@ def test_an_unfit_bundle_is_refused_unless_allowed(
     assert run("publish", str(bundle), "--store", str(tmp_path / "store"), "--allow-unfit") == 0
 
 
-@pytest.mark.parametrize("options", [(), ("--stage",), ("--stage", "--store", "x")])
+@pytest.mark.parametrize("options", [(), ("--target", "127.0.0.1:1"), ("--target", "127.0.0.1:1", "--mlflow", "x")])
 def test_options_that_do_nothing_are_wrong_usage(bundle: Path, options: tuple[str, ...]) -> None:
     assert run("publish", str(bundle), *options) == 2

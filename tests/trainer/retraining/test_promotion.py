@@ -84,7 +84,6 @@ def test_another_refusal_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_server_without_evidence_refuses_and_who_served_before_is_not_asked_for(tmp_path: Path) -> None:
     version = challenger_version()
     async with workers_with_store(tmp_path, 1) as (one,):
-        await one.register()
         await one.models.LoadModel(pb.LoadModelRequest(model_version=version))
         [refused] = await asyncio.to_thread(promote_staged, one.worker.address)
         assert (refused.model_version, refused.promoted) == (version, False)
@@ -102,7 +101,16 @@ def test_not_proven_is_an_answer_after_which_the_retrain_goes_on(
         server.answers("ListModels", pb.ListModelsResponse(models=MODELS[:3]))
         server.answers("ListModelChanges", pb.ListModelChangesResponse(changes=CHANGES))
         server.answers("PromoteModel", refusal)
-        more = ("--target", server.target, "--promote", "--new-games", SEASON_GAMES + 1, "--json")
+        more = (
+            "--store",
+            tmp_path / "store",
+            "--target",
+            server.target,
+            "--promote",
+            "--new-games",
+            SEASON_GAMES + 1,
+            "--json",
+        )
         assert run("retrain", *games, *more) == 0
     document = json.loads(capsys.readouterr().out)
     told = {"model_version": OLDER, "promoted": False, "reason": NOT_PROVEN["message"]}

@@ -157,6 +157,16 @@ def parsed(option: str, parse: Callable[[S], T], value: S) -> T:
         raise typer.BadParameter(str(error), param_hint=f"'{option}'") from error
 
 
+def check_target_has_store(target: str, store: str) -> None:
+    """Check that a store is named with a server: it loads a model from the store, which both share.
+
+    Raises:
+        typer.BadParameter: if only the server is named.
+    """
+    if target and not store:
+        raise typer.BadParameter("needs --store: the server loads the model from it", param_hint="'--target'")
+
+
 def training_config(config: Path | None, prototypes: int | None) -> TrainingConfig:
     """Return the recipe of `--config`, or the default one with `--prototypes`.
 

@@ -1,4 +1,4 @@
-"""The command `publish`: puts a bundle into a model store, and registers it with a server."""
+"""The command `publish`: puts a bundle into a model store, and has a server stage it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dejavu_trainer.cli.app import Json, app, exit_on_error, print_json
+from dejavu_trainer.cli.app import Json, app, check_target_has_store, exit_on_error, print_json
 
 
 @app.command()
@@ -18,11 +18,11 @@ def publish(
         str, typer.Option(metavar="URL", help="Model store to put it into: a folder, or a URL such as s3://BUCKET/DIR.")
     ] = "",
     target: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Server to register it with, by `dejavu models register`.")
+        str,
+        typer.Option(
+            metavar="HOST:PORT", help="Server of that store, to stage it: it forecasts in the shadow, as a challenger."
+        ),
     ] = "",
-    stage: Annotated[
-        bool, typer.Option("--stage", help="Have the server stage it: it forecasts in the shadow, as a challenger.")
-    ] = False,
     mlflow: Annotated[
         str, typer.Option(metavar="URI", help="MLflow server to register it with, with the alias challenger.")
     ] = "",
@@ -34,26 +34,24 @@ def publish(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Put a bundle into a model store, and register it with a running server.
+    """Put a bundle into a model store, and have a running server of this store stage it.
 
     The bundle is verified first: hashes, and answers to its golden queries. Repeating the command changes nothing.
     """
-    if not (store or target or mlflow):
-        raise typer.BadParameter("give --store, --target or --mlflow", param_hint="'--store'")
-    if stage and not target:
-        raise typer.BadParameter("needs --target", param_hint="'--stage'")
+    if not (store or mlflow):
+        raise typer.BadParameter("give --store or --mlflow", param_hint="'--store'")
+    check_target_has_store(target, store)
     from dejavu_trainer.publish import publish_bundle
     from dejavu_trainer.tracking import MlflowTracker, TrackingError, manifest_document
 
     with exit_on_error(TrackingError):
-        done = publish_bundle(bundle, store=store, server=target, reason=reason, stage=stage, allow_unfit=allow_unfit)
+        done = publish_bundle(bundle, store=store, server=target, reason=reason, allow_unfit=allow_unfit)
         tracked = MlflowTracker(mlflow).register(bundle, manifest_document(bundle)) if mlflow else None
     document = {
         "model_version": done.manifest.version,
         "store": done.store,
         "added": done.added,
         "server": done.server,
-        "registered": done.registered,
         "staged": done.staged,
         "mlflow": None if tracked is None else asdict(tracked),
     }
@@ -63,7 +61,6 @@ def publish(
     if done.store:
         typer.echo(f"{done.manifest.version} {'is' if done.added else 'was'} in {done.store}")
     if done.server:
-        known = "is registered with" if done.registered else "was registered before with"
-        typer.echo(f"{done.manifest.version} {known} {done.server}{', and is staged' if done.staged else ''}")
+        typer.echo(f"{done.manifest.version} {'is' if done.staged else 'was'} staged by {done.server}")
     if tracked is not None:
         typer.echo(f"{done.manifest.version} is version {tracked.registered_version} at {tracked.uri}")

@@ -20,6 +20,7 @@ from dejavu_trainer.cli.app import (
     Seed,
     Where,
     app,
+    check_target_has_store,
     exit_on_error,
     parsed,
     parsed_execution,
@@ -58,7 +59,9 @@ def retrain(
     ] = "",
     target: Annotated[
         str,
-        typer.Option(metavar="HOST:PORT", help="Server that registers and loads it. Its scorecards give the coverage."),
+        typer.Option(
+            metavar="HOST:PORT", help="Server of that store, which stages it. Its scorecards give the coverage."
+        ),
     ] = "",
     mlflow: Annotated[
         str, typer.Option(metavar="URI", help="MLflow server that gets it, as a version with the alias challenger.")
@@ -156,6 +159,8 @@ def retrain(
         raise typer.BadParameter("it changes the server's models, but --check only reports", param_hint="'--promote'")
     if check and watch:
         raise typer.BadParameter("it keeps running, but --check exits at once", param_hint="'--watch'")
+    if not check:
+        check_target_has_store(target, store)
     if check:
         _check(settings, as_json=as_json)
     elif watch:

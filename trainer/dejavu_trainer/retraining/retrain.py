@@ -255,10 +255,8 @@ class Retrain:
         """Publish a bundle to all targets, completely or not at all to each; publishing it again changes nothing."""
         settings = self._settings
         with self._progress.step("Publish", 2) as advance:
-            if settings.store or settings.server:
-                publish_bundle(
-                    bundle, store=settings.store, server=settings.server, stage=True, allow_unfit=settings.allow_unfit
-                )
+            if settings.store:
+                publish_bundle(bundle, store=settings.store, server=settings.server, allow_unfit=settings.allow_unfit)
             advance(1)
             if not settings.mlflow:
                 return None

@@ -25,7 +25,7 @@ class RetrainSettings:
         sources: sources of the games; see `sources.gather`.
         work: folder for the results of its steps.
         store: address of the model store that gets the challenger; none if empty.
-        server: address of a server that registers and loads it; none if empty.
+        server: address of a server of that store, which stages it; none if empty.
         mlflow: address of a tracking server that gets it too; none if empty.
         parent: folder of the bundle that serves; by default the model of the server or, without a server, the shipped
             bundle.

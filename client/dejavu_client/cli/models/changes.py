@@ -1,20 +1,17 @@
-"""`dejavu models register`, `load`, `unload`, `promote`, `rollback` and `retire`: change models."""
+"""`dejavu models load`, `unload`, `promote`, `rollback` and `retire`: change models."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
 from dejavu.v1 import model_service_pb2 as pb
-from dejavu_client import config
-from dejavu_client.cli.errors import exit_on_os_error, failure
 from dejavu_client.cli.models.options import CHANGE_TIMEOUT, ModelName, Reason
 from dejavu_client.cli.options import Json, Target, Timeout, connect
 from dejavu_client.config import DEFAULT_TARGET
 from dejavu_client.output.forecast import show
-from dejavu_client.output.models.changes import change_text, print_line, print_registered
+from dejavu_client.output.models.changes import change_text, print_line
 
 _Changed: TypeAlias = (
     pb.LoadModelResponse
@@ -27,34 +24,8 @@ _Changed: TypeAlias = (
 
 def add_commands(group: typer.Typer) -> None:
     """Add the commands to the group."""
-    for command in (register, load, unload, promote, rollback, retire):
+    for command in (load, unload, promote, rollback, retire):
         group.command(command.__name__)(command)
-
-
-def register(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")],
-    load: Annotated[
-        bool, typer.Option("--load", help="Stage it too: every worker loads it and makes shadow forecasts.")
-    ] = False,
-    reason: Reason = "",
-    target: Target = DEFAULT_TARGET,
-    timeout: Timeout = config.UPLOAD_TIMEOUT,
-    as_json: Json = False,
-) -> None:
-    """Upload a bundle into the server's store and register its model.
-
-    To resume an interrupted upload, run the command again.
-    If the model is already registered, the command reads only the manifest and sends nothing.
-    """
-    with connect(target, timeout) as client:
-        with exit_on_os_error(f"cannot read the bundle {bundle}"):
-            try:
-                answer = client.register_bundle(bundle, reason=reason, timeout=timeout)
-            except ValueError as error:
-                raise failure(error) from None
-        show(answer, print_registered, as_json=as_json)
-        if load:
-            show(client.load_model(answer.model.version, reason=reason), _print_change, as_json=as_json)
 
 
 def load(
@@ -64,9 +35,11 @@ def load(
     timeout: Timeout = CHANGE_TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Stage a registered model: every worker loads it and makes shadow forecasts with it.
+    """Stage a model: every worker loads it and makes shadow forecasts with it.
 
-    Changes nothing if a worker cannot load it.
+    Its bundle must be in the server's model store (`dejavu-trainer publish`).
+    A new model is verified, and registered. Changes nothing if a worker
+    cannot load it.
     """
     with connect(target, timeout) as client:
         show(client.load_model(model, reason=reason, timeout=timeout), _print_change, as_json=as_json)

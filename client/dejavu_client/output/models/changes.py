@@ -38,13 +38,6 @@ def change_text(change: change_pb.ModelChange) -> str:
     return f"{_done(change)} {change.model_version}{instead} (sequence {change.sequence:,})"
 
 
-def print_registered(answer: pb.RegisteredModel) -> None:
-    """Print a model that was registered."""
-    version = answer.model.version
-    known = f"{version} was registered before: its manifest is known, so no other file of the folder was read"
-    print_line(f"registered {version}" if answer.created else known)
-
-
 def print_history(answer: pb.ListModelChangesResponse) -> None:
     """Print changes, newest first."""
     if not answer.changes:

@@ -2,7 +2,7 @@
 
     files/SHA-256              content of a file, of any number of bundles
     manifests/VERSION.json     a bundle is in the store once its manifest is
-    uploads/                   received parts of incomplete bundles (see uploads.py)
+    work/                      bundles that are being verified
 
 Files never change, so any number of processes may read and write a store at once, and a process that ends at any point
 leaves either unreferenced files or a whole bundle. An existing manifest stays, even if another bundle of the same
@@ -16,8 +16,9 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -30,14 +31,16 @@ from dejavu_models.registry.contents import load_contents
 from dejavu_models.registry.store.cache import CachedFiles
 from dejavu_models.registry.store.errors import InvalidModelStore
 from dejavu_models.registry.store.folder import FolderContents, FolderFiles, StoredFiles, disk, make_folders
-from dejavu_models.registry.store.uploads import Uploads
 from dejavu_models.registry.store.verification import verify
 
-FILES, MANIFESTS, UPLOADS = "files", "manifests", "uploads"
+FILES, MANIFESTS, WORK = "files", "manifests", "work"
 
 _VERSION: Final = re.compile(r"[0-9a-f]{16}")
 _MANIFEST_BYTES: Final = 1024**2
-"""Maximum size of a manifest: that of an uploaded one."""
+"""Maximum size of a manifest."""
+
+_CHECKED: Final = "checked-"
+"""Prefix of the names of folders with bundles that are being verified."""
 
 _LEFT_SECONDS: Final = 86_400.0
 """Age in seconds after which leftovers of a process killed while it wrote are removed."""
@@ -48,7 +51,7 @@ class ModelStore:
 
     Args:
         files: the files.
-        work: local folder for uploads in progress and for bundles that are being verified.
+        work: local folder for bundles that are being verified.
         allow_unfit: whether to accept and to load bundles whose recipe failed its backtest.
         check: verifies the bundle in a folder before it is stored; raises a BundleError to refuse it.
     """
@@ -67,8 +70,6 @@ class ModelStore:
         self._check = check
         self.name = files.name
         """Place of the store, for messages: a path, or a URL without credentials."""
-        self.uploads = Uploads(work)
-        """Uploads in progress."""
 
     @classmethod
     def open(cls, url: str | Path, *, cache: Path | None = None, allow_unfit: bool = False) -> ModelStore:
@@ -77,7 +78,7 @@ class ModelStore:
         Args:
             url: a folder, file:///FOLDER, or a URL that fsspec supports, such as s3://BUCKET/FOLDER, which requires the
                 extra model-store.
-            cache: local folder for copies of remote files, and for uploads; by default one of the user's cache.
+            cache: local folder for copies of remote files; by default one of the user's cache.
             allow_unfit: whether to accept and to load bundles whose recipe failed its backtest.
 
         Raises:
@@ -87,11 +88,11 @@ class ModelStore:
         folder = text.removeprefix("file://")
         if "://" not in folder:
             files: StoredFiles = FolderFiles(Path(folder))
-            work = Path(folder) / UPLOADS
+            work = Path(folder) / WORK
             return cls(files, work, allow_unfit=allow_unfit)
         remote = _remote_files(text)
         local = cache or _user_cache() / hashlib.sha256(text.encode()).hexdigest()[:16]
-        files, work = CachedFiles(remote, local / FILES), local / UPLOADS
+        files, work = CachedFiles(remote, local / FILES), local / WORK
         return cls(files, work, allow_unfit=allow_unfit)
 
     def has(self, version: str) -> bool:
@@ -136,8 +137,24 @@ class ModelStore:
                 loaded; the message names the version and the file.
             ModelStoreUnavailable: if the storage fails.
         """
-        manifest = self.manifest(version)
+        manifest, contents = self._read(version)
         self.check_allowed(manifest)
+        return load_contents(f"model {version}", manifest, contents)
+
+    def verify(self, version: str) -> None:
+        """Verify a stored bundle as `put` does: whoever can write to the store may have put it there by other means.
+
+        Raises:
+            BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew, BundleTooOld: if it cannot be used; the
+                message names the version, and the file if it is missing or altered.
+            ModelStoreUnavailable: if the storage fails.
+        """
+        manifest, contents = self._read(version)
+        self._verify(manifest, self._manifest_text(version), contents, f"model {version}")
+
+    def _read(self, version: str) -> tuple[Manifest, dict[str, bytes]]:
+        """Return the manifest of a bundle and the contents of its files, each with the SHA-256 in the manifest."""
+        manifest = self.manifest(version)
         contents = {}
         for name, sha256 in manifest.all_files.items():
             content = self._files.read(f"{FILES}/{sha256}")
@@ -145,7 +162,7 @@ class ModelStore:
                 raise BundleIncomplete(f"model {version}: {name} is missing in {self.name}")
             check_hash(f"model {version}", name, content, sha256)
             contents[name] = content
-        return load_contents(f"model {version}", manifest, contents)
+        return manifest, contents
 
     def missing(self, manifest: Manifest) -> dict[str, str]:
         """Return the files of a bundle that are missing from the store, or altered in it: name → SHA-256.
@@ -174,47 +191,17 @@ class ModelStore:
                 nothing of it is stored then.
             ModelStoreUnavailable: if the storage fails.
         """
-        manifest, text = read_manifest(folder), (folder / MANIFEST).read_bytes()
-        return self.put_contents(text, FolderContents(folder, manifest.all_files, str(folder)), str(folder))
-
-    def put_contents(
-        self,
-        manifest_text: bytes,
-        contents: Mapping[str, bytes],
-        source: str = "the bundle",
-        *,
-        check: Callable[[Path], None] | None = None,
-    ) -> str:
-        """Store a bundle from the contents of its files, unless there is one of the same version.
-
-        Args:
-            manifest_text: the content of its manifest.json.
-            contents: content of each of its files that the store lacks (see `missing`).
-            source: their origin, for messages.
-            check: verifies the bundle in a folder instead of the check of this store.
-
-        Returns:
-            Its version.
-
-        Raises:
-            BundleError: if the bundle is incomplete, altered or unfit, or does not reproduce its golden queries;
-                nothing of it is stored then.
-            ModelStoreUnavailable: if the storage fails.
-        """
-        manifest = parse_manifest(manifest_text, source)
+        source, manifest, text = str(folder), read_manifest(folder), (folder / MANIFEST).read_bytes()
         self.check_allowed(manifest, source)
         if self.is_complete(manifest.version):
             return manifest.version
-        missing = self.missing(manifest)
-        for name in missing:
-            if name not in contents:
-                raise BundleIncomplete(f"{source}: {name} is missing")
-        self._verify(manifest, manifest_text, contents, source, check or self._check)
+        missing, contents = self.missing(manifest), FolderContents(folder, manifest.all_files, source)
+        self._verify(manifest, text, contents, source)
         for name, sha256 in missing.items():
             content = contents[name]
             check_hash(source, name, content, sha256)  # it may have changed since it was verified
             self._files.write(f"{FILES}/{sha256}", content, replace=True)
-        self._files.write(_manifest_path(manifest.version), manifest_text, replace=self._is_corrupt(manifest.version))
+        self._files.write(_manifest_path(manifest.version), text, replace=self._is_corrupt(manifest.version))
         return manifest.version
 
     def check_allowed(self, manifest: Manifest, source: str = "") -> None:
@@ -222,25 +209,18 @@ class ModelStore:
         if not self._allow_unfit:
             check_fit(manifest, source)
 
-    def _verify(
-        self,
-        manifest: Manifest,
-        text: bytes,
-        contents: Mapping[str, bytes],
-        source: str,
-        check: Callable[[Path], None],
-    ) -> None:
-        """Verify a bundle that is not stored yet, assembled in a folder of its own."""
+    def _verify(self, manifest: Manifest, text: bytes, contents: Mapping[str, bytes], source: str) -> None:
+        """Verify a bundle, assembled in a folder of its own."""
         with self._new_folder() as folder:
             with disk(self._work):
                 (folder / MANIFEST).write_bytes(text)
             for name, sha256 in manifest.all_files.items():
-                content = self._files.read(f"{FILES}/{sha256}") if name not in contents else contents[name]
-                check_hash(source, name, content or b"", sha256)
+                content = contents[name]
+                check_hash(source, name, content, sha256)
                 with disk(self._work):
-                    (folder / name).write_bytes(content or b"")
+                    (folder / name).write_bytes(content)
             try:
-                check(folder)
+                self._check(folder)
             except BundleCorrupt as error:
                 raise BundleCorrupt(f"{source}: {error}") from error
 
@@ -249,15 +229,23 @@ class ModelStore:
         """Yield a new folder, which is removed afterwards, and remove leftovers of killed processes."""
         with disk(self._work):
             make_folders(self._work)
-            self.uploads.remove_left(_LEFT_SECONDS)
+            self._remove_left()
             if isinstance(self._files, FolderFiles):
                 for path in (FILES, MANIFESTS):
                     self._files.remove_unfinished(path, _LEFT_SECONDS)
-            folder = Path(tempfile.mkdtemp(prefix=Uploads.CHECKED, dir=self._work))
+            folder = Path(tempfile.mkdtemp(prefix=_CHECKED, dir=self._work))
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _remove_left(self) -> None:
+        """Remove the folders of verifications whose process was killed."""
+        oldest = time.time() - _LEFT_SECONDS
+        for folder in self._work.glob(f"{_CHECKED}*"):
+            with suppress(FileNotFoundError):
+                if folder.stat().st_mtime < oldest:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _is_corrupt(self, version: str) -> bool:
         """Return whether the stored manifest of a version cannot be read as one."""

@@ -1,10 +1,10 @@
 """Verifies a bundle in a separate process, so that a harmful bundle affects no other process.
 
-A malicious file can crash a process or fill its memory, and a server has secrets that its models must not read. So an
-uploaded bundle is loaded first by `python -m dejavu_models.registry.store.verification FOLDER NICENESS`: in an empty
-working directory, without the environment of the server, with limits of time and memory, and, once the files of the
-bundle have been read, without the right to open any other. It makes forecasts from every minute. It exits with 0, or
-prints the reason for the refusal and exits with 1.
+A malicious file can crash a process or fill its memory, and a server has secrets that its models must not read. So a
+new bundle is loaded first by `python -m dejavu_models.registry.store.verification FOLDER`: in an empty working
+directory, without the environment of the server, with limits of time and memory, and, once the files of the bundle have
+been read, without the right to open any other. It makes forecasts from every minute. It exits with 0, or prints the
+reason for the refusal and exits with 1.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ others load theirs. The default bundle takes little more than a second."""
 MAX_WAIT_SECONDS: Final = 300
 """Maximum wall time of a verification, in seconds: on a busy machine it waits for the CPU most of the time."""
 
-BACKGROUND_NICENESS: Final = 5
+NICENESS: Final = 5
 """Niceness of a verification: with a third of a worker's CPU weight, it yields to calls and still ends."""
 
 ENVIRONMENT: Final = ("PATH", "PYTHON", "LD_LIBRARY_PATH", "LANG", "LC_", "TMPDIR", "OMP_", "OPENBLAS_", "MALLOC_")
@@ -42,18 +42,14 @@ server's settings of libraries. Without the latter, OpenBLAS would reserve memor
 _REFUSED: Final = 1
 
 
-def verify(folder: Path, niceness: int = 0) -> None:
+def verify(folder: Path) -> None:
     """Load the bundle in a folder in another process, check its golden answers, and make forecasts from every minute.
-
-    Args:
-        folder: the folder.
-        niceness: priority of the process below others, from 0 to 19.
 
     Raises:
         BundleCorrupt: if it does not load, gives other answers, or exceeds the limits of time or memory.
     """
     folder = folder.resolve()  # the process has another working directory, and names the folder in its reasons
-    command = (sys.executable, "-P", "-m", __name__, str(folder), str(niceness))
+    command = (sys.executable, "-P", "-m", __name__, str(folder))
     try:
         with tempfile.TemporaryDirectory(prefix="dejavu-verification-") as nothing:
             ended = subprocess.run(  # noqa: S603 - our own program
@@ -81,18 +77,13 @@ def verify(folder: Path, niceness: int = 0) -> None:
     raise BundleCorrupt(f"loading it fails: {last}")
 
 
-def verify_in_background(folder: Path) -> None:
-    """Verify a bundle as `verify` does, at lower priority than calls."""
-    verify(folder, BACKGROUND_NICENESS)
-
-
 def main() -> None:
-    """Verify the bundle in the folder that the first argument names; the second is the niceness, 0 by default.
+    """Verify the bundle in the folder that the argument names.
 
     Raises:
         SystemExit: with 1 if it is refused.
     """
-    os.nice(int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+    os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Imported under the limit of time, since these imports take most of it.

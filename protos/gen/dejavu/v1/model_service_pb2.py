@@ -22,14 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from dejavu.v1 import bundle_pb2 as dejavu_dot_v1_dot_bundle__pb2
 from dejavu.v1 import forecast_pb2 as dejavu_dot_v1_dot_forecast__pb2
 from dejavu.v1 import model_change_pb2 as dejavu_dot_v1_dot_model__change__pb2
 from dejavu.v1 import model_comparison_pb2 as dejavu_dot_v1_dot_model__comparison__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64\x65javu/v1/model_service.proto\x12\tdejavu.v1\x1a\x16\x64\x65javu/v1/bundle.proto\x1a\x18\x64\x65javu/v1/forecast.proto\x1a\x1c\x64\x65javu/v1/model_change.proto\x1a dejavu/v1/model_comparison.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x13\n\x11ListModelsRequest\"6\n\x12ListModelsResponse\x12 \n\x06models\x18\x01 \x03(\x0b\x32\x10.dejavu.v1.Model\"\x9d\x05\n\x05Model\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\x08\x12+\n\x08horizons\x18\x03 \x03(\x0b\x32\x19.dejavu.v1.HorizonSupport\x12\x16\n\x0esmallest_alpha\x18\x04 \x01(\x01\x12\x15\n\rtrain_seasons\x18\x05 \x03(\r\x12\x1b\n\x13\x63\x61libration_seasons\x18\x06 \x03(\r\x12\x13\n\x0btrain_games\x18\x07 \x01(\r\x12\x19\n\x11\x63\x61libration_games\x18\x08 \x01(\r\x12\x18\n\x10\x64\x61tabase_entries\x18\t \x01(\r\x12\x30\n\x0c\x63reated_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x07metrics\x18\x0b \x03(\x0b\x32\x11.dejavu.v1.Metric\x12\x14\n\x0cratings_date\x18\x0c \x01(\t\x12#\n\x07verdict\x18\r \x01(\x0e\x32\x12.dejavu.v1.Verdict\x12\x16\n\x0everdict_reason\x18\x0e \x01(\t\x12\x14\n\x0c\x66inals_since\x18\x0f \x01(\r\x12\x18\n\x10ratings_age_days\x18\x10 \x01(\r\x12$\n\x08warnings\x18\x11 \x03(\x0b\x32\x12.dejavu.v1.Warning\x12$\n\x05stage\x18\x12 \x01(\x0e\x32\x15.dejavu.v1.ModelStage\x12\x0f\n\x07\x61liases\x18\x13 \x03(\t\x12\x0e\n\x06loaded\x18\x14 \x01(\x08\x12(\n\x07lineage\x18\x16 \x01(\x0b\x32\x17.dejavu.v1.ModelLineage\x12\x0e\n\x06inputs\x18\x17 \x03(\t\x12\x0e\n\x06totals\x18\x19 \x01(\x08\x12\x12\n\ncomponents\x18\x1a \x03(\t\x12\x0c\n\x04line\x18\x1b \x01(\x08\"\x7f\n\x0cModelLineage\x12\x16\n\x0eparent_version\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x18\n\x10\x64\x61ta_fingerprint\x18\x03 \x01(\t\x12\x14\n\x0c\x63ode_version\x18\x04 \x01(\t\x12\x17\n\x0fmanifest_sha256\x18\x05 \x01(\t\"[\n\x0eHorizonSupport\x12#\n\x07horizon\x18\x01 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x11\n\tmin_slots\x18\x02 \x01(\r\x12\x11\n\tmax_slots\x18\x03 \x01(\r\"a\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x12\n\x05lower\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05upper\x18\x04 \x01(\x01H\x01\x88\x01\x01\x42\x08\n\x06_lowerB\x08\n\x06_upper\"(\n\x0fGetModelRequest\x12\x15\n\rmodel_version\x18\x01 \x01(\t\"^\n\x10GetModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.dejavu.v1.Model\x12)\n\x08replicas\x18\x02 \x03(\x0b\x32\x17.dejavu.v1.ModelReplica\"M\n\x0cModelReplica\x12\x0e\n\x06server\x18\x01 \x01(\t\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12\x0e\n\x06loaded\x18\x03 \x01(\x08\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"s\n\x15RegisterBundleRequest\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.dejavu.v1.BundleHeaderH\x00\x12\'\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x16.dejavu.v1.BundleChunkH\x00\x42\x06\n\x04part\"~\n\x16RegisterBundleResponse\x12*\n\x07missing\x18\x01 \x01(\x0b\x32\x17.dejavu.v1.MissingFilesH\x00\x12\x30\n\nregistered\x18\x02 \x01(\x0b\x32\x1a.dejavu.v1.RegisteredModelH\x00\x42\x06\n\x04part\"C\n\x0fRegisteredModel\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.dejavu.v1.Model\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"9\n\x10LoadModelRequest\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\\\n\x11LoadModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.dejavu.v1.Model\x12&\n\x06\x63hange\x18\x02 \x01(\x0b\x32\x16.dejavu.v1.ModelChange\";\n\x12UnloadModelRequest\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"^\n\x13UnloadModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.dejavu.v1.Model\x12&\n\x06\x63hange\x18\x02 \x01(\x0b\x32\x16.dejavu.v1.ModelChange\"K\n\x13PromoteModelRequest\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\"_\n\x14PromoteModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.dejavu.v1.Model\x12&\n\x06\x63hange\x18\x02 \x01(\x0b\x32\x16.dejavu.v1.ModelChange\"<\n\x14RollbackModelRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x14\n\x0c\x66rom_version\x18\x02 \x01(\t\"`\n\x15RollbackModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.dejavu.v1.Model\x12&\n\x06\x63hange\x18\x02 \x01(\x0b\x32\x16.dejavu.v1.ModelChange\";\n\x12RetireModelRequest\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"^\n\x13RetireModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.dejavu.v1.Model\x12&\n\x06\x63hange\x18\x02 \x01(\x0b\x32\x16.dejavu.v1.ModelChange\"\x84\x01\n\x14\x43ompareModelsRequest\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x17\n\x0f\x61gainst_version\x18\x02 \x01(\t\x12#\n\x07horizon\x18\x03 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x17\n\x0finclude_replays\x18\x04 \x01(\x08\"G\n\x15\x43ompareModelsResponse\x12.\n\ncomparison\x18\x01 \x01(\x0b\x32\x1a.dejavu.v1.ModelComparison\"W\n\x17ListModelChangesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\"\\\n\x18ListModelChangesResponse\x12\'\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x16.dejavu.v1.ModelChange\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x89\x01\n\nModelStage\x12\x1b\n\x17MODEL_STAGE_UNSPECIFIED\x10\x00\x12\x14\n\x10MODEL_STAGE_NONE\x10\x01\x12\x16\n\x12MODEL_STAGE_STAGED\x10\x02\x12\x17\n\x13MODEL_STAGE_SERVING\x10\x03\x12\x17\n\x13MODEL_STAGE_RETIRED\x10\x04*F\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bVERDICT_FIT\x10\x01\x12\x11\n\rVERDICT_UNFIT\x10\x02\x32\xb3\x06\n\x0cModelService\x12I\n\nListModels\x12\x1c.dejavu.v1.ListModelsRequest\x1a\x1d.dejavu.v1.ListModelsResponse\x12\x43\n\x08GetModel\x12\x1a.dejavu.v1.GetModelRequest\x1a\x1b.dejavu.v1.GetModelResponse\x12Y\n\x0eRegisterBundle\x12 .dejavu.v1.RegisterBundleRequest\x1a!.dejavu.v1.RegisterBundleResponse(\x01\x30\x01\x12\x46\n\tLoadModel\x12\x1b.dejavu.v1.LoadModelRequest\x1a\x1c.dejavu.v1.LoadModelResponse\x12L\n\x0bUnloadModel\x12\x1d.dejavu.v1.UnloadModelRequest\x1a\x1e.dejavu.v1.UnloadModelResponse\x12O\n\x0cPromoteModel\x12\x1e.dejavu.v1.PromoteModelRequest\x1a\x1f.dejavu.v1.PromoteModelResponse\x12R\n\rRollbackModel\x12\x1f.dejavu.v1.RollbackModelRequest\x1a .dejavu.v1.RollbackModelResponse\x12L\n\x0bRetireModel\x12\x1d.dejavu.v1.RetireModelRequest\x1a\x1e.dejavu.v1.RetireModelResponse\x12R\n\rCompareModels\x12\x1f.dejavu.v1.CompareModelsRequest\x1a .dejavu.v1.CompareModelsResponse\x12[\n\x10ListModelChanges\x12\".dejavu.v1.ListModelChangesRequest\x1a#.dejavu.v1.ListModelChangesResponseBD\n\rcom.dejavu.v1B\x11ModelServiceProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64\x65javu/v1/model_service.proto\x12\tdejavu.v1\x1a\x18\x64\x65javu/v1/forecast.proto\x1a\x1c\x64\x65javu/v1/model_change.proto\x1a dejavu/v1/model_comparison.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x13\n\x11ListModelsRequest\"6\n\x12ListModelsResponse\x12 \n\x06models\x18\x01 \x03(\x0b\x32\x10.dejavu.v1.Model\"\x9d\x05\n\x05Model\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\x08\x12+\n\x08horizons\x18\x03 \x03(\x0b\x32\x19.dejavu.v1.HorizonSupport\x12\x16\n\x0esmallest_alpha\x18\x04 \x01(\x01\x12\x15\n\rtrain_seasons\x18\x05 \x03(\r\x12\x1b\n\x13\x63\x61libration_seasons\x18\x06 \x03(\r\x12\x13\n\x0btrain_games\x18\x07 \x01(\r\x12\x19\n\x11\x63\x61libration_games\x18\x08 \x01(\r\x12\x18\n\x10\x64\x61tabase_entries\x18\t \x01(\r\x12\x30\n\x0c\x63reated_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x07metrics\x18\x0b \x03(\x0b\x32\x11.dejavu.v1.Metric\x12\x14\n\x0cratings_date\x18\x0c \x01(\t\x12#\n\x07verdict\x18\r \x01(\x0e\x32\x12.dejavu.v1.Verdict\x12\x16\n\x0everdict_reason\x18\x0e \x01(\t\x12\x14\n\x0c\x66inals_since\x18\x0f \x01(\r\x12\x18\n\x10ratings_age_days\x18\x10 \x01(\r\x12$\n\x08warnings\x18\x11 \x03(\x0b\x32\x12.dejavu.v1.Warning\x12$\n\x05stage\x18\x12 \x01(\x0e\x32\x15.dejavu.v1.ModelStage\x12\x0f\n\x07\x61liases\x18\x13 \x03(\t\x12\x0e\n\x06loaded\x18\x14 \x01(\x08\x12(\n\x07lineage\x18\x16 \x01(\x0b\x32\x17.dejavu.v1.ModelLineage\x12\x0e\n\x06inputs\x18\x17 \x03(\t\x12\x0e\n\x06totals\x18\x19 \x01(\x08\x12\x12\n\ncomponents\x18\x1a \x03(\t\x12\x0c\n\x04line\x18\x1b \x01(\x08\"\x7f\n\x0cModelLineage\x12\x16\n\x0eparent_version\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x18\n\x10\x64\x61ta_fingerprint\x18\x03 \x01(\t\x12\x14\n\x0c\x63ode_version\x18\x04 \x01(\t\x12\x17\n\x0fmanifest_sha256\x18\x05 \x01(\t\"[\n\x0eHorizonSupport\x12#\n\x07horizon\x18\x01 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x11\n\tmin_slots\x18\x02 \x01(\r\x12\x11\n\tmax_slots\x18\x03 \x01(\r\"a\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x12\n\x05lower\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05upper\x18\x04 \x01(\x01H\x01\x88\x01\x01\x42\x08\n\x06_lowerB\x08\n\x06_upper\"(\n\x0fGetModelRequest\x12\x15\n\rmodel_version\x18\x01 \x01(\t\"^\n\x10GetModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.dejavu.v1.Model\x12)\n\x08replicas\x18\x02 \x03(\x0b\x32\x17.dejavu.v1.ModelReplica\"M\n\x0cModelReplica\x12\x0e\n\x06server\x18\x01 \x01(\t\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12\x0e\n\x06loaded\x18\x03 \x01(\x08\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"9\n\x10LoadModelRequest\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\\\n\x11LoadModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.dejavu.v1.Model\x12&\n\x06\x63hange\x18\x02 \x01(\x0b\x32\x16.dejavu.v1.ModelChange\";\n\x12UnloadModelRequest\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"^\n\x13UnloadModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.dejavu.v1.Model\x12&\n\x06\x63hange\x18\x02 \x01(\x0b\x32\x16.dejavu.v1.ModelChange\"K\n\x13PromoteModelRequest\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\"_\n\x14PromoteModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.dejavu.v1.Model\x12&\n\x06\x63hange\x18\x02 \x01(\x0b\x32\x16.dejavu.v1.ModelChange\"<\n\x14RollbackModelRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x14\n\x0c\x66rom_version\x18\x02 \x01(\t\"`\n\x15RollbackModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.dejavu.v1.Model\x12&\n\x06\x63hange\x18\x02 \x01(\x0b\x32\x16.dejavu.v1.ModelChange\";\n\x12RetireModelRequest\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"^\n\x13RetireModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.dejavu.v1.Model\x12&\n\x06\x63hange\x18\x02 \x01(\x0b\x32\x16.dejavu.v1.ModelChange\"\x84\x01\n\x14\x43ompareModelsRequest\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x17\n\x0f\x61gainst_version\x18\x02 \x01(\t\x12#\n\x07horizon\x18\x03 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x17\n\x0finclude_replays\x18\x04 \x01(\x08\"G\n\x15\x43ompareModelsResponse\x12.\n\ncomparison\x18\x01 \x01(\x0b\x32\x1a.dejavu.v1.ModelComparison\"W\n\x17ListModelChangesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\"\\\n\x18ListModelChangesResponse\x12\'\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x16.dejavu.v1.ModelChange\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x89\x01\n\nModelStage\x12\x1b\n\x17MODEL_STAGE_UNSPECIFIED\x10\x00\x12\x14\n\x10MODEL_STAGE_NONE\x10\x01\x12\x16\n\x12MODEL_STAGE_STAGED\x10\x02\x12\x17\n\x13MODEL_STAGE_SERVING\x10\x03\x12\x17\n\x13MODEL_STAGE_RETIRED\x10\x04*F\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bVERDICT_FIT\x10\x01\x12\x11\n\rVERDICT_UNFIT\x10\x02\x32\xd8\x05\n\x0cModelService\x12I\n\nListModels\x12\x1c.dejavu.v1.ListModelsRequest\x1a\x1d.dejavu.v1.ListModelsResponse\x12\x43\n\x08GetModel\x12\x1a.dejavu.v1.GetModelRequest\x1a\x1b.dejavu.v1.GetModelResponse\x12\x46\n\tLoadModel\x12\x1b.dejavu.v1.LoadModelRequest\x1a\x1c.dejavu.v1.LoadModelResponse\x12L\n\x0bUnloadModel\x12\x1d.dejavu.v1.UnloadModelRequest\x1a\x1e.dejavu.v1.UnloadModelResponse\x12O\n\x0cPromoteModel\x12\x1e.dejavu.v1.PromoteModelRequest\x1a\x1f.dejavu.v1.PromoteModelResponse\x12R\n\rRollbackModel\x12\x1f.dejavu.v1.RollbackModelRequest\x1a .dejavu.v1.RollbackModelResponse\x12L\n\x0bRetireModel\x12\x1d.dejavu.v1.RetireModelRequest\x1a\x1e.dejavu.v1.RetireModelResponse\x12R\n\rCompareModels\x12\x1f.dejavu.v1.CompareModelsRequest\x1a .dejavu.v1.CompareModelsResponse\x12[\n\x10ListModelChanges\x12\".dejavu.v1.ListModelChangesRequest\x1a#.dejavu.v1.ListModelChangesResponseBD\n\rcom.dejavu.v1B\x11ModelServiceProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,62 +36,56 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dejavu.v1.model_service_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rcom.dejavu.v1B\021ModelServiceProtoP\001Z\022dejavu/v1;dejavuv1\252\002\tDejavu.V1'
-  _globals['_MODELSTAGE']._serialized_start=2985
-  _globals['_MODELSTAGE']._serialized_end=3122
-  _globals['_VERDICT']._serialized_start=3124
-  _globals['_VERDICT']._serialized_end=3194
-  _globals['_LISTMODELSREQUEST']._serialized_start=191
-  _globals['_LISTMODELSREQUEST']._serialized_end=210
-  _globals['_LISTMODELSRESPONSE']._serialized_start=212
-  _globals['_LISTMODELSRESPONSE']._serialized_end=266
-  _globals['_MODEL']._serialized_start=269
-  _globals['_MODEL']._serialized_end=938
-  _globals['_MODELLINEAGE']._serialized_start=940
-  _globals['_MODELLINEAGE']._serialized_end=1067
-  _globals['_HORIZONSUPPORT']._serialized_start=1069
-  _globals['_HORIZONSUPPORT']._serialized_end=1160
-  _globals['_METRIC']._serialized_start=1162
-  _globals['_METRIC']._serialized_end=1259
-  _globals['_GETMODELREQUEST']._serialized_start=1261
-  _globals['_GETMODELREQUEST']._serialized_end=1301
-  _globals['_GETMODELRESPONSE']._serialized_start=1303
-  _globals['_GETMODELRESPONSE']._serialized_end=1397
-  _globals['_MODELREPLICA']._serialized_start=1399
-  _globals['_MODELREPLICA']._serialized_end=1476
-  _globals['_REGISTERBUNDLEREQUEST']._serialized_start=1478
-  _globals['_REGISTERBUNDLEREQUEST']._serialized_end=1593
-  _globals['_REGISTERBUNDLERESPONSE']._serialized_start=1595
-  _globals['_REGISTERBUNDLERESPONSE']._serialized_end=1721
-  _globals['_REGISTEREDMODEL']._serialized_start=1723
-  _globals['_REGISTEREDMODEL']._serialized_end=1790
-  _globals['_LOADMODELREQUEST']._serialized_start=1792
-  _globals['_LOADMODELREQUEST']._serialized_end=1849
-  _globals['_LOADMODELRESPONSE']._serialized_start=1851
-  _globals['_LOADMODELRESPONSE']._serialized_end=1943
-  _globals['_UNLOADMODELREQUEST']._serialized_start=1945
-  _globals['_UNLOADMODELREQUEST']._serialized_end=2004
-  _globals['_UNLOADMODELRESPONSE']._serialized_start=2006
-  _globals['_UNLOADMODELRESPONSE']._serialized_end=2100
-  _globals['_PROMOTEMODELREQUEST']._serialized_start=2102
-  _globals['_PROMOTEMODELREQUEST']._serialized_end=2177
-  _globals['_PROMOTEMODELRESPONSE']._serialized_start=2179
-  _globals['_PROMOTEMODELRESPONSE']._serialized_end=2274
-  _globals['_ROLLBACKMODELREQUEST']._serialized_start=2276
-  _globals['_ROLLBACKMODELREQUEST']._serialized_end=2336
-  _globals['_ROLLBACKMODELRESPONSE']._serialized_start=2338
-  _globals['_ROLLBACKMODELRESPONSE']._serialized_end=2434
-  _globals['_RETIREMODELREQUEST']._serialized_start=2436
-  _globals['_RETIREMODELREQUEST']._serialized_end=2495
-  _globals['_RETIREMODELRESPONSE']._serialized_start=2497
-  _globals['_RETIREMODELRESPONSE']._serialized_end=2591
-  _globals['_COMPAREMODELSREQUEST']._serialized_start=2594
-  _globals['_COMPAREMODELSREQUEST']._serialized_end=2726
-  _globals['_COMPAREMODELSRESPONSE']._serialized_start=2728
-  _globals['_COMPAREMODELSRESPONSE']._serialized_end=2799
-  _globals['_LISTMODELCHANGESREQUEST']._serialized_start=2801
-  _globals['_LISTMODELCHANGESREQUEST']._serialized_end=2888
-  _globals['_LISTMODELCHANGESRESPONSE']._serialized_start=2890
-  _globals['_LISTMODELCHANGESRESPONSE']._serialized_end=2982
-  _globals['_MODELSERVICE']._serialized_start=3197
-  _globals['_MODELSERVICE']._serialized_end=4016
+  _globals['_MODELSTAGE']._serialized_start=2647
+  _globals['_MODELSTAGE']._serialized_end=2784
+  _globals['_VERDICT']._serialized_start=2786
+  _globals['_VERDICT']._serialized_end=2856
+  _globals['_LISTMODELSREQUEST']._serialized_start=167
+  _globals['_LISTMODELSREQUEST']._serialized_end=186
+  _globals['_LISTMODELSRESPONSE']._serialized_start=188
+  _globals['_LISTMODELSRESPONSE']._serialized_end=242
+  _globals['_MODEL']._serialized_start=245
+  _globals['_MODEL']._serialized_end=914
+  _globals['_MODELLINEAGE']._serialized_start=916
+  _globals['_MODELLINEAGE']._serialized_end=1043
+  _globals['_HORIZONSUPPORT']._serialized_start=1045
+  _globals['_HORIZONSUPPORT']._serialized_end=1136
+  _globals['_METRIC']._serialized_start=1138
+  _globals['_METRIC']._serialized_end=1235
+  _globals['_GETMODELREQUEST']._serialized_start=1237
+  _globals['_GETMODELREQUEST']._serialized_end=1277
+  _globals['_GETMODELRESPONSE']._serialized_start=1279
+  _globals['_GETMODELRESPONSE']._serialized_end=1373
+  _globals['_MODELREPLICA']._serialized_start=1375
+  _globals['_MODELREPLICA']._serialized_end=1452
+  _globals['_LOADMODELREQUEST']._serialized_start=1454
+  _globals['_LOADMODELREQUEST']._serialized_end=1511
+  _globals['_LOADMODELRESPONSE']._serialized_start=1513
+  _globals['_LOADMODELRESPONSE']._serialized_end=1605
+  _globals['_UNLOADMODELREQUEST']._serialized_start=1607
+  _globals['_UNLOADMODELREQUEST']._serialized_end=1666
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=1668
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=1762
+  _globals['_PROMOTEMODELREQUEST']._serialized_start=1764
+  _globals['_PROMOTEMODELREQUEST']._serialized_end=1839
+  _globals['_PROMOTEMODELRESPONSE']._serialized_start=1841
+  _globals['_PROMOTEMODELRESPONSE']._serialized_end=1936
+  _globals['_ROLLBACKMODELREQUEST']._serialized_start=1938
+  _globals['_ROLLBACKMODELREQUEST']._serialized_end=1998
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_start=2000
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_end=2096
+  _globals['_RETIREMODELREQUEST']._serialized_start=2098
+  _globals['_RETIREMODELREQUEST']._serialized_end=2157
+  _globals['_RETIREMODELRESPONSE']._serialized_start=2159
+  _globals['_RETIREMODELRESPONSE']._serialized_end=2253
+  _globals['_COMPAREMODELSREQUEST']._serialized_start=2256
+  _globals['_COMPAREMODELSREQUEST']._serialized_end=2388
+  _globals['_COMPAREMODELSRESPONSE']._serialized_start=2390
+  _globals['_COMPAREMODELSRESPONSE']._serialized_end=2461
+  _globals['_LISTMODELCHANGESREQUEST']._serialized_start=2463
+  _globals['_LISTMODELCHANGESREQUEST']._serialized_end=2550
+  _globals['_LISTMODELCHANGESRESPONSE']._serialized_start=2552
+  _globals['_LISTMODELCHANGESRESPONSE']._serialized_end=2644
+  _globals['_MODELSERVICE']._serialized_start=2859
+  _globals['_MODELSERVICE']._serialized_end=3587
 # @@protoc_insertion_point(module_scope)

@@ -4,7 +4,6 @@ isort:skip_file
 Models: those that a server has loaded, and the life of a model from its registration to its retirement."""
 
 from collections import abc as _abc
-from dejavu.v1 import bundle_pb2 as _bundle_pb2
 from dejavu.v1 import forecast_pb2 as _forecast_pb2
 from dejavu.v1 import model_change_pb2 as _model_change_pb2
 from dejavu.v1 import model_comparison_pb2 as _model_comparison_pb2
@@ -470,98 +469,6 @@ class ModelReplica(_message.Message):
 Global___ModelReplica: _TypeAlias = ModelReplica  # noqa: Y015
 
 @_typing.final
-class RegisterBundleRequest(_message.Message):
-    """Sends a bundle."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    HEADER_FIELD_NUMBER: _builtins.int
-    CHUNK_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def header(self) -> _bundle_pb2.BundleHeader:
-        """The first message."""
-
-    @_builtins.property
-    def chunk(self) -> _bundle_pb2.BundleChunk:
-        """Every further message."""
-
-    def __init__(
-        self,
-        *,
-        header: _bundle_pb2.BundleHeader | None = ...,
-        chunk: _bundle_pb2.BundleChunk | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "chunk"]  # noqa: Y015
-    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
-
-Global___RegisterBundleRequest: _TypeAlias = RegisterBundleRequest  # noqa: Y015
-
-@_typing.final
-class RegisterBundleResponse(_message.Message):
-    """Answers an upload."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MISSING_FIELD_NUMBER: _builtins.int
-    REGISTERED_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def missing(self) -> _bundle_pb2.MissingFiles:
-        """The answer to the header."""
-
-    @_builtins.property
-    def registered(self) -> Global___RegisteredModel:
-        """The answer to the last chunk, or to the header if nothing is missing."""
-
-    def __init__(
-        self,
-        *,
-        missing: _bundle_pb2.MissingFiles | None = ...,
-        registered: Global___RegisteredModel | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["missing", b"missing", "part", b"part", "registered", b"registered"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["missing", b"missing", "part", b"part", "registered", b"registered"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["missing", "registered"]  # noqa: Y015
-    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
-
-Global___RegisterBundleResponse: _TypeAlias = RegisterBundleResponse  # noqa: Y015
-
-@_typing.final
-class RegisteredModel(_message.Message):
-    """A model that was registered."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MODEL_FIELD_NUMBER: _builtins.int
-    CREATED_FIELD_NUMBER: _builtins.int
-    created: _builtins.bool
-    """Whether this upload registered it; false if it was registered before."""
-    @_builtins.property
-    def model(self) -> Global___Model:
-        """The model."""
-
-    def __init__(
-        self,
-        *,
-        model: Global___Model | None = ...,
-        created: _builtins.bool = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "model", b"model"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RegisteredModel: _TypeAlias = RegisteredModel  # noqa: Y015
-
-@_typing.final
 class LoadModelRequest(_message.Message):
     """Requests that a model be staged."""
 
@@ -570,7 +477,7 @@ class LoadModelRequest(_message.Message):
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     model_version: _builtins.str
-    """Its version."""
+    """Its version, as the bundle's manifest names it."""
     reason: _builtins.str
     """The reason, for people, at most 500 characters."""
     def __init__(

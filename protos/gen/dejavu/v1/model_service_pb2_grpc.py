@@ -53,11 +53,6 @@ class ModelServiceStub(object):
                 request_serializer=dejavu_dot_v1_dot_model__service__pb2.GetModelRequest.SerializeToString,
                 response_deserializer=dejavu_dot_v1_dot_model__service__pb2.GetModelResponse.FromString,
                 _registered_method=True)
-        self.RegisterBundle = channel.stream_stream(
-                '/dejavu.v1.ModelService/RegisterBundle',
-                request_serializer=dejavu_dot_v1_dot_model__service__pb2.RegisterBundleRequest.SerializeToString,
-                response_deserializer=dejavu_dot_v1_dot_model__service__pb2.RegisterBundleResponse.FromString,
-                _registered_method=True)
         self.LoadModel = channel.unary_unary(
                 '/dejavu.v1.ModelService/LoadModel',
                 request_serializer=dejavu_dot_v1_dot_model__service__pb2.LoadModelRequest.SerializeToString,
@@ -122,20 +117,11 @@ class ModelServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def RegisterBundle(self, request_iterator, context):
-        """Uploads a bundle into the store and registers its model. The first message has the manifest. The server answers
-        with the files that it lacks, and the number of bytes of each that it has. The client sends these files in chunks,
-        one after the other, and the server answers with the model. An interrupted upload continues where it stopped. A
-        bundle is verified before it is registered: it is rejected if it is incomplete, altered or does not reproduce its
-        golden queries.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
     def LoadModel(self, request, context):
-        """Stages a registered model: every worker loads it, and makes every recorded forecast with it in the shadow. Returns
-        once all workers have it; fails, and changes nothing, if one cannot load it.
+        """Stages a model whose bundle is in the store: every worker loads it, and makes every recorded forecast with it in the
+        shadow. A bundle that is not registered yet is verified, and registered: it is rejected if it is not in the
+        store, incomplete, altered or does not reproduce its golden queries. Returns once all workers have the model; fails,
+        and changes nothing, if one cannot load it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -196,11 +182,6 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.GetModel,
                     request_deserializer=dejavu_dot_v1_dot_model__service__pb2.GetModelRequest.FromString,
                     response_serializer=dejavu_dot_v1_dot_model__service__pb2.GetModelResponse.SerializeToString,
-            ),
-            'RegisterBundle': grpc.stream_stream_rpc_method_handler(
-                    servicer.RegisterBundle,
-                    request_deserializer=dejavu_dot_v1_dot_model__service__pb2.RegisterBundleRequest.FromString,
-                    response_serializer=dejavu_dot_v1_dot_model__service__pb2.RegisterBundleResponse.SerializeToString,
             ),
             'LoadModel': grpc.unary_unary_rpc_method_handler(
                     servicer.LoadModel,
@@ -301,33 +282,6 @@ class ModelService(object):
             '/dejavu.v1.ModelService/GetModel',
             dejavu_dot_v1_dot_model__service__pb2.GetModelRequest.SerializeToString,
             dejavu_dot_v1_dot_model__service__pb2.GetModelResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def RegisterBundle(request_iterator,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.stream_stream(
-            request_iterator,
-            target,
-            '/dejavu.v1.ModelService/RegisterBundle',
-            dejavu_dot_v1_dot_model__service__pb2.RegisterBundleRequest.SerializeToString,
-            dejavu_dot_v1_dot_model__service__pb2.RegisterBundleResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,16 +48,11 @@ class ModelServiceStub:
     """
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.GetModelResponse]
     """Returns a model, its lineage, and which workers have it loaded. NOT_FOUND if it is not registered."""
-    RegisterBundle: _grpc.StreamStreamMultiCallable[_model_service_pb2.RegisterBundleRequest, _model_service_pb2.RegisterBundleResponse]
-    """Uploads a bundle into the store and registers its model. The first message has the manifest. The server answers
-    with the files that it lacks, and the number of bytes of each that it has. The client sends these files in chunks,
-    one after the other, and the server answers with the model. An interrupted upload continues where it stopped. A
-    bundle is verified before it is registered: it is rejected if it is incomplete, altered or does not reproduce its
-    golden queries.
-    """
     LoadModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.LoadModelRequest, _model_service_pb2.LoadModelResponse]
-    """Stages a registered model: every worker loads it, and makes every recorded forecast with it in the shadow. Returns
-    once all workers have it; fails, and changes nothing, if one cannot load it.
+    """Stages a model whose bundle is in the store: every worker loads it, and makes every recorded forecast with it in the
+    shadow. A bundle that is not registered yet is verified, and registered: it is rejected if it is not in the
+    store, incomplete, altered or does not reproduce its golden queries. Returns once all workers have the model; fails,
+    and changes nothing, if one cannot load it.
     """
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.UnloadModelRequest, _model_service_pb2.UnloadModelResponse]
     """Takes a staged model back to the stage none."""
@@ -94,16 +89,11 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """
     GetModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.GetModelResponse]  # type: ignore[assignment]
     """Returns a model, its lineage, and which workers have it loaded. NOT_FOUND if it is not registered."""
-    RegisterBundle: _aio.StreamStreamMultiCallable[_model_service_pb2.RegisterBundleRequest, _model_service_pb2.RegisterBundleResponse]  # type: ignore[assignment]
-    """Uploads a bundle into the store and registers its model. The first message has the manifest. The server answers
-    with the files that it lacks, and the number of bytes of each that it has. The client sends these files in chunks,
-    one after the other, and the server answers with the model. An interrupted upload continues where it stopped. A
-    bundle is verified before it is registered: it is rejected if it is incomplete, altered or does not reproduce its
-    golden queries.
-    """
     LoadModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.LoadModelRequest, _model_service_pb2.LoadModelResponse]  # type: ignore[assignment]
-    """Stages a registered model: every worker loads it, and makes every recorded forecast with it in the shadow. Returns
-    once all workers have it; fails, and changes nothing, if one cannot load it.
+    """Stages a model whose bundle is in the store: every worker loads it, and makes every recorded forecast with it in the
+    shadow. A bundle that is not registered yet is verified, and registered: it is rejected if it is not in the
+    store, incomplete, altered or does not reproduce its golden queries. Returns once all workers have the model; fails,
+    and changes nothing, if one cannot load it.
     """
     UnloadModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.UnloadModelRequest, _model_service_pb2.UnloadModelResponse]  # type: ignore[assignment]
     """Takes a staged model back to the stage none."""
@@ -151,26 +141,15 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns a model, its lineage, and which workers have it loaded. NOT_FOUND if it is not registered."""
 
     @_abc_1.abstractmethod
-    def RegisterBundle(
-        self,
-        request_iterator: _MaybeAsyncIterator[_model_service_pb2.RegisterBundleRequest],
-        context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_model_service_pb2.RegisterBundleResponse], _abc.AsyncIterator[_model_service_pb2.RegisterBundleResponse]]:
-        """Uploads a bundle into the store and registers its model. The first message has the manifest. The server answers
-        with the files that it lacks, and the number of bytes of each that it has. The client sends these files in chunks,
-        one after the other, and the server answers with the model. An interrupted upload continues where it stopped. A
-        bundle is verified before it is registered: it is rejected if it is incomplete, altered or does not reproduce its
-        golden queries.
-        """
-
-    @_abc_1.abstractmethod
     def LoadModel(
         self,
         request: _model_service_pb2.LoadModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.LoadModelResponse, _abc.Awaitable[_model_service_pb2.LoadModelResponse]]:
-        """Stages a registered model: every worker loads it, and makes every recorded forecast with it in the shadow. Returns
-        once all workers have it; fails, and changes nothing, if one cannot load it.
+        """Stages a model whose bundle is in the store: every worker loads it, and makes every recorded forecast with it in the
+        shadow. A bundle that is not registered yet is verified, and registered: it is rejected if it is not in the
+        store, incomplete, altered or does not reproduce its golden queries. Returns once all workers have the model; fails,
+        and changes nothing, if one cannot load it.
         """
 
     @_abc_1.abstractmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -36,15 +36,6 @@ _Changed = TypeVar(
 MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"]
 
 
-class BundleUploads(Protocol):
-    """Receives uploads of bundles."""
-
-    def register_bundle(
-        self, requests: AsyncIterator[pb.RegisterBundleRequest], context: Context
-    ) -> AsyncGenerator[pb.RegisterBundleResponse, None]:
-        """Serve RegisterBundle."""
-
-
 class ModelComparer(Protocol):
     """Compares models."""
 
@@ -62,9 +53,6 @@ class ModelService:
         store: contains their bundles.
         history: lists the changes.
         comparer: compares models.
-
-    Attributes:
-        receiver: receives bundles, and registers their models by `registered`; None: bundles are not received.
     """
 
     def __init__(
@@ -82,7 +70,6 @@ class ModelService:
         self._lifecycle_or_none = lifecycle
         self._store = store
         self._history = history
-        self.receiver: BundleUploads | None = None
         self._comparer = comparer
         self._manifests: dict[str, tuple[Manifest, str]] = {}
         self._reading: dict[str, asyncio.Task[None]] = {}
@@ -154,20 +141,6 @@ class ModelService:
                 # Without what can be long, and is not shown: registered models are never removed.
                 short: dict[str, object] = {"golden": (), "libraries": {}}
                 self._manifests[version] = manifest.model_copy(update=short), sha256
-
-    def register_bundle(
-        self, requests: AsyncIterator[pb.RegisterBundleRequest], context: Context
-    ) -> AsyncGenerator[pb.RegisterBundleResponse, None]:
-        """Upload a bundle."""
-        if self.receiver is None:
-            raise NoModelStore
-        return self.receiver.register_bundle(requests, context)
-
-    async def registered(self, version: str, reason: str) -> pb.RegisteredModel:
-        """Register a model whose bundle is in the store; return the answer to its upload."""
-        change = await self._lifecycle.register(version, reason, current_caller.get().identity)
-        roster = await self._lifecycle.roster()
-        return pb.RegisteredModel(model=await self._model(version, roster), created=change is not None)
 
     async def load_model(self, request: pb.LoadModelRequest, _: Context) -> pb.LoadModelResponse:
         """Stage a model."""

@@ -38,6 +38,9 @@ class BundleStore(Protocol):
     def check_allowed(self, manifest: Manifest) -> None:
         """Raise BundleUnfit if a bundle may not be loaded here."""
 
+    def verify(self, version: str) -> None:
+        """Verify a bundle that is not known here; raise a BundleError that says why it cannot be used."""
+
     def is_complete(self, version: str) -> bool:
         """Return whether there is a bundle of a version, with all its files."""
 

@@ -21,6 +21,7 @@ from dejavu_models.registry.stages import (
     Roster,
     WrongStage,
 )
+from dejavu_server.admission.callers import check_model_change
 from dejavu_server.forecasting.lifecycle import replicas
 from dejavu_server.forecasting.lifecycle.bundles import BundleStore
 from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed, NotProven
@@ -62,6 +63,7 @@ class ModelLifecycle:
         self._workers = WorkerAgreement(ledger, follower)
         self._judge = judge
         self._roster = KnownRoster()
+        self._verifying = asyncio.Lock()  # one at a time: each takes seconds of a core
 
     async def roster(self) -> Roster:
         """Return the current roster of the ledger.
@@ -79,35 +81,37 @@ class ModelLifecycle:
         """
         return await self._workers.workers()
 
-    async def register(self, version: str, reason: str = "", caller: str = "") -> ModelChange | None:
-        """Register a model whose bundle is in the store; return the change, or None if it was registered already.
-
-        Raises:
-            BundleError: if its bundle is not in the store.
-            InvalidReason: if the reason is too long.
-            LedgerError: if it cannot be recorded.
-        """
-        await asyncio.to_thread(self._store.manifest, version)
-        change = ModelChange(ModelAction.REGISTER, version, utc_now(), reason=reason)
-        return await self._record(lambda *_: change, caller)
-
     async def load(self, version: str, reason: str = "", caller: str = "") -> ModelChange | None:
         """Stage a model once every worker has it loaded; return the change, or None if it was staged already.
 
+        A model that is not registered is registered too, if its bundle is in the store and sound.
+
         Raises:
             NotRegistered, WrongStage, TooManyChallengers, InvalidReason: if that is not possible.
-            BundleUnfit: if it may not be loaded here.
+            BundleNotFound: if its bundle is not in the store.
+            BundleError: if its bundle cannot be used, or may not be loaded here.
+            CallerLimit: if the caller may make no further change of models today.
             ModelLoadFailed: if a worker cannot load it.
             DeadlineExceeded: if a worker does not answer.
             LedgerError: if it cannot be recorded.
         """
         change = ModelChange(ModelAction.LOAD, version, utc_now(), reason=reason)
+        register = replace(change, action=ModelAction.REGISTER)
         roster = await self.roster()
+        is_new = version not in roster.stages
+        if is_new:
+            roster = roster.after(register)
         if roster.changes_nothing(change):
             return None
         roster.check(change)
         self._store.check_allowed(await asyncio.to_thread(self._store.manifest, version))
-        return await self._with_all_workers(version, lambda _: change, caller)
+        if is_new:
+            check_model_change()  # before the work of a verification
+            async with self._verifying:
+                await asyncio.to_thread(self._store.verify, version)
+        return await self._with_all_workers(
+            version, lambda roster: change if version in roster.stages else register, caller
+        )
 
     async def promote(
         self, name: str, reason: str = "", caller: str = "", *, force: bool = False
@@ -235,7 +239,7 @@ class ModelLifecycle:
     async def _with_all_workers(
         self, version: str, prepare: Callable[[Roster], ModelChange], caller: str
     ) -> ModelChange | None:
-        """Record a change while all live workers have a model loaded."""
+        """Record a change while all live workers have a model loaded; after a registration also the next change."""
         began = time.monotonic()
         everywhere = True
 
@@ -253,10 +257,13 @@ class ModelLifecycle:
             while True:
                 await self._workers.loaded_everywhere(version, token, LOAD_SECONDS - (time.monotonic() - began))
                 try:
-                    return await self._record(change, caller)
+                    recorded = await self._record(change, caller)
                 except ModelLoadFailed:
                     if everywhere:
-                        raise  # otherwise a worker joined between the check and the transaction
+                        raise
+                    continue  # a worker joined between the check and the transaction
+                if recorded is None or recorded.action is not ModelAction.REGISTER:
+                    return recorded
 
     async def _record(self, prepare: Callable[[Connection, Roster], ModelChange], caller: str) -> ModelChange | None:
         """Record a change; wait until it is in force here, and for a limited time in the other workers."""

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import grpc
 import pytest
 from google.protobuf.message import Message
-from tests.support.builders.bundles import publish_with_components
 from tests.support.fakes.service import Abort, FakeServer
 from tests.support.harness.clients import Run
-from tests.support.programs.upload_server import running_upload_server
 
 from dejavu.v1 import model_change_pb2 as change_pb
 from dejavu.v1 import model_service_pb2 as pb
@@ -92,21 +89,3 @@ def test_an_option_before_the_command_is_refused_rather_than_ignored(
     assert shown.exit_code == 2
     assert "give it after the command: dejavu models promote" in " ".join(shown.stderr.split())
     assert not server.calls
-
-
-def test_a_folder_without_a_bundle_is_named(run: Run, tmp_path: Path) -> None:
-    shown = run("models", "register", str(tmp_path))
-    assert (shown.exit_code, str(tmp_path) in shown.stderr.replace("\n", "")) == (1, True)
-    (tmp_path / "manifest.json").write_text("{}")
-    assert "is not the manifest of a bundle" in " ".join(run("models", "register", str(tmp_path)).stderr.split())
-
-
-def test_of_a_registered_bundle_it_says_that_its_files_were_not_read(run: Run, tmp_path: Path) -> None:
-    bundle = tmp_path / "bundle"
-    publish_with_components(bundle, ("lstm",))
-    with running_upload_server(tmp_path / "store") as address:
-        assert run("models", "register", str(bundle), "--target", address).exit_code == 0
-        (bundle / "lstm.npz").write_bytes(b"damaged")
-        again = run("models", "register", str(bundle), "--target", address)
-    told = "was registered before: its manifest is known, so no other file of the folder was read"
-    assert (again.exit_code, told in " ".join(again.stdout.split())) == (0, True)

@@ -26,7 +26,7 @@ def accept(_: Path) -> None:
 
 
 def quick_store(folder: Path, **options: Any) -> ModelStore:
-    return ModelStore(FolderFiles(folder), folder / "uploads", check=accept, **options)
+    return ModelStore(FolderFiles(folder), folder / "work", check=accept, **options)
 
 
 def test_a_bundle_that_was_put_is_listed_and_gives_the_same_answers(small_bundle: Path, tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_bundle_that_was_put_is_listed_and_gives_the_same_answers(small_bundle
     assert store.manifest_sha256(version) == hashlib.sha256((small_bundle / MANIFEST).read_bytes()).hexdigest()
     assert store.load(version).manifest == original.manifest
     assert store.missing(original.manifest) == {}
-    assert list((tmp_path / "store" / "uploads").iterdir()) == []
+    assert list((tmp_path / "store" / "work").iterdir()) == []
 
 
 def test_putting_a_bundle_again_changes_nothing(small_bundle: Path, copy: Path, tmp_path: Path) -> None:
@@ -165,6 +165,13 @@ def test_a_file_altered_in_the_store_is_noticed_and_repaired(small_bundle: Path,
     assert store.load(version).version == version
 
 
+def test_a_bundle_that_was_written_to_a_store_unverified_is_found_by_a_verification(copy: Path, tmp_path: Path) -> None:
+    answer_otherwise(copy)
+    version = quick_store(tmp_path / "store").put(copy)
+    with pytest.raises(BundleCorrupt, match=f"model {version}: .*golden query"):
+        ModelStore.open(tmp_path / "store").verify(version)
+
+
 def test_a_manifest_altered_in_the_store_is_noticed_and_repaired(small_bundle: Path, tmp_path: Path) -> None:
     store = quick_store(tmp_path / "store")
     version = store.put(small_bundle)
@@ -193,33 +200,13 @@ def test_what_is_no_regular_file_is_not_read_and_is_repaired(small_bundle: Path,
         assert store.load(version).version == version
 
 
-@pytest.mark.parametrize("name", ["lock", "other/lock", "own/lock", "own/ratings.npz"])
-@pytest.mark.parametrize("kind", ["pipe", "device", "link"])
-def test_an_upload_does_not_wait_for_what_is_no_regular_file(tmp_path: Path, name: str, kind: str) -> None:
-    """Opening a pipe would wait for its other end, while all other uploads wait for the lock."""
-    uploads, missing = quick_store(tmp_path / "store").uploads, {"ratings.npz": "0" * 64}
-    with uploads.begin(b"{}", "1", missing) as upload:
-        upload.write("ratings.npz", 0, b"part")
-    [own] = (path for path in (tmp_path / "store" / "uploads").iterdir() if path.is_dir())
-    file = own.parent / name.replace("own", own.name)
-    file.parent.mkdir(exist_ok=True)
-    file.unlink(missing_ok=True)
-    if kind == "pipe":
-        os.mkfifo(file)
-    else:
-        file.symlink_to(os.devnull if kind == "device" else tmp_path / "elsewhere")
-        (tmp_path / "elsewhere").touch()
-    with pytest.raises(ModelStoreUnavailable, match=f"{file.name} is no regular file"):
-        uploads.begin(b"{}", "1", missing).__enter__()
-
-
 def test_two_processes_put_the_same_bundle_at_once(small_bundle: Path, tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
         "from dejavu_models.registry.store.store import ModelStore\n"
         "from dejavu_models.registry.store.folder import FolderFiles\n"
         "store = Path(sys.argv[1])\n"
-        "print(ModelStore(FolderFiles(store), store / 'uploads', check=lambda _: None).put(Path(sys.argv[2])))\n"
+        "print(ModelStore(FolderFiles(store), store / 'work', check=lambda _: None).put(Path(sys.argv[2])))\n"
     )
     command = (sys.executable, "-c", program, str(tmp_path / "store"), str(small_bundle))
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -243,7 +230,7 @@ def test_a_killed_process_leaves_a_whole_bundle_or_none(small_bundle: Path, tmp_
         "        super().write(*args, **options); self.writes += 1\n"
         "        if self.writes == int(sys.argv[3]): os.kill(os.getpid(), 9)\n"
         "store = Path(sys.argv[1])\n"
-        "ModelStore(Killed(store), store / 'uploads', check=lambda _: None).put(Path(sys.argv[2]))\n"
+        "ModelStore(Killed(store), store / 'work', check=lambda _: None).put(Path(sys.argv[2]))\n"
     )
     command = (sys.executable, "-c", program, str(tmp_path / "store"), str(small_bundle), str(after))
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
@@ -255,7 +242,7 @@ def test_a_killed_process_leaves_a_whole_bundle_or_none(small_bundle: Path, tmp_
 
 def test_what_killed_processes_left_is_removed_after_a_day(small_bundle: Path, tmp_path: Path) -> None:
     store = quick_store(tmp_path / "store")
-    left = [tmp_path / "store" / "files" / ".1.new", tmp_path / "store" / "uploads" / "checked-1" / "lstm.npz"]
+    left = [tmp_path / "store" / "files" / ".1.new", tmp_path / "store" / "work" / "checked-1" / "lstm.npz"]
     for file in left:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"part")

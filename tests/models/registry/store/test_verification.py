@@ -40,7 +40,7 @@ def test_a_file_that_ends_the_loading_process_is_refused(copy: Path, tmp_path: P
             verify(folder)
 
     folder = tmp_path / "store"
-    store = ModelStore(FolderFiles(folder), folder / "uploads", check=crash)
+    store = ModelStore(FolderFiles(folder), folder / "work", check=crash)
     with pytest.raises(BundleCorrupt, match="ends the process: Segmentation fault"):
         store.put(copy)
     assert stored_versions(store) == []

@@ -14,11 +14,12 @@ from tests.server.forecasting.lifecycle.models_in_memory import FIRST, ModelsInM
 from tests.support.harness.waiting import until
 
 from dejavu_models.comparison import GateDecision, Judgement
-from dejavu_models.errors import BundleUnfit
+from dejavu_models.errors import BundleNotFound, BundleUnfit
 from dejavu_models.registry.registry import default_bundle
-from dejavu_models.registry.stages import ModelAction, ModelStage, WrongStage
+from dejavu_models.registry.stages import ModelAction, ModelStage, NotRegistered, WrongStage
 from dejavu_models.types import AdaptationMode
-from dejavu_server.admission.errors import DeadlineExceeded
+from dejavu_server.admission.callers import MODEL_CHANGE, CallerLimits, Callers, reserved
+from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded
 from dejavu_server.forecasting.lifecycle import changes as changes_module
 from dejavu_server.forecasting.lifecycle import replicas
 from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
@@ -112,8 +113,6 @@ async def test_a_ledger_begins_with_the_first_bundle_of_the_settings(nodes: tupl
 
 async def test_a_promotion_is_in_force_on_all_workers_and_a_rollback_too(nodes: tuple[Node, Node]) -> None:
     one, other = nodes
-    assert await one.changes.register("b") is not None
-    assert await one.changes.register("b") is None
     loaded = await one.changes.load("b", "better", "token:x")
     assert loaded is not None
     assert (loaded.action, loaded.reason, loaded.changed_by) == (ModelAction.LOAD, "better", "token:x")
@@ -138,7 +137,6 @@ async def test_a_promotion_is_in_force_on_all_workers_and_a_rollback_too(nodes: 
 
 async def test_a_bundle_that_one_worker_cannot_load_changes_nothing(nodes: tuple[Node, Node]) -> None:
     one, other = nodes
-    await one.changes.register("b")
     other.store.broken.add("b")
     before = await one.changes.roster()
     for _ in range(2):
@@ -153,7 +151,6 @@ async def test_a_bundle_that_one_worker_cannot_load_changes_nothing(nodes: tuple
 
 async def test_a_promotion_asks_again_whether_all_have_the_model(ledger: Ledger, nodes: tuple[Node, Node]) -> None:
     one, _ = nodes
-    await one.changes.register("b")
     await one.changes.load("b")
     store = ModelsInMemory("b")
     store.broken.add("b")
@@ -176,18 +173,16 @@ async def test_a_worker_that_does_not_answer_ends_the_wait(
     ledger: Ledger, nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, _ = nodes
-    await one.changes.register("b")
     silent = Replicas("elsewhere:1", "7", os.getpid(), frozenset({FIRST}), {})
     await ledger.write(partial(model_workers.report, server="elsewhere:1", worker="7", state=silent.state()))
     monkeypatch.setattr(changes_module, "LOAD_SECONDS", 1.0)
     with pytest.raises(DeadlineExceeded, match="worker 7 of server elsewhere:1"):
         await one.changes.load("b")
-    assert (await one.changes.roster()).stages["b"] is ModelStage.NONE
+    assert "b" not in (await one.changes.roster()).stages
 
 
 async def test_nobody_waits_for_a_worker_of_the_server_that_has_died(ledger: Ledger, nodes: tuple[Node, Node]) -> None:
     one, _ = nodes
-    await one.changes.register("b")
     ended = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
     await ended.wait()
     dead = Replicas("host:1", "9", ended.pid, frozenset({FIRST}), {})
@@ -198,8 +193,6 @@ async def test_nobody_waits_for_a_worker_of_the_server_that_has_died(ledger: Led
 
 async def test_a_wish_that_ended_a_worker_is_not_followed_again(ledger: Ledger, nodes: tuple[Node, Node]) -> None:
     one, other = nodes
-    for version in "bc":
-        await one.changes.register(version)
     ended = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
     await ended.wait()
     dead = Replicas("host:1", "9", ended.pid, frozenset({FIRST}), {}, following="crafted")
@@ -238,7 +231,6 @@ async def test_a_promotion_needs_evidence_unless_it_is_forced(ledger: Ledger, al
     judge = Verdict(allowed=allowed)
     async with started(Node(ledger, ModelsInMemory("b"), "0", judge=judge)) as node:
         assert judge.asked == []
-        await node.changes.register("b")
         await node.changes.load("b")
         if not allowed:
             with pytest.raises(NotProven, match=r"E 3\.1 of 20 after 12 games"):
@@ -249,9 +241,33 @@ async def test_a_promotion_needs_evidence_unless_it_is_forced(ledger: Ledger, al
         assert set(judge.asked) == {("b", FIRST)}
 
 
+async def test_a_version_that_the_store_lacks_and_an_alias_are_refused(nodes: tuple[Node, Node]) -> None:
+    one, _ = nodes
+    before = await one.changes.roster()
+    with pytest.raises(BundleNotFound, match="no model d"):
+        await one.changes.load("d")
+    for name in ("challenger", ""):
+        with pytest.raises(NotRegistered, match="the version of a bundle, not an alias"):
+            await one.changes.load(name)
+    assert await one.changes.roster() == before
+
+
+async def test_a_new_bundle_is_not_verified_for_a_caller_who_may_change_no_more_models_today(
+    nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A verification takes seconds of a core."""
+    one, _ = nodes
+    monkeypatch.setattr(one.store, "verify", pytest.fail)
+    callers = Callers(CallerLimits(model_changes=1))
+    with callers.counted("token:ops", "ipv4:203.0.113.7:4000", stream=False):
+        with reserved([MODEL_CHANGE]):
+            pass
+        with pytest.raises(CallerLimit, match="1 changes of models a day"):
+            await one.changes.load("b")
+
+
 async def test_an_unfit_model_is_not_staged(nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch) -> None:
     one, _ = nodes
-    await one.changes.register("b")
     manifest = one.store.manifest("b")
     unfit = manifest.model_copy(update={"verdict": manifest.verdict.model_copy(update={"fit": False})})
     monkeypatch.setattr(one.store, "manifest", lambda _: unfit)

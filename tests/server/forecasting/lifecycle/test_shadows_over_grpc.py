@@ -12,6 +12,7 @@ from tests.support.processes.servers import spawned_server
 
 from dejavu.v1 import model_comparison_pb2
 from dejavu_client import DejavuClient, DejavuClientError
+from dejavu_models.registry.store.store import ModelStore
 
 _GAMES = 3
 
@@ -22,7 +23,7 @@ def test_a_challenger_is_compared_on_what_the_champion_answered(tmp_path: Path) 
     ledger, store = f"sqlite:///{tmp_path}/ledger.sqlite3", str(tmp_path / "store")
     arguments = ("--workers", "2", "--ledger", ledger, "--model-store", store, "--metrics-listen", "127.0.0.1:0")
     with spawned_server(*arguments) as server, DejavuClient(server.address, timeout=60.0) as client:
-        client.register_bundle(tmp_path / "challenger")
+        ModelStore.open(store).put(tmp_path / "challenger")
         client.load_model(challenger)
         games = [current_game(number) for number in range(_GAMES)]
         answers = [client.predict(PATTERN, game_id=game, home_team="BOS", away_team="LAL") for game in games]

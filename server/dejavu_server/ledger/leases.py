@@ -149,15 +149,14 @@ def acquire(
     """
     time = database_time(connection) if now is None else now
     row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
-    stands = row is not None and is_valid(row.expires_us, time)
-    if row is not None and stands and (row.holder, row.caller) != (holder, caller):
-        return False, _lease(name, row.holder, row.acquired_us, row.expires_us, time)
     expires = time + round(ttl / timedelta(microseconds=1))
-    acquired: int = row.acquired_us if row is not None and stands else time
-    values = {"holder": holder, "caller": caller, "acquired_us": acquired, "expires_us": expires}
-    if row is not None:
-        connection.execute(update(leases).where(leases.c.name == name).values(values))
-    else:
+    if row is not None and is_valid(row.expires_us, time):
+        if (row.holder, row.caller) != (holder, caller):
+            return False, _lease(name, row.holder, row.acquired_us, row.expires_us, time)
+        acquired: int = row.acquired_us
+        connection.execute(update(leases).where(leases.c.name == name).values(expires_us=expires))
+    else:  # an expired lease, of anybody, is a new one
+        acquired = time
         connection.execute(delete(leases).where(not_(leases.c.expires_us.between(time + 1, time + _LONGEST_US))))
         others = select(func.count()).select_from(leases).where(leases.c.name.not_in(RESERVED))
         if name not in RESERVED and connection.execute(others).scalar_one() >= MAX_LEASES:
@@ -165,7 +164,8 @@ def acquire(
         own = others.where(leases.c.caller == caller)
         if caller and connection.execute(own).scalar_one() >= MAX_LEASES_OF_CALLER:
             raise TooManyLeases(f"the caller has {MAX_LEASES_OF_CALLER} leases; expected fewer: release one")
-        connection.execute(insert(leases).values(name=name, **values))
+        values = {"name": name, "holder": holder, "caller": caller, "acquired_us": acquired, "expires_us": expires}
+        connection.execute(insert(leases).values(values))
     return True, _lease(name, holder, acquired, expires, time)
 
 

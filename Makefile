@@ -7,7 +7,7 @@ GEN    := .venv-gen
 DOCS   := .venv-docs
 MLSERVER := .venv-mlserver
 NODE   := examples/node
-WEB    := client/dejavu_gateway/web
+WEB    := gateway/web
 PIP     = $(BIN)/pip --disable-pip-version-check -q
 PROTOS := $(wildcard protos/dejavu/v1/*.proto protos/dejavu/inference/*.proto)
 
@@ -30,7 +30,7 @@ help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 # Stamp files skip repeated installs; a target runs again if its prerequisites change.
-INSTALLING := pyproject.toml constraints.txt $(wildcard *requirements*.txt server/requirements*.txt client/requirements*.txt trainer/requirements*.txt) server/install.sh hatch_build.py $(wildcard model_store/native/*.?pp model_store/native/python/*)
+INSTALLING := pyproject.toml constraints.txt $(wildcard *requirements*.txt server/requirements*.txt client/requirements*.txt gateway/requirements*.txt trainer/requirements*.txt) server/install.sh hatch_build.py $(wildcard model_store/native/*.?pp model_store/native/python/*)
 
 $(VENV)/.installed: $(INSTALLING)
 	@PYTHON=$(PYTHON) server/install.sh all
@@ -92,8 +92,8 @@ gen: install $(GEN)/.installed  ## generate protos/gen (messages, stubs, .pyi), 
 	  --python_out=protos/gen --grpc_python_out=protos/gen --mypy_out=quiet:protos/gen --mypy_grpc_out=quiet:protos/gen $(PROTOS)
 	$(GEN)/bin/python -m grpc_tools.protoc -I protos --include_source_info --descriptor_set_out=protos/gen/dejavu/contract.binpb $(PROTOS)
 	$(BIN)/python client/generate_sync.py
-	$(BIN)/python client/generate_team_colors.py
-	$(BIN)/python client/generate_reference.py
+	$(BIN)/python gateway/generate_team_colors.py
+	$(BIN)/python gateway/generate_reference.py
 	$(BIN)/python server/monitoring/generate_dashboard.py
 
 format: install  ## format the code
@@ -143,8 +143,8 @@ check-layers: install check-gen
 
 check-gen: install
 	$(BIN)/python client/generate_sync.py --check
-	$(BIN)/python client/generate_team_colors.py --check
-	$(BIN)/python client/generate_reference.py --check
+	$(BIN)/python gateway/generate_team_colors.py --check
+	$(BIN)/python gateway/generate_reference.py --check
 	$(BIN)/python server/monitoring/generate_dashboard.py --check
 	@$(MAKE) --no-print-directory gen
 	@git diff --exit-code --stat -- protos/gen || { echo "protos/gen differs from the output of make gen: commit it"; exit 1; }
@@ -153,7 +153,7 @@ check-gen: install
 check-web: install
 ifeq ($(WEB_NODE),yes)
 	@$(MAKE) --no-print-directory web
-	@test -z "$$(git status --porcelain -- $(WEB)/dist)" || { git status --short -- $(WEB)/dist; echo "$(WEB)/dist differs from the output of make web: commit it"; exit 1; }
+	@test -z "$$(git status --porcelain -- gateway/dejavu_gateway/page)" || { git status --short -- gateway/dejavu_gateway/page; echo "gateway/dejavu_gateway/page differs from the output of make web: commit it"; exit 1; }
 else
 	@echo "the build of the page is not checked: Node 20.19 or newer is needed"
 endif
@@ -167,7 +167,7 @@ release: $(VENV)/.release  ## build and verify release VERSION in dist/, without
 PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest
 ALL    = $(PYTEST) -n 4 --dist worksteal
 # Tests that start no processes: models, feed, converters, the ledger's arithmetic and queries, other unit tests.
-FAST   = tests/test_structure.py tests/models tests/feed tests/contract/test_messages.py tests/client/output tests/client/transport \
+FAST   = tests/test_structure.py tests/models tests/feed tests/contract/test_messages.py tests/cli/output tests/client/transport \
          tests/server/test_settings.py tests/server/api/converters tests/server/ledger/entries tests/server/ledger/queries \
          tests/server/forecasting/test_batcher.py tests/trainer/data tests/trainer/training
 

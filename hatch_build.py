@@ -38,7 +38,7 @@ FLAGS = [
 """Signals of floats are not looked at, so loops may be vectorised; nanobind needs objects that may alias."""
 
 
-REVISION = Path("client", "dejavu_common", "revision.txt")
+REVISION = Path("common", "dejavu_common", "revision.txt")
 """Read by `dejavu_common.build`."""
 
 

@@ -75,7 +75,7 @@ class KillResult:
 @contextmanager
 def notifier(rules: Path, target: str) -> Iterator[None]:
     """Start a notifier, and wait until it watches; kill it at the end."""
-    command = [*python_m("dejavu_client.cli"), "notify", str(rules), "--replays", "--target", target]
+    command = [*python_m("dejavu_cli"), "notify", str(rules), "--replays", "--target", target]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None

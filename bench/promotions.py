@@ -50,11 +50,11 @@ from dejavu.v1 import model_service_pb2 as models_pb
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_models.registry.stages import ModelAction
-from dejavu_models.registry.store.store import ModelStore
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.queries.model_changes import KnownRoster, read_changes
 from dejavu_server.records import IssuedForecast
+from dejavu_store.bundle_store import ModelStore
+from dejavu_store.stages import ModelAction
 
 KILL_EVERY: Final = 10
 

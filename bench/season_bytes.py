@@ -22,13 +22,13 @@ from tests.support.processes.postgres import own_server
 from tests.support.processes.servers import spawned_server
 
 from dejavu_client import AsyncDejavuClient
-from dejavu_client.poller import Poller
-from dejavu_client.poller.poller import DEFAULT_END_INTERVAL
 from dejavu_common.clock import utc_now
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.replay.games import ReplayGame, recorded_evening, simulated_evening
 from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
+from dejavu_poller import Poller
+from dejavu_poller.poller import DEFAULT_END_INTERVAL
 from dejavu_server.ledger import verify
 from dejavu_server.ledger.copies.databases import open_source, open_target
 from dejavu_server.ledger.copies.ledger_copy import copy_ledger

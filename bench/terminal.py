@@ -139,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("file", type=Path, help="SVG file to write")
     parser.add_argument("--every", type=float, default=1.2, help="seconds between two frames")
     options = parser.parse_args(arguments)
-    demo = frames([sys.executable, "-m", "dejavu_client.cli", "demo"], options.every)
+    demo = frames([sys.executable, "-m", "dejavu_cli", "demo"], options.every)
     table = [frame for frame in demo if any("home wins" in row for row in frame)]
     options.file.write_text(picture([frame for frame, _ in groupby(table)]))
     return 0

@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LOCKS = (
     "deploy/requirements-server.txt",  # has all of server/requirements.txt
-    "client/requirements-dashboard.txt",
+    "gateway/requirements.txt",
     "client/requirements-live.txt",
     "deploy/requirements-trainer.txt",  # without torch, which the image takes from PyTorch's own index
     "trainer/requirements.txt",  # has torch, of the same release, and its packages

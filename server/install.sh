@@ -49,7 +49,7 @@ step "Compiling the models, and installing packages meanwhile"
 compiling=$!
 case $part in
 demo)
-  install --require-hashes -r server/requirements.txt -r client/requirements-live.txt -r client/requirements-dashboard.txt
+  install --require-hashes -r server/requirements.txt -r client/requirements-live.txt -r gateway/requirements.txt
   ;;
 all)
   install --require-hashes -r trainer/requirements-build.txt

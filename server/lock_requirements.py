@@ -43,7 +43,7 @@ LOCKS: dict[str, tuple[str, ...]] = {
         for each in ("--extra", extra)
     ),
     "client/requirements.txt": (),
-    "client/requirements-dashboard.txt": ("--extra", "dashboard"),
+    "gateway/requirements.txt": ("--extra", "dashboard"),
     "client/requirements-live.txt": ("--extra", "live"),
     "trainer/requirements.txt": ("--extra", "trainer"),
     "docs/requirements.txt": ("--group", "pyproject.toml:docs"),

@@ -34,10 +34,10 @@ from dejavu_models.arrays import from_npz
 from dejavu_models.errors import BundleError
 from dejavu_models.manifest import Manifest
 from dejavu_models.point.index import read_index
-from dejavu_models.registry import contents as contents_module
-from dejavu_models.registry.bundle import MANIFEST, check_answers, parse_manifest, read_manifest
-from dejavu_models.registry.contents import load_contents
-from dejavu_models.registry.registry import default_bundle
+from dejavu_store import contents as contents_module
+from dejavu_store.bundle import MANIFEST, check_answers, parse_manifest, read_manifest
+from dejavu_store.contents import load_contents
+from dejavu_store.registry import default_bundle
 
 INDEX: Final = "index"
 MAX_MEMORY: Final = 4 * 1024**3

@@ -29,7 +29,7 @@ WIDTH, HEIGHT = 1000, 800
 @contextmanager
 def evening(seed: int) -> Iterator[str]:
     """Run the demo with its page; yield the address of the page."""
-    command = [sys.executable, "-m", "dejavu_client.cli", "demo", "--page", "--json"]
+    command = [sys.executable, "-m", "dejavu_cli", "demo", "--page", "--json"]
     command += ["--seconds", str(EVENING_SECONDS), "--seed", str(seed)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if process.stderr is None:

@@ -14,8 +14,8 @@ from mlserver.codecs import NumpyCodec
 from mlserver.types import InferenceResponse
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.types import Horizon
+from dejavu_store.bundle import load_bundle
 
 
 class Dejavu(MLModel):  # type: ignore[misc]

@@ -27,11 +27,11 @@ ADDRESSES = {"docs/": "", "protos/dejavu/v1/": "contract/", "protos/dejavu/": "c
 """Beginning of a path in the repository → beginning of the address on the site, if another."""
 
 REFERENCES = {
-    "docs/python-client.md": ("The Python client", ("dejavu_client", "dejavu_client.poller")),
+    "docs/python-client.md": ("The Python client", ("dejavu_client", "dejavu_poller")),
     "docs/python-models.md": (
         "The Python package of the models",
         (
-            "dejavu_models.registry.bundle",
+            "dejavu_store.bundle",
             "dejavu_models.forecaster",
             "dejavu_models.forecast_query",
             "dejavu_models.types",

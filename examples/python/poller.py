@@ -11,8 +11,8 @@ import asyncio
 import os
 
 from dejavu_client import FINAL, AsyncDejavuClient
-from dejavu_client.poller import Event, HorizonResult, Poller, Prediction
 from dejavu_feed.nba import NBA_URL, NbaFeed
+from dejavu_poller import Event, HorizonResult, Poller, Prediction
 
 SECONDS = float(os.environ.get("DEJAVU_POLL_SECONDS", "10"))
 """Seconds between two polls of the feed; use fewer for a replay faster than real time."""

@@ -16,6 +16,7 @@ from tests.support.harness.clients import CLIENTS, AnyClient
 from tests.support.processes.servers import running_worker
 from typer.testing import CliRunner
 
+from dejavu_cli.main import app
 from dejavu_client import (
     DejavuClient,
     FailedPreconditionError,
@@ -25,7 +26,6 @@ from dejavu_client import (
     market,
     predict_request,
 )
-from dejavu_client.cli.main import app
 from dejavu_common.game_day import game_day
 
 TEAMS: dict[str, Any] = {"home_team": "BKN", "away_team": "GSW"}

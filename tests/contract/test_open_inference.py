@@ -71,7 +71,7 @@ def test_every_method_is_there() -> None:
 
 def test_the_client_leaves_the_protocol_to_clients_that_speak_it() -> None:
     """A process can use our client beside tritonclient, although protobuf refuses two copies of the protocol."""
-    modules = "dejavu_client, dejavu_client.cli.main, dejavu_client.poller"
+    modules = "dejavu_client, dejavu_cli.main, dejavu_poller"
     program = f"import sys, {modules}; print([name for name in sys.modules if name.startswith('dejavu.inference')])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"

@@ -17,8 +17,8 @@ from tests.support.processes.servers import SpawnedServer
 
 from dejavu_client import DejavuClient
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.types import Horizon
+from dejavu_store.bundle import load_bundle
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(3000)]
 

@@ -29,9 +29,9 @@ from tests.deploy.manifests import (
 
 from dejavu_client.transport.servers import parse_servers
 from dejavu_common.address import Address
-from dejavu_models.registry.store.cache import MAX_CACHED_BYTES
 from dejavu_server.api.health import HEALTH_SERVICE, SERVICES
 from dejavu_server.supervisor.recycling import KILL_FACTOR
+from dejavu_store.local_copies import MAX_CACHED_BYTES
 
 KILLED_AFTER_GRACE_SECONDS = 5
 """Time from the end of the grace time until the supervisor kills workers."""

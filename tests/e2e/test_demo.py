@@ -17,16 +17,16 @@ import pytest
 from tests.support.programs.commands import python_m
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu_client.cli.demo import shortfall
-from dejavu_client.poller.summary import HorizonSummary, Summary
+from dejavu_cli.commands.demo import shortfall
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.replay.games import draw_matchups
+from dejavu_poller.summary import HorizonSummary, Summary
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start the demo as a process with its own folder for temporary files."""
     return subprocess.Popen(
-        [*python_m("dejavu_client.cli"), "demo", *arguments],
+        [*python_m("dejavu_cli"), "demo", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -23,12 +23,12 @@ from tests.support.processes.servers import spawned_server
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client import AsyncDejavuClient
-from dejavu_client.poller.events import Fault, FaultKind, HorizonClosed
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.games import ReplayGame, recorded_evening, simulated_evening
 from dejavu_feed.replay.http_server import LocalServer
+from dejavu_poller.events import Fault, FaultKind, HorizonClosed
 
 RESTART = SIX_MINUTES + 150
 """Real-time seconds after which the first poller stops: the first game is forecast by then, the others are not."""

@@ -23,7 +23,7 @@ def run(module: str, *arguments: str) -> str:
 
 
 PROGRAMS = {
-    "dejavu": ("dejavu_client.cli", f"x{HOSTILE}"),
+    "dejavu": ("dejavu_cli", f"x{HOSTILE}"),
     "dejavu-server's ledger": ("dejavu_server", "ledger", "verify", "--ledger", f"sqlite:////nowhere/{HOSTILE}"),
     "dejavu-trainer": ("dejavu_trainer", "fetch", "--seasons", HOSTILE, "--out", "/nowhere"),
     "dejavu-dashboard": ("dejavu_gateway", f"x{HOSTILE}"),

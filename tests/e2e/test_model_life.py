@@ -28,15 +28,15 @@ from dejavu.v1 import model_comparison_pb2
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_client import FINAL, AsyncDejavuClient, FailedPreconditionError, predict_request
 from dejavu_models.manifest import LINEAR
-from dejavu_models.registry.bundle import MANIFEST
-from dejavu_models.registry.stages import ModelAction, ModelChange
-from dejavu_models.registry.store.folder import FolderFiles
-from dejavu_models.registry.store.store import ModelStore
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.audit.verification import verify
 from dejavu_server.ledger.database.schema import shadows
 from dejavu_server.ledger.queries.model_changes import KnownRoster, read_changes
 from dejavu_server.records import IssuedForecast
+from dejavu_store.bundle import MANIFEST
+from dejavu_store.bundle_store import ModelStore
+from dejavu_store.folder import FolderFiles
+from dejavu_store.stages import ModelAction, ModelChange
 
 GAMES, FEWEST = 130, 100
 """Games in a part of the season, and the minimum that the gate requires."""

@@ -1,6 +1,6 @@
 """The life of a model by the commands alone, on a real server with two workers.
 
-By day, tests/server/worker/test_model_store.py has it by the calls, tests/client/cli/models the commands.
+By day, tests/server/worker/test_model_store.py has it by the calls, tests/cli/models the commands.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.servers import spawned_server
 from typer.testing import CliRunner
 
-from dejavu_client.cli.main import app
-from dejavu_models.registry.store.store import ModelStore
+from dejavu_cli.main import app
+from dejavu_store.bundle_store import ModelStore
 
 
 @pytest.mark.nightly

@@ -15,13 +15,13 @@ from tests.support.processes.servers import spawned_server
 
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_client import FINAL, AsyncDejavuClient, Moment, predict_request
-from dejavu_client.poller import Poller
 from dejavu_feed.moment import from_message
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.pattern import elapsed_seconds
 from dejavu_feed.replay.games import ReplayGame, recorded_evening
 from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
+from dejavu_poller import Poller
 from dejavu_server.ledger import verify
 
 SEASON = 2023

@@ -23,12 +23,12 @@ from tests.support.processes.proxied import ProxiedServers
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_cli.doctor.findings import Severity
+from dejavu_cli.doctor.installation_checks import examine_installation
+from dejavu_cli.doctor.server_checks import DoctorAccess
 from dejavu_client import AsyncDejavuClient
-from dejavu_client.doctor.findings import Severity
-from dejavu_client.doctor.installation_checks import examine_installation
-from dejavu_client.doctor.server_checks import DoctorAccess
-from dejavu_client.poller.predictor import check_server
 from dejavu_client.transport.servers import parse_servers
+from dejavu_poller.predictor import check_server
 
 
 @pytest.mark.parametrize("kind", ["nginx", pytest.param("haproxy", marks=pytest.mark.nightly)])

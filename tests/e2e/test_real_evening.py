@@ -23,8 +23,6 @@ from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_client import AsyncDejavuClient
-from dejavu_client.poller import Poller
-from dejavu_client.poller.events import Event, ForecastMissed, HorizonResult, OutcomeReported, Prediction
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.replay.games import ReplayGame, recorded_evening
@@ -33,8 +31,10 @@ from dejavu_feed.replay.replay import Replay
 from dejavu_models import types
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.metrics import crps_of_quantiles
-from dejavu_models.registry.registry import Registry
 from dejavu_models.types import Forecast
+from dejavu_poller import Poller
+from dejavu_poller.events import Event, ForecastMissed, HorizonResult, OutcomeReported, Prediction
+from dejavu_store.registry import Registry
 from dejavu_trainer.data.games import Games
 
 SEASON = 2023

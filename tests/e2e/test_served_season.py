@@ -17,9 +17,9 @@ from dejavu_client import FINAL, HALFTIME, DejavuClient, predict_request
 from dejavu_feed.game_ids import COMPETITIVE
 from dejavu_models.live_ratings import KNOWN_GAMES
 from dejavu_models.ratings import RatingFilter
-from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import CASES
+from dejavu_store.bundle import load_bundle
+from dejavu_store.registry import default_bundle
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.scoring.fold_scores import STATIC, FoldScores, score_fold
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS

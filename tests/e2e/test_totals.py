@@ -20,8 +20,8 @@ from tests.support.processes.servers import running_worker
 from dejavu_client import FINAL, DejavuClient
 from dejavu_client.errors import InvalidArgumentError
 from dejavu_models.manifest import COURSES, TOTALS, version_of
-from dejavu_models.registry.bundle import load_bundle, publish, read_manifest
 from dejavu_server.ledger import verify
+from dejavu_store.bundle import load_bundle, publish, read_manifest
 
 PATTERN = [float(minute % 6) for minute in range(30)]
 POINTS = 139

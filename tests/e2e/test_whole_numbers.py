@@ -16,9 +16,9 @@ from tests.support.processes.servers import running_worker
 
 from dejavu_client import FINAL, HALFTIME, DejavuClient
 from dejavu_client.requests import market
-from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.types import HORIZONS, MarginSource
 from dejavu_server.ledger import verify
+from dejavu_store.bundle import load_bundle
 
 GAMES = [(current_game(number), 3.0 * number - 9, outcome) for number, outcome in enumerate((-11, 4, 7, 1, 13, 22), 1)]
 """Id, lead after 40 minutes and final differential."""

@@ -22,9 +22,9 @@ from typer.testing import CliRunner
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_client.cli.main import app
+from dejavu_cli.main import app
 from dejavu_models.manifest import LINEAR
-from dejavu_models.registry.store.store import ModelStore
+from dejavu_store.bundle_store import ModelStore
 
 
 def arguments(folder: Path, *more: str, workers: int = 2) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from dejavu_client.transport import subscription
 from dejavu_feed.live_inputs import LIVE_INPUTS
 from dejavu_models.errors import DejavuError, InvalidLiveInput
 from dejavu_models.forecast_query import MAX_QUANTILES
-from dejavu_server.admission.errors import CallerLimit
+from dejavu_server.admission.refusals import CallerLimit
 from dejavu_server.api import interceptors, request_ids
 from dejavu_server.api.converters import prediction, record_requests
 from dejavu_server.api.errors import CODES, INTERNAL

@@ -37,7 +37,7 @@ ELSEWHERE = {
     r"dejavu predict [^\0]* --home BOS --away LAL --horizon final\s+--game-date 2024-11-01$": (
         "is shown with its output, and run further below"
     ),
-    r"dejavu (notify|notifications) ?": "tests/client/cli/test_notify.py runs them with targets of its own",
+    r"dejavu (notify|notifications) ?": "tests/cli/test_notify.py runs them with targets of its own",
     r"umask |dejavu-server token |dejavu-server --listen 0\.0\.0\.0:50051 ": (
         "tests/server/cli/test_token.py and tests/server/access do; they open a port to other machines"
     ),

@@ -12,10 +12,10 @@ import yaml
 from pydantic import TypeAdapter
 from tests.support.harness.documents import blocks, rows
 
-from dejavu_client.notify.bodies import request
-from dejavu_client.notify.conditions import Message
-from dejavu_client.notify.rules import TEMPLATE_FIELDS, GameRule, SilenceRule, Target, load_rules
 from dejavu_common.clock import utc_now
+from dejavu_poller.notify.bodies import request
+from dejavu_poller.notify.conditions import Message
+from dejavu_poller.notify.rules import TEMPLATE_FIELDS, GameRule, SilenceRule, Target, load_rules
 
 DOCUMENT = "docs/notifications.md"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -12,7 +12,7 @@ from tests.support.processes.browser import ROOT
 from dejavu_feed.teams import TEAMS
 from dejavu_gateway.team_colors import UNKNOWN, team_colors
 
-TABLE = json.loads((ROOT / "client/dejavu_gateway/teams.json").read_text())
+TABLE = json.loads((ROOT / "gateway/dejavu_gateway/teams.json").read_text())
 GROUNDS = {"light": ("#ffffff", "#f5f5f2"), "dark": ("#191c22", "#0f1115", "#26292c")}
 """Cards, page, and the box of an overlay (#0f1115e6) above white."""
 VISIONS = ("", "protan", "deutan", "tritan")

@@ -11,7 +11,7 @@ from tests.support.reference.batch import GameBatch
 
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_client import FINAL, DejavuClient
-from dejavu_models.registry.bundle import load_bundle
+from dejavu_store.bundle import load_bundle
 
 PATTERN = [2.0, -1.0, 3.0, 6.0, 4.0, 4.0, 9.0]
 

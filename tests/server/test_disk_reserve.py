@@ -22,7 +22,6 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1 import record_service_pb2
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
-from dejavu_models.registry.registry import Registry
 from dejavu_server.api.health import LEDGER
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database.recording_rules import RecordingLimits
@@ -35,6 +34,7 @@ from dejavu_server.records import IssuedForecast
 from dejavu_server.results import Failed
 from dejavu_server.streaming import ledger_manager
 from dejavu_server.worker.worker import Worker
+from dejavu_store.registry import Registry
 
 NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME)
 OTHER = pb.PredictRequest(pattern=PATTERN, game_id=current_game(90002))

@@ -14,9 +14,9 @@ from dejavu.v1.forecast_pb2 import LATE_REASON_LATER_MINUTE, LATE_REASON_UNSPECI
 from dejavu.v1.scorecard_pb2 import LeftOut, Scorecard
 from dejavu_client import FINAL, AsyncDejavuClient, DejavuClient
 from dejavu_client.requests import market, predict_request
-from dejavu_models.registry.registry import Registry
 from dejavu_server.ledger import verify
 from dejavu_server.worker.worker import Worker
+from dejavu_store.registry import Registry
 
 GAMES = [current_game(number) for number in range(1, 13)]
 RESULT = 14

@@ -12,7 +12,7 @@ from tests.support.processes.servers import async_worker
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_client import FINAL, AsyncDejavuClient, Moment, Possession, Side, predict_request
 from dejavu_client.errors import InvalidArgumentError
-from dejavu_models.registry.registry import Registry
+from dejavu_store.registry import Registry
 
 PATTERN = [2.0] * 47
 

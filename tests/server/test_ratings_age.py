@@ -16,8 +16,8 @@ from dejavu_client.requests import market
 from dejavu_common.game_day import game_day
 from dejavu_feed.off_season import days_around
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_models.registry.registry import Registry
 from dejavu_models.types import Horizon
+from dejavu_store.registry import Registry
 
 SHIPPED = date(2024, 6, 17)
 """Date of the newest final that the ratings of the shipped bundle know."""

@@ -26,7 +26,7 @@ from tests.support.processes.servers import SpawnedServer, spawned_server
 import dejavu_server
 from dejavu_client import AsyncDejavuClient
 from dejavu_models.manifest import LINEAR
-from dejavu_models.registry.bundle import read_manifest
+from dejavu_store.bundle import read_manifest
 
 
 @contextmanager

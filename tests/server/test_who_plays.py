@@ -20,7 +20,7 @@ from dejavu_client.errors import FailedPreconditionError
 from dejavu_client.requests import lineups, market
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.player_ratings import LineupWeights, PlayerRatings
-from dejavu_models.registry.registry import Registry
+from dejavu_store.registry import Registry
 
 FIRST = date(2025, 10, 24)
 PATTERN = [1.0, 4.0]

@@ -17,8 +17,8 @@ from dejavu_feed.off_season import is_over
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult
-from dejavu_models.registry.bundle import load_bundle, read_manifest
 from dejavu_models.types import Horizon
+from dejavu_store.bundle import load_bundle, read_manifest
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.gate import divide, verdict_of
 from dejavu_trainer.execution import Progress

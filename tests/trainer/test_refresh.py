@@ -19,10 +19,10 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.manifest import TOTALS, version_of
-from dejavu_models.registry.bundle import load_bundle, publish, read_manifest
-from dejavu_models.registry.registry import default_bundle
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import Horizon
+from dejavu_store.bundle import load_bundle, publish, read_manifest
+from dejavu_store.registry import default_bundle
 from dejavu_trainer.cli import refresh as refresh_command
 from dejavu_trainer.data.plays import write_plays
 from dejavu_trainer.data.simulate import simulate_season

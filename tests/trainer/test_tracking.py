@@ -20,7 +20,7 @@ import pytest
 from tests.support.builders.bundles import bundle_of_two_seasons, small_bundle
 from tests.support.harness.documents import ROOT
 
-from dejavu_models.registry.bundle import load_bundle, read_manifest
+from dejavu_store.bundle import load_bundle, read_manifest
 from dejavu_trainer.tracking import CHALLENGER, EXPERIMENT, MODEL, MlflowTracker, TrackingError, metrics, parameters
 
 PROGRAM = Path(sys.executable).with_name("mlflow")

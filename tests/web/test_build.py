@@ -6,7 +6,7 @@ import gzip
 import re
 from pathlib import Path
 
-DIST = Path(__file__).parents[2] / "client/dejavu_gateway/web/dist"
+DIST = Path(__file__).parents[2] / "gateway/dejavu_gateway/page"
 FILES = sorted(path for path in DIST.rglob("*") if path.is_file() and not path.name.startswith("licenses"))
 
 

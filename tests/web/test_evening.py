@@ -49,7 +49,7 @@ def polling(feed: str, server: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run `dejavu poll` until the evening is over."""
     command = ["poll", "--feed-url", feed, "--target", server, "--interval", "0.1", "--until-final", "--json"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "dejavu_client.cli", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "dejavu_cli", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         yield process

@@ -45,7 +45,7 @@ def run_client(*arguments: str, server: str, seconds: float | None = SECONDS) ->
     """
     command = [*takewhile(lambda each: not each.startswith("-"), arguments)]
     options = arguments[len(command) :]
-    run = (sys.executable, "-m", "dejavu_client.cli", *command, "--target", server, "--json", *options)
+    run = (sys.executable, "-m", "dejavu_cli", *command, "--target", server, "--json", *options)
     name = " ".join(("dejavu", *command))
     try:
         ended = subprocess.run(run, capture_output=True, text=True, check=False, timeout=seconds)  # noqa: S603 - our own program

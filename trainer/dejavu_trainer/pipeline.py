@@ -37,10 +37,10 @@ from dejavu_models.manifest import (
 from dejavu_models.point.courses import courses_to_bytes
 from dejavu_models.point.dejavu import Entries
 from dejavu_models.ratings import RatingFilter
-from dejavu_models.registry.bundle import check_target, publish
-from dejavu_models.registry.contents import linear_to_bytes, ratings_to_bytes
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import COMPONENTS, Horizon
+from dejavu_store.bundle import check_target, publish
+from dejavu_store.contents import linear_to_bytes, ratings_to_bytes
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import split_seasons
 from dejavu_trainer.evaluation.gate import holdout_verdict, verdict_of

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dejavu_models.manifest import Manifest
-from dejavu_models.registry.bundle import read_manifest
-from dejavu_models.registry.store.store import ModelStore
+from dejavu_store.bundle import read_manifest
+from dejavu_store.bundle_store import ModelStore
 from dejavu_trainer.client import CallFailed, run_client
 
 

@@ -21,9 +21,9 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings
 from dejavu_models.manifest import RATINGS, TOTALS, Golden, Manifest, RefreshRecord, version_of
 from dejavu_models.ratings import MAX_RATINGS_DAYS
-from dejavu_models.registry.bundle import check_target, load_bundle, publish
-from dejavu_models.registry.contents import ratings_to_bytes
 from dejavu_models.team_filter import CODES
+from dejavu_store.bundle import check_target, load_bundle, publish
+from dejavu_store.contents import ratings_to_bytes
 from dejavu_trainer.data.games import Games, load_games
 from dejavu_trainer.data.plays import season_of_file
 

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from dejavu_common.build import install
 from dejavu_common.shown_text import visible
 from dejavu_models.manifest import Manifest
-from dejavu_models.registry.bundle import read_manifest
+from dejavu_store.bundle import read_manifest
 
 EXPERIMENT: Final = "dejavu"
 MODEL: Final = "dejavu"

@@ -18,7 +18,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Final
 
-from dejavu_server.admission.errors import CallerLimit, WatchLimit
+from dejavu_server.admission.refusals import CallerLimit, WatchLimit
 
 MAX_CALLERS: Final = 4096
 """Maximum number of callers whose state is kept; beyond it, a caller that has not called for long is dropped."""

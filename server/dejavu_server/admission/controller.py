@@ -15,7 +15,7 @@ from typing import Final
 
 from dejavu_models.errors import DejavuError
 from dejavu_server.admission.concurrency import ConcurrencyLimit
-from dejavu_server.admission.errors import DeadlineExceeded, Overloaded
+from dejavu_server.admission.refusals import DeadlineExceeded, Overloaded
 
 
 class CallKind(enum.Enum):

@@ -13,7 +13,7 @@ from typing import Final
 
 from dejavu_common.stream_slots import NoSlotError, StreamSlots
 from dejavu_models.errors import DejavuError
-from dejavu_server.admission.errors import CallerLimit, WatchLimit
+from dejavu_server.admission.refusals import CallerLimit, WatchLimit
 
 MAX_WATCHES: Final = 4096
 """Default maximum number of watches of a worker."""

@@ -70,18 +70,14 @@ from dejavu_models.errors import (
     UnknownModel,
     Unsupported,
 )
-from dejavu_models.registry.stages import ModelInUse, NotRegistered, TooManyChallengers, WrongStage
-from dejavu_models.registry.store.errors import (
-    ModelStoreUnavailable,
-)
 from dejavu_server.access.caller import MethodDenied, ScopeMissing, Unauthenticated
-from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded, Overloaded, WatchLimit
+from dejavu_server.admission.refusals import CallerLimit, DeadlineExceeded, Overloaded, WatchLimit
 from dejavu_server.api.converters.operations import TooManyFeeds
 from dejavu_server.api.decoding import MalformedRequest
 from dejavu_server.api.health import UnknownService
-from dejavu_server.api.inference.errors import UnknownModelName
+from dejavu_server.api.inference.inference_errors import UnknownModelName
 from dejavu_server.forecasting.cache_state import CacheOff, SharedCacheUnavailable
-from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed, NoModelStore, NotLoaded, NotProven
+from dejavu_server.forecasting.lifecycle.lifecycle_errors import ModelLoadFailed, NoModelStore, NotLoaded, NotProven
 from dejavu_server.ledger.errors import (
     GameFull,
     LedgerCorrupt,
@@ -98,8 +94,12 @@ from dejavu_server.ledger.leases import TooManyLeases
 from dejavu_server.ledger.notifications import NotificationsFull
 from dejavu_server.ledger.queries.predictions import UnknownGame
 from dejavu_server.records import ReportedOutcome
-from dejavu_server.streaming.errors import ServerDraining, StreamFailed, SubscriberTooSlow
 from dejavu_server.streaming.games_in_play import GameNotInPlay
+from dejavu_server.streaming.stream_errors import ServerDraining, StreamFailed, SubscriberTooSlow
+from dejavu_store.errors import (
+    ModelStoreUnavailable,
+)
+from dejavu_store.stages import ModelInUse, NotRegistered, TooManyChallengers, WrongStage
 
 ERROR_DOMAIN = "dejavu"
 """Domain of every google.rpc.ErrorInfo that the server sends."""

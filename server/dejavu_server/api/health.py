@@ -29,7 +29,7 @@ from dejavu.v1 import (
 )
 from dejavu_models.errors import FieldError, quoted
 from dejavu_server.api.handlers import Context
-from dejavu_server.streaming.errors import ServerDraining
+from dejavu_server.streaming.stream_errors import ServerDraining
 
 HEALTH_SERVICE: Final[Any] = pb.DESCRIPTOR.services_by_name["Health"]
 

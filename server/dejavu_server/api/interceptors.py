@@ -37,7 +37,7 @@ from dejavu_server.access.authenticator import Authenticator
 from dejavu_server.access.caller import CallerLabels, Principal, Unauthenticated, current_caller, current_denial
 from dejavu_server.admission.callers import Callers, address_of
 from dejavu_server.admission.controller import CallKind, current_permit, kind_of
-from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded
+from dejavu_server.admission.refusals import CallerLimit, DeadlineExceeded
 from dejavu_server.admission.watches import MAX_REFLECTIONS, MAX_WATCHES, Watches
 from dejavu_server.api.admissions import STATUS_SECONDS
 from dejavu_server.api.errors import INTERNAL, Failure, describe, pushback, status
@@ -46,7 +46,7 @@ from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
 from dejavu_server.api.traces import traced
 from dejavu_server.observability.failure_log import FailureLog, RefusalLog
 from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
-from dejavu_server.streaming.errors import ServerDraining
+from dejavu_server.streaming.stream_errors import ServerDraining
 
 
 def clear_frames(error: BaseException) -> None:

@@ -24,7 +24,7 @@ from dejavu_common.fair_slots import FairSlots, TooManyWaitError
 from dejavu_common.tasks import retrieve
 from dejavu_models.errors import DejavuError
 from dejavu_server.admission.callers import limited_caller
-from dejavu_server.admission.errors import Overloaded
+from dejavu_server.admission.refusals import Overloaded
 from dejavu_server.ledger.database.backend import StopSignal
 from dejavu_server.ledger.errors import copy_of
 

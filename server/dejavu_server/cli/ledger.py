@@ -18,7 +18,7 @@ import typer
 
 from dejavu_common.clock import utc_now
 from dejavu_common.files import write_atomic
-from dejavu_server.cli.errors import exit_on_error
+from dejavu_server.cli.failures import exit_on_error
 from dejavu_server.cli.options import options
 from dejavu_server.settings import default_ledger
 

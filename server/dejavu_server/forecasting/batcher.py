@@ -28,7 +28,7 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.forecaster.active_state import ActiveState
 from dejavu_models.types import Forecast
 from dejavu_server.admission.callers import limited_caller
-from dejavu_server.admission.errors import CallerLimit, Overloaded
+from dejavu_server.admission.refusals import CallerLimit, Overloaded
 from dejavu_server.observability.activity import Activity
 from dejavu_server.results import Failed, Result
 

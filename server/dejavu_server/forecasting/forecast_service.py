@@ -17,7 +17,6 @@ from dejavu_common.yielding import Turns
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.registry.registry import Chosen
 from dejavu_models.types import Forecast, Horizon, TotalForecast
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.lifecycle.models import Models
@@ -25,6 +24,7 @@ from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.errors import ModelsChanged
 from dejavu_server.records import ForecastRequest, IssuedForecast, MarketRecording
 from dejavu_server.results import Failed, Result
+from dejavu_store.registry import Chosen
 
 
 class AnsweredForecasts:

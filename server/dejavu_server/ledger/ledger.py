@@ -16,7 +16,6 @@ import structlog
 from dejavu_common.fair_slots import FairSlots
 from dejavu_common.yielding import Turns
 from dejavu_models.errors import quoted
-from dejavu_models.registry.stages import ModelChange, Roster
 from dejavu_models.types import Horizon
 from dejavu_server.admission.callers import MODEL_CHANGE, limited_caller, reserved
 from dejavu_server.ledger import outcomes, resume_tokens
@@ -42,6 +41,7 @@ from dejavu_server.ledger.writer import Writer
 from dejavu_server.observability.activity import Activity
 from dejavu_server.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
 from dejavu_server.results import Failed, Result
+from dejavu_store.stages import ModelChange, Roster
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")

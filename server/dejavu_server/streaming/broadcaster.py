@@ -38,7 +38,7 @@ from dejavu_server.ledger.queries import current_forecasts
 from dejavu_server.ledger.queries.current_forecasts import CurrentFilter
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_server.streaming.catch_up import PAGE_MESSAGES, CatchUpPage, CatchUpPages
-from dejavu_server.streaming.errors import ServerDraining, StreamFailed
+from dejavu_server.streaming.stream_errors import ServerDraining, StreamFailed
 from dejavu_server.streaming.subscription import QUEUE_SIZE, StreamEvent, Subscription
 
 _T = TypeVar("_T")

@@ -22,7 +22,7 @@ from dejavu_common.tasks import BackgroundTask
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.errors import LedgerError
 from dejavu_server.ledger.games import GameRow, published_after
-from dejavu_server.streaming.errors import ServerDraining
+from dejavu_server.streaming.stream_errors import ServerDraining
 
 POLL_SECONDS: Final = 1.0
 """Time after which states are read without news of a commit, which may be lost."""

@@ -19,7 +19,6 @@ import structlog
 from dejavu_common.backoff import Backoff
 from dejavu_common.clock import wait_until_set
 from dejavu_models.errors import DejavuError
-from dejavu_models.registry.stages import ModelChange, Roster
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Durability, Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable
 from dejavu_server.ledger.database.backend import Connection, Query, StopSignal
@@ -33,7 +32,8 @@ from dejavu_server.records import IssuedForecast, ReportedOutcome, ShadowForecas
 from dejavu_server.results import Result
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.disk_watch import DiskWatch
-from dejavu_server.streaming.errors import ServerDraining, StreamFailed
+from dejavu_server.streaming.stream_errors import ServerDraining, StreamFailed
+from dejavu_store.stages import ModelChange, Roster
 
 WATCH_SECONDS = 1.0
 """Interval between checks that a healthy ledger's files are still at the path where they were opened."""

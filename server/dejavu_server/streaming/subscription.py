@@ -7,7 +7,7 @@ from collections import deque
 from typing import Final, NamedTuple
 
 from dejavu_models.errors import DejavuError
-from dejavu_server.streaming.errors import SubscriberTooSlow
+from dejavu_server.streaming.stream_errors import SubscriberTooSlow
 
 QUEUE_SIZE: Final = 2000
 """Forecasts and outcomes that may be queued for a subscriber before it is cut off."""

@@ -13,7 +13,7 @@ import structlog
 from dejavu_server.observability.multiprocess import FOLDER_VARIABLE, SupervisorMetrics
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor.child_process import reap_group
-from dejavu_server.supervisor.fork_server import ForkServer, ForkServers
+from dejavu_server.supervisor.forked_processes import ForkServer, ForkServers
 from dejavu_server.supervisor.worker_process import StartError, WorkerDiedOnStart, WorkerProcess, describe_exit
 
 KILL_AFTER_SECONDS = 5.0

@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 from dejavu_models.comparison import GateSettings
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.registry.registry import default_bundle
-from dejavu_models.registry.store.store import ModelStore
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
 from dejavu_server.forecasting.lifecycle.evidence import LedgerGate
@@ -26,6 +24,8 @@ from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.worker.models import configure_model, warm_up_model
+from dejavu_store.bundle_store import ModelStore
+from dejavu_store.registry import default_bundle
 
 
 class Lifecycle(NamedTuple):

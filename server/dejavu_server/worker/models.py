@@ -14,12 +14,12 @@ from dejavu_models.betting import StakingPolicy
 from dejavu_models.errors import BundleError
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.registry.bundle import MANIFEST, load_bundle
-from dejavu_models.registry.registry import Registry, bundle_folders
 from dejavu_server.admission.controller import AdmissionController
 from dejavu_server.forecasting.batcher import CHUNK, Batcher
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
+from dejavu_store.bundle import MANIFEST, load_bundle
+from dejavu_store.registry import Registry, bundle_folders
 
 _log = structlog.get_logger(__name__)
 

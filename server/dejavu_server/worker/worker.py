@@ -27,7 +27,6 @@ from dejavu.v1.operations_service_pb2 import LedgerState
 from dejavu_common.clock import utc_now
 from dejavu_common.processes import file_limit
 from dejavu_models.errors import DejavuError
-from dejavu_models.registry.registry import Registry
 from dejavu_server.access.configuration import authenticator, tls_credentials
 from dejavu_server.admission.callers import Callers
 from dejavu_server.admission.controller import AdmissionController, call_limits
@@ -76,6 +75,7 @@ from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age_metrics import RatingsAge
 from dejavu_server.worker.sampler import COVERAGE_DAYS, MetricsSampler
 from dejavu_server.worker.statistics import StatisticsReporter
+from dejavu_store.registry import Registry
 
 LOOK_SECONDS = 0.05
 """Interval at which a server is checked: gRPC reports a failure only when polled."""

@@ -15,8 +15,6 @@ from tests.support.fakes.feed_faults import PAYLOAD_FAULTS, RESPONSE_FAULTS, Fee
 from tests.support.harness.bad_days import DirectFeed
 
 from dejavu_client import FINAL, HALFTIME
-from dejavu_client.poller import Poller
-from dejavu_client.poller.events import Event, Fault, FaultKind, HorizonResult, Prediction
 from dejavu_feed import live_inputs
 from dejavu_feed.live_inputs import POSSESSION_FROM
 from dejavu_feed.nba.game_progress import known_inputs
@@ -25,6 +23,8 @@ from dejavu_feed.nba.live_payloads import read_plays
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.http_server import Response
 from dejavu_feed.replay.replay import json_response
+from dejavu_poller import Poller
+from dejavu_poller.events import Event, Fault, FaultKind, HorizonResult, Prediction
 
 pytestmark = pytest.mark.real_data
 GAME = "0022000001"

@@ -14,9 +14,9 @@ from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.manifest import MOMENTS
 from dejavu_models.moments.game import MomentTables
 from dejavu_models.moments.model import CHANGES, MOST_LEAD, NOT_KNOWN, MomentInputs, MomentModel
-from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_models.uncertainty.lattice.distribution import LARGEST
+from dejavu_store.registry import default_bundle
 
 FINAL = Horizon.FINAL
 

@@ -22,8 +22,8 @@ from dejavu_models.point.compiled import CompiledGame, compiled_models
 from dejavu_models.point.dejavu import Dejavu, Kernel
 from dejavu_models.point.index import BruteForceIndex
 from dejavu_models.point.models import PointModels
-from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Explanation
+from dejavu_store.registry import default_bundle
 
 
 class ReferenceIndex(BruteForceIndex):

@@ -19,8 +19,8 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.point.courses import courses_from_bytes, courses_to_bytes
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel
 from dejavu_models.point.index import BruteForceIndex
-from dejavu_models.registry.registry import Registry
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Forecast, Horizon, SimilarGame
+from dejavu_store.registry import Registry
 
 PATTERN = (0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6)
 

@@ -19,14 +19,14 @@ from tests.support.builders.shipped import shipped_bundle
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.errors import BundleCorrupt
 from dejavu_models.manifest import COURSES, TOTALS, Manifest, version_of
-from dejavu_models.registry.bundle import publish, read_manifest
-from dejavu_models.registry.contents import load_contents
-from dejavu_models.registry.registry import default_bundle
 from dejavu_models.team_filter import CODES
 from dejavu_models.totals.filter import TotalFilter
 from dejavu_models.totals.inputs import TotalInputs
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, HORIZONS, MarginSource
+from dejavu_store.bundle import publish, read_manifest
+from dejavu_store.contents import load_contents
+from dejavu_store.registry import default_bundle
 
 
 def with_totals(content: bytes) -> tuple[Manifest, dict[str, bytes]]:

@@ -23,7 +23,7 @@ from dejavu_server.admission.callers import (
     reserved,
     take_of_rate,
 )
-from dejavu_server.admission.errors import CallerLimit
+from dejavu_server.admission.refusals import CallerLimit
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dejavu.v1 import lease_service_pb2, model_service_pb2, prediction_service_pb2, record_service_pb2
 from dejavu_server.admission.controller import AdmissionController, CallKind, Permit, call_limits, kind_of
-from dejavu_server.admission.errors import DeadlineExceeded, Overloaded
+from dejavu_server.admission.refusals import DeadlineExceeded, Overloaded
 
 SERVICES = [
     prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"],

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_models.errors import DejavuError
-from dejavu_server.admission.errors import CallerLimit
+from dejavu_server.admission.refusals import CallerLimit
 from dejavu_server.admission.watches import Watches
 
 

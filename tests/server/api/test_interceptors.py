@@ -18,7 +18,7 @@ from dejavu_server.admission.callers import CallerLimits, Callers
 from dejavu_server.admission.controller import AdmissionController, CallKind, Permit, call_limits, current_permit
 from dejavu_server.api.interceptors import CallInterceptor
 from dejavu_server.observability.metrics import Metrics
-from dejavu_server.streaming.errors import ServerDraining
+from dejavu_server.streaming.stream_errors import ServerDraining
 
 if TYPE_CHECKING:
     from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub

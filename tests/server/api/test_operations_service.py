@@ -28,13 +28,13 @@ from dejavu.v1.operations_service_pb2 import (
     StatsWindow,
 )
 from dejavu_client import AsyncDejavuClient, FailedPreconditionError, InvalidArgumentError, predict_request
-from dejavu_models.registry.registry import Registry
 from dejavu_server.api.converters.operations import FEED_SECONDS, stats_message
 from dejavu_server.api.operations_service import MAX_FEEDS
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.statistics import ServerStatistics, Statistics
 from dejavu_server.worker import sampler
 from dejavu_server.worker.worker import Worker
+from dejavu_store.registry import Registry
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Forecast
 from dejavu_server.admission.callers import limited_caller
-from dejavu_server.admission.errors import CallerLimit, Overloaded
+from dejavu_server.admission.refusals import CallerLimit, Overloaded
 from dejavu_server.forecasting.batcher import CHUNK, MAX_ON_LOOP, MAX_WAITING, QUIET_TURNS, Batcher
 
 POISON = -77.0

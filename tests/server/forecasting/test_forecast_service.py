@@ -17,15 +17,15 @@ from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.betting import Market, MarketSide
 from dejavu_models.errors import UnknownModel, UnsupportedSlots
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_models.registry.registry import Registry
 from dejavu_models.types import Forecast, Horizon
-from dejavu_server.admission.errors import Overloaded
+from dejavu_server.admission.refusals import Overloaded
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.ledger import LedgerUnavailable, OutcomeAlreadyRecorded
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.records import ForecastRequest, IssuedForecast
 from dejavu_server.results import Failed, Result
+from dejavu_store.registry import Registry
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -35,8 +35,6 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.online_state import OnlineState
 from dejavu_models.ratings import RatingFilter
-from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.registry.registry import default_bundle
 from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.team_filter import CODES, RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
@@ -51,6 +49,8 @@ from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
 from dejavu_server.ledger.queries import learning
 from dejavu_server.ledger.queries.learning import SettledGame
 from dejavu_server.records import ReportedOutcome
+from dejavu_store.bundle import load_bundle
+from dejavu_store.registry import default_bundle
 
 T = TypeVar("T")
 

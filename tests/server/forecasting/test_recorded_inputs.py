@@ -17,7 +17,6 @@ from dejavu_feed.box_score import Lineups, lineups
 from dejavu_models.betting import Market
 from dejavu_models.forecast_query import ForecastQuery, LineupEffects, ScorePattern
 from dejavu_models.online_state import OnlineState
-from dejavu_models.registry.registry import Registry
 from dejavu_models.types import ExpectedMarginTerms, Forecast
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
@@ -25,6 +24,7 @@ from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.queries import pages
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.records import ForecastRequest, IssuedForecast, MarketRecording
+from dejavu_store.registry import Registry
 
 GAME_DAY = game_day(datetime.now(UTC))  # a market of a past evening is late, and not recorded
 LATER = GAME_DAY + timedelta(days=1)

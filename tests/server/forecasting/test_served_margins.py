@@ -14,9 +14,9 @@ from tests.support.processes.servers import async_worker
 from dejavu_client import FINAL, AsyncDejavuClient
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.ratings import RatingFilter
-from dejavu_models.registry.registry import Registry
 from dejavu_models.schedule import GameTerms
 from dejavu_models.team_filter import carried_expectations
+from dejavu_store.registry import Registry
 
 NO_GAME = GameTerms()
 GAMES = (

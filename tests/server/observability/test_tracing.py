@@ -77,7 +77,7 @@ def test_a_command_and_the_server_share_a_trace(tmp_path: Path) -> None:
         ledger = f"sqlite:///{tmp_path}/l.db"
         with spawned_server("--workers", "1", "--ledger", ledger, environment=environment) as server:
             pattern = ",".join(map(str, PATTERN))
-            command = [*python_m("dejavu_client.cli"), "predict", pattern, "--target", server.address]
+            command = [*python_m("dejavu_cli"), "predict", pattern, "--target", server.address]
             subprocess.run(command, env={**os.environ, **environment}, check=True, capture_output=True, timeout=60)
             [called] = collector.wait_for("call Predict")
             [answered] = collector.wait_for(PREDICT)

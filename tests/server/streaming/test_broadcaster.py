@@ -19,7 +19,7 @@ from dejavu_server.records import IssuedForecast
 from dejavu_server.streaming import broadcaster as broadcaster_module
 from dejavu_server.streaming import catch_up
 from dejavu_server.streaming.broadcaster import Broadcaster
-from dejavu_server.streaming.errors import SubscriberTooSlow
+from dejavu_server.streaming.stream_errors import SubscriberTooSlow
 
 
 async def test_a_stream_without_a_token_starts_now(ledger: Ledger, broadcaster: Broadcaster) -> None:

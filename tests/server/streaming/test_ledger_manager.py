@@ -17,11 +17,11 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable
 from dejavu_server.records import IssuedForecast
 from dejavu_server.streaming import ledger_manager as keeper_module
-from dejavu_server.streaming.errors import ServerDraining, StreamFailed
 from dejavu_server.streaming.ledger_manager import (
     LedgerHealth,
     LedgerManager,
 )
+from dejavu_server.streaming.stream_errors import ServerDraining, StreamFailed
 
 WELL = LedgerHealth(recording=True, streaming=True)
 ALL = frozenset[str]()

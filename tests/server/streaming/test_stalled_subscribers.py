@@ -8,7 +8,7 @@ from tests.support.harness.subscribers import Subscriber, new_broadcaster
 
 from dejavu_server.ledger import Ledger
 from dejavu_server.streaming.broadcaster import Broadcaster
-from dejavu_server.streaming.errors import SubscriberTooSlow
+from dejavu_server.streaming.stream_errors import SubscriberTooSlow
 
 STALLED = 30
 QUEUE = 50

@@ -14,7 +14,7 @@ from dejavu.v1 import forecast_pb2
 from dejavu_server.ledger import Ledger, LedgerCorrupt
 from dejavu_server.records import IssuedForecast
 from dejavu_server.streaming.broadcaster import Broadcaster
-from dejavu_server.streaming.errors import ServerDraining, StreamFailed
+from dejavu_server.streaming.stream_errors import ServerDraining, StreamFailed
 
 
 async def test_closing_ends_every_stream_at_once_and_refuses_new_ones(ledger: Ledger, broadcaster: Broadcaster) -> None:

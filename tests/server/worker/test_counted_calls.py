@@ -15,11 +15,11 @@ from tests.support.processes.servers import settings_in
 from dejavu_client import AsyncDejavuClient
 from dejavu_client.errors import UnauthenticatedError
 from dejavu_common.clock import utc_now
-from dejavu_models.registry.registry import Registry
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope, CallerLabels
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.worker.worker import Worker
+from dejavu_store.registry import Registry
 
 
 async def test_calls_of_methods_that_do_not_exist_are_counted_under_one_name(tmp_path: Path) -> None:

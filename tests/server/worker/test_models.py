@@ -8,9 +8,9 @@ import pytest
 from tests.support.builders.bundles import write_refreshed_manifest
 from tests.support.processes.servers import settings_in
 
-from dejavu_models.registry.bundle import read_manifest
-from dejavu_models.registry.registry import default_bundle, refreshed_bundle, served_bundle
 from dejavu_server.worker.models import PreloadedModels, load_models
+from dejavu_store.bundle import read_manifest
+from dejavu_store.registry import default_bundle, refreshed_bundle, served_bundle
 
 
 def test_workers_of_a_fork_server_have_the_bundle_that_it_loaded_and_not_one_refreshed_since(

@@ -15,12 +15,12 @@ from tests.support.harness.waiting import until
 from tests.support.processes.servers import settings_in
 
 from dejavu_client import AsyncDejavuClient
-from dejavu_models.registry.registry import Registry
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.worker import sampler
 from dejavu_server.worker.worker import Worker
+from dejavu_store.registry import Registry
 
 
 @pytest.fixture

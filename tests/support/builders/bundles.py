@@ -31,11 +31,11 @@ from dejavu_models.manifest import (
 )
 from dejavu_models.point.linear import SLOPE
 from dejavu_models.ratings import RatingFilter
-from dejavu_models.registry.bundle import MANIFEST, load_bundle, publish, read_manifest
-from dejavu_models.registry.contents import linear_from_bytes, linear_to_bytes, load_contents, ratings_to_bytes
-from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import LINEAR_SOURCES, Forecast, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+from dejavu_store.bundle import MANIFEST, load_bundle, publish, read_manifest
+from dejavu_store.contents import linear_from_bytes, linear_to_bytes, load_contents, ratings_to_bytes
+from dejavu_store.registry import default_bundle
 
 if TYPE_CHECKING:
     from dejavu_trainer.data.games import Games

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from dejavu_models.registry.stages import ModelAction, ModelChange, Roster
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.records import IssuedForecast, ShadowForecast
+from dejavu_store.stages import ModelAction, ModelChange, Roster
 
 NOW = datetime(2024, 1, 15, 3, 30, tzinfo=UTC)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.registry.registry import default_bundle
+from dejavu_store.bundle import load_bundle
+from dejavu_store.registry import default_bundle
 
 
 @cache

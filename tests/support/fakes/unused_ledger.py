@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from dejavu_models.registry.stages import ModelChange, Roster
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database.backend import Connection, Query, StopSignal
 from dejavu_server.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
 from dejavu_server.results import Result
+from dejavu_store.stages import ModelChange, Roster
 
 _T = TypeVar("_T")
 

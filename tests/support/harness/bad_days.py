@@ -13,8 +13,6 @@ from tests.support.fakes.clock import SteppedClock
 from tests.support.fakes.feed_faults import FaultyReplay, FeedFaultKind
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu_client.poller import Poller, PredictionClient
-from dejavu_client.poller.events import Event, HorizonResult, OutcomeReported, Prediction
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.nba.live_feed import LIVE_PATH, Feed
@@ -23,6 +21,8 @@ from dejavu_feed.replay.games import ReplayGame
 from dejavu_feed.replay.http_server import Responder
 from dejavu_feed.replay.replay import Replay
 from dejavu_feed.replay.timeline import PACE, QUARTER_BREAK, period_end
+from dejavu_poller import Poller, PredictionClient
+from dejavu_poller.events import Event, HorizonResult, OutcomeReported, Prediction
 
 TURN: Final = 10.0
 """Seconds between turns, at real-time speed."""

@@ -9,10 +9,10 @@ from typing import Any, Final, TypeVar
 
 from tests.support.builders.evenings import Evening, StoringPredictor
 
-from dejavu_client.poller import Poller, PredictionClient
-from dejavu_client.poller.events import Event, Prediction
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.nba.plays import Play
+from dejavu_poller import Poller, PredictionClient
+from dejavu_poller.events import Event, Prediction
 
 EventT = TypeVar("EventT")
 SIX_MINUTES: Final = 1080.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dejavu_models.registry.store.store import MANIFESTS, ModelStore
+from dejavu_store.bundle_store import MANIFESTS, ModelStore
 
 
 def stored_versions(store: ModelStore) -> list[str]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from dejavu.v1.scorecard_pb2 import Scorecard
+from dejavu_cli.output.scores import Record
 from dejavu_client.formatting import horizon_label
-from dejavu_client.output.scores import Record
-from dejavu_client.poller.summary import HorizonSummary, Summary
+from dejavu_poller.summary import HorizonSummary, Summary
 
 _SAME: Final = 1e-6
 """Tolerance when comparing two means of the same values, which are summed in different orders."""

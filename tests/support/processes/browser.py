@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parents[3]
-WEB = ROOT / "client/dejavu_gateway/web"
+WEB = ROOT / "gateway/web"
 ARGUMENTS = (
     "--no-sandbox",  # tests may run as root
     "--disable-gpu",

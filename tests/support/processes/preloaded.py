@@ -376,7 +376,7 @@ def _preload_shipped_bundle() -> None:
     """Load the shipped bundle once, and give each fork a copy."""
     from tests.support.builders.shipped import shipped_bundle
 
-    from dejavu_models.registry import bundle, registry
+    from dejavu_store import bundle, registry
 
     shipped, loaded = registry.default_bundle(), shipped_bundle()
 

@@ -30,9 +30,9 @@ from tests.support.processes.postgres import on_postgres
 from tests.support.processes.preloaded import Child, start_preloaded
 
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.registry.registry import Registry
 from dejavu_server.settings import Settings
 from dejavu_server.worker.worker import Worker
+from dejavu_store.registry import Registry
 
 
 def settings_in(folder: Path, **changes: Any) -> Settings:

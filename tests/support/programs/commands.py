@@ -1,6 +1,6 @@
 """Commands of the product that start in a preloaded interpreter, for tests that run them as other programs do.
 
-[*python_m("dejavu_client.cli"), "poll", …]    # instead of [sys.executable, "-m", "dejavu_client.cli", "poll", …]
+[*python_m("dejavu_cli"), "poll", …]    # instead of [sys.executable, "-m", "dejavu_cli", "poll", …]
 environment["PATH"] = commands_path() + …      # `dejavu` and `dejavu-server`, also for shells
 
 Each is replaced by a small program that loads only the standard library: it passes its files, arguments and signals on
@@ -47,7 +47,7 @@ if code < 0:
 os._exit(code)
 """
 
-_ENTRIES = {"python-m": "", "dejavu": "dejavu_launcher:main", "dejavu-server": "dejavu_server.cli.main:main"}
+_ENTRIES = {"python-m": "", "dejavu": "dejavu_cli.__main__:main", "dejavu-server": "dejavu_server.cli.main:main"}
 
 
 def python_m(module: str) -> list[str]:

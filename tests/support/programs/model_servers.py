@@ -15,10 +15,10 @@ from tests.support.processes.servers import settings_in
 
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_models.registry.bundle import read_manifest
-from dejavu_models.registry.registry import default_bundle
-from dejavu_models.registry.store.store import ModelStore
 from dejavu_server.worker.worker import Worker
+from dejavu_store.bundle import read_manifest
+from dejavu_store.bundle_store import ModelStore
+from dejavu_store.registry import default_bundle
 
 if TYPE_CHECKING:
     from dejavu.v1.model_service_pb2_grpc import ModelServiceAsyncStub

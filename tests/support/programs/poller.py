@@ -27,7 +27,7 @@ class PollerProcess:
 
     def __init__(self, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [*python_m("dejavu_client.cli"), "poll", "--json", *arguments],
+            [*python_m("dejavu_cli"), "poll", "--json", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,

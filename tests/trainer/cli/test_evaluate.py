@@ -16,7 +16,7 @@ from tests.support.builders.folds import result_of_two_folds, two_folds
 from tests.trainer.harness import run
 
 from dejavu_feed.errors import DataError
-from dejavu_models.registry.bundle import load_bundle, read_manifest
+from dejavu_store.bundle import load_bundle, read_manifest
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.plays import write_plays
 from dejavu_trainer.data.simulate import simulate_season

@@ -12,7 +12,7 @@ from tests.support.processes.servers import running_worker
 from tests.trainer.harness import run
 
 from dejavu_client import DejavuClient
-from dejavu_models.registry.store.store import ModelStore
+from dejavu_store.bundle_store import ModelStore
 
 
 @pytest.fixture

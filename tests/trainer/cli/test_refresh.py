@@ -14,8 +14,8 @@ from tests.support.fakes.stats_service import Asked, StatsStandIn, season_of_gam
 from tests.support.harness.documents import ROOT
 from tests.trainer.harness import run
 
-from dejavu_models.registry.bundle import load_bundle, read_manifest
-from dejavu_models.registry.registry import default_bundle, refreshed_bundle, served_bundle
+from dejavu_store.bundle import load_bundle, read_manifest
+from dejavu_store.registry import default_bundle, refreshed_bundle, served_bundle
 from dejavu_trainer.refresh import refresh_ratings
 
 SHIPPED = read_manifest(default_bundle())

@@ -20,10 +20,10 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.metrics import Estimate
 from dejavu_models.moments.model import MomentModel
 from dejavu_models.point.models import PointModels
-from dejavu_models.registry.registry import Registry
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import LiveKind
+from dejavu_store.registry import Registry
 from dejavu_trainer.evaluation.moments import BANDS, OVERTIME, MomentFigures, compute_moment_metrics, moment_checks
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.evaluation.scoring.moments import COLUMNS_SCORED, score_moments

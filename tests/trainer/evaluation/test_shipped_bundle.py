@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests.support.harness.real_events import real_folder
 
-from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.registry.registry import default_bundle
+from dejavu_store.bundle import load_bundle
+from dejavu_store.registry import default_bundle
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.evaluation.bundle import evaluate, seasons_needed
 

@@ -23,8 +23,8 @@ from tests.support.harness.stores import stored_versions
 
 from dejavu_common.rich_console import Console
 from dejavu_models.manifest import LineageRecord
-from dejavu_models.registry.bundle import read_manifest
-from dejavu_models.registry.store.store import ModelStore
+from dejavu_store.bundle import read_manifest
+from dejavu_store.bundle_store import ModelStore
 from dejavu_trainer import pipeline
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.backtest import Fold

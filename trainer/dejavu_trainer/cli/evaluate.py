@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dejavu_common.rich_console import Console
-from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.registry.registry import default_bundle
+from dejavu_store.bundle import load_bundle
+from dejavu_store.registry import default_bundle
 from dejavu_trainer.cli.app import (
     Config,
     Data,

@@ -15,8 +15,8 @@ from dejavu_common.game_day import game_day
 from dejavu_common.rich_console import Console
 from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.stats_service import STATS_URL, NbaStats
-from dejavu_models.registry.bundle import check_target, read_manifest
-from dejavu_models.registry.registry import default_bundle, refreshed_bundle
+from dejavu_store.bundle import check_target, read_manifest
+from dejavu_store.registry import default_bundle, refreshed_bundle
 from dejavu_trainer.cli.app import Json, app, exit_on_error, parsed, print_json
 from dejavu_trainer.data.retries import FetchStopped, RetryingClient, RetryPolicy
 from dejavu_trainer.reports.refresh import print_refresh, refresh_document, unchanged_document

@@ -20,9 +20,9 @@ import numpy as np
 
 from dejavu_common.files import write_atomic
 from dejavu_models.manifest import MAX_TEXT, LineageRecord
-from dejavu_models.registry.bundle import read_manifest
-from dejavu_models.registry.registry import default_bundle
-from dejavu_models.registry.store.store import ModelStore
+from dejavu_store.bundle import read_manifest
+from dejavu_store.bundle_store import ModelStore
+from dejavu_store.registry import default_bundle
 from dejavu_trainer.client import serving_model
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Progress

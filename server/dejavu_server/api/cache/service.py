@@ -17,7 +17,7 @@ from dejavu_common.build import install
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import ModelInfo
 from dejavu_server.api.cache.what_ifs import WhatIfCache
-from dejavu_server.api.converters.errors import InvalidBatch, NamesGame
+from dejavu_server.api.converters.field_errors import InvalidBatch, NamesGame
 from dejavu_server.api.converters.prediction import MAX_BATCH
 from dejavu_server.api.errors import item_error
 from dejavu_server.api.handlers import Context

@@ -11,7 +11,7 @@ from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import InvalidMargin, InvalidPattern, InvalidQuantile
 from dejavu_models.forecast_query import DEFAULT_ALPHA, check_level_count
 from dejavu_models.types import Horizon
-from dejavu_server.api.converters.errors import InvalidBatch
+from dejavu_server.api.converters.field_errors import InvalidBatch
 from dejavu_server.api.converters.fields import HORIZONS, horizon_of
 
 MAX_COLUMNS: Final = 5000

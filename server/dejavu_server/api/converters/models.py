@@ -8,11 +8,11 @@ from datetime import date
 from dejavu.v1 import model_change_pb2
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_models.manifest import Manifest
-from dejavu_models.registry.stages import ALIASES, ModelChange, ModelEvidence, NotRegistered, Roster
 from dejavu_models.types import ModelInfo
 from dejavu_server.api.converters.fields import message_of, timestamp
 from dejavu_server.api.converters.prediction import model_message
 from dejavu_server.forecasting.lifecycle.replicas import Replicas
+from dejavu_store.stages import ALIASES, ModelChange, ModelEvidence, NotRegistered, Roster
 
 
 def describe_loaded(info: ModelInfo, roster: Roster, today: date) -> pb.Model:

@@ -33,7 +33,7 @@ from dejavu_models.types import (
     ModelInfo,
 )
 from dejavu_server.api.converters import market
-from dejavu_server.api.converters.errors import InvalidBatch, TooManyGames
+from dejavu_server.api.converters.field_errors import InvalidBatch, TooManyGames
 from dejavu_server.api.converters.fields import (
     HORIZON_VALUES,
     HORIZONS,

@@ -21,7 +21,7 @@ from dejavu_models.errors import FieldErrors, InvalidGameId, InvalidInput, Inval
 from dejavu_models.forecast_query import check_total_points
 from dejavu_models.scorecard import LeaderboardMetric
 from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
-from dejavu_server.api.converters.errors import (
+from dejavu_server.api.converters.field_errors import (
     InvalidConfidence,
     InvalidDate,
     InvalidMetric,

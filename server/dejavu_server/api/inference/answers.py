@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dejavu.inference import open_inference_pb2 as pb
 from dejavu_models.errors import UnsupportedTotals, quoted
 from dejavu_models.types import Forecast, Quantile
-from dejavu_server.api.inference.errors import InvalidTensor
+from dejavu_server.api.inference.inference_errors import InvalidTensor
 from dejavu_server.api.inference.specification import LEVELS, MODEL_NAME, OUTPUTS
 from dejavu_server.api.inference.tensors import Tensors, add_output, check_parameters
 

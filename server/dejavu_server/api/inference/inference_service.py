@@ -17,13 +17,13 @@ from dejavu_server.access.caller import current_caller
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.health import HealthService
 from dejavu_server.api.inference.answers import infer_response, requested_outputs
-from dejavu_server.api.inference.errors import InvalidRequestId, UnknownModelName, rename
+from dejavu_server.api.inference.inference_errors import InvalidRequestId, UnknownModelName, rename
 from dejavu_server.api.inference.queries import RowReader
 from dejavu_server.api.inference.specification import MAX_ID, MODEL_NAME, model_metadata
 from dejavu_server.api.inference.tensors import read_inputs
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.forecast_service import ForecastService
-from dejavu_server.forecasting.lifecycle.errors import NotLoaded
+from dejavu_server.forecasting.lifecycle.lifecycle_errors import NotLoaded
 from dejavu_server.forecasting.lifecycle.models import Models
 from dejavu_server.records import IssuedForecast
 from dejavu_server.results import Failed, Result

@@ -10,9 +10,8 @@ from functools import partial
 
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_models.comparison import PERSISTENCE, GateSettings, judge
-from dejavu_models.registry.stages import CHALLENGER, CHAMPION, NotRegistered, Roster
 from dejavu_server.api.converters.comparison import comparison_message
-from dejavu_server.api.converters.errors import InvalidComparison
+from dejavu_server.api.converters.field_errors import InvalidComparison
 from dejavu_server.api.converters.fields import horizon_of
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.shared_reads import LatestRead, SharedReads
@@ -21,6 +20,7 @@ from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Connection, StopSignal
 from dejavu_server.ledger.queries import comparisons, scorecards
 from dejavu_server.ledger.queries.model_changes import KnownRoster
+from dejavu_store.stages import CHALLENGER, CHAMPION, NotRegistered, Roster
 
 
 class ModelComparisons:

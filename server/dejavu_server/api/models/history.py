@@ -7,8 +7,7 @@ from functools import partial
 from typing import Final
 
 from dejavu.v1 import model_service_pb2 as pb
-from dejavu_models.registry.stages import ModelChange
-from dejavu_server.api.converters.errors import InvalidPageSize
+from dejavu_server.api.converters.field_errors import InvalidPageSize
 from dejavu_server.api.converters.models import change_message
 from dejavu_server.api.converters.record_requests import DEFAULT_PAGE, MAX_PAGE
 from dejavu_server.api.shared_reads import ReadSlot
@@ -18,6 +17,7 @@ from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.queries import page_tokens
 from dejavu_server.ledger.queries.model_changes import KnownRoster, newest_changes
 from dejavu_server.ledger.queries.page_tokens import DIGEST_BYTES, Cursor, PageCursor
+from dejavu_store.stages import ModelChange
 
 MAX_WAITING: Final = 64
 """Maximum number of waiting pages; one takes milliseconds, even if it has only the few changes of one model."""

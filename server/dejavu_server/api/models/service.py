@@ -14,15 +14,15 @@ from dejavu_common.game_day import game_day
 from dejavu_common.tasks import retrieve
 from dejavu_models.errors import BundleError
 from dejavu_models.manifest import Manifest
-from dejavu_models.registry.stages import ModelChange, Roster
 from dejavu_server.access.caller import current_caller
 from dejavu_server.api.converters import models, prediction
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.models.history import ModelHistory
 from dejavu_server.forecasting.lifecycle.bundles import BundleStore
 from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
-from dejavu_server.forecasting.lifecycle.errors import NoModelStore
+from dejavu_server.forecasting.lifecycle.lifecycle_errors import NoModelStore
 from dejavu_server.forecasting.lifecycle.models import Models
+from dejavu_store.stages import ModelChange, Roster
 
 _Changed = TypeVar(
     "_Changed",

@@ -12,10 +12,10 @@ from dejavu_common.clock import utc_now
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import Manifest
-from dejavu_models.registry.bundle import read_manifest
-from dejavu_models.registry.stages import ModelAction, ModelChange, Roster
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Connection
+from dejavu_store.bundle import read_manifest
+from dejavu_store.stages import ModelAction, ModelChange, Roster
 
 FIRST_MODEL: Final = "first model"
 """Reason of the promotion of the first champion of a ledger."""
@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 
 class BundleStore(Protocol):
-    """Bundles by version; see `dejavu_models.registry.store.store.ModelStore`. All but `check_allowed` block."""
+    """Bundles by version; see `dejavu_store.bundle_store.ModelStore`. All but `check_allowed` block."""
 
     def load(self, version: str) -> Forecaster:
         """Load a bundle; raise a DejavuError that says why it cannot."""

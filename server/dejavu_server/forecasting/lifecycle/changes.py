@@ -15,24 +15,24 @@ from typing import Final
 from dejavu_common.clock import utc_now
 from dejavu_models.comparison import GateDecision, Judgement
 from dejavu_models.errors import DejavuError
-from dejavu_models.registry.stages import (
-    ModelAction,
-    ModelChange,
-    Roster,
-    WrongStage,
-)
 from dejavu_server.admission.callers import check_model_change
 from dejavu_server.forecasting.lifecycle import replicas
 from dejavu_server.forecasting.lifecycle.bundles import BundleStore
-from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed, NotProven
 from dejavu_server.forecasting.lifecycle.evidence import ModelJudge, evidence_of
 from dejavu_server.forecasting.lifecycle.follower import ModelFollower
+from dejavu_server.forecasting.lifecycle.lifecycle_errors import ModelLoadFailed, NotProven
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.lifecycle.replicas import Replicas
 from dejavu_server.forecasting.lifecycle.worker_agreement import LOAD_SECONDS, WorkerAgreement
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.queries.model_changes import KnownRoster
+from dejavu_store.stages import (
+    ModelAction,
+    ModelChange,
+    Roster,
+    WrongStage,
+)
 
 ATTEMPTS: Final = 5
 """Number of attempts at a change while workers join or the champion changes."""

@@ -8,12 +8,12 @@ from functools import partial
 from typing import Protocol
 
 from dejavu_models.comparison import Comparison, GateDecision, GateSettings, Judgement, judge
-from dejavu_models.registry.stages import ModelEvidence
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.queries import comparisons
 from dejavu_server.ledger.queries.comparisons import PairFilter
+from dejavu_store.stages import ModelEvidence
 
 
 @dataclass(frozen=True, slots=True)

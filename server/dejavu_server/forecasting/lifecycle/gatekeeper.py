@@ -17,13 +17,13 @@ from prometheus_client import Gauge
 
 from dejavu_models.comparison import PERSISTENCE, GateDecision, Judgement
 from dejavu_models.errors import DejavuError
-from dejavu_models.registry.stages import PREVIOUS, ModelAction, Roster
 from dejavu_server.forecasting.lifecycle.evidence import ModelJudge
 from dejavu_server.ledger import leases
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.queries import model_changes, scorecards
 from dejavu_server.observability.periodic import PeriodicTask
+from dejavu_store.stages import PREVIOUS, ModelAction, Roster
 
 LEASE: Final = leases.MODEL_GATE
 """Name of the lease that the gatekeeper holds."""

@@ -1,6 +1,6 @@
 """Interface of a worker's models: which ones are loaded, and which one answers.
 
-A `dejavu_models.registry.registry.Registry` implements it without changes; `ServingModels` follows the roster of the
+A `dejavu_store.registry.Registry` implements it without changes; `ServingModels` follows the roster of the
 ledger (follower.py).
 """
 
@@ -13,11 +13,11 @@ from typing import Final, Protocol
 
 from dejavu_models.errors import UnknownModel, quoted
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.registry.registry import Chosen
-from dejavu_models.registry.stages import ALIASES, ModelStage, NotRegistered, Roster
 from dejavu_models.types import Forecast, ModelInfo, SimilarGame
-from dejavu_server.forecasting.lifecycle.errors import NotLoaded
+from dejavu_server.forecasting.lifecycle.lifecycle_errors import NotLoaded
 from dejavu_server.ledger.errors import LedgerUnavailable, ModelsChanged
+from dejavu_store.registry import Chosen
+from dejavu_store.stages import ALIASES, ModelStage, NotRegistered, Roster
 
 WAIT_SECONDS: Final = 10.0
 """Longest time that a call waits until its worker follows a change of models."""

@@ -10,10 +10,10 @@ from functools import partial
 from typing import Final
 
 from dejavu_models.errors import DejavuError
-from dejavu_server.admission.errors import DeadlineExceeded
+from dejavu_server.admission.refusals import DeadlineExceeded
 from dejavu_server.forecasting.lifecycle import replicas
-from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed
 from dejavu_server.forecasting.lifecycle.follower import ModelFollower
+from dejavu_server.forecasting.lifecycle.lifecycle_errors import ModelLoadFailed
 from dejavu_server.forecasting.lifecycle.replicas import Replicas
 from dejavu_server.ledger.access import LedgerAccess
 

@@ -16,7 +16,6 @@ from datetime import timedelta
 from dejavu_common.clock import from_microseconds
 from dejavu_feed.moment import moment_fault
 from dejavu_models.errors import DejavuError
-from dejavu_models.registry.stages import Roster
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.audit import market_answers
 from dejavu_server.ledger.audit.entry_times import SignedTimes
@@ -32,6 +31,7 @@ from dejavu_server.ledger.queries import model_changes
 from dejavu_server.ledger.queries.verification import raw_rows
 from dejavu_server.ledger.queries.verification.raw_rows import Raw
 from dejavu_server.records import IssuedForecast, LateReason, ReportedOutcome
+from dejavu_store.stages import Roster
 
 _FORECASTS, _OUTCOMES, _MARKETS, _SHADOWS, _CHANGES = raw_rows.DERIVED
 _TABLES = {

@@ -158,7 +158,7 @@ model_changes = Table(
     "model_changes",
     metadata,
     Column("sequence", _Sequence, ForeignKey(entries.c.sequence), primary_key=True, autoincrement=False),
-    Column("action", _Text, nullable=False),  # dejavu_models.registry.stages.ModelAction
+    Column("action", _Text, nullable=False),  # dejavu_store.stages.ModelAction
     Column("model_version", _Text, nullable=False),
     Column("changed_us", BigInteger, nullable=False),
 )

@@ -12,9 +12,9 @@ import sys
 from typing import Any, Final
 
 from dejavu_common.clock import from_microseconds, microseconds
-from dejavu_models.registry.stages import ModelAction, ModelChange, ModelEvidence
 from dejavu_server.ledger.entries import canonical_json, codec
 from dejavu_server.ledger.entries.rows import Row
+from dejavu_store.stages import ModelAction, ModelChange, ModelEvidence
 
 _TEXTS: Final = ("model_version", "from_version", "reason")
 _E_VALUES: Final = ("crps_e_value", "brier_e_value")

@@ -16,12 +16,12 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, func, insert, select
 
 from dejavu_models.errors import DejavuError
-from dejavu_models.registry.stages import ModelAction, ModelChange, Roster
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import entries, model_changes
 from dejavu_server.ledger.entries import canonical_json, codec
 from dejavu_server.ledger.entries.model_changes import change_payload, change_row, parse_change
 from dejavu_server.ledger.errors import LedgerCorrupt
+from dejavu_store.stages import ModelAction, ModelChange, Roster
 
 _REPLACING: Final = frozenset({ModelAction.PROMOTE, ModelAction.ROLLBACK})
 """Changes that replace the champion, and name the replaced one."""

@@ -14,7 +14,7 @@ from tests.support.programs.model_servers import CHAMPION, challenger_version, w
 
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_models.manifest import LINEAR
-from dejavu_models.registry.store.store import ModelStore
+from dejavu_store.bundle_store import ModelStore
 
 
 def manifest_of(store: Path) -> Path:

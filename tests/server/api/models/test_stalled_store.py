@@ -12,10 +12,10 @@ from typing_extensions import override
 
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_models.manifest import Manifest
-from dejavu_models.registry.stages import ModelStage, Roster
 from dejavu_server.api.models.service import ModelService
 from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
 from dejavu_server.forecasting.lifecycle.models import ServingModels
+from dejavu_store.stages import ModelStage, Roster
 
 VERSIONS = ("a", "b", "c", "d")
 CALLERS = 20

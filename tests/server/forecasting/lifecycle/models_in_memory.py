@@ -9,8 +9,8 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 from dejavu_models.errors import BundleCorrupt, BundleNotFound, BundleUnfit
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import Manifest
-from dejavu_models.registry.bundle import read_manifest
-from dejavu_models.registry.registry import default_bundle
+from dejavu_store.bundle import read_manifest
+from dejavu_store.registry import default_bundle
 
 FIRST = read_manifest(default_bundle()).version
 """Version of the bundle with which a ledger without a champion begins."""

@@ -15,23 +15,23 @@ from tests.support.harness.waiting import until
 
 from dejavu_models.comparison import GateDecision, Judgement
 from dejavu_models.errors import BundleNotFound, BundleUnfit
-from dejavu_models.registry.registry import default_bundle
-from dejavu_models.registry.stages import ModelAction, ModelStage, NotRegistered, WrongStage
 from dejavu_models.types import AdaptationMode
 from dejavu_server.admission.callers import MODEL_CHANGE, CallerLimits, Callers, reserved
-from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded
+from dejavu_server.admission.refusals import CallerLimit, DeadlineExceeded
 from dejavu_server.forecasting.lifecycle import changes as changes_module
 from dejavu_server.forecasting.lifecycle import replicas
 from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
-from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed, NotProven
 from dejavu_server.forecasting.lifecycle.evidence import ModelJudge
 from dejavu_server.forecasting.lifecycle.follower import ChampionUnavailable, ModelFollower
+from dejavu_server.forecasting.lifecycle.lifecycle_errors import ModelLoadFailed, NotProven
 from dejavu_server.forecasting.lifecycle.loader import ModelLoader
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.lifecycle.replicas import Replicas
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.ledger import Ledger, model_workers
 from dejavu_server.ledger.database.backend import Connection
+from dejavu_store.registry import default_bundle
+from dejavu_store.stages import ModelAction, ModelStage, NotRegistered, WrongStage
 
 SECONDS = 20.0
 

@@ -11,11 +11,11 @@ from tests.support.builders.model_changes import champion, change_models
 from tests.support.builders.outcomes import outcome
 
 from dejavu_models.comparison import GateDecision, Judgement
-from dejavu_models.registry.stages import ModelAction
 from dejavu_server.forecasting.lifecycle.gatekeeper import Gatekeeper
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.queries.model_changes import newest_change
 from dejavu_server.observability.metrics import Metrics
+from dejavu_store.stages import ModelAction
 
 _CONTINUE = Judgement(GateDecision.CONTINUE, "too few games", 50, 3.0, 4.0)
 _BETTER = Judgement(GateDecision.PROMOTE, "not worse", 200, 25.0, 30.0, -0.01, -0.001, 0.95)

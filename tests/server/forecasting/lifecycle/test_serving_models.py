@@ -9,11 +9,11 @@ import pytest
 from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu_models.errors import UnknownModel
-from dejavu_models.registry.stages import ModelAction, ModelChange, NotRegistered, Roster
 from dejavu_server.forecasting.lifecycle import models as module
-from dejavu_server.forecasting.lifecycle.errors import NotLoaded
+from dejavu_server.forecasting.lifecycle.lifecycle_errors import NotLoaded
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.ledger.errors import LedgerUnavailable, ModelsChanged
+from dejavu_store.stages import ModelAction, ModelChange, NotRegistered, Roster
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

@@ -20,7 +20,6 @@ from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.comparison import PairedForecasts
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.registry.registry import Chosen, Registry
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.forecasting.lifecycle import shadow
@@ -31,6 +30,7 @@ from dejavu_server.ledger.queries import comparisons
 from dejavu_server.ledger.queries.comparisons import PairFilter
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.records import ForecastRequest, IssuedForecast
+from dejavu_store.registry import Chosen, Registry
 
 _PATTERN = (0.0,) * 17 + (6.0,)
 """A pattern that the models of these tests forecast."""

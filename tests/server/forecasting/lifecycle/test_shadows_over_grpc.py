@@ -12,7 +12,7 @@ from tests.support.processes.servers import spawned_server
 
 from dejavu.v1 import model_comparison_pb2
 from dejavu_client import DejavuClient, DejavuClientError
-from dejavu_models.registry.store.store import ModelStore
+from dejavu_store.bundle_store import ModelStore
 
 _GAMES = 3
 

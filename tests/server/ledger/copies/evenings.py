@@ -18,7 +18,6 @@ from tests.support.builders.box_scores import made_box_score
 from tests.support.builders.model_changes import change, shadow
 from tests.support.processes.empty_ledger import put_empty_ledger
 
-from dejavu_models.registry.stages import ModelAction
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import outcomes
 from dejavu_server.ledger.audit import checkpoints as signing
@@ -34,6 +33,7 @@ from dejavu_server.ledger.queries import checkpoints, model_changes
 from dejavu_server.ledger.shadows import append_shadows
 from dejavu_server.records import Checkpoint, IssuedForecast, ReportedOutcome, ShadowForecast
 from dejavu_server.results import Failed
+from dejavu_store.stages import ModelAction
 
 FIRST = datetime(2026, 1, 5, 1, 0, tzinfo=UTC)
 """Tip-off of the first evening: local date 4 January, in the season of the games."""

@@ -16,7 +16,6 @@ from tests.support.builders.issued_forecasts import current, game, issued, recor
 from tests.support.builders.model_changes import champion, change_models, shadow
 from tests.support.builders.outcomes import outcome
 
-from dejavu_models.registry.stages import ModelAction
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import (
     Ledger,
@@ -32,6 +31,7 @@ from dejavu_server.ledger.queries import learning, model_changes, predictions, s
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.records import IssuedForecast, ShadowRefusal
 from dejavu_server.results import Failed
+from dejavu_store.stages import ModelAction
 
 _SINCE = datetime(2000, 1, 1, tzinfo=UTC)
 _EVENING = datetime(2024, 1, 15, 3, 30, tzinfo=UTC)

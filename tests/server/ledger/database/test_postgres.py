@@ -27,7 +27,7 @@ from dejavu_server.ledger import (
     verify,
 )
 from dejavu_server.ledger.database import schema, store
-from dejavu_server.ledger.database.postgres import backend, errors
+from dejavu_server.ledger.database.postgres import backend, sqlstates
 from dejavu_server.ledger.database.postgres.backend import PostgresBackend
 from dejavu_server.ledger.errors import LedgerReplaced
 
@@ -225,7 +225,7 @@ def _error(code: str, text: str = "secret") -> psycopg.Error:
     ],
 )
 def test_errors_are_told_by_their_codes(code: str, text: str, expected: type[LedgerError], told: str) -> None:
-    converted = errors.from_database(_error(code, text or "secret"))
+    converted = sqlstates.from_database(_error(code, text or "secret"))
     assert type(converted) is expected
     assert told in str(converted)
     assert "secret" not in str(converted)

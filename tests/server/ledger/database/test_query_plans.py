@@ -20,7 +20,6 @@ from tests.support.builders.outcomes import answered, asked, outcome
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book
 
 from dejavu_common.game_day import game_day
-from dejavu_models.registry.stages import ModelAction
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database import store
@@ -30,6 +29,7 @@ from dejavu_server.ledger.queries.pages import ForecastFilter
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.ledger.queries.unsettled import unsettled_games
 from dejavu_server.records import IssuedForecast
+from dejavu_store.stages import ModelAction
 
 pytestmark = pytest.mark.sqlite
 

@@ -12,7 +12,7 @@ from tests.support.builders.issued_forecasts import game, issued
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_server.api.converters.record_requests import game_query, list_query
 from dejavu_server.ledger import Ledger, LedgerError
-from dejavu_server.ledger.database.postgres.errors import database_errors
+from dejavu_server.ledger.database.postgres.sqlstates import database_errors
 from dejavu_server.ledger.queries import pages
 
 VERSION = "e16662fab926e701\0"

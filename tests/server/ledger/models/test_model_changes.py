@@ -21,17 +21,8 @@ from tests.support.harness.laws import examples
 from tests.support.processes.empty_ledger import put_empty_ledger
 
 from dejavu_models.errors import DejavuError
-from dejavu_models.registry.stages import (
-    ModelAction,
-    ModelChange,
-    ModelEvidence,
-    ModelInUse,
-    ModelStage,
-    Roster,
-    WrongStage,
-)
 from dejavu_server.admission.callers import CallerLimits, Callers
-from dejavu_server.admission.errors import CallerLimit
+from dejavu_server.admission.refusals import CallerLimit
 from dejavu_server.ledger import Ledger, verify
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
@@ -40,6 +31,15 @@ from dejavu_server.ledger.errors import ModelsChanged
 from dejavu_server.ledger.queries import model_changes
 from dejavu_server.records import IssuedForecast
 from dejavu_server.results import Failed
+from dejavu_store.stages import (
+    ModelAction,
+    ModelChange,
+    ModelEvidence,
+    ModelInUse,
+    ModelStage,
+    Roster,
+    WrongStage,
+)
 
 
 async def test_the_roster_is_what_the_changes_make_of_it_for_whoever_reads_them(ledger: Ledger, url: str) -> None:

@@ -32,9 +32,9 @@ from dejavu_server.ledger.database.postgres.connections import (
     driver_connection,
     new_engine,
 )
-from dejavu_server.ledger.database.postgres.errors import READ_ONLY, database_errors, driver_error, read_only_cause
 from dejavu_server.ledger.database.postgres.listener import PostgresListener, channel_of
 from dejavu_server.ledger.database.postgres.schema_check import check_schema
+from dejavu_server.ledger.database.postgres.sqlstates import READ_ONLY, database_errors, driver_error, read_only_cause
 from dejavu_server.ledger.database.schema import metadata
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.errors import (

@@ -1,0 +1,20 @@
+"""Starts `dejavu`. Ctrl-C ends it quietly even while its modules load, which takes more than half a second."""
+
+from __future__ import annotations
+
+import os
+
+from dejavu_common import interrupts
+
+
+def main() -> None:
+    """Run `dejavu`."""
+    interrupts.exit_quietly()
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # otherwise gRPC also prints every failed handshake
+    from dejavu_cli.main import main as run  # noqa: PLC0415 - with Ctrl-C handled
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

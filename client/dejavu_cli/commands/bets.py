@@ -1,0 +1,285 @@
+"""`dejavu bets`: weigh the prices of an evening against the newest forecasts of its games."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache, partial
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from google.protobuf.json_format import MessageToDict
+
+from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_RATINGS, MARGIN_SOURCE_UNSPECIFIED, Horizon
+from dejavu.v1.game_service_pb2 import Game
+from dejavu.v1.market_pb2 import MarketAnswer, TotalMarketAnswer
+from dejavu.v1.prediction_service_pb2 import PredictResponse
+from dejavu.v1.record_pb2 import RecordedPrediction
+from dejavu_cli.errors import failure
+from dejavu_cli.numbers import number
+from dejavu_cli.options import HORIZONS, HorizonName, Json, Replays, Timeout, connect
+from dejavu_cli.output.bets import WeighedMarket, print_bets
+from dejavu_client.client import DejavuClient
+from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
+from dejavu_client.connection_options import Target
+from dejavu_client.errors import DejavuClientError, NotFoundError, UnavailableError
+from dejavu_client.formatting import elapsed_seconds, last_differential
+from dejavu_client.requests import PredictOptions
+from dejavu_client.requests import market as create_market
+from dejavu_client.requests import total_market as create_total_market
+from dejavu_common.clock import utc_now
+from dejavu_feed import live_inputs
+from dejavu_feed import moment as moments
+from dejavu_feed.errors import DataError, FeedNotInstalled
+from dejavu_feed.files.prices import PricedMarket, read_prices
+from dejavu_feed.pattern import elapsed_seconds as elapsed_by_clock
+
+_APART: Final = timedelta(seconds=60)
+"""Maximum time from a forecast to a price, and from it to now, while the game goes on."""
+
+_LEAD_SECONDS: Final = 30.0
+_TOTAL_SECONDS: Final = 10.0
+"""Seconds of play, without points, after a forecast within which it is used: each takes points from a total."""
+
+_BEFORE: Final = timedelta(seconds=10)
+"""Maximum time from a price to its forecast, which may know of a basket that the price does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stakes:
+    """Amounts of the bankroll staked so far, this evening and by game."""
+
+    bankroll: float
+    evening: float
+    games: dict[str, float]
+
+
+def bets(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Table of prices, one row per market.")],
+    *,
+    horizon: Annotated[
+        HorizonName, typer.Option(case_sensitive=False, help="Horizon of the bets: the half, or the end.")
+    ] = "final",
+    bankroll: Annotated[
+        float | None,
+        typer.Option(parser=number, metavar="AMOUNT", help="Amount available for stakes; without it, they are shares."),
+    ] = None,
+    evening_staked: Annotated[
+        float | None,
+        typer.Option(parser=number, metavar="AMOUNT", help="Amount staked this evening already."),
+    ] = None,
+    replays: Replays = False,
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Weigh a file of prices at once, each with the newest forecast of its game.
+
+    Stakes respect the caps of a game and of the evening over the whole file, in its order. The prices must be of the
+    moment of the forecast: the first one of each kind of a forecast is recorded with it. So a
+    forecast that was made more than a minute before the price (its time, or that of the file), or
+    10 s after it, is not used, unless nothing was played since, as at the half; nor is one of
+    another score than the published one, or of more than 30 s of play before it. A total is
+    forecast after whole minutes only, and weighed within 10 s of play.
+    """
+    if bankroll is not None and not bankroll > 0:
+        raise typer.BadParameter(f"{bankroll:g}; expected an amount above 0", param_hint="--bankroll")
+    if not 0 <= (evening_staked or 0.0) <= (bankroll or 1.0):
+        raise typer.BadParameter("expected 0 up to --bankroll; without it, a share of 1", param_hint="--evening-staked")
+    try:
+        priced = read_prices(file)
+        written = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    except (DataError, FeedNotInstalled) as error:
+        raise failure(error) from None
+    stakes, weighed = _Stakes(bankroll or 1.0, evening_staked or 0.0, {}), list[WeighedMarket]()
+    with connect(target, timeout) as client:
+        newest = cache(partial(_newest, client, HORIZONS[horizon], replays=replays))
+        of_minute = cache(partial(_of_minute, client, HORIZONS[horizon]))
+        states = {game.game_id: game for game in client.list_games()}
+        for each in priced:
+            found = newest(each.game_id, each.home, each.away)
+            if found is not None and each.kind == "total" and found.forecast.HasField("moment"):  # which has no total
+                found = of_minute(found.forecast.game_id, found.forecast.elapsed_minutes)
+            one, staked = _weighed(client, each, found, stakes, each.time or written, states)
+            weighed.append(one)
+            if one.forecast is not None:
+                game = one.forecast.game_id
+                stakes.games[game] = stakes.games.get(game, 0.0) + staked
+                stakes = replace(stakes, evening=stakes.evening + staked)
+    if as_json:
+        for one in weighed:
+            typer.echo(json.dumps(_entry(one)))
+        return
+    print_bets(weighed, stakes.bankroll)
+
+
+def _newest(
+    client: DejavuClient, horizon: Horizon.ValueType, game_id: str, home: str, away: str, *, replays: bool
+) -> RecordedPrediction | None:
+    """Return the newest forecast of a game, by its id or else its teams; None if it has none."""
+    if not game_id:
+        day = (utc_now() - timedelta(hours=11)).date() - timedelta(days=1)
+        listed = client.list_predictions(team=home, horizon=horizon, from_date=day, include_replays=replays)
+        teams = home, away
+        found = next((each for each in listed if (each.forecast.home_team, each.forecast.away_team) == teams), None)
+        listed.close()
+        if found is None:
+            return None
+        game_id = found.forecast.game_id
+    return _of_minute(client, horizon, game_id, None)
+
+
+def _of_minute(
+    client: DejavuClient, horizon: Horizon.ValueType, game_id: str, minute: int | None
+) -> RecordedPrediction | None:
+    """Return the forecast of a complete minute, or the newest; None if the game has none."""
+    try:
+        return client.get_prediction(game_id, horizon=horizon, elapsed_minutes=minute).prediction
+    except NotFoundError:
+        return None
+
+
+def _weighed(
+    client: DejavuClient,
+    priced: PricedMarket,
+    newest: RecordedPrediction | None,
+    stakes: _Stakes,
+    offered: datetime,
+    states: Mapping[str, Game],
+) -> tuple[WeighedMarket, float]:
+    """Weigh a market; return it with its stake, which is 0 if it was not weighed."""
+    if newest is None:
+        return WeighedMarket(priced, None, None, "no forecast of the game (of replays only with --replays)"), 0.0
+    forecast = newest.forecast
+    if reason := _unusable(priced, newest, offered, states.get(forecast.game_id)):
+        return WeighedMarket(priced, forecast, None, reason), 0.0
+    staked: dict[str, Any] = {
+        "bankroll": stakes.bankroll,
+        "game_staked": stakes.games.get(forecast.game_id, 0.0),
+        "evening_staked": stakes.evening,
+    }
+    options = _as_recorded(newest)
+    try:
+        if priced.kind == "total":
+            options["total_market"] = create_total_market(priced.line, priced.first, priced.second, **staked)
+            answer = client.quote(list(newest.pattern), None, **options)
+        else:
+            market = create_market(priced.line, priced.first, priced.second, **staked)
+            answer = client.quote(list(newest.pattern), market, **options)
+    except UnavailableError as error:
+        raise failure(f"line {priced.row}: {error}") from None
+    except DejavuClientError as error:  # rows before it may be recorded already
+        return WeighedMarket(priced, forecast, None, error.message), 0.0
+    if answer.forecast.sequence != forecast.sequence:
+        reason = "the game has moved on, or another caller recorded it: ask again with the poller's token"
+        return WeighedMarket(priced, forecast, None, reason), 0.0
+    weighed = WeighedMarket(priced, forecast, _answer_of(answer, priced))
+    return weighed, weighed.answer.stake if weighed.answer is not None else 0.0
+
+
+def _unusable(priced: PricedMarket, newest: RecordedPrediction, offered: datetime, state: Game | None) -> str:
+    """Return why a market is not weighed with a forecast; "" if it is.
+
+    Args:
+        priced: the market.
+        newest: the newest forecast of its game.
+        offered: when it was offered.
+        state: the published state of the game; None: not known.
+    """
+    forecast, now = newest.forecast, utc_now()
+    teams, made = (forecast.home_team, forecast.away_team), forecast.generated_time.ToDatetime(UTC)
+    if (priced.home or teams[0], priced.away or teams[1]) != teams:
+        return f"the game is {forecast.away_team} @ {forecast.home_team}"
+    if newest.HasField("outcome"):
+        return "the outcome is known"
+    if now > forecast.expires_time.ToDatetime(UTC):
+        return f"no current forecast: the newest is {_age(now - made)} old"
+    if made - offered > _BEFORE:
+        return f"the price is {_age(made - offered)} older than the forecast"
+    if offered - made > _APART and not _stands_still(state, newest, offered):
+        return f"the forecast is {_age(offered - made)} older than the price"
+    if now - offered > _APART and not _stands_still(state, newest, now):
+        return f"the price is {_age(now - offered)} old"
+    return _went_on(priced, newest, state) if state is not None else ""
+
+
+def _went_on(priced: PricedMarket, newest: RecordedPrediction, state: Game) -> str:
+    """Return how a game went on since its newest forecast, by its published state; "" if it hardly did."""
+    is_total, played = priced.kind == "total", 0.0
+    if state.HasField("seconds_left"):
+        played = elapsed_by_clock(state.period, state.seconds_left) - elapsed_seconds(newest.forecast)
+    # By the play too, since a poller reads a state before it makes the forecasts of it.
+    if played <= 0 and state.observed_time.ToDatetime(UTC) <= newest.forecast.generated_time.ToDatetime(UTC):
+        return ""
+    if _lead(state) != last_differential(newest) or (
+        is_total and state.home_score + state.away_score != newest.forecast.total_points
+    ):
+        return "the score has changed since the forecast: ask again after the next one"
+    if abs(played) > (_TOTAL_SECONDS if is_total else _LEAD_SECONDS):
+        moved = "were played since the forecast" if played > 0 else "of the forecast's time are not played"
+        return f"{abs(played):.0f} s {moved}: ask again after the next one"
+    return ""
+
+
+def _age(time: timedelta) -> str:
+    seconds = time.total_seconds()
+    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:,.0f} min"
+
+
+def _lead(state: Game) -> int:
+    return state.home_score - state.away_score
+
+
+def _stands_still(state: Game | None, newest: RecordedPrediction, offered: datetime) -> bool:
+    """Return whether nothing was played from a forecast to a price, as at the half, by the game's published state."""
+    if state is None or not state.HasField("seconds_left") or offered - state.observed_time.ToDatetime(UTC) > _APART:
+        return False  # nobody knows: the poller may be silent
+    played = elapsed_by_clock(state.period, state.seconds_left)
+    return (played, _lead(state)) == (elapsed_seconds(newest.forecast), last_differential(newest))
+
+
+def _answer_of(answer: PredictResponse, priced: PricedMarket) -> MarketAnswer | TotalMarketAnswer:
+    return answer.total_market if priced.kind == "total" else answer.market
+
+
+def _as_recorded(newest: RecordedPrediction) -> PredictOptions:
+    """Return the options with which a forecast was requested, so that the same one is returned."""
+    forecast = newest.forecast
+    live, _ = live_inputs.from_message(forecast)
+    of_live: Any = {each.name: getattr(live, each.name) for each in live_inputs.LIVE_INPUTS}
+    given = forecast.margin_source not in {MARGIN_SOURCE_UNSPECIFIED, MARGIN_SOURCE_RATINGS}
+    options: PredictOptions = {
+        "game_id": forecast.game_id,
+        "horizon": forecast.horizon,
+        "alpha": forecast.alpha,
+        "home_team": forecast.home_team,
+        "away_team": forecast.away_team,
+        "model_version": forecast.model_version,
+        "pregame_margin": forecast.expected_margin if given else None,
+        "moment": moments.from_message(forecast),
+    }
+    options.update(of_live)
+    return options
+
+
+def _entry(weighed: WeighedMarket) -> dict[str, Any]:
+    priced, forecast = weighed.priced, weighed.forecast
+    return {
+        "line": priced.row,
+        "gameId": priced.game_id if forecast is None else forecast.game_id,
+        "home": priced.home if forecast is None else forecast.home_team,
+        "away": priced.away if forecast is None else forecast.away_team,
+        "kind": priced.kind,
+        "marketLine": priced.line,
+        "forecastSequence": None if forecast is None else forecast.sequence,
+        "generatedTime": None if forecast is None else _iso(forecast.generated_time.ToDatetime(UTC)),
+        "notWeighed": weighed.reason or None,
+        "answer": None if weighed.answer is None else MessageToDict(weighed.answer),
+    }
+
+
+def _iso(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,297 @@
+"""`dejavu demo`: runs an evening of simulated games end to end, from the feed to a stream subscriber.
+
+Starts a two-worker server with the bundled model and a temporary ledger, a replay that serves the live feed faster than
+real time, the poller, and a subscriber of the stream. Removes everything when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import random
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from google.protobuf.json_format import MessageToJson
+
+from dejavu_cli.errors import failure
+from dejavu_cli.options import Json, PageOption
+from dejavu_cli.output.demo import print_results
+from dejavu_cli.output.poll_display import watch
+from dejavu_cli.output.poll_events import summary_record
+from dejavu_cli.output.scores import Record, fetch_scorecards, record_entry
+from dejavu_cli.server_process import (
+    LedgerInvalid,
+    PageNotStarted,
+    ServerNotStarted,
+    open_page,
+    running_page,
+    running_server,
+    verify_ledger,
+)
+from dejavu_client.aio import AsyncDejavuClient
+from dejavu_client.formatting import horizon_label
+from dejavu_client.requests import FINAL, predict_request
+from dejavu_client.transport.statistics import percentile
+from dejavu_common.clock import utc_now
+from dejavu_common.rich_console import Console
+from dejavu_feed.nba import NbaFeed
+from dejavu_feed.replay.games import MOST_SIMULATED, ReplayGame, draw_home_edge, draw_matchups, simulated_game
+from dejavu_feed.replay.http_server import LocalServer
+from dejavu_feed.replay.replay import Replay
+from dejavu_poller import Poller
+from dejavu_poller.events import Prediction
+from dejavu_poller.publishing import publishing
+from dejavu_poller.summary import Summary
+
+_WORKERS: Final = 2
+_STAGGER: Final = 300.0
+"""Game-day seconds from one tip-off to the next."""
+_GAME_DAY_SECONDS: Final = 8400.0 + 7 * _STAGGER
+"""Approximate real duration of eight games, from the first tip-off to the last buzzer."""
+_SEED: Final = 1
+"""Default seed: every demo plays the same games. It was the first choice; no other seeds were tried."""
+_ONLY_AT_THE_END: Final = math.inf
+"""Pace of the forecasts between minutes: only after plays of the last minutes."""
+_LAST_EVENTS_SECONDS: Final = 10.0
+"""Time to wait for the remaining stream events after the last game."""
+
+
+def demo(
+    seconds: Annotated[float, typer.Option(min=5, max=3600, help="Approximate duration of the evening.")] = 55.0,
+    count: Annotated[int, typer.Option(min=1, max=MOST_SIMULATED, help="Number of games to simulate.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated games; another one plays other games.")] = _SEED,
+    page: PageOption = False,
+    as_json: Json = False,
+) -> None:
+    """Run a whole evening in about a minute: server, replayed feed, poller and subscriber.
+
+    Needs no network. Exits by itself with the evening's results and leaves nothing running;
+    with --page it keeps server and page until Ctrl-C.
+    The games are the same on every run. How many forecasts there are between minutes depends on
+    the speed of this machine, and with them the second decimal of the figures.
+    """
+    received: list[signal.Signals] = []
+    try:
+        lacking = asyncio.run(_interruptible(_demo(seconds, count, seed, page=page, as_json=as_json), received))
+    except asyncio.CancelledError:
+        raise typer.Exit(128 + received[0]) from None
+    except (ServerNotStarted, PageNotStarted, LedgerInvalid) as error:
+        raise failure(error) from None
+    if lacking:
+        raise failure(lacking)
+
+
+async def _interruptible(evening: Coroutine[Any, Any, str], received: list[signal.Signals]) -> str:
+    """Run the evening. SIGINT and SIGTERM cancel it, so that it cleans up, and are appended to `received`."""
+    task = asyncio.create_task(evening)
+
+    def end(number: signal.Signals) -> None:
+        received.append(number)
+        task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, end, number)
+    return await task
+
+
+@dataclass(slots=True)
+class _Subscriber:
+    """Records which forecasts a stream subscriber received, and when.
+
+    Attributes:
+        received: sequence → time of receipt.
+        order: sequences in the order of receipt.
+        subscribed: set once the subscription is established.
+        changed: set whenever a forecast was received.
+    """
+
+    received: dict[int, datetime] = field(default_factory=dict)
+    order: list[int] = field(default_factory=list)
+    subscribed: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def follow(self, client: AsyncDejavuClient) -> None:
+        """Receive events until cancelled."""
+        async for response in client.stream_predictions(heartbeats=True):
+            self.subscribed.set()
+            if response.WhichOneof("event") == "forecast":
+                self.order.append(response.forecast.sequence)
+                self.received[response.forecast.sequence] = utc_now()
+                self.changed.set()
+
+    async def until(self, sequences: set[int]) -> bool:
+        """Wait until all given sequences were received. Returns False after a timeout."""
+        try:
+            async with asyncio.timeout(_LAST_EVENTS_SECONDS):
+                while not sequences <= self.received.keys():
+                    self.changed.clear()
+                    await self.changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+@asynccontextmanager
+async def _subscribed(address: str) -> AsyncIterator[_Subscriber]:
+    """Yield a subscriber with its own connection and an established subscription."""
+    subscriber = _Subscriber()
+    async with AsyncDejavuClient(address, channels=1) as client:
+        following = asyncio.create_task(subscriber.follow(client))
+        subscribed = asyncio.create_task(subscriber.subscribed.wait())
+        try:
+            await asyncio.wait([following, subscribed], return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                await following  # raises the error that ended `following`
+            yield subscriber
+        finally:
+            subscribed.cancel()
+            following.cancel()
+            await asyncio.gather(following, subscribed, return_exceptions=True)
+
+
+async def _demo(seconds: float, count: int, seed: int, *, page: bool, as_json: bool) -> str:
+    """Run the evening. Returns a description of the first failed check, or ""."""
+    console = Console()
+    if not as_json:
+        console.print(f"Starting a server with {_WORKERS} workers and a replay of {count} simulated games …")
+    rng = random.Random(seed)  # noqa: S311 - games, not secrets
+    predictions: list[Prediction] = []
+    with tempfile.TemporaryDirectory(prefix="dejavu-demo-") as folder:
+        ledger = f"sqlite:///{Path(folder) / 'ledger.sqlite3'}"
+        async with (
+            running_server("--workers", str(_WORKERS), "--ledger", ledger) as address,
+            _subscribed(address) as subscriber,
+            # The replay and its clients share this process: a call that had to wait for them is not worth a log line.
+            AsyncDejavuClient(address, slow=math.inf) as client,
+            _page(address, client, shown=page) as url,
+        ):
+            games = await simulate_matched_games(client, rng, count)
+            speed = _GAME_DAY_SECONDS / seconds
+            replay = Replay(games, speed=speed, delay=1.0, stagger=_STAGGER)
+            with LocalServer(replay.respond) as served, closing(NbaFeed(served.url)) as feed:
+                interval = max(0.2, 60.0 / speed)  # one poll a minute of the game day, but at most five a second
+                options: dict[str, Any] = {"interval": interval, "pace": _ONLY_AT_THE_END}
+                async with (
+                    Poller(feed, client, on_prediction=[predictions.append], **options) as poller,
+                    publishing(poller, client),
+                ):
+                    await watch(poller, console, until_final=True, as_json=as_json, by_quarter=True)
+                    complete = await subscriber.until({prediction.forecast.sequence for prediction in predictions})
+                    summary = poller.summary()
+            record = await fetch_scorecards(client)
+            checkpoint = Path(folder) / "checkpoint.json"
+            checkpoint.write_text(MessageToJson(await client.get_checkpoint()))
+            verified = await verify_ledger(ledger, checkpoint)
+            _report(console, summary, record, _latencies(predictions, subscriber), verified, as_json=as_json)
+            if url:
+                await _until_interrupted(url)
+    in_order = subscriber.order == sorted(set(subscriber.order))
+    return shortfall(summary, count, complete and in_order)
+
+
+@asynccontextmanager
+async def _page(target: str, client: AsyncDejavuClient, *, shown: bool) -> AsyncIterator[str]:
+    """Serve and open the page if it is to be shown; yield its URL, else an empty one."""
+    if not shown:
+        yield ""
+        return
+    day = await _evening(client)
+    evening = () if day is None else ("--evening", day.isoformat())
+    listen = () if os.environ.get("DEJAVU_DASHBOARD_LISTEN") else ("--listen", "127.0.0.1:0")
+    tell = partial(typer.echo, err=True)
+    async with running_page(target, *listen, "--demo", *evening, tell=tell) as url:
+        typer.echo(f"Page at {url}", err=True)
+        open_page(url)
+        yield url
+
+
+async def _until_interrupted(url: str) -> None:
+    """Keep the page until Ctrl-C, which is no failure at this point: the evening is over."""
+    typer.echo(f"The page stays at {url} until Ctrl-C.", err=True)
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or not task.uncancel():
+            return
+        raise
+
+
+async def _evening(client: AsyncDejavuClient) -> date | None:
+    """Return the day after the newest final in the model's ratings; on that day, the model uses the ratings."""
+    [active] = [model for model in await client.list_models() if model.active]
+    return date.fromisoformat(active.ratings_date) + timedelta(days=1) if active.ratings_date else None
+
+
+async def simulate_matched_games(client: AsyncDejavuClient, rng: random.Random, count: int) -> tuple[ReplayGame, ...]:
+    """Simulate games with the margins that the model expects; with other margins its forecasts would be biased.
+
+    They are played on the `_evening` of the model.
+    """
+    pairs, day = draw_matchups(rng, count), await _evening(client)
+    requests = [
+        predict_request([0], horizon=FINAL, home_team=home, away_team=away, game_date=day) for home, away in pairs
+    ]
+    results = await client.predict_batch(requests, timeout=30.0)
+    edges = [
+        result.forecast.expected_margin if result.forecast.HasField("expected_margin") else draw_home_edge(rng)
+        for result in results
+    ]
+    return tuple(
+        simulated_game(rng, number, home, away, edge, day)
+        for number, ((home, away), edge) in enumerate(zip(pairs, edges, strict=True), 1)
+    )
+
+
+def shortfall(summary: Summary, count: int, delivered: bool) -> str:
+    """Describe the missing events of an evening of `count` games; "" if it is complete.
+
+    Args:
+        summary: summary of the evening.
+        count: number of games.
+        delivered: whether the subscriber received every forecast once and in order.
+    """
+    for of in summary.horizons:
+        if not of.games == of.settled_games == count:
+            name = horizon_label(of.horizon)
+            return f"of {count} games {of.games} have a forecast of the {name}, and {of.settled_games} are settled"
+    return "" if delivered else "the subscriber did not receive every forecast once and in order"
+
+
+def _latencies(predictions: list[Prediction], subscriber: _Subscriber) -> list[float]:
+    """Return the sorted seconds from the play that completed a pattern, by the feed, to the receipt of its forecast."""
+    return sorted(
+        (subscriber.received[sequence] - prediction.completed).total_seconds()
+        for prediction in predictions
+        if prediction.completed is not None and (sequence := prediction.forecast.sequence) in subscriber.received
+    )
+
+
+def _report(
+    console: Console,
+    summary: Summary,
+    record: Record,
+    latencies: list[float],
+    verified: dict[str, Any],
+    *,
+    as_json: bool,
+) -> None:
+    if not as_json:
+        console.print()
+        print_results(console, summary, record, latencies, verified)
+        return
+    p50, p95 = (percentile(latencies, share) if latencies else None for share in (0.5, 0.95))
+    figures = {"feedToSubscriberSecondsP50": p50, "feedToSubscriberSecondsP95": p95}
+    report = summary_record(summary, utc_now()) | {"event": "demo", "scorecards": record_entry(record)} | figures
+    typer.echo(json.dumps(report | {"verified": verified}, ensure_ascii=False))

@@ -1,0 +1,38 @@
+"""`dejavu notify`: tells moments of games."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dejavu_cli.options import Json, Replays, Timeout
+from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
+from dejavu_client.connection_options import Target
+
+
+def notify(
+    file: Annotated[
+        Path, typer.Argument(metavar="RULES", envvar="DEJAVU_RULES", help="File of rules and targets, TOML.")
+    ],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent, and send nothing.")] = False,
+    test: Annotated[bool, typer.Option("--test", help="Send a test message to each target, and exit.")] = False,
+    replays: Replays = False,
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Tell moments of games: a close end, a swing, an upset, a forecast, a final, silence.
+
+    Sends webhooks, and messages by Slack, Discord and ntfy, each once a game.
+    Start it twice, and the two share the work: each sends what the other does
+    not. Stop with Ctrl-C.
+    """
+    from dejavu_cli.commands.notifier import run_notifier, send_tests  # noqa: PLC0415 - an extra
+
+    if test:
+        send_tests(file, as_json=as_json)
+    else:
+        run_notifier(file, target, timeout, dry_run=dry_run, replays=replays, as_json=as_json)

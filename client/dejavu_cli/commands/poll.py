@@ -1,0 +1,248 @@
+"""`dejavu poll`: follows the day's games, forecasts each of them and shows the results."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import typer
+
+from dejavu_cli.errors import exit_on_os_error, failure
+from dejavu_cli.options import Json, PageOption, Timeout
+from dejavu_cli.output.poll_display import end_on_signals, watch
+from dejavu_cli.server_process import PageNotStarted, open_page, running_page
+from dejavu_client.aio import AsyncDejavuClient
+from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
+from dejavu_client.connection_options import Target, address, client_options, option_arguments
+from dejavu_client.requests import FINAL, HALFTIME
+from dejavu_common.address import Address
+from dejavu_common.build import install
+from dejavu_common.clock import utc_now
+from dejavu_common.files import state_folder
+from dejavu_common.rich_console import Console
+from dejavu_feed.errors import FeedNotInstalled
+from dejavu_feed.horizon import MAX_SLOTS, Horizon
+from dejavu_feed.nba.live_feed import NBA_URL, NbaFeed
+from dejavu_poller import DEFAULT_END_INTERVAL, DEFAULT_INTERVAL, Poller
+from dejavu_poller.box_scores import BoxScores
+from dejavu_poller.event_files import EventFiles
+from dejavu_poller.feed_report import FeedReporter
+from dejavu_poller.horizons import FIRST_MINUTE
+from dejavu_poller.leadership import LEASE_NAME, LEASE_NAME_RULE, LeaderElection, lease_name
+from dejavu_poller.lines import GameLines
+from dejavu_poller.moments import DEFAULT_PACE
+from dejavu_poller.prices import PriceFile
+from dejavu_poller.publishing import publishing
+
+NO_LEASE: Final = "-"
+_HORIZONS: Final = {"half": (HALFTIME,), "final": (FINAL,), "end": (FINAL,), "both": (HALFTIME, FINAL)}
+
+
+def _tell(text: str) -> None:
+    """Print a line on stderr, above a table that is drawn: Typer's echo would write past what draws it."""
+    sys.stderr.write(f"{text}\n")
+
+
+def poll(
+    feed_url: Annotated[
+        str, typer.Option(metavar="URL", envvar="DEJAVU_FEED_URL", help="URL of the live feed, or of a replay.")
+    ] = NBA_URL,
+    *,
+    interval: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.05, max=3600, help="Time between two polls of the feed.")
+    ] = DEFAULT_INTERVAL,
+    end_interval: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.05,
+            max=3600,
+            help="Time between two reads of the plays of a game in its last three minutes or in overtime.",
+        ),
+    ] = DEFAULT_END_INTERVAL,
+    horizon: Annotated[
+        Literal["half", "final", "end", "both"],
+        typer.Option(case_sensitive=False, help="What to forecast: the half, the final differential, or both."),
+    ] = "both",
+    from_minute: Annotated[
+        int, typer.Option(metavar="N", min=1, max=MAX_SLOTS, help="First minute of play after which to forecast.")
+    ] = FIRST_MINUTE,
+    every: Annotated[
+        int,
+        typer.Option(metavar="MINUTES", min=1, max=MAX_SLOTS, help="Minutes of play between two forecasts of a game."),
+    ] = 1,
+    pace: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            max=60,
+            help="Seconds of play between two forecasts within a minute; in the last four minutes, of the half in the "
+            "last two, and in overtime every play has one. 0: no forecasts within minutes.",
+        ),
+    ] = DEFAULT_PACE,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Report half-time and final scores to the server.")
+    ] = True,
+    lease: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            envvar="DEJAVU_POLL_LEASE",
+            help="Lease name: of the pollers with the same lease, one works and the others stand by; - for none. "
+            "Default: derived from feed and options.",
+        ),
+    ] = "",
+    until_final: Annotated[
+        bool, typer.Option("--until-final", help="Exit when every game of the day is over and reported.")
+    ] = False,
+    metrics_listen: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            envvar="DEJAVU_POLL_METRICS_LISTEN",
+            help="Address to serve Prometheus metrics on, at /metrics; port 0 picks a free port.",
+        ),
+    ] = "",
+    events: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            envvar="DEJAVU_POLL_EVENTS",
+            file_okay=False,
+            help="Keep all plays of each game in this folder, as events_{game_id}.parquet.",
+        ),
+    ] = None,
+    lines: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="DEJAVU_POLL_LINES",
+            dir_okay=False,
+            help="Lines of the games (CSV, JSON, parquet: date, home, away, spread, total); may change until tip-off.",
+        ),
+    ] = None,
+    odds: Annotated[
+        bool,
+        typer.Option("--odds/--no-odds", help="Take lines that the file lacks from the feed's odds."),
+    ] = True,
+    prices: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="DEJAVU_POLL_PRICES",
+            dir_okay=False,
+            help="Current prices of the games (a table as of `dejavu bets`, with a column time), to record beside "
+            "forecasts of the end; another program rewrites it.",
+        ),
+    ] = None,
+    page: PageOption = False,
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Watch the day's games: forecast the half and the end while they are played, and compare with the outcomes.
+
+    Skips horizons that the server's model cannot forecast. Reports half-time
+    and final scores to the server, which settles the recorded forecasts.
+    Start it twice, and the second one stands by: it takes over when the first
+    ends, hangs or is cut off.
+    Shows a table in a terminal and prints lines elsewhere. Stop with Ctrl-C;
+    then prints a summary.
+    """
+    listen = address(metrics_listen, "--metrics-listen") if metrics_listen else None
+    latest = Horizon.HALFTIME.last_slot
+    if horizon == "half" and from_minute > latest:
+        raise typer.BadParameter(
+            f"{from_minute}; expected at most {latest} to forecast the half", param_hint="--from-minute"
+        )
+    try:
+        feed = NbaFeed(feed_url)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--feed-url") from error
+
+    if lease not in ("", NO_LEASE) and not LEASE_NAME.fullmatch(lease):
+        raise typer.BadParameter(f"{lease!r}; expected {LEASE_NAME_RULE}", param_hint="--lease")
+    name = lease or lease_name(feed_url, horizon, from_minute, every, pace, report)
+
+    access = client_options(target)
+    kept = None if events is None else _event_files(events)
+
+    async def run() -> None:
+        console = Console()
+        horizons = _HORIZONS[horizon]
+        async with (
+            # No log lines about slow calls: the output itself reports failed and retried ones.
+            AsyncDejavuClient(target, timeout=timeout, slow=math.inf, **access) as client,
+            Poller(
+                feed,
+                client,
+                interval=interval,
+                end_interval=end_interval,
+                horizons=horizons,
+                from_minute=from_minute,
+                every=every,
+                pace=pace,
+                report=report,
+                event_files=kept,
+                lines=GameLines(
+                    utc_now, file=lines, odds=feed.odds if odds else None, kept=state_folder() / "poll-lines.json"
+                ),
+                prices=None if prices is None else PriceFile(utc_now, prices),
+                box_scores=BoxScores(feed.box_score),
+                election=None if name == NO_LEASE else LeaderElection(client, name),
+            ) as poller,
+            AsyncExitStack() as stack,
+        ):
+            reporter = FeedReporter(poller, client, official=feed_url == NBA_URL)
+            stack.push_async_callback(reporter.close)
+            reporter.start()
+            await stack.enter_async_context(publishing(poller, client))
+            with _metrics(poller, listen):
+                if page:
+                    # A replay has only replayed games.
+                    shown = () if feed_url == NBA_URL else ("--demo",)
+                    url = await stack.enter_async_context(running_page(target, *option_arguments(), *shown, tell=_tell))
+                    typer.echo(f"Page at {url}", err=True)
+                    open_page(url)
+                end_on_signals(poller.stop)
+                printer = await watch(poller, console, until_final=until_final, as_json=as_json)
+                if printer is not None:
+                    printer.summary(poller.summary())
+
+    with feed:
+        try:
+            asyncio.run(run())
+        except PageNotStarted as error:
+            raise failure(error) from None
+
+
+def _event_files(folder: Path) -> EventFiles:
+    with exit_on_os_error(f"cannot keep events in {folder}"):
+        try:
+            return EventFiles(folder)
+        except FeedNotInstalled as error:
+            raise failure(error) from None
+
+
+@contextmanager
+def _metrics(poller: Poller, listen: Address | None) -> Iterator[None]:
+    """Serve the poller's metrics if requested, and print their URL on stderr."""
+    if listen is None:
+        yield
+        return
+    try:
+        from dejavu_poller.metrics import register_metrics, serve_poll_metrics  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        needs = f"metrics need {error.name}, which is not installed: {install('live')}"
+        raise failure(needs) from None
+    with ExitStack() as stack:
+        with exit_on_os_error(f"cannot serve metrics at {listen}"):
+            url = stack.enter_context(serve_poll_metrics(register_metrics(poller), listen))
+        typer.echo(f"Metrics at {url}", err=True)
+        yield

@@ -1,0 +1,480 @@
+"""`dejavu predict` and `dejavu risk`: request one forecast, or the risk score of a game, from its pattern."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from dejavu.v1.forecast_pb2 import Horizon
+from dejavu.v1.market_pb2 import Market, TotalMarket
+from dejavu.v1.prediction_service_pb2 import PredictResponse
+from dejavu_cli.numbers import MINUS, number, price
+from dejavu_cli.options import HORIZONS, HorizonName, Json, Timeout, connect, known_team, team_of
+from dejavu_cli.output.forecast import print_forecast, show
+from dejavu_cli.output.market import print_market, print_risk, print_total_market
+from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
+from dejavu_client.connection_options import Target
+from dejavu_client.formatting import horizon_label
+from dejavu_client.requests import FINAL, HALFTIME, PredictOptions
+from dejavu_client.requests import market as create_market
+from dejavu_client.requests import total_market as create_total_market
+from dejavu_feed import horizon as horizons
+from dejavu_feed.lines import MAX_MARGIN
+from dejavu_feed.live_inputs import LastScore, Possession, Side
+from dejavu_feed.moment import MAX_FREE_THROWS, Moment
+
+_HINT = "PATTERN"
+MAX_MINUTES = {HALFTIME: horizons.Horizon.HALFTIME.last_slot, FINAL: horizons.Horizon.FINAL.last_slot}
+"""Maximum number of minutes of a pattern, by horizon. A model may accept fewer."""
+_STAKES = {
+    "bankroll": "--bankroll",
+    "game_staked": "--game-staked",
+    "evening_staked": "--evening-staked",
+    "confidence_threshold": "--confidence",
+}
+"""Optional fields of a market, with their options."""
+_LAST_SCORE = re.compile(r"(?P<side>home|away):(?P<seconds>[0-9]{1,5})", re.ASCII)
+_POSSESSION = re.compile(r"(?P<side>home|away)(?P<shot>:shot)?")
+_MOMENT = re.compile(
+    r"(?:q(?P<quarter>[1-4])|ot(?P<overtime>[1-9][0-9]?)?)"
+    r" +(?P<minutes>[0-9]{1,2}):(?P<seconds>[0-5][0-9](?:\.[0-9]+)?) +(?P<lead>[+-]?[0-9]{1,3})",
+    re.ASCII,
+)
+_SPREAD = re.compile(
+    r"(?P<team>.*?[A-Za-z])(?: *(?P<points>[+-] ?[0-9.,¼½¾]+)| +(?P<even>PK|PICK|PICK'?EM))", re.ASCII | re.IGNORECASE
+)
+
+Pattern = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[PATTERN]...",
+        help="The home team's lead in points at the end of each minute so far, 1 to 47 numbers: 0 2 -3 …; - reads "
+        "a JSON array from standard input.",
+    ),
+]
+PatternJson = Annotated[
+    str | None, typer.Option(metavar="ARRAY", help="The pattern as a JSON array; - reads it from standard input.")
+]
+
+
+def predict(
+    pattern: Pattern = None,
+    *,
+    pattern_json: PatternJson = None,
+    game_id: Annotated[
+        str, typer.Option(help="NBA game id, ten digits; the forecast is then recorded in the ledger.")
+    ] = "",
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            parser=number,
+            metavar="SHARE",
+            help="Miscoverage rate of the interval, between 0 and 1; the server's default is 0.05.",
+        ),
+    ] = None,
+    horizon: Annotated[
+        HorizonName | None,
+        typer.Option(
+            case_sensitive=False,
+            help="Horizon: the half (or halftime, the same), or the end of the game; the half by default, required "
+            "with odds.",
+        ),
+    ] = None,
+    home: Annotated[
+        str,
+        typer.Option(
+            metavar="TEAM", callback=known_team, help="Home team: BOS, Boston, Celtics or Sixers (dejavu teams)."
+        ),
+    ] = "",
+    away: Annotated[
+        str,
+        typer.Option(
+            metavar="TEAM", callback=known_team, help="Away team; with both teams the forecast uses their ratings."
+        ),
+    ] = "",
+    pregame_margin: Annotated[
+        float | None,
+        typer.Option(
+            parser=number,
+            metavar="POINTS",
+            help="The line: the home team's expected final lead before the game (a spread of -5.5 is 5.5); replaces "
+            "the teams' ratings.",
+        ),
+    ] = None,
+    pregame_total: Annotated[
+        float | None,
+        typer.Option(parser=number, metavar="POINTS", help="The line of the points of both teams at the end."),
+    ] = None,
+    game_date: Annotated[
+        str,
+        typer.Option(
+            metavar="YYYY-MM-DD",
+            help="Local date of the game, today (US Eastern) by default; ratings too old for it are not used.",
+        ),
+    ] = "",
+    neutral_site: Annotated[
+        bool, typer.Option("--neutral-site", help="No team is at home: the teams' ratings expect no home advantage.")
+    ] = False,
+    total_points: Annotated[
+        int | None, typer.Option(metavar="POINTS", help="Points of both teams at the end of the pattern.")
+    ] = None,
+    last_score: Annotated[
+        str,
+        typer.Option(
+            metavar="SIDE:SECONDS",
+            help="Who scored last, and how many seconds of play before the end of the pattern: home:12. Needs "
+            "--total-points.",
+        ),
+    ] = "",
+    possession: Annotated[
+        str,
+        typer.Option(
+            metavar="SIDE[:shot]",
+            help="Who has the ball at the end of the pattern, used from minute 41 on: home, or home:shot while a shot "
+            "of it is in the air. Needs --total-points.",
+        ),
+    ] = "",
+    moment: Annotated[
+        str,
+        typer.Option(
+            metavar="'CLOCK LEAD'",
+            help="State of the game since the end of the pattern: the period, the time left in it, and the home team's "
+            "lead, as 'Q4 0:42.5 +3' or 'OT 2:10 -1' (the second overtime is OT2). The other options are then as of "
+            "this moment.",
+        ),
+    ] = "",
+    free_throws: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=MAX_FREE_THROWS,
+            help="Free throws of the team with the ball (--possession) before the clock runs again. Needs --moment.",
+        ),
+    ] = None,
+    quantiles: Annotated[
+        str, typer.Option(metavar="LEVELS", help="Quantile levels to show, comma-separated: 0.1,0.5,0.9.")
+    ] = "",
+    model: Annotated[str, typer.Option(metavar="VERSION", help="Model version; the active one by default.")] = "",
+    spread: Annotated[
+        str,
+        typer.Option(
+            metavar="TEAM±POINTS",
+            help="Evaluate a bet on a point spread, as a sportsbook prints it for either team: BOS-5.5 or LAL+5.5. "
+            "Requires both teams and both odds.",
+        ),
+    ] = "",
+    moneyline: Annotated[
+        bool, typer.Option("--moneyline", help="Evaluate a bet on who leads at the horizon. Requires both odds.")
+    ] = False,
+    home_odds: Annotated[
+        str, typer.Option(metavar="PRICE", help="The price of the home side: decimal (1.91) or American (-110).")
+    ] = "",
+    away_odds: Annotated[
+        str, typer.Option(metavar="PRICE", help="The price of the away side: decimal (1.91) or American (+120).")
+    ] = "",
+    total_line: Annotated[
+        float | None,
+        typer.Option(
+            parser=number,
+            metavar="POINTS",
+            help="Evaluate a bet on the points of both teams: over or under this line. Requires --total-points and its "
+            "odds; recorded with a named forecast.",
+        ),
+    ] = None,
+    over_odds: Annotated[str, typer.Option(metavar="PRICE", help="The price of over: decimal or American.")] = "",
+    under_odds: Annotated[str, typer.Option(metavar="PRICE", help="The price of under: decimal or American.")] = "",
+    bankroll: Annotated[
+        float | None,
+        typer.Option(parser=number, metavar="AMOUNT", help="Bankroll; without it stakes are shown as shares."),
+    ] = None,
+    game_staked: Annotated[
+        float | None,
+        typer.Option(
+            parser=number,
+            metavar="AMOUNT",
+            help="What you have staked on this game already; counts towards the server's caps.",
+        ),
+    ] = None,
+    evening_staked: Annotated[
+        float | None,
+        typer.Option(
+            parser=number,
+            metavar="AMOUNT",
+            help="What you have staked on all games of this evening already, this one included.",
+        ),
+    ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(
+            parser=number,
+            metavar="SHARE",
+            help="Win probability with which to compare the bet's, beside the break-even of its price. It changes "
+            "nothing: a bet below it has the same stake, and is recorded all the same.",
+        ),
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show how the forecast was computed.")] = False,
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Forecast one game from its score differentials so far; with odds, evaluate a bet too."""
+    if pregame_margin is not None and abs(pregame_margin) > MAX_MARGIN:
+        problem = f"{pregame_margin:g}; expected at most {MAX_MARGIN:g} points, as no line is larger"
+        raise typer.BadParameter(problem, param_hint="--pregame-margin")
+    if bool(home) != bool(away):
+        raise typer.BadParameter("give both teams, or none", param_hint="--away" if home else "--home")
+    if home and team_of(home) == team_of(away):
+        raise typer.BadParameter(f"{away} and {home} are the same team", param_hint="--away")
+    values = _read_pattern(pattern or [], pattern_json)
+    _check_minutes(len(values), HORIZONS[horizon or "half"])
+    options: PredictOptions = {
+        "game_id": game_id,
+        "alpha": alpha,
+        "horizon": HORIZONS[horizon or "half"],
+        "home_team": home,
+        "away_team": away,
+        "pregame_margin": pregame_margin,
+        "pregame_total": pregame_total,
+        "model_version": model,
+        "explain": explain,
+        "quantile_levels": _levels(quantiles),
+        "game_date": game_date,
+        "neutral_site": neutral_site or None,
+        "total_points": _points(total_points),
+        "last_score": _last_score(last_score),
+        "possession": _possession(possession),
+        "moment": _moment(moment, free_throws),
+    }
+    # At a late moment, possession is used without the points.
+    needs = {
+        "--total-line": total_line is not None,
+        "--last-score": last_score,
+        "--possession": possession and not moment,
+    }
+    if total_points is None and (needing := [option for option, given in needs.items() if given]):
+        # Without total points, no model uses a last score or a possession.
+        raise typer.BadParameter(f"required with {' and '.join(needing)}", param_hint="--total-points")
+    line = _line(spread, home, away, moneyline=moneyline)
+    prices = price(home_odds, "--home-odds"), price(away_odds, "--away-odds")
+    stakes = dict(zip(_STAKES, (bankroll, game_staked, evening_staked, confidence), strict=True))
+    totals = _total_market(total_line, price(over_odds, "--over-odds"), price(under_odds, "--under-odds"), stakes)
+    # The options of stakes apply to both bets; without any other, they count as a request for the bet on the lead.
+    of_lead = totals is None or any((line is not None, *(each is not None for each in prices)))
+    market = _market(line, *prices, stakes) if of_lead else None
+    if totals is not None:
+        options["total_market"] = totals
+    staked = {"--game-staked": game_staked, "--evening-staked": evening_staked}
+    amounts = [option for option, value in staked.items() if value is not None and value > 1]
+    if bankroll is None and amounts:
+        raise typer.BadParameter(
+            "--bankroll missing; without it, it is a share of the bankroll, at most 1", param_hint=amounts[0]
+        )
+    if (market is not None or totals is not None) and horizon is None:
+        # Without odds, the half as the default does no harm; but a bet that is evaluated at the wrong horizon looks
+        # like a bargain.
+        asked = "say which bet it is: half for the lead at the half, final for the end of the game"
+        raise typer.BadParameter(f"required with odds; {asked}", param_hint="--horizon")
+    if market is not None and market.home.WhichOneof("price") != market.away.WhichOneof("price"):
+        typer.echo(f"Warning: of {home_odds} and {away_odds} one is read as American odds, one as decimal.", err=True)
+    with connect(target, timeout) as client:
+        if market is not None or totals is not None:
+            answer = client.quote(values, market, **options)
+            show(answer, partial(_print_quote, market=market, totals=totals, pattern=values), as_json=as_json)
+            return
+        forecast = client.predict(values, **options)
+    show(forecast, partial(print_forecast, pattern=values), as_json=as_json)
+
+
+def risk(
+    pattern: Pattern = None,
+    *,
+    pattern_json: PatternJson = None,
+    total_points: Annotated[
+        int | None,
+        typer.Option(metavar="POINTS", help="Points of both teams so far; without them the pace is not a factor."),
+    ] = None,
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Show a game's risk score, 0 to 100, computed from its score differentials so far (2 minutes or more)."""
+    values = _read_pattern(pattern or [], pattern_json)
+    with connect(target, timeout) as client:
+        answer = client.assess_risk(values, _points(total_points))
+    show(answer, print_risk, as_json=as_json)
+
+
+def _market(
+    line: float | None, home_odds: float | None, away_odds: float | None, stakes: dict[str, float | None]
+) -> Market | None:
+    """Return the market described by the options; None if none was given. The server validates the values."""
+    needed = {"--spread or --moneyline": line, "--home-odds": home_odds, "--away-odds": away_odds}
+    optional = {_STAKES[name]: value for name, value in stakes.items()}
+    given = [option for option, value in {**needed, **optional}.items() if value is not None]
+    if not given:
+        return None
+    if line is None or home_odds is None or away_odds is None:
+        missing = [option for option, value in needed.items() if value is None]
+        together = "--spread or --moneyline, --home-odds and --away-odds must be given together"
+        raise typer.BadParameter(f"{together}; {', '.join(missing)} missing", param_hint=given[0])
+    return create_market(line, home_odds, away_odds, **stakes)
+
+
+def _total_market(
+    line: float | None, over_odds: float | None, under_odds: float | None, stakes: dict[str, float | None]
+) -> TotalMarket | None:
+    """Return the market of total points described by the options; None if none was given."""
+    needed = {"--total-line": line, "--over-odds": over_odds, "--under-odds": under_odds}
+    given = [option for option, value in needed.items() if value is not None]
+    if not given:
+        return None
+    if line is None or over_odds is None or under_odds is None:
+        missing = [option for option in needed if option not in given]
+        together = "--total-line, --over-odds and --under-odds must be given together"
+        raise typer.BadParameter(f"{together}; {', '.join(missing)} missing", param_hint=given[0])
+    return create_total_market(line, over_odds, under_odds, **stakes)
+
+
+def _line(spread: str, home: str, away: str, *, moneyline: bool) -> float | None:
+    """Return the line of a bet, home − away in points; None if no bet is requested.
+
+    A spread is the handicap of the team that it names: BOS−5.5 wins if Boston leads by more than 5.5.
+    """
+    if not spread:
+        return 0.0 if moneyline else None
+    if moneyline:
+        raise typer.BadParameter("give either --spread or --moneyline", param_hint="--spread")
+    parts = _SPREAD.fullmatch(spread.strip().translate(MINUS))
+    if parts is None:
+        expected = "expected a team and its handicap as printed: BOS-5.5, LAL +5½ or BOS PK"
+        raise typer.BadParameter(f"{spread!r} is not a spread; {expected}", param_hint="--spread")
+    team, points = team_of(parts["team"], "--spread"), number(parts["points"] or "0")
+    teams = [team_of(each) for each in (home, away) if each]
+    if team not in teams:
+        playing = f"of {away} at {home}" if teams else "without --home and --away"
+        raise typer.BadParameter(f"{parts['team']} is not one of the teams {playing}", param_hint="--spread")
+    return (-points if team == teams[0] else points) + 0.0
+
+
+def _print_quote(
+    answer: PredictResponse, market: Market | None, totals: TotalMarket | None, pattern: list[float]
+) -> None:
+    print_forecast(answer.forecast, pattern=pattern)
+    if market is not None:
+        print_market(answer.market, market, answer.forecast)
+    if totals is not None:
+        print_total_market(answer.total_market, totals, answer.forecast)
+
+
+def _points(total_points: int | None) -> int | None:
+    """Return a number of points that fits into a request; the server checks the rest."""
+    if total_points is not None and not 0 <= total_points < 2**32:
+        raise typer.BadParameter(f"{total_points} is not a valid number of points", param_hint="--total-points")
+    return total_points
+
+
+def _last_score(text: str) -> LastScore | None:
+    """Parse the last score of an option. The server checks the range of the seconds."""
+    expected = "expected home or away, and seconds before the end of the pattern: home:12"
+    parts = _parts(text, _LAST_SCORE, "last score", expected, "--last-score")
+    return parts and LastScore(Side[parts["side"].upper()], int(parts["seconds"]))
+
+
+def _possession(text: str) -> Possession | None:
+    """Parse the possession of an option."""
+    expected = "expected home or away, or home:shot while a shot of the home team is in the air"
+    parts = _parts(text, _POSSESSION, "possession", expected, "--possession")
+    return parts and Possession(Side[parts["side"].upper()], parts["shot"] is not None)
+
+
+def _moment(text: str, free_throws: int | None) -> Moment | None:
+    """Parse the moment of an option. The server checks whether it exists."""
+    if free_throws is not None and not text:
+        raise typer.BadParameter("required with --free-throws", param_hint="--moment")
+    expected = "expected period, time left and the home team's lead: 'Q4 0:42.5 +3'"
+    parts = _parts(text.translate(MINUS), _MOMENT, "moment", expected, "--moment")
+    if parts is None:
+        return None
+    period = int(parts["quarter"]) if parts["quarter"] else 4 + int(parts["overtime"] or 1)
+    left = 60 * int(parts["minutes"]) + float(parts["seconds"])
+    return Moment(period, left, int(parts["lead"]), free_throws or 0)
+
+
+def _parts(text: str, form: re.Pattern[str], name: str, expected: str, option: str) -> re.Match[str] | None:
+    """Match an option's text with the expected form; return None if the text is empty.
+
+    Raises:
+        BadParameter: if the text has another form.
+    """
+    if not text:
+        return None
+    parts = form.fullmatch(text.strip().lower())
+    if parts is None:
+        raise typer.BadParameter(f"{text!r} is not a {name}; {expected}", param_hint=option)
+    return parts
+
+
+def _levels(text: str) -> list[float]:
+    """Parse the quantile levels of an option. The server checks their range."""
+    levels = []
+    for part in text.replace(",", " ").split():
+        try:
+            levels.append(number(part))
+        except typer.BadParameter:
+            message = f"{part!r} is not a number; expected levels such as 0.1,0.5,0.9"
+            raise typer.BadParameter(message, param_hint="--quantiles") from None
+    return levels
+
+
+def _read_pattern(arguments: list[str], text: str | None) -> list[float]:
+    """Return the pattern from the arguments or the JSON option; exactly one of the two must give it."""
+    if arguments == ["-"]:
+        arguments, text = [], "-" if text is None else text
+    if text is not None and arguments:
+        raise typer.BadParameter("give the pattern either as numbers or as JSON, not both", param_hint=_HINT)
+    if text is not None:
+        return _pattern_from_json(sys.stdin.read() if text == "-" else text)
+    values = [_number(part) for argument in arguments for part in argument.replace(",", " ").split()]
+    if not values:
+        raise typer.BadParameter("give the lead at the end of each minute, for example 0 2 -3 …", param_hint=_HINT)
+    return values
+
+
+def _check_minutes(count: int, horizon: Horizon.ValueType) -> None:
+    """Raise typer.BadParameter if a pattern of `count` minutes has passed the horizon; the server checks the rest."""
+    longest = MAX_MINUTES[horizon]
+    if count > longest:
+        other = "; the end of the game: --horizon final"
+        if count > MAX_MINUTES[FINAL]:
+            other = "; give the last minute and overtime by --moment"
+        problem = f"{count} minutes; a forecast of the {horizon_label(horizon)} takes 1 to {longest}{other}"
+        raise typer.BadParameter(problem, param_hint=_HINT)
+
+
+def _number(text: str) -> float:
+    try:
+        return number(text)
+    except typer.BadParameter:
+        # Unknown options end up here because negative numbers look like them.
+        problem = "is neither an option nor a number" if text.startswith("-") else "is not a number"
+        raise typer.BadParameter(f"{text!r} {problem}", param_hint=_HINT) from None
+
+
+def _pattern_from_json(text: str) -> list[float]:
+    try:
+        values = json.loads(text)
+        if isinstance(values, list) and values and all(type(value) in (int, float) for value in values):
+            return [float(value) for value in values]
+        problem = "expected an array of numbers, for example [0, 2, -3]"
+    except RecursionError:
+        problem = "not an array of numbers"
+    except OverflowError:
+        problem = "a number is too large"
+    except ValueError as error:
+        problem = f"not JSON: {error}"
+    raise typer.BadParameter(problem, param_hint="--pattern-json")

@@ -1,0 +1,378 @@
+"""The commands of the track record: they read the ledger and its scores, and report outcomes to the ledger."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import typer
+from google.protobuf.json_format import MessageToJson
+
+from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED
+from dejavu.v1.forecast_pb2 import Horizon as ProtoHorizon
+from dejavu.v1.record_pb2 import Outcome
+from dejavu.v1.record_service_pb2 import LeaderboardMetric
+from dejavu_cli import options
+from dejavu_cli.errors import exit_on_os_error, failure
+from dejavu_cli.options import HORIZONS, HorizonName, Json, Timeout, connect
+from dejavu_cli.output.forecast import print_json, show
+from dejavu_cli.output.record import (
+    correction,
+    print_prediction,
+    print_predictions,
+    print_report,
+    print_withdrawal,
+)
+from dejavu_cli.output.scores import print_leaderboard, print_scorecard
+from dejavu_client.client import DejavuClient
+from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT, SCORES_TIMEOUT
+from dejavu_client.connection_options import Target
+from dejavu_client.errors import DejavuClientError, FailedPreconditionError
+from dejavu_client.export import FIGURE_COLUMNS, PREDICTION_COLUMNS, figure_rows, leaderboard_rows
+from dejavu_client.requests import ModelScope, Scope, score_filter
+from dejavu_common.files import atomic_replace
+from dejavu_feed.horizon import MAX_OVERTIMES
+
+SHOWN: Final = 50
+"""Default number of forecasts in a table."""
+LARGEST_PAGE: Final = 500
+
+GameId = Annotated[str, typer.Argument(metavar="GAME_ID", help="NBA game id, ten digits.")]
+Metric = Literal["crps", "mae", "brier", "mae-difference", "coverage-gap"]
+"""Leaderboard metrics as typed on the command line."""
+
+Horizon = Annotated[
+    HorizonName, typer.Option(case_sensitive=False, help="Horizon of the forecasts: the half, or the end.")
+]
+MinMinute = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Only forecasts made after this minute of play or later.")
+]
+MaxMinute = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Only forecasts made after this minute of play or earlier.")
+]
+
+
+def predictions(
+    *,
+    date: options.Date = None,
+    first: options.From = None,
+    last: options.To = None,
+    team: options.Team = "",
+    horizon: Annotated[
+        HorizonName | None,
+        typer.Option(case_sensitive=False, help="Only forecasts of this horizon: the half, or the end."),
+    ] = None,
+    minute: options.Minute = None,
+    min_confidence: options.MinConfidence = None,
+    settled: Annotated[
+        bool | None, typer.Option("--settled/--unsettled", help="Only forecasts whose outcome is known, or is not.")
+    ] = None,
+    model: options.Model = "",
+    game: options.Game = "",
+    replays: options.Replays = False,
+    superseded: Annotated[
+        bool, typer.Option("--superseded", help="Include earlier revisions that were superseded.")
+    ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help=f"Maximum number to list, 0 for all; default {SHOWN} on the terminal, all as JSON and in files.",
+        ),
+    ] = None,
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    as_json: Json = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Include the explanations; only with --json.")] = False,
+    csv: options.Csv = None,
+    parquet: options.Parquet = None,
+) -> None:
+    """List recorded forecasts and their results, newest first."""
+    options.check_output_format(as_json=as_json, csv=csv, parquet=parquet)
+    if explain and not as_json:
+        raise typer.BadParameter("give it with --json", param_hint="--explain")
+    from_date, to_date = options.days(date, first, last)
+    to_terminal = not (as_json or csv or parquet)
+    most = (SHOWN if to_terminal else None) if limit is None else (limit or None)
+    # Fetch one more than is shown, to know whether there are more.
+    page = LARGEST_PAGE if most is None else min(LARGEST_PAGE, most + to_terminal)
+    with connect(target, timeout) as client:
+        results = client.list_predictions(
+            page_size=page,
+            explain=explain,
+            game_id=game,
+            from_date=from_date,
+            to_date=to_date,
+            team=team,
+            horizon=HORIZONS[horizon] if horizon else HORIZON_UNSPECIFIED,
+            min_confidence=min_confidence,
+            settled=settled,
+            model_version=model,
+            elapsed_minutes=minute,
+            include_superseded=superseded,
+            include_replays=replays,
+        )
+        limited = itertools.islice(results, most)
+        if options.write_rows(PREDICTION_COLUMNS, limited, "forecast", csv, parquet):
+            return
+        if as_json:
+            for prediction in limited:
+                print_json(prediction)
+        else:
+            shown = list(limited)
+            without_replays = not (replays or game)
+            print_predictions(shown, cut=next(results, None) is not None, without_replays=without_replays)
+
+
+def prediction(
+    game_id: GameId,
+    horizon: Annotated[
+        HorizonName, typer.Option(case_sensitive=False, help="Horizon of the forecast: the half, or the end.")
+    ] = "half",
+    minute: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Minute of play after which it was made; the latest by default."),
+    ] = None,
+    model: Annotated[str, typer.Option(metavar="VERSION", help="Model version that made it; any by default.")] = "",
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Show the latest recorded forecast of a game, its earlier revisions and its outcome."""
+    with connect(target, timeout) as client:
+        answer = client.get_prediction(game_id, horizon=HORIZONS[horizon], elapsed_minutes=minute, model_version=model)
+    show(answer, print_prediction, as_json=as_json)
+
+
+def scorecard(
+    *,
+    date: options.Date = None,
+    first: options.From = None,
+    last: options.To = None,
+    team: options.Team = "",
+    game: options.Game = "",
+    horizon: Horizon = "half",
+    model: options.Model = "",
+    recorded_by: options.RecordedBy = "",
+    minute: options.Minute = None,
+    min_minute: MinMinute = None,
+    max_minute: MaxMinute = None,
+    min_confidence: options.MinConfidence = None,
+    replays: options.Replays = False,
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = SCORES_TIMEOUT,
+    as_json: Json = False,
+    csv: options.Csv = None,
+    parquet: options.Parquet = None,
+) -> None:
+    """Show the scores of settled forecasts, compared with persistence on the same games. Each game has equal weight."""
+    options.check_output_format(as_json=as_json, csv=csv, parquet=parquet)
+    scope = ModelScope(
+        game_id=game, team=team, horizon=HORIZONS[horizon], min_confidence=min_confidence, include_replays=replays
+    )
+    scope["from_date"], scope["to_date"] = options.days(date, first, last)
+    scope["min_minutes"], scope["max_minutes"] = options.minutes(minute, min_minute, max_minute)
+    scope["model_version"], scope["recorded_by"] = model, recorded_by
+    with connect(target, timeout) as client:
+        card = client.get_scorecard(timeout=timeout, **scope)
+    counted = score_filter(**scope)
+    if not options.write_rows(FIGURE_COLUMNS, figure_rows(counted, card), "figure", csv, parquet):
+        show(card, partial(print_scorecard, scope=counted), as_json=as_json)
+
+
+def leaderboard(
+    *,
+    date: options.Date = None,
+    first: options.From = None,
+    last: options.To = None,
+    team: options.Team = "",
+    game: options.Game = "",
+    horizon: Horizon = "half",
+    recorded_by: options.RecordedBy = "",
+    minute: options.Minute = None,
+    min_minute: MinMinute = None,
+    max_minute: MaxMinute = None,
+    min_confidence: options.MinConfidence = None,
+    metric: Annotated[Metric, typer.Option(case_sensitive=False, help="Metric to rank by; lower is better.")] = "crps",
+    min_games: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Minimum number of games of a listed version; 0: the server's default, 100."
+        ),
+    ] = 0,
+    replays: options.Replays = False,
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = SCORES_TIMEOUT,
+    as_json: Json = False,
+    csv: options.Csv = None,
+    parquet: options.Parquet = None,
+) -> None:
+    """Rank the model versions by the scores of their settled forecasts. Versions with too few games are excluded."""
+    options.check_output_format(as_json=as_json, csv=csv, parquet=parquet)
+    scope = Scope(
+        game_id=game, team=team, horizon=HORIZONS[horizon], min_confidence=min_confidence, include_replays=replays
+    )
+    scope["from_date"], scope["to_date"] = options.days(date, first, last)
+    scope["min_minutes"], scope["max_minutes"] = options.minutes(minute, min_minute, max_minute)
+    scope["recorded_by"] = recorded_by
+    code = LeaderboardMetric.Value(f"LEADERBOARD_METRIC_{metric.replace('-', '_').upper()}")
+    with connect(target, timeout) as client:
+        board = client.get_leaderboard(metric=code, min_games=min_games, timeout=timeout, **scope)
+    counted = score_filter(**scope)
+    if not options.write_rows(FIGURE_COLUMNS, leaderboard_rows(counted, board.rows), "figure", csv, parquet):
+        show(board, partial(print_leaderboard, scope=counted), as_json=as_json)
+
+
+def report(
+    game_id: GameId,
+    horizon: Annotated[
+        HorizonName,
+        typer.Option(case_sensitive=False, help="Horizon reported: the half, or the end.", show_default=False),
+    ],
+    differential: Annotated[
+        int | None,
+        typer.Argument(
+            metavar="[DIFFERENTIAL]", help="Home team's lead at the horizon, in points; negative if behind."
+        ),
+    ] = None,
+    *,
+    home: Annotated[
+        str,
+        typer.Option(
+            metavar="TEAM",
+            callback=options.known_team,
+            help="Home team; with both teams, ratings learn from the final score.",
+        ),
+    ] = "",
+    away: Annotated[str, typer.Option(metavar="TEAM", callback=options.known_team, help="Away team.")] = "",
+    observed: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME", help="When it was observed, ISO 8601; local time unless it has an offset; now by default."
+        ),
+    ] = "",
+    total_points: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=2**32 - 1,
+            metavar="POINTS",
+            help="Points of both teams together at the horizon, which settle forecasts of totals.",
+        ),
+    ] = None,
+    overtimes: Annotated[
+        int | None,
+        typer.Option(min=0, max=MAX_OVERTIMES, metavar="N", help="Overtimes that the game had; with --horizon final."),
+    ] = None,
+    correct: Annotated[
+        bool, typer.Option("--correct", help="Overturn the outcome that stands; it is named, and stays as a revision.")
+    ] = False,
+    withdraw: Annotated[
+        bool, typer.Option("--withdraw", help="Take the outcome back, as if it had never been reported.")
+    ] = False,
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Report the lead at the half or the end of a game, which settles its forecasts; or take a report back.
+
+    A report of another value than the one that stands is refused without --correct.
+    """
+    if withdraw:
+        given = (differential, total_points, overtimes)
+        if home or away or observed or correct or any(each is not None for each in given):
+            raise typer.BadParameter("--withdraw takes only the game and --horizon", param_hint="--withdraw")
+        with connect(target, timeout) as client:
+            show(client.withdraw_outcome(game_id, horizon=HORIZONS[horizon]), print_withdrawal, as_json=as_json)
+        return
+    if differential is None:
+        raise typer.BadParameter("missing; expected the home team's lead, or --withdraw", param_hint="DIFFERENTIAL")
+    observed_time = _parse_time(observed) if observed else None
+    with connect(target, timeout) as client:
+        send = partial(
+            client.report_outcome,
+            game_id,
+            differential,
+            horizon=HORIZONS[horizon],
+            home_team=home,
+            away_team=away,
+            observed_time=observed_time,
+            total_points=total_points,
+            overtimes=overtimes,
+        )
+        head = 0 if as_json else _head(client)
+        try:
+            answer = send(refuse_correction=True)
+        except FailedPreconditionError as error:
+            if error.reason != "OUTCOME_STANDS":
+                raise
+            if not correct:
+                typer.echo("Nothing was changed. --correct overturns the outcome, --withdraw takes it back.", err=True)
+                raise
+            before = _standing(client, game_id, HORIZONS[horizon])
+            answer = send()
+            stood = error.message.partition(": ")[2] or error.message
+            said = (
+                f"Corrected; the previous outcome was {stood}" if before is None else correction(before, answer.outcome)
+            )
+            typer.echo(said, err=True)
+    known = answer.outcome.sequence <= head  # only a new entry is beyond `head`
+    show(answer, partial(print_report, known=known), as_json=as_json)
+
+
+def checkpoint(
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write to a new file; standard output by default.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite the file of --out; an older checkpoint proves more.")
+    ] = False,
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Fetch the signed head of the ledger. A saved copy proves later that no entry up to it was changed.
+
+    The output is always JSON. `dejavu-server ledger verify --checkpoint FILE` verifies a ledger against it.
+    """
+    if out is not None and out.exists() and not force:
+        raise failure(f"{out} exists, and an earlier checkpoint proves more: use another name, or --force")
+    with connect(target, timeout) as client:
+        head = client.get_checkpoint()
+    text = MessageToJson(head, always_print_fields_with_no_presence=True)
+    if out is None:
+        show(head, lambda _: typer.echo(text), as_json=as_json)
+        return
+    with exit_on_os_error(f"cannot write {out}"), atomic_replace(out) as new:
+        new.write_text(text + "\n", encoding="utf-8")
+    typer.echo(f"checkpoint of the ledger up to entry {head.sequence} in {out}", err=True)
+
+
+def _head(client: DejavuClient) -> int:
+    """Return the sequence of the newest entry; 0 if it cannot be read, e.g. without a key to sign checkpoints."""
+    try:
+        return client.get_checkpoint().sequence
+    except DejavuClientError:
+        return 0  # a repeated report then looks like a new one, but reporting works
+
+
+def _standing(client: DejavuClient, game_id: str, horizon: ProtoHorizon.ValueType) -> Outcome | None:
+    """Return the current outcome, read from a forecast of the game; None if there is no such forecast."""
+    try:
+        outcomes = client.get_prediction(game_id, horizon=horizon).outcomes
+    except DejavuClientError:
+        return None
+    return outcomes[-1] if outcomes and not outcomes[-1].withdrawn else None
+
+
+def _parse_time(text: str) -> datetime:
+    """Parse an ISO 8601 time; local time if it has no offset."""
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError):
+        message = f"{text!r} is not a time; expected for example 2026-01-15T21:40:00-05:00"
+        raise typer.BadParameter(message, param_hint="--observed") from None

@@ -1,0 +1,86 @@
+"""`dejavu swings`: the plays that decided the games of a day."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dejavu_cli.errors import failure
+from dejavu_cli.numbers import number
+from dejavu_cli.options import Json, Timeout, connect, team_of
+from dejavu_cli.output.swings import print_swings, swings_record
+from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
+from dejavu_client.connection_options import Target
+from dejavu_client.requests import PredictOptions
+from dejavu_client.swings import game_swings
+from dejavu_feed.errors import FeedError
+from dejavu_feed.files.source_rows import Source
+from dejavu_feed.replay.games import ReplayGame, recorded_evening
+
+
+def swings(
+    games: Annotated[
+        Path,
+        typer.Argument(metavar="PATH", help="A file of plays (CSV, TSV, parquet; with --from also JSON, or a folder)."),
+    ],
+    *,
+    date: Annotated[
+        datetime, typer.Option(metavar="YYYY-MM-DD", formats=["%Y-%m-%d"], help="Local date of the games.")
+    ],
+    team: Annotated[
+        str, typer.Option(metavar="TEAM", help="Only the game of this team: BOS, Boston or Celtics (dejavu teams).")
+    ] = "",
+    source: Annotated[
+        Source, typer.Option("--from", help="Format of the file; plays: the columns that the trainer stores.")
+    ] = Source.PLAYS,
+    game_list: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="List of games for their ids and dates, as `dejavu replay` takes."),
+    ] = None,
+    pregame_margin: Annotated[
+        float | None,
+        typer.Option(
+            parser=number,
+            metavar="POINTS",
+            help="With --team: the line, as the home team's expected final lead before the game; replaces the ratings.",
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option(metavar="N", min=1, help="Number of plays to show of each game.")] = 10,
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Show how much each scoring play of played games changed the probability to win.
+
+    With `--json`, all scoring plays, one line a game. Nothing is recorded.
+    """
+    if pregame_margin is not None and not team:
+        raise typer.BadParameter("needs --team, the game that it is of", param_hint="--pregame-margin")
+    try:
+        evening, _ = recorded_evening(games, date.date(), source, game_list)
+    except FeedError as error:
+        raise failure(error) from error
+    code = team_of(team, "--team") if team else ""
+    chosen = [game for game in evening if code in ("", game.home, game.away)]
+    if not chosen:
+        raise typer.BadParameter(f"{team} has no game on {date:%Y-%m-%d} in {games}", param_hint="--team")
+    with connect(target, timeout) as client:
+        for game in chosen:
+            made = game_swings(client, game.scores, **_options(game, pregame_margin))
+            if as_json:
+                typer.echo(json.dumps(swings_record(game, made)))
+            else:
+                print_swings(game, made, top)
+
+
+def _options(game: ReplayGame, pregame_margin: float | None) -> PredictOptions:
+    return {
+        "home_team": game.home,
+        "away_team": game.away,
+        "game_date": game.day,
+        "pregame_margin": pregame_margin,
+    }

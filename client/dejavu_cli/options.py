@@ -1,0 +1,212 @@
+"""Options that several commands share, with equal names and help texts, and their parsing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Final, Literal, TypeVar
+
+import typer
+
+from dejavu_cli.errors import JSON_KEY, exit_on_os_error, failure
+from dejavu_client import config
+from dejavu_client.client import DejavuClient
+from dejavu_client.connection_options import client_options
+from dejavu_client.export import STANDARD_OUTPUT, Column, write_csv, write_parquet
+from dejavu_client.formatting import pluralize
+from dejavu_client.requests import FINAL, HALFTIME
+from dejavu_common.build import install
+from dejavu_common.game_day import parse_day
+from dejavu_feed.teams import team_code
+
+RowT = TypeVar("RowT")
+BoundT = TypeVar("BoundT", int, date)
+
+HorizonName = Literal["half", "halftime", "final", "end"]
+"""Horizons as typed on the command line; the tables call the final "end"."""
+HORIZONS: Final = {"half": HALFTIME, "halftime": HALFTIME, "final": FINAL, "end": FINAL}
+
+
+def _note_json(ctx: typer.Context, requested: bool) -> bool:
+    ctx.meta[JSON_KEY] = requested
+    return requested
+
+
+def _timeout(seconds: float) -> float:
+    try:
+        return config.seconds("timeout", seconds)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def known_team(text: str) -> str:
+    """Return a team's name unchanged, after checking that it is known.
+
+    Raises:
+        typer.BadParameter: if the name is unknown.
+    """
+    if text:
+        team_of(text)
+    return text
+
+
+def team_of(text: str, option: str | None = None) -> str:
+    """Return the NBA code of the team with this name.
+
+    Raises:
+        typer.BadParameter: if the name is unknown.
+    """
+    try:
+        return team_code(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; `dejavu teams` lists them", param_hint=option) from None
+
+
+def day(text: str) -> datetime:
+    """Parse a day.
+
+    Raises:
+        typer.BadParameter: if the text does not have the form YYYY-MM-DD, or is not a day.
+    """
+    try:
+        return datetime.combine(parse_day(text), time(), UTC)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a day; expected YYYY-MM-DD") from None
+
+
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        envvar="DEJAVU_TIMEOUT",
+        callback=_timeout,
+        help="How long to wait for a response, including retries.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", callback=_note_json, help="Print JSON, one object per line.")]
+Date = Annotated[
+    datetime | None,
+    typer.Option(
+        metavar="YYYY-MM-DD",
+        parser=day,
+        help="Only games of this local date (an evening is one day).",
+    ),
+]
+From = Annotated[
+    datetime | None,
+    typer.Option("--from", metavar="YYYY-MM-DD", parser=day, help="Only games of this local date or later."),
+]
+To = Annotated[
+    datetime | None,
+    typer.Option("--to", metavar="YYYY-MM-DD", parser=day, help="Only games of this local date or earlier."),
+]
+Minute = Annotated[int | None, typer.Option(metavar="N", min=1, help="Only forecasts made after this minute of play.")]
+Team = Annotated[
+    str, typer.Option(metavar="TEAM", callback=known_team, help="Only games of this team, home or away (dejavu teams).")
+]
+Game = Annotated[str, typer.Option(metavar="GAME_ID", help="Only forecasts of this game.")]
+MinConfidence = Annotated[
+    float | None,
+    typer.Option(metavar="P", help="Only forecasts that give the likelier side at least this probability."),
+]
+Model = Annotated[str, typer.Option(metavar="VERSION", help="Only forecasts of this model version; all by default.")]
+RecordedBy = Annotated[
+    str, typer.Option(metavar="CALLER", help="Only forecasts that this caller recorded, such as token:poller.")
+]
+Replays = Annotated[bool, typer.Option("--replays", help="Include games of replays and simulated seasons.")]
+PageOption = Annotated[
+    bool,
+    typer.Option("--page", help="Serve the page too, and open it if there is a screen (extra dashboard)."),
+]
+Csv = Annotated[
+    Path | None, typer.Option("--csv", metavar="FILE", help="Write a CSV file; - writes it to standard output.")
+]
+Parquet = Annotated[Path | None, typer.Option("--parquet", metavar="FILE", help="Write a parquet file.")]
+
+
+def connect(target: str, timeout: float = config.DEFAULT_TIMEOUT) -> DejavuClient:
+    """Return a client for the running command: one connection, and no log messages about slow calls.
+
+    Raises:
+        typer.BadParameter: if an option of TLS or of the token is wrong.
+    """
+    access = client_options(target)
+    return DejavuClient(target, timeout=timeout, channels=1, slow=math.inf, **access)
+
+
+def days(day: datetime | None, first: datetime | None, last: datetime | None) -> tuple[date | None, date | None]:
+    """Return the first and the last day selected by the options.
+
+    Raises:
+        typer.BadParameter: if the options contradict each other.
+    """
+    only, begin, end = (each and each.date() for each in (day, first, last))
+    return _bounds(only, begin, end, "day", ("--date", "--from", "--to"))
+
+
+def minutes(only: int | None, first: int | None, last: int | None) -> tuple[int | None, int | None]:
+    """Return the first and the last minute of play selected by the options.
+
+    Raises:
+        typer.BadParameter: if the options contradict each other.
+    """
+    return _bounds(only, first, last, "minute", ("--minute", "--min-minute", "--max-minute"))
+
+
+def _bounds(
+    only: BoundT | None, first: BoundT | None, last: BoundT | None, unit: str, options: tuple[str, str, str]
+) -> tuple[BoundT | None, BoundT | None]:
+    """Return the bounds given by three options: a single value, the first value and the last value."""
+    if only is not None:
+        if first is not None or last is not None:
+            raise typer.BadParameter(f"give either one {unit} or a range of {unit}s", param_hint=options[0])
+        return only, only
+    if first is not None and last is not None and first > last:
+        raise typer.BadParameter(f"{last} is before {options[1]} {first}", param_hint=options[2])
+    return first, last
+
+
+def check_output_format(*, as_json: bool, csv: Path | None, parquet: Path | None) -> None:
+    """Check that at most one output format is requested and that it can be written.
+
+    Raises:
+        typer.BadParameter: if several formats are requested.
+        typer.Exit: if parquet is requested but pyarrow is not installed.
+    """
+    requested = [name for name, given in (("--json", as_json), ("--csv", csv), ("--parquet", parquet)) if given]
+    if len(requested) > 1:
+        raise typer.BadParameter("give only one of them", param_hint=" and ".join(requested))
+    if parquet is not None and find_spec("pyarrow") is None:
+        raise failure(f"parquet needs pyarrow, which is not installed: {install('live')}")
+
+
+def write_rows(
+    columns: Sequence[Column[RowT]], rows: Iterable[RowT], what: str, csv: Path | None, parquet: Path | None
+) -> bool:
+    """Write rows to the requested file, if any, and report their number on standard error.
+
+    Args:
+        columns: columns of the file.
+        rows: the rows.
+        what: name of a row, in the singular, for people.
+        csv: the CSV file to write; `-` for standard output.
+        parquet: the parquet file to write, unless `csv` is given.
+
+    Returns:
+        Whether a file was requested.
+
+    Raises:
+        typer.Exit: if the file cannot be written.
+    """
+    path = csv or parquet
+    if path is None:
+        return False
+    with exit_on_os_error(f"cannot write {path}"):
+        count = write_csv(path, columns, rows) if csv else write_parquet(path, columns, rows)
+    if path != STANDARD_OUTPUT:
+        typer.echo(f"{pluralize(count, what)} in {path}", err=True)
+    return True

@@ -1,0 +1,127 @@
+"""Prints an evening's prices, weighed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rich.text import Text
+
+from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.market_pb2 import MarketAnswer, MarketSideAnswer, TotalMarketAnswer
+from dejavu_cli.output.market import break_even, no_stake_reason
+from dejavu_cli.output.responsive_table import ResponsiveColumn, ResponsiveTable
+from dejavu_client.formatting import chance, signed
+from dejavu_common.rich_console import Console
+from dejavu_feed.files.prices import PricedMarket
+
+_AMERICAN: Final = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class WeighedMarket:
+    """A priced market and its evaluation.
+
+    Attributes:
+        priced: the market.
+        forecast: the newest forecast of its game; None without one.
+        answer: the evaluation; None if it was not weighed.
+        reason: why it was not weighed.
+    """
+
+    priced: PricedMarket
+    forecast: Forecast | None
+    answer: MarketAnswer | TotalMarketAnswer | None
+    reason: str = ""
+
+
+_COLUMNS: Final = (
+    ResponsiveColumn("game", "left", 8),
+    ResponsiveColumn("min", "right", 5),
+    ResponsiveColumn("bet", "left", 9),
+    ResponsiveColumn("price", "right", 7),
+    ResponsiveColumn("model", "right", 4),
+    ResponsiveColumn("market", "right", 3),
+    ResponsiveColumn("used", "right", 5),
+    ResponsiveColumn("break-even", "right", 6),
+    ResponsiveColumn("stake", "right", 9),
+)
+
+
+def print_bets(weighed: Sequence[WeighedMarket], bankroll: float) -> None:
+    """Print a row for each market, its reasons below the table, and the sum of the stakes."""
+    console = Console()
+    console.print(ResponsiveTable(_COLUMNS, [(_cells(each, bankroll), "") for each in weighed]))
+    staked = sum(each.answer.stake for each in weighed if each.answer is not None)
+    for each in weighed:
+        if reason := _reason(each):
+            console.print(f"line {each.priced.row}: {reason}", style="dim", highlight=False)
+    console.print(f"stakes together: {_amount(staked, bankroll)}", highlight=False)
+    notice = next((each.answer.notice for each in weighed if each.answer is not None), "")
+    if notice:
+        console.print(f"The model is {notice}.", highlight=False)
+
+
+def _sides(answer: MarketAnswer | TotalMarketAnswer) -> tuple[MarketSideAnswer, MarketSideAnswer]:
+    return (answer.over, answer.under) if isinstance(answer, TotalMarketAnswer) else (answer.home, answer.away)
+
+
+def _chosen(answer: MarketAnswer | TotalMarketAnswer) -> int:
+    """Return the side with a stake, 0 or 1; without one, the side with the higher expected value."""
+    if answer.side:
+        return answer.side - 1
+    first, second = _sides(answer)
+    return int(second.expected_value > first.expected_value)
+
+
+def _reason(each: WeighedMarket) -> str:
+    if each.answer is None:
+        return each.reason
+    if each.answer.side:
+        return ""
+    warnings = "; ".join(warning.text for warning in each.answer.warnings)
+    return f"no stake: {warnings or no_stake_reason(each.answer, *_sides(each.answer))}"
+
+
+def _cells(each: WeighedMarket, bankroll: float) -> dict[str, Text]:
+    priced, forecast, answer = each.priced, each.forecast, each.answer
+    home = priced.home if forecast is None else forecast.home_team
+    away = priced.away if forecast is None else forecast.away_team
+    place = 0 if answer is None else _chosen(answer)
+    cells = {
+        "game": f"{away} @ {home}" if home else priced.game_id,
+        "min": "" if forecast is None else f"{forecast.elapsed_minutes}",
+        "bet": _bet(priced, home, away)[place],
+        "price": _price((priced.first, priced.second)[place]),
+        "stake": "–",
+    }
+    if answer is not None:
+        side = _sides(answer)[place]
+        cells |= {
+            "model": chance(side.win_probability),
+            "market": chance(side.fair_probability),
+            "used": chance(side.staking_probability),
+            "break-even": chance(break_even(side, answer.push_probability)),
+            "stake": _amount(side.stake, bankroll) if answer.side else "–",
+        }
+    return {name: Text(text) for name, text in cells.items()}
+
+
+def _bet(priced: PricedMarket, home: str, away: str) -> tuple[str, str]:
+    digits = 0 if priced.line.is_integer() else 1
+    match priced.kind:
+        case "total":
+            return f"over {priced.line:.{digits}f}", f"under {priced.line:.{digits}f}"
+        case "moneyline":
+            return f"{home or 'home'} wins", f"{away or 'away'} wins"
+        case _:
+            return f"{home or 'home'} {signed(-priced.line, digits)}", f"{away or 'away'} {signed(priced.line, digits)}"
+
+
+def _price(price: float) -> str:
+    return signed(price, 0) if abs(price) >= _AMERICAN and price.is_integer() else f"{price:.2f}"
+
+
+def _amount(amount: float, bankroll: float) -> str:
+    return f"{100 * amount:.2f} %" if bankroll == 1.0 else f"{amount:,.2f}"

@@ -1,0 +1,375 @@
+"""Prints forecasts with their explanations for people, and messages for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.table import Table
+from rich.text import Text
+
+from dejavu.v1.forecast_pb2 import (
+    ADAPTATION_MODE_ON,
+    Attribution,
+    Forecast,
+    MarginSource,
+)
+from dejavu.v1.forecast_pb2 import Warning as Caution
+from dejavu.v1.model_service_pb2 import Model
+from dejavu.v1.record_pb2 import Outcome
+from dejavu_cli.output.responsive_table import name_value_rows, titled_table
+from dejavu_client.formatting import (
+    chance,
+    clock,
+    component_label,
+    horizon_label,
+    late_text,
+    outcome_verb,
+    percent,
+    pluralize,
+    signed,
+    warning_label,
+)
+from dejavu_client.requests import FEED_HORIZONS
+from dejavu_common.game_day import game_day
+from dejavu_common.rich_console import Console, titled_panel
+from dejavu_feed import live_inputs
+from dejavu_feed import moment as moments
+from dejavu_feed.horizon import Horizon
+from dejavu_feed.moment import TABLES_FROM
+
+MessageT = TypeVar("MessageT", bound=Message)
+
+SIMILAR_GAMES_SHOWN = 10
+MOST_BARS = 24
+"""Maximum number of bars; with more minutes, consecutive minutes share a bar."""
+_BAR = 16
+"""Maximum width of a bar to one side, in characters."""
+
+
+def print_json(message: Message, **more: str) -> None:
+    """Print a message as one line of protobuf JSON with sorted keys, including fields that have default values.
+
+    Args:
+        message: the message.
+        more: fields to add to it.
+    """
+    fields = MessageToDict(message, always_print_fields_with_no_presence=True)
+    sys.stdout.write(json.dumps(more | fields, ensure_ascii=False, sort_keys=True) + "\n")
+    sys.stdout.flush()
+
+
+def show(message: MessageT, print_text: Callable[[MessageT], object], *, as_json: bool) -> None:
+    """Print a message: for programs by `print_json`, for people by `print_text`."""
+    (print_json if as_json else print_text)(message)
+
+
+def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None:
+    """Print a forecast in full, with the date of its game unless it is today.
+
+    Args:
+        forecast: the forecast.
+        pattern: its input: home − away at the end of each minute, in points.
+    """
+    rows = name_value_rows()
+    _add_date(rows, forecast)
+    _add_expected_margin(rows, forecast)
+    if pattern:
+        rows.add_row(f"after {pluralize(forecast.elapsed_minutes, 'minute')}", lead(pattern[-1], forecast))
+    if forecast.HasField("moment"):
+        rows.add_row(
+            f"at {clock(forecast.moment.period, forecast.moment.seconds_left)}",
+            lead(forecast.moment.differential, forecast) + _free_throws(forecast.moment.free_throws),
+        )
+    _add_live_inputs(rows, forecast)
+    rows.add_row(
+        f"at the {horizon_label(forecast.horizon)}", Text(lead(forecast.point_forecast, forecast), style="bold")
+    )
+    rows.add_row(
+        f"{percent(forecast.coverage_probability)} interval",
+        f"{_ends(forecast.interval_lower, forecast.interval_upper)}  (home − away, points)",
+    )
+    _add_adaptation(rows, forecast)
+    _add_total(rows, forecast)
+    if forecast.quantiles:
+        quantiles = (f"{percent(each.level)}: {signed(each.value)}" for each in forecast.quantiles)
+        rows.add_row("quantiles", "  ".join(quantiles))
+    then = outcome_verb(forecast.horizon)
+    rows.add_row(f"{_home(forecast)} {then}{' then' * (then == 'leads')}", chance(forecast.home_lead_probability))
+    if forecast.HasField("explanation"):
+        _add_parts(rows, forecast)
+    _add_ratings(rows, forecast)
+    rows.add_row("model", forecast.model_version)
+    if forecast.sequence:
+        revision = f", revision {forecast.revision}" if forecast.revision else ""
+        rows.add_row("recorded as", f"{forecast.sequence}{revision}")
+        if forecast.late:
+            rows.add_row("late", Text(f"does not count: {late_text(forecast)}", style="yellow"))
+    else:
+        rows.add_row("recorded", "no (what-if)")
+    console = Console()
+    console.print(titled_panel(rows, title(forecast)))
+    print_warnings(console, forecast.warnings)
+    if forecast.explanation.HasField("attribution"):
+        console.print(attribution(forecast, pattern))
+    if forecast.explanation.similar_games:
+        console.print(_similar_games(forecast))
+
+
+def print_warnings(console: Console, warnings: Iterable[Caution]) -> None:
+    """Print the reasons why an answer is less reliable than usual."""
+    for warning in warnings:
+        text = warning.text or warning_label(warning.reason)
+        console.print(f"Warning: {text}", style="yellow", highlight=False)
+
+
+def _add_ratings(rows: Table, forecast: Forecast) -> None:
+    if forecast.ratings_date:
+        unused = "" if forecast.HasField("expected_margin") else ", not used"
+        rows.add_row("team ratings", f"{ratings_text(forecast)}{unused}")
+    # With a given margin, ratings are used for the total alone.
+    name = "" if forecast.ratings_date else "ratings of totals"
+    for known in (forecast.home_known, forecast.away_known):
+        if known.text:
+            rows.add_row(name, f"{known.text} (± {known.deviation:.1f} points)")
+            name = ""
+
+
+def ratings_text(rated: Forecast | Model) -> str:
+    """Describe the newest final in the teams' ratings, and the number of finals reported to the server."""
+    since = f", with {pluralize(rated.finals_since, 'reported final')}" if rated.finals_since else ""
+    return f"as of {rated.ratings_date}{since}"
+
+
+def title(forecast: Forecast | Outcome) -> str:
+    """Return the teams and the game id, if there is one; only the id if no team is named."""
+    if not forecast.game_id:
+        return matchup(forecast)
+    named = forecast.home_team or forecast.away_team
+    return f"{matchup(forecast)} · {forecast.game_id}" if named else forecast.game_id
+
+
+def matchup(forecast: Forecast | Outcome) -> str:
+    """Return the teams: away @ home."""
+    return f"{forecast.away_team or 'away'} @ {forecast.home_team or 'home'}"
+
+
+def lead(differential: float, of: Forecast | Outcome) -> str:
+    """Describe the lead: BOS by 6; level."""
+    points = f"{abs(differential):.1f}".removesuffix(".0")
+    if points == "0":
+        return "level"
+    leader = (of.home_team or "home") if differential > 0 else (of.away_team or "away")
+    return f"{leader} by {points}"
+
+
+def lead_with_sign(differential: float, of: Forecast | Outcome) -> str:
+    """Describe a past lead with the differential home − away: LAL by 4 (−4); level (0)."""
+    return f"{lead(differential, of)} ({signed(differential, 0)})"
+
+
+def _free_throws(coming: int) -> str:
+    return f", {pluralize(coming, 'free throw')} to come" if coming else ""
+
+
+def _add_live_inputs(rows: Table, forecast: Forecast) -> None:
+    live, _ = live_inputs.from_message(forecast)
+    home, away = forecast.home_team or "home", forecast.away_team or "away"
+    moment = moments.from_message(forecast)
+    horizon = FEED_HORIZONS.get(forecast.horizon, Horizon.HALFTIME)
+    if moment is None:
+        unused = live.unused(forecast.elapsed_minutes)
+    elif moment.slots >= TABLES_FROM[horizon]:
+        # The tables of seconds know possession and free throws alone.
+        unused = dict.fromkeys(("total_points", "last_score"), "not used in last minutes and overtime")
+    else:
+        unused = live.unused(moment.begun)  # the minute after it has a part
+        if moment.is_late(horizon):
+            unused.pop("possession", None)
+    for each in live_inputs.LIVE_INPUTS:
+        if (value := getattr(live, each.name)) is not None:
+            why = f" ({unused[each.name]})" if each.name in unused else ""
+            text = each.text(value, home, away, forecast.elapsed_minutes)
+            rows.add_row(each.label, text.partition(" the end of minute")[0] + why if moment else text + why)
+
+
+def _add_total(rows: Table, forecast: Forecast) -> None:
+    """Add the forecast of total points, with the total expected before the game."""
+    if not forecast.HasField("total"):
+        return
+    total = forecast.total
+    ends = f"{total.interval_lower:.0f} to {total.interval_upper:.0f}"
+    rows.add_row(
+        f"points at the {horizon_label(forecast.horizon)}",
+        f"{total.point_forecast:.1f}, {ends} with {percent(forecast.coverage_probability)}  (home + away)",
+    )
+    if total.HasField("expected_total"):
+        rows.add_row("  before tip-off", f"{total.expected_total:.1f} expected at the end")
+
+
+def _add_date(rows: Table, forecast: Forecast) -> None:
+    """Add the date of a game, unless it is today, to rows of name and value."""
+    if forecast.game_date and forecast.game_date != game_day(datetime.now(UTC)).isoformat():
+        rows.add_row("game date", forecast.game_date)
+
+
+_LEAST_SHOWN: Final = 0.05
+"""Least effect that is not shown as 0.0, in points."""
+
+_ORIGINS: Final = {
+    MarginSource.MARGIN_SOURCE_RATINGS: ", by the ratings",
+    MarginSource.MARGIN_SOURCE_CALLER: ", as given: what a market knows",
+    MarginSource.MARGIN_SOURCE_FEED: ", the line of the NBA's odds feed",
+    MarginSource.MARGIN_SOURCE_FILE: ", the line of the poller's file",
+}
+"""Text after an expected margin, by its source."""
+
+
+def _add_expected_margin(rows: Table, forecast: Forecast) -> None:
+    """Add the margin expected before the game, and its terms, to rows of name and value."""
+    if forecast.HasField("expected_margin"):
+        origin = _ORIGINS.get(forecast.margin_source, "")
+        if forecast.expected_margin_terms.missing_players:  # some of these are known only after tip-off
+            origin = ", by the ratings and who has played so far"
+        if forecast.HasField("margin_time"):
+            origin += f" of {local_time(forecast.margin_time)}"
+        rows.add_row("before tip-off", f"{lead(forecast.expected_margin, forecast)} expected at the end{origin}")
+    if forecast.HasField("expected_margin_terms"):
+        rows.add_row("  made of", _margin_terms_text(forecast))
+
+
+def _margin_terms_text(forecast: Forecast) -> str:
+    """Describe the terms of an expected margin: strength +1.2 · home +2.6 · schedule −1.5; leave out zeros."""
+    terms = forecast.expected_margin_terms
+    parts = [f"strength {signed(terms.strength_difference)}", f"home {signed(terms.home_advantage)}"]
+    schedule = terms.schedule_known or terms.schedule
+    parts.append(f"schedule {signed(terms.schedule)}" if schedule else "schedule not known")
+    parts += [f"playoffs {signed(terms.playoffs)}"] * bool(terms.playoffs)
+    parts += [f"altitude {signed(terms.altitude)}"] * bool(terms.altitude)
+    parts += [f"usual players {signed(terms.usual_players)}"] * (abs(terms.usual_players) >= _LEAST_SHOWN)
+    if terms.missing_players:
+        missing = ((forecast.home_team, terms.home_missing), (forecast.away_team, terms.away_missing))
+        unseen = " and ".join(f"{count} of {team}'s usual five" for team, count in missing if count)
+        parts.append(f"who plays {signed(terms.missing_players)}{f' ({unseen} not seen yet)' if unseen else ''}")
+    return " · ".join(parts)
+
+
+def _add_adaptation(rows: Table, forecast: Forecast) -> None:
+    """Add the interval that the forecast does not use, if it differs, and the rolling coverage of both.
+
+    A forecast uses either the adapted interval or the calibrated one.
+    """
+    if not forecast.HasField("adaptation"):
+        return
+    adaptation = forecast.adaptation
+    if adaptation.mode == ADAPTATION_MODE_ON:
+        name, ends = "as calibrated", (adaptation.static_lower, adaptation.static_upper)
+    else:
+        name, ends = "if adapted", (adaptation.adapted_lower, adaptation.adapted_upper)
+    if (other := _ends(*ends)) != _ends(forecast.interval_lower, forecast.interval_upper):
+        rows.add_row(f"  {name}", other)
+    if adaptation.rolling_games:
+        variant = "adapted" if adaptation.mode == ADAPTATION_MODE_ON else "if adapted"
+        static, adapted = percent(adaptation.static_rolling_coverage), percent(adaptation.rolling_coverage)
+        coverage = f"{adapted} of {pluralize(adaptation.rolling_games, 'game')} {variant}, {static} as calibrated"
+        rows.add_row("  rolling coverage", coverage)
+
+
+def _ends(lower: float, upper: float) -> str:
+    return f"{signed(lower)} to {signed(upper)}"
+
+
+def home_chance(forecast: Forecast) -> str:
+    """Return the home team with its probability to lead at the half, or to win: BOS 63 %."""
+    return f"{_home(forecast)} {chance(forecast.home_lead_probability)}"
+
+
+def _home(forecast: Forecast) -> str:
+    return forecast.home_team or "home"
+
+
+def local_time(time: Timestamp, form: str = "%Y-%m-%d %H:%M") -> str:
+    """Format a time in the local time zone."""
+    return f"{time.ToDatetime(tzinfo=UTC).astimezone():{form}}"
+
+
+def _add_parts(rows: Table, forecast: Forecast) -> None:
+    """Add the predictions of the linear model, the baseline and the components to rows of name and value."""
+    explanation = forecast.explanation
+    # The tables of moments, which forecast the end of a half and overtime, do not use the linear model.
+    part = "" if forecast.HasField("moment") else "the model behind the forecast: "
+    parts = [
+        ("linear", explanation.linear_prediction, f"{part}lead and expected margin"),
+        ("persistence", explanation.baseline_prediction, "baseline: the current lead"),
+        *((component_label(each.name), each.prediction, "second opinion") for each in explanation.components),
+    ]
+    for name, prediction, note in parts:
+        rows.add_row(f"  {name}", Text.assemble(f"{signed(prediction)}  ", (note, "dim")))
+    if explanation.calibration_games:
+        rows.add_row("  interval from", pluralize(explanation.calibration_games, "game"))
+
+
+def _similar_games(forecast: Forecast) -> Table:
+    """Return a table of the past games nearest to the pattern, with their change in lead up to the horizon."""
+    horizon = horizon_label(forecast.horizon)
+    title = (
+        f"most similar games: change in lead up to the {horizon}, and the lead it implies here; for comparison, no part"
+        " of the forecast"
+    )
+    table = titled_table(title, "game", "change", "here", "distance", "games")
+    for game in forecast.explanation.similar_games[:SIMILAR_GAMES_SHOWN]:
+        change = signed(game.increment) + (f" ± {game.increment_spread:.1f}" if game.games > 1 else "")
+        here = signed(game.differential_at_horizon)
+        table.add_row(game.label, change, here, f"{game.distance:.1f}", f"{game.games}")
+    return table
+
+
+def attribution(forecast: Forecast, pattern: Sequence[float]) -> Table:
+    """Return a table of each minute's contribution to the forecast, with bars. The terms sum to the point forecast.
+
+    Args:
+        forecast: a forecast with an explanation.
+        pattern: its input, home − away by minute in points; shown as the lead at each minute.
+    """
+    if forecast.HasField("moment"):
+        horizon = FEED_HORIZONS.get(forecast.horizon, Horizon.HALFTIME)
+        pattern = (*pattern[: horizon.last_slot - 1], forecast.moment.differential)
+    terms = list(_terms(forecast.explanation.attribution, pattern))
+    if forecast.HasField("moment"):
+        terms[-1] = ("now", *terms[-1][1:])
+    largest = max((abs(points) for _, _, points in terms), default=0.0)
+    table = Table(title="contributions to the forecast, in points", title_justify="left")
+    table.add_column("minute", justify="right")
+    table.add_column("lead", justify="right")
+    table.add_column("moved by", justify="right")
+    table.add_column("")
+    for name, lead, points in terms:
+        table.add_row(name, lead, signed(points), _bar(points, largest))
+    table.add_section()
+    table.add_row("forecast", "", Text(signed(forecast.point_forecast), style="bold"), "")
+    return table
+
+
+def _terms(terms: Attribution, pattern: Sequence[float]) -> Iterator[tuple[str, str, float]]:
+    """Yield each term's name, the lead at its end, and its points."""
+    yield "before tip-off", "", terms.before_tipoff
+    minutes_per_bar = -(-len(terms.minutes) // MOST_BARS)
+    for begin in range(0, len(terms.minutes), minutes_per_bar or 1):
+        points = terms.minutes[begin : begin + minutes_per_bar]
+        end = begin + len(points)
+        name = f"{end}" if len(points) == 1 else f"{begin + 1}–{end}"
+        lead = pattern[end - 1] if end <= len(pattern) else None
+        yield name, "" if lead is None else signed(lead, 0 if lead == round(lead) else 1), sum(points)
+
+
+def _bar(points: float, largest: float) -> str:
+    """Draw a bar: to the left if it favors the away team, else to the right; `largest` has full length."""
+    length = round(_BAR * abs(points) / largest) if largest else 0
+    blocks = "█" * length
+    return f"{blocks:>{_BAR}}│" if points < 0 else f"{'':{_BAR}}│{blocks}"

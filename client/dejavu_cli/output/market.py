@@ -1,0 +1,278 @@
+"""Prints the evaluation of a betting market, and a risk score, for people."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.table import Table
+
+from dejavu.v1.forecast_pb2 import Forecast, WarningReason
+from dejavu.v1.market_pb2 import (
+    MARKET_SIDE_HOME,
+    MARKET_SIDE_UNSPECIFIED,
+    TOTAL_SIDE_OVER,
+    Market,
+    MarketAnswer,
+    MarketRecording,
+    MarketSideAnswer,
+    Odds,
+    RiskLevel,
+    Staking,
+    TotalMarket,
+    TotalMarketAnswer,
+)
+from dejavu.v1.prediction_service_pb2 import AssessRiskResponse
+from dejavu_cli.output.forecast import print_warnings
+from dejavu_cli.output.responsive_table import titled_table
+from dejavu_client.formatting import chance, enum_word, horizon_label, percent, signed, warning_label
+from dejavu_common.rich_console import Console
+
+_HEADERS: Final = ("side", "odds", "break-even", "model", "market", "used", "stake")
+
+
+def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> None:
+    """Print both sides of a market and the recommended bet."""
+    amounts = _has_amounts(market)
+    title = f"the market, at the {horizon_label(forecast.horizon)}"
+    table = titled_table(title, *_HEADERS, no_wrap=True)
+    priced = ((market.home, answer.home), (market.away, answer.away))
+    for name, (price, side) in zip(sides(market, forecast), priced, strict=True):
+        table.add_row(name, *_side_cells(price, side, answer.push_probability, amounts=amounts))
+    console = Console()
+    _print_sides(console, table, answer, market)
+    console.print(bet(answer, market, forecast), highlight=False)
+    if told := recording(answer, forecast):
+        console.print(f"bet: {told}", highlight=False)
+    print_warnings(console, answer.warnings)
+
+
+def print_total_market(answer: TotalMarketAnswer, market: TotalMarket, forecast: Forecast) -> None:
+    """Print over and under of a market of total points, and the recommended bet."""
+    amounts = _has_amounts(market)
+    title = f"points of both teams, at the {horizon_label(forecast.horizon)}"
+    table = titled_table(title, *_HEADERS, no_wrap=True)
+    over, under = total_sides(market)
+    for name, price, side in ((over, market.over, answer.over), (under, market.under, answer.under)):
+        table.add_row(name, *_side_cells(price, side, answer.push_probability, amounts=amounts))
+    console = Console()
+    _print_sides(console, table, answer, market)
+    name, chosen = (over, answer.over) if answer.side == TOTAL_SIDE_OVER else (under, answer.under)
+    verdict = _no_stake(answer, answer.over, answer.under)
+    if answer.side:
+        verdict = f"{name}, {_stake(chosen, amounts)}\n{_beside_break_even(chosen, answer.push_probability)}"
+    console.print(f"The model, for the points: {verdict}\n{_notice(answer)}", highlight=False)
+    if told := recording(answer, forecast):
+        console.print(f"bet: {told}", highlight=False)
+    print_warnings(console, answer.warnings)
+
+
+def _print_sides(
+    console: Console, table: Table, answer: MarketAnswer | TotalMarketAnswer, market: Market | TotalMarket
+) -> None:
+    """Print the table of both sides, and below it their common values."""
+    notes = [f"margin of the odds {percent(answer.overround)}".replace("-", "−")]
+    if answer.push_probability:
+        notes.append(f"a push {chance(answer.push_probability)}")
+    console.print(table)
+    console.print(" · ".join(notes), style="dim", highlight=False)
+    share, kelly, game, evening = map(percent, _shares(answer.staking))
+    on_game = market.game_staked
+    on_evening = market.evening_staked if market.HasField("evening_staked") else on_game
+    staked = "nothing stated, so this counts as the evening's first bet"
+    if on_evening:
+        staked = f"{_amount(on_game, market)} on this game, {_amount(on_evening, market)} this evening"
+    for line in (
+        f"used: the market's probability, moved {share} of the way to the model's",
+        f"stake: {kelly} of Kelly's; at most {game} of the bankroll a game, {evening} an evening",
+        f"staked before: {staked}",
+    ):
+        console.print(line, style="dim", highlight=False)
+
+
+def _shares(staking: Staking) -> tuple[float, float, float, float]:
+    return staking.model_share, staking.kelly_fraction, staking.game_cap, staking.evening_cap
+
+
+def _notice(answer: MarketAnswer | TotalMarketAnswer) -> str:
+    return f"The model is {answer.notice}."
+
+
+def _side_cells(price: Odds, side: MarketSideAnswer, push: float, *, amounts: bool) -> tuple[str, ...]:
+    """Return the cells of a side; the verdict says why there is no stake."""
+    staked = side.stake_fraction > 0.0
+    return (
+        _price(price),
+        chance(break_even(side, push)),
+        chance(side.win_probability),
+        chance(side.fair_probability),
+        chance(side.staking_probability),
+        _stake(side, amounts) if staked else "–",
+    )
+
+
+def break_even(side: MarketSideAnswer, push: float) -> float:
+    """Return the win probability above which a price has a positive expected value; a push returns the stake."""
+    return (1.0 - push) / side.decimal_odds if side.decimal_odds else 0.0
+
+
+def _beside_break_even(side: MarketSideAnswer, push: float) -> str:
+    """Compare the probability behind a stake with the break-even of its price.
+
+    Both have one decimal if they would round to the same whole percent.
+    """
+    least = break_even(side, push)
+    wins, needed = chance(side.staking_probability), chance(least)
+    if wins == needed:
+        wins, needed = f"{100 * side.staking_probability:.1f} %", f"{100 * least:.1f} %"
+    profit = f"expected profit of 1 staked {signed(side.expected_value, 2)}"
+    return f"used {wins}; at this price {needed} breaks even; {profit}"
+
+
+_WITHOUT_STAKE: Final = (
+    WarningReason.WARNING_REASON_RATINGS_OUTDATED,
+    WarningReason.WARNING_REASON_RATINGS_AHEAD,
+    WarningReason.WARNING_REASON_TEAMS_UNKNOWN,
+    WarningReason.WARNING_REASON_TEAM_LITTLE_KNOWN,
+    WarningReason.WARNING_REASON_IMPLAUSIBLE_DIFFERENCE,
+    WarningReason.WARNING_REASON_ODDS_MISMATCHED,
+    WarningReason.WARNING_REASON_MARKETS_OWN_LINE,
+    WarningReason.WARNING_REASON_LATE_MOMENT,
+)
+"""Warnings that rule out a stake on either side."""
+
+
+def _no_stake(answer: MarketAnswer | TotalMarketAnswer, *both: MarketSideAnswer) -> str:
+    """Return a sentence that no side has a stake, with the reason."""
+    return f"no stake on either side.\nreason: {no_stake_reason(answer, *both)}"
+
+
+def no_stake_reason(answer: MarketAnswer | TotalMarketAnswer, *both: MarketSideAnswer) -> str:
+    """Return why neither side of a market has a stake."""
+    warned = next((each.reason for each in answer.warnings if each.reason in _WITHOUT_STAKE), None)
+    if warned == WarningReason.WARNING_REASON_RATINGS_OUTDATED and isinstance(answer, TotalMarketAnswer):
+        reason = "ratings of total points outdated"  # the margin can be given, or its ratings usable
+    elif warned is not None:
+        reason = warning_label(warned)
+    elif any(side.kelly_fraction > 0.0 for side in both):
+        reason = "the stakes so far leave no room below the caps"
+    elif any(side.win_probability > break_even(side, answer.push_probability) for side in both):
+        reason = "at the blended probability, neither side breaks even"
+    else:
+        reason = "neither wins more often than its price breaks even"
+    return reason
+
+
+_MEASURED: Final = "How unsettled the game has been so far, beside past games. It forecasts nothing."
+
+
+def print_risk(answer: AssessRiskResponse) -> None:
+    """Print the score, its factors and the warnings."""
+    level = enum_word(RiskLevel.DESCRIPTOR, answer.level) or "unknown"
+    headers = ("factor", "value", "percentile", "weight", "contribution")
+    table = titled_table(f"{answer.score:.0f} of 100: {level}", *headers, no_wrap=True)
+    for factor in answer.factors:
+        table.add_row(
+            factor.name,
+            f"{factor.value:.1f} {factor.unit}",
+            f"{factor.score:.0f} %",
+            f"{100 * factor.weight:.0f} %",
+            f"{factor.contribution:.1f}",
+        )
+    table.add_section()
+    table.add_row("risk", "", "", "", f"{answer.score:.1f}")
+    console = Console()
+    console.print(_MEASURED, style="dim", highlight=False)
+    console.print(table)
+    for warning in answer.warnings:
+        console.print(f"· {warning}", highlight=False, soft_wrap=True)
+
+
+def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
+    """Describe the verdict of the forecast on the market, with the reason: an estimate, not advice.
+
+    The reason compares the probability with the break-even of the price. A confidence threshold changes no stake; it is
+    shown if the request has one.
+    """
+    model = f"The model, for the {horizon_label(forecast.horizon)}"
+    if answer.side == MARKET_SIDE_UNSPECIFIED:
+        return f"{model}: {_no_stake(answer, answer.home, answer.away)}\n{_notice(answer)}"
+    home, away = sides(market, forecast)
+    name, side = (home, answer.home) if answer.side == MARKET_SIDE_HOME else (away, answer.away)
+    loses = 1.0 - side.staking_probability - answer.push_probability
+    level = enum_word(RiskLevel.DESCRIPTOR, answer.risk_level) or "unknown"
+    threshold = ""
+    if market.HasField("confidence_threshold"):
+        reached = "reached" if answer.confidence_met else "not reached"
+        wins = chance(side.win_probability)
+        if wins == chance(answer.confidence_threshold):
+            wins = f"{100 * side.win_probability:.1f} %"
+        limit = percent(answer.confidence_threshold)
+        threshold = f"\nthe model gives it {wins}: your threshold of {limit} is {reached}"
+    return (
+        f"{model}: {name}, {_stake(side, _has_amounts(market))}\n"
+        f"{_beside_break_even(side, answer.push_probability)}{threshold}\n"
+        f"stake × P(loss): {100 * side.stake_fraction * loses:.2f} % of the bankroll ({level})\n"
+        f"{_notice(answer)}"
+    )
+
+
+def recording(answer: MarketAnswer | TotalMarketAnswer, forecast: Forecast) -> str:
+    """Describe whether the bet is recorded, with the reason if not; "" if the server does not say."""
+    if answer.recording == MarketRecording.MARKET_RECORDING_RECORDED:
+        return "recorded" if answer.side else "none; the market is recorded"
+    if answer.recording == MarketRecording.MARKET_RECORDING_EARLIER_STANDS:
+        standing = answer.standing_market
+        if isinstance(standing, TotalMarket):
+            name, first, second = total_sides(standing)[0], standing.over, standing.under
+        else:
+            name, first, second = sides(standing, forecast)[0], standing.home, standing.away
+        return f"not recorded: the first price, {name} at {_price(first)} against {_price(second)}, stands"
+    reason = _NOT_RECORDED.get(answer.recording)
+    return f"not recorded: {reason}" if reason else ""
+
+
+_NOT_RECORDED: Final = {
+    MarketRecording.MARKET_RECORDING_FORECAST_LATE: "it comes too late for this forecast",
+    MarketRecording.MARKET_RECORDING_OUTCOME_KNOWN: "the outcome is known",
+    MarketRecording.MARKET_RECORDING_ODDS_MISMATCHED: "the two prices do not belong together",
+    MarketRecording.MARKET_RECORDING_WHAT_IF: "a what-if; --game-id names a game",
+}
+
+
+def _price(odds: Odds) -> str:
+    return signed(odds.american, 0) if odds.HasField("american") else f"{odds.decimal:.2f}"
+
+
+def sides(market: Market, forecast: Forecast) -> tuple[str, str]:
+    """Return home and away with their bookmaker spreads: negative for the favorite, none at a line of 0."""
+    names = forecast.home_team or "home", forecast.away_team or "away"
+    if not market.line:
+        return names
+    digits = 0 if market.line == round(market.line) else 1
+    return f"{names[0]} {signed(-market.line, digits)}", f"{names[1]} {signed(market.line, digits)}"
+
+
+def total_sides(market: TotalMarket) -> tuple[str, str]:
+    """Return over and under with the line, as books print them."""
+    line = f"{market.line:.1f}".removesuffix(".0")
+    return f"over {line}", f"under {line}"
+
+
+def _amount(amount: float, market: Market | TotalMarket) -> str:
+    return f"{amount:,.2f}" if _has_amounts(market) else f"{100 * amount:.2f} %"
+
+
+def _has_amounts(market: Market | TotalMarket) -> bool:
+    """Return whether stakes are amounts. A market without a bankroll is recorded with a bankroll of 1."""
+    return market.HasField("bankroll") and market.bankroll != 1.0
+
+
+def profit_text(profit: float, market: Market | TotalMarket) -> str:
+    """Format a profit that is given as a share of the bankroll: as an amount of money if the bankroll is known."""
+    if _has_amounts(market):
+        return f"{signed(profit * market.bankroll, 2)} of a bankroll of {market.bankroll:,.2f}"
+    return f"{signed(100 * profit, 2)} % of the bankroll"
+
+
+def _stake(side: MarketSideAnswer, amounts: bool) -> str:
+    return f"{side.stake:,.2f}" if amounts else f"{100 * side.stake_fraction:.2f} %"

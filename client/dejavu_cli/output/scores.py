@@ -1,0 +1,379 @@
+"""Prints scorecards and leaderboards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dejavu.v1.forecast_pb2 import Horizon
+from dejavu.v1.record_service_pb2 import (
+    GetLeaderboardResponse,
+    LeaderboardMetric,
+    LeaderboardRow,
+    ScoreFilter,
+    ShadowRow,
+)
+from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, MarketRecord, Scorecard, TotalScorecard
+from dejavu_cli.output.record import REPLAYS_LEFT_OUT
+from dejavu_cli.output.responsive_table import ListingColumn, listing
+from dejavu_client.aio import AsyncDejavuClient
+from dejavu_client.formatting import horizon_label, percent, pluralize, signed
+from dejavu_client.requests import FINAL, HALFTIME
+from dejavu_common.rich_console import Console, titled_panel
+
+Record = Mapping[Horizon.ValueType, Scorecard]
+
+FEW_GAMES: Final = 100
+"""Scorecards with fewer games carry a warning and no verdict; equals a leaderboard's default minimum."""
+
+_METRIC_NAMES: Final = {
+    LeaderboardMetric.LEADERBOARD_METRIC_CRPS: "CRPS",
+    LeaderboardMetric.LEADERBOARD_METRIC_MAE: "mean absolute error",
+    LeaderboardMetric.LEADERBOARD_METRIC_BRIER: "Brier score",
+    LeaderboardMetric.LEADERBOARD_METRIC_MAE_DIFFERENCE: "mean absolute error minus that of persistence",
+    LeaderboardMetric.LEADERBOARD_METRIC_COVERAGE_GAP: "distance of coverage from 95 %",
+}
+
+
+def print_scorecard(scorecard: Scorecard, scope: ScoreFilter) -> None:
+    """Print a scorecard: each metric with its interval, next to that of persistence."""
+    console = Console()
+    if not scorecard.games:
+        console.print(f"No settled forecasts: {_scope(scope)}.{_without_replays(scope)}", highlight=False)
+        for count, why in _left_out(scorecard):
+            console.print(f"{count} left out: {why}.", highlight=False)
+        for count, why in _doubts(scorecard):
+            console.print(f"{count} {why}.", highlight=False)
+        return
+    parts: list[RenderableType] = [_figures(scorecard)]
+    if scorecard.HasField("total"):
+        parts += ["", _total(scorecard.total)]
+    if scorecard.HasField("market"):
+        parts += ["", _market(scorecard.market)]
+    if scorecard.games < FEW_GAMES:
+        few = "one game" if scorecard.games == 1 else f"{scorecard.games} games"
+        parts += ["", Text(f"Only {few}: too few to judge.", style="yellow")]
+    console.print(titled_panel(Group(*parts), f"scorecard · {_scope(scope)}"))
+
+
+def print_leaderboard(board: GetLeaderboardResponse, scope: ScoreFilter) -> None:
+    """Print a leaderboard: the model versions ranked by a metric, with their other metrics."""
+    console = Console()
+    metric = _METRIC_NAMES.get(board.metric, "value")
+    about = f"{_scope(scope)}; by {metric}, lower is better; versions with {pluralize(board.min_games, 'game')} or more"
+    if not board.rows:
+        console.print(f"No model version has enough games: {about}.{_without_replays(scope)}", highlight=False)
+    else:
+        columns = [replace(each, header=metric) if each.header == _RANKED_BY else each for each in _LEADERS]
+        console.print(listing(columns, board.rows))
+        console.print(Text(about, style="dim"))
+        for row in board.rows:
+            for games, why in _doubts(row.scorecard):
+                console.print(Text(f"beware  {row.model_version}: {games} {why}", style="yellow"))
+    if board.shadows:
+        console.print()
+        console.print(listing(_SHADOWS, board.shadows))
+        beside = "staged models beside the champion, {}, on the same games and minutes; differences below 0 are better"
+        console.print(Text(beside.format(board.shadows[0].against_version), style="dim"))
+
+
+def _without_replays(scope: ScoreFilter) -> str:
+    return "" if scope.include_replays or scope.game_id else f" {REPLAYS_LEFT_OUT}"
+
+
+def _figure_table(title: str) -> Table:
+    rows = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    rows.add_column(title, style="dim")
+    rows.add_column("", justify="right", no_wrap=True)
+    rows.add_column("95 % interval", no_wrap=True)
+    rows.add_column("", style="dim")
+    return rows
+
+
+def _figures(scorecard: Scorecard) -> Table:
+    rows = _figure_table("")
+    rows.add_row("games", f"{scorecard.games:,}", "", pluralize(scorecard.forecasts, "forecast"))
+    figures = [
+        ("mean absolute error", "mae", 2, "points"),
+        ("of persistence", "persistence_mae", 2, "points"),
+        ("difference", "mae_difference", 2, verdict(scorecard.mae_difference, scorecard.games)),
+        ("CRPS", "crps", 2, "points"),
+        ("Brier score", "brier", 3, "a coin flip has 0.25"),
+        ("of the leader", "leader_brier", 3, "if the team ahead were certain to lead"),
+        ("difference", "brier_difference", 3, verdict(scorecard.brier_difference, scorecard.games, "the leader")),
+    ]
+    for name, field, digits, note in figures:
+        if scorecard.HasField(field):  # type: ignore[arg-type]
+            figure, sign = getattr(scorecard, field), name == "difference"
+            value = signed(figure.value, digits) if sign else f"{figure.value:.{digits}f}"
+            rows.add_row(name, value, between(figure, digits, sign=sign), note)
+    rows.add_row("calibration error", f"{scorecard.ece:.3f}", "", "of P(home ahead)")
+    _add_coverage(rows, scorecard.coverage)
+    for count, why in _left_out(scorecard):
+        rows.add_row("left out", count, "", why)
+    for count, why in _doubts(scorecard):
+        rows.add_row(Text("beware", style="yellow"), count, "", why)
+    return rows
+
+
+def _left_out(scorecard: Scorecard) -> Iterator[tuple[str, str]]:
+    """Yield the numbers of forecasts that do not count, with reasons."""
+    left_out = scorecard.left_out
+    for count, why in (
+        (left_out.superseded, "replaced by a correction"),
+        (left_out.later_minute, "recorded when later minutes were known"),
+        (left_out.late_time, "recorded long after their minute"),
+        (left_out.reported, "made after a report that was withdrawn"),
+        (left_out.game_date, "made after the day of their game"),
+        (left_out.observed, "made after their outcome was observed"),
+        (left_out.withdrawn, "of games whose outcome was withdrawn"),
+        (left_out.late_markets, "markets quoted after the outcome was observed"),
+    ):
+        if count:
+            yield f"{count:,}", why
+
+
+def _doubts(scorecard: Scorecard) -> Iterator[tuple[str, str]]:
+    """Yield the numbers of games that need a reader's attention, with reasons."""
+    for games, why in (
+        (scorecard.withdrawn_games, "withdrawn: the outcome was taken back"),
+        (scorecard.corrected_games, "corrected: the outcome was another one before"),
+        (scorecard.unsettled_games, "unsettled: the outcome was never reported"),
+        (scorecard.unsettled_totals, "without a total: its points were never reported"),
+        (scorecard.doubtful_games, "doubtful: the id, teams, times or leads may be wrong"),
+    ):
+        if games:
+            yield pluralize(games, "game"), why
+
+
+def _add_coverage(rows: Table, coverage: Iterable[CoverageFigure]) -> None:
+    for level in coverage:
+        interval = f"{100 * level.lower:.1f} to {percent(level.upper)}"
+        widths = f"{level.mean_width:.1f} points wide, {pluralize(level.games, 'game')}"
+        rows.add_row(f"{percent(1 - level.alpha)} intervals held", percent(level.coverage), interval, widths)
+
+
+def _total(total: TotalScorecard) -> Table:
+    """Return the figures of total points, next to those of pace × time."""
+    rows = _figure_table("total points")
+    rows.add_row("games", f"{total.games:,}", "", pluralize(total.forecasts, "forecast"))
+    rows.add_row("mean absolute error", f"{total.mae.value:.2f}", between(total.mae, 2, sign=False), "points")
+    rows.add_row("of pace × time", f"{total.pace_mae.value:.2f}", between(total.pace_mae, 2, sign=False), "points")
+    difference = total.mae_difference
+    interval = between(difference, 2, sign=True)
+    rows.add_row("difference", signed(difference.value, 2), interval, verdict(difference, total.games, "pace × time"))
+    if total.HasField("relative_difference"):
+        share = total.relative_difference
+        ends = (share.lower, share.upper) if share.HasField("lower") and share.HasField("upper") else ()
+        rows.add_row(
+            "relative difference", _signed_percent(share.value), " to ".join(map(_signed_percent, ends)), "of its error"
+        )
+    rows.add_row("CRPS", f"{total.crps.value:.2f}", between(total.crps, 2, sign=False), "points")
+    _add_coverage(rows, total.coverage)
+    return rows
+
+
+def _market(market: MarketRecord) -> Table:
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="dim")
+    rows.add_column(justify="right", no_wrap=True)
+    rows.add_column(style="dim")
+    rows.add_row("bets", f"{market.bets:,}", f"of {pluralize(market.markets, 'market')} quoted")
+    if not market.bets:
+        _add_brier_scores(rows, market)
+        rows.add_row("the model", "", f"is {market.notice}")
+        return rows
+    rows.add_row("won, lost, pushed", f"{market.won:,} · {market.lost:,} · {market.pushed:,}", "")
+    rows.add_row("staked", percent(market.staked), "of the bankroll, in total")
+    rows.add_row("profit", _signed_percent(market.profit), "of the bankroll")
+    if market.capped:
+        rows.add_row("capped", f"{market.capped:,}", "stakes that the caps of a game and an evening cut, or left out")
+    rows.add_row("expected profit", _signed_percent(market.expected_profit), "by the forecasts, when they were made")
+    if market.HasField("roi"):
+        rows.add_row("return on stakes", _signed_percent(market.roi), _return_verdict(market))
+    if market.HasField("closing_line_value"):
+        value, of = market.closing_line_value, f"{market.closing_line_bets:,} of the bets at the market's next price"
+        ends = (value.lower, value.upper) if value.HasField("lower") and value.HasField("upper") else ()
+        interval = " to ".join(map(_signed_percent, ends))
+        rows.add_row("closing-line value", _signed_percent(value.value), f"{interval}; {of}" if interval else of)
+    else:
+        followed = f"{market.closing_line_bets:,} of {market.bets:,} bets are followed by a recorded price"
+        rows.add_row("closing-line value", "–", f"{followed}; 90 % needed")
+    rows.add_row("bankroll", _signed_percent(market.total_return), "compounded over the games")
+    if market.HasField("sharpe"):
+        rows.add_row("Sharpe ratio", signed(market.sharpe, 2), "per game")
+    rows.add_row("max. drawdown", percent(market.max_drawdown), "from a peak of the bankroll")
+    _add_brier_scores(rows, market)
+    rows.add_row("the model", "", f"is {market.notice}")
+    return rows
+
+
+_FEW_IMPLAUSIBLE: Final = 0.05
+"""Share of implausible markets above which prices are probably wrong, and show nothing about the model."""
+
+
+def _add_brier_scores(rows: Table, market: MarketRecord) -> None:
+    """Add the Brier scores of the model and of the market on the same markets."""
+    if not market.HasField("brier_difference"):
+        return
+    of = f"of {pluralize(market.scored_markets, 'market')}, with or without a bet"
+    rows.add_row("Brier score", f"{market.model_brier.value:.4f}", of)
+    rows.add_row("of the market", f"{market.market_brier.value:.4f}", "both prices without the bookmaker's margin")
+    difference = market.brier_difference
+    judged = verdict(difference, market.scored_games, "the market")
+    if market.implausible_markets > _FEW_IMPLAUSIBLE * market.scored_markets:
+        judged = f"{market.implausible_markets:,} markets are implausible: check signs of lines and order of prices"
+    told = "; ".join(filter(None, (between(difference, 4, sign=True), judged)))
+    rows.add_row("difference", signed(difference.value, 4), told)
+
+
+def _return_verdict(market: MarketRecord) -> str:
+    """Return the 95 % interval of the return on stakes, and whether it shows a profit or a loss."""
+    if not (market.HasField("roi_lower") and market.HasField("roi_upper")):
+        return "too few bets for an interval"
+    verdict = "no significant profit"
+    if market.roi_upper < 0.0 or market.roi_lower > 0.0:
+        few = market.games < FEW_GAMES
+        verdict = (
+            f"of only {pluralize(market.games, 'game')}" if few else "a loss" if market.roi_upper < 0.0 else "a profit"
+        )
+    interval = f"{_signed_percent(market.roi_lower)} to {_signed_percent(market.roi_upper)}"
+    return f"{interval}: {verdict}"
+
+
+_RANKED_BY: Final = "metric"
+"""Placeholder for the header of a leaderboard's ranking metric, until the metric's name is known."""
+_LEADERS: Final[Sequence[ListingColumn[LeaderboardRow]]] = (
+    ListingColumn("", "right", 9, lambda row: f"{row.rank}"),
+    ListingColumn("model", "left", 9, lambda row: row.model_version),
+    ListingColumn(_RANKED_BY, "right", 9, lambda row: f"{row.value:.3f}".replace("-", "−"), "bold"),
+    ListingColumn("games", "right", 8, lambda row: f"{row.scorecard.games:,}"),
+    ListingColumn("MAE", "right", 7, lambda row: f"{row.scorecard.mae.value:.2f}"),
+    ListingColumn("persistence", "right", 6, lambda row: f"{row.scorecard.persistence_mae.value:.2f}"),
+    ListingColumn("difference", "left", 4, lambda row: _difference(row.scorecard.mae_difference)),
+    ListingColumn("95 % held", "right", 5, lambda row: _held(row.scorecard)),
+    ListingColumn("CRPS", "right", 3, lambda row: _crps(row.scorecard)),
+    ListingColumn("Brier", "right", 2, lambda row: f"{row.scorecard.brier.value:.3f}"),
+)
+
+
+_SHADOWS: Final[Sequence[ListingColumn[ShadowRow]]] = (
+    ListingColumn("", "right", 9, lambda row: f"{row.rank}"),
+    ListingColumn("in the shadow", "left", 9, lambda row: row.model_version),
+    ListingColumn("games", "right", 8, lambda row: f"{row.games:,}"),
+    ListingColumn("CRPS", "right", 6, lambda row: f"{row.crps.score:.3f}"),
+    ListingColumn("champion's", "right", 3, lambda row: f"{row.crps.against_score:.3f}"),
+    ListingColumn("CRPS difference", "left", 7, lambda row: _difference(row.crps.difference, 3)),
+    ListingColumn("Brier", "right", 4, lambda row: f"{row.brier.score:.4f}"),
+    ListingColumn("champion's Brier", "right", 2, lambda row: f"{row.brier.against_score:.4f}"),
+    ListingColumn("Brier difference", "left", 5, lambda row: _difference(row.brier.difference, 4)),
+)
+
+
+def _difference(difference: Figure, digits: int = 2) -> str:
+    interval = between(difference, digits, sign=True)
+    return signed(difference.value, digits) + (f" ({interval})" if interval else "")
+
+
+def _held(scorecard: Scorecard) -> str:
+    """Return the share of the 95 % intervals that contained the outcome; "" if there are none."""
+    return next((percent(each.coverage) for each in scorecard.coverage if abs(each.alpha - 0.05) < 1e-9), "")
+
+
+def _crps(scorecard: Scorecard) -> str:
+    return f"{scorecard.crps.value:.2f}" if scorecard.HasField("crps") else ""
+
+
+def between(figure: Figure, digits: int, *, sign: bool) -> str:
+    """Format the interval of a figure; "" if it has none."""
+    if not (figure.HasField("lower") and figure.HasField("upper")):
+        return ""
+    ends = (figure.lower, figure.upper)
+    low, high = (signed(end, digits) if sign else f"{end:.{digits}f}" for end in ends)
+    return f"{low} to {high}"
+
+
+def verdict(difference: Figure, games: int, rival: str = "persistence") -> str:
+    """Describe whether a difference from a rival is significant; without an interval, that is unknown."""
+    if not (difference.HasField("lower") and difference.HasField("upper")):
+        return "too few games to judge"
+    if difference.lower <= 0 <= difference.upper:
+        return "no significant difference"
+    if games < FEW_GAMES:
+        return "too few games to judge"
+    return f"{'better' if difference.upper < 0 else 'worse'} than {rival}"
+
+
+def _signed_percent(share: float) -> str:
+    text = percent(abs(share))
+    return text if text == "0 %" else ("−" if share < 0 else "+") + text
+
+
+def _scope(scope: ScoreFilter) -> str:
+    parts = [f"the {horizon_label(scope.horizon)}"]
+    parts += [f"model {scope.model_version}"] if scope.model_version else []
+    parts += [f"recorded by {scope.recorded_by}"] if scope.recorded_by else []
+    parts += [f"games of {scope.team}"] if scope.team else []
+    parts += [f"game {scope.game_id}"] if scope.game_id else []
+    parts += _range("", scope.from_date, scope.to_date)
+    first, last = (f"{getattr(scope, field)}" * scope.HasField(field) for field in ("min_minutes", "max_minutes"))
+    parts += _range("minute ", first, last)
+    parts += [f"confidence {percent(scope.min_confidence)} or more"] if scope.HasField("min_confidence") else []
+    parts += ["including replays"] if scope.include_replays else []
+    return ", ".join(parts)
+
+
+def _range(unit: str, first: str, last: str) -> list[str]:
+    """Describe the bounds of a filter; `first` and `last` are "" if not set."""
+    if first == last:
+        return [f"{unit}{first}"] if first else []
+    return [f"{word} {unit}{bound}" for word, bound in (("from", first), ("to", last)) if bound]
+
+
+async def fetch_scorecards(client: AsyncDejavuClient) -> Record:
+    """Fetch the scorecard of each horizon over all forecasts recorded by the server, including those of replays.
+
+    Raises:
+        DejavuClientError: if a call fails.
+    """
+    return {horizon: await client.get_scorecard(horizon=horizon, include_replays=True) for horizon in (HALFTIME, FINAL)}
+
+
+def record_lines(record: Record) -> list[str]:
+    """Return a line for each horizon that has settled forecasts."""
+    return [_record_line(horizon, card) for horizon, card in record.items() if card.games]
+
+
+def _record_line(horizon: Horizon.ValueType, card: Scorecard) -> str:
+    held = ", ".join(f"{percent(round(each.coverage, 3))} held at {percent(1 - each.alpha)}" for each in card.coverage)
+    return (
+        f"{horizon_label(horizon)}, {pluralize(card.games, 'game')}, {pluralize(card.forecasts, 'forecast')}: "
+        f"MAE {card.mae.value:.2f} (persistence {card.persistence_mae.value:.2f}) · {held} · "
+        f"CRPS {card.crps.value:.2f} · Brier {card.brier.value:.3f} · ECE {card.ece:.3f}"
+        + "".join(f" · beware: {games} {why}" for games, why in _doubts(card))
+    )
+
+
+def record_entry(record: Record) -> list[dict[str, object]]:
+    """Return the scorecards as JSON objects, without their intervals."""
+    return [
+        {
+            "horizon": Horizon.Name(horizon),
+            "games": card.games,
+            "forecasts": card.forecasts,
+            "meanAbsoluteError": card.mae.value,
+            "persistenceMeanAbsoluteError": card.persistence_mae.value,
+            "coverage": {f"{1 - each.alpha:g}": each.coverage for each in card.coverage},
+            "crps": card.crps.value,
+            "brier": card.brier.value,
+            "ece": card.ece,
+            "beware": [f"{games} {why}" for games, why in _doubts(card)],
+        }
+        for horizon, card in record.items()
+        if card.games
+    ]

@@ -1,0 +1,271 @@
+"""Statistics of servers, for people: `dejavu stats`, `dejavu top` and `dejavu cache stats`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dejavu.v1 import cache_service_pb2 as pb
+from dejavu.v1.operations_service_pb2 import (
+    GetServiceStatsResponse,
+    LatencyStats,
+    MethodStats,
+    RollingCoverage,
+    StatsWindow,
+    WorkerInfo,
+)
+from dejavu_cli.output.responsive_table import Cells, ResponsiveColumn, ResponsiveTable, name_value_rows
+from dejavu_client.formatting import failed_calls, horizon_label, percent, pluralize, seconds_text
+from dejavu_common.rich_console import Console, titled_panel
+
+_METHODS: Final = (
+    ResponsiveColumn("method", "left", 9, width=18),
+    ResponsiveColumn("calls", "right", 8, width=7),
+    ResponsiveColumn("failed", "right", 7, width=6),
+    ResponsiveColumn("mean", "right", 4, width=8),
+    ResponsiveColumn("0.5", "right", 5, "p50", width=8),
+    ResponsiveColumn("0.95", "right", 3, "p95", width=8),
+    ResponsiveColumn("0.99", "right", 6, "p99", width=8),
+)
+
+_WORKERS: Final = (
+    ResponsiveColumn("worker", "left", 9, width=18),
+    ResponsiveColumn("cpu", "right", 8, "CPU", width=6),
+    ResponsiveColumn("memory", "right", 7, width=8),
+    ResponsiveColumn("up", "right", 6, width=8),
+    ResponsiveColumn("version", "right", 5, width=8),
+)
+
+_SERVERS: Final = (
+    ResponsiveColumn("server", "left", 9, width=18),
+    ResponsiveColumn("up", "right", 3, width=7),
+    ResponsiveColumn("workers", "right", 6, width=7),
+    ResponsiveColumn("streams", "right", 4, width=7),
+    ResponsiveColumn("behind", "right", 5, width=6),
+    ResponsiveColumn("forecasts", "right", 4, width=9),
+    ResponsiveColumn("calls", "right", 8, width=7),
+    ResponsiveColumn("failed", "right", 8, width=6),
+)
+
+_MEBIBYTE: Final = 1024 * 1024
+
+
+class ServerAnswer(NamedTuple):
+    """Answer of one server.
+
+    Attributes:
+        target: its address.
+        stats: its statistics; None if it did not answer.
+        trouble: why it did not answer; empty if it did.
+    """
+
+    target: str
+    stats: GetServiceStatsResponse | None
+    trouble: str = ""
+
+
+def stats_view(
+    answers: Sequence[ServerAnswer], length_seconds: int, before: Mapping[str, GetServiceStatsResponse] | None = None
+) -> RenderableType:
+    """Return a view of the statistics: of one server in full, of several as a table.
+
+    Args:
+        answers: answers of the servers.
+        length_seconds: length of the window whose calls are shown, in seconds; 0: since the start.
+        before: earlier statistics by target; CPU time is counted since then, by default since the start of each worker.
+    """
+    troubles = [Text(f"{each.target}: {each.trouble}", style="bold red") for each in answers if each.trouble]
+    answered = [(each.target, each.stats) for each in answers if each.stats is not None]
+    if len(answers) > 1:
+        rows = [(_server(target, stats, length_seconds), "") for target, stats in answered]
+        lost = [line for target, stats in answered for line in _without_ledger(stats, f"{target}: ")]
+        return Group(
+            Text(_window_name(length_seconds), style="bold"), ResponsiveTable(_SERVERS, rows), *lost, *troubles
+        )
+    details = [_server_view(target, stats, length_seconds, (before or {}).get(target)) for target, stats in answered]
+    return Group(*details, *troubles)
+
+
+def _server_view(
+    target: str, stats: GetServiceStatsResponse, length_seconds: int, before: GetServiceStatsResponse | None
+) -> RenderableType:
+    window = _window(stats.windows, length_seconds)
+    methods = [(_cells(method), "") for method in window.methods]
+    errors = [
+        Text(
+            f"{method.method.rpartition('/')[2]}: "
+            + " · ".join(f"{each.code} {each.calls:,}" for each in method.errors)
+        )
+        for method in window.methods
+        if method.errors
+    ]
+    workers = [(_worker(worker, stats, before), "") for worker in stats.server.workers]
+    covered = seconds_text(window.covered_seconds)
+    return Group(
+        *_lines(target, stats),
+        Text(),
+        _predictions(stats.windows),
+        Text(f"\ncalls, {_window_name(length_seconds)} ({covered} of it)", style="bold"),
+        ResponsiveTable(_METHODS, methods) if methods else Text("no calls", style="dim"),
+        *errors,
+        Text(),
+        ResponsiveTable(_WORKERS, workers),
+    )
+
+
+def _lines(target: str, stats: GetServiceStatsResponse) -> Iterator[Text]:
+    server, lag = stats.server, stats.ledger_lag
+    versions = sorted({worker.version for worker in server.workers})
+    yield Text.assemble(
+        ("dejavu-server ", "bold"),
+        (", ".join(versions), "bold"),
+        f" at {target}",
+        (f" · {server.server_id} · up {seconds_text(server.uptime_seconds)}", "dim"),
+    )
+    yield Text(
+        f"{len(server.workers)} of {pluralize(server.configured_workers, 'worker')} · "
+        f"{pluralize(stats.open_streams, 'stream')} · {stats.calls_in_flight:,} calls in progress",
+        style="" if len(server.workers) >= server.configured_workers else "yellow",
+    )
+    behind = f"streams behind by {lag.entries:,}" + (f" ({seconds_text(lag.seconds)})" if lag.entries else "")
+    yield Text(f"{behind} · models behind by {lag.outcomes:,}")
+    yield from _without_ledger(stats)
+    for number, what in ((server.worker_deaths, "died"), (server.worker_hangs, "hung")):
+        if number:
+            yield Text(f"{pluralize(number, 'worker')} {what} since the start of the server", style="yellow")
+    for feed in stats.feeds:
+        data = f", data {seconds_text(feed.data_age_seconds)} old" if feed.HasField("data_age_seconds") else ""
+        read = f"read {seconds_text(feed.read_age_seconds)} ago"
+        yield Text(f"feed {feed.feed}: {pluralize(feed.live_games, 'game')} in play{data}, {read}")
+    for coverage in stats.coverage:
+        yield Text(_coverage(coverage))
+    for window in stats.windows:
+        if not window.length_seconds and window.HasField("cache"):
+            looked_up = window.cache.hits + window.cache.misses
+            yield Text(f"cache: {percent(window.cache.hit_rate)} of {looked_up:,} what-ifs since the start")
+
+
+def _without_ledger(stats: GetServiceStatsResponse, prefix: str = "") -> Iterator[Text]:
+    if number := stats.ledger_lag.workers_without:
+        yield Text(f"{prefix}{pluralize(number, 'worker')} cannot record forecasts", style="bold red")
+
+
+def _coverage(coverage: RollingCoverage) -> str:
+    return (
+        f"{horizon_label(coverage.horizon)}: {coverage.held:,} of {coverage.forecasts:,} intervals held, "
+        f"{percent(coverage.coverage)}; expected {percent(coverage.nominal_coverage)} "
+        f"({pluralize(coverage.games, 'game')} in {coverage.days} days)"
+    )
+
+
+def _window(windows: Iterable[StatsWindow], length_seconds: int) -> StatsWindow:
+    return next((each for each in windows if each.length_seconds == length_seconds), StatsWindow())
+
+
+def _server(target: str, stats: GetServiceStatsResponse, length_seconds: int) -> Cells:
+    window, server = _window(stats.windows, length_seconds), stats.server
+    forecasts = sum(each.what_ifs + each.recorded + each.already_recorded for each in window.predictions)
+    failed = sum(sum(failed_calls(method).values()) for method in window.methods)
+    short = len(server.workers) < server.configured_workers
+    return {
+        "server": Text(target),
+        "up": Text(seconds_text(server.uptime_seconds)),
+        "workers": Text(f"{len(server.workers)} of {server.configured_workers}", style="yellow" if short else ""),
+        "streams": Text(f"{stats.open_streams:,}"),
+        "behind": Text(f"{stats.ledger_lag.entries:,}"),
+        "forecasts": Text(f"{forecasts:,}"),
+        "calls": Text(f"{sum(method.calls for method in window.methods):,}"),
+        "failed": Text(f"{failed:,}", style="red" if failed else "dim"),
+    }
+
+
+def _predictions(windows: Iterable[StatsWindow]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("forecasts")
+    rows: dict[str, list[str]] = {}
+    for window in windows:
+        table.add_column(_window_name(window.length_seconds), justify="right")
+        for counts in window.predictions:
+            horizon = horizon_label(counts.horizon)
+            rows.setdefault(f"{horizon}, what-ifs", []).append(f"{counts.what_ifs:,}")
+            rows.setdefault(f"{horizon}, recorded", []).append(f"{counts.recorded:,}")
+            rows.setdefault(f"{horizon}, known", []).append(f"{counts.already_recorded:,}")
+    for name, cells in rows.items():
+        table.add_row(name, *cells)
+    return table
+
+
+def _window_name(length_seconds: int) -> str:
+    return f"last {length_seconds // 60} min" if length_seconds else "since the start"
+
+
+def _worker(worker: WorkerInfo, stats: GetServiceStatsResponse, before: GetServiceStatsResponse | None) -> Cells:
+    now = stats.sampled_time.ToNanoseconds() / 1e9
+    since, used = worker.start_time.ToNanoseconds() / 1e9, 0.0
+    up = max(0.0, now - since)
+    if before is not None and before.sampled_time != stats.sampled_time:
+        for each in before.server.workers:
+            if each.name == worker.name:
+                since, used = before.sampled_time.ToNanoseconds() / 1e9, each.cpu_seconds
+    share = (worker.cpu_seconds - used) / (now - since) if now > since else 0.0
+    return {
+        "worker": Text(worker.name),
+        "cpu": Text(percent(max(0.0, share))),
+        "memory": Text(f"{worker.resident_bytes / _MEBIBYTE:,.0f} MiB"),
+        "up": Text(seconds_text(up)),
+        "version": Text(worker.version),
+    }
+
+
+def _cells(method: MethodStats) -> Cells:
+    failed = sum(failed_calls(method).values())
+    cells = {
+        "method": Text(method.method.rpartition("/")[2]),
+        "calls": Text(f"{method.calls:,}"),
+        "failed": Text(f"{failed:,}", style="red" if failed else "dim"),
+    }
+    if method.HasField("latency"):
+        cells |= _latency(method.latency)
+    return cells
+
+
+def _latency(latency: LatencyStats) -> Cells:
+    quantiles = {
+        f"{each.share:g}": Text(("" if each.HasField("upper_seconds") else ">") + seconds_text(each.seconds))
+        for each in latency.quantiles
+    }
+    return {"mean": Text(seconds_text(latency.mean_seconds)), **quantiles}
+
+
+_BACKENDS: Final = {
+    pb.CACHE_BACKEND_OFF: "off",
+    pb.CACHE_BACKEND_MEMORY: "memory of each worker",
+    pb.CACHE_BACKEND_REDIS: "memory of each worker, and Redis",
+}
+
+_SHARED: Final = {
+    pb.SHARED_CACHE_STATE_USED: "used",
+    pb.SHARED_CACHE_STATE_FAILED: "not used: it fails or is slow; see the server's log",
+}
+
+
+def print_cache_stats(stats: pb.GetCacheStatsResponse) -> None:
+    """Print the statistics of a cache."""
+    rows = name_value_rows()
+    rows.add_row("answers are kept in", _BACKENDS.get(stats.backend, "unknown (newer server)"))
+    if stats.backend != pb.CACHE_BACKEND_OFF:
+        rows.add_row("workers", f"{stats.workers}")
+        rows.add_row("answers", f"{stats.entries:,}")
+        rows.add_row("memory", f"{stats.bytes / _MEBIBYTE:.1f} of {stats.max_bytes / _MEBIBYTE:.0f} MiB")
+        rows.add_row("kept for at most", f"{stats.max_age.ToTimedelta().total_seconds():g} s")
+        rows.add_row("hits", f"{stats.hits:,}")
+        rows.add_row("misses", f"{stats.misses:,}")
+        rows.add_row("hit rate", percent(stats.hit_rate) if stats.HasField("hit_rate") else "–")
+        rows.add_row("evictions", f"{stats.evictions:,}")
+        if stats.shared_state in _SHARED:
+            rows.add_row("Redis", _SHARED[stats.shared_state])
+    Console().print(titled_panel(rows, "cache of what-ifs"))

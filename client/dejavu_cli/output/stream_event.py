@@ -1,0 +1,99 @@
+"""Prints the events of a stream for people, as wide as the terminal."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import Final
+
+from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
+from dejavu.v1.record_pb2 import Outcome
+from dejavu_cli.output.forecast import lead, lead_with_sign, local_time, matchup, title
+from dejavu_client.formatting import (
+    after_overtime,
+    chance,
+    horizon_label,
+    outcome_range,
+    outcome_verb,
+    percent,
+    play_time,
+    signed,
+    total_text,
+    warning_label,
+)
+from dejavu_client.requests import FINAL
+
+_CLOCK: Final = "%H:%M:%S"
+_WIDE: Final = 100
+"""Terminal width, in columns, from which lines include the id of the game and the position in the ledger."""
+_UNLIMITED: Final = 1_000
+
+
+class EventPrinter:
+    """Prints each event on a line of its own, and each kind of warning once per game."""
+
+    def __init__(self) -> None:
+        self._warned = set[tuple[str, int]]()
+
+    def __call__(self, event: StreamPredictionsResponse) -> None:
+        """Print an event. Ignores event types that this client does not know."""
+        # A file or a pipe has no width: it gets all columns.
+        wide = shutil.get_terminal_size((_UNLIMITED, 24)).columns >= _WIDE
+        match event.WhichOneof("event"):
+            case "forecast":
+                line = self._forecast(event.forecast, wide=wide)
+            case "outcome":
+                line = _outcome(event.outcome, wide=wide)
+            case "heartbeat":
+                line = f"{local_time(event.heartbeat.sent_time, _CLOCK)}  heartbeat  {event.resume_token}"
+            case _:
+                return
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    def _forecast(self, forecast: Forecast, *, wide: bool) -> str:
+        time, label = local_time(forecast.generated_time, _CLOCK), horizon_label(forecast.horizon)
+        now = ""
+        if forecast.HasField("moment"):
+            now = f"now {lead(forecast.moment.differential, forecast)}  "
+        elif forecast.HasField("explanation"):  # its baseline is the current lead
+            now = f"now {lead(forecast.explanation.baseline_prediction, forecast)}  "
+        notes = [f"revision {forecast.revision}"] if forecast.revision else []
+        notes += ["late, does not count"] if forecast.late else []
+        for warning in forecast.warnings:
+            key = (forecast.game_id, warning.reason)
+            if key not in self._warned:
+                self._warned.add(key)
+                notes.append(warning_label(warning.reason))
+        point = f"{label} {signed(forecast.point_forecast)}"
+        lower, upper = forecast.interval_lower, forecast.interval_upper
+        ahead = (
+            f"{forecast.home_team or 'home'} {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}"
+        )
+        ahead += total_text(forecast)
+        if not wide:
+            line = f"{time}  {_game(forecast)}  {play_time(forecast, 'min')}  {now}{point}"
+            line += f" {outcome_range(lower, upper)}  {ahead}"
+            return f"{line}\n{'':10}{', '.join(notes)}" if notes else line
+        line = f"{time}  {title(forecast)}  {play_time(forecast)}  {now}{point}"
+        line += f"  {percent(forecast.coverage_probability)} [{signed(lower)}, {signed(upper)}]  {ahead}"
+        return "  ".join((line, f"#{forecast.sequence}", *notes))
+
+
+def _outcome(outcome: Outcome, *, wide: bool) -> str:
+    place = "final" if outcome.horizon == FINAL else "half"
+    result = lead_with_sign(outcome.differential, outcome)
+    if outcome.withdrawn:
+        said = f"{place} withdrawn: {result} no longer counts"
+    else:
+        said = f"{place}: {result}{after_overtime(outcome)}{', corrected' if outcome.revision else ''}"
+    line = f"{local_time(outcome.recorded_time, _CLOCK)}  {title(outcome) if wide else _game(outcome)}  {said}"
+    if not wide:
+        return line
+    return f"{line}  #{outcome.sequence}{f' revision {outcome.revision}' if outcome.revision else ''}"
+
+
+def _game(of: Forecast | Outcome) -> str:
+    """Return the teams, or the id of the game if they are not named."""
+    return matchup(of) if of.home_team or of.away_team else title(of)

@@ -1,1 +1,0 @@
-"""The command line `dejavu`. Each command is imported on first use."""

@@ -1,0 +1,320 @@
+"""When each kind of rule holds, and the text of its notification.
+
+A rule of a game looks at what is current only: a state or a forecast of more than two minutes ago tells nothing about
+now. So a moment that passed while no notifier ran, or while the server was away, is not told afterwards, unless it
+still holds. A final stays true, and is told up to an hour after it was reported.
+
+A silent feed or poller is reported once. A live game's state is published again every 15 seconds while a poller reads
+the feed. Once these states are old, the report of the poller to the server tells which of the two is silent. Games that
+should have begun are published rarely: their silence shows only by a report, which one of several servers has. A
+silence begins with the newest state of a live game, or else with the tip-off that passed, so all notifiers give it the
+same id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.game_service_pb2 import Game, GameStatus
+from dejavu.v1.operations_service_pb2 import FeedStatus
+from dejavu_client.formatting import (
+    after_overtime,
+    chance,
+    clock,
+    elapsed_seconds,
+    outcome_range,
+    percent,
+    play_time,
+    pluralize,
+    seconds_text,
+    signed,
+)
+from dejavu_common.shown_text import visible
+from dejavu_poller.notify.game import GameView
+from dejavu_poller.notify.rules import (
+    CloseLateRule,
+    FinalRule,
+    GameRule,
+    HalfReadyRule,
+    PollerSilentRule,
+    SilenceRule,
+    SwingRule,
+    UpsetRule,
+    rule_name,
+)
+
+CURRENT: Final = timedelta(minutes=2)
+"""Age up to which a state or a forecast is current."""
+
+FINAL_CURRENT: Final = timedelta(hours=1)
+"""Age up to which a final is told."""
+
+
+class Message(NamedTuple):
+    """What is told.
+
+    Attributes:
+        id: id, equal in all notifiers with the same name.
+        rule: name of the rule.
+        kind: kind of the rule.
+        title: one short line.
+        text: one line; not known to be better than the market, nor advice.
+        time: when it was found, aware.
+        game_id: id of the game; empty if it is of no game.
+        link: address of the game on the page; empty if none is known.
+        values: numbers and teams by name.
+    """
+
+    id: str
+    rule: str
+    kind: str
+    title: str
+    text: str
+    time: datetime
+    game_id: str = ""
+    link: str = ""
+    values: Mapping[str, str | float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Title and text of a rule that holds."""
+
+    title: str
+    text: str
+
+
+def message(rule: GameRule | SilenceRule, found: Found, name: str, subject: str, now: datetime) -> Message:
+    """Return a message without a game.
+
+    Args:
+        rule: the rule that holds.
+        found: title and text.
+        name: name of the notifiers.
+        subject: what the rule is told once for.
+        now: the time, aware.
+    """
+    title, text = (visible(each, line=True) for each in (found.title, found.text))
+    return Message(f"{name}/{rule_name(rule)}/{subject}", rule_name(rule), rule.kind, title, text, now)
+
+
+def holds(rule: GameRule, game: GameView, now: datetime) -> Found | None:
+    """Return title and text of a rule that holds for a game now; None if it does not hold.
+
+    Args:
+        rule: the rule.
+        game: the game.
+        now: the time by the server's clock, aware.
+    """
+    home, away = game.teams
+    if not home or (rule.teams and not {home, away} & set(rule.teams)):
+        return None
+    match rule:
+        case CloseLateRule():
+            return _close_late(rule, game, now)
+        case SwingRule():
+            return _swing(rule, game, now)
+        case UpsetRule():
+            return _upset(rule, game, now)
+        case HalfReadyRule():
+            return _half_ready(rule, game, now)
+        case FinalRule():
+            return _final(game, now)
+
+
+def values_of(rule: GameRule, game: GameView, now: datetime) -> dict[str, str | float]:
+    """Return the numbers of a game by name, for programs and templates.
+
+    The forecast is the one that the rule tells, if it is current; a final has the outcome's score, and no forecast.
+    """
+    home, away = game.teams
+    values: dict[str, str | float] = {"home_team": home, "away_team": away}
+    if isinstance(rule, FinalRule):
+        if game.outcome is not None and game.outcome.HasField("total_points"):
+            home_score = (game.outcome.total_points + game.outcome.differential) // 2
+            values |= {"home_score": home_score, "away_score": game.outcome.total_points - home_score}
+        return values
+    if game.state is not None:
+        values |= {"home_score": game.state.home_score, "away_score": game.state.away_score}
+    half = isinstance(rule, HalfReadyRule)
+    if (forecast := _current(game.half if half else game.final, now)) is not None:
+        values |= {
+            "horizon": "half" if half else "final",
+            "home_win_probability": round(forecast.home_lead_probability, 4),
+            "point_forecast": round(forecast.point_forecast, 1),
+            "interval_lower": forecast.interval_lower,
+            "interval_upper": forecast.interval_upper,
+        }
+    return values
+
+
+def _is_current(time: Timestamp, now: datetime, within: timedelta = CURRENT) -> bool:
+    return now - time.ToDatetime(UTC) <= within
+
+
+def _current(forecast: Forecast | None, now: datetime) -> Forecast | None:
+    return forecast if forecast is not None and _is_current(forecast.generated_time, now) else None
+
+
+def _close_late(rule: CloseLateRule, game: GameView, now: datetime) -> Found | None:
+    state = game.state
+    if (
+        state is None
+        or state.status != GameStatus.GAME_STATUS_LIVE
+        or state.period < 4
+        or not state.HasField("seconds_left")
+        or state.seconds_left > 60 * rule.minutes
+        or abs(state.home_score - state.away_score) > rule.points
+        or not _is_current(state.observed_time, now)
+    ):
+        return None
+    text = f"{_score(game)} left."
+    if (forecast := _current(game.final, now)) is not None:
+        text += f" {_forecast_text(game, forecast)}"
+    return Found(f"Close: {_title(game)}", text)
+
+
+def _swing(rule: SwingRule, game: GameView, now: datetime) -> Found | None:
+    forecast = _current(game.final, now)
+    if forecast is None:
+        return None
+    elapsed, home = elapsed_seconds(forecast), forecast.home_lead_probability
+    earlier = [
+        (before, then)
+        for before, then in game.course.items()
+        if 0 < elapsed - before <= 60 * rule.minutes and abs(home - then) >= rule.change
+    ]
+    if not earlier:
+        return None
+    before, then = max(earlier, key=lambda each: abs(home - each[1]))
+    team = game.teams[home < then]
+    first, last = (chance(value if home > then else 1 - value) for value in (then, home))
+    text = f"{_score(game)}. {team} to win: {first} → {last} in {(elapsed - before) / 60:.0f} minutes of play."
+    return Found(f"Swing to {team}: {_title(game)}", f"{text} {_interval_text(game, forecast)}")
+
+
+def _upset(rule: UpsetRule, game: GameView, now: datetime) -> Found | None:
+    forecast = _current(game.final, now)
+    if forecast is None or not forecast.HasField("expected_margin"):
+        return None
+    margin, home = forecast.expected_margin, forecast.home_lead_probability
+    other = 1 - home if margin > 0 else home
+    if abs(margin) < rule.favorite_by or other < rule.probability or elapsed_seconds(forecast) < 60 * rule.from_minute:
+        return None
+    favorite, team = game.teams if margin > 0 else game.teams[::-1]
+    text = f"{_score(game)}. {team} to win: {chance(other)}; {favorite} by {abs(margin):.1f} was expected."
+    return Found(f"Upset in the making: {_title(game)}", f"{text} {_interval_text(game, forecast)}")
+
+
+def _half_ready(rule: HalfReadyRule, game: GameView, now: datetime) -> Found | None:
+    forecast = _current(game.half, now)
+    if forecast is None or forecast.elapsed_minutes < rule.minute:
+        return None
+    text = f"After {play_time(forecast)}: {_by(game, forecast.point_forecast)} at the half."
+    text += f" {game.teams[0]} to lead: {chance(forecast.home_lead_probability)}."
+    return Found(f"Half forecast: {_title(game)}", f"{text} {_interval_text(game, forecast)}")
+
+
+def _final(game: GameView, now: datetime) -> Found | None:
+    outcome, judged = game.outcome, game.judged
+    if outcome is None or outcome.withdrawn or not _is_current(outcome.recorded_time, now, FINAL_CURRENT):
+        return None
+    home, away = game.teams
+    score = ""
+    if outcome.HasField("total_points"):
+        home_score = (outcome.total_points + outcome.differential) // 2
+        score = f" ({away} {outcome.total_points - home_score}, {home} {home_score})"
+    text = f"{_by(game, outcome.differential, digits=0)}{score}{after_overtime(outcome)}."
+    if judged is not None and judged.reference is not None:
+        held = "held" if judged.reference_covered else "did not hold"
+        when = f" from {play_time(judged.reference)}"
+        text += f" {_interval_text(game, judged.reference, when)[:-1]}, {held};"
+        text += f" held in {judged.covered} of {judged.forecasts} minutes."
+    return Found(f"Final: {_title(game)}", text)
+
+
+def _title(game: GameView) -> str:
+    home, away = game.teams
+    return f"{away} @ {home}"
+
+
+def _score(game: GameView) -> str:
+    if game.state is None:
+        return _title(game)
+    home, away = game.teams
+    score = f"{away} {game.state.away_score}, {home} {game.state.home_score}"
+    if game.state.status != GameStatus.GAME_STATUS_LIVE or not game.state.HasField("seconds_left"):
+        return score
+    return f"{score}, {clock(game.state.period, game.state.seconds_left)}"
+
+
+def _by(game: GameView, margin: float, digits: int = 1) -> str:
+    team = game.teams[margin < 0]
+    return f"{team} by {signed(abs(margin), digits).lstrip('+')}"
+
+
+def _forecast_text(game: GameView, forecast: Forecast) -> str:
+    lead = f"{game.teams[0]} to win: {chance(forecast.home_lead_probability)} ({play_time(forecast)})."
+    return f"{lead} {_interval_text(game, forecast)}"
+
+
+def _interval_text(game: GameView, forecast: Forecast, when: str = "") -> str:
+    interval = outcome_range(forecast.interval_lower, forecast.interval_upper)
+    return f"{percent(forecast.coverage_probability)} interval{when}: {game.teams[0]} {interval}."
+
+
+_LATE_START: Final = timedelta(minutes=15)
+"""Time after tip-off at which a game should have begun."""
+
+_OLDEST: Final = timedelta(hours=2)
+"""Length of a silence from which it is not told any more."""
+
+
+def silence(
+    rule: SilenceRule, games: Collection[Game], feeds: Iterable[FeedStatus], now: datetime
+) -> tuple[str, Found] | None:
+    """Return the beginning of a silence, as text, with title and text of its notification; None if there is none.
+
+    Args:
+        rule: the rule.
+        games: the published games.
+        feeds: the feeds that pollers reported to the server.
+        now: the time by the server's clock, aware.
+    """
+    # A game that stayed live when its poller died, the evening before, says nothing about this evening.
+    live = [game for game in games if game.status == GameStatus.GAME_STATUS_LIVE and now - _read(game) <= _OLDEST]
+    due = [game for game in games if game.status == GameStatus.GAME_STATUS_SCHEDULED and _is_due(game, now)]
+    if not live and not due:
+        return None
+    feeds = list(feeds)
+    newest = max(map(_read, live or games))
+    if now - newest > _OLDEST or (now - newest).total_seconds() <= rule.seconds or not (live or feeds):
+        return None
+    reported = min((each.reported_seconds_ago for each in feeds), default=float("inf"))
+    read = min((each.read_age_seconds for each in feeds), default=float("inf"))
+    poller_is_silent = reported > rule.seconds
+    if poller_is_silent != isinstance(rule, PollerSilentRule) or read <= rule.seconds:
+        return None
+    begun = f"{int((newest if live else min(game.tip_off.ToDatetime(UTC) for game in due)).timestamp())}"
+    counts = ((live, "in play"), (due, "past tip-off"))
+    games_text = " and ".join(f"{pluralize(len(found), 'game')} {where}" for found, where in counts if found)
+    since = seconds_text((now - newest).total_seconds())
+    text = f"{games_text}; the newest state is {since} old."
+    if poller_is_silent:
+        return begun, Found("No poller reports", text)
+    return begun, Found("The feed is silent", f"{text} The poller runs.")
+
+
+def _read(game: Game) -> datetime:
+    return game.observed_time.ToDatetime(UTC)
+
+
+def _is_due(game: Game, now: datetime) -> bool:
+    return game.HasField("tip_off") and _LATE_START <= now - game.tip_off.ToDatetime(UTC) <= _OLDEST

@@ -1,0 +1,351 @@
+"""Delivery: each notification is claimed, sent and confirmed, so that of all notifiers one sends it.
+
+A notifier that ends between the answer of a target and its confirmation leaves a claim behind: another one takes it
+over when it expires, and sends the same notification again, with the same `webhook-id`. Nothing else is sent twice.
+
+A target that fails is tried again with growing pauses, after its Retry-After at the earliest. Each target has its own
+tasks and limits, so one that is dead delays no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Final, NamedTuple, Protocol
+
+import httpx2 as httpx
+
+from dejavu.v1.notification_service_pb2 import (
+    NOTIFICATION_STATUS_FAILED,
+    NOTIFICATION_STATUS_SENT,
+    NOTIFICATION_STATUS_WAITING,
+    ClaimNotificationResponse,
+    Notification,
+    NotificationStatus,
+)
+from dejavu_client.errors import PASSING, DejavuClientError
+from dejavu_client.logs import get_logger
+from dejavu_common.backoff import Backoff
+from dejavu_common.clock import utc_now
+from dejavu_common.shown_text import visible
+from dejavu_poller.leadership import holder_name, steady_time
+from dejavu_poller.notify.bodies import request
+from dejavu_poller.notify.conditions import Message
+from dejavu_poller.notify.rules import Target
+
+CLAIM_SECONDS: Final = 20.0
+"""Time to live of a claim: a notification of a notifier that was killed is taken over at most this long after it."""
+
+SEND_SECONDS: Final = 10.0
+"""Deadline of a request to a target: half of a claim, so that it ends before the claim does."""
+
+MAX_ATTEMPTS: Final = 8
+"""Attempts of all notifiers together after which a notification is given up."""
+
+GIVE_UP_SECONDS: Final = 600.0
+"""Time after which a notification is given up, whatever it waits for."""
+
+MAX_WAITING: Final = 100
+"""Maximum number of notifications that wait for a target; further ones are given up."""
+
+_FIRST_PAUSE: Final = 1.0
+_LONGEST_PAUSE: Final = 60.0
+_LONGEST_RETRY_AFTER: Final = 300.0
+_LONGEST_FAILURE: Final = 200
+_PASSING: Final = {408, 425, 429}
+
+_log = get_logger()
+
+
+class NotificationClient(Protocol):
+    """Client for claims; implemented by `AsyncDejavuClient`. A call that fails raises a `DejavuClientError`."""
+
+    async def claim_notification(
+        self, notification: Notification, sender: str, ttl: float
+    ) -> ClaimNotificationResponse:
+        """Claim a notification."""
+        ...
+
+    async def confirm_notification(
+        self,
+        id: str,  # noqa: A002 - the contract's name
+        target: str,
+        sender: str,
+        status: NotificationStatus.ValueType,
+        *,
+        failure: str = "",
+        retry_delay: float = 0.0,
+    ) -> bool:
+        """Confirm how an attempt ended."""
+        ...
+
+
+class Result(StrEnum):
+    """How a delivery went."""
+
+    SENT = "sent"
+    RETRY = "retry"
+    FAILED = "failed"
+
+
+_STATUSES: Final = {
+    Result.SENT: NOTIFICATION_STATUS_SENT,
+    Result.RETRY: NOTIFICATION_STATUS_WAITING,
+    Result.FAILED: NOTIFICATION_STATUS_FAILED,
+}
+
+
+class DeliveryAttempt(NamedTuple):
+    """How an attempt ended.
+
+    Attributes:
+        result: how.
+        failure: why it failed.
+        retry_after: seconds that the target asks for before the next attempt.
+    """
+
+    result: Result
+    failure: str = ""
+    retry_after: float = 0.0
+
+
+class Report(NamedTuple):
+    """What a notifier did for a message at a target."""
+
+    message: Message
+    target: str
+    attempt: DeliveryAttempt
+
+
+class _Channel:
+    """A target: one request at a time, with pauses.
+
+    Args:
+        target: the target.
+        minute: length of a minute, in seconds.
+    """
+
+    def __init__(self, target: Target, minute: float) -> None:
+        self.target = target
+        self._minute = minute
+        self.waiting = set[asyncio.Task[None]]()
+        self.turn = asyncio.Lock()
+        self._sent = deque[float](maxlen=target.per_minute)
+        self._not_before = 0.0
+
+    async def pause(self) -> None:
+        """Wait until the target may get a request. Call it with the turn."""
+        if len(self._sent) == self._sent.maxlen:
+            self._not_before = max(self._not_before, self._sent[0] + self._minute)
+        await asyncio.sleep(max(0.0, self._not_before - steady_time()))
+
+    def sent(self, attempt: DeliveryAttempt) -> None:
+        """Note a request."""
+        self._sent.append(steady_time())
+        if attempt.retry_after:
+            self._not_before = steady_time() + attempt.retry_after
+
+
+class Sender:
+    """Sends requests to targets, without claims.
+
+    Args:
+        http: the HTTP client; None for one without redirects that trusts the system's authorities.
+    """
+
+    def __init__(self, http: httpx.AsyncClient | None = None) -> None:
+        self._http = http or httpx.AsyncClient(timeout=SEND_SECONDS, follow_redirects=False)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def send(self, target: Target, message: Message) -> DeliveryAttempt:
+        """Send a message once; the answer's body is not read."""
+        made = request(target, message, utc_now())
+        try:
+            async with (
+                asyncio.timeout(SEND_SECONDS),
+                self._http.stream("POST", made.url, content=made.body, headers=made.headers) as response,
+            ):
+                status, retry_after = response.status_code, response.headers.get("retry-after", "")
+        except TimeoutError:
+            return DeliveryAttempt(Result.RETRY, f"no answer within {SEND_SECONDS:.0f} s")
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            # An error about the protocol repeats bytes of the request or of the target, escaped as Python does.
+            text = "" if isinstance(error, httpx.ProtocolError) else f": {error}"
+            reason = visible(_without_secrets(f"{type(error).__name__}{text}", target, made.url), line=True)
+            return DeliveryAttempt(
+                Result.RETRY, "".join(each for each in reason if each.isprintable())[:_LONGEST_FAILURE]
+            )
+        if 200 <= status < 300:
+            return DeliveryAttempt(Result.SENT)
+        failure = f"HTTP {status}" + (" (redirects are not followed)" if 300 <= status < 400 else "")
+        if status in _PASSING or status >= 500:
+            return DeliveryAttempt(Result.RETRY, failure, _retry_seconds(retry_after))
+        return DeliveryAttempt(Result.FAILED, failure)
+
+
+class Deliverer:
+    """Delivers messages to targets; use it in one event loop.
+
+    Args:
+        client: claims and confirms.
+        targets: targets by name.
+        sender: sends the requests.
+        told: called with what this notifier did.
+        claim_seconds: time to live of a claim.
+        minute: length of the minute of `per_minute`, in seconds.
+    """
+
+    def __init__(
+        self,
+        client: NotificationClient,
+        targets: dict[str, Target],
+        sender: Sender,
+        told: Callable[[Report], None] = lambda _: None,
+        *,
+        claim_seconds: float = CLAIM_SECONDS,
+        minute: float = 60.0,
+    ) -> None:
+        self._claim_seconds = claim_seconds
+        self._client = client
+        self._channels = {name: _Channel(target, minute) for name, target in targets.items()}
+        self._sender = sender
+        self._told = told
+        self._name = holder_name()
+        self._attempting = set[asyncio.Task[None] | None]()
+        self._closing = False
+
+    def put(self, message: Message, target: str) -> None:
+        """Deliver a message to a target, in a task of its own."""
+        channel = self._channels[target]
+        if len(channel.waiting) >= MAX_WAITING:
+            self._report(
+                message, target, DeliveryAttempt(Result.FAILED, f"{MAX_WAITING} notifications wait for the target")
+            )
+            return
+        task = asyncio.create_task(self._deliver(message, target, channel), name=f"notify {target}")
+        channel.waiting.add(task)
+        task.add_done_callback(channel.waiting.discard)
+
+    async def drained(self) -> None:
+        """Wait until nothing waits."""
+        while waiting := [task for channel in self._channels.values() for task in channel.waiting]:
+            await asyncio.wait(waiting)
+
+    async def close(self) -> None:
+        """End the deliveries, after the attempts in progress. Another notifier sends what waits."""
+        self._closing = True
+        waiting = [task for channel in self._channels.values() for task in channel.waiting]
+        for task in waiting:
+            if task not in self._attempting:
+                task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def _deliver(self, message: Message, target: str, channel: _Channel) -> None:
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, chance=random.random)  # spreads out notifiers
+        give_up = steady_time() + GIVE_UP_SECONDS
+        task = asyncio.current_task()
+        while steady_time() < give_up:
+            try:
+                async with channel.turn:
+                    await channel.pause()
+                    self._attempting.add(task)
+                    pause = await self._attempt(message, target, channel, backoff, give_up)
+            except PASSING:
+                pause = backoff.next()
+            except DejavuClientError as error:
+                self._report(message, target, DeliveryAttempt(Result.FAILED, f"not claimed: {error.message}"))
+                return
+            except Exception as error:  # a bug: other targets and messages go on, and this one is not lost in silence
+                _log.exception("notify.delivery_failed", id=message.id, target=target)
+                self._report(message, target, DeliveryAttempt(Result.FAILED, f"{type(error).__name__}, see the log"))
+                return
+            finally:
+                self._attempting.discard(task)
+            if pause is None or self._closing:
+                return
+            await asyncio.sleep(pause)
+        self._report(
+            message, target, DeliveryAttempt(Result.FAILED, f"not sent within {GIVE_UP_SECONDS / 60:.0f} minutes")
+        )
+
+    async def _attempt(
+        self, message: Message, target: str, channel: _Channel, backoff: Backoff, give_up: float
+    ) -> float | None:
+        """Claim, send and confirm once; return the seconds until the next attempt, or None if there is none."""
+        asked = steady_time()
+        draft = Notification(id=message.id, target=target, rule=message.rule, game_id=message.game_id)
+        draft.text = f"{message.title}. {message.text}"[:500]
+        claim = await self._client.claim_notification(draft, self._name, self._claim_seconds)
+        if not claim.claimed:
+            return claim.remaining.ToMilliseconds() / 1e3 + 0.05 if claim.HasField("remaining") else None
+        if steady_time() - asked > self._claim_seconds / 2:  # this process was stopped: it may be another's by now
+            return 0.0
+        attempt = await self._sender.send(channel.target, message)
+        channel.sent(attempt)
+        pause = max(backoff.next(), attempt.retry_after)
+        if attempt.result is Result.RETRY and (
+            claim.notification.attempts >= MAX_ATTEMPTS or steady_time() + pause >= give_up
+        ):
+            attempt = attempt._replace(result=Result.FAILED)
+        await self._confirm(message, target, attempt, pause)
+        self._report(message, target, attempt)
+        return pause if attempt.result is Result.RETRY else None
+
+    async def _confirm(
+        self,
+        message: Message,
+        target: str,
+        attempt: DeliveryAttempt,
+        pause: float,
+    ) -> None:
+        """Confirm, again and again while the claim lasts: without it, another notifier sends the message again."""
+        until = steady_time() + self._claim_seconds / 2
+        while True:
+            try:
+                await self._client.confirm_notification(
+                    message.id,
+                    target,
+                    self._name,
+                    _STATUSES[attempt.result],
+                    failure=attempt.failure,
+                    retry_delay=pause if attempt.result is Result.RETRY else 0.0,
+                )
+            except PASSING:
+                if steady_time() < until:
+                    await asyncio.sleep(_FIRST_PAUSE / 4)
+                    continue
+                _log.warning("notify.not_confirmed", id=message.id, target=target)
+            return
+
+    def _report(self, message: Message, target: str, attempt: DeliveryAttempt) -> None:
+        level = _log.info if attempt.result is Result.SENT else _log.warning
+        level("notify.attempt", id=message.id, target=target, result=attempt.result, failure=attempt.failure)
+        self._told(Report(message, target, attempt))
+
+
+def _without_secrets(text: str, target: Target, url: str) -> str:
+    """Return an error's text without the target's address, token and secret; a library may repeat them."""
+    secrets = [url, *(each.get_secret_value() for each in (target.token, getattr(target, "secret", None)) if each)]
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "…")
+    return text
+
+
+def _retry_seconds(text: str) -> float:
+    """Return the seconds of a Retry-After header, a number or a date; 0 if it is neither."""
+    try:
+        if text.isdecimal():
+            seconds = float(text)
+        else:
+            seconds = (parsedate_to_datetime(text).astimezone(UTC) - datetime.now(UTC)).total_seconds()
+    except (ValueError, OverflowError):  # a date in the year 9999 in a zone west of Greenwich
+        return 0.0
+    return min(max(0.0, seconds), _LONGEST_RETRY_AFTER)

@@ -1,0 +1,159 @@
+"""Prices of an evening's games from a file: those offered when a forecast is made, to record beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, Final
+
+from dejavu.v1.market_pb2 import Market
+from dejavu_client.requests import market, total_market
+from dejavu_feed.errors import FeedError
+from dejavu_feed.files.prices import PricedMarket, read_prices
+from dejavu_feed.nba.live_payloads import GameState
+from dejavu_poller.watched_file import WatchedFile
+
+OLDEST: Final = timedelta(seconds=10)
+"""Maximum age of a price when a forecast is requested. A price must also know the newest play: a bet on an older one
+would show a profit that nobody could have had."""
+
+_AHEAD: Final = timedelta(seconds=2)
+"""Maximum time by which a price may be ahead of this machine's clock."""
+
+_READ_SECONDS: Final = 1.0
+"""Time after which a forecast waits no longer for the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class GamePrices:
+    """The prices of a game at a time.
+
+    Attributes:
+        lead: those of the spread or of the winner; None: none.
+        total: those of total points; None: none.
+    """
+
+    lead: PricedMarket | None = None
+    total: PricedMarket | None = None
+
+    def options(self, *, with_total: bool) -> dict[str, Any]:
+        """Return the arguments of `predict_request`.
+
+        Args:
+            with_total: whether to send prices of total points, which forecasts at a moment have no answer for.
+        """
+        of_total = None
+        if self.total is not None and with_total:
+            of_total = total_market(self.total.line, self.total.first, self.total.second)
+        return {"market": self._market(), "total_market": of_total}
+
+    def _market(self) -> Market | None:
+        return None if self.lead is None else market(self.lead.line, self.lead.first, self.lead.second)
+
+
+class PriceFile:
+    """Prices of games in a file that another program rewrites, read again whenever it changes.
+
+    Of a game's prices of a kind (spread and winner are one), the newest counts, and of equally new ones the first row.
+    A price without a time has that of the last modification of the file.
+
+    Args:
+        now: wall clock, timezone-aware.
+        path: a table of full-game prices, see `read_prices`.
+    """
+
+    def __init__(self, now: Callable[[], datetime], path: Path) -> None:
+        self._now = now
+        self._file = WatchedFile(path, read_prices)
+        self._markets: list[PricedMarket] = []
+        self._unread = ""
+        self._unused: dict[str, str] = {}
+        self._turn = asyncio.Lock()
+
+    @property
+    def faults(self) -> frozenset[str]:
+        """Reasons why the file or some of its prices are not used now."""
+        return frozenset(filter(None, (self._unread, *self._unused.values())))
+
+    async def of(self, game: GameState, newest_play: datetime | None = None) -> GamePrices:
+        """Return the current prices of a game. Waits at most a second for the file; never raises.
+
+        Args:
+            game: the game.
+            newest_play: when its newest play happened or was corrected, by the feed: a price from before does not know
+                it. One that is ahead of this machine's clock, as of a replay, does not count. None: not known.
+        """
+        async with self._turn:
+            await self._read()
+        now = self._now()
+        named = [each for each in self._markets if _is_named(each, game)]
+        of_game = [each for each in named if _teams_agree(each, game)]
+        since = now - OLDEST
+        if newest_play is not None and newest_play <= now:
+            since = max(since, newest_play)
+        current = [each for each in of_game if each.time is not None and since <= each.time <= now + _AHEAD]
+        self._unused.pop(game.game_id, None)
+        if problem := _problem(game, named, of_game, current, now):
+            self._unused[game.game_id] = problem
+        totals = [each for each in current if each.kind == "total"]
+        return GamePrices(_newest(each for each in current if each.kind != "total"), _newest(totals))
+
+    def forget(self, game_id: str) -> None:
+        """Forget a game that is not followed any more."""
+        self._unused.pop(game_id, None)
+
+    async def _read(self) -> None:
+        try:
+            async with asyncio.timeout(_READ_SECONDS):
+                changed = await self._file.changed()
+        except FeedError as error:
+            self._unread = f"{error}; prices read before are used while they are current"
+        except TimeoutError:
+            self._unread = f"{self._file.path}: was not read within {_READ_SECONDS:g} s"
+        else:
+            self._unread = ""
+            if changed is not None:
+                self._markets = [replace(each, time=each.time or changed.written) for each in changed.value]
+
+
+def _is_named(priced: PricedMarket, game: GameState) -> bool:
+    if priced.game_id:
+        return priced.game_id == game.game_id
+    return {priced.home, priced.away} == {game.home, game.away}
+
+
+def _teams_agree(priced: PricedMarket, game: GameState) -> bool:
+    return (priced.home or game.home, priced.away or game.away) == (game.home, game.away)
+
+
+def _newest(markets: Iterable[PricedMarket]) -> PricedMarket | None:
+    return max(markets, key=attrgetter("time"), default=None)
+
+
+def _problem(
+    game: GameState,
+    named: list[PricedMarket],
+    of_game: list[PricedMarket],
+    current: list[PricedMarket],
+    now: datetime,
+) -> str:
+    """Return why prices of a game are not used; "" if some are, or there are none."""
+    if current or not named:
+        return ""
+    if not of_game:
+        return (
+            f"row {named[0].row} of the prices is not of {game.away} @ {game.home}: the teams are exchanged or others"
+        )
+    newest = _newest(of_game)
+    if newest is None or newest.time is None:
+        return ""
+    age = (now - newest.time).total_seconds()
+    if age < 0:
+        return f"the newest price of {game.away} @ {game.home} is ahead of this machine's clock"
+    if age <= OLDEST.total_seconds():
+        return ""  # it does not know the newest play, and the next one will: nothing is wrong
+    return f"the newest price of {game.away} @ {game.home} is older than {OLDEST.total_seconds():g} s"

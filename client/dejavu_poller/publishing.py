@@ -1,0 +1,223 @@
+"""Publishes what the feed shows of games: teams, score, clock, status and line, for pages and other subscribers.
+
+A state is published when it changes, and again from time to time, so that subscribers can tell how old it is. Near the
+end of a game the plays are read more often than the scoreboard: then they have the newer score and clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
+
+from dejavu.v1.game_service_pb2 import Game, GameStatus
+from dejavu_client.errors import DejavuClientError, InvalidArgumentError, UnavailableError
+from dejavu_client.logs import get_logger
+from dejavu_common.clock import utc_now
+from dejavu_common.tasks import BackgroundTask
+from dejavu_feed.nba.live_payloads import GameStatus as FeedStatus
+from dejavu_feed.pattern import elapsed_seconds
+from dejavu_feed.teams import TEAMS
+from dejavu_poller.lines import GameLine
+from dejavu_poller.watched_game import WatchedGame
+
+PUBLISH_SECONDS: Final = 1.0
+"""Interval at which changed states are published."""
+
+LIVE_SECONDS: Final = 15.0
+"""Time after which an unchanged state of a live game is published again, even if it was not read again: it tells
+whether poller and feed go on."""
+
+REST_SECONDS: Final = 3600.0
+"""The same of other games: servers forget states after a day."""
+
+_LAST_SECONDS: Final = 2.0
+"""Time for the last states of a poller that ends."""
+
+_MOST_GAMES: Final = 100
+"""Maximum number of games of a request."""
+
+_OLDEST: Final = timedelta(hours=23)
+"""Age from which a state is not published any more; servers refuse those of more than a day."""
+
+_TIP_OFF_WITHIN: Final = timedelta(days=6)
+"""Start times further away are errors of the feed; servers refuse them from a week on."""
+
+_STATUSES: Final = {
+    FeedStatus.SCHEDULED: GameStatus.GAME_STATUS_SCHEDULED,
+    FeedStatus.LIVE: GameStatus.GAME_STATUS_LIVE,
+    FeedStatus.FINAL: GameStatus.GAME_STATUS_FINAL,
+}
+
+_log = get_logger()
+
+
+class GameClient(Protocol):
+    """Client that publishes games; implemented by `AsyncDejavuClient`."""
+
+    async def publish_games(self, games: Iterable[Game]) -> None:
+        """Publish the states of games; raise a `DejavuClientError` if the call fails."""
+        ...
+
+
+class PublishingPoller(Protocol):
+    """The parts of a poller that are published; implemented by `Poller`."""
+
+    games: dict[str, WatchedGame]
+
+    @property
+    def leads(self) -> bool:
+        """Whether this poller leads."""
+        ...
+
+    def line_of(self, game_id: str) -> GameLine | None:
+        """Return the line of a game; None if none is known."""
+        ...
+
+
+class GamePublisher:
+    """Publishes the states of a poller's games while the poller leads.
+
+    Args:
+        poller: the poller.
+        client: publishes the states.
+        now: clock of the poller.
+    """
+
+    def __init__(self, poller: PublishingPoller, client: GameClient, *, now: Callable[[], datetime] = utc_now) -> None:
+        self._poller = poller
+        self._client = client
+        self._now = now
+        self._published: Mapping[str, tuple[Game, datetime]] = {}
+        self._task = BackgroundTask()
+        self._led = False
+
+    def start(self) -> None:
+        """Start to publish."""
+        self._task.start(self._run(), "game-publisher")
+
+    async def close(self) -> None:
+        """Publish what is due, such as the last final of an evening, and stop. Safe to call more than once."""
+        await self._task.end()
+        with suppress(DejavuClientError, TimeoutError):
+            async with asyncio.timeout(_LAST_SECONDS):
+                if self._led:  # a poller that has ended its run does not lead any more
+                    await self.publish()
+
+    async def publish(self) -> None:
+        """Publish the states that are due.
+
+        Raises:
+            DejavuClientError: if the server does not accept them; they stay due.
+        """
+        now = self._now()
+        states = {
+            game_id: state_of(game, self._poller.line_of(game_id), now)
+            for game_id, game in self._poller.games.items()
+            if {game.state.home, game.state.away} <= TEAMS.keys()
+        }
+        due = [
+            state
+            for state in states.values()
+            if _is_due(state, now, *self._published.get(state.game_id, ())) and now - _read_time(state) < _OLDEST
+        ]
+        for start in range(0, len(due), _MOST_GAMES):
+            await self._send(due[start : start + _MOST_GAMES])
+        published = {**self._published, **{state.game_id: (state, now) for state in due}}
+        self._published = {game_id: each for game_id, each in published.items() if game_id in states}
+
+    async def _send(self, states: Sequence[Game]) -> None:
+        """Publish states; if they are refused, each alone: one damaged game does not hold up the others."""
+        try:
+            await self._client.publish_games(states)
+        except InvalidArgumentError as error:
+            if len(states) == 1:
+                _log.info("poll.game_not_published", game_id=states[0].game_id, reason=str(error))
+                return
+            for state in states:
+                await self._send([state])
+
+    async def _run(self) -> None:
+        refused = ""
+        while True:
+            try:
+                self._led = self._poller.leads
+                if self._led:
+                    await self.publish()
+                    refused = ""
+                else:
+                    self._published = {}
+            except UnavailableError:
+                pass  # the poller itself reports that the server is away
+            except DejavuClientError as error:
+                if str(error) != refused:
+                    refused = str(error)
+                    _log.info("poll.games_not_published", reason=refused)
+                await asyncio.sleep(LIVE_SECONDS)
+            await asyncio.sleep(PUBLISH_SECONDS)
+
+
+@asynccontextmanager
+async def publishing(poller: PublishingPoller, client: GameClient) -> AsyncIterator[None]:
+    """Publish the states of a poller's games until the end of the block."""
+    publisher = GamePublisher(poller, client)
+    publisher.start()
+    try:
+        yield
+    finally:
+        await publisher.close()
+
+
+def state_of(game: WatchedGame, line: GameLine | None, now: datetime) -> Game:
+    """Return the state of a game as it is published.
+
+    Args:
+        game: the game.
+        line: its line; None if none is known.
+        now: the time, aware.
+    """
+    state, play = game.state, game.last_play
+    period, clock, score, text, read = state.period, state.clock, state.score, state.text, game.state_time
+    in_play = state.status is FeedStatus.LIVE and not game.postponed
+    if in_play and play is not None and game.plays_time is not None:
+        read = max(read, game.plays_time)
+        if clock is None or play.elapsed > elapsed_seconds(state.period, clock):
+            period, clock, score, text = play.period, play.clock, (play.home, play.away), ""
+    message = Game(
+        game_id=state.game_id,
+        home_team=state.home,
+        away_team=state.away,
+        status=GameStatus.GAME_STATUS_POSTPONED if game.postponed else _STATUSES[state.status],
+        status_text="".join(character if character.isprintable() else " " for character in text).strip(),
+        home_score=score[0],
+        away_score=score[1],
+        period=period,
+        seconds_left=clock if in_play else None,
+        pregame_margin=None if line is None else line.margin,
+        pregame_total=None if line is None else line.total,
+    )
+    message.observed_time.FromDatetime(min(read, now))
+    if state.tip_off is not None and abs(state.tip_off - now) <= _TIP_OFF_WITHIN:
+        message.tip_off.FromDatetime(state.tip_off)
+    return message
+
+
+def _read_time(state: Game) -> datetime:
+    return state.observed_time.ToDatetime(UTC)
+
+
+def _is_due(state: Game, now: datetime, before: Game | None = None, published: datetime | None = None) -> bool:
+    """Return whether a state is to be published, `before` being the one published last, and when that was."""
+    if before is None or published is None:
+        return True
+    age = now - published
+    if age.total_seconds() > (LIVE_SECONDS if state.status == GameStatus.GAME_STATUS_LIVE else REST_SECONDS):
+        return True
+    return _content(state) != _content(before)
+
+
+def _content(state: Game) -> Sequence[object]:
+    """Return the values of a state without the time at which it was read."""
+    return [(field.name, value) for field, value in state.ListFields() if field.name != "observed_time"]

@@ -1,0 +1,187 @@
+"""The built page: its files, read once, and index.html for every path that the page itself routes."""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dejavu_gateway.api.preview import preview
+from dejavu_gateway.http.answers import (
+    COMPRESSED_FROM,
+    EMBEDDED_HEADERS,
+    Content,
+    accepts_gzip,
+    compressed,
+    content_response,
+    content_security_policy,
+)
+from dejavu_gateway.messages.errors import RequestRefused, not_found
+
+GAME_PATH: Final = "/game/{id}"
+PAGE_PATHS: Final = (
+    "/",
+    GAME_PATH,
+    "/record",
+    "/what-if",
+    "/system",
+    "/models",
+    "/embed/game/{id}",
+    "/overlay/game/{id}",
+)
+REFERENCE_PATH: Final = "/docs"
+REFERENCE: Final = Path(__file__).parents[1] / "reference.html"
+"""The page of the interface, which gateway/generate_reference.py makes."""
+
+IMMUTABLE: Final = "public, max-age=31536000, immutable"
+REVALIDATED: Final = "no-cache"
+
+_TYPES: Final = {
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".woff2": "font/woff2",
+    ".webmanifest": "application/manifest+json",
+}
+_COMPRESSIBLE: Final = ("text/", "image/svg+xml", "application/json", "application/manifest+json")
+
+
+_SCRIPT: Final = "<{}>; rel=modulepreload; fetchpriority=low"
+_ANSWER: Final = "<{}>; rel=preload; as=fetch; crossorigin=anonymous"
+_CHARTS: Final = "assets/library-"
+_SCRIPTS: Final = re.compile(r"assets/(rest|library)-[\w-]+\.js")
+"""Scripts of the build that the list of games does not need: those of the other pages and of the charts."""
+
+_STYLE: Final = re.compile(r"<style>(.*?)</style>", re.DOTALL)
+_SHELL: Final = re.compile(r'(<div id="app">).*?(</div>)', re.DOTALL)
+"""Placeholder in index.html until the script has loaded: the header of the page, which a chart in a frame does not
+have."""
+
+_HEAD_END: Final = b"</head>"
+
+_OF_PROGRAMS: Final = ("/api/", "/v2/", "/share/", "/assets/")
+"""Prefixes of the paths whose errors are for programs, even if a browser requests them."""
+
+_GAME_PATH: Final = re.compile(r"/game/([0-9]{10})$")
+
+
+@dataclass(frozen=True, slots=True)
+class StaticFile:
+    """A file of the page.
+
+    Attributes:
+        content: the file.
+        gzip: the compressed content; None if compression does not help.
+        media_type: its type.
+    """
+
+    content: bytes
+    gzip: bytes | None
+    media_type: str
+
+    @classmethod
+    def read(cls, path: Path) -> StaticFile:
+        """Read a file."""
+        content = path.read_bytes()
+        media_type = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        worth = media_type.startswith(_COMPRESSIBLE) and len(content) >= COMPRESSED_FROM
+        return cls(content, compressed(content) if worth else None, media_type)
+
+
+class WebBuild:
+    """The files of a build, in memory, and the page of the interface.
+
+    Args:
+        folder: the folder of the build, with index.html.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        self._files = {path.relative_to(folder).as_posix(): StaticFile.read(path) for path in paths}
+        index = self._files["index.html"].content.decode() if "index.html" in self._files else ""
+        styles = _STYLE.findall(index)
+        self._reference = Content(REFERENCE.read_bytes())
+        self._pages = {
+            embedded: (
+                (_SHELL.sub(r"\1\2", index) if embedded else index).encode(),
+                {
+                    **(EMBEDDED_HEADERS if embedded else {}),
+                    "content-security-policy": content_security_policy(*styles, embedded=embedded),
+                },
+            )
+            for embedded in (False, True)
+        }
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no build."""
+        return "index.html" not in self._files
+
+    async def game(self, request: Request) -> Response:
+        """Answer /game/ID with index.html and the preview of the game."""
+        return await self.page(request, preview(request))
+
+    async def page(self, request: Request, head: str = "") -> Response:
+        """Answer a path of the page with index.html.
+
+        Args:
+            request: the request.
+            head: elements that its head has in addition.
+        """
+        if self.is_missing:
+            message = (
+                f"the web build is missing in {self._folder}: build it by npm in gateway/web; "
+                "an installed package contains it. The interface under /api works without it."
+            )
+            raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", message, "WEB_BUILD_MISSING")
+        path = request.url.path
+        content, headers = self._pages[path.startswith(("/embed/", "/overlay/"))]
+        headers = {**headers, "link": ", ".join(self._needs(path))}
+        content = content.replace(_HEAD_END, head.encode() + _HEAD_END, 1)
+        return await content_response(request, content, "text/html", REVALIDATED, headers)
+
+    def _needs(self, path: str) -> list[str]:
+        """Return links to the first requests of a page, so that a browser makes them before the page's scripts run."""
+        if path == "/":
+            return [_ANSWER.format("/api/games?includeReplays=1")]
+        shown = _GAME_PATH.search(path)
+        answers = [_ANSWER.format(f"/api/games/{shown[1]}")] if shown else []
+        scripts = [each for each in self._files if _SCRIPTS.match(each) and (shown or not each.startswith(_CHARTS))]
+        return [*(_SCRIPT.format(f"/{each}") for each in scripts), *answers]
+
+    async def reference(self, request: Request) -> Response:
+        """Answer /docs, the page of the interface, under a policy that allows its style."""
+        policy = {"content-security-policy": content_security_policy(*_STYLE.findall(self._reference.decode()))}
+        return await content_response(request, self._reference, "text/html", REVALIDATED, policy)
+
+    async def asset(self, request: Request) -> Response:
+        """Answer /assets/NAME. Names change with the content, so browsers can keep the files forever."""
+        file = self._files.get(f"assets/{request.path_params['path']}")
+        if file is None:
+            raise not_found("there is no such file in the web build")
+        headers = {"cache-control": IMMUTABLE, "vary": "accept-encoding"}
+        if file.gzip is not None and accepts_gzip(request.headers.get("accept-encoding", "")):
+            return Response(file.gzip, headers=headers | {"content-encoding": "gzip"}, media_type=file.media_type)
+        return Response(file.content, headers=headers, media_type=file.media_type)
+
+    async def other(self, request: Request) -> Response:
+        """Answer any other path: with a file at the root of the build, such as an icon, or with a not-found error.
+
+        A person gets the error as a page, a program as an error of the interface.
+        """
+        path = request.url.path
+        name = path.removeprefix("/")
+        file = self._files.get(name) if "/" not in name and name != "index.html" else None
+        if file is not None:
+            return await content_response(request, file.content, file.media_type, REVALIDATED)
+        if self.is_missing or path.startswith(_OF_PROGRAMS) or "text/html" not in request.headers.get("accept", ""):
+            raise RequestRefused(HTTPStatus.NOT_FOUND, "NOT_FOUND", "there is nothing at this path", "UNKNOWN_PATH")
+        content, headers = self._pages[False]
+        headers = {**headers, "cache-control": "no-store", "link": ", ".join(self._needs(path))}
+        return Response(content, HTTPStatus.NOT_FOUND, headers, media_type="text/html")

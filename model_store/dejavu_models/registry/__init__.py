@@ -1,1 +1,0 @@
-"""Model bundles: loading, publishing, and the registry of loaded models."""

@@ -1,0 +1,369 @@
+"""Bundles on disk: a folder with manifest.json and the files listed in it.
+
+Loading verifies the hash of every file and passes exactly the verified bytes to the libraries. Files that are missing,
+changed or written with another schema raise a BundleError that names the file. Publishing writes to a temporary folder
+beside the target, loads the result, compares it with the golden queries, and only then renames it into place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from dejavu_common.files import sync
+from dejavu_common.processes import return_freed_memory
+from dejavu_feed.live_inputs import LiveInputs, most_total_points
+from dejavu_feed.moment import Moment
+from dejavu_feed.off_season import summer
+from dejavu_models.errors import (
+    BundleCorrupt,
+    BundleIncomplete,
+    BundleNotFound,
+    BundleTooNew,
+    BundleTooOld,
+    BundleUnfit,
+)
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.live_ratings import GameResult
+from dejavu_models.manifest import SCHEMA_VERSION, Manifest, first_error
+from dejavu_models.online_state import INITIAL, OnlineState
+from dejavu_models.team_filter import CODES
+from dejavu_models.types import HORIZONS, MAX_DIFFERENTIAL, Horizon
+from dejavu_store.contents import load_contents
+
+MANIFEST = "manifest.json"
+GOLDEN_TOLERANCE = 1e-6
+"""Tolerance, in points, between a loaded bundle's answers and the golden ones computed before writing."""
+
+_MAX_POINTS = 1e4
+"""Bound of the points of an answer: the largest number that a scorecard can show. It is far above the points of any
+game, as models fitted to few games need."""
+
+MAX_ANSWER_SECONDS = 0.02
+"""Maximum CPU time of an answer with all its optional parts, in seconds; the default bundle takes up to 0.003.
+
+A server answers up to 128 queries in one pass, and replaces a worker that makes no progress for some seconds.
+"""
+
+
+def load_bundle(
+    folder: Path,
+    *,
+    allow_unfit: bool = False,
+    before_parsing: Callable[[], None] = lambda: None,
+) -> Forecaster:
+    """Load a forecaster from a bundle's folder.
+
+    If the folder is replaced while loading, returns the old or the new bundle, never a mix.
+
+    Args:
+        folder: folder of the bundle.
+        allow_unfit: whether to accept a bundle whose recipe failed its backtest.
+        before_parsing: called once all files have been read, before any of them is parsed.
+
+    Raises:
+        BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew, BundleTooOld, BundleUnfit: if it cannot be
+            loaded; the message names the file.
+    """
+    manifest = read_manifest(folder)
+    try:
+        contents = _read_files(folder, manifest)
+    except (BundleIncomplete, BundleCorrupt):
+        newer = read_manifest(folder)
+        if newer == manifest:
+            raise
+        # A new bundle was published between reading the manifest and its files.
+        manifest, contents = newer, _read_files(folder, newer)
+    if not allow_unfit:
+        check_fit(manifest, folder)
+    before_parsing()
+    forecaster = load_contents(folder, manifest, contents)
+    # The contents and the intermediate objects take 8 MB of the 150 MB of a worker.
+    del contents
+    return_freed_memory()
+    return forecaster
+
+
+def check_fit(manifest: Manifest, source: object = "") -> None:
+    """Check that the recipe of a bundle passed its backtest.
+
+    Args:
+        manifest: the manifest of the bundle.
+        source: origin of the bundle, for the message; may be empty.
+
+    Raises:
+        BundleUnfit: if it did not.
+    """
+    if not manifest.verdict.fit:
+        model = f"{source}: model {manifest.version}" if str(source) else f"model {manifest.version}"
+        raise BundleUnfit(f"{model} is marked unfit (allow it by --allow-unfit): {manifest.verdict.reason}")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a bundle, without its files.
+
+    Raises:
+        BundleNotFound, BundleCorrupt, BundleTooNew, BundleTooOld: if there is none, or it cannot be read.
+    """
+    try:
+        text = (folder / MANIFEST).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleNotFound(f"{folder}: no bundle found: no {MANIFEST}") from None
+    except OSError as error:
+        raise BundleCorrupt(f"{folder}: {MANIFEST} cannot be read: {error.strerror}") from error
+    return parse_manifest(text, folder)
+
+
+def parse_manifest(text: bytes, source: object) -> Manifest:
+    """Parse the content of manifest.json.
+
+    Args:
+        text: the content.
+        source: origin of the content, for messages.
+
+    Raises:
+        BundleCorrupt, BundleTooNew, BundleTooOld: if it is not a manifest that this code reads.
+    """
+    try:
+        # Check the version before validating: a newer schema may have entirely different fields.
+        schema = dict(json.loads(text)).get("schema_version")
+        if isinstance(schema, int) and schema > SCHEMA_VERSION:
+            raise BundleTooNew(
+                f"{source}: {MANIFEST} has schema version {schema}, this code reads {SCHEMA_VERSION}: update it"
+            )
+        if isinstance(schema, int) and 1 <= schema < SCHEMA_VERSION:
+            raise BundleTooOld(
+                f"{source}: {MANIFEST} has schema version {schema}, this code reads {SCHEMA_VERSION}: refit it"
+            )
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        raise BundleCorrupt(f"{source}: {MANIFEST} is not a valid manifest: {first_error(error)}") from error
+    except (ValueError, TypeError) as error:
+        raise BundleCorrupt(f"{source}: {MANIFEST} is not a JSON object: {error}") from error
+    except RecursionError:  # omit the traceback, which is as long as the nesting is deep
+        raise BundleCorrupt(f"{source}: {MANIFEST} is not a valid manifest: it is nested too deeply") from None
+
+
+def _read_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
+    contents = {}
+    for name, sha256 in manifest.all_files.items():
+        try:
+            contents[name] = (folder / name).read_bytes()
+        except FileNotFoundError:
+            raise BundleIncomplete(f"{folder}: {name} is missing") from None
+        except OSError as error:
+            raise BundleCorrupt(f"{folder}: {name} cannot be read: {error.strerror}") from error
+        check_hash(folder, name, contents[name], sha256)
+    return contents
+
+
+def check_hash(source: object, name: str, content: bytes, sha256: str) -> None:
+    """Check that a file has the SHA-256 that its manifest lists.
+
+    Raises:
+        BundleCorrupt: if it has another one; the message names the source and the file.
+    """
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise BundleCorrupt(f"{source}: {name} does not match the manifest: its SHA-256 differs")
+
+
+def publish(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Forecaster:
+    """Write a bundle, verify it and rename it into place.
+
+    Replaces an older bundle at `folder`. Between two renames the folder does not exist for an instant: a reader then
+    gets a BundleError, never a partial bundle.
+
+    Args:
+        folder: target folder.
+        manifest: manifest of the bundle.
+        contents: content of each file of the manifest (`all_files`).
+
+    Returns:
+        The forecaster loaded from the written bundle.
+
+    Raises:
+        FileExistsError: if `folder` exists and is neither a bundle nor empty.
+        BundleError: if the written bundle cannot be loaded, or does not reproduce the golden answers.
+    """
+    check_target(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        new, old = Path(temporary) / "new", Path(temporary) / "old"
+        new.mkdir()
+        # Write the manifest last: a folder without one is not a bundle.
+        for name, content in (*contents.items(), (MANIFEST, manifest.to_json().encode())):
+            with (new / name).open("xb") as file:
+                file.write(content)
+            sync(new / name)
+        sync(new)
+        forecaster = load_bundle(new, allow_unfit=True)
+        check_golden(forecaster)
+        if folder.exists():
+            folder.rename(old)
+        try:
+            new.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
+        sync(folder.parent)
+    return forecaster
+
+
+def check_target(folder: Path) -> None:
+    """Check that a bundle may be written to a folder.
+
+    Raises:
+        FileExistsError: if it exists and is neither a bundle nor an empty folder.
+    """
+    if not folder.exists() or (folder / MANIFEST).is_file() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    raise FileExistsError(f"{folder} exists and is not a bundle: name another folder, or remove it")
+
+
+def check_answers(forecaster: Forecaster) -> None:
+    """Check a bundle's golden answers, its time and numbers for every horizon and minute, and its numbers after finals.
+
+    Raises:
+        BundleCorrupt: if it does not.
+    """
+    try:
+        check_golden(forecaster)
+        _check_minutes(forecaster)
+        _check_learning(forecaster)
+    except BundleCorrupt:
+        raise
+    except Exception as error:  # any error is possible: the bundle may contain any numbers
+        raise BundleCorrupt(f"{forecaster.version}: it cannot answer: {error}") from error
+
+
+def check_golden(forecaster: Forecaster) -> None:
+    """Compare a bundle's answers to its golden queries with those in its manifest.
+
+    Raises:
+        BundleCorrupt: if they differ by more than GOLDEN_TOLERANCE.
+    """
+    for golden in forecaster.manifest.golden:
+        query = ForecastQuery(
+            ScorePattern(golden.pattern), golden.horizon, golden.alpha, golden.home_team, golden.away_team
+        )
+        answer = forecaster.forecast(query)
+        actual = (answer.point, answer.interval.lower, answer.interval.upper, answer.home_lead_probability)
+        expected = (golden.point_forecast, golden.interval_lower, golden.interval_upper, golden.home_lead_probability)
+        if max(abs(a - b) for a, b in zip(actual, expected, strict=True)) > GOLDEN_TOLERANCE:
+            raise BundleCorrupt(f"{forecaster.version}: a golden query returned {actual}, expected {expected}")
+
+
+def _check_minutes(forecaster: Forecaster) -> None:
+    """Check the time and the numbers of forecasts with explanation to every horizon from every minute.
+
+    They include the most extreme games that can be requested, and the widest interval of each.
+    """
+    queries = [
+        ForecastQuery(
+            ScorePattern(tuple(lead * slot / slots for slot in range(1, slots + 1))),
+            horizon,
+            alpha=forecaster.info.smallest_alpha,
+            home_team=teams[0],
+            away_team=teams[1],
+            pregame_margin=margin,
+            explain=True,
+            record=True,
+            live=LiveInputs(total_points=None if forecaster.totals is None else total),
+        )
+        for horizon in HORIZONS
+        for slots in horizon.forecast_minutes
+        for lead, margin, teams, total in (  # total and lead are both even
+            (0.0, None, ("", ""), 40 + 4 * slots),
+            (0.0, None, ("BOS", "LAL"), 40 + 4 * slots),
+            (14.0, -4.0, ("", ""), 40 + 4 * slots),
+            (-40.0, 12.0, ("", ""), 40 + 4 * slots),
+            (0.0, -MAX_DIFFERENTIAL, ("", ""), 0),
+            (MAX_DIFFERENTIAL, MAX_DIFFERENTIAL, ("", ""), most_total_points(slots, MAX_DIFFERENTIAL) // 2 * 2),
+            (-MAX_DIFFERENTIAL, None, ("BOS", "LAL"), most_total_points(slots, MAX_DIFFERENTIAL) // 2 * 2),
+        )
+    ]
+    if forecaster.moments is not None:
+        queries += [
+            ForecastQuery(
+                ScorePattern((0.0,) * moment.slots), horizon, pregame_margin=margin, explain=True, moment=moment
+            )
+            for horizon, period, left in (
+                (Horizon.HALFTIME, 2, 30.0),
+                (Horizon.FINAL, 4, 150.0),
+                (Horizon.FINAL, 4, 30.0),
+                (Horizon.FINAL, 5, 120.0),
+            )
+            for moment in (Moment(period, left, lead) for lead in (0, 3, int(MAX_DIFFERENTIAL)))
+            for margin in (0.0, 12.0, -MAX_DIFFERENTIAL)
+        ]
+    for query in queries:
+        # A busy machine may slow one answer down: only a query that is slow every time is refused.
+        if all(_seconds(forecaster, query) > MAX_ANSWER_SECONDS for _ in range(3)):
+            raise ValueError(f"{_asked(query)} takes more than {MAX_ANSWER_SECONDS:g} s")
+    _check_numbers(forecaster, queries)
+
+
+def _check_learning(forecaster: Forecaster) -> None:
+    """Check the numbers of forecasts after one more final of every team."""
+    record, state = forecaster.manifest.ratings, forecaster.bundled_ratings
+    day = max(record.date, summer(record.season - 1)[1]) + timedelta(days=1)
+    games = list(zip(CODES[::2], CODES[1::2], strict=True))
+    for home, away in games:
+        state = state.after(GameResult(home, away, record.season, day, 7, is_playoffs=False, total=221))
+    online = OnlineState(ratings=state.ratings, schedule=state.schedule, totals=state.totals, players=state.players)
+    forecaster.update(online)
+    queries = [
+        ForecastQuery(
+            ScorePattern((0.0,)),
+            horizon,
+            alpha=0.2,
+            home_team=home,
+            away_team=away,
+            game_date=day + timedelta(days=1),
+            record=True,
+            live=LiveInputs(total_points=None if forecaster.totals is None else 4),
+        )
+        for home, away in games
+        for horizon in HORIZONS
+    ]
+    _check_numbers(forecaster, queries)
+    forecaster.update(INITIAL)
+
+
+def _check_numbers(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> None:
+    """Raise ValueError if a number of an answer is not finite, or too large."""
+    for query, answer in zip(queries, forecaster.forecast_many(queries), strict=True):
+        similar = () if answer.explanation is None else answer.explanation.similar_games
+        points = [answer.point, *answer.distribution]
+        if answer.explanation is not None:  # second opinions, which the point does not depend on
+            points += [each.prediction for each in answer.explanation.components]
+        if answer.total is not None:
+            points += [answer.total.point, answer.total.expected_total or 0.0, *answer.total.distribution]
+        others = [answer.home_lead_probability, *(each.distance for each in similar)]
+        if not np.isfinite([*points, *others]).all():
+            raise ValueError(f"{_asked(query)} is not finite")
+        if max(map(abs, points)) > _MAX_POINTS:
+            raise ValueError(f"{_asked(query)} is beyond ±{_MAX_POINTS:g} points")
+
+
+def _asked(query: ForecastQuery) -> str:
+    return f"the {query.horizon.value} from minute {query.pattern.minutes}"
+
+
+def _seconds(forecaster: Forecaster, query: ForecastQuery) -> float:
+    """Return the CPU time of an answer with the courses of its similar games, in seconds."""
+    begun = time.process_time()
+    [answer] = forecaster.forecast_many([query])
+    for game in () if answer.explanation is None else answer.explanation.similar_games:
+        forecaster.course(answer, game)
+    return time.process_time() - begun

@@ -1,0 +1,25 @@
+"""The command line, run against a fake server."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.fakes.access import authority, mutual, token_file  # noqa: F401 - fixtures
+from tests.support.fakes.service import FakeServer
+from tests.support.harness.client_fixtures import client_log_as_it_was, connect, server  # noqa: F401 - fixtures
+from tests.support.harness.clients import Run
+from typer.testing import CliRunner, Result
+
+from dejavu_cli.main import app
+
+
+@pytest.fixture
+def run(server: FakeServer) -> Run:  # noqa: F811 - the fixture
+    """Run `dejavu` with arguments, against the fake server unless another target is given."""
+
+    def run(*arguments: str, stdin: str = "", target: str | None = None, width: int = 120) -> Result:
+        environment = {"DEJAVU_TARGET": target or server.target, "COLUMNS": f"{width}", "TERM": "dumb", "TZ": "UTC"}
+        result = CliRunner().invoke(app, list(arguments), input=stdin, env=environment)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return run

@@ -1,0 +1,71 @@
+"""The summary of the demo leads with the purpose of forecasts."""
+
+from __future__ import annotations
+
+import io
+
+from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, Scorecard
+from dejavu_cli.output.demo import print_results
+from dejavu_client import FINAL, HALFTIME
+from dejavu_common.rich_console import Console
+from dejavu_poller.summary import HorizonSummary, Summary
+
+CARD = Scorecard(
+    games=8,
+    forecasts=144,
+    mae=Figure(value=5.89),
+    persistence_mae=Figure(value=5.76),
+    mae_difference=Figure(value=0.13, lower=-0.44, upper=0.69),
+    coverage=[CoverageFigure(alpha=0.05, games=8, forecasts=144, coverage=0.965, lower=0.893, upper=0.989)],
+    brier=Figure(value=0.095, lower=0.059, upper=0.131),
+    leader_brier=Figure(value=0.078, lower=0.031, upper=0.125),
+    brier_difference=Figure(value=0.017, lower=-0.008, upper=0.042),
+)
+
+
+def shown(width: int = 80, card: Scorecard = CARD) -> list[str]:
+    horizons = tuple(
+        HorizonSummary(each, 8, 120, 0, 8, 120, 116, 0.95, 5.89, 5.76, 0.095, 0.078) for each in (HALFTIME, FINAL)
+    )
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    verified = {"forecasts": 288, "outcomes": 16, "checkpoint": 304}
+    print_results(console, Summary(8, horizons, ()), {HALFTIME: card, FINAL: card}, [0.2, 0.3, 0.5], verified)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def test_coverage_brier_latency_and_the_record_come_before_the_error_beside_persistence() -> None:
+    text = " ".join(" ".join(shown()).split())
+    places = [
+        text.index(each)
+        for each in (
+            "Dejavu says during a game where it will end",
+            "240 forecasts of the half and of the end",
+            "and 48 after plays of the last minutes.",
+            "95 % intervals that held 96.5 % (89.3 to 98.9)",
+            "Brier score 0.095 (0.059 to 0.131)",
+            "Brier score of the leader 0.078 (0.031 to 0.125)",
+            "Latency, feed to subscriber: p50 0.30 s, p95 0.50 s",
+            "Record verified: 288 forecasts and 16 outcomes in one chain of hashes, up to the signed checkpoint 304.",
+            (
+                "Mean absolute error of the half: 5.89 points, of persistence 5.76; difference +0.13 (−0.44 to +0.69)"
+                ": no significant difference."
+            ),
+            (
+                "Brier score of the half: difference from the leader's +0.017 (−0.008 to +0.042)"
+                ": no significant difference."
+            ),
+            "Persistence repeats the current lead.",
+            "dejavu demo --page",
+        )
+    ]
+    assert places == sorted(places)
+    assert all(len(line) <= 80 for line in shown())
+
+
+def test_few_games_are_no_verdict_on_the_leader() -> None:
+    card = Scorecard()
+    card.CopyFrom(CARD)
+    card.brier_difference.CopyFrom(Figure(value=0.05, lower=0.01, upper=0.09))
+    text = " ".join(" ".join(shown(card=card)).split())
+    assert "difference from the leader's +0.050 (+0.010 to +0.090): too few games to judge." in text

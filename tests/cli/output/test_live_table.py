@@ -1,0 +1,443 @@
+"""The live table of an evening, and its events as lines and records."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast, Horizon, Moment
+from dejavu_cli.output.live_table import live_table
+from dejavu_cli.output.poll_display import Messages, Printer
+from dejavu_cli.output.poll_events import event_line, event_record, summary_lines, summary_record
+from dejavu_client import FINAL, HALFTIME
+from dejavu_common.rich_console import Console
+from dejavu_feed.nba.live_payloads import GameState, GameStatus
+from dejavu_poller.events import (
+    Event,
+    Fault,
+    FaultKind,
+    ForecastMissed,
+    GameChanged,
+    HorizonResult,
+    MinuteForecast,
+    ModelLimits,
+    Prediction,
+    RatingsOutdated,
+)
+from dejavu_poller.lines import GameLine
+from dejavu_poller.summary import HorizonSummary, summarize
+from dejavu_poller.watched_game import WatchedGame, watched_horizons
+
+NOW = datetime(2026, 1, 15, 1, 0, tzinfo=UTC)
+PATTERN = (*(0,) * 17, 4)
+WANTED = {HALFTIME: range(6, 24), FINAL: range(6, 48)}
+
+
+def state(status: GameStatus = GameStatus.LIVE, text: str = "Q2 05:44") -> GameState:
+    return GameState("9900000001", "BOS", "LAL", status, 2, 344.0, home_score=52, away_score=48, text=text)
+
+
+def forecast(point: float = 6.3, revision: int = 0, horizon: Horizon.ValueType = HALFTIME) -> Forecast:
+    spread = 0.0 if horizon == HALFTIME else 16.0
+    return Forecast(
+        game_id="9900000001",
+        horizon=horizon,
+        elapsed_minutes=18,
+        point_forecast=point,
+        interval_lower=point - 11.5 - spread,
+        interval_upper=point + 11.6 + spread,
+        coverage_probability=0.95,
+        home_lead_probability=0.781,
+        sequence=12,
+        revision=revision,
+    )
+
+
+def outcome(differential: int, horizon: Horizon.ValueType = HALFTIME, point: float = 6.3) -> HorizonResult:
+    return HorizonResult(state(), horizon, differential, (MinuteForecast(PATTERN, forecast(point, horizon=horizon)),))
+
+
+def watched(
+    shown: GameState | None = None,
+    *,
+    both: bool = False,
+    half: Forecast | None = None,
+    end: Forecast | None = None,
+    half_came: HorizonResult | None = None,
+    end_came: HorizonResult | None = None,
+    note: str = "",
+    age: float = 0.0,
+    trouble: str = "",
+) -> WatchedGame:
+    """Return a game with the given forecasts after minute 18; `both` uses the default ones."""
+    half, end = (forecast(), forecast(8.1, horizon=FINAL)) if both else (half, end)
+    horizons = watched_horizons(WANTED)
+    for horizon, made, came in ((HALFTIME, half, half_came), (FINAL, end, end_came)):
+        of = horizons[horizon] if made is None else horizons[horizon].accept(PATTERN, made)
+        horizons[horizon] = replace(of, outcome=came, result_known=came is not None, note=note)
+    return WatchedGame(shown or state(), NOW - timedelta(seconds=age), horizons=horizons, failure=trouble)
+
+
+def drawn(
+    *games: WatchedGame,
+    width: int = 80,
+    height: int | None = None,
+    trouble: str = "",
+    limits: str = "",
+    server: str = "",
+    scoreboard_time: datetime | None = NOW,
+    **told: Any,
+) -> list[str]:
+    """Return the lines of the table; with a height, as on a terminal without colors."""
+    terminal = height is not None
+    console = Console(file=io.StringIO(), width=width, height=height, force_terminal=terminal, color_system=None)
+    shown = [replace(game, latencies=() if index else (0.2, 0.4)) for index, game in enumerate(games)]
+    console.print(
+        live_table(
+            shown,
+            summarize(shown, WANTED),
+            scoreboard_time=scoreboard_time,
+            scoreboard_trouble=trouble,
+            limits=limits,
+            server_trouble=server,
+            now=NOW + timedelta(seconds=3),
+            **told,
+        )
+    )
+    assert isinstance(console.file, io.StringIO)
+    return [line.rstrip() for line in console.file.getvalue().splitlines() if line.strip()]
+
+
+def test_a_game_under_way_shows_both_forecasts_their_minute_and_how_old_its_data_is() -> None:
+    lines = drawn(watched(both=True, age=4), width=88)
+
+    assert " ".join(lines[0].split()) == "game clock score min half 95 % leads end 95 % wins age"
+    row = "LAL @ BOS Q2 05:44 48–52 18 +6.3 −5…+17 BOS 78 % +8.1 −19…+35 BOS 78 % 7 s"
+    assert " ".join(lines[2].split()) == row
+
+
+@pytest.mark.parametrize(
+    ("differential", "shown"),
+    [(-6, "−6 0/1 LAL led"), (-5, "−5 1/1 LAL led"), (17, "+17 1/1 BOS led"), (0, "0 1/1 level")],
+)
+def test_outcomes_and_how_many_intervals_held_take_the_place_of_forecasts(differential: int, shown: str) -> None:
+    game = watched(state(text="Half"), both=True, half_came=outcome(differential))
+
+    assert f"{shown} +8.1 −19…+35 BOS 78 %" in " ".join(drawn(game, width=88)[2].split())
+    final = replace(game, state=state(GameStatus.FINAL, "Final/OT"))
+    horizon = replace(game.horizons[FINAL], outcome=outcome(-3, FINAL, 8.1), result_known=True)
+    final = replace(final, horizons={**game.horizons, FINAL: horizon})
+    assert f"Final/OT 48–52 {shown} −3 1/1 LAL won" in " ".join(drawn(final, width=88)[2].split())
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_in_overtime_a_forecast_from_before_the_end_of_regulation_is_not_shown_as_the_current_one(read: bool) -> None:
+    """`read`: whether the plays show the end of regulation too; the scoreboard can be ahead of them."""
+    overtime = replace(state(text="OT 00:36"), period=5, clock=36.0)
+    game = watched(overtime, both=True, half_came=outcome(5))
+    game = replace(game, horizons={**game.horizons, FINAL: replace(game.horizons[FINAL], result_known=read)})
+    lines = drawn(game, width=88)
+    assert " ".join(lines[2].split()) == "LAL @ BOS OT 00:36 48–52 +5 1/1 BOS led OT not known 3 s"
+    assert " overtime, no forecast: LAL @ BOS" in lines
+
+
+def test_a_forecast_of_the_newest_play_is_shown_in_place_of_that_of_a_minute() -> None:
+    overtime = replace(state(text="OT 00:36"), period=5, clock=36.0)
+    moment = Moment(period=5, seconds_left=36.0, differential=4)
+    made = Forecast(
+        horizon=FINAL, elapsed_minutes=47, point_forecast=4.2, interval_lower=-1.0, interval_upper=9.0,
+        coverage_probability=0.95, home_lead_probability=0.913, moment=moment,
+    )  # fmt: skip
+    game = replace(watched(overtime, both=True, half_came=outcome(5)), at_moment=made)
+    lines = drawn(game, width=88)
+    assert " ".join(lines[2].split()) == "LAL @ BOS OT 00:36 48–52 OT +5 1/1 BOS led +4.2 −1…+9 BOS 91 % 3 s"
+    assert not [line for line in lines if "no forecast" in line]
+    final = drawn(replace(game, state=replace(overtime, status=GameStatus.FINAL)), width=88)
+    assert "+4.2" not in " ".join(final)
+
+
+def test_a_forecast_of_a_moment_is_not_shown_after_its_period() -> None:
+    """The scoreboard can be ahead of the plays."""
+
+    def row(seen: GameState, horizon: Horizon.ValueType, period: int) -> str:
+        made = Forecast(
+            horizon=horizon, elapsed_minutes=23 if horizon == HALFTIME else 47, point_forecast=4.2,
+            interval_lower=-1.0, interval_upper=9.0, coverage_probability=0.95, home_lead_probability=0.913,
+            moment=Moment(period=period, seconds_left=2.0, differential=4),
+        )  # fmt: skip
+        half_came = outcome(5) if horizon == FINAL else None
+        return " ".join(drawn(replace(watched(seen, both=True, half_came=half_came), at_moment=made), width=88)[2:])
+
+    third = replace(state(text="Q3 11:30"), period=3, clock=690.0)
+    assert "+4.2" not in row(third, HALFTIME, 2)
+    level, won = (
+        replace(state(text="END Q4"), period=4, clock=0.0, home_score=home, away_score=99) for home in (99, 101)
+    )
+    assert "BOS 91 %" in row(level, FINAL, 4)
+    assert "BOS 91 %" not in row(won, FINAL, 4)
+
+
+def test_level_at_the_end_of_the_last_quarter_a_game_is_in_overtime_before_its_first_play() -> None:
+    def row(home_score: int) -> str:
+        between = replace(state(text="END Q4"), period=4, clock=0.0, home_score=home_score, away_score=99)
+        return " ".join(drawn(watched(between, both=True, half_came=outcome(5)), width=88)[2].split())
+
+    assert row(99) == "LAL @ BOS END Q4 99–99 +5 1/1 BOS led OT not known 3 s"
+    assert row(101) == "LAL @ BOS END Q4 99–101 +5 1/1 BOS led – 3 s"
+
+
+def test_games_without_a_forecast_say_why_in_one_line_for_all() -> None:
+    lines = drawn(watched(note="polled too late"), watched(note="polled too late"))
+
+    assert lines[2].split()[6:8] == ["–", "–"]
+    assert " half not forecast (polled too late): LAL @ BOS, LAL @ BOS" in lines
+    assert " end not forecast (polled too late): LAL @ BOS, LAL @ BOS" in lines
+
+
+def test_what_goes_wrong_or_is_warned_of_is_shown_once() -> None:
+    warned = forecast()
+    warned.warnings.add(reason=WARNING_REASON_RATINGS_OUTDATED, text="the teams' ratings end too long ago")
+    games = [watched(half=warned, trouble="feed: status 500"), watched(half=warned, trouble="server: cannot reach it")]
+    lines = drawn(*games, trouble="status 403", limits="model x forecasts nothing", server="cannot reach it")
+    for line in (
+        " LAL @ BOS: feed: status 500",
+        " scoreboard (3 s old): status 403",
+        " model x forecasts nothing",
+    ):
+        assert line in lines
+    assert "".join(lines).count("cannot reach it") == "".join(lines).count("the teams' ratings end too long ago") == 1
+    assert event_line(Prediction(state(), PATTERN, warned, None)).endswith(", ratings outdated")
+
+
+@pytest.mark.parametrize("width", [80, 160])
+@pytest.mark.parametrize(
+    ("line", "shown", "below"),
+    [
+        (GameLine(12.5, 231.5, "file", NOW), "BOS −12.5", "lines: BOS −12.5"),
+        (GameLine(-4.0, None, "feed", NOW), "LAL −4.0", "lines: LAL −4.0"),
+        (GameLine(0.0, None, "feed", NOW), "BOS PK", "lines: BOS PK"),
+        (GameLine(None, 221.5, "file", NOW), "total 221.5", "lines: total 221.5"),
+        (None, "no line", "no line: LAL @ BOS"),
+    ],
+)
+def test_the_line_of_each_game_is_shown_in_the_table_or_below_a_narrow_one(
+    line: GameLine | None, shown: str, below: str, width: int
+) -> None:
+    lines = drawn(watched(both=True), width=width, lines={"9900000001": line})
+    assert all(len(each) <= width for each in lines)
+    if width == 160:
+        assert f"48–52 {shown} 18" in " ".join(lines[2].split())
+    assert (f" {below}" in lines) is (width == 80)
+
+
+def test_a_refused_file_and_the_last_messages_are_shown_below_the_table() -> None:
+    game = watched(both=True)
+    messages = Messages({"9900000001": game})
+    for number in range(5):
+        messages(Fault("9900000001", f"refused {number}", kind=FaultKind.REFUSED))
+    messages(Fault("9900000001", "refused 2", kind=FaultKind.REFUSED))
+    messages(Fault("9900000001", "no answer", 3, kind=FaultKind.SERVER))  # the table shows it while it lasts
+    messages(Fault("lines", "lines.csv line 3: a number", kind=FaultKind.UNAVAILABLE))
+    lines = drawn(game, line_faults=["lines.csv line 3: total is 2335"], messages=messages.newest())
+    assert " lines: lines.csv line 3: total is 2335" in lines
+    told = [line.partition("  ")[2] for line in lines if "refused" in line]
+    assert told == [f"LAL @ BOS: refused {number}" for number in (2, 4, 3, 1)]
+
+
+def test_before_the_first_scoreboard_before_a_game_and_without_games_it_says_so() -> None:
+    waiting = drawn(scoreboard_time=None, trouble="status 403")
+    assert waiting == ["Waiting for the scoreboard …", "scoreboard: status 403"]
+    assert drawn() == ["No games today."]
+    (row,) = [line for line in drawn(watched(state(GameStatus.SCHEDULED, "7:30 pm ET"))) if "LAL" in line]
+    assert row.split() == ["LAL", "@", "BOS", "7:30pm", "ET"]
+    assert summary_lines(summarize([], WANTED)) == ["0 games · 0 forecasts"]
+    assert summary_record(summarize([], WANTED), NOW)["horizons"][1]["brier"] is None
+
+
+def widest() -> list[WatchedGame]:
+    """Return games whose cells have their maximum width."""
+    late = replace(state(GameStatus.LIVE, "Q4 01:12"), home_score=131, away_score=128)
+    over = replace(late, status=GameStatus.FINAL, text="Final/OT2")
+    return [
+        watched(state(GameStatus.SCHEDULED, "10:30 pm ET")),
+        watched(half=forecast(-16.4), end=forecast(-17.8, horizon=FINAL), age=20),
+        watched(late, half=forecast(-16.4), end=forecast(-17.8, horizon=FINAL), half_came=outcome(-28), age=60),
+        watched(over, both=True, half_came=outcome(-28), end_came=outcome(-13, FINAL)),
+    ]
+
+
+def test_fifteen_games_fit_into_eighty_columns_and_twenty_four_lines() -> None:
+    games = [*widest() * 3, *widest()[:3]]
+    games[0] = replace(games[0], failure="feed: " + "no answer " * 20)
+    lines = drawn(*games, height=24, limits="model x forecasts nothing", trouble="status 403")
+
+    rows = [line for line in lines if line.startswith(" LAL @ BOS ")]
+    assert len(rows) == 15
+    assert all(len(line) <= 80 for line in lines)
+    assert len(lines) <= 23
+    assert lines[0].split()[:4] == ["game", "clock", "score", "min"]
+    assert "−16.4 BOS 78 %" in " ".join(rows[1].split()), "the interval of the half gives way to who leads"
+    assert "−17.8 −45…+9 BOS 78 %" in " ".join(rows[1].split())
+    assert "128–131" in rows[2]
+    assert any(line.startswith(" 15 games · ") for line in lines), "the tally stays"
+    assert lines[17].endswith("…"), "a failure takes one line"
+
+
+@pytest.mark.parametrize("height", [8, 12, 24, 50])
+def test_however_low_the_terminal_the_tally_is_shown_and_what_is_left_out_is_said(height: int) -> None:
+    lines = drawn(*widest() * 4, height=height, limits="model x forecasts nothing", trouble="status 403")
+    assert len(lines) < height
+    tally = [line for line in lines if line.startswith((" 16 games · ", " half, ", " end, "))]
+    assert [line.partition(",")[0].split(" · ")[0] for line in tally[:3]] == [" 16 games", " half", " end"]
+    rows = sum(line.startswith(" LAL @ BOS ") for line in lines)
+    if rows < 16 and height > 8:
+        assert any(line.startswith((f" … and {16 - rows} more games", " … and")) for line in lines)
+    assert (height < 40) or "leader: the team ahead, taken as certain to win" in " ".join("".join(lines).split())
+
+
+@pytest.mark.parametrize(("width", "shown"), [(80, False), (160, True)])
+def test_the_legend_explains_the_columns_that_are_shown(width: int, shown: bool) -> None:
+    lines = drawn(*widest(), width=width)
+    legend = " ".join(" ".join(lines).split())
+    assert ("±" in lines[0].split()) is shown
+    assert ("±: change of that probability" in legend) is shown
+    assert "score: away–home" in legend
+
+
+def test_the_columns_stay_the_same_through_an_evening() -> None:
+    early = watched(half=forecast(-1.2), end=forecast(0.4, horizon=FINAL))
+    headers = {tuple(drawn(*games)[0].split()) for games in ([early], [widest()[1]], widest(), [early, *widest()])}
+    assert headers == {("game", "clock", "score", "min", "half", "leads", "end", "95", "%", "wins", "age")}
+
+
+def followed(*probabilities: float) -> WatchedGame:
+    """Return a game with a forecast of the end after each minute from the sixth on; NaN: no forecast then."""
+    horizon = watched_horizons(WANTED)[FINAL]
+    for minute, probability in enumerate(probabilities, 6):
+        if not math.isnan(probability):
+            made = forecast(8.1, horizon=FINAL)
+            made.home_lead_probability = probability
+            horizon = horizon.accept((0,) * minute, made)
+    return WatchedGame(state(), NOW, horizons={FINAL: horizon})
+
+
+def test_a_wide_terminal_shows_names_the_change_since_the_minute_before_and_the_game_so_far() -> None:
+    [header, _, row, *_] = drawn(followed(0.02, 0.30, 0.55, 0.60, 0.71, 0.67), width=100)
+    assert "Lakers @ Celtics" in row
+    assert "BOS 67 %  −4" in row
+    assert header.split()[-4:] == ["±", "home", "wins", "age"]
+    assert " ▁▅▆" in row, "three minutes each: 6, 7–9 by their newest, 10–11"
+    assert "BOS 67 % +37" in " ".join(drawn(followed(0.3, 0.67), width=100)[2].split())
+    assert "BOS 67 %  " in drawn(followed(0.3, math.nan, 0.67), width=100)[2], "a change is that of one minute"
+    assert "▁▃▅▅▆▆" in drawn(followed(0.02, 0.30, 0.55, 0.60, 0.71, 0.67), width=160)[2], "minute by minute"
+
+
+@pytest.mark.parametrize("width", [80, 60, 40, 30])
+def test_however_narrow_the_terminal_games_and_ages_stay_whole(width: int) -> None:
+    games = [
+        watched(both=True, half_came=outcome(-28)),
+        watched(note="no forecast before the half", trouble="feed: status 403", age=300),
+    ]
+
+    lines = drawn(*games, width=width)
+    rows = [line for line in lines if line.startswith(" LAL @ BOS ")]
+    assert [row.split()[-2:] for row in rows[:2]] == [["3", "s"], ["5", "min"]]
+    assert all(len(line) <= width for line in lines)
+    if width >= 60:
+        assert "48–52" in rows[0], "the score comes before every interval"
+    if width >= 40:
+        assert "+8.1" in rows[0]
+        assert "78 %" in rows[0]
+
+
+def test_the_summary_compares_with_persistence_on_the_same_forecasts() -> None:
+    games = [
+        watched(both=True, half_came=outcome(8), end_came=outcome(-10, FINAL, 8.1)),
+        watched(both=True, half_came=outcome(-10)),
+        replace(watched(half=forecast()), latencies=(0.4, 0.2)),
+        replace(watched(), latencies=(0.3,)),
+    ]
+
+    summary = summarize(games, WANTED)
+
+    half, end = summary.horizons
+    assert half.error == pytest.approx(9.0)
+    assert half.brier == pytest.approx((0.219**2 + 0.781**2) / 2)
+    assert replace(half, error=None, brier=None) == HorizonSummary(
+        HALFTIME, 3, 3, 0, 2, 2, 1, 0.95, None, 9.0, None, 0.5
+    )
+    assert (end.games, end.settled_games, end.leader_brier) == (2, 1, 1.0)
+    assert summary.latencies == (0.2, 0.3, 0.4)
+    assert summary_lines(summary) == [
+        "4 games · 5 forecasts · from the feed in 0.30 s (p50), 0.40 s (p95)",
+        "half, 2 games: 1 of 2 intervals at 95 % held · MAE 9.00 (persistence 9.00)",
+        "end, 1 game: 1 of 1 interval at 95 % held · Brier 0.610 (leader 1.000)",
+    ]
+    record = summary_record(summary, NOW)
+    assert record["forecasts"] == 5
+    assert record["horizons"][0]["persistenceMeanAbsoluteError"] == 9.0
+    assert [each["horizon"] for each in record["horizons"]] == ["HORIZON_HALFTIME", "HORIZON_FINAL"]
+
+
+EVENTS: list[tuple[Event, str, str]] = [
+    (GameChanged(state()), "game", "LAL @ BOS  Q2 05:44  48–52"),
+    (
+        Prediction(state(), PATTERN, forecast(revision=1), 0.25),
+        "forecast",
+        "LAL @ BOS  Q2 05:44  48–52  +4 after 18 minutes, half +6.3 [−5.2 … +17.9] at 95 %, BOS leads 78 %, revision 1",
+    ),
+    (
+        Prediction(state(), PATTERN, forecast(8.1, horizon=FINAL), 0.25),
+        "forecast",
+        "LAL @ BOS  Q2 05:44  48–52  +4 after 18 minutes, end +8.1 [−19.4 … +35.7] at 95 %, BOS wins 78 %",
+    ),
+    (
+        outcome(-8),
+        "outcome",
+        "LAL @ BOS  Q2 05:44  48–52  half −8: 0 of 1 interval held, mean absolute error 14.3 (persistence 12.0)",
+    ),
+    (
+        ForecastMissed(state(), FINAL, (6, 7, 9), "polled too late"),
+        "missed",
+        "LAL @ BOS  Q2 05:44  48–52  end, minutes 6–7, 9 missed: polled too late",
+    ),
+    (ModelLimits("abc", "model abc forecasts the end not at all"), "limits", "model abc forecasts the end not at all"),
+    (RatingsOutdated("abc", "too old; run `it`"), "ratings", "too old; run `it`"),
+    (
+        Fault("scoreboard", "status 500", 3, kind=FaultKind.UNAVAILABLE),
+        "fault",
+        "scoreboard: status 500 (failure 3 in a row)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("event", "name", "line"), EVENTS)
+def test_every_event_has_a_line_and_a_record(event: Event, name: str, line: str) -> None:
+    assert event_line(event) == line
+    record = event_record(event, NOW)
+    assert record["event"] == name
+    assert record["time"] == "2026-01-15T01:00:00.000+00:00"
+    assert json.loads(json.dumps(record)) == record
+
+
+def test_a_record_says_whether_its_game_was_replayed_and_what_was_forecast() -> None:
+    record = event_record(Prediction(state(), PATTERN, forecast(), None), NOW)
+
+    assert record["game"]["replay"] is True
+    assert record["pattern"] == list(PATTERN)
+    assert record["latencySeconds"] is None
+    assert (record["forecast"]["pointForecast"], record["forecast"]["sequence"]) == (6.3, "12")
+
+
+def test_a_log_of_an_evening_has_a_line_a_quarter(capsys: pytest.CaptureFixture[str]) -> None:
+    printer = Printer(stop=lambda: None, as_json=False, by_quarter=True)
+    for minutes, horizon in ((11, FINAL), (12, HALFTIME), (12, FINAL), (13, FINAL), (36, FINAL)):
+        printer(Prediction(state(), (0,) * minutes, forecast(minutes, horizon=horizon), 0.25))
+    printer(GameChanged(state()))
+    assert [line.split("end ")[1][:5] for line in capsys.readouterr().out.splitlines()] == ["+12.0", "+36.0"]

@@ -1,0 +1,87 @@
+"""Output of `dejavu stats` for statistics that are hard to produce."""
+
+from __future__ import annotations
+
+import pytest
+
+from dejavu.v1 import operations_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL
+from dejavu_cli.output.service_stats import ServerAnswer, stats_view
+from dejavu_common.rich_console import Console
+
+
+def test_what_is_wrong_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    latency = pb.LatencyStats(calls=2, mean_seconds=4, quantiles=[pb.LatencyQuantile(share=0.5, seconds=3)])
+    method = pb.MethodStats(
+        method="dejavu.v1.PredictionService/Predict",
+        calls=9,
+        errors=[pb.ErrorCount(code="UNAVAILABLE", calls=7)],
+        latency=latency,
+    )
+    coverage = pb.RollingCoverage(
+        horizon=HORIZON_FINAL, days=30, games=5, forecasts=40, held=39, coverage=0.975, nominal_coverage=0.95
+    )
+    window = pb.StatsWindow(
+        covered_seconds=4000, methods=[method], cache=pb.CacheCounts(hits=3, misses=1, hit_rate=0.75)
+    )
+    stats = pb.GetServiceStatsResponse(
+        windows=[window],
+        ledger_lag=pb.LedgerLag(entries=12, seconds=3.5, workers_without=2),
+        coverage=[coverage],
+        feeds=[pb.FeedStatus(feed="nba", live_games=1, data_age_seconds=12.34, read_age_seconds=0.5)],
+        server=pb.ServerInfo(configured_workers=4, worker_deaths=1, worker_hangs=2),
+    )
+    Console(width=100, highlight=False).print(stats_view([ServerAnswer("a:1", stats)], 0))
+    shown = capsys.readouterr().out
+    for said in (
+        "streams behind by 12 (3.5 s)",
+        "2 workers cannot record forecasts",
+        "end: 39 of 40 intervals held, 97.5 %; expected 95 % (5 games in 30 days)",
+        "cache: 75 % of 4 what-ifs since the start",
+        "Predict: UNAVAILABLE 7",
+        "feed nba: 1 game in play, data 12.3 s old, read 500 ms ago",
+        ">3.0 s",
+        "1 worker died since the start of the server",
+        "2 workers hung since the start of the server",
+        "since the start (67 min of it)",
+    ):
+        assert said in shown
+
+
+def test_several_servers_are_a_table_and_what_is_wrong_with_one_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    def answer(calls: int) -> pb.GetServiceStatsResponse:
+        method = pb.MethodStats(method="dejavu.v1.PredictionService/Predict", calls=calls)
+        window = pb.StatsWindow(length_seconds=300, covered_seconds=300, methods=[method])
+        return pb.GetServiceStatsResponse(
+            windows=[window], server=pb.ServerInfo(configured_workers=2, uptime_seconds=90), open_streams=3
+        )
+
+    lost = answer(1000)
+    lost.ledger_lag.workers_without = 2
+    answers = [
+        ServerAnswer("a:1", lost),
+        ServerAnswer("b:1", answer(1001)),
+        ServerAnswer("c:1", None, "connection refused"),
+    ]
+    Console(width=80, highlight=False).print(stats_view(answers, 300))
+    shown = capsys.readouterr().out
+    assert "a:1: 2 workers cannot record forecasts" in shown
+    assert "c:1: connection refused" in shown
+    [second] = [line.split() for line in shown.splitlines() if line.startswith("b:1")]
+    assert (second[-2:], "of 2" in " ".join(second)) == (["1,001", "0"], True)
+
+
+def test_cpu_time_is_that_since_the_look_before_or_else_since_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+    def answer(at: int, cpu: float) -> pb.GetServiceStatsResponse:
+        worker = pb.WorkerInfo(name="0-7", cpu_seconds=cpu, resident_bytes=64 << 20)
+        worker.start_time.FromSeconds(1000)
+        stats = pb.GetServiceStatsResponse(server=pb.ServerInfo(configured_workers=1, workers=[worker]))
+        stats.sampled_time.FromSeconds(at)
+        return stats
+
+    first, second = answer(1100, 20.0), answer(1110, 25.0)
+    for before, share in (({}, "22.7 %"), ({"a:1": first}, "50 %"), ({"a:1": second}, "22.7 %")):
+        Console(width=80, highlight=False).print(stats_view([ServerAnswer("a:1", second)], 60, before))
+        [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("0-7")]
+        assert share in line
+        assert "64 MiB" in line

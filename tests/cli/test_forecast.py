@@ -1,0 +1,310 @@
+"""Forecasts on the command line: checks of the pattern before any request, both intervals, risk, and teams."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+import pytest
+from tests.support.fakes.service import Abort, FakeServer, forecast
+from tests.support.harness.clients import Run
+from typer.testing import CliRunner
+
+from dejavu.v1.forecast_pb2 import (
+    ADAPTATION_MODE_ON,
+    ADAPTATION_MODE_SHADOW,
+    SIDE_AWAY,
+    SIDE_HOME,
+    WARNING_REASON_RATINGS_OUTDATED,
+    Adaptation,
+    AdaptationMode,
+    LastScore,
+    Possession,
+    TeamKnowledge,
+)
+from dejavu.v1.forecast_pb2 import Warning as Caution
+from dejavu.v1.market_pb2 import RISK_LEVEL_EXTREME
+from dejavu.v1.prediction_service_pb2 import AssessRiskResponse, PredictRequest, PredictResponse, RiskFactor
+from dejavu_cli.main import app
+from dejavu_client import HALFTIME
+from dejavu_common.game_day import game_day
+
+OVERTIME = "give the last minute and overtime by --moment"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "horizon", "expected"),
+    [
+        (30, "half", "30 minutes; a forecast of the half takes 1 to 23; the end of the game: --horizon final"),
+        (48, "half", f"48 minutes; a forecast of the half takes 1 to 23; {OVERTIME}"),
+        (48, "final", f"48 minutes; a forecast of the end takes 1 to 47; {OVERTIME}"),
+    ],
+)
+def test_more_minutes_than_a_horizon_has_are_told_in_minutes(minutes: int, horizon: str, expected: str) -> None:
+    result = CliRunner().invoke(app, ["predict", *["0"] * minutes, "--horizon", horizon])
+    assert result.exit_code == 2
+    assert " ".join(result.stderr.split()).endswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("mode", "line", "how"),
+    [
+        (ADAPTATION_MODE_SHADOW, "if adapted −9.0 to +13.5", "if adapted"),
+        (ADAPTATION_MODE_ON, "as calibrated −8.0 to +12.0", "adapted"),
+    ],
+)
+def test_the_interval_that_a_forecast_does_not_follow_stands_beside_it(
+    server: FakeServer, run: Run, mode: AdaptationMode.ValueType, line: str, how: str
+) -> None:
+    adaptation = Adaptation(
+        mode=mode,
+        adapted_lower=-9.0,
+        adapted_upper=13.5,
+        static_lower=-8.0,
+        static_upper=12.0,
+        rolling_games=40,
+        rolling_coverage=0.95,
+        static_rolling_coverage=0.875,
+    )
+    server.answers("Predict", PredictResponse(forecast=forecast(adaptation=adaptation)))
+    shown = run("predict", "1").stdout
+    assert line in " ".join(shown.split())
+    assert f"95 % of 40 games {how}, 87.5 % as calibrated" in shown
+
+
+@pytest.mark.parametrize("mode", [ADAPTATION_MODE_SHADOW, ADAPTATION_MODE_ON])
+def test_an_interval_is_shown_once_where_both_are_the_same(
+    server: FakeServer, run: Run, mode: AdaptationMode.ValueType
+) -> None:
+    both = Adaptation(mode=mode, adapted_lower=-11.52, adapted_upper=12.5, static_lower=-11.52, static_upper=12.5)
+    same = forecast(adaptation=both, interval_lower=-11.5, interval_upper=12.5)
+    server.answers("Predict", PredictResponse(forecast=same))
+    assert run("predict", "1").stdout.count("−11.5 to +12.5") == 1
+
+
+def test_what_has_not_been_seen_yet_is_not_told(server: FakeServer, run: Run) -> None:
+    server.answers("Predict", PredictResponse(forecast=forecast(adaptation=Adaptation(mode=ADAPTATION_MODE_ON))))
+    assert "rolling coverage" not in run("predict", "1").stdout
+
+
+RISK = AssessRiskResponse(
+    score=81.4,
+    level=RISK_LEVEL_EXTREME,
+    factors=[
+        RiskFactor(name="volatility", value=4.2, unit="points", score=97, weight=0.35, contribution=33.95),
+        RiskFactor(name="pace", value=240, unit="points a game", score=47, weight=0.15, contribution=7.05),
+    ],
+    warnings=["The lead changed hands [4] times over the last 6 minutes."],
+)
+
+
+def test_a_risk_is_shown_with_what_it_is_made_of(server: FakeServer, run: Run) -> None:
+    server.answers("AssessRisk", RISK)
+    result = run("risk", "0", "-2", "3", "--total-points", "30")
+    assert result.exit_code == 0, result.stderr
+    [call] = server.calls
+    assert (list(call.request.pattern), call.request.total_points) == ([0.0, -2.0, 3.0], 30)
+    lines = result.stdout.splitlines()
+    assert lines[0] == "How unsettled the game has been so far, beside past games. It forecasts nothing."
+    assert lines[1].strip() == "81 of 100: extreme"
+    assert "│ pace       │ 240.0 points a game │       47 % │   15 % │          7.0 │" in lines
+    assert lines[-1] == "· The lead changed hands [4] times over the last 6 minutes."
+
+
+def test_a_risk_s_json_has_every_field(server: FakeServer, run: Run) -> None:
+    server.answers("AssessRisk", RISK)
+    found = json.loads(run("risk", "--pattern-json", "[1, 2]", "--json").stdout)
+    assert not server.calls[0].request.HasField("total_points")
+    assert (found["score"], found["level"], len(found["factors"])) == (81.4, "RISK_LEVEL_EXTREME", 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give the lead at the end of each minute"),
+        (["1", "2", "--total-points", "-3"], "-3 is not a valid number of points"),
+        (["1", "2", "--neutral-site"], "'--neutral-site' is neither an option nor a number"),
+    ],
+)
+def test_wrong_usage_of_risk_is_named(server: FakeServer, run: Run, arguments: list[str], said: str) -> None:
+    result = run("risk", *arguments)
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.replace("│", " ").split())
+    assert not server.calls
+
+
+def test_a_risk_that_is_refused_names_the_field(server: FakeServer, run: Run) -> None:
+    violation = ("total_points", "3; expected 20 (the lead) to 500")
+    server.answers("AssessRisk", Abort(grpc.StatusCode.INVALID_ARGUMENT, "no", "INVALID_TOTAL_POINTS", [violation]))
+    result = run("risk", "10", "20", "--total-points", "3")
+    assert result.exit_code == 4
+    assert "total_points: 3; expected 20 (the lead) to 500" in result.stderr
+
+
+def test_teams_are_listed_with_what_they_may_be_called(run: Run) -> None:
+    shown = run("teams").stdout
+    for part in ("BOS", "Boston", "Celtics", "PHO", "Sixers"):
+        assert part in shown
+    entries = [json.loads(line) for line in run("teams", "--json").stdout.splitlines()]
+    assert len(entries) == 30
+    assert entries[1] == {
+        "code": "BKN",
+        "number": 1610612751,
+        "city": "Brooklyn",
+        "name": "Nets",
+        "aliases": ["BRK", "NJ"],
+        "formerly": [{"code": "NJN", "city": "New Jersey", "name": "Nets", "seasons": [1978, 2012]}],
+    }
+
+
+def test_live_inputs_and_date_are_sent_and_shown_with_the_warnings(server: FakeServer, run: Run) -> None:
+    warning = Caution(reason=WARNING_REASON_RATINGS_OUTDATED, text="the teams' ratings end too long before")
+    known = TeamKnowledge(deviation=3.61, text="BOS: June 2023 and 2 finals, hardly known")
+
+    def answer(request: PredictRequest) -> PredictResponse:
+        live: dict[str, Any] = {name: getattr(request, name) for name in ("total_points", "last_score", "possession")}
+        knowledge: dict[str, Any] = {"ratings_date": "2023-06-12", "warnings": [warning], "home_known": known}
+        return PredictResponse(forecast=forecast(request, **live, **knowledge))
+
+    server.answers("Predict", answer)
+    given = "--home BOS --away LAL --game-date 2026-11-20 --total-points 8 --last-score away:12 --possession home:shot"
+    shown = run("predict", "0", "2", *given.split(), width=160).stdout
+    assert server.next_call().request == PredictRequest(
+        pattern=[0, 2],
+        horizon=HALFTIME,
+        home_team="BOS",
+        away_team="LAL",
+        game_date="2026-11-20",
+        total_points=8,
+        last_score=LastScore(side=SIDE_AWAY, seconds=12),
+        possession=Possession(side=SIDE_HOME, shot_in_air=True),
+    )
+    for part in (
+        "points of both teams  8",
+        "LAL, 12 s before the end of minute 2",
+        "BOS, a shot in the air (not used before minute 41)",
+        "as of 2023-06-12",
+        "BOS: June 2023 and 2 finals, hardly known (± 3.6 points)",
+        f"Warning: {warning.text}",
+    ):
+        assert part in shown
+    plain = run("predict", "0", "2").stdout
+    assert server.next_call().request == PredictRequest(pattern=[0, 2], horizon=HALFTIME)
+    assert "what-if" in plain
+    assert not [text for text in ("points of both teams", "last score", "Warning") if text in plain]
+
+
+def test_a_neutral_site_is_sent_and_shown_without_a_claim_on_the_forecast(server: FakeServer, run: Run) -> None:
+    """Only the ratings know of a home advantage: a forecast without them is the same at a neutral site."""
+    server.answers("Predict", lambda request: PredictResponse(forecast=forecast(request, neutral_site=True)))
+    shown = run("predict", "0", "2", "--neutral-site").stdout
+    assert server.next_call().request.neutral_site
+    assert ["neutral", "site", "yes"] in [line.strip("│ ").split() for line in shown.splitlines()]
+
+
+def test_with_a_given_margin_what_the_ratings_know_is_said_to_be_of_totals(server: FakeServer, run: Run) -> None:
+    home, away = (TeamKnowledge(deviation=3.6, text=f"{team}: June 2024 and no finals") for team in ("BOS", "LAL"))
+    answer = forecast(expected_margin=2.0, home_known=home, away_known=away)
+    server.answers("Predict", PredictResponse(forecast=answer))
+    lines = [line.strip("│ ") for line in run("predict", "0", "2", width=160).stdout.splitlines()]
+    first = next(place for place, line in enumerate(lines) if "BOS: June" in line)
+    assert lines[first].startswith("ratings of totals  BOS: June 2024")
+    assert lines[first + 1].startswith("LAL: June 2024")
+
+
+def test_the_date_of_a_game_of_another_day_is_shown(server: FakeServer, run: Run) -> None:
+    today = game_day(datetime.now(UTC))
+    for day, shows in ((today, False), (today - timedelta(1), True), (today + timedelta(1), True)):
+        server.answers("Predict", PredictResponse(forecast=forecast(game_date=day.isoformat())))
+        assert (f"{day}" in run("predict", "0", "2").stdout) is shows
+
+
+@pytest.mark.parametrize(("option", "text"), [("--last-score", "home:12"), ("--possession", "home")])
+def test_an_input_that_needs_the_points_of_both_teams_is_refused_without(
+    server: FakeServer, run: Run, option: str, text: str
+) -> None:
+    """Without the points, no model uses the input: it would not change the forecast or the stake of a bet."""
+    refused = run("predict", "0", "2", option, text)
+    assert refused.exit_code == 2
+    assert f"--total-points: required with {option}" in " ".join(refused.output.replace("│", " ").split())
+    assert not server.calls
+
+
+@pytest.mark.parametrize("text", ["left", "home:", "home:12", "shot"])
+def test_what_is_no_possession_is_refused_with_what_was_expected(run: Run, text: str) -> None:
+    refused = run("predict", "0", "2", "--possession", text)
+    assert refused.exit_code == 2
+    assert "expected home or away, or home:shot" in " ".join(refused.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("text", "period", "left", "lead", "shown"),
+    [
+        ("Q4 0:42.5 +3", 4, 42.5, 3, "at Q4 0:42.5"),
+        ("q1  10:05  -2", 1, 605, -2, "at Q1 10:05"),
+        ("OT 2:10 −1", 5, 130, -1, "at OT 2:10"),
+        ("ot2 0:00.04 0", 6, 0.04, 0, "at OT2 0:00"),
+    ],
+)
+def test_a_moment_is_sent_and_shown(
+    server: FakeServer, run: Run, text: str, period: int, left: float, lead: int, shown: str
+) -> None:
+    server.answers(
+        "Predict",
+        lambda request: PredictResponse(
+            forecast=forecast(
+                request, moment=request.moment, possession=request.possession, last_score=request.last_score
+            )
+        ),
+    )
+    given = (
+        "--possession",
+        "home",
+        "--total-points",
+        "8",
+        "--last-score",
+        "away:12",
+        "--explain",
+        "--free-throws",
+        "2",
+    )
+    printed = run("predict", "0", "2", "--moment", text, *given, width=160).stdout
+    moment = server.next_call().request.moment
+    assert (moment.period, moment.seconds_left, moment.differential, moment.free_throws) == (period, left, lead, 2)
+    assert shown in printed
+    assert "2 free throws to come" in printed
+    assert "home, 12 s before" in printed or "away, 12 s before" in printed
+    assert "of minute" not in printed
+    # Before minute 41 possession has no part; the tables of the last minutes know it alone.
+    late = period >= 4
+    assert ("home (not used" in printed) is not late
+    assert ("(not used in last minutes and overtime)" in printed) is late
+
+
+def test_at_a_moment_possession_needs_no_points(server: FakeServer, run: Run) -> None:
+    server.answers("Predict", lambda request: PredictResponse(forecast=forecast(request, moment=request.moment)))
+    assert run("predict", "0", "2", "--moment", "Q1 9:30 1", "--possession", "home").exit_code == 0
+
+
+def test_free_throws_need_a_moment(run: Run) -> None:
+    refused = run("predict", "0", "2", "--free-throws", "2")
+    assert refused.exit_code == 2
+    assert "--moment: required with --free-throws" in " ".join(refused.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    "text", ["Q5 0:10 1", "4 0:10 1", "Q4 10 1", "Q4 0:60 1", "Q4 0:10", "OT123 0:10 1", "Q4 0:10 1.5"]
+)
+def test_what_is_no_moment_is_refused_with_what_was_expected(run: Run, text: str) -> None:
+    refused = run("predict", "0", "2", "--moment", text)
+    assert refused.exit_code == 2
+    assert "expected period, time left and the home team's lead" in " ".join(refused.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("text", ["home", "home:", "12", "left:12", "home:-1", "home:1.5", "home:123456", "home:١"])
+def test_what_is_no_last_score_is_refused_with_what_was_expected(run: Run, text: str) -> None:
+    refused = run("predict", "0", "2", "--last-score", text)
+    assert refused.exit_code == 2
+    assert "expected home or away, and seconds" in " ".join(refused.output.replace("│", " ").split())

@@ -1,0 +1,218 @@
+"""`dejavu` as a separate process: pipes, signals, and no tracebacks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.builders.calls import PATTERN
+from tests.support.fakes.service import FakeServer, event, heartbeat
+from tests.support.harness.clients import Run
+from tests.support.processes.servers import spawned_server
+from tests.support.programs.commands import python_m
+
+
+def start(server: FakeServer, *arguments: str, program: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """Start `dejavu`, or another command in its place."""
+    environment = {key: value for key, value in os.environ.items() if key != "DEJAVU_DEBUG"}
+    return subprocess.Popen(
+        [*(program or python_m("dejavu_cli")), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**environment, "DEJAVU_TARGET": server.target},
+    )
+
+
+def test_a_stream_ends_when_its_reader_has_enough(server: FakeServer) -> None:
+    # No event follows the first forecast: the process must detect the closed pipe without writing.
+    server.answers("StreamPredictions", [heartbeat("now"), event(1)])
+    with start(server, "stream", "--json") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert '"sequence": "1"' in process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(20) == 0
+        assert process.stderr.read() == ""
+
+
+def test_writing_to_a_reader_that_left_is_no_error(server: FakeServer) -> None:
+    # `models` writes once, at its end, when the pipe is already closed.
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.run(
+        [*python_m("dejavu_cli"), "models", "--json"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "DEJAVU_TARGET": server.target},
+        timeout=20,
+        check=False,
+    )
+    os.close(write)
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_ctrl_c_exits_130_without_a_word(server: FakeServer) -> None:
+    server.answers("StreamPredictions", [event(1)])
+    with start(server, "stream", "--json") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stderr.read() == ""
+
+
+EARLY = """
+import os, signal, sys
+
+class Interrupt:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt)
+from dejavu_cli.__main__ import main
+main()
+"""
+"""A program that gets Ctrl-C while it imports a module."""
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("dejavu_client", ["teams"]),
+        ("typer", ["--help"]),
+        ("dejavu_cli.commands.demo", ["demo"]),
+    ],
+)
+def test_ctrl_c_while_the_program_loads_ends_it_as_quietly_as_later(
+    module: str, arguments: list[str], server: FakeServer
+) -> None:
+    with start(server, *arguments, program=[sys.executable, "-c", EARLY.format(module=module)]) as process:
+        assert process.communicate(timeout=30) == ("", "")
+        assert process.returncode == 130
+
+
+HELP = """
+import os, sys
+import dejavu_cli.main as program
+
+read, write = os.pipe()
+os.close(read)
+os.dup2(write, 1)
+ended = {}
+for arguments in sys.argv[1:]:
+    child = os.fork()
+    if not child:
+        sys.argv[1:] = arguments.split()
+        program.main()
+        os._exit(0)
+    ended[arguments] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+if failed := {arguments: code for arguments, code in ended.items() if code}:
+    sys.exit(str(failed))
+"""
+"""Runs the program once for each argument, with a closed pipe as its output."""
+
+
+@pytest.mark.nightly
+def test_help_for_a_reader_that_left_is_no_error() -> None:
+    arguments = ["--help", "predict --help"]
+    process = subprocess.run(
+        [sys.executable, "-c", HELP, *arguments], stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_bug_is_reported_in_a_sentence(server: FakeServer, debug: bool) -> None:
+    broken = "import dejavu_cli.commands.server as s, dejavu_cli.main as c; s.connect = None; c.main()"
+    if debug:
+        broken = "import os; os.environ['DEJAVU_DEBUG'] = '1'; " + broken
+    with start(server, "health", program=[sys.executable, "-c", broken]) as process:
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (1, "")
+    assert "Error: TypeError: 'NoneType' object is not callable" in err
+    assert ("Traceback" in err) == debug
+
+
+def test_the_client_alone_needs_no_extra(server: FakeServer) -> None:
+    """A command of the base installation loads no package of the extras."""
+    heavy = ("numpy", "torch", "nba_api", "pandas", "pyarrow", "sqlalchemy", "hnswlib", "dejavu_server")
+    program = (
+        "import sys, dejavu_cli.main as c\n"
+        "try: c.main()\n"
+        f"finally: sys.stderr.write(' '.join(sys.modules.keys() & set({heavy!r})))"
+    )
+    with start(server, "predict", "1", "--json", program=[sys.executable, "-c", program]) as process:
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
+    assert '"pointForecast": 1.0' in out
+
+
+WHAT_IF = json.dumps({"pattern": PATTERN})
+
+
+def cache_with(run: Run, address: str, entries: str) -> Any:
+    """Return the first statistics of the cache with a number of entries."""
+    deadline = time.monotonic() + 30
+    while (shown := json.loads(run("cache", "stats", "--json", target=address).stdout))["entries"] != entries:
+        assert time.monotonic() < deadline, shown
+        time.sleep(0.1)
+    return shown
+
+
+def test_all_workers_are_warmed_shown_and_cleared(tmp_path: Path, run: Run) -> None:
+    ledger = f"sqlite:///{tmp_path}/ledger.sqlite3"
+    file = tmp_path / "what-ifs.jsonl"
+    file.write_text(f'{WHAT_IF}\n\n{{"pattern": [1], "alpha": 1e-9}}\n')
+    with spawned_server("--workers", "2", "--ledger", ledger) as server:
+        address = server.address
+        warmed = run("cache", "warm", "-", "--json", "--timeout", "60", stdin=WHAT_IF, target=address)
+        assert warmed.exit_code == 0, warmed.output
+        told = json.loads(warmed.stdout)
+        assert (told["workers"], told["workers_warmed"], told["computed"]) == (2, 2, 2)
+        shown = cache_with(run, address, entries="2")
+        assert (shown["backend"], shown["workers"]) == ("CACHE_BACKEND_MEMORY", 2)
+        text = run("cache", "stats", target=address).stdout
+        assert "memory of each worker" in text
+        assert "hit rate" in text
+        refused = run("cache", "warm", str(file), target=address)
+        assert refused.exit_code == 1
+        assert "1 answer kept by 2 of 2 workers (0 computed)" in refused.stdout
+        assert "request 2" in refused.stderr
+        assert run("cache", "clear", target=address).stdout == "cleared: 2 answers\n"
+        cache_with(run, address, entries="0")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "said"),
+    [
+        (("warm",), "", "warm needs a file"),
+        (("stats", "file"), "", "stats takes no file"),
+        (("warm", "-"), "", "has no requests"),
+        (("warm", "-"), f"{WHAT_IF}\n{{", "line 2"),
+        (("warm", "-"), '{"pattern": [1], "game_id": "0022300001"}', "game_id"),
+        (("warm", "-"), '{"patern": [1]}', "line 1"),
+        (("empty",), "", "'empty' is not one of"),
+    ],
+)
+def test_wrong_usage_is_explained(run: Run, arguments: tuple[str, ...], stdin: str, said: str) -> None:
+    result = run("cache", *arguments, stdin=stdin, width=200)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_a_missing_file_is_named(run: Run) -> None:
+    missing = run("cache", "warm", "none.jsonl")
+    assert (missing.exit_code, "none.jsonl" in missing.stderr, "Traceback" in missing.output) == (1, True, False)

@@ -1,0 +1,104 @@
+"""`dejavu top` and `dejavu stats`, at a worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+
+import pyte
+import pytest
+from tests.support.builders.calls import PATTERN
+from tests.support.harness.clients import Run
+from tests.support.processes.servers import running_worker
+from tests.support.programs.commands import python_m
+
+from dejavu_client import DejavuClient
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a worker that has answered one what-if."""
+    with (
+        running_worker(tmp_path_factory.mktemp("server")) as address,
+        DejavuClient(address, timeout=30.0) as client,
+    ):
+        client.predict(PATTERN)
+        while not client.get_service_stats().windows[-1].methods:
+            time.sleep(0.05)
+        yield address
+
+
+@pytest.mark.nightly
+def test_a_server_that_does_not_answer_ends_it_with_the_reason_and_one_of_several_is_named(
+    run: Run, target: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free = f"127.0.0.1:{taken.getsockname()[1]}"
+    for command in (("top", "--once"), ("stats",)):
+        result = run(*command, "--timeout", "0.2", target=free)
+        assert result.exit_code == 3
+        assert free in result.output
+        beside = run(*command, "--timeout", "1", target=f"{target},{free}", width=80)
+        assert beside.exit_code == 0
+        assert f"{free}: " in beside.stdout
+        assert any(line.startswith(target) for line in beside.stdout.splitlines())
+
+
+def test_in_a_terminal_it_draws_until_it_is_interrupted(target: str) -> None:
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
+    command = [*python_m("dejavu_cli"), "top", "--target", target, "--interval", "0.2"]
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
+    )
+    os.close(theirs)
+    screen = pyte.Screen(80, 24)
+    stream = pyte.ByteStream(screen)
+
+    def read_until(text: str) -> None:
+        deadline = time.monotonic() + 60
+        while not any(text in line for line in screen.display):
+            assert time.monotonic() < deadline, "\n".join(screen.display)
+            if select.select([ours], [], [], 1)[0]:
+                stream.feed(os.read(ours, 65536))
+
+    try:
+        read_until("MiB")
+        assert any(line.startswith(f"dejavu-server {version('dejavu-forecast')}") for line in screen.display)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def test_forecasts_calls_and_workers_are_shown(run: Run, target: str) -> None:
+    shown = run("stats", target=target)
+    assert shown.exit_code == 0
+    lines = [line.split() for line in shown.stdout.splitlines()]
+    assert ["half,", "what-ifs", "1", "1", "1", "1"] in lines
+    assert ["Predict", "1", "0"] in [line[:3] for line in lines]
+    assert f" at {target} · " in shown.stdout
+    assert "1 of 2 workers" in shown.stdout
+    assert "calls, last 5 min" in shown.stdout
+    printed = run("stats", "--json", target=target).stdout
+    [stats] = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]  # beside the worker's log
+    assert stats["target"] == target
+    assert stats["windows"][0]["predictions"][0]["whatIfs"] == "1"
+    once = run("top", "--once", target=target, width=80)
+    assert "calls, last 1 min" in once.stdout
+
+
+def test_an_unknown_window_is_refused_by_name(run: Run) -> None:
+    refused = run("stats", "--minutes", "7")
+    assert refused.exit_code == 2
+    assert "'7' is not one of 1, 5, 15, all" in refused.output

@@ -1,0 +1,269 @@
+"""When each rule holds, and its words; what is old, late, of other teams or on the edge tells nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+from pydantic import TypeAdapter
+from tests.support.builders.games import close_game
+
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, LATE_REASON_TIME, Forecast, Moment
+from dejavu.v1.game_service_pb2 import Game, GameStatus
+from dejavu.v1.operations_service_pb2 import FeedStatus
+from dejavu.v1.record_pb2 import Outcome
+from dejavu_poller.notify.conditions import holds, silence, values_of
+from dejavu_poller.notify.game import GameView, Judged
+from dejavu_poller.notify.rules import GameRule, Rule, SilenceRule
+
+NOW: Final = datetime(2026, 11, 28, 3, 0, tzinfo=UTC)
+
+
+def ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+def rule(kind: str, **fields: Any) -> Any:
+    return TypeAdapter(Rule).validate_python({"kind": kind, **fields})
+
+
+def state(**fields: Any) -> Game:
+    return close_game("0022600001", **({"observed_time": ago(5)} | fields))
+
+
+def forecast(minute: int, home: float = 0.6, age: float = 5.0, **fields: Any) -> Forecast:
+    values: dict[str, Any] = {
+        "game_id": "0022600001",
+        "home_team": "BOS",
+        "away_team": "NYK",
+        "horizon": HORIZON_FINAL,
+        "elapsed_minutes": minute,
+        "point_forecast": 3.2,
+        "interval_lower": -6.0,
+        "interval_upper": 12.0,
+        "coverage_probability": 0.95,
+        "home_lead_probability": home,
+        "generated_time": ago(age),
+        "sequence": minute,
+    }
+    return Forecast(**(values | fields))
+
+
+def game(*forecasts: Forecast, **fields: Any) -> GameView:
+    view = GameView("0022600001", published=state(**fields))
+    for each in forecasts:
+        view.add(each)
+    return view
+
+
+def words(told: GameRule, view: GameView) -> str:
+    """Return the words of a rule; empty if it does not hold."""
+    found = holds(told, view, NOW)
+    return "" if found is None else f"{found.title}. {found.text}"
+
+
+INTERVAL: Final = "95 % interval: BOS −6…+12."
+FORECAST: Final = f"BOS to win: 60 % (minute 43). {INTERVAL}"
+RESULT: Final = "Final: NYK @ BOS. NYK by 8 (NYK 112, BOS 104)."
+
+
+@pytest.mark.parametrize(
+    ("fields", "forecasts", "expected"),
+    [
+        ({}, (), "Close: NYK @ BOS. NYK 99, BOS 101, Q4 4:12 left."),
+        ({}, (forecast(43),), f"Close: NYK @ BOS. NYK 99, BOS 101, Q4 4:12 left. {FORECAST}"),
+        ({}, (forecast(41, age=121),), "Close: NYK @ BOS. NYK 99, BOS 101, Q4 4:12 left."),
+        ({"period": 5, "seconds_left": 60.0}, (), "Close: NYK @ BOS. NYK 99, BOS 101, OT 1:00 left."),
+        ({"home_score": 104}, (), "Close: NYK @ BOS. NYK 99, BOS 104, Q4 4:12 left."),
+        ({"home_score": 105}, (), ""),
+        ({"away_score": 107}, (), ""),
+        ({"period": 3}, (), ""),
+        ({"seconds_left": 300.1}, (), ""),
+        ({"seconds_left": None}, (), ""),
+        ({"status": GameStatus.GAME_STATUS_FINAL}, (), ""),
+        ({"observed_time": ago(121)}, (), ""),
+    ],
+)
+def test_close_late(fields: dict[str, Any], forecasts: tuple[Forecast, ...], expected: str) -> None:
+    assert words(rule("close_late"), game(*forecasts, **fields)) == expected
+
+
+@pytest.mark.parametrize(
+    ("forecasts", "expected"),
+    [
+        ((forecast(20, 0.4), forecast(24, 0.75)), "BOS to win: 40 % → 75 % in 4 minutes of play."),
+        ((forecast(20, 0.75), forecast(24, 0.4)), "NYK to win: 25 % → 60 % in 4 minutes of play."),
+        ((forecast(20, 0.4), forecast(22, 0.3), forecast(24, 0.75)), "BOS to win: 30 % → 75 % in 2 minutes of play."),
+        ((forecast(20, 0.4), forecast(24, 0.69)), ""),
+        ((forecast(17, 0.4), forecast(24, 0.75)), ""),
+        ((forecast(20, 0.4), forecast(24, 0.75, age=121)), ""),
+        ((forecast(20, 0.4, late=LATE_REASON_TIME), forecast(24, 0.75)), ""),
+        ((forecast(20, 0.4, horizon=HORIZON_HALFTIME), forecast(24, 0.75)), ""),
+        (
+            (
+                forecast(42, 0.4),
+                forecast(44, 0.8, moment=Moment(period=4, seconds_left=200.0, differential=3)),
+            ),
+            "BOS to win: 40 % → 80 % in 3 minutes of play.",
+        ),
+    ],
+)
+def test_swing(forecasts: tuple[Forecast, ...], expected: str) -> None:
+    told = words(rule("swing"), game(*forecasts))
+    assert expected in told
+    assert bool(told) is bool(expected)
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (forecast(30, 0.4, expected_margin=6.5), "NYK to win: 60 %; BOS by 6.5 was expected."),
+        (forecast(30, 0.7, expected_margin=-6.5), "BOS to win: 70 %; NYK by 6.5 was expected."),
+        (forecast(30, 0.6, expected_margin=6.5), ""),
+        (forecast(30, 0.4, expected_margin=4.9), ""),
+        (forecast(23, 0.4, expected_margin=6.5), ""),
+        (forecast(30, 0.4), ""),
+        (forecast(30, 0.4, age=121, expected_margin=6.5), ""),
+    ],
+)
+def test_upset(made: Forecast, expected: str) -> None:
+    told = words(rule("upset"), game(made))
+    assert expected in told
+    assert bool(told) is bool(expected)
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (
+            forecast(18, horizon=HORIZON_HALFTIME),
+            "Half forecast: NYK @ BOS. After minute 18: BOS by 3.2 at the half. BOS to lead: 60 %. " + INTERVAL,
+        ),
+        (forecast(17, horizon=HORIZON_HALFTIME), ""),
+        (forecast(18), ""),
+        (forecast(18, age=121, horizon=HORIZON_HALFTIME), ""),
+    ],
+)
+def test_half_ready(made: Forecast, expected: str) -> None:
+    assert words(rule("half_ready"), game(made)) == expected
+
+
+def outcome(**fields: Any) -> Outcome:
+    values: dict[str, Any] = {"horizon": HORIZON_FINAL, "differential": -8, "recorded_time": ago(5)}
+    return Outcome(**(values | {"total_points": 216} | fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "judged", "expected"),
+    [
+        ({}, None, RESULT),
+        ({"overtimes": 2}, None, "Final: NYK @ BOS. NYK by 8 (NYK 112, BOS 104) after 2 overtimes."),
+        ({"total_points": None}, None, "Final: NYK @ BOS. NYK by 8."),
+        (
+            {},
+            Judged(42, 40, forecast(24), reference_covered=False),
+            f"{RESULT} 95 % interval from minute 24: BOS −6…+12, did not hold; held in 40 of 42 minutes.",
+        ),
+        ({"withdrawn": True}, None, ""),
+        ({"recorded_time": ago(3599)}, None, RESULT),
+        ({"recorded_time": ago(3601)}, None, ""),
+    ],
+)
+def test_final(fields: dict[str, Any], judged: Judged | None, expected: str) -> None:
+    view = game(status=GameStatus.GAME_STATUS_FINAL)
+    view.outcome, view.judged = outcome(**fields), judged
+    assert words(rule("final"), view) == expected
+
+
+def test_a_feed_that_exchanges_home_and_away_turns_no_probability_around() -> None:
+    """Formerly, the state's teams named the probabilities of forecasts of the other side."""
+    exchanged: dict[str, Any] = {"home_team": "NYK", "away_team": "BOS"}
+    view = game(forecast(44, home=0.9), **exchanged)
+    assert view.teams == ("BOS", "NYK")
+    assert not words(rule("close_late"), view), "its score is of other sides"
+    view.add(forecast(45, home=0.2, **exchanged))
+    assert view.teams == ("NYK", "BOS")
+    assert not words(rule("swing", change=0.1), view), "nothing swung"
+    view.add(forecast(44, home=0.9))  # an earlier one, read from the record
+    assert "NYK to win: 20 %" in words(rule("close_late"), view)
+
+
+def test_only_games_of_the_teams_are_told() -> None:
+    assert words(rule("close_late", teams=["Knicks"]), game())
+    assert not words(rule("close_late", teams=["LAL"]), game())
+
+
+def feed(reported: float, read: float) -> FeedStatus:
+    return FeedStatus(feed="nba", reported_seconds_ago=reported, read_age_seconds=read)
+
+
+SCHEDULED: Final = {"status": GameStatus.GAME_STATUS_SCHEDULED, "observed_time": ago(1800)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "games", "feeds", "expected"),
+    [
+        ("poller_silent", [state(observed_time=ago(130))], [], "1 game in play; the newest state is"),
+        ("poller_silent", [state(observed_time=ago(130))], [feed(200, 210)], "1 game in play"),
+        ("poller_silent", [state(observed_time=ago(110))], [], ""),
+        ("poller_silent", [state(observed_time=ago(130))], [feed(10, 140)], ""),
+        ("poller_silent", [state(observed_time=ago(130)), state(observed_time=ago(10))], [], ""),
+        ("poller_silent", [state(observed_time=ago(7300))], [], ""),
+        ("poller_silent", [state(**SCHEDULED, tip_off=ago(1000))], [feed(200, 210)], "1 game past tip-off; the newest"),
+        ("poller_silent", [state(**SCHEDULED, tip_off=ago(1000))], [], ""),  # the poller may report to another server
+        (
+            "poller_silent",
+            [state(**SCHEDULED, tip_off=ago(1000)), state(**(SCHEDULED | {"observed_time": ago(5)}))],
+            [feed(200, 210)],
+            "",
+        ),
+        ("poller_silent", [state(**SCHEDULED, tip_off=ago(1000))], [feed(10, 12)], ""),
+        ("poller_silent", [state(**SCHEDULED, tip_off=ago(600))], [], ""),
+        ("poller_silent", [state(status=GameStatus.GAME_STATUS_FINAL, observed_time=ago(900))], [], ""),
+        ("poller_silent", [], [], ""),
+        ("feed_silent", [state(observed_time=ago(130))], [feed(10, 140)], "The poller runs."),
+        ("feed_silent", [state(observed_time=ago(130))], [feed(10, 20)], ""),
+        ("feed_silent", [state(observed_time=ago(130))], [], ""),
+    ],
+)
+def test_silence(kind: str, games: list[Game], feeds: list[FeedStatus], expected: str) -> None:
+    told: SilenceRule = rule(kind)
+    found = silence(told, games, feeds, NOW)
+    assert (found is not None) is bool(expected)
+    if found is not None:
+        begun, texts = found
+        newest = max(each.observed_time.seconds for each in games)
+        due = games[0].status == GameStatus.GAME_STATUS_SCHEDULED
+        assert begun == f"{games[0].tip_off.seconds if due else newest}", "the same in every notifier"
+        assert expected in texts.text
+
+
+TEAMS: Final = {"home_team": "BOS", "away_team": "NYK"}
+SCORE: Final = TEAMS | {"home_score": 101, "away_score": 99}
+NUMBERS: Final = {
+    "horizon": "final",
+    "home_win_probability": 0.6,
+    "point_forecast": 3.2,
+    "interval_lower": -6.0,
+    "interval_upper": 12.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "made", "result", "expected"),
+    [
+        ("close_late", forecast(43), None, SCORE | NUMBERS),
+        ("close_late", forecast(43, age=121), None, SCORE),
+        ("half_ready", forecast(18, horizon=HORIZON_HALFTIME), None, SCORE | NUMBERS | {"horizon": "half"}),
+        ("half_ready", forecast(18), None, SCORE),
+        ("final", forecast(47), outcome(), TEAMS | {"home_score": 104, "away_score": 112}),
+        ("final", forecast(47), outcome(total_points=None), TEAMS),
+    ],
+)
+def test_the_numbers_for_programs_are_as_current_as_the_words(
+    kind: str, made: Forecast, result: Outcome | None, expected: dict[str, Any]
+) -> None:
+    view = game(made)
+    view.outcome = result
+    assert values_of(rule(kind), view, NOW) == expected

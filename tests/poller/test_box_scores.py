@@ -1,0 +1,171 @@
+"""Line-ups from the box scores of an evening, in forecasts and in reports of finals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from tests.support.builders.evenings import Evening, StoringPredictor, game
+from tests.support.harness.poller import Watch, watching
+
+from dejavu.v1.prediction_service_pb2 import PredictRequest
+from dejavu.v1.record_service_pb2 import PlayerLine as Line
+from dejavu_client import FINAL
+from dejavu_client.errors import FieldViolation, InvalidArgumentError
+from dejavu_feed.box_score import PlayerLine, lineups
+from dejavu_feed.errors import FeedUnavailable
+from dejavu_feed.nba.box_scores import BoxScore
+from dejavu_poller.box_scores import BoxScores
+
+HOME, AWAY = (1, 2, 3, 4, 5), (11, 12, 13, 14, 15)
+HALF, END = 1440.0, 2880.0
+FINAL_SCORE = game().scores[-1]
+LEAD = FINAL_SCORE.home - FINAL_SCORE.away
+LINES = tuple(
+    PlayerLine(player, home, 2880, LEAD if home else -LEAD, True)
+    for home, five in ((True, HOME), (False, AWAY))
+    for player in five
+)
+
+
+@dataclass
+class Court:
+    """Box scores that name one more home player with every read.
+
+    Attributes:
+        reads: ids of the games whose box score was read.
+        fault: error of the next reads.
+        lines: lines of the box scores.
+    """
+
+    reads: list[str] = field(default_factory=list)
+    fault: Exception | None = None
+    lines: tuple[PlayerLine, ...] = LINES
+
+    def read(self, game_id: str) -> BoxScore:
+        self.reads.append(game_id)
+        if self.fault is not None:
+            raise self.fault
+        return BoxScore(lineups(HOME, AWAY, range(6, 6 + len(self.reads)), ()), self.lines)
+
+
+def seen(request: PredictRequest) -> int | None:
+    """Return the number of home players seen according to a request; None if it has no line-ups."""
+    return len(request.lineups.home_seen) if request.HasField("lineups") else None
+
+
+async def to_the_end(watch: Watch) -> None:
+    """Play a game from the end of its first half."""
+    for elapsed in (HALF, HALF + 61, END - 59):
+        await watch.at(elapsed)
+    watch.evening.clock.now = watch.evening.replay.end
+    for _ in range(3):
+        await watch.turn()
+
+
+async def test_who_plays_is_read_at_tip_off_and_after_minutes_6_12_and_24() -> None:
+    evening, predictor, court = Evening([game()]), StoringPredictor(), Court()
+    async with watching(evening, predictor, box_scores=BoxScores(court.read), horizons=[FINAL], from_minute=1) as watch:
+        for minute in (1, 2, 5, 6, 7, 12, 24, 25, 47):
+            await watch.at(60 * minute + 1)
+    said = {asked.minute: seen(asked.request) for asked in predictor.asked}
+    assert said == {1: 6, 2: 6, 5: 6, 6: 7, 7: 7, 12: 8, 24: 9, 25: 9, 47: 9}
+    assert len(court.reads) == 4
+
+
+async def test_line_ups_of_an_earlier_mark_say_that_they_are_of_it() -> None:
+    court = Court()
+    box_scores = BoxScores(court.read)
+    assert [each.minute for each in (await box_scores.lineups("0022600001", [7])).values()] == [6]
+    court.fault = FeedUnavailable("status 403")
+    assert [each.minute for each in (await box_scores.lineups("0022600001", [24])).values()] == [6]
+
+
+async def test_a_minute_that_was_over_before_the_first_read_knows_nobody() -> None:
+    court = Court()
+    box_scores = BoxScores(court.read)
+    assert await box_scores.lineups("0022600001", [3, 4]) == {4: lineups(HOME, AWAY, [6], [])}
+    assert list(await box_scores.lineups("0022600001", [5])) == [5]
+    assert len(court.reads) == 1
+
+
+async def test_a_box_score_that_cannot_be_read_costs_no_forecast_and_is_asked_for_once_a_mark() -> None:
+    evening, predictor, court = Evening([game()]), StoringPredictor(), Court(fault=FeedUnavailable("status 403"))
+    async with watching(evening, predictor, box_scores=BoxScores(court.read), horizons=[FINAL], from_minute=1) as watch:
+        for minute in (1, 2, 3):
+            await watch.at(60 * minute + 1)
+        court.fault = None
+        await watch.at(361)
+    assert [(asked.minute, seen(asked.request)) for asked in predictor.asked] == [
+        (1, None),
+        (2, None),
+        (3, None),
+        (6, 7),
+    ]
+    assert len(court.reads) == 2
+
+
+async def test_the_report_of_a_final_has_the_box_score() -> None:
+    evening, predictor, court = Evening([game()]), StoringPredictor(), Court()
+    async with watching(evening, predictor, box_scores=BoxScores(court.read)) as watch:
+        await to_the_end(watch)
+    assert [bool(lines) for lines in predictor.box_scores] == [False, True], "the half has none"
+    assert predictor.box_scores[1][0] == Line(player_id=1, home=True, seconds=2880, plus_minus=LEAD, started=True)
+
+
+def few(lines: tuple[PlayerLine, ...]) -> tuple[PlayerLine, ...]:
+    return lines[1:]
+
+
+def of_another_final(lines: tuple[PlayerLine, ...]) -> tuple[PlayerLine, ...]:
+    return tuple(line._replace(plus_minus=-line.plus_minus) for line in lines)
+
+
+def nobody(_: tuple[PlayerLine, ...]) -> tuple[PlayerLine, ...]:
+    return ()
+
+
+async def test_a_box_score_that_lags_behind_its_final_is_read_again() -> None:
+    court = Court(lines=of_another_final(LINES))
+
+    def read(game_id: str) -> BoxScore:
+        if len(court.reads) == 1:
+            court.lines = LINES
+        return court.read(game_id)
+
+    assert await BoxScores(read, pause=0.0).final("0022600001", LEAD) == LINES
+    assert len(court.reads) == 2
+
+
+async def test_a_game_that_names_no_players_is_read_once() -> None:
+    reads = list[str]()
+
+    def read(game_id: str) -> BoxScore:
+        reads.append(game_id)
+        return BoxScore(None, ())
+
+    assert await BoxScores(read).final("9900000001", LEAD) == ()
+    assert len(reads) == 1
+
+
+@pytest.mark.parametrize("change", [few, nobody, of_another_final])
+async def test_a_box_score_that_is_not_one_is_not_reported(
+    change: Callable[[tuple[PlayerLine, ...]], tuple[PlayerLine, ...]],
+) -> None:
+    evening, predictor, court = Evening([game()]), StoringPredictor(), Court(lines=change(LINES))
+    async with watching(evening, predictor, box_scores=BoxScores(court.read, pause=0.0)) as watch:
+        await to_the_end(watch)
+    assert [report.differential for report in predictor.reports] != []
+    assert predictor.box_scores == [(), ()]
+
+
+async def test_a_final_is_reported_without_a_box_score_that_the_server_refuses() -> None:
+    evening, predictor, court = Evening([game()]), StoringPredictor(), Court()
+    async with watching(evening, predictor, box_scores=BoxScores(court.read)) as watch:
+        await watch.at(HALF)
+        reported = len(predictor.reports)
+        wrong = InvalidArgumentError("players", field_violations=(FieldViolation("players[3].seconds", "0"),))
+        predictor.untaken.append(wrong)
+        await to_the_end(watch)
+    assert [bool(lines) for lines in predictor.box_scores[reported:]] == [True, False]

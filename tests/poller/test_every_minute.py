@@ -1,0 +1,593 @@
+"""The poller over whole games: requests after each minute, skipped minutes and outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from tests.support.builders.evenings import Evening, StoringPredictor, able_model, extend_to_overtime, game
+from tests.support.harness.poller import END, HALF, Watch, correct, watching
+
+from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast
+from dejavu.v1.prediction_service_pb2 import PredictError
+from dejavu_cli.output.poll_events import event_line
+from dejavu_client import FINAL, HALFTIME
+from dejavu_client.errors import UnavailableError
+from dejavu_feed.errors import FeedUnavailable
+from dejavu_feed.nba.live_payloads import PlayByPlay, Scoreboard
+from dejavu_feed.nba.plays import Play
+from dejavu_feed.pattern import QUARTER_MINUTES, Score, elapsed_seconds, slots
+from dejavu_feed.replay.games import ReplayGame
+from dejavu_poller import Poller
+from dejavu_poller.events import (
+    Fault,
+    FaultKind,
+    ForecastMissed,
+    GameChanged,
+    GameSkipped,
+    HorizonResult,
+    ModelLimits,
+    Prediction,
+    RatingsOutdated,
+)
+from dejavu_poller.prices import PriceFile
+
+
+async def go_through(watch: Watch, first: int, last: int) -> None:
+    """Poll just after the end of each of these minutes, and at the end of quarters, which completes their last one."""
+    for minute in range(first, last + 1):
+        await watch.at(60.0 * minute + (minute % QUARTER_MINUTES > 0))
+
+
+async def test_half_and_end_are_forecast_after_every_minute_from_the_sixth_on_in_one_call_each() -> None:
+    played = game(run=2)
+    async with watching(Evening([played])) as watch:
+        await go_through(watch, 1, 47)
+        await watch.at(END)
+
+    predictor = watch.predictor
+    assert predictor.minutes(HALFTIME) == list(range(6, 24))
+    assert predictor.minutes(FINAL) == list(range(6, 48))
+    assert predictor.calls == 42, "one for each minute"
+    assert {asked.pattern for asked in predictor.asked} == {slots(played.scores, minute) for minute in range(6, 48)}
+    assert {(asked.home_team, asked.away_team) for asked in predictor.asked} == {("BOS", "LAL")}
+    assert [prediction.latency for prediction in watch.told(Prediction)] == pytest.approx([0.5] * 60)
+    assert not watch.told(ForecastMissed)
+    assert not watch.told(Fault)
+    half, end = watch.told(HorizonResult)
+    assert (half.horizon, half.differential, len(half.forecasts)) == (HALFTIME, 5, 18)
+    assert (end.horizon, end.differential, len(end.forecasts)) == (FINAL, 5, 42)
+    assert (end.game.text, end.game.home_score - end.game.away_score) == ("Final", 5)
+
+
+async def test_in_overtime_nothing_is_forecast_and_its_end_is_the_outcome() -> None:
+    played = extend_to_overtime(game(lead=3, run=2))
+    async with watching(Evening([played])) as watch:
+        await go_through(watch, 46, 47)
+        await watch.at(END)
+        assert not watch.told(HorizonResult)
+        for elapsed in (2940, 3000, 3060):
+            await watch.at(elapsed)
+        watch.evening.clock.now = watch.evening.replay.end
+        await watch.turn()
+
+        assert watch.predictor.minutes(FINAL) == [46, 47]
+        (outcome,) = watch.told(HorizonResult)
+        assert (outcome.horizon, outcome.differential, outcome.game.period) == (FINAL, 4, 5)
+        assert outcome.game.text == "Final/OT"
+        await watch.turn()
+        assert watch.predictor.overtimes[-1] == 1, "the record knows the overtime"
+        in_overtime = [event_line(each) for each in watch.told(GameChanged) if each.game.text.startswith("OT")]
+        assert in_overtime
+        assert all(line.endswith("  overtime") for line in in_overtime)
+        assert watch.poller.games[outcome.game.game_id].read_to_end
+
+
+def with_moments() -> StoringPredictor:
+    """Return a predictor whose model forecasts at moments."""
+    predictor = StoringPredictor()
+    predictor.models[0].inputs.append("moment")
+    return predictor
+
+
+def a_basket_every_12_s() -> ReplayGame:
+    baskets = tuple(Score(12.0 * number, 2 * ((number + 1) // 2), 2 * (number // 2)) for number in range(240))
+    return ReplayGame("often", "BOS", "LAL", baskets)
+
+
+@asynccontextmanager
+async def overtime() -> AsyncIterator[tuple[Watch, str]]:
+    """Yield a watched game that is 70 s into overtime, with forecasts at moments, and its id."""
+    async with watching(Evening([extend_to_overtime(game(lead=3))]), with_moments()) as watch:
+        for elapsed in (1500.0, 2740.0, 2950.0):
+            await watch.at(elapsed)
+        yield watch, watch.evening.ids[0]
+
+
+async def test_the_newest_play_is_forecast_and_in_last_minutes_and_overtime_shown() -> None:
+    played = extend_to_overtime(game(lead=3, run=2))
+    predictor = with_moments()
+    async with watching(Evening([played]), predictor) as watch:
+        (game_id,) = watch.evening.ids
+
+        async def shown(elapsed: float) -> Forecast | None:
+            await watch.at(elapsed)
+            return watch.poller.games[game_id].at_moment
+
+        assert await shown(1300.0) is None
+        half = await shown(1370.0)
+        assert half is not None
+        assert (half.horizon, half.moment.period, half.elapsed_minutes) == (HALFTIME, 2, 23)
+        assert await shown(1500.0) is None, "the half is over"
+        assert await shown(2740.0) is None
+        last = await shown(2815.0)
+        assert last is not None
+        assert (last.horizon, last.moment.period, last.elapsed_minutes) == (FINAL, 4, 47)
+        lead = [score for score in played.scores if score.elapsed <= 2825][-1]
+        assert last.moment.differential == lead.home - lead.away
+        for elapsed in (2950, 3000, 3060):  # in every turn, although no minute can be forecast
+            overtime = await shown(elapsed)
+            assert overtime is not None
+            assert overtime.moment.period == 5
+        request = predictor.moments[-1]
+        assert (request.game_id, request.home_team, len(request.pattern)) == (game_id, "BOS", 47)
+        watch.evening.clock.now = watch.evening.replay.end
+        await watch.turn()
+        assert watch.poller.games[game_id].at_moment is None
+        assert not [each for each in watch.told(Prediction) if each.forecast.HasField("moment")]
+
+
+@pytest.mark.parametrize(("is_over", "fouled"), [(True, False), (False, False), (True, True)])
+async def test_a_tie_at_the_buzzer_is_forecast_as_the_beginning_of_overtime_once_the_period_is_over(
+    is_over: bool, fouled: bool
+) -> None:
+    """Otherwise the forecast of before the shot would stand beside the tie for minutes; free throws may follow it."""
+
+    def read(plays: tuple[Play, ...]) -> tuple[Play, ...]:
+        if not is_over:
+            return tuple(each for each in plays if (each.period, each.action, each.detail) != (4, "period", "end"))
+        # A foul that a review finds is listed after the end of the period.
+        return (*plays, replace(plays[-1], free_throws=2)) if fouled and plays[-1].clock == 0 else plays
+
+    evening = Evening([extend_to_overtime(game(lead=3))])
+    evening.edit[evening.ids[0]] = read
+    async with watching(evening, with_moments()) as watch:
+        for elapsed in (1500.0, 2740.0, END):
+            await watch.at(elapsed)
+        await watch.turn()
+        requests = [each for each in watch.predictor.moments if each.moment.period == 5]
+    begins = is_over and not fouled
+    assert [(each.moment.seconds_left, each.moment.differential) for each in requests] == [(300.0, 0)] * begins
+    assert not any(each.HasField("possession") for each in requests)
+
+
+@pytest.mark.nightly
+async def test_before_the_last_minutes_moments_are_forecast_at_a_pace_and_then_after_each_new_state() -> None:
+    predictor = with_moments()
+    async with watching(Evening([a_basket_every_12_s()]), predictor) as watch:
+        for elapsed in (*range(1200, 1500, 6), *range(2460, 2870, 6)):
+            await watch.at(float(elapsed))
+        made = [
+            (each.horizon, elapsed_seconds(each.moment.period, each.moment.seconds_left)) for each in predictor.moments
+        ]
+        assert len(set(made)) == len(made), "a state is forecast once"
+        early = [elapsed for horizon, elapsed in made if horizon == FINAL and elapsed < 2640]
+        assert early == [60.0 * minute + 36 for minute in (20, 21, 22, 23, 24, 41, 42, 43)]
+        late = [elapsed for horizon, elapsed in made if horizon == FINAL and elapsed > 2640]
+        assert late == [elapsed for elapsed in range(2652, 2870, 12) if elapsed % 60]
+        assert {horizon for horizon, _ in made} == {HALFTIME, FINAL}
+        assert max(elapsed for horizon, elapsed in made if horizon == HALFTIME) < 1440
+
+
+def moments_of(predictor: StoringPredictor) -> list[float]:
+    """Return the elapsed seconds of the moments that were forecast since the last call."""
+    made = [elapsed_seconds(each.moment.period, each.moment.seconds_left) for each in predictor.moments]
+    predictor.moments.clear()
+    return made
+
+
+@pytest.mark.parametrize("interval", [24, 84])
+async def test_all_states_since_the_last_read_are_forecast_but_those_too_long_ago(interval: int) -> None:
+    predictor = with_moments()
+    async with watching(Evening([a_basket_every_12_s()]), predictor) as watch:
+        for elapsed in (2600, 2618):
+            await watch.at(float(elapsed))
+        [before] = moments_of(predictor)  # no earlier state is made up
+        for elapsed in range(2664, 2870, interval):
+            await watch.at(float(elapsed))
+            [*_, newest] = made = moments_of(predictor)
+            assert newest >= elapsed - 12
+            states = [state for state in range(2652, 2880, 12) if state > before and 0 <= newest - state <= 30]
+            assert made == [state for state in states if state % 60]
+            before = newest
+
+
+async def test_of_several_moments_of_a_read_only_the_newest_has_prices_and_none_of_total_points(tmp_path: Path) -> None:
+    predictor, evening, path = with_moments(), Evening([a_basket_every_12_s()]), tmp_path / "prices.csv"
+    async with watching(evening, predictor, prices=PriceFile(evening.clock, path)) as watch:
+        for elapsed in (2600, 2618, 2664):
+            evening.go_to(float(elapsed))
+            path.write_text(
+                "home,away,market,line,home_odds,away_odds,over_odds,under_odds,time\n"
+                f"BOS,LAL,moneyline,,-220,+180,,,{evening.clock.now}\nBOS,LAL,total,221.5,,,1.9,1.9,{evening.clock.now}\n"
+            )
+            predictor.moments.clear()
+            await watch.turn()
+    assert [each.HasField("market") for each in predictor.moments] == [False, True]
+    assert not any(each.HasField("total_market") for each in predictor.moments)
+
+
+@pytest.mark.parametrize("coming", [None, 0, 2])
+async def test_a_moment_has_the_free_throws_to_come_and_is_not_forecast_while_they_are_not_known(
+    coming: int | None,
+) -> None:
+    def stopped(read: tuple[Play, ...]) -> tuple[Play, ...]:
+        return (*read[:-1], replace(read[-1], free_throws=coming, possession="BOS"))
+
+    async with overtime() as (watch, game_id):
+        watch.evening.edit[game_id] = stopped
+        await watch.at(3060.0)
+        at_moment = watch.poller.games[game_id].at_moment
+        assert at_moment is not None, "until they are known, the forecast before the foul stands"
+        newest = watch.predictor.moments[-1].moment
+        assert (newest.seconds_left < 180) == (coming is not None)
+        assert newest.free_throws == (coming or 0)
+
+
+@pytest.mark.parametrize("newest", [{"free_throws": None}, {"clock": 0.0}, {"home": 99}])
+async def test_in_overtime_each_turn_reads_the_plays_although_the_newest_has_no_forecast(
+    newest: dict[str, Any],
+) -> None:
+    """With free throws that are not known, at the end of a period, and with a score that the scoreboard contradicts."""
+    async with overtime() as (watch, game_id):
+        watch.evening.edit[game_id] = lambda read: (*read[:-1], replace(read[-1], **newest))
+        made = len(watch.predictor.moments)
+        before = watch.evening.reads[game_id]
+        for elapsed in (3060.0, 3063.0, 3066.0):
+            await watch.at(elapsed)
+        assert watch.evening.reads[game_id] == before + 3
+        assert len(watch.predictor.moments) == made
+
+
+async def test_a_team_that_is_not_of_the_game_has_no_possession() -> None:
+    async with watching(Evening([extend_to_overtime(game(lead=3))]), with_moments()) as watch:
+        (game_id,) = watch.evening.ids
+        watch.evening.edit[game_id] = lambda read: (*read[:-1], replace(read[-1], possession="PHL"))
+        for elapsed in (1500.0, 2740.0, 2950.0):
+            await watch.at(elapsed)
+    assert watch.predictor.moments
+    assert not any(each.HasField("possession") for each in watch.predictor.moments)
+
+
+@pytest.mark.parametrize(("missing", "is_forecast"), [(0, True), (60, False)])
+async def test_a_moment_of_plays_that_the_scoreboard_is_ahead_of_is_not_forecast(
+    missing: int, is_forecast: bool
+) -> None:
+    """`missing`: seconds of play whose plays the feed does not show, as while it serves a cached file."""
+    async with overtime() as (watch, game_id):
+        end = 3060 - missing
+        watch.evening.edit[game_id] = lambda plays: tuple(play for play in plays if play.elapsed <= end)
+        await watch.at(3060.0)
+        assert (watch.poller.games[game_id].at_moment is not None) == is_forecast
+
+
+@pytest.mark.parametrize(("period", "clock"), [(6, 120.0), (5, 299.0), (4, 1.0)])
+async def test_a_newest_play_far_ahead_of_the_scoreboard_is_told_and_not_forecast(period: int, clock: float) -> None:
+    """Its forecast would make all true ones after it late."""
+
+    def wrong(read: tuple[Play, ...]) -> tuple[Play, ...]:
+        elapsed = elapsed_seconds(period, clock)
+        return (*read[:-1], replace(read[-1], period=period, clock=clock, elapsed=elapsed))
+
+    async with watching(Evening([game(lead=3)]), with_moments()) as watch:
+        (game_id,) = watch.evening.ids
+        for elapsed in (2600.0, 2660.0):
+            await watch.at(elapsed)
+        watch.evening.edit[game_id] = wrong
+        await watch.at(2700.0)
+        assert [fault.kind for fault in watch.told(Fault)] == [FaultKind.STALE]
+        del watch.evening.edit[game_id]
+        for elapsed in (2710.0, 2720.0):
+            await watch.at(elapsed)
+        *_, newest = watch.predictor.minutes(FINAL)
+        assert 44 < newest < 47
+        assert 2700 < max(moments_of(watch.predictor)) < 2800
+
+
+async def test_a_model_without_moments_is_asked_for_none() -> None:
+    async with watching(Evening([extend_to_overtime(game(lead=3, run=2))])) as watch:
+        await go_through(watch, 46, 47)
+        await watch.at(2815.0)
+        await watch.at(2950.0)
+        assert not watch.predictor.moments
+
+
+async def test_a_model_that_no_longer_has_moments_is_asked_for_no_more() -> None:
+    async with watching(Evening([a_basket_every_12_s()]), with_moments()) as watch:
+        for elapsed in (2600.0, 2650.0, 2670.0):
+            await watch.at(elapsed)
+        assert moments_of(watch.predictor)
+        watch.predictor.models[0].inputs.remove("moment")
+        for elapsed in (2705.0, 2765.0, 2825.0):  # within minutes, the model is read again
+            await watch.at(elapsed)
+        moments_of(watch.predictor)
+        await watch.at(2870.0)
+        assert not moments_of(watch.predictor)
+
+
+async def test_minutes_that_went_by_unseen_are_told_and_never_made_up() -> None:
+    evening = Evening([game()])
+    (game_id,) = evening.ids
+    async with watching(evening) as watch:
+        await watch.at(541)
+        evening.fault[game_id] = FeedUnavailable("status 403")
+        await watch.at(601)
+        await watch.at(661)
+        del evening.fault[game_id]
+        await watch.at(721)
+        await watch.turn()
+
+        assert watch.predictor.minutes(FINAL) == [9, 12]
+        told = [(missed.horizon, missed.minutes, missed.reason) for missed in watch.told(ForecastMissed)]
+        assert told == [
+            (HALFTIME, (6, 7, 8), "polled too late"),
+            (FINAL, (6, 7, 8), "polled too late"),
+            (HALFTIME, (10, 11), "the plays arrived too late"),
+            (FINAL, (10, 11), "the plays arrived too late"),
+        ]
+        assert watch.poller.summary().missed == 10
+
+
+async def test_a_half_that_is_over_leaves_the_end_to_be_forecast() -> None:
+    async with watching(Evening([game()])) as watch:
+        await watch.at(HALF + 61)
+        await watch.at(HALF + 121)
+
+        assert {asked.horizon for asked in watch.predictor.asked} == {FINAL}
+        assert watch.predictor.minutes(FINAL) == [25, 26]
+        half, end = watch.told(ForecastMissed)
+        assert (half.horizon, half.minutes) == (HALFTIME, tuple(range(6, 24)))
+        assert (end.horizon, end.minutes) == (FINAL, tuple(range(6, 25)))
+
+
+async def test_a_correction_of_an_older_minute_makes_a_revision_of_the_newest_alone() -> None:
+    evening = Evening([game()])
+    (game_id,) = evening.ids
+    async with watching(evening) as watch:
+        await go_through(watch, 6, 12)
+        evening.edit[game_id] = lambda plays: correct(plays, until=500, by=-1)
+        await watch.turn()
+        await watch.turn()
+
+    revised = [prediction for prediction in watch.told(Prediction) if prediction.forecast.revision]
+    assert [(len(each.pattern), each.forecast.horizon) for each in revised] == [(12, HALFTIME), (12, FINAL)]
+    assert watch.predictor.minutes(FINAL) == [*range(6, 13), 12]
+
+
+async def test_after_a_slip_in_the_clock_of_the_feed_the_minutes_that_are_true_are_forecast() -> None:
+    class Slipping(Evening):
+        def scoreboard(self) -> Scoreboard:
+            board = super().scoreboard()
+            slipped = [replace(each, period=2, clock=140.0) for each in board.games]
+            return replace(board, games=tuple(slipped)) if self.edit else board
+
+    evening = Slipping([game()])
+    (game_id,) = evening.ids
+
+    def with_slip(plays: tuple[Play, ...]) -> tuple[Play, ...]:
+        return (*plays[:-1], replace(plays[-1], elapsed=1300.0))
+
+    async with watching(evening) as watch:
+        await watch.at(601)
+        evening.edit[game_id] = with_slip
+        await watch.turn()
+        del evening.edit[game_id]
+        await watch.turn()
+        await watch.at(661)
+
+        assert watch.predictor.minutes(FINAL) == [10, 21, 11]
+        newest = watch.poller.games[game_id].horizons[FINAL].newest
+        assert newest is not None
+        assert len(newest.pattern) == 11
+        assert watch.poller.summary().horizons[1].missed == 4 + 9, "6–9 before it came, 12–20 by the slip, for now"
+        for minute in range(12, 23):
+            await watch.at(60.0 * minute + 1)
+        assert watch.poller.summary().horizons[1].missed == 4
+
+
+async def test_teams_that_the_league_does_not_know_are_not_named() -> None:
+    class AllStars(Evening):
+        def scoreboard(self) -> Scoreboard:
+            board = super().scoreboard()
+            return replace(board, games=tuple(replace(state, home="WST") for state in board.games))
+
+    evening = AllStars([game()])
+    async with watching(evening) as watch:
+        await watch.at(601)
+
+    assert {(asked.home_team, asked.away_team) for asked in watch.predictor.asked} == {("", "")}
+    assert len(watch.told(Prediction)) == 2
+
+
+async def test_what_the_model_cannot_do_is_said_once_and_not_asked_for() -> None:
+    predictor = StoringPredictor()
+    predictor.models = [able_model(half=(18, 18), final=None, version="old")]
+    async with watching(Evening([game(), game("MIA", "NYK")]), predictor) as watch:
+        await go_through(watch, 15, 22)
+        await watch.at(HALF)
+        await watch.at(END)
+
+    assert [(asked.horizon, asked.minute) for asked in predictor.asked] == [(HALFTIME, 18)] * 2
+    (limits,) = watch.told(ModelLimits)
+    assert limits.model_version == "old"
+    assert limits.reason == (
+        "model old forecasts the half after minute 18 alone, the end not at all; other forecasts are not requested"
+    )
+    assert watch.poller.limits == limits.reason
+    assert not watch.told(ForecastMissed), "what can't be forecast is not missed"
+    assert len(watch.told(HorizonResult)) == 2
+
+
+class GamesOfTheNba(Evening):
+    """Has ids of regular season games of the NBA instead of a replay's."""
+
+    def scoreboard(self) -> Scoreboard:
+        board = super().scoreboard()
+        return replace(
+            board, games=tuple(replace(state, game_id=regular_season(state.game_id)) for state in board.games)
+        )
+
+    def plays(self, game_id: str) -> PlayByPlay:
+        return super().plays(next(each for each in self.ids if regular_season(each) == game_id))
+
+
+def regular_season(replay_id: str) -> str:
+    return f"002{replay_id[3:]}"
+
+
+class AllStarWeekend(GamesOfTheNba):
+    """Has an All-Star game beside another one."""
+
+    def scoreboard(self) -> Scoreboard:
+        board = super().scoreboard()
+        star = replace(board.games[0], game_id="0032300001", home="EST", away="WST")
+        return replace(board, games=(star, *board.games))
+
+
+async def test_an_all_star_game_is_not_forecast_and_that_is_said_once() -> None:
+    async with watching(AllStarWeekend([game()])) as watch:
+        await go_through(watch, 6, 7)
+    (skipped,) = watch.told(GameSkipped)
+    assert event_line(skipped).endswith("not forecast: an All-Star game, which no model covers")
+    assert {prediction.game.game_id for prediction in watch.told(Prediction)}.isdisjoint({"0032300001"})
+    assert list(watch.poller.games) == [regular_season(watch.evening.ids[0])]
+
+
+async def test_ratings_that_are_too_old_for_the_games_of_the_nba_are_said_once_before_they_begin() -> None:
+    model = able_model(version="old")
+    model.warnings.add(reason=WARNING_REASON_RATINGS_OUTDATED, text="the ratings of the teams end on 2024-06-17")
+    predictor = StoringPredictor()
+    predictor.models = [model]
+    async with watching(GamesOfTheNba([game()]), predictor) as watch:
+        await watch.at(1)
+        await watch.at(2)
+        (outdated,) = watch.told(RatingsOutdated)
+        assert outdated.reason == "the ratings of the teams end on 2024-06-17; run `dejavu-trainer refresh`"
+        assert (outdated.model_version, watch.poller.outdated_ratings) == ("old", outdated.reason)
+        predictor.models = [able_model(version="refreshed")]
+        await go_through(watch, 6, 7)
+        assert watch.told(Prediction)
+        assert watch.poller.outdated_ratings == ""
+    assert len(watch.told(RatingsOutdated)) == 1
+
+    predictor.models = [model]
+    async with watching(Evening([game()]), predictor) as watch:
+        await go_through(watch, 6, 7)
+    assert watch.told(Prediction)
+    assert not watch.told(RatingsOutdated), "a replay has a date of its own"
+
+
+async def test_a_model_that_comes_later_is_found_within_minutes() -> None:
+    predictor = StoringPredictor()
+    predictor.models = [able_model(final=None, version="old")]
+    async with watching(Evening([game()]), predictor) as watch:
+        await go_through(watch, 6, 7)
+        predictor.models = [able_model(half=None, version="other", active=False), able_model(version="new")]
+        await go_through(watch, 8, 10)
+
+    assert predictor.minutes(HALFTIME) == [6, 7, 8, 9, 10]
+    assert predictor.minutes(FINAL) == [9, 10]
+    assert predictor.listed == 2
+    assert watch.poller.limits == ""
+
+
+async def test_a_server_that_does_not_tell_what_it_can_do_is_asked_again() -> None:
+    predictor = StoringPredictor()
+    predictor.unlisted = [UnavailableError("away")]
+    async with watching(Evening([game()]), predictor) as watch:
+        await watch.at(601)
+        (fault,) = watch.told(Fault)
+        assert (fault.kind, fault.reason) == (FaultKind.SERVER, "no forecast, will retry: away")
+        await watch.turn()
+
+    assert predictor.minutes(FINAL) == [10]
+
+
+async def test_one_horizon_that_is_refused_does_not_cost_the_other() -> None:
+    predictor = StoringPredictor()
+    code = grpc.StatusCode.FAILED_PRECONDITION.value[0]
+    predictor.refusals = [PredictError(code=code, reason="UNSUPPORTED_SLOTS", message="not that many")]
+    async with watching(Evening([game()]), predictor) as watch:
+        await watch.at(601)
+        await watch.turn()
+
+    (prediction,) = watch.told(Prediction)
+    assert prediction.forecast.horizon == FINAL
+    (fault,) = watch.told(Fault)
+    assert (fault.kind, fault.reason) == (
+        FaultKind.REFUSED,
+        "the server refused to forecast the half: not that many",
+    )
+    assert predictor.minutes(HALFTIME) == [10], "not asked again about the same pattern"
+
+
+async def test_one_horizon_that_has_no_answer_is_asked_for_again_alone() -> None:
+    predictor = StoringPredictor()
+    predictor.refusals = [PredictError(code=grpc.StatusCode.UNAVAILABLE.value[0], message="draining")]
+    async with watching(Evening([game()]), predictor) as watch:
+        await watch.at(601)
+        await watch.turn()
+
+    assert [(asked.horizon, asked.minute) for asked in predictor.asked] == [(HALFTIME, 10), (FINAL, 10), (HALFTIME, 10)]
+    assert len(watch.told(Prediction)) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"from_minute": 0}, "from_minute=0"),
+        ({"every": 0}, "every=0"),
+        ({"from_minute": 48}, "from_minute=48"),
+        ({"from_minute": 24, "horizons": (HALFTIME,)}, "from_minute=24"),
+    ],
+)
+def test_a_choice_that_leaves_nothing_to_forecast_is_refused(options: dict[str, int], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Poller(Evening([game()]), StoringPredictor(), **options)  # type: ignore[arg-type]
+
+
+async def test_a_final_whose_plays_lag_behind_is_read_until_they_tell_of_the_end() -> None:
+    evening = Evening([game()])
+    (game_id,) = evening.ids
+    async with watching(evening) as watch:
+        await go_through(watch, 46, 47)
+        evening.edit[game_id] = lambda plays: tuple(play for play in plays if play.elapsed < 2850)
+        evening.clock.now = evening.replay.end
+        await watch.turn()
+        await watch.turn()
+        seen = watch.poller.games[game_id]
+        assert (seen.state.text, seen.read_to_end) == ("Final", False)
+        assert "do not show the end" in watch.told(Fault)[0].reason
+        del evening.edit[game_id]
+        for _ in range(3):
+            await watch.turn()
+
+        (outcome,) = watch.told(HorizonResult)
+        assert (outcome.horizon, outcome.differential) == (FINAL, 3)
+        assert watch.poller.games[game_id].read_to_end
+
+
+async def test_forecasts_of_a_ledger_that_gives_its_places_anew_are_told() -> None:
+    predictor = StoringPredictor()
+    async with watching(Evening([game()]), predictor) as watch:
+        await go_through(watch, 6, 7)
+        predictor.forget()
+        await go_through(watch, 8, 9)
+
+    told = [(each.forecast.sequence, len(each.pattern)) for each in watch.told(Prediction)]
+    assert told == [(1, 6), (2, 6), (3, 7), (4, 7), (1, 8), (2, 8), (3, 9), (4, 9)]

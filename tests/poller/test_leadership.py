@@ -1,0 +1,224 @@
+"""Of two pollers, the leader works; the other takes over if it ends, hangs or is cut off. Nothing is made twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+from tests.support.builders.evenings import Evening, StoringPredictor, game
+from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES
+
+from dejavu.v1.lease_service_pb2 import AcquireLeaseResponse, Lease
+from dejavu_client.errors import DejavuClientError, PermissionDeniedError, UnauthenticatedError, UnavailableError
+from dejavu_client.requests import HALFTIME
+from dejavu_poller import LeaderElection, LeaderRole, LeadershipChanged, Poller, Prediction, lease_name
+from dejavu_poller.events import Event
+from dejavu_poller.metrics import register_metrics
+
+TTL = 1.0
+
+
+class Leases:
+    """The leases of a server, by a clock of the test, and that clock.
+
+    Attributes:
+        now: seconds.
+        failure: error of every request while it is set, by holder.
+    """
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.failure: dict[str, DejavuClientError] = {}
+        self._holder, self._acquired, self._until = "", 0.0, 0.0
+
+    async def acquire_lease(
+        self,
+        name: str,
+        holder: str,
+        ttl: float,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - as the client has it
+    ) -> AcquireLeaseResponse:
+        if holder in self.failure:
+            raise self.failure[holder]
+        stands = self._until > self.now
+        if not stands or self._holder == holder:
+            self._acquired = self._acquired if stands else self.now
+            self._holder, self._until = holder, self.now + ttl
+        lease = Lease(name=name, holder=self._holder)
+        lease.remaining.FromMilliseconds(1)  # so that a follower soon asks again: the clock stands still
+        lease.acquired_time.FromMilliseconds(round(self._acquired * 1000))
+        return AcquireLeaseResponse(acquired=self._holder == holder, lease=lease)
+
+    async def release_lease(
+        self,
+        name: str,
+        holder: str,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - as the client has it
+    ) -> bool:
+        if holder in self.failure:
+            raise self.failure[holder]
+        if self._holder == holder:
+            self._until = 0.0
+        return True
+
+    def election(self, holder: str) -> LeaderElection:
+        return LeaderElection(self, "poll", holder, ttl=TTL, clock=lambda: self.now)
+
+
+class Follower:
+    """A poller that runs, and its events."""
+
+    def __init__(self, poller: Poller, events: list[Event]) -> None:
+        self.poller = poller
+        self.events = events
+
+    async def until(self, role: LeaderRole) -> None:
+        await until(lambda: self.poller.leadership is not None and self.poller.leadership.role is role)
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+async def until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not holds():  # noqa: ASYNC110 - states of the pollers
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running(
+    leases: Leases, evening: Evening, predictor: StoringPredictor, holder: str
+) -> AsyncIterator[Follower]:
+    events = list[Event]()
+    options: dict[str, Any] = {**ONCE, "interval": 0.02, "now": evening.clock, "on_event": [events.append]}
+    async with Poller(evening, predictor, election=leases.election(holder), **options) as poller:
+        task = asyncio.create_task(poller.run())
+        yield Follower(poller, events)
+        poller.stop()
+        await task
+    evening.release.set()
+
+
+@pytest.fixture
+def evening() -> Evening:
+    made = Evening([game()])
+    made.go_to(SIX_MINUTES - 60)
+    return made
+
+
+async def test_a_second_poller_stands_by_and_takes_over_at_once_when_the_first_ends(evening: Evening) -> None:
+    leases, predictor = Leases(), StoringPredictor()
+    async with AsyncExitStack() as stack:
+        second = None
+        async with running(leases, evening, predictor, "a") as first:
+            await first.until(LeaderRole.LEADING)
+            second = await stack.enter_async_context(running(leases, evening, predictor, "b"))
+            await second.until(LeaderRole.STANDBY)
+            assert second.poller.leadership is not None
+            assert second.poller.leadership.leader == "a"
+            await until(lambda: second.poller.scoreboard_time)  # it reads the scoreboard, to be ready
+            evening.go_to(SIX_MINUTES)
+            await until(lambda: first.of(Prediction))
+        await second.until(LeaderRole.LEADING)
+        evening.go_to(HALF)
+        await until(lambda: predictor.reports)
+        made = [each.forecast for each in first.of(Prediction) + second.of(Prediction)]
+        assert set(predictor.minutes(HALFTIME)) == {18}
+        assert {(each.sequence, each.revision) for each in made} == {(1, 0)}, "the second got what the first had made"
+
+
+async def test_a_follower_takes_over_when_the_lease_expires_and_the_first_then_does_nothing_more(
+    evening: Evening,
+) -> None:
+    leases, predictor = Leases(), StoringPredictor()
+    async with running(leases, evening, predictor, "a") as first:
+        await first.until(LeaderRole.LEADING)
+        await until(lambda: first.poller.games)
+        async with running(leases, evening, predictor, "b") as second:
+            await second.until(LeaderRole.STANDBY)
+            leases.failure["a"] = UnavailableError("cut off")
+            leases.now += TTL
+            await second.until(LeaderRole.LEADING)
+            evening.go_to(SIX_MINUTES)
+            await until(lambda: second.of(Prediction))
+            await first.until(LeaderRole.WAITING)
+            del leases.failure["a"]
+            await first.until(LeaderRole.STANDBY)
+            assert predictor.calls == 1
+            assert not first.poller.games
+            assert first.of(Prediction) == []
+
+
+async def test_a_poller_that_was_stopped_publishes_nothing_once_its_time_is_over(evening: Evening) -> None:
+    """It hangs after it has read the plays and before it requests the forecast; meanwhile its lease expires."""
+    leases, predictor = Leases(), StoringPredictor()
+    async with running(leases, evening, predictor, "a") as first:
+        await until(lambda: first.poller.games)
+        evening.stalled.add(evening.ids[0])
+        evening.go_to(SIX_MINUTES)
+        reads = evening.reads[evening.ids[0]]
+        await until(lambda: evening.reads[evening.ids[0]] > reads)
+        leases.failure["a"] = UnavailableError("stopped")
+        leases.now += TTL
+        await leases.acquire_lease("poll", "b", TTL)
+        evening.stalled.clear()
+        evening.release.set()  # it wakes up
+        await first.until(LeaderRole.WAITING)
+        assert predictor.calls == 0
+
+
+async def test_a_leader_acts_for_less_than_the_time_of_its_lease(evening: Evening) -> None:
+    leases = Leases()
+    election = leases.election("a")
+    changed = asyncio.Event()
+    async with election.running(changed.set):
+        await changed.wait()
+        leases.failure["a"] = UnavailableError("cut off")
+        led = list[bool]()
+        for share in (0.0, 0.79, 0.02):
+            leases.now += share * TTL
+            led.append(election.leads)
+        assert led == [True, True, False]
+        other = await leases.acquire_lease("poll", "b", TTL)
+        assert not other.acquired, "calls on their way have time to end"
+
+
+@pytest.mark.parametrize(
+    "error", [UnauthenticatedError("the token has expired"), PermissionDeniedError("lacks scope 'outcome'")]
+)
+async def test_a_poller_whose_token_is_refused_stands_by_and_says_why(
+    evening: Evening, error: DejavuClientError
+) -> None:
+    """Formerly, all pollers of a revoked token led at once."""
+    leases, predictor = Leases(), StoringPredictor()
+    leases.failure["a"] = error
+    evening.go_to(SIX_MINUTES)
+    async with running(leases, evening, predictor, "a") as refused:
+        await until(lambda: refused.of(LeadershipChanged))
+        [changed] = refused.of(LeadershipChanged)
+        assert changed.status.role is LeaderRole.WAITING
+        assert error.message in changed.status.reason
+        assert not predictor.calls
+
+
+async def test_metrics_say_who_works(evening: Evening) -> None:
+    leases, predictor = Leases(), StoringPredictor()
+    async with (
+        running(leases, evening, predictor, "a") as first,
+        AsyncExitStack() as stack,
+    ):
+        await first.until(LeaderRole.LEADING)
+        second = await stack.enter_async_context(running(leases, evening, predictor, "b"))
+        await second.until(LeaderRole.STANDBY)
+        leads = [register_metrics(each.poller).get_sample_value("dejavu_poll_leads") for each in (first, second)]
+        assert leads == [1.0, 0.0]
+
+
+def test_pollers_of_the_same_work_have_the_same_lease() -> None:
+    assert lease_name("http://feed", "both", 6) == lease_name("http://feed", "both", 6)
+    assert lease_name("http://feed", "both", 6) != lease_name("http://feed", "half", 6)

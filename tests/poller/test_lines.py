@@ -1,0 +1,620 @@
+"""Lines of an evening's games: the one that a forecast uses, whatever happens before and after tip-off."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.builders.evenings import Evening, StoringPredictor, game
+from tests.support.harness.poller import Watch, watching
+
+from dejavu.v1.forecast_pb2 import (
+    MARGIN_SOURCE_CALLER,
+    MARGIN_SOURCE_FEED,
+    MARGIN_SOURCE_FILE,
+    MARGIN_SOURCE_RATINGS,
+    MARGIN_SOURCE_UNSPECIFIED,
+    Forecast,
+)
+from dejavu_cli.output.poll_events import event_line, event_record
+from dejavu_feed.errors import FeedUnavailable, MalformedFeed
+from dejavu_feed.lines import Line, SidedLine
+from dejavu_feed.nba.live_payloads import GameState, GameStatus
+from dejavu_poller.events import Fault, LineTaken
+from dejavu_poller.lines import FEED_SECONDS, GameLine, GameLines
+from dejavu_poller.watched_file import WatchedFile
+
+
+def margins(predictor: StoringPredictor) -> list[tuple[float | None, int]]:
+    """Return margin and source of each request."""
+    return [asked.margin for asked in predictor.asked]
+
+
+class Odds:
+    """Odds of a feed, by game id, or the error that reading them raises."""
+
+    def __init__(self) -> None:
+        self.lines: Mapping[str, Line | SidedLine] = {}
+        self.error: Exception | None = None
+        self.reads = 0
+
+    def __call__(self) -> Mapping[str, SidedLine]:
+        self.reads += 1
+        if self.error is not None:
+            raise self.error
+        return {game: SidedLine(each) if isinstance(each, Line) else each for game, each in self.lines.items()}
+
+
+NO_LINE = (None, MARGIN_SOURCE_UNSPECIFIED)
+
+
+async def before_tip_off(watch: Watch, seconds: float) -> None:
+    """Poll twice, some seconds before tip-off: lines that a turn reads count from the next turn on."""
+    watch.evening.clock.now = watch.evening.start - timedelta(seconds=seconds)
+    await watch.turn()
+    await watch.turn()
+
+
+async def until_minute_six(watch: Watch) -> None:
+    """Poll after minutes 1, 5 and 6."""
+    for elapsed in (61, 301, 361):
+        await watch.at(elapsed)
+
+
+async def test_the_line_of_the_feed_is_taken_until_tip_off_and_frozen_then() -> None:
+    evening, odds, predictor = Evening([game()]), Odds(), StoringPredictor()
+    [game_id] = evening.ids
+    lines = GameLines(evening.clock, odds=odds)
+    async with watching(evening, predictor, lines=lines) as watch:
+        odds.lines = {game_id: Line(3.5)}
+        await before_tip_off(watch, 300)
+        odds.lines = {game_id: Line(4.5)}
+        await before_tip_off(watch, 299 - FEED_SECONDS)
+        odds.lines = {game_id: Line(-9.5)}  # odds during a game follow its score
+        await until_minute_six(watch)
+        [taken] = watch.told(LineTaken)
+    assert margins(predictor) == [(4.5, MARGIN_SOURCE_FEED)] * 2
+    taken_at = predictor.asked[0].request.margin_time.ToDatetime(tzinfo=UTC)
+    assert taken_at == evening.start - timedelta(seconds=299 - FEED_SECONDS)
+    assert event_line(taken).endswith("line BOS −4.5, of the NBA's odds feed")
+    assert event_record(taken, evening.clock())["line"]["pregameMargin"] == 4.5
+    assert odds.reads == 3, "politely, and not at all once no game waits for its tip-off"
+
+
+async def test_a_file_comes_before_the_feed_and_may_change_until_tip_off(tmp_path: Path) -> None:
+    evening, odds, predictor = Evening([game()]), Odds(), StoringPredictor()
+    file = tmp_path / "lines.csv"
+    file.write_text(f"game_id,spread,total\n{evening.ids[0]},-6½,221.5\n")
+    odds.lines = {evening.ids[0]: Line(3.5)}
+    async with watching(evening, predictor, lines=GameLines(evening.clock, file=file, odds=odds)) as watch:
+        await before_tip_off(watch, 60)
+        file.write_text(f"game_id,spread,total\n{evening.ids[0]},-7½,222\n")
+        await before_tip_off(watch, 30)
+        file.write_text(
+            f"game_id,spread,total\n{evening.ids[0]},10,100\n"
+        )  # written, but the game begins before the next read
+        watch.evening.go_to(61)
+        await until_minute_six(watch)
+        [taken] = watch.told(LineTaken)
+    assert margins(predictor) == [(7.5, MARGIN_SOURCE_FILE)] * 2
+    assert {each.request.pregame_total for each in predictor.asked} == {222.0}
+    assert event_line(taken).endswith("line BOS −7.5, total 222, of the file of lines")
+
+
+@pytest.mark.parametrize(
+    ("error", "faults", "rated", "said"),
+    [
+        (FeedUnavailable("status 403"), 0, 3.5, "no line: the ratings are used"),
+        (MalformedFeed("games is missing"), 1, 3.5, "no line: the ratings are used"),
+        (
+            FeedUnavailable("status 403"),
+            0,
+            None,
+            "no line and no usable ratings: forecasts use only the score",
+        ),
+    ],
+    ids=["absent", "malformed", "ratings too old"],
+)
+async def test_without_odds_what_is_used_is_said_once(
+    error: Exception, faults: int, rated: float | None, said: str
+) -> None:
+    evening, odds, predictor = Evening([game()]), Odds(), StoringPredictor()
+    predictor.rated = rated
+    odds.error = error
+    async with watching(evening, predictor, lines=GameLines(evening.clock, odds=odds)) as watch:
+        for seconds in (200, 100):
+            await before_tip_off(watch, seconds)
+        await until_minute_six(watch)
+        [taken] = watch.told(LineTaken)
+        assert len(watch.told(Fault)) == faults
+    assert margins(predictor) == [NO_LINE] * 2
+    assert event_line(taken).endswith(said)
+
+
+async def test_a_file_that_breaks_or_goes_leaves_its_last_lines_in_force(tmp_path: Path) -> None:
+    evening, predictor = Evening([game()]), StoringPredictor()
+    file = tmp_path / "lines.csv"
+    async with watching(evening, predictor, lines=GameLines(evening.clock, file=file)) as watch:
+        await before_tip_off(watch, 90)  # it comes late
+        file.write_text(f"game_id,spread\n{evening.ids[0]},-6.5\n")
+        await before_tip_off(watch, 60)
+        file.write_text(f"game_id,spread\n{evening.ids[0]},-650\n")
+        await before_tip_off(watch, 40)
+        await before_tip_off(watch, 30)
+        file.unlink()
+        await until_minute_six(watch)
+        faults = [event_line(each) for each in watch.told(Fault)]
+    assert margins(predictor) == [(6.5, MARGIN_SOURCE_FILE)] * 2
+    missing, absurd, gone = faults
+    assert "there is no such file" in missing
+    assert "line 2: a margin of 650; expected at most 35 points" in absurd
+    assert gone == missing
+
+
+async def test_a_refused_file_is_read_again_when_it_changes_and_skipped_rows_are_named(tmp_path: Path) -> None:
+    evening = Evening([game()])
+    state = scheduled(evening)
+    file = tmp_path / "lines.csv"
+    lines = GameLines(evening.clock, file=file)
+
+    def write(spread: str, modified: int) -> None:
+        file.write_text(f"game_id,date,home,away,spread\n{state.game_id},,,,{spread}\n,2026-01-13,Madrid,UTA,1.5\n")
+        os.utime(file, (modified, modified))
+
+    write("-99.5", 1)
+    assert ["a margin of 99.5" in fault for fault in await lines.read()] == [True]
+    write("-09.5", 1)  # same size and time: it is not read again
+    assert ["a margin of 99.5" in fault for fault in await lines.read()] == [True]
+    write("-09.5", 2)
+    for _ in range(2):
+        assert ["line 3 is skipped: 'Madrid' against 'UTA'" in fault for fault in await lines.read()] == [True]
+    await lines.follow([state])
+    await lines.follow([replace(state, status=GameStatus.LIVE)])
+    found = lines.of(state.game_id)
+    assert found is not None
+    assert found.margin == 9.5
+
+
+async def test_odds_that_fail_after_they_were_read_are_a_fault_until_the_game_is_on() -> None:
+    """Otherwise a line would look newer than it is."""
+    evening, odds = Evening([game()]), Odds()
+    state, lines = scheduled(evening), GameLines(evening.clock, odds=odds)
+    odds.lines = {state.game_id: Line(4.5)}
+    assert await turn(evening, lines, state, -300) is None
+    assert await lines.read() == frozenset()
+    odds.error = FeedUnavailable("status 403")
+    await turn(evening, lines, state, -120)
+    [fault] = await lines.read()
+    assert fault.startswith("the odds of ")
+    assert fault.endswith(" are the last ones: status 403; lines read before stay in force")
+    assert await turn(evening, lines, replace(state, status=GameStatus.LIVE), 60) is not None
+    assert await lines.read() == frozenset()
+
+
+async def test_a_total_of_the_file_beside_the_odds_of_the_feed_is_said_to_be_of_the_file(tmp_path: Path) -> None:
+    evening, odds = Evening([game()]), Odds()
+    file = tmp_path / "lines.csv"
+    file.write_text(f"game_id,total\n{evening.ids[0]},222\n")
+    odds.lines = {evening.ids[0]: Line(4.5)}
+    async with watching(evening, StoringPredictor(), lines=GameLines(evening.clock, file=file, odds=odds)) as watch:
+        await before_tip_off(watch, 60)
+        await until_minute_six(watch)
+        [taken] = watch.told(LineTaken)
+    assert event_line(taken).endswith("line BOS −4.5, of the NBA's odds feed; total 222, of the file of lines")
+
+
+@pytest.mark.parametrize(
+    ("rows", "odds_after", "line"),
+    [
+        ("0022500999,-3,220\n", {}, (6.5, 221.5, "file")),  # the row is removed, as bookmakers do at a game's start
+        ("{id},-7,222\n", {}, (7.0, 222.0, "file")),
+        ("{id},,222\n", {}, (4.5, 222.0, "feed")),
+        ("{id},,\n", {}, (4.5, None, "feed")),
+        ("{id},,\n", {"{id}": Line(5.0)}, (5.0, None, "feed")),
+    ],
+    ids=["row goes", "changes", "total alone", "no line", "no line, new odds"],
+)
+async def test_the_last_line_of_each_source_stays_until_tip_off(
+    rows: str, odds_after: dict[str, Line], line: tuple[float, float | None, str], tmp_path: Path
+) -> None:
+    evening, odds, file = Evening([game()]), Odds(), tmp_path / "lines.csv"
+    state = scheduled(evening)
+    lines = GameLines(evening.clock, file=file, odds=odds)
+    file.write_text(f"game_id,spread,total\n{state.game_id},-6.5,221.5\n")
+    odds.lines = {state.game_id: Line(4.5)}
+    for at in (-300, -240):
+        await turn(evening, lines, state, at)
+    file.write_text("game_id,spread,total\n" + rows.format(id=state.game_id))
+    odds.lines = {game_id.format(id=state.game_id): each for game_id, each in odds_after.items()}
+    for at in (-120, -60):
+        await turn(evening, lines, state, at)
+    frozen = await turn(evening, lines, replace(state, status=GameStatus.LIVE), 60)
+    assert frozen is not None
+    assert (frozen.margin, frozen.total, frozen.source) == line
+
+
+@pytest.mark.parametrize(
+    ("odds_of", "margin"),
+    [
+        (("BOS", "LAL"), 5.5),
+        (("LAL", "BOS"), -5.5),  # as sources swap the sides at neutral sites
+        (("BOS", ""), 5.5),
+        (("", "BOS"), -5.5),
+        (("", ""), 5.5),
+        (("BOS", "UTA"), None),
+        (("1610616833", "LAL"), None),
+    ],
+)
+async def test_odds_count_for_the_teams_that_they_name(odds_of: tuple[str, str], margin: float | None) -> None:
+    evening, odds, predictor = Evening([game("BOS", "LAL")]), Odds(), StoringPredictor()
+    odds.lines = {evening.ids[0]: SidedLine(Line(5.5), *odds_of)}
+    async with watching(evening, predictor, lines=GameLines(evening.clock, odds=odds)) as watch:
+        for seconds in (200, 100):
+            await before_tip_off(watch, seconds)
+        await until_minute_six(watch)
+        faults = [event_line(each) for each in watch.told(Fault)]
+    assert margins(predictor) == [NO_LINE if margin is None else (margin, MARGIN_SOURCE_FEED)] * 2
+    if margin is not None:
+        assert faults == []
+    else:
+        [fault] = faults
+        home, away = odds_of
+        assert f"are of {away} @ {home}, not LAL @ BOS; they are not used" in fault
+
+
+async def test_a_restart_keeps_the_line_that_was_frozen(tmp_path: Path) -> None:
+    evening, odds = Evening([game()]), Odds()
+    odds.lines = {evening.ids[0]: Line(4.5, 220.0)}
+    kept = tmp_path / "state" / "poll-lines.json"
+    async with watching(evening, lines=GameLines(evening.clock, odds=odds, kept=kept)) as watch:
+        await before_tip_off(watch, 60)
+        await watch.at(61)
+    odds.lines = {evening.ids[0]: Line(-12.0)}
+    predictor = StoringPredictor()
+    async with watching(evening, predictor, lines=GameLines(evening.clock, odds=odds, kept=kept)) as watch:
+        await until_minute_six(watch)
+    assert margins(predictor) == [(4.5, MARGIN_SOURCE_FEED)] * 2
+    evening.clock.step(3 * 86_400)
+    assert GameLines(evening.clock, kept=kept).of(evening.ids[0]) is None, "old lines are forgotten"
+    kept.write_text("[")
+    assert GameLines(evening.clock, kept=kept).of(evening.ids[0]) is None
+
+
+async def test_a_poller_elsewhere_takes_over_the_line_of_the_recorded_forecasts(tmp_path: Path) -> None:
+    evening, odds, predictor = Evening([game()]), Odds(), StoringPredictor()
+    odds.lines = {evening.ids[0]: Line(4.5)}
+    async with watching(evening, predictor, lines=GameLines(evening.clock, odds=odds)) as watch:
+        await before_tip_off(watch, 60)
+        await until_minute_six(watch)
+    file = tmp_path / "lines.csv"
+    file.write_text(f"game_id,spread\n{evening.ids[0]},-1\n")
+    async with watching(evening, predictor, lines=GameLines(evening.clock, file=file)) as watch:
+        await watch.at(421)
+    assert margins(predictor) == [(4.5, MARGIN_SOURCE_FEED)] * 4
+    assert len({each.request.margin_time.ToNanoseconds() for each in predictor.asked}) == 1
+
+
+@dataclass(frozen=True)
+class TakeOver:
+    """Lines of the poller that leads at tip-off, and of a standby elsewhere that takes over after some minute.
+
+    Attributes:
+        leads, stands_by: the line that each knew before tip-off; None: it has none.
+        minute: minute after which the other one begins to work.
+        used: margin of all forecasts after that.
+    """
+
+    leads: float | None
+    stands_by: float | None
+    minute: int
+    used: float | None
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        TakeOver(5.5, 6.0, 8, 5.5),
+        TakeOver(5.5, 6.0, 6, 5.5),  # the forecast of the same minute is repeated
+        TakeOver(5.5, None, 8, 5.5),
+        TakeOver(None, 6.0, 8, None),
+        TakeOver(5.5, 6.0, 3, 6.0),  # nothing is recorded yet
+    ],
+    ids=lambda case: f"{case.leads} {case.stands_by} from {case.minute}",
+)
+async def test_a_poller_that_takes_over_keeps_the_line_of_the_game(case: TakeOver) -> None:
+    evening, predictor = Evening([game()]), StoringPredictor()
+
+    async def before(margin: float | None, *, leads: bool) -> GameLines:
+        odds = Odds()
+        odds.lines = {} if margin is None else {evening.ids[0]: Line(margin)}
+        lines = GameLines(evening.clock, odds=odds)
+        for at in (-300, -200):
+            await turn(evening, lines, scheduled(evening), at)
+        evening.clock.step(260)
+        await lines.follow([scheduled(evening, status=GameStatus.LIVE)], leads=leads)
+        return lines
+
+    first, second = await before(case.leads, leads=True), await before(case.stands_by, leads=False)
+    async with watching(evening, predictor, lines=first) as watch:
+        for minute in range(1, case.minute + 1):
+            await watch.at(60 * minute + 1)
+    asked = len(predictor.asked)
+    async with watching(evening, predictor, lines=second) as watch:
+        for minute in range(case.minute, 11):
+            await watch.at(60 * minute + 1)
+    assert {margin for margin, _ in margins(predictor)[asked:]} == {case.used}
+
+
+async def test_a_poller_that_stands_by_beside_the_leader_leaves_its_kept_line(tmp_path: Path) -> None:
+    evening, kept = Evening([game()]), tmp_path / "kept.json"
+    for spread, leads in ((5.5, True), (6.0, False)):
+        file = tmp_path / f"{spread}.csv"
+        file.write_text(f"game_id,spread\n{evening.ids[0]},-{spread}\n")
+        lines = GameLines(evening.clock, file=file, kept=kept)
+        await turn(evening, lines, scheduled(evening), -60)
+        evening.clock.step(120)
+        await lines.follow([scheduled(evening, status=GameStatus.LIVE)], leads=leads)
+    assert margin(GameLines(evening.clock, kept=kept).of(evening.ids[0])) == 5.5
+
+
+async def test_a_total_without_a_margin_is_taken_over_too() -> None:
+    evening = Evening([game()])
+    [state] = evening.scoreboard().games
+    lines = GameLines(evening.clock)
+    recorded = Forecast(expected_margin=3.0, margin_source=MARGIN_SOURCE_RATINGS, pregame_total=221.5)
+    given = Forecast(expected_margin=9.0, margin_source=MARGIN_SOURCE_CALLER)
+    await lines.restore(state, [given, given, recorded])
+    line = lines.of(state.game_id)
+    assert line is not None
+    assert line.options() == {"pregame_total": 221.5}
+
+
+async def test_a_game_that_was_on_before_has_no_line_of_the_feed() -> None:
+    evening, odds, predictor = Evening([game()]), Odds(), StoringPredictor()
+    odds.lines = {evening.ids[0]: Line(4.5)}
+    async with watching(evening, predictor, lines=GameLines(evening.clock, odds=odds)) as watch:
+        await until_minute_six(watch)
+    assert margins(predictor) == [NO_LINE] * 2
+
+
+def margin(line: GameLine | None) -> float | None:
+    """Return the margin of a line, None without one."""
+    return None if line is None else line.margin
+
+
+def stranger(evening: Evening, **fields: Any) -> Forecast:
+    """Return a forecast with a line of the feed from an hour before tip-off."""
+    forecast = Forecast(**{"expected_margin": -60.0, "margin_source": MARGIN_SOURCE_FEED, **fields})
+    forecast.margin_time.FromDatetime(evening.start - timedelta(hours=1))
+    return forecast
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"expected_margin": 3.0, "margin_source": MARGIN_SOURCE_UNSPECIFIED},
+        {"expected_margin": 61.0},
+        {"expected_margin": math.nan},
+        {"pregame_total": 90.0},
+    ],
+    ids=["no line", "margin", "no number", "total"],
+)
+async def test_a_recorded_line_that_no_poller_would_take_is_not_restored(fields: dict[str, Any]) -> None:
+    evening = Evening([game()])
+    [state] = evening.scoreboard().games
+    lines = GameLines(evening.clock)
+    await lines.restore(state, [stranger(evening, **fields)])
+    assert lines.of(state.game_id) is None
+
+
+async def test_a_line_that_a_stranger_recorded_does_not_replace_the_pollers(tmp_path: Path) -> None:
+    evening = Evening([game()])
+    [state] = evening.scoreboard().games
+    file = tmp_path / "lines.csv"
+    file.write_text(f"game_id,spread\n{state.game_id},-1\n")
+    own = GameLines(evening.clock, file=file)
+    await turn(evening, own, scheduled(evening), -60)
+    await turn(evening, own, scheduled(evening, status=GameStatus.LIVE), 61)
+    await own.restore(state, [stranger(evening)] * 9)
+    assert margin(own.of(state.game_id)) == 1.0
+
+    other = GameLines(evening.clock)
+    await other.restore(state, [stranger(evening), *[stranger(evening, expected_margin=1.0)] * 2])
+    assert margin(other.of(state.game_id)) == 1.0, "that of most forecasts"
+
+
+def scheduled(evening: Evening, **changes: Any) -> GameState:
+    """Return the evening's game before its tip-off."""
+    [state] = evening.scoreboard().games
+    return replace(state, **{"status": GameStatus.SCHEDULED, "tip_off": evening.start, **changes})
+
+
+async def turn(evening: Evening, lines: GameLines, state: GameState, at: float) -> GameLine | None:
+    """Read the lines and then a scoreboard, `at` seconds after the scheduled start of the first game."""
+    evening.clock.now = evening.start + timedelta(seconds=at)
+    await lines.read()
+    await lines.follow([state])
+    return lines.of(state.game_id)
+
+
+async def test_odds_count_from_hours_before_the_scheduled_start_until_then() -> None:
+    evening, odds = Evening([game()]), Odds()
+    state, lines = scheduled(evening), GameLines(evening.clock, odds=odds)
+    odds.lines = {state.game_id: Line(1.5)}
+    assert await turn(evening, lines, state, -7 * 3600) is None
+    assert odds.reads == 1, "before any scoreboard"
+    await turn(evening, lines, state, -6.5 * 3600)
+    assert odds.reads == 1, "nobody needs them yet"
+    await turn(evening, lines, state, -5 * 3600)
+    odds.lines = {state.game_id: Line(4.5)}
+    await turn(evening, lines, state, -3600)
+    odds.lines = {state.game_id: Line(-9.5)}  # the scoreboard may be older than the odds
+    assert await turn(evening, lines, state, 120) is None
+    assert margin(await turn(evening, lines, replace(state, status=GameStatus.LIVE), 240)) == 4.5
+
+
+async def test_a_game_that_begins_again_later_takes_a_new_line() -> None:
+    evening, odds = Evening([game()]), Odds()
+    state, lines = scheduled(evening), GameLines(evening.clock, odds=odds)
+    on = replace(state, status=GameStatus.LIVE)
+    odds.lines = {state.game_id: Line(4.5)}
+    await turn(evening, lines, state, -300)
+    await turn(evening, lines, state, -200)
+    assert await turn(evening, lines, on, 100) is not None
+    assert await turn(evening, lines, state, 110) is not None, "a glitch of the feed"
+    put_off = replace(state, tip_off=evening.start + timedelta(hours=2))
+    odds.lines = {state.game_id: Line(-2.0)}
+    await turn(evening, lines, put_off, 3600)
+    await turn(evening, lines, put_off, 3700)
+    assert margin(await turn(evening, lines, replace(put_off, status=GameStatus.LIVE), 7300)) == -2.0
+
+
+async def test_a_total_of_the_file_goes_with_the_margin_of_the_feed(tmp_path: Path) -> None:
+    evening, odds, file = Evening([game()]), Odds(), tmp_path / "lines.csv"
+    state = scheduled(evening)
+    file.write_text(f"game_id,total\n{state.game_id},230.5\n")
+    odds.lines = {state.game_id: Line(4.5)}
+    lines = GameLines(evening.clock, file=file, odds=odds)
+    await turn(evening, lines, state, -300)
+    await turn(evening, lines, state, -200)
+    line = await turn(evening, lines, replace(state, status=GameStatus.LIVE), 100)
+    assert line == GameLine(4.5, 230.5, "feed", evening.start - timedelta(seconds=200))
+
+
+async def test_a_game_without_a_line_has_none_after_a_restart_either(tmp_path: Path) -> None:
+    evening, file, kept = Evening([game()]), tmp_path / "lines.csv", tmp_path / "kept.json"
+    state = scheduled(evening)
+    await turn(evening, GameLines(evening.clock, kept=kept), replace(state, status=GameStatus.LIVE), 100)
+    file.write_text(f"game_id,spread\n{state.game_id},-1\n")
+    again = GameLines(evening.clock, file=file, kept=kept)
+    assert await turn(evening, again, replace(state, status=GameStatus.LIVE), 200) is None
+
+
+async def test_pollers_with_one_file_keep_each_others_lines(tmp_path: Path) -> None:
+    evening, kept = Evening([game(), game("NYK", "MIA")]), tmp_path / "kept.json"
+    for state in evening.scoreboard().games:
+        file = tmp_path / f"{state.game_id}.csv"
+        file.write_text(f"game_id,spread\n{state.game_id},-1\n")
+        lines = GameLines(evening.clock, file=file, kept=kept)
+        await turn(evening, lines, replace(state, status=GameStatus.LIVE), 100)
+    after = GameLines(evening.clock, kept=kept)
+    assert all(after.of(game_id) is not None for game_id in evening.ids)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"margin": 61},
+        {"margin": "x"},
+        {"margin": 10**400},
+        {"total": 1e9},
+        {"source": "me"},
+        {"time": "2026-01-01T00:00:00"},
+        {"time": 3},
+    ],
+    ids=lambda change: str(change)[:40],
+)
+async def test_a_damaged_line_of_the_kept_file_is_not_used(change: dict[str, Any], tmp_path: Path) -> None:
+    evening, kept = Evening([game()]), tmp_path / "kept.json"
+    at = evening.start.isoformat()
+    line = {"margin": 3.5, "total": None, "source": "feed", "time": at}
+    [game_id] = evening.ids
+    for fields, usable in ((line, True), ({**line, **change}, False)):
+        kept.write_text(json.dumps({game_id: {"at": at, "line": fields}}))
+        assert (GameLines(evening.clock, kept=kept).of(game_id) is not None) is usable
+
+
+@pytest.mark.parametrize("kind", ["nested", "pipe", "large"])
+async def test_a_kept_file_of_another_kind_is_said_and_replaced(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    evening, file, kept = Evening([game()]), tmp_path / "lines.csv", tmp_path / "kept.json"
+    state = scheduled(evening)
+    file.write_text(f"game_id,spread\n{state.game_id},-1\n")
+    if kind == "pipe":
+        os.mkfifo(kept)
+    else:
+        kept.write_text({"nested": "[" * 100_000, "large": "{}" + " " * 1_000_000}[kind])
+    lines = GameLines(evening.clock, file=file, kept=kept)
+    assert "poll.kept_lines_unreadable" in caplog.text
+    assert margin(await turn(evening, lines, replace(state, status=GameStatus.LIVE), 100)) == 1.0
+    assert GameLines(evening.clock, kept=kept).of(state.game_id) is not None
+
+
+async def test_lines_of_a_thousand_games_are_kept_the_newest_ones(tmp_path: Path) -> None:
+    evening, kept = Evening([game()]), tmp_path / "kept.json"
+    state, lines = scheduled(evening), GameLines(evening.clock, kept=kept)
+    for hundred in range(11):
+        evening.clock.now = evening.start + timedelta(seconds=hundred)
+        board = [replace(state, game_id=f"00225{100 * hundred + number:05d}") for number in range(100)]
+        await lines.read()
+        await lines.follow(replace(each, status=GameStatus.LIVE) for each in board)
+    ids = json.loads(kept.read_text())
+    assert (len(ids), min(ids), max(ids)) == (1_000, "0022500100", "0022501099")
+
+
+async def test_a_large_file_of_lines_and_a_pipe_are_refused_and_the_last_lines_stay(tmp_path: Path) -> None:
+    evening, file = Evening([game()]), tmp_path / "lines.csv"
+    state, lines = scheduled(evening), GameLines(evening.clock, file=file)
+    file.write_text(f"game_id,spread\n{state.game_id},-1\n")
+    await lines.read()
+    with file.open("a") as opened:
+        opened.truncate(5_000_001)
+    [fault] = await lines.read()
+    assert fault.startswith(f"{file}: has 5,000,001 bytes; expected 5,000,000 at most")
+    file.unlink()
+    os.mkfifo(file)
+    [fault] = await lines.read()
+    assert fault.startswith(f"{file}: is a device or a pipe; expected a file")
+    assert margin(await turn(evening, lines, replace(state, status=GameStatus.LIVE), 100)) == 1.0
+
+
+async def test_a_file_is_not_read_again_while_its_last_read_has_not_ended(tmp_path: Path) -> None:
+    """A hanging read of a network share is given up after some time, but its thread remains."""
+    started, release, reads = threading.Event(), threading.Event(), list[Path]()
+
+    def hanging(path: Path) -> str:
+        reads.append(path)
+        started.set()
+        release.wait(10)
+        return "content"
+
+    path = tmp_path / "lines.csv"
+    path.touch()
+    file = WatchedFile(path, hanging)
+    given_up = asyncio.create_task(file.changed())
+    await asyncio.to_thread(started.wait)
+    given_up.cancel()
+    for _ in range(2):
+        with pytest.raises(FeedUnavailable, match="the last read of it has not ended yet"):
+            await file.changed()
+    assert reads == [path]
+    release.set()
+
+
+async def test_a_file_is_read_again_after_no_thread_could_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lines.csv"
+    path.write_text("content")
+    file = WatchedFile(path, Path.read_text)
+
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(RuntimeError):
+            await file.changed()
+    content = await file.changed()
+    assert content is not None
+    assert content.value == "content"

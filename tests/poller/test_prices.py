@@ -1,0 +1,181 @@
+"""Prices of a file beside forecasts: only those offered when a forecast is made, and never at the cost of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from tests.support.builders.evenings import Asked, Evening, StoringPredictor, game
+from tests.support.harness.poller import watching
+
+from dejavu.v1.forecast_pb2 import WARNING_REASON_IMPLAUSIBLE_DIFFERENCE
+from dejavu.v1.prediction_service_pb2 import PredictError, PredictRequest
+from dejavu_cli.output.poll_events import event_line, event_record
+from dejavu_client import FINAL, HALFTIME
+from dejavu_poller.events import Fault, Prediction, PricesTaken
+from dejavu_poller.prices import OLDEST, PriceFile
+
+HEADER = "game_id,home,away,market,line,home_odds,away_odds,over_odds,under_odds,time"
+MINUTE_SIX = 361
+
+
+def prices_of(evening: Evening, path: Path, rows: Sequence[str], elapsed: float = MINUTE_SIX) -> PriceFile:
+    """Write a file for half a second after `elapsed`.
+
+    In a row, {now} is this time, {before} one before the newest play, {old} one too old, {new} one ahead of the clock.
+    """
+    evening.go_to(elapsed)
+    now = evening.clock.now
+    times = {
+        "now": now.isoformat(),
+        "before": (now - timedelta(seconds=1)).isoformat(),
+        "old": (now - OLDEST - timedelta(seconds=1)).isoformat(),
+        "new": (now + timedelta(seconds=60)).isoformat(),
+        "id": evening.ids[0],
+    }
+    path.write_text("\n".join([HEADER, *(row.format(**times) for row in rows)]) + "\n")
+    return PriceFile(evening.clock, path)
+
+
+def of_minute_six(asked: Sequence[Asked]) -> PredictRequest:
+    [request] = [each.request for each in asked if (each.horizon, each.minute) == (FINAL, 6)]
+    return request
+
+
+SPREAD = ",BOS,LAL,spread,-5.5,-110,-105,,,{now}"
+WINNER = ",BOS,LAL,moneyline,,-220,+180,,,{now}"
+TOTAL = ",BOS,LAL,total,221.5,,,1.91,1.95,{now}"
+
+
+@pytest.mark.parametrize(
+    ("rows", "line", "total", "fault"),
+    [
+        ([SPREAD, TOTAL], 5.5, 221.5, ""),
+        (["{id},,,spread,-5.5,-110,-105,,,{now}"], 5.5, None, ""),
+        ([WINNER, SPREAD], 0.0, None, ""),  # equally new: the first
+        ([SPREAD, ",BOS,LAL,spread,-9.5,-110,-105,,,{old}"], 5.5, None, ""),
+        ([SPREAD.replace("now", "old"), TOTAL], None, 221.5, ""),
+        ([SPREAD.replace("now", "before"), TOTAL], None, 221.5, ""),
+        ([SPREAD.replace("now", "before")], None, None, ""),  # it does not know the newest play
+        ([SPREAD.replace("now", "old")], None, None, "the newest price of LAL @ BOS is older than 10 s"),
+        ([SPREAD.replace("now", "new")], None, None, "is ahead of this machine's clock"),
+        ([",LAL,BOS,spread,-5.5,-110,-105,,,{now}"], None, None, "row 2 of the prices is not of LAL @ BOS"),
+        (["{id},BOS,MIA,spread,-5.5,-110,-105,,,{now}"], None, None, "row 2 of the prices is not of LAL @ BOS"),
+        ([",DEN,MIA,spread,-5.5,-110,-105,,,{now}"], None, None, ""),
+        ([SPREAD.replace("-5.5", "-5.25")], None, None, "line 2: line: -5.25; expected a multiple of 0.5"),
+        ([TOTAL.replace("221.5", "501")], None, None, "line 2: line: 501; expected a multiple of 0.5 from 0 to 500"),
+        (
+            [WINNER.replace("+180", "+99990")],
+            None,
+            None,
+            "line 2: away_odds: +99990; expected decimal odds from 1.001 to",
+        ),
+        ([WINNER.replace("-220", "-9999999999")], None, None, "line 2: home_odds: -9999999999; expected decimal odds"),
+        ([SPREAD.replace("{now}", "2026-11-28 01:00")], None, None, "expected a time with its zone"),
+        ([], None, None, "has no market"),
+    ],
+)
+async def test_only_current_prices_of_the_game_itself_are_sent(
+    tmp_path: Path, rows: Sequence[str], line: float | None, total: float | None, fault: str
+) -> None:
+    evening, predictor = Evening([game()]), StoringPredictor()
+    prices = prices_of(evening, tmp_path / "prices.csv", rows)
+    async with watching(evening, predictor, prices=prices) as watch:
+        await watch.at(MINUTE_SIX)
+        faults = [event.reason for event in watch.told(Fault)]
+    request = of_minute_six(predictor.asked)
+    assert (request.market.line if request.HasField("market") else None) == line
+    assert (request.total_market.line if request.HasField("total_market") else None) == total
+    assert [fault in each for each in faults] == [True] * bool(fault)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "kept"),
+    [(9, "MODEL_UNSUITED", False), (3, "INVALID_MARKET", False), (9, "UNSUPPORTED_TOTALS", True)],
+)
+async def test_a_forecast_that_is_refused_with_prices_is_made_without_and_that_is_shown(
+    tmp_path: Path, code: int, reason: str, kept: bool
+) -> None:
+    """A model that forecasts no totals refuses those only."""
+    evening, predictor = Evening([game()]), StoringPredictor()
+    predictor.refusals = [PredictError(code=code, reason=reason, message="total_market: no")]
+    async with watching(
+        evening, predictor, horizons=(FINAL,), prices=prices_of(evening, tmp_path / "prices.csv", [SPREAD, TOTAL])
+    ) as watch:
+        await watch.at(MINUTE_SIX)
+        assert len(watch.told(Prediction)) == 1
+        [fault] = watch.told(Fault)
+        assert len(watch.told(PricesTaken)) == kept
+    assert fault.reason.startswith("LAL @ BOS: refused: total_market: no")
+    first, second = (each.request for each in predictor.asked)
+    assert first.HasField("market")
+    assert first.HasField("total_market")
+    assert second.HasField("market") is kept
+    assert not second.HasField("total_market")
+
+
+async def test_prices_far_from_the_model_are_shown_once_a_game(tmp_path: Path) -> None:
+    """Formerly, exchanged prices were recorded all evening without a word."""
+    evening, predictor = Evening([game()]), StoringPredictor()
+    predictor.market.warnings.add(
+        reason=WARNING_REASON_IMPLAUSIBLE_DIFFERENCE, text="check that the two prices are not swapped"
+    )
+    prices = prices_of(evening, tmp_path / "prices.csv", [SPREAD])
+    async with watching(evening, predictor, prices=prices) as watch:
+        await watch.at(MINUTE_SIX)
+        prices_of(evening, tmp_path / "prices.csv", [SPREAD], 421)
+        await watch.turn()
+        [fault] = watch.told(Fault)
+    assert fault.reason == "LAL @ BOS: check that the two prices are not swapped"
+    assert sum(each.request.HasField("market") for each in predictor.asked) == 2
+
+
+async def test_they_are_sent_as_printed_and_for_the_end_only(tmp_path: Path) -> None:
+    evening, predictor = Evening([game()]), StoringPredictor()
+    async with watching(
+        evening, predictor, prices=prices_of(evening, tmp_path / "prices.csv", [SPREAD, TOTAL])
+    ) as watch:
+        await watch.at(MINUTE_SIX)
+        [event] = watch.told(PricesTaken)
+    request = of_minute_six(predictor.asked)
+    assert (request.market.home.american, request.market.away.american) == (-110, -105)
+    assert (request.total_market.over.decimal, request.total_market.under.decimal) == (1.91, 1.95)
+    assert not request.market.HasField("bankroll")
+    [of_half] = [each.request for each in predictor.asked if each.horizon == HALFTIME]
+    assert not of_half.HasField("market")
+    assert not of_half.HasField("total_market")
+    assert "BOS −5.5 at −110/−105, total 221.5 at 1.91/1.95" in event_line(event)
+    record = event_record(event, evening.clock.now)
+    assert [(each["kind"], each["line"], each["first"]) for each in record["prices"]] == [
+        ("spread", 5.5, -110.0),
+        ("total", 221.5, 1.91),
+    ]
+
+
+async def test_a_file_that_is_rewritten_is_read_again_and_without_times_its_own_counts(tmp_path: Path) -> None:
+    evening, predictor, path = Evening([game()]), StoringPredictor(), tmp_path / "prices.csv"
+
+    def write(line: float, elapsed: float) -> None:
+        path.write_text(f"home,away,market,line,home_odds,away_odds\nBOS,LAL,spread,{line},-110,-110\n")
+        evening.go_to(elapsed)
+        os.utime(path, (evening.clock.now.timestamp(),) * 2)
+
+    async with watching(evening, predictor, prices=PriceFile(evening.clock, path)) as watch:
+        await watch.at(MINUTE_SIX)  # no file yet
+        for minute, line in ((7, -3.5), (8, -4.5)):
+            write(line, 60 * minute + 1)
+            await watch.turn()
+        await watch.at(541)  # nobody has written it since
+        faults = [event.reason for event in watch.told(Fault)]
+        assert len(watch.told(PricesTaken)) == 1
+    sent = {
+        each.minute: each.request.market.line if each.request.HasField("market") else None
+        for each in predictor.asked
+        if each.horizon == FINAL
+    }
+    assert sent == {6: None, 7: 3.5, 8: 4.5, 9: None}
+    assert ["there is no such file" in faults[0], "is older than 10 s" in faults[1]] == [True, True]
+    assert len(faults) == 2

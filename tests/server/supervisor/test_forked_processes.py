@@ -1,0 +1,211 @@
+"""A fork server forks workers that belong to the supervisor, whatever happens to it, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
+from tests.support.harness.waiting import until
+from tests.support.processes.servers import settings_in
+from tests.support.processes.worker_programs import running_pool
+
+from dejavu_common.processes import become_subreaper
+from dejavu_server.supervisor import forked_processes as module
+from dejavu_server.supervisor.child_process import Launched, reap_group
+from dejavu_server.supervisor.forked_processes import ForkServer
+from dejavu_server.supervisor.protocol import ForkServerStart
+from dejavu_server.supervisor.worker_process import StartError, WorkerProcess
+
+PR_SET_CHILD_SUBREAPER = 36
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+@pytest.fixture(autouse=True)
+def subreaper() -> Iterator[None]:
+    """Make this process a subreaper like a supervisor, for one test only: other tests count their orphans."""
+    become_subreaper()
+    yield
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0)
+
+
+@asynccontextmanager
+async def forking(folder: Path) -> AsyncIterator[ForkServer]:
+    """A fork server that is ready."""
+    server = await ForkServer.spawn(ForkServerStart(settings=settings_in(folder), folder=str(folder)), ENVIRONMENT)
+    try:
+        await server.ready()
+        yield server
+    finally:
+        await server.end()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ForkServer]:
+    """A fork server shared by tests that do not change it: each new one imports the modules of workers."""
+    async with forking(tmp_path_factory.mktemp("forking")) as forks:
+        yield forks
+
+
+of_the_module = pytest.mark.asyncio(loop_scope="module")
+"""Runs a test in the event loop of the shared fork server."""
+
+
+async def ended(launched: Launched) -> int:
+    """Close the standard input of a process that waits for its start message; return its exit code."""
+    launched.close()
+    async with asyncio.timeout(60):
+        return await launched.process.wait()
+
+
+def files(pid: int | str) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def is_worker(pid: int) -> bool:
+    return b"dejavu_server.worker_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+async def until_ready(pid: int) -> None:
+    """Wait until a forked process shows that it is a worker, and then until it waits for its start message.
+
+    By then, it has closed all files of the fork server, and any that it opened briefly, such as those of modules.
+    """
+    await until(lambda: is_worker(pid) and psutil.Process(pid).status() == psutil.STATUS_SLEEPING)
+
+
+@of_the_module
+async def test_a_forked_process_is_a_child_of_the_supervisor_and_shows_what_it_is(server: ForkServer) -> None:
+    launched = await server.fork()
+    forked, forker = psutil.Process(launched.process.pid), psutil.Process(server.pid)
+    assert forked.ppid() == os.getpid()
+    assert os.getpgid(forked.pid) == forked.pid
+    assert forker.num_threads() == 1
+    assert forker.cmdline()[-2:] == ["dejavu_server.fork_server", str(os.getpid())]
+    await until_ready(forked.pid)
+    assert forked.cmdline() == [*forker.cmdline()[:-2], "dejavu_server.worker_main", str(os.getpid())]
+    assert await ended(launched) == 0
+
+
+@of_the_module
+async def test_forks_leave_no_descriptor_and_no_process_behind(server: ForkServer) -> None:
+    assert await ended(await server.fork()) == 0
+    before, own = files(server.pid), files("self")
+    in_forks = set()
+    for _ in range(10):
+        launched = await server.fork()
+        await until_ready(launched.process.pid)
+        in_forks.add(files(launched.process.pid))
+        assert await ended(launched) == 0
+    assert (files(server.pid), files("self")) == (before, own)
+    assert len(in_forks) == 1
+    assert [child.pid for child in psutil.Process().children()].count(server.pid) == 1
+    assert not psutil.Process(server.pid).children()
+
+
+@of_the_module
+async def test_a_start_message_that_makes_no_sense_ends_that_process_and_not_the_fork_server(
+    server: ForkServer,
+) -> None:
+    launched = await server.fork()
+    os.write(launched.start, b"{}\n")
+    assert await ended(launched) == 1
+    assert await ended(await server.fork()) == 0
+
+
+@pytest.mark.nightly  # by day, tests/e2e/test_workers_die.py kills one below a server
+async def test_a_process_that_was_forked_outlives_the_fork_server(tmp_path: Path) -> None:
+    async with forking(tmp_path) as server:
+        launched = await server.fork()
+        server.kill()
+        assert await server.wait() == -signal.SIGKILL
+        with pytest.raises(StartError, match=r"has ended|cannot be reached"):
+            await server.fork()
+        worker = WorkerProcess(launched)
+        await worker.serve(0, settings_in(tmp_path), tmp_path, make_ledger=True)
+        worker.kill()
+        assert await worker.wait() == -signal.SIGKILL
+
+
+@of_the_module
+async def test_a_fork_that_is_no_longer_wanted_ends_and_is_waited_for(server: ForkServer) -> None:
+    own = files("self")
+    forks = asyncio.create_task(server.fork())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    forks.cancel()
+    await asyncio.wait([forks])
+    assert await ended(await server.fork()) == 0
+    await until(lambda: files("self") <= own)
+    assert [child.pid for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE] == []
+
+
+@pytest.mark.nightly  # by day, the pool below replaces one
+async def test_a_fork_server_that_does_not_answer_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FORK_SECONDS", 0.2)
+    async with forking(tmp_path) as server:
+        psutil.Process(server.pid).suspend()
+        with pytest.raises(StartError, match=r"did not fork within 0\.2 s"):
+            await server.fork()
+        assert await server.wait() == -signal.SIGKILL
+
+
+@pytest.mark.nightly
+async def test_a_fork_server_with_threads_refuses_to_fork(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+    )
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    server = await ForkServer.spawn(
+        ForkServerStart(settings=settings_in(tmp_path), folder=str(tmp_path)), {**ENVIRONMENT, "PYTHONPATH": path}
+    )
+    with pytest.raises(StartError, match="an import has started a thread: the fork server has 2 threads"):
+        await server.ready()
+    assert await server.wait() in {1, -signal.SIGKILL}
+
+
+@pytest.mark.nightly
+async def test_a_pool_forks_its_workers_and_starts_a_new_interpreter_while_there_is_no_fork_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with capture_logs() as log:
+        async with running_pool(tmp_path, workers=2) as pool:
+            pool.enable_fork_server()
+            first = await pool.start(0, lambda *_: None)
+            present = await pool._fork_servers.get()
+            assert present is not None
+            psutil.Process(present.pid).suspend()
+            monkeypatch.setattr(module, "FORK_SECONDS", 0.2)  # not before: the first fork may take longer under load
+            second = await pool.start(1, lambda *_: None)
+            successor = await pool._fork_servers.get()
+            assert successor is not None
+            assert successor.pid != present.pid
+            commands = [psutil.Process(worker.pid).cmdline()[3] for worker in (first, second)]
+            assert commands == ["dejavu_server.worker_main"] * 2
+            assert first.models == second.models
+            assert pool.serving() == [first, second]
+    told = [entry for entry in log if entry["event"] == "no_spare"]
+    assert [entry["pid"] for entry in told] == [present.pid] * 2
+    assert {entry.get("ending", entry.get("reason")) for entry in told} == {
+        "killed by SIGKILL",
+        "the fork server did not fork within 0.2 s",
+    }
+    assert "worker_died" not in json.dumps(log)
+
+
+async def test_what_a_process_leaves_behind_is_waited_for() -> None:
+    leader = await asyncio.create_subprocess_exec("sh", "-c", "sleep 0.2 & sleep 0.1 & exit 0", process_group=0)
+    await leader.wait()
+    async with asyncio.timeout(60):
+        await reap_group(leader.pid)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-leader.pid, os.WNOHANG)  # noqa: ASYNC222 - does not wait

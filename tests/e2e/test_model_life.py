@@ -267,6 +267,7 @@ class Story:
                 await self.client.load_model(version)
             assert refused.value.reason == "BUNDLE_CORRUPT"
         assert {each.version for each in await self.client.list_models()} == {self.bad, self.good, self.worse}
+        self.store.put(self.folder / "altered")  # repairs it
 
     async def june(self) -> None:
         """The first champion, staged since the season's first promotion as its anchor, is retired."""

@@ -9,7 +9,7 @@ MLSERVER := .venv-mlserver
 NODE   := examples/node
 WEB    := gateway/web
 PIP     = $(BIN)/pip --disable-pip-version-check -q
-PROTOS := $(wildcard protos/dejavu/v1/*.proto protos/dejavu/inference/*.proto)
+PROTOS := $(wildcard protos/dejavu/v1/*.proto protos/dejavu/ops/v1/*.proto protos/dejavu/inference/*.proto)
 
 # Baseline of the breaking-change check: the tag of the last release, or its image if the clone has no tags; none before 1.0.
 RELEASE := $(shell git describe --tags --abbrev=0 --match 'v*' 2>/dev/null)

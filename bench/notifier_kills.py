@@ -34,7 +34,7 @@ from tests.support.processes.receiver import Answer, Receiver
 from tests.support.processes.servers import spawned_server
 from tests.support.programs.commands import python_m
 
-from dejavu.v1.notification_service_pb2 import NOTIFICATION_STATUS_SENT, Notification
+from dejavu.ops.v1.notification_service_pb2 import NOTIFICATION_STATUS_SENT, Notification
 from dejavu_client import DejavuClient
 
 NOTIFIERS = 3

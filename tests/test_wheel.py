@@ -60,6 +60,7 @@ def test_a_wheel_brings_types_migrations_and_the_retry_configuration(unpacked: P
     for needed in (
         "dejavu/py.typed",
         "dejavu/v1/prediction_service_pb2.pyi",
+        "dejavu/ops/v1/feed_service_pb2.pyi",
         "dejavu/inference/open_inference_pb2.pyi",
         "dejavu_client/py.typed",
         "dejavu_client/service_config.json",

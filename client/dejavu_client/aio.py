@@ -9,9 +9,10 @@ from typing import Unpack
 
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 
+from dejavu.ops.v1.feed_service_pb2 import ReportFeedRequest
+from dejavu.ops.v1.operations_service_pb2 import GetServiceStatsRequest, GetServiceStatsResponse
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.market_pb2 import Market
-from dejavu.v1.operations_service_pb2 import GetServiceStatsRequest, GetServiceStatsResponse, ReportFeedRequest
 from dejavu.v1.prediction_service_pb2 import (
     AssessRiskRequest,
     AssessRiskResponse,
@@ -193,7 +194,7 @@ class AsyncDejavuClient(
         request = ReportFeedRequest(
             feed=feed, read_age_seconds=read_age_seconds, data_age_seconds=data_age_seconds, live_games=live_games
         )
-        await self._unary("ReportFeed", lambda stubs: stubs.operations.ReportFeed, request, timeout)
+        await self._unary("ReportFeed", lambda stubs: stubs.feed.ReportFeed, request, timeout)
 
     async def health(self, service: str = "", *, timeout: float | None = None) -> HealthStatus:
         """Return the health status that the server reports. Makes one attempt, without retries.

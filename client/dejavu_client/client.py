@@ -8,9 +8,10 @@ from typing import Unpack
 
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 
+from dejavu.ops.v1.feed_service_pb2 import ReportFeedRequest
+from dejavu.ops.v1.operations_service_pb2 import GetServiceStatsRequest, GetServiceStatsResponse
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.market_pb2 import Market
-from dejavu.v1.operations_service_pb2 import GetServiceStatsRequest, GetServiceStatsResponse, ReportFeedRequest
 from dejavu.v1.prediction_service_pb2 import (
     AssessRiskRequest,
     AssessRiskResponse,
@@ -188,7 +189,7 @@ class DejavuClient(CacheCalls, ColumnCalls, GameCalls, LeaseCalls, ModelCalls, N
         request = ReportFeedRequest(
             feed=feed, read_age_seconds=read_age_seconds, data_age_seconds=data_age_seconds, live_games=live_games
         )
-        self._unary("ReportFeed", lambda stubs: stubs.operations.ReportFeed, request, timeout)
+        self._unary("ReportFeed", lambda stubs: stubs.feed.ReportFeed, request, timeout)
 
     def health(self, service: str = "", *, timeout: float | None = None) -> HealthStatus:
         """Return the health status that the server reports. Makes one attempt, without retries.

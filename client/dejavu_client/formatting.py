@@ -8,6 +8,7 @@ from typing import Final
 
 from google.protobuf.descriptor import EnumDescriptor
 
+from dejavu.ops.v1.operations_service_pb2 import MethodStats
 from dejavu.v1.forecast_pb2 import (
     HORIZON_FINAL,
     LATE_REASON_GAME_DATE,
@@ -20,7 +21,6 @@ from dejavu.v1.forecast_pb2 import (
     TotalForecast,
     WarningReason,
 )
-from dejavu.v1.operations_service_pb2 import MethodStats
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu_feed import moment as moments
 from dejavu_feed.horizon import MAX_SLOTS

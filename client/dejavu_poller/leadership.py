@@ -22,7 +22,7 @@ from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
-from dejavu.v1.lease_service_pb2 import AcquireLeaseResponse
+from dejavu.ops.v1.lease_service_pb2 import AcquireLeaseResponse
 from dejavu_client.errors import DejavuClientError, PermissionDeniedError, UnauthenticatedError
 from dejavu_client.logs import get_logger
 

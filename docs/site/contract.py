@@ -20,6 +20,8 @@ from google.protobuf.descriptor_pb2 import (
 
 ROOT = Path(__file__).parents[2]
 INDEX = "protos/dejavu/v1/README.md"
+PROMISE = "dejavu.v1"
+"""The package for everybody, first in the index."""
 
 Place = tuple[int, ...]
 """Place of a declaration in its file: numbers of fields of descriptor.proto, each but the last with an index."""
@@ -42,7 +44,7 @@ def descriptors() -> list[FileDescriptorProto]:
 
 def pages(files: Iterable[FileDescriptorProto]) -> dict[str, str]:
     """Return the pages by path in the repository: one beside each proto file, and an index."""
-    ours = sorted(files, key=lambda file: (not file.service, file.package, file.name))
+    ours = sorted(files, key=lambda file: (file.package != PROMISE, file.package, not file.service, file.name))
     homes = {f".{file.package}.{name}": _path(file) for file in ours for name in _types(file)}
     return {_path(file): "\n".join(_Page(file, homes).lines()) for file in ours} | {INDEX: "\n".join(_index(ours))}
 
@@ -57,7 +59,8 @@ def _types(file: FileDescriptorProto) -> list[str]:
 
 def _index(files: Iterable[FileDescriptorProto]) -> Iterator[str]:
     """Yield the lines of the index: a row for each file, with its services or what it declares."""
-    yield "# The contract\n\nThe services of a Dejavu server, and their messages, from the comments of the protos.\n"
+    yield "# The contract\n\nThe services of a Dejavu server, and their messages, from the comments of the protos."
+    yield f"`{PROMISE}` is for every program, and a promise; `dejavu.ops.v1` is between our own programs.\n"
     yield "| proto file | services, or messages and enums | content |\n|---|---|---|"
     for file in files:
         names = [service.name for service in file.service] or _types(file)
@@ -146,8 +149,9 @@ class _Page:
 
     def _link(self, name: str) -> str:
         """Return the name of a type, with a link to its section if it is ours."""
-        short = name.removeprefix(f".{self._file.package}.")
-        page = self._homes.get(f".{self._file.package}.{short.partition('.')[0]}")
-        if page is None:
+        home = next((home for home in self._homes if f"{name}.".startswith(f"{home}.")), None)
+        if home is None:
             return name.removeprefix(".")
-        return f"[{short}]({posixpath.relpath(page, posixpath.dirname(_path(self._file)))}#{short})"
+        shown = name.removeprefix(f".{self._file.package}.").removeprefix(".")
+        section = name.removeprefix(f"{home.rpartition('.')[0]}.")
+        return f"[{shown}]({posixpath.relpath(self._homes[home], posixpath.dirname(_path(self._file)))}#{section})"

@@ -23,7 +23,12 @@ ROOT = Path(__file__).parents[2]
 SOURCES = ("*.md", "docs/**/*.md", "docs/images/*", "docs/site/style.css", "examples/README.md")
 """Files of the repository that the site has, as patterns."""
 
-ADDRESSES = {"docs/": "", "protos/dejavu/v1/": "contract/", "protos/dejavu/": "contract/"}
+ADDRESSES = {
+    "docs/": "",
+    "protos/dejavu/v1/": "contract/",
+    "protos/dejavu/ops/v1/": "contract/ops/",
+    "protos/dejavu/": "contract/",
+}
 """Beginning of a path in the repository → beginning of the address on the site, if another."""
 
 REFERENCES = {

@@ -12,8 +12,8 @@ from typing import Any, Final, Generic, TypeVar
 from google.protobuf.message import Message
 
 from dejavu.inference import open_inference_pb2 as inference
+from dejavu.ops.v1 import operations_service_pb2 as operations
 from dejavu.v1 import model_service_pb2 as models
-from dejavu.v1 import operations_service_pb2 as operations
 from dejavu.v1 import prediction_service_pb2 as prediction
 from dejavu.v1 import record_service_pb2 as record
 from dejavu_client import AsyncDejavuClient

@@ -11,16 +11,14 @@ import pytest
 from google.protobuf.message import Message
 
 import dejavu_client
-from dejavu.v1 import (
+from dejavu.ops.v1 import (
     cache_service_pb2,
-    game_service_pb2,
+    feed_service_pb2,
     lease_service_pb2,
-    model_service_pb2,
     notification_service_pb2,
     operations_service_pb2,
-    prediction_service_pb2,
-    record_service_pb2,
 )
+from dejavu.v1 import game_service_pb2, model_service_pb2, prediction_service_pb2, record_service_pb2
 from dejavu_client import AsyncDejavuClient, DejavuClient, config
 from dejavu_client.requests import Conditions, ModelScope, PredictOptions
 
@@ -36,6 +34,7 @@ FILES = (
     operations_service_pb2,
     lease_service_pb2,
     game_service_pb2,
+    feed_service_pb2,
     cache_service_pb2,
 )
 

@@ -14,17 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.harness.laws import examples
 
-from dejavu.v1 import (
+from dejavu.ops.v1 import (
     cache_service_pb2,
+    feed_service_pb2,
+    lease_service_pb2,
+    notification_service_pb2,
+    operations_service_pb2,
+)
+from dejavu.v1 import (
     forecast_pb2,
     game_service_pb2,
-    lease_service_pb2,
     market_pb2,
     model_change_pb2,
     model_comparison_pb2,
     model_service_pb2,
-    notification_service_pb2,
-    operations_service_pb2,
     prediction_service_pb2,
     record_pb2,
     record_service_pb2,
@@ -35,6 +38,7 @@ FILES = (
     cache_service_pb2,
     forecast_pb2,
     game_service_pb2,
+    feed_service_pb2,
     lease_service_pb2,
     market_pb2,
     model_change_pb2,
@@ -125,8 +129,15 @@ def test_every_message_survives_the_round_trip(cls: type[Message]) -> None:
 
 
 def test_every_file_of_the_contract_is_tested() -> None:
-    contract = Path(__file__).parents[2] / "protos" / "dejavu" / "v1"
-    assert {Path(file.DESCRIPTOR.name).name for file in FILES} == {path.name for path in contract.iterdir()}
+    protos = Path(__file__).parents[2] / "protos"
+    contract = {path for package in ("v1", "ops/v1") for path in (protos / "dejavu" / package).iterdir()}
+    assert {protos / file.DESCRIPTOR.name for file in FILES} == contract
+
+
+def test_the_contract_for_everybody_needs_nothing_that_is_between_our_own_programs() -> None:
+    imports = {(file.DESCRIPTOR.package, needed.package) for file in FILES for needed in file.DESCRIPTOR.dependencies}
+    assert {package for package, needed in imports if needed == "dejavu.ops.v1"} == set()
+    assert {package for package, needed in imports if needed == "dejavu.v1"} == {"dejavu.v1", "dejavu.ops.v1"}
 
 
 def test_json_writes_what_clients_rely_on() -> None:

@@ -55,6 +55,9 @@ def test_a_type_leads_to_its_section_whatever_its_file(pages: dict[str, str]) ->
     assert "| `pattern` | repeated float |" in page
     assert "| `alpha` | optional double |" in page
     assert "[Forecast](forecast.md#Forecast)" in page
+    cache = pages["protos/dejavu/ops/v1/cache_service.md"]
+    assert "repeated [dejavu.v1.PredictRequest](../../v1/prediction_service.md#PredictRequest)" in cache
+    assert "| `backend` | [CacheBackend](cache_service.md#CacheBackend) |" in cache
     inference = pages["protos/dejavu/inference/open_inference.md"]
     assert "map&lt;string, [InferParameter](open_inference.md#InferParameter)&gt;" in inference
     assert "(open_inference.md#ModelInferRequest.InferInputTensor)" in inference

@@ -11,7 +11,7 @@ import pytest
 from tests.support.builders.calls import PATTERN, current_game
 from tests.support.processes.servers import spawned_server
 
-from dejavu.v1.operations_service_pb2 import GetServiceStatsResponse
+from dejavu.ops.v1.operations_service_pb2 import GetServiceStatsResponse
 from dejavu_client import FINAL, DejavuClient, InvalidArgumentError
 
 PREDICT = "dejavu.v1.PredictionService/Predict"

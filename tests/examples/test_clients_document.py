@@ -14,16 +14,14 @@ from grpc_health.v1 import health_pb2
 from tests.support.builders.calls import PATTERN
 from tests.support.harness.documents import ROOT, rows
 
-from dejavu.v1 import (
+from dejavu.ops.v1 import (
     cache_service_pb2,
-    game_service_pb2,
+    feed_service_pb2,
     lease_service_pb2,
-    model_service_pb2,
     notification_service_pb2,
     operations_service_pb2,
-    prediction_service_pb2,
-    record_service_pb2,
 )
+from dejavu.v1 import game_service_pb2, model_service_pb2, prediction_service_pb2, record_service_pb2
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import config
 from dejavu_client.export import FIGURE_COLUMNS, PREDICTION_COLUMNS, Column, arrow_schema
@@ -53,6 +51,7 @@ SERVICES = (
     record_service_pb2,
     operations_service_pb2,
     game_service_pb2,
+    feed_service_pb2,
     lease_service_pb2,
     cache_service_pb2,
 )
@@ -88,14 +87,15 @@ def test_the_table_of_errors_is_the_server_s() -> None:
 
 
 def test_every_call_of_the_contract_is_described() -> None:
-    described = {call for call, *_ in rows(CALLS, "call")}
+    tables = {"dejavu.v1": "call", "dejavu.ops.v1": "call of our programs"}
+    described = {f"{package}.{call}" for package, table in tables.items() for call, *_ in rows(CALLS, table)}
     contract = {
-        f"{service.name}.{method.name}"
+        method.full_name
         for file in SERVICES
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }
-    assert contract == {call for call in described if not call.startswith("grpc.")}
+    assert contract == {call for call in described if not call.startswith("dejavu.v1.grpc.")}
 
 
 @pytest.mark.parametrize(

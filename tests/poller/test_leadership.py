@@ -11,7 +11,7 @@ import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, game
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES
 
-from dejavu.v1.lease_service_pb2 import AcquireLeaseResponse, Lease
+from dejavu.ops.v1.lease_service_pb2 import AcquireLeaseResponse, Lease
 from dejavu_client.errors import DejavuClientError, PermissionDeniedError, UnauthenticatedError, UnavailableError
 from dejavu_client.requests import HALFTIME
 from dejavu_poller import LeaderElection, LeaderRole, LeadershipChanged, Poller, Prediction, lease_name

@@ -10,7 +10,8 @@ from tests.support.builders.evenings import Evening, game
 from tests.support.harness.poller import END, SIX_MINUTES, Watch, watching
 from tests.support.harness.waiting import until
 
-from dejavu.v1.game_service_pb2 import Game, GameStatus, PublishGamesRequest
+from dejavu.ops.v1.feed_service_pb2 import PublishGamesRequest
+from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_client.errors import DejavuClientError, InvalidArgumentError, UnavailableError
 from dejavu_feed.nba.live_payloads import GameState, Scoreboard
 from dejavu_feed.nba.live_payloads import GameStatus as FeedStatus

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from dejavu.v1.notification_service_pb2 import NOTIFICATION_STATUS_SENT
+from dejavu.ops.v1.notification_service_pb2 import NOTIFICATION_STATUS_SENT
 from dejavu_cli.errors import FAILED
 from dejavu_cli.output.poll_display import end_on_signals
 from dejavu_client.aio import AsyncDejavuClient

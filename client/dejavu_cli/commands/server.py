@@ -14,7 +14,7 @@ import typer
 from google.protobuf import json_format
 from rich.live import Live
 
-from dejavu.v1.operations_service_pb2 import GetServiceStatsResponse
+from dejavu.ops.v1.operations_service_pb2 import GetServiceStatsResponse
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_cli.errors import FAILED, NO_ANSWER, exit_on_os_error
 from dejavu_cli.options import Json, Timeout, connect

@@ -15,8 +15,8 @@ from http.client import HTTPException
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from dejavu.ops.v1.operations_service_pb2 import FeedStatus
 from dejavu.v1.game_service_pb2 import GAME_STATUS_LIVE, Game
-from dejavu.v1.operations_service_pb2 import FeedStatus
 from dejavu_cli.doctor.findings import Finding, fault, ok, warning
 from dejavu_cli.doctor.server_checks import DoctorAccess, ServerReport, examine_server
 from dejavu_client.access import ClientTlsFiles

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import grpc
 
-from dejavu.v1.cache_service_pb2 import SHARED_CACHE_STATE_FAILED, SHARED_CACHE_STATE_USED, GetCacheStatsResponse
+from dejavu.ops.v1.cache_service_pb2 import SHARED_CACHE_STATE_FAILED, SHARED_CACHE_STATE_USED, GetCacheStatsResponse
+from dejavu.ops.v1.operations_service_pb2 import DISK_STATE_BELOW_RESERVE, DISK_STATE_LOW, GetServiceStatsResponse
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.model_service_pb2 import VERDICT_UNFIT, Model
-from dejavu.v1.operations_service_pb2 import DISK_STATE_BELOW_RESERVE, DISK_STATE_LOW, GetServiceStatsResponse
 from dejavu.v1.record_pb2 import Checkpoint
 from dejavu_cli.doctor.access_checks import examine_access
 from dejavu_cli.doctor.certificates import examine_certificate, speaks_tls

@@ -8,7 +8,7 @@ from typing import Final
 
 from rich.text import Text
 
-from dejavu.v1.notification_service_pb2 import Notification, NotificationStatus
+from dejavu.ops.v1.notification_service_pb2 import Notification, NotificationStatus
 from dejavu_cli.output.responsive_table import ListingColumn, listing
 from dejavu_client.formatting import enum_word
 from dejavu_common.rich_console import Console

@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dejavu.v1 import cache_service_pb2 as pb
-from dejavu.v1.operations_service_pb2 import (
+from dejavu.ops.v1 import cache_service_pb2 as pb
+from dejavu.ops.v1.operations_service_pb2 import (
     GetServiceStatsResponse,
     LatencyStats,
     MethodStats,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dejavu.v1.cache_service_pb2 import (
+from dejavu.ops.v1.cache_service_pb2 import (
     ClearCacheRequest,
     ClearCacheResponse,
     GetCacheStatsRequest,

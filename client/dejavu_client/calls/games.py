@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 
-from dejavu.v1.game_service_pb2 import Game, ListGamesRequest, PublishGamesRequest, StreamGamesResponse
+from dejavu.ops.v1.feed_service_pb2 import PublishGamesRequest
+from dejavu.v1.game_service_pb2 import Game, ListGamesRequest, StreamGamesResponse
 from dejavu_client.transport.caller import Caller
 from dejavu_client.transport.subscription import GameUpdates
 
@@ -20,7 +21,7 @@ class GameCalls(Caller):
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = PublishGamesRequest(games=games)
-        self._unary("PublishGames", lambda stubs: stubs.games.PublishGames, request, timeout)
+        self._unary("PublishGames", lambda stubs: stubs.feed.PublishGames, request, timeout)
 
     def list_games(self, *, timeout: float | None = None) -> Sequence[Game]:
         """Return the games whose state was published in the last 24 hours, by tip-off and id.

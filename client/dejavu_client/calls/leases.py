@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dejavu.v1.lease_service_pb2 import (
+from dejavu.ops.v1.lease_service_pb2 import (
     AcquireLeaseRequest,
     AcquireLeaseResponse,
     GetLeaseRequest,

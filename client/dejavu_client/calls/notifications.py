@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dejavu.v1.notification_service_pb2 import (
+from dejavu.ops.v1.notification_service_pb2 import (
     ClaimNotificationRequest,
     ClaimNotificationResponse,
     ConfirmNotificationRequest,

@@ -13,12 +13,13 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from dejavu.v1.cache_service_pb2_grpc import CacheServiceStub
+from dejavu.ops.v1.cache_service_pb2_grpc import CacheServiceStub
+from dejavu.ops.v1.feed_service_pb2_grpc import FeedServiceStub
+from dejavu.ops.v1.lease_service_pb2_grpc import LeaseServiceStub
+from dejavu.ops.v1.notification_service_pb2_grpc import NotificationServiceStub
+from dejavu.ops.v1.operations_service_pb2_grpc import OperationsServiceStub
 from dejavu.v1.game_service_pb2_grpc import GameServiceStub
-from dejavu.v1.lease_service_pb2_grpc import LeaseServiceStub
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
-from dejavu.v1.notification_service_pb2_grpc import NotificationServiceStub
-from dejavu.v1.operations_service_pb2_grpc import OperationsServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import ListPredictionsRequest
@@ -71,6 +72,7 @@ class AsyncConnection:
         self.operations = OperationsServiceStub(channel)
         self.leases = LeaseServiceStub(channel)
         self.games = GameServiceStub(channel)
+        self.feed = FeedServiceStub(channel)
         self.notifications = NotificationServiceStub(channel)
         self.cache = CacheServiceStub(channel)
         check = HealthStub(channel).Check  # type: ignore[attr-defined] # its stub file lacks the method

@@ -21,9 +21,9 @@ from typing import Final, NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from dejavu.ops.v1.operations_service_pb2 import FeedStatus
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.game_service_pb2 import Game, GameStatus
-from dejavu.v1.operations_service_pb2 import FeedStatus
 from dejavu_client.formatting import (
     after_overtime,
     chance,

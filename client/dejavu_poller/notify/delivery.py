@@ -20,7 +20,7 @@ from typing import Final, NamedTuple, Protocol
 
 import httpx2 as httpx
 
-from dejavu.v1.notification_service_pb2 import (
+from dejavu.ops.v1.notification_service_pb2 import (
     NOTIFICATION_STATUS_FAILED,
     NOTIFICATION_STATUS_SENT,
     NOTIFICATION_STATUS_WAITING,

@@ -8,9 +8,9 @@ from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Final, Protocol, Unpack
 
+from dejavu.ops.v1.operations_service_pb2 import GetServiceStatsResponse
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.game_service_pb2 import GameStatus, StreamGamesResponse
-from dejavu.v1.operations_service_pb2 import GetServiceStatsResponse
 from dejavu.v1.prediction_service_pb2 import Heartbeat, StreamPredictionsResponse
 from dejavu_client.errors import PASSING, DejavuClientError, OutOfRangeError
 from dejavu_client.logs import get_logger

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Final, Protocol
 
+from dejavu.ops.v1.operations_service_pb2 import DISK_STATE_BELOW_RESERVE
 from dejavu.v1.game_service_pb2 import Game
-from dejavu.v1.operations_service_pb2 import DISK_STATE_BELOW_RESERVE
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu_client import DejavuClientError, HealthStatus, InvalidArgumentError, OutOfRangeError
 from dejavu_client.errors import CallCancelledError, ResourceExhaustedError, UnimplementedError

@@ -51,7 +51,7 @@ _KINDS: Final = {
     "/dejavu.v1.PredictionService/AssessRisk": CallKind.PREDICT,
     "/dejavu.v1.PredictionService/PredictBatch": CallKind.BATCH,
     "/dejavu.v1.PredictionService/PredictColumns": CallKind.BATCH,
-    "/dejavu.v1.CacheService/WarmCache": CallKind.BATCH,
+    "/dejavu.ops.v1.CacheService/WarmCache": CallKind.BATCH,
     "/inference.GRPCInferenceService/ModelInfer": CallKind.BATCH,
     **{
         f"/dejavu.v1.ModelService/{method}": CallKind.RECORD
@@ -66,19 +66,19 @@ _KINDS: Final = {
             "ListModelChanges",
         )
     },
-    "/dejavu.v1.LeaseService/GetLease": CallKind.RECORD,
+    "/dejavu.ops.v1.LeaseService/GetLease": CallKind.RECORD,
     "/dejavu.v1.GameService/ListGames": CallKind.RECORD,
-    "/dejavu.v1.NotificationService/ListNotifications": CallKind.RECORD,
+    "/dejavu.ops.v1.NotificationService/ListNotifications": CallKind.RECORD,
     **{
-        f"/dejavu.v1.{method}": CallKind.REPORT
+        f"/dejavu.{method}": CallKind.REPORT
         for method in (
-            "RecordService/ReportOutcome",
-            "RecordService/WithdrawOutcome",
-            "LeaseService/AcquireLease",
-            "LeaseService/ReleaseLease",
-            "GameService/PublishGames",
-            "NotificationService/ClaimNotification",
-            "NotificationService/ConfirmNotification",
+            "v1.RecordService/ReportOutcome",
+            "v1.RecordService/WithdrawOutcome",
+            "ops.v1.LeaseService/AcquireLease",
+            "ops.v1.LeaseService/ReleaseLease",
+            "ops.v1.FeedService/PublishGames",
+            "ops.v1.NotificationService/ClaimNotification",
+            "ops.v1.NotificationService/ConfirmNotification",
         )
     },
     "/dejavu.v1.PredictionService/StreamPredictions": CallKind.STREAM,

@@ -10,7 +10,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from dejavu.inference.open_inference_pb2 import ModelInferRequest
-from dejavu.v1.cache_service_pb2 import WarmCacheRequest
+from dejavu.ops.v1.cache_service_pb2 import WarmCacheRequest
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictColumnsRequest
 from dejavu_models.errors import DejavuError
 

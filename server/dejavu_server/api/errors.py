@@ -72,7 +72,7 @@ from dejavu_models.errors import (
 )
 from dejavu_server.access.caller import MethodDenied, ScopeMissing, Unauthenticated
 from dejavu_server.admission.refusals import CallerLimit, DeadlineExceeded, Overloaded, WatchLimit
-from dejavu_server.api.converters.operations import TooManyFeeds
+from dejavu_server.api.converters.feed import TooManyFeeds
 from dejavu_server.api.decoding import MalformedRequest
 from dejavu_server.api.health import UnknownService
 from dejavu_server.api.inference.inference_errors import UnknownModelName

@@ -17,16 +17,14 @@ from typing import Any, Final
 from grpc_health.v1 import health_pb2 as pb
 
 from dejavu.inference import open_inference_pb2
-from dejavu.v1 import (
+from dejavu.ops.v1 import (
     cache_service_pb2,
-    game_service_pb2,
+    feed_service_pb2,
     lease_service_pb2,
-    model_service_pb2,
     notification_service_pb2,
     operations_service_pb2,
-    prediction_service_pb2,
-    record_service_pb2,
 )
+from dejavu.v1 import game_service_pb2, model_service_pb2, prediction_service_pb2, record_service_pb2
 from dejavu_models.errors import FieldError, quoted
 from dejavu_server.api.handlers import Context
 from dejavu_server.streaming.stream_errors import ServerDraining
@@ -42,6 +40,7 @@ SERVICES: Final = tuple(
         operations_service_pb2,
         lease_service_pb2,
         game_service_pb2,
+        feed_service_pb2,
         notification_service_pb2,
         cache_service_pb2,
         open_inference_pb2,

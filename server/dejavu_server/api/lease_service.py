@@ -6,7 +6,7 @@ from functools import partial
 
 from google.protobuf.duration_pb2 import Duration
 
-from dejavu.v1 import lease_service_pb2 as pb
+from dejavu.ops.v1 import lease_service_pb2 as pb
 from dejavu_server.access.caller import current_caller
 from dejavu_server.api.converters.fields import duration, timestamp
 from dejavu_server.api.handlers import Context

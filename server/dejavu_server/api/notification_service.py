@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from dejavu.v1 import notification_service_pb2 as pb
+from dejavu.ops.v1 import notification_service_pb2 as pb
 from dejavu_common.clock import from_microseconds
 from dejavu_models.errors import InvalidInput, quoted
 from dejavu_server.access.caller import current_caller

@@ -34,7 +34,7 @@ class NotificationsFull(DejavuError):
 
 
 class Status(IntEnum):
-    """Status of a notification: the values of dejavu.v1.NotificationStatus."""
+    """Status of a notification: the values of dejavu.ops.v1.NotificationStatus."""
 
     CLAIMED = 1
     WAITING = 2

@@ -23,7 +23,7 @@ import grpc
 import structlog
 from google.protobuf.descriptor import ServiceDescriptor
 
-from dejavu.v1.operations_service_pb2 import LedgerState
+from dejavu.ops.v1.operations_service_pb2 import LedgerState
 from dejavu_common.clock import utc_now
 from dejavu_common.processes import file_limit
 from dejavu_models.errors import DejavuError
@@ -33,6 +33,7 @@ from dejavu_server.admission.controller import AdmissionController, call_limits
 from dejavu_server.api.admissions import Admissions
 from dejavu_server.api.cache.service import CACHE_SERVICE, CacheService, open_cache
 from dejavu_server.api.converters.games import game_message
+from dejavu_server.api.feed_service import FEED_SERVICE, FeedService
 from dejavu_server.api.game_service import GAME_SERVICE, GameService
 from dejavu_server.api.handlers import handlers
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, SERVICES, HealthService
@@ -279,7 +280,6 @@ class Worker:
         )
         operations = OperationsService(
             self._statistics.server,
-            self.metrics,
             name=server_name(),
             workers=settings.workers,
             coverage_days=COVERAGE_DAYS,
@@ -290,9 +290,8 @@ class Worker:
         )
         self._add_service(OPERATIONS_SERVICE, operations)
         self._add_service(LEASE_SERVICE, LeaseService(self._ledger_manager))
-        self._add_service(
-            GAME_SERVICE, GameService(self._ledger_manager, self._games, self._clock), encoded={"StreamGames"}
-        )
+        self._add_service(GAME_SERVICE, GameService(self._games), encoded={"StreamGames"})
+        self._add_service(FEED_SERVICE, FeedService(self._ledger_manager, self.metrics, self._clock))
         self._add_service(NOTIFICATION_SERVICE, NotificationService(self._ledger_manager, lookups))
         self._add_service(HEALTH_SERVICE, self._health, complete=False)
         reflection = reflection_handlers([*SERVICES, HEALTH_SERVICE.full_name])

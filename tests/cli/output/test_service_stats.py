@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dejavu.v1 import operations_service_pb2 as pb
+from dejavu.ops.v1 import operations_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu_cli.output.service_stats import ServerAnswer, stats_view
 from dejavu_common.rich_console import Console

@@ -9,9 +9,9 @@ import pytest
 from pydantic import TypeAdapter
 from tests.support.builders.games import close_game
 
+from dejavu.ops.v1.operations_service_pb2 import FeedStatus
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, LATE_REASON_TIME, Forecast, Moment
 from dejavu.v1.game_service_pb2 import Game, GameStatus
-from dejavu.v1.operations_service_pb2 import FeedStatus
 from dejavu.v1.record_pb2 import Outcome
 from dejavu_poller.notify.conditions import holds, silence, values_of
 from dejavu_poller.notify.game import GameView, Judged

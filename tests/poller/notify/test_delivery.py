@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from tests.support.processes.receiver import Answer, Receiver
 from tests.support.processes.servers import async_worker
 
-from dejavu.v1.notification_service_pb2 import NotificationStatus
+from dejavu.ops.v1.notification_service_pb2 import NotificationStatus
 from dejavu_client import AsyncDejavuClient
 from dejavu_common.clock import utc_now
 from dejavu_poller.notify.conditions import Message

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu.v1 import lease_service_pb2, model_service_pb2, prediction_service_pb2, record_service_pb2
+from dejavu.ops.v1 import lease_service_pb2
+from dejavu.v1 import model_service_pb2, prediction_service_pb2, record_service_pb2
 from dejavu_server.admission.controller import AdmissionController, CallKind, Permit, call_limits, kind_of
 from dejavu_server.admission.refusals import DeadlineExceeded, Overloaded
 
@@ -131,7 +132,7 @@ def test_an_expired_call_is_refused_and_takes_no_room() -> None:
         (PREDICT_BATCH, 1),
         ("/dejavu.v1.RecordService/ListPredictions", 16),
         ("/dejavu.v1.RecordService/ReportOutcome", 4),
-        ("/dejavu.v1.LeaseService/AcquireLease", 4),
+        ("/dejavu.ops.v1.LeaseService/AcquireLease", 4),
     ],
 )
 def test_a_caller_with_few_calls_has_places_that_callers_with_many_cannot_take(method: str, most: int) -> None:

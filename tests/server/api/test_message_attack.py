@@ -49,7 +49,7 @@ MESSAGES = {
     "requests of a batch after another field": (f"{SERVICE}/PredictBatch", b"\x78\x01" + filled(part(1, b""))),
     "requests of a batch after a group": (f"{SERVICE}/PredictBatch", b"\x7b\x7c" + filled(part(1, b""))),
     "requests of a batch of two lengths": (f"{SERVICE}/PredictBatch", filled(part(1, b"") + part(1, b"\x20\x01"))),
-    "requests to warm the cache": ("/dejavu.v1.CacheService/WarmCache", filled(part(1, b""))),
+    "requests to warm the cache": ("/dejavu.ops.v1.CacheService/WarmCache", filled(part(1, b""))),
     "games of a stream": (f"{SERVICE}/StreamPredictions", filled(part(1, b""))),
     "minutes of columns": (f"{SERVICE}/PredictColumns", part(2, filled(b"\x01"))),
     "minutes of columns, each a field": (f"{SERVICE}/PredictColumns", filled(b"\x10\x01")),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from dejavu.v1.notification_service_pb2 import (
+from dejavu.ops.v1.notification_service_pb2 import (
     NOTIFICATION_STATUS_CLAIMED,
     NOTIFICATION_STATUS_FAILED,
     NOTIFICATION_STATUS_SENT,

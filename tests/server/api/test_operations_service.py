@@ -15,8 +15,7 @@ from tests.support.harness.service_stats import stats_when
 from tests.support.processes.postgres import on_postgres
 from tests.support.processes.servers import settings_in
 
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
-from dejavu.v1.operations_service_pb2 import (
+from dejavu.ops.v1.operations_service_pb2 import (
     DISK_STATE_BELOW_RESERVE,
     DISK_STATE_ENOUGH,
     DISK_STATE_LOW,
@@ -27,9 +26,10 @@ from dejavu.v1.operations_service_pb2 import (
     MethodStats,
     StatsWindow,
 )
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu_client import AsyncDejavuClient, FailedPreconditionError, InvalidArgumentError, predict_request
 from dejavu_server.api.converters.operations import FEED_SECONDS, stats_message
-from dejavu_server.api.operations_service import MAX_FEEDS
+from dejavu_server.api.feed_service import MAX_FEEDS
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.statistics import ServerStatistics, Statistics
 from dejavu_server.worker import sampler

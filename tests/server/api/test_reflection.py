@@ -43,12 +43,13 @@ def test_the_services_are_listed(address: str) -> None:
     listed = grpcurl(address, "list")
     assert listed.returncode == 0, listed.stderr
     assert set(listed.stdout.split()) == {
+        "dejavu.ops.v1.CacheService",
+        "dejavu.ops.v1.FeedService",
+        "dejavu.ops.v1.LeaseService",
+        "dejavu.ops.v1.NotificationService",
+        "dejavu.ops.v1.OperationsService",
         "dejavu.v1.GameService",
-        "dejavu.v1.LeaseService",
-        "dejavu.v1.CacheService",
         "dejavu.v1.ModelService",
-        "dejavu.v1.NotificationService",
-        "dejavu.v1.OperationsService",
         "dejavu.v1.PredictionService",
         "dejavu.v1.RecordService",
         "grpc.health.v1.Health",

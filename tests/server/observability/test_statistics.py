@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from dejavu.v1.operations_service_pb2 import LedgerState
+from dejavu.ops.v1.operations_service_pb2 import LedgerState
 from dejavu_server.api.converters.operations import stats_message
 from dejavu_server.observability.metrics import LATENCY_BUCKETS, Metrics
 from dejavu_server.observability.quantiles import quantile

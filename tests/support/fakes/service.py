@@ -28,13 +28,9 @@ from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from dejavu.v1 import (
-    lease_service_pb2_grpc,
-    model_service_pb2,
-    model_service_pb2_grpc,
-    prediction_service_pb2_grpc,
-    record_service_pb2_grpc,
-)
+from dejavu.ops.v1 import lease_service_pb2_grpc
+from dejavu.ops.v1.lease_service_pb2 import AcquireLeaseRequest, AcquireLeaseResponse, Lease, ReleaseLeaseResponse
+from dejavu.v1 import model_service_pb2, model_service_pb2_grpc, prediction_service_pb2_grpc, record_service_pb2_grpc
 from dejavu.v1.forecast_pb2 import (
     HORIZON_FINAL,
     HORIZON_HALFTIME,
@@ -43,7 +39,6 @@ from dejavu.v1.forecast_pb2 import (
     Quantile,
 )
 from dejavu.v1.forecast_pb2 import Warning as Caution
-from dejavu.v1.lease_service_pb2 import AcquireLeaseRequest, AcquireLeaseResponse, Lease, ReleaseLeaseResponse
 from dejavu.v1.model_service_pb2 import VERDICT_FIT, HorizonSupport, ListModelsResponse, Model
 from dejavu.v1.prediction_service_pb2 import (
     AssessRiskResponse,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from dejavu.v1.operations_service_pb2 import GetServiceStatsResponse
+from dejavu.ops.v1.operations_service_pb2 import GetServiceStatsResponse
 from dejavu_client import AsyncDejavuClient
 
 

@@ -1,7 +1,7 @@
 /** Calls of the gateway's JSON endpoints. */
 import type { CompareModelsResponseJson, GetModelResponseJson, ListModelChangesResponseJson, ListModelsResponseJson } from "../gen/dejavu/v1/model_service_pb";
 import type { GameJson } from "../gen/dejavu/v1/game_service_pb";
-import type { GetServiceStatsResponseJson } from "../gen/dejavu/v1/operations_service_pb";
+import type { GetServiceStatsResponseJson } from "../gen/dejavu/ops/v1/operations_service_pb";
 import type { PredictRequestJson, PredictResponseJson } from "../gen/dejavu/v1/prediction_service_pb";
 import type { RecordedPredictionJson, OutcomeJson } from "../gen/dejavu/v1/record_pb";
 import type {

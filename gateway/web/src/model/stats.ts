@@ -1,5 +1,5 @@
 /** Rows of the server's statistics, as the page shows them. */
-import type { GetServiceStatsResponseJson, LatencyStatsJson, StatsWindowJson } from "../gen/dejavu/v1/operations_service_pb";
+import type { GetServiceStatsResponseJson, LatencyStatsJson, StatsWindowJson } from "../gen/dejavu/ops/v1/operations_service_pb";
 import { num } from "../api/convert";
 import { strings } from "../strings";
 import { percent, span } from "./format";

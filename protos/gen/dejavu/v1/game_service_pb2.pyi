@@ -153,47 +153,6 @@ class Game(_message.Message):
 Global___Game: _TypeAlias = Game  # noqa: Y015
 
 @_typing.final
-class PublishGamesRequest(_message.Message):
-    """Publishes states of games."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    GAMES_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def games(self) -> _containers.RepeatedCompositeFieldContainer[Global___Game]:
-        """The states, 1 to 100, each of another game."""
-
-    def __init__(
-        self,
-        *,
-        games: _abc.Iterable[Global___Game] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["games", b"games"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___PublishGamesRequest: _TypeAlias = PublishGamesRequest  # noqa: Y015
-
-@_typing.final
-class PublishGamesResponse(_message.Message):
-    """Returns nothing."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    def __init__(
-        self,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___PublishGamesResponse: _TypeAlias = PublishGamesResponse  # noqa: Y015
-
-@_typing.final
 class ListGamesRequest(_message.Message):
     """Requests the games."""
 

@@ -37,11 +37,6 @@ class GameServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
-        self.PublishGames = channel.unary_unary(
-                '/dejavu.v1.GameService/PublishGames',
-                request_serializer=dejavu_dot_v1_dot_game__service__pb2.PublishGamesRequest.SerializeToString,
-                response_deserializer=dejavu_dot_v1_dot_game__service__pb2.PublishGamesResponse.FromString,
-                _registered_method=True)
         self.ListGames = channel.unary_unary(
                 '/dejavu.v1.GameService/ListGames',
                 request_serializer=dejavu_dot_v1_dot_game__service__pb2.ListGamesRequest.SerializeToString,
@@ -59,14 +54,6 @@ class GameServiceServicer(object):
     States are kept in the ledger's database for a day; they are no entries of the ledger, are not signed, and nothing is
     computed from them.
     """
-
-    def PublishGames(self, request, context):
-        """Publishes the states of games, each in place of the earlier one of its game. Safe to repeat. The states of a request
-        are published all or none.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
 
     def ListGames(self, request, context):
         """Returns the games whose state was published in the last 24 hours, by tip-off and game_id.
@@ -86,11 +73,6 @@ class GameServiceServicer(object):
 
 def add_GameServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'PublishGames': grpc.unary_unary_rpc_method_handler(
-                    servicer.PublishGames,
-                    request_deserializer=dejavu_dot_v1_dot_game__service__pb2.PublishGamesRequest.FromString,
-                    response_serializer=dejavu_dot_v1_dot_game__service__pb2.PublishGamesResponse.SerializeToString,
-            ),
             'ListGames': grpc.unary_unary_rpc_method_handler(
                     servicer.ListGames,
                     request_deserializer=dejavu_dot_v1_dot_game__service__pb2.ListGamesRequest.FromString,
@@ -114,33 +96,6 @@ class GameService(object):
     States are kept in the ledger's database for a day; they are no entries of the ledger, are not signed, and nothing is
     computed from them.
     """
-
-    @staticmethod
-    def PublishGames(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/dejavu.v1.GameService/PublishGames',
-            dejavu_dot_v1_dot_game__service__pb2.PublishGamesRequest.SerializeToString,
-            dejavu_dot_v1_dot_game__service__pb2.PublishGamesResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
 
     @staticmethod
     def ListGames(request,

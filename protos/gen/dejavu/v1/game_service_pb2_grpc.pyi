@@ -36,10 +36,6 @@ class GameServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> GameServiceAsyncStub: ...
-    PublishGames: _grpc.UnaryUnaryMultiCallable[_game_service_pb2.PublishGamesRequest, _game_service_pb2.PublishGamesResponse]
-    """Publishes the states of games, each in place of the earlier one of its game. Safe to repeat. The states of a request
-    are published all or none.
-    """
     ListGames: _grpc.UnaryUnaryMultiCallable[_game_service_pb2.ListGamesRequest, _game_service_pb2.ListGamesResponse]
     """Returns the games whose state was published in the last 24 hours, by tip-off and game_id."""
     StreamGames: _grpc.UnaryStreamMultiCallable[_game_service_pb2.StreamGamesRequest, _game_service_pb2.StreamGamesResponse]
@@ -55,10 +51,6 @@ class GameServiceAsyncStub(GameServiceStub):
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    PublishGames: _aio.UnaryUnaryMultiCallable[_game_service_pb2.PublishGamesRequest, _game_service_pb2.PublishGamesResponse]  # type: ignore[assignment]
-    """Publishes the states of games, each in place of the earlier one of its game. Safe to repeat. The states of a request
-    are published all or none.
-    """
     ListGames: _aio.UnaryUnaryMultiCallable[_game_service_pb2.ListGamesRequest, _game_service_pb2.ListGamesResponse]  # type: ignore[assignment]
     """Returns the games whose state was published in the last 24 hours, by tip-off and game_id."""
     StreamGames: _aio.UnaryStreamMultiCallable[_game_service_pb2.StreamGamesRequest, _game_service_pb2.StreamGamesResponse]  # type: ignore[assignment]
@@ -71,16 +63,6 @@ class GameServiceServicer(metaclass=_abc_1.ABCMeta):
     States are kept in the ledger's database for a day; they are no entries of the ledger, are not signed, and nothing is
     computed from them.
     """
-
-    @_abc_1.abstractmethod
-    def PublishGames(
-        self,
-        request: _game_service_pb2.PublishGamesRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_game_service_pb2.PublishGamesResponse, _abc.Awaitable[_game_service_pb2.PublishGamesResponse]]:
-        """Publishes the states of games, each in place of the earlier one of its game. Safe to repeat. The states of a request
-        are published all or none.
-        """
 
     @_abc_1.abstractmethod
     def ListGames(

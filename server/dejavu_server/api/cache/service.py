@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from dejavu.v1 import cache_service_pb2 as pb
+from dejavu.ops.v1 import cache_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2 import PredictRequest, PredictResponse
 from dejavu_common.build import install
 from dejavu_models.errors import DejavuError

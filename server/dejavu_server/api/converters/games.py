@@ -7,6 +7,7 @@ from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from dejavu.ops.v1.feed_service_pb2 import PublishGamesRequest
 from dejavu.v1 import game_service_pb2 as pb
 from dejavu_common.clock import from_microseconds
 from dejavu_models.errors import InvalidInput, InvalidTeam, quoted
@@ -39,7 +40,7 @@ class InvalidGame(InvalidInput):
     reason = "INVALID_GAME"
 
 
-def checked_games(request: pb.PublishGamesRequest, now: datetime) -> list[tuple[str, bytes]]:
+def checked_games(request: PublishGamesRequest, now: datetime) -> list[tuple[str, bytes]]:
     """Return the games of a request as they are stored: id and serialized state.
 
     Raises:

@@ -1,9 +1,8 @@
-"""Converts statistics of a server to messages of the contract, and checks reports about feeds."""
+"""Converts statistics of a server to messages of the contract."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -11,8 +10,7 @@ from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from dejavu.v1 import operations_service_pb2 as pb
-from dejavu_models.errors import DejavuError, InvalidInput, quoted
+from dejavu.ops.v1 import operations_service_pb2 as pb
 from dejavu_models.types import Horizon
 from dejavu_server.api.converters.fields import HORIZON_VALUES, timestamp
 from dejavu_server.observability import statistics as stats
@@ -23,27 +21,11 @@ from dejavu_server.observability.statistics import CountedWindow, ServerStatisti
 SHARES: Final = (0.5, 0.95, 0.99)
 """Levels of the quantiles of durations."""
 
-MAX_AGE_SECONDS: Final = 1_000_000
-"""Largest age of a feed's data that can be reported, in seconds."""
-
 FEED_SECONDS: Final = 900.0
 """Age from which a report about a feed is no longer shown."""
 
 _BOUNDS: Final = (*LATENCY_BUCKETS, math.inf)
-_FEED: Final = re.compile(r"[a-z0-9-]{1,32}")
 _STREAMS: Final = ("/dejavu.v1.PredictionService/StreamPredictions", "/dejavu.v1.GameService/StreamGames")
-
-
-class InvalidFeedReport(InvalidInput):
-    """A report about a feed has no valid name or age."""
-
-    reason = "INVALID_FEED_REPORT"
-
-
-class TooManyFeeds(DejavuError):
-    """The worker has reports about as many feeds as it accepts."""
-
-    reason = "TOO_MANY_FEEDS"
 
 
 def stats_message(
@@ -89,20 +71,6 @@ def stats_message(
         feeds=_feeds(states, now),
         ledger=_ledger(states, ledger),
     )
-
-
-def checked_report(request: pb.ReportFeedRequest) -> pb.ReportFeedRequest:
-    """Return a report about a feed.
-
-    Raises:
-        InvalidFeedReport: if a field is out of bounds.
-    """
-    if not _FEED.fullmatch(request.feed):
-        raise InvalidFeedReport(quoted(request.feed), "1 to 32 of a to z, 0 to 9 and hyphen", field="feed")
-    for name in ("read_age_seconds", "data_age_seconds"):
-        if not 0 <= (age := getattr(request, name)) <= MAX_AGE_SECONDS:
-            raise InvalidFeedReport(f"{age:g}", f"0 to {MAX_AGE_SECONDS:,} seconds", field=name)
-    return request
 
 
 def _window(window: CountedWindow) -> pb.StatsWindow:

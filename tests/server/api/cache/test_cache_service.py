@@ -10,13 +10,13 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.fakes.what_ifs import what_if
 from tests.support.processes.servers import async_worker
 
-from dejavu.v1 import cache_service_pb2 as pb
-from dejavu.v1.cache_service_pb2_grpc import CacheServiceStub
+from dejavu.ops.v1 import cache_service_pb2 as pb
+from dejavu.ops.v1.cache_service_pb2_grpc import CacheServiceStub
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 
 if TYPE_CHECKING:
-    from dejavu.v1.cache_service_pb2_grpc import CacheServiceAsyncStub
+    from dejavu.ops.v1.cache_service_pb2_grpc import CacheServiceAsyncStub
     from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
 
 

@@ -18,9 +18,9 @@ from tests.support.fakes.what_ifs import what_if
 from tests.support.processes.redis_server import RedisProcess
 from tests.support.processes.servers import async_worker
 
-from dejavu.v1 import cache_service_pb2 as cache_pb
+from dejavu.ops.v1 import cache_service_pb2 as cache_pb
+from dejavu.ops.v1.cache_service_pb2_grpc import CacheServiceStub
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu.v1.cache_service_pb2_grpc import CacheServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_server.api.cache import redis_store
 from dejavu_server.api.cache.redis_store import sealed, unsealed

@@ -50,63 +50,6 @@ DISK_STATE_BELOW_RESERVE: DiskState.ValueType  # 3
 Global___DiskState: _TypeAlias = DiskState  # noqa: Y015
 
 @_typing.final
-class ReportFeedRequest(_message.Message):
-    """Reports the age of a feed's data."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    FEED_FIELD_NUMBER: _builtins.int
-    READ_AGE_SECONDS_FIELD_NUMBER: _builtins.int
-    DATA_AGE_SECONDS_FIELD_NUMBER: _builtins.int
-    LIVE_GAMES_FIELD_NUMBER: _builtins.int
-    feed: _builtins.str
-    """Name of the feed: 1 to 32 of a to z, 0 to 9 and hyphen, for example nba. A worker accepts reports of the first 8
-    feeds until it ends, and refuses those of further feeds with FAILED_PRECONDITION.
-    """
-    read_age_seconds: _builtins.float
-    """Time since the feed was last read with success, in seconds, 0 to 1,000,000."""
-    data_age_seconds: _builtins.float
-    """Age of the oldest data of a game in play, in seconds, 0 to 1,000,000: time since the feed updated it. Absent while
-    no game is in play.
-    """
-    live_games: _builtins.int
-    """Games in play."""
-    def __init__(
-        self,
-        *,
-        feed: _builtins.str = ...,
-        read_age_seconds: _builtins.float = ...,
-        data_age_seconds: _builtins.float | None = ...,
-        live_games: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_data_age_seconds", b"_data_age_seconds", "data_age_seconds", b"data_age_seconds"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_data_age_seconds", b"_data_age_seconds", "data_age_seconds", b"data_age_seconds", "feed", b"feed", "live_games", b"live_games", "read_age_seconds", b"read_age_seconds"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__data_age_seconds: _TypeAlias = _typing.Literal["data_age_seconds"]  # noqa: Y015
-    _WhichOneofArgType__data_age_seconds: _TypeAlias = _typing.Literal["_data_age_seconds", b"_data_age_seconds"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__data_age_seconds) -> _WhichOneofReturnType__data_age_seconds | None: ...
-
-Global___ReportFeedRequest: _TypeAlias = ReportFeedRequest  # noqa: Y015
-
-@_typing.final
-class ReportFeedResponse(_message.Message):
-    """Confirms a report."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    def __init__(
-        self,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ReportFeedResponse: _TypeAlias = ReportFeedResponse  # noqa: Y015
-
-@_typing.final
 class GetServiceStatsRequest(_message.Message):
     """Requests the statistics."""
 

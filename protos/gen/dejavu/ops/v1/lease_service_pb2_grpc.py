@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from dejavu.v1 import lease_service_pb2 as dejavu_dot_v1_dot_lease__service__pb2
+from dejavu.ops.v1 import lease_service_pb2 as dejavu_dot_ops_dot_v1_dot_lease__service__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in dejavu/v1/lease_service_pb2_grpc.py depends on'
+        + ' but the generated code in dejavu/ops/v1/lease_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -39,19 +39,19 @@ class LeaseServiceStub(object):
             channel: A grpc.Channel.
         """
         self.AcquireLease = channel.unary_unary(
-                '/dejavu.v1.LeaseService/AcquireLease',
-                request_serializer=dejavu_dot_v1_dot_lease__service__pb2.AcquireLeaseRequest.SerializeToString,
-                response_deserializer=dejavu_dot_v1_dot_lease__service__pb2.AcquireLeaseResponse.FromString,
+                '/dejavu.ops.v1.LeaseService/AcquireLease',
+                request_serializer=dejavu_dot_ops_dot_v1_dot_lease__service__pb2.AcquireLeaseRequest.SerializeToString,
+                response_deserializer=dejavu_dot_ops_dot_v1_dot_lease__service__pb2.AcquireLeaseResponse.FromString,
                 _registered_method=True)
         self.ReleaseLease = channel.unary_unary(
-                '/dejavu.v1.LeaseService/ReleaseLease',
-                request_serializer=dejavu_dot_v1_dot_lease__service__pb2.ReleaseLeaseRequest.SerializeToString,
-                response_deserializer=dejavu_dot_v1_dot_lease__service__pb2.ReleaseLeaseResponse.FromString,
+                '/dejavu.ops.v1.LeaseService/ReleaseLease',
+                request_serializer=dejavu_dot_ops_dot_v1_dot_lease__service__pb2.ReleaseLeaseRequest.SerializeToString,
+                response_deserializer=dejavu_dot_ops_dot_v1_dot_lease__service__pb2.ReleaseLeaseResponse.FromString,
                 _registered_method=True)
         self.GetLease = channel.unary_unary(
-                '/dejavu.v1.LeaseService/GetLease',
-                request_serializer=dejavu_dot_v1_dot_lease__service__pb2.GetLeaseRequest.SerializeToString,
-                response_deserializer=dejavu_dot_v1_dot_lease__service__pb2.GetLeaseResponse.FromString,
+                '/dejavu.ops.v1.LeaseService/GetLease',
+                request_serializer=dejavu_dot_ops_dot_v1_dot_lease__service__pb2.GetLeaseRequest.SerializeToString,
+                response_deserializer=dejavu_dot_ops_dot_v1_dot_lease__service__pb2.GetLeaseResponse.FromString,
                 _registered_method=True)
 
 
@@ -88,24 +88,24 @@ def add_LeaseServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'AcquireLease': grpc.unary_unary_rpc_method_handler(
                     servicer.AcquireLease,
-                    request_deserializer=dejavu_dot_v1_dot_lease__service__pb2.AcquireLeaseRequest.FromString,
-                    response_serializer=dejavu_dot_v1_dot_lease__service__pb2.AcquireLeaseResponse.SerializeToString,
+                    request_deserializer=dejavu_dot_ops_dot_v1_dot_lease__service__pb2.AcquireLeaseRequest.FromString,
+                    response_serializer=dejavu_dot_ops_dot_v1_dot_lease__service__pb2.AcquireLeaseResponse.SerializeToString,
             ),
             'ReleaseLease': grpc.unary_unary_rpc_method_handler(
                     servicer.ReleaseLease,
-                    request_deserializer=dejavu_dot_v1_dot_lease__service__pb2.ReleaseLeaseRequest.FromString,
-                    response_serializer=dejavu_dot_v1_dot_lease__service__pb2.ReleaseLeaseResponse.SerializeToString,
+                    request_deserializer=dejavu_dot_ops_dot_v1_dot_lease__service__pb2.ReleaseLeaseRequest.FromString,
+                    response_serializer=dejavu_dot_ops_dot_v1_dot_lease__service__pb2.ReleaseLeaseResponse.SerializeToString,
             ),
             'GetLease': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLease,
-                    request_deserializer=dejavu_dot_v1_dot_lease__service__pb2.GetLeaseRequest.FromString,
-                    response_serializer=dejavu_dot_v1_dot_lease__service__pb2.GetLeaseResponse.SerializeToString,
+                    request_deserializer=dejavu_dot_ops_dot_v1_dot_lease__service__pb2.GetLeaseRequest.FromString,
+                    response_serializer=dejavu_dot_ops_dot_v1_dot_lease__service__pb2.GetLeaseResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
-            'dejavu.v1.LeaseService', rpc_method_handlers)
+            'dejavu.ops.v1.LeaseService', rpc_method_handlers)
     server.add_generic_rpc_handlers((generic_handler,))
-    server.add_registered_method_handlers('dejavu.v1.LeaseService', rpc_method_handlers)
+    server.add_registered_method_handlers('dejavu.ops.v1.LeaseService', rpc_method_handlers)
 
 
  # This class is part of an EXPERIMENTAL API.
@@ -130,9 +130,9 @@ class LeaseService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/dejavu.v1.LeaseService/AcquireLease',
-            dejavu_dot_v1_dot_lease__service__pb2.AcquireLeaseRequest.SerializeToString,
-            dejavu_dot_v1_dot_lease__service__pb2.AcquireLeaseResponse.FromString,
+            '/dejavu.ops.v1.LeaseService/AcquireLease',
+            dejavu_dot_ops_dot_v1_dot_lease__service__pb2.AcquireLeaseRequest.SerializeToString,
+            dejavu_dot_ops_dot_v1_dot_lease__service__pb2.AcquireLeaseResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -157,9 +157,9 @@ class LeaseService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/dejavu.v1.LeaseService/ReleaseLease',
-            dejavu_dot_v1_dot_lease__service__pb2.ReleaseLeaseRequest.SerializeToString,
-            dejavu_dot_v1_dot_lease__service__pb2.ReleaseLeaseResponse.FromString,
+            '/dejavu.ops.v1.LeaseService/ReleaseLease',
+            dejavu_dot_ops_dot_v1_dot_lease__service__pb2.ReleaseLeaseRequest.SerializeToString,
+            dejavu_dot_ops_dot_v1_dot_lease__service__pb2.ReleaseLeaseResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -184,9 +184,9 @@ class LeaseService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/dejavu.v1.LeaseService/GetLease',
-            dejavu_dot_v1_dot_lease__service__pb2.GetLeaseRequest.SerializeToString,
-            dejavu_dot_v1_dot_lease__service__pb2.GetLeaseResponse.FromString,
+            '/dejavu.ops.v1.LeaseService/GetLease',
+            dejavu_dot_ops_dot_v1_dot_lease__service__pb2.GetLeaseRequest.SerializeToString,
+            dejavu_dot_ops_dot_v1_dot_lease__service__pb2.GetLeaseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from dejavu.v1 import notification_service_pb2 as dejavu_dot_v1_dot_notification__service__pb2
+from dejavu.ops.v1 import notification_service_pb2 as dejavu_dot_ops_dot_v1_dot_notification__service__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in dejavu/v1/notification_service_pb2_grpc.py depends on'
+        + ' but the generated code in dejavu/ops/v1/notification_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -39,19 +39,19 @@ class NotificationServiceStub(object):
             channel: A grpc.Channel.
         """
         self.ClaimNotification = channel.unary_unary(
-                '/dejavu.v1.NotificationService/ClaimNotification',
-                request_serializer=dejavu_dot_v1_dot_notification__service__pb2.ClaimNotificationRequest.SerializeToString,
-                response_deserializer=dejavu_dot_v1_dot_notification__service__pb2.ClaimNotificationResponse.FromString,
+                '/dejavu.ops.v1.NotificationService/ClaimNotification',
+                request_serializer=dejavu_dot_ops_dot_v1_dot_notification__service__pb2.ClaimNotificationRequest.SerializeToString,
+                response_deserializer=dejavu_dot_ops_dot_v1_dot_notification__service__pb2.ClaimNotificationResponse.FromString,
                 _registered_method=True)
         self.ConfirmNotification = channel.unary_unary(
-                '/dejavu.v1.NotificationService/ConfirmNotification',
-                request_serializer=dejavu_dot_v1_dot_notification__service__pb2.ConfirmNotificationRequest.SerializeToString,
-                response_deserializer=dejavu_dot_v1_dot_notification__service__pb2.ConfirmNotificationResponse.FromString,
+                '/dejavu.ops.v1.NotificationService/ConfirmNotification',
+                request_serializer=dejavu_dot_ops_dot_v1_dot_notification__service__pb2.ConfirmNotificationRequest.SerializeToString,
+                response_deserializer=dejavu_dot_ops_dot_v1_dot_notification__service__pb2.ConfirmNotificationResponse.FromString,
                 _registered_method=True)
         self.ListNotifications = channel.unary_unary(
-                '/dejavu.v1.NotificationService/ListNotifications',
-                request_serializer=dejavu_dot_v1_dot_notification__service__pb2.ListNotificationsRequest.SerializeToString,
-                response_deserializer=dejavu_dot_v1_dot_notification__service__pb2.ListNotificationsResponse.FromString,
+                '/dejavu.ops.v1.NotificationService/ListNotifications',
+                request_serializer=dejavu_dot_ops_dot_v1_dot_notification__service__pb2.ListNotificationsRequest.SerializeToString,
+                response_deserializer=dejavu_dot_ops_dot_v1_dot_notification__service__pb2.ListNotificationsResponse.FromString,
                 _registered_method=True)
 
 
@@ -88,24 +88,24 @@ def add_NotificationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'ClaimNotification': grpc.unary_unary_rpc_method_handler(
                     servicer.ClaimNotification,
-                    request_deserializer=dejavu_dot_v1_dot_notification__service__pb2.ClaimNotificationRequest.FromString,
-                    response_serializer=dejavu_dot_v1_dot_notification__service__pb2.ClaimNotificationResponse.SerializeToString,
+                    request_deserializer=dejavu_dot_ops_dot_v1_dot_notification__service__pb2.ClaimNotificationRequest.FromString,
+                    response_serializer=dejavu_dot_ops_dot_v1_dot_notification__service__pb2.ClaimNotificationResponse.SerializeToString,
             ),
             'ConfirmNotification': grpc.unary_unary_rpc_method_handler(
                     servicer.ConfirmNotification,
-                    request_deserializer=dejavu_dot_v1_dot_notification__service__pb2.ConfirmNotificationRequest.FromString,
-                    response_serializer=dejavu_dot_v1_dot_notification__service__pb2.ConfirmNotificationResponse.SerializeToString,
+                    request_deserializer=dejavu_dot_ops_dot_v1_dot_notification__service__pb2.ConfirmNotificationRequest.FromString,
+                    response_serializer=dejavu_dot_ops_dot_v1_dot_notification__service__pb2.ConfirmNotificationResponse.SerializeToString,
             ),
             'ListNotifications': grpc.unary_unary_rpc_method_handler(
                     servicer.ListNotifications,
-                    request_deserializer=dejavu_dot_v1_dot_notification__service__pb2.ListNotificationsRequest.FromString,
-                    response_serializer=dejavu_dot_v1_dot_notification__service__pb2.ListNotificationsResponse.SerializeToString,
+                    request_deserializer=dejavu_dot_ops_dot_v1_dot_notification__service__pb2.ListNotificationsRequest.FromString,
+                    response_serializer=dejavu_dot_ops_dot_v1_dot_notification__service__pb2.ListNotificationsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
-            'dejavu.v1.NotificationService', rpc_method_handlers)
+            'dejavu.ops.v1.NotificationService', rpc_method_handlers)
     server.add_generic_rpc_handlers((generic_handler,))
-    server.add_registered_method_handlers('dejavu.v1.NotificationService', rpc_method_handlers)
+    server.add_registered_method_handlers('dejavu.ops.v1.NotificationService', rpc_method_handlers)
 
 
  # This class is part of an EXPERIMENTAL API.
@@ -130,9 +130,9 @@ class NotificationService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/dejavu.v1.NotificationService/ClaimNotification',
-            dejavu_dot_v1_dot_notification__service__pb2.ClaimNotificationRequest.SerializeToString,
-            dejavu_dot_v1_dot_notification__service__pb2.ClaimNotificationResponse.FromString,
+            '/dejavu.ops.v1.NotificationService/ClaimNotification',
+            dejavu_dot_ops_dot_v1_dot_notification__service__pb2.ClaimNotificationRequest.SerializeToString,
+            dejavu_dot_ops_dot_v1_dot_notification__service__pb2.ClaimNotificationResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -157,9 +157,9 @@ class NotificationService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/dejavu.v1.NotificationService/ConfirmNotification',
-            dejavu_dot_v1_dot_notification__service__pb2.ConfirmNotificationRequest.SerializeToString,
-            dejavu_dot_v1_dot_notification__service__pb2.ConfirmNotificationResponse.FromString,
+            '/dejavu.ops.v1.NotificationService/ConfirmNotification',
+            dejavu_dot_ops_dot_v1_dot_notification__service__pb2.ConfirmNotificationRequest.SerializeToString,
+            dejavu_dot_ops_dot_v1_dot_notification__service__pb2.ConfirmNotificationResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -184,9 +184,9 @@ class NotificationService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/dejavu.v1.NotificationService/ListNotifications',
-            dejavu_dot_v1_dot_notification__service__pb2.ListNotificationsRequest.SerializeToString,
-            dejavu_dot_v1_dot_notification__service__pb2.ListNotificationsResponse.FromString,
+            '/dejavu.ops.v1.NotificationService/ListNotifications',
+            dejavu_dot_ops_dot_v1_dot_notification__service__pb2.ListNotificationsRequest.SerializeToString,
+            dejavu_dot_ops_dot_v1_dot_notification__service__pb2.ListNotificationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

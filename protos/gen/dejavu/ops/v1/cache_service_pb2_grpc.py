@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from dejavu.v1 import cache_service_pb2 as dejavu_dot_v1_dot_cache__service__pb2
+from dejavu.ops.v1 import cache_service_pb2 as dejavu_dot_ops_dot_v1_dot_cache__service__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in dejavu/v1/cache_service_pb2_grpc.py depends on'
+        + ' but the generated code in dejavu/ops/v1/cache_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -37,19 +37,19 @@ class CacheServiceStub(object):
             channel: A grpc.Channel.
         """
         self.GetCacheStats = channel.unary_unary(
-                '/dejavu.v1.CacheService/GetCacheStats',
-                request_serializer=dejavu_dot_v1_dot_cache__service__pb2.GetCacheStatsRequest.SerializeToString,
-                response_deserializer=dejavu_dot_v1_dot_cache__service__pb2.GetCacheStatsResponse.FromString,
+                '/dejavu.ops.v1.CacheService/GetCacheStats',
+                request_serializer=dejavu_dot_ops_dot_v1_dot_cache__service__pb2.GetCacheStatsRequest.SerializeToString,
+                response_deserializer=dejavu_dot_ops_dot_v1_dot_cache__service__pb2.GetCacheStatsResponse.FromString,
                 _registered_method=True)
         self.ClearCache = channel.unary_unary(
-                '/dejavu.v1.CacheService/ClearCache',
-                request_serializer=dejavu_dot_v1_dot_cache__service__pb2.ClearCacheRequest.SerializeToString,
-                response_deserializer=dejavu_dot_v1_dot_cache__service__pb2.ClearCacheResponse.FromString,
+                '/dejavu.ops.v1.CacheService/ClearCache',
+                request_serializer=dejavu_dot_ops_dot_v1_dot_cache__service__pb2.ClearCacheRequest.SerializeToString,
+                response_deserializer=dejavu_dot_ops_dot_v1_dot_cache__service__pb2.ClearCacheResponse.FromString,
                 _registered_method=True)
         self.WarmCache = channel.unary_unary(
-                '/dejavu.v1.CacheService/WarmCache',
-                request_serializer=dejavu_dot_v1_dot_cache__service__pb2.WarmCacheRequest.SerializeToString,
-                response_deserializer=dejavu_dot_v1_dot_cache__service__pb2.WarmCacheResponse.FromString,
+                '/dejavu.ops.v1.CacheService/WarmCache',
+                request_serializer=dejavu_dot_ops_dot_v1_dot_cache__service__pb2.WarmCacheRequest.SerializeToString,
+                response_deserializer=dejavu_dot_ops_dot_v1_dot_cache__service__pb2.WarmCacheResponse.FromString,
                 _registered_method=True)
 
 
@@ -91,24 +91,24 @@ def add_CacheServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'GetCacheStats': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCacheStats,
-                    request_deserializer=dejavu_dot_v1_dot_cache__service__pb2.GetCacheStatsRequest.FromString,
-                    response_serializer=dejavu_dot_v1_dot_cache__service__pb2.GetCacheStatsResponse.SerializeToString,
+                    request_deserializer=dejavu_dot_ops_dot_v1_dot_cache__service__pb2.GetCacheStatsRequest.FromString,
+                    response_serializer=dejavu_dot_ops_dot_v1_dot_cache__service__pb2.GetCacheStatsResponse.SerializeToString,
             ),
             'ClearCache': grpc.unary_unary_rpc_method_handler(
                     servicer.ClearCache,
-                    request_deserializer=dejavu_dot_v1_dot_cache__service__pb2.ClearCacheRequest.FromString,
-                    response_serializer=dejavu_dot_v1_dot_cache__service__pb2.ClearCacheResponse.SerializeToString,
+                    request_deserializer=dejavu_dot_ops_dot_v1_dot_cache__service__pb2.ClearCacheRequest.FromString,
+                    response_serializer=dejavu_dot_ops_dot_v1_dot_cache__service__pb2.ClearCacheResponse.SerializeToString,
             ),
             'WarmCache': grpc.unary_unary_rpc_method_handler(
                     servicer.WarmCache,
-                    request_deserializer=dejavu_dot_v1_dot_cache__service__pb2.WarmCacheRequest.FromString,
-                    response_serializer=dejavu_dot_v1_dot_cache__service__pb2.WarmCacheResponse.SerializeToString,
+                    request_deserializer=dejavu_dot_ops_dot_v1_dot_cache__service__pb2.WarmCacheRequest.FromString,
+                    response_serializer=dejavu_dot_ops_dot_v1_dot_cache__service__pb2.WarmCacheResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
-            'dejavu.v1.CacheService', rpc_method_handlers)
+            'dejavu.ops.v1.CacheService', rpc_method_handlers)
     server.add_generic_rpc_handlers((generic_handler,))
-    server.add_registered_method_handlers('dejavu.v1.CacheService', rpc_method_handlers)
+    server.add_registered_method_handlers('dejavu.ops.v1.CacheService', rpc_method_handlers)
 
 
  # This class is part of an EXPERIMENTAL API.
@@ -131,9 +131,9 @@ class CacheService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/dejavu.v1.CacheService/GetCacheStats',
-            dejavu_dot_v1_dot_cache__service__pb2.GetCacheStatsRequest.SerializeToString,
-            dejavu_dot_v1_dot_cache__service__pb2.GetCacheStatsResponse.FromString,
+            '/dejavu.ops.v1.CacheService/GetCacheStats',
+            dejavu_dot_ops_dot_v1_dot_cache__service__pb2.GetCacheStatsRequest.SerializeToString,
+            dejavu_dot_ops_dot_v1_dot_cache__service__pb2.GetCacheStatsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -158,9 +158,9 @@ class CacheService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/dejavu.v1.CacheService/ClearCache',
-            dejavu_dot_v1_dot_cache__service__pb2.ClearCacheRequest.SerializeToString,
-            dejavu_dot_v1_dot_cache__service__pb2.ClearCacheResponse.FromString,
+            '/dejavu.ops.v1.CacheService/ClearCache',
+            dejavu_dot_ops_dot_v1_dot_cache__service__pb2.ClearCacheRequest.SerializeToString,
+            dejavu_dot_ops_dot_v1_dot_cache__service__pb2.ClearCacheResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -185,9 +185,9 @@ class CacheService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/dejavu.v1.CacheService/WarmCache',
-            dejavu_dot_v1_dot_cache__service__pb2.WarmCacheRequest.SerializeToString,
-            dejavu_dot_v1_dot_cache__service__pb2.WarmCacheResponse.FromString,
+            '/dejavu.ops.v1.CacheService/WarmCache',
+            dejavu_dot_ops_dot_v1_dot_cache__service__pb2.WarmCacheRequest.SerializeToString,
+            dejavu_dot_ops_dot_v1_dot_cache__service__pb2.WarmCacheResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,7 +4,7 @@ isort:skip_file
 Leases for leader election among programs that would do the same work."""
 
 from collections import abc as _abc
-from dejavu.v1 import lease_service_pb2 as _lease_service_pb2
+from dejavu.ops.v1 import lease_service_pb2 as _lease_service_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc

@@ -4,7 +4,7 @@ isort:skip_file
 The server's cache of what-ifs."""
 
 from collections import abc as _abc
-from dejavu.v1 import cache_service_pb2 as _cache_service_pb2
+from dejavu.ops.v1 import cache_service_pb2 as _cache_service_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc

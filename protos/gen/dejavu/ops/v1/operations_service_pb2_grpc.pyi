@@ -4,7 +4,7 @@ isort:skip_file
 Statistics of a server, for its operators."""
 
 from collections import abc as _abc
-from dejavu.v1 import operations_service_pb2 as _operations_service_pb2
+from dejavu.ops.v1 import operations_service_pb2 as _operations_service_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class OperationsServiceStub:
-    """Returns a server's statistics, and accepts reports of the feed's state, which the server cannot see."""
+    """Returns a server's statistics."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -35,25 +35,17 @@ class OperationsServiceStub:
     def __new__(cls, channel: _aio.Channel) -> OperationsServiceAsyncStub: ...
     GetServiceStats: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.GetServiceStatsRequest, _operations_service_pb2.GetServiceStatsResponse]
     """Returns statistics of the last minutes and since the start, and the current state, over all workers of the server."""
-    ReportFeed: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.ReportFeedRequest, _operations_service_pb2.ReportFeedResponse]
-    """Reports the age of a poller's feed data, for GetServiceStats. The newest report of a feed counts; safe to repeat.
-    Nothing is recorded. Needs the scope record.
-    """
 
 @_typing.type_check_only
 class OperationsServiceAsyncStub(OperationsServiceStub):
-    """Returns a server's statistics, and accepts reports of the feed's state, which the server cannot see."""
+    """Returns a server's statistics."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetServiceStats: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.GetServiceStatsRequest, _operations_service_pb2.GetServiceStatsResponse]  # type: ignore[assignment]
     """Returns statistics of the last minutes and since the start, and the current state, over all workers of the server."""
-    ReportFeed: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.ReportFeedRequest, _operations_service_pb2.ReportFeedResponse]  # type: ignore[assignment]
-    """Reports the age of a poller's feed data, for GetServiceStats. The newest report of a feed counts; safe to repeat.
-    Nothing is recorded. Needs the scope record.
-    """
 
 class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Returns a server's statistics, and accepts reports of the feed's state, which the server cannot see."""
+    """Returns a server's statistics."""
 
     @_abc_1.abstractmethod
     def GetServiceStats(
@@ -62,15 +54,5 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.GetServiceStatsResponse, _abc.Awaitable[_operations_service_pb2.GetServiceStatsResponse]]:
         """Returns statistics of the last minutes and since the start, and the current state, over all workers of the server."""
-
-    @_abc_1.abstractmethod
-    def ReportFeed(
-        self,
-        request: _operations_service_pb2.ReportFeedRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_operations_service_pb2.ReportFeedResponse, _abc.Awaitable[_operations_service_pb2.ReportFeedResponse]]:
-        """Reports the age of a poller's feed data, for GetServiceStats. The newest report of a feed counts; safe to repeat.
-        Nothing is recorded. Needs the scope record.
-        """
 
 def add_OperationsServiceServicer_to_server(servicer: OperationsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from dejavu.v1 import operations_service_pb2 as dejavu_dot_v1_dot_operations__service__pb2
+from dejavu.ops.v1 import feed_service_pb2 as dejavu_dot_ops_dot_v1_dot_feed__service__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
@@ -18,15 +18,16 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in dejavu/v1/operations_service_pb2_grpc.py depends on'
+        + ' but the generated code in dejavu/ops/v1/feed_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class OperationsServiceStub(object):
-    """Returns a server's statistics, and accepts reports of the feed's state, which the server cannot see.
+class FeedServiceStub(object):
+    """Receives what a poller reads of a live feed: the states of games, which GameService passes on, and the age of the data,
+    which the server cannot see.
     """
 
     def __init__(self, channel):
@@ -35,24 +36,26 @@ class OperationsServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
-        self.GetServiceStats = channel.unary_unary(
-                '/dejavu.v1.OperationsService/GetServiceStats',
-                request_serializer=dejavu_dot_v1_dot_operations__service__pb2.GetServiceStatsRequest.SerializeToString,
-                response_deserializer=dejavu_dot_v1_dot_operations__service__pb2.GetServiceStatsResponse.FromString,
+        self.PublishGames = channel.unary_unary(
+                '/dejavu.ops.v1.FeedService/PublishGames',
+                request_serializer=dejavu_dot_ops_dot_v1_dot_feed__service__pb2.PublishGamesRequest.SerializeToString,
+                response_deserializer=dejavu_dot_ops_dot_v1_dot_feed__service__pb2.PublishGamesResponse.FromString,
                 _registered_method=True)
         self.ReportFeed = channel.unary_unary(
-                '/dejavu.v1.OperationsService/ReportFeed',
-                request_serializer=dejavu_dot_v1_dot_operations__service__pb2.ReportFeedRequest.SerializeToString,
-                response_deserializer=dejavu_dot_v1_dot_operations__service__pb2.ReportFeedResponse.FromString,
+                '/dejavu.ops.v1.FeedService/ReportFeed',
+                request_serializer=dejavu_dot_ops_dot_v1_dot_feed__service__pb2.ReportFeedRequest.SerializeToString,
+                response_deserializer=dejavu_dot_ops_dot_v1_dot_feed__service__pb2.ReportFeedResponse.FromString,
                 _registered_method=True)
 
 
-class OperationsServiceServicer(object):
-    """Returns a server's statistics, and accepts reports of the feed's state, which the server cannot see.
+class FeedServiceServicer(object):
+    """Receives what a poller reads of a live feed: the states of games, which GameService passes on, and the age of the data,
+    which the server cannot see.
     """
 
-    def GetServiceStats(self, request, context):
-        """Returns statistics of the last minutes and since the start, and the current state, over all workers of the server.
+    def PublishGames(self, request, context):
+        """Publishes the states of games, each in place of the earlier one of its game. Safe to repeat. The states of a request
+        are published all or none. Needs the scope outcome.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -67,32 +70,33 @@ class OperationsServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
 
-def add_OperationsServiceServicer_to_server(servicer, server):
+def add_FeedServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'GetServiceStats': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetServiceStats,
-                    request_deserializer=dejavu_dot_v1_dot_operations__service__pb2.GetServiceStatsRequest.FromString,
-                    response_serializer=dejavu_dot_v1_dot_operations__service__pb2.GetServiceStatsResponse.SerializeToString,
+            'PublishGames': grpc.unary_unary_rpc_method_handler(
+                    servicer.PublishGames,
+                    request_deserializer=dejavu_dot_ops_dot_v1_dot_feed__service__pb2.PublishGamesRequest.FromString,
+                    response_serializer=dejavu_dot_ops_dot_v1_dot_feed__service__pb2.PublishGamesResponse.SerializeToString,
             ),
             'ReportFeed': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportFeed,
-                    request_deserializer=dejavu_dot_v1_dot_operations__service__pb2.ReportFeedRequest.FromString,
-                    response_serializer=dejavu_dot_v1_dot_operations__service__pb2.ReportFeedResponse.SerializeToString,
+                    request_deserializer=dejavu_dot_ops_dot_v1_dot_feed__service__pb2.ReportFeedRequest.FromString,
+                    response_serializer=dejavu_dot_ops_dot_v1_dot_feed__service__pb2.ReportFeedResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
-            'dejavu.v1.OperationsService', rpc_method_handlers)
+            'dejavu.ops.v1.FeedService', rpc_method_handlers)
     server.add_generic_rpc_handlers((generic_handler,))
-    server.add_registered_method_handlers('dejavu.v1.OperationsService', rpc_method_handlers)
+    server.add_registered_method_handlers('dejavu.ops.v1.FeedService', rpc_method_handlers)
 
 
  # This class is part of an EXPERIMENTAL API.
-class OperationsService(object):
-    """Returns a server's statistics, and accepts reports of the feed's state, which the server cannot see.
+class FeedService(object):
+    """Receives what a poller reads of a live feed: the states of games, which GameService passes on, and the age of the data,
+    which the server cannot see.
     """
 
     @staticmethod
-    def GetServiceStats(request,
+    def PublishGames(request,
             target,
             options=(),
             channel_credentials=None,
@@ -105,9 +109,9 @@ class OperationsService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/dejavu.v1.OperationsService/GetServiceStats',
-            dejavu_dot_v1_dot_operations__service__pb2.GetServiceStatsRequest.SerializeToString,
-            dejavu_dot_v1_dot_operations__service__pb2.GetServiceStatsResponse.FromString,
+            '/dejavu.ops.v1.FeedService/PublishGames',
+            dejavu_dot_ops_dot_v1_dot_feed__service__pb2.PublishGamesRequest.SerializeToString,
+            dejavu_dot_ops_dot_v1_dot_feed__service__pb2.PublishGamesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -132,9 +136,9 @@ class OperationsService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/dejavu.v1.OperationsService/ReportFeed',
-            dejavu_dot_v1_dot_operations__service__pb2.ReportFeedRequest.SerializeToString,
-            dejavu_dot_v1_dot_operations__service__pb2.ReportFeedResponse.FromString,
+            '/dejavu.ops.v1.FeedService/ReportFeed',
+            dejavu_dot_ops_dot_v1_dot_feed__service__pb2.ReportFeedRequest.SerializeToString,
+            dejavu_dot_ops_dot_v1_dot_feed__service__pb2.ReportFeedResponse.FromString,
             options,
             channel_credentials,
             insecure,

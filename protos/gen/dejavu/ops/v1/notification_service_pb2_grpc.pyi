@@ -4,7 +4,7 @@ isort:skip_file
 Notifications of people and programs, each sent by one of several senders. Not part of the record."""
 
 from collections import abc as _abc
-from dejavu.v1 import notification_service_pb2 as _notification_service_pb2
+from dejavu.ops.v1 import notification_service_pb2 as _notification_service_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc

@@ -1,0 +1,1 @@
+"""The part of the contract that is between our own programs."""

@@ -1,0 +1,66 @@
+"""FeedService: what a poller reports of a live feed, states of games and the age of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+from dejavu.ops.v1 import feed_service_pb2 as pb
+from dejavu_server.access.caller import current_caller
+from dejavu_server.admission.callers import take_of_rate
+from dejavu_server.api.converters.feed import TooManyFeeds, checked_report
+from dejavu_server.api.converters.games import checked_games
+from dejavu_server.api.handlers import Context
+from dejavu_server.ledger import games
+from dejavu_server.ledger.access import LedgerAccess
+from dejavu_server.observability.metrics import Metrics
+
+FEED_SERVICE = pb.DESCRIPTOR.services_by_name["FeedService"]
+
+PUBLICATIONS = 10.0
+"""A caller's publications a second in a worker: each holds the ledger's write lock. A poller has one a second."""
+
+MAX_FEEDS = 8
+"""Maximum number of other feeds that a worker accepts reports about: metric series can be added, but not removed."""
+
+POLLER_FEEDS = frozenset({"nba", "replay"})
+"""Feeds of the poller, which always have room: others may be invented."""
+
+
+class FeedService:
+    """Stores states of games, and keeps reports about feeds.
+
+    Args:
+        ledger: the ledger whose database contains the states.
+        metrics: metrics of the worker, which contain the reports.
+        clock: returns the time, aware, in UTC.
+    """
+
+    def __init__(self, ledger: LedgerAccess, metrics: Metrics, clock: Callable[[], datetime]) -> None:
+        self._ledger = ledger
+        self._metrics = metrics
+        self._clock = clock
+        self._feeds = set[str]()
+
+    async def publish_games(self, request: pb.PublishGamesRequest, _: Context) -> pb.PublishGamesResponse:
+        """Store the states of games."""
+        take_of_rate(PUBLICATIONS, "publications of games")
+        states, caller = checked_games(request, self._clock()), current_caller.get().identity
+        await self._ledger.write(partial(games.publish, states=states, caller=caller))
+        return pb.PublishGamesResponse()
+
+    async def report_feed(self, request: pb.ReportFeedRequest, _: Context) -> pb.ReportFeedResponse:
+        """Keep a report about a feed."""
+        report = checked_report(request)
+        if report.feed not in {*POLLER_FEEDS, *self._feeds}:
+            if len(self._feeds) >= MAX_FEEDS:
+                raise TooManyFeeds(f"the worker knows {MAX_FEEDS} feeds and takes no reports of others: {report.feed}")
+            self._feeds.add(report.feed)
+        now, metrics = self._clock().timestamp(), self._metrics
+        metrics.feed_read.labels(report.feed).set(now - report.read_age_seconds)
+        in_play = report.HasField("data_age_seconds")
+        metrics.feed_data.labels(report.feed).set(now - report.data_age_seconds if in_play else 0.0)
+        metrics.feed_games.labels(report.feed).set(report.live_games)
+        metrics.feed_reported.labels(report.feed).set(now)
+        return pb.ReportFeedResponse()

@@ -260,7 +260,7 @@ def print_cache_stats(stats: pb.GetCacheStatsResponse) -> None:
     if stats.backend != pb.CACHE_BACKEND_OFF:
         rows.add_row("workers", f"{stats.workers}")
         rows.add_row("answers", f"{stats.entries:,}")
-        rows.add_row("memory", f"{stats.bytes / _MEBIBYTE:.1f} of {stats.max_bytes / _MEBIBYTE:.0f} MiB")
+        rows.add_row("memory", f"{stats.memory_bytes / _MEBIBYTE:.1f} of {stats.max_memory_bytes / _MEBIBYTE:.0f} MiB")
         rows.add_row("kept for at most", f"{stats.max_age.ToTimedelta().total_seconds():g} s")
         rows.add_row("hits", f"{stats.hits:,}")
         rows.add_row("misses", f"{stats.misses:,}")

@@ -101,8 +101,8 @@ class GetCacheStatsResponse(_message.Message):
     BACKEND_FIELD_NUMBER: _builtins.int
     WORKERS_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
-    BYTES_FIELD_NUMBER: _builtins.int
-    MAX_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     HITS_FIELD_NUMBER: _builtins.int
     MISSES_FIELD_NUMBER: _builtins.int
     EVICTIONS_FIELD_NUMBER: _builtins.int
@@ -115,9 +115,9 @@ class GetCacheStatsResponse(_message.Message):
     """Workers whose statistics are included."""
     entries: _builtins.int
     """Answers in the memory of the workers; an answer in the memory of several workers counts several times."""
-    bytes: _builtins.int
+    memory_bytes: _builtins.int
     """Memory that they take, in bytes."""
-    max_bytes: _builtins.int
+    max_memory_bytes: _builtins.int
     """Memory that they may take at most, in bytes."""
     hits: _builtins.int
     """What-ifs of Predict that were answered without being computed again."""
@@ -139,8 +139,8 @@ class GetCacheStatsResponse(_message.Message):
         backend: Global___CacheBackend.ValueType = ...,
         workers: _builtins.int = ...,
         entries: _builtins.int = ...,
-        bytes: _builtins.int = ...,
-        max_bytes: _builtins.int = ...,
+        memory_bytes: _builtins.int = ...,
+        max_memory_bytes: _builtins.int = ...,
         hits: _builtins.int = ...,
         misses: _builtins.int = ...,
         evictions: _builtins.int = ...,
@@ -150,7 +150,7 @@ class GetCacheStatsResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_hit_rate", b"_hit_rate", "hit_rate", b"hit_rate", "max_age", b"max_age"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hit_rate", b"_hit_rate", "backend", b"backend", "bytes", b"bytes", "entries", b"entries", "evictions", b"evictions", "hit_rate", b"hit_rate", "hits", b"hits", "max_age", b"max_age", "max_bytes", b"max_bytes", "misses", b"misses", "shared_state", b"shared_state", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hit_rate", b"_hit_rate", "backend", b"backend", "entries", b"entries", "evictions", b"evictions", "hit_rate", b"hit_rate", "hits", b"hits", "max_age", b"max_age", "max_memory_bytes", b"max_memory_bytes", "memory_bytes", b"memory_bytes", "misses", b"misses", "shared_state", b"shared_state", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__hit_rate: _TypeAlias = _typing.Literal["hit_rate"]  # noqa: Y015
     _WhichOneofArgType__hit_rate: _TypeAlias = _typing.Literal["_hit_rate", b"_hit_rate"]  # noqa: Y015

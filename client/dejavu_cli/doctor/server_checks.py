@@ -13,7 +13,12 @@ from typing import Any, Final
 import grpc
 
 from dejavu.ops.v1.cache_service_pb2 import SHARED_CACHE_STATE_FAILED, SHARED_CACHE_STATE_USED, GetCacheStatsResponse
-from dejavu.ops.v1.operations_service_pb2 import DISK_STATE_BELOW_RESERVE, DISK_STATE_LOW, GetServiceStatsResponse
+from dejavu.ops.v1.operations_service_pb2 import (
+    DISK_STATE_BELOW_RESERVE,
+    DISK_STATE_LOW,
+    DatabaseKind,
+    GetServiceStatsResponse,
+)
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.model_service_pb2 import VERDICT_UNFIT, Model
 from dejavu.v1.record_pb2 import Checkpoint
@@ -29,7 +34,7 @@ from dejavu_client.errors import (
     UnauthenticatedError,
     UnimplementedError,
 )
-from dejavu_client.formatting import failed_calls, percent, pluralize, seconds_text
+from dejavu_client.formatting import enum_word, failed_calls, percent, pluralize, seconds_text
 from dejavu_client.transport.caller import dial
 from dejavu_client.transport.health import LEDGER, HealthStatus
 from dejavu_client.transport.servers import ServerAddress
@@ -387,7 +392,8 @@ def _ledger(stats: GetServiceStatsResponse) -> Iterator[Finding]:
         text = f"models have not learned from {pluralize(lag.outcomes, 'outcome')} yet"
         yield warning("ledger", text, "run it again; if it stays, see the log", "runbook.md#dejavulearnerlag")
     else:
-        yield ok("ledger", f"{state.database or 'recorded'}, streams and models are up to date")
+        database = enum_word(DatabaseKind.DESCRIPTOR, state.database) or "recorded"
+        yield ok("ledger", f"{database}, streams and models are up to date")
     if state.checkpoint_age_seconds > 2 * state.checkpoint_interval_seconds + 60:
         text = f"entries have not been signed for {seconds_text(state.checkpoint_age_seconds)}"
         yield warning("checkpoint", text, "see `signing_failing` in the log", "runbook.md#dejavucheckpointold")

@@ -23,7 +23,7 @@ import grpc
 import structlog
 from google.protobuf.descriptor import ServiceDescriptor
 
-from dejavu.ops.v1.operations_service_pb2 import LedgerState
+from dejavu.ops.v1.operations_service_pb2 import DATABASE_KIND_POSTGRESQL, DATABASE_KIND_SQLITE, LedgerState
 from dejavu_common.clock import utc_now
 from dejavu_common.processes import file_limit
 from dejavu_models.errors import DejavuError
@@ -284,7 +284,8 @@ class Worker:
             workers=settings.workers,
             coverage_days=COVERAGE_DAYS,
             ledger=LedgerState(
-                database="postgresql" if is_postgres(settings.ledger) else "sqlite", caller_games=settings.caller_games
+                database=DATABASE_KIND_POSTGRESQL if is_postgres(settings.ledger) else DATABASE_KIND_SQLITE,
+                caller_games=settings.caller_games,
             ),
             clock=self._clock,
         )

@@ -16,10 +16,13 @@ from tests.support.processes.postgres import on_postgres
 from tests.support.processes.servers import settings_in
 
 from dejavu.ops.v1.operations_service_pb2 import (
+    DATABASE_KIND_POSTGRESQL,
+    DATABASE_KIND_SQLITE,
     DISK_STATE_BELOW_RESERVE,
     DISK_STATE_ENOUGH,
     DISK_STATE_LOW,
     DISK_STATE_UNSPECIFIED,
+    DatabaseKind,
     DiskState,
     GetServiceStatsResponse,
     LedgerState,
@@ -164,21 +167,23 @@ async def test_the_ledger_is_described_without_its_place_and_its_size(tmp_path: 
     async with client_of(tmp_path) as client:
         stats = await stats_when(client, lambda stats: stats.ledger.checkpoint_interval_seconds == 60)
     disk = DISK_STATE_UNSPECIFIED if on_postgres() else DISK_STATE_ENOUGH
-    database = "postgresql" if on_postgres() else "sqlite"
+    database = DATABASE_KIND_POSTGRESQL if on_postgres() else DATABASE_KIND_SQLITE
     assert stats.ledger == LedgerState(database=database, checkpoint_interval_seconds=60, disk=disk, caller_games=200)
 
 
 @pytest.mark.parametrize(
     ("free", "database", "state"),
     [
-        (512, "sqlite", DISK_STATE_ENOUGH),
-        (511, "sqlite", DISK_STATE_LOW),
-        (255, "sqlite", DISK_STATE_BELOW_RESERVE),
-        (0, "sqlite", DISK_STATE_BELOW_RESERVE),
-        (None, "postgresql", DISK_STATE_UNSPECIFIED),
+        (512, DATABASE_KIND_SQLITE, DISK_STATE_ENOUGH),
+        (511, DATABASE_KIND_SQLITE, DISK_STATE_LOW),
+        (255, DATABASE_KIND_SQLITE, DISK_STATE_BELOW_RESERVE),
+        (0, DATABASE_KIND_SQLITE, DISK_STATE_BELOW_RESERVE),
+        (None, DATABASE_KIND_POSTGRESQL, DISK_STATE_UNSPECIFIED),
     ],
 )
-def test_free_space_is_compared_with_the_reserve(free: int | None, database: str, state: DiskState.ValueType) -> None:
+def test_free_space_is_compared_with_the_reserve(
+    free: int | None, database: DatabaseKind.ValueType, state: DiskState.ValueType
+) -> None:
     metrics = Metrics()
     statistics = Statistics(metrics.registry, "server", list)
     assert message(statistics.sample(), 0, database=database).ledger.disk == DISK_STATE_UNSPECIFIED

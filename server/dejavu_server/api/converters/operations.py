@@ -180,8 +180,8 @@ def _ledger(states: Values, settings: pb.LedgerState) -> pb.LedgerState:
     return state
 
 
-def _disk(states: Values, database: str) -> pb.DiskState.ValueType:
-    if database != "sqlite" or stats.LEDGER_BYTES not in states:
+def _disk(states: Values, database: pb.DatabaseKind.ValueType) -> pb.DiskState.ValueType:
+    if database != pb.DATABASE_KIND_SQLITE or stats.LEDGER_BYTES not in states:
         return pb.DISK_STATE_UNSPECIFIED
     free, reserve = states.get(stats.LEDGER_FREE, 0), states.get(stats.LEDGER_RESERVE, 0)
     if free < reserve:

@@ -21,6 +21,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _DatabaseKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DatabaseKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DatabaseKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DATABASE_KIND_UNSPECIFIED: _DatabaseKind.ValueType  # 0
+    """Not specified."""
+    DATABASE_KIND_SQLITE: _DatabaseKind.ValueType  # 1
+    """SQLite: a file."""
+    DATABASE_KIND_POSTGRESQL: _DatabaseKind.ValueType  # 2
+    """PostgreSQL: a server."""
+
+class DatabaseKind(_DatabaseKind, metaclass=_DatabaseKindEnumTypeWrapper):
+    """Kind of a ledger's database."""
+
+DATABASE_KIND_UNSPECIFIED: DatabaseKind.ValueType  # 0
+"""Not specified."""
+DATABASE_KIND_SQLITE: DatabaseKind.ValueType  # 1
+"""SQLite: a file."""
+DATABASE_KIND_POSTGRESQL: DatabaseKind.ValueType  # 2
+"""PostgreSQL: a server."""
+Global___DatabaseKind: _TypeAlias = DatabaseKind  # noqa: Y015
+
 class _DiskState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -429,8 +453,8 @@ class LedgerState(_message.Message):
     CHECKPOINT_INTERVAL_SECONDS_FIELD_NUMBER: _builtins.int
     DISK_FIELD_NUMBER: _builtins.int
     CALLER_GAMES_FIELD_NUMBER: _builtins.int
-    database: _builtins.str
-    """Kind of its database: sqlite or postgresql."""
+    database: Global___DatabaseKind.ValueType
+    """Kind of its database."""
     checkpoint_age_seconds: _builtins.float
     """Time for which entries have not been signed by a checkpoint, in seconds; 0 while the newest one covers all entries."""
     checkpoint_interval_seconds: _builtins.float
@@ -442,7 +466,7 @@ class LedgerState(_message.Message):
     def __init__(
         self,
         *,
-        database: _builtins.str = ...,
+        database: Global___DatabaseKind.ValueType = ...,
         checkpoint_age_seconds: _builtins.float = ...,
         checkpoint_interval_seconds: _builtins.float = ...,
         disk: Global___DiskState.ValueType = ...,

@@ -125,7 +125,9 @@ def body(call: int, order: Order) -> bytes:
     size = max(order.batch, 1)
     first = order.first + call * size
     if order.method == READ:
-        return record_pb.GetPredictionRequest(game_id=game((first * 7) % order.games)).SerializeToString()
+        return record_pb.GetPredictionRequest(
+            game_id=game((first * 7) % order.games), horizon=HORIZON_HALFTIME
+        ).SerializeToString()
     requests = [request(number, order) for number in range(first, first + size)]
     if order.method == INFER:
         return infer_request(requests).SerializeToString()

@@ -40,6 +40,7 @@ from tests.support.builders.issued_forecasts import game
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 
 PATTERN = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9, 11)
@@ -159,7 +160,10 @@ class Bench:
             service: Any = PredictionServiceStub(channel)
             for _ in range(0, count, BATCH):
                 first = self.result.published
-                requests = [pb.PredictRequest(pattern=PATTERN, game_id=game(first + each)) for each in range(BATCH)]
+                requests = [
+                    pb.PredictRequest(pattern=PATTERN, game_id=game(first + each), horizon=HORIZON_HALFTIME)
+                    for each in range(BATCH)
+                ]
                 answer = await service.PredictBatch(pb.PredictBatchRequest(requests=requests), timeout=60)
                 sequences = [each.forecast.sequence for each in answer.results]
                 if sequences != list(range(first + 1, first + BATCH + 1)):

@@ -22,8 +22,15 @@ FILE: Final = FOLDER / "reference.html"
 TOKENS: Final = Path(__file__).parent / "web/src/styles/tokens.css"
 
 ORIGIN: Final = "localhost:8080"
-SAMPLES: Final = {"gameId": "0022500001", "modelVersion": "champion", "name": "dejavu", "version": "champion"}
-"""Values of path parameters."""
+SAMPLES: Final = {
+    "gameId": "0022500001",
+    "horizon": "HORIZON_FINAL",
+    "metric": "LEADERBOARD_METRIC_CRPS",
+    "modelVersion": "champion",
+    "name": "dejavu",
+    "version": "champion",
+}
+"""Values of path parameters, and of the query parameters that are required."""
 
 TEXTS: Final = {"date-time": "time", "date": "date"}
 KINDS: Final = {
@@ -103,7 +110,8 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     media_type, answer = next(iter(_answers(operation).items()))
     kind = _kind(answer["schema"]) if media_type == "application/json" else media_type
     said = f"Answer: {kind}." if kind != "object" else ""
-    command = _command(method, path, media_type, body.get("example"))
+    required = [each["name"] for each in operation.get("parameters", []) if each["required"] and each["in"] == "query"]
+    command = _command(method, path, required, media_type, body.get("example"))
     form = f"Body: {_kind(body['schema'])}. " if "$ref" in body.get("schema", {}) else ""
     return (
         f"<section>\n<h3><i>{method}</i> {escape(path)}</h3>\n"
@@ -117,15 +125,16 @@ def _answers(operation: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
-def _command(method: str, path: str, media_type: str, body: object) -> str:
-    """Return a curl line."""
-    url = ORIGIN + re.sub(r"\{(\w+)\}", lambda name: SAMPLES[name[1]], path)
+def _command(method: str, path: str, required: list[str], media_type: str, body: object) -> str:
+    """Return a curl line, with the query parameters that are required."""
+    query = "&".join(f"{name}={SAMPLES[name]}" for name in required)
+    url = ORIGIN + re.sub(r"\{(\w+)\}", lambda name: SAMPLES[name[1]], path) + (f"?{query}" if query else "")
     if method == "POST":
         return f"curl {url} -H 'content-type: application/json' -d {shlex.quote(json.dumps(body))}"
     if path == "/api/ws":
         return f"curl -N ws://{url}"
     option = "-N " if media_type == "text/event-stream" else "-O " if path.endswith((".png", ".parquet")) else ""
-    return f"curl {option}{url}"
+    return f"curl {option}{shlex.quote(url)}"
 
 
 def _fields(properties: dict[str, Any]) -> str:

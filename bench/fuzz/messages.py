@@ -205,7 +205,8 @@ def _market(rng: random.Random) -> Market:
 
 
 def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
-    horizon = rng.choice([HORIZON_UNSPECIFIED, HORIZON_HALFTIME, HORIZON_FINAL, HORIZON_FINAL])
+    game = rng.choice(GAMES) if rng.random() < 0.25 else ""
+    horizon = rng.choice([HORIZON_HALFTIME if game else HORIZON_UNSPECIFIED, HORIZON_HALFTIME, *[HORIZON_FINAL] * 2])
     slots = rng.randint(1, MOST_SLOTS if horizon == HORIZON_FINAL else HALFTIME_SLOTS)
     pattern = _pattern(rng, slots)
     lead = abs(pattern[-1])
@@ -215,7 +216,7 @@ def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
     source = rng.choice([0, MARGIN_SOURCE_FEED, MARGIN_SOURCE_FILE]) if margin is not None else 0
     last = LastScore(side=rng.choice([SIDE_HOME, SIDE_AWAY]), seconds=rng.randint(0, 60 * slots))
     return pb.PredictRequest(
-        game_id=rng.choice(GAMES) if rng.random() < 0.25 else "",
+        game_id=game,
         pattern=pattern,
         market=_market(rng) if rng.random() < 0.25 else None,
         alpha=rng.choice([None, None, 0.5, 0.2, 0.01]),

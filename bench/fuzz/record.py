@@ -14,7 +14,7 @@ from dejavu.v1 import forecast_pb2, record_pb2, scorecard_pb2
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSPECIFIED
 
-HORIZONS = [HORIZON_UNSPECIFIED, HORIZON_HALFTIME, HORIZON_FINAL]
+HORIZONS = [HORIZON_HALFTIME, HORIZON_FINAL]
 METRICS = pb.LeaderboardMetric.values()
 MOST_MINUTES = 47
 
@@ -58,7 +58,7 @@ def _list(rng: random.Random, games: Sequence[str]) -> Message:
         from_date=first,
         to_date=last,
         team=rng.choice(["", "", "BOS", "gs"]),
-        horizon=rng.choice(HORIZONS),
+        horizon=rng.choice([HORIZON_UNSPECIFIED, *HORIZONS]),
         min_confidence=rng.choice([None, None, rng.uniform(0.5, 1.0)]),
         settled=rng.choice([None, True, False]),
         elapsed_minutes=rng.choice([None, None, rng.randint(1, MOST_MINUTES)]),

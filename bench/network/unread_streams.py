@@ -34,6 +34,7 @@ from tests.support.builders.issued_forecasts import game
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 
 MOST_MIB = 100.0
@@ -121,7 +122,9 @@ async def publish(address: str, games: int) -> None:
         service: Any = PredictionServiceStub(channel)
         for first in range(0, games, BATCH):
             numbers = range(first, min(first + BATCH, games))
-            requests = [pb.PredictRequest(pattern=PATTERN, game_id=game(number)) for number in numbers]
+            requests = [
+                pb.PredictRequest(pattern=PATTERN, game_id=game(number), horizon=HORIZON_HALFTIME) for number in numbers
+            ]
             answer = await service.PredictBatch(pb.PredictBatchRequest(requests=requests), timeout=60)
             for each in answer.results:
                 if not each.forecast.sequence:

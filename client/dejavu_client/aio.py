@@ -215,7 +215,7 @@ class AsyncDejavuClient(
         game_id: str,
         differential: int,
         *,
-        horizon: Horizon.ValueType = HALFTIME,
+        horizon: Horizon.ValueType,
         home_team: str = "",
         away_team: str = "",
         observed_time: datetime | None = None,
@@ -265,7 +265,7 @@ class AsyncDejavuClient(
         return await self._unary("ReportOutcome", lambda stubs: stubs.record.ReportOutcome, request, timeout)
 
     async def withdraw_outcome(
-        self, game_id: str, *, horizon: Horizon.ValueType = HALFTIME, timeout: float | None = None
+        self, game_id: str, *, horizon: Horizon.ValueType, timeout: float | None = None
     ) -> WithdrawOutcomeResponse:
         """Withdraw the outcome of a game at a horizon, as if it had never been reported. Safe to repeat.
 

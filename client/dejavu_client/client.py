@@ -210,7 +210,7 @@ class DejavuClient(CacheCalls, ColumnCalls, GameCalls, LeaseCalls, ModelCalls, N
         game_id: str,
         differential: int,
         *,
-        horizon: Horizon.ValueType = HALFTIME,
+        horizon: Horizon.ValueType,
         home_team: str = "",
         away_team: str = "",
         observed_time: datetime | None = None,
@@ -260,7 +260,7 @@ class DejavuClient(CacheCalls, ColumnCalls, GameCalls, LeaseCalls, ModelCalls, N
         return self._unary("ReportOutcome", lambda stubs: stubs.record.ReportOutcome, request, timeout)
 
     def withdraw_outcome(
-        self, game_id: str, *, horizon: Horizon.ValueType = HALFTIME, timeout: float | None = None
+        self, game_id: str, *, horizon: Horizon.ValueType, timeout: float | None = None
     ) -> WithdrawOutcomeResponse:
         """Withdraw the outcome of a game at a horizon, as if it had never been reported. Safe to repeat.
 

@@ -5,6 +5,7 @@ address=${DEJAVU_TARGET:-127.0.0.1:50051}
 
 grpcurl -plaintext -v -max-time 10 -d '{
   "pattern": [0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6],
+  "horizon": "HORIZON_HALFTIME",
   "home_team": "BOS",
   "away_team": "LAL",
   "game_date": "2024-11-01",

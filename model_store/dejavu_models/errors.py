@@ -180,7 +180,7 @@ class InvalidQuantile(InvalidInput):
 
 
 class InvalidHorizon(InvalidInput):
-    """The horizon is not defined in the contract."""
+    """The horizon is not specified, or not defined in the contract."""
 
     reason = "INVALID_HORIZON"
     default_field = "horizon"

@@ -14,6 +14,7 @@ from tests.support.fakes.service import FakeServer
 from tests.support.harness.clients import CLIENTS, AnyClient
 
 from dejavu_client import (
+    HALFTIME,
     DejavuClient,
     HealthStatus,
     PermissionDeniedError,
@@ -63,7 +64,7 @@ async def test_a_refusal_says_whether_the_token_or_its_scope_is_missing(
     assert len(guarded.calls) == 1, "another attempt would not help"
     async with client_of(kind, guarded.target, token=SECRET) as client:
         with pytest.raises(PermissionDeniedError) as lacking:
-            await client.call("report_outcome", "0022300001", 3)
+            await client.call("report_outcome", "0022300001", 3, horizon=HALFTIME)
     assert (lacking.value.reason, lacking.value.scope) == ("SCOPE_MISSING", "outcome")
 
 

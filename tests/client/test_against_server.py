@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from dejavu_cli.main import app
 from dejavu_client import (
+    HALFTIME,
     DejavuClient,
     FailedPreconditionError,
     HealthStatus,
@@ -76,7 +77,7 @@ async def test_a_game_is_streamed_recorded_settled_and_scored(client: AnyClient,
     def an_evening() -> tuple[int, int]:
         with DejavuClient(address, timeout=30.0) as other:
             made = other.quote(PATTERN, market(0.5, -110, 2.1), game_id=game, **TEAMS).forecast
-            return made.sequence, other.report_outcome(game, 7, **TEAMS).outcome.sequence
+            return made.sequence, other.report_outcome(game, 7, **TEAMS, horizon=HALFTIME).outcome.sequence
 
     async with client, asyncio.timeout(60):
         stream = client.stream([game], heartbeats=True)
@@ -109,9 +110,9 @@ async def test_the_outcome_that_stands_is_read_back_from_the_refusal_without_a_f
     """GetPrediction finds nothing where no forecast is recorded."""
     observed, game = datetime.now(UTC) - timedelta(minutes=5), current_game(4)
     with DejavuClient(address, timeout=30.0) as client:
-        client.report_outcome(game, 5, observed_time=observed, **TEAMS)
+        client.report_outcome(game, 5, observed_time=observed, **TEAMS, horizon=HALFTIME)
         with pytest.raises(FailedPreconditionError, match=r"BKN against GSW: \+5, .*; this report has \+7$") as refused:
-            client.report_outcome(game, 7, refuse_correction=True)
+            client.report_outcome(game, 7, refuse_correction=True, horizon=HALFTIME)
     stands = dict(refused.value.metadata)
     assert datetime.fromisoformat(stands["observed_time"]) == observed
     assert {name: stands[name] for name in ("differential", *TEAMS)} == {"differential": "5", **TEAMS}

@@ -116,7 +116,7 @@ CASES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], Message]] = {
     "an outcome, its time left to the server": (
         "report_outcome",
         (GAME, 3),
-        {},
+        {"horizon": HALFTIME},
         pb.ReportOutcomeRequest(game_id=GAME, differential=3, horizon=HALFTIME),
     ),
     "an outcome with every field": (
@@ -207,9 +207,22 @@ async def test_a_call_sends_what_is_given_and_no_more_and_returns_the_answer(
     assert server.next_call().request == request
 
 
+async def test_the_horizon_of_an_outcome_is_not_guessed(server: FakeServer, connect: MakeClient) -> None:
+    for method, arguments in (("report_outcome", (GAME, 3)), ("withdraw_outcome", (GAME,))):
+        with pytest.raises(TypeError, match="horizon"):
+            await connect().call(method, *arguments)
+    assert not server.calls
+
+
 async def test_a_time_without_a_zone_is_not_guessed(server: FakeServer, connect: MakeClient) -> None:
     with pytest.raises(ValueError, match=r"observed_time=.* has no time zone"):
-        await connect().call("report_outcome", GAME, 3, observed_time=datetime(2026, 1, 2))  # noqa: DTZ001 - intended
+        await connect().call(
+            "report_outcome",
+            GAME,
+            3,
+            horizon=HALFTIME,
+            observed_time=datetime(2026, 1, 2),  # noqa: DTZ001 - intended
+        )
     assert not server.calls
 
 

@@ -21,6 +21,7 @@ from tests.support.processes.servers import SpawnedServer, spawned_server
 from typer.testing import CliRunner
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_cli.main import app
 from dejavu_models.manifest import LINEAR
@@ -149,7 +150,7 @@ def test_a_model_that_kills_the_worker_that_loads_it_kills_each_worker_once_at_m
 def answer(address: str, game: str) -> tuple[int, str, str]:
     """Return the sequence of a forecast of a game, the worker that made it, and the id of the call."""
     with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-        request = pb.PredictRequest(pattern=PATTERN, game_id=game)
+        request = pb.PredictRequest(pattern=PATTERN, game_id=game, horizon=HORIZON_HALFTIME)
         response, call = PredictionServiceStub(channel).Predict.with_call(request, timeout=20)
         told = dict(call.trailing_metadata())
         return response.forecast.sequence, str(told["dejavu-worker"]), str(told["x-request-id"])

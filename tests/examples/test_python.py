@@ -16,7 +16,7 @@ from tests.support.harness.documents import ROOT
 from tests.support.processes.restartable_server import Restartable
 from tests.support.programs import examples
 
-from dejavu_client import DejavuClient
+from dejavu_client import HALFTIME, DejavuClient
 from dejavu_feed.replay.http_server import LocalServer
 
 FOLDER = ROOT / "examples" / "python"
@@ -113,8 +113,8 @@ def test_the_stream_shows_no_outcome_that_is_withdrawn_and_marks_what_came_late(
         assert "late" not in read(stream, 1)[0]
         client.predict(PATTERN[:12], game_id=game_id)
         assert read(stream, 1)[0].endswith(" at the half (late: not the current forecast)\n")
-        client.report_outcome(game_id, 7)
-        client.withdraw_outcome(game_id)
+        client.report_outcome(game_id, 7, horizon=HALFTIME)
+        client.withdraw_outcome(game_id, horizon=HALFTIME)
         assert read(stream, 2) == [
             f"3 {game_id}: outcome +7 at the half\n",
             f"4 {game_id}: outcome withdrawn at the half\n",

@@ -100,7 +100,7 @@ def test_every_answer_has_the_form_that_is_described(
     ("path", "status", "code"),
     [
         ("/api/predictions?pageSize=501", 400, "INVALID_ARGUMENT"),
-        (f"/api/predictions/{game(90)}", 404, "NOT_FOUND"),
+        (f"/api/predictions/{game(90)}?horizon=HORIZON_FINAL", 404, "NOT_FOUND"),
         (f"/api/games/{game(90)}", 404, "NOT_FOUND"),
         ("/api/games/12", 400, "INVALID_ARGUMENT"),
         ("/api/games?date=2024-02-30", 400, "INVALID_ARGUMENT"),
@@ -108,6 +108,7 @@ def test_every_answer_has_the_form_that_is_described(
         ("/api/games?date=2024-W01-1", 400, "INVALID_ARGUMENT"),
         ("/api/games?date=20240506", 400, "INVALID_ARGUMENT"),
         ("/api/scorecard?modelVersion=none&team=XXX", 400, "INVALID_ARGUMENT"),
+        ("/api/leaderboard?metric=LEADERBOARD_METRIC_CRPS", 400, "INVALID_ARGUMENT"),
         ("/api/predictions?modelVersion=a&modelVersion=b", 400, "INVALID_ARGUMENT"),
     ],
 )

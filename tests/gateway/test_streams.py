@@ -22,7 +22,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from dejavu.v1.game_service_pb2 import Game, GameStatus
-from dejavu_client import AsyncDejavuClient, predict_request
+from dejavu_client import HALFTIME, AsyncDejavuClient, predict_request
 from dejavu_common.address import Address
 from dejavu_common.clock import utc_now
 from dejavu_gateway.live.feed import REACH_BACK_EVENTS
@@ -384,7 +384,7 @@ async def test_events_and_messages_of_a_websocket_are_those_of_the_rpc(tmp_path:
             first = json.loads(await socket_.recv())
             assert (first["event"], first["data"]["reason"]) == ("status", "OK")
             await recorder.record(3)
-            await client.report_outcome(game(0), 5)
+            await client.report_outcome(game(0), 5, horizon=HALFTIME)
             expected, found = list[dict[str, Any]](), list[dict[str, Any]]()
             while len(expected) < 4:
                 event = await anext(stream)

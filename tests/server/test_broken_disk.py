@@ -21,6 +21,7 @@ from tests.support.harness.ledger_faults import AT_THE_START, LOCKED, WHILE_IT_R
 from tests.support.processes.servers import settings_in
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_server.api.health import LEDGER
 from dejavu_server.ledger import Ledger, verify
@@ -33,7 +34,7 @@ from dejavu_server.worker.worker import Worker
 from dejavu_store.registry import Registry
 
 WHAT_IF = pb.PredictRequest(pattern=PATTERN)
-NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME)
+NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME, horizon=HORIZON_HALFTIME)
 BATCH = pb.PredictBatchRequest(requests=[NAMED, WHAT_IF, NAMED])
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

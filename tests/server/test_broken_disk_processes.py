@@ -20,7 +20,14 @@ from tests.support.builders.calls import PATTERN
 from tests.support.builders.issued_forecasts import game
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
-from dejavu_client import DejavuClient, FailedPreconditionError, HealthStatus, UnavailableError, predict_request
+from dejavu_client import (
+    HALFTIME,
+    DejavuClient,
+    FailedPreconditionError,
+    HealthStatus,
+    UnavailableError,
+    predict_request,
+)
 from dejavu_server.api.health import LEDGER
 from dejavu_server.ledger import verify
 
@@ -213,7 +220,7 @@ def test_a_disk_with_less_room_than_the_reserve_takes_outcomes_and_no_forecasts(
             server.predict(2)
         assert caught.value.reason == "DISK_RESERVE"
         assert server.predict(0, 1) == [1, 2]
-        assert server.client.report_outcome(game(0), 5).outcome.sequence == 3
+        assert server.client.report_outcome(game(0), 5, horizon=HALFTIME).outcome.sequence == 3
         for name in {entry["worker"] for entry in server.told("serving")}:
             server.process.wait_for("ledger_disk_low", partial(_is_of, name))
         assert server.figure("dejavu_workers_without_ledger") == WORKERS

@@ -20,6 +20,7 @@ from tests.support.processes.servers import settings_in
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1 import record_service_pb2
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_server.api.health import LEDGER
@@ -36,8 +37,8 @@ from dejavu_server.streaming import ledger_manager
 from dejavu_server.worker.worker import Worker
 from dejavu_store.registry import Registry
 
-NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME)
-OTHER = pb.PredictRequest(pattern=PATTERN, game_id=current_game(90002))
+NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME, horizon=HORIZON_HALFTIME)
+OTHER = pb.PredictRequest(pattern=PATTERN, game_id=current_game(90002), horizon=HORIZON_HALFTIME)
 WHAT_IF = pb.PredictRequest(pattern=PATTERN)
 MIB = 2**20
 
@@ -115,7 +116,7 @@ async def test_below_the_reserve_outcomes_are_recorded_and_new_forecasts_refused
     results = (await service.PredictBatch(batch)).results
     assert [each.error.reason for each in results] == ["", "DISK_RESERVE", ""]
     await until_told(serving, health_pb2.HealthCheckResponse.NOT_SERVING)
-    reported = record_service_pb2.ReportOutcomeRequest(game_id=GAME, differential=8)
+    reported = record_service_pb2.ReportOutcomeRequest(game_id=GAME, differential=8, horizon=HORIZON_HALFTIME)
     assert (await record.ReportOutcome(reported)).outcome.sequence == 2
     await until(lambda: figures.get_sample_value("dejavu_ledger_disk_free_bytes") == 200 * MIB)
     assert figures.get_sample_value("dejavu_workers_without_ledger") == 1

@@ -21,6 +21,7 @@ from tests.support.processes.load import load
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 
 GRACE = ("--grace", "300")
@@ -81,7 +82,10 @@ async def test_streams_go_on_at_the_server_s_successor_and_lose_nothing(tmp_path
 async def test_a_batch_that_runs_when_the_drain_begins_is_answered_and_nothing_else_is_waited_for(
     tmp_path: Path,
 ) -> None:
-    batch = [pb.PredictRequest(pattern=PATTERN, game_id="" if number else GAME) for number in range(50)]
+    batch = [
+        pb.PredictRequest(pattern=PATTERN, game_id="" if number else GAME, horizon=HORIZON_HALFTIME)
+        for number in range(50)
+    ]
     with spawned_server(*arguments(tmp_path)) as server:
         address = await asyncio.to_thread(lambda: server.address)
         async with grpc.aio.insecure_channel(address) as channel, watcher(address) as watch:

@@ -27,7 +27,7 @@ def test_the_record_of_a_server_is_proven_by_a_checkpoint_that_a_client_kept(tmp
             client.predict([*pattern[:17], number % 5], game_id=game_id, home_team="BOS", away_team="NYK")
             if number % 10 == 0:
                 client.quote(pattern, market(1.5, 1.9, 1.95), game_id=game_id, horizon=FINAL)
-            client.report_outcome(game_id, number % 9 - 4, home_team="BOS", away_team="NYK")
+            client.report_outcome(game_id, number % 9 - 4, home_team="BOS", away_team="NYK", horizon=HALFTIME)
         client.report_outcome(GAMES[0], 11, horizon=FINAL, home_team="BOS", away_team="NYK")
         client.report_outcome(GAMES[54], 20, horizon=HALFTIME)
         kept.write_text(MessageToJson(client.get_checkpoint()))

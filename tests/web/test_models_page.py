@@ -172,7 +172,10 @@ def test_axe_finds_nothing_and_nothing_is_too_wide(challenged_tab: Tab) -> None:
         ("/api/models", "/api/models"),
         ("/api/models/challenger", "/api/models/{modelVersion}"),
         ("/api/comparison?horizon=HORIZON_FINAL", "/api/comparison"),
-        ("/api/comparison?modelVersion=champion&againstVersion=persistence", "/api/comparison"),
+        (
+            "/api/comparison?horizon=HORIZON_HALFTIME&modelVersion=champion&againstVersion=persistence",
+            "/api/comparison",
+        ),
         ("/api/model-changes?pageSize=1", "/api/model-changes"),
     ],
 )
@@ -194,7 +197,7 @@ def test_json_has_the_numbers_of_the_rpcs(challenged: ChallengedServer) -> None:
         found = http.get("/api/comparison?horizon=HORIZON_FINAL").json()
         expected = MessageToDict(client.compare_models(horizon=FINAL), always_print_fields_with_no_presence=True)
         assert found == {"comparison": expected}
-        refused = http.get("/api/comparison?modelVersion=nothing")
+        refused = http.get("/api/comparison?horizon=HORIZON_FINAL&modelVersion=nothing")
         assert (refused.status_code, refused.json()["error"]["code"]) == (404, "NOT_FOUND")
         listed = MessageToDict(client.list_model_changes(), always_print_fields_with_no_presence=True)
         assert http.get("/api/model-changes").json() == listed

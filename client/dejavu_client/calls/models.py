@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED, Horizon
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME, Horizon
 from dejavu.v1.model_comparison_pb2 import ModelComparison
 from dejavu.v1.model_service_pb2 import (
     CompareModelsRequest,
@@ -164,7 +164,7 @@ class ModelCalls(Caller):
         model_version: str = "",
         against_version: str = "",
         *,
-        horizon: Horizon.ValueType = HORIZON_UNSPECIFIED,
+        horizon: Horizon.ValueType = HORIZON_HALFTIME,
         include_replays: bool = False,
         timeout: float | None = config.SCORES_TIMEOUT,
     ) -> ModelComparison:

@@ -15,8 +15,9 @@ const { values } = parseArgs({ options: { json: { type: "boolean", default: fals
 const leads = Array.from({ length: 49 }, (_, index) => index - 24);
 const requests: PredictRequest[] = leads.map((lead) => ({
   pattern: Array.from({ length: 18 }, (_, minute) => (lead * (minute + 1)) / 18),
+  horizon: "HORIZON_HALFTIME",
 }));
-requests.push({ pattern: [Number.NaN] });
+requests.push({ pattern: [Number.NaN], horizon: "HORIZON_HALFTIME" });
 
 const client = new DejavuClient();
 try {

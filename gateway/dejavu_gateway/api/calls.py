@@ -39,6 +39,7 @@ class CallEndpoint:
         parameters: message whose fields are the query parameters; the request itself by default.
         complete: makes the request from the message of `parameters` and the further parameters.
         also: names of the further parameters.
+        required: names of the query parameters that the server requires.
         check: refuses requests that this gateway does not pass on.
         max_bytes: maximum size of the body.
     """
@@ -50,6 +51,7 @@ class CallEndpoint:
     parameters: type[Message] | None = None
     complete: Callable[[Any, dict[str, str]], Message] | None = None
     also: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
     check: Callable[[GatewayContext, Any], None] | None = None
     max_bytes: int = SMALL_BODY
 
@@ -126,7 +128,13 @@ CALLS: Final = (
     ),
     CallEndpoint("POST", "/api/assess-risk", upstream.ASSESS_RISK, "Assess how volatile a game is."),
     CallEndpoint("GET", "/api/predictions", upstream.LIST_PREDICTIONS, "List recorded forecasts, newest first."),
-    CallEndpoint("GET", "/api/predictions/{gameId}", upstream.GET_PREDICTION, "The latest forecast of a game."),
+    CallEndpoint(
+        "GET",
+        "/api/predictions/{gameId}",
+        upstream.GET_PREDICTION,
+        "The latest forecast of a game.",
+        required=("horizon",),
+    ),
     CallEndpoint(
         "GET",
         "/api/scorecard",
@@ -134,6 +142,7 @@ CALLS: Final = (
         "Scores of settled forecasts beside persistence.",
         ScoreFilter,
         _scorecard,
+        required=("horizon",),
     ),
     CallEndpoint(
         "GET",
@@ -143,6 +152,7 @@ CALLS: Final = (
         ScoreFilter,
         _leaderboard,
         also=("metric", "minGames"),
+        required=("horizon",),
     ),
     CallEndpoint("GET", "/api/models", upstream.LIST_MODELS, "The models, the active one first."),
     CallEndpoint("GET", "/api/models/{modelVersion}", upstream.GET_MODEL, "A model, and which workers have it loaded."),
@@ -151,6 +161,7 @@ CALLS: Final = (
         "/api/comparison",
         upstream.COMPARE_MODELS,
         "Two models on the same games; by default the challenger and the champion.",
+        required=("horizon",),
     ),
     CallEndpoint("GET", "/api/model-changes", upstream.LIST_MODEL_CHANGES, "Changes of models, newest first."),
     CallEndpoint("GET", "/api/stats", upstream.GET_SERVICE_STATS, "Activity of the servers of this ledger."),

@@ -131,7 +131,12 @@ def _parameters(endpoint: CallEndpoint) -> list[JsonObject]:
     in_path = set(_PATH_PARAMETER.findall(endpoint.path))
     fields = [field for field in descriptor_of(endpoint.described).fields if not field.is_repeated]
     fields += [field for field in descriptor_of(GetLeaderboardRequest).fields if field.json_name in endpoint.also]
-    return [_parameter(field.json_name, field_schema(field), required=field.json_name in in_path) for field in fields]
+    return [
+        _parameter(field.json_name, field_schema(field), required=True)
+        if field.json_name in in_path
+        else _parameter(field.json_name, field_schema(field)) | {"required": field.json_name in endpoint.required}
+        for field in fields
+    ]
 
 
 def _parameter(name: str, schema: JsonObject, *, required: bool = False, place: str = "query") -> JsonObject:

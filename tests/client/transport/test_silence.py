@@ -14,7 +14,7 @@ from tests.support.fakes.service import Abort, FakeServer
 from tests.support.harness.clients import CLIENTS, AnyClient
 
 from dejavu.v1.prediction_service_pb2 import PredictResponse
-from dejavu_client import DeadlineExceededError, HealthStatus, InvalidArgumentError, config
+from dejavu_client import HALFTIME, DeadlineExceededError, HealthStatus, InvalidArgumentError, config
 from dejavu_client.transport.channel_pool import FIRST_REPLACEMENT_PAUSE, ChannelPool
 from dejavu_client.transport.pooled_channel import PROBE_SECONDS, QUIET_SECONDS, PooledChannel
 from dejavu_client.transport.worker_identity import WorkerIdentity
@@ -42,7 +42,7 @@ def client_of(kind: str, *targets: str, **options: object) -> AnyClient:
 
 CALLS: tuple[tuple[str, str, dict[str, object]], ...] = (
     ("predict", "Predict", {"pattern": PATTERN, "game_id": "0022300001"}),
-    ("report_outcome", "ReportOutcome", {"game_id": "0022300001", "differential": 4}),
+    ("report_outcome", "ReportOutcome", {"game_id": "0022300001", "differential": 4, "horizon": HALFTIME}),
     ("list_models", "ListModels", {}),
 )
 

@@ -138,7 +138,7 @@ async def test_every_method_is_refused_without_a_token_and_without_each_scope_th
 async def test_callers_who_may_not_change_anything_change_nothing(guarded: Guarded) -> None:
     """Their requests would record forecasts, games and outcomes; answers and ledger stay the same to the bit."""
     owned = [("authorization", f"Bearer {guarded.owner}")]
-    named = prediction_service_pb2.PredictRequest(game_id=GAME, pattern=PATTERN)
+    named = prediction_service_pb2.PredictRequest(game_id=GAME, pattern=PATTERN, horizon=HORIZON_HALFTIME)
     batch = prediction_service_pb2.PredictBatchRequest(requests=[named, named])
     report = REQUESTS["/dejavu.v1.RecordService/ReportOutcome"]
     withdrawal = record_service_pb2.WithdrawOutcomeRequest(game_id=GAME, horizon=HORIZON_HALFTIME)
@@ -186,7 +186,9 @@ async def test_callers_who_may_not_change_anything_change_nothing(guarded: Guard
 async def test_a_refusal_says_which_scope_is_missing(guarded: Guarded) -> None:
     async with grpc.aio.insecure_channel(guarded.worker.address) as channel:
         for scope, named, missing in ((AccessScope.READ, False, "predict"), (AccessScope.PREDICT, True, "record")):
-            request = prediction_service_pb2.PredictRequest(pattern=PATTERN, game_id=GAME if named else "")
+            request = prediction_service_pb2.PredictRequest(
+                pattern=PATTERN, game_id=GAME if named else "", horizon=HORIZON_HALFTIME
+            )
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await PredictionServiceStub(channel).Predict(
                     request, metadata=[("authorization", f"Bearer {guarded.tokens[scope]}")]

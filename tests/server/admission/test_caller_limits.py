@@ -16,7 +16,7 @@ from tests.support.builders.calls import PATTERN, current_game
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2 import ReportOutcomeRequest, WithdrawOutcomeRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
@@ -93,14 +93,19 @@ async def test_the_games_that_a_caller_records_in_a_day(tmp_path: Path) -> None:
         stub: Any = PredictionServiceStub(channel)
         games = [current_game(90001 + number) for number in range(3)]
         for game in [*games[:2], games[0]]:
-            await stub.Predict(pb.PredictRequest(pattern=PATTERN, game_id=game), timeout=30)
-        reason, limit, _ = await refusal(stub.Predict(pb.PredictRequest(pattern=PATTERN, game_id=games[2]), timeout=30))
+            await stub.Predict(pb.PredictRequest(pattern=PATTERN, game_id=game, horizon=HORIZON_HALFTIME), timeout=30)
+        reason, limit, _ = await refusal(
+            stub.Predict(pb.PredictRequest(pattern=PATTERN, game_id=games[2], horizon=HORIZON_HALFTIME), timeout=30)
+        )
         assert (reason, limit) == ("CALLER_LIMIT", "games")
-        one, other = pb.PredictRequest(pattern=PATTERN, game_id=games[2]), REQUEST
+        one, other = pb.PredictRequest(pattern=PATTERN, game_id=games[2], horizon=HORIZON_HALFTIME), REQUEST
         results = (await stub.PredictBatch(pb.PredictBatchRequest(requests=[one, other]), timeout=30)).results
         assert results[0].error.reason == "CALLER_LIMIT"
         assert results[1].HasField("forecast")
-        await stub.Predict(pb.PredictRequest(pattern=[*PATTERN[:-1], PATTERN[-1] + 1], game_id=games[1]), timeout=30)
+        await stub.Predict(
+            pb.PredictRequest(pattern=[*PATTERN[:-1], PATTERN[-1] + 1], game_id=games[1], horizon=HORIZON_HALFTIME),
+            timeout=30,
+        )
 
 
 async def test_outcomes_count_towards_the_games_that_a_caller_records_in_a_day(tmp_path: Path) -> None:

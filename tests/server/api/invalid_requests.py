@@ -15,6 +15,8 @@ from tests.support.builders.calls import GAME, PATTERN
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import (
     HORIZON_FINAL,
+    HORIZON_HALFTIME,
+    HORIZON_UNSPECIFIED,
     MARGIN_SOURCE_FEED,
     MARGIN_SOURCE_RATINGS,
     SIDE_AWAY,
@@ -38,7 +40,7 @@ UNSUPPORTED = grpc.StatusCode.FAILED_PRECONDITION
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
 
 BETWEEN, BOUND = "a number strictly between 0 and 1", "a finite number within ±200"
-ID, TEAM, HORIZON = "the NBA's id, ten digits", "an NBA code such as BOS", "a value of dejavu.v1.Horizon: 0, 1, 2"
+ID, TEAM, HORIZON = "the NBA's id, ten digits", "an NBA code such as BOS", "HORIZON_HALFTIME or HORIZON_FINAL"
 PAST_GAME, PAST_SEASON = "0022000001", "a date from 2020-08-01 to 2021-10-31"
 DATE, DATES = "a date as YYYY-MM-DD", "a date from 1946-08-01 to 2046-07-31"
 PRICE, AMERICAN = "a number above 1, at most 1000", "100 to 99900, or at most −100"
@@ -131,7 +133,8 @@ OF_PREDICT = [
       for alpha in (0.0, 1.0, -0.05, 95.0, math.nan, math.inf)),
     *(_predict("ALPHA_TOO_SMALL", "alpha", f"{alpha}", "at least 0.0", UNSUPPORTED, alpha=alpha)
       for alpha in (5e-324, 0.0001)),
-    *(_predict("INVALID_GAME_ID", "game_id", found or repr(value), ID, game_id=value)
+    *(_predict("INVALID_GAME_ID", "game_id", found or repr(value), ID, game_id=value,
+               horizon=HORIZON_HALFTIME)
       for value, found in (
           ("002200001", ""), ("00220000011", ""), ("002200000x", ""), ("٠٠٢٢٠٠٠٠٠١", ""), (GAME + "\n", ""),
           ("-022000001", ""), ("00220\x0000001", ""), ("../../etc", ""), ("0" * 2**15, "32768 characters"))),
@@ -168,6 +171,7 @@ OF_PREDICT = [
                quantile_levels=[0.5, level])
       for level in (5e-324, 1 - 1e-9)),
     *(_predict("INVALID_HORIZON", "horizon", f"{h}", HORIZON, horizon=h) for h in (3, -1, 2**31 - 1)),
+    _predict("INVALID_HORIZON", "horizon", "unspecified", HORIZON, game_id=GAME, horizon=HORIZON_UNSPECIFIED),
     *(_predict("UNKNOWN_MODEL_VERSION", "model_version", found or repr(version), "or empty", NOT_FOUND,
                model_version=version)
       for version, found in (("0123456789abcdef", ""), ("../default", ""), ("f" * 2**15, "32768 characters"))),
@@ -177,7 +181,7 @@ OF_PREDICT = [
     *(_predict("INVALID_GAME_DATE", "game_date", day, DATES, game_date=day)
       for day in ("0001-01-01", "1946-07-31", "2046-08-01", "9999-12-31")),
     *(_predict("INVALID_GAME_DATE", "game_date", day or "none, which means ", PAST_SEASON, game_id=PAST_GAME,
-               game_date=day)
+               horizon=HORIZON_HALFTIME, game_date=day)
       for day in ("2020-07-31", "2021-11-01", "0001-01-01", "9999-12-31", "")),
     *(_predict("INVALID_TOTAL_POINTS", "total_points", f"{total}", expected, pattern=[5.0], total_points=total)
       for total, expected in (

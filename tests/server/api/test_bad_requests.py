@@ -30,6 +30,7 @@ from tests.support.builders.calls import GAME, PATTERN, Refusal, details
 from tests.support.processes.servers import running_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.market_pb2 import Market, Odds, TotalMarket
 from dejavu_server.ledger import resume_tokens
 
@@ -249,5 +250,5 @@ def test_nothing_that_was_refused_is_recorded(channel: grpc.Channel) -> None:
         if not named.game_id:
             named.game_id = GAME
             refused(channel, PREDICT, named.SerializeToString())
-    response = answer(channel, PREDICT, good(game_id=GAME).SerializeToString())
+    response = answer(channel, PREDICT, good(game_id=GAME, horizon=HORIZON_HALFTIME).SerializeToString())
     assert pb.PredictResponse.FromString(response).forecast.sequence == 1

@@ -32,7 +32,9 @@ def channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
         for number in range(3):
             game = current_game(number + 1)
             for minutes in (6, 18):
-                service.Predict(pb.PredictRequest(pattern=[1.0] * minutes, game_id=game))
+                service.Predict(
+                    pb.PredictRequest(pattern=[1.0] * minutes, game_id=game, horizon=forecast_pb2.HORIZON_HALFTIME)
+                )
             record.ReportOutcome(
                 ReportOutcomeRequest(game_id=game, horizon=forecast_pb2.HORIZON_HALFTIME, differential=45)
             )
@@ -115,7 +117,7 @@ def test_a_batch_gets_what_each_request_gets_alone(channel: grpc.Channel, reques
 
 def test_nothing_is_recorded_of_a_batch_that_is_malformed(channel: grpc.Channel) -> None:
     game = current_game(200)
-    named = pb.PredictRequest(pattern=[1.0] * 6, game_id=game)
+    named = pb.PredictRequest(pattern=[1.0] * 6, game_id=game, horizon=forecast_pb2.HORIZON_HALFTIME)
     no_text = pb.PredictRequest(pattern=[1.0] * 6, model_version="xx").SerializeToString().replace(b"xx", b"\xff\xfe")
     whole: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/dejavu.v1.PredictionService/PredictBatch")
     for broken in ([no_text], [no_text] * 8, [b"\x12\x05"] * 8):
@@ -125,7 +127,9 @@ def test_nothing_is_recorded_of_a_batch_that_is_malformed(channel: grpc.Channel)
         assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
         assert f"the {len(data)} bytes of the request" in (refused.value.details() or "")
     with pytest.raises(grpc.RpcError) as unknown:
-        RecordServiceStub(channel).GetPrediction(GetPredictionRequest(game_id=game))
+        RecordServiceStub(channel).GetPrediction(
+            GetPredictionRequest(game_id=game, horizon=forecast_pb2.HORIZON_HALFTIME)
+        )
     assert unknown.value.code() == grpc.StatusCode.NOT_FOUND
 
 

@@ -30,7 +30,7 @@ from dejavu.ops.v1.operations_service_pb2 import (
     StatsWindow,
 )
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
-from dejavu_client import AsyncDejavuClient, FailedPreconditionError, InvalidArgumentError, predict_request
+from dejavu_client import HALFTIME, AsyncDejavuClient, FailedPreconditionError, InvalidArgumentError, predict_request
 from dejavu_server.api.converters.operations import FEED_SECONDS, stats_message
 from dejavu_server.api.feed_service import MAX_FEEDS
 from dejavu_server.observability.metrics import Metrics
@@ -113,7 +113,7 @@ async def test_the_coverage_is_that_of_the_settled_forecasts(tmp_path: Path) -> 
         forecasts = [await client.predict(PATTERN, game_id=current_game(number)) for number in range(4)]
         for number, forecast in enumerate(forecasts):
             inside = round(forecast.point_forecast)
-            await client.report_outcome(current_game(number), inside + (60 if number == 0 else 0))
+            await client.report_outcome(current_game(number), inside + (60 if number == 0 else 0), horizon=HALFTIME)
         stats = await stats_when(client, lambda stats: stats.coverage and stats.coverage[0].games == 4)
         [coverage] = stats.coverage
         assert (coverage.horizon, coverage.forecasts, coverage.held, coverage.days) == (HORIZON_HALFTIME, 4, 3, 30)

@@ -58,11 +58,13 @@ async def test_asking_again_is_answered_with_what_was_recorded(service: Predicti
     what_if = (await service.Predict(pb.PredictRequest(pattern=PATTERN))).forecast
     assert (what_if.sequence, what_if.point_forecast, what_if.coverage_probability) == (0, 11.0, 0.95)
     assert what_if.expires_time.ToNanoseconds() - what_if.generated_time.ToNanoseconds() == 300 * 10**9
-    request = pb.PredictRequest(pattern=PATTERN, game_id=GAME, return_explanation=True)
+    request = pb.PredictRequest(
+        pattern=PATTERN, game_id=GAME, return_explanation=True, horizon=forecast_pb2.HORIZON_HALFTIME
+    )
     first = await service.Predict(request)
     assert first.forecast.sequence == 1
     assert await service.Predict(request) == first
-    corrected = pb.PredictRequest(pattern=(*PATTERN[:-1], 12), game_id=GAME)
+    corrected = pb.PredictRequest(pattern=(*PATTERN[:-1], 12), game_id=GAME, horizon=forecast_pb2.HORIZON_HALFTIME)
     second = (await service.Predict(corrected)).forecast
     assert (second.revision, second.point_forecast) == (1, 12.0)
     assert second.sequence > first.forecast.sequence
@@ -70,7 +72,7 @@ async def test_asking_again_is_answered_with_what_was_recorded(service: Predicti
 
 @pytest.mark.parametrize("game_id", ["", GAME])
 async def test_an_explanation_comes_only_if_asked_for(service: PredictionServiceAsyncStub, game_id: str) -> None:
-    request = pb.PredictRequest(pattern=PATTERN, game_id=game_id)
+    request = pb.PredictRequest(pattern=PATTERN, game_id=game_id, horizon=forecast_pb2.HORIZON_HALFTIME)
     assert not (await service.Predict(request)).forecast.HasField("explanation")
     request.return_explanation = True
     explanation = (await service.Predict(request)).forecast.explanation
@@ -113,10 +115,14 @@ async def test_quantiles_come_as_asked_for_and_are_not_recorded(
 ) -> None:
     stream = every_minute_service.StreamPredictions(pb.StreamPredictionsRequest(), timeout=10)
     await stream.read()
-    request = pb.PredictRequest(pattern=PATTERN, game_id=GAME, quantile_levels=[0.75, 0.25])
+    request = pb.PredictRequest(
+        pattern=PATTERN, game_id=GAME, quantile_levels=[0.75, 0.25], horizon=forecast_pb2.HORIZON_HALFTIME
+    )
     first = (await every_minute_service.Predict(request)).forecast
     assert [(each.level, each.value) for each in first.quantiles] == [(0.75, 16.0), (0.25, 6.0)]
-    again = pb.PredictRequest(pattern=PATTERN, game_id=GAME, quantile_levels=[0.5])
+    again = pb.PredictRequest(
+        pattern=PATTERN, game_id=GAME, quantile_levels=[0.5], horizon=forecast_pb2.HORIZON_HALFTIME
+    )
     second = (await every_minute_service.Predict(again)).forecast
     assert (second.sequence, [each.level for each in second.quantiles]) == (first.sequence, [0.5])
     event = await stream.read()
@@ -142,7 +148,9 @@ async def test_teams_are_answered_by_their_codes_and_corrected_ones_are_a_new_re
     every_minute_service: PredictionServiceAsyncStub,
 ) -> None:
     async def ask(home: str, away: str) -> forecast_pb2.Forecast:
-        request = pb.PredictRequest(pattern=PATTERN, game_id=GAME, home_team=home, away_team=away)
+        request = pb.PredictRequest(
+            pattern=PATTERN, game_id=GAME, home_team=home, away_team=away, horizon=forecast_pb2.HORIZON_HALFTIME
+        )
         return (await every_minute_service.Predict(request)).forecast
 
     first = await ask("brk", "GS")
@@ -154,7 +162,7 @@ async def test_teams_are_answered_by_their_codes_and_corrected_ones_are_a_new_re
 
 
 async def test_one_game_twice_in_a_batch_is_recorded_once(service: PredictionServiceAsyncStub) -> None:
-    request = pb.PredictRequest(pattern=PATTERN, game_id=GAME)
+    request = pb.PredictRequest(pattern=PATTERN, game_id=GAME, horizon=forecast_pb2.HORIZON_HALFTIME)
     first, second = (await service.PredictBatch(pb.PredictBatchRequest(requests=[request, request]))).results
     assert first == second
 

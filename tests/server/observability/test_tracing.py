@@ -13,6 +13,7 @@ from tests.support.fakes.otlp_collector import otlp_collector
 from tests.support.processes.servers import spawned_server
 from tests.support.programs.commands import python_m
 
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2 import PredictRequest, StreamPredictionsRequest
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_common import tracing
@@ -30,7 +31,7 @@ def test_a_named_call_has_a_span_below_its_caller_s_and_spans_of_its_parts(tmp_p
         with spawned_server(*arguments, environment=environment) as server:
             with grpc.insecure_channel(server.address) as channel:
                 stub = PredictionServiceStub(channel)
-                stub.Predict(PredictRequest(pattern=PATTERN, game_id=GAME), metadata=METADATA)
+                stub.Predict(PredictRequest(pattern=PATTERN, game_id=GAME, horizon=HORIZON_HALFTIME), metadata=METADATA)
                 with pytest.raises(grpc.RpcError):
                     stub.Predict(PredictRequest(), metadata=METADATA)
                 stream = stub.StreamPredictions(StreamPredictionsRequest())

@@ -16,6 +16,7 @@ from tests.support.builders.calls import GAME, PATTERN
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_common.address import Address
 from dejavu_server.supervisor.ports import reserved_port
@@ -30,7 +31,7 @@ from dejavu_server.supervisor.worker_process import (
 )
 
 WHAT_IF = pb.PredictRequest(pattern=PATTERN)
-NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME)
+NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME, horizon=HORIZON_HALFTIME)
 
 
 def ledger_in(folder: Path) -> str:

@@ -15,12 +15,13 @@ from tests.support.processes.connections import received
 from tests.support.processes.servers import async_worker, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_server.worker.worker import Worker
 from dejavu_server.worker_main import SERVER_FAILED
 
 PREDICT = "/dejavu.v1.PredictionService/Predict"
-NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME)
+NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME, horizon=HORIZON_HALFTIME)
 MESSAGE = wire.prefixed(NAMED.SerializeToString())
 
 ENDED_BY_A_PATH = """

@@ -16,12 +16,13 @@ from tests.support.harness.laws import examples
 from tests.support.processes.connections import status_of
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_server.worker.grpc_server import GrpcServer
 from dejavu_server.worker.worker import Worker
 
 REQUEST = pb.PredictRequest(pattern=PATTERN)
-NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME)
+NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME, horizon=HORIZON_HALFTIME)
 MESSAGE = wire.prefixed(REQUEST.SerializeToString())
 PREDICT = b"/dejavu.v1.PredictionService/Predict"
 UNDECODABLE = [

@@ -15,9 +15,10 @@ from tests.support.programs.model_servers import CHAMPION, ServedModels, challen
 
 from dejavu.v1 import model_change_pb2
 from dejavu.v1 import model_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu.v1.record_service_pb2 import GetScorecardRequest
+from dejavu.v1.record_service_pb2 import GetScorecardRequest, ScoreFilter
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_server.api.shared_reads import SharedReads
 
@@ -39,7 +40,7 @@ async def test_without_a_store_models_do_not_change(tmp_path: Path) -> None:
             models.PromoteModel(pb.PromoteModelRequest(model_version="two")),
             models.RollbackModel(pb.RollbackModelRequest()),
             models.RetireModel(pb.RetireModelRequest(model_version="two")),
-            models.CompareModels(pb.CompareModelsRequest()),
+            models.CompareModels(pb.CompareModelsRequest(horizon=HORIZON_HALFTIME)),
             models.ListModelChanges(pb.ListModelChangesRequest()),
         ):
             refused = await refusal(call)
@@ -87,7 +88,7 @@ async def test_the_life_of_a_model(tmp_path: Path) -> None:
         promoted = await one.models.PromoteModel(pb.PromoteModelRequest(model_version=new, force=True))
         assert (promoted.change.forced, promoted.change.from_version) == (True, CHAMPION)
         for number, each in enumerate((other, one)):  # at once: the ledger tells a worker that has not read it
-            named = PredictRequest(pattern=PATTERN, game_id=GAMES[number])
+            named = PredictRequest(pattern=PATTERN, game_id=GAMES[number], horizon=HORIZON_HALFTIME)
             answer = (await each.predictions.Predict(named)).forecast
             assert (answer.model_version, answer.sequence > promoted.change.sequence) == (new, True)
             unnamed = await each.predictions.Predict(PredictRequest(pattern=PATTERN))
@@ -126,8 +127,10 @@ async def test_scorecards_and_comparisons_of_a_worker_share_their_slots(
 
     monkeypatch.setattr(SharedReads, "get", noted)
     async with workers_with_store(tmp_path, 1) as (one,), grpc.aio.insecure_channel(one.worker.address) as channel:
-        await one.models.CompareModels(pb.CompareModelsRequest(model_version=CHAMPION, against_version="persistence"))
-        await RecordServiceStub(channel).GetScorecard(GetScorecardRequest())
+        await one.models.CompareModels(
+            pb.CompareModelsRequest(model_version=CHAMPION, against_version="persistence", horizon=HORIZON_HALFTIME)
+        )
+        await RecordServiceStub(channel).GetScorecard(GetScorecardRequest(filter=ScoreFilter(horizon=HORIZON_HALFTIME)))
     assert len(shared) == 2
     assert shared[0] is shared[1]
 
@@ -138,7 +141,9 @@ async def test_a_restarted_worker_goes_on_with_the_champion_of_the_ledger(tmp_pa
         await one.models.LoadModel(pb.LoadModelRequest(model_version=new))
         await one.models.PromoteModel(pb.PromoteModelRequest(model_version=new, force=True))
     async with workers_with_store(tmp_path, 1) as (one,):
-        answer = await one.predictions.Predict(PredictRequest(pattern=PATTERN, game_id=GAMES[0]))
+        answer = await one.predictions.Predict(
+            PredictRequest(pattern=PATTERN, game_id=GAMES[0], horizon=HORIZON_HALFTIME)
+        )
         assert answer.forecast.model_version == new
         async with asyncio.timeout(20):
             while not {CHAMPION, new} <= {  # noqa: ASYNC110 - it is loaded beside

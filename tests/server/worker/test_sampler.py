@@ -14,7 +14,7 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.waiting import until
 from tests.support.processes.servers import settings_in
 
-from dejavu_client import AsyncDejavuClient
+from dejavu_client import HALFTIME, AsyncDejavuClient
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming.broadcaster import Broadcaster
@@ -72,10 +72,10 @@ async def test_models_that_do_not_learn_lag_behind_by_the_reports_since(
 
         monkeypatch.setattr(OnlineUpdater, "update", stand_still)
         for number in range(2):
-            await client.report_outcome(current_game(number), 3)
+            await client.report_outcome(current_game(number), 3, horizon=HALFTIME)
         await until(lambda: figures.get_sample_value("dejavu_learner_lag_outcomes") == 2)
         monkeypatch.setattr(OnlineUpdater, "update", update)
-        await client.report_outcome(current_game(2), 3)
+        await client.report_outcome(current_game(2), 3, horizon=HALFTIME)
         await until(lambda: figures.get_sample_value("dejavu_learner_lag_outcomes") == 0)
 
 

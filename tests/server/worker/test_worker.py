@@ -21,6 +21,7 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes.servers import new_worker, settings_in
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.types import Horizon
@@ -33,7 +34,7 @@ from dejavu_store.registry import Registry, default_bundle
 if TYPE_CHECKING:
     from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
 
-NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME)
+NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME, horizon=HORIZON_HALFTIME)
 
 
 class Gate:

@@ -27,7 +27,7 @@ class _Horizon:
 class _HorizonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Horizon.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     HORIZON_UNSPECIFIED: _Horizon.ValueType  # 0
-    """Means HORIZON_HALFTIME."""
+    """Not specified: accepted only of a what-if, which is then answered for the half."""
     HORIZON_HALFTIME: _Horizon.ValueType  # 1
     """The end of the second quarter, minute 24."""
     HORIZON_FINAL: _Horizon.ValueType  # 2
@@ -37,7 +37,7 @@ class Horizon(_Horizon, metaclass=_HorizonEnumTypeWrapper):
     """The point of a game that is forecast."""
 
 HORIZON_UNSPECIFIED: Horizon.ValueType  # 0
-"""Means HORIZON_HALFTIME."""
+"""Not specified: accepted only of a what-if, which is then answered for the half."""
 HORIZON_HALFTIME: Horizon.ValueType  # 1
 """The end of the second quarter, minute 24."""
 HORIZON_FINAL: Horizon.ValueType  # 2

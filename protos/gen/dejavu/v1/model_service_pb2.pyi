@@ -767,7 +767,7 @@ class CompareModelsRequest(_message.Message):
     against_version: _builtins.str
     """Model to compare it with, by version or alias; empty: the champion. "persistence": the last known differential."""
     horizon: _forecast_pb2.Horizon.ValueType
-    """The horizon; unspecified: the half."""
+    """The horizon; required."""
     include_replays: _builtins.bool
     """Whether to include games of replays and simulated seasons."""
     def __init__(

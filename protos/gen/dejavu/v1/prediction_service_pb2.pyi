@@ -60,7 +60,7 @@ class PredictRequest(_message.Message):
     return_explanation: _builtins.bool
     """Whether to return the explanation."""
     horizon: _forecast_pb2.Horizon.ValueType
-    """The horizon to forecast; unspecified: the half."""
+    """The horizon to forecast. Required with a game_id; a what-if without one is answered for the half."""
     home_team: _builtins.str
     """The home team: its NBA code, such as BOS, its name or a common alias, in upper or lower case; both teams, or
     neither. The forecast uses their ratings.

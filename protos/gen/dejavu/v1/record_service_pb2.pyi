@@ -106,7 +106,7 @@ class ReportOutcomeRequest(_message.Message):
     (005…) and the final of the NBA Cup (006…) only; others are settled.
     """
     horizon: _forecast_pb2.Horizon.ValueType
-    """The horizon; unspecified: the half."""
+    """The horizon; required."""
     differential: _builtins.int
     """The differential at the horizon (home − away, in points), within ±200. Not 0 at the end of the game: no game ends
     in a tie. At most 100 points from the recorded differential at the other horizon.
@@ -250,7 +250,7 @@ class WithdrawOutcomeRequest(_message.Message):
     game_id: _builtins.str
     """The NBA's id of the game, ten digits."""
     horizon: _forecast_pb2.Horizon.ValueType
-    """The horizon; unspecified: the half."""
+    """The horizon; required."""
     def __init__(
         self,
         *,
@@ -306,7 +306,7 @@ class GetPredictionRequest(_message.Message):
     game_id: _builtins.str
     """The NBA's id of the game, ten digits."""
     horizon: _forecast_pb2.Horizon.ValueType
-    """The horizon; unspecified: the half."""
+    """The horizon; required."""
     elapsed_minutes: _builtins.int
     """The minute of play after which it was made, moments left out; absent: the latest, a moment or not."""
     model_version: _builtins.str
@@ -498,7 +498,7 @@ class ScoreFilter(_message.Message):
     model_version: _builtins.str
     """The model version; empty: any."""
     horizon: _forecast_pb2.Horizon.ValueType
-    """The horizon; unspecified: the half."""
+    """The horizon; required."""
     from_date: _builtins.str
     """The first date of the games (see RecordService), ISO 8601 (YYYY-MM-DD), included; empty: any."""
     to_date: _builtins.str

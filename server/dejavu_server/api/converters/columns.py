@@ -10,9 +10,8 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import InvalidMargin, InvalidPattern, InvalidQuantile
 from dejavu_models.forecast_query import DEFAULT_ALPHA, check_level_count
-from dejavu_models.types import Horizon
 from dejavu_server.api.converters.field_errors import InvalidBatch
-from dejavu_server.api.converters.fields import HORIZONS, horizon_of
+from dejavu_server.api.converters.fields import what_if_horizon
 
 MAX_COLUMNS: Final = 5000
 """Maximum number of games per request: their patterns take at most a megabyte, below the limit of a message."""
@@ -31,7 +30,8 @@ def columns_query(request: pb.PredictColumnsRequest) -> ColumnsQuery:
     # Check all sizes before copying: a message can hold a million slots.
     if not 1 <= games <= MAX_COLUMNS:
         raise InvalidBatch(f"{games} games", f"1 to {MAX_COLUMNS}", field="minutes")
-    longest = games * HORIZONS.get(request.horizon, Horizon.FINAL).last_slot
+    horizon = what_if_horizon(request.horizon)
+    longest = games * horizon.last_slot
     if len(request.patterns) > longest:
         raise InvalidPattern(f"{len(request.patterns)} slots", f"at most {longest} for {games} games", field="patterns")
     if len(request.pregame_margins) > games:
@@ -44,7 +44,7 @@ def columns_query(request: pb.PredictColumnsRequest) -> ColumnsQuery:
     return ColumnsQuery(
         patterns=np.array(request.patterns, dtype=float),
         minutes=np.array(request.minutes, dtype=np.int64),
-        horizon=horizon_of(request.horizon),
+        horizon=horizon,
         alpha=request.alpha if request.HasField("alpha") else DEFAULT_ALPHA,
         pregame_margins=np.array(request.pregame_margins, dtype=float),
         quantile_levels=tuple(request.quantile_levels),

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1 import forecast_pb2
+from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_common.clock import EPOCH
 from dejavu_common.game_day import parse_day
 from dejavu_feed.game_ids import is_game_id
@@ -28,11 +29,10 @@ MAX_TEAM_LENGTH = 32
 HORIZON_VALUES: Final = {horizon: forecast_pb2.Horizon.Value(f"HORIZON_{horizon.name}") for horizon in Horizon}
 """Enum numbers of responses by domain horizon."""
 
-HORIZONS: Final = {
-    forecast_pb2.HORIZON_UNSPECIFIED: Horizon.HALFTIME,
-    **{number: horizon for horizon, number in HORIZON_VALUES.items()},
-}
-"""Domain horizons by enum number of a request; unspecified means halftime."""
+HORIZONS: Final = {number: horizon for horizon, number in HORIZON_VALUES.items()}
+"""Domain horizons by enum number."""
+
+_HORIZON_NAMES: Final = " or ".join(map(forecast_pb2.Horizon.Name, HORIZONS))
 
 
 def message_of(kind: type[_MessageT], source: object, **others: Any) -> _MessageT:
@@ -50,15 +50,33 @@ def message_of(kind: type[_MessageT], source: object, **others: Any) -> _Message
 def horizon_of(
     number: forecast_pb2.Horizon.ValueType, field: str = "horizon", error: type[InvalidInput] = InvalidHorizon
 ) -> Horizon:
-    """Return the horizon of an enum number; unspecified means halftime.
+    """Return the horizon of an enum number, which must be specified.
 
     Raises:
-        InvalidInput: the error given, InvalidHorizon by default, if the contract has no such number.
+        InvalidInput: the error given, InvalidHorizon by default, if it is unspecified, or the contract has no such
+            number.
     """
     horizon = HORIZONS.get(number)
     if horizon is None:
-        raise error(f"{number}", f"a value of dejavu.v1.Horizon: {', '.join(map(str, HORIZONS))}", field=field)
+        found = "unspecified" if number == forecast_pb2.HORIZON_UNSPECIFIED else f"{number}"
+        raise error(found, _HORIZON_NAMES, field=field)
     return horizon
+
+
+def requested_horizon(request: PredictRequest) -> Horizon | None:
+    """Return the horizon of a request, which only a what-if may leave out; None if it is unspecified or unknown."""
+    if request.horizon == forecast_pb2.HORIZON_UNSPECIFIED and not request.game_id:
+        return Horizon.HALFTIME
+    return HORIZONS.get(request.horizon)
+
+
+def what_if_horizon(number: forecast_pb2.Horizon.ValueType) -> Horizon:
+    """Return the horizon of a call that is always a what-if; unspecified means halftime.
+
+    Raises:
+        InvalidHorizon: if the contract has no such number.
+    """
+    return Horizon.HALFTIME if number == forecast_pb2.HORIZON_UNSPECIFIED else horizon_of(number)
 
 
 def check_game_id(text: str, field: str) -> None:

@@ -22,7 +22,7 @@ from dejavu_models.betting import (
 )
 from dejavu_models.errors import FieldErrors, InvalidMarket
 from dejavu_models.types import Horizon
-from dejavu_server.api.converters.fields import HORIZON_VALUES, HORIZONS, horizon_of, message_of
+from dejavu_server.api.converters.fields import HORIZON_VALUES, horizon_of, message_of, requested_horizon
 from dejavu_server.records import MarketRecording
 
 RISK_LEVEL_VALUES: Final = {level: market_pb2.RiskLevel.Value(f"RISK_LEVEL_{level.name}") for level in RiskLevel}
@@ -125,11 +125,12 @@ def staked(given: market_pb2.Market | market_pb2.TotalMarket) -> dict[str, float
 
 
 def _check_horizon(request: PredictRequest) -> None:
-    number, requested = request.market.horizon, HORIZONS.get(request.horizon)
+    number = request.market.horizon
     if number == forecast_pb2.HORIZON_UNSPECIFIED:
         return
     horizon = horizon_of(number, "market.horizon", InvalidMarket)
     # An invalid horizon of the request itself is reported separately.
+    requested = requested_horizon(request)
     if requested is not None and horizon is not requested:
         raise InvalidMarket(horizon.value, f"the request's, {requested.value}, or none", field="market.horizon")
 

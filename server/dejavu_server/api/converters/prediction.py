@@ -36,12 +36,12 @@ from dejavu_server.api.converters import market
 from dejavu_server.api.converters.field_errors import InvalidBatch, TooManyGames
 from dejavu_server.api.converters.fields import (
     HORIZON_VALUES,
-    HORIZONS,
     check_both_teams,
     check_game_id,
     horizon_of,
     iso_date,
     message_of,
+    requested_horizon,
     set_timestamp,
     team,
     timestamp,
@@ -96,9 +96,10 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
     faults = FieldErrors()
     if game_id and not is_game_id(game_id):
         faults.read(check_game_id, None, game_id, "game_id")
-    pattern = faults.read(_pattern, _ANY_PATTERN, request)
     # In place of an invalid horizon, the one that takes the longest patterns.
-    horizon = HORIZONS.get(request.horizon) or faults.read(horizon_of, Horizon.FINAL, request.horizon)
+    requested = requested_horizon(request)
+    pattern = faults.read(_pattern, _ANY_PATTERN, request, requested or Horizon.FINAL)
+    horizon = requested or faults.read(horizon_of, Horizon.FINAL, request.horizon)
     # Fields that most requests do not have are read only if they are set: this is on the path of every call.
     home_team = faults.read(team, "", request.home_team, "home_team") if request.home_team else ""
     away_team = faults.read(team, "", request.away_team, "away_team") if request.away_team else ""
@@ -290,10 +291,10 @@ def risk_message(assessment: risk.RiskAssessment) -> AssessRiskResponse:
     return message_of(AssessRiskResponse, assessment, level=RISK_LEVEL_VALUES[assessment.level], factors=factors)
 
 
-def _pattern(request: PredictRequest) -> ScorePattern:
+def _pattern(request: PredictRequest, horizon: Horizon) -> ScorePattern:
     slots = request.pattern  # each access makes an object
     # Check the size before copying: a message can hold a million slots.
-    check_slots(len(slots), HORIZONS.get(request.horizon, Horizon.FINAL))
+    check_slots(len(slots), horizon)
     return ScorePattern(shared_floats(slots[:]))  # a slice: protobuf copies all at once
 
 

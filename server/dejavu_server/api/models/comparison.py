@@ -43,7 +43,7 @@ class ModelComparisons:
         """Compare two models.
 
         Raises:
-            InvalidInput: if the horizon is unknown, or a model would be compared with itself.
+            InvalidInput: if the horizon is unspecified or unknown, or a model would be compared with itself.
             NotRegistered: if there is no such model.
             Overloaded: if too many reads wait.
             LedgerError: if the ledger cannot be read.

@@ -12,6 +12,7 @@ from tests.support.processes.servers import async_worker
 
 from dejavu.ops.v1 import cache_service_pb2 as pb
 from dejavu.ops.v1.cache_service_pb2_grpc import CacheServiceStub
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 
@@ -68,7 +69,7 @@ async def test_warmed_what_ifs_are_not_computed_again_and_each_fails_on_its_own(
 
 
 async def test_the_cache_is_warmed_with_1_to_1000_what_ifs_only(cache: CacheServiceAsyncStub) -> None:
-    named = PredictRequest(pattern=PATTERN, game_id=GAME)
+    named = PredictRequest(pattern=PATTERN, game_id=GAME, horizon=HORIZON_HALFTIME)
     for requests, field, reason in (
         ([], "requests", "INVALID_BATCH"),
         ([what_if()] * 1001, "requests", "INVALID_BATCH"),

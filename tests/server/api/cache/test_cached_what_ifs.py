@@ -17,7 +17,7 @@ from tests.support.fakes.what_ifs import untimed, what_if
 from tests.support.processes.servers import settings_in
 
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu.v1.market_pb2 import Market, Odds
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import FINAL, AsyncDejavuClient
@@ -50,7 +50,7 @@ async def test_an_equal_what_if_is_not_computed_again_and_says_when_it_was(
 async def test_a_named_forecast_is_never_answered_from_the_cache(
     service: PredictionServiceAsyncStub, model: PersistenceForecaster, worker: Worker
 ) -> None:
-    named = pb.PredictRequest(pattern=PATTERN, game_id=GAME)
+    named = pb.PredictRequest(pattern=PATTERN, game_id=GAME, horizon=HORIZON_HALFTIME)
     model.groups.clear()
     await service.Predict(what_if())
     sequences = {(await service.Predict(named)).forecast.sequence for _ in range(3)}

@@ -10,7 +10,7 @@ from tests.support.builders.calls import GAME, PATTERN
 from tests.support.builders.issued_forecasts import issued
 
 from dejavu.v1 import forecast_pb2
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu.v1.market_pb2 import MARKET_SIDE_AWAY, MARKET_SIDE_HOME, MARKET_SIDE_UNSPECIFIED, Odds, RiskLevel
 from dejavu.v1.market_pb2 import Market as MarketMessage
 from dejavu.v1.prediction_service_pb2 import PredictRequest
@@ -48,9 +48,9 @@ def test_what_is_staked_already_is_read(given: dict[str, float], read: tuple[flo
 
 
 def test_what_a_market_does_not_say_is_left_to_the_server() -> None:
-    assert prediction.forecast_request(request(message(), game_id=GAME)).query.market == Market(
-        0.0, 1.9, 2.1, 1.0, None
-    )
+    assert prediction.forecast_request(
+        request(message(), game_id=GAME, horizon=HORIZON_HALFTIME)
+    ).query.market == Market(0.0, 1.9, 2.1, 1.0, None)
 
 
 @pytest.mark.parametrize(

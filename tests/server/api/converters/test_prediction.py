@@ -69,7 +69,7 @@ def predict_request(**fields: Any) -> prediction_service_pb2.PredictRequest:
     return prediction_service_pb2.PredictRequest(**{"pattern": PATTERN, **fields})
 
 
-def test_an_absent_alpha_is_five_percent_and_an_unspecified_horizon_the_half() -> None:
+def test_an_absent_alpha_is_five_percent_and_the_unspecified_horizon_of_a_what_if_the_half() -> None:
     question = prediction.forecast_request(predict_request())
     assert question.query.alpha == 0.05
     assert question.query.horizon is Horizon.HALFTIME
@@ -149,7 +149,7 @@ def test_teams_are_read_as_the_nba_s_codes(home: str, away: str, codes: tuple[st
     [("", False, False), ("", True, True), (GAME, False, True), (GAME, True, True)],
 )
 def test_a_named_game_is_always_explained_for_the_ledger(game_id: str, asked: bool, explained: bool) -> None:
-    question = prediction.forecast_request(predict_request(game_id=game_id, return_explanation=asked))
+    question = prediction.forecast_request(predict_request(game_id=game_id, horizon=1, return_explanation=asked))
     assert question.query.explain is explained
     assert question.query.record is (game_id != "")
 
@@ -255,10 +255,10 @@ def test_every_field_of_the_contract_s_forecast_is_set() -> None:
 
 def test_the_date_of_a_game_of_an_earlier_season_must_be_told() -> None:
     today = date(2026, 11, 21)
-    past = predict_request(game_id="0022300500", game_date="2023-11-01")
+    past = predict_request(game_id="0022300500", horizon=1, game_date="2023-11-01")
     assert prediction.forecast_request(past, today).game_date == date(2023, 11, 1)
     for game_id in ("0022600500", "9900000001", ""):  # ids of replays have no season, what-ifs have no id
-        question = prediction.forecast_request(predict_request(game_id=game_id), today)
+        question = prediction.forecast_request(predict_request(game_id=game_id, horizon=1), today)
         assert (question.game_date, question.query.game_date) == (None, today)
 
 
@@ -266,10 +266,12 @@ def test_a_named_game_has_begun_by_its_date() -> None:
     """Formerly, a date two months ahead turned off ratings, in the minutes of a caller's choice."""
     today, tomorrow, later = (date(2026, 11, day) for day in (21, 22, 23))
     for game_id, day in (("0022600500", tomorrow), ("9900000001", later), ("", later)):
-        asked = predict_request(game_id=game_id, game_date=day.isoformat())
+        asked = predict_request(game_id=game_id, horizon=1, game_date=day.isoformat())
         assert prediction.forecast_request(asked, today).game_date == day
     with pytest.raises(InvalidGameDate, match="2026-11-23; expected at most 2026-11-22, for a game that has begun"):
-        prediction.forecast_request(predict_request(game_id="0022600500", game_date=later.isoformat()), today)
+        prediction.forecast_request(
+            predict_request(game_id="0022600500", horizon=1, game_date=later.isoformat()), today
+        )
 
 
 def test_a_distribution_is_told_only_where_it_is_wanted() -> None:

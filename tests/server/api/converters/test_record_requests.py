@@ -49,14 +49,14 @@ def test_an_outcome_is_read_with_its_teams_by_their_codes() -> None:
     assert (told.sequence, told.revision) == (0, 0)
 
 
-def test_an_outcome_may_be_bare_and_is_then_of_the_half_and_observed_now() -> None:
-    told = requests.outcome(pb.ReportOutcomeRequest(game_id=GAME), NOW)
+def test_an_outcome_may_be_bare_and_is_then_observed_now() -> None:
+    told = requests.outcome(report()[1], NOW)
     assert (told.horizon, told.differential, told.home_team, told.away_team) == (HALF, 0, "", "")
     assert told.observed_time == told.recorded_time == NOW
 
 
 def test_a_clock_that_is_a_little_ahead_is_no_future() -> None:
-    told = requests.outcome(pb.ReportOutcomeRequest(game_id=GAME, observed_time=time(SECONDS + 60)), NOW)
+    told = requests.outcome(report(observed_time=time(SECONDS + 60))[1], NOW)
     assert told.observed_time == NOW + timedelta(minutes=1)
 
 
@@ -102,14 +102,14 @@ def test_who_names_a_game_means_it_also_if_it_is_a_replay() -> None:
     assert requests.list_query(pb.ListPredictionsRequest()).filter.real_only
 
 
-def test_a_game_is_asked_about_at_the_half_unless_told_otherwise() -> None:
-    assert requests.game_query(pb.GetPredictionRequest(game_id=GAME)) == (GAME, HALF, None, "")
-    asked = pb.GetPredictionRequest(game_id=GAME, horizon=HORIZON_FINAL, elapsed_minutes=47, model_version="v1")
-    assert requests.game_query(asked) == (GAME, FINAL, 47, "v1")
+def test_a_game_is_asked_about_at_any_minute_and_model_unless_told_otherwise() -> None:
+    assert requests.game_query(asked()[1]) == (GAME, HALF, None, "")
+    told = pb.GetPredictionRequest(game_id=GAME, horizon=HORIZON_FINAL, elapsed_minutes=47, model_version="v1")
+    assert requests.game_query(told) == (GAME, FINAL, 47, "v1")
 
 
-def test_a_scorecard_is_of_the_half_unless_told_otherwise() -> None:
-    assert requests.scorecard_filter(pb.GetScorecardRequest()) == ScoreFilter()
+def test_a_scorecard_is_of_every_game_unless_told_otherwise() -> None:
+    assert requests.scorecard_filter(scored()[1]) == ScoreFilter()
     told = pb.ScoreFilter(
         model_version="v1",
         horizon=HORIZON_FINAL,
@@ -138,10 +138,10 @@ def test_a_scorecard_is_of_the_half_unless_told_otherwise() -> None:
 
 
 def test_a_leaderboard_is_by_crps_of_a_hundred_games_unless_told_otherwise() -> None:
-    assert requests.leaderboard_query(pb.GetLeaderboardRequest()) == requests.LeaderboardQuery(
+    assert requests.leaderboard_query(ranked()[1]) == requests.LeaderboardQuery(
         ScoreFilter(), LeaderboardMetric.CRPS, 100
     )
-    asked = requests.leaderboard_query(pb.GetLeaderboardRequest(metric=pb.LEADERBOARD_METRIC_COVERAGE_GAP, min_games=1))
+    asked = requests.leaderboard_query(ranked(metric=pb.LEADERBOARD_METRIC_COVERAGE_GAP, min_games=1)[1])
     assert (asked.metric, asked.min_games) == (LeaderboardMetric.COVERAGE_GAP, 1)
 
 
@@ -151,15 +151,23 @@ def test_every_metric_of_the_contract_and_of_the_domain_is_known() -> None:
 
 
 def report(**fields: Any) -> tuple[Callable[[Any], object], pb.ReportOutcomeRequest]:
-    return read_outcome, pb.ReportOutcomeRequest(**{"game_id": GAME, **fields})
+    return read_outcome, pb.ReportOutcomeRequest(**{"game_id": GAME, "horizon": HORIZON_HALFTIME, **fields})
+
+
+def withdrawn(**fields: Any) -> tuple[Callable[[Any], object], pb.WithdrawOutcomeRequest]:
+    return requests.withdrawal, pb.WithdrawOutcomeRequest(**{"game_id": GAME, "horizon": HORIZON_HALFTIME, **fields})
 
 
 def listed(**fields: Any) -> tuple[Callable[[Any], object], pb.ListPredictionsRequest]:
     return requests.list_query, pb.ListPredictionsRequest(**fields)
 
 
+def score_filter(**fields: Any) -> pb.ScoreFilter:
+    return pb.ScoreFilter(**{"horizon": HORIZON_HALFTIME, **fields})
+
+
 def scored(**fields: Any) -> tuple[Callable[[Any], object], pb.GetScorecardRequest]:
-    return requests.scorecard_filter, pb.GetScorecardRequest(filter=pb.ScoreFilter(**fields))
+    return requests.scorecard_filter, pb.GetScorecardRequest(filter=score_filter(**fields))
 
 
 def final(**fields: Any) -> tuple[Callable[[Any], object], pb.ReportOutcomeRequest]:
@@ -179,18 +187,21 @@ def players(**first: Any) -> list[pb.PlayerLine]:
 
 
 def asked(**fields: Any) -> tuple[Callable[[Any], object], pb.GetPredictionRequest]:
-    return requests.game_query, pb.GetPredictionRequest(**{"game_id": GAME, **fields})
+    return requests.game_query, pb.GetPredictionRequest(**{"game_id": GAME, "horizon": HORIZON_HALFTIME, **fields})
 
 
 def ranked(**fields: Any) -> tuple[Callable[[Any], object], pb.GetLeaderboardRequest]:
-    return requests.leaderboard_query, pb.GetLeaderboardRequest(**fields)
+    return requests.leaderboard_query, pb.GetLeaderboardRequest(**{"filter": score_filter(), **fields})
 
 
-ID = "the NBA's id, ten digits"
+ID, HORIZONS = "the NBA's id, ten digits", "HORIZON_HALFTIME or HORIZON_FINAL"
 BAD = [
     (report(game_id=""), "INVALID_GAME_ID", "game_id", "''", ID),
     (report(game_id="12"), "INVALID_GAME_ID", "game_id", "'12'", ID),
-    (report(horizon=9), "INVALID_HORIZON", "horizon", "9", "0, 1, 2"),
+    (report(horizon=9), "INVALID_HORIZON", "horizon", "9", HORIZONS),
+    (report(horizon=0), "INVALID_HORIZON", "horizon", "unspecified", HORIZONS),
+    (withdrawn(horizon=0), "INVALID_HORIZON", "horizon", "unspecified", HORIZONS),
+    (withdrawn(horizon=3), "INVALID_HORIZON", "horizon", "3", HORIZONS),
     (report(differential=201), "INVALID_DIFFERENTIAL", "differential", "201", "±200"),
     (report(differential=-201), "INVALID_DIFFERENTIAL", "differential", "-201", "±200"),
     (report(horizon=HORIZON_FINAL), "INVALID_DIFFERENTIAL", "differential", "0 at the end", "no game ends level"),
@@ -223,7 +234,8 @@ BAD = [
     (report(observed_time=time(1, -5)), "INVALID_TIME", "observed_time", "-5 nanoseconds", "since 1970"),
     (report(observed_time=time(1, 10**9)), "INVALID_TIME", "observed_time", "1000000000 nano", "since 1970"),
     (asked(game_id="x"), "INVALID_GAME_ID", "game_id", "'x'", ID),
-    (asked(horizon=-1), "INVALID_HORIZON", "horizon", "-1", "0, 1, 2"),
+    (asked(horizon=-1), "INVALID_HORIZON", "horizon", "-1", HORIZONS),
+    (asked(horizon=0), "INVALID_HORIZON", "horizon", "unspecified", HORIZONS),
     (asked(elapsed_minutes=0), "INVALID_MINUTES", "elapsed_minutes", "0", "1 to 47"),
     (asked(elapsed_minutes=48), "INVALID_MINUTES", "elapsed_minutes", "48", "1 to 47"),
     (listed(page_size=501), "INVALID_PAGE_SIZE", "page_size", "501", "1 to 500"),
@@ -234,7 +246,7 @@ BAD = [
     (listed(to_date="9" * 2**16), "INVALID_DATE", "to_date", "65536 characters", "YYYY-MM-DD"),
     (listed(from_date="2026-01-14", to_date="2026-01-13"), "INVALID_DATE", "to_date", "'2026-01-13'", "or later"),
     (listed(team="Gotham"), "INVALID_TEAM", "team", "'Gotham'", "an NBA code"),
-    (listed(horizon=3), "INVALID_HORIZON", "horizon", "3", "0, 1, 2"),
+    (listed(horizon=3), "INVALID_HORIZON", "horizon", "3", HORIZONS),
     (listed(min_confidence=0.49), "INVALID_CONFIDENCE", "min_confidence", "0.49", "from 0.5 to 1"),
     (listed(min_confidence=1.01), "INVALID_CONFIDENCE", "min_confidence", "1.01", "from 0.5 to 1"),
     (listed(min_confidence=math.nan), "INVALID_CONFIDENCE", "min_confidence", "nan", "from 0.5 to 1"),
@@ -243,14 +255,16 @@ BAD = [
     (scored(game_id="x"), "INVALID_GAME_ID", "filter.game_id", "'x'", ID),
     (scored(team="Gotham"), "INVALID_TEAM", "filter.team", "'Gotham'", "an NBA code"),
     (scored(min_confidence=0.49), "INVALID_CONFIDENCE", "filter.min_confidence", "0.49", "from 0.5 to 1"),
-    (scored(horizon=7), "INVALID_HORIZON", "filter.horizon", "7", "0, 1, 2"),
+    (scored(horizon=7), "INVALID_HORIZON", "filter.horizon", "7", HORIZONS),
+    (scored(horizon=0), "INVALID_HORIZON", "filter.horizon", "unspecified", HORIZONS),
+    (ranked(filter=pb.ScoreFilter()), "INVALID_HORIZON", "filter.horizon", "unspecified", HORIZONS),
     (scored(from_date="x"), "INVALID_DATE", "filter.from_date", "'x'", "YYYY-MM-DD"),
     (scored(from_date="2026-01-02", to_date="2026-01-01"), "INVALID_DATE", "filter.to_date", "01-01", "or later"),
     (scored(min_minutes=0), "INVALID_MINUTES", "filter.min_minutes", "0", "1 to 47"),
     (scored(max_minutes=99), "INVALID_MINUTES", "filter.max_minutes", "99", "1 to 47"),
     (scored(min_minutes=9, max_minutes=8), "INVALID_MINUTES", "filter.max_minutes", "8", "9, or more"),
     (ranked(metric=6), "INVALID_METRIC", "metric", "6", "0, 1, 2, 3, 4, 5"),
-    (ranked(filter=pb.ScoreFilter(model_version="v1")), "INVALID_FILTER", "filter.model_version", "'v1'", "none"),
+    (ranked(filter=score_filter(model_version="v1")), "INVALID_FILTER", "filter.model_version", "'v1'", "none"),
 ]
 
 
@@ -272,7 +286,7 @@ def test_an_outcome_under_an_id_of_another_season_than_its_time_is_refused(
     game_id: str, seen: Timestamp | None, field: str, reason: str, found: str, expected: str
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
-        requests.outcome(pb.ReportOutcomeRequest(game_id=game_id, observed_time=seen), NOW)
+        requests.outcome(report(game_id=game_id, observed_time=seen)[1], NOW)
     error = caught.value
     assert (error.field, error.reason, error.others) == (field, reason, ())
     assert found in error.found
@@ -285,7 +299,7 @@ def test_an_outcome_under_an_id_of_another_season_than_its_time_is_refused(
     [("0022400001", SEEN), ("0042300001", SEEN), ("0022500001", None), ("9900000001", None), ("9945000001", SEEN)],
 )
 def test_an_outcome_of_the_season_of_its_time_or_of_a_replay_is_read(game_id: str, seen: Timestamp | None) -> None:
-    told = requests.outcome(pb.ReportOutcomeRequest(game_id=game_id, observed_time=seen), NOW)
+    told = requests.outcome(report(game_id=game_id, observed_time=seen)[1], NOW)
     assert told.game_id == game_id
 
 

@@ -11,6 +11,7 @@ from tests.support.processes.empty_ledger import ledger_url
 
 from dejavu.v1 import prediction_service_pb2 as prediction
 from dejavu.v1 import record_service_pb2 as record
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_server.cli import checkpoint_files
@@ -22,7 +23,7 @@ async def test_a_checkpoint_is_of_what_was_answered_before(
     worker: object, channel: grpc.aio.Channel, tmp_path: Path
 ) -> None:
     predict, record_service = PredictionServiceStub(channel), RecordServiceStub(channel)
-    answer = await predict.Predict(prediction.PredictRequest(game_id=GAME, pattern=PATTERN))
+    answer = await predict.Predict(prediction.PredictRequest(game_id=GAME, pattern=PATTERN, horizon=HORIZON_HALFTIME))
     message = (await record_service.GetCheckpoint(record.GetCheckpointRequest())).checkpoint
     checkpoint = checkpoint_files.from_message(message)
     assert checkpoint.sequence == answer.forecast.sequence == 1
@@ -42,7 +43,7 @@ async def test_without_a_key_checkpoints_are_unavailable_and_forecasts_are_not(
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
     assert "the signing key can't be used: its file has mode" in (refused.value.details() or "")
     assert str(tmp_path) not in (refused.value.details() or ""), "callers must not see the path"
-    answer = await predict.Predict(prediction.PredictRequest(game_id=GAME, pattern=PATTERN))
+    answer = await predict.Predict(prediction.PredictRequest(game_id=GAME, pattern=PATTERN, horizon=HORIZON_HALFTIME))
     assert answer.forecast.sequence == 1
     key.unlink()
     assert (await record_service.GetCheckpoint(record.GetCheckpointRequest())).checkpoint.sequence == 1

@@ -13,6 +13,7 @@ from tests.support.builders.outcomes import outcome
 from tests.support.processes.empty_ledger import ledger_url
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu_server.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ async def other(service: PredictionServiceAsyncStub, tmp_path: Path) -> AsyncIte
 
 
 def about(pattern: tuple[float, ...] = PATTERN, game_id: str = GAME) -> pb.PredictRequest:
-    return pb.PredictRequest(game_id=game_id, pattern=pattern)
+    return pb.PredictRequest(game_id=game_id, pattern=pattern, horizon=HORIZON_HALFTIME)
 
 
 async def test_a_stored_forecast_is_answered_and_a_new_one_refused_with_the_reason(

@@ -18,6 +18,7 @@ from tests.support.fakes.unused_ledger import UnusedLedger
 
 from dejavu.v1 import model_service_pb2 as pb_models
 from dejavu.v1 import record_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_models.comparison import GateSettings
 from dejavu_server.api import shared_reads
@@ -83,7 +84,11 @@ def service_of(
 
 
 def ask(service: RecordService, team: str = "") -> asyncio.Task[pb.GetScorecardResponse]:
-    return asyncio.create_task(service.get_scorecard(pb.GetScorecardRequest(filter=pb.ScoreFilter(team=team)), NOBODY))
+    return asyncio.create_task(
+        service.get_scorecard(
+            pb.GetScorecardRequest(filter=pb.ScoreFilter(team=team, horizon=HORIZON_HALFTIME)), NOBODY
+        )
+    )
 
 
 @pytest.fixture
@@ -111,18 +116,24 @@ async def test_a_scorecard_is_never_older_than_an_outcome_that_its_caller_was_to
         await ledger.record_outcome(outcome(3, game(number)))
         answered.append(number)
         known = len(answered)
-        card = (await service.get_scorecard(pb.GetScorecardRequest(), NOBODY)).scorecard
+        card = (
+            await service.get_scorecard(pb.GetScorecardRequest(filter=pb.ScoreFilter(horizon=HORIZON_HALFTIME)), NOBODY)
+        ).scorecard
         board = await service.get_leaderboard(best_mae, NOBODY)
         assert card.games >= known
         assert board.rows[0].scorecard.games >= known
 
-    best_mae = pb.GetLeaderboardRequest(metric=pb.LEADERBOARD_METRIC_MAE, min_games=1)
+    best_mae = pb.GetLeaderboardRequest(
+        metric=pb.LEADERBOARD_METRIC_MAE, min_games=1, filter=pb.ScoreFilter(horizon=HORIZON_HALFTIME)
+    )
     answered: list[int] = []
     for number in range(10):
         await report_and_ask(number)
     await asyncio.gather(*(report_and_ask(number) for number in range(10, 20)))
     await ledger.withdraw_outcome(game(0), outcome(3).horizon)
-    assert (await service.get_scorecard(pb.GetScorecardRequest(), NOBODY)).scorecard.games == 19
+    assert (
+        await service.get_scorecard(pb.GetScorecardRequest(filter=pb.ScoreFilter(horizon=HORIZON_HALFTIME)), NOBODY)
+    ).scorecard.games == 19
 
 
 async def test_a_read_goes_on_while_one_of_its_callers_waits_and_is_stopped_when_the_last_has_gone(
@@ -171,7 +182,9 @@ async def test_comparisons_of_models_wait_for_the_slots_of_scorecards(
     card = ask(service_of(slow, reads=reads))
     await slow.started.acquire()
     compared = asyncio.create_task(
-        ModelComparisons(slow, GateSettings(), reads).compare_models(pb_models.CompareModelsRequest(), NOBODY)
+        ModelComparisons(slow, GateSettings(), reads).compare_models(
+            pb_models.CompareModelsRequest(horizon=HORIZON_HALFTIME), NOBODY
+        )
     )
     await asyncio.wait([compared], timeout=0.2)
     slow.released.set()
@@ -208,8 +221,12 @@ async def test_a_game_that_nobody_reported_shows_when_its_evening_is_over(ledger
     await ledger.record_outcome(outcome(3, game(1), observed_time=clock()))
 
     async def cards() -> list[Scorecard]:
-        card = (await service.get_scorecard(pb.GetScorecardRequest(), NOBODY)).scorecard
-        best = pb.GetLeaderboardRequest(metric=pb.LEADERBOARD_METRIC_MAE, min_games=1)
+        card = (
+            await service.get_scorecard(pb.GetScorecardRequest(filter=pb.ScoreFilter(horizon=HORIZON_HALFTIME)), NOBODY)
+        ).scorecard
+        best = pb.GetLeaderboardRequest(
+            metric=pb.LEADERBOARD_METRIC_MAE, min_games=1, filter=pb.ScoreFilter(horizon=HORIZON_HALFTIME)
+        )
         [row] = (await service.get_leaderboard(best, NOBODY)).rows
         return [card, row.scorecard]
 
@@ -217,7 +234,7 @@ async def test_a_game_that_nobody_reported_shows_when_its_evening_is_over(ledger
     clock.step(60.0)
     assert [(each.games, each.unsettled_games) for each in await cards()] == [(1, 1)] * 2
     for number in (1, 2):
-        of_game = pb.GetScorecardRequest(filter=pb.ScoreFilter(game_id=game(number)))
+        of_game = pb.GetScorecardRequest(filter=pb.ScoreFilter(game_id=game(number), horizon=HORIZON_HALFTIME))
         alone = (await service.get_scorecard(of_game, NOBODY)).scorecard
         assert (alone.games, alone.unsettled_games) == (2 - number, number - 1)
     await ledger.record_outcome(outcome(-20, game(2), observed_time=clock()))

@@ -37,14 +37,18 @@ def service(channel: grpc.aio.Channel) -> Any:
 
 
 async def predict(service: Any, game_id: str = GAME, lead: float = 3.0, **fields: Any) -> forecast_pb2.Forecast:
-    request = prediction_service_pb2.PredictRequest(game_id=game_id, pattern=[lead] * 18, **fields)
+    request = prediction_service_pb2.PredictRequest(
+        **{"game_id": game_id, "pattern": [lead] * 18, "horizon": forecast_pb2.HORIZON_HALFTIME, **fields}
+    )
     response = await service.Predict(request)
     told: forecast_pb2.Forecast = response.forecast
     return told
 
 
 async def report(record: Any, differential: int, game_id: str = GAME, **fields: Any) -> pb.ReportOutcomeResponse:
-    request = pb.ReportOutcomeRequest(game_id=game_id, differential=differential, **fields)
+    request = pb.ReportOutcomeRequest(
+        **{"game_id": game_id, "horizon": forecast_pb2.HORIZON_HALFTIME, "differential": differential, **fields}
+    )
     response: pb.ReportOutcomeResponse = await record.ReportOutcome(request)
     return response
 
@@ -53,7 +57,7 @@ async def test_an_outcome_settles_what_was_forecast_and_is_told_with_it(record: 
     made = await predict(service, home_team="BOS", away_team="NYK")
     reported = await report(record, 8, home_team="BOS", away_team="NYK")
     assert (reported.settled_forecasts, reported.outcome.revision) == (1, 0)
-    told = await record.GetPrediction(pb.GetPredictionRequest(game_id=GAME))
+    told = await record.GetPrediction(pb.GetPredictionRequest(game_id=GAME, horizon=forecast_pb2.HORIZON_HALFTIME))
     assert list(told.outcomes) == [told.prediction.outcome] == [reported.outcome]
     assert told.prediction.forecast.sequence == made.sequence
     assert list(told.prediction.pattern) == [3.0] * 18
@@ -70,7 +74,7 @@ async def test_an_outcome_settles_what_was_forecast_and_is_told_with_it(record: 
 async def test_revisions_come_with_their_newest_forecast(record: Any, service: Any) -> None:
     for lead in (1.0, 2.0):
         await predict(service, lead=lead)
-    told = await record.GetPrediction(pb.GetPredictionRequest(game_id=GAME))
+    told = await record.GetPrediction(pb.GetPredictionRequest(game_id=GAME, horizon=forecast_pb2.HORIZON_HALFTIME))
     assert (told.prediction.forecast.revision, told.prediction.superseded) == (1, False)
     assert [(each.forecast.revision, each.superseded) for each in told.revisions] == [(0, True)]
 
@@ -93,7 +97,12 @@ async def test_only_a_full_view_of_a_page_contains_explanations(record: Any, ser
     for view in pb.PredictionView.values():
         [by_view[view]] = (await record.ListPredictions(pb.ListPredictionsRequest(view=view))).predictions
     full = by_view[pb.PREDICTION_VIEW_FULL]
-    assert full == (await record.GetPrediction(pb.GetPredictionRequest(game_id=GAME))).prediction
+    assert (
+        full
+        == (
+            await record.GetPrediction(pb.GetPredictionRequest(game_id=GAME, horizon=forecast_pb2.HORIZON_HALFTIME))
+        ).prediction
+    )
     assert full.forecast.HasField("explanation")
     full.forecast.ClearField("explanation")
     assert by_view[pb.PREDICTION_VIEW_BASIC] == by_view[pb.PREDICTION_VIEW_UNSPECIFIED] == full
@@ -110,7 +119,11 @@ async def test_replays_are_told_when_they_are_asked_for(record: Any, service: An
     ]
     assert [len((await record.ListPredictions(each)).predictions) for each in asked] == [0, 1, 1]
     for included in (False, True):
-        response = await record.GetScorecard(pb.GetScorecardRequest(filter=pb.ScoreFilter(include_replays=included)))
+        response = await record.GetScorecard(
+            pb.GetScorecardRequest(
+                filter=pb.ScoreFilter(include_replays=included, horizon=forecast_pb2.HORIZON_HALFTIME)
+            )
+        )
         assert response.scorecard.games == included
 
 
@@ -118,19 +131,29 @@ async def test_a_scorecard_and_a_leaderboard_come_out_of_the_ledger(record: Any,
     for number in range(4):
         await predict(service, game(number), lead=float(number))
         await report(record, number + 2, game(number))
-    card = (await record.GetScorecard(pb.GetScorecardRequest())).scorecard
+    card = (
+        await record.GetScorecard(pb.GetScorecardRequest(filter=pb.ScoreFilter(horizon=forecast_pb2.HORIZON_HALFTIME)))
+    ).scorecard
     assert (card.games, card.forecasts) == (4, 4)
     assert card.persistence_mae.value == 2.0
     assert [(each.alpha, each.games) for each in card.coverage] == [(0.05, 4)]
     assert not card.HasField("market")
     today = game_day(datetime.now(UTC))
-    tomorrow = pb.ScoreFilter(from_date=(today + timedelta(days=2)).isoformat())
+    tomorrow = pb.ScoreFilter(from_date=(today + timedelta(days=2)).isoformat(), horizon=forecast_pb2.HORIZON_HALFTIME)
     assert (await record.GetScorecard(pb.GetScorecardRequest(filter=tomorrow))).scorecard == scorecard_pb2.Scorecard()
-    board = await record.GetLeaderboard(pb.GetLeaderboardRequest(metric=pb.LEADERBOARD_METRIC_MAE, min_games=4))
+    board = await record.GetLeaderboard(
+        pb.GetLeaderboardRequest(
+            metric=pb.LEADERBOARD_METRIC_MAE, min_games=4, filter=pb.ScoreFilter(horizon=forecast_pb2.HORIZON_HALFTIME)
+        )
+    )
     assert [(row.rank, row.model_version, row.value) for row in board.rows] == [(1, worker.models[0], card.mae.value)]
     assert board.rows[0].scorecard == card
     assert (board.metric, board.min_games) == (pb.LEADERBOARD_METRIC_MAE, 4)
-    assert not (await record.GetLeaderboard(pb.GetLeaderboardRequest())).rows
+    assert not (
+        await record.GetLeaderboard(
+            pb.GetLeaderboardRequest(filter=pb.ScoreFilter(horizon=forecast_pb2.HORIZON_HALFTIME))
+        )
+    ).rows
 
 
 async def refused(call: Any) -> tuple[grpc.StatusCode, str, list[str]]:
@@ -147,7 +170,9 @@ async def refused(call: Any) -> tuple[grpc.StatusCode, str, list[str]]:
 
 
 async def test_a_game_without_a_forecast_is_not_found(record: Any) -> None:
-    told = await refused(record.GetPrediction(pb.GetPredictionRequest(game_id=GAME)))
+    told = await refused(
+        record.GetPrediction(pb.GetPredictionRequest(game_id=GAME, horizon=forecast_pb2.HORIZON_HALFTIME))
+    )
     assert told == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_GAME", ["game_id"])
 
 

@@ -52,7 +52,9 @@ async def _compare(
     ledger: Ledger, settings: GateSettings | None = None, **fields: Any
 ) -> model_comparison_pb2.ModelComparison:
     comparisons = ModelComparisons(ledger, settings or GateSettings())
-    response = await comparisons.compare_models(pb.CompareModelsRequest(**fields), _NOBODY)
+    response = await comparisons.compare_models(
+        pb.CompareModelsRequest(**{"horizon": forecast_pb2.HORIZON_HALFTIME, **fields}), _NOBODY
+    )
     return response.comparison
 
 
@@ -112,7 +114,9 @@ async def test_a_new_outcome_makes_a_new_comparison(ledger: Ledger) -> None:
     await champion(ledger, "v1", "v2")
     comparisons = ModelComparisons(ledger, GateSettings())
     await _settled(ledger, 2)
-    request = pb.CompareModelsRequest(model_version="v1", against_version="persistence")
+    request = pb.CompareModelsRequest(
+        model_version="v1", against_version="persistence", horizon=forecast_pb2.HORIZON_HALFTIME
+    )
     first, same = await asyncio.gather(*(comparisons.compare_models(request, _NOBODY) for _ in range(2)))
     assert first is same, "callers that ask for the same share one read"
     await ledger.record_outcome(outcome(7, game(1)))
@@ -130,6 +134,7 @@ async def test_a_new_outcome_makes_a_new_comparison(ledger: Ledger) -> None:
         ({"model_version": "persistence"}, NotRegistered, "model_version"),
         ({"model_version": "champion"}, InvalidComparison, "against_version"),
         ({"horizon": 9}, InvalidHorizon, "horizon"),
+        ({"horizon": forecast_pb2.HORIZON_UNSPECIFIED}, InvalidHorizon, "horizon"),
     ],
 )
 async def test_what_cannot_be_compared_is_refused(

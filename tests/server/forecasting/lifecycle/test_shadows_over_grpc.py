@@ -11,7 +11,7 @@ from tests.support.processes.scrapes import scrape_when, value_in
 from tests.support.processes.servers import spawned_server
 
 from dejavu.v1 import model_comparison_pb2
-from dejavu_client import DejavuClient, DejavuClientError
+from dejavu_client import HALFTIME, DejavuClient, DejavuClientError
 from dejavu_store.bundle_store import ModelStore
 
 _GAMES = 3
@@ -31,7 +31,7 @@ def test_a_challenger_is_compared_on_what_the_champion_answered(tmp_path: Path) 
         assert {answer.model_version for answer in answers} == {champion} != {challenger}
         scrape_when(server, lambda text: value_in(text, "dejavu_shadows_total", outcome="recorded") == _GAMES)
         for game in games:
-            client.report_outcome(game, 7)
+            client.report_outcome(game, 7, horizon=HALFTIME)
         found = client.compare_models()
         assert (found.model_version, found.against_version, found.games) == (challenger, champion, _GAMES)
         assert found.crps.score > 0.0

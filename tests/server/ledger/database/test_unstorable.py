@@ -10,6 +10,7 @@ from sqlalchemy.exc import DataError
 from tests.support.builders.issued_forecasts import game, issued
 
 from dejavu.v1 import record_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu_server.api.converters.record_requests import game_query, list_query
 from dejavu_server.ledger import Ledger, LedgerError
 from dejavu_server.ledger.database.postgres.sqlstates import database_errors
@@ -32,6 +33,11 @@ async def test_a_model_version_with_nul_is_that_of_no_forecast(url: str) -> None
         query = list_query(pb.ListPredictionsRequest(game_id=game(1), model_version=version, include_replays=True))
         page = await ledger.read(partial(pages.page, filter_=query.filter, token="", size=query.size))
         assert len(page.forecasts) == found
-    assert "\0" not in game_query(pb.GetPredictionRequest(game_id=game(1), model_version=VERSION)).model_version
+    assert (
+        "\0"
+        not in game_query(
+            pb.GetPredictionRequest(game_id=game(1), model_version=VERSION, horizon=HORIZON_HALFTIME)
+        ).model_version
+    )
     assert failures == []
     await ledger.close()

@@ -148,6 +148,8 @@ def binary_output(value: Any) -> dict[str, Any]:
         (INFER, {"inputs": [tensor("pattern", [1, 2], shape=[1, 3])]}, 400, "2 values in contents.fp64_contents"),
         (INFER, {"inputs": [tensor("pattern", [[1, 999]])]}, 400, "pattern[0][1]: 999.0; expected a finite number"),
         (INFER, {**BODY, "parameters": {"alpha": 7}}, 400, "parameters.alpha: 7.0"),
+        (INFER, {**BODY, "parameters": {"alpha": "0.1_0"}}, 400, "parameters.alpha: '0.1_0'; expected a number"),
+        (INFER, {**BODY, "parameters": {"alpha": " 0.1"}}, 400, "parameters.alpha: ' 0.1'; expected a number"),
         (INFER, {**BODY, "parameters": {"alpha": []}}, 400, "parameters.'alpha': []; expected a number, a text"),
         (INFER, {**BODY, "parameters": {"binary_data_output": True}}, 400, "binary tensor data extension"),
         (INFER, binary_output(True), 400, "outputs[0].parameters.binary_data: the binary tensor data extension"),

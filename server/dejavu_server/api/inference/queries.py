@@ -32,8 +32,13 @@ PARAMETERS: Final = ("alpha", "horizon")
 """Parameters of a request, which apply to all rows; the inputs with these names have a value for each row."""
 
 _HORIZONS: Final = {horizon.value: horizon for horizon in Horizon}
+_MAX_NUMBER: Final = 32
+
 _NOT_GIVEN: Final = -1
 """Integer for a missing value; a missing float is NaN, and a missing text is empty."""
+
+_PLAIN_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+"""Texts that are numbers in every client; float() also takes "1_0", " 1", "nan" and the digits of other scripts."""
 
 _INDEXED: Final = re.compile(r"(\w+)(\[\d+\])")
 
@@ -188,10 +193,10 @@ def _number_parameter(parameter: pb.InferParameter, field: str) -> float:
     """Return a number, which may be sent as a text: earlier versions of the protocol have no fractional parameters."""
     kind = parameter.WhichOneof("parameter_choice")
     if kind == "string_param":
-        try:
-            return float(parameter.string_param[:32])
-        except ValueError:
-            raise InvalidParameter(quoted(parameter.string_param), "a number", field) from None
+        text = parameter.string_param
+        if len(text) > _MAX_NUMBER or not _PLAIN_NUMBER.fullmatch(text):
+            raise InvalidParameter(quoted(text), f"a number of at most {_MAX_NUMBER} characters, such as 0.1", field)
+        return float(text)
     if kind not in {"double_param", "int64_param", "uint64_param"}:
         raise InvalidParameter("no number", "a number, or a text of one", field)
     return float(getattr(parameter, kind))

@@ -153,6 +153,7 @@ def _read_numbers(
         contents: Sequence[float] = getattr(tensor.contents, datatype.field)
         if len(contents) != count:
             raise _bad_size(tensor, f"{len(contents)} values", f"{count}", f"contents.{datatype.field}")
+        _check_only(tensor, datatype.field)
         values = np.fromiter(contents, _widest(kind), count)
     return values.astype(_widest(kind), copy=False).reshape(shape)
 
@@ -175,7 +176,17 @@ def _read_texts(
         elements = tensor.contents.bytes_contents
         if len(elements) != count:
             raise _bad_size(tensor, f"{len(elements)} values", f"{count}", "contents.bytes_contents")
+        _check_only(tensor, "bytes_contents")
     return [_decoded(element, tensor.name, row) for row, element in enumerate(elements)]
+
+
+def _check_only(tensor: pb.ModelInferRequest.InferInputTensor, field: str) -> None:
+    """Raise InvalidTensor if there are contents of another datatype beside those in the field of its own."""
+    for other, values in tensor.contents.ListFields():
+        if other.name != field:
+            found = f"{len(values)} values in contents.{other.name}"
+            expected = f"values in contents.{field} only, by its datatype {tensor.datatype}"
+            raise InvalidTensor(found, expected, field=f"{tensor.name}.contents")
 
 
 def _split(tensor: pb.ModelInferRequest.InferInputTensor, count: int, raw: bytes) -> Sequence[bytes]:

@@ -90,6 +90,16 @@ def twice() -> pb.ModelInferRequest:
     return request
 
 
+def beside(request: pb.ModelInferRequest, name: str = "pattern", **others: Any) -> pb.ModelInferRequest:
+    """Add contents of another datatype to those of an input."""
+    tensor = next(each for each in request.inputs if each.name == name)
+    tensor.contents.MergeFrom(pb.InferTensorContents(**others))
+    return request
+
+
+NO_NUMBERS = ("0.1_0", " 0.1", "0.1\n", "1e", "nan", "inf", "0x1", "", ".", "\uff10.\uff11", "0.1" + "0" * 40 + "x")
+"""Texts that are no plain number, most of which Python's float takes."""
+
 ROW = bytes(8 * len(PATTERN))
 
 BAD = [
@@ -128,8 +138,18 @@ BAD = [
         "a number", "INVALID_PARAMETER"),
     Bad("alpha too large", infer_request(parameters={"alpha": 1}), "parameters.alpha", "1.0", "between 0 and 1",
         "INVALID_ALPHA"),
-    Bad("alpha is NaN", infer_request(parameters={"alpha": "nan"}), "parameters.alpha", "nan", "between 0 and 1",
-        "INVALID_ALPHA"),
+    Bad("alpha is NaN", infer_request(parameters={"alpha": float("nan")}), "parameters.alpha", "nan",
+        "between 0 and 1", "INVALID_ALPHA"),
+    *(Bad(f"alpha is {text!r}", infer_request(parameters={"alpha": text}), "parameters.alpha", repr(text), "a number",
+          "INVALID_PARAMETER") for text in NO_NUMBERS),
+    Bad("other contents", beside(infer_request(), int_contents=[1]), "pattern.contents",
+        "1 values in contents.int_contents", "contents.fp64_contents only"),
+    Bad("other floats", beside(infer_request(), fp32_contents=PATTERN), "pattern.contents",
+        "18 values in contents.fp32_contents", "contents.fp64_contents only"),
+    Bad("truth values", beside(infer_request(), bool_contents=[False]), "pattern.contents",
+        "1 values in contents.bool_contents", "contents.fp64_contents only"),
+    Bad("texts and numbers", beside(infer_request({"home_team": texts("BOS")}), "home_team", fp64_contents=[1.0]),
+        "home_team.contents", "1 values in contents.fp64_contents", "contents.bytes_contents only"),
     Bad("alpha twice", infer_request({"alpha": Tensor([0.1])}, parameters={"alpha": 0.1}), "parameters.alpha",
         "beside the input", "one of them", "INVALID_PARAMETER"),
     Bad("no such horizon", infer_request(parameters={"horizon": "end"}), "parameters.horizon", "'end'",

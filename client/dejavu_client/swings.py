@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Protocol, Unpack
 
-from dejavu.v1.forecast_pb2 import Forecast
-from dejavu.v1.forecast_pb2 import Warning as Caution
+from dejavu.v1.forecast_pb2 import Forecast, ReliabilityWarning
 from dejavu.v1.prediction_service_pb2 import PredictBatchResult, PredictRequest
 from dejavu_client.errors import from_predict_error
 from dejavu_client.requests import FINAL, PredictOptions, predict_request
@@ -78,7 +77,7 @@ class GameSwings:
     plays: tuple[Swing, ...]
     home_won: bool
     expected_margin: float | None = None
-    warnings: tuple[Caution, ...] = ()
+    warnings: tuple[ReliabilityWarning, ...] = ()
 
     @property
     def excitement(self) -> float:

@@ -55,7 +55,7 @@ NOT_COMPARED = {
     "dejavu.v1.TotalMarketAnswer.notice",
     "dejavu.v1.TotalMarketAnswer.warnings",
     "dejavu.v1.TeamKnowledge.text",
-    "dejavu.v1.Warning.text",
+    "dejavu.v1.ReliabilityWarning.text",
 }
 """Texts for people, which are not in the chain. Explanations are not listed."""
 

@@ -22,9 +22,9 @@ from dejavu.v1.forecast_pb2 import (
     AdaptationMode,
     LastScore,
     Possession,
+    ReliabilityWarning,
     TeamKnowledge,
 )
-from dejavu.v1.forecast_pb2 import Warning as Caution
 from dejavu.v1.market_pb2 import RISK_LEVEL_EXTREME
 from dejavu.v1.prediction_service_pb2 import AssessRiskResponse, PredictRequest, PredictResponse, RiskFactor
 from dejavu_cli.main import app
@@ -160,7 +160,7 @@ def test_teams_are_listed_with_what_they_may_be_called(run: Run) -> None:
 
 
 def test_live_inputs_and_date_are_sent_and_shown_with_the_warnings(server: FakeServer, run: Run) -> None:
-    warning = Caution(reason=WARNING_REASON_RATINGS_OUTDATED, text="the teams' ratings end too long before")
+    warning = ReliabilityWarning(reason=WARNING_REASON_RATINGS_OUTDATED, text="the teams' ratings end too long before")
     known = TeamKnowledge(deviation=3.61, text="BOS: June 2023 and 2 finals, hardly known")
 
     def answer(request: PredictRequest) -> PredictResponse:

@@ -15,9 +15,9 @@ from dejavu.v1.forecast_pb2 import (
     WARNING_REASON_RATINGS_OUTDATED,
     WARNING_REASON_TEAM_LITTLE_KNOWN,
     WARNING_REASON_TEAMS_UNKNOWN,
+    ReliabilityWarning,
     WarningReason,
 )
-from dejavu.v1.forecast_pb2 import Warning as Caution
 from dejavu.v1.market_pb2 import (
     MARKET_SIDE_AWAY,
     MARKET_SIDE_HOME,
@@ -204,7 +204,7 @@ _FAIR = MarketSideAnswer(decimal_odds=1.91, win_probability=0.5, expected_value=
 def test_without_a_stake_its_reason_stands_in_place_of_expected_value_and_kelly(
     server: FakeServer, run: Run, home: MarketSideAnswer, warned: list[WarningReason.ValueType], reason: str
 ) -> None:
-    warnings = [Caution(reason=each, text="Why.") for each in warned]
+    warnings = [ReliabilityWarning(reason=each, text="Why.") for each in warned]
     answer = MarketAnswer(home=home, away=_FAIR, warnings=warnings, notice=ANSWER.notice)
     total = TotalMarketAnswer(over=home, under=_FAIR, warnings=warnings, notice=ANSWER.notice)
     server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=answer, total_market=total))

@@ -9,8 +9,7 @@ import grpc
 from tests.support.fakes.service import Abort, Ended, FakeServer, event, heartbeat, result
 from tests.support.harness.clients import Run
 
-from dejavu.v1.forecast_pb2 import WARNING_REASON_MODEL_UNFIT, Moment
-from dejavu.v1.forecast_pb2 import Warning as Caution
+from dejavu.v1.forecast_pb2 import WARNING_REASON_MODEL_UNFIT, Moment, ReliabilityWarning
 from dejavu_client import FINAL
 
 
@@ -49,9 +48,9 @@ def test_a_stream_fits_eighty_columns_and_says_who_leads_who_won_and_what_is_wit
 ) -> None:
     teams: dict[str, Any] = {"home_team": "BOS", "away_team": "LAL", "elapsed_minutes": 18, "interval_lower": -25.4}
     teams |= {"interval_upper": 10.7, "home_lead_probability": 0.999, "point_forecast": -17.34}
-    first = event(1, **teams, warnings=[Caution(reason=WARNING_REASON_MODEL_UNFIT, text="unfit")])
+    first = event(1, **teams, warnings=[ReliabilityWarning(reason=WARNING_REASON_MODEL_UNFIT, text="unfit")])
     first.forecast.explanation.baseline_prediction = -16
-    again = event(2, **teams, warnings=[Caution(reason=WARNING_REASON_MODEL_UNFIT, text="unfit")])
+    again = event(2, **teams, warnings=[ReliabilityWarning(reason=WARNING_REASON_MODEL_UNFIT, text="unfit")])
     final: dict[str, Any] = {"home_team": "BOS", "away_team": "LAL", "horizon": FINAL}
     gone = result(5, differential=-29, revision=1, withdrawn=True, **final)
     told = [first, again, result(4, differential=-29, **final), gone]

@@ -11,8 +11,7 @@ from pyarrow import parquet
 from tests.support.fakes.service import FakeServer
 from tests.support.harness.clients import Run
 
-from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast
-from dejavu.v1.forecast_pb2 import Warning as Caution
+from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast, ReliabilityWarning
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictBatchResponse, PredictBatchResult
 
 COURSE = [(0.0, 0, 0), (100.0, 3, 0), (800.0, 3, 2), (1500.0, 3, 5), (2200.0, 6, 5), (2800.0, 6, 7)]
@@ -32,7 +31,7 @@ def plays(tmp_path: Path) -> str:
 
 
 def answer(request: PredictBatchRequest) -> PredictBatchResponse:
-    warning = Caution(reason=WARNING_REASON_RATINGS_OUTDATED, text="the ratings end too early")
+    warning = ReliabilityWarning(reason=WARNING_REASON_RATINGS_OUTDATED, text="the ratings end too early")
     forecasts = [
         Forecast(home_lead_probability=0.5 + each.moment.differential / 20, expected_margin=2.5, warnings=[warning])
         for each in request.requests

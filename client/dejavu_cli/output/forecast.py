@@ -19,8 +19,8 @@ from dejavu.v1.forecast_pb2 import (
     Attribution,
     Forecast,
     MarginSource,
+    ReliabilityWarning,
 )
-from dejavu.v1.forecast_pb2 import Warning as Caution
 from dejavu.v1.model_service_pb2 import Model
 from dejavu.v1.record_pb2 import Outcome
 from dejavu_cli.output.responsive_table import name_value_rows, titled_table
@@ -122,7 +122,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
         console.print(_similar_games(forecast))
 
 
-def print_warnings(console: Console, warnings: Iterable[Caution]) -> None:
+def print_warnings(console: Console, warnings: Iterable[ReliabilityWarning]) -> None:
     """Print the reasons why an answer is less reliable than usual."""
     for warning in warnings:
         text = warning.text or warning_label(warning.reason)

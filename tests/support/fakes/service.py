@@ -37,8 +37,8 @@ from dejavu.v1.forecast_pb2 import (
     WARNING_REASON_RATINGS_OUTDATED,
     Forecast,
     Quantile,
+    ReliabilityWarning,
 )
-from dejavu.v1.forecast_pb2 import Warning as Caution
 from dejavu.v1.model_service_pb2 import VERDICT_FIT, HorizonSupport, ListModelsResponse, Model
 from dejavu.v1.prediction_service_pb2 import (
     AssessRiskResponse,
@@ -395,7 +395,7 @@ class _Servicer(
             ratings_date="2023-06-12",
             finals_since=3,
             ratings_age_days=8,
-            warnings=[Caution(reason=WARNING_REASON_RATINGS_OUTDATED, text="the ratings are of a fake")],
+            warnings=[ReliabilityWarning(reason=WARNING_REASON_RATINGS_OUTDATED, text="the ratings are of a fake")],
             verdict=VERDICT_FIT,
             verdict_reason="better than persistence in every season tested",
         )

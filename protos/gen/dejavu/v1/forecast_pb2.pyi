@@ -417,7 +417,7 @@ class Forecast(_message.Message):
         """
 
     @_builtins.property
-    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Warning]:
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReliabilityWarning]:
         """Warnings: reasons for less reliability than usual."""
 
     @_builtins.property
@@ -485,7 +485,7 @@ class Forecast(_message.Message):
         game_date: _builtins.str = ...,
         ratings_date: _builtins.str = ...,
         finals_since: _builtins.int = ...,
-        warnings: _abc.Iterable[Global___Warning] | None = ...,
+        warnings: _abc.Iterable[Global___ReliabilityWarning] | None = ...,
         total_points: _builtins.int | None = ...,
         last_score: Global___LastScore | None = ...,
         expected_margin_terms: Global___ExpectedMarginTerms | None = ...,
@@ -771,7 +771,7 @@ class Moment(_message.Message):
 Global___Moment: _TypeAlias = Moment  # noqa: Y015
 
 @_typing.final
-class Warning(_message.Message):
+class ReliabilityWarning(_message.Message):
     """A reason why an answer is less reliable than usual."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -794,7 +794,7 @@ class Warning(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Warning: _TypeAlias = Warning  # noqa: Y015
+Global___ReliabilityWarning: _TypeAlias = ReliabilityWarning  # noqa: Y015
 
 @_typing.final
 class Adaptation(_message.Message):

@@ -212,7 +212,7 @@ class Model(_message.Message):
         """Metrics measured when the model was created."""
 
     @_builtins.property
-    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.Warning]:
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.ReliabilityWarning]:
         """Reasons why forecasts of today's games are less reliable than usual."""
 
     @_builtins.property
@@ -255,7 +255,7 @@ class Model(_message.Message):
         verdict_reason: _builtins.str = ...,
         finals_since: _builtins.int = ...,
         ratings_age_days: _builtins.int = ...,
-        warnings: _abc.Iterable[_forecast_pb2.Warning] | None = ...,
+        warnings: _abc.Iterable[_forecast_pb2.ReliabilityWarning] | None = ...,
         stage: Global___ModelStage.ValueType = ...,
         aliases: _abc.Iterable[_builtins.str] | None = ...,
         loaded: _builtins.bool = ...,

@@ -91,7 +91,7 @@ def stakes_of(market: Market) -> dict[str, float | None]:
 
 def market_answer_message(
     answer: MarketAnswer,
-    warnings: Iterable[forecast_pb2.Warning],
+    warnings: Iterable[forecast_pb2.ReliabilityWarning],
     recording: market_pb2.MarketRecording.ValueType = market_pb2.MARKET_RECORDING_RECORDED,
     standing: market_pb2.Market | None = None,
 ) -> market_pb2.MarketAnswer:

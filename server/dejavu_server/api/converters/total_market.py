@@ -78,7 +78,7 @@ def total_market_message_of(issued: IssuedForecast) -> market_pb2.TotalMarketAns
 
 def total_answer_message(
     answer: MarketAnswer,
-    warnings: list[forecast_pb2.Warning],
+    warnings: list[forecast_pb2.ReliabilityWarning],
     recording: market_pb2.MarketRecording.ValueType,
     standing: market_pb2.TotalMarket | None = None,
 ) -> market_pb2.TotalMarketAnswer:

@@ -361,7 +361,7 @@ _ODDITIES: tuple[Callable[[random.Random], bytes], ...] = (
     lambda rng: _tag(rng) + rng.randbytes(rng.randrange(20)),
     lambda _: b"\x00",
     lambda rng: b"\x12\x05" + rng.randbytes(5),  # truncated packed numbers
-    lambda rng: (b"\x15" + rng.randbytes(4)) * rng.randint(1, MOST_SLOTS),  # unpacked numbers
+    lambda rng: (b"\x11" + rng.randbytes(8)) * rng.randint(1, MOST_SLOTS),  # unpacked numbers
     lambda _: b"\x0a\x08\xc3\x28\xff\xfe\xed\xa0\x80\x00",  # invalid UTF-8
     lambda rng: b"\x82\x7d" + _varint(8) + rng.randbytes(8),  # a field of a later release
     lambda rng: b"\x3a" + _varint(size := rng.choice(_SIZES)) + b"x" * size,

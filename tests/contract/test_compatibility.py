@@ -59,7 +59,7 @@ def edit(contract: Path, file: str, old: str, new: str) -> None:
         (FORECAST, "double alpha = 6;", "double miscoverage = 6;", "changed name"),
         (FORECAST, "  HORIZON_FINAL = 2;\n", "", 'enum value "2"'),
         (PREDICTION, "optional double alpha = 3;", "double alpha = 3;", "cardinality"),
-        (PREDICTION, "repeated float pattern = 2;", "repeated double pattern = 2;", "changed type"),
+        (PREDICTION, "repeated double pattern = 2;", "repeated float pattern = 2;", "changed type"),
         (PREDICTION, "(stream StreamPredictionsResponse)", "(StreamPredictionsResponse)", "streaming"),
         (FORECAST, "option java_package", 'option ruby_package = "Dejavu";\noption java_package', "ruby_package"),
         (PREDICTION, "rpc PredictBatch(", "rpc PredictMany(", '"PredictBatch"'),

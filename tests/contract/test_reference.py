@@ -52,7 +52,7 @@ def test_the_index_leads_to_every_page(pages: dict[str, str]) -> None:
 def test_a_type_leads_to_its_section_whatever_its_file(pages: dict[str, str]) -> None:
     page = pages["protos/dejavu/v1/prediction_service.md"]
     assert "Predict ([PredictRequest](prediction_service.md#PredictRequest)) returns (" in page
-    assert "| `pattern` | repeated float |" in page
+    assert "| `pattern` | repeated double |" in page
     assert "| `alpha` | optional double |" in page
     assert "[Forecast](forecast.md#Forecast)" in page
     cache = pages["protos/dejavu/ops/v1/cache_service.md"]

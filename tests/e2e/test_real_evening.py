@@ -120,7 +120,7 @@ def check(card: Scorecard, scored: list[Scored]) -> None:
     brier = [(each.forecast.home_lead_probability - (each.actual > 0)) ** 2 for each in scored]
     crps = [crps_of_quantiles(each.forecast.distribution, each.actual) for each in scored]
     assert (card.games, card.forecasts) == (len({each.home for each in scored}), len(scored))
-    # The request has the pattern as float32, which represents whole points exactly: the values differ only by rounding.
+    # The values differ only by rounding.
     assert card.mae.value == pytest.approx(by_game(scored, errors), abs=1e-4)
     assert card.persistence_mae.value == pytest.approx(by_game(scored, persistence), abs=1e-9)
     assert card.mae_difference.value == pytest.approx(by_game(scored, errors) - by_game(scored, persistence), abs=1e-4)

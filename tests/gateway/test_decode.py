@@ -48,7 +48,6 @@ def test_what_protobuf_writes_is_read_unless_it_is_not_finite(request: PredictRe
         ({"pattern": [1, "2"]}, "pattern[1]", '"2"; expected a finite number'),
         ({"pattern": [1, None]}, "pattern[1]", "null; expected a finite number"),
         ({"pattern": [True]}, "pattern[0]", "true; expected a finite number"),
-        ({"pattern": [1e300]}, "pattern[0]", "expected a finite number"),
         ({"pattern": [10**400]}, "pattern[0]", "expected a finite number"),
         ({"pattern": [0.5, 10**400]}, "pattern[1]", "expected a finite number"),
         ({"alpha": "0.05"}, "alpha", "expected a finite number"),

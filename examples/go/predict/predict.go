@@ -33,7 +33,7 @@ func main() {
 	defer cancel()
 
 	answer, err := service.Predict(deadline, &dejavu.PredictRequest{
-		Pattern:           []float32{0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6},
+		Pattern:           []float64{0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6},
 		Horizon:           dejavu.Horizon_HORIZON_FINAL,
 		HomeTeam:          "BOS",
 		AwayTeam:          "LAL",
@@ -53,7 +53,7 @@ func main() {
 		fmt.Printf("  %s: %+.1f (second opinion)\n", component.Name, component.Prediction)
 	}
 
-	_, err = service.Predict(deadline, &dejavu.PredictRequest{Pattern: []float32{0, 1000}})
+	_, err = service.Predict(deadline, &dejavu.PredictRequest{Pattern: []float64{0, 1000}})
 	for _, detail := range status.Convert(err).Details() {
 		switch detail := detail.(type) {
 		case *errdetails.ErrorInfo:

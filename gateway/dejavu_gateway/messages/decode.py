@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from dejavu_client.errors import FieldViolation
 from dejavu_gateway.messages.encode import JsonObject, descriptor_of
 from dejavu_gateway.messages.errors import invalid, invalid_field
-from dejavu_gateway.messages.fields import LARGEST, JsonField, are_numbers, fields_of
+from dejavu_gateway.messages.fields import JsonField, are_numbers, fields_of
 
 MAX_VALUES: Final = 64_000
 """Maximum number of values of a body; 1000 rows of 47 minutes with all columns of the Open Inference Protocol have
@@ -144,7 +144,7 @@ def _from_text(text: str, field: FieldDescriptor) -> object:
     """Return a parameter as JSON data of its field, or the text itself if it does not fit, to be refused later."""
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
-    if field.cpp_type in LARGEST and text:
+    if field.cpp_type == FieldDescriptor.CPPTYPE_DOUBLE and text:
         try:
             return float(text)
         except ValueError:
@@ -216,7 +216,7 @@ class _Reader:
                 self._path.append(index)
                 self.read(items.add(), each)
                 self._path.pop()
-        elif (kind := field.descriptor.cpp_type) in LARGEST and are_numbers(values, LARGEST[kind]):
+        elif field.descriptor.cpp_type == FieldDescriptor.CPPTYPE_DOUBLE and are_numbers(values):
             items.extend(values)
         else:
             for index, each in enumerate(values):

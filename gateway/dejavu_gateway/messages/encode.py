@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import json
 import math
-import struct
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, cast
@@ -30,10 +29,6 @@ INT64: Final = {FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64}
 
 _AS_TEXT: Final = {Timestamp.DESCRIPTOR.full_name, Duration.DESCRIPTOR.full_name}
 """Messages whose JSON is a text."""
-
-_SINGLE: Final = struct.Struct("<f")
-_SINGLE_PRECISION_DIGITS: Final = range(6, 10)
-"""Numbers of significant digits; one of these is enough to show a 32-bit float exactly."""
 
 
 def descriptor_of(message: Message | type[Message]) -> Descriptor:
@@ -98,8 +93,6 @@ def _converter(field: FieldDescriptor) -> _Convert:
             return lambda number: names.get(number, number)
         case FieldDescriptor.CPPTYPE_DOUBLE:
             return _double
-        case FieldDescriptor.CPPTYPE_FLOAT:
-            return _float
         case cpp_type if cpp_type in INT64:
             return str
     if field.type == FieldDescriptor.TYPE_BYTES:
@@ -108,22 +101,6 @@ def _converter(field: FieldDescriptor) -> _Convert:
 
 
 def _double(value: float) -> float | str:
-    return value if math.isfinite(value) else _not_finite(value)
-
-
-def _float(value: float) -> float | str:
-    """Return the shortest number that equals `value` at single precision."""
-    if value.is_integer() and abs(value) < 1e6:
+    if math.isfinite(value):
         return value
-    if not math.isfinite(value):
-        return _not_finite(value)
-    shortened = (float(f"{value:.{digits}g}") for digits in _SINGLE_PRECISION_DIGITS)
-    return next((each for each in shortened if _single(each) == value), value)
-
-
-def _single(value: float) -> float:
-    return float(_SINGLE.unpack(_SINGLE.pack(value))[0])
-
-
-def _not_finite(value: float) -> str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

@@ -16,11 +16,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-LARGEST: Final = {
-    FieldDescriptor.CPPTYPE_DOUBLE: sys.float_info.max,
-    FieldDescriptor.CPPTYPE_FLOAT: 3.4028234663852886e38,
-}
-"""Largest number of each type of field whose numbers need not be whole."""
+_LARGEST: Final = sys.float_info.max
 
 _INTEGERS: Final = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
@@ -100,28 +96,25 @@ def _scalar(field: FieldDescriptor) -> tuple[str, Read]:
         case FieldDescriptor.CPPTYPE_ENUM if field.enum_type is not None:
             numbers = {each.name: each.number for each in field.enum_type.values}
             return f"one of {', '.join(numbers)}", _enum(numbers)
-        case kind if kind in LARGEST:
-            return "a finite number", _number(LARGEST[kind])
+        case FieldDescriptor.CPPTYPE_DOUBLE:
+            return "a finite number", _number
         case kind if kind in _INTEGERS:
             lowest, highest = _INTEGERS[kind]
             return f"a whole number from {lowest} to {highest}", _integer(lowest, highest)
     return "a JSON object", _text
 
 
-def _number(largest: float) -> Read:
-    def read(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, float | int) or not -largest <= value <= largest:
-            raise ValueError
-        return value
-
-    return read
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, float | int) or not -_LARGEST <= value <= _LARGEST:
+        raise ValueError
+    return value
 
 
-def are_numbers(values: Sequence[Any], largest: float) -> bool:
-    """Return whether all values are numbers that a field accepts; checking them together takes a third of the time."""
-    return {*map(type, values)} <= {int, float} and -largest <= min(values, default=0) <= max(
+def are_numbers(values: Sequence[Any]) -> bool:
+    """Return whether all values are finite numbers; checking them together takes a third of the time."""
+    return {*map(type, values)} <= {int, float} and -_LARGEST <= min(values, default=0) <= max(
         values, default=0
-    ) <= largest
+    ) <= _LARGEST
 
 
 def _integer(lowest: int, highest: int) -> Read:

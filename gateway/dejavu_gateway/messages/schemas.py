@@ -64,7 +64,7 @@ def _value(field: FieldDescriptor) -> JsonObject:
             return {"type": "string", "enum": [value.name for value in field.enum_type.values]}
         case FieldDescriptor.CPPTYPE_BOOL:
             return {"type": "boolean"}
-        case FieldDescriptor.CPPTYPE_DOUBLE | FieldDescriptor.CPPTYPE_FLOAT:
+        case FieldDescriptor.CPPTYPE_DOUBLE:
             return {"type": "number"}
         case kind if kind in INT64:
             return {"type": "string", "pattern": "^[0-9]+$" if kind in _UNSIGNED else "^-?[0-9]+$"}

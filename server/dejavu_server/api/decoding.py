@@ -14,9 +14,11 @@ from dejavu.ops.v1.cache_service_pb2 import WarmCacheRequest
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictColumnsRequest
 from dejavu_models.errors import DejavuError
 
-MAX_REQUEST_BYTES: Final = 1024 * 1024 * 3 // 2
-"""Largest request of any method, refused by gRPC's core: a full batch with every optional field takes 1.2 MiB, a chunk
-of a bundle 1 MiB.
+MAX_REQUEST_BYTES: Final = 1024 * 1024 * 2
+"""Largest request of any method, refused by gRPC's core: the columns of as many games as allowed take 1.9 MiB."""
+
+MAX_BATCH_BYTES: Final = 1024 * 1024 * 3 // 2
+"""Largest batch: a full one with every optional field takes 1.4 MiB.
 
 The costliest bytes of this size are empty messages, which become 100 bytes for 2 when they are parsed. Parsing and
 refusing them takes less CPU than computing a full batch with explanations.
@@ -32,9 +34,9 @@ _BYTES_OF: Final[Mapping[type[Message], int]] = {
     ModelInferRequest: 768 * 1024,
     HealthCheckRequest: 1024,  # its streams and calls need no token
     ServerReflectionRequest: 4096,
-    PredictBatchRequest: MAX_REQUEST_BYTES,
+    PredictBatchRequest: MAX_BATCH_BYTES,
     PredictColumnsRequest: MAX_REQUEST_BYTES,
-    WarmCacheRequest: MAX_REQUEST_BYTES,
+    WarmCacheRequest: MAX_BATCH_BYTES,
 }
 """Maximum bytes of the requests whose limit is not MAX_BYTES."""
 

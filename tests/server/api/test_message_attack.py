@@ -15,10 +15,10 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictColumnsRequest, PredictRequest
 from dejavu_server.api.converters.columns import MAX_COLUMNS, MAX_QUANTILE_VALUES
 from dejavu_server.api.converters.prediction import MAX_BATCH
-from dejavu_server.api.decoding import MAX_REQUEST_BYTES
+from dejavu_server.api.decoding import MAX_BATCH_BYTES, MAX_REQUEST_BYTES
 from dejavu_server.api.inference.specification import INPUTS, MAX_ROWS
 
-LARGEST, LARGEST_TENSORS = MAX_REQUEST_BYTES - 64, 768 * 1024 - 64
+LARGEST, LARGEST_COLUMNS, LARGEST_TENSORS = MAX_BATCH_BYTES - 64, MAX_REQUEST_BYTES - 64, 768 * 1024 - 64
 SERVICE, INFER = "/dejavu.v1.PredictionService", "/inference.GRPCInferenceService/ModelInfer"
 
 
@@ -51,11 +51,11 @@ MESSAGES = {
     "requests of a batch of two lengths": (f"{SERVICE}/PredictBatch", filled(part(1, b"") + part(1, b"\x20\x01"))),
     "requests to warm the cache": ("/dejavu.ops.v1.CacheService/WarmCache", filled(part(1, b""))),
     "games of a stream": (f"{SERVICE}/StreamPredictions", filled(part(1, b""))),
-    "minutes of columns": (f"{SERVICE}/PredictColumns", part(2, filled(b"\x01"))),
-    "minutes of columns, each a field": (f"{SERVICE}/PredictColumns", filled(b"\x10\x01")),
-    "slots of columns": (f"{SERVICE}/PredictColumns", part(2, b"\x01") + part(1, filled(bytes(4)))),
-    "margins of columns": (f"{SERVICE}/PredictColumns", part(2, b"\x01") + part(3, filled(bytes(8)))),
-    "slots of a request": (f"{SERVICE}/Predict", part(2, filled(bytes(4)))),
+    "minutes of columns": (f"{SERVICE}/PredictColumns", part(2, filled(b"\x01", LARGEST_COLUMNS))),
+    "minutes of columns, each a field": (f"{SERVICE}/PredictColumns", filled(b"\x10\x01", LARGEST_COLUMNS)),
+    "slots of columns": (f"{SERVICE}/PredictColumns", part(2, b"\x01") + part(1, filled(bytes(8), LARGEST_COLUMNS))),
+    "margins of columns": (f"{SERVICE}/PredictColumns", part(2, b"\x01") + part(3, filled(bytes(8), LARGEST_COLUMNS))),
+    "slots of a request": (f"{SERVICE}/Predict", part(2, filled(bytes(8)))),
     "tensors": (INFER, tensors(part(5, b""))),
     "outputs": (INFER, tensors(part(6, b""))),
     "raw contents": (INFER, tensors(part(7, b""))),
@@ -142,8 +142,8 @@ def test_the_largest_requests_are_not_too_large() -> None:
         quantile_levels=[0.5] * (MAX_QUANTILE_VALUES // MAX_COLUMNS),
     )
     batch = PredictBatchRequest(requests=[largest_request()] * MAX_BATCH)
-    for request in (batch, columns):
-        assert request.ByteSize() < MAX_REQUEST_BYTES, type(request).__name__
+    assert batch.ByteSize() < MAX_BATCH_BYTES
+    assert columns.ByteSize() < MAX_REQUEST_BYTES
     rows = ModelInferRequest(model_name="dejavu")
     rows.inputs.add(name="pattern").contents.int64_contents.extend([-200] * 47 * MAX_ROWS)
     for _ in INPUTS:

@@ -14,7 +14,7 @@ from dejavu_server.api.converters.field_errors import InvalidBatch
 from dejavu_server.api.converters.fields import what_if_horizon
 
 MAX_COLUMNS: Final = 5000
-"""Maximum number of games per request: their patterns take at most a megabyte, below the limit of a message."""
+"""Maximum number of games per request: their patterns take at most 1.9 MB, below the limit of a message."""
 
 MAX_QUANTILE_VALUES: Final = 100_000
 """Maximum number of quantiles of an answer, games × levels: 800 kB."""

@@ -172,7 +172,7 @@ MARKETS = st.builds(
     prediction_request=st.builds(
         prediction_service_pb2.PredictRequest,
         game_id=st.text(max_size=12),
-        pattern=st.lists(st.floats(width=32), max_size=50),
+        pattern=st.lists(st.floats(), max_size=50),
         alpha=st.none() | st.floats(),
         return_explanation=st.booleans(),
         horizon=st.integers(-(2**31), 2**31 - 1),

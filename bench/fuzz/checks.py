@@ -241,8 +241,16 @@ def _explanation_faults(forecast: forecast_pb2.Forecast) -> Iterator[str]:
         sum(terms), forecast.point_forecast, abs_tol=TERMS_TOLERANCE
     ):
         yield f"terms that do not sum to the point forecast: {forecast}"
-    if not all(math.isfinite(each.prediction) for each in forecast.explanation.components):
+    components = forecast.explanation.components
+    if not all(math.isfinite(each.prediction) for each in components):
         yield f"a component's prediction that is not finite: {forecast}"
+    mean = sum(each.weight * each.prediction for each in components)
+    if (
+        not math.isclose(sum(each.weight for each in components), 1.0)
+        or any(each.weight < 0 for each in components)
+        or not math.isclose(mean, forecast.point_forecast, abs_tol=TERMS_TOLERANCE)
+    ):
+        yield f"weights of components that do not sum to 1, or a mean that is not the point forecast: {forecast}"
     for game in forecast.explanation.similar_games:
         if not all(map(math.isfinite, _numbers(game))):
             yield f"a number that is not finite: {game}"

@@ -91,11 +91,16 @@ COMPONENTS: Final = ("dejavu", "lstm")
 network. A bundle may have both one or none."""
 
 
+LINEAR: Final = "linear"
+"""Name of the linear models of lead and expected margin in an explanation."""
+
+
 class ComponentPrediction(NamedTuple):
-    """Prediction of a component: a differential at the horizon, in points."""
+    """Prediction of a component: a differential at the horizon, in points; `weight` is its share of the forecast."""
 
     name: str
     prediction: float
+    weight: float
 
 
 @fast_frozen
@@ -104,16 +109,15 @@ class Explanation:
     """Explanation of a forecast; predictions are differentials at the horizon, in points.
 
     Attributes:
-        components: the components that the model has, in the order of COMPONENTS.
+        components: the linear models, with weight 1, then the components that the model has, in the order of
+            COMPONENTS, with weight 0. Live inputs shift all predictions alike.
         baseline_prediction: persistence, the last known differential.
-        linear_prediction: prediction of the linear model on lead and expected margin, which live inputs shift.
         calibration_games: number of games behind the interval and the probability.
     """
 
     components: tuple[ComponentPrediction, ...]
     baseline_prediction: float
     similar_games: tuple[SimilarGame, ...]
-    linear_prediction: float
     calibration_games: int
     attribution: Attribution
 

@@ -13,9 +13,9 @@ constexpr std::size_t MOST_SHOWN = 5;
 
 Explanation::Explanation(const PointModels &models, const Prediction &prediction, const Opinions &opinions, int horizon,
                          double point, int games)
-    : baseline(prediction.pattern.back()), linear(prediction.points[horizon]), calibration_games(games) {
+    : baseline(prediction.pattern.back()), calibration_games(games) {
     // Live inputs shift the forecast away from that of the linear models; the components are shown with the same shift.
-    const double shift = point - linear;
+    const double shift = point - prediction.points[horizon];
     dejavu = opinions.similar[horizon] + shift;
     lstm = opinions.recurrent[horizon] + shift;
 

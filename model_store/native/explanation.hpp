@@ -24,7 +24,7 @@ public:
     Explanation(const PointModels &models, const Prediction &prediction, const Opinions &opinions, int horizon,
                 double point, int games);
 
-    double dejavu, lstm, baseline, linear;
+    double dejavu, lstm, baseline;
     int calibration_games;
     double before_tipoff;
     std::vector<double> minutes;

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 EXPLANATION: dict[str, Any] = {
     "attribution": {"before_tipoff": 0.5, "minutes": [1.0, -0.5]},
+    "components": [{"name": "linear", "prediction": 1.0, "weight": 1.0}],
     "similar_games": [{"distance": 1.0, "games": 2, "increment_spread": 6.0}],
 }
 SOUND: dict[str, Any] = {
@@ -115,9 +116,11 @@ def is_answered(told: Case) -> bool:
         {"expected_margin": 3.0},
         {"quantiles": [{"level": 0.9, "value": 2.0}]},
         {"quantiles": [{"level": 0.9, "value": 0.0}, {"level": 0.1, "value": 2.0}]},
-        {"explanation": {**EXPLANATION, "linear_prediction": math.nan}},
+        {"explanation": {**EXPLANATION, "baseline_prediction": math.nan}},
         {"explanation": {**EXPLANATION, "similar_games": [{"distance": -1.0, "games": 1}]}},
-        {"explanation": {**EXPLANATION, "components": [{"name": "lstm", "prediction": math.nan}]}},
+        {"explanation": {**EXPLANATION, "components": [{"name": "linear", "prediction": math.nan, "weight": 1.0}]}},
+        {"explanation": {**EXPLANATION, "components": [{"name": "linear", "prediction": 1.0, "weight": 0.5}]}},
+        {"explanation": {**EXPLANATION, "components": [{"name": "linear", "prediction": 3.0, "weight": 1.0}]}},
         {"explanation": {"attribution": {"before_tipoff": 0.5, "minutes": [0.5]}}},
     ],
     ids=str,

@@ -38,11 +38,11 @@ EXPLAINED = forecast(
     revision=1,
     explanation=Explanation(
         components=[
+            ComponentPrediction(name="linear", prediction=17.3, weight=0.75),
             ComponentPrediction(name="dejavu", prediction=16.2),
-            ComponentPrediction(name="boosted-trees", prediction=18.1),
+            ComponentPrediction(name="boosted-trees", prediction=18.1, weight=0.25),
         ],
         baseline_prediction=20.0,
-        linear_prediction=16.9,
         calibration_games=1210,
         similar_games=[
             SimilarGame(
@@ -110,9 +110,9 @@ def test_a_forecast_is_shown_with_all_that_it_says(server: FakeServer, run: Run)
         "96 %",
         "+16.2  second opinion",
         "boosted-trees",
-        "+18.1  second opinion",
+        "+18.1  25 % of the forecast",
         "+20.0",
-        "+16.9  the model behind the forecast",
+        "+17.3  the model behind the forecast",
         "1,210 games",
         "10 %: +8.2  62.5 %: +19.0",
         "GSW by 4.5 expected at the end",

@@ -28,7 +28,10 @@ def test_it_serves_what_is_there_and_says_so(tmp_path: Path, components: tuple[s
         forecast = client.predict(PATTERN, horizon=FINAL, pregame_margin=3.0, explain=True)
         assert forecast.point_forecast == pytest.approx(expected.point(1))
         explained = forecast.explanation
-        assert tuple(each.name for each in explained.components) == components
+        weights = {each.name: each.weight for each in explained.components}
+        assert weights == {"linear": 1.0} | dict.fromkeys(components, 0.0)
+        assert [*weights] == ["linear", *components]
+        assert explained.components[0].prediction == forecast.point_forecast
         assert (len(explained.similar_games) > 0) == ("dejavu" in components)
         shares = explained.attribution
         assert shares.before_tipoff + sum(shares.minutes) == pytest.approx(forecast.point_forecast)
@@ -37,4 +40,5 @@ def test_it_serves_what_is_there_and_says_so(tmp_path: Path, components: tuple[s
         assert {each.forecast.point_forecast for each in many} == {forecast.point_forecast}
         client.predict(PATTERN, game_id="9900000001", horizon=FINAL)
         [recorded] = client.list_predictions(explain=True, include_replays=True)
-        assert tuple(each.name for each in recorded.forecast.explanation.components) == components
+        stored = recorded.forecast.explanation.components
+        assert [(each.name, each.weight) for each in stored] == [*weights.items()]

@@ -17,6 +17,7 @@ from rich.text import Text
 from dejavu.v1.forecast_pb2 import (
     ADAPTATION_MODE_ON,
     Attribution,
+    ComponentPrediction,
     Forecast,
     MarginSource,
     ReliabilityWarning,
@@ -300,19 +301,23 @@ def local_time(time: Timestamp, form: str = "%Y-%m-%d %H:%M") -> str:
 
 
 def _add_parts(rows: Table, forecast: Forecast) -> None:
-    """Add the predictions of the linear model, the baseline and the components to rows of name and value."""
+    """Add the predictions of the components and the baseline to rows of name and value."""
     explanation = forecast.explanation
     # The tables of moments, which forecast the end of a half and overtime, do not use the linear model.
     part = "" if forecast.HasField("moment") else "the model behind the forecast: "
-    parts = [
-        ("linear", explanation.linear_prediction, f"{part}lead and expected margin"),
-        ("persistence", explanation.baseline_prediction, "baseline: the current lead"),
-        *((component_label(each.name), each.prediction, "second opinion") for each in explanation.components),
-    ]
+    parts = [(component_label(each.name), each.prediction, _role(each, part)) for each in explanation.components]
+    parts.append(("persistence", explanation.baseline_prediction, "baseline: the current lead"))
     for name, prediction, note in parts:
         rows.add_row(f"  {name}", Text.assemble(f"{signed(prediction)}  ", (note, "dim")))
     if explanation.calibration_games:
         rows.add_row("  interval from", pluralize(explanation.calibration_games, "game"))
+
+
+def _role(component: ComponentPrediction, part: str) -> str:
+    """Describe what a component contributes to the forecast."""
+    if component.name == "linear":
+        return f"{part}lead and expected margin"
+    return f"{100 * component.weight:.0f} % of the forecast" if component.weight else "second opinion"
 
 
 def _similar_games(forecast: Forecast) -> Table:

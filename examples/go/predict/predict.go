@@ -50,7 +50,7 @@ func main() {
 		fmt.Println("  warning:", warning.Text)
 	}
 	for _, component := range forecast.Explanation.Components {
-		fmt.Printf("  %s: %+.1f (second opinion)\n", component.Name, component.Prediction)
+		fmt.Printf("  %s: %+.1f (weight %.2f)\n", component.Name, component.Prediction, component.Weight)
 	}
 
 	_, err = service.Predict(deadline, &dejavu.PredictRequest{Pattern: []float64{0, 1000}})

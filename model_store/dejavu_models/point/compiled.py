@@ -19,6 +19,7 @@ from dejavu_models.point.dejavu import Dejavu
 from dejavu_models.point.models import PointModels
 from dejavu_models.point.shown_entries import date_of
 from dejavu_models.types import (
+    LINEAR,
     MAX_SLOTS,
     Attribution,
     ComponentPrediction,
@@ -135,15 +136,15 @@ class CompiledGame:
             self._opinions = self._models.opinions(self._prediction)
         numbers = native.Explanation(self._models, self._prediction, self._opinions, horizon, point, calibration_games)
         return Explanation(
-            components=tuple(
-                ComponentPrediction(name, getattr(numbers, f"{name}_prediction")) for name in self._components
+            components=(
+                ComponentPrediction(LINEAR, point, 1.0),
+                *(ComponentPrediction(name, getattr(numbers, f"{name}_prediction"), 0.0) for name in self._components),
             ),
             baseline_prediction=numbers.baseline_prediction,
             similar_games=tuple(
                 SimilarGame(home, away, date_of(day), distance, differential, games, increment, spread)
                 for home, away, day, distance, differential, games, increment, spread in numbers.similar_games
             ),
-            linear_prediction=numbers.linear_prediction,
             calibration_games=numbers.calibration_games,
             attribution=Attribution(numbers.before_tipoff, tuple(numbers.minutes)),
         )

@@ -30,7 +30,6 @@ void bind_explanation(nb::module_ &module) {
         .def_ro("dejavu_prediction", &Explanation::dejavu)
         .def_ro("lstm_prediction", &Explanation::lstm)
         .def_ro("baseline_prediction", &Explanation::baseline)
-        .def_ro("linear_prediction", &Explanation::linear)
         .def_ro("calibration_games", &Explanation::calibration_games)
         .def_ro("before_tipoff", &Explanation::before_tipoff)
         .def_ro("minutes", &Explanation::minutes)

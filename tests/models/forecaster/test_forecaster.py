@@ -64,7 +64,8 @@ def test_the_explanation_adds_up(shipped: Forecaster, asked: ForecastQuery) -> N
     told = forecast.explanation
     assert told is not None
     assert told.baseline_prediction == asked.pattern.last
-    assert [each.name for each in told.components] == ["dejavu", "lstm"]
+    assert [(each.name, each.weight) for each in told.components] == [("linear", 1), ("dejavu", 0), ("lstm", 0)]
+    assert sum(each.weight * each.prediction for each in told.components) == forecast.point
     assert len(told.similar_games) == 5
     for similar in told.similar_games:
         assert similar.differential_at_horizon == pytest.approx(asked.pattern.last + similar.increment)

@@ -183,8 +183,8 @@ def test_a_late_moment_has_no_stake_since_its_price_may_know_more(
 def test_the_explanation_of_a_last_minute_is_finite(horizon: Horizon) -> None:
     made = SHIPPED.forecast(query(60.0 * horizon.minutes - 20, 3, horizon, explain=True)).explanation
     assert made is not None
-    opinions = [each.prediction for each in made.components]
-    assert all(math.isfinite(each) for each in (made.linear_prediction, made.baseline_prediction, *opinions))
+    predictions = [each.prediction for each in made.components]
+    assert all(math.isfinite(each) for each in (made.baseline_prediction, *predictions))
     assert any(each.increment_spread > 0 for each in made.similar_games)
 
 

@@ -143,8 +143,8 @@ def assert_explained_alike(one: Explanation, other: Explanation) -> None:
     parts, expected = (
         [
             *(part.prediction for part in each.components),
+            *(part.weight for part in each.components),
             each.baseline_prediction,
-            each.linear_prediction,
             each.attribution.before_tipoff,
             *each.attribution.minutes,
         ]

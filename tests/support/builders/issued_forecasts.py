@@ -61,12 +61,12 @@ def issued(
     similar = SimilarGame("BOS", "NYK", date(2021, 3, 14), 1.5, 3.0, 4, increment=4.0, increment_spread=6.5)
     explanation = Explanation(
         components=(
-            ComponentPrediction("dejavu", point - 0.6),
-            ComponentPrediction("lstm", point + 0.4),
+            ComponentPrediction("linear", point, 1.0),
+            ComponentPrediction("dejavu", point - 0.6, 0.0),
+            ComponentPrediction("lstm", point + 0.4, 0.0),
         ),
         baseline_prediction=pattern[-1],
         similar_games=(similar,),
-        linear_prediction=point - 0.5,
         calibration_games=1234,
         attribution=Attribution(0.5, (0.0, 1.25, -1.5 + point - 0.75)),
     )

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme
 from dejavu_models.forecast_query import ForecastQuery
-from dejavu_models.types import Attribution, Forecast, Horizon, HorizonSupport, ModelInfo, Quantile
+from dejavu_models.types import Attribution, ComponentPrediction, Forecast, Horizon, HorizonSupport, ModelInfo, Quantile
 
 HOME_EDGE = 2.5
 """Expected margin of any two teams, in points."""
@@ -48,7 +48,7 @@ def completed(query: ForecastQuery, forecast: Forecast) -> Forecast:
     if explanation is not None:
         explanation = replace(
             explanation,
-            linear_prediction=point - 1.5,
+            components=(ComponentPrediction("linear", point, 1.0), *explanation.components[1:]),
             calibration_games=1234,
             attribution=Attribution(point - query.pattern.minutes / 2, (0.5,) * query.pattern.minutes),
             similar_games=tuple(

@@ -113,10 +113,13 @@ class PersistenceForecaster(Forecaster):
     def _repeat(self, query: ForecastQuery) -> Forecast:
         last = query.pattern.last
         explanation = Explanation(
-            components=(ComponentPrediction("dejavu", last), ComponentPrediction("lstm", last)),
+            components=(
+                ComponentPrediction("linear", last, 1.0),
+                ComponentPrediction("dejavu", last, 0.0),
+                ComponentPrediction("lstm", last, 0.0),
+            ),
             baseline_prediction=last,
             similar_games=(SimilarGame("BKN", "BOS", date(2021, 3, 14), 1.5, last + 2.0, 7, 2.0, 6.5),),
-            linear_prediction=last,
             calibration_games=1000,
             attribution=Attribution(0.0, (*(0.0,) * (query.pattern.minutes - 1), last)),
         )

@@ -64,13 +64,12 @@ def explanation(
     forecasts = [*game.earlier[:, horizon].tolist(), point]
     return Explanation(
         components=tuple(
-            ComponentPrediction(name, predicted + point - linear)  # each with the effect of live inputs
-            for name, predicted in (("dejavu", dejavu), ("lstm", lstm))
-            if name in models.components
+            ComponentPrediction(name, predicted + point - linear, weight)  # each with the effect of live inputs
+            for name, predicted, weight in (("linear", linear, 1.0), ("dejavu", dejavu, 0.0), ("lstm", lstm, 0.0))
+            if name in ("linear", *models.components)
         ),
         baseline_prediction=game.lead,
         similar_games=_similar_games(models, game, horizon),
-        linear_prediction=linear,
         calibration_games=calibration_games,
         attribution=Attribution(forecasts[0], tuple(after - before for before, after in pairwise(forecasts))),
     )

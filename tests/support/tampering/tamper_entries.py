@@ -75,7 +75,7 @@ def _market(database: sqlite3.Connection, forecast: dict[str, Any] | None = None
 
 
 def _flatter(entry: dict[str, Any]) -> None:
-    entry["payload"]["forecast"]["explanation"]["lstm_prediction"] = 9.75
+    entry["payload"]["forecast"]["explanation"]["components"][0]["prediction"] = 9.75
 
 
 # Entries, altered without care for the chain.

@@ -74,7 +74,7 @@ export function forecast(json: ForecastJson): Forecast {
       beforeTipoff: num(attribution.beforeTipoff),
       minutes: (attribution.minutes ?? []).map(num),
     },
-    opinions: (explanation?.components ?? []).map((each) => ({ name: each.name ?? "", points: num(each.prediction) })),
+    opinions: (explanation?.components ?? []).filter((each) => !num(each.weight)).map((each) => ({ name: each.name ?? "", points: num(each.prediction) })),
     calibrationGames: num(explanation?.calibrationGames),
     quantiles: asked.length ? asked.sort((a, b) => a.level - b.level) : recordedQuantiles(json.distribution ?? []),
   };

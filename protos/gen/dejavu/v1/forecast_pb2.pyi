@@ -892,16 +892,11 @@ class Explanation(_message.Message):
 
     BASELINE_PREDICTION_FIELD_NUMBER: _builtins.int
     SIMILAR_GAMES_FIELD_NUMBER: _builtins.int
-    LINEAR_PREDICTION_FIELD_NUMBER: _builtins.int
     ATTRIBUTION_FIELD_NUMBER: _builtins.int
     CALIBRATION_GAMES_FIELD_NUMBER: _builtins.int
     COMPONENTS_FIELD_NUMBER: _builtins.int
     baseline_prediction: _builtins.float
     """Persistence: the last known differential, repeated. The baseline of all comparisons."""
-    linear_prediction: _builtins.float
-    """Prediction of a linear model of the lead and, where known, the expected margin: the point forecast without live
-    inputs.
-    """
     calibration_games: _builtins.int
     """Number of calibration games behind the interval and the probability."""
     @_builtins.property
@@ -914,8 +909,8 @@ class Explanation(_message.Message):
 
     @_builtins.property
     def components(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComponentPrediction]:
-        """Predictions of the other models of the bundle: second opinions, no part of the point forecast. Each includes the
-        effect of live inputs on the point forecast.
+        """Predictions of the components of the model: linear, then those of Model.components. Each includes the effect of live
+        inputs on the point forecast. Their weights are at least 0 and sum to 1.
         """
 
     def __init__(
@@ -923,14 +918,13 @@ class Explanation(_message.Message):
         *,
         baseline_prediction: _builtins.float = ...,
         similar_games: _abc.Iterable[Global___SimilarGame] | None = ...,
-        linear_prediction: _builtins.float = ...,
         attribution: Global___Attribution | None = ...,
         calibration_games: _builtins.int = ...,
         components: _abc.Iterable[Global___ComponentPrediction] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "baseline_prediction", b"baseline_prediction", "calibration_games", b"calibration_games", "components", b"components", "linear_prediction", b"linear_prediction", "similar_games", b"similar_games"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "baseline_prediction", b"baseline_prediction", "calibration_games", b"calibration_games", "components", b"components", "similar_games", b"similar_games"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -938,25 +932,31 @@ Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
 
 @_typing.final
 class ComponentPrediction(_message.Message):
-    """Prediction of a model that a forecast is compared with."""
+    """Prediction of a component of a model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     PREDICTION_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name of the model: dejavu or lstm; later releases may have others."""
+    """Name of the component: linear (linear models of the lead and, where known, the expected margin), dejavu (similar
+    games) or lstm; later releases may have others.
+    """
     prediction: _builtins.float
-    """Its prediction, in points."""
+    """Its prediction of the differential at the horizon, in points."""
+    weight: _builtins.float
+    """Its share of the forecast, in [0, 1]. With 0 it is a second opinion, no part of the forecast."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         prediction: _builtins.float = ...,
+        weight: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "prediction", b"prediction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "prediction", b"prediction", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

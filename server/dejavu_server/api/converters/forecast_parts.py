@@ -87,7 +87,6 @@ def _explanation_message(
             _similar_game_message(game, () if course_of is None else course_of(forecast, game))
             for game in explanation.similar_games
         ],
-        linear_prediction=explanation.linear_prediction,
         attribution=forecast_pb2.Attribution(
             before_tipoff=explanation.attribution.before_tipoff, minutes=explanation.attribution.minutes
         ),

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import date
-from functools import partial
 from typing import Any, Final, TypeVar
 
 from dejavu_models.types import (
-    COMPONENTS,
     Adaptation,
     AdaptationMode,
     Attribution,
@@ -21,11 +19,6 @@ from dejavu_server.ledger.entries.layout import Kind, Layout, Member
 
 _S = TypeVar("_S")
 _T = TypeVar("_T")
-
-
-def _prediction_of(name: str, explanation: Explanation) -> float | None:
-    """Return the prediction of a component; None if there is none."""
-    return next((each.prediction for each in explanation.components if each.name == name), None)
 
 
 def optional(convert: Callable[[_S], _T], value: _S | None) -> _T | None:
@@ -71,14 +64,17 @@ _SIMILAR_GAME: Final = Layout(
     Member("increment_spread", Kind.NUMBER),
 )
 
-_COMPONENT_FIELDS: Final = {f"{name}_prediction": partial(_prediction_of, name) for name in COMPONENTS}
+_COMPONENT: Final = Layout(
+    Member("name", Kind.VALUE),
+    Member("prediction", Kind.NUMBER),
+    Member("weight", Kind.NUMBER),
+)
 
 EXPLANATION: Final = Layout(
-    *(Member(name, Kind.NUMBER, path, when=path) for name, path in _COMPONENT_FIELDS.items()),
     Member("baseline_prediction", Kind.NUMBER),
     Member("attribution", Kind.OBJECT, of=_ATTRIBUTION),
     Member("calibration_games", Kind.INTEGER),
-    Member("linear_prediction", Kind.NUMBER),
+    Member("components", Kind.OBJECTS, of=_COMPONENT),
     Member("similar_games", Kind.OBJECTS, of=_SIMILAR_GAME),
 )
 """The JSON object of an `Explanation`."""
@@ -100,9 +96,7 @@ def read_explanation(value: dict[str, Any]) -> Explanation:
     """Return the explanation of a JSON object."""
     return Explanation(
         components=tuple(
-            ComponentPrediction(name, value[f"{name}_prediction"])
-            for name in COMPONENTS
-            if f"{name}_prediction" in value
+            ComponentPrediction(each["name"], each["prediction"], each["weight"]) for each in value["components"]
         ),
         baseline_prediction=value["baseline_prediction"],
         similar_games=tuple(
@@ -118,7 +112,6 @@ def read_explanation(value: dict[str, Any]) -> Explanation:
             )
             for game in value["similar_games"]
         ),
-        linear_prediction=value["linear_prediction"],
         calibration_games=value["calibration_games"],
         attribution=Attribution(value["attribution"]["before_tipoff"], tuple(value["attribution"]["minutes"])),
     )

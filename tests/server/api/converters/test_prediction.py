@@ -210,7 +210,8 @@ def test_a_forecast_s_message_says_what_was_issued() -> None:
     assert message.generated_time.ToDatetime(UTC) == NOW
     assert message.expires_time.ToDatetime(UTC) == NOW + timedelta(minutes=5)
     assert (message.sequence, message.revision) == (7, 1)
-    assert [each.name for each in message.explanation.components] == ["dejavu", "lstm"]
+    components = [(each.name, each.prediction, each.weight) for each in message.explanation.components]
+    assert components == [("linear", 11.25, 1.0), ("dejavu", 11.0, 0.0), ("lstm", 11.0, 0.0)]
     [game] = message.explanation.similar_games
     assert game == forecast_pb2.SimilarGame(
         label="2021-03-14 BOS @ BKN and 6 like it",
@@ -227,7 +228,7 @@ def test_a_forecast_s_message_says_what_was_issued() -> None:
     attribution = message.explanation.attribution
     assert len(attribution.minutes) == 18
     assert attribution.before_tipoff + sum(attribution.minutes) == 11.25
-    assert (message.explanation.linear_prediction, message.explanation.calibration_games) == (9.75, 1234)
+    assert message.explanation.calibration_games == 1234
 
 
 def test_every_field_of_the_contract_s_forecast_is_set() -> None:

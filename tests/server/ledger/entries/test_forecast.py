@@ -19,6 +19,7 @@ from dejavu_feed.moment import Moment
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import (
     COMPONENTS,
+    LINEAR,
     Adaptation,
     AdaptationMode,
     Attribution,
@@ -59,12 +60,11 @@ attributions = st.builds(
 )
 explanations = st.builds(
     Explanation,
-    components=st.lists(finite, max_size=len(COMPONENTS)).map(
-        lambda numbers: tuple(ComponentPrediction(*each) for each in zip(COMPONENTS, numbers, strict=False))
-    ),
+    components=st.lists(
+        st.builds(ComponentPrediction, st.sampled_from((LINEAR, *COMPONENTS)), finite, st.floats(0, 1)), max_size=3
+    ).map(tuple),
     baseline_prediction=finite,
     similar_games=st.lists(similar_games, max_size=3).map(tuple),
-    linear_prediction=finite,
     calibration_games=st.integers(0, 10**6),
     attribution=attributions,
 )
@@ -180,8 +180,10 @@ def test_the_form_is_what_it_is() -> None:
         '{"kind":"forecast","payload":{"forecast":{"adaptation":null,"calibration_sequence":0,'
         '"distribution":[],"elapsed_minutes":3,"expected_margin":5.5,'
         '"expires_us":1767323345678901,"explanation":{"attribution":{"before_tipoff":0.5,"minutes":[0.0,1.25,-1.0]},'
-        '"baseline_prediction":-1.0,"calibration_games":1234,"dejavu_prediction":0.65,'
-        '"linear_prediction":0.75,"lstm_prediction":1.65,"similar_games":[{"away_team":"NYK","date":"2021-03-14","differential_at_horizon":3.0,'
+        '"baseline_prediction":-1.0,"calibration_games":1234,"components":['
+        '{"name":"linear","prediction":1.25,"weight":1.0},{"name":"dejavu","prediction":0.65,"weight":0.0},'
+        '{"name":"lstm","prediction":1.65,"weight":0.0}],'
+        '"similar_games":[{"away_team":"NYK","date":"2021-03-14","differential_at_horizon":3.0,'
         '"distance":1.5,"games":4,"home_team":"BOS","increment":4.0,"increment_spread":6.5}]},'
         '"generated_us":1767323045678901,"home_lead_probability":0.6,"interval_lower":-10.25,"interval_upper":13.25,'
         '"model_version":"v1","point":1.25,"static_scores":[]},"request":{"alpha":0.05,"away_team":"GSW","game_id":"0022300001",'
@@ -233,7 +235,7 @@ def test_what_a_later_release_adds_is_passed_over() -> None:
         return [with_more(inner) for inner in value] if isinstance(value, list) else value
 
     later = canonical_json.dumps(with_more(json.loads(written(forecast))))
-    assert later.count("added_later") == 7  # the entry, its payload and the objects in it
+    assert later.count("added_later") == 10  # the entry, its payload and the objects in it
     assert codec.parse(later) == forecast
 
 

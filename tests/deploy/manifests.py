@@ -114,7 +114,7 @@ def variables(program: str) -> frozenset[str]:
     if program == "server":
         # The server's image has the client too, whose `dejavu health` the probes run.
         return frozenset(option.variable for option in options().values()) | {"DEJAVU_CA"}
-    sources = [path for name in ("dejavu_client", "dejavu_gateway") for path in (ROOT / "client" / name).rglob("*.py")]
+    sources = [path for folder in ("client", "gateway") for path in (ROOT / folder).rglob("*.py")]
     return frozenset(name for path in sources for name in re.findall(r'"(DEJAVU_[A-Z_]+)"', path.read_text()))
 
 

@@ -23,7 +23,7 @@ from dejavu_server.supervisor.supervisor import FEW_DESCRIPTORS
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "server" / "dejavu.service"
-DASHBOARD_UNIT = ROOT / "client" / "dejavu-dashboard.service"
+DASHBOARD_UNIT = ROOT / "gateway" / "dejavu-dashboard.service"
 POLLER_UNIT = ROOT / "client" / "dejavu-poll.service"
 INSTALLED = Path("/opt/dejavu/.venv/bin")
 

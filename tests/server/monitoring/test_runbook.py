@@ -31,7 +31,9 @@ def test_an_alert_links_to_its_section() -> None:
 
 def test_what_the_runbook_tells_to_look_at_exists() -> None:
     code = "\n".join(
-        path.read_text() for folder in ("server", "client") for path in sorted((ROOT / folder).rglob("*.py"))
+        path.read_text()
+        for folder in ("server", "client", "feed", "gateway")
+        for path in sorted((ROOT / folder).rglob("*.py"))
     )
     events = {word for word in re.findall(r"`([a-z]+(?:_[a-z]+)+)`", RUNBOOK) if not word.startswith("dejavu_")}
     assert {"worker_died", "ledger_failing"} <= events

@@ -64,7 +64,7 @@ def test_a_wheel_brings_types_migrations_and_the_retry_configuration(unpacked: P
         "dejavu/inference/open_inference_pb2.pyi",
         "dejavu_client/py.typed",
         "dejavu_client/service_config.json",
-        "dejavu_models/bundles/default/manifest.json",
+        "dejavu_store/bundles/default/manifest.json",
     ):
         assert (unpacked / needed).is_file(), needed
     assert list((unpacked / "dejavu_server/ledger/database/migrations").rglob("*.py"))

@@ -168,10 +168,10 @@ def _batch_faults(requests: Sequence[pb.PredictRequest], response: pb.PredictBat
 
 def _answer_faults(request: pb.PredictRequest, answer: pb.PredictResponse | pb.PredictBatchResult) -> Iterator[str]:
     forecast = answer.forecast
-    if request.HasField("market") != answer.HasField("market"):
+    if [each.kind for each in request.markets] != [each.kind for each in answer.markets]:
         yield f"a market answer that was not requested, or none: {answer}"
-    elif request.HasField("market"):
-        yield from _market_faults(answer.market)
+    for each in answer.markets:
+        yield from _market_faults(each)
     if [each.level for each in forecast.quantiles] != list(request.quantile_levels):
         yield f"other quantiles than requested: {forecast}"
     if forecast.elapsed_minutes != len(request.pattern) or forecast.game_id != request.game_id:
@@ -187,11 +187,11 @@ def _answer_faults(request: pb.PredictRequest, answer: pb.PredictResponse | pb.P
 
 
 def _market_faults(market: market_pb2.MarketAnswer) -> Iterator[str]:
-    numbers = [*_numbers(market), *_numbers(market.home), *_numbers(market.away)]
+    numbers = [*_numbers(market), *_numbers(market.above), *_numbers(market.below)]
     if not all(map(math.isfinite, numbers)):
         yield f"a number that is not finite: {market}"
     shares = [market.push_probability, market.confidence_threshold]
-    for side in (market.home, market.away):
+    for side in (market.above, market.below):
         shares += [side.win_probability, side.fair_probability, side.staking_probability]
         shares += [side.kelly_fraction, side.stake_fraction]
         if side.stake_fraction > min(market.staking.game_cap, market.staking.evening_cap):
@@ -200,7 +200,7 @@ def _market_faults(market: market_pb2.MarketAnswer) -> Iterator[str]:
             yield f"a stake on a bet without positive expected value: {market}"
     if not all(0 <= share <= 1 for share in shares):
         yield f"a share outside [0, 1]: {market}"
-    total = market.home.win_probability + market.push_probability + market.away.win_probability
+    total = market.above.win_probability + market.push_probability + market.below.win_probability
     if not math.isclose(total, 1, abs_tol=1e-9) or market.stake < 0:
         yield f"probabilities that do not sum to 1, or a negative stake: {market}"
 

@@ -32,7 +32,7 @@ from dejavu.v1.forecast_pb2 import (
     SIDE_HOME,
     LastScore,
 )
-from dejavu.v1.market_pb2 import Market, Odds
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, Market, Odds
 from dejavu_feed.live_inputs import most_total_points
 
 MOST_SLOTS, HALFTIME_SLOTS = 47, 23
@@ -194,9 +194,10 @@ def _odds(rng: random.Random) -> Odds:
 
 def _market(rng: random.Random) -> Market:
     return Market(
+        kind=MARKET_KIND_LEAD,
         line=rng.randint(-60, 60) / 2,
-        home=_odds(rng),
-        away=_odds(rng),
+        above=_odds(rng),
+        below=_odds(rng),
         bankroll=rng.choice([None, 1000.0]),
         game_staked=rng.choice([None, 0.0, 0.01]),
         evening_staked=rng.choice([None, 0.01, 1.0]),
@@ -218,7 +219,7 @@ def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
     return pb.PredictRequest(
         game_id=game,
         pattern=pattern,
-        market=_market(rng) if rng.random() < 0.25 else None,
+        markets=[_market(rng)] if rng.random() < 0.25 else [],
         alpha=rng.choice([None, None, 0.5, 0.2, 0.01]),
         return_explanation=rng.random() < 0.5,
         horizon=horizon,

@@ -47,7 +47,7 @@ from dejavu_client.errors import (
     UnimplementedError,
 )
 from dejavu_client.recorded import AsyncRecordedPredictions, RecordedPredictions
-from dejavu_client.requests import FINAL, HALFTIME, market, predict_request
+from dejavu_client.requests import FINAL, HALFTIME, market, predict_request, total_market
 from dejavu_client.transport.health import HealthStatus
 from dejavu_client.transport.statistics import CallStatistics, MethodStatistics
 from dejavu_feed.live_inputs import LastScore, Possession, Side
@@ -108,4 +108,5 @@ __all__ = [
     "market",
     "predict_request",
     "tls_credentials",
+    "total_market",
 ]

@@ -121,20 +121,19 @@ class AsyncDejavuClient(
     async def quote(
         self,
         pattern: Sequence[float],
-        market: Market | None = None,
-        *,
+        *markets: Market,
         timeout: float | None = None,
         **options: Unpack[PredictOptions],
     ) -> PredictResponse:
-        """Forecast one game, as `predict` does, and evaluate the odds of a market. Returns the whole response.
+        """Forecast one game, as `predict` does, and evaluate odds. Returns the whole response.
 
         Args:
             pattern: score differentials (home − away, in points) at the end of each minute, starting with the first.
-            market: odds, created with `market`; None for a `total_market` alone, which is one of the options.
+            markets: odds, created with `market` and `total_market`, at most one of each; answered in this order.
             timeout: deadline of this call, in seconds; None for the client's.
             options: the options of `predict`.
         """
-        request = predict_request(pattern, market=market, **options)
+        request = predict_request(pattern, markets=markets, **options)
         return await self._unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)
 
     async def assess_risk(

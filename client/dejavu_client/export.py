@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final, Generic, TypeVar
 
-from google.protobuf.descriptor import Descriptor, EnumDescriptor
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1.forecast_pb2 import (
@@ -27,12 +27,12 @@ from dejavu.v1.forecast_pb2 import (
     LateReason,
     MarginSource,
 )
-from dejavu.v1.market_pb2 import MarketSide, TotalSide
-from dejavu.v1.record_pb2 import MarketResult, RecordedPrediction
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL, MarketKind, MarketSide, Odds
+from dejavu.v1.record_pb2 import MarketResult, RecordedMarket, RecordedPrediction
 from dejavu.v1.record_service_pb2 import LeaderboardRow, ScoreFilter
 from dejavu.v1.scorecard_pb2 import Figure, MarketRecord, Scorecard, TotalScorecard
 from dejavu_client.extras import pyarrow
-from dejavu_client.formatting import elapsed_seconds, enum_word, last_differential, warning_label
+from dejavu_client.formatting import elapsed_seconds, enum_word, last_differential, recorded_market, warning_label
 from dejavu_common.files import atomic_replace
 from dejavu_common.shown_text import spreadsheet_cell
 from dejavu_feed.live_inputs import LIVE_INPUTS, LiveInput
@@ -241,32 +241,40 @@ def _warnings(forecast: Forecast) -> str:
 
 
 def _market_columns(
-    name: str, sides: tuple[str, str], side: EnumDescriptor, settlement: str
+    name: str, kind: MarketKind.ValueType, sides: tuple[str, str], settlement: str
 ) -> Iterator[Column[RecordedPrediction]]:
     """Yield the columns of a market, its evaluation and the result of the bet.
 
     Args:
-        name: field of the market in a `RecordedPrediction`.
-        sides: fields of its sides.
-        side: enum of the side of the bet.
+        name: first part of the columns' names.
+        kind: kind of the market.
+        sides: names of the sides that win above and below the line.
         settlement: path of the message with the result.
     """
 
+    def of_market(path: str, convert: Callable[[Any], Value] | None = None) -> Callable[[RecordedPrediction], Value]:
+        pick = _field(path, convert, message=RecordedMarket.DESCRIPTOR)
+        return lambda row: None if (market := recorded_market(row, kind)) is None else pick(market)
+
     def bankroll(row: RecordedPrediction) -> Value:
-        market = getattr(row, name)
-        return None if not row.HasField(name) else market.bankroll if market.HasField("bankroll") else 1.0  # type: ignore[arg-type]
+        recorded = recorded_market(row, kind)
+        if recorded is None:
+            return None
+        return recorded.market.bankroll if recorded.market.HasField("bankroll") else 1.0
 
     def american(which: str) -> Callable[[RecordedPrediction], Value]:
         def pick(row: RecordedPrediction) -> Value:
-            odds = getattr(getattr(row, name), which)
+            recorded = recorded_market(row, kind)
+            odds = Odds() if recorded is None else getattr(recorded.market, which)
             return int(odds.american) if odds.HasField("american") else None
 
         return pick
 
-    yield Column(f"{name}_line", float, _field(f"{name}.line"))
+    both = tuple(zip(sides, ("above", "below"), strict=True))
+    yield Column(f"{name}_line", float, of_market("market.line"))
     yield Column(f"{name}_bankroll", float, bankroll)
-    for which in sides:
-        yield Column(f"{name}_{which}_american", int, american(which))
+    for side, field in both:
+        yield Column(f"{name}_{side}_american", int, american(field))
     for column, value in (
         ("odds", "decimal_odds"),
         ("win_probability", "win_probability"),
@@ -274,11 +282,11 @@ def _market_columns(
         ("staking_probability", "staking_probability"),
         ("expected_value", "expected_value"),
     ):
-        for which in sides:
-            yield Column(f"{name}_{which}_{column}", float, _field(f"{name}_answer.{which}.{value}"))
-    yield Column(f"{name}_push_probability", float, _field(f"{name}_answer.push_probability"))
-    yield Column(f"{name}_side", str, _field(f"{name}_answer.side", partial(enum_word, side)))
-    yield Column(f"{name}_stake", float, _field(f"{name}_answer.stake"))
+        for side, field in both:
+            yield Column(f"{name}_{side}_{column}", float, of_market(f"answer.{field}.{value}"))
+    yield Column(f"{name}_push_probability", float, of_market("answer.push_probability"))
+    yield Column(f"{name}_side", str, of_market("answer.side", partial(enum_word, MarketSide.DESCRIPTOR)))
+    yield Column(f"{name}_stake", float, of_market("answer.stake"))
     result = partial(enum_word, MarketResult.DESCRIPTOR)
     yield Column(f"{name}_result", str, _field(f"{settlement}.market_result", result))
     yield Column(f"{name}_profit", float, _field(f"{settlement}.market_profit"))
@@ -327,7 +335,7 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     Column("covered", bool, _field("settlement.covered")),
     Column("brier", float, _field("settlement.brier")),
     Column("crps", float, _field("settlement.crps")),
-    *_market_columns("market", ("home", "away"), MarketSide.DESCRIPTOR, "settlement"),
+    *_market_columns("market", MARKET_KIND_LEAD, ("home", "away"), "settlement"),
     Column("late", str, _field("forecast.late", partial(enum_word, LateReason.DESCRIPTOR))),
     Column("game_date", str, lambda row: row.forecast.game_date or None),
     Column("ratings_date", str, lambda row: row.forecast.ratings_date or None),
@@ -345,7 +353,7 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     Column("total_pace_absolute_error", float, _field("settlement.total.pace_absolute_error")),
     Column("total_covered", bool, _field("settlement.total.covered")),
     Column("total_crps", float, _field("settlement.total.crps")),
-    *_market_columns("total_market", ("over", "under"), TotalSide.DESCRIPTOR, "settlement.total"),
+    *_market_columns("total_market", MARKET_KIND_TOTAL, ("over", "under"), "settlement.total"),
     Column("overtimes", int, _field("outcome.overtimes")),
 )
 """Columns of a recorded forecast. Times are in UTC, differentials and errors in points."""

@@ -21,7 +21,8 @@ from dejavu.v1.forecast_pb2 import (
     TotalForecast,
     WarningReason,
 )
-from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
+from dejavu.v1.market_pb2 import MarketKind
+from dejavu.v1.record_pb2 import Outcome, RecordedMarket, RecordedPrediction
 from dejavu_feed import moment as moments
 from dejavu_feed.horizon import MAX_SLOTS
 
@@ -111,6 +112,11 @@ def last_differential(prediction: RecordedPrediction) -> float | None:
     if prediction.forecast.HasField("moment"):
         return float(prediction.forecast.moment.differential)
     return prediction.pattern[-1] if prediction.pattern else None
+
+
+def recorded_market(prediction: RecordedPrediction, kind: MarketKind.ValueType) -> RecordedMarket | None:
+    """Return the market of a kind that was recorded with a forecast; None without one."""
+    return next((each for each in prediction.markets if each.market.kind == kind), None)
 
 
 _LATE: Final = {

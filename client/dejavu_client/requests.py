@@ -14,7 +14,7 @@ from dejavu.v1.forecast_pb2 import (
     Horizon,
     MarginSource,
 )
-from dejavu.v1.market_pb2 import Market, Odds, TotalMarket
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL, Market, Odds
 from dejavu.v1.prediction_service_pb2 import Lineups, PredictRequest
 from dejavu.v1.record_service_pb2 import (
     PREDICTION_VIEW_FULL,
@@ -62,7 +62,6 @@ class PredictOptions(TypedDict, total=False):
         last_score: last score before the end of the pattern, as `LastScore(Side.HOME, 12)`; None if unknown, or if
             nobody has scored.
         possession: side with the ball at the end of the pattern, as `Possession(Side.HOME)`; None if not known.
-        total_market: odds on the points of both teams, created with `total_market`; evaluated by `quote`.
         lineups: players on court so far, created with `lineups`; None if not known.
         moment: state of the game since the end of the pattern, as `Moment(4, 42.5, +3)`: period, seconds left in it,
             differential, and free throws to come. The other options are then as of the moment. None to forecast from
@@ -86,20 +85,19 @@ class PredictOptions(TypedDict, total=False):
     total_points: int | None
     last_score: LastScore | None
     possession: Possession | None
-    total_market: TotalMarket | None
     lineups: Lineups | None
     moment: Moment | None
 
 
 def predict_request(
-    pattern: Sequence[float], *, market: Market | None = None, **options: Unpack[PredictOptions]
+    pattern: Sequence[float], *, markets: Sequence[Market] = (), **options: Unpack[PredictOptions]
 ) -> PredictRequest:
     """Build a request for one forecast. The server validates the values.
 
     Args:
         pattern: score differentials (home − away, in points) at the end of each minute, starting with the first; 1 to
             47 values, at most 23 for halftime.
-        market: odds to evaluate, created with `market`.
+        markets: odds to evaluate, created with `market` and `total_market`, at most one of each.
         options: see `PredictOptions`.
 
     Raises:
@@ -117,7 +115,7 @@ def predict_request(
     live = _live_inputs({each.name: fields.pop(each.name, None) for each in live_inputs.LIVE_INPUTS})
     request = PredictRequest(
         pattern=pattern,
-        market=market,
+        markets=markets,
         return_explanation=explain,
         game_date=game_date,
         margin_source=_margin_source(source),
@@ -182,9 +180,10 @@ def market(
             server's default.
     """
     return Market(
+        kind=MARKET_KIND_LEAD,
         line=line,
-        home=_odds(home_odds),
-        away=_odds(away_odds),
+        above=_odds(home_odds),
+        below=_odds(away_odds),
         bankroll=bankroll,
         game_staked=game_staked,
         evening_staked=evening_staked,
@@ -201,7 +200,7 @@ def total_market(
     game_staked: float | None = None,
     evening_staked: float | None = None,
     confidence_threshold: float | None = None,
-) -> TotalMarket:
+) -> Market:
     """Build a market of total points: odds on the points of both teams at the horizon being over or under a line.
 
     Args:
@@ -213,10 +212,11 @@ def total_market(
         evening_staked: see `market`.
         confidence_threshold: see `market`.
     """
-    return TotalMarket(
+    return Market(
+        kind=MARKET_KIND_TOTAL,
         line=line,
-        over=_odds(over_odds),
-        under=_odds(under_odds),
+        above=_odds(over_odds),
+        below=_odds(under_odds),
         bankroll=bankroll,
         game_staked=game_staked,
         evening_staked=evening_staked,

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from dejavu.v1.forecast_pb2 import WARNING_REASON_IMPLAUSIBLE_DIFFERENCE, Forecast, Horizon
-from dejavu.v1.market_pb2 import MARKET_RECORDING_RECORDED
+from dejavu.v1.market_pb2 import MARKET_KIND_TOTAL, MARKET_RECORDING_RECORDED
 from dejavu.v1.model_service_pb2 import Model
 from dejavu.v1.prediction_service_pb2 import DESCRIPTOR, Lineups, PredictBatchResult, PredictRequest
 from dejavu.v1.record_pb2 import RecordedPrediction
@@ -218,7 +218,7 @@ async def _answers(
     priced = [
         index
         for index, (request, answer) in enumerate(zip(requests, answers, strict=True))
-        if (request.HasField("market") or request.HasField("total_market"))
+        if request.markets
         and isinstance(answer, InvalidArgumentError | FailedPreconditionError)
         and answer.reason != OUTCOME_KNOWN
     ]
@@ -237,9 +237,9 @@ def _without_refused(request: PredictRequest, refusal: object) -> PredictRequest
     """Return a request without the prices that the server refuses: those of the total, if its model has no totals."""
     plain = PredictRequest()
     plain.CopyFrom(request)
-    plain.ClearField("total_market")
-    if getattr(refusal, "reason", "") != _NO_TOTALS:
-        plain.ClearField("market")
+    plain.ClearField("markets")
+    if getattr(refusal, "reason", "") == _NO_TOTALS:
+        plain.markets.extend(each for each in request.markets if each.kind != MARKET_KIND_TOTAL)
     return plain
 
 
@@ -254,7 +254,7 @@ async def _answers_once(
     if len(results) != len(requests):
         mismatch = InternalError(f"{len(requests)} forecasts requested, {len(results)} returned")
         return [mismatch] * len(requests)
-    for market in (each for result in results for each in (result.market, result.total_market)):
+    for market in (each for result in results for each in result.markets):
         sent.recorded |= market.recording == MARKET_RECORDING_RECORDED
         implausible = (each for each in market.warnings if each.reason == WARNING_REASON_IMPLAUSIBLE_DIFFERENCE)
         sent.faults.extend(each.text for each in implausible)

@@ -10,7 +10,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
-from dejavu.v1.market_pb2 import Market
 from dejavu_client.requests import market, total_market
 from dejavu_feed.errors import FeedError
 from dejavu_feed.files.prices import PricedMarket, read_prices
@@ -46,13 +45,12 @@ class GamePrices:
         Args:
             with_total: whether to send prices of total points, which forecasts at a moment have no answer for.
         """
-        of_total = None
+        markets = []
+        if self.lead is not None:
+            markets.append(market(self.lead.line, self.lead.first, self.lead.second))
         if self.total is not None and with_total:
-            of_total = total_market(self.total.line, self.total.first, self.total.second)
-        return {"market": self._market(), "total_market": of_total}
-
-    def _market(self) -> Market | None:
-        return None if self.lead is None else market(self.lead.line, self.lead.first, self.lead.second)
+            markets.append(total_market(self.total.line, self.total.first, self.total.second))
+        return {"markets": markets}
 
 
 class PriceFile:

@@ -52,8 +52,6 @@ CONFIDENCES = (0.6, 0.8, 0.95)
 NOT_COMPARED = {
     "dejavu.v1.MarketAnswer.notice",
     "dejavu.v1.MarketAnswer.warnings",
-    "dejavu.v1.TotalMarketAnswer.notice",
-    "dejavu.v1.TotalMarketAnswer.warnings",
     "dejavu.v1.TeamKnowledge.text",
     "dejavu.v1.ReliabilityWarning.text",
 }
@@ -161,7 +159,7 @@ def check_shadows(entries: dict[int, Entry]) -> str:
 
 def check_hindsight(entries: dict[int, Entry]) -> None:
     """Check that no forecast, market or shadow follows an outcome of its moment, and that late forecasts are marked."""
-    games, priced = Games(), set[tuple[int, bool]]()
+    games, priced = Games(), set[tuple[int, str]]()
     for sequence, entry in entries.items():
         payload, kind = entry["payload"], entry["kind"]
         if kind == "outcome":
@@ -176,9 +174,9 @@ def check_hindsight(entries: dict[int, Entry]) -> None:
             raise ChangedError(f"entry {sequence}: a {kind} refers to entry {of}, which is not an earlier forecast")
         _check_outcomes(entry, forecast, games)
         if kind == "market":
-            if (of, _is_on_total(entry)) in priced:
+            if (of, _kind_of(entry)) in priced:
                 raise ChangedError(f"entry {sequence}: a second market of entry {of}; only the first one counts")
-            priced.add((of, _is_on_total(entry)))
+            priced.add((of, _kind_of(entry)))
             _check_market(entry, forecast, games, entries)
         if kind == "forecast":
             _check_late(entry, games)
@@ -246,9 +244,13 @@ def _check_market(entry: Entry, forecast: Entry, games: Games, entries: dict[int
         raise ChangedError(f"entry {entry['sequence']}: a market of entry {of}, more than {minutes} min after it")
 
 
-def _is_on_total(market: Entry) -> bool:
-    """Return whether a market is on the total points, not on the lead."""
-    return bool(market["payload"].get("on_total", False))
+_KINDS = ("lead", "total")
+"""Kinds of markets, in the order of a dejavu.v1.RecordedPrediction."""
+
+
+def _kind_of(market: Entry) -> str:
+    """Return what a market is on: lead or total."""
+    return str(market["payload"]["market"]["kind"])
 
 
 def _check_late(entry: Entry, games: Games) -> None:
@@ -445,7 +447,7 @@ class Record:
             of_kind.setdefault(entry["kind"], {})[sequence] = entry
         self.forecasts = of_kind["forecast"]
         self._markets = {
-            (each["payload"]["forecast_sequence"], _is_on_total(each)): each for each in of_kind["market"].values()
+            (each["payload"]["forecast_sequence"], _kind_of(each)): each for each in of_kind["market"].values()
         }
         self._outcomes: dict[Place, list[Entry]] = {}
         for entry in of_kind["outcome"].values():
@@ -513,21 +515,17 @@ class Record:
         if standing is not None:
             parts["outcome"] = _outcome(standing)
             bets = {
-                on_total: market
-                for on_total in (False, True)
-                if (market := self._markets.get((sequence, on_total))) is not None
+                kind: market
+                for kind in _KINDS
+                if (market := self._markets.get((sequence, kind))) is not None
                 and not self._late(entry)
                 and not self._was_sent_after(entry, market)
             }
             parts["settlement"] = _settlement(entry, standing, bets)
             parts["settlement"]["first_outcome_sequence"] = self._outcomes[_place(standing["payload"])][0]["sequence"]
-        for on_total, name in ((False, "market"), (True, "total_market")):
-            market = self._markets.get((sequence, on_total))
-            if market is None:
-                continue
-            asked, answer = _market(market, entry["payload"]["request"]["horizon"])
-            answer["recording"] = "outcome_known" if self._was_sent_after(entry, market) else "recorded"
-            parts |= {f"{name}_sequence": market["sequence"], name: asked, f"{name}_answer": answer}
+        recorded = [market for kind in _KINDS if (market := self._markets.get((sequence, kind))) is not None]
+        if recorded:
+            parts["markets"] = [_market(market, sent_after=self._was_sent_after(entry, market)) for market in recorded]
         return parts
 
     def _standing(self, forecast: Entry) -> Entry | None:
@@ -680,7 +678,7 @@ def _outcome(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _settlement(entry: Entry, standing: Entry, bets: dict[bool, Entry]) -> dict[str, Any]:
+def _settlement(entry: Entry, standing: Entry, bets: dict[str, Entry]) -> dict[str, Any]:
     """Return the fields of a dejavu.v1.Settlement, given the bets that count, by whether they are on the total."""
     request, forecast, outcome = entry["payload"]["request"], entry["payload"]["forecast"], standing["payload"]
     differential = outcome["differential"]
@@ -705,9 +703,9 @@ def _settlement(entry: Entry, standing: Entry, bets: dict[bool, Entry]) -> dict[
             "pace_absolute_error": abs(pace - points),
             "covered": total["interval_lower"] <= points <= total["interval_upper"],
             "crps": _crps(total["distribution"], points),
-            **_bet(bets.get(True), points),
+            **_bet(bets.get("total"), points),
         }
-    return fields | _bet(bets.get(False), differential)
+    return fields | _bet(bets.get("lead"), differential)
 
 
 def _bet(market: Entry | None, points: int) -> dict[str, Any]:
@@ -715,8 +713,8 @@ def _bet(market: Entry | None, points: int) -> dict[str, Any]:
     answer = None if market is None else market["payload"]["answer"]
     if market is None or answer is None or answer["side"] is None:
         return {}
-    line, side = market["payload"]["market"]["line"], answer[answer["side"]]
-    won = (points > line) == (answer["side"] == "home")
+    line, is_above = market["payload"]["market"]["line"], answer["side"] in {"home", "over"}
+    side, won = answer["above" if is_above else "below"], (points > line) == is_above
     stake = side["stake_fraction"]
     result = "push" if points == line else "won" if won else "lost"
     profit = {"push": 0.0, "won": stake * (side["decimal_odds"] - 1.0), "lost": -stake}[result]
@@ -729,22 +727,22 @@ def _crps(quantiles: list[float], outcome: float) -> float:
     return 2.0 * math.fsum(losses) / len(quantiles)
 
 
-def _market(market: Entry, horizon: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the fields of a dejavu.v1.Market and of its MarketAnswer, or of a TotalMarket and its answer."""
-    asked, answer = market["payload"]["market"], dict(market["payload"]["answer"])
-    on_total = _is_on_total(market)
-    names = {"home": "over", "away": "under"} if on_total else {"home": "home", "away": "away"}
+def _market(market: Entry, *, sent_after: bool) -> dict[str, Any]:
+    """Return the fields of a dejavu.v1.RecordedMarket."""
+    asked, answer = market["payload"]["market"], market["payload"]["answer"]
     prices = {
-        name: {"american": asked[american]} if (american := f"{side}_american") in asked else {"decimal": asked[odds]}
-        for side, name, odds in ((side, name, f"{side}_odds") for side, name in names.items())
+        side: {"american": asked[american]} if (american := f"{side}_american") in asked else {"decimal": asked[odds]}
+        for side, odds in (("above", "above_odds"), ("below", "below_odds"))
     }
-    sides = {name: answer.pop(side) for side, name in names.items()}
-    policy, answer["side"] = answer["policy"], names.get(answer["side"])
-    of_horizon = {} if on_total else {"horizon": horizon}
-    return asked | prices | of_horizon, answer | sides | {
-        "confidence_threshold": policy["confidence_threshold"],
-        "staking": policy,
+    added = {
+        "kind": asked["kind"],
+        "recording": "outcome_known" if sent_after else "recorded",
+        "confidence_threshold": answer["policy"]["confidence_threshold"],
+        "staking": answer["policy"],
     }
+    if asked["kind"] == "total":
+        added["lead_staked"] = answer.get("lead_staked", 0.0)
+    return {"market": asked | prices, "answer": answer | added, "sequence": market["sequence"]}
 
 
 def _compare_forecasts(server: Server, record: Record, last: int) -> int:

@@ -231,23 +231,16 @@ class Bet:
 
     Args:
         of: the forecast.
-        on_total: which of its markets.
+        market: the market.
     """
 
-    def __init__(self, of: record_pb2.RecordedPrediction, *, on_total: bool) -> None:
-        self.of, self.on_total = of, on_total
-        answer: market_pb2.MarketAnswer | market_pb2.TotalMarketAnswer
-        if on_total:
-            self.line, answer, self.sequence = of.total_market.line, of.total_market_answer, of.total_market_sequence
-            self.first, second = answer.over, answer.under
-            self.on_first = answer.side == market_pb2.TOTAL_SIDE_OVER
-        else:
-            self.line, answer, self.sequence = of.market.line, of.market_answer, of.market_sequence
-            self.first, second = answer.home, answer.away
-            self.on_first = answer.side == market_pb2.MARKET_SIDE_HOME
-        self.answer = answer
+    def __init__(self, of: record_pb2.RecordedPrediction, market: record_pb2.RecordedMarket) -> None:
+        self.of, self.line, self.answer, self.sequence = of, market.market.line, market.answer, market.sequence
+        self.on_total = market.market.kind == market_pb2.MARKET_KIND_TOTAL
+        self.first, second = market.answer.above, market.answer.below
+        self.on_first = market.answer.side in {market_pb2.MARKET_SIDE_HOME, market_pb2.MARKET_SIDE_OVER}
         self.chosen = self.first if self.on_first else second
-        self.points = of.outcome.total_points if on_total else of.outcome.differential
+        self.points = of.outcome.total_points if self.on_total else of.outcome.differential
 
         self.game = of.forecast.game_id
         self.fair = second.decimal_odds / (self.first.decimal_odds + second.decimal_odds)
@@ -289,12 +282,7 @@ class Bet:
 
 def markets_of(settled: list[record_pb2.RecordedPrediction]) -> list[Bet]:
     """Return the markets of forecasts, on the lead and on the total points."""
-    return [
-        Bet(each, on_total=on_total)
-        for each in settled
-        for on_total, name in ((False, "market"), (True, "total_market"))
-        if each.HasField(name)  # type: ignore[arg-type]
-    ]
+    return [Bet(each, market) for each in settled for market in each.markets]
 
 
 def lacks_total(each: record_pb2.RecordedPrediction) -> bool:

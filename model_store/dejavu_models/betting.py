@@ -23,7 +23,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
-from typing import ClassVar, Final
+from typing import Final
 
 from dejavu_feed.lines import PLAUSIBLE_OVERROUNDS, SPREAD_OF_RESULTS
 from dejavu_models.errors import FieldErrors, InvalidMarket
@@ -67,11 +67,40 @@ around it in points. From the 14,152 games of 2014 to 2024 with closing lines.""
 _ROUNDING: Final = 1e-9
 
 
+class MarketKind(enum.Enum):
+    """What a market is on; the value is the name used in files."""
+
+    LEAD = "lead"
+    """The differential (home − away) at the horizon."""
+
+    TOTAL = "total"
+    """The points of both teams at the horizon."""
+
+    @property
+    def sides(self) -> tuple[MarketSide, MarketSide]:
+        """The sides that win above and below the line."""
+        return _SIDES[self]
+
+
 class MarketSide(enum.Enum):
     """Side of a bet; the value is the name used in files."""
 
     HOME = "home"
     AWAY = "away"
+    OVER = "over"
+    UNDER = "under"
+
+    @property
+    def is_above(self) -> bool:
+        """Whether the side wins above the line."""
+        return self in {MarketSide.HOME, MarketSide.OVER}
+
+
+_SIDES: Final = {
+    MarketKind.LEAD: (MarketSide.HOME, MarketSide.AWAY),
+    MarketKind.TOTAL: (MarketSide.OVER, MarketSide.UNDER),
+}
+_LINES: Final = {MarketKind.LEAD: (-MAX_LINE, MAX_LINE), MarketKind.TOTAL: (0.0, MAX_TOTAL_LINE)}
 
 
 class RiskLevel(enum.Enum):
@@ -85,84 +114,68 @@ class RiskLevel(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """Spread market at a horizon: line and odds of both sides.
+    """Market at a horizon: line and odds of both sides.
 
     Attributes:
-        line: differential (home − away, in points) at which the bet is a push: a multiple of 0.5 within ±100. Home
-            wins above it, away below.
-        home_odds, away_odds: decimal odds, above 1 and at most 1000.
+        line: points at which the bet is a push, a multiple of 0.5: of a lead the differential (home − away) within
+            ±MAX_LINE, of a total 0 to MAX_TOTAL_LINE. Home, or over, wins above it; away, or under, below.
+        above_odds, below_odds: decimal odds, above 1 and at most 1000.
         bankroll: amount available for staking, open stakes included, above 0 and finite; 1 gives stakes as shares.
         game_staked, evening_staked: amounts of the bankroll that are staked already: on any market of this game, and on
             all games of the evening including this one; 0 ≤ game_staked ≤ evening_staked ≤ bankroll.
         confidence_threshold: minimum win probability of a bet worth considering, in [0, 1); None uses the policy's.
-        home_american, away_american: the American odds, if the odds were given in this form; else None. They are kept
+        above_american, below_american: the American odds, if the odds were given in this form; else None. They are kept
             only to return the market as it was given, and must equal the decimal odds.
+        kind: what it is on.
 
     Raises:
         InvalidMarket: if a value is out of bounds, or American and decimal odds differ, with the field names of the
-            contract; `others` has the errors of further fields.
+            contract's message, such as `above.decimal`; `others` has the errors of further fields.
     """
 
-    field_name: ClassVar[str] = "market"
-    side_names: ClassVar[tuple[str, str]] = ("home", "away")
-    lines: ClassVar[tuple[float, float]] = (-MAX_LINE, MAX_LINE)
-
     line: float
-    home_odds: float
-    away_odds: float
+    above_odds: float
+    below_odds: float
     bankroll: float = 1.0
     confidence_threshold: float | None = None
     game_staked: float = field(default=0.0, kw_only=True)
     evening_staked: float = field(default=0.0, kw_only=True)
-    home_american: int | None = field(default=None, kw_only=True)
-    away_american: int | None = field(default=None, kw_only=True)
+    above_american: int | None = field(default=None, kw_only=True)
+    below_american: int | None = field(default=None, kw_only=True)
+    kind: MarketKind = field(default=MarketKind.LEAD, kw_only=True)
 
     def __post_init__(self) -> None:
-        faults, name, (least, most) = FieldErrors(), self.field_name, self.lines
+        faults, (least, most) = FieldErrors(), _LINES[self.kind]
         # Each comparison also rejects NaN.
         if not (least <= self.line <= most and float(2 * self.line).is_integer()):
             bounds = f"within ±{most:g}" if least == -most else f"from {least:g} to {most:g}"
-            faults.add(InvalidMarket(f"{self.line}", f"a multiple of 0.5 {bounds}", field=f"{name}.line"))
-        odds_of_sides = ((self.home_odds, self.home_american), (self.away_odds, self.away_american))
-        for side, (odds, _) in zip(self.side_names, odds_of_sides, strict=True):
+            faults.add(InvalidMarket(f"{self.line}", f"a multiple of 0.5 {bounds}", field="line"))
+        sides = (("above", self.above_odds, self.above_american), ("below", self.below_odds, self.below_american))
+        for side, odds, _ in sides:
             if not 1.0 < odds <= MAX_ODDS:
                 expected = f"a number above 1, at most {MAX_ODDS:g}"
-                faults.add(InvalidMarket(f"{odds}", expected, field=f"{name}.{side}.decimal"))
-        for side, (odds, american) in zip(self.side_names, odds_of_sides, strict=True):
+                faults.add(InvalidMarket(f"{odds}", expected, field=f"{side}.decimal"))
+        for side, odds, american in sides:
             if american is not None and not _same_odds(american, odds):
                 expected = f"the American form of decimal {odds}"
-                faults.add(InvalidMarket(f"{american}", expected, field=f"{name}.{side}.american"))
+                faults.add(InvalidMarket(f"{american}", expected, field=f"{side}.american"))
         _check_stakes(self, faults)
         faults.raise_first()
 
 
-@dataclass(frozen=True, slots=True)
-class TotalMarket(Market):
-    """Market of the points of both teams at a horizon: over is the home side, under is the away side.
-
-    Attributes:
-        line: total, in points, at which the bet is a push: a multiple of 0.5 from 0 to MAX_TOTAL_LINE.
-    """
-
-    field_name: ClassVar[str] = "total_market"
-    side_names: ClassVar[tuple[str, str]] = ("over", "under")
-    lines: ClassVar[tuple[float, float]] = (0.0, MAX_TOTAL_LINE)
-
-
 def _check_stakes(market: Market, faults: FieldErrors) -> None:
-    name = market.field_name
     if not 0.0 < market.bankroll < math.inf:
-        faults.add(InvalidMarket(f"{market.bankroll}", "a finite number above 0", field=f"{name}.bankroll"))
+        faults.add(InvalidMarket(f"{market.bankroll}", "a finite number above 0", field="bankroll"))
     elif not 0.0 <= market.game_staked <= market.bankroll:
         expected = f"a number from 0 to the bankroll, {market.bankroll:g}"
-        faults.add(InvalidMarket(f"{market.game_staked}", expected, field=f"{name}.game_staked"))
+        faults.add(InvalidMarket(f"{market.game_staked}", expected, field="game_staked"))
     elif not market.game_staked <= market.evening_staked <= market.bankroll:
         expected = f"a number from game_staked, {market.game_staked:g}, to the bankroll, {market.bankroll:g}"
-        faults.add(InvalidMarket(f"{market.evening_staked}", expected, field=f"{name}.evening_staked"))
+        faults.add(InvalidMarket(f"{market.evening_staked}", expected, field="evening_staked"))
     threshold = market.confidence_threshold
     if threshold is not None and not 0.0 <= threshold < 1.0:
         expected = "a number from 0 on, below 1"
-        faults.add(InvalidMarket(f"{threshold}", expected, field=f"{name}.confidence_threshold"))
+        faults.add(InvalidMarket(f"{threshold}", expected, field="confidence_threshold"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +246,7 @@ class MarketAnswer:
     """Evaluation of a market.
 
     Attributes:
-        home, away: evaluations of the two sides; for a market of total points, of over and under.
+        above, below: evaluations of the sides that win above and below the line; see `MarketKind.sides`.
         push_probability: P(differential = line), or P(total = line).
         overround: sum of the implied probabilities − 1.
         side: the side to bet on: the one with the higher expected value, if its stake is above 0; else None. Both
@@ -253,8 +266,8 @@ class MarketAnswer:
             of the caps.
     """
 
-    home: MarketSideAnswer
-    away: MarketSideAnswer
+    above: MarketSideAnswer
+    below: MarketSideAnswer
     push_probability: float
     overround: float
     side: MarketSide | None
@@ -275,7 +288,7 @@ class MarketAnswer:
     @property
     def chosen(self) -> MarketSideAnswer | None:
         """The evaluation of the side to bet on; None without one."""
-        return None if self.side is None else self.home if self.side is MarketSide.HOME else self.away
+        return None if self.side is None else self.above if self.side.is_above else self.below
 
 
 def is_own_market(market: Market, given: float | None, *, final: bool) -> bool:
@@ -293,9 +306,9 @@ def is_own_market(market: Market, given: float | None, *, final: bool) -> bool:
     """
     if given is None:
         return False
-    share, spread = (_TOTALS if isinstance(market, TotalMarket) else _MARGINS)[final]
+    share, spread = (_TOTALS if market.kind is MarketKind.TOTAL else _MARGINS)[final]
     implied = 1 - NormalDist(share * given, spread).cdf(market.line)
-    if abs(fair_probability(market.home_odds, market.away_odds) - implied) <= OWN_PRICE:
+    if abs(fair_probability(market.above_odds, market.below_odds) - implied) <= OWN_PRICE:
         return True
     return market.line != 0 and abs(market.line - share * given) <= OWN_LINE
 
@@ -347,8 +360,7 @@ def evaluate_market(
     is reached.
 
     Args:
-        market: line and odds. For a market of total points, the home side of the answer is over and the away side is
-            under.
+        market: line and odds.
         at_least: k → P(differential ≥ k), or P(total ≥ k), at the market's horizon; non-increasing in k.
         policy: staking policy.
         unrated: whether no side may be chosen because the forecast knows too little; see `MarketAnswer`.
@@ -358,13 +370,13 @@ def evaluate_market(
     if market.confidence_threshold is not None:
         policy = replace(policy, confidence_threshold=market.confidence_threshold)
     # Works for whole and for half lines; a half line cannot push.
-    home_wins = float(at_least(math.floor(market.line) + 1))
-    home_stays = float(at_least(math.ceil(market.line)))
-    push = max(0.0, home_stays - home_wins)
-    away_wins = 1.0 - home_stays
-    decided = home_wins + away_wins
-    difference = home_wins / decided - fair_probability(market.home_odds, market.away_odds) if decided > 0.0 else 0.0
-    overround = 1.0 / market.home_odds + 1.0 / market.away_odds - 1.0
+    above_wins = float(at_least(math.floor(market.line) + 1))
+    at_or_above = float(at_least(math.ceil(market.line)))
+    push = max(0.0, at_or_above - above_wins)
+    below_wins = 1.0 - at_or_above
+    decided = above_wins + below_wins
+    difference = above_wins / decided - fair_probability(market.above_odds, market.below_odds) if decided > 0.0 else 0.0
+    overround = 1.0 / market.above_odds + 1.0 / market.below_odds - 1.0
     lowest, highest = PLAUSIBLE_OVERROUNDS
     mismatched = not lowest - _ROUNDING <= overround <= highest + _ROUNDING
     implausible = not mismatched and abs(difference) > policy.max_difference + _ROUNDING
@@ -374,14 +386,14 @@ def evaluate_market(
     )
     room = min(policy.game_cap - on_game, policy.evening_cap - on_evening)
     room = room if room > _ROUNDING else 0.0
-    home = _side(market.home_odds, market.away_odds, home_wins, away_wins, market.bankroll, policy, most, room)
-    away = _side(market.away_odds, market.home_odds, away_wins, home_wins, market.bankroll, policy, most, room)
-    side, chosen = max(((MarketSide.HOME, home), (MarketSide.AWAY, away)), key=lambda each: each[1].expected_value)
+    above = _side(market.above_odds, market.below_odds, above_wins, below_wins, market.bankroll, policy, most, room)
+    below = _side(market.below_odds, market.above_odds, below_wins, above_wins, market.bankroll, policy, most, room)
+    side, chosen = max(zip(market.kind.sides, (above, below), strict=True), key=lambda each: each[1].expected_value)
     bet = chosen.stake_fraction > 0.0
-    confidence = chosen.win_probability if bet else max(home_wins, away_wins)
+    confidence = chosen.win_probability if bet else max(above_wins, below_wins)
     return MarketAnswer(
-        home=home,
-        away=away,
+        above=above,
+        below=below,
         push_probability=push,
         overround=overround,
         side=side if bet else None,

@@ -228,7 +228,7 @@ class UnsupportedTotals(Unsupported):
     """The model does not forecast total points, so it cannot evaluate a market of total points."""
 
     reason = "UNSUPPORTED_TOTALS"
-    default_field = "total_market"
+    default_field = "markets"
 
 
 class UnsupportedMoment(Unsupported):

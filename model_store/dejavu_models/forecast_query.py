@@ -14,7 +14,7 @@ from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs, faults_of, total_points_fault
 from dejavu_feed.moment import Moment, moment_fault
 from dejavu_feed.teams import TEAMS
-from dejavu_models.betting import Market, TotalMarket
+from dejavu_models.betting import Market, MarketKind
 from dejavu_models.errors import (
     FieldErrors,
     InvalidAlpha,
@@ -124,12 +124,11 @@ class ForecastQuery:
         explain: whether to include the explanation.
         quantile_levels: each in (0, 1), at most MAX_QUANTILES.
         record: whether to include the distribution, which the ledger uses for scoring.
-        market: odds to evaluate; None if not given.
+        markets: odds to evaluate, at most one market of each kind; one of total points requires `live.total_points`.
         game_date: local date of the game: the age of the ratings is measured up to it, and the teams' schedule consists
             of their games before it. None: the age is not checked, and the schedule is not known.
         is_playoffs: whether the game is of the play-in or the playoffs; False if that is not known.
         live: the live inputs at the end of the pattern.
-        total_market: odds on the total points to evaluate; requires `live.total_points`. None if not given.
         lineups: players on court so far, or the effects that they had in an earlier forecast; requires both teams. None
             if not given.
         moment: state of the game since the pattern's last minute; None to forecast from the end of that minute. The
@@ -149,11 +148,10 @@ class ForecastQuery:
     explain: bool = False
     quantile_levels: tuple[float, ...] = ()
     record: bool = False
-    market: Market | None = None
+    markets: tuple[Market, ...] = ()
     game_date: date | None = None
     is_playoffs: bool = False
     live: LiveInputs = NO_LIVE_INPUTS
-    total_market: TotalMarket | None = None
     lineups: Lineups | LineupEffects | None = None
     moment: Moment | None = None
 
@@ -177,8 +175,8 @@ class ForecastQuery:
             faults.add(InvalidGameDate(f"{self.game_date}", f"a date from {FIRST_DAY} to {LAST_DAY}"))
         for fault in faults_of(self.live, _up_to_now(self) if _add_moment_faults(self, faults) else ()):
             faults.add(InvalidLiveInput(*fault))
-        if self.total_market is not None and self.live.total_points is None:
-            faults.add(InvalidMarket("no total_points", "total_points beside it", field="total_market"))
+        if self.markets:
+            _add_market_faults(self, faults)
         if isinstance(self.lineups, Lineups):
             _add_lineup_faults(self, self.lineups, faults)
         faults.raise_first()
@@ -191,6 +189,14 @@ class ForecastQuery:
             return differentials
         return (*differentials[: self.horizon.last_slot - 1], float(moment.differential))
 
+    def market(self, kind: MarketKind) -> Market | None:
+        """Return the market of a kind; None without one."""
+        return next((each for each in self.markets if each.kind is kind), None)
+
+    def market_field(self, kind: MarketKind) -> str | None:
+        """Return the name of the field of a kind's market, such as `markets[1]`; None without one."""
+        return next((f"markets[{index}]" for index, each in enumerate(self.markets) if each.kind is kind), None)
+
     @property
     def is_plain(self) -> bool:
         """Whether the query asks only for a forecast from a pattern and, if given, a margin."""
@@ -200,11 +206,24 @@ class ForecastQuery:
             or self.explain
             or self.record
             or self.live != NO_LIVE_INPUTS
-            or self.market is not None
-            or self.total_market is not None
+            or self.markets
             or self.lineups is not None
             or self.moment is not None
         )
+
+
+def _add_market_faults(query: ForecastQuery, faults: FieldErrors) -> None:
+    kinds = [each.kind for each in query.markets]
+    for index, kind in enumerate(kinds):
+        if kind in kinds[:index]:
+            expected = "one market of each kind"
+            faults.add(InvalidMarket(f"a second one, {kind.name}", expected, field=f"markets[{index}].kind"))
+    if (field := query.market_field(MarketKind.TOTAL)) is None:
+        return
+    if query.live.total_points is None:
+        faults.add(InvalidMarket("no total_points", "total_points beside it", field=field))
+    if query.moment is not None:
+        faults.add(InvalidMarket("with a moment", "none: total points are not forecast at a moment", field=field))
 
 
 def _add_moment_faults(query: ForecastQuery, faults: FieldErrors) -> bool:
@@ -220,9 +239,6 @@ def _add_moment_faults(query: ForecastQuery, faults: FieldErrors) -> bool:
         faults.add(
             InvalidLiveInput("without a side that has the ball", "possession, not shot_in_air", "moment.free_throws")
         )
-    if query.total_market is not None:
-        expected = "none: total points are not forecast at a moment"
-        faults.add(InvalidMarket("with a moment", expected, field="total_market"))
     return fault is None
 
 

@@ -285,7 +285,7 @@ class Forecast:
             the forecast is to be recorded.
         static_scores: standard-normal scores of the quantiles of `distribution` under the model as calibrated; empty
             if they equal those of DISTRIBUTION_LEVELS, which is the case unless intervals are adapted.
-        market: evaluation of the query's market; None without one.
+        market: evaluation of the query's market of the lead; None without one.
         ratings_date: local date of the newest final that the teams' ratings know, whether or not they were used. Unless
             the ratings are ahead of the game, it is the date on which their knowledge of its teams ends. None unless
             both teams were given, and no margin.

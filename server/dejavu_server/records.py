@@ -12,7 +12,7 @@ from dejavu_common.frozen import fast_frozen
 from dejavu_common.game_day import game_day
 from dejavu_feed.box_score import Lineups, PlayerLine
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
-from dejavu_models.betting import Market, MarketAnswer
+from dejavu_models.betting import Market, MarketAnswer, MarketKind
 from dejavu_models.forecast_query import ForecastQuery, LineupEffects, ScorePattern
 from dejavu_models.types import Forecast, Horizon
 
@@ -101,6 +101,21 @@ class MarketRecording(enum.Enum):
     """Its two prices do not belong together."""
 
 
+class SentMarket(NamedTuple):
+    """A market of a request.
+
+    Attributes:
+        market: the market. `IssuedForecast.answer` has its evaluation.
+        recording: whether the ledger recorded it; None before it was asked, or if the market cannot be recorded with
+            the stored forecast.
+        standing: the recorded market of its kind of the forecast, if it differs from this one.
+    """
+
+    market: Market
+    recording: MarketRecording | None = None
+    standing: Market | None = None
+
+
 @fast_frozen
 @dataclass(frozen=True, slots=True)
 class IssuedForecast:
@@ -117,11 +132,7 @@ class IssuedForecast:
         revision: 0, 1, … per game, horizon, minute (or second and free throws of its moment), alpha, model version,
             pregame_margin and caller: how often the pattern, the moment, the teams, the game's date or the live inputs
             were corrected or added.
-        market: the odds of the request; None if it had none. Their evaluation is `forecast.market`.
-        market_recording: whether the ledger recorded these odds; None if the request had none.
-        standing_market: the recorded market of this forecast, if it differs from `market`.
-        total_market, total_market_recording, standing_total_market: the same for the total points, whose evaluation is
-            `forecast.total.market`.
+        markets: the markets of the request, in its order. Not recorded with the forecast, but in entries of their own.
         late: why the forecast was recorded too late to count; None if it was in time, or is not recorded.
         game_date: local date of the game as given in the request; None if it had none.
         recorded_by: identity of the caller whose request recorded it; empty if it is not known.
@@ -148,14 +159,9 @@ class IssuedForecast:
     expires_time: datetime
     sequence: int = 0
     revision: int = 0
-    market: Market | None = None
+    markets: tuple[SentMarket, ...] = ()
     late: LateReason | None = None
     game_date: date | None = None
-    market_recording: MarketRecording | None = None
-    standing_market: Market | None = None
-    total_market: Market | None = None
-    total_market_recording: MarketRecording | None = None
-    standing_total_market: Market | None = None
     recorded_by: str = ""
     rated_for: date | None = field(default=None, compare=False)
     lineups: Lineups | LineupEffects | None = field(default=None, compare=False)
@@ -164,6 +170,16 @@ class IssuedForecast:
     roster_sequence: int | None = field(default=None, compare=False)
     live: LiveInputs = NO_LIVE_INPUTS
     line_origin: LineOrigin | None = None
+
+    def market(self, kind: MarketKind) -> SentMarket | None:
+        """Return the market of a kind that the request had; None without one."""
+        return next((each for each in self.markets if each.market.kind is kind), None)
+
+    def answer(self, kind: MarketKind) -> MarketAnswer | None:
+        """Return the evaluation of the market of a kind; None without one."""
+        if kind is MarketKind.LEAD:
+            return self.forecast.market
+        return None if self.forecast.total is None else self.forecast.total.market
 
     @property
     def last_known(self) -> float:
@@ -347,7 +363,7 @@ class RecordedMarket(NamedTuple):
     """A recorded market.
 
     Attributes:
-        market: the market; a `TotalMarket` if it is on the total points.
+        market: the market.
         answer: its evaluation.
         sequence: its sequence.
         sent_after: whether it was sent after the outcome was observed, so that it is no bet.
@@ -368,7 +384,7 @@ class RecordedForecast:
         outcome, settlement: None without a current outcome.
         first_outcome_sequence: sequence of the outcome's first report, regardless of later corrections and withdrawals;
             0 without an outcome.
-        market, total_market: the first market of each kind requested with the forecast; None without one.
+        markets: the first market of each kind requested with the forecast, that of the lead first.
     """
 
     issued: IssuedForecast
@@ -376,8 +392,7 @@ class RecordedForecast:
     outcome: ReportedOutcome | None = None
     settlement: Settlement | None = None
     first_outcome_sequence: int = 0
-    market: RecordedMarket | None = None
-    total_market: RecordedMarket | None = None
+    markets: tuple[RecordedMarket, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

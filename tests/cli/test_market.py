@@ -19,19 +19,19 @@ from dejavu.v1.forecast_pb2 import (
     WarningReason,
 )
 from dejavu.v1.market_pb2 import (
+    MARKET_KIND_LEAD,
+    MARKET_KIND_TOTAL,
     MARKET_SIDE_AWAY,
     MARKET_SIDE_HOME,
+    MARKET_SIDE_OVER,
     RISK_LEVEL_EXTREME,
     RISK_LEVEL_MODERATE,
-    TOTAL_SIDE_OVER,
     Market,
     MarketAnswer,
     MarketRecording,
     MarketSideAnswer,
     Odds,
     Staking,
-    TotalMarket,
-    TotalMarketAnswer,
 )
 from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_client import FINAL, HALFTIME
@@ -41,7 +41,8 @@ ODDS = (*PRICED, "--horizon", "final")
 OVER_UNDER = ("--total-line", "221.5", "--over-odds", "-110", "--under-odds", "1.95")
 
 ANSWER = MarketAnswer(
-    home=MarketSideAnswer(
+    kind=MARKET_KIND_LEAD,
+    above=MarketSideAnswer(
         decimal_odds=1.909,
         win_probability=0.66,
         fair_probability=0.49,
@@ -52,7 +53,7 @@ ANSWER = MarketAnswer(
         stake_fraction=0.04,
         stake=40.0,
     ),
-    away=MarketSideAnswer(
+    below=MarketSideAnswer(
         decimal_odds=1.95,
         win_probability=0.32,
         fair_probability=0.49,
@@ -71,7 +72,15 @@ ANSWER = MarketAnswer(
     staking=Staking(model_share=0.5, kelly_fraction=0.25, game_cap=0.02, evening_cap=0.05, max_difference=0.15),
     notice="not shown to be better than the market",
 )
-QUOTE = PredictResponse(forecast=forecast(home_team="BKN", away_team="GSW", horizon=FINAL), market=ANSWER)
+
+
+def lead(**fields: Any) -> Market:
+    """Return the market of `ODDS`, with some fields replaced."""
+    usual = {"kind": MARKET_KIND_LEAD, "line": 5.5, "above": Odds(american=-110), "below": Odds(decimal=1.95)}
+    return Market(**{**usual, **fields})
+
+
+QUOTE = PredictResponse(forecast=forecast(home_team="BKN", away_team="GSW", horizon=FINAL), markets=[ANSWER])
 
 
 @pytest.fixture
@@ -93,7 +102,7 @@ def test_the_horizon_and_what_was_staked_before_are_said(
     server: FakeServer, run: Run, options: tuple[str, ...], said: str
 ) -> None:
     of = forecast(home_team="BKN", away_team="GSW", horizon=HALFTIME if "half" in options else FINAL)
-    server.answers("Predict", PredictResponse(forecast=of, market=ANSWER))
+    server.answers("Predict", PredictResponse(forecast=of, markets=[ANSWER]))
     assert said in run("predict", "1", *ODDS, "--bankroll", "1000", *options).stdout.splitlines()
 
 
@@ -103,18 +112,11 @@ def test_odds_are_asked_about_as_they_are_written(server: FakeServer, run: Run) 
     result = run("predict", "0", "-2", *ODDS, "--bankroll", "1000", *staked, "--confidence", "0.6", "--json")
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
-    assert (found["forecast"]["homeTeam"], found["market"]["side"]) == ("BKN", "MARKET_SIDE_HOME")
+    assert (found["forecast"]["homeTeam"], found["markets"][0]["side"]) == ("BKN", "MARKET_SIDE_HOME")
     [call] = server.calls
     assert list(call.request.pattern) == [0.0, -2.0]
-    assert call.request.market == Market(
-        line=5.5,
-        home=Odds(american=-110),
-        away=Odds(decimal=1.95),
-        bankroll=1000.0,
-        game_staked=10.0,
-        evening_staked=25.5,
-        confidence_threshold=0.6,
-    )
+    staked_before = {"game_staked": 10.0, "evening_staked": 25.5}
+    assert list(call.request.markets) == [lead(bankroll=1000.0, confidence_threshold=0.6, **staked_before)]
 
 
 def test_the_market_is_shown_with_the_spreads_of_both_sides_and_the_bet(server: FakeServer, run: Run) -> None:
@@ -140,9 +142,9 @@ def test_the_market_is_shown_with_the_spreads_of_both_sides_and_the_bet(server: 
 @pytest.mark.parametrize("bankroll", [[], ["--bankroll", "1"]], ids=["none", "1, as it is recorded"])
 def test_without_a_bankroll_a_stake_is_a_share(server: FakeServer, run: Run, bankroll: list[str]) -> None:
     unsure = MarketAnswer(
-        home=ANSWER.away, away=ANSWER.home, side=MARKET_SIDE_AWAY, risk_level=RISK_LEVEL_EXTREME, overround=-0.01
+        above=ANSWER.below, below=ANSWER.above, side=MARKET_SIDE_AWAY, risk_level=RISK_LEVEL_EXTREME, overround=-0.01
     )
-    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=unsure))
+    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, markets=[unsure]))
     odds = ("--moneyline", "--horizon", "final", "--home-odds", "+120", "--away-odds", "-105")
     shown = run("predict", "1", *odds, *bankroll).stdout
     assert "The model, for the end: GSW, 4.00 %\nused 60 %; at this price 52 % breaks even; expected" in shown
@@ -162,7 +164,7 @@ def test_prices_in_two_forms_are_warned_of(server: FakeServer, run: Run, away: s
         (MarketRecording.MARKET_RECORDING_RECORDED, None, "bet: recorded"),
         (
             MarketRecording.MARKET_RECORDING_EARLIER_STANDS,
-            Market(line=5.5, home=Odds(american=-110), away=Odds(decimal=1.95)),
+            lead(),
             "bet: not recorded: the first price, BKN −5.5 at −110 against 1.95, stands",
         ),
         (
@@ -179,7 +181,7 @@ def test_it_is_said_when_a_bet_is_not_recorded(
 ) -> None:
     answer = MarketAnswer(recording=told, standing_market=standing)
     answer.MergeFrom(ANSWER)
-    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=answer))
+    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, markets=[answer]))
     assert said in run("predict", "1", *ODDS).stdout.splitlines()
 
 
@@ -205,9 +207,11 @@ def test_without_a_stake_its_reason_stands_in_place_of_expected_value_and_kelly(
     server: FakeServer, run: Run, home: MarketSideAnswer, warned: list[WarningReason.ValueType], reason: str
 ) -> None:
     warnings = [ReliabilityWarning(reason=each, text="Why.") for each in warned]
-    answer = MarketAnswer(home=home, away=_FAIR, warnings=warnings, notice=ANSWER.notice)
-    total = TotalMarketAnswer(over=home, under=_FAIR, warnings=warnings, notice=ANSWER.notice)
-    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=answer, total_market=total))
+    answers = [
+        MarketAnswer(kind=kind, above=home, below=_FAIR, warnings=warnings, notice=ANSWER.notice)
+        for kind in (MARKET_KIND_LEAD, MARKET_KIND_TOTAL)
+    ]
+    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, markets=answers))
     shown = run("predict", "2", *ODDS, *OVER_UNDER, "--total-points", "14").stdout
     of_points = reason.replace("ratings outdated", "ratings of total points outdated")
     for of, why in (("end", reason), ("points", of_points)):
@@ -219,9 +223,16 @@ def test_without_a_stake_its_reason_stands_in_place_of_expected_value_and_kelly(
 
 TOTALS = PredictResponse(
     forecast=QUOTE.forecast,
-    total_market=TotalMarketAnswer(
-        over=ANSWER.home, under=ANSWER.away, overround=0.037, side=TOTAL_SIDE_OVER, stake=40.0
-    ),
+    markets=[
+        MarketAnswer(
+            kind=MARKET_KIND_TOTAL,
+            above=ANSWER.above,
+            below=ANSWER.below,
+            overround=0.037,
+            side=MARKET_SIDE_OVER,
+            stake=40.0,
+        )
+    ],
 )
 
 
@@ -230,15 +241,13 @@ def test_over_and_under_are_asked_about_alone_or_beside_the_spread(server: FakeS
     result = run("predict", "2", *OVER_UNDER, "--total-points", "14", "--horizon", "final", "--bankroll", "1000")
     assert result.exit_code == 0, result.stderr
     [call] = server.calls
-    assert not call.request.HasField("market")
-    assert call.request.total_market == TotalMarket(
-        line=221.5, over=Odds(american=-110), under=Odds(decimal=1.95), bankroll=1000.0
-    )
+    assert list(call.request.markets) == [lead(kind=MARKET_KIND_TOTAL, line=221.5, bankroll=1000.0)]
     for shown in ("over 221.5", "under 221.5", "The model, for the points: over 221.5, 40.00"):
         assert shown in result.stdout
-    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=ANSWER, total_market=TOTALS.total_market))
+    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, markets=[ANSWER, *TOTALS.markets]))
     result = run("predict", "2", *OVER_UNDER, "--total-points", "14", *ODDS)
     assert result.exit_code == 0, result.stderr
+    assert [each.kind for each in server.calls[-1].request.markets] == [MARKET_KIND_LEAD, MARKET_KIND_TOTAL]
     assert "BKN −5.5" in result.stdout
     assert "over 221.5" in result.stdout
 
@@ -256,15 +265,15 @@ def test_over_and_under_are_asked_about_alone_or_beside_the_spread(server: FakeS
         (("--spread", "BKN –5½"), {"line": 5.5}),
         (("--spread", "GSW +½"), {"line": 0.5}),
         (("--spread", "GSW+5,5"), {}),
-        (("--home-odds", "EVEN"), {"home": Odds(american=100)}),
-        (("--home-odds", "5/2"), {"home": Odds(decimal=3.5)}),
-        (("--home-odds", "1,91"), {"home": Odds(decimal=1.91)}),
-        (("--home-odds", "–110"), {"home": Odds(american=-110)}),
+        (("--home-odds", "EVEN"), {"above": Odds(american=100)}),
+        (("--home-odds", "5/2"), {"above": Odds(decimal=3.5)}),
+        (("--home-odds", "1,91"), {"above": Odds(decimal=1.91)}),
+        (("--home-odds", "–110"), {"above": Odds(american=-110)}),
         (("--bankroll", "2500,50"), {"bankroll": 2500.5}),
-        (("--home-odds", "+120"), {"home": Odds(american=120)}),
-        (("--home-odds", "−110"), {"home": Odds(american=-110)}),
-        (("--home-odds", "150"), {"home": Odds(american=150)}),
-        (("--home-odds", "50"), {"home": Odds(decimal=50)}),
+        (("--home-odds", "+120"), {"above": Odds(american=120)}),
+        (("--home-odds", "−110"), {"above": Odds(american=-110)}),
+        (("--home-odds", "150"), {"above": Odds(american=150)}),
+        (("--home-odds", "50"), {"above": Odds(decimal=50)}),
     ],
 )
 def test_spread_and_odds_are_given_as_a_sportsbook_prints_them(
@@ -272,8 +281,7 @@ def test_spread_and_odds_are_given_as_a_sportsbook_prints_them(
 ) -> None:
     server.answers("Predict", QUOTE)
     assert run("predict", "1", *ODDS, *options).exit_code == 0
-    usual: dict[str, Any] = {"line": 5.5, "home": Odds(american=-110), "away": Odds(decimal=1.95)}
-    assert server.calls[0].request.market == Market(**usual | market)
+    assert list(server.calls[0].request.markets) == [lead(**market)]
 
 
 NO_AMERICAN = "expected American odds of +100 or more, or -100 or less, in whole numbers"
@@ -347,8 +355,8 @@ def test_a_bet_is_compared_with_the_break_even_of_its_price_and_a_threshold_that
         kelly_fraction=0.08,
     )
     home.stake_fraction = 0.02
-    answer = MarketAnswer(home=home, side=MARKET_SIDE_HOME, confidence_threshold=0.55)
-    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=answer))
+    answer = MarketAnswer(kind=MARKET_KIND_LEAD, above=home, side=MARKET_SIDE_HOME, confidence_threshold=0.55)
+    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, markets=[answer]))
     shown = run("predict", "1", *ODDS, *options).stdout
     assert said in " ".join(shown.split())
     assert ("threshold" in shown) is bool(options)

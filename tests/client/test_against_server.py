@@ -91,7 +91,11 @@ async def test_a_game_is_streamed_recorded_settled_and_scored(client: AnyClient,
         await resumed.aclose()
 
         found = (await client.call("get_prediction", game)).prediction
-        assert (found.forecast.sequence, found.outcome.differential, found.market.line) == (sequences[0], 7, 0.5)
+        assert (found.forecast.sequence, found.outcome.differential, found.markets[0].market.line) == (
+            sequences[0],
+            7,
+            0.5,
+        )
         assert found.settlement.error == pytest.approx(found.forecast.point_forecast - 7)
         again = await client.call("predict", PATTERN, game_id=game, **TEAMS)
         assert again.sequence == sequences[0]

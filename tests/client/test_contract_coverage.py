@@ -73,7 +73,7 @@ def fields(message: type[Message]) -> set[str]:
 
 def test_every_option_of_a_request_can_be_given_to_predict() -> None:
     options = PredictOptions.__annotations__.keys() - {"explain"}
-    assert options | {"pattern"} == fields(prediction_service_pb2.PredictRequest) - {"return_explanation", "market"}
+    assert options | {"pattern"} == fields(prediction_service_pb2.PredictRequest) - {"return_explanation", "markets"}
 
 
 @pytest.mark.parametrize("method", [DejavuClient.predict, DejavuClient.quote, dejavu_client.predict_request])

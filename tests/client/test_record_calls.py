@@ -18,7 +18,7 @@ from tests.support.fakes.service import FakeServer, forecast, outcome
 from tests.support.harness.clients import AnyClient
 
 from dejavu.v1 import record_service_pb2 as pb
-from dejavu.v1.market_pb2 import Market, MarketAnswer, Odds
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, Market, MarketAnswer, Odds
 from dejavu.v1.prediction_service_pb2 import AssessRiskRequest, AssessRiskResponse, PredictRequest, PredictResponse
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.scorecard_pb2 import Scorecard
@@ -172,14 +172,16 @@ CASES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], Message]] = {
         "quote",
         ([1.0, 2.0], QUOTED),
         {"game_id": GAME, "horizon": FINAL, "explain": True},
-        PredictRequest(pattern=[1.0, 2.0], market=QUOTED, game_id=GAME, horizon=FINAL, return_explanation=True),
+        PredictRequest(pattern=[1.0, 2.0], markets=[QUOTED], game_id=GAME, horizon=FINAL, return_explanation=True),
     ),
     "a quote that leaves all to the server": (
         "quote",
         ([1.0], market(0, 2, 2)),
         {},
         PredictRequest(
-            pattern=[1.0], market=Market(line=0, home=Odds(decimal=2), away=Odds(decimal=2)), horizon=HALFTIME
+            pattern=[1.0],
+            markets=[Market(kind=MARKET_KIND_LEAD, line=0, above=Odds(decimal=2), below=Odds(decimal=2))],
+            horizon=HALFTIME,
         ),
     ),
 }
@@ -188,7 +190,7 @@ ANSWERS: dict[str, Any] = {
     "get_prediction": ("GetPrediction", pb.GetPredictionResponse(prediction=RecordedPrediction(superseded=True))),
     "get_leaderboard": ("GetLeaderboard", pb.GetLeaderboardResponse(min_games=5)),
     "assess_risk": ("AssessRisk", AssessRiskResponse(score=41.5)),
-    "quote": ("Predict", PredictResponse(forecast=forecast(), market=MarketAnswer(stake=12.5))),
+    "quote": ("Predict", PredictResponse(forecast=forecast(), markets=[MarketAnswer(stake=12.5)])),
 }
 
 

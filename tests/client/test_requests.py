@@ -71,6 +71,6 @@ def test_what_cannot_be_sent_is_refused_by_its_name(
 def test_whole_odds_from_a_hundred_on_are_american_and_all_others_decimal(
     price: float, kind: str, value: float
 ) -> None:
-    for odds in (market(0, price, 2).home, market(0, 2, price).away):
+    for odds in (market(0, price, 2).above, market(0, 2, price).below):
         assert odds.WhichOneof("price") == kind
         assert getattr(odds, kind) == value

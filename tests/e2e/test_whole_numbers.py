@@ -37,7 +37,7 @@ def test_a_bundle_of_whole_numbers_is_served_recorded_scored_and_proven(tmp_path
             forecast, one = quoted.forecast, np.ones(1)
             expected = model.distribution(HORIZONS[1], 40, forecast.point_forecast * one, lead * one, 0 * one)
             assert forecast.home_lead_probability == pytest.approx(expected.home_leads[0], abs=1e-9)
-            assert quoted.market.home.win_probability == pytest.approx(expected.above(4.0)[0], abs=1e-9)
+            assert quoted.markets[0].above.win_probability == pytest.approx(expected.above(4.0)[0], abs=1e-9)
             exact.append(expected.crps(outcome * one)[0])
             client.report_outcome(game_id, outcome, horizon=FINAL)
         card = client.get_scorecard(horizon=FINAL)

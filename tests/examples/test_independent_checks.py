@@ -339,7 +339,7 @@ LISTED: dict[str, Callable[[RecordedPrediction], object]] = {
     "outcome.total_points": lambda listed: setattr(listed.outcome, "total_points", 199),
     "outcome.sequence": lambda listed: setattr(listed.outcome, "sequence", 10**6),
     "settlement.absolute_error": lambda listed: setattr(listed.settlement, "absolute_error", 0.25),
-    "market_answer.recording": lambda listed: setattr(listed.market_answer, "recording", 4),
+    "markets[0].answer.recording": lambda listed: setattr(listed.markets[0].answer, "recording", 4),
     "is listed as a forecast; the last entry of the ledger is ": invent,
 }
 

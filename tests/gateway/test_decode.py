@@ -56,14 +56,14 @@ def test_what_protobuf_writes_is_read_unless_it_is_not_finite(request: PredictRe
         ({"gameId": 22300001}, "gameId", "expected a text"),
         ({"gameId": "\ud800"}, "gameId", "expected a text"),
         ({"returnExplanation": 1}, "returnExplanation", "expected true or false"),
-        ({"market": []}, "market", "list; expected a JSON object"),
-        ({"market": {"home": {"decimal": "x"}}}, "market.home.decimal", "expected a finite number"),
-        ({"market": {"home": {"american": 1.5}}}, "market.home.american", "expected a whole number from -2147483648"),
+        ({"markets": [[]]}, "markets[0]", "list; expected a JSON object"),
+        ({"markets": [{"above": {"decimal": "x"}}]}, "markets[0].above.decimal", "expected a finite number"),
+        ({"markets": [{"above": {"american": 1.5}}]}, "markets[0].above.american", "a whole number from -2147483648"),
         ({"patern": [1]}, "patern", "unknown field; expected some of gameId, pattern, alpha"),
         ({"gameId": "a", "game_id": "b"}, "game_id", "is given twice, in both spellings"),
         (
-            {"market": {"home": {"decimal": 2, "american": 100}}},
-            "market.home.american",
+            {"markets": [{}, {"above": {"decimal": 2, "american": 100}}]},
+            "markets[1].above.american",
             "is given beside decimal; expected one of them",
         ),
         ({"pattern": [0] * 1001}, "pattern", "1001 elements; expected at most 300"),
@@ -129,8 +129,9 @@ def test_the_largest_requests_are_read() -> None:
         "gameId": "0022300001",
         "pattern": [-number * 1e-5] * 47,
         "horizon": "HORIZON_FINAL",
-        "market": market | {"home": odds, "away": odds},
-        "totalMarket": market | {"over": odds, "under": odds},
+        "markets": [
+            market | {"kind": f"MARKET_KIND_{kind}", "above": odds, "below": odds} for kind in ("LEAD", "TOTAL")
+        ],
         "quantileLevels": [number] * 99,
         "modelVersion": "v" * 200,
     }

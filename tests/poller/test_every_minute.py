@@ -14,6 +14,7 @@ from tests.support.builders.evenings import Evening, StoringPredictor, able_mode
 from tests.support.harness.poller import END, HALF, Watch, correct, watching
 
 from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD
 from dejavu.v1.prediction_service_pb2 import PredictError
 from dejavu_cli.output.poll_events import event_line
 from dejavu_client import FINAL, HALFTIME
@@ -218,8 +219,7 @@ async def test_of_several_moments_of_a_read_only_the_newest_has_prices_and_none_
             )
             predictor.moments.clear()
             await watch.turn()
-    assert [each.HasField("market") for each in predictor.moments] == [False, True]
-    assert not any(each.HasField("total_market") for each in predictor.moments)
+    assert [[market.kind for market in each.markets] for each in predictor.moments] == [[], [MARKET_KIND_LEAD]]
 
 
 @pytest.mark.parametrize("coming", [None, 0, 2])

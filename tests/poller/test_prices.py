@@ -12,6 +12,7 @@ from tests.support.builders.evenings import Asked, Evening, StoringPredictor, ga
 from tests.support.harness.poller import watching
 
 from dejavu.v1.forecast_pb2 import WARNING_REASON_IMPLAUSIBLE_DIFFERENCE
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL
 from dejavu.v1.prediction_service_pb2 import PredictError, PredictRequest
 from dejavu_cli.output.poll_events import event_line, event_record
 from dejavu_client import FINAL, HALFTIME
@@ -87,8 +88,8 @@ async def test_only_current_prices_of_the_game_itself_are_sent(
         await watch.at(MINUTE_SIX)
         faults = [event.reason for event in watch.told(Fault)]
     request = of_minute_six(predictor.asked)
-    assert (request.market.line if request.HasField("market") else None) == line
-    assert (request.total_market.line if request.HasField("total_market") else None) == total
+    lines = {each.kind: each.line for each in request.markets}
+    assert (lines.get(MARKET_KIND_LEAD), lines.get(MARKET_KIND_TOTAL)) == (line, total)
     assert [fault in each for each in faults] == [True] * bool(fault)
 
 
@@ -101,7 +102,7 @@ async def test_a_forecast_that_is_refused_with_prices_is_made_without_and_that_i
 ) -> None:
     """A model that forecasts no totals refuses those only."""
     evening, predictor = Evening([game()]), StoringPredictor()
-    predictor.refusals = [PredictError(code=code, reason=reason, message="total_market: no")]
+    predictor.refusals = [PredictError(code=code, reason=reason, message="markets[1]: no")]
     async with watching(
         evening, predictor, horizons=(FINAL,), prices=prices_of(evening, tmp_path / "prices.csv", [SPREAD, TOTAL])
     ) as watch:
@@ -109,12 +110,10 @@ async def test_a_forecast_that_is_refused_with_prices_is_made_without_and_that_i
         assert len(watch.told(Prediction)) == 1
         [fault] = watch.told(Fault)
         assert len(watch.told(PricesTaken)) == kept
-    assert fault.reason.startswith("LAL @ BOS: refused: total_market: no")
+    assert fault.reason.startswith("LAL @ BOS: refused: markets[1]: no")
     first, second = (each.request for each in predictor.asked)
-    assert first.HasField("market")
-    assert first.HasField("total_market")
-    assert second.HasField("market") is kept
-    assert not second.HasField("total_market")
+    assert [each.kind for each in first.markets] == [MARKET_KIND_LEAD, MARKET_KIND_TOTAL]
+    assert [each.kind for each in second.markets] == [MARKET_KIND_LEAD] * kept
 
 
 async def test_prices_far_from_the_model_are_shown_once_a_game(tmp_path: Path) -> None:
@@ -130,7 +129,7 @@ async def test_prices_far_from_the_model_are_shown_once_a_game(tmp_path: Path) -
         await watch.turn()
         [fault] = watch.told(Fault)
     assert fault.reason == "LAL @ BOS: check that the two prices are not swapped"
-    assert sum(each.request.HasField("market") for each in predictor.asked) == 2
+    assert sum(len(each.request.markets) for each in predictor.asked) == 2
 
 
 async def test_they_are_sent_as_printed_and_for_the_end_only(tmp_path: Path) -> None:
@@ -141,12 +140,12 @@ async def test_they_are_sent_as_printed_and_for_the_end_only(tmp_path: Path) -> 
         await watch.at(MINUTE_SIX)
         [event] = watch.told(PricesTaken)
     request = of_minute_six(predictor.asked)
-    assert (request.market.home.american, request.market.away.american) == (-110, -105)
-    assert (request.total_market.over.decimal, request.total_market.under.decimal) == (1.91, 1.95)
-    assert not request.market.HasField("bankroll")
+    lead, total = request.markets
+    assert (lead.above.american, lead.below.american) == (-110, -105)
+    assert (total.above.decimal, total.below.decimal) == (1.91, 1.95)
+    assert not lead.HasField("bankroll")
     [of_half] = [each.request for each in predictor.asked if each.horizon == HALFTIME]
-    assert not of_half.HasField("market")
-    assert not of_half.HasField("total_market")
+    assert not of_half.markets
     assert "BOS −5.5 at −110/−105, total 221.5 at 1.91/1.95" in event_line(event)
     record = event_record(event, evening.clock.now)
     assert [(each["kind"], each["line"], each["first"]) for each in record["prices"]] == [
@@ -172,7 +171,7 @@ async def test_a_file_that_is_rewritten_is_read_again_and_without_times_its_own_
         faults = [event.reason for event in watch.told(Fault)]
         assert len(watch.told(PricesTaken)) == 1
     sent = {
-        each.minute: each.request.market.line if each.request.HasField("market") else None
+        each.minute: each.request.markets[0].line if each.request.markets else None
         for each in predictor.asked
         if each.horizon == FINAL
     }

@@ -41,7 +41,7 @@ def played(client: DejavuClient, *, attacked: bool) -> Scorecard:
             quoted = client.quote([3.0] * 20, market(2.5, 8.0, 1.05), game_id=game_id, **EVEN)
             other = client.quote([9.0] * 20, market(2.5, 8.0, 1.05), game_id=game_id, **EVEN)
             assert {each.late for each in (better, first, other.forecast)} == {LATE_REASON_LATER_MINUTE}
-            assert quoted.HasField("market")
+            assert quoted.markets
             assert quoted.forecast.late == LATE_REASON_UNSPECIFIED, "said in time; only the bet is not"
         client.report_outcome(game_id, RESULT, horizon=FINAL)
     return client.get_scorecard(horizon=FINAL)

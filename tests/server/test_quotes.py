@@ -42,10 +42,10 @@ async def test_a_quote_weighed_by_newer_ratings_says_so_with_both_probabilities(
     await learned(client)
     answer = await client.quote(PATTERN, ODDS, **of_game)
     assert answer.forecast == recorded
-    little_known, warning = answer.market.warnings
+    little_known, warning = answer.markets[0].warnings
     assert little_known.reason == forecast_pb2.WARNING_REASON_TEAM_LITTLE_KNOWN
     assert warning.reason == forecast_pb2.WARNING_REASON_RECOMPUTED
-    wins = answer.market.home.win_probability
+    wins = answer.markets[0].above.win_probability
     assert abs(wins - recorded.home_lead_probability) > 0.01
     assert f"gives {100 * recorded.home_lead_probability:.1f} % that BOS wins" in warning.text
     assert f"compared with this market {100 * wins:.1f} %" in warning.text
@@ -62,12 +62,12 @@ async def test_what_newer_ratings_give_for_a_recorded_forecast_says_so(client: A
     assert forecast_pb2.WARNING_REASON_RECOMPUTED not in before
     await learned(client, total_points=300)
     over = total_market(round(recorded.total.point_forecast) + 0.5, 1.95, 1.95)
-    answer = await client.quote(PATTERN, None, quantile_levels=[0.5], total_market=over, **of_game)
+    answer = await client.quote(PATTERN, over, quantile_levels=[0.5], **of_game)
     of_quantiles, of_total_quantiles = (
         each.text for each in answer.forecast.warnings if each.reason == forecast_pb2.WARNING_REASON_RECOMPUTED
     )
     [of_market] = (
-        each.text for each in answer.total_market.warnings if each.reason == forecast_pb2.WARNING_REASON_RECOMPUTED
+        each.text for each in answer.markets[0].warnings if each.reason == forecast_pb2.WARNING_REASON_RECOMPUTED
     )
     assert f"the recorded forecast is {recorded.point_forecast:+.1f}, the one that gives the quantiles" in of_quantiles
     for text in (of_total_quantiles, of_market):
@@ -92,16 +92,16 @@ async def test_without_the_ratings_of_the_teams_there_is_no_stake(
     season = f"{(int(game_date[:4]) - (game_date[5:7] < '08')) % 100:02d}"
     teams = {"home_team": "BOS", "away_team": "LAL", "game_date": game_date, "horizon": FINAL}
     answer = await client.quote(PATTERN, BLIND, game_id=f"002{season}00321", **teams)  # type: ignore[arg-type]
-    assert (answer.market.side, answer.market.stake) == (MARKET_SIDE_UNSPECIFIED, 0.0)
-    assert [side.kelly_fraction for side in (answer.market.home, answer.market.away)] == [0.0, 0.0]
-    [warning], [of_forecast] = answer.market.warnings, answer.forecast.warnings
+    assert (answer.markets[0].side, answer.markets[0].stake) == (MARKET_SIDE_UNSPECIFIED, 0.0)
+    assert [side.kelly_fraction for side in (answer.markets[0].above, answer.markets[0].below)] == [0.0, 0.0]
+    [warning], [of_forecast] = answer.markets[0].warnings, answer.forecast.warnings
     assert (warning.reason, warning.text) == (of_forecast.reason, f"{of_forecast.text}; no stake")
     [listed] = [each async for each in client.list_predictions()]
-    assert not recorded or listed.market_answer == answer.market
+    assert not recorded or listed.markets[0].answer == answer.markets[0]
     assert verify(ledger_url(tmp_path)).markets == recorded, "a forecast of a game of the past is late"
     given = await client.quote(PATTERN, BLIND, pregame_margin=0.0, **teams)  # type: ignore[arg-type]
-    assert given.market.stake > 0
-    assert not given.market.warnings
+    assert given.markets[0].stake > 0
+    assert not given.markets[0].warnings
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ async def test_a_market_at_any_moment_is_recorded_and_verified(
     of_game: Any = {"game_id": current_game(9), "home_team": "BOS", "away_team": "LAL", "pregame_margin": 0.0}
     pattern = [float(moment.differential)] * moment.slots
     answer = await client.quote(pattern, market(9.5, 1.9, 1.95), horizon=horizon, moment=moment, **of_game)
-    assert answer.market.recording == MARKET_RECORDING_RECORDED
-    late = [each for each in answer.market.warnings if each.reason == forecast_pb2.WARNING_REASON_LATE_MOMENT]
+    assert answer.markets[0].recording == MARKET_RECORDING_RECORDED
+    late = [each for each in answer.markets[0].warnings if each.reason == forecast_pb2.WARNING_REASON_LATE_MOMENT]
     assert bool(late) == is_late
     assert verify(ledger_url(tmp_path)).markets == 1
 
@@ -132,19 +132,20 @@ async def test_a_market_at_any_moment_is_recorded_and_verified(
 async def test_without_names_of_the_teams_there_is_no_stake(client: AsyncDejavuClient) -> None:
     """Formerly, a request without the teams got the stake that their outdated ratings did not allow."""
     answer = await client.quote(PATTERN, NAMELESS, horizon=FINAL)
-    assert (answer.market.side, answer.market.stake) == (MARKET_SIDE_UNSPECIFIED, 0.0)
-    assert [side.kelly_fraction for side in (answer.market.home, answer.market.away)] == [0.0, 0.0]
-    [warning] = answer.market.warnings
+    assert (answer.markets[0].side, answer.markets[0].stake) == (MARKET_SIDE_UNSPECIFIED, 0.0)
+    assert [side.kelly_fraction for side in (answer.markets[0].above, answer.markets[0].below)] == [0.0, 0.0]
+    [warning] = answer.markets[0].warnings
     assert warning.reason == forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN
     assert "does not name both teams" in warning.text
     assert warning.text.endswith("; no stake")
     given = await client.quote(PATTERN, NAMELESS, horizon=FINAL, pregame_margin=4.0)
-    assert given.market.stake > 0
-    assert not given.market.warnings
+    assert given.markets[0].stake > 0
+    assert not given.markets[0].warnings
 
 
 async def test_a_bet_on_total_points_needs_the_ratings_of_totals_whatever_the_margin(client: AsyncDejavuClient) -> None:
-    over: Any = {"total_points": 105, "total_market": total_market(210.5, 1.95, 1.95), "horizon": FINAL}
+    asked: Any = {"total_points": 105, "horizon": FINAL}
+    over = total_market(210.5, 1.95, 1.95)
     cases: tuple[tuple[dict[str, Any], int, str], ...] = (
         (
             {"home_team": "BOS", "away_team": "LAL"},
@@ -154,7 +155,7 @@ async def test_a_bet_on_total_points_needs_the_ratings_of_totals_whatever_the_ma
         ({}, forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN, "the odds include how much they score"),
     )
     for teams, reason, told in cases:
-        answer = (await client.quote(PATTERN, None, pregame_margin=2.0, **over, **teams)).total_market
+        answer = (await client.quote(PATTERN, over, pregame_margin=2.0, **asked, **teams)).markets[0]
         assert answer.stake == 0.0
         warning = answer.warnings[0]
         assert warning.reason == reason

@@ -136,13 +136,13 @@ async def test_old_ratings_and_one_final_do_not_pass_as_fresh(client: AsyncDejav
             assert known.text == f"{code}: June 2024 and 1 final, hardly known"
         text = f"{forecast.home_known.text}; {forecast.away_known.text}: "
         assert [warning.text for warning in forecast.warnings] == [f"{text}the interval allows for it"]
-        assert answered.market.stake == answered.market.side == 0
-        warning = answered.market.warnings[0]  # the edge may be implausible too
+        assert answered.markets[0].stake == answered.markets[0].side == 0
+        warning = answered.markets[0].warnings[0]  # the edge may be implausible too
         assert warning.reason == LITTLE_KNOWN
         assert warning.text.startswith(f"{text}no stake until")
     listed = await client.get_prediction(current_game(2), horizon=FINAL, elapsed_minutes=len(PATTERN))
     assert listed.prediction.forecast.home_known == forecast.home_known
-    assert listed.prediction.market_answer.warnings[0].reason == LITTLE_KNOWN
+    assert listed.prediction.markets[0].answer.warnings[0].reason == LITTLE_KNOWN
 
 
 async def test_one_final_of_other_teams_renews_no_ratings_of_a_game(client: AsyncDejavuClient) -> None:

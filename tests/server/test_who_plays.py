@@ -153,8 +153,8 @@ async def test_a_quote_for_a_recorded_forecast_counts_the_players_of_that_foreca
             lineups=line_ups,
         )
         assert quote.forecast == recorded
-        assert quote.market.home.win_probability == pytest.approx(recorded.home_lead_probability)
-        assert WARNING_REASON_RECOMPUTED not in {each.reason for each in quote.market.warnings}
+        assert quote.markets[0].above.win_probability == pytest.approx(recorded.home_lead_probability)
+        assert WARNING_REASON_RECOMPUTED not in {each.reason for each in quote.markets[0].warnings}
 
 
 async def test_line_ups_make_no_given_margin_plausible(client: AsyncDejavuClient) -> None:

@@ -15,8 +15,6 @@ from google.protobuf.json_format import MessageToDict
 
 from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_RATINGS, MARGIN_SOURCE_UNSPECIFIED, Horizon
 from dejavu.v1.game_service_pb2 import Game
-from dejavu.v1.market_pb2 import MarketAnswer, TotalMarketAnswer
-from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_cli.errors import failure
 from dejavu_cli.numbers import number
@@ -163,12 +161,9 @@ def _weighed(
     }
     options = _as_recorded(newest)
     try:
-        if priced.kind == "total":
-            options["total_market"] = create_total_market(priced.line, priced.first, priced.second, **staked)
-            answer = client.quote(list(newest.pattern), None, **options)
-        else:
-            market = create_market(priced.line, priced.first, priced.second, **staked)
-            answer = client.quote(list(newest.pattern), market, **options)
+        create = create_total_market if priced.kind == "total" else create_market
+        market = create(priced.line, priced.first, priced.second, **staked)
+        answer = client.quote(list(newest.pattern), market, **options)
     except UnavailableError as error:
         raise failure(f"line {priced.row}: {error}") from None
     except DejavuClientError as error:  # rows before it may be recorded already
@@ -176,8 +171,7 @@ def _weighed(
     if answer.forecast.sequence != forecast.sequence:
         reason = "the game has moved on, or another caller recorded it: ask again with the poller's token"
         return WeighedMarket(priced, forecast, None, reason), 0.0
-    weighed = WeighedMarket(priced, forecast, _answer_of(answer, priced))
-    return weighed, weighed.answer.stake if weighed.answer is not None else 0.0
+    return WeighedMarket(priced, forecast, answer.markets[0]), answer.markets[0].stake
 
 
 def _unusable(priced: PricedMarket, newest: RecordedPrediction, offered: datetime, state: Game | None) -> str:
@@ -239,10 +233,6 @@ def _stands_still(state: Game | None, newest: RecordedPrediction, offered: datet
         return False  # nobody knows: the poller may be silent
     played = elapsed_by_clock(state.period, state.seconds_left)
     return (played, _lead(state)) == (elapsed_seconds(newest.forecast), last_differential(newest))
-
-
-def _answer_of(answer: PredictResponse, priced: PricedMarket) -> MarketAnswer | TotalMarketAnswer:
-    return answer.total_market if priced.kind == "total" else answer.market
 
 
 def _as_recorded(newest: RecordedPrediction) -> PredictOptions:

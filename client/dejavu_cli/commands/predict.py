@@ -11,12 +11,12 @@ from typing import Annotated
 import typer
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu.v1.market_pb2 import Market, TotalMarket
+from dejavu.v1.market_pb2 import Market
 from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_cli.numbers import MINUS, number, price
 from dejavu_cli.options import HORIZONS, HorizonName, Json, Timeout, connect, known_team, team_of
 from dejavu_cli.output.forecast import print_forecast, show
-from dejavu_cli.output.market import print_market, print_risk, print_total_market
+from dejavu_cli.output.market import print_market, print_risk
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.connection_options import Target
 from dejavu_client.formatting import horizon_label
@@ -266,25 +266,24 @@ def predict(
     # The options of stakes apply to both bets; without any other, they count as a request for the bet on the lead.
     of_lead = totals is None or any((line is not None, *(each is not None for each in prices)))
     market = _market(line, *prices, stakes) if of_lead else None
-    if totals is not None:
-        options["total_market"] = totals
+    markets = [each for each in (market, totals) if each is not None]
     staked = {"--game-staked": game_staked, "--evening-staked": evening_staked}
     amounts = [option for option, value in staked.items() if value is not None and value > 1]
     if bankroll is None and amounts:
         raise typer.BadParameter(
             "--bankroll missing; without it, it is a share of the bankroll, at most 1", param_hint=amounts[0]
         )
-    if (market is not None or totals is not None) and horizon is None:
+    if markets and horizon is None:
         # Without odds, the half as the default does no harm; but a bet that is evaluated at the wrong horizon looks
         # like a bargain.
         asked = "say which bet it is: half for the lead at the half, final for the end of the game"
         raise typer.BadParameter(f"required with odds; {asked}", param_hint="--horizon")
-    if market is not None and market.home.WhichOneof("price") != market.away.WhichOneof("price"):
+    if market is not None and market.above.WhichOneof("price") != market.below.WhichOneof("price"):
         typer.echo(f"Warning: of {home_odds} and {away_odds} one is read as American odds, one as decimal.", err=True)
     with connect(target, timeout) as client:
-        if market is not None or totals is not None:
-            answer = client.quote(values, market, **options)
-            show(answer, partial(_print_quote, market=market, totals=totals, pattern=values), as_json=as_json)
+        if markets:
+            answer = client.quote(values, *markets, **options)
+            show(answer, partial(_print_quote, markets=markets, pattern=values), as_json=as_json)
             return
         forecast = client.predict(values, **options)
     show(forecast, partial(print_forecast, pattern=values), as_json=as_json)
@@ -327,7 +326,7 @@ def _market(
 
 def _total_market(
     line: float | None, over_odds: float | None, under_odds: float | None, stakes: dict[str, float | None]
-) -> TotalMarket | None:
+) -> Market | None:
     """Return the market of total points described by the options; None if none was given."""
     needed = {"--total-line": line, "--over-odds": over_odds, "--under-odds": under_odds}
     given = [option for option, value in needed.items() if value is not None]
@@ -361,14 +360,10 @@ def _line(spread: str, home: str, away: str, *, moneyline: bool) -> float | None
     return (-points if team == teams[0] else points) + 0.0
 
 
-def _print_quote(
-    answer: PredictResponse, market: Market | None, totals: TotalMarket | None, pattern: list[float]
-) -> None:
+def _print_quote(answer: PredictResponse, markets: list[Market], pattern: list[float]) -> None:
     print_forecast(answer.forecast, pattern=pattern)
-    if market is not None:
-        print_market(answer.market, market, answer.forecast)
-    if totals is not None:
-        print_total_market(answer.total_market, totals, answer.forecast)
+    for evaluated, market in zip(answer.markets, markets, strict=False):
+        print_market(evaluated, market, answer.forecast)
 
 
 def _points(total_points: int | None) -> int | None:

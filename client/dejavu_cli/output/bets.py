@@ -9,7 +9,7 @@ from typing import Final
 from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import Forecast
-from dejavu.v1.market_pb2 import MarketAnswer, MarketSideAnswer, TotalMarketAnswer
+from dejavu.v1.market_pb2 import MARKET_SIDE_AWAY, MARKET_SIDE_UNDER, MarketAnswer
 from dejavu_cli.output.market import break_even, no_stake_reason
 from dejavu_cli.output.responsive_table import ResponsiveColumn, ResponsiveTable
 from dejavu_client.formatting import chance, signed
@@ -32,7 +32,7 @@ class WeighedMarket:
 
     priced: PricedMarket
     forecast: Forecast | None
-    answer: MarketAnswer | TotalMarketAnswer | None
+    answer: MarketAnswer | None
     reason: str = ""
 
 
@@ -63,16 +63,11 @@ def print_bets(weighed: Sequence[WeighedMarket], bankroll: float) -> None:
         console.print(f"The model is {notice}.", highlight=False)
 
 
-def _sides(answer: MarketAnswer | TotalMarketAnswer) -> tuple[MarketSideAnswer, MarketSideAnswer]:
-    return (answer.over, answer.under) if isinstance(answer, TotalMarketAnswer) else (answer.home, answer.away)
-
-
-def _chosen(answer: MarketAnswer | TotalMarketAnswer) -> int:
+def _chosen(answer: MarketAnswer) -> int:
     """Return the side with a stake, 0 or 1; without one, the side with the higher expected value."""
     if answer.side:
-        return answer.side - 1
-    first, second = _sides(answer)
-    return int(second.expected_value > first.expected_value)
+        return int(answer.side in {MARKET_SIDE_AWAY, MARKET_SIDE_UNDER})
+    return int(answer.below.expected_value > answer.above.expected_value)
 
 
 def _reason(each: WeighedMarket) -> str:
@@ -81,7 +76,7 @@ def _reason(each: WeighedMarket) -> str:
     if each.answer.side:
         return ""
     warnings = "; ".join(warning.text for warning in each.answer.warnings)
-    return f"no stake: {warnings or no_stake_reason(each.answer, *_sides(each.answer))}"
+    return f"no stake: {warnings or no_stake_reason(each.answer)}"
 
 
 def _cells(each: WeighedMarket, bankroll: float) -> dict[str, Text]:
@@ -97,7 +92,7 @@ def _cells(each: WeighedMarket, bankroll: float) -> dict[str, Text]:
         "stake": "–",
     }
     if answer is not None:
-        side = _sides(answer)[place]
+        side = (answer.above, answer.below)[place]
         cells |= {
             "model": chance(side.win_probability),
             "market": chance(side.fair_probability),

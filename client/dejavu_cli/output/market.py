@@ -8,9 +8,10 @@ from rich.table import Table
 
 from dejavu.v1.forecast_pb2 import Forecast, WarningReason
 from dejavu.v1.market_pb2 import (
+    MARKET_KIND_TOTAL,
     MARKET_SIDE_HOME,
+    MARKET_SIDE_OVER,
     MARKET_SIDE_UNSPECIFIED,
-    TOTAL_SIDE_OVER,
     Market,
     MarketAnswer,
     MarketRecording,
@@ -18,8 +19,6 @@ from dejavu.v1.market_pb2 import (
     Odds,
     RiskLevel,
     Staking,
-    TotalMarket,
-    TotalMarketAnswer,
 )
 from dejavu.v1.prediction_service_pb2 import AssessRiskResponse
 from dejavu_cli.output.forecast import print_warnings
@@ -33,9 +32,9 @@ _HEADERS: Final = ("side", "odds", "break-even", "model", "market", "used", "sta
 def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> None:
     """Print both sides of a market and the recommended bet."""
     amounts = _has_amounts(market)
-    title = f"the market, at the {horizon_label(forecast.horizon)}"
-    table = titled_table(title, *_HEADERS, no_wrap=True)
-    priced = ((market.home, answer.home), (market.away, answer.away))
+    named = "points of both teams" if market.kind == MARKET_KIND_TOTAL else "the market"
+    table = titled_table(f"{named}, at the {horizon_label(forecast.horizon)}", *_HEADERS, no_wrap=True)
+    priced = ((market.above, answer.above), (market.below, answer.below))
     for name, (price, side) in zip(sides(market, forecast), priced, strict=True):
         table.add_row(name, *_side_cells(price, side, answer.push_probability, amounts=amounts))
     console = Console()
@@ -46,29 +45,7 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
     print_warnings(console, answer.warnings)
 
 
-def print_total_market(answer: TotalMarketAnswer, market: TotalMarket, forecast: Forecast) -> None:
-    """Print over and under of a market of total points, and the recommended bet."""
-    amounts = _has_amounts(market)
-    title = f"points of both teams, at the {horizon_label(forecast.horizon)}"
-    table = titled_table(title, *_HEADERS, no_wrap=True)
-    over, under = total_sides(market)
-    for name, price, side in ((over, market.over, answer.over), (under, market.under, answer.under)):
-        table.add_row(name, *_side_cells(price, side, answer.push_probability, amounts=amounts))
-    console = Console()
-    _print_sides(console, table, answer, market)
-    name, chosen = (over, answer.over) if answer.side == TOTAL_SIDE_OVER else (under, answer.under)
-    verdict = _no_stake(answer, answer.over, answer.under)
-    if answer.side:
-        verdict = f"{name}, {_stake(chosen, amounts)}\n{_beside_break_even(chosen, answer.push_probability)}"
-    console.print(f"The model, for the points: {verdict}\n{_notice(answer)}", highlight=False)
-    if told := recording(answer, forecast):
-        console.print(f"bet: {told}", highlight=False)
-    print_warnings(console, answer.warnings)
-
-
-def _print_sides(
-    console: Console, table: Table, answer: MarketAnswer | TotalMarketAnswer, market: Market | TotalMarket
-) -> None:
+def _print_sides(console: Console, table: Table, answer: MarketAnswer, market: Market) -> None:
     """Print the table of both sides, and below it their common values."""
     notes = [f"margin of the odds {percent(answer.overround)}".replace("-", "−")]
     if answer.push_probability:
@@ -93,7 +70,7 @@ def _shares(staking: Staking) -> tuple[float, float, float, float]:
     return staking.model_share, staking.kelly_fraction, staking.game_cap, staking.evening_cap
 
 
-def _notice(answer: MarketAnswer | TotalMarketAnswer) -> str:
+def _notice(answer: MarketAnswer) -> str:
     return f"The model is {answer.notice}."
 
 
@@ -141,15 +118,11 @@ _WITHOUT_STAKE: Final = (
 """Warnings that rule out a stake on either side."""
 
 
-def _no_stake(answer: MarketAnswer | TotalMarketAnswer, *both: MarketSideAnswer) -> str:
-    """Return a sentence that no side has a stake, with the reason."""
-    return f"no stake on either side.\nreason: {no_stake_reason(answer, *both)}"
-
-
-def no_stake_reason(answer: MarketAnswer | TotalMarketAnswer, *both: MarketSideAnswer) -> str:
+def no_stake_reason(answer: MarketAnswer) -> str:
     """Return why neither side of a market has a stake."""
+    both = answer.above, answer.below
     warned = next((each.reason for each in answer.warnings if each.reason in _WITHOUT_STAKE), None)
-    if warned == WarningReason.WARNING_REASON_RATINGS_OUTDATED and isinstance(answer, TotalMarketAnswer):
+    if warned == WarningReason.WARNING_REASON_RATINGS_OUTDATED and answer.kind == MARKET_KIND_TOTAL:
         reason = "ratings of total points outdated"  # the margin can be given, or its ratings usable
     elif warned is not None:
         reason = warning_label(warned)
@@ -187,17 +160,26 @@ def print_risk(answer: AssessRiskResponse) -> None:
         console.print(f"· {warning}", highlight=False, soft_wrap=True)
 
 
+_ABOVE: Final = (MARKET_SIDE_HOME, MARKET_SIDE_OVER)
+
+
 def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
     """Describe the verdict of the forecast on the market, with the reason: an estimate, not advice.
 
     The reason compares the probability with the break-even of the price. A confidence threshold changes no stake; it is
     shown if the request has one.
     """
-    model = f"The model, for the {horizon_label(forecast.horizon)}"
+    of_total = market.kind == MARKET_KIND_TOTAL
+    model = f"The model, for the {'points' if of_total else horizon_label(forecast.horizon)}"
     if answer.side == MARKET_SIDE_UNSPECIFIED:
-        return f"{model}: {_no_stake(answer, answer.home, answer.away)}\n{_notice(answer)}"
-    home, away = sides(market, forecast)
-    name, side = (home, answer.home) if answer.side == MARKET_SIDE_HOME else (away, answer.away)
+        return f"{model}: no stake on either side.\nreason: {no_stake_reason(answer)}\n{_notice(answer)}"
+    above, below = sides(market, forecast)
+    name, side = (above, answer.above) if answer.side in _ABOVE else (below, answer.below)
+    verdict = (
+        f"{model}: {name}, {_stake(side, _has_amounts(market))}\n{_beside_break_even(side, answer.push_probability)}"
+    )
+    if of_total:
+        return f"{verdict}\n{_notice(answer)}"
     loses = 1.0 - side.staking_probability - answer.push_probability
     level = enum_word(RiskLevel.DESCRIPTOR, answer.risk_level) or "unknown"
     threshold = ""
@@ -209,24 +191,20 @@ def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
         limit = percent(answer.confidence_threshold)
         threshold = f"\nthe model gives it {wins}: your threshold of {limit} is {reached}"
     return (
-        f"{model}: {name}, {_stake(side, _has_amounts(market))}\n"
-        f"{_beside_break_even(side, answer.push_probability)}{threshold}\n"
+        f"{verdict}{threshold}\n"
         f"stake × P(loss): {100 * side.stake_fraction * loses:.2f} % of the bankroll ({level})\n"
         f"{_notice(answer)}"
     )
 
 
-def recording(answer: MarketAnswer | TotalMarketAnswer, forecast: Forecast) -> str:
+def recording(answer: MarketAnswer, forecast: Forecast) -> str:
     """Describe whether the bet is recorded, with the reason if not; "" if the server does not say."""
     if answer.recording == MarketRecording.MARKET_RECORDING_RECORDED:
         return "recorded" if answer.side else "none; the market is recorded"
     if answer.recording == MarketRecording.MARKET_RECORDING_EARLIER_STANDS:
         standing = answer.standing_market
-        if isinstance(standing, TotalMarket):
-            name, first, second = total_sides(standing)[0], standing.over, standing.under
-        else:
-            name, first, second = sides(standing, forecast)[0], standing.home, standing.away
-        return f"not recorded: the first price, {name} at {_price(first)} against {_price(second)}, stands"
+        name, above, below = sides(standing, forecast)[0], _price(standing.above), _price(standing.below)
+        return f"not recorded: the first price, {name} at {above} against {below}, stands"
     reason = _NOT_RECORDED.get(answer.recording)
     return f"not recorded: {reason}" if reason else ""
 
@@ -244,7 +222,13 @@ def _price(odds: Odds) -> str:
 
 
 def sides(market: Market, forecast: Forecast) -> tuple[str, str]:
-    """Return home and away with their bookmaker spreads: negative for the favorite, none at a line of 0."""
+    """Return both sides as books print them: over and under, or home and away with their spreads.
+
+    A spread is negative for the favorite; there is none at a line of 0.
+    """
+    if market.kind == MARKET_KIND_TOTAL:
+        line = f"{market.line:.1f}".removesuffix(".0")
+        return f"over {line}", f"under {line}"
     names = forecast.home_team or "home", forecast.away_team or "away"
     if not market.line:
         return names
@@ -252,22 +236,16 @@ def sides(market: Market, forecast: Forecast) -> tuple[str, str]:
     return f"{names[0]} {signed(-market.line, digits)}", f"{names[1]} {signed(market.line, digits)}"
 
 
-def total_sides(market: TotalMarket) -> tuple[str, str]:
-    """Return over and under with the line, as books print them."""
-    line = f"{market.line:.1f}".removesuffix(".0")
-    return f"over {line}", f"under {line}"
-
-
-def _amount(amount: float, market: Market | TotalMarket) -> str:
+def _amount(amount: float, market: Market) -> str:
     return f"{amount:,.2f}" if _has_amounts(market) else f"{100 * amount:.2f} %"
 
 
-def _has_amounts(market: Market | TotalMarket) -> bool:
+def _has_amounts(market: Market) -> bool:
     """Return whether stakes are amounts. A market without a bankroll is recorded with a bankroll of 1."""
     return market.HasField("bankroll") and market.bankroll != 1.0
 
 
-def profit_text(profit: float, market: Market | TotalMarket) -> str:
+def profit_text(profit: float, market: Market) -> str:
     """Format a profit that is given as a share of the bankroll: as an amount of money if the bankroll is known."""
     if _has_amounts(market):
         return f"{signed(profit * market.bankroll, 2)} of a bankroll of {market.bankroll:,.2f}"

@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.market_pb2 import MARKET_KIND_TOTAL
 from dejavu.v1.record_pb2 import MarketResult, Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import GetPredictionResponse, ReportOutcomeResponse, WithdrawOutcomeResponse
 from dejavu_cli.output.forecast import home_chance, lead_with_sign, local_time, matchup, print_forecast, title
-from dejavu_cli.output.market import print_market, print_total_market, profit_text
+from dejavu_cli.output.market import print_market, profit_text
 from dejavu_cli.output.responsive_table import ListingColumn, listing, name_value_rows
 from dejavu_client.formatting import (
     after_overtime,
@@ -68,10 +69,8 @@ def print_prediction(answer: GetPredictionResponse) -> None:
     newest = answer.prediction
     print_forecast(newest.forecast, pattern=newest.pattern)
     console = Console()
-    if newest.HasField("market_answer"):
-        print_market(newest.market_answer, newest.market, newest.forecast)
-    if newest.HasField("total_market_answer"):
-        print_total_market(newest.total_market_answer, newest.total_market, newest.forecast)
+    for each in newest.markets:
+        print_market(each.answer, each.market, newest.forecast)
     console.print(_result(newest))
     if answer.revisions:
         console.print()
@@ -247,11 +246,12 @@ def _result(prediction: RecordedPrediction) -> Table | Text:
             held = "held" if total.covered else "did not hold"
             rows.add_row("  the interval", f"{total_range(ends)} {held}")
             rows.add_row("  CRPS", f"{total.crps:.2f} points")
-        if result := enum_word(MarketResult.DESCRIPTOR, score.market_result):
-            rows.add_row("the bet", f"{result}, {profit_text(score.market_profit, prediction.market)}")
-        if result := enum_word(MarketResult.DESCRIPTOR, score.total.market_result):
-            profit = profit_text(score.total.market_profit, prediction.total_market)
-            rows.add_row("the bet on the points", f"{result}, {profit}")
+        for each in prediction.markets:
+            of_total = each.market.kind == MARKET_KIND_TOTAL
+            scored = score.total if of_total else score
+            if result := enum_word(MarketResult.DESCRIPTOR, scored.market_result):
+                profit = profit_text(scored.market_profit, each.market)
+                rows.add_row("the bet on the points" if of_total else "the bet", f"{result}, {profit}")
     return rows
 
 

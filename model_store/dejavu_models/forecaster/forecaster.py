@@ -14,7 +14,7 @@ import numpy as np
 from dejavu_feed import live_inputs
 from dejavu_feed.moment import TABLES_FROM, Moment
 from dejavu_models import betting
-from dejavu_models.betting import StakingPolicy, is_own_market
+from dejavu_models.betting import MarketKind, StakingPolicy, is_own_market
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import (
     AlphaTooSmall,
@@ -153,8 +153,9 @@ class Forecaster:
         Raises:
             UnsupportedTotals, UnsupportedMoment, AlphaTooSmall, QuantileTooExtreme: if it does not.
         """
-        if query.total_market is not None and self.totals is None:
-            raise UnsupportedTotals("a market of total points", "a model that forecasts them, see totals of ListModels")
+        if self.totals is None and (field := query.market_field(MarketKind.TOTAL)) is not None:
+            expected = "a model that forecasts them, see totals of ListModels"
+            raise UnsupportedTotals("a market of total points", expected, field=field)
         moment, horizon = query.moment, query.horizon
         if moment is not None and self.moments is None and moment.slots + 1 >= horizon.minutes:
             expected = (
@@ -347,14 +348,14 @@ class Forecaster:
         end = None
         if rated:
             end = state.ratings_date if WarningReason.RATINGS_AHEAD in warnings else state.end(query)
-        market = None
-        if query.market is not None:
+        market, answer = query.market(MarketKind.LEAD), None
+        if market is not None:
             final = query.horizon is Horizon.FINAL
-            own = is_own_market(query.market, query.pregame_margin, final=final)
+            own = is_own_market(market, query.pregame_margin, final=final)
             # The price of a late moment knows of fouls and time-outs, which a request cannot say.
             late = query.moment is not None and query.moment.is_late(query.horizon)
             unrated = margin is None or (rated and not well_known) or own or late
-            market = issued.evaluate(query.market, query.horizon, self.policy, unrated=unrated)
+            answer = issued.evaluate(market, query.horizon, self.policy, unrated=unrated)
         return Forecast(
             horizon=query.horizon,
             elapsed_minutes=minute,
@@ -370,7 +371,7 @@ class Forecaster:
             adaptation=adaptation,
             distribution=issued.recorded() if query.record else (),
             static_scores=issued.static_scores if query.record else (),
-            market=market,
+            market=answer,
             ratings_date=end,
             finals_since=state.finals if rated else 0,
             warnings=self._warnings + warnings,
@@ -380,7 +381,7 @@ class Forecaster:
                 query,
                 state,
                 well_known=well_known,
-                lead_staked=market.chosen.stake_fraction if market and market.chosen else 0.0,
+                lead_staked=answer.chosen.stake_fraction if answer and answer.chosen else 0.0,
             ),
             teams_known=teams_known,
             widened_by=widening - 1.0,

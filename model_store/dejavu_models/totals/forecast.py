@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dejavu_models.betting import DEFAULT_POLICY, StakingPolicy, evaluate_market, is_own_market
+from dejavu_models.betting import DEFAULT_POLICY, MarketKind, StakingPolicy, evaluate_market, is_own_market
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.totals.game import TotalTables
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Quantile, TotalForecast
@@ -35,14 +35,14 @@ def forecast_total(
     game = tables.game(points, query.pattern.last, 0.0 if expected is None else expected)
     lower, upper = game.quantiles((query.alpha / 2, 1 - query.alpha / 2))
     levels = query.quantile_levels
-    market = None
-    if query.total_market is not None:
+    market, answer = query.market(MarketKind.TOTAL), None
+    if market is not None:
         # The bookmaker knows the teams; the model may not.
         given = query.live.pregame_total
-        own = is_own_market(query.total_market, given, final=query.horizon is Horizon.FINAL)
+        own = is_own_market(market, given, final=query.horizon is Horizon.FINAL)
         unrated = expected is None or (given is None and not well_known) or own
-        market = evaluate_market(
-            query.total_market,
+        answer = evaluate_market(
+            market,
             lambda total: 1 - game.cumulative(total - 1),
             policy,
             unrated=unrated,
@@ -54,5 +54,5 @@ def forecast_total(
         quantiles=tuple(Quantile(*each) for each in zip(levels, game.quantiles(levels), strict=True)) if levels else (),
         expected_total=expected,
         distribution=tuple(game.quantiles(DISTRIBUTION_LEVELS)) if query.record else (),
-        market=market,
+        market=answer,
     )

@@ -16,7 +16,7 @@ from dejavu_server.access.caller import AccessScope, Principal, ScopeMissing, cu
 from dejavu_server.api.cache.what_ifs import WhatIfCache
 from dejavu_server.api.converters import columns, prediction
 from dejavu_server.api.converters.forecast_parts import CourseOf
-from dejavu_server.api.converters.total_market import total_market_message_of
+from dejavu_server.api.converters.market import answers_of
 from dejavu_server.api.decoding import checked
 from dejavu_server.api.errors import item_error
 from dejavu_server.api.handlers import Context
@@ -162,7 +162,5 @@ def _put(
 ) -> None:
     """Write a forecast and its markets to an empty answer."""
     prediction.put_forecast(answer.forecast, issued, explanation=request.return_explanation, course_of=course_of)
-    if (market := prediction.market_message_of(issued)) is not None:
-        answer.market.CopyFrom(market)
-    if (total_market := total_market_message_of(issued)) is not None:
-        answer.total_market.CopyFrom(total_market)
+    if issued.markets:
+        answer.markets.extend(answers_of(issued))

@@ -22,7 +22,7 @@ from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.lifecycle.models import Models
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.errors import ModelsChanged
-from dejavu_server.records import ForecastRequest, IssuedForecast, MarketRecording
+from dejavu_server.records import ForecastRequest, IssuedForecast, MarketRecording, SentMarket
 from dejavu_server.results import Failed, Result
 from dejavu_store.registry import Chosen
 
@@ -306,14 +306,11 @@ class ForecastService:
             forecast=forecast,
             generated_time=generated,
             expires_time=generated + self._lifetime,
-            market=request.query.market,
-            total_market=request.query.total_market,
+            markets=tuple(
+                SentMarket(each, None if request.game_id else MarketRecording.WHAT_IF) for each in request.query.markets
+            ),
             game_date=request.game_date,
             recorded_by=request.caller,
-            market_recording=None if request.game_id or request.query.market is None else MarketRecording.WHAT_IF,
-            total_market_recording=None
-            if request.game_id or request.query.total_market is None
-            else MarketRecording.WHAT_IF,
             rated_for=request.query.game_date,
             lineups=request.query.lineups,
             roster_sequence=chosen.roster_sequence,
@@ -340,8 +337,7 @@ def _as_recorded(
     if isinstance(requested, Failed) or isinstance(recorded, Failed):
         return None
     known = recorded.generated_time != requested.generated_time
-    of_total = requested.forecast.total is not None and requested.forecast.total.market is not None
-    computed = requested.market is not None or requested.forecast.quantiles != () or of_total
+    computed = requested.markets != () or requested.forecast.quantiles != ()
     if not (known and computed) or recorded.optional_inputs == requested.optional_inputs:
         return None
     query = replace(request.query, game_date=recorded.day, live=recorded.live, lineups=recorded.lineup_effects)
@@ -349,20 +345,17 @@ def _as_recorded(
 
 
 def _recorded(requested: IssuedForecast, stored: Result[IssuedForecast]) -> Result[IssuedForecast]:
-    """Return a recorded forecast with the quantiles, market and market evaluation of this request."""
+    """Return a recorded forecast with the quantiles and the evaluations of the markets of this request."""
     if isinstance(stored, Failed):
         return stored
     old, new = stored.forecast, requested.forecast
     total = old.total
     if total is not None and new.total is not None:
         total = replace(total, quantiles=new.total.quantiles, market=new.total.market)
-    unchanged = (old.quantiles, old.market, stored.market, old.total, stored.total_market)
-    if unchanged == (new.quantiles, new.market, requested.market, total, requested.total_market):  # usual
+    if (old.quantiles, old.market, old.total) == (new.quantiles, new.market, total):  # usual
         return stored
     return replace(
         stored,
-        market=requested.market,
-        total_market=requested.total_market,
         forecast=replace(old, quantiles=new.quantiles, market=new.market, total=total),
         recomputed=new if _differ(old, new) else None,
         recomputed_total=new if _totals_differ(old.total, new.total) else None,

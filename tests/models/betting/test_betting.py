@@ -14,10 +14,10 @@ from dejavu_models.betting import (
     DEFAULT_POLICY,
     Market,
     MarketAnswer,
+    MarketKind,
     MarketSide,
     RiskLevel,
     StakingPolicy,
-    TotalMarket,
     american_to_decimal,
     evaluate_market,
     risk_of,
@@ -68,29 +68,29 @@ def fair(odds: float) -> Market:
 
 
 def mirrored(market: Market) -> Market:
-    return replace(market, line=-market.line, home_odds=market.away_odds, away_odds=market.home_odds)
+    return replace(market, line=-market.line, above_odds=market.below_odds, below_odds=market.above_odds)
 
 
 @pytest.mark.parametrize(
     ("market", "field"),
     [
-        ((math.nan, 2.0, 2.0), "market.line"),
-        ((math.inf, 2.0, 2.0), "market.line"),
-        ((100.5, 2.0, 2.0), "market.line"),
-        ((-100.5, 2.0, 2.0), "market.line"),
-        ((5.25, 2.0, 2.0), "market.line"),
-        ((0.0, 1.0, 2.0), "market.home.decimal"),
-        ((0.0, 1000.1, 2.0), "market.home.decimal"),
-        ((0.0, math.nan, 2.0), "market.home.decimal"),
-        ((0.0, 2.0, -110.0), "market.away.decimal"),
-        ((0.0, 2.0, math.inf), "market.away.decimal"),
-        ((0.0, 2.0, 2.0, 0.0), "market.bankroll"),
-        ((0.0, 2.0, 2.0, -5.0), "market.bankroll"),
-        ((0.0, 2.0, 2.0, math.inf), "market.bankroll"),
-        ((0.0, 2.0, 2.0, math.nan), "market.bankroll"),
-        ((0.0, 2.0, 2.0, 1.0, 1.0), "market.confidence_threshold"),
-        ((0.0, 2.0, 2.0, 1.0, -0.1), "market.confidence_threshold"),
-        ((0.0, 2.0, 2.0, 1.0, math.nan), "market.confidence_threshold"),
+        ((math.nan, 2.0, 2.0), "line"),
+        ((math.inf, 2.0, 2.0), "line"),
+        ((100.5, 2.0, 2.0), "line"),
+        ((-100.5, 2.0, 2.0), "line"),
+        ((5.25, 2.0, 2.0), "line"),
+        ((0.0, 1.0, 2.0), "above.decimal"),
+        ((0.0, 1000.1, 2.0), "above.decimal"),
+        ((0.0, math.nan, 2.0), "above.decimal"),
+        ((0.0, 2.0, -110.0), "below.decimal"),
+        ((0.0, 2.0, math.inf), "below.decimal"),
+        ((0.0, 2.0, 2.0, 0.0), "bankroll"),
+        ((0.0, 2.0, 2.0, -5.0), "bankroll"),
+        ((0.0, 2.0, 2.0, math.inf), "bankroll"),
+        ((0.0, 2.0, 2.0, math.nan), "bankroll"),
+        ((0.0, 2.0, 2.0, 1.0, 1.0), "confidence_threshold"),
+        ((0.0, 2.0, 2.0, 1.0, -0.1), "confidence_threshold"),
+        ((0.0, 2.0, 2.0, 1.0, math.nan), "confidence_threshold"),
     ],
 )
 def test_a_market_names_the_field_that_cannot_be(market: tuple[float, ...], field: str) -> None:
@@ -138,14 +138,14 @@ def test_american_odds_below_a_hundred_are_none(american: int) -> None:
 def test_a_bet_is_weighed_as_the_books_do_it() -> None:
     """60 % at even money: expected value 0.2, Kelly 0.2 (Thorp 2006, section 2); a quarter of it equals the cap."""
     answer = evaluate_market(Market(0.0, 2.0, 1.9, bankroll=1000.0), three(0.6, 0.0), MODEL_ALONE)
-    assert answer.home.expected_value == pytest.approx(0.2)
-    assert answer.home.kelly_fraction == pytest.approx(0.2)
-    assert answer.home.stake_fraction == pytest.approx(0.05)
+    assert answer.above.expected_value == pytest.approx(0.2)
+    assert answer.above.kelly_fraction == pytest.approx(0.2)
+    assert answer.above.stake_fraction == pytest.approx(0.05)
     assert answer.side is MarketSide.HOME
-    assert answer.stake == answer.home.stake == pytest.approx(50)
+    assert answer.stake == answer.above.stake == pytest.approx(50)
     assert (answer.confidence_met, answer.confidence_threshold) == (True, 0.55)
-    assert answer.away.expected_value == pytest.approx(-0.24)
-    assert answer.away.kelly_fraction == 0.0
+    assert answer.below.expected_value == pytest.approx(-0.24)
+    assert answer.below.kelly_fraction == 0.0
     assert answer.overround == pytest.approx(1 / 2 + 1 / 1.9 - 1)
 
 
@@ -154,8 +154,8 @@ def test_with_pushes_only_what_is_decided_counts_for_kelly() -> None:
     with_pushes = evaluate_market(Market(3.0, 2.1, 1.8), lambda k: {3: 0.8, 4: 0.3}[k])
     without = evaluate_market(Market(3.5, 2.1, 1.8), lambda _: 0.6)
     assert with_pushes.push_probability == pytest.approx(0.5)
-    assert with_pushes.home.kelly_fraction == pytest.approx(without.home.kelly_fraction)
-    assert with_pushes.home.expected_value == pytest.approx(without.home.expected_value / 2)
+    assert with_pushes.above.kelly_fraction == pytest.approx(without.above.kelly_fraction)
+    assert with_pushes.above.expected_value == pytest.approx(without.above.expected_value / 2)
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_with_pushes_only_what_is_decided_counts_for_kelly() -> None:
 )
 def test_a_whole_line_is_pushed_and_a_half_one_never(line: float, win: float, push: float) -> None:
     answer = evaluate_market(Market(line, 2.0, 2.0), steps({7: 2, 5: 1, -2: 1}))
-    assert (answer.home.win_probability, answer.push_probability) == (win, push)
-    assert answer.away.win_probability == 1 - win - push
+    assert (answer.above.win_probability, answer.push_probability) == (win, push)
+    assert answer.below.win_probability == 1 - win - push
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 0.6])
@@ -186,8 +186,8 @@ def test_without_a_stake_confidence_is_that_in_the_likelier_side() -> None:
 def test_of_two_sides_that_are_both_worth_something_the_one_worth_more_is_taken() -> None:
     answer = evaluate_market(Market(0.0, 2.01, 2.02), three(0.5, 0.0))
     assert answer.overround < 0
-    assert answer.home.stake_fraction > 0
-    assert (answer.side, answer.stake) == (MarketSide.AWAY, answer.away.stake)
+    assert answer.above.stake_fraction > 0
+    assert (answer.side, answer.stake) == (MarketSide.AWAY, answer.below.stake)
 
 
 def test_risk_grows_with_the_stake_and_with_the_chance_to_lose_it() -> None:
@@ -202,7 +202,7 @@ def test_every_answer_keeps_its_bounds(
     answer = evaluate_market(Market(line, home, away, bankroll), at_least, policy)
     assert 0 <= answer.push_probability <= 1
     assert answer.overround > -1
-    for side in (answer.home, answer.away):
+    for side in (answer.above, answer.below):
         assert 0 <= side.win_probability <= 1
         assert 0 < side.implied_probability < 1
         assert -1 - 1e-12 <= side.expected_value <= side.decimal_odds - 1 + 1e-9
@@ -211,11 +211,11 @@ def test_every_answer_keeps_its_bounds(
         assert 0 <= side.stake == side.stake_fraction * bankroll
         refused = answer.implausible or answer.mismatched
         assert (side.kelly_fraction > 0) == (side.expected_value > 1e-9 and not refused)
-    chosen = {MarketSide.HOME: answer.home, MarketSide.AWAY: answer.away, None: None}[answer.side]
+    chosen = {MarketSide.HOME: answer.above, MarketSide.AWAY: answer.below, None: None}[answer.side]
     assert answer.stake == (chosen.stake if chosen else 0)
     if chosen:
-        assert chosen.expected_value == max(answer.home.expected_value, answer.away.expected_value) > 0
-    total = answer.home.win_probability + answer.away.win_probability + answer.push_probability
+        assert chosen.expected_value == max(answer.above.expected_value, answer.below.expected_value) > 0
+    total = answer.above.win_probability + answer.below.win_probability + answer.push_probability
     assert total == pytest.approx(1)
 
 
@@ -225,7 +225,7 @@ def test_where_the_odds_hold_a_margin_at_most_one_side_is_worth_anything(
 ) -> None:
     answer = evaluate_market(Market(0.0, 1 / implied, 1 / (1 + margin - implied)), three(*triple))
     assert answer.overround == pytest.approx(margin, abs=1e-12)
-    assert min(answer.home.expected_value, answer.away.expected_value) <= 1e-12
+    assert min(answer.above.expected_value, answer.below.expected_value) <= 1e-12
 
 
 @given(LINES, ODDS, ODDS, st.dictionaries(st.integers(-60, 60), st.integers(1, 100), min_size=1, max_size=12))
@@ -233,7 +233,7 @@ def test_home_and_away_are_treated_alike(line: float, home: float, away: float, 
     market = Market(line, home, away)
     there = evaluate_market(market, steps(weights))
     back = evaluate_market(mirrored(market), steps({-value: weight for value, weight in weights.items()}))
-    for one, other in ((there.home, back.away), (there.away, back.home)):
+    for one, other in ((there.above, back.below), (there.below, back.above)):
         assert one.win_probability == pytest.approx(other.win_probability, abs=1e-12)
         assert one.expected_value == pytest.approx(other.expected_value, abs=1e-9)
         assert one.stake == pytest.approx(other.stake, abs=1e-9)
@@ -261,7 +261,7 @@ def test_an_implausible_difference_has_no_stake(odds: tuple[float, float], wins:
         return
     assert without_limit.stake > 0
     assert (answer.side, answer.stake, answer.risk_level) == (None, 0.0, RiskLevel.LOW)
-    for side, before in ((answer.home, without_limit.home), (answer.away, without_limit.away)):
+    for side, before in ((answer.above, without_limit.above), (answer.below, without_limit.below)):
         assert (side.kelly_fraction, side.stake_fraction, side.stake) == (0.0, 0.0, 0.0)
         assert (side.win_probability, side.expected_value) == (before.win_probability, before.expected_value)
 
@@ -282,8 +282,8 @@ def test_prices_that_do_not_belong_together_have_no_stake(odds: tuple[float, flo
     answer = evaluate_market(Market(0.0, *odds), three(0.7, 0.0), ANY_EDGE)
     assert answer.mismatched is mismatched
     assert (answer.side is None, answer.stake == 0.0, answer.implausible) == (mismatched, mismatched, False)
-    assert [side.stake_fraction > 0.0 for side in (answer.home, answer.away)] == [not mismatched, False]
-    assert answer.home.expected_value == pytest.approx(0.7 * odds[0] - 1.0)
+    assert [side.stake_fraction > 0.0 for side in (answer.above, answer.below)] == [not mismatched, False]
+    assert answer.above.expected_value == pytest.approx(0.7 * odds[0] - 1.0)
 
 
 def test_without_the_ratings_of_the_teams_there_is_no_stake() -> None:
@@ -295,8 +295,8 @@ def test_without_the_ratings_of_the_teams_there_is_no_stake() -> None:
     assert answer.unrated
     assert not rated.unrated
     assert (answer.side, answer.stake, answer.risk_level) == (None, 0.0, RiskLevel.LOW)
-    assert (answer.home.kelly_fraction, answer.home.stake_fraction, answer.home.stake) == (0.0, 0.0, 0.0)
-    assert (answer.home.win_probability, answer.home.expected_value) == (0.55, rated.home.expected_value)
+    assert (answer.above.kelly_fraction, answer.above.stake_fraction, answer.above.stake) == (0.0, 0.0, 0.0)
+    assert (answer.above.win_probability, answer.above.expected_value) == (0.55, rated.above.expected_value)
 
 
 def home_of(odds: float, wins: float, push: float) -> MarketAnswer:
@@ -310,7 +310,7 @@ def test_the_likelier_a_win_the_more_a_bet_is_worth_and_the_more_is_staked(
     wins, push = triple
     more = wins + thousandths / 1000
     assume(more + push <= 1)
-    less_likely, likelier = home_of(odds, wins, push).home, home_of(odds, more, push).home
+    less_likely, likelier = home_of(odds, wins, push).above, home_of(odds, more, push).above
     assert less_likely.expected_value < likelier.expected_value
     assert less_likely.kelly_fraction <= likelier.kelly_fraction + 1e-12
     assert less_likely.stake_fraction <= likelier.stake_fraction + 1e-12
@@ -321,7 +321,7 @@ def test_the_better_the_price_the_more_a_bet_is_worth_and_the_more_is_staked(
     odds: float, better: float, triple: tuple[float, float]
 ) -> None:
     assume(odds + better <= 1000)
-    low, high = home_of(odds, *triple).home, home_of(odds + better, *triple).home
+    low, high = home_of(odds, *triple).above, home_of(odds + better, *triple).above
     assert low.expected_value <= high.expected_value
     assert low.kelly_fraction <= high.kelly_fraction + 1e-12
     assert low.stake_fraction <= high.stake_fraction + 1e-12
@@ -334,7 +334,7 @@ def test_no_other_share_of_a_bankroll_makes_it_grow_faster_than_kelly_s(
     wins, push = triple
     loses = 1 - wins - push
     assume(loses > 0.001)
-    kelly = home_of(odds, wins, push).home.kelly_fraction
+    kelly = home_of(odds, wins, push).above.kelly_fraction
 
     def growth(share: float) -> float:
         return wins * math.log1p((odds - 1) * share) + loses * math.log1p(-share)
@@ -360,20 +360,20 @@ def test_no_other_share_of_a_bankroll_makes_it_grow_faster_than_kelly_s(
     ],
 )
 def test_what_is_staked_already_is_part_of_the_bankroll(staked: dict[str, float], field: str, expected: str) -> None:
-    for name, made in (("market", Market), ("total_market", TotalMarket)):
+    for kind in MarketKind:
         with pytest.raises(InvalidMarket) as refused:
-            made(5.0, 2.0, 2.0, 100.0, **staked)  # type: ignore[arg-type]
-        assert (refused.value.field, refused.value.expected) == (f"{name}.{field}", expected)
+            Market(5.0, 2.0, 2.0, 100.0, kind=kind, **staked)  # type: ignore[arg-type]
+        assert (refused.value.field, refused.value.expected) == (field, expected)
 
 
 def test_a_stake_counts_on_half_of_what_the_model_knows_better() -> None:
     """Model 60 %, market 50 %: with 55 % and odds of 1.95 the Kelly fraction is 7.6 %; a quarter of it is staked."""
     answer = evaluate_market(Market(0.0, 1.95, 1.95, bankroll=1000.0), three(0.6, 0.0), StakingPolicy())
-    assert (answer.home.win_probability, answer.home.fair_probability) == (0.6, 0.5)
-    assert answer.home.staking_probability == pytest.approx(0.55)
-    assert answer.away.staking_probability == pytest.approx(0.45)
-    assert answer.home.expected_value == pytest.approx(0.55 * 1.95 - 1)
-    assert answer.home.kelly_fraction == pytest.approx(0.0725 / 0.95)
+    assert (answer.above.win_probability, answer.above.fair_probability) == (0.6, 0.5)
+    assert answer.above.staking_probability == pytest.approx(0.55)
+    assert answer.below.staking_probability == pytest.approx(0.45)
+    assert answer.above.expected_value == pytest.approx(0.55 * 1.95 - 1)
+    assert answer.above.kelly_fraction == pytest.approx(0.0725 / 0.95)
     assert answer.stake == pytest.approx(1000 * 0.0725 / 0.95 / 4)
 
 
@@ -385,7 +385,7 @@ def test_the_market_s_own_probability_stakes_nothing_at_the_market_s_price(
     assume(max(implied) < 0.999)
     market = Market(0.0, 1 / implied[0], 1 / implied[1])
     answer = evaluate_market(market, three(*triple), replace(policy, model_share=0.0))
-    assert (answer.side, answer.home.stake_fraction, answer.away.stake_fraction) == (None, 0.0, 0.0)
+    assert (answer.side, answer.above.stake_fraction, answer.below.stake_fraction) == (None, 0.0, 0.0)
 
 
 @st.composite
@@ -410,7 +410,7 @@ def test_no_stake_exceeds_what_is_left_of_the_caps_of_a_game_and_an_evening(
     on_game, on_evening = (share * bankroll for share in before)
     market = Market(line, odds, away, bankroll, game_staked=on_game, evening_staked=on_evening)
     answer = evaluate_market(market, at_least, policy)
-    for side in (answer.home, answer.away):
+    for side in (answer.above, answer.below):
         assert side.stake_fraction <= max(0.0, policy.game_cap - before[0]) + 1e-12
         assert side.stake_fraction <= max(0.0, policy.evening_cap - before[1]) + 1e-12
     unbound = evaluate_market(Market(line, odds, away, bankroll), at_least, policy)
@@ -425,7 +425,7 @@ def test_the_more_the_model_counts_the_more_is_staked_on_what_it_holds_likelier(
     low, high = (
         evaluate_market(fair(odds), three(*triple), replace(ANY_EDGE, model_share=share)) for share in (less, more)
     )
-    for name in ("home", "away"):
+    for name in ("above", "below"):
         cautious, bold = getattr(low, name), getattr(high, name)
         assert cautious.stake_fraction <= bold.stake_fraction + 1e-12
         ends = sorted((bold.fair_probability, bold.win_probability))

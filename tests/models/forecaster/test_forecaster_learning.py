@@ -92,7 +92,7 @@ def test_a_forecast_tells_where_its_calibration_stands(shipped: Forecaster) -> N
 
 
 def test_in_shadow_the_forecast_is_static_and_the_adapted_interval_stands_beside(shipped: Forecaster) -> None:
-    query = asked(quantile_levels=(0.1, 0.5), record=True, market=Market(3.0, 1.9, 1.9))
+    query = asked(quantile_levels=(0.1, 0.5), record=True, markets=(Market(3.0, 1.9, 1.9),))
     static = shipped.forecast(query)
     shipped.update(lessons(SHADOW, WILD))
     shadow = shipped.forecast(query)
@@ -105,7 +105,7 @@ def test_in_shadow_the_forecast_is_static_and_the_adapted_interval_stands_beside
 
 
 def test_where_it_is_on_all_of_the_forecast_follows(shipped: Forecaster) -> None:
-    query = asked(quantile_levels=(0.025, 0.1, 0.975), record=True, market=Market(3.0, 1.9, 1.9))
+    query = asked(quantile_levels=(0.025, 0.1, 0.975), record=True, markets=(Market(3.0, 1.9, 1.9),))
     static = shipped.forecast(query)
     shipped.update(lessons(ON, WILD))
     adapted = shipped.forecast(query)
@@ -121,7 +121,7 @@ def test_where_it_is_on_all_of_the_forecast_follows(shipped: Forecaster) -> None
     assert adapted.distribution[0] < static.distribution[0]
     assert adapted.market is not None
     assert static.market is not None
-    assert adapted.market.home.win_probability < static.market.home.win_probability
+    assert adapted.market.above.win_probability < static.market.above.win_probability
 
 
 def test_the_rolling_coverage_is_told_at_the_alpha_asked(shipped: Forecaster) -> None:
@@ -168,7 +168,7 @@ def test_all_numbers_of_a_forecast_are_of_one_distribution(
     levels = (0.01, 0.11, 0.5, 0.89, 0.99)
     shipped.update(state)
     market = Market(half_points / 2, 1.9, 1.9)
-    forecast = shipped.forecast(replace(query, quantile_levels=levels, market=market))
+    forecast = shipped.forecast(replace(query, quantile_levels=levels, markets=(market,)))
     strict = shipped.forecast(replace(query, alpha=max(0.005, query.alpha * part)))
     assert whole(forecast)
     assert forecast.point in forecast.interval
@@ -184,7 +184,7 @@ def test_all_numbers_of_a_forecast_are_of_one_distribution(
     assert forecast.home_lead_probability == pytest.approx(leading, abs=near)
     assert forecast.market is not None
     above = sum(value > market.line for value in forecast.distribution) / len(forecast.distribution)
-    assert forecast.market.home.win_probability == pytest.approx(above, abs=near)
+    assert forecast.market.above.win_probability == pytest.approx(above, abs=near)
     if query.horizon is Horizon.FINAL:
         assert 0.0 not in forecast.distribution
         assert market.line or forecast.market.push_probability == 0
@@ -199,7 +199,7 @@ def test_a_lead_that_never_was_is_forecast_too(shipped: Forecaster, lead: float,
             for margin in (None, -200.0, 200.0):
                 market = Market(max(-100.0, min(lead, 100.0)), 1.9, 1.9)
                 forecast = shipped.forecast(
-                    ForecastQuery(pattern, horizon, pregame_margin=margin, record=True, market=market)
+                    ForecastQuery(pattern, horizon, pregame_margin=margin, record=True, markets=(market,))
                 )
                 assert forecast.point in forecast.interval
                 assert whole(forecast)
@@ -225,7 +225,7 @@ def test_the_static_score_of_an_outcome_does_not_depend_on_what_was_learned(
 def test_no_bet_is_pushed_on_a_level_final_and_one_may_be_at_the_half(shipped: Forecaster) -> None:
     level = Market(0.0, 1.9, 1.9)
     for horizon, pushed in ((Horizon.FINAL, False), (Horizon.HALFTIME, True)):
-        market = shipped.forecast(asked(horizon=horizon, market=level)).market
+        market = shipped.forecast(asked(horizon=horizon, markets=(level,))).market
         assert market is not None
         assert (market.push_probability > 0) is pushed
 

@@ -12,7 +12,7 @@ from tests.support.builders.bundles import without_line
 from tests.support.builders.shipped import shipped_bundle
 
 from dejavu_feed.live_inputs import LiveInputs
-from dejavu_models.betting import Market, TotalMarket
+from dejavu_models.betting import Market, MarketKind
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import Forecast, Horizon, WarningReason
@@ -87,7 +87,7 @@ def test_a_margin_far_from_that_of_the_ratings_is_used_with_a_warning(
 )
 def test_a_bet_beside_the_line_that_made_the_forecast_has_no_stake(line: float, horizon: Horizon, stakes: bool) -> None:
     market = Market(line, 2.2, 1.8)
-    forecast = shipped().forecast(ForecastQuery(PATTERN, horizon, pregame_margin=6.0, market=market, game_date=DAY))
+    forecast = shipped().forecast(ForecastQuery(PATTERN, horizon, pregame_margin=6.0, markets=(market,), game_date=DAY))
     assert forecast.market is not None
     assert forecast.market.unrated is not stakes
     assert stakes or forecast.market.chosen is None
@@ -95,7 +95,7 @@ def test_a_bet_beside_the_line_that_made_the_forecast_has_no_stake(line: float, 
 
 @pytest.mark.parametrize(("line", "unrated"), [(221.5, True), (230.5, False)])
 def test_a_given_total_replaces_that_of_the_ratings_and_is_no_bet(line: float, unrated: bool) -> None:
-    fields = {"live": LiveInputs(28, None, 221.5), "total_market": TotalMarket(line, 2.0, 2.0)}
+    fields = {"live": LiveInputs(28, None, 221.5), "markets": (Market(line, 2.0, 2.0, kind=MarketKind.TOTAL),)}
     given, rated = (
         asked(shipped(), home_team="BOS", away_team="DAL", **{**fields, "live": live})
         for live in (fields["live"], LiveInputs(28))

@@ -12,7 +12,7 @@ from tests.support.builders.shipped import shipped_bundle
 from dejavu_feed.live_inputs import LiveInputs, Possession, Side
 from dejavu_feed.moment import Moment
 from dejavu_feed.pattern import period_of, period_seconds
-from dejavu_models.betting import Market, TotalMarket
+from dejavu_models.betting import Market, MarketKind
 from dejavu_models.errors import InvalidInput, UnsupportedMoment
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
@@ -151,10 +151,10 @@ def test_a_batch_answers_each_moment_as_if_it_were_alone() -> None:
 
 
 def test_odds_are_evaluated_by_the_forecast_of_the_moment() -> None:
-    market = Market(line=0.0, home_odds=1.9, away_odds=1.9)
-    made = SHIPPED.forecast(query(2870.0, 3, market=market))
+    market = Market(line=0.0, above_odds=1.9, below_odds=1.9)
+    made = SHIPPED.forecast(query(2870.0, 3, markets=(market,)))
     assert made.market is not None
-    assert made.market.home.win_probability == pytest.approx(made.home_lead_probability, abs=1e-6)
+    assert made.market.above.win_probability == pytest.approx(made.home_lead_probability, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -172,8 +172,8 @@ def test_a_late_moment_has_no_stake_since_its_price_may_know_more(
     elapsed: float, horizon: Horizon, staked: bool
 ) -> None:
     chance = SHIPPED.forecast(query(elapsed, -1, horizon)).home_lead_probability
-    market = Market(line=0.0, home_odds=1.06 / chance, away_odds=0.93 / (1 - chance))
-    made = SHIPPED.forecast(query(elapsed, -1, horizon, market=market)).market
+    market = Market(line=0.0, above_odds=1.06 / chance, below_odds=0.93 / (1 - chance))
+    made = SHIPPED.forecast(query(elapsed, -1, horizon, markets=(market,))).market
     assert made is not None
     assert (not made.implausible, not made.mismatched) == (True, True)
     assert (made.stake > 0, made.unrated) == (staked, not staked)
@@ -199,9 +199,9 @@ def test_a_model_without_tables_forecasts_moments_up_to_the_last_minute_and_says
 
 
 def test_at_a_moment_no_total_is_forecast() -> None:
-    live, market = LiveInputs(total_points=190), TotalMarket(220.5, 1.9, 1.9)
+    live, market = LiveInputs(total_points=190), Market(220.5, 1.9, 1.9, kind=MarketKind.TOTAL)
     with pytest.raises(InvalidInput, match="not forecast at a moment"):
-        query(2800.0, 2, live=live, total_market=market)
+        query(2800.0, 2, live=live, markets=(market,))
     assert SHIPPED.forecast(query(2800.0, 2, live=live)).total is None
 
 

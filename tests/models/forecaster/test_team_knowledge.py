@@ -13,7 +13,7 @@ import pytest
 from tests.support.builders.bundles import without_line
 
 from dejavu_feed.live_inputs import LiveInputs
-from dejavu_models.betting import Market, TotalMarket
+from dejavu_models.betting import Market, MarketKind
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, RatedSchedule
@@ -78,7 +78,7 @@ def test_some_finals_do_not_make_ratings_of_june_2024_those_of_november_2026(shi
     ratings = shipped.bundled_ratings
     for number in range(finals):
         ratings = ratings.after(GameResult("BOS", "LAL", 2027, date(2026, 11, 22) + timedelta(number), 5.0))
-    forecast = asked(shipped, ratings, date(2026, 11, 28), market=MARKET, record=True)
+    forecast = asked(shipped, ratings, date(2026, 11, 28), markets=(MARKET,), record=True)
     assert [(known.finals, known.earlier_date) for known in forecast.teams_known] == [(finals, JUNE)] * 2
     assert min(known.deviation for known in forecast.teams_known) > OPENING_DEVIATION
     assert forecast.warnings == (WarningReason.TEAM_LITTLE_KNOWN,)
@@ -98,7 +98,7 @@ def test_a_usual_season_goes_from_partly_to_well_known_by_december(shipped: Fore
         ratings = after_rounds(shipped.bundled_ratings, 2025, date(2024, 10, 24), rounds)
         day = date(2024, 10, 24) + timedelta(2 * rounds)
         forecast = asked(
-            shipped, ratings, day, market=MARKET, live=LiveInputs(30), total_market=TotalMarket(220.5, 1.9, 1.9)
+            shipped, ratings, day, markets=(MARKET, Market(220.5, 1.9, 1.9, kind=MarketKind.TOTAL)), live=LiveInputs(30)
         )
         assert forecast.warnings == ()
         assert forecast.market is not None
@@ -126,10 +126,10 @@ def test_teams_that_are_known_as_usual_have_the_distribution_of_a_given_margin_t
 
 def test_a_given_margin_says_nothing_of_the_teams_but_for_the_total(shipped: Forecaster) -> None:
     ratings = shipped.bundled_ratings.after(GameResult("BOS", "LAL", 2027, date(2026, 11, 22), 5.0, total=220.0))
-    day, total = date(2026, 11, 28), {"live": LiveInputs(30), "total_market": TotalMarket(220.5, 2.6, 1.6)}
-    alone = asked(shipped, ratings, day, pregame_margin=3.0, market=MARKET)
+    day, total = date(2026, 11, 28), Market(220.5, 2.6, 1.6, kind=MarketKind.TOTAL)
+    alone = asked(shipped, ratings, day, pregame_margin=3.0, markets=(MARKET,))
     assert alone.teams_known == ()
-    both = asked(shipped, ratings, day, pregame_margin=3.0, market=MARKET, **total)
+    both = asked(shipped, ratings, day, pregame_margin=3.0, markets=(MARKET, total), live=LiveInputs(30))
     assert [known.finals for known in both.teams_known] == [1, 1]
     for forecast in (alone, both):
         assert forecast.market is not None
@@ -144,18 +144,19 @@ def test_a_given_margin_says_nothing_of_the_teams_but_for_the_total(shipped: For
 def test_both_bets_of_a_query_share_the_caps_of_the_game(shipped: Forecaster) -> None:
     """One bet is on the lead, one on the points; the stakes of both were once twice the cap of a game."""
     ratings = after_rounds(shipped.bundled_ratings, 2025, date(2024, 10, 24), 30)
-    points: dict[str, Any] = {"live": LiveInputs(30), "total_market": TotalMarket(217.5, 1.9, 1.95, bankroll=500.0)}
-    alone = asked(shipped, ratings, date(2024, 12, 24), **points).total
+    live, total = LiveInputs(30), Market(217.5, 1.9, 1.95, bankroll=500.0, kind=MarketKind.TOTAL)
+    alone = asked(shipped, ratings, date(2024, 12, 24), markets=(total,), live=live).total
     assert alone is not None
     assert alone.market is not None
     assert alone.market.stake == pytest.approx(10.0)
-    both = asked(shipped, ratings, date(2024, 12, 24), market=Market(0.0, 1.7, 2.2, bankroll=1000.0), **points)
+    lead = Market(0.0, 1.7, 2.2, bankroll=1000.0)
+    both = asked(shipped, ratings, date(2024, 12, 24), markets=(lead, total), live=live)
     assert both.market is not None
     assert both.market.stake == pytest.approx(20.0)
     assert both.total is not None
     assert both.total.market is not None
     assert (both.total.market.side, both.total.market.stake) == (None, 0.0)
-    assert both.total.market.home.kelly_fraction > 0.05
+    assert both.total.market.above.kelly_fraction > 0.05
 
 
 def test_each_team_has_its_own_finals(shipped: Forecaster) -> None:

@@ -14,7 +14,6 @@ from tests.support.builders.calls import GAME, PATTERN
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import (
-    HORIZON_FINAL,
     HORIZON_HALFTIME,
     HORIZON_UNSPECIFIED,
     MARGIN_SOURCE_FEED,
@@ -24,7 +23,7 @@ from dejavu.v1.forecast_pb2 import (
     Moment,
     Possession,
 )
-from dejavu.v1.market_pb2 import Market, Odds, TotalMarket
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL, Market, Odds
 
 PREDICT = "/dejavu.v1.PredictionService/Predict"
 BATCH = "/dejavu.v1.PredictionService/PredictBatch"
@@ -44,6 +43,7 @@ ID, TEAM, HORIZON = "the NBA's id, ten digits", "an NBA code such as BOS", "HORI
 PAST_GAME, PAST_SEASON = "0022000001", "a date from 2020-08-01 to 2021-10-31"
 DATE, DATES = "a date as YYYY-MM-DD", "a date from 1946-08-01 to 2046-07-31"
 PRICE, AMERICAN = "a number above 1, at most 1000", "100 to 99900, or at most −100"
+KIND = "MARKET_KIND_LEAD or MARKET_KIND_TOTAL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,8 @@ def good(**fields: Any) -> pb.PredictRequest:
 
 def market(**fields: Any) -> Market:
     """Return a valid market, unless `fields` make it invalid."""
-    return Market(**{"line": 5.5, "home": Odds(decimal=1.91), "away": Odds(american=-110), **fields})
+    usual = {"kind": MARKET_KIND_LEAD, "line": 5.5, "above": Odds(decimal=1.91), "below": Odds(american=-110)}
+    return Market(**{**usual, **fields})
 
 
 def _predict(
@@ -102,26 +103,16 @@ def _team(field: str, value: str, found: str = "") -> BadRequest:
 
 
 def _market(field: str, found: str, expected: str, **fields: Any) -> BadRequest:
-    return _predict("INVALID_MARKET", f"market.{field}", found, expected, market=market(**fields))
+    return _markets(f"markets[0].{field}", found, expected, market(**fields))
+
+
+def _markets(field: str, found: str, expected: str, *markets: Market, **fields: Any) -> BadRequest:
+    return _predict("INVALID_MARKET", field, found, expected, markets=markets, **fields)
 
 
 def _moment(field: str, found: str, expected: str, **fields: Any) -> BadRequest:
     moment = Moment(**{"period": 4, "seconds_left": 30.0, **fields})
     return _predict("INVALID_MOMENT", f"moment.{field}", found, expected, moment=moment)
-
-
-def _total_market(field: str, found: str, expected: str, points: int | None = 9, **fields: Any) -> BadRequest:
-    even = Odds(decimal=2.0)
-    given = TotalMarket(**{"line": 221.5, "over": even, "under": even, **fields})
-    return _predict(
-        "INVALID_MARKET",
-        f"total_market{field}",
-        found,
-        expected,
-        pattern=[5.0],
-        total_points=points,
-        total_market=given,
-    )
 
 
 OF_PREDICT = [
@@ -222,11 +213,11 @@ OF_PREDICT = [
              possession=Possession(shot_in_air=True)),
     *(_market("line", f"{value}", "a multiple of 0.5 within ±100", line=value)
       for value in (5.25, 100.5, math.nan, 5e-324)),
-    *(_market("home.decimal", f"{value}", PRICE, home=Odds(decimal=value))
+    *(_market("above.decimal", f"{value}", PRICE, above=Odds(decimal=value))
       for value in (1.0, -1.91, 1000.5, math.nan, math.inf)),
-    *(_market("home.american", f"{v}", AMERICAN, home=Odds(american=v)) for v in (0, 99, -99, 99_901, 2**31 - 1)),
-    *(_market("home", "no price", "decimal or american odds", home=odds) for odds in (None, Odds())),
-    _market("away.decimal", "1.0", PRICE, away=Odds(decimal=1.0)),
+    *(_market("above.american", f"{v}", AMERICAN, above=Odds(american=v)) for v in (0, 99, -99, 99_901, 2**31 - 1)),
+    *(_market("above", "no price", "decimal or american odds", above=odds) for odds in (None, Odds())),
+    _market("below.decimal", "1.0", PRICE, below=Odds(decimal=1.0)),
     *(_market("bankroll", f"{v}", "above 0", bankroll=v) for v in (0.0, -1.0, math.nan, math.inf)),
     *(_market("confidence_threshold", f"{v}", "a number from 0 on, below 1", confidence_threshold=v)
       for v in (1.0, -0.1, math.nan)),
@@ -235,16 +226,18 @@ OF_PREDICT = [
     *(_market("evening_staked", f"{v}", "a number from game_staked, 0.5, to the bankroll, 1",
               game_staked=0.5, evening_staked=v)
       for v in (0.4, 20.0, math.inf)),
-    _market("horizon", "3", HORIZON, horizon=3),
-    _market("horizon", "final", "the request's, halftime, or none", horizon=HORIZON_FINAL),
-    *(_total_market(".line", f"{v}", "a multiple of 0.5 from 0 to 500", line=v) for v in (-0.5, 9.7, 501.0, math.nan)),
-    _total_market(".over.decimal", "1.0", PRICE, over=Odds(decimal=1.0)),
-    _total_market(".under.american", "50", AMERICAN, under=Odds(american=50)),
-    _total_market(".bankroll", "0.0", "above 0", bankroll=0.0),
-    _total_market(".game_staked", "-1.0", "a number from 0 to the bankroll, 1", game_staked=-1.0),
-    _total_market(".evening_staked", "2.0", "to the bankroll, 1", evening_staked=2.0),
-    _total_market(".confidence_threshold", "1.0", "a number from 0 on, below 1", confidence_threshold=1.0),
-    _total_market("", "no total_points", "total_points beside it", points=None),
+    *(_markets("markets[0].line", f"{v}", "a multiple of 0.5 from 0 to 500", market(kind=MARKET_KIND_TOTAL, line=v),
+               pattern=[5.0], total_points=9)
+      for v in (-0.5, 9.7, 501.0, math.nan)),
+    _market("kind", "unspecified", KIND, kind=0),
+    _market("kind", "7", KIND, kind=7),
+    _markets("markets[1].kind", "a second one, LEAD", "one market of each kind", market(), market(line=6.5)),
+    _markets("markets[2].kind", "a second one, TOTAL", "one market of each kind",
+             market(), *[market(kind=MARKET_KIND_TOTAL, line=221.5)] * 2000, pattern=[5.0], total_points=9),
+    _markets("markets[1].below.american", "50", AMERICAN, market(),
+             market(kind=MARKET_KIND_TOTAL, line=221.5, below=Odds(american=50)), pattern=[5.0], total_points=9),
+    _markets("markets[1]", "no total_points", "total_points beside it",
+             market(), market(kind=MARKET_KIND_TOTAL, line=221.5)),
 ]  # fmt: skip
 
 
@@ -328,11 +321,13 @@ ACCEPTED: dict[str, tuple[str, bytes]] = {
     "one slot": (PREDICT, good(pattern=[2.0]).SerializeToString()),
     "as many slots as there may be": (PREDICT, good(pattern=[2.0] * 47, horizon=2).SerializeToString()),
     "99 quantiles, of one level": (PREDICT, good(quantile_levels=[0.5] * 99).SerializeToString()),
-    "a market at the half": (PREDICT, good(market=market(horizon=1)).SerializeToString()),
+    "a market at the half": (PREDICT, good(markets=[market()]).SerializeToString()),
     "a market at its bounds": (
         PREDICT,
         good(
-            market=market(line=-100.0, home=Odds(decimal=1000), away=Odds(american=-(2**31)), confidence_threshold=0.0)
+            markets=[
+                market(line=-100.0, above=Odds(decimal=1000), below=Odds(american=-(2**31)), confidence_threshold=0.0)
+            ]
         ).SerializeToString(),
     ),
     "two slots and no points": (RISK, pb.AssessRiskRequest(pattern=[0, 0]).SerializeToString()),

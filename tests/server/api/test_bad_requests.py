@@ -31,7 +31,7 @@ from tests.support.processes.servers import running_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
-from dejavu.v1.market_pb2 import Market, Odds, TotalMarket
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, Market, Odds
 from dejavu_server.ledger import resume_tokens
 
 ALL = (PREDICT, BATCH, STREAM, RISK, MODELS, CHECK, WATCH, REFLECTION)
@@ -88,10 +88,8 @@ def test_the_table_covers_every_method_and_every_field_of_a_request() -> None:
     assert {row.path for row in BAD_REQUESTS} == set(ALL)
     named = {row.field.partition("[")[0].partition(".")[0] for row in OF_PREDICT}
     assert named == set(pb.PredictRequest.DESCRIPTOR.fields_by_name) - {"return_explanation", "neutral_site"}
-    of_market = {row.field.split(".")[1] for row in OF_PREDICT if row.field.startswith("market.")}
+    of_market = {row.field.split(".")[1] for row in OF_PREDICT if row.field.startswith("markets[0].")}
     assert of_market == set(Market.DESCRIPTOR.fields_by_name)
-    of_totals = {row.field.split(".")[1] for row in OF_PREDICT if row.field.startswith("total_market.")}
-    assert of_totals == set(TotalMarket.DESCRIPTOR.fields_by_name)
     of_risk = {row.field.partition("[")[0] for row in BAD_REQUESTS if row.path == RISK} - {""}
     assert of_risk == set(pb.AssessRiskRequest.DESCRIPTOR.fields_by_name)
 
@@ -139,20 +137,30 @@ def test_all_fields_that_are_wrong_are_named_at_once_alone_and_in_a_batch(channe
         pregame_margin=math.inf,
         quantile_levels=[0.5, 1.0],
         model_version="nope",  # checked only if all other fields are valid
-        market=Market(
-            line=math.nan,
-            horizon=cast("Any", 7),
-            home=Odds(decimal=1.0),
-            away=Odds(american=50),
-            bankroll=-1.0,
-            confidence_threshold=2.0,
-        ),
+        markets=[
+            Market(
+                kind=MARKET_KIND_LEAD,
+                line=math.nan,
+                above=Odds(decimal=1.0),
+                below=Odds(american=50),
+                bankroll=-1.0,
+                confidence_threshold=2.0,
+            ),
+            Market(line=math.nan, above=Odds(decimal=2.0)),
+        ],
     )
     alone = refusal(channel, PREDICT, wrong.SerializeToString())
     assert (alone.reason, alone.metadata["field"]) == ("INVALID_GAME_ID", "game_id")
     fields = ["game_id", "pattern[16]", "horizon", "home_team", "away_team"]
-    of_market = ["horizon", "away.american", "line", "home.decimal", "bankroll", "confidence_threshold"]
-    fields += [*(f"market.{field}" for field in of_market), "alpha", "pregame_margin", "quantile_levels[1]"]
+    of_market = ["below.american", "line", "above.decimal", "bankroll", "confidence_threshold"]
+    fields += [
+        *(f"markets[0].{field}" for field in of_market),
+        "markets[1].kind",
+        "markets[1].below",
+        "alpha",
+        "pregame_margin",
+        "quantile_levels[1]",
+    ]
     assert list(alone.violations) == fields
     assert all("; expected " in description for description in alone.violations.values())
     [result] = batch_of(channel, [wrong.SerializeToString()])

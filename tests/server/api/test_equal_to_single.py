@@ -15,7 +15,7 @@ from tests.support.processes.servers import running_worker
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu.v1.market_pb2 import Market, Odds
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, Odds
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2 import GetPredictionRequest, ReportOutcomeRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
@@ -80,7 +80,7 @@ def batches(draw: st.DrawFn) -> list[pb.PredictRequest]:
             case 6:
                 request.alpha = 0.0
             case 8:
-                request.market.CopyFrom(Market(line=2.5, home=Odds(decimal=1.9), away=Odds(american=-110)))
+                request.markets.add(kind=MARKET_KIND_LEAD, line=2.5, above=Odds(decimal=1.9), below=Odds(american=-110))
             case kind if kind % 2:
                 request.pregame_margin = draw(st.integers(-15, 15))
         requests.append(request)
@@ -110,8 +110,7 @@ def test_a_batch_gets_what_each_request_gets_alone(channel: grpc.Channel, reques
             assert result.forecast.expires_time.seconds - result.forecast.generated_time.seconds == 300
             alone = service.Predict(request)
             expected = pb.PredictBatchResult(forecast=alone.forecast)
-            if alone.HasField("market"):
-                expected.market.CopyFrom(alone.market)
+            expected.markets.extend(alone.markets)
             assert without_times(result) == without_times(expected)
 
 

@@ -19,14 +19,15 @@ from dejavu.v1.forecast_pb2 import (
     Horizon,
 )
 from dejavu.v1.market_pb2 import (
+    MARKET_KIND_LEAD,
+    MARKET_KIND_TOTAL,
     MARKET_RECORDING_EARLIER_STANDS,
     MARKET_RECORDING_RECORDED,
     MARKET_SIDE_HOME,
-    TOTAL_SIDE_OVER,
+    MARKET_SIDE_OVER,
     Market,
     MarketAnswer,
     MarketRecording,
-    TotalMarket,
 )
 from dejavu.v1.record_pb2 import MARKET_RESULT_LOST, MARKET_RESULT_WON
 from dejavu_client import FINAL, HALFTIME, DejavuClient
@@ -46,12 +47,12 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DejavuClient]:
 def test_a_bet_on_the_winner_is_weighed_by_the_probability_that_is_forecast(client: DejavuClient) -> None:
     odds = market(0, -300, 250, bankroll=200.0)
     answer = client.quote(PATTERN, odds, game_id=GAME, horizon=FINAL, pregame_margin=2.0)
-    home, away = answer.market.home, answer.market.away
+    home, away = answer.markets[0].above, answer.markets[0].below
     assert home.win_probability == pytest.approx(answer.forecast.home_lead_probability)
-    assert answer.market.push_probability == 0.0  # no NBA game ends in a tie
+    assert answer.markets[0].push_probability == 0.0  # no NBA game ends in a tie
     assert home.win_probability + away.win_probability == pytest.approx(1)
-    assert answer.market.side == MARKET_SIDE_HOME
-    assert answer.market.stake == home.stake == pytest.approx(200 * home.kelly_fraction / 4)
+    assert answer.markets[0].side == MARKET_SIDE_HOME
+    assert answer.markets[0].stake == home.stake == pytest.approx(200 * home.kelly_fraction / 4)
     assert client.predict(PATTERN, game_id=GAME, horizon=FINAL, pregame_margin=2.0) == answer.forecast
 
 
@@ -62,13 +63,14 @@ def test_a_bet_on_about_the_line_that_made_the_forecast_has_no_stake_and_says_wh
     answer = client.quote(
         PATTERN,
         market(5.5 + off, 1.5, 2.9),
+        total_market(221.5 + off, 1.55, 2.6),
         horizon=FINAL,
         pregame_margin=5.5,
         pregame_total=221.5,
         total_points=105,
-        total_market=total_market(221.5 + off, 1.55, 2.6),
     )
-    for evaluated in (answer.market, answer.total_market):
+    assert [each.kind for each in answer.markets] == [MARKET_KIND_LEAD, MARKET_KIND_TOTAL]
+    for evaluated in answer.markets:
         assert (WARNING_REASON_MARKETS_OWN_LINE in {each.reason for each in evaluated.warnings}) is own
         assert evaluated.stake == 0 or not own
     assert answer.forecast.margin_source == MARGIN_SOURCE_CALLER
@@ -91,7 +93,7 @@ def test_a_bet_at_about_the_price_that_the_given_margin_implies_has_no_stake(
     client: DejavuClient, given: float, priced: Market, own: bool
 ) -> None:
     """The price can be from before tip-off, whatever its line is."""
-    answer = client.quote(PATTERN, priced, horizon=FINAL, pregame_margin=given).market
+    answer = client.quote(PATTERN, priced, horizon=FINAL, pregame_margin=given).markets[0]
     assert (WARNING_REASON_MARKETS_OWN_LINE in {each.reason for each in answer.warnings}) is own
     assert answer.stake == 0 or not own
 
@@ -108,7 +110,7 @@ def test_a_bet_at_about_the_price_that_the_given_margin_implies_has_no_stake(
 def test_a_bet_on_the_half_at_about_what_the_given_margin_implies_has_no_stake(
     client: DejavuClient, priced: Market, own: bool
 ) -> None:
-    answer = client.quote(PATTERN[:6], priced, horizon=HALFTIME, pregame_margin=5.5).market
+    answer = client.quote(PATTERN[:6], priced, horizon=HALFTIME, pregame_margin=5.5).markets[0]
     assert (WARNING_REASON_MARKETS_OWN_LINE in {each.reason for each in answer.warnings}) is own
     assert answer.stake == 0 or not own
 
@@ -123,11 +125,11 @@ def test_a_bet_on_the_half_at_about_what_the_given_margin_implies_has_no_stake(
     ],
 )
 def test_a_bet_on_total_points_at_about_what_the_given_total_implies_has_no_stake(
-    client: DejavuClient, horizon: Horizon.ValueType, priced: TotalMarket, own: bool
+    client: DejavuClient, horizon: Horizon.ValueType, priced: Market, own: bool
 ) -> None:
     asked: Any = {"horizon": horizon, "pregame_margin": 5.5, "pregame_total": 221.5, "total_points": 63}
     lead = 3.0 if PATTERN[11] % 2 == 0 else PATTERN[11]  # odd, as the points
-    answer = client.quote([*PATTERN[:11], lead], total_market=priced, **asked).total_market
+    answer = client.quote([*PATTERN[:11], lead], priced, **asked).markets[0]
     assert (WARNING_REASON_MARKETS_OWN_LINE in {each.reason for each in answer.warnings}) is own
     assert answer.stake == 0 or not own
 
@@ -137,11 +139,11 @@ def test_a_bet_on_total_points_at_about_what_the_given_total_implies_has_no_stak
 def test_the_higher_the_line_the_less_likely_the_home_side_wins(
     client: DejavuClient, horizon: Horizon.ValueType, halves: list[int]
 ) -> None:
-    low, high = (client.quote(PATTERN, market(line / 2, 1.9, 1.9), horizon=horizon).market for line in halves)
-    assert low.home.win_probability >= high.home.win_probability - 1e-12
-    assert low.away.win_probability <= high.away.win_probability + 1e-12
+    low, high = (client.quote(PATTERN, market(line / 2, 1.9, 1.9), horizon=horizon).markets[0] for line in halves)
+    assert low.above.win_probability >= high.above.win_probability - 1e-12
+    assert low.below.win_probability <= high.below.win_probability + 1e-12
     for answer in (low, high):
-        whole = answer.home.win_probability + answer.push_probability + answer.away.win_probability
+        whole = answer.above.win_probability + answer.push_probability + answer.below.win_probability
         assert whole == pytest.approx(1)
 
 
@@ -150,22 +152,23 @@ def test_the_first_market_of_a_forecast_is_recorded_and_settled(client: DejavuCl
     asked: Any = {"game_id": game, "horizon": FINAL, "pregame_margin": 4.0}
     first = client.quote(PATTERN, market(10.5, 2.5, 1.5, bankroll=1000.0), **asked)
     client.quote(PATTERN, market(10.5, 50, 1.01, bankroll=1000.0), **asked)
-    assert first.market.side == MARKET_SIDE_HOME
+    assert first.markets[0].side == MARKET_SIDE_HOME
     client.report_outcome(game, 11, horizon=FINAL, home_team="BKN", away_team="GSW")
     recorded = client.get_prediction(game, horizon=FINAL).prediction
-    assert (recorded.market.line, recorded.market.home.decimal) == (10.5, 2.5)
-    assert recorded.market_answer == first.market
+    [kept] = recorded.markets
+    assert (kept.market.line, kept.market.above.decimal) == (10.5, 2.5)
+    assert kept.answer == first.markets[0]
     settlement = recorded.settlement
     assert (settlement.market_result, settlement.market_profit) == (
         MARKET_RESULT_WON,
-        first.market.home.stake_fraction * 1.5,
+        first.markets[0].above.stake_fraction * 1.5,
     )
     client.report_outcome(game, 10, horizon=FINAL, home_team="BKN", away_team="GSW")
     assert client.get_prediction(game, horizon=FINAL).prediction.settlement.market_result == MARKET_RESULT_LOST
     client.report_outcome(game, 11, horizon=FINAL, home_team="BKN", away_team="GSW")
     told = client.get_scorecard(horizon=FINAL, game_id=game).market
     assert (told.markets, told.bets) == (1, 1)
-    assert told.staked == pytest.approx(first.market.home.stake_fraction)
+    assert told.staked == pytest.approx(first.markets[0].above.stake_fraction)
     assert told.profit == pytest.approx(1.5 * told.staked)  # won at 2.5
 
 
@@ -176,13 +179,13 @@ def test_a_market_of_the_total_is_recorded_beside_that_of_the_lead_and_settled_b
     asked: Any = {"game_id": game, "horizon": FINAL, "pregame_margin": 4.0, "pregame_total": 200.5, "total_points": 105}
     over = client.predict(PATTERN, **asked).total.point_forecast // 1 - 0.5
     lead = market(10.5, 2.5, 1.5)
-    first = client.quote(PATTERN, lead, total_market=total_market(over, 140, -165), **asked)
-    second = client.quote(PATTERN, None, total_market=total_market(over, 2.0, 1.9), **asked)
-    assert first.total_market.side == TOTAL_SIDE_OVER
-    assert first.total_market.lead_staked == first.market.home.stake_fraction > 0.0
-    recordings = [answer.total_market.recording for answer in (first, second)]
-    assert recordings == [MARKET_RECORDING_RECORDED, MARKET_RECORDING_EARLIER_STANDS]
-    assert second.total_market.standing_market.over.american == 140
+    of_total, of_lead = client.quote(PATTERN, total_market(over, 140, -165), lead, **asked).markets
+    [second] = client.quote(PATTERN, total_market(over, 2.0, 1.9), **asked).markets
+    assert of_total.side == MARKET_SIDE_OVER
+    assert of_total.lead_staked == of_lead.above.stake_fraction > 0.0
+    assert not of_lead.HasField("lead_staked")
+    assert [of_total.recording, second.recording] == [MARKET_RECORDING_RECORDED, MARKET_RECORDING_EARLIER_STANDS]
+    assert second.standing_market.above.american == 140
     client.report_outcome(game, 11, horizon=FINAL, home_team="BKN", away_team="GSW")
     told = client.get_prediction(game, horizon=FINAL).prediction
     assert not told.settlement.HasField("total")
@@ -190,14 +193,15 @@ def test_a_market_of_the_total_is_recorded_beside_that_of_the_lead_and_settled_b
     under = int(over - 1) // 2 * 2 + 1  # odd, as the differential
     client.report_outcome(game, 11, horizon=FINAL, total_points=under, home_team="BKN", away_team="GSW")
     recorded = client.get_prediction(game, horizon=FINAL).prediction
-    assert (recorded.total_market.line, recorded.total_market.under.american) == (over, -165)
-    assert recorded.total_market_answer == first.total_market
-    assert recorded.total_market_sequence == recorded.market_sequence + 1
-    settlement, stake = recorded.settlement.total, first.total_market.over.stake_fraction
+    kept_lead, kept = recorded.markets  # whatever the order of the request
+    assert (kept.market.line, kept.market.below.american) == (over, -165)
+    assert (kept_lead.answer, kept.answer) == (of_lead, of_total)
+    assert kept.sequence == kept_lead.sequence + 1
+    settlement, stake = recorded.settlement.total, of_total.above.stake_fraction
     assert (settlement.market_result, settlement.market_profit) == (MARKET_RESULT_LOST, -stake)
     card = client.get_scorecard(horizon=FINAL, game_id=game).market
     assert (card.markets, card.bets, card.games) == (2, 2, 1)
-    assert card.profit == pytest.approx(1.5 * first.market.home.stake_fraction - stake)
+    assert card.profit == pytest.approx(1.5 * of_lead.above.stake_fraction - stake)
 
 
 def test_an_answer_says_whether_its_market_is_recorded(client: DejavuClient) -> None:
@@ -208,7 +212,7 @@ def test_an_answer_says_whether_its_market_is_recorded(client: DejavuClient) -> 
         asked = market(line, odds, -110, bankroll=bankroll)
         given = (PATTERN * 3)[:minutes]
         answer = client.quote(given, asked, game_id=game_id, horizon=FINAL, **teams)
-        return answer.market
+        return answer.markets[0]
 
     assert quoted(5.5, -110, game_id="").recording == MarketRecording.MARKET_RECORDING_WHAT_IF
     mismatched = quoted(5.5, 2.60)
@@ -220,8 +224,9 @@ def test_an_answer_says_whether_its_market_is_recorded(client: DejavuClient) -> 
     assert first.recording == again.recording == MarketRecording.MARKET_RECORDING_RECORDED
     assert second.recording == MarketRecording.MARKET_RECORDING_EARLIER_STANDS
     recorded = client.get_prediction(game, horizon=FINAL).prediction
-    assert (recorded.market.line, recorded.market_answer) == (5.5, first)
-    assert second.standing_market == recorded.market
+    [kept] = recorded.markets
+    assert (kept.market.line, kept.answer) == (5.5, first)
+    assert second.standing_market == kept.market
     assert not first.HasField("standing_market")
     for minutes in (17, 24):
         client.predict((PATTERN * 3)[:minutes], game_id=game, horizon=FINAL, **teams)
@@ -231,4 +236,4 @@ def test_an_answer_says_whether_its_market_is_recorded(client: DejavuClient) -> 
     assert quoted(5.5, -110, 24).recording == MarketRecording.MARKET_RECORDING_OUTCOME_KNOWN
     assert quoted(6.5, -110, 18).recording == MarketRecording.MARKET_RECORDING_EARLIER_STANDS
     listed = list(client.list_predictions(game_id=game))
-    assert [each.forecast.elapsed_minutes for each in listed if each.HasField("market")] == [18]
+    assert [each.forecast.elapsed_minutes for each in listed if each.markets] == [18]

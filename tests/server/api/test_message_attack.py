@@ -12,6 +12,7 @@ from tests.support.programs.costs import cpu_seconds
 
 from dejavu.inference.open_inference_pb2 import ModelInferRequest
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictColumnsRequest, PredictRequest
 from dejavu_server.api.converters.columns import MAX_COLUMNS, MAX_QUANTILE_VALUES
 from dejavu_server.api.converters.prediction import MAX_BATCH
@@ -126,11 +127,9 @@ def largest_request() -> PredictRequest:
         total_points=200,
     )
     request.last_score.seconds = 12
-    request.market.horizon = HORIZON_FINAL
-    for market in (request.market, request.total_market):
-        market.line, market.bankroll, market.confidence_threshold = 5.5, 1000.5, 0.55
-    for odds in (request.market.home, request.market.away, request.total_market.over, request.total_market.under):
-        odds.decimal = 1.91
+    for kind in (MARKET_KIND_LEAD, MARKET_KIND_TOTAL):
+        market = request.markets.add(kind=kind, line=5.5, bankroll=1000.5, confidence_threshold=0.55)
+        market.above.decimal = market.below.decimal = 1.91
     return request
 
 

@@ -10,7 +10,7 @@ from tests.support.builders.calls import PATTERN, current_game
 from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.servers import running_worker
 
-from dejavu.v1.market_pb2 import TOTAL_SIDE_UNSPECIFIED
+from dejavu.v1.market_pb2 import MARKET_SIDE_UNSPECIFIED
 from dejavu_client import FINAL, DejavuClient
 from dejavu_client.requests import market, total_market
 from dejavu_server.ledger import verify
@@ -36,8 +36,8 @@ def client(folder: Path) -> Iterator[DejavuClient]:
 
 def test_a_bet_on_total_points_is_answered_with_the_notice(client: DejavuClient) -> None:
     over = total_market(150.5, 1.95, 1.95, bankroll=500.0)
-    answer = client.quote(PATTERN, None, horizon=FINAL, total_points=105, total_market=over).total_market
-    assert (answer.side, answer.notice) == (TOTAL_SIDE_UNSPECIFIED, NOTICE)
+    answer = client.quote(PATTERN, over, horizon=FINAL, total_points=105).markets[0]
+    assert (answer.side, answer.notice) == (MARKET_SIDE_UNSPECIFIED, NOTICE)
 
 
 def test_bets_of_the_record_keep_the_caps_and_are_computed_again(client: DejavuClient, folder: Path) -> None:
@@ -48,11 +48,11 @@ def test_bets_of_the_record_keep_the_caps_and_are_computed_again(client: DejavuC
         for minute in range(10, 19):
             given = market(0, *DEAR, bankroll=1000.0, game_staked=5.0 if minute == 18 else None)
             pattern = [*PATTERN, *PATTERN][:minute]
-            answer = client.quote(pattern, given, game_id=game, horizon=FINAL, pregame_margin=-2.5).market
+            answer = client.quote(pattern, given, game_id=game, horizon=FINAL, pregame_margin=-2.5).markets[0]
             recorded = client.get_prediction(game, horizon=FINAL).prediction
-            assert recorded.market_answer == answer
-            assert recorded.market.game_staked == given.game_staked
-            told.append(answer.home.stake_fraction)
+            assert recorded.markets[0].answer == answer
+            assert recorded.markets[0].market.game_staked == given.game_staked
+            told.append(answer.above.stake_fraction)
         client.report_outcome(game, 5, horizon=FINAL)
     assert sum(told) > 0.08
     of_game = client.get_scorecard(horizon=FINAL, game_id=games[0]).market

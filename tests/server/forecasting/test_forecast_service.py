@@ -23,7 +23,7 @@ from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.ledger import LedgerUnavailable, OutcomeAlreadyRecorded
 from dejavu_server.observability.metrics import Metrics
-from dejavu_server.records import ForecastRequest, IssuedForecast
+from dejavu_server.records import ForecastRequest, IssuedForecast, SentMarket
 from dejavu_server.results import Failed, Result
 from dejavu_store.registry import Registry
 
@@ -56,7 +56,6 @@ class Notebook(UnusedLedger):
             else replace(
                 each,
                 sequence=100 + place,
-                market=None,
                 forecast=self.stored or each.forecast,
                 generated_time=each.generated_time - timedelta(each.game_id in self.recorded_before),
                 live=LiveInputs(TOTAL_POINTS) if each.game_id in self.recorded_before else each.live,
@@ -154,25 +153,24 @@ async def test_a_named_game_has_the_answer_to_this_calls_market_whatever_the_led
     def with_answer(self: PersistenceForecaster, queries: Sequence[ForecastQuery]) -> list[Forecast]:
         made = forecast_many(self, queries)
         return [
-            replace(each, market=None if query.market is None else answer)
-            for each, query in zip(made, queries, strict=True)
+            replace(each, market=answer if query.markets else None) for each, query in zip(made, queries, strict=True)
         ]
 
     monkeypatch.setattr(PersistenceForecaster, "forecast_many", with_answer)
 
     async def ask(market: Market | None) -> IssuedForecast:
         asked = question(game_id=GAME)
-        asked = replace(asked, query=replace(asked.query, market=market))
+        asked = replace(asked, query=replace(asked.query, markets=() if market is None else (market,)))
         [issued] = await issuer.forecast_many([asked]) if many else [await issuer.forecast(asked)]
         assert isinstance(issued, IssuedForecast)
         return issued
 
     notebook.stored = (await ask(None)).forecast
     first = await ask(MARKET)
-    assert (first.market, first.forecast.market) == (MARKET, answer)
-    assert notebook.commits[-1][0].market == MARKET
+    assert ([each.market for each in first.markets], first.forecast.market) == ([MARKET], answer)
+    assert notebook.commits[-1][0].markets == (SentMarket(MARKET),)
     none = await ask(None)
-    assert (none.market, none.forecast.market) == (None, None)
+    assert (none.markets, none.forecast.market) == ((), None)
 
 
 async def test_what_the_ledger_says_of_forecasts_is_counted(notebook: Notebook) -> None:

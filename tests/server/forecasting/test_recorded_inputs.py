@@ -85,7 +85,7 @@ def question(
         away_team="GSW",
         record=True,
         explain=True,
-        market=market,
+        markets=() if market is None else (market,),
         quantile_levels=levels,
         game_date=day,
         lineups=who_plays,
@@ -112,11 +112,10 @@ async def test_a_market_without_a_date_is_weighed_for_the_recorded_date(
     assert weighed == [LATER, GAME_DAY]
     assert (quote.sequence, quote.revision, quote.day) == (recorded.sequence, 0, GAME_DAY)
     assert quote.forecast.home_lead_probability == 0.74
-    assert quote.market == MARKET
+    assert [each.market for each in quote.markets] == [MARKET]
     assert quote.recomputed is None
     [listed] = (await ledger.read(lambda connection: pages.page(connection, pages.ForecastFilter(), "", 9))).forecasts
-    assert listed.market is not None
-    assert listed.market.answer == quote.forecast.market
+    assert [each.answer for each in listed.markets] == [quote.forecast.market]
 
 
 @pytest.mark.parametrize("later", [None, line_ups(3)], ids=["none", "others"])
@@ -131,10 +130,9 @@ async def test_a_market_with_other_line_ups_is_weighed_with_the_recorded_ones(
     quote = await ask(service, question(GAME_DAY, given=True, market=MARKET, who_plays=later), many=many)
     assert weighed[1:] == [LineupEffects(missing_players=6.0)]
     assert quote.forecast.home_lead_probability == pytest.approx(0.68)
-    assert (quote.market_recording, quote.recomputed) == (MarketRecording.RECORDED, None)
+    assert (quote.markets[0].recording, quote.recomputed) == (MarketRecording.RECORDED, None)
     [listed] = (await ledger.read(lambda connection: pages.page(connection, pages.ForecastFilter(), "", 9))).forecasts
-    assert listed.market is not None
-    assert listed.market.answer == quote.forecast.market
+    assert [each.answer for each in listed.markets] == [quote.forecast.market]
 
 
 async def test_a_market_weighed_by_what_was_learned_since_has_both_forecasts(

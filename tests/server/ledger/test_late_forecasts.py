@@ -137,7 +137,7 @@ def test_a_market_that_comes_late_is_answered_and_no_bet(book: RecordBook) -> No
     for made in (forecast(GAME, minute=6, horizon=FINAL), forecast(GAME, minute=5, horizon=FINAL)):
         priced(book, made)
     [found] = book.read(lambda connection: predictions.forecasts_at(connection, [stored.sequence]))
-    assert found.market is None
+    assert found.markets == ()
     book.report(GAME, FINAL, 5)
     assert card(book).market is None
 
@@ -153,7 +153,7 @@ def test_a_market_is_recorded_within_a_minute_of_its_forecast_or_in_the_break_at
     said(book, minute)
     later = forecast(GAME, minute=minute, horizon=FINAL, generated_time=EVENING + timedelta(seconds=seconds))
     expected = MarketRecording.RECORDED if recorded else MarketRecording.FORECAST_LATE
-    assert priced(book, later).market_recording is expected
+    assert priced(book, later).markets[0].recording is expected
 
 
 def test_a_bet_stays_in_the_record_when_its_forecast_is_superseded(book: RecordBook) -> None:
@@ -173,7 +173,7 @@ def test_a_forecast_that_came_late_has_no_bet_when_a_later_minute_makes_it_timel
     said(book, 21, after=2 * LATE_AFTER)
     again = forecast(GAME, minute=20, lead=9.0, horizon=FINAL, generated_time=EVENING + 2 * LATE_AFTER)
     told = priced(book, again)
-    assert (told.late, told.market_recording) == (LateReason.TIME, MarketRecording.FORECAST_LATE)
+    assert (told.late, told.markets[0].recording) == (LateReason.TIME, MarketRecording.FORECAST_LATE)
 
 
 def test_a_market_that_is_quoted_later_takes_nothing_from_a_bet_that_was_placed(book: RecordBook) -> None:
@@ -183,7 +183,7 @@ def test_a_market_that_is_quoted_later_takes_nothing_from_a_bet_that_was_placed(
     book.predict(with_market(forecast(GAME, minute=21, horizon=FINAL), line=0.5, stake=0.02, policy=policy))
     later = forecast(GAME, minute=20, horizon=FINAL, generated_time=EVENING + timedelta(seconds=50))
     told = priced(book, later, line=-30.5, stake=0.02, policy=policy)
-    assert told.market_recording is MarketRecording.RECORDED
+    assert told.markets[0].recording is MarketRecording.RECORDED
     book.report(GAME, FINAL, -10)
     found = card(book).market
     assert found is not None
@@ -228,7 +228,7 @@ def test_what_is_made_after_a_report_is_late_for_ever_whatever_becomes_of_the_re
         better = said(book, minute, 10.5, point=11.0, after=timedelta(minutes=1))
         assert better.late is LateReason.REPORTED
     told = priced(book, forecast(GAME, minute=47, lead=10.0, horizon=FINAL, point=-4.0))
-    assert told.market_recording is MarketRecording.FORECAST_LATE
+    assert told.markets[0].recording is MarketRecording.FORECAST_LATE
     book.report(GAME, FINAL, 11)
     again = card(book)
     assert again.left_out == LeftOut(reported=2)
@@ -406,13 +406,13 @@ def test_a_price_that_is_sent_after_the_outcome_was_observed_is_no_bet(book: Rec
     seen, later = EVENING + timedelta(seconds=40), EVENING + timedelta(seconds=50)
     said(book, 47)
     sent = priced(book, forecast(GAME, minute=47, horizon=FINAL, generated_time=later))
-    assert sent.market_recording is MarketRecording.RECORDED
+    assert sent.markets[0].recording is MarketRecording.RECORDED
     book.report(GAME, FINAL, 11, seen=seen)
     found = card(book)
     assert (found.market, found.forecasts, found.left_out) == (None, 1, LeftOut(late_markets=1))
     latest = book.read(lambda connection: predictions.latest_forecast(connection, GAME, FINAL)).latest
-    assert latest.market is not None
-    assert latest.market.sent_after
+    [market] = latest.markets
+    assert market.sent_after
     assert latest.settlement is not None
     assert latest.settlement.market_result is None
 

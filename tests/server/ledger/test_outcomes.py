@@ -24,7 +24,7 @@ from dejavu_server.ledger.database.schema import entries, forecasts, markets
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.settlement import Bet, settle
 from dejavu_server.ledger.queries import learning, pages, predictions
-from dejavu_server.records import IssuedForecast, MarketRecording, RecordedForecast, ReportedOutcome
+from dejavu_server.records import IssuedForecast, MarketRecording, RecordedForecast, ReportedOutcome, SentMarket
 
 DISTRIBUTION = tuple(round(30 * level - 15, 3) for level in DISTRIBUTION_LEVELS)
 
@@ -175,10 +175,11 @@ async def test_a_market_evaluated_after_the_model_has_learned_is_recorded_and_sa
     answer = answered(MarketSide.HOME, stake_fraction=0.1)
     other = replace(updated, calibration_sequence=0)
     [unlearned] = await recorded(ledger, asked(replace(issued(), forecast=other), answer))
-    assert unlearned == stored, "a worker that still has to learn, or has other settings, weighs no bet on it"
+    unrecorded = replace(stored, markets=(SentMarket(MARKET),))
+    assert unlearned == unrecorded, "a worker that still has to learn, or has other settings, weighs no bet on it"
     assert await ledger.head() == 1
     [again] = await recorded(ledger, asked(replace(issued(), forecast=updated), answer))
-    assert again == replace(stored, market_recording=MarketRecording.RECORDED)
+    assert again == replace(stored, markets=(SentMarket(MARKET, MarketRecording.RECORDED),))
     assert await ledger.head() == 2
     texts = await ledger.read(
         lambda connection: connection.exec_driver_sql("SELECT canonical FROM entries").scalars().all()
@@ -198,7 +199,7 @@ async def test_a_market_asked_about_when_the_outcome_is_known_is_answered_and_no
     [stored] = await recorded(ledger, issued())
     await ledger.record_outcome(outcome(3))
     [again] = await recorded(ledger, asked(issued(), answered(MarketSide.HOME, stake_fraction=0.1)))
-    assert again == replace(stored, market_recording=MarketRecording.OUTCOME_KNOWN)
+    assert again == replace(stored, markets=(SentMarket(MARKET, MarketRecording.OUTCOME_KNOWN),))
     assert await ledger.head() == 2
 
 
@@ -207,14 +208,14 @@ async def test_a_market_belongs_to_the_revision_that_it_was_asked_about_with(led
     await ledger.commit([asked(issued(pattern=(1.0,)), bet)])
     await ledger.commit([asked(issued(pattern=(2.0,)), bet)])
     await ledger.record_outcome(outcome(3))
-    found = [(each.superseded, each.market and each.market.answer) for each in await settled(ledger)]
+    found = [(each.superseded, each.markets[0].answer if each.markets else None) for each in await settled(ledger)]
     assert found == [(True, bet), (False, bet)]
 
 
 async def test_streams_pass_over_markets(ledger: Ledger) -> None:
     [stored] = await recorded(ledger, asked(issued(), answered(None)))
     assert await ledger.read_after(0, 10) == [
-        replace(stored, market=None, market_recording=None, forecast=replace(stored.forecast, market=None))
+        replace(stored, markets=(), forecast=replace(stored.forecast, market=None))
     ]
     assert (await ledger.newest(), await ledger.head()) == (1, 2)
 

@@ -287,7 +287,7 @@ class StoringPredictor:
         if self.failures:
             raise self.failures.pop(0)
         return [
-            PredictBatchResult(forecast=answer, market=self.market if each.request.HasField("market") else None)
+            PredictBatchResult(forecast=answer, markets=[self.market] * len(each.request.markets))
             if isinstance(answer := self._answer(each), Forecast)
             else PredictBatchResult(error=answer)
             for each in asked

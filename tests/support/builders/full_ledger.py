@@ -17,9 +17,9 @@ from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.audit.checkpoints import Signer
 from dejavu_server.ledger.audit.signing_key import key_path
 from dejavu_server.ledger.queries import learning
-from dejavu_server.records import Checkpoint, IssuedForecast, ReportedOutcome
+from dejavu_server.records import Checkpoint, IssuedForecast, ReportedOutcome, SentMarket
 
-MARKET = Market(line=-2.5, home_odds=1.9, away_odds=2.05, bankroll=100.0)
+MARKET = Market(line=-2.5, above_odds=1.9, below_odds=2.05, bankroll=100.0)
 
 
 class Clock:
@@ -49,7 +49,7 @@ def recordable(
         return replace(plain, forecast=forecast)
     # Without an expected margin, a market has no stake.
     forecast = replace(forecast, market=answer(forecast, last), expected_margin=0.5)
-    return replace(plain, forecast=forecast, pregame_margin=0.5, market=MARKET)
+    return replace(plain, forecast=forecast, pregame_margin=0.5, markets=(SentMarket(MARKET),))
 
 
 def answer(forecast: Forecast, center: float) -> MarketAnswer:

@@ -9,9 +9,9 @@ from tests.support.builders.issued_forecasts import GAME
 
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel, StakingPolicy
 from dejavu_models.types import Horizon
-from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.records import IssuedForecast, ReportedOutcome, SentMarket
 
-MARKET = Market(line=-2.5, home_odds=1.9, away_odds=1.95, bankroll=100.0)
+MARKET = Market(line=-2.5, above_odds=1.9, below_odds=1.95, bankroll=100.0)
 
 
 def outcome(
@@ -31,18 +31,18 @@ def outcome(
 
 def answered(side: MarketSide | None, *, market: Market = MARKET, stake_fraction: float = 0.0) -> MarketAnswer:
     """Return an evaluation of a market that stakes a share of the bankroll on a side."""
-    home = MarketSideAnswer(market.home_odds, 0.64, 0.56, 0.6, 1 / market.home_odds, 0.14, 0.15, 0.0, 0.0)
-    away = MarketSideAnswer(market.away_odds, 0.36, 0.44, 0.4, 1 / market.away_odds, -0.22, 0.0, 0.0, 0.0)
+    home = MarketSideAnswer(market.above_odds, 0.64, 0.56, 0.6, 1 / market.above_odds, 0.14, 0.15, 0.0, 0.0)
+    away = MarketSideAnswer(market.below_odds, 0.36, 0.44, 0.4, 1 / market.below_odds, -0.22, 0.0, 0.0, 0.0)
     stake = stake_fraction * market.bankroll
     if side is MarketSide.HOME:
         home = replace(home, stake_fraction=stake_fraction, stake=stake)
     elif side is MarketSide.AWAY:
         away = replace(away, stake_fraction=stake_fraction, stake=stake)
     return MarketAnswer(
-        home=home,
-        away=away,
+        above=home,
+        below=away,
         push_probability=0.0,
-        overround=1 / market.home_odds + 1 / market.away_odds - 1,
+        overround=1 / market.above_odds + 1 / market.below_odds - 1,
         side=side,
         stake=stake,
         risk_level=RiskLevel.MODERATE,
@@ -53,4 +53,4 @@ def answered(side: MarketSide | None, *, market: Market = MARKET, stake_fraction
 
 def asked(forecast: IssuedForecast, answer: MarketAnswer, market: Market = MARKET) -> IssuedForecast:
     """Return a forecast with a market and its evaluation."""
-    return replace(forecast, market=market, forecast=replace(forecast.forecast, market=answer))
+    return replace(forecast, markets=(SentMarket(market),), forecast=replace(forecast.forecast, market=answer))

@@ -25,11 +25,11 @@ from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 from dejavu_models.betting import (
     Market,
     MarketAnswer,
+    MarketKind,
     MarketSide,
     MarketSideAnswer,
     RiskLevel,
     StakingPolicy,
-    TotalMarket,
 )
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval, TotalForecast
 from dejavu_server.ledger import Durability, outcomes
@@ -38,7 +38,7 @@ from dejavu_server.ledger.database.sqlite import backend as sqlite
 from dejavu_server.ledger.database.sqlite import engine as sqlite_engine
 from dejavu_server.ledger.database.sqlite import migration
 from dejavu_server.ledger.entries import codec
-from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.records import IssuedForecast, ReportedOutcome, SentMarket
 from dejavu_server.results import Failed, Result
 
 EVENING = datetime(2026, 1, 14, 1, 30, tzinfo=UTC)
@@ -103,7 +103,11 @@ def with_market(
     away = MarketSideAnswer(odds, 0.4, 0.5, 0.45, 1.0 / odds, -0.2, 0.0, 0.0, 0.0)
     side = MarketSide.HOME if stake else None
     answer = MarketAnswer(home, away, 0.0, 2.0 / odds - 1.0, side, stake, RiskLevel.LOW, True, policy)
-    return replace(made, market=Market(line, odds, odds), forecast=replace(made.forecast, market=answer))
+    return replace(
+        made,
+        markets=(SentMarket(Market(line, odds, odds)), *made.markets),
+        forecast=replace(made.forecast, market=answer),
+    )
 
 
 def with_total(made: IssuedForecast, *, points: int, half_width: float = 9.0) -> IssuedForecast:
@@ -120,10 +124,12 @@ def with_total_market(made: IssuedForecast, *, over: float, **given: Any) -> Iss
     """Add a market of total points, at a line, to a forecast with a total; see `with_market`."""
     priced = with_market(made, **given)
     assert made.forecast.total is not None
-    assert priced.market is not None
-    total = replace(made.forecast.total, market=priced.forecast.market)
-    market = TotalMarket(over, priced.market.home_odds, priced.market.away_odds)
-    return replace(made, total_market=market, forecast=replace(made.forecast, total=total))
+    answer = priced.forecast.market
+    assert answer is not None
+    side = None if answer.side is None else MarketSide.OVER
+    total = replace(made.forecast.total, market=replace(answer, side=side))
+    market = replace(priced.markets[0].market, line=over, kind=MarketKind.TOTAL)
+    return replace(made, markets=(*made.markets, SentMarket(market)), forecast=replace(made.forecast, total=total))
 
 
 class RecordBook:

@@ -111,7 +111,7 @@ class PersistenceForecaster(Forecaster):
         return ()
 
     def _repeat(self, query: ForecastQuery) -> Forecast:
-        last = query.pattern.last
+        last, market = query.pattern.last, query.market(betting.MarketKind.LEAD)
         explanation = Explanation(
             components=(
                 ComponentPrediction("linear", last, 1.0),
@@ -135,7 +135,7 @@ class PersistenceForecaster(Forecaster):
             expected_margin=0.0 if query.pregame_margin is None else query.pregame_margin,
             calibration_sequence=self.state.sequence,
             distribution=_distribution(last) if query.record else (),
-            market=betting.evaluate_market(query.market, _at_least(last), self.policy) if query.market else None,
+            market=None if market is None else betting.evaluate_market(market, _at_least(last), self.policy),
         )
 
 

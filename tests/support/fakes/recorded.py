@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 from tests.support.fakes.service import forecast, outcome
 
-from dejavu.v1.market_pb2 import MARKET_SIDE_AWAY, Market, MarketAnswer, MarketSideAnswer, Odds
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_SIDE_AWAY, Market, MarketAnswer, MarketSideAnswer, Odds
 from dejavu.v1.record_pb2 import MARKET_RESULT_WON, RecordedPrediction, Settlement
 from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, MarketRecord, Scorecard
 
@@ -62,14 +62,16 @@ def recorded(
             settlement.market_result, settlement.market_profit = MARKET_RESULT_WON, 0.019
         made.settlement.CopyFrom(settlement)
     if quoted:
-        made.market.CopyFrom(Market(line=5.5, home=Odds(american=-110), away=Odds(decimal=1.95)))
-        made.market_answer.CopyFrom(
-            MarketAnswer(
-                home=MarketSideAnswer(decimal_odds=1.909, win_probability=0.47, expected_value=-0.1),
-                away=MarketSideAnswer(decimal_odds=1.95, win_probability=0.53, expected_value=0.03),
+        made.markets.add(
+            market=Market(kind=MARKET_KIND_LEAD, line=5.5, above=Odds(american=-110), below=Odds(decimal=1.95)),
+            answer=MarketAnswer(
+                kind=MARKET_KIND_LEAD,
+                above=MarketSideAnswer(decimal_odds=1.909, win_probability=0.47, expected_value=-0.1),
+                below=MarketSideAnswer(decimal_odds=1.95, win_probability=0.53, expected_value=0.03),
                 side=MARKET_SIDE_AWAY,
                 stake=0.02,
-            )
+            ),
+            sequence=8,
         )
     return made
 

@@ -106,9 +106,10 @@ def _play_minute(
         client.quote(pattern, market(line, *odds), game_id=game, horizon=FINAL, **told)
         over = total_market(216.0 - len(pattern) / 2 + line, *odds) if "total_points" in told else None
         for alpha in (0.2, 0.5):  # its forecast was recorded above, or is recorded together with the markets
-            of_total: dict[str, Any] = {} if over is None else {"total_market": over}
-            lead = market(-line, *odds) if alpha == 0.5 or over is None else None
-            client.quote(pattern, lead, game_id=game, horizon=FINAL, alpha=alpha, **told, **of_total)
+            markets = [] if over is None else [over]
+            if alpha == 0.5 or over is None:
+                markets.append(market(-line, *odds))  # the lead's is recorded first all the same
+            client.quote(pattern, *markets, game_id=game, horizon=FINAL, alpha=alpha, **told)
 
 
 def _play_moments(client: DejavuClient, game: str, walk: list[float], options: dict[str, Any]) -> None:

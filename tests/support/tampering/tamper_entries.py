@@ -314,14 +314,14 @@ def _(database: sqlite3.Connection, _: Path) -> None:
 @KINDS.step("entries", "the odds of a market", "answer")
 def _(database: sqlite3.Connection, _: Path) -> None:
     entry = _market(database)
-    entry["payload"]["market"]["home_odds"] = 3.5
+    entry["payload"]["market"]["above_odds"] = 3.5
     append(database, entry)
 
 
 @KINDS.step("entries", "the American odds of a market", "answer")
 def _(database: sqlite3.Connection, _: Path) -> None:
     sound, entry = _market(database), _market(database)
-    entry["payload"]["market"]["home_american"] = 250
+    entry["payload"]["market"]["above_american"] = 250
     append(database, entry, row=False)
     # The row does not contain American odds, so it is that of the sound entry.
     put_derived(
@@ -332,7 +332,7 @@ def _(database: sqlite3.Connection, _: Path) -> None:
 @KINDS.step("entries", "the stake of a market", "answer")
 def _(database: sqlite3.Connection, _: Path) -> None:
     entry = _market(database)
-    for side in ("home", "away"):
+    for side in ("above", "below"):
         entry["payload"]["answer"][side]["stake_fraction"] = 0.9
     append(database, entry)
 
@@ -345,7 +345,7 @@ def _(database: sqlite3.Connection, _: Path) -> None:
     entry = _market(database, level)
     answer = entry["payload"]["answer"]
     assert answer["stake"] > 0
-    for each in (answer, answer["home"], answer["away"]):
+    for each in (answer, answer["above"], answer["below"]):
         each |= {name: 0.9 * each[name] for name in ("stake", "stake_fraction") if name in each}
     append(database, entry)
 
@@ -353,8 +353,8 @@ def _(database: sqlite3.Connection, _: Path) -> None:
 @KINDS.step("entries", "the win probabilities of a market", "answer")
 def _(database: sqlite3.Connection, _: Path) -> None:
     entry = _market(database)
-    entry["payload"]["answer"]["home"]["win_probability"] += 0.1
-    entry["payload"]["answer"]["away"]["win_probability"] -= 0.1
+    entry["payload"]["answer"]["above"]["win_probability"] += 0.1
+    entry["payload"]["answer"]["below"]["win_probability"] -= 0.1
     append(database, entry)
 
 

@@ -20,6 +20,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _MarketKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MarketKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MarketKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MARKET_KIND_UNSPECIFIED: _MarketKind.ValueType  # 0
+    """Not specified."""
+    MARKET_KIND_LEAD: _MarketKind.ValueType  # 1
+    """The differential (home − away, in points) at the horizon."""
+    MARKET_KIND_TOTAL: _MarketKind.ValueType  # 2
+    """The points of both teams together at the horizon."""
+
+class MarketKind(_MarketKind, metaclass=_MarketKindEnumTypeWrapper):
+    """What a market is on."""
+
+MARKET_KIND_UNSPECIFIED: MarketKind.ValueType  # 0
+"""Not specified."""
+MARKET_KIND_LEAD: MarketKind.ValueType  # 1
+"""The differential (home − away, in points) at the horizon."""
+MARKET_KIND_TOTAL: MarketKind.ValueType  # 2
+"""The points of both teams together at the horizon."""
+Global___MarketKind: _TypeAlias = MarketKind  # noqa: Y015
+
 class _MarketSide:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -27,46 +51,30 @@ class _MarketSide:
 class _MarketSideEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MarketSide.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     MARKET_SIDE_UNSPECIFIED: _MarketSide.ValueType  # 0
-    """Neither: no side has a stake."""
+    """Not specified."""
     MARKET_SIDE_HOME: _MarketSide.ValueType  # 1
-    """The home side."""
+    """The home side, of a lead."""
     MARKET_SIDE_AWAY: _MarketSide.ValueType  # 2
-    """The away side."""
+    """The away side, of a lead."""
+    MARKET_SIDE_OVER: _MarketSide.ValueType  # 3
+    """Over the line, of a total."""
+    MARKET_SIDE_UNDER: _MarketSide.ValueType  # 4
+    """Under the line, of a total."""
 
 class MarketSide(_MarketSide, metaclass=_MarketSideEnumTypeWrapper):
     """A side of a bet."""
 
 MARKET_SIDE_UNSPECIFIED: MarketSide.ValueType  # 0
-"""Neither: no side has a stake."""
+"""Not specified."""
 MARKET_SIDE_HOME: MarketSide.ValueType  # 1
-"""The home side."""
+"""The home side, of a lead."""
 MARKET_SIDE_AWAY: MarketSide.ValueType  # 2
-"""The away side."""
+"""The away side, of a lead."""
+MARKET_SIDE_OVER: MarketSide.ValueType  # 3
+"""Over the line, of a total."""
+MARKET_SIDE_UNDER: MarketSide.ValueType  # 4
+"""Under the line, of a total."""
 Global___MarketSide: _TypeAlias = MarketSide  # noqa: Y015
-
-class _TotalSide:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _TotalSideEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TotalSide.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    TOTAL_SIDE_UNSPECIFIED: _TotalSide.ValueType  # 0
-    """Neither: no side has a stake."""
-    TOTAL_SIDE_OVER: _TotalSide.ValueType  # 1
-    """Over the line."""
-    TOTAL_SIDE_UNDER: _TotalSide.ValueType  # 2
-    """Under the line."""
-
-class TotalSide(_TotalSide, metaclass=_TotalSideEnumTypeWrapper):
-    """A side of a bet on total points."""
-
-TOTAL_SIDE_UNSPECIFIED: TotalSide.ValueType  # 0
-"""Neither: no side has a stake."""
-TOTAL_SIDE_OVER: TotalSide.ValueType  # 1
-"""Over the line."""
-TOTAL_SIDE_UNDER: TotalSide.ValueType  # 2
-"""Under the line."""
-Global___TotalSide: _TypeAlias = TotalSide  # noqa: Y015
 
 class _RiskLevel:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -154,26 +162,28 @@ Global___MarketRecording: _TypeAlias = MarketRecording  # noqa: Y015
 
 @_typing.final
 class Market(_message.Message):
-    """Odds on a game: on whether the differential at a horizon is above or below a line."""
+    """Odds on a game at the horizon of the request: on whether a number of points is above or below a line."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    KIND_FIELD_NUMBER: _builtins.int
     LINE_FIELD_NUMBER: _builtins.int
-    HORIZON_FIELD_NUMBER: _builtins.int
-    HOME_FIELD_NUMBER: _builtins.int
-    AWAY_FIELD_NUMBER: _builtins.int
+    ABOVE_FIELD_NUMBER: _builtins.int
+    BELOW_FIELD_NUMBER: _builtins.int
     BANKROLL_FIELD_NUMBER: _builtins.int
     CONFIDENCE_THRESHOLD_FIELD_NUMBER: _builtins.int
     GAME_STAKED_FIELD_NUMBER: _builtins.int
     EVENING_STAKED_FIELD_NUMBER: _builtins.int
+    kind: Global___MarketKind.ValueType
+    """What it is on; required."""
     line: _builtins.float
-    """The differential (home − away, in points) at which the bet is a tie, a multiple of 0.5 within ±100. A sportsbook
-    prints handicaps: home favorite "BOS −5.5" (away "LAL +5.5") is 5.5, away favorite "LAL −5.5" (home "BOS +5.5") is
-    −5.5. With a whole number the stake is returned if the differential equals the line (a push). At the end of the
-    game, 0 is the bet on the winner.
+    """The line, in points, at which the bet is a tie: a multiple of 0.5. With a whole number the stake is returned if the
+    differential or the total equals the line (a push).
+
+    Of a lead: the differential, within ±100. A sportsbook prints handicaps: home favorite "BOS −5.5" (away "LAL +5.5")
+    is 5.5, away favorite "LAL −5.5" (home "BOS +5.5") is −5.5. At the end of the game, 0 is the bet on the winner.
+    Of a total: 0 to 500.
     """
-    horizon: _forecast_pb2.Horizon.ValueType
-    """The horizon of the bet, which must be the request's; unspecified: the request's."""
     bankroll: _builtins.float
     """Amount available for stakes, in the caller's currency, above 0: as before the evening's first bet, open stakes
     included. Absent: 1, and stakes are shares of it.
@@ -185,35 +195,36 @@ class Market(_message.Message):
     game_staked: _builtins.float
     """Amount of the bankroll that is staked on this game already, on any market at any horizon: from 0 to the bankroll,
     in its currency; absent: 0. The server does not know a caller's bets: only the amounts in the request count towards
-    the caps of a game and of an evening (Staking).
+    the caps of a game and of an evening (Staking). To that of a total, a stake of the same response on the lead is
+    added.
     """
     evening_staked: _builtins.float
     """Amount of the bankroll that is staked this evening already, on all games of the game day, this one included: from
     game_staked to the bankroll; absent: game_staked.
     """
     @_builtins.property
-    def home(self) -> Global___Odds:
-        """Price of the home side, which wins if the differential is above the line."""
+    def above(self) -> Global___Odds:
+        """Price of the side that wins above the line: home, or over."""
 
     @_builtins.property
-    def away(self) -> Global___Odds:
-        """Price of the away side, which wins if the differential is below the line."""
+    def below(self) -> Global___Odds:
+        """Price of the side that wins below the line: away, or under."""
 
     def __init__(
         self,
         *,
+        kind: Global___MarketKind.ValueType = ...,
         line: _builtins.float = ...,
-        horizon: _forecast_pb2.Horizon.ValueType = ...,
-        home: Global___Odds | None = ...,
-        away: Global___Odds | None = ...,
+        above: Global___Odds | None = ...,
+        below: Global___Odds | None = ...,
         bankroll: _builtins.float | None = ...,
         confidence_threshold: _builtins.float | None = ...,
         game_staked: _builtins.float | None = ...,
         evening_staked: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_confidence_threshold", b"_confidence_threshold", "_evening_staked", b"_evening_staked", "_game_staked", b"_game_staked", "away", b"away", "bankroll", b"bankroll", "confidence_threshold", b"confidence_threshold", "evening_staked", b"evening_staked", "game_staked", b"game_staked", "home", b"home"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_confidence_threshold", b"_confidence_threshold", "_evening_staked", b"_evening_staked", "_game_staked", b"_game_staked", "above", b"above", "bankroll", b"bankroll", "below", b"below", "confidence_threshold", b"confidence_threshold", "evening_staked", b"evening_staked", "game_staked", b"game_staked"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_confidence_threshold", b"_confidence_threshold", "_evening_staked", b"_evening_staked", "_game_staked", b"_game_staked", "away", b"away", "bankroll", b"bankroll", "confidence_threshold", b"confidence_threshold", "evening_staked", b"evening_staked", "game_staked", b"game_staked", "home", b"home", "horizon", b"horizon", "line", b"line"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_confidence_threshold", b"_confidence_threshold", "_evening_staked", b"_evening_staked", "_game_staked", b"_game_staked", "above", b"above", "bankroll", b"bankroll", "below", b"below", "confidence_threshold", b"confidence_threshold", "evening_staked", b"evening_staked", "game_staked", b"game_staked", "kind", b"kind", "line", b"line"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bankroll: _TypeAlias = _typing.Literal["bankroll"]  # noqa: Y015
     _WhichOneofArgType__bankroll: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll"]  # noqa: Y015
@@ -233,73 +244,6 @@ class Market(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__game_staked) -> _WhichOneofReturnType__game_staked | None: ...
 
 Global___Market: _TypeAlias = Market  # noqa: Y015
-
-@_typing.final
-class TotalMarket(_message.Message):
-    """Odds on the points of both teams together at the horizon of the request: over or under a line."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    LINE_FIELD_NUMBER: _builtins.int
-    OVER_FIELD_NUMBER: _builtins.int
-    UNDER_FIELD_NUMBER: _builtins.int
-    BANKROLL_FIELD_NUMBER: _builtins.int
-    CONFIDENCE_THRESHOLD_FIELD_NUMBER: _builtins.int
-    GAME_STAKED_FIELD_NUMBER: _builtins.int
-    EVENING_STAKED_FIELD_NUMBER: _builtins.int
-    line: _builtins.float
-    """The total, in points, at which the bet is a tie: a multiple of 0.5 from 0 to 500. With a whole number the stake is
-    returned if the total equals the line (a push).
-    """
-    bankroll: _builtins.float
-    """As in Market."""
-    confidence_threshold: _builtins.float
-    """As in Market."""
-    game_staked: _builtins.float
-    """As in Market. A stake of the same response on the market of the lead is added to it."""
-    evening_staked: _builtins.float
-    """As in Market, and as game_staked."""
-    @_builtins.property
-    def over(self) -> Global___Odds:
-        """Price of over, which wins if the total is above the line."""
-
-    @_builtins.property
-    def under(self) -> Global___Odds:
-        """Price of under, which wins if the total is below the line."""
-
-    def __init__(
-        self,
-        *,
-        line: _builtins.float = ...,
-        over: Global___Odds | None = ...,
-        under: Global___Odds | None = ...,
-        bankroll: _builtins.float | None = ...,
-        confidence_threshold: _builtins.float | None = ...,
-        game_staked: _builtins.float | None = ...,
-        evening_staked: _builtins.float | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_confidence_threshold", b"_confidence_threshold", "_evening_staked", b"_evening_staked", "_game_staked", b"_game_staked", "bankroll", b"bankroll", "confidence_threshold", b"confidence_threshold", "evening_staked", b"evening_staked", "game_staked", b"game_staked", "over", b"over", "under", b"under"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_confidence_threshold", b"_confidence_threshold", "_evening_staked", b"_evening_staked", "_game_staked", b"_game_staked", "bankroll", b"bankroll", "confidence_threshold", b"confidence_threshold", "evening_staked", b"evening_staked", "game_staked", b"game_staked", "line", b"line", "over", b"over", "under", b"under"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__bankroll: _TypeAlias = _typing.Literal["bankroll"]  # noqa: Y015
-    _WhichOneofArgType__bankroll: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll"]  # noqa: Y015
-    _WhichOneofReturnType__confidence_threshold: _TypeAlias = _typing.Literal["confidence_threshold"]  # noqa: Y015
-    _WhichOneofArgType__confidence_threshold: _TypeAlias = _typing.Literal["_confidence_threshold", b"_confidence_threshold"]  # noqa: Y015
-    _WhichOneofReturnType__evening_staked: _TypeAlias = _typing.Literal["evening_staked"]  # noqa: Y015
-    _WhichOneofArgType__evening_staked: _TypeAlias = _typing.Literal["_evening_staked", b"_evening_staked"]  # noqa: Y015
-    _WhichOneofReturnType__game_staked: _TypeAlias = _typing.Literal["game_staked"]  # noqa: Y015
-    _WhichOneofArgType__game_staked: _TypeAlias = _typing.Literal["_game_staked", b"_game_staked"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__bankroll) -> _WhichOneofReturnType__bankroll | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence_threshold) -> _WhichOneofReturnType__confidence_threshold | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__evening_staked) -> _WhichOneofReturnType__evening_staked | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__game_staked) -> _WhichOneofReturnType__game_staked | None: ...
-
-Global___TotalMarket: _TypeAlias = TotalMarket  # noqa: Y015
 
 @_typing.final
 class Odds(_message.Message):
@@ -382,8 +326,9 @@ class MarketAnswer(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    HOME_FIELD_NUMBER: _builtins.int
-    AWAY_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ABOVE_FIELD_NUMBER: _builtins.int
+    BELOW_FIELD_NUMBER: _builtins.int
     PUSH_PROBABILITY_FIELD_NUMBER: _builtins.int
     OVERROUND_FIELD_NUMBER: _builtins.int
     SIDE_FIELD_NUMBER: _builtins.int
@@ -396,8 +341,11 @@ class MarketAnswer(_message.Message):
     STANDING_MARKET_FIELD_NUMBER: _builtins.int
     STAKING_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
+    LEAD_STAKED_FIELD_NUMBER: _builtins.int
+    kind: Global___MarketKind.ValueType
+    """Kind of the market."""
     push_probability: _builtins.float
-    """P(differential = line): the stake is returned."""
+    """P(differential = line), or P(total = line): the stake is returned."""
     overround: _builtins.float
     """Sum of the implied probabilities minus 1: the bookmaker's margin."""
     side: Global___MarketSide.ValueType
@@ -423,21 +371,26 @@ class MarketAnswer(_message.Message):
     """Notice about the model to show wherever a stake or a verdict on this bet is shown: "not shown to be better than the
     market". Always set.
     """
+    lead_staked: _builtins.float
+    """Of a total: share of the bankroll that the same response stakes on the lead; a stake on the total has what it leaves
+    of both caps. Absent of a lead.
+    """
     @_builtins.property
-    def home(self) -> Global___MarketSideAnswer:
-        """The home side."""
+    def above(self) -> Global___MarketSideAnswer:
+        """The side that wins above the line: home, or over."""
 
     @_builtins.property
-    def away(self) -> Global___MarketSideAnswer:
-        """The away side."""
+    def below(self) -> Global___MarketSideAnswer:
+        """The side that wins below the line: away, or under."""
 
     @_builtins.property
-    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.ReliabilityWarning]:
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.Warning]:
         """Reasons why the evaluation is less reliable than usual. With all of these except WARNING_REASON_RECOMPUTED there is
         no stake. RATINGS_OUTDATED or RATINGS_AHEAD: the teams' ratings are not used. IMPLAUSIBLE_DIFFERENCE: the win
         probability, of bets without a push, is further than the server's limit (0.15 by default) from the market's (both
         implied probabilities divided by their sum). ODDS_MISMATCHED: the market is not recorded either. TEAMS_UNKNOWN,
         TEAM_LITTLE_KNOWN, MARKETS_OWN_LINE and LATE_MOMENT: see WarningReason.
+        Of a total, the ratings are those of total points, which no pregame_margin replaces.
         """
 
     @_builtins.property
@@ -451,8 +404,9 @@ class MarketAnswer(_message.Message):
     def __init__(
         self,
         *,
-        home: Global___MarketSideAnswer | None = ...,
-        away: Global___MarketSideAnswer | None = ...,
+        kind: Global___MarketKind.ValueType = ...,
+        above: Global___MarketSideAnswer | None = ...,
+        below: Global___MarketSideAnswer | None = ...,
         push_probability: _builtins.float = ...,
         overround: _builtins.float = ...,
         side: Global___MarketSide.ValueType = ...,
@@ -460,111 +414,22 @@ class MarketAnswer(_message.Message):
         risk_level: Global___RiskLevel.ValueType = ...,
         confidence_met: _builtins.bool = ...,
         confidence_threshold: _builtins.float = ...,
-        warnings: _abc.Iterable[_forecast_pb2.ReliabilityWarning] | None = ...,
+        warnings: _abc.Iterable[_forecast_pb2.Warning] | None = ...,
         recording: Global___MarketRecording.ValueType = ...,
         standing_market: Global___Market | None = ...,
         staking: Global___Staking | None = ...,
         notice: _builtins.str = ...,
+        lead_staked: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "home", b"home", "staking", b"staking", "standing_market", b"standing_market"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lead_staked", b"_lead_staked", "above", b"above", "below", b"below", "lead_staked", b"lead_staked", "staking", b"staking", "standing_market", b"standing_market"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "confidence_met", b"confidence_met", "confidence_threshold", b"confidence_threshold", "home", b"home", "notice", b"notice", "overround", b"overround", "push_probability", b"push_probability", "recording", b"recording", "risk_level", b"risk_level", "side", b"side", "stake", b"stake", "staking", b"staking", "standing_market", b"standing_market", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lead_staked", b"_lead_staked", "above", b"above", "below", b"below", "confidence_met", b"confidence_met", "confidence_threshold", b"confidence_threshold", "kind", b"kind", "lead_staked", b"lead_staked", "notice", b"notice", "overround", b"overround", "push_probability", b"push_probability", "recording", b"recording", "risk_level", b"risk_level", "side", b"side", "stake", b"stake", "staking", b"staking", "standing_market", b"standing_market", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__lead_staked: _TypeAlias = _typing.Literal["lead_staked"]  # noqa: Y015
+    _WhichOneofArgType__lead_staked: _TypeAlias = _typing.Literal["_lead_staked", b"_lead_staked"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lead_staked) -> _WhichOneofReturnType__lead_staked | None: ...
 
 Global___MarketAnswer: _TypeAlias = MarketAnswer  # noqa: Y015
-
-@_typing.final
-class TotalMarketAnswer(_message.Message):
-    """Evaluation of a market of total points by a forecast, as MarketAnswer is of a market."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    OVER_FIELD_NUMBER: _builtins.int
-    UNDER_FIELD_NUMBER: _builtins.int
-    PUSH_PROBABILITY_FIELD_NUMBER: _builtins.int
-    OVERROUND_FIELD_NUMBER: _builtins.int
-    SIDE_FIELD_NUMBER: _builtins.int
-    STAKE_FIELD_NUMBER: _builtins.int
-    RISK_LEVEL_FIELD_NUMBER: _builtins.int
-    CONFIDENCE_MET_FIELD_NUMBER: _builtins.int
-    CONFIDENCE_THRESHOLD_FIELD_NUMBER: _builtins.int
-    WARNINGS_FIELD_NUMBER: _builtins.int
-    STAKING_FIELD_NUMBER: _builtins.int
-    NOTICE_FIELD_NUMBER: _builtins.int
-    RECORDING_FIELD_NUMBER: _builtins.int
-    STANDING_MARKET_FIELD_NUMBER: _builtins.int
-    LEAD_STAKED_FIELD_NUMBER: _builtins.int
-    push_probability: _builtins.float
-    """P(total = line): the stake is returned."""
-    overround: _builtins.float
-    """Sum of the implied probabilities minus 1: the bookmaker's margin."""
-    side: Global___TotalSide.ValueType
-    """The side with a stake; unspecified: no side has one."""
-    stake: _builtins.float
-    """Stake on that side, in the currency of the bankroll."""
-    risk_level: Global___RiskLevel.ValueType
-    """Level of the staked share of the bankroll times the probability of losing it, as in MarketAnswer."""
-    confidence_met: _builtins.bool
-    """Whether the win probability of that side (without a stake: of the likelier side) reaches the threshold."""
-    confidence_threshold: _builtins.float
-    """The threshold that was applied."""
-    notice: _builtins.str
-    """As in MarketAnswer: "not shown to be better than the market". Always set."""
-    recording: Global___MarketRecording.ValueType
-    """Whether the record has this market, as in MarketAnswer."""
-    lead_staked: _builtins.float
-    """Share of the bankroll that the same response stakes on the lead; a stake on the total has what it leaves of both
-    caps.
-    """
-    @_builtins.property
-    def over(self) -> Global___MarketSideAnswer:
-        """Over the line."""
-
-    @_builtins.property
-    def under(self) -> Global___MarketSideAnswer:
-        """Under the line."""
-
-    @_builtins.property
-    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.ReliabilityWarning]:
-        """Reasons why the evaluation is less reliable than usual; with any of them there is no stake. See MarketAnswer.
-        WARNING_REASON_RATINGS_OUTDATED refers to the ratings of total points, which no pregame_margin replaces.
-        """
-
-    @_builtins.property
-    def staking(self) -> Global___Staking:
-        """Settings from which the stakes were computed."""
-
-    @_builtins.property
-    def standing_market(self) -> Global___TotalMarket:
-        """The recorded market, in place of this one; set with MARKET_RECORDING_EARLIER_STANDS only."""
-
-    def __init__(
-        self,
-        *,
-        over: Global___MarketSideAnswer | None = ...,
-        under: Global___MarketSideAnswer | None = ...,
-        push_probability: _builtins.float = ...,
-        overround: _builtins.float = ...,
-        side: Global___TotalSide.ValueType = ...,
-        stake: _builtins.float = ...,
-        risk_level: Global___RiskLevel.ValueType = ...,
-        confidence_met: _builtins.bool = ...,
-        confidence_threshold: _builtins.float = ...,
-        warnings: _abc.Iterable[_forecast_pb2.ReliabilityWarning] | None = ...,
-        staking: Global___Staking | None = ...,
-        notice: _builtins.str = ...,
-        recording: Global___MarketRecording.ValueType = ...,
-        standing_market: Global___TotalMarket | None = ...,
-        lead_staked: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["over", b"over", "staking", b"staking", "standing_market", b"standing_market", "under", b"under"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence_met", b"confidence_met", "confidence_threshold", b"confidence_threshold", "lead_staked", b"lead_staked", "notice", b"notice", "over", b"over", "overround", b"overround", "push_probability", b"push_probability", "recording", b"recording", "risk_level", b"risk_level", "side", b"side", "stake", b"stake", "staking", b"staking", "standing_market", b"standing_market", "under", b"under", "warnings", b"warnings"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___TotalMarketAnswer: _TypeAlias = TotalMarketAnswer  # noqa: Y015
 
 @_typing.final
 class MarketSideAnswer(_message.Message):

@@ -273,21 +273,12 @@ class RecordedPrediction(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     SETTLEMENT_FIELD_NUMBER: _builtins.int
     SUPERSEDED_FIELD_NUMBER: _builtins.int
-    MARKET_FIELD_NUMBER: _builtins.int
-    MARKET_ANSWER_FIELD_NUMBER: _builtins.int
     RECORDED_BY_FIELD_NUMBER: _builtins.int
-    MARKET_SEQUENCE_FIELD_NUMBER: _builtins.int
-    TOTAL_MARKET_FIELD_NUMBER: _builtins.int
-    TOTAL_MARKET_ANSWER_FIELD_NUMBER: _builtins.int
-    TOTAL_MARKET_SEQUENCE_FIELD_NUMBER: _builtins.int
+    MARKETS_FIELD_NUMBER: _builtins.int
     superseded: _builtins.bool
     """Whether a later revision superseded it; late revisions do not count."""
     recorded_by: _builtins.str
     """Caller who requested the recorded forecast, such as "token:poller"; empty if the server required no tokens then."""
-    market_sequence: _builtins.int
-    """Position of the market in the ledger; 0 without a market. MarketRecord applies the caps on stakes in this order."""
-    total_market_sequence: _builtins.int
-    """Its position in the ledger, as market_sequence; 0 without one."""
     @_builtins.property
     def forecast(self) -> _forecast_pb2.Forecast:
         """The forecast, as recorded."""
@@ -305,22 +296,10 @@ class RecordedPrediction(_message.Message):
         """The scores; set together with the outcome."""
 
     @_builtins.property
-    def market(self) -> _market_pb2.Market:
-        """The first market of the lead sent with the forecast, if any: only that one counts in the record. Its prices have the form of
-        the request.
+    def markets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordedMarket]:
+        """The first market of each kind sent with the forecast, that of the lead before that of totals: only these count in the
+        record.
         """
-
-    @_builtins.property
-    def market_answer(self) -> _market_pb2.MarketAnswer:
-        """The forecast's evaluation of that market."""
-
-    @_builtins.property
-    def total_market(self) -> _market_pb2.TotalMarket:
-        """The first market of total points sent with the forecast, if any, as `market`."""
-
-    @_builtins.property
-    def total_market_answer(self) -> _market_pb2.TotalMarketAnswer:
-        """The forecast's evaluation of it."""
 
     def __init__(
         self,
@@ -330,21 +309,50 @@ class RecordedPrediction(_message.Message):
         outcome: Global___Outcome | None = ...,
         settlement: Global___Settlement | None = ...,
         superseded: _builtins.bool = ...,
-        market: _market_pb2.Market | None = ...,
-        market_answer: _market_pb2.MarketAnswer | None = ...,
         recorded_by: _builtins.str = ...,
-        market_sequence: _builtins.int = ...,
-        total_market: _market_pb2.TotalMarket | None = ...,
-        total_market_answer: _market_pb2.TotalMarketAnswer | None = ...,
-        total_market_sequence: _builtins.int = ...,
+        markets: _abc.Iterable[Global___RecordedMarket] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market", "market_answer", b"market_answer", "outcome", b"outcome", "settlement", b"settlement", "total_market", b"total_market", "total_market_answer", b"total_market_answer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "outcome", b"outcome", "settlement", b"settlement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market", "market_answer", b"market_answer", "market_sequence", b"market_sequence", "outcome", b"outcome", "pattern", b"pattern", "recorded_by", b"recorded_by", "settlement", b"settlement", "superseded", b"superseded", "total_market", b"total_market", "total_market_answer", b"total_market_answer", "total_market_sequence", b"total_market_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "markets", b"markets", "outcome", b"outcome", "pattern", b"pattern", "recorded_by", b"recorded_by", "settlement", b"settlement", "superseded", b"superseded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecordedPrediction: _TypeAlias = RecordedPrediction  # noqa: Y015
+
+@_typing.final
+class RecordedMarket(_message.Message):
+    """A market recorded with a forecast."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MARKET_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Its position in the ledger. MarketRecord applies the caps on stakes in this order."""
+    @_builtins.property
+    def market(self) -> _market_pb2.Market:
+        """The market. Its prices have the form of the request."""
+
+    @_builtins.property
+    def answer(self) -> _market_pb2.MarketAnswer:
+        """The forecast's evaluation of it."""
+
+    def __init__(
+        self,
+        *,
+        market: _market_pb2.Market | None = ...,
+        answer: _market_pb2.MarketAnswer | None = ...,
+        sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "market", b"market"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "market", b"market", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordedMarket: _TypeAlias = RecordedMarket  # noqa: Y015
 
 @_typing.final
 class Checkpoint(_message.Message):

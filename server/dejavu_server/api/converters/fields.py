@@ -35,7 +35,7 @@ HORIZONS: Final = {number: horizon for horizon, number in HORIZON_VALUES.items()
 _HORIZON_NAMES: Final = " or ".join(map(forecast_pb2.Horizon.Name, HORIZONS))
 
 
-def message_of(kind: type[_MessageT], source: object, **others: Any) -> _MessageT:
+def message_of(kind: type[_MessageT], source: object, /, **others: Any) -> _MessageT:
     """Return a message with the given fields, and all remaining ones from attributes of the source.
 
     Do not use it for messages that every call builds: naming the fields is faster.

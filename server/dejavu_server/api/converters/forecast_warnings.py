@@ -9,7 +9,7 @@ from typing import Final
 from dejavu.v1 import forecast_pb2
 from dejavu_feed.lines import PLAUSIBLE_OVERROUNDS
 from dejavu_feed.off_season import playing_days
-from dejavu_models.betting import OWN_LINE, OWN_PRICE, MarketAnswer, fair_probability
+from dejavu_models.betting import OWN_LINE, OWN_PRICE, MarketAnswer, MarketKind, fair_probability
 from dejavu_models.ratings import are_known, are_usable, ratings_warnings
 from dejavu_models.types import Forecast, Horizon, ModelInfo, WarningReason
 from dejavu_server.api.converters.forecast_parts import knowledge_text
@@ -59,8 +59,14 @@ def forecast_warnings(issued: IssuedForecast) -> list[forecast_pb2.ReliabilityWa
     return warnings
 
 
-def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[forecast_pb2.ReliabilityWarning]:
+def market_warnings(
+    issued: IssuedForecast, kind: MarketKind, answer: MarketAnswer
+) -> list[forecast_pb2.ReliabilityWarning]:
     """Return the warnings of the evaluation of a market that was sent with a forecast."""
+    return _total_market_warnings(issued, answer) if kind is MarketKind.TOTAL else _lead_warnings(issued, answer)
+
+
+def _lead_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[forecast_pb2.ReliabilityWarning]:
     warnings = []
     weighed_by = issued.recomputed or issued.forecast
     moment = weighed_by.moment
@@ -95,13 +101,13 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
             f"{_THEN[issued.forecast.horizon]}, the one compared with this market {100 * now:.1f} %"
         )
         warnings.append(_recomputed(issued, weighed_by, text))
-        if issued.market_recording is None:
+        sent = issued.market(MarketKind.LEAD)
+        if sent is None or sent.recording is None:
             warnings[-1].text += "; the market is not recorded"
     return warnings
 
 
-def total_market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[forecast_pb2.ReliabilityWarning]:
-    """Return the warnings of the evaluation of a market of total points that was sent with a forecast."""
+def _total_market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[forecast_pb2.ReliabilityWarning]:
     warnings, weighed_by = [], issued.recomputed_total or issued.forecast
     total = weighed_by.total
     if answer.unrated and issued.live.pregame_total is not None:
@@ -235,8 +241,8 @@ def _and(names: Sequence[str]) -> str:
 
 
 def _implausible_difference(answer: MarketAnswer, home: str) -> forecast_pb2.ReliabilityWarning:
-    wins, loses = answer.home.win_probability, answer.away.win_probability
-    implied = fair_probability(answer.home.decimal_odds, answer.away.decimal_odds)
+    wins, loses = answer.above.win_probability, answer.below.win_probability
+    implied = fair_probability(answer.above.decimal_odds, answer.below.decimal_odds)
     # The difference is that of decided bets; the table shows shares of all bets.
     decided = " of the bets that are not returned" if answer.push_probability else ""
     sign = "" if home == "over" else "the sign of the line and "

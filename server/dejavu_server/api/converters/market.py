@@ -1,29 +1,26 @@
-"""Reads odds from requests and writes market evaluations.
-
-Readers return only valid values; an invalid field raises an InvalidMarket that names it, with the errors of further
-fields in `others`.
-"""
+"""Reads odds from requests and writes market evaluations."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final
 
-from dejavu.v1 import forecast_pb2, market_pb2
+from dejavu.v1 import market_pb2, record_pb2
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_models.betting import (
     MAX_ODDS,
     MIN_AMERICAN,
     Market,
     MarketAnswer,
+    MarketKind,
     MarketSide,
     RiskLevel,
     american_to_decimal,
 )
 from dejavu_models.errors import FieldErrors, InvalidMarket
-from dejavu_models.types import Horizon
-from dejavu_server.api.converters.fields import HORIZON_VALUES, horizon_of, message_of, requested_horizon
-from dejavu_server.records import MarketRecording
+from dejavu_server.api.converters.fields import message_of
+from dejavu_server.api.converters.forecast_warnings import market_warnings
+from dejavu_server.records import IssuedForecast, MarketRecording, RecordedMarket
 
 RISK_LEVEL_VALUES: Final = {level: market_pb2.RiskLevel.Value(f"RISK_LEVEL_{level.name}") for level in RiskLevel}
 
@@ -34,118 +31,135 @@ RECORDING_VALUES: Final = {
 NOTICE: Final = "not shown to be better than the market"
 """Notice of every answer with a stake."""
 
+KIND_VALUES: Final = {kind: market_pb2.MarketKind.Value(f"MARKET_KIND_{kind.name}") for kind in MarketKind}
+
+_KINDS = {number: kind for kind, number in KIND_VALUES.items()}
 _SIDE_VALUES = {side: market_pb2.MarketSide.Value(f"MARKET_SIDE_{side.name}") for side in MarketSide}
-EVEN: Final = 2.0
+_EVEN: Final = 2.0
 """Placeholder for invalid decimal odds, so that further fields are still checked."""
-_ANY_MARKET = Market(line=0.0, home_odds=EVEN, away_odds=EVEN)
+_ANY_LINE: Final = 0.5
 _MAX_AMERICAN = round(100 * (MAX_ODDS - 1))
+_READ_AT_MOST: Final = len(MarketKind) + 1
+"""Markets of a request that are read: the last of so many is a second one of its kind."""
 
 
-def market(request: PredictRequest) -> Market:
-    """Read the odds of a request that has some.
+def markets(request: PredictRequest, faults: FieldErrors) -> tuple[Market, ...]:
+    """Read the markets of a request; add the errors of invalid fields, each with a placeholder in its place.
 
-    Raises:
-        InvalidMarket: if a field is invalid; `others` has the errors of further fields.
+    If a kind cannot be read, nothing is returned, since what else a market needs depends on it.
     """
-    given = request.market
-    faults = FieldErrors()
-    faults.read(_check_horizon, None, request)
-    home = faults.read(decimal_odds, EVEN, given.home, "market.home")
-    away = faults.read(decimal_odds, EVEN, given.away, "market.away")
-    read = faults.read(
-        Market,
-        _ANY_MARKET,
-        line=given.line + 0.0,  # −0 + 0 is 0
-        home_odds=home,
-        away_odds=away,
-        bankroll=given.bankroll if given.HasField("bankroll") else 1.0,
-        confidence_threshold=given.confidence_threshold if given.HasField("confidence_threshold") else None,
-        **staked(given),
-        home_american=american_odds(given.home),
-        away_american=american_odds(given.away),
-    )
-    faults.raise_first()
-    return read
+    read = [_market(given, f"markets[{index}]", faults) for index, given in enumerate(request.markets[:_READ_AT_MOST])]
+    return tuple(each for each in read if each is not None) if None not in read else ()
 
 
-def market_message(market: Market, horizon: Horizon) -> market_pb2.Market:
-    """Convert odds at a horizon to a message, with prices as they were given."""
-    return market_pb2.Market(
-        line=market.line,
-        horizon=HORIZON_VALUES[horizon],
-        home=price_message(market.home_odds, market.home_american),
-        away=price_message(market.away_odds, market.away_american),
-        **stakes_of(market),
-    )
-
-
-def stakes_of(market: Market) -> dict[str, float | None]:
-    """Return the fields of a market that do not depend on its kind: bankroll, earlier stakes and threshold."""
-    return {
-        "bankroll": market.bankroll,
-        "confidence_threshold": market.confidence_threshold,
-        "game_staked": market.game_staked or None,
-        "evening_staked": market.evening_staked or None,
+def _market(given: market_pb2.Market, name: str, faults: FieldErrors) -> Market | None:
+    kind = _KINDS.get(given.kind)
+    if kind is None:
+        faults.add(InvalidMarket(_kind_text(given.kind), _KIND_NAMES, field=f"{name}.kind"))
+    evening = given.evening_staked if given.HasField("evening_staked") else given.game_staked
+    # −0 + 0 is 0. The line of an unknown kind is not checked.
+    fields: dict[str, Any] = {
+        "line": _ANY_LINE if kind is None else given.line + 0.0,
+        "above_odds": faults.read(_decimal_odds, _EVEN, given.above, f"{name}.above"),
+        "below_odds": faults.read(_decimal_odds, _EVEN, given.below, f"{name}.below"),
+        "bankroll": given.bankroll if given.HasField("bankroll") else 1.0,
+        "confidence_threshold": given.confidence_threshold if given.HasField("confidence_threshold") else None,
+        "game_staked": given.game_staked + 0.0,
+        "evening_staked": evening + 0.0,
+        "above_american": _american_odds(given.above),
+        "below_american": _american_odds(given.below),
+        "kind": kind or MarketKind.LEAD,
     }
+    try:
+        read = Market(**fields)
+    except InvalidMarket as error:
+        for each in (error, *error.others):
+            faults.add(InvalidMarket(each.found, each.expected, field=f"{name}.{each.field}"))
+        read = Market(line=_ANY_LINE, above_odds=_EVEN, below_odds=_EVEN, kind=fields["kind"])
+    return None if kind is None else read
 
 
-def market_answer_message(
+_KIND_NAMES: Final = " or ".join(f"MARKET_KIND_{kind.name}" for kind in MarketKind)
+
+
+def _kind_text(number: int) -> str:
+    return "unspecified" if number == market_pb2.MARKET_KIND_UNSPECIFIED else f"{number}"
+
+
+def market_message(market: Market) -> market_pb2.Market:
+    """Convert odds to a message, with prices as they were given."""
+    return market_pb2.Market(
+        kind=KIND_VALUES[market.kind],
+        line=market.line,
+        above=_price_message(market.above_odds, market.above_american),
+        below=_price_message(market.below_odds, market.below_american),
+        bankroll=market.bankroll,
+        confidence_threshold=market.confidence_threshold,
+        game_staked=market.game_staked or None,
+        evening_staked=market.evening_staked or None,
+    )
+
+
+def answers_of(issued: IssuedForecast) -> Iterator[market_pb2.MarketAnswer]:
+    """Yield the evaluations of the requested markets, in the order of the request."""
+    for market, recording, standing in issued.markets:
+        answer = issued.answer(market.kind)
+        if answer is not None:
+            yield _answer_message(
+                issued,
+                market.kind,
+                answer,
+                market_pb2.MARKET_RECORDING_UNSPECIFIED if recording is None else RECORDING_VALUES[recording],
+                None if standing is None else market_message(standing),
+            )
+
+
+def recorded_market_message(issued: IssuedForecast, recorded: RecordedMarket) -> record_pb2.RecordedMarket:
+    """Convert a recorded market of a forecast, with its evaluation."""
+    after, market = recorded.sent_after, recorded.market
+    recording = market_pb2.MARKET_RECORDING_OUTCOME_KNOWN if after else market_pb2.MARKET_RECORDING_RECORDED
+    return record_pb2.RecordedMarket(
+        market=market_message(market),
+        answer=_answer_message(issued, market.kind, recorded.answer, recording),
+        sequence=recorded.sequence,
+    )
+
+
+def _answer_message(
+    issued: IssuedForecast,
+    kind: MarketKind,
     answer: MarketAnswer,
-    warnings: Iterable[forecast_pb2.ReliabilityWarning],
-    recording: market_pb2.MarketRecording.ValueType = market_pb2.MARKET_RECORDING_RECORDED,
+    recording: market_pb2.MarketRecording.ValueType,
     standing: market_pb2.Market | None = None,
 ) -> market_pb2.MarketAnswer:
-    """Convert the evaluation of a market to a message.
-
-    Args:
-        answer: the evaluation.
-        warnings: see `forecast_warnings.market_warnings`.
-        recording: whether the market is recorded.
-        standing: the recorded market, if it is not this one.
-    """
     return message_of(
         market_pb2.MarketAnswer,
         answer,
-        home=message_of(market_pb2.MarketSideAnswer, answer.home),
-        away=message_of(market_pb2.MarketSideAnswer, answer.away),
+        kind=KIND_VALUES[kind],
+        above=message_of(market_pb2.MarketSideAnswer, answer.above),
+        below=message_of(market_pb2.MarketSideAnswer, answer.below),
         side=None if answer.side is None else _SIDE_VALUES[answer.side],
         risk_level=RISK_LEVEL_VALUES[answer.risk_level],
-        warnings=list(warnings),
+        warnings=market_warnings(issued, kind, answer),
         recording=recording,
         standing_market=standing,
         staking=message_of(market_pb2.Staking, answer.policy),
         notice=NOTICE,
+        lead_staked=answer.lead_staked if kind is MarketKind.TOTAL else None,
     )
 
 
-def staked(given: market_pb2.Market | market_pb2.TotalMarket) -> dict[str, float]:
-    """Read the previous stakes on the game and on the evening; the latter defaults to the former."""
-    evening = given.evening_staked if given.HasField("evening_staked") else given.game_staked
-    return {"game_staked": given.game_staked + 0.0, "evening_staked": evening + 0.0}  # −0 + 0 is 0
-
-
-def _check_horizon(request: PredictRequest) -> None:
-    number = request.market.horizon
-    if number == forecast_pb2.HORIZON_UNSPECIFIED:
-        return
-    horizon = horizon_of(number, "market.horizon", InvalidMarket)
-    # An invalid horizon of the request itself is reported separately.
-    requested = requested_horizon(request)
-    if requested is not None and horizon is not requested:
-        raise InvalidMarket(horizon.value, f"the request's, {requested.value}, or none", field="market.horizon")
-
-
-def price_message(decimal: float, american: int | None) -> market_pb2.Odds:
+def _price_message(decimal: float, american: int | None) -> market_pb2.Odds:
     """Return a price in the form in which it was given."""
     return market_pb2.Odds(decimal=decimal) if american is None else market_pb2.Odds(american=american)
 
 
-def american_odds(price: market_pb2.Odds) -> int | None:
-    """Return the American odds of a price; None if it is decimal, or if `decimal_odds` refuses them."""
+def _american_odds(price: market_pb2.Odds) -> int | None:
+    """Return the American odds of a price; None if it is decimal, or if `_decimal_odds` refuses them."""
     return price.american if price.HasField("american") and not _american_fault(price.american) else None
 
 
-def decimal_odds(price: market_pb2.Odds, field: str) -> float:
+def _decimal_odds(price: market_pb2.Odds, field: str) -> float:
     """Return decimal odds of a price in either form; `Market` validates the range of decimal odds.
 
     Raises:

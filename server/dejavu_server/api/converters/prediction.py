@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Final, NamedTuple
 
-from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2
+from dejavu.v1 import forecast_pb2, model_service_pb2, prediction_service_pb2
 from dejavu.v1.prediction_service_pb2 import AssessRiskRequest, AssessRiskResponse, PredictRequest, RiskFactor
 from dejavu_feed import live_inputs
 from dejavu_feed import moment as moments
@@ -32,7 +32,6 @@ from dejavu_models.types import (
     Horizon,
     ModelInfo,
 )
-from dejavu_server.api.converters import market
 from dejavu_server.api.converters.field_errors import InvalidBatch, TooManyGames
 from dejavu_server.api.converters.fields import (
     HORIZON_VALUES,
@@ -47,10 +46,9 @@ from dejavu_server.api.converters.fields import (
     timestamp,
 )
 from dejavu_server.api.converters.forecast_parts import CourseOf, add_parts
-from dejavu_server.api.converters.forecast_warnings import forecast_warnings, market_warnings, model_warnings
+from dejavu_server.api.converters.forecast_warnings import forecast_warnings, model_warnings
 from dejavu_server.api.converters.line_origin import line_origin, put_origin, says_origin
-from dejavu_server.api.converters.market import RISK_LEVEL_VALUES
-from dejavu_server.api.converters.total_market import total_market
+from dejavu_server.api.converters.market import RISK_LEVEL_VALUES, markets
 from dejavu_server.records import ForecastRequest, IssuedForecast, LateReason
 
 MAX_BATCH = 1000
@@ -108,8 +106,7 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
     levels = faults.read(_levels, (), request) if request.quantile_levels else ()
     game_date = faults.read(_game_date, None, request, today) if request.game_date or game_id else None
     live = _live_inputs(request, pattern, faults)
-    read_market = faults.read(market.market, None, request) if request.HasField("market") else None
-    read_total_market = faults.read(total_market, None, request) if request.HasField("total_market") else None
+    read_markets = markets(request, faults) if request.markets else ()
     line_ups = _lineups(request, faults) if request.HasField("lineups") else None
     origin = faults.read(line_origin, None, request, today) if says_origin(request) else None
     query = _ANY_QUERY
@@ -125,11 +122,10 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
             explain=request.return_explanation or (game_id != "" and not request.HasField("moment")),
             quantile_levels=levels,
             record=game_id != "",
-            market=read_market,
+            markets=read_markets,
             game_date=today if game_date is None else game_date,
             is_playoffs=game_id != "" and is_playoffs(game_id),
             live=live,
-            total_market=read_total_market,
             lineups=line_ups,
             moment=moments.from_message(request) if pattern is not _ANY_PATTERN else None,
         )
@@ -247,19 +243,6 @@ def _put_teams(message: forecast_pb2.Forecast, issued: IssuedForecast) -> None:
     message.home_team = issued.home_team
     message.away_team = issued.away_team
     message.finals_since = issued.forecast.finals_since
-
-
-def market_message_of(issued: IssuedForecast) -> market_pb2.MarketAnswer | None:
-    """Return the evaluation of the requested market as a message; None without a market."""
-    answer, recording, standing = issued.forecast.market, issued.market_recording, issued.standing_market
-    if answer is None:
-        return None
-    return market.market_answer_message(
-        answer,
-        market_warnings(issued, answer),
-        market_pb2.MARKET_RECORDING_UNSPECIFIED if recording is None else market.RECORDING_VALUES[recording],
-        None if standing is None else market.market_message(standing, issued.forecast.horizon),
-    )
 
 
 def model_message(info: ModelInfo, today: date, *, active: bool) -> model_service_pb2.Model:

@@ -7,7 +7,6 @@ from typing import Any
 
 from dejavu.v1 import record_pb2, scorecard_pb2
 from dejavu.v1 import record_service_pb2 as pb
-from dejavu.v1.market_pb2 import MARKET_RECORDING_OUTCOME_KNOWN, MARKET_RECORDING_RECORDED, MarketRecording
 from dejavu_models.comparison import ShadowRow
 from dejavu_models.comparison.shadow_rows import PairedScore
 from dejavu_models.scorecard import (
@@ -20,16 +19,13 @@ from dejavu_models.scorecard import (
 )
 from dejavu_server.api.converters.fields import HORIZON_VALUES, message_of, timestamp
 from dejavu_server.api.converters.forecast_parts import CourseOf
-from dejavu_server.api.converters.forecast_warnings import market_warnings, total_market_warnings
-from dejavu_server.api.converters.market import NOTICE, market_answer_message, market_message
+from dejavu_server.api.converters.market import NOTICE, recorded_market_message
 from dejavu_server.api.converters.prediction import forecast_message
-from dejavu_server.api.converters.total_market import total_answer_message, total_market_message
 from dejavu_server.ledger.queries.predictions import RecordedGame
 from dejavu_server.records import (
     Checkpoint,
     MarketResult,
     RecordedForecast,
-    RecordedMarket,
     ReportedOutcome,
     Settlement,
     TotalSettlement,
@@ -45,7 +41,7 @@ _RESULT_VALUES = {result: record_pb2.MarketResult.Value(f"MARKET_RESULT_{result.
 
 def recorded_message(recorded: RecordedForecast, course_of: CourseOf | None = None) -> record_pb2.RecordedPrediction:
     """Convert a recorded forecast, with its outcome, its settlement and courses of similar games, to a message."""
-    issued, market, total_market = recorded.issued, recorded.market, recorded.total_market
+    issued = recorded.issued
     return record_pb2.RecordedPrediction(
         forecast=forecast_message(issued, explanation=True, distribution=True, course_of=course_of),
         pattern=issued.pattern.differentials,
@@ -55,23 +51,8 @@ def recorded_message(recorded: RecordedForecast, course_of: CourseOf | None = No
         else settlement_message(recorded.settlement, recorded.first_outcome_sequence),
         superseded=recorded.superseded,
         recorded_by=issued.recorded_by,
-        market_sequence=0 if market is None else market.sequence,
-        market=None if market is None else market_message(market.market, issued.forecast.horizon),
-        market_answer=None
-        if market is None
-        else market_answer_message(market.answer, market_warnings(issued, market.answer), _recording(market)),
-        total_market_sequence=0 if total_market is None else total_market.sequence,
-        total_market=None if total_market is None else total_market_message(total_market.market),
-        total_market_answer=None
-        if total_market is None
-        else total_answer_message(
-            total_market.answer, total_market_warnings(issued, total_market.answer), _recording(total_market)
-        ),
+        markets=[recorded_market_message(issued, each) for each in recorded.markets],
     )
-
-
-def _recording(recorded: RecordedMarket) -> MarketRecording.ValueType:
-    return MARKET_RECORDING_OUTCOME_KNOWN if recorded.sent_after else MARKET_RECORDING_RECORDED
 
 
 def settlement_message(settlement: Settlement, first_outcome_sequence: int) -> record_pb2.Settlement:

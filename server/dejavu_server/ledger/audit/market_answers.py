@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 from dejavu_models.betting import (
     Market,
     MarketAnswer,
+    MarketKind,
     MarketSideAnswer,
     StakingPolicy,
-    TotalMarket,
     evaluate_market,
     is_own_market,
 )
@@ -52,17 +52,20 @@ def fault_of(
     forecast, the answer was computed from a distribution that the ledger does not have, and only its arithmetic is
     checked.
     """
-    for name, probability in _probabilities(answer):
+    for name, probability in _probabilities(market, answer):
         if not (type(probability) is float and 0.0 <= probability <= 1.0):
             return f"{name} is {probability!r}, not a probability"
     fault = _arithmetic_fault(market, answer)
     return fault if fault is not None or learned_since else _forecast_fault(issued, market, answer)
 
 
-def _probabilities(answer: MarketAnswer) -> list[tuple[str, object]]:
-    sides = (("home", answer.home), ("away", answer.away))
+def _sides(market: Market, answer: MarketAnswer) -> list[tuple[str, MarketSideAnswer]]:
+    return [(side.value, each) for side, each in zip(market.kind.sides, (answer.above, answer.below), strict=True)]
+
+
+def _probabilities(market: Market, answer: MarketAnswer) -> list[tuple[str, object]]:
     named = [("lead_staked", answer.lead_staked)]
-    named += [(f"{side}'s {name}", getattr(each, name)) for side, each in sides for name in _SHARES]
+    named += [(f"{side}'s {name}", getattr(each, name)) for side, each in _sides(market, answer) for name in _SHARES]
     settings = [(name, getattr(answer.policy, name)) for name in StakingPolicy.__slots__]
     return [*named, ("push_probability", answer.push_probability), *settings]
 
@@ -82,14 +85,13 @@ def _arithmetic_fault(market: Market, answer: MarketAnswer) -> str | None:
 
     `unrated`, which rules out a stake, is taken from the answer; `_forecast_fault` checks it. So is `lead_staked`.
     """
-    home, away = answer.home, answer.away
     above, at = math.floor(market.line) + 1, math.ceil(market.line)
     # One key, not two, if the line is a half-integer.
-    at_least = {at: 1.0 - away.win_probability, above: home.win_probability}
+    at_least = {at: 1.0 - answer.below.win_probability, above: answer.above.win_probability}
     expected = evaluate_market(
         market, at_least.__getitem__, answer.policy, unrated=answer.unrated, lead_staked=answer.lead_staked
     )
-    for side, again, given in (("home", expected.home, home), ("away", expected.away, away)):
+    for (side, again), (_, given) in zip(_sides(market, expected), _sides(market, answer), strict=True):
         if (name := _difference(again, given)) is not None:
             return f"{side}'s {name} does not follow from the odds and probabilities"
     if (name := _difference(expected, answer)) is not None:
@@ -115,7 +117,7 @@ def _difference(expected: MarketAnswer | MarketSideAnswer, given: MarketAnswer |
 
 
 def _forecast_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer) -> str | None:
-    forecast, on_total = issued.forecast, isinstance(market, TotalMarket)
+    forecast, on_total = issued.forecast, market.kind is MarketKind.TOTAL
     if on_total and forecast.total is None:
         return "the forecast has no total"
     if (fault := _staking_fault(issued, market, answer)) is not None:
@@ -125,8 +127,8 @@ def _forecast_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer
     bounds = _Bounds.of(forecast)
     above, at = math.floor(market.line) + 1, math.ceil(market.line)
     for name, differential, probability in (
-        ("home's win_probability", above, answer.home.win_probability),
-        ("away's win_probability", at, 1.0 - answer.away.win_probability),
+        ("home's win_probability", above, answer.above.win_probability),
+        ("away's win_probability", at, 1.0 - answer.below.win_probability),
     ):
         # No game ends in a tie: P(final ≥ 0) = P(final ≥ 1).
         tie = forecast.horizon is Horizon.FINAL and differential in {0, 1}
@@ -141,7 +143,7 @@ def _forecast_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer
 
 def _staking_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer) -> str | None:
     """Describe how `unrated`, which rules out a stake, contradicts the forecast; None if it does not."""
-    forecast, on_total = issued.forecast, isinstance(market, TotalMarket)
+    forecast, on_total = issued.forecast, market.kind is MarketKind.TOTAL
     if on_total:
         given_line, expected_before = issued.live.pregame_total, forecast.total and forecast.total.expected_total
         rated = given_line is None and bool(forecast.teams_known)
@@ -166,8 +168,8 @@ def _staking_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer)
 def _total_fault(quantiles: Sequence[float], market: Market, answer: MarketAnswer) -> str | None:
     """Compare the probabilities of over and under with the quantiles, each the least total of its level."""
     for name, total, probability in (
-        ("over's win_probability", math.floor(market.line) + 1, answer.home.win_probability),
-        ("under's win_probability", math.ceil(market.line), 1.0 - answer.away.win_probability),
+        ("over's win_probability", math.floor(market.line) + 1, answer.above.win_probability),
+        ("under's win_probability", math.ceil(market.line), 1.0 - answer.below.win_probability),
     ):
         below = bisect_left(quantiles, total - _ROUNDED)  # quantiles that are certainly below the total
         levels = (0.0, *DISTRIBUTION_LEVELS, 1.0) if quantiles else (0.0, 1.0)

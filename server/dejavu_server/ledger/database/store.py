@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, bindparam, insert, select, union_all, update
 
-from dejavu_models.betting import Market, MarketAnswer
+from dejavu_models.betting import Market, MarketAnswer, MarketKind
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger.database.recording.known_record import Appended, KnownRecord, KnownRevision, MarketKey
 from dejavu_server.ledger.database.recording.prepared import PreparedInsert
@@ -23,7 +23,7 @@ from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.entries.rows import Row, forecast_row, market_row
 from dejavu_server.ledger.errors import LedgerCorrupt, ModelsChanged, copy_of
-from dejavu_server.records import IssuedForecast, LateReason, MarketRecording, ReportedOutcome
+from dejavu_server.records import IssuedForecast, LateReason, MarketRecording, ReportedOutcome, SentMarket
 from dejavu_server.results import Failed, Result
 
 
@@ -41,7 +41,7 @@ def market_recording(
     """
     if standing is not None:
         # The bankroll and the threshold are no part of a price: in the record, stakes are shares.
-        same = all(getattr(standing, name) == getattr(market, name) for name in ("line", "home_odds", "away_odds"))
+        same = all(getattr(standing, name) == getattr(market, name) for name in ("line", "above_odds", "below_odds"))
         return MarketRecording.RECORDED if same else MarketRecording.EARLIER_STANDS
     if outcome_known:
         return MarketRecording.OUTCOME_KNOWN
@@ -182,8 +182,8 @@ def _append(
         # A forecast that came late stays late, although it would be in time again once a later minute is recorded.
         is_late = late is not None or stored.late is not None
         is_late |= issued.generated_time - stored.generated_time > market_window(stored)
-        for on_total in (False, True):
-            stored = _with_market(batch, known.markets, stored, issued, outcome is not None, is_late, on_total=on_total)
+        if issued.markets:
+            stored = _with_markets(batch, known.markets, stored, issued, outcome is not None, is_late)
         results.append(stored)
     batch.execute(connection)
     sequence, hash_, recorded = batch.end
@@ -193,54 +193,46 @@ def _append(
     return results
 
 
-def _with_market(
+def _with_markets(
     batch: _EntryBatch,
     markets_: dict[MarketKey, Market],
     stored: IssuedForecast,
     requested: IssuedForecast,
     outcome_known: bool,
     late: bool,
-    *,
-    on_total: bool,
 ) -> IssuedForecast:
-    """Return a stored forecast, and in it whether the market of a request is recorded (see `market_recording`).
+    """Return a stored forecast with the markets of a request, and whether each is recorded (see `market_recording`).
 
     The first market of each kind of a forecast is recorded, and added to `markets_`: the recorded markets by forecast
-    sequence and kind.
+    sequence and kind; that of the lead first, whatever the order of the request.
     """
-    market, answer = _market_of(requested, on_total=on_total)
-    if market is None:
-        return stored
-    key = stored.sequence, on_total
-    standing = markets_.get(key)
-    mismatched = answer is not None and answer.mismatched
-    told = market_recording(market, standing, outcome_known, late, mismatched)
-    if told is MarketRecording.RECORDED and standing is None:
-        # With other optional inputs the market is sent again, evaluated for those of the stored forecast. A worker that
-        # is behind, or has other settings, weighs no bet on this forecast.
-        learned = requested.forecast.calibration_sequence > stored.forecast.calibration_sequence
-        same = _is_of(stored, requested, on_total=on_total)
-        if stored.optional_inputs != requested.optional_inputs or not (learned or same):
-            return stored
-        batch.market(stored, requested, on_total=on_total)
-        markets_[key] = market
-    stands = standing if told is MarketRecording.EARLIER_STANDS else None
-    if on_total:
-        return replace(stored, total_market_recording=told, standing_total_market=stands)
-    return replace(stored, market_recording=told, standing_market=stands)
+    told: dict[MarketKind, SentMarket] = {}
+    for kind in MarketKind:
+        sent, answer = requested.market(kind), requested.answer(kind)
+        if sent is None:
+            continue
+        market, key = sent.market, (stored.sequence, kind)
+        standing = markets_.get(key)
+        mismatched = answer is not None and answer.mismatched
+        recording = market_recording(market, standing, outcome_known, late, mismatched)
+        if recording is MarketRecording.RECORDED and standing is None:
+            # With other optional inputs the market is sent again, evaluated for those of the stored forecast. A worker
+            # that is behind, or has other settings, weighs no bet on this forecast.
+            learned = requested.forecast.calibration_sequence > stored.forecast.calibration_sequence
+            same = _is_of(stored, requested, kind)
+            if stored.optional_inputs != requested.optional_inputs or not (learned or same):
+                told[kind] = SentMarket(market)
+                continue
+            batch.market(stored, requested, market, answer)
+            markets_[key] = market
+        told[kind] = SentMarket(market, recording, standing if recording is MarketRecording.EARLIER_STANDS else None)
+    return replace(stored, markets=tuple(told[each.market.kind] for each in requested.markets))
 
 
-def _market_of(issued: IssuedForecast, *, on_total: bool) -> tuple[Market | None, MarketAnswer | None]:
-    """Return the market of a request, on the lead or on the total, and its evaluation."""
-    if not on_total:
-        return issued.market, issued.forecast.market
-    return issued.total_market, None if issued.forecast.total is None else issued.forecast.total.market
-
-
-def _is_of(stored: IssuedForecast, requested: IssuedForecast, *, on_total: bool) -> bool:
+def _is_of(stored: IssuedForecast, requested: IssuedForecast, kind: MarketKind) -> bool:
     """Return whether a request was answered with the forecast, of the lead or of the total, that is stored for it."""
     one, other = stored.forecast, requested.forecast
-    if on_total:
+    if kind is MarketKind.TOTAL:
         totals = [None if each.total is None else each.total.distribution for each in (one, other)]
         return totals[0] == totals[1] and one.teams_known == other.teams_known
     names = ("home_lead_probability", "distribution", "teams_known")
@@ -277,16 +269,17 @@ class _EntryBatch:
         self._issued.append(recorded)
         return issued, KnownRevision(draft.pattern, recorded)
 
-    def market(self, stored: IssuedForecast, requested: IssuedForecast, *, on_total: bool) -> None:
-        """Add the market of a recorded forecast, on the lead or on the total, and its evaluation.
+    def market(
+        self, stored: IssuedForecast, requested: IssuedForecast, market: Market, answer: MarketAnswer | None
+    ) -> None:
+        """Add a market of a recorded forecast, and its evaluation.
 
         Raises:
-            ValueError: if the request has no market, or no evaluation.
+            ValueError: if it has no evaluation.
         """
-        market, answer = _market_of(requested, on_total=on_total)
-        if market is None or answer is None:
-            raise ValueError("no market, or no evaluation of it")
-        learned = None if _is_of(stored, requested, on_total=on_total) else requested.forecast.calibration_sequence
+        if answer is None:
+            raise ValueError("a market without an evaluation")
+        learned = None if _is_of(stored, requested, market.kind) else requested.forecast.calibration_sequence
         # Only markets that directly follow their forecast have its time: verification knows no other bound.
         together = requested.generated_time == stored.generated_time and self._followed == stored.sequence
         if not together:

@@ -39,11 +39,11 @@ from dejavu_feed.moment import Moment
 from dejavu_models.betting import (
     Market,
     MarketAnswer,
+    MarketKind,
     MarketSide,
     MarketSideAnswer,
     RiskLevel,
     StakingPolicy,
-    TotalMarket,
 )
 from dejavu_models.errors import InvalidInput
 from dejavu_models.forecast_query import ScorePattern
@@ -66,8 +66,8 @@ SHADOW: Final = "shadow"
 MODEL: Final = "model"
 
 # Numbers that an entry has as floats, under the names of their fields.
-_ODDS = ("line", "home_odds", "away_odds", "bankroll", "game_staked", "evening_staked")
-_AMERICAN = ("home_american", "away_american")
+_ODDS = ("line", "above_odds", "below_odds", "bankroll", "game_staked", "evening_staked")
+_AMERICAN = ("above_american", "below_american")
 """Written only for odds that were given in American form, so that entries with decimal odds keep their form."""
 _ANSWER = ("push_probability", "overround", "stake")
 _SIDE_ANSWER = (
@@ -230,8 +230,7 @@ def has_unrecorded(issued: IssuedForecast) -> bool:
     """Return whether a forecast has parts that are not recorded."""
     forecast = issued.forecast
     of_total = forecast.total is not None and (forecast.total.quantiles != () or forecast.total.market is not None)
-    markets = (forecast.market, issued.market, issued.total_market)
-    requested = forecast.quantiles != () or any(each is not None for each in markets) or of_total
+    requested = forecast.quantiles != () or forecast.market is not None or issued.markets != () or of_total
     return requested or issued.rated_day != issued.day or issued.lineups is not None
 
 
@@ -345,7 +344,7 @@ def market_payload(
     calibration_sequence: int | None = None,
     requested_time: datetime | None = None,
 ) -> str:
-    """Return the payload of a market's canonical form. In that of a market of total points, home is over.
+    """Return the payload of a market's canonical form.
 
     Args:
         forecast_sequence: sequence of the forecast that it was sent with.
@@ -361,9 +360,9 @@ def market_payload(
         {
             "answer": {
                 **floats(answer, _ANSWER),
-                "away": floats(answer.away, _SIDE_ANSWER),
+                "above": floats(answer.above, _SIDE_ANSWER),
+                "below": floats(answer.below, _SIDE_ANSWER),
                 "confidence_met": bool(answer.confidence_met),
-                "home": floats(answer.home, _SIDE_ANSWER),
                 "policy": floats(answer.policy, _POLICY),
                 "risk_level": answer.risk_level.value,
                 "side": None if answer.side is None else answer.side.value,
@@ -375,9 +374,9 @@ def market_payload(
             "market": {
                 **floats(market, _ODDS),
                 "confidence_threshold": optional(float, market.confidence_threshold),
+                "kind": market.kind.value,
                 **{name: int(given) for name in _AMERICAN if (given := getattr(market, name)) is not None},
             },
-            **({"on_total": True} if isinstance(market, TotalMarket) else {}),
             **({} if requested_time is None else {"requested_us": microseconds(requested_time)}),
         }
     )
@@ -392,17 +391,16 @@ def parse_market(canonical: str) -> tuple[int, Market, MarketAnswer]:
     with entry_of(MARKET, canonical) as entry:
         payload = entry["payload"]
         odds, evaluated = payload["market"], payload["answer"]
-        if payload.get("on_total", True) is not True:
-            raise ValueError(f"on_total is {payload['on_total']!r}; expected true, or nothing")
-        market = (TotalMarket if "on_total" in payload else Market)(
+        market = Market(
             **values(odds, _ODDS),
+            kind=MarketKind(odds["kind"]),
             confidence_threshold=odds["confidence_threshold"],
-            home_american=optional(_whole, odds.get("home_american")),
-            away_american=optional(_whole, odds.get("away_american")),
+            above_american=optional(_whole, odds.get("above_american")),
+            below_american=optional(_whole, odds.get("below_american")),
         )
         answer = MarketAnswer(
-            home=MarketSideAnswer(**values(evaluated["home"], _SIDE_ANSWER)),
-            away=MarketSideAnswer(**values(evaluated["away"], _SIDE_ANSWER)),
+            above=MarketSideAnswer(**values(evaluated["above"], _SIDE_ANSWER)),
+            below=MarketSideAnswer(**values(evaluated["below"], _SIDE_ANSWER)),
             **values(evaluated, _ANSWER),
             policy=StakingPolicy(**values(evaluated["policy"], _POLICY)),
             side=optional(MarketSide, evaluated["side"]),

@@ -7,7 +7,7 @@ from typing import Any
 from dejavu_common.clock import microseconds
 from dejavu_common.game_day import game_day
 from dejavu_feed.game_ids import is_replay
-from dejavu_models.betting import Market, TotalMarket
+from dejavu_models.betting import Market, MarketKind
 from dejavu_models.forecaster.forecaster import PLAUSIBLE_GAP
 from dejavu_server.ledger.entries import box_scores, scored_values, total_values
 from dejavu_server.ledger.entries.codec import PreparedForecast
@@ -84,5 +84,5 @@ def outcome_row(outcome: ReportedOutcome, first_sequence: int) -> Row:
 
 def market_row(sequence: int, forecast_sequence: int, market: Market) -> Row:
     """Return the row of `markets` for the market entry at `sequence`."""
-    on_total = isinstance(market, TotalMarket)
+    on_total = market.kind is MarketKind.TOTAL
     return {"sequence": sequence, "forecast_sequence": forecast_sequence, "on_total": on_total}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
-from dejavu_models.betting import Market, MarketAnswer, MarketSide, TotalMarket
+from dejavu_models.betting import Market, MarketAnswer, MarketKind, MarketSide
 from dejavu_models.metrics import crps_of_quantiles
 from dejavu_models.uncertainty.adaptive import static_score
 from dejavu_server.ledger.entries import total_values
@@ -19,22 +21,19 @@ class Bet(NamedTuple):
         side: the side to bet on; None if no bet is advised.
         decimal_odds: decimal odds of that side; 0 without a bet.
         stake_fraction: stake on that side, as a share of the bankroll; 0 without a bet.
-        on_total: whether the bet is on the total points; home is over then.
     """
 
     line: float
     side: MarketSide | None
     decimal_odds: float
     stake_fraction: float
-    on_total: bool = False
 
     @classmethod
     def from_market(cls, market: Market, answer: MarketAnswer) -> Bet:
         """Return the bet that an answer advises."""
-        on_total = isinstance(market, TotalMarket)
         if (chosen := answer.chosen) is None:
-            return cls(market.line, None, 0.0, 0.0, on_total)
-        return cls(market.line, answer.side, chosen.decimal_odds, chosen.stake_fraction, on_total)
+            return cls(market.line, None, 0.0, 0.0)
+        return cls(market.line, answer.side, chosen.decimal_odds, chosen.stake_fraction)
 
     def profit(self, points: int) -> float:
         """Return the profit at a differential or total, as a share of the bankroll; 0 on a push."""
@@ -52,13 +51,14 @@ class Bet(NamedTuple):
             return None
         if points == self.line:
             return MarketResult.PUSH
-        won = (points > self.line) == (self.side is MarketSide.HOME)
+        won = (points > self.line) == self.side.is_above
         return MarketResult.WON if won else MarketResult.LOST
 
 
-def settle(
-    issued: IssuedForecast, outcome: ReportedOutcome, bet: Bet | None = None, total_bet: Bet | None = None
-) -> Settlement:
+_NO_BETS: Final[Mapping[MarketKind, Bet]] = MappingProxyType({})
+
+
+def settle(issued: IssuedForecast, outcome: ReportedOutcome, bets: Mapping[MarketKind, Bet] = _NO_BETS) -> Settlement:
     """Score a forecast against its outcome.
 
     The Brier score is that of Brier, Monthly Weather Review 78 (1950); the CRPS that of Gneiting & Raftery, JASA 102
@@ -67,13 +67,12 @@ def settle(
     Args:
         issued: the forecast.
         outcome: the outcome of its game and horizon.
-        bet: the bet that the forecast's answer advised, if a market was sent with its request.
-        total_bet: the same for a market of total points.
+        bets: by kind, the bets that the forecast's answers to the markets of its request advised.
 
     Raises:
         ValueError: if the outcome is of another game or horizon.
     """
-    forecast, differential = issued.forecast, outcome.differential
+    forecast, differential, bet = issued.forecast, outcome.differential, bets.get(MarketKind.LEAD)
     if (issued.game_id, forecast.horizon) != (outcome.game_id, outcome.horizon):
         raise ValueError("an outcome settles only forecasts of its own game and horizon")
     has_distribution = bool(forecast.distribution)
@@ -87,7 +86,7 @@ def settle(
         score=static_score(forecast.distribution, forecast.static_scores, differential) if has_distribution else None,
         market_profit=None if bet is None else bet.profit(differential),
         market_result=None if bet is None else bet.result(differential),
-        total=_settle_total(issued, outcome, total_bet),
+        total=_settle_total(issued, outcome, bets.get(MarketKind.TOTAL)),
     )
 
 

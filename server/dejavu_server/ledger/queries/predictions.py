@@ -222,31 +222,27 @@ def _recorded(row: Row[*tuple[Any, ...]], texts: dict[int, str], explanation: bo
     issued = codec.parse(row.canonical, explanation=explanation)
     if row.observed_before and issued.late is None:
         issued = replace(issued, late=LateReason.OBSERVED)
-    market = _recorded_market(texts, row.market_sequence, sent_after_outcome=row.market_sent_after)
-    total_market = _recorded_market(texts, row.total_market_sequence, sent_after_outcome=row.total_market_sent_after)
+    sent = (row.market_sequence, row.market_sent_after), (row.total_market_sequence, row.total_market_sent_after)
+    recorded = tuple(_recorded_market(texts, sequence, bool(after)) for sequence, after in sent if sequence is not None)
     outcome = None if row.outcome_sequence is None else _outcome(texts, row.outcome_sequence)
-    bet, total_bet = (
-        None if each is None or issued.late or each.sent_after else Bet.from_market(each.market, each.answer)
-        for each in (market, total_market)
-    )
+    bets = {
+        each.market.kind: Bet.from_market(each.market, each.answer)
+        for each in recorded
+        if not (issued.late or each.sent_after)
+    }
     return RecordedForecast(
         issued=issued,
         superseded=row.superseded,
         outcome=outcome,
-        settlement=None if outcome is None else settle(issued, outcome, bet, total_bet),
+        settlement=None if outcome is None else settle(issued, outcome, bets),
         first_outcome_sequence=0 if outcome is None else row.first_report,
-        market=market,
-        total_market=total_market,
+        markets=recorded,
     )
 
 
-def _recorded_market(
-    texts: dict[int, str], sequence: int | None, *, sent_after_outcome: bool | None
-) -> RecordedMarket | None:
-    if sequence is None:
-        return None
+def _recorded_market(texts: dict[int, str], sequence: int, sent_after: bool) -> RecordedMarket:
     _, market, answer = codec.parse_market(_text(texts, sequence))
-    return RecordedMarket(market, answer, sequence, bool(sent_after_outcome))
+    return RecordedMarket(market, answer, sequence, sent_after)
 
 
 def _outcome(texts: dict[int, str], sequence: int) -> ReportedOutcome:

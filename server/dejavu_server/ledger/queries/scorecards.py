@@ -36,7 +36,7 @@ from dejavu_feed.game_ids import is_league_id
 from dejavu_feed.pattern import OVERTIME_SECONDS
 from dejavu_feed.teams import TEAMS
 from dejavu_models.arrays import Floats
-from dejavu_models.betting import Market, MarketAnswer, MarketSide, TotalMarket, fair_probability, spread_to_come
+from dejavu_models.betting import Market, MarketAnswer, MarketKind, fair_probability, spread_to_come
 from dejavu_models.scorecard import Exclusion, SettledForecasts, SettledMarket
 from dejavu_models.scorecard.doubtful import FEED_LAG_SECONDS, MAX_CORRECTION, MAX_MINUTE_SWING
 from dejavu_models.types import Horizon
@@ -329,7 +329,7 @@ def _markets(
             _, market, answer = codec.parse_market(text)
         except ValueError as error:
             raise LedgerCorrupt("the ledger is damaged: a market cannot be scored") from error
-        points = float(outcomes_[isinstance(market, TotalMarket)][index])
+        points = float(outcomes_[market.kind is MarketKind.TOTAL][index])
         one = _settled_market(market, answer, points, horizon.minutes - float(elapsed_s[index]) / 60.0, horizon)
         others = settled_markets[index] or ()
         settled_markets[index] = (*others, one._replace(sequence=number, late=bool(late)))
@@ -339,16 +339,16 @@ def _markets(
 def _settled_market(
     market: Market, answer: MarketAnswer, points: float, minutes_left: float, horizon: Horizon
 ) -> SettledMarket:
-    bet, chosen = Bet.from_market(market, answer), answer.chosen
+    bet, chosen, on_total = Bet.from_market(market, answer), answer.chosen, market.kind is MarketKind.TOTAL
     decided = 1.0 - answer.push_probability
     return SettledMarket(
-        on_total=bet.on_total,
+        on_total=on_total,
         line=market.line,
-        spread=spread_to_come(minutes_left, final=horizon is Horizon.FINAL, on_total=bet.on_total),
-        model_probability=answer.home.win_probability / decided if decided > 0.0 else math.nan,
-        fair_probability=fair_probability(market.home_odds, market.away_odds),
+        spread=spread_to_come(minutes_left, final=horizon is Horizon.FINAL, on_total=on_total),
+        model_probability=answer.above.win_probability / decided if decided > 0.0 else math.nan,
+        fair_probability=fair_probability(market.above_odds, market.below_odds),
         home_won=math.nan if math.isnan(points) or points == market.line else float(points > market.line),
-        side=0 if bet.side is None else 1 if bet.side is MarketSide.HOME else -1,
+        side=0 if bet.side is None else 1 if bet.side.is_above else -1,
         odds=bet.decimal_odds,
         stake=bet.stake_fraction,
         profit=math.nan if math.isnan(points) else bet.profit(int(points)),

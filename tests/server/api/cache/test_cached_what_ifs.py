@@ -18,7 +18,7 @@ from tests.support.processes.servers import settings_in
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
-from dejavu.v1.market_pb2 import Market, Odds
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, Market, Odds
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import FINAL, AsyncDejavuClient
 from dejavu_server.ledger.queries import learning
@@ -72,7 +72,7 @@ WHAT_IFS = [
         away_team="LAL",
         return_explanation=True,
         quantile_levels=[0.1, 0.5],
-        market=Market(line=-3.5, home=Odds(decimal=1.9), away=Odds(decimal=1.9)),
+        markets=[Market(kind=MARKET_KIND_LEAD, line=-3.5, above=Odds(decimal=1.9), below=Odds(decimal=1.9))],
     ),
 ]
 

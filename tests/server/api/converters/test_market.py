@@ -1,3 +1,5 @@
+"""Markets of both kinds: read from requests, and answered."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -6,34 +8,69 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders.calls import GAME, PATTERN
-from tests.support.builders.issued_forecasts import issued
+from tests.support.builders.bundles import without_totals
+from tests.support.builders.calibrations import steady_totals
+from tests.support.builders.calls import PATTERN
+from tests.support.builders.issued_forecasts import TOTAL, issued
 
-from dejavu.v1 import forecast_pb2
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
-from dejavu.v1.market_pb2 import MARKET_SIDE_AWAY, MARKET_SIDE_HOME, MARKET_SIDE_UNSPECIFIED, Odds, RiskLevel
+from dejavu.v1 import forecast_pb2, market_pb2
+from dejavu.v1.market_pb2 import (
+    MARKET_KIND_LEAD,
+    MARKET_KIND_TOTAL,
+    MARKET_RECORDING_UNSPECIFIED,
+    MARKET_SIDE_UNSPECIFIED,
+    MarketAnswer,
+    Odds,
+    RiskLevel,
+)
 from dejavu.v1.market_pb2 import Market as MarketMessage
 from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu_models.betting import Market, StakingPolicy, evaluate_market
+from dejavu_feed.live_inputs import LiveInputs
+from dejavu_models.betting import Market, MarketKind, MarketSide, StakingPolicy, evaluate_market
+from dejavu_models.betting import MarketAnswer as Evaluation
 from dejavu_models.betting import RiskLevel as Level
-from dejavu_models.errors import InvalidHorizon
-from dejavu_models.types import Horizon
+from dejavu_models.errors import InvalidInput, UnsupportedTotals
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.totals.forecast import forecast_total
+from dejavu_models.types import Horizon, MarginSource
 from dejavu_server.api.converters import prediction
-from dejavu_server.api.converters.forecast_warnings import market_warnings
-from dejavu_server.api.converters.market import RISK_LEVEL_VALUES, market_answer_message, market_message
-from dejavu_server.records import MarketRecording
+from dejavu_server.api.converters.market import RISK_LEVEL_VALUES, answers_of, market_message
+from dejavu_server.ledger.entries import codec
+from dejavu_server.records import IssuedForecast, MarketRecording, SentMarket
+
+TOTALS = steady_totals()
+KNOWN = TOTALS.tables(MarginSource.KNOWN, Horizon.FINAL, 3)
+LEAD, OVER = {"kind": MARKET_KIND_LEAD, "line": 5.5}, {"kind": MARKET_KIND_TOTAL, "line": 221.5}
 
 
-def request(market: MarketMessage | None = None, **fields: Any) -> PredictRequest:
-    return PredictRequest(pattern=PATTERN, market=market, **fields)
+def request(*markets: MarketMessage, **fields: Any) -> PredictRequest:
+    usual = {"pattern": [1, 3, 2], "total_points": 14, "horizon": forecast_pb2.HORIZON_FINAL}
+    return PredictRequest(**{**usual, "markets": markets, **fields})
 
 
 def message(**fields: Any) -> MarketMessage:
-    return MarketMessage(**{"home": Odds(decimal=1.9), "away": Odds(decimal=2.1), **fields})
+    return MarketMessage(**{**LEAD, "above": Odds(decimal=1.9), "below": Odds(decimal=2.1), **fields})
+
+
+def read(*markets: MarketMessage) -> tuple[Market, ...]:
+    return prediction.forecast_request(request(*markets)).query.markets
+
+
+def answered(market: Market, answer: Evaluation, made: IssuedForecast | None = None) -> MarketAnswer:
+    """Return the answer to a market that was sent with a forecast."""
+    made = issued() if made is None else made
+    if market.kind is MarketKind.LEAD:
+        forecast = replace(made.forecast, market=answer)
+    else:
+        forecast = replace(made.forecast, total=replace(TOTAL, market=answer))
+    markets = made.markets or (SentMarket(market),)
+    [written] = answers_of(replace(made, forecast=forecast, markets=markets))
+    return written
 
 
 @pytest.mark.parametrize(
-    ("given", "read"),
+    ("given", "staked"),
     [
         ({}, (0.0, 0.0)),
         ({"game_staked": 20.0}, (20.0, 20.0)),  # the evening has at least what its game has
@@ -41,80 +78,109 @@ def message(**fields: Any) -> MarketMessage:
         ({"game_staked": 20.0, "evening_staked": 30.0}, (20.0, 30.0)),
     ],
 )
-def test_what_is_staked_already_is_read(given: dict[str, float], read: tuple[float, float]) -> None:
-    market = prediction.forecast_request(request(message(bankroll=250.0, **given))).query.market
-    assert market is not None
-    assert (market.game_staked, market.evening_staked) == read
-
-
-def test_what_a_market_does_not_say_is_left_to_the_server() -> None:
-    assert prediction.forecast_request(
-        request(message(), game_id=GAME, horizon=HORIZON_HALFTIME)
-    ).query.market == Market(0.0, 1.9, 2.1, 1.0, None)
+def test_what_is_staked_already_is_read(given: dict[str, float], staked: tuple[float, float]) -> None:
+    for kind in (LEAD, OVER):
+        [market] = read(message(**kind, bankroll=250.0, **given))
+        assert (market.game_staked, market.evening_staked) == staked
 
 
 @pytest.mark.parametrize(
     ("american", "decimal"), [(100, 2.0), (-100, 2.0), (250, 3.5), (-110, 1 + 10 / 11), (99_900, 1000.0)]
 )
 def test_american_odds_are_read(american: int, decimal: float) -> None:
-    market = prediction.forecast_request(request(message(away=Odds(american=american)))).query.market
-    assert market is not None
-    assert market.home_odds == 1.9
-    assert market.away_odds == pytest.approx(decimal)
+    [market] = read(message(below=Odds(american=american)))
+    assert market.above_odds == 1.9
+    assert market.below_odds == pytest.approx(decimal)
+    assert (market.above_american, market.below_american) == (None, american)
 
 
-def test_a_horizon_that_is_none_is_said_of_the_request_alone() -> None:
-    with pytest.raises(InvalidHorizon) as refused:
-        prediction.forecast_request(request(message(horizon=HORIZON_FINAL), horizon=9))
-    assert not refused.value.others
+def test_markets_are_read_in_their_order_and_what_they_do_not_say_is_left_to_the_server() -> None:
+    markets = read(message(**OVER, bankroll=50.0, confidence_threshold=0.6), message())
+    assert markets == (
+        Market(221.5, 1.9, 2.1, 50.0, 0.6, kind=MarketKind.TOTAL),
+        Market(5.5, 1.9, 2.1, 1.0, None, kind=MarketKind.LEAD),
+    )
 
 
 @given(
     st.builds(
         Market,
-        st.integers(-200, 200).map(lambda halves: halves / 2),
+        st.integers(0, 200).map(lambda halves: halves / 2),
         st.floats(1, 1000, exclude_min=True),
         st.floats(1, 1000, exclude_min=True),
         st.floats(1e-3, 1e12),
         st.none() | st.floats(0, 1, exclude_max=True),
-    ),
-    st.sampled_from(Horizon),
+        kind=st.sampled_from(MarketKind),
+    )
 )
-def test_a_market_that_is_written_reads_as_it_was(market: Market, horizon: Horizon) -> None:
-    written = market_message(market, horizon)
-    assert prediction.forecast_request(request(written, horizon=written.horizon)).query.market == market
+def test_a_market_that_is_written_reads_as_it_was(market: Market) -> None:
+    assert read(market_message(market)) == (market,)
 
 
-def test_an_answer_s_message_says_what_was_weighed() -> None:
-    policy = StakingPolicy(max_difference=1.0)
-    answer = evaluate_market(Market(3.0, 2.5, 1.5, bankroll=1000.0), lambda k: {3: 0.6, 4: 0.5}[k], policy)
-    written = market_answer_message(answer, ())
-    assert {field.name for field, _ in written.ListFields()} == set(written.DESCRIPTOR.fields_by_name) - {
-        "confidence_met",
-        "warnings",
-        "standing_market",
-    }
-    assert (written.side, written.stake) == (MARKET_SIDE_HOME, answer.stake)
+@pytest.mark.parametrize("before", [(), (message(),)])
+def test_a_market_of_total_points_needs_total_points_and_a_model_that_forecasts_them(
+    before: tuple[MarketMessage, ...],
+) -> None:
+    asked, field = request(*before, message(**OVER)), f"markets[{len(before)}]"
+    query = prediction.forecast_request(asked).query
+    asked.ClearField("total_points")
+    with pytest.raises(InvalidInput, match="total_points beside it") as refused:
+        prediction.forecast_request(asked)
+    assert refused.value.field == field
+    plain = without_totals()
+    with pytest.raises(UnsupportedTotals) as unsupported:
+        plain.forecast(query)
+    assert unsupported.value.field == field
+    model = Forecaster(plain.manifest, plain.models, plain.calibration, plain.rating_filter, TOTALS)
+    total = model.forecast(query).total
+    assert total is not None
+    assert total.market is not None
+
+
+@pytest.mark.parametrize("kind", MarketKind)
+def test_an_answer_s_message_says_what_was_weighed(kind: MarketKind) -> None:
+    policy, market = StakingPolicy(max_difference=1.0), Market(3.0, 2.5, 1.5, bankroll=1000.0, kind=kind)
+    answer = evaluate_market(market, lambda k: {3: 0.6, 4: 0.5}[k], policy)
+    made = replace(issued(), markets=(SentMarket(market, MarketRecording.RECORDED),))
+    written = answered(market, answer, made)
+    unset = {"confidence_met", "warnings", "standing_market"} | ({"lead_staked"} if kind is MarketKind.LEAD else set())
+    assert {field.name for field, _ in written.ListFields()} == set(written.DESCRIPTOR.fields_by_name) - unset
+    assert market_pb2.MarketKind.Name(written.kind) == f"MARKET_KIND_{kind.name}"
+    assert written.stake == answer.stake
     assert written.push_probability == pytest.approx(0.1)
-    for name in written.home.DESCRIPTOR.fields_by_name:
-        assert getattr(written.home, name) == getattr(answer.home, name)
-        assert getattr(written.away, name) == getattr(answer.away, name)
+    for name in written.above.DESCRIPTOR.fields_by_name:
+        assert getattr(written.above, name) == getattr(answer.above, name)
+        assert getattr(written.below, name) == getattr(answer.below, name)
+    for side in kind.sides:
+        assert answered(market, replace(answer, side=side)).side == market_pb2.MarketSide.Value(
+            f"MARKET_SIDE_{side.name}"
+        )
+    none = answered(market, replace(answer, side=None))
+    assert (none.side, none.recording) == (MARKET_SIDE_UNSPECIFIED, MARKET_RECORDING_UNSPECIFIED)
+
+
+def test_each_kind_has_its_sides_and_each_level_its_number() -> None:
+    assert [side for kind in MarketKind for side in kind.sides] == list(MarketSide)
+    names = {level: RiskLevel.Name(number) for level, number in RISK_LEVEL_VALUES.items()}
+    assert names == {level: f"RISK_LEVEL_{level.name}" for level in Level}
 
 
 @pytest.mark.parametrize(
-    ("home_team", "push", "told"),
+    ("kind", "home_team", "push", "told"),
     [
-        ("BOS", 0.05, "it gives BOS 84 % of the bets that are not returned, the odds 50 %"),
-        ("BOS", 0.0, "it gives BOS 80 %, the odds 50 %"),
-        ("", 0.0, "it gives the home side 80 %, the odds 50 %"),
+        (MarketKind.LEAD, "BOS", 0.05, "it gives BOS 84 % of the bets that are not returned, the odds 50 %"),
+        (MarketKind.LEAD, "BOS", 0.0, "it gives BOS 80 %, the odds 50 %"),
+        (MarketKind.LEAD, "", 0.0, "it gives the home side 80 %, the odds 50 %"),
+        (MarketKind.TOTAL, "BOS", 0.0, "it gives over 80 %, the odds 50 %"),
     ],
 )
-def test_an_implausible_difference_names_the_team_and_which_bets_its_share_is_of(
-    home_team: str, push: float, told: str
+def test_an_implausible_difference_names_the_side_and_which_bets_its_share_is_of(
+    kind: MarketKind, home_team: str, push: float, told: str
 ) -> None:
-    answer = evaluate_market(Market(3.0, 1.9, 1.9), lambda k: {3: 0.8 + push, 4: 0.8}[k])
-    written = market_answer_message(answer, market_warnings(issued(home_team=home_team), answer))
-    assert (written.side, written.stake, written.home.kelly_fraction) == (MARKET_SIDE_UNSPECIFIED, 0.0, 0.0)
+    market = Market(3.0, 1.9, 1.9, kind=kind)
+    answer = evaluate_market(market, lambda k: {3: 0.8 + push, 4: 0.8}[k])
+    written = answered(market, answer, issued(home_team=home_team))
+    assert (written.side, written.stake, written.above.kelly_fraction) == (MARKET_SIDE_UNSPECIFIED, 0.0, 0.0)
     assert written.warnings[-1].reason == forecast_pb2.WARNING_REASON_IMPLAUSIBLE_DIFFERENCE
     assert told in written.warnings[-1].text
 
@@ -138,19 +204,31 @@ def test_an_implausible_difference_names_the_team_and_which_bets_its_share_is_of
 def test_a_market_weighed_by_another_forecast_says_why(
     sequence: int, recording: MarketRecording | None, told: str
 ) -> None:
-    recorded = replace(issued(home_team="BOS"), market_recording=recording)
+    market = Market(0.0, 1.5, 2.9)
+    recorded = replace(issued(home_team="BOS"), markets=(SentMarket(market, recording),))
     now = replace(recorded.forecast, home_lead_probability=0.7, calibration_sequence=sequence)
-    answer = evaluate_market(Market(0.0, 1.5, 2.9), lambda _: 0.7)
-    [warning] = market_warnings(replace(recorded, recomputed=now), answer)
+    [warning] = answered(market, evaluate_market(market, lambda _: 0.7), replace(recorded, recomputed=now)).warnings
     assert warning.reason == forecast_pb2.WARNING_REASON_RECOMPUTED
     given = "the recorded forecast gives 60.0 % that BOS leads at the half, the one compared with this market 70.0 %"
     assert warning.text == f"{given}: {told}"
 
 
-def test_each_side_and_each_level_has_its_number() -> None:
-    away = market_answer_message(evaluate_market(Market(0.0, 1.5, 2.5), lambda _: 0.5), ())
-    assert away.side == MARKET_SIDE_AWAY
-    none = market_answer_message(evaluate_market(Market(0.0, 1.9, 1.9), lambda _: 0.5), ())
-    assert (none.side, none.stake) == (MARKET_SIDE_UNSPECIFIED, 0.0)
-    names = {level: RiskLevel.Name(number) for level, number in RISK_LEVEL_VALUES.items()}
-    assert names == {level: f"RISK_LEVEL_{level.name}" for level in Level}
+def test_the_evaluation_of_a_total_is_part_of_no_recorded_forecast() -> None:
+    live, market = LiveInputs(total_points=14), Market(180.5, 1.9, 1.95, kind=MarketKind.TOTAL)
+    query = ForecastQuery(ScorePattern((1.0, 3.0, 2.0)), Horizon.FINAL, live=live, markets=(market,))
+    answer = forecast_total(KNOWN, query, 14, 231.0).market
+    assert answer is not None
+    assert answer.implausible
+    made = replace(issued(), live=live, markets=(SentMarket(market),))
+    made = replace(made, forecast=replace(made.forecast, total=replace(TOTAL, market=answer)))
+    assert [each.kind for each in answers_of(made)] == [MARKET_KIND_TOTAL]
+    recorded = codec.as_read(made, 1, 0, None)
+    assert recorded.forecast.total == TOTAL
+    assert codec.prepare(made).payload == codec.prepare(recorded).payload
+    assert not list(answers_of(recorded))
+
+
+def test_markets_of_a_named_game_are_read_as_of_any_other() -> None:
+    named = request(message(), pattern=PATTERN, game_id="0022300001")
+    named.ClearField("total_points")
+    assert prediction.forecast_request(named).query.markets == read(message())

@@ -47,7 +47,7 @@ def issued(**changes: Any) -> IssuedForecast:
         explain=True,
         quantile_levels=(0.9, 0.25),
         record=True,
-        market=MARKET,
+        markets=(MARKET,),
     )
     forecast = EveryMinuteForecaster().forecast_many([query])[0]
     record = IssuedForecast(
@@ -160,9 +160,9 @@ PRICES = st.builds(market_pb2.Odds, decimal=st.floats()) | st.builds(
 MARKETS = st.builds(
     market_pb2.Market,
     line=st.floats() | st.integers(-10, 10).map(float),
-    horizon=st.integers(-1, 3),
-    home=st.none() | PRICES,
-    away=st.none() | PRICES,
+    kind=st.integers(-1, 3),
+    above=st.none() | PRICES,
+    below=st.none() | PRICES,
     bankroll=st.none() | st.floats(),
     confidence_threshold=st.none() | st.floats(),
 )
@@ -181,7 +181,7 @@ MARKETS = st.builds(
         pregame_margin=st.none() | st.floats(),
         model_version=st.text(),
         quantile_levels=st.lists(st.floats(), max_size=120),
-        market=st.none() | MARKETS,
+        markets=st.lists(MARKETS, max_size=4),
         total_points=st.none() | st.integers(0, 600),
         last_score=st.none() | st.builds(forecast_pb2.LastScore, seconds=st.integers(0, 2**32 - 1)),
     )

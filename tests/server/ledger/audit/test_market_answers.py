@@ -18,10 +18,10 @@ from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.betting import (
     Market,
     MarketAnswer,
+    MarketKind,
     MarketSide,
     RiskLevel,
     StakingPolicy,
-    TotalMarket,
     evaluate_market,
     is_own_market,
 )
@@ -116,7 +116,7 @@ def test_an_answer_on_the_total_follows_from_the_total_of_its_forecast() -> None
             Horizon.FINAL,
             record=True,
             live=LiveInputs(14),
-            total_market=TotalMarket(POINTS + above, 2.2, 1.75),
+            markets=(Market(POINTS + above, 2.2, 1.75, kind=MarketKind.TOTAL),),
         )
         source = MarginSource.UNKNOWN if expected is None else MarginSource.KNOWN
         tables = steady_totals().tables(source, Horizon.FINAL, 3)
@@ -124,9 +124,8 @@ def test_an_answer_on_the_total_follows_from_the_total_of_its_forecast() -> None
         plain = issued(pattern=(1.0, 3.0, 2.0), horizon=Horizon.FINAL)
         made = replace(plain, live=query.live, forecast=replace(plain.forecast, total=total, teams_known=()))
         stored = codec.parse(codec.encode_entry(codec.FORECAST, codec.prepare(made).payload, 0, 1))
-        assert query.total_market is not None
         assert total.market is not None
-        payload = codec.market_payload(1, query.total_market, total.market)
+        payload = codec.market_payload(1, query.markets[0], total.market)
         _, market, answer = codec.parse_market(codec.encode_entry(codec.MARKET, payload, 0, 2))
         return stored, market, answer
 
@@ -159,8 +158,8 @@ def markets(draw: st.DrawFn) -> Market:
     margin = draw(st.floats(-0.01, min(0.15, implied - 0.01)))
     return Market(
         line=draw(st.integers(-60, 60)) / 2,
-        home_odds=1 / implied,
-        away_odds=1 / (1 + margin - implied),
+        above_odds=1 / implied,
+        below_odds=1 / (1 + margin - implied),
         bankroll=draw(st.sampled_from([10.0, 250.0])),
         game_staked=draw(st.floats(0.0, 0.2)),
         evening_staked=draw(st.floats(0.2, 0.5)),
@@ -191,8 +190,10 @@ def test_an_answer_with_another_number_follows_from_nothing(
     case: tuple[IssuedForecast, Market, MarketAnswer], data: st.DataObject
 ) -> None:
     forecast, market, answer = case
-    name = data.draw(st.sampled_from(["push_probability", "overround", "stake", "home", "away", "risk_level", "side"]))
-    if name in {"home", "away"}:
+    name = data.draw(
+        st.sampled_from(["push_probability", "overround", "stake", "above", "below", "risk_level", "side"])
+    )
+    if name in {"above", "below"}:
         side = getattr(answer, name)
         field = data.draw(st.sampled_from(SIDE_FIELDS))
         altered = replace(answer, **{name: replace(side, **{field: getattr(side, field) + 0.01})})
@@ -256,9 +257,9 @@ def test_that_ratings_were_not_used_cannot_be_hidden_nor_made_up() -> None:
         risk_level=RiskLevel.LOW,
         **{
             side: replace(getattr(staked, side), kelly_fraction=0.0, stake_fraction=0.0, stake=0.0)
-            for side in ("home", "away")
+            for side in ("above", "below")
         },
-        confidence_met=max(staked.home.win_probability, staked.away.win_probability) >= staked.confidence_threshold,
+        confidence_met=max(staked.above.win_probability, staked.below.win_probability) >= staked.confidence_threshold,
     )
     assert fault_of(unrated, market, refused) is None
     assert fault_of(unrated, market, replace(refused, unrated=False)) is not None

@@ -120,8 +120,7 @@ def _as_stored(results: Any) -> Any:
     return [
         replace(
             codec.as_read(each, each.sequence, each.revision, each.late),
-            market_recording=each.market_recording,
-            standing_market=each.standing_market,
+            markets=each.markets,
         )
         if isinstance(each, IssuedForecast)
         else each

@@ -59,13 +59,13 @@ decimal_markets = st.builds(
     line=st.integers(-200, 200),
     bankroll=st.floats(0, exclude_min=True, allow_infinity=False),
     staked=st.tuples(shares, shares),
-    home_odds=odds,
-    away_odds=odds,
+    above_odds=odds,
+    below_odds=odds,
     confidence_threshold=st.none() | st.floats(0, 1, exclude_max=True),
 )
 american = st.integers(100, 99_900) | st.integers(-(2**31), -100)
 american_markets = st.builds(
-    lambda market, price: replace(market, home_odds=american_to_decimal(price), home_american=price),
+    lambda market, price: replace(market, above_odds=american_to_decimal(price), above_american=price),
     decimal_markets,
     american,
 )
@@ -82,8 +82,8 @@ policies = st.builds(
 )
 answers = st.builds(
     MarketAnswer,
-    home=sides,
-    away=sides,
+    above=sides,
+    below=sides,
     push_probability=finite,
     overround=finite,
     side=st.none() | st.sampled_from(MarketSide),
@@ -129,15 +129,16 @@ def test_the_form_of_an_outcome_is_what_it_is() -> None:
 def test_the_form_of_a_market_is_what_it_is() -> None:
     payload = codec.market_payload(7, MARKET, answered(MarketSide.HOME, stake_fraction=0.02))
     assert payload == (
-        '{"answer":{"away":{"decimal_odds":1.95,"expected_value":-0.22,"fair_probability":0.44,'
-        '"implied_probability":0.5128205128205129,"kelly_fraction":0.0,"stake":0.0,"stake_fraction":0.0,'
-        '"staking_probability":0.4,"win_probability":0.36},"confidence_met":true,"home":{"decimal_odds":1.9,'
-        '"expected_value":0.14,"fair_probability":0.56,"implied_probability":0.5263157894736842,'
-        '"kelly_fraction":0.15,"stake":2.0,"stake_fraction":0.02,"staking_probability":0.6,"win_probability":0.64},'
+        '{"answer":{"above":{"decimal_odds":1.9,"expected_value":0.14,"fair_probability":0.56,'
+        '"implied_probability":0.5263157894736842,"kelly_fraction":0.15,"stake":2.0,"stake_fraction":0.02,'
+        '"staking_probability":0.6,"win_probability":0.64},"below":{"decimal_odds":1.95,"expected_value":-0.22,'
+        '"fair_probability":0.44,"implied_probability":0.5128205128205129,"kelly_fraction":0.0,"stake":0.0,'
+        '"stake_fraction":0.0,"staking_probability":0.4,"win_probability":0.36},"confidence_met":true,'
         '"overround":0.03913630229419707,"policy":{"confidence_threshold":0.55,"evening_cap":0.05,"game_cap":0.02,'
         '"kelly_fraction":0.25,"max_difference":0.15,"model_share":0.5},"push_probability":0.0,"risk_level":"moderate",'
-        '"side":"home","stake":2.0},"forecast_sequence":7,"market":{"away_odds":1.95,"bankroll":100.0,'
-        '"confidence_threshold":null,"evening_staked":0.0,"game_staked":0.0,"home_odds":1.9,"line":-2.5}}'
+        '"side":"home","stake":2.0},"forecast_sequence":7,"market":{"above_odds":1.9,"bankroll":100.0,'
+        '"below_odds":1.95,"confidence_threshold":null,"evening_staked":0.0,"game_staked":0.0,"kind":"lead",'
+        '"line":-2.5}}'
     )
 
 
@@ -150,15 +151,15 @@ def market_form(**odds: object) -> str:
 
 def test_american_odds_are_written_beside_the_decimal_ones_that_earlier_entries_have_alone() -> None:
     assert "american" not in market_form()  # entries with decimal odds have the form that they always had
-    _, market, _ = codec.parse_market(market_form(home_odds=1 + 10 / 11, home_american=-110))
-    assert (market.home_american, market.away_american, market.away_odds) == (-110, None, 1.95)
-    assert '"home_american":-110' in codec.market_payload(7, market, answered(None))
+    _, market, _ = codec.parse_market(market_form(above_odds=1 + 10 / 11, above_american=-110))
+    assert (market.above_american, market.below_american, market.below_odds) == (-110, None, 1.95)
+    assert '"above_american":-110' in codec.market_payload(7, market, answered(None))
 
 
 @pytest.mark.parametrize("american", [-120, 110, 50, -110.0, True, "-110"])
 def test_american_odds_that_are_not_those_that_were_weighed_are_not_read(american: object) -> None:
     with pytest.raises(ValueError):
-        codec.parse_market(market_form(home_odds=1 + 10 / 11, home_american=american))
+        codec.parse_market(market_form(above_odds=1 + 10 / 11, above_american=american))
 
 
 @pytest.mark.parametrize(

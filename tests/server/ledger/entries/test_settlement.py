@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.support.builders.issued_forecasts import issued
 from tests.support.builders.outcomes import MARKET, answered, outcome
 
-from dejavu_models.betting import MarketSide
+from dejavu_models.betting import MarketKind, MarketSide
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval
 from dejavu_server.ledger.entries.settlement import Bet, settle
 from dejavu_server.records import IssuedForecast, MarketResult
@@ -94,7 +94,7 @@ def test_a_stake_wins_at_its_odds_or_is_lost(
 ) -> None:
     market = replace(MARKET, line=-4.0) if result is MarketResult.PUSH else MARKET
     bet = Bet.from_market(market, answered(side, market=market, stake_fraction=0.1))
-    settlement = settle(issued(), outcome(came), bet)
+    settlement = settle(issued(), outcome(came), {MarketKind.LEAD: bet})
     assert settlement.market_profit == pytest.approx(profit)
     assert settlement.market_result is result
 

@@ -49,7 +49,7 @@ def test_the_latest_forecast_is_of_the_greatest_minute_and_of_those_the_last_rec
     assert game.latest.issued == last
     assert not game.latest.superseded
     assert (game.revisions, game.outcomes) == ((), ())
-    assert (game.latest.outcome, game.latest.settlement, game.latest.market) == (None, None, None)
+    assert (game.latest.outcome, game.latest.settlement, game.latest.markets) == (None, None, ())
 
 
 def test_minute_and_model_choose_among_the_forecasts_of_a_game(book: RecordBook) -> None:
@@ -103,8 +103,8 @@ def test_the_first_market_of_a_forecast_is_told_with_its_answer(book: RecordBook
     recorded(book, made)
     recorded(book, with_market(forecast(GAME), line=7.5))
     game = latest(book).latest
-    assert game.market is not None
-    assert (game.market.market, game.market.answer) == (made.market, made.forecast.market)
+    [market] = game.markets
+    assert (market.market, market.answer) == (made.markets[0].market, made.forecast.market)
     book.report(GAME, HALF, 3)
     settled = latest(book).latest.settlement
     assert settled is not None

@@ -28,7 +28,7 @@ from tests.support.builders.record_book import (
 from dejavu_common.clock import microseconds
 from dejavu_common.game_day import game_day
 from dejavu_feed.game_ids import is_league_id, is_replay
-from dejavu_models.betting import MarketSide
+from dejavu_models.betting import MarketKind, MarketSide
 from dejavu_models.scorecard import Exclusion, SettledForecasts, SettledMarket, scorecard
 from dejavu_models.scorecard.doubtful import FEED_LAG_SECONDS
 from dejavu_models.types import Horizon
@@ -158,16 +158,16 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
         market, answer, settlement = found.market, found.answer, each.settlement
         assert settlement is not None
         side, left = answer.chosen, each.issued.forecast.horizon.minutes - each.issued.forecast.elapsed_minutes
-        on_total, final = market is not (each.market and each.market.market), each.issued.forecast.horizon is FINAL
+        on_total, final = market.kind is MarketKind.TOTAL, each.issued.forecast.horizon is FINAL
         return SettledMarket(
             on_total=on_total,
             line=market.line,
             spread=({False: 10.4, True: 11.7} if not final else {False: 12.5, True: 17.9})[on_total]
             * math.sqrt(left / each.issued.forecast.horizon.minutes),
-            model_probability=answer.home.win_probability / (1.0 - answer.push_probability),
-            fair_probability=market.away_odds / (market.home_odds + market.away_odds),
+            model_probability=answer.above.win_probability / (1.0 - answer.push_probability),
+            fair_probability=market.below_odds / (market.above_odds + market.below_odds),
             home_won=float(points > market.line),
-            side={None: 0, MarketSide.HOME: 1, MarketSide.AWAY: -1}[answer.side],
+            side={None: 0, MarketSide.HOME: 1, MarketSide.OVER: 1}[answer.side],
             odds=0.0 if side is None else side.decimal_odds,
             stake=0.0 if side is None else side.stake_fraction,
             profit=math.nan if profit is None else profit,
@@ -181,14 +181,12 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
     def markets_of(each: RecordedForecast) -> tuple[SettledMarket, ...] | None:
         assert each.settlement is not None
         assert each.outcome is not None
-        found = []
-        if each.market is not None:
-            profit, points = each.settlement.market_profit, each.outcome.differential
-            found.append(market_of(each, each.market, profit, points))
-        total, points_ = each.settlement.total, each.outcome.total_points
-        if each.total_market is not None and total is not None and points_ is not None:
-            found.append(market_of(each, each.total_market, total.market_profit, points_))
-        return tuple(found) or None
+        total = each.settlement.total
+        results = {MarketKind.LEAD: (each.settlement.market_profit, each.outcome.differential)}
+        if total is not None and each.outcome.total_points is not None:
+            results[MarketKind.TOTAL] = (total.market_profit, each.outcome.total_points)
+        counted = [market for market in each.markets if market.market.kind in results]
+        return tuple(market_of(each, market, *results[market.market.kind]) for market in counted) or None
 
     listed.sort(
         key=lambda each: (first_report(each.issued.game_id, each.issued.forecast.horizon), each.issued.sequence)

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from dejavu_models.betting import Market, TotalMarket
+from dejavu_models.betting import Market, MarketKind
 from dejavu_server.ledger.database.recording.statements import (
     NEWEST_OF_KEYS,
     POSITION,
@@ -29,8 +29,8 @@ MAX_KEPT: Final = 1500
 """Maximum number of cached keys, those of an evening; beyond it the cache is dropped."""
 
 
-MarketKey = tuple[int, bool]
-"""A market by the sequence of its forecast, and whether it is on the total points."""
+MarketKey = tuple[int, MarketKind]
+"""A market by the sequence of its forecast, and its kind."""
 
 
 class LedgerPosition(NamedTuple):
@@ -129,9 +129,7 @@ class KnownRecord:
         self._read_revisions(
             connection, sorted({draft.key for draft in drafts if draft.issued.game_id not in self._all_known})
         )
-        self._read_markets(
-            connection, {draft.key for draft in drafts if draft.issued.market or draft.issued.total_market}
-        )
+        self._read_markets(connection, {draft.key for draft in drafts if draft.issued.markets})
         return position
 
     def read_games(self, connection: Connection, game_ids: Set[str]) -> None:
@@ -169,7 +167,7 @@ class KnownRecord:
                 sequence, market, _ = codec.parse_market(text)
             except ValueError as error:
                 raise _damaged() from error
-            self.markets[sequence, isinstance(market, TotalMarket)] = market
+            self.markets[sequence, market.kind] = market
         self._markets_known.update(unknown)
 
 

@@ -384,7 +384,7 @@ class MarketAnswer(_message.Message):
         """The side that wins below the line: away, or under."""
 
     @_builtins.property
-    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.Warning]:
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.ReliabilityWarning]:
         """Reasons why the evaluation is less reliable than usual. With all of these except WARNING_REASON_RECOMPUTED there is
         no stake. RATINGS_OUTDATED or RATINGS_AHEAD: the teams' ratings are not used. IMPLAUSIBLE_DIFFERENCE: the win
         probability, of bets without a push, is further than the server's limit (0.15 by default) from the market's (both
@@ -414,7 +414,7 @@ class MarketAnswer(_message.Message):
         risk_level: Global___RiskLevel.ValueType = ...,
         confidence_met: _builtins.bool = ...,
         confidence_threshold: _builtins.float = ...,
-        warnings: _abc.Iterable[_forecast_pb2.Warning] | None = ...,
+        warnings: _abc.Iterable[_forecast_pb2.ReliabilityWarning] | None = ...,
         recording: Global___MarketRecording.ValueType = ...,
         standing_market: Global___Market | None = ...,
         staking: Global___Staking | None = ...,

@@ -214,7 +214,7 @@ def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
     both = lead + 2 * rng.randint(0, (most_total_points(slots, lead) - lead) // 2)
     home, away = rng.choice([("", ""), ("BOS", "LAL"), ("brk", "gs")])
     margin = rng.choice([None, None, None, 0.0, rng.uniform(-20, 20)])
-    source = rng.choice([0, MARGIN_SOURCE_FEED, MARGIN_SOURCE_FILE]) if margin is not None else 0
+    source = rng.choice([None, MARGIN_SOURCE_FEED, MARGIN_SOURCE_FILE]) if margin is not None else None
     last = LastScore(side=rng.choice([SIDE_HOME, SIDE_AWAY]), seconds=rng.randint(0, 60 * slots))
     return pb.PredictRequest(
         game_id=game,
@@ -226,7 +226,7 @@ def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
         home_team=home,
         away_team=away,
         pregame_margin=margin,
-        margin_source=source,  # type: ignore[arg-type]  # 0 is a value of it
+        margin_source=source,
         margin_time=Timestamp(seconds=1_700_000_000) if source else None,
         pregame_total=rng.choice([None, None, 221.5]),
         neutral_site=rng.choice([None, None, True, False]),

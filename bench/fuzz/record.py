@@ -15,7 +15,7 @@ from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSPECIFIED
 
 HORIZONS = [HORIZON_HALFTIME, HORIZON_FINAL]
-METRICS = pb.LeaderboardMetric.values()
+METRICS = pb.LeaderboardMetric.values()[1:]  # without the unspecified one, which is refused
 MOST_MINUTES = 47
 
 
@@ -64,7 +64,7 @@ def _list(rng: random.Random, games: Sequence[str]) -> Message:
         elapsed_minutes=rng.choice([None, None, rng.randint(1, MOST_MINUTES)]),
         include_superseded=rng.random() < 0.5,
         include_replays=rng.random() < 0.8,
-        view=rng.choice(pb.PredictionView.values()),
+        return_explanation=rng.random() < 0.5,
     )
 
 
@@ -178,7 +178,7 @@ def _list_faults(request: pb.ListPredictionsRequest, answer: pb.ListPredictionsR
     if not request.from_date and not request.to_date and sequences != sorted(set(sequences), reverse=True):
         yield f"a page that is not in order: {sequences}"
     for each in answer.predictions:
-        if each.forecast.HasField("explanation") != (request.view == pb.PREDICTION_VIEW_FULL):
+        if each.forecast.HasField("explanation") != request.return_explanation:
             yield f"an explanation that was not requested, or none: {each}"
         yield from _recorded_faults(each)
         if request.game_id and each.forecast.game_id != request.game_id:

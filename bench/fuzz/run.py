@@ -33,6 +33,7 @@ from bench.fuzz.messages import PREDICT, STREAM, Case, Manner, case, valid
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 
 CONNECTIONS = 8
 CALLERS = 32
@@ -224,6 +225,7 @@ async def _still_answers(run: Run) -> None:
         request = valid(drawn.rng, PREDICT, "")
         assert isinstance(request, pb.PredictRequest)
         request.game_id = f"99001{number:05d}"  # no message reports an outcome of it
+        request.horizon = request.horizon or HORIZON_HALFTIME
         plain = Case(number, PREDICT, request.SerializeToString(), Manner.PATIENT, 0.0, 1, drawn.rng)
         async with dialled(run.address) as channel:
             outcome = await _call(run, channel, plain)

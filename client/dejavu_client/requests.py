@@ -10,15 +10,12 @@ from typing import Any, Final, Literal, TypedDict, Unpack
 from dejavu.v1.forecast_pb2 import (
     HORIZON_FINAL,
     HORIZON_HALFTIME,
-    MARGIN_SOURCE_UNSPECIFIED,
     Horizon,
     MarginSource,
 )
 from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL, Market, Odds
 from dejavu.v1.prediction_service_pb2 import Lineups, PredictRequest
 from dejavu.v1.record_service_pb2 import (
-    PREDICTION_VIEW_FULL,
-    PREDICTION_VIEW_UNSPECIFIED,
     ListPredictionsRequest,
     ScoreFilter,
 )
@@ -305,8 +302,7 @@ def predictions_request(
         TypeError: if there is no such condition, or a value does not have the type of its field.
         ValueError: if there is no such horizon.
     """
-    view = PREDICTION_VIEW_FULL if explain else PREDICTION_VIEW_UNSPECIFIED
-    return ListPredictionsRequest(page_size=page_size, view=view, **_fields(conditions, Conditions))
+    return ListPredictionsRequest(page_size=page_size, return_explanation=explain, **_fields(conditions, Conditions))
 
 
 def score_filter(**scope: Unpack[ModelScope]) -> ScoreFilter:
@@ -338,14 +334,14 @@ def _with_iso_dates(conditions: Mapping[str, object]) -> dict[str, Any]:
     return {**conditions, **days}
 
 
-def _margin_source(source: object) -> MarginSource.ValueType:
-    """Return the source of a margin as the contract's enum.
+def _margin_source(source: object) -> MarginSource.ValueType | None:
+    """Return the source of a margin as the contract's enum; None for None.
 
     Raises:
         TypeError: if it is neither one of "feed", "file" and "caller" nor None.
     """
     if source is None:
-        return MARGIN_SOURCE_UNSPECIFIED
+        return None
     if source not in {"feed", "file", "caller"}:
         raise TypeError(f"margin_source: {source!r}; expected 'feed', 'file' or 'caller'")
     return MarginSource.Value(f"MARGIN_SOURCE_{str(source).upper()}")

@@ -17,8 +17,6 @@ from tests.support.harness.clients import Run
 from dejavu.v1.forecast_pb2 import LATE_REASON_GAME_DATE, Forecast
 from dejavu.v1.record_pb2 import Checkpoint, RecordedPrediction
 from dejavu.v1.record_service_pb2 import (
-    PREDICTION_VIEW_FULL,
-    PREDICTION_VIEW_UNSPECIFIED,
     GetCheckpointResponse,
     GetLeaderboardResponse,
     GetPredictionResponse,
@@ -129,8 +127,8 @@ def test_json_has_a_line_for_each_prediction(server: FakeServer, run: Run) -> No
     assert [line["forecast"]["sequence"] for line in lines] == ["9", "8", "7"]
     assert lines[0]["settlement"]["absoluteError"] == 13.25
     assert run("predictions", "--json", "--explain").exit_code == 0
-    views = [call.request.view for call in server.of("ListPredictions")]
-    assert views == [PREDICTION_VIEW_UNSPECIFIED] * 2 + [PREDICTION_VIEW_FULL]
+    explained = [call.request.return_explanation for call in server.of("ListPredictions")]
+    assert explained == [False, False, True]
 
 
 @pytest.mark.parametrize("command", ["scorecard", "leaderboard"])

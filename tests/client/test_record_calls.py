@@ -247,7 +247,7 @@ async def test_every_condition_reaches_the_server_with_every_page_and_only_those
     client = connect()
     assert len(await client.all("list_predictions", most=2, explain=True, **conditions, **days)) == 2
     expected = pb.ListPredictionsRequest(
-        **conditions, from_date="2026-01-02", to_date="2026-01-03", view=pb.PREDICTION_VIEW_FULL
+        **conditions, from_date="2026-01-02", to_date="2026-01-03", return_explanation=True
     )
     first, second = (call.request for call in server.of("ListPredictions"))
     assert second.page_token == "a"

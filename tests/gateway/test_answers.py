@@ -72,7 +72,7 @@ def test_the_document_has_every_route(site: Site) -> None:
     ("path", "template"),
     [
         (f"/api/predictions{QUERY}&pageSize=4", "/api/predictions"),
-        (f"/api/predictions{QUERY}&view=PREDICTION_VIEW_FULL", "/api/predictions"),
+        (f"/api/predictions{QUERY}&returnExplanation=true", "/api/predictions"),
         (f"/api/predictions/{game(0)}?horizon=HORIZON_FINAL", "/api/predictions/{gameId}"),
         (f"/api/scorecard{QUERY}", "/api/scorecard"),
         (f"/api/leaderboard{QUERY}&metric=LEADERBOARD_METRIC_MAE&minGames=1", "/api/leaderboard"),
@@ -108,7 +108,7 @@ def test_every_answer_has_the_form_that_is_described(
         ("/api/games?date=2024-W01-1", 400, "INVALID_ARGUMENT"),
         ("/api/games?date=20240506", 400, "INVALID_ARGUMENT"),
         ("/api/scorecard?modelVersion=none&team=XXX", 400, "INVALID_ARGUMENT"),
-        ("/api/leaderboard?metric=LEADERBOARD_METRIC_CRPS", 400, "INVALID_ARGUMENT"),
+        ("/api/leaderboard?horizon=HORIZON_FINAL", 400, "INVALID_ARGUMENT"),
         ("/api/predictions?modelVersion=a&modelVersion=b", 400, "INVALID_ARGUMENT"),
     ],
 )
@@ -129,7 +129,9 @@ def test_numbers_are_those_of_the_rpcs(site: Site) -> None:
     asked: Scope = {"horizon": FINAL, "include_replays": True}
     calls: dict[str, Callable[[DejavuClient], Any]] = {
         f"/api/scorecard{QUERY}": lambda client: client.get_scorecard(**asked),
-        f"/api/leaderboard{QUERY}&minGames=1": lambda client: client.get_leaderboard(min_games=1, **asked),
+        f"/api/leaderboard{QUERY}&metric=LEADERBOARD_METRIC_CRPS&minGames=1": lambda client: client.get_leaderboard(
+            min_games=1, **asked
+        ),
         f"/api/predictions/{game(0)}?horizon=HORIZON_FINAL": lambda client: client.get_prediction(
             game(0), horizon=FINAL
         ),
@@ -146,7 +148,7 @@ def test_numbers_are_those_of_the_rpcs(site: Site) -> None:
                 explain=True, include_superseded=True, horizon=FINAL, include_replays=True
             )
         ]
-    found = site.get(f"/api/predictions{QUERY}&includeSuperseded=true&view=PREDICTION_VIEW_FULL").json()
+    found = site.get(f"/api/predictions{QUERY}&includeSuperseded=true&returnExplanation=true").json()
     assert found["predictions"] == listed
     of_games = [
         each for number in range(GAMES) for each in site.get(f"/api/games/{game(number)}").json()["predictions"]
@@ -187,7 +189,9 @@ def test_a_game_of_the_past_is_under_its_day_and_a_gateway_may_record_another(tm
             assert site.get("/api/games").json()["games"] == []
             assert site.get("/api/games").json()["dates"]["previous"] == f"{played}"
             [listed] = site.get(f"/api/games?date={played}").json()["games"]
-            recorded = site.post("/api/predict", {"pattern": [*PATTERN], "gameId": game(51)}).json()["forecast"]
+            recorded = site.post(
+                "/api/predict", {"pattern": [*PATTERN], "gameId": game(51), "horizon": "HORIZON_FINAL"}
+            ).json()["forecast"]
             assert recorded["sequence"] == "2"
     assert listed["newest"]["final"]["forecast"]["late"] == "LATE_REASON_GAME_DATE"
     assert listed["course"] == [], f"it was forecast on {today}"

@@ -57,7 +57,7 @@ def test_parquet_has_the_same_forecasts_and_columns(site: Site) -> None:
     [
         ("pageSize=5", "pageSize"),
         ("pageToken=a", "pageToken"),
-        ("view=PREDICTION_VIEW_FULL", "view"),
+        ("returnExplanation=true", "returnExplanation"),
         ("nothing=1", "nothing"),
     ],
 )

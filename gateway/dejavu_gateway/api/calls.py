@@ -152,7 +152,7 @@ CALLS: Final = (
         ScoreFilter,
         _leaderboard,
         also=("metric", "minGames"),
-        required=("horizon",),
+        required=("horizon", "metric"),
     ),
     CallEndpoint("GET", "/api/models", upstream.LIST_MODELS, "The models, the active one first."),
     CallEndpoint("GET", "/api/models/{modelVersion}", upstream.GET_MODEL, "A model, and which workers have it loaded."),

@@ -13,8 +13,6 @@ from starlette.responses import Response
 
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import (
-    PREDICTION_VIEW_BASIC,
-    PREDICTION_VIEW_UNSPECIFIED,
     ListPredictionsRequest,
 )
 from dejavu_client.export import PREDICTION_COLUMNS, write_csv_to, write_parquet_to
@@ -51,8 +49,8 @@ async def _file(
     for name, given in (("pageSize", wanted.page_size), ("pageToken", wanted.page_token)):
         if given:
             raise invalid_field(name, "a file has all forecasts; leave it out")
-    if wanted.view not in {PREDICTION_VIEW_UNSPECIFIED, PREDICTION_VIEW_BASIC}:
-        raise invalid_field("view", "a file has no explanations; leave it out")
+    if wanted.return_explanation:
+        raise invalid_field("returnExplanation", "a file has no explanations; leave it out")
     wanted.page_size = PAGE_SIZE
     found = list[RecordedPrediction]()
     async with asking(request, context.files):

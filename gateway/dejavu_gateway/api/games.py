@@ -14,7 +14,7 @@ from starlette.responses import Response
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, Forecast, Horizon
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
-from dejavu.v1.record_service_pb2 import PREDICTION_VIEW_FULL, ListPredictionsRequest
+from dejavu.v1.record_service_pb2 import ListPredictionsRequest
 from dejavu_client import DejavuClientError
 from dejavu_client.formatting import elapsed_seconds, last_differential
 from dejavu_common.clock import utc_now
@@ -97,10 +97,12 @@ async def game_history(client: UpstreamClient, game_id: str, *, explain: bool) -
         DejavuClientError: if the server does not answer.
     """
     request = ListPredictionsRequest(
-        game_id=game_id, include_superseded=True, include_replays=True, page_size=PAGE_SIZE
+        game_id=game_id,
+        include_superseded=True,
+        include_replays=True,
+        return_explanation=explain,
+        page_size=PAGE_SIZE,
     )
-    if explain:
-        request.view = PREDICTION_VIEW_FULL
     found = [each async for each in pages(client, request, MAX_OF_GAME)]
     found.reverse()
     return found

@@ -18,6 +18,7 @@ from dejavu.v1.forecast_pb2 import (
     HORIZON_UNSPECIFIED,
     MARGIN_SOURCE_FEED,
     MARGIN_SOURCE_RATINGS,
+    MARGIN_SOURCE_UNSPECIFIED,
     SIDE_AWAY,
     LastScore,
     Moment,
@@ -145,9 +146,11 @@ OF_PREDICT = [
              margin_source=MARGIN_SOURCE_FEED),
     _predict("INVALID_PREGAME_MARGIN", "margin_time", "no pregame_margin", "pregame_margin beside it",
              margin_time=Timestamp(seconds=1_700_000_000)),
-    *(_predict("INVALID_PREGAME_MARGIN", "margin_source", f"{source}", "one of MARGIN_SOURCE_UNSPECIFIED",
+    *(_predict("INVALID_PREGAME_MARGIN", "margin_source", f"{source}", "one of MARGIN_SOURCE_CALLER",
                pregame_margin=3.0, margin_source=source)
       for source in (MARGIN_SOURCE_RATINGS, 7, -1)),
+    _predict("INVALID_PREGAME_MARGIN", "margin_source", "unspecified", "one of MARGIN_SOURCE_CALLER",
+             pregame_margin=3.0, margin_source=MARGIN_SOURCE_UNSPECIFIED),
     *(_predict("INVALID_PREGAME_MARGIN", "margin_time", "another time", "a time from 1946-08-01 to 2046-07-31",
                pregame_margin=3.0, margin_time=Timestamp(seconds=seconds, nanos=nanos))
       for seconds, nanos in ((-10**9, 0), (10**10, 0), (2**62, 0), (1_700_000_000, 2 * 10**9))),

@@ -39,10 +39,11 @@ class PredictRequest(_message.Message):
     PREGAME_MARGIN_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     QUANTILE_LEVELS_FIELD_NUMBER: _builtins.int
-    MARKETS_FIELD_NUMBER: _builtins.int
+    MARKET_FIELD_NUMBER: _builtins.int
     GAME_DATE_FIELD_NUMBER: _builtins.int
     TOTAL_POINTS_FIELD_NUMBER: _builtins.int
     LAST_SCORE_FIELD_NUMBER: _builtins.int
+    TOTAL_MARKET_FIELD_NUMBER: _builtins.int
     PREGAME_TOTAL_FIELD_NUMBER: _builtins.int
     MARGIN_SOURCE_FIELD_NUMBER: _builtins.int
     MARGIN_TIME_FIELD_NUMBER: _builtins.int
@@ -90,9 +91,7 @@ class PredictRequest(_message.Message):
     ratings of total points. Absent: not known.
     """
     margin_source: _forecast_pb2.MarginSource.ValueType
-    """Source of pregame_margin; MARGIN_SOURCE_UNSPECIFIED: MARGIN_SOURCE_CALLER. Never MARGIN_SOURCE_RATINGS; needs
-    pregame_margin.
-    """
+    """Source of pregame_margin, which it needs; absent: MARGIN_SOURCE_CALLER. Never MARGIN_SOURCE_RATINGS."""
     neutral_site: _builtins.bool
     """Whether the game is at a neutral site: the teams' ratings then expect no home advantage. Absent: as in the server's
     list of such games, which ends in 2025.
@@ -110,15 +109,19 @@ class PredictRequest(_message.Message):
         """
 
     @_builtins.property
-    def markets(self) -> _containers.RepeatedCompositeFieldContainer[_market_pb2.Market]:
-        """Odds to evaluate, at most one market of each kind; MARKET_KIND_TOTAL needs total_points, and a model that forecasts
-        totals (Model.totals). The first market of a kind sent with a recorded forecast is recorded too.
-        """
+    def market(self) -> _market_pb2.Market:
+        """Odds to evaluate. The first market sent with a recorded forecast is recorded too."""
 
     @_builtins.property
     def last_score(self) -> _forecast_pb2.LastScore:
         """The last score before the end of the pattern's last minute. Absent: not known, or nobody has scored. Every model
         accepts it, as above; none uses it without total_points.
+        """
+
+    @_builtins.property
+    def total_market(self) -> _market_pb2.TotalMarket:
+        """Odds on the points of both teams to evaluate, which needs total_points, and a model that forecasts totals
+        (Model.totals). Those of the first one sent with a recorded forecast are recorded too, as of market.
         """
 
     @_builtins.property
@@ -144,7 +147,7 @@ class PredictRequest(_message.Message):
         """State of the game since the end of the pattern, for a forecast at any second from 1:00 on, overtime included. pattern
         then has all complete minutes, at most 47, and total_points, last_score and possession are those at the moment. In the
         last minute before a horizon and in overtime it needs a model with moment among Model.inputs. The forecast has no
-        total, and no market of totals can be evaluated. With a game_id it is recorded: at the same second with as many
+        total, and no total_market can be evaluated. With a game_id it is recorded: at the same second with as many
         free_throws, another differential or possession makes a new revision. Absent: forecast from the end of the pattern.
         """
 
@@ -161,24 +164,27 @@ class PredictRequest(_message.Message):
         pregame_margin: _builtins.float | None = ...,
         model_version: _builtins.str = ...,
         quantile_levels: _abc.Iterable[_builtins.float] | None = ...,
-        markets: _abc.Iterable[_market_pb2.Market] | None = ...,
+        market: _market_pb2.Market | None = ...,
         game_date: _builtins.str = ...,
         total_points: _builtins.int | None = ...,
         last_score: _forecast_pb2.LastScore | None = ...,
+        total_market: _market_pb2.TotalMarket | None = ...,
         pregame_total: _builtins.float | None = ...,
-        margin_source: _forecast_pb2.MarginSource.ValueType = ...,
+        margin_source: _forecast_pb2.MarginSource.ValueType | None = ...,
         margin_time: _timestamp_pb2.Timestamp | None = ...,
         neutral_site: _builtins.bool | None = ...,
         possession: _forecast_pb2.Possession | None = ...,
         lineups: Global___Lineups | None = ...,
         moment: _forecast_pb2.Moment | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "last_score", b"last_score", "lineups", b"lineups", "margin_time", b"margin_time", "moment", b"moment", "neutral_site", b"neutral_site", "possession", b"possession", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "total_points", b"total_points"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_margin_source", b"_margin_source", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "last_score", b"last_score", "lineups", b"lineups", "margin_source", b"margin_source", "margin_time", b"margin_time", "market", b"market", "moment", b"moment", "neutral_site", b"neutral_site", "possession", b"possession", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "away_team", b"away_team", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "last_score", b"last_score", "lineups", b"lineups", "margin_source", b"margin_source", "margin_time", b"margin_time", "markets", b"markets", "model_version", b"model_version", "moment", b"moment", "neutral_site", b"neutral_site", "pattern", b"pattern", "possession", b"possession", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation", "total_points", b"total_points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_margin_source", b"_margin_source", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "away_team", b"away_team", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "last_score", b"last_score", "lineups", b"lineups", "margin_source", b"margin_source", "margin_time", b"margin_time", "market", b"market", "model_version", b"model_version", "moment", b"moment", "neutral_site", b"neutral_site", "pattern", b"pattern", "possession", b"possession", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
     _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015
+    _WhichOneofReturnType__margin_source: _TypeAlias = _typing.Literal["margin_source"]  # noqa: Y015
+    _WhichOneofArgType__margin_source: _TypeAlias = _typing.Literal["_margin_source", b"_margin_source"]  # noqa: Y015
     _WhichOneofReturnType__neutral_site: _TypeAlias = _typing.Literal["neutral_site"]  # noqa: Y015
     _WhichOneofArgType__neutral_site: _TypeAlias = _typing.Literal["_neutral_site", b"_neutral_site"]  # noqa: Y015
     _WhichOneofReturnType__pregame_margin: _TypeAlias = _typing.Literal["pregame_margin"]  # noqa: Y015
@@ -189,6 +195,8 @@ class PredictRequest(_message.Message):
     _WhichOneofArgType__total_points: _TypeAlias = _typing.Literal["_total_points", b"_total_points"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__alpha) -> _WhichOneofReturnType__alpha | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__margin_source) -> _WhichOneofReturnType__margin_source | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__neutral_site) -> _WhichOneofReturnType__neutral_site | None: ...
     @_typing.overload
@@ -255,24 +263,30 @@ class PredictResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FORECAST_FIELD_NUMBER: _builtins.int
-    MARKETS_FIELD_NUMBER: _builtins.int
+    MARKET_FIELD_NUMBER: _builtins.int
+    TOTAL_MARKET_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def forecast(self) -> _forecast_pb2.Forecast:
         """The forecast."""
 
     @_builtins.property
-    def markets(self) -> _containers.RepeatedCompositeFieldContainer[_market_pb2.MarketAnswer]:
-        """Evaluations of the request's markets, in their order."""
+    def market(self) -> _market_pb2.MarketAnswer:
+        """Evaluation of the request's market; absent without one."""
+
+    @_builtins.property
+    def total_market(self) -> _market_pb2.TotalMarketAnswer:
+        """Evaluation of the request's total_market; absent without one."""
 
     def __init__(
         self,
         *,
         forecast: _forecast_pb2.Forecast | None = ...,
-        markets: _abc.Iterable[_market_pb2.MarketAnswer] | None = ...,
+        market: _market_pb2.MarketAnswer | None = ...,
+        total_market: _market_pb2.TotalMarketAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market", "total_market", b"total_market"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "markets", b"markets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market", "total_market", b"total_market"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -334,7 +348,8 @@ class PredictBatchResult(_message.Message):
 
     FORECAST_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
-    MARKETS_FIELD_NUMBER: _builtins.int
+    MARKET_FIELD_NUMBER: _builtins.int
+    TOTAL_MARKET_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def forecast(self) -> _forecast_pb2.Forecast:
         """The forecast."""
@@ -344,19 +359,24 @@ class PredictBatchResult(_message.Message):
         """The reason why there is none."""
 
     @_builtins.property
-    def markets(self) -> _containers.RepeatedCompositeFieldContainer[_market_pb2.MarketAnswer]:
-        """Evaluations of the request's markets, in their order."""
+    def market(self) -> _market_pb2.MarketAnswer:
+        """Evaluation of the request's market; absent without one."""
+
+    @_builtins.property
+    def total_market(self) -> _market_pb2.TotalMarketAnswer:
+        """Evaluation of the request's total_market; absent without one."""
 
     def __init__(
         self,
         *,
         forecast: _forecast_pb2.Forecast | None = ...,
         error: Global___PredictError | None = ...,
-        markets: _abc.Iterable[_market_pb2.MarketAnswer] | None = ...,
+        market: _market_pb2.MarketAnswer | None = ...,
+        total_market: _market_pb2.TotalMarketAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "forecast", b"forecast", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "forecast", b"forecast", "market", b"market", "result", b"result", "total_market", b"total_market"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "forecast", b"forecast", "markets", b"markets", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "forecast", b"forecast", "market", b"market", "result", b"result", "total_market", b"total_market"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["forecast", "error"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015

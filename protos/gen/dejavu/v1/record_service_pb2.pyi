@@ -23,30 +23,6 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class _PredictionView:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _PredictionViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PredictionView.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    PREDICTION_VIEW_UNSPECIFIED: _PredictionView.ValueType  # 0
-    """Means PREDICTION_VIEW_BASIC."""
-    PREDICTION_VIEW_BASIC: _PredictionView.ValueType  # 1
-    """Everything except the explanation."""
-    PREDICTION_VIEW_FULL: _PredictionView.ValueType  # 2
-    """Everything."""
-
-class PredictionView(_PredictionView, metaclass=_PredictionViewEnumTypeWrapper):
-    """Content of each recorded forecast in a page."""
-
-PREDICTION_VIEW_UNSPECIFIED: PredictionView.ValueType  # 0
-"""Means PREDICTION_VIEW_BASIC."""
-PREDICTION_VIEW_BASIC: PredictionView.ValueType  # 1
-"""Everything except the explanation."""
-PREDICTION_VIEW_FULL: PredictionView.ValueType  # 2
-"""Everything."""
-Global___PredictionView: _TypeAlias = PredictionView  # noqa: Y015
-
 class _LeaderboardMetric:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -54,7 +30,7 @@ class _LeaderboardMetric:
 class _LeaderboardMetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeaderboardMetric.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     LEADERBOARD_METRIC_UNSPECIFIED: _LeaderboardMetric.ValueType  # 0
-    """Means LEADERBOARD_METRIC_CRPS."""
+    """Not specified."""
     LEADERBOARD_METRIC_CRPS: _LeaderboardMetric.ValueType  # 1
     """Mean CRPS; lower is better."""
     LEADERBOARD_METRIC_MAE: _LeaderboardMetric.ValueType  # 2
@@ -70,7 +46,7 @@ class LeaderboardMetric(_LeaderboardMetric, metaclass=_LeaderboardMetricEnumType
     """Metric to rank model versions by."""
 
 LEADERBOARD_METRIC_UNSPECIFIED: LeaderboardMetric.ValueType  # 0
-"""Means LEADERBOARD_METRIC_CRPS."""
+"""Not specified."""
 LEADERBOARD_METRIC_CRPS: LeaderboardMetric.ValueType  # 1
 """Mean CRPS; lower is better."""
 LEADERBOARD_METRIC_MAE: LeaderboardMetric.ValueType  # 2
@@ -384,7 +360,7 @@ class ListPredictionsRequest(_message.Message):
     ELAPSED_MINUTES_FIELD_NUMBER: _builtins.int
     INCLUDE_SUPERSEDED_FIELD_NUMBER: _builtins.int
     INCLUDE_REPLAYS_FIELD_NUMBER: _builtins.int
-    VIEW_FIELD_NUMBER: _builtins.int
+    RETURN_EXPLANATION_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Maximum number of forecasts on the page, 1 to 500; 0: 50."""
     page_token: _builtins.str
@@ -411,8 +387,8 @@ class ListPredictionsRequest(_message.Message):
     """Whether to include revisions superseded by a later one."""
     include_replays: _builtins.bool
     """Whether to include games of replays and simulated seasons."""
-    view: Global___PredictionView.ValueType
-    """Content to return of each forecast; may differ from page to page."""
+    return_explanation: _builtins.bool
+    """Whether to return explanations; may differ from page to page."""
     def __init__(
         self,
         *,
@@ -429,11 +405,11 @@ class ListPredictionsRequest(_message.Message):
         elapsed_minutes: _builtins.int | None = ...,
         include_superseded: _builtins.bool = ...,
         include_replays: _builtins.bool = ...,
-        view: Global___PredictionView.ValueType = ...,
+        return_explanation: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_elapsed_minutes", b"_elapsed_minutes", "_min_confidence", b"_min_confidence", "_settled", b"_settled", "elapsed_minutes", b"elapsed_minutes", "min_confidence", b"min_confidence", "settled", b"settled"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_elapsed_minutes", b"_elapsed_minutes", "_min_confidence", b"_min_confidence", "_settled", b"_settled", "elapsed_minutes", b"elapsed_minutes", "from_date", b"from_date", "game_id", b"game_id", "horizon", b"horizon", "include_replays", b"include_replays", "include_superseded", b"include_superseded", "min_confidence", b"min_confidence", "model_version", b"model_version", "page_size", b"page_size", "page_token", b"page_token", "settled", b"settled", "team", b"team", "to_date", b"to_date", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_elapsed_minutes", b"_elapsed_minutes", "_min_confidence", b"_min_confidence", "_settled", b"_settled", "elapsed_minutes", b"elapsed_minutes", "from_date", b"from_date", "game_id", b"game_id", "horizon", b"horizon", "include_replays", b"include_replays", "include_superseded", b"include_superseded", "min_confidence", b"min_confidence", "model_version", b"model_version", "page_size", b"page_size", "page_token", b"page_token", "return_explanation", b"return_explanation", "settled", b"settled", "team", b"team", "to_date", b"to_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__elapsed_minutes: _TypeAlias = _typing.Literal["elapsed_minutes"]  # noqa: Y015
     _WhichOneofArgType__elapsed_minutes: _TypeAlias = _typing.Literal["_elapsed_minutes", b"_elapsed_minutes"]  # noqa: Y015
@@ -609,7 +585,7 @@ class GetLeaderboardRequest(_message.Message):
     METRIC_FIELD_NUMBER: _builtins.int
     MIN_GAMES_FIELD_NUMBER: _builtins.int
     metric: Global___LeaderboardMetric.ValueType
-    """The metric to rank by."""
+    """The metric to rank by; required."""
     min_games: _builtins.int
     """Minimum number of games of a listed model version, at least 1; 0: 100."""
     @_builtins.property

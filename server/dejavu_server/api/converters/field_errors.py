@@ -54,15 +54,8 @@ class InvalidPageSize(InvalidInput):
     default_field = "page_size"
 
 
-class InvalidView(InvalidInput):
-    """A view is not a value of the contract."""
-
-    reason = "INVALID_VIEW"
-    default_field = "view"
-
-
 class InvalidMetric(InvalidInput):
-    """A metric is not a value of the contract."""
+    """A metric is not specified, or not a value of the contract."""
 
     reason = "INVALID_METRIC"
     default_field = "metric"

@@ -14,7 +14,6 @@ from dejavu_server.api.converters.fields import set_timestamp
 from dejavu_server.records import IssuedForecast, LineOrigin, LineSource
 
 _LINE_SOURCES: Final = {
-    forecast_pb2.MARGIN_SOURCE_UNSPECIFIED: LineSource.CALLER,
     forecast_pb2.MARGIN_SOURCE_CALLER: LineSource.CALLER,
     forecast_pb2.MARGIN_SOURCE_FEED: LineSource.FEED,
     forecast_pb2.MARGIN_SOURCE_FILE: LineSource.FILE,
@@ -24,7 +23,7 @@ _SOURCE_VALUES: Final = {source: value for value, source in _LINE_SOURCES.items(
 
 def says_origin(request: PredictRequest) -> bool:
     """Return whether a request gives the source of its margin, or its time."""
-    return request.margin_source != forecast_pb2.MARGIN_SOURCE_UNSPECIFIED or request.HasField("margin_time")
+    return request.HasField("margin_source") or request.HasField("margin_time")
 
 
 def line_origin(request: PredictRequest, today: date | None) -> LineOrigin:
@@ -33,13 +32,15 @@ def line_origin(request: PredictRequest, today: date | None) -> LineOrigin:
     Raises:
         InvalidMargin: if the request has no margin, or the source or the time is invalid; names the field.
     """
-    source, has_time = request.margin_source, request.HasField("margin_time")
+    has_time = request.HasField("margin_time")
+    source = request.margin_source if request.HasField("margin_source") else forecast_pb2.MARGIN_SOURCE_CALLER
     if not request.HasField("pregame_margin"):
-        field = "margin_time" if source == forecast_pb2.MARGIN_SOURCE_UNSPECIFIED else "margin_source"
+        field = "margin_source" if request.HasField("margin_source") else "margin_time"
         raise InvalidMargin("no pregame_margin", "pregame_margin beside it", field=field)
     if source not in _LINE_SOURCES:
         known = ", ".join(forecast_pb2.MarginSource.Name(each) for each in _LINE_SOURCES)
-        raise InvalidMargin(f"{source}", f"one of {known}", field="margin_source")
+        found = "unspecified" if source == forecast_pb2.MARGIN_SOURCE_UNSPECIFIED else f"{source}"
+        raise InvalidMargin(found, f"one of {known}", field="margin_source")
     time = None
     if has_time:
         try:

@@ -6,9 +6,8 @@ fields in `others`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date, datetime, timedelta
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import record_service_pb2 as pb
@@ -17,7 +16,7 @@ from dejavu_common.game_day import game_day
 from dejavu_feed.box_score import MAX_PLAYERS, PlayerLine, final_faults
 from dejavu_feed.game_ids import is_of_season, season_days, season_of, seasons_on
 from dejavu_feed.horizon import MAX_OVERTIMES
-from dejavu_models.errors import FieldErrors, InvalidGameId, InvalidInput, InvalidTeam, quoted
+from dejavu_models.errors import FieldErrors, InvalidGameId, InvalidTeam, quoted
 from dejavu_models.forecast_query import check_total_points
 from dejavu_models.scorecard import LeaderboardMetric
 from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
@@ -28,7 +27,6 @@ from dejavu_server.api.converters.field_errors import (
     InvalidMinutes,
     InvalidPageSize,
     InvalidScoreFilter,
-    InvalidView,
 )
 from dejavu_server.api.converters.fields import check_both_teams, check_game_id, horizon_of, iso_date, team
 from dejavu_server.api.converters.record import METRIC_VALUES
@@ -36,8 +34,6 @@ from dejavu_server.ledger.errors import InvalidDifferential, InvalidOvertimes, I
 from dejavu_server.ledger.queries.pages import ForecastFilter
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.records import ReportedOutcome
-
-_T = TypeVar("_T")
 
 DEFAULT_PAGE: Final = 50
 MAX_PAGE: Final = 500
@@ -49,16 +45,8 @@ DEFAULT_MIN_GAMES: Final = 100
 MAX_CLOCK_SKEW: Final = timedelta(minutes=1)
 """Maximum time by which an observed time can be in the future, since clocks differ."""
 
-METRICS: Final = {
-    pb.LEADERBOARD_METRIC_UNSPECIFIED: LeaderboardMetric.CRPS,
-    **{number: metric for metric, number in METRIC_VALUES.items()},
-}
-
-_EXPLAINED: Final = {
-    pb.PREDICTION_VIEW_UNSPECIFIED: False,
-    pb.PREDICTION_VIEW_BASIC: False,
-    pb.PREDICTION_VIEW_FULL: True,
-}
+METRICS: Final = {number: metric for metric, number in METRIC_VALUES.items()}
+"""Domain metrics by enum number."""
 
 
 class GameQuery(NamedTuple):
@@ -196,7 +184,6 @@ def list_query(request: pb.ListPredictionsRequest) -> ListQuery:
         horizon = faults.read(horizon_of, None, request.horizon)
     minute = request.elapsed_minutes if request.HasField("elapsed_minutes") else None
     faults.read(_check_minute, None, minute, "elapsed_minutes")
-    explanation = _enum_value(faults, _EXPLAINED, request.view, InvalidView, "PredictionView")
     faults.raise_first()
     forecast_filter = ForecastFilter(
         **common,
@@ -205,7 +192,7 @@ def list_query(request: pb.ListPredictionsRequest) -> ListQuery:
         minute=minute,
         superseded=request.include_superseded,
     )
-    return ListQuery(forecast_filter, request.page_token, request.page_size or DEFAULT_PAGE, explanation)
+    return ListQuery(forecast_filter, request.page_token, request.page_size or DEFAULT_PAGE, request.return_explanation)
 
 
 def scorecard_filter(request: pb.GetScorecardRequest) -> ScoreFilter:
@@ -231,7 +218,7 @@ def leaderboard_query(request: pb.GetLeaderboardRequest) -> LeaderboardQuery:
     if version := request.filter.model_version:
         expected = "none: a leaderboard compares model versions"
         faults.add(InvalidScoreFilter(quoted(version), expected, field="filter.model_version"))
-    metric = _enum_value(faults, METRICS, request.metric, InvalidMetric, "LeaderboardMetric")
+    metric = faults.read(_metric, LeaderboardMetric.CRPS, request.metric)
     faults.raise_first()
     return LeaderboardQuery(score_filter, metric, request.min_games or DEFAULT_MIN_GAMES)
 
@@ -327,8 +314,9 @@ def _check_minute(minute: int | None, field: str) -> None:
         raise InvalidMinutes(f"{minute}", f"1 to {MAX_SLOTS}", field=field)
 
 
-def _enum_value(faults: FieldErrors, values: Mapping[Any, _T], number: int, error: type[InvalidInput], name: str) -> _T:
-    """Return the value of an enum number; add an error if the contract has no such number."""
-    if number not in values:
-        faults.add(error(f"{number}", f"a value of dejavu.v1.{name}: {', '.join(map(str, values))}"))
-    return values.get(number, values[0])
+def _metric(number: pb.LeaderboardMetric.ValueType) -> LeaderboardMetric:
+    metric = METRICS.get(number)
+    if metric is None:
+        found = "unspecified" if number == pb.LEADERBOARD_METRIC_UNSPECIFIED else f"{number}"
+        raise InvalidMetric(found, f"one of {', '.join(map(pb.LeaderboardMetric.Name, METRICS))}")
+    return metric

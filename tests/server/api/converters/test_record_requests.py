@@ -78,7 +78,7 @@ def test_every_condition_of_a_list_is_read() -> None:
         elapsed_minutes=18,
         include_superseded=True,
         include_replays=True,
-        view=pb.PREDICTION_VIEW_FULL,
+        return_explanation=True,
     )
     wanted = ForecastFilter(
         horizon=HALF,
@@ -137,7 +137,7 @@ def test_a_scorecard_is_of_every_game_unless_told_otherwise() -> None:
     assert requests.scorecard_filter(pb.GetScorecardRequest(filter=told)) == expected
 
 
-def test_a_leaderboard_is_by_crps_of_a_hundred_games_unless_told_otherwise() -> None:
+def test_a_leaderboard_is_of_a_hundred_games_unless_told_otherwise() -> None:
     assert requests.leaderboard_query(ranked()[1]) == requests.LeaderboardQuery(
         ScoreFilter(), LeaderboardMetric.CRPS, 100
     )
@@ -146,7 +146,7 @@ def test_a_leaderboard_is_by_crps_of_a_hundred_games_unless_told_otherwise() -> 
 
 
 def test_every_metric_of_the_contract_and_of_the_domain_is_known() -> None:
-    assert set(requests.METRICS) == set(pb.LeaderboardMetric.values())
+    assert set(requests.METRICS) == set(pb.LeaderboardMetric.values()) - {pb.LEADERBOARD_METRIC_UNSPECIFIED}
     assert set(requests.METRICS.values()) == set(LeaderboardMetric)
 
 
@@ -191,10 +191,13 @@ def asked(**fields: Any) -> tuple[Callable[[Any], object], pb.GetPredictionReque
 
 
 def ranked(**fields: Any) -> tuple[Callable[[Any], object], pb.GetLeaderboardRequest]:
-    return requests.leaderboard_query, pb.GetLeaderboardRequest(**{"filter": score_filter(), **fields})
+    return requests.leaderboard_query, pb.GetLeaderboardRequest(
+        **{"filter": score_filter(), "metric": pb.LEADERBOARD_METRIC_CRPS, **fields}
+    )
 
 
 ID, HORIZONS = "the NBA's id, ten digits", "HORIZON_HALFTIME or HORIZON_FINAL"
+METRICS = "one of LEADERBOARD_METRIC_CRPS, LEADERBOARD_METRIC_MAE, LEADERBOARD_METRIC_BRIER, "
 BAD = [
     (report(game_id=""), "INVALID_GAME_ID", "game_id", "''", ID),
     (report(game_id="12"), "INVALID_GAME_ID", "game_id", "'12'", ID),
@@ -251,7 +254,6 @@ BAD = [
     (listed(min_confidence=1.01), "INVALID_CONFIDENCE", "min_confidence", "1.01", "from 0.5 to 1"),
     (listed(min_confidence=math.nan), "INVALID_CONFIDENCE", "min_confidence", "nan", "from 0.5 to 1"),
     (listed(elapsed_minutes=48), "INVALID_MINUTES", "elapsed_minutes", "48", "1 to 47"),
-    (listed(view=3), "INVALID_VIEW", "view", "3", "0, 1, 2"),
     (scored(game_id="x"), "INVALID_GAME_ID", "filter.game_id", "'x'", ID),
     (scored(team="Gotham"), "INVALID_TEAM", "filter.team", "'Gotham'", "an NBA code"),
     (scored(min_confidence=0.49), "INVALID_CONFIDENCE", "filter.min_confidence", "0.49", "from 0.5 to 1"),
@@ -263,7 +265,8 @@ BAD = [
     (scored(min_minutes=0), "INVALID_MINUTES", "filter.min_minutes", "0", "1 to 47"),
     (scored(max_minutes=99), "INVALID_MINUTES", "filter.max_minutes", "99", "1 to 47"),
     (scored(min_minutes=9, max_minutes=8), "INVALID_MINUTES", "filter.max_minutes", "8", "9, or more"),
-    (ranked(metric=6), "INVALID_METRIC", "metric", "6", "0, 1, 2, 3, 4, 5"),
+    (ranked(metric=6), "INVALID_METRIC", "metric", "6", METRICS),
+    (ranked(metric=0), "INVALID_METRIC", "metric", "unspecified", METRICS),
     (ranked(filter=score_filter(model_version="v1")), "INVALID_FILTER", "filter.model_version", "'v1'", "none"),
 ]
 

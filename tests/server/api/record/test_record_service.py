@@ -91,21 +91,15 @@ async def test_pages_lead_through_all_forecasts_without_their_explanations(recor
     assert not any(each.forecast.HasField("explanation") for each in told)
 
 
-async def test_only_a_full_view_of_a_page_contains_explanations(record: Any, service: Any) -> None:
+async def test_a_page_contains_explanations_only_on_request(record: Any, service: Any) -> None:
     await predict(service)
-    by_view: dict[int, record_pb2.RecordedPrediction] = {}
-    for view in pb.PredictionView.values():
-        [by_view[view]] = (await record.ListPredictions(pb.ListPredictionsRequest(view=view))).predictions
-    full = by_view[pb.PREDICTION_VIEW_FULL]
-    assert (
-        full
-        == (
-            await record.GetPrediction(pb.GetPredictionRequest(game_id=GAME, horizon=forecast_pb2.HORIZON_HALFTIME))
-        ).prediction
-    )
+    [plain] = (await record.ListPredictions(pb.ListPredictionsRequest())).predictions
+    [full] = (await record.ListPredictions(pb.ListPredictionsRequest(return_explanation=True))).predictions
+    asked = pb.GetPredictionRequest(game_id=GAME, horizon=forecast_pb2.HORIZON_HALFTIME)
+    assert full == (await record.GetPrediction(asked)).prediction
     assert full.forecast.HasField("explanation")
     full.forecast.ClearField("explanation")
-    assert by_view[pb.PREDICTION_VIEW_BASIC] == by_view[pb.PREDICTION_VIEW_UNSPECIFIED] == full
+    assert plain == full
 
 
 async def test_replays_are_told_when_they_are_asked_for(record: Any, service: Any) -> None:
@@ -151,7 +145,9 @@ async def test_a_scorecard_and_a_leaderboard_come_out_of_the_ledger(record: Any,
     assert (board.metric, board.min_games) == (pb.LEADERBOARD_METRIC_MAE, 4)
     assert not (
         await record.GetLeaderboard(
-            pb.GetLeaderboardRequest(filter=pb.ScoreFilter(horizon=forecast_pb2.HORIZON_HALFTIME))
+            pb.GetLeaderboardRequest(
+                filter=pb.ScoreFilter(horizon=forecast_pb2.HORIZON_HALFTIME), metric=pb.LEADERBOARD_METRIC_CRPS
+            )
         )
     ).rows
 

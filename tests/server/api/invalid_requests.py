@@ -118,7 +118,7 @@ def _moment(field: str, found: str, expected: str, **fields: Any) -> BadRequest:
 
 OF_PREDICT = [
     *(_predict("INVALID_PATTERN", "pattern", f"{n} slots", f"1 to {most} to", pattern=[0.0] * n, horizon=horizon)
-      for horizon, most, n in ((0, 23, 0), (0, 23, 24), (1, 23, 48), (2, 47, 0), (2, 47, 48), (2, 47, 10_000))),
+      for horizon, most, n in ((0, 23, 0), (0, 23, 24), (1, 23, 48), (2, 47, 0), (2, 47, 48), (2, 47, 8_000))),
     *(_predict("INVALID_PATTERN", f"pattern[{at}]", f"{value}", BOUND, pattern=_slot(at, value))
       for at, value in ((0, math.nan), (17, math.nan), (3, math.inf), (17, -math.inf), (5, 200.5), (6, -200.5))),
     *(_predict("INVALID_ALPHA", "alpha", f"{alpha}", BETWEEN, alpha=alpha)

@@ -78,58 +78,34 @@ def test_a_bet_on_about_the_line_that_made_the_forecast_has_no_stake_and_says_wh
 
 
 @pytest.mark.parametrize(
-    ("given", "priced", "own"),
+    ("horizon", "given", "priced", "own"),
     [
-        (5.5, market(0, -220, 180), True),  # the moneyline of that spread
-        (-12.0, market(0, 675, -1025), True),
-        (5.5, market(0, -450, 350), False),  # as a lead makes it
-        (0.5, market(0, -110, -110), True),  # a pick'em
-        (0.5, market(0, -300, 250), False),
-        (8.5, market(5.5, 1.65, 2.35), True),  # an alternate spread
-        (8.5, market(5.5, 1.91, 1.91), False),
+        (FINAL, 5.5, market(0, -220, 180), True),  # the moneyline of that spread
+        (FINAL, -12.0, market(0, 675, -1025), True),
+        (FINAL, 5.5, market(0, -450, 350), False),  # as a lead makes it
+        (FINAL, 0.5, market(0, -110, -110), True),  # a pick'em
+        (FINAL, 0.5, market(0, -300, 250), False),
+        (FINAL, 8.5, market(5.5, 1.65, 2.35), True),  # an alternate spread
+        (FINAL, 8.5, market(5.5, 1.91, 1.91), False),
+        (HALFTIME, 5.5, market(3.0, -110, -110), True),  # the half of a spread of 5.5
+        (HALFTIME, 5.5, market(0, -160, 135), True),
+        (HALFTIME, 5.5, market(0, -400, 320), False),  # as a lead makes it
+        (HALFTIME, 5.5, market(10.5, -110, -110), False),
+        (FINAL, 5.5, total_market(227.5, 140, -165), True),  # an alternate line of before tip-off
+        (FINAL, 5.5, total_market(227.5, -110, -110), False),
+        (HALFTIME, 5.5, total_market(110.5, -110, -110), True),
+        (HALFTIME, 5.5, total_market(118.5, -110, -110), False),
     ],
 )
-def test_a_bet_at_about_the_price_that_the_given_margin_implies_has_no_stake(
-    client: DejavuClient, given: float, priced: Market, own: bool
+def test_a_bet_at_about_the_line_or_price_that_the_given_ones_imply_has_no_stake(
+    client: DejavuClient, horizon: Horizon.ValueType, given: float, priced: Market, own: bool
 ) -> None:
-    """The price can be from before tip-off, whatever its line is."""
-    answer = client.quote(PATTERN, priced, horizon=FINAL, pregame_margin=given).markets[0]
-    assert (WARNING_REASON_MARKETS_OWN_LINE in {each.reason for each in answer.warnings}) is own
-    assert answer.stake == 0 or not own
-
-
-@pytest.mark.parametrize(
-    ("priced", "own"),
-    [
-        (market(3.0, -110, -110), True),  # the half of a spread of 5.5
-        (market(0, -160, 135), True),
-        (market(0, -400, 320), False),  # as a lead makes it
-        (market(10.5, -110, -110), False),
-    ],
-)
-def test_a_bet_on_the_half_at_about_what_the_given_margin_implies_has_no_stake(
-    client: DejavuClient, priced: Market, own: bool
-) -> None:
-    answer = client.quote(PATTERN[:6], priced, horizon=HALFTIME, pregame_margin=5.5).markets[0]
-    assert (WARNING_REASON_MARKETS_OWN_LINE in {each.reason for each in answer.warnings}) is own
-    assert answer.stake == 0 or not own
-
-
-@pytest.mark.parametrize(
-    ("horizon", "priced", "own"),
-    [
-        (FINAL, total_market(227.5, 140, -165), True),  # an alternate line of before tip-off
-        (FINAL, total_market(227.5, -110, -110), False),
-        (HALFTIME, total_market(110.5, -110, -110), True),
-        (HALFTIME, total_market(118.5, -110, -110), False),
-    ],
-)
-def test_a_bet_on_total_points_at_about_what_the_given_total_implies_has_no_stake(
-    client: DejavuClient, horizon: Horizon.ValueType, priced: Market, own: bool
-) -> None:
-    asked: Any = {"horizon": horizon, "pregame_margin": 5.5, "pregame_total": 221.5, "total_points": 63}
+    """The price can be from before tip-off, whatever its line is. The total that is given is 221.5."""
+    asked: Any = {"horizon": horizon, "pregame_margin": given}
+    if priced.kind == MARKET_KIND_TOTAL:
+        asked |= {"pregame_total": 221.5, "total_points": 63}
     lead = 3.0 if PATTERN[11] % 2 == 0 else PATTERN[11]  # odd, as the points
-    answer = client.quote([*PATTERN[:11], lead], priced, **asked).markets[0]
+    [answer] = client.quote([*PATTERN[:11], lead], priced, **asked).markets
     assert (WARNING_REASON_MARKETS_OWN_LINE in {each.reason for each in answer.warnings}) is own
     assert answer.stake == 0 or not own
 

@@ -127,8 +127,8 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     15 %.
     """
     WARNING_REASON_RECOMPUTED: _WarningReason.ValueType  # 6
-    """The quantiles, the market or the total market are of a forecast computed for this request, which differs from the
-    recorded one: usually the model has learned from outcomes since.
+    """The quantiles, or a market, are of a forecast computed for this request, which differs from the recorded one:
+    usually the model has learned from outcomes since.
     """
     WARNING_REASON_TEAMS_UNKNOWN: _WarningReason.ValueType  # 7
     """The forecast that evaluated the market uses the score alone, since the request named no teams and gave no
@@ -176,8 +176,8 @@ WARNING_REASON_ODDS_MISMATCHED: WarningReason.ValueType  # 5
 15 %.
 """
 WARNING_REASON_RECOMPUTED: WarningReason.ValueType  # 6
-"""The quantiles, the market or the total market are of a forecast computed for this request, which differs from the
-recorded one: usually the model has learned from outcomes since.
+"""The quantiles, or a market, are of a forecast computed for this request, which differs from the recorded one:
+usually the model has learned from outcomes since.
 """
 WARNING_REASON_TEAMS_UNKNOWN: WarningReason.ValueType  # 7
 """The forecast that evaluated the market uses the score alone, since the request named no teams and gave no

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from google.protobuf.descriptor import EnumDescriptor
@@ -18,13 +18,22 @@ from dejavu.v1.forecast_pb2 import (
     LATE_REASON_TIME,
     Forecast,
     Horizon,
+    TeamKnowledge,
     TotalForecast,
     WarningReason,
 )
 from dejavu.v1.market_pb2 import MarketKind
+from dejavu.v1.prediction_service_pb2 import (
+    RISK_FACTOR_KIND_PACE,
+    RISK_FACTOR_KIND_SWING,
+    RISK_FACTOR_KIND_TREND,
+    RISK_FACTOR_KIND_VOLATILITY,
+    RiskFactor,
+)
 from dejavu.v1.record_pb2 import Outcome, RecordedMarket, RecordedPrediction
 from dejavu_feed import moment as moments
 from dejavu_feed.horizon import MAX_SLOTS
+from dejavu_feed.team_knowledge import knowledge_text
 
 _LONGEST_END: Final = timedelta(hours=2)
 """Upper bound of the time from the last minute of regulation to the end of the game, overtimes included."""
@@ -198,6 +207,25 @@ def seconds_text(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.0f} h"
+
+
+def team_knowledge(known: TeamKnowledge, team: str) -> str:
+    """Describe how well the ratings know a team: BOS: June 2023 and 2 finals, hardly known."""
+    earlier = date.fromisoformat(known.earlier_date) if known.earlier_date else None
+    return knowledge_text(team, known.deviation, known.finals, earlier)
+
+
+_RISK_UNITS: Final = {
+    RISK_FACTOR_KIND_VOLATILITY: "points",
+    RISK_FACTOR_KIND_SWING: "points",
+    RISK_FACTOR_KIND_PACE: "points a game",
+    RISK_FACTOR_KIND_TREND: "points a minute",
+}
+
+
+def risk_value(factor: RiskFactor) -> str:
+    """Format the measured value of a factor of a risk score with its unit: 4.2 points."""
+    return f"{factor.value:.1f} {_RISK_UNITS.get(factor.kind, '')}".rstrip()
 
 
 def component_label(name: str) -> str:

@@ -52,7 +52,6 @@ CONFIDENCES = (0.6, 0.8, 0.95)
 NOT_COMPARED = {
     "dejavu.v1.MarketAnswer.notice",
     "dejavu.v1.MarketAnswer.warnings",
-    "dejavu.v1.TeamKnowledge.text",
     "dejavu.v1.ReliabilityWarning.text",
 }
 """Texts for people, which are not in the chain. Explanations are not listed."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from dejavu_feed.box_score import Lineups
 from dejavu_feed.neutral_sites import is_neutral
 from dejavu_feed.off_season import days_around, season_on
+from dejavu_feed.team_knowledge import DECEMBER_DEVIATION
 from dejavu_models.arrays import Floats
 from dejavu_models.forecast_query import LineupEffects
 from dejavu_models.player_ratings import PlayerRatings
@@ -33,13 +34,7 @@ MAX_RATINGS_DAYS: Final = 30
 """Default of the greatest age at which ratings are used, in days; summers are not counted (`dejavu_feed.off_season`).
 It is longer than any pause of a season except that of 2020."""
 
-# Uncertainty of strengths and margins in usual seasons: 2016 to 2023, without the two that the pandemic moved
-# (docs/evaluation.md).
-DECEMBER_DEVIATION: Final = 2.55
-"""Largest standard deviation of a team's strength in games of December, in points. Above it, there is no stake."""
-OPENING_DEVIATION: Final = 3.05
-"""Largest standard deviation of a team's strength in all games, reached on opening nights, in points. Above it, a
-forecast has a warning."""
+# Uncertainty of margins in usual seasons: 2016 to 2023, without the two that the pandemic moved (docs/evaluation.md).
 USUAL_VARIANCES: Final = {MarginSource.UNKNOWN: math.inf, MarginSource.RATED: 27.3, MarginSource.KNOWN: 13.6}
 """Variance of the expected margin, in points squared, that the tables of each source include. RATED: its mean for
 margins frozen before a season, on which these tables are fitted; KNOWN: its maximum for two teams with KNOWN_GAMES

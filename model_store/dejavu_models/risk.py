@@ -34,13 +34,6 @@ WEIGHTS: Final[Mapping[str, float]] = {"volatility": 0.35, "swing": 0.25, "pace"
 """Weights of the factors, set by judgement and not fitted: volatility, which uses the whole game, has the most weight;
 pace has the least, since it says nothing about the lead. If a factor is missing, the other weights are scaled up."""
 
-UNITS: Final[Mapping[str, str]] = {
-    "volatility": "points",
-    "swing": "points",
-    "pace": "points a game",
-    "trend": "points a minute",
-}
-
 LEVEL_BOUNDS: Final = (25.0, 50.0, 75.0)
 """Minimum scores of moderate, high and extreme risk."""
 
@@ -57,7 +50,7 @@ class RiskFactor:
 
     Attributes:
         name: volatility, swing, pace or trend; see `measure`.
-        value: measured value, in `unit`.
+        value: measured value, in the unit of `measure`.
         score: percentage of games with a lower value at that minute, 0 to 100.
         weight: normalised; the weights of all factors sum to 1.
         contribution: weight × score.
@@ -65,7 +58,6 @@ class RiskFactor:
 
     name: str
     value: float
-    unit: str
     score: float
     weight: float
     contribution: float
@@ -104,7 +96,7 @@ def assess(
     values = measure(pattern, total_points)
     total = math.fsum(weights[name] for name in values)
     factors = tuple(
-        RiskFactor(name, value, UNITS[name], score, weight, weight * score)
+        RiskFactor(name, value, score, weight, weight * score)
         for name, value in values.items()
         for score, weight in [(percentile_score(name, pattern.minutes, value), weights[name] / total)]
     )

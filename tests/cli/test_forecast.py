@@ -26,7 +26,14 @@ from dejavu.v1.forecast_pb2 import (
     TeamKnowledge,
 )
 from dejavu.v1.market_pb2 import RISK_LEVEL_EXTREME
-from dejavu.v1.prediction_service_pb2 import AssessRiskResponse, PredictRequest, PredictResponse, RiskFactor
+from dejavu.v1.prediction_service_pb2 import (
+    RISK_FACTOR_KIND_PACE,
+    RISK_FACTOR_KIND_VOLATILITY,
+    AssessRiskResponse,
+    PredictRequest,
+    PredictResponse,
+    RiskFactor,
+)
 from dejavu_cli.main import app
 from dejavu_client import HALFTIME
 from dejavu_common.game_day import game_day
@@ -93,8 +100,8 @@ RISK = AssessRiskResponse(
     score=81.4,
     level=RISK_LEVEL_EXTREME,
     factors=[
-        RiskFactor(name="volatility", value=4.2, unit="points", score=97, weight=0.35, contribution=33.95),
-        RiskFactor(name="pace", value=240, unit="points a game", score=47, weight=0.15, contribution=7.05),
+        RiskFactor(kind=RISK_FACTOR_KIND_VOLATILITY, value=4.2, score=97, weight=0.35, contribution=33.95),
+        RiskFactor(kind=RISK_FACTOR_KIND_PACE, value=240, score=47, weight=0.15, contribution=7.05),
     ],
     warnings=["The lead changed hands [4] times over the last 6 minutes."],
 )
@@ -161,11 +168,16 @@ def test_teams_are_listed_with_what_they_may_be_called(run: Run) -> None:
 
 def test_live_inputs_and_date_are_sent_and_shown_with_the_warnings(server: FakeServer, run: Run) -> None:
     warning = ReliabilityWarning(reason=WARNING_REASON_RATINGS_OUTDATED, text="the teams' ratings end too long before")
-    known = TeamKnowledge(deviation=3.61, text="BOS: June 2023 and 2 finals, hardly known")
+    known = TeamKnowledge(deviation=3.61, finals=2, earlier_date="2023-06-12")
 
     def answer(request: PredictRequest) -> PredictResponse:
         live: dict[str, Any] = {name: getattr(request, name) for name in ("total_points", "last_score", "possession")}
-        knowledge: dict[str, Any] = {"ratings_date": "2023-06-12", "warnings": [warning], "home_known": known}
+        knowledge: dict[str, Any] = {
+            "ratings_date": "2023-06-12",
+            "warnings": [warning],
+            "home_known": known,
+            "away_known": known,
+        }
         return PredictResponse(forecast=forecast(request, **live, **knowledge))
 
     server.answers("Predict", answer)
@@ -205,8 +217,8 @@ def test_a_neutral_site_is_sent_and_shown_without_a_claim_on_the_forecast(server
 
 
 def test_with_a_given_margin_what_the_ratings_know_is_said_to_be_of_totals(server: FakeServer, run: Run) -> None:
-    home, away = (TeamKnowledge(deviation=3.6, text=f"{team}: June 2024 and no finals") for team in ("BOS", "LAL"))
-    answer = forecast(expected_margin=2.0, home_known=home, away_known=away)
+    known = TeamKnowledge(deviation=3.6, earlier_date="2024-06-17")
+    answer = forecast(expected_margin=2.0, home_team="BOS", away_team="LAL", home_known=known, away_known=known)
     server.answers("Predict", PredictResponse(forecast=answer))
     lines = [line.strip("│ ") for line in run("predict", "0", "2", width=160).stdout.splitlines()]
     first = next(place for place, line in enumerate(lines) if "BOS: June" in line)

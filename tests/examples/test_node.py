@@ -55,7 +55,7 @@ def as_decoded_by_node(forecast: Forecast, *, courses: bool = True) -> dict[str,
     fields = dict.fromkeys(messages) | fields
     similar = forecast.explanation.similar_games
     for game, as_text in zip(similar, fields["explanation"]["similarGames"] if similar else (), strict=True):
-        as_text["course"] = list(game.course) if courses else []  # as doubles, where MessageToDict has short decimals
+        as_text["course"] = list(game.course) if courses else []
     if forecast.HasField("expected_margin"):
         fields["_expectedMargin"] = "expectedMargin"
     for name in MADE:

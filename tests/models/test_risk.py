@@ -115,7 +115,6 @@ def test_every_assessment_keeps_its_bounds_and_its_sum(given: ScorePattern, tota
         assert factor.value >= 0
         assert 0 <= factor.score <= 100
         assert factor.contribution == factor.weight * factor.score
-        assert factor.unit
     place = list(RiskLevel).index(assessment.level)
     assert (0, *risk.LEVEL_BOUNDS)[place] <= assessment.score <= (*risk.LEVEL_BOUNDS, 100)[place]
 

@@ -12,6 +12,7 @@ from tests.support.processes.servers import async_worker
 from dejavu.v1 import forecast_pb2
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_client import FINAL, AsyncDejavuClient
+from dejavu_client.formatting import team_knowledge
 from dejavu_client.requests import market
 from dejavu_common.game_day import game_day
 from dejavu_feed.off_season import days_around
@@ -130,11 +131,12 @@ async def test_old_ratings_and_one_final_do_not_pass_as_fresh(client: AsyncDejav
     for game_id in ("", current_game(2)):
         answered = await client.quote(PATTERN, odds, horizon=FINAL, home_team="BOS", away_team="NYK", game_id=game_id)
         forecast = answered.forecast
-        for known, code in ((forecast.home_known, "BOS"), (forecast.away_known, "NYK")):
+        for known in (forecast.home_known, forecast.away_known):
             assert (known.finals, known.earlier_date) == (1, "2024-06-17")
             assert known.deviation > 3.05
-            assert known.text == f"{code}: June 2024 and 1 final, hardly known"
-        text = f"{forecast.home_known.text}; {forecast.away_known.text}: "
+        texts = [team_knowledge(forecast.home_known, "BOS"), team_knowledge(forecast.away_known, "NYK")]
+        assert texts == [f"{code}: June 2024 and 1 final, hardly known" for code in ("BOS", "NYK")]
+        text = f"{'; '.join(texts)}: "
         assert [warning.text for warning in forecast.warnings] == [f"{text}the interval allows for it"]
         assert answered.markets[0].stake == answered.markets[0].side == 0
         warning = answered.markets[0].warnings[0]  # the edge may be implausible too

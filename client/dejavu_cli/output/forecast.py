@@ -35,6 +35,7 @@ from dejavu_client.formatting import (
     percent,
     pluralize,
     signed,
+    team_knowledge,
     warning_label,
 )
 from dejavu_client.requests import FEED_HORIZONS
@@ -136,10 +137,10 @@ def _add_ratings(rows: Table, forecast: Forecast) -> None:
         rows.add_row("team ratings", f"{ratings_text(forecast)}{unused}")
     # With a given margin, ratings are used for the total alone.
     name = "" if forecast.ratings_date else "ratings of totals"
-    for known in (forecast.home_known, forecast.away_known):
-        if known.text:
-            rows.add_row(name, f"{known.text} (± {known.deviation:.1f} points)")
-            name = ""
+    teams = ((forecast.home_known, forecast.home_team), (forecast.away_known, forecast.away_team))
+    for known, team in teams if forecast.HasField("home_known") else ():
+        rows.add_row(name, f"{team_knowledge(known, team)} (± {known.deviation:.1f} points)")
+        name = ""
 
 
 def ratings_text(rated: Forecast | Model) -> str:

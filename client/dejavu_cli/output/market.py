@@ -20,10 +20,10 @@ from dejavu.v1.market_pb2 import (
     RiskLevel,
     Staking,
 )
-from dejavu.v1.prediction_service_pb2 import AssessRiskResponse
+from dejavu.v1.prediction_service_pb2 import AssessRiskResponse, RiskFactorKind
 from dejavu_cli.output.forecast import print_warnings
 from dejavu_cli.output.responsive_table import titled_table
-from dejavu_client.formatting import chance, enum_word, horizon_label, percent, signed, warning_label
+from dejavu_client.formatting import chance, enum_word, horizon_label, percent, risk_value, signed, warning_label
 from dejavu_common.rich_console import Console
 
 _HEADERS: Final = ("side", "odds", "break-even", "model", "market", "used", "stake")
@@ -145,8 +145,8 @@ def print_risk(answer: AssessRiskResponse) -> None:
     table = titled_table(f"{answer.score:.0f} of 100: {level}", *headers, no_wrap=True)
     for factor in answer.factors:
         table.add_row(
-            factor.name,
-            f"{factor.value:.1f} {factor.unit}",
+            enum_word(RiskFactorKind.DESCRIPTOR, factor.kind) or "unknown",
+            risk_value(factor),
             f"{factor.score:.0f} %",
             f"{100 * factor.weight:.0f} %",
             f"{factor.contribution:.1f}",

@@ -1,5 +1,6 @@
 /** All texts of the page. */
 import { afterOrAt, gameClock, isWhole, named } from "./model/play";
+import type { TeamKnowledge } from "./model/types";
 
 export const strings = {
   product: "Dejavu",
@@ -141,6 +142,12 @@ export const strings = {
     copyPicture: "Copy picture",
     notCopied: "Not copied: open the picture instead",
     expected: "Expected before tip-off",
+    /** BOS: June 2023 and 2 finals, hardly known. The bounds are those of TeamKnowledge in the contract. */
+    known: ({ team, deviation, finals, earlier }: TeamKnowledge) => {
+      const month = earlier && new Date(earlier).toLocaleDateString("en", { month: "long", year: "numeric", timeZone: "UTC" });
+      const how = deviation <= 2.55 ? "well" : deviation <= 3.05 ? "partly" : "hardly";
+      return `${team}: ${month && `${month} and `}${finals || "no"} final${finals === 1 ? "" : "s"}, ${how} known`;
+    },
     whoPlays: (lead: string) => `with who has played so far: ${lead}`,
     asForecast: (when: string, minute: number) => `${when}, forecast ${isWhole(minute) ? `after ${minute} min` : afterOrAt(minute)}`,
     model: "Model",

@@ -1,10 +1,14 @@
 import { expect, test } from "vitest";
 import { forecast, recorded } from "../src/api/convert";
+import { strings } from "../src/strings";
 
-test("how well the ratings know both teams is said in the server's words, if they were asked", () => {
-  const text = "BOS: June 2023 and 2 finals, hardly known";
-  const known = { homeKnown: { text }, awayKnown: { text: "LAL: 20 finals, well known" } };
-  expect(forecast({ ...known, marginSource: "MARGIN_SOURCE_RATINGS" }).known).toEqual([text, "LAL: 20 finals, well known"]);
+test("how well the ratings know both teams is said, if they were asked", () => {
+  const known = {
+    homeTeam: "BOS", homeKnown: { deviation: 3.61, finals: 2, earlierDate: "2023-06-12" },
+    awayTeam: "LAL", awayKnown: { deviation: 2.4, finals: 20 },
+  };
+  const said = forecast({ ...known, marginSource: "MARGIN_SOURCE_RATINGS" }).known.map(strings.game.known);
+  expect(said).toEqual(["BOS: June 2023 and 2 finals, hardly known", "LAL: 20 finals, well known"]);
   expect(forecast({ ...known, marginSource: "MARGIN_SOURCE_FILE" }).known).toEqual([]);
   expect(forecast({}).known).toEqual([]);
 });

@@ -13,6 +13,7 @@ import numpy as np
 
 from dejavu_feed import live_inputs
 from dejavu_feed.moment import TABLES_FROM, Moment
+from dejavu_feed.team_knowledge import OPENING_DEVIATION
 from dejavu_models import betting
 from dejavu_models.betting import MarketKind, StakingPolicy, is_own_market
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
@@ -34,7 +35,7 @@ from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.point.compiled import CompiledGame, compiled_models
 from dejavu_models.point.linear import MARGIN_SLOPE
 from dejavu_models.point.models import PointModels
-from dejavu_models.ratings import MAX_RATINGS_DAYS, OPENING_DEVIATION, RatingFilter, Ratings, are_known
+from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, Ratings, are_known
 from dejavu_models.totals.forecast import forecast_total
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import (

@@ -135,12 +135,12 @@ async def test_quantiles_come_as_asked_for_and_are_not_recorded(
 async def test_how_unsettled_a_game_is_is_told(service: PredictionServiceAsyncStub) -> None:
     wild = [10, -10, 10, -10, 10, -10, 10, -10]
     answer = await service.AssessRisk(pb.AssessRiskRequest(pattern=wild, total_points=60))
-    assert [factor.name for factor in answer.factors] == ["volatility", "swing", "pace", "trend"]
+    assert [factor.kind for factor in answer.factors] == [1, 2, 3, 4]  # in the order of RiskFactorKind
     assert answer.score == pytest.approx(sum(factor.contribution for factor in answer.factors))
     assert answer.level == market_pb2.RISK_LEVEL_HIGH
     assert any(warning.startswith("The lead changed hands 6 times") for warning in answer.warnings)
     calm = await service.AssessRisk(pb.AssessRiskRequest(pattern=[0] * 18))
-    assert [factor.name for factor in calm.factors] == ["volatility", "swing", "trend"]
+    assert [factor.kind for factor in calm.factors] == [1, 2, 4]
     assert (calm.score, calm.level) == (0.0, market_pb2.RISK_LEVEL_LOW)
 
 

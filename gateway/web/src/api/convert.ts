@@ -1,9 +1,9 @@
 /** From the JSON mapping of dejavu.v1 to the types of the page. */
-import type { ForecastJson } from "../gen/dejavu/v1/forecast_pb";
+import type { ForecastJson, TeamKnowledgeJson } from "../gen/dejavu/v1/forecast_pb";
 import type { GameJson } from "../gen/dejavu/v1/game_service_pb";
 import type { OutcomeJson, RecordedPredictionJson } from "../gen/dejavu/v1/record_pb";
 import { timeOfPlay } from "../model/play";
-import type { Forecast, Horizon, Outcome, Recorded, Shown } from "../model/types";
+import type { Forecast, Horizon, Outcome, Recorded, Shown, TeamKnowledge } from "../model/types";
 
 type JsonNumber = number | string | undefined;
 
@@ -34,6 +34,10 @@ function recordedQuantiles(values: readonly JsonNumber[]): { level: number; valu
   return values.map((value, index) => ({ level: (1 + 2 * index) / 100, value: num(value) }));
 }
 
+function knowledge(team: string | undefined, json: TeamKnowledgeJson | undefined): TeamKnowledge[] {
+  return json ? [{ team: team ?? "", deviation: num(json.deviation), finals: num(json.finals), earlier: json.earlierDate ?? "" }] : [];
+}
+
 export function forecast(json: ForecastJson): Forecast {
   const { explanation, moment } = json;
   const attribution = explanation?.attribution;
@@ -58,7 +62,7 @@ export function forecast(json: ForecastJson): Forecast {
     expectedMargin: optional(json.expectedMargin),
     whoPlays: num(json.expectedMarginTerms?.missingPlayers),
     // Knowledge of the ratings does not apply to a market's line.
-    known: json.marginSource === "MARGIN_SOURCE_RATINGS" ? [json.homeKnown, json.awayKnown].flatMap((team) => team?.text ?? []) : [],
+    known: json.marginSource === "MARGIN_SOURCE_RATINGS" ? [knowledge(json.homeTeam, json.homeKnown), knowledge(json.awayTeam, json.awayKnown)].flat() : [],
     warnings: (json.warnings ?? []).map((warning) => warning.text ?? ""),
     lead: moment ? num(moment.differential) : explanation ? num(explanation.baselinePrediction) : undefined,
     similar: (explanation?.similarGames ?? []).map((game) => ({

@@ -82,7 +82,7 @@ export function Scoreboard(props: { id: string; history: History; moment: Moment
                 <Show when={forecast().whoPlays}>
                   {(points) => <span class="sub">{said.whoPlays(lead(points(), home(), away()))}</span>}
                 </Show>
-                <For each={forecast().known}>{(team) => <span class="sub">{team}</span>}</For>
+                <For each={forecast().known}>{(team) => <span class="sub">{said.known(team)}</span>}</For>
               </dd>
             </div>
           )}

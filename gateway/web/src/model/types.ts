@@ -54,6 +54,14 @@ export interface Attribution {
   minutes: number[];
 }
 
+/** What the ratings know of a team: finals of this season, and the date up to which they know earlier games, ISO 8601; "" if none. */
+export interface TeamKnowledge {
+  team: string;
+  deviation: number;
+  finals: number;
+  earlier: string;
+}
+
 export interface Forecast extends Teams {
   gameId: string;
   horizon: Horizon;
@@ -80,8 +88,8 @@ export interface Forecast extends Teams {
   expectedMargin: number | undefined;
   /** Part of `expectedMargin` from line-ups so far; 0 if unknown. */
   whoPlays: number;
-  /** Knowledge of the ratings about both teams, in words; empty if they were not used. */
-  known: string[];
+  /** Knowledge of the ratings about both teams; empty if they were not used. */
+  known: TeamKnowledge[];
   warnings: string[];
   /** Differential at `minute`; unknown without an explanation, except at a moment. */
   lead: number | undefined;

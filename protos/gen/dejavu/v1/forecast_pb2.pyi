@@ -534,7 +534,6 @@ class TeamKnowledge(_message.Message):
     DEVIATION_FIELD_NUMBER: _builtins.int
     FINALS_FIELD_NUMBER: _builtins.int
     EARLIER_DATE_FIELD_NUMBER: _builtins.int
-    TEXT_FIELD_NUMBER: _builtins.int
     deviation: _builtins.float
     """Standard deviation of the team's strength, in points, at least 0, rounded to 0.01."""
     finals: _builtins.int
@@ -543,19 +542,16 @@ class TeamKnowledge(_message.Message):
     """Local date up to which the ratings include the team's games before these finals, ISO 8601 (YYYY-MM-DD); empty if
     they know the team from these finals alone.
     """
-    text: _builtins.str
-    """All of it for people, for example "BOS: June 2023 and 2 finals, hardly known"."""
     def __init__(
         self,
         *,
         deviation: _builtins.float = ...,
         finals: _builtins.int = ...,
         earlier_date: _builtins.str = ...,
-        text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deviation", b"deviation", "earlier_date", b"earlier_date", "finals", b"finals", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deviation", b"deviation", "earlier_date", b"earlier_date", "finals", b"finals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

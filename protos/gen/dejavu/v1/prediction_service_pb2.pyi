@@ -12,6 +12,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -22,6 +23,38 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _RiskFactorKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RiskFactorKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RiskFactorKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RISK_FACTOR_KIND_UNSPECIFIED: _RiskFactorKind.ValueType  # 0
+    """Not specified."""
+    RISK_FACTOR_KIND_VOLATILITY: _RiskFactorKind.ValueType  # 1
+    """Standard deviation of the change of the lead from minute to minute, in points."""
+    RISK_FACTOR_KIND_SWING: _RiskFactorKind.ValueType  # 2
+    """Range of the lead over the last minutes, in points."""
+    RISK_FACTOR_KIND_PACE: _RiskFactorKind.ValueType  # 3
+    """Points of both teams together at the end of the game at the rate so far."""
+    RISK_FACTOR_KIND_TREND: _RiskFactorKind.ValueType  # 4
+    """Slope of the lead over the last minutes, in points a minute; its absolute value."""
+
+class RiskFactorKind(_RiskFactorKind, metaclass=_RiskFactorKindEnumTypeWrapper):
+    """What a factor of a risk score measures."""
+
+RISK_FACTOR_KIND_UNSPECIFIED: RiskFactorKind.ValueType  # 0
+"""Not specified."""
+RISK_FACTOR_KIND_VOLATILITY: RiskFactorKind.ValueType  # 1
+"""Standard deviation of the change of the lead from minute to minute, in points."""
+RISK_FACTOR_KIND_SWING: RiskFactorKind.ValueType  # 2
+"""Range of the lead over the last minutes, in points."""
+RISK_FACTOR_KIND_PACE: RiskFactorKind.ValueType  # 3
+"""Points of both teams together at the end of the game at the rate so far."""
+RISK_FACTOR_KIND_TREND: RiskFactorKind.ValueType  # 4
+"""Slope of the lead over the last minutes, in points a minute; its absolute value."""
+Global___RiskFactorKind: _TypeAlias = RiskFactorKind  # noqa: Y015
 
 @_typing.final
 class PredictRequest(_message.Message):
@@ -39,11 +72,10 @@ class PredictRequest(_message.Message):
     PREGAME_MARGIN_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     QUANTILE_LEVELS_FIELD_NUMBER: _builtins.int
-    MARKET_FIELD_NUMBER: _builtins.int
+    MARKETS_FIELD_NUMBER: _builtins.int
     GAME_DATE_FIELD_NUMBER: _builtins.int
     TOTAL_POINTS_FIELD_NUMBER: _builtins.int
     LAST_SCORE_FIELD_NUMBER: _builtins.int
-    TOTAL_MARKET_FIELD_NUMBER: _builtins.int
     PREGAME_TOTAL_FIELD_NUMBER: _builtins.int
     MARGIN_SOURCE_FIELD_NUMBER: _builtins.int
     MARGIN_TIME_FIELD_NUMBER: _builtins.int
@@ -109,19 +141,15 @@ class PredictRequest(_message.Message):
         """
 
     @_builtins.property
-    def market(self) -> _market_pb2.Market:
-        """Odds to evaluate. The first market sent with a recorded forecast is recorded too."""
+    def markets(self) -> _containers.RepeatedCompositeFieldContainer[_market_pb2.Market]:
+        """Odds to evaluate, at most one market of each kind; MARKET_KIND_TOTAL needs total_points, and a model that forecasts
+        totals (Model.totals). The first market of a kind sent with a recorded forecast is recorded too.
+        """
 
     @_builtins.property
     def last_score(self) -> _forecast_pb2.LastScore:
         """The last score before the end of the pattern's last minute. Absent: not known, or nobody has scored. Every model
         accepts it, as above; none uses it without total_points.
-        """
-
-    @_builtins.property
-    def total_market(self) -> _market_pb2.TotalMarket:
-        """Odds on the points of both teams to evaluate, which needs total_points, and a model that forecasts totals
-        (Model.totals). Those of the first one sent with a recorded forecast are recorded too, as of market.
         """
 
     @_builtins.property
@@ -147,7 +175,7 @@ class PredictRequest(_message.Message):
         """State of the game since the end of the pattern, for a forecast at any second from 1:00 on, overtime included. pattern
         then has all complete minutes, at most 47, and total_points, last_score and possession are those at the moment. In the
         last minute before a horizon and in overtime it needs a model with moment among Model.inputs. The forecast has no
-        total, and no total_market can be evaluated. With a game_id it is recorded: at the same second with as many
+        total, and no market of totals can be evaluated. With a game_id it is recorded: at the same second with as many
         free_throws, another differential or possession makes a new revision. Absent: forecast from the end of the pattern.
         """
 
@@ -164,11 +192,10 @@ class PredictRequest(_message.Message):
         pregame_margin: _builtins.float | None = ...,
         model_version: _builtins.str = ...,
         quantile_levels: _abc.Iterable[_builtins.float] | None = ...,
-        market: _market_pb2.Market | None = ...,
+        markets: _abc.Iterable[_market_pb2.Market] | None = ...,
         game_date: _builtins.str = ...,
         total_points: _builtins.int | None = ...,
         last_score: _forecast_pb2.LastScore | None = ...,
-        total_market: _market_pb2.TotalMarket | None = ...,
         pregame_total: _builtins.float | None = ...,
         margin_source: _forecast_pb2.MarginSource.ValueType | None = ...,
         margin_time: _timestamp_pb2.Timestamp | None = ...,
@@ -177,9 +204,9 @@ class PredictRequest(_message.Message):
         lineups: Global___Lineups | None = ...,
         moment: _forecast_pb2.Moment | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_margin_source", b"_margin_source", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "last_score", b"last_score", "lineups", b"lineups", "margin_source", b"margin_source", "margin_time", b"margin_time", "market", b"market", "moment", b"moment", "neutral_site", b"neutral_site", "possession", b"possession", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_margin_source", b"_margin_source", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "last_score", b"last_score", "lineups", b"lineups", "margin_source", b"margin_source", "margin_time", b"margin_time", "moment", b"moment", "neutral_site", b"neutral_site", "possession", b"possession", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_margin_source", b"_margin_source", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "away_team", b"away_team", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "last_score", b"last_score", "lineups", b"lineups", "margin_source", b"margin_source", "margin_time", b"margin_time", "market", b"market", "model_version", b"model_version", "moment", b"moment", "neutral_site", b"neutral_site", "pattern", b"pattern", "possession", b"possession", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_margin_source", b"_margin_source", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "away_team", b"away_team", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "last_score", b"last_score", "lineups", b"lineups", "margin_source", b"margin_source", "margin_time", b"margin_time", "markets", b"markets", "model_version", b"model_version", "moment", b"moment", "neutral_site", b"neutral_site", "pattern", b"pattern", "possession", b"possession", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation", "total_points", b"total_points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
     _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015
@@ -263,30 +290,24 @@ class PredictResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FORECAST_FIELD_NUMBER: _builtins.int
-    MARKET_FIELD_NUMBER: _builtins.int
-    TOTAL_MARKET_FIELD_NUMBER: _builtins.int
+    MARKETS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def forecast(self) -> _forecast_pb2.Forecast:
         """The forecast."""
 
     @_builtins.property
-    def market(self) -> _market_pb2.MarketAnswer:
-        """Evaluation of the request's market; absent without one."""
-
-    @_builtins.property
-    def total_market(self) -> _market_pb2.TotalMarketAnswer:
-        """Evaluation of the request's total_market; absent without one."""
+    def markets(self) -> _containers.RepeatedCompositeFieldContainer[_market_pb2.MarketAnswer]:
+        """Evaluations of the request's markets, in their order."""
 
     def __init__(
         self,
         *,
         forecast: _forecast_pb2.Forecast | None = ...,
-        market: _market_pb2.MarketAnswer | None = ...,
-        total_market: _market_pb2.TotalMarketAnswer | None = ...,
+        markets: _abc.Iterable[_market_pb2.MarketAnswer] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market", "total_market", b"total_market"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market", "total_market", b"total_market"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "markets", b"markets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -348,8 +369,7 @@ class PredictBatchResult(_message.Message):
 
     FORECAST_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
-    MARKET_FIELD_NUMBER: _builtins.int
-    TOTAL_MARKET_FIELD_NUMBER: _builtins.int
+    MARKETS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def forecast(self) -> _forecast_pb2.Forecast:
         """The forecast."""
@@ -359,24 +379,19 @@ class PredictBatchResult(_message.Message):
         """The reason why there is none."""
 
     @_builtins.property
-    def market(self) -> _market_pb2.MarketAnswer:
-        """Evaluation of the request's market; absent without one."""
-
-    @_builtins.property
-    def total_market(self) -> _market_pb2.TotalMarketAnswer:
-        """Evaluation of the request's total_market; absent without one."""
+    def markets(self) -> _containers.RepeatedCompositeFieldContainer[_market_pb2.MarketAnswer]:
+        """Evaluations of the request's markets, in their order."""
 
     def __init__(
         self,
         *,
         forecast: _forecast_pb2.Forecast | None = ...,
         error: Global___PredictError | None = ...,
-        market: _market_pb2.MarketAnswer | None = ...,
-        total_market: _market_pb2.TotalMarketAnswer | None = ...,
+        markets: _abc.Iterable[_market_pb2.MarketAnswer] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "forecast", b"forecast", "market", b"market", "result", b"result", "total_market", b"total_market"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "forecast", b"forecast", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "forecast", b"forecast", "market", b"market", "result", b"result", "total_market", b"total_market"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "forecast", b"forecast", "markets", b"markets", "result", b"result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["forecast", "error"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
@@ -748,18 +763,15 @@ class RiskFactor(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
-    UNIT_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
     CONTRIBUTION_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    """Name: volatility, swing, pace or trend."""
+    kind: Global___RiskFactorKind.ValueType
+    """What it measures."""
     value: _builtins.float
-    """The measured value."""
-    unit: _builtins.str
-    """Unit of the value, for people."""
+    """The measured value, in the unit of its kind."""
     score: _builtins.float
     """0 (calm) to 100, higher for a more unusual value."""
     weight: _builtins.float
@@ -769,16 +781,15 @@ class RiskFactor(_message.Message):
     def __init__(
         self,
         *,
-        name: _builtins.str = ...,
+        kind: Global___RiskFactorKind.ValueType = ...,
         value: _builtins.float = ...,
-        unit: _builtins.str = ...,
         score: _builtins.float = ...,
         weight: _builtins.float = ...,
         contribution: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contribution", b"contribution", "name", b"name", "score", b"score", "unit", b"unit", "value", b"value", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contribution", b"contribution", "kind", b"kind", "score", b"score", "value", b"value", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

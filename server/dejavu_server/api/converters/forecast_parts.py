@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dejavu.v1 import forecast_pb2
-from dejavu_models.ratings import OPENING_DEVIATION, are_known
 from dejavu_models.types import (
     Adaptation,
     AdaptationMode,
@@ -38,8 +37,8 @@ def add_parts(
         message.ratings_date = forecast.ratings_date.isoformat()
     if forecast.teams_known:
         home, away = forecast.teams_known
-        _put_team_known(message.home_known, message.home_team, home)
-        _put_team_known(message.away_known, message.away_team, away)
+        _put_team_known(message.home_known, home)
+        _put_team_known(message.away_known, away)
     if explanation and forecast.explanation is not None:
         message.explanation.CopyFrom(_explanation_message(forecast.explanation, forecast, course_of))
     if forecast.adaptation is not None:
@@ -52,19 +51,10 @@ def add_parts(
         message.total.CopyFrom(_total_message(forecast.total, distribution=distribution))
 
 
-def knowledge_text(team: str, known: TeamKnowledge) -> str:
-    """Describe how well a team is known: BOS: June 2023 and 2 finals, hardly known."""
-    finals = f"{known.finals or 'no'} final{'' if known.finals == 1 else 's'}"
-    since = finals if known.earlier_date is None else f"{known.earlier_date:%B %Y} and {finals}"
-    how = "well" if are_known([known]) else "hardly" if known.deviation > OPENING_DEVIATION else "partly"
-    return f"{team}: {since}, {how} known"
-
-
-def _put_team_known(message: forecast_pb2.TeamKnowledge, team: str, known: TeamKnowledge) -> None:
+def _put_team_known(message: forecast_pb2.TeamKnowledge, known: TeamKnowledge) -> None:
     message.deviation, message.finals = known.deviation, known.finals
     if known.earlier_date is not None:
         message.earlier_date = known.earlier_date.isoformat()
-    message.text = knowledge_text(team, known)
 
 
 def _total_message(total: TotalForecast, *, distribution: bool) -> forecast_pb2.TotalForecast:

@@ -9,10 +9,10 @@ from typing import Final
 from dejavu.v1 import forecast_pb2
 from dejavu_feed.lines import PLAUSIBLE_OVERROUNDS
 from dejavu_feed.off_season import playing_days
+from dejavu_feed.team_knowledge import knowledge_text
 from dejavu_models.betting import OWN_LINE, OWN_PRICE, MarketAnswer, MarketKind, fair_probability
 from dejavu_models.ratings import are_known, are_usable, ratings_warnings
 from dejavu_models.types import Forecast, Horizon, ModelInfo, WarningReason
-from dejavu_server.api.converters.forecast_parts import knowledge_text
 from dejavu_server.records import IssuedForecast
 
 _WARNING_VALUES = {
@@ -169,7 +169,11 @@ def _points(value: float) -> str:
 
 def _little_known(issued: IssuedForecast, weighed_by: Forecast, consequence: str) -> forecast_pb2.ReliabilityWarning:
     teams = zip((issued.home_team, issued.away_team), weighed_by.teams_known, strict=False)
-    little = "; ".join(knowledge_text(team, known) for team, known in teams if not are_known([known]))
+    little = "; ".join(
+        knowledge_text(team, known.deviation, known.finals, known.earlier_date)
+        for team, known in teams
+        if not are_known([known])
+    )
     return forecast_pb2.ReliabilityWarning(
         reason=forecast_pb2.WARNING_REASON_TEAM_LITTLE_KNOWN, text=f"{little}: {consequence}"
     )

@@ -10,7 +10,13 @@ from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 from dejavu.v1 import forecast_pb2, model_service_pb2, prediction_service_pb2
-from dejavu.v1.prediction_service_pb2 import AssessRiskRequest, AssessRiskResponse, PredictRequest, RiskFactor
+from dejavu.v1.prediction_service_pb2 import (
+    AssessRiskRequest,
+    AssessRiskResponse,
+    PredictRequest,
+    RiskFactor,
+    RiskFactorKind,
+)
 from dejavu_feed import live_inputs
 from dejavu_feed import moment as moments
 from dejavu_feed.box_score import MAX_PLAYERS, Lineups, lineups
@@ -268,9 +274,12 @@ def model_message(info: ModelInfo, today: date, *, active: bool) -> model_servic
     )
 
 
+_RISK_FACTOR_KINDS: Final = {name: RiskFactorKind.Value(f"RISK_FACTOR_KIND_{name.upper()}") for name in risk.WEIGHTS}
+
+
 def risk_message(assessment: risk.RiskAssessment) -> AssessRiskResponse:
     """Convert a risk assessment to a message."""
-    factors = [message_of(RiskFactor, factor) for factor in assessment.factors]
+    factors = [message_of(RiskFactor, each, kind=_RISK_FACTOR_KINDS[each.name]) for each in assessment.factors]
     return message_of(AssessRiskResponse, assessment, level=RISK_LEVEL_VALUES[assessment.level], factors=factors)
 
 

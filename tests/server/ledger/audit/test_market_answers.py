@@ -15,6 +15,7 @@ from tests.support.builders.issued_forecasts import issued
 from tests.support.harness.laws import examples
 
 from dejavu_feed.live_inputs import LiveInputs
+from dejavu_feed.team_knowledge import DECEMBER_DEVIATION
 from dejavu_models.betting import (
     Market,
     MarketAnswer,
@@ -26,7 +27,6 @@ from dejavu_models.betting import (
     is_own_market,
 )
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_models.ratings import DECEMBER_DEVIATION
 from dejavu_models.totals.forecast import forecast_total
 from dejavu_models.types import AdaptationMode, Horizon, MarginSource, TeamKnowledge
 from dejavu_models.uncertainty.issued import IssuedDistribution

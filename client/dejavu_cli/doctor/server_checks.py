@@ -394,7 +394,8 @@ def _ledger(stats: GetServiceStatsResponse) -> Iterator[Finding]:
     else:
         database = enum_word(DatabaseKind.DESCRIPTOR, state.database) or "recorded"
         yield ok("ledger", f"{database}, streams and models are up to date")
-    if state.checkpoint_age_seconds > 2 * state.checkpoint_interval_seconds + 60:
+    interval_known = state.HasField("checkpoint_interval_seconds")
+    if interval_known and state.checkpoint_age_seconds > 2 * state.checkpoint_interval_seconds + 60:
         text = f"entries have not been signed for {seconds_text(state.checkpoint_age_seconds)}"
         yield warning("checkpoint", text, "see `signing_failing` in the log", "runbook.md#dejavucheckpointold")
     if state.disk == DISK_STATE_BELOW_RESERVE:

@@ -16,7 +16,7 @@ const stats = {
         { method: "dejavu.v1.PredictionService/StreamPredictions", calls: "1" },
       ],
     },
-    { lengthSeconds: 0, predictions: [{ whatIfs: "1200", recorded: "30", alreadyRecorded: "4" }], cache: { hitRate: 0.75 } },
+    { predictions: [{ whatIfs: "1200", recorded: "30", alreadyRecorded: "4" }], cache: { hitRate: 0.75 } },
   ],
   openStreams: 3,
   ledgerLag: { entries: "7", seconds: 90, outcomes: "1" },

@@ -285,7 +285,7 @@ class Worker:
             coverage_days=COVERAGE_DAYS,
             ledger=LedgerState(
                 database=DATABASE_KIND_POSTGRESQL if is_postgres(settings.ledger) else DATABASE_KIND_SQLITE,
-                caller_games=settings.caller_games,
+                caller_games=settings.caller_games or None,
             ),
             clock=self._clock,
         )

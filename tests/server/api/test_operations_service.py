@@ -76,6 +76,7 @@ async def test_every_number_is_what_a_known_load_did(tmp_path: Path) -> None:
                 await client.predict([999])
         stats = await stats_when(client, lambda stats: method(stats.windows[-1], "Predict").calls == 11)
         assert [window.length_seconds for window in stats.windows] == [60, 300, 900, 0]
+        assert [window.HasField("length_seconds") for window in stats.windows] == [True, True, True, False]
         for window in stats.windows:
             counted = {
                 each.horizon: (each.what_ifs, each.recorded, each.already_recorded) for each in window.predictions

@@ -75,7 +75,7 @@ def stats_message(
 
 def _window(window: CountedWindow) -> pb.StatsWindow:
     message = pb.StatsWindow(
-        length_seconds=window.length,
+        length_seconds=window.length or None,
         covered_seconds=window.seconds,
         predictions=_predictions(window.counts),
         methods=_methods(window.counts),
@@ -173,7 +173,7 @@ def _ledger(states: Values, settings: pb.LedgerState) -> pb.LedgerState:
     """Return the state of the ledger; `states` has no zeros."""
     state = pb.LedgerState(
         checkpoint_age_seconds=states.get(stats.CHECKPOINT_AGE, 0),
-        checkpoint_interval_seconds=states.get(stats.CHECKPOINT_INTERVAL, 0),
+        checkpoint_interval_seconds=states.get(stats.CHECKPOINT_INTERVAL),
         disk=_disk(states, settings.database),
     )
     state.MergeFrom(settings)

@@ -26,7 +26,7 @@ from dejavu.v1 import forecast_pb2 as dejavu_dot_v1_dot_forecast__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&dejavu/ops/v1/operations_service.proto\x12\rdejavu.ops.v1\x1a\x18\x64\x65javu/v1/forecast.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x18\n\x16GetServiceStatsRequest\"\x88\x03\n\x17GetServiceStatsResponse\x12\x30\n\x0csampled_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07windows\x18\x02 \x03(\x0b\x32\x1a.dejavu.ops.v1.StatsWindow\x12\x14\n\x0copen_streams\x18\x03 \x01(\r\x12\x17\n\x0f\x63\x61lls_in_flight\x18\x04 \x01(\r\x12,\n\nledger_lag\x18\x05 \x01(\x0b\x32\x18.dejavu.ops.v1.LedgerLag\x12\x30\n\x08\x63overage\x18\x06 \x03(\x0b\x32\x1e.dejavu.ops.v1.RollingCoverage\x12)\n\x06server\x18\x07 \x01(\x0b\x32\x19.dejavu.ops.v1.ServerInfo\x12(\n\x05\x66\x65\x65\x64s\x18\x08 \x03(\x0b\x32\x19.dejavu.ops.v1.FeedStatus\x12*\n\x06ledger\x18\t \x01(\x0b\x32\x1a.dejavu.ops.v1.LedgerState\"\xcc\x01\n\x0bStatsWindow\x12\x16\n\x0elength_seconds\x18\x01 \x01(\r\x12\x17\n\x0f\x63overed_seconds\x18\x02 \x01(\x01\x12\x34\n\x0bpredictions\x18\x03 \x03(\x0b\x32\x1f.dejavu.ops.v1.PredictionCounts\x12+\n\x07methods\x18\x04 \x03(\x0b\x32\x1a.dejavu.ops.v1.MethodStats\x12)\n\x05\x63\x61\x63he\x18\x05 \x01(\x0b\x32\x1a.dejavu.ops.v1.CacheCounts\"u\n\x10PredictionCounts\x12#\n\x07horizon\x18\x01 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x10\n\x08what_ifs\x18\x02 \x01(\x04\x12\x10\n\x08recorded\x18\x03 \x01(\x04\x12\x18\n\x10\x61lready_recorded\x18\x04 \x01(\x04\"\x85\x01\n\x0bMethodStats\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\x04\x12)\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\x19.dejavu.ops.v1.ErrorCount\x12,\n\x07latency\x18\x04 \x01(\x0b\x32\x1b.dejavu.ops.v1.LatencyStats\")\n\nErrorCount\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\x04\"f\n\x0cLatencyStats\x12\r\n\x05\x63\x61lls\x18\x01 \x01(\x04\x12\x14\n\x0cmean_seconds\x18\x02 \x01(\x01\x12\x31\n\tquantiles\x18\x03 \x03(\x0b\x32\x1e.dejavu.ops.v1.LatencyQuantile\"v\n\x0fLatencyQuantile\x12\r\n\x05share\x18\x01 \x01(\x01\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12\x15\n\rlower_seconds\x18\x03 \x01(\x01\x12\x1a\n\rupper_seconds\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\x10\n\x0e_upper_seconds\"=\n\x0b\x43\x61\x63heCounts\x12\x0c\n\x04hits\x18\x01 \x01(\x04\x12\x0e\n\x06misses\x18\x02 \x01(\x04\x12\x10\n\x08hit_rate\x18\x03 \x01(\x01\"X\n\tLedgerLag\x12\x0f\n\x07\x65ntries\x18\x01 \x01(\x04\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12\x10\n\x08outcomes\x18\x03 \x01(\x04\x12\x17\n\x0fworkers_without\x18\x04 \x01(\r\"\xbf\x01\n\x0bLedgerState\x12-\n\x08\x64\x61tabase\x18\x01 \x01(\x0e\x32\x1b.dejavu.ops.v1.DatabaseKind\x12\x1e\n\x16\x63heckpoint_age_seconds\x18\x02 \x01(\x01\x12#\n\x1b\x63heckpoint_interval_seconds\x18\x03 \x01(\x01\x12&\n\x04\x64isk\x18\x04 \x01(\x0e\x32\x18.dejavu.ops.v1.DiskState\x12\x14\n\x0c\x63\x61ller_games\x18\x05 \x01(\r\"\xb7\x01\n\x0fRollingCoverage\x12#\n\x07horizon\x18\x01 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ys\x18\x03 \x01(\r\x12\r\n\x05games\x18\x04 \x01(\r\x12\x11\n\tforecasts\x18\x05 \x01(\x04\x12\x0c\n\x04held\x18\x06 \x01(\x04\x12\x10\n\x08\x63overage\x18\x07 \x01(\x01\x12\x18\n\x10nominal_coverage\x18\x08 \x01(\x01\"\x9a\x01\n\nFeedStatus\x12\x0c\n\x04\x66\x65\x65\x64\x18\x01 \x01(\t\x12\x1c\n\x14reported_seconds_ago\x18\x02 \x01(\x01\x12\x18\n\x10read_age_seconds\x18\x03 \x01(\x01\x12\x1d\n\x10\x64\x61ta_age_seconds\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\nlive_games\x18\x05 \x01(\rB\x13\n\x11_data_age_seconds\"\xaf\x02\n\nServerInfo\x12\x11\n\tserver_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0euptime_seconds\x18\x04 \x01(\x01\x12\x1a\n\x12\x63onfigured_workers\x18\x05 \x01(\r\x12*\n\x07workers\x18\x06 \x03(\x0b\x32\x19.dejavu.ops.v1.WorkerInfo\x12\x0c\n\x04name\x18\x07 \x01(\t\x12\x15\n\rworker_deaths\x18\x08 \x01(\x04\x12\x14\n\x0cworker_hangs\x18\t \x01(\x04\x12\x1a\n\x12last_reload_failed\x18\n \x01(\x08\x12\x16\n\x0eoutdated_files\x18\x0b \x03(\t\"\xc8\x01\n\nWorkerInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cgrpc_version\x18\x04 \x01(\t\x12\x16\n\x0epython_version\x18\x05 \x01(\t\x12\x13\n\x0b\x63pu_seconds\x18\x06 \x01(\x01\x12\x16\n\x0eresident_bytes\x18\x07 \x01(\x04\x12\x10\n\x08revision\x18\x08 \x01(\t*e\n\x0c\x44\x61tabaseKind\x12\x1d\n\x19\x44\x41TABASE_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44\x41TABASE_KIND_SQLITE\x10\x01\x12\x1c\n\x18\x44\x41TABASE_KIND_POSTGRESQL\x10\x02*p\n\tDiskState\x12\x1a\n\x16\x44ISK_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44ISK_STATE_ENOUGH\x10\x01\x12\x12\n\x0e\x44ISK_STATE_LOW\x10\x02\x12\x1c\n\x18\x44ISK_STATE_BELOW_RESERVE\x10\x03\x32u\n\x11OperationsService\x12`\n\x0fGetServiceStats\x12%.dejavu.ops.v1.GetServiceStatsRequest\x1a&.dejavu.ops.v1.GetServiceStatsResponseBX\n\x11\x63om.dejavu.ops.v1B\x16OperationsServiceProtoP\x01Z\x19\x64\x65javu/ops/v1;dejavuopsv1\xaa\x02\rDejavu.Ops.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&dejavu/ops/v1/operations_service.proto\x12\rdejavu.ops.v1\x1a\x18\x64\x65javu/v1/forecast.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x18\n\x16GetServiceStatsRequest\"\x88\x03\n\x17GetServiceStatsResponse\x12\x30\n\x0csampled_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07windows\x18\x02 \x03(\x0b\x32\x1a.dejavu.ops.v1.StatsWindow\x12\x14\n\x0copen_streams\x18\x03 \x01(\r\x12\x17\n\x0f\x63\x61lls_in_flight\x18\x04 \x01(\r\x12,\n\nledger_lag\x18\x05 \x01(\x0b\x32\x18.dejavu.ops.v1.LedgerLag\x12\x30\n\x08\x63overage\x18\x06 \x03(\x0b\x32\x1e.dejavu.ops.v1.RollingCoverage\x12)\n\x06server\x18\x07 \x01(\x0b\x32\x19.dejavu.ops.v1.ServerInfo\x12(\n\x05\x66\x65\x65\x64s\x18\x08 \x03(\x0b\x32\x19.dejavu.ops.v1.FeedStatus\x12*\n\x06ledger\x18\t \x01(\x0b\x32\x1a.dejavu.ops.v1.LedgerState\"\xe4\x01\n\x0bStatsWindow\x12\x1b\n\x0elength_seconds\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x17\n\x0f\x63overed_seconds\x18\x02 \x01(\x01\x12\x34\n\x0bpredictions\x18\x03 \x03(\x0b\x32\x1f.dejavu.ops.v1.PredictionCounts\x12+\n\x07methods\x18\x04 \x03(\x0b\x32\x1a.dejavu.ops.v1.MethodStats\x12)\n\x05\x63\x61\x63he\x18\x05 \x01(\x0b\x32\x1a.dejavu.ops.v1.CacheCountsB\x11\n\x0f_length_seconds\"u\n\x10PredictionCounts\x12#\n\x07horizon\x18\x01 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x10\n\x08what_ifs\x18\x02 \x01(\x04\x12\x10\n\x08recorded\x18\x03 \x01(\x04\x12\x18\n\x10\x61lready_recorded\x18\x04 \x01(\x04\"\x85\x01\n\x0bMethodStats\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\x04\x12)\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\x19.dejavu.ops.v1.ErrorCount\x12,\n\x07latency\x18\x04 \x01(\x0b\x32\x1b.dejavu.ops.v1.LatencyStats\")\n\nErrorCount\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\x04\"f\n\x0cLatencyStats\x12\r\n\x05\x63\x61lls\x18\x01 \x01(\x04\x12\x14\n\x0cmean_seconds\x18\x02 \x01(\x01\x12\x31\n\tquantiles\x18\x03 \x03(\x0b\x32\x1e.dejavu.ops.v1.LatencyQuantile\"v\n\x0fLatencyQuantile\x12\r\n\x05share\x18\x01 \x01(\x01\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12\x15\n\rlower_seconds\x18\x03 \x01(\x01\x12\x1a\n\rupper_seconds\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\x10\n\x0e_upper_seconds\"=\n\x0b\x43\x61\x63heCounts\x12\x0c\n\x04hits\x18\x01 \x01(\x04\x12\x0e\n\x06misses\x18\x02 \x01(\x04\x12\x10\n\x08hit_rate\x18\x03 \x01(\x01\"X\n\tLedgerLag\x12\x0f\n\x07\x65ntries\x18\x01 \x01(\x04\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12\x10\n\x08outcomes\x18\x03 \x01(\x04\x12\x17\n\x0fworkers_without\x18\x04 \x01(\r\"\xfa\x01\n\x0bLedgerState\x12-\n\x08\x64\x61tabase\x18\x01 \x01(\x0e\x32\x1b.dejavu.ops.v1.DatabaseKind\x12\x1e\n\x16\x63heckpoint_age_seconds\x18\x02 \x01(\x01\x12(\n\x1b\x63heckpoint_interval_seconds\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12&\n\x04\x64isk\x18\x04 \x01(\x0e\x32\x18.dejavu.ops.v1.DiskState\x12\x19\n\x0c\x63\x61ller_games\x18\x05 \x01(\rH\x01\x88\x01\x01\x42\x1e\n\x1c_checkpoint_interval_secondsB\x0f\n\r_caller_games\"\xb7\x01\n\x0fRollingCoverage\x12#\n\x07horizon\x18\x01 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ys\x18\x03 \x01(\r\x12\r\n\x05games\x18\x04 \x01(\r\x12\x11\n\tforecasts\x18\x05 \x01(\x04\x12\x0c\n\x04held\x18\x06 \x01(\x04\x12\x10\n\x08\x63overage\x18\x07 \x01(\x01\x12\x18\n\x10nominal_coverage\x18\x08 \x01(\x01\"\x9a\x01\n\nFeedStatus\x12\x0c\n\x04\x66\x65\x65\x64\x18\x01 \x01(\t\x12\x1c\n\x14reported_seconds_ago\x18\x02 \x01(\x01\x12\x18\n\x10read_age_seconds\x18\x03 \x01(\x01\x12\x1d\n\x10\x64\x61ta_age_seconds\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\nlive_games\x18\x05 \x01(\rB\x13\n\x11_data_age_seconds\"\xaf\x02\n\nServerInfo\x12\x11\n\tserver_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0euptime_seconds\x18\x04 \x01(\x01\x12\x1a\n\x12\x63onfigured_workers\x18\x05 \x01(\r\x12*\n\x07workers\x18\x06 \x03(\x0b\x32\x19.dejavu.ops.v1.WorkerInfo\x12\x0c\n\x04name\x18\x07 \x01(\t\x12\x15\n\rworker_deaths\x18\x08 \x01(\x04\x12\x14\n\x0cworker_hangs\x18\t \x01(\x04\x12\x1a\n\x12last_reload_failed\x18\n \x01(\x08\x12\x16\n\x0eoutdated_files\x18\x0b \x03(\t\"\xc8\x01\n\nWorkerInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cgrpc_version\x18\x04 \x01(\t\x12\x16\n\x0epython_version\x18\x05 \x01(\t\x12\x13\n\x0b\x63pu_seconds\x18\x06 \x01(\x01\x12\x16\n\x0eresident_bytes\x18\x07 \x01(\x04\x12\x10\n\x08revision\x18\x08 \x01(\t*e\n\x0c\x44\x61tabaseKind\x12\x1d\n\x19\x44\x41TABASE_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44\x41TABASE_KIND_SQLITE\x10\x01\x12\x1c\n\x18\x44\x41TABASE_KIND_POSTGRESQL\x10\x02*p\n\tDiskState\x12\x1a\n\x16\x44ISK_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44ISK_STATE_ENOUGH\x10\x01\x12\x12\n\x0e\x44ISK_STATE_LOW\x10\x02\x12\x1c\n\x18\x44ISK_STATE_BELOW_RESERVE\x10\x03\x32u\n\x11OperationsService\x12`\n\x0fGetServiceStats\x12%.dejavu.ops.v1.GetServiceStatsRequest\x1a&.dejavu.ops.v1.GetServiceStatsResponseBX\n\x11\x63om.dejavu.ops.v1B\x16OperationsServiceProtoP\x01Z\x19\x64\x65javu/ops/v1;dejavuopsv1\xaa\x02\rDejavu.Ops.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,40 +34,40 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dejavu.ops.v1.operations_se
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\021com.dejavu.ops.v1B\026OperationsServiceProtoP\001Z\031dejavu/ops/v1;dejavuopsv1\252\002\rDejavu.Ops.V1'
-  _globals['_DATABASEKIND']._serialized_start=2465
-  _globals['_DATABASEKIND']._serialized_end=2566
-  _globals['_DISKSTATE']._serialized_start=2568
-  _globals['_DISKSTATE']._serialized_end=2680
+  _globals['_DATABASEKIND']._serialized_start=2548
+  _globals['_DATABASEKIND']._serialized_end=2649
+  _globals['_DISKSTATE']._serialized_start=2651
+  _globals['_DISKSTATE']._serialized_end=2763
   _globals['_GETSERVICESTATSREQUEST']._serialized_start=116
   _globals['_GETSERVICESTATSREQUEST']._serialized_end=140
   _globals['_GETSERVICESTATSRESPONSE']._serialized_start=143
   _globals['_GETSERVICESTATSRESPONSE']._serialized_end=535
   _globals['_STATSWINDOW']._serialized_start=538
-  _globals['_STATSWINDOW']._serialized_end=742
-  _globals['_PREDICTIONCOUNTS']._serialized_start=744
-  _globals['_PREDICTIONCOUNTS']._serialized_end=861
-  _globals['_METHODSTATS']._serialized_start=864
-  _globals['_METHODSTATS']._serialized_end=997
-  _globals['_ERRORCOUNT']._serialized_start=999
-  _globals['_ERRORCOUNT']._serialized_end=1040
-  _globals['_LATENCYSTATS']._serialized_start=1042
-  _globals['_LATENCYSTATS']._serialized_end=1144
-  _globals['_LATENCYQUANTILE']._serialized_start=1146
-  _globals['_LATENCYQUANTILE']._serialized_end=1264
-  _globals['_CACHECOUNTS']._serialized_start=1266
-  _globals['_CACHECOUNTS']._serialized_end=1327
-  _globals['_LEDGERLAG']._serialized_start=1329
-  _globals['_LEDGERLAG']._serialized_end=1417
-  _globals['_LEDGERSTATE']._serialized_start=1420
-  _globals['_LEDGERSTATE']._serialized_end=1611
-  _globals['_ROLLINGCOVERAGE']._serialized_start=1614
-  _globals['_ROLLINGCOVERAGE']._serialized_end=1797
-  _globals['_FEEDSTATUS']._serialized_start=1800
-  _globals['_FEEDSTATUS']._serialized_end=1954
-  _globals['_SERVERINFO']._serialized_start=1957
-  _globals['_SERVERINFO']._serialized_end=2260
-  _globals['_WORKERINFO']._serialized_start=2263
-  _globals['_WORKERINFO']._serialized_end=2463
-  _globals['_OPERATIONSSERVICE']._serialized_start=2682
-  _globals['_OPERATIONSSERVICE']._serialized_end=2799
+  _globals['_STATSWINDOW']._serialized_end=766
+  _globals['_PREDICTIONCOUNTS']._serialized_start=768
+  _globals['_PREDICTIONCOUNTS']._serialized_end=885
+  _globals['_METHODSTATS']._serialized_start=888
+  _globals['_METHODSTATS']._serialized_end=1021
+  _globals['_ERRORCOUNT']._serialized_start=1023
+  _globals['_ERRORCOUNT']._serialized_end=1064
+  _globals['_LATENCYSTATS']._serialized_start=1066
+  _globals['_LATENCYSTATS']._serialized_end=1168
+  _globals['_LATENCYQUANTILE']._serialized_start=1170
+  _globals['_LATENCYQUANTILE']._serialized_end=1288
+  _globals['_CACHECOUNTS']._serialized_start=1290
+  _globals['_CACHECOUNTS']._serialized_end=1351
+  _globals['_LEDGERLAG']._serialized_start=1353
+  _globals['_LEDGERLAG']._serialized_end=1441
+  _globals['_LEDGERSTATE']._serialized_start=1444
+  _globals['_LEDGERSTATE']._serialized_end=1694
+  _globals['_ROLLINGCOVERAGE']._serialized_start=1697
+  _globals['_ROLLINGCOVERAGE']._serialized_end=1880
+  _globals['_FEEDSTATUS']._serialized_start=1883
+  _globals['_FEEDSTATUS']._serialized_end=2037
+  _globals['_SERVERINFO']._serialized_start=2040
+  _globals['_SERVERINFO']._serialized_end=2343
+  _globals['_WORKERINFO']._serialized_start=2346
+  _globals['_WORKERINFO']._serialized_end=2546
+  _globals['_OPERATIONSSERVICE']._serialized_start=2765
+  _globals['_OPERATIONSSERVICE']._serialized_end=2882
 # @@protoc_insertion_point(module_scope)

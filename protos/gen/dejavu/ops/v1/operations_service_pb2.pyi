@@ -172,7 +172,7 @@ class StatsWindow(_message.Message):
     METHODS_FIELD_NUMBER: _builtins.int
     CACHE_FIELD_NUMBER: _builtins.int
     length_seconds: _builtins.int
-    """Nominal length, in seconds: 60, 300 or 900; 0 for the time since the start."""
+    """Nominal length, in seconds: 60, 300 or 900; absent for the time since the start."""
     covered_seconds: _builtins.float
     """Time that the counts cover, in seconds: up to 5 s more than the nominal length, less if the server is younger."""
     @_builtins.property
@@ -190,17 +190,19 @@ class StatsWindow(_message.Message):
     def __init__(
         self,
         *,
-        length_seconds: _builtins.int = ...,
+        length_seconds: _builtins.int | None = ...,
         covered_seconds: _builtins.float = ...,
         predictions: _abc.Iterable[Global___PredictionCounts] | None = ...,
         methods: _abc.Iterable[Global___MethodStats] | None = ...,
         cache: Global___CacheCounts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_length_seconds", b"_length_seconds", "cache", b"cache", "length_seconds", b"length_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "covered_seconds", b"covered_seconds", "length_seconds", b"length_seconds", "methods", b"methods", "predictions", b"predictions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_length_seconds", b"_length_seconds", "cache", b"cache", "covered_seconds", b"covered_seconds", "length_seconds", b"length_seconds", "methods", b"methods", "predictions", b"predictions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__length_seconds: _TypeAlias = _typing.Literal["length_seconds"]  # noqa: Y015
+    _WhichOneofArgType__length_seconds: _TypeAlias = _typing.Literal["_length_seconds", b"_length_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__length_seconds) -> _WhichOneofReturnType__length_seconds | None: ...
 
 Global___StatsWindow: _TypeAlias = StatsWindow  # noqa: Y015
 
@@ -458,25 +460,34 @@ class LedgerState(_message.Message):
     checkpoint_age_seconds: _builtins.float
     """Time for which entries have not been signed by a checkpoint, in seconds; 0 while the newest one covers all entries."""
     checkpoint_interval_seconds: _builtins.float
-    """Interval of the checkpoints, in seconds; 0 if the server does not know it yet."""
+    """Interval of the checkpoints, in seconds; absent if the server does not know it yet."""
     disk: Global___DiskState.ValueType
     """Free space of its disk."""
     caller_games: _builtins.int
-    """Most games of a day for which one caller from another machine records through one worker; 0: no limit."""
+    """Most games of a day for which one caller from another machine records through one worker; absent: no
+    limit.
+    """
     def __init__(
         self,
         *,
         database: Global___DatabaseKind.ValueType = ...,
         checkpoint_age_seconds: _builtins.float = ...,
-        checkpoint_interval_seconds: _builtins.float = ...,
+        checkpoint_interval_seconds: _builtins.float | None = ...,
         disk: Global___DiskState.ValueType = ...,
-        caller_games: _builtins.int = ...,
+        caller_games: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_caller_games", b"_caller_games", "_checkpoint_interval_seconds", b"_checkpoint_interval_seconds", "caller_games", b"caller_games", "checkpoint_interval_seconds", b"checkpoint_interval_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller_games", b"caller_games", "checkpoint_age_seconds", b"checkpoint_age_seconds", "checkpoint_interval_seconds", b"checkpoint_interval_seconds", "database", b"database", "disk", b"disk"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_caller_games", b"_caller_games", "_checkpoint_interval_seconds", b"_checkpoint_interval_seconds", "caller_games", b"caller_games", "checkpoint_age_seconds", b"checkpoint_age_seconds", "checkpoint_interval_seconds", b"checkpoint_interval_seconds", "database", b"database", "disk", b"disk"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__caller_games: _TypeAlias = _typing.Literal["caller_games"]  # noqa: Y015
+    _WhichOneofArgType__caller_games: _TypeAlias = _typing.Literal["_caller_games", b"_caller_games"]  # noqa: Y015
+    _WhichOneofReturnType__checkpoint_interval_seconds: _TypeAlias = _typing.Literal["checkpoint_interval_seconds"]  # noqa: Y015
+    _WhichOneofArgType__checkpoint_interval_seconds: _TypeAlias = _typing.Literal["_checkpoint_interval_seconds", b"_checkpoint_interval_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__caller_games) -> _WhichOneofReturnType__caller_games | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__checkpoint_interval_seconds) -> _WhichOneofReturnType__checkpoint_interval_seconds | None: ...
 
 Global___LedgerState: _TypeAlias = LedgerState  # noqa: Y015
 

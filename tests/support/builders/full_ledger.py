@@ -7,9 +7,12 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from tests.support.builders.issued_forecasts import game, issued
+from tests.support.builders.box_scores import made_box_score
+from tests.support.builders.issued_forecasts import TEAMS_KNOWN, TOTAL, game, issued, recorded
 from tests.support.builders.model_changes import champion, shadow
 
+from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
+from dejavu_feed.moment import Moment
 from dejavu_models.betting import Market, MarketAnswer, evaluate_market
 from dejavu_models.types import DISTRIBUTION_LEVELS, Forecast, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptiveState
@@ -17,7 +20,7 @@ from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.audit.checkpoints import Signer
 from dejavu_server.ledger.audit.signing_key import key_path
 from dejavu_server.ledger.queries import learning
-from dejavu_server.records import Checkpoint, IssuedForecast, ReportedOutcome, SentMarket
+from dejavu_server.records import Checkpoint, IssuedForecast, LineOrigin, LineSource, ReportedOutcome, SentMarket
 
 MARKET = Market(line=-2.5, above_odds=1.9, below_odds=2.05, bankroll=100.0)
 
@@ -84,11 +87,26 @@ async def fill(ledger: Ledger, path: Path) -> Checkpoint:
     await ledger.record_outcome(outcome(2, -5))  # a correction
     await ledger.commit([recordable(3, slots=40, horizon=Horizon.FINAL, market=True)])
     await _snapshot(ledger)
+    await _add_optional_values(ledger)
     await signer.write_checkpoint()
     await ledger.commit([recordable(4)])
     await ledger.commit([recordable(4, last=2.0)])  # a revision in time
     await ledger.commit([replace(recordable(5, last=2.0), roster_sequence=roster.sequence)])  # by the champion
     return await signer.checkpoint()
+
+
+async def _add_optional_values(ledger: Ledger) -> None:
+    """Record a forecast, and an outcome that is withdrawn later, with all values that an entry need not have."""
+    plain = recordable(6, last=1.0)
+    forecast = replace(plain.forecast, moment=Moment(1, 510.0, 3, 1), total=TOTAL, teams_known=TEAMS_KNOWN)
+    live = LiveInputs(14, LastScore(Side.HOME, 12), 224.5, neutral_site=True)
+    origin = LineOrigin(LineSource.FEED, datetime.now(UTC) - timedelta(hours=1))
+    given = {"pregame_margin": 2.5, "live": live, "line_origin": origin, "recorded_by": "token:poller"}
+    await recorded(ledger, replace(plain, forecast=forecast, game_date=datetime.now(UTC).date(), **given))
+    players = tuple(each.line for each in made_box_score("BKN", "GSW", 8, 6))
+    reported = replace(outcome(6, 8, Horizon.FINAL), total_points=208, overtimes=0, players=players)
+    await ledger.record_outcome(replace(reported, recorded_by="token:poller"))
+    await ledger.withdraw_outcome(game(6), Horizon.FINAL, "token:poller")
 
 
 async def _add_shadows(ledger: Ledger) -> None:

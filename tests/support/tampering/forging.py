@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from dejavu_common.clock import microseconds
+from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.audit import checkpoints
 from dejavu_server.ledger.database.store import ChainHead, Identity
@@ -76,7 +78,7 @@ def put(database: sqlite3.Connection, table: str, row: dict[str, Any]) -> None:
 
 
 def rewrite(database: sqlite3.Connection, sequence: int, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change an entry, and rebuild the chain from it on and the row that follows from it."""
+    """Change an entry, and rebuild the chain from it on and the row that follows from it, if one does."""
     before = database.execute("SELECT hash FROM entries WHERE sequence = ?", (sequence - 1,)).fetchone()
     hash_ = before[0] if before else codec.genesis_hash(*database.execute("SELECT ledger_id FROM ledger").fetchone())
     for number, entry in entries(database)[sequence - 1 :]:
@@ -86,7 +88,8 @@ def rewrite(database: sqlite3.Connection, sequence: int, change: Callable[[dict[
         hash_ = codec.chain_hash(hash_, text)
         database.execute("UPDATE entries SET canonical = ?, hash = ? WHERE sequence = ?", (text, hash_, number))
         if number == sequence:
-            put_derived(database, entry["kind"], text)
+            with suppress(ValueError, DejavuError):
+                put_derived(database, entry["kind"], text)
 
 
 def sign(

@@ -1,4 +1,4 @@
-"""All kinds of tampering with a ledger, and the check that finds each: the table of docs/verification.md, as programs.
+"""Kinds of tampering that alter more than one value, and the check that finds each: the table of docs/verification.md.
 
 Each needs write access to the file and knowledge of the format: hashes and rows are made to fit, unless the kind
 says otherwise. `full_ledger.fill` makes the ledger; a client keeps the checkpoint of its last entry.
@@ -6,20 +6,434 @@ says otherwise. `full_ledger.fill` makes the ledger; a client keeps the checkpoi
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from tests.support.tampering import tamper_entries, tamper_models
-from tests.support.tampering.forging import own_checkpoint, sign
-from tests.support.tampering.tampering import Kinds
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.support.builders import full_ledger
+from tests.support.builders.issued_forecasts import game
+from tests.support.tampering.forging import (
+    append,
+    cut_off,
+    entries,
+    last,
+    own_checkpoint,
+    put_derived,
+    rewrite,
+    sign,
+    sign_again,
+)
+from tests.support.tampering.tampering import DERIVED, Kinds
 
+from dejavu_common.clock import microseconds
 from dejavu_server.ledger.audit.signing_key import load_or_create
+from dejavu_server.ledger.entries import canonical_json, codec
 
-KINDS: Final = Kinds([*tamper_entries.KINDS, *tamper_models.KINDS])
+KINDS: Final = Kinds()
 
 _DAYS = timedelta(days=5)
+_OTHER_GAME, _GAME_WITH_OUTCOME = "0022300066", "0022300077"
+
+Make = Callable[[sqlite3.Connection], dict[str, Any]]
+"""Returns an entry to append."""
+
+
+def _now(later: timedelta = timedelta(0)) -> int:
+    return microseconds(datetime.now(UTC) + later)
+
+
+def _next(database: sqlite3.Connection) -> dict[str, Any]:
+    """Return the next revision of the newest forecast, whose game has no outcome, made now."""
+    entry = last(database, codec.FORECAST)
+    entry["payload"]["request"]["pattern"][-1] += 1.0
+    return _with(entry, generated_us=_now(), revision=entry["revision"] + 1)
+
+
+def _of_another_game(database: sqlite3.Connection, game_id: str = _OTHER_GAME) -> dict[str, Any]:
+    """Return the first forecast of a game, made now."""
+    return _with(last(database, codec.FORECAST), game_id=game_id, generated_us=_now(), revision=0)
+
+
+def _outcome(database: sqlite3.Connection) -> dict[str, Any]:
+    """Return the first outcome of the half of a game without forecasts, recorded now."""
+    entry = next(each for _, each in entries(database, codec.OUTCOME))
+    return _with(entry, game_id=_GAME_WITH_OUTCOME, recorded_us=_now(), revision=0)
+
+
+def _an_outcome(database: sqlite3.Connection) -> int:
+    """Return the sequence of an outcome."""
+    return entries(database, codec.OUTCOME)[0][0]
+
+
+def _withdrawal(database: sqlite3.Connection) -> dict[str, Any]:
+    """Return a withdrawal of that outcome, recorded now."""
+    return _with(_outcome(database), withdrawn=True, revision=1)
+
+
+def _market(database: sqlite3.Connection, forecast: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return a market of a forecast, the newest by default, with its answer."""
+    issued = codec.parse(canonical_json.dumps(forecast or last(database, codec.FORECAST)))
+    answer = full_ledger.answer(issued.forecast, issued.pattern.last)
+    payload = json.loads(codec.market_payload(issued.sequence, full_ledger.MARKET, answer))
+    return {"kind": codec.MARKET, "payload": payload, "revision": 0}
+
+
+def _shadow(database: sqlite3.Connection, of: int = -1) -> dict[str, Any]:
+    """Return a shadow made now, beside a forecast: by default beside the newest, whose game has no outcome."""
+    sequence, forecast = entries(database, codec.FORECAST)[of]
+    made = {**forecast["payload"]["forecast"], "explanation": None, "model_version": "v3", "generated_us": _now()}
+    made.pop("roster_sequence", None)
+    return {**last(database, codec.SHADOW), "payload": {"forecast": made, "of": sequence}}
+
+
+def _change(action: str, version: str, **fields: Any) -> Make:
+    payload = {"action": action, "changed_us": _now(), "model_version": version, **fields}
+    return lambda _: {"kind": codec.MODEL, "payload": payload, "revision": 0}
+
+
+def _with(entry: dict[str, Any], **values: Any) -> dict[str, Any]:
+    """Put values into an entry, in place of those with the same name, or else into the part that can have them."""
+    for name, value in values.items():
+        payload = entry["payload"]
+        parts = [entry, payload, *(payload[part] for part in ("request", "forecast", "market") if part in payload)]
+        new = entry if name == "late" else payload.get("request", payload)
+        next((part for part in parts if name in part), new)[name] = value
+    return entry
+
+
+def _append(what: str, check: str | None, *makes: Make, held: str | None = "", **values: Any) -> None:
+    """Add a kind that appends entries, the last with other values."""
+
+    @KINDS.step("entries", what, check, held)
+    def _(database: sqlite3.Connection, _: Path) -> None:
+        for make in makes[:-1]:
+            append(database, make(database))
+        append(database, _with(makes[-1](database), **values))
+
+
+# Entries, altered without care for the chain.
+
+KINDS.sql(
+    "entries",
+    "two entries exchanged",
+    "UPDATE entries SET sequence = CASE sequence WHEN 3 THEN -4 ELSE -3 END"
+    " WHERE sequence IN (3, 4); UPDATE entries SET sequence = -sequence WHERE sequence < 0",
+    "chain",
+)
+KINDS.sql("entries", "an entry removed from the middle", "DELETE FROM entries WHERE sequence = 5", "chain")
+
+# Entries appended after the kept checkpoint, with valid hashes and rows.
+
+for text, check, kind, options in (
+    ("an entry appended after a gap in the sequences", "chain", codec.FORECAST, {"skip": 3}),
+    ("an entry appended whose text is not in canonical form", "chain", codec.FORECAST, {"spaced": True}),
+    ("an entry appended without the row that follows from it", "rows", codec.FORECAST, {"row": False}),
+    ("an entry of an unknown kind appended", "kind", "note", {"row": False}),
+):
+
+    @KINDS.step("entries", text, check)
+    def _(database: sqlite3.Connection, _: Path, kind: str = kind, options: dict[str, Any] = options) -> None:
+        append(database, {**_next(database), "kind": kind}, **options)
+
+
+_append("a forecast appended, dated five days before a checkpoint", "time", _next, generated_us=_now(-_DAYS))
+_append("an outcome appended, recorded five days before a checkpoint", "time", _outcome, recorded_us=_now(-_DAYS))
+
+
+@KINDS.step("entries", "a forecast appended, dated five days earlier, and the checkpoints removed", None, "time")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    append(database, _with(_next(database), generated_us=_now(-_DAYS)))
+    database.execute("DELETE FROM checkpoints")
+
+
+_append("a revision of a forecast appended that skips a number", "revision", _next, _next, revision=9)
+_append("a revision of a forecast below 0 appended", "revision", _next, revision=-1)
+
+
+@KINDS.step("entries", "a revision of a forecast appended that equals the one before", "revision")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    entry = last(database, codec.FORECAST)
+    append(database, _with(entry, point=9.75, generated_us=_now(), revision=entry["revision"] + 1))
+
+
+_append("a revision of an outcome appended that equals the one before", "revision", _outcome, _outcome, revision=1)
+_append("a withdrawal appended of an outcome that was not reported", "revision", _withdrawal, revision=0)
+_append(
+    "a withdrawal appended of an outcome that is withdrawn", "revision", _outcome, _withdrawal, _withdrawal, revision=2
+)
+_append(
+    "a withdrawal appended of another differential than the one that stands",
+    "revision",
+    _outcome,
+    _withdrawal,
+    differential=1,
+)
+_append(
+    "a forecast appended after the outcome of its game",
+    "hindsight",
+    _next,
+    game_id=game(1),
+    alpha=0.07,
+    revision=0,
+)
+_append("a forecast appended, marked as late without a reason", "hindsight", _of_another_game, late="later_minute")
+_append(
+    "a forecast appended after a withdrawn outcome of its game, not marked as late",
+    "hindsight",
+    lambda database: _of_another_game(database, _GAME_WITH_OUTCOME),
+    _outcome,
+    _withdrawal,
+    lambda database: _of_another_game(database, _GAME_WITH_OUTCOME),
+    alpha=0.07,
+)
+_append(
+    "a forecast appended of a game of the day before yesterday, not marked as late",
+    "hindsight",
+    _of_another_game,
+    game_date=f"{datetime.now(UTC).date() - timedelta(days=2)}",
+)
+_append(
+    "a forecast of the half appended after the half, as of a minute after it",
+    "hindsight",
+    _outcome,
+    lambda database: _of_another_game(database, _GAME_WITH_OUTCOME),
+    elapsed_minutes=30,
+)
+_append("a market appended for a forecast that is not there", "answer", _market, forecast_sequence=999)
+_append(
+    "a market appended for an entry that is not a forecast",
+    "answer",
+    lambda database: _with(_market(database), forecast_sequence=_an_outcome(database)),
+)
+
+
+def _of_minute(minutes: int) -> Make:
+    """Return a function that returns a forecast of a minute that needs no stake."""
+
+    def make(database: sqlite3.Connection) -> dict[str, Any]:
+        entry = _of_another_game(database)
+        pattern = [0.0] * (minutes - 1) + entry["payload"]["request"]["pattern"][-1:]
+        return _with(entry, pattern=pattern, elapsed_minutes=minutes, expected_margin=0.0)
+
+    return make
+
+
+def _market_of_the_last_but_one(database: sqlite3.Connection) -> dict[str, Any]:
+    return _market(database, entries(database, codec.FORECAST)[-2][1])
+
+
+_append(
+    "a market appended for an earlier forecast, as if sent with it",
+    "hindsight",
+    _of_minute(3),
+    _of_minute(9),
+    _market_of_the_last_but_one,
+)
+_append(
+    "a market appended for a forecast of a minute that is past",
+    "hindsight",
+    _of_minute(3),
+    _of_minute(9),
+    lambda database: _with(_market_of_the_last_but_one(database), requested_us=_now()),
+)
+_append(
+    "a market appended for the newest forecast, sent two minutes after it",
+    "hindsight",
+    _of_minute(9),
+    lambda database: _with(
+        _market(database),
+        requested_us=last(database, codec.FORECAST)["payload"]["forecast"]["generated_us"] + 120_000_000,
+    ),
+)
+
+
+@KINDS.step(
+    "entries", "a market appended for the newest forecast, as if sent with it five days before a checkpoint", "time"
+)
+def _(database: sqlite3.Connection, key: Path) -> None:
+    sign(database, load_or_create(key), last(database, codec.FORECAST)["sequence"], time=datetime.now(UTC) + _DAYS)
+    append(database, _market(database))
+
+
+@KINDS.step("entries", "the American odds of a market", "answer")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    sound = _market(database)
+    append(database, _with(_market(database), home_american=250), row=False)
+    # The row does not contain American odds, so it is that of the sound entry.
+    sequence = last(database, codec.MARKET)["sequence"]
+    put_derived(database, codec.MARKET, canonical_json.dumps({**sound, "sequence": sequence}))
+
+
+@KINDS.step("entries", "the stake of a market, to a smaller one", "answer")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    of_game = (
+        each for _, each in entries(database, codec.FORECAST) if each["payload"]["request"]["game_id"] == game(4)
+    )
+    entry = _market(database, next(of_game))
+    answer = entry["payload"]["answer"]
+    assert answer["stake"] > 0
+    for each in (answer, answer["home"], answer["away"]):
+        each |= {name: 0.9 * each[name] for name in ("stake", "stake_fraction") if name in each}
+    append(database, entry)
+
+
+@KINDS.step("entries", "the win probabilities of a market", "answer")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    entry = _market(database)
+    entry["payload"]["answer"]["home"]["win_probability"] += 0.1
+    entry["payload"]["answer"]["away"]["win_probability"] -= 0.1
+    append(database, entry)
+
+
+@KINDS.step("entries", "a market appended, as if the model had learned from an outcome before its forecast", "answer")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    entry = _market(database)
+    answer = full_ledger.answer(codec.parse(canonical_json.dumps(last(database, codec.FORECAST))).forecast, 20.0)
+    payload = codec.market_payload(entry["payload"]["forecast_sequence"], full_ledger.MARKET, answer, 0)
+    append(database, {**entry, "payload": json.loads(payload)})
+
+
+_append("a false forecast appended, dated now and otherwise as a server records it", None, _of_another_game, held=None)
+
+# Entries removed, with everything that follows from them.
+
+for text, check, places in (
+    ("entries removed from the end that no checkpoint in the ledger covers", None, 0),
+    ("entries removed from the end that a checkpoint in the ledger covers", "own checkpoints", 1),
+    ("entries removed from the end, and the checkpoints that cover them", None, 12),
+):
+
+    @KINDS.step("entries", text, check, "kept checkpoint")
+    def _(database: sqlite3.Connection, _: Path, places: int = places, keep: bool = check is not None) -> None:
+        cut_off(database, own_checkpoint(database) - places, checkpoints=not keep)
+
+
+@KINDS.step("entries", "entries removed from the start", "chain")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    database.execute("DELETE FROM markets WHERE forecast_sequence <= 2")
+    for table in ("forecasts", "entries"):
+        database.execute(f"DELETE FROM {table} WHERE sequence <= 2")
+    database.execute("DELETE FROM snapshots")
+
+
+# The chain rebuilt from an altered entry on.
+
+
+def _flatter(entry: dict[str, Any]) -> None:
+    entry["payload"]["forecast"]["explanation"]["lstm_prediction"] = 9.75
+
+
+@KINDS.step(
+    "entries", "an entry, and the chain rebuilt; no checkpoint in the ledger covers it", None, "kept checkpoint"
+)
+def _(database: sqlite3.Connection, _: Path) -> None:
+    rewrite(database, last(database, codec.FORECAST)["sequence"], _flatter)
+
+
+@KINDS.step(
+    "entries",
+    "an entry, and the chain rebuilt; a checkpoint in the ledger covers it",
+    "own checkpoints",
+    "kept checkpoint",
+)
+def _(database: sqlite3.Connection, _: Path) -> None:
+    rewrite(database, 1, _flatter)
+
+
+@KINDS.step("entries", "an entry, the chain rebuilt and the checkpoints removed", None, "kept checkpoint")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    rewrite(database, 1, _flatter)
+    database.execute("DELETE FROM checkpoints")
+
+
+@KINDS.step("entries", "an entry, the chain rebuilt and signed again with the key", None, "kept checkpoint")
+def _(database: sqlite3.Connection, key: Path) -> None:
+    rewrite(database, 1, _flatter)
+    sign_again(database, load_or_create(key))
+
+
+@KINDS.step(
+    "entries",
+    "an entry, the chain rebuilt and signed again with another key (`--public-key` finds it)",
+    None,
+    "kept checkpoint",
+)
+def _(database: sqlite3.Connection, _: Path) -> None:
+    rewrite(database, 1, _flatter)
+    sign_again(database, Ed25519PrivateKey.generate())
+
+
+for kind, text in ((codec.FORECAST, "a forecast"), (codec.OUTCOME, "an outcome")):
+
+    @KINDS.step("entries", f"the time of {text}, set five days later than a checkpoint that covers it", "time")
+    def _(database: sqlite3.Connection, key: Path, kind: str = kind) -> None:
+        covered = [at for at, _ in entries(database, kind) if at <= own_checkpoint(database)]
+        time = {codec.FORECAST: "generated_us", codec.OUTCOME: "recorded_us"}[kind]
+        rewrite(database, covered[-1], lambda entry: _with(entry, **{time: _now(_DAYS)}))
+        sign_again(database, load_or_create(key))
+
+
+# Changes of models, and forecasts of challengers.
+
+_append("a shadow appended beside a forecast that is not there", "shadow", _shadow, of=900)
+_append(
+    "a shadow appended beside an entry that is not a forecast",
+    "shadow",
+    lambda database: _with(_shadow(database), of=_an_outcome(database)),
+)
+_append("a shadow appended after the outcome of its game", "hindsight", lambda database: _shadow(database, 0))
+
+
+@KINDS.step("entries", "a shadow appended after the outcomes of its game were withdrawn", "hindsight")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    game_id = entries(database, codec.FORECAST)[0][1]["payload"]["request"]["game_id"]
+    of_game = [each for _, each in entries(database, codec.OUTCOME) if each["payload"]["game_id"] == game_id]
+    for each in {each["payload"]["horizon"]: each for each in of_game}.values():
+        append(database, _with(each, recorded_us=_now(), withdrawn=True, revision=each["revision"] + 1))
+    database.execute("DELETE FROM snapshots")  # they contain the withdrawn outcomes
+    append(database, _shadow(database, 0))
+
+
+_append("a promotion appended of a model that is not there", "models", _change("promote", "v9", from_version="v1"))
+_append(
+    "a promotion appended that replaces another champion than the one that served",
+    "models",
+    _change("promote", "v2", from_version="v7"),
+)
+_append("a promotion appended of the model that serves", "models", _change("promote", "v1", from_version="v1"))
+_append("the retirement of the model that serves appended", "models", _change("retire", "v1"))
+_append(
+    "a change of models appended, dated five days before a checkpoint",
+    "time",
+    _change("promote", "v2", from_version="v1", changed_us=_now(-_DAYS)),
+)
+
+
+@KINDS.step("entries", "the model of a promotion, and the chain rebuilt", "models")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    sequence = next(at for at, each in entries(database, codec.MODEL) if each["payload"]["action"] == "promote")
+    rewrite(database, sequence, lambda each: _with(each, model_version="v2"))
+
+
+@KINDS.step("entries", "a forecast appended of a model that is not the champion, as if it were", "choice")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    append(database, _change("promote", "v2", from_version="v1")(database))
+    append(database, _with(_next(database), roster_sequence=last(database, codec.MODEL)["sequence"]))
+
+
+@KINDS.step(
+    "entries", "a forecast falsely marked as requested by model, and the chain rebuilt", None, "kept checkpoint"
+)
+def _(database: sqlite3.Connection, _: Path) -> None:
+    def by_name(entry: dict[str, Any]) -> None:
+        del _with(entry, model_version="v2")["payload"]["forecast"]["roster_sequence"]
+
+    rewrite(database, last(database, codec.FORECAST)["sequence"], by_name)
+
 
 # Rows that follow from the entries.
 
@@ -38,154 +452,78 @@ def _remake(what: str, before: str, after: str) -> None:
     KINDS.step("schema", what, "schema")(do)
 
 
-for table, column, value in (
-    ("forecasts", "confidence", "0.99"),
-    ("outcomes", "differential", "differential + 1"),
-    ("markets", "forecast_sequence", "forecast_sequence + 1"),
-    ("shadows", "minute", "minute + 1"),
-    ("model_changes", "changed_us", "changed_us + 1"),
-):
+for table in DERIVED:
     first = f"sequence = (SELECT min(sequence) FROM {table})"
-    KINDS.sql(table, "a value", f"UPDATE {table} SET {column} = {value} WHERE {first}", "rows")
-    KINDS.sql(table, "a value stored as bytes", f"UPDATE {table} SET {column} = x'00' WHERE {first}", "rows")
     KINDS.sql(table, "a row removed", f"DELETE FROM {table} WHERE {first}", "rows")
     KINDS.sql(table, "a row moved to another entry", f"UPDATE {table} SET sequence = 999 WHERE {first}", "rows")
 
-KINDS.sql("forecasts", "the mark that a forecast is late", "UPDATE forecasts SET late = '' WHERE late != ''", "rows")
-KINDS.sql(
-    "forecasts",
-    "a row added",
-    "INSERT INTO forecasts SELECT 999, key, 9, pattern, game_id, horizon, generated_us,"
-    " day, home_team, away_team, model_version, minute, elapsed_s, at_moment, alpha, confidence, replay, margin_given,"
-    " margin_plausible, pregame_total, neutral_site, missing_players, late, scored_values, recorded_by,"
-    " total_values"
-    " FROM forecasts LIMIT 1",
-    "rows",
-)
-KINDS.sql(
-    "forecasts", "the values that scores are computed from", "UPDATE forecasts SET scored_values = zeroblob(40)", "rows"
-)
-KINDS.sql(
-    "forecasts",
-    "values that scores of a total are computed from, added",
-    "UPDATE forecasts SET total_values = zeroblob(432)",
-    "rows",
-)
-KINDS.sql("outcomes", "total points added", "UPDATE outcomes SET total_points = 211", "rows")
-KINDS.sql("outcomes", "the mark that an outcome is withdrawn", "UPDATE outcomes SET withdrawn = 1 - withdrawn", "rows")
-KINDS.sql(
-    "outcomes", "the place of the first report", "UPDATE outcomes SET first_sequence = first_sequence - 1", "rows"
-)
 KINDS.sql(
     "markets",
     "a row added for a forecast without a market",
     "INSERT INTO markets SELECT max(sequence), max(sequence), 0 FROM forecasts",
     "rows",
 )
-KINDS.sql(
-    "markets",
-    "the kind of a market",
-    "UPDATE markets SET on_total = 1 - on_total",
-    "rows",
-)
-
-KINDS.sql(
-    "shadows", "the values that scores are computed from", "UPDATE shadows SET scored_values = zeroblob(40)", "rows"
-)
-KINDS.sql("shadows", "the forecast that it is beside", "UPDATE shadows SET forecast_sequence = 1 - sequence", "rows")
 
 # Checkpoints and snapshots.
 
-KINDS.sql("checkpoints", "the signature", "UPDATE checkpoints SET signature = zeroblob(64)", "own checkpoints")
-KINDS.sql("checkpoints", "the time", "UPDATE checkpoints SET signed_us = signed_us + 1", "own checkpoints")
-KINDS.sql("checkpoints", "the hash", "UPDATE checkpoints SET hash = zeroblob(32)", "own checkpoints")
-KINDS.sql("checkpoints", "the public key", "UPDATE checkpoints SET public_key = zeroblob(32)", "own checkpoints")
-KINDS.sql(
-    "checkpoints", "one moved to another entry", "UPDATE checkpoints SET sequence = sequence - 1", "own checkpoints"
-)
 KINDS.sql("checkpoints", "one removed", "DELETE FROM checkpoints", None)
 
+for text, at, check, sign_options in (
+    ("one added, signed with the key, for a hash that is not the entry's", 3, "own checkpoints", {"hash_": bytes(32)}),
+    ("one added, signed with the key, beyond the last entry", 999, "own checkpoints", {"hash_": bytes(32)}),
+    ("one signed again with the key for a time five days earlier", 0, "time", {"time": datetime.now(UTC) - _DAYS}),
+    ("one signed again with the key for a time five days later", 0, "time", {"time": datetime.now(UTC) + _DAYS}),
+):
 
-@KINDS.step("checkpoints", "one added, signed with the key, for a hash that is not the entry's", "own checkpoints")
-def _(database: sqlite3.Connection, key: Path) -> None:
-    sign(database, load_or_create(key), 3, hash_=bytes(32))
-
-
-@KINDS.step("checkpoints", "one added, signed with the key, beyond the last entry", "own checkpoints")
-def _(database: sqlite3.Connection, key: Path) -> None:
-    sign(database, load_or_create(key), 999, hash_=bytes(32))
-
-
-@KINDS.step("checkpoints", "one signed again with the key for a time five days earlier", "time")
-def _(database: sqlite3.Connection, key: Path) -> None:
-    sign(database, load_or_create(key), own_checkpoint(database), time=datetime.now(UTC) - _DAYS)
+    @KINDS.step("checkpoints", text, check)
+    def _(database: sqlite3.Connection, key: Path, at: int = at, options: dict[str, Any] = sign_options) -> None:
+        sign(database, load_or_create(key), at or own_checkpoint(database), **options)
 
 
-@KINDS.step("checkpoints", "one signed again with the key for a time five days later", "time")
-def _(database: sqlite3.Connection, key: Path) -> None:
-    sign(database, load_or_create(key), own_checkpoint(database), time=datetime.now(UTC) + _DAYS)
-
-
-KINDS.sql("snapshots", "the state", "UPDATE snapshots SET state = replace(state, '1', '2')", "snapshot")
-KINDS.sql("snapshots", "one moved to another outcome", "UPDATE snapshots SET sequence = sequence - 1", "snapshot")
 KINDS.sql("snapshots", "one added", "INSERT INTO snapshots SELECT 999, state FROM snapshots", "snapshot")
 KINDS.sql("snapshots", "one removed", "DELETE FROM snapshots", None)
 
 # Identity and version.
 
-KINDS.sql(
-    "ledger", "the ledger's id", f"UPDATE ledger SET ledger_id = '{'f' * 32}'", "own checkpoints", "kept checkpoint"
-)
 KINDS.sql("ledger", "the epoch, as after a restore", f"UPDATE ledger SET epoch = '{'f' * 16}'", None, "kept checkpoint")
 KINDS.sql("ledger", "the row removed", "DELETE FROM ledger", "identity")
 KINDS.sql("ledger", "a second row", "INSERT INTO ledger SELECT 2, ledger_id, epoch FROM ledger", "file")
-KINDS.sql("alembic_version", "the version", "UPDATE alembic_version SET version_num = 'ledger_0003'", "schema")
 KINDS.sql("alembic_version", "the row removed", "DELETE FROM alembic_version", "schema")
 KINDS.sql("alembic_version", "a second row", "INSERT INTO alembic_version VALUES ('ledger_0099')", "schema")
 
 # Objects of the database.
 
-KINDS.sql(
-    "schema",
-    "a trigger that drops what is recorded",
-    "CREATE TRIGGER t BEFORE INSERT ON markets BEGIN SELECT RAISE(IGNORE); END",
-    "schema",
-)
-KINDS.sql(
-    "schema",
-    "a trigger that alters what is recorded",
-    "CREATE TRIGGER t AFTER INSERT ON markets BEGIN UPDATE markets SET on_total = 1; END",
-    "schema",
-)
-KINDS.sql("schema", "a view", "CREATE VIEW v AS SELECT * FROM entries", "schema")
-KINDS.sql(
-    "schema",
-    "a view in place of a table",
-    "ALTER TABLE snapshots RENAME TO hidden; CREATE VIEW snapshots AS SELECT * FROM hidden",
-    "schema",
-)
-KINDS.sql("schema", "a table added", "CREATE TABLE notes (text TEXT)", "schema")
-KINDS.sql("schema", "a table removed", "DROP TABLE snapshots", "schema")
-KINDS.sql("schema", "a column added", "ALTER TABLE entries ADD COLUMN note TEXT", "schema")
-KINDS.sql("schema", "a column removed", "ALTER TABLE forecasts DROP COLUMN scored_values", "schema")
-_remake("a column with another type", "minute INTEGER", "minute TEXT")
-_remake("a column that may be null", "model_version TEXT NOT NULL", "model_version TEXT")
-_remake(
-    "a column that may be null, of a type in quotes that reads like NOT NULL",
-    "model_version TEXT NOT NULL",
-    'model_version TEXT "NOT" "NULL"',
-)
-_remake("a unique constraint removed", "UNIQUE (forecast_sequence, model_version)", "CHECK (1)")
-_remake(
-    "a constraint that ignores conflicts",
-    "UNIQUE (forecast_sequence, model_version)",
-    "UNIQUE (forecast_sequence, model_version) ON CONFLICT IGNORE",
-)
-KINDS.sql("schema", "an index removed", "DROP INDEX ix_forecasts_day", "schema")
-KINDS.sql("schema", "an index added", "CREATE UNIQUE INDEX once ON forecasts (game_id, minute, sequence)", "schema")
-KINDS.sql(
-    "schema",
-    "an index on other columns",
-    "DROP INDEX ix_forecasts_day; CREATE INDEX ix_forecasts_day ON forecasts (day)",
-    "schema",
-)
+_SCHEMA = {
+    "a trigger that drops what is recorded": "CREATE TRIGGER t BEFORE INSERT ON markets"
+    " BEGIN SELECT RAISE(IGNORE); END",
+    "a trigger that alters what is recorded": "CREATE TRIGGER t AFTER INSERT ON markets"
+    " BEGIN UPDATE markets SET on_total = 1; END",
+    "a view": "CREATE VIEW v AS SELECT * FROM entries",
+    "a view in place of a table": "ALTER TABLE snapshots RENAME TO hidden;"
+    " CREATE VIEW snapshots AS SELECT * FROM hidden",
+    "a table added": "CREATE TABLE notes (text TEXT)",
+    "a table removed": "DROP TABLE snapshots",
+    "a column added": "ALTER TABLE entries ADD COLUMN note TEXT",
+    "a column removed": "ALTER TABLE forecasts DROP COLUMN scored_values",
+    "an index removed": "DROP INDEX ix_forecasts_day",
+    "an index added": "CREATE UNIQUE INDEX once ON forecasts (game_id, minute, sequence)",
+    "an index on other columns": "DROP INDEX ix_forecasts_day; CREATE INDEX ix_forecasts_day ON forecasts (day)",
+}
+for text, statements in _SCHEMA.items():
+    KINDS.sql("schema", text, statements, "schema")
+for text, before, after in (
+    ("a column with another type", "minute INTEGER", "minute TEXT"),
+    ("a column that may be null", "model_version TEXT NOT NULL", "model_version TEXT"),
+    (
+        "a column that may be null, of a type in quotes that reads like NOT NULL",
+        "model_version TEXT NOT NULL",
+        'model_version TEXT "NOT" "NULL"',
+    ),
+    ("a unique constraint removed", "UNIQUE (forecast_sequence, model_version)", "CHECK (1)"),
+    (
+        "a constraint that ignores conflicts",
+        "UNIQUE (forecast_sequence, model_version)",
+        "UNIQUE (forecast_sequence, model_version) ON CONFLICT IGNORE",
+    ),
+):
+    _remake(text, before, after)

@@ -17,18 +17,10 @@ from dejavu_server.ledger.audit.signing_key import key_path
 from dejavu_server.ledger.database.schema import metadata
 from dejavu_server.records import Checkpoint
 
-TABLES = (
-    "alembic_version",
-    "ledger",
-    "entries",
-    "forecasts",
-    "outcomes",
-    "markets",
-    "shadows",
-    "model_changes",
-    "checkpoints",
-    "snapshots",
-)
+DERIVED = ("forecasts", "outcomes", "markets", "shadows", "model_changes")
+"""Tables with one row for each entry of a kind."""
+
+TABLES = ("alembic_version", "ledger", "entries", *DERIVED, "checkpoints", "snapshots")
 
 
 CHECKS = {
@@ -38,9 +30,9 @@ CHECKS = {
     "kind": "its kind is unknown",
     "rows": "the row in|has rows without",
     "time": "its time is",
-    "hindsight": "with hindsight|marked as late",
-    "revision": "revisions count from 0|changes nothing|has no revisions|it withdraws",
-    "answer": "the market's answer does not match|needs an earlier forecast|the American form of decimal",
+    "hindsight": "with hindsight|marked as late|complete minutes at that moment",
+    "revision": "revisions count from 0|changes nothing:|has no revisions|it withdraws",
+    "answer": "the market's answer does not match|market needs an earlier forecast|the American form of decimal",
     "shadow": "the shadow (needs|is of)",
     "models": "of models is not possible|changes nothing of the models|another champion",
     "choice": "its model was chosen by|was the champion",

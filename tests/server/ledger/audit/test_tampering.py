@@ -16,11 +16,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders import full_ledger
-from tests.support.harness.laws import examples
+from tests.support.harness.laws import NIGHTLY, examples
+from tests.support.tampering.altered_values import altered, cells, fields, put
+from tests.support.tampering.forging import entries, rewrite, sign_again
 from tests.support.tampering.tamper_kinds import KINDS
-from tests.support.tampering.tampering import CHECKS, TABLES, Specimen, Tampering, full_specimen, rows
+from tests.support.tampering.tampering import CHECKS, DERIVED, TABLES, Specimen, Tampering, full_specimen, rows
 
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerError, verify
+from dejavu_server.ledger.audit.signing_key import load_or_create
+from dejavu_server.ledger.entries import codec
+from dejavu_server.records import Checkpoint
 
 pytestmark = pytest.mark.sqlite
 
@@ -36,34 +41,6 @@ CACHES = {"checkpoints", "snapshots"}
 @pytest.fixture(scope="module")
 def specimen(tmp_path_factory: pytest.TempPathFactory) -> Specimen:
     return full_specimen(tmp_path_factory.mktemp("ledger"))
-
-
-@pytest.fixture(scope="module")
-def cells(specimen: Specimen) -> list[tuple[str, int, str]]:
-    """Return table, rowid and column of every value."""
-    return [
-        (table, row["rowid_"], column)
-        for table in TABLES
-        for row in specimen.rows[table]
-        for column in row
-        if column != "rowid_"
-    ]
-
-
-def alterations(value: Any) -> Iterator[Any]:
-    """Yield values near a value, and others that look like it."""
-    yield from (None, b"", "", 0, 1, -1, 0.5, str(value), str(value).encode())
-    if isinstance(value, int):
-        yield from (value + 1, value - 1, value ^ 1 << 20, float(value), value + 0.5)
-    elif isinstance(value, float):
-        yield from (math.nextafter(value, math.inf), -value, value + 1.0, math.inf, f"{value!r} ")
-    elif isinstance(value, str):
-        middle = len(value) // 2
-        yield from (value + " ", value + "\0", value[:-1], value.upper(), value[:middle] + "~" + value[middle + 1 :])
-    elif isinstance(value, bytes):
-        for place in (0, len(value) // 2, len(value) - 1):
-            yield value[:place] + bytes([value[place] ^ 1 << place % 8]) + value[place + 1 :]
-        yield from (value + b"\0", value[:-1], value.hex(), value.decode("latin-1"))
 
 
 def test_the_ledger_is_sound_and_has_something_in_every_table(specimen: Specimen) -> None:
@@ -111,14 +88,116 @@ def test_the_documentation_counts_the_kinds_of_tampering_and_lists_those_not_fou
     assert [int(each) for each in counted.groups()] == [len(KINDS), alone, held]
 
 
+def found_by(url: str, kept: Checkpoint | None = None) -> str | None:
+    """Return the check that finds that a ledger was tampered with; None if none does."""
+    try:
+        verify(url, kept, clock_tolerance=TOLERANCE)
+    except LedgerError as error:
+        # An entry from which no row can be computed is named with the reason.
+        return next((name for name, text in CHECKS.items() if re.search(text, str(error))), "rows")
+    return None
+
+
+COLUMNS = {
+    "alembic_version": "schema",
+    "ledger": "own checkpoints",
+    "entries": "chain",
+    **dict.fromkeys(DERIVED, "rows"),
+    "checkpoints": "own checkpoints",
+    "snapshots": "snapshot",
+}
+"""Table → the check that finds an altered value of any of its columns, except those below."""
+
+OTHER_COLUMNS = {"ledger.id": "file", "ledger.epoch": "kept checkpoint", "entries.kind": "kind"}
+
+
+def test_a_value_altered_in_any_column_is_found(specimen: Specimen) -> None:
+    found = dict[str, str | None]()
+    for table, column, rowid, value in cells(specimen):
+        for new in [*altered(value)[: None if NIGHTLY else 1], *([b"0"] if column == "sequence" else [])]:
+            with specimen.copy() as (url, database):
+                try:
+                    database.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (new, rowid))
+                except sqlite3.IntegrityError:
+                    continue  # SQLite refuses it
+                found[f"{table}.{column}"] = found_by(url) or found_by(url, specimen.kept)
+    assert found == {name: OTHER_COLUMNS.get(name, COLUMNS[name.partition(".")[0]]) for name in found}
+
+
+SIDES = "decimal_odds expected_value fair_probability implied_probability kelly_fraction stake stake_fraction"
+SIDES += " staking_probability win_probability"
+
+FIELDS = {
+    codec.FORECAST: {
+        "hindsight": "late forecast.elapsed_minutes request.game_date request.game_id request.moment.period",
+        "choice": "forecast.model_version forecast.roster_sequence",
+        "revision": "revision",
+    },
+    codec.OUTCOME: {
+        "revision": "revision differential away_team home_team game_id horizon",
+        "rows": "players withdrawn",
+    },
+    codec.MARKET: {
+        "answer": "answer.confidence_met answer.overround answer.push_probability answer.risk_level answer.side"
+        " answer.stake answer.policy.confidence_threshold answer.policy.kelly_fraction answer.policy.model_share"
+        " forecast_sequence market.away_odds market.bankroll market.home_odds "
+        + " ".join(f"answer.{side}.{name}" for side in ("home", "away") for name in SIDES.split()),
+        "rows": "market.line market.game_staked",
+        "revision": "revision",
+    },
+    codec.SHADOW: {"shadow": "forecast.elapsed_minutes forecast.model_version of", "rows": "revision"},
+    codec.MODEL: {"models": "action model_version", "rows": "revision"},
+}
+"""Kind of entry → check that finds an altered field without a kept checkpoint → the fields, besides kind and place."""
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_a_value_altered_in_any_field_of_an_entry_is_found_even_if_all_hashes_are_signed_again(
+    specimen: Specimen, kind: str
+) -> None:
+    """A kept checkpoint has another hash; without one, what contradicts other entries is found."""
+    alone = dict[str, set[str]]()
+    with specimen.copy() as (_, database):
+        every = list(fields(entries(database), kind))
+    for path, sequence, steps, value, others in every:
+        for new in altered(value, others)[: None if NIGHTLY else 1]:
+            with specimen.copy() as (url, database):
+                rewrite(database, sequence, lambda entry, steps=steps, new=new: put(entry, steps, new))
+                sign_again(database, load_or_create(specimen.key))
+                [signed] = database.execute("SELECT hash FROM entries WHERE sequence = ?", (specimen.kept.sequence,))
+                assert signed != (specimen.kept.hash,)
+                if (check := found_by(url)) is not None:
+                    alone.setdefault(check, set()).add(path)
+    assert alone.pop("chain") == {"kind", "sequence"}
+    assert alone == {check: set(names.split()) for check, names in FIELDS[kind].items()}
+
+
+def alterations(value: Any) -> Iterator[Any]:
+    """Yield values near a value, and others that look like it."""
+    yield from (None, b"", "", 0, 1, -1, 0.5, str(value), str(value).encode())
+    if isinstance(value, int):
+        yield from (value + 1, value - 1, value ^ 1 << 20, float(value), value + 0.5)
+    elif isinstance(value, float):
+        yield from (math.nextafter(value, math.inf), -value, value + 1.0, math.inf, f"{value!r} ")
+    elif isinstance(value, str):
+        middle = len(value) // 2
+        yield from (value + " ", value + "\0", value[:-1], value.upper(), value[:middle] + "~" + value[middle + 1 :])
+    elif isinstance(value, bytes):
+        for place in (0, len(value) // 2, len(value) - 1):
+            yield value[:place] + bytes([value[place] ^ 1 << place % 8]) + value[place + 1 :]
+        yield from (value + b"\0", value[:-1], value.hex(), value.decode("latin-1"))
+
+
 @given(data=st.data())
-def test_any_value_altered_is_found(specimen: Specimen, cells: list[tuple[str, int, str]], data: st.DataObject) -> None:
-    table, rowid, column = data.draw(st.sampled_from(cells), label="cell")
-    value = next(row[column] for row in specimen.rows[table] if row["rowid_"] == rowid)
-    altered = data.draw(st.sampled_from(list(alterations(value))), label="altered")
+def test_any_value_altered_is_found(specimen: Specimen, data: st.DataObject) -> None:
+    table = data.draw(st.sampled_from(TABLES))
+    row = data.draw(st.sampled_from(specimen.rows[table]))
+    column = data.draw(st.sampled_from(sorted(row.keys() - {"rowid_"})))
+    rowid, value = row["rowid_"], row[column]
+    new = data.draw(st.sampled_from(list(alterations(value))), label="new")
     with specimen.copy() as (url, database):
         try:
-            database.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (altered, rowid))
+            database.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (new, rowid))
         except sqlite3.IntegrityError:
             return  # SQLite refuses it
         if _same(rows(database), specimen.rows):

@@ -10,6 +10,7 @@ import json
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,6 +59,9 @@ def _of_another_game(database: sqlite3.Connection, game_id: str = _OTHER_GAME) -
     return _with(last(database, codec.FORECAST), game_id=game_id, generated_us=_now(), revision=0)
 
 
+_of_settled_game: Final = partial(_of_another_game, game_id=_GAME_WITH_OUTCOME)
+
+
 def _outcome(database: sqlite3.Connection) -> dict[str, Any]:
     """Return the first outcome of the half of a game without forecasts, recorded now."""
     entry = next(each for _, each in entries(database, codec.OUTCOME))
@@ -91,8 +95,9 @@ def _shadow(database: sqlite3.Connection, of: int = -1) -> dict[str, Any]:
 
 
 def _change(action: str, version: str, **fields: Any) -> Make:
-    payload = {"action": action, "changed_us": _now(), "model_version": version, **fields}
-    return lambda _: {"kind": codec.MODEL, "payload": payload, "revision": 0}
+    """Return a function that returns a change of models, made now."""
+    payload = {"action": action, "model_version": version}
+    return lambda _: {"kind": codec.MODEL, "payload": {"changed_us": _now(), **payload, **fields}, "revision": 0}
 
 
 def _with(entry: dict[str, Any], **values: Any) -> dict[str, Any]:
@@ -105,14 +110,20 @@ def _with(entry: dict[str, Any], **values: Any) -> dict[str, Any]:
     return entry
 
 
-def _append(what: str, check: str | None, *makes: Make, held: str | None = "", **values: Any) -> None:
-    """Add a kind that appends entries, the last with other values."""
+def _of_minute(minutes: int) -> Make:
+    """Return a function that returns a forecast of a minute that needs no stake."""
 
-    @KINDS.step("entries", what, check, held)
-    def _(database: sqlite3.Connection, _: Path) -> None:
-        for make in makes[:-1]:
-            append(database, make(database))
-        append(database, _with(makes[-1](database), **values))
+    def make(database: sqlite3.Connection) -> dict[str, Any]:
+        entry = _of_another_game(database)
+        pattern = [0.0] * (minutes - 1) + entry["payload"]["request"]["pattern"][-1:]
+        return _with(entry, pattern=pattern, elapsed_minutes=minutes, expected_margin=0.0)
+
+    return make
+
+
+def _market_of_the_last_but_one(database: sqlite3.Connection) -> dict[str, Any]:
+    """Return a market of the newest forecast but one."""
+    return _market(database, entries(database, codec.FORECAST)[-2][1])
 
 
 # Entries, altered without care for the chain.
@@ -140,115 +151,71 @@ for text, check, kind, options in (
         append(database, {**_next(database), "kind": kind}, **options)
 
 
-_append("a forecast appended, dated five days before a checkpoint", "time", _next, generated_us=_now(-_DAYS))
-_append("an outcome appended, recorded five days before a checkpoint", "time", _outcome, recorded_us=_now(-_DAYS))
-
-
 @KINDS.step("entries", "a forecast appended, dated five days earlier, and the checkpoints removed", None, "time")
 def _(database: sqlite3.Connection, _: Path) -> None:
     append(database, _with(_next(database), generated_us=_now(-_DAYS)))
     database.execute("DELETE FROM checkpoints")
 
 
-_append("a revision of a forecast appended that skips a number", "revision", _next, _next, revision=9)
-_append("a revision of a forecast below 0 appended", "revision", _next, revision=-1)
+_APPENDED: list[tuple[str, str | None, list[Make], dict[str, Any]]] = [
+    ("a forecast appended, dated five days before a checkpoint", "time", [_next], {"generated_us": _now(-_DAYS)}),
+    ("an outcome appended, recorded five days before a checkpoint", "time", [_outcome], {"recorded_us": _now(-_DAYS)}),
+    ("a revision of a forecast appended that skips a number", "revision", [_next, _next], {"revision": 9}),
+    ("a revision of a forecast below 0 appended", "revision", [_next], {"revision": -1}),
+    ("a revision of an outcome appended that equals the one before", "revision", [_outcome, _outcome], {"revision": 1}),
+    ("a withdrawal appended of an outcome that was not reported", "revision", [_withdrawal], {"revision": 0}),
+    ("a withdrawal appended of an outcome that is withdrawn", "revision",
+     [_outcome, _withdrawal, _withdrawal], {"revision": 2}),
+    ("a withdrawal appended of another differential than the one that stands", "revision",
+     [_outcome, _withdrawal], {"differential": 1}),
+    ("a forecast appended after the outcome of its game", "hindsight",
+     [_next], {"game_id": game(1), "alpha": 0.07, "revision": 0}),
+    ("a forecast appended, marked as late without a reason", "hindsight", [_of_another_game], {"late": "later_minute"}),
+    ("a forecast appended after a withdrawn outcome of its game, not marked as late", "hindsight",
+     [_of_settled_game, _outcome, _withdrawal, _of_settled_game], {"alpha": 0.07}),
+    ("a forecast appended of a game of the day before yesterday, not marked as late", "hindsight",
+     [_of_another_game], {"game_date": f"{datetime.now(UTC).date() - timedelta(days=2)}"}),
+    ("a forecast of the half appended after the half, as of a minute after it", "hindsight",
+     [_outcome, _of_settled_game], {"elapsed_minutes": 30}),
+    ("a market appended after the outcome of its game", "hindsight",
+     [lambda database: _market(database, entries(database, codec.FORECAST)[3][1])], {}),
+    ("a market appended for a forecast that is not there", "answer", [_market], {"forecast_sequence": 999}),
+    ("a market appended for an entry that is not a forecast", "answer",
+     [lambda database: _with(_market(database), forecast_sequence=_an_outcome(database))], {}),
+    ("a market appended for an earlier forecast, as if sent with it", "hindsight",
+     [_of_minute(3), _of_minute(9), _market_of_the_last_but_one], {}),
+    ("a market appended for a forecast of a minute that is past", "hindsight",
+     [_of_minute(3), _of_minute(9), _market_of_the_last_but_one], {"requested_us": _now(timedelta(minutes=1))}),
+    ("a market appended for the newest forecast, sent long after it", "hindsight",
+     [_of_minute(9), _market], {"requested_us": _now(timedelta(hours=2))}),
+    ("a false forecast appended, dated now and otherwise as a server records it", None, [_of_another_game], {}),
+    ("a shadow appended beside a forecast that is not there", "shadow", [_shadow], {"of": 900}),
+    ("a shadow appended beside an entry that is not a forecast", "shadow",
+     [lambda database: _with(_shadow(database), of=_an_outcome(database))], {}),
+    ("a shadow appended after the outcome of its game", "hindsight", [lambda database: _shadow(database, 0)], {}),
+    ("a promotion appended of a model that is not there", "models", [_change("promote", "v9", from_version="v1")], {}),
+    ("a promotion appended that replaces another champion than the one that served", "models",
+     [_change("promote", "v2", from_version="v7")], {}),
+    ("a promotion appended of the model that serves", "models", [_change("promote", "v1", from_version="v1")], {}),
+    ("the retirement of the model that serves appended", "models", [_change("retire", "v1")], {}),
+    ("a change of models appended, dated five days before a checkpoint", "time",
+     [_change("promote", "v2", from_version="v1", changed_us=_now(-_DAYS))], {}),
+]  # fmt: skip
+
+for text, check, makes, values in _APPENDED:
+
+    @KINDS.step("entries", text, check)
+    def _(database: sqlite3.Connection, _: Path, makes: list[Make] = makes, values: dict[str, Any] = values) -> None:
+        """Append the entries, the last with other values."""
+        for make in makes[:-1]:
+            append(database, make(database))
+        append(database, _with(makes[-1](database), **values))
 
 
 @KINDS.step("entries", "a revision of a forecast appended that equals the one before", "revision")
 def _(database: sqlite3.Connection, _: Path) -> None:
     entry = last(database, codec.FORECAST)
     append(database, _with(entry, point=9.75, generated_us=_now(), revision=entry["revision"] + 1))
-
-
-_append("a revision of an outcome appended that equals the one before", "revision", _outcome, _outcome, revision=1)
-_append("a withdrawal appended of an outcome that was not reported", "revision", _withdrawal, revision=0)
-_append(
-    "a withdrawal appended of an outcome that is withdrawn", "revision", _outcome, _withdrawal, _withdrawal, revision=2
-)
-_append(
-    "a withdrawal appended of another differential than the one that stands",
-    "revision",
-    _outcome,
-    _withdrawal,
-    differential=1,
-)
-_append(
-    "a forecast appended after the outcome of its game",
-    "hindsight",
-    _next,
-    game_id=game(1),
-    alpha=0.07,
-    revision=0,
-)
-_append("a forecast appended, marked as late without a reason", "hindsight", _of_another_game, late="later_minute")
-_append(
-    "a forecast appended after a withdrawn outcome of its game, not marked as late",
-    "hindsight",
-    lambda database: _of_another_game(database, _GAME_WITH_OUTCOME),
-    _outcome,
-    _withdrawal,
-    lambda database: _of_another_game(database, _GAME_WITH_OUTCOME),
-    alpha=0.07,
-)
-_append(
-    "a forecast appended of a game of the day before yesterday, not marked as late",
-    "hindsight",
-    _of_another_game,
-    game_date=f"{datetime.now(UTC).date() - timedelta(days=2)}",
-)
-_append(
-    "a forecast of the half appended after the half, as of a minute after it",
-    "hindsight",
-    _outcome,
-    lambda database: _of_another_game(database, _GAME_WITH_OUTCOME),
-    elapsed_minutes=30,
-)
-_append("a market appended for a forecast that is not there", "answer", _market, forecast_sequence=999)
-_append(
-    "a market appended for an entry that is not a forecast",
-    "answer",
-    lambda database: _with(_market(database), forecast_sequence=_an_outcome(database)),
-)
-
-
-def _of_minute(minutes: int) -> Make:
-    """Return a function that returns a forecast of a minute that needs no stake."""
-
-    def make(database: sqlite3.Connection) -> dict[str, Any]:
-        entry = _of_another_game(database)
-        pattern = [0.0] * (minutes - 1) + entry["payload"]["request"]["pattern"][-1:]
-        return _with(entry, pattern=pattern, elapsed_minutes=minutes, expected_margin=0.0)
-
-    return make
-
-
-def _market_of_the_last_but_one(database: sqlite3.Connection) -> dict[str, Any]:
-    return _market(database, entries(database, codec.FORECAST)[-2][1])
-
-
-_append(
-    "a market appended for an earlier forecast, as if sent with it",
-    "hindsight",
-    _of_minute(3),
-    _of_minute(9),
-    _market_of_the_last_but_one,
-)
-_append(
-    "a market appended for a forecast of a minute that is past",
-    "hindsight",
-    _of_minute(3),
-    _of_minute(9),
-    lambda database: _with(_market_of_the_last_but_one(database), requested_us=_now()),
-)
-_append(
-    "a market appended for the newest forecast, sent two minutes after it",
-    "hindsight",
-    _of_minute(9),
-    lambda database: _with(
-        _market(database),
-        requested_us=last(database, codec.FORECAST)["payload"]["forecast"]["generated_us"] + 120_000_000,
-    ),
-)
 
 
 @KINDS.step(
@@ -296,8 +263,6 @@ def _(database: sqlite3.Connection, _: Path) -> None:
     payload = codec.market_payload(entry["payload"]["forecast_sequence"], full_ledger.MARKET, answer, 0)
     append(database, {**entry, "payload": json.loads(payload)})
 
-
-_append("a false forecast appended, dated now and otherwise as a server records it", None, _of_another_game, held=None)
 
 # Entries removed, with everything that follows from them.
 
@@ -373,19 +338,11 @@ for kind, text in ((codec.FORECAST, "a forecast"), (codec.OUTCOME, "an outcome")
     def _(database: sqlite3.Connection, key: Path, kind: str = kind) -> None:
         covered = [at for at, _ in entries(database, kind) if at <= own_checkpoint(database)]
         time = {codec.FORECAST: "generated_us", codec.OUTCOME: "recorded_us"}[kind]
-        rewrite(database, covered[-1], lambda entry: _with(entry, **{time: _now(_DAYS)}))
+        rewrite(database, covered[-2], lambda entry: _with(entry, **{time: _now(_DAYS)}))
         sign_again(database, load_or_create(key))
 
 
 # Changes of models, and forecasts of challengers.
-
-_append("a shadow appended beside a forecast that is not there", "shadow", _shadow, of=900)
-_append(
-    "a shadow appended beside an entry that is not a forecast",
-    "shadow",
-    lambda database: _with(_shadow(database), of=_an_outcome(database)),
-)
-_append("a shadow appended after the outcome of its game", "hindsight", lambda database: _shadow(database, 0))
 
 
 @KINDS.step("entries", "a shadow appended after the outcomes of its game were withdrawn", "hindsight")
@@ -396,21 +353,6 @@ def _(database: sqlite3.Connection, _: Path) -> None:
         append(database, _with(each, recorded_us=_now(), withdrawn=True, revision=each["revision"] + 1))
     database.execute("DELETE FROM snapshots")  # they contain the withdrawn outcomes
     append(database, _shadow(database, 0))
-
-
-_append("a promotion appended of a model that is not there", "models", _change("promote", "v9", from_version="v1"))
-_append(
-    "a promotion appended that replaces another champion than the one that served",
-    "models",
-    _change("promote", "v2", from_version="v7"),
-)
-_append("a promotion appended of the model that serves", "models", _change("promote", "v1", from_version="v1"))
-_append("the retirement of the model that serves appended", "models", _change("retire", "v1"))
-_append(
-    "a change of models appended, dated five days before a checkpoint",
-    "time",
-    _change("promote", "v2", from_version="v1", changed_us=_now(-_DAYS)),
-)
 
 
 @KINDS.step("entries", "the model of a promotion, and the chain rebuilt", "models")

@@ -21,7 +21,6 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from tests.server.ledger.copies.evenings import write_evenings
 from tests.support.builders.calls import current_game
@@ -244,25 +243,12 @@ SAID = {
 }
 """Check of `ledger verify` → what the program says about what it finds with a kept checkpoint."""
 
-FOUND_BY_VERIFY_ONLY = (
-    ("an entry", "without the row that follows"),
-    ("an entry", "of an unknown kind"),
-    ("a revision", "that equals the one before"),
-    ("a withdrawal", ""),
-    ("a market", "as if sent with it five days before"),
-    ("the American odds", ""),
-    ("the win probabilities", ""),
-    ("a promotion", "of a model that is not there"),
-    ("a promotion", "of the model that serves"),
-    ("the retirement", ""),
-    ("a forecast", "of a model that is not the champion"),
+ACCEPTED = (
+    "without the row that follows|of an unknown kind|revision .* that equals the one|^a withdrawal"
+    "|sent with it five days|^the American odds|^the win probabilities"
+    "|of a model that is not (there|the champion)|of the model that serves"
 )
-"""Beginning and part of each kind that the program accepts: rows, arithmetic of answers, choices of models."""
-
-
-def is_accepted(what: str) -> bool:
-    """Return whether the program is not said to find a kind of tampering that `ledger verify` finds."""
-    return any(what.startswith(start) and part in what for start, part in FOUND_BY_VERIFY_ONLY)
+"""Kinds that only `ledger verify` finds: it also checks rows, the arithmetic of answers and the choice of models."""
 
 
 def test_tampering_with_entries_is_found_as_by_the_program_of_the_server(specimen: Specimen, tmp_path: Path) -> None:
@@ -274,7 +260,7 @@ def test_tampering_with_entries_is_found_as_by_the_program_of_the_server(specime
             export_entries(url, tmp_path / "entries.jsonl", overwrite=True)
         done = checked(LEDGER, "", tmp_path / "entries.jsonl", "--checkpoint", kept)
         said = done.stdout.splitlines()[-1]
-        if kind.held is None or is_accepted(kind.what):
+        if kind.held is None or re.search(ACCEPTED, kind.what):
             assert done.returncode == 0, (kind, said)
         else:
             assert (done.returncode, bool(re.search(SAID[kind.held], said))) == (1, True), (kind, said)
@@ -351,7 +337,7 @@ LISTED: dict[str, Callable[[RecordedPrediction], object]] = {
 }
 
 
-def values(message: Message, path: str = "") -> Iterator[tuple[Message, FieldDescriptor, str]]:
+def values(message: Message, path: str = "") -> Iterator[tuple[Message, Any, str]]:
     """Yield each value of a message that can be compared, set or not: the part that has it, its field and path."""
     for field in message.DESCRIPTOR.fields:
         at = f"{path}{field.name}"
@@ -368,7 +354,7 @@ def values(message: Message, path: str = "") -> Iterator[tuple[Message, FieldDes
             yield from values(getattr(message, field.name), f"{at}.")
 
 
-def alter(message: Message, field: FieldDescriptor) -> None:
+def alter(message: Message, field: Any) -> None:
     """Put another value into a field."""
     value = getattr(message, field.name)
     if field.is_repeated:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tests.support.builders.box_scores import made_box_score
 from tests.support.builders.issued_forecasts import TEAMS_KNOWN, TOTAL, game, issued, recorded
@@ -101,7 +102,7 @@ async def _add_optional_values(ledger: Ledger) -> None:
     forecast = replace(plain.forecast, moment=Moment(1, 510.0, 3, 1), total=TOTAL, teams_known=TEAMS_KNOWN)
     live = LiveInputs(14, LastScore(Side.HOME, 12), 224.5, neutral_site=True)
     origin = LineOrigin(LineSource.FEED, datetime.now(UTC) - timedelta(hours=1))
-    given = {"pregame_margin": 2.5, "live": live, "line_origin": origin, "recorded_by": "token:poller"}
+    given: dict[str, Any] = {"pregame_margin": 2.5, "live": live, "line_origin": origin, "recorded_by": "token:poller"}
     await recorded(ledger, replace(plain, forecast=forecast, game_date=datetime.now(UTC).date(), **given))
     players = tuple(each.line for each in made_box_score("BKN", "GSW", 8, 6))
     reported = replace(outcome(6, 8, Horizon.FINAL), total_points=208, overtimes=0, players=players)

@@ -36,6 +36,9 @@ from dejavu_server.ledger.entries import canonical_json, codec
 
 KINDS: Final = Kinds()
 
+check: str | None
+"""The check that finds a kind of one of the tables below."""
+
 _DAYS = timedelta(days=5)
 _OTHER_GAME, _GAME_WITH_OUTCOME = "0022300066", "0022300077"
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ def test_a_value_altered_in_any_field_of_an_entry_is_found_even_if_all_hashes_ar
     for path, sequence, steps, value, others in every:
         for new in altered(value, others)[: None if NIGHTLY else 1]:
             with specimen.copy() as (url, database):
-                rewrite(database, sequence, lambda entry, steps=steps, new=new: put(entry, steps, new))
+                rewrite(database, sequence, partial(put, steps=steps, value=new))
                 sign_again(database, load_or_create(specimen.key))
                 [signed] = database.execute("SELECT hash FROM entries WHERE sequence = ?", (specimen.kept.sequence,))
                 assert signed != (specimen.kept.hash,)

@@ -232,7 +232,7 @@ def _(database: sqlite3.Connection, key: Path) -> None:
 @KINDS.step("entries", "the American odds of a market", "answer")
 def _(database: sqlite3.Connection, _: Path) -> None:
     sound = _market(database)
-    append(database, _with(_market(database), home_american=250), row=False)
+    append(database, _with(_market(database), above_american=250), row=False)
     # The row does not contain American odds, so it is that of the sound entry.
     sequence = last(database, codec.MARKET)["sequence"]
     put_derived(database, codec.MARKET, canonical_json.dumps({**sound, "sequence": sequence}))
@@ -246,7 +246,7 @@ def _(database: sqlite3.Connection, _: Path) -> None:
     entry = _market(database, next(of_game))
     answer = entry["payload"]["answer"]
     assert answer["stake"] > 0
-    for each in (answer, answer["home"], answer["away"]):
+    for each in (answer, answer["above"], answer["below"]):
         each |= {name: 0.9 * each[name] for name in ("stake", "stake_fraction") if name in each}
     append(database, entry)
 
@@ -254,8 +254,8 @@ def _(database: sqlite3.Connection, _: Path) -> None:
 @KINDS.step("entries", "the win probabilities of a market", "answer")
 def _(database: sqlite3.Connection, _: Path) -> None:
     entry = _market(database)
-    entry["payload"]["answer"]["home"]["win_probability"] += 0.1
-    entry["payload"]["answer"]["away"]["win_probability"] -= 0.1
+    entry["payload"]["answer"]["above"]["win_probability"] += 0.1
+    entry["payload"]["answer"]["below"]["win_probability"] -= 0.1
     append(database, entry)
 
 
@@ -292,7 +292,7 @@ def _(database: sqlite3.Connection, _: Path) -> None:
 
 
 def _flatter(entry: dict[str, Any]) -> None:
-    entry["payload"]["forecast"]["explanation"]["lstm_prediction"] = 9.75
+    entry["payload"]["forecast"]["explanation"]["components"][0]["prediction"] = 9.75
 
 
 @KINDS.step(

@@ -141,9 +141,9 @@ FIELDS = {
     codec.MARKET: {
         "answer": "answer.confidence_met answer.overround answer.push_probability answer.risk_level answer.side"
         " answer.stake answer.policy.confidence_threshold answer.policy.kelly_fraction answer.policy.model_share"
-        " forecast_sequence market.away_odds market.bankroll market.home_odds "
-        + " ".join(f"answer.{side}.{name}" for side in ("home", "away") for name in SIDES.split()),
-        "rows": "market.line market.game_staked",
+        " forecast_sequence market.above_odds market.bankroll market.below_odds "
+        + " ".join(f"answer.{side}.{name}" for side in ("above", "below") for name in SIDES.split()),
+        "rows": "market.kind market.line market.game_staked",
         "revision": "revision",
     },
     codec.SHADOW: {"shadow": "forecast.elapsed_minutes forecast.model_version of", "rows": "revision"},

@@ -93,6 +93,7 @@ def altered(value: Any, others: Sequence[Any] = ()) -> list[Any]:
 _NAMES: Final = {
     **dict.fromkeys(("home", "away"), ("home", "away")),
     **dict.fromkeys(("above", "below"), ("above", "below")),
+    **dict.fromkeys(("lead", "total"), ("lead", "total")),
     **dict.fromkeys(("halftime", "final"), ("halftime", "final")),
     **dict.fromkeys(("low", "moderate", "high"), ("low", "high")),
     "later_minute": ("time",),

@@ -84,7 +84,7 @@ def test_forecasts_and_quotes_take_every_option(method: Any) -> None:
 
 
 def test_every_condition_of_the_record_s_requests_can_be_given() -> None:
-    listed = Conditions.__annotations__.keys() | {"page_size", "page_token", "view"}
+    listed = Conditions.__annotations__.keys() | {"page_size", "page_token", "return_explanation"}
     assert listed == fields(record_service_pb2.ListPredictionsRequest)
     assert ModelScope.__annotations__.keys() == fields(record_service_pb2.ScoreFilter)
     reported = inspect.signature(DejavuClient.report_outcome).parameters.keys() - {"self", "timeout"}

@@ -132,7 +132,7 @@ async def test_streams_whose_answers_nobody_reads_end_before_they_fill_a_worker(
 
 def test_predict_is_called(address: str) -> None:
     asked = {"pattern": PATTERN, "home_team": "BKN", "away_team": "GS", "quantile_levels": [0.9, 0.1]}
-    asked |= {"game_id": GAME_OF_2024, "game_date": "2024-11-01"}
+    asked |= {"game_id": GAME_OF_2024, "game_date": "2024-11-01", "horizon": "HORIZON_HALFTIME"}
     request = json.dumps({**asked, "return_explanation": True})
     called = grpcurl("-d", request, address, "dejavu.v1.PredictionService/Predict")
     assert called.returncode == 0, called.stderr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 _DAY_START: Final = timedelta(hours=11)
@@ -32,8 +32,3 @@ def parse_day(text: str) -> date:
     if day.isoformat() != text:
         raise ValueError(f"{text[:20]!r} is not written YYYY-MM-DD")
     return day
-
-
-def day_start(day: date) -> datetime:
-    """Return when a game day begins (UTC): no game of an earlier day is in progress any more."""
-    return datetime.combine(day, time(), UTC) + _DAY_START

@@ -29,6 +29,7 @@ from dejavu_client.requests import PredictOptions
 from dejavu_client.requests import market as create_market
 from dejavu_client.requests import total_market as create_total_market
 from dejavu_common.clock import utc_now
+from dejavu_common.game_day import game_day
 from dejavu_feed import live_inputs
 from dejavu_feed import moment as moments
 from dejavu_feed.errors import DataError, FeedNotInstalled
@@ -119,7 +120,7 @@ def _newest(
 ) -> RecordedPrediction | None:
     """Return the newest forecast of a game, by its id or else its teams; None if it has none."""
     if not game_id:
-        day = (utc_now() - timedelta(hours=11)).date() - timedelta(days=1)
+        day = game_day(utc_now()) - timedelta(days=1)
         listed = client.list_predictions(team=home, horizon=horizon, from_date=day, include_replays=replays)
         teams = home, away
         found = next((each for each in listed if (each.forecast.home_team, each.forecast.away_team) == teams), None)

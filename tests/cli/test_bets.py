@@ -79,14 +79,29 @@ def test_a_game_that_is_over_weighs_no_price(run: Run, address: str, tmp_path: P
     assert "stakes together: 0.00 %" in shown
 
 
+def weighed(run: Run, address: str, file: str) -> dict[str, Any]:
+    """Return the one entry of a file of prices."""
+    [entry] = map(json.loads, run("bets", file, "--target", address, "--json").stdout.splitlines())
+    return dict(entry)
+
+
 def test_a_file_from_before_the_forecast_becomes_no_bet(run: Run, address: str, tmp_path: Path) -> None:
     file = prices(tmp_path, "MIA,CHI,spread,-10.5,+150,-175,,")
     written = time.time() - 600
     os.utime(file, (written, written))
-    shown = run("bets", file, "--target", address, "--json")
-    (entry,) = map(json.loads, shown.stdout.splitlines())
+    entry = weighed(run, address, file)
     assert entry["answer"] is None
     assert "min older than the forecast" in entry["notWeighed"]
+
+
+def publish(client: DejavuClient, game_id: str, played: float, observed: timedelta, **state: Any) -> None:
+    """Publish the state of a game, some seconds of play after the forecast's minute."""
+    minutes = len(PATTERN)
+    left = 720.0 - 60 * (minutes % 12) - played
+    state |= {"period": minutes // 12 + 1, "seconds_left": left, "status": GameStatus.GAME_STATUS_LIVE}
+    shown = Game(game_id=game_id, **state)
+    shown.observed_time.FromDatetime(datetime.now(UTC) + observed)
+    client.publish_games([shown])
 
 
 def test_a_price_of_now_is_no_bet_on_a_forecast_of_before_unless_the_game_stands_still(
@@ -97,80 +112,52 @@ def test_a_price_of_now_is_no_bet_on_a_forecast_of_before_unless_the_game_stands
     file = tmp_path / "prices.csv"
     later = datetime.now(UTC) + timedelta(seconds=110)
     file.write_text(f"{HEADER.strip()},time\nDEN,POR,spread,-10.5,+150,-175,,,{later.isoformat()}\n")
-
-    def weigh() -> dict[str, Any]:
-        [entry] = map(json.loads, run("bets", str(file), "--target", address, "--json").stdout.splitlines())
-        return dict(entry)
-
-    assert "the forecast is 2 min older than the price" in weigh()["notWeighed"]
-    minutes = len(PATTERN)
+    assert "the forecast is 2 min older than the price" in weighed(run, address, str(file))["notWeighed"]
     state: Any = {"home_team": "DEN", "away_team": "POR", "home_score": 58, "away_score": 47}
-    state |= {"period": minutes // 12 + 1, "status": GameStatus.GAME_STATUS_LIVE}
     # The price is of 110 s from now: a state of now is as old by then as that of a silent poller.
     with DejavuClient(address, timeout=30.0) as client:
         for played, ahead, is_weighed in ((0.0, 0, False), (30.0, 50, False), (0.0, 58, True)):
-            left, observed = 720.0 - 60 * (minutes % 12) - played, datetime.now(UTC) + timedelta(seconds=ahead)
-            shown = Game(game_id=game_id, seconds_left=left, **state)
-            shown.observed_time.FromDatetime(observed)
-            client.publish_games([shown])
-            assert (weigh()["answer"] is not None) == is_weighed
+            publish(client, game_id, played, timedelta(seconds=ahead), **state)
+            assert (weighed(run, address, str(file))["answer"] is not None) == is_weighed
 
 
-def test_a_price_of_now_is_no_bet_on_a_forecast_of_another_score(run: Run, address: str, tmp_path: Path) -> None:
-    """Formerly, what a bet of an evening showed as its value was mostly the basket that the forecast did not know."""
-    home, away, game_id = "OKC", "UTA", current_game(840)
-    file = prices(tmp_path, f"{home},{away},spread,-10.5,+150,-175,,")
-    state: Any = {"home_team": home, "away_team": away, "status": GameStatus.GAME_STATUS_LIVE}
-    with DejavuClient(address, timeout=30.0) as client:
-        client.predict(PATTERN, game_id=game_id, horizon=FINAL, home_team=home, away_team=away, pregame_margin=5.0)
-        minutes, lead = len(PATTERN), int(PATTERN[-1])
-        # A poller reads a state some milliseconds before it makes the forecast of it: then the play decides.
-        cases = (
-            *((2, 0, 0, False), (0, 31, 0, False), (0, 30, 0, True), (2, 5, 60, False)),
-            *(
-                (2, 0, 60, True),
-                (2, -5, 60, True),
-                (2, -5, 0, False),
-                (0, -31, 0, False),
-            ),  # a basket was withdrawn, the clock put back
-        )
-        for change, played, before, is_weighed in cases:
-            left = 720.0 - 60 * (minutes % 12) - played
-            shown = Game(
-                game_id=game_id,
-                home_score=50 + lead + change,
-                away_score=50,
-                period=minutes // 12 + 1,
-                seconds_left=left,
-                **state,
-            )
-            shown.observed_time.FromDatetime(datetime.now(UTC) - timedelta(seconds=before))
-            client.publish_games([shown])
-            [entry] = map(json.loads, run("bets", file, "--target", address, "--json").stdout.splitlines())
-            assert (entry["answer"] is not None) == is_weighed
-            expected = "" if is_weighed else "the score has changed" if change else "31 s "
-            assert expected in (entry["notWeighed"] or "")
-
-
-def test_a_total_is_weighed_only_right_after_its_minute_and_with_its_points(
-    run: Run, address: str, tmp_path: Path
+@pytest.mark.parametrize(
+    ("away", "price", "points", "cases"),
+    [
+        # A poller reads a state some milliseconds before it makes the forecast of it: then the play decides. Of the
+        # last four cases, the first two have a basket that was withdrawn, and the last two a clock that was put back.
+        ("UTA", "spread,-10.5,+150,-175,,", {}, [
+            (2, 0, 0, 0, False), (0, 0, 31, 0, False), (0, 0, 30, 0, True), (2, 0, 5, 60, False),
+            (2, 0, 0, 60, True), (2, 0, -5, 60, True), (2, 0, -5, 0, False), (0, 0, -31, 0, False),
+        ]),
+        # Otherwise each stretch without points looks like value on the over.
+        ("SAC", "total,225.5,,,-110,-110", {"pregame_total": 225.5, "total_points": 101}, [
+            (0, 0, 11, 0, False), (2, 2, 5, 0, False), (0, 0, 10, 0, True),
+        ]),
+    ],
+    ids=["the lead", "the total"],
+)  # fmt: skip
+def test_a_price_of_now_is_no_bet_on_a_forecast_of_another_score_or_of_too_long_before(
+    run: Run,
+    address: str,
+    tmp_path: Path,
+    away: str,
+    price: str,
+    points: dict[str, Any],
+    cases: list[tuple[int, int, int, int, bool]],
 ) -> None:
-    """Otherwise each stretch without points looks like value on the over."""
-    home, away, game_id = "OKC", "SAC", current_game(841)
-    file = prices(tmp_path, f"{home},{away},total,225.5,,,-110,-110")
-    state: Any = {"home_team": home, "away_team": away, "status": GameStatus.GAME_STATUS_LIVE}
-    teams: Any = {"home_team": home, "away_team": away, "pregame_margin": 5.0, "pregame_total": 225.5}
-    minutes = len(PATTERN)
+    """Formerly, what a bet of an evening showed as its value was mostly the basket that the forecast did not know."""
+    teams: Any = {"home_team": "OKC", "away_team": away}
+    game_id, file = current_game(840 + len(points)), prices(tmp_path, f"OKC,{away},{price}")
     with DejavuClient(address, timeout=30.0) as client:
-        client.predict(PATTERN, game_id=game_id, horizon=FINAL, total_points=101, **teams)
-        for points, played, is_weighed in ((0, 11, False), (2, 5, False), (0, 10, True)):
-            scores: Any = {"home_score": 56 + points, "away_score": 45 + points}
-            left = 720.0 - 60 * (minutes % 12) - played
-            shown = Game(game_id=game_id, period=minutes // 12 + 1, seconds_left=left, **scores, **state)
-            shown.observed_time.FromDatetime(datetime.now(UTC))
-            client.publish_games([shown])
-            [entry] = map(json.loads, run("bets", file, "--target", address, "--json").stdout.splitlines())
+        client.predict(PATTERN, game_id=game_id, horizon=FINAL, pregame_margin=5.0, **teams, **points)
+        for home_more, away_more, played, before, is_weighed in cases:
+            scores: Any = {"home_score": 56 + home_more, "away_score": 45 + away_more}
+            publish(client, game_id, played, -timedelta(seconds=before), **scores, **teams)
+            entry = weighed(run, address, file)
             assert (entry["answer"] is not None) == is_weighed, entry
+            expected = "" if is_weighed or points else "the score has changed" if home_more else "31 s "
+            assert expected in (entry["notWeighed"] or "")
 
 
 @pytest.mark.parametrize(

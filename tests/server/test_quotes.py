@@ -81,27 +81,42 @@ BLIND = market(0, -500, 400, bankroll=1000.0)
 """On the winner, with an edge for the away team of a few points if both teams are expected to be equal."""
 NAMELESS = market(0, -320, 310, bankroll=1000.0)
 """On the winner, with an edge for the home team of a few points."""
+NAMED: Any = {"home_team": "BOS", "away_team": "LAL"}
+
+
+async def test_without_the_ratings_of_the_teams_there_is_no_stake(client: AsyncDejavuClient) -> None:
+    """Formerly, outdated ratings that were not used, or teams that were not named, still gave a stake."""
+    for odds, margin, teams, reason, told in (
+        (BLIND, 0.0, NAMED, forecast_pb2.WARNING_REASON_RATINGS_OUTDATED, ""),
+        (NAMELESS, 4.0, {}, forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN, "does not name both teams"),
+    ):
+        answer = await client.quote(PATTERN, odds, horizon=FINAL, **teams)
+        [quoted] = answer.markets
+        [warning] = quoted.warnings
+        assert (quoted.side, quoted.stake) == (MARKET_SIDE_UNSPECIFIED, 0.0)
+        assert [side.kelly_fraction for side in (quoted.above, quoted.below)] == [0.0, 0.0]
+        assert warning.reason == reason
+        assert told in warning.text
+        assert warning.text.endswith("; no stake")
+        [given] = (await client.quote(PATTERN, odds, horizon=FINAL, pregame_margin=margin, **teams)).markets
+        assert given.stake > 0
+        assert not given.warnings
 
 
 @pytest.mark.parametrize(("game_date", "recorded"), [("", 1), ("1999-01-05", 0)], ids=["today", "past"])
-async def test_without_the_ratings_of_the_teams_there_is_no_stake(
+async def test_a_market_without_a_stake_is_recorded_unless_its_forecast_is_late(
     client: AsyncDejavuClient, tmp_path: Path, game_date: str, recorded: int
 ) -> None:
-    """Formerly, ratings of June 2023 that were not used for a game of November 2026 still gave a stake."""
     game_date = game_date or game_day(utc_now()).isoformat()
     season = f"{(int(game_date[:4]) - (game_date[5:7] < '08')) % 100:02d}"
-    teams = {"home_team": "BOS", "away_team": "LAL", "game_date": game_date, "horizon": FINAL}
-    answer = await client.quote(PATTERN, BLIND, game_id=f"002{season}00321", **teams)  # type: ignore[arg-type]
+    asked: Any = {**NAMED, "game_id": f"002{season}00321", "game_date": game_date, "horizon": FINAL}
+    answer = await client.quote(PATTERN, BLIND, **asked)
     assert (answer.markets[0].side, answer.markets[0].stake) == (MARKET_SIDE_UNSPECIFIED, 0.0)
-    assert [side.kelly_fraction for side in (answer.markets[0].above, answer.markets[0].below)] == [0.0, 0.0]
     [warning], [of_forecast] = answer.markets[0].warnings, answer.forecast.warnings
     assert (warning.reason, warning.text) == (of_forecast.reason, f"{of_forecast.text}; no stake")
     [listed] = [each async for each in client.list_predictions()]
     assert not recorded or listed.markets[0].answer == answer.markets[0]
-    assert verify(ledger_url(tmp_path)).markets == recorded, "a forecast of a game of the past is late"
-    given = await client.quote(PATTERN, BLIND, pregame_margin=0.0, **teams)  # type: ignore[arg-type]
-    assert given.markets[0].stake > 0
-    assert not given.markets[0].warnings
+    assert verify(ledger_url(tmp_path)).markets == recorded
 
 
 @pytest.mark.parametrize(
@@ -129,34 +144,16 @@ async def test_a_market_at_any_moment_is_recorded_and_verified(
     assert verify(ledger_url(tmp_path)).markets == 1
 
 
-async def test_without_names_of_the_teams_there_is_no_stake(client: AsyncDejavuClient) -> None:
-    """Formerly, a request without the teams got the stake that their outdated ratings did not allow."""
-    answer = await client.quote(PATTERN, NAMELESS, horizon=FINAL)
-    assert (answer.markets[0].side, answer.markets[0].stake) == (MARKET_SIDE_UNSPECIFIED, 0.0)
-    assert [side.kelly_fraction for side in (answer.markets[0].above, answer.markets[0].below)] == [0.0, 0.0]
-    [warning] = answer.markets[0].warnings
-    assert warning.reason == forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN
-    assert "does not name both teams" in warning.text
-    assert warning.text.endswith("; no stake")
-    given = await client.quote(PATTERN, NAMELESS, horizon=FINAL, pregame_margin=4.0)
-    assert given.markets[0].stake > 0
-    assert not given.markets[0].warnings
-
-
 async def test_a_bet_on_total_points_needs_the_ratings_of_totals_whatever_the_margin(client: AsyncDejavuClient) -> None:
     asked: Any = {"total_points": 105, "horizon": FINAL}
     over = total_market(210.5, 1.95, 1.95)
+    outdated, unknown = forecast_pb2.WARNING_REASON_RATINGS_OUTDATED, forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN
     cases: tuple[tuple[dict[str, Any], int, str], ...] = (
-        (
-            {"home_team": "BOS", "away_team": "LAL"},
-            forecast_pb2.WARNING_REASON_RATINGS_OUTDATED,
-            "the ratings of total points end too long before this game",
-        ),
-        ({}, forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN, "the odds include how much they score"),
+        (NAMED, outdated, "the ratings of total points end too long before this game"),
+        ({}, unknown, "the odds include how much they score"),
     )
     for teams, reason, told in cases:
         answer = (await client.quote(PATTERN, over, pregame_margin=2.0, **asked, **teams)).markets[0]
         assert answer.stake == 0.0
-        warning = answer.warnings[0]
-        assert warning.reason == reason
-        assert told in warning.text
+        assert answer.warnings[0].reason == reason
+        assert told in answer.warnings[0].text

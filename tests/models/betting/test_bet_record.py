@@ -12,29 +12,33 @@ from hypothesis import strategies as st
 from tests.models.settled_forecasts import settled, settled_market
 
 from dejavu_models.metrics import student_quantile
-from dejavu_models.scorecard import SettledForecasts, scorecard
+from dejavu_models.scorecard import MarketRecord, scorecard
 
 
-def bets(*told: tuple[float, float], orders: list[int] | None = None) -> SettledForecasts:
+def bets(*told: tuple[float, float], orders: list[int] | None = None) -> MarketRecord:
     places = list(range(len(told))) if orders is None else orders
     rows = [
         {"game": game, "stake": stake, "profit": profit, "expected_profit": 0.1 * stake, "order": order}
         for game, ((stake, profit), order) in enumerate(zip(told, places, strict=True))
     ]
-    return settled(*rows)
+    return record_of(*rows)
+
+
+def record_of(*rows: dict[str, Any]) -> MarketRecord:
+    record = scorecard(settled(*rows)).market
+    assert record is not None
+    return record
 
 
 def test_a_market_without_a_stake_is_counted_and_no_bet() -> None:
-    record = scorecard(bets((0.0, 0.0))).market
-    assert record is not None
+    record = bets((0.0, 0.0))
     assert (record.markets, record.bets, record.roi, record.sharpe) == (1, 0, None, None)
     assert (record.staked, record.profit, record.total_return, record.max_drawdown) == (0.0, 0.0, 0.0, 0.0)
 
 
 def test_bets_are_added_up_and_compounded() -> None:
     profits = [0.05, -0.05, -0.04, 0.02]
-    record = scorecard(bets(*((abs(profit), profit) for profit in profits), (0.01, 0.0), (0.0, 0.0))).market
-    assert record is not None
+    record = bets(*((abs(profit), profit) for profit in profits), (0.01, 0.0), (0.0, 0.0))
     assert (record.bets, record.markets) == (5, 6)
     assert (record.won, record.lost, record.pushed) == (2, 2, 1)
     assert record.staked == pytest.approx(0.17)
@@ -51,8 +55,7 @@ def test_bets_of_a_game_are_open_together_and_one_profit() -> None:
         {"game": game, "minute": 6 + place, "stake": stake, "profit": profit, "order": game}
         for place, (game, stake, profit) in enumerate(told)
     ]
-    record = scorecard(settled(*rows)).market
-    assert record is not None
+    record = record_of(*rows)
     assert (record.bets, record.markets) == (6, 6)
     profits = [0.09, -0.09, 0.03]
     assert record.total_return == pytest.approx(1.09 * 0.91 * 1.03 - 1.0)
@@ -67,8 +70,7 @@ def test_a_return_has_an_interval_over_games() -> None:
         {"game": game, "minute": 6 + place, "stake": stake, "profit": profit, "expected_profit": 0.1 * stake}
         for place, (game, stake, profit) in enumerate(told)
     ]
-    record = scorecard(settled(*rows)).market
-    assert record is not None
+    record = record_of(*rows)
     roi = 0.02 / 0.17
     assert record.roi == pytest.approx(roi)
     # Jackknife of the same ratio, in first order: residuals profit − roi · stake.
@@ -98,8 +100,7 @@ def test_bets_of_the_record_keep_the_caps_of_a_game_and_of_an_evening() -> None:
         for game, day, stake, sequence in told
     ]
     for arranged in (rows, rows[::-1]):
-        record = scorecard(settled(*arranged)).market
-        assert record is not None
+        record = record_of(*arranged)
         assert (record.bets, record.markets, record.games, record.capped) == (4, 6, 3, 4)
         assert record.staked == pytest.approx(0.02 + 0.01 + 0.02 + 0.02)
         assert record.profit == pytest.approx(-record.staked)
@@ -115,38 +116,31 @@ def test_whatever_was_recorded_an_evening_and_a_game_stake_no_more_than_the_larg
 ) -> None:
     names = ("game", "stake", "game_cap", "evening_cap")
     rows = [{**dict(zip(names, each, strict=True)), "profit": 0.0, "expected_profit": 0.0} for each in told]
-    record = scorecard(settled(*rows)).market
-    assert record is not None
+    record = record_of(*rows)
     assert record.staked <= max(each["evening_cap"] for each in rows) + 1e-9
     first = [row for row in rows if row["game"] == rows[0]["game"]]
-    alone = scorecard(settled(*first)).market
-    assert alone is not None
+    alone = record_of(*first)
     assert alone.staked <= max(row["game_cap"] for row in first) + 1e-9
 
 
 def test_a_bankroll_that_is_lost_stays_lost() -> None:
     rows = [{"game": 0, "minute": minute, "stake": 0.05, "profit": -0.05, "order": 0} for minute in range(1, 31)]
-    record = scorecard(settled(*rows, {"game": 1, "stake": 0.05, "profit": 0.1, "order": 1})).market
-    assert record is not None
+    record = record_of(*rows, {"game": 1, "stake": 0.05, "profit": 0.1, "order": 1})
     assert (record.total_return, record.max_drawdown) == (-1.0, 1.0)
 
 
 def test_a_bankroll_runs_in_the_order_of_outcomes() -> None:
-    lost_last = scorecard(bets((0.5, -0.5), (0.5, 0.5), orders=[2, 1])).market
-    lost_first = scorecard(bets((0.5, -0.5), (0.5, 0.5), orders=[1, 2])).market
-    assert lost_last is not None
-    assert lost_first is not None
+    lost_last = bets((0.5, -0.5), (0.5, 0.5), orders=[2, 1])
+    lost_first = bets((0.5, -0.5), (0.5, 0.5), orders=[1, 2])
     assert lost_last.total_return == lost_first.total_return == pytest.approx(-0.25)
     assert lost_last.max_drawdown == lost_first.max_drawdown == 0.5
-    rising = scorecard(bets((0.1, -0.1), (0.2, -0.2), (0.5, 0.5), orders=[1, 3, 2])).market
-    assert rising is not None
+    rising = bets((0.1, -0.1), (0.2, -0.2), (0.5, 0.5), orders=[1, 3, 2])
     assert rising.max_drawdown == pytest.approx(0.2)
 
 
 @given(st.lists(st.integers(-20, 40).map(lambda percent: percent / 100), min_size=1, max_size=20))
 def test_a_drawdown_is_a_share_and_none_where_nothing_was_lost(profits: list[float]) -> None:
-    record = scorecard(bets(*((0.2, profit) for profit in profits))).market
-    assert record is not None
+    record = bets(*((0.2, profit) for profit in profits))
     assert 0.0 <= record.max_drawdown < 1.0
     assert (record.max_drawdown == 0.0) == all(profit >= 0.0 for profit in profits)
     assert record.total_return == pytest.approx(math.prod(1.0 + profit for profit in profits) - 1.0, abs=1e-12)
@@ -186,8 +180,7 @@ def test_the_closing_line_of_a_bet_is_the_next_market_of_its_game_and_kind(
     ]
     if value is None:
         rows = rows[:3]
-    record = scorecard(settled(*rows)).market
-    assert record is not None
+    record = record_of(*rows)
     if value is None:
         assert (record.closing_line_value, record.closing_line_bets) == (None, 0)
         return
@@ -201,8 +194,7 @@ def test_a_closing_line_value_needs_a_next_price_of_nearly_every_bet(followed: i
     """Formerly, prices that were recorded only if they had moved towards the bet made it positive."""
     rows = [priced(game, 18, 2 * game) for game in range(10)]
     rows += [priced(game, 19, 2 * game + 1, stake=0.0, fair_probability=0.6) for game in range(followed)]
-    record = scorecard(settled(*rows)).market
-    assert record is not None
+    record = record_of(*rows)
     assert (record.bets, record.closing_line_bets) == (10, followed)
     assert (record.closing_line_value is not None) == is_given
 
@@ -214,8 +206,7 @@ def test_a_closing_line_value_weighs_bets_by_stake_and_has_an_interval_over_game
         for game, stake, fair in told
         for minute in (18, 19)
     ]
-    record = scorecard(settled(*rows)).market
-    assert record is not None
+    record = record_of(*rows)
     assert record.closing_line_value is not None
     assert record.closing_line_value.value == pytest.approx((0.02 * 0.2 - 0.01 * 0.2) / 0.04)
     residuals = [0.02 * (0.2 - 0.05), 0.01 * (-0.2 - 0.05), 0.01 * (0.0 - 0.05)]
@@ -231,8 +222,7 @@ def test_the_model_is_compared_with_the_market_on_every_market_with_a_result() -
         priced(0, 20, 3, stake=0.0, home_won=math.nan),  # a push
         priced(1, 18, 4, stake=0.0, model_probability=0.6, fair_probability=0.7, home_won=1.0),
     ]
-    record = scorecard(settled(*rows)).market
-    assert record is not None
+    record = record_of(*rows)
     model, fair = [(0.04 + 0.49) / 2, 0.16], [(0.25 + 0.36) / 2, 0.09]
     assert (record.scored_markets, record.scored_games) == (3, 2)
     for found, expected in (

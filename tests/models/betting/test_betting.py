@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import assume, given
@@ -20,9 +20,9 @@ from dejavu_models.betting import (
     StakingPolicy,
     american_to_decimal,
     evaluate_market,
+    is_own_market,
     risk_of,
 )
-from dejavu_models.errors import InvalidMarket
 
 LINES = st.integers(-200, 200).map(lambda halves: halves / 2)
 ODDS = st.floats(1.01, 1000)
@@ -71,55 +71,13 @@ def mirrored(market: Market) -> Market:
     return replace(market, line=-market.line, above_odds=market.below_odds, below_odds=market.above_odds)
 
 
-@pytest.mark.parametrize(
-    ("market", "field"),
-    [
-        ((math.nan, 2.0, 2.0), "line"),
-        ((math.inf, 2.0, 2.0), "line"),
-        ((100.5, 2.0, 2.0), "line"),
-        ((-100.5, 2.0, 2.0), "line"),
-        ((5.25, 2.0, 2.0), "line"),
-        ((0.0, 1.0, 2.0), "above.decimal"),
-        ((0.0, 1000.1, 2.0), "above.decimal"),
-        ((0.0, math.nan, 2.0), "above.decimal"),
-        ((0.0, 2.0, -110.0), "below.decimal"),
-        ((0.0, 2.0, math.inf), "below.decimal"),
-        ((0.0, 2.0, 2.0, 0.0), "bankroll"),
-        ((0.0, 2.0, 2.0, -5.0), "bankroll"),
-        ((0.0, 2.0, 2.0, math.inf), "bankroll"),
-        ((0.0, 2.0, 2.0, math.nan), "bankroll"),
-        ((0.0, 2.0, 2.0, 1.0, 1.0), "confidence_threshold"),
-        ((0.0, 2.0, 2.0, 1.0, -0.1), "confidence_threshold"),
-        ((0.0, 2.0, 2.0, 1.0, math.nan), "confidence_threshold"),
-    ],
-)
-def test_a_market_names_the_field_that_cannot_be(market: tuple[float, ...], field: str) -> None:
-    with pytest.raises(InvalidMarket, match=r"; expected ") as refused:
-        Market(*market)
-    assert refused.value.field == field
-
-
-@pytest.mark.parametrize(
-    "market", [(100.0, math.nextafter(1, 2), 1000.0), (-100.0, 2.0, 2.0, 5e-324, 0.0), (-0.0, 2.0, 2.0, 1e308, 0.999)]
-)
-def test_a_market_at_its_bounds_is_one(market: tuple[float, ...]) -> None:
-    assert evaluate_market(Market(*market), steps({3: 1, -3: 1})).push_probability == 0.0
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("kelly_fraction", -0.1),
-        ("kelly_fraction", 1.1),
-        ("model_share", math.nan),
-        ("game_cap", 1.5),
-        ("evening_cap", -1.0),
-        ("confidence_threshold", 1.0),
-    ],
-)
+@pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
+@pytest.mark.parametrize("field", [each.name for each in fields(StakingPolicy)])
 def test_a_policy_stakes_no_less_than_nothing_and_no_more_than_all(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"^{field}: {value}; expected "):
         replace(DEFAULT_POLICY, **{field: value})
+    with pytest.raises(ValueError, match=r"1\.0; expected a number from 0 on, below 1"):
+        StakingPolicy(confidence_threshold=1.0)
 
 
 @pytest.mark.parametrize(
@@ -195,28 +153,47 @@ def test_risk_grows_with_the_stake_and_with_the_chance_to_lose_it() -> None:
     assert [risk_of(stake, 0.5) for stake in (0.0, 0.01, 0.02, 0.04)] == list(RiskLevel)
 
 
-@given(LINES, ODDS, ODDS, DISTRIBUTIONS, POLICIES, st.floats(0.01, 1e9))
-def test_every_answer_keeps_its_bounds(
-    line: float, home: float, away: float, at_least: AtLeast, policy: StakingPolicy, bankroll: float
+@st.composite
+def markets(draw: st.DrawFn) -> Market:
+    """Draw a market, often of prices that belong together, with what is staked already."""
+    home = draw(st.floats(1.05, 20))
+    away = draw(ODDS | st.floats(-0.01, 0.15).map(lambda margin: 1 / (1 + margin - 1 / home)))
+    assume(1 < away <= 1000)
+    bankroll = draw(st.floats(0.01, 1e9))
+    on_game, on_evening = sorted((draw(SHARES), draw(SHARES)))
+    staked = {"game_staked": on_game * bankroll, "evening_staked": on_evening * bankroll}
+    return Market(draw(LINES), home, away, bankroll, **staked)
+
+
+@given(markets(), DISTRIBUTIONS, POLICIES)
+def test_every_answer_keeps_its_bounds_and_the_caps_of_a_game_and_an_evening(
+    market: Market, at_least: AtLeast, policy: StakingPolicy
 ) -> None:
-    answer = evaluate_market(Market(line, home, away, bankroll), at_least, policy)
+    answer = evaluate_market(market, at_least, policy)
     assert 0 <= answer.push_probability <= 1
     assert answer.overround > -1
+    room = min(
+        policy.game_cap - market.game_staked / market.bankroll,
+        policy.evening_cap - market.evening_staked / market.bankroll,
+    )
     for side in (answer.above, answer.below):
         assert 0 <= side.win_probability <= 1
         assert 0 < side.implied_probability < 1
         assert -1 - 1e-12 <= side.expected_value <= side.decimal_odds - 1 + 1e-9
         assert 0 <= side.kelly_fraction <= 1
         assert side.stake_fraction <= side.kelly_fraction * policy.kelly_fraction + 1e-15
-        assert 0 <= side.stake == side.stake_fraction * bankroll
+        assert side.stake_fraction <= max(0.0, room) + 1e-12
+        assert 0 <= side.stake == side.stake_fraction * market.bankroll
         refused = answer.implausible or answer.mismatched
         assert (side.kelly_fraction > 0) == (side.expected_value > 1e-9 and not refused)
-    chosen = {MarketSide.HOME: answer.above, MarketSide.AWAY: answer.below, None: None}[answer.side]
+    chosen = answer.chosen
     assert answer.stake == (chosen.stake if chosen else 0)
     if chosen:
         assert chosen.expected_value == max(answer.above.expected_value, answer.below.expected_value) > 0
     total = answer.above.win_probability + answer.below.win_probability + answer.push_probability
     assert total == pytest.approx(1)
+    unbound = evaluate_market(replace(market, game_staked=0.0, evening_staked=0.0), at_least, policy)
+    assert answer.stake <= unbound.stake * (1 + 1e-12)
 
 
 @given(st.floats(0.25, 0.75), st.floats(1e-9, 0.2), triples())
@@ -240,88 +217,105 @@ def test_home_and_away_are_treated_alike(line: float, home: float, away: float, 
     assert there.push_probability == pytest.approx(back.push_probability, abs=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("odds", "wins", "implausible"),
-    [
-        ((2.0, 2.0), 0.65, False),
-        ((2.0, 2.0), 0.651, True),
-        ((2.0, 2.0), 0.349, True),
-        ((1.91, 1.91), 0.65, False),  # the margin of the odds is not part of the edge
-        ((1.91, 1.91), 0.651, True),
-        ((1.25, 4.5), 0.93, False),
-        ((1.25, 4.5), 0.94, True),
-    ],
-)
-def test_an_implausible_difference_has_no_stake(odds: tuple[float, float], wins: float, implausible: bool) -> None:
-    answer = evaluate_market(Market(0.0, *odds, bankroll=1000.0), three(wins, 0.0), MODEL_ALONE)
-    without_limit = evaluate_market(Market(0.0, *odds, bankroll=1000.0), three(wins, 0.0), ANY_EDGE)
-    assert answer.implausible is implausible
-    if not implausible:
-        assert answer == replace(without_limit, policy=MODEL_ALONE)
-        return
-    assert without_limit.stake > 0
-    assert (answer.side, answer.stake, answer.risk_level) == (None, 0.0, RiskLevel.LOW)
-    for side, before in ((answer.above, without_limit.above), (answer.below, without_limit.below)):
-        assert (side.kelly_fraction, side.stake_fraction, side.stake) == (0.0, 0.0, 0.0)
-        assert (side.win_probability, side.expected_value) == (before.win_probability, before.expected_value)
+EVEN = american_to_decimal(-110)
+BOOK = american_to_decimal(-250)
 
 
 @pytest.mark.parametrize(
-    ("odds", "mismatched"),
+    ("odds", "wins", "policy", "reason"),
     [
-        ((american_to_decimal(-110), american_to_decimal(-110)), False),  # a margin of 4.8 %
-        ((american_to_decimal(-250), 2.10), True),  # 19 %
-        ((american_to_decimal(-250), 1000.0), True),  # −28.5 %
-        ((1 / 0.575, 1 / 0.575), False),  # 15 %
-        ((1 / 0.576, 1 / 0.576), True),
-        ((1 / 0.495, 1 / 0.495), False),  # −1 %
-        ((1 / 0.494, 1 / 0.494), True),
+        ((2.0, 2.0), 0.65, MODEL_ALONE, None),
+        ((2.0, 2.0), 0.651, MODEL_ALONE, "implausible"),
+        ((2.0, 2.0), 0.349, MODEL_ALONE, "implausible"),
+        ((1.91, 1.91), 0.65, MODEL_ALONE, None),  # the margin of the odds is not part of the edge
+        ((1.91, 1.91), 0.651, MODEL_ALONE, "implausible"),
+        ((1.25, 4.5), 0.93, MODEL_ALONE, None),
+        ((1.25, 4.5), 0.94, MODEL_ALONE, "implausible"),
+        ((EVEN, EVEN), 0.7, ANY_EDGE, None),  # a margin of 4.8 %
+        ((BOOK, 2.10), 0.75, ANY_EDGE, "mismatched"),  # 19 %
+        ((BOOK, 1000.0), 0.75, ANY_EDGE, "mismatched"),  # −28.5 %
+        ((1 / 0.575, 1 / 0.575), 0.7, ANY_EDGE, None),  # 15 %
+        ((1 / 0.576, 1 / 0.576), 0.7, MODEL_ALONE, "mismatched"),
+        ((1 / 0.495, 1 / 0.495), 0.7, ANY_EDGE, None),  # −1 %
+        ((1 / 0.494, 1 / 0.494), 0.7, ANY_EDGE, "mismatched"),
+        ((2.0, 2.0), 0.55, MODEL_ALONE, "unrated"),
     ],
 )
-def test_prices_that_do_not_belong_together_have_no_stake(odds: tuple[float, float], mismatched: bool) -> None:
-    answer = evaluate_market(Market(0.0, *odds), three(0.7, 0.0), ANY_EDGE)
-    assert answer.mismatched is mismatched
-    assert (answer.side is None, answer.stake == 0.0, answer.implausible) == (mismatched, mismatched, False)
-    assert [side.stake_fraction > 0.0 for side in (answer.above, answer.below)] == [not mismatched, False]
-    assert answer.above.expected_value == pytest.approx(0.7 * odds[0] - 1.0)
+def test_a_market_that_is_not_weighed_has_no_stake_and_its_figures(
+    odds: tuple[float, float], wins: float, policy: StakingPolicy, reason: str | None
+) -> None:
+    market = Market(0.0, *odds, bankroll=1000.0)
+    answer = evaluate_market(market, three(wins, 0.0), policy, unrated=reason == "unrated")
+    assert {name for name in ("implausible", "mismatched", "unrated") if getattr(answer, name)} == {reason} - {None}
+    for side, probability, price in ((answer.above, wins, odds[0]), (answer.below, 1 - wins, odds[1])):
+        assert side.win_probability == pytest.approx(probability)
+        assert side.expected_value == pytest.approx(probability * price - 1)
+        assert reason is None or (side.kelly_fraction, side.stake_fraction, side.stake) == (0.0, 0.0, 0.0)
+    if reason is None:
+        assert answer == replace(evaluate_market(market, three(wins, 0.0), ANY_EDGE), policy=policy)
+        assert answer.stake > 0
+    else:
+        assert (answer.side, answer.stake, answer.risk_level) == (None, 0.0, RiskLevel.LOW)
 
 
-def test_without_the_ratings_of_the_teams_there_is_no_stake() -> None:
-    market = Market(0.0, 2.0, 2.0, bankroll=1000.0)
-    answer, rated = (
-        evaluate_market(market, three(0.55, 0.0), MODEL_ALONE, unrated=unrated) for unrated in (True, False)
-    )
-    assert rated.stake > 0
-    assert answer.unrated
-    assert not rated.unrated
-    assert (answer.side, answer.stake, answer.risk_level) == (None, 0.0, RiskLevel.LOW)
-    assert (answer.above.kelly_fraction, answer.above.stake_fraction, answer.above.stake) == (0.0, 0.0, 0.0)
-    assert (answer.above.win_probability, answer.above.expected_value) == (0.55, rated.above.expected_value)
+@pytest.mark.parametrize(
+    ("final", "given", "priced", "own"),
+    [
+        *((True, 5.5, (5.5 + off, 1.5, 2.9), abs(off) < 2) for off in (-2, -1.5, 0, 1.5, 2)),
+        (True, 5.5, (0, -220, 180), True),  # the moneyline of that spread
+        (True, -12.0, (0, 675, -1025), True),
+        (True, 5.5, (0, -450, 350), False),  # as a lead makes it
+        (True, 0.5, (0, -110, -110), True),  # a pick'em
+        (True, 0.5, (0, -300, 250), False),
+        (True, 8.5, (5.5, 1.65, 2.35), True),  # an alternate spread
+        (True, 8.5, (5.5, 1.91, 1.91), False),
+        (False, 5.5, (3.0, -110, -110), True),  # the half of a spread of 5.5
+        (False, 5.5, (0, -160, 135), True),
+        (False, 5.5, (0, -400, 320), False),  # as a lead makes it
+        (False, 5.5, (10.5, -110, -110), False),
+        (True, None, (0, -110, -110), False),  # none was given
+    ],
+)
+def test_a_market_at_about_the_line_or_price_that_a_given_margin_implies_repeats_it(
+    final: bool, given: float | None, priced: tuple[float, float, float], own: bool
+) -> None:
+    """The price can be from before tip-off, whatever its line is."""
+    assert is_own_market(quoted(*priced), given, final=final) is own
+
+
+@pytest.mark.parametrize(
+    ("final", "priced", "own"),
+    [
+        *((True, (221.5 + off, 1.55, 2.6), abs(off) < 2) for off in (-2, -1.5, 0, 1.5, 2)),
+        (True, (227.5, 140, -165), True),  # an alternate line of before tip-off
+        (True, (227.5, -110, -110), False),
+        (False, (110.5, -110, -110), True),
+        (False, (118.5, -110, -110), False),
+    ],
+)
+def test_a_market_at_about_the_line_or_price_that_a_given_total_implies_repeats_it(
+    final: bool, priced: tuple[float, float, float], own: bool
+) -> None:
+    assert is_own_market(quoted(*priced, kind=MarketKind.TOTAL), 221.5, final=final) is own
+
+
+def quoted(line: float, *odds: float, kind: MarketKind = MarketKind.LEAD) -> Market:
+    """Return a market at American odds (whole numbers) or at decimal ones."""
+    return Market(line, *(american_to_decimal(each) if isinstance(each, int) else each for each in odds), kind=kind)
 
 
 def home_of(odds: float, wins: float, push: float) -> MarketAnswer:
     return evaluate_market(fair(odds), three(wins, push), ANY_EDGE)
 
 
-@given(ODDS, triples(), st.integers(1, 1000))
-def test_the_likelier_a_win_the_more_a_bet_is_worth_and_the_more_is_staked(
-    odds: float, triple: tuple[float, float], thousandths: int
+@given(ODDS, st.floats(0, 100), triples(), st.integers(0, 1000))
+def test_the_likelier_a_win_and_the_better_its_price_the_more_is_staked(
+    odds: float, better: float, triple: tuple[float, float], thousandths: int
 ) -> None:
-    wins, push = triple
-    more = wins + thousandths / 1000
-    assume(more + push <= 1)
-    less_likely, likelier = home_of(odds, wins, push).above, home_of(odds, more, push).above
-    assert less_likely.expected_value < likelier.expected_value
-    assert less_likely.kelly_fraction <= likelier.kelly_fraction + 1e-12
-    assert less_likely.stake_fraction <= likelier.stake_fraction + 1e-12
-
-
-@given(ODDS, st.floats(0, 100), triples())
-def test_the_better_the_price_the_more_a_bet_is_worth_and_the_more_is_staked(
-    odds: float, better: float, triple: tuple[float, float]
-) -> None:
-    assume(odds + better <= 1000)
-    low, high = home_of(odds, *triple).above, home_of(odds + better, *triple).above
+    (wins, push), likelier = triple, triple[0] + thousandths / 1000
+    assume(likelier + push <= 1 and odds + better <= 1000)
+    low, high = home_of(odds, wins, push).above, home_of(odds + better, likelier, push).above
+    assert low.expected_value < high.expected_value or thousandths == 0
     assert low.expected_value <= high.expected_value
     assert low.kelly_fraction <= high.kelly_fraction + 1e-12
     assert low.stake_fraction <= high.stake_fraction + 1e-12
@@ -344,28 +338,6 @@ def test_no_other_share_of_a_bankroll_makes_it_grow_faster_than_kelly_s(
         assert growth(kelly) >= growth(other) - 1e-12
 
 
-@pytest.mark.parametrize(
-    ("staked", "field", "expected"),
-    [
-        ({"game_staked": -1.0}, "game_staked", "a number from 0 to the bankroll, 100"),
-        ({"game_staked": math.nan}, "game_staked", "a number from 0 to the bankroll, 100"),
-        ({"game_staked": 101.0, "evening_staked": 101.0}, "game_staked", "a number from 0 to the bankroll, 100"),
-        ({"evening_staked": 101.0}, "evening_staked", "a number from game_staked, 0, to the bankroll, 100"),
-        ({"evening_staked": math.inf}, "evening_staked", "a number from game_staked, 0, to the bankroll, 100"),
-        (
-            {"game_staked": 20.0, "evening_staked": 10.0},
-            "evening_staked",
-            "a number from game_staked, 20, to the bankroll, 100",
-        ),
-    ],
-)
-def test_what_is_staked_already_is_part_of_the_bankroll(staked: dict[str, float], field: str, expected: str) -> None:
-    for kind in MarketKind:
-        with pytest.raises(InvalidMarket) as refused:
-            Market(5.0, 2.0, 2.0, 100.0, kind=kind, **staked)  # type: ignore[arg-type]
-        assert (refused.value.field, refused.value.expected) == (field, expected)
-
-
 def test_a_stake_counts_on_half_of_what_the_model_knows_better() -> None:
     """Model 60 %, market 50 %: with 55 % and odds of 1.95 the Kelly fraction is 7.6 %; a quarter of it is staked."""
     answer = evaluate_market(Market(0.0, 1.95, 1.95, bankroll=1000.0), three(0.6, 0.0), StakingPolicy())
@@ -386,35 +358,6 @@ def test_the_market_s_own_probability_stakes_nothing_at_the_market_s_price(
     market = Market(0.0, 1 / implied[0], 1 / implied[1])
     answer = evaluate_market(market, three(*triple), replace(policy, model_share=0.0))
     assert (answer.side, answer.above.stake_fraction, answer.below.stake_fraction) == (None, 0.0, 0.0)
-
-
-@st.composite
-def staked(draw: st.DrawFn) -> tuple[float, float]:
-    """Draw shares of a bankroll that are staked on a game and on its evening."""
-    low, high = sorted((draw(SHARES), draw(SHARES)))
-    return low, high
-
-
-@given(LINES, st.floats(1.05, 20), st.floats(-0.01, 0.15), DISTRIBUTIONS, POLICIES, st.floats(0.01, 1e9), staked())
-def test_no_stake_exceeds_what_is_left_of_the_caps_of_a_game_and_an_evening(
-    line: float,
-    odds: float,
-    margin: float,
-    at_least: AtLeast,
-    policy: StakingPolicy,
-    bankroll: float,
-    before: tuple[float, float],
-) -> None:
-    away = 1 / (1 + margin - 1 / odds)
-    assume(1 < away <= 1000)
-    on_game, on_evening = (share * bankroll for share in before)
-    market = Market(line, odds, away, bankroll, game_staked=on_game, evening_staked=on_evening)
-    answer = evaluate_market(market, at_least, policy)
-    for side in (answer.above, answer.below):
-        assert side.stake_fraction <= max(0.0, policy.game_cap - before[0]) + 1e-12
-        assert side.stake_fraction <= max(0.0, policy.evening_cap - before[1]) + 1e-12
-    unbound = evaluate_market(Market(line, odds, away, bankroll), at_least, policy)
-    assert answer.stake <= unbound.stake * (1 + 1e-12)
 
 
 @given(st.floats(1.1, 20), triples(), SHARES, SHARES)

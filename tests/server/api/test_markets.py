@@ -6,10 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from tests.support.builders.calls import GAME, PATTERN, current_game
-from tests.support.harness.laws import examples
 from tests.support.processes.servers import running_worker
 
 from dejavu.v1.forecast_pb2 import (
@@ -25,7 +22,6 @@ from dejavu.v1.market_pb2 import (
     MARKET_RECORDING_RECORDED,
     MARKET_SIDE_HOME,
     MARKET_SIDE_OVER,
-    Market,
     MarketAnswer,
     MarketRecording,
 )
@@ -56,71 +52,28 @@ def test_a_bet_on_the_winner_is_weighed_by_the_probability_that_is_forecast(clie
     assert client.predict(PATTERN, game_id=GAME, horizon=FINAL, pregame_margin=2.0) == answer.forecast
 
 
-@pytest.mark.parametrize(("off", "own"), [(0, True), (-1.5, True), (1.5, True), (-2, False), (2, False)])
+@pytest.mark.parametrize(
+    ("horizon", "spread", "points", "own"),
+    [
+        (FINAL, 5.5, 221.5, True),
+        (FINAL, 8.5, 224.5, False),
+        (HALFTIME, 3.0, 110.5, True),
+        (HALFTIME, 9.5, 118.5, False),
+    ],
+)
 def test_a_bet_on_about_the_line_that_made_the_forecast_has_no_stake_and_says_why(
-    client: DejavuClient, off: float, own: bool
+    client: DejavuClient, horizon: Horizon.ValueType, spread: float, points: float, own: bool
 ) -> None:
-    answer = client.quote(
-        PATTERN,
-        market(5.5 + off, 1.5, 2.9),
-        total_market(221.5 + off, 1.55, 2.6),
-        horizon=FINAL,
-        pregame_margin=5.5,
-        pregame_total=221.5,
-        total_points=105,
-    )
+    given: Any = {"horizon": horizon, "pregame_margin": 5.5, "pregame_total": 221.5}
+    pattern = [*PATTERN[:11], 3.0]  # odd, as the points
+    asked = (market(spread, 1.5, 2.9), total_market(points, 1.55, 2.6))
+    answer = client.quote(pattern, *asked, total_points=63, **given)
     assert [each.kind for each in answer.markets] == [MARKET_KIND_LEAD, MARKET_KIND_TOTAL]
     for evaluated in answer.markets:
         assert (WARNING_REASON_MARKETS_OWN_LINE in {each.reason for each in evaluated.warnings}) is own
         assert evaluated.stake == 0 or not own
     assert answer.forecast.margin_source == MARGIN_SOURCE_CALLER
     assert answer.forecast.pregame_total == 221.5
-
-
-@pytest.mark.parametrize(
-    ("horizon", "given", "priced", "own"),
-    [
-        (FINAL, 5.5, market(0, -220, 180), True),  # the moneyline of that spread
-        (FINAL, -12.0, market(0, 675, -1025), True),
-        (FINAL, 5.5, market(0, -450, 350), False),  # as a lead makes it
-        (FINAL, 0.5, market(0, -110, -110), True),  # a pick'em
-        (FINAL, 0.5, market(0, -300, 250), False),
-        (FINAL, 8.5, market(5.5, 1.65, 2.35), True),  # an alternate spread
-        (FINAL, 8.5, market(5.5, 1.91, 1.91), False),
-        (HALFTIME, 5.5, market(3.0, -110, -110), True),  # the half of a spread of 5.5
-        (HALFTIME, 5.5, market(0, -160, 135), True),
-        (HALFTIME, 5.5, market(0, -400, 320), False),  # as a lead makes it
-        (HALFTIME, 5.5, market(10.5, -110, -110), False),
-        (FINAL, 5.5, total_market(227.5, 140, -165), True),  # an alternate line of before tip-off
-        (FINAL, 5.5, total_market(227.5, -110, -110), False),
-        (HALFTIME, 5.5, total_market(110.5, -110, -110), True),
-        (HALFTIME, 5.5, total_market(118.5, -110, -110), False),
-    ],
-)
-def test_a_bet_at_about_the_line_or_price_that_the_given_ones_imply_has_no_stake(
-    client: DejavuClient, horizon: Horizon.ValueType, given: float, priced: Market, own: bool
-) -> None:
-    """The price can be from before tip-off, whatever its line is. The total that is given is 221.5."""
-    asked: Any = {"horizon": horizon, "pregame_margin": given}
-    if priced.kind == MARKET_KIND_TOTAL:
-        asked |= {"pregame_total": 221.5, "total_points": 63}
-    lead = 3.0 if PATTERN[11] % 2 == 0 else PATTERN[11]  # odd, as the points
-    [answer] = client.quote([*PATTERN[:11], lead], priced, **asked).markets
-    assert (WARNING_REASON_MARKETS_OWN_LINE in {each.reason for each in answer.warnings}) is own
-    assert answer.stake == 0 or not own
-
-
-@settings(max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from([HALFTIME, FINAL]), st.lists(st.integers(-200, 200), min_size=2, max_size=2).map(sorted))
-def test_the_higher_the_line_the_less_likely_the_home_side_wins(
-    client: DejavuClient, horizon: Horizon.ValueType, halves: list[int]
-) -> None:
-    low, high = (client.quote(PATTERN, market(line / 2, 1.9, 1.9), horizon=horizon).markets[0] for line in halves)
-    assert low.above.win_probability >= high.above.win_probability - 1e-12
-    assert low.below.win_probability <= high.below.win_probability + 1e-12
-    for answer in (low, high):
-        whole = answer.above.win_probability + answer.push_probability + answer.below.win_probability
-        assert whole == pytest.approx(1)
 
 
 def test_the_first_market_of_a_forecast_is_recorded_and_settled(client: DejavuClient) -> None:

@@ -19,7 +19,7 @@ from statistics import NormalDist
 
 from tests.support.builders.record_book import forecast, with_market
 
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day
 from dejavu_feed.teams import TEAMS
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import DISTRIBUTION_LEVELS, MAX_SLOTS, Horizon, Interval

@@ -1,4 +1,4 @@
-"""Generates the synchronous client: client.py, calls/ and transport/caller.py from their asynchronous counterparts.
+"""Generates the synchronous client (client.py, operations.py, transport/caller.py) from the asynchronous one.
 
 `make gen` runs it. With --check it only compares: `make check` fails if a file differs from the result for its source.
 
@@ -16,12 +16,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent / "dejavu_client"
 SOURCES = {
     PACKAGE / "aio.py": PACKAGE / "client.py",
-    PACKAGE / "calls" / "aio_cache.py": PACKAGE / "calls" / "cache.py",
-    PACKAGE / "calls" / "aio_columns.py": PACKAGE / "calls" / "columns.py",
-    PACKAGE / "calls" / "aio_games.py": PACKAGE / "calls" / "games.py",
-    PACKAGE / "calls" / "aio_leases.py": PACKAGE / "calls" / "leases.py",
-    PACKAGE / "calls" / "aio_models.py": PACKAGE / "calls" / "models.py",
-    PACKAGE / "calls" / "aio_notifications.py": PACKAGE / "calls" / "notifications.py",
+    PACKAGE / "aio_operations.py": PACKAGE / "operations.py",
     PACKAGE / "transport" / "aio_caller.py": PACKAGE / "transport" / "caller.py",
 }
 
@@ -32,24 +27,8 @@ TEXTS = {
     "Calls of the asynchronous client; caller.py, of the synchronous one, is generated from this file by `make gen`.": (
         "Calls of the synchronous client, generated from aio_caller.py by `make gen`: edit that file instead."
     ),
-    "Cache calls of the asynchronous client; cache.py is generated from this file by `make gen`.": (
-        "Cache calls of the synchronous client, generated from aio_cache.py by `make gen`: edit that file instead."
-    ),
-    "Column calls of the asynchronous client; columns.py is generated from this file by `make gen`.": (
-        "Column calls of the synchronous client, generated from aio_columns.py by `make gen`: edit that file instead."
-    ),
-    "Game calls of the asynchronous client; games.py is generated from this file by `make gen`.": (
-        "Game calls of the synchronous client, generated from aio_games.py by `make gen`: edit that file instead."
-    ),
-    "Lease calls of the asynchronous client; leases.py is generated from this file by `make gen`.": (
-        "Lease calls of the synchronous client, generated from aio_leases.py by `make gen`: edit that file instead."
-    ),
-    "Model calls of the asynchronous client; models.py is generated from this file by `make gen`.": (
-        "Model calls of the synchronous client, generated from aio_models.py by `make gen`: edit that file instead."
-    ),
-    "Notification calls of the asynchronous client; notifications.py is generated from this file by `make gen`.": (
-        "Notification calls of the synchronous client, generated from aio_notifications.py by `make gen`: edit "
-        "that one."
+    "Operations of the asynchronous client; operations.py is generated from this file by `make gen`.": (
+        "Operations of the synchronous client, generated from aio_operations.py by `make gen`: edit that file instead."
     ),
     "# ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one\n": "",
     "over a pool of connections.": "over a pool of connections. Thread-safe.",
@@ -75,14 +54,9 @@ NAMES = {
     "AsyncDejavuClient": "DejavuClient",
     "AsyncRecordedPredictions": "RecordedPredictions",
     "AsyncCaller": "Caller",
-    "AsyncGameCalls": "GameCalls",
-    "AsyncLeaseCalls": "LeaseCalls",
     "AsyncOpen": "Open",
-    "dejavu_client.calls.aio_": "dejavu_client.calls.",
-    "AsyncCacheCalls": "CacheCalls",
-    "AsyncColumnCalls": "ColumnCalls",
-    "AsyncModelCalls": "ModelCalls",
-    "AsyncNotificationCalls": "NotificationCalls",
+    "AsyncOperations": "Operations",
+    "dejavu_client.aio_": "dejavu_client.",
     "AsyncConnection": "Connection",
     "AsyncClosed": "Closed",
     "AsyncStreamReader": "StreamReader",

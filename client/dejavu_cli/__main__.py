@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-from dejavu_common import interrupts
+from dejavu_common.processes import exit_on_interrupt
 
 
 def main() -> None:
     """Run `dejavu`."""
-    interrupts.exit_quietly()
+    exit_on_interrupt()
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # otherwise gRPC also prints every failed handshake
     from dejavu_cli.main import main as run  # noqa: PLC0415 - with Ctrl-C handled
 

@@ -18,8 +18,8 @@ import typer.core
 from dejavu_cli.errors import JSON_KEY, as_json, as_text, exit_code, failure
 from dejavu_client.connection_options import add_options, options_given
 from dejavu_client.errors import DejavuClientError
-from dejavu_common import interrupts
 from dejavu_common.build import install
+from dejavu_common.processes import raise_on_interrupt
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class _Command(typer.core.TyperCommand):
             needs = f"{self.name} needs {', '.join(modules)}, which {are} not installed"
             raise failure(f"{needs}: {install(','.join(missing))}")
         if not COMMANDS[str(self.name)].handles_signals:
-            interrupts.raise_again()
+            raise_on_interrupt()
         with options_given(ctx):
             return super().invoke(ctx)
 

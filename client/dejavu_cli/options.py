@@ -19,7 +19,7 @@ from dejavu_client.export import STANDARD_OUTPUT, Column, write_csv, write_parqu
 from dejavu_client.formatting import pluralize
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.build import install
-from dejavu_common.game_day import parse_day
+from dejavu_common.clock import parse_day
 from dejavu_feed.teams import team_code
 
 RowT = TypeVar("RowT")

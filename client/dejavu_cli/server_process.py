@@ -17,8 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
-from dejavu_common.backoff import Backoff
 from dejavu_common.build import install
+from dejavu_common.clock import Backoff
 
 START_SECONDS = 60.0
 DRAIN_SECONDS = 20.0

@@ -48,7 +48,7 @@ from dejavu_client.errors import (
 )
 from dejavu_client.recorded import AsyncRecordedPredictions, RecordedPredictions
 from dejavu_client.requests import FINAL, HALFTIME, market, predict_request, total_market
-from dejavu_client.transport.health import HealthStatus
+from dejavu_client.transport.servers import HealthStatus
 from dejavu_client.transport.statistics import CallStatistics, MethodStatistics
 from dejavu_feed.live_inputs import LastScore, Possession, Side
 from dejavu_feed.moment import Moment

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from datetime import datetime
-from typing import Unpack
+from typing import Any, Unpack
 
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 
-from dejavu.ops.v1.feed_service_pb2 import ReportFeedRequest
-from dejavu.ops.v1.operations_service_pb2 import GetServiceStatsRequest, GetServiceStatsResponse
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu.v1.game_service_pb2 import Game, ListGamesRequest, StreamGamesResponse
 from dejavu.v1.market_pb2 import Market
 from dejavu.v1.prediction_service_pb2 import (
     AssessRiskRequest,
@@ -39,12 +38,8 @@ from dejavu.v1.record_service_pb2 import (
 )
 from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_client import config
-from dejavu_client.calls.cache import CacheCalls
-from dejavu_client.calls.columns import ColumnCalls
-from dejavu_client.calls.games import GameCalls
-from dejavu_client.calls.leases import LeaseCalls
-from dejavu_client.calls.models import ModelCalls
-from dejavu_client.calls.notifications import NotificationCalls
+from dejavu_client.columns import ColumnsOptions, ForecastColumns, columns_of, columns_request
+from dejavu_client.operations import Operations
 from dejavu_client.recorded import RecordedPredictions
 from dejavu_client.requests import (
     HALFTIME,
@@ -56,11 +51,11 @@ from dejavu_client.requests import (
     predictions_request,
     score_filter,
 )
-from dejavu_client.transport.health import HealthStatus
-from dejavu_client.transport.subscription import StreamResumption
+from dejavu_client.transport.servers import HealthStatus
+from dejavu_client.transport.subscription import GameUpdates, StreamResumption
 
 
-class DejavuClient(CacheCalls, ColumnCalls, GameCalls, LeaseCalls, ModelCalls, NotificationCalls):
+class DejavuClient(Operations):
     """Client of a Dejavu server. Thread-safe; connects on first use.
 
     ```python
@@ -158,37 +153,24 @@ class DejavuClient(CacheCalls, ColumnCalls, GameCalls, LeaseCalls, ModelCalls, N
         response = self._unary("PredictBatch", lambda stubs: stubs.prediction.PredictBatch, request, timeout)
         return list(response.results)
 
-    def get_service_stats(self, *, timeout: float | None = None) -> GetServiceStatsResponse:
-        """Return the server's state, and statistics of the last minutes and since the start, over all of its workers.
+    def predict_columns(
+        self, patterns: Any, minutes: Any = None, *, timeout: float | None = None, **options: Unpack[ColumnsOptions]
+    ) -> ForecastColumns:
+        """Forecast 1 to 5,000 games with the same options, for example to score whole seasons. Nothing is recorded.
+
+        Every array may be an Arrow or numpy array, or any iterable.
 
         Args:
+            patterns: the pattern of each game, as rows (padded with NaN in a two-dimensional array); or, if `minutes`
+                is given, the differentials of all games in one flat array, one game after another. In points, as in
+                `predict`.
+            minutes: number of minutes of each game's pattern; None if `patterns` has one row per game.
             timeout: deadline of this call, in seconds; None for the client's.
+            options: `pregame_margins`, `horizon`, `alpha`, `quantile_levels`, `model_version`; see `ColumnsOptions`.
         """
-        request = GetServiceStatsRequest()
-        return self._unary("GetServiceStats", lambda stubs: stubs.operations.GetServiceStats, request, timeout)
-
-    def report_feed(
-        self,
-        feed: str,
-        read_age_seconds: float,
-        *,
-        data_age_seconds: float | None = None,
-        live_games: int = 0,
-        timeout: float | None = None,
-    ) -> None:
-        """Report the age of a feed's data, for `get_service_stats`. Nothing is recorded. Safe to repeat.
-
-        Args:
-            feed: name of the feed, e.g. nba: 1 to 32 characters of a to z, 0 to 9 and hyphen.
-            read_age_seconds: time since the feed was last read successfully, in seconds.
-            data_age_seconds: age of the oldest data of a game in play, in seconds; None without such a game.
-            live_games: number of games in play.
-            timeout: deadline of this call, in seconds; None for the client's.
-        """
-        request = ReportFeedRequest(
-            feed=feed, read_age_seconds=read_age_seconds, data_age_seconds=data_age_seconds, live_games=live_games
-        )
-        self._unary("ReportFeed", lambda stubs: stubs.feed.ReportFeed, request, timeout)
+        request = columns_request(patterns, minutes, **options)
+        response = self._unary("PredictColumns", lambda stubs: stubs.prediction.PredictColumns, request, timeout)
+        return columns_of(response, request.quantile_levels)
 
     def health(self, service: str = "", *, timeout: float | None = None) -> HealthStatus:
         """Return the health status that the server reports. Makes one attempt, without retries.
@@ -391,3 +373,26 @@ class DejavuClient(CacheCalls, ColumnCalls, GameCalls, LeaseCalls, ModelCalls, N
             game_ids, resume_token=resume_token, include_current=include_current, heartbeats=heartbeats
         )
         return self._stream("StreamPredictions", lambda stubs: stubs.prediction.StreamPredictions, subscription)
+
+    def list_games(self, *, timeout: float | None = None) -> Sequence[Game]:
+        """Return the games whose state was published in the last 24 hours, by tip-off and id.
+
+        Args:
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        response = self._unary("ListGames", lambda stubs: stubs.games.ListGames, ListGamesRequest(), timeout)
+        return response.games
+
+    def stream_games(self, *, heartbeats: bool = False) -> Generator[StreamGamesResponse, None, None]:
+        """Stream the games of the last 24 hours, then each new state, while the iterator is read.
+
+        Reconnects after a broken connection, and then starts again with the newest state of each game. Closing the
+        client ends the iterator.
+
+        Args:
+            heartbeats: also yield heartbeats; the first one follows the games of the beginning.
+
+        Raises:
+            UnavailableError: if the server can't be reached at first. Once connected, the stream retries without limit.
+        """
+        return self._stream("StreamGames", lambda stubs: stubs.games.StreamGames, GameUpdates(heartbeats=heartbeats))

@@ -13,7 +13,7 @@ from typing import Any, TypedDict, Unpack
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.prediction_service_pb2 import PredictColumnsRequest, PredictColumnsResponse
-from dejavu_client.extras import pyarrow
+from dejavu_client.export import pyarrow
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Final, Generic, TypeVar
 
@@ -31,8 +32,8 @@ from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL, MarketKind
 from dejavu.v1.record_pb2 import MarketResult, RecordedMarket, RecordedPrediction
 from dejavu.v1.record_service_pb2 import LeaderboardRow, ScoreFilter
 from dejavu.v1.scorecard_pb2 import Figure, MarketRecord, Scorecard, TotalScorecard
-from dejavu_client.extras import pyarrow
 from dejavu_client.formatting import elapsed_seconds, enum_word, last_differential, recorded_market, warning_label
+from dejavu_common.build import install
 from dejavu_common.files import atomic_replace
 from dejavu_common.shown_text import spreadsheet_cell
 from dejavu_feed.live_inputs import LIVE_INPUTS, LiveInput
@@ -465,3 +466,27 @@ def leaderboard_rows(scope: ScoreFilter, rows: Iterable[LeaderboardRow]) -> Iter
         of_version.CopyFrom(scope)
         of_version.model_version = row.model_version
         yield from figure_rows(of_version, row.scorecard, row.rank)
+
+
+def pyarrow() -> Any:
+    """Return the module pyarrow.
+
+    Raises:
+        ImportError: if it is not installed; the message names the extra to install.
+    """
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise missing_extra("pyarrow", "arrow") from error
+    return pa
+
+
+@cache
+def has_pyarrow() -> bool:
+    """Return whether pyarrow is installed, without importing it."""
+    return find_spec("pyarrow") is not None
+
+
+def missing_extra(package: str, extra: str) -> ImportError:
+    """Return the error for a package that is not installed, with the extra to install."""
+    return ImportError(f"{package} is not installed; install the extra: {install(extra)}")

@@ -6,8 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from dejavu.v1.record_pb2 import RecordedPrediction
-from dejavu_client.export import PREDICTION_COLUMNS, arrow_batch, arrow_schema
-from dejavu_client.extras import missing_extra
+from dejavu_client.export import PREDICTION_COLUMNS, arrow_batch, arrow_schema, missing_extra
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,7 +25,7 @@ from dejavu_client.errors import (
 )
 from dejavu_client.logs import get_logger
 from dejavu_client.requests import FINAL, predict_request
-from dejavu_client.transport.health import HealthStatus
+from dejavu_client.transport.servers import HealthStatus
 from dejavu_common.tracing import span
 from dejavu_feed import box_score
 from dejavu_feed.game_ids import is_of_season

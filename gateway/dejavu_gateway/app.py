@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router, WebSocketRoute
 
-from dejavu_common.stream_slots import StreamSlots
+from dejavu_common.slots import StreamSlots
 from dejavu_common.tasks import BackgroundTask
 from dejavu_gateway.api import system
 from dejavu_gateway.api.calls import CALLS, CallEndpoint

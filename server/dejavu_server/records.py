@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import NamedTuple
 
+from dejavu_common.clock import game_day
 from dejavu_common.frozen import fast_frozen
-from dejavu_common.game_day import game_day
 from dejavu_feed.box_score import Lineups, PlayerLine
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 from dejavu_models.betting import Market, MarketAnswer, MarketKind

@@ -36,7 +36,7 @@ from dejavu.v1.prediction_service_pb2 import (
 )
 from dejavu_cli.main import app
 from dejavu_client import HALFTIME
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day
 
 OVERTIME = "give the last minute and overtime by --moment"
 

@@ -27,7 +27,7 @@ from dejavu_client import (
     market,
     predict_request,
 )
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day
 
 TEAMS: dict[str, Any] = {"home_team": "BKN", "away_team": "GSW"}
 GAMES = {kind: current_game(number) for number, kind in enumerate(CLIENTS, start=1)}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_common.clock import EPOCH, from_microseconds, microseconds, utc_now
+from dejavu_common.clock import EPOCH, Backoff, from_microseconds, microseconds, utc_now
 
 
 @given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - with UTC
@@ -26,3 +26,10 @@ def test_a_time_that_is_not_in_utc_is_refused(time: datetime) -> None:
 def test_now_is_in_utc() -> None:
     assert utc_now().utcoffset() == timedelta(0)
     assert microseconds(EPOCH) == 0
+
+
+def test_delays_double_up_to_the_longest_and_start_again_after_a_reset() -> None:
+    backoff = Backoff(0.25, 5.0)
+    assert [backoff.next() for _ in range(7)] == [0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+    backoff.reset()
+    assert backoff.next() == 0.25

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dejavu_common.files import atomic_replace, write_atomic
+from dejavu_common.files import atomic_replace, state_folder, write_atomic
 
 
 def test_an_error_leaves_the_old_file_and_no_part_of_the_new_one(tmp_path: Path) -> None:
@@ -43,3 +43,14 @@ def test_readers_see_the_old_file_until_the_new_one_is_complete(tmp_path: Path, 
         assert path.read_bytes() == b"old"
     assert path.read_bytes() == b"half"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_state_is_in_the_folder_of_the_user_or_of_xdg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for home, folder in ((str(tmp_path), tmp_path), ("~/elsewhere", Path.home() / "elsewhere")):
+        monkeypatch.setenv("XDG_STATE_HOME", home)
+        assert state_folder() == folder / "dejavu"
+    monkeypatch.setenv("XDG_STATE_HOME", "~no_such_user/state")
+    assert state_folder() == Path("~no_such_user/state/dejavu")
+    for unset in ("", " "):
+        monkeypatch.setenv("XDG_STATE_HOME", unset)
+        assert state_folder() == Path.home() / ".local" / "state" / "dejavu"

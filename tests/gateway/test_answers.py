@@ -21,8 +21,7 @@ from tests.support.processes.servers import running_worker
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_client import FINAL, DejavuClient
 from dejavu_client.requests import Scope
-from dejavu_common.clock import utc_now
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day, utc_now
 from dejavu_gateway.api.games import GameEndpoints
 from dejavu_gateway.api.pages import PAGE_PATHS, REFERENCE_PATH, WebBuild
 from dejavu_gateway.api.share import drawn

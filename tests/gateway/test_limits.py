@@ -22,7 +22,7 @@ from tests.support.processes.servers import running_worker
 
 from dejavu.v1.record_service_pb2 import ListPredictionsRequest, ListPredictionsResponse
 from dejavu_common.address import Address
-from dejavu_common.stream_slots import StreamSlots
+from dejavu_common.slots import StreamSlots
 from dejavu_gateway.api.context import CONTEXT_KEY, GatewayContext, client_address
 from dejavu_gateway.api.pictures import Pictures
 from dejavu_gateway.cli import command

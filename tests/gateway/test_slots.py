@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_common.fair_slots import TooManyWaitError
-from dejavu_common.stream_slots import NoSlotError, StreamSlots
+from dejavu_common.slots import NoSlotError, StreamSlots, TooManyWaitError
 from dejavu_gateway.live.slots import AddressSlots
 
 

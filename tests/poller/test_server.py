@@ -25,7 +25,7 @@ from dejavu_client.errors import (
     UnavailableError,
 )
 from dejavu_client.requests import HALFTIME
-from dejavu_client.transport.health import HealthStatus
+from dejavu_client.transport.servers import HealthStatus
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Side
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_poller import feed_report

@@ -14,8 +14,7 @@ from dejavu.v1 import forecast_pb2
 from dejavu.v1.market_pb2 import MARKET_RECORDING_RECORDED, MARKET_SIDE_UNSPECIFIED
 from dejavu_client import FINAL, HALFTIME, AsyncDejavuClient, Moment
 from dejavu_client.requests import market, total_market
-from dejavu_common.clock import utc_now
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day, utc_now
 from dejavu_server.ledger import verify
 
 ODDS = market(0, -450, 350, bankroll=1000.0)

@@ -14,7 +14,7 @@ from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_client import FINAL, AsyncDejavuClient
 from dejavu_client.formatting import team_knowledge
 from dejavu_client.requests import market
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day
 from dejavu_feed.off_season import days_around
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Horizon

@@ -15,8 +15,7 @@ from tests.web.conftest import Evening
 from tests.web.test_problems import changed_status
 
 from dejavu_client import FINAL, DejavuClient, Moment
-from dejavu_common.clock import utc_now
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day, utc_now
 from dejavu_feed.game_ids import seasons_on
 from dejavu_feed.live_inputs import Possession, Side
 

@@ -28,8 +28,7 @@ from dejavu_client.formatting import elapsed_seconds, last_differential
 from dejavu_client.requests import PredictOptions
 from dejavu_client.requests import market as create_market
 from dejavu_client.requests import total_market as create_total_market
-from dejavu_common.clock import utc_now
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day, utc_now
 from dejavu_feed import live_inputs
 from dejavu_feed import moment as moments
 from dejavu_feed.errors import DataError, FeedNotInstalled

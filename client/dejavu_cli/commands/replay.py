@@ -21,8 +21,7 @@ from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.connection_options import address, client_options
 from dejavu_client.errors import DejavuClientError
 from dejavu_client.formatting import pluralize
-from dejavu_common.clock import utc_now
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day, utc_now
 from dejavu_feed.errors import FeedError
 from dejavu_feed.files.lines import Lines, read_lines
 from dejavu_feed.files.source_rows import Source

@@ -25,8 +25,7 @@ from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.connection_options import Target, client_options
 from dejavu_client.errors import DeadlineExceededError, NotFoundError, UnavailableError, UnimplementedError
 from dejavu_client.formatting import pluralize
-from dejavu_client.transport.health import LEDGER, HealthStatus
-from dejavu_client.transport.servers import parse_servers
+from dejavu_client.transport.servers import LEDGER, HealthStatus, parse_servers
 from dejavu_common.rich_console import Console
 
 CacheAction = Literal["stats", "clear", "warm"]

@@ -21,8 +21,7 @@ from dejavu_cli.doctor.findings import Finding, fault, ok, warning
 from dejavu_cli.doctor.server_checks import DoctorAccess, ServerReport, examine_server
 from dejavu_client.access import ClientTlsFiles
 from dejavu_client.formatting import pluralize, seconds_text
-from dejavu_client.transport.dns import look_up
-from dejavu_client.transport.servers import MAX_SERVERS, ServerAddress, Servers, record_address
+from dejavu_client.transport.servers import MAX_SERVERS, ServerAddress, Servers, look_up, record_address
 from dejavu_common import build
 
 SILENT_SECONDS: Final = 60.0

@@ -36,8 +36,7 @@ from dejavu_client.errors import (
 )
 from dejavu_client.formatting import enum_word, failed_calls, percent, pluralize, seconds_text
 from dejavu_client.transport.caller import dial
-from dejavu_client.transport.health import LEDGER, HealthStatus
-from dejavu_client.transport.servers import ServerAddress
+from dejavu_client.transport.servers import LEDGER, HealthStatus, ServerAddress
 from dejavu_common import build
 from dejavu_common.address import Address
 

@@ -39,7 +39,7 @@ from dejavu_client.formatting import (
     warning_label,
 )
 from dejavu_client.requests import FEED_HORIZONS
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day
 from dejavu_common.rich_console import Console, titled_panel
 from dejavu_feed import live_inputs
 from dejavu_feed import moment as moments

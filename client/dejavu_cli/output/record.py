@@ -29,8 +29,7 @@ from dejavu_client.formatting import (
     signed,
     total_range,
 )
-from dejavu_common.clock import utc_now
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day, utc_now
 from dejavu_common.rich_console import Console
 
 REPLAYS_LEFT_OUT: Final = "Replays are left out: --replays includes them."

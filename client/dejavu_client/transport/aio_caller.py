@@ -40,9 +40,7 @@ from dejavu_client.transport.aio_connection import (
     AsyncStreamReader,
     async_send_probe,
 )
-from dejavu_client.transport.channel_pool import FIRST_REPLACEMENT_PAUSE, ChannelPool
-from dejavu_client.transport.dns import DnsWatch
-from dejavu_client.transport.pooled_channel import PROBE_SECONDS, PooledChannel
+from dejavu_client.transport.channel_pool import FIRST_REPLACEMENT_PAUSE, PROBE_SECONDS, ChannelPool, PooledChannel
 from dejavu_client.transport.retry_budget import (
     MOST_FAILOVERS,
     MOST_REPEATS,
@@ -51,10 +49,19 @@ from dejavu_client.transport.retry_budget import (
     failover_pause,
     repeat_pause,
 )
-from dejavu_client.transport.servers import Server, ServerAddress, Servers, parse_servers
+from dejavu_client.transport.servers import (
+    UNHEARD,
+    DnsWatch,
+    Server,
+    ServerAddress,
+    Servers,
+    WorkerIdentity,
+    failure_identity,
+    parse_servers,
+    worker_identity,
+)
 from dejavu_client.transport.statistics import CallRecorder, CallStatistics
 from dejavu_client.transport.subscription import StreamState
-from dejavu_client.transport.worker_identity import UNHEARD, WorkerIdentity, failure_identity, worker_identity
 from dejavu_common.tracing import client_span, with_trace
 
 RequestT = TypeVar("RequestT")

@@ -32,7 +32,7 @@ from dejavu_client.errors import (
     UnavailableError,
     from_rpc_error,
 )
-from dejavu_client.transport.channel_pool import FIRST_REPLACEMENT_PAUSE, ChannelPool
+from dejavu_client.transport.channel_pool import FIRST_REPLACEMENT_PAUSE, PROBE_SECONDS, ChannelPool, PooledChannel
 from dejavu_client.transport.connection import (
     Attempt,
     Closed,
@@ -40,8 +40,6 @@ from dejavu_client.transport.connection import (
     StreamReader,
     send_probe,
 )
-from dejavu_client.transport.dns import DnsWatch
-from dejavu_client.transport.pooled_channel import PROBE_SECONDS, PooledChannel
 from dejavu_client.transport.retry_budget import (
     MOST_FAILOVERS,
     MOST_REPEATS,
@@ -50,10 +48,19 @@ from dejavu_client.transport.retry_budget import (
     failover_pause,
     repeat_pause,
 )
-from dejavu_client.transport.servers import Server, ServerAddress, Servers, parse_servers
+from dejavu_client.transport.servers import (
+    UNHEARD,
+    DnsWatch,
+    Server,
+    ServerAddress,
+    Servers,
+    WorkerIdentity,
+    failure_identity,
+    parse_servers,
+    worker_identity,
+)
 from dejavu_client.transport.statistics import CallRecorder, CallStatistics
 from dejavu_client.transport.subscription import StreamState
-from dejavu_client.transport.worker_identity import UNHEARD, WorkerIdentity, failure_identity, worker_identity
 from dejavu_common.tracing import client_span, with_trace
 
 RequestT = TypeVar("RequestT")

@@ -14,9 +14,8 @@ import grpc
 
 from dejavu_client import config
 from dejavu_client.errors import CallCancelledError, ClientClosedError
-from dejavu_client.transport.pooled_channel import PooledChannel
-from dejavu_client.transport.servers import Server
-from dejavu_client.transport.worker_identity import WorkerIdentity, worker_identity
+from dejavu_client.transport.channel_pool import PooledChannel
+from dejavu_client.transport.servers import Server, WorkerIdentity, worker_identity
 
 ConnectionT = TypeVar("ConnectionT")
 RequestT = TypeVar("RequestT")

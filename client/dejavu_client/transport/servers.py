@@ -1,17 +1,28 @@
-"""The servers of a target, and the state of each: in use, or out.
+"""The servers of a target: their addresses, which of them are in use, what their answers say of workers and health.
 
 A target is the address of one server, or names several with the same ledger: a list of addresses, or a DNS name with
-several records. `Server` is one of these servers as a pool sees it. See docs/decisions/0047.
+several records, which `DnsWatch` follows, because servers come and go. `Server` is one of these servers as a pool sees
+it. Its answers name the worker in their metadata (`WorkerIdentity`). See docs/decisions/0047.
 """
 
 from __future__ import annotations
 
+import enum
 import math
+import socket
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
+import grpc
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+
+from dejavu_client.errors import metadata_value
+from dejavu_client.logs import get_logger
 from dejavu_common.address import Address
-from dejavu_common.backoff import Backoff
+from dejavu_common.clock import Backoff
 
 FIRST_CHECK_PAUSE: Final = 0.25
 LONGEST_CHECK_PAUSE: Final = 2.0
@@ -154,3 +165,126 @@ class Server:
             return False
         self.check_at = now + self._pauses.next()
         return True
+
+
+WORKER_KEY = "dejavu-worker"
+"""Metadata key for the name of the worker that answered. The replacement of a worker has another name."""
+
+WORKERS_KEY = "dejavu-workers"
+"""Metadata key for the number of workers of the server."""
+
+UNHEARD = frozenset({grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE})
+"""Codes of calls that may have ended without a response from the server. Any other code came from the server."""
+
+
+class WorkerIdentity(NamedTuple):
+    """Worker that answered a call.
+
+    Attributes:
+        worker: name of the worker; empty if the server gave none.
+        workers: number of workers of the server; 0 if the server gave none.
+    """
+
+    worker: str = ""
+    workers: int = 0
+
+
+def worker_identity(*metadata: Iterable[tuple[str, str | bytes]] | None) -> WorkerIdentity:
+    """Read the worker from a call's metadata (initial, then trailing)."""
+    for part in metadata:
+        worker = metadata_value(part, WORKER_KEY)
+        if worker:
+            workers = metadata_value(part, WORKERS_KEY)
+            return WorkerIdentity(worker, int(workers) if workers.isascii() and workers.isdigit() else 0)
+    return WorkerIdentity()
+
+
+def failure_identity(error: grpc.RpcError) -> WorkerIdentity:
+    """Read the worker from the metadata of a failed call."""
+    call = cast("grpc.Call", error)  # asynchronous errors have these methods too
+    return worker_identity(call.initial_metadata(), call.trailing_metadata())
+
+
+LEDGER = "dejavu.ledger"
+"""Name of the health check of the server's ledger. What-ifs work without the ledger."""
+
+
+class HealthStatus(enum.Enum):
+    """Status of a server or one of its services, from the standard gRPC health protocol."""
+
+    UNKNOWN = HealthCheckResponse.UNKNOWN
+    SERVING = HealthCheckResponse.SERVING
+    NOT_SERVING = HealthCheckResponse.NOT_SERVING
+
+    @classmethod
+    def _missing_(cls, value: object) -> HealthStatus:
+        """Return UNKNOWN for a status that this client does not know."""
+        return cls.UNKNOWN
+
+
+LOOKUP_SECONDS: Final = 10.0
+"""Pause between two lookups, in seconds. Lookups find new servers; a server that vanished is out at once
+(`servers.Server`)."""
+
+log = get_logger()
+
+
+def look_up(name: Address) -> list[str]:
+    """Return the records of a name: IPv4 and IPv6 addresses. Waits for the system's resolver.
+
+    Raises:
+        OSError: if there is no answer, or no record.
+    """
+    found = socket.getaddrinfo(name.host, name.port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class DnsWatch:
+    """Looks a name up repeatedly until it is stopped, or the callback is garbage-collected.
+
+    Args:
+        name: the DNS name, and the port of the servers.
+        changed: method that gets the servers, in the thread; called only if they differ from the last ones.
+        seconds: pause between two lookups.
+        resolve: returns the records of a name; by default the system's resolver does.
+    """
+
+    def __init__(
+        self,
+        name: Address,
+        changed: Callable[[Sequence[ServerAddress]], None],
+        *,
+        seconds: float = LOOKUP_SECONDS,
+        resolve: Callable[[Address], Sequence[str]] | None = None,
+    ) -> None:
+        self._name = name
+        self._changed = weakref.WeakMethod(changed)
+        self._seconds = seconds
+        self._resolve = resolve or look_up
+        self._stopped = threading.Event()
+        self._known: set[ServerAddress] = set()
+
+    def start(self) -> None:
+        """Start the thread; it does not keep the process from ending."""
+        threading.Thread(target=self._run, name="dejavu-dns", daemon=True).start()
+
+    def stop(self) -> None:
+        """End the thread, without waiting for it."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                records = self._resolve(self._name)
+            except (OSError, UnicodeError) as error:  # the servers known so far stay
+                log.warning("dns_lookup_failed", name=str(self._name), error=str(error))
+                records = ()
+            addresses = [record_address(self._name, host) for host in records][:MAX_SERVERS]
+            changed = self._changed()
+            if changed is None:
+                return
+            if addresses and set(addresses) != self._known and not self._stopped.is_set():
+                self._known = set(addresses)
+                changed(addresses)
+            del changed
+            self._stopped.wait(self._seconds)

@@ -17,7 +17,7 @@ from dejavu.v1.game_service_pb2 import StreamGamesRequest, StreamGamesResponse
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest, StreamPredictionsResponse
 from dejavu_client.errors import PASSING, SUBSCRIBER_TOO_SLOW, DejavuClientError, InternalError, ResourceExhaustedError
 from dejavu_client.logs import get_logger
-from dejavu_common.backoff import Backoff
+from dejavu_common.clock import Backoff
 
 FIRST_ATTEMPTS = 3
 """Connection attempts before the first message. Once a message has arrived, the stream retries without limit."""

@@ -30,8 +30,7 @@ from dejavu.ops.v1.notification_service_pb2 import (
 )
 from dejavu_client.errors import PASSING, DejavuClientError
 from dejavu_client.logs import get_logger
-from dejavu_common.backoff import Backoff
-from dejavu_common.clock import utc_now
+from dejavu_common.clock import Backoff, utc_now
 from dejavu_common.shown_text import visible
 from dejavu_poller.leadership import holder_name, steady_time
 from dejavu_poller.notify.bodies import request

@@ -16,8 +16,7 @@ from dejavu_client.errors import PASSING, DejavuClientError, OutOfRangeError
 from dejavu_client.logs import get_logger
 from dejavu_client.recorded import AsyncRecordedPredictions
 from dejavu_client.requests import Conditions
-from dejavu_common.backoff import Backoff
-from dejavu_common.clock import EPOCH, utc_now
+from dejavu_common.clock import EPOCH, Backoff, utc_now
 from dejavu_feed.game_ids import REPLAY_PREFIX
 from dejavu_poller.notify.conditions import CURRENT, Message, holds, message, silence, values_of
 from dejavu_poller.notify.game import GameView

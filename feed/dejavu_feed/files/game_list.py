@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any, Final
 
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.plays_format import MAX_SCORE
 from dejavu_feed.files.tables import read_rows

@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime
 from enum import IntEnum
 from typing import Final
 
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day
 from dejavu_feed.errors import MalformedFeed
 from dejavu_feed.events import Event, complete_events, free_throws_to_come
 from dejavu_feed.game_ids import is_game_id

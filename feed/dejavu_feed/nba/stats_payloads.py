@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 
-from dejavu_common.game_day import parse_day
+from dejavu_common.clock import parse_day
 from dejavu_feed.errors import IncompleteGame, MalformedFeed
 from dejavu_feed.events import Event, complete_events
 from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY, is_game_id, is_of_season

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any, Final
 
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day
 from dejavu_feed.nba.live_payloads import GameStatus
 from dejavu_feed.replay.games import ReplayGame
 from dejavu_feed.replay.timeline import TimedPlay, Timeline

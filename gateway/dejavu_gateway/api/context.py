@@ -9,8 +9,7 @@ from typing import Final, cast
 
 from starlette.requests import HTTPConnection, Request
 
-from dejavu_common.fair_slots import TooManyWaitError
-from dejavu_common.stream_slots import NoSlotError, StreamSlots
+from dejavu_common.slots import NoSlotError, StreamSlots, TooManyWaitError
 from dejavu_gateway.api.pictures import Pictures
 from dejavu_gateway.http.bodies import BodyMemory
 from dejavu_gateway.http.envelope import browser_address

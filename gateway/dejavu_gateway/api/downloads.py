@@ -15,8 +15,7 @@ from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import (
     ListPredictionsRequest,
 )
-from dejavu_client.export import PREDICTION_COLUMNS, write_csv_to, write_parquet_to
-from dejavu_client.extras import has_pyarrow, missing_extra
+from dejavu_client.export import PREDICTION_COLUMNS, has_pyarrow, missing_extra, write_csv_to, write_parquet_to
 from dejavu_gateway.api.context import asking, context_of
 from dejavu_gateway.api.games import PAGE_SIZE
 from dejavu_gateway.http.answers import PARQUET, content_response

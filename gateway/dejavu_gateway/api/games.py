@@ -17,8 +17,7 @@ from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import ListPredictionsRequest
 from dejavu_client import DejavuClientError
 from dejavu_client.formatting import elapsed_seconds, last_differential
-from dejavu_common.clock import utc_now
-from dejavu_common.game_day import game_day, parse_day
+from dejavu_common.clock import game_day, parse_day, utc_now
 from dejavu_gateway import upstream
 from dejavu_gateway.api.context import GatewayContext, asking, context_of
 from dejavu_gateway.api.parameters import check_flag, check_game_id, check_names

@@ -16,8 +16,7 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.game_service_pb2 import GameStatus
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_client.formatting import chance, clock, is_given_up, is_last, period_name
-from dejavu_common.clock import utc_now
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day, utc_now
 from dejavu_gateway.api.context import asking, context_of
 from dejavu_gateway.api.games import game_history, is_of_teams, latest, lead, of_teams, time_of_play
 from dejavu_gateway.api.parameters import check_game_id, check_names

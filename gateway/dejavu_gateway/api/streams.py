@@ -12,7 +12,7 @@ from typing import Final
 from starlette.requests import HTTPConnection, Request
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from dejavu_common.stream_slots import NoSlotError
+from dejavu_common.slots import NoSlotError
 from dejavu_gateway.api.context import client_address, context_of
 from dejavu_gateway.api.parameters import check_flag, check_game_id, check_names
 from dejavu_gateway.http.connections import connection_of

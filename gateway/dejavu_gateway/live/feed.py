@@ -14,10 +14,9 @@ from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu_client import DejavuClientError, HealthStatus, InvalidArgumentError, OutOfRangeError
 from dejavu_client.errors import CallCancelledError, ResourceExhaustedError, UnimplementedError
-from dejavu_client.transport.health import LEDGER
+from dejavu_client.transport.servers import LEDGER
 from dejavu_client.transport.subscription import StreamResumption
-from dejavu_common.backoff import Backoff
-from dejavu_common.clock import utc_now, wait_until_set
+from dejavu_common.clock import Backoff, utc_now, wait_until_set
 from dejavu_common.tasks import BackgroundTask, repeat
 from dejavu_gateway.live.event_log import EventLog, LiveEvent
 from dejavu_gateway.live.games import LiveGames

@@ -8,8 +8,7 @@ from datetime import UTC, date, timedelta
 from typing import Final
 
 from dejavu.v1.game_service_pb2 import Game
-from dejavu_common.clock import utc_now
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day, utc_now
 from dejavu_gateway.live.event_log import chunk_of
 from dejavu_gateway.messages.encode import to_json
 

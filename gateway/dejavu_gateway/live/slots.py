@@ -7,8 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 
-from dejavu_common.fair_slots import FairSlots
-from dejavu_common.stream_slots import NoSlotError
+from dejavu_common.slots import FairSlots, NoSlotError
 
 
 class AddressSlots(FairSlots):

@@ -16,7 +16,7 @@ from dejavu_client import (
     UnauthenticatedError,
     UnavailableError,
 )
-from dejavu_client.extras import has_pyarrow
+from dejavu_client.export import has_pyarrow
 from dejavu_common.clock import utc_now
 from dejavu_gateway.messages.encode import JsonObject
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
-from dejavu_common.stream_slots import NoSlotError, StreamSlots
+from dejavu_common.slots import NoSlotError, StreamSlots
 from dejavu_models.errors import DejavuError
 from dejavu_server.admission.refusals import CallerLimit, WatchLimit
 

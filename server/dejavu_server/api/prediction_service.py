@@ -7,9 +7,8 @@ from datetime import date, datetime
 from functools import partial
 
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_common.clock import utc_now
-from dejavu_common.game_day import game_day
-from dejavu_common.yielding import Turns
+from dejavu_common.clock import game_day, utc_now
+from dejavu_common.tasks import Turns
 from dejavu_models import risk
 from dejavu_models.errors import InvalidInput
 from dejavu_server.access.caller import AccessScope, Principal, ScopeMissing, current_caller

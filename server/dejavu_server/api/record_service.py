@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 from google.protobuf.message import Message
 
 from dejavu.v1 import record_service_pb2 as pb
-from dejavu_common.game_day import day_bounds
+from dejavu_common.clock import day_bounds
 from dejavu_models.comparison import shadow_rows
 from dejavu_models.scorecard import leaderboard, scorecard
 from dejavu_server.access.caller import current_caller

@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from dejavu_common.fair_slots import FairSlots, TooManyWaitError
+from dejavu_common.slots import FairSlots, TooManyWaitError
 from dejavu_common.tasks import retrieve
 from dejavu_models.errors import DejavuError
 from dejavu_server.admission.callers import limited_caller

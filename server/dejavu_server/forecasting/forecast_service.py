@@ -12,8 +12,8 @@ from typing import Final
 from prometheus_client import Counter
 
 from dejavu_common.clock import utc_now
+from dejavu_common.tasks import Turns
 from dejavu_common.tracing import span
-from dejavu_common.yielding import Turns
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster

@@ -13,8 +13,8 @@ from typing import Final, TypeVar
 
 import structlog
 
-from dejavu_common.fair_slots import FairSlots
-from dejavu_common.yielding import Turns
+from dejavu_common.slots import FairSlots
+from dejavu_common.tasks import Turns
 from dejavu_models.errors import quoted
 from dejavu_models.types import Horizon
 from dejavu_server.admission.callers import MODEL_CHANGE, limited_caller, reserved

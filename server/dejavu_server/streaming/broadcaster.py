@@ -27,7 +27,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1 import forecast_pb2, prediction_service_pb2, record_pb2
 from dejavu_common.clock import microseconds
-from dejavu_common.fair_slots import FairSlots
+from dejavu_common.slots import FairSlots
 from dejavu_common.tasks import BackgroundTask
 from dejavu_models.errors import DejavuError
 from dejavu_server.admission.callers import limited_caller

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Final, NamedTuple
 
-from dejavu_common.fair_slots import FairSlots
+from dejavu_common.slots import FairSlots
 from dejavu_common.tasks import retrieve
 from dejavu_models.errors import DejavuError
 from dejavu_server.admission.callers import limited_caller

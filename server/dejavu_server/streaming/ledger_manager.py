@@ -16,8 +16,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import structlog
 
-from dejavu_common.backoff import Backoff
-from dejavu_common.clock import wait_until_set
+from dejavu_common.clock import Backoff, wait_until_set
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Durability, Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from dejavu_common.backoff import Backoff
+from dejavu_common.clock import Backoff
 from dejavu_common.processes import resident_mebibytes
 from dejavu_server.observability.multiprocess import SupervisorMetrics
 from dejavu_server.supervisor.worker_pool import WorkerSlot

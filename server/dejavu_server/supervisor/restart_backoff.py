@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dejavu_common.backoff import Backoff
+from dejavu_common.clock import Backoff
 
 STEADY_SECONDS = 5.0
 """A process that ran at least this long is restarted at once; each one that died sooner increases the delay."""

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day
 from dejavu_feed.off_season import playing_days
 from dejavu_models.ratings import ratings_warnings
 from dejavu_models.types import WarningReason

@@ -18,8 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dejavu_common.clock import microseconds
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day, microseconds
 from dejavu_models.errors import DejavuError
 from dejavu_models.scorecard import Exclusion
 from dejavu_models.types import Horizon

@@ -12,10 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_client.errors import ClientClosedError
-from dejavu_client.transport.channel_pool import FIRST_PAUSE, LONGEST_PAUSE, ChannelPool
-from dejavu_client.transport.pooled_channel import PooledChannel
-from dejavu_client.transport.servers import ServerAddress
-from dejavu_client.transport.worker_identity import WorkerIdentity, worker_identity
+from dejavu_client.transport.channel_pool import FIRST_PAUSE, LONGEST_PAUSE, ChannelPool, PooledChannel
+from dejavu_client.transport.servers import ServerAddress, WorkerIdentity, worker_identity
 
 
 class Service:

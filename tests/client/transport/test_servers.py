@@ -10,10 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_client.transport.channel_pool import ChannelPool
-from dejavu_client.transport.pooled_channel import PooledChannel
-from dejavu_client.transport.servers import LONGEST_CHECK_PAUSE, MAX_SERVERS, ServerAddress, parse_servers
-from dejavu_client.transport.worker_identity import WorkerIdentity
+from dejavu_client.transport.channel_pool import ChannelPool, PooledChannel
+from dejavu_client.transport.servers import (
+    LONGEST_CHECK_PAUSE,
+    MAX_SERVERS,
+    ServerAddress,
+    WorkerIdentity,
+    parse_servers,
+)
 
 A, B, C = (ServerAddress(f"{name}:1") for name in "abc")
 

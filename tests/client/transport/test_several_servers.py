@@ -15,14 +15,14 @@ from tests.support.fakes.service import Abort, Ended, FakeServer, event, heartbe
 from tests.support.harness.clients import CLIENTS, AnyClient
 
 from dejavu_client import HealthStatus, UnavailableError, tls_credentials
-from dejavu_client.transport import dns, retry_budget
+from dejavu_client.transport import retry_budget, servers
 
 PATTERN = [0.0, 2.0, -3.0]
 PATIENT = 60.0
 
 
 @pytest.fixture
-def servers() -> Iterator[tuple[FakeServer, FakeServer]]:
+def two_servers() -> Iterator[tuple[FakeServer, FakeServer]]:
     with FakeServer(worker="0-1") as first, FakeServer(worker="0-2") as second:
         yield first, second
 
@@ -37,9 +37,9 @@ def count(server: FakeServer) -> int:
 
 @pytest.mark.parametrize("kind", CLIENTS)
 async def test_calls_go_round_all_servers_and_on_with_the_others_when_one_stops(
-    servers: tuple[FakeServer, FakeServer], kind: str
+    two_servers: tuple[FakeServer, FakeServer], kind: str
 ) -> None:
-    first, second = servers
+    first, second = two_servers
     async with client_of(kind, first, second) as client:
         for _ in range(8):
             await client.call("predict", PATTERN)
@@ -56,8 +56,10 @@ async def test_calls_go_round_all_servers_and_on_with_the_others_when_one_stops(
 
 
 @pytest.mark.parametrize("kind", CLIENTS)
-async def test_a_server_that_is_not_serving_gets_no_calls(servers: tuple[FakeServer, FakeServer], kind: str) -> None:
-    first, second = servers
+async def test_a_server_that_is_not_serving_gets_no_calls(
+    two_servers: tuple[FakeServer, FakeServer], kind: str
+) -> None:
+    first, second = two_servers
     async with client_of(kind, first, second) as client:
         for _ in range(8):
             await client.call("predict", PATTERN)
@@ -76,9 +78,9 @@ async def test_a_server_that_is_not_serving_gets_no_calls(servers: tuple[FakeSer
 
 @pytest.mark.parametrize("kind", CLIENTS)
 async def test_a_call_of_a_draining_server_is_answered_by_another(
-    servers: tuple[FakeServer, FakeServer], kind: str
+    two_servers: tuple[FakeServer, FakeServer], kind: str
 ) -> None:
-    first, second = servers
+    first, second = two_servers
     draining = Abort(grpc.StatusCode.UNAVAILABLE, "draining", "DRAINING", retry_after=0.5)
     first.answers("Predict", draining, Abort(grpc.StatusCode.CANCELLED))
     async with client_of(kind, first, second) as client:
@@ -89,16 +91,16 @@ async def test_a_call_of_a_draining_server_is_answered_by_another(
 
 @pytest.mark.parametrize("kind", CLIENTS)
 async def test_a_refusal_of_all_servers_is_reported_after_some_attempts(
-    servers: tuple[FakeServer, FakeServer], kind: str, monkeypatch: pytest.MonkeyPatch
+    two_servers: tuple[FakeServer, FakeServer], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retry_budget, "FIRST_PAUSE", 0.01)
     refusal = Abort(grpc.StatusCode.UNAVAILABLE, "no disk", "LEDGER_UNAVAILABLE", retry_after=0.01)
-    for server in servers:
+    for server in two_servers:
         server.answers("Predict", *[refusal] * 10)
-    async with client_of(kind, *servers) as client:
+    async with client_of(kind, *two_servers) as client:
         with pytest.raises(UnavailableError, match="no disk"):
             await client.call("predict", PATTERN)
-    assert sum(map(count, servers)) == 5
+    assert sum(map(count, two_servers)) == 5
 
 
 @pytest.mark.parametrize("kind", CLIENTS)
@@ -114,10 +116,10 @@ async def test_a_server_that_hangs_is_left_for_another(server: FakeServer, kind:
 
 @pytest.mark.parametrize("kind", CLIENTS)
 async def test_a_stream_resumes_on_another_server_with_its_token(
-    servers: tuple[FakeServer, FakeServer], kind: str
+    two_servers: tuple[FakeServer, FakeServer], kind: str
 ) -> None:
-    first, second = servers
-    for server in servers:  # whichever is asked first: the connection ends after two events
+    first, second = two_servers
+    for server in two_servers:  # whichever is asked first: the connection ends after two events
         server.answers("StreamPredictions", [heartbeat("start"), event(1), event(2), Ended()])
     async with client_of(kind, first, second) as client:
         received = list[int]()
@@ -140,7 +142,7 @@ async def test_a_client_of_a_dns_name_uses_the_servers_of_all_its_records(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with FakeServer(worker="1") as first, FakeServer(worker="1", host="127.0.0.2", port=first.port) as second:
-        monkeypatch.setattr(dns, "look_up", lambda _: ["127.0.0.1", "127.0.0.2"])
+        monkeypatch.setattr(servers, "look_up", lambda _: ["127.0.0.1", "127.0.0.2"])
         async with CLIENTS[kind](f"dns:///localhost:{first.port}", timeout=PATIENT) as client:
             while not (count(first) and count(second)):
                 await client.call("predict", PATTERN)
@@ -163,7 +165,7 @@ async def test_the_certificate_must_have_the_dns_name_rather_than_the_address(
         loop.call_soon_threadsafe(looked_up.set)
         return ["127.0.0.1"]
 
-    monkeypatch.setattr(dns, "look_up", look_up)
+    monkeypatch.setattr(servers, "look_up", look_up)
     credentials = tls_credentials(ca=authority.certificate)
     with FakeServer(credentials=grpc.ssl_server_credentials([pair])) as server:
         async with CLIENTS[kind](f"dns:///localhost:{server.port}", credentials=credentials, timeout=PATIENT) as client:

@@ -15,9 +15,14 @@ from tests.support.harness.clients import CLIENTS, AnyClient
 
 from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_client import HALFTIME, DeadlineExceededError, HealthStatus, InvalidArgumentError, config
-from dejavu_client.transport.channel_pool import FIRST_REPLACEMENT_PAUSE, ChannelPool
-from dejavu_client.transport.pooled_channel import PROBE_SECONDS, QUIET_SECONDS, PooledChannel
-from dejavu_client.transport.worker_identity import WorkerIdentity
+from dejavu_client.transport.channel_pool import (
+    FIRST_REPLACEMENT_PAUSE,
+    PROBE_SECONDS,
+    QUIET_SECONDS,
+    ChannelPool,
+    PooledChannel,
+)
+from dejavu_client.transport.servers import WorkerIdentity
 
 PATTERN = [0.0, 2.0, -3.0]
 

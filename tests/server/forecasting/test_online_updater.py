@@ -29,7 +29,7 @@ from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2 import ReportOutcomeRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule

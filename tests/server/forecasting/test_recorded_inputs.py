@@ -12,7 +12,7 @@ from tests.support.builders.outcomes import MARKET
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
 from typing_extensions import override
 
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day
 from dejavu_feed.box_score import Lineups, lineups
 from dejavu_models.betting import Market
 from dejavu_models.forecast_query import ForecastQuery, LineupEffects, ScorePattern

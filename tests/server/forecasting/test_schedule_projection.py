@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import ScheduleHistory

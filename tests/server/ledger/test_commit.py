@@ -14,7 +14,7 @@ import pytest
 from tests.support.builders.issued_forecasts import GAME, game, issued, recorded
 from tests.support.fakes.memory_backend import MemoryBackend
 
-from dejavu_common.yielding import give_way
+from dejavu_common.tasks import give_way
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable, verify

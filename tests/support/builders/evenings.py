@@ -21,7 +21,7 @@ from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import PlayerLine, ReportOutcomeResponse
 from dejavu_client.errors import DejavuClientError, from_predict_error
 from dejavu_client.requests import FINAL, HALFTIME
-from dejavu_client.transport.health import HealthStatus
+from dejavu_client.transport.servers import HealthStatus
 from dejavu_common.clock import utc_now
 from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.live_feed import LIVE_PATH

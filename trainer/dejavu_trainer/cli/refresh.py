@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import typer
 
+from dejavu_common.clock import game_day
 from dejavu_common.files import state_folder
-from dejavu_common.game_day import game_day
 from dejavu_common.rich_console import Console
 from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.stats_service import STATS_URL, NbaStats

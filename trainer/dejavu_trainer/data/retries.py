@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dejavu_common.backoff import Backoff
+from dejavu_common.clock import Backoff
 from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed
 from dejavu_feed.nba.stats_service import StatsUnavailable
 

@@ -17,7 +17,7 @@ from dejavu_client.client import DejavuClient
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.connection_options import Target, options_given
 from dejavu_client.errors import NotFoundError
-from dejavu_common import interrupts
+from dejavu_common.processes import raise_on_interrupt
 
 
 class CommandFamily(typer.core.TyperGroup):
@@ -25,7 +25,7 @@ class CommandFamily(typer.core.TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the named command, or the default one if none is named."""
-        interrupts.raise_again()
+        raise_on_interrupt()
         with options_given(ctx):
             return super().invoke(ctx)
 

@@ -19,8 +19,7 @@ from cachetools import TLRUCache
 from prometheus_client import Counter
 
 from dejavu.v1.prediction_service_pb2 import PredictResponse
-from dejavu_common.clock import utc_now
-from dejavu_common.game_day import day_bounds
+from dejavu_common.clock import day_bounds, utc_now
 from dejavu_server.api.converters.fields import HORIZONS, instant
 from dejavu_server.forecasting.cache_state import MAX_ANSWER, MAX_REQUEST, TOKEN_BYTES, CacheState, CacheToken
 from dejavu_server.observability.metrics import Metrics

@@ -12,8 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu_common.clock import EPOCH
-from dejavu_common.game_day import parse_day
+from dejavu_common.clock import EPOCH, parse_day
 from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.teams import team_code
 from dejavu_models.errors import InvalidGameId, InvalidHorizon, InvalidInput, InvalidTeam, quoted

@@ -11,8 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import record_service_pb2 as pb
-from dejavu_common.clock import EPOCH
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import EPOCH, game_day
 from dejavu_feed.box_score import MAX_PLAYERS, PlayerLine, final_faults
 from dejavu_feed.game_ids import is_of_season, season_days, season_of, seasons_on
 from dejavu_feed.horizon import MAX_OVERTIMES

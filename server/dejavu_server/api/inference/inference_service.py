@@ -8,9 +8,8 @@ from functools import partial
 
 from dejavu.inference import open_inference_pb2 as pb
 from dejavu_common import build
-from dejavu_common.clock import utc_now
-from dejavu_common.game_day import game_day
-from dejavu_common.yielding import Turns
+from dejavu_common.clock import game_day, utc_now
+from dejavu_common.tasks import Turns
 from dejavu_models.errors import FieldError, quoted
 from dejavu_models.types import Forecast
 from dejavu_server.access.caller import current_caller

@@ -9,8 +9,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from dejavu.v1 import model_service_pb2 as pb
-from dejavu_common.clock import utc_now
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day, utc_now
 from dejavu_common.tasks import retrieve
 from dejavu_models.errors import BundleError
 from dejavu_models.manifest import Manifest

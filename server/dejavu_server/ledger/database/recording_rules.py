@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from dejavu_common.clock import from_microseconds
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import from_microseconds, game_day
 from dejavu_feed.game_ids import is_replay
 from dejavu_feed.pattern import period_of
 from dejavu_models.types import Horizon

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dejavu_common.clock import microseconds
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day, microseconds
 from dejavu_feed.game_ids import is_replay
 from dejavu_models.betting import Market, MarketKind
 from dejavu_models.forecaster.forecaster import PLAUSIBLE_GAP

@@ -12,7 +12,7 @@ from tests.support.fakes.clock import SteppedClock
 from tests.support.fakes.what_ifs import answered
 
 from dejavu.v1.prediction_service_pb2 import PredictResponse
-from dejavu_common.game_day import day_bounds, game_day
+from dejavu_common.clock import day_bounds, game_day
 from dejavu_server.api.cache.what_ifs import ENTRY_BYTES, WhatIfCache
 from dejavu_server.forecasting.cache_state import MAX_ANSWER, MAX_REQUEST, CacheToken
 from dejavu_server.observability.metrics import Metrics

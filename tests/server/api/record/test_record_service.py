@@ -15,7 +15,7 @@ from dejavu.v1 import forecast_pb2, prediction_service_pb2, record_pb2, scorecar
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day
 from dejavu_server.worker.worker import Worker
 
 GAME = current_game(1)

@@ -19,7 +19,7 @@ from tests.support.builders.model_changes import champion, change_models, shadow
 from tests.support.builders.outcomes import answered, asked, outcome
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book
 
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database import store

@@ -15,7 +15,7 @@ from tests.support.builders.record_book import EVENING, RecordBook, forecast, ne
 from tests.support.harness.laws import examples
 from tests.support.tampering.tampering import tampered
 
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day
 from dejavu_feed.game_ids import is_replay
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store

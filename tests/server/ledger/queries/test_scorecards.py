@@ -25,8 +25,7 @@ from tests.support.builders.record_book import (
     with_total_market,
 )
 
-from dejavu_common.clock import microseconds
-from dejavu_common.game_day import game_day
+from dejavu_common.clock import game_day, microseconds
 from dejavu_feed.game_ids import is_league_id, is_replay
 from dejavu_models.betting import MarketKind, MarketSide
 from dejavu_models.scorecard import Exclusion, SettledForecasts, SettledMarket, scorecard

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book
 
-from dejavu_common.game_day import day_bounds, game_day
+from dejavu_common.clock import day_bounds, game_day
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.ledger.queries.unsettled import UnsettledGame, unsettled_games

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import structlog
 
-from dejavu_common.backoff import Backoff
+from dejavu_common.clock import Backoff
 from dejavu_server.observability.failure_log import FailureLog
 
 _log = structlog.get_logger(__name__)

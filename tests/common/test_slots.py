@@ -8,7 +8,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_common.fair_slots import FairSlots, TooManyWaitError
+from dejavu_common.slots import FairSlots, TooManyWaitError
 
 MOST = 4
 

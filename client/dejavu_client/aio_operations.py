@@ -1,0 +1,409 @@
+"""Operations of the asynchronous client; operations.py is generated from this file by `make gen`."""
+# ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from dejavu.ops.v1.cache_service_pb2 import (
+    ClearCacheRequest,
+    ClearCacheResponse,
+    GetCacheStatsRequest,
+    GetCacheStatsResponse,
+    WarmCacheRequest,
+    WarmCacheResponse,
+)
+from dejavu.ops.v1.feed_service_pb2 import PublishGamesRequest, ReportFeedRequest
+from dejavu.ops.v1.lease_service_pb2 import (
+    AcquireLeaseRequest,
+    AcquireLeaseResponse,
+    GetLeaseRequest,
+    Lease,
+    ReleaseLeaseRequest,
+)
+from dejavu.ops.v1.notification_service_pb2 import (
+    ClaimNotificationRequest,
+    ClaimNotificationResponse,
+    ConfirmNotificationRequest,
+    ListNotificationsRequest,
+    Notification,
+    NotificationStatus,
+)
+from dejavu.ops.v1.operations_service_pb2 import GetServiceStatsRequest, GetServiceStatsResponse
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME, Horizon
+from dejavu.v1.game_service_pb2 import Game
+from dejavu.v1.model_comparison_pb2 import ModelComparison
+from dejavu.v1.model_service_pb2 import (
+    CompareModelsRequest,
+    GetModelRequest,
+    GetModelResponse,
+    ListModelChangesRequest,
+    ListModelChangesResponse,
+    ListModelsRequest,
+    LoadModelRequest,
+    LoadModelResponse,
+    Model,
+    PromoteModelRequest,
+    PromoteModelResponse,
+    RetireModelRequest,
+    RetireModelResponse,
+    RollbackModelRequest,
+    RollbackModelResponse,
+    UnloadModelRequest,
+    UnloadModelResponse,
+)
+from dejavu.v1.prediction_service_pb2 import PredictRequest
+from dejavu_client import config
+from dejavu_client.transport.aio_caller import AsyncCaller
+
+ALIASES: Final = frozenset({"champion", "challenger", "previous"})
+"""Aliases of versions."""
+
+
+class AsyncOperations(AsyncCaller):
+    """The methods of AsyncDejavuClient for a server's models, cache and state, and for programs that work together.
+
+    A model is named by its version or by an alias: champion, challenger or previous. Every change of models is safe to
+    repeat: if there is nothing to change, the answer has the models as they are, without a `change`. A change by alias
+    first resolves the alias to a version, so that a repeated request changes the same model.
+
+    Leases and notifications decide which of several programs does a piece of work, or sends a message.
+    """
+
+    async def _version(self, name: str, timeout: float | None) -> str:
+        """Return the version that an alias stands for; return any other name unchanged."""
+        return (await self.get_model(name, timeout=timeout)).model.version if name in ALIASES else name
+
+    async def list_models(self, *, timeout: float | None = None) -> list[Model]:
+        """List the models, the active one first: the loaded ones and, with a model store, all registered ones.
+
+        Args:
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        response = await self._unary("ListModels", lambda stubs: stubs.models.ListModels, ListModelsRequest(), timeout)
+        return list(response.models)
+
+    async def get_model(self, model_version: str = "", *, timeout: float | None = None) -> GetModelResponse:
+        """Return a model, its lineage, and the workers that have it loaded.
+
+        Args:
+            model_version: version of the model, or an alias; empty for the champion.
+            timeout: deadline of this call, in seconds; None for the client's.
+
+        Raises:
+            NotFoundError: if the model is not registered.
+        """
+        request = GetModelRequest(model_version=model_version)
+        return await self._unary("GetModel", lambda stubs: stubs.models.GetModel, request, timeout)
+
+    async def load_model(
+        self, model_version: str, *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
+    ) -> LoadModelResponse:
+        """Stage a model: every worker loads it and makes shadow forecasts with it. Registers it if it is new.
+
+        Args:
+            model_version: its version. Its bundle must be in the server's model store, where `dejavu-trainer publish`
+                puts it.
+            reason: why, for people; at most 500 characters.
+            timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
+
+        Raises:
+            FailedPreconditionError: if its bundle is not in the store, incomplete, altered or unfit, or if a worker
+                cannot load the model; nothing is changed then.
+        """
+        request = LoadModelRequest(model_version=model_version, reason=reason)
+        return await self._unary("LoadModel", lambda stubs: stubs.models.LoadModel, request, timeout)
+
+    async def unload_model(
+        self, model_version: str, *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
+    ) -> UnloadModelResponse:
+        """Unstage a model; its stage becomes none.
+
+        Args:
+            model_version: its version, or an alias.
+            reason: why, for people; at most 500 characters.
+            timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
+
+        Raises:
+            FailedPreconditionError: if it answers requests.
+        """
+        version = await self._version(model_version, timeout)
+        request = UnloadModelRequest(model_version=version, reason=reason)
+        return await self._unary("UnloadModel", lambda stubs: stubs.models.UnloadModel, request, timeout)
+
+    async def promote_model(
+        self,
+        model_version: str,
+        *,
+        reason: str = "",
+        force: bool = False,
+        timeout: float | None = config.MODELS_TIMEOUT,
+    ) -> PromoteModelResponse:
+        """Make a staged model the champion on all workers, from one position of the ledger on.
+
+        Args:
+            model_version: its version, or an alias.
+            reason: why, for people; at most 500 characters.
+            force: whether to promote it without evidence; the ledger records that the change was forced.
+            timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
+
+        Raises:
+            FailedPreconditionError: if the evidence does not suffice, or the model is not staged.
+        """
+        version = await self._version(model_version, timeout)
+        request = PromoteModelRequest(model_version=version, reason=reason, force=force)
+        return await self._unary("PromoteModel", lambda stubs: stubs.models.PromoteModel, request, timeout)
+
+    async def rollback_model(
+        self, *, from_version: str = "", reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
+    ) -> RollbackModelResponse:
+        """Make the previous model the champion again, and retire the model that had replaced it.
+
+        Args:
+            from_version: the champion to be replaced, so that a repeated call does not roll back twice; empty for the
+                champion at the time of the call.
+            reason: why, for people; at most 500 characters.
+            timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
+
+        Raises:
+            FailedPreconditionError: if there is no previous model.
+        """
+        champion = from_version or await self._version("champion", timeout)
+        request = RollbackModelRequest(from_version=champion, reason=reason)
+        return await self._unary("RollbackModel", lambda stubs: stubs.models.RollbackModel, request, timeout)
+
+    async def retire_model(
+        self, model_version: str, *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
+    ) -> RetireModelResponse:
+        """Retire a model that answers no requests.
+
+        Args:
+            model_version: its version, or an alias.
+            reason: why, for people; at most 500 characters.
+            timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
+
+        Raises:
+            FailedPreconditionError: if it answers requests.
+        """
+        version = await self._version(model_version, timeout)
+        request = RetireModelRequest(model_version=version, reason=reason)
+        return await self._unary("RetireModel", lambda stubs: stubs.models.RetireModel, request, timeout)
+
+    async def compare_models(
+        self,
+        model_version: str = "",
+        against_version: str = "",
+        *,
+        horizon: Horizon.ValueType = HORIZON_HALFTIME,
+        include_replays: bool = False,
+        timeout: float | None = config.SCORES_TIMEOUT,
+    ) -> ModelComparison:
+        """Compare two models on exactly the same games and minutes.
+
+        Args:
+            model_version: version of the model, or an alias; empty for the challenger.
+            against_version: the other model: a version, an alias or "persistence"; empty for the champion.
+            horizon: `HALFTIME` or `FINAL`; `HALFTIME` by default.
+            include_replays: whether to include games of replays and simulated seasons.
+            timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
+        """
+        request = CompareModelsRequest(
+            model_version=model_version,
+            against_version=against_version,
+            horizon=horizon,
+            include_replays=include_replays,
+        )
+        response = await self._unary("CompareModels", lambda stubs: stubs.models.CompareModels, request, timeout)
+        return response.comparison
+
+    async def list_model_changes(
+        self,
+        *,
+        model_version: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> ListModelChangesResponse:
+        """Return a page of the changes of models in the ledger, newest first.
+
+        Args:
+            model_version: version of the model, or an alias; empty for all.
+            page_size: changes on the page, 1 to 500; 0 for the server's default, 50.
+            page_token: `next_page_token` of the page before; empty for the newest changes.
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = ListModelChangesRequest(model_version=model_version, page_size=page_size, page_token=page_token)
+        return await self._unary("ListModelChanges", lambda stubs: stubs.models.ListModelChanges, request, timeout)
+
+    async def get_cache_stats(self, *, timeout: float | None = None) -> GetCacheStatsResponse:
+        """Return the statistics of the server's cache of what-ifs, over all of its workers.
+
+        Args:
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = GetCacheStatsRequest()
+        return await self._unary("GetCacheStats", lambda stubs: stubs.cache.GetCacheStats, request, timeout)
+
+    async def clear_cache(self, *, timeout: float | None = None) -> ClearCacheResponse:
+        """Clear the server's cache of what-ifs in all of its workers, and the one that servers share. Safe to repeat.
+
+        Args:
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        return await self._unary("ClearCache", lambda stubs: stubs.cache.ClearCache, ClearCacheRequest(), timeout)
+
+    async def warm_cache(
+        self, requests: Iterable[PredictRequest], *, timeout: float | None = None
+    ) -> WarmCacheResponse:
+        """Compute and cache the answers to 1 to 1,000 what-ifs in the answering worker. Safe to repeat.
+
+        Args:
+            requests: requests created with `predict_request`, without a `game_id`.
+            timeout: deadline of this call, in seconds; None for the client's.
+
+        Raises:
+            FailedPreconditionError: if the cache is off.
+        """
+        request = WarmCacheRequest(requests=requests)
+        return await self._unary("WarmCache", lambda stubs: stubs.cache.WarmCache, request, timeout)
+
+    async def get_service_stats(self, *, timeout: float | None = None) -> GetServiceStatsResponse:
+        """Return the server's state, and statistics of the last minutes and since the start, over all of its workers.
+
+        Args:
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = GetServiceStatsRequest()
+        return await self._unary("GetServiceStats", lambda stubs: stubs.operations.GetServiceStats, request, timeout)
+
+    async def report_feed(
+        self,
+        feed: str,
+        read_age_seconds: float,
+        *,
+        data_age_seconds: float | None = None,
+        live_games: int = 0,
+        timeout: float | None = None,
+    ) -> None:
+        """Report the age of a feed's data, for `get_service_stats`. Nothing is recorded. Safe to repeat.
+
+        Args:
+            feed: name of the feed, e.g. nba: 1 to 32 characters of a to z, 0 to 9 and hyphen.
+            read_age_seconds: time since the feed was last read successfully, in seconds.
+            data_age_seconds: age of the oldest data of a game in play, in seconds; None without such a game.
+            live_games: number of games in play.
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = ReportFeedRequest(
+            feed=feed, read_age_seconds=read_age_seconds, data_age_seconds=data_age_seconds, live_games=live_games
+        )
+        await self._unary("ReportFeed", lambda stubs: stubs.feed.ReportFeed, request, timeout)
+
+    async def publish_games(self, games: Iterable[Game], *, timeout: float | None = None) -> None:
+        """Publish the states of games to all subscribers; they are kept for a day and are no part of the record.
+
+        Args:
+            games: the states, 1 to 100, each of another game.
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = PublishGamesRequest(games=games)
+        await self._unary("PublishGames", lambda stubs: stubs.feed.PublishGames, request, timeout)
+
+    async def acquire_lease(
+        self, name: str, holder: str, ttl: float, *, timeout: float | None = None
+    ) -> AcquireLeaseResponse:
+        """Acquire or renew a lease. Returns whether the holder has it, and the current lease.
+
+        Args:
+            name: name of the lease.
+            holder: name of the requesting process; each process needs a name of its own.
+            ttl: seconds for which the lease is granted, 1 to 300; count them from the time before this call.
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = AcquireLeaseRequest(name=name, holder=holder)
+        request.ttl.FromNanoseconds(round(ttl * 1e9))
+        return await self._unary("AcquireLease", lambda stubs: stubs.leases.AcquireLease, request, timeout)
+
+    async def release_lease(self, name: str, holder: str, *, timeout: float | None = None) -> bool:
+        """Release a lease; return whether `holder` had it until now.
+
+        Args:
+            name: name of the lease.
+            holder: name of the process that holds it.
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = ReleaseLeaseRequest(name=name, holder=holder)
+        response = await self._unary("ReleaseLease", lambda stubs: stubs.leases.ReleaseLease, request, timeout)
+        return response.released
+
+    async def get_lease(self, name: str, *, timeout: float | None = None) -> Lease | None:
+        """Return the lease of a name; None if nobody holds it.
+
+        Args:
+            name: name of the lease.
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = GetLeaseRequest(name=name)
+        response = await self._unary("GetLease", lambda stubs: stubs.leases.GetLease, request, timeout)
+        return response.lease if response.HasField("lease") else None
+
+    async def claim_notification(
+        self, notification: Notification, sender: str, ttl: float, *, timeout: float | None = None
+    ) -> ClaimNotificationResponse:
+        """Claim a notification before sending it. Returns whether the sender has it, and the notification.
+
+        Args:
+            notification: id, target, rule, game_id and text.
+            sender: name of the requesting process; each process needs a name of its own.
+            ttl: seconds for which the claim is granted, 1 to 300; count them from the time before this call.
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = ClaimNotificationRequest(notification=notification, sender=sender)
+        request.ttl.FromNanoseconds(round(ttl * 1e9))
+        return await self._unary(
+            "ClaimNotification", lambda stubs: stubs.notifications.ClaimNotification, request, timeout
+        )
+
+    async def confirm_notification(
+        self,
+        id: str,  # noqa: A002 - the contract's name
+        target: str,
+        sender: str,
+        status: NotificationStatus.ValueType,
+        *,
+        failure: str = "",
+        retry_delay: float = 0.0,
+        timeout: float | None = None,
+    ) -> bool:
+        """Confirm how an attempt to send a notification ended; return whether it was noted.
+
+        Args:
+            id: id of the notification.
+            target: name of its target.
+            sender: name of the process that sent it.
+            status: NOTIFICATION_STATUS_SENT, NOTIFICATION_STATUS_FAILED or, before another attempt,
+                NOTIFICATION_STATUS_WAITING.
+            failure: why the attempt failed.
+            retry_delay: seconds until the notification can be claimed again, at most 300.
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = ConfirmNotificationRequest(id=id, target=target, sender=sender, status=status, failure=failure)
+        request.retry_delay.FromNanoseconds(round(retry_delay * 1e9))
+        response = await self._unary(
+            "ConfirmNotification", lambda stubs: stubs.notifications.ConfirmNotification, request, timeout
+        )
+        return response.confirmed
+
+    async def list_notifications(self, *, limit: int = 0, timeout: float | None = None) -> Sequence[Notification]:
+        """Return the notifications of the last three days, newest first.
+
+        Args:
+            limit: maximum number, up to 1,000; 0 for 100.
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = ListNotificationsRequest(limit=limit)
+        response = await self._unary(
+            "ListNotifications", lambda stubs: stubs.notifications.ListNotifications, request, timeout
+        )
+        return response.notifications

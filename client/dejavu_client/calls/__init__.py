@@ -1,1 +1,0 @@
-"""Client calls other than forecasts and the record: columns, cache, leases and models."""

@@ -1,27 +1,29 @@
 """Tools for assistants, by the Model Context Protocol: tonight's games, a forecast, the record. They only read.
 
-Answers are numbers, codes and times, with what an honest reader needs beside them: interval, persistence, coverage. No
-free text of a feed or of a caller is passed on, so none can instruct an assistant.
+Answers are fields of the contract, numbers, codes and times, with what an honest reader needs beside them: interval,
+persistence, coverage. No free text of a feed or of a caller is passed on, so none can instruct an assistant.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
+from datetime import UTC
 from functools import wraps
-from typing import Annotated, Any, Final, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, Final, Literal, ParamSpec, TypeAlias, TypeVar
 
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu.v1.record_pb2 import RecordedPrediction
-from dejavu.v1.scorecard_pb2 import Figure
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.errors import DejavuClientError
-from dejavu_client.formatting import elapsed_seconds, enum_word, last_differential, late_text, play_time, warning_label
+from dejavu_client.formatting import elapsed_seconds, last_differential, late_text, play_time, warning_label
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.clock import utc_now
 from dejavu_common.shown_text import visible
@@ -40,106 +42,28 @@ HorizonName = Annotated[Literal["half", "final"], Field(description="The end of 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
+Answer: TypeAlias = dict[str, Any]
+"""Fields of a message in protobuf's JSON form, by their names in the contract, and what is computed from them."""
 
-class GameAnswer(BaseModel):
-    """A game as the live feed shows it."""
-
-    game_id: str
-    home_team: str
-    away_team: str
-    status: str = Field(description="scheduled, live, final or postponed")
-    home_score: int
-    away_score: int
-    period: int = Field(description="0 before tip-off, 1 to 4, 5 for the first overtime")
-    seconds_left: float | None = Field(description="seconds left in the period; null: not known")
-    tip_off: datetime | None
-    pregame_margin: float | None = Field(description="the market's expected final differential before the game")
-    read_seconds_ago: float = Field(description="age of this state; much more than 60 for a live game: out of date")
-
-
-class GamesAnswer(BaseModel):
-    """Games of the last 24 hours."""
-
-    games: list[GameAnswer]
+_GAME: Final = (
+    *("game_id", "home_team", "away_team", "status", "home_score", "away_score"),
+    *("period", "seconds_left", "tip_off", "pregame_margin"),
+)
+_FORECAST: Final = (
+    *("game_id", "home_team", "away_team", "horizon", "point_forecast", "interval_lower", "interval_upper"),
+    *("coverage_probability", "home_lead_probability", "expected_margin", "model_version"),
+)
+_SCORECARD: Final = (
+    *("games", "forecasts", "mae", "persistence_mae", "mae_difference", "crps", "brier", "leader_brier"),
+    *("brier_difference", "coverage", "withdrawn_games", "corrected_games", "doubtful_games", "unsettled_games"),
+)
+_BETS: Final = ("bets", "roi", "roi_lower", "roi_upper", "notice")
 
 
-class ForecastAnswer(BaseModel):
-    """The newest recorded forecast of a game, beside persistence."""
-
-    game_id: str
-    home_team: str
-    away_team: str
-    horizon: str
-    made_at: str = Field(description="minute of play or clock at which it was made")
-    made_seconds_ago: float
-    is_current: bool = Field(
-        description="false: too old, late, left behind by the score, or of a game that is over: not of now"
-    )
-    late: str | None = Field(
-        description="why it does not count: it may have been made with hindsight; null if it counts"
-    )
-    is_replay: bool = Field(description="true: of a recorded or simulated game")
-    point_forecast: float = Field(description="forecast differential at the horizon")
-    interval_lower: float
-    interval_upper: float
-    interval_coverage: float = Field(description="nominal coverage of the interval, which is calibrated")
-    home_lead_probability: float = Field(description="probability that the home team leads, or wins, at the horizon")
-    persistence: float | None = Field(description="the baseline: the differential when it was made, repeated")
-    expected_margin: float | None = Field(description="expected final differential before the game")
-    warnings: list[str]
-    outcome: int | None = Field(description="the differential at the horizon, once it is reported")
-    interval_held: bool | None
-    model_version: str
-    note: str = NOTE
-
-
-class MetricAnswer(BaseModel):
-    """A mean over games, with its 95 % interval over games; null with fewer than two games."""
-
-    value: float
-    lower: float | None
-    upper: float | None
-
-
-class CoverageAnswer(BaseModel):
-    """How often the intervals held."""
-
-    nominal: float
-    observed: float
-    lower: float
-    upper: float
-    games: int
-
-
-class BetsAnswer(BaseModel):
-    """What bets by the recorded answers would have returned."""
-
-    bets: int
-    return_on_stakes: float | None
-    lower: float | None
-    upper: float | None
-    notice: str
-
-
-class ScorecardAnswer(BaseModel):
-    """Scores of the settled forecasts, beside persistence and the leader on the same games."""
-
-    games: int
-    forecasts: int
-    mean_absolute_error: MetricAnswer
-    persistence_mean_absolute_error: MetricAnswer
-    error_minus_persistence: MetricAnswer = Field(description="below 0: better than persistence")
-    crps: MetricAnswer
-    brier: MetricAnswer
-    leader_brier: MetricAnswer = Field(description="Brier score of: the team that is ahead wins")
-    brier_minus_leader: MetricAnswer = Field(description="below 0: better than the leader")
-    coverage: list[CoverageAnswer]
-    withdrawn_games: int
-    corrected_games: int
-    doubtful_games: int
-    unsettled_games: int
-    bets: BetsAnswer | None
-    note: str = NOTE
+def _fields(message: Message, names: tuple[str, ...]) -> Answer:
+    """Return fields of a message; those that it lacks are left out."""
+    fields = MessageToDict(message, always_print_fields_with_no_presence=True, preserving_proto_field_name=True)
+    return {name: fields[name] for name in names if name in fields}
 
 
 def mcp_server(client: AsyncDejavuClient, version: str, *, replays: bool = False) -> MCPServer:
@@ -183,8 +107,9 @@ def _is_behind(recorded: RecordedPrediction, state: Game) -> bool:
     forecast, played = recorded.forecast, elapsed_by_clock(state.period, state.seconds_left)
     made = elapsed_seconds(forecast)
     other = state.home_score - state.away_score != last_differential(recorded)
-    age = _seconds_since(forecast.generated_time.ToDatetime(UTC))
-    return played - made > _BEHIND or (played >= max(made, _END) and other and age > _SECONDS_OF_A_SCORE)
+    return played - made > _BEHIND or (
+        played >= max(made, _END) and other and _age(forecast.generated_time) > _SECONDS_OF_A_SCORE
+    )
 
 
 class _Tools:
@@ -194,16 +119,30 @@ class _Tools:
         self._client = client
         self._replays = replays
 
-    async def list_games(self) -> GamesAnswer:
-        """List the games of the last 24 hours with score and clock, as the live feed shows them."""
-        return GamesAnswer(games=[_state(game) for game in await self._games()])
+    async def list_games(self) -> Answer:
+        """List the games of the last 24 hours with score and clock, as the live feed shows them.
+
+        period is 0 before tip-off, 1 to 4, and 5 for the first overtime; pregame_margin the market's expected final
+        differential before the game; read_seconds_ago the age of the state: much more than 60 for a live game means
+        out of date. Fields that are not known are left out.
+        """
+        games = await self._games()
+        return {"games": [_fields(each, _GAME) | {"read_seconds_ago": _age(each.observed_time)} for each in games]}
 
     async def get_forecast(
         self,
         game: Annotated[str, Field(description="A game id of ten digits, or a team such as BOS or Celtics.")],
         horizon: HorizonName = "final",
-    ) -> ForecastAnswer:
-        """Return the newest recorded forecast of a game: point, interval, probability, and the outcome once known."""
+    ) -> Answer:
+        """Return the newest recorded forecast of a game: point, interval, probability, and the outcome once known.
+
+        point_forecast is the differential at the horizon; interval_lower and interval_upper hold with
+        coverage_probability, calibrated; home_lead_probability: that the home team leads, or wins, at the horizon.
+        persistence is the baseline, the differential when the forecast was made, repeated. made_at is the minute of
+        play or the clock then. is_current is false if it is too old, late, left behind by the score, or of a game that
+        is over: not of now. late says why a forecast does not count: it may have been made with hindsight; null if it
+        counts. is_replay: of a recorded or simulated game. outcome is the differential at the horizon, once reported.
+        """
         game_id = game if is_game_id(game) else await self._game_of(game)
         response = await self._client.get_prediction(game_id, horizon=_HORIZONS[horizon])
         recorded, forecast = response.prediction, response.prediction.forecast
@@ -211,29 +150,18 @@ class _Tools:
         late = late_text(forecast) if forecast.late else None
         state = next((each for each in await self._client.list_games() if each.game_id == game_id), None)
         passed = state is not None and (state.status in _OVER or _is_behind(recorded, state))
-        now = utc_now()
-        return ForecastAnswer(
-            game_id=game_id,
-            home_team=forecast.home_team,
-            away_team=forecast.away_team,
-            horizon=horizon,
-            made_at=play_time(forecast),
-            made_seconds_ago=_seconds_since(forecast.generated_time.ToDatetime(UTC)),
-            is_current=now < forecast.expires_time.ToDatetime(UTC) and not (settled or late or passed),
-            late=late,
-            is_replay=game_id.startswith(REPLAY_PREFIX),
-            point_forecast=round(forecast.point_forecast, 2),
-            interval_lower=forecast.interval_lower,
-            interval_upper=forecast.interval_upper,
-            interval_coverage=forecast.coverage_probability,
-            home_lead_probability=round(forecast.home_lead_probability, 4),
-            persistence=last_differential(recorded),
-            expected_margin=forecast.expected_margin if forecast.HasField("expected_margin") else None,
-            warnings=[warning_label(each.reason) for each in forecast.warnings],
-            outcome=recorded.outcome.differential if settled else None,
-            interval_held=recorded.settlement.covered if settled else None,
-            model_version=forecast.model_version,
-        )
+        return _fields(forecast, _FORECAST) | {
+            "made_at": play_time(forecast),
+            "made_seconds_ago": _age(forecast.generated_time),
+            "is_current": utc_now() < forecast.expires_time.ToDatetime(UTC) and not (settled or late or passed),
+            "late": late,
+            "is_replay": game_id.startswith(REPLAY_PREFIX),
+            "persistence": last_differential(recorded),
+            "warnings": [warning_label(each.reason) for each in forecast.warnings],
+            "outcome": recorded.outcome.differential if settled else None,
+            "interval_held": recorded.settlement.covered if settled else None,
+            "note": NOTE,
+        }
 
     async def get_scorecard(
         self,
@@ -243,8 +171,14 @@ class _Tools:
         to_date: Annotated[str, Field(description="Last local date of the games, YYYY-MM-DD; empty: any.")] = "",
         min_minutes: Annotated[int | None, Field(description="First minute of play of the forecasts.")] = None,
         max_minutes: Annotated[int | None, Field(description="Last minute of play of the forecasts.")] = None,
-    ) -> ScorecardAnswer:
-        """Return the record: errors, coverage and probabilities of settled forecasts, beside simple baselines."""
+    ) -> Answer:
+        """Return the record: errors, coverage and probabilities of settled forecasts, beside simple baselines.
+
+        Each figure is a mean over games with its 95 % interval over games, lower to upper, from two games on. mae is
+        the mean absolute error, persistence_mae that of persistence; leader_brier the Brier score of: the team that is
+        ahead wins. Differences below 0 are better than these. coverage: how often intervals of 1 − alpha held. bets:
+        what bets by the recorded answers would have returned (roi: return on stakes).
+        """
         card = await self._client.get_scorecard(
             horizon=_HORIZONS[horizon],
             team=team,
@@ -254,40 +188,8 @@ class _Tools:
             max_minutes=max_minutes,
             include_replays=self._replays,
         )
-        market = card.market
-        bets = BetsAnswer(
-            bets=market.bets,
-            return_on_stakes=market.roi if market.HasField("roi") else None,
-            lower=market.roi_lower if market.HasField("roi_lower") else None,
-            upper=market.roi_upper if market.HasField("roi_upper") else None,
-            notice=market.notice,
-        )
-        return ScorecardAnswer(
-            games=card.games,
-            forecasts=card.forecasts,
-            mean_absolute_error=_metric(card.mae),
-            persistence_mean_absolute_error=_metric(card.persistence_mae),
-            error_minus_persistence=_metric(card.mae_difference),
-            crps=_metric(card.crps),
-            brier=_metric(card.brier),
-            leader_brier=_metric(card.leader_brier),
-            brier_minus_leader=_metric(card.brier_difference),
-            coverage=[
-                CoverageAnswer(
-                    nominal=1 - each.alpha,
-                    observed=each.coverage,
-                    lower=each.lower,
-                    upper=each.upper,
-                    games=each.games,
-                )
-                for each in card.coverage
-            ],
-            withdrawn_games=card.withdrawn_games,
-            corrected_games=card.corrected_games,
-            doubtful_games=card.doubtful_games,
-            unsettled_games=card.unsettled_games,
-            bets=bets if card.HasField("market") else None,
-        )
+        bets = _fields(card.market, _BETS) if card.HasField("market") else None
+        return _fields(card, _SCORECARD) | {"bets": bets, "note": NOTE}
 
     async def _games(self) -> list[Game]:
         games = await self._client.list_games()
@@ -324,29 +226,6 @@ def _answered(tool: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, Corou
     return answered
 
 
-def _state(game: Game) -> GameAnswer:
-    return GameAnswer(
-        game_id=game.game_id,
-        home_team=game.home_team,
-        away_team=game.away_team,
-        status=enum_word(GameStatus.DESCRIPTOR, game.status) or "unknown",
-        home_score=game.home_score,
-        away_score=game.away_score,
-        period=game.period,
-        seconds_left=game.seconds_left if game.HasField("seconds_left") else None,
-        tip_off=game.tip_off.ToDatetime(UTC) if game.HasField("tip_off") else None,
-        pregame_margin=game.pregame_margin if game.HasField("pregame_margin") else None,
-        read_seconds_ago=_seconds_since(game.observed_time.ToDatetime(UTC)),
-    )
-
-
-def _seconds_since(time: datetime) -> float:
-    return round(max(0.0, (utc_now() - time).total_seconds()), 1)
-
-
-def _metric(figure: Figure) -> MetricAnswer:
-    return MetricAnswer(
-        value=figure.value,
-        lower=figure.lower if figure.HasField("lower") else None,
-        upper=figure.upper if figure.HasField("upper") else None,
-    )
+def _age(time: Timestamp) -> float:
+    """Return the seconds since a time."""
+    return round(max(0.0, (utc_now() - time.ToDatetime(UTC)).total_seconds()), 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from statistics import fmean
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.record_pb2 import Outcome as RecordedOutcome
@@ -92,30 +93,35 @@ class HorizonResult:
         return sum(lower <= self.differential <= upper for lower, upper in intervals)
 
     @property
-    def errors(self) -> tuple[float, ...]:
-        """Absolute error of each forecast, in points."""
-        return tuple(abs(each.forecast.point_forecast - self.differential) for each in self.forecasts)
+    def count(self) -> int:
+        """Number of forecasts."""
+        return len(self.forecasts)
 
     @property
-    def persistence_errors(self) -> tuple[int, ...]:
-        """Absolute error of persistence for the same minutes, in points."""
-        return tuple(abs(each.persistence - self.differential) for each in self.forecasts)
+    def error(self) -> float:
+        """Mean absolute error, in points."""
+        return fmean(abs(each.forecast.point_forecast - self.differential) for each in self.forecasts)
 
     @property
-    def brier(self) -> tuple[float, ...]:
-        """Brier score (Brier 1950) of each forecast's probability that the home team leads; 0 is best, 1 worst.
+    def persistence_error(self) -> float:
+        """Mean absolute error of persistence for the same minutes, in points."""
+        return fmean(abs(each.persistence - self.differential) for each in self.forecasts)
+
+    @property
+    def brier(self) -> float:
+        """Mean Brier score (Brier 1950) of the probabilities that the home team leads; 0 is best, 1 worst.
 
         For the final, which has no ties, it scores the probability that the home team wins.
         """
         outcome = float(self.differential > 0)
-        return tuple((each.forecast.home_lead_probability - outcome) ** 2 for each in self.forecasts)
+        return fmean((each.forecast.home_lead_probability - outcome) ** 2 for each in self.forecasts)
 
     @property
-    def leader_brier(self) -> tuple[float, ...]:
+    def leader_brier(self) -> float:
         """Brier score of a baseline for the same minutes: the current leader leads for certain, a tie counts as 0.5."""
         outcome = float(self.differential > 0)
         leads = ((each.persistence > 0) + 0.5 * (each.persistence == 0) for each in self.forecasts)
-        return tuple((leads_now - outcome) ** 2 for leads_now in leads)
+        return fmean((leads_now - outcome) ** 2 for leads_now in leads)
 
 
 @dataclass(frozen=True, slots=True)

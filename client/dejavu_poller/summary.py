@@ -95,10 +95,10 @@ def _summarize(games: Sequence[WatchedGame], horizon: Horizon.ValueType) -> Hori
         settled=len(settled),
         covered=sum(outcome.covered for outcome in outcomes),
         nominal=_mean([each.forecast.coverage_probability for each in settled]),
-        error=_mean([fmean(outcome.errors) for outcome in outcomes]),
-        persistence_error=_mean([fmean(outcome.persistence_errors) for outcome in outcomes]),
-        brier=_mean([fmean(outcome.brier) for outcome in outcomes]),
-        leader_brier=_mean([fmean(outcome.leader_brier) for outcome in outcomes]),
+        error=_mean([outcome.error for outcome in outcomes]),
+        persistence_error=_mean([outcome.persistence_error for outcome in outcomes]),
+        brier=_mean([outcome.brier for outcome in outcomes]),
+        leader_brier=_mean([outcome.leader_brier for outcome in outcomes]),
     )
 
 

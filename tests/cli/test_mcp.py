@@ -51,7 +51,8 @@ async def test_an_assistant_reads_games_a_forecast_and_the_record(tmp_path: Path
             assert "not shown to be better than the betting market" in (assistant.instructions or "")
 
             [game] = (await call("list_games"))["games"]
-            assert (game["game_id"], game["status"], game["home_score"]) == (GAME, "live", 101)
+            assert (game["game_id"], game["status"], game["home_score"]) == (GAME, "GAME_STATUS_LIVE", 101)
+            assert not {"status_text", "published_by"} & game.keys(), "no free text of a feed or a caller"
 
             for named in (GAME, "Celtics"):
                 answer = await call("get_forecast", game=named)
@@ -82,9 +83,9 @@ async def test_an_assistant_reads_games_a_forecast_and_the_record(tmp_path: Path
             card = await call("get_scorecard", team="BOS")
             settled = await dejavu.get_scorecard(horizon=FINAL, include_replays=True)
             assert card["games"] == 1
-            assert card["mean_absolute_error"]["value"] == settled.mae.value
-            assert card["persistence_mean_absolute_error"]["value"] == 9.0
-            assert card["error_minus_persistence"]["lower"] is None, "one game has no interval"
+            assert card["mae"]["value"] == settled.mae.value
+            assert card["persistence_mae"]["value"] == 9.0
+            assert "lower" not in card["mae_difference"], "one game has no interval"
 
             assert "Lakers" in await refused("get_forecast", game="Lakerz")
             assert "LAL has no game" in await refused("get_forecast", game="LAL")

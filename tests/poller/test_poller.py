@@ -53,9 +53,9 @@ async def test_at_the_half_the_outcome_is_told_once() -> None:
         (outcome,) = watch.told(HorizonResult)
         assert (outcome.horizon, outcome.differential, outcome.newest.persistence) == (HALFTIME, 5, 3)
         assert (outcome.game.text, outcome.game.home_score - outcome.game.away_score) == ("Half", 5)
-        assert (outcome.covered, outcome.errors, outcome.persistence_errors) == (1, (1.5,), (2,))
-        assert outcome.brier == pytest.approx((0.0625,))
-        assert outcome.leader_brier == (0.0,)
+        assert (outcome.covered, outcome.error, outcome.persistence_error) == (1, 1.5, 2)
+        assert outcome.brier == pytest.approx(0.0625)
+        assert outcome.leader_brier == 0.0
 
 
 async def test_nothing_is_forecast_when_the_scoreboard_is_past_the_half_and_the_plays_lag_behind(

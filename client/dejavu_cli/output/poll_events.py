@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
@@ -32,11 +33,6 @@ from dejavu_poller.leadership import LeaderRole, Leadership
 from dejavu_poller.lines import GameLine
 from dejavu_poller.prices import GamePrices
 from dejavu_poller.summary import HorizonSummary, Summary
-
-_Notice: TypeAlias = events.GameSkipped | events.LineTaken | events.PricesTaken
-_WithoutGame: TypeAlias = (
-    events.Fault | events.Recovered | events.ModelLimits | events.RatingsOutdated | events.LeadershipChanged
-)
 
 LEGEND = "half, end, intervals: home − away, in points · score: away–home"
 """Explains the values in the lines and the table."""
@@ -66,56 +62,152 @@ def minute_ranges(minutes: tuple[int, ...]) -> str:
 
 def event_line(event: events.Event) -> str:
     """Format an event on one line."""
-    if isinstance(event, _WithoutGame):
-        return _line_without_game(event)
-    about = f"{teams(event.game)}  {event.game.text}  {score(event.game)}".rstrip()
-    match event:
-        case events.GameChanged():
-            overtime = event.game.status is GameStatus.LIVE and overtimes_by(event.game.period) > 0
-            return f"{about}  overtime" if overtime else about
-        case events.ForecastMissed():
-            missed = f"{minute_ranges(event.minutes)} missed"
-            return f"{about}  {horizon_label(event.horizon)}, {missed}: {event.reason}"
-        case events.Prediction(forecast=forecast):
-            revision = f", revision {forecast.revision}" if forecast.revision else ""
-            warnings = "".join(f", {warning_label(each.reason)}" for each in forecast.warnings)
-            return (
-                f"{about}  {signed(event.pattern[-1], 0)} after {pluralize(forecast.elapsed_minutes, 'minute')}, "
-                f"{horizon_label(forecast.horizon)} {signed(forecast.point_forecast)} "
-                f"[{signed(forecast.interval_lower)} … {signed(forecast.interval_upper)}] "
-                f"at {percent(forecast.coverage_probability)}, "
-                f"{event.game.home} {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}"
-                f"{total_text(forecast)}{revision}{warnings}"
-            )
-        case events.HorizonResult():
-            return (
-                f"{about}  {horizon_label(event.horizon)} {signed(event.differential, 0)}: "
-                f"{event.covered} of {pluralize(len(event.forecasts), 'interval')} held, "
-                f"mean absolute error {_mean(event.errors):.1f} (persistence {_mean(event.persistence_errors):.1f})"
-            )
-        case events.OutcomeReported(outcome=outcome):
-            again = f", correction {outcome.revision}" if outcome.revision else ""
-            return (
-                f"{about}  {horizon_label(event.horizon)} {signed(event.differential, 0)} is in the record, "
-                f"settles {pluralize(event.settled, 'forecast')}{again}"
-            )
-        case events.GameSkipped() | events.LineTaken() | events.PricesTaken():
-            return f"{about}  {_notice(event)}"
-        case events.HorizonClosed():
-            until = f" before minute {event.minute}" if event.minute < HORIZON_RULES[event.horizon].minutes else ""
-            return f"{about}  {horizon_label(event.horizon)} closed{until}: outcome already recorded"
+    text = _KINDS[type(event)].text(event)
+    game: GameState | None = getattr(event, "game", None)
+    return text if game is None else "  ".join(filter(None, (teams(game), game.text, score(game), text)))
 
 
-def _notice(event: _Notice) -> str:
-    if isinstance(event, events.GameSkipped):
-        return f"not forecast: {event.reason}"
-    if isinstance(event, events.PricesTaken):
-        return f"prices are recorded beside its forecasts: {prices_text(event.game, event.prices)}"
+def event_record(event: events.Event, now: datetime) -> dict[str, Any]:
+    """Return an event as a JSON object, with forecasts in protobuf's JSON form."""
+    kind = _KINDS[type(event)]
+    game = {"game": _game_record(event.game)} if hasattr(event, "game") else {}
+    return {"time": now.isoformat(timespec="milliseconds"), **game, "event": kind.name, **_record(event, kind.fields)}
+
+
+class _Kind(NamedTuple):
+    """A kind of event.
+
+    Attributes:
+        name: its name in JSON.
+        fields: the attributes in JSON.
+        text: returns what is said about an event after its game.
+    """
+
+    name: str
+    fields: str
+    text: Callable[[Any], str]
+
+
+_NAMES: Final = {
+    "away": "awayTeam",
+    "clock": "clockSeconds",
+    "count": "forecasts",
+    "covered": "held",
+    "error": "meanAbsoluteError",
+    "home": "homeTeam",
+    "latency": "latencySeconds",
+    "margin": "pregameMargin",
+    "nominal": "nominalCoverage",
+    "persistence_error": "persistenceMeanAbsoluteError",
+    "settled": "settledForecasts",
+    "text": "statusText",
+    "total": "pregameTotal",
+}
+"""Names in JSON of attributes; those of others are the same in camel case."""
+
+
+_PARTS: Final[Mapping[type, str]] = {
+    events.MinuteForecast: "pattern forecast",
+    GameLine: "margin total source time",
+    PricedMarket: "kind line first second time",
+}
+"""The attributes in JSON of what events consist of."""
+
+
+def _record(of: object, attributes: str) -> dict[str, Any]:
+    """Return attributes of an object as a JSON object."""
+    record = {}
+    for path in attributes.split():
+        attribute = path.rpartition(".")[2]
+        first, *others = attribute.split("_")
+        name = _NAMES.get(attribute) or first + "".join(map(str.title, others))
+        record[name] = _value(name, attrgetter(path)(of))
+    return record
+
+
+def _value(name: str, value: Any) -> Any:
+    """Return a value in JSON: a horizon and a status by name, an object by the attributes that matter."""
+    match value:
+        case int() if name == "horizon":
+            return Horizon.Name(value)
+        case GameStatus():
+            return value.name
+        case Message():
+            return MessageToDict(value, always_print_fields_with_no_presence=True)
+        case datetime():
+            return value.isoformat(timespec="seconds")
+        case GamePrices(lead=lead, total=total):
+            return [_value("", each) for each in (lead, total) if each is not None]
+        case tuple() if type(value) not in _PARTS:
+            return list(value)
+    return _record(value, _PARTS[type(value)]) if type(value) in _PARTS else value
+
+
+def _game_record(game: GameState) -> dict[str, Any]:
+    attributes = "game_id home away status text period clock home_score away_score"
+    return {"replay": is_replay(game.game_id), **_record(game, attributes)}
+
+
+def _changed(event: events.GameChanged) -> str:
+    return "overtime" if event.game.status is GameStatus.LIVE and overtimes_by(event.game.period) > 0 else ""
+
+
+def _prediction(event: events.Prediction) -> str:
+    forecast = event.forecast
+    revision = f", revision {forecast.revision}" if forecast.revision else ""
+    warnings = "".join(f", {warning_label(each.reason)}" for each in forecast.warnings)
+    return (
+        f"{signed(event.pattern[-1], 0)} after {pluralize(forecast.elapsed_minutes, 'minute')}, "
+        f"{horizon_label(forecast.horizon)} {signed(forecast.point_forecast)} "
+        f"[{signed(forecast.interval_lower)} … {signed(forecast.interval_upper)}] "
+        f"at {percent(forecast.coverage_probability)}, "
+        f"{event.game.home} {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}"
+        f"{total_text(forecast)}{revision}{warnings}"
+    )
+
+
+def _result(event: events.HorizonResult) -> str:
+    return (
+        f"{horizon_label(event.horizon)} {signed(event.differential, 0)}: "
+        f"{event.covered} of {pluralize(len(event.forecasts), 'interval')} held, "
+        f"mean absolute error {event.error:.1f} (persistence {event.persistence_error:.1f})"
+    )
+
+
+def _reported(event: events.OutcomeReported) -> str:
+    again = f", correction {event.outcome.revision}" if event.outcome.revision else ""
+    return (
+        f"{horizon_label(event.horizon)} {signed(event.differential, 0)} is in the record, "
+        f"settles {pluralize(event.settled, 'forecast')}{again}"
+    )
+
+
+def _closed(event: events.HorizonClosed) -> str:
+    until = f" before minute {event.minute}" if event.minute < HORIZON_RULES[event.horizon].minutes else ""
+    return f"{horizon_label(event.horizon)} closed{until}: outcome already recorded"
+
+
+def _missed(event: events.ForecastMissed) -> str:
+    return f"{horizon_label(event.horizon)}, {minute_ranges(event.minutes)} missed: {event.reason}"
+
+
+def _prices(event: events.PricesTaken) -> str:
+    return f"prices are recorded beside its forecasts: {prices_text(event.game, event.prices)}"
+
+
+def _line(event: events.LineTaken) -> str:
     if event.line is not None:
         return line_text(event.game, event.line)
-    if event.rated:
-        return "no line: the ratings are used"
-    return "no line and no usable ratings: forecasts use only the score"
+    return (
+        "no line: the ratings are used"
+        if event.rated
+        else "no line and no usable ratings: forecasts use only the score"
+    )
+
+
+def _fault(event: events.Fault) -> str:
+    again = f" (failure {event.failures} in a row)" if event.failures > 1 else ""
+    return f"{event.source}: {event.reason}{again}"
 
 
 def line_text(game: GameState, line: GameLine) -> str:
@@ -154,19 +246,6 @@ def margin_text(game: GameState, margin: float) -> str:
 _LINE_SOURCES: Final = {"feed": "NBA's odds feed", "file": "file of lines"}
 
 
-def _line_without_game(event: _WithoutGame) -> str:
-    match event:
-        case events.Fault():
-            again = f" (failure {event.failures} in a row)" if event.failures > 1 else ""
-            return f"{event.source}: {event.reason}{again}"
-        case events.Recovered():
-            return f"{event.source}: answers again"
-        case events.ModelLimits() | events.RatingsOutdated():
-            return event.reason
-        case events.LeadershipChanged():
-            return leadership_line(event.status)
-
-
 def leadership_line(status: Leadership) -> str:
     """Describe the role of this poller, with the leader or the reason."""
     match status.role:
@@ -178,92 +257,33 @@ def leadership_line(status: Leadership) -> str:
             return f"stands by: {status.reason or 'waiting for the lease'}"
 
 
-def event_record(event: events.Event, now: datetime) -> dict[str, Any]:
-    """Return an event as a JSON object, with forecasts in protobuf's JSON form."""
-    record: dict[str, Any] = {"time": now.isoformat(timespec="milliseconds")}
-    if isinstance(event, _WithoutGame):
-        return record | _record_without_game(event)
-    record["game"] = _game_record(event.game)
-    match event:
-        case events.GameChanged():
-            return record | {"event": "game"}
-        case events.ForecastMissed():
-            return record | {
-                "event": "missed",
-                "horizon": Horizon.Name(event.horizon),
-                "minutes": list(event.minutes),
-                "reason": event.reason,
-            }
-        case events.Prediction():
-            return record | {
-                "event": "forecast",
-                "pattern": list(event.pattern),
-                "forecast": _message_record(event.forecast),
-                "latencySeconds": event.latency,
-            }
-        case events.HorizonResult():
-            return record | {
-                "event": "outcome",
-                "horizon": Horizon.Name(event.horizon),
-                "differential": event.differential,
-                "forecasts": len(event.forecasts),
-                "held": event.covered,
-                "meanAbsoluteError": _mean(event.errors),
-                "persistenceMeanAbsoluteError": _mean(event.persistence_errors),
-                "brier": _mean(event.brier),
-                "leaderBrier": _mean(event.leader_brier),
-                "newest": {"pattern": list(event.newest.pattern), "forecast": _message_record(event.newest.forecast)},
-            }
-        case events.OutcomeReported():
-            return record | {
-                "event": "reported",
-                "horizon": Horizon.Name(event.horizon),
-                "differential": event.differential,
-                "outcome": _message_record(event.outcome),
-                "settledForecasts": event.settled,
-            }
-        case events.GameSkipped() | events.LineTaken() | events.PricesTaken():
-            return record | _record_of_notice(event)
-        case events.HorizonClosed():
-            return record | {"event": "closed", "horizon": Horizon.Name(event.horizon), "minute": event.minute}
+_KINDS: Final[Mapping[type, _Kind]] = {
+    events.GameChanged: _Kind("game", "", _changed),
+    events.ForecastMissed: _Kind("missed", "horizon minutes reason", _missed),
+    events.Prediction: _Kind("forecast", "pattern forecast latency", _prediction),
+    events.HorizonResult: _Kind(
+        "outcome",
+        "horizon differential count covered error persistence_error brier leader_brier newest",
+        _result,
+    ),
+    events.OutcomeReported: _Kind("reported", "horizon differential outcome settled", _reported),
+    events.GameSkipped: _Kind("skipped", "reason", lambda event: f"not forecast: {event.reason}"),
+    events.LineTaken: _Kind("line", "line", _line),
+    events.PricesTaken: _Kind("prices", "prices", _prices),
+    events.HorizonClosed: _Kind("closed", "horizon minute", _closed),
+    events.Fault: _Kind("fault", "source kind reason failures", _fault),
+    events.Recovered: _Kind("recovered", "source", lambda event: f"{event.source}: answers again"),
+    events.ModelLimits: _Kind("limits", "model_version reason", lambda event: str(event.reason)),
+    events.RatingsOutdated: _Kind("ratings", "model_version reason", lambda event: str(event.reason)),
+    events.LeadershipChanged: _Kind(
+        "leadership", "status.role status.leader status.reason", lambda event: leadership_line(event.status)
+    ),
+}
 
 
-def _record_of_notice(event: _Notice) -> dict[str, Any]:
-    if isinstance(event, events.GameSkipped):
-        return {"event": "skipped", "reason": event.reason}
-    if isinstance(event, events.PricesTaken):
-        of_game = (event.prices.lead, event.prices.total)
-        return {"event": "prices", "prices": [_record_of_price(each) for each in of_game if each is not None]}
-    if (line := event.line) is None:
-        return {"event": "line", "line": None}
-    of_line = {"pregameMargin": line.margin, "pregameTotal": line.total, "source": line.source}
-    return {"event": "line", "line": {**of_line, "time": line.time.isoformat(timespec="seconds")}}
-
-
-def _record_of_price(priced: PricedMarket) -> dict[str, Any]:
-    time = None if priced.time is None else priced.time.isoformat(timespec="seconds")
-    prices = {"first": priced.first, "second": priced.second}
-    return {"kind": priced.kind, "line": priced.line, **prices, "time": time}
-
-
-def _record_without_game(event: _WithoutGame) -> dict[str, Any]:
-    match event:
-        case events.Fault():
-            return {
-                "event": "fault",
-                "source": event.source,
-                "kind": event.kind,
-                "reason": event.reason,
-                "failures": event.failures,
-            }
-        case events.Recovered():
-            return {"event": "recovered", "source": event.source}
-        case events.ModelLimits():
-            return {"event": "limits", "modelVersion": event.model_version, "reason": event.reason}
-        case events.RatingsOutdated():
-            return {"event": "ratings", "modelVersion": event.model_version, "reason": event.reason}
-        case events.LeadershipChanged(status=status):
-            return {"event": "leadership", "role": status.role, "leader": status.leader, "reason": status.reason}
+_SUMMARY: Final = (
+    "horizon games forecasts missed settled_games settled covered nominal error persistence_error brier leader_brier"
+)
 
 
 def summary_record(summary: Summary, now: datetime) -> dict[str, Any]:
@@ -271,10 +291,8 @@ def summary_record(summary: Summary, now: datetime) -> dict[str, Any]:
     return {
         "time": now.isoformat(timespec="milliseconds"),
         "event": "summary",
-        "games": summary.games,
-        "forecasts": summary.forecasts,
-        "missed": summary.missed,
-        "horizons": [_horizon_record(of) for of in summary.horizons],
+        **_record(summary, "games forecasts missed"),
+        "horizons": [_record(of, _SUMMARY) for of in summary.horizons],
         "latencySecondsP50": percentile(summary.latencies, 0.5) if summary.latencies else None,
         "latencySecondsP95": percentile(summary.latencies, 0.95) if summary.latencies else None,
     }
@@ -301,43 +319,3 @@ def horizon_line(of: HorizonSummary) -> str:
     else:
         error = f"MAE {of.error:.2f} (persistence {of.persistence_error:.2f})"
     return f"{horizon_label(of.horizon)}, {pluralize(of.settled_games, 'game')}: {held} · {error}"
-
-
-def _horizon_record(of: HorizonSummary) -> dict[str, Any]:
-    return {
-        "horizon": Horizon.Name(of.horizon),
-        "games": of.games,
-        "forecasts": of.forecasts,
-        "missed": of.missed,
-        "settledGames": of.settled_games,
-        "settledForecasts": of.settled,
-        "held": of.covered,
-        "nominalCoverage": of.nominal,
-        "meanAbsoluteError": of.error,
-        "persistenceMeanAbsoluteError": of.persistence_error,
-        "brier": of.brier,
-        "leaderBrier": of.leader_brier,
-    }
-
-
-def _game_record(game: GameState) -> dict[str, Any]:
-    return {
-        "gameId": game.game_id,
-        "replay": is_replay(game.game_id),
-        "homeTeam": game.home,
-        "awayTeam": game.away,
-        "status": game.status.name,
-        "statusText": game.text,
-        "period": game.period,
-        "clockSeconds": game.clock,
-        "homeScore": game.home_score,
-        "awayScore": game.away_score,
-    }
-
-
-def _message_record(message: Message) -> dict[str, Any]:
-    return MessageToDict(message, always_print_fields_with_no_presence=True)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

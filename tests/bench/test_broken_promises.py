@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 from bench.clients import LoadResult, Publishers, Subscriber, judge
-from bench.faults import hangs
-from bench.faults.idle_connections import Outcome, Outcomes
+from bench.idle_connections import Outcome, Outcomes
 from bench.network import scorecard_callers, stopped_worker, unread_streams
 from bench.notifier_kills import KillResult
 from bench.overload import run as overload
@@ -22,6 +21,7 @@ from bench.result import Result
 from bench.streams import Result as StreamsResult
 from tests.support.builders.issued_forecasts import game, issued
 
+from bench import hangs
 from dejavu_server.ledger import Ledger
 
 SOUND_STREAMS = StreamsResult(stalled=1, cut_off=2, pss_mib=[100.0, 110.0, 120.0], descriptors=[50, 60])

@@ -1,6 +1,6 @@
 """Opens many idle connections to a server with few file descriptors, and counts how many new clients are answered.
 
-Run with `python -m bench.faults.idle_connections` from the project's folder. The servers run one after the other, in
+Run with `python -m bench.idle_connections` from the project's folder. The servers run one after the other, in
 this order, each with the same connections and clients:
 
 - a bare grpc.aio echo (`bench.echo`) with idle connections, which cannot raise its limit of descriptors: a control that

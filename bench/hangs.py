@@ -1,6 +1,6 @@
 """Makes workers of a real server hang, and measures how soon they are replaced; counts wrong kills on a busy machine.
 
-Run with `python -m bench.faults.hangs` from the project's folder. Callers keep all parts of the two workers of a server
+Run with `python -m bench.hangs` from the project's folder. Callers keep all parts of the two workers of a server
 busy, while:
 
 - nothing hangs, for `--seconds`: no worker may be killed. First as a control, then together with LOOPS processes that
@@ -30,7 +30,7 @@ from bench.result import program
 from tests.support.processes.hangs import PARTS, hang, hanging
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
-from dejavu_client import DejavuClient, predict_request
+from dejavu_client import HALFTIME, DejavuClient, predict_request
 from dejavu_client.errors import DejavuClientError
 
 STOPPED = "stopped"
@@ -131,7 +131,7 @@ class Callers:
                 game += 1
                 pattern = [float(choose.randint(-20, 20)) for _ in range(18)]
                 try:
-                    client.predict(pattern, game_id=f"99{number:02d}{game:06d}")
+                    client.predict(pattern, horizon=HALFTIME, game_id=f"99{number:02d}{game:06d}")
                     client.predict_batch([predict_request([*pattern, float(each)]) for each in range(40)])
                     client.get_scorecard()
                     self.answered += 3

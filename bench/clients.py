@@ -23,7 +23,7 @@ import grpc
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_client import AsyncDejavuClient
+from dejavu_client import HALFTIME, AsyncDejavuClient
 from dejavu_client.errors import DejavuClientError
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.audit.verification import verify
@@ -155,7 +155,7 @@ class Publishers:
         while True:
             before, start = (self._outage, self._outages), time.monotonic()
             try:
-                forecast = await client.predict(pattern, game_id=game_id, timeout=self._timeout)
+                forecast = await client.predict(pattern, horizon=HALFTIME, game_id=game_id, timeout=self._timeout)
             except DejavuClientError as error:
                 if self._outage or before != (False, self._outages):
                     self.without_server[type(error).__name__] += 1

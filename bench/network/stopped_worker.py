@@ -34,7 +34,7 @@ from bench.result import program
 from tests.support.harness.clients import CLIENTS, AnyClient
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
-from dejavu_client import Forecast
+from dejavu_client import HALFTIME, Forecast
 from dejavu_client.errors import DejavuClientError
 
 THINKING_SECONDS = 0.02
@@ -109,7 +109,7 @@ class Callers:
     async def _call(self, pattern: Sequence[float], game_id: str) -> int | None:
         start, error = time.monotonic(), ""
         try:
-            forecast: Forecast = await self._client.call("predict", pattern, game_id=game_id)
+            forecast: Forecast = await self._client.call("predict", pattern, horizon=HALFTIME, game_id=game_id)
             return forecast.sequence
         except DejavuClientError as failure:
             error = type(failure).__name__

@@ -299,14 +299,15 @@ class AsyncDejavuClient(AsyncOperations):
         result read all of them into one table.
 
         Args:
-            page_size: forecasts per page, 1 to 500; 0 for the server's default.
+            page_size: forecasts per page, at most 500; 0 for the server's default.
             explain: whether to return the explanations, which make pages larger.
             timeout: deadline of each page's call, in seconds; None for the client's.
             conditions: game_id, from_date, to_date, team, horizon, min_confidence, settled, model_version,
                 elapsed_minutes, include_superseded, include_replays; see `requests.Conditions`.
         """
         request = predictions_request(page_size, explain=explain, **conditions)
-        return AsyncRecordedPredictions(self._pages(request, timeout))
+        pages = self._pages("ListPredictions", lambda stubs: stubs.record.ListPredictions, request, timeout)
+        return AsyncRecordedPredictions(each async for page in pages for each in page.predictions)
 
     async def get_scorecard(
         self, *, timeout: float | None = config.SCORES_TIMEOUT, **scope: Unpack[ModelScope]
@@ -379,14 +380,14 @@ class AsyncDejavuClient(AsyncOperations):
         )
         return self._stream("StreamPredictions", lambda stubs: stubs.prediction.StreamPredictions, subscription)
 
-    async def list_games(self, *, timeout: float | None = None) -> Sequence[Game]:
+    async def list_games(self, *, timeout: float | None = None) -> list[Game]:
         """Return the games whose state was published in the last 24 hours, by tip-off and id.
 
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        response = await self._unary("ListGames", lambda stubs: stubs.games.ListGames, ListGamesRequest(), timeout)
-        return response.games
+        pages = self._pages("ListGames", lambda stubs: stubs.games.ListGames, ListGamesRequest(page_size=500), timeout)
+        return [game async for page in pages for game in page.games]
 
     def stream_games(self, *, heartbeats: bool = False) -> AsyncGenerator[StreamGamesResponse, None]:
         """Stream the games of the last 24 hours, then each new state, while the iterator is read.

@@ -296,14 +296,15 @@ class DejavuClient(Operations):
         result read all of them into one table.
 
         Args:
-            page_size: forecasts per page, 1 to 500; 0 for the server's default.
+            page_size: forecasts per page, at most 500; 0 for the server's default.
             explain: whether to return the explanations, which make pages larger.
             timeout: deadline of each page's call, in seconds; None for the client's.
             conditions: game_id, from_date, to_date, team, horizon, min_confidence, settled, model_version,
                 elapsed_minutes, include_superseded, include_replays; see `requests.Conditions`.
         """
         request = predictions_request(page_size, explain=explain, **conditions)
-        return RecordedPredictions(self._pages(request, timeout))
+        pages = self._pages("ListPredictions", lambda stubs: stubs.record.ListPredictions, request, timeout)
+        return RecordedPredictions(each for page in pages for each in page.predictions)
 
     def get_scorecard(self, *, timeout: float | None = config.SCORES_TIMEOUT, **scope: Unpack[ModelScope]) -> Scorecard:
         """Return the scores of the settled forecasts, with those of persistence on the same games.
@@ -374,14 +375,14 @@ class DejavuClient(Operations):
         )
         return self._stream("StreamPredictions", lambda stubs: stubs.prediction.StreamPredictions, subscription)
 
-    def list_games(self, *, timeout: float | None = None) -> Sequence[Game]:
+    def list_games(self, *, timeout: float | None = None) -> list[Game]:
         """Return the games whose state was published in the last 24 hours, by tip-off and id.
 
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        response = self._unary("ListGames", lambda stubs: stubs.games.ListGames, ListGamesRequest(), timeout)
-        return response.games
+        pages = self._pages("ListGames", lambda stubs: stubs.games.ListGames, ListGamesRequest(page_size=500), timeout)
+        return [game for page in pages for game in page.games]
 
     def stream_games(self, *, heartbeats: bool = False) -> Generator[StreamGamesResponse, None, None]:
         """Stream the games of the last 24 hours, then each new state, while the iterator is read.

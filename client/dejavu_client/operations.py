@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from dejavu.ops.v1.cache_service_pb2 import (
@@ -80,8 +80,8 @@ class Operations(Caller):
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        response = self._unary("ListModels", lambda stubs: stubs.models.ListModels, ListModelsRequest(), timeout)
-        return list(response.models)
+        pages = self._pages("ListModels", lambda stubs: stubs.models.ListModels, ListModelsRequest(), timeout)
+        return [model for page in pages for model in page.models]
 
     def get_model(self, model_version: str = "", *, timeout: float | None = None) -> GetModelResponse:
         """Return a model, its lineage, and the workers that have it loaded.
@@ -228,7 +228,7 @@ class Operations(Caller):
 
         Args:
             model_version: version of the model, or an alias; empty for all.
-            page_size: changes on the page, 1 to 500; 0 for the server's default, 50.
+            page_size: changes on the page, at most 500; 0 for the server's default, 50.
             page_token: `next_page_token` of the page before; empty for the newest changes.
             timeout: deadline of this call, in seconds; None for the client's.
         """
@@ -390,15 +390,18 @@ class Operations(Caller):
         )
         return response.confirmed
 
-    def list_notifications(self, *, limit: int = 0, timeout: float | None = None) -> Sequence[Notification]:
+    def list_notifications(self, *, limit: int = 100, timeout: float | None = None) -> list[Notification]:
         """Return the notifications of the last three days, newest first.
 
         Args:
-            limit: maximum number, up to 1,000; 0 for 100.
-            timeout: deadline of this call, in seconds; None for the client's.
+            limit: maximum number, at least 1.
+            timeout: deadline of each call, in seconds; None for the client's.
         """
-        request = ListNotificationsRequest(limit=limit)
-        response = self._unary(
-            "ListNotifications", lambda stubs: stubs.notifications.ListNotifications, request, timeout
-        )
-        return response.notifications
+        found = list[Notification]()
+        request = ListNotificationsRequest(page_size=limit)
+        call = "ListNotifications"
+        for page in self._pages(call, lambda stubs: stubs.notifications.ListNotifications, request, timeout):
+            found += page.notifications
+            if len(found) >= limit:
+                break
+        return found[:limit]

@@ -40,7 +40,7 @@ class PredictOptions(TypedDict, total=False):
     Attributes:
         game_id: NBA game id, ten digits; empty for a what-if, which is not recorded.
         alpha: miscoverage rate of the interval, in (0, 1); None for the server's default, 0.05.
-        horizon: `HALFTIME`, which is the default, or `FINAL`.
+        horizon: `HALFTIME` or `FINAL`. Required with a game_id; a what-if is of the half by default.
         home_team: NBA code or common alias of the home team; both teams, or none. The model uses their ratings.
         away_team: NBA code or common alias of the away team.
         pregame_margin: the line of a betting market, as the expected final differential before the game, in points;
@@ -102,7 +102,9 @@ def predict_request(
     """
     if unknown := options.keys() - PredictOptions.__annotations__.keys():
         raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
-    fields: dict[str, Any] = {"horizon": HALFTIME, **options}
+    fields: dict[str, Any] = dict(options)
+    if not fields.get("game_id"):
+        fields.setdefault("horizon", HALFTIME)
     explain, day = fields.pop("explain", False), fields.pop("game_date", None)
     game_date = _iso_date("game_date", day)
     source, time = fields.pop("margin_source", None), fields.pop("margin_time", None)
@@ -294,7 +296,7 @@ def predictions_request(
     """Build a request for the first page of recorded forecasts.
 
     Args:
-        page_size: maximum number of forecasts per page, 1 to 500; 0 for the server's default.
+        page_size: maximum number of forecasts per page, at most 500; 0 for the server's default.
         explain: whether to return the explanations.
         conditions: see `Conditions`.
 

@@ -76,7 +76,7 @@ async def test_a_game_is_streamed_recorded_settled_and_scored(client: AnyClient,
 
     def an_evening() -> tuple[int, int]:
         with DejavuClient(address, timeout=30.0) as other:
-            made = other.quote(PATTERN, market(0.5, -110, 2.1), game_id=game, **TEAMS).forecast
+            made = other.quote(PATTERN, market(0.5, -110, 2.1), horizon=HALFTIME, game_id=game, **TEAMS).forecast
             return made.sequence, other.report_outcome(game, 7, **TEAMS, horizon=HALFTIME).outcome.sequence
 
     async with client, asyncio.timeout(60):
@@ -97,10 +97,10 @@ async def test_a_game_is_streamed_recorded_settled_and_scored(client: AnyClient,
             0.5,
         )
         assert found.settlement.error == pytest.approx(found.forecast.point_forecast - 7)
-        again = await client.call("predict", PATTERN, game_id=game, **TEAMS)
+        again = await client.call("predict", PATTERN, horizon=HALFTIME, game_id=game, **TEAMS)
         assert again.sequence == sequences[0]
         with pytest.raises(FailedPreconditionError) as late:
-            await client.call("predict", [*PATTERN[:-1], 3.0], game_id=game, **TEAMS)
+            await client.call("predict", [*PATTERN[:-1], 3.0], horizon=HALFTIME, game_id=game, **TEAMS)
         assert late.value.reason == "OUTCOME_KNOWN"
         [listed] = await client.all("list_predictions", game_id=game, settled=True, page_size=1)
         assert listed.forecast.sequence == sequences[0]
@@ -137,7 +137,7 @@ def run(address: str) -> Callable[..., str]:
 def test_the_command_line_tells_a_game_s_story(run: Callable[..., str], tmp_path: Path) -> None:
     pattern = [f"{lead:g}" for lead in PATTERN]
     teams = ("--home", "BKN", "--away", "GSW")
-    run("predict", *pattern, "--game-id", CLI_GAME, *teams)
+    run("predict", *pattern, "--game-id", CLI_GAME, "--horizon", "half", *teams)
     assert "No outcome of the half stands." in run("prediction", CLI_GAME)
     assert "settles 1 forecast" in run("report", CLI_GAME, "-3", "--horizon", "half", *teams)
     assert "persistence" in run("prediction", CLI_GAME)

@@ -48,7 +48,7 @@ async def test_a_batch_gives_results_and_refusals_in_order(server: FakeServer, c
         PredictBatchResult(error=PredictError(code=3, reason="INVALID_PATTERN")),
     ]
     server.answers("PredictBatch", PredictBatchResponse(results=results))
-    requests = (predict_request([float(n)], game_id=f"{n:010}") for n in range(2))
+    requests = (predict_request([float(n)], horizon=HALFTIME, game_id=f"{n:010}") for n in range(2))
     assert await connect().call("predict_batch", requests) == results
     assert [r.game_id for r in server.next_call().request.requests] == ["0000000000", "0000000001"]
 

@@ -8,14 +8,14 @@ from google.protobuf import __version__ as protobuf_version
 from tests.support.builders.calls import GAME, PATTERN
 from tests.support.processes.servers import running_worker
 
-from dejavu_client import DejavuClient, predict_request
+from dejavu_client import HALFTIME, DejavuClient, predict_request
 
 
 def test_a_forecast_is_recorded_and_streamed(tmp_path: Path) -> None:
     with running_worker(tmp_path, shipped=True) as address, DejavuClient(address, timeout=30.0) as client:
         events = client.stream_predictions(heartbeats=True)
         assert next(events).WhichOneof("event") == "heartbeat"
-        forecast = client.predict(PATTERN, game_id=GAME, explain=True)
+        forecast = client.predict(PATTERN, horizon=HALFTIME, game_id=GAME, explain=True)
         assert forecast.sequence == 1
         assert forecast.explanation.similar_games
         for game in forecast.explanation.similar_games:

@@ -15,7 +15,7 @@ from tests.deploy.containers import Images
 from tests.support.builders.calls import PATTERN
 from tests.support.processes.servers import SpawnedServer
 
-from dejavu_client import DejavuClient
+from dejavu_client import HALFTIME, DejavuClient
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Horizon
 from dejavu_store.bundle import load_bundle
@@ -114,7 +114,7 @@ def test_a_server_serves_with_a_read_only_root_as_its_user_and_drains(images: Im
         server = SpawnedServer(process)
         try:
             with DejavuClient(server.address, timeout=60.0) as client:
-                forecast = client.predict(PATTERN, game_id="9900000001")
+                forecast = client.predict(PATTERN, horizon=HALFTIME, game_id="9900000001")
             assert forecast.sequence == 1
             with images.running(
                 "client", ["predict", *map(str, PATTERN), "--target", server.address, "--json"]

@@ -14,7 +14,7 @@ from tests.support.processes.servers import spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_client import AsyncDejavuClient
+from dejavu_client import HALFTIME, AsyncDejavuClient
 from dejavu_server.api.interceptors import WORKER
 
 PUBLISHERS = 8
@@ -51,7 +51,7 @@ async def publish(address: str, numbers: range) -> list[tuple[int, str]]:
         published = []
         for number in numbers:
             pattern = [float((number * minute) % 23 - 11) for minute in range(1, 19)]
-            forecast = await client.predict(pattern, game_id=f"99{number:08d}")
+            forecast = await client.predict(pattern, horizon=HALFTIME, game_id=f"99{number:08d}")
             published.append((forecast.sequence, forecast.game_id))
         return published
 

@@ -19,7 +19,7 @@ from tests.support.processes.servers import SpawnedServer, async_worker, spawned
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_client import DejavuClient
+from dejavu_client import HALFTIME, DejavuClient
 from dejavu_server.ledger import Ledger
 from dejavu_server.streaming.catch_up import PAGE_MESSAGES
 
@@ -67,7 +67,7 @@ def dial(address: str) -> Any:
 def publish(address: str, numbers: range) -> None:
     with DejavuClient(address, timeout=60) as client:
         for number in numbers:
-            client.predict(PATTERN, game_id=game(number))
+            client.predict(PATTERN, horizon=HALFTIME, game_id=game(number))
 
 
 def workers(server: SpawnedServer) -> list[int]:

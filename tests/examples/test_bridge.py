@@ -22,7 +22,7 @@ from tests.support.processes.connections import answers, free_port
 from tests.support.processes.restartable_server import restartable_server
 
 from dejavu.v1.forecast_pb2 import Forecast
-from dejavu_client import AsyncDejavuClient
+from dejavu_client import HALFTIME, AsyncDejavuClient
 
 BRIDGE = ROOT / "examples" / "python" / "bridge_nats.py"
 KILLS = 10
@@ -78,7 +78,7 @@ async def test_every_event_reaches_the_broker_over_kills(tmp_path: Path, program
         async with AsyncDejavuClient(server.address, timeout=60.0) as client:
             for number in range(KILLS):
                 for each in range(20):
-                    made = await client.predict(PATTERN, game_id=game(20 * number + each))
+                    made = await client.predict(PATTERN, horizon=HALFTIME, game_id=game(20 * number + each))
                     recorded.append(made.sequence)
                 await asyncio.to_thread(restarts[number % len(restarts)])
         received: list[int] = []

@@ -30,7 +30,7 @@ from dejavu_feed.live_inputs import LIVE_INPUTS
 from dejavu_models.errors import DejavuError, InvalidLiveInput
 from dejavu_models.forecast_query import MAX_QUANTILES
 from dejavu_server.admission.refusals import CallerLimit
-from dejavu_server.api import interceptors, request_ids
+from dejavu_server.api import interceptors, paging, request_ids
 from dejavu_server.api.converters import prediction, record_requests
 from dejavu_server.api.errors import CODES, INTERNAL
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, OVERALL
@@ -108,7 +108,7 @@ def test_every_call_of_the_contract_is_described() -> None:
         ("quantile levels in a request", f"{MAX_QUANTILES}"),
         ("games named in a stream", f"{prediction.MAX_GAMES:,}"),
         ("forecasts and outcomes that wait", f"{inspect.signature(Broadcaster).parameters['queue_size'].default:,}"),
-        ("forecasts in a page", f"{record_requests.MAX_PAGE}; {record_requests.DEFAULT_PAGE} if"),
+        ("items on a page", f"{paging.MAX_PAGE}; {paging.DEFAULT_PAGE} if"),
         ("games that a leaderboard requires", f"{record_requests.DEFAULT_MIN_GAMES},"),
         ("characters of an x-request-id", f"{request_ids.MAX_REQUEST_ID};"),
         ("a unary call without", f"{interceptors.MAX_CALL_SECONDS:g} s"),

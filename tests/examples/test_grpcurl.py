@@ -12,7 +12,7 @@ from tests.support.harness.documents import ROOT
 from tests.support.processes.restartable_server import Restartable
 from tests.support.programs import examples
 
-from dejavu_client import DejavuClient
+from dejavu_client import HALFTIME, DejavuClient
 
 FOLDER = ROOT / "examples" / "grpcurl"
 
@@ -76,12 +76,12 @@ def test_a_refusal_fails_with_its_details(address: str) -> None:
 def test_a_stream_resumes_from_its_token(restartable: Restartable) -> None:
     address = restartable.address
     with DejavuClient(address, timeout=20.0) as client:
-        first = client.predict(PATTERN, game_id=current_game(1))
+        first = client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(1))
         with examples.started(FOLDER / "stream.sh", address=address) as stream:
             current, heartbeat = next_event(stream.stdout), next_event(stream.stdout)
         assert int(current["forecast"]["sequence"]) == first.sequence
         assert "heartbeat" in heartbeat
-        second = client.predict(PATTERN, game_id=current_game(2))
+        second = client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(2))
         with examples.started(FOLDER / "stream.sh", current["resume_token"], address=address) as stream:
             events = [next_event(stream.stdout) for _ in range(2)]
         [sequence] = [event["forecast"]["sequence"] for event in events if "forecast" in event]

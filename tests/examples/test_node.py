@@ -17,7 +17,7 @@ from tests.support.processes.restartable_server import Restartable
 from tests.support.programs import examples
 from tests.support.programs.examples import NODE_PROGRAMS
 
-from dejavu_client import DejavuClient, Forecast
+from dejavu_client import HALFTIME, DejavuClient, Forecast
 
 LEVELS = [0.1, 0.5, 0.9]
 DAY = "2024-11-01"
@@ -86,7 +86,13 @@ def test_a_recorded_forecast_is_the_same_in_both_languages_to_the_nanosecond(nod
     answer = answers(node, "predict", address, "--game", current_game(1), "--home", "BKN", *differences())
     with DejavuClient(address, timeout=20.0) as client:
         recorded = client.predict(
-            PATTERN, game_id=current_game(1), home_team="BKN", away_team="LAL", explain=True, quantile_levels=LEVELS
+            PATTERN,
+            horizon=HALFTIME,
+            game_id=current_game(1),
+            home_team="BKN",
+            away_team="LAL",
+            explain=True,
+            quantile_levels=LEVELS,
         )
     assert answer == as_decoded_by_node(recorded)
     assert int(answer["sequence"]) > 0
@@ -156,7 +162,7 @@ def record(address: str, first: int, last: int) -> list[dict[str, Any]]:
     """Record a forecast for each game; return them as proto-loader decodes them from a stream, without courses."""
     with DejavuClient(address, timeout=20.0) as client:
         games = [current_game(number) for number in range(first, last + 1)]
-        forecasts = [client.predict(PATTERN, game_id=game, explain=True) for game in games]
+        forecasts = [client.predict(PATTERN, horizon=HALFTIME, game_id=game, explain=True) for game in games]
         return [as_decoded_by_node(forecast, courses=False) for forecast in forecasts]
 
 

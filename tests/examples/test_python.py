@@ -61,7 +61,7 @@ def test_many_calls_at_once_are_all_answered(address: str) -> None:
 def record(address: str, *games: str) -> list[str]:
     """Record forecasts; return the lines that the stream example prints for them."""
     with DejavuClient(address, timeout=20.0) as client:
-        forecasts = [client.predict(PATTERN, game_id=game) for game in games]
+        forecasts = [client.predict(PATTERN, horizon=HALFTIME, game_id=game) for game in games]
     return [
         f"{forecast.sequence} {forecast.game_id}, minute 18: {forecast.point_forecast:+.1f} at the half\n"
         for forecast in forecasts
@@ -109,9 +109,9 @@ def test_the_stream_shows_no_outcome_that_is_withdrawn_and_marks_what_came_late(
 ) -> None:
     address, game_id = restartable.address, current_game(1)
     with follow(address, tmp_path / "token") as stream, DejavuClient(address, timeout=20.0) as client:
-        client.predict(PATTERN, game_id=game_id)
+        client.predict(PATTERN, horizon=HALFTIME, game_id=game_id)
         assert "late" not in read(stream, 1)[0]
-        client.predict(PATTERN[:12], game_id=game_id)
+        client.predict(PATTERN[:12], horizon=HALFTIME, game_id=game_id)
         assert read(stream, 1)[0].endswith(" at the half (late: not the current forecast)\n")
         client.report_outcome(game_id, 7, horizon=HALFTIME)
         client.withdraw_outcome(game_id, horizon=HALFTIME)

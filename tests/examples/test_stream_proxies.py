@@ -17,7 +17,7 @@ from tests.support.processes.connections import answers
 from tests.support.processes.proxied import ProxiedServers
 from tests.support.programs import examples
 
-from dejavu_client import AsyncDejavuClient
+from dejavu_client import HALFTIME, AsyncDejavuClient
 from dejavu_client.errors import DejavuClientError
 
 
@@ -46,7 +46,7 @@ class Recorder:
 
     async def _try(self) -> bool:
         try:
-            self.last = (await self._client.predict(PATTERN, game_id=game(self._number))).sequence
+            self.last = (await self._client.predict(PATTERN, horizon=HALFTIME, game_id=game(self._number))).sequence
         except DejavuClientError as error:
             self._refusal = error
             return False

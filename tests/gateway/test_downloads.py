@@ -15,7 +15,7 @@ from tests.support.builders.issued_forecasts import game
 from tests.support.processes.gateway import running_gateway
 from tests.support.processes.servers import running_worker
 
-from dejavu_client import DejavuClient, predict_request
+from dejavu_client import HALFTIME, DejavuClient, predict_request
 from dejavu_client.export import PREDICTION_COLUMNS
 from dejavu_gateway.api.downloads import MOST_ROWS
 from dejavu_gateway.http.answers import PARQUET
@@ -75,7 +75,9 @@ def test_more_than_fit_into_memory_are_refused_with_the_way_to_have_them(tmp_pat
         running_gateway(server) as gateway,
     ):
         for start in range(0, MOST_ROWS + 1, 1000):
-            requests = [predict_request(PATTERN, game_id=game(start + number)) for number in range(1000)]
+            requests = [
+                predict_request(PATTERN, horizon=HALFTIME, game_id=game(start + number)) for number in range(1000)
+            ]
             assert all(each.HasField("forecast") for each in client.predict_batch(requests, timeout=60))
         answer = httpx.get(f"http://{gateway.address}/api/predictions.csv", timeout=60)
     assert answer.status_code == 413

@@ -130,7 +130,7 @@ class Recorder:
         """Record more forecasts, in one call."""
         games = [game(self._number + each) for each in range(count)]
         self._number += count
-        requests = [predict_request(PATTERN, game_id=each) for each in games]
+        requests = [predict_request(PATTERN, horizon=HALFTIME, game_id=each) for each in games]
         results = await self.client.predict_batch(requests, timeout=60)
         self.sequences += [each.forecast.sequence for each in results]
 

@@ -66,7 +66,7 @@ class Server:
 
     def predict(self, *numbers: int) -> list[int]:
         """Ask for a forecast of each game; return their sequences."""
-        return [self.client.predict(PATTERN, game_id=game(number)).sequence for number in numbers]
+        return [self.client.predict(PATTERN, horizon=HALFTIME, game_id=game(number)).sequence for number in numbers]
 
     def fill_up(self) -> int:
         """Ask for forecasts until one is refused; return the number before it, as SQLite reuses parts of its log."""
@@ -80,7 +80,9 @@ class Server:
     def lives_without_a_ledger(self) -> str:
         """Check the guarantees without a ledger; return the message of a refusal."""
         assert self.client.predict(PATTERN).sequence == 0
-        results = self.client.predict_batch([predict_request(PATTERN, game_id=game(90)), predict_request(PATTERN)])
+        results = self.client.predict_batch(
+            [predict_request(PATTERN, horizon=HALFTIME, game_id=game(90)), predict_request(PATTERN)]
+        )
         assert [result.error.reason for result in results] == ["LEDGER_UNAVAILABLE", ""]
         assert self.client.health() is HealthStatus.SERVING
         with pytest.raises(UnavailableError) as caught:

@@ -15,7 +15,7 @@ from tests.support.builders.issued_forecasts import game
 from tests.support.processes.postgres import PostgresServer, own_server
 from tests.support.processes.servers import spawned_server
 
-from dejavu_client import DejavuClient, UnavailableError
+from dejavu_client import HALFTIME, DejavuClient, UnavailableError
 from dejavu_server.ledger import verify
 
 
@@ -107,7 +107,7 @@ def test_a_standby_takes_over_with_all_that_was_answered(tmp_path: Path, stack: 
 
     def record(client: DejavuClient, number: int) -> bool:
         try:
-            answered[client.predict(PATTERN, game_id=game(number)).sequence] = game(number)
+            answered[client.predict(PATTERN, horizon=HALFTIME, game_id=game(number)).sequence] = game(number)
         except UnavailableError:
             return False
         return True

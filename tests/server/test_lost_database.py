@@ -19,7 +19,7 @@ from tests.support.builders.issued_forecasts import game
 from tests.support.processes.postgres import PostgresServer, own_server
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
-from dejavu_client import DejavuClient, HealthStatus, UnavailableError
+from dejavu_client import HALFTIME, DejavuClient, HealthStatus, UnavailableError
 from dejavu_server.api.health import LEDGER
 from dejavu_server.ledger import verify
 
@@ -46,7 +46,7 @@ class Server:
 
     def predict(self, number: int) -> int:
         """Record a forecast of a game."""
-        sequence = self.client.predict(PATTERN, game_id=game(number)).sequence
+        sequence = self.client.predict(PATTERN, horizon=HALFTIME, game_id=game(number)).sequence
         self.recorded.append(sequence)
         return sequence
 
@@ -216,7 +216,7 @@ def test_a_database_that_hangs_is_told_in_time_and_makes_no_worker_unready(
                 server.predict(800)
         for number in range(10):
             with pytest.raises(UnavailableError, match="its database does not answer"):
-                caller.predict(PATTERN, game_id=game(700 + number))
+                caller.predict(PATTERN, horizon=HALFTIME, game_id=game(700 + number))
             assert caller.predict(PATTERN).sequence == 0
             assert caller.health() is HealthStatus.SERVING
         assert not [entry for entry in server.process.events if entry["event"] in ("part_stalled", "worker_hung")]

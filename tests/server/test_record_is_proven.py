@@ -24,7 +24,9 @@ def test_the_record_of_a_server_is_proven_by_a_checkpoint_that_a_client_kept(tmp
     with running_worker(tmp_path, shipped=True) as address, DejavuClient(address, timeout=30.0) as client:
         pattern = [float(minute % 7 - 2) for minute in range(18)]
         for number, game_id in enumerate(GAMES):
-            client.predict([*pattern[:17], number % 5], game_id=game_id, home_team="BOS", away_team="NYK")
+            client.predict(
+                [*pattern[:17], number % 5], horizon=HALFTIME, game_id=game_id, home_team="BOS", away_team="NYK"
+            )
             if number % 10 == 0:
                 client.quote(pattern, market(1.5, 1.9, 1.95), game_id=game_id, horizon=FINAL)
             client.report_outcome(game_id, number % 9 - 4, home_team="BOS", away_team="NYK", horizon=HALFTIME)
@@ -32,7 +34,7 @@ def test_the_record_of_a_server_is_proven_by_a_checkpoint_that_a_client_kept(tmp
         client.report_outcome(GAMES[54], 20, horizon=HALFTIME)
         kept.write_text(MessageToJson(client.get_checkpoint()))
         while_serving = verify(url, checkpoint_files.read(kept))
-        client.predict(pattern, game_id=current_game(999))
+        client.predict(pattern, horizon=HALFTIME, game_id=current_game(999))
     with running_worker(tmp_path, shipped=True):
         pass  # once it serves, it has learned and written a snapshot
     found = verify(url, checkpoint_files.read(kept))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tests.support.processes.servers import SpawnedServer
 
-from dejavu_client import DejavuClient
+from dejavu_client import HALFTIME, DejavuClient
 from dejavu_gateway.limits import GatewayLimits
 from dejavu_server.cli.options import options
 from dejavu_server.settings import Settings
@@ -183,7 +183,7 @@ def test_the_command_line_of_the_unit_starts_a_server_that_reloads_and_drains(tm
     server = SpawnedServer(process)
     try:
         with DejavuClient(server.address, timeout=60.0) as client:
-            forecast = client.predict([float(minute) for minute in range(18)], game_id="9900000001")
+            forecast = client.predict([float(minute) for minute in range(18)], horizon=HALFTIME, game_id="9900000001")
         server.process.send_signal(signal.SIGHUP)
         server.wait_for("reloaded")
         assert server.stop() == 0

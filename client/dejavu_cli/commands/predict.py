@@ -231,6 +231,8 @@ def predict(
     if home and team_of(home) == team_of(away):
         raise typer.BadParameter(f"{away} and {home} are the same team", param_hint="--away")
     values = _read_pattern(pattern or [], pattern_json)
+    if game_id and horizon is None:
+        raise typer.BadParameter("required with --game-id, whose forecast is recorded", param_hint="--horizon")
     _check_minutes(len(values), HORIZONS[horizon or "half"])
     options: PredictOptions = {
         "game_id": game_id,

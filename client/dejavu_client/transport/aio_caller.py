@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import aclosing, asynccontextmanager
-from typing import Self, TypeAlias, TypeVar
+from typing import Protocol, Self, TypeAlias, TypeVar
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
@@ -21,8 +21,6 @@ from dejavu.ops.v1.operations_service_pb2_grpc import OperationsServiceStub
 from dejavu.v1.game_service_pb2_grpc import GameServiceStub
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu.v1.record_pb2 import RecordedPrediction
-from dejavu.v1.record_service_pb2 import ListPredictionsRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_client import config
 from dejavu_client.access import TokenSource, bearer_metadata
@@ -66,6 +64,18 @@ from dejavu_common.tracing import client_span, with_trace
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
+
+
+class _PageRequest(Protocol):
+    page_token: str
+
+
+class _Page(Protocol):
+    next_page_token: str
+
+
+PageRequestT = TypeVar("PageRequestT", bound=_PageRequest)
+PageT = TypeVar("PageT", bound=_Page)
 
 
 class AsyncConnection:
@@ -273,13 +283,16 @@ class AsyncCaller:
         async_send_probe(pooled.connection.check_health, HealthCheckRequest(), seconds, self._metadata(), done)
 
     async def _pages(
-        self, request: ListPredictionsRequest, timeout: float | None
-    ) -> AsyncGenerator[RecordedPrediction, None]:
-        """Yield the recorded forecasts of the requested page and all later ones; advances `request` page by page."""
+        self,
+        method: str,
+        rpc: Callable[[AsyncConnection], grpc.aio.UnaryUnaryMultiCallable[PageRequestT, PageT]],
+        request: PageRequestT,
+        timeout: float | None,
+    ) -> AsyncGenerator[PageT, None]:
+        """Yield the requested page and all later ones, each fetched when it is reached; advances `request`."""
         while True:
-            page = await self._unary("ListPredictions", lambda stubs: stubs.record.ListPredictions, request, timeout)
-            for prediction in page.predictions:
-                yield prediction
+            page = await self._unary(method, rpc, request, timeout)
+            yield page
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token

@@ -116,9 +116,15 @@ export class DejavuClient {
 
   /** Lists the models loaded by the server, the active one first. */
   async listModels(): Promise<Model__Output[]> {
-    const { models } = await this.#call<ListModelsResponse__Output>((options, done) =>
-      this.#models.listModels({}, this.#metadata(), options, done),
-    );
+    const models: Model__Output[] = [];
+    let pageToken = "";
+    do {
+      const page = await this.#call<ListModelsResponse__Output>((options, done) =>
+        this.#models.listModels({ pageToken }, this.#metadata(), options, done),
+      );
+      models.push(...page.models);
+      pageToken = page.nextPageToken;
+    } while (pageToken);
     return models;
   }
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import AsyncIterator
 
 from dejavu.v1 import game_service_pb2 as pb
 from dejavu_server.api.converters.games import game_message
 from dejavu_server.api.handlers import Context
+from dejavu_server.api.paging import Key, decode_key, encode_key, page_size
 from dejavu_server.streaming.game_states import GameStates
+
+_LIST = "games"
 
 GAME_SERVICE = pb.DESCRIPTOR.services_by_name["GameService"]
 
@@ -22,15 +26,19 @@ class GameService:
     def __init__(self, states: GameStates) -> None:
         self._states = states
 
-    async def list_games(self, _: pb.ListGamesRequest, __: Context) -> pb.ListGamesResponse:
-        """Return the states of the last day."""
-        messages = map(game_message, await self._states.current())
-        return pb.ListGamesResponse(games=sorted(messages, key=_order))
+    async def list_games(self, request: pb.ListGamesRequest, _: Context) -> pb.ListGamesResponse:
+        """Return a page of the states of the last day."""
+        size, last = page_size(request.page_size), decode_key(_LIST, request.page_token, (-1, 0, ""))
+        games = sorted(map(game_message, await self._states.current()), key=_order)
+        start = bisect_right(games, last, key=_order)
+        page = games[start : start + size]
+        more = len(games) > start + size
+        return pb.ListGamesResponse(games=page, next_page_token=encode_key(_LIST, _order(page[-1])) if more else "")
 
     def stream_games(self, _: pb.StreamGamesRequest, __: Context) -> AsyncIterator[bytes]:
         """Stream the states; each is serialized once for all subscribers."""
         return self._states.subscribe()
 
 
-def _order(game: pb.Game) -> tuple[int, int, str]:
+def _order(game: pb.Game) -> Key:
     return game.tip_off.seconds, game.tip_off.nanos, game.game_id

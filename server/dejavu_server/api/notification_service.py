@@ -14,10 +14,10 @@ from dejavu_server.access.caller import current_caller
 from dejavu_server.admission.callers import take_of_rate
 from dejavu_server.api.converters.fields import check_game_id, duration, set_timestamp
 from dejavu_server.api.handlers import Context
+from dejavu_server.api.paging import decode_key, encode_key, page_size
 from dejavu_server.api.shared_reads import ReadSlot
 from dejavu_server.ledger import notifications
 from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.leases import MAX_TTL, MIN_TTL
 from dejavu_server.ledger.notifications import Draft, NotificationRow, Status
 
@@ -26,10 +26,7 @@ NOTIFICATION_SERVICE = pb.DESCRIPTOR.services_by_name["NotificationService"]
 CHANGES: Final = 20.0
 """A caller's claims and confirmations a second in a worker: each holds the ledger's write lock."""
 
-DEFAULT_LIMIT: Final = 100
-MAX_LIMIT: Final = 1000
-"""Number of notifications in an answer, without a limit in the request, and at most."""
-
+_LIST: Final = "notifications"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 _LONGEST_ID: Final = 128
 _LONGEST_NAME: Final = 64
@@ -116,14 +113,17 @@ class NotificationService:
         self, request: pb.ListNotificationsRequest, _: Context
     ) -> pb.ListNotificationsResponse:
         """Return the notifications of the last days, newest first."""
-        if request.limit > MAX_LIMIT:
-            raise InvalidNotification(f"{request.limit}", f"at most {MAX_LIMIT}", field="limit")
-        limit = request.limit or DEFAULT_LIMIT
-
-        def read(connection: Connection) -> pb.ListNotificationsResponse:
-            return pb.ListNotificationsResponse(notifications=map(_message, notifications.newest(connection, limit)))
-
-        return await self._lookups.run(partial(self._ledger.read, read))
+        size = page_size(request.page_size)
+        created, id_, target = decode_key(_LIST, request.page_token, notifications.NEWEST)
+        after = (int(created), str(id_), str(target))
+        rows = await self._lookups.run(
+            partial(self._ledger.read, partial(notifications.newest, limit=size + 1, after=after))
+        )
+        response = pb.ListNotificationsResponse(notifications=map(_message, rows[:size]))
+        if len(rows) > size:
+            last = rows[size - 1]
+            response.next_page_token = encode_key(_LIST, (last.created_us, *last.key))
+        return response
 
 
 def _name(text: str, field: str, longest: int = _LONGEST_NAME) -> str:

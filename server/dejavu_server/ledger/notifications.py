@@ -11,7 +11,7 @@ from datetime import timedelta
 from enum import IntEnum
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, tuple_, update
 
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger.database.schema import notifications
@@ -25,6 +25,10 @@ MAX_NOTIFICATIONS: Final = 20_000
 
 MAX_NOTIFICATIONS_OF_CALLER: Final = 5_000
 """Maximum number of them that one caller changed last."""
+
+
+NEWEST: Final = (2**63 - 1, "", "")
+"""The position before the newest notification."""
 
 
 class NotificationsFull(DejavuError):
@@ -190,12 +194,27 @@ def confirm(
     return True
 
 
-def newest(connection: Connection, limit: int, now: int | None = None) -> Sequence[NotificationRow]:
-    """Return the notifications of the last three days, newest first, at most `limit`."""
+def newest(
+    connection: Connection, limit: int, after: tuple[int, str, str] = NEWEST, now: int | None = None
+) -> Sequence[NotificationRow]:
+    """Return notifications of the last three days, newest first.
+
+    Args:
+        connection: a connection.
+        limit: maximum number.
+        after: created_us, id and target of the notification before the first one; NEWEST: the newest is the first.
+        now: time by the database's clock; None: now.
+    """
     time = database_time(connection) if now is None else now
-    recent = notifications.c.created_us > time - _KEPT_US
-    order = (notifications.c.created_us.desc(), notifications.c.id, notifications.c.target)
-    rows = connection.execute(select(notifications).where(recent).order_by(*order).limit(limit))
+    columns, (created, id_, target) = notifications.c, after
+    later = or_(
+        columns.created_us < created,
+        and_(columns.created_us == created, tuple_(columns.id, columns.target) > (id_, target)),
+    )
+    order = (columns.created_us.desc(), columns.id, columns.target)
+    rows = connection.execute(
+        select(notifications).where(columns.created_us > time - _KEPT_US, later).order_by(*order).limit(limit)
+    )
     return [NotificationRow(**row._mapping) for row in rows]
 
 

@@ -35,9 +35,11 @@ async def test_every_kind_of_entry_names_its_maker_and_the_record_shows_it(tmp_p
             AsyncDejavuClient(address, metadata=[("authorization", f"Bearer {poller}")]) as polls,
             AsyncDejavuClient(address, metadata=[("authorization", f"Bearer {clerk}")]) as reports,
         ):
-            await polls.predict(PATTERN, game_id=GAME)
-            await polls.predict(PATTERN, game_id=GAME)  # recorded already
-            await reports.quote([*PATTERN[:-1], 40.0], market(-2.5, home_odds=1.9, away_odds=1.9), game_id=GAME)
+            await polls.predict(PATTERN, horizon=HALFTIME, game_id=GAME)
+            await polls.predict(PATTERN, horizon=HALFTIME, game_id=GAME)  # recorded already
+            await reports.quote(
+                [*PATTERN[:-1], 40.0], market(-2.5, home_odds=1.9, away_odds=1.9), horizon=HALFTIME, game_id=GAME
+            )
             of_minute = [each async for each in reports.list_predictions(game_id=GAME)]
             reported = await reports.report_outcome(GAME, 3, horizon=HALFTIME)
             withdrawn = await polls.withdraw_outcome(GAME, horizon=HALFTIME)

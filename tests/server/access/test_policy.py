@@ -20,7 +20,7 @@ from dejavu.v1 import prediction_service_pb2, record_service_pb2
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
-from dejavu_client import AsyncDejavuClient
+from dejavu_client import HALFTIME, AsyncDejavuClient
 from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
 from dejavu_server.access.authenticator import Authenticator
@@ -147,7 +147,7 @@ async def test_callers_who_may_not_change_anything_change_nothing(guarded: Guard
         AsyncDejavuClient(guarded.worker.address, metadata=owned) as owner,
     ):
         prediction, record = PredictionServiceStub(channel), RecordServiceStub(channel)
-        await owner.predict(PATTERN, game_id=GAME)
+        await owner.predict(PATTERN, horizon=HALFTIME, game_id=GAME)
         await owner.report_outcome(GAME, 5, horizon=HORIZON_HALFTIME)
 
         async def state() -> tuple[Any, ...]:

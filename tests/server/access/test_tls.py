@@ -20,7 +20,7 @@ from tests.support.processes.servers import async_worker, spawned_server
 
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_client import AsyncDejavuClient
+from dejavu_client import HALFTIME, AsyncDejavuClient
 from dejavu_client.errors import UnavailableError
 from dejavu_common.address import Address
 from dejavu_server.access.files import AccessFileError
@@ -69,7 +69,7 @@ async def test_plain_text_and_clients_that_trust_another_authority_get_nowhere(
             with pytest.raises(UnavailableError):
                 await client.predict(PATTERN, timeout=2)
     async with secured.client as client, aclosing(client.stream_predictions(include_current=True)) as events:
-        forecast = await client.predict(PATTERN, game_id=GAME)
+        forecast = await client.predict(PATTERN, horizon=HALFTIME, game_id=GAME)
         assert (await anext(events)).forecast.sequence == forecast.sequence
 
 

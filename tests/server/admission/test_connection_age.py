@@ -12,7 +12,7 @@ from tests.support.builders.calls import PATTERN, current_game
 from tests.support.processes.connections import connections_to
 from tests.support.processes.servers import async_worker, running_worker
 
-from dejavu_client import AsyncDejavuClient, DejavuClient
+from dejavu_client import HALFTIME, AsyncDejavuClient, DejavuClient
 
 AGES: dict[str, Any] = {"connection_age_seconds": 0.3, "connection_grace_seconds": 1.0}
 IDLE: dict[str, Any] = {"connection_age_seconds": 0.0, "connection_idle_seconds": 0.2}
@@ -41,7 +41,7 @@ async def test_calls_and_a_stream_outlive_their_connections(tmp_path: Path) -> N
             await started.wait()
         games = [current_game(90001 + number) for number in range(GAMES)]
         for game in games:
-            await client.predict(PATTERN, game_id=game)
+            await client.predict(PATTERN, horizon=HALFTIME, game_id=game)
             await asyncio.sleep(0.1)  # so that they span several ages of a connection, grace included
         async with asyncio.timeout(30):
             await complete.wait()

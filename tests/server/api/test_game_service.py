@@ -17,7 +17,7 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1.game_service_pb2 import Game, GameStatus
-from dejavu_client import AsyncDejavuClient, FailedPreconditionError, InvalidArgumentError, predict_request
+from dejavu_client import HALFTIME, AsyncDejavuClient, FailedPreconditionError, InvalidArgumentError, predict_request
 from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
@@ -202,26 +202,30 @@ async def test_a_token_without_the_scope_outcome_forecasts_games_in_play_only_wh
         AsyncDejavuClient(worker.address, token=trusted, timeout=30.0) as poller,
         AsyncDejavuClient(worker.address, token=writer, timeout=30.0) as other,
     ):
-        assert (await other.predict(PATTERN, game_id=current_game(9))).sequence, "nobody publishes: any game"
+        assert (await other.predict(PATTERN, horizon=HALFTIME, game_id=current_game(9))).sequence, (
+            "nobody publishes: any game"
+        )
         in_play, coming, unknown, replay = current_game(1), current_game(2), current_game(3), "9900000001"
         await poller.publish_games([game(game_id=replay)])
         await asyncio.sleep(KEPT_SECONDS)  # what was read before is used for so long
-        assert (await other.predict(PATTERN, game_id=current_game(8))).sequence, "a replay says nothing of real games"
+        assert (await other.predict(PATTERN, horizon=HALFTIME, game_id=current_game(8))).sequence, (
+            "a replay says nothing of real games"
+        )
         later = game(game_id=coming, status=scheduled)  # late, by its tip-off
         await poller.publish_games([game(game_id=in_play), later])
         await asyncio.sleep(KEPT_SECONDS)
         for allowed in (in_play, replay):
-            assert (await other.predict(PATTERN, game_id=allowed)).sequence
+            assert (await other.predict(PATTERN, horizon=HALFTIME, game_id=allowed)).sequence
         for refused in (coming, unknown):
             with pytest.raises(FailedPreconditionError) as error:
-                await other.predict(PATTERN, game_id=refused)
+                await other.predict(PATTERN, horizon=HALFTIME, game_id=refused)
             assert error.value.reason == "GAME_NOT_IN_PLAY"
-            assert (await poller.predict(PATTERN, game_id=refused)).sequence
+            assert (await poller.predict(PATTERN, horizon=HALFTIME, game_id=refused)).sequence
         await poller.publish_games([game(game_id=coming, period=2, seconds_left=420.0)])  # 17 minutes
         await asyncio.sleep(KEPT_SECONDS)
         with pytest.raises(FailedPreconditionError, match="is not 18 minutes old"):
-            await other.predict(PATTERN, game_id=coming)
-        batch = [predict_request(PATTERN, game_id=each) for each in (in_play, coming)]
+            await other.predict(PATTERN, horizon=HALFTIME, game_id=coming)
+        batch = [predict_request(PATTERN, horizon=HALFTIME, game_id=each) for each in (in_play, coming)]
         results = await other.predict_batch([*batch, predict_request(PATTERN)])
         assert [each.error.reason for each in results] == ["", "GAME_NOT_IN_PLAY", ""]
 

@@ -70,7 +70,7 @@ async def test_every_number_is_what_a_known_load_did(tmp_path: Path) -> None:
             await client.predict(PATTERN)
         await client.predict_batch([predict_request(PATTERN)] * 3 + [predict_request([999])])
         for _ in range(2):  # the second time, the ledger has it already
-            await client.predict(PATTERN, game_id=current_game(1))
+            await client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(1))
         for _ in range(4):
             with pytest.raises(InvalidArgumentError):
                 await client.predict([999])
@@ -111,7 +111,9 @@ async def test_open_streams_are_counted_while_they_are_open(tmp_path: Path) -> N
 async def test_the_coverage_is_that_of_the_settled_forecasts(tmp_path: Path) -> None:
     async with client_of(tmp_path) as client:
         assert not (await client.get_service_stats()).coverage
-        forecasts = [await client.predict(PATTERN, game_id=current_game(number)) for number in range(4)]
+        forecasts = [
+            await client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(number)) for number in range(4)
+        ]
         for number, forecast in enumerate(forecasts):
             inside = round(forecast.point_forecast)
             await client.report_outcome(current_game(number), inside + (60 if number == 0 else 0), horizon=HALFTIME)

@@ -20,7 +20,7 @@ from tests.support.processes.redis_server import RedisProcess
 from tests.support.processes.scrapes import scrape, scrape_when, value_in
 from tests.support.processes.servers import spawned_server
 
-from dejavu_client import DejavuClient, UnauthenticatedError
+from dejavu_client import HALFTIME, DejavuClient, UnauthenticatedError
 from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import ALL_SCOPES
@@ -63,7 +63,7 @@ def test_an_hour_of_usual_work_is_silent(tmp_path: Path, ledger: str) -> None:
         spawned_server("--workers", "1", "--ledger", ledger, *METRICS) as server,
         DejavuClient(server.address) as client,
     ):
-        client.predict(PATTERN, game_id=game(1), home_team="BOS", away_team="LAL")
+        client.predict(PATTERN, horizon=HALFTIME, game_id=game(1), home_team="BOS", away_team="LAL")
         scraped = scrape_when(server, lambda text: value_in(text, "dejavu_ledger_bytes") > 0)
         without = client.get_service_stats().ledger_lag.workers_without
     assert without == 0

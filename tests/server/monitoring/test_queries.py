@@ -29,7 +29,7 @@ from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_client import DejavuClient
+from dejavu_client import HALFTIME, DejavuClient
 from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import ALL_SCOPES
@@ -66,7 +66,7 @@ def scrapes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
         texts = []
         for number in range(2):
             with DejavuClient(server.address, token=token, timeout=60.0) as client:
-                client.predict(PATTERN, game_id=current_game(number))
+                client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(number))
             asyncio.run(crowd(server, token))
             texts.append(scrape_when(server, lambda text: "dejavu_part_stalled_seconds{" in text))
         yield texts

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from tests.support.processes.hangs import hang, hanging
 from tests.support.processes.servers import spawned_server
 
-from dejavu_client import DejavuClient, predict_request
+from dejavu_client import HALFTIME, DejavuClient, predict_request
 from dejavu_client.errors import DejavuClientError
 from dejavu_server.observability.activity import Activity
 from dejavu_server.observability.metrics import Metrics
@@ -60,7 +60,7 @@ def test_a_worker_whose_thread_hangs_is_unready_killed_and_succeeded(tmp_path: P
     options = ("--workers", "1", "--hang-seconds", "2", "--ledger", ledger)
     with spawned_server(*options, environment=hanging(tmp_path)) as server:
         with DejavuClient(server.address, timeout=60.0) as client:
-            client.predict(MINUTES, game_id="9900000001")
+            client.predict(MINUTES, horizon=HALFTIME, game_id="9900000001")
             [victim] = server.workers
             hang(victim.pid, part)
             called = threading.Thread(target=_call, args=(server.address, part))
@@ -69,7 +69,7 @@ def test_a_worker_whose_thread_hangs_is_unready_killed_and_succeeded(tmp_path: P
             hung = server.wait_for("worker_hung")
             assert (stalled["part"], hung["part"], hung["pid"]) == (part, part, victim.pid)
             server.wait_for("serving", lambda entry: entry["worker"] != stalled["worker"])
-            assert client.predict(MINUTES, game_id="9900000001").sequence == 1
+            assert client.predict(MINUTES, horizon=HALFTIME, game_id="9900000001").sequence == 1
         called.join(90)
         assert server.stop() == 0
     assert [entry["pid"] for entry in server.events if entry["event"] == "worker_died"] == [victim.pid]
@@ -82,6 +82,6 @@ def _call(address: str, part: str) -> None:
             if part == "compute":
                 client.predict_batch([predict_request([*MINUTES, float(number)]) for number in range(40)])
             else:
-                client.predict(MINUTES, game_id="9900000002")
+                client.predict(MINUTES, horizon=HALFTIME, game_id="9900000002")
         except DejavuClientError:
             pass

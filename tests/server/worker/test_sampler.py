@@ -54,10 +54,10 @@ async def test_a_tail_that_stands_still_lags_behind_by_what_was_recorded_since(
     monkeypatch.setattr(Broadcaster, "idle", False)  # or it would skip what it has not published
     async with client_of(tmp_path, figures) as (_, client):
         for number in range(3):
-            await client.predict(PATTERN, game_id=current_game(number))
+            await client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(number))
         await until(lambda: figures.get_sample_value("dejavu_stream_lag_entries") == 3)
         monkeypatch.setattr(Broadcaster, "_publish", publish)
-        await client.predict(PATTERN, game_id=current_game(3))
+        await client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(3))
         await until(lambda: figures.get_sample_value("dejavu_stream_lag_entries") == 0)
 
 
@@ -88,7 +88,7 @@ async def test_the_age_of_the_checkpoint_grows_only_while_an_entry_is_not_signed
     # The first checkpoint is written at the start, of an empty ledger: none. The next would follow in a day.
     async with client_of(tmp_path, figures, checkpoint_seconds=86_400) as (_, client):
         assert age() == 0
-        await client.predict(PATTERN, game_id=current_game(0))
+        await client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(0))
         await until(lambda: age() > 0.05)
         grown = age()
         await until(lambda: age() > grown)
@@ -104,7 +104,7 @@ async def test_the_age_of_the_checkpoint_grows_only_while_an_entry_is_not_signed
 async def test_what_is_computed_and_recorded_is_timed_and_counted(tmp_path: Path, figures: CollectorRegistry) -> None:
     async with client_of(tmp_path, figures) as (worker, client):
         await asyncio.gather(*(client.predict(PATTERN) for _ in range(5)))
-        await client.predict(PATTERN, game_id=current_game(0))
+        await client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(0))
         batches = figures.get_sample_value("dejavu_batch_size_count")
         assert figures.get_sample_value("dejavu_queue_seconds_count") == batches
         assert figures.get_sample_value("dejavu_compute_seconds_count") == batches

@@ -12,7 +12,7 @@ from tests.support.builders.calls import GAME, PATTERN
 from tests.support.processes.servers import new_worker, spawned_server
 
 from dejavu.v1 import forecast_pb2, model_service_pb2
-from dejavu_client import AsyncDejavuClient, DejavuClient, predict_request
+from dejavu_client import HALFTIME, AsyncDejavuClient, DejavuClient, predict_request
 
 REASON = "CRPS of the half no better than persistence's in 2021"
 
@@ -35,7 +35,7 @@ async def test_every_answer_of_an_unfit_one_is_marked_also_where_it_is_recorded(
             new_worker(tmp_path, shipped=True, bundles=(unfit,), allow_unfit=True) as worker,
             AsyncDejavuClient(worker.address, timeout=20.0) as client,
         ):
-            answers = [await client.predict(PATTERN), await client.predict(PATTERN, game_id=GAME)]
+            answers = [await client.predict(PATTERN), await client.predict(PATTERN, horizon=HALFTIME, game_id=GAME)]
             answers += [each.forecast async for each in client.list_predictions()]
             answers += [each.forecast for each in await client.predict_batch([predict_request(PATTERN)])]
             [model] = await client.list_models()

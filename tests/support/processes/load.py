@@ -19,7 +19,7 @@ from typing import Any
 from tests.support.builders.calls import PATTERN
 from tests.support.harness.clients import CLIENTS, AnyClient
 
-from dejavu_client import Forecast, UnavailableError, predict_request
+from dejavu_client import HALFTIME, Forecast, UnavailableError, predict_request
 from dejavu_client.errors import CallCancelledError, DejavuClientError
 
 BATCH = 20
@@ -106,7 +106,7 @@ class Load:
         """Request batches of games and what-ifs."""
         while not self._stopping.is_set():
             games = [self._game() if number % 2 else "" for number in range(BATCH)]
-            requests = [predict_request(PATTERN, game_id=game) for game in games]
+            requests = [predict_request(PATTERN, horizon=HALFTIME, game_id=game) for game in games]
             for result in await self._answer(client, "predict_batch", requests) or []:
                 assert result.HasField("forecast"), result
                 self._take(result.forecast)

@@ -362,7 +362,7 @@ class ListPredictionsRequest(_message.Message):
     INCLUDE_REPLAYS_FIELD_NUMBER: _builtins.int
     RETURN_EXPLANATION_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Maximum number of forecasts on the page, 1 to 500; 0: 50."""
+    """Maximum number of forecasts on the page: at least 0; 0: 50; at most 500 are returned."""
     page_token: _builtins.str
     """The next_page_token of the previous page, with the same conditions; empty: the newest forecasts."""
     game_id: _builtins.str

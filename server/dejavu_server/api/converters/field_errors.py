@@ -47,13 +47,6 @@ class InvalidConfidence(InvalidInput):
     default_field = "min_confidence"
 
 
-class InvalidPageSize(InvalidInput):
-    """A page size is too large."""
-
-    reason = "INVALID_PAGE_SIZE"
-    default_field = "page_size"
-
-
 class InvalidMetric(InvalidInput):
     """A metric is not specified, or not a value of the contract."""
 

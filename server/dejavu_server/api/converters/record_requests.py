@@ -24,19 +24,15 @@ from dejavu_server.api.converters.field_errors import (
     InvalidDate,
     InvalidMetric,
     InvalidMinutes,
-    InvalidPageSize,
     InvalidScoreFilter,
 )
 from dejavu_server.api.converters.fields import check_both_teams, check_game_id, horizon_of, iso_date, team
 from dejavu_server.api.converters.record import METRIC_VALUES
+from dejavu_server.api.paging import DEFAULT_PAGE, page_size
 from dejavu_server.ledger.errors import InvalidDifferential, InvalidOvertimes, InvalidPlayers, InvalidTime
 from dejavu_server.ledger.queries.pages import ForecastFilter
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.records import ReportedOutcome
-
-DEFAULT_PAGE: Final = 50
-MAX_PAGE: Final = 500
-"""Maximum number of forecasts in a page."""
 
 DEFAULT_MIN_GAMES: Final = 100
 """Minimum number of games of a model version to appear in a leaderboard, if the request has none."""
@@ -175,8 +171,7 @@ def list_query(request: pb.ListPredictionsRequest) -> ListQuery:
         InvalidInput: if a field is invalid.
     """
     faults = FieldErrors()
-    if request.page_size > MAX_PAGE:
-        faults.add(InvalidPageSize(f"{request.page_size}", f"1 to {MAX_PAGE}, or 0 for {DEFAULT_PAGE}"))
+    size = faults.read(page_size, DEFAULT_PAGE, request.page_size)
     common = _common_fields(faults, request, "")
     horizon = None
     if request.horizon != forecast_pb2.HORIZON_UNSPECIFIED:
@@ -191,7 +186,7 @@ def list_query(request: pb.ListPredictionsRequest) -> ListQuery:
         minute=minute,
         superseded=request.include_superseded,
     )
-    return ListQuery(forecast_filter, request.page_token, request.page_size or DEFAULT_PAGE, request.return_explanation)
+    return ListQuery(forecast_filter, request.page_token, size, request.return_explanation)
 
 
 def scorecard_filter(request: pb.GetScorecardRequest) -> ScoreFilter:

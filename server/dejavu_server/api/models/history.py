@@ -7,9 +7,8 @@ from functools import partial
 from typing import Final
 
 from dejavu.v1 import model_service_pb2 as pb
-from dejavu_server.api.converters.field_errors import InvalidPageSize
 from dejavu_server.api.converters.models import change_message
-from dejavu_server.api.converters.record_requests import DEFAULT_PAGE, MAX_PAGE
+from dejavu_server.api.paging import page_size
 from dejavu_server.api.shared_reads import ReadSlot
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database import store
@@ -46,9 +45,7 @@ class ModelHistory:
             Overloaded: if too many of these reads wait.
             LedgerError: if the ledger cannot be read.
         """
-        if request.page_size > MAX_PAGE:
-            raise InvalidPageSize(f"{request.page_size}", f"1 to {MAX_PAGE}, or 0 for {DEFAULT_PAGE}")
-        size = request.page_size or DEFAULT_PAGE
+        size = page_size(request.page_size)
         page = partial(_page, self._roster, name=request.model_version, token=request.page_token, size=size)
         changes, token = await self._slot.run(partial(self._ledger.read, page))
         messages = (change_message(change) for change in changes)

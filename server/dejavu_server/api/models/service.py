@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -17,10 +17,12 @@ from dejavu_server.access.caller import current_caller
 from dejavu_server.api.converters import models, prediction
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.models.history import ModelHistory
+from dejavu_server.api.paging import decode_key, encode_key, page_size
 from dejavu_server.forecasting.lifecycle.bundles import BundleStore
 from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import NoModelStore
 from dejavu_server.forecasting.lifecycle.models import Models
+from dejavu_server.ledger.queries.page_tokens import InvalidPageToken
 from dejavu_store.stages import ModelChange, Roster
 
 _Changed = TypeVar(
@@ -31,6 +33,8 @@ _Changed = TypeVar(
     pb.RollbackModelResponse,
     pb.RetireModelResponse,
 )
+
+_LIST = "models"
 
 MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"]
 
@@ -80,19 +84,21 @@ class ModelService:
             raise NoModelStore
         return self._lifecycle_or_none
 
-    async def list_models(self, _: pb.ListModelsRequest, __: Context) -> pb.ListModelsResponse:
+    async def list_models(self, request: pb.ListModelsRequest, _: Context) -> pb.ListModelsResponse:
         """List the models, the active one first."""
-        today, infos = game_day(self._clock()), self._loaded.models()
+        today, infos = game_day(self._clock()), {info.version: info for info in self._loaded.models()}
+        roster = Roster() if self._lifecycle_or_none is None else await self._lifecycle.roster()
+        in_workers = dict.fromkeys((*roster.loaded, *infos))
+        versions, next_page_token = _page([*dict.fromkeys((*in_workers, *roster.stages))], request)
         if self._lifecycle_or_none is None:
-            return pb.ListModelsResponse(
-                models=[prediction.model_message(info, today, active=index == 0) for index, info in enumerate(infos)]
-            )
-        roster = await self._lifecycle.roster()
-        versions = dict.fromkeys((*roster.loaded, *(info.version for info in infos), *roster.stages))
-        listed = [await self._model(version, roster) for version in versions]
-        for message in listed[len({*roster.loaded, *(info.version for info in infos)}) :]:
-            models.shorten(message)
-        return pb.ListModelsResponse(models=listed)
+            active = next(iter(infos), "")
+            listed = [prediction.model_message(infos[each], today, active=each == active) for each in versions]
+        else:
+            listed = [await self._model(version, roster) for version in versions]
+        for message in listed:
+            if message.version not in in_workers:
+                models.shorten(message)
+        return pb.ListModelsResponse(models=listed, next_page_token=next_page_token)
 
     async def get_model(self, request: pb.GetModelRequest, _: Context) -> pb.GetModelResponse:
         """Return a model, and its state in each worker."""
@@ -187,3 +193,17 @@ class ModelService:
         if self._history is None:
             raise NoModelStore
         return await self._history.list_model_changes(request)
+
+
+def _page(versions: Sequence[str], request: pb.ListModelsRequest) -> tuple[Sequence[str], str]:
+    """Return the versions of a page, and the token of the next one.
+
+    A page begins after the last model of the one before, wherever that is by now: a model that is staged in between
+    moves to the front, and the others keep their order.
+    """
+    [last] = decode_key(_LIST, request.page_token, ("",))
+    if last and last not in versions:
+        raise InvalidPageToken("a token of another list of models", "one from this server")
+    start = versions.index(str(last)) + 1 if last else 0
+    page = versions[start : start + page_size(request.page_size)]
+    return page, encode_key(_LIST, (page[-1],)) if page and page[-1] != versions[-1] else ""

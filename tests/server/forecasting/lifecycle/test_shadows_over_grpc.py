@@ -26,7 +26,9 @@ def test_a_challenger_is_compared_on_what_the_champion_answered(tmp_path: Path) 
         ModelStore.open(store).put(tmp_path / "challenger")
         client.load_model(challenger)
         games = [current_game(number) for number in range(_GAMES)]
-        answers = [client.predict(PATTERN, game_id=game, home_team="BOS", away_team="LAL") for game in games]
+        answers = [
+            client.predict(PATTERN, horizon=HALFTIME, game_id=game, home_team="BOS", away_team="LAL") for game in games
+        ]
         champion = answers[0].model_version
         assert {answer.model_version for answer in answers} == {champion} != {challenger}
         scrape_when(server, lambda text: value_in(text, "dejavu_shadows_total", outcome="recorded") == _GAMES)

@@ -18,7 +18,7 @@ from tests.support.processes.connections import answers, free_port
 from tests.support.processes.postgres import database_without_ledger, shared_server
 from tests.support.processes.servers import async_worker
 
-from dejavu_client import AsyncDejavuClient
+from dejavu_client import HALFTIME, AsyncDejavuClient
 from dejavu_server.ledger.database.postgres.backend import PostgresBackend
 from dejavu_server.ledger.errors import LedgerUnavailable
 
@@ -62,7 +62,7 @@ def test_with_a_session_each_forecasts_are_recorded_and_streamed(tmp_path: Path)
         ):
             stream = client.stream_predictions(heartbeats=True)
             assert (await anext(stream)).HasField("heartbeat")
-            made = await client.predict(PATTERN, game_id=current_game(1))
+            made = await client.predict(PATTERN, horizon=HALFTIME, game_id=current_game(1))
             while not (event := await anext(stream)).HasField("forecast"):
                 pass
             await stream.aclose()

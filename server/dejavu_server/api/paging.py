@@ -1,0 +1,78 @@
+"""Pages of lists: the size of a page, and tokens of lists ordered by a key.
+
+Lists of the ledger's entries have tokens bound to the ledger (dejavu_server.ledger.queries.page_tokens).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Final
+
+from dejavu_models.errors import InvalidInput, quoted
+from dejavu_server.ledger.queries.page_tokens import InvalidPageToken
+
+DEFAULT_PAGE: Final = 50
+MAX_PAGE: Final = 500
+
+"""Number of items on a page: without a page_size, and at most."""
+
+Key = tuple[int | str, ...]
+"""Where an item stands in the order of its list."""
+
+_EXPECTED: Final = "a next_page_token from an earlier response"
+
+
+class InvalidPageSize(InvalidInput):
+    """A page size is negative."""
+
+    reason = "INVALID_PAGE_SIZE"
+    default_field = "page_size"
+
+
+def page_size(asked: int) -> int:
+    """Return the size of a page: DEFAULT_PAGE for 0, never more than MAX_PAGE.
+
+    Raises:
+        InvalidPageSize: if it is negative.
+    """
+    if asked < 0:
+        raise InvalidPageSize(f"{asked}", f"1 to {MAX_PAGE}, or 0 for {DEFAULT_PAGE}")
+    return min(asked, MAX_PAGE) or DEFAULT_PAGE
+
+
+def encode_key(of: str, key: Key) -> str:
+    """Encode the key of a page's last item as the token of the next page.
+
+    Args:
+        of: name of the list.
+        key: the key.
+    """
+    return base64.urlsafe_b64encode(json.dumps([of, *key]).encode()).decode()
+
+
+def decode_key(of: str, token: str, like: Key) -> Key:
+    """Decode a token, or return `like` if it is empty.
+
+    Args:
+        of: name of the list.
+        token: the token.
+        like: the key before the first item; a token's key has values of the same types.
+
+    Raises:
+        InvalidPageToken: if `encode_key` does not write such a token for this list.
+    """
+    if not token:
+        return like
+    try:
+        name, *key = json.loads(base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True))
+    except (ValueError, TypeError, RecursionError):
+        raise InvalidPageToken(quoted(token), _EXPECTED) from None
+    if name != of or [type(each) for each in key] != [type(each) for each in like] or not all(map(_is_storable, key)):
+        raise InvalidPageToken(quoted(token), _EXPECTED)
+    return tuple(key)
+
+
+def _is_storable(value: int | str) -> bool:
+    """Return whether a database takes the value; no key has another one."""
+    return value.isascii() and value.isprintable() if isinstance(value, str) else abs(value) < 1 << 63

@@ -1,0 +1,114 @@
+"""Lists page by page: each item once, a size that is lowered, and no page of another list."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc
+import pytest
+from tests.support.builders.calls import PATTERN, current_game, refusal
+from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.processes.servers import async_worker
+
+from dejavu.ops.v1.notification_service_pb2 import ListNotificationsRequest, Notification
+from dejavu.v1.game_service_pb2 import Game, GameStatus, ListGamesRequest
+from dejavu.v1.model_service_pb2 import ListModelsRequest
+from dejavu.v1.record_service_pb2 import ListPredictionsRequest
+from dejavu_client import HALFTIME, AsyncDejavuClient
+from dejavu_client.transport.aio_caller import AsyncConnection
+from dejavu_common.clock import utc_now
+
+GAMES = [current_game(number) for number in range(5)]
+MODELS = ["active", "b", "c", "d", "e"]
+
+
+class Listing(NamedTuple):
+    """How a list is called, the ids of a page's items, and those of the whole list.
+
+    Attributes:
+        call: calls the method.
+        request: its type of requests.
+        ids: returns the ids of a page.
+        expected: the ids of all pages.
+    """
+
+    call: Callable[[AsyncConnection], Callable[[Any], grpc.aio.UnaryUnaryCall[Any, Any]]]
+    request: type[Any]
+    ids: Callable[[Any], list[str]]
+    expected: list[str]
+
+
+LISTS = {
+    "games": Listing(
+        lambda stubs: stubs.games.ListGames, ListGamesRequest, lambda page: [each.game_id for each in page.games], GAMES
+    ),
+    "models": Listing(
+        lambda stubs: stubs.models.ListModels,
+        ListModelsRequest,
+        lambda page: [each.version for each in page.models],
+        MODELS,
+    ),
+    "notifications": Listing(
+        lambda stubs: stubs.notifications.ListNotifications,
+        ListNotificationsRequest,
+        lambda page: [each.id for each in page.notifications],
+        GAMES[::-1],
+    ),
+    "predictions": Listing(
+        lambda stubs: stubs.record.ListPredictions,
+        ListPredictionsRequest,
+        lambda page: [each.forecast.game_id for each in page.predictions],
+        GAMES[::-1],
+    ),
+}
+
+
+@pytest.fixture
+async def stubs(tmp_path: Path) -> AsyncIterator[AsyncConnection]:
+    """Stubs of a worker with five models, published games, notifications and forecasts."""
+    async with (
+        async_worker(tmp_path, *map(PersistenceForecaster, MODELS)) as worker,
+        AsyncDejavuClient(worker.address) as client,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        start = utc_now()
+        for number, game_id in enumerate(GAMES):
+            game = Game(game_id=game_id, home_team="BOS", away_team="NYK", status=GameStatus.GAME_STATUS_SCHEDULED)
+            game.observed_time.FromDatetime(utc_now())
+            game.tip_off.FromDatetime(start + timedelta(minutes=number // 2))
+            await client.publish_games([game])
+            notification = Notification(id=game_id, target="phone", rule="half", game_id=game_id, text="half-time")
+            await client.claim_notification(notification, "sender", 60.0)
+            await client.predict(PATTERN, game_id=game_id, horizon=HALFTIME)
+        yield AsyncConnection(channel)
+
+
+@pytest.mark.parametrize("name", LISTS)
+async def test_pages_hold_each_item_once_in_the_order_of_the_list(stubs: AsyncConnection, name: str) -> None:
+    call, request, ids, expected = LISTS[name]
+    whole = await call(stubs)(request(page_size=501))
+    assert (ids(whole), whole.next_page_token) == (expected, "")
+    pages, token = list[list[str]](), ""
+    while not pages or token:
+        page = await call(stubs)(request(page_size=2, page_token=token))
+        pages.append(ids(page))
+        token = page.next_page_token
+    assert [each for page in pages for each in page] == expected
+    assert len(pages[0]) == 2
+
+
+@pytest.mark.parametrize("name", LISTS)
+async def test_a_negative_size_and_a_token_of_another_list_are_refused(stubs: AsyncConnection, name: str) -> None:
+    call, request, _, _ = LISTS[name]
+    refused = await refusal(call(stubs)(request(page_size=-1)))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PAGE_SIZE")
+    assert refused.violations == {"page_size": "-1; expected 1 to 500, or 0 for 50"}
+    for other, listing in LISTS.items():
+        token = (await listing.call(stubs)(listing.request(page_size=1))).next_page_token
+        if other != name:
+            for wrong in (token, token[:-4], "?", "bnVsbA==", "W10="):
+                refused = await refusal(call(stubs)(request(page_token=wrong)))
+                assert ([*refused.violations], refused.reason) == (["page_token"], "INVALID_PAGE_TOKEN")

@@ -23,7 +23,6 @@ from tests.support.tampering.forging import (
     entries,
     last,
     own_checkpoint,
-    put_derived,
     rewrite,
     sign,
     sign_again,
@@ -229,36 +228,6 @@ def _(database: sqlite3.Connection, key: Path) -> None:
     append(database, _market(database))
 
 
-@KINDS.step("entries", "the American odds of a market", "answer")
-def _(database: sqlite3.Connection, _: Path) -> None:
-    sound = _market(database)
-    append(database, _with(_market(database), above_american=250), row=False)
-    # The row does not contain American odds, so it is that of the sound entry.
-    sequence = last(database, codec.MARKET)["sequence"]
-    put_derived(database, codec.MARKET, canonical_json.dumps({**sound, "sequence": sequence}))
-
-
-@KINDS.step("entries", "the stake of a market, to a smaller one", "answer")
-def _(database: sqlite3.Connection, _: Path) -> None:
-    of_game = (
-        each for _, each in entries(database, codec.FORECAST) if each["payload"]["request"]["game_id"] == game(4)
-    )
-    entry = _market(database, next(of_game))
-    answer = entry["payload"]["answer"]
-    assert answer["stake"] > 0
-    for each in (answer, answer["above"], answer["below"]):
-        each |= {name: 0.9 * each[name] for name in ("stake", "stake_fraction") if name in each}
-    append(database, entry)
-
-
-@KINDS.step("entries", "the win probabilities of a market", "answer")
-def _(database: sqlite3.Connection, _: Path) -> None:
-    entry = _market(database)
-    entry["payload"]["answer"]["above"]["win_probability"] += 0.1
-    entry["payload"]["answer"]["below"]["win_probability"] -= 0.1
-    append(database, entry)
-
-
 @KINDS.step("entries", "a market appended, as if the model had learned from an outcome before its forecast", "answer")
 def _(database: sqlite3.Connection, _: Path) -> None:
     entry = _market(database)
@@ -358,12 +327,6 @@ def _(database: sqlite3.Connection, _: Path) -> None:
     append(database, _shadow(database, 0))
 
 
-@KINDS.step("entries", "the model of a promotion, and the chain rebuilt", "models")
-def _(database: sqlite3.Connection, _: Path) -> None:
-    sequence = next(at for at, each in entries(database, codec.MODEL) if each["payload"]["action"] == "promote")
-    rewrite(database, sequence, lambda each: _with(each, model_version="v2"))
-
-
 @KINDS.step("entries", "a forecast appended of a model that is not the champion, as if it were", "choice")
 def _(database: sqlite3.Connection, _: Path) -> None:
     append(database, _change("promote", "v2", from_version="v1")(database))
@@ -381,21 +344,6 @@ def _(database: sqlite3.Connection, _: Path) -> None:
 
 
 # Rows that follow from the entries.
-
-
-def _remake(what: str, before: str, after: str) -> None:
-    """Add a kind that recreates the table of shadows, with its rows, by an altered statement."""
-
-    def do(database: sqlite3.Connection, _: Path) -> None:
-        [(sql,)] = database.execute("SELECT sql FROM sqlite_master WHERE name = 'shadows'")
-        assert before in sql
-        stored = database.execute("SELECT * FROM shadows").fetchall()
-        database.execute("DROP TABLE shadows")
-        database.execute(sql.replace(before, after))
-        database.executemany("INSERT INTO shadows VALUES (?, ?, ?, ?, ?, ?, ?, ?)", stored)
-
-    KINDS.step("schema", what, "schema")(do)
-
 
 for table in DERIVED:
     first = f"sequence = (SELECT min(sequence) FROM {table})"
@@ -436,39 +384,11 @@ KINDS.sql("ledger", "a second row", "INSERT INTO ledger SELECT 2, ledger_id, epo
 KINDS.sql("alembic_version", "the row removed", "DELETE FROM alembic_version", "schema")
 KINDS.sql("alembic_version", "a second row", "INSERT INTO alembic_version VALUES ('ledger_0099')", "schema")
 
-# Objects of the database.
+# Objects of the database: tests/server/ledger/database/test_sqlite_schema_check.py has more kinds.
 
-_SCHEMA = {
-    "a trigger that drops what is recorded": "CREATE TRIGGER t BEFORE INSERT ON markets"
-    " BEGIN SELECT RAISE(IGNORE); END",
-    "a trigger that alters what is recorded": "CREATE TRIGGER t AFTER INSERT ON markets"
-    " BEGIN UPDATE markets SET on_total = 1; END",
-    "a view": "CREATE VIEW v AS SELECT * FROM entries",
-    "a view in place of a table": "ALTER TABLE snapshots RENAME TO hidden;"
-    " CREATE VIEW snapshots AS SELECT * FROM hidden",
-    "a table added": "CREATE TABLE notes (text TEXT)",
-    "a table removed": "DROP TABLE snapshots",
-    "a column added": "ALTER TABLE entries ADD COLUMN note TEXT",
-    "a column removed": "ALTER TABLE forecasts DROP COLUMN scored_values",
-    "an index removed": "DROP INDEX ix_forecasts_day",
-    "an index added": "CREATE UNIQUE INDEX once ON forecasts (game_id, minute, sequence)",
-    "an index on other columns": "DROP INDEX ix_forecasts_day; CREATE INDEX ix_forecasts_day ON forecasts (day)",
-}
-for text, statements in _SCHEMA.items():
-    KINDS.sql("schema", text, statements, "schema")
-for text, before, after in (
-    ("a column with another type", "minute INTEGER", "minute TEXT"),
-    ("a column that may be null", "model_version TEXT NOT NULL", "model_version TEXT"),
-    (
-        "a column that may be null, of a type in quotes that reads like NOT NULL",
-        "model_version TEXT NOT NULL",
-        'model_version TEXT "NOT" "NULL"',
-    ),
-    ("a unique constraint removed", "UNIQUE (forecast_sequence, model_version)", "CHECK (1)"),
-    (
-        "a constraint that ignores conflicts",
-        "UNIQUE (forecast_sequence, model_version)",
-        "UNIQUE (forecast_sequence, model_version) ON CONFLICT IGNORE",
-    ),
-):
-    _remake(text, before, after)
+KINDS.sql(
+    "schema",
+    "a trigger that alters what is recorded",
+    "CREATE TRIGGER t AFTER INSERT ON markets BEGIN UPDATE markets SET on_total = 1; END",
+    "schema",
+)

@@ -24,16 +24,30 @@ ALTERED = [
         "a trigger t on markets; expected no",
     ),
     ("CREATE VIEW v AS SELECT * FROM entries", "a view v; expected none"),
+    (
+        "ALTER TABLE snapshots RENAME TO hidden; CREATE VIEW snapshots AS SELECT * FROM hidden",
+        "there is a table hidden",
+    ),
+    ("CREATE TABLE notes (text TEXT)", "there is a table notes"),
+    ("DROP TABLE snapshots", "snapshots is missing"),
     ("ALTER TABLE entries ADD COLUMN note TEXT", "entries has note text where nothing is expected"),
+    (
+        "ALTER TABLE forecasts DROP COLUMN scored_values",
+        "forecasts has nothing where scored_values",
+    ),
     ("DROP INDEX ix_forecasts_day", "ix_forecasts_day is missing; expected create index ix_forecasts_day on forecasts"),
+    ("CREATE UNIQUE INDEX once ON forecasts (game_id, minute, sequence)", "there is an index once"),
+    (
+        "DROP INDEX ix_forecasts_day; CREATE INDEX ix_forecasts_day ON forecasts (day)",
+        "ix_forecasts_day has create index",
+    ),
 ]
-"""Some of the kinds that an audit finds, see tests/support/tampering."""
+"""Changes of the objects of a database, and how the refusal names them."""
 
 
 def execute(path: Path, *statements: str) -> None:
     with closing(sqlite3.connect(path)) as database, database:
-        for statement in statements:
-            database.execute(statement)
+        database.executescript(";".join(statements))
 
 
 @pytest.mark.parametrize(("statement", "named"), ALTERED)

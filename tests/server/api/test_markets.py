@@ -97,6 +97,7 @@ def test_the_first_market_of_a_forecast_is_recorded_and_settled(client: DejavuCl
     client.report_outcome(game, 11, horizon=FINAL, home_team="BKN", away_team="GSW")
     told = client.get_scorecard(horizon=FINAL, game_id=game).market
     assert (told.markets, told.bets) == (1, 1)
+    assert told.notice == first.markets[0].notice == "not shown to be better than the market"
     assert told.staked == pytest.approx(first.markets[0].above.stake_fraction)
     assert told.profit == pytest.approx(1.5 * told.staked)  # won at 2.5
 

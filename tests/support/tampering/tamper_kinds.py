@@ -264,44 +264,24 @@ def _flatter(entry: dict[str, Any]) -> None:
     entry["payload"]["forecast"]["explanation"]["components"][0]["prediction"] = 9.75
 
 
-@KINDS.step(
-    "entries", "an entry, and the chain rebuilt; no checkpoint in the ledger covers it", None, "kept checkpoint"
-)
-def _(database: sqlite3.Connection, _: Path) -> None:
-    rewrite(database, last(database, codec.FORECAST)["sequence"], _flatter)
+_REBUILT: list[tuple[str, str | None, bool, Callable[[sqlite3.Connection, Path], object]]] = [
+    ("an entry, and the chain rebuilt; no checkpoint in the ledger covers it", None, False, lambda *_: None),
+    ("an entry, and the chain rebuilt; a checkpoint in the ledger covers it", "own checkpoints", True, lambda *_: None),
+    ("an entry, the chain rebuilt and the checkpoints removed", None, True,
+     lambda database, _: database.execute("DELETE FROM checkpoints")),
+    ("an entry, the chain rebuilt and signed again with the key", None, True,
+     lambda database, key: sign_again(database, load_or_create(key))),
+    ("an entry, the chain rebuilt and signed again with another key (`--public-key` finds it)", None, True,
+     lambda database, _: sign_again(database, Ed25519PrivateKey.generate())),
+]  # fmt: skip
+"""What is done → the check that finds it alone, whether a checkpoint covers the entry, and what follows."""
 
+for text, check, covered, then in _REBUILT:
 
-@KINDS.step(
-    "entries",
-    "an entry, and the chain rebuilt; a checkpoint in the ledger covers it",
-    "own checkpoints",
-    "kept checkpoint",
-)
-def _(database: sqlite3.Connection, _: Path) -> None:
-    rewrite(database, 1, _flatter)
-
-
-@KINDS.step("entries", "an entry, the chain rebuilt and the checkpoints removed", None, "kept checkpoint")
-def _(database: sqlite3.Connection, _: Path) -> None:
-    rewrite(database, 1, _flatter)
-    database.execute("DELETE FROM checkpoints")
-
-
-@KINDS.step("entries", "an entry, the chain rebuilt and signed again with the key", None, "kept checkpoint")
-def _(database: sqlite3.Connection, key: Path) -> None:
-    rewrite(database, 1, _flatter)
-    sign_again(database, load_or_create(key))
-
-
-@KINDS.step(
-    "entries",
-    "an entry, the chain rebuilt and signed again with another key (`--public-key` finds it)",
-    None,
-    "kept checkpoint",
-)
-def _(database: sqlite3.Connection, _: Path) -> None:
-    rewrite(database, 1, _flatter)
-    sign_again(database, Ed25519PrivateKey.generate())
+    @KINDS.step("entries", text, check, "kept checkpoint")
+    def _(database: sqlite3.Connection, key: Path, covered: bool = covered, then: Callable[..., object] = then) -> None:
+        rewrite(database, 1 if covered else last(database, codec.FORECAST)["sequence"], _flatter)
+        then(database, key)
 
 
 for kind, text in ((codec.FORECAST, "a forecast"), (codec.OUTCOME, "an outcome")):

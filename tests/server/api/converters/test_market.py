@@ -142,7 +142,7 @@ def test_an_answer_s_message_says_what_was_weighed(kind: MarketKind) -> None:
     unset = {"confidence_met", "warnings", "standing_market"} | ({"lead_staked"} if kind is MarketKind.LEAD else set())
     assert {field.name for field, _ in written.ListFields()} == set(written.DESCRIPTOR.fields_by_name) - unset
     assert market_pb2.MarketKind.Name(written.kind) == f"MARKET_KIND_{kind.name}"
-    assert written.stake == answer.stake
+    assert (written.stake, written.notice) == (answer.stake, "not shown to be better than the market")
     assert written.push_probability == pytest.approx(0.1)
     for name in written.above.DESCRIPTOR.fields_by_name:
         assert getattr(written.above, name) == getattr(answer.above, name)

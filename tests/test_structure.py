@@ -62,7 +62,7 @@ def test_no_public_class_is_defined_twice() -> None:
 
 
 def test_modules_are_imported_where_a_static_tool_sees_it() -> None:
-    """No module of ours is looked up by a string: import-linter would not see that import."""
+    """No module of ours is looked up by a string, which import-linter would not see, but commands by their names."""
     lookups = {"import_module", "__import__", "spec_from_file_location", "resolve_name"}
     product = [file for file in SOURCES if any(home in file.parents for home in PRODUCT)]
     product = [file for file in product if any(each in file.read_text() for each in lookups)]
@@ -72,7 +72,7 @@ def test_modules_are_imported_where_a_static_tool_sees_it() -> None:
         for node in ast.walk(tree(file))
         if (name := getattr(node, "id", getattr(node, "attr", None))) in lookups
     }
-    assert not used
+    assert used == {"client/dejavu_cli/group.py": "import_module"}
 
 
 def test_no_text_that_is_printed_has_markup() -> None:

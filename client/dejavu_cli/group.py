@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -24,15 +25,17 @@ from dejavu_common.processes import raise_on_interrupt
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Requirements of a command, and its handling of signals and arguments.
+    """Where a command is, its requirements, and its handling of signals and arguments.
 
     Attributes:
+        module: its module in `dejavu_cli.commands`; by default, the one with its name.
         needs: modules that the command requires, by the extra that installs them.
         handles_signals: whether it handles Ctrl-C itself, in an event loop, which a KeyboardInterrupt must not
             interrupt.
         negative_numbers: whether it parses unknown options itself, because a negative differential looks like one.
     """
 
+    module: str = ""
     needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     handles_signals: bool = False
     negative_numbers: bool = False
@@ -45,37 +48,29 @@ class Command:
 
 _LIVE = ("nba_api",)
 _NOTIFY = ("httpx2", "pydantic", "standardwebhooks")
-_SERVER = (
-    "alembic",
-    "grpc_reflection",
-    "numpy",
-    "prometheus_client",
-    "pydantic",
-    "sqlalchemy",
-    "uvloop",
-)
+_SERVER = ("alembic", "grpc_reflection", "numpy", "prometheus_client", "pydantic", "sqlalchemy", "uvloop")
 
 
 COMMANDS: dict[str, Command] = {
     "predict": Command(negative_numbers=True),
     "bets": Command(),
-    "risk": Command(negative_numbers=True),
+    "risk": Command("predict", negative_numbers=True),
     "swings": Command(),
     "stream": Command(),
     "games": Command(),
-    "predictions": Command(),
-    "prediction": Command(),
-    "scorecard": Command(),
-    "leaderboard": Command(),
-    "report": Command(negative_numbers=True),
-    "checkpoint": Command(),
+    "predictions": Command("record"),
+    "prediction": Command("record"),
+    "scorecard": Command("record"),
+    "leaderboard": Command("record"),
+    "report": Command("record", negative_numbers=True),
+    "checkpoint": Command("record"),
     "models": Command(),
     "teams": Command(),
     "doctor": Command(),
-    "health": Command(),
-    "stats": Command(),
-    "cache": Command(),
-    "top": Command(),
+    "health": Command("server"),
+    "stats": Command("server"),
+    "cache": Command("server"),
+    "top": Command("server"),
     "poll": Command(needs={"live": _LIVE}, handles_signals=True),
     "notify": Command(needs={"notify": _NOTIFY}, handles_signals=True),
     "notifications": Command(),
@@ -149,7 +144,7 @@ class _Command(typer.core.TyperCommand):
 
 @functools.cache  # building a command takes ten milliseconds; only programs that run several commands notice
 def _load(name: str) -> Any:
-    function = getattr(_module(name), name)
+    function = getattr(import_module(f"dejavu_cli.commands.{COMMANDS[name].module or name}"), name)
     if isinstance(function, typer.Typer):
         return _load_family(function)
     settings = {"help_option_names": ["-h", "--help"], "ignore_unknown_options": COMMANDS[name].negative_numbers}
@@ -167,44 +162,3 @@ def _load_family(family: typer.Typer) -> Any:
         add_options(command)
         command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())
     return group
-
-
-def _module(name: str) -> Any:  # noqa: C901, PLR0912 - a table
-    """Import the module of a command, with a statement that static analysis tools can see."""
-    module: Any
-    match name:
-        case "predict" | "risk":
-            from dejavu_cli.commands import predict as module
-        case "bets":
-            from dejavu_cli.commands import bets as module
-        case "swings":
-            import dejavu_cli.commands.swings as module
-        case "games":
-            from dejavu_cli.commands import games as module
-        case "stream":
-            from dejavu_cli.commands import stream as module
-        case "predictions" | "prediction" | "scorecard" | "leaderboard" | "report" | "checkpoint":
-            from dejavu_cli.commands import record as module
-        case "models":
-            from dejavu_cli.commands.models import app as module
-        case "health" | "stats" | "cache" | "top":
-            from dejavu_cli.commands import server as module
-        case "doctor":
-            from dejavu_cli.commands import doctor as module
-        case "teams":
-            from dejavu_cli.commands import teams as module
-        case "poll":
-            from dejavu_cli.commands import poll as module
-        case "notify":
-            from dejavu_cli.commands import notify as module
-        case "notifications":
-            from dejavu_cli.commands import notifications as module
-        case "mcp":
-            from dejavu_cli.commands import mcp as module
-        case "replay":
-            from dejavu_cli.commands import replay as module
-        case "demo":
-            from dejavu_cli.commands import demo as module
-        case _:
-            raise ValueError(f"no command {name!r}")
-    return module

@@ -20,6 +20,7 @@ from dejavu_client.formatting import pluralize
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.build import install
 from dejavu_common.clock import parse_day
+from dejavu_feed import printed_numbers
 from dejavu_feed.teams import team_code
 
 RowT = TypeVar("RowT")
@@ -210,3 +211,27 @@ def write_rows(
     if path != STANDARD_OUTPUT:
         typer.echo(f"{pluralize(count, what)} in {path}", err=True)
     return True
+
+
+def number(text: str) -> float:
+    """Return a number; see `printed_numbers.number`.
+
+    Raises:
+        typer.BadParameter: if the text is no number.
+    """
+    try:
+        return printed_numbers.number(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def price(text: str, option: str) -> float | None:
+    """Return the price of a bet; see `printed_numbers.price`.
+
+    Raises:
+        typer.BadParameter: if the text is no price; names the option.
+    """
+    try:
+        return printed_numbers.price(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None

@@ -17,8 +17,7 @@ from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_RATINGS, MARGIN_SOURCE_UNSPECIF
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_cli.errors import failure
-from dejavu_cli.numbers import number
-from dejavu_cli.options import HORIZONS, HorizonName, Json, Replays, Timeout, connect
+from dejavu_cli.options import HORIZONS, HorizonName, Json, Replays, Timeout, connect, number
 from dejavu_cli.output.bets import WeighedMarket, print_bets
 from dejavu_client.client import DejavuClient
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from datetime import UTC
+from typing import Annotated, Final
 
 import typer
+from rich.text import Text
 
+from dejavu.ops.v1.notification_service_pb2 import Notification, NotificationStatus
 from dejavu_cli.options import Json, Timeout, connect
 from dejavu_cli.output.forecast import print_json
-from dejavu_cli.output.notifications import print_notifications
+from dejavu_cli.output.responsive_table import ListingColumn, listing
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.connection_options import Target
+from dejavu_client.formatting import enum_word
+from dejavu_common.rich_console import Console
+from dejavu_common.shown_text import visible
 
 
 def notifications(
@@ -27,3 +34,32 @@ def notifications(
                 print_json(each)
         else:
             print_notifications(found)
+
+
+_STYLES: Final = {"sent": "green", "failed": "red", "waiting": "yellow", "claimed": "yellow"}
+
+
+def print_notifications(notifications: Sequence[Notification]) -> None:
+    """Print notifications, with times of day in the zone of this machine."""
+    console = Console()
+    if not notifications:
+        console.print("No notifications in the last three days (dejavu notify sends them).", highlight=False)
+        return
+    console.print(listing(_COLUMNS, notifications))
+
+
+def _status(each: Notification) -> Text:
+    word = enum_word(NotificationStatus.DESCRIPTOR, each.status) or f"{each.status}"
+    attempts = f", {each.attempts} attempts" if each.attempts > 1 else ""
+    return Text(word + attempts, style=_STYLES.get(word, ""))
+
+
+_COLUMNS: Final[Sequence[ListingColumn[Notification]]] = (
+    ListingColumn("time", "left", 8, lambda each: f"{each.created_time.ToDatetime(UTC).astimezone():%a %H:%M}"),
+    ListingColumn("rule", "left", 5, lambda each: visible(each.rule, line=True), "bold"),
+    ListingColumn("to", "left", 7, lambda each: visible(each.target, line=True)),
+    ListingColumn("status", "left", 9, _status),
+    ListingColumn("why", "left", 6, lambda each: visible(each.failure, line=True)),
+    ListingColumn("what", "left", 4, lambda each: visible(each.text.partition(". ")[0], line=True)),
+    ListingColumn("by", "left", 1, lambda each: visible(each.published_by, line=True), "dim"),
+)

@@ -13,8 +13,7 @@ import typer
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.market_pb2 import Market
 from dejavu.v1.prediction_service_pb2 import PredictResponse
-from dejavu_cli.numbers import MINUS, number, price
-from dejavu_cli.options import HORIZONS, HorizonName, Json, Timeout, connect, known_team, team_of
+from dejavu_cli.options import HORIZONS, HorizonName, Json, Timeout, connect, known_team, number, price, team_of
 from dejavu_cli.output.forecast import print_forecast, show
 from dejavu_cli.output.market import print_market, print_risk
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
@@ -27,6 +26,7 @@ from dejavu_feed import horizon as horizons
 from dejavu_feed.lines import MAX_MARGIN
 from dejavu_feed.live_inputs import LastScore, Possession, Side
 from dejavu_feed.moment import MAX_FREE_THROWS, Moment
+from dejavu_feed.printed_numbers import MINUS
 
 _HINT = "PATTERN"
 MAX_MINUTES = {HALFTIME: horizons.Horizon.HALFTIME.last_slot, FINAL: horizons.Horizon.FINAL.last_slot}

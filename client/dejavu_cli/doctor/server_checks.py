@@ -22,8 +22,7 @@ from dejavu.ops.v1.operations_service_pb2 import (
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.model_service_pb2 import VERDICT_UNFIT, Model
 from dejavu.v1.record_pb2 import Checkpoint
-from dejavu_cli.doctor.access_checks import examine_access
-from dejavu_cli.doctor.certificates import examine_certificate, speaks_tls
+from dejavu_cli.doctor.access_checks import examine_access, examine_certificate, speaks_tls
 from dejavu_cli.doctor.findings import Finding, Severity, fault, ok, warning
 from dejavu_client.access import ClientTlsFiles, TokenSource, is_local
 from dejavu_client.client import DejavuClient

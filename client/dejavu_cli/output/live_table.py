@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from types import MappingProxyType
 from typing import Final
 
 from rich.console import Group, RenderableType
@@ -12,17 +11,16 @@ from rich.padding import Padding
 from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
-from dejavu_cli.output.fitted_screen import FittedScreen
 from dejavu_cli.output.poll_events import leadership_line, margin_text, score, summary_lines, teams
-from dejavu_cli.output.responsive_table import ResponsiveColumn, ResponsiveTable
+from dejavu_cli.output.responsive_table import FittedScreen, ResponsiveColumn, ResponsiveTable
 from dejavu_client.formatting import chance, horizon_label, outcome_range, outcome_verb, percent, signed, total_range
 from dejavu_client.requests import FINAL
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_feed.teams import TEAMS
 from dejavu_poller.horizons import HORIZON_RULES, HorizonState, overtimes_by
-from dejavu_poller.leadership import LeaderRole, Leadership
+from dejavu_poller.leadership import LeaderRole
 from dejavu_poller.lines import GameLine
-from dejavu_poller.summary import Summary
+from dejavu_poller.poller import Poller
 from dejavu_poller.watched_game import WatchedGame
 
 _STALE: Final = 60.0
@@ -34,64 +32,45 @@ _SHORT: Final = 3
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 
 
-def live_table(
-    games: Iterable[WatchedGame],
-    summary: Summary,
-    *,
-    scoreboard_time: datetime | None,
-    scoreboard_trouble: str,
-    server_trouble: str = "",
-    limits: str = "",
-    outdated_ratings: str = "",
-    leadership: Leadership | None = None,
-    lines: Mapping[str, GameLine | None] = MappingProxyType({}),
-    line_faults: Collection[str] = (),
-    messages: Iterable[str] = (),
-    now: datetime,
-) -> RenderableType:
+def live_table(poller: Poller, messages: Iterable[str], now: datetime) -> RenderableType:
     """Render every game with its forecasts and outcomes, current failures, and the metrics so far.
 
     Args:
-        games: the games in display order.
-        summary: metrics of the evening.
-        scoreboard_time: when the scoreboard was last read; None if never.
-        scoreboard_trouble: why the last read failed; "" if it succeeded.
-        server_trouble: why the server does not answer; "" if it does.
-        limits: horizons and minutes that the server's model cannot forecast; "" if none.
-        outdated_ratings: notice about ratings of the model that are too old; "" if none.
-        leadership: which poller works; None if there is no election.
-        lines: the line of each game that is forecast, by id; None if it has none.
-        line_faults: why lines are not read or not used.
+        poller: what follows the games.
         messages: recent events that the rest of the table does not show.
         now: current time, aware.
     """
-    watched = list(games)
+    watched = list(poller.games.values())
     failures = dict[str, list[str]]()
     for game in watched:
         # The server's failure is shown below, once for all games.
-        if game.failure and not (server_trouble and game.failure.startswith("server: ")):
+        if game.failure and not (poller.server_failure and game.failure.startswith("server: ")):
             failures.setdefault(game.failure, []).append(teams(game.state))
     notices = [Text(f"{', '.join(names)}: {failure}", style="yellow") for failure, names in failures.items()]
-    if scoreboard_trouble:
-        age = "" if scoreboard_time is None else f" ({_seconds((now - scoreboard_time).total_seconds())} old)"
-        notices.append(Text(f"scoreboard{age}: {scoreboard_trouble}", style="yellow"))
-    if server_trouble:
-        notices.append(Text(f"server: {server_trouble}", style="yellow"))
-    notices += [Text(f"lines: {text}", style="yellow") for text in sorted(line_faults)]
-    notices += [Text(text, style="yellow") for text in (limits, outdated_ratings) if text]
+    if poller.scoreboard_failure:
+        age = (
+            ""
+            if poller.scoreboard_time is None
+            else f" ({_seconds((now - poller.scoreboard_time).total_seconds())} old)"
+        )
+        notices.append(Text(f"scoreboard{age}: {poller.scoreboard_failure}", style="yellow"))
+    if poller.server_failure:
+        notices.append(Text(f"server: {poller.server_failure}", style="yellow"))
+    notices += [Text(f"lines: {text}", style="yellow") for text in sorted(poller.line_faults)]
+    notices += [Text(text, style="yellow") for text in (poller.limits, poller.outdated_ratings) if text]
     newest = [each.newest for game in watched for each in game.horizons.values() if each.newest]
     texts = dict.fromkeys(warning.text for each in newest for warning in each.forecast.warnings)
     notices += [Text(text, style="yellow") for text in (*texts, *messages)]
-    follows = leadership is not None and leadership.role in (LeaderRole.STANDBY, LeaderRole.WAITING)
-    if leadership is not None and follows:
-        notices.insert(0, Text(f"This poller {leadership_line(leadership)}"))
+    follows = poller.leadership is not None and poller.leadership.role in (LeaderRole.STANDBY, LeaderRole.WAITING)
+    if poller.leadership is not None and follows:
+        notices.insert(0, Text(f"This poller {leadership_line(poller.leadership)}"))
     if not watched:
-        waiting = "Waiting for the scoreboard …" if scoreboard_time is None else "No games today."
+        waiting = "Waiting for the scoreboard …" if poller.scoreboard_time is None else "No games today."
         if follows:
             return Group(*notices)
         return Group(Text(waiting, style="dim"), *notices)
     notices += [Text(line, style="dim") for line in _notes(watched)]
-    line_of = {game.state.game_id: _line(game.state, lines) for game in watched}
+    line_of = {game.state.game_id: _line(game.state, poller.game_lines) for game in watched}
     rows = [
         (
             _cells(game, now) | {"line": Text(line_of[game.state.game_id])},
@@ -100,7 +79,7 @@ def live_table(
         for game in watched
     ]
     table = ResponsiveTable(list(_columns(watched, with_lines=any(line_of.values()))), rows)
-    tally = [Text(line) for line in summary_lines(summary)]
+    tally = [Text(line) for line in summary_lines(poller.summary())]
     known = ", ".join(text for text in line_of.values() if text not in ("", _NO_LINE))
     none = ", ".join(teams(game.state) for game in watched if line_of[game.state.game_id] == _NO_LINE)
     told = [f"{name}: {text}" for name, text in (("lines", known), (_NO_LINE, none)) if text]

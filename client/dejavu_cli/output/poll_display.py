@@ -147,23 +147,7 @@ async def _draw(console: Console, poller: Poller, *, until_final: bool) -> None:
     poller.add_callback(messages)
 
     def draw() -> None:
-        live.update(
-            live_table(
-                poller.games.values(),
-                poller.summary(),
-                scoreboard_time=poller.scoreboard_time,
-                scoreboard_trouble=poller.scoreboard_failure,
-                server_trouble=poller.server_failure,
-                limits=poller.limits,
-                outdated_ratings=poller.outdated_ratings,
-                leadership=poller.leadership,
-                lines=poller.game_lines,
-                line_faults=poller.line_faults,
-                messages=messages.newest(),
-                now=utc_now(),
-            ),
-            refresh=True,
-        )
+        live.update(live_table(poller, messages.newest(), utc_now()), refresh=True)
 
     async def redraw() -> None:
         while True:

@@ -1,24 +1,25 @@
 """Layouts of tables.
 
-A `ResponsiveTable` fits the terminal by dropping its least important columns instead of truncating cells.
+A `ResponsiveTable` fits the terminal by dropping its least important columns instead of truncating cells; a
+`FittedScreen`, with notices, tally and legend, by dropping its least important lines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 from rich import box
-from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult  # noqa: TID251 - as a type
+from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderResult  # noqa: TID251 - as a type
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from dejavu_common.shown_text import visible
 
-RowT = TypeVar("RowT", bound=Message)
+RowT = TypeVar("RowT")
 
 Cells = Mapping[str, Text]
 """A row's cells by column name; missing cells are empty."""
@@ -100,7 +101,8 @@ class ListingColumn(Generic[RowT]):
         keep: priority in a narrow terminal, as of a `ResponsiveColumn`.
         cell: returns the cell of a row; empty if there is nothing to show.
         style: style of its cells that are plain text.
-        of: field of the row; if the row lacks it, the cell is empty.
+        of: field of the row, a message; if the row lacks it, the cell is empty.
+        width: minimum width, with which the column is shown even if all cells are empty.
     """
 
     header: str
@@ -109,10 +111,11 @@ class ListingColumn(Generic[RowT]):
     cell: Callable[[RowT], str | Text]
     style: str = ""
     of: str = ""
+    width: int = 0
 
     def text(self, row: RowT) -> Text:
         """Return the cell of a row."""
-        if self.of and not row.HasField(self.of):
+        if self.of and isinstance(row, Message) and not row.HasField(self.of):
             return Text()
         shown = self.cell(row)
         return Text(shown, style=self.style) if isinstance(shown, str) else shown
@@ -121,8 +124,8 @@ class ListingColumn(Generic[RowT]):
 def listing(columns: Sequence[ListingColumn[RowT]], rows: Iterable[RowT]) -> ResponsiveTable:
     """Return a table of rows, without columns that are empty in every row."""
     cells = [{each.header: each.text(row) for each in columns} for row in rows]
-    used = [each for each in columns if any(of_row[each.header] for of_row in cells)]
-    shown = [ResponsiveColumn(each.header, each.justify, each.keep) for each in used]
+    used = [each for each in columns if each.width or any(of_row[each.header] for of_row in cells)]
+    shown = [ResponsiveColumn(each.header, each.justify, each.keep, width=each.width) for each in used]
     return ResponsiveTable(shown, [(of_row, "") for of_row in cells])
 
 
@@ -140,3 +143,56 @@ def name_value_rows(*, no_wrap: bool = False) -> Table:
     rows.add_column(style="dim", no_wrap=no_wrap)
     rows.add_column()
     return rows
+
+
+_HEADER = 2
+"""Lines above the first row: the header and its rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class FittedScreen:
+    """A rich renderable that drops its least important lines until everything fits.
+
+    First notices and legend are cut to one line each, then the legend, the last notices and the last rows are left
+    out. The tally is always shown. Only a terminal has a height.
+
+    Attributes:
+        table: the table.
+        notices: problems and omissions, most important first.
+        tally: the figures so far.
+        legend: how to read the table, each text with the names of the columns that it explains, of which one must be
+            shown; without names it explains the tally.
+        instead: notices by column name; each replaces its column where the terminal is too narrow for the column.
+    """
+
+    table: ResponsiveTable
+    notices: Sequence[Text]
+    tally: Sequence[Text]
+    legend: Sequence[tuple[str, Collection[str]]]
+    instead: Mapping[str, Text] = field(default_factory=dict)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shown = {column.name for column in self.table.fitting(console, options)}
+        notices = [*self.notices, *(text for name, text in self.instead.items() if name not in shown)]
+        explained = [text for text, columns in self.legend if not columns or shown.intersection(columns)]
+        legend = Text(" · ".join(explained), style="dim")
+        whole = Group(self.table, Text(), *notices, *self.tally, legend)
+        height = options.size.height - 1  # of the terminal; the last line is for the cursor
+        if not console.is_terminal or len(console.render_lines(whole, options, pad=False)) <= height:
+            yield whole
+            return
+        left = max(0, height - _HEADER - len(self.tally))
+        rows = self.table.rows
+        if len(rows) > left:
+            rows = rows[: max(0, left - 1)]
+        left -= len(rows)
+        yield ResponsiveTable(self.table.columns, rows)
+        lines: list[Text] = []
+        if len(rows) < len(self.table.rows):
+            lines.append(Text(f"… and {len(self.table.rows) - len(rows)} more games", style="dim"))
+        lines += notices
+        if len(lines) > left:
+            hidden = len(lines) - left + 1
+            lines = [*lines[: max(0, left - 1)], Text(f"… and {hidden} more notices", style="yellow")][:left]
+        for line in (*lines, *self.tally, *([legend] if len(lines) < left else [])):
+            yield Text(line.plain, style=line.style, no_wrap=True, overflow="ellipsis")

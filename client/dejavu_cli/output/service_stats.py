@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from rich.console import Group, RenderableType
@@ -12,44 +12,15 @@ from rich.text import Text
 from dejavu.ops.v1 import cache_service_pb2 as pb
 from dejavu.ops.v1.operations_service_pb2 import (
     GetServiceStatsResponse,
-    LatencyStats,
     MethodStats,
     RollingCoverage,
+    ServerInfo,
     StatsWindow,
     WorkerInfo,
 )
-from dejavu_cli.output.responsive_table import Cells, ResponsiveColumn, ResponsiveTable, name_value_rows
+from dejavu_cli.output.responsive_table import ListingColumn, ResponsiveTable, listing, name_value_rows
 from dejavu_client.formatting import failed_calls, horizon_label, percent, pluralize, seconds_text
 from dejavu_common.rich_console import Console, titled_panel
-
-_METHODS: Final = (
-    ResponsiveColumn("method", "left", 9, width=18),
-    ResponsiveColumn("calls", "right", 8, width=7),
-    ResponsiveColumn("failed", "right", 7, width=6),
-    ResponsiveColumn("mean", "right", 4, width=8),
-    ResponsiveColumn("0.5", "right", 5, "p50", width=8),
-    ResponsiveColumn("0.95", "right", 3, "p95", width=8),
-    ResponsiveColumn("0.99", "right", 6, "p99", width=8),
-)
-
-_WORKERS: Final = (
-    ResponsiveColumn("worker", "left", 9, width=18),
-    ResponsiveColumn("cpu", "right", 8, "CPU", width=6),
-    ResponsiveColumn("memory", "right", 7, width=8),
-    ResponsiveColumn("up", "right", 6, width=8),
-    ResponsiveColumn("version", "right", 5, width=8),
-)
-
-_SERVERS: Final = (
-    ResponsiveColumn("server", "left", 9, width=18),
-    ResponsiveColumn("up", "right", 3, width=7),
-    ResponsiveColumn("workers", "right", 6, width=7),
-    ResponsiveColumn("streams", "right", 4, width=7),
-    ResponsiveColumn("behind", "right", 5, width=6),
-    ResponsiveColumn("forecasts", "right", 4, width=9),
-    ResponsiveColumn("calls", "right", 8, width=7),
-    ResponsiveColumn("failed", "right", 8, width=6),
-)
 
 _MEBIBYTE: Final = 1024 * 1024
 
@@ -81,10 +52,9 @@ def stats_view(
     troubles = [Text(f"{each.target}: {each.trouble}", style="bold red") for each in answers if each.trouble]
     answered = [(each.target, each.stats) for each in answers if each.stats is not None]
     if len(answers) > 1:
-        rows = [(_server(target, stats, length_seconds), "") for target, stats in answered]
         lost = [line for target, stats in answered for line in _without_ledger(stats, f"{target}: ")]
         return Group(
-            Text(_window_name(length_seconds), style="bold"), ResponsiveTable(_SERVERS, rows), *lost, *troubles
+            Text(_window_name(length_seconds), style="bold"), _servers(answered, length_seconds), *lost, *troubles
         )
     details = [_server_view(target, stats, length_seconds, (before or {}).get(target)) for target, stats in answered]
     return Group(*details, *troubles)
@@ -94,7 +64,6 @@ def _server_view(
     target: str, stats: GetServiceStatsResponse, length_seconds: int, before: GetServiceStatsResponse | None
 ) -> RenderableType:
     window = _window(stats.windows, length_seconds)
-    methods = [(_cells(method), "") for method in window.methods]
     errors = [
         Text(
             f"{method.method.rpartition('/')[2]}: "
@@ -103,17 +72,16 @@ def _server_view(
         for method in window.methods
         if method.errors
     ]
-    workers = [(_worker(worker, stats, before), "") for worker in stats.server.workers]
     covered = seconds_text(window.covered_seconds)
     return Group(
         *_lines(target, stats),
         Text(),
         _predictions(stats.windows),
         Text(f"\ncalls, {_window_name(length_seconds)} ({covered} of it)", style="bold"),
-        ResponsiveTable(_METHODS, methods) if methods else Text("no calls", style="dim"),
+        listing(_METHODS, window.methods) if window.methods else Text("no calls", style="dim"),
         *errors,
         Text(),
-        ResponsiveTable(_WORKERS, workers),
+        _workers(stats, before),
     )
 
 
@@ -166,21 +134,33 @@ def _window(windows: Iterable[StatsWindow], length_seconds: int) -> StatsWindow:
     return next((each for each in windows if each.length_seconds == length_seconds), StatsWindow())
 
 
-def _server(target: str, stats: GetServiceStatsResponse, length_seconds: int) -> Cells:
-    window, server = _window(stats.windows, length_seconds), stats.server
-    forecasts = sum(each.what_ifs + each.recorded + each.already_recorded for each in window.predictions)
-    failed = sum(sum(failed_calls(method).values()) for method in window.methods)
+def _servers(answered: Iterable[tuple[str, GetServiceStatsResponse]], length_seconds: int) -> ResponsiveTable:
+    rows = [(target, stats, _window(stats.windows, length_seconds)) for target, stats in answered]
+    columns: Sequence[ListingColumn[tuple[str, GetServiceStatsResponse, StatsWindow]]] = (
+        ListingColumn("server", "left", 9, lambda row: row[0], width=18),
+        ListingColumn("up", "right", 3, lambda row: seconds_text(row[1].server.uptime_seconds), width=7),
+        ListingColumn("workers", "right", 6, lambda row: _serving(row[1].server), width=7),
+        ListingColumn("streams", "right", 4, lambda row: f"{row[1].open_streams:,}", width=7),
+        ListingColumn("behind", "right", 5, lambda row: f"{row[1].ledger_lag.entries:,}", width=6),
+        ListingColumn("forecasts", "right", 4, lambda row: f"{_forecasts(row[2]):,}", width=9),
+        ListingColumn("calls", "right", 8, lambda row: f"{sum(each.calls for each in row[2].methods):,}", width=7),
+        ListingColumn("failed", "right", 8, lambda row: _failed(row[2].methods), width=6),
+    )
+    return listing(columns, rows)
+
+
+def _serving(server: ServerInfo) -> Text:
     short = len(server.workers) < server.configured_workers
-    return {
-        "server": Text(target),
-        "up": Text(seconds_text(server.uptime_seconds)),
-        "workers": Text(f"{len(server.workers)} of {server.configured_workers}", style="yellow" if short else ""),
-        "streams": Text(f"{stats.open_streams:,}"),
-        "behind": Text(f"{stats.ledger_lag.entries:,}"),
-        "forecasts": Text(f"{forecasts:,}"),
-        "calls": Text(f"{sum(method.calls for method in window.methods):,}"),
-        "failed": Text(f"{failed:,}", style="red" if failed else "dim"),
-    }
+    return Text(f"{len(server.workers)} of {server.configured_workers}", style="yellow" if short else "")
+
+
+def _forecasts(window: StatsWindow) -> int:
+    return sum(each.what_ifs + each.recorded + each.already_recorded for each in window.predictions)
+
+
+def _failed(methods: Iterable[MethodStats]) -> Text:
+    failed = sum(sum(failed_calls(method).values()) for method in methods)
+    return Text(f"{failed:,}", style="red" if failed else "dim")
 
 
 def _predictions(windows: Iterable[StatsWindow]) -> Table:
@@ -203,43 +183,52 @@ def _window_name(length_seconds: int) -> str:
     return f"last {length_seconds // 60} min" if length_seconds else "since the start"
 
 
-def _worker(worker: WorkerInfo, stats: GetServiceStatsResponse, before: GetServiceStatsResponse | None) -> Cells:
+def _workers(stats: GetServiceStatsResponse, before: GetServiceStatsResponse | None) -> ResponsiveTable:
     now = stats.sampled_time.ToNanoseconds() / 1e9
-    since, used = worker.start_time.ToNanoseconds() / 1e9, 0.0
-    up = max(0.0, now - since)
-    if before is not None and before.sampled_time != stats.sampled_time:
-        for each in before.server.workers:
-            if each.name == worker.name:
-                since, used = before.sampled_time.ToNanoseconds() / 1e9, each.cpu_seconds
-    share = (worker.cpu_seconds - used) / (now - since) if now > since else 0.0
-    return {
-        "worker": Text(worker.name),
-        "cpu": Text(percent(max(0.0, share))),
-        "memory": Text(f"{worker.resident_bytes / _MEBIBYTE:,.0f} MiB"),
-        "up": Text(seconds_text(up)),
-        "version": Text(worker.version),
-    }
+
+    def seconds_up(worker: WorkerInfo) -> float:
+        return now - worker.start_time.ToNanoseconds() / 1e9
+
+    def cpu(worker: WorkerInfo) -> str:
+        elapsed, used = seconds_up(worker), worker.cpu_seconds
+        if before is not None and before.sampled_time != stats.sampled_time:
+            for each in before.server.workers:
+                if each.name == worker.name:
+                    elapsed = now - before.sampled_time.ToNanoseconds() / 1e9
+                    used -= each.cpu_seconds
+        return percent(max(0.0, used / elapsed if elapsed > 0 else 0.0))
+
+    columns: Sequence[ListingColumn[WorkerInfo]] = (
+        ListingColumn("worker", "left", 9, lambda worker: worker.name, width=18),
+        ListingColumn("CPU", "right", 8, cpu, width=6),
+        ListingColumn("memory", "right", 7, lambda each: f"{each.resident_bytes / _MEBIBYTE:,.0f} MiB", width=8),
+        ListingColumn("up", "right", 6, lambda worker: seconds_text(max(0.0, seconds_up(worker))), width=8),
+        ListingColumn("version", "right", 5, lambda worker: worker.version, width=8),
+    )
+    return listing(columns, stats.server.workers)
 
 
-def _cells(method: MethodStats) -> Cells:
-    failed = sum(failed_calls(method).values())
-    cells = {
-        "method": Text(method.method.rpartition("/")[2]),
-        "calls": Text(f"{method.calls:,}"),
-        "failed": Text(f"{failed:,}", style="red" if failed else "dim"),
-    }
-    if method.HasField("latency"):
-        cells |= _latency(method.latency)
-    return cells
+def _quantile(share: float) -> Callable[[MethodStats], str]:
+    """Return the cell of a quantile of the latency of a method."""
+
+    def cell(method: MethodStats) -> str:
+        for each in method.latency.quantiles:
+            if f"{each.share:g}" == f"{share:g}":
+                return ("" if each.HasField("upper_seconds") else ">") + seconds_text(each.seconds)
+        return ""
+
+    return cell
 
 
-def _latency(latency: LatencyStats) -> Cells:
-    quantiles = {
-        f"{each.share:g}": Text(("" if each.HasField("upper_seconds") else ">") + seconds_text(each.seconds))
-        for each in latency.quantiles
-    }
-    return {"mean": Text(seconds_text(latency.mean_seconds)), **quantiles}
-
+_METHODS: Final[Sequence[ListingColumn[MethodStats]]] = (
+    ListingColumn("method", "left", 9, lambda method: method.method.rpartition("/")[2], width=18),
+    ListingColumn("calls", "right", 8, lambda method: f"{method.calls:,}", width=7),
+    ListingColumn("failed", "right", 7, lambda method: _failed([method]), width=6),
+    ListingColumn("mean", "right", 4, lambda method: seconds_text(method.latency.mean_seconds), of="latency", width=8),
+    ListingColumn("p50", "right", 5, _quantile(0.5), width=8),
+    ListingColumn("p95", "right", 3, _quantile(0.95), width=8),
+    ListingColumn("p99", "right", 6, _quantile(0.99), width=8),
+)
 
 _BACKENDS: Final = {
     pb.CACHE_BACKEND_OFF: "off",

@@ -13,7 +13,7 @@ from tests.support.harness.clients import Run
 
 from dejavu.v1 import model_comparison_pb2 as comparison_pb
 from dejavu.v1 import model_service_pb2 as pb
-from dejavu_cli.output.models.comparison import chart_lines
+from dejavu_cli.output.model_comparison import chart_lines
 from dejavu_client import FINAL, HALFTIME
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from dejavu_cli.commands.doctor import print_findings
 from dejavu_cli.doctor.findings import Finding, Severity
-from dejavu_cli.output.findings import print_findings
 
 
 def test_findings_fit_in_a_narrow_terminal_and_foreign_texts_do_nothing(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dejavu.v1.game_service_pb2 import Game, GameStatus
-from dejavu_cli.output.games import print_games
+from dejavu_cli.commands.games import print_games
 from dejavu_common.clock import utc_now
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,32 +86,21 @@ def watched(
     return WatchedGame(shown or state(), NOW - timedelta(seconds=age), horizons=horizons, failure=trouble)
 
 
+def poller(games: Sequence[WatchedGame], **told: Any) -> Any:
+    """Return what a poller shows of games, whatever their ids."""
+    nothing = dict.fromkeys(("scoreboard_failure", "server_failure", "limits", "outdated_ratings"), "")
+    view = {**nothing, "scoreboard_time": NOW, "leadership": None, "game_lines": {}, "line_faults": (), **told}
+    return SimpleNamespace(games=dict(enumerate(games)), summary=lambda: summarize(games, WANTED), **view)
+
+
 def drawn(
-    *games: WatchedGame,
-    width: int = 80,
-    height: int | None = None,
-    trouble: str = "",
-    limits: str = "",
-    server: str = "",
-    scoreboard_time: datetime | None = NOW,
-    **told: Any,
+    *games: WatchedGame, width: int = 80, height: int | None = None, messages: Sequence[str] = (), **told: Any
 ) -> list[str]:
-    """Return the lines of the table; with a height, as on a terminal without colors."""
+    """Return the lines of the table of a poller; with a height, as on a terminal without colors."""
     terminal = height is not None
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=terminal, color_system=None)
     shown = [replace(game, latencies=() if index else (0.2, 0.4)) for index, game in enumerate(games)]
-    console.print(
-        live_table(
-            shown,
-            summarize(shown, WANTED),
-            scoreboard_time=scoreboard_time,
-            scoreboard_trouble=trouble,
-            limits=limits,
-            server_trouble=server,
-            now=NOW + timedelta(seconds=3),
-            **told,
-        )
-    )
+    console.print(live_table(poller(shown, **told), messages, NOW + timedelta(seconds=3)))
     assert isinstance(console.file, io.StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines() if line.strip()]
 
@@ -204,7 +195,9 @@ def test_what_goes_wrong_or_is_warned_of_is_shown_once() -> None:
     warned = forecast()
     warned.warnings.add(reason=WARNING_REASON_RATINGS_OUTDATED, text="the teams' ratings end too long ago")
     games = [watched(half=warned, trouble="feed: status 500"), watched(half=warned, trouble="server: cannot reach it")]
-    lines = drawn(*games, trouble="status 403", limits="model x forecasts nothing", server="cannot reach it")
+    lines = drawn(
+        *games, scoreboard_failure="status 403", limits="model x forecasts nothing", server_failure="cannot reach it"
+    )
     for line in (
         " LAL @ BOS: feed: status 500",
         " scoreboard (3 s old): status 403",
@@ -229,7 +222,7 @@ def test_what_goes_wrong_or_is_warned_of_is_shown_once() -> None:
 def test_the_line_of_each_game_is_shown_in_the_table_or_below_a_narrow_one(
     line: GameLine | None, shown: str, below: str, width: int
 ) -> None:
-    lines = drawn(watched(both=True), width=width, lines={"9900000001": line})
+    lines = drawn(watched(both=True), width=width, game_lines={"9900000001": line})
     assert all(len(each) <= width for each in lines)
     if width == 160:
         assert f"48–52 {shown} 18" in " ".join(lines[2].split())
@@ -251,7 +244,7 @@ def test_a_refused_file_and_the_last_messages_are_shown_below_the_table() -> Non
 
 
 def test_before_the_first_scoreboard_before_a_game_and_without_games_it_says_so() -> None:
-    waiting = drawn(scoreboard_time=None, trouble="status 403")
+    waiting = drawn(scoreboard_time=None, scoreboard_failure="status 403")
     assert waiting == ["Waiting for the scoreboard …", "scoreboard: status 403"]
     assert drawn() == ["No games today."]
     (row,) = [line for line in drawn(watched(state(GameStatus.SCHEDULED, "7:30 pm ET"))) if "LAL" in line]
@@ -275,7 +268,7 @@ def widest() -> list[WatchedGame]:
 def test_fifteen_games_fit_into_eighty_columns_and_twenty_four_lines() -> None:
     games = [*widest() * 3, *widest()[:3]]
     games[0] = replace(games[0], failure="feed: " + "no answer " * 20)
-    lines = drawn(*games, height=24, limits="model x forecasts nothing", trouble="status 403")
+    lines = drawn(*games, height=24, limits="model x forecasts nothing", scoreboard_failure="status 403")
 
     rows = [line for line in lines if line.startswith(" LAL @ BOS ")]
     assert len(rows) == 15
@@ -291,7 +284,7 @@ def test_fifteen_games_fit_into_eighty_columns_and_twenty_four_lines() -> None:
 
 @pytest.mark.parametrize("height", [8, 12, 24, 50])
 def test_however_low_the_terminal_the_tally_is_shown_and_what_is_left_out_is_said(height: int) -> None:
-    lines = drawn(*widest() * 4, height=height, limits="model x forecasts nothing", trouble="status 403")
+    lines = drawn(*widest() * 4, height=height, limits="model x forecasts nothing", scoreboard_failure="status 403")
     assert len(lines) < height
     tally = [line for line in lines if line.startswith((" 16 games · ", " half, ", " end, "))]
     assert [line.partition(",")[0].split(" · ")[0] for line in tally[:3]] == [" 16 games", " half", " end"]

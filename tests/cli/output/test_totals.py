@@ -6,6 +6,7 @@ import io
 from datetime import UTC, datetime
 
 import pytest
+from tests.cli.output.test_live_table import poller
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Forecast, TotalForecast
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction, Settlement, TotalSettlement
@@ -19,7 +20,6 @@ from dejavu_client.export import PREDICTION_COLUMNS
 from dejavu_common.rich_console import Console
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_poller.events import Prediction
-from dejavu_poller.summary import summarize
 from dejavu_poller.watched_game import WatchedGame, watched_horizons
 
 NOW = datetime(2026, 1, 15, 1, 0, tzinfo=UTC)
@@ -68,7 +68,7 @@ def test_they_are_shown_everywhere_or_nowhere(total: bool, capsys: pytest.Captur
     horizons = watched_horizons(wanted)
     horizons[FINAL] = horizons[FINAL].accept(PATTERN, one.forecast)
     game, screen = WatchedGame(STATE, NOW, horizons=horizons), io.StringIO()
-    table = live_table([game], summarize([game], wanted), scoreboard_time=NOW, scoreboard_trouble="", now=NOW)
+    table = live_table(poller([game]), (), NOW)
     Console(file=screen, width=170, height=40).print(table)
     shown = capsys.readouterr().out + screen.getvalue() + event_line(Prediction(STATE, PATTERN, one.forecast))
     assert [part for part in PARTS if part in shown] == (list(PARTS) if total else [])

@@ -1,18 +1,22 @@
-"""`dejavu models`: lists models and shows one. The commands that change them are in changes.py."""
+"""`dejavu models`: lists, shows and compares models. The commands that change them are in model_changes.py."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import typer
 import typer.core
 
+from dejavu.v1.model_comparison_pb2 import ModelComparison
 from dejavu.v1.model_service_pb2 import ListModelsResponse, Model
-from dejavu_cli.commands.models import changes, evidence
-from dejavu_cli.commands.models.options import ModelName
-from dejavu_cli.options import Json, Timeout, connect
+from dejavu_cli.commands import model_changes
+from dejavu_cli.commands.model_changes import ModelName, print_history
+from dejavu_cli.options import HORIZONS, HorizonName, Json, Replays, Timeout, connect
 from dejavu_cli.output.forecast import print_json, show
-from dejavu_cli.output.models.models import print_lineage, print_model_list, print_model_with_replicas
+from dejavu_cli.output.model_comparison import print_comparison
+from dejavu_cli.output.models import print_lineage, print_model_list, print_model_with_replicas
+from dejavu_client import config
 from dejavu_client.client import DejavuClient
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.connection_options import Target, options_given
@@ -110,5 +114,65 @@ def _ancestors(client: DejavuClient, model: Model) -> list[Model]:
     return found
 
 
-changes.add_commands(models)
-evidence.add_commands(models)
+model_changes.add_commands(models)
+
+
+@models.command("compare")
+def compare_models(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Version of the model, or an alias; the challenger by default.")
+    ] = "",
+    against: Annotated[
+        str,
+        typer.Option(
+            "--against",
+            metavar="MODEL",
+            help='What to compare it with: a version, an alias, or "persistence"; the champion by default.',
+        ),
+    ] = "",
+    horizon: Annotated[HorizonName | None, typer.Option(help="Horizon of the forecasts.", show_default="both")] = None,
+    replays: Replays = False,
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = config.SCORES_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Compare a model with the champion on exactly the same games and minutes.
+
+    Shows the e-values after each game. An e-value of 20 or more shows its
+    statement; it may be checked after every game.
+    """
+    horizons: Sequence[HorizonName] = ["half", "final"] if horizon is None else [horizon]
+    with connect(target, timeout) as client:
+
+        def compared(at: HorizonName, *, with_replays: bool) -> ModelComparison:
+            return client.compare_models(
+                model, against, horizon=HORIZONS[at], include_replays=with_replays, timeout=timeout
+            )
+
+        found = {at: compared(at, with_replays=replays) for at in horizons}
+        only_replays = not (replays or any(each.games for each in found.values())) and any(
+            compared(at, with_replays=True).games for at in horizons
+        )
+    for at, comparison in found.items():
+        if as_json:
+            print_json(comparison, horizon=at)
+        else:
+            print_comparison(comparison, at)
+    if only_replays:
+        typer.echo("Only games of replays were forecast by both: see --replays.", err=True)
+
+
+@models.command("history")
+def list_changes(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Only changes of this model: its version, or an alias.")
+    ] = "",
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=500, help="How many changes to show.")] = 50,
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Show the changes of models in the ledger, newest first: what, when, by whom, why and on what evidence."""
+    with connect(target, timeout) as client:
+        answer = client.list_model_changes(model_version=model, page_size=limit)
+    show(answer, print_history, as_json=as_json)

@@ -1,1 +1,0 @@
-"""`dejavu models`: a server's models, and the changes between them."""

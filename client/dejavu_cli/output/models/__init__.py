@@ -1,1 +1,0 @@
-"""Text output of models, of their changes and of comparisons."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import typer
 
@@ -78,55 +78,76 @@ def day(text: str) -> datetime:
         raise typer.BadParameter(f"{text!r} is not a day; expected YYYY-MM-DD") from None
 
 
+def number(text: str) -> float:
+    """Return a number; see `printed_numbers.number`.
+
+    Raises:
+        typer.BadParameter: if the text is no number.
+    """
+    try:
+        return printed_numbers.number(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def option(metavar: str, text: str, *names: str, **more: Any) -> Any:
+    """Declare an option with a value; `text` is its help, `more` are arguments of `typer.Option`."""
+    return typer.Option(*names, metavar=metavar, help=text, **more)
+
+
+def flag(name: str, text: str, **more: Any) -> Any:
+    """Declare an option without a value, or one whose type names its values."""
+    return typer.Option(name, help=text, **more)
+
+
+def choice(text: str, **more: Any) -> Any:
+    """Declare an option whose type lists its values, in upper or lower case."""
+    return typer.Option(case_sensitive=False, help=text, **more)
+
+
+def argument(metavar: str, text: str, **more: Any) -> Any:
+    """Declare an argument."""
+    return typer.Argument(metavar=metavar, help=text, **more)
+
+
+def amount(metavar: str, text: str) -> Any:
+    """Declare an option for a number, as people type it."""
+    return typer.Option(parser=number, metavar=metavar, help=text)
+
+
+def team_option(text: str) -> Any:
+    """Declare an option for a team."""
+    return typer.Option(metavar="TEAM", callback=known_team, help=text)
+
+
 Timeout = Annotated[
     float,
-    typer.Option(
+    option(
+        "SECONDS",
+        "How long to wait for a response, including retries.",
         "--timeout",
-        metavar="SECONDS",
         envvar="DEJAVU_TIMEOUT",
         callback=_timeout,
-        help="How long to wait for a response, including retries.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", callback=_note_json, help="Print JSON, one object per line.")]
+Json = Annotated[bool, flag("--json", "Print JSON, one object per line.", callback=_note_json)]
 Date = Annotated[
-    datetime | None,
-    typer.Option(
-        metavar="YYYY-MM-DD",
-        parser=day,
-        help="Only games of this local date (an evening is one day).",
-    ),
+    datetime | None, option("YYYY-MM-DD", "Only games of this local date (an evening is one day).", parser=day)
 ]
-From = Annotated[
-    datetime | None,
-    typer.Option("--from", metavar="YYYY-MM-DD", parser=day, help="Only games of this local date or later."),
-]
-To = Annotated[
-    datetime | None,
-    typer.Option("--to", metavar="YYYY-MM-DD", parser=day, help="Only games of this local date or earlier."),
-]
-Minute = Annotated[int | None, typer.Option(metavar="N", min=1, help="Only forecasts made after this minute of play.")]
-Team = Annotated[
-    str, typer.Option(metavar="TEAM", callback=known_team, help="Only games of this team, home or away (dejavu teams).")
-]
-Game = Annotated[str, typer.Option(metavar="GAME_ID", help="Only forecasts of this game.")]
+From = Annotated[datetime | None, option("YYYY-MM-DD", "Only games of this local date or later.", "--from", parser=day)]
+To = Annotated[datetime | None, option("YYYY-MM-DD", "Only games of this local date or earlier.", "--to", parser=day)]
+Minute = Annotated[int | None, option("N", "Only forecasts made after this minute of play.", min=1)]
+Team = Annotated[str, team_option("Only games of this team, home or away (dejavu teams).")]
+Game = Annotated[str, option("GAME_ID", "Only forecasts of this game.")]
 MinConfidence = Annotated[
-    float | None,
-    typer.Option(metavar="P", help="Only forecasts that give the likelier side at least this probability."),
+    float | None, option("P", "Only forecasts that give the likelier side at least this probability.")
 ]
-Model = Annotated[str, typer.Option(metavar="VERSION", help="Only forecasts of this model version; all by default.")]
-RecordedBy = Annotated[
-    str, typer.Option(metavar="CALLER", help="Only forecasts that this caller recorded, such as token:poller.")
-]
-Replays = Annotated[bool, typer.Option("--replays", help="Include games of replays and simulated seasons.")]
-PageOption = Annotated[
-    bool,
-    typer.Option("--page", help="Serve the page too, and open it if there is a screen (extra dashboard)."),
-]
-Csv = Annotated[
-    Path | None, typer.Option("--csv", metavar="FILE", help="Write a CSV file; - writes it to standard output.")
-]
-Parquet = Annotated[Path | None, typer.Option("--parquet", metavar="FILE", help="Write a parquet file.")]
+Model = Annotated[str, option("VERSION", "Only forecasts of this model version; all by default.")]
+RecordedBy = Annotated[str, option("CALLER", "Only forecasts that this caller recorded, such as token:poller.")]
+Replays = Annotated[bool, flag("--replays", "Include games of replays and simulated seasons.")]
+PageOption = Annotated[bool, flag("--page", "Serve the page too, and open it if there is a screen (extra dashboard).")]
+Csv = Annotated[Path | None, option("FILE", "Write a CSV file; - writes it to standard output.", "--csv")]
+Parquet = Annotated[Path | None, option("FILE", "Write a parquet file.", "--parquet")]
 
 
 def connect(target: str, timeout: float = config.DEFAULT_TIMEOUT) -> DejavuClient:
@@ -211,18 +232,6 @@ def write_rows(
     if path != STANDARD_OUTPUT:
         typer.echo(f"{pluralize(count, what)} in {path}", err=True)
     return True
-
-
-def number(text: str) -> float:
-    """Return a number; see `printed_numbers.number`.
-
-    Raises:
-        typer.BadParameter: if the text is no number.
-    """
-    try:
-        return printed_numbers.number(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 def price(text: str, option: str) -> float | None:

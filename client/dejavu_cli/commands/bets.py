@@ -17,7 +17,7 @@ from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_RATINGS, MARGIN_SOURCE_UNSPECIF
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_cli.errors import failure
-from dejavu_cli.options import HORIZONS, HorizonName, Json, Replays, Timeout, connect, number
+from dejavu_cli.options import HORIZONS, HorizonName, Json, Replays, Timeout, amount, argument, choice, connect
 from dejavu_cli.output.bets import WeighedMarket, print_bets
 from dejavu_client.client import DejavuClient
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
@@ -55,19 +55,13 @@ class _Stakes:
 
 
 def bets(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Table of prices, one row per market.")],
+    file: Annotated[Path, argument("FILE", "Table of prices, one row per market.")],
     *,
-    horizon: Annotated[
-        HorizonName, typer.Option(case_sensitive=False, help="Horizon of the bets: the half, or the end.")
-    ] = "final",
+    horizon: Annotated[HorizonName, choice("Horizon of the bets: the half, or the end.")] = "final",
     bankroll: Annotated[
-        float | None,
-        typer.Option(parser=number, metavar="AMOUNT", help="Amount available for stakes; without it, they are shares."),
+        float | None, amount("AMOUNT", "Amount available for stakes; without it, they are shares.")
     ] = None,
-    evening_staked: Annotated[
-        float | None,
-        typer.Option(parser=number, metavar="AMOUNT", help="Amount staked this evening already."),
-    ] = None,
+    evening_staked: Annotated[float | None, amount("AMOUNT", "Amount staked this evening already.")] = None,
     replays: Replays = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,

@@ -15,7 +15,7 @@ from dejavu_cli.doctor.findings import DOCUMENTS, Finding, Severity
 from dejavu_cli.doctor.installation_checks import examine_installation
 from dejavu_cli.doctor.server_checks import DoctorAccess
 from dejavu_cli.errors import FAILED
-from dejavu_cli.options import Json, Timeout
+from dejavu_cli.options import Json, Timeout, option
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.connection_options import Target, client_options, tls_files
 from dejavu_client.formatting import pluralize
@@ -25,15 +25,13 @@ from dejavu_common.shown_text import visible
 
 
 def doctor(
-    page: Annotated[
-        str, typer.Option("--page", metavar="URL", help="Also check the page there, for example http://HOST:8080.")
-    ] = "",
+    page: Annotated[str, option("URL", "Also check the page there, for example http://HOST:8080.", "--page")] = "",
     poller: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
+            "URL",
+            "Also check the metrics of a poller, for example http://HOST:9465; repeatable, once for each poller.",
             "--poller",
-            metavar="URL",
-            help="Also check the metrics of a poller, for example http://HOST:9465; repeatable, once for each poller.",
         ),
     ] = None,
     target: Target = DEFAULT_TARGET,

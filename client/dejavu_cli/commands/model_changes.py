@@ -10,7 +10,7 @@ import typer
 
 from dejavu.v1 import model_change_pb2 as change_pb
 from dejavu.v1 import model_service_pb2 as pb
-from dejavu_cli.options import Json, Timeout, connect
+from dejavu_cli.options import Json, Timeout, argument, connect, flag, option
 from dejavu_cli.output.forecast import show
 from dejavu_cli.output.responsive_table import ListingColumn, listing
 from dejavu_client import config
@@ -19,12 +19,9 @@ from dejavu_client.connection_options import Target
 from dejavu_client.formatting import percent, pluralize, signed
 from dejavu_common.rich_console import Console
 
-ModelName = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Version of the model, or champion, challenger or previous.")
-]
+ModelName = Annotated[str, argument("MODEL", "Version of the model, or champion, challenger or previous.")]
 Reason = Annotated[
-    str,
-    typer.Option("--reason", metavar="TEXT", help="Human-readable reason; kept in the ledger, at most 500 characters."),
+    str, option("TEXT", "Human-readable reason; kept in the ledger, at most 500 characters.", "--reason")
 ]
 
 CHANGE_TIMEOUT = config.MODELS_TIMEOUT
@@ -78,7 +75,7 @@ def unload(
 def promote(
     model: ModelName,
     force: Annotated[
-        bool, typer.Option("--force", help="Promote it without evidence that it is not worse; recorded as such.")
+        bool, flag("--force", "Promote it without evidence that it is not worse; recorded as such.")
     ] = False,
     reason: Reason = "",
     target: Target = DEFAULT_TARGET,
@@ -96,10 +93,7 @@ def promote(
 
 def rollback(
     from_version: Annotated[
-        str,
-        typer.Option(
-            "--from", metavar="VERSION", help="Roll back only if this is the champion, so that repeating it is safe."
-        ),
+        str, option("VERSION", "Roll back only if this is the champion, so that repeating it is safe.", "--from")
     ] = "",
     reason: Reason = "",
     target: Target = DEFAULT_TARGET,

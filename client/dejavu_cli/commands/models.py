@@ -12,7 +12,7 @@ from dejavu.v1.model_comparison_pb2 import ModelComparison
 from dejavu.v1.model_service_pb2 import ListModelsResponse, Model
 from dejavu_cli.commands import model_changes
 from dejavu_cli.commands.model_changes import ModelName, print_history
-from dejavu_cli.options import HORIZONS, HorizonName, Json, Replays, Timeout, connect
+from dejavu_cli.options import HORIZONS, HorizonName, Json, Replays, Timeout, argument, connect, flag, option
 from dejavu_cli.output.forecast import print_json, show
 from dejavu_cli.output.model_comparison import print_comparison
 from dejavu_cli.output.models import print_lineage, print_model_list, print_model_with_replicas
@@ -81,7 +81,7 @@ def list_models(target: Target = DEFAULT_TARGET, timeout: Timeout = DEFAULT_TIME
 def show_model(
     model: ModelName = "champion",
     lineage: Annotated[
-        bool, typer.Option("--lineage", help="Show where it comes from, with its ancestors as far as they are known.")
+        bool, flag("--lineage", "Show where it comes from, with its ancestors as far as they are known.")
     ] = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
@@ -119,15 +119,13 @@ model_changes.add_commands(models)
 
 @models.command("compare")
 def compare_models(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Version of the model, or an alias; the challenger by default.")
-    ] = "",
+    model: Annotated[str, argument("MODEL", "Version of the model, or an alias; the challenger by default.")] = "",
     against: Annotated[
         str,
-        typer.Option(
+        option(
+            "MODEL",
+            'What to compare it with: a version, an alias, or "persistence"; the champion by default.',
             "--against",
-            metavar="MODEL",
-            help='What to compare it with: a version, an alias, or "persistence"; the champion by default.',
         ),
     ] = "",
     horizon: Annotated[HorizonName | None, typer.Option(help="Horizon of the forecasts.", show_default="both")] = None,
@@ -164,10 +162,8 @@ def compare_models(
 
 @models.command("history")
 def list_changes(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Only changes of this model: its version, or an alias.")
-    ] = "",
-    limit: Annotated[int, typer.Option(metavar="N", min=1, max=500, help="How many changes to show.")] = 50,
+    model: Annotated[str, argument("MODEL", "Only changes of this model: its version, or an alias.")] = "",
+    limit: Annotated[int, option("N", "How many changes to show.", min=1, max=500)] = 50,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,

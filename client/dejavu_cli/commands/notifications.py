@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from datetime import UTC
 from typing import Annotated, Final
 
-import typer
 from rich.text import Text
 
 from dejavu.ops.v1.notification_service_pb2 import Notification, NotificationStatus
-from dejavu_cli.options import Json, Timeout, connect
+from dejavu_cli.options import Json, Timeout, connect, option
 from dejavu_cli.output.forecast import print_json
 from dejavu_cli.output.responsive_table import ListingColumn, listing
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
@@ -21,7 +20,7 @@ from dejavu_common.shown_text import visible
 
 
 def notifications(
-    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="Maximum number.")] = 100,
+    limit: Annotated[int, option("N", "Maximum number.", min=1, max=1000)] = 100,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,

@@ -5,20 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from dejavu_cli.options import Json, Replays, Timeout
+from dejavu_cli.options import Json, Replays, Timeout, argument, flag
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.connection_options import Target
 
 
 def notify(
-    file: Annotated[
-        Path, typer.Argument(metavar="RULES", envvar="DEJAVU_RULES", help="File of rules and targets, TOML.")
-    ],
+    file: Annotated[Path, argument("RULES", "File of rules and targets, TOML.", envvar="DEJAVU_RULES")],
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent, and send nothing.")] = False,
-    test: Annotated[bool, typer.Option("--test", help="Send a test message to each target, and exit.")] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Print what would be sent, and send nothing.")] = False,
+    test: Annotated[bool, flag("--test", "Send a test message to each target, and exit.")] = False,
     replays: Replays = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,

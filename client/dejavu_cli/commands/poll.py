@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 import typer
 
 from dejavu_cli.errors import exit_on_os_error, failure
-from dejavu_cli.options import Json, PageOption, Timeout
+from dejavu_cli.options import Json, PageOption, Timeout, choice, flag, option
 from dejavu_cli.output.poll_display import end_on_signals, watch
 from dejavu_cli.server_process import PageNotStarted, open_page, running_page
 from dejavu_client.aio import AsyncDejavuClient
@@ -50,95 +50,88 @@ def _tell(text: str) -> None:
 
 def poll(
     feed_url: Annotated[
-        str, typer.Option(metavar="URL", envvar="DEJAVU_FEED_URL", help="URL of the live feed, or of a replay.")
+        str, option("URL", "URL of the live feed, or of a replay.", envvar="DEJAVU_FEED_URL")
     ] = NBA_URL,
     *,
     interval: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.05, max=3600, help="Time between two polls of the feed.")
+        float, option("SECONDS", "Time between two polls of the feed.", min=0.05, max=3600)
     ] = DEFAULT_INTERVAL,
     end_interval: Annotated[
         float,
-        typer.Option(
-            metavar="SECONDS",
+        option(
+            "SECONDS",
+            "Time between two reads of the plays of a game in its last three minutes or in overtime.",
             min=0.05,
             max=3600,
-            help="Time between two reads of the plays of a game in its last three minutes or in overtime.",
         ),
     ] = DEFAULT_END_INTERVAL,
     horizon: Annotated[
-        Literal["half", "final", "end", "both"],
-        typer.Option(case_sensitive=False, help="What to forecast: the half, the final differential, or both."),
+        Literal["half", "final", "end", "both"], choice("What to forecast: the half, the final differential, or both.")
     ] = "both",
     from_minute: Annotated[
-        int, typer.Option(metavar="N", min=1, max=MAX_SLOTS, help="First minute of play after which to forecast.")
+        int, option("N", "First minute of play after which to forecast.", min=1, max=MAX_SLOTS)
     ] = FIRST_MINUTE,
     every: Annotated[
-        int,
-        typer.Option(metavar="MINUTES", min=1, max=MAX_SLOTS, help="Minutes of play between two forecasts of a game."),
+        int, option("MINUTES", "Minutes of play between two forecasts of a game.", min=1, max=MAX_SLOTS)
     ] = 1,
     pace: Annotated[
         float,
-        typer.Option(
-            metavar="SECONDS",
+        option(
+            "SECONDS",
+            "Seconds of play between two forecasts within a minute; in the last four minutes, of the half in the "
+            "last two, and in overtime every play has one. 0: no forecasts within minutes.",
             min=0,
             max=60,
-            help="Seconds of play between two forecasts within a minute; in the last four minutes, of the half in the "
-            "last two, and in overtime every play has one. 0: no forecasts within minutes.",
         ),
     ] = DEFAULT_PACE,
-    report: Annotated[
-        bool, typer.Option("--report/--no-report", help="Report half-time and final scores to the server.")
-    ] = True,
+    report: Annotated[bool, flag("--report/--no-report", "Report half-time and final scores to the server.")] = True,
     lease: Annotated[
         str,
-        typer.Option(
-            metavar="NAME",
-            envvar="DEJAVU_POLL_LEASE",
-            help="Lease name: of the pollers with the same lease, one works and the others stand by; - for none. "
+        option(
+            "NAME",
+            "Lease name: of the pollers with the same lease, one works and the others stand by; - for none. "
             "Default: derived from feed and options.",
+            envvar="DEJAVU_POLL_LEASE",
         ),
     ] = "",
     until_final: Annotated[
-        bool, typer.Option("--until-final", help="Exit when every game of the day is over and reported.")
+        bool, flag("--until-final", "Exit when every game of the day is over and reported.")
     ] = False,
     metrics_listen: Annotated[
         str,
-        typer.Option(
-            metavar="HOST:PORT",
+        option(
+            "HOST:PORT",
+            "Address to serve Prometheus metrics on, at /metrics; port 0 picks a free port.",
             envvar="DEJAVU_POLL_METRICS_LISTEN",
-            help="Address to serve Prometheus metrics on, at /metrics; port 0 picks a free port.",
         ),
     ] = "",
     events: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER",
+        option(
+            "FOLDER",
+            "Keep all plays of each game in this folder, as events_{game_id}.parquet.",
             envvar="DEJAVU_POLL_EVENTS",
             file_okay=False,
-            help="Keep all plays of each game in this folder, as events_{game_id}.parquet.",
         ),
     ] = None,
     lines: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
+        option(
+            "FILE",
+            "Lines of the games (CSV, JSON, parquet: date, home, away, spread, total); may change until tip-off.",
             envvar="DEJAVU_POLL_LINES",
             dir_okay=False,
-            help="Lines of the games (CSV, JSON, parquet: date, home, away, spread, total); may change until tip-off.",
         ),
     ] = None,
-    odds: Annotated[
-        bool,
-        typer.Option("--odds/--no-odds", help="Take lines that the file lacks from the feed's odds."),
-    ] = True,
+    odds: Annotated[bool, flag("--odds/--no-odds", "Take lines that the file lacks from the feed's odds.")] = True,
     prices: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
+        option(
+            "FILE",
+            "Current prices of the games (a table as of `dejavu bets`, with a column time), to record beside "
+            "forecasts of the end; another program rewrites it.",
             envvar="DEJAVU_POLL_PRICES",
             dir_okay=False,
-            help="Current prices of the games (a table as of `dejavu bets`, with a column time), to record beside "
-            "forecasts of the end; another program rewrites it.",
         ),
     ] = None,
     page: PageOption = False,

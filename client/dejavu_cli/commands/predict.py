@@ -13,7 +13,22 @@ import typer
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.market_pb2 import Market
 from dejavu.v1.prediction_service_pb2 import PredictResponse
-from dejavu_cli.options import HORIZONS, HorizonName, Json, Timeout, connect, known_team, number, price, team_of
+from dejavu_cli.options import (
+    HORIZONS,
+    HorizonName,
+    Json,
+    Timeout,
+    amount,
+    argument,
+    choice,
+    connect,
+    flag,
+    number,
+    option,
+    price,
+    team_of,
+    team_option,
+)
 from dejavu_cli.output.forecast import print_forecast, show
 from dejavu_cli.output.market import print_market, print_risk
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
@@ -51,15 +66,13 @@ _SPREAD = re.compile(
 
 Pattern = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[PATTERN]...",
-        help="The home team's lead in points at the end of each minute so far, 1 to 47 numbers: 0 2 -3 …; - reads "
+    argument(
+        "[PATTERN]...",
+        "The home team's lead in points at the end of each minute so far, 1 to 47 numbers: 0 2 -3 …; - reads "
         "a JSON array from standard input.",
     ),
 ]
-PatternJson = Annotated[
-    str | None, typer.Option(metavar="ARRAY", help="The pattern as a JSON array; - reads it from standard input.")
-]
+PatternJson = Annotated[str | None, option("ARRAY", "The pattern as a JSON array; - reads it from standard input.")]
 
 
 def predict(
@@ -71,79 +84,57 @@ def predict(
     ] = "",
     alpha: Annotated[
         float | None,
-        typer.Option(
-            parser=number,
-            metavar="SHARE",
-            help="Miscoverage rate of the interval, between 0 and 1; the server's default is 0.05.",
-        ),
+        amount("SHARE", "Miscoverage rate of the interval, between 0 and 1; the server's default is 0.05."),
     ] = None,
     horizon: Annotated[
         HorizonName | None,
-        typer.Option(
-            case_sensitive=False,
-            help="Horizon: the half (or halftime, the same), or the end of the game; the half by default, required "
-            "with odds.",
+        choice(
+            "Horizon: the half (or halftime, the same), or the end of the game; the half by default, required "
+            "with odds."
         ),
     ] = None,
-    home: Annotated[
-        str,
-        typer.Option(
-            metavar="TEAM", callback=known_team, help="Home team: BOS, Boston, Celtics or Sixers (dejavu teams)."
-        ),
-    ] = "",
-    away: Annotated[
-        str,
-        typer.Option(
-            metavar="TEAM", callback=known_team, help="Away team; with both teams the forecast uses their ratings."
-        ),
-    ] = "",
+    home: Annotated[str, team_option("Home team: BOS, Boston, Celtics or Sixers (dejavu teams).")] = "",
+    away: Annotated[str, team_option("Away team; with both teams the forecast uses their ratings.")] = "",
     pregame_margin: Annotated[
         float | None,
-        typer.Option(
-            parser=number,
-            metavar="POINTS",
-            help="The line: the home team's expected final lead before the game (a spread of -5.5 is 5.5); replaces "
+        amount(
+            "POINTS",
+            "The line: the home team's expected final lead before the game (a spread of -5.5 is 5.5); replaces "
             "the teams' ratings.",
         ),
     ] = None,
-    pregame_total: Annotated[
-        float | None,
-        typer.Option(parser=number, metavar="POINTS", help="The line of the points of both teams at the end."),
-    ] = None,
+    pregame_total: Annotated[float | None, amount("POINTS", "The line of the points of both teams at the end.")] = None,
     game_date: Annotated[
         str,
-        typer.Option(
-            metavar="YYYY-MM-DD",
-            help="Local date of the game, today (US Eastern) by default; ratings too old for it are not used.",
+        option(
+            "YYYY-MM-DD", "Local date of the game, today (US Eastern) by default; ratings too old for it are not used."
         ),
     ] = "",
     neutral_site: Annotated[
-        bool, typer.Option("--neutral-site", help="No team is at home: the teams' ratings expect no home advantage.")
+        bool, flag("--neutral-site", "No team is at home: the teams' ratings expect no home advantage.")
     ] = False,
-    total_points: Annotated[
-        int | None, typer.Option(metavar="POINTS", help="Points of both teams at the end of the pattern.")
-    ] = None,
+    total_points: Annotated[int | None, option("POINTS", "Points of both teams at the end of the pattern.")] = None,
     last_score: Annotated[
         str,
-        typer.Option(
-            metavar="SIDE:SECONDS",
-            help="Who scored last, and how many seconds of play before the end of the pattern: home:12. Needs "
+        option(
+            "SIDE:SECONDS",
+            "Who scored last, and how many seconds of play before the end of the pattern: home:12. Needs "
             "--total-points.",
         ),
     ] = "",
     possession: Annotated[
         str,
-        typer.Option(
-            metavar="SIDE[:shot]",
-            help="Who has the ball at the end of the pattern, used from minute 41 on: home, or home:shot while a shot "
+        option(
+            "SIDE[:shot]",
+            "Who has the ball at the end of the pattern, used from minute 41 on: home, or home:shot while a shot "
             "of it is in the air. Needs --total-points.",
         ),
     ] = "",
     moment: Annotated[
         str,
-        typer.Option(
-            metavar="'CLOCK LEAD'",
-            help="State of the game since the end of the pattern: the period, the time left in it, and the home team's "
+        option(
+            "'CLOCK LEAD'",
+            "State of the game since the end of the pattern: the period, the time left in it, and the home team's "
             "lead, as 'Q4 0:42.5 +3' or 'OT 2:10 -1' (the second overtime is OT2). The other options are then as of "
             "this moment.",
         ),
@@ -156,68 +147,47 @@ def predict(
             help="Free throws of the team with the ball (--possession) before the clock runs again. Needs --moment.",
         ),
     ] = None,
-    quantiles: Annotated[
-        str, typer.Option(metavar="LEVELS", help="Quantile levels to show, comma-separated: 0.1,0.5,0.9.")
-    ] = "",
-    model: Annotated[str, typer.Option(metavar="VERSION", help="Model version; the active one by default.")] = "",
+    quantiles: Annotated[str, option("LEVELS", "Quantile levels to show, comma-separated: 0.1,0.5,0.9.")] = "",
+    model: Annotated[str, option("VERSION", "Model version; the active one by default.")] = "",
     spread: Annotated[
         str,
-        typer.Option(
-            metavar="TEAM±POINTS",
-            help="Evaluate a bet on a point spread, as a sportsbook prints it for either team: BOS-5.5 or LAL+5.5. "
+        option(
+            "TEAM±POINTS",
+            "Evaluate a bet on a point spread, as a sportsbook prints it for either team: BOS-5.5 or LAL+5.5. "
             "Requires both teams and both odds.",
         ),
     ] = "",
     moneyline: Annotated[
-        bool, typer.Option("--moneyline", help="Evaluate a bet on who leads at the horizon. Requires both odds.")
+        bool, flag("--moneyline", "Evaluate a bet on who leads at the horizon. Requires both odds.")
     ] = False,
-    home_odds: Annotated[
-        str, typer.Option(metavar="PRICE", help="The price of the home side: decimal (1.91) or American (-110).")
-    ] = "",
-    away_odds: Annotated[
-        str, typer.Option(metavar="PRICE", help="The price of the away side: decimal (1.91) or American (+120).")
-    ] = "",
+    home_odds: Annotated[str, option("PRICE", "The price of the home side: decimal (1.91) or American (-110).")] = "",
+    away_odds: Annotated[str, option("PRICE", "The price of the away side: decimal (1.91) or American (+120).")] = "",
     total_line: Annotated[
         float | None,
-        typer.Option(
-            parser=number,
-            metavar="POINTS",
-            help="Evaluate a bet on the points of both teams: over or under this line. Requires --total-points and its "
+        amount(
+            "POINTS",
+            "Evaluate a bet on the points of both teams: over or under this line. Requires --total-points and its "
             "odds; recorded with a named forecast.",
         ),
     ] = None,
-    over_odds: Annotated[str, typer.Option(metavar="PRICE", help="The price of over: decimal or American.")] = "",
-    under_odds: Annotated[str, typer.Option(metavar="PRICE", help="The price of under: decimal or American.")] = "",
-    bankroll: Annotated[
-        float | None,
-        typer.Option(parser=number, metavar="AMOUNT", help="Bankroll; without it stakes are shown as shares."),
-    ] = None,
+    over_odds: Annotated[str, option("PRICE", "The price of over: decimal or American.")] = "",
+    under_odds: Annotated[str, option("PRICE", "The price of under: decimal or American.")] = "",
+    bankroll: Annotated[float | None, amount("AMOUNT", "Bankroll; without it stakes are shown as shares.")] = None,
     game_staked: Annotated[
-        float | None,
-        typer.Option(
-            parser=number,
-            metavar="AMOUNT",
-            help="What you have staked on this game already; counts towards the server's caps.",
-        ),
+        float | None, amount("AMOUNT", "What you have staked on this game already; counts towards the server's caps.")
     ] = None,
     evening_staked: Annotated[
-        float | None,
-        typer.Option(
-            parser=number,
-            metavar="AMOUNT",
-            help="What you have staked on all games of this evening already, this one included.",
-        ),
+        float | None, amount("AMOUNT", "What you have staked on all games of this evening already, this one included.")
     ] = None,
     confidence: Annotated[
         float | None,
-        typer.Option(
-            parser=number,
-            metavar="SHARE",
-            help="Win probability with which to compare the bet's, beside the break-even of its price. It changes "
+        amount(
+            "SHARE",
+            "Win probability with which to compare the bet's, beside the break-even of its price. It changes "
             "nothing: a bet below it has the same stake, and is recorded all the same.",
         ),
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Show how the forecast was computed.")] = False,
+    explain: Annotated[bool, flag("--explain", "Show how the forecast was computed.")] = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
@@ -296,8 +266,7 @@ def risk(
     *,
     pattern_json: PatternJson = None,
     total_points: Annotated[
-        int | None,
-        typer.Option(metavar="POINTS", help="Points of both teams so far; without them the pace is not a factor."),
+        int | None, option("POINTS", "Points of both teams so far; without them the pace is not a factor.")
     ] = None,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,

@@ -17,7 +17,18 @@ from dejavu.v1.record_pb2 import Outcome
 from dejavu.v1.record_service_pb2 import LeaderboardMetric
 from dejavu_cli import options
 from dejavu_cli.errors import exit_on_os_error, failure
-from dejavu_cli.options import HORIZONS, HorizonName, Json, Timeout, connect
+from dejavu_cli.options import (
+    HORIZONS,
+    HorizonName,
+    Json,
+    Timeout,
+    argument,
+    choice,
+    connect,
+    flag,
+    option,
+    team_option,
+)
 from dejavu_cli.output.forecast import print_json, show
 from dejavu_cli.output.record import (
     correction,
@@ -40,19 +51,13 @@ SHOWN: Final = 50
 """Default number of forecasts in a table."""
 LARGEST_PAGE: Final = 500
 
-GameId = Annotated[str, typer.Argument(metavar="GAME_ID", help="NBA game id, ten digits.")]
+GameId = Annotated[str, argument("GAME_ID", "NBA game id, ten digits.")]
 Metric = Literal["crps", "mae", "brier", "mae-difference", "coverage-gap"]
 """Leaderboard metrics as typed on the command line."""
 
-Horizon = Annotated[
-    HorizonName, typer.Option(case_sensitive=False, help="Horizon of the forecasts: the half, or the end.")
-]
-MinMinute = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Only forecasts made after this minute of play or later.")
-]
-MaxMinute = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Only forecasts made after this minute of play or earlier.")
-]
+Horizon = Annotated[HorizonName, choice("Horizon of the forecasts: the half, or the end.")]
+MinMinute = Annotated[int | None, option("N", "Only forecasts made after this minute of play or later.", min=1)]
+MaxMinute = Annotated[int | None, option("N", "Only forecasts made after this minute of play or earlier.", min=1)]
 
 
 def predictions(
@@ -61,33 +66,26 @@ def predictions(
     first: options.From = None,
     last: options.To = None,
     team: options.Team = "",
-    horizon: Annotated[
-        HorizonName | None,
-        typer.Option(case_sensitive=False, help="Only forecasts of this horizon: the half, or the end."),
-    ] = None,
+    horizon: Annotated[HorizonName | None, choice("Only forecasts of this horizon: the half, or the end.")] = None,
     minute: options.Minute = None,
     min_confidence: options.MinConfidence = None,
     settled: Annotated[
-        bool | None, typer.Option("--settled/--unsettled", help="Only forecasts whose outcome is known, or is not.")
+        bool | None, flag("--settled/--unsettled", "Only forecasts whose outcome is known, or is not.")
     ] = None,
     model: options.Model = "",
     game: options.Game = "",
     replays: options.Replays = False,
-    superseded: Annotated[
-        bool, typer.Option("--superseded", help="Include earlier revisions that were superseded.")
-    ] = False,
+    superseded: Annotated[bool, flag("--superseded", "Include earlier revisions that were superseded.")] = False,
     limit: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            min=0,
-            help=f"Maximum number to list, 0 for all; default {SHOWN} on the terminal, all as JSON and in files.",
+        option(
+            "N", f"Maximum number to list, 0 for all; default {SHOWN} on the terminal, all as JSON and in files.", min=0
         ),
     ] = None,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
-    explain: Annotated[bool, typer.Option("--explain", help="Include the explanations; only with --json.")] = False,
+    explain: Annotated[bool, flag("--explain", "Include the explanations; only with --json.")] = False,
     csv: options.Csv = None,
     parquet: options.Parquet = None,
 ) -> None:
@@ -130,14 +128,11 @@ def predictions(
 
 def prediction(
     game_id: GameId,
-    horizon: Annotated[
-        HorizonName, typer.Option(case_sensitive=False, help="Horizon of the forecast: the half, or the end.")
-    ] = "half",
+    horizon: Annotated[HorizonName, choice("Horizon of the forecast: the half, or the end.")] = "half",
     minute: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Minute of play after which it was made; the latest by default."),
+        int | None, option("N", "Minute of play after which it was made; the latest by default.", min=1)
     ] = None,
-    model: Annotated[str, typer.Option(metavar="VERSION", help="Model version that made it; any by default.")] = "",
+    model: Annotated[str, option("VERSION", "Model version that made it; any by default.")] = "",
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
@@ -197,12 +192,9 @@ def leaderboard(
     min_minute: MinMinute = None,
     max_minute: MaxMinute = None,
     min_confidence: options.MinConfidence = None,
-    metric: Annotated[Metric, typer.Option(case_sensitive=False, help="Metric to rank by; lower is better.")] = "crps",
+    metric: Annotated[Metric, choice("Metric to rank by; lower is better.")] = "crps",
     min_games: Annotated[
-        int,
-        typer.Option(
-            metavar="N", min=0, help="Minimum number of games of a listed version; 0: the server's default, 100."
-        ),
+        int, option("N", "Minimum number of games of a listed version; 0: the server's default, 100.", min=0)
     ] = 0,
     replays: options.Replays = False,
     target: Target = DEFAULT_TARGET,
@@ -229,51 +221,32 @@ def leaderboard(
 
 def report(
     game_id: GameId,
-    horizon: Annotated[
-        HorizonName,
-        typer.Option(case_sensitive=False, help="Horizon reported: the half, or the end.", show_default=False),
-    ],
+    horizon: Annotated[HorizonName, choice("Horizon reported: the half, or the end.", show_default=False)],
     differential: Annotated[
-        int | None,
-        typer.Argument(
-            metavar="[DIFFERENTIAL]", help="Home team's lead at the horizon, in points; negative if behind."
-        ),
+        int | None, argument("[DIFFERENTIAL]", "Home team's lead at the horizon, in points; negative if behind.")
     ] = None,
     *,
-    home: Annotated[
-        str,
-        typer.Option(
-            metavar="TEAM",
-            callback=options.known_team,
-            help="Home team; with both teams, ratings learn from the final score.",
-        ),
-    ] = "",
-    away: Annotated[str, typer.Option(metavar="TEAM", callback=options.known_team, help="Away team.")] = "",
+    home: Annotated[str, team_option("Home team; with both teams, ratings learn from the final score.")] = "",
+    away: Annotated[str, team_option("Away team.")] = "",
     observed: Annotated[
-        str,
-        typer.Option(
-            metavar="TIME", help="When it was observed, ISO 8601; local time unless it has an offset; now by default."
-        ),
+        str, option("TIME", "When it was observed, ISO 8601; local time unless it has an offset; now by default.")
     ] = "",
     total_points: Annotated[
         int | None,
-        typer.Option(
+        option(
+            "POINTS",
+            "Points of both teams together at the horizon, which settle forecasts of totals.",
             min=0,
             max=2**32 - 1,
-            metavar="POINTS",
-            help="Points of both teams together at the horizon, which settle forecasts of totals.",
         ),
     ] = None,
     overtimes: Annotated[
-        int | None,
-        typer.Option(min=0, max=MAX_OVERTIMES, metavar="N", help="Overtimes that the game had; with --horizon final."),
+        int | None, option("N", "Overtimes that the game had; with --horizon final.", min=0, max=MAX_OVERTIMES)
     ] = None,
     correct: Annotated[
-        bool, typer.Option("--correct", help="Overturn the outcome that stands; it is named, and stays as a revision.")
+        bool, flag("--correct", "Overturn the outcome that stands; it is named, and stays as a revision.")
     ] = False,
-    withdraw: Annotated[
-        bool, typer.Option("--withdraw", help="Take the outcome back, as if it had never been reported.")
-    ] = False,
+    withdraw: Annotated[bool, flag("--withdraw", "Take the outcome back, as if it had never been reported.")] = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
@@ -325,12 +298,8 @@ def report(
 
 
 def checkpoint(
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write to a new file; standard output by default.")
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Overwrite the file of --out; an older checkpoint proves more.")
-    ] = False,
+    out: Annotated[Path | None, option("FILE", "Write to a new file; standard output by default.")] = None,
+    force: Annotated[bool, flag("--force", "Overwrite the file of --out; an older checkpoint proves more.")] = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,

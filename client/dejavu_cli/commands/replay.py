@@ -15,7 +15,7 @@ from typing import Annotated, Final
 import typer
 
 from dejavu_cli.errors import exit_on_os_error, failure
-from dejavu_cli.options import Json
+from dejavu_cli.options import Json, flag, option
 from dejavu_cli.output.scores import Record, fetch_scorecards, record_entry, record_lines
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.connection_options import address, client_options
@@ -36,64 +36,54 @@ _POLLS_PER_MINUTE: Final = 3
 
 def replay(
     *,
-    listen: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Address to serve on; port 0 picks a free port.")
-    ] = "127.0.0.1:8008",
+    listen: Annotated[str, option("HOST:PORT", "Address to serve on; port 0 picks a free port.")] = "127.0.0.1:8008",
     speed: Annotated[
-        float,
-        typer.Option(metavar="N", min=0.01, max=1000, help="Speed relative to real time; 1 takes more than two hours."),
+        float, option("N", "Speed relative to real time; 1 takes more than two hours.", min=0.01, max=1000)
     ] = 60.0,
     games: Annotated[
         Path | None,
-        typer.Option(
-            metavar="PATH",
-            help="Replay recorded games from a file of plays (CSV, TSV, parquet; with --from also JSON, or a folder).",
+        option(
+            "PATH",
+            "Replay recorded games from a file of plays (CSV, TSV, parquet; with --from also JSON, or a folder).",
         ),
     ] = None,
     source: Annotated[
-        Source,
-        typer.Option("--from", help="Format of the file of --games; plays: the columns that the trainer stores."),
+        Source, flag("--from", "Format of the file of --games; plays: the columns that the trainer stores.")
     ] = Source.PLAYS,
     game_list: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="List of games with GAME_ID, GAME_DATE and MATCHUP (nba_api's LeagueGameLog), for ids and dates; "
+        option(
+            "FILE",
+            "List of games with GAME_ID, GAME_DATE and MATCHUP (nba_api's LeagueGameLog), for ids and dates; "
             "games that contradict it are excluded.",
         ),
     ] = None,
     date: Annotated[
         datetime | None,
-        typer.Option(
-            metavar="YYYY-MM-DD",
+        option(
+            "YYYY-MM-DD",
+            "Replay the recorded games of this day; without a file, the day of the simulated games.",
             formats=["%Y-%m-%d"],
-            help="Replay the recorded games of this day; without a file, the day of the simulated games.",
         ),
     ] = None,
     lines: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
+        option(
+            "FILE",
+            "Lines of these games, as `dejavu poll --lines` reads; served as the feed's odds, without totals.",
             dir_okay=False,
-            help="Lines of these games, as `dejavu poll --lines` reads; served as the feed's odds, without totals.",
         ),
     ] = None,
     count: Annotated[
-        int,
-        typer.Option(metavar="N", min=1, max=MOST_SIMULATED, help="Number of games to simulate if there is no file."),
+        int, option("N", "Number of games to simulate if there is no file.", min=1, max=MOST_SIMULATED)
     ] = 8,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Seed of the simulated games; random by default.")
-    ] = None,
-    stagger: Annotated[
-        float, typer.Option(metavar="MINUTES", min=0, help="Time between two tip-offs, in real game-day minutes.")
-    ] = 5.0,
-    delay: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Time from now to the first tip-off.")] = 5.0,
+    seed: Annotated[int | None, option("N", "Seed of the simulated games; random by default.")] = None,
+    stagger: Annotated[float, option("MINUTES", "Time between two tip-offs, in real game-day minutes.", min=0)] = 5.0,
+    delay: Annotated[float, option("SECONDS", "Time from now to the first tip-off.", min=0)] = 5.0,
     scorecard_from: Annotated[
         str,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="At the end, show the scorecard of this dejavu-server over all its games, including replays.",
+        option(
+            "HOST:PORT", "At the end, show the scorecard of this dejavu-server over all its games, including replays."
         ),
     ] = "",
     as_json: Json = False,

@@ -17,7 +17,7 @@ from rich.live import Live
 from dejavu.ops.v1.operations_service_pb2 import GetServiceStatsResponse
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_cli.errors import FAILED, NO_ANSWER, exit_on_os_error
-from dejavu_cli.options import Json, Timeout, connect
+from dejavu_cli.options import Json, Timeout, argument, connect, flag, option
 from dejavu_cli.output.forecast import print_json, show
 from dejavu_cli.output.service_stats import ServerAnswer, print_cache_stats, stats_view
 from dejavu_client.client import DejavuClient
@@ -108,11 +108,11 @@ def _print_health(service: str, target: str, timeout: float, *, one_of: int, as_
 def stats(
     minutes: Annotated[
         str,
-        typer.Option(
+        option(
+            "1|5|15|all",
+            "Show the calls of the last 1, 5 or 15 minutes, or of all since the start.",
             "--minutes",
-            metavar="1|5|15|all",
             callback=_known_window,
-            help="Show the calls of the last 1, 5 or 15 minutes, or of all since the start.",
         ),
     ] = "5",
     target: Target = DEFAULT_TARGET,
@@ -162,9 +162,9 @@ def cache(
     ],
     file: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="FILE",
-            help='What-ifs to warm it with, one a line as JSON, for example {"pattern": [0, 2, 4], '
+        argument(
+            "FILE",
+            'What-ifs to warm it with, one a line as JSON, for example {"pattern": [0, 2, 4], '
             '"horizon": "HORIZON_FINAL"}; `-` for standard input.',
         ),
     ] = None,
@@ -239,10 +239,8 @@ def _warm(requests: list[PredictRequest], target: str, timeout: float, *, as_jso
 
 
 def top(
-    interval: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.1, max=3600, help="Time between two looks at the servers.")
-    ] = 2.0,
-    once: Annotated[bool, typer.Option("--once", help="Look once, then end.")] = False,
+    interval: Annotated[float, option("SECONDS", "Time between two looks at the servers.", min=0.1, max=3600)] = 2.0,
+    once: Annotated[bool, flag("--once", "Look once, then end.")] = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from dejavu_cli.options import Json, connect
+from dejavu_cli.options import Json, connect, flag, option
 from dejavu_cli.output.forecast import show
 from dejavu_cli.output.stream_event import EventPrinter
 from dejavu_client.config import DEFAULT_TARGET
@@ -19,14 +19,14 @@ from dejavu_client.connection_options import Target
 
 def stream(
     game: Annotated[
-        list[str] | None, typer.Option(metavar="GAME_ID", help="Game to follow; repeat for more games; all by default.")
+        list[str] | None, option("GAME_ID", "Game to follow; repeat for more games; all by default.")
     ] = None,
     token: Annotated[str, typer.Option(help="Resume right after the event with this resume token.")] = "",
     include_current: Annotated[
-        bool, typer.Option("--include-current", help="Start with the newest forecasts of the last 12 hours.")
+        bool, flag("--include-current", "Start with the newest forecasts of the last 12 hours.")
     ] = False,
     heartbeats: Annotated[
-        bool, typer.Option("--heartbeats", help="Print heartbeats too; the first one confirms the subscription.")
+        bool, flag("--heartbeats", "Print heartbeats too; the first one confirms the subscription.")
     ] = False,
     target: Target = DEFAULT_TARGET,
     as_json: Json = False,

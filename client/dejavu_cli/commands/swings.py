@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from dejavu_cli.errors import failure
-from dejavu_cli.options import Json, Timeout, connect, number, team_of
+from dejavu_cli.options import Json, Timeout, amount, argument, connect, flag, option, team_of
 from dejavu_cli.output.forecast import print_warnings
 from dejavu_cli.output.responsive_table import titled_table
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
@@ -27,32 +27,25 @@ from dejavu_feed.replay.games import ReplayGame, recorded_evening
 
 def swings(
     games: Annotated[
-        Path,
-        typer.Argument(metavar="PATH", help="A file of plays (CSV, TSV, parquet; with --from also JSON, or a folder)."),
+        Path, argument("PATH", "A file of plays (CSV, TSV, parquet; with --from also JSON, or a folder).")
     ],
     *,
-    date: Annotated[
-        datetime, typer.Option(metavar="YYYY-MM-DD", formats=["%Y-%m-%d"], help="Local date of the games.")
-    ],
-    team: Annotated[
-        str, typer.Option(metavar="TEAM", help="Only the game of this team: BOS, Boston or Celtics (dejavu teams).")
-    ] = "",
+    date: Annotated[datetime, option("YYYY-MM-DD", "Local date of the games.", formats=["%Y-%m-%d"])],
+    team: Annotated[str, option("TEAM", "Only the game of this team: BOS, Boston or Celtics (dejavu teams).")] = "",
     source: Annotated[
-        Source, typer.Option("--from", help="Format of the file; plays: the columns that the trainer stores.")
+        Source, flag("--from", "Format of the file; plays: the columns that the trainer stores.")
     ] = Source.PLAYS,
     game_list: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="List of games for their ids and dates, as `dejavu replay` takes."),
+        Path | None, option("FILE", "List of games for their ids and dates, as `dejavu replay` takes.")
     ] = None,
     pregame_margin: Annotated[
         float | None,
-        typer.Option(
-            parser=number,
-            metavar="POINTS",
-            help="With --team: the line, as the home team's expected final lead before the game; replaces the ratings.",
+        amount(
+            "POINTS",
+            "With --team: the line, as the home team's expected final lead before the game; replaces the ratings.",
         ),
     ] = None,
-    top: Annotated[int, typer.Option(metavar="N", min=1, help="Number of plays to show of each game.")] = 10,
+    top: Annotated[int, option("N", "Number of plays to show of each game.", min=1)] = 10,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,

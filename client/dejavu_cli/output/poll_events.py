@@ -127,9 +127,9 @@ def _record(of: object, attributes: str) -> dict[str, Any]:
 
 def _value(name: str, value: Any) -> Any:
     """Return a value in JSON: a horizon and a status by name, an object by the attributes that matter."""
+    if name == "horizon":
+        return Horizon.Name(value)
     match value:
-        case int() if name == "horizon":
-            return Horizon.Name(value)
         case GameStatus():
             return value.name
         case Message():

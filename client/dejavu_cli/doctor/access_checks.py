@@ -122,7 +122,6 @@ EXPIRY_DAYS: Final = 14
 _EXPIRED, _NOT_YET_VALID = 10, 9
 _OTHER_NAME: Final = (62, 64)  # of a host, of an IP address
 _EXPIRES: Final = "runbook.md#dejavucredentialexpires"
-_SET_UP: Final = "security.md#set-it-up"
 _DAY: Final = 86400
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated
 
@@ -234,10 +235,17 @@ def predict(
     line = _line(spread, home, away, moneyline=moneyline)
     prices = price(home_odds, "--home-odds"), price(away_odds, "--away-odds")
     stakes = dict(zip(_STAKES, (bankroll, game_staked, evening_staked, confidence), strict=True))
-    totals = _total_market(total_line, price(over_odds, "--over-odds"), price(under_odds, "--under-odds"), stakes)
+    of_points = {
+        "--total-line": total_line,
+        "--over-odds": price(over_odds, "--over-odds"),
+        "--under-odds": price(under_odds, "--under-odds"),
+    }
+    totals = _bet(create_total_market, of_points, stakes, "--total-line, --over-odds and --under-odds")
+    of_lead = {"--spread or --moneyline": line, "--home-odds": prices[0], "--away-odds": prices[1]}
     # The options of stakes apply to both bets; without any other, they count as a request for the bet on the lead.
-    of_lead = totals is None or any((line is not None, *(each is not None for each in prices)))
-    market = _market(line, *prices, stakes) if of_lead else None
+    staking = [_STAKES[name] for name, value in stakes.items() if value is not None and totals is None]
+    together = "--spread or --moneyline, --home-odds and --away-odds"
+    market = _bet(create_market, of_lead, stakes, together, staking)
     markets = [each for each in (market, totals) if each is not None]
     staked = {"--game-staked": game_staked, "--evening-staked": evening_staked}
     amounts = [option for option, value in staked.items() if value is not None and value > 1]
@@ -279,35 +287,28 @@ def risk(
     show(answer, print_risk, as_json=as_json)
 
 
-def _market(
-    line: float | None, home_odds: float | None, away_odds: float | None, stakes: dict[str, float | None]
+def _bet(
+    create: Callable[..., Market],
+    needed: dict[str, float | None],
+    stakes: dict[str, float | None],
+    together: str,
+    optional: Sequence[str] = (),
 ) -> Market | None:
-    """Return the market described by the options; None if none was given. The server validates the values."""
-    needed = {"--spread or --moneyline": line, "--home-odds": home_odds, "--away-odds": away_odds}
-    optional = {_STAKES[name]: value for name, value in stakes.items()}
-    given = [option for option, value in {**needed, **optional}.items() if value is not None]
-    if not given:
-        return None
-    if line is None or home_odds is None or away_odds is None:
-        missing = [option for option, value in needed.items() if value is None]
-        together = "--spread or --moneyline, --home-odds and --away-odds must be given together"
-        raise typer.BadParameter(f"{together}; {', '.join(missing)} missing", param_hint=given[0])
-    return create_market(line, home_odds, away_odds, **stakes)
+    """Return the market described by the options; None if none was given. The server validates the values.
 
-
-def _total_market(
-    line: float | None, over_odds: float | None, under_odds: float | None, stakes: dict[str, float | None]
-) -> Market | None:
-    """Return the market of total points described by the options; None if none was given."""
-    needed = {"--total-line": line, "--over-odds": over_odds, "--under-odds": under_odds}
-    given = [option for option, value in needed.items() if value is not None]
-    if not given:
-        return None
-    if line is None or over_odds is None or under_odds is None:
-        missing = [option for option in needed if option not in given]
-        together = "--total-line, --over-odds and --under-odds must be given together"
-        raise typer.BadParameter(f"{together}; {', '.join(missing)} missing", param_hint=given[0])
-    return create_total_market(line, over_odds, under_odds, **stakes)
+    Args:
+        create: makes it.
+        needed: values of the options that it needs, by option.
+        stakes: values of the optional fields.
+        together: names of the needed options.
+        optional: further options that were given and count as a request for it.
+    """
+    missing = [option for option, value in needed.items() if value is None]
+    given = [option for option in needed if option not in missing] + list(optional)
+    if given and missing:
+        message = f"{together} must be given together; {', '.join(missing)} missing"
+        raise typer.BadParameter(message, param_hint=given[0])
+    return create(*needed.values(), **stakes) if given else None
 
 
 def _line(spread: str, home: str, away: str, *, moneyline: bool) -> float | None:

@@ -116,6 +116,24 @@ def print_withdrawal(answer: WithdrawOutcomeResponse) -> None:
     Console().print(f"{line}, recorded as {outcome.sequence}; it had settled {left}", highlight=False)
 
 
+def _points(prediction: RecordedPrediction) -> str:
+    forecast = prediction.forecast
+    return f"{forecast.total.point_forecast:.1f}" if forecast.HasField("total") else ""
+
+
+def _points_off_by(prediction: RecordedPrediction) -> str:
+    settled = prediction.settlement
+    return f"{settled.total.absolute_error:.1f}" if settled.HasField("total") else ""
+
+
+def _persistence_off_by(prediction: RecordedPrediction) -> str:
+    return f"{prediction.settlement.persistence_absolute_error:.1f}"
+
+
+def _total_points(outcome: Outcome) -> str:
+    return f"{outcome.total_points}" if outcome.HasField("total_points") else ""
+
+
 def _columns(*, level: bool, later: bool) -> Sequence[ListingColumn[RecordedPrediction]]:
     """Return the columns of recorded forecasts.
 
@@ -134,13 +152,20 @@ def _columns(*, level: bool, later: bool) -> Sequence[ListingColumn[RecordedPred
         ListingColumn("interval", "center", 6, lambda each: _interval(each.forecast, level=level)),
         ListingColumn("home ahead", "right", 5, lambda each: home_chance(each.forecast)),
         ListingColumn("outcome", "right", 9, _outcome),
-        ListingColumn("off by", "right", 6, _off_by, of="settlement"),
-        ListingColumn("persistence", "right", 2, _persistence_off_by, "dim", "settlement"),
+        ListingColumn("off by", "right", 6, lambda each: f"{each.settlement.absolute_error:.1f}", of="settlement"),
+        ListingColumn(
+            "persistence",
+            "right",
+            2,
+            lambda each: f"{each.settlement.persistence_absolute_error:.1f}",
+            "dim",
+            "settlement",
+        ),
         ListingColumn("held", "left", 6, _held, of="settlement"),
-        ListingColumn("counts", "left", 9, _counts, "yellow"),
-        ListingColumn("points", "right", 4, _total_forecast),
-        ListingColumn("points then", "right", 3, _total_outcome, of="outcome"),
-        ListingColumn("points off by", "right", 3, _total_off_by, of="settlement"),
+        ListingColumn("counts", "left", 9, lambda each: "late" if each.forecast.late else "", "yellow"),
+        ListingColumn("points", "right", 4, _points),
+        ListingColumn("points then", "right", 3, lambda each: _total_points(each.outcome), of="outcome"),
+        ListingColumn("points off by", "right", 3, _points_off_by, of="settlement"),
         ListingColumn("#", "right", 1, lambda each: f"{each.forecast.sequence}", "dim"),
     )
 
@@ -166,34 +191,8 @@ def _game_date(prediction: RecordedPrediction) -> str:
     return prediction.forecast.game_date or _made(prediction)
 
 
-def _counts(prediction: RecordedPrediction) -> str:
-    return "late" if prediction.forecast.late else ""
-
-
-def _off_by(prediction: RecordedPrediction) -> str:
-    return f"{prediction.settlement.absolute_error:.1f}"
-
-
-def _persistence_off_by(prediction: RecordedPrediction) -> str:
-    return f"{prediction.settlement.persistence_absolute_error:.1f}"
-
-
 def _held(prediction: RecordedPrediction) -> Text:
     return Text("yes", style="green") if prediction.settlement.covered else Text("no", style="yellow")
-
-
-def _total_forecast(prediction: RecordedPrediction) -> str:
-    forecast = prediction.forecast
-    return f"{forecast.total.point_forecast:.1f}" if forecast.HasField("total") else ""
-
-
-def _total_outcome(prediction: RecordedPrediction) -> str:
-    return f"{prediction.outcome.total_points}" if prediction.outcome.HasField("total_points") else ""
-
-
-def _total_off_by(prediction: RecordedPrediction) -> str:
-    score = prediction.settlement
-    return f"{score.total.absolute_error:.1f}" if score.HasField("total") else ""
 
 
 def _lead_then(prediction: RecordedPrediction) -> str:
@@ -206,15 +205,15 @@ _REVISION_COLUMNS: Final[Sequence[ListingColumn[RecordedPrediction]]] = (
     ListingColumn("lead then", "right", 6, _lead_then),
     ListingColumn("forecast", "right", 9, lambda each: signed(each.forecast.point_forecast)),
     ListingColumn("interval", "center", 6, lambda each: _interval(each.forecast, level=False)),
-    ListingColumn("off by", "right", 5, _off_by, of="settlement"),
+    ListingColumn("off by", "right", 5, lambda each: f"{each.settlement.absolute_error:.1f}", of="settlement"),
     ListingColumn("held", "left", 5, _held, of="settlement"),
     ListingColumn("#", "right", 4, lambda each: f"{each.forecast.sequence}", "dim"),
-    ListingColumn("counts", "left", 4, _counts, "yellow"),
+    ListingColumn("counts", "left", 4, lambda each: "late" if each.forecast.late else "", "yellow"),
 )
 _OUTCOME_COLUMNS: Final[Sequence[ListingColumn[Outcome]]] = (
     ListingColumn("recorded", "left", 3, lambda each: local_time(each.recorded_time), "dim"),
     ListingColumn("outcome", "right", 9, lambda each: signed(each.differential, 0)),
-    ListingColumn("points", "right", 6, lambda each: f"{each.total_points}" if each.HasField("total_points") else ""),
+    ListingColumn("points", "right", 6, _total_points),
     ListingColumn("#", "right", 4, lambda each: f"{each.sequence}", "dim"),
     ListingColumn("stands", "left", 5, lambda each: "withdrawn" if each.withdrawn else "", "yellow"),
 )

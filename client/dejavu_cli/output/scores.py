@@ -98,20 +98,17 @@ def _figure_table(title: str) -> Table:
 def _figures(scorecard: Scorecard) -> Table:
     rows = _figure_table("")
     rows.add_row("games", f"{scorecard.games:,}", "", pluralize(scorecard.forecasts, "forecast"))
-    figures = [
+    _add_figures(
+        rows,
+        scorecard,
         ("mean absolute error", "mae", 2, "points"),
         ("of persistence", "persistence_mae", 2, "points"),
-        ("difference", "mae_difference", 2, verdict(scorecard.mae_difference, scorecard.games)),
+        ("difference", "mae_difference", 2, "persistence"),
         ("CRPS", "crps", 2, "points"),
         ("Brier score", "brier", 3, "a coin flip has 0.25"),
         ("of the leader", "leader_brier", 3, "if the team ahead were certain to lead"),
-        ("difference", "brier_difference", 3, verdict(scorecard.brier_difference, scorecard.games, "the leader")),
-    ]
-    for name, field, digits, note in figures:
-        if scorecard.HasField(field):  # type: ignore[arg-type]
-            figure, sign = getattr(scorecard, field), name == "difference"
-            value = signed(figure.value, digits) if sign else f"{figure.value:.{digits}f}"
-            rows.add_row(name, value, between(figure, digits, sign=sign), note)
+        ("difference", "brier_difference", 3, "the leader"),
+    )
     rows.add_row("calibration error", f"{scorecard.ece:.3f}", "", "of P(home ahead)")
     _add_coverage(rows, scorecard.coverage)
     for count, why in _left_out(scorecard):
@@ -119,6 +116,16 @@ def _figures(scorecard: Scorecard) -> Table:
     for count, why in _doubts(scorecard):
         rows.add_row(Text("beware", style="yellow"), count, "", why)
     return rows
+
+
+def _add_figures(rows: Table, card: Scorecard | TotalScorecard, *figures: tuple[str, str, int, str]) -> None:
+    """Add figures of a scorecard: each by name, field, decimal places, and a note or, of a difference, the rival."""
+    for name, field, digits, note in figures:
+        if card.HasField(field):  # type: ignore[arg-type]
+            figure, sign = getattr(card, field), name == "difference"
+            value = signed(figure.value, digits) if sign else f"{figure.value:.{digits}f}"
+            said = verdict(figure, card.games, note) if sign else note
+            rows.add_row(name, value, between(figure, digits, sign=sign), said)
 
 
 def _left_out(scorecard: Scorecard) -> Iterator[tuple[str, str]]:
@@ -162,18 +169,20 @@ def _total(total: TotalScorecard) -> Table:
     """Return the figures of total points, next to those of pace × time."""
     rows = _figure_table("total points")
     rows.add_row("games", f"{total.games:,}", "", pluralize(total.forecasts, "forecast"))
-    rows.add_row("mean absolute error", f"{total.mae.value:.2f}", between(total.mae, 2, sign=False), "points")
-    rows.add_row("of pace × time", f"{total.pace_mae.value:.2f}", between(total.pace_mae, 2, sign=False), "points")
-    difference = total.mae_difference
-    interval = between(difference, 2, sign=True)
-    rows.add_row("difference", signed(difference.value, 2), interval, verdict(difference, total.games, "pace × time"))
+    _add_figures(
+        rows,
+        total,
+        ("mean absolute error", "mae", 2, "points"),
+        ("of pace × time", "pace_mae", 2, "points"),
+        ("difference", "mae_difference", 2, "pace × time"),
+    )
     if total.HasField("relative_difference"):
         share = total.relative_difference
         ends = (share.lower, share.upper) if share.HasField("lower") and share.HasField("upper") else ()
         rows.add_row(
             "relative difference", _signed_percent(share.value), " to ".join(map(_signed_percent, ends)), "of its error"
         )
-    rows.add_row("CRPS", f"{total.crps.value:.2f}", between(total.crps, 2, sign=False), "points")
+    _add_figures(rows, total, ("CRPS", "crps", 2, "points"))
     _add_coverage(rows, total.coverage)
     return rows
 

@@ -10,7 +10,6 @@ import grpc
 import pytest
 from tests.support.fakes.service import Abort, FakeServer, forecast
 from tests.support.harness.clients import Run
-from typer.testing import CliRunner
 
 from dejavu.v1.forecast_pb2 import (
     ADAPTATION_MODE_ON,
@@ -34,25 +33,8 @@ from dejavu.v1.prediction_service_pb2 import (
     PredictResponse,
     RiskFactor,
 )
-from dejavu_cli.main import app
 from dejavu_client import HALFTIME
 from dejavu_common.clock import game_day
-
-OVERTIME = "give the last minute and overtime by --moment"
-
-
-@pytest.mark.parametrize(
-    ("minutes", "horizon", "expected"),
-    [
-        (30, "half", "30 minutes; a forecast of the half takes 1 to 23; the end of the game: --horizon final"),
-        (48, "half", f"48 minutes; a forecast of the half takes 1 to 23; {OVERTIME}"),
-        (48, "final", f"48 minutes; a forecast of the end takes 1 to 47; {OVERTIME}"),
-    ],
-)
-def test_more_minutes_than_a_horizon_has_are_told_in_minutes(minutes: int, horizon: str, expected: str) -> None:
-    result = CliRunner().invoke(app, ["predict", *["0"] * minutes, "--horizon", horizon])
-    assert result.exit_code == 2
-    assert " ".join(result.stderr.split()).endswith(expected)
 
 
 @pytest.mark.parametrize(
@@ -125,21 +107,6 @@ def test_a_risk_s_json_has_every_field(server: FakeServer, run: Run) -> None:
     found = json.loads(run("risk", "--pattern-json", "[1, 2]", "--json").stdout)
     assert not server.calls[0].request.HasField("total_points")
     assert (found["score"], found["level"], len(found["factors"])) == (81.4, "RISK_LEVEL_EXTREME", 2)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ([], "give the lead at the end of each minute"),
-        (["1", "2", "--total-points", "-3"], "-3 is not a valid number of points"),
-        (["1", "2", "--neutral-site"], "'--neutral-site' is neither an option nor a number"),
-    ],
-)
-def test_wrong_usage_of_risk_is_named(server: FakeServer, run: Run, arguments: list[str], said: str) -> None:
-    result = run("risk", *arguments)
-    assert result.exit_code == 2
-    assert said in " ".join(result.stderr.replace("│", " ").split())
-    assert not server.calls
 
 
 def test_a_risk_that_is_refused_names_the_field(server: FakeServer, run: Run) -> None:
@@ -233,24 +200,6 @@ def test_the_date_of_a_game_of_another_day_is_shown(server: FakeServer, run: Run
         assert (f"{day}" in run("predict", "0", "2").stdout) is shows
 
 
-@pytest.mark.parametrize(("option", "text"), [("--last-score", "home:12"), ("--possession", "home")])
-def test_an_input_that_needs_the_points_of_both_teams_is_refused_without(
-    server: FakeServer, run: Run, option: str, text: str
-) -> None:
-    """Without the points, no model uses the input: it would not change the forecast or the stake of a bet."""
-    refused = run("predict", "0", "2", option, text)
-    assert refused.exit_code == 2
-    assert f"--total-points: required with {option}" in " ".join(refused.output.replace("│", " ").split())
-    assert not server.calls
-
-
-@pytest.mark.parametrize("text", ["left", "home:", "home:12", "shot"])
-def test_what_is_no_possession_is_refused_with_what_was_expected(run: Run, text: str) -> None:
-    refused = run("predict", "0", "2", "--possession", text)
-    assert refused.exit_code == 2
-    assert "expected home or away, or home:shot" in " ".join(refused.output.replace("│", " ").split())
-
-
 @pytest.mark.parametrize(
     ("text", "period", "left", "lead", "shown"),
     [
@@ -298,25 +247,3 @@ def test_a_moment_is_sent_and_shown(
 def test_at_a_moment_possession_needs_no_points(server: FakeServer, run: Run) -> None:
     server.answers("Predict", lambda request: PredictResponse(forecast=forecast(request, moment=request.moment)))
     assert run("predict", "0", "2", "--moment", "Q1 9:30 1", "--possession", "home").exit_code == 0
-
-
-def test_free_throws_need_a_moment(run: Run) -> None:
-    refused = run("predict", "0", "2", "--free-throws", "2")
-    assert refused.exit_code == 2
-    assert "--moment: required with --free-throws" in " ".join(refused.output.replace("│", " ").split())
-
-
-@pytest.mark.parametrize(
-    "text", ["Q5 0:10 1", "4 0:10 1", "Q4 10 1", "Q4 0:60 1", "Q4 0:10", "OT123 0:10 1", "Q4 0:10 1.5"]
-)
-def test_what_is_no_moment_is_refused_with_what_was_expected(run: Run, text: str) -> None:
-    refused = run("predict", "0", "2", "--moment", text)
-    assert refused.exit_code == 2
-    assert "expected period, time left and the home team's lead" in " ".join(refused.output.replace("│", " ").split())
-
-
-@pytest.mark.parametrize("text", ["home", "home:", "12", "left:12", "home:-1", "home:1.5", "home:123456", "home:١"])
-def test_what_is_no_last_score_is_refused_with_what_was_expected(run: Run, text: str) -> None:
-    refused = run("predict", "0", "2", "--last-score", text)
-    assert refused.exit_code == 2
-    assert "expected home or away, and seconds" in " ".join(refused.output.replace("│", " ").split())

@@ -200,30 +200,6 @@ def test_json_has_every_field_in_one_order_on_one_line(server: FakeServer, run: 
     assert [key for key in one if key not in {"explanation", "expectedMargin"}] == list(other) == sorted(other)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ([], "give the lead at the end of each minute"),
-        (["three"], "'three' is not a number"),
-        (["1", "--alhpa", "3"], "'--alhpa' is neither an option nor a number"),
-        (["1", "--pattern-json", "[1]"], "not both"),
-        (["--pattern-json", "{"], "not JSON"),
-        (["--pattern-json", "[]"], "expected an array of numbers"),
-        (["--pattern-json", '["1"]'], "expected an array of numbers"),
-        (["--pattern-json", "[true]"], "expected an array of numbers"),
-        (["1", "--timeout", "0"], "is not a time to wait"),
-        (["1", "--horizon", "third"], "third"),
-        (["1", "--quantiles", "0.1,half"], "'half' is not a number; expected levels such as 0.1,0.5,0.9"),
-        (["1", "--target", "127.0.0.1:1,nowhere"], "nowhere"),
-    ],
-)
-def test_wrong_usage_is_named_and_exits_2(server: FakeServer, run: Run, arguments: list[str], said: str) -> None:
-    result = run("predict", *arguments)
-    assert result.exit_code == 2
-    assert said in " ".join(result.stderr.replace("│", " ").split())
-    assert not server.calls
-
-
 def test_a_refusal_exits_4_and_names_the_field(server: FakeServer, run: Run) -> None:
     abort = Abort(grpc.StatusCode.INVALID_ARGUMENT, "no", "INVALID_ALPHA", [("alpha", "2; expected less")])
     server.answers("Predict", abort, abort)

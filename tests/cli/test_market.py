@@ -284,57 +284,6 @@ def test_spread_and_odds_are_given_as_a_sportsbook_prints_them(
     assert list(server.calls[0].request.markets) == [lead(**market)]
 
 
-NO_AMERICAN = "expected American odds of +100 or more, or -100 or less, in whole numbers"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--moneyline"], "must be given together; --home-odds, --away-odds missing"),
-        (["--home-odds", "2", "--away-odds", "2"], "must be given together; --spread or --moneyline missing"),
-        (["--bankroll", "100"], "--spread or --moneyline, --home-odds, --away-odds missing"),
-        (["--evening-staked", "5"], "--spread or --moneyline, --home-odds, --away-odds missing"),
-        (["--confidence", "0.5"], "--spread or --moneyline, --home-odds, --away-odds missing"),
-        (["--moneyline", "--home-odds", "level", "--away-odds", "2"], "'level' is not a price"),
-        (["--moneyline", "--home-odds", "5/0", "--away-odds", "2"], "5/0; expected fractional odds above 0"),
-        (["--moneyline", "--home-odds", "99/1", "--away-odds", "2"], "99/1; expected fractional odds below 99/1"),
-        (["--moneyline", "--home-odds", "1_9", "--away-odds", "2"], "'1_9' is not a price"),
-        (["--moneyline", "--home-odds", "٢", "--away-odds", "2"], "is not a price"),
-        (["--bankroll", "1,000"], "'1,000' is ambiguous"),
-        (["--bankroll", "1_000"], "'1_000' is not a number"),
-        (["--pregame-margin", "nan"], "'nan' is not a number"),
-        (["--pregame-margin", "-55"], "--pregame-margin: -55; expected at most 35 points"),
-        (["1_0"], "'1_0' is not a number"),
-        (["--moneyline", "--home-odds", "1e3", "--away-odds", "2"], "'1e3' is not a price"),
-        (["--moneyline", "--home-odds", "inf", "--away-odds", "2"], "'inf' is not a price"),
-        (["--moneyline", "--home-odds", "0.9", "--away-odds", "2"], "0.9; expected decimal odds above 1"),
-        ([*ODDS, "--home-odds", "-50"], f"-50; {NO_AMERICAN}"),
-        ([*ODDS, "--home-odds", "+99"], f"+99; {NO_AMERICAN}"),
-        ([*ODDS, "--home-odds", "-110.5"], f"-110.5; {NO_AMERICAN}"),
-        (["--moneyline", *ODDS], "give either --spread or --moneyline"),
-        ([*ODDS, "--spread", "-5.5"], "'-5.5' is not a spread; expected a team and its handicap as printed: BOS-5.5"),
-        ([*ODDS, "--spread", "BKN"], "'BKN' is not a spread"),
-        ([*ODDS, "--spread", "LAL-5.5"], "LAL is not one of the teams of GSW at BKN"),
-        ([*ODDS, "--spread", "LA-5.5"], "'LA' is the city of two teams; expected LAC or LAL"),
-        ([*PRICED], "--horizon: required with odds; say which bet it is: half for the lead at the half, final for"),
-        (["--home", "Bosten", "--away", "LAL"], "'Bosten' is not a team; did you mean BOS (Celtics)?"),
-        (["--home", "Boston", "--away", "celtics"], "celtics and Boston are the same team"),
-        (["--spread", "BKN-5.5"], "BKN is not one of the teams without --home and --away"),
-        (["--home", "BKN"], "give both teams, or none"),
-        ([*ODDS, "--evening-staked", "20"], "--evening-staked: --bankroll missing; without it, it is a share"),
-        ([*ODDS, "--game-staked", "1.5"], "--game-staked: --bankroll missing"),
-        (["--horizon", "final", *OVER_UNDER[:4], "--total-points", "2"], "--under-odds missing"),
-        (["--horizon", "final", *OVER_UNDER], "--total-points"),
-        (["--horizon", "final", *OVER_UNDER[:2], "--total-points", "2"], "--over-odds, --under-odds missing"),
-    ],
-)
-def test_a_part_of_a_market_is_wrong_usage(server: FakeServer, run: Run, arguments: list[str], said: str) -> None:
-    result = run("predict", "1", *arguments)
-    assert result.exit_code == 2
-    assert said in " ".join(result.stderr.replace("│", " ").split())
-    assert not server.calls
-
-
 @pytest.mark.parametrize(
     ("decimal", "probability", "options", "said"),
     [

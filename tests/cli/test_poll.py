@@ -214,23 +214,6 @@ def test_in_a_terminal_a_table_is_drawn_anew(stage: Stage, tmp_path: Path) -> No
     assert sum("game" in line and "clock" in line for line in screen.display) == 1, "the header once"
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["--feed-url", "nowhere"], "nowhere"),
-        (["--horizon", "third"], "'third' is not one of 'half', 'final', 'end', 'both'"),
-        (["--from-minute", "48"], "'--from-minute': Input should be less than or equal to 47"),
-        (["--every", "0"], "'--every': Input should be greater than or equal to 1"),
-        (["--horizon", "half", "--from-minute", "24"], "expected at most 23 to forecast the half"),
-    ],
-)
-def test_an_option_that_cannot_be_is_named(options: list[str], said: str) -> None:
-    result = CliRunner().invoke(app, ["poll", *options], env={"COLUMNS": "200", "TERM": "dumb"})
-
-    assert result.exit_code == 2
-    assert said in " ".join(result.stderr.replace("│", " ").split())
-
-
 def test_horizon_pace_reports_and_metrics_are_options(stage: Stage) -> None:
     options = "--horizon final --from-minute 10 --every 8 --no-report --metrics-listen 127.0.0.1:0"
     with stage.start("--json", *options.split(), log=subprocess.PIPE) as program:

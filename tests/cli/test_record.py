@@ -103,15 +103,6 @@ def test_an_empty_record_says_that_replays_are_left_out(server: FakeServer, run:
     assert told not in " ".join(run(command, "--replays").stdout.split())
 
 
-@pytest.mark.parametrize(
-    ("option", "text"), [("--date", "tomorrow"), ("--from", "2024-5-6"), ("--to", "2024-W01-1"), ("--to", "20240506")]
-)
-def test_a_day_that_is_none_is_told_how_to_write_one(run: Run, option: str, text: str) -> None:
-    result = run("scorecard", option, text)
-    assert result.exit_code == 2
-    assert f"{text!r} is not a day; expected YYYY-MM-DD" in " ".join(result.stderr.replace("│", " ").split())
-
-
 def test_the_terminal_has_fifty_by_default_and_a_file_all(server: FakeServer, run: Run, tmp_path: Path) -> None:
     server.answers("ListPredictions", listed(*range(60, 9, -1), token="a"))
     assert "the newest 50; use --limit for more" in run("predictions").stdout
@@ -159,31 +150,6 @@ def test_a_file_that_cannot_be_written_is_told_and_exits_1(run: Run, tmp_path: P
             assert result.exit_code == 1
             assert result.stderr.startswith(f"Error: cannot write {tmp_path / 'none' / 'file'}: ")
     assert run("checkpoint", "--out", str(tmp_path / "none" / "file")).exit_code == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["predictions", "--explain"], "give it with --json"),
-        (["predictions", "--json", "--csv", "-"], "give only one of them"),
-        (["scorecard", "--csv", "a", "--parquet", "b"], "give only one of them"),
-        (["predictions", "--date", "2026-01-02", "--to", "2026-01-03"], "either one day or a range of days"),
-        (["scorecard", "--from", "2026-01-02", "--to", "2026-01-01"], "2026-01-01 is before --from 2026-01-02"),
-        (["scorecard", "--minute", "2", "--max-minute", "3"], "either one minute or a range of minutes"),
-        (["leaderboard", "--min-minute", "3", "--max-minute", "2"], "2 is before --min-minute 3"),
-        (["leaderboard", "--date", "yesterday"], "yesterday"),
-        (["leaderboard", "--metric", "luck"], "luck"),
-        (["predictions", "--limit", "-1"], "greater than or equal to 0"),
-        (["report", GAME, "four", "--horizon", "half"], "integer"),
-        (["report", GAME, "4"], "--horizon"),
-        (["report", GAME, "4", "--horizon", "half", "--observed", "noon"], "'noon' is not a time"),
-    ],
-)
-def test_wrong_usage_is_named_and_exits_2(server: FakeServer, run: Run, arguments: list[str], said: str) -> None:
-    result = run(*arguments)
-    assert result.exit_code == 2
-    assert said in " ".join(result.stderr.replace("│", " ").split())
-    assert not server.calls
 
 
 def test_a_prediction_is_shown_with_its_past_and_its_end(server: FakeServer, run: Run) -> None:

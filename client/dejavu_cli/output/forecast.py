@@ -80,15 +80,15 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
         pattern: its input: home − away at the end of each minute, in points.
     """
     rows = name_value_rows()
-    _add_date(rows, forecast)
+    if forecast.game_date and forecast.game_date != game_day(datetime.now(UTC)).isoformat():
+        rows.add_row("game date", forecast.game_date)
     _add_expected_margin(rows, forecast)
     if pattern:
         rows.add_row(f"after {pluralize(forecast.elapsed_minutes, 'minute')}", lead(pattern[-1], forecast))
     if forecast.HasField("moment"):
-        rows.add_row(
-            f"at {clock(forecast.moment.period, forecast.moment.seconds_left)}",
-            lead(forecast.moment.differential, forecast) + _free_throws(forecast.moment.free_throws),
-        )
+        moment = forecast.moment
+        throws = f", {pluralize(moment.free_throws, 'free throw')} to come" if moment.free_throws else ""
+        rows.add_row(f"at {clock(moment.period, moment.seconds_left)}", lead(moment.differential, forecast) + throws)
     _add_live_inputs(rows, forecast)
     rows.add_row(
         f"at the {horizon_label(forecast.horizon)}", Text(lead(forecast.point_forecast, forecast), style="bold")
@@ -176,10 +176,6 @@ def lead_with_sign(differential: float, of: Forecast | Outcome) -> str:
     return f"{lead(differential, of)} ({signed(differential, 0)})"
 
 
-def _free_throws(coming: int) -> str:
-    return f", {pluralize(coming, 'free throw')} to come" if coming else ""
-
-
 def _add_live_inputs(rows: Table, forecast: Forecast) -> None:
     live, _ = live_inputs.from_message(forecast)
     home, away = forecast.home_team or "home", forecast.away_team or "away"
@@ -213,12 +209,6 @@ def _add_total(rows: Table, forecast: Forecast) -> None:
     )
     if total.HasField("expected_total"):
         rows.add_row("  before tip-off", f"{total.expected_total:.1f} expected at the end")
-
-
-def _add_date(rows: Table, forecast: Forecast) -> None:
-    """Add the date of a game, unless it is today, to rows of name and value."""
-    if forecast.game_date and forecast.game_date != game_day(datetime.now(UTC)).isoformat():
-        rows.add_row("game date", forecast.game_date)
 
 
 _LEAST_SHOWN: Final = 0.05

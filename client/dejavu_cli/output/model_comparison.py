@@ -36,7 +36,11 @@ def print_comparison(comparison: pb.ModelComparison, horizon: str = "") -> None:
     parts: list[RenderableType] = [_scores(comparison)]
     for name, score in (("CRPS", comparison.crps), ("Brier score", comparison.brier)):
         if len(score.path) > 1:
-            parts += ["", Text(f"e-values by the {name}, after each game", style="dim"), *_chart(score.path)]
+            parts += [
+                "",
+                Text(f"e-values by the {name}, after each game", style="dim"),
+                *map(Text, chart_lines(score.path)),
+            ]
     if any(len(score.path) > 1 for score in (comparison.crps, comparison.brier)):
         parts.append(Text(f"{_NOT_WORSE} it is not worse by the margin   {_WORSE} it is worse", style="dim"))
     parts += ["", _decision(comparison)]
@@ -79,10 +83,6 @@ def _decision(comparison: pb.ModelComparison) -> Text:
 def e_value_text(value: float) -> str:
     """Return an e-value in a few characters."""
     return f"{value:.2f}" if 0.01 <= value < 1000 else f"{value:.1e}"
-
-
-def _chart(path: Sequence[pb.EValuePoint]) -> list[Text]:
-    return [Text(line) for line in chart_lines(path)]
 
 
 def chart_lines(path: Sequence[pb.EValuePoint], columns: int = _MOST_COLUMNS) -> list[str]:

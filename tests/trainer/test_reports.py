@@ -25,10 +25,9 @@ from dejavu_trainer.evaluation.result import (
     to_json,
 )
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
-from dejavu_trainer.reports import text as text_report
-from dejavu_trainer.reports.html import page
-from dejavu_trainer.reports.plots import Plot, chosen_games, fan_chart, plots
-from dejavu_trainer.reports.tables import tables
+from dejavu_trainer.reports.backtest import report_of
+from dejavu_trainer.reports.plots import chosen_games, fan_chart, plots
+from dejavu_trainer.reports.render import Plot, Report, markdown, page, print_report
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +47,20 @@ def drawn(result: BacktestResult, folds: list[FoldScores]) -> list[Plot]:
 
 
 @pytest.fixture(scope="module")
-def html(result: BacktestResult, folds: list[FoldScores], drawn: list[Plot]) -> str:
-    def already_drawn(of_result: BacktestResult, of_folds: list[FoldScores]) -> list[Plot]:
-        assert of_result is result
-        assert of_folds is folds
-        return drawn
+def report(result: BacktestResult) -> Report:
+    return report_of("Walk-forward over 2033 & 2034", result, "flattering <figures>")
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dejavu_trainer.reports.html.plots", already_drawn)  # drawing takes seconds
-        return page("Walk-forward over 2033 & 2034", result, folds, "flattering <figures>")
+
+@pytest.fixture(scope="module")
+def html(report: Report, drawn: list[Plot]) -> str:
+    return page(report, drawn)
+
+
+@pytest.fixture(scope="module")
+def printed(report: Report) -> str:
+    out = io.StringIO()
+    print_report(Console(file=out, width=160), report)
+    return out.getvalue()
 
 
 def test_a_result_tells_what_was_tested_and_how_far_it_is() -> None:
@@ -131,36 +135,35 @@ def test_what_is_not_reached_is_said_plainly() -> None:
     assert missed(checks[1:]) == "1 of 1 are reached."
 
 
-def test_reports_name_the_aims_that_are_not_reached(result: BacktestResult, html: str) -> None:
+def test_reports_name_the_aims_that_are_not_reached(
+    result: BacktestResult, report: Report, printed: str, html: str
+) -> None:
     said = f"Of the aims, {missed(result.promises)}"
     assert "not reached: " in said  # the models of these folds are no better than the linear ones
-    out = io.StringIO()
-    text_report.print_result(Console(file=out, width=200), "Model 0123", result)
-    for text in (out.getvalue(), text_report.markdown("Walk-forward", result), html):
+    for text in (printed, markdown(report), html):
         assert said in " ".join(text.split())
 
 
-def test_tables_have_a_cell_for_every_column(result: BacktestResult) -> None:
-    for table in tables(result):
+def test_tables_have_a_cell_for_every_column(report: Report) -> None:
+    for table in (*report.tables, *report.checks):
         assert table.rows
         assert all(len(row) == len(table.header) for row in table.rows)
 
 
-def test_a_terminal_gets_the_verdict_the_warning_and_every_table(result: BacktestResult) -> None:
-    out = io.StringIO()
-    text_report.print_result(Console(file=out, width=160), "Model 0123", result, "The model was TRAINED on this season")
-    text = out.getvalue()
-    assert "!! The model was TRAINED on this season" in text
-    assert "Acceptance checks (aims of the recipe; they do not decide the verdict)" in text
-    assert result.verdict.reason in text.replace("\n", " ")
-    for table in tables(result):
-        assert table.title in text
-    assert ("UNFIT" in text) == (not result.verdict.fit)
+def test_a_terminal_gets_the_verdict_the_warning_and_every_table(
+    result: BacktestResult, report: Report, printed: str
+) -> None:
+    assert "!! flattering <figures>" in printed
+    assert "Acceptance checks (aims of the recipe; they do not decide the verdict)" in printed
+    assert result.verdict.reason in printed.replace("\n", " ")
+    for table in report.tables:
+        assert table.title in printed
+    assert ("UNFIT" in printed) == (not result.verdict.fit)
 
 
-def test_markdown_tables_are_whole(result: BacktestResult) -> None:
-    text = text_report.markdown("Walk-forward", result)
-    assert text.startswith("# Walk-forward\n")
+def test_markdown_tables_are_whole(report: Report) -> None:
+    text = markdown(report)
+    assert text.startswith("# Walk-forward over 2033 & 2034\n")
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(widths) == 1

@@ -159,7 +159,7 @@ def walked() -> Path:
 @pytest.fixture
 def two_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make reports draw two plots only; drawing all takes seconds."""
-    monkeypatch.setattr("dejavu_trainer.reports.html.plots", lambda *drawn: islice(plots(*drawn), 2))
+    monkeypatch.setattr("dejavu_trainer.reports.plots.plots", lambda *drawn: islice(plots(*drawn), 2))
 
 
 @pytest.mark.nightly

@@ -22,7 +22,7 @@ from dejavu_common.rich_console import Console
 from dejavu_models.types import MarginSource
 from dejavu_store.bundle import load_bundle
 from dejavu_trainer.data.games import load_games
-from dejavu_trainer.reports.fit import print_fit
+from dejavu_trainer.reports.runs import print_fit
 from dejavu_trainer.training.recipe import TrainingConfig
 
 QUICK = quick_recipe()

@@ -16,8 +16,9 @@ from dejavu_models.uncertainty.season_scale import BOUNDS
 from dejavu_trainer.evaluation.adaptive_study import COLUMNS, QuantileGrid, replay_fold
 from dejavu_trainer.evaluation.scoring.fold_scores import STATIC, FoldScores
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
-from dejavu_trainer.reports.adaptive import markdown, print_study, tables
-from dejavu_trainer.reports.text import method_line
+from dejavu_trainer.reports.backtest import method_line
+from dejavu_trainer.reports.render import markdown, print_report
+from dejavu_trainer.reports.studies import adaptive_report
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ def test_teams_are_taken_for_known_after_their_first_games(narrow: FoldScores) -
 
 def test_what_chance_does_to_a_month_is_what_it_does_to_the_mean_of_its_games(narrow: FoldScores) -> None:
     lived = replay_fold(narrow, "carried")
-    *_, off, _ = tables([replay_fold(narrow, "frozen"), lived])
+    *_, off, _ = adaptive_report("", "", [replay_fold(narrow, "frozen"), lived]).tables
     months, counts = np.unique(lived.month, return_counts=True)
     by_game = [lived.covered["static"][lived.month == month, :, 0].mean(axis=1) for month in months[counts >= 100]]
     assert by_game
@@ -98,9 +99,9 @@ def test_where_no_month_has_enough_games_there_is_no_deviation_but_the_reason(na
     months = np.datetime64("2033-01") + np.arange(len(narrow)) // 50
     lived = [replace(replay_fold(narrow, ratings), month=months) for ratings in ("frozen", "carried")]
     method = method_line(RUN, 500)
-    document = markdown("Adaptive intervals over 2033", method, lived)
-    out = io.StringIO()
-    print_study(Console(file=out, width=160), "Adaptive intervals over 2033", lived)
+    report = adaptive_report("Adaptive intervals over 2033", method, lived)
+    document, out = markdown(report), io.StringIO()
+    print_report(Console(file=out, width=160), report)
     for text in (document, out.getvalue()):
         assert "nan" not in text
         assert "Deviation of monthly coverage" not in text

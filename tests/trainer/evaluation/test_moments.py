@@ -27,8 +27,7 @@ from dejavu_store.registry import Registry
 from dejavu_trainer.evaluation.moments import BANDS, OVERTIME, MomentFigures, compute_moment_metrics, moment_checks
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.evaluation.scoring.moments import COLUMNS_SCORED, score_moments
-from dejavu_trainer.reports.moments import moments
-from dejavu_trainer.reports.tables import tables
+from dejavu_trainer.reports.backtest import moments, tables
 from dejavu_trainer.training.linear import fit_linear
 from dejavu_trainer.training.moments import fit_moments
 from dejavu_trainer.training.ratings import RatedGames

@@ -30,7 +30,7 @@ from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.backtest import Fold
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.lineage import code_version, libraries
-from dejavu_trainer.reports.retrain import print_due
+from dejavu_trainer.reports.runs import print_due
 from dejavu_trainer.retraining.errors import ChallengerUnfit, GamesRefused
 from dejavu_trainer.retraining.retrain import open_retrain
 from dejavu_trainer.retraining.settings import Challenger, RetrainSettings

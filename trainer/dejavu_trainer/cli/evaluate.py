@@ -79,8 +79,9 @@ def evaluate(
     from dejavu_common.files import write_atomic
     from dejavu_trainer.evaluation import bundle as bundle_evaluation
     from dejavu_trainer.evaluation.result import to_json
-    from dejavu_trainer.reports import html as html_report
-    from dejavu_trainer.reports import text
+    from dejavu_trainer.reports.backtest import report_of
+    from dejavu_trainer.reports.plots import plots
+    from dejavu_trainer.reports.render import page, print_report
 
     with exit_on_error():
         forecaster = load_bundle(bundle or default_bundle(), allow_unfit=True)
@@ -92,13 +93,14 @@ def evaluate(
                 evaluation = bundle_evaluation.evaluate(forecaster, games, season, seed=seed, advance=advance)
         title = f"Model {forecaster.version} on season {season}: {evaluation.result.games:,} games"
         warning = "" if evaluation.seen is None else _SEEN[evaluation.seen].format(date=forecaster.ratings.date)
+        report = report_of(title, evaluation.result, warning)
         if html is not None:
-            write_atomic(html, html_report.page(title, evaluation.result, [evaluation.scores], warning).encode())
+            write_atomic(html, page(report, plots(evaluation.result, [evaluation.scores])).encode())
     if as_json:
         document = json.loads(to_json(evaluation.result))
         print_json({"model_version": forecaster.version, "season": season, "seen": evaluation.seen, **document})
     else:
-        text.print_result(Console(), title, evaluation.result, warning)
+        print_report(Console(), report)
 
 
 @app.command()
@@ -124,8 +126,9 @@ def backtest(
     from dejavu_common.files import write_atomic
     from dejavu_trainer.evaluation.result import RESULT_STEPS, RunProvenance, result_of, to_json
     from dejavu_trainer.evaluation.totals.walk_forward import backtest_totals
-    from dejavu_trainer.reports import html as html_report
-    from dejavu_trainer.reports import plots, text
+    from dejavu_trainer.reports.backtest import report_of
+    from dejavu_trainer.reports.plots import fan_chart, plots
+    from dejavu_trainer.reports.render import markdown, page, print_report
     from dejavu_trainer.training import lstm_config
 
     recipe, where = training_config(config, prototypes), parsed_execution(execution, jobs)
@@ -137,17 +140,17 @@ def backtest(
         with bars.step("Compute the metrics", RESULT_STEPS + 1) as advance:
             method = RunProvenance(recipe.digest, recipe.prototypes, seed, games.fingerprint, games.fingerprints)
             result = result_of(folds, method, totals, advance=advance)
-            title = f"Walk-forward over {', '.join(str(fold.season[0]) for fold in folds)}"
+            report = report_of(f"Walk-forward over {', '.join(map(str, seasons))}", result)
             write_atomic(out / RESULT, to_json(result).encode())
-            write_atomic(out / SUMMARY, text.markdown(title, result).encode())
-            write_atomic(out / PAGE, html_report.page(title, result, folds).encode())
-            write_atomic(out / FAN_CHART, plots.fan_chart(folds).encode())
+            write_atomic(out / SUMMARY, markdown(report).encode())
+            write_atomic(out / PAGE, page(report, plots(result, folds)).encode())
+            write_atomic(out / FAN_CHART, fan_chart(folds).encode())
             advance(1)
     if as_json:
         document: dict[str, Any] = json.loads(to_json(result))
         print_json(document)
     else:
-        text.print_result(Console(), title, result)
+        print_report(Console(), report)
 
 
 def _walk_forward(
@@ -203,8 +206,9 @@ def adapt(
     from dejavu_common.files import write_atomic
     from dejavu_trainer.evaluation import adaptive_study
     from dejavu_trainer.evaluation.result import RunProvenance
-    from dejavu_trainer.reports import adaptive as adaptive_report
-    from dejavu_trainer.reports import text
+    from dejavu_trainer.reports.backtest import method_line
+    from dejavu_trainer.reports.render import markdown, print_report
+    from dejavu_trainer.reports.studies import adaptive_report
     from dejavu_trainer.training import lstm_config
 
     recipe, where = training_config(config, prototypes), parsed_execution(execution, jobs)
@@ -217,6 +221,6 @@ def adapt(
                 advance(1)
         title = f"Adaptive intervals over {', '.join(str(fold.season[0]) for fold in folds)}"
         method = RunProvenance(recipe.digest, recipe.prototypes, seed, games.fingerprint)
-        line = text.method_line(method, sum(map(len, folds)))
-        write_atomic(out / ADAPTIVE, adaptive_report.markdown(title, line, replayed).encode())
-    adaptive_report.print_study(Console(), title, replayed)
+        report = adaptive_report(title, method_line(method, sum(map(len, folds))), replayed)
+        write_atomic(out / ADAPTIVE, markdown(report).encode())
+    print_report(Console(), report)

@@ -18,7 +18,7 @@ from dejavu_trainer.cli.app import Bars, Json, app, exit_on_error, parsed, print
 from dejavu_trainer.data.fetch import FetchResult, Phase, fetch, missing_path, parse_nba_seasons, season_name
 from dejavu_trainer.data.games import count_games
 from dejavu_trainer.data.retries import FetchStopped, RetryingClient, RetryPolicy
-from dejavu_trainer.reports import fit as fit_report
+from dejavu_trainer.reports import runs
 
 _LINE_INTERVAL: Final = 30.0
 """Seconds between two progress lines when stderr is not a terminal."""
@@ -150,7 +150,7 @@ def _document(out: Path, fetched: FetchResult) -> dict[str, Any]:
             counted = count_games(fetched.path, fetched.plays)
         except DataError:  # none of its games is complete
             counted = 0
-        document = fit_report.season_document(fetched.path, fetched.plays, counted, fetched.season)
+        document = runs.season_document(fetched.path, fetched.plays, counted, fetched.season)
     return {
         "season": season_name(fetched.season),
         **document,
@@ -165,7 +165,7 @@ def _print(console: Console, documents: Sequence[dict[str, Any]]) -> None:
     """Print the results of the seasons as text."""
     for document in documents:
         if document["file"] is not None:
-            fit_report.print_season(console, document)
+            runs.print_season(console, document)
         if document["not_over"]:
             console.print(
                 f"{document['season']}: {document['not_over']} games are not finished yet; a later fetch adds them",

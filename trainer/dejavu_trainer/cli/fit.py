@@ -33,7 +33,7 @@ from dejavu_trainer.cli.app import (
 from dejavu_trainer.data.games import count_games, load_games, parse_seasons
 from dejavu_trainer.data.plays import write_plays
 from dejavu_trainer.data.simulate import GAMES_A_SEASON, simulate_season
-from dejavu_trainer.reports import fit as fit_report
+from dejavu_trainer.reports import runs
 
 
 @app.command()
@@ -91,13 +91,13 @@ def fit(
                 progress=bars,
                 execution=where,
             )
-        document = fit_report.fit_document(report, seconds=time.monotonic() - started)
+        document = runs.fit_document(report, seconds=time.monotonic() - started)
         if tracker is not None:
             document["mlflow_run"] = tracker.log(report.bundle, document).run_id
         if as_json:
             print_json(document)
         else:
-            fit_report.print_fit(Console(), document)
+            runs.print_fit(Console(), document)
 
 
 @app.command()
@@ -119,9 +119,9 @@ def simulate(
             for year in seasons:
                 plays = simulate_season(year, seed=seed, games=games, advance=advance)
                 path = write_plays(out, year, plays)
-                documents.append(fit_report.season_document(path, plays, count_games(path, plays)))
+                documents.append(runs.season_document(path, plays, count_games(path, plays)))
     if as_json:
         print_json({"seasons": documents})
     else:
         for document in documents:
-            fit_report.print_season(Console(), document)
+            runs.print_season(Console(), document)

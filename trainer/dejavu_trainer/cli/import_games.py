@@ -19,7 +19,7 @@ from dejavu_feed.files.source_rows import Source
 from dejavu_trainer.cli.app import Json, Overwrite, Season, app, check_free, exit_on_error, print_json
 from dejavu_trainer.data.games import count_games
 from dejavu_trainer.data.plays import events_path, plays_table, write_plays
-from dejavu_trainer.reports import fit as fit_report
+from dejavu_trainer.reports import runs
 
 SHOWN_PROBLEMS = 20
 """Number of import problems printed to stderr; --json contains all that were found."""
@@ -73,7 +73,7 @@ def import_plays(
         path = write_plays(out, season, plays)
         if events := [(game.game_id, game.events) for game in checked.games if game.events]:
             write_events(events_path(out, season), events)
-    document = fit_report.season_document(path, plays, counted, season)
+    document = runs.season_document(path, plays, counted, season)
     if source is not Source.PLAYS:
         document["not_imported"] = [asdict(game) for game in checked.left_out]
         document["not_in_list"] = list(checked.unlisted)
@@ -82,7 +82,7 @@ def import_plays(
     if as_json:
         print_json(document)
     else:
-        fit_report.print_season(Console(), document)
+        runs.print_season(Console(), document)
 
 
 def _refuse_contradictions(left_out: Sequence[LeftOutGame]) -> None:

@@ -19,7 +19,7 @@ from dejavu_store.bundle import check_target, read_manifest
 from dejavu_store.registry import default_bundle, refreshed_bundle
 from dejavu_trainer.cli.app import Json, app, exit_on_error, parsed, print_json
 from dejavu_trainer.data.retries import FetchStopped, RetryingClient, RetryPolicy
-from dejavu_trainer.reports.refresh import print_refresh, refresh_document, unchanged_document
+from dejavu_trainer.reports.runs import print_refresh, refresh_document, unchanged_document
 
 if TYPE_CHECKING:
     from dejavu_models.live_ratings import GameResult

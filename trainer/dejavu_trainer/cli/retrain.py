@@ -184,7 +184,7 @@ def _problem_kinds(names: list[str]) -> Any:
 
 
 def _check(settings: RetrainSettings, *, as_json: bool) -> None:
-    from dejavu_trainer.reports.retrain import due_document, print_due
+    from dejavu_trainer.reports.runs import due_document, print_due
     from dejavu_trainer.retraining.errors import RetrainError
     from dejavu_trainer.retraining.retrain import open_retrain
 
@@ -202,7 +202,7 @@ def _check(settings: RetrainSettings, *, as_json: bool) -> None:
 
 
 def _once(settings: RetrainSettings, *, promote: bool, as_json: bool) -> None:
-    from dejavu_trainer.reports.retrain import (
+    from dejavu_trainer.reports.runs import (
         challenger_document,
         due_document,
         print_challenger,

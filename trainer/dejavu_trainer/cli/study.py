@@ -51,17 +51,17 @@ def compare(
 ) -> None:
     """Compare the forecasts of two walk-forwards game by game, beside persistence."""
     from dejavu_trainer.evaluation.walk_comparison import compare_walks, read_walk
-    from dejavu_trainer.reports import comparison
-    from dejavu_trainer.reports.text import print_tables
+    from dejavu_trainer.reports.render import print_report
+    from dejavu_trainer.reports.studies import comparison_document, comparison_report
 
     other = other or forecaster
     with exit_on_error():
         paired = compare_walks(read_walk(walk), read_walk(against), forecaster, other)
     if as_json:
-        print_json(comparison.document(paired))
+        print_json(comparison_document(paired))
     else:
         first, second = (f"{name} of {folder}" for name, folder in ((forecaster, walk), (other, against)))
-        print_tables(Console(), f"First: {first}. Second: {second}.", comparison.tables(paired))
+        print_report(Console(), comparison_report(f"First: {first}. Second: {second}.", paired))
 
 
 @app.command()
@@ -84,7 +84,8 @@ def study(
     """
     from dejavu_trainer.evaluation import study as studies
     from dejavu_trainer.evaluation.backtest import available_seasons
-    from dejavu_trainer.reports import study as report
+    from dejavu_trainer.reports.render import markdown, page, print_report
+    from dejavu_trainer.reports.studies import metrics_of, study_document, study_plot, study_report
     from dejavu_trainer.tracking import MlflowTracker, TrackingError
     from dejavu_trainer.training import lstm_config
     from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
@@ -103,15 +104,14 @@ def study(
             # The machines of a cluster need not share a disk.
             stages = StageCache(out / STAGES) if where.address == "loky" else NO_CACHE
             result = studies.run_study(games, read, trials, out, seen, execution=where, stages=stages, advance=advance)
-        title = f"Study {plan.stem}: {len(trials)} recipes"
-        document = report.document(result)
+        report, document = study_report(f"Study {plan.stem}: {len(trials)} recipes", result), study_document(result)
         write_atomic(out / RESULT, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
-        write_atomic(out / SUMMARY, report.markdown(title, result).encode())
-        write_atomic(out / PAGE, report.page(title, result).encode())
+        write_atomic(out / SUMMARY, markdown(report).encode())
+        write_atomic(out / PAGE, page(report, [study_plot(result)]).encode())
         if tracker is not None:
             for trial in trials:
-                tracker.log_trial(plan.stem, trial.name, asdict(trial.recipe), report.metrics_of(result, trial))
+                tracker.log_trial(plan.stem, trial.name, asdict(trial.recipe), metrics_of(result, trial))
     if as_json:
         print_json(document)
     else:
-        report.print_study(Console(), title, result)
+        print_report(Console(), report)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -16,7 +15,8 @@ from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, QUARTERS, GroupMetr
 from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
-from dejavu_trainer.reports.cells import NAMES
+from dejavu_trainer.reports.backtest import NAMES
+from dejavu_trainer.reports.render import Plot
 
 if TYPE_CHECKING:  # imported late otherwise: loading it takes half a second, and not every report has plots
     from matplotlib.axes import Axes
@@ -52,15 +52,6 @@ STYLE: Final[dict[Any, Any]] = {
 }
 
 PIT_BINS: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """A plot: heading of its section in the report, explanation, and svg element."""
-
-    title: str
-    caption: str
-    svg: str
 
 
 def plots(result: BacktestResult, folds: Sequence[FoldScores]) -> Iterator[Plot]:
@@ -132,6 +123,11 @@ def svg(name: str, figure: Figure) -> str:
     element = text[text.index("<svg") :]
     # Element ids must be unique across the plots of a page.
     return element.replace('id="', f'id="{name}-').replace('"#', f'"#{name}-').replace("url(#", f"url(#{name}-")
+
+
+def errors_of(estimate: Estimate, factor: float = 1.0) -> list[list[float]]:
+    """Return the distances of an interval's ends from its estimate, as error bars need them."""
+    return [[factor * (estimate.value - estimate.lower)], [factor * (estimate.upper - estimate.value)]]
 
 
 def _figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, list[list[Axes]]]:
@@ -252,7 +248,7 @@ def _coverage_by_lead(result: BacktestResult) -> Figure:
             for number, lead in enumerate(LEADS):
                 estimate = groups[lead].values["served"].get(f"coverage_{level}") if lead in groups else None
                 if estimate is not None:
-                    ends = [[100 * (estimate.value - estimate.lower)], [100 * (estimate.upper - estimate.value)]]
+                    ends = errors_of(estimate, 100)
                     position = [number + 0.16 * (level_index - 1)], [100 * estimate.value - level]
                     label = f"{level} %" if number == 0 else None
                     axis.errorbar(*position, ends, fmt="o", color=colour, markersize=4.5, capsize=2.5, label=label)
@@ -290,8 +286,9 @@ def _ratings(result: BacktestResult) -> Figure:
     for axis, metric in zip(axes[0], ("mae", "rmse"), strict=True):
         for number, name in enumerate(reversed(EXPECTATIONS)):
             estimate = result.ratings[name][metric]
-            ends = [[estimate.value - estimate.lower], [estimate.upper - estimate.value]]
-            axis.errorbar([estimate.value], [number], xerr=ends, fmt="o", color=COLOURS["served"], capsize=3)
+            axis.errorbar(
+                [estimate.value], [number], xerr=errors_of(estimate), fmt="o", color=COLOURS["served"], capsize=3
+            )
         axis.set_yticks(range(len(EXPECTATIONS)), list(reversed(EXPECTATIONS)))
         axis.set(title=f"{metric.upper()}, points", ylim=(-0.6, len(EXPECTATIONS) - 0.4))
     return figure

@@ -17,7 +17,7 @@ from dejavu_trainer.data.box_scores import no_box_scores
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.metrics import GroupMetrics, compute_metrics
 from dejavu_trainer.evaluation.scoring.fold_scores import LINE, OF_LINE, PLAYERS, SERVED, FoldScores, score_fold, served
-from dejavu_trainer.reports.added_knowledge import added_knowledge
+from dejavu_trainer.reports.backtest import added_knowledge
 from dejavu_trainer.training.calibrate import conformalized, fit_tables
 from dejavu_trainer.training.linear import LEAST_LINES, fit_linear
 from dejavu_trainer.training.players import rate_players

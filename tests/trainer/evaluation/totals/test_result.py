@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import islice
 
 import pytest
 from tests.support.builders.folds import RUN, result_of_two_folds, two_folds
@@ -11,10 +10,8 @@ from tests.support.builders.random_walks import paced_games, with_total_lines
 
 from dejavu_trainer.evaluation.result import BacktestResult, result_of, to_json
 from dejavu_trainer.evaluation.totals.walk_forward import backtest_totals
-from dejavu_trainer.reports.html import page
-from dejavu_trainer.reports.plots import plots
-from dejavu_trainer.reports.tables import tables
-from dejavu_trainer.reports.text import markdown
+from dejavu_trainer.reports.backtest import report_of
+from dejavu_trainer.reports.render import markdown, page
 
 # By day, test_fold.py and test_metrics.py have the figures, and tests/trainer/test_reports.py has the reports.
 pytestmark = pytest.mark.nightly
@@ -35,21 +32,19 @@ def test_the_document_has_totals_as_it_has_margins(result: BacktestResult) -> No
     assert set(document["totals"]["halftime"]["season"]) == {"2033", "2034"}
 
 
-def test_the_aims_and_the_tables_of_totals_are_added(result: BacktestResult, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Drawing all plots takes seconds.
-    monkeypatch.setattr("dejavu_trainer.reports.html.plots", lambda *drawn: islice(plots(*drawn), 2))
+def test_the_aims_and_the_tables_of_totals_are_added(result: BacktestResult) -> None:
     plain, _ = result_of_two_folds()
     assert plain.totals is None
     assert json.loads(to_json(plain))["totals"] is None
     added = [check for check in result.promises if check.name.startswith("total points")]
     assert [*plain.promises, *added] == list(result.promises)
     assert len(added) == 10
-    assert all(len(row) == len(table.header) for table in tables(result) for row in table.rows)
-    titles = [table.title for table in tables(result)]
+    report, of_plain = report_of("Walk", result), report_of("Walk", plain)
+    assert all(len(row) == len(table.header) for table in report.tables for row in table.rows)
+    titles = [table.title for table in report.tables]
     assert {"Final: total points, by minute", "Final: total points with the line, by season"} <= set(titles)
-    assert [title for title in titles if "total points" not in title] == [table.title for table in tables(plain)]
-    text, html = markdown("Walk", result), page("Walk", result, two_folds())
-    for shown in (text, html):
+    assert [title for title in titles if "total points" not in title] == [table.title for table in of_plain.tables]
+    for shown in (markdown(report), page(report, [])):
         assert "Pace × time" in shown
         assert added[0].name in shown
-    assert "total points" not in markdown("Walk", plain)
+    assert "total points" not in markdown(of_plain)

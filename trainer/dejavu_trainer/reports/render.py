@@ -1,0 +1,175 @@
+"""Renders tables and reports: for the terminal, as Markdown, and as an HTML page that needs no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from rich import box
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from dejavu_common.rich_console import Console
+
+MIN_WIDTH: Final = 120
+"""Minimum width of the tables; a terminal that wraps lines is more readable than numbers broken inside cells."""
+
+PASSED, FAILED = "✓", "✗"
+"""Cells of checks."""
+
+_TEMPLATES: Final = Path(__file__).parent
+_STYLES: Final = {PASSED: "green", FAILED: "bold red"}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Text table; the first column contains the row labels, each row is as long as the header.
+
+    Attributes:
+        title: heading.
+        header: titles of the columns.
+        rows: cells.
+        note: remark below the table, which may be empty.
+        prose: whether the cells are texts rather than numbers.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    prose: bool = False
+
+
+@dataclass(frozen=True)
+class Column(Generic[T]):
+    """Column of a table: its title, and the cell of a row's item."""
+
+    title: str
+    cell: Callable[[T], str]
+
+
+def tabulate(title: str, columns: Iterable[Column[T]], items: Iterable[T], note: str = "") -> Table:
+    """Build a table with a row for each item."""
+    shown = tuple(columns)
+    rows = tuple(tuple(column.cell(item) for column in shown) for item in items)
+    return Table(title, tuple(column.title for column in shown), rows, note)
+
+
+class Plot(NamedTuple):
+    """A plot: heading of its section in the report, explanation, and svg element."""
+
+    title: str
+    caption: str
+    svg: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report in any of its formats.
+
+    Attributes:
+        title: heading.
+        method: line that describes what was tested.
+        tables: the figures.
+        sentences: what they say.
+        fit: whether the tested forecasts may be served; None if this was no question.
+        checks: tables of the checks behind it.
+        warning: limits of the figures; empty if there are none.
+    """
+
+    title: str
+    method: str
+    tables: tuple[Table, ...]
+    sentences: tuple[str, ...] = ()
+    fit: bool | None = None
+    checks: tuple[Table, ...] = ()
+    warning: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """Whether the tested forecasts may be served, in a sentence; empty if this was no question."""
+        return "" if self.fit is None else "Fit to be served." if self.fit else "Unfit."
+
+
+def print_report(console: Console, report: Report) -> None:
+    """Print a report, its conclusions last; widens the console to the width of the tables."""
+    console.width = max(console.width, MIN_WIDTH)
+    console.print(Text(report.title, style="bold"), soft_wrap=True)
+    if report.warning:
+        console.print(Text(f"!! {report.warning}", style="bold red"), soft_wrap=True)
+    for table in (*report.tables, *report.checks):
+        console.print(_rich_table(table))
+        if table.note:
+            console.print(Text(table.note, style="dim"), soft_wrap=True)
+        console.print()
+    if report.verdict:
+        console.print(Text(report.verdict.upper(), style="bold green" if report.fit else "bold red"))
+    for sentence in report.sentences:
+        console.print(Text(sentence), soft_wrap=True)
+
+
+def _rich_table(table: Table) -> RichTable:
+    shown = RichTable(
+        title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    for column, name in enumerate(table.header):
+        left = column == 0 or table.prose
+        shown.add_column(name, justify="left" if left else "right", no_wrap=column == 0, overflow="fold")
+    for row in table.rows:  # an interval below its estimate
+        shown.add_row(
+            *(Text(cell if table.prose else cell.replace(" [", "\n["), _STYLES.get(cell, "")) for cell in row)
+        )
+    return shown
+
+
+def print_rows(console: Console, rows: Iterable[tuple[str, str]], alarming: Collection[str] = ()) -> None:
+    """Print names with their texts; the texts of the names in `alarming` stand out."""
+    table = RichTable(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, text in rows:
+        table.add_row(Text(name, style="bold"), Text(text, style="bold red" if name in alarming else ""))
+    console.print(table)
+
+
+def markdown(report: Report) -> str:
+    """Format a report as a Markdown document."""
+    lines = [f"# {report.title}", "", report.method]
+    if report.verdict:
+        lines.append("[Definitions of the metrics](evaluation.md).")
+    lines.append("")
+    for table in report.checks:
+        lines += _markdown_table(table)
+    if said := [*([f"**{report.verdict}**"] if report.verdict else []), *report.sentences]:
+        lines += [" ".join(said), ""]
+    for table in report.tables:
+        lines += _markdown_table(table)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _markdown_table(table: Table) -> Iterator[str]:
+    yield f"## {table.title}"
+    yield ""
+    yield _markdown_row(table.header)
+    yield "|" + "---|" * len(table.header)
+    yield from map(_markdown_row, table.rows)
+    yield ""
+    if table.note:
+        yield table.note
+        yield ""
+
+
+def _markdown_row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def page(report: Report, plots: Iterable[Plot]) -> str:
+    """Render a report with plots as an HTML page."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("report.html.j2").render(report=report, plots=list(plots))

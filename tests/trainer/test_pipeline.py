@@ -20,7 +20,7 @@ from dejavu_models.live_ratings import GameResult
 from dejavu_models.types import Horizon
 from dejavu_store.bundle import load_bundle, read_manifest
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.gate import divide, verdict_of
+from dejavu_trainer.evaluation.verdict import divide, verdict_of
 from dejavu_trainer.execution import Progress
 from dejavu_trainer.pipeline import FitReport, fit
 from dejavu_trainer.training.dejavu import MINUTES

@@ -137,7 +137,6 @@ def test_a_run_that_was_cut_off_is_not_taken_for_a_complete_one(server: str) -> 
     cut = mlflow.create_run(experiment, tags={"dejavu.model_version": version}).info.run_id
     logged = MlflowTracker(server).log(folder, {})
     assert logged.run_id != cut
-    assert mlflow.get_run(cut).info.status == "KILLED"
     assert mlflow.get_run(logged.run_id).info.status == "FINISHED"
 
 

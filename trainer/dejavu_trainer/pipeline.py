@@ -43,7 +43,7 @@ from dejavu_store.bundle import check_target, publish
 from dejavu_store.contents import linear_to_bytes, ratings_to_bytes
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import split_seasons
-from dejavu_trainer.evaluation.gate import holdout_verdict, verdict_of
+from dejavu_trainer.evaluation.verdict import holdout_verdict, verdict_of
 from dejavu_trainer.execution import HERE, Execution, Progress
 from dejavu_trainer.lineage import code_version, libraries
 from dejavu_trainer.training.calibrate import CalibratedModels, fit_recipe, measure

@@ -10,9 +10,8 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -34,7 +33,13 @@ BUNDLE: Final = "bundle"
 
 _VERSION_TAG: Final = "dejavu.model_version"
 _TRIAL_TAG: Final = "dejavu.trial"
-_MOST_RUNS: Final = 100
+_ENVIRONMENT: Final = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # only our result goes there
+    # An unreachable server is reported after seconds, not after MLflow's own ten minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+}
 _ARTIFACT_SCHEMES: Final = frozenset(
     {"mlflow-artifacts", "http", "https", "s3", "gs", "wasb", "wasbs", "abfs", "abfss"}
 )
@@ -79,28 +84,24 @@ class MlflowTracker:
     def __init__(self, uri: str) -> None:
         if not uri.startswith(("http://", "https://")):
             raise TrackingError(f"{uri}: is no tracking server; expected http://HOST:PORT or https://HOST:PORT")
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # only our result goes there
-        # An unreachable server is reported after seconds, not after MLflow's own ten minutes.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         try:
             # Imported late: it is optional, and takes seconds.
-            from mlflow import MlflowClient  # noqa: PLC0415
+            import mlflow  # noqa: PLC0415
             from mlflow.store.artifact import artifact_repository_registry  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise TrackingError(
                 f"{error.name} is not installed; install the extra mlflow: {install('trainer,mlflow')}"
             ) from None
-        self._uri = uri
-        self._client = MlflowClient(uri, uri)
+        mlflow.set_tracking_uri(uri)
+        self._uri, self._mlflow, self._client = uri, mlflow, mlflow.MlflowClient(uri, uri)
         self._place: Callable[..., Any] = artifact_repository_registry.get_artifact_repository
 
     def log(self, bundle: Path, report: Mapping[str, Any]) -> TrackedRun:
         """Log a bundle: parameters and metrics of its manifest, a report, and its files.
 
-        A run of the same model that was completed is returned instead; one that was cut off is marked as killed. After
-        an error the new run is marked as failed.
+        A run of the same model that was completed is returned instead. After an error the new run is marked as failed.
 
         Args:
             bundle: folder of the bundle.
@@ -109,8 +110,24 @@ class MlflowTracker:
         Raises:
             TrackingError: if the server refuses it or does not answer.
         """
-        version = read_manifest(bundle).version
-        return self._once(_VERSION_TAG, version, version, partial(self._fill, bundle=bundle, report=report))
+        manifest = read_manifest(bundle)
+
+        def log_files(place_uri: str) -> None:
+            if urlsplit(place_uri).scheme not in _ARTIFACT_SCHEMES:
+                raise TrackingError(
+                    f"{self._uri}: names {visible(place_uri)[:200]} as the place of files, a folder here;"
+                    " expected a server that takes them (mlflow server --serve-artifacts), or object storage"
+                )
+            # The client would ask the server for the place again.
+            place = self._place(place_uri, tracking_uri=self._uri)
+            with tempfile.TemporaryDirectory(prefix="dejavu-mlflow-") as folder:
+                path = Path(folder, "report.json")
+                path.write_text(json.dumps(report, indent=2) + "\n")
+                place.log_artifact(str(path))
+            place.log_artifacts(str(bundle), BUNDLE)
+
+        version = manifest.version
+        return self._once(_VERSION_TAG, version, version, parameters(manifest), metrics(manifest), log_files)
 
     def log_trial(self, study: str, trial: str, settings: Mapping[str, Any], values: Mapping[str, float]) -> TrackedRun:
         """Log a recipe of a study: its settings and its metrics. What was logged is not logged again.
@@ -125,53 +142,30 @@ class MlflowTracker:
             TrackingError: if the server refuses it or does not answer.
         """
         content = json.dumps([study, trial, settings, values], sort_keys=True, default=str)
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        return self._once(_TRIAL_TAG, digest, f"{study}: {trial}", settings, values)
 
-        def fill(run: Any) -> None:
-            self._log_numbers(run.run_id, {name: str(value) for name, value in settings.items()}, values)
-
-        return self._once(_TRIAL_TAG, hashlib.sha256(content.encode()).hexdigest(), f"{study}: {trial}", fill)
-
-    def _once(self, tag: str, value: str, name: str, fill: Callable[[Any], None]) -> TrackedRun:
-        """Fill a run, unless one with this value of a tag was completed."""
+    def _once(
+        self,
+        tag: str,
+        value: str,
+        name: str,
+        settings: Mapping[str, Any],
+        values: Mapping[str, float],
+        log_files: Callable[[str], None] | None = None,
+    ) -> TrackedRun:
+        """Log settings, metrics and files in a run, unless one with this value of a tag was completed."""
+        where = f"tags.`{tag}` = '{value}' and attributes.status = 'FINISHED'"
         with self._reported():
-            experiment = self._experiment()
-            for found in self._runs(experiment, tag, value):
-                if found.info.status == "FINISHED":
-                    return TrackedRun(self._uri, found.info.run_id)
-                if found.info.status == "RUNNING":
-                    self._client.set_terminated(found.info.run_id, "KILLED")
-            run = self._client.create_run(experiment, tags={tag: value}, run_name=name).info
-            try:
-                fill(run)
-                self._client.set_terminated(run.run_id)
-            except Exception:
-                with suppress(Exception):  # the first error counts
-                    self._client.set_terminated(run.run_id, "FAILED")
-                raise
-        return TrackedRun(self._uri, run.run_id)
-
-    def _log_numbers(self, run_id: str, settings: Mapping[str, str], values: Mapping[str, float]) -> None:
-        for name, value in settings.items():
-            self._client.log_param(run_id, name, value[:_LONGEST_VALUE])
-        for name, number in values.items():
-            self._client.log_metric(run_id, name, number)
-
-    def _fill(self, run: Any, bundle: Path, report: Mapping[str, Any]) -> None:
-        """Log a bundle into a run."""
-        uri = run.artifact_uri
-        if urlsplit(uri).scheme not in _ARTIFACT_SCHEMES:
-            raise TrackingError(
-                f"{self._uri}: names {visible(uri)[:200]} as the place of files, a folder here;"
-                " expected a server that takes them (mlflow server --serve-artifacts), or object storage"
-            )
-        # The client is not used here: it would ask the server for the place again.
-        place, manifest = self._place(uri, tracking_uri=self._uri), read_manifest(bundle)
-        self._log_numbers(run.run_id, parameters(manifest), metrics(manifest))
-        with tempfile.TemporaryDirectory(prefix="dejavu-mlflow-") as folder:
-            path = Path(folder, "report.json")
-            path.write_text(json.dumps(report, indent=2) + "\n")
-            place.log_artifact(str(path))
-        place.log_artifacts(str(bundle), BUNDLE)
+            experiment = self._mlflow.set_experiment(EXPERIMENT).experiment_id
+            for found in self._client.search_runs([experiment], where, max_results=1):
+                return TrackedRun(self._uri, found.info.run_id)
+            with self._mlflow.start_run(run_name=name, tags={tag: value}) as run:
+                self._mlflow.log_params({key: str(each)[:_LONGEST_VALUE] for key, each in settings.items()})
+                self._mlflow.log_metrics(dict(values))
+                if log_files is not None:
+                    log_files(run.info.artifact_uri)
+        return TrackedRun(self._uri, run.info.run_id)
 
     def register(self, bundle: Path, report: Mapping[str, Any]) -> TrackedRun:
         """Log a bundle unless it is logged, and give the alias `challenger` to its version of the registered model.
@@ -179,35 +173,21 @@ class MlflowTracker:
         Raises:
             TrackingError: if the server refuses it or does not answer.
         """
-        run = self.log(bundle, report)
-        manifest = read_manifest(bundle)
+        run, client = self.log(bundle, report), self._client
         with self._reported():
-            if not self._client.search_registered_models(f"name = '{MODEL}'"):
-                self._client.create_registered_model(MODEL)
-            found = self._client.search_model_versions(f"run_id = '{run.run_id}'")
-            if found:
-                version = str(min(found, key=lambda each: int(each.version)).version)
-            else:
-                source = f"{self._client.get_run(run.run_id).info.artifact_uri}/{BUNDLE}"
-                created = self._client.create_model_version(
+            if not client.search_registered_models(f"name = '{MODEL}'"):
+                client.create_registered_model(MODEL)
+            versions = client.search_model_versions(f"run_id = '{run.run_id}'") or [
+                client.create_model_version(
                     MODEL,
-                    source,
+                    f"{client.get_run(run.run_id).info.artifact_uri}/{BUNDLE}",
                     run.run_id,
-                    tags={_VERSION_TAG: manifest.version},
-                    description=manifest.verdict.reason,
+                    tags={_VERSION_TAG: read_manifest(bundle).version},
                     await_creation_for=0,
                 )
-                version = str(created.version)
-            self._client.set_registered_model_alias(MODEL, CHALLENGER, version)
-        return TrackedRun(self._uri, run.run_id, version)
-
-    def _experiment(self) -> str:
-        found = self._client.get_experiment_by_name(EXPERIMENT)
-        return str(self._client.create_experiment(EXPERIMENT) if found is None else found.experiment_id)
-
-    def _runs(self, experiment: str, tag: str, value: str) -> list[Any]:
-        where = f"tags.`{tag}` = '{value}'"
-        return list(self._client.search_runs([experiment], where, max_results=_MOST_RUNS))
+            ]
+            client.set_registered_model_alias(MODEL, CHALLENGER, versions[0].version)
+        return TrackedRun(self._uri, run.run_id, str(versions[0].version))
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
@@ -232,7 +212,11 @@ def manifest_document(bundle: Path) -> dict[str, Any]:
 
 def parameters(manifest: Manifest) -> dict[str, str]:
     """Return the parameters of a fit for MLflow: its inputs."""
-    lineage = manifest.lineage
+    tables = {
+        "dejavu": manifest.dejavu.model_dump(mode="json", exclude={"minutes", "entries"}) if manifest.dejavu else {},
+        "ratings": manifest.ratings.model_dump(mode="json"),
+        "libraries": manifest.libraries,
+    }
     values: dict[str, Any] = {
         "train_seasons": ",".join(map(str, manifest.train.seasons)),
         "train_games": manifest.train.games,
@@ -241,20 +225,10 @@ def parameters(manifest: Manifest) -> dict[str, str]:
         "seed": manifest.seed,
         "recipe": manifest.verdict.recipe,
         "data_fingerprint": manifest.data_fingerprint,
-        **{f"dejavu.{name}": value for name, value in _dejavu_settings(manifest).items()},
-        **{f"ratings.{name}": value for name, value in manifest.ratings.model_dump(mode="json").items()},
-        **{f"libraries.{name}": value for name, value in manifest.libraries.items()},
+        **{f"{table}.{name}": value for table, of_table in tables.items() for name, value in of_table.items()},
+        **({} if manifest.lineage is None else manifest.lineage.model_dump()),
     }
-    if lineage is not None:
-        values |= lineage.model_dump()
     return {name: str(value) for name, value in values.items() if value != ""}
-
-
-def _dejavu_settings(manifest: Manifest) -> dict[str, Any]:
-    """Return the settings of the Dejavu databases except minutes and sizes; empty if the bundle has none."""
-    if manifest.dejavu is None:
-        return {}
-    return manifest.dejavu.model_dump(mode="json", exclude={"minutes", "entries"})
 
 
 def metrics(manifest: Manifest) -> dict[str, float]:

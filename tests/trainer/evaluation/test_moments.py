@@ -24,7 +24,8 @@ from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import LiveKind
 from dejavu_store.registry import Registry
-from dejavu_trainer.evaluation.moments import BANDS, OVERTIME, MomentFigures, compute_moment_metrics, moment_checks
+from dejavu_trainer.evaluation.acceptance import moment_checks
+from dejavu_trainer.evaluation.moments import BANDS, OVERTIME, MomentFigures, compute_moment_metrics
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.evaluation.scoring.moments import COLUMNS_SCORED, score_moments
 from dejavu_trainer.reports.backtest import moments, tables

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_trainer.evaluation.regions import binomial_region, conformal_region, detected_rates
+from dejavu_trainer.evaluation.coverage import binomial_region, conformal_region, detected_rates
 
 
 @given(st.integers(1, 120), st.sampled_from([0.5, 0.8, 0.95, 0.01]), st.sampled_from([0.9, 0.99]))

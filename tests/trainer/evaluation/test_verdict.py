@@ -10,20 +10,19 @@ from dejavu_models.manifest import MAX_TEXT
 from dejavu_models.metrics import Estimate
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.lead_groups import lead_groups
-from dejavu_trainer.evaluation.checks import coverage_check, groups_check
 from dejavu_trainer.evaluation.coverage import (
     ALL_LEADS,
     MIN_GAMES,
     CoverageCheck,
+    conformal_region,
     coverage,
     coverage_groups,
     coverages,
     group_powers,
 )
 from dejavu_trainer.evaluation.metrics import LEADS
-from dejavu_trainer.evaluation.regions import conformal_region
 from dejavu_trainer.evaluation.scoring.fold_scores import SERVED, FoldScores
-from dejavu_trainer.evaluation.verdict import judge
+from dejavu_trainer.evaluation.verdict import coverage_check, groups_check, judge
 
 
 @pytest.fixture(scope="module")

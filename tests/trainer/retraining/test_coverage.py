@@ -6,7 +6,7 @@ from statistics import NormalDist, fmean
 
 import pytest
 
-from dejavu_trainer.retraining.coverage import CoverageFigure, _figures
+from dejavu_trainer.retraining.triggers import CoverageFigure, _figures
 
 
 def whole_quantile(points: NormalDist, level: float) -> int:

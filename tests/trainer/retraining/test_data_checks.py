@@ -7,7 +7,7 @@ from tests.support.builders.bundles import simulated_games
 from tests.trainer.retraining.made_games import changed, made_games
 
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.retraining.data_checks import ProblemKind, problems
+from dejavu_trainer.retraining.sources import ProblemKind, problems
 
 
 def kinds(games: Games) -> set[ProblemKind]:

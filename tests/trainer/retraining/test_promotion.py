@@ -18,9 +18,9 @@ from tests.trainer.harness import run
 
 from dejavu.v1 import model_change_pb2 as change_pb
 from dejavu.v1 import model_service_pb2 as pb
+from dejavu_trainer import publish
 from dejavu_trainer.client import CallFailed
-from dejavu_trainer.retraining import promotion
-from dejavu_trainer.retraining.promotion import Promotion, promote_staged
+from dejavu_trainer.publish import Promotion, promote_staged
 
 SERVED, OLDER, NEWER, NEWEST = (letter * 16 for letter in "abcd")
 MODELS = [
@@ -62,7 +62,7 @@ class Server:
 
 def asked(monkeypatch: pytest.MonkeyPatch, **refusals: Mapping[str, str]) -> Server:
     server = Server(refusals)
-    monkeypatch.setattr(promotion, "run_client", server.run)
+    monkeypatch.setattr(publish, "run_client", server.run)
     return server
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_feed.errors import DataError
-from dejavu_trainer.retraining.seasons import plan_seasons
+from dejavu_trainer.retraining.settings import plan_seasons
 
 
 def test_after_a_season_the_two_newest_are_calibrated_on_and_the_two_newest_tested() -> None:

@@ -8,9 +8,14 @@ import numpy as np
 from tests.trainer.retraining.made_games import made_games
 
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.retraining.basis import Basis
-from dejavu_trainer.retraining.coverage import CoverageFigure
-from dejavu_trainer.retraining.triggers import Trigger, TriggerKind, TriggerSettings, standing_triggers
+from dejavu_trainer.retraining.triggers import (
+    Basis,
+    CoverageFigure,
+    Trigger,
+    TriggerKind,
+    TriggerSettings,
+    standing_triggers,
+)
 
 KNOWN = made_games(500, season=2031)
 BASIS = Basis("0" * 16, frozenset({2030, 2031}), frozenset({2031}), KNOWN.date[-1].item())

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dejavu_trainer.retraining.errors import RetrainError, RetrainRunning
-from dejavu_trainer.retraining.work_folder import open_work_folder
+from dejavu_trainer.retraining.work_folder import RetrainError, RetrainRunning, open_work_folder
 
 HOLD = """
 import sys, time

@@ -13,11 +13,11 @@ from dejavu_trainer.data.games import Games
 from dejavu_trainer.training.ratings import (
     carry,
     fit_ratings,
+    margin_terms,
     margins_with_frozen_ratings,
+    mean_nll,
     rating_errors,
 )
-from dejavu_trainer.training.schedule import margin_terms
-from dejavu_trainer.training.team_settings import mean_nll
 
 
 def with_strengths(count: int, seasons: range, spread: float, noise: float, seed: int = 0) -> tuple[Games, np.ndarray]:

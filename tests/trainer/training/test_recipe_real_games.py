@@ -12,9 +12,8 @@ from dejavu_models.types import CASES, HORIZONS
 from dejavu_trainer.data.games import Games, load_games
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores, score_fold
 from dejavu_trainer.pipeline import FitReport, fit
-from dejavu_trainer.training.ratings import RatedGames, carry
+from dejavu_trainer.training.ratings import RatedGames, carry, margin_terms
 from dejavu_trainer.training.recipe import TrainingConfig
-from dejavu_trainer.training.schedule import margin_terms
 
 pytestmark = [pytest.mark.real_data, pytest.mark.nightly, pytest.mark.timeout(1800)]
 

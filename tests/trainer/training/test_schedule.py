@@ -12,7 +12,7 @@ from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import MAX_REST, ScheduleHistory, game_terms
 from dejavu_models.team_filter import RatingSettings
-from dejavu_trainer.training.schedule import margin_terms, schedule_terms
+from dejavu_trainer.training.ratings import margin_terms, schedule_terms
 
 
 def before_all() -> RatingFilter:

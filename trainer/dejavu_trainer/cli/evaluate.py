@@ -125,7 +125,7 @@ def backtest(
     """
     from dejavu_common.files import write_atomic
     from dejavu_trainer.evaluation.result import RESULT_STEPS, RunProvenance, result_of, to_json
-    from dejavu_trainer.evaluation.totals.walk_forward import backtest_totals
+    from dejavu_trainer.evaluation.total_metrics import backtest_totals
     from dejavu_trainer.reports.backtest import report_of
     from dejavu_trainer.reports.plots import fan_chart, plots
     from dejavu_trainer.reports.render import markdown, page, print_report

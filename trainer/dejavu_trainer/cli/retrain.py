@@ -175,7 +175,7 @@ def _problem_kinds(names: list[str]) -> Any:
     Raises:
         ValueError: if there is no such kind.
     """
-    from dejavu_trainer.retraining.data_checks import ProblemKind
+    from dejavu_trainer.retraining.sources import ProblemKind
 
     known = {kind.value: kind for kind in ProblemKind}
     if unknown := [name for name in names if name not in known]:
@@ -185,8 +185,8 @@ def _problem_kinds(names: list[str]) -> Any:
 
 def _check(settings: RetrainSettings, *, as_json: bool) -> None:
     from dejavu_trainer.reports.runs import due_document, print_due
-    from dejavu_trainer.retraining.errors import RetrainError
     from dejavu_trainer.retraining.retrain import open_retrain
+    from dejavu_trainer.retraining.work_folder import RetrainError
 
     try:
         with exit_on_error(RetrainError), open_retrain(settings) as opened:
@@ -202,6 +202,7 @@ def _check(settings: RetrainSettings, *, as_json: bool) -> None:
 
 
 def _once(settings: RetrainSettings, *, promote: bool, as_json: bool) -> None:
+    from dejavu_trainer.publish import promote_staged
     from dejavu_trainer.reports.runs import (
         challenger_document,
         due_document,
@@ -210,9 +211,8 @@ def _once(settings: RetrainSettings, *, promote: bool, as_json: bool) -> None:
         print_promotions,
         promotions_document,
     )
-    from dejavu_trainer.retraining.errors import RetrainError
-    from dejavu_trainer.retraining.promotion import promote_staged
     from dejavu_trainer.retraining.retrain import open_retrain
+    from dejavu_trainer.retraining.work_folder import RetrainError
     from dejavu_trainer.tracking import TrackingError
     from dejavu_trainer.training.lstm_config import FitError
 

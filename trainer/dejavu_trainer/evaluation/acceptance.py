@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from dejavu_models.types import Horizon
-from dejavu_trainer.evaluation.checks import Check, groups_check, series_name
-from dejavu_trainer.evaluation.coverage import CoverageGroup
-from dejavu_trainer.evaluation.metrics import LATE, GroupMetrics, MetricsByForecaster
+from dejavu_trainer.evaluation.coverage import LEVEL, CoverageGroup
+from dejavu_trainer.evaluation.metrics import LATE, LEVELS, GroupMetrics, MetricsByForecaster
+from dejavu_trainer.evaluation.moments import OVERTIME, MomentFigures
+from dejavu_trainer.evaluation.scoring.totals import LINE, LINE_RATE, SERVED, TotalScores
 from dejavu_trainer.evaluation.season_coverage import SeasonCoverage
+from dejavu_trainer.evaluation.total_metrics import main_minute, season_shares
+from dejavu_trainer.evaluation.verdict import Check, groups_check, series_name
 
 CALIBRATION_ERROR: Final = 0.010
 """Largest accepted expected calibration error of the winner's probability."""
@@ -120,3 +123,76 @@ def _seasons(seasons: Sequence[SeasonCoverage]) -> Iterator[Check]:
             ),
             passed=not each.excluded,
         )
+
+
+_TOTAL_RIVALS: Final = {
+    SERVED[0]: {"pace": "pace × time", "season_mean": "the season's mean"},
+    LINE: {SERVED[0]: "totals by ratings", LINE_RATE: "the line's rate"},
+}
+_TOTAL_NAMES: Final = {SERVED[0]: "total points", LINE: "total points with the line"}
+
+
+def total_checks(figures: MetricsByForecaster, scores: TotalScores) -> tuple[Check, ...]:
+    """Return the acceptance checks on forecasts of the final total from the half, with known teams and with the line.
+
+    Args:
+        figures: metrics of the scores (`compute_total_metrics`).
+        scores: pooled folds.
+    """
+    minute = main_minute(Horizon.FINAL)
+    group = figures[Horizon.FINAL.value]["minute"][f"{minute}"]
+    result: list[Check] = []
+    for forecaster, rivals in _TOTAL_RIVALS.items():
+        if forecaster in scores.forecasts:
+            name = f"{_TOTAL_NAMES[forecaster]}, final from minute {minute}"
+            for rival, label in rivals.items():
+                result.append(_below(group, f"{name}: CRPS relative to {label}", forecaster, rival))
+            result += [_covers(scores, forecaster, name, minute, level) for level in LEVELS]
+    return tuple(result)
+
+
+def _below(group: GroupMetrics, name: str, forecaster: str, rival: str) -> Check:
+    ratio = group.relative[forecaster].get(rival, {}).get("crps")
+    return Check(
+        name=name,
+        promise="95 % interval below 0",
+        found="too few games" if ratio is None else f"{ratio.scaled(100):+.2f} %",
+        passed=ratio is not None and ratio.upper < 0,
+    )
+
+
+def _covers(scores: TotalScores, forecaster: str, name: str, minute: int, level: int) -> Check:
+    shares = season_shares(scores, forecaster, Horizon.FINAL, minute, level)
+    excluded = {season for season, found in shares.items() if abs(found.share - level / 100) > found.reach}
+    return Check(
+        name=f"{name}: coverage at {level} %, each season",
+        promise=f"each season's {100 * LEVEL:g} % interval contains {level} %",
+        found=", ".join(
+            f"{season}: {100 * found.share:.1f}{' ✗' if season in excluded else ''}" for season, found in shares.items()
+        ),
+        passed=not excluded,
+    )
+
+
+_MOST_ECE: Final = 0.02
+_COVERAGE_REACH: Final = 0.02
+
+
+def moment_checks(figures: MomentFigures) -> tuple[Check, ...]:
+    """Return the acceptance checks on forecasts of the winner at moments."""
+    bands = figures[Horizon.FINAL.value]
+    checks = []
+    if (late := bands.get("44:00–48:00")) is not None:
+        for name, found in (("Brier score", late.brier_difference), ("log loss", late.log_loss_difference)):
+            title = f"winner at moments from 44:00: {name} relative to the logistic regression"
+            checks.append(Check(title, "95 % interval below 0", f"{found.scaled(100):+.2f} %", found.upper < 0))
+    if (last := bands.get("last minute")) is not None:
+        name, passed = "winner, last minute: calibration error", last.ece <= _MOST_ECE
+        checks.append(Check(name, f"at most {_MOST_ECE:g}", f"{last.ece:.4f}", passed))
+    if (overtime := bands.get(OVERTIME)) is not None:
+        name, found = "winner in overtime: Brier score relative to the logistic regression", overtime.brier_difference
+        checks.append(Check(name, "95 % interval not above 0", f"{found.scaled(100):+.2f} %", found.lower <= 0))
+        name, share, reach = "final in overtime: coverage at 95 %", overtime.coverage["95"], _COVERAGE_REACH
+        passed = abs(share.value - 0.95) <= reach
+        checks.append(Check(name, f"within {100 * reach:g} points", f"{share.scaled(100):.1f} %", passed))
+    return tuple(checks)

@@ -13,12 +13,10 @@ from dejavu_models.totals.filter import TotalFilter
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.result import RESULT_STEPS, BacktestResult, RunProvenance, result_of
 from dejavu_trainer.evaluation.scoring.fold_scores import SCORING_STEPS, FoldScores, score_fold
-from dejavu_trainer.evaluation.totals.fold import score_totals
-from dejavu_trainer.evaluation.totals.scores import TotalScores
+from dejavu_trainer.evaluation.scoring.totals import TotalScores, score_totals
 from dejavu_trainer.execution import Advance, ignore
 from dejavu_trainer.training.players import rate_players
-from dejavu_trainer.training.ratings import carry
-from dejavu_trainer.training.schedule import margin_terms
+from dejavu_trainer.training.ratings import carry, margin_terms
 from dejavu_trainer.training.totals import carry_totals
 
 STEPS: Final = SCORING_STEPS + RESULT_STEPS

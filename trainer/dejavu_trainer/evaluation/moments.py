@@ -1,4 +1,4 @@
-"""Scores of forecasts at moments by time left, with bootstrap intervals over games, and the checks on them."""
+"""Scores of forecasts at moments by time left, with bootstrap intervals over games, on the games of folds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from dejavu_models import metrics
 from dejavu_models.arrays import Floats
 from dejavu_models.metrics import ECE_BINS, Estimate, GameBootstrap
 from dejavu_models.types import HORIZONS, Horizon
-from dejavu_trainer.evaluation.checks import Check
 from dejavu_trainer.evaluation.metrics import LEVELS
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.evaluation.scoring.moments import COLUMNS_SCORED, seconds_left
@@ -37,9 +36,6 @@ another group."""
 FORECASTERS: Final = ("served", "logistic", "leader")
 """Forecasters of the winner: the served one; a logistic regression on lead, seconds left and rating, fitted on all
 earlier seasons; and the leader, whose team has probability 1 (½ if the game is tied)."""
-
-_MOST_ECE: Final = 0.02
-_COVERAGE_REACH: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,44 +143,3 @@ def _calibration_error(band: _Moments, weights: Floats) -> float:
     bins = metrics.probability_bin(band.served)
     gaps = np.bincount(bins, weights * (band.served - band.happened), minlength=ECE_BINS)
     return float(np.abs(gaps).sum() / weights.sum())
-
-
-def moment_checks(figures: MomentFigures) -> tuple[Check, ...]:
-    """Return the acceptance checks on forecasts of the winner at moments: aims, which do not decide the verdict."""
-    bands = figures[Horizon.FINAL.value]
-    checks = []
-    if (late := bands.get("44:00–48:00")) is not None:
-        for name, found in (("Brier score", late.brier_difference), ("log loss", late.log_loss_difference)):
-            checks.append(
-                Check(
-                    f"winner at moments from 44:00: {name} relative to the logistic regression",
-                    "95 % interval below 0",
-                    f"{found.scaled(100):+.2f} %",
-                    found.upper < 0,
-                )
-            )
-    if (last := bands.get("last minute")) is not None:
-        promise = f"at most {_MOST_ECE:g}"
-        checks.append(
-            Check("winner, last minute: calibration error", promise, f"{last.ece:.4f}", last.ece <= _MOST_ECE)
-        )
-    if (overtime := bands.get(OVERTIME)) is not None:
-        found = overtime.brier_difference
-        checks.append(
-            Check(
-                "winner in overtime: Brier score relative to the logistic regression",
-                "95 % interval not above 0",
-                f"{found.scaled(100):+.2f} %",
-                found.lower <= 0,
-            )
-        )
-        share = overtime.coverage["95"]
-        checks.append(
-            Check(
-                "final in overtime: coverage at 95 %",
-                f"within {100 * _COVERAGE_REACH:g} points",
-                f"{share.scaled(100):.1f} %",
-                abs(share.value - 0.95) <= _COVERAGE_REACH,
-            )
-        )
-    return tuple(checks)

@@ -12,8 +12,7 @@ import numpy as np
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
 from dejavu_models.metrics import Estimate, GameBootstrap
-from dejavu_trainer.evaluation.acceptance import acceptance_checks
-from dejavu_trainer.evaluation.checks import Check
+from dejavu_trainer.evaluation.acceptance import acceptance_checks, moment_checks, total_checks
 from dejavu_trainer.evaluation.coverage import (
     CoverageCheck,
     CoverageGroup,
@@ -23,13 +22,12 @@ from dejavu_trainer.evaluation.coverage import (
     group_powers,
 )
 from dejavu_trainer.evaluation.metrics import MetricsByForecaster, compute_metrics, pool
-from dejavu_trainer.evaluation.moments import MomentFigures, compute_moment_metrics, moment_checks
+from dejavu_trainer.evaluation.moments import MomentFigures, compute_moment_metrics
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
+from dejavu_trainer.evaluation.scoring.totals import TotalScores, pool_totals
 from dejavu_trainer.evaluation.season_coverage import SeasonCoverage, season_coverages
-from dejavu_trainer.evaluation.totals.acceptance import total_checks
-from dejavu_trainer.evaluation.totals.metrics import compute_total_metrics
-from dejavu_trainer.evaluation.totals.scores import TotalScores, pool_totals
-from dejavu_trainer.evaluation.verdict import Verdict, judge
+from dejavu_trainer.evaluation.total_metrics import compute_total_metrics
+from dejavu_trainer.evaluation.verdict import Check, Verdict, judge
 from dejavu_trainer.execution import Advance, ignore
 
 RESULT_STEPS: Final = 3

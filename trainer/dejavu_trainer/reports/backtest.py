@@ -8,16 +8,16 @@ from typing import Final, NamedTuple
 from dejavu_models.metrics import Estimate
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.evaluation.acceptance import missed
-from dejavu_trainer.evaluation.checks import Check
 from dejavu_trainer.evaluation.coverage import POWER, GroupPower
 from dejavu_trainer.evaluation.metrics import LATE, LEVELS, GroupMetrics
 from dejavu_trainer.evaluation.moments import MomentBand
 from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult, FoldInfo, RunProvenance
 from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, LINE, OF_LINE, PARTS, PLAYERS, STATIC
+from dejavu_trainer.evaluation.scoring.totals import LINE as TOTAL_LINE
+from dejavu_trainer.evaluation.scoring.totals import LINE_RATE, RIVALS, SERVED
 from dejavu_trainer.evaluation.season_coverage import SeasonCoverage
-from dejavu_trainer.evaluation.totals.fold import LINE as TOTAL_LINE
-from dejavu_trainer.evaluation.totals.fold import LINE_RATE, RIVALS, SERVED
-from dejavu_trainer.evaluation.totals.metrics import OTHER_RIVALS
+from dejavu_trainer.evaluation.total_metrics import OTHER_RIVALS
+from dejavu_trainer.evaluation.verdict import Check
 from dejavu_trainer.reports.render import FAILED, PASSED, Column, Report, Table, tabulate
 
 NAMES: Final = {

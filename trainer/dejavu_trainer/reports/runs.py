@@ -19,8 +19,8 @@ from dejavu_trainer.reports.render import print_rows
 
 if TYPE_CHECKING:  # these import torch and scipy, which take seconds to load
     from dejavu_trainer.pipeline import FitReport
+    from dejavu_trainer.publish import Promotion
     from dejavu_trainer.refresh import Refresh
-    from dejavu_trainer.retraining.promotion import Promotion
     from dejavu_trainer.retraining.settings import Challenger, Due
 
 _EXPECTED: Final = {

@@ -28,16 +28,11 @@ from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Progress
 from dejavu_trainer.lineage import code_version, libraries
 from dejavu_trainer.publish import publish_bundle
-from dejavu_trainer.retraining.basis import Basis
-from dejavu_trainer.retraining.coverage import server_coverages
-from dejavu_trainer.retraining.data_checks import problems
 from dejavu_trainer.retraining.drift import drifts
-from dejavu_trainer.retraining.errors import ChallengerUnfit, GamesRefused
-from dejavu_trainer.retraining.seasons import SeasonPlan, plan_seasons
-from dejavu_trainer.retraining.settings import Challenger, Due, RetrainSettings
-from dejavu_trainer.retraining.sources import games_to_bytes, gather
-from dejavu_trainer.retraining.triggers import Trigger, TriggerKind, standing_triggers
-from dejavu_trainer.retraining.work_folder import WorkFolder, open_work_folder
+from dejavu_trainer.retraining.settings import Challenger, Due, RetrainSettings, SeasonPlan, plan_seasons
+from dejavu_trainer.retraining.sources import games_to_bytes, gather, problems
+from dejavu_trainer.retraining.triggers import Basis, Trigger, TriggerKind, server_coverages, standing_triggers
+from dejavu_trainer.retraining.work_folder import ChallengerUnfit, GamesRefused, WorkFolder, open_work_folder
 from dejavu_trainer.tracking import MlflowTracker, TrackedRun, manifest_document
 
 

@@ -1,20 +1,93 @@
-"""Settings and result of a retrain."""
+"""Settings, seasons and result of a retrain."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from dejavu_feed.errors import DataError
+from dejavu_trainer.evaluation.backtest import CALIBRATE_SEASONS
 from dejavu_trainer.execution import HERE, Execution
-from dejavu_trainer.retraining.data_checks import ProblemKind
-from dejavu_trainer.retraining.seasons import CALIBRATION_GAMES, TEST_GAMES, TEST_SEASONS
-from dejavu_trainer.retraining.sources import SourceGames
+from dejavu_trainer.retraining.sources import ProblemKind, SourceGames
 from dejavu_trainer.retraining.triggers import Trigger, TriggerSettings
 from dejavu_trainer.tracking import TrackedRun
 from dejavu_trainer.training.recipe import TrainingConfig
+
+CALIBRATION_GAMES: Final = 2000
+"""Minimum number of games to calibrate on: with fewer, the sampling error of the calibration costs more than older
+games do."""
+
+TEST_SEASONS: Final = 2
+"""Maximum number of seasons that a retrain backtests; each takes as long as a fit."""
+
+TEST_GAMES: Final = 300
+"""Minimum number of games of a tested season."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeasonPlan:
+    """The seasons of a retrain, each by the year in which it ends.
+
+    Attributes:
+        train: training seasons of the bundle.
+        calibrate: the later seasons, on which its intervals are calibrated.
+        test: seasons of the walk-forward; none if there are too few for one.
+        calibrate_seasons: calibration seasons of each of its folds.
+    """
+
+    train: tuple[int, ...]
+    calibrate: tuple[int, ...]
+    test: tuple[int, ...]
+    calibrate_seasons: int
+
+
+def plan_seasons(
+    games: Mapping[int, int],
+    *,
+    calibration_games: int = CALIBRATION_GAMES,
+    test_seasons: int = TEST_SEASONS,
+    test_games: int = TEST_GAMES,
+) -> SeasonPlan:
+    """Choose the seasons: calibrate on the newest ones that together have enough games, including the season in play.
+
+    Args:
+        games: number of games by season.
+        calibration_games: minimum number of games to calibrate on.
+        test_seasons: maximum number of seasons to test; 0: none.
+        test_games: minimum number of games of a tested season.
+
+    Raises:
+        DataError: if no season is left to train on.
+    """
+    seasons = sorted(games)
+    calibrate = list[int]()
+    while seasons and sum(games[season] for season in calibrate) < calibration_games:
+        calibrate.insert(0, seasons.pop())
+    if not seasons:
+        raise DataError(
+            f"{sum(games.values()):,} games of {len(games)} seasons; expected {calibration_games:,} to calibrate on,"
+            " and an earlier season to train on"
+        )
+    for span in range(CALIBRATE_SEASONS, 0, -1):
+        if test := _testable(games, span, test_games):
+            return SeasonPlan(
+                tuple(seasons), tuple(calibrate), tuple(test[-test_seasons:] if test_seasons else ()), span
+            )
+    return SeasonPlan(tuple(seasons), tuple(calibrate), (), 1)
+
+
+def _testable(games: Mapping[int, int], span: int, test_games: int) -> list[int]:
+    """Return the seasons with enough games that follow `span` seasons to calibrate on and at least one before those."""
+    return [
+        season
+        for season in sorted(games)
+        if games[season] >= test_games
+        and all(before in games for before in range(season - span, season))
+        and min(games) < season - span
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +95,7 @@ class RetrainSettings:
     """Settings of a retrain.
 
     Attributes:
-        sources: sources of the games; see `sources.gather`.
+        sources: sources of the games; see `gather`.
         work: folder for the results of its steps.
         store: address of the model store that gets the challenger; none if empty.
         server: address of a server of that store, which stages it; none if empty.
@@ -34,7 +107,7 @@ class RetrainSettings:
         include_replays: whether to take games of replays from ledgers.
         seed: random seed, at least 0.
         recipe: the training configuration.
-        calibration_games, test_seasons, test_games: see `seasons.plan_seasons`.
+        calibration_games, test_seasons, test_games: see `plan_seasons`.
         execution: where folds and other independent pieces run.
         triggers: bounds of the triggers.
         accepted: kinds of problems of the games that do not stop it.

@@ -17,7 +17,23 @@ from pathlib import Path
 from typing import Any, Final
 
 from dejavu_common.files import write_atomic
-from dejavu_trainer.retraining.errors import RetrainError, RetrainRunning
+
+
+class RetrainError(Exception):
+    """A retrain was refused or failed; the message has the reason and the remedy."""
+
+
+class RetrainRunning(RetrainError):
+    """Another retrain is running in the same work folder."""
+
+
+class GamesRefused(RetrainError):
+    """The games have problems that were not accepted."""
+
+
+class ChallengerUnfit(RetrainError):
+    """The recipe failed its backtest on these games, so that its model is not published."""
+
 
 FORMAT: Final = 1
 """Version of the results; incremented with every change of a step's result or its storage, so that older results are

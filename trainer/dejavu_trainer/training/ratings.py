@@ -1,21 +1,166 @@
-"""Fits the ratings: estimates the settings of the filter, and carries ratings from game to game."""
+"""Fits the ratings: the settings of the filter, the terms of the schedule, and ratings carried from game to game.
+
+The settings maximize the likelihood of the training games' outcomes, each predicted from earlier games: prediction
+error decomposition (Schweppe 1965; Harvey, Forecasting, Structural Time Series Models and the Kalman Filter, 1989,
+section 3.4), maximized by the simplex search of Nelder & Mead (1965). The schedule of a game is from the games before
+it; its terms equal those of a server.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dejavu_feed.game_ids import PLAYOFF_PHASES
 from dejavu_models.arrays import Floats
 from dejavu_models.ratings import RatingFilter, frozen_margins
-from dejavu_models.team_filter import RatingSettings
+from dejavu_models.schedule import (
+    GameSchedule,
+    GameTerms,
+    ScheduleHistory,
+    TeamSchedule,
+    TotalTerms,
+    game_terms,
+    total_terms,
+)
+from dejavu_models.team_filter import FilterT, RatingSettings, TeamFilter, carried_expectations
 from dejavu_models.types import MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance
-from dejavu_trainer.training.schedule import margin_terms
-from dejavu_trainer.training.team_settings import carried, fit_settings
+
+
+class ScheduleTerms(NamedTuple):
+    """Schedule of n games; (n, 2) of the home and the away team, NaN where it is not known. See `TeamSchedule`.
+
+    Attributes:
+        rest_days: 0 to MAX_REST.
+        is_back_to_back: 0 or 1.
+        games_in_4_days, games_in_6_days: at least 1.
+        road_games: 0 at home.
+        time_zones: hours, positive to the east.
+        altitude: (n,), metres.
+    """
+
+    rest_days: Floats
+    is_back_to_back: Floats
+    games_in_4_days: Floats
+    games_in_6_days: Floats
+    road_games: Floats
+    time_zones: Floats
+    altitude: Floats
+
+
+def schedule_terms(games: Games) -> ScheduleTerms:
+    """Return the schedule of each game, from the games of the table on earlier days."""
+    schedules = _schedules(games)
+    teams = np.array([(each.home, each.away) for each in schedules], dtype=np.float64)  # None becomes NaN
+    altitude = np.array([each.altitude for each in schedules], dtype=np.float64)
+    columns = dict(zip(TeamSchedule._fields, np.moveaxis(teams.reshape(len(games), 2, -1), 2, 0), strict=True))
+    return ScheduleTerms(**columns, altitude=altitude)
+
+
+def margin_terms(games: Games) -> list[GameTerms]:
+    """Return the terms by which the schedule and the phase of each game enter its expected margin.
+
+    Args:
+        games: games, from the first of each season on: missing ones count as not played.
+    """
+    columns = zip(_schedules(games), games.home.tolist(), games.phase.tolist(), strict=True)
+    return [game_terms(schedule, home, is_playoffs=phase in PLAYOFF_PHASES) for schedule, home, phase in columns]
+
+
+def totals_terms(games: Games) -> list[TotalTerms]:
+    """Return the terms by which schedule and phase of each game enter its expected total; see `margin_terms`."""
+    columns = zip(_schedules(games), games.home.tolist(), games.phase.tolist(), strict=True)
+    return [total_terms(schedule, home, is_playoffs=phase in PLAYOFF_PHASES) for schedule, home, phase in columns]
+
+
+def _schedules(games: Games) -> list[GameSchedule]:
+    history, schedules = ScheduleHistory(), list[GameSchedule]()
+    columns = (games.date.tolist(), games.home.tolist(), games.away.tolist(), games.neutral)
+    for day, home, away, neutral in zip(*columns, strict=True):
+        schedules.append(history.before(day, home, away, neutral_site=neutral))
+        history = history.after(day, home, away)
+    return schedules
+
+
+BURN_IN = 0.5
+"""Share of the first season's games left out of the likelihood; they depend on the initial state of equal teams."""
+
+
+def carried(
+    start: FilterT, games: Games, outcomes: Floats, terms: Sequence[Sequence[float]]
+) -> tuple[Floats, Floats, FilterT]:
+    """Carry a filter from game to game; see `carried_expectations`."""
+    return carried_expectations(start, games.season, games.date, games.home, games.away, outcomes, terms)
+
+
+def fit_settings(
+    start: TeamFilter, games: Games, outcomes: Floats, terms: Sequence[Sequence[float]], steps: int, advance: Advance
+) -> RatingSettings:
+    """Estimate the settings of a filter by maximum likelihood.
+
+    Args:
+        start: the state before the first game, with the settings from which the search starts.
+        games: n training games. `carry` and `seasonal` are estimated only if there are several seasons; otherwise they
+            stay unchanged.
+        outcomes: (n,), the filter's target of each game, in points.
+        terms: (n, k), regressors of each game's outcome; a filter without terms uses only the first.
+        steps: maximum number of likelihood evaluations; each runs over all games once.
+        advance: called with the number of steps done, `steps` in total.
+    """
+    from scipy.optimize import minimize  # imported late: it takes a second, and all of the trainer imports this module
+
+    several = len(np.unique(games.season)) > 1
+    # Do not spend a short search on settings that the games do not identify.
+    free = [field.name for field in fields(RatingSettings) if several or field.name not in {"carry", "seasonal"}]
+    first = [_to_free(name, getattr(start.settings, name)) for name in free]
+    evaluations = 0
+
+    def objective(values: Floats) -> float:
+        nonlocal evaluations
+        if evaluations < steps:
+            advance(1)
+        evaluations += 1
+        return mean_nll(replace(start, settings=_settings(start.settings, free, values)), games, outcomes, terms)
+
+    simplex = np.array([first] + [[*first[:axis], first[axis] + 0.7, *first[axis + 1 :]] for axis in range(len(first))])
+    options = {"initial_simplex": simplex, "maxfev": steps, "xatol": 0.02, "fatol": 1e-5}
+    optimum = minimize(objective, first, method="Nelder-Mead", options=options)
+    advance(max(steps - evaluations, 0))
+    return _settings(start.settings, free, optimum.x)
+
+
+def mean_nll(start: TeamFilter, games: Games, outcomes: Floats, terms: Sequence[Sequence[float]]) -> float:
+    """Return the mean negative log-likelihood per game after the burn-in, up to a constant.
+
+    Args:
+        start: the state before the first game, with the settings in question.
+        games: n games.
+        outcomes: (n,), the filter's target of each game, in points.
+        terms: (n, k), regressors of each game's outcome; a filter without terms uses only the first.
+    """
+    expected, variance, _ = carried(start, games, outcomes, terms)
+    burn_in = round(BURN_IN * int((games.season == games.season[0]).sum()))
+    error = outcomes - expected
+    return float(np.mean(np.log(variance[burn_in:]) + np.square(error[burn_in:]) / variance[burn_in:])) / 2
+
+
+def _to_free(name: str, value: float) -> float:
+    """Map a setting to the real line: a share by its logit, a variance by its logarithm."""
+    return float(np.log(value / (1 - value)) if name == "carry" else np.log(value))
+
+
+def _settings(base: RatingSettings, names: Sequence[str], values: Floats) -> RatingSettings:
+    chosen = {
+        name: float(1 / (1 + np.exp(-value)) if name == "carry" else np.exp(value))
+        for name, value in zip(names, values, strict=True)
+    }
+    return replace(base, **chosen)
 
 
 class RatedGames(NamedTuple):

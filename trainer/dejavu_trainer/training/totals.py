@@ -16,11 +16,9 @@ from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance
+from dejavu_trainer.training.lattice import LateShapes, fit_scales, fit_shapes, standardized
 from dejavu_trainer.training.linear import season_parts
-from dejavu_trainer.training.scales import fit_scales, standardized
-from dejavu_trainer.training.schedule import totals_terms
-from dejavu_trainer.training.shapes import LateShapes, fit_shapes
-from dejavu_trainer.training.team_settings import carried, fit_settings
+from dejavu_trainer.training.ratings import carried, fit_settings, totals_terms
 
 LATE_SHAPES: Final = LateShapes(LATE, CENTERS, (2.5, 3.0, 4.0, 6.0), mirrored=False)
 

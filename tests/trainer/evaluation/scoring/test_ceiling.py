@@ -7,7 +7,7 @@ import pytest
 from tests.support.builders.folds import rated_walks
 
 from dejavu_models.types import CASES
-from dejavu_trainer.evaluation.scoring.ceiling import RIDGE, diffusion, hindsight_margins
+from dejavu_trainer.evaluation.scoring.baselines import RIDGE, diffusion, hindsight_margins
 
 
 def test_hindsight_is_what_all_other_games_of_the_season_say() -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dejavu_models.arrays import Floats
 from dejavu_models.types import Horizon
 from dejavu_models.uncertainty.lead_groups import LEAD_EDGES
-from dejavu_trainer.evaluation.regions import conformal_region
+from dejavu_trainer.evaluation.coverage import conformal_region
 from dejavu_trainer.evaluation.scoring.conformal import MIN_CELL, PredictiveDistribution
 
 LARGE_CELLS = (1621, 1332, 1206, 1017)

@@ -17,7 +17,7 @@ from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration, Si
 from dejavu_models.uncertainty.lattice.inputs import LiveKind
 from dejavu_models.uncertainty.lead_groups import lead_groups
 from dejavu_models.uncertainty.score_map import ScoreMap
-from dejavu_trainer.evaluation.regions import conformal_region
+from dejavu_trainer.evaluation.coverage import conformal_region
 from dejavu_trainer.evaluation.scoring.baselines import logistic_probabilities, persistence_baseline
 from dejavu_trainer.evaluation.scoring.fold_scores import (
     FORECASTERS,

@@ -14,9 +14,16 @@ from dejavu_feed.live_inputs import COLUMNS
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.totals.fold import LINE, LINE_RATE, RIVALS, SERVED, score_totals
-from dejavu_trainer.evaluation.totals.scores import TotalScores, pool_totals
-from dejavu_trainer.evaluation.totals.walk_forward import backtest_totals
+from dejavu_trainer.evaluation.scoring.totals import (
+    LINE,
+    LINE_RATE,
+    RIVALS,
+    SERVED,
+    TotalScores,
+    pool_totals,
+    score_totals,
+)
+from dejavu_trainer.evaluation.total_metrics import backtest_totals
 from dejavu_trainer.training.totals import carry_totals, fit_totals, total_games
 
 STEPS = 3

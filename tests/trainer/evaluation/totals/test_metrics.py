@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from dejavu_models.types import CASES, HORIZONS, Horizon
+from dejavu_trainer.evaluation.acceptance import total_checks
 from dejavu_trainer.evaluation.metrics import LEVELS, MetricsByForecaster
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
-from dejavu_trainer.evaluation.totals.acceptance import total_checks
-from dejavu_trainer.evaluation.totals.fold import RIVALS, SERVED
-from dejavu_trainer.evaluation.totals.metrics import compute_total_metrics, main_minute, total_losses
-from dejavu_trainer.evaluation.totals.scores import TotalForecasts, TotalScores
+from dejavu_trainer.evaluation.scoring.totals import RIVALS, SERVED, TotalForecasts, TotalScores
+from dejavu_trainer.evaluation.total_metrics import compute_total_metrics, main_minute, total_losses
 
 GAMES = 3000
 

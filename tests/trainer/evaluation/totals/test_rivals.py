@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.support.builders.random_walks import paced_games
 
 from dejavu_models.types import CASES
-from dejavu_trainer.evaluation.totals.rivals import FORMER_GAMES, pace_baseline, season_mean_baseline, to_come
+from dejavu_trainer.evaluation.scoring.totals import FORMER_GAMES, pace_baseline, season_mean_baseline, to_come
 from dejavu_trainer.training.totals import TotalGames, total_games
 
 

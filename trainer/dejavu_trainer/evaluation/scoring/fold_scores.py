@@ -25,11 +25,12 @@ from dejavu_models.uncertainty.lead_groups import LEAD_EDGES, lead_groups
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.scoring.baselines import (
     SURE,
+    diffusion,
+    hindsight_margins,
     linear_baseline,
     logistic_probabilities,
     persistence_baseline,
 )
-from dejavu_trainer.evaluation.scoring.ceiling import diffusion, hindsight_margins
 from dejavu_trainer.evaluation.scoring.conformal import PredictiveDistribution
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts, choose
 from dejavu_trainer.evaluation.scoring.lattice_scores import lattice_forecasts, season_factors
@@ -69,7 +70,7 @@ LOGISTIC: Final = "logistic"
 
 CEILING: Final = ("diffusion", "hindsight")
 """A Brownian motion with the expected margin as its drift; the linear reference with ratings in hindsight. See
-`ceiling`."""
+`baselines`."""
 
 LINE: Final = "line"
 """The served forecasts with the closing line of a betting market as their expected margin."""
@@ -110,7 +111,7 @@ class FoldScores:
         outcomes: (n, 2), differentials by horizon, in points.
         margins: (n,), expected final differentials with carried ratings, in points.
         frozen_margins: (n,), the same with ratings frozen before the season.
-        hindsight_margins: (n,), the same from all other games of the season, later ones too; see `ceiling`.
+        hindsight_margins: (n,), the same from all other games of the season, later ones too; see `baselines`.
         forecasts: forecasts by forecaster.
         moments: (states, COLUMNS_SCORED), scores at moments (`score_moments`); empty without any.
     """

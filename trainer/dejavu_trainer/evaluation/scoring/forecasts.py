@@ -45,7 +45,7 @@ class Forecasts:
         pit: (n, cases), probability integral transform of the outcomes (Dawid 1984); uniform on (0, 1) if the forecasts
             are calibrated.
         held: (n, cases, alphas), whether the outcome counts as within the interval; None if every outcome between the
-            ends (inclusive) counts, and no other. See `whole_numbers`.
+            ends (inclusive) counts, and no other. See `WholeNumberScores`.
     """
 
     probability: Singles

@@ -1,0 +1,261 @@
+"""Scores one season: the served forecasts of total points and their references, by game and minute.
+
+The references, pace × time, the season's mean and the line's rate, forecast the points still to come; the distribution
+around this forecast is that of its residuals in all earlier seasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dejavu_models import metrics
+from dejavu_models.arrays import Floats, Singles
+from dejavu_models.totals.model import TotalModel
+from dejavu_models.totals.totals import Totals
+from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
+from dejavu_trainer.data.games import Games
+from dejavu_trainer.evaluation.scoring.forecasts import choose, named_columns, split_columns
+from dejavu_trainer.evaluation.scoring.lattice_scores import WholeNumberScores
+from dejavu_trainer.training.totals import TotalGames, carry_totals, frozen_totals, have_points, total_games
+
+SEED: Final = 19
+"""Seed of the random places within whole numbers; see `WholeNumberScores`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TotalForecasts:
+    """One forecaster's forecasts of the totals of n games for every case; a rival has no intervals.
+
+    Attributes:
+        point: (n, cases), point forecasts in points.
+        crps: (n, cases), in points.
+        lower, upper: (n, cases, alphas), ends of the intervals, whole numbers.
+        pit: (n, cases), randomised probability integral transforms.
+        held: (n, cases, alphas), whether the outcome counts as within the interval; see `Forecasts.held`.
+    """
+
+    point: Singles
+    crps: Singles
+    lower: Singles | None = None
+    upper: Singles | None = None
+    pit: Singles | None = None
+    held: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class TotalScores:
+    """Forecasts of the totals of those games of one or more folds that have total points.
+
+    Attributes:
+        season: (n,), as the year in which it ends.
+        calibration_games: (n,), number of games behind the residuals by which a game's season was forecast.
+        outcomes: (n, 2), totals by horizon, in points.
+        forecasts: by forecaster.
+    """
+
+    season: NDArray[np.int16]
+    calibration_games: NDArray[np.int32]
+    outcomes: NDArray[np.int16]
+    forecasts: dict[str, TotalForecasts]
+
+    def __len__(self) -> int:
+        return len(self.season)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return all arrays by name, to be stored."""
+        arrays: dict[str, NDArray[Any]] = {
+            field.name: getattr(self, field.name) for field in fields(TotalScores) if field.name != "forecasts"
+        }
+        return arrays | named_columns(self.forecasts)
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> TotalScores:
+        """Restore what `to_arrays` returned.
+
+        Raises:
+            KeyError, TypeError, ValueError: if an array is missing or unknown.
+        """
+        of_games, forecasts = split_columns(arrays)
+        by_name = {name: TotalForecasts(**values) for name, values in sorted(forecasts.items())}
+        return cls(**of_games, forecasts=by_name)
+
+
+def pool_totals(folds: Sequence[TotalScores]) -> TotalScores:
+    """Pool the games of several folds into one, with the forecasters that all of them have.
+
+    Raises:
+        ValueError: if there is no fold.
+    """
+    if not folds:
+        raise ValueError("no fold to pool")
+    joined: list[dict[str, NDArray[Any]]] = [fold.to_arrays() for fold in folds]
+    common = [key for key in joined[0] if all(key in each for each in joined)]
+    return TotalScores.from_arrays({key: np.concatenate([each[key] for each in joined]) for key in common})
+
+
+def lattice_totals(model: TotalModel, games: TotalGames) -> TotalForecasts:
+    """Score the forecasts of games by the tables of one source of the expected total.
+
+    Args:
+        model: the tables.
+        games: n games, later than all those that the tables are fitted on.
+    """
+    scores = WholeNumberScores(len(games.season), SEED)
+    for column, (index, minute) in enumerate(CASES):
+        horizon, inputs = HORIZONS[index], games.at(minute)
+        made = model.distribution(horizon, minute, inputs)
+        scores.score(column, inputs.points + model.to_come(horizon, minute, inputs), made, games.outcomes[:, index])
+    return TotalForecasts(scores.point, scores.crps, scores.lower, scores.upper, scores.pit, scores.held)
+
+
+FORMER_GAMES: Final = 50
+"""A season's mean starts as if this many games with the previous season's mean had been played.
+
+Otherwise it would be mostly noise on the first evenings, and this baseline weaker than necessary."""
+
+
+def pace_baseline(past: TotalGames, games: TotalGames) -> TotalForecasts:
+    """Forecast that points continue at the rate so far: t points after m minutes, t / m a minute.
+
+    Args:
+        past: games of all earlier seasons, at least one.
+        games: n games.
+    """
+    return _around(_pace(past), _pace(games), past, games)
+
+
+def season_mean_baseline(past: TotalGames, games: TotalGames) -> TotalForecasts:
+    """Forecast that as many points are still to come as came on average in the games of the season so far.
+
+    Args:
+        past: games of all earlier seasons, at least one.
+        games: n games of the seasons after them.
+    """
+    columns: list[tuple[Any, Any]] = list(zip(past, games, strict=True))
+    means = _season_means(TotalGames(*(np.concatenate(column) for column in columns)))
+    return _around(means[: len(past.season)], means[len(past.season) :], past, games)
+
+
+def line_baseline(past: TotalGames, games: TotalGames) -> TotalForecasts:
+    """Forecast that the rest of the game brings its share, by time, of the expected total: of the line.
+
+    Args:
+        past: games of earlier seasons with a line, at least one.
+        games: n games.
+    """
+    return _around(_rest_of_line(past), _rest_of_line(games), past, games)
+
+
+def to_come(games: TotalGames) -> Floats:
+    """Return the points that came after each minute until each horizon, (n, cases)."""
+    return np.stack([games.outcomes[:, index] - games.points[:, minute - 1] for index, minute in CASES], axis=1)
+
+
+def _pace(games: TotalGames) -> Floats:
+    lengths = np.array([HORIZONS[index].minutes / minute - 1 for index, minute in CASES])
+    points: Floats = games.points[:, [minute - 1 for _, minute in CASES]] * lengths
+    return points
+
+
+def _rest_of_line(games: TotalGames) -> Floats:
+    lengths = np.array([HORIZONS[index].minutes - minute for index, minute in CASES]) / Horizon.FINAL.minutes
+    points: Floats = games.expected[:, None] * lengths
+    return points
+
+
+def _season_means(games: TotalGames) -> Floats:
+    """Return the mean of `to_come` over the season's games of earlier days, (n, cases).
+
+    FORMER_GAMES games with the previous season's mean are counted in.
+    """
+    came, result = to_come(games), np.empty((len(games.season), len(CASES)))
+    former: Floats | None = None
+    for season in np.unique(games.season):
+        rows = np.flatnonzero(games.season == season)
+        of_season, days = came[rows], games.date[rows]
+        # The first season starts with its own mean: its games are not tested, they only give residuals.
+        before = of_season.mean(axis=0) if former is None else former
+        sums = np.vstack([np.zeros(len(CASES)), np.cumsum(of_season, axis=0)])
+        earlier = np.searchsorted(days, days)  # games of the season on earlier days
+        result[rows] = (sums[earlier] + FORMER_GAMES * before) / (earlier + FORMER_GAMES)[:, None]
+        former = of_season.mean(axis=0)
+    return result
+
+
+def _around(of_past: Floats, expected: Floats, past: TotalGames, games: TotalGames) -> TotalForecasts:
+    """Score forecasts `expected` of the points still to come, one per (horizon, minute) in CASES.
+
+    The distribution around them is that of the residuals of past games.
+    """
+    residuals, errors = to_come(past) - of_past, to_come(games) - expected
+    zeros = np.zeros(len(errors))
+    crps = np.stack([metrics.crps(zeros, residuals[:, row], errors[:, row]) for row in range(len(CASES))], axis=1)
+    points = games.points[:, [minute - 1 for _, minute in CASES]] + expected
+    return TotalForecasts(points.astype(np.float32), crps.astype(np.float32))
+
+
+SERVED: Final = ("totals", "frozen", "no_teams")
+"""Totals with carried ratings; with ratings frozen before the season; without teams."""
+
+RIVALS: Final = ("pace", "season_mean")
+"""Pace × time, and the season's mean."""
+
+LINE: Final = "line"
+"""Totals with the closing total of a betting market as the expected total."""
+
+LINE_RATE: Final = "line_rate"
+"""Reference that knows the same line; see `line_baseline`.
+
+It and LINE are scored if the totals have tables for the line, and at least half of the games have a line. Forecasts of
+games without one are those without the line: of `totals`, of `pace`."""
+
+_LEAST_SHARE: Final = 0.5
+"""Least share of games with a line."""
+
+
+def score_totals(totals: Totals, earlier: Games, games: Games) -> TotalScores | None:
+    """Score forecasts of the totals of games.
+
+    Args:
+        totals: fitted on earlier games, with ratings after them.
+        earlier: all games before those forecast; the rivals are fitted on them.
+        games: games of one season.
+
+    Returns:
+        The scores of the games that have total points; None if no game has them.
+    """
+    known, before = have_points(games), have_points(earlier)
+    if not known.any():
+        return None
+    with_points, past = games.select(known), earlier.select(before)
+    expected = {
+        MarginSource.KNOWN: carry_totals(totals.ratings, games)[0][known],
+        MarginSource.RATED: frozen_totals(totals.ratings, games)[known],
+        MarginSource.UNKNOWN: np.full(int(known.sum()), np.nan),
+    }
+    forecasts = {
+        name: lattice_totals(totals.models[source], total_games(with_points, of_source))
+        for name, (source, of_source) in zip(SERVED, expected.items(), strict=True)
+    }
+    of_past, of_games = (total_games(each, np.zeros(len(each))) for each in (past, with_points))
+    forecasts["pace"] = pace_baseline(of_past, of_games)
+    forecasts["season_mean"] = season_mean_baseline(of_past, of_games)
+    lined = np.isfinite(with_points.total_line)
+    if MarginSource.LINE in totals.models and lined.mean() >= _LEAST_SHARE:
+        of_line = _with_line(totals.models[MarginSource.LINE], past, with_points)
+        for name, without in ((LINE, SERVED[0]), (LINE_RATE, RIVALS[0])):
+            forecasts[name] = choose(lined, of_line[name], forecasts[without])
+    behind = np.full(len(with_points), totals.models[MarginSource.KNOWN].games, dtype=np.int32)
+    return TotalScores(with_points.season, behind, of_games.outcomes.astype(np.int16), forecasts)
+
+
+def _with_line(model: TotalModel, past: Games, games: Games) -> dict[str, TotalForecasts]:
+    """Return the forecasts that know the line; of no use for games without one."""
+    earlier = past.select(np.isfinite(past.total_line))
+    before, now = (total_games(each, each.total_line.astype(np.float64)) for each in (earlier, games))
+    return {LINE: lattice_totals(model, now), LINE_RATE: line_baseline(before, now)}

@@ -1,1 +1,0 @@
-"""Evaluation of forecasts of total points against simple references."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ from dejavu_trainer.evaluation.scoring.fold_scores import (
     STATIC,
     FoldScores,
 )
-from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts, WithIntervals
+from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, AnyScores, Forecasts
 from dejavu_trainer.execution import Advance, ignore
 
 LEADS: Final = ("0-3", "4-8", "9-15", "16+")
@@ -107,7 +107,7 @@ name of the group."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class Group:
     """A group of forecasts: mask `which` (n, minutes), starting at minute index `first` (0 is minute 1)."""
 
     kind: str
@@ -118,6 +118,17 @@ class _Group:
     def of(self, values: NDArray[Any]) -> NDArray[Any]:
         """Select the columns that `which` covers from values (n, minutes of the horizon)."""
         return values[:, self.first : self.first + self.which.shape[1]]
+
+
+class Compared(NamedTuple):
+    """What is compared: the forecasters, the references of each, and the scores whose differences are computed."""
+
+    forecasters: Sequence[str]
+    references: Callable[[str], Sequence[str]]
+    scores: Sequence[str]
+
+
+_COMPARED: Final = Compared(FORECASTERS, lambda name: OTHER_REFERENCES.get(name, REFERENCES), SCORES)
 
 
 def pool(folds: Sequence[FoldScores]) -> FoldScores:
@@ -154,32 +165,23 @@ def cases_of(horizon: Horizon) -> slice:
     return slice(indices[0], indices[-1] + 1)
 
 
-def losses(fold: FoldScores, forecaster: str, horizon: Horizon) -> dict[str, Floats]:
+def losses(fold: AnyScores, forecaster: str, horizon: Horizon) -> dict[str, Floats]:
     """Compute the loss of each forecast by metric, (n, minutes); a metric is its mean (rmse: the root of it).
 
-    There is no loss for ece, which is not a mean.
+    There is no loss for ece, which is not a mean, and none of intervals at levels without an interval.
     """
     forecasts, cases = fold.forecasts[forecaster], cases_of(horizon)
     outcome = fold.outcomes[:, [HORIZONS.index(horizon)]].astype(np.float64)
-    probability = forecasts.probability[:, cases].astype(np.float64)
-    result = {"brier": metrics.brier(probability, outcome > 0), "log_loss": metrics.log_loss(probability, outcome > 0)}
-    if forecasts.point is not None and forecasts.crps is not None:
-        point = forecasts.point[:, cases]
-        result["mae"] = metrics.absolute_error(point, outcome)
-        result["rmse"] = metrics.squared_error(point, outcome)
-        result["crps"] = forecasts.crps[:, cases].astype(np.float64)
-    return result | interval_losses(forecasts, cases, outcome)
-
-
-def interval_losses(forecasts: WithIntervals, cases: slice, outcome: Floats) -> dict[str, Floats]:
-    """Compute the losses of intervals by metric, (n, minutes) each; none at levels without an interval.
-
-    Args:
-        forecasts: of one forecaster.
-        cases: the cases of a horizon.
-        outcome: (n, 1), in points.
-    """
     result: dict[str, Floats] = {}
+    if forecasts.point is not None and forecasts.crps is not None:
+        result["mae"] = metrics.absolute_error(forecasts.point[:, cases], outcome)
+        result["crps"] = forecasts.crps[:, cases].astype(np.float64)
+    if isinstance(forecasts, Forecasts):  # of differentials
+        probability = forecasts.probability[:, cases].astype(np.float64)
+        result["brier"] = metrics.brier(probability, outcome > 0)
+        result["log_loss"] = metrics.log_loss(probability, outcome > 0)
+        if forecasts.point is not None:
+            result["rmse"] = metrics.squared_error(forecasts.point[:, cases], outcome)
     if forecasts.lower is None or forecasts.upper is None:
         return result
     for index, (alpha, level) in enumerate(zip(ALPHAS, LEVELS, strict=True)):
@@ -209,12 +211,19 @@ def compute_metrics(
     result: MetricsByForecaster = {}
     for horizon in HORIZONS:
         groups = [group for group in _groups(pooled, horizon) if group.which.any()]
-        by_kind: dict[str, dict[str, GroupMetrics]] = {}
-        for batch in _batches(groups):
-            for group, metrics_of_group in zip(batch, _measure(pooled, horizon, batch, bootstrap), strict=True):
-                by_kind.setdefault(group.kind, {})[group.name] = metrics_of_group
-        result[horizon.value] = by_kind
+        result[horizon.value] = measure(pooled, horizon, groups, _COMPARED, bootstrap)
         advance(1)
+    return result
+
+
+def measure(
+    scores: AnyScores, horizon: Horizon, groups: Sequence[Group], compared: Compared, bootstrap: GameBootstrap
+) -> dict[str, dict[str, GroupMetrics]]:
+    """Compute the metrics of groups of forecasts of a horizon, by kind and name of the group."""
+    result: dict[str, dict[str, GroupMetrics]] = {}
+    for batch in _batches(groups):
+        for group, metrics_of_group in zip(batch, _measure(scores, horizon, batch, compared, bootstrap), strict=True):
+            result.setdefault(group.kind, {})[group.name] = metrics_of_group
     return result
 
 
@@ -228,39 +237,40 @@ def phases(fold: FoldScores) -> NDArray[np.int64]:
     return result
 
 
-def _groups(fold: FoldScores, horizon: Horizon) -> Iterator[_Group]:
+def _groups(fold: FoldScores, horizon: Horizon) -> Iterator[Group]:
     minutes = range(horizon.last_slot)
     games, shape = np.ones((len(fold), 1), dtype=np.bool_), (len(fold), len(minutes))
     seasons = [(str(season), (fold.season == season)[:, None]) for season in np.unique(fold.season)]
     lead, phase = lead_groups(fold.leads[:, : len(minutes)]), phases(fold)
-    yield _Group("all", "all", np.broadcast_to(games, shape))
+    yield Group("all", "all", np.broadcast_to(games, shape))
     for name, of_season in seasons:
-        yield _Group("season", name, np.broadcast_to(of_season, shape))
+        yield Group("season", name, np.broadcast_to(of_season, shape))
     for number, name in enumerate(QUARTERS):
         if of_quarter := minutes[QUARTER_MINUTES * number : QUARTER_MINUTES * (number + 1)]:
-            yield _Group("quarter", name, np.broadcast_to(games, (len(fold), len(of_quarter))), of_quarter[0])
+            yield Group("quarter", name, np.broadcast_to(games, (len(fold), len(of_quarter))), of_quarter[0])
     for number, name in enumerate(PHASES):
-        yield _Group("phase", name, np.broadcast_to((phase == number)[:, None], shape))
+        yield Group("phase", name, np.broadcast_to((phase == number)[:, None], shape))
     for number, name in enumerate(LEADS):
-        yield _Group("lead", name, lead == number)
+        yield Group("lead", name, lead == number)
     for minute in minutes:
-        yield _Group("minute", f"{minute + 1}", games, minute)
+        yield Group("minute", f"{minute + 1}", games, minute)
     for name, of_season in seasons:
-        yield _Group("season at minute 18", name, of_season, 17)
-    yield from _late_group(games, horizon)
+        yield Group("season at minute 18", name, of_season, 17)
+    yield from late_group(games, horizon)
     for minute in minutes:
         for number, name in enumerate(LEADS):
-            yield _Group(MINUTE_AND_LEAD, f"{minute + 1} {name}", lead[:, [minute]] == number, minute)
+            yield Group(MINUTE_AND_LEAD, f"{minute + 1} {name}", lead[:, [minute]] == number, minute)
 
 
-def _late_group(games: NDArray[np.bool_], horizon: Horizon) -> Iterator[_Group]:
+def late_group(games: NDArray[np.bool_], horizon: Horizon) -> Iterator[Group]:
+    """Yield the group of the forecasts of LATE of all games, (n, 1); none for a horizon that ends before."""
     first, last = LATE
     if last <= horizon.last_slot:
         shown = np.broadcast_to(games, (len(games), last - first + 1))
-        yield _Group("late", f"{first}–{last}", shown, first - 1)
+        yield Group("late", f"{first}–{last}", shown, first - 1)
 
 
-def _batches(groups: Sequence[_Group]) -> Iterator[Sequence[_Group]]:
+def _batches(groups: Sequence[Group]) -> Iterator[Sequence[Group]]:
     """Yield batches of at most _BATCH groups of the same kind."""
     for _, members in itertools.groupby(groups, key=lambda group: group.kind):
         of_kind = list(members)
@@ -268,20 +278,20 @@ def _batches(groups: Sequence[_Group]) -> Iterator[Sequence[_Group]]:
             yield of_kind[start : start + _BATCH]
 
 
-def _forecasters(kind: str, fold: FoldScores) -> tuple[str, ...]:
+def _forecasters(kind: str, fold: AnyScores, compared: Compared) -> tuple[str, ...]:
     """Return the forecasters that groups of a kind are measured for."""
     if kind == MINUTE_AND_LEAD:
         return SMALL_FORECASTERS
     left_out = () if kind in CEILING_KINDS else CEILING
-    return tuple(each for each in FORECASTERS if each in fold.forecasts and each not in left_out)
+    return tuple(each for each in compared.forecasters if each in fold.forecasts and each not in left_out)
 
 
 def _measure(
-    fold: FoldScores, horizon: Horizon, groups: Sequence[_Group], bootstrap: GameBootstrap
+    fold: AnyScores, horizon: Horizon, groups: Sequence[Group], compared: Compared, bootstrap: GameBootstrap
 ) -> list[GroupMetrics]:
-    """Compute the metrics of a batch's groups, from `resampled_means`; NaN in resamples without their games."""
+    """Compute the metrics of a batch's groups, from `_resampled_means`; NaN in resamples without their games."""
     led = fold.outcomes[:, HORIZONS.index(horizon)] > 0
-    counts = resampled_means(
+    counts = _resampled_means(
         np.stack([group.which.sum(axis=1, dtype=np.float64) for group in groups], axis=1), bootstrap
     )
     # The totals are integers up to floating-point error.
@@ -289,27 +299,28 @@ def _measure(
     counts[1:] = np.where(totals > 0, totals / len(fold), np.nan)
     means: dict[str, dict[str, Floats]] = {}
     small = groups[0].kind == MINUTE_AND_LEAD
-    for name in _forecasters(groups[0].kind, fold):
+    for name in _forecasters(groups[0].kind, fold, compared):
         losses_by_metric = losses(fold, name, horizon)
         shown = [metric for metric in (SMALL_METRICS if small else losses_by_metric) if metric in losses_by_metric]
         sums = [(group.of(losses_by_metric[metric]) * group.which).sum(axis=1) for metric in shown for group in groups]
-        parts = np.split(resampled_means(np.stack(sums, axis=1), bootstrap), len(shown), axis=1)
+        parts = np.split(_resampled_means(np.stack(sums, axis=1), bootstrap), len(shown), axis=1)
         means[name] = {metric: part / counts for metric, part in zip(shown, parts, strict=True)}
         if "rmse" in means[name]:
             means[name]["rmse"] = np.sqrt(means[name]["rmse"])
-        if groups[0].kind in CALIBRATION_KINDS:
-            probability = fold.forecasts[name].probability[:, cases_of(horizon)]
+        forecasts = fold.forecasts[name]
+        if groups[0].kind in CALIBRATION_KINDS and isinstance(forecasts, Forecasts):
+            probability = forecasts.probability[:, cases_of(horizon)]
             means[name]["ece"] = _calibration_errors(probability, led, groups, bootstrap) / counts
-    return _group_metrics(groups, means, bootstrap)
+    return _group_metrics(groups, means, compared, bootstrap)
 
 
-def resampled_means(by_game: Floats, bootstrap: GameBootstrap) -> Floats:
+def _resampled_means(by_game: Floats, bootstrap: GameBootstrap) -> Floats:
     """Return the means of (n, k) scores over all games, in row 0, and in each resample: (1 + resamples, k)."""
     return np.vstack([by_game.mean(axis=0), bootstrap.resampled_means(by_game)])
 
 
 def _calibration_errors(
-    probability: NDArray[np.float32], happened: NDArray[np.bool_], groups: Sequence[_Group], bootstrap: GameBootstrap
+    probability: NDArray[np.float32], happened: NDArray[np.bool_], groups: Sequence[Group], bootstrap: GameBootstrap
 ) -> Floats:
     """Compute the expected calibration errors of a batch's groups, times their mean number of forecasts per game."""
     gaps = probability.astype(np.float64) - happened[:, None]
@@ -319,21 +330,21 @@ def _calibration_errors(
         of_group = group.of(bins)[group.which], group.of(gaps)[group.which]
         counted = np.bincount(of_group[0], weights=of_group[1], minlength=len(gaps) * ECE_BINS)
         sums = counted.astype(np.float64).reshape(-1, ECE_BINS)
-        errors.append(np.abs(resampled_means(sums, bootstrap)).sum(axis=1))
+        errors.append(np.abs(_resampled_means(sums, bootstrap)).sum(axis=1))
     return np.stack(errors, axis=1)
 
 
 def _group_metrics(
-    groups: Sequence[_Group], means: dict[str, dict[str, Floats]], bootstrap: GameBootstrap
+    groups: Sequence[Group], means: dict[str, dict[str, Floats]], compared: Compared, bootstrap: GameBootstrap
 ) -> list[GroupMetrics]:
     result = [GroupMetrics(int(group.which.any(axis=1).sum()), int(group.which.sum()), {}, {}, {}) for group in groups]
     for name, own in means.items():
         values = {metric: own[metric] for metric in METRICS if metric in own}
         estimated = [([group.values.setdefault(name, {}) for group in result], values)]
-        for reference in OTHER_REFERENCES.get(name, REFERENCES):
+        for reference in compared.references(name):
             if name != reference:
                 other = means[reference]
-                shared = [metric for metric in SCORES if metric in own and metric in other]
+                shared = [metric for metric in compared.scores if metric in own and metric in other]
                 differences = {metric: own[metric] - other[metric] for metric in shared}
                 with np.errstate(divide="ignore", invalid="ignore"):
                     relative = {metric: own[metric] / other[metric] - 1 for metric in shared}

@@ -18,20 +18,12 @@ import numpy as np
 
 from dejavu_common.files import write_atomic
 from dejavu_feed.errors import DataError
-from dejavu_models import metrics
-from dejavu_models.arrays import Floats, from_npz, to_npz
-from dejavu_models.metrics import Estimate, GameBootstrap
+from dejavu_models.arrays import from_npz, to_npz
+from dejavu_models.metrics import GameBootstrap
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.coverage import LEVEL
-from dejavu_trainer.evaluation.metrics import (
-    LATE,
-    GroupMetrics,
-    MetricsByForecaster,
-    cases_of,
-    interval_losses,
-    resampled_means,
-)
+from dejavu_trainer.evaluation.metrics import Compared, Group, MetricsByForecaster, late_group, losses, measure
 from dejavu_trainer.evaluation.scoring.totals import LINE, LINE_RATE, RIVALS, SERVED, TotalScores, score_totals
 from dejavu_trainer.execution import Advance, ignore
 from dejavu_trainer.training.totals import fit_totals
@@ -44,19 +36,9 @@ OTHER_RIVALS: Final = {LINE: (SERVED[0], LINE_RATE)}
 """Forecasters that the line is also compared with: the same forecast without it, and the reference that knows it."""
 
 
-class _Group(NamedTuple):
-    """A group of forecasts: games as a mask (n,), and the minutes from first to last."""
-
-    kind: str
-    name: str
-    games: Floats
-    first: int
-    last: int
-
-    def of(self, values: Floats) -> Floats:
-        """Return the means by game of values (n, minutes of the horizon), (n,); 0 for games of other groups."""
-        result: Floats = values[:, self.first - 1 : self.last].mean(axis=1) * self.games
-        return result
+_COMPARED: Final = Compared(
+    (*SERVED, *RIVALS, LINE, LINE_RATE), lambda name: (*RIVALS, *OTHER_RIVALS.get(name, ())), DIFFERENCES
+)
 
 
 def compute_total_metrics(scores: TotalScores, *, seed: int = 0, resamples: int = 2000) -> MetricsByForecaster:
@@ -72,36 +54,15 @@ def compute_total_metrics(scores: TotalScores, *, seed: int = 0, resamples: int 
         Differences are to RIVALS and OTHER_RIVALS.
     """
     bootstrap = GameBootstrap(len(scores), seed=seed, resamples=resamples)
-    result: MetricsByForecaster = {}
-    for horizon in HORIZONS:
-        by_kind: dict[str, dict[str, GroupMetrics]] = {}
-        groups = list(_groups(scores, horizon))
-        weights = resampled_means(np.stack([group.games for group in groups], axis=1), bootstrap)
-        means: dict[tuple[str, str], Floats] = {}
-        for name in scores.forecasts:
-            for metric, values in total_losses(scores, name, horizon).items():
-                by_game = np.stack([group.of(values) for group in groups], axis=1)
-                means[name, metric] = resampled_means(by_game, bootstrap) / np.maximum(weights, 1e-12)
-        for column, group in enumerate(groups):
-            by_kind.setdefault(group.kind, {})[group.name] = _measured(group, means, column, bootstrap)
-        result[horizon.value] = by_kind
-    return result
+    return {
+        horizon.value: measure(scores, horizon, list(_groups(scores, horizon)), _COMPARED, bootstrap)
+        for horizon in HORIZONS
+    }
 
 
 def main_minute(horizon: Horizon) -> int:
     """Return the minute at which seasons are also compared: the middle of the time until the horizon."""
     return horizon.minutes // 2
-
-
-def total_losses(scores: TotalScores, forecaster: str, horizon: Horizon) -> dict[str, Floats]:
-    """Compute the loss of each forecast by metric, (n, minutes); a metric is its mean."""
-    forecasts, cases = scores.forecasts[forecaster], cases_of(horizon)
-    outcome = scores.outcomes[:, [HORIZONS.index(horizon)]].astype(np.float64)
-    result = {
-        "mae": metrics.absolute_error(forecasts.point[:, cases], outcome),
-        "crps": forecasts.crps[:, cases].astype(np.float64),
-    }
-    return result | interval_losses(forecasts, cases, outcome)
 
 
 class SeasonShare(NamedTuple):
@@ -118,7 +79,7 @@ def season_shares(
     scores: TotalScores, forecaster: str, horizon: Horizon, minute: int, level: int
 ) -> dict[str, SeasonShare]:
     """Return the coverage of totals from a minute, at a nominal level in %, by season."""
-    held = total_losses(scores, forecaster, horizon)[f"coverage_{level}"][:, minute - 1]
+    held = losses(scores, forecaster, horizon)[f"coverage_{level}"][:, minute - 1]
     deviation = NormalDist().inv_cdf((1 + LEVEL) / 2) * math.sqrt(level / 100 * (1 - level / 100))
     result = {}
     for season in np.unique(scores.season).tolist():
@@ -128,41 +89,18 @@ def season_shares(
     return result
 
 
-def _groups(scores: TotalScores, horizon: Horizon) -> Iterator[_Group]:
-    everyone, last, main = np.ones(len(scores)), horizon.last_slot, main_minute(horizon)
-    yield _Group("all", "all", everyone, 1, last)
-    for season in np.unique(scores.season):
-        of_season = (scores.season == season).astype(np.float64)
-        yield _Group("season", f"{season}", of_season, 1, last)
-        yield _Group(f"season at minute {main}", f"{season}", of_season, main, main)
-    if last >= LATE[1]:
-        yield _Group("late", f"{LATE[0]}–{LATE[1]}", everyone, *LATE)
-    for minute in range(1, last + 1):
-        yield _Group("minute", f"{minute}", everyone, minute, minute)
-
-
-def _measured(
-    group: _Group, means: dict[tuple[str, str], Floats], column: int, bootstrap: GameBootstrap
-) -> GroupMetrics:
-    games = int(group.games.sum())
-    result = GroupMetrics(games, games * (group.last - group.first + 1), {}, {}, {})
-    for (name, metric), of_metric in means.items():
-        own = of_metric[:, column]
-        result.values.setdefault(name, {})[metric] = _estimate(own, bootstrap)
-        for rival in (*RIVALS, *OTHER_RIVALS.get(name, ())):
-            if metric not in DIFFERENCES or name == rival:
-                continue
-            other = means[rival, metric][:, column]
-            result.differences.setdefault(name, {}).setdefault(rival, {})[metric] = _estimate(own - other, bootstrap)
-            if (other > 0).all():
-                relative = _estimate(own / other - 1, bootstrap)
-                result.relative.setdefault(name, {}).setdefault(rival, {})[metric] = relative
-    return result
-
-
-def _estimate(values: Floats, bootstrap: GameBootstrap) -> Estimate:
-    (lower,), (upper,) = bootstrap.intervals(values[1:, None]).tolist()
-    return Estimate(float(values[0]), lower, upper)
+def _groups(scores: TotalScores, horizon: Horizon) -> Iterator[Group]:
+    games, shape = np.ones((len(scores), 1), dtype=np.bool_), (len(scores), horizon.last_slot)
+    seasons = [(f"{season}", (scores.season == season)[:, None]) for season in np.unique(scores.season)]
+    main = main_minute(horizon)
+    yield Group("all", "all", np.broadcast_to(games, shape))
+    for name, of_season in seasons:
+        yield Group("season", name, np.broadcast_to(of_season, shape))
+    for name, of_season in seasons:
+        yield Group(f"season at minute {main}", name, of_season, main - 1)
+    yield from late_group(games, horizon)
+    for minute in range(horizon.last_slot):
+        yield Group("minute", f"{minute + 1}", games, minute)
 
 
 FORM: Final = 2

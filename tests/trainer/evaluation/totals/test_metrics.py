@@ -9,10 +9,10 @@ import pytest
 
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_trainer.evaluation.acceptance import total_checks
-from dejavu_trainer.evaluation.metrics import LEVELS, MetricsByForecaster
+from dejavu_trainer.evaluation.metrics import LEVELS, MetricsByForecaster, losses
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
 from dejavu_trainer.evaluation.scoring.totals import RIVALS, SERVED, TotalForecasts, TotalScores
-from dejavu_trainer.evaluation.total_metrics import compute_total_metrics, main_minute, total_losses
+from dejavu_trainer.evaluation.total_metrics import compute_total_metrics, main_minute
 
 GAMES = 3000
 
@@ -47,10 +47,9 @@ def figures() -> MetricsByForecaster:
 
 def test_a_metric_is_the_mean_over_the_forecasts_of_its_group(figures: MetricsByForecaster) -> None:
     for horizon in HORIZONS:
-        losses = total_losses(SCORES, "totals", horizon)
         by_kind = figures[horizon.value]
         assert by_kind["all"]["all"].cases == GAMES * horizon.last_slot
-        for metric, values in losses.items():
+        for metric, values in losses(SCORES, "totals", horizon).items():
             found = by_kind["all"]["all"].values["totals"][metric]
             assert found.value == pytest.approx(values.mean())
             assert found.lower <= found.value <= found.upper

@@ -17,8 +17,16 @@ ALPHAS: Final = (0.05, 0.2, 0.5)
 ForecastsT = TypeVar("ForecastsT", bound=Any)
 
 
-class WithIntervals(Protocol):
-    """Forecasts that may have intervals, of differentials or of totals; see `Forecasts`."""
+class AnyForecasts(Protocol):
+    """Forecasts of differentials or of totals; see `Forecasts`."""
+
+    @property
+    def point(self) -> Singles | None:
+        """(n, cases), point forecasts in points."""
+
+    @property
+    def crps(self) -> Singles | None:
+        """(n, cases), in points."""
 
     @property
     def lower(self) -> Singles | None:
@@ -31,6 +39,20 @@ class WithIntervals(Protocol):
     @property
     def held(self) -> NDArray[np.bool_] | None:
         """(n, cases, alphas), whether the outcome counts as within."""
+
+
+class AnyScores(Protocol):
+    """Forecasts of games with their outcomes, of differentials or of totals."""
+
+    @property
+    def outcomes(self) -> NDArray[np.int16]:
+        """(n, 2), by horizon, in points."""
+
+    @property
+    def forecasts(self) -> Mapping[str, AnyForecasts]:
+        """Forecasts by forecaster."""
+
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
     python -m bench.risk --data DIR                        # DIR/plays_{season}.parquet, or DIR/nba/…: prints USUAL
     python -m bench.risk --data DIR --seasons 2022-2023
 
-Measures every eligible game (dejavu_feed.eligibility) once at each of `risk_quantiles.MINUTES`.
+Measures every eligible game (dejavu_feed.files.checked_games) once at each of `risk_quantiles.MINUTES`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dejavu_feed.eligibility import exclusion_reason
+from dejavu_feed.files.checked_games import exclusion_reason
 from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
 from dejavu_models import risk
 from dejavu_models.forecast_query import ScorePattern

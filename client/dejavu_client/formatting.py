@@ -33,7 +33,7 @@ from dejavu.v1.prediction_service_pb2 import (
 from dejavu.v1.record_pb2 import Outcome, RecordedMarket, RecordedPrediction
 from dejavu_feed import moment as moments
 from dejavu_feed.horizon import MAX_SLOTS
-from dejavu_feed.team_knowledge import knowledge_text
+from dejavu_feed.teams import knowledge_text
 
 _LONGEST_END: Final = timedelta(hours=2)
 """Upper bound of the time from the last minute of regulation to the end of the game, overtimes included."""

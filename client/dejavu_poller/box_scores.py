@@ -9,7 +9,7 @@ from typing import Final
 from dejavu_client.logs import get_logger
 from dejavu_feed.box_score import MARKS, Lineups, PlayerLine, final_faults, mark_of
 from dejavu_feed.errors import FeedError
-from dejavu_feed.nba.box_scores import BoxScore
+from dejavu_feed.nba.live_payloads import BoxScore
 from dejavu_poller.reads import read_in_thread
 
 WAIT: Final = 5.0

@@ -1,8 +1,9 @@
-"""Teams of the NBA: codes, numbers, names, and the codes of other sources."""
+"""Teams of the NBA: codes, numbers, names, the codes of other sources, and how well ratings know a team."""
 
 from __future__ import annotations
 
 import difflib
+from datetime import date
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -129,6 +130,13 @@ _SHARED_CITIES: Final = {"LA": ("LAC", "LAL"), "LOS ANGELES": ("LAC", "LAL")}
 _LONGEST_SHOWN: Final = 40
 """Maximum number of characters of a name that an error repeats."""
 
+# Uncertainty of strengths in usual seasons: 2016 to 2023, without the two that the pandemic moved (docs/evaluation.md).
+DECEMBER_DEVIATION: Final = 2.55
+"""Largest standard deviation of a team's strength in games of December, in points. Above it, there is no stake."""
+OPENING_DEVIATION: Final = 3.05
+"""Largest standard deviation of a team's strength in all games, reached on opening nights, in points. Above it, a
+forecast has a warning."""
+
 
 def _plain(name: str) -> str:
     """Return a name in capitals, without dots, hyphens and superfluous spaces."""
@@ -184,3 +192,18 @@ def also_called(code: str) -> list[str]:
 def formerly(code: str) -> dict[str, FormerTeam]:
     """Return the former names of a franchise, by the code of that time."""
     return {former: team for former, team in FORMER_TEAMS.items() if team.franchise == code}
+
+
+def knowledge_text(team: str, deviation: float, finals: int, earlier: date | None) -> str:
+    """Describe how well a team is known: BOS: June 2023 and 2 finals, hardly known.
+
+    Args:
+        team: its NBA code.
+        deviation: standard deviation of its strength, in points.
+        finals: number of its known finals of this season.
+        earlier: date up to which its games before these finals are known; None if none are.
+    """
+    known = f"{finals or 'no'} final{'' if finals == 1 else 's'}"
+    since = known if earlier is None else f"{earlier:%B %Y} and {known}"
+    how = "well" if deviation <= DECEMBER_DEVIATION else "partly" if deviation <= OPENING_DEVIATION else "hardly"
+    return f"{team}: {since}, {how} known"

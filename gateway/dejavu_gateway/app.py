@@ -1,14 +1,19 @@
-"""Puts a gateway together: its routes, and the objects that they work with."""
+"""Puts a gateway together, its routes and the objects that they work with, and runs it."""
 
 from __future__ import annotations
 
 import contextlib
+import gc
+import math
+import socket
 from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router, WebSocketRoute
 
+from dejavu_client.access import is_local
+from dejavu_client.connection_options import ClientOptions
 from dejavu_common.slots import StreamSlots
 from dejavu_common.tasks import BackgroundTask
 from dejavu_gateway.api import system
@@ -23,8 +28,9 @@ from dejavu_gateway.api.share import share_image, share_picture
 from dejavu_gateway.api.streams import ServerSentEvents, websocket
 from dejavu_gateway.http.bodies import BodyMemory
 from dejavu_gateway.http.envelope import Envelope, Receive, Scope, Send
+from dejavu_gateway.http.server import serve
+from dejavu_gateway.limits import AddressSlots
 from dejavu_gateway.live.feed import LiveFeed
-from dejavu_gateway.live.slots import AddressSlots
 from dejavu_gateway.logs import get_logger
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings
@@ -134,3 +140,28 @@ def _call_route(call: CallEndpoint) -> Route:
         return await call.answer(request)
 
     return Route(call.path, answer, methods=[call.method])
+
+
+async def run(settings: GatewaySettings, target: str, access: ClientOptions, listener: socket.socket) -> int:
+    """Serve until a signal.
+
+    Args:
+        settings: settings of the gateway.
+        target: address of the server.
+        access: TLS and token for the server.
+        listener: where to listen.
+
+    Returns:
+        The exit code: 0 after a drain, 1 if live streams or requests had to be cut off.
+    """
+    metrics = GatewayMetrics()
+    # Otherwise a garbage collection while a body is read would visit all imported objects, which takes longer than
+    # reading the body.
+    gc.freeze()
+    # The gateway's own warnings report slow and failed calls: the client would log a warning for each scorecard.
+    async with UpstreamClient(target, slow=math.inf, **access) as client:
+        any_host = not is_local(str(settings.listen)) and not settings.hosts
+        app, feed = gateway_app(settings, client, metrics, any_host=any_host)
+        drained = await serve(app, feed, settings, listener)
+    log.info("stopped")
+    return 0 if drained else 1

@@ -169,8 +169,8 @@ def _serve(settings: GatewaySettings, target: str, access: Any) -> int:
     """Serve until a signal; return the exit code."""
     import uvloop  # noqa: PLC0415 - the help needs none of it
 
+    from dejavu_gateway.app import run  # noqa: PLC0415
     from dejavu_gateway.http.server import bind  # noqa: PLC0415
-    from dejavu_gateway.run import run  # noqa: PLC0415
 
     limit = raise_file_limit()
     if limit < settings.limits.connections + OWN_FILES:

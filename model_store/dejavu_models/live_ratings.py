@@ -42,7 +42,7 @@ class GameResult(NamedTuple):
         differential: final, home − away, in points.
         is_playoffs: whether it is of the play-in or the playoffs.
         total: final, home + away, in points; None if it is not known.
-        neutral_site: whether it was at a neutral site; None to decide by the list in `dejavu_feed.neutral_sites`.
+        neutral_site: whether it was at a neutral site; None to decide by the list in `dejavu_feed.sites`.
         box_score: lines of the players; empty if unknown.
     """
 

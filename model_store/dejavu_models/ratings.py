@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_feed.box_score import Lineups
-from dejavu_feed.neutral_sites import is_neutral
 from dejavu_feed.off_season import days_around, season_on
-from dejavu_feed.team_knowledge import DECEMBER_DEVIATION
+from dejavu_feed.sites import is_neutral
+from dejavu_feed.teams import DECEMBER_DEVIATION
 from dejavu_models.arrays import Floats
 from dejavu_models.forecast_query import LineupEffects
 from dejavu_models.player_ratings import PlayerRatings
@@ -153,7 +153,7 @@ class RatedGame(NamedTuple):
         home, away: NBA codes.
         day: local date; None: its schedule is not known.
         is_playoffs: whether it is of the play-in or the playoffs.
-        neutral_site: whether it is at a neutral site; None to decide by the list in `dejavu_feed.neutral_sites`.
+        neutral_site: whether it is at a neutral site; None to decide by the list in `dejavu_feed.sites`.
         lineups: players on court so far, or their effects on an earlier margin; None if unknown.
     """
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_feed.eligibility import exclusion_reason
+from dejavu_feed.files.checked_games import exclusion_reason
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
 from dejavu_feed.pattern import Score, live_inputs, period_of, slots
 

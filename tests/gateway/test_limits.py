@@ -28,9 +28,8 @@ from dejavu_gateway.api.pictures import Pictures
 from dejavu_gateway.cli import command
 from dejavu_gateway.http.bodies import BodyMemory, read_body
 from dejavu_gateway.http.envelope import is_same_origin
-from dejavu_gateway.limits import share_of
+from dejavu_gateway.limits import AddressSlots, share_of
 from dejavu_gateway.live.feed import LiveFeed
-from dejavu_gateway.live.slots import AddressSlots
 from dejavu_gateway.messages.errors import RequestRefused
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings, TrustedProxies

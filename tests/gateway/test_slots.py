@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_common.slots import NoSlotError, StreamSlots, TooManyWaitError
-from dejavu_gateway.live.slots import AddressSlots
+from dejavu_gateway.limits import AddressSlots
 
 
 async def turns(rounds: int = 20) -> None:

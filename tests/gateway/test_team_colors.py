@@ -10,7 +10,7 @@ from coloraide import Color
 from tests.support.processes.browser import ROOT
 
 from dejavu_feed.teams import TEAMS
-from dejavu_gateway.team_colors import UNKNOWN, team_colors
+from dejavu_gateway.api.share import UNKNOWN_COLORS, team_colors
 
 TABLE = json.loads((ROOT / "gateway/dejavu_gateway/teams.json").read_text())
 GROUNDS = {"light": ("#ffffff", "#f5f5f2"), "dark": ("#191c22", "#0f1115", "#26292c")}
@@ -62,4 +62,4 @@ def test_a_shared_image_has_the_colors_of_the_page() -> None:
     assert team_colors("BOS", "LAL") == pair("light", "BOS", "LAL")
     assert team_colors("LAL", "BOS") == pair("light", "LAL", "BOS")
     for unknown in (("BOS", "BOS"), ("", "LAL"), ("BOS", "home")):
-        assert team_colors(*unknown) == UNKNOWN
+        assert team_colors(*unknown) == UNKNOWN_COLORS

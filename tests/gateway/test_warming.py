@@ -12,8 +12,8 @@ from dejavu.v1.record_service_pb2 import ListPredictionsResponse
 from dejavu_client import UnavailableError
 from dejavu_gateway.api.context import CONTEXT_KEY
 from dejavu_gateway.api.games import GameEndpoints
+from dejavu_gateway.limits import AddressSlots
 from dejavu_gateway.live.games import LiveGames
-from dejavu_gateway.live.slots import AddressSlots
 from dejavu_gateway.settings import GatewaySettings
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dejavu_feed.home_cities import HOME_CITIES, utc_offset
 from dejavu_feed.off_season import season_on
+from dejavu_feed.sites import HOME_CITIES, utc_offset
 from dejavu_models.schedule import MAX_BREAK, MAX_REST, GameSchedule, ScheduleHistory, TeamSchedule
 from dejavu_models.team_filter import CODES
 

@@ -15,7 +15,7 @@ from dejavu_client import FINAL
 from dejavu_client.errors import FieldViolation, InvalidArgumentError
 from dejavu_feed.box_score import PlayerLine, lineups
 from dejavu_feed.errors import FeedUnavailable
-from dejavu_feed.nba.box_scores import BoxScore
+from dejavu_feed.nba.live_payloads import BoxScore
 from dejavu_poller.box_scores import BoxScores
 
 HOME, AWAY = (1, 2, 3, 4, 5), (11, 12, 13, 14, 15)

@@ -15,9 +15,17 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from dejavu_common.build import install
 from dejavu_feed.errors import FeedError, FeedNotInstalled, FeedUnavailable
 from dejavu_feed.lines import SidedLine
-from dejavu_feed.nba.box_scores import BoxScore, read_box_score
 from dejavu_feed.nba.http import MAX_LIVE_PAGE, host_of, read_page
-from dejavu_feed.nba.live_payloads import GameState, PlayByPlay, Scoreboard, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.live_payloads import (
+    BoxScore,
+    GameState,
+    PlayByPlay,
+    Scoreboard,
+    read_box_score,
+    read_boxscore,
+    read_plays,
+    read_scoreboard,
+)
 from dejavu_feed.nba.odds import ODDS_PATH, read_odds
 
 if TYPE_CHECKING:  # comes with nba_api

@@ -1,4 +1,4 @@
-"""Parses the NBA's live JSON into typed games and plays. Only this module knows the feed's field names when reading.
+"""Parses the NBA's live JSON: games, plays, box scores. Only this module knows the feed's field names when reading.
 
 Essential fields (ids, status, periods, clocks of plays, scores) are validated. If one is invalid, its play, or its game
 on the scoreboard, is left out, and a `MalformedFeed` names the field. Other fields (the scoreboard's clock, tip-off
@@ -13,9 +13,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from dejavu_common.clock import game_day
+from dejavu_feed.box_score import MAX_PLUS_MINUS, Lineups, PlayerLine, lineup_faults, lineups
 from dejavu_feed.errors import MalformedFeed
 from dejavu_feed.events import Event, complete_events, free_throws_to_come
 from dejavu_feed.game_ids import is_game_id
@@ -45,6 +46,9 @@ MAX_PLAYS: Final = 2_000
 
 MAX_TEXT: Final = 40
 """Maximum length in characters of a text that is shown."""
+
+MAX_LISTED: Final = 40
+"""Maximum number of players that a box score lists for a team, inactive ones included."""
 
 
 class GameStatus(IntEnum):
@@ -287,3 +291,51 @@ def _team(record: Mapping[str, object], where: str) -> str:
         if len(code) > MAX_TEXT:
             raise MalformedFeed(f"{where}.teamTricode is {brief(code)}, expected a code") from None
         return code.strip().upper()
+
+
+class BoxScore(NamedTuple):
+    """Players of a game so far.
+
+    Attributes:
+        lineups: players who have been on court; None if the box score does not name five starters of each team.
+        lines: a line for every player who has been on court for at least a second, in ascending order of their ids;
+            empty if the plus-minus of one is not known.
+    """
+
+    lineups: Lineups | None
+    lines: tuple[PlayerLine, ...]
+
+
+def read_box_score(payload: object, game_id: str) -> BoxScore:
+    """Parse the players of a game.
+
+    Raises:
+        MalformedFeed: if the payload is not the box score of this game, or a player has no id.
+    """
+    game = required(payload, "game", dict, "payload")
+    received = required(game, "gameId", str, "game")
+    if received != game_id:
+        raise MalformedFeed(f"requested the box score of {game_id}, received that of {received[:20]!r}")
+    teams, lines, whole = [], list[PlayerLine](), True
+    for name in ("homeTeam", "awayTeam"):
+        team = required(game, name, dict, "game")
+        starters, seen = list[int](), list[int]()
+        for place, record in enumerate(required_list(team, "players", name, MAX_LISTED)):
+            where = f"{name}.players[{place}]"
+            player, started = required(record, "personId", int, where), optional_text(record, "starter") == "1"
+            statistics = required(record, "statistics", dict, where)
+            seconds = int(clock_seconds(optional_text(statistics, "minutes")) or 0)
+            if started:
+                starters.append(player)
+            if seconds or optional_text(record, "played") == "1" or optional_text(record, "oncourt") == "1":
+                seen.append(player)
+            if seconds:
+                points = statistics.get("plusMinusPoints")
+                if isinstance(points, float | int) and abs(points) <= MAX_PLUS_MINUS:  # NaN fails too
+                    lines.append(PlayerLine(player, name == "homeTeam", seconds, round(points), started))
+                else:
+                    whole = False
+        teams.append((starters, seen))
+    (home, home_seen), (away, away_seen) = teams
+    found = lineups(home, away, home_seen, away_seen)
+    return BoxScore(None if lineup_faults(found) else found, tuple(sorted(lines)) if whole else ())

@@ -11,8 +11,8 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.errors import DataError
+from dejavu_feed.files.checked_games import exclusion_reason
 from dejavu_feed.files.plays_format import season_of_day
 from dejavu_feed.files.reader import read_games
 from dejavu_feed.files.source_rows import Source
@@ -105,8 +105,8 @@ def recorded_evening(
         game_list: file of the list of games with their NBA ids and dates; None if there is none.
 
     Returns:
-        The games, and the reasons why other games of that day are excluded: not eligible (dejavu_feed.eligibility), or
-        left out by the reader, such as a game that contradicts the list.
+        The games, and the reasons why other games of that day are excluded: not eligible (`exclusion_reason`), or left
+        out by the reader, such as a game that contradicts the list.
 
     Raises:
         DataError: if a file can't be read, lacks a column or has an invalid row, or no game of that day can be

@@ -18,9 +18,9 @@ from dejavu.v1.record_service_pb2 import ListPredictionsRequest
 from dejavu_client import DejavuClientError
 from dejavu_client.formatting import elapsed_seconds, last_differential
 from dejavu_common.clock import game_day, parse_day, utc_now
+from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY, is_replay
 from dejavu_gateway import upstream
-from dejavu_gateway.api.context import GatewayContext, asking, context_of
-from dejavu_gateway.api.parameters import check_flag, check_game_id, check_names
+from dejavu_gateway.api.context import GatewayContext, asking, check_flag, check_game_id, check_names, context_of
 from dejavu_gateway.api.shared_answers import SharedAnswers
 from dejavu_gateway.http.answers import Content, json_response
 from dejavu_gateway.messages.encode import JsonObject, dump, to_dict
@@ -34,12 +34,6 @@ MAX_FORECASTS: Final = 20_000
 MAX_OF_GAME: Final = 1000
 """Maximum number of forecasts of one game in an answer, the newest ones; each takes 30 kB of memory with its
 explanation. A game with a revision of every minute has 200, and some 150 at moments."""
-
-_REPLAY: Final = "99"
-"""Beginning of the ids that replays generate."""
-
-_FIRST_DAY, _LAST_DAY = date(1946, 8, 1), date(2046, 7, 31)
-"""First and last possible day of a game, as in PredictRequest."""
 
 _HORIZONS: Final = (("half", HORIZON_HALFTIME), ("final", HORIZON_FINAL))
 
@@ -137,8 +131,8 @@ def _day(text: str | None, tonight: date) -> date:
         day = parse_day(text)
     except ValueError:
         raise invalid_field("date", f"{text[:60]!r}; expected a day as 2024-05-06") from None
-    if not _FIRST_DAY <= day <= _LAST_DAY:
-        raise invalid_field("date", f"{text}; expected a day from {_FIRST_DAY} to {_LAST_DAY}")
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise invalid_field("date", f"{text}; expected a day from {FIRST_DAY} to {LAST_DAY}")
     return day
 
 
@@ -157,7 +151,7 @@ async def _day_answer(context: GatewayContext, day: date, replays: bool) -> Cont
     states = {
         state.game_id: state
         for state in context.feed.games.of_day(None if day == context.settings.evening else day)
-        if replays or not state.game_id.startswith(_REPLAY)
+        if replays or not is_replay(state.game_id)
     }
     for game_id in games:
         if (state := context.feed.games.of(game_id)) is not None:

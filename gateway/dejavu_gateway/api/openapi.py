@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final
+from typing import Any, Final
 
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1.game_service_pb2 import Game
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
@@ -17,15 +20,19 @@ from dejavu_gateway.api.inference import INFERENCE_ENDPOINTS, InferenceEndpoint
 from dejavu_gateway.api.share import LAST_MINUTE
 from dejavu_gateway.http.answers import PARQUET
 from dejavu_gateway.live.status import StatusReason
-from dejavu_gateway.messages.encode import JsonObject, descriptor_of
-from dejavu_gateway.messages.schemas import field_schema, reference, schemas
+from dejavu_gateway.messages.encode import INT64, JsonObject, descriptor_of
 
 _TEXT: Final[JsonObject] = {"type": "string"}
 _DAY: Final[JsonObject] = {"type": "string", "format": "date"}
 _NULL: Final[JsonObject] = {"type": "null"}
 _GAME: Final[JsonObject] = {"type": "string", "pattern": "^[0-9]{10}$"}
-_FLAG: Final[JsonObject] = {"type": "string", "enum": ["0", "1"]}
 _TIME: Final[JsonObject] = {"type": "string", "format": "date-time"}
+_TEXTS: Final[dict[str, JsonObject]] = {
+    Timestamp.DESCRIPTOR.full_name: _TIME,
+    Duration.DESCRIPTOR.full_name: {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?s$"},
+}
+_UNSIGNED: Final = (FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64)
+_FLAG: Final[JsonObject] = {"type": "string", "enum": ["0", "1"]}
 
 _TAGS: Final = {
     "Forecasts": re.compile(r"/api/(predict|predict-batch|assess-risk)$"),
@@ -80,7 +87,7 @@ def document() -> JsonObject:
         "paths": paths,
         "components": {
             # A message that is both sent and answered has the looser schema of requests.
-            "schemas": schemas(answered, answers=True) | schemas(sent, answers=False) | _own_schemas(),
+            "schemas": _schemas(answered, answers=True) | _schemas(sent, answers=False) | _own_schemas(),
         },
     }
 
@@ -95,14 +102,14 @@ def _version() -> str:
 def _call(endpoint: CallEndpoint) -> JsonObject:
     operation: JsonObject = {"operationId": endpoint.rpc.name, "summary": endpoint.summary}
     if endpoint.method == "POST":
-        content: JsonObject = {"schema": reference(descriptor_of(endpoint.described))}
+        content: JsonObject = {"schema": _reference(descriptor_of(endpoint.described))}
         if endpoint.path in _EXAMPLES:
             content["example"] = _EXAMPLES[endpoint.path]
         body = {"application/json": content}
         operation["requestBody"] = {"required": True, "content": body}
     else:
         operation["parameters"] = _parameters(endpoint)
-    operation["responses"] = _responses(reference(descriptor_of(endpoint.rpc.response)))
+    operation["responses"] = _responses(_reference(descriptor_of(endpoint.rpc.response)))
     return operation
 
 
@@ -132,9 +139,9 @@ def _parameters(endpoint: CallEndpoint) -> list[JsonObject]:
     fields = [field for field in descriptor_of(endpoint.described).fields if not field.is_repeated]
     fields += [field for field in descriptor_of(GetLeaderboardRequest).fields if field.json_name in endpoint.also]
     return [
-        _parameter(field.json_name, field_schema(field), required=True)
+        _parameter(field.json_name, _field_schema(field), required=True)
         if field.json_name in in_path
-        else _parameter(field.json_name, field_schema(field)) | {"required": field.json_name in endpoint.required}
+        else _parameter(field.json_name, _field_schema(field)) | {"required": field.json_name in endpoint.required}
         for field in fields
     ]
 
@@ -246,7 +253,7 @@ def _object(**properties: JsonObject) -> JsonObject:
 
 
 def _own_schemas() -> dict[str, JsonObject]:
-    prediction, outcome, shown = (reference(descriptor_of(each)) for each in (RecordedPrediction, Outcome, Game))
+    prediction, outcome, shown = (_reference(descriptor_of(each)) for each in (RecordedPrediction, Outcome, Game))
     outcomes = {"type": "array", "items": outcome}
     or_none = {"anyOf": [prediction, _NULL]}
     day_or_none = {"anyOf": [_DAY, _NULL]}
@@ -294,3 +301,62 @@ def _own_schemas() -> dict[str, JsonObject]:
             state={"anyOf": [shown, _NULL]},
         ),
     }
+
+
+def _reference(descriptor: Descriptor) -> JsonObject:
+    """Return the reference to the schema of a message."""
+    return {"$ref": f"#/components/schemas/{descriptor.name}"}
+
+
+def _schemas(descriptors: Iterable[Descriptor], *, answers: bool) -> dict[str, JsonObject]:
+    """Return the schemas of messages and of all that they contain, by name.
+
+    Args:
+        descriptors: the messages.
+        answers: True if the gateway sends the messages, in which case fields that are always present are required;
+            False if browsers send them.
+    """
+    found: dict[str, JsonObject] = {}
+    waiting = list(descriptors)
+    while waiting:
+        descriptor = waiting.pop()
+        if descriptor.name in found or descriptor.full_name in _TEXTS:
+            continue
+        found[descriptor.name] = _message(descriptor, answers=answers)
+        waiting += [field.message_type for field in descriptor.fields if field.message_type is not None]
+    return found
+
+
+def _message(descriptor: Descriptor, *, answers: bool) -> JsonObject:
+    properties = {field.json_name: _field_schema(field) for field in descriptor.fields}
+    schema: JsonObject = {"type": "object", "properties": properties, "additionalProperties": False}
+    if answers:
+        schema["required"] = [f.json_name for f in descriptor.fields if f.is_repeated or not f.has_presence]
+    return schema
+
+
+def _field_schema(field: FieldDescriptor) -> JsonObject:
+    """Return the schema of a field."""
+    value = _value(field)
+    return {"type": "array", "items": value} if field.is_repeated else value
+
+
+def _value(field: FieldDescriptor) -> JsonObject:
+    match field.cpp_type:
+        case FieldDescriptor.CPPTYPE_MESSAGE if field.message_type is not None:
+            return _TEXTS.get(field.message_type.full_name) or _reference(field.message_type)
+        case FieldDescriptor.CPPTYPE_ENUM if field.enum_type is not None:
+            return {"type": "string", "enum": [value.name for value in field.enum_type.values]}
+        case FieldDescriptor.CPPTYPE_BOOL:
+            return {"type": "boolean"}
+        case FieldDescriptor.CPPTYPE_DOUBLE:
+            return {"type": "number"}
+        case kind if kind in INT64:
+            return {"type": "string", "pattern": "^[0-9]+$" if kind in _UNSIGNED else "^-?[0-9]+$"}
+        case FieldDescriptor.CPPTYPE_STRING if field.type == FieldDescriptor.TYPE_BYTES:
+            return {"type": "string", "contentEncoding": "base64"}
+        case FieldDescriptor.CPPTYPE_STRING:
+            return {"type": "string"}
+        case kind:
+            schema: dict[str, Any] = {"type": "integer"}
+            return schema | {"minimum": 0} if kind in _UNSIGNED else schema

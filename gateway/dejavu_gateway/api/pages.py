@@ -1,7 +1,10 @@
-"""The built page: its files, read once, and index.html for every path that the page itself routes."""
+"""The built page: its files, read once, and index.html for every path that the page itself routes,
+with the preview of a game that programs show beside a pasted link.
+"""
 
 from __future__ import annotations
 
+import html
 import mimetypes
 import re
 from dataclasses import dataclass
@@ -12,16 +15,20 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dejavu_gateway.api.preview import preview
+from dejavu_feed.game_ids import is_game_id
+from dejavu_gateway.api.context import context_of
+from dejavu_gateway.api.share import HEIGHT, WIDTH, is_minute
 from dejavu_gateway.http.answers import (
     COMPRESSED_FROM,
     EMBEDDED_HEADERS,
+    PNG,
     Content,
     accepts_gzip,
     compressed,
     content_response,
     content_security_policy,
 )
+from dejavu_gateway.http.envelope import forwarded_scheme
 from dejavu_gateway.messages.errors import RequestRefused, not_found
 
 GAME_PATH: Final = "/game/{id}"
@@ -66,6 +73,11 @@ _HEAD_END: Final = b"</head>"
 
 _OF_PROGRAMS: Final = ("/api/", "/v2/", "/share/", "/assets/")
 """Prefixes of the paths whose errors are for programs, even if a browser requests them."""
+
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+"""A Host header of a name or an address: any other text stays out of the page."""
+
+_ABOUT: Final = "Who wins, and by how many points, with intervals that hold and a record that anybody can check"
 
 _GAME_PATH: Final = re.compile(r"/game/([0-9]{10})$")
 
@@ -185,3 +197,38 @@ class WebBuild:
         content, headers = self._pages[False]
         headers = {**headers, "cache-control": "no-store", "link": ", ".join(self._needs(path))}
         return Response(content, HTTPStatus.NOT_FOUND, headers, media_type="text/html")
+
+
+def preview(request: Request) -> str:
+    """Return the elements of a game's preview, for the head of its page; empty if the path names no game.
+
+    Their addresses have the host under which the page was requested, which is one of the gateway's names (--host), and
+    the scheme that a trusted proxy reports.
+    """
+    game_id, host = str(request.path_params["id"]), request.headers.get("host", "")
+    if not is_game_id(game_id) or not _HOST.fullmatch(host):
+        return ""
+    context = context_of(request)
+    scheme = forwarded_scheme(request.scope, request.headers, context.settings.trusted_proxies) or "http"
+    minute = request.query_params.get("minute", "")
+    moment = f"?minute={minute}" if is_minute(minute) else ""
+    shown = context.feed.games.of(game_id)
+    title = f"{shown.away_team} @ {shown.home_team}" if shown else "An NBA game"
+    properties = {
+        "og:type": "website",
+        "og:site_name": "Dejavu",
+        "og:title": f"{title}: a forecast while it is played",
+        "og:description": _ABOUT,
+        "og:url": f"{scheme}://{host}/game/{game_id}{moment}",
+        "og:image": f"{scheme}://{host}/share/game/{game_id}.png{moment}",
+        "og:image:type": PNG,
+        "og:image:width": str(WIDTH),
+        "og:image:height": str(HEIGHT),
+        "og:image:alt": "The lead so far, and the forecast of the end with its interval",
+    }
+    elements = [_element("property", *each) for each in properties.items()]
+    return "".join([*elements, _element("name", "twitter:card", "summary_large_image")])
+
+
+def _element(attribute: str, name: str, content: str) -> str:
+    return f'<meta {attribute}="{name}" content="{html.escape(content)}">'

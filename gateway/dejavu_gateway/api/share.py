@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import Final
 from xml.etree.ElementTree import Element, SubElement, tostring
 
@@ -17,12 +19,12 @@ from dejavu.v1.game_service_pb2 import GameStatus
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_client.formatting import chance, clock, is_given_up, is_last, period_name
 from dejavu_common.clock import game_day, utc_now
-from dejavu_gateway.api.context import asking, context_of
+from dejavu_feed.horizon import MAX_OVERTIMES
+from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_MINUTES, REGULATION_MINUTES
+from dejavu_gateway.api.context import asking, check_game_id, check_names, context_of
 from dejavu_gateway.api.games import game_history, is_of_teams, latest, lead, of_teams, time_of_play
-from dejavu_gateway.api.parameters import check_game_id, check_names
 from dejavu_gateway.http.answers import PNG, content_response
 from dejavu_gateway.messages.errors import invalid_field, not_found
-from dejavu_gateway.team_colors import team_colors
 
 WIDTH, HEIGHT = 1200, 630
 """Size in pixels that programs with previews of links expect."""
@@ -32,8 +34,8 @@ LEFT, RIGHT, TOP, BOTTOM = 172.0, 1140.0, 190.0, 560.0
 EDGE: Final = 60.0
 """Room at the sides of the image."""
 
-_QUARTER, _REGULATION, _OVERTIME, _MOST_OVERTIMES = 12, 48, 5, 20
-LAST_MINUTE: Final = _REGULATION + _OVERTIME * _MOST_OVERTIMES
+_OVERTIME: Final = OVERTIME_SECONDS // 60
+LAST_MINUTE: Final = REGULATION_MINUTES + _OVERTIME * MAX_OVERTIMES
 """Minutes since tip-off at the end of the longest game."""
 
 _MINUTE: Final = re.compile(r"[1-9][0-9]{0,2}(\.[0-9]{1,4})?")
@@ -45,6 +47,12 @@ _STEPS: Final = 24
 _ENDED: Final = {GameStatus.GAME_STATUS_FINAL, GameStatus.GAME_STATUS_POSTPONED}
 _BANDS: Final = ((0.95, "#cfe0f5"), (0.8, "#9dc3ec"), (0.5, "#5b9bdc"))
 _INK, _QUIET, _BACKGROUND = "#14202e", "#5a6775", "#ffffff"
+
+UNKNOWN_COLORS: Final = ("#1f5fa8", "#b0440a")
+"""Colors of the home and the away team where one is not known: those of the page (tokens.css)."""
+
+_TEAMS: Final = json.loads(Path(__file__).parents[1].joinpath("teams.json").read_text())
+"""Table of colors on light and dark grounds, which the page has too."""
 
 
 async def share_image(request: Request) -> Response:
@@ -189,17 +197,17 @@ def _course(prediction: RecordedPrediction, history: Sequence[RecordedPrediction
 
 def _overtimes_by(prediction: RecordedPrediction) -> int:
     """Return the number of overtimes that a game has at the time of a forecast; a tie at the end of one goes on."""
-    beyond = time_of_play(prediction) - _REGULATION
+    beyond = time_of_play(prediction) - REGULATION_MINUTES
     return 0 if beyond < 0 else 1 + int(beyond // _OVERTIME)
 
 
 def _end(overtimes: int) -> int:
-    return _REGULATION + _OVERTIME * overtimes
+    return REGULATION_MINUTES + _OVERTIME * overtimes
 
 
 def _periods(last: int) -> list[tuple[str, int, int]]:
     """Return the periods up to the end of a game: name, first and last minute."""
-    ends = [*range(0, _REGULATION + 1, _QUARTER), *range(_end(1), last + 1, _OVERTIME)]
+    ends = [*range(0, REGULATION_MINUTES + 1, QUARTER_MINUTES), *range(_end(1), last + 1, _OVERTIME)]
     return [(period_name(number), *each) for number, each in enumerate(pairwise(ends), start=1)]
 
 
@@ -337,3 +345,17 @@ def _quantile(quantiles: Sequence[float], level: float) -> float:
     place = min(max((level - 0.01) / 0.02, 0.0), len(quantiles) - 1.0)
     index = min(int(place), len(quantiles) - 2)
     return float(quantiles[index] + (place - index) * (quantiles[index + 1] - quantiles[index]))
+
+
+def team_colors(home: str, away: str) -> tuple[str, str]:
+    """Return the colors of the home and the away team, told apart by every kind of color vision.
+
+    Args:
+        home: NBA code of the home team.
+        away: that of the away team.
+    """
+    colors: dict[str, str] = _TEAMS["colors"]["light"]
+    if home == away or home not in colors or away not in colors:
+        return UNKNOWN_COLORS
+    place = int(_TEAMS["away"]["light"][home][list(colors).index(away)])
+    return colors[home].split()[0], [*colors[away].split(), *_TEAMS["neutral"]["light"].split()][place]

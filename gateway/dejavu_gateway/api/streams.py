@@ -13,8 +13,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dejavu_common.slots import NoSlotError
-from dejavu_gateway.api.context import client_address, context_of
-from dejavu_gateway.api.parameters import check_flag, check_game_id, check_names
+from dejavu_gateway.api.context import check_flag, check_game_id, check_names, client_address, context_of
 from dejavu_gateway.http.connections import connection_of
 from dejavu_gateway.http.envelope import UNLIMITED, Receive, Scope, Send
 from dejavu_gateway.live.browser import RETRY_SECONDS, Browser

@@ -18,9 +18,9 @@ from dejavu_client.transport.servers import LEDGER
 from dejavu_client.transport.subscription import StreamResumption
 from dejavu_common.clock import Backoff, utc_now, wait_until_set
 from dejavu_common.tasks import BackgroundTask, repeat
+from dejavu_gateway.limits import AddressSlots
 from dejavu_gateway.live.event_log import EventLog, LiveEvent
 from dejavu_gateway.live.games import LiveGames
-from dejavu_gateway.live.slots import AddressSlots
 from dejavu_gateway.live.status import StatusBoard, StatusReport
 from dejavu_gateway.logs import get_logger, on_repeat_failed
 from dejavu_gateway.metrics import GatewayMetrics

@@ -13,7 +13,7 @@ import numpy as np
 
 from dejavu_feed import live_inputs
 from dejavu_feed.moment import TABLES_FROM, Moment
-from dejavu_feed.team_knowledge import OPENING_DEVIATION
+from dejavu_feed.teams import OPENING_DEVIATION
 from dejavu_models import betting
 from dejavu_models.betting import MarketKind, StakingPolicy, is_own_market
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery

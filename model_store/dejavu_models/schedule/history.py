@@ -17,9 +17,8 @@ from itertools import takewhile
 from operator import attrgetter
 from typing import Final, NamedTuple, Self
 
-from dejavu_feed.home_cities import HOME_CITIES, host_city, utc_offset
-from dejavu_feed.neutral_sites import is_neutral
 from dejavu_feed.off_season import playing_days, season_on, summer
+from dejavu_feed.sites import HOME_CITIES, host_city, is_neutral, utc_offset
 
 MAX_REST: Final = 7
 """Maximum number of days of rest: longer pauses, such as the All-Star break, count as this many."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from dejavu_feed.home_cities import HOME_CITIES
+from dejavu_feed.sites import HOME_CITIES
 from dejavu_models.schedule.history import GameSchedule, TeamSchedule
 
 HIGH_ALTITUDE: Final = 1200

@@ -12,7 +12,7 @@ import pytest
 
 from dejavu_feed.box_score import box_score_faults
 from dejavu_feed.errors import MalformedFeed
-from dejavu_feed.nba.box_scores import read_box_score
+from dejavu_feed.nba.live_payloads import read_box_score
 
 GAME = "0022000001"
 

@@ -23,7 +23,7 @@ from tests.support.fakes.feed_faults import (
     FeedFaultKind,
 )
 
-from dejavu_feed.eligibility import exclusion_reason
+from dejavu_feed.files.checked_games import exclusion_reason
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.nba.live_payloads import GameState, GameStatus, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.nba.plays import Play

@@ -13,7 +13,7 @@ import pytest
 from tests.support.builders.bundles import without_line
 
 from dejavu_feed.live_inputs import LiveInputs
-from dejavu_feed.team_knowledge import DECEMBER_DEVIATION, OPENING_DEVIATION
+from dejavu_feed.teams import DECEMBER_DEVIATION, OPENING_DEVIATION
 from dejavu_models.betting import Market, MarketKind
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster

@@ -393,8 +393,8 @@ def _main() -> None:
     gc.disable()
     import uvloop  # noqa: F401
 
-    import dejavu_gateway.cli
-    import dejavu_gateway.run  # noqa: F401
+    import dejavu_gateway.app
+    import dejavu_gateway.cli  # noqa: F401
     import dejavu_server.cli.serve
     import dejavu_server.worker.worker  # noqa: F401
 

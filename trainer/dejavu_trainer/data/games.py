@@ -16,10 +16,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dejavu_feed import live_inputs
-from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.errors import DataError
 from dejavu_feed.event_table import late_events
 from dejavu_feed.events import possessions
+from dejavu_feed.files.checked_games import exclusion_reason
 from dejavu_feed.files.lines import read_lines
 from dejavu_feed.files.plays_format import DATE, game_date
 from dejavu_feed.lines import NO_LINE
@@ -176,7 +176,7 @@ class _Game(NamedTuple):
 def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) -> Games:
     """Read plays_{season}.parquet of each season, from `folder` or its subfolder seasons/.
 
-    Games are excluded by the rule of dejavu_feed.eligibility.
+    Games are excluded by the rule of dejavu_feed.files.checked_games.
 
     Args:
         folder: folder of the files.

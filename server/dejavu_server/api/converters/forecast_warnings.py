@@ -9,7 +9,7 @@ from typing import Final
 from dejavu.v1 import forecast_pb2
 from dejavu_feed.lines import PLAUSIBLE_OVERROUNDS
 from dejavu_feed.off_season import playing_days
-from dejavu_feed.team_knowledge import knowledge_text
+from dejavu_feed.teams import knowledge_text
 from dejavu_models.betting import OWN_LINE, OWN_PRICE, MarketAnswer, MarketKind, fair_probability
 from dejavu_models.ratings import are_known, are_usable, ratings_warnings
 from dejavu_models.types import Forecast, Horizon, ModelInfo, WarningReason

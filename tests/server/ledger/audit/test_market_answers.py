@@ -15,7 +15,7 @@ from tests.support.builders.issued_forecasts import issued
 from tests.support.harness.laws import examples
 
 from dejavu_feed.live_inputs import LiveInputs
-from dejavu_feed.team_knowledge import DECEMBER_DEVIATION
+from dejavu_feed.teams import DECEMBER_DEVIATION
 from dejavu_models.betting import (
     Market,
     MarketAnswer,

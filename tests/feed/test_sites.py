@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from dejavu_feed.home_cities import HOME_CITIES, host_city, utc_offset
+from dejavu_feed.sites import HOME_CITIES, host_city, utc_offset
 from dejavu_feed.teams import TEAMS
 
 

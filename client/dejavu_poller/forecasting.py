@@ -9,8 +9,7 @@ from typing import Final
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.errors import DejavuClientError
 from dejavu_client.formatting import horizon_label
-from dejavu_feed.nba.game_progress import completed_at, completed_minutes, known_inputs, known_minutes
-from dejavu_feed.nba.plays import Play
+from dejavu_feed.nba.plays import Play, completed_at, completed_minutes, known_inputs, known_minutes
 from dejavu_feed.pattern import Score, slots
 from dejavu_poller.capabilities import ModelCapabilities
 from dejavu_poller.events import (

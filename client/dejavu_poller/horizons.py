@@ -17,9 +17,8 @@ from typing import Final
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
-from dejavu_feed.nba.game_progress import earliest_end, final_score, halftime_score
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
-from dejavu_feed.nba.plays import Play
+from dejavu_feed.nba.plays import Play, earliest_end, final_score, halftime_score
 from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score
 from dejavu_poller.events import HorizonResult, MinuteForecast
 

@@ -15,9 +15,8 @@ from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.requests import FEED_HORIZONS
 from dejavu_feed.live_inputs import Possession, Side
 from dejavu_feed.moment import Moment, moment_fault
-from dejavu_feed.nba.game_progress import known_minutes, periods_over
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
-from dejavu_feed.nba.plays import Play
+from dejavu_feed.nba.plays import Play, known_minutes, periods_over
 from dejavu_feed.pattern import OVERTIME_SECONDS, elapsed_seconds, slots
 from dejavu_poller.watched_game import DueMoment, WatchedGame
 

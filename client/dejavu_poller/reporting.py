@@ -17,9 +17,8 @@ from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
 from dejavu_client.errors import DejavuClientError, UnimplementedError
 from dejavu_client.formatting import horizon_label
 from dejavu_client.requests import FINAL
-from dejavu_feed.nba.game_progress import earliest_end, ended_at
 from dejavu_feed.nba.live_payloads import MAX_GAMES, GameState, GameStatus
-from dejavu_feed.nba.plays import Play
+from dejavu_feed.nba.plays import Play, earliest_end, ended_at
 from dejavu_feed.pattern import Score, elapsed_seconds
 from dejavu_poller.events import FaultKind, OutcomeReported
 from dejavu_poller.horizons import HORIZON_RULES, at_horizon

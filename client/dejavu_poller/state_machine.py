@@ -18,9 +18,8 @@ from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.errors import DejavuClientError
 from dejavu_client.requests import FINAL
 from dejavu_feed.errors import FeedError, StaleFeed
-from dejavu_feed.nba.game_progress import completed_minutes, last_change, periods_over
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
-from dejavu_feed.nba.plays import Play
+from dejavu_feed.nba.plays import Play, completed_minutes, last_change, periods_over
 from dejavu_feed.pattern import elapsed_seconds, period_seconds
 from dejavu_poller import forecasting, reporting
 from dejavu_poller.capabilities import ModelCapabilities

@@ -10,9 +10,8 @@ from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.requests import FEED_HORIZONS, FINAL
 from dejavu_feed.live_inputs import Possession
 from dejavu_feed.moment import Moment
-from dejavu_feed.nba.game_progress import final_score
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
-from dejavu_feed.nba.plays import Play
+from dejavu_feed.nba.plays import Play, final_score
 from dejavu_poller.horizons import HorizonState
 
 _POSTPONED = ("PPD", "POSTPONED", "CANCELED", "CANCELLED")

@@ -5,10 +5,10 @@ The typed methods of AsyncDejavuClient take Python values and read lists page by
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import AsyncGenerator
+from typing import Final, Generic, TypeVar
 
+import grpc
 from google.protobuf.message import Message
 
 from dejavu.inference import open_inference_pb2 as inference
@@ -25,7 +25,6 @@ RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Rpc(Generic[RequestT, ResponseT]):
     """An RPC with one response.
 
@@ -33,100 +32,43 @@ class Rpc(Generic[RequestT, ResponseT]):
         name: its name in the contract.
         request: type of its request.
         response: type of its response.
-        stub: selects the RPC from a connection's stubs.
         timeout: deadline in seconds; None for the client's.
     """
 
-    name: str
-    request: type[RequestT]
-    response: type[ResponseT]
-    stub: Callable[[AsyncConnection], Any]
-    timeout: float | None = None
+    def __init__(self, request: type[RequestT], response: type[ResponseT], timeout: float | None = None) -> None:
+        self.name = request.DESCRIPTOR.name.removesuffix("Request")
+        self.request, self.response, self.timeout = request, response, timeout
+        (service,) = request.DESCRIPTOR.file.services_by_name.values()
+        self._path = f"/{service.full_name}/{self.name}"
 
-
-PREDICT: Final = Rpc("Predict", prediction.PredictRequest, prediction.PredictResponse, lambda c: c.prediction.Predict)
-PREDICT_BATCH: Final = Rpc(
-    "PredictBatch",
-    prediction.PredictBatchRequest,
-    prediction.PredictBatchResponse,
-    lambda c: c.prediction.PredictBatch,
-    timeout=30.0,
-)
-ASSESS_RISK: Final = Rpc(
-    "AssessRisk", prediction.AssessRiskRequest, prediction.AssessRiskResponse, lambda c: c.prediction.AssessRisk
-)
-LIST_MODELS: Final = Rpc(
-    "ListModels", models.ListModelsRequest, models.ListModelsResponse, lambda c: c.models.ListModels
-)
-GET_MODEL: Final = Rpc("GetModel", models.GetModelRequest, models.GetModelResponse, lambda c: c.models.GetModel)
-COMPARE_MODELS: Final = Rpc(
-    "CompareModels",
-    models.CompareModelsRequest,
-    models.CompareModelsResponse,
-    lambda c: c.models.CompareModels,
-    SCORES_TIMEOUT,
-)
-LIST_MODEL_CHANGES: Final = Rpc(
-    "ListModelChanges",
-    models.ListModelChangesRequest,
-    models.ListModelChangesResponse,
-    lambda c: c.models.ListModelChanges,
-)
-GET_PREDICTION: Final = Rpc(
-    "GetPrediction", record.GetPredictionRequest, record.GetPredictionResponse, lambda c: c.record.GetPrediction
-)
-LIST_PREDICTIONS: Final = Rpc(
-    "ListPredictions",
-    record.ListPredictionsRequest,
-    record.ListPredictionsResponse,
-    lambda c: c.record.ListPredictions,
-    timeout=10.0,
-)
-GET_SCORECARD: Final = Rpc(
-    "GetScorecard",
-    record.GetScorecardRequest,
-    record.GetScorecardResponse,
-    lambda c: c.record.GetScorecard,
-    SCORES_TIMEOUT,
-)
-GET_LEADERBOARD: Final = Rpc(
-    "GetLeaderboard",
-    record.GetLeaderboardRequest,
-    record.GetLeaderboardResponse,
-    lambda c: c.record.GetLeaderboard,
-    SCORES_TIMEOUT,
-)
-GET_SERVICE_STATS: Final = Rpc(
-    "GetServiceStats",
-    operations.GetServiceStatsRequest,
-    operations.GetServiceStatsResponse,
-    lambda c: c.operations.GetServiceStats,
-)
-GET_CHECKPOINT: Final = Rpc(
-    "GetCheckpoint", record.GetCheckpointRequest, record.GetCheckpointResponse, lambda c: c.record.GetCheckpoint
-)
-
-
-def _inference(name: str) -> Rpc[Any, Any]:
-    """Return an RPC of the Open Inference Protocol, for which the client's library has no stubs."""
-    request, response = getattr(inference, f"{name}Request"), getattr(inference, f"{name}Response")
-
-    def stub(connection: AsyncConnection) -> Any:
+    def stub(self, connection: AsyncConnection) -> grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT]:
+        """Return the RPC of a connection; the client's library has no stubs of the Open Inference Protocol."""
         return connection.channel.unary_unary(
-            f"/inference.GRPCInferenceService/{name}",
-            request_serializer=request.SerializeToString,
-            response_deserializer=response.FromString,
+            self._path,
+            request_serializer=self.request.SerializeToString,
+            response_deserializer=self.response.FromString,
         )
 
-    return Rpc(name, request, response, stub)
 
-
-SERVER_LIVE: Final = _inference("ServerLive")
-SERVER_READY: Final = _inference("ServerReady")
-MODEL_READY: Final = _inference("ModelReady")
-SERVER_METADATA: Final = _inference("ServerMetadata")
-MODEL_METADATA: Final = _inference("ModelMetadata")
-MODEL_INFER: Final = _inference("ModelInfer")
+PREDICT: Final = Rpc(prediction.PredictRequest, prediction.PredictResponse)
+PREDICT_BATCH: Final = Rpc(prediction.PredictBatchRequest, prediction.PredictBatchResponse, 30.0)
+ASSESS_RISK: Final = Rpc(prediction.AssessRiskRequest, prediction.AssessRiskResponse)
+LIST_MODELS: Final = Rpc(models.ListModelsRequest, models.ListModelsResponse)
+GET_MODEL: Final = Rpc(models.GetModelRequest, models.GetModelResponse)
+COMPARE_MODELS: Final = Rpc(models.CompareModelsRequest, models.CompareModelsResponse, SCORES_TIMEOUT)
+LIST_MODEL_CHANGES: Final = Rpc(models.ListModelChangesRequest, models.ListModelChangesResponse)
+GET_PREDICTION: Final = Rpc(record.GetPredictionRequest, record.GetPredictionResponse)
+LIST_PREDICTIONS: Final = Rpc(record.ListPredictionsRequest, record.ListPredictionsResponse, 10.0)
+GET_SCORECARD: Final = Rpc(record.GetScorecardRequest, record.GetScorecardResponse, SCORES_TIMEOUT)
+GET_LEADERBOARD: Final = Rpc(record.GetLeaderboardRequest, record.GetLeaderboardResponse, SCORES_TIMEOUT)
+GET_SERVICE_STATS: Final = Rpc(operations.GetServiceStatsRequest, operations.GetServiceStatsResponse)
+GET_CHECKPOINT: Final = Rpc(record.GetCheckpointRequest, record.GetCheckpointResponse)
+SERVER_LIVE: Final = Rpc(inference.ServerLiveRequest, inference.ServerLiveResponse)
+SERVER_READY: Final = Rpc(inference.ServerReadyRequest, inference.ServerReadyResponse)
+MODEL_READY: Final = Rpc(inference.ModelReadyRequest, inference.ModelReadyResponse)
+SERVER_METADATA: Final = Rpc(inference.ServerMetadataRequest, inference.ServerMetadataResponse)
+MODEL_METADATA: Final = Rpc(inference.ModelMetadataRequest, inference.ModelMetadataResponse)
+MODEL_INFER: Final = Rpc(inference.ModelInferRequest, inference.ModelInferResponse)
 
 
 class UpstreamClient(AsyncDejavuClient):
@@ -138,8 +80,7 @@ class UpstreamClient(AsyncDejavuClient):
         Raises:
             DejavuClientError: if the server refuses it, or does not answer.
         """
-        response: ResponseT = await self._unary(rpc.name, rpc.stub, request, rpc.timeout)
-        return response
+        return await self._unary(rpc.name, rpc.stub, request, rpc.timeout)
 
     def connection(self, subscription: StreamResumption) -> AsyncGenerator[prediction.StreamPredictionsResponse, None]:
         """Yield the events of one connection of a subscription, until it is lost.

@@ -1,6 +1,6 @@
 // Explanation of a forecast: the contribution of each minute, the predictions of the components, and similar games.
 //
-// tests/support/reference/explanation.py takes the same steps with NumPy.
+// tests/support/reference/batch.py takes the same steps with NumPy.
 #pragma once
 
 #include <cstdint>

@@ -13,7 +13,7 @@ from tests.support.harness.documents import blocks
 from tests.support.harness.waiting import until
 from tests.support.processes.connections import answers, free_port
 from tests.support.processes.gateway import running_gateway
-from tests.support.processes.proxies import nginx_configuration, running_proxy
+from tests.support.processes.proxied import nginx_configuration, running_proxy
 from tests.support.processes.servers import running_worker
 
 from dejavu_common.address import Address

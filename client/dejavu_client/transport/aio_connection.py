@@ -1,7 +1,5 @@
 """Parts of the asynchronous caller that work differently from their synchronous counterparts in `connection`."""
 
-# ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one
-
 from __future__ import annotations
 
 import asyncio
@@ -25,17 +23,8 @@ RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
 
 
-async def call(
-    rpc: grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT],
-    request: RequestT,
-    timeout: float,
-    metadata: config.CallMetadata,
-) -> tuple[ResponseT, WorkerIdentity]:
-    """Make one call. Returns its response, and the worker that answered."""
-    return await _answer(rpc(request, timeout=timeout, metadata=metadata))
-
-
 async def _answer(pending: grpc.aio.UnaryUnaryCall[Any, ResponseT]) -> tuple[ResponseT, WorkerIdentity]:
+    """Return the response of a call, and the worker that answered."""
     response = await pending
     return response, worker_identity(await pending.initial_metadata(), await pending.trailing_metadata())
 
@@ -148,7 +137,7 @@ def async_send_probe(
     async def probe() -> None:
         code, identity = grpc.StatusCode.OK, WorkerIdentity()
         try:
-            _, identity = await call(rpc, request, timeout, metadata)
+            _, identity = await _answer(rpc(request, timeout=timeout, metadata=metadata))
         except grpc.aio.AioRpcError as error:
             code, identity = error.code(), worker_identity(error.initial_metadata(), error.trailing_metadata())
         except grpc.aio.UsageError:  # the channel was closed meanwhile

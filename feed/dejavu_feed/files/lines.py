@@ -91,8 +91,8 @@ def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
     skipped: list[str] = []
     every = (*_FAVORED, *(name for names in _NAMES.values() for name in names))
     present, spreads = set[str](), list[float]()
-    for row_number, (end, values) in enumerate(read_rows(path, (), every, most=most), start=1):
-        where = f"{path} row {row_number}" if end is None else f"{path} line {end}"
+    for each in read_rows(path, (), every, most=most):
+        where, values = each.place(path), each.values
         row = {key: text for key, names in _NAMES.items() if (text := _first(values, names))}
         present.update(map(str, values))
         try:
@@ -106,7 +106,7 @@ def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
                 skipped.append(f"{where} is skipped: {named}; expected two teams of the NBA, such as BOS or Celtics")
                 continue
             line = _line(row)
-            rows |= dict.fromkeys(_keys(row, teams), (row_number, SidedLine(line, *teams)))
+            rows |= dict.fromkeys(_keys(row, teams), (each.number, SidedLine(line, *teams)))
             if "spread" in row and "margin" not in row and line.margin is not None:
                 spreads.append(-line.margin)
         except ValueError as error:

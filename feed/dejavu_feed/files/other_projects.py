@@ -1,4 +1,4 @@
-"""Reads play-by-play files of other projects: every change of the score of a season's games.
+"""Reads games from files of any format; here those of other projects: every change of the score of a season's games.
 
 A game whose id is not the NBA's gets the NBA's id from a list of games, by date and teams. If the list lacks the game,
 its id consists of date and home team (docs/training.md).
@@ -16,8 +16,17 @@ from typing import Final
 from dejavu_feed.errors import DataError
 from dejavu_feed.events import Event, EventKind, complete_events
 from dejavu_feed.files.checked_games import MAX_PROBLEMS, CheckedGames, GameInFiles, LeftOutGame, RowProblem, no_game_of
-from dejavu_feed.files.game_list import GameInList, GameList
-from dejavu_feed.files.game_match import Contradicts, UnusableGame, by_teams, check_result, match
+from dejavu_feed.files.game_list import (
+    Contradicts,
+    GameInList,
+    GameList,
+    UnusableGame,
+    by_teams,
+    check_result,
+    match,
+    read_game_list,
+)
+from dejavu_feed.files.own_format import read_own_format
 from dejavu_feed.files.plays_format import season_window
 from dejavu_feed.files.source_rows import FORMATS, Source, SourceEvent, SourceFormat, SourceRow
 from dejavu_feed.files.tables import read_rows
@@ -125,16 +134,14 @@ def _files(paths: Sequence[Path], source_format: SourceFormat) -> Iterator[Path]
 def _read_games(paths: Iterable[Path], source_format: SourceFormat, problems: list[RowProblem]) -> dict[str, _Game]:
     games: dict[str, _Game] = {}
     for path in paths:
-        for number, (line, values) in enumerate(
-            read_rows(path, source_format.required, source_format.optional), start=1
-        ):
+        for read in read_rows(path, source_format.required, source_format.optional):
+            number, line, values = read
             row = SourceRow(values)
             if None in values:
                 row.problems.append(("", "there are more values than columns"))
             event = source_format.read(row)
             if not row.problems:
-                place = f"{path} row {number}" if line is None else f"{path} line {line}"
-                _add(games.setdefault(event.game, _Game(event.phase, event.day)), event, place)
+                _add(games.setdefault(event.game, _Game(event.phase, event.day)), event, read.place(path))
             problems += (RowProblem(number, line, column, text, str(path)) for column, text in row.problems)
             if len(problems) >= MAX_PROBLEMS:
                 return games
@@ -255,3 +262,31 @@ def _check(scores: Sequence[Score], game: _Game, found: GameInList, season: int)
     if wrong := contradiction(scores):
         place = game.places.get(wrong.score)
         raise Contradicts(f"{wrong.reason}{f' ({place})' * (place is not None)}")
+
+
+def read_games(
+    paths: Sequence[Path], source: Source, season: int, game_list: Path | None = None, day: date | None = None
+) -> CheckedGames:
+    """Read the games of a season, or of one of its days, and validate them row by row.
+
+    Args:
+        paths: one file of this project's format; of other projects, files or folders of them.
+        source: project whose files they are.
+        season: year in which the season ends.
+        game_list: file of the list of games with their NBA ids and dates; None if there is none.
+        day: return only the games of this local date; None: all games.
+
+    Returns:
+        The games or the problems; and the games that were left out, with the reason.
+
+    Raises:
+        ValueError: if there are several files of this project's format, or a list for it.
+        DataError: if a file can't be read or lacks a column, or no game is left.
+        FeedNotInstalled: if a file is parquet, and pyarrow is missing.
+    """
+    if source is not Source.PLAYS:
+        listed = None if game_list is None else read_game_list(game_list)
+        return read_other_project(paths, source, season, listed, day)
+    if len(paths) > 1 or game_list is not None:
+        raise ValueError("this project's format takes one file and no list of games")
+    return read_own_format(paths[0], season, day)

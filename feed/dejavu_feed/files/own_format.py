@@ -80,8 +80,7 @@ def read_own_format(path: Path, season: int, day: date | None = None) -> Checked
     """
     games: dict[str, _Game] = {}
     problems: list[RowProblem] = []
-    rows = _numbered(path) if day is None else _of_day(path, day)
-    for number, (line, values) in rows:
+    for number, line, values in _rows(path) if day is None else _of_day(path, day):
         play, messages = _parse(values, season)
         messages = messages or _add(games, number, play)
         problems += (RowProblem(number, line, column, message) for column, message in messages)
@@ -99,13 +98,12 @@ def _game(game_id: str, game: _Game) -> GameInFiles:
     return GameInFiles(game_id, phase, day, home, away, tuple(game.scores))
 
 
-def _numbered(path: Path) -> Iterator[tuple[int, Row]]:
-    """Yield the rows of a file with their numbers."""
-    return enumerate(read_rows(path, COLUMNS, (DATE,)), start=1)
+def _rows(path: Path) -> Iterator[Row]:
+    return read_rows(path, COLUMNS, (DATE,))
 
 
-def _of_day(path: Path, day: date) -> Iterator[tuple[int, Row]]:
-    """Yield the rows of a day with their numbers, before they are validated: a season is large.
+def _of_day(path: Path, day: date) -> Iterator[Row]:
+    """Yield the rows of a day, before they are validated: a season is large.
 
     A row is of the day if its date or its id says so; if they contradict each other, validation finds it.
 
@@ -113,12 +111,12 @@ def _of_day(path: Path, day: date) -> Iterator[tuple[int, Row]]:
         DataError: if the file has no such row; it names the days that it has.
     """
     of_day: dict[tuple[str, str], bool] = {}  # by id and date
-    for number, row in _numbered(path):
-        key = (str(row[1].get("game_id")).strip(), str(row[1].get(DATE)).strip())
+    for row in _rows(path):
+        key = (str(row.values.get("game_id")).strip(), str(row.values.get(DATE)).strip())
         if key not in of_day:
             of_day[key] = key[0].startswith(f"{day:%Y%m%d}") or key[1].startswith(f"{day}")
         if of_day[key]:
-            yield number, row
+            yield row
     if not any(of_day.values()):
         raise no_game_of(day, path, _days(of_day))
 

@@ -85,8 +85,8 @@ def read_prices(path: Path) -> list[PricedMarket]:
         FeedNotInstalled: if the file is parquet, and pyarrow is missing.
     """
     markets: list[PricedMarket] = []
-    for index, (end, values) in enumerate(read_rows(path, ("market",), _COLUMNS, most=MOST), start=1):
-        where = f"{path} row {index}" if end is None else f"{path} line {end}"
+    for each in read_rows(path, ("market",), _COLUMNS, most=MOST):
+        where, values = each.place(path), each.values
         row = {name: _text(values.get(name)) for name in _COLUMNS}
         if not any(row.values()):
             continue
@@ -95,7 +95,7 @@ def read_prices(path: Path) -> list[PricedMarket]:
         if None in values:  # such as a decimal comma in a file with commas
             raise DataError(f"{where}: there are more values than columns")
         try:
-            markets.append(_market(row, end or index))
+            markets.append(_market(row, each.line or each.number))
         except ValueError as error:
             raise DataError(f"{where}: {error}") from None
     if not markets:

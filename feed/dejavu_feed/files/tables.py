@@ -11,14 +11,14 @@ import json
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from dejavu_common.build import install
 from dejavu_common.files import open_regular
 from dejavu_feed.errors import DataError, FeedNotInstalled
 
-Row = tuple[int | None, dict[str | None, Any]]
-"""Line on which a row ends (None unless the file is text) and its values by column; see `csv.DictReader` for None."""
+_Values = Iterator[tuple[int | None, dict[str | None, Any]]]
+"""Line and values of each row, as in `Row`."""
 
 _DELIMITERS: Final = (",", "\t", ";", "|")
 _PARQUET: Final = b"PAR1"
@@ -41,6 +41,24 @@ _LONGEST_TEXT: Final = 1_000
 
 _BATCH_ROWS: Final = 1_024
 """Number of rows of parquet that are read at a time."""
+
+
+class Row(NamedTuple):
+    """A row of a table.
+
+    Attributes:
+        number: its number, from 1.
+        line: line of the file on which it ends; None unless the file is text.
+        values: its values by column; see `csv.DictReader` for the key None.
+    """
+
+    number: int
+    line: int | None
+    values: dict[str | None, Any]
+
+    def place(self, path: Path) -> str:
+        """Return where it is, for error messages."""
+        return f"{path} row {self.number}" if self.line is None else f"{path} line {self.line}"
 
 
 def read_rows(
@@ -76,10 +94,10 @@ def read_rows(
                 rows = _json_rows(path, file.read(most), required)
             else:
                 rows = _text_rows(path, file, required, optional)
-            for number, row in enumerate(rows):
-                if number == _MAX_ROWS:
+            for number, (line, values) in enumerate(rows, start=1):
+                if number > _MAX_ROWS:
                     raise DataError(f"{path}: has more than {_MAX_ROWS:,} rows")
-                yield row
+                yield Row(number, line, values)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
     except OSError as error:
@@ -96,7 +114,7 @@ def require_columns(path: Path, columns: Collection[str], required: Collection[s
         raise DataError(f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
 
 
-def _text_rows(path: Path, opened: BinaryIO, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
+def _text_rows(path: Path, opened: BinaryIO, required: Sequence[str], optional: Sequence[str]) -> _Values:
     size = 0  # of the row that is being read
 
     def lines(file: io.TextIOWrapper) -> Iterator[str]:
@@ -138,9 +156,7 @@ def _delimiter(header: str, known: set[str]) -> str:
     return max(_DELIMITERS, key=count)
 
 
-def _parquet_rows(
-    path: Path, opened: BinaryIO, required: Sequence[str], optional: Sequence[str], most: int
-) -> Iterator[Row]:
+def _parquet_rows(path: Path, opened: BinaryIO, required: Sequence[str], optional: Sequence[str], most: int) -> _Values:
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra
         from pyarrow import compute, parquet  # noqa: PLC0415
@@ -196,7 +212,7 @@ def _check_length(path: Path, column: str, length: int) -> None:
         raise DataError(f"{path}: {column} has a value of {length:,} bytes; expected {_LONGEST_TEXT:,} at most")
 
 
-def _json_rows(path: Path, content: bytes, required: Sequence[str]) -> Iterator[Row]:
+def _json_rows(path: Path, content: bytes, required: Sequence[str]) -> _Values:
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:

@@ -61,7 +61,7 @@ def test_texts_and_bytes_of_usual_length_are_read_as_they_are(tmp_path: Path) ->
     texts = ["x" * 1_000, None, "", "é"]
     columns = {"text": texts, "large": pa.array(texts, pa.large_string()), "bytes": [b"x", b"", None, b"x"]}
     parquet.write_table(pa.table(columns), tmp_path / "plays.parquet", row_group_size=3)
-    rows = [row for _, row in read_rows(tmp_path / "plays.parquet", ["text"], ["large", "bytes"])]
+    rows = [row.values for row in read_rows(tmp_path / "plays.parquet", ["text"], ["large", "bytes"])]
     assert [row["text"] for row in rows] == [row["large"] for row in rows] == texts
     assert [row["bytes"] for row in rows] == [b"x", b"", None, b"x"]
 

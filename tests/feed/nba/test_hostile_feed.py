@@ -17,8 +17,8 @@ import pytest
 
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.nba import NbaFeed
-from dejavu_feed.nba.game_progress import earliest_end, last_change
 from dejavu_feed.nba.live_payloads import read_plays, read_scoreboard
+from dejavu_feed.nba.plays import earliest_end, last_change
 from dejavu_feed.nba.stats_service import NbaStats
 from dejavu_feed.replay.http_server import LocalServer, Response
 

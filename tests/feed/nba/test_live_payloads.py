@@ -11,9 +11,8 @@ import pytest
 from tests.support.builders.halftime import halftime_differential, live_pattern
 
 from dejavu_feed.nba.event_rows import attempt_of
-from dejavu_feed.nba.game_progress import known_minutes
 from dejavu_feed.nba.live_payloads import GameStatus, read_boxscore, read_plays, read_scoreboard
-from dejavu_feed.nba.plays import Play
+from dejavu_feed.nba.plays import Play, known_minutes
 from dejavu_feed.pattern import slots
 
 pytestmark = pytest.mark.real_data

@@ -15,8 +15,8 @@ import pytest
 from tests.support.harness.laws import NIGHTLY
 
 from dejavu_feed.errors import MalformedFeed
-from dejavu_feed.nba.game_progress import final_score, halftime_score, known_inputs, known_minutes
 from dejavu_feed.nba.live_payloads import PlayByPlay, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.plays import final_score, halftime_score, known_inputs, known_minutes
 from dejavu_feed.pattern import slots
 
 pytestmark = pytest.mark.real_data

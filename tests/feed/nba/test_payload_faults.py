@@ -15,9 +15,9 @@ from tests.support.fakes.clock import SteppedClock
 from tests.support.harness.laws import NIGHTLY
 
 from dejavu_feed.errors import MalformedFeed
-from dejavu_feed.nba.game_progress import known_inputs, known_minutes
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.nba.live_payloads import read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.plays import known_inputs, known_minutes
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.games import simulated_evening
 from dejavu_feed.replay.replay import Replay

@@ -17,9 +17,9 @@ from tests.support.harness.bad_days import DirectFeed
 from dejavu_client import FINAL, HALFTIME
 from dejavu_feed import live_inputs
 from dejavu_feed.live_inputs import POSSESSION_FROM
-from dejavu_feed.nba.game_progress import known_inputs
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.nba.live_payloads import read_plays
+from dejavu_feed.nba.plays import known_inputs
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.http_server import Response
 from dejavu_feed.replay.replay import json_response

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import grpc
 import pytest
 from tests.support.builders.calls import PATTERN, current_game
 from tests.support.fakes.forecasters import PersistenceForecaster
-from tests.support.harness.service_stats import stats_when
 from tests.support.processes.postgres import on_postgres
 from tests.support.processes.servers import settings_in
 
@@ -38,6 +38,16 @@ from dejavu_server.observability.statistics import ServerStatistics, Statistics
 from dejavu_server.worker import sampler
 from dejavu_server.worker.worker import Worker
 from dejavu_store.registry import Registry
+
+
+async def stats_when(
+    client: AsyncDejavuClient, condition: Callable[[GetServiceStatsResponse], Any]
+) -> GetServiceStatsResponse:
+    """Return the first statistics that meet a condition."""
+    async with asyncio.timeout(30):
+        while not condition(stats := await client.get_service_stats()):  # noqa: ASYNC110 - no event says that it changed
+            await asyncio.sleep(0.02)
+    return stats
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dejavu_feed.nba.game_progress import completed_minutes, halftime_score
-from dejavu_feed.nba.plays import Play
+from dejavu_feed.nba.plays import Play, completed_minutes, halftime_score
 from dejavu_feed.pattern import slots
 
 

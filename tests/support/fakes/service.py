@@ -30,7 +30,14 @@ from grpc_status import rpc_status
 
 from dejavu.ops.v1 import lease_service_pb2_grpc
 from dejavu.ops.v1.lease_service_pb2 import AcquireLeaseRequest, AcquireLeaseResponse, Lease, ReleaseLeaseResponse
-from dejavu.v1 import model_service_pb2, model_service_pb2_grpc, prediction_service_pb2_grpc, record_service_pb2_grpc
+from dejavu.v1 import (
+    model_service_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2,
+    prediction_service_pb2_grpc,
+    record_service_pb2,
+    record_service_pb2_grpc,
+)
 from dejavu.v1.forecast_pb2 import (
     HORIZON_FINAL,
     HORIZON_HALFTIME,
@@ -41,8 +48,8 @@ from dejavu.v1.forecast_pb2 import (
 )
 from dejavu.v1.model_service_pb2 import VERDICT_FIT, HorizonSupport, ListModelsResponse, Model
 from dejavu.v1.prediction_service_pb2 import (
-    AssessRiskResponse,
     Heartbeat,
+    PredictBatchRequest,
     PredictBatchResponse,
     PredictBatchResult,
     PredictRequest,
@@ -52,10 +59,9 @@ from dejavu.v1.prediction_service_pb2 import (
 from dejavu.v1.record_pb2 import Checkpoint, Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import (
     GetCheckpointResponse,
-    GetLeaderboardResponse,
+    GetPredictionRequest,
     GetPredictionResponse,
     GetScorecardResponse,
-    ListPredictionsResponse,
     ReportOutcomeRequest,
     ReportOutcomeResponse,
     WithdrawOutcomeRequest,
@@ -216,7 +222,7 @@ class FakeServer:
         """Start the server; after a stop, on the same port."""
         self._stopping.clear()
         server = grpc.server(futures.ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0)])
-        fake = _Servicer(self)  # type: ignore[abstract] # it gets the other methods of ModelService below
+        fake: Any = _Servicer(self)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(fake, server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(fake, server)
         record_service_pb2_grpc.add_RecordServiceServicer_to_server(fake, server)
@@ -310,96 +316,81 @@ class _Leases(lease_service_pb2_grpc.LeaseServiceServicer):
         return ReleaseLeaseResponse(released=True)
 
 
-class _Servicer(
-    prediction_service_pb2_grpc.PredictionServiceServicer,
-    model_service_pb2_grpc.ModelServiceServicer,
-    record_service_pb2_grpc.RecordServiceServicer,
-):
+def _results(request: PredictBatchRequest) -> PredictBatchResponse:
+    return PredictBatchResponse(results=[PredictBatchResult(forecast=forecast(each)) for each in request.requests])
+
+
+def _reported(request: ReportOutcomeRequest) -> ReportOutcomeResponse:
+    reported = Outcome(
+        game_id=request.game_id,
+        horizon=request.horizon or HORIZON_HALFTIME,
+        differential=request.differential,
+        sequence=1,
+    )
+    return ReportOutcomeResponse(outcome=reported)
+
+
+def _withdrawn(request: WithdrawOutcomeRequest) -> WithdrawOutcomeResponse:
+    withdrawn = Outcome(game_id=request.game_id, horizon=request.horizon, sequence=2, revision=1, withdrawn=True)
+    return WithdrawOutcomeResponse(outcome=withdrawn)
+
+
+def _recorded(request: GetPredictionRequest) -> GetPredictionResponse:
+    recorded = forecast(game_id=request.game_id, sequence=1)
+    return GetPredictionResponse(prediction=RecordedPrediction(forecast=recorded, pattern=[0.0] * 18))
+
+
+def _checkpoint(_: object) -> GetCheckpointResponse:
+    checkpoint = Checkpoint(ledger_id="ab" * 16, epoch="cd" * 8, sequence=3, hash=b"h" * 32)
+    return GetCheckpointResponse(checkpoint=checkpoint)
+
+
+def _models(_: object) -> ListModelsResponse:
+    model = Model(
+        version="fake",
+        active=True,
+        horizons=[
+            HorizonSupport(horizon=HORIZON_HALFTIME, min_slots=1, max_slots=23),
+            HorizonSupport(horizon=HORIZON_FINAL, min_slots=1, max_slots=47),
+        ],
+        smallest_alpha=0.001,
+        train_seasons=[2020, 2021],
+        calibration_seasons=[2022],
+        train_games=2000,
+        calibration_games=1000,
+        database_entries=3000,
+        ratings_date="2023-06-12",
+        finals_since=3,
+        ratings_age_days=8,
+        warnings=[ReliabilityWarning(reason=WARNING_REASON_RATINGS_OUTDATED, text="the ratings are of a fake")],
+        verdict=VERDICT_FIT,
+        verdict_reason="better than persistence in every season tested",
+    )
+    return ListModelsResponse(models=[model])
+
+
+_PLAUSIBLE: Mapping[str, Callable[[Any], Message]] = {
+    "Predict": lambda request: PredictResponse(forecast=forecast(request)),
+    "PredictBatch": _results,
+    "ReportOutcome": _reported,
+    "WithdrawOutcome": _withdrawn,
+    "GetPrediction": _recorded,
+    "GetScorecard": lambda _: GetScorecardResponse(scorecard=Scorecard()),
+    "GetCheckpoint": _checkpoint,
+    "ListModels": _models,
+}
+"""RPC → answer to a request if none is queued; that of other RPCs is empty."""
+
+
+class _Servicer:
+    """Servicer of predictions, models and the record; its methods but for the stream are added below."""
+
     def __init__(self, fake: FakeServer) -> None:
         self._fake = fake
 
-    def _answer(self, method: str, request: Message, context: Any, default: Callable[[], Message]) -> Any:
+    def _answer(self, method: str, plausible: Callable[[Any], Message], request: Message, context: Any) -> Any:
         answer = self._fake.arrived(method, request, context)
-        return default() if answer is None else self._fake.carry_out(answer, request, context)
-
-    def _scripted(self, method: str, default: Callable[[], Message], request: Message, context: Any) -> Any:
-        return self._answer(method, request, context, default)
-
-    def Predict(self, request: PredictRequest, context: Any) -> Any:  # noqa: N802 - the contract's name
-        return self._answer("Predict", request, context, lambda: PredictResponse(forecast=forecast(request)))
-
-    def PredictBatch(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
-        def answer() -> Message:
-            return PredictBatchResponse(results=[PredictBatchResult(forecast=forecast(r)) for r in request.requests])
-
-        return self._answer("PredictBatch", request, context, answer)
-
-    def AssessRisk(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
-        return self._answer("AssessRisk", request, context, AssessRiskResponse)
-
-    def ReportOutcome(self, request: ReportOutcomeRequest, context: Any) -> Any:  # noqa: N802 - the contract's name
-        def answer() -> Message:
-            reported = Outcome(
-                game_id=request.game_id,
-                horizon=request.horizon or HORIZON_HALFTIME,
-                differential=request.differential,
-                sequence=1,
-            )
-            return ReportOutcomeResponse(outcome=reported)
-
-        return self._answer("ReportOutcome", request, context, answer)
-
-    def WithdrawOutcome(self, request: WithdrawOutcomeRequest, context: Any) -> Any:  # noqa: N802 - as above
-        def answer() -> Message:
-            withdrawn = Outcome(
-                game_id=request.game_id, horizon=request.horizon, sequence=2, revision=1, withdrawn=True
-            )
-            return WithdrawOutcomeResponse(outcome=withdrawn)
-
-        return self._answer("WithdrawOutcome", request, context, answer)
-
-    def GetPrediction(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
-        def answer() -> Message:
-            recorded = forecast(game_id=request.game_id, sequence=1)
-            return GetPredictionResponse(prediction=RecordedPrediction(forecast=recorded, pattern=[0.0] * 18))
-
-        return self._answer("GetPrediction", request, context, answer)
-
-    def ListPredictions(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
-        return self._answer("ListPredictions", request, context, ListPredictionsResponse)
-
-    def GetScorecard(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
-        return self._answer("GetScorecard", request, context, lambda: GetScorecardResponse(scorecard=Scorecard()))
-
-    def GetLeaderboard(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
-        return self._answer("GetLeaderboard", request, context, GetLeaderboardResponse)
-
-    def GetCheckpoint(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
-        checkpoint = Checkpoint(ledger_id="ab" * 16, epoch="cd" * 8, sequence=3, hash=b"h" * 32)
-        return self._answer("GetCheckpoint", request, context, lambda: GetCheckpointResponse(checkpoint=checkpoint))
-
-    def ListModels(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
-        model = Model(
-            version="fake",
-            active=True,
-            horizons=[
-                HorizonSupport(horizon=HORIZON_HALFTIME, min_slots=1, max_slots=23),
-                HorizonSupport(horizon=HORIZON_FINAL, min_slots=1, max_slots=47),
-            ],
-            smallest_alpha=0.001,
-            train_seasons=[2020, 2021],
-            calibration_seasons=[2022],
-            train_games=2000,
-            calibration_games=1000,
-            database_entries=3000,
-            ratings_date="2023-06-12",
-            finals_since=3,
-            ratings_age_days=8,
-            warnings=[ReliabilityWarning(reason=WARNING_REASON_RATINGS_OUTDATED, text="the ratings are of a fake")],
-            verdict=VERDICT_FIT,
-            verdict_reason="better than persistence in every season tested",
-        )
-        return self._answer("ListModels", request, context, lambda: ListModelsResponse(models=[model]))
+        return plausible(request) if answer is None else self._fake.carry_out(answer, request, context)
 
     def StreamPredictions(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802 - the contract's name
         script = self._fake.arrived("StreamPredictions", request, context)
@@ -410,7 +401,12 @@ class _Servicer(
         self._fake.carry_out(Silence(), request, context)
 
 
-for _method in model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].methods:
-    if not _method.client_streaming and _method.name not in vars(_Servicer):
-        _answer = GetMessageClass(_method.output_type)
-        setattr(_Servicer, _method.name, partialmethod(_Servicer._scripted, _method.name, _answer))
+def _empty(response: type[Message]) -> Callable[[Any], Message]:
+    return lambda _: response()
+
+
+for _file in (prediction_service_pb2, model_service_pb2, record_service_pb2):
+    for _method in next(iter(_file.DESCRIPTOR.services_by_name.values())).methods:
+        if not (_method.client_streaming or _method.server_streaming):
+            _plausible = _PLAUSIBLE.get(_method.name, _empty(GetMessageClass(_method.output_type)))
+            setattr(_Servicer, _method.name, partialmethod(_Servicer._answer, _method.name, _plausible))

@@ -84,7 +84,7 @@ def read_box_scores(path: Path) -> dict[str, tuple[SeenLine, ...]]:
         DataError: if it can't be read, is too large, lacks a column, or the lines of a game are wrong.
     """
     try:
-        rows = [row for _, row in read_rows(path, SCHEMA.names)]  # with limits, since such files come from elsewhere
+        rows = [row.values for row in read_rows(path, SCHEMA.names)]  # with limits: such files come from elsewhere
         table = pa.Table.from_pylist(rows, schema=SCHEMA)
     except (pa.ArrowException, OverflowError) as error:
         raise DataError(f"{path}: can't be read as box scores: {error}") from error

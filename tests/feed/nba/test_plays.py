@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dejavu_feed.nba.game_progress import (
+from dejavu_feed.nba.plays import (
+    Play,
     completed_at,
     completed_minutes,
     earliest_end,
@@ -15,7 +16,6 @@ from dejavu_feed.nba.game_progress import (
     halftime_score,
     periods_over,
 )
-from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import period_of
 
 TIP_OFF = datetime(2026, 1, 15, 1, 0, tzinfo=UTC)

@@ -47,7 +47,7 @@ Answer: TypeAlias = dict[str, Any]
 
 _GAME: Final = (
     *("game_id", "home_team", "away_team", "status", "home_score", "away_score"),
-    *("period", "seconds_left", "tip_off", "pregame_margin"),
+    *("period", "seconds_left", "tip_off_time", "pregame_margin"),
 )
 _FORECAST: Final = (
     *("game_id", "home_team", "away_team", "horizon", "point_forecast", "interval_lower", "interval_upper"),
@@ -209,7 +209,7 @@ class _Tools:
         if not found:
             raise ToolError(f"game: {code} has no game in the last 24 hours; expected a game id, or another team")
         return max(
-            found, key=lambda game: (game.status == GameStatus.GAME_STATUS_LIVE, game.tip_off.ToMicroseconds())
+            found, key=lambda game: (game.status == GameStatus.GAME_STATUS_LIVE, game.tip_off_time.ToMicroseconds())
         ).game_id
 
 

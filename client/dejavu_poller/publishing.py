@@ -200,7 +200,7 @@ def state_of(game: WatchedGame, line: GameLine | None, now: datetime) -> Game:
     )
     message.observed_time.FromDatetime(min(read, now))
     if state.tip_off is not None and abs(state.tip_off - now) <= _TIP_OFF_WITHIN:
-        message.tip_off.FromDatetime(state.tip_off)
+        message.tip_off_time.FromDatetime(state.tip_off)
     return message
 
 

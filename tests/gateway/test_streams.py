@@ -207,7 +207,7 @@ def state(number: int, **fields: Any) -> Game:
     values: dict[str, Any] = {
         "status": GameStatus.GAME_STATUS_LIVE,
         "period": 1,
-        "tip_off": utc_now(),
+        "tip_off_time": utc_now(),
         "observed_time": utc_now(),
     }
     return Game(game_id=game(number), home_team="BOS", away_team="LAL", **(values | fields))

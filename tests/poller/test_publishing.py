@@ -66,7 +66,7 @@ async def test_each_change_of_a_game_is_published_once_and_its_age_from_time_to_
         for _ in range(2):
             await publisher.publish()
         assert [each.status for each in server.states] == [GameStatus.GAME_STATUS_SCHEDULED]
-        assert server.states[0].HasField("tip_off")
+        assert server.states[0].HasField("tip_off_time")
         await watch.at(SIX_MINUTES)
         for _ in range(2):
             await publisher.publish()
@@ -157,7 +157,7 @@ async def test_games_of_other_teams_are_left_out_and_odd_values_of_the_feed_are_
     await GamePublisher(watch.poller, server, now=evening.clock).publish()
     [state] = server.states
     assert state.status_text.isprintable()
-    assert not state.HasField("tip_off")
+    assert not state.HasField("tip_off_time")
 
 
 async def test_neither_a_damaged_game_nor_one_of_an_earlier_evening_holds_up_the_others() -> None:

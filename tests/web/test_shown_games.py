@@ -25,7 +25,7 @@ LIVE, SCORING, EARLY, LATER, PUT_OFF, UNSHOWN = (f"99000000{number}" for number 
 
 
 def state(game_id: str, home: str, away: str, status: str, **fields: Any) -> Game:
-    values: dict[str, Any] = {"tip_off": utc_now() - timedelta(hours=1), "observed_time": utc_now()}
+    values: dict[str, Any] = {"tip_off_time": utc_now() - timedelta(hours=1), "observed_time": utc_now()}
     return Game(
         game_id=game_id,
         home_team=home,
@@ -60,7 +60,7 @@ def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
                     "NYK",
                     "CHI",
                     "SCHEDULED",
-                    tip_off=utc_now() + timedelta(hours=1),
+                    tip_off_time=utc_now() + timedelta(hours=1),
                     pregame_margin=-3.5,
                     pregame_total=221.5,
                 ),

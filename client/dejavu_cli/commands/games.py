@@ -63,8 +63,8 @@ def _now(game: Game) -> str:
             return f"final, {period_name(game.period)}" if game.period > 4 else "final"
         case GameStatus.GAME_STATUS_POSTPONED:
             return "postponed"
-        case _ if game.HasField("tip_off"):
-            return f"{game.tip_off.ToDatetime(UTC).astimezone():%a %H:%M}"
+        case _ if game.HasField("tip_off_time"):
+            return f"{game.tip_off_time.ToDatetime(UTC).astimezone():%a %H:%M}"
         case _:
             return "scheduled"
 

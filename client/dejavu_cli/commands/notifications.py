@@ -54,7 +54,7 @@ def _status(each: Notification) -> Text:
 
 
 _COLUMNS: Final[Sequence[ListingColumn[Notification]]] = (
-    ListingColumn("time", "left", 8, lambda each: f"{each.created_time.ToDatetime(UTC).astimezone():%a %H:%M}"),
+    ListingColumn("time", "left", 8, lambda each: f"{each.create_time.ToDatetime(UTC).astimezone():%a %H:%M}"),
     ListingColumn("rule", "left", 5, lambda each: visible(each.rule, line=True), "bold"),
     ListingColumn("to", "left", 7, lambda each: visible(each.target, line=True)),
     ListingColumn("status", "left", 9, _status),

@@ -59,7 +59,7 @@ def print_lineage(models: Sequence[Model]) -> None:
     rows = name_value_rows()
     for model in models:
         stage = "" if model.stage == MODEL_STAGE_UNSPECIFIED else f" · {stage_word(model.stage)}"
-        created = f" · created {_created(model)}" if model.HasField("created_time") else ""
+        created = f" · created {_created(model)}" if model.HasField("create_time") else ""
         rows.add_row(Text(model.version, style="bold"), Text(f"{created}{stage}".removeprefix(" · ")))
         for name, value in _origin(model.lineage):
             rows.add_row(f"  {name}", Text(value))
@@ -81,7 +81,7 @@ def _origin(lineage: ModelLineage) -> list[tuple[str, str]]:
 
 
 def _created(model: Model) -> str:
-    return f"{model.created_time.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M}"
+    return f"{model.create_time.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M}"
 
 
 def print_models(answer: ListModelsResponse) -> None:
@@ -116,8 +116,8 @@ def _print_model(model: Model) -> None:
     rows.add_row("trained on", f"{model.train_games:,} games of {_seasons(model.train_seasons)}")
     rows.add_row("calibration seasons", f"{model.calibration_games:,} games of {_seasons(model.calibration_seasons)}")
     rows.add_row("database", f"{model.database_entries:,} entries")
-    if model.HasField("created_time"):
-        rows.add_row("created", f"{model.created_time.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M} UTC")
+    if model.HasField("create_time"):
+        rows.add_row("created", f"{model.create_time.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M} UTC")
     name = " · ".join([model.version, *model.aliases, *(["active"] if model.active else [])])
     parts = Group(rows, "", _metrics(model.metrics)) if model.metrics else rows
     console = Console()
@@ -157,7 +157,7 @@ _LISTED: Final[Sequence[ListingColumn[Model]]] = (
     ListingColumn("stage", "left", 9, lambda model: stage_word(model.stage), "bold"),
     ListingColumn("alias", "left", 8, lambda model: ", ".join(model.aliases)),
     ListingColumn("verdict", "left", 6, lambda model: enum_word(Verdict.DESCRIPTOR, model.verdict) or ""),
-    ListingColumn("created", "left", 5, _created, of="created_time"),
+    ListingColumn("created", "left", 5, _created, of="create_time"),
     ListingColumn("ratings", "left", 3, lambda model: model.ratings_date),
     ListingColumn("why", "left", 2, lambda model: model.lineage.reason),
     ListingColumn("here", "left", 4, lambda model: "loaded" if model.loaded else ""),

@@ -302,7 +302,7 @@ def silence(
     poller_is_silent = reported > rule.seconds
     if poller_is_silent != isinstance(rule, PollerSilentRule) or read <= rule.seconds:
         return None
-    begun = f"{int((newest if live else min(game.tip_off.ToDatetime(UTC) for game in due)).timestamp())}"
+    begun = f"{int((newest if live else min(game.tip_off_time.ToDatetime(UTC) for game in due)).timestamp())}"
     counts = ((live, "in play"), (due, "past tip-off"))
     games_text = " and ".join(f"{pluralize(len(found), 'game')} {where}" for found, where in counts if found)
     since = seconds_text((now - newest).total_seconds())
@@ -317,4 +317,4 @@ def _read(game: Game) -> datetime:
 
 
 def _is_due(game: Game, now: datetime) -> bool:
-    return game.HasField("tip_off") and _LATE_START <= now - game.tip_off.ToDatetime(UTC) <= _OLDEST
+    return game.HasField("tip_off_time") and _LATE_START <= now - game.tip_off_time.ToDatetime(UTC) <= _OLDEST

@@ -78,7 +78,7 @@ class LiveGames:
         """Yield the states of the games that start on a day; None: of all games."""
         self._forget()
         for state in self._states.values():
-            tip_off = state.game.tip_off.ToDatetime(tzinfo=UTC) if state.game.HasField("tip_off") else None
+            tip_off = state.game.tip_off_time.ToDatetime(tzinfo=UTC) if state.game.HasField("tip_off_time") else None
             if day is None or (tip_off is not None and game_day(tip_off) == day):
                 yield state.game
 

@@ -41,4 +41,4 @@ class GameService:
 
 
 def _order(game: pb.Game) -> Key:
-    return game.tip_off.seconds, game.tip_off.nanos, game.game_id
+    return game.tip_off_time.seconds, game.tip_off_time.nanos, game.game_id

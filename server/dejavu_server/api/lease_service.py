@@ -57,5 +57,5 @@ def _message(lease: leases.Lease) -> pb.Lease:
         holder=lease.holder,
         remaining=remaining,
         acquired_time=timestamp(lease.acquired_time),
-        expires_time=timestamp(lease.expires_time),
+        expire_time=timestamp(lease.expire_time),
     )

@@ -152,6 +152,6 @@ def _message(row: NotificationRow) -> pb.Notification:
         failure=row.failure,
         published_by=row.caller,
     )
-    set_timestamp(message.created_time, from_microseconds(row.created_us))
-    set_timestamp(message.updated_time, from_microseconds(row.updated_us))
+    set_timestamp(message.create_time, from_microseconds(row.created_us))
+    set_timestamp(message.update_time, from_microseconds(row.updated_us))
     return message

@@ -73,14 +73,14 @@ class Lease:
         holder: name of its holder.
         acquired_time: time since which the holder has had it without interruption. Like all times here, it is aware,
             in UTC, and by the database's clock.
-        expires_time: when it expires.
+        expire_time: when it expires.
         remaining: remaining time when it was read.
     """
 
     name: str
     holder: str
     acquired_time: datetime
-    expires_time: datetime
+    expire_time: datetime
     remaining: timedelta
 
 

@@ -19,14 +19,14 @@ CHAMPION = pb.Model(
     stage=pb.MODEL_STAGE_SERVING,
     aliases=["champion"],
     loaded=True,
-    created_time=CREATED,
+    create_time=CREATED,
     verdict=pb.VERDICT_FIT,
 )
 CHALLENGER = pb.Model(
     version="bbbbbbbbbbbbbbbb",
     stage=pb.MODEL_STAGE_STAGED,
     aliases=["challenger"],
-    created_time=CREATED,
+    create_time=CREATED,
     lineage=pb.ModelLineage(
         parent_version="aaaaaaaaaaaaaaaa",
         reason="new season",

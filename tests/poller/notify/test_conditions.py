@@ -210,16 +210,26 @@ SCHEDULED: Final = {"status": GameStatus.GAME_STATUS_SCHEDULED, "observed_time":
         ("poller_silent", [state(observed_time=ago(130))], [feed(10, 140)], ""),
         ("poller_silent", [state(observed_time=ago(130)), state(observed_time=ago(10))], [], ""),
         ("poller_silent", [state(observed_time=ago(7300))], [], ""),
-        ("poller_silent", [state(**SCHEDULED, tip_off=ago(1000))], [feed(200, 210)], "1 game past tip-off; the newest"),
-        ("poller_silent", [state(**SCHEDULED, tip_off=ago(1000))], [], ""),  # the poller may report to another server
         (
             "poller_silent",
-            [state(**SCHEDULED, tip_off=ago(1000)), state(**(SCHEDULED | {"observed_time": ago(5)}))],
+            [state(**SCHEDULED, tip_off_time=ago(1000))],
+            [feed(200, 210)],
+            "1 game past tip-off; the newest",
+        ),
+        (
+            "poller_silent",
+            [state(**SCHEDULED, tip_off_time=ago(1000))],
+            [],
+            "",
+        ),  # the poller may report to another server
+        (
+            "poller_silent",
+            [state(**SCHEDULED, tip_off_time=ago(1000)), state(**(SCHEDULED | {"observed_time": ago(5)}))],
             [feed(200, 210)],
             "",
         ),
-        ("poller_silent", [state(**SCHEDULED, tip_off=ago(1000))], [feed(10, 12)], ""),
-        ("poller_silent", [state(**SCHEDULED, tip_off=ago(600))], [], ""),
+        ("poller_silent", [state(**SCHEDULED, tip_off_time=ago(1000))], [feed(10, 12)], ""),
+        ("poller_silent", [state(**SCHEDULED, tip_off_time=ago(600))], [], ""),
         ("poller_silent", [state(status=GameStatus.GAME_STATUS_FINAL, observed_time=ago(900))], [], ""),
         ("poller_silent", [], [], ""),
         ("feed_silent", [state(observed_time=ago(130))], [feed(10, 140)], "The poller runs."),
@@ -235,7 +245,7 @@ def test_silence(kind: str, games: list[Game], feeds: list[FeedStatus], expected
         begun, texts = found
         newest = max(each.observed_time.seconds for each in games)
         due = games[0].status == GameStatus.GAME_STATUS_SCHEDULED
-        assert begun == f"{games[0].tip_off.seconds if due else newest}", "the same in every notifier"
+        assert begun == f"{games[0].tip_off_time.seconds if due else newest}", "the same in every notifier"
         assert expected in texts.text
 
 

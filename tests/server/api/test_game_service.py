@@ -44,7 +44,7 @@ def game(number: int = 1, **fields: Any) -> Game:
         "away_score": 38,
         "period": 2,
         "seconds_left": 360.0,
-        "tip_off": utc_now() - timedelta(hours=1),
+        "tip_off_time": utc_now() - timedelta(hours=1),
         "observed_time": utc_now(),
     }
     return Game(**(values | fields))
@@ -54,7 +54,7 @@ async def test_a_published_game_is_listed_as_it_was_read_with_codes_and_the_time
     client: AsyncDejavuClient,
 ) -> None:
     later = game(1, home_team="Celtics", pregame_margin=5.5, pregame_total=221.5)
-    first = game(2, tip_off=utc_now() - timedelta(hours=2))
+    first = game(2, tip_off_time=utc_now() - timedelta(hours=2))
     await client.publish_games([later, first])
     listed = list(await client.list_games())
     assert [each.game_id for each in listed] == [first.game_id, later.game_id], "by tip-off"
@@ -128,8 +128,8 @@ def out_of_bounds() -> list[tuple[str, dict[str, Any]]]:
         ("observed_time", {"observed_time": utc_now() - timedelta(days=2)}),
         ("observed_time", {"observed_time": Timestamp(seconds=int(utc_now().timestamp()), nanos=2 * 10**9)}),
         ("observed_time", {"observed_time": Timestamp(seconds=2**62)}),
-        ("tip_off", {"tip_off": utc_now() + timedelta(days=8)}),
-        ("tip_off", {"tip_off": Timestamp(seconds=int(utc_now().timestamp()), nanos=-1)}),
+        ("tip_off_time", {"tip_off_time": utc_now() + timedelta(days=8)}),
+        ("tip_off_time", {"tip_off_time": Timestamp(seconds=int(utc_now().timestamp()), nanos=-1)}),
     ]
 
 
@@ -147,7 +147,7 @@ async def test_a_state_out_of_bounds_is_refused_with_its_field_and_nothing_is_st
 async def test_nothing_that_the_contract_does_not_know_is_kept(client: AsyncDejavuClient) -> None:
     unknown = b"\xfa\x01\x08\x00\x00\x00\x00\x00\x00\x00\x00"  # field 31, eight bytes
     state = Game.FromString(game().SerializeToString() + unknown)
-    for time in (state.observed_time, state.tip_off):
+    for time in (state.observed_time, state.tip_off_time):
         time.MergeFromString(unknown)
     assert state.SerializeToString().count(unknown) == 3
     await client.publish_games([state])

@@ -28,7 +28,7 @@ async def test_a_lease_has_one_holder_until_it_is_released(holder: AsyncDejavuCl
     assert first.acquired
     assert (first.lease.name, first.lease.holder) == ("poll", "host-a:1")
     assert 0 < first.lease.remaining.ToMilliseconds() <= 60_000
-    assert first.lease.expires_time.ToMilliseconds() > first.lease.acquired_time.ToMilliseconds()
+    assert first.lease.expire_time.ToMilliseconds() > first.lease.acquired_time.ToMilliseconds()
     other = await holder.acquire_lease("poll", "host-b:2", 60.0)
     assert not other.acquired
     assert other.lease.holder == "host-a:1"

@@ -107,7 +107,7 @@ async def test_they_are_listed_newest_first_with_what_became_of_them(client: Asy
     assert [each.id for each in listed] == ["evening/2", "evening/1", "evening/0"]
     assert [each.status for each in listed][:2] == [NOTIFICATION_STATUS_CLAIMED, NOTIFICATION_STATUS_FAILED]
     assert listed[1].failure == "HTTP 404"
-    assert abs(listed[1].created_time.ToDatetime(UTC) - utc_now()) < timedelta(minutes=1)
+    assert abs(listed[1].create_time.ToDatetime(UTC) - utc_now()) < timedelta(minutes=1)
     assert len(await client.list_notifications(limit=2)) == 2
 
 

@@ -100,7 +100,7 @@ export function shown(json: GameJson): Shown {
     awayScore: num(json.awayScore),
     period: num(json.period),
     left: optional(json.secondsLeft),
-    tipOff: time(json.tipOff),
+    tipOff: time(json.tipOffTime),
     observed: time(json.observedTime),
     published: time(json.publishedTime),
     margin: optional(json.pregameMargin),

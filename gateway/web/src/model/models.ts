@@ -76,7 +76,7 @@ export function modelRows(models: readonly ModelJson[]): string[][] {
     said.stages[model.stage ?? ""] ?? "–",
     (model.aliases ?? []).map((alias) => said.roles[alias] ?? alias).join(", ") || "–",
     said.fit[model.verdict ?? ""] ?? "–",
-    model.createdTime ? exact(time(model.createdTime)) : "–",
+    model.createTime ? exact(time(model.createTime)) : "–",
   ]);
 }
 

@@ -64,7 +64,7 @@ class Game(_message.Message):
     AWAY_TEAM_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     STATUS_TEXT_FIELD_NUMBER: _builtins.int
-    TIP_OFF_FIELD_NUMBER: _builtins.int
+    TIP_OFF_TIME_FIELD_NUMBER: _builtins.int
     HOME_SCORE_FIELD_NUMBER: _builtins.int
     AWAY_SCORE_FIELD_NUMBER: _builtins.int
     PERIOD_FIELD_NUMBER: _builtins.int
@@ -101,7 +101,7 @@ class Game(_message.Message):
     published_by: _builtins.str
     """Identity of the caller who published it; empty if the server does not know its callers. Set by the server."""
     @_builtins.property
-    def tip_off(self) -> _timestamp_pb2.Timestamp:
+    def tip_off_time(self) -> _timestamp_pb2.Timestamp:
         """Scheduled start; absent: not known."""
 
     @_builtins.property
@@ -122,7 +122,7 @@ class Game(_message.Message):
         away_team: _builtins.str = ...,
         status: Global___GameStatus.ValueType = ...,
         status_text: _builtins.str = ...,
-        tip_off: _timestamp_pb2.Timestamp | None = ...,
+        tip_off_time: _timestamp_pb2.Timestamp | None = ...,
         home_score: _builtins.int = ...,
         away_score: _builtins.int = ...,
         period: _builtins.int = ...,
@@ -133,9 +133,9 @@ class Game(_message.Message):
         published_time: _timestamp_pb2.Timestamp | None = ...,
         published_by: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_seconds_left", b"_seconds_left", "observed_time", b"observed_time", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "published_time", b"published_time", "seconds_left", b"seconds_left", "tip_off", b"tip_off"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_seconds_left", b"_seconds_left", "observed_time", b"observed_time", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "published_time", b"published_time", "seconds_left", b"seconds_left", "tip_off_time", b"tip_off_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_seconds_left", b"_seconds_left", "away_score", b"away_score", "away_team", b"away_team", "game_id", b"game_id", "home_score", b"home_score", "home_team", b"home_team", "observed_time", b"observed_time", "period", b"period", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "published_by", b"published_by", "published_time", b"published_time", "seconds_left", b"seconds_left", "status", b"status", "status_text", b"status_text", "tip_off", b"tip_off"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_seconds_left", b"_seconds_left", "away_score", b"away_score", "away_team", b"away_team", "game_id", b"game_id", "home_score", b"home_score", "home_team", b"home_team", "observed_time", b"observed_time", "period", b"period", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "published_by", b"published_by", "published_time", b"published_time", "seconds_left", b"seconds_left", "status", b"status", "status_text", b"status_text", "tip_off_time", b"tip_off_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__pregame_margin: _TypeAlias = _typing.Literal["pregame_margin"]  # noqa: Y015
     _WhichOneofArgType__pregame_margin: _TypeAlias = _typing.Literal["_pregame_margin", b"_pregame_margin"]  # noqa: Y015

@@ -148,7 +148,7 @@ class Model(_message.Message):
     TRAIN_GAMES_FIELD_NUMBER: _builtins.int
     CALIBRATION_GAMES_FIELD_NUMBER: _builtins.int
     DATABASE_ENTRIES_FIELD_NUMBER: _builtins.int
-    CREATED_TIME_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     RATINGS_DATE_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
@@ -217,7 +217,7 @@ class Model(_message.Message):
         """
 
     @_builtins.property
-    def created_time(self) -> _timestamp_pb2.Timestamp:
+    def create_time(self) -> _timestamp_pb2.Timestamp:
         """Time at which the model was created."""
 
     @_builtins.property
@@ -261,7 +261,7 @@ class Model(_message.Message):
         train_games: _builtins.int = ...,
         calibration_games: _builtins.int = ...,
         database_entries: _builtins.int = ...,
-        created_time: _timestamp_pb2.Timestamp | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
         metrics: _abc.Iterable[Global___Metric] | None = ...,
         ratings_date: _builtins.str = ...,
         verdict: Global___Verdict.ValueType = ...,
@@ -278,9 +278,9 @@ class Model(_message.Message):
         components: _abc.Iterable[_builtins.str] | None = ...,
         line: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "lineage", b"lineage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "lineage", b"lineage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "aliases", b"aliases", "calibration_games", b"calibration_games", "calibration_seasons", b"calibration_seasons", "components", b"components", "created_time", b"created_time", "database_entries", b"database_entries", "finals_since", b"finals_since", "horizons", b"horizons", "inputs", b"inputs", "line", b"line", "lineage", b"lineage", "loaded", b"loaded", "metrics", b"metrics", "ratings_age_days", b"ratings_age_days", "ratings_date", b"ratings_date", "smallest_alpha", b"smallest_alpha", "stage", b"stage", "totals", b"totals", "train_games", b"train_games", "train_seasons", b"train_seasons", "verdict", b"verdict", "verdict_reason", b"verdict_reason", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "aliases", b"aliases", "calibration_games", b"calibration_games", "calibration_seasons", b"calibration_seasons", "components", b"components", "create_time", b"create_time", "database_entries", b"database_entries", "finals_since", b"finals_since", "horizons", b"horizons", "inputs", b"inputs", "line", b"line", "lineage", b"lineage", "loaded", b"loaded", "metrics", b"metrics", "ratings_age_days", b"ratings_age_days", "ratings_date", b"ratings_date", "smallest_alpha", b"smallest_alpha", "stage", b"stage", "totals", b"totals", "train_games", b"train_games", "train_seasons", b"train_seasons", "verdict", b"verdict", "verdict_reason", b"verdict_reason", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

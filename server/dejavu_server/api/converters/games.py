@@ -93,11 +93,13 @@ def _checked(game: pb.Game, at: str, now: datetime) -> pb.Game:
         expected = "a time of the last day, at most a minute ahead of the server"
         raise InvalidGame("an older or later time", expected, field=f"{at}.observed_time")
     set_timestamp(state.observed_time, observed)  # made anew: a copy would keep unknown fields
-    if game.HasField("tip_off"):
-        tip_off = _time(game.tip_off, f"{at}.tip_off")
+    if game.HasField("tip_off_time"):
+        tip_off = _time(game.tip_off_time, f"{at}.tip_off_time")
         if abs(tip_off - now) > _TIP_OFF_RANGE:
-            raise InvalidGame("a time far away", f"a time within {_TIP_OFF_RANGE.days} days", field=f"{at}.tip_off")
-        set_timestamp(state.tip_off, tip_off)
+            raise InvalidGame(
+                "a time far away", f"a time within {_TIP_OFF_RANGE.days} days", field=f"{at}.tip_off_time"
+            )
+        set_timestamp(state.tip_off_time, tip_off)
     return state
 
 

@@ -39,7 +39,7 @@ def describe_stored(manifest: Manifest | None, version: str, roster: Roster) -> 
     message.train_games, message.calibration_games = manifest.train.games, manifest.calibrate.games
     message.database_entries = manifest.database_entries
     message.components.extend(manifest.components)
-    message.created_time.CopyFrom(timestamp(manifest.created_time))
+    message.create_time.CopyFrom(timestamp(manifest.created_time))
     message.metrics.extend(message_of(pb.Metric, metric) for metric in manifest.metrics)
     message.verdict = pb.VERDICT_FIT if manifest.verdict.fit else pb.VERDICT_UNFIT
     message.verdict_reason = manifest.verdict.reason

@@ -261,7 +261,7 @@ def model_message(info: ModelInfo, today: date, *, active: bool) -> model_servic
             message_of(model_service_pb2.HorizonSupport, support, horizon=HORIZON_VALUES[support.horizon])
             for support in info.horizons
         ],
-        created_time=timestamp(info.created_time),
+        create_time=timestamp(info.created_time),
         metrics=[message_of(model_service_pb2.Metric, metric) for metric in info.metrics],
         ratings_date=info.ratings_date.isoformat(),
         ratings_age_days=playing_days(info.ratings_date, today),

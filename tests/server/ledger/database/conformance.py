@@ -309,5 +309,5 @@ class BackendConformance:
         assert granted
         assert abs(lease.acquired_time - datetime.now(UTC)) < timedelta(minutes=1)
         other, standing = await ledger.write(partial(ask, holder="b"))
-        assert (other, standing.holder, standing.expires_time) == (False, "a", lease.expires_time)
+        assert (other, standing.holder, standing.expire_time) == (False, "a", lease.expire_time)
         await ledger.close()

@@ -182,7 +182,7 @@ class Lease(_message.Message):
     HOLDER_FIELD_NUMBER: _builtins.int
     REMAINING_FIELD_NUMBER: _builtins.int
     ACQUIRED_TIME_FIELD_NUMBER: _builtins.int
-    EXPIRES_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the lease."""
     holder: _builtins.str
@@ -196,7 +196,7 @@ class Lease(_message.Message):
         """Time since which this holder has had it without a break, by the clock of the ledger's database."""
 
     @_builtins.property
-    def expires_time(self) -> _timestamp_pb2.Timestamp:
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
         """Time at which it expires, by the same clock."""
 
     def __init__(
@@ -206,11 +206,11 @@ class Lease(_message.Message):
         holder: _builtins.str = ...,
         remaining: _duration_pb2.Duration | None = ...,
         acquired_time: _timestamp_pb2.Timestamp | None = ...,
-        expires_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acquired_time", b"acquired_time", "expires_time", b"expires_time", "remaining", b"remaining"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acquired_time", b"acquired_time", "expire_time", b"expire_time", "remaining", b"remaining"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquired_time", b"acquired_time", "expires_time", b"expires_time", "holder", b"holder", "name", b"name", "remaining", b"remaining"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquired_time", b"acquired_time", "expire_time", b"expire_time", "holder", b"holder", "name", b"name", "remaining", b"remaining"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

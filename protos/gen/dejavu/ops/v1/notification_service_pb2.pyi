@@ -68,8 +68,8 @@ class Notification(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     SENDER_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
-    CREATED_TIME_FIELD_NUMBER: _builtins.int
-    UPDATED_TIME_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
     PUBLISHED_BY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id: 1 to 128 letters, digits and . _ : / @ + -, beginning with a letter or digit. All senders of the same
@@ -94,11 +94,11 @@ class Notification(_message.Message):
     published_by: _builtins.str
     """Identity of the caller of the newest change; empty if the server does not know its callers."""
     @_builtins.property
-    def created_time(self) -> _timestamp_pb2.Timestamp:
+    def create_time(self) -> _timestamp_pb2.Timestamp:
         """Time of the first claim, by the clock of the ledger's database."""
 
     @_builtins.property
-    def updated_time(self) -> _timestamp_pb2.Timestamp:
+    def update_time(self) -> _timestamp_pb2.Timestamp:
         """Time of the newest change, by the same clock."""
 
     def __init__(
@@ -113,13 +113,13 @@ class Notification(_message.Message):
         attempts: _builtins.int = ...,
         sender: _builtins.str = ...,
         failure: _builtins.str = ...,
-        created_time: _timestamp_pb2.Timestamp | None = ...,
-        updated_time: _timestamp_pb2.Timestamp | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
         published_by: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "updated_time", b"updated_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "created_time", b"created_time", "failure", b"failure", "game_id", b"game_id", "id", b"id", "published_by", b"published_by", "rule", b"rule", "sender", b"sender", "status", b"status", "target", b"target", "text", b"text", "updated_time", b"updated_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "create_time", b"create_time", "failure", b"failure", "game_id", b"game_id", "id", b"id", "published_by", b"published_by", "rule", b"rule", "sender", b"sender", "status", b"status", "target", b"target", "text", b"text", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -321,8 +321,7 @@ class AsyncOperations(AsyncCaller):
             ttl: seconds for which the lease is granted, 1 to 300; count them from the time before this call.
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = AcquireLeaseRequest(name=name, holder=holder)
-        request.ttl.FromNanoseconds(round(ttl * 1e9))
+        request = AcquireLeaseRequest(name=name, holder=holder, ttl_seconds=ttl)
         return await self._unary("AcquireLease", lambda stubs: stubs.leases.AcquireLease, request, timeout)
 
     async def release_lease(self, name: str, holder: str, *, timeout: float | None = None) -> bool:
@@ -359,8 +358,7 @@ class AsyncOperations(AsyncCaller):
             ttl: seconds for which the claim is granted, 1 to 300; count them from the time before this call.
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = ClaimNotificationRequest(notification=notification, sender=sender)
-        request.ttl.FromNanoseconds(round(ttl * 1e9))
+        request = ClaimNotificationRequest(notification=notification, sender=sender, ttl_seconds=ttl)
         return await self._unary(
             "ClaimNotification", lambda stubs: stubs.notifications.ClaimNotification, request, timeout
         )
@@ -373,7 +371,7 @@ class AsyncOperations(AsyncCaller):
         status: NotificationStatus.ValueType,
         *,
         failure: str = "",
-        retry_delay: float = 0.0,
+        retry_delay: float | None = None,
         timeout: float | None = None,
     ) -> bool:
         """Confirm how an attempt to send a notification ended; return whether it was noted.
@@ -385,11 +383,12 @@ class AsyncOperations(AsyncCaller):
             status: NOTIFICATION_STATUS_SENT, NOTIFICATION_STATUS_FAILED or, before another attempt,
                 NOTIFICATION_STATUS_WAITING.
             failure: why the attempt failed.
-            retry_delay: seconds until the notification can be claimed again, at most 300.
+            retry_delay: seconds until the notification can be claimed again, at most 300; None: at once.
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = ConfirmNotificationRequest(id=id, target=target, sender=sender, status=status, failure=failure)
-        request.retry_delay.FromNanoseconds(round(retry_delay * 1e9))
+        request = ConfirmNotificationRequest(
+            id=id, target=target, sender=sender, status=status, failure=failure, retry_delay_seconds=retry_delay
+        )
         response = await self._unary(
             "ConfirmNotification", lambda stubs: stubs.notifications.ConfirmNotification, request, timeout
         )

@@ -25,7 +25,6 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Final, cast
 
 import grpc
-from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc_status import rpc_status
 
@@ -210,7 +209,7 @@ def from_predict_error(error: PredictError) -> DejavuClientError:
         code=code,
         reason=error.reason,
         field_violations=_violations(error.field_violations),
-        retry_after=_seconds(error.retry_delay) if error.HasField("retry_delay") else None,
+        retry_after=error.retry_delay_seconds if error.HasField("retry_delay_seconds") else None,
     )
 
 
@@ -234,7 +233,7 @@ def _details(error: grpc.Call) -> dict[str, Any]:
         elif detail.Unpack(bad_request):
             found["field_violations"] = (*found.get("field_violations", ()), *_violations(bad_request.field_violations))
         elif detail.Unpack(retry):
-            found["retry_after"] = _seconds(retry.retry_delay)
+            found["retry_after"] = retry.retry_delay.ToNanoseconds() / 1e9
     return found
 
 
@@ -245,7 +244,3 @@ def _pushback(text: str) -> float | None:
 
 def _violations(violations: Iterable[BadRequest.FieldViolation]) -> tuple[FieldViolation, ...]:
     return tuple(FieldViolation(each.field, each.description) for each in violations)
-
-
-def _seconds(delay: Duration) -> float:
-    return delay.seconds + delay.nanos / 1e9

@@ -318,8 +318,7 @@ class Operations(Caller):
             ttl: seconds for which the lease is granted, 1 to 300; count them from the time before this call.
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = AcquireLeaseRequest(name=name, holder=holder)
-        request.ttl.FromNanoseconds(round(ttl * 1e9))
+        request = AcquireLeaseRequest(name=name, holder=holder, ttl_seconds=ttl)
         return self._unary("AcquireLease", lambda stubs: stubs.leases.AcquireLease, request, timeout)
 
     def release_lease(self, name: str, holder: str, *, timeout: float | None = None) -> bool:
@@ -356,8 +355,7 @@ class Operations(Caller):
             ttl: seconds for which the claim is granted, 1 to 300; count them from the time before this call.
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = ClaimNotificationRequest(notification=notification, sender=sender)
-        request.ttl.FromNanoseconds(round(ttl * 1e9))
+        request = ClaimNotificationRequest(notification=notification, sender=sender, ttl_seconds=ttl)
         return self._unary("ClaimNotification", lambda stubs: stubs.notifications.ClaimNotification, request, timeout)
 
     def confirm_notification(
@@ -368,7 +366,7 @@ class Operations(Caller):
         status: NotificationStatus.ValueType,
         *,
         failure: str = "",
-        retry_delay: float = 0.0,
+        retry_delay: float | None = None,
         timeout: float | None = None,
     ) -> bool:
         """Confirm how an attempt to send a notification ended; return whether it was noted.
@@ -380,11 +378,12 @@ class Operations(Caller):
             status: NOTIFICATION_STATUS_SENT, NOTIFICATION_STATUS_FAILED or, before another attempt,
                 NOTIFICATION_STATUS_WAITING.
             failure: why the attempt failed.
-            retry_delay: seconds until the notification can be claimed again, at most 300.
+            retry_delay: seconds until the notification can be claimed again, at most 300; None: at once.
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = ConfirmNotificationRequest(id=id, target=target, sender=sender, status=status, failure=failure)
-        request.retry_delay.FromNanoseconds(round(retry_delay * 1e9))
+        request = ConfirmNotificationRequest(
+            id=id, target=target, sender=sender, status=status, failure=failure, retry_delay_seconds=retry_delay
+        )
         response = self._unary(
             "ConfirmNotification", lambda stubs: stubs.notifications.ConfirmNotification, request, timeout
         )

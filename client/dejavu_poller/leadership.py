@@ -186,7 +186,7 @@ class LeaderElection:
             return _FAILED_PAUSE
         if not answer.acquired:
             self._set(LeaderRole.STANDBY, leader=answer.lease.holder)
-            return min(_FOLLOWER_PAUSE, max(0.05, answer.lease.remaining.ToMilliseconds() / 1e3))
+            return min(_FOLLOWER_PAUSE, max(0.05, answer.lease.remaining_seconds))
         acquired = answer.lease.acquired_time.ToNanoseconds()
         begun = acquired != self._acquired or self.status.role is not LeaderRole.LEADING
         self._until, self._acquired = asked + _LEADS_FOR * self._ttl, acquired

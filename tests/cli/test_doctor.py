@@ -273,7 +273,7 @@ async def test_a_poller_that_reports_no_longer_is_a_fault_before_its_feed_is_old
             while not (await client.get_service_stats()).feeds:
                 pass
             passed = timedelta(seconds=90)
-            while (await client.get_service_stats()).feeds[0].reported_seconds_ago < passed.total_seconds():
+            while (await client.get_service_stats()).feeds[0].report_age_seconds < passed.total_seconds():
                 pass
         found = (await asyncio.to_thread(examine, worker.address))["poller"]
     assert found.severity is Severity.FAULT

@@ -9,7 +9,6 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.duration_pb2 import Duration
 from tests.support.fakes.service import Abort
 
 from dejavu.v1.prediction_service_pb2 import FieldViolation as PredictFieldViolation
@@ -79,7 +78,7 @@ def test_every_status_code_has_an_exception_in_a_call_and_within_a_batch(code: g
             reason="WHY",
             message="no",
             field_violations=[PredictFieldViolation(field="alpha", description="2; expected less")],
-            retry_delay=Duration(seconds=1, nanos=500_000_000),
+            retry_delay_seconds=1.5,
         )
     )
     for error in (of_call, of_batch):

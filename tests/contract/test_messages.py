@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from google.protobuf import duration_pb2, json_format, message_factory, timestamp_pb2
+from google.protobuf import json_format, message_factory, timestamp_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from hypothesis import given, settings
@@ -62,10 +62,6 @@ WELL_KNOWN: dict[str, st.SearchStrategy[Message]] = {
     # Seconds of the years 1 to 9999, the range that the JSON form of a Timestamp knows.
     timestamp_pb2.Timestamp.DESCRIPTOR.full_name: st.builds(
         timestamp_pb2.Timestamp, seconds=st.integers(-62_135_596_800, 253_402_300_799), nanos=NANOS
-    ),
-    # The JSON form of a Duration has at most 10,000 years.
-    duration_pb2.Duration.DESCRIPTOR.full_name: st.builds(
-        duration_pb2.Duration, seconds=st.integers(0, 315_575_999_999), nanos=NANOS
     ),
 }
 SCALARS: dict[int, st.SearchStrategy[Any]] = {

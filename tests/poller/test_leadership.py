@@ -49,7 +49,7 @@ class Leases:
             self._acquired = self._acquired if stands else self.now
             self._holder, self._until = holder, self.now + ttl
         lease = Lease(name=name, holder=self._holder)
-        lease.remaining.FromMilliseconds(1)  # so that a follower soon asks again: the clock stands still
+        lease.remaining_seconds = 0.001  # so that a follower soon asks again: the clock stands still
         lease.acquired_time.FromMilliseconds(round(self._acquired * 1000))
         return AcquireLeaseResponse(acquired=self._holder == holder, lease=lease)
 

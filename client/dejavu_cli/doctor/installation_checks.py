@@ -125,7 +125,7 @@ def _feed(reports: Sequence[ServerReport]) -> Finding:
     """Return the finding about the feed, as pollers reported it to any of the servers."""
     newest: dict[str, FeedStatus] = {}
     for feed in (feed for report in reports if report.stats is not None for feed in report.stats.feeds):
-        if feed.feed not in newest or feed.reported_seconds_ago < newest[feed.feed].reported_seconds_ago:
+        if feed.feed not in newest or feed.report_age_seconds < newest[feed.feed].report_age_seconds:
             newest[feed.feed] = feed
     if not newest:
         start = "start `dejavu poll` for the games to be forecast"
@@ -134,8 +134,8 @@ def _feed(reports: Sequence[ServerReport]) -> Finding:
     for feed in newest.values():
         text = f"feed {feed.feed} read {seconds_text(feed.read_age_seconds)} ago"
         text += f", {pluralize(feed.live_games, 'game')} in play"
-        if feed.reported_seconds_ago > SILENT_SECONDS:
-            silent = f"none has reported for {seconds_text(feed.reported_seconds_ago)}"
+        if feed.report_age_seconds > SILENT_SECONDS:
+            silent = f"none has reported for {seconds_text(feed.report_age_seconds)}"
             see = "see its log: it has ended, cannot reach the servers, or does not lead"
             return fault("poller", silent, see, _POLLER_DOWN)
         if feed.read_age_seconds > READ_SECONDS:

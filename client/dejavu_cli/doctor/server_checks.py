@@ -383,8 +383,8 @@ def _ledger(stats: GetServiceStatsResponse) -> Iterator[Finding]:
     if lag.workers_without:
         text = f"{pluralize(lag.workers_without, 'worker')} cannot record forecasts"
         yield fault("ledger", text, "see `ledger_failing` in the log", "runbook.md#dejavuledgerunavailable")
-    elif lag.seconds > CLOCK_WARNING_SECONDS:
-        text = f"streams are behind by {lag.entries:,} ({seconds_text(lag.seconds)})"
+    elif lag.lag_seconds > CLOCK_WARNING_SECONDS:
+        text = f"streams are behind by {lag.entries:,} ({seconds_text(lag.lag_seconds)})"
         yield warning("ledger", text, "see the log", "runbook.md#dejavustreamlag")
     elif lag.outcomes:
         text = f"models have not learned from {pluralize(lag.outcomes, 'outcome')} yet"

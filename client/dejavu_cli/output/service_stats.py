@@ -99,7 +99,7 @@ def _lines(target: str, stats: GetServiceStatsResponse) -> Iterator[Text]:
         f"{pluralize(stats.open_streams, 'stream')} · {stats.calls_in_flight:,} calls in progress",
         style="" if len(server.workers) >= server.configured_workers else "yellow",
     )
-    behind = f"streams behind by {lag.entries:,}" + (f" ({seconds_text(lag.seconds)})" if lag.entries else "")
+    behind = f"streams behind by {lag.entries:,}" + (f" ({seconds_text(lag.lag_seconds)})" if lag.entries else "")
     yield Text(f"{behind} · models behind by {lag.outcomes:,}")
     yield from _without_ledger(stats)
     for number, what in ((server.worker_deaths, "died"), (server.worker_hangs, "hung")):
@@ -179,8 +179,8 @@ def _predictions(windows: Iterable[StatsWindow]) -> Table:
     return table
 
 
-def _window_name(length_seconds: int) -> str:
-    return f"last {length_seconds // 60} min" if length_seconds else "since the start"
+def _window_name(length_seconds: float) -> str:
+    return f"last {length_seconds / 60:g} min" if length_seconds else "since the start"
 
 
 def _workers(stats: GetServiceStatsResponse, before: GetServiceStatsResponse | None) -> ResponsiveTable:
@@ -250,7 +250,7 @@ def print_cache_stats(stats: pb.GetCacheStatsResponse) -> None:
         rows.add_row("workers", f"{stats.workers}")
         rows.add_row("answers", f"{stats.entries:,}")
         rows.add_row("memory", f"{stats.memory_bytes / _MEBIBYTE:.1f} of {stats.max_memory_bytes / _MEBIBYTE:.0f} MiB")
-        rows.add_row("kept for at most", f"{stats.max_age.ToTimedelta().total_seconds():g} s")
+        rows.add_row("kept for at most", f"{stats.max_age_seconds:g} s")
         rows.add_row("hits", f"{stats.hits:,}")
         rows.add_row("misses", f"{stats.misses:,}")
         rows.add_row("hit rate", percent(stats.hit_rate) if stats.HasField("hit_rate") else "–")

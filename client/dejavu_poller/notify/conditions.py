@@ -297,7 +297,7 @@ def silence(
     newest = max(map(_read, live or games))
     if now - newest > _OLDEST or (now - newest).total_seconds() <= rule.seconds or not (live or feeds):
         return None
-    reported = min((each.reported_seconds_ago for each in feeds), default=float("inf"))
+    reported = min((each.report_age_seconds for each in feeds), default=float("inf"))
     read = min((each.read_age_seconds for each in feeds), default=float("inf"))
     poller_is_silent = reported > rule.seconds
     if poller_is_silent != isinstance(rule, PollerSilentRule) or read <= rule.seconds:

@@ -78,7 +78,7 @@ class NotificationClient(Protocol):
         status: NotificationStatus.ValueType,
         *,
         failure: str = "",
-        retry_delay: float = 0.0,
+        retry_delay: float | None = None,
     ) -> bool:
         """Confirm how an attempt ended."""
         ...
@@ -284,7 +284,7 @@ class Deliverer:
         draft.text = f"{message.title}. {message.text}"[:500]
         claim = await self._client.claim_notification(draft, self._name, self._claim_seconds)
         if not claim.claimed:
-            return claim.remaining.ToMilliseconds() / 1e3 + 0.05 if claim.HasField("remaining") else None
+            return claim.remaining_seconds + 0.05 if claim.HasField("remaining_seconds") else None
         if steady_time() - asked > self._claim_seconds / 2:  # this process was stopped: it may be another's by now
             return 0.0
         attempt = await self._sender.send(channel.target, message)
@@ -315,7 +315,7 @@ class Deliverer:
                     self._name,
                     _STATUSES[attempt.result],
                     failure=attempt.failure,
-                    retry_delay=pause if attempt.result is Result.RETRY else 0.0,
+                    retry_delay=pause if attempt.result is Result.RETRY else None,
                 )
             except PASSING:
                 if steady_time() < until:

@@ -8,7 +8,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1.game_service_pb2 import Game
@@ -27,10 +26,6 @@ _DAY: Final[JsonObject] = {"type": "string", "format": "date"}
 _NULL: Final[JsonObject] = {"type": "null"}
 _GAME: Final[JsonObject] = {"type": "string", "pattern": "^[0-9]{10}$"}
 _TIME: Final[JsonObject] = {"type": "string", "format": "date-time"}
-_TEXTS: Final[dict[str, JsonObject]] = {
-    Timestamp.DESCRIPTOR.full_name: _TIME,
-    Duration.DESCRIPTOR.full_name: {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?s$"},
-}
 _UNSIGNED: Final = (FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64)
 _FLAG: Final[JsonObject] = {"type": "string", "enum": ["0", "1"]}
 
@@ -320,7 +315,7 @@ def _schemas(descriptors: Iterable[Descriptor], *, answers: bool) -> dict[str, J
     waiting = list(descriptors)
     while waiting:
         descriptor = waiting.pop()
-        if descriptor.name in found or descriptor.full_name in _TEXTS:
+        if descriptor.name in found or descriptor.full_name == Timestamp.DESCRIPTOR.full_name:
             continue
         found[descriptor.name] = _message(descriptor, answers=answers)
         waiting += [field.message_type for field in descriptor.fields if field.message_type is not None]
@@ -344,7 +339,8 @@ def _field_schema(field: FieldDescriptor) -> JsonObject:
 def _value(field: FieldDescriptor) -> JsonObject:
     match field.cpp_type:
         case FieldDescriptor.CPPTYPE_MESSAGE if field.message_type is not None:
-            return _TEXTS.get(field.message_type.full_name) or _reference(field.message_type)
+            is_time = field.message_type.full_name == Timestamp.DESCRIPTOR.full_name
+            return _TIME if is_time else _reference(field.message_type)
         case FieldDescriptor.CPPTYPE_ENUM if field.enum_type is not None:
             return {"type": "string", "enum": [value.name for value in field.enum_type.values]}
         case FieldDescriptor.CPPTYPE_BOOL:

@@ -15,7 +15,6 @@ from functools import cache
 from typing import Any, Final, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -26,9 +25,6 @@ _Convert = Callable[[Any], Any]
 
 INT64: Final = {FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64}
 """Types whose values are texts in JSON."""
-
-_AS_TEXT: Final = {Timestamp.DESCRIPTOR.full_name, Duration.DESCRIPTOR.full_name}
-"""Messages whose JSON is a text."""
 
 
 def descriptor_of(message: Message | type[Message]) -> Descriptor:
@@ -85,7 +81,7 @@ def _converter(field: FieldDescriptor) -> _Convert:
     """Return the converter of one value of a field."""
     match field.cpp_type:
         case FieldDescriptor.CPPTYPE_MESSAGE if field.message_type is not None:
-            if field.message_type.full_name in _AS_TEXT:
+            if field.message_type.full_name == Timestamp.DESCRIPTOR.full_name:
                 return lambda message: message.ToJsonString()
             return to_dict
         case FieldDescriptor.CPPTYPE_ENUM if field.enum_type is not None:

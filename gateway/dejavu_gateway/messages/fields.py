@@ -13,7 +13,6 @@ from functools import cache
 from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 _LARGEST: Final = sys.float_info.max
@@ -24,12 +23,6 @@ _INTEGERS: Final = {
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
     FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
 }
-
-_TEXTS: Final[Mapping[str, tuple[type[Timestamp | Duration], str]]] = {
-    Timestamp.DESCRIPTOR.full_name: (Timestamp, "a time as 2024-05-06T07:08:09Z"),
-    Duration.DESCRIPTOR.full_name: (Duration, "a duration as 1.5s"),
-}
-"""Messages whose JSON is a text."""
 
 Read = Callable[[Any], Any]
 
@@ -76,9 +69,8 @@ def _json_field(field: FieldDescriptor) -> JsonField:
     def put_message(owner: Any, value: Any) -> None:
         getattr(owner, name).CopyFrom(value)
 
-    if message is not None and message.full_name in _TEXTS:
-        (kind, expected), message, put = _TEXTS[message.full_name], None, put_message
-        read = _from_text(kind)
+    if message is not None and message.full_name == Timestamp.DESCRIPTOR.full_name:
+        expected, read, message, put = "a time as 2024-05-06T07:08:09Z", _timestamp, None, put_message
     # An optional field has a oneof of its own.
     group = oneof.name if oneof is not None and len(oneof.fields) > 1 else ""
     return JsonField(name, field, field.is_repeated, group, message, expected, read, put)
@@ -163,13 +155,10 @@ def _base64(value: Any) -> bytes:
     return base64.b64decode(_text(value), validate=True)
 
 
-def _from_text(kind: type[Timestamp | Duration]) -> Read:
-    def read(value: Any) -> Timestamp | Duration:
-        message = kind()
-        try:
-            message.FromJsonString(_text(value))
-        except (AttributeError, OverflowError) as error:
-            raise ValueError from error
-        return message
-
-    return read
+def _timestamp(value: Any) -> Timestamp:
+    message = Timestamp()
+    try:
+        message.FromJsonString(_text(value))
+    except (AttributeError, OverflowError) as error:
+        raise ValueError from error
+    return message

@@ -19,7 +19,7 @@ const stats = {
     { predictions: [{ whatIfs: "1200", recorded: "30", alreadyRecorded: "4" }], cache: { hitRate: 0.75 } },
   ],
   openStreams: 3,
-  ledgerLag: { entries: "7", seconds: 90, outcomes: "1" },
+  ledgerLag: { entries: "7", lagSeconds: 90, outcomes: "1" },
   server: { uptimeSeconds: 7300, configuredWorkers: 2, workers: [{}] },
   feeds: [{ feed: "nba", dataAgeSeconds: 12.4 }, { feed: "replay" }],
   coverage: [{ horizon: "HORIZON_FINAL" as const, coverage: 0.9444, nominalCoverage: 0.95, games: 18 }],

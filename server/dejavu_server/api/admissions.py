@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import structlog
-from google.protobuf.duration_pb2 import Duration
 from grpc_status import rpc_status
 from prometheus_client import Counter
 
@@ -171,7 +170,7 @@ class Admissions:
 
     def _prepare(self, method: str, error: DejavuError) -> _Prepared:
         failure = describe(error)
-        delay = failure.retry_delay
+        delay = failure.retry_seconds
         refusals = []
         for number in range(DELAYS if delay else 1):
             retry = _spread(delay, number) if delay else None
@@ -194,8 +193,6 @@ def _request_id(context: Context) -> str:
     return next(filter(None, ids), "")
 
 
-def _spread(delay: Duration, number: int) -> Duration:
+def _spread(delay: float, number: int) -> float:
     """Return one of DELAYS delays between 0.5 and 1.5 times the given one; consecutive numbers give mixed lengths."""
-    spread = Duration()
-    spread.FromMilliseconds(int(delay.ToMilliseconds() * (0.5 + (number * 7 % DELAYS) / DELAYS)))
-    return spread
+    return round(delay * (0.5 + (number * 7 % DELAYS) / DELAYS), 3)

@@ -53,7 +53,6 @@ from typing import NamedTuple
 
 import grpc
 import structlog
-from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -165,11 +164,8 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
 """Status codes by error class. An error that is not listed uses its nearest listed base class."""
 
 
-RETRY_DELAYS = {
-    grpc.StatusCode.UNAVAILABLE: Duration(nanos=500_000_000),
-    grpc.StatusCode.RESOURCE_EXHAUSTED: Duration(seconds=1),
-}
-"""Codes of refusals that may be temporary, and how long to wait before sending the same request again."""
+RETRY_SECONDS = {grpc.StatusCode.UNAVAILABLE: 0.5, grpc.StatusCode.RESOURCE_EXHAUSTED: 1.0}
+"""Codes of refusals that may be temporary, and seconds to wait before sending the same request again."""
 
 PUSHBACK = "grpc-retry-pushback-ms"
 """Key of the trailing metadata with the milliseconds after which gRPC's own retries may try again."""
@@ -197,8 +193,8 @@ class Failure(NamedTuple):
     """Invalid fields; the reason belongs to the first. Empty if the error names no field."""
     metadata: Mapping[str, str] = MappingProxyType({})
     """Further values for programs, sent as the metadata of google.rpc.ErrorInfo."""
-    retry_delay: Duration | None = None
-    """Time to wait before the same request; None if it would fail again."""
+    retry_seconds: float | None = None
+    """Time to wait before the same request, in whole milliseconds; None if it would fail again."""
 
 
 def describe(error: BaseException) -> Failure:
@@ -208,19 +204,18 @@ def describe(error: BaseException) -> Failure:
         return Failure(grpc.StatusCode.INTERNAL, INTERNAL, "internal error")
     faults = (error, *error.others) if isinstance(error, FieldError) else ()
     violations = tuple(Violation(fault.field, _short(fault.description)) for fault in faults)
-    delay = RETRY_DELAYS.get(code)
+    delay = RETRY_SECONDS.get(code)
     if isinstance(error, CallerLimit) and delay is not None:
-        delay = Duration()
-        delay.FromMilliseconds(max(1, math.ceil(error.retry_seconds * 1000)))
+        delay = max(1, math.ceil(error.retry_seconds * 1000)) / 1000
     return Failure(code, error.reason, _short(str(error)), violations, _metadata(error), delay)
 
 
-def status(failure: Failure, retry_delay: Duration | None = None) -> status_pb2.Status:
+def status(failure: Failure, retry_seconds: float | None = None) -> status_pb2.Status:
     """Convert a failure to google.rpc.Status with details.
 
     Args:
         failure: the failure.
-        retry_delay: time to wait before another try; None: that of the failure, if any.
+        retry_seconds: time to wait before another try; None: that of the failure, if any.
     """
     answer = status_pb2.Status(code=status_number(failure.code), message=failure.message)
     metadata = dict(failure.metadata)
@@ -233,22 +228,24 @@ def status(failure: Failure, retry_delay: Duration | None = None) -> status_pb2.
         for field, description in failure.violations:
             bad.field_violations.add(field=field, description=description)
         answer.details.add().Pack(bad)
-    delay = failure.retry_delay if retry_delay is None else retry_delay
-    if delay is not None:
-        answer.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+    seconds = failure.retry_seconds if retry_seconds is None else retry_seconds
+    if seconds is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(round(seconds * 1000))
+        answer.details.add().Pack(retry)
     return answer
 
 
-def pushback(code: grpc.StatusCode, delay: Duration | None) -> tuple[tuple[str, str], ...]:
+def pushback(code: grpc.StatusCode, seconds: float | None) -> tuple[tuple[str, str], ...]:
     """Return the trailing metadata that tell gRPC's own retries when to try again.
 
     Args:
         code: the code of the refusal. UNAVAILABLE has none: clients retry it with a back-off of their own.
-        delay: time to wait; None if another try is pointless.
+        seconds: time to wait; None if another try is pointless.
     """
-    if code is not grpc.StatusCode.RESOURCE_EXHAUSTED or delay is None:
+    if code is not grpc.StatusCode.RESOURCE_EXHAUSTED or seconds is None:
         return ()
-    return ((PUSHBACK, str(delay.ToMilliseconds())),)
+    return ((PUSHBACK, str(round(seconds * 1000))),)
 
 
 def batch_error(failure: Failure) -> pb.PredictError:
@@ -257,7 +254,7 @@ def batch_error(failure: Failure) -> pb.PredictError:
         code=status_number(failure.code),
         reason=failure.reason,
         message=failure.message,
-        retry_delay=failure.retry_delay,
+        retry_delay_seconds=failure.retry_seconds,
     )
     for field, description in failure.violations:
         error.field_violations.add(field=field, description=description)

@@ -373,7 +373,7 @@ def worker_metadata(worker: str, workers: int) -> tuple[tuple[str, str], ...]:
 async def _abort(context: Context, failure: Failure, metadata: Metadata) -> Never:
     """End a call with a status."""
     details = rpc_status.to_status(status(failure)).trailing_metadata
-    trailers = (*metadata, *pushback(failure.code, failure.retry_delay), *details)
+    trailers = (*metadata, *pushback(failure.code, failure.retry_seconds), *details)
     try:
         async with asyncio.timeout(STATUS_SECONDS):
             await context.abort(failure.code, failure.message, trailers)

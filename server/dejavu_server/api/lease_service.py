@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from google.protobuf.duration_pb2 import Duration
-
 from dejavu.ops.v1 import lease_service_pb2 as pb
 from dejavu_server.access.caller import current_caller
-from dejavu_server.api.converters.fields import duration, timestamp
+from dejavu_server.api.converters.fields import timestamp
 from dejavu_server.api.handlers import Context
 from dejavu_server.ledger import leases
 from dejavu_server.ledger.access import LedgerAccess
@@ -29,7 +27,7 @@ class LeaseService:
     async def acquire_lease(self, request: pb.AcquireLeaseRequest, _: Context) -> pb.AcquireLeaseResponse:
         """Grant or renew a lease."""
         name, holder = leases.check_free_name(request.name, "name"), leases.check_name(request.holder, "holder")
-        ttl = leases.check_ttl(duration(request.ttl))
+        ttl = leases.check_ttl(request.ttl_seconds)
         caller = current_caller.get().identity
         grant = partial(leases.acquire, name=name, holder=holder, caller=caller, ttl=ttl)
         acquired, lease = await self._ledger.write(grant)
@@ -50,12 +48,10 @@ class LeaseService:
 
 
 def _message(lease: leases.Lease) -> pb.Lease:
-    remaining = Duration()
-    remaining.FromTimedelta(lease.remaining)
     return pb.Lease(
         name=lease.name,
         holder=lease.holder,
-        remaining=remaining,
+        remaining_seconds=lease.remaining.total_seconds(),
         acquired_time=timestamp(lease.acquired_time),
         expire_time=timestamp(lease.expire_time),
     )

@@ -12,7 +12,7 @@ from dejavu_common.clock import from_microseconds
 from dejavu_models.errors import InvalidInput, quoted
 from dejavu_server.access.caller import current_caller
 from dejavu_server.admission.callers import take_of_rate
-from dejavu_server.api.converters.fields import check_game_id, duration, set_timestamp
+from dejavu_server.api.converters.fields import check_game_id, set_timestamp
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.paging import decode_key, encode_key, page_size
 from dejavu_server.api.shared_reads import ReadSlot
@@ -64,10 +64,7 @@ class NotificationService:
             check_game_id(asked.game_id, "notification.game_id")
         if not asked.text:
             raise InvalidNotification("an empty text", "a text", field="notification.text")
-        ttl = duration(request.ttl)
-        if not MIN_TTL <= ttl <= MAX_TTL:
-            expected = f"{MIN_TTL.seconds} s to {MAX_TTL.seconds} s"
-            raise InvalidNotification(f"{ttl.total_seconds():g} s", expected, field="ttl")
+        ttl = _span(request.ttl_seconds, "ttl_seconds", MIN_TTL)
         draft = Draft(
             id=_name(asked.id, "notification.id", _LONGEST_ID),
             target=_name(asked.target, "notification.target"),
@@ -85,7 +82,7 @@ class NotificationService:
         claimed, row, remaining = await self._ledger.write(claim)
         response = pb.ClaimNotificationResponse(claimed=claimed, notification=_message(row))
         if remaining:
-            response.remaining.FromTimedelta(remaining)
+            response.remaining_seconds = remaining.total_seconds()
         return response
 
     async def confirm_notification(
@@ -95,9 +92,7 @@ class NotificationService:
         take_of_rate(CHANGES, "claims of notifications")
         if request.status not in _ENDS:
             raise InvalidNotification(f"{request.status}", "SENT, FAILED or WAITING", field="status")
-        retry = duration(request.retry_delay)
-        if not timedelta() <= retry <= MAX_TTL:
-            raise InvalidNotification(f"{retry.total_seconds():g} s", f"0 to {MAX_TTL.seconds} s", field="retry_delay")
+        retry = _span(request.retry_delay_seconds, "retry_delay_seconds", timedelta())
         confirm = partial(
             notifications.confirm,
             key=(_name(request.id, "id", _LONGEST_ID), _name(request.target, "target")),
@@ -124,6 +119,13 @@ class NotificationService:
             last = rows[size - 1]
             response.next_page_token = encode_key(_LIST, (last.created_us, *last.key))
         return response
+
+
+def _span(seconds: float, field: str, shortest: timedelta) -> timedelta:
+    if not shortest.seconds <= seconds <= MAX_TTL.seconds:  # NaN is not
+        expected = f"{shortest.seconds} s to {MAX_TTL.seconds} s"
+        raise InvalidNotification(f"{seconds:g} s", expected, field=field)
+    return timedelta(seconds=seconds)
 
 
 def _name(text: str, field: str, longest: int = _LONGEST_NAME) -> str:

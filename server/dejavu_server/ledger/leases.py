@@ -55,7 +55,7 @@ class InvalidLeaseTtl(InvalidInput):
     """The time for which a lease is requested is out of bounds."""
 
     reason = "INVALID_LEASE_TTL"
-    default_field = "ttl"
+    default_field = "ttl_seconds"
 
 
 class TooManyLeases(DejavuError):
@@ -106,15 +106,15 @@ def check_free_name(text_: str, field: str) -> str:
     return text_
 
 
-def check_ttl(ttl: timedelta) -> timedelta:
-    """Return the time for which a lease is requested.
+def check_ttl(seconds: float) -> timedelta:
+    """Return the time for which a lease is requested, in seconds, as a time span.
 
     Raises:
         InvalidLeaseTtl: if it is out of bounds.
     """
-    if not MIN_TTL <= ttl <= MAX_TTL:
-        raise InvalidLeaseTtl(f"{ttl.total_seconds():g} s", f"{MIN_TTL.seconds} s to {MAX_TTL.seconds} s")
-    return ttl
+    if not MIN_TTL.seconds <= seconds <= MAX_TTL.seconds:  # NaN is not
+        raise InvalidLeaseTtl(f"{seconds:g} s", f"{MIN_TTL.seconds} s to {MAX_TTL.seconds} s")
+    return timedelta(seconds=seconds)
 
 
 def database_time(connection: Connection) -> int:

@@ -26,7 +26,7 @@ def test_what_is_wrong_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     )
     stats = pb.GetServiceStatsResponse(
         windows=[window],
-        ledger_lag=pb.LedgerLag(entries=12, seconds=3.5, workers_without=2),
+        ledger_lag=pb.LedgerLag(entries=12, lag_seconds=3.5, workers_without=2),
         coverage=[coverage],
         feeds=[pb.FeedStatus(feed="nba", live_games=1, data_age_seconds=12.34, read_age_seconds=0.5)],
         server=pb.ServerInfo(configured_workers=4, worker_deaths=1, worker_hangs=2),

@@ -195,7 +195,7 @@ def test_only_games_of_the_teams_are_told() -> None:
 
 
 def feed(reported: float, read: float) -> FeedStatus:
-    return FeedStatus(feed="nba", reported_seconds_ago=reported, read_age_seconds=read)
+    return FeedStatus(feed="nba", report_age_seconds=reported, read_age_seconds=read)
 
 
 SCHEDULED: Final = {"status": GameStatus.GAME_STATUS_SCHEDULED, "observed_time": ago(1800)}

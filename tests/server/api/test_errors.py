@@ -78,8 +78,8 @@ def test_exactly_the_refusals_that_may_pass_say_when_to_retry(error: type[Dejavu
     found = [detail for detail in status(failure).details if detail.Unpack(retry)]
     assert len(found) == (error.reason in MAY_PASS)
     assert (retry.retry_delay.ToTimedelta() > timedelta()) == bool(found)
-    assert batch_error(failure).retry_delay == retry.retry_delay
-    assert batch_error(failure).HasField("retry_delay") == bool(found)
+    assert batch_error(failure).retry_delay_seconds == retry.retry_delay.ToTimedelta().total_seconds()
+    assert batch_error(failure).HasField("retry_delay_seconds") == bool(found)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("secret"), KeyError("secret"), DejavuError("secret")])

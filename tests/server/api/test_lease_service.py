@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ async def test_a_lease_has_one_holder_until_it_is_released(holder: AsyncDejavuCl
     first = await holder.acquire_lease("poll", "host-a:1", 60.0)
     assert first.acquired
     assert (first.lease.name, first.lease.holder) == ("poll", "host-a:1")
-    assert 0 < first.lease.remaining.ToMilliseconds() <= 60_000
+    assert 0 < first.lease.remaining_seconds <= 60
     assert first.lease.expire_time.ToMilliseconds() > first.lease.acquired_time.ToMilliseconds()
     other = await holder.acquire_lease("poll", "host-b:2", 60.0)
     assert not other.acquired
@@ -48,10 +49,12 @@ async def test_a_bad_request_is_refused_with_its_field(holder: AsyncDejavuClient
         ("model-gate", "a", 10.0, "name"),  # the servers' own
         ("x", "", 10.0, "holder"),
         ("x", "Zürich", 10.0, "holder"),
-        ("x", "a", 0.999, "ttl"),
-        ("x", "a", -1e9, "ttl"),
-        ("x", "a", 300.001, "ttl"),
-        ("x", "a", 3e11, "ttl"),
+        ("x", "a", 0.999, "ttl_seconds"),
+        ("x", "a", -1e9, "ttl_seconds"),
+        ("x", "a", 300.001, "ttl_seconds"),
+        ("x", "a", 3e11, "ttl_seconds"),
+        ("x", "a", math.nan, "ttl_seconds"),
+        ("x", "a", math.inf, "ttl_seconds"),
     ):
         with pytest.raises(InvalidArgumentError) as refused:
             await holder.acquire_lease(name, who, ttl)

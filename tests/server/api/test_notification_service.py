@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from datetime import UTC, timedelta
@@ -58,11 +59,11 @@ def note(**fields: Any) -> Notification:
 async def test_one_sender_has_a_notification_until_it_is_sent_and_then_nobody(client: AsyncDejavuClient) -> None:
     first = await client.claim_notification(note(), "host-a:1", 60.0)
     assert first.claimed
-    assert 0 < first.remaining.ToMilliseconds() <= 60_000
+    assert 0 < first.remaining_seconds <= 60
     other = await client.claim_notification(note(text="another"), "host-b:2", 60.0)
     assert not other.claimed
     assert (other.notification.sender, other.notification.text) == ("host-a:1", note().text)
-    assert 0 < other.remaining.ToMilliseconds() <= 60_000
+    assert 0 < other.remaining_seconds <= 60
     again = await client.claim_notification(note(), "host-a:1", 60.0)
     assert again.claimed, "its sender renews it"
     assert again.notification.attempts == 1
@@ -73,7 +74,7 @@ async def test_one_sender_has_a_notification_until_it_is_sent_and_then_nobody(cl
         late = await client.claim_notification(note(), sender, 60.0)
         assert not late.claimed
         assert late.notification.status == NOTIFICATION_STATUS_SENT
-        assert not late.HasField("remaining")
+        assert not late.HasField("remaining_seconds")
 
 
 async def test_a_failed_attempt_waits_and_a_notification_given_up_stays_so(client: AsyncDejavuClient) -> None:
@@ -86,7 +87,7 @@ async def test_a_failed_attempt_waits_and_a_notification_given_up_stays_so(clien
         waiting = await client.claim_notification(note(), sender, 60.0)
         assert not waiting.claimed
         assert waiting.notification.status == NOTIFICATION_STATUS_WAITING
-        assert waiting.remaining.ToMilliseconds() > 50_000
+        assert waiting.remaining_seconds > 50
     await client.claim_notification(note(target="radio"), "a", 60.0)
     assert await client.confirm_notification(
         note().id, "radio", "a", NOTIFICATION_STATUS_WAITING, failure="HTTP 503", retry_delay=0.0
@@ -124,8 +125,7 @@ async def test_they_are_listed_newest_first_with_what_became_of_them(client: Asy
         ("notification.text", {"text": "x" * 501}),
         ("notification.text", {"text": "BOS\x1b[2J"}),
         ("sender", {"sender": ""}),
-        ("ttl", {"ttl": 0.5}),
-        ("ttl", {"ttl": 301.0}),
+        *(("ttl_seconds", {"ttl": seconds}) for seconds in (0.5, 301.0, -1.0, math.nan, math.inf)),
     ],
 )
 async def test_a_claim_out_of_bounds_is_refused_with_its_field(
@@ -145,8 +145,7 @@ async def test_a_claim_out_of_bounds_is_refused_with_its_field(
         ("status", {"status": 99}),
         ("failure", {"failure": "x" * 201}),
         ("failure", {"failure": "two\nlines"}),
-        ("retry_delay", {"retry_delay": 301.0}),
-        ("retry_delay", {"retry_delay": -1.0}),
+        *(("retry_delay_seconds", {"retry_delay": seconds}) for seconds in (301.0, -1.0, math.nan, -math.inf)),
     ],
 )
 async def test_a_confirmation_out_of_bounds_is_refused_with_its_field(

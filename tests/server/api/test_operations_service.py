@@ -145,8 +145,8 @@ async def test_the_newest_report_about_a_feed_is_shown_and_ages(tmp_path: Path) 
         stats = await stats_when(client, lambda stats: stats.feeds[0].read_age_seconds > first.read_age_seconds)
         [later] = stats.feeds
         assert later.feed == "nba"
-        assert later.read_age_seconds == pytest.approx(4 + later.reported_seconds_ago)
-        assert later.data_age_seconds == pytest.approx(20 + later.reported_seconds_ago)
+        assert later.read_age_seconds == pytest.approx(4 + later.report_age_seconds)
+        assert later.data_age_seconds == pytest.approx(20 + later.report_age_seconds)
         await client.report_feed("nba", 4)
         await stats_when(client, lambda stats: not stats.feeds[0].HasField("data_age_seconds"))
 

@@ -49,7 +49,7 @@ export function stateRows(stats: GetServiceStatsResponseJson): Rows {
     [said.uptime, age(server?.uptimeSeconds)],
     [said.forecasts, forecasts.toLocaleString()],
     [said.streams, `${num(openStreams)}`],
-    [said.lag, said.behind(num(lag?.entries), age(lag?.seconds), num(lag?.outcomes))],
+    [said.lag, said.behind(num(lag?.entries), age(lag?.lagSeconds), num(lag?.outcomes))],
   ];
   if (start?.cache) rows.push([said.cache, percent(num(start.cache.hitRate))]);
   for (const feed of feeds ?? []) rows.push([said.feed(feed.feed ?? ""), feed.dataAgeSeconds === undefined ? said.idle : age(feed.dataAgeSeconds)]);

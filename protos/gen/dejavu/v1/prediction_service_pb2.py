@@ -25,11 +25,10 @@ _sym_db = _symbol_database.Default()
 from dejavu.v1 import forecast_pb2 as dejavu_dot_v1_dot_forecast__pb2
 from dejavu.v1 import market_pb2 as dejavu_dot_v1_dot_market__pb2
 from dejavu.v1 import record_pb2 as dejavu_dot_v1_dot_record__pb2
-from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"dejavu/v1/prediction_service.proto\x12\tdejavu.v1\x1a\x18\x64\x65javu/v1/forecast.proto\x1a\x16\x64\x65javu/v1/market.proto\x1a\x16\x64\x65javu/v1/record.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x05\n\x0ePredictRequest\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12\x0f\n\x07pattern\x18\x02 \x03(\x01\x12\x12\n\x05\x61lpha\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\x12return_explanation\x18\x04 \x01(\x08\x12#\n\x07horizon\x18\x05 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x11\n\thome_team\x18\x06 \x01(\t\x12\x11\n\taway_team\x18\x07 \x01(\t\x12\x1b\n\x0epregame_margin\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\rmodel_version\x18\t \x01(\t\x12\x17\n\x0fquantile_levels\x18\n \x03(\x01\x12\"\n\x07markets\x18\x0b \x03(\x0b\x32\x11.dejavu.v1.Market\x12\x11\n\tgame_date\x18\x0c \x01(\t\x12\x19\n\x0ctotal_points\x18\r \x01(\rH\x02\x88\x01\x01\x12(\n\nlast_score\x18\x0e \x01(\x0b\x32\x14.dejavu.v1.LastScore\x12\x1a\n\rpregame_total\x18\x10 \x01(\x01H\x03\x88\x01\x01\x12\x33\n\rmargin_source\x18\x11 \x01(\x0e\x32\x17.dejavu.v1.MarginSourceH\x04\x88\x01\x01\x12/\n\x0bmargin_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x0cneutral_site\x18\x13 \x01(\x08H\x05\x88\x01\x01\x12)\n\npossession\x18\x14 \x01(\x0b\x32\x15.dejavu.v1.Possession\x12#\n\x07lineups\x18\x15 \x01(\x0b\x32\x12.dejavu.v1.Lineups\x12!\n\x06moment\x18\x16 \x01(\x0b\x32\x11.dejavu.v1.MomentB\x08\n\x06_alphaB\x11\n\x0f_pregame_marginB\x0f\n\r_total_pointsB\x10\n\x0e_pregame_totalB\x10\n\x0e_margin_sourceB\x0f\n\r_neutral_siteJ\x04\x08\x0f\x10\x10R\x0ctotal_market\"m\n\x07Lineups\x12\x15\n\rhome_starters\x18\x01 \x03(\r\x12\x15\n\raway_starters\x18\x02 \x03(\r\x12\x11\n\thome_seen\x18\x03 \x03(\r\x12\x11\n\taway_seen\x18\x04 \x03(\r\x12\x0e\n\x06minute\x18\x05 \x01(\r\"v\n\x0fPredictResponse\x12%\n\x08\x66orecast\x18\x01 \x01(\x0b\x32\x13.dejavu.v1.Forecast\x12(\n\x07markets\x18\x02 \x03(\x0b\x32\x17.dejavu.v1.MarketAnswerJ\x04\x08\x03\x10\x04R\x0ctotal_market\"B\n\x13PredictBatchRequest\x12+\n\x08requests\x18\x01 \x03(\x0b\x32\x19.dejavu.v1.PredictRequest\"F\n\x14PredictBatchResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.dejavu.v1.PredictBatchResult\"\xaf\x01\n\x12PredictBatchResult\x12\'\n\x08\x66orecast\x18\x01 \x01(\x0b\x32\x13.dejavu.v1.ForecastH\x00\x12(\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x17.dejavu.v1.PredictErrorH\x00\x12(\n\x07markets\x18\x03 \x03(\x0b\x32\x17.dejavu.v1.MarketAnswerB\x08\n\x06resultJ\x04\x08\x04\x10\x05R\x0ctotal_market\"\xc6\x01\n\x15PredictColumnsRequest\x12\x10\n\x08patterns\x18\x01 \x03(\x01\x12\x0f\n\x07minutes\x18\x02 \x03(\r\x12\x17\n\x0fpregame_margins\x18\x03 \x03(\x01\x12#\n\x07horizon\x18\x04 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x12\n\x05\x61lpha\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\x0fquantile_levels\x18\x06 \x03(\x01\x12\x15\n\rmodel_version\x18\x07 \x01(\tB\x08\n\x06_alpha\"\xcc\x01\n\x16PredictColumnsResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x1c\n\x14\x63\x61libration_sequence\x18\x02 \x01(\x04\x12\x17\n\x0fpoint_forecasts\x18\x03 \x03(\x01\x12\x17\n\x0finterval_lowers\x18\x04 \x03(\x01\x12\x17\n\x0finterval_uppers\x18\x05 \x03(\x01\x12\x1f\n\x17home_lead_probabilities\x18\x06 \x03(\x01\x12\x11\n\tquantiles\x18\x07 \x03(\x01\"\xa2\x01\n\x0cPredictError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x33\n\x10\x66ield_violations\x18\x04 \x03(\x0b\x32\x19.dejavu.v1.FieldViolation\x12.\n\x0bretry_delay\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"4\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"[\n\x18StreamPredictionsRequest\x12\x10\n\x08game_ids\x18\x01 \x03(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x17\n\x0finclude_current\x18\x03 \x01(\x08\"\xb5\x01\n\x19StreamPredictionsResponse\x12\'\n\x08\x66orecast\x18\x01 \x01(\x0b\x32\x13.dejavu.v1.ForecastH\x00\x12)\n\theartbeat\x18\x02 \x01(\x0b\x32\x14.dejavu.v1.HeartbeatH\x00\x12%\n\x07outcome\x18\x04 \x01(\x0b\x32\x12.dejavu.v1.OutcomeH\x00\x12\x14\n\x0cresume_token\x18\x03 \x01(\tB\x07\n\x05\x65vent\":\n\tHeartbeat\x12-\n\tsent_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"P\n\x11\x41ssessRiskRequest\x12\x0f\n\x07pattern\x18\x01 \x03(\x01\x12\x19\n\x0ctotal_points\x18\x02 \x01(\rH\x00\x88\x01\x01\x42\x0f\n\r_total_points\"\x82\x01\n\x12\x41ssessRiskResponse\x12\r\n\x05score\x18\x01 \x01(\x01\x12#\n\x05level\x18\x02 \x01(\x0e\x32\x14.dejavu.v1.RiskLevel\x12&\n\x07\x66\x61\x63tors\x18\x03 \x03(\x0b\x32\x15.dejavu.v1.RiskFactor\x12\x10\n\x08warnings\x18\x04 \x03(\t\"\x8b\x01\n\nRiskFactor\x12\'\n\x04kind\x18\x01 \x01(\x0e\x32\x19.dejavu.v1.RiskFactorKind\x12\r\n\x05value\x18\x02 \x01(\x01\x12\r\n\x05score\x18\x04 \x01(\x01\x12\x0e\n\x06weight\x18\x05 \x01(\x01\x12\x14\n\x0c\x63ontribution\x18\x06 \x01(\x01J\x04\x08\x03\x10\x04R\x04nameR\x04unit*\xa6\x01\n\x0eRiskFactorKind\x12 \n\x1cRISK_FACTOR_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1bRISK_FACTOR_KIND_VOLATILITY\x10\x01\x12\x1a\n\x16RISK_FACTOR_KIND_SWING\x10\x02\x12\x19\n\x15RISK_FACTOR_KIND_PACE\x10\x03\x12\x1a\n\x16RISK_FACTOR_KIND_TREND\x10\x04\x32\xaa\x03\n\x11PredictionService\x12@\n\x07Predict\x12\x19.dejavu.v1.PredictRequest\x1a\x1a.dejavu.v1.PredictResponse\x12O\n\x0cPredictBatch\x12\x1e.dejavu.v1.PredictBatchRequest\x1a\x1f.dejavu.v1.PredictBatchResponse\x12U\n\x0ePredictColumns\x12 .dejavu.v1.PredictColumnsRequest\x1a!.dejavu.v1.PredictColumnsResponse\x12`\n\x11StreamPredictions\x12#.dejavu.v1.StreamPredictionsRequest\x1a$.dejavu.v1.StreamPredictionsResponse0\x01\x12I\n\nAssessRisk\x12\x1c.dejavu.v1.AssessRiskRequest\x1a\x1d.dejavu.v1.AssessRiskResponseBI\n\rcom.dejavu.v1B\x16PredictionServiceProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"dejavu/v1/prediction_service.proto\x12\tdejavu.v1\x1a\x18\x64\x65javu/v1/forecast.proto\x1a\x16\x64\x65javu/v1/market.proto\x1a\x16\x64\x65javu/v1/record.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x05\n\x0ePredictRequest\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12\x0f\n\x07pattern\x18\x02 \x03(\x01\x12\x12\n\x05\x61lpha\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\x12return_explanation\x18\x04 \x01(\x08\x12#\n\x07horizon\x18\x05 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x11\n\thome_team\x18\x06 \x01(\t\x12\x11\n\taway_team\x18\x07 \x01(\t\x12\x1b\n\x0epregame_margin\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\rmodel_version\x18\t \x01(\t\x12\x17\n\x0fquantile_levels\x18\n \x03(\x01\x12\"\n\x07markets\x18\x0b \x03(\x0b\x32\x11.dejavu.v1.Market\x12\x11\n\tgame_date\x18\x0c \x01(\t\x12\x19\n\x0ctotal_points\x18\r \x01(\rH\x02\x88\x01\x01\x12(\n\nlast_score\x18\x0e \x01(\x0b\x32\x14.dejavu.v1.LastScore\x12\x1a\n\rpregame_total\x18\x10 \x01(\x01H\x03\x88\x01\x01\x12\x33\n\rmargin_source\x18\x11 \x01(\x0e\x32\x17.dejavu.v1.MarginSourceH\x04\x88\x01\x01\x12/\n\x0bmargin_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x0cneutral_site\x18\x13 \x01(\x08H\x05\x88\x01\x01\x12)\n\npossession\x18\x14 \x01(\x0b\x32\x15.dejavu.v1.Possession\x12#\n\x07lineups\x18\x15 \x01(\x0b\x32\x12.dejavu.v1.Lineups\x12!\n\x06moment\x18\x16 \x01(\x0b\x32\x11.dejavu.v1.MomentB\x08\n\x06_alphaB\x11\n\x0f_pregame_marginB\x0f\n\r_total_pointsB\x10\n\x0e_pregame_totalB\x10\n\x0e_margin_sourceB\x0f\n\r_neutral_siteJ\x04\x08\x0f\x10\x10R\x0ctotal_market\"m\n\x07Lineups\x12\x15\n\rhome_starters\x18\x01 \x03(\r\x12\x15\n\raway_starters\x18\x02 \x03(\r\x12\x11\n\thome_seen\x18\x03 \x03(\r\x12\x11\n\taway_seen\x18\x04 \x03(\r\x12\x0e\n\x06minute\x18\x05 \x01(\r\"v\n\x0fPredictResponse\x12%\n\x08\x66orecast\x18\x01 \x01(\x0b\x32\x13.dejavu.v1.Forecast\x12(\n\x07markets\x18\x02 \x03(\x0b\x32\x17.dejavu.v1.MarketAnswerJ\x04\x08\x03\x10\x04R\x0ctotal_market\"B\n\x13PredictBatchRequest\x12+\n\x08requests\x18\x01 \x03(\x0b\x32\x19.dejavu.v1.PredictRequest\"F\n\x14PredictBatchResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.dejavu.v1.PredictBatchResult\"\xaf\x01\n\x12PredictBatchResult\x12\'\n\x08\x66orecast\x18\x01 \x01(\x0b\x32\x13.dejavu.v1.ForecastH\x00\x12(\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x17.dejavu.v1.PredictErrorH\x00\x12(\n\x07markets\x18\x03 \x03(\x0b\x32\x17.dejavu.v1.MarketAnswerB\x08\n\x06resultJ\x04\x08\x04\x10\x05R\x0ctotal_market\"\xc6\x01\n\x15PredictColumnsRequest\x12\x10\n\x08patterns\x18\x01 \x03(\x01\x12\x0f\n\x07minutes\x18\x02 \x03(\r\x12\x17\n\x0fpregame_margins\x18\x03 \x03(\x01\x12#\n\x07horizon\x18\x04 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x12\n\x05\x61lpha\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\x0fquantile_levels\x18\x06 \x03(\x01\x12\x15\n\rmodel_version\x18\x07 \x01(\tB\x08\n\x06_alpha\"\xcc\x01\n\x16PredictColumnsResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x1c\n\x14\x63\x61libration_sequence\x18\x02 \x01(\x04\x12\x17\n\x0fpoint_forecasts\x18\x03 \x03(\x01\x12\x17\n\x0finterval_lowers\x18\x04 \x03(\x01\x12\x17\n\x0finterval_uppers\x18\x05 \x03(\x01\x12\x1f\n\x17home_lead_probabilities\x18\x06 \x03(\x01\x12\x11\n\tquantiles\x18\x07 \x03(\x01\"\xbf\x01\n\x0cPredictError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x33\n\x10\x66ield_violations\x18\x04 \x03(\x0b\x32\x19.dejavu.v1.FieldViolation\x12 \n\x13retry_delay_seconds\x18\x06 \x01(\x01H\x00\x88\x01\x01\x42\x16\n\x14_retry_delay_secondsJ\x04\x08\x05\x10\x06R\x0bretry_delay\"4\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"[\n\x18StreamPredictionsRequest\x12\x10\n\x08game_ids\x18\x01 \x03(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x17\n\x0finclude_current\x18\x03 \x01(\x08\"\xb5\x01\n\x19StreamPredictionsResponse\x12\'\n\x08\x66orecast\x18\x01 \x01(\x0b\x32\x13.dejavu.v1.ForecastH\x00\x12)\n\theartbeat\x18\x02 \x01(\x0b\x32\x14.dejavu.v1.HeartbeatH\x00\x12%\n\x07outcome\x18\x04 \x01(\x0b\x32\x12.dejavu.v1.OutcomeH\x00\x12\x14\n\x0cresume_token\x18\x03 \x01(\tB\x07\n\x05\x65vent\":\n\tHeartbeat\x12-\n\tsent_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"P\n\x11\x41ssessRiskRequest\x12\x0f\n\x07pattern\x18\x01 \x03(\x01\x12\x19\n\x0ctotal_points\x18\x02 \x01(\rH\x00\x88\x01\x01\x42\x0f\n\r_total_points\"\x82\x01\n\x12\x41ssessRiskResponse\x12\r\n\x05score\x18\x01 \x01(\x01\x12#\n\x05level\x18\x02 \x01(\x0e\x32\x14.dejavu.v1.RiskLevel\x12&\n\x07\x66\x61\x63tors\x18\x03 \x03(\x0b\x32\x15.dejavu.v1.RiskFactor\x12\x10\n\x08warnings\x18\x04 \x03(\t\"\x8b\x01\n\nRiskFactor\x12\'\n\x04kind\x18\x01 \x01(\x0e\x32\x19.dejavu.v1.RiskFactorKind\x12\r\n\x05value\x18\x02 \x01(\x01\x12\r\n\x05score\x18\x04 \x01(\x01\x12\x0e\n\x06weight\x18\x05 \x01(\x01\x12\x14\n\x0c\x63ontribution\x18\x06 \x01(\x01J\x04\x08\x03\x10\x04R\x04nameR\x04unit*\xa6\x01\n\x0eRiskFactorKind\x12 \n\x1cRISK_FACTOR_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1bRISK_FACTOR_KIND_VOLATILITY\x10\x01\x12\x1a\n\x16RISK_FACTOR_KIND_SWING\x10\x02\x12\x19\n\x15RISK_FACTOR_KIND_PACE\x10\x03\x12\x1a\n\x16RISK_FACTOR_KIND_TREND\x10\x04\x32\xaa\x03\n\x11PredictionService\x12@\n\x07Predict\x12\x19.dejavu.v1.PredictRequest\x1a\x1a.dejavu.v1.PredictResponse\x12O\n\x0cPredictBatch\x12\x1e.dejavu.v1.PredictBatchRequest\x1a\x1f.dejavu.v1.PredictBatchResponse\x12U\n\x0ePredictColumns\x12 .dejavu.v1.PredictColumnsRequest\x1a!.dejavu.v1.PredictColumnsResponse\x12`\n\x11StreamPredictions\x12#.dejavu.v1.StreamPredictionsRequest\x1a$.dejavu.v1.StreamPredictionsResponse0\x01\x12I\n\nAssessRisk\x12\x1c.dejavu.v1.AssessRiskRequest\x1a\x1d.dejavu.v1.AssessRiskResponseBI\n\rcom.dejavu.v1B\x16PredictionServiceProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,40 +36,40 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dejavu.v1.prediction_servic
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rcom.dejavu.v1B\026PredictionServiceProtoP\001Z\022dejavu/v1;dejavuv1\252\002\tDejavu.V1'
-  _globals['_RISKFACTORKIND']._serialized_start=2827
-  _globals['_RISKFACTORKIND']._serialized_end=2993
-  _globals['_PREDICTREQUEST']._serialized_start=189
-  _globals['_PREDICTREQUEST']._serialized_end=954
-  _globals['_LINEUPS']._serialized_start=956
-  _globals['_LINEUPS']._serialized_end=1065
-  _globals['_PREDICTRESPONSE']._serialized_start=1067
-  _globals['_PREDICTRESPONSE']._serialized_end=1185
-  _globals['_PREDICTBATCHREQUEST']._serialized_start=1187
-  _globals['_PREDICTBATCHREQUEST']._serialized_end=1253
-  _globals['_PREDICTBATCHRESPONSE']._serialized_start=1255
-  _globals['_PREDICTBATCHRESPONSE']._serialized_end=1325
-  _globals['_PREDICTBATCHRESULT']._serialized_start=1328
-  _globals['_PREDICTBATCHRESULT']._serialized_end=1503
-  _globals['_PREDICTCOLUMNSREQUEST']._serialized_start=1506
-  _globals['_PREDICTCOLUMNSREQUEST']._serialized_end=1704
-  _globals['_PREDICTCOLUMNSRESPONSE']._serialized_start=1707
-  _globals['_PREDICTCOLUMNSRESPONSE']._serialized_end=1911
-  _globals['_PREDICTERROR']._serialized_start=1914
-  _globals['_PREDICTERROR']._serialized_end=2076
-  _globals['_FIELDVIOLATION']._serialized_start=2078
-  _globals['_FIELDVIOLATION']._serialized_end=2130
-  _globals['_STREAMPREDICTIONSREQUEST']._serialized_start=2132
-  _globals['_STREAMPREDICTIONSREQUEST']._serialized_end=2223
-  _globals['_STREAMPREDICTIONSRESPONSE']._serialized_start=2226
-  _globals['_STREAMPREDICTIONSRESPONSE']._serialized_end=2407
-  _globals['_HEARTBEAT']._serialized_start=2409
-  _globals['_HEARTBEAT']._serialized_end=2467
-  _globals['_ASSESSRISKREQUEST']._serialized_start=2469
-  _globals['_ASSESSRISKREQUEST']._serialized_end=2549
-  _globals['_ASSESSRISKRESPONSE']._serialized_start=2552
-  _globals['_ASSESSRISKRESPONSE']._serialized_end=2682
-  _globals['_RISKFACTOR']._serialized_start=2685
-  _globals['_RISKFACTOR']._serialized_end=2824
-  _globals['_PREDICTIONSERVICE']._serialized_start=2996
-  _globals['_PREDICTIONSERVICE']._serialized_end=3422
+  _globals['_RISKFACTORKIND']._serialized_start=2824
+  _globals['_RISKFACTORKIND']._serialized_end=2990
+  _globals['_PREDICTREQUEST']._serialized_start=157
+  _globals['_PREDICTREQUEST']._serialized_end=922
+  _globals['_LINEUPS']._serialized_start=924
+  _globals['_LINEUPS']._serialized_end=1033
+  _globals['_PREDICTRESPONSE']._serialized_start=1035
+  _globals['_PREDICTRESPONSE']._serialized_end=1153
+  _globals['_PREDICTBATCHREQUEST']._serialized_start=1155
+  _globals['_PREDICTBATCHREQUEST']._serialized_end=1221
+  _globals['_PREDICTBATCHRESPONSE']._serialized_start=1223
+  _globals['_PREDICTBATCHRESPONSE']._serialized_end=1293
+  _globals['_PREDICTBATCHRESULT']._serialized_start=1296
+  _globals['_PREDICTBATCHRESULT']._serialized_end=1471
+  _globals['_PREDICTCOLUMNSREQUEST']._serialized_start=1474
+  _globals['_PREDICTCOLUMNSREQUEST']._serialized_end=1672
+  _globals['_PREDICTCOLUMNSRESPONSE']._serialized_start=1675
+  _globals['_PREDICTCOLUMNSRESPONSE']._serialized_end=1879
+  _globals['_PREDICTERROR']._serialized_start=1882
+  _globals['_PREDICTERROR']._serialized_end=2073
+  _globals['_FIELDVIOLATION']._serialized_start=2075
+  _globals['_FIELDVIOLATION']._serialized_end=2127
+  _globals['_STREAMPREDICTIONSREQUEST']._serialized_start=2129
+  _globals['_STREAMPREDICTIONSREQUEST']._serialized_end=2220
+  _globals['_STREAMPREDICTIONSRESPONSE']._serialized_start=2223
+  _globals['_STREAMPREDICTIONSRESPONSE']._serialized_end=2404
+  _globals['_HEARTBEAT']._serialized_start=2406
+  _globals['_HEARTBEAT']._serialized_end=2464
+  _globals['_ASSESSRISKREQUEST']._serialized_start=2466
+  _globals['_ASSESSRISKREQUEST']._serialized_end=2546
+  _globals['_ASSESSRISKRESPONSE']._serialized_start=2549
+  _globals['_ASSESSRISKRESPONSE']._serialized_end=2679
+  _globals['_RISKFACTOR']._serialized_start=2682
+  _globals['_RISKFACTOR']._serialized_end=2821
+  _globals['_PREDICTIONSERVICE']._serialized_start=2993
+  _globals['_PREDICTIONSERVICE']._serialized_end=3419
 # @@protoc_insertion_point(module_scope)

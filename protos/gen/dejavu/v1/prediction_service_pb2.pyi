@@ -8,7 +8,6 @@ from dejavu.v1 import forecast_pb2 as _forecast_pb2
 from dejavu.v1 import market_pb2 as _market_pb2
 from dejavu.v1 import record_pb2 as _record_pb2
 from google.protobuf import descriptor as _descriptor
-from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -525,20 +524,18 @@ class PredictError(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     FIELD_VIOLATIONS_FIELD_NUMBER: _builtins.int
-    RETRY_DELAY_FIELD_NUMBER: _builtins.int
+    RETRY_DELAY_SECONDS_FIELD_NUMBER: _builtins.int
     code: _builtins.int
     """The status code, a google.rpc.Code."""
     reason: _builtins.str
     """A stable reason for programs, for example INVALID_PATTERN."""
     message: _builtins.str
     """Description of the error, for people."""
+    retry_delay_seconds: _builtins.float
+    """Time to wait before sending the same request again, in seconds; absent if that does not help."""
     @_builtins.property
     def field_violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldViolation]:
         """The invalid fields."""
-
-    @_builtins.property
-    def retry_delay(self) -> _duration_pb2.Duration:
-        """Time to wait before sending the same request again; absent if that does not help."""
 
     def __init__(
         self,
@@ -547,13 +544,15 @@ class PredictError(_message.Message):
         reason: _builtins.str = ...,
         message: _builtins.str = ...,
         field_violations: _abc.Iterable[Global___FieldViolation] | None = ...,
-        retry_delay: _duration_pb2.Duration | None = ...,
+        retry_delay_seconds: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_delay", b"retry_delay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retry_delay_seconds", b"_retry_delay_seconds", "retry_delay_seconds", b"retry_delay_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "field_violations", b"field_violations", "message", b"message", "reason", b"reason", "retry_delay", b"retry_delay"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_delay_seconds", b"_retry_delay_seconds", "code", b"code", "field_violations", b"field_violations", "message", b"message", "reason", b"reason", "retry_delay_seconds", b"retry_delay_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__retry_delay_seconds: _TypeAlias = _typing.Literal["retry_delay_seconds"]  # noqa: Y015
+    _WhichOneofArgType__retry_delay_seconds: _TypeAlias = _typing.Literal["_retry_delay_seconds", b"_retry_delay_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retry_delay_seconds) -> _WhichOneofReturnType__retry_delay_seconds | None: ...
 
 Global___PredictError: _TypeAlias = PredictError  # noqa: Y015
 

@@ -83,11 +83,11 @@ class CacheService:
             misses=misses,
             evictions=round(server.since_start.get(counted.CACHE_EVICTIONS, 0)),
             hit_rate=hits / (hits + misses) if hits + misses else None,
+            max_age_seconds=self._cache.max_age.total_seconds(),
         )
         if shared is not None:
             used = shared.is_used
             response.shared_state = pb.SHARED_CACHE_STATE_USED if used else pb.SHARED_CACHE_STATE_FAILED
-        response.max_age.FromTimedelta(self._cache.max_age)
         return response
 
     async def clear_cache(self, _: pb.ClearCacheRequest, __: Context) -> pb.ClearCacheResponse:

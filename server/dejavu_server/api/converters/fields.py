@@ -6,7 +6,6 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -19,8 +18,6 @@ from dejavu_models.errors import InvalidGameId, InvalidHorizon, InvalidInput, In
 from dejavu_models.types import Horizon
 
 _MessageT = TypeVar("_MessageT", bound=Message)
-
-_MOST_SECONDS: Final = 10**9
 
 MAX_TEAM_LENGTH = 32
 """Maximum length of a team name to look up, in characters; codes and aliases have less than half of that."""
@@ -144,9 +141,3 @@ def instant(timestamp: Timestamp) -> datetime:
         OverflowError: if no datetime can hold it.
     """
     return EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1000)
-
-
-def duration(message: Duration) -> timedelta:
-    """Return a duration; one of more than 30 years as 30 years, since a timedelta has a limit."""
-    seconds = max(-_MOST_SECONDS, min(message.seconds, _MOST_SECONDS))
-    return timedelta(seconds=seconds, microseconds=message.nanos // 1000)

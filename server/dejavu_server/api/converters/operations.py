@@ -51,7 +51,7 @@ def stats_message(
         calls_in_flight=round(sum(in_flight.values())),
         ledger_lag=pb.LedgerLag(
             entries=round(states.get(stats.STREAM_LAG, 0)),
-            seconds=states.get(stats.STREAM_LAG_SECONDS, 0),
+            lag_seconds=states.get(stats.STREAM_LAG_SECONDS, 0),
             outcomes=round(states.get(stats.LEARNER_LAG, 0)),
             workers_without=round(states.get(stats.WITHOUT_LEDGER, 0)),
         ),
@@ -162,7 +162,7 @@ def _feeds(states: Values, now: float) -> Iterator[pb.FeedStatus]:
         data = states.get(stats.key(stats.FEED_DATA, feed))
         yield pb.FeedStatus(
             feed=feed,
-            reported_seconds_ago=max(0.0, now - reported),
+            report_age_seconds=max(0.0, now - reported),
             read_age_seconds=max(0.0, now - states.get(stats.key(stats.FEED_READ, feed), 0)),
             data_age_seconds=None if data is None else max(0.0, now - data),
             live_games=round(states.get(stats.key(stats.FEED_GAMES, feed), 0)),

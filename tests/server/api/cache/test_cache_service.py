@@ -37,7 +37,7 @@ async def test_the_statistics_say_what_is_kept_and_how_often_it_helped(
     stats = await cache.GetCacheStats(pb.GetCacheStatsRequest())
     assert (stats.entries, stats.hits, stats.misses, stats.evictions, stats.hit_rate) == (2, 2, 2, 0, 0.5)
     assert 0 < stats.memory_bytes < stats.max_memory_bytes == 16 * 2**20
-    assert stats.max_age.seconds == 60
+    assert stats.max_age_seconds == 60
     assert stats.shared_state == pb.SHARED_CACHE_STATE_UNSPECIFIED
 
 

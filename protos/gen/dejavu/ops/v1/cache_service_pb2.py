@@ -23,10 +23,9 @@ _sym_db = _symbol_database.Default()
 
 
 from dejavu.v1 import prediction_service_pb2 as dejavu_dot_v1_dot_prediction__service__pb2
-from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!dejavu/ops/v1/cache_service.proto\x12\rdejavu.ops.v1\x1a\"dejavu/v1/prediction_service.proto\x1a\x1egoogle/protobuf/duration.proto\"\x16\n\x14GetCacheStatsRequest\"\xcf\x02\n\x15GetCacheStatsResponse\x12,\n\x07\x62\x61\x63kend\x18\x01 \x01(\x0e\x32\x1b.dejavu.ops.v1.CacheBackend\x12\x0f\n\x07workers\x18\x02 \x01(\r\x12\x0f\n\x07\x65ntries\x18\x03 \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\x04 \x01(\x04\x12\x18\n\x10max_memory_bytes\x18\x05 \x01(\x04\x12\x0c\n\x04hits\x18\x06 \x01(\x04\x12\x0e\n\x06misses\x18\x07 \x01(\x04\x12\x11\n\tevictions\x18\x08 \x01(\x04\x12\x15\n\x08hit_rate\x18\t \x01(\x01H\x00\x88\x01\x01\x12*\n\x07max_age\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x0cshared_state\x18\x0b \x01(\x0e\x32\x1f.dejavu.ops.v1.SharedCacheStateB\x0b\n\t_hit_rate\"\x13\n\x11\x43learCacheRequest\"%\n\x12\x43learCacheResponse\x12\x0f\n\x07\x65ntries\x18\x01 \x01(\x04\"?\n\x10WarmCacheRequest\x12+\n\x08requests\x18\x01 \x03(\x0b\x32\x19.dejavu.v1.PredictRequest\"w\n\x11WarmCacheResponse\x12\x10\n\x08\x63omputed\x18\x01 \x01(\r\x12\r\n\x05known\x18\x02 \x01(\r\x12\x31\n\x08\x66\x61ilures\x18\x03 \x03(\x0b\x32\x1f.dejavu.ops.v1.WarmCacheFailure\x12\x0e\n\x06worker\x18\x04 \x01(\t\"I\n\x10WarmCacheFailure\x12\r\n\x05index\x18\x01 \x01(\r\x12&\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x17.dejavu.v1.PredictError*w\n\x0c\x43\x61\x63heBackend\x12\x1d\n\x19\x43\x41\x43HE_BACKEND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43\x41\x43HE_BACKEND_OFF\x10\x01\x12\x18\n\x14\x43\x41\x43HE_BACKEND_MEMORY\x10\x02\x12\x17\n\x13\x43\x41\x43HE_BACKEND_REDIS\x10\x03*r\n\x10SharedCacheState\x12\"\n\x1eSHARED_CACHE_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17SHARED_CACHE_STATE_USED\x10\x01\x12\x1d\n\x19SHARED_CACHE_STATE_FAILED\x10\x02\x32\x8d\x02\n\x0c\x43\x61\x63heService\x12Z\n\rGetCacheStats\x12#.dejavu.ops.v1.GetCacheStatsRequest\x1a$.dejavu.ops.v1.GetCacheStatsResponse\x12Q\n\nClearCache\x12 .dejavu.ops.v1.ClearCacheRequest\x1a!.dejavu.ops.v1.ClearCacheResponse\x12N\n\tWarmCache\x12\x1f.dejavu.ops.v1.WarmCacheRequest\x1a .dejavu.ops.v1.WarmCacheResponseBS\n\x11\x63om.dejavu.ops.v1B\x11\x43\x61\x63heServiceProtoP\x01Z\x19\x64\x65javu/ops/v1;dejavuopsv1\xaa\x02\rDejavu.Ops.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!dejavu/ops/v1/cache_service.proto\x12\rdejavu.ops.v1\x1a\"dejavu/v1/prediction_service.proto\"\x16\n\x14GetCacheStatsRequest\"\xcb\x02\n\x15GetCacheStatsResponse\x12,\n\x07\x62\x61\x63kend\x18\x01 \x01(\x0e\x32\x1b.dejavu.ops.v1.CacheBackend\x12\x0f\n\x07workers\x18\x02 \x01(\r\x12\x0f\n\x07\x65ntries\x18\x03 \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\x04 \x01(\x04\x12\x18\n\x10max_memory_bytes\x18\x05 \x01(\x04\x12\x0c\n\x04hits\x18\x06 \x01(\x04\x12\x0e\n\x06misses\x18\x07 \x01(\x04\x12\x11\n\tevictions\x18\x08 \x01(\x04\x12\x15\n\x08hit_rate\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x17\n\x0fmax_age_seconds\x18\x0c \x01(\x01\x12\x35\n\x0cshared_state\x18\x0b \x01(\x0e\x32\x1f.dejavu.ops.v1.SharedCacheStateB\x0b\n\t_hit_rateJ\x04\x08\n\x10\x0bR\x07max_age\"\x13\n\x11\x43learCacheRequest\"%\n\x12\x43learCacheResponse\x12\x0f\n\x07\x65ntries\x18\x01 \x01(\x04\"?\n\x10WarmCacheRequest\x12+\n\x08requests\x18\x01 \x03(\x0b\x32\x19.dejavu.v1.PredictRequest\"w\n\x11WarmCacheResponse\x12\x10\n\x08\x63omputed\x18\x01 \x01(\r\x12\r\n\x05known\x18\x02 \x01(\r\x12\x31\n\x08\x66\x61ilures\x18\x03 \x03(\x0b\x32\x1f.dejavu.ops.v1.WarmCacheFailure\x12\x0e\n\x06worker\x18\x04 \x01(\t\"I\n\x10WarmCacheFailure\x12\r\n\x05index\x18\x01 \x01(\r\x12&\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x17.dejavu.v1.PredictError*w\n\x0c\x43\x61\x63heBackend\x12\x1d\n\x19\x43\x41\x43HE_BACKEND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43\x41\x43HE_BACKEND_OFF\x10\x01\x12\x18\n\x14\x43\x41\x43HE_BACKEND_MEMORY\x10\x02\x12\x17\n\x13\x43\x41\x43HE_BACKEND_REDIS\x10\x03*r\n\x10SharedCacheState\x12\"\n\x1eSHARED_CACHE_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17SHARED_CACHE_STATE_USED\x10\x01\x12\x1d\n\x19SHARED_CACHE_STATE_FAILED\x10\x02\x32\x8d\x02\n\x0c\x43\x61\x63heService\x12Z\n\rGetCacheStats\x12#.dejavu.ops.v1.GetCacheStatsRequest\x1a$.dejavu.ops.v1.GetCacheStatsResponse\x12Q\n\nClearCache\x12 .dejavu.ops.v1.ClearCacheRequest\x1a!.dejavu.ops.v1.ClearCacheResponse\x12N\n\tWarmCache\x12\x1f.dejavu.ops.v1.WarmCacheRequest\x1a .dejavu.ops.v1.WarmCacheResponseBS\n\x11\x63om.dejavu.ops.v1B\x11\x43\x61\x63heServiceProtoP\x01Z\x19\x64\x65javu/ops/v1;dejavuopsv1\xaa\x02\rDejavu.Ops.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,24 +33,24 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dejavu.ops.v1.cache_service
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\021com.dejavu.ops.v1B\021CacheServiceProtoP\001Z\031dejavu/ops/v1;dejavuopsv1\252\002\rDejavu.Ops.V1'
-  _globals['_CACHEBACKEND']._serialized_start=803
-  _globals['_CACHEBACKEND']._serialized_end=922
-  _globals['_SHAREDCACHESTATE']._serialized_start=924
-  _globals['_SHAREDCACHESTATE']._serialized_end=1038
-  _globals['_GETCACHESTATSREQUEST']._serialized_start=120
-  _globals['_GETCACHESTATSREQUEST']._serialized_end=142
-  _globals['_GETCACHESTATSRESPONSE']._serialized_start=145
-  _globals['_GETCACHESTATSRESPONSE']._serialized_end=480
-  _globals['_CLEARCACHEREQUEST']._serialized_start=482
-  _globals['_CLEARCACHEREQUEST']._serialized_end=501
-  _globals['_CLEARCACHERESPONSE']._serialized_start=503
-  _globals['_CLEARCACHERESPONSE']._serialized_end=540
-  _globals['_WARMCACHEREQUEST']._serialized_start=542
-  _globals['_WARMCACHEREQUEST']._serialized_end=605
-  _globals['_WARMCACHERESPONSE']._serialized_start=607
-  _globals['_WARMCACHERESPONSE']._serialized_end=726
-  _globals['_WARMCACHEFAILURE']._serialized_start=728
-  _globals['_WARMCACHEFAILURE']._serialized_end=801
-  _globals['_CACHESERVICE']._serialized_start=1041
-  _globals['_CACHESERVICE']._serialized_end=1310
+  _globals['_CACHEBACKEND']._serialized_start=767
+  _globals['_CACHEBACKEND']._serialized_end=886
+  _globals['_SHAREDCACHESTATE']._serialized_start=888
+  _globals['_SHAREDCACHESTATE']._serialized_end=1002
+  _globals['_GETCACHESTATSREQUEST']._serialized_start=88
+  _globals['_GETCACHESTATSREQUEST']._serialized_end=110
+  _globals['_GETCACHESTATSRESPONSE']._serialized_start=113
+  _globals['_GETCACHESTATSRESPONSE']._serialized_end=444
+  _globals['_CLEARCACHEREQUEST']._serialized_start=446
+  _globals['_CLEARCACHEREQUEST']._serialized_end=465
+  _globals['_CLEARCACHERESPONSE']._serialized_start=467
+  _globals['_CLEARCACHERESPONSE']._serialized_end=504
+  _globals['_WARMCACHEREQUEST']._serialized_start=506
+  _globals['_WARMCACHEREQUEST']._serialized_end=569
+  _globals['_WARMCACHERESPONSE']._serialized_start=571
+  _globals['_WARMCACHERESPONSE']._serialized_end=690
+  _globals['_WARMCACHEFAILURE']._serialized_start=692
+  _globals['_WARMCACHEFAILURE']._serialized_end=765
+  _globals['_CACHESERVICE']._serialized_start=1005
+  _globals['_CACHESERVICE']._serialized_end=1274
 # @@protoc_insertion_point(module_scope)

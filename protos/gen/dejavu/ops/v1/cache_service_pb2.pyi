@@ -6,7 +6,6 @@ The server's cache of what-ifs."""
 from collections import abc as _abc
 from dejavu.v1 import prediction_service_pb2 as _prediction_service_pb2
 from google.protobuf import descriptor as _descriptor
-from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -107,7 +106,7 @@ class GetCacheStatsResponse(_message.Message):
     MISSES_FIELD_NUMBER: _builtins.int
     EVICTIONS_FIELD_NUMBER: _builtins.int
     HIT_RATE_FIELD_NUMBER: _builtins.int
-    MAX_AGE_FIELD_NUMBER: _builtins.int
+    MAX_AGE_SECONDS_FIELD_NUMBER: _builtins.int
     SHARED_STATE_FIELD_NUMBER: _builtins.int
     backend: Global___CacheBackend.ValueType
     """Storage of the answers."""
@@ -127,12 +126,10 @@ class GetCacheStatsResponse(_message.Message):
     """Answers removed from the memory of a worker to make room for others."""
     hit_rate: _builtins.float
     """hits / (hits + misses), in [0, 1]; absent before the first what-if."""
+    max_age_seconds: _builtins.float
+    """Maximum age of a cached answer, in seconds."""
     shared_state: Global___SharedCacheState.ValueType
     """Whether the worker that answers uses the cache that servers share."""
-    @_builtins.property
-    def max_age(self) -> _duration_pb2.Duration:
-        """Maximum age of a cached answer."""
-
     def __init__(
         self,
         *,
@@ -145,12 +142,12 @@ class GetCacheStatsResponse(_message.Message):
         misses: _builtins.int = ...,
         evictions: _builtins.int = ...,
         hit_rate: _builtins.float | None = ...,
-        max_age: _duration_pb2.Duration | None = ...,
+        max_age_seconds: _builtins.float = ...,
         shared_state: Global___SharedCacheState.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_hit_rate", b"_hit_rate", "hit_rate", b"hit_rate", "max_age", b"max_age"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_hit_rate", b"_hit_rate", "hit_rate", b"hit_rate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hit_rate", b"_hit_rate", "backend", b"backend", "entries", b"entries", "evictions", b"evictions", "hit_rate", b"hit_rate", "hits", b"hits", "max_age", b"max_age", "max_memory_bytes", b"max_memory_bytes", "memory_bytes", b"memory_bytes", "misses", b"misses", "shared_state", b"shared_state", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hit_rate", b"_hit_rate", "backend", b"backend", "entries", b"entries", "evictions", b"evictions", "hit_rate", b"hit_rate", "hits", b"hits", "max_age_seconds", b"max_age_seconds", "max_memory_bytes", b"max_memory_bytes", "memory_bytes", b"memory_bytes", "misses", b"misses", "shared_state", b"shared_state", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__hit_rate: _TypeAlias = _typing.Literal["hit_rate"]  # noqa: Y015
     _WhichOneofArgType__hit_rate: _TypeAlias = _typing.Literal["_hit_rate", b"_hit_rate"]  # noqa: Y015

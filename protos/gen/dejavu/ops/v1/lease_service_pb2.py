@@ -22,11 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!dejavu/ops/v1/lease_service.proto\x12\rdejavu.ops.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"[\n\x13\x41\x63quireLeaseRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"M\n\x14\x41\x63quireLeaseResponse\x12\x10\n\x08\x61\x63quired\x18\x01 \x01(\x08\x12#\n\x05lease\x18\x02 \x01(\x0b\x32\x14.dejavu.ops.v1.Lease\"3\n\x13ReleaseLeaseRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\"(\n\x14ReleaseLeaseResponse\x12\x10\n\x08released\x18\x01 \x01(\x08\"\x1f\n\x0fGetLeaseRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"7\n\x10GetLeaseResponse\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.dejavu.ops.v1.Lease\"\xb7\x01\n\x05Lease\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12,\n\tremaining\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\racquired_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x8d\x02\n\x0cLeaseService\x12W\n\x0c\x41\x63quireLease\x12\".dejavu.ops.v1.AcquireLeaseRequest\x1a#.dejavu.ops.v1.AcquireLeaseResponse\x12W\n\x0cReleaseLease\x12\".dejavu.ops.v1.ReleaseLeaseRequest\x1a#.dejavu.ops.v1.ReleaseLeaseResponse\x12K\n\x08GetLease\x12\x1e.dejavu.ops.v1.GetLeaseRequest\x1a\x1f.dejavu.ops.v1.GetLeaseResponseBS\n\x11\x63om.dejavu.ops.v1B\x11LeaseServiceProtoP\x01Z\x19\x64\x65javu/ops/v1;dejavuopsv1\xaa\x02\rDejavu.Ops.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!dejavu/ops/v1/lease_service.proto\x12\rdejavu.ops.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"S\n\x13\x41\x63quireLeaseRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\x13\n\x0bttl_seconds\x18\x04 \x01(\x01J\x04\x08\x03\x10\x04R\x03ttl\"M\n\x14\x41\x63quireLeaseResponse\x12\x10\n\x08\x61\x63quired\x18\x01 \x01(\x08\x12#\n\x05lease\x18\x02 \x01(\x0b\x32\x14.dejavu.ops.v1.Lease\"3\n\x13ReleaseLeaseRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\"(\n\x14ReleaseLeaseResponse\x12\x10\n\x08released\x18\x01 \x01(\x08\"\x1f\n\x0fGetLeaseRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"7\n\x10GetLeaseResponse\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.dejavu.ops.v1.Lease\"\xb5\x01\n\x05Lease\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\x19\n\x11remaining_seconds\x18\x06 \x01(\x01\x12\x31\n\racquired_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampJ\x04\x08\x03\x10\x04R\tremaining2\x8d\x02\n\x0cLeaseService\x12W\n\x0c\x41\x63quireLease\x12\".dejavu.ops.v1.AcquireLeaseRequest\x1a#.dejavu.ops.v1.AcquireLeaseResponse\x12W\n\x0cReleaseLease\x12\".dejavu.ops.v1.ReleaseLeaseRequest\x1a#.dejavu.ops.v1.ReleaseLeaseResponse\x12K\n\x08GetLease\x12\x1e.dejavu.ops.v1.GetLeaseRequest\x1a\x1f.dejavu.ops.v1.GetLeaseResponseBS\n\x11\x63om.dejavu.ops.v1B\x11LeaseServiceProtoP\x01Z\x19\x64\x65javu/ops/v1;dejavuopsv1\xaa\x02\rDejavu.Ops.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,20 +33,20 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dejavu.ops.v1.lease_service
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\021com.dejavu.ops.v1B\021LeaseServiceProtoP\001Z\031dejavu/ops/v1;dejavuopsv1\252\002\rDejavu.Ops.V1'
-  _globals['_ACQUIRELEASEREQUEST']._serialized_start=117
-  _globals['_ACQUIRELEASEREQUEST']._serialized_end=208
-  _globals['_ACQUIRELEASERESPONSE']._serialized_start=210
-  _globals['_ACQUIRELEASERESPONSE']._serialized_end=287
-  _globals['_RELEASELEASEREQUEST']._serialized_start=289
-  _globals['_RELEASELEASEREQUEST']._serialized_end=340
-  _globals['_RELEASELEASERESPONSE']._serialized_start=342
-  _globals['_RELEASELEASERESPONSE']._serialized_end=382
-  _globals['_GETLEASEREQUEST']._serialized_start=384
-  _globals['_GETLEASEREQUEST']._serialized_end=415
-  _globals['_GETLEASERESPONSE']._serialized_start=417
-  _globals['_GETLEASERESPONSE']._serialized_end=472
-  _globals['_LEASE']._serialized_start=475
-  _globals['_LEASE']._serialized_end=658
-  _globals['_LEASESERVICE']._serialized_start=661
-  _globals['_LEASESERVICE']._serialized_end=930
+  _globals['_ACQUIRELEASEREQUEST']._serialized_start=85
+  _globals['_ACQUIRELEASEREQUEST']._serialized_end=168
+  _globals['_ACQUIRELEASERESPONSE']._serialized_start=170
+  _globals['_ACQUIRELEASERESPONSE']._serialized_end=247
+  _globals['_RELEASELEASEREQUEST']._serialized_start=249
+  _globals['_RELEASELEASEREQUEST']._serialized_end=300
+  _globals['_RELEASELEASERESPONSE']._serialized_start=302
+  _globals['_RELEASELEASERESPONSE']._serialized_end=342
+  _globals['_GETLEASEREQUEST']._serialized_start=344
+  _globals['_GETLEASEREQUEST']._serialized_end=375
+  _globals['_GETLEASERESPONSE']._serialized_start=377
+  _globals['_GETLEASERESPONSE']._serialized_end=432
+  _globals['_LEASE']._serialized_start=435
+  _globals['_LEASE']._serialized_end=616
+  _globals['_LEASESERVICE']._serialized_start=619
+  _globals['_LEASESERVICE']._serialized_end=888
 # @@protoc_insertion_point(module_scope)

@@ -4,7 +4,6 @@ isort:skip_file
 Leases for leader election among programs that would do the same work."""
 
 from google.protobuf import descriptor as _descriptor
-from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 import builtins as _builtins
@@ -26,25 +25,23 @@ class AcquireLeaseRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     HOLDER_FIELD_NUMBER: _builtins.int
-    TTL_FIELD_NUMBER: _builtins.int
+    TTL_SECONDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the lease: 1 to 64 letters, digits and . _ : / @ + -, beginning with a letter or digit."""
     holder: _builtins.str
     """Name of the requesting holder, in the same form; unique to each process."""
-    @_builtins.property
-    def ttl(self) -> _duration_pb2.Duration:
-        """Time to live, 1 second to 5 minutes. Renew the lease well before its end; count the time from sending the request."""
-
+    ttl_seconds: _builtins.float
+    """Time to live, 1 to 300 seconds. Renew the lease well before its end; count the time from sending the request."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         holder: _builtins.str = ...,
-        ttl: _duration_pb2.Duration | None = ...,
+        ttl_seconds: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["holder", b"holder", "name", b"name", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holder", b"holder", "name", b"name", "ttl_seconds", b"ttl_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -180,17 +177,15 @@ class Lease(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     HOLDER_FIELD_NUMBER: _builtins.int
-    REMAINING_FIELD_NUMBER: _builtins.int
+    REMAINING_SECONDS_FIELD_NUMBER: _builtins.int
     ACQUIRED_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the lease."""
     holder: _builtins.str
     """Name of the holder."""
-    @_builtins.property
-    def remaining(self) -> _duration_pb2.Duration:
-        """Remaining time without a renewal, at the time of the response."""
-
+    remaining_seconds: _builtins.float
+    """Remaining time without a renewal, in seconds, at the time of the response."""
     @_builtins.property
     def acquired_time(self) -> _timestamp_pb2.Timestamp:
         """Time since which this holder has had it without a break, by the clock of the ledger's database."""
@@ -204,13 +199,13 @@ class Lease(_message.Message):
         *,
         name: _builtins.str = ...,
         holder: _builtins.str = ...,
-        remaining: _duration_pb2.Duration | None = ...,
+        remaining_seconds: _builtins.float = ...,
         acquired_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acquired_time", b"acquired_time", "expire_time", b"expire_time", "remaining", b"remaining"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acquired_time", b"acquired_time", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquired_time", b"acquired_time", "expire_time", b"expire_time", "holder", b"holder", "name", b"name", "remaining", b"remaining"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquired_time", b"acquired_time", "expire_time", b"expire_time", "holder", b"holder", "name", b"name", "remaining_seconds", b"remaining_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,11 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(dejavu/ops/v1/notification_service.proto\x12\rdejavu.ops.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x02\n\x0cNotification\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12\x0f\n\x07game_id\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x31\n\x06status\x18\x06 \x01(\x0e\x32!.dejavu.ops.v1.NotificationStatus\x12\x10\n\x08\x61ttempts\x18\x07 \x01(\r\x12\x0e\n\x06sender\x18\x08 \x01(\t\x12\x0f\n\x07\x66\x61ilure\x18\t \x01(\t\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cpublished_by\x18\x0c \x01(\t\"\x85\x01\n\x18\x43laimNotificationRequest\x12\x31\n\x0cnotification\x18\x01 \x01(\x0b\x32\x1b.dejavu.ops.v1.Notification\x12\x0e\n\x06sender\x18\x02 \x01(\t\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x8d\x01\n\x19\x43laimNotificationResponse\x12\x0f\n\x07\x63laimed\x18\x01 \x01(\x08\x12\x31\n\x0cnotification\x18\x02 \x01(\x0b\x32\x1b.dejavu.ops.v1.Notification\x12,\n\tremaining\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xbc\x01\n\x1a\x43onfirmNotificationRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x0e\n\x06sender\x18\x03 \x01(\t\x12\x31\n\x06status\x18\x04 \x01(\x0e\x32!.dejavu.ops.v1.NotificationStatus\x12\x0f\n\x07\x66\x61ilure\x18\x05 \x01(\t\x12.\n\x0bretry_delay\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"0\n\x1b\x43onfirmNotificationResponse\x12\x11\n\tconfirmed\x18\x01 \x01(\x08\"N\n\x18ListNotificationsRequest\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\tJ\x04\x08\x01\x10\x02R\x05limit\"h\n\x19ListNotificationsResponse\x12\x32\n\rnotifications\x18\x01 \x03(\x0b\x32\x1b.dejavu.ops.v1.Notification\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xb9\x01\n\x12NotificationStatus\x12#\n\x1fNOTIFICATION_STATUS_UNSPECIFIED\x10\x00\x12\x1f\n\x1bNOTIFICATION_STATUS_CLAIMED\x10\x01\x12\x1f\n\x1bNOTIFICATION_STATUS_WAITING\x10\x02\x12\x1c\n\x18NOTIFICATION_STATUS_SENT\x10\x03\x12\x1e\n\x1aNOTIFICATION_STATUS_FAILED\x10\x04\x32\xd3\x02\n\x13NotificationService\x12\x66\n\x11\x43laimNotification\x12\'.dejavu.ops.v1.ClaimNotificationRequest\x1a(.dejavu.ops.v1.ClaimNotificationResponse\x12l\n\x13\x43onfirmNotification\x12).dejavu.ops.v1.ConfirmNotificationRequest\x1a*.dejavu.ops.v1.ConfirmNotificationResponse\x12\x66\n\x11ListNotifications\x12\'.dejavu.ops.v1.ListNotificationsRequest\x1a(.dejavu.ops.v1.ListNotificationsResponseBZ\n\x11\x63om.dejavu.ops.v1B\x18NotificationServiceProtoP\x01Z\x19\x64\x65javu/ops/v1;dejavuopsv1\xaa\x02\rDejavu.Ops.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(dejavu/ops/v1/notification_service.proto\x12\rdejavu.ops.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x02\n\x0cNotification\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12\x0f\n\x07game_id\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x31\n\x06status\x18\x06 \x01(\x0e\x32!.dejavu.ops.v1.NotificationStatus\x12\x10\n\x08\x61ttempts\x18\x07 \x01(\r\x12\x0e\n\x06sender\x18\x08 \x01(\t\x12\x0f\n\x07\x66\x61ilure\x18\t \x01(\t\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cpublished_by\x18\x0c \x01(\t\"}\n\x18\x43laimNotificationRequest\x12\x31\n\x0cnotification\x18\x01 \x01(\x0b\x32\x1b.dejavu.ops.v1.Notification\x12\x0e\n\x06sender\x18\x02 \x01(\t\x12\x13\n\x0bttl_seconds\x18\x04 \x01(\x01J\x04\x08\x03\x10\x04R\x03ttl\"\xa6\x01\n\x19\x43laimNotificationResponse\x12\x0f\n\x07\x63laimed\x18\x01 \x01(\x08\x12\x31\n\x0cnotification\x18\x02 \x01(\x0b\x32\x1b.dejavu.ops.v1.Notification\x12\x1e\n\x11remaining_seconds\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\x14\n\x12_remaining_secondsJ\x04\x08\x03\x10\x04R\tremaining\"\xd9\x01\n\x1a\x43onfirmNotificationRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x0e\n\x06sender\x18\x03 \x01(\t\x12\x31\n\x06status\x18\x04 \x01(\x0e\x32!.dejavu.ops.v1.NotificationStatus\x12\x0f\n\x07\x66\x61ilure\x18\x05 \x01(\t\x12 \n\x13retry_delay_seconds\x18\x07 \x01(\x01H\x00\x88\x01\x01\x42\x16\n\x14_retry_delay_secondsJ\x04\x08\x06\x10\x07R\x0bretry_delay\"0\n\x1b\x43onfirmNotificationResponse\x12\x11\n\tconfirmed\x18\x01 \x01(\x08\"N\n\x18ListNotificationsRequest\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\tJ\x04\x08\x01\x10\x02R\x05limit\"h\n\x19ListNotificationsResponse\x12\x32\n\rnotifications\x18\x01 \x03(\x0b\x32\x1b.dejavu.ops.v1.Notification\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xb9\x01\n\x12NotificationStatus\x12#\n\x1fNOTIFICATION_STATUS_UNSPECIFIED\x10\x00\x12\x1f\n\x1bNOTIFICATION_STATUS_CLAIMED\x10\x01\x12\x1f\n\x1bNOTIFICATION_STATUS_WAITING\x10\x02\x12\x1c\n\x18NOTIFICATION_STATUS_SENT\x10\x03\x12\x1e\n\x1aNOTIFICATION_STATUS_FAILED\x10\x04\x32\xd3\x02\n\x13NotificationService\x12\x66\n\x11\x43laimNotification\x12\'.dejavu.ops.v1.ClaimNotificationRequest\x1a(.dejavu.ops.v1.ClaimNotificationResponse\x12l\n\x13\x43onfirmNotification\x12).dejavu.ops.v1.ConfirmNotificationRequest\x1a*.dejavu.ops.v1.ConfirmNotificationResponse\x12\x66\n\x11ListNotifications\x12\'.dejavu.ops.v1.ListNotificationsRequest\x1a(.dejavu.ops.v1.ListNotificationsResponseBZ\n\x11\x63om.dejavu.ops.v1B\x18NotificationServiceProtoP\x01Z\x19\x64\x65javu/ops/v1;dejavuopsv1\xaa\x02\rDejavu.Ops.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,22 +33,22 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dejavu.ops.v1.notification_
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\021com.dejavu.ops.v1B\030NotificationServiceProtoP\001Z\031dejavu/ops/v1;dejavuopsv1\252\002\rDejavu.Ops.V1'
-  _globals['_NOTIFICATIONSTATUS']._serialized_start=1144
-  _globals['_NOTIFICATIONSTATUS']._serialized_end=1329
-  _globals['_NOTIFICATION']._serialized_start=125
-  _globals['_NOTIFICATION']._serialized_end=434
-  _globals['_CLAIMNOTIFICATIONREQUEST']._serialized_start=437
-  _globals['_CLAIMNOTIFICATIONREQUEST']._serialized_end=570
-  _globals['_CLAIMNOTIFICATIONRESPONSE']._serialized_start=573
-  _globals['_CLAIMNOTIFICATIONRESPONSE']._serialized_end=714
-  _globals['_CONFIRMNOTIFICATIONREQUEST']._serialized_start=717
-  _globals['_CONFIRMNOTIFICATIONREQUEST']._serialized_end=905
-  _globals['_CONFIRMNOTIFICATIONRESPONSE']._serialized_start=907
-  _globals['_CONFIRMNOTIFICATIONRESPONSE']._serialized_end=955
-  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_start=957
-  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_end=1035
-  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_start=1037
-  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_end=1141
-  _globals['_NOTIFICATIONSERVICE']._serialized_start=1332
-  _globals['_NOTIFICATIONSERVICE']._serialized_end=1671
+  _globals['_NOTIFICATIONSTATUS']._serialized_start=1157
+  _globals['_NOTIFICATIONSTATUS']._serialized_end=1342
+  _globals['_NOTIFICATION']._serialized_start=93
+  _globals['_NOTIFICATION']._serialized_end=402
+  _globals['_CLAIMNOTIFICATIONREQUEST']._serialized_start=404
+  _globals['_CLAIMNOTIFICATIONREQUEST']._serialized_end=529
+  _globals['_CLAIMNOTIFICATIONRESPONSE']._serialized_start=532
+  _globals['_CLAIMNOTIFICATIONRESPONSE']._serialized_end=698
+  _globals['_CONFIRMNOTIFICATIONREQUEST']._serialized_start=701
+  _globals['_CONFIRMNOTIFICATIONREQUEST']._serialized_end=918
+  _globals['_CONFIRMNOTIFICATIONRESPONSE']._serialized_start=920
+  _globals['_CONFIRMNOTIFICATIONRESPONSE']._serialized_end=968
+  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_start=970
+  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_end=1048
+  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_start=1050
+  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_end=1154
+  _globals['_NOTIFICATIONSERVICE']._serialized_start=1345
+  _globals['_NOTIFICATIONSERVICE']._serialized_end=1684
 # @@protoc_insertion_point(module_scope)

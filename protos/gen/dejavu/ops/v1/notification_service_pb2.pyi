@@ -5,7 +5,6 @@ Notifications of people and programs, each sent by one of several senders. Not p
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
-from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -133,27 +132,25 @@ class ClaimNotificationRequest(_message.Message):
 
     NOTIFICATION_FIELD_NUMBER: _builtins.int
     SENDER_FIELD_NUMBER: _builtins.int
-    TTL_FIELD_NUMBER: _builtins.int
+    TTL_SECONDS_FIELD_NUMBER: _builtins.int
     sender: _builtins.str
     """Name of the sender, in the form of a target's name; unique to each process."""
+    ttl_seconds: _builtins.float
+    """Time to live of the claim, 1 to 300 seconds; counted from the request. Send and confirm within it."""
     @_builtins.property
     def notification(self) -> Global___Notification:
         """The notification. If it is known already, its text stays."""
-
-    @_builtins.property
-    def ttl(self) -> _duration_pb2.Duration:
-        """Time to live of the claim, 1 second to 5 minutes; counted from the request. Send and confirm within it."""
 
     def __init__(
         self,
         *,
         notification: Global___Notification | None = ...,
         sender: _builtins.str = ...,
-        ttl: _duration_pb2.Duration | None = ...,
+        ttl_seconds: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["notification", b"notification", "ttl", b"ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["notification", b"notification"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["notification", b"notification", "sender", b"sender", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notification", b"notification", "sender", b"sender", "ttl_seconds", b"ttl_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -167,29 +164,31 @@ class ClaimNotificationResponse(_message.Message):
 
     CLAIMED_FIELD_NUMBER: _builtins.int
     NOTIFICATION_FIELD_NUMBER: _builtins.int
-    REMAINING_FIELD_NUMBER: _builtins.int
+    REMAINING_SECONDS_FIELD_NUMBER: _builtins.int
     claimed: _builtins.bool
     """Whether this sender has the claim."""
+    remaining_seconds: _builtins.float
+    """Time until the claim expires, or until a notification that waits can be claimed, in seconds; absent once it is sent
+    or failed.
+    """
     @_builtins.property
     def notification(self) -> Global___Notification:
         """The notification."""
-
-    @_builtins.property
-    def remaining(self) -> _duration_pb2.Duration:
-        """Time until the claim expires, or until a notification that waits can be claimed; absent once it is sent or failed."""
 
     def __init__(
         self,
         *,
         claimed: _builtins.bool = ...,
         notification: Global___Notification | None = ...,
-        remaining: _duration_pb2.Duration | None = ...,
+        remaining_seconds: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["notification", b"notification", "remaining", b"remaining"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_remaining_seconds", b"_remaining_seconds", "notification", b"notification", "remaining_seconds", b"remaining_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claimed", b"claimed", "notification", b"notification", "remaining", b"remaining"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_remaining_seconds", b"_remaining_seconds", "claimed", b"claimed", "notification", b"notification", "remaining_seconds", b"remaining_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__remaining_seconds: _TypeAlias = _typing.Literal["remaining_seconds"]  # noqa: Y015
+    _WhichOneofArgType__remaining_seconds: _TypeAlias = _typing.Literal["_remaining_seconds", b"_remaining_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__remaining_seconds) -> _WhichOneofReturnType__remaining_seconds | None: ...
 
 Global___ClaimNotificationResponse: _TypeAlias = ClaimNotificationResponse  # noqa: Y015
 
@@ -204,7 +203,7 @@ class ConfirmNotificationRequest(_message.Message):
     SENDER_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
-    RETRY_DELAY_FIELD_NUMBER: _builtins.int
+    RETRY_DELAY_SECONDS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the notification."""
     target: _builtins.str
@@ -215,10 +214,8 @@ class ConfirmNotificationRequest(_message.Message):
     """SENT, FAILED or WAITING."""
     failure: _builtins.str
     """Why the attempt failed, at most 200 printable characters; empty if it was sent."""
-    @_builtins.property
-    def retry_delay(self) -> _duration_pb2.Duration:
-        """Time after which it can be claimed again, up to 5 minutes; for WAITING."""
-
+    retry_delay_seconds: _builtins.float
+    """Time after which it can be claimed again, 0 to 300 seconds; for WAITING only."""
     def __init__(
         self,
         *,
@@ -227,13 +224,15 @@ class ConfirmNotificationRequest(_message.Message):
         sender: _builtins.str = ...,
         status: Global___NotificationStatus.ValueType = ...,
         failure: _builtins.str = ...,
-        retry_delay: _duration_pb2.Duration | None = ...,
+        retry_delay_seconds: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_delay", b"retry_delay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retry_delay_seconds", b"_retry_delay_seconds", "retry_delay_seconds", b"retry_delay_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "id", b"id", "retry_delay", b"retry_delay", "sender", b"sender", "status", b"status", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_delay_seconds", b"_retry_delay_seconds", "failure", b"failure", "id", b"id", "retry_delay_seconds", b"retry_delay_seconds", "sender", b"sender", "status", b"status", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__retry_delay_seconds: _TypeAlias = _typing.Literal["retry_delay_seconds"]  # noqa: Y015
+    _WhichOneofArgType__retry_delay_seconds: _TypeAlias = _typing.Literal["_retry_delay_seconds", b"_retry_delay_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retry_delay_seconds) -> _WhichOneofReturnType__retry_delay_seconds | None: ...
 
 Global___ConfirmNotificationRequest: _TypeAlias = ConfirmNotificationRequest  # noqa: Y015
 

@@ -171,7 +171,7 @@ class StatsWindow(_message.Message):
     PREDICTIONS_FIELD_NUMBER: _builtins.int
     METHODS_FIELD_NUMBER: _builtins.int
     CACHE_FIELD_NUMBER: _builtins.int
-    length_seconds: _builtins.int
+    length_seconds: _builtins.float
     """Nominal length, in seconds: 60, 300 or 900; absent for the time since the start."""
     covered_seconds: _builtins.float
     """Time that the counts cover, in seconds: up to 5 s more than the nominal length, less if the server is younger."""
@@ -190,7 +190,7 @@ class StatsWindow(_message.Message):
     def __init__(
         self,
         *,
-        length_seconds: _builtins.int | None = ...,
+        length_seconds: _builtins.float | None = ...,
         covered_seconds: _builtins.float = ...,
         predictions: _abc.Iterable[Global___PredictionCounts] | None = ...,
         methods: _abc.Iterable[Global___MethodStats] | None = ...,
@@ -417,12 +417,12 @@ class LedgerLag(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ENTRIES_FIELD_NUMBER: _builtins.int
-    SECONDS_FIELD_NUMBER: _builtins.int
+    LAG_SECONDS_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
     WORKERS_WITHOUT_FIELD_NUMBER: _builtins.int
     entries: _builtins.int
     """Entries of the ledger that its streams were not yet offered."""
-    seconds: _builtins.float
+    lag_seconds: _builtins.float
     """Time since the first of them was seen in the ledger, in seconds, to about a second; 0 without any."""
     outcomes: _builtins.int
     """Reported outcomes that its models have not yet learned from."""
@@ -432,13 +432,13 @@ class LedgerLag(_message.Message):
         self,
         *,
         entries: _builtins.int = ...,
-        seconds: _builtins.float = ...,
+        lag_seconds: _builtins.float = ...,
         outcomes: _builtins.int = ...,
         workers_without: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "outcomes", b"outcomes", "seconds", b"seconds", "workers_without", b"workers_without"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "lag_seconds", b"lag_seconds", "outcomes", b"outcomes", "workers_without", b"workers_without"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -550,13 +550,13 @@ class FeedStatus(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FEED_FIELD_NUMBER: _builtins.int
-    REPORTED_SECONDS_AGO_FIELD_NUMBER: _builtins.int
+    REPORT_AGE_SECONDS_FIELD_NUMBER: _builtins.int
     READ_AGE_SECONDS_FIELD_NUMBER: _builtins.int
     DATA_AGE_SECONDS_FIELD_NUMBER: _builtins.int
     LIVE_GAMES_FIELD_NUMBER: _builtins.int
     feed: _builtins.str
     """Name of the feed."""
-    reported_seconds_ago: _builtins.float
+    report_age_seconds: _builtins.float
     """Time since a poller reported it, in seconds. The ages below include this time."""
     read_age_seconds: _builtins.float
     """Time since the feed was last read with success, in seconds."""
@@ -568,14 +568,14 @@ class FeedStatus(_message.Message):
         self,
         *,
         feed: _builtins.str = ...,
-        reported_seconds_ago: _builtins.float = ...,
+        report_age_seconds: _builtins.float = ...,
         read_age_seconds: _builtins.float = ...,
         data_age_seconds: _builtins.float | None = ...,
         live_games: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_data_age_seconds", b"_data_age_seconds", "data_age_seconds", b"data_age_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_data_age_seconds", b"_data_age_seconds", "data_age_seconds", b"data_age_seconds", "feed", b"feed", "live_games", b"live_games", "read_age_seconds", b"read_age_seconds", "reported_seconds_ago", b"reported_seconds_ago"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_data_age_seconds", b"_data_age_seconds", "data_age_seconds", b"data_age_seconds", "feed", b"feed", "live_games", b"live_games", "read_age_seconds", b"read_age_seconds", "report_age_seconds", b"report_age_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__data_age_seconds: _TypeAlias = _typing.Literal["data_age_seconds"]  # noqa: Y015
     _WhichOneofArgType__data_age_seconds: _TypeAlias = _typing.Literal["_data_age_seconds", b"_data_age_seconds"]  # noqa: Y015

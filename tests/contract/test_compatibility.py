@@ -75,7 +75,7 @@ def test_a_change_that_breaks_clients_is_found(
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
-        (PREDICTION, "  string model_version = 9;", "  string model_version = 9;\n  optional uint32 season = 100;"),
+        (PREDICTION, "  string model_version = 9;", "  string model_version = 9;\n  optional int32 season = 100;"),
         (FORECAST, "  HORIZON_FINAL = 2;", "  HORIZON_FINAL = 2;\n  HORIZON_QUARTER = 100;"),
         (PREDICTION, "    Heartbeat heartbeat = 2;", "    Heartbeat heartbeat = 2;\n    Farewell farewell = 100;"),
         (

@@ -98,7 +98,7 @@ def test_every_answer_has_the_form_that_is_described(
 @pytest.mark.parametrize(
     ("path", "status", "code"),
     [
-        ("/api/predictions?pageSize=501", 400, "INVALID_ARGUMENT"),
+        ("/api/predictions?pageSize=-1", 400, "INVALID_ARGUMENT"),
         (f"/api/predictions/{game(90)}?horizon=HORIZON_FINAL", 404, "NOT_FOUND"),
         (f"/api/games/{game(90)}", 404, "NOT_FOUND"),
         ("/api/games/12", 400, "INVALID_ARGUMENT"),

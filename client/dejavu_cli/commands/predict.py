@@ -340,7 +340,7 @@ def _print_quote(answer: PredictResponse, markets: list[Market], pattern: list[f
 
 def _points(total_points: int | None) -> int | None:
     """Return a number of points that fits into a request; the server checks the rest."""
-    if total_points is not None and not 0 <= total_points < 2**32:
+    if total_points is not None and not 0 <= total_points < 2**31:
         raise typer.BadParameter(f"{total_points} is not a valid number of points", param_hint="--total-points")
     return total_points
 

@@ -237,7 +237,7 @@ def report(
             "POINTS",
             "Points of both teams together at the horizon, which settle forecasts of totals.",
             min=0,
-            max=2**32 - 1,
+            max=2**31 - 1,
         ),
     ] = None,
     overtimes: Annotated[

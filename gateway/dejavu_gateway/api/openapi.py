@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final
+from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -26,7 +26,6 @@ _DAY: Final[JsonObject] = {"type": "string", "format": "date"}
 _NULL: Final[JsonObject] = {"type": "null"}
 _GAME: Final[JsonObject] = {"type": "string", "pattern": "^[0-9]{10}$"}
 _TIME: Final[JsonObject] = {"type": "string", "format": "date-time"}
-_UNSIGNED: Final = (FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64)
 _FLAG: Final[JsonObject] = {"type": "string", "enum": ["0", "1"]}
 
 _TAGS: Final = {
@@ -348,11 +347,10 @@ def _value(field: FieldDescriptor) -> JsonObject:
         case FieldDescriptor.CPPTYPE_DOUBLE:
             return {"type": "number"}
         case kind if kind in INT64:
-            return {"type": "string", "pattern": "^[0-9]+$" if kind in _UNSIGNED else "^-?[0-9]+$"}
+            return {"type": "string", "pattern": "^[0-9]+$" if kind == FieldDescriptor.CPPTYPE_UINT64 else "^-?[0-9]+$"}
         case FieldDescriptor.CPPTYPE_STRING if field.type == FieldDescriptor.TYPE_BYTES:
             return {"type": "string", "contentEncoding": "base64"}
         case FieldDescriptor.CPPTYPE_STRING:
             return {"type": "string"}
-        case kind:
-            schema: dict[str, Any] = {"type": "integer"}
-            return schema | {"minimum": 0} if kind in _UNSIGNED else schema
+        case _:
+            return {"type": "integer"}

@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2
 from tests.support.builders.calls import GAME, PATTERN
 
+from dejavu.ops.v1.feed_service_pb2 import ReportFeedRequest
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import (
     HORIZON_HALFTIME,
@@ -31,6 +32,7 @@ BATCH = "/dejavu.v1.PredictionService/PredictBatch"
 STREAM = "/dejavu.v1.PredictionService/StreamPredictions"
 RISK = "/dejavu.v1.PredictionService/AssessRisk"
 MODELS = "/dejavu.v1.ModelService/ListModels"
+FEED = "/dejavu.ops.v1.FeedService/ReportFeed"
 CHECK = "/grpc.health.v1.Health/Check"
 WATCH = "/grpc.health.v1.Health/Watch"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
@@ -180,6 +182,7 @@ OF_PREDICT = [
     *(_predict("INVALID_TOTAL_POINTS", "total_points", f"{total}", expected, pattern=[5.0], total_points=total)
       for total, expected in (
           (4, "5 (the lead) to 47 (after 1 minute of play)"),
+          (-1, "5 (the lead) to 47"),
           (20, "an odd number, as the last differential, 5, is odd"),
           (49, "to 47"), (501, "to 47"))),
     *(_predict("INVALID_TOTAL_POINTS", "total_points", f"{total}", f"0 to {most} (after {minutes} minutes of play)",
@@ -191,7 +194,8 @@ OF_PREDICT = [
           ("side", "0", "a value of dejavu.v1.Side: 1, 2", {"last_score": LastScore(seconds=3)}),
           ("side", "away", "a side with points", {"total_points": 5, "last_score": LastScore(side=SIDE_AWAY)}),
           ("seconds", "61", "0 to 60", {"last_score": LastScore(side=SIDE_AWAY, seconds=61)}),
-          ("seconds", "4294967295", "0 to 60", {"last_score": LastScore(side=SIDE_AWAY, seconds=2**32 - 1)}))),
+          ("seconds", "-1", "0 to 60", {"last_score": LastScore(side=SIDE_AWAY, seconds=-1)}),
+          ("seconds", "2147483647", "0 to 60", {"last_score": LastScore(side=SIDE_AWAY, seconds=2**31 - 1)}))),
     _predict("INVALID_LINEUPS", "lineups", "no teams", "home_team and away_team beside them", lineups=_lineups()),
     *(_predict("INVALID_LINEUPS", f"lineups.{part}", found, expected,
                home_team="BOS", away_team="LAL", lineups=_lineups(**fields))
@@ -203,8 +207,15 @@ OF_PREDICT = [
         ("home_seen", "0 to 5", "ids from 1 to 2147483647", {"home_seen": [0]}),
         ("away_seen", "5", "a player who is not of the home team", {"away_seen": [5]}),
         ("minute", "19", "0 to 18, the minutes of the pattern", {"minute": 19}),
+        ("minute", "-1", "0 to 18, the minutes of the pattern", {"minute": -1}),
+        ("home_seen", "-1 to 5", "ids from 1 to 2147483647", {"home_starters": [-1, 2, 3, 4, 5]}),
+        ("away_seen", "-1 to 15", "ids from 1 to 2147483647", {"away_starters": [-1, 12, 13, 14, 15]}),
+        ("home_seen", "-1 to 5", "ids from 1 to 2147483647", {"home_seen": [-1]}),
+        ("away_seen", "-1 to 15", "ids from 1 to 2147483647", {"away_seen": [-1]}),
     )),
     _moment("period", "0", "1 to 24", period=0),
+    _moment("period", "-1", "1 to 24", period=-1),
+    _moment("free_throws", "-1", "0 to 3", free_throws=-1),
     _moment("seconds_left", "nan", "0 to 720 seconds", seconds_left=math.nan),
     _moment("seconds_left", "-inf", "0 to 720 seconds", seconds_left=-math.inf),
     _moment("differential", "201", "a whole number within ±200", differential=201),
@@ -306,7 +317,8 @@ BAD_REQUESTS = [
           ([0.0, math.nan], "pattern[1]", "nan", BOUND), ([0.0, 200.5], "pattern[1]", "200.5", BOUND))),
     *(_other(RISK, pb.AssessRiskRequest(pattern=[0.0, -7.5], total_points=total), "INVALID_TOTAL_POINTS",
              "total_points", f"{total}", expected)
-      for total, expected in ((7, "8 (the lead) to 500"), (501, "to 500"), (2**32 - 1, "to 500"))),
+      for total, expected in ((7, "8 (the lead) to 500"), (501, "to 500"), (-1, "8 (the lead) to 500"))),
+    _other(FEED, ReportFeedRequest(feed="nba", live_games=-1), "INVALID_FEED_REPORT", "live_games", "-1", "0 games"),
     *(_other(CHECK, health_pb2.HealthCheckRequest(service=service), "UNKNOWN_SERVICE", "service", found,
              "dejavu.ledger, the full name of a service (reflection lists them), or empty for the whole server")
       for service, found in (("nope", "'nope'"), ("\0", "'\\x00'"), ("x" * 1000, "1000 characters"))),

@@ -16,6 +16,7 @@ from tests.server.api.invalid_requests import (
     BAD_REQUESTS,
     BATCH,
     CHECK,
+    FEED,
     MODELS,
     OF_PREDICT,
     PREDICT,
@@ -34,7 +35,7 @@ from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, Market, Odds
 from dejavu_server.ledger import resume_tokens
 
-ALL = (PREDICT, BATCH, STREAM, RISK, MODELS, CHECK, WATCH, REFLECTION)
+ALL = (PREDICT, BATCH, STREAM, RISK, MODELS, FEED, CHECK, WATCH, REFLECTION)
 BOTH = [
     good(home_team="BOS", away_team="LAL").SerializeToString(),
     good(pattern=[*PATTERN[:-1], 3], alpha=0.2).SerializeToString(),

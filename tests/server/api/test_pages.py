@@ -78,7 +78,7 @@ async def stubs(tmp_path: Path) -> AsyncIterator[AsyncConnection]:
         for number, game_id in enumerate(GAMES):
             game = Game(game_id=game_id, home_team="BOS", away_team="NYK", status=GameStatus.GAME_STATUS_SCHEDULED)
             game.observed_time.FromDatetime(utc_now())
-            game.tip_off.FromDatetime(start + timedelta(minutes=number // 2))
+            game.tip_off_time.FromDatetime(start + timedelta(minutes=number // 2))
             await client.publish_games([game])
             notification = Notification(id=game_id, target="phone", rule="half", game_id=game_id, text="half-time")
             await client.claim_notification(notification, "sender", 60.0)

@@ -15,7 +15,7 @@ _FEED: Final = re.compile(r"[a-z0-9-]{1,32}")
 
 
 class InvalidFeedReport(InvalidInput):
-    """A report about a feed has no valid name or age."""
+    """A report about a feed has no valid name, age or number of games."""
 
     reason = "INVALID_FEED_REPORT"
 
@@ -37,4 +37,6 @@ def checked_report(request: pb.ReportFeedRequest) -> pb.ReportFeedRequest:
     for name in ("read_age_seconds", "data_age_seconds"):
         if not 0 <= (age := getattr(request, name)) <= MAX_AGE_SECONDS:
             raise InvalidFeedReport(f"{age:g}", f"0 to {MAX_AGE_SECONDS:,} seconds", field=name)
+    if request.live_games < 0:
+        raise InvalidFeedReport(f"{request.live_games}", "0 games or more", field="live_games")
     return request

@@ -55,7 +55,7 @@ class InvalidMetric(InvalidInput):
 
 
 class InvalidScoreFilter(InvalidInput):
-    """A filter has a field that its method does not allow."""
+    """A filter has a field that its method does not allow, or a number of games is negative."""
 
     reason = "INVALID_FILTER"
     default_field = "filter"

@@ -100,7 +100,7 @@ def outcome(request: pb.ReportOutcomeRequest, now: datetime, caller: str = "") -
     overtimes = request.overtimes if request.HasField("overtimes") else None
     if overtimes is not None and horizon is Horizon.HALFTIME:
         faults.add(InvalidOvertimes(f"{overtimes} at the half", "none: only a game's end has overtimes"))
-    elif overtimes is not None and overtimes > MAX_OVERTIMES:
+    elif overtimes is not None and not 0 <= overtimes <= MAX_OVERTIMES:
         faults.add(InvalidOvertimes(f"{overtimes}", f"0 to {MAX_OVERTIMES}"))
     players = _players(request, horizon, faults)
     observed = faults.read(_observed, now, request, now)
@@ -213,6 +213,9 @@ def leaderboard_query(request: pb.GetLeaderboardRequest) -> LeaderboardQuery:
         expected = "none: a leaderboard compares model versions"
         faults.add(InvalidScoreFilter(quoted(version), expected, field="filter.model_version"))
     metric = faults.read(_metric, LeaderboardMetric.CRPS, request.metric)
+    if request.min_games < 0:
+        expected = f"1 or more, or 0 for {DEFAULT_MIN_GAMES}"
+        faults.add(InvalidScoreFilter(f"{request.min_games}", expected, field="min_games"))
     faults.raise_first()
     return LeaderboardQuery(score_filter, metric, request.min_games or DEFAULT_MIN_GAMES)
 

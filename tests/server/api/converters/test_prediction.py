@@ -183,7 +183,7 @@ MARKETS = st.builds(
         quantile_levels=st.lists(st.floats(), max_size=120),
         markets=st.lists(MARKETS, max_size=4),
         total_points=st.none() | st.integers(0, 600),
-        last_score=st.none() | st.builds(forecast_pb2.LastScore, seconds=st.integers(0, 2**32 - 1)),
+        last_score=st.none() | st.builds(forecast_pb2.LastScore, seconds=st.integers(-(2**31), 2**31 - 1)),
     )
 )
 def test_whatever_is_sent_is_a_question_or_a_refused_field(

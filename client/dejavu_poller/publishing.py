@@ -21,6 +21,7 @@ from dejavu_feed.nba.live_payloads import GameStatus as FeedStatus
 from dejavu_feed.pattern import elapsed_seconds
 from dejavu_feed.teams import TEAMS
 from dejavu_poller.lines import GameLine
+from dejavu_poller.poller import Poller
 from dejavu_poller.watched_game import WatchedGame
 
 PUBLISH_SECONDS: Final = 1.0
@@ -62,21 +63,6 @@ class GameClient(Protocol):
         ...
 
 
-class PublishingPoller(Protocol):
-    """The parts of a poller that are published; implemented by `Poller`."""
-
-    games: dict[str, WatchedGame]
-
-    @property
-    def leads(self) -> bool:
-        """Whether this poller leads."""
-        ...
-
-    def line_of(self, game_id: str) -> GameLine | None:
-        """Return the line of a game; None if none is known."""
-        ...
-
-
 class GamePublisher:
     """Publishes the states of a poller's games while the poller leads.
 
@@ -86,7 +72,7 @@ class GamePublisher:
         now: clock of the poller.
     """
 
-    def __init__(self, poller: PublishingPoller, client: GameClient, *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, poller: Poller, client: GameClient, *, now: Callable[[], datetime] = utc_now) -> None:
         self._poller = poller
         self._client = client
         self._now = now
@@ -160,7 +146,7 @@ class GamePublisher:
 
 
 @asynccontextmanager
-async def publishing(poller: PublishingPoller, client: GameClient) -> AsyncIterator[None]:
+async def publishing(poller: Poller, client: GameClient) -> AsyncIterator[None]:
     """Publish the states of a poller's games until the end of the block."""
     publisher = GamePublisher(poller, client)
     publisher.start()

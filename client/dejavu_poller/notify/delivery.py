@@ -16,7 +16,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import httpx2 as httpx
 
@@ -24,10 +24,9 @@ from dejavu.ops.v1.notification_service_pb2 import (
     NOTIFICATION_STATUS_FAILED,
     NOTIFICATION_STATUS_SENT,
     NOTIFICATION_STATUS_WAITING,
-    ClaimNotificationResponse,
     Notification,
-    NotificationStatus,
 )
+from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.errors import PASSING, DejavuClientError
 from dejavu_client.logs import get_logger
 from dejavu_common.clock import Backoff, utc_now
@@ -59,29 +58,6 @@ _LONGEST_FAILURE: Final = 200
 _PASSING: Final = {408, 425, 429}
 
 _log = get_logger()
-
-
-class NotificationClient(Protocol):
-    """Client for claims; implemented by `AsyncDejavuClient`. A call that fails raises a `DejavuClientError`."""
-
-    async def claim_notification(
-        self, notification: Notification, sender: str, ttl: float
-    ) -> ClaimNotificationResponse:
-        """Claim a notification."""
-        ...
-
-    async def confirm_notification(
-        self,
-        id: str,  # noqa: A002 - the contract's name
-        target: str,
-        sender: str,
-        status: NotificationStatus.ValueType,
-        *,
-        failure: str = "",
-        retry_delay: float | None = None,
-    ) -> bool:
-        """Confirm how an attempt ended."""
-        ...
 
 
 class Result(StrEnum):
@@ -204,7 +180,7 @@ class Deliverer:
 
     def __init__(
         self,
-        client: NotificationClient,
+        client: AsyncDejavuClient,
         targets: dict[str, Target],
         sender: Sender,
         told: Callable[[Report], None] = lambda _: None,

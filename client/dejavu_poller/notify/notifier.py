@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
-from typing import Final, Protocol, Unpack
+from typing import Final
 
-from dejavu.ops.v1.operations_service_pb2 import GetServiceStatsResponse
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
-from dejavu.v1.game_service_pb2 import GameStatus, StreamGamesResponse
+from dejavu.v1.game_service_pb2 import GameStatus
 from dejavu.v1.prediction_service_pb2 import Heartbeat, StreamPredictionsResponse
+from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.errors import PASSING, DejavuClientError, OutOfRangeError
 from dejavu_client.logs import get_logger
-from dejavu_client.recorded import AsyncRecordedPredictions
 from dejavu_client.requests import Conditions
 from dejavu_common.clock import EPOCH, Backoff, utc_now
 from dejavu_feed.game_ids import REPLAY_PREFIX
@@ -33,28 +32,6 @@ _PAGE: Final = 500
 _log = get_logger()
 
 
-class StreamClient(Protocol):
-    """Client that reads streams and the record; implemented by `AsyncDejavuClient`."""
-
-    def stream_predictions(
-        self, *, include_current: bool = False, heartbeats: bool = False
-    ) -> AsyncGenerator[StreamPredictionsResponse, None]:
-        """Stream forecasts and outcomes."""
-        ...
-
-    def stream_games(self, *, heartbeats: bool = False) -> AsyncGenerator[StreamGamesResponse, None]:
-        """Stream states of games."""
-        ...
-
-    def list_predictions(self, *, page_size: int = 0, **conditions: Unpack[Conditions]) -> AsyncRecordedPredictions:
-        """Yield recorded forecasts, newest first."""
-        ...
-
-    async def get_service_stats(self) -> GetServiceStatsResponse:
-        """Return the server's statistics."""
-        ...
-
-
 class RuleNotifier:
     """Checks rules after every event of a server.
 
@@ -68,7 +45,7 @@ class RuleNotifier:
 
     def __init__(
         self,
-        client: StreamClient,
+        client: AsyncDejavuClient,
         rules: Rules,
         tell: Callable[[Message, str], None],
         *,

@@ -21,6 +21,11 @@ from dejavu.v1.forecast_pb2 import (
 from dejavu.v1.market_pb2 import (
     MARKET_KIND_LEAD,
     MARKET_KIND_TOTAL,
+    MARKET_RECORDING_EARLIER_STANDS,
+    MARKET_RECORDING_FORECAST_LATE,
+    MARKET_RECORDING_OUTCOME_KNOWN,
+    MARKET_RECORDING_RECORDED,
+    MARKET_RECORDING_WHAT_IF,
     MARKET_SIDE_AWAY,
     MARKET_SIDE_HOME,
     MARKET_SIDE_OVER,
@@ -89,23 +94,6 @@ def run(run: Run) -> Run:
     return partial(run, width=80)
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (("--game-staked", "12.5"), "staked before: 12.50 on this game, 12.50 this evening"),
-        (("--evening-staked", "40"), "staked before: 0.00 on this game, 40.00 this evening"),
-        (("--game-staked", "12.5", "--evening-staked", "40"), "staked before: 12.50 on this game, 40.00 this evening"),
-        (("--horizon", "half"), "The model, for the half: BKN −5.5, 40.00"),
-    ],
-)
-def test_the_horizon_and_what_was_staked_before_are_said(
-    server: FakeServer, run: Run, options: tuple[str, ...], said: str
-) -> None:
-    of = forecast(home_team="BKN", away_team="GSW", horizon=HALFTIME if "half" in options else FINAL)
-    server.answers("Predict", PredictResponse(forecast=of, markets=[ANSWER]))
-    assert said in run("predict", "1", *ODDS, "--bankroll", "1000", *options).stdout.splitlines()
-
-
 def test_odds_are_asked_about_as_they_are_written(server: FakeServer, run: Run) -> None:
     server.answers("Predict", QUOTE)
     staked = ("--game-staked", "10", "--evening-staked", "25.5")
@@ -156,33 +144,6 @@ def test_prices_in_two_forms_are_warned_of(server: FakeServer, run: Run, away: s
     server.answers("Predict", QUOTE)
     said = run("predict", "1", *ODDS, "--home-odds", "-250", "--away-odds", away).stderr
     assert ("Warning: of -250 and 2.10 one is read as American odds, one as decimal." in said) is warned
-
-
-@pytest.mark.parametrize(
-    ("told", "standing", "said"),
-    [
-        (MarketRecording.MARKET_RECORDING_RECORDED, None, "bet: recorded"),
-        (
-            MarketRecording.MARKET_RECORDING_EARLIER_STANDS,
-            lead(),
-            "bet: not recorded: the first price, BKN −5.5 at −110 against 1.95, stands",
-        ),
-        (
-            MarketRecording.MARKET_RECORDING_FORECAST_LATE,
-            None,
-            "bet: not recorded: it comes too late for this forecast",
-        ),
-        (MarketRecording.MARKET_RECORDING_OUTCOME_KNOWN, None, "bet: not recorded: the outcome is known"),
-        (MarketRecording.MARKET_RECORDING_WHAT_IF, None, "bet: not recorded: a what-if; --game-id names a game"),
-    ],
-)
-def test_it_is_said_when_a_bet_is_not_recorded(
-    server: FakeServer, run: Run, told: MarketRecording.ValueType, standing: Market | None, said: str
-) -> None:
-    answer = MarketAnswer(recording=told, standing_market=standing)
-    answer.MergeFrom(ANSWER)
-    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, markets=[answer]))
-    assert said in run("predict", "1", *ODDS).stdout.splitlines()
 
 
 _LIKELY = MarketSideAnswer(decimal_odds=2.4, win_probability=0.996, implied_probability=0.417, expected_value=1.39)
@@ -284,28 +245,54 @@ def test_spread_and_odds_are_given_as_a_sportsbook_prints_them(
     assert list(server.calls[0].request.markets) == [lead(**market)]
 
 
+def of(recording: MarketRecording.ValueType, standing: Market | None = None) -> MarketAnswer:
+    """Return `ANSWER`, of which a server says whether it is recorded."""
+    answer = MarketAnswer(recording=recording, standing_market=standing)
+    answer.MergeFrom(ANSWER)
+    return answer
+
+
+def at(price: float, probability: float) -> MarketAnswer:
+    """Return an answer with a stake at a price, for a probability that was used."""
+    used = {"win_probability": 0.53, "staking_probability": probability, "expected_value": 0.1}
+    home = MarketSideAnswer(decimal_odds=price, kelly_fraction=0.08, stake_fraction=0.02, **used)
+    return MarketAnswer(kind=MARKET_KIND_LEAD, above=home, side=MARKET_SIDE_HOME, confidence_threshold=0.55)
+
+
+RICH, GAME, EVENING = ("--bankroll", "1000"), ("--game-staked", "12.5"), ("--evening-staked", "40")
+NO_BET = "bet: not recorded: "
+
+
 @pytest.mark.parametrize(
-    ("decimal", "probability", "options", "said"),
+    ("answer", "options", "said"),
     [
-        (2.25, 0.49, (), "used 49 %; at this price 44 % breaks even; expected profit of 1 staked +0.10 "),
-        (2.25, 0.49, ("--confidence", "0.55"), "the model gives it 53 %: your threshold of 55 % is not reached"),
-        (1 / 0.5274, 0.5296, (), "used 53.0 %; at this price 52.7 % breaks even"),
+        (ANSWER, (*RICH, *GAME), "staked before: 12.50 on this game, 12.50 this evening"),
+        (ANSWER, (*RICH, *EVENING), "staked before: 0.00 on this game, 40.00 this evening"),
+        (ANSWER, (*RICH, *GAME, *EVENING), "staked before: 12.50 on this game, 40.00 this evening"),
+        (ANSWER, (*RICH, "--horizon", "half"), "The model, for the half: BKN −5.5, 40.00"),
+        (of(MARKET_RECORDING_RECORDED), (), "bet: recorded"),
+        (
+            of(MARKET_RECORDING_EARLIER_STANDS, lead()),
+            (),
+            f"{NO_BET}the first price, BKN −5.5 at −110 against 1.95, stands",
+        ),
+        (of(MARKET_RECORDING_FORECAST_LATE), (), f"{NO_BET}it comes too late for this forecast"),
+        (of(MARKET_RECORDING_OUTCOME_KNOWN), (), f"{NO_BET}the outcome is known"),
+        (of(MARKET_RECORDING_WHAT_IF), (), f"{NO_BET}a what-if; --game-id names a game"),
+        (at(2.25, 0.49), (), "used 49 %; at this price 44 % breaks even; expected profit of 1 staked +0.10 "),
+        (at(1 / 0.5274, 0.5296), (), "used 53.0 %; at this price 52.7 % breaks even"),
+        (
+            at(2.25, 0.49),
+            ("--confidence", "0.55"),
+            "the model gives it 53 %: your threshold of 55 % is not reached",
+        ),
     ],
-    ids=["a price", "a threshold", "just above"],
 )
-def test_a_bet_is_compared_with_the_break_even_of_its_price_and_a_threshold_that_is_given(
-    server: FakeServer, run: Run, decimal: float, probability: float, options: tuple[str, ...], said: str
+def test_an_answer_is_said_in_words(
+    server: FakeServer, run: Run, answer: MarketAnswer, options: tuple[str, ...], said: str
 ) -> None:
-    home = MarketSideAnswer(
-        decimal_odds=decimal,
-        win_probability=0.53,
-        staking_probability=probability,
-        expected_value=0.1,
-        kelly_fraction=0.08,
-    )
-    home.stake_fraction = 0.02
-    answer = MarketAnswer(kind=MARKET_KIND_LEAD, above=home, side=MARKET_SIDE_HOME, confidence_threshold=0.55)
-    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, markets=[answer]))
-    shown = run("predict", "1", *ODDS, *options).stdout
-    assert said in " ".join(shown.split())
-    assert ("threshold" in shown) is bool(options)
+    of_game = forecast(home_team="BKN", away_team="GSW", horizon=HALFTIME if "half" in options else FINAL)
+    server.answers("Predict", PredictResponse(forecast=of_game, markets=[answer]))
+    shown = " ".join(run("predict", "1", *ODDS, *options).stdout.split())
+    assert said in shown
+    assert ("threshold" in shown) is ("--confidence" in options)

@@ -161,8 +161,8 @@ def markets(draw: st.DrawFn) -> Market:
     assume(1 < away <= 1000)
     bankroll = draw(st.floats(0.01, 1e9))
     on_game, on_evening = sorted((draw(SHARES), draw(SHARES)))
-    staked = {"game_staked": on_game * bankroll, "evening_staked": on_evening * bankroll}
-    return Market(draw(LINES), home, away, bankroll, **staked)
+    on_game, on_evening = on_game * bankroll, on_evening * bankroll
+    return Market(draw(LINES), home, away, bankroll, game_staked=on_game, evening_staked=on_evening)
 
 
 @given(markets(), DISTRIBUTIONS, POLICIES)

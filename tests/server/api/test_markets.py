@@ -76,33 +76,7 @@ def test_a_bet_on_about_the_line_that_made_the_forecast_has_no_stake_and_says_wh
     assert answer.forecast.pregame_total == 221.5
 
 
-def test_the_first_market_of_a_forecast_is_recorded_and_settled(client: DejavuClient) -> None:
-    game = current_game(777)
-    asked: Any = {"game_id": game, "horizon": FINAL, "pregame_margin": 4.0}
-    first = client.quote(PATTERN, market(10.5, 2.5, 1.5, bankroll=1000.0), **asked)
-    client.quote(PATTERN, market(10.5, 50, 1.01, bankroll=1000.0), **asked)
-    assert first.markets[0].side == MARKET_SIDE_HOME
-    client.report_outcome(game, 11, horizon=FINAL, home_team="BKN", away_team="GSW")
-    recorded = client.get_prediction(game, horizon=FINAL).prediction
-    [kept] = recorded.markets
-    assert (kept.market.line, kept.market.above.decimal) == (10.5, 2.5)
-    assert kept.answer == first.markets[0]
-    settlement = recorded.settlement
-    assert (settlement.market_result, settlement.market_profit) == (
-        MARKET_RESULT_WON,
-        first.markets[0].above.stake_fraction * 1.5,
-    )
-    client.report_outcome(game, 10, horizon=FINAL, home_team="BKN", away_team="GSW")
-    assert client.get_prediction(game, horizon=FINAL).prediction.settlement.market_result == MARKET_RESULT_LOST
-    client.report_outcome(game, 11, horizon=FINAL, home_team="BKN", away_team="GSW")
-    told = client.get_scorecard(horizon=FINAL, game_id=game).market
-    assert (told.markets, told.bets) == (1, 1)
-    assert told.notice == first.markets[0].notice == "not shown to be better than the market"
-    assert told.staked == pytest.approx(first.markets[0].above.stake_fraction)
-    assert told.profit == pytest.approx(1.5 * told.staked)  # won at 2.5
-
-
-def test_a_market_of_the_total_is_recorded_beside_that_of_the_lead_and_settled_by_the_points(
+def test_the_first_market_of_each_kind_is_recorded_and_settled_by_the_lead_or_the_points(
     client: DejavuClient,
 ) -> None:
     game = current_game(778)
@@ -119,7 +93,11 @@ def test_a_market_of_the_total_is_recorded_beside_that_of_the_lead_and_settled_b
     client.report_outcome(game, 11, horizon=FINAL, home_team="BKN", away_team="GSW")
     told = client.get_prediction(game, horizon=FINAL).prediction
     assert not told.settlement.HasField("total")
+    won = 1.5 * of_lead.above.stake_fraction
+    assert (told.settlement.market_result, told.settlement.market_profit) == (MARKET_RESULT_WON, won)
     assert client.get_scorecard(horizon=FINAL, game_id=game).market.markets == 1  # that of the lead
+    client.report_outcome(game, 10, horizon=FINAL, home_team="BKN", away_team="GSW")
+    assert client.get_prediction(game, horizon=FINAL).prediction.settlement.market_result == MARKET_RESULT_LOST
     under = int(over - 1) // 2 * 2 + 1  # odd, as the differential
     client.report_outcome(game, 11, horizon=FINAL, total_points=under, home_team="BKN", away_team="GSW")
     recorded = client.get_prediction(game, horizon=FINAL).prediction
@@ -131,7 +109,8 @@ def test_a_market_of_the_total_is_recorded_beside_that_of_the_lead_and_settled_b
     assert (settlement.market_result, settlement.market_profit) == (MARKET_RESULT_LOST, -stake)
     card = client.get_scorecard(horizon=FINAL, game_id=game).market
     assert (card.markets, card.bets, card.games) == (2, 2, 1)
-    assert card.profit == pytest.approx(1.5 * of_lead.above.stake_fraction - stake)
+    assert card.profit == pytest.approx(won - stake)
+    assert card.notice == of_lead.notice == of_total.notice == "not shown to be better than the market"
 
 
 def test_an_answer_says_whether_its_market_is_recorded(client: DejavuClient) -> None:

@@ -41,6 +41,34 @@ def neutral(site: bool) -> dict[str, LiveInputs]:
 
 REPLAYS = ("9926100001", "9926100002")
 
+PACES: list[tuple[list[tuple[int, float]], float, int]] = [
+    ([(6, 0), (46, 40)], 42, 0),
+    ([(6, 0), (46, 120)], 125, 0),
+    ([(6, 5), (7, 5.1), (8, 5.2), (40, 35)], 43, 0),  # behind a feed that was late
+    ([(6, 0), (46, 34)], 42, 1),
+    ([(6, 0), (40, 90), (46, 90.5)], 95, 1),
+    ([(6, 0)], 36, 1),
+    ([(6, 0), (46, 90)], 92, 0),
+]
+"""Minutes of forecasts and when they are made, when the outcome is observed, and whether the game is doubtful."""
+
+STATED: list[tuple[int, list[tuple[int, float, dict[str, Any]]]]] = [
+    (0, [(18, 3.0, {}), (18, 8.0, {"alpha": 0.1}), (19, 20.0, {}), (24, -30.0, {})]),
+    (0, [(18, 3.0, {}), (18, 28.0, {})]),  # a correction
+    (1, [(18, 3.0, {}), (18, 28.0, {"alpha": 0.1})]),
+    (1, [(18, 3.0 + 6.0 * number, {"alpha": 0.1 + 0.1 * number}) for number in range(4)]),
+    (1, [(18, 3.0, {}), (19, 28.0, {})]),
+    (0, [(18, 3.0, {"pregame_margin": 4.0}), (19, 5.0, {"pregame_margin": 4.0})]),
+    (1, [(18, 3.0, {"pregame_margin": 4.0}), (19, 5.0, {})]),
+    (1, [(18, 3.0, {"pregame_margin": 4.0}), (19, 5.0, {"pregame_margin": -9.0})]),
+    (1, [(18, 3.0, {}), (19, 5.0, neutral(True))]),
+    (1, [(18, 3.0, {}), (19, 5.0, total_before_tip_off(220.0))]),
+    (0, [(18, 3.0, total_before_tip_off(each)) for each in (220.0, 240.0)]),  # a correction
+    (1, [(each, 3.0, total_before_tip_off(200.0 + each)) for each in (18, 19)]),
+    (1, [(each, 3.0, neutral(each > 18)) for each in (18, 19)]),
+]
+"""Whether the game is doubtful, and what is stated of it: minute, lead and further arguments."""
+
 DOUBTFUL: dict[str, list[tuple[list[Event], int]]] = {
     "identity": [
         ([said(20), said(20, 4.0, game_id, **second), *(reported(game_id=each, **UNNAMED) for each in {GAME, game_id})],
@@ -61,35 +89,13 @@ DOUBTFUL: dict[str, list[tuple[list[Event], int]]] = {
     # Forecasts that are made after the game, one after another, are in the right order and in time.
     "told faster than it can be played": [
         ([*(said(minute, at=at) for minute, at in minutes), reported(at=end)], doubtful)
-        for minutes, end, doubtful in [
-            ([(6, 0), (46, 40)], 42, 0),
-            ([(6, 0), (46, 120)], 125, 0),
-            ([(6, 5), (7, 5.1), (8, 5.2), (40, 35)], 43, 0),  # behind a feed that was late
-            ([(6, 0), (46, 34)], 42, 1),
-            ([(6, 0), (40, 90), (46, 90.5)], 95, 1),
-            ([(6, 0)], 36, 1),
-            ([(6, 0), (46, 90)], 92, 0),
-        ]
+        for minutes, end, doubtful in PACES
     ],
     # A caller states the lead: a false one makes persistence, the comparison, worse, and a margin can offset it.
     "forecasts that contradict one another": [
         ([*(said(minute, lead, at=2 * place, **more) for place, (minute, lead, more) in enumerate(made)), reported(5)],
          doubtful)
-        for doubtful, made in [
-            (0, [(18, 3.0, {}), (18, 8.0, {"alpha": 0.1}), (19, 20.0, {}), (24, -30.0, {})]),
-            (0, [(18, 3.0, {}), (18, 28.0, {})]),  # a correction
-            (1, [(18, 3.0, {}), (18, 28.0, {"alpha": 0.1})]),
-            (1, [(18, 3.0 + 6.0 * number, {"alpha": 0.1 + 0.1 * number}) for number in range(4)]),
-            (1, [(18, 3.0, {}), (19, 28.0, {})]),
-            (0, [(18, 3.0, {"pregame_margin": 4.0}), (19, 5.0, {"pregame_margin": 4.0})]),
-            (1, [(18, 3.0, {"pregame_margin": 4.0}), (19, 5.0, {})]),
-            (1, [(18, 3.0, {"pregame_margin": 4.0}), (19, 5.0, {"pregame_margin": -9.0})]),
-            (1, [(18, 3.0, {}), (19, 5.0, neutral(True))]),
-            (1, [(18, 3.0, {}), (19, 5.0, total_before_tip_off(220.0))]),
-            (0, [(18, 3.0, total_before_tip_off(each)) for each in (220.0, 240.0)]),  # a correction
-            (1, [(each, 3.0, total_before_tip_off(200.0 + each)) for each in (18, 19)]),
-            (1, [(each, 3.0, neutral(each > 18)) for each in (18, 19)]),
-        ]
+        for doubtful, made in STATED
     ],
     # A caller states the line-ups: with different ones for each forecast, it could choose the expected margin.
     "line-ups that change their effect": [
@@ -149,7 +155,7 @@ def test_a_game_whose_record_contradicts_itself_shows_on_the_card(
     ],
 )
 def test_points_that_fall_or_exceed_those_of_the_outcome_teach_nothing_and_make_their_game_doubtful(
-    tmp_path: Path, made: list[tuple[int, int, dict[str, float]]], total: int | None, contradictory: set[int]
+    tmp_path: Path, made: list[tuple[int, int, dict[str, Any]]], total: int | None, contradictory: set[int]
 ) -> None:
     """A forecast of a total is compared with pace × time, and a caller who states points could move all intervals."""
     with new_book(tmp_path) as book:

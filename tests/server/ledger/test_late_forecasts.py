@@ -58,6 +58,18 @@ CAPS = StakingPolicy(game_cap=0.02, evening_cap=0.05)
 LAL_DEN: dict[str, Any] = {"home_team": "LAL", "away_team": "DEN"}
 OVERTIME = Moment(5, 199.0, 0)
 
+CORRECTIONS: list[tuple[int, list[tuple[int, int | None] | None]]] = [
+    (0, [(11, None)]),
+    (0, [(11, None), (11, 201)]),  # added to
+    (1, [(11, None), (4, None)]),
+    (1, [(11, 201), (11, 203)]),
+    (1, [(11, None), None, (4, None)]),
+    (0, [(11, None), None, (11, None)]),
+    (1, [(11, 201), None, (11, None)]),  # a total that is left out
+    (0, [(11, None), None, (11, 201)]),
+]
+"""Whether a game is corrected, and its reports: differential and total, None for a withdrawal."""
+
 GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
     "a minute of one horizon tells how far the game is for the other":
         ([said(23, horizon=HALF), said(6), said(24)], [None, LATER, None], {}),
@@ -117,16 +129,7 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
     **{f"a correction shows on the card: {reports}":
         ([said(20), *(withdrawn() if each is None else reported(each[0], total_points=each[1]) for each in reports)],
          [None], {"corrected_games": corrected})
-       for corrected, reports in [
-           (0, [(11, None)]),
-           (0, [(11, None), (11, 201)]),  # added to
-           (1, [(11, None), (4, None)]),
-           (1, [(11, 201), (11, 203)]),
-           (1, [(11, None), None, (4, None)]),
-           (0, [(11, None), None, (11, None)]),
-           (1, [(11, 201), None, (11, None)]),  # a total that is left out
-           (0, [(11, None), None, (11, 201)]),
-       ]},
+       for corrected, reports in CORRECTIONS},
     "a total that was forecast and is not reported shows on the card":
         ([said(20, points=80), said(20, game_id=OTHER, points=80, **LAL_DEN), said(20, game_id="0022500003"),
           reported(total_points=201), reported(game_id=OTHER, teams=("LAL", "DEN")), reported(game_id="0022500003")],

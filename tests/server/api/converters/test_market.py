@@ -86,7 +86,7 @@ def test_what_is_staked_already_is_read(given: dict[str, float], staked: tuple[f
 
 def test_american_odds_are_read() -> None:
     [market] = read(message(below=Odds(american=-110)))
-    assert (market.above_odds, market.below_odds) == (1.9, pytest.approx(1 + 10 / 11))
+    assert [market.above_odds, market.below_odds] == pytest.approx([1.9, 1 + 10 / 11])
     assert (market.above_american, market.below_american) == (None, -110)
 
 

@@ -15,7 +15,7 @@ import dejavu_models
 import dejavu_trainer
 from dejavu_common.build import release
 
-_LIBRARIES: Final = ("dejavu-forecast", "hnswlib", "numpy", "scipy", "torch")
+_LIBRARIES: Final = ("dejavu-forecast", "hnswlib", "numpy", "scikit-learn", "scipy", "torch")
 """Libraries whose versions are recorded in a bundle."""
 
 _PACKAGES: Final = (dejavu_common, dejavu_feed, dejavu_models, dejavu_trainer)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_trainer.training.kmeans import cluster, group_means
+from dejavu_trainer.training.dejavu import cluster, group_means
 
 
 def test_heaps_are_found() -> None:

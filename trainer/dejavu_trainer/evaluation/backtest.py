@@ -34,7 +34,7 @@ from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
 CALIBRATE_SEASONS: Final = 2
 """Number of seasons before the test season that are used for calibration."""
 
-FORM = 9
+FORM = 10
 """Format version of the files; incremented with every change of the scores or their storage."""
 
 _PLAIN = ("train_seasons", "calibration_seasons", "calibration_games", "home_advantage")

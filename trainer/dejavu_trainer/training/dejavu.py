@@ -7,6 +7,7 @@ games, like those of the bundle, and queried with the later ones.
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,9 +28,11 @@ from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import HERE, Advance, Execution
 from dejavu_trainer.training.index import build_index
-from dejavu_trainer.training.kmeans import cluster, group_means
 
 MINUTES = tuple(Horizon.FINAL.forecast_minutes)
+
+ROUNDS = 15
+"""Maximum number of iterations of k-means; later ones hardly move the means."""
 
 _NONE: Mapping[int, int] = MappingProxyType({})
 
@@ -237,6 +240,40 @@ def build(past: TrainingGames, minute: int, settings: DejavuSettings, prototypes
     later = past.games.levels[:, minute:] - past.games.levels[:, minute - 1 : minute]
     index = build_index(tenths, weights, query_settings.neighbours, seed)
     return Dejavu(index, entries, query_settings, to_tenths(group_means(later, courses)))
+
+
+def cluster(vectors: Singles, count: int, seed: int) -> Integers:
+    """Cluster vectors by k-means.
+
+    Args:
+        vectors: (n, dimensions).
+        count: number of groups, 1 to n.
+        seed: random seed of the initial means; the same vectors and seed give the same groups.
+
+    Returns:
+        (n,), the group of each vector. Groups are numbered from 0 without gaps; there may be fewer than `count`,
+        especially if vectors coincide.
+
+    Raises:
+        ValueError: if `count` is out of range.
+    """
+    if not 1 <= count <= len(vectors):
+        raise ValueError(f"{count} prototypes of {len(vectors)} games")
+    from sklearn.cluster import KMeans  # imported late: it takes seconds to load
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # vectors coincide
+        groups = KMeans(count, max_iter=ROUNDS, random_state=seed).fit_predict(vectors.astype(np.float64))
+    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
+
+
+def group_means(values: Floats, groups: Integers) -> Floats:
+    """Compute the means of values by group, for groups 0 … max without gaps: (n, …) → (groups, …)."""
+    sums = np.zeros((groups.max() + 1, *values.shape[1:]))
+    np.add.at(sums, groups, values)
+    counts = np.bincount(groups)
+    return sums / counts.reshape(-1, *([1] * (values.ndim - 1)))
 
 
 def _courses(vectors: Singles) -> Integers:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from statistics import NormalDist, fmean
 
 import numpy as np
+import pytest
 from tests.trainer.retraining.made_games import made_games
 
 from dejavu_trainer.data.games import Games
@@ -14,6 +16,7 @@ from dejavu_trainer.retraining.triggers import (
     Trigger,
     TriggerKind,
     TriggerSettings,
+    _figures,
     standing_triggers,
 )
 
@@ -106,3 +109,33 @@ def test_of_a_servers_model_whose_newest_game_is_unknown_the_next_season_is_new(
 def test_a_basis_survives_as_json() -> None:
     assert Basis.of_document(BASIS.document()) == BASIS
     assert np.all(BASIS.newer(with_season(10)).season == 2032)
+
+
+def whole_quantile(points: NormalDist, level: float) -> int:
+    """Return the quantile at a level of the points after they are rounded to whole numbers."""
+    return next(value for value in range(-100, 100) if points.cdf(value + 0.5) >= level)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.2, 0.5])
+@pytest.mark.parametrize("spread", [3.0, 5.5, 12.0])
+def test_what_whole_ends_add_is_what_they_add_for_calibrated_forecasts(alpha: float, spread: float) -> None:
+    coverages, widths = [], []
+    for tenths in range(20):
+        points = NormalDist(tenths / 20, spread)
+        lower, upper = whole_quantile(points, alpha / 2), whole_quantile(points, 1 - alpha / 2)
+        coverages.append(points.cdf(upper + 0.5) - points.cdf(lower - 0.5))
+        widths.append(upper - lower)
+    coverage = fmean(coverages)
+    figure = CoverageFigure("final", alpha, 400, coverage, coverage, coverage, fmean(widths))
+    assert figure.of_whole_ends == pytest.approx(coverage - (1 - alpha), rel=0.3)
+    assert not figure.misses(0.01)
+
+
+def test_a_coverage_beyond_what_whole_ends_add_is_missed_and_so_is_one_below_the_nominal() -> None:
+    whole = {"alpha": 0.5, "games": 400, "coverage": 0.552, "meanWidth": 7.5}
+    [fine] = _figures("halftime", {"coverage": [{**whole, "lower": 0.525, "upper": 0.58}]})
+    [wide] = _figures("halftime", {"coverage": [{**whole, "lower": 0.59, "upper": 0.65}]})
+    [narrow] = _figures("halftime", {"coverage": [{**whole, "lower": 0.42, "upper": 0.475}]})
+    assert [each.misses(0.02) for each in (fine, wide, narrow)] == [False, True, True]
+    [unknown] = _figures("halftime", {"coverage": [{**whole, "meanWidth": 0, "lower": 0.525, "upper": 0.58}]})
+    assert unknown.misses(0.02)

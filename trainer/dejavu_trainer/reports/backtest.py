@@ -135,7 +135,8 @@ def _checks(title: str, checks: Iterable[Check], note: str = "") -> Table:
 def tables(result: BacktestResult) -> Iterator[Table]:
     """Yield all tables of a result, grouped by horizon."""
     yield tabulate("Tested seasons", _TESTED, result.folds)
-    yield tabulate("Expected margin before tip-off: error", _RATINGS, _by_expectation(result), _RATINGS_NOTE)
+    errors = [(name, result.ratings[name]) for name in EXPECTATIONS]
+    yield tabulate("Expected margin before tip-off: error", _RATINGS, errors, _RATINGS_NOTE)
     yield _ceiling(result)
     yield from _season_coverage(result)
     if result.power:
@@ -245,10 +246,6 @@ _RATINGS_NOTE: Final = (
 )
 
 
-def _by_expectation(result: BacktestResult) -> list[_Errors]:
-    return [(name, result.ratings[name]) for name in EXPECTATIONS]
-
-
 def _ceiling(result: BacktestResult) -> Table:
     """Return the metrics of simple models and of ratings in hindsight, on the same games."""
     half, final = (result.figures[horizon.value] for horizon in (Horizon.HALFTIME, Horizon.FINAL))
@@ -260,12 +257,14 @@ def _ceiling(result: BacktestResult) -> Table:
         ("winner", final["all"]["all"], "brier", "logistic"),
         (f"winner, {_LATE}", final["late"][_LATE], "brier", "logistic"),
     ):
-        cells = (
-            _score(metric, title=f"{title}: {METRIC_NAMES[metric]}"),
-            _relative(metric, reference, title=f"/ {NAMES[reference].lower()}"),
-        )
-        columns += [Column(each.title, lambda name, at=group, of=each.cell: of(_Row("", at, name))) for each in cells]
+        columns.append(_in_group(group, _score(metric, title=f"{title}: {METRIC_NAMES[metric]}")))
+        columns.append(_in_group(group, _relative(metric, reference, title=f"/ {NAMES[reference].lower()}")))
     return tabulate("The ceiling", columns, ("served", "linear", "logistic", *CEILING), _CEILING_NOTE)
+
+
+def _in_group(group: GroupMetrics, column: Column[_Row]) -> Column[str]:
+    """Return a column of the metrics of one group, for rows of forecasters."""
+    return Column(column.title, lambda name: column.cell(_Row("", group, name)))
 
 
 def _season_coverage(result: BacktestResult) -> Iterator[Table]:
@@ -282,7 +281,7 @@ def _season_coverage(result: BacktestResult) -> Iterator[Table]:
             columns: list[Column[SeasonCoverage]] = [
                 Column("", lambda each: NAMES[each.forecaster]),
                 Column("level", lambda each: f"{each.level} %"),
-                *(Column(season, lambda each, of=season: _of_season(each, of)) for season in series[0].seasons),
+                *map(_of_season, series[0].seasons),
                 Column("standard deviation", lambda each: f"{100 * each.spread:.2f}{'' if each.agrees else ' ✗'}"),
                 Column("by chance", lambda each: f"{100 * each.chance:.2f}"),
                 Column("at most", lambda each: f"{100 * each.bound:.2f}"),
@@ -290,10 +289,12 @@ def _season_coverage(result: BacktestResult) -> Iterator[Table]:
             yield tabulate(f"{horizon.value.capitalize()}: coverage by season, all minutes", columns, series, note)
 
 
-def _of_season(series: SeasonCoverage, season: str) -> str:
-    found = series.seasons[season]
-    mark = " ✗" if season in series.excluded else ""
-    return f"{100 * found.value:.1f} [{100 * found.lower:.1f}, {min(100 * found.upper, 100):.1f}]{mark}"
+def _of_season(season: str) -> Column[SeasonCoverage]:
+    def cell(series: SeasonCoverage) -> str:
+        value, lower, upper = (100 * each for each in series.seasons[season])
+        return f"{value:.1f} [{lower:.1f}, {min(upper, 100):.1f}]{' ✗' if season in series.excluded else ''}"
+
+    return Column(season, cell)
 
 
 def _excluded(share: float | None, side: str) -> str:
@@ -436,6 +437,11 @@ def _totals(horizon: str, by_kind: Mapping[str, Mapping[str, GroupMetrics]]) -> 
 
 _Band = tuple[str, MomentBand]
 
+
+def _held_at_moments(level: int) -> Column[_Band]:
+    return Column(f"{level} % coverage", lambda row: number(row[1].coverage[f"{level}"], "coverage"))
+
+
 _MOMENTS: Final = (
     Column[_Band]("moments", lambda row: row[0]),
     Column[_Band]("games", lambda row: f"{row[1].games:,}"),
@@ -448,12 +454,7 @@ _MOMENTS: Final = (
     Column[_Band]("Log loss / logistic", lambda row: in_percent(row[1].log_loss_difference)),
     Column[_Band]("ECE", lambda row: f"{row[1].ece:.4f}"),
     Column[_Band]("CRPS", lambda row: number(row[1].crps, "crps")),
-    *(
-        Column[_Band](
-            METRIC_NAMES[f"coverage_{level}"], lambda row, of=f"{level}": number(row[1].coverage[of], "coverage")
-        )
-        for level in LEVELS
-    ),
+    *map(_held_at_moments, LEVELS),
 )
 
 

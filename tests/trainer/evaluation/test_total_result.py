@@ -13,7 +13,8 @@ from dejavu_trainer.evaluation.total_metrics import backtest_totals
 from dejavu_trainer.reports.backtest import report_of
 from dejavu_trainer.reports.render import markdown, page
 
-# By day, test_fold.py and test_metrics.py have the figures, and tests/trainer/test_reports.py has the reports.
+# By day, test_total_metrics.py and scoring/test_totals.py have the figures,
+# and tests/trainer/test_reports.py has the reports.
 pytestmark = pytest.mark.nightly
 
 

@@ -16,7 +16,7 @@ from tests.support.harness.laws import NIGHTLY
 from dejavu_common.rich_console import Console
 from dejavu_models.types import Horizon
 from dejavu_trainer.evaluation.acceptance import missed
-from dejavu_trainer.evaluation.metrics import cases_of, pool
+from dejavu_trainer.evaluation.metrics import cases_of
 from dejavu_trainer.evaluation.result import (
     EXPECTATIONS,
     RESULT_STEPS,
@@ -24,6 +24,7 @@ from dejavu_trainer.evaluation.result import (
     to_json,
 )
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
+from dejavu_trainer.evaluation.scoring.forecasts import pool
 from dejavu_trainer.evaluation.verdict import Check
 from dejavu_trainer.reports.backtest import report_of
 from dejavu_trainer.reports.plots import chosen_games, fan_chart, plots

@@ -26,10 +26,9 @@ from dejavu_trainer.evaluation.backtest import (
     backtest,
     read_fold,
     remove_partial_files,
-    to_bytes,
 )
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
-from dejavu_trainer.evaluation.scoring.forecasts import Forecasts
+from dejavu_trainer.evaluation.scoring.forecasts import Forecasts, to_bytes
 from dejavu_trainer.training.stage_cache import StageCache
 
 RECIPE = quick_recipe()

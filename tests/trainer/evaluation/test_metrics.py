@@ -22,10 +22,9 @@ from dejavu_trainer.evaluation.metrics import (
     compute_metrics,
     losses,
     phases,
-    pool,
 )
 from dejavu_trainer.evaluation.scoring.fold_scores import FORECASTERS, LINE, OF_LINE, PLAYERS, FoldScores
-from dejavu_trainer.evaluation.scoring.forecasts import Forecasts
+from dejavu_trainer.evaluation.scoring.forecasts import Forecasts, pool
 
 FINAL, HALF = Horizon.FINAL.value, Horizon.HALFTIME.value
 

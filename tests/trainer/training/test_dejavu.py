@@ -147,14 +147,6 @@ def test_vectors_of_prototypes_are_means_of_those_of_their_games() -> None:
     assert pattern_vectors(past.patterns(18), 6.0).mean(axis=0) == pytest.approx(mean[0], abs=1e-5)
 
 
-def test_heaps_are_found() -> None:
-    rng = np.random.default_rng(0)
-    heaps = np.repeat(np.arange(5), 20)
-    points = (100 * np.eye(5)[heaps] + rng.normal(0, 1, (100, 5))).astype(np.float32)
-    groups = cluster(points, 5, seed=1)
-    assert len({(heap, group) for heap, group in zip(heaps.tolist(), groups.tolist(), strict=True)}) == 5
-
-
 @given(st.integers(1, 60), st.integers(0, 5), st.integers(1, 8))
 def test_every_group_has_a_member(count: int, seed: int, values: int) -> None:
     """With few distinct values points coincide; there are at most as many groups as distinct points."""
@@ -162,14 +154,6 @@ def test_every_group_has_a_member(count: int, seed: int, values: int) -> None:
     groups = cluster(points, count, seed)
     assert sorted(set(groups.tolist())) == list(range(groups.max() + 1))
     assert groups.max() + 1 == min(count, len(np.unique(points, axis=0)))
-
-
-def test_groups_fit_closer_than_games_drawn_at_random() -> None:
-    points = np.random.default_rng(3).normal(0, 1, (2000, 6)).astype(np.float32)
-    groups = cluster(points, 50, 0)
-    loss = np.square(points - group_means(points.astype(float), groups)[groups]).sum()
-    drawn = points[np.random.default_rng(0).choice(2000, 50, replace=False)]
-    assert loss < 0.8 * np.square(points[:, None] - drawn[None]).sum(axis=2).min(axis=1).sum()
 
 
 def test_the_same_seed_gives_the_same_groups() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from tests.support.builders.bundles import quick_recipe, simulated_games, walked_forward
 
-from dejavu_trainer.evaluation.backtest import Fold, to_bytes
+from dejavu_trainer.evaluation.backtest import Fold
+from dejavu_trainer.evaluation.scoring.forecasts import to_bytes
 from dejavu_trainer.training.lstm_config import LstmConfig
 from dejavu_trainer.training.stage_cache import StageCache
 

@@ -13,19 +13,18 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from dejavu_common.files import write_atomic
 from dejavu_feed.errors import DataError
-from dejavu_models.arrays import from_npz, to_npz
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores, score
-from dejavu_trainer.evaluation.scoring.forecasts import Forecasts, named_columns, split_columns
+from dejavu_trainer.evaluation.scoring.forecasts import Forecasts, read_scores, to_bytes
 from dejavu_trainer.execution import HERE, Advance, Execution, ignore
 from dejavu_trainer.training.calibrate import fit_recipe
 from dejavu_trainer.training.recipe import TrainingConfig
@@ -36,9 +35,6 @@ CALIBRATE_SEASONS: Final = 2
 
 FORM = 10
 """Format version of the files; incremented with every change of the scores or their storage."""
-
-_PLAIN = ("train_seasons", "calibration_seasons", "calibration_games", "home_advantage")
-"""Fields that are not arrays; stored as JSON."""
 
 _PLAYS = re.compile(r"plays_([0-9]{4})\.parquet", re.ASCII)
 
@@ -192,29 +188,10 @@ def remove_partial_files(folder: Path) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def to_bytes(fold: FoldScores) -> bytes:
-    """Serialize a fold as .npz; the same fold gives the same bytes."""
-    plain = {name: getattr(fold, name) for name in _PLAIN}
-    arrays = {
-        field.name: getattr(fold, field.name)
-        for field in fields(FoldScores)
-        if field.name not in (*_PLAIN, "forecasts")
-    }
-    return to_npz(plain=np.array(json.dumps(plain)), **arrays, **named_columns(fold.forecasts))
-
-
 def read_fold(path: Path) -> FoldScores:
-    """Read a fold that `to_bytes` serialized.
+    """Read a fold that `backtest` stored.
 
     Raises:
         DataError: if the file is not a valid fold.
     """
-    try:
-        arrays, forecasts = split_columns(from_npz(path.read_bytes()))
-        plain: dict[str, Any] = json.loads(str(arrays.pop("plain")))
-        values_by_name: dict[str, Any] = {**plain, **arrays}
-        for name in ("train_seasons", "calibration_seasons"):
-            values_by_name[name] = tuple(values_by_name[name])
-        return FoldScores(**values_by_name, forecasts={name: Forecasts(**values) for name, values in forecasts.items()})
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path}: is not a valid walk-forward fold: {error}; use --fresh to recompute it") from error
+    return read_scores(path, FoldScores, Forecasts)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -32,7 +32,7 @@ from dejavu_trainer.evaluation.scoring.fold_scores import (
     STATIC,
     FoldScores,
 )
-from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, AnyScores, Forecasts
+from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, AnyScores, Forecasts, pool
 from dejavu_trainer.execution import Advance, ignore
 
 LEADS: Final = ("0-3", "4-8", "9-15", "16+")
@@ -129,34 +129,6 @@ class Compared(NamedTuple):
 
 
 _COMPARED: Final = Compared(FORECASTERS, lambda name: OTHER_REFERENCES.get(name, REFERENCES), SCORES)
-
-
-def pool(folds: Sequence[FoldScores]) -> FoldScores:
-    """Pool the games of several folds into one; fold-level fields are taken from the first.
-
-    Raises:
-        ValueError: if there is no fold.
-    """
-    if not folds:
-        raise ValueError("no fold to compute metrics from")
-    first = folds[0]
-    joined: dict[str, Any] = {
-        field.name: np.concatenate([getattr(fold, field.name) for fold in folds])
-        for field in fields(FoldScores)
-        if isinstance(getattr(first, field.name), np.ndarray) and field.name != "cell_games"
-    }
-    forecasts = {
-        name: Forecasts(
-            **{
-                field.name: np.concatenate([getattr(fold.forecasts[name], field.name) for fold in folds])
-                for field in fields(Forecasts)
-                if getattr(first.forecasts[name], field.name) is not None
-            }
-        )
-        for name in first.forecasts
-        if all(name in fold.forecasts for fold in folds)
-    }
-    return replace(first, forecasts=forecasts, **joined)
 
 
 def cases_of(horizon: Horizon) -> slice:

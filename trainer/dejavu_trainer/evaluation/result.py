@@ -21,10 +21,11 @@ from dejavu_trainer.evaluation.coverage import (
     coverages,
     group_powers,
 )
-from dejavu_trainer.evaluation.metrics import MetricsByForecaster, compute_metrics, pool
+from dejavu_trainer.evaluation.metrics import MetricsByForecaster, compute_metrics
 from dejavu_trainer.evaluation.moments import MomentFigures, compute_moment_metrics
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
-from dejavu_trainer.evaluation.scoring.totals import TotalScores, pool_totals
+from dejavu_trainer.evaluation.scoring.forecasts import pool
+from dejavu_trainer.evaluation.scoring.totals import TotalScores
 from dejavu_trainer.evaluation.season_coverage import SeasonCoverage, season_coverages
 from dejavu_trainer.evaluation.total_metrics import compute_total_metrics
 from dejavu_trainer.evaluation.verdict import Check, Verdict, judge
@@ -128,7 +129,7 @@ def result_of(
     verdict = judge(folds, seed=method.seed, resamples=resamples, groups=groups, seasons=seasons)
     of_totals, checks_of_totals = None, tuple[Check, ...]()
     if totals:
-        pooled = pool_totals(totals)
+        pooled = pool(totals)
         of_totals = compute_total_metrics(pooled, seed=method.seed, resamples=resamples)
         checks_of_totals = total_checks(of_totals, pooled)
     of_moments = compute_moment_metrics(folds, seed=method.seed, resamples=resamples)

@@ -17,14 +17,21 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from dejavu_common.files import write_atomic
-from dejavu_feed.errors import DataError
-from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.metrics import GameBootstrap
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.coverage import LEVEL
 from dejavu_trainer.evaluation.metrics import Compared, Group, MetricsByForecaster, late_group, losses, measure
-from dejavu_trainer.evaluation.scoring.totals import LINE, LINE_RATE, RIVALS, SERVED, TotalScores, score_totals
+from dejavu_trainer.evaluation.scoring.forecasts import read_scores, to_bytes
+from dejavu_trainer.evaluation.scoring.totals import (
+    LINE,
+    LINE_RATE,
+    RIVALS,
+    SERVED,
+    TotalForecasts,
+    TotalScores,
+    score_totals,
+)
 from dejavu_trainer.execution import Advance, ignore
 from dejavu_trainer.training.totals import fit_totals
 
@@ -103,7 +110,7 @@ def _groups(scores: TotalScores, horizon: Horizon) -> Iterator[Group]:
         yield Group("minute", f"{minute + 1}", games, minute)
 
 
-FORM: Final = 2
+FORM: Final = 3
 """Format version of the files; incremented with every change of the forecasts, the scores or their storage."""
 
 
@@ -145,22 +152,15 @@ def _stored_or_scored(
 ) -> TotalScores | None:
     path = None if out is None else out / f"totals-{season}-{_key(games, season, rating_steps)}.npz"
     if path is not None and path.exists() and not fresh:
-        return _read(path)
+        return read_scores(path, TotalScores, TotalForecasts)
     earlier = games.select(games.season < season)
     totals = fit_totals(earlier, rating_steps, ignore)
     scores = None if totals is None else score_totals(totals, earlier, games.select(games.season == season))
     if path is not None and scores is not None:
-        write_atomic(path, to_npz(**scores.to_arrays()))
+        write_atomic(path, to_bytes(scores))
     return scores
 
 
 def _key(games: Games, season: int, rating_steps: int) -> str:
     content = json.dumps([FORM, season, rating_steps, games.fingerprint])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def _read(path: Path) -> TotalScores:
-    try:
-        return TotalScores.from_arrays(from_npz(path.read_bytes()))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path}: is not a valid file of scores: {error}; use --fresh to recompute it") from error

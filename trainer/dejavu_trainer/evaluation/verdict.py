@@ -32,8 +32,9 @@ from dejavu_trainer.evaluation.coverage import (
     coverages,
     group_powers,
 )
-from dejavu_trainer.evaluation.metrics import LEVELS, losses, pool
+from dejavu_trainer.evaluation.metrics import LEVELS, losses
 from dejavu_trainer.evaluation.scoring.fold_scores import SCORING_STEPS, FoldScores, score, served
+from dejavu_trainer.evaluation.scoring.forecasts import pool
 from dejavu_trainer.evaluation.season_coverage import SeasonCoverage, season_coverages
 from dejavu_trainer.execution import HERE, Execution, Progress
 from dejavu_trainer.training.calibrate import CalibratedModels

@@ -11,10 +11,10 @@ import numpy as np
 from dejavu_feed.pattern import QUARTER_MINUTES, REGULATION_MINUTES
 from dejavu_models.metrics import ECE_BINS, Estimate, probability_bin
 from dejavu_models.types import CASES, HORIZONS, Horizon
-from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, QUARTERS, GroupMetrics, cases_of, pool
+from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, QUARTERS, GroupMetrics, cases_of
 from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
-from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
+from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, pool
 from dejavu_trainer.reports.backtest import NAMES
 from dejavu_trainer.reports.render import Plot
 

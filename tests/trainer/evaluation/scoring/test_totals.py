@@ -16,6 +16,7 @@ from dejavu_feed.live_inputs import COLUMNS
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
+from dejavu_trainer.evaluation.scoring.forecasts import pool, to_bytes
 from dejavu_trainer.evaluation.scoring.totals import (
     FORMER_GAMES,
     LINE,
@@ -24,7 +25,6 @@ from dejavu_trainer.evaluation.scoring.totals import (
     SERVED,
     TotalScores,
     pace_baseline,
-    pool_totals,
     score_totals,
     season_mean_baseline,
     to_come,
@@ -86,11 +86,6 @@ def scores_with_lines(lined: tuple[Games, Totals], count: int) -> TotalScores:
     return found
 
 
-def same(one: TotalScores, other: TotalScores) -> bool:
-    arrays, others = one.to_arrays(), other.to_arrays()
-    return arrays.keys() == others.keys() and all(np.array_equal(arrays[key], others[key]) for key in arrays)
-
-
 def test_it_scores_what_a_bundle_would_serve(games: Games, fitted: Totals, scores: TotalScores) -> None:
     assert set(scores.forecasts) == {*SERVED, *RIVALS}
     test = games.of_seasons([2024])
@@ -140,7 +135,7 @@ def test_with_the_line_it_is_the_expected_total_of_the_games_that_have_one(
     crps = {name: float(each.crps[having, column].mean()) for name, each in found.forecasts.items()}
     assert crps[LINE] < 0.9 * crps["totals"]
     assert crps[LINE] < 1.02 * crps[LINE_RATE]
-    pooled = pool_totals([found, scores])
+    pooled = pool([found, scores])
     assert set(pooled.forecasts) == {*SERVED, *RIVALS}
 
 
@@ -168,15 +163,15 @@ def test_scores_are_stored_pooled_and_read_back_as_they_were(
     changed = file.stat().st_mtime_ns
     (again,) = backtest_totals(games, [2024], STEPS, stored)
     assert file.stat().st_mtime_ns == changed
-    assert same(scores, again)
-    both = pool_totals([scores, again])
+    assert to_bytes(scores) == to_bytes(again)
+    both = pool([scores, again])
     assert len(both) == 2 * len(scores)
     assert np.array_equal(both.forecasts["pace"].crps[len(scores) :], scores.forecasts["pace"].crps)
     (tmp_path / file.name).write_bytes(b"no")
     with pytest.raises(DataError, match="--fresh"):
         backtest_totals(games, [2024], STEPS, tmp_path)
     with pytest.raises(ValueError, match="no fold"):
-        pool_totals([])
+        pool([])
 
 
 def games_of(count: int, seasons: range, seed: int = 0) -> TotalGames:

@@ -1,20 +1,24 @@
-"""Forecasts of one forecaster, with their scores."""
+"""Forecasts of one forecaster with their scores, and files of the scores of folds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_models.arrays import Singles
+from dejavu_feed.errors import DataError
+from dejavu_models.arrays import Singles, from_npz, to_npz
 
 ALPHAS: Final = (0.05, 0.2, 0.5)
 """Miscoverages of the scored intervals."""
 
 ForecastsT = TypeVar("ForecastsT", bound=Any)
+ScoresT = TypeVar("ScoresT", bound=Any)
 
 
 class AnyForecasts(Protocol):
@@ -93,30 +97,64 @@ def choose(which: NDArray[np.bool_], one: ForecastsT, other: ForecastsT) -> Fore
     return result
 
 
-def named_columns(forecasts: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """Return the arrays of forecasters, dataclasses of arrays, as FORECASTER.FIELD; without fields that are None."""
-    return {
-        f"{name}.{field.name}": values
-        for name, each in forecasts.items()
-        for field in fields(each)
-        if (values := getattr(each, field.name)) is not None
-    }
+def pool(folds: Sequence[ScoresT]) -> ScoresT:
+    """Pool the games of several folds into one, with the forecasters that all have.
 
-
-def split_columns(
-    columns: Mapping[str, NDArray[Any]],
-) -> tuple[dict[str, NDArray[Any]], dict[str, dict[str, NDArray[Any]]]]:
-    """Split columns into those without a forecaster and, by forecaster and field, those that `named_columns` returned.
+    Fields that are not of games are taken from the first.
 
     Raises:
-        ValueError: if a name has more than one dot.
+        ValueError: if there is no fold.
     """
-    others: dict[str, NDArray[Any]] = {}
-    forecasts: dict[str, dict[str, NDArray[Any]]] = {}
-    for key, values in columns.items():
-        if "." not in key:
-            others[key] = values
-            continue
-        name, field = key.split(".")
-        forecasts.setdefault(name, {})[field] = values
-    return others, forecasts
+    if not folds:
+        raise ValueError("no fold to pool")
+    first = folds[0]
+    joined = {
+        field.name: np.concatenate([getattr(fold, field.name) for fold in folds])
+        for field in fields(first)
+        if isinstance(getattr(first, field.name), np.ndarray) and field.name != "cell_games"
+    }
+    forecasts = {
+        name: type(of_first)(
+            **{
+                field.name: np.concatenate([getattr(fold.forecasts[name], field.name) for fold in folds])
+                for field in fields(of_first)
+                if getattr(of_first, field.name) is not None
+            }
+        )
+        for name, of_first in first.forecasts.items()
+        if all(name in fold.forecasts for fold in folds)
+    }
+    result: ScoresT = replace(first, forecasts=forecasts, **joined)
+    return result
+
+
+def to_bytes(scores: Any) -> bytes:
+    """Serialize scores, a dataclass of arrays, plain values and `forecasts`, as .npz; the same give the same bytes."""
+    values = {field.name: getattr(scores, field.name) for field in fields(scores) if field.name != "forecasts"}
+    arrays = {name: each for name, each in values.items() if isinstance(each, np.ndarray)}
+    plain = {name: each for name, each in values.items() if name not in arrays}
+    for name, forecasts in scores.forecasts.items():
+        for field in fields(forecasts):
+            if (column := getattr(forecasts, field.name)) is not None:
+                arrays[f"{name}.{field.name}"] = column
+    return to_npz(plain=np.array(json.dumps(plain)), **arrays)
+
+
+def read_scores(path: Path, scores: type[ScoresT], forecasts: type[Any]) -> ScoresT:
+    """Read scores of a class, with forecasts of a class, that `to_bytes` serialized.
+
+    Raises:
+        DataError: if the file is not valid.
+    """
+    try:
+        columns = from_npz(path.read_bytes())
+        plain = json.loads(str(columns.pop("plain")))
+        values = {name: tuple(each) if isinstance(each, list) else each for name, each in plain.items()}
+        by_name: dict[str, dict[str, NDArray[Any]]] = {}
+        for key, column in columns.items():
+            name, _, field = key.rpartition(".")
+            (by_name.setdefault(name, {}) if name else values)[field] = column
+        result: ScoresT = scores(**values, forecasts={name: forecasts(**each) for name, each in by_name.items()})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path}: is not a valid walk-forward fold: {error}; use --fresh to recompute it") from error
+    return result

@@ -6,8 +6,7 @@ around this forecast is that of its residuals in all earlier seasons.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +18,7 @@ from dejavu_models.totals.model import TotalModel
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.scoring.forecasts import choose, named_columns, split_columns
+from dejavu_trainer.evaluation.scoring.forecasts import choose
 from dejavu_trainer.evaluation.scoring.lattice_scores import WholeNumberScores
 from dejavu_trainer.training.totals import TotalGames, carry_totals, frozen_totals, have_points, total_games
 
@@ -65,37 +64,6 @@ class TotalScores:
 
     def __len__(self) -> int:
         return len(self.season)
-
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return all arrays by name, to be stored."""
-        arrays: dict[str, NDArray[Any]] = {
-            field.name: getattr(self, field.name) for field in fields(TotalScores) if field.name != "forecasts"
-        }
-        return arrays | named_columns(self.forecasts)
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> TotalScores:
-        """Restore what `to_arrays` returned.
-
-        Raises:
-            KeyError, TypeError, ValueError: if an array is missing or unknown.
-        """
-        of_games, forecasts = split_columns(arrays)
-        by_name = {name: TotalForecasts(**values) for name, values in sorted(forecasts.items())}
-        return cls(**of_games, forecasts=by_name)
-
-
-def pool_totals(folds: Sequence[TotalScores]) -> TotalScores:
-    """Pool the games of several folds into one, with the forecasters that all of them have.
-
-    Raises:
-        ValueError: if there is no fold.
-    """
-    if not folds:
-        raise ValueError("no fold to pool")
-    joined: list[dict[str, NDArray[Any]]] = [fold.to_arrays() for fold in folds]
-    common = [key for key in joined[0] if all(key in each for each in joined)]
-    return TotalScores.from_arrays({key: np.concatenate([each[key] for each in joined]) for key in common})
 
 
 def lattice_totals(model: TotalModel, games: TotalGames) -> TotalForecasts:

@@ -409,54 +409,53 @@ _BEWARE = ("withdrawn_games", "corrected_games", "unsettled_games", "unsettled_t
 
 def figure_rows(scope: ScoreFilter, scorecard: Scorecard, rank: int | None = None) -> Iterator[FigureRow]:
     """Yield a row for each metric of a scorecard, and for each nonzero count of left-out or doubtful games."""
-    games, forecasts = scorecard.games, scorecard.forecasts
+    row = partial(FigureRow, scope, rank=rank)
+    of_all = partial(row, games=scorecard.games, forecasts=scorecard.forecasts)
     for field, count in scorecard.left_out.ListFields():
-        yield FigureRow(scope, f"left_out_{field.name}", float(count), games, forecasts, rank=rank)
+        yield of_all(f"left_out_{field.name}", float(count))
     for name in _BEWARE:
         if count := getattr(scorecard, name):
-            yield FigureRow(scope, name, float(count), games, forecasts, rank=rank)
-    if not games:
+            yield of_all(name, float(count))
+    if not scorecard.games:
         return
-    yield from _means(scope, scorecard, _FIGURES, "", rank, (games, forecasts))
-    yield FigureRow(scope, "ece", scorecard.ece, games, forecasts, rank=rank)
-    yield from _levels(scope, scorecard, "", rank)
+    yield from _means(of_all, scorecard, _FIGURES)
+    yield of_all("ece", scorecard.ece)
+    yield from _levels(row, scorecard)
     if scorecard.HasField("total"):
         total = scorecard.total
-        yield from _means(scope, total, _TOTAL_FIGURES, "total_", rank, (total.games, total.forecasts))
-        yield from _levels(scope, scorecard.total, "total_", rank)
+        yield from _means(partial(row, games=total.games, forecasts=total.forecasts), total, _TOTAL_FIGURES, "total_")
+        yield from _levels(row, total, "total_")
     if scorecard.HasField("market"):
         market = scorecard.market
-        lower = market.roi_lower if market.HasField("roi_lower") else None
-        upper = market.roi_upper if market.HasField("roi_upper") else None
         for name in _MARKET_FIGURES:
             if name not in _OPTIONAL or market.HasField(name):  # type: ignore[arg-type]
-                ends = {"lower": lower, "upper": upper} if name == "roi" else {}
-                value = float(getattr(market, name))
-                yield FigureRow(scope, f"market_{name}", value, games, forecasts, **ends, rank=rank)
-        yield from _means(scope, market, _MARKET_MEANS, "market_", rank, (games, forecasts))
+                ends = _ends(market, "roi_") if name == "roi" else {}
+                yield of_all(f"market_{name}", float(getattr(market, name)), **ends)
+        yield from _means(of_all, market, _MARKET_MEANS, "market_")
 
 
 def _means(
-    scope: ScoreFilter,
+    row: Callable[..., FigureRow],
     card: Scorecard | TotalScorecard | MarketRecord,
     names: Iterable[str],
-    prefix: str,
-    rank: int | None,
-    counts: tuple[int, int],
+    prefix: str = "",
 ) -> Iterator[FigureRow]:
     for name in names:
         if card.HasField(name):  # type: ignore[arg-type]
             figure: Figure = getattr(card, name)
-            lower = figure.lower if figure.HasField("lower") else None
-            upper = figure.upper if figure.HasField("upper") else None
-            yield FigureRow(scope, prefix + name, figure.value, *counts, lower, upper, rank=rank)
+            yield row(prefix + name, figure.value, **_ends(figure))
 
 
-def _levels(scope: ScoreFilter, card: Scorecard | TotalScorecard, prefix: str, rank: int | None) -> Iterator[FigureRow]:
+def _ends(card: Any, prefix: str = "") -> dict[str, float]:
+    """Return the bounds of a confidence interval, as far as there are any."""
+    return {name: getattr(card, prefix + name) for name in ("lower", "upper") if card.HasField(prefix + name)}
+
+
+def _levels(row: Callable[..., FigureRow], card: Scorecard | TotalScorecard, prefix: str = "") -> Iterator[FigureRow]:
     for each in card.coverage:
-        counts = (each.games, each.forecasts)
-        yield FigureRow(scope, f"{prefix}coverage", each.coverage, *counts, each.lower, each.upper, each.alpha, rank)
-        yield FigureRow(scope, f"{prefix}mean_width", each.mean_width, *counts, alpha=each.alpha, rank=rank)
+        of_level = partial(row, games=each.games, forecasts=each.forecasts, alpha=each.alpha)
+        yield of_level(f"{prefix}coverage", each.coverage, lower=each.lower, upper=each.upper)
+        yield of_level(f"{prefix}mean_width", each.mean_width)
 
 
 def leaderboard_rows(scope: ScoreFilter, rows: Iterable[LeaderboardRow]) -> Iterator[FigureRow]:

@@ -13,8 +13,8 @@ import grpc
 
 from dejavu_client import config
 from dejavu_client.errors import ClientClosedError
-from dejavu_client.transport.channel_pool import PooledChannel
-from dejavu_client.transport.servers import Server, WorkerIdentity, worker_identity
+from dejavu_client.transport.channel_pool import PooledChannel, SentOverChannels
+from dejavu_client.transport.servers import WorkerIdentity, worker_identity
 from dejavu_common.clock import wait_until_set
 from dejavu_common.tasks import retrieve
 
@@ -66,12 +66,10 @@ class AsyncAttempt(Generic[ResponseT]):
         return self._task.result()
 
 
-class AsyncRepeatable(Generic[ConnectionT, RequestT, ResponseT]):
-    """A call whose request can be sent over several channels.
+class AsyncRepeatable(SentOverChannels[ConnectionT], Generic[ConnectionT, RequestT, ResponseT]):
+    """A call, and the attempts to get its answer.
 
     Attributes:
-        deadline: when the call ends, by `time.monotonic`.
-        channels: the channels over which the request was sent.
         newest: the last attempt.
     """
 
@@ -83,26 +81,15 @@ class AsyncRepeatable(Generic[ConnectionT, RequestT, ResponseT]):
         request: RequestT,
         deadline: float,
     ) -> None:
+        super().__init__(deadline)
         self._rpc = rpc
         self._request = request
-        self.deadline = deadline
-        self.channels = list[PooledChannel[ConnectionT]]()
         self._pending = dict[asyncio.Task[tuple[ResponseT, WorkerIdentity]], AsyncAttempt[ResponseT]]()
 
     @property
     def pending(self) -> bool:
         """Whether an attempt has not ended."""
         return bool(self._pending)
-
-    @property
-    def repeated(self) -> int:
-        """Number of times that the request was sent again."""
-        return len(self.channels) - 1
-
-    @property
-    def servers(self) -> list[Server]:
-        """The servers that the request was sent to."""
-        return [each.server for each in self.channels]
 
     def send(self, pooled: PooledChannel[ConnectionT], metadata: config.CallMetadata) -> None:
         """Send the request over a channel."""

@@ -102,6 +102,29 @@ class PooledChannel(Generic[ConnectionT]):
         return self.server.address, self.worker
 
 
+class SentOverChannels(Generic[ConnectionT]):
+    """A call whose request can be sent over several channels.
+
+    Attributes:
+        deadline: when the call ends, by `time.monotonic`.
+        channels: the channels over which the request was sent.
+    """
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.channels = list[PooledChannel[ConnectionT]]()
+
+    @property
+    def repeated(self) -> int:
+        """Number of times that the request was sent again."""
+        return len(self.channels) - 1
+
+    @property
+    def servers(self) -> list[Server]:
+        """The servers that the request was sent to."""
+        return [each.server for each in self.channels]
+
+
 class ChannelPool(Generic[ConnectionT]):
     """Pool of up to `size` connections, at least one to each server; dials one per call until it is full. Thread-safe.
 

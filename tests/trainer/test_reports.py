@@ -28,7 +28,7 @@ from dejavu_trainer.evaluation.scoring.forecasts import pool
 from dejavu_trainer.evaluation.verdict import Check
 from dejavu_trainer.reports.backtest import report_of
 from dejavu_trainer.reports.plots import chosen_games, fan_chart, plots
-from dejavu_trainer.reports.render import Plot, Report, markdown, page, print_report
+from dejavu_trainer.reports.render import EvaluationReport, Plot, markdown, page, print_report
 
 
 @pytest.fixture(scope="module")
@@ -48,17 +48,17 @@ def drawn(result: BacktestResult, folds: list[FoldScores]) -> list[Plot]:
 
 
 @pytest.fixture(scope="module")
-def report(result: BacktestResult) -> Report:
+def report(result: BacktestResult) -> EvaluationReport:
     return report_of("Walk-forward over 2033 & 2034", result, "flattering <figures>")
 
 
 @pytest.fixture(scope="module")
-def html(report: Report, drawn: list[Plot]) -> str:
+def html(report: EvaluationReport, drawn: list[Plot]) -> str:
     return page(report, drawn)
 
 
 @pytest.fixture(scope="module")
-def printed(report: Report) -> str:
+def printed(report: EvaluationReport) -> str:
     out = io.StringIO()
     print_report(Console(file=out, width=160), report)
     return out.getvalue()
@@ -137,7 +137,7 @@ def test_what_is_not_reached_is_said_plainly() -> None:
 
 
 def test_reports_name_the_aims_that_are_not_reached(
-    result: BacktestResult, report: Report, printed: str, html: str
+    result: BacktestResult, report: EvaluationReport, printed: str, html: str
 ) -> None:
     said = f"Of the aims, {missed(result.promises)}"
     assert "not reached: " in said  # the models of these folds are no better than the linear ones
@@ -145,14 +145,14 @@ def test_reports_name_the_aims_that_are_not_reached(
         assert said in " ".join(text.split())
 
 
-def test_tables_have_a_cell_for_every_column(report: Report) -> None:
+def test_tables_have_a_cell_for_every_column(report: EvaluationReport) -> None:
     for table in (*report.tables, *report.checks):
         assert table.rows
         assert all(len(row) == len(table.header) for row in table.rows)
 
 
 def test_a_terminal_gets_the_verdict_the_warning_and_every_table(
-    result: BacktestResult, report: Report, printed: str
+    result: BacktestResult, report: EvaluationReport, printed: str
 ) -> None:
     assert "!! flattering <figures>" in printed
     assert "Acceptance checks (aims of the recipe; they do not decide the verdict)" in printed
@@ -162,7 +162,7 @@ def test_a_terminal_gets_the_verdict_the_warning_and_every_table(
     assert ("UNFIT" in printed) == (not result.verdict.fit)
 
 
-def test_markdown_tables_are_whole(report: Report) -> None:
+def test_markdown_tables_are_whole(report: EvaluationReport) -> None:
     text = markdown(report)
     assert text.startswith("# Walk-forward over 2033 & 2034\n")
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):

@@ -14,55 +14,12 @@ from dejavu_trainer.evaluation.moments import MomentBand
 from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult, FoldInfo, RunProvenance
 from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, LINE, OF_LINE, PARTS, PLAYERS, STATIC
 from dejavu_trainer.evaluation.scoring.totals import LINE as TOTAL_LINE
-from dejavu_trainer.evaluation.scoring.totals import LINE_RATE, RIVALS, SERVED
+from dejavu_trainer.evaluation.scoring.totals import RIVALS, SERVED
 from dejavu_trainer.evaluation.season_coverage import SeasonCoverage
 from dejavu_trainer.evaluation.total_metrics import OTHER_RIVALS
 from dejavu_trainer.evaluation.verdict import Check
-from dejavu_trainer.reports.render import FAILED, PASSED, Column, Report, Table, tabulate
-
-NAMES: Final = {
-    "served": "Served",
-    "frozen": "… ratings frozen",
-    "no_teams": "… no teams",
-    "no_live": "… no points, last score",
-    "static": "… no factor of the season",
-    "dejavu": "Dejavu",
-    "lstm": "LSTM",
-    "mean": "Mean of both",
-    "players": "… who plays",
-    "line": "… the line",
-    "linear": "Linear",
-    "persistence": "Persistence",
-    "logistic": "Logistic",
-    "diffusion": "Diffusion",
-    "hindsight": "Linear, ratings in hindsight",
-    "linear_line": "Linear, the line",
-    "logistic_line": "Logistic, the line",
-}
-"""Labels of the forecasters, in display order."""
-
-TOTAL_NAMES: Final = {
-    "totals": "Total points",
-    "frozen": "… ratings frozen",
-    "no_teams": "… no teams",
-    TOTAL_LINE: "… with the line",
-    "pace": "Pace × time",
-    "season_mean": "Season's mean",
-    LINE_RATE: "Line's rate",
-}
-"""Labels of the forecasters of totals, in display order; those of the line may be missing."""
-
-METRIC_NAMES: Final = {
-    "mae": "MAE",
-    "rmse": "RMSE",
-    "crps": "CRPS",
-    **{f"winkler_{level}": f"Winkler {level} %" for level in LEVELS},
-    "brier": "Brier",
-    "log_loss": "Log loss",
-    "ece": "ECE",
-    **{f"coverage_{level}": f"{level} % coverage" for level in LEVELS},
-    **{f"width_{level}": f"{level} % width" for level in LEVELS},
-}
+from dejavu_trainer.reports.labels import METRIC_NAMES, NAMES, TOTAL_NAMES, in_percent, number
+from dejavu_trainer.reports.render import FAILED, PASSED, EvaluationReport, Table, TableColumn, tabulate
 
 COVERAGES: Final = tuple(f"coverage_{level}" for level in LEVELS)
 
@@ -93,9 +50,9 @@ _CEILING_NOTE: Final = (
 )
 
 
-def report_of(title: str, result: BacktestResult, warning: str = "") -> Report:
+def report_of(title: str, result: BacktestResult, warning: str = "") -> EvaluationReport:
     """Return the report of a result, with a warning if there is one."""
-    return Report(
+    return EvaluationReport(
         title,
         method_line(result.method, result.games),
         tuple(tables(result)),
@@ -163,21 +120,6 @@ def tables(result: BacktestResult) -> Iterator[Table]:
             yield _groups(f"{name}, by {title}", title, by_kind[kind])
 
 
-def number(estimate: Estimate | None, metric: str) -> str:
-    """Format an estimate without its interval, with the digits of its metric."""
-    if estimate is None:
-        return ""
-    if metric.startswith("coverage"):
-        return f"{100 * estimate.value:.1f}"
-    digits = 4 if metric in {"brier", "log_loss", "ece"} else 2 if metric.startswith(("winkler", "width")) else 3
-    return f"{estimate.value:.{digits}f}"
-
-
-def in_percent(estimate: Estimate | None) -> str:
-    """Format a share with its interval, in percent and with a sign."""
-    return "" if estimate is None else f"{estimate.scaled(100):+.2f}"
-
-
 class _Row(NamedTuple):
     """Row of a table of metrics: its label, the group of forecasts, and a forecaster if it has one of its own."""
 
@@ -186,9 +128,9 @@ class _Row(NamedTuple):
     forecaster: str = ""
 
 
-def _score(metric: str, forecaster: str = "", title: str = "") -> Column[_Row]:
+def _score(metric: str, forecaster: str = "", title: str = "") -> TableColumn[_Row]:
     """Return the column of a metric of a forecaster; by default of that of the row."""
-    return Column(
+    return TableColumn(
         title or METRIC_NAMES[metric],
         lambda row: number(row.group.values.get(forecaster or row.forecaster, {}).get(metric), metric),
     )
@@ -196,35 +138,40 @@ def _score(metric: str, forecaster: str = "", title: str = "") -> Column[_Row]:
 
 def _relative(
     metric: str, reference: str, forecaster: str = "", title: str = "", names: Mapping[str, str] = NAMES
-) -> Column[_Row]:
+) -> TableColumn[_Row]:
     """Return the column of a score's difference from the reference's, in % of this; see `_score`."""
-    return Column(
+    return TableColumn(
         title or f"{METRIC_NAMES[metric]} / {names[reference].lower()}",
         lambda row: in_percent(row.group.relative.get(forecaster or row.forecaster, {}).get(reference, {}).get(metric)),
     )
 
 
 def _by_forecaster(
-    title: str, head: str, group: GroupMetrics, names: Mapping[str, str], columns: Iterable[Column[_Row]], note: str
+    title: str,
+    head: str,
+    group: GroupMetrics,
+    names: Mapping[str, str],
+    columns: Iterable[TableColumn[_Row]],
+    note: str,
 ) -> Table:
     rows = [_Row(label, group, name) for name, label in names.items()]
-    return tabulate(title, [Column(head, lambda row: row.label), *columns], rows, note)
+    return tabulate(title, [TableColumn(head, lambda row: row.label), *columns], rows, note)
 
 
 def _by_group(
-    title: str, kind: str, groups: Mapping[str, GroupMetrics], columns: Iterable[Column[_Row]], note: str
+    title: str, kind: str, groups: Mapping[str, GroupMetrics], columns: Iterable[TableColumn[_Row]], note: str
 ) -> Table:
-    games = Column[_Row]("games", lambda row: f"{row.group.games:,}")
+    games = TableColumn[_Row]("games", lambda row: f"{row.group.games:,}")
     rows = [_Row(name, group) for name, group in groups.items()]
-    return tabulate(title, [Column(kind, lambda row: row.label), games, *columns], rows, note)
+    return tabulate(title, [TableColumn(kind, lambda row: row.label), games, *columns], rows, note)
 
 
 _TESTED: Final = (
-    Column[FoldInfo]("test season", lambda fold: f"{fold.season}"),
-    Column[FoldInfo]("games", lambda fold: f"{fold.games:,}"),
-    Column[FoldInfo]("training seasons", lambda fold: _span(fold.train_seasons)),
-    Column[FoldInfo]("calibration seasons", lambda fold: _span(fold.calibration_seasons)),
-    Column[FoldInfo]("calibration games", lambda fold: f"{fold.calibration_games:,}"),
+    TableColumn[FoldInfo]("test season", lambda fold: f"{fold.season}"),
+    TableColumn[FoldInfo]("games", lambda fold: f"{fold.games:,}"),
+    TableColumn[FoldInfo]("training seasons", lambda fold: _span(fold.train_seasons)),
+    TableColumn[FoldInfo]("calibration seasons", lambda fold: _span(fold.calibration_seasons)),
+    TableColumn[FoldInfo]("calibration games", lambda fold: f"{fold.calibration_games:,}"),
 )
 
 
@@ -235,9 +182,9 @@ def _span(seasons: Sequence[int]) -> str:
 _Errors = tuple[str, dict[str, Estimate]]
 
 _RATINGS: Final = (
-    Column[_Errors]("source", lambda row: row[0]),
-    Column[_Errors]("MAE", lambda row: f"{row[1]['mae']:.3f}"),
-    Column[_Errors]("RMSE", lambda row: f"{row[1]['rmse']:.3f}"),
+    TableColumn[_Errors]("source", lambda row: row[0]),
+    TableColumn[_Errors]("MAE", lambda row: f"{row[1]['mae']:.3f}"),
+    TableColumn[_Errors]("RMSE", lambda row: f"{row[1]['rmse']:.3f}"),
 )
 
 _RATINGS_NOTE: Final = (
@@ -249,7 +196,7 @@ _RATINGS_NOTE: Final = (
 def _ceiling(result: BacktestResult) -> Table:
     """Return the metrics of simple models and of ratings in hindsight, on the same games."""
     half, final = (result.figures[horizon.value] for horizon in (Horizon.HALFTIME, Horizon.FINAL))
-    columns: list[Column[str]] = [Column("", lambda name: NAMES[name])]
+    columns: list[TableColumn[str]] = [TableColumn("", lambda name: NAMES[name])]
     for title, group, metric, reference in (
         ("half from 18", half["minute"]["18"], "crps", "linear"),
         ("end", final["all"]["all"], "crps", "linear"),
@@ -262,9 +209,9 @@ def _ceiling(result: BacktestResult) -> Table:
     return tabulate("The ceiling", columns, ("served", "linear", "logistic", *CEILING), _CEILING_NOTE)
 
 
-def _in_group(group: GroupMetrics, column: Column[_Row]) -> Column[str]:
+def _in_group(group: GroupMetrics, column: TableColumn[_Row]) -> TableColumn[str]:
     """Return a column of the metrics of one group, for rows of forecasters."""
-    return Column(column.title, lambda name: column.cell(_Row("", group, name)))
+    return TableColumn(column.title, lambda name: column.cell(_Row("", group, name)))
 
 
 def _season_coverage(result: BacktestResult) -> Iterator[Table]:
@@ -278,23 +225,23 @@ def _season_coverage(result: BacktestResult) -> Iterator[Table]:
     for horizon in HORIZONS:
         series = [each for each in result.season_coverages if each.horizon == horizon.value]
         if series:
-            columns: list[Column[SeasonCoverage]] = [
-                Column("", lambda each: NAMES[each.forecaster]),
-                Column("level", lambda each: f"{each.level} %"),
+            columns: list[TableColumn[SeasonCoverage]] = [
+                TableColumn("", lambda each: NAMES[each.forecaster]),
+                TableColumn("level", lambda each: f"{each.level} %"),
                 *map(_of_season, series[0].seasons),
-                Column("standard deviation", lambda each: f"{100 * each.spread:.2f}{'' if each.agrees else ' ✗'}"),
-                Column("by chance", lambda each: f"{100 * each.chance:.2f}"),
-                Column("at most", lambda each: f"{100 * each.bound:.2f}"),
+                TableColumn("standard deviation", lambda each: f"{100 * each.spread:.2f}{'' if each.agrees else ' ✗'}"),
+                TableColumn("by chance", lambda each: f"{100 * each.chance:.2f}"),
+                TableColumn("at most", lambda each: f"{100 * each.bound:.2f}"),
             ]
             yield tabulate(f"{horizon.value.capitalize()}: coverage by season, all minutes", columns, series, note)
 
 
-def _of_season(season: str) -> Column[SeasonCoverage]:
+def _of_season(season: str) -> TableColumn[SeasonCoverage]:
     def cell(series: SeasonCoverage) -> str:
         value, lower, upper = (100 * each for each in series.seasons[season])
         return f"{value:.1f} [{lower:.1f}, {min(upper, 100):.1f}]{' ✗' if season in series.excluded else ''}"
 
-    return Column(season, cell)
+    return TableColumn(season, cell)
 
 
 def _excluded(share: float | None, side: str) -> str:
@@ -302,13 +249,13 @@ def _excluded(share: float | None, side: str) -> str:
 
 
 _POWER: Final = (
-    Column[GroupPower]("level", lambda each: f"{each.level} %"),
-    Column[GroupPower]("games of the group", lambda each: f"{each.games:,}"),
-    Column[GroupPower]("passes", lambda each: f"{100 * each.passes_from:.1f}–{100 * each.passes_to:.1f}"),
-    Column[GroupPower](
+    TableColumn[GroupPower]("level", lambda each: f"{each.level} %"),
+    TableColumn[GroupPower]("games of the group", lambda each: f"{each.games:,}"),
+    TableColumn[GroupPower]("passes", lambda each: f"{100 * each.passes_from:.1f}–{100 * each.passes_to:.1f}"),
+    TableColumn[GroupPower](
         f"true coverage excluded with {100 * POWER:g} %: too low", lambda each: _excluded(each.excluded_below, "less")
     ),
-    Column[GroupPower]("too high", lambda each: _excluded(each.excluded_above, "more")),
+    TableColumn[GroupPower]("too high", lambda each: _excluded(each.excluded_above, "more")),
 )
 
 _POWER_NOTE: Final = (
@@ -438,22 +385,22 @@ def _totals(horizon: str, by_kind: Mapping[str, Mapping[str, GroupMetrics]]) -> 
 _Band = tuple[str, MomentBand]
 
 
-def _held_at_moments(level: int) -> Column[_Band]:
-    return Column(f"{level} % coverage", lambda row: number(row[1].coverage[f"{level}"], "coverage"))
+def _held_at_moments(level: int) -> TableColumn[_Band]:
+    return TableColumn(f"{level} % coverage", lambda row: number(row[1].coverage[f"{level}"], "coverage"))
 
 
 _MOMENTS: Final = (
-    Column[_Band]("moments", lambda row: row[0]),
-    Column[_Band]("games", lambda row: f"{row[1].games:,}"),
-    Column[_Band]("plays", lambda row: f"{row[1].moments:,}"),
-    Column[_Band]("Brier", lambda row: number(row[1].brier["served"], "brier")),
-    Column[_Band]("Brier logistic", lambda row: number(row[1].brier["logistic"], "brier")),
-    Column[_Band]("Brier leader", lambda row: number(row[1].brier["leader"], "brier")),
-    Column[_Band]("Brier / logistic", lambda row: in_percent(row[1].brier_difference)),
-    Column[_Band]("Log loss", lambda row: number(row[1].log_loss["served"], "log_loss")),
-    Column[_Band]("Log loss / logistic", lambda row: in_percent(row[1].log_loss_difference)),
-    Column[_Band]("ECE", lambda row: f"{row[1].ece:.4f}"),
-    Column[_Band]("CRPS", lambda row: number(row[1].crps, "crps")),
+    TableColumn[_Band]("moments", lambda row: row[0]),
+    TableColumn[_Band]("games", lambda row: f"{row[1].games:,}"),
+    TableColumn[_Band]("plays", lambda row: f"{row[1].moments:,}"),
+    TableColumn[_Band]("Brier", lambda row: number(row[1].brier["served"], "brier")),
+    TableColumn[_Band]("Brier logistic", lambda row: number(row[1].brier["logistic"], "brier")),
+    TableColumn[_Band]("Brier leader", lambda row: number(row[1].brier["leader"], "brier")),
+    TableColumn[_Band]("Brier / logistic", lambda row: in_percent(row[1].brier_difference)),
+    TableColumn[_Band]("Log loss", lambda row: number(row[1].log_loss["served"], "log_loss")),
+    TableColumn[_Band]("Log loss / logistic", lambda row: in_percent(row[1].log_loss_difference)),
+    TableColumn[_Band]("ECE", lambda row: f"{row[1].ece:.4f}"),
+    TableColumn[_Band]("CRPS", lambda row: number(row[1].crps, "crps")),
     *map(_held_at_moments, LEVELS),
 )
 

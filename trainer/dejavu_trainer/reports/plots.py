@@ -15,7 +15,7 @@ from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, QUARTERS, GroupMetr
 from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, pool
-from dejavu_trainer.reports.backtest import NAMES
+from dejavu_trainer.reports.labels import NAMES
 from dejavu_trainer.reports.render import Plot
 
 if TYPE_CHECKING:  # imported late otherwise: loading it takes half a second, and not every report has plots

@@ -45,14 +45,14 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Column(Generic[T]):
+class TableColumn(Generic[T]):
     """Column of a table: its title, and the cell of a row's item."""
 
     title: str
     cell: Callable[[T], str]
 
 
-def tabulate(title: str, columns: Iterable[Column[T]], items: Iterable[T], note: str = "") -> Table:
+def tabulate(title: str, columns: Iterable[TableColumn[T]], items: Iterable[T], note: str = "") -> Table:
     """Build a table with a row for each item."""
     shown = tuple(columns)
     rows = tuple(tuple(column.cell(item) for column in shown) for item in items)
@@ -68,7 +68,7 @@ class Plot(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class EvaluationReport:
     """A report in any of its formats.
 
     Attributes:
@@ -95,7 +95,7 @@ class Report:
         return "" if self.fit is None else "Fit to be served." if self.fit else "Unfit."
 
 
-def print_report(console: Console, report: Report) -> None:
+def print_report(console: Console, report: EvaluationReport) -> None:
     """Print a report, its conclusions last; widens the console to the width of the tables."""
     console.width = max(console.width, MIN_WIDTH)
     console.print(Text(report.title, style="bold"), soft_wrap=True)
@@ -134,7 +134,7 @@ def print_rows(console: Console, rows: Iterable[tuple[str, str]], alarming: Coll
     console.print(table)
 
 
-def markdown(report: Report) -> str:
+def markdown(report: EvaluationReport) -> str:
     """Format a report as a Markdown document."""
     lines = [f"# {report.title}", "", report.method]
     if report.verdict:
@@ -165,7 +165,7 @@ def _markdown_row(cells: tuple[str, ...]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def page(report: Report, plots: Iterable[Plot]) -> str:
+def page(report: EvaluationReport, plots: Iterable[Plot]) -> str:
     """Render a report with plots as an HTML page."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -15,15 +15,15 @@ from dejavu_trainer.evaluation.adaptive_study import ARMS, MIN_MONTH_GAMES, RATI
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
 from dejavu_trainer.evaluation.study import BASE, StudyPart, StudyResult, Trial, TrialScore, told
 from dejavu_trainer.evaluation.walk_comparison import ALL, PairedMetric
-from dejavu_trainer.reports.backtest import METRIC_NAMES
+from dejavu_trainer.reports.labels import METRIC_NAMES
 from dejavu_trainer.reports.plots import STYLE, errors_of, svg
-from dejavu_trainer.reports.render import Column, Plot, Report, Table, tabulate
+from dejavu_trainer.reports.render import EvaluationReport, Plot, Table, TableColumn, tabulate
 
 
-def comparison_report(title: str, paired: Sequence[PairedMetric]) -> Report:
+def comparison_report(title: str, paired: Sequence[PairedMetric]) -> EvaluationReport:
     """Return the report of a comparison: for each horizon, metrics by season, beside persistence."""
     note = "Means over games and minutes; mean difference of games, with its 95 % interval. Lower scores are better."
-    return Report(
+    return EvaluationReport(
         title,
         "",
         tuple(
@@ -49,13 +49,13 @@ def _difference(each: PairedMetric) -> str:
 
 
 _COMPARISON = (
-    Column[PairedMetric]("", lambda each: "all seasons" if each.season == ALL else each.season),
-    Column[PairedMetric]("games", lambda each: f"{each.games:,}"),
-    Column[PairedMetric]("metric", lambda each: METRIC_NAMES[each.metric]),
-    Column[PairedMetric]("first", lambda each: _mean(each, each.value)),
-    Column[PairedMetric]("second", lambda each: _mean(each, each.against)),
-    Column[PairedMetric]("persistence", lambda each: _mean(each, each.persistence)),
-    Column[PairedMetric]("first − second", _difference),
+    TableColumn[PairedMetric]("", lambda each: "all seasons" if each.season == ALL else each.season),
+    TableColumn[PairedMetric]("games", lambda each: f"{each.games:,}"),
+    TableColumn[PairedMetric]("metric", lambda each: METRIC_NAMES[each.metric]),
+    TableColumn[PairedMetric]("first", lambda each: _mean(each, each.value)),
+    TableColumn[PairedMetric]("second", lambda each: _mean(each, each.against)),
+    TableColumn[PairedMetric]("persistence", lambda each: _mean(each, each.persistence)),
+    TableColumn[PairedMetric]("first − second", _difference),
 )
 
 
@@ -65,11 +65,11 @@ def comparison_document(paired: Sequence[PairedMetric]) -> dict[str, Any]:
     return {"metrics": rows}
 
 
-def study_report(title: str, result: StudyResult) -> Report:
+def study_report(title: str, result: StudyResult) -> EvaluationReport:
     """Return the report of a study: the seasons that choose and those that judge."""
     method = f"Recipes walked forward with seeds {_listed(result.plan.seeds)}."
     parts = (("choose", result.choice), ("judge", result.verdict))
-    return Report(title, method, tuple(_part_table(result, *part) for part in parts), tuple(told(result)))
+    return EvaluationReport(title, method, tuple(_part_table(result, *part) for part in parts), tuple(told(result)))
 
 
 def _part_table(result: StudyResult, verb: str, part: StudyPart) -> Table:
@@ -164,7 +164,7 @@ def _listed(numbers: tuple[int, ...]) -> str:
 _Part = tuple[ReplayedFold, NDArray[np.bool_]]
 
 
-def adaptive_report(title: str, method: str, replayed: Sequence[ReplayedFold]) -> Report:
+def adaptive_report(title: str, method: str, replayed: Sequence[ReplayedFold]) -> EvaluationReport:
     """Return the report of static and adaptive intervals: by season and ratings, monthly deviation, and by month.
 
     Args:
@@ -191,7 +191,7 @@ def adaptive_report(title: str, method: str, replayed: Sequence[ReplayedFold]) -
             f" {MIN_MONTH_GAMES} games, and with fewer it is chance."
         )
     tables.append(Table("By month, ratings carried", header, tuple(_replayed_rows(months)), note))
-    return Report(title, method, tuple(tables))
+    return EvaluationReport(title, method, tuple(tables))
 
 
 def _deviation_table(coverage_header: tuple[str, ...], months: Sequence[_Part]) -> Table:

@@ -97,7 +97,7 @@ class Load:
         while not self._stopping.is_set():
             game = self._game()
             for game_id in (game, ""):
-                forecast = await self._answer(client, "predict", PATTERN, game_id=game_id)
+                forecast = await self._answer(client, "predict", PATTERN, horizon=HALFTIME, game_id=game_id)
                 self._take(forecast)
             await self._notify()
             await asyncio.sleep(PAUSE_SECONDS)

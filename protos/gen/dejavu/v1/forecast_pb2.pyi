@@ -209,7 +209,7 @@ class _LateReason:
 class _LateReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LateReason.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     LATE_REASON_UNSPECIFIED: _LateReason.ValueType  # 0
-    """It is not late."""
+    """Not specified."""
     LATE_REASON_LATER_MINUTE: _LateReason.ValueType  # 1
     """The ledger already had a forecast of the game from more than two minutes of play later."""
     LATE_REASON_TIME: _LateReason.ValueType  # 2
@@ -232,7 +232,7 @@ class LateReason(_LateReason, metaclass=_LateReasonEnumTypeWrapper):
     """Reason why a recorded forecast is late."""
 
 LATE_REASON_UNSPECIFIED: LateReason.ValueType  # 0
-"""It is not late."""
+"""Not specified."""
 LATE_REASON_LATER_MINUTE: LateReason.ValueType  # 1
 """The ledger already had a forecast of the game from more than two minutes of play later."""
 LATE_REASON_TIME: LateReason.ValueType  # 2

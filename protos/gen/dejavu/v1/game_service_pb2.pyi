@@ -28,7 +28,7 @@ class _GameStatus:
 class _GameStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GameStatus.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     GAME_STATUS_UNSPECIFIED: _GameStatus.ValueType  # 0
-    """Not a status."""
+    """Not specified."""
     GAME_STATUS_SCHEDULED: _GameStatus.ValueType  # 1
     """It has not begun."""
     GAME_STATUS_LIVE: _GameStatus.ValueType  # 2
@@ -42,7 +42,7 @@ class GameStatus(_GameStatus, metaclass=_GameStatusEnumTypeWrapper):
     """Status of a game."""
 
 GAME_STATUS_UNSPECIFIED: GameStatus.ValueType  # 0
-"""Not a status."""
+"""Not specified."""
 GAME_STATUS_SCHEDULED: GameStatus.ValueType  # 1
 """It has not begun."""
 GAME_STATUS_LIVE: GameStatus.ValueType  # 2

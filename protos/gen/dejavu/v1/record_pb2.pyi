@@ -29,7 +29,7 @@ class _MarketResult:
 class _MarketResultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MarketResult.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     MARKET_RESULT_UNSPECIFIED: _MarketResult.ValueType  # 0
-    """There was no bet."""
+    """Not specified."""
     MARKET_RESULT_WON: _MarketResult.ValueType  # 1
     """It won: the stake came back with a profit."""
     MARKET_RESULT_LOST: _MarketResult.ValueType  # 2
@@ -41,7 +41,7 @@ class MarketResult(_MarketResult, metaclass=_MarketResultEnumTypeWrapper):
     """Result of a bet."""
 
 MARKET_RESULT_UNSPECIFIED: MarketResult.ValueType  # 0
-"""There was no bet."""
+"""Not specified."""
 MARKET_RESULT_WON: MarketResult.ValueType  # 1
 """It won: the stake came back with a profit."""
 MARKET_RESULT_LOST: MarketResult.ValueType  # 2

@@ -55,7 +55,7 @@ class _SharedCacheState:
 class _SharedCacheStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SharedCacheState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SHARED_CACHE_STATE_UNSPECIFIED: _SharedCacheState.ValueType  # 0
-    """No shared cache is configured."""
+    """Not specified."""
     SHARED_CACHE_STATE_USED: _SharedCacheState.ValueType  # 1
     """The worker uses the shared cache."""
     SHARED_CACHE_STATE_FAILED: _SharedCacheState.ValueType  # 2
@@ -65,7 +65,7 @@ class SharedCacheState(_SharedCacheState, metaclass=_SharedCacheStateEnumTypeWra
     """Whether a worker uses the cache that servers share."""
 
 SHARED_CACHE_STATE_UNSPECIFIED: SharedCacheState.ValueType  # 0
-"""No shared cache is configured."""
+"""Not specified."""
 SHARED_CACHE_STATE_USED: SharedCacheState.ValueType  # 1
 """The worker uses the shared cache."""
 SHARED_CACHE_STATE_FAILED: SharedCacheState.ValueType  # 2
@@ -129,7 +129,7 @@ class GetCacheStatsResponse(_message.Message):
     max_age_seconds: _builtins.float
     """Maximum age of a cached answer, in seconds."""
     shared_state: Global___SharedCacheState.ValueType
-    """Whether the worker that answers uses the cache that servers share."""
+    """Whether the worker that answers uses the cache that servers share; unspecified if none is configured."""
     def __init__(
         self,
         *,

@@ -27,7 +27,7 @@ class _NotificationStatus:
 class _NotificationStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NotificationStatus.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     NOTIFICATION_STATUS_UNSPECIFIED: _NotificationStatus.ValueType  # 0
-    """Not a status."""
+    """Not specified."""
     NOTIFICATION_STATUS_CLAIMED: _NotificationStatus.ValueType  # 1
     """A sender has claimed it."""
     NOTIFICATION_STATUS_WAITING: _NotificationStatus.ValueType  # 2
@@ -41,7 +41,7 @@ class NotificationStatus(_NotificationStatus, metaclass=_NotificationStatusEnumT
     """Status of a notification."""
 
 NOTIFICATION_STATUS_UNSPECIFIED: NotificationStatus.ValueType  # 0
-"""Not a status."""
+"""Not specified."""
 NOTIFICATION_STATUS_CLAIMED: NotificationStatus.ValueType  # 1
 """A sender has claimed it."""
 NOTIFICATION_STATUS_WAITING: NotificationStatus.ValueType  # 2

@@ -52,7 +52,7 @@ class _DiskState:
 class _DiskStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DiskState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     DISK_STATE_UNSPECIFIED: _DiskState.ValueType  # 0
-    """Not known: PostgreSQL does not tell, or no worker has looked yet."""
+    """Not specified."""
     DISK_STATE_ENOUGH: _DiskState.ValueType  # 1
     """At least twice the reserve."""
     DISK_STATE_LOW: _DiskState.ValueType  # 2
@@ -64,7 +64,7 @@ class DiskState(_DiskState, metaclass=_DiskStateEnumTypeWrapper):
     """Free space of the ledger's disk compared with the server's reserve. The metrics have the number of bytes."""
 
 DISK_STATE_UNSPECIFIED: DiskState.ValueType  # 0
-"""Not known: PostgreSQL does not tell, or no worker has looked yet."""
+"""Not specified."""
 DISK_STATE_ENOUGH: DiskState.ValueType  # 1
 """At least twice the reserve."""
 DISK_STATE_LOW: DiskState.ValueType  # 2
@@ -462,7 +462,7 @@ class LedgerState(_message.Message):
     checkpoint_interval_seconds: _builtins.float
     """Interval of the checkpoints, in seconds; absent if the server does not know it yet."""
     disk: Global___DiskState.ValueType
-    """Free space of its disk."""
+    """Free space of its disk; unspecified if it is not known: PostgreSQL does not tell, or no worker has looked yet."""
     caller_games: _builtins.int
     """Most games of a day for which one caller from another machine records through one worker; absent: no
     limit.

@@ -31,9 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import from_npz
+from dejavu_models.components.index import read_index
 from dejavu_models.errors import BundleError
 from dejavu_models.manifest import Manifest
-from dejavu_models.point.index import read_index
 from dejavu_store import contents as contents_module
 from dejavu_store.bundle import MANIFEST, check_answers, parse_manifest, read_manifest
 from dejavu_store.contents import load_contents

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from dejavu_feed.live_inputs import LIVE_INPUTS
-from dejavu_models.point.dejavu import Kernel
+from dejavu_models.components.dejavu import Kernel
 from dejavu_models.team_filter import MIN_NOISE
 from dejavu_models.types import (
     COMPONENTS,

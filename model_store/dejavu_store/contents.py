@@ -16,6 +16,12 @@ from pydantic import ValidationError
 
 from dejavu_feed.off_season import season_on
 from dejavu_models.arrays import from_npz, npz_members, to_npz
+from dejavu_models.components.courses import Courses, courses_from_bytes
+from dejavu_models.components.dejavu import Dejavu, DejavuSettings, Entries
+from dejavu_models.components.index import VectorIndex, read_index
+from dejavu_models.components.linear import LinearModels
+from dejavu_models.components.lstm import Lstm
+from dejavu_models.components.models import PointModels
 from dejavu_models.errors import BundleCorrupt
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
@@ -36,12 +42,6 @@ from dejavu_models.manifest import (
 )
 from dejavu_models.moments.model import MomentModel
 from dejavu_models.player_ratings import PlayerRatings
-from dejavu_models.point.courses import Courses, courses_from_bytes
-from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries
-from dejavu_models.point.index import VectorIndex, read_index
-from dejavu_models.point.linear import LinearModels
-from dejavu_models.point.lstm import Lstm
-from dejavu_models.point.models import PointModels
 from dejavu_models.ratings import STATE_SIZES, RatingFilter
 from dejavu_models.schedule import GameTerms
 from dejavu_models.team_filter import LEVEL, RatingSettings, TeamFilter

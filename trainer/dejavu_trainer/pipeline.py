@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from dejavu_feed.off_season import is_over
+from dejavu_models.components.courses import courses_to_bytes
+from dejavu_models.components.dejavu import Entries
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
@@ -34,8 +36,6 @@ from dejavu_models.manifest import (
     index_name,
     version_of,
 )
-from dejavu_models.point.courses import courses_to_bytes
-from dejavu_models.point.dejavu import Entries
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import COMPONENTS, Horizon

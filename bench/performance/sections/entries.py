@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from dejavu_feed.pattern import REGULATION_MINUTES, slots
 from dejavu_feed.replay.simulate import simulate_game
 from dejavu_models.arrays import Singles
-from dejavu_models.point import features
-from dejavu_models.point.index import search_breadth
+from dejavu_models.components import features
+from dejavu_models.components.index import search_breadth
 from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.training.index import CONSTRUCTION_BREADTH
 

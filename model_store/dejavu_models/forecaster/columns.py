@@ -11,8 +11,8 @@ import numpy as np
 
 from dejavu_models.arrays import Floats
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
+from dejavu_models.components.compiled import CompiledModels
 from dejavu_models.forecaster.active_state import ActiveState
-from dejavu_models.point.compiled import CompiledModels
 from dejavu_models.types import (
     HORIZONS,
     Adaptation,

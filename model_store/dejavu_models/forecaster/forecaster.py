@@ -17,6 +17,9 @@ from dejavu_feed.teams import OPENING_DEVIATION
 from dejavu_models import betting
 from dejavu_models.betting import MarketKind, StakingPolicy, is_own_market
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
+from dejavu_models.components.compiled import CompiledGame, compiled_models
+from dejavu_models.components.linear import MARGIN_SLOPE
+from dejavu_models.components.models import PointModels
 from dejavu_models.errors import (
     AlphaTooSmall,
     QuantileTooExtreme,
@@ -32,9 +35,6 @@ from dejavu_models.moments.game import MomentTables
 from dejavu_models.moments.model import MomentModel
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.player_ratings import PlayerRatings
-from dejavu_models.point.compiled import CompiledGame, compiled_models
-from dejavu_models.point.linear import MARGIN_SLOPE
-from dejavu_models.point.models import PointModels
 from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, Ratings, are_known
 from dejavu_models.totals.forecast import forecast_total
 from dejavu_models.totals.totals import Totals

@@ -15,11 +15,11 @@ from tests.support.builders.bundles import without_line
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_feed.teams import DECEMBER_DEVIATION, OPENING_DEVIATION
 from dejavu_models.betting import Market, MarketKind
+from dejavu_models.components.linear import MARGIN_SLOPE
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, RatedSchedule
 from dejavu_models.online_state import INITIAL, OnlineState
-from dejavu_models.point.linear import MARGIN_SLOPE
 from dejavu_models.ratings import USUAL_VARIANCES
 from dejavu_models.team_filter import CODES
 from dejavu_models.types import AdaptationMode, Forecast, Horizon, MarginSource, WarningReason

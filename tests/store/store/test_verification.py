@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from tests.support.harness.stores import stored_versions
 
+from dejavu_models.components.linear import INTERCEPT
+from dejavu_models.components.lstm import Lstm, weights_from_bytes, weights_to_bytes
 from dejavu_models.errors import BundleCorrupt
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import LSTM
-from dejavu_models.point.linear import INTERCEPT
-from dejavu_models.point.lstm import Lstm, weights_from_bytes, weights_to_bytes
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_store import bundle, verification
 from dejavu_store.bundle_store import ModelStore

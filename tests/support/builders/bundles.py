@@ -16,6 +16,7 @@ from tests.support.builders.calibrations import symmetric_calibration
 from tests.support.builders.made_once import made_once
 from tests.support.builders.shipped import shipped_bundle
 
+from dejavu_models.components.linear import SLOPE
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
@@ -29,7 +30,6 @@ from dejavu_models.manifest import (
     file_names,
     version_of,
 )
-from dejavu_models.point.linear import SLOPE
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.types import LINEAR_SOURCES, Forecast, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration

@@ -9,8 +9,8 @@ from tests.support.builders.made_once import computed_once
 from tests.support.builders.random_walks import random_walks, scoring_for
 from tests.support.fakes.linear_only_models import plain_models
 
-from dejavu_models.point.linear import LinearModels
-from dejavu_models.point.models import PointModels
+from dejavu_models.components.linear import LinearModels
+from dejavu_models.components.models import PointModels
 from dejavu_models.types import MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_trainer.evaluation.result import BacktestResult, RunProvenance, result_of

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from dejavu_models.components.dejavu import Dejavu, DejavuSettings, Entries, Kernel
+from dejavu_models.components.features import STEP_CHANNELS
+from dejavu_models.components.index import BruteForceIndex
+from dejavu_models.components.linear import LinearModels
+from dejavu_models.components.lstm import Lstm
+from dejavu_models.components.models import PointModels
 from dejavu_models.native import native
-from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel
-from dejavu_models.point.features import STEP_CHANNELS
-from dejavu_models.point.index import BruteForceIndex
-from dejavu_models.point.linear import LinearModels
-from dejavu_models.point.lstm import Lstm
-from dejavu_models.point.models import PointModels
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS
 
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dejavu_models.arrays import Floats, Integers
-from dejavu_models.point.models import PointModels, Predictions
-from dejavu_models.point.shown_entries import shown
+from dejavu_models.components.models import PointModels, Predictions
+from dejavu_models.components.shown_entries import shown
 from dejavu_models.types import Attribution, ComponentPrediction, Explanation, SimilarGame
 
 SIMILAR_GAMES = 5

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from dejavu_models.arrays import Floats, Singles
-from dejavu_models.point import features
-from dejavu_models.point.lstm import Lstm, NetworkWeights, weights_from_bytes
+from dejavu_models.components import features
+from dejavu_models.components.lstm import Lstm, NetworkWeights, weights_from_bytes
 
 
 class ReferenceLstm(Lstm):

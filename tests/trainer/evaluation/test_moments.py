@@ -15,11 +15,11 @@ from dejavu_feed.live_inputs import LiveInputs, Possession, Side
 from dejavu_feed.moment import Moment
 from dejavu_feed.pattern import period_of, period_seconds
 from dejavu_models.arrays import Singles
+from dejavu_models.components.models import PointModels
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.metrics import Estimate
 from dejavu_models.moments.model import MomentModel
-from dejavu_models.point.models import PointModels
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import LiveKind

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from tests.support.builders.random_walks import random_walks
 
 from dejavu_feed.errors import DataError
-from dejavu_models.point.dejavu import DejavuSettings, Kernel
-from dejavu_models.point.features import pattern_vectors
+from dejavu_models.components.dejavu import DejavuSettings, Kernel
+from dejavu_models.components.features import pattern_vectors
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon
 from dejavu_trainer.execution import Execution
 from dejavu_trainer.training.dejavu import (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_models.point.lstm import Lstm
+from dejavu_models.components.lstm import Lstm
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_trainer.training.lstm_config import FitError, LstmConfig, LstmExamples, TrainedLstm
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
+from dejavu_models.components.models import PointModels
 from dejavu_models.manifest import MetricRecord
 from dejavu_models.moments.model import MomentModel
 from dejavu_models.player_ratings import PlayerRatings
-from dejavu_models.point.models import PointModels
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration

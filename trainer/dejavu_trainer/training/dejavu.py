@@ -20,10 +20,10 @@ from pydantic import ConfigDict, Field
 
 from dejavu_feed.errors import DataError
 from dejavu_models.arrays import Floats, Integers, Singles, to_tenths
+from dejavu_models.components import features
+from dejavu_models.components.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Neighbors, kernel_regression
+from dejavu_models.components.graph import vectors_of
 from dejavu_models.manifest import MAX_NEIGHBOURS
-from dejavu_models.point import features
-from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Neighbors, kernel_regression
-from dejavu_models.point.graph import vectors_of
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import HERE, Advance, Execution

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats, Singles, Tenths
-from dejavu_models.point.graph import Graph, vectors_of
-from dejavu_models.point.index import BruteForceIndex, GraphIndex, VectorIndex
+from dejavu_models.components.graph import Graph, vectors_of
+from dejavu_models.components.index import BruteForceIndex, GraphIndex, VectorIndex
 
 SCAN_LIMIT = 1000
 """Maximum number of vectors for a brute-force index."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
-from dejavu_models.point.linear import CUBE, INTERCEPT, MARGIN_SLOPE, SLOPE, LinearModels, cube_of
+from dejavu_models.components.linear import CUBE, INTERCEPT, MARGIN_SLOPE, SLOPE, LinearModels, cube_of
 from dejavu_models.types import HORIZONS, LINEAR_SOURCES, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.training.ratings import RatedGames, margins_in_mode

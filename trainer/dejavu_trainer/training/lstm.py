@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from dejavu_models.arrays import Singles
-from dejavu_models.point import features
-from dejavu_models.point.lstm import Lstm, NetworkWeights, weights_to_bytes
+from dejavu_models.components import features
+from dejavu_models.components.lstm import Lstm, NetworkWeights, weights_to_bytes
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_trainer.execution import Advance
 from dejavu_trainer.training.lstm_config import FitError, LstmConfig, LstmExamples, TrainedLstm

@@ -66,7 +66,7 @@ class TrainedLstm:
     """The fitted LSTM.
 
     Attributes:
-        content: its weights, see `dejavu_models.point.lstm.weights_to_bytes`.
+        content: its weights, see `dejavu_models.components.lstm.weights_to_bytes`.
         parity: largest difference between torch and the compiled models on the games, in points.
     """
 

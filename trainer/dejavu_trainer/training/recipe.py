@@ -20,9 +20,9 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from dejavu_feed.errors import DataError
 from dejavu_models.arrays import Floats
-from dejavu_models.point.dejavu import Dejavu
-from dejavu_models.point.lstm import Lstm
-from dejavu_models.point.models import PointModels
+from dejavu_models.components.dejavu import Dejavu
+from dejavu_models.components.lstm import Lstm
+from dejavu_models.components.models import PointModels
 from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.data.split import hold_out_last
 from dejavu_trainer.execution import HERE, Execution, Progress

@@ -9,7 +9,7 @@ from tests.support.fakes.linear_only_models import plain_models
 
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
-from dejavu_models.point.models import PointModels
+from dejavu_models.components.models import PointModels
 from dejavu_models.types import CASES, HORIZONS, AdaptationMode, Horizon, MarginSource
 from dejavu_models.uncertainty.adaptive import Tracker, scaled_radii
 from dejavu_models.uncertainty.issued import IntervalAdapter, IssuedDistribution

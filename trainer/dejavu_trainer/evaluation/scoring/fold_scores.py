@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from dejavu_feed.box_score import MARKS, mark_of
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats, Singles
+from dejavu_models.components.models import PointModels
 from dejavu_models.player_ratings import PlayerRatings
-from dejavu_models.point.models import PointModels
 from dejavu_models.types import CASES, COMPONENTS, HORIZONS, MAX_SLOTS, THRESHOLDS, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lead_groups import LEAD_EDGES, lead_groups

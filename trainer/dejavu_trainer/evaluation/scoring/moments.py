@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from dejavu_feed.moment import TABLES_FROM
 from dejavu_feed.pattern import OVERTIME_SECONDS
 from dejavu_models.arrays import Floats, Singles
+from dejavu_models.components.models import PointModels
 from dejavu_models.moments.model import MomentInputs, MomentModel
-from dejavu_models.point.models import PointModels
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.distribution import LatticeDistribution

@@ -9,7 +9,7 @@ import pytest
 from tests.support.reference.lstm import ReferenceLstm
 
 from dejavu_models.arrays import Floats, from_npz, to_npz
-from dejavu_models.point.lstm import Lstm
+from dejavu_models.components.lstm import Lstm
 
 Arrays = dict[str, Any]
 

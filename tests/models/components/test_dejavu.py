@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dejavu_models.arrays import Floats, to_tenths
-from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Neighbors, kernel_regression
-from dejavu_models.point.features import anchored, pattern_vectors, recency_weights
-from dejavu_models.point.index import BruteForceIndex, VectorIndex, read_index
-from dejavu_models.point.shown_entries import records_of, shown
+from dejavu_models.components.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Neighbors, kernel_regression
+from dejavu_models.components.features import anchored, pattern_vectors, recency_weights
+from dejavu_models.components.index import BruteForceIndex, VectorIndex, read_index
+from dejavu_models.components.shown_entries import records_of, shown
 from dejavu_trainer.training.index import SCAN_LIMIT, build_hnsw, build_index
 
 RECENCY = 6.0

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from dejavu_models.arrays import Floats, Integers, Singles
+from dejavu_models.components.graph import Graph, vectors_of
 from dejavu_models.native import native
-from dejavu_models.point.graph import Graph, vectors_of
 
 LANES = 4
 """Number of dimensions that are compared at a time; the dimensions of graphs are padded to a multiple of it."""

@@ -7,7 +7,7 @@ import pytest
 from tests.support.builders.shipped import shipped_bundle
 
 from dejavu_models.arrays import Floats
-from dejavu_models.point.linear import CUBE, INTERCEPT, MARGIN_SLOPE, SLOPE, LinearModels
+from dejavu_models.components.linear import CUBE, INTERCEPT, MARGIN_SLOPE, SLOPE, LinearModels
 from dejavu_models.types import HORIZONS, Horizon
 
 UNKNOWN, KNOWN, LINE = range(3)

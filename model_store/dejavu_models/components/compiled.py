@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from dejavu_models.arrays import Floats, Integers
+from dejavu_models.components.dejavu import Dejavu
+from dejavu_models.components.models import PointModels
+from dejavu_models.components.shown_entries import date_of
 from dejavu_models.native import native
-from dejavu_models.point.dejavu import Dejavu
-from dejavu_models.point.models import PointModels
-from dejavu_models.point.shown_entries import date_of
 from dejavu_models.types import (
     LINEAR,
     MAX_SLOTS,

@@ -14,11 +14,11 @@ from tests.support.builders.shipped import shipped_bundle
 from tests.support.harness.real_games import real_games
 
 from dejavu_models.arrays import to_tenths
+from dejavu_models.components.courses import courses_from_bytes, courses_to_bytes
+from dejavu_models.components.dejavu import Dejavu, DejavuSettings, Entries, Kernel
+from dejavu_models.components.index import BruteForceIndex
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.point.courses import courses_from_bytes, courses_to_bytes
-from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel
-from dejavu_models.point.index import BruteForceIndex
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Forecast, Horizon, SimilarGame
 from dejavu_store.registry import Registry
 

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_models.arrays import Floats, Singles, to_tenths
-from dejavu_models.point.features import anchored, pattern_vectors, recency_weights
-from dejavu_models.point.graph import Graph, vectors_of
-from dejavu_models.point.index import VectorIndex, read_index, search_breadth
+from dejavu_models.components.features import anchored, pattern_vectors, recency_weights
+from dejavu_models.components.graph import Graph, vectors_of
+from dejavu_models.components.index import VectorIndex, read_index, search_breadth
 from dejavu_trainer.training.index import build_hnsw, build_index
 
 RECENCY, NEIGHBOURS = 6.0, 50

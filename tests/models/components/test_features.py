@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dejavu_models.arrays import Floats
-from dejavu_models.point.features import anchored, minute_steps, pattern_vectors
+from dejavu_models.components.features import anchored, minute_steps, pattern_vectors
 
 PATTERNS = st.integers(1, 47).flatmap(
     lambda slots: hnp.arrays(

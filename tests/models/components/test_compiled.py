@@ -17,11 +17,11 @@ from tests.support.reference.batch import BatchedGame, GameBatch
 from tests.support.reference.lstm import ReferenceLstm
 
 from dejavu_models.arrays import Floats, Integers, Singles
+from dejavu_models.components.compiled import CompiledGame, compiled_models
+from dejavu_models.components.dejavu import Dejavu, Kernel
+from dejavu_models.components.index import BruteForceIndex
+from dejavu_models.components.models import PointModels
 from dejavu_models.manifest import LSTM
-from dejavu_models.point.compiled import CompiledGame, compiled_models
-from dejavu_models.point.dejavu import Dejavu, Kernel
-from dejavu_models.point.index import BruteForceIndex
-from dejavu_models.point.models import PointModels
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Explanation
 from dejavu_store.registry import default_bundle
 

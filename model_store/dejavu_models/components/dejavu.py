@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats, Integers, Singles, from_npz, to_npz
-from dejavu_models.point import features
-from dejavu_models.point.courses import Courses
-from dejavu_models.point.index import VectorIndex
-from dejavu_models.point.shown_entries import records_of
+from dejavu_models.components import features
+from dejavu_models.components.courses import Courses
+from dejavu_models.components.index import VectorIndex
+from dejavu_models.components.shown_entries import records_of
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, SimilarGame
 
 MAX_POINTS: Final = 1000

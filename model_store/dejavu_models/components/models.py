@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dejavu_models.arrays import Floats
-from dejavu_models.point.dejavu import Dejavu, NeighborResult
-from dejavu_models.point.linear import LinearModels
-from dejavu_models.point.lstm import Lstm
+from dejavu_models.components.dejavu import Dejavu, NeighborResult
+from dejavu_models.components.linear import LinearModels
+from dejavu_models.components.lstm import Lstm
 from dejavu_models.types import COMPONENTS, HORIZONS, MarginSource
 
 

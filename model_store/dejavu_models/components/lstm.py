@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from dejavu_models.arrays import Floats, Singles, from_npz, to_npz
+from dejavu_models.components import features
 from dejavu_models.native import native
-from dejavu_models.point import features
 from dejavu_models.types import HORIZONS, MAX_SLOTS
 
 MAX_NETWORKS: Final = 16

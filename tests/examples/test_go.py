@@ -11,7 +11,10 @@ from tests.support.programs.compiled_examples import go_example
 def test_the_go_example_runs_with_code_generated_as_documented(address: str) -> None:
     ran = examples.run(go_example("predict"), address=address)
     assert ran.returncode == 0, ran.stderr
-    forecast, dejavu, lstm, reason, violation = ran.stdout.splitlines()
+    forecast, *components, reason, violation = ran.stdout.splitlines()
     assert forecast.startswith("LAL @ BOS: ")
-    assert (dejavu[:10], lstm[:8], reason) == ("  dejavu: ", "  lstm: ", "INVALID_PATTERN")
+    assert ([each.partition(":")[0] for each in components], reason) == (
+        ["  linear", "  dejavu", "  lstm"],
+        "INVALID_PATTERN",
+    )
     assert violation.startswith("  pattern[1]: 1000")

@@ -1,42 +1,28 @@
-"""Domain errors.
-
-DejavuError
-├── FieldError                a field of a request is rejected: field, found and expected value
-│   ├── InvalidInput          invalid for every model
-│   │   ├── InvalidPattern    length, NaN, infinity, out of bounds
-│   │   ├── InvalidAlpha      not in (0, 1)
-│   │   ├── InvalidGameId     not ten digits, or of another season
-│   │   ├── InvalidTeam       not an NBA code or alias, both teams are the same, or not those of the game
-│   │   ├── InvalidGameDate   not a date, or not one on which the game can be played
-│   │   ├── InvalidMargin     pregame_margin not finite or out of bounds
-│   │   ├── InvalidQuantile   a level not in (0, 1), or too many of them
-│   │   ├── InvalidHorizon    not a horizon of the contract
-│   │   ├── InvalidMarket     invalid line, odds, bankroll, amount staked, threshold or horizon
-│   │   └── InvalidLiveInput  out of bounds, or contradicts the pattern or another live input
-│   ├── Unsupported           valid, but not supported by this model; `expected` is the supported value
-│   │   ├── UnsupportedHorizon
-│   │   ├── UnsupportedSlots  the model does not support this number of slots
-│   │   ├── UnsupportedTotals  the model does not forecast total points
-│   │   ├── UnsupportedMoment  the model has no tables for the moment
-│   │   ├── AlphaTooSmall     the tables do not reach so far into the tails
-│   │   └── QuantileTooExtreme  the same, of a quantile level
-│   └── UnknownModel          no bundle of that version is loaded
-└── BundleError               a bundle cannot be loaded: names the bundle and the file
-    ├── BundleNotFound        no such folder, or no manifest in it
-    ├── BundleIncomplete      a file listed in the manifest is missing
-    ├── BundleCorrupt         a file does not match the manifest, or cannot be read
-    ├── BundleTooNew          written with a newer schema than this code reads
-    ├── BundleTooOld          written with an older schema: refit the bundle
-    └── BundleUnfit           the backtest of its recipe failed
-"""
+"""Domain errors: of fields of requests, and of bundles that cannot be loaded."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, ParamSpec, TypeVar
+from typing import ClassVar, Literal, ParamSpec, TypeVar
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+Category = Literal[
+    "INVALID_ARGUMENT",
+    "NOT_FOUND",
+    "FAILED_PRECONDITION",
+    "OUT_OF_RANGE",
+    "UNAUTHENTICATED",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "UNIMPLEMENTED",
+    "DEADLINE_EXCEEDED",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "INTERNAL",
+]
+"""Kind of an error, as callers see it: the name of a google.rpc.Code."""
 
 MAX_QUOTED = 64
 """Maximum length of caller text repeated in an error, in UTF-8 bytes after quoting."""
@@ -54,14 +40,24 @@ def quoted(text: str) -> str:
 class DejavuError(Exception):
     """Base class of all errors that this project raises.
 
+    A subclass gives its attributes as arguments of its class statement; it inherits what it does not give.
+
     Attributes:
         reason: stable machine-readable code, in UPPER_SNAKE_CASE.
+        category: its kind; None if it is never sent to a caller, who gets an internal error without its text then.
     """
 
     reason: str = "DEJAVU_ERROR"
+    category: ClassVar[Category | None] = None
+
+    def __init_subclass__(cls, *, reason: str | None = None, category: Category | None = None) -> None:
+        if reason is not None:
+            cls.reason = reason
+        if category is not None:
+            cls.category = category
 
 
-class FieldError(DejavuError):
+class FieldError(DejavuError, reason="FIELD_REFUSED"):
     """A field of a request is rejected.
 
     Args:
@@ -70,11 +66,18 @@ class FieldError(DejavuError):
         expected: the values accepted.
 
     Attributes:
+        default_field: the field if none is given, as the argument `field` of the class statement.
         others: errors of further fields of the same request.
     """
 
-    reason = "FIELD_REFUSED"
     default_field: ClassVar[str] = ""
+
+    def __init_subclass__(
+        cls, *, field: str | None = None, reason: str | None = None, category: Category | None = None
+    ) -> None:
+        super().__init_subclass__(reason=reason, category=category)
+        if field is not None:
+            cls.default_field = field
 
     def __init__(self, found: str, expected: str, field: str | None = None) -> None:
         self.field = self.default_field if field is None else field
@@ -89,10 +92,8 @@ class FieldError(DejavuError):
         return f"{self.found}; expected {self.expected}"
 
 
-class InvalidInput(FieldError):
+class InvalidInput(FieldError, reason="INVALID_INPUT", category="INVALID_ARGUMENT"):
     """A field is invalid for every model."""
-
-    reason = "INVALID_INPUT"
 
 
 class FieldErrors:
@@ -130,129 +131,79 @@ class FieldErrors:
                 del first
 
 
-class InvalidPattern(InvalidInput):
+class InvalidPattern(InvalidInput, reason="INVALID_PATTERN", field="pattern"):
     """The pattern is empty, too long, not finite or out of bounds."""
 
-    reason = "INVALID_PATTERN"
-    default_field = "pattern"
 
-
-class InvalidAlpha(InvalidInput):
+class InvalidAlpha(InvalidInput, reason="INVALID_ALPHA", field="alpha"):
     """The miscoverage rate is not a number strictly between 0 and 1."""
 
-    reason = "INVALID_ALPHA"
-    default_field = "alpha"
 
-
-class InvalidGameId(InvalidInput):
+class InvalidGameId(InvalidInput, reason="INVALID_GAME_ID", field="game_id"):
     """The game id is not ten digits, or of another season than the outcome reported."""
 
-    reason = "INVALID_GAME_ID"
-    default_field = "game_id"
 
-
-class InvalidTeam(InvalidInput):
+class InvalidTeam(InvalidInput, reason="INVALID_TEAM", field="home_team"):
     """A team is not an NBA code or alias, both teams are the same, or they are not those recorded for the game."""
 
-    reason = "INVALID_TEAM"
-    default_field = "home_team"
 
-
-class InvalidGameDate(InvalidInput):
+class InvalidGameDate(InvalidInput, reason="INVALID_GAME_DATE", field="game_date"):
     """The date of the game is malformed, out of bounds, or outside the season of the game id."""
 
-    reason = "INVALID_GAME_DATE"
-    default_field = "game_date"
 
-
-class InvalidMargin(InvalidInput):
+class InvalidMargin(InvalidInput, reason="INVALID_PREGAME_MARGIN", field="pregame_margin"):
     """The expected margin is not finite or out of bounds."""
 
-    reason = "INVALID_PREGAME_MARGIN"
-    default_field = "pregame_margin"
 
-
-class InvalidQuantile(InvalidInput):
+class InvalidQuantile(InvalidInput, reason="INVALID_QUANTILE_LEVELS", field="quantile_levels"):
     """A quantile level is not a number strictly between 0 and 1, or there are too many levels."""
 
-    reason = "INVALID_QUANTILE_LEVELS"
-    default_field = "quantile_levels"
 
-
-class InvalidHorizon(InvalidInput):
+class InvalidHorizon(InvalidInput, reason="INVALID_HORIZON", field="horizon"):
     """The horizon is not specified, or not defined in the contract."""
 
-    reason = "INVALID_HORIZON"
-    default_field = "horizon"
 
-
-class InvalidMarket(InvalidInput):
+class InvalidMarket(InvalidInput, reason="INVALID_MARKET", field="market"):
     """A market has an invalid line, odds, bankroll, amount staked, threshold or horizon."""
 
-    reason = "INVALID_MARKET"
-    default_field = "market"
 
-
-class InvalidLiveInput(InvalidInput):
+class InvalidLiveInput(InvalidInput, reason="INVALID_LIVE_INPUT", field="live_input"):
     """A live input is out of bounds, or contradicts the pattern or another input; the reason is INVALID_ + its name."""
-
-    reason = "INVALID_LIVE_INPUT"
-    default_field = "live_input"
 
     def __init__(self, found: str, expected: str, field: str | None = None) -> None:
         super().__init__(found, expected, field)
         self.reason = f"INVALID_{self.field.partition('.')[0].upper()}"
 
 
-class Unsupported(FieldError):
+class Unsupported(FieldError, reason="UNSUPPORTED", category="FAILED_PRECONDITION"):
     """A field is valid, but the requested model does not support it."""
 
-    reason = "UNSUPPORTED"
 
-
-class UnsupportedHorizon(Unsupported):
+class UnsupportedHorizon(Unsupported, reason="UNSUPPORTED_HORIZON", field="horizon"):
     """The model does not forecast this horizon."""
 
-    reason = "UNSUPPORTED_HORIZON"
-    default_field = "horizon"
 
-
-class UnsupportedSlots(Unsupported):
+class UnsupportedSlots(Unsupported, reason="UNSUPPORTED_SLOTS", field="pattern"):
     """The model does not support patterns with this number of slots."""
 
-    reason = "UNSUPPORTED_SLOTS"
-    default_field = "pattern"
 
-
-class UnsupportedTotals(Unsupported):
+class UnsupportedTotals(Unsupported, reason="UNSUPPORTED_TOTALS", field="markets"):
     """The model does not forecast total points, so it cannot evaluate a market of total points."""
 
-    reason = "UNSUPPORTED_TOTALS"
-    default_field = "markets"
 
-
-class UnsupportedMoment(Unsupported):
+class UnsupportedMoment(Unsupported, reason="UNSUPPORTED_MOMENT", field="moment"):
     """The model has no tables of moments, and this one needs them."""
 
-    reason = "UNSUPPORTED_MOMENT"
-    default_field = "moment"
 
-
-class AlphaTooSmall(Unsupported):
+class AlphaTooSmall(Unsupported, reason="ALPHA_TOO_SMALL", field="alpha"):
     """The tables do not reach far enough into the tails for this small a miscoverage rate."""
 
-    reason = "ALPHA_TOO_SMALL"
-    default_field = "alpha"
 
-
-class QuantileTooExtreme(Unsupported):
+class QuantileTooExtreme(Unsupported, reason="QUANTILE_TOO_EXTREME", field="quantile_levels"):
     """The tables do not reach as far as a quantile level this close to 0 or 1."""
 
-    reason = "QUANTILE_TOO_EXTREME"
-    default_field = "quantile_levels"
 
-
-class UnknownModel(FieldError):
+class UnknownModel(FieldError, reason="UNKNOWN_MODEL_VERSION", field="model_version", category="NOT_FOUND"):
     """No bundle of the requested version is loaded.
 
     Args:
@@ -260,52 +211,35 @@ class UnknownModel(FieldError):
         held: the loaded versions, the active one first.
     """
 
-    reason = "UNKNOWN_MODEL_VERSION"
-    default_field = "model_version"
-
     def __init__(self, version: str, held: tuple[str, ...]) -> None:
         self.version = version
         self.held = held
         super().__init__(f"{quoted(version)} is not loaded", f"one of {', '.join(held)}, or empty")
 
 
-class BundleError(DejavuError):
+class BundleError(DejavuError, reason="BUNDLE_REFUSED"):
     """A bundle cannot be loaded."""
 
-    reason = "BUNDLE_REFUSED"
 
-
-class BundleNotFound(BundleError):
+class BundleNotFound(BundleError, reason="BUNDLE_NOT_FOUND", category="FAILED_PRECONDITION"):
     """The folder does not exist or has no manifest."""
 
-    reason = "BUNDLE_NOT_FOUND"
 
-
-class BundleIncomplete(BundleError):
+class BundleIncomplete(BundleError, reason="BUNDLE_INCOMPLETE", category="FAILED_PRECONDITION"):
     """A file listed in the manifest is missing."""
 
-    reason = "BUNDLE_INCOMPLETE"
 
-
-class BundleCorrupt(BundleError):
+class BundleCorrupt(BundleError, reason="BUNDLE_CORRUPT", category="FAILED_PRECONDITION"):
     """A file does not match the manifest, or cannot be read."""
 
-    reason = "BUNDLE_CORRUPT"
 
-
-class BundleTooNew(BundleError):
+class BundleTooNew(BundleError, reason="BUNDLE_TOO_NEW", category="FAILED_PRECONDITION"):
     """The bundle was written with a newer schema than this code reads."""
 
-    reason = "BUNDLE_TOO_NEW"
 
-
-class BundleTooOld(BundleError):
+class BundleTooOld(BundleError, reason="BUNDLE_TOO_OLD", category="FAILED_PRECONDITION"):
     """The bundle was written with an older schema than this code reads: refit it."""
 
-    reason = "BUNDLE_TOO_OLD"
 
-
-class BundleUnfit(BundleError):
+class BundleUnfit(BundleError, reason="BUNDLE_UNFIT", category="FAILED_PRECONDITION"):
     """The bundle's recipe failed its backtest on unseen games."""
-
-    reason = "BUNDLE_UNFIT"

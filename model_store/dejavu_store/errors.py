@@ -1,22 +1,13 @@
-"""Errors of model stores.
-
-DejavuError
-├── InvalidModelStore         the address of a store cannot be used
-└── ModelStoreUnavailable     the storage cannot be read or written at present
-"""
+"""Errors of model stores."""
 
 from __future__ import annotations
 
 from dejavu_models.errors import DejavuError
 
 
-class InvalidModelStore(DejavuError):
+class InvalidModelStore(DejavuError, reason="INVALID_MODEL_STORE"):
     """The address of a model store cannot be used."""
 
-    reason = "INVALID_MODEL_STORE"
 
-
-class ModelStoreUnavailable(DejavuError):
+class ModelStoreUnavailable(DejavuError, reason="MODEL_STORE_UNAVAILABLE", category="UNAVAILABLE"):
     """The storage of the models cannot be read or written at present."""
-
-    reason = "MODEL_STORE_UNAVAILABLE"

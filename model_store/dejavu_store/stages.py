@@ -115,36 +115,24 @@ class ModelChange:
     sequence: int = 0
 
 
-class NotRegistered(FieldError):
+class NotRegistered(FieldError, reason="MODEL_NOT_REGISTERED", field="model_version", category="NOT_FOUND"):
     """The store has no model of a version, or no model has the alias."""
 
-    reason = "MODEL_NOT_REGISTERED"
-    default_field = "model_version"
 
-
-class ModelInUse(DejavuError):
+class ModelInUse(DejavuError, reason="MODEL_IN_USE", category="FAILED_PRECONDITION"):
     """A model cannot be unloaded or retired, since it answers requests."""
 
-    reason = "MODEL_IN_USE"
 
-
-class WrongStage(DejavuError):
+class WrongStage(DejavuError, reason="WRONG_MODEL_STAGE", category="FAILED_PRECONDITION"):
     """A change does not fit the stage of its model."""
 
-    reason = "WRONG_MODEL_STAGE"
 
-
-class TooManyChallengers(DejavuError):
+class TooManyChallengers(DejavuError, reason="TOO_MANY_CHALLENGERS", category="FAILED_PRECONDITION"):
     """The maximum number of staged models is reached."""
 
-    reason = "TOO_MANY_CHALLENGERS"
 
-
-class InvalidReason(InvalidInput):
+class InvalidReason(InvalidInput, reason="INVALID_REASON", field="reason"):
     """The reason for a change is too long, or has a character that cannot be stored."""
-
-    reason = "INVALID_REASON"
-    default_field = "reason"
 
 
 def _check_reason(reason: str) -> None:

@@ -32,7 +32,7 @@ from dejavu_models.forecast_query import MAX_QUANTILES
 from dejavu_server.admission.refusals import CallerLimit
 from dejavu_server.api import interceptors, paging, request_ids
 from dejavu_server.api.converters import prediction, record_requests
-from dejavu_server.api.errors import CODES, INTERNAL
+from dejavu_server.api.errors import INTERNAL
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, OVERALL
 from dejavu_server.api.inference.inference_service import INFERENCE_SERVICE
 from dejavu_server.ledger.errors import LedgerUnavailable
@@ -71,13 +71,12 @@ def table() -> set[tuple[str, str]]:
     Errors with subclasses are raised only as one of these, with one exception.
     """
     raised = {error for error in subclasses(DejavuError) if not any(subclasses(error))} | RAISED_BASE_CLASSES
-    codes = {error: next((CODES[base] for base in error.__mro__ if base in CODES), None) for error in raised}
-    known = {(code.name, error.reason) for error, code in codes.items() if code is not None}
+    known = {(error.category, error.reason) for error in raised if error.category is not None}
     # Live inputs, line-ups and moments have reasons of their own.
     known.remove(("INVALID_ARGUMENT", InvalidLiveInput.reason))
     named = [*(each.name for each in LIVE_INPUTS), "lineups", "moment"]
     known |= {("INVALID_ARGUMENT", InvalidLiveInput("", "", name).reason) for name in named}
-    return known | {(grpc.StatusCode.INTERNAL.name, INTERNAL)}
+    return {*known, ("INTERNAL", INTERNAL)}
 
 
 def test_the_table_of_errors_is_the_server_s() -> None:

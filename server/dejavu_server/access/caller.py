@@ -36,7 +36,7 @@ class AccessScope(enum.Enum):
 ALL_SCOPES = frozenset(AccessScope)
 
 
-class Unauthenticated(DejavuError):
+class Unauthenticated(DejavuError, reason="UNAUTHENTICATED", category="UNAUTHENTICATED"):
     """The call has no valid token.
 
     Args:
@@ -45,21 +45,17 @@ class Unauthenticated(DejavuError):
         expired: name of the token, if it was valid once; for the log.
     """
 
-    reason = "UNAUTHENTICATED"
-
     def __init__(self, message: str, *, forged: bool = False, expired: str = "") -> None:
         super().__init__(message)
         self.forged = forged
         self.expired = expired
 
 
-class MethodDenied(DejavuError):
+class MethodDenied(DejavuError, reason="METHOD_DENIED", category="PERMISSION_DENIED"):
     """No token allows the method: it is not in the policy."""
 
-    reason = "METHOD_DENIED"
 
-
-class ScopeMissing(DejavuError):
+class ScopeMissing(DejavuError, reason="SCOPE_MISSING", category="PERMISSION_DENIED"):
     """The token of the call lacks a scope.
 
     Args:
@@ -67,8 +63,6 @@ class ScopeMissing(DejavuError):
         scope: the scope that it lacks, as callers see it.
         action: action that needs the scope.
     """
-
-    reason = "SCOPE_MISSING"
 
     def __init__(self, caller: str, scope: str, action: str) -> None:
         super().__init__(f"{caller} may not {action}: its token lacks the scope {scope!r}")

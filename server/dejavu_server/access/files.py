@@ -27,10 +27,8 @@ FileVersion = tuple[int, ...]
 """Identity of a version of a file. It also changes if a link gets another target, as in a secret of Kubernetes."""
 
 
-class AccessFileError(DejavuError):
+class AccessFileError(DejavuError, reason="ACCESS_FILE_INVALID"):
     """A file of keys, certificates or tokens cannot be used; names the file, never its content."""
-
-    reason = "ACCESS_FILE_INVALID"
 
 
 async def on_thread(load: Callable[[], _T]) -> _T:

@@ -43,10 +43,8 @@ _BYTES_OF: Final[Mapping[type[Message], int]] = {
 MessageT = TypeVar("MessageT", bound=Message)
 
 
-class MalformedRequest(DejavuError):
+class MalformedRequest(DejavuError, reason="INVALID_MESSAGE", category="INVALID_ARGUMENT"):
     """The bytes of a request are not a message of its method, or far more than any request needs."""
-
-    reason = "INVALID_MESSAGE"
 
 
 def checked(message: type[MessageT]) -> Callable[[bytes], MessageT]:

@@ -1,47 +1,10 @@
 """Maps domain errors to status codes, reasons and details of a google.rpc.Status.
 
-    domain error                               status code           reason
-    InvalidInput and subclasses                INVALID_ARGUMENT      INVALID_…, including InvalidResumeToken
-    MalformedRequest                           INVALID_ARGUMENT      INVALID_MESSAGE
-    Unsupported and subclasses                 FAILED_PRECONDITION   UNSUPPORTED_…, ALPHA_TOO_SMALL and so on
-    UnknownModel, UnknownService, UnknownGame  NOT_FOUND             UNKNOWN_MODEL_VERSION and so on
-    UnknownOutcome                             NOT_FOUND             UNKNOWN_OUTCOME
-    UnknownModelName                           NOT_FOUND             UNKNOWN_MODEL
-    OutcomeAlreadyRecorded, GameFull           FAILED_PRECONDITION   OUTCOME_KNOWN, GAME_FULL
-    OutcomeStands                              FAILED_PRECONDITION   OUTCOME_STANDS
-    TooManyLeases, TooManyFeeds                FAILED_PRECONDITION   TOO_MANY_LEASES, TOO_MANY_FEEDS
-    GamesFull, NotificationsFull               FAILED_PRECONDITION   GAMES_FULL, NOTIFICATIONS_FULL
-    GameNotInPlay                              FAILED_PRECONDITION   GAME_NOT_IN_PLAY
-    ResumeTokenExpired                         OUT_OF_RANGE          RESUME_TOKEN_EXPIRED
-    Overloaded, SubscriberTooSlow              RESOURCE_EXHAUSTED    OVERLOADED, SUBSCRIBER_TOO_SLOW
-    CallerLimit                                RESOURCE_EXHAUSTED    CALLER_LIMIT
-    WatchLimit                                 UNIMPLEMENTED         WATCH_LIMIT
-    LedgerUnavailable, LedgerReplaced          UNAVAILABLE           LEDGER_UNAVAILABLE, LEDGER_REPLACED
-    DiskReserveReached                         UNAVAILABLE           DISK_RESERVE
-    ModelsChanged                              UNAVAILABLE           MODELS_CHANGED
-    ServerDraining                             UNAVAILABLE           DRAINING
-    SharedCacheUnavailable                     UNAVAILABLE           SHARED_CACHE_UNAVAILABLE
-    CacheOff                                   FAILED_PRECONDITION   CACHE_OFF
-    NotRegistered                              NOT_FOUND             MODEL_NOT_REGISTERED
-    NoModelStore, NotLoaded, ModelLoadFailed   FAILED_PRECONDITION   NO_MODEL_STORE, MODEL_NOT_LOADED, MODEL_LOAD_FAILED
-    ModelInUse, WrongStage                     FAILED_PRECONDITION   MODEL_IN_USE, WRONG_MODEL_STAGE
-    TooManyChallengers, NotProven              FAILED_PRECONDITION   TOO_MANY_CHALLENGERS, MODEL_NOT_PROVEN
-    BundleCorrupt, BundleIncomplete            FAILED_PRECONDITION   BUNDLE_CORRUPT, BUNDLE_INCOMPLETE
-    BundleNotFound, BundleUnfit                FAILED_PRECONDITION   BUNDLE_NOT_FOUND, BUNDLE_UNFIT
-    BundleTooNew, BundleTooOld                 FAILED_PRECONDITION   BUNDLE_TOO_NEW, BUNDLE_TOO_OLD
-    ModelStoreUnavailable                      UNAVAILABLE           MODEL_STORE_UNAVAILABLE
-    LedgerCorrupt                              DATA_LOSS             LEDGER_CORRUPT
-    LedgerSchemaError                          FAILED_PRECONDITION   LEDGER_SCHEMA
-    DeadlineExceeded                           DEADLINE_EXCEEDED     DEADLINE_PASSED
-    Unauthenticated                            UNAUTHENTICATED       UNAUTHENTICATED
-    ScopeMissing, MethodDenied                 PERMISSION_DENIED     SCOPE_MISSING, METHOD_DENIED
-    StreamFailed                               INTERNAL              STREAM_FAILED
-    any other exception                        INTERNAL              INTERNAL, without the text of the exception
-
-The reason is the `reason` of the error class. Every status carries google.rpc.ErrorInfo, whose metadata give the
-outcome that stands (OutcomeStands), the missing scope (ScopeMissing) or the name of the limit (CallerLimit). A status
-that names a field has it as metadata and also carries google.rpc.BadRequest; a status whose cause may be temporary also
-carries google.rpc.RetryInfo.
+The code is the `category` of the error, the reason its `reason`. Any other exception, and an error without category, is
+INTERNAL without its text. Every status carries google.rpc.ErrorInfo, whose metadata give the outcome that stands
+(OutcomeStands), the missing scope (ScopeMissing) or the name of the limit (CallerLimit). A status that names a field
+has it as metadata and also carries google.rpc.BadRequest; a status whose cause may be temporary also carries
+google.rpc.RetryInfo.
 """
 
 from __future__ import annotations
@@ -56,49 +19,11 @@ import structlog
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_models.errors import (
-    BundleCorrupt,
-    BundleIncomplete,
-    BundleNotFound,
-    BundleTooNew,
-    BundleTooOld,
-    BundleUnfit,
-    DejavuError,
-    FieldError,
-    InvalidInput,
-    UnknownModel,
-    Unsupported,
-)
-from dejavu_server.access.caller import MethodDenied, ScopeMissing, Unauthenticated
-from dejavu_server.admission.refusals import CallerLimit, DeadlineExceeded, Overloaded, WatchLimit
-from dejavu_server.api.converters.feed import TooManyFeeds
-from dejavu_server.api.decoding import MalformedRequest
-from dejavu_server.api.health import UnknownService
-from dejavu_server.api.inference.inference_errors import UnknownModelName
-from dejavu_server.forecasting.cache_state import CacheOff, SharedCacheUnavailable
-from dejavu_server.forecasting.lifecycle.lifecycle_errors import ModelLoadFailed, NoModelStore, NotLoaded, NotProven
-from dejavu_server.ledger.errors import (
-    GameFull,
-    LedgerCorrupt,
-    LedgerSchemaError,
-    LedgerUnavailable,
-    ModelsChanged,
-    OutcomeAlreadyRecorded,
-    OutcomeStands,
-    ResumeTokenExpired,
-    UnknownOutcome,
-)
-from dejavu_server.ledger.games import GamesFull
-from dejavu_server.ledger.leases import TooManyLeases
-from dejavu_server.ledger.notifications import NotificationsFull
-from dejavu_server.ledger.queries.predictions import UnknownGame
+from dejavu_models.errors import DejavuError, FieldError
+from dejavu_server.access.caller import ScopeMissing
+from dejavu_server.admission.refusals import CallerLimit
+from dejavu_server.ledger.errors import OutcomeStands
 from dejavu_server.records import ReportedOutcome
-from dejavu_server.streaming.games_in_play import GameNotInPlay
-from dejavu_server.streaming.stream_errors import ServerDraining, StreamFailed, SubscriberTooSlow
-from dejavu_store.errors import (
-    ModelStoreUnavailable,
-)
-from dejavu_store.stages import ModelInUse, NotRegistered, TooManyChallengers, WrongStage
 
 ERROR_DOMAIN = "dejavu"
 """Domain of every google.rpc.ErrorInfo that the server sends."""
@@ -110,60 +35,6 @@ A status is sent in HTTP/2 trailers, which clients limit to 8 kB in total. The t
 percent-encoded, which triples non-ASCII text, and again in the Base64-encoded details, together with the description.
 """
 
-
-CODES: dict[type[DejavuError], grpc.StatusCode] = {
-    InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
-    MalformedRequest: grpc.StatusCode.INVALID_ARGUMENT,
-    Unsupported: grpc.StatusCode.FAILED_PRECONDITION,
-    UnknownModel: grpc.StatusCode.NOT_FOUND,
-    UnknownModelName: grpc.StatusCode.NOT_FOUND,
-    UnknownGame: grpc.StatusCode.NOT_FOUND,
-    UnknownService: grpc.StatusCode.NOT_FOUND,
-    GameFull: grpc.StatusCode.FAILED_PRECONDITION,
-    OutcomeAlreadyRecorded: grpc.StatusCode.FAILED_PRECONDITION,
-    OutcomeStands: grpc.StatusCode.FAILED_PRECONDITION,
-    TooManyLeases: grpc.StatusCode.FAILED_PRECONDITION,
-    TooManyFeeds: grpc.StatusCode.FAILED_PRECONDITION,
-    GamesFull: grpc.StatusCode.FAILED_PRECONDITION,
-    GameNotInPlay: grpc.StatusCode.FAILED_PRECONDITION,
-    NotificationsFull: grpc.StatusCode.FAILED_PRECONDITION,
-    UnknownOutcome: grpc.StatusCode.NOT_FOUND,
-    ResumeTokenExpired: grpc.StatusCode.OUT_OF_RANGE,
-    Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    CallerLimit: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    WatchLimit: grpc.StatusCode.UNIMPLEMENTED,
-    SubscriberTooSlow: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    LedgerUnavailable: grpc.StatusCode.UNAVAILABLE,
-    ModelsChanged: grpc.StatusCode.UNAVAILABLE,
-    ServerDraining: grpc.StatusCode.UNAVAILABLE,
-    LedgerCorrupt: grpc.StatusCode.DATA_LOSS,
-    LedgerSchemaError: grpc.StatusCode.FAILED_PRECONDITION,
-    DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
-    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
-    CacheOff: grpc.StatusCode.FAILED_PRECONDITION,
-    SharedCacheUnavailable: grpc.StatusCode.UNAVAILABLE,
-    NoModelStore: grpc.StatusCode.FAILED_PRECONDITION,
-    NotRegistered: grpc.StatusCode.NOT_FOUND,
-    NotLoaded: grpc.StatusCode.FAILED_PRECONDITION,
-    ModelLoadFailed: grpc.StatusCode.FAILED_PRECONDITION,
-    ModelInUse: grpc.StatusCode.FAILED_PRECONDITION,
-    WrongStage: grpc.StatusCode.FAILED_PRECONDITION,
-    TooManyChallengers: grpc.StatusCode.FAILED_PRECONDITION,
-    NotProven: grpc.StatusCode.FAILED_PRECONDITION,
-    BundleCorrupt: grpc.StatusCode.FAILED_PRECONDITION,
-    BundleIncomplete: grpc.StatusCode.FAILED_PRECONDITION,
-    BundleNotFound: grpc.StatusCode.FAILED_PRECONDITION,
-    BundleTooNew: grpc.StatusCode.FAILED_PRECONDITION,
-    BundleTooOld: grpc.StatusCode.FAILED_PRECONDITION,
-    BundleUnfit: grpc.StatusCode.FAILED_PRECONDITION,
-    ModelStoreUnavailable: grpc.StatusCode.UNAVAILABLE,
-    ScopeMissing: grpc.StatusCode.PERMISSION_DENIED,
-    MethodDenied: grpc.StatusCode.PERMISSION_DENIED,
-    StreamFailed: grpc.StatusCode.INTERNAL,
-}
-"""Status codes by error class. An error that is not listed uses its nearest listed base class."""
-
-
 RETRY_SECONDS = {grpc.StatusCode.UNAVAILABLE: 0.5, grpc.StatusCode.RESOURCE_EXHAUSTED: 1.0}
 """Codes of refusals that may be temporary, and seconds to wait before sending the same request again."""
 
@@ -173,7 +44,7 @@ PUSHBACK = "grpc-retry-pushback-ms"
 _log = structlog.get_logger(__name__)
 
 INTERNAL = "INTERNAL"
-"""Reason of errors that are not in the table."""
+"""Reason of errors without category."""
 
 
 class Violation(NamedTuple):
@@ -198,10 +69,10 @@ class Failure(NamedTuple):
 
 
 def describe(error: BaseException) -> Failure:
-    """Look up an error in the table; return INTERNAL without details for other exceptions."""
-    code = next((CODES[base] for base in type(error).__mro__ if base in CODES), None)
-    if code is None or not isinstance(error, DejavuError):
+    """Describe an error that has a category; return INTERNAL without details for others."""
+    if not isinstance(error, DejavuError) or error.category is None:
         return Failure(grpc.StatusCode.INTERNAL, INTERNAL, "internal error")
+    code = grpc.StatusCode[error.category]
     faults = (error, *error.others) if isinstance(error, FieldError) else ()
     violations = tuple(Violation(fault.field, _short(fault.description)) for fault in faults)
     delay = RETRY_SECONDS.get(code)
@@ -262,7 +133,7 @@ def batch_error(failure: Failure) -> pb.PredictError:
 
 
 def item_error(error: BaseException) -> pb.PredictError:
-    """Return the error result of one request of many; log an error that is not in the table."""
+    """Return the error result of one request of many; log an error without category."""
     failure = describe(error)
     if failure.reason == INTERNAL:
         _log.error("batch_item_failed", exc_info=error)

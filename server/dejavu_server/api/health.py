@@ -56,11 +56,8 @@ LEDGER = "dejavu.ledger"
 """Service name of the ledger as this worker sees it: SERVING if it records forecasts and sends streams."""
 
 
-class UnknownService(FieldError):
+class UnknownService(FieldError, reason="UNKNOWN_SERVICE", field="service", category="NOT_FOUND"):
     """A health request names a service that this server does not have."""
-
-    reason = "UNKNOWN_SERVICE"
-    default_field = "service"
 
 
 class HealthService:

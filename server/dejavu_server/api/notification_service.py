@@ -35,10 +35,8 @@ _LONGEST_FAILURE: Final = 200
 _ENDS: Final = {pb.NOTIFICATION_STATUS_SENT, pb.NOTIFICATION_STATUS_FAILED, pb.NOTIFICATION_STATUS_WAITING}
 
 
-class InvalidNotification(InvalidInput):
+class InvalidNotification(InvalidInput, reason="INVALID_NOTIFICATION"):
     """A notification, or the report on it, has a value out of bounds."""
-
-    reason = "INVALID_NOTIFICATION"
 
 
 class NotificationService:

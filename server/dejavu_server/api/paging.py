@@ -23,11 +23,8 @@ Key = tuple[int | str, ...]
 _EXPECTED: Final = "a next_page_token from an earlier response"
 
 
-class InvalidPageSize(InvalidInput):
+class InvalidPageSize(InvalidInput, reason="INVALID_PAGE_SIZE", field="page_size"):
     """A page size is negative."""
-
-    reason = "INVALID_PAGE_SIZE"
-    default_field = "page_size"
 
 
 def page_size(asked: int) -> int:

@@ -21,10 +21,8 @@ from dejavu_server.ledger.database.backends import read_only_ledger
 from dejavu_server.ledger.queries.completed_games import CompletedGame, SkippedGame, completed_games
 
 
-class ExportError(DejavuError):
+class ExportError(DejavuError, reason="CANNOT_EXPORT"):
     """The export failed before it wrote a file; the message says why."""
-
-    reason = "CANNOT_EXPORT"
 
 
 @dataclass(frozen=True, slots=True)

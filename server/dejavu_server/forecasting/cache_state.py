@@ -18,16 +18,12 @@ _TOKEN_FILE: Final = "cache-token"  # noqa: S105 - no password
 TOKEN_BYTES: Final = 8
 
 
-class CacheOff(DejavuError):
+class CacheOff(DejavuError, reason="CACHE_OFF", category="FAILED_PRECONDITION"):
     """The cache is off."""
 
-    reason = "CACHE_OFF"
 
-
-class SharedCacheUnavailable(DejavuError):
+class SharedCacheUnavailable(DejavuError, reason="SHARED_CACHE_UNAVAILABLE", category="UNAVAILABLE"):
     """The cache that servers share cannot be reached."""
-
-    reason = "SHARED_CACHE_UNAVAILABLE"
 
 
 class CacheToken:

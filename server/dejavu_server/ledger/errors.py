@@ -1,26 +1,4 @@
-"""Errors of the ledger.
-
-DejavuError
-├── LedgerError                  base; its message can be sent to callers: no SQL, no traceback
-│   ├── LedgerUnavailable        cannot be opened, read or written now: locked, full, read-only, gone, closed
-│   │   ├── LedgerReplaced       its file or tables were removed or replaced while it was in use
-│   │   └── DiskReserveReached   a new forecast while the disk has less space left than is kept for outcomes
-│   ├── LedgerCorrupt            the file is damaged, or an entry does not match its hash
-│   ├── LedgerSchemaError        the database was written by a later release, or is not (or no longer) a ledger
-│   ├── InvalidLedgerUrl         the URL does not name a database that can hold a ledger
-│   └── ResumeTokenExpired       token of this ledger whose following entries are gone (also a FieldError)
-├── OutcomeAlreadyRecorded       a forecast that would be recorded after its outcome was known
-├── OutcomeStands                a report that would correct an outcome, although its caller refuses corrections
-├── UnknownOutcome               no outcome to withdraw (also a FieldError)
-├── GameFull                     a forecast of a game, or a revision of an outcome, beyond the limit
-├── ModelsChanged                a forecast whose model was chosen before the newest change of models
-└── InvalidInput
-    ├── InvalidResumeToken       not a token, or a token of another ledger
-    ├── InvalidDifferential      out of bounds, 0 at the end, or too far from that of the game's other horizon
-    ├── InvalidTime              malformed, or impossible for its game
-    ├── InvalidOvertimes         too many, or given for halftime
-    └── InvalidPlayers           not a possible box score, or given for halftime
-"""
+"""Errors of the ledger."""
 
 from __future__ import annotations
 
@@ -31,69 +9,52 @@ from dejavu_models.errors import DejavuError, FieldError, InvalidInput
 from dejavu_server.records import ReportedOutcome
 
 
-class LedgerError(DejavuError):
-    """Base of the ledger's errors."""
-
-    reason = "LEDGER_ERROR"
+class LedgerError(DejavuError, reason="LEDGER_ERROR"):
+    """Base of the ledger's errors; the message can be sent to callers: no SQL, no traceback."""
 
 
-class LedgerUnavailable(LedgerError):
+class LedgerUnavailable(LedgerError, reason="LEDGER_UNAVAILABLE", category="UNAVAILABLE"):
     """The ledger cannot be opened, read or written at the moment; retrying later may help."""
 
-    reason = "LEDGER_UNAVAILABLE"
 
-
-class LedgerReplaced(LedgerUnavailable):
+class LedgerReplaced(LedgerUnavailable, reason="LEDGER_REPLACED"):
     """The ledger was removed or replaced while it was in use: it has to be opened again."""
 
-    reason = "LEDGER_REPLACED"
 
-
-class DiskReserveReached(LedgerUnavailable):
+class DiskReserveReached(LedgerUnavailable, reason="DISK_RESERVE"):
     """A new forecast while the disk has less space left than the reserve, which is kept for outcomes."""
 
-    reason = "DISK_RESERVE"
 
-
-class LedgerCorrupt(LedgerError):
+class LedgerCorrupt(LedgerError, reason="LEDGER_CORRUPT", category="DATA_LOSS"):
     """The ledger's file is damaged, or an entry does not match its hash."""
 
-    reason = "LEDGER_CORRUPT"
 
-
-class LedgerSchemaError(LedgerError):
+class LedgerSchemaError(LedgerError, reason="LEDGER_SCHEMA", category="FAILED_PRECONDITION"):
     """The database was written by a later release of the server, or is not a ledger."""
 
-    reason = "LEDGER_SCHEMA"
 
-
-class InvalidLedgerUrl(LedgerError):
+class InvalidLedgerUrl(LedgerError, reason="INVALID_LEDGER_URL"):
     """The URL does not name a database that can hold a ledger."""
 
-    reason = "INVALID_LEDGER_URL"
 
-
-class ResumeTokenExpired(LedgerError, FieldError):
+class ResumeTokenExpired(
+    LedgerError, FieldError, reason="RESUME_TOKEN_EXPIRED", field="resume_token", category="OUT_OF_RANGE"
+):
     """A token of this ledger from which no stream can resume, because the ledger was restored.
 
     Args:
         found: the token, and why it expired.
     """
 
-    reason = "RESUME_TOKEN_EXPIRED"
-    default_field = "resume_token"
-
     def __init__(self, found: str) -> None:
         super().__init__(found, "no token, to start a new stream")
 
 
-class OutcomeAlreadyRecorded(DejavuError):
+class OutcomeAlreadyRecorded(DejavuError, reason="OUTCOME_KNOWN", category="FAILED_PRECONDITION"):
     """A new forecast or revision whose outcome is known already: the ledger records none with hindsight."""
 
-    reason = "OUTCOME_KNOWN"
 
-
-class OutcomeStands(DejavuError):
+class OutcomeStands(DejavuError, reason="OUTCOME_STANDS", category="FAILED_PRECONDITION"):
     """A report that would correct the current outcome, although its caller refuses corrections.
 
     Args:
@@ -101,30 +62,23 @@ class OutcomeStands(DejavuError):
         outcome: the current outcome; None if it is not known.
     """
 
-    reason = "OUTCOME_STANDS"
-
     def __init__(self, message: str, outcome: ReportedOutcome | None = None) -> None:
         super().__init__(message)
         self.outcome = outcome
 
 
-class UnknownOutcome(FieldError):
+class UnknownOutcome(FieldError, reason="UNKNOWN_OUTCOME", field="game_id", category="NOT_FOUND"):
     """No outcome was ever reported for a game and horizon."""
-
-    reason = "UNKNOWN_OUTCOME"
-    default_field = "game_id"
 
     def __init__(self, game_id: str, place: str) -> None:
         super().__init__(f"{game_id}, which has no outcome {place}", "a game with a reported outcome")
 
 
-class GameFull(DejavuError):
+class GameFull(DejavuError, reason="GAME_FULL", category="FAILED_PRECONDITION"):
     """A new forecast of a game, or a new revision of an outcome, beyond the limit of the ledger."""
 
-    reason = "GAME_FULL"
 
-
-class ModelsChanged(DejavuError):
+class ModelsChanged(DejavuError, reason="MODELS_CHANGED", category="UNAVAILABLE"):
     """A new forecast whose model was chosen by a roster that a later change of models has replaced.
 
     The server computes such a forecast again, with the model that answers now.
@@ -133,46 +87,29 @@ class ModelsChanged(DejavuError):
         sequence: sequence number of the newest change of models; 0 if there is none.
     """
 
-    reason = "MODELS_CHANGED"
-
     def __init__(self, sequence: int) -> None:
         super().__init__(f"the models have changed at {sequence} in the ledger since the one to answer was chosen")
         self.sequence = sequence
 
 
-class InvalidResumeToken(InvalidInput):
+class InvalidResumeToken(InvalidInput, reason="INVALID_RESUME_TOKEN", field="resume_token"):
     """The resume_token is malformed or belongs to another ledger."""
 
-    reason = "INVALID_RESUME_TOKEN"
-    default_field = "resume_token"
 
-
-class InvalidDifferential(InvalidInput):
+class InvalidDifferential(InvalidInput, reason="INVALID_DIFFERENTIAL", field="differential"):
     """A differential is beyond ±200 points, 0 at the end, or too far from that of the game's other horizon."""
 
-    reason = "INVALID_DIFFERENTIAL"
-    default_field = "differential"
 
-
-class InvalidTime(InvalidInput):
+class InvalidTime(InvalidInput, reason="INVALID_TIME", field="observed_time"):
     """A time is malformed, before 1970, in the future, outside the season of the game id, or before its game's end."""
 
-    reason = "INVALID_TIME"
-    default_field = "observed_time"
 
-
-class InvalidOvertimes(InvalidInput):
+class InvalidOvertimes(InvalidInput, reason="INVALID_OVERTIMES", field="overtimes"):
     """The number of overtimes is too large, or was given for halftime."""
 
-    reason = "INVALID_OVERTIMES"
-    default_field = "overtimes"
 
-
-class InvalidPlayers(InvalidInput):
+class InvalidPlayers(InvalidInput, reason="INVALID_PLAYERS", field="players"):
     """A box score is not possible, or was given for halftime."""
-
-    reason = "INVALID_PLAYERS"
-    default_field = "players"
 
 
 class ReadStopped(Exception):

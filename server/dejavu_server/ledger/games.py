@@ -27,10 +27,8 @@ MAX_GAMES_OF_CALLER: Final = 200
 """Maximum number of them that one caller published last; those published longest ago are removed."""
 
 
-class GamesFull(DejavuError):
+class GamesFull(DejavuError, reason="GAMES_FULL", category="FAILED_PRECONDITION"):
     """The states of too many games are kept already."""
-
-    reason = "GAMES_FULL"
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,24 +44,16 @@ _NOW: Final = {
 }
 
 
-class InvalidLeaseName(InvalidInput):
+class InvalidLeaseName(InvalidInput, reason="INVALID_LEASE_NAME", field="name"):
     """The name of a lease, or of its holder, is malformed."""
 
-    reason = "INVALID_LEASE_NAME"
-    default_field = "name"
 
-
-class InvalidLeaseTtl(InvalidInput):
+class InvalidLeaseTtl(InvalidInput, reason="INVALID_LEASE_TTL", field="ttl_seconds"):
     """The time for which a lease is requested is out of bounds."""
 
-    reason = "INVALID_LEASE_TTL"
-    default_field = "ttl_seconds"
 
-
-class TooManyLeases(DejavuError):
+class TooManyLeases(DejavuError, reason="TOO_MANY_LEASES", category="FAILED_PRECONDITION"):
     """The ledger, or the caller, already has the maximum number of concurrent leases."""
-
-    reason = "TOO_MANY_LEASES"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,10 +31,8 @@ NEWEST: Final = (2**63 - 1, "", "")
 """The position before the newest notification."""
 
 
-class NotificationsFull(DejavuError):
+class NotificationsFull(DejavuError, reason="NOTIFICATIONS_FULL", category="FAILED_PRECONDITION"):
     """Too many notifications are kept already."""
-
-    reason = "NOTIFICATIONS_FULL"
 
 
 class Status(IntEnum):

@@ -35,10 +35,8 @@ KEPT_SECONDS: Final = 2.0
 """Time for which what was read is used again."""
 
 
-class GameNotInPlay(DejavuError):
+class GameNotInPlay(DejavuError, reason="GAME_NOT_IN_PLAY", category="FAILED_PRECONDITION"):
     """A forecast of a game that has not begun, or is not that far, by the states that pollers publish."""
-
-    reason = "GAME_NOT_IN_PLAY"
 
     def __init__(self, game_id: str, fault: str) -> None:
         expected = "expected a forecast of what was played, or a token with the scope outcome"

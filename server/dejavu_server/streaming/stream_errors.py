@@ -5,28 +5,22 @@ from __future__ import annotations
 from dejavu_models.errors import DejavuError
 
 
-class SubscriberTooSlow(DejavuError):
+class SubscriberTooSlow(DejavuError, reason="SUBSCRIBER_TOO_SLOW", category="RESOURCE_EXHAUSTED"):
     """The subscriber's queue overflowed; it can resume with the last token that it received."""
-
-    reason = "SUBSCRIBER_TOO_SLOW"
 
     def __init__(self, message: str = "the subscriber reads too slowly; resume with the last resume_token") -> None:
         super().__init__(message)
 
 
-class ServerDraining(DejavuError):
+class ServerDraining(DejavuError, reason="DRAINING", category="UNAVAILABLE"):
     """This worker is shutting down; another worker can continue the stream."""
-
-    reason = "DRAINING"
 
     def __init__(self, message: str = "the server is shutting down; try again") -> None:
         super().__init__(message)
 
 
-class StreamFailed(DejavuError):
+class StreamFailed(DejavuError, reason="STREAM_FAILED", category="INTERNAL"):
     """An internal error, logged when it occurred, stops this worker from following the ledger."""
-
-    reason = "STREAM_FAILED"
 
     def __init__(self, message: str = "this worker cannot serve streams at the moment") -> None:
         super().__init__(message)

@@ -24,10 +24,8 @@ from dejavu_store.registry import Registry, bundle_folders
 _log = structlog.get_logger(__name__)
 
 
-class DuplicateBundle(BundleError):
+class DuplicateBundle(BundleError, reason="BUNDLE_TWICE"):
     """The same bundle was given twice."""
-
-    reason = "BUNDLE_TWICE"
 
 
 class PreloadedModels:

@@ -95,10 +95,8 @@ async def wait_for_server_failure(server: GrpcServer) -> Exception | None:
 _log = structlog.get_logger(__name__)
 
 
-class BindError(DejavuError):
+class BindError(DejavuError, reason="CANNOT_LISTEN"):
     """The address cannot be bound."""
-
-    reason = "CANNOT_LISTEN"
 
 
 class Worker:

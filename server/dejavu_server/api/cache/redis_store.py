@@ -82,10 +82,8 @@ _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
-class CacheSecretError(DejavuError):
+class CacheSecretError(DejavuError, reason="CACHE_SECRET"):
     """The file of the secret with which servers sign cached answers cannot be used."""
-
-    reason = "CACHE_SECRET"
 
 
 def sealed(secret: bytes, key: bytes, answer: bytes) -> bytes:

@@ -39,10 +39,8 @@ _REFRESH_SECONDS: Final = 1.0
 """Interval at which a worker without calls notices that its cached answers are no longer valid."""
 
 
-class CacheNotInstalled(DejavuError):
+class CacheNotInstalled(DejavuError, reason="CACHE_NOT_INSTALLED"):
     """The packages of a shared cache are not installed."""
-
-    reason = "CACHE_NOT_INSTALLED"
 
 
 class CacheService:

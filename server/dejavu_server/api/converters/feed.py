@@ -14,16 +14,12 @@ MAX_AGE_SECONDS: Final = 1_000_000
 _FEED: Final = re.compile(r"[a-z0-9-]{1,32}")
 
 
-class InvalidFeedReport(InvalidInput):
+class InvalidFeedReport(InvalidInput, reason="INVALID_FEED_REPORT"):
     """A report about a feed has no valid name, age or number of games."""
 
-    reason = "INVALID_FEED_REPORT"
 
-
-class TooManyFeeds(DejavuError):
+class TooManyFeeds(DejavuError, reason="TOO_MANY_FEEDS", category="FAILED_PRECONDITION"):
     """The worker has reports about as many feeds as it accepts."""
-
-    reason = "TOO_MANY_FEEDS"
 
 
 def checked_report(request: pb.ReportFeedRequest) -> pb.ReportFeedRequest:

@@ -34,10 +34,8 @@ _BOUNDS: Final = (
 _LONGEST_TEXT: Final = 64
 
 
-class InvalidGame(InvalidInput):
+class InvalidGame(InvalidInput, reason="INVALID_GAME"):
     """The state of a game has a value out of bounds."""
-
-    reason = "INVALID_GAME"
 
 
 def checked_games(request: PublishGamesRequest, now: datetime) -> list[tuple[str, bytes]]:

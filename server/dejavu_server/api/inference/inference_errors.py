@@ -5,32 +5,20 @@ from __future__ import annotations
 from dejavu_models.errors import FieldError, InvalidInput
 
 
-class InvalidTensor(InvalidInput):
+class InvalidTensor(InvalidInput, reason="INVALID_TENSOR", field="inputs"):
     """A tensor is missing, unknown or given twice, or its datatype, shape, contents or a value of it is wrong."""
 
-    reason = "INVALID_TENSOR"
-    default_field = "inputs"
 
-
-class InvalidParameter(InvalidInput):
+class InvalidParameter(InvalidInput, reason="INVALID_PARAMETER", field="parameters"):
     """A parameter is unknown, or of the wrong type."""
 
-    reason = "INVALID_PARAMETER"
-    default_field = "parameters"
 
-
-class InvalidRequestId(InvalidInput):
+class InvalidRequestId(InvalidInput, reason="INVALID_REQUEST_ID", field="id"):
     """The id of a request is too long."""
 
-    reason = "INVALID_REQUEST_ID"
-    default_field = "id"
 
-
-class UnknownModelName(FieldError):
+class UnknownModelName(FieldError, reason="UNKNOWN_MODEL", field="model_name", category="NOT_FOUND"):
     """There is no model of this name."""
-
-    reason = "UNKNOWN_MODEL"
-    default_field = "model_name"
 
 
 def rename(error: FieldError, field: str) -> None:

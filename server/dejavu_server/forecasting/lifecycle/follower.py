@@ -49,10 +49,8 @@ START_SECONDS: Final = 60.0
 _log = structlog.get_logger(__name__)
 
 
-class ChampionUnavailable(DejavuError):
+class ChampionUnavailable(DejavuError, reason="CHAMPION_UNAVAILABLE"):
     """A worker cannot start because it cannot load the champion."""
-
-    reason = "CHAMPION_UNAVAILABLE"
 
 
 class _Known(NamedTuple):

@@ -31,10 +31,8 @@ _MAX_BYTES = 65_536  # a key has 119
 _log = structlog.get_logger(__name__)
 
 
-class SigningUnavailable(LedgerUnavailable):
+class SigningUnavailable(LedgerUnavailable, reason="SIGNING_UNAVAILABLE"):
     """There is no usable key to sign checkpoints. No restart is needed once the file is repaired."""
-
-    reason = "SIGNING_UNAVAILABLE"
 
 
 def key_path(ledger_url: str, signing_key: str = "") -> Path:

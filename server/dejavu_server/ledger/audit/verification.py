@@ -29,10 +29,8 @@ from dejavu_server.ledger.queries.verification import raw_rows
 from dejavu_server.records import Checkpoint
 
 
-class InvalidCheckpoint(LedgerError):
+class InvalidCheckpoint(LedgerError, reason="INVALID_CHECKPOINT"):
     """The checkpoint to compare with is not valid: its signature is wrong, or of another key."""
-
-    reason = "INVALID_CHECKPOINT"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,8 @@ from dejavu_server.ledger.errors import LedgerCorrupt, LedgerError
 _COMPARED_AT_ONCE = 2000
 
 
-class TargetRefused(LedgerError):
+class TargetRefused(LedgerError, reason="TARGET_REFUSED"):
     """The target of a copy or restore is in use for something else."""
-
-    reason = "TARGET_REFUSED"
 
 
 class StepProgress(NamedTuple):

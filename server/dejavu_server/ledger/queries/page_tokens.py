@@ -18,11 +18,8 @@ _VERSION = 1
 _LAYOUT = struct.Struct(f">B16s8s{DIGEST_BYTES}sqqi")  # version, ledger id, epoch, filter digest, start, sequence, day
 
 
-class InvalidPageToken(InvalidInput):
+class InvalidPageToken(InvalidInput, reason="INVALID_PAGE_TOKEN", field="page_token"):
     """The page_token is malformed, or belongs to another ledger or to a list with other conditions."""
-
-    reason = "INVALID_PAGE_TOKEN"
-    default_field = "page_token"
 
 
 class Cursor(NamedTuple):

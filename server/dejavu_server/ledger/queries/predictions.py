@@ -28,11 +28,8 @@ MAX_REVISIONS = 500
 _NAMED = 5  # number of values in an error
 
 
-class UnknownGame(FieldError):
+class UnknownGame(FieldError, reason="UNKNOWN_GAME", field="game_id", category="NOT_FOUND"):
     """The ledger has no forecast of the game, or none with the condition that the field names."""
-
-    reason = "UNKNOWN_GAME"
-    default_field = "game_id"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,12 @@ from typing import Final
 import numpy as np
 
 from dejavu.v1 import model_comparison_pb2 as pb
-from dejavu_models.comparison import Comparison, GateDecision, GateSettings, Judgement, ScoreComparison
+from dejavu_models.comparison import Comparison, GateSettings, Judgement, ScoreComparison
+from dejavu_server.api.converters.fields import message_of
 from dejavu_server.forecasting.lifecycle.evidence import ModelPair
 
 MAX_POINTS: Final = 500
 """Maximum number of points in the series of e-values after each game."""
-
-_DECISIONS: Final = {decision: pb.GateDecision.Value(f"GATE_DECISION_{decision.name}") for decision in GateDecision}
 
 
 def comparison_message(
@@ -30,7 +29,7 @@ def comparison_message(
     message = pb.ModelComparison(
         model_version=pair.model_version,
         against_version=pair.against_version,
-        decision=_DECISIONS[judgement.decision],
+        decision=pb.GateDecision.Value(f"GATE_DECISION_{judgement.decision.name}"),
         decision_reason=judgement.reason,
     )
     if comparison is not None:
@@ -47,15 +46,12 @@ def comparison_message(
 def _score_message(score: ScoreComparison) -> pb.ScoreComparison:
     games = len(score.worse)
     shown = np.unique(np.linspace(1, games, min(games, MAX_POINTS)).round().astype(np.int64))
-    return pb.ScoreComparison(
-        score=score.score,
-        against_score=score.against_score,
+    return message_of(
+        pb.ScoreComparison,
+        score,
         difference=score.difference.value,
         lower=score.difference.lower,
         upper=score.difference.upper,
-        margin=score.margin,
-        not_worse_e_value=score.not_worse_e_value,
-        worse_e_value=score.worse_e_value,
         path=[
             pb.EValuePoint(
                 games=count, not_worse_e_value=score.not_worse[count - 1], worse_e_value=score.worse[count - 1]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from enum import Enum
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1 import forecast_pb2
@@ -34,13 +37,39 @@ _HORIZON_NAMES: Final = " or ".join(map(forecast_pb2.Horizon.Name, HORIZONS))
 def message_of(kind: type[_MessageT], source: object, /, **others: Any) -> _MessageT:
     """Return a message with the given fields, and all remaining ones from attributes of the source.
 
+    Values are converted by the type of their field: enums by name, dates, times (aware and in UTC), and objects to
+    messages, in the same way. None leaves a field out.
+
     Do not use it for messages that every call builds: naming the fields is faster.
 
     Raises:
         AttributeError: if the source lacks a field.
     """
-    names = kind.DESCRIPTOR.fields_by_name.keys() - others.keys()
-    return kind(**others, **{name: getattr(source, name) for name in names})
+    return kind(
+        **{
+            name: _field_value(field, others[name] if name in others else getattr(source, name))
+            for name, field in kind.DESCRIPTOR.fields_by_name.items()
+        }
+    )
+
+
+def _field_value(field: FieldDescriptor, value: Any) -> Any:
+    if field.is_repeated and (field.message_type or field.enum_type):
+        return [_single_value(field, each) for each in value]
+    return _single_value(field, value)
+
+
+def _single_value(field: FieldDescriptor, value: Any) -> Any:
+    match value:
+        case Enum():
+            return field.enum_type.values[0].name.replace("UNSPECIFIED", value.name)
+        case datetime():
+            return timestamp(value)
+        case date():
+            return value.isoformat()
+        case None | Message():
+            return value
+    return message_of(GetMessageClass(field.message_type), value) if field.message_type else value
 
 
 def horizon_of(

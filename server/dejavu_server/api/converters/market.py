@@ -13,8 +13,6 @@ from dejavu_models.betting import (
     Market,
     MarketAnswer,
     MarketKind,
-    MarketSide,
-    RiskLevel,
     american_to_decimal,
 )
 from dejavu_models.errors import FieldErrors, InvalidMarket
@@ -22,19 +20,12 @@ from dejavu_server.api.converters.fields import message_of
 from dejavu_server.api.converters.forecast_warnings import market_warnings
 from dejavu_server.records import IssuedForecast, MarketRecording, RecordedMarket
 
-RISK_LEVEL_VALUES: Final = {level: market_pb2.RiskLevel.Value(f"RISK_LEVEL_{level.name}") for level in RiskLevel}
-
-RECORDING_VALUES: Final = {
-    recording: market_pb2.MarketRecording.Value(f"MARKET_RECORDING_{recording.name}") for recording in MarketRecording
-}
-
 NOTICE: Final = "not shown to be better than the market"
 """Notice of every answer with a stake."""
 
 KIND_VALUES: Final = {kind: market_pb2.MarketKind.Value(f"MARKET_KIND_{kind.name}") for kind in MarketKind}
 
 _KINDS = {number: kind for kind, number in KIND_VALUES.items()}
-_SIDE_VALUES = {side: market_pb2.MarketSide.Value(f"MARKET_SIDE_{side.name}") for side in MarketSide}
 _EVEN: Final = 2.0
 """Placeholder for invalid decimal odds, so that further fields are still checked."""
 _ANY_LINE: Final = 0.5
@@ -109,7 +100,7 @@ def answers_of(issued: IssuedForecast) -> Iterator[market_pb2.MarketAnswer]:
                 issued,
                 market.kind,
                 answer,
-                market_pb2.MARKET_RECORDING_UNSPECIFIED if recording is None else RECORDING_VALUES[recording],
+                recording,
                 None if standing is None else market_message(standing),
             )
 
@@ -117,7 +108,7 @@ def answers_of(issued: IssuedForecast) -> Iterator[market_pb2.MarketAnswer]:
 def recorded_market_message(issued: IssuedForecast, recorded: RecordedMarket) -> record_pb2.RecordedMarket:
     """Convert a recorded market of a forecast, with its evaluation."""
     after, market = recorded.sent_after, recorded.market
-    recording = market_pb2.MARKET_RECORDING_OUTCOME_KNOWN if after else market_pb2.MARKET_RECORDING_RECORDED
+    recording = MarketRecording.OUTCOME_KNOWN if after else MarketRecording.RECORDED
     return record_pb2.RecordedMarket(
         market=market_message(market),
         answer=_answer_message(issued, market.kind, recorded.answer, recording),
@@ -129,21 +120,17 @@ def _answer_message(
     issued: IssuedForecast,
     kind: MarketKind,
     answer: MarketAnswer,
-    recording: market_pb2.MarketRecording.ValueType,
+    recording: MarketRecording | None,
     standing: market_pb2.Market | None = None,
 ) -> market_pb2.MarketAnswer:
     return message_of(
         market_pb2.MarketAnswer,
         answer,
-        kind=KIND_VALUES[kind],
-        above=message_of(market_pb2.MarketSideAnswer, answer.above),
-        below=message_of(market_pb2.MarketSideAnswer, answer.below),
-        side=None if answer.side is None else _SIDE_VALUES[answer.side],
-        risk_level=RISK_LEVEL_VALUES[answer.risk_level],
+        kind=kind,
         warnings=market_warnings(issued, kind, answer),
         recording=recording,
         standing_market=standing,
-        staking=message_of(market_pb2.Staking, answer.policy),
+        staking=answer.policy,
         notice=NOTICE,
         lead_staked=answer.lead_staked if kind is MarketKind.TOTAL else None,
     )

@@ -95,17 +95,7 @@ def change_message(change: ModelChange | None) -> model_change_pb2.ModelChange |
     """Convert a recorded change of models; None if there is none."""
     if change is None:
         return None
-    return model_change_pb2.ModelChange(
-        action=model_change_pb2.ModelAction.Value(f"MODEL_ACTION_{change.action.name}"),
-        model_version=change.model_version,
-        from_version=change.from_version,
-        reason=change.reason,
-        forced=change.forced,
-        evidence=evidence_message(change.evidence),
-        changed_time=timestamp(change.changed_time),
-        changed_by=change.changed_by,
-        sequence=change.sequence,
-    )
+    return message_of(model_change_pb2.ModelChange, change, evidence=evidence_message(change.evidence))
 
 
 def evidence_message(evidence: ModelEvidence | None) -> model_change_pb2.ModelEvidence | None:

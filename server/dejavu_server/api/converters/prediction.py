@@ -49,12 +49,11 @@ from dejavu_server.api.converters.fields import (
     requested_horizon,
     set_timestamp,
     team,
-    timestamp,
 )
 from dejavu_server.api.converters.forecast_parts import CourseOf, add_parts
 from dejavu_server.api.converters.forecast_warnings import forecast_warnings, model_warnings
 from dejavu_server.api.converters.line_origin import line_origin, put_origin, says_origin
-from dejavu_server.api.converters.market import RISK_LEVEL_VALUES, markets
+from dejavu_server.api.converters.market import markets
 from dejavu_server.records import ForecastRequest, IssuedForecast, LateReason
 
 MAX_BATCH = 1000
@@ -257,13 +256,7 @@ def model_message(info: ModelInfo, today: date, *, active: bool) -> model_servic
         model_service_pb2.Model,
         info,
         active=active,
-        horizons=[
-            message_of(model_service_pb2.HorizonSupport, support, horizon=HORIZON_VALUES[support.horizon])
-            for support in info.horizons
-        ],
-        create_time=timestamp(info.created_time),
-        metrics=[message_of(model_service_pb2.Metric, metric) for metric in info.metrics],
-        ratings_date=info.ratings_date.isoformat(),
+        create_time=info.created_time,
         ratings_age_days=playing_days(info.ratings_date, today),
         warnings=model_warnings(info, today),
         verdict=model_service_pb2.VERDICT_FIT if info.approved else model_service_pb2.VERDICT_UNFIT,
@@ -280,7 +273,7 @@ _RISK_FACTOR_KINDS: Final = {name: RiskFactorKind.Value(f"RISK_FACTOR_KIND_{name
 def risk_message(assessment: risk.RiskAssessment) -> AssessRiskResponse:
     """Convert a risk assessment to a message."""
     factors = [message_of(RiskFactor, each, kind=_RISK_FACTOR_KINDS[each.name]) for each in assessment.factors]
-    return message_of(AssessRiskResponse, assessment, level=RISK_LEVEL_VALUES[assessment.level], factors=factors)
+    return message_of(AssessRiskResponse, assessment, factors=factors)
 
 
 def _pattern(request: PredictRequest, horizon: Horizon) -> ScorePattern:

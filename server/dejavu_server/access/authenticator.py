@@ -88,7 +88,8 @@ class Authenticator:
             ScopeMissing: if its token lacks a scope of the method.
             MethodDenied: if the method is not in the policy.
         """
-        needed = POLICY.get(method, frozenset())
+        rule = POLICY.get(method)
+        needed = frozenset() if rule is None else rule.scopes
         if needed is PUBLIC:
             return NOBODY
         caller = self._authenticate(authorization)

@@ -1,10 +1,11 @@
-"""Scopes of each method, in one table. Other methods are refused, with any token."""
+"""Rules of each method, in one table: the scopes that it needs, and the limit that its calls count against."""
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from dejavu_server.access.caller import AccessScope
 
@@ -13,68 +14,131 @@ PUBLIC: Final[frozenset[AccessScope] | None] = None
 reveal nothing else."""
 
 
-def _needs(*scopes: AccessScope) -> frozenset[AccessScope]:
-    return frozenset(scopes)
+class CallKind(enum.Enum):
+    """Kind of a call, which decides the limit that it counts against."""
+
+    CONTROL = "control"
+    """Health, models, statistics, unknown methods: cheap, and needed by operators under load."""
+
+    PREDICT = "predict"
+    """Single forecasts and risk assessments."""
+
+    BATCH = "batch"
+    """Batches of forecasts."""
+
+    RECORD = "record"
+    """Reads of the record, and changes of models."""
+
+    REPORT = "report"
+    """Outcomes, leases, states of games and claims of notifications: few calls, which reads cannot crowd out."""
+
+    STREAM = "stream"
+    """Streams of forecasts and of games, which are long-lived."""
+
+    WATCH = "watch"
+    """Health watches (clients of several servers have one per connection): long-lived, almost free of cost."""
+
+    REFLECTION = "reflection"
+    """Reflection streams, of tools: few, whose answers take hundreds of KiB until they are read."""
 
 
-POLICY: Mapping[str, frozenset[AccessScope] | None] = MappingProxyType(
-    {
-        "/grpc.health.v1.Health/Check": PUBLIC,
-        "/grpc.health.v1.Health/Watch": PUBLIC,
-        "/grpc.health.v1.Health/List": PUBLIC,
-        "/inference.GRPCInferenceService/ServerLive": PUBLIC,
-        "/inference.GRPCInferenceService/ServerReady": PUBLIC,
-        **{
-            f"/inference.GRPCInferenceService/{method}": _needs(AccessScope.READ)
-            for method in ("ModelReady", "ServerMetadata", "ModelMetadata")
-        },
-        "/inference.GRPCInferenceService/ModelInfer": _needs(AccessScope.PREDICT),
-        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": _needs(AccessScope.READ),
-        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _needs(AccessScope.READ),
-        # States of games are shown as facts, as outcomes are.
-        "/dejavu.ops.v1.FeedService/PublishGames": _needs(AccessScope.OUTCOME),
-        "/dejavu.ops.v1.FeedService/ReportFeed": _needs(AccessScope.RECORD),
-        "/dejavu.v1.GameService/ListGames": _needs(AccessScope.READ),
-        "/dejavu.v1.GameService/StreamGames": _needs(AccessScope.READ),
-        # The holder of the pollers' lease keeps all other pollers from forecasting and reporting for a whole evening.
-        "/dejavu.ops.v1.LeaseService/AcquireLease": _needs(AccessScope.OUTCOME),
-        "/dejavu.ops.v1.LeaseService/GetLease": _needs(AccessScope.READ),
-        "/dejavu.ops.v1.LeaseService/ReleaseLease": _needs(AccessScope.OUTCOME),
-        # Whoever claims a notification keeps all others from sending it.
-        "/dejavu.ops.v1.NotificationService/ClaimNotification": _needs(AccessScope.OUTCOME),
-        "/dejavu.ops.v1.NotificationService/ConfirmNotification": _needs(AccessScope.OUTCOME),
-        "/dejavu.ops.v1.NotificationService/ListNotifications": _needs(AccessScope.READ),
-        **{
-            f"/dejavu.v1.ModelService/{method}": _needs(AccessScope.READ)
-            for method in ("ListModels", "GetModel", "CompareModels", "ListModelChanges")
-        },
-        **{
-            f"/dejavu.v1.ModelService/{method}": _needs(AccessScope.MODELS)
-            for method in (
-                "LoadModel",
-                "UnloadModel",
-                "PromoteModel",
-                "RollbackModel",
-                "RetireModel",
-            )
-        },
-        "/dejavu.ops.v1.OperationsService/GetServiceStats": _needs(AccessScope.READ),
-        # A request that names a game also needs RECORD: see PredictionService.
-        "/dejavu.v1.PredictionService/Predict": _needs(AccessScope.PREDICT),
-        "/dejavu.v1.PredictionService/PredictBatch": _needs(AccessScope.PREDICT),
-        "/dejavu.v1.PredictionService/PredictColumns": _needs(AccessScope.PREDICT),
-        "/dejavu.v1.PredictionService/AssessRisk": _needs(AccessScope.PREDICT),
-        "/dejavu.v1.PredictionService/StreamPredictions": _needs(AccessScope.READ),
-        "/dejavu.ops.v1.CacheService/GetCacheStats": _needs(AccessScope.READ),
-        "/dejavu.ops.v1.CacheService/ClearCache": _needs(AccessScope.ADMIN),
-        "/dejavu.ops.v1.CacheService/WarmCache": _needs(AccessScope.ADMIN),
-        "/dejavu.v1.RecordService/GetPrediction": _needs(AccessScope.READ),
-        "/dejavu.v1.RecordService/ListPredictions": _needs(AccessScope.READ),
-        "/dejavu.v1.RecordService/GetScorecard": _needs(AccessScope.READ),
-        "/dejavu.v1.RecordService/GetLeaderboard": _needs(AccessScope.READ),
-        "/dejavu.v1.RecordService/GetCheckpoint": _needs(AccessScope.READ),
-        "/dejavu.v1.RecordService/ReportOutcome": _needs(AccessScope.OUTCOME),
-        "/dejavu.v1.RecordService/WithdrawOutcome": _needs(AccessScope.OUTCOME),
-    }
+class MethodRule(NamedTuple):
+    """Rule of a method.
+
+    Attributes:
+        scopes: scopes that a token needs; PUBLIC: no token.
+        kind: kind of its calls.
+    """
+
+    scopes: frozenset[AccessScope] | None
+    kind: CallKind
+
+
+def _rule(kind: CallKind, *scopes: AccessScope) -> MethodRule:
+    return MethodRule(frozenset(scopes), kind)
+
+
+_PUBLIC_CHECK: Final = MethodRule(PUBLIC, CallKind.CONTROL)
+_READ: Final = _rule(CallKind.CONTROL, AccessScope.READ)
+_READ_RECORD: Final = _rule(CallKind.RECORD, AccessScope.READ)
+_READ_STREAM: Final = _rule(CallKind.STREAM, AccessScope.READ)
+_REFLECTION: Final = _rule(CallKind.REFLECTION, AccessScope.READ)
+_PREDICT: Final = _rule(CallKind.PREDICT, AccessScope.PREDICT)
+_BATCH: Final = _rule(CallKind.BATCH, AccessScope.PREDICT)
+_REPORT: Final = _rule(CallKind.REPORT, AccessScope.OUTCOME)
+_CHANGE_MODELS: Final = _rule(CallKind.RECORD, AccessScope.MODELS)
+
+_SERVICES: Final = {
+    "grpc.health.v1.Health": {
+        "Check": _PUBLIC_CHECK,
+        "Watch": MethodRule(PUBLIC, CallKind.WATCH),
+        "List": _PUBLIC_CHECK,
+    },
+    "grpc.reflection.v1.ServerReflection": {"ServerReflectionInfo": _REFLECTION},
+    "grpc.reflection.v1alpha.ServerReflection": {"ServerReflectionInfo": _REFLECTION},
+    "inference.GRPCInferenceService": {
+        "ServerLive": _PUBLIC_CHECK,
+        "ServerReady": _PUBLIC_CHECK,
+        "ModelReady": _READ,
+        "ServerMetadata": _READ,
+        "ModelMetadata": _READ,
+        "ModelInfer": _BATCH,
+    },
+    "dejavu.v1.PredictionService": {  # a request that names a game also needs RECORD: see PredictionService
+        "Predict": _PREDICT,
+        "AssessRisk": _PREDICT,
+        "PredictBatch": _BATCH,
+        "PredictColumns": _BATCH,
+        "StreamPredictions": _READ_STREAM,
+    },
+    "dejavu.v1.RecordService": {
+        "GetPrediction": _READ_RECORD,
+        "ListPredictions": _READ_RECORD,
+        "GetScorecard": _READ_RECORD,
+        "GetLeaderboard": _READ_RECORD,
+        "GetCheckpoint": _READ_RECORD,
+        "ReportOutcome": _REPORT,
+        "WithdrawOutcome": _REPORT,
+    },
+    "dejavu.v1.ModelService": {
+        "ListModels": _READ,
+        "GetModel": _READ_RECORD,
+        "CompareModels": _READ_RECORD,
+        "ListModelChanges": _READ_RECORD,
+        "LoadModel": _CHANGE_MODELS,
+        "UnloadModel": _CHANGE_MODELS,
+        "PromoteModel": _CHANGE_MODELS,
+        "RollbackModel": _CHANGE_MODELS,
+        "RetireModel": _CHANGE_MODELS,
+    },
+    "dejavu.v1.GameService": {"ListGames": _READ_RECORD, "StreamGames": _READ_STREAM},
+    "dejavu.ops.v1.FeedService": {
+        "PublishGames": _REPORT,  # states of games are shown as facts, as outcomes are
+        "ReportFeed": _rule(CallKind.CONTROL, AccessScope.RECORD),
+    },
+    # The holder of the pollers' lease keeps all other pollers from forecasting and reporting for a whole evening.
+    "dejavu.ops.v1.LeaseService": {"AcquireLease": _REPORT, "ReleaseLease": _REPORT, "GetLease": _READ_RECORD},
+    # Whoever claims a notification keeps all others from sending it.
+    "dejavu.ops.v1.NotificationService": {
+        "ClaimNotification": _REPORT,
+        "ConfirmNotification": _REPORT,
+        "ListNotifications": _READ_RECORD,
+    },
+    "dejavu.ops.v1.OperationsService": {"GetServiceStats": _READ},
+    "dejavu.ops.v1.CacheService": {
+        "GetCacheStats": _READ,
+        "ClearCache": _rule(CallKind.CONTROL, AccessScope.ADMIN),
+        "WarmCache": _rule(CallKind.BATCH, AccessScope.ADMIN),
+    },
+}
+
+POLICY: Final[Mapping[str, MethodRule]] = MappingProxyType(
+    {f"/{service}/{method}": rule for service, rules in _SERVICES.items() for method, rule in rules.items()}
 )
-"""Scopes by method path."""
+"""Rules by method path. Other methods are refused, with any token."""
+
+
+def kind_of(method: str) -> CallKind:
+    """Return the kind of a call with a method's path."""
+    rule = POLICY.get(method)
+    return CallKind.CONTROL if rule is None else rule.kind

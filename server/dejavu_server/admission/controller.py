@@ -6,7 +6,6 @@ wait for a thread, can't crowd out forecasts.
 
 from __future__ import annotations
 
-import enum
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -14,79 +13,9 @@ from contextvars import ContextVar
 from typing import Final
 
 from dejavu_models.errors import DejavuError
+from dejavu_server.access.policy import CallKind, kind_of
 from dejavu_server.admission.concurrency import ConcurrencyLimit
 from dejavu_server.admission.refusals import DeadlineExceeded, Overloaded
-
-
-class CallKind(enum.Enum):
-    """Kind of a call, which decides the limit that it counts against."""
-
-    CONTROL = "control"
-    """Health, models, statistics, unknown methods: cheap, and needed by operators under load."""
-
-    PREDICT = "predict"
-    """Single forecasts and risk assessments."""
-
-    BATCH = "batch"
-    """Batches of forecasts."""
-
-    RECORD = "record"
-    """Reads of the record, and changes of models."""
-
-    REPORT = "report"
-    """Outcomes, leases, states of games and claims of notifications: few calls, which reads cannot crowd out."""
-
-    STREAM = "stream"
-    """Streams of forecasts and of games, which are long-lived."""
-
-    WATCH = "watch"
-    """Health watches (clients of several servers have one per connection): long-lived, almost free of cost."""
-
-    REFLECTION = "reflection"
-    """Reflection streams, of tools: few, whose answers take hundreds of KiB until they are read."""
-
-
-_KINDS: Final = {
-    "/dejavu.v1.PredictionService/Predict": CallKind.PREDICT,
-    "/dejavu.v1.PredictionService/AssessRisk": CallKind.PREDICT,
-    "/dejavu.v1.PredictionService/PredictBatch": CallKind.BATCH,
-    "/dejavu.v1.PredictionService/PredictColumns": CallKind.BATCH,
-    "/dejavu.ops.v1.CacheService/WarmCache": CallKind.BATCH,
-    "/inference.GRPCInferenceService/ModelInfer": CallKind.BATCH,
-    **{
-        f"/dejavu.v1.ModelService/{method}": CallKind.RECORD
-        for method in (
-            "GetModel",
-            "LoadModel",
-            "UnloadModel",
-            "PromoteModel",
-            "RollbackModel",
-            "RetireModel",
-            "CompareModels",
-            "ListModelChanges",
-        )
-    },
-    "/dejavu.ops.v1.LeaseService/GetLease": CallKind.RECORD,
-    "/dejavu.v1.GameService/ListGames": CallKind.RECORD,
-    "/dejavu.ops.v1.NotificationService/ListNotifications": CallKind.RECORD,
-    **{
-        f"/dejavu.{method}": CallKind.REPORT
-        for method in (
-            "v1.RecordService/ReportOutcome",
-            "v1.RecordService/WithdrawOutcome",
-            "ops.v1.LeaseService/AcquireLease",
-            "ops.v1.LeaseService/ReleaseLease",
-            "ops.v1.FeedService/PublishGames",
-            "ops.v1.NotificationService/ClaimNotification",
-            "ops.v1.NotificationService/ConfirmNotification",
-        )
-    },
-    "/dejavu.v1.PredictionService/StreamPredictions": CallKind.STREAM,
-    "/dejavu.v1.GameService/StreamGames": CallKind.STREAM,
-    "/grpc.health.v1.Health/Watch": CallKind.WATCH,
-    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": CallKind.REFLECTION,
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": CallKind.REFLECTION,
-}
 
 REQUEST_SECONDS: Final = 2.0
 """Seconds for which a call may count before its request has been received.
@@ -101,8 +30,6 @@ After that time it is refused, like a call for which there is no room, if its ca
 progress as the other caller. With REQUEST_SECONDS alone, anybody could hold the places of all forecasts by sending some
 thirty headers a second.
 """
-
-_RECORD_PREFIX: Final = "/dejavu.v1.RecordService/"
 
 
 class Permit:
@@ -180,11 +107,6 @@ def _do_nothing(*_: object) -> None:
 
 current_permit: ContextVar[Permit | None] = ContextVar("current_permit", default=None)
 """The permit of the current call."""
-
-
-def kind_of(method: str) -> CallKind:
-    """Return the kind of a call with a method's path."""
-    return _KINDS.get(method) or (CallKind.RECORD if method.startswith(_RECORD_PREFIX) else CallKind.CONTROL)
 
 
 class AdmissionController:

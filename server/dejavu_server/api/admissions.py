@@ -26,8 +26,9 @@ from dejavu_server.access.caller import (
     current_caller,
     current_denial,
 )
+from dejavu_server.access.policy import kind_of
 from dejavu_server.admission.callers import address_of
-from dejavu_server.admission.controller import AdmissionController, MakeRoom, Permit, kind_of
+from dejavu_server.admission.controller import AdmissionController, MakeRoom, Permit
 from dejavu_server.api.errors import describe, pushback, status, status_number
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids

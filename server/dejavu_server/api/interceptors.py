@@ -35,8 +35,9 @@ from prometheus_client import Counter, Histogram
 from dejavu_models.errors import DejavuError
 from dejavu_server.access.authenticator import Authenticator
 from dejavu_server.access.caller import CallerLabels, Principal, Unauthenticated, current_caller, current_denial
+from dejavu_server.access.policy import CallKind, kind_of
 from dejavu_server.admission.callers import Callers, address_of
-from dejavu_server.admission.controller import CallKind, current_permit, kind_of
+from dejavu_server.admission.controller import current_permit
 from dejavu_server.admission.refusals import CallerLimit, DeadlineExceeded
 from dejavu_server.admission.watches import MAX_REFLECTIONS, MAX_WATCHES, Watches
 from dejavu_server.api.admissions import STATUS_SECONDS

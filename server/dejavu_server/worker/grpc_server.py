@@ -27,7 +27,8 @@ from grpc._cython import cygrpc
 from grpc.aio._server import Server
 
 from dejavu_common.tasks import retrieve
-from dejavu_server.admission.controller import CallKind, Permit, current_permit, kind_of
+from dejavu_server.access.policy import CallKind, kind_of
+from dejavu_server.admission.controller import Permit, current_permit
 from dejavu_server.api.admissions import STATUS_SECONDS, Admissions, Refusal
 from dejavu_server.api.handlers import Handler, Handlers
 

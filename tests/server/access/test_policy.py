@@ -120,7 +120,7 @@ async def test_a_token_in_another_form_is_refused_and_a_method_that_the_policy_d
 async def test_every_method_is_refused_without_a_token_and_without_each_scope_that_it_needs(guarded: Guarded) -> None:
     async with grpc.aio.insecure_channel(guarded.worker.address) as channel:
         for path, handler in (await methods(guarded)).items():
-            needed = POLICY[path]
+            needed = POLICY[path].scopes
             anonymous = await answer(channel, path, handler, None)
             unknown = await answer(channel, path, handler, "djv_unknown")
             if needed is PUBLIC:

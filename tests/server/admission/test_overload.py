@@ -28,7 +28,8 @@ from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
-from dejavu_server.admission.controller import PATIENCE_SECONDS, REQUEST_SECONDS, CallKind
+from dejavu_server.access.policy import CallKind
+from dejavu_server.admission.controller import PATIENCE_SECONDS, REQUEST_SECONDS
 from dejavu_server.api.converters import prediction
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.worker.worker import Worker

@@ -14,8 +14,9 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_server.access.caller import Unauthenticated, current_denial
+from dejavu_server.access.policy import CallKind
 from dejavu_server.admission.callers import CallerLimits, Callers
-from dejavu_server.admission.controller import AdmissionController, CallKind, Permit, call_limits, current_permit
+from dejavu_server.admission.controller import AdmissionController, Permit, call_limits, current_permit
 from dejavu_server.api.interceptors import CallInterceptor
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming.stream_errors import ServerDraining

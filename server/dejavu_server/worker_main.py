@@ -165,7 +165,6 @@ async def _serve(order: WorkerStart, name: str, models: PreloadedModels | None =
                 models=worker.models,
                 versions=package_versions(),
                 ledger=worker.has_ledger,
-                beats=True,
             ),
         )
         beats = asyncio.create_task(

@@ -50,7 +50,6 @@ class WorkerStatus(ProcessMessage):
         models: versions of the loaded models, the active one first.
         versions: of dejavu-forecast, its revision, grpcio and Python, by name.
         ledger: whether the worker has the ledger open.
-        beats: whether the worker sends heartbeats, so that missing ones mean that it hangs.
     """
 
     address: str = ""
@@ -58,7 +57,6 @@ class WorkerStatus(ProcessMessage):
     models: tuple[str, ...] = ()
     versions: dict[str, str] = Field(default_factory=dict)
     ledger: bool = False
-    beats: bool = False
 
 
 class ForkServerStart(ProcessMessage):

@@ -179,7 +179,7 @@ class WorkerProcess:
     async def until_hung(self, hang_seconds: float) -> Hang:
         """Wait until the worker reports a hung part, or has sent no heartbeat for `hang_seconds`; return the hung part.
 
-        Never returns once the worker was asked to end, or if it is of a release that sends no heartbeats.
+        Never returns once the worker was asked to end. Heartbeats count once it serves.
 
         Args:
             hang_seconds: seconds without a heartbeat after which it counts as hung. Time in which its main thread
@@ -194,7 +194,7 @@ class WorkerProcess:
                 self._reader.received = False
             await asyncio.sleep(HEARTBEAT_SECONDS)
             before, usage = usage, ThreadUsage.of(self.pid, self.pid)
-            reader = self._reader if self._status.beats and not self.end_requested else None
+            reader = self._reader if self.serves and not self.end_requested else None
             if reader is not None and reader.hung_part:
                 return Hang(reader.hung_part, hang_seconds, usage.state if usage else "")
             silent = (

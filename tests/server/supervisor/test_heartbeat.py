@@ -23,7 +23,7 @@ from dejavu_server.supervisor import heartbeat, worker_pool, worker_process
 from dejavu_server.supervisor.heartbeat import LOOP, HeartbeatReader, send_heartbeats
 from dejavu_server.supervisor.worker_process import WorkerProcess
 
-SILENT = ("report(beats=True)", "while True: time.sleep(300)")
+SILENT = ("report()", "while True: time.sleep(300)")
 
 
 HUNG = 2.0
@@ -154,7 +154,7 @@ async def test_a_report_and_a_hung_part_are_told_from_the_beats_however_the_pipe
 
 
 HANGS_IN_A_PART_TO_COME = (
-    "report(beats=True)",
+    "report()",
     "os.write(order['report_fd'], b'.')",
     "time.sleep(0.1)",
     "os.write(order['report_fd'], b'!part-of-a-later-release\\n')",
@@ -179,7 +179,7 @@ async def test_a_worker_that_names_a_hung_part_is_killed_whatever_the_part(
         assert counted == 1
 
 
-RUNS_WITHOUT_BEATS = ("report(beats=True)", "while True: pass")
+RUNS_WITHOUT_BEATS = ("report()", "while True: pass")
 
 
 @pytest.mark.nightly

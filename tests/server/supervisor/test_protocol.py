@@ -17,7 +17,7 @@ ORDER = WorkerStart(
     make_ledger=False,
     folder="/f",
 )
-REPORT = WorkerStatus(address="127.0.0.1:1", models=("v1", "v2"), ledger=True, beats=True)
+REPORT = WorkerStatus(address="127.0.0.1:1", models=("v1", "v2"), ledger=True)
 
 
 def test_an_order_and_a_report_survive_the_way() -> None:
@@ -41,10 +41,10 @@ def test_what_a_later_release_says_beyond_this_one_is_passed_over() -> None:
 def test_what_another_build_does_not_say_takes_its_default() -> None:
     """A rolling restart has workers of two builds."""
     order, report = json.loads(ORDER.to_json()), json.loads(REPORT.to_json())
-    del order["settings"]["workers"], report["beats"]
+    del order["settings"]["workers"], report["ledger"]
     told = WorkerStart.from_json(json.dumps(order))
     assert (told.settings.workers, told.slot) == (Settings().workers, ORDER.slot)
-    assert WorkerStatus.from_json(json.dumps(report)).beats == WorkerStatus().beats
+    assert WorkerStatus.from_json(json.dumps(report)).ledger == WorkerStatus().ledger
 
 
 def test_a_worker_whose_supervisor_is_gone_already_ends_itself() -> None:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from cachetools import LRUCache
 from google.protobuf.message import Message
 
 from dejavu_common.slots import FairSlots, TooManyWaitError
@@ -45,7 +45,8 @@ longer pauses the large read never ends while many small ones come, and all of t
 
 MAX_ANSWERS = 256
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
-"""Maximum number of answers that are kept, and their maximum total size as messages, in bytes."""
+"""Maximum number of answers that are kept, and their maximum total size as messages, in bytes; each counts for at least
+its share of the bytes."""
 
 _T = TypeVar("_T")
 _M = TypeVar("_M", bound=Message)
@@ -137,7 +138,7 @@ class SharedReads:
     """Reads shared by the calls of one event loop; must be used from that loop only."""
 
     def __init__(self) -> None:
-        self._answers = _Answers()
+        self._answers: LRUCache[Hashable, Any] = LRUCache(MAX_ANSWER_BYTES, _size)
         self._running: dict[Hashable, _Read] = {}
         self._waiting: dict[tuple[Hashable, str], _Read] = {}  # by key and caller
         self._small, self._large = ReadSlot(MAX_WAITING_SMALL), ReadSlot(MAX_WAITING_LARGE)
@@ -205,7 +206,8 @@ class SharedReads:
             shared.stop.makes_way = self._no_small_read
         try:
             answer = await read(shared.stop, small)
-            self._answers.keep(shared.key, answer)
+            with suppress(ValueError):  # it alone is larger than all answers may be
+                self._answers[shared.key] = answer
             return answer
         finally:
             if small:
@@ -232,29 +234,8 @@ class SharedReads:
             del self._running[shared.key]
 
 
-class _Answers:
-    """The most recently used answers."""
-
-    def __init__(self) -> None:
-        self._answers: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
-        self._bytes = 0
-
-    def get(self, key: Hashable) -> Any:
-        """Return the answer that is kept under a key; None if there is none."""
-        if key not in self._answers:
-            return None
-        self._answers.move_to_end(key)
-        return self._answers[key][0]
-
-    def keep(self, key: Hashable, answer: Message) -> None:
-        """Keep an answer, and evict the least recently used ones, or the answer itself if it alone is too large."""
-        _, replaced = self._answers.pop(key, (None, 0))
-        size = answer.ByteSize()
-        self._answers[key] = answer, size
-        self._bytes += size - replaced
-        while len(self._answers) > MAX_ANSWERS or self._bytes > MAX_ANSWER_BYTES:
-            _, (_, dropped) = self._answers.popitem(last=False)
-            self._bytes -= dropped
+def _size(answer: Message) -> int:
+    return max(answer.ByteSize(), MAX_ANSWER_BYTES // MAX_ANSWERS)
 
 
 class LatestRead(Generic[_T]):

@@ -45,6 +45,8 @@ _log = structlog.get_logger(__name__)
 class Metrics:
     """Metrics of one worker, in a new registry unless one is given.
 
+    The help text of each metric says what it counts; the attributes below need more words.
+
     Attributes:
         calls: finished calls, by method and status code; streams included.
         seconds: duration of unary calls that were admitted, by method and status code.
@@ -55,55 +57,21 @@ class Metrics:
             except those that gRPC's core refused.
         dropped: queries whose callers had cancelled or whose deadline had passed, by the place where this was noticed:
             queue or thread (before they were computed), or computed (afterwards).
-        messages: messages sent on streams, by method.
-        batch_size: queries computed in one batch.
-        waiting: queries that wait for their answer or are computed.
-        queue_seconds: time for which the first query of a batch waited until the batch was computed.
-        compute_seconds: time that the models took for a batch.
         commit_seconds: time from handing forecasts to the ledger until they were durable, or refused.
         read_seconds: time of a query of the ledger, including the wait for a thread.
-        ledger_bytes: size of the ledger.
-        stream_lag: entries in the ledger that were not yet offered to the streams of the worker.
-        stream_lag_seconds: time since the first of these entries was seen.
-        learner_lag: reported outcomes that the models have not yet learned from.
-        checkpoint_age: seconds since the newest checkpoint; 0 while it covers the newest entry.
-        checkpoint_interval: seconds between two checkpoints.
-        feed_reported: time of the newest report about a feed, by feed, in seconds since 1970 (like the next two
-            metrics).
-        feed_read: when a poller last read the feed with success.
         feed_data: when the feed updated the oldest data of a game in play; 0 without such a game.
-        feed_games: games in play.
         coverage: share of the settled intervals of recent games that contained the outcome, by model and horizon.
-        nominal_coverage: share of these intervals that should have contained it.
-        coverage_games: number of the games of `coverage`.
-        coverage_forecasts: number of the intervals of `coverage`.
-        access_outdated: 1 while a replaced file of keys, certificates or tokens cannot be used, by file.
         recorded: forecasts handed to the ledger, by outcome (new, known, refused, failed) and horizon.
-        ledger_failed: 1 while the worker cannot record named forecasts.
-        streams_failed: 1 while the worker cannot follow the ledger and serves no streams.
-        ledger_reserve: bytes of free disk below which no new forecast is recorded.
         ratings_age: age in seconds, without summers, of the newest final that a model's ratings include, by model.
-        max_ratings_age: age in seconds from which ratings are not used.
-        stalled: seconds for which a part of the worker has had work and made no progress, by part.
-        finals_since: finals that a model's ratings include in addition to those of its bundle, by model.
         registry: the registry of all of these.
         cache_hits: what-ifs answered from the cache, or by a computation for an equal call; `forecasts` counts them
             too.
         cache_misses: what-ifs computed while the cache is on.
-        cache_evictions: answers that were evicted from the worker's memory by others.
-        cache_entries: answers in the worker's memory.
-        cache_bytes: bytes that these answers take.
-        cache_shared: lookups in the cache that servers share, by result.
         cache_shared_failed: 1 while the shared cache is not used because it fails or is slow.
         shadows: shadows that challengers made, by outcome: recorded, refused by the ledger, failed, or unsupported by
             the model.
-        shadows_shed: recorded forecasts that got no shadows because too many forecasts waited.
-        shadows_waiting: recorded forecasts that wait for their shadows.
         gate_e_value: e-value of the evidence that a challenger is not worse than the champion, the smallest of the
             horizons, by model and score.
-        gate_games: number of games on which these e-values are based, by model.
-        roster_sequence: sequence of the change of models in force, by worker.
-        load_failures: failed attempts to load a model.
         champion_worse: 1 while the champion is shown to be worse than a reference, by reference (persistence or
             previous).
     """

@@ -7,7 +7,6 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
-from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -53,13 +52,13 @@ def message_of(kind: type[_MessageT], source: object, /, **others: Any) -> _Mess
     )
 
 
-def _field_value(field: FieldDescriptor, value: Any) -> Any:
+def _field_value(field: Any, value: Any) -> Any:
     if field.is_repeated and (field.message_type or field.enum_type):
         return [_single_value(field, each) for each in value]
     return _single_value(field, value)
 
 
-def _single_value(field: FieldDescriptor, value: Any) -> Any:
+def _single_value(field: Any, value: Any) -> Any:
     match value:
         case Enum():
             return field.enum_type.values[0].name.replace("UNSPECIFIED", value.name)

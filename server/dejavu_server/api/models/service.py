@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_common.clock import game_day, utc_now
@@ -16,13 +16,14 @@ from dejavu_models.manifest import Manifest
 from dejavu_server.access.caller import current_caller
 from dejavu_server.api.converters import models, prediction
 from dejavu_server.api.handlers import Context
+from dejavu_server.api.models.comparison import ModelComparisons
 from dejavu_server.api.models.history import ModelHistory
 from dejavu_server.api.paging import decode_key, encode_key, page_size
-from dejavu_server.forecasting.lifecycle.bundles import BundleStore
 from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import NoModelStore
 from dejavu_server.forecasting.lifecycle.models import Models
 from dejavu_server.ledger.queries.page_tokens import InvalidPageToken
+from dejavu_store.bundle_store import ModelStore
 from dejavu_store.stages import ModelChange, Roster
 
 _Changed = TypeVar(
@@ -37,13 +38,6 @@ _Changed = TypeVar(
 _LIST = "models"
 
 MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"]
-
-
-class ModelComparer(Protocol):
-    """Compares models."""
-
-    async def compare_models(self, request: pb.CompareModelsRequest, context: Context) -> pb.CompareModelsResponse:
-        """Serve CompareModels."""
 
 
 class ModelService:
@@ -64,9 +58,9 @@ class ModelService:
         clock: Callable[[], datetime] = utc_now,
         *,
         lifecycle: ModelLifecycle | None = None,
-        store: BundleStore | None = None,
+        store: ModelStore | None = None,
         history: ModelHistory | None = None,
-        comparer: ModelComparer | None = None,
+        comparer: ModelComparisons | None = None,
     ) -> None:
         self._loaded = loaded
         self._clock = clock
@@ -136,7 +130,7 @@ class ModelService:
             await asyncio.shield(reading)
         return self._manifests.get(version, (None, ""))
 
-    async def _read_manifest(self, store: BundleStore, version: str) -> None:
+    async def _read_manifest(self, store: ModelStore, version: str) -> None:
         """Read a manifest: one at a time, since a store that stalls must not take the threads of other work."""
         async with self._one_at_a_time:
             with contextlib.suppress(BundleError):

@@ -1,20 +1,19 @@
-"""The store of bundles, as workers use it, and the first model of a ledger."""
+"""Puts the bundles of the settings into the store, and begins a ledger with the first one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
 from dejavu_common.clock import utc_now
 from dejavu_models.errors import DejavuError
-from dejavu_models.forecaster import Forecaster
-from dejavu_models.manifest import Manifest
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_store.bundle import read_manifest
+from dejavu_store.bundle_store import ModelStore
 from dejavu_store.stages import ModelAction, ModelChange, Roster
 
 FIRST_MODEL: Final = "first model"
@@ -23,32 +22,7 @@ FIRST_MODEL: Final = "first model"
 _log = structlog.get_logger(__name__)
 
 
-class BundleStore(Protocol):
-    """Bundles by version; see `dejavu_store.bundle_store.ModelStore`. All but `check_allowed` block."""
-
-    def load(self, version: str) -> Forecaster:
-        """Load a bundle; raise a DejavuError that says why it cannot."""
-
-    def manifest(self, version: str) -> Manifest:
-        """Return the manifest of a bundle; raise a BundleError if there is none."""
-
-    def manifest_sha256(self, version: str) -> str:
-        """Return the SHA-256 of a manifest, in hexadecimal; raise a BundleError if there is none."""
-
-    def check_allowed(self, manifest: Manifest) -> None:
-        """Raise BundleUnfit if a bundle may not be loaded here."""
-
-    def verify(self, version: str) -> None:
-        """Verify a bundle that is not known here; raise a BundleError that says why it cannot be used."""
-
-    def is_complete(self, version: str) -> bool:
-        """Return whether there is a bundle of a version, with all its files."""
-
-    def put(self, folder: Path) -> str:
-        """Store the bundle of a folder, unless it is stored; return its version."""
-
-
-def put_first(store: BundleStore, bundles: Sequence[Path]) -> str:
+def put_first(store: ModelStore, bundles: Sequence[Path]) -> str:
     """Store the first of some bundles, unless it is stored; return its version.
 
     Raises:
@@ -61,7 +35,7 @@ def put_first(store: BundleStore, bundles: Sequence[Path]) -> str:
     return version
 
 
-def put_known(store: BundleStore, bundles: Sequence[Path], roster: Roster) -> None:
+def put_known(store: ModelStore, bundles: Sequence[Path], roster: Roster) -> None:
     """Store the bundles that the roster knows and the store lacks: each server may have a store of its own.
 
     A failure to read or store a bundle is only logged: the store may already have it.

@@ -17,8 +17,7 @@ from dejavu_models.comparison import GateDecision, Judgement
 from dejavu_models.errors import DejavuError
 from dejavu_server.admission.callers import check_model_change
 from dejavu_server.forecasting.lifecycle import replicas
-from dejavu_server.forecasting.lifecycle.bundles import BundleStore
-from dejavu_server.forecasting.lifecycle.evidence import ModelJudge, evidence_of
+from dejavu_server.forecasting.lifecycle.evidence import LedgerGate, evidence_of
 from dejavu_server.forecasting.lifecycle.follower import ModelFollower
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import ModelLoadFailed, NotProven
 from dejavu_server.forecasting.lifecycle.models import ServingModels
@@ -27,6 +26,7 @@ from dejavu_server.forecasting.lifecycle.worker_agreement import LOAD_SECONDS, W
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.queries.model_changes import KnownRoster
+from dejavu_store.bundle_store import ModelStore
 from dejavu_store.stages import (
     ModelAction,
     ModelChange,
@@ -52,10 +52,10 @@ class ModelLifecycle:
     def __init__(
         self,
         ledger: LedgerAccess,
-        store: BundleStore,
+        store: ModelStore,
         models: ServingModels,
         follower: ModelFollower,
-        judge: ModelJudge,
+        judge: LedgerGate,
     ) -> None:
         self._ledger = ledger
         self._store = store

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
 
 from dejavu_models.comparison import Comparison, GateDecision, GateSettings, Judgement, judge
 from dejavu_models.types import HORIZONS, Horizon
@@ -86,13 +85,6 @@ def evidence_of(judgement: Judgement, against_version: str) -> ModelEvidence | N
         brier_difference=judgement.brier_difference,
         coverage=judgement.coverage,
     )
-
-
-class ModelJudge(Protocol):
-    """Judges models; implemented by LedgerGate."""
-
-    async def judgement(self, version: str, against: str, *, since: int = 0, anchor: str = "") -> Judgement:
-        """Return the decision about a model compared with another."""
 
 
 class LedgerGate:

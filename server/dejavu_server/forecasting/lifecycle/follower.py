@@ -21,7 +21,7 @@ from dejavu_common.clock import wait_until_set
 from dejavu_common.tasks import BackgroundTask
 from dejavu_models.errors import DejavuError
 from dejavu_server.forecasting.lifecycle import replicas
-from dejavu_server.forecasting.lifecycle.bundles import BundleStore, promote_first, put_first, put_known
+from dejavu_server.forecasting.lifecycle.bundles import promote_first, put_first, put_known
 from dejavu_server.forecasting.lifecycle.loader import ModelLoader
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.lifecycle.replicas import Replicas, Wish
@@ -32,6 +32,7 @@ from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.errors import LedgerError
 from dejavu_server.ledger.queries.model_changes import KnownRoster, newest_change
 from dejavu_server.observability.failure_log import FailureLog
+from dejavu_store.bundle_store import ModelStore
 from dejavu_store.stages import Roster
 
 POLL_SECONDS: Final = 1.0
@@ -89,7 +90,7 @@ class ModelFollower:
     def __init__(
         self,
         ledger: LedgerAccess,
-        store: BundleStore,
+        store: ModelStore,
         models: ServingModels,
         loader: ModelLoader,
         *,

@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import structlog
-from prometheus_client import Gauge
 
 from dejavu_models.comparison import PERSISTENCE, GateDecision, Judgement
 from dejavu_models.errors import DejavuError
-from dejavu_server.forecasting.lifecycle.evidence import ModelJudge
+from dejavu_server.forecasting.lifecycle.evidence import LedgerGate
 from dejavu_server.ledger import leases
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.queries import model_changes, scorecards
+from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.periodic import PeriodicTask
 from dejavu_store.stages import PREVIOUS, ModelAction, Roster
 
@@ -42,14 +42,6 @@ _SERVES: Final = frozenset({ModelAction.PROMOTE, ModelAction.ROLLBACK})
 _log = structlog.get_logger(__name__)
 
 
-class GateMetrics(Protocol):
-    """Findings of the gatekeeper."""
-
-    gate_e_value: Gauge
-    gate_games: Gauge
-    champion_worse: Gauge
-
-
 class _Standing(NamedTuple):
     """Inputs of a judgement: the outcomes and the changes of models."""
 
@@ -68,7 +60,7 @@ class Gatekeeper:
         holder: name of this worker, unique among all workers of the ledger; at most 64 characters.
     """
 
-    def __init__(self, ledger: LedgerAccess, judge: ModelJudge, metrics: GateMetrics, *, holder: str) -> None:
+    def __init__(self, ledger: LedgerAccess, judge: LedgerGate, metrics: Metrics, *, holder: str) -> None:
         self._ledger = ledger
         self._judge = judge
         self._metrics = metrics

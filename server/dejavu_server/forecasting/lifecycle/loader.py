@@ -12,10 +12,10 @@ import structlog
 
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
-from dejavu_server.forecasting.lifecycle.bundles import BundleStore
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.lifecycle.replicas import MAX_ERROR, LoadFailure
 from dejavu_server.forecasting.online_updater import OnlineUpdater
+from dejavu_store.bundle_store import ModelStore
 
 RETRY_SECONDS: Final = 30.0
 """Pause before a model that could not be loaded is tried again, unless a new wish asks for it."""
@@ -43,7 +43,7 @@ class ModelLoader:
 
     def __init__(
         self,
-        store: BundleStore,
+        store: ModelStore,
         models: ServingModels,
         updater: OnlineUpdater,
         prepare: Callable[[Forecaster], None],

@@ -13,10 +13,9 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
-from prometheus_client import Counter, Gauge
 
 from dejavu_common.clock import utc_now
 from dejavu_common.tasks import BackgroundTask
@@ -24,11 +23,12 @@ from dejavu_feed.game_ids import is_playoffs
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.types import Forecast
+from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.observability.failure_log import FailureLog
+from dejavu_server.observability.metrics import Metrics
 from dejavu_server.records import IssuedForecast, ShadowForecast
-from dejavu_server.results import Failed, Result
+from dejavu_server.results import Failed
 
 MAX_WAITING: Final = 2000
 """Maximum number of recorded forecasts that wait for their shadows: as many as a worker can record in a second."""
@@ -51,21 +51,6 @@ CLOSE_SECONDS: Final = 1.0
 _log = structlog.get_logger(__name__)
 
 
-class ShadowMetrics(Protocol):
-    """Metrics of shadows."""
-
-    shadows: Counter
-    shadows_shed: Counter
-    shadows_waiting: Gauge
-
-
-class ComputesAside(Protocol):
-    """Computes forecasts that no caller waits for; a Batcher implements it."""
-
-    async def forecast_aside(self, forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Result[Forecast]]:
-        """Return forecasts in order; each may fail on its own."""
-
-
 class ShadowForecaster:
     """Makes and records shadows, in a task; use it from one event loop.
 
@@ -81,9 +66,9 @@ class ShadowForecaster:
     def __init__(
         self,
         ledger: LedgerAccess,
-        batcher: ComputesAside,
+        batcher: Batcher,
         models: Callable[[], Sequence[Forecaster]],
-        metrics: ShadowMetrics,
+        metrics: Metrics,
         *,
         clock: Callable[[], datetime] = utc_now,
         rest: Callable[[float], Awaitable[None]] = asyncio.sleep,

@@ -5,19 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.fakes.forecasters import PersistenceForecaster
+from typing_extensions import override
 
 from dejavu_models.errors import BundleCorrupt, BundleNotFound, BundleUnfit
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import Manifest
 from dejavu_store.bundle import read_manifest
+from dejavu_store.bundle_store import ModelStore
 from dejavu_store.registry import default_bundle
 
 FIRST = read_manifest(default_bundle()).version
 """Version of the bundle with which a ledger without a champion begins."""
 
 
-class ModelsInMemory:
-    """A store of PersistenceForecasters; see `forecasting.lifecycle.bundles.BundleStore`.
+class ModelsInMemory(ModelStore):
+    """A store of PersistenceForecasters.
 
     Args:
         versions: versions that it has.
@@ -32,6 +34,7 @@ class ModelsInMemory:
         self.broken = set[str]()
         self.loads: list[str] = []
 
+    @override
     def load(self, version: str) -> Forecaster:
         """Return a model; raise BundleCorrupt if it is broken."""
         self.manifest(version)
@@ -40,30 +43,36 @@ class ModelsInMemory:
         self.loads.append(version)
         return PersistenceForecaster(version)
 
+    @override
     def manifest(self, version: str) -> Manifest:
         """Return the manifest of the shipped bundle, with another version."""
         if version not in self._versions:
             raise BundleNotFound(f"no model {version}")
         return read_manifest(default_bundle()).model_copy(update={"version": version})
 
+    @override
     def manifest_sha256(self, version: str) -> str:
         """Return 64 zeros."""
         self.manifest(version)
         return "0" * 64
 
-    def check_allowed(self, manifest: Manifest) -> None:
+    @override
+    def check_allowed(self, manifest: Manifest, source: str = "") -> None:
         """Raise BundleUnfit if a bundle is marked unfit."""
         if not manifest.verdict.fit:
             raise BundleUnfit(f"model {manifest.version} is marked unfit")
 
+    @override
     def verify(self, version: str) -> None:
         """Accept a version that it has."""
         self.manifest(version)
 
+    @override
     def is_complete(self, version: str) -> bool:
         """Return whether it has a version."""
         return version in self._versions
 
+    @override
     def put(self, folder: Path) -> str:
         """Take in the version of a bundle."""
         version = read_manifest(folder).version

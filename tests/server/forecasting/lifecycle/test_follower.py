@@ -12,6 +12,7 @@ from functools import partial
 import pytest
 from tests.server.forecasting.lifecycle.models_in_memory import FIRST, ModelsInMemory
 from tests.support.harness.waiting import until
+from typing_extensions import override
 
 from dejavu_models.comparison import GateDecision, Judgement
 from dejavu_models.errors import BundleNotFound, BundleUnfit
@@ -21,7 +22,7 @@ from dejavu_server.admission.refusals import CallerLimit, DeadlineExceeded
 from dejavu_server.forecasting.lifecycle import changes as changes_module
 from dejavu_server.forecasting.lifecycle import replicas
 from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
-from dejavu_server.forecasting.lifecycle.evidence import ModelJudge
+from dejavu_server.forecasting.lifecycle.evidence import LedgerGate
 from dejavu_server.forecasting.lifecycle.follower import ChampionUnavailable, ModelFollower
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import ModelLoadFailed, NotProven
 from dejavu_server.forecasting.lifecycle.loader import ModelLoader
@@ -36,13 +37,14 @@ from dejavu_store.stages import ModelAction, ModelStage, NotRegistered, WrongSta
 SECONDS = 20.0
 
 
-class Verdict:
+class Verdict(LedgerGate):
     """A judge with a fixed verdict."""
 
     def __init__(self, *, allowed: bool) -> None:
         self.decision = GateDecision.PROMOTE if allowed else GateDecision.CONTINUE
         self.asked: list[tuple[str, str]] = []
 
+    @override
     async def judgement(self, version: str, against: str, *, since: int = 0, anchor: str = "") -> Judgement:
         del since, anchor
         self.asked.append((version, against))
@@ -52,7 +54,7 @@ class Verdict:
 class Node:
     """A worker that follows the roster, without a server."""
 
-    def __init__(self, ledger: Ledger, store: ModelsInMemory, name: str, *, judge: ModelJudge | None = None) -> None:
+    def __init__(self, ledger: Ledger, store: ModelsInMemory, name: str, *, judge: LedgerGate | None = None) -> None:
         self.store = store
         self.ready: list[bool] = []
         self.rosters: list[int] = []

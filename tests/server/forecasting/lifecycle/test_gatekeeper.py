@@ -9,8 +9,10 @@ from structlog.testing import capture_logs
 from tests.support.builders.issued_forecasts import game
 from tests.support.builders.model_changes import champion, change_models
 from tests.support.builders.outcomes import outcome
+from typing_extensions import override
 
 from dejavu_models.comparison import GateDecision, Judgement
+from dejavu_server.forecasting.lifecycle.evidence import LedgerGate
 from dejavu_server.forecasting.lifecycle.gatekeeper import Gatekeeper
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.queries.model_changes import newest_change
@@ -22,13 +24,14 @@ _BETTER = Judgement(GateDecision.PROMOTE, "not worse", 200, 25.0, 30.0, -0.01, -
 _WORSE = Judgement(GateDecision.RETIRE, "worse", 300, 90.0, 2.0, 0.05, 0.0, 0.93)
 
 
-class _Judge:
+class _Judge(LedgerGate):
     """Gives the judgements that a test sets; stores the questions."""
 
     def __init__(self) -> None:
         self.answers: dict[tuple[str, str], Judgement] = {}
         self.asked: list[tuple[str, str, int]] = []
 
+    @override
     async def judgement(self, version: str, against: str, *, since: int = 0, anchor: str = "") -> Judgement:
         del anchor  # tests/server/forecasting/lifecycle/test_comparison.py
         self.asked.append((version, against, since))

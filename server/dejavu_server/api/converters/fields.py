@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 from enum import Enum
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
@@ -44,16 +44,26 @@ def message_of(kind: type[_MessageT], source: object, /, **others: Any) -> _Mess
     Raises:
         AttributeError: if the source lacks a field.
     """
-    return kind(
-        **{
-            name: _field_value(field, others[name] if name in others else getattr(source, name))
-            for name, field in kind.DESCRIPTOR.fields_by_name.items()
-        }
+    values = {
+        name: others[name] if name in others else getattr(source, name) for name in kind.DESCRIPTOR.fields_by_name
+    }
+    for name, field in _converted_fields(kind):
+        values[name] = _field_value(field, values[name])
+    return kind(**values)
+
+
+@cache
+def _converted_fields(kind: type[Message]) -> tuple[tuple[str, Any], ...]:
+    """Return names and descriptors of the fields whose values may need a conversion: all but numbers."""
+    return tuple(
+        (name, field)
+        for name, field in kind.DESCRIPTOR.fields_by_name.items()
+        if field.message_type or field.enum_type or field.type == field.TYPE_STRING
     )
 
 
 def _field_value(field: Any, value: Any) -> Any:
-    if field.is_repeated and (field.message_type or field.enum_type):
+    if field.is_repeated:
         return [_single_value(field, each) for each in value]
     return _single_value(field, value)
 

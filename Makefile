@@ -208,7 +208,7 @@ nightly-rounds: install  ## rounds of kills, restarts and promotions, fuzzing
 	@$(call run_benches,$(FUZZING),$(ROUNDS))
 
 nightly-faults: install $(WEB)/node_modules/.installed  ## days with feed faults, complete real evenings, and the server's long tests
-	$(PYTEST) -m nightly --durations 12 -n 3 $(ONE_BY_ONE) tests/client tests/feed tests/e2e tests/gateway tests/server tests/web
+	$(PYTEST) -m nightly --durations 12 -n 3 $(ONE_BY_ONE) tests/cli tests/client tests/feed tests/poller tests/store tests/e2e tests/gateway tests/server tests/web
 
 nightly-models: install install-node  ## recipes, the shipped bundle and the documents of training on real seasons, interrupted walk-forwards; examples in Go and C++, with Debian's packages that examples/README.md names
 	$(PYTEST) -m nightly --durations 12 -n 2 $(ONE_BY_ONE) tests/trainer tests/models tests/examples

@@ -162,19 +162,6 @@ def recorded_once(servers: Servers) -> int:
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
-async def test_a_second_poller_takes_over_from_one_that_ends_or_is_killed(
-    tmp_path: Path, ending: signal.Signals
-) -> None:
-    with two_servers(tmp_path) as servers, two_pollers(servers) as (leader, follower):
-        await asyncio.to_thread(leader.wait_for, "forecast")
-        ended = leader.send(ending)
-        seconds = await asyncio.to_thread(took_over, follower, ended)
-        assert seconds < TAKE_OVER_SECONDS
-        assert await asyncio.to_thread(recorded_once, servers) > 0
-
-
-@pytest.mark.nightly
 async def test_a_poller_that_was_stopped_publishes_nothing_when_it_goes_on(tmp_path: Path) -> None:
     with two_servers(tmp_path) as servers, two_pollers(servers) as (leader, follower):
         await asyncio.to_thread(leader.wait_for, "forecast")

@@ -1,10 +1,12 @@
-"""Slots for live streams and for browsers that catch up: no address gets all of them, and none is lost."""
+"""Slots for live streams and for browsers that catch up: no address gets all of them.
+
+Who waits, and that every slot comes back: tests/common/test_slots.py.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections import Counter
 from functools import partial
 
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_common.slots import NoSlotError, StreamSlots, TooManyWaitError
+from dejavu_common.slots import NoSlotError, StreamSlots
 from dejavu_gateway.limits import AddressSlots
 
 
@@ -47,47 +49,6 @@ def test_so_many_requests_are_in_line_of_an_address_and_no_more_however_many_oth
             pass
     with slots.in_line("0"):
         pass
-
-
-async def test_many_that_wait_make_room_for_an_address_that_waits_with_fewer() -> None:
-    slots = AddressSlots(2, 2, max_waiting=3)
-    many = [asyncio.create_task(slots.acquire("many")) for _ in range(5)]
-    await turns()
-    one = asyncio.create_task(slots.acquire("one"))
-    await turns()
-    assert [task.done() for task in (*many, one)] == [True, True, False, False, True, False]
-    assert isinstance(many[-1].exception(), TooManyWaitError)
-    slots.release("many")
-    slots.release("many")
-    await turns()
-    assert one.done()
-    for task in many:
-        task.cancel()
-
-
-@given(seed=st.integers(0, 10_000), steps=st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=40))
-def test_every_slot_comes_back_however_waits_end(seed: int, steps: list[tuple[str, bool]]) -> None:
-    async def run() -> None:
-        slots, rng = AddressSlots(3, 2), random.Random(seed)
-        waiting = [(address, cancelled, asyncio.create_task(slots.acquire(address))) for address, cancelled in steps]
-        while waiting:
-            await turns(2)
-            address, cancelled, task = waiting.pop(rng.randrange(len(waiting)))
-            held = sum(task.done() for _, _, task in waiting) + task.done()
-            assert held <= 3
-            if task.done():
-                slots.release(address)
-            elif cancelled:
-                task.cancel()
-                await asyncio.wait([task])
-            else:
-                waiting.append((address, True, task))
-        await turns()
-        async with asyncio.timeout(30):
-            for address in "abc":
-                await slots.acquire(address)
-
-    asyncio.run(run())
 
 
 @given(opened=st.lists(st.sampled_from("aaaabbcdef"), max_size=60))

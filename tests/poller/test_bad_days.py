@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -17,8 +19,8 @@ from tests.support.harness.laws import examples
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.pattern import slots
-from dejavu_feed.replay.games import ReplayGame, simulated_evening
-from dejavu_poller.events import ForecastMissed, HorizonClosed, OutcomeReported
+from dejavu_feed.replay.games import ReplayGame, recorded_evening, simulated_evening
+from dejavu_poller.events import Fault, FaultKind, ForecastMissed, HorizonClosed, OutcomeReported
 
 GAMES = (extend_to_overtime(game(lead=3, run=2)), game("MIA", "NYK", lead=-1))
 OUTCOMES = {("BOS", HALFTIME): 5, ("BOS", FINAL): 4, ("MIA", HALFTIME): -1, ("MIA", FINAL): -1}
@@ -48,9 +50,8 @@ async def test_an_evening_with_one_kind_of_fault_ends_with_the_forecasts_of_one_
     assert [horizon.settled_games for horizon in poller.summary().horizons] == [2, 2]
 
 
-@settings(max_examples=examples(2))
+@settings(max_examples=examples(1))
 @given(seed=SEEDS, restart=st.floats(SIX_MINUTES, REGULATION))
-@pytest.mark.nightly
 def test_an_evening_with_all_faults_and_a_restart_ends_with_the_forecasts_of_one_without(
     seed: int, restart: float
 ) -> None:
@@ -61,25 +62,44 @@ def test_an_evening_with_all_faults_and_a_restart_ends_with_the_forecasts_of_one
     assert not day.told_too_late()
 
 
-@pytest.mark.nightly
-@pytest.mark.timeout(3600)
-@settings(max_examples=100)
-@given(seed=SEEDS)
-def test_simulated_evenings_with_all_faults_end_as_good_ones(seed: int) -> None:
-    """The last minute may have no score, so that the minute before is the newest."""
-    games = simulated_evening(random.Random(seed), 2)
-    good, bad = BadDay(games), BadDay(games, list(FeedFaultKind), seed=seed)
+def ends_as_a_good_one(games: Sequence[ReplayGame], seed: int) -> None:
+    """Check that an evening with all faults ends with the forecasts and outcomes of one without.
+
+    Technical fouls before tip-off are points of the game, which last. The last minute may have no score, so that the
+    minute before is the newest.
+    """
+    good, bad = BadDay(games, [FeedFaultKind.TECHNICAL]), BadDay(games, list(FeedFaultKind), seed=seed)
     for day in (good, bad):
         asyncio.run(day.run())
 
+    assert bad.inputs == good.inputs
     assert bad.patterns == good.patterns
     assert len(bad.patterns) == 2 * len(games)
     for played in games:
         for horizon in (HALFTIME, FINAL):
             pattern = bad.patterns[played.home, horizon]
             assert pattern == slots(played.scores, len(pattern))
-    assert bad.outcomes == good.outcomes
+    assert bad.outcomes == good.outcomes == good.record == bad.record
     assert not bad.told_too_late()
+    assert not [event for event in good.events if isinstance(event, Fault)]
+    reported = {event.kind for event in bad.events if isinstance(event, Fault)}
+    assert reported >= {FaultKind.UNAVAILABLE, FaultKind.MALFORMED}, "it was a bad day"
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+@settings(max_examples=100)
+@given(seed=SEEDS)
+def test_simulated_evenings_with_all_faults_end_as_good_ones(seed: int) -> None:
+    ends_as_a_good_one(simulated_evening(random.Random(seed), 2), seed)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+@pytest.mark.real_data
+def test_a_real_evening_with_all_faults_ends_as_a_good_one(data_dir: Path) -> None:
+    games, _ = recorded_evening(data_dir / "seasons" / "plays_2023.parquet", date(2023, 3, 1))
+    ends_as_a_good_one(games, 10)
 
 
 @pytest.mark.nightly

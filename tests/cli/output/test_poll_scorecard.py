@@ -1,15 +1,13 @@
-"""The server's scorecards of an evening compared with the poller's summary, and the scorecard printed by a replay."""
+"""The lines of scorecards, the errors of a poller's summary, and the scorecard printed by a replay."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, game
 from tests.support.fakes.service import FakeServer
 from tests.support.harness.poller import HALF, watching
-from tests.support.harness.summaries import disagreement
 
 from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, Scorecard
 from dejavu_cli.commands.replay import show_scorecard
@@ -48,26 +46,6 @@ def test_each_horizon_of_which_something_is_settled_has_a_line() -> None:
     assert entry["horizon"] == "HORIZON_HALFTIME"
     assert entry["coverage"] == {"0.95": 5 / 6}
     assert entry["persistenceMeanAbsoluteError"] == 6.25
-
-
-async def test_figures_that_the_record_has_otherwise_are_named() -> None:
-    (own,) = (await summary()).horizons
-    of_evening = Summary(2, (own,), ())
-    assert own.error is not None
-    assert own.persistence_error is not None
-    assert own.brier is not None
-    same = Scorecard(
-        games=own.settled_games,
-        forecasts=own.settled,
-        mae=Figure(value=own.error),
-        persistence_mae=Figure(value=own.persistence_error),
-        brier=Figure(value=own.brier),
-    )
-    assert disagreement(of_evening, {HALFTIME: same}) == ""
-    assert disagreement(of_evening, {}) == ""
-    assert "games" in disagreement(of_evening, {HALFTIME: Scorecard(games=3, forecasts=own.settled)})
-    worse = Summary(2, (replace(own, error=own.error + 0.01),), ())
-    assert "mean absolute error" in disagreement(worse, {HALFTIME: same})
 
 
 async def test_errors_are_means_over_games_of_each_games_mean() -> None:

@@ -112,6 +112,18 @@ class BadDay:
         return {key: prediction.pattern for key, prediction in self.newest.items()}
 
     @property
+    def inputs(self) -> dict[tuple[str, Horizon.ValueType], tuple[int, int, int]]:
+        """Total points, and side and seconds of the last score, of the last requests, by home team and horizon."""
+        return {
+            (each.home_team, each.horizon): (
+                each.request.total_points,
+                each.request.last_score.side,
+                each.request.last_score.seconds,
+            )
+            for each in self.predictor.asked
+        }
+
+    @property
     def outcomes(self) -> dict[tuple[str, Horizon.ValueType], int]:
         """The last outcome of each game and horizon, by home team and horizon."""
         events = (event for event in self.events if isinstance(event, HorizonResult))

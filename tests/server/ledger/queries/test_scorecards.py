@@ -1,14 +1,15 @@
-"""Settled forecasts of a scorecard: selection, order and columns."""
+"""Settled forecasts of a scorecard: selection, and the size of reads.
+
+Its figures are those that examples/python/recompute_scorecard.py has from the list of forecasts:
+tests/examples/test_independent_checks.py.
+"""
 
 from __future__ import annotations
 
-import math
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import fields
 from datetime import timedelta
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,16 +26,13 @@ from tests.support.builders.record_book import (
     with_total_market,
 )
 
-from dejavu_common.clock import game_day, microseconds
-from dejavu_feed.game_ids import is_league_id, is_replay
-from dejavu_models.betting import MarketKind, MarketSide
-from dejavu_models.scorecard import Exclusion, SettledForecasts, SettledMarket, scorecard
-from dejavu_models.scorecard.doubtful import FEED_LAG_SECONDS
+from dejavu_common.clock import game_day
+from dejavu_models.scorecard import Exclusion
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.queries import pages, predictions, scorecards
+from dejavu_server.ledger.queries import pages, scorecards
 from dejavu_server.ledger.queries.pages import ForecastFilter
 from dejavu_server.ledger.queries.scorecards import TEAM_CODES, ScoreFilter, SettledByModel
-from dejavu_server.records import LateReason, RecordedForecast, RecordedMarket
+from dejavu_server.records import LateReason, RecordedForecast
 from dejavu_server.results import Failed
 
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
@@ -90,129 +88,8 @@ def settled(book: RecordBook, wanted: ScoreFilter) -> SettledByModel:
 LATE = {LateReason.LATER_MINUTE: Exclusion.LATER_MINUTE, LateReason.TIME: Exclusion.LATE_TIME}
 
 
-def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForecasts:
-    """Return listed forecasts as the columns of a scorecard, in the order of their outcomes' first revisions."""
-
-    @cache
-    def first_report(game_id: str, horizon: Horizon) -> int:
-        game = book.read(lambda connection: predictions.latest_forecast(connection, game_id, horizon))
-        return game.outcomes[0].sequence
-
-    def row(each: RecordedForecast) -> tuple[float, ...]:
-        told, settlement, outcome = each.issued.forecast, each.settlement, each.outcome
-        assert settlement is not None
-        assert outcome is not None
-        first = first_report(each.issued.game_id, told.horizon)
-        points = math.nan if told.total is None else float(each.issued.live.total_points or 0)
-        took, left = outcome.observed_time - each.issued.generated_time, told.horizon.minutes - told.elapsed_minutes
-        return (
-            first,
-            told.elapsed_minutes,
-            told.elapsed_seconds,
-            settlement.error,
-            settlement.persistence_error,
-            settlement.covered,
-            told.alpha,
-            told.interval.upper - told.interval.lower,
-            told.home_lead_probability,
-            outcome.differential > 0,
-            settlement.brier,
-            (
-                (1 if each.issued.pattern.last > 0 else 0.5 if each.issued.pattern.last == 0 else 0)
-                - (outcome.differential > 0)
-            )
-            ** 2,
-            math.nan if settlement.crps is None else settlement.crps,
-            each.issued.day.toordinal(),
-            first,
-            LATE[each.issued.late] if each.issued.late else each.superseded * Exclusion.SUPERSEDED,
-            TEAM_CODES[each.issued.home_team],
-            TEAM_CODES[each.issued.away_team],
-            False,  # the outcomes name the teams of the forecasts, or none
-            is_league_id(each.issued.game_id),
-            each.issued.late is None,
-            is_replay(each.issued.game_id),
-            math.nan if each.issued.pregame_margin is None else each.issued.pregame_margin,
-            math.nan if each.issued.live.pregame_total is None else each.issued.live.pregame_total,
-            math.nan if each.issued.live.neutral_site is None else each.issued.live.neutral_site,
-            math.nan,  # no line-ups
-            microseconds(each.issued.generated_time),
-            took < timedelta(minutes=left, seconds=-FEED_LAG_SECONDS)
-            or points - (outcome.total_points or math.inf) > 6,
-            outcome.revision > 0,  # each corrects the differential
-            points,
-            *total(each),
-        )
-
-    def total(each: RecordedForecast) -> tuple[float, ...]:
-        told, outcome = each.issued.forecast, each.outcome
-        scores = None if each.settlement is None else each.settlement.total
-        if scores is None or told.total is None or outcome is None or outcome.total_points is None:
-            return told.total is not None, math.nan, math.nan, False, math.nan, math.nan
-        rival = (each.issued.live.total_points or 0) * told.horizon.minutes / told.elapsed_minutes
-        width = told.total.interval.upper - told.total.interval.lower
-        return False, scores.error, rival - outcome.total_points, scores.covered, width, scores.crps
-
-    def market_of(each: RecordedForecast, found: RecordedMarket, profit: float | None, points: int) -> SettledMarket:
-        market, answer, settlement = found.market, found.answer, each.settlement
-        assert settlement is not None
-        side, left = answer.chosen, each.issued.forecast.horizon.minutes - each.issued.forecast.elapsed_minutes
-        on_total, final = market.kind is MarketKind.TOTAL, each.issued.forecast.horizon is FINAL
-        return SettledMarket(
-            on_total=on_total,
-            line=market.line,
-            spread=({False: 10.4, True: 11.7} if not final else {False: 12.5, True: 17.9})[on_total]
-            * math.sqrt(left / each.issued.forecast.horizon.minutes),
-            model_probability=answer.above.win_probability / (1.0 - answer.push_probability),
-            fair_probability=market.below_odds / (market.above_odds + market.below_odds),
-            home_won=float(points > market.line),
-            side={None: 0, MarketSide.HOME: 1, MarketSide.OVER: 1}[answer.side],
-            odds=0.0 if side is None else side.decimal_odds,
-            stake=0.0 if side is None else side.stake_fraction,
-            profit=math.nan if profit is None else profit,
-            expected_profit=0.0 if side is None else side.stake_fraction * side.expected_value,
-            game_cap=answer.policy.game_cap,
-            evening_cap=answer.policy.evening_cap,
-            sequence=found.sequence,
-            late=found.sent_after,
-        )
-
-    def markets_of(each: RecordedForecast) -> tuple[SettledMarket, ...] | None:
-        assert each.settlement is not None
-        assert each.outcome is not None
-        total = each.settlement.total
-        results = {MarketKind.LEAD: (each.settlement.market_profit, each.outcome.differential)}
-        if total is not None and each.outcome.total_points is not None:
-            results[MarketKind.TOTAL] = (total.market_profit, each.outcome.total_points)
-        counted = [market for market in each.markets if market.market.kind in results]
-        return tuple(market_of(each, market, *results[market.market.kind]) for market in counted) or None
-
-    listed.sort(
-        key=lambda each: (first_report(each.issued.game_id, each.issued.forecast.horizon), each.issued.sequence)
-    )
-    names = [each.name for each in fields(SettledForecasts) if each.name != "markets"]
-    columns = np.array([row(each) for each in listed], dtype=np.float64).reshape(len(listed), len(names)).T
-    integers = dict.fromkeys(("game", "minute", "day", "order", "exclusion", "made_us"), np.int64)
-    flags = (
-        "covered",
-        "total_open",
-        "home_led",
-        "total_covered",
-        "other_teams",
-        "in_league",
-        "in_time",
-        "replay",
-        "outcome_doubtful",
-        "corrected",
-    )
-    whole = {**integers, **dict.fromkeys(("home", "away"), np.int32), **dict.fromkeys(flags, np.bool_)}
-    typed: dict[str, Any] = {
-        name: column.astype(whole.get(name, np.float64)) for name, column in zip(names, columns, strict=True)
-    }
-    typed["markets"] = np.full(len(listed), None, dtype=np.object_)
-    for index, each in enumerate(listed):
-        typed["markets"][index] = markets_of(each)
-    return SettledForecasts(**typed)
+def excluded(each: RecordedForecast) -> Exclusion:
+    return LATE[each.issued.late] if each.issued.late else Exclusion(each.superseded * Exclusion.SUPERSEDED)
 
 
 MINUTES = st.sampled_from([6, 18, 23])
@@ -244,9 +121,20 @@ def test_a_filtered_scorecard_is_that_of_the_forecasts_listed_with_the_same_filt
     assert not everything.next_token
     listed = [each for each in everything.forecasts if least <= each.issued.forecast.elapsed_minutes <= most]
     found = settled(book, ScoreFilter(**common, min_minutes=least, max_minutes=most))
-    assert scorecard(found.forecasts) == scorecard(columns_of(book, listed))
-    versions = sorted(found.models[place] for place in found.model)
-    assert versions == sorted(each.issued.forecast.model_version for each in listed)
+    of = found.forecasts
+    versions = [found.models[place] for place in found.model]
+    rows = zip(versions, of.minute, of.exclusion, of.error, of.home, of.probability, strict=True)
+    assert sorted(rows) == sorted(
+        (
+            each.issued.forecast.model_version,
+            each.issued.forecast.elapsed_minutes,
+            excluded(each),
+            each.settlement.error if each.settlement else None,
+            TEAM_CODES[each.issued.home_team],
+            each.issued.forecast.home_lead_probability,
+        )
+        for each in listed
+    )
 
 
 def test_a_ledger_without_outcomes_has_nothing_settled() -> None:

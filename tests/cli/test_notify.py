@@ -71,10 +71,3 @@ def test_a_dry_run_prints_what_would_be_sent_and_no_address(tmp_path: Path, rece
         assert "secret" not in line + rest
         assert not client.list_notifications()
     assert not receiver.posts
-
-
-def test_an_error_of_the_file_names_the_field(tmp_path: Path) -> None:
-    rules = write_rules(tmp_path, "http://example.com")
-    refused = dejavu("notify", str(rules))
-    assert refused.returncode == 2
-    assert "targets.a: url: expected https" in " ".join(refused.stderr.split())

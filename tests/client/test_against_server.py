@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,7 @@ from dejavu_client import (
     HALFTIME,
     DejavuClient,
     FailedPreconditionError,
-    HealthStatus,
-    InvalidArgumentError,
-    NotFoundError,
     market,
-    predict_request,
 )
 from dejavu_common.clock import game_day
 
@@ -49,26 +45,6 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def client(kind: str, address: str) -> AnyClient:
     return CLIENTS[kind](address, timeout=30.0)
-
-
-async def test_what_if_refusal_batch_models_and_health_come_back(client: AnyClient) -> None:
-    async with client:
-        forecast = await client.call("predict", PATTERN, explain=True)
-        assert forecast.interval_lower <= forecast.point_forecast <= forecast.interval_upper
-        assert forecast.HasField("explanation")
-        with pytest.raises(InvalidArgumentError) as caught:
-            await client.call("predict", [*PATTERN[:-1], float("nan")])
-        assert (caught.value.reason, bool(caught.value.request_id)) == ("INVALID_PATTERN", True)
-        assert [violation.field for violation in caught.value.field_violations] == ["pattern[17]"]
-        good, bad = await client.call("predict_batch", [predict_request(PATTERN), predict_request([])])
-        assert (good.WhichOneof("result"), bad.WhichOneof("result")) == ("forecast", "error")
-        (model,) = await client.call("list_models")
-        assert (model.active, model.version) == (True, forecast.model_version)
-        assert await client.call("health", "dejavu.v1.PredictionService") is HealthStatus.SERVING
-        with pytest.raises(NotFoundError):
-            await client.call("health", "no.such.Service")
-        assert 0 <= (await client.call("assess_risk", PATTERN, 80)).score <= 100
-        assert len(client.stats.workers) == 1
 
 
 async def test_a_game_is_streamed_recorded_settled_and_scored(client: AnyClient, kind: str, address: str) -> None:
@@ -108,18 +84,6 @@ async def test_a_game_is_streamed_recorded_settled_and_scored(client: AnyClient,
         assert (await client.call("get_leaderboard", game_id=game, min_games=1)).rows[0].scorecard.games == 1
         checkpoint = await client.call("get_checkpoint")
         assert (len(checkpoint.hash), len(checkpoint.signature)) == (32, 64)
-
-
-async def test_the_outcome_that_stands_is_read_back_from_the_refusal_without_a_forecast(address: str) -> None:
-    """GetPrediction finds nothing where no forecast is recorded."""
-    observed, game = datetime.now(UTC) - timedelta(minutes=5), current_game(4)
-    with DejavuClient(address, timeout=30.0) as client:
-        client.report_outcome(game, 5, observed_time=observed, **TEAMS, horizon=HALFTIME)
-        with pytest.raises(FailedPreconditionError, match=r"BKN against GSW: \+5, .*; this report has \+7$") as refused:
-            client.report_outcome(game, 7, refuse_correction=True, horizon=HALFTIME)
-    stands = dict(refused.value.metadata)
-    assert datetime.fromisoformat(stands["observed_time"]) == observed
-    assert {name: stands[name] for name in ("differential", *TEAMS)} == {"differential": "5", **TEAMS}
 
 
 @pytest.fixture

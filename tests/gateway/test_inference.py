@@ -8,14 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.gateway.conftest import Site
 from tests.support.builders.calls import PATTERN
-from tests.support.harness.tensors import Tensor, infer_request, padded, texts
-
-from dejavu_gateway.api import inference
-from dejavu_gateway.messages.errors import RequestRefused
 
 INFER = "/v2/models/dejavu/infer"
 ROWS: list[list[Any]] = [[*PATTERN], [*PATTERN[:10], *[None] * 8]]
@@ -66,10 +60,11 @@ def test_server_and_model_are_described(site: Site, path: str, names: Sequence[s
 @pytest.mark.parametrize("path", [INFER, "/v2/models/dejavu/versions/VERSION/infer"])
 def test_rows_have_the_forecasts_of_a_batch_and_are_not_recorded(site: Site, path: str) -> None:
     teams = [tensor("home_team", ["BOS", ""], "BYTES"), tensor("away_team", ["LAL", ""], "BYTES")]
+    margins = tensor("pregame_margin", [4.5, -1], "FP32")
     body: dict[str, Any] = {
         "id": "7",
         "parameters": {"horizon": "final", "alpha": 0.2},
-        "inputs": [*BODY["inputs"], *teams, tensor("total_points", [-1, 100], "INT32")],
+        "inputs": [*BODY["inputs"], *teams, margins, tensor("total_points", [-1, 100], "INT32")],
     }
     before = site.get("/api/checkpoint").json()
     answer = site.post(path.replace("VERSION", version_of(site)), body)
@@ -80,8 +75,8 @@ def test_rows_have_the_forecasts_of_a_batch_and_are_not_recorded(site: Site, pat
         "/api/predict-batch",
         {
             "requests": [
-                {"pattern": PATTERN, "homeTeam": "BOS", "awayTeam": "LAL", **common},
-                {"pattern": PATTERN[:10], "totalPoints": 100, **common},
+                {"pattern": PATTERN, "homeTeam": "BOS", "awayTeam": "LAL", "pregameMargin": 4.5, **common},
+                {"pattern": PATTERN[:10], "totalPoints": 100, "pregameMargin": -1, **common},
             ]
         },
     ).json()
@@ -148,8 +143,6 @@ def binary_output(value: Any) -> dict[str, Any]:
         (INFER, {"inputs": [tensor("pattern", [1, 2], shape=[1, 3])]}, 400, "2 values in contents.fp64_contents"),
         (INFER, {"inputs": [tensor("pattern", [[1, 999]])]}, 400, "pattern[0][1]: 999.0; expected a finite number"),
         (INFER, {**BODY, "parameters": {"alpha": 7}}, 400, "parameters.alpha: 7.0"),
-        (INFER, {**BODY, "parameters": {"alpha": "0.1_0"}}, 400, "parameters.alpha: '0.1_0'; expected a number"),
-        (INFER, {**BODY, "parameters": {"alpha": " 0.1"}}, 400, "parameters.alpha: ' 0.1'; expected a number"),
         (INFER, {**BODY, "parameters": {"alpha": []}}, 400, "parameters.'alpha': []; expected a number, a text"),
         (INFER, {**BODY, "parameters": {"binary_data_output": True}}, 400, "binary tensor data extension"),
         (INFER, binary_output(True), 400, "outputs[0].parameters.binary_data: the binary tensor data extension"),
@@ -179,65 +172,3 @@ def test_a_body_of_binary_tensors_is_refused_by_the_name_of_its_header(site: Sit
     answer = httpx.post(f"http://{site.gateway}{INFER}", content=b"{}", headers=headers, timeout=60)
     assert answer.status_code == 400
     assert "inference-header-content-length: the binary tensor data extension" in answer.json()["error"]
-
-
-NUMBERS = st.none() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.booleans() | st.text(max_size=3)
-VALUES = st.recursive(
-    NUMBERS, lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=3), each, max_size=2)
-)
-PLACES = st.fixed_dictionaries(
-    {
-        "name": st.text(max_size=3) | VALUES,
-        "shape": st.lists(st.integers(-1, 3), max_size=3) | VALUES,
-        "datatype": st.sampled_from([*inference.FIELDS, "FP16"]) | VALUES,
-        "data": st.lists(NUMBERS | st.lists(NUMBERS, max_size=3), max_size=3) | VALUES,
-    },
-    optional={"parameters": st.dictionaries(st.sampled_from(["alpha", "binary_data"]), VALUES) | VALUES},
-)
-
-
-@given(
-    body=st.fixed_dictionaries(
-        {"inputs": st.lists(PLACES, max_size=2) | VALUES},
-        optional={"id": VALUES, "parameters": VALUES, "outputs": VALUES},
-    )
-)
-def test_whatever_is_sent_is_a_request_or_a_refusal(body: dict[str, Any]) -> None:
-    try:
-        request = inference.infer_request(body, "dejavu")
-    except RequestRefused as refused:
-        assert (refused.status, len(refused.fields)) == (400, 1)  # noqa: PT017 - the other way out is checked too
-        assert len(refused.message.encode()) < 1000  # noqa: PT017
-    else:
-        assert len(request.inputs) == len(body["inputs"])
-
-
-def test_json_means_what_typed_contents_mean() -> None:
-    body = {
-        "id": "x",
-        "parameters": {"alpha": 0.1, "horizon": "final"},
-        "inputs": [
-            tensor("pattern", [[1, 2.5]]),
-            tensor("home_team", ["BOS"], "BYTES"),
-            tensor("away_team", ["LAL"], "BYTES"),
-            tensor("total_points", [40], "INT32"),
-            tensor("pregame_margin", [4], "FP32"),
-            tensor("alpha", [2**64 - 1], "UINT64"),
-        ],
-        "outputs": [{"name": "point"}],
-    }
-    expected = infer_request(
-        {
-            "pattern": padded([[1, 2.5]]),
-            "home_team": texts("BOS"),
-            "away_team": texts("LAL"),
-            "total_points": Tensor([40], "INT32"),
-            "pregame_margin": Tensor([4.0], "FP32"),
-            "alpha": Tensor([2**64 - 1], "UINT64"),
-        },
-        id="x",
-        model_version="",
-        outputs=["point"],
-        parameters={"alpha": 0.1, "horizon": "final"},
-    )
-    assert inference.infer_request(body, "dejavu") == expected

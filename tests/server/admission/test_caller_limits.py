@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +36,6 @@ async def refusal(call: Any, expected: grpc.StatusCode = grpc.StatusCode.RESOURC
     milliseconds = retry.retry_delay.ToMilliseconds()
     assert dict(await call.trailing_metadata())["grpc-retry-pushback-ms"] == str(milliseconds)
     return info.reason, info.metadata["limit"], milliseconds
-
-
-async def no_messages() -> AsyncIterator[Any]:
-    return
-    yield
 
 
 async def begins(stream: Any) -> bool:

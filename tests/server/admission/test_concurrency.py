@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,17 +34,6 @@ def test_never_more_than_the_burst_nor_after_it_more_than_the_limit_are_let_in(
             assert now - above_since < BURST_SECONDS, "the queue stands"
         counted += let_in
         assert concurrency.in_progress == counted <= burst
-
-
-@given(st.integers(1, 50))
-def test_what_was_released_can_be_acquired_again(limit: int) -> None:
-    concurrency = ConcurrencyLimit(limit, limit)
-    for _ in range(3):
-        assert [concurrency.acquire(0.0) for _ in range(limit + 2)] == [True] * limit + [False] * 2
-        for _ in range(limit):
-            concurrency.release()
-    with pytest.raises(RuntimeError, match="more often"):
-        concurrency.release()
 
 
 def test_a_burst_is_let_in_again_only_after_a_calm() -> None:

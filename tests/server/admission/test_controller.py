@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from dejavu.ops.v1 import lease_service_pb2
 from dejavu.v1 import model_service_pb2, prediction_service_pb2, record_service_pb2
-from dejavu_server.access.policy import CallKind, kind_of
-from dejavu_server.admission.controller import AdmissionController, Permit, call_limits
-from dejavu_server.admission.refusals import DeadlineExceeded, Overloaded
+from dejavu_server.admission.controller import AdmissionController, CallKind, Permit, call_limits, kind_of
+from dejavu_server.admission.refusals import Overloaded
 
 SERVICES = [
     prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"],
@@ -119,12 +118,6 @@ def test_calls_make_room_for_callers_with_as_many_calls_or_fewer() -> None:
 def test_every_method_that_computes_or_reads_the_record_is_not_a_control_call() -> None:
     control = {method for method in METHODS if kind_of(method) is CallKind.CONTROL}
     assert control == {"/dejavu.v1.ModelService/ListModels"}
-
-
-def test_an_expired_call_is_refused_and_takes_no_room() -> None:
-    controller = AdmissionController(call_limits(1, 1), clock=lambda: 0.0)
-    assert isinstance(controller.admit(PREDICT, 0.0), DeadlineExceeded)
-    assert controller.in_progress(CallKind.PREDICT) == 0
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,8 @@ import pytest
 from bench.fuzz import wire
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
-from grpc_health.v1 import health_pb2
-from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_status import rpc_status
 from tests.support.builders.calls import PATTERN
-from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.waiting import until
 from tests.support.processes.servers import async_worker
 
@@ -35,9 +32,7 @@ from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.worker.worker import Worker
 
 PREDICT = "/dejavu.v1.PredictionService/Predict"
-PREDICT_BATCH = "/dejavu.v1.PredictionService/PredictBatch"
 REQUEST = pb.PredictRequest(pattern=PATTERN)
-BATCH = pb.PredictBatchRequest(requests=[REQUEST])
 LIMIT = 2
 MOST = 3 * LIMIT
 
@@ -48,22 +43,17 @@ class Held:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.go = asyncio.Event()
         self.converted = 0
-        forecast, many, request_of = Batcher.forecast, Batcher.forecast_many, prediction.forecast_request
+        forecast, request_of = Batcher.forecast, prediction.forecast_request
 
         async def held(batcher: Batcher, *query: Any) -> Any:
             await self.go.wait()
             return await forecast(batcher, *query)
-
-        async def many_held(batcher: Batcher, *queries: Any) -> Any:
-            await self.go.wait()
-            return await many(batcher, *queries)
 
         def converted(*request: Any) -> Any:
             self.converted += 1
             return request_of(*request)
 
         monkeypatch.setattr(Batcher, "forecast", held)
-        monkeypatch.setattr(Batcher, "forecast_many", many_held)
         monkeypatch.setattr(prediction, "forecast_request", converted)
 
 
@@ -82,10 +72,6 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Held:
 async def stub(worker: Worker) -> AsyncIterator[Any]:
     async with grpc.aio.insecure_channel(worker.address) as channel:
         yield PredictionServiceStub(channel)
-
-
-def stub_of_health(channel: grpc.aio.Channel) -> Any:
-    return HealthStub(channel)  # its types lack the method
 
 
 async def code_of(call: Any) -> grpc.StatusCode:
@@ -194,16 +180,6 @@ async def test_a_refusal_says_why_when_to_try_again_and_who_refused(worker: Work
     held.go.set()
 
 
-async def test_health_is_answered_while_the_worker_is_full(worker: Worker, held: Held, stub: Any) -> None:
-    calls = [stub.Predict(REQUEST, timeout=60) for _ in range(MOST + 5)]
-    await first_ended(calls, 5)
-    async with grpc.aio.insecure_channel(worker.address) as channel:
-        for _ in range(50):
-            answer = await stub_of_health(channel).Check(health_pb2.HealthCheckRequest(), timeout=30)
-            assert answer.status == health_pb2.HealthCheckResponse.SERVING
-    held.go.set()
-
-
 async def test_cancelled_and_expired_calls_give_their_room_back(worker: Worker, held: Held, stub: Any) -> None:
     calls = [stub.Predict(REQUEST, timeout=60) for _ in range(MOST + 5)]
     await first_ended(calls, 5)
@@ -276,29 +252,6 @@ async def test_headers_without_a_token_take_no_place_of_forecasts(tmp_path: Path
         assert await code_of(stub.Predict(REQUEST, metadata=metadata)) is grpc.StatusCode.OK
         for writer in writers:
             writer.close()
-
-
-async def test_callers_with_many_batches_do_not_end_the_slow_uploads_of_callers_with_few(
-    tmp_path: Path, held: Held
-) -> None:
-    """The batches may not use the reserved places, so ending the uploads would not help them."""
-    async with async_worker(tmp_path, max_in_flight=64, cache="off") as worker, asyncio.timeout(60):
-        slow = [await begin_slow_call(worker, f"127.0.0.{2 + number}", PREDICT_BATCH, BATCH) for number in range(3)]
-        await until(lambda: worker.admission.in_progress(CallKind.BATCH) == len(slow))
-        await asyncio.sleep(PATIENCE_SECONDS)
-        busy = [f"127.0.0.{10 + number % 2}" for number in range(10)]
-        calls = [await begin_slow_call(worker, address, PREDICT_BATCH, BATCH) for address in busy]
-        for _, writer, request in calls:
-            writer.write(request)
-        await until(lambda: refusals(worker, "OVERLOADED", PREDICT_BATCH) > 0)
-        held.go.set()
-        try:
-            for reader, writer, request in slow:
-                writer.write(request)
-                await reader.readuntil(PersistenceForecaster().version.encode())
-        finally:
-            for _, writer, _ in (*slow, *calls):
-                writer.close()
 
 
 async def test_callers_who_call_again_when_they_are_answered_are_not_refused(tmp_path: Path) -> None:

@@ -123,13 +123,20 @@ async def test_a_read_that_never_ends_is_given_up_and_tried_again(monkeypatch: p
         evening.release.set()
 
 
-async def test_a_failing_source_is_read_less_and_less_often(watch: Watch) -> None:
-    watch.evening.fault["scoreboard"] = FeedUnavailable("status 500")
+@pytest.mark.parametrize("of_game", [False, True], ids=["the scoreboard", "the box score of a game that it dropped"])
+async def test_a_failing_source_is_read_less_and_less_often(watch: Watch, of_game: bool) -> None:
+    (game_id,) = watch.evening.ids
+    source = f"box score of {game_id}" if of_game else "scoreboard"
+    if of_game:
+        await watch.at(60)
+        watch.evening.hidden.add(game_id)
+        await watch.turn()  # the first without it
+    watch.evening.fault[source] = FeedUnavailable("status 500")
     read_in = []
     for turn in range(16):
-        before = watch.evening.reads["scoreboard"]
+        before = watch.evening.reads[source]
         await watch.turn()
-        if watch.evening.reads["scoreboard"] > before:
+        if watch.evening.reads[source] > before:
             read_in.append(turn)
     assert read_in == [0, 1, 3, 7, 13]
     assert [fault.failures for fault in watch.told(Fault)] == [1, 2, 3, 4, 5]

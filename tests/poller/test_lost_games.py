@@ -198,22 +198,3 @@ async def test_a_postponed_game_is_over_and_never_read() -> None:
 
         (seen,) = poller.games.values()
         assert (seen.over, seen.age(evening.clock()), evening.reads[evening.ids[0]]) == (True, None, 0)
-
-
-async def test_a_box_score_that_cannot_be_read_is_asked_for_less_and_less_often() -> None:
-    evening = Evening([game()])
-    (game_id,) = evening.ids
-    source = f"box score of {game_id}"
-    async with watching(evening, **ONCE) as watch:
-        await watch.at(60)
-        evening.hidden.add(game_id)
-        evening.fault[source] = FeedUnavailable("status 404")
-        read_in = []
-        for turn in range(16):
-            before = evening.reads[source]
-            await watch.turn()
-            if evening.reads[source] > before:
-                read_in.append(turn)
-
-    assert read_in == [1, 2, 4, 8, 14]
-    assert [fault.failures for fault in watch.told(Fault)] == [1, 2, 3, 4, 5]

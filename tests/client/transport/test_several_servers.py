@@ -15,7 +15,7 @@ from tests.support.fakes.service import Abort, Ended, FakeServer, event, heartbe
 from tests.support.harness.clients import CLIENTS, AnyClient
 
 from dejavu_client import HealthStatus, UnavailableError, tls_credentials
-from dejavu_client.transport import retry_budget, servers
+from dejavu_client.transport import servers
 
 PATTERN = [0.0, 2.0, -3.0]
 PATIENT = 60.0
@@ -87,20 +87,6 @@ async def test_a_call_of_a_draining_server_is_answered_by_another(
         for _ in range(4):
             await client.call("predict", PATTERN)
     assert count(first) + count(second) == 6
-
-
-@pytest.mark.parametrize("kind", CLIENTS)
-async def test_a_refusal_of_all_servers_is_reported_after_some_attempts(
-    two_servers: tuple[FakeServer, FakeServer], kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(retry_budget, "FIRST_PAUSE", 0.01)
-    refusal = Abort(grpc.StatusCode.UNAVAILABLE, "no disk", "LEDGER_UNAVAILABLE", retry_after=0.01)
-    for server in two_servers:
-        server.answers("Predict", *[refusal] * 10)
-    async with client_of(kind, *two_servers) as client:
-        with pytest.raises(UnavailableError, match="no disk"):
-            await client.call("predict", PATTERN)
-    assert sum(map(count, two_servers)) == 5
 
 
 @pytest.mark.parametrize("kind", CLIENTS)

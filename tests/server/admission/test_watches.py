@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,14 +71,4 @@ async def test_no_more_go_on_than_may_and_who_has_few_keeps_them(callers: list[s
         assert ended is None or before[ended] == max(before.values())
     assert len(room.errors) == len(callers) - refused - (await room.callers()).total()
     assert all(isinstance(error, CallerLimit) for error in room.errors)
-    await room.close()
-
-
-async def test_an_ended_watch_gives_its_place_to_one_only() -> None:
-    room = Room(2)
-    for caller in ("many", "many", "one"):
-        await room.watch(caller)
-    assert await room.callers() == {"many": 1, "one": 1}
-    with pytest.raises(CallerLimit, match="2 watches of all callers"):
-        await room.watch("many")
     await room.close()

@@ -22,7 +22,6 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
     CALIBRATION,
     LINEAR,
-    RATINGS,
     TOTALS,
     Golden,
     Manifest,
@@ -30,11 +29,10 @@ from dejavu_models.manifest import (
     file_names,
     version_of,
 )
-from dejavu_models.ratings import RatingFilter
 from dejavu_models.types import LINEAR_SOURCES, Forecast, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_store.bundle import MANIFEST, load_bundle, publish, read_manifest
-from dejavu_store.contents import linear_from_bytes, linear_to_bytes, load_contents, ratings_to_bytes
+from dejavu_store.contents import linear_from_bytes, linear_to_bytes, load_contents
 from dejavu_store.registry import default_bundle
 
 if TYPE_CHECKING:
@@ -77,25 +75,6 @@ def publish_variant(folder: Path, lost: float, *, light: bool = False) -> str:
         golden = tuple(_updated(each, model.forecast(query_of(each))) for each in variant.golden)
     publish(folder, _with(variant, golden=golden), contents)
     return variant.version
-
-
-def publish_with_ratings(folder: Path, ratings: RatingFilter) -> Path:
-    """Publish the default bundle with other ratings, as a trainer does; return its folder.
-
-    The bundle has no totals: their ratings have a date of their own.
-    """
-    base = shipped_bundle()
-    assert ratings.season is not None
-    record = base.manifest.ratings.model_copy(update={"date": ratings.ratings().date, "season": ratings.season})
-    files = [name for name in base.manifest.files if name != TOTALS]
-    contents = {name: (default_bundle() / name).read_bytes() for name in base.manifest.all_files if name != TOTALS}
-    contents[RATINGS] = ratings_to_bytes(ratings)
-    hashes = {name: hashlib.sha256(contents[name]).hexdigest() for name in files}
-    version = version_of(base.manifest.dejavu, record, hashes)
-    model = Forecaster(base.manifest, base.models, base.calibration, ratings)
-    golden = tuple(_updated(each, model.forecast(query_of(each))) for each in base.manifest.golden)
-    publish(folder, _with(base.manifest, version=version, ratings=record, files=hashes, golden=golden), contents)
-    return folder
 
 
 def publish_with_components(folder: Path, components: tuple[str, ...]) -> Manifest:

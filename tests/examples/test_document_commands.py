@@ -212,7 +212,7 @@ ELSEWHERE = {
     r"dejavu-trainer fetch ": NBA,
     r"dejavu-trainer .*--data DIR ": SEASONS,
     r"python -m bench\.": HOURS,
-    r"dejavu-trainer (simulate|fit|evaluate|backtest|adapt|compare|import|refresh|retrain) ": (
+    r"dejavu-trainer (simulate|fit|evaluate|backtest|compare|import|refresh|retrain) ": (
         "trains for minutes: test_the_trainers_commands_run_in_order does so nightly, or tests/trainer"
     ),
     r"dejavu-server (ledger export|--bundle) ": (
@@ -303,7 +303,7 @@ def test_the_commands_run_in_the_order_of_the_documents(name: str, tmp_path: Pat
 def test_the_trainers_commands_run_in_order(tmp_path: Path) -> None:
     with reader(tmp_path, seconds=1200) as newcomer:
         for command in all_commands()["docs/training.md"]:
-            if re.match(r"dejavu-trainer (simulate|fit|evaluate|backtest|adapt|compare) (?!--data DIR)", command):
+            if re.match(r"dejavu-trainer (simulate|fit|evaluate|backtest|compare) (?!--data DIR)", command):
                 newcomer.run(command)
         newcomer.run("dejavu-server --bundle bundle --allow-unfit --ledger sqlite:////tmp/try.sqlite3")
         assert "unfit" in newcomer.run("dejavu models")

@@ -130,6 +130,21 @@ def test_promises_name_what_was_found(result: BacktestResult) -> None:
     assert spread.found.startswith(f"{100 * found.spread:.2f} points")
 
 
+def test_intervals_are_shown_with_and_without_the_factor_of_the_season(
+    result: BacktestResult, report: EvaluationReport
+) -> None:
+    [table] = [each for each in report.tables if each.title == "Final: intervals that follow the season"]
+    assert [row[:3] for row in table.rows[:2]] == [
+        ("2033", "300", "… no factor of the season"),
+        ("2033", "300", "Served"),
+    ]
+    assert [row[0] for row in table.rows] == ["2033", "2033", "2034", "2034", "all", "all"]
+    for row, name in zip(table.rows[-2:], ("static", "served"), strict=True):
+        values = result.figures["final"]["all"]["all"].values[name]
+        assert row[3] == f"{100 * values['coverage_95'].value:.1f}"
+        assert row[-1] == f"{values['winkler_95'].value:.2f}"
+
+
 def test_what_is_not_reached_is_said_plainly() -> None:
     checks = [Check("one aim", "at most 0", "1", False), Check("another", "at most 0", "-1", True)]
     assert missed(checks) == "1 of 2 are reached; not reached: one aim."

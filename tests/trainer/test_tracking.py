@@ -115,20 +115,6 @@ def test_a_bundle_is_logged_and_registered_once_and_comes_back_as_it_was(
 
 
 @pytest.mark.nightly
-def test_a_recipe_of_a_study_is_logged_once(server: str) -> None:
-    tracker, mlflow = MlflowTracker(server), client(server)
-    recipe = {"prototypes": None, "lstm": {"hidden": 8}}
-    logged, again, other = (
-        tracker.log_trial("grid", "lstm.hidden=8", recipe, {"choose.crps": crps}) for crps in (5.25, 5.25, 5.5)
-    )
-    assert again == logged != other
-    run = mlflow.get_run(logged.run_id)
-    assert (run.info.run_name, run.info.status) == ("grid: lstm.hidden=8", "FINISHED")
-    assert run.data.params == {"prototypes": "None", "lstm": "{'hidden': 8}"}
-    assert run.data.metrics == {"choose.crps": 5.25}
-
-
-@pytest.mark.nightly
 def test_a_run_that_was_cut_off_is_not_taken_for_a_complete_one(server: str) -> None:
     folder = bundle_of_two_seasons()
     version, mlflow = read_manifest(folder).version, client(server)

@@ -5,7 +5,6 @@ The extra mlflow has the library, which is imported only if a server is named. S
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
@@ -32,7 +31,6 @@ BUNDLE: Final = "bundle"
 """Folder of the bundle in the artifacts of a run."""
 
 _VERSION_TAG: Final = "dejavu.model_version"
-_TRIAL_TAG: Final = "dejavu.trial"
 _ENVIRONMENT: Final = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # only our result goes there
@@ -111,61 +109,31 @@ class MlflowTracker:
             TrackingError: if the server refuses it or does not answer.
         """
         manifest = read_manifest(bundle)
-
-        def log_files(place_uri: str) -> None:
-            if urlsplit(place_uri).scheme not in _ARTIFACT_SCHEMES:
-                raise TrackingError(
-                    f"{self._uri}: names {visible(place_uri)[:200]} as the place of files, a folder here;"
-                    " expected a server that takes them (mlflow server --serve-artifacts), or object storage"
-                )
-            # The client would ask the server for the place again.
-            place = self._place(place_uri, tracking_uri=self._uri)
-            with tempfile.TemporaryDirectory(prefix="dejavu-mlflow-") as folder:
-                path = Path(folder, "report.json")
-                path.write_text(json.dumps(report, indent=2) + "\n")
-                place.log_artifact(str(path))
-            place.log_artifacts(str(bundle), BUNDLE)
-
-        version = manifest.version
-        return self._once(_VERSION_TAG, version, version, parameters(manifest), metrics(manifest), log_files)
-
-    def log_trial(self, study: str, trial: str, settings: Mapping[str, Any], values: Mapping[str, float]) -> TrackedRun:
-        """Log a recipe of a study: its settings and its metrics. What was logged is not logged again.
-
-        Args:
-            study: name of the study.
-            trial: name of the recipe.
-            settings: the recipe, as parameters.
-            values: metrics by name.
-
-        Raises:
-            TrackingError: if the server refuses it or does not answer.
-        """
-        content = json.dumps([study, trial, settings, values], sort_keys=True, default=str)
-        digest = hashlib.sha256(content.encode()).hexdigest()
-        return self._once(_TRIAL_TAG, digest, f"{study}: {trial}", settings, values)
-
-    def _once(
-        self,
-        tag: str,
-        value: str,
-        name: str,
-        settings: Mapping[str, Any],
-        values: Mapping[str, float],
-        log_files: Callable[[str], None] | None = None,
-    ) -> TrackedRun:
-        """Log settings, metrics and files in a run, unless one with this value of a tag was completed."""
-        where = f"tags.`{tag}` = '{value}' and attributes.status = 'FINISHED'"
+        where = f"tags.`{_VERSION_TAG}` = '{manifest.version}' and attributes.status = 'FINISHED'"
         with self._reported():
             experiment = self._mlflow.set_experiment(EXPERIMENT).experiment_id
             for found in self._client.search_runs([experiment], where, max_results=1):
                 return TrackedRun(self._uri, found.info.run_id)
-            with self._mlflow.start_run(run_name=name, tags={tag: value}) as run:
-                self._mlflow.log_params({key: str(each)[:_LONGEST_VALUE] for key, each in settings.items()})
-                self._mlflow.log_metrics(dict(values))
-                if log_files is not None:
-                    log_files(run.info.artifact_uri)
+            with self._mlflow.start_run(run_name=manifest.version, tags={_VERSION_TAG: manifest.version}) as run:
+                shown = {key: str(each)[:_LONGEST_VALUE] for key, each in parameters(manifest).items()}
+                self._mlflow.log_params(shown)
+                self._mlflow.log_metrics(dict(metrics(manifest)))
+                self._log_files(run.info.artifact_uri, bundle, report)
         return TrackedRun(self._uri, run.info.run_id)
+
+    def _log_files(self, place_uri: str, bundle: Path, report: Mapping[str, Any]) -> None:
+        if urlsplit(place_uri).scheme not in _ARTIFACT_SCHEMES:
+            raise TrackingError(
+                f"{self._uri}: names {visible(place_uri)[:200]} as the place of files, a folder here;"
+                " expected a server that takes them (mlflow server --serve-artifacts), or object storage"
+            )
+        # The client would ask the server for the place again.
+        place = self._place(place_uri, tracking_uri=self._uri)
+        with tempfile.TemporaryDirectory(prefix="dejavu-mlflow-") as folder:
+            path = Path(folder, "report.json")
+            path.write_text(json.dumps(report, indent=2) + "\n")
+            place.log_artifact(str(path))
+        place.log_artifacts(str(bundle), BUNDLE)
 
     def register(self, bundle: Path, report: Mapping[str, Any]) -> TrackedRun:
         """Log a bundle unless it is logged, and give the alias `challenger` to its version of the registered model.

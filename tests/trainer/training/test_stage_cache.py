@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+import io
+import json
+import pickle
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from tests.support.builders.bundles import quick_recipe, simulated_games, walked_forward
 
+from dejavu_feed.errors import DataError
+from dejavu_models.arrays import from_npz
 from dejavu_trainer.evaluation.backtest import Fold
 from dejavu_trainer.evaluation.scoring.forecasts import to_bytes
-from dejavu_trainer.training.lstm_config import LstmConfig
+from dejavu_trainer.training.lstm_config import LstmConfig, TrainedLstm
 from dejavu_trainer.training.stage_cache import StageCache
 
 
@@ -24,18 +33,61 @@ def test_a_fold_is_the_same_with_stages_kept_and_a_recipe_computes_only_its_own(
     assert new.startswith("lstm-")
 
 
-def test_a_result_that_was_cut_off_is_computed_again(tmp_path: Path) -> None:
+@pytest.mark.nightly
+def test_stages_are_arrays_and_json(tmp_path: Path) -> None:
+    Fold(quick_recipe(), 2033, 1).run(simulated_games(), StageCache(tmp_path))
+    for path in tmp_path.iterdir():
+        if path.suffix == ".json":
+            json.loads(path.read_text())
+        else:
+            assert from_npz(path.read_bytes())
+
+
+class Marked:
+    """Leaves a file where it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self._mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self._mark,)
+
+
+def objects_with(value: object) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, content=np.array([value], dtype=object), parity=np.array(0.5), allow_pickle=True)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda _, mark: pickle.dumps(Marked(mark)),
+        lambda _, mark: objects_with(Marked(mark)),
+        lambda content, _: content[:50],
+        lambda content, _: b"",
+    ],
+    ids=["pickle", "arrays with a pickle", "cut off", "empty"],
+)
+def test_a_file_that_is_no_result_is_refused_by_name_and_not_run(
+    tmp_path: Path, spoil: Callable[[bytes, Path], bytes]
+) -> None:
     stages, computed = StageCache(tmp_path / "stages"), list[int]()
 
-    def compute() -> list[float]:
-        computed.append(1)
-        return [0.5] * 100
+    def stage(number: int) -> TrainedLstm:
+        def compute() -> TrainedLstm:
+            computed.append(number)
+            return TrainedLstm(b"weights" * 100, 0.1)
 
-    for _ in range(2):
-        assert stages.get("stage", (1, "text", quick_recipe()), compute) == [0.5] * 100
-    assert len(computed) == 1
+        inputs = (number, "text", quick_recipe())
+        return stages.get("lstm.npz", inputs, compute, TrainedLstm.to_bytes, TrainedLstm.from_bytes)
+
+    assert stage(1) == stage(1) == TrainedLstm(b"weights" * 100, 0.1)
+    assert computed == [1]
     [path] = (tmp_path / "stages").iterdir()
-    path.write_bytes(path.read_bytes()[:50])
-    assert stages.get("stage", (1, "text", quick_recipe()), compute) == [0.5] * 100
-    assert stages.get("stage", (2, "text", quick_recipe()), compute) == [0.5] * 100
-    assert len(computed) == 3
+    path.write_bytes(spoil(path.read_bytes(), tmp_path / "mark"))
+    with pytest.raises(DataError, match=re.escape(f"{path}: is not a result of a stage: ")):
+        stage(1)
+    assert not (tmp_path / "mark").exists()
+    stage(2)
+    assert computed == [1, 2]

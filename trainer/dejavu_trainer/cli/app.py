@@ -19,6 +19,7 @@ from dejavu_common import build
 from dejavu_common.rich_console import Console
 from dejavu_feed.errors import DataError
 from dejavu_models.errors import DejavuError
+from dejavu_trainer.data.games import Games, load_games, parse_seasons
 from dejavu_trainer.data.plays import events_path, season_path
 from dejavu_trainer.execution import Advance, Execution, Progress, cores
 
@@ -67,6 +68,14 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed; the same 
 
 
 Season = Annotated[int, typer.Option("--season", min=1947, max=2200, help="Year in which the season ends.")]
+
+
+Test = Annotated[str, typer.Option("--test", help="Seasons to test on, such as 2019-2023; one fold per season.")]
+
+
+CalibrateSeasons = Annotated[
+    int, typer.Option(min=1, max=2, help="Number of seasons before the test season to calibrate on.")
+]
 
 
 Prototypes = Annotated[
@@ -188,6 +197,21 @@ def training_config(config: Path | None, prototypes: int | None) -> TrainingConf
 def parsed_execution(address: str, jobs: int | None) -> Execution:
     """Return where pieces of work run by `--execution` and `--jobs`; raise a usage error if the address is invalid."""
     return parsed("--execution", lambda value: Execution(value, jobs or cores()), address)
+
+
+def games_until(bars: ProgressBars, data: Path, test: str) -> tuple[Games, tuple[int, ...]]:
+    """Read the games up to the last of the seasons of `--test`; return them, and these seasons.
+
+    Raises:
+        DataError: if there are none, or they are invalid.
+        typer.BadParameter: if the seasons are invalid.
+    """
+    from dejavu_trainer.evaluation.backtest import available_seasons  # imported late, as above
+
+    seasons = parsed("--test", parse_seasons, test)
+    available = [season for season in available_seasons(data) if season <= seasons[-1]]
+    with bars.step("Read the games", len(available)) as advance:
+        return load_games(data, available, advance), seasons
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -1,10 +1,10 @@
-"""Commands that compare forecasts with outcomes: `evaluate`, `backtest` and `adapt`."""
+"""Commands that compare forecasts with outcomes: `evaluate` and `backtest`."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from dejavu_common.rich_console import Console
 from dejavu_store.bundle import load_bundle
 from dejavu_store.registry import default_bundle
 from dejavu_trainer.cli.app import (
+    CalibrateSeasons,
     Config,
     Data,
     Jobs,
@@ -20,26 +21,19 @@ from dejavu_trainer.cli.app import (
     Prototypes,
     Season,
     Seed,
+    Test,
     Where,
     app,
     exit_on_error,
-    parsed,
+    games_until,
     parsed_execution,
     print_json,
     training_config,
 )
-from dejavu_trainer.data.games import Games, load_games, parse_seasons
-from dejavu_trainer.execution import Execution
-
-if TYPE_CHECKING:  # torch takes seconds to load
-    from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
-    from dejavu_trainer.training.recipe import TrainingConfig
+from dejavu_trainer.data.games import load_games
 
 RESULT, PAGE, SUMMARY, FAN_CHART = "backtest.json", "backtest.html", "backtest.md", "fan-chart.svg"
 """Files that `backtest` writes next to its folds: JSON, HTML report, Markdown, a picture of one game."""
-
-ADAPTIVE = "adaptive.md"
-"""File that `adapt` writes next to the folds."""
 
 _SEEN = {
     "train": "The model was TRAINED on this season: its metrics are optimistic and do not apply to new games.",
@@ -50,15 +44,6 @@ _SEEN = {
     ),
 }
 """Warnings by the use that a bundle made of the season of its evaluation."""
-
-Folds = Annotated[
-    Path, typer.Option("--out", help="Folder for the folds and the reports; a later run resumes from it.")
-]
-Test = Annotated[str, typer.Option("--test", help="Seasons to test on, such as 2019-2023; one fold per season.")]
-CalibrateSeasons = Annotated[
-    int, typer.Option(min=1, max=2, help="Number of seasons before the test season to calibrate on.")
-]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Recompute every fold.")]
 
 
 @app.command()
@@ -107,13 +92,13 @@ def evaluate(
 def backtest(
     data: Data,
     test: Test,
-    out: Folds,
+    out: Annotated[Path, typer.Option(help="Folder for the folds and the reports; a later run resumes from it.")],
     calibrate_seasons: CalibrateSeasons = 2,
     config: Config = None,
     prototypes: Prototypes = None,
     jobs: Jobs = None,
     execution: Where = "loky",
-    fresh: Fresh = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Recompute every fold.")] = False,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -124,6 +109,7 @@ def backtest(
     that was killed resumes with the unfinished folds.
     """
     from dejavu_common.files import write_atomic
+    from dejavu_trainer.evaluation import backtest as walk_forward
     from dejavu_trainer.evaluation.result import RESULT_STEPS, RunProvenance, result_of, to_json
     from dejavu_trainer.evaluation.total_metrics import backtest_totals
     from dejavu_trainer.reports.backtest import report_of
@@ -133,9 +119,20 @@ def backtest(
 
     recipe, where = training_config(config, prototypes), parsed_execution(execution, jobs)
     with exit_on_error(lstm_config.FitError), ProgressBars() as bars:
-        games, folds = _walk_forward(bars, data, test, out, recipe, calibrate_seasons, seed, where, fresh=fresh)
+        games, seasons = games_until(bars, data, test)
+        with bars.step("Walk forward", len(seasons)) as advance:
+            folds = walk_forward.backtest(
+                games,
+                seasons,
+                recipe,
+                out,
+                calibrate_seasons=calibrate_seasons,
+                seed=seed,
+                execution=where,
+                fresh=fresh,
+                advance=advance,
+            )
         with bars.step("Forecast the totals", len(folds)) as advance:
-            seasons = [int(fold.season[0]) for fold in folds]
             totals = backtest_totals(games, seasons, recipe.rating_steps, out, fresh=fresh, advance=advance)
         with bars.step("Compute the metrics", RESULT_STEPS + 1) as advance:
             method = RunProvenance(recipe.digest, recipe.prototypes, seed, games.fingerprint, games.fingerprints)
@@ -151,76 +148,3 @@ def backtest(
         print_json(document)
     else:
         print_report(Console(), report)
-
-
-def _walk_forward(
-    bars: ProgressBars,
-    data: Path,
-    test: str,
-    out: Path,
-    recipe: TrainingConfig,
-    calibrate_seasons: int,
-    seed: int,
-    execution: Execution,
-    *,
-    fresh: bool,
-) -> tuple[Games, list[FoldScores]]:
-    """Read the games up to the last test season, and run the folds or read those that are stored."""
-    from dejavu_trainer.evaluation.backtest import available_seasons, backtest
-
-    seasons = parsed("--test", parse_seasons, test)
-    available = [season for season in available_seasons(data) if season <= seasons[-1]]
-    with bars.step("Read the games", len(available)) as advance:
-        games = load_games(data, available, advance)
-    with bars.step("Walk forward", len(seasons)) as advance:
-        return games, backtest(
-            games,
-            seasons,
-            recipe,
-            out,
-            calibrate_seasons=calibrate_seasons,
-            seed=seed,
-            execution=execution,
-            fresh=fresh,
-            advance=advance,
-        )
-
-
-@app.command()
-def adapt(
-    data: Data,
-    test: Test,
-    out: Folds,
-    calibrate_seasons: CalibrateSeasons = 2,
-    config: Config = None,
-    prototypes: Prototypes = None,
-    jobs: Jobs = None,
-    execution: Where = "loky",
-    fresh: Fresh = False,
-    seed: Seed = 0,
-) -> None:
-    """Replay the seasons of a walk-forward with adaptive and with static intervals.
-
-    Reuses the folds that `backtest` stored in the folder and computes missing ones. Writes adaptive.md.
-    """
-    from dejavu_common.files import write_atomic
-    from dejavu_trainer.evaluation import adaptive_study
-    from dejavu_trainer.evaluation.result import RunProvenance
-    from dejavu_trainer.reports.backtest import method_line
-    from dejavu_trainer.reports.render import markdown, print_report
-    from dejavu_trainer.reports.studies import adaptive_report
-    from dejavu_trainer.training import lstm_config
-
-    recipe, where = training_config(config, prototypes), parsed_execution(execution, jobs)
-    with exit_on_error(lstm_config.FitError), ProgressBars() as bars:
-        games, folds = _walk_forward(bars, data, test, out, recipe, calibrate_seasons, seed, where, fresh=fresh)
-        replayed = []
-        with bars.step("Replay the seasons", len(folds)) as advance:
-            for fold in folds:
-                replayed += [adaptive_study.replay_fold(fold, ratings) for ratings in adaptive_study.RATINGS]
-                advance(1)
-        title = f"Adaptive intervals over {', '.join(str(fold.season[0]) for fold in folds)}"
-        method = RunProvenance(recipe.digest, recipe.prototypes, seed, games.fingerprint)
-        report = adaptive_report(title, method_line(method, sum(map(len, folds))), replayed)
-        write_atomic(out / ADAPTIVE, markdown(report).encode())
-    print_report(Console(), report)

@@ -145,37 +145,22 @@ def backtest(
         FitError: if an LSTM can't be fitted.
         ExecutionError, OSError: if the folds can't be computed where they should.
     """
-    # The newest first: it has the most games to train on, and should not be the last to end.
-    folds = [(Fold(recipe, season, calibrate_seasons, seed), out) for season in reversed(seasons)]
-    paths = run_folds(games, folds, execution, stages, fresh=fresh, advance=advance)
-    return [read_fold(path) for path in reversed(paths)]
-
-
-def run_folds(
-    games: Games,
-    folds: Sequence[tuple[Fold, Path]],
-    execution: Execution,
-    stages: StageCache = NO_CACHE,
-    *,
-    fresh: bool = False,
-    advance: Advance = ignore,
-) -> list[Path]:
-    """Compute folds in this order, each with the folder that stores its scores; return their files. See `backtest`."""
-    for fold, _ in folds:
+    folds = [Fold(recipe, season, calibrate_seasons, seed) for season in seasons]
+    for fold in folds:
         fold.check(games)
-    for out in {out for _, out in folds}:
-        out.mkdir(parents=True, exist_ok=True)
-        remove_partial_files(out)
-    paths = [out / f"fold-{fold.season}-{fold.key(games)}.npz" for fold, out in folds]
-    pending = [(fold, path) for (fold, _), path in zip(folds, paths, strict=True) if fresh or not path.exists()]
+    out.mkdir(parents=True, exist_ok=True)
+    remove_partial_files(out)
+    paths = {fold: out / f"fold-{fold.season}-{fold.key(games)}.npz" for fold in folds}
+    # The newest first: it has the most games to train on, and should not be the last to end.
+    pending = [fold for fold in reversed(folds) if fresh or not paths[fold].exists()]
     advance(len(folds) - len(pending))
 
     def store(number: int, scores: bytes) -> None:
-        write_atomic(pending[number][1], scores)
+        write_atomic(paths[pending[number]], scores)
         advance(1)
 
-    execution.map(partial(_scores, stages=stages), [fold for fold, _ in pending], games, done=store)
-    return paths
+    execution.map(partial(_scores, stages=stages), pending, games, done=store)
+    return [read_fold(paths[fold]) for fold in folds]
 
 
 def _scores(fold: Fold, games: Games, stages: StageCache) -> bytes:

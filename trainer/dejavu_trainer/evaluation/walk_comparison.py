@@ -70,9 +70,16 @@ def read_walk(folder: Path) -> dict[int, FoldScores]:
 
 
 def compare_walks(
-    walk: dict[int, FoldScores], against: dict[int, FoldScores], forecaster: str, other: str
+    walk: dict[int, FoldScores], against: dict[int, FoldScores], forecaster: str, other: str, looks: int = 1
 ) -> list[PairedMetric]:
     """Compare a forecaster of one walk-forward with one of another, by season and over all.
+
+    Args:
+        walk: folds of the first by season.
+        against: folds of the second.
+        forecaster: that of the first.
+        other: that of the second.
+        looks: see `mean_difference`.
 
     Raises:
         DataError: if no season is in both; if fewer than two games of one are in both, an outcome differs, or a fold
@@ -85,12 +92,12 @@ def compare_walks(
     groups = {str(season): _paired(walk[season], against[season], forecaster, other) for season in seasons}
     if len(groups) > 1:
         groups = {ALL: _joined(list(groups.values())), **groups}
-    return [_metric(name, *case, scores) for name, of_name in groups.items() for case, scores in of_name.items()]
+    return [_metric(name, *case, scores, looks) for name, of_name in groups.items() for case, scores in of_name.items()]
 
 
-def _metric(name: str, horizon: Horizon, metric: str, scores: Floats) -> PairedMetric:
+def _metric(name: str, horizon: Horizon, metric: str, scores: Floats, looks: int) -> PairedMetric:
     value, against, persistence = scores.mean(axis=1).tolist()
-    difference = mean_difference(scores[0] - scores[1])
+    difference = mean_difference(scores[0] - scores[1], looks)
     return PairedMetric(name, horizon, metric, scores.shape[1], value, against, persistence, difference)
 
 

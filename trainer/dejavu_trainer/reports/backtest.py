@@ -105,6 +105,7 @@ def tables(result: BacktestResult) -> Iterator[Table]:
         overall = by_kind["all"]["all"]
         yield _scores(f"{name}: all minutes", overall)
         yield _differences(f"{name}: all minutes, relative to the references", overall)
+        yield _season_intervals(f"{name}: intervals that follow the season", {**by_kind["season"], **by_kind["all"]})
         if horizon == Horizon.HALFTIME.value:
             minute = by_kind["minute"]["18"]
             yield _scores(f"{name} from minute 18", minute)
@@ -286,6 +287,19 @@ def _differences(title: str, group: GroupMetrics) -> Table:
     names = {name: label for name, label in NAMES.items() if name not in left_out}
     note = "Difference in % of the reference's score; below 0 is better. Paired 95 % bootstrap intervals over games."
     return _by_forecaster(title, "", group, names, columns, note)
+
+
+def _season_intervals(title: str, groups: Mapping[str, GroupMetrics]) -> Table:
+    """Return the table of intervals with and without the factor of the season, by season."""
+    columns = [
+        TableColumn[_Row]("season", lambda row: row.label),
+        TableColumn[_Row]("games", lambda row: f"{row.group.games:,}"),
+        TableColumn[_Row]("intervals", lambda row: NAMES[row.forecaster]),
+        *map(_score, (*COVERAGES, "width_95", "winkler_95")),
+    ]
+    rows = [_Row(season, group, each) for season, group in groups.items() for each in (STATIC["served"], "served")]
+    note = "The factor of a day is that of a server that has received the outcomes of the season's days before."
+    return tabulate(title, columns, rows, note)
 
 
 def _groups(title: str, kind: str, groups: Mapping[str, GroupMetrics]) -> Table:

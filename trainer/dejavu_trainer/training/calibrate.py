@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
@@ -19,6 +20,7 @@ from dejavu_models.manifest import MetricRecord
 from dejavu_models.moments.model import MomentModel
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import RatingFilter
+from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import COLUMNS, LiveKind, is_used
@@ -40,6 +42,8 @@ _SHOWN = ((Horizon.HALFTIME, 6), (Horizon.HALFTIME, 18), (Horizon.FINAL, 18), (H
 
 MIN_FOLLOWED_GAMES = 1000
 """Minimum number of games with the live inputs of a kind for tables that use them."""
+
+_SETTINGS: Final = TypeAdapter(RatingSettings)
 
 _RANKS_SEED: Final = 48
 """Seed of the random places of outcomes within their whole number; see `LatticeDistribution.pit`."""
@@ -124,7 +128,13 @@ def fit_recipe(
     progress = progress or Progress()
     rated = train, recipe.rating_steps
     with progress.step("Fit the ratings", recipe.rating_steps) as advance:
-        settings = stages.get("ratings", rated, lambda: fit_ratings(train, recipe.rating_steps, advance))
+        settings = stages.get(
+            "ratings.json",
+            rated,
+            lambda: fit_ratings(train, recipe.rating_steps, advance),
+            _SETTINGS.dump_json,
+            _SETTINGS.validate_json,
+        )
     start = RatingFilter.start(settings)
     of_train, before = carry(start, train)
     of_calibrate, after = carry(before, calibrate)
@@ -136,7 +146,13 @@ def fit_recipe(
             frozen = margins_with_frozen_ratings(before, calibrate)
             return conformalized(tables, trained.models, of_calibrate, frozen, advance)
 
-        calibration = stages.get("calibration", (*rated, calibrate), calibrated)
+        calibration = stages.get(
+            "calibration.npz",
+            (*rated, calibrate),
+            calibrated,
+            LatticeCalibration.to_bytes,
+            LatticeCalibration.from_bytes,
+        )
     fitted = CalibratedModels(recipe, seed, trained, of_train, before, calibration, of_calibrate, after)
     return replace(fitted, players=fit_players(*fitted.games), moments=fit_moments(fitted.games.games))
 

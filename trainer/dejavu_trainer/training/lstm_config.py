@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+import numpy as np
 from pydantic import ConfigDict, Field
 
-from dejavu_models.arrays import Floats
+from dejavu_models.arrays import Floats, from_npz, to_npz
 
 
 class FitError(RuntimeError):
@@ -72,3 +73,17 @@ class TrainedLstm:
 
     content: bytes
     parity: float
+
+    def to_bytes(self) -> bytes:
+        """Serialize to a .npz file."""
+        return to_npz(content=np.frombuffer(self.content, np.uint8), parity=np.array(self.parity))
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> TrainedLstm:
+        """Deserialize the output of `to_bytes`.
+
+        Raises:
+            ValueError, KeyError: if the content is not valid output of `to_bytes`.
+        """
+        columns = from_npz(content)
+        return cls(columns["content"].tobytes(), float(columns["parity"]))

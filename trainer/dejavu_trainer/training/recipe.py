@@ -74,6 +74,7 @@ class TrainingConfig:
 
 
 _RECIPE = TypeAdapter(TrainingConfig)
+_CHOICE = TypeAdapter(SelectedSettings)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -105,20 +106,15 @@ def parse_recipe(document: Mapping[str, Any], name: str) -> TrainingConfig:
         recipe = _RECIPE.validate_json(content, strict=True)
     except ValidationError as error:
         names = [*_names(asdict(TrainingConfig()))]
-        raise DataError("\n".join(f"{name}: {problem(each, names)}" for each in error.errors())) from None
+        raise DataError("\n".join(f"{name}: {_problem(each, names)}" for each in error.errors())) from None
     minutes = [minute for minute, _ in recipe.prototypes_at]
     if len({*minutes}) < len(minutes):
         raise DataError(f"{name}: prototypes_at: names a minute twice")
     return recipe
 
 
-def problem(error: Any, names: Sequence[str]) -> str:
-    """Return an error of pydantic as FIELD: what was expected.
-
-    Args:
-        error: the error.
-        names: settings that there are, as paths such as lstm.hidden.
-    """
+def _problem(error: Any, names: Sequence[str]) -> str:
+    """Return an error of pydantic as FIELD: what was expected; `names` are all settings, such as lstm.hidden."""
     field_name = ".".join(map(str, error["loc"]))
     message: str = error["msg"].removeprefix("Value error, ")
     if error["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
@@ -178,9 +174,11 @@ def train_models(
     run = _Run(rated, recipe, seed, progress or Progress(), execution)
     inputs = games, recipe.rating_steps, seed
     of_dejavu = recipe.prototypes, recipe.prototypes_at, recipe.held_out, recipe.dejavu
-    choice, databases = stages.get("dejavu", (*inputs, *of_dejavu), run.fit_dejavu)
-    lstm = stages.get("lstm", (*inputs, recipe.lstm), run.fit_lstm)
-    return TrainedModels(PointModels(run.linear, Lstm(lstm.content), databases), lstm, choice)
+    choice = stages.get(
+        "dejavu.json", (*inputs, *of_dejavu), run.select_settings, _CHOICE.dump_json, _CHOICE.validate_json
+    )
+    lstm = stages.get("lstm.npz", (*inputs, recipe.lstm), run.fit_lstm, TrainedLstm.to_bytes, TrainedLstm.from_bytes)
+    return TrainedModels(PointModels(run.linear, Lstm(lstm.content), run.build_databases(choice)), lstm, choice)
 
 
 class _Run:
@@ -198,19 +196,10 @@ class _Run:
     def _residuals(self) -> Floats:
         return linear_residuals(self.linear, *self._rated)
 
-    def fit_dejavu(self) -> tuple[SelectedSettings, dict[int, Dejavu]]:
-        """Select the settings of Dejavu on the last games, and build the databases of all."""
-        recipe, games = self._recipe, self._rated.games
-        choice = self._select_settings(
-            *(self._rated.select(part) for part in hold_out_last(games.date, recipe.held_out))
-        )
-        with self._progress.step("Build the Dejavu databases", len(MINUTES)) as advance:
-            past, at = TrainingGames(games, self._residuals), dict(recipe.prototypes_at)
-            databases = build_all(past, MINUTES, choice, recipe.prototypes, self._seed, advance, self._execution, at)
-        return choice, databases
-
-    def _select_settings(self, past: RatedGames, later: RatedGames) -> SelectedSettings:
+    def select_settings(self) -> SelectedSettings:
+        """Select the settings of Dejavu on the last games."""
         recipe, grid = self._recipe, self._recipe.dejavu
+        past, later = (self._rated.select(part) for part in hold_out_last(self._rated.games.date, recipe.held_out))
         # Cluster trial databases in the same proportion as the final ones.
         share = len(past.games) / (len(past.games) + len(later.games))
 
@@ -223,6 +212,13 @@ class _Run:
         known, queries = (TrainingGames(part.games, linear_residuals(linear, *part)) for part in (past, later))
         with self._progress.step("Select the Dejavu settings", grid.steps) as advance:
             return select_settings(known, queries, prototypes, grid, self._seed, advance, self._execution, at)
+
+    def build_databases(self, choice: SelectedSettings) -> dict[int, Dejavu]:
+        """Build the databases of all games."""
+        recipe = self._recipe
+        with self._progress.step("Build the Dejavu databases", len(MINUTES)) as advance:
+            past, at = TrainingGames(self._rated.games, self._residuals), dict(recipe.prototypes_at)
+            return build_all(past, MINUTES, choice, recipe.prototypes, self._seed, advance, self._execution, at)
 
     def fit_lstm(self) -> TrainedLstm:
         """Fit the LSTM to all games."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from dejavu_common.files import write_atomic
+from dejavu_feed.errors import DataError
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.lineage import code_version
 
@@ -19,9 +19,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class StageCache:
-    """Results of stages in a folder.
-
-    The files are pickles: reading one runs what it says, so the folder must be as private as the programs.
+    """Results of stages in a folder, as JSON or arrays.
 
     Attributes:
         folder: the folder, created with the first result; None: nothing is kept.
@@ -29,26 +27,40 @@ class StageCache:
 
     folder: Path | None = None
 
-    def get(self, stage: str, inputs: Sequence[object], compute: Callable[[], R]) -> R:
-        """Return the result of a stage, computed if it is not there or unreadable.
+    def get(
+        self,
+        name: str,
+        inputs: Sequence[object],
+        compute: Callable[[], R],
+        write: Callable[[R], bytes],
+        read: Callable[[bytes], R],
+    ) -> R:
+        """Return the result of a stage, computed if it is not there.
 
         Args:
-            stage: name of the stage.
+            name: name of the stage, with the ending of its files: .json or .npz.
             inputs: all that its result depends on beside the version of the code: games, numbers, texts, dataclasses.
             compute: called without arguments.
+            write: returns the content of the file of a result.
+            read: returns the result of a content; runs nothing that this says.
+
+        Raises:
+            DataError: if a file in the folder is not what `write` returns; the message names it.
         """
         if self.folder is None:
             return compute()
+        stage, _, ending = name.partition(".")
         content = json.dumps([code_version(), stage, *inputs], default=_plain)
-        path = self.folder / f"{stage}-{hashlib.sha256(content.encode()).hexdigest()[:16]}.pickle"
+        path = self.folder / f"{stage}-{hashlib.sha256(content.encode()).hexdigest()[:16]}.{ending}"
         try:
-            kept: R = pickle.loads(path.read_bytes())  # noqa: S301 - written by us, see above
-        except (OSError, pickle.UnpicklingError, EOFError):  # not there, or cut off by a full disk
+            return read(path.read_bytes())
+        except FileNotFoundError:
             result = compute()
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, pickle.dumps(result, pickle.HIGHEST_PROTOCOL))
+            write_atomic(path, write(result))
             return result
-        return kept
+        except (ValueError, KeyError) as error:
+            raise DataError(f"{path}: is not a result of a stage: {str(error)[:200]}; delete it") from None
 
 
 def _plain(value: Any) -> Any:

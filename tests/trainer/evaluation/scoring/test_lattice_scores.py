@@ -7,8 +7,9 @@ from tests.support.builders.calibrations import symmetric_model
 from tests.support.builders.folds import rated_walks
 
 from dejavu_models.uncertainty.lattice.inputs import LiveKind
+from dejavu_models.uncertainty.season_scale import BOUNDS
 from dejavu_trainer.evaluation.scoring.forecasts import Forecasts
-from dejavu_trainer.evaluation.scoring.lattice_scores import lattice_forecasts
+from dejavu_trainer.evaluation.scoring.lattice_scores import factors_of_days_before, lattice_forecasts
 from dejavu_trainer.training.served_tables import ServedTables
 
 
@@ -39,3 +40,14 @@ def test_each_game_is_forecast_by_the_tables_that_a_server_would_use() -> None:
     assert of_all.crps is not None
     assert of_none.crps is not None
     assert np.abs(of_all.crps - of_none.crps).max(axis=1).min() > 0.001, "the tables differ in every game"
+
+
+def test_a_day_is_forecast_without_what_its_own_games_teach() -> None:
+    squares = np.full(300, 4.0)  # intervals have half the width that they need
+    of_one_day = factors_of_days_before(squares, np.zeros(300, dtype=np.int64))
+    assert (of_one_day == 1).all()
+    by_days = factors_of_days_before(squares, np.arange(300) // 3)
+    assert (by_days[:3] == 1).all()
+    assert (np.diff(by_days[::3]) >= 0).all()
+    assert (by_days.reshape(-1, 3) == by_days[::3, None]).all()
+    assert by_days[-1] == BOUNDS[1]

@@ -29,7 +29,8 @@ from tests.deploy.manifests import (
 
 from dejavu_client.transport.servers import parse_servers
 from dejavu_common.address import Address
-from dejavu_server.api.health import HEALTH_SERVICE, SERVICES
+from dejavu_server.access.policy import SERVICES
+from dejavu_server.api.health import HEALTH_SERVICE
 from dejavu_server.supervisor.recycling import KILL_FACTOR
 from dejavu_store.local_copies import MAX_CACHED_BYTES
 

@@ -132,6 +132,9 @@ _SERVICES: Final = {
     },
 }
 
+SERVICES: Final = tuple(service for service in _SERVICES if not service.startswith("grpc."))
+"""Full names of the services of a worker, without those of gRPC itself."""
+
 POLICY: Final[Mapping[str, MethodRule]] = MappingProxyType(
     {f"/{service}/{method}": rule for service, rules in _SERVICES.items() for method, rule in rules.items()}
 )

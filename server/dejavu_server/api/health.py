@@ -16,38 +16,11 @@ from typing import Any, Final
 
 from grpc_health.v1 import health_pb2 as pb
 
-from dejavu.inference import open_inference_pb2
-from dejavu.ops.v1 import (
-    cache_service_pb2,
-    feed_service_pb2,
-    lease_service_pb2,
-    notification_service_pb2,
-    operations_service_pb2,
-)
-from dejavu.v1 import game_service_pb2, model_service_pb2, prediction_service_pb2, record_service_pb2
 from dejavu_models.errors import FieldError, quoted
 from dejavu_server.api.handlers import Context
 from dejavu_server.streaming.stream_errors import ServerDraining
 
 HEALTH_SERVICE: Final[Any] = pb.DESCRIPTOR.services_by_name["Health"]
-
-SERVICES: Final = tuple(
-    service.full_name
-    for file in (
-        prediction_service_pb2,
-        model_service_pb2,
-        record_service_pb2,
-        operations_service_pb2,
-        lease_service_pb2,
-        game_service_pb2,
-        feed_service_pb2,
-        notification_service_pb2,
-        cache_service_pb2,
-        open_inference_pb2,
-    )
-    for service in file.DESCRIPTOR.services_by_name.values()
-)
-"""Services of a worker whose health can be requested, in addition to the whole server and the part below."""
 
 OVERALL = ""
 """Service name of the whole server."""

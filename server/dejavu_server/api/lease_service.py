@@ -6,7 +6,7 @@ from functools import partial
 
 from dejavu.ops.v1 import lease_service_pb2 as pb
 from dejavu_server.access.caller import current_caller
-from dejavu_server.api.converters.fields import timestamp
+from dejavu_server.api.converters.fields import message_of
 from dejavu_server.api.handlers import Context
 from dejavu_server.ledger import leases
 from dejavu_server.ledger.access import LedgerAccess
@@ -48,10 +48,4 @@ class LeaseService:
 
 
 def _message(lease: leases.Lease) -> pb.Lease:
-    return pb.Lease(
-        name=lease.name,
-        holder=lease.holder,
-        remaining_seconds=lease.remaining.total_seconds(),
-        acquired_time=timestamp(lease.acquired_time),
-        expire_time=timestamp(lease.expire_time),
-    )
+    return message_of(pb.Lease, lease, remaining_seconds=lease.remaining.total_seconds())

@@ -28,6 +28,7 @@ from dejavu_common.clock import utc_now
 from dejavu_common.processes import file_limit
 from dejavu_models.errors import DejavuError
 from dejavu_server.access.configuration import authenticator, tls_credentials
+from dejavu_server.access.policy import SERVICES
 from dejavu_server.admission.callers import Callers
 from dejavu_server.admission.controller import AdmissionController, call_limits
 from dejavu_server.api.admissions import Admissions
@@ -36,7 +37,7 @@ from dejavu_server.api.converters.games import game_message
 from dejavu_server.api.feed_service import FEED_SERVICE, FeedService
 from dejavu_server.api.game_service import GAME_SERVICE, GameService
 from dejavu_server.api.handlers import handlers
-from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, SERVICES, HealthService
+from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, HealthService
 from dejavu_server.api.inference.inference_service import INFERENCE_SERVICE, OpenInferenceService
 from dejavu_server.api.interceptors import CallInterceptor, worker_metadata
 from dejavu_server.api.lease_service import LEASE_SERVICE, LeaseService

@@ -23,9 +23,7 @@ from dejavu_server.records import IssuedForecast, MarketRecording, RecordedMarke
 NOTICE: Final = "not shown to be better than the market"
 """Notice of every answer with a stake."""
 
-KIND_VALUES: Final = {kind: market_pb2.MarketKind.Value(f"MARKET_KIND_{kind.name}") for kind in MarketKind}
-
-_KINDS = {number: kind for kind, number in KIND_VALUES.items()}
+_KINDS = {market_pb2.MarketKind.Value(f"MARKET_KIND_{kind.name}"): kind for kind in MarketKind}
 _EVEN: Final = 2.0
 """Placeholder for invalid decimal odds, so that further fields are still checked."""
 _ANY_LINE: Final = 0.5
@@ -79,13 +77,11 @@ def _kind_text(number: int) -> str:
 
 def market_message(market: Market) -> market_pb2.Market:
     """Convert odds to a message, with prices as they were given."""
-    return market_pb2.Market(
-        kind=KIND_VALUES[market.kind],
-        line=market.line,
+    return message_of(
+        market_pb2.Market,
+        market,
         above=_price_message(market.above_odds, market.above_american),
         below=_price_message(market.below_odds, market.below_american),
-        bankroll=market.bankroll,
-        confidence_threshold=market.confidence_threshold,
         game_staked=market.game_staked or None,
         evening_staked=market.evening_staked or None,
     )

@@ -81,9 +81,9 @@ def _aliases(version: str, roster: Roster) -> list[str]:
 def replica_messages(version: str, workers: Iterable[Replicas]) -> list[pb.ModelReplica]:
     """Return the state of a model in each worker: whether it is loaded, or why it failed to load."""
     return [
-        pb.ModelReplica(
-            server=each.server,
-            worker=each.worker,
+        message_of(
+            pb.ModelReplica,
+            each,
             loaded=version in each.loaded,
             error=each.failed[version].error if version in each.failed else "",
         )

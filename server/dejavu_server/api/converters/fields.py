@@ -7,6 +7,7 @@ from enum import Enum
 from functools import cache, lru_cache
 from typing import Any, Final, TypeVar
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -47,17 +48,17 @@ def message_of(kind: type[_MessageT], source: object, /, **others: Any) -> _Mess
     values = {
         name: others[name] if name in others else getattr(source, name) for name in kind.DESCRIPTOR.fields_by_name
     }
-    for name, field in _converted_fields(kind):
+    for name, field in _converted_fields(kind.DESCRIPTOR):
         values[name] = _field_value(field, values[name])
     return kind(**values)
 
 
 @cache
-def _converted_fields(kind: type[Message]) -> tuple[tuple[str, Any], ...]:
+def _converted_fields(message: Descriptor) -> tuple[tuple[str, Any], ...]:
     """Return names and descriptors of the fields whose values may need a conversion: all but numbers."""
     return tuple(
         (name, field)
-        for name, field in kind.DESCRIPTOR.fields_by_name.items()
+        for name, field in message.fields_by_name.items()
         if field.message_type or field.enum_type or field.type == field.TYPE_STRING
     )
 

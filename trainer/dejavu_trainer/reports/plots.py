@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -64,18 +65,18 @@ def plots(result: BacktestResult, folds: Sequence[FoldScores]) -> Iterator[Plot]
             "CRPS by minute",
             "Top: CRPS of the predictive distribution by minute of the forecast. Bottom: difference from persistence in"
             " percent, on the same games; shaded: 95 % bootstrap interval over games.",
-            svg("clock", _over_the_clock(result)),
+            svg("clock", _by_horizon(partial(_over_the_clock, result), 6.4, rows=2)),
         )
         yield Plot(
             "Probability of a home lead: Brier score by minute",
             "Difference from the logistic regression in percent; below 0 is better. Shaded: 95 % bootstrap interval.",
-            svg("brier", _brier(result)),
+            svg("brier", _by_horizon(partial(_brier, result), 3.4)),
         )
         yield Plot(
             "Reliability",
             f"Observed frequency by forecast probability, in {ECE_BINS} bins of equal width. The area of a dot grows"
             " with the number of forecasts in the bin. Calibrated probabilities lie on the diagonal.",
-            svg("reliability", _reliability(pooled)),
+            svg("reliability", _by_horizon(partial(_reliability, pooled), 4.7)),
         )
         yield Plot(
             "Reliability by quarter of the forecast",
@@ -86,18 +87,18 @@ def plots(result: BacktestResult, folds: Sequence[FoldScores]) -> Iterator[Plot]
             "Coverage by minute",
             "Empirical minus nominal coverage of the intervals. Shaded: 95 % bootstrap interval over games, which does"
             " not include the sampling error of the calibration.",
-            svg("coverage", _coverage_by_minute(result)),
+            svg("coverage", _by_horizon(partial(_coverage_by_minute, result), 6.6, rows=len(LEVELS), sharey=True)),
         )
         yield Plot(
             "Coverage by lead",
             "Empirical minus nominal coverage by |lead| at the minute of the forecast, over all minutes.",
-            svg("leads", _coverage_by_lead(result)),
+            svg("leads", _by_horizon(partial(_coverage_by_lead, result), 3.6, sharey=True)),
         )
         yield Plot(
             "Probability integral transform",
             "Histogram of the outcome's quantile in its predictive distribution. Flat: calibrated; hump: too wide;"
             " U-shape: too narrow. Outline: persistence with its own conformal calibration.",
-            svg("pit", _pit(pooled)),
+            svg("pit", _by_horizon(partial(_pit, pooled), 3.2, sharey=True)),
         )
         yield Plot(
             "Expected margin before tip-off",
@@ -125,7 +126,7 @@ def svg(name: str, figure: Figure) -> str:
     return element.replace('id="', f'id="{name}-').replace('"#', f'"#{name}-').replace("url(#", f"url(#{name}-")
 
 
-def errors_of(estimate: Estimate, factor: float = 1.0) -> list[list[float]]:
+def _errors(estimate: Estimate, factor: float = 1.0) -> list[list[float]]:
     """Return the distances of an interval's ends from its estimate, as error bars need them."""
     return [[factor * (estimate.value - estimate.lower)], [factor * (estimate.upper - estimate.value)]]
 
@@ -135,6 +136,14 @@ def _figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Fig
 
     figure = Figure(figsize=(10.5, height))
     return figure, figure.subplots(rows, columns, squeeze=False, **options).tolist()
+
+
+def _by_horizon(draw: Callable[[list[Axes], Horizon], None], height: float, rows: int = 1, **options: Any) -> Figure:
+    """Return a figure with a column for each horizon, which `draw` fills."""
+    figure, axes = _figure(rows, len(HORIZONS), height, **options)
+    for column, horizon in zip(zip(*axes, strict=True), HORIZONS, strict=True):
+        draw([*column], horizon)
+    return figure
 
 
 def _line(axes: Axes, groups: dict[str, Estimate], name: str, *, factor: float = 1.0, band: bool = True) -> None:
@@ -149,47 +158,40 @@ def _by_minute(result: BacktestResult, horizon: Horizon) -> dict[str, GroupMetri
     return result.figures[horizon.value]["minute"]
 
 
-def _over_the_clock(result: BacktestResult) -> Figure:
-    figure, axes = _figure(2, 2, 6.4)
-    for column, horizon in enumerate(HORIZONS):
-        groups = _by_minute(result, horizon)
-        top, bottom = axes[0][column], axes[1][column]
-        for name in ("persistence", "no_teams", "linear", "served"):
-            _line(top, {m: group.values[name]["crps"] for m, group in groups.items()}, name, band=False)
-        for name in ("no_teams", "frozen", "linear", "served"):
-            shares = {m: group.relative[name]["persistence"] for m, group in groups.items()}
-            _line(bottom, {m: group["crps"] for m, group in shares.items() if "crps" in group}, name, factor=100)
-        bottom.axhline(0, color=COLOURS["persistence"], linewidth=1)
-        top.set(title=f"{horizon.value.capitalize()}: CRPS, points", ylim=(0, None))
-        bottom.set(title="difference from persistence, %", xlabel="minute of the forecast")
-        top.legend()
-        bottom.legend()
-    return figure
+def _over_the_clock(result: BacktestResult, axes: list[Axes], horizon: Horizon) -> None:
+    groups, (top, bottom) = _by_minute(result, horizon), axes
+    for name in ("persistence", "no_teams", "linear", "served"):
+        _line(top, {m: group.values[name]["crps"] for m, group in groups.items()}, name, band=False)
+    for name in ("no_teams", "frozen", "linear", "served"):
+        _differences(bottom, groups, name, "persistence", "crps")
+    bottom.axhline(0, color=COLOURS["persistence"], linewidth=1)
+    top.set(title=f"{horizon.value.capitalize()}: CRPS, points", ylim=(0, None))
+    bottom.set(title="difference from persistence, %", xlabel="minute of the forecast")
+    top.legend()
+    bottom.legend()
 
 
-def _brier(result: BacktestResult) -> Figure:
-    figure, axes = _figure(1, 2, 3.4)
-    for axis, horizon in zip(axes[0], HORIZONS, strict=True):
-        for name in ("linear", "frozen", "served"):
-            shares = {m: group.relative[name]["logistic"] for m, group in _by_minute(result, horizon).items()}
-            _line(axis, {m: group["brier"] for m, group in shares.items() if "brier" in group}, name, factor=100)
-        axis.axhline(0, color=COLOURS["logistic"], linewidth=1)
-        axis.set(
-            title=f"{horizon.value.capitalize()}: Brier, difference from logistic, %", xlabel="minute of the forecast"
-        )
-        axis.legend()
-    return figure
+def _differences(axis: Axes, groups: dict[str, GroupMetrics], name: str, reference: str, metric: str) -> None:
+    shares = {m: group.relative[name][reference] for m, group in groups.items()}
+    _line(axis, {m: group[metric] for m, group in shares.items() if metric in group}, name, factor=100)
 
 
-def _reliability(pooled: FoldScores) -> Figure:
-    figure, axes = _figure(1, 2, 4.7)
-    for index, (axis, horizon) in enumerate(zip(axes[0], HORIZONS, strict=True)):
-        for name in ("logistic", "served"):
-            _reliability_dots(axis, pooled, index, name, cases_of(horizon))
-        axis.set_title(f"{horizon.value.capitalize()}: home team leads")
-        axis.set(xlabel="forecast probability", ylabel="observed frequency")
-        axis.legend(loc="upper left")
-    return figure
+def _brier(result: BacktestResult, axes: list[Axes], horizon: Horizon) -> None:
+    [axis] = axes
+    for name in ("linear", "frozen", "served"):
+        _differences(axis, _by_minute(result, horizon), name, "logistic", "brier")
+    axis.axhline(0, color=COLOURS["logistic"], linewidth=1)
+    axis.set(title=f"{horizon.value.capitalize()}: Brier, difference from logistic, %", xlabel="minute of the forecast")
+    axis.legend()
+
+
+def _reliability(pooled: FoldScores, axes: list[Axes], horizon: Horizon) -> None:
+    [axis] = axes
+    for name in ("logistic", "served"):
+        _reliability_dots(axis, pooled, HORIZONS.index(horizon), name, cases_of(horizon))
+    axis.set_title(f"{horizon.value.capitalize()}: home team leads")
+    axis.set(xlabel="forecast probability", ylabel="observed frequency")
+    axis.legend(loc="upper left")
 
 
 def _reliability_by_quarter(pooled: FoldScores) -> Figure:
@@ -221,64 +223,55 @@ def _reliability_dots(axis: Axes, pooled: FoldScores, horizon_index: int, name: 
     axis.set_aspect("equal")
 
 
-def _coverage_by_minute(result: BacktestResult) -> Figure:
-    figure, axes = _figure(len(LEVELS), 2, 6.6, sharey=True)
-    for row, level in enumerate(LEVELS):
-        for axis, horizon in zip(axes[row], HORIZONS, strict=True):
-            groups = _by_minute(result, horizon)
-            for name in ("no_teams", "served"):
-                metric = f"coverage_{level}"
-                coverage = {m: it.values[name][metric] for m, it in groups.items() if metric in it.values[name]}
-                excess = {m: Estimate(*(each - level / 100 for each in it)) for m, it in coverage.items()}
-                _line(axis, excess, name, factor=100)
-            axis.axhline(0, color="#444444", linewidth=0.8)
-            axis.set_title(f"{horizon.value.capitalize()}: {level} % intervals")
-            if row == len(LEVELS) - 1:
-                axis.set_xlabel("minute of the forecast")
-        axes[row][0].set_ylabel("empirical − nominal, %")
-    axes[0][1].legend(loc="lower left", ncols=2)
-    return figure
-
-
-def _coverage_by_lead(result: BacktestResult) -> Figure:
-    figure, axes = _figure(1, 2, 3.6, sharey=True)
-    for axis, horizon in zip(axes[0], HORIZONS, strict=True):
-        groups = result.figures[horizon.value]["lead"]
-        for level_index, (level, colour) in enumerate(zip(LEVELS, ("#0b5fa5", "#009e73", "#d55e00"), strict=True)):
-            for number, lead in enumerate(LEADS):
-                estimate = groups[lead].values["served"].get(f"coverage_{level}") if lead in groups else None
-                if estimate is not None:
-                    ends = errors_of(estimate, 100)
-                    position = [number + 0.16 * (level_index - 1)], [100 * estimate.value - level]
-                    label = f"{level} %" if number == 0 else None
-                    axis.errorbar(*position, ends, fmt="o", color=colour, markersize=4.5, capsize=2.5, label=label)
+def _coverage_by_minute(result: BacktestResult, axes: list[Axes], horizon: Horizon) -> None:
+    groups = _by_minute(result, horizon)
+    for axis, level in zip(axes, LEVELS, strict=True):
+        for name in ("no_teams", "served"):
+            metric = f"coverage_{level}"
+            coverage = {m: it.values[name][metric] for m, it in groups.items() if metric in it.values[name]}
+            excess = {m: Estimate(*(each - level / 100 for each in it)) for m, it in coverage.items()}
+            _line(axis, excess, name, factor=100)
         axis.axhline(0, color="#444444", linewidth=0.8)
-        axis.set_xticks(range(len(LEADS)), LEADS)
-        axis.set(title=f"{horizon.value.capitalize()}: empirical − nominal coverage, %", xlabel="|lead|, points")
-    axes[0][0].legend(loc="lower left", ncols=3)
-    return figure
+        axis.set_title(f"{horizon.value.capitalize()}: {level} % intervals")
+        if horizon is HORIZONS[0]:
+            axis.set_ylabel("empirical − nominal, %")
+    axes[-1].set_xlabel("minute of the forecast")
+    if horizon is HORIZONS[-1]:
+        axes[0].legend(loc="lower left", ncols=2)
 
 
-def _pit(pooled: FoldScores) -> Figure:
-    figure, axes = _figure(1, 2, 3.2, sharey=True)
-    edges = np.linspace(0, 1, PIT_BINS + 1)
-    for axis, horizon in zip(axes[0], HORIZONS, strict=True):
-        for name in ("served", "persistence"):
-            pit = pooled.forecasts[name].pit
-            if pit is None:
-                continue
-            shares = np.histogram(pit[:, cases_of(horizon)], edges)[0] / pit[:, cases_of(horizon)].size * PIT_BINS
-            if name == "served":
-                axis.bar(
-                    edges[:-1], shares, 1 / PIT_BINS, align="edge", color=COLOURS[name], alpha=0.7, label=NAMES[name]
-                )
-            else:
-                axis.stairs(shares, edges, color=COLOURS[name], label=NAMES[name])
-        axis.axhline(1, color="#444444", linewidth=0.8)
-        axis.set(title=f"{horizon.value.capitalize()}: density of the PIT", xlabel="PIT")
-        axis.set_ylim(0, 1.35)
-        axis.legend(loc="upper center", ncols=2)
-    return figure
+def _coverage_by_lead(result: BacktestResult, axes: list[Axes], horizon: Horizon) -> None:
+    [axis], groups = axes, result.figures[horizon.value]["lead"]
+    for level_index, (level, colour) in enumerate(zip(LEVELS, ("#0b5fa5", "#009e73", "#d55e00"), strict=True)):
+        for number, lead in enumerate(LEADS):
+            estimate = groups[lead].values["served"].get(f"coverage_{level}") if lead in groups else None
+            if estimate is not None:
+                ends = _errors(estimate, 100)
+                position = [number + 0.16 * (level_index - 1)], [100 * estimate.value - level]
+                label = f"{level} %" if number == 0 else None
+                axis.errorbar(*position, ends, fmt="o", color=colour, markersize=4.5, capsize=2.5, label=label)
+    axis.axhline(0, color="#444444", linewidth=0.8)
+    axis.set_xticks(range(len(LEADS)), LEADS)
+    axis.set(title=f"{horizon.value.capitalize()}: empirical − nominal coverage, %", xlabel="|lead|, points")
+    if horizon is HORIZONS[0]:
+        axis.legend(loc="lower left", ncols=3)
+
+
+def _pit(pooled: FoldScores, axes: list[Axes], horizon: Horizon) -> None:
+    [axis], edges = axes, np.linspace(0, 1, PIT_BINS + 1)
+    for name in ("served", "persistence"):
+        pit = pooled.forecasts[name].pit
+        if pit is None:
+            continue
+        shares = np.histogram(pit[:, cases_of(horizon)], edges)[0] / pit[:, cases_of(horizon)].size * PIT_BINS
+        if name == "served":
+            axis.bar(edges[:-1], shares, 1 / PIT_BINS, align="edge", color=COLOURS[name], alpha=0.7, label=NAMES[name])
+        else:
+            axis.stairs(shares, edges, color=COLOURS[name], label=NAMES[name])
+    axis.axhline(1, color="#444444", linewidth=0.8)
+    axis.set(title=f"{horizon.value.capitalize()}: density of the PIT", xlabel="PIT")
+    axis.set_ylim(0, 1.35)
+    axis.legend(loc="upper center", ncols=2)
 
 
 def _ratings(result: BacktestResult) -> Figure:
@@ -287,7 +280,7 @@ def _ratings(result: BacktestResult) -> Figure:
         for number, name in enumerate(reversed(EXPECTATIONS)):
             estimate = result.ratings[name][metric]
             axis.errorbar(
-                [estimate.value], [number], xerr=errors_of(estimate), fmt="o", color=COLOURS["served"], capsize=3
+                [estimate.value], [number], xerr=_errors(estimate), fmt="o", color=COLOURS["served"], capsize=3
             )
         axis.set_yticks(range(len(EXPECTATIONS)), list(reversed(EXPECTATIONS)))
         axis.set(title=f"{metric.upper()}, points", ylim=(-0.6, len(EXPECTATIONS) - 0.4))

@@ -188,6 +188,15 @@ async def test_a_leader_acts_for_less_than_the_time_of_its_lease(evening: Evenin
         assert not other.acquired, "calls on their way have time to end"
 
 
+async def test_the_work_of_a_poller_that_is_gone_is_free_within_15_seconds() -> None:
+    leases, changed = Leases(), asyncio.Event()
+    async with LeaderElection(leases, "poll", "a", clock=lambda: leases.now).running(changed.set):
+        await changed.wait()
+        leases.failure["a"] = UnavailableError("cut off")
+        leases.now += 15.0
+        assert (await leases.acquire_lease("poll", "b", TTL)).acquired
+
+
 @pytest.mark.parametrize(
     "error", [UnauthenticatedError("the token has expired"), PermissionDeniedError("lacks scope 'outcome'")]
 )

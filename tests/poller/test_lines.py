@@ -478,18 +478,6 @@ async def test_a_game_that_begins_again_later_takes_a_new_line() -> None:
     assert margin(await turn(evening, lines, replace(put_off, status=GameStatus.LIVE), 7300)) == -2.0
 
 
-async def test_a_total_of_the_file_goes_with_the_margin_of_the_feed(tmp_path: Path) -> None:
-    evening, odds, file = Evening([game()]), Odds(), tmp_path / "lines.csv"
-    state = scheduled(evening)
-    file.write_text(f"game_id,total\n{state.game_id},230.5\n")
-    odds.lines = {state.game_id: Line(4.5)}
-    lines = GameLines(evening.clock, file=file, odds=odds)
-    await turn(evening, lines, state, -300)
-    await turn(evening, lines, state, -200)
-    line = await turn(evening, lines, replace(state, status=GameStatus.LIVE), 100)
-    assert line == GameLine(4.5, 230.5, "feed", evening.start - timedelta(seconds=200))
-
-
 async def test_a_game_without_a_line_has_none_after_a_restart_either(tmp_path: Path) -> None:
     evening, file, kept = Evening([game()]), tmp_path / "lines.csv", tmp_path / "kept.json"
     state = scheduled(evening)

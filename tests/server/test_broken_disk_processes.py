@@ -68,15 +68,6 @@ class Server:
         """Ask for a forecast of each game; return their sequences."""
         return [self.client.predict(PATTERN, horizon=HALFTIME, game_id=game(number)).sequence for number in numbers]
 
-    def fill_up(self) -> int:
-        """Ask for forecasts until one is refused; return the number before it, as SQLite reuses parts of its log."""
-        for number in range(100, 300):
-            try:
-                self.predict(number)
-            except UnavailableError:
-                return number - 100
-        raise AssertionError("a full disk takes forecasts without end")
-
     def lives_without_a_ledger(self) -> str:
         """Check the guarantees without a ledger; return the message of a refusal."""
         assert self.client.predict(PATTERN).sequence == 0
@@ -173,78 +164,11 @@ def disk(folder: Path, mebibytes: int) -> tuple[str, ...]:
     return command
 
 
-@pytest.fixture
-def small_disk(folder: Path) -> tuple[str, ...]:
-    return disk(folder, 4)
-
-
-def fill(disk: Path) -> Path:
-    """Fill a disk; return the file to remove to make room."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+def fill(disk: Path) -> None:
+    with (disk / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(4096))
     assert not shutil.disk_usage(disk).free
-    return filler
-
-
-@pytest.mark.nightly
-def test_a_full_disk_costs_named_forecasts_until_there_is_room(
-    folder: Path, small_disk: tuple[str, ...], tmp_path: Path
-) -> None:
-    with serving(folder / "ledger.sqlite3", *small_disk) as server:
-        disk = Path(f"/proc/{server.process.process.pid}/root{folder}")  # as the server sees it
-        assert server.predict(0, 1, 2) == [1, 2, 3]
-        filler = fill(disk)
-        more = server.fill_up()
-        assert "full" in server.lives_without_a_ledger()
-        filler.unlink()
-        server.until_recovered()
-        assert server.predict(2, 3, 4, 5) == [3, more + 4, more + 5, more + 6]
-        copy = tmp_path / "copy"
-        copy.mkdir()
-        for name in ("ledger.sqlite3", "ledger.sqlite3-wal"):
-            shutil.copy(disk / name, copy / name)
-    assert verify(f"sqlite:///{copy}/ledger.sqlite3").entries == more + 6
-
-
-@pytest.mark.nightly
-def test_a_disk_with_less_room_than_the_reserve_takes_outcomes_and_no_forecasts(
-    folder: Path, small_disk: tuple[str, ...]
-) -> None:
-    reserve = {"DEJAVU_LEDGER_RESERVE_MIB": "2"}
-    with serving(folder / "ledger.sqlite3", *small_disk, environment=reserve) as server:
-        disk = Path(f"/proc/{server.process.process.pid}/root{folder}")
-        assert server.predict(0, 1) == [1, 2]
-        filler = disk / "filler"
-        filler.write_bytes(bytes(shutil.disk_usage(disk).free - 3 * 2**19))
-        with pytest.raises(UnavailableError, match="less than the reserve of 2 MiB") as caught:
-            server.predict(2)
-        assert caught.value.reason == "DISK_RESERVE"
-        assert server.predict(0, 1) == [1, 2]
-        assert server.client.report_outcome(game(0), 5, horizon=HALFTIME).outcome.sequence == 3
-        for name in {entry["worker"] for entry in server.told("serving")}:
-            server.process.wait_for("ledger_disk_low", partial(_is_of, name))
-        assert server.figure("dejavu_workers_without_ledger") == WORKERS
-        assert server.figure("dejavu_ledger_disk_free_bytes") < server.figure("dejavu_ledger_disk_reserve_bytes")
-        filler.unlink()
-        assert server.predict(2) == [4]
-        for name in {entry["worker"] for entry in server.told("serving")}:
-            server.process.wait_for("ledger_disk_recovered", partial(_is_of, name))
-        assert server.figure("dejavu_workers_without_ledger") == 0
-
-
-@pytest.mark.nightly
-def test_a_server_that_starts_on_a_full_disk_makes_its_ledger_once_there_is_room(
-    folder: Path, small_disk: tuple[str, ...]
-) -> None:
-    full = 'dd if=/dev/zero of="$0/filler" bs=4096 status=none; exec "$@"'
-    with serving(folder / "ledger.sqlite3", *small_disk, "sh", "-c", full, str(folder)) as server:
-        server.lives_without_a_ledger()
-        assert server.client.health(LEDGER) is HealthStatus.NOT_SERVING
-        Path(f"/proc/{server.process.process.pid}/root{folder}/filler").unlink()
-        server.until_recovered()
-        assert server.predict(0, 1, 2) == [1, 2, 3]
 
 
 @pytest.mark.nightly

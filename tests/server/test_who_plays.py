@@ -12,19 +12,18 @@ import pytest
 from tests.support.builders.box_scores import made_box_score
 from tests.support.processes.servers import async_worker
 
-from dejavu.v1.forecast_pb2 import WARNING_REASON_IMPLAUSIBLE_MARGIN, WARNING_REASON_RECOMPUTED, Forecast
+from dejavu.v1.forecast_pb2 import WARNING_REASON_IMPLAUSIBLE_MARGIN, Forecast
 from dejavu.v1.prediction_service_pb2 import Lineups
 from dejavu.v1.record_service_pb2 import PlayerLine
 from dejavu_client import FINAL, AsyncDejavuClient
 from dejavu_client.errors import FailedPreconditionError
-from dejavu_client.requests import lineups, market
+from dejavu_client.requests import lineups
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.player_ratings import LineupWeights, PlayerRatings
 from dejavu_store.registry import Registry
 
 FIRST = date(2025, 10, 24)
 PATTERN = [1.0, 4.0]
-FIELDS = ("home", "seconds", "plus_minus", "started")
 
 
 def model() -> Forecaster:
@@ -137,26 +136,6 @@ async def test_missing_players_are_counted_and_recorded(client: AsyncDejavuClien
     assert again == forecast, "a retry gets what is recorded"
 
 
-async def test_a_quote_for_a_recorded_forecast_counts_the_players_of_that_forecast(client: AsyncDejavuClient) -> None:
-    for number in range(3):
-        await report(client, number, players(number))
-    recorded = await ask(client, seen(missing=3), game_id=game_id(77))
-    for line_ups in (None, seen(), seen(missing=3)):
-        quote = await client.quote(
-            PATTERN,
-            market(0, 2.0, 1.9),
-            horizon=FINAL,
-            home_team="BOS",
-            away_team="LAL",
-            game_date=FIRST + timedelta(days=30),
-            game_id=game_id(77),
-            lineups=line_ups,
-        )
-        assert quote.forecast == recorded
-        assert quote.markets[0].above.win_probability == pytest.approx(recorded.home_lead_probability)
-        assert WARNING_REASON_RECOMPUTED not in {each.reason for each in quote.markets[0].warnings}
-
-
 async def test_line_ups_make_no_given_margin_plausible(client: AsyncDejavuClient) -> None:
     """Otherwise a caller could make intervals learn from forecasts with a margin far from that of the ratings."""
     for number in range(3):
@@ -201,18 +180,3 @@ async def test_a_box_score_is_added_withdrawn_and_never_replaced_by_a_report_wit
 
 def _fields(line: PlayerLine) -> dict[str, Any]:
     return {each.name: value for each, value in line.ListFields()}
-
-
-async def test_another_worker_knows_the_same_players(tmp_path: Path) -> None:
-    async with (
-        async_worker(tmp_path, model(), max_ratings_days=500) as worker,
-        AsyncDejavuClient(worker.address, timeout=30.0) as client,
-    ):
-        for number in range(4):
-            await report(client, number, players(number))
-        due = await ask(client, seen(missing=1))
-    async with (
-        async_worker(tmp_path, model(), max_ratings_days=500) as worker,
-        AsyncDejavuClient(worker.address, timeout=30.0) as client,
-    ):
-        assert (await ask(client, seen(missing=1))).expected_margin_terms == due.expected_margin_terms

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.support.builders.calls import GAME, PATTERN, current_game
+from tests.support.builders.calls import PATTERN, current_game
 from tests.support.processes.servers import running_worker
 
 from dejavu.v1.forecast_pb2 import (
@@ -20,7 +20,6 @@ from dejavu.v1.market_pb2 import (
     MARKET_KIND_TOTAL,
     MARKET_RECORDING_EARLIER_STANDS,
     MARKET_RECORDING_RECORDED,
-    MARKET_SIDE_HOME,
     MARKET_SIDE_OVER,
     MarketAnswer,
     MarketRecording,
@@ -38,18 +37,6 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DejavuClient]:
         DejavuClient(address, timeout=30.0) as client,
     ):
         yield client
-
-
-def test_a_bet_on_the_winner_is_weighed_by_the_probability_that_is_forecast(client: DejavuClient) -> None:
-    odds = market(0, -300, 250, bankroll=200.0)
-    answer = client.quote(PATTERN, odds, game_id=GAME, horizon=FINAL, pregame_margin=2.0)
-    home, away = answer.markets[0].above, answer.markets[0].below
-    assert home.win_probability == pytest.approx(answer.forecast.home_lead_probability)
-    assert answer.markets[0].push_probability == 0.0  # no NBA game ends in a tie
-    assert home.win_probability + away.win_probability == pytest.approx(1)
-    assert answer.markets[0].side == MARKET_SIDE_HOME
-    assert answer.markets[0].stake == home.stake == pytest.approx(200 * home.kelly_fraction / 4)
-    assert client.predict(PATTERN, game_id=GAME, horizon=FINAL, pregame_margin=2.0) == answer.forecast
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Slots for live streams and for browsers that catch up: no address gets all of them.
 
-Who waits, and that every slot comes back: tests/common/test_slots.py.
+That every slot comes back: tests/common/test_slots.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_common.slots import NoSlotError, StreamSlots
+from dejavu_common.slots import NoSlotError, StreamSlots, TooManyWaitError
 from dejavu_gateway.limits import AddressSlots
 
 
@@ -49,6 +49,22 @@ def test_so_many_requests_are_in_line_of_an_address_and_no_more_however_many_oth
             pass
     with slots.in_line("0"):
         pass
+
+
+async def test_many_that_wait_make_room_for_an_address_that_waits_with_fewer() -> None:
+    slots = AddressSlots(2, 2, max_waiting=3)
+    many = [asyncio.create_task(slots.acquire("many")) for _ in range(5)]
+    await turns()
+    one = asyncio.create_task(slots.acquire("one"))
+    await turns()
+    assert [task.done() for task in (*many, one)] == [True, True, False, False, True, False]
+    assert isinstance(many[-1].exception(), TooManyWaitError)
+    slots.release("many")
+    slots.release("many")
+    await turns()
+    assert one.done()
+    for task in many:
+        task.cancel()
 
 
 @given(opened=st.lists(st.sampled_from("aaaabbcdef"), max_size=60))

@@ -13,6 +13,14 @@ from dejavu_server.ledger import Ledger
 from dejavu_server.records import ReportedOutcome
 from dejavu_trainer.cli.main import main
 
+QUICK_RECIPE = """
+prototypes = 50
+rating_steps = 6
+dejavu = { recencies = [12], neighbours = [25], minutes = [18] }
+lstm = { epochs = 3, hidden = 8 }
+"""
+"""File of `bundles.quick_recipe`."""
+
 
 def run(*arguments: object) -> int:
     """Run `dejavu-trainer` with arguments in this process; return its exit code."""

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tests.support.builders.bundles import quick_recipe, simulated_seasons, small_bundle, walked_forward
 from tests.support.builders.folds import result_of_two_folds, two_folds
-from tests.trainer.harness import run
+from tests.trainer.harness import QUICK_RECIPE, run
 
 from dejavu_feed.errors import DataError
 from dejavu_store.bundle import load_bundle, read_manifest
@@ -23,7 +23,6 @@ from dejavu_trainer.data.simulate import simulate_season
 from dejavu_trainer.evaluation.bundle import Evaluation, evaluate, seasons_needed
 from dejavu_trainer.refresh import refresh_ratings, results_of
 from dejavu_trainer.reports.plots import plots
-from dejavu_trainer.training import recipe as recipes
 
 
 @pytest.fixture(scope="module")
@@ -139,18 +138,6 @@ def test_references_need_a_season_to_learn_from(data: Path, bundle: Path) -> Non
         evaluate(forecaster, games, 2031)
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make walk-forwards use a recipe that takes seconds."""
-    recipe = quick_recipe()
-    monkeypatch.setattr(recipes, "TrainingConfig", lambda prototypes: recipe)
-
-
-def walk_forward(data: Path, out: Path) -> tuple[str | Path, ...]:
-    """Return the arguments of a walk-forward over one season."""
-    return ("backtest", "--data", data, "--test", "2033", "--out", out, "--calibrate-seasons", "1", "--jobs", "1")
-
-
 @pytest.fixture(scope="module")
 def walked() -> Path:
     return walked_forward()
@@ -163,7 +150,7 @@ def two_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.usefixtures("quick", "two_plots")
+@pytest.mark.usefixtures("two_plots")
 def test_a_walk_forward_leaves_its_reports_and_the_same_again(
     data: Path, walked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,15 +159,18 @@ def test_a_walk_forward_leaves_its_reports_and_the_same_again(
     out.mkdir()
     [fold] = walked.glob("fold-2033-*")
     shutil.copy(fold, out)
-    assert run(*walk_forward(data, out)) == 0
+    (recipe := tmp_path / "quick.toml").write_text(QUICK_RECIPE)
+    options = ("--config", recipe, "--calibrate-seasons", "1", "--jobs", "1")
+    command = ("backtest", "--data", data, "--test", "2033", "--out", out, *options)
+    assert run(*command) == 0
     assert "Walk-forward over 2033" in capsys.readouterr().out
     names = {path.name for path in out.iterdir()}
     assert {"backtest.json", "backtest.html", "backtest.md", "fan-chart.svg"} <= names
     assert len(names) == 5
     document = json.loads((out / "backtest.json").read_text())
-    assert document["recipe"] == recipes.TrainingConfig(prototypes=None).digest
+    assert document["recipe"] == quick_recipe().digest
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    assert run(*walk_forward(data, out), "--json") == 0
+    assert run(*command, "--json") == 0
     assert json.loads(capsys.readouterr().out) == document
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 

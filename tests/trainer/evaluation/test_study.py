@@ -8,15 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.builders.bundles import quick_recipe, simulated_seasons, walked_forward
-from tests.trainer.harness import run
-
-RECIPE = """
-prototypes = 50
-rating_steps = 6
-dejavu = { recencies = [12], neighbours = [25], minutes = [18] }
-lstm = { epochs = 3, hidden = 8 }
-"""
-"""The quick recipe, of which the folds are there."""
+from tests.trainer.harness import QUICK_RECIPE, run
 
 
 def written(folder: Path, **recipes: str) -> list[Path]:
@@ -32,7 +24,7 @@ def test_each_recipe_is_compared_with_the_first_as_compare_does(
 ) -> None:
     data, out = simulated_seasons(), tmp_path / "out"
     shutil.copytree(walked_forward(), out / quick_recipe().digest)
-    recipes = written(tmp_path, base=RECIPE, short=RECIPE.replace("epochs = 3", "epochs = 1"))
+    recipes = written(tmp_path, base=QUICK_RECIPE, short=QUICK_RECIPE.replace("epochs = 3", "epochs = 1"))
     where = ("--data", data, "--test", "2033-2034", "--calibrate-seasons", "1", "--jobs", "1")
     command = ("study", *recipes, *where, "--out", out, "--forecaster", "lstm", "--json")
     assert run(*command) == 0
@@ -56,30 +48,34 @@ def test_each_recipe_is_compared_with_the_first_as_compare_does(
 @pytest.mark.parametrize(
     ("other", "forecaster", "message"),
     [
-        (RECIPE, "mean", "base.toml and {other} cannot differ: they are the same recipe, "),
+        (QUICK_RECIPE, "mean", "base.toml and {other} cannot differ: they are the same recipe, "),
         (
-            RECIPE.replace("epochs = 3", "epochs = 1"),
+            QUICK_RECIPE.replace("epochs = 3", "epochs = 1"),
             "served",
             "base.toml and {other} cannot differ: served depends only on rating_steps, which they have in common",
         ),
         (
-            RECIPE.replace("hidden = 8", "hidden = 9"),
+            QUICK_RECIPE.replace("hidden = 8", "hidden = 9"),
             "dejavu",
             "base.toml and {other} cannot differ: dejavu depends only on rating_steps, prototypes, prototypes_at, ",
         ),
         (
-            RECIPE.replace("[25]", "[20]"),
+            QUICK_RECIPE.replace("[25]", "[20]"),
             "lstm",
             "base.toml and {other} cannot differ: lstm depends only on rating_steps, lstm, which they have in common",
         ),
-        (RECIPE.replace("epochs", "epoch"), "lstm", "{other}: lstm.epoch: is no setting; did you mean lstm.epochs?"),
         (
-            RECIPE.replace("[25]", "[20]"),
+            QUICK_RECIPE.replace("epochs", "epoch"),
+            "lstm",
+            "{other}: lstm.epoch: is no setting; did you mean lstm.epochs?",
+        ),
+        (
+            QUICK_RECIPE.replace("[25]", "[20]"),
             "lines",
             "there is no forecaster 'lines' of recipes; expected one of served, ",
         ),
         (
-            RECIPE.replace("[25]", "[20]"),
+            QUICK_RECIPE.replace("[25]", "[20]"),
             "linear",
             "there is no forecaster 'linear' of recipes; expected one of served, ",
         ),
@@ -89,7 +85,7 @@ def test_each_recipe_is_compared_with_the_first_as_compare_does(
 def test_a_study_that_cannot_find_a_difference_is_refused_with_its_reason(
     other: str | None, forecaster: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipes = written(tmp_path, base=RECIPE, **({} if other is None else {"other": other}))
+    recipes = written(tmp_path, base=QUICK_RECIPE, **({} if other is None else {"other": other}))
     where = ("--data", simulated_seasons(), "--test", "2033", "--out", tmp_path / "out")
     assert run("study", *recipes, *where, "--forecaster", forecaster) == 1
     assert message.format(other=tmp_path / "other.toml") in capsys.readouterr().err

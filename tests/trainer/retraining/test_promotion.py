@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.json_format import MessageToDict
 from tests.support.builders.bundles import SEASON_GAMES, simulated_seasons, small_bundle_folder
 from tests.support.fakes.service import Abort, FakeServer
 from tests.support.programs.model_servers import challenger_version, workers_with_store
@@ -18,7 +17,6 @@ from tests.trainer.harness import run
 
 from dejavu.v1 import model_change_pb2 as change_pb
 from dejavu.v1 import model_service_pb2 as pb
-from dejavu_trainer import publish
 from dejavu_trainer.client import CallFailed
 from dejavu_trainer.publish import Promotion, promote_staged
 
@@ -32,52 +30,37 @@ CHANGES = [
     change_pb.ModelChange(action=change_pb.MODEL_ACTION_PROMOTE, model_version="e" * 16, from_version=SERVED),
     change_pb.ModelChange(action=change_pb.MODEL_ACTION_PROMOTE, model_version=SERVED),
 ]
-NOT_PROVEN = {"reason": "MODEL_NOT_PROVEN", "message": "it is not proven: 12 games"}
+NOT_PROVEN = Abort(grpc.StatusCode.FAILED_PRECONDITION, "it is not proven: 12 games", "MODEL_NOT_PROVEN")
 
 
-class Server:
-    """Stands in for the commands that call a server.
-
-    Args:
-        refusals: errors of promotions, by model.
-    """
-
-    def __init__(self, refusals: Mapping[str, Mapping[str, str]]) -> None:
-        self.refusals = refusals
-        self.asked: list[str] = []
-
-    def run(self, _: str, command: str, *arguments: str, server: str) -> dict[str, Any]:
-        assert server == "there:50051"
-        if command == "list":
-            return {"models": [MessageToDict(model) for model in MODELS]}
-        if command == "history":
-            return {"changes": [MessageToDict(change) for change in CHANGES]}
-        version, *options = arguments
-        assert (command, "--force" in options) == ("promote", False)
-        self.asked.append(version)
-        if version in self.refusals:
-            raise CallFailed(f"refused: {self.refusals[version]}", self.refusals[version])
-        return {}
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    """A server of MODELS."""
+    with FakeServer() as made:
+        made.answers("ListModels", pb.ListModelsResponse(models=MODELS))
+        made.answers("ListModelChanges", pb.ListModelChangesResponse(changes=CHANGES))
+        yield made
 
 
-def asked(monkeypatch: pytest.MonkeyPatch, **refusals: Mapping[str, str]) -> Server:
-    server = Server(refusals)
-    monkeypatch.setattr(publish, "run_client", server.run)
-    return server
+def asked(server: FakeServer) -> list[str]:
+    return [call.request.model_version for call in server.calls if call.method == "PromoteModel"]
 
 
-def test_challengers_are_asked_for_in_order_until_one_is_promoted(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = asked(monkeypatch, **{OLDER: NOT_PROVEN})
-    older = Promotion(OLDER, promoted=False, reason="it is not proven: 12 games")
-    assert promote_staged("there:50051") == [older, Promotion(NEWER, promoted=True)]
-    assert server.asked == [OLDER, NEWER], "neither what served before nor another one after a promotion"
+def test_challengers_are_asked_for_in_order_until_one_is_promoted(server: FakeServer) -> None:
+    server.answers("PromoteModel", NOT_PROVEN, pb.PromoteModelResponse())
+    older = Promotion(OLDER, promoted=False, reason=NOT_PROVEN.message)
+    assert promote_staged(server.target) == [older, Promotion(NEWER, promoted=True)]
+    assert asked(server) == [OLDER, NEWER], "neither what served before nor another one after a promotion"
+    assert not any(call.request.force for call in server.calls if call.method == "PromoteModel")
 
 
-def test_another_refusal_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = asked(monkeypatch, **{OLDER: {"reason": "MODEL_LOAD_FAILED", "message": "worker 1 has not loaded it"}})
+def test_another_refusal_is_an_error(server: FakeServer) -> None:
+    server.answers(
+        "PromoteModel", replace(NOT_PROVEN, message="worker 1 has not loaded it", reason="MODEL_LOAD_FAILED")
+    )
     with pytest.raises(CallFailed, match="worker 1 has not"):
-        promote_staged("there:50051")
-    assert server.asked == [OLDER]
+        promote_staged(server.target)
+    assert asked(server) == [OLDER]
 
 
 @pytest.mark.nightly
@@ -93,28 +76,15 @@ async def test_a_server_without_evidence_refuses_and_who_served_before_is_not_as
 
 
 def test_not_proven_is_an_answer_after_which_the_retrain_goes_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    refusal = Abort(grpc.StatusCode.FAILED_PRECONDITION, NOT_PROVEN["message"], NOT_PROVEN["reason"])
+    server.answers("PromoteModel", NOT_PROVEN, NOT_PROVEN, NOT_PROVEN)
     games = ("--from", simulated_seasons(), "--work", tmp_path, "--parent", small_bundle_folder())
-    with FakeServer() as server:
-        server.answers("ListModels", pb.ListModelsResponse(models=MODELS[:3]))
-        server.answers("ListModelChanges", pb.ListModelChangesResponse(changes=CHANGES))
-        server.answers("PromoteModel", refusal)
-        more = (
-            "--store",
-            tmp_path / "store",
-            "--target",
-            server.target,
-            "--promote",
-            "--new-games",
-            SEASON_GAMES + 1,
-            "--json",
-        )
-        assert run("retrain", *games, *more) == 0
+    target = ("--store", tmp_path / "store", "--target", server.target, "--promote")
+    assert run("retrain", *games, *target, "--new-games", SEASON_GAMES + 1, "--json") == 0
     document = json.loads(capsys.readouterr().out)
-    told = {"model_version": OLDER, "promoted": False, "reason": NOT_PROVEN["message"]}
-    assert document["promotions"] == [told]
+    told = {"promoted": False, "reason": NOT_PROVEN.message}
+    assert document["promotions"] == [{"model_version": each, **told} for each in (OLDER, NEWER, NEWEST)]
     assert (document["due"], document["newer_games"]) == (False, SEASON_GAMES)
 
 

@@ -289,20 +289,6 @@ async def test_a_restart_keeps_the_line_that_was_frozen(tmp_path: Path) -> None:
     assert GameLines(evening.clock, kept=kept).of(evening.ids[0]) is None
 
 
-async def test_a_poller_elsewhere_takes_over_the_line_of_the_recorded_forecasts(tmp_path: Path) -> None:
-    evening, odds, predictor = Evening([game()]), Odds(), StoringPredictor()
-    odds.lines = {evening.ids[0]: Line(4.5)}
-    async with watching(evening, predictor, lines=GameLines(evening.clock, odds=odds)) as watch:
-        await before_tip_off(watch, 60)
-        await until_minute_six(watch)
-    file = tmp_path / "lines.csv"
-    file.write_text(f"game_id,spread\n{evening.ids[0]},-1\n")
-    async with watching(evening, predictor, lines=GameLines(evening.clock, file=file)) as watch:
-        await watch.at(421)
-    assert margins(predictor) == [(4.5, MARGIN_SOURCE_FEED)] * 4
-    assert len({each.request.margin_time.ToNanoseconds() for each in predictor.asked}) == 1
-
-
 @dataclass(frozen=True)
 class TakeOver:
     """Lines of the poller that leads at tip-off, and of a standby elsewhere that takes over after some minute.
@@ -352,6 +338,7 @@ async def test_a_poller_that_takes_over_keeps_the_line_of_the_game(case: TakeOve
         for minute in range(case.minute, 11):
             await watch.at(60 * minute + 1)
     assert {margin for margin, _ in margins(predictor)[asked:]} == {case.used}
+    assert len({each.request.margin_time.ToNanoseconds() for each in predictor.asked}) == 1
 
 
 async def test_a_poller_that_stands_by_beside_the_leader_leaves_its_kept_line(tmp_path: Path) -> None:

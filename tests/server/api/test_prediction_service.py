@@ -10,8 +10,8 @@ import grpc
 import pytest
 from google.protobuf.descriptor import ServiceDescriptor
 from google.rpc import code_pb2
-from tests.support.builders.calls import GAME, PATTERN, current_game, refusal
-from tests.support.fakes.every_minute_model import HOME_EDGE, EveryMinuteForecaster
+from tests.support.builders.calls import GAME, PATTERN, refusal
+from tests.support.fakes.every_minute_model import EveryMinuteForecaster
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes.servers import async_worker
 
@@ -27,17 +27,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def every_minute() -> EveryMinuteForecaster:
-    """The model of `every_minute_service`."""
-    return EveryMinuteForecaster()
-
-
-@pytest.fixture
-async def every_minute_service(
-    tmp_path: Path, every_minute: EveryMinuteForecaster
-) -> AsyncIterator[PredictionServiceAsyncStub]:
+async def every_minute_service(tmp_path: Path) -> AsyncIterator[PredictionServiceAsyncStub]:
     async with (
-        async_worker(tmp_path, every_minute) as worker,
+        async_worker(tmp_path, EveryMinuteForecaster()) as worker,
         grpc.aio.insecure_channel(worker.address) as channel,
     ):
         yield PredictionServiceStub(channel)
@@ -92,46 +84,6 @@ async def test_what_this_model_cannot_forecast_is_refused(
     assert list(refused.violations) == [field]
 
 
-async def test_fifty_games_at_both_horizons_are_answered_in_order(
-    every_minute_service: PredictionServiceAsyncStub, every_minute: EveryMinuteForecaster
-) -> None:
-    every_minute.groups.clear()
-    horizons: tuple[Any, ...] = (forecast_pb2.HORIZON_HALFTIME, forecast_pb2.HORIZON_FINAL)
-    requests = [
-        pb.PredictRequest(game_id=current_game(number), pattern=range(1 + number % 23), horizon=horizon)
-        for number in range(50)
-        for horizon in horizons
-    ]
-    results = (await every_minute_service.PredictBatch(pb.PredictBatchRequest(requests=requests))).results
-    assert [(result.forecast.game_id, result.forecast.horizon) for result in results] == [
-        (request.game_id, request.horizon) for request in requests
-    ]
-    assert [result.forecast.sequence for result in results] == list(range(1, 101))
-    assert sum(every_minute.groups) == 100
-
-
-async def test_quantiles_come_as_asked_for_and_are_not_recorded(
-    every_minute_service: PredictionServiceAsyncStub,
-) -> None:
-    stream = every_minute_service.StreamPredictions(pb.StreamPredictionsRequest(), timeout=10)
-    await stream.read()
-    request = pb.PredictRequest(
-        pattern=PATTERN, game_id=GAME, quantile_levels=[0.75, 0.25], horizon=forecast_pb2.HORIZON_HALFTIME
-    )
-    first = (await every_minute_service.Predict(request)).forecast
-    assert [(each.level, each.value) for each in first.quantiles] == [(0.75, 16.0), (0.25, 6.0)]
-    again = pb.PredictRequest(
-        pattern=PATTERN, game_id=GAME, quantile_levels=[0.5], horizon=forecast_pb2.HORIZON_HALFTIME
-    )
-    second = (await every_minute_service.Predict(again)).forecast
-    assert (second.sequence, [each.level for each in second.quantiles]) == (first.sequence, [0.5])
-    event = await stream.read()
-    assert isinstance(event, pb.StreamPredictionsResponse)
-    assert event.forecast.sequence == first.sequence
-    assert not event.forecast.quantiles
-    stream.cancel()
-
-
 async def test_how_unsettled_a_game_is_is_told(service: PredictionServiceAsyncStub) -> None:
     wild = [10, -10, 10, -10, 10, -10, 10, -10]
     answer = await service.AssessRisk(pb.AssessRiskRequest(pattern=wild, total_points=60))
@@ -142,29 +94,6 @@ async def test_how_unsettled_a_game_is_is_told(service: PredictionServiceAsyncSt
     calm = await service.AssessRisk(pb.AssessRiskRequest(pattern=[0] * 18))
     assert [factor.kind for factor in calm.factors] == [1, 2, 4]
     assert (calm.score, calm.level) == (0.0, market_pb2.RISK_LEVEL_LOW)
-
-
-async def test_teams_are_answered_by_their_codes_and_corrected_ones_are_a_new_revision(
-    every_minute_service: PredictionServiceAsyncStub,
-) -> None:
-    async def ask(home: str, away: str) -> forecast_pb2.Forecast:
-        request = pb.PredictRequest(
-            pattern=PATTERN, game_id=GAME, home_team=home, away_team=away, horizon=forecast_pb2.HORIZON_HALFTIME
-        )
-        return (await every_minute_service.Predict(request)).forecast
-
-    first = await ask("brk", "GS")
-    assert (first.home_team, first.away_team, first.expected_margin) == ("BKN", "GSW", HOME_EDGE)
-    assert await ask("BKN", "GSW") == first, "codes and aliases name the same teams"
-    assert [(await ask(*teams)).revision for teams in (("GSW", "BKN"), ("GSW", "BKN"), ("BKN", "GSW"))] == [1, 1, 2]
-    unknown = await ask("", "")
-    assert (unknown.revision, unknown.HasField("expected_margin")) == (3, False)
-
-
-async def test_one_game_twice_in_a_batch_is_recorded_once(service: PredictionServiceAsyncStub) -> None:
-    request = pb.PredictRequest(pattern=PATTERN, game_id=GAME, horizon=forecast_pb2.HORIZON_HALFTIME)
-    first, second = (await service.PredictBatch(pb.PredictBatchRequest(requests=[request, request]))).results
-    assert first == second
 
 
 async def test_the_largest_batch_fits(every_minute_service: PredictionServiceAsyncStub) -> None:

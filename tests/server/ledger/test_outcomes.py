@@ -16,13 +16,13 @@ from tests.support.builders.outcomes import MARKET, answered, asked, outcome
 from tests.support.harness.laws import examples
 from tests.support.processes.empty_ledger import empty_ledger
 
-from dejavu_models.betting import MarketSide, StakingPolicy, evaluate_market
+from dejavu_models.betting import MarketSide
 from dejavu_models.errors import InvalidTeam
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_server.ledger import Ledger, LedgerCorrupt, verify
-from dejavu_server.ledger.database.schema import entries, forecasts, markets
+from dejavu_server.ledger.database.schema import forecasts
 from dejavu_server.ledger.entries import codec
-from dejavu_server.ledger.entries.settlement import Bet, settle
+from dejavu_server.ledger.entries.settlement import settle
 from dejavu_server.ledger.queries import learning, pages, predictions
 from dejavu_server.records import IssuedForecast, MarketRecording, RecordedForecast, ReportedOutcome, SentMarket
 
@@ -126,49 +126,6 @@ async def test_what_is_no_outcome_is_refused(ledger: Ledger, unfit: ReportedOutc
     assert await ledger.head() == 0
 
 
-async def test_the_first_market_of_a_forecast_is_recorded_and_settled(ledger: Ledger, url: str) -> None:
-    plain = issued(pregame_margin=1.0)  # without a margin no market has a stake
-    less, more, nothing = (
-        evaluate_market(
-            MARKET,
-            lambda _: 0.6,
-            StakingPolicy(model_share=1.0, kelly_fraction=1.0, game_cap=share, evening_cap=1.0),
-        )
-        for share in (0.1, 0.15, 0.0)
-    )
-    await ledger.commit(
-        [plain, asked(issued(pregame_margin=1.0, alpha=0.1), less), asked(issued(pregame_margin=1.0, alpha=0.1), more)]
-    )
-    assert await ledger.head() == 3, "two forecasts, and a market of one"
-    await ledger.commit([asked(plain, more)])
-    await ledger.commit([asked(plain, less), plain, asked(issued(pregame_margin=1.0, alpha=0.2), nothing)])
-    assert await ledger.head() == 6
-
-    def recorded_markets(connection: Connection) -> list[tuple[int, Bet]]:
-        found = connection.execute(
-            select(entries.c.canonical).where(entries.c.kind == codec.MARKET).order_by(entries.c.sequence)
-        )
-        parsed = [codec.parse_market(text) for text in found.scalars()]
-        assert [market for _, market, _ in parsed] == [MARKET] * 3
-        assert connection.execute(select(markets.c.forecast_sequence).order_by(markets.c.sequence)).scalars().all() == [
-            place for place, _, _ in parsed
-        ]
-        return [(place, Bet.from_market(market, answer)) for place, market, answer in parsed]
-
-    assert await ledger.read(recorded_markets) == [
-        (2, Bet.from_market(MARKET, less)),
-        (1, Bet.from_market(MARKET, more)),
-        (5, Bet.from_market(MARKET, nothing)),
-    ]
-    await ledger.record_outcome(outcome(3))
-    assert [each.settlement and each.settlement.market_profit for each in await settled(ledger)] == [
-        pytest.approx(0.135),
-        pytest.approx(0.09),
-        0.0,
-    ]
-    assert verify(url).entries == 7
-
-
 async def test_a_market_evaluated_after_the_model_has_learned_is_recorded_and_says_so(ledger: Ledger) -> None:
     [stored] = await recorded(ledger, issued())
     updated = replace(stored.forecast, home_lead_probability=0.61, calibration_sequence=1)
@@ -195,14 +152,6 @@ async def test_a_market_cannot_claim_to_have_learned_from_an_entry_that_is_no_ou
         verify(url)
 
 
-async def test_a_market_asked_about_when_the_outcome_is_known_is_answered_and_not_recorded(ledger: Ledger) -> None:
-    [stored] = await recorded(ledger, issued())
-    await ledger.record_outcome(outcome(3))
-    [again] = await recorded(ledger, asked(issued(), answered(MarketSide.HOME, stake_fraction=0.1)))
-    assert again == replace(stored, markets=(SentMarket(MARKET, MarketRecording.OUTCOME_KNOWN),))
-    assert await ledger.head() == 2
-
-
 async def test_a_market_belongs_to_the_revision_that_it_was_asked_about_with(ledger: Ledger) -> None:
     bet = answered(MarketSide.HOME, stake_fraction=0.1)
     await ledger.commit([asked(issued(pattern=(1.0,)), bet)])
@@ -210,14 +159,6 @@ async def test_a_market_belongs_to_the_revision_that_it_was_asked_about_with(led
     await ledger.record_outcome(outcome(3))
     found = [(each.superseded, each.markets[0].answer if each.markets else None) for each in await settled(ledger)]
     assert found == [(True, bet), (False, bet)]
-
-
-async def test_streams_pass_over_markets(ledger: Ledger) -> None:
-    [stored] = await recorded(ledger, asked(issued(), answered(None)))
-    assert await ledger.read_after(0, 10) == [
-        replace(stored, markets=(), forecast=replace(stored.forecast, market=None))
-    ]
-    assert (await ledger.newest(), await ledger.head()) == (1, 2)
 
 
 TEAMS = (("", ""), ("BKN", "GSW"), ("BOS", "NYK"))

@@ -11,7 +11,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from tests.support.builders.calls import current_game
 
-from dejavu.v1 import forecast_pb2, prediction_service_pb2, record_pb2, scorecard_pb2
+from dejavu.v1 import forecast_pb2, prediction_service_pb2, scorecard_pb2
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
@@ -69,26 +69,6 @@ async def test_an_outcome_settles_what_was_forecast_and_is_told_with_it(record: 
     assert settlement.persistence_absolute_error == 5.0
     assert settlement.covered == (made.interval_lower <= 8 <= made.interval_upper)
     assert settlement.brier == pytest.approx((made.home_lead_probability - 1.0) ** 2)
-
-
-async def test_revisions_come_with_their_newest_forecast(record: Any, service: Any) -> None:
-    for lead in (1.0, 2.0):
-        await predict(service, lead=lead)
-    told = await record.GetPrediction(pb.GetPredictionRequest(game_id=GAME, horizon=forecast_pb2.HORIZON_HALFTIME))
-    assert (told.prediction.forecast.revision, told.prediction.superseded) == (1, False)
-    assert [(each.forecast.revision, each.superseded) for each in told.revisions] == [(0, True)]
-
-
-async def test_pages_lead_through_all_forecasts_without_their_explanations(record: Any, service: Any) -> None:
-    made = [await predict(service, game(number)) for number in range(7)]
-    told: list[record_pb2.RecordedPrediction] = []
-    token = ""
-    while token or not told:
-        page = await record.ListPredictions(pb.ListPredictionsRequest(page_size=3, page_token=token))
-        told += page.predictions
-        token = page.next_page_token
-    assert [each.forecast.sequence for each in told] == [each.sequence for each in reversed(made)]
-    assert not any(each.forecast.HasField("explanation") for each in told)
 
 
 async def test_a_page_contains_explanations_only_on_request(record: Any, service: Any) -> None:

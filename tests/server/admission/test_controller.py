@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from dejavu.ops.v1 import lease_service_pb2
 from dejavu.v1 import model_service_pb2, prediction_service_pb2, record_service_pb2
-from dejavu_server.admission.controller import AdmissionController, CallKind, Permit, call_limits, kind_of
+from dejavu_server.access.policy import CallKind, kind_of
+from dejavu_server.admission.controller import AdmissionController, Permit, call_limits
 from dejavu_server.admission.refusals import Overloaded
 
 SERVICES = [

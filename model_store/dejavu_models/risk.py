@@ -4,8 +4,8 @@ Computes four factors and compares each with real games at the same minute: the 
 games with a lower value (probability integral transform; the quantiles are in `risk_quantiles`). The risk score is the
 weighted mean of the factor scores, so each factor's contribution can be reported.
 
-It describes the game so far and has no predictive value: on the 6,263 games of 2019 to 2023 its rank correlation with
-the later movement of the lead is between −0.01 and 0.02 (docs/decisions/0025-markets.md).
+It describes the game so far and has no predictive value: on the 6,269 games of 2019 to 2023 its rank correlation with
+the later movement of the lead is between −0.01 and 0.03 (docs/decisions/0025-markets.md).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ MIN_SLOTS = 2
 WINDOW = 6
 """Look-back of swing and trend, in minutes."""
 
-WEIGHTS: Final[Mapping[str, float]] = {"volatility": 0.35, "swing": 0.25, "pace": 0.15, "trend": 0.25}
-"""Weights of the factors, set by judgement and not fitted: volatility, which uses the whole game, has the most weight;
-pace has the least, since it says nothing about the lead. If a factor is missing, the other weights are scaled up."""
+WEIGHTS: Final[Mapping[str, float]] = {"volatility": 0.4, "swing": 0.3, "pace": 0.2, "trend": 0.1}
+"""Weights of the factors, set by judgement and not fitted: volatility, which uses the whole game, has the most weight,
+and the trend, which a comeback and a rout have alike, the least. If a factor is missing, the others are scaled up."""
 
 LEVEL_BOUNDS: Final = (25.0, 50.0, 75.0)
 """Minimum scores of moderate, high and extreme risk."""

@@ -73,9 +73,9 @@ def test_a_quantile_scores_its_share(name: str, minutes: int) -> None:
 def test_without_points_the_other_factors_share_the_weight_of_the_pace() -> None:
     with_points, without = risk.assess(CALM, 90), risk.assess(CALM)
     assert [factor.name for factor in with_points.factors] == ["volatility", "swing", "pace", "trend"]
-    assert [factor.weight for factor in with_points.factors] == [0.35, 0.25, 0.15, 0.25]
+    assert [factor.weight for factor in with_points.factors] == [0.4, 0.3, 0.2, 0.1]
     assert [factor.name for factor in without.factors] == ["volatility", "swing", "trend"]
-    assert [factor.weight for factor in without.factors] == pytest.approx([0.35 / 0.85, 0.25 / 0.85, 0.25 / 0.85])
+    assert [factor.weight for factor in without.factors] == pytest.approx([0.5, 0.375, 0.125])
     assert "The pace of scoring is not assessed without total_points." in without.warnings
     assert not with_points.warnings
 

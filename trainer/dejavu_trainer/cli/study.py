@@ -68,7 +68,7 @@ def compare(
 def study(
     recipes: Annotated[
         list[Path],
-        typer.Argument(metavar="RECIPE.toml...", help="Files of recipes, two or more; the first is the base."),
+        typer.Argument(metavar="RECIPE", help="Files of recipes, two or more; the first is the base."),
     ],
     data: Data,
     test: Test,

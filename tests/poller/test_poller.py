@@ -13,7 +13,6 @@ from tests.support.harness.waiting import until
 
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.nba.live_payloads import GameStatus
-from dejavu_feed.pattern import slots
 from dejavu_poller import Poller
 from dejavu_poller.events import ForecastMissed, GameChanged, HorizonResult, Prediction
 
@@ -22,24 +21,6 @@ from dejavu_poller.events import ForecastMissed, GameChanged, HorizonResult, Pre
 async def watch() -> AsyncIterator[Watch]:
     async with watching(Evening([game()]), **ONCE) as watch:
         yield watch
-
-
-async def test_a_play_strictly_past_six_minutes_of_the_second_quarter_triggers_the_forecast(watch: Watch) -> None:
-    await watch.at(SIX_MINUTES - 59)
-    watch.evening.clock.step(2.25 * 59.5)  # the scoreboard's clock runs past 6:00 before the next play
-    assert watch.evening.scoreboard().games[0].clock == pytest.approx(359.3, abs=0.1)
-    await watch.turn()
-    assert not watch.predictor.asked
-
-    await watch.at(SIX_MINUTES + 1)
-
-    (asked,) = watch.predictor.asked
-    played = watch.evening.replay.games[asked.game_id]
-    assert asked.pattern == slots(played.scores, 18)
-    assert (asked.home_team, asked.away_team) == ("BOS", "LAL")
-    (prediction,) = watch.told(Prediction)
-    assert prediction.forecast.sequence == 1
-    assert prediction.latency == pytest.approx(0.5), "from the play's own time"
 
 
 async def test_at_the_half_the_outcome_is_told_once() -> None:

@@ -63,25 +63,6 @@ async def test_one_client_reaches_every_worker_and_the_successor_of_one_that_die
             await client.close()
 
 
-async def test_no_call_fails_and_no_stream_ends_because_of_a_redial(tmp_path: Path) -> None:
-    with spawned_server("--workers", "2", "--ledger", ledger_url(tmp_path)) as server:
-        names = await asyncio.to_thread(serving, server, 2)
-        for kind in CLIENTS.values():
-            # Enough clients that at least one must redial: 1 in 8 starts with all its connections at one worker.
-            for _ in range(6):
-                async with kind(server.address) as client:
-                    streams = [client.stream(heartbeats=True) for _ in range(2)]
-                    for stream in streams:
-                        await anext(stream)
-                    await asyncio.gather(*(client.call("predict", PATTERN, timeout=10.0) for _ in range(50)))
-                    await reached(client, set(names))
-                    figures = client.stats.methods
-                    assert (figures["StreamPredictions"].count, figures["StreamPredictions"].errors) == (2, 0)
-                    assert figures["Predict"].errors == 0
-                    for stream in streams:
-                        await stream.aclose()
-
-
 async def test_streams_keep_no_worker_from_the_calls_of_their_client(tmp_path: Path) -> None:
     with spawned_server("--workers", "2", "--ledger", ledger_url(tmp_path)) as server:
         names = await asyncio.to_thread(serving, server, 2)

@@ -63,7 +63,3 @@ async def test_streams_and_calls_under_way_outlive_the_line_that_is_given_up(
     await call
     assert len(server.of("StreamPredictions")) == 2
     assert client.stats.methods["Predict"].errors == 0
-
-
-async def test_a_server_that_does_not_tell_is_not_redialled(server: FakeServer, connect: MakeClient) -> None:
-    assert len(await peers(server, connect(channels=2), calls=30, until=99)) == 2

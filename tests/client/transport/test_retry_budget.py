@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from tests.support.fakes.service import Abort, FakeServer
 from tests.support.harness.clients import AnyClient
 
-from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_client import ResourceExhaustedError
 from dejavu_client.errors import DejavuClientError, UnavailableError
 from dejavu_client.transport.retry_budget import BURST, SHARE, RetryBudget, failover_pause, repeat_pause
@@ -64,16 +63,6 @@ async def test_a_server_that_fails_every_call_gets_a_tenth_more_than_the_calls(
     assert await fail(client, calls) == calls
     # gRPC throttles by connection, and on a slow machine the client replaces one that seems silent.
     assert len(server.of("Predict")) - spent <= (1.0 + SHARE) * calls + BURST
-
-
-async def test_a_server_that_refuses_every_other_attempt_gets_a_tenth_more_than_the_calls(
-    server: FakeServer, connect: MakeClient
-) -> None:
-    server.answers("Predict", *[OVERLOADED, PredictResponse()] * 2500)
-    client = connect(timeout=60.0)
-    calls = 250
-    await fail(client, calls)
-    assert len(server.of("Predict")) <= (1.0 + SHARE) * calls + BURST
 
 
 async def test_an_overloaded_server_is_asked_again_after_the_pause_it_asks_for(

@@ -124,22 +124,6 @@ async def test_a_stream_resumes_on_another_server_with_its_token(
 
 
 @pytest.mark.parametrize("kind", CLIENTS)
-async def test_a_client_of_a_dns_name_uses_the_servers_of_all_its_records(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with FakeServer(worker="1") as first, FakeServer(worker="1", host="127.0.0.2", port=first.port) as second:
-        monkeypatch.setattr(servers, "look_up", lambda _: ["127.0.0.1", "127.0.0.2"])
-        async with CLIENTS[kind](f"dns:///localhost:{first.port}", timeout=PATIENT) as client:
-            while not (count(first) and count(second)):
-                await client.call("predict", PATTERN)
-            first.stop()
-            before = count(second)
-            for _ in range(8):
-                await client.call("predict", PATTERN)
-            assert count(second) == before + 8
-
-
-@pytest.mark.parametrize("kind", CLIENTS)
 async def test_the_certificate_must_have_the_dns_name_rather_than_the_address(
     kind: str, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

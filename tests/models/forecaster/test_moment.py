@@ -110,6 +110,9 @@ def test_free_throws_to_come_count_as_they_may_go() -> None:
     chances = [SHIPPED.forecast(free_throws(coming, home)).home_lead_probability for coming in range(4)]
     assert chances[0] < 0.5 < chances[2], "down 1, with two free throws or with none"
     assert chances[1] < chances[2] < chances[3]
+    balls = (LiveInputs(possession=Possession(Side.AWAY)), LiveInputs())
+    other, unknown = (SHIPPED.forecast(free_throws(0, ball)).home_lead_probability for ball in balls)
+    assert other < unknown < chances[0]
     made = SHIPPED.forecast(free_throws(0, LiveInputs(possession=Possession(Side.AWAY)), 0)).home_lead_probability
     missed = SHIPPED.forecast(free_throws(0, LiveInputs(possession=Possession(Side.HOME, True)))).home_lead_probability
     share = (chances[1] - missed) / (made - missed)

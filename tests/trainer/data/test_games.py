@@ -269,13 +269,6 @@ def test_a_game_outside_the_rule_is_left_out(tmp_path: Path, left_out: list[Row]
     assert load_games(tmp_path, [2023]).game_id.tolist() == ["202301020ATL"]
 
 
-def test_a_correction_counts_from_its_row_on(tmp_path: Path) -> None:
-    rows = game()
-    rows.insert(3, ("202301010BOS", "RS", "BOS", "BRK", 61.0, 2, 1))
-    save(tmp_path, 2023, rows)
-    assert load_games(tmp_path, [2023]).differentials[0, :2].tolist() == [2, 1]
-
-
 def test_what_is_asked_and_what_is_forecast_come_from_the_same_course(tmp_path: Path) -> None:
     save(tmp_path, 2023, game() + game("202301020ATL", final=(9, 6)))
     games = load_games(tmp_path, [2023])

@@ -50,15 +50,6 @@ async def test_a_ledger_is_a_source_by_its_path_and_its_url(tmp_path: Path) -> N
     assert len(fingerprints) == 1, "the same ledger has the same games"
 
 
-@pytest.mark.nightly  # the tests above read a ledger, and join two sources
-async def test_a_ledgers_games_join_those_of_fetched_seasons(tmp_path: Path) -> None:
-    url = await ledger_of(tmp_path / "ledger.sqlite3", 2)
-    with open_work_folder(tmp_path / "work") as work:
-        games, read = gather([str(simulated_seasons()), url], work)
-    assert [each.added for each in read] == [4 * SEASON_GAMES, 2]
-    assert games.season[:2].tolist() == [2025, 2025]
-
-
 @pytest.mark.nightly
 async def test_a_ledger_of_replays_only_names_the_option_that_takes_them(tmp_path: Path) -> None:
     url = await ledger_of(tmp_path / "ledger.sqlite3", 0)

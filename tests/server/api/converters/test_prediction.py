@@ -234,7 +234,7 @@ def test_a_forecast_s_message_says_what_was_issued() -> None:
 def test_every_field_of_the_contract_s_forecast_is_set() -> None:
     forecast = replace(issued().forecast, ratings_date=date(2025, 12, 31), finals_since=3)
     forecast = replace(
-        forecast, warnings=tuple(WarningReason), total=TOTAL, teams_known=TEAMS_KNOWN, moment=Moment(4, 42.5, -3)
+        forecast, warnings=tuple(WarningReason), total=TOTAL, teams_known=TEAMS_KNOWN, moment=Moment(4, 42.5, -3, 2)
     )
     live = LiveInputs(9, LastScore(Side.HOME, 7), 221.5, neutral_site=True, possession=Possession(Side.AWAY))
     scored = replace(issued(), live=live, pregame_margin=3.5)
@@ -242,7 +242,7 @@ def test_every_field_of_the_contract_s_forecast_is_set() -> None:
     late = replace(scored, late=LateReason.TIME, forecast=forecast)
     message = prediction.forecast_message(late, explanation=True, distribution=True)
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name)
-    assert [value for _, value in message.moment.ListFields()] == [4, 42.5, -3]
+    assert [value for _, value in message.moment.ListFields()] == [4, 42.5, -3, 2]
     assert [value for _, value in message.expected_margin_terms.ListFields()] == [1.1, 2.7, -1.3, 0.4, 0.9, True]
     assert [value for _, value in message.total.ListFields()] == [105.3, 92.0, 119.0, 221.7, [*TOTAL.distribution]]
     assert [value for _, value in message.home_known.ListFields()] == [3.61, 2, "2023-06-12"]

@@ -211,6 +211,7 @@ BAD = [
     (report(horizon=HORIZON_FINAL, differential=1, overtimes=21), "INVALID_OVERTIMES", "overtimes", "21", "0 to 20"),
     (final(overtimes=-1), "INVALID_OVERTIMES", "overtimes", "-1", "0 to 20"),
     (report(total_points=-1), "INVALID_TOTAL_POINTS", "total_points", "-1", "0 to 500"),
+    (final(total_points=200), "INVALID_TOTAL_POINTS", "total_points", "200", "odd number"),
     (report(differential=1, overtimes=0), "INVALID_OVERTIMES", "overtimes", "0 at the half", "none: only"),
     (report(differential=1, players=players()), "INVALID_PLAYERS", "players", "a box score at the half", "none: it is"),
     (final(players=players()[1:]), "INVALID_PLAYERS", "players", "4 of the home team", "5 to 20"),

@@ -19,7 +19,6 @@ from dejavu_common.clock import game_day
 from dejavu_server.worker.worker import Worker
 
 GAME = current_game(1)
-FINAL = forecast_pb2.HORIZON_FINAL
 
 
 def game(number: int) -> str:
@@ -150,15 +149,3 @@ async def test_a_game_without_a_forecast_is_not_found(record: Any) -> None:
         record.GetPrediction(pb.GetPredictionRequest(game_id=GAME, horizon=forecast_pb2.HORIZON_HALFTIME))
     )
     assert told == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_GAME", ["game_id"])
-
-
-async def test_a_token_of_another_list_is_refused(record: Any, service: Any) -> None:
-    for number in (1, 2):
-        await predict(service, game(number))
-    page = await record.ListPredictions(pb.ListPredictionsRequest(page_size=1))
-    other = pb.ListPredictionsRequest(page_token=page.next_page_token, horizon=FINAL)
-    assert await refused(record.ListPredictions(other)) == (
-        grpc.StatusCode.INVALID_ARGUMENT,
-        "INVALID_PAGE_TOKEN",
-        ["page_token"],
-    )

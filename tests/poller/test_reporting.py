@@ -328,6 +328,8 @@ async def test_an_outcome_that_somebody_else_reported_closes_the_horizon_without
     ]
     assert [len(event.pattern) for event in watch.told(Prediction)] == [20, 20, 24]
     assert len(watch.told(HorizonResult)) == 1
+    (reported,) = watch.told(OutcomeReported)
+    assert (reported.differential, reported.outcome.revision) == (3, 1), "it has seen otherwise, and corrects it"
 
 
 async def test_a_revision_that_comes_after_the_outcome_is_let_be() -> None:

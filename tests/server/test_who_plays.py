@@ -102,27 +102,6 @@ async def ask(client: AsyncDejavuClient, line_ups: Lineups | None, **options: st
     )
 
 
-async def test_line_ups_count_once_box_scores_of_three_games_are_reported(client: AsyncDejavuClient) -> None:
-    [listed] = await client.list_models()
-    for number in range(3):
-        before = await ask(client, seen())
-        assert (before.expected_margin_terms.usual_players, before.expected_margin_terms.missing_players) == (0, 0)
-        await report(client, number, players(number))
-    plain, known = await ask(client, None), await ask(client, seen())
-    terms = known.expected_margin_terms
-    assert not plain.expected_margin_terms.usual_players
-    assert terms.usual_players
-    assert terms.missing_players
-    difference = terms.usual_players + terms.missing_players
-    assert known.expected_margin == pytest.approx(plain.expected_margin + difference)
-    assert known.home_lead_probability != plain.home_lead_probability
-    given = await client.predict(
-        PATTERN, horizon=FINAL, home_team="BOS", away_team="LAL", pregame_margin=3.0, lineups=seen()
-    )
-    assert given.expected_margin == 3.0
-    assert listed.version == known.model_version
-
-
 async def test_missing_players_are_counted_and_recorded(client: AsyncDejavuClient) -> None:
     for number in range(3):
         await report(client, number, players(number))

@@ -66,23 +66,6 @@ async def test_a_call_on_a_silent_connection_is_answered_over_another_one(
 
 
 @pytest.mark.parametrize("kind", CLIENTS)
-async def test_a_client_of_one_connection_dials_another(silent: str, server: FakeServer, kind: str) -> None:
-    async with client_of(kind, silent, server.target, channels=1, timeout=60.0) as client:
-        await client.call("predict", PATTERN)
-        await client.call("predict", PATTERN)
-    assert len(server.of("Predict")) == 2
-
-
-@pytest.mark.parametrize("kind", CLIENTS)
-async def test_calls_after_the_first_avoid_a_silent_connection(silent: str, server: FakeServer, kind: str) -> None:
-    async with client_of(kind, silent, server.target, channels=2, timeout=60.0) as client:
-        for _ in range(10):
-            await client.call("predict", PATTERN)
-        assert client.stats.methods["Predict"].p95 < 30.0
-    assert len({call.peer for call in server.of("Predict")}) <= 2
-
-
-@pytest.mark.parametrize("kind", CLIENTS)
 async def test_a_slow_call_over_a_connection_that_answers_is_not_sent_again(server: FakeServer, kind: str) -> None:
     going_on = threading.Event()
 

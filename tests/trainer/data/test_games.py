@@ -364,20 +364,3 @@ def test_real_seasons_hold_the_games_that_the_rule_leaves(data_dir: Path) -> Non
     assert order == sorted(order)
     assert set(games.home) | set(games.away) == set(games.home)
     assert len(set(games.home)) == 30
-
-
-@pytest.mark.real_data
-def test_slots_of_real_games_are_the_last_row_not_after_the_minute(data_dir: Path) -> None:
-    """Compares with an independent definition: one search over the sorted times of each game."""
-    games = real_games(data_dir, [2018])
-    plays = pq.read_table(data_dir / "seasons" / "plays_2018.parquet")
-    ids = np.array(plays["game_id"].to_pylist())
-    elapsed = plays["elapsed_s"].to_numpy()
-    differential = plays["home_score"].to_numpy() - plays["away_score"].to_numpy()
-    total = plays["home_score"].to_numpy() + plays["away_score"].to_numpy()
-    for index in range(0, len(games), 7):
-        rows = ids == games.game_id[index]
-        place = np.searchsorted(elapsed[rows], 60.0 * np.arange(1, 49), side="right") - 1
-        assert (games.differentials[index] == differential[rows][place]).all()
-        assert (games.totals[index] == total[rows][place]).all()
-        assert games.final_total[index] == total[rows][-1]

@@ -64,12 +64,9 @@ def test_settings_survive_the_way_to_a_worker(settings: Settings) -> None:
         ("listen", "127.0.0.1:²"),
         ("listen", "::1:50051"),
         ("listen", f"{'a' * 64}:50051"),
-        ("workers", 0),
         ("workers", 65),
         ("ledger", "mysql://localhost/x"),
         ("ledger", "postgresql://localhost"),
-        ("ledger", "postgresql://a:secret@localhost/x"),
-        ("ledger", "postgresql://localhost/x?password=secret"),
         ("ledger", "postgresql://[localhost/x"),
         ("ledger", "sqlite:///"),
         ("ledger", "sqlite:///a?b"),
@@ -88,7 +85,6 @@ def test_settings_survive_the_way_to_a_worker(settings: Settings) -> None:
         ("model_share", 1.01),
         ("game_cap", 0.0),
         ("evening_cap", float("nan")),
-        ("confidence_threshold", 1.0),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_the_name_of_its_option(option: str, value: Any) -> None:

@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.support.builders.calibrations import symmetric_calibration
 from tests.support.builders.made_once import made_once
 from tests.support.builders.shipped import shipped_bundle
 
@@ -20,7 +19,6 @@ from dejavu_models.components.linear import SLOPE
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
-    CALIBRATION,
     LINEAR,
     TOTALS,
     Golden,
@@ -100,15 +98,6 @@ def light_bundle() -> Path:
     return made_once("light-bundle", lambda folder: publish_with_components(folder, ()))
 
 
-def lattice_bundle() -> Path:
-    """Return the folder of the default bundle with the distributions of random walks.
-
-    Copy it before changing it.
-    """
-
-    return made_once("lattice-bundle", lambda folder: publish_calibrated(folder, symmetric_calibration().rounded()))
-
-
 def without_line() -> Forecaster:
     """Return the default bundle as if trained on games without lines: a given margin counts as one of ratings."""
     bundle = shipped_bundle()
@@ -130,18 +119,6 @@ def without_totals() -> Forecaster:
     version = version_of(base.manifest.dejavu, base.manifest.ratings, files)
     manifest = _with(base.manifest, files=files, version=version)
     return Forecaster(manifest, base.models, base.calibration, base.rating_filter)
-
-
-def publish_calibrated(folder: Path, calibration: LatticeCalibration) -> None:
-    """Publish the default bundle with another calibration, as a trainer does."""
-    base = shipped_bundle()
-    contents = {name: (default_bundle() / name).read_bytes() for name in base.manifest.all_files}
-    contents[CALIBRATION] = calibration.to_bytes()
-    hashes = {name: hashlib.sha256(contents[name]).hexdigest() for name in base.manifest.files}
-    version = version_of(base.manifest.dejavu, base.manifest.ratings, hashes)
-    model = Forecaster(base.manifest, base.models, calibration, base.rating_filter)
-    golden = tuple(_updated(each, model.forecast(query_of(each))) for each in base.manifest.golden)
-    publish(folder, _with(base.manifest, version=version, files=hashes, golden=golden), contents)
 
 
 def mark_unfit(bundle: Path, reason: str = "worse than persistence") -> None:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,7 +18,6 @@ from tests.support.processes.servers import spawned_server
 from tests.support.programs.commands import python_m
 
 from dejavu_client import DejavuClient
-from dejavu_feed.moment import from_message
 from dejavu_feed.replay.games import simulated_evening
 from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
@@ -97,10 +95,5 @@ def test_a_poller_that_hung_stands_by_when_it_goes_on_and_each_moment_is_recorde
         assert leader.wait_for(before, event="leadership", role="leading") - killed < TAKE_OVER_SECONDS
         with DejavuClient(server.address, timeout=60.0) as client:
             forecasts = [each.forecast for each in client.list_predictions(page_size=500, include_replays=True)]
-    moments = [from_message(each) for each in forecasts]
-    made = Counter(
-        (each.game_id, each.horizon, each.elapsed_minutes, moment and moment.elapsed, each.revision)
-        for each, moment in zip(forecasts, moments, strict=True)
-    )
-    assert forecasts
-    assert set(made.values()) == {1}
+    made = [(each.game_id, each.horizon, each.elapsed_minutes, str(each.moment), each.revision) for each in forecasts]
+    assert len(set(made)) == len(made) > 0

@@ -1,4 +1,7 @@
-"""Runs the Node example against a server with scripted failures: retries, resumption and reported errors."""
+"""Runs the Node example against a server with scripted failures: retries, reported errors, silence, another server.
+
+test_stream_rules.py has how its stream ends and resumes.
+"""
 
 from __future__ import annotations
 
@@ -54,43 +57,6 @@ def test_nothing_else_is_tried_again(node: str, server: FakeServer, refused: Abo
     assert summary == f"{refused.code.name}: {refused.reason}: {refused.message}"
     assert fields == [f"  {field}: {description}" for field, description in refused.violations]
     assert len(server.of("Predict")) == 1
-
-
-@pytest.mark.parametrize(
-    "end",
-    [
-        pytest.param(Abort(Code.UNAVAILABLE, reason="DRAINING"), marks=pytest.mark.nightly),
-        Abort(Code.RESOURCE_EXHAUSTED, reason="SUBSCRIBER_TOO_SLOW"),
-        pytest.param(Abort(Code.INTERNAL, "Received RST_STREAM with code 2"), marks=pytest.mark.nightly),
-        pytest.param(Ended(), marks=pytest.mark.nightly),
-    ],
-)
-def test_a_stream_resumes_with_its_token_and_without_duplicates(node: str, server: FakeServer, end: object) -> None:
-    server.answers(
-        "StreamPredictions", [heartbeat("now"), event(1), event(2), end], [heartbeat("x"), event(2), event(3)]
-    )
-    done = run(node, server, "stream", "--count", "3", "--game", "0022000001")
-    assert (done.returncode, sequences(done)) == (0, ["1", "2", "3"])
-    first, second = (call.request for call in server.of("StreamPredictions"))
-    assert (first.resume_token, second.resume_token) == ("", "after-2")
-    assert list(first.game_ids) == list(second.game_ids) == ["0022000001"]
-    assert done.stderr.splitlines()[-1] == "resume token: after-3"
-
-
-@pytest.mark.parametrize(
-    "end",
-    [
-        Abort(Code.OUT_OF_RANGE, reason="RESUME_TOKEN_EXPIRED"),
-        pytest.param(Abort(Code.RESOURCE_EXHAUSTED, "a message larger than allowed"), marks=pytest.mark.nightly),
-        pytest.param(Abort(Code.INTERNAL, reason="STREAM_FAILED"), marks=pytest.mark.nightly),
-    ],
-)
-def test_a_stream_ends_where_another_connection_would_not_help(node: str, server: FakeServer, end: Abort) -> None:
-    server.answers("StreamPredictions", [heartbeat("now"), event(1), end])
-    done = run(node, server, "stream")
-    assert (done.returncode, sequences(done)) == (1, ["1"])
-    assert done.stderr.splitlines()[-1].startswith(f"{end.code.name}: ")
-    assert len(server.of("StreamPredictions")) == 1
 
 
 def test_outcomes_and_forecasts_are_printed_in_one_order(node: str, server: FakeServer) -> None:

@@ -1,7 +1,4 @@
-"""The streams of the examples in Go and C++ follow the rules of docs/clients.md on a server with scripted failures.
-
-test_node_faults.py has the same for the example in TypeScript.
-"""
+"""The streams of the examples in TypeScript, Go and C++ follow the rules of docs/clients.md on scripted failures."""
 
 from __future__ import annotations
 
@@ -20,10 +17,9 @@ from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 
 Code = grpc.StatusCode
 
-pytestmark = [
-    pytest.mark.nightly,
-    pytest.mark.parametrize("stream_program", ["go", "cpp"], indirect=True),
-]
+COMPILED = [pytest.param(each, marks=pytest.mark.nightly) for each in ("go", "cpp")]
+in_each = pytest.mark.parametrize("stream_program", ["node", *COMPILED], indirect=True)
+in_go_and_cpp = pytest.mark.parametrize("stream_program", COMPILED, indirect=True)
 
 
 def named(end: object) -> str:
@@ -56,6 +52,7 @@ def tokens(server: FakeServer) -> list[str]:
     return [call.request.resume_token for call in server.of("StreamPredictions")]
 
 
+@in_each
 @pytest.mark.parametrize(
     "end",
     [
@@ -80,6 +77,7 @@ def test_it_resumes_with_its_token_and_prints_nothing_twice(
     assert tokens(server) == ["", "after-2", "after-9"]
 
 
+@in_each
 @pytest.mark.parametrize(
     "end",
     [
@@ -101,6 +99,7 @@ def test_it_ends_where_another_connection_would_not_help(
     assert end.message in log
 
 
+@in_each
 def test_it_gives_up_a_server_that_is_not_there(stream_program: Sequence[str | Path], server: FakeServer) -> None:
     server.stop()
     with started(stream_program, server) as process:
@@ -108,6 +107,7 @@ def test_it_gives_up_a_server_that_is_not_there(stream_program: Sequence[str | P
     assert (process.returncode, output, log.count("lost the stream")) == (1, "", 2)
 
 
+@in_each
 def test_it_waits_as_long_as_it_is_told(stream_program: Sequence[str | Path], server: FakeServer) -> None:
     server.answers("StreamPredictions", [Abort(Code.UNAVAILABLE, reason="DRAINING", retry_after=1.5)], [event(1)])
     with started(stream_program, server) as process:
@@ -117,6 +117,7 @@ def test_it_waits_as_long_as_it_is_told(stream_program: Sequence[str | Path], se
     assert "retrying in 1.5" in log
 
 
+@in_go_and_cpp
 @pytest.mark.parametrize(
     "refused",
     [
@@ -138,6 +139,7 @@ def test_it_starts_again_where_the_ledger_does_not_know_the_token(
     assert "starting without the token: events may be missing" in log
 
 
+@in_go_and_cpp
 def test_it_resumes_after_a_restart_with_the_token_of_its_file(
     stream_program: Sequence[str | Path], server: FakeServer, tmp_path: Path
 ) -> None:
@@ -152,6 +154,7 @@ def test_it_resumes_after_a_restart_with_the_token_of_its_file(
     assert tokens(server) == ["", "after-2"]
 
 
+@in_go_and_cpp
 def test_a_stream_without_a_message_for_a_minute_is_dead(
     stream_program: Sequence[str | Path], server: FakeServer
 ) -> None:

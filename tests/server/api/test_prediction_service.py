@@ -89,7 +89,7 @@ async def test_how_unsettled_a_game_is_is_told(service: PredictionServiceAsyncSt
     answer = await service.AssessRisk(pb.AssessRiskRequest(pattern=wild, total_points=60))
     assert [factor.kind for factor in answer.factors] == [1, 2, 3, 4]  # in the order of RiskFactorKind
     assert answer.score == pytest.approx(sum(factor.contribution for factor in answer.factors))
-    assert answer.level == market_pb2.RISK_LEVEL_HIGH
+    assert answer.level == market_pb2.RISK_LEVEL_EXTREME
     assert any(warning.startswith("The lead changed hands 6 times") for warning in answer.warnings)
     calm = await service.AssessRisk(pb.AssessRiskRequest(pattern=[0] * 18))
     assert [factor.kind for factor in calm.factors] == [1, 2, 4]

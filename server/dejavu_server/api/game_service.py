@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from dejavu.v1 import game_service_pb2 as pb
 from dejavu_server.api.converters.games import game_message
 from dejavu_server.api.handlers import Context
-from dejavu_server.api.paging import Key, decode_key, encode_key, page_size
+from dejavu_server.api.paging import Key, decode_key, page_of, page_size
 from dejavu_server.streaming.game_states import GameStates
 
 _LIST = "games"
@@ -31,9 +31,8 @@ class GameService:
         size, last = page_size(request.page_size), decode_key(_LIST, request.page_token, (-1, 0, ""))
         games = sorted(map(game_message, await self._states.current()), key=_order)
         start = bisect_right(games, last, key=_order)
-        page = games[start : start + size]
-        more = len(games) > start + size
-        return pb.ListGamesResponse(games=page, next_page_token=encode_key(_LIST, _order(page[-1])) if more else "")
+        page, next_page_token = page_of(_LIST, games[start:], _order, size)
+        return pb.ListGamesResponse(games=page, next_page_token=next_page_token)
 
     def stream_games(self, _: pb.StreamGamesRequest, __: Context) -> AsyncIterator[bytes]:
         """Stream the states; each is serialized once for all subscribers."""

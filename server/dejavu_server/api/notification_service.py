@@ -14,7 +14,7 @@ from dejavu_server.access.caller import current_caller
 from dejavu_server.admission.callers import take_of_rate
 from dejavu_server.api.converters.fields import check_game_id, set_timestamp
 from dejavu_server.api.handlers import Context
-from dejavu_server.api.paging import decode_key, encode_key, page_size
+from dejavu_server.api.paging import decode_key, page_of, page_size
 from dejavu_server.api.shared_reads import ReadSlot
 from dejavu_server.ledger import notifications
 from dejavu_server.ledger.access import LedgerAccess
@@ -112,11 +112,8 @@ class NotificationService:
         rows = await self._lookups.run(
             partial(self._ledger.read, partial(notifications.newest, limit=size + 1, after=after))
         )
-        response = pb.ListNotificationsResponse(notifications=map(_message, rows[:size]))
-        if len(rows) > size:
-            last = rows[size - 1]
-            response.next_page_token = encode_key(_LIST, (last.created_us, *last.key))
-        return response
+        page, next_page_token = page_of(_LIST, rows, lambda row: (row.created_us, *row.key), size)
+        return pb.ListNotificationsResponse(notifications=map(_message, page), next_page_token=next_page_token)
 
 
 def _span(seconds: float, field: str, shortest: timedelta) -> timedelta:

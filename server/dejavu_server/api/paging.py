@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 from dejavu_models.errors import InvalidInput, quoted
 from dejavu_server.ledger.queries.page_tokens import InvalidPageToken
 
 DEFAULT_PAGE: Final = 50
 MAX_PAGE: Final = 500
-
 """Number of items on a page: without a page_size, and at most."""
+
+ItemT = TypeVar("ItemT")
 
 Key = tuple[int | str, ...]
 """Where an item stands in the order of its list."""
@@ -38,14 +40,19 @@ def page_size(asked: int) -> int:
     return min(asked, MAX_PAGE) or DEFAULT_PAGE
 
 
-def encode_key(of: str, key: Key) -> str:
-    """Encode the key of a page's last item as the token of the next page.
+def page_of(of: str, items: Sequence[ItemT], key: Callable[[ItemT], Key], size: int) -> tuple[Sequence[ItemT], str]:
+    """Return a page, and the token of the next one; empty if there is none. The token has the key of the last item.
 
     Args:
         of: name of the list.
-        key: the key.
+        items: the items from the first one of the page on; more than `size` if there is a next page.
+        key: returns the key of an item.
+        size: size of a page.
     """
-    return base64.urlsafe_b64encode(json.dumps([of, *key]).encode()).decode()
+    page = items[:size]
+    if len(items) <= size:
+        return page, ""
+    return page, base64.urlsafe_b64encode(json.dumps([of, *key(page[-1])]).encode()).decode()
 
 
 def decode_key(of: str, token: str, like: Key) -> Key:
@@ -57,7 +64,7 @@ def decode_key(of: str, token: str, like: Key) -> Key:
         like: the key before the first item; a token's key has values of the same types.
 
     Raises:
-        InvalidPageToken: if `encode_key` does not write such a token for this list.
+        InvalidPageToken: if `page_of` does not write such a token for this list.
     """
     if not token:
         return like

@@ -18,7 +18,7 @@ from dejavu_server.api.converters import models, prediction
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.models.comparison import ModelComparisons
 from dejavu_server.api.models.history import ModelHistory
-from dejavu_server.api.paging import decode_key, encode_key, page_size
+from dejavu_server.api.paging import decode_key, page_of, page_size
 from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import NoModelStore
 from dejavu_server.forecasting.lifecycle.models import Models
@@ -199,5 +199,4 @@ def _page(versions: Sequence[str], request: pb.ListModelsRequest) -> tuple[Seque
     if last and last not in versions:
         raise InvalidPageToken("a token of another list of models", "one from this server")
     start = versions.index(str(last)) + 1 if last else 0
-    page = versions[start : start + page_size(request.page_size)]
-    return page, encode_key(_LIST, (page[-1],)) if page and page[-1] != versions[-1] else ""
+    return page_of(_LIST, versions[start:], lambda version: (version,), page_size(request.page_size))

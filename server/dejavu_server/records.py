@@ -342,7 +342,7 @@ class Settlement:
         crps: in points, from the recorded distribution; None without a distribution.
         score: standard-normal score of the outcome under the calibrated model, the input of interval adaptation; None
             without a distribution.
-        market_profit: profit of the stake on the lead, as a share of the bankroll; None without a market.
+        market_profit: profit of the stake on the lead, as a share of the bankroll; None without a bet.
         market_result: result of that bet; None without one.
         total: scores of the forecast of total points; None without one, or if the total was not reported.
     """

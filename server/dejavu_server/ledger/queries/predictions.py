@@ -225,7 +225,7 @@ def _recorded(row: Row[*tuple[Any, ...]], texts: dict[int, str], explanation: bo
     bets = {
         each.market.kind: Bet.from_market(each.market, each.answer)
         for each in recorded
-        if not (issued.late or each.sent_after)
+        if each.answer.chosen is not None and not (issued.late or each.sent_after)
     }
     return RecordedForecast(
         issued=issued,

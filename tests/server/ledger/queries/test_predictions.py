@@ -98,8 +98,11 @@ def test_a_settled_forecast_comes_with_its_newest_outcome_and_every_revision_of_
     assert settlement.market_profit is None
 
 
-def test_the_first_market_of_a_forecast_is_told_with_its_answer(book: RecordBook) -> None:
-    made = with_market(forecast(GAME), line=2.5, stake=0.04)
+@pytest.mark.parametrize(("stake", "profit"), [(0.04, pytest.approx(0.04)), (0.0, None)])
+def test_the_first_market_of_a_forecast_is_told_with_its_answer_and_without_a_bet_has_no_profit(
+    book: RecordBook, stake: float, profit: float | None
+) -> None:
+    made = with_market(forecast(GAME), line=2.5, stake=stake)
     recorded(book, made)
     recorded(book, with_market(forecast(GAME), line=7.5))
     game = latest(book).latest
@@ -108,7 +111,7 @@ def test_the_first_market_of_a_forecast_is_told_with_its_answer(book: RecordBook
     book.report(GAME, HALF, 3)
     settled = latest(book).latest.settlement
     assert settled is not None
-    assert settled.market_profit == pytest.approx(0.04)
+    assert settled.market_profit == profit
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,11 @@ class FieldError(DejavuError, reason="FIELD_REFUSED"):
         """Found and expected value, without the field name."""
         return f"{self.found}; expected {self.expected}"
 
+    def rename(self, field: str) -> None:
+        """Change the field that the error names, to that of a caller's request."""
+        self.field = field
+        self.args = (f"{field}: {self.description}",)
+
 
 class InvalidInput(FieldError, reason="INVALID_INPUT", category="INVALID_ARGUMENT"):
     """A field is invalid for every model."""
@@ -163,7 +168,7 @@ class InvalidHorizon(InvalidInput, reason="INVALID_HORIZON", field="horizon"):
     """The horizon is not specified, or not defined in the contract."""
 
 
-class InvalidMarket(InvalidInput, reason="INVALID_MARKET", field="market"):
+class InvalidMarket(InvalidInput, reason="INVALID_MARKET"):
     """A market has an invalid line, odds, bankroll, amount staked, threshold or horizon."""
 
 
@@ -187,7 +192,7 @@ class UnsupportedSlots(Unsupported, reason="UNSUPPORTED_SLOTS", field="pattern")
     """The model does not support patterns with this number of slots."""
 
 
-class UnsupportedTotals(Unsupported, reason="UNSUPPORTED_TOTALS", field="markets"):
+class UnsupportedTotals(Unsupported, reason="UNSUPPORTED_TOTALS"):
     """The model does not forecast total points, so it cannot evaluate a market of total points."""
 
 

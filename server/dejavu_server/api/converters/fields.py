@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from enum import Enum
 from functools import cache, lru_cache
@@ -21,6 +22,8 @@ from dejavu_models.errors import InvalidGameId, InvalidHorizon, InvalidInput, In
 from dejavu_models.types import Horizon
 
 _MessageT = TypeVar("_MessageT", bound=Message)
+_NumberT = TypeVar("_NumberT", bound=int)
+_ValueT = TypeVar("_ValueT")
 
 MAX_TEAM_LENGTH = 32
 """Maximum length of a team name to look up, in characters; codes and aliases have less than half of that."""
@@ -37,7 +40,7 @@ _HORIZON_NAMES: Final = " or ".join(map(forecast_pb2.Horizon.Name, HORIZONS))
 def message_of(kind: type[_MessageT], source: object, /, **others: Any) -> _MessageT:
     """Return a message with the given fields, and all remaining ones from attributes of the source.
 
-    Values are converted by the type of their field: enums by name, dates, times (aware and in UTC), and objects to
+    Enums become their names, dates ISO texts, datetimes (aware, in UTC) Timestamps, and other objects of message fields
     messages, in the same way. None leaves a field out.
 
     Do not use it for messages that every call builds: naming the fields is faster.
@@ -82,20 +85,33 @@ def _single_value(field: Any, value: Any) -> Any:
     return message_of(GetMessageClass(field.message_type), value) if field.message_type else value
 
 
-def horizon_of(
-    number: forecast_pb2.Horizon.ValueType, field: str = "horizon", error: type[InvalidInput] = InvalidHorizon
-) -> Horizon:
+def enum_value(
+    number: _NumberT, values: Mapping[_NumberT, _ValueT], expected: str, field: str, error: type[InvalidInput]
+) -> _ValueT:
+    """Return the domain value of an enum number of a request.
+
+    Args:
+        number: the number; 0 is that of the unspecified value, which no field accepts.
+        values: domain values by accepted number.
+        expected: their names, for the error.
+        field: the field, for the error.
+        error: type of the error.
+
+    Raises:
+        InvalidInput: the error given, if the number is none of `values`.
+    """
+    if number not in values:
+        raise error(f"{number}" if number else "unspecified", expected, field=field)
+    return values[number]
+
+
+def horizon_of(number: forecast_pb2.Horizon.ValueType, field: str = "horizon") -> Horizon:
     """Return the horizon of an enum number, which must be specified.
 
     Raises:
-        InvalidInput: the error given, InvalidHorizon by default, if it is unspecified, or the contract has no such
-            number.
+        InvalidHorizon: if it is unspecified, or the contract has no such number.
     """
-    horizon = HORIZONS.get(number)
-    if horizon is None:
-        found = "unspecified" if number == forecast_pb2.HORIZON_UNSPECIFIED else f"{number}"
-        raise error(found, _HORIZON_NAMES, field=field)
-    return horizon
+    return enum_value(number, HORIZONS, _HORIZON_NAMES, field, InvalidHorizon)
 
 
 def requested_horizon(request: PredictRequest) -> Horizon | None:

@@ -10,7 +10,7 @@ from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_common.clock import from_microseconds
 from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY
 from dejavu_models.errors import InvalidMargin
-from dejavu_server.api.converters.fields import set_timestamp
+from dejavu_server.api.converters.fields import enum_value, set_timestamp
 from dejavu_server.records import IssuedForecast, LineOrigin, LineSource
 
 _LINE_SOURCES: Final = {
@@ -18,6 +18,7 @@ _LINE_SOURCES: Final = {
     forecast_pb2.MARGIN_SOURCE_FEED: LineSource.FEED,
     forecast_pb2.MARGIN_SOURCE_FILE: LineSource.FILE,
 }
+_LINE_SOURCE_NAMES: Final = f"one of {', '.join(map(forecast_pb2.MarginSource.Name, _LINE_SOURCES))}"
 _SOURCE_VALUES: Final = {source: value for value, source in _LINE_SOURCES.items()}
 
 
@@ -37,10 +38,7 @@ def line_origin(request: PredictRequest, today: date | None) -> LineOrigin:
     if not request.HasField("pregame_margin"):
         field = "margin_source" if request.HasField("margin_source") else "margin_time"
         raise InvalidMargin("no pregame_margin", "pregame_margin beside it", field=field)
-    if source not in _LINE_SOURCES:
-        known = ", ".join(forecast_pb2.MarginSource.Name(each) for each in _LINE_SOURCES)
-        found = "unspecified" if source == forecast_pb2.MARGIN_SOURCE_UNSPECIFIED else f"{source}"
-        raise InvalidMargin(found, f"one of {known}", field="margin_source")
+    known = enum_value(source, _LINE_SOURCES, _LINE_SOURCE_NAMES, "margin_source", InvalidMargin)
     time = None
     if has_time:
         try:
@@ -51,7 +49,7 @@ def line_origin(request: PredictRequest, today: date | None) -> LineOrigin:
             raise InvalidMargin("another time", f"a time from {FIRST_DAY} to {LAST_DAY}", field="margin_time")
         if today is not None and time.date() > today + timedelta(days=1):
             raise InvalidMargin(f"{time:%Y-%m-%d}", f"a time that has passed; today is {today}", field="margin_time")
-    return LineOrigin(_LINE_SOURCES[source], time)
+    return LineOrigin(known, time)
 
 
 def put_origin(message: forecast_pb2.Forecast, issued: IssuedForecast) -> None:

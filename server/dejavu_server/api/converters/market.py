@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from dejavu.v1 import market_pb2, record_pb2
 from dejavu.v1.prediction_service_pb2 import PredictRequest
@@ -16,14 +16,15 @@ from dejavu_models.betting import (
     american_to_decimal,
 )
 from dejavu_models.errors import FieldErrors, InvalidMarket
-from dejavu_server.api.converters.fields import message_of
+from dejavu_server.api.converters.fields import enum_value, message_of
 from dejavu_server.api.converters.forecast_warnings import market_warnings
 from dejavu_server.records import IssuedForecast, MarketRecording, RecordedMarket
 
 NOTICE: Final = "not shown to be better than the market"
 """Notice of every answer with a stake."""
 
-_KINDS = {market_pb2.MarketKind.Value(f"MARKET_KIND_{kind.name}"): kind for kind in MarketKind}
+_KINDS: Final = {market_pb2.MarketKind.Value(f"MARKET_KIND_{kind.name}"): kind for kind in MarketKind}
+_KIND_NAMES: Final = " or ".join(map(market_pb2.MarketKind.Name, _KINDS))
 _EVEN: Final = 2.0
 """Placeholder for invalid decimal odds, so that further fields are still checked."""
 _ANY_LINE: Final = 0.5
@@ -42,37 +43,31 @@ def markets(request: PredictRequest, faults: FieldErrors) -> tuple[Market, ...]:
 
 
 def _market(given: market_pb2.Market, name: str, faults: FieldErrors) -> Market | None:
-    kind = _KINDS.get(given.kind)
-    if kind is None:
-        faults.add(InvalidMarket(_kind_text(given.kind), _KIND_NAMES, field=f"{name}.kind"))
+    kind = faults.read(enum_value, None, given.kind, _KINDS, _KIND_NAMES, f"{name}.kind", InvalidMarket)
+    checked_as = kind or MarketKind.LEAD
+    above = faults.read(_decimal_odds, _EVEN, given.above, f"{name}.above")
+    below = faults.read(_decimal_odds, _EVEN, given.below, f"{name}.below")
     evening = given.evening_staked if given.HasField("evening_staked") else given.game_staked
-    # −0 + 0 is 0. The line of an unknown kind is not checked.
-    fields: dict[str, Any] = {
-        "line": _ANY_LINE if kind is None else given.line + 0.0,
-        "above_odds": faults.read(_decimal_odds, _EVEN, given.above, f"{name}.above"),
-        "below_odds": faults.read(_decimal_odds, _EVEN, given.below, f"{name}.below"),
-        "bankroll": given.bankroll if given.HasField("bankroll") else 1.0,
-        "confidence_threshold": given.confidence_threshold if given.HasField("confidence_threshold") else None,
-        "game_staked": given.game_staked + 0.0,
-        "evening_staked": evening + 0.0,
-        "above_american": _american_odds(given.above),
-        "below_american": _american_odds(given.below),
-        "kind": kind or MarketKind.LEAD,
-    }
     try:
-        read = Market(**fields)
+        # −0 + 0 is 0. The line of an unknown kind is not checked.
+        read = Market(
+            line=_ANY_LINE if kind is None else given.line + 0.0,
+            above_odds=above,
+            below_odds=below,
+            bankroll=given.bankroll if given.HasField("bankroll") else 1.0,
+            confidence_threshold=given.confidence_threshold if given.HasField("confidence_threshold") else None,
+            game_staked=given.game_staked + 0.0,
+            evening_staked=evening + 0.0,
+            above_american=_american_odds(given.above),
+            below_american=_american_odds(given.below),
+            kind=checked_as,
+        )
     except InvalidMarket as error:
         for each in (error, *error.others):
-            faults.add(InvalidMarket(each.found, each.expected, field=f"{name}.{each.field}"))
-        read = Market(line=_ANY_LINE, above_odds=_EVEN, below_odds=_EVEN, kind=fields["kind"])
+            each.rename(f"{name}.{each.field}")
+        faults.add(error)
+        read = Market(line=_ANY_LINE, above_odds=_EVEN, below_odds=_EVEN, kind=checked_as)
     return None if kind is None else read
-
-
-_KIND_NAMES: Final = " or ".join(f"MARKET_KIND_{kind.name}" for kind in MarketKind)
-
-
-def _kind_text(number: int) -> str:
-    return "unspecified" if number == market_pb2.MARKET_KIND_UNSPECIFIED else f"{number}"
 
 
 def market_message(market: Market) -> market_pb2.Market:

@@ -26,7 +26,7 @@ from dejavu_server.api.converters.field_errors import (
     InvalidMinutes,
     InvalidScoreFilter,
 )
-from dejavu_server.api.converters.fields import check_both_teams, check_game_id, horizon_of, iso_date, team
+from dejavu_server.api.converters.fields import check_both_teams, check_game_id, enum_value, horizon_of, iso_date, team
 from dejavu_server.api.converters.record import METRIC_VALUES
 from dejavu_server.api.paging import DEFAULT_PAGE, page_size
 from dejavu_server.ledger.errors import InvalidDifferential, InvalidOvertimes, InvalidPlayers, InvalidTime
@@ -41,6 +41,7 @@ MAX_CLOCK_SKEW: Final = timedelta(minutes=1)
 """Maximum time by which an observed time can be in the future, since clocks differ."""
 
 METRICS: Final = {number: metric for metric, number in METRIC_VALUES.items()}
+_METRIC_NAMES: Final = f"one of {', '.join(map(pb.LeaderboardMetric.Name, METRICS))}"
 """Domain metrics by enum number."""
 
 
@@ -312,8 +313,4 @@ def _check_minute(minute: int | None, field: str) -> None:
 
 
 def _metric(number: pb.LeaderboardMetric.ValueType) -> LeaderboardMetric:
-    metric = METRICS.get(number)
-    if metric is None:
-        found = "unspecified" if number == pb.LEADERBOARD_METRIC_UNSPECIFIED else f"{number}"
-        raise InvalidMetric(found, f"one of {', '.join(map(pb.LeaderboardMetric.Name, METRICS))}")
-    return metric
+    return enum_value(number, METRICS, _METRIC_NAMES, "metric", InvalidMetric)

@@ -19,9 +19,3 @@ class InvalidRequestId(InvalidInput, reason="INVALID_REQUEST_ID", field="id"):
 
 class UnknownModelName(FieldError, reason="UNKNOWN_MODEL", field="model_name", category="NOT_FOUND"):
     """There is no model of this name."""
-
-
-def rename(error: FieldError, field: str) -> None:
-    """Change the field that an error names."""
-    error.field = field
-    error.args = (f"{field}: {error.description}",)

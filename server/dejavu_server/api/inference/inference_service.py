@@ -16,7 +16,7 @@ from dejavu_server.access.caller import current_caller
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.health import HealthService
 from dejavu_server.api.inference.answers import infer_response, requested_outputs
-from dejavu_server.api.inference.inference_errors import InvalidRequestId, UnknownModelName, rename
+from dejavu_server.api.inference.inference_errors import InvalidRequestId, UnknownModelName
 from dejavu_server.api.inference.queries import RowReader
 from dejavu_server.api.inference.specification import MAX_ID, MODEL_NAME, model_metadata
 from dejavu_server.api.inference.tensors import read_inputs
@@ -109,7 +109,7 @@ class OpenInferenceService:
         try:
             return self._models.get(model_version).info.totals
         except FieldError as error:
-            rename(error, "version")
+            error.rename("version")
             raise
 
 

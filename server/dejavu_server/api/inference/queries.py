@@ -23,7 +23,7 @@ from dejavu_models.errors import (
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_models.types import Horizon
 from dejavu_server.api.converters.fields import check_both_teams, iso_date, team
-from dejavu_server.api.inference.inference_errors import InvalidParameter, InvalidTensor, rename
+from dejavu_server.api.inference.inference_errors import InvalidParameter, InvalidTensor
 from dejavu_server.api.inference.specification import LEVELS, PATTERN
 from dejavu_server.api.inference.tensors import Tensors, check_parameters
 from dejavu_server.records import ForecastRequest
@@ -94,7 +94,7 @@ class RowReader:
     def name_row(self, error: FieldError, row: int) -> None:
         """Make an error name the tensor or the parameter that has the field, and the row."""
         for each in (error, *error.others):
-            rename(each, self._place(each.field, row))
+            each.rename(self._place(each.field, row))
 
     def _place(self, field: str, row: int) -> str:
         name = field.replace(".", "_")  # last_score.side

@@ -195,7 +195,7 @@ def _append(
 
 def _with_markets(
     batch: _EntryBatch,
-    markets_: dict[MarketKey, Market],
+    known: dict[MarketKey, Market],
     stored: IssuedForecast,
     requested: IssuedForecast,
     outcome_known: bool,
@@ -203,30 +203,40 @@ def _with_markets(
 ) -> IssuedForecast:
     """Return a stored forecast with the markets of a request, and whether each is recorded (see `market_recording`).
 
-    The first market of each kind of a forecast is recorded, and added to `markets_`: the recorded markets by forecast
+    The first market of each kind of a forecast is recorded, and added to `known`: the recorded markets by forecast
     sequence and kind; that of the lead first, whatever the order of the request.
     """
-    told: dict[MarketKind, SentMarket] = {}
-    for kind in MarketKind:
-        sent, answer = requested.market(kind), requested.answer(kind)
-        if sent is None:
-            continue
-        market, key = sent.market, (stored.sequence, kind)
-        standing = markets_.get(key)
-        mismatched = answer is not None and answer.mismatched
-        recording = market_recording(market, standing, outcome_known, late, mismatched)
-        if recording is MarketRecording.RECORDED and standing is None:
-            # With other optional inputs the market is sent again, evaluated for those of the stored forecast. A worker
-            # that is behind, or has other settings, weighs no bet on this forecast.
-            learned = requested.forecast.calibration_sequence > stored.forecast.calibration_sequence
-            same = _is_of(stored, requested, kind)
-            if stored.optional_inputs != requested.optional_inputs or not (learned or same):
-                told[kind] = SentMarket(market)
-                continue
-            batch.market(stored, requested, market, answer)
-            markets_[key] = market
-        told[kind] = SentMarket(market, recording, standing if recording is MarketRecording.EARLIER_STANDS else None)
-    return replace(stored, markets=tuple(told[each.market.kind] for each in requested.markets))
+    sent = {
+        kind: _recorded_market(batch, known, stored, requested, each.market, outcome_known, late)
+        for kind in MarketKind
+        if (each := requested.market(kind)) is not None
+    }
+    return replace(stored, markets=tuple(sent[each.market.kind] for each in requested.markets))
+
+
+def _recorded_market(
+    batch: _EntryBatch,
+    known: dict[MarketKey, Market],
+    stored: IssuedForecast,
+    requested: IssuedForecast,
+    market: Market,
+    outcome_known: bool,
+    late: bool,
+) -> SentMarket:
+    """Record a market of a request if it is the first of its kind; return whether it is recorded."""
+    answer, key = requested.answer(market.kind), (stored.sequence, market.kind)
+    standing = known.get(key)
+    recording = market_recording(market, standing, outcome_known, late, answer is not None and answer.mismatched)
+    if recording is not MarketRecording.RECORDED or standing is not None:
+        return SentMarket(market, recording, standing if recording is MarketRecording.EARLIER_STANDS else None)
+    # With other optional inputs the market is sent again, evaluated for those of the stored forecast. A worker that is
+    # behind, or has other settings, weighs no bet on this forecast.
+    learned = requested.forecast.calibration_sequence > stored.forecast.calibration_sequence
+    if stored.optional_inputs != requested.optional_inputs or not (learned or _is_of(stored, requested, market.kind)):
+        return SentMarket(market)
+    batch.market(stored, requested, market, answer)
+    known[key] = market
+    return SentMarket(market, recording)
 
 
 def _is_of(stored: IssuedForecast, requested: IssuedForecast, kind: MarketKind) -> bool:

@@ -19,7 +19,7 @@ import structlog
 from dejavu_server.access import files, token_file
 from dejavu_server.access.caller import NOBODY, MethodDenied, Principal, Unauthenticated
 from dejavu_server.access.files import AccessFileError, FileVersion, OnReload, ignore_reload
-from dejavu_server.access.policy import POLICY, PUBLIC
+from dejavu_server.access.policy import PUBLIC, rule_of
 from dejavu_server.observability.periodic import PeriodicTask
 
 if TYPE_CHECKING:
@@ -88,8 +88,7 @@ class Authenticator:
             ScopeMissing: if its token lacks a scope of the method.
             MethodDenied: if the method is not in the policy.
         """
-        rule = POLICY.get(method)
-        needed = frozenset() if rule is None else rule.scopes
+        needed = rule_of(method).scopes
         if needed is PUBLIC:
             return NOBODY
         caller = self._authenticate(authorization)

@@ -141,7 +141,14 @@ POLICY: Final[Mapping[str, MethodRule]] = MappingProxyType(
 """Rules by method path. Other methods are refused, with any token."""
 
 
+_UNKNOWN: Final = _rule(CallKind.CONTROL)
+
+
+def rule_of(method: str) -> MethodRule:
+    """Return the rule of a method by its path; that of one that the table does not have has no scopes."""
+    return POLICY.get(method, _UNKNOWN)
+
+
 def kind_of(method: str) -> CallKind:
     """Return the kind of a call with a method's path."""
-    rule = POLICY.get(method)
-    return CallKind.CONTROL if rule is None else rule.kind
+    return rule_of(method).kind

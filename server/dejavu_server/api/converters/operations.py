@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.ops.v1 import operations_service_pb2 as pb
 from dejavu_models.types import Horizon
+from dejavu_server.access.policy import POLICY, CallKind
 from dejavu_server.api.converters.fields import HORIZON_VALUES, timestamp
 from dejavu_server.observability import statistics as stats
 from dejavu_server.observability.metrics import LATENCY_BUCKETS
@@ -25,7 +26,7 @@ FEED_SECONDS: Final = 900.0
 """Age from which a report about a feed is no longer shown."""
 
 _BOUNDS: Final = (*LATENCY_BUCKETS, math.inf)
-_STREAMS: Final = ("/dejavu.v1.PredictionService/StreamPredictions", "/dejavu.v1.GameService/StreamGames")
+_STREAMS: Final = tuple(method for method, rule in POLICY.items() if rule.kind is CallKind.STREAM)
 
 
 def stats_message(

@@ -72,14 +72,14 @@ class ModelEvidence:
     """Evidence of a promotion.
 
     Attributes:
-        against: version of the model it was compared with.
+        against_version: version of the model it was compared with.
         games: settled games compared.
         crps_e_value, brier_e_value: e-values of the statement that decided, for each score.
-        crps_difference, brier_difference: mean paired difference per game, model − against; below 0 is better.
+        crps_difference, brier_difference: mean paired difference per game, model − the other; below 0 is better.
         coverage: share of the model's intervals that held, at the alpha with the most forecasts.
     """
 
-    against: str
+    against_version: str
     games: int
     crps_e_value: float
     brier_e_value: float

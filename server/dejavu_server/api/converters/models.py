@@ -12,7 +12,7 @@ from dejavu_models.types import ModelInfo
 from dejavu_server.api.converters.fields import message_of, timestamp
 from dejavu_server.api.converters.prediction import model_message
 from dejavu_server.forecasting.lifecycle.replicas import Replicas
-from dejavu_store.stages import ALIASES, ModelChange, ModelEvidence, NotRegistered, Roster
+from dejavu_store.stages import ALIASES, ModelChange, NotRegistered, Roster
 
 
 def describe_loaded(info: ModelInfo, roster: Roster, today: date) -> pb.Model:
@@ -93,13 +93,4 @@ def replica_messages(version: str, workers: Iterable[Replicas]) -> list[pb.Model
 
 def change_message(change: ModelChange | None) -> model_change_pb2.ModelChange | None:
     """Convert a recorded change of models; None if there is none."""
-    if change is None:
-        return None
-    return message_of(model_change_pb2.ModelChange, change, evidence=evidence_message(change.evidence))
-
-
-def evidence_message(evidence: ModelEvidence | None) -> model_change_pb2.ModelEvidence | None:
-    """Convert the evidence for a change; None if nothing was measured."""
-    if evidence is None:
-        return None
-    return message_of(model_change_pb2.ModelEvidence, evidence, against_version=evidence.against)
+    return None if change is None else message_of(model_change_pb2.ModelChange, change)

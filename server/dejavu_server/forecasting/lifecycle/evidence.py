@@ -77,7 +77,7 @@ def evidence_of(judgement: Judgement, against_version: str) -> ModelEvidence | N
     if not judgement.games:
         return None
     return ModelEvidence(
-        against=against_version,
+        against_version=against_version,
         games=judgement.games,
         crps_e_value=judgement.crps_e_value,
         brier_e_value=judgement.brier_e_value,

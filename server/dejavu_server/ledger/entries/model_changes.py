@@ -73,14 +73,14 @@ def change_row(change: ModelChange) -> Row:
 def _encode_evidence(evidence: ModelEvidence) -> dict[str, Any]:
     e_values = {name: min(float(getattr(evidence, name)), sys.float_info.max) for name in _E_VALUES}
     numbers = {name: float(getattr(evidence, name)) for name in _NUMBERS}
-    return {"against": evidence.against, "games": int(evidence.games), **e_values, **numbers}
+    return {"against": evidence.against_version, "games": int(evidence.games), **e_values, **numbers}
 
 
 def _read_evidence(value: dict[str, Any]) -> ModelEvidence:
     if type(value["games"]) is not int:
         raise ValueError(f"games is {value['games']!r}; expected a whole number")
     numbers = {name: _number(value[name]) for name in (*_E_VALUES, *_NUMBERS)}
-    return ModelEvidence(against=codec.text_of(value["against"]), games=value["games"], **numbers)
+    return ModelEvidence(against_version=codec.text_of(value["against"]), games=value["games"], **numbers)
 
 
 def _number(value: Any) -> float:

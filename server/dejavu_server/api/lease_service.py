@@ -27,7 +27,7 @@ class LeaseService:
     async def acquire_lease(self, request: pb.AcquireLeaseRequest, _: Context) -> pb.AcquireLeaseResponse:
         """Grant or renew a lease."""
         name, holder = leases.check_free_name(request.name, "name"), leases.check_name(request.holder, "holder")
-        ttl = leases.check_ttl(request.ttl_seconds)
+        ttl = leases.time_span(request.ttl_seconds)
         caller = current_caller.get().identity
         grant = partial(leases.acquire, name=name, holder=holder, caller=caller, ttl=ttl)
         acquired, lease = await self._ledger.write(grant)

@@ -18,7 +18,7 @@ from dejavu_server.api.paging import decode_key, page_of, page_size
 from dejavu_server.api.shared_reads import ReadSlot
 from dejavu_server.ledger import notifications
 from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.leases import MAX_TTL, MIN_TTL
+from dejavu_server.ledger.leases import time_span
 from dejavu_server.ledger.notifications import Draft, NotificationRow, Status
 
 NOTIFICATION_SERVICE = pb.DESCRIPTOR.services_by_name["NotificationService"]
@@ -62,7 +62,7 @@ class NotificationService:
             check_game_id(asked.game_id, "notification.game_id")
         if not asked.text:
             raise InvalidNotification("an empty text", "a text", field="notification.text")
-        ttl = _span(request.ttl_seconds, "ttl_seconds", MIN_TTL)
+        ttl = time_span(request.ttl_seconds, InvalidNotification)
         draft = Draft(
             id=_name(asked.id, "notification.id", _LONGEST_ID),
             target=_name(asked.target, "notification.target"),
@@ -90,7 +90,7 @@ class NotificationService:
         take_of_rate(CHANGES, "claims of notifications")
         if request.status not in _ENDS:
             raise InvalidNotification(f"{request.status}", "SENT, FAILED or WAITING", field="status")
-        retry = _span(request.retry_delay_seconds, "retry_delay_seconds", timedelta())
+        retry = time_span(request.retry_delay_seconds, InvalidNotification, "retry_delay_seconds", timedelta())
         confirm = partial(
             notifications.confirm,
             key=(_name(request.id, "id", _LONGEST_ID), _name(request.target, "target")),
@@ -114,13 +114,6 @@ class NotificationService:
         )
         page, next_page_token = page_of(_LIST, rows, lambda row: (row.created_us, *row.key), size)
         return pb.ListNotificationsResponse(notifications=map(_message, page), next_page_token=next_page_token)
-
-
-def _span(seconds: float, field: str, shortest: timedelta) -> timedelta:
-    if not shortest.seconds <= seconds <= MAX_TTL.seconds:  # NaN is not
-        expected = f"{shortest.seconds} s to {MAX_TTL.seconds} s"
-        raise InvalidNotification(f"{seconds:g} s", expected, field=field)
-    return timedelta(seconds=seconds)
 
 
 def _name(text: str, field: str, longest: int = _LONGEST_NAME) -> str:

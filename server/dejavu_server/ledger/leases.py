@@ -98,14 +98,25 @@ def check_free_name(text_: str, field: str) -> str:
     return text_
 
 
-def check_ttl(seconds: float) -> timedelta:
-    """Return the time for which a lease is requested, in seconds, as a time span.
+def time_span(
+    seconds: float,
+    error: type[InvalidInput] = InvalidLeaseTtl,
+    field: str = "ttl_seconds",
+    shortest: timedelta = MIN_TTL,
+) -> timedelta:
+    """Return a time to live, or another time up to MAX_TTL, that a request gives in seconds.
+
+    Args:
+        seconds: the seconds.
+        error: type of the error.
+        field: the field, for the error.
+        shortest: least time.
 
     Raises:
-        InvalidLeaseTtl: if it is out of bounds.
+        InvalidInput: the error given, if the time is out of bounds.
     """
-    if not MIN_TTL.seconds <= seconds <= MAX_TTL.seconds:  # NaN is not
-        raise InvalidLeaseTtl(f"{seconds:g} s", f"{MIN_TTL.seconds} s to {MAX_TTL.seconds} s")
+    if not shortest.seconds <= seconds <= MAX_TTL.seconds:  # also refuses NaN
+        raise error(f"{seconds:g} s", f"{shortest.seconds} s to {MAX_TTL.seconds} s", field=field)
     return timedelta(seconds=seconds)
 
 

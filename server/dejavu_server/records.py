@@ -106,8 +106,8 @@ class SentMarket(NamedTuple):
 
     Attributes:
         market: the market. `IssuedForecast.answer` has its evaluation.
-        recording: whether the ledger recorded it; None before it was asked, or if the market cannot be recorded with
-            the stored forecast.
+        recording: whether the ledger recorded it; None before the ledger was asked, or if the market cannot be recorded
+            with the stored forecast.
         standing: the recorded market of its kind of the forecast, if it differs from this one.
     """
 

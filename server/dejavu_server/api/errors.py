@@ -65,7 +65,7 @@ class Failure(NamedTuple):
     metadata: Mapping[str, str] = MappingProxyType({})
     """Further values for programs, sent as the metadata of google.rpc.ErrorInfo."""
     retry_seconds: float | None = None
-    """Time to wait before the same request, in whole milliseconds; None if it would fail again."""
+    """Seconds to wait before the same request, a whole number of milliseconds; None if it would fail again."""
 
 
 def describe(error: BaseException) -> Failure:

@@ -258,9 +258,9 @@ class ForecastService:
         return results
 
     async def _commit(self, issued: Sequence[IssuedForecast], *, counted: bool = False) -> list[Result[IssuedForecast]]:
-        """Record forecasts; return each recorded forecast with the quantiles and market of this request.
+        """Record forecasts; return each recorded forecast with the quantiles and evaluated markets of this request.
 
-        The ledger does not store quantiles and market. They are taken from the new forecast even if an earlier forecast
+        The ledger stores neither with the forecast. They are taken from the new forecast even if an earlier forecast
         with the same model, pattern and teams is returned. The two forecasts may differ if the model was updated from
         outcomes in between; the recorded one is authoritative, and the answer has both
         (`IssuedForecast.recomputed`).

@@ -122,7 +122,7 @@ class PredictRequest(_message.Message):
     ratings of total points. Absent: not known.
     """
     margin_source: _forecast_pb2.MarginSource.ValueType
-    """Source of pregame_margin, which it needs; absent: MARGIN_SOURCE_CALLER. Never MARGIN_SOURCE_RATINGS."""
+    """Source of pregame_margin; needs pregame_margin. Absent: MARGIN_SOURCE_CALLER. Never MARGIN_SOURCE_RATINGS."""
     neutral_site: _builtins.bool
     """Whether the game is at a neutral site: the teams' ratings then expect no home advantage. Absent: as in the server's
     list of such games, which ends in 2025.

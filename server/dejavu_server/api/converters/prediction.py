@@ -15,7 +15,6 @@ from dejavu.v1.prediction_service_pb2 import (
     AssessRiskResponse,
     PredictRequest,
     RiskFactor,
-    RiskFactorKind,
 )
 from dejavu_feed import live_inputs
 from dejavu_feed import moment as moments
@@ -267,12 +266,11 @@ def model_message(info: ModelInfo, today: date, *, active: bool) -> model_servic
     )
 
 
-_RISK_FACTOR_KINDS: Final = {name: RiskFactorKind.Value(f"RISK_FACTOR_KIND_{name.upper()}") for name in risk.WEIGHTS}
-
-
 def risk_message(assessment: risk.RiskAssessment) -> AssessRiskResponse:
     """Convert a risk assessment to a message."""
-    factors = [message_of(RiskFactor, each, kind=_RISK_FACTOR_KINDS[each.name]) for each in assessment.factors]
+    factors = [
+        message_of(RiskFactor, each, kind=f"RISK_FACTOR_KIND_{each.name.upper()}") for each in assessment.factors
+    ]
     return message_of(AssessRiskResponse, assessment, factors=factors)
 
 

@@ -464,9 +464,7 @@ class LedgerState(_message.Message):
     disk: Global___DiskState.ValueType
     """Free space of its disk; unspecified if it is not known: PostgreSQL does not tell, or no worker has looked yet."""
     caller_games: _builtins.int
-    """Most games of a day for which one caller from another machine records through one worker; absent: no
-    limit.
-    """
+    """Most games of a day for which one caller from another machine records through one worker; absent: no limit."""
     def __init__(
         self,
         *,

@@ -1,23 +1,21 @@
-"""What the endpoints share: the objects that they work with, and checks of parameters."""
+"""Objects that the endpoints share."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Final, cast
 
 from starlette.requests import HTTPConnection, Request
 
 from dejavu_common.slots import NoSlotError, StreamSlots, TooManyWaitError
-from dejavu_feed.game_ids import is_game_id
 from dejavu_gateway.api.pictures import Pictures
 from dejavu_gateway.http.bodies import BodyMemory
 from dejavu_gateway.http.envelope import browser_address
 from dejavu_gateway.limits import AddressSlots
 from dejavu_gateway.live.feed import LiveFeed
-from dejavu_gateway.messages.decode import unknown_parameter
-from dejavu_gateway.messages.errors import invalid, invalid_field, too_many_requests
+from dejavu_gateway.messages.errors import too_many_requests
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings
 from dejavu_gateway.upstream import UpstreamClient
@@ -114,40 +112,3 @@ def _slots(request: Request) -> AddressSlots:
 def client_address(connection: HTTPConnection) -> str:
     """Return the key (`share_of`) of a browser's address, as its reverse proxy reports it if the proxy is trusted."""
     return browser_address(connection.scope, connection.headers, context_of(connection).settings.trusted_proxies)
-
-
-def check_names(given: Iterable[str], known: Sequence[str]) -> None:
-    """Check the names of query parameters.
-
-    Raises:
-        RequestRefused: if one is not known.
-    """
-    for name in given:
-        if name not in known:
-            raise invalid([unknown_parameter(name, known)])
-
-
-def check_game_id(text: str, field: str = "gameId") -> str:
-    """Return a game id.
-
-    Args:
-        text: the id.
-        field: name of the parameter.
-
-    Raises:
-        RequestRefused: if it is not ten digits.
-    """
-    if not is_game_id(text):
-        raise invalid_field(field, f"{text[:60]!r}; expected ten digits")
-    return text
-
-
-def check_flag(text: str, field: str) -> bool:
-    """Return whether a parameter is 1.
-
-    Raises:
-        RequestRefused: if it is neither 0 nor 1.
-    """
-    if text not in {"0", "1"}:
-        raise invalid_field(field, f"{text[:60]!r}; expected 0 or 1")
-    return text == "1"

@@ -20,9 +20,10 @@ from dejavu_client.formatting import elapsed_seconds, last_differential
 from dejavu_common.clock import game_day, parse_day, utc_now
 from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY, is_replay
 from dejavu_gateway import upstream
-from dejavu_gateway.api.context import GatewayContext, asking, check_flag, check_game_id, check_names, context_of
+from dejavu_gateway.api.context import GatewayContext, asking, context_of
 from dejavu_gateway.api.shared_answers import SharedAnswers
 from dejavu_gateway.http.answers import Content, json_response
+from dejavu_gateway.messages.decode import check_flag, check_game_id, check_names
 from dejavu_gateway.messages.encode import JsonObject, dump, to_dict
 from dejavu_gateway.messages.errors import invalid_field, not_found
 from dejavu_gateway.upstream import UpstreamClient

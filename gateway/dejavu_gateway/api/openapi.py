@@ -119,7 +119,7 @@ def _inference(endpoint: InferenceEndpoint, path: str) -> JsonObject:
         "operationId": f"{endpoint.rpc.name}{endpoint.paths.index(path) or ''}",
         "summary": endpoint.summary,
         "externalDocs": {"url": _PROTOCOL},
-        "parameters": [_parameter(name, _TEXT, required=True) for name in _PATH_PARAMETER.findall(path)],
+        "parameters": [_parameter(name, _TEXT, place="path") for name in _PATH_PARAMETER.findall(path)],
         "responses": responses,
     }
     if endpoint.method == "POST":
@@ -133,15 +133,18 @@ def _parameters(endpoint: CallEndpoint) -> list[JsonObject]:
     fields = [field for field in descriptor_of(endpoint.described).fields if not field.is_repeated]
     fields += [field for field in descriptor_of(GetLeaderboardRequest).fields if field.json_name in endpoint.also]
     return [
-        _parameter(field.json_name, _field_schema(field), required=True)
-        if field.json_name in in_path
-        else _parameter(field.json_name, _field_schema(field)) | {"required": field.json_name in endpoint.required}
+        _parameter(
+            field.json_name,
+            _field_schema(field),
+            place="path" if field.json_name in in_path else "query",
+            required=field.json_name in endpoint.required,
+        )
         for field in fields
     ]
 
 
-def _parameter(name: str, schema: JsonObject, *, required: bool = False, place: str = "query") -> JsonObject:
-    return {"name": name, "in": "path" if required else place, "required": required, "schema": schema}
+def _parameter(name: str, schema: JsonObject, *, place: str = "query", required: bool = False) -> JsonObject:
+    return {"name": name, "in": place, "required": required or place == "path", "schema": schema}
 
 
 def _responses(schema: JsonObject, media_type: str = "application/json", success: str = "200") -> JsonObject:
@@ -162,7 +165,7 @@ def _own_paths() -> dict[str, JsonObject]:
     """Return the paths that do not belong to an RPC."""
     status = {"$ref": "#/components/schemas/Status"}
     moment = (
-        _parameter("gameId", _GAME, required=True),
+        _parameter("gameId", _GAME, place="path"),
         _parameter("minute", {"type": "number", "minimum": 1, "maximum": LAST_MINUTE}),
     )
     follow = (
@@ -221,7 +224,7 @@ def _own_paths() -> dict[str, JsonObject]:
             "game",
             "One game with all its forecasts.",
             _responses({"$ref": "#/components/schemas/Game"}),
-            _parameter("gameId", _GAME, required=True),
+            _parameter("gameId", _GAME, place="path"),
         ),
         "/share/game/{gameId}.svg": _get(
             "share",

@@ -21,9 +21,10 @@ from dejavu_client.formatting import chance, clock, is_given_up, is_last, period
 from dejavu_common.clock import game_day, utc_now
 from dejavu_feed.horizon import MAX_OVERTIMES
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_MINUTES, REGULATION_MINUTES
-from dejavu_gateway.api.context import asking, check_game_id, check_names, context_of
+from dejavu_gateway.api.context import asking, context_of
 from dejavu_gateway.api.games import game_history, is_of_teams, latest, lead, of_teams, time_of_play
 from dejavu_gateway.http.answers import PNG, content_response
+from dejavu_gateway.messages.decode import check_game_id, check_names
 from dejavu_gateway.messages.errors import invalid_field, not_found
 
 WIDTH, HEIGHT = 1200, 630

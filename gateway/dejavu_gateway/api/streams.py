@@ -13,13 +13,14 @@ from starlette.requests import HTTPConnection, Request
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dejavu_common.slots import NoSlotError
-from dejavu_gateway.api.context import check_flag, check_game_id, check_names, client_address, context_of
+from dejavu_gateway.api.context import client_address, context_of
 from dejavu_gateway.http.connections import connection_of
 from dejavu_gateway.http.envelope import UNLIMITED, Receive, Scope, Send
 from dejavu_gateway.live.browser import RETRY_SECONDS, Browser
 from dejavu_gateway.live.event_log import LiveEvent
 from dejavu_gateway.live.games import PublishedGame
 from dejavu_gateway.logs import get_logger
+from dejavu_gateway.messages.decode import check_flag, check_game_id, check_names
 from dejavu_gateway.messages.encode import JsonObject, dump
 from dejavu_gateway.messages.errors import RequestRefused, invalid_field
 

@@ -7,13 +7,14 @@ and elements of a list before they are read.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NoReturn, TypeVar
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from dejavu_client.errors import FieldViolation
+from dejavu_feed.game_ids import is_game_id
 from dejavu_gateway.messages.encode import JsonObject, descriptor_of
 from dejavu_gateway.messages.errors import invalid, invalid_field
 from dejavu_gateway.messages.fields import JsonField, are_numbers, fields_of
@@ -121,7 +122,7 @@ def from_query(
         field = fields.get(name)
         key = field.descriptor.json_name if field else name
         if field is None and name not in also:
-            reader.add(unknown_parameter(name, [*_names(message), *also]))
+            reader.add(_unknown_parameter(name, [*_names(message), *also]))
         elif key in values or key in others:
             reader.add(FieldViolation(key, "is given twice; expected one value"))
         elif field is None:
@@ -134,7 +135,7 @@ def from_query(
     return message, others
 
 
-def unknown_parameter(name: str, known: Sequence[str]) -> FieldViolation:
+def _unknown_parameter(name: str, known: Sequence[str]) -> FieldViolation:
     """Return the error of an unknown query parameter."""
     expected = f"some of {', '.join(known)}" if known else "none"
     return FieldViolation(_shown_name(name), f"unknown parameter; expected {expected}")
@@ -246,3 +247,40 @@ def _shown(value: object) -> str:
 def _shown_name(name: str) -> str:
     """Return the name of an unknown field or parameter for an error message: short, and in printable ASCII."""
     return json.dumps(name, ensure_ascii=True)[1:-1][:_SHOWN]
+
+
+def check_names(given: Iterable[str], known: Sequence[str]) -> None:
+    """Check the names of query parameters.
+
+    Raises:
+        RequestRefused: if one is not known.
+    """
+    for name in given:
+        if name not in known:
+            raise invalid([_unknown_parameter(name, known)])
+
+
+def check_game_id(text: str, field: str = "gameId") -> str:
+    """Return a game id.
+
+    Args:
+        text: the id.
+        field: name of the parameter.
+
+    Raises:
+        RequestRefused: if it is not ten digits.
+    """
+    if not is_game_id(text):
+        raise invalid_field(field, f"{text[:60]!r}; expected ten digits")
+    return text
+
+
+def check_flag(text: str, field: str) -> bool:
+    """Return whether a parameter is 1.
+
+    Raises:
+        RequestRefused: if it is neither 0 nor 1.
+    """
+    if text not in {"0", "1"}:
+        raise invalid_field(field, f"{text[:60]!r}; expected 0 or 1")
+    return text == "1"

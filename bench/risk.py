@@ -3,7 +3,7 @@
     python -m bench.risk --data DIR                        # DIR/plays_{season}.parquet, or DIR/nba/…: prints USUAL
     python -m bench.risk --data DIR --seasons 2022-2023
 
-Measures every eligible game (dejavu_feed.files.checked_games) once at each of `risk_quantiles.MINUTES`.
+Measures every eligible game (`exclusion_reason`) once at each of `risk_quantiles.MINUTES`.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from typing import Final
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.checked_games import exclusion_reason
-from dejavu_feed.files.other_projects import read_games
 from dejavu_feed.files.plays_format import season_of_day
+from dejavu_feed.files.reader import read_games
 from dejavu_feed.files.source_rows import Source
 from dejavu_feed.lines import Line
 from dejavu_feed.pattern import REGULATION_MINUTES, Score

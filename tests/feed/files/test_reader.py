@@ -21,7 +21,7 @@ from tests.support.builders.plays_files import (
 )
 
 from dejavu_feed.errors import DataError, FeedNotInstalled
-from dejavu_feed.files.other_projects import read_games
+from dejavu_feed.files.reader import read_games
 from dejavu_feed.files.source_rows import Source
 from dejavu_feed.pattern import Score
 from dejavu_feed.replay.games import recorded_evening

@@ -14,7 +14,7 @@ from dejavu_common.rich_console import Console
 from dejavu_feed.errors import DataError
 from dejavu_feed.event_table import write_events
 from dejavu_feed.files.checked_games import CheckedGames, LeftOutGame
-from dejavu_feed.files.other_projects import read_games
+from dejavu_feed.files.reader import read_games
 from dejavu_feed.files.source_rows import Source
 from dejavu_trainer.cli.app import Json, Overwrite, Season, app, check_free, exit_on_error, print_json
 from dejavu_trainer.data.games import count_games

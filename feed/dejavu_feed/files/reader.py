@@ -1,4 +1,4 @@
-"""Reads games from files of any format; here those of other projects: every change of the score of a season's games.
+"""Reads games from files, our own format and those of other projects: every change of the score of a season's games.
 
 A game whose id is not the NBA's gets the NBA's id from a list of games, by date and teams. If the list lacks the game,
 its id consists of date and home team (docs/training.md).
@@ -64,7 +64,7 @@ class _Game:
     fault: str = ""
 
 
-def read_other_project(
+def _read_other_project(
     paths: Sequence[Path], source: Source, season: int, listed: GameList | None = None, day: date | None = None
 ) -> CheckedGames:
     """Read files of another project and return the games of a season, validated row by row.
@@ -286,7 +286,7 @@ def read_games(
     """
     if source is not Source.PLAYS:
         listed = None if game_list is None else read_game_list(game_list)
-        return read_other_project(paths, source, season, listed, day)
+        return _read_other_project(paths, source, season, listed, day)
     if len(paths) > 1 or game_list is not None:
         raise ValueError("this project's format takes one file and no list of games")
     return read_own_format(paths[0], season, day)

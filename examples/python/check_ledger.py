@@ -505,6 +505,7 @@ class Record:
         """Return the dejavu.v1.RecordedPrediction of a forecast: values by the paths of its fields."""
         entry = self.forecasts[sequence]
         standing = self._standing(entry)
+        markets = {kind: market for kind in _KINDS if (market := self._markets.get((sequence, kind))) is not None}
         parts: dict[str, Any] = {
             "forecast": _forecast(entry, self._late(entry)),
             "pattern": entry["payload"]["request"]["pattern"],
@@ -515,16 +516,15 @@ class Record:
             parts["outcome"] = _outcome(standing)
             bets = {
                 kind: market
-                for kind in _KINDS
-                if (market := self._markets.get((sequence, kind))) is not None
-                and not self._late(entry)
-                and not self._was_sent_after(entry, market)
+                for kind, market in markets.items()
+                if not self._late(entry) and not self._was_sent_after(entry, market)
             }
             parts["settlement"] = _settlement(entry, standing, bets)
             parts["settlement"]["first_outcome_sequence"] = self._outcomes[_place(standing["payload"])][0]["sequence"]
-        recorded = [market for kind in _KINDS if (market := self._markets.get((sequence, kind))) is not None]
-        if recorded:
-            parts["markets"] = [_market(market, sent_after=self._was_sent_after(entry, market)) for market in recorded]
+        if markets:
+            parts["markets"] = [
+                _market(market, sent_after=self._was_sent_after(entry, market)) for market in markets.values()
+            ]
         return parts
 
     def _standing(self, forecast: Entry) -> Entry | None:
@@ -678,7 +678,7 @@ def _outcome(entry: Entry) -> dict[str, Any]:
 
 
 def _settlement(entry: Entry, standing: Entry, bets: dict[str, Entry]) -> dict[str, Any]:
-    """Return the fields of a dejavu.v1.Settlement, given the bets that count, by whether they are on the total."""
+    """Return the fields of a dejavu.v1.Settlement, given the bets that count, by kind."""
     request, forecast, outcome = entry["payload"]["request"], entry["payload"]["forecast"], standing["payload"]
     differential = outcome["differential"]
     led = 1.0 if differential > 0 else 0.0

@@ -97,3 +97,4 @@ def test_a_poller_that_hung_stands_by_when_it_goes_on_and_each_moment_is_recorde
             forecasts = [each.forecast for each in client.list_predictions(page_size=500, include_replays=True)]
     made = [(each.game_id, each.horizon, each.elapsed_minutes, str(each.moment), each.revision) for each in forecasts]
     assert len(set(made)) == len(made) > 0
+    assert {each.revision for each in forecasts if not each.HasField("moment")} == {0}

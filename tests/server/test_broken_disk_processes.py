@@ -135,6 +135,32 @@ def test_a_server_starts_on_a_folder_that_it_may_not_write_and_records_once_it_m
 
 
 @pytest.mark.nightly
+def test_a_disk_with_less_room_than_the_reserve_takes_outcomes_and_no_forecasts(
+    folder: Path,
+) -> None:
+    reserve = {"DEJAVU_LEDGER_RESERVE_MIB": "2"}
+    with serving(folder / "ledger.sqlite3", *disk(folder, 4), environment=reserve) as server:
+        mounted = Path(f"/proc/{server.process.process.pid}/root{folder}")
+        assert server.predict(0, 1) == [1, 2]
+        filler = mounted / "filler"
+        filler.write_bytes(bytes(shutil.disk_usage(mounted).free - 3 * 2**19))
+        with pytest.raises(UnavailableError, match="less than the reserve of 2 MiB") as caught:
+            server.predict(2)
+        assert caught.value.reason == "DISK_RESERVE"
+        assert server.predict(0, 1) == [1, 2]
+        assert server.client.report_outcome(game(0), 5, horizon=HALFTIME).outcome.sequence == 3
+        for name in {entry["worker"] for entry in server.told("serving")}:
+            server.process.wait_for("ledger_disk_low", partial(_is_of, name))
+        assert server.figure("dejavu_workers_without_ledger") == WORKERS
+        assert server.figure("dejavu_ledger_disk_free_bytes") < server.figure("dejavu_ledger_disk_reserve_bytes")
+        filler.unlink()
+        assert server.predict(2) == [4]
+        for name in {entry["worker"] for entry in server.told("serving")}:
+            server.process.wait_for("ledger_disk_recovered", partial(_is_of, name))
+        assert server.figure("dejavu_workers_without_ledger") == 0
+
+
+@pytest.mark.nightly
 def test_workers_whose_disk_takes_no_more_record_again_once_it_does(folder: Path) -> None:
     with serving(folder / "ledger.sqlite3") as server:
         stream = server.client.stream_predictions(heartbeats=True)

@@ -9,7 +9,6 @@ from google.protobuf.descriptor import Descriptor
 
 from dejavu.inference import open_inference_pb2 as pb
 
-PARAMETERS = {"parameters": 4}
 TENSOR = {"name": 1, "datatype": 2, "shape": 3}
 MODEL = {"name": 1, "version": 2}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.harness.documents import PLACE, ROOT, commands
+from tests.support.processes.connections import free_port
 from tests.support.programs import examples
 
 REPLAY = "127.0.0.1:8008"
@@ -53,7 +53,7 @@ class Reader:
 
     def __init__(self, folder: Path, seconds: float = SECONDS) -> None:
         self._folder, self._seconds = folder, seconds
-        self._places = {PLACE: free_address(), REPLAY: free_address(), "/tmp/": f"{folder}/"}
+        self._places = {PLACE: f"127.0.0.1:{free_port()}", REPLAY: f"127.0.0.1:{free_port()}", "/tmp/": f"{folder}/"}
         # Without a fork server: no command of the documents needs one.
         self._variables = {"XDG_STATE_HOME": str(folder / "state"), "COLUMNS": "120", "DEJAVU_STANDBY": "off"}
         self._serving: list[tuple[str, subprocess.Popen[str], threading.Thread]] = []
@@ -171,12 +171,6 @@ def read_until(process: subprocess.Popen[str], says: str) -> str:
     finally:
         limit.cancel()
     raise AssertionError(f"{process.args!r} did not say {says!r}:\n{shown}")
-
-
-def free_address() -> str:
-    """Return an address of this machine that nothing listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 @contextmanager

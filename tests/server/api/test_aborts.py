@@ -16,8 +16,6 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_models.errors import DejavuError
 
 SERVICE = "/dejavu.v1.PredictionService"
-GAME = "0022500001"
-
 REFUSED = {
     "a message that cannot be read": (f"{SERVICE}/Predict", b"\xff"),
     "invalid fields": (f"{SERVICE}/Predict", pb.PredictRequest(alpha=-1.0, home_team="x").SerializeToString()),

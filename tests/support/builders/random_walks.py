@@ -91,10 +91,10 @@ def with_moments(games: Games) -> Games:
     return replace(games, moments=moments)
 
 
-def with_total_lines(games: Games, error: float = 12.0) -> Games:
-    """Return games whose final total a market expects with a standard error in points."""
+def with_total_lines(games: Games) -> Games:
+    """Return games whose final total a market expects with a standard error of 12 points."""
     rng = np.random.default_rng(11)
-    line = np.round(2 * (games.final_total + rng.normal(0, error, len(games)))) / 2
+    line = np.round(2 * (games.final_total + rng.normal(0, 12.0, len(games)))) / 2
     return replace(games, live=with_column(games, "pregame_total", np.repeat(line[:, None], 48, axis=1)))
 
 

@@ -110,13 +110,11 @@ def with_market(
     )
 
 
-def with_total(made: IssuedForecast, *, points: int, half_width: float = 9.0) -> IssuedForecast:
+def with_total(made: IssuedForecast, *, points: int) -> IssuedForecast:
     """Add the forecast of a total to a forecast, a little below the pace of the points so far."""
     point = 0.75 * points * made.forecast.horizon.minutes / made.forecast.elapsed_minutes + 25.0
-    quantiles = tuple(round(point + 2.0 * half_width * (level - 0.5)) for level in DISTRIBUTION_LEVELS)
-    total = TotalForecast(
-        point, Interval(point - half_width, point + half_width), distribution=tuple(map(float, quantiles))
-    )
+    quantiles = tuple(round(point + 18.0 * (level - 0.5)) for level in DISTRIBUTION_LEVELS)
+    total = TotalForecast(point, Interval(point - 9.0, point + 9.0), distribution=tuple(map(float, quantiles)))
     return replace(made, forecast=replace(made.forecast, total=total), live=LiveInputs(points))
 
 

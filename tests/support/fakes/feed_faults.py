@@ -291,7 +291,6 @@ class FaultyReplay:
         rate: share of a file's episodes that have a fault, 0 … 1.
 
     Attributes:
-        midnight: when the scoreboard changes to the next day, if this fault is injected.
     """
 
     def __init__(self, replay: Replay, kinds: Iterable[FeedFaultKind], *, seed: int = 0, rate: float = 0.5) -> None:
@@ -307,7 +306,7 @@ class FaultyReplay:
             for game_id, game in replay.games.items()
         }
         self._fault_of_episode = cache(self._draw_fault)
-        self.midnight = replay.start + self._wall(self._rng("midnight").uniform(*_MIDNIGHT))
+        self._midnight = replay.start + self._wall(self._rng("midnight").uniform(*_MIDNIGHT))
 
     def respond(self, path: str) -> Response:
         """Respond to the GET of a path now."""
@@ -366,8 +365,8 @@ class FaultyReplay:
             _add_technical_fouls(game)
         if board and FeedFaultKind.POSTPONED in self._kinds:
             payload["scoreboard"]["games"].append(_scheduled(payload, 1, "PPD", timedelta(0)))
-        if board and FeedFaultKind.MIDNIGHT in self._kinds and time >= self.midnight:
-            _turn_day(payload, self.midnight)
+        if board and FeedFaultKind.MIDNIGHT in self._kinds and time >= self._midnight:
+            _turn_day(payload, self._midnight)
 
     def _in_quiet_window(self, file: File, now: datetime) -> bool:
         """Return whether a game in the file is in the last minute of its first half or of regulation."""

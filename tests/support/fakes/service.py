@@ -182,16 +182,8 @@ class FakeServer:
         tokens: token → names of the methods that its owner may call; None: no token is needed.
     """
 
-    def __init__(
-        self,
-        *,
-        worker: str = "1",
-        credentials: grpc.ServerCredentials | None = None,
-        host: str = "127.0.0.1",
-        port: int = 0,
-    ) -> None:
+    def __init__(self, *, worker: str = "1", credentials: grpc.ServerCredentials | None = None) -> None:
         self._credentials = credentials
-        self._host = host
         self.tokens: dict[str, set[str]] | None = None
         self.calls = list[Call]()
         self.worker = worker
@@ -205,7 +197,7 @@ class FakeServer:
         self._answers = defaultdict[str, deque[Any]](deque)
         self._stopping = threading.Event()
         self._server: grpc.Server | None = None
-        self.port = port
+        self.port = 0
         self.start()
 
     def __enter__(self) -> Self:
@@ -216,7 +208,7 @@ class FakeServer:
 
     @property
     def target(self) -> str:
-        return f"{self._host}:{self.port}"
+        return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Start the server; after a stop, on the same port."""

@@ -15,17 +15,19 @@ from tests.support.fakes.feed_faults import FaultyReplay, FeedFaultKind
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
-from dejavu_feed.nba.live_feed import LIVE_PATH, Feed
+from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.nba.live_payloads import GameState, PlayByPlay, Scoreboard, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.replay.games import ReplayGame
 from dejavu_feed.replay.http_server import Responder
 from dejavu_feed.replay.replay import Replay
 from dejavu_feed.replay.timeline import PACE, QUARTER_BREAK, period_end
-from dejavu_poller import Poller, PredictionClient
+from dejavu_poller import Poller
 from dejavu_poller.events import Event, HorizonResult, OutcomeReported, Prediction
 
 TURN: Final = 10.0
 """Seconds between turns, at real-time speed."""
+STAGGER: Final = 300.0
+"""Real-time seconds between the tip-offs of two games."""
 QUIET: Final = 66.0
 """Seconds between turns while no horizon is about to end: two polls per minute of play."""
 SIX_MINUTES: Final = PACE * 1080 + QUARTER_BREAK
@@ -69,7 +71,6 @@ class BadDay:
     Attributes:
         predictor: the server of the pollers; shared by successive pollers.
         events: all events of all pollers.
-        feed: the feed in use, by default without a connection.
     """
 
     def __init__(
@@ -79,26 +80,19 @@ class BadDay:
         *,
         seed: int = 0,
         rate: float = 0.7,
-        stagger: float = 300.0,
     ) -> None:
-        self.stagger = stagger
         self.clock = SteppedClock()
-        self.replay = Replay(games, stagger=stagger, now=self.clock)
-        self.faulty = FaultyReplay(self.replay, kinds, seed=seed, rate=rate)
-        self.feed: Feed = DirectFeed(self.faulty.respond)
+        self.replay = Replay(games, stagger=STAGGER, now=self.clock)
+        self._feed = DirectFeed(FaultyReplay(self.replay, kinds, seed=seed, rate=rate).respond)
         self.predictor = StoringPredictor()
         self.events: list[Event] = []
         self._lives: list[float] = []
-        self._ends = [end + stagger * index for index in range(len(games)) for end in (HALF, REGULATION)]
+        self._ends = [end + STAGGER * index for index in range(len(games)) for end in (HALF, REGULATION)]
 
     @property
     def end(self) -> datetime:
         """The time after the last game at which every source has been read once more."""
         return self.replay.end + timedelta(minutes=20)
-
-    def life(self, seconds: float) -> datetime:
-        """Return the time this many real-time seconds after the first tip-off."""
-        return self.replay.start + timedelta(seconds=seconds)
 
     @property
     def newest(self) -> dict[tuple[str, Horizon.ValueType], Prediction]:
@@ -138,7 +132,7 @@ class BadDay:
     def told_too_late(self) -> list[Prediction]:
         """Return forecasts that were made after the end of their horizon."""
         late = []
-        tip_offs = {game_id: self.stagger * index for index, game_id in enumerate(self.replay.games)}
+        tip_offs = {game_id: STAGGER * index for index, game_id in enumerate(self.replay.games)}
         for event, life in zip(self.events, self._lives, strict=True):
             if isinstance(event, Prediction):
                 end = HALF if event.forecast.horizon == HALFTIME else REGULATION
@@ -159,20 +153,19 @@ class BadDay:
     def _life(self) -> float:
         return (self.clock.now - self.replay.start).total_seconds()
 
-    async def run(self, client: PredictionClient | None = None, *, restart: float | None = None) -> Poller:
+    async def run(self, *, restart: float | None = None) -> Poller:
         """Poll the whole evening, frequently near the end of a half or of regulation.
 
         Args:
-            client: predictor to use instead of the day's own.
-            restart: real-time seconds after which the poller stops and another one starts.
+            restart: real-time seconds after the first tip-off at which the poller stops and another one starts.
         """
         if restart is not None:
-            await self._poll(client, self.life(restart))
-        return await self._poll(client, self.end)
+            await self._poll(self.replay.start + timedelta(seconds=restart))
+        return await self._poll(self.end)
 
-    async def _poll(self, client: PredictionClient | None, until: datetime) -> Poller:
+    async def _poll(self, until: datetime) -> Poller:
         options: dict[str, Any] = {"on_event": [self._note], "now": self.clock, "pace": 0}  # those of minutes compare
-        async with Poller(self.feed, client or self.predictor, **options) as poller:
+        async with Poller(self._feed, self.predictor, **options) as poller:
             while self.clock.now < until:
                 seconds = self._turn_seconds()
                 poller.turn()

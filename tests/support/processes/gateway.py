@@ -15,17 +15,14 @@ from tests.support.processes import preloaded
 from tests.support.processes.preloaded import Child, start_preloaded
 from tests.support.processes.servers import SpawnedServer
 
-SECONDS = 60.0
-
 
 @contextmanager
-def spawned_gateway(*args: str, environment: dict[str, str] | None = None) -> Iterator[SpawnedServer]:
+def spawned_gateway(*args: str) -> Iterator[SpawnedServer]:
     """Run a gateway on a free port of 127.0.0.1, unless the arguments name another address; preloaded by day."""
     listen = () if "--listen" in args else ("--listen", "127.0.0.1:0")
     arguments = [*listen, "--log-format", "json", *args]
-    variables = {**os.environ, **(environment or {})}
     if preloaded.enabled():
-        process: Child = start_preloaded("dejavu_gateway", arguments, variables)
+        process: Child = start_preloaded("dejavu_gateway", arguments, {**os.environ})
     else:
         process = subprocess.Popen(
             [sys.executable, "-m", "dejavu_gateway", *arguments],
@@ -33,7 +30,6 @@ def spawned_gateway(*args: str, environment: dict[str, str] | None = None) -> It
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="backslashreplace",
-            env=variables,
         )
     gateway = SpawnedServer(process)
     try:

@@ -83,6 +83,11 @@ def service_of(
     return RecordService(ledger, clock, sign, reads=reads)
 
 
+BEST_MAE = pb.GetLeaderboardRequest(
+    metric=pb.LEADERBOARD_METRIC_MAE, min_games=1, filter=pb.ScoreFilter(horizon=HORIZON_HALFTIME)
+)
+
+
 def ask(service: RecordService, team: str = "") -> asyncio.Task[pb.GetScorecardResponse]:
     return asyncio.create_task(
         service.get_scorecard(
@@ -116,24 +121,17 @@ async def test_a_scorecard_is_never_older_than_an_outcome_that_its_caller_was_to
         await ledger.record_outcome(outcome(3, game(number)))
         answered.append(number)
         known = len(answered)
-        card = (
-            await service.get_scorecard(pb.GetScorecardRequest(filter=pb.ScoreFilter(horizon=HORIZON_HALFTIME)), NOBODY)
-        ).scorecard
-        board = await service.get_leaderboard(best_mae, NOBODY)
+        card = (await ask(service)).scorecard
+        board = await service.get_leaderboard(BEST_MAE, NOBODY)
         assert card.games >= known
         assert board.rows[0].scorecard.games >= known
 
-    best_mae = pb.GetLeaderboardRequest(
-        metric=pb.LEADERBOARD_METRIC_MAE, min_games=1, filter=pb.ScoreFilter(horizon=HORIZON_HALFTIME)
-    )
     answered: list[int] = []
     for number in range(10):
         await report_and_ask(number)
     await asyncio.gather(*(report_and_ask(number) for number in range(10, 20)))
     await ledger.withdraw_outcome(game(0), outcome(3).horizon)
-    assert (
-        await service.get_scorecard(pb.GetScorecardRequest(filter=pb.ScoreFilter(horizon=HORIZON_HALFTIME)), NOBODY)
-    ).scorecard.games == 19
+    assert (await ask(service)).scorecard.games == 19
 
 
 async def test_a_read_goes_on_while_one_of_its_callers_waits_and_is_stopped_when_the_last_has_gone(
@@ -221,13 +219,8 @@ async def test_a_game_that_nobody_reported_shows_when_its_evening_is_over(ledger
     await ledger.record_outcome(outcome(3, game(1), observed_time=clock()))
 
     async def cards() -> list[Scorecard]:
-        card = (
-            await service.get_scorecard(pb.GetScorecardRequest(filter=pb.ScoreFilter(horizon=HORIZON_HALFTIME)), NOBODY)
-        ).scorecard
-        best = pb.GetLeaderboardRequest(
-            metric=pb.LEADERBOARD_METRIC_MAE, min_games=1, filter=pb.ScoreFilter(horizon=HORIZON_HALFTIME)
-        )
-        [row] = (await service.get_leaderboard(best, NOBODY)).rows
+        card = (await ask(service)).scorecard
+        [row] = (await service.get_leaderboard(BEST_MAE, NOBODY)).rows
         return [card, row.scorecard]
 
     assert [(each.games, each.unsettled_games) for each in await cards()] == [(1, 0)] * 2

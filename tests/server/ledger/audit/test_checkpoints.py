@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -22,8 +22,6 @@ from dejavu_server.ledger.audit.checkpoints import Signer, is_signed, sign, sign
 from dejavu_server.ledger.audit.signing_key import SigningUnavailable
 from dejavu_server.ledger.database import schema
 from dejavu_server.ledger.database.store import ChainHead, Identity
-
-T = TypeVar("T")
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dejavu_common.processes import exit_on_interrupt
+from dejavu_common.interrupts import exit_on_interrupt
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from dejavu_cli.errors import JSON_KEY, as_json, as_text, exit_code, failure
 from dejavu_client.connection_options import add_options, options_given
 from dejavu_client.errors import DejavuClientError
 from dejavu_common.build import install
-from dejavu_common.processes import raise_on_interrupt
+from dejavu_common.interrupts import raise_on_interrupt
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Processes: children that must not outlive their parent, forks, resource usage, open files, early Ctrl-C."""
+"""Processes: children that must not outlive their parent, forks, resource usage, open files."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-
-_INTERRUPTED = 128 + signal.SIGINT
 
 _MEBIBYTE = 1024 * 1024
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -128,25 +126,3 @@ def raise_file_limit() -> int:
 def file_limit() -> int:
     """Return the soft limit of open files."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-
-
-def exit_on_interrupt() -> None:
-    """Make Ctrl-C end the program at once and without output, unless its parent ignores it.
-
-    Ctrl-C must not raise an exception while modules load: extension modules turn exceptions into others.
-    """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _exit)
-
-
-def raise_on_interrupt() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt again; a command calls it after its modules are loaded.
-
-    Does nothing if `exit_on_interrupt` was not called, or if the program handles the signal itself by now.
-    """
-    if signal.getsignal(signal.SIGINT) is _exit:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _exit(_number: int, _frame: object) -> None:
-    os._exit(_INTERRUPTED)

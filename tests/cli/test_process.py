@@ -81,6 +81,7 @@ class Interrupt:
         if name == {module!r}:
             os.kill(os.getpid(), signal.SIGINT)
 
+sys.modules.pop({module!r}, None)
 sys.meta_path.insert(0, Interrupt)
 from dejavu_cli.__main__ import main
 main()
@@ -91,6 +92,7 @@ main()
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [
+        ("contextlib", ["teams"]),
         ("dejavu_client", ["teams"]),
         ("typer", ["--help"]),
         ("dejavu_cli.commands.demo", ["demo"]),

@@ -21,7 +21,7 @@ from dejavu_client.client import DejavuClient
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.connection_options import Target, options_given
 from dejavu_client.errors import NotFoundError
-from dejavu_common.processes import raise_on_interrupt
+from dejavu_common.interrupts import raise_on_interrupt
 
 
 class CommandFamily(typer.core.TyperGroup):

@@ -28,7 +28,7 @@ from dejavu.v1.forecast_pb2 import (
     LateReason,
     MarginSource,
 )
-from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL, MarketKind, MarketSide, Odds
+from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, MARKET_KIND_TOTAL, MarketKind, MarketSide
 from dejavu.v1.record_pb2 import MarketResult, RecordedMarket, RecordedPrediction
 from dejavu.v1.record_service_pb2 import LeaderboardRow, ScoreFilter
 from dejavu.v1.scorecard_pb2 import Figure, MarketRecord, Scorecard, TotalScorecard
@@ -263,19 +263,11 @@ def _market_columns(
             return None
         return recorded.market.bankroll if recorded.market.HasField("bankroll") else 1.0
 
-    def american(which: str) -> Callable[[RecordedPrediction], Value]:
-        def pick(row: RecordedPrediction) -> Value:
-            recorded = recorded_market(row, kind)
-            odds = Odds() if recorded is None else getattr(recorded.market, which)
-            return int(odds.american) if odds.HasField("american") else None
-
-        return pick
-
     both = tuple(zip(sides, ("above", "below"), strict=True))
     yield Column(f"{name}_line", float, of_market("market.line"))
     yield Column(f"{name}_bankroll", float, bankroll)
     for side, field in both:
-        yield Column(f"{name}_{side}_american", int, american(field))
+        yield Column(f"{name}_{side}_american", int, of_market(f"market.{field}.american"))
     for column, value in (
         ("odds", "decimal_odds"),
         ("win_probability", "win_probability"),

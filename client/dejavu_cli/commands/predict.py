@@ -232,20 +232,21 @@ def predict(
     if total_points is None and (needing := [option for option, given in needs.items() if given]):
         # Without total points, no model uses a last score or a possession.
         raise typer.BadParameter(f"required with {' and '.join(needing)}", param_hint="--total-points")
-    line = _line(spread, home, away, moneyline=moneyline)
-    prices = price(home_odds, "--home-odds"), price(away_odds, "--away-odds")
-    stakes = dict(zip(_STAKES, (bankroll, game_staked, evening_staked, confidence), strict=True))
+    of_lead = {
+        "--spread or --moneyline": _line(spread, home, away, moneyline=moneyline),
+        "--home-odds": price(home_odds, "--home-odds"),
+        "--away-odds": price(away_odds, "--away-odds"),
+    }
     of_points = {
         "--total-line": total_line,
         "--over-odds": price(over_odds, "--over-odds"),
         "--under-odds": price(under_odds, "--under-odds"),
     }
-    totals = _bet(create_total_market, of_points, stakes, "--total-line, --over-odds and --under-odds")
-    of_lead = {"--spread or --moneyline": line, "--home-odds": prices[0], "--away-odds": prices[1]}
+    stakes = dict(zip(_STAKES, (bankroll, game_staked, evening_staked, confidence), strict=True))
+    totals = _bet(create_total_market, of_points, stakes)
     # The options of stakes apply to both bets; without any other, they count as a request for the bet on the lead.
     staking = [_STAKES[name] for name, value in stakes.items() if value is not None and totals is None]
-    together = "--spread or --moneyline, --home-odds and --away-odds"
-    market = _bet(create_market, of_lead, stakes, together, staking)
+    market = _bet(create_market, of_lead, stakes, staking)
     markets = [each for each in (market, totals) if each is not None]
     staked = {"--game-staked": game_staked, "--evening-staked": evening_staked}
     amounts = [option for option, value in staked.items() if value is not None and value > 1]
@@ -291,22 +292,21 @@ def _bet(
     create: Callable[..., Market],
     needed: dict[str, float | None],
     stakes: dict[str, float | None],
-    together: str,
     optional: Sequence[str] = (),
 ) -> Market | None:
     """Return the market described by the options; None if none was given. The server validates the values.
 
     Args:
-        create: makes it.
+        create: `market` or `total_market` of `requests`.
         needed: values of the options that it needs, by option.
         stakes: values of the optional fields.
-        together: names of the needed options.
         optional: further options that were given and count as a request for it.
     """
     missing = [option for option, value in needed.items() if value is None]
     given = [option for option in needed if option not in missing] + list(optional)
     if given and missing:
-        message = f"{together} must be given together; {', '.join(missing)} missing"
+        *others, last = needed
+        message = f"{', '.join(others)} and {last} must be given together; {', '.join(missing)} missing"
         raise typer.BadParameter(message, param_hint=given[0])
     return create(*needed.values(), **stakes) if given else None
 

@@ -126,8 +126,16 @@ def _points_off_by(prediction: RecordedPrediction) -> str:
     return f"{settled.total.absolute_error:.1f}" if settled.HasField("total") else ""
 
 
+def _off_by(prediction: RecordedPrediction) -> str:
+    return f"{prediction.settlement.absolute_error:.1f}"
+
+
 def _persistence_off_by(prediction: RecordedPrediction) -> str:
     return f"{prediction.settlement.persistence_absolute_error:.1f}"
+
+
+def _counts(prediction: RecordedPrediction) -> str:
+    return "late" if prediction.forecast.late else ""
 
 
 def _total_points(outcome: Outcome) -> str:
@@ -152,10 +160,10 @@ def _columns(*, level: bool, later: bool) -> Sequence[ListingColumn[RecordedPred
         ListingColumn("interval", "center", 6, lambda each: _interval(each.forecast, level=level)),
         ListingColumn("home ahead", "right", 5, lambda each: home_chance(each.forecast)),
         ListingColumn("outcome", "right", 9, _outcome),
-        ListingColumn("off by", "right", 6, lambda each: f"{each.settlement.absolute_error:.1f}", of="settlement"),
+        ListingColumn("off by", "right", 6, _off_by, of="settlement"),
         ListingColumn("persistence", "right", 2, _persistence_off_by, "dim", "settlement"),
         ListingColumn("held", "left", 6, _held, of="settlement"),
-        ListingColumn("counts", "left", 9, lambda each: "late" if each.forecast.late else "", "yellow"),
+        ListingColumn("counts", "left", 9, _counts, "yellow"),
         ListingColumn("points", "right", 4, _points),
         ListingColumn("points then", "right", 3, lambda each: _total_points(each.outcome), of="outcome"),
         ListingColumn("points off by", "right", 3, _points_off_by, of="settlement"),
@@ -198,10 +206,10 @@ _REVISION_COLUMNS: Final[Sequence[ListingColumn[RecordedPrediction]]] = (
     ListingColumn("lead then", "right", 6, _lead_then),
     ListingColumn("forecast", "right", 9, lambda each: signed(each.forecast.point_forecast)),
     ListingColumn("interval", "center", 6, lambda each: _interval(each.forecast, level=False)),
-    ListingColumn("off by", "right", 5, lambda each: f"{each.settlement.absolute_error:.1f}", of="settlement"),
+    ListingColumn("off by", "right", 5, _off_by, of="settlement"),
     ListingColumn("held", "left", 5, _held, of="settlement"),
     ListingColumn("#", "right", 4, lambda each: f"{each.forecast.sequence}", "dim"),
-    ListingColumn("counts", "left", 4, lambda each: "late" if each.forecast.late else "", "yellow"),
+    ListingColumn("counts", "left", 4, _counts, "yellow"),
 )
 _OUTCOME_COLUMNS: Final[Sequence[ListingColumn[Outcome]]] = (
     ListingColumn("recorded", "left", 3, lambda each: local_time(each.recorded_time), "dim"),

@@ -10,13 +10,12 @@ from rich.text import Text
 
 from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_cli.options import Json, Timeout, connect
-from dejavu_cli.output.forecast import print_json
-from dejavu_cli.output.responsive_table import ListingColumn, listing
+from dejavu_cli.output.forecast import print_json, print_rows
+from dejavu_cli.output.responsive_table import ListingColumn
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.connection_options import Target
 from dejavu_client.formatting import clock, period_name, seconds_text
 from dejavu_common.clock import utc_now
-from dejavu_common.rich_console import Console
 from dejavu_common.shown_text import visible
 
 
@@ -40,11 +39,7 @@ _OLD_SECONDS: Final = 60.0
 
 def print_games(games: Sequence[Game]) -> None:
     """Print games, with times of day in the zone of this machine."""
-    console = Console()
-    if not games:
-        console.print("No games: none was published in the last 24 hours (a poller does it).", highlight=False)
-        return
-    console.print(listing(_COLUMNS, games))
+    print_rows(_COLUMNS, games, "No games: none was published in the last 24 hours (a poller does it).")
 
 
 def _score(game: Game) -> str:

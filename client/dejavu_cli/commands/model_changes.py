@@ -11,8 +11,8 @@ import typer
 from dejavu.v1 import model_change_pb2 as change_pb
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_cli.options import Json, Timeout, argument, connect, flag, option
-from dejavu_cli.output.forecast import show
-from dejavu_cli.output.responsive_table import ListingColumn, listing
+from dejavu_cli.output.forecast import print_rows, show
+from dejavu_cli.output.responsive_table import ListingColumn
 from dejavu_client import config
 from dejavu_client.config import DEFAULT_TARGET
 from dejavu_client.connection_options import Target
@@ -119,7 +119,8 @@ def retire(
 
 
 def _print_change(answer: _Changed) -> None:
-    print_line(change_text(answer.change) if answer.HasField("change") else "no change: already in this state")
+    text = change_text(answer.change) if answer.HasField("change") else "no change: already in this state"
+    Console().print(text, highlight=False)
 
 
 _DONE: Final = {
@@ -150,15 +151,7 @@ def change_text(change: change_pb.ModelChange) -> str:
 
 def print_history(answer: pb.ListModelChangesResponse) -> None:
     """Print changes, newest first."""
-    if not answer.changes:
-        print_line("No changes of models.")
-        return
-    Console().print(listing(_HISTORY, answer.changes))
-
-
-def print_line(text: str) -> None:
-    """Print a line as it is."""
-    Console().print(text, highlight=False)
+    print_rows(_HISTORY, answer.changes, "No changes of models.")
 
 
 def _done(change: change_pb.ModelChange) -> str:

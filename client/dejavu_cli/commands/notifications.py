@@ -10,12 +10,11 @@ from rich.text import Text
 
 from dejavu.ops.v1.notification_service_pb2 import Notification, NotificationStatus
 from dejavu_cli.options import Json, Timeout, connect, option
-from dejavu_cli.output.forecast import print_json
-from dejavu_cli.output.responsive_table import ListingColumn, listing
+from dejavu_cli.output.forecast import print_json, print_rows
+from dejavu_cli.output.responsive_table import ListingColumn
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.connection_options import Target
 from dejavu_client.formatting import enum_word
-from dejavu_common.rich_console import Console
 from dejavu_common.shown_text import visible
 
 
@@ -32,19 +31,10 @@ def notifications(
             for each in found:
                 print_json(each)
         else:
-            print_notifications(found)
+            print_rows(_COLUMNS, found, "No notifications in the last three days (dejavu notify sends them).")
 
 
 _STYLES: Final = {"sent": "green", "failed": "red", "waiting": "yellow", "claimed": "yellow"}
-
-
-def print_notifications(notifications: Sequence[Notification]) -> None:
-    """Print notifications, with times of day in the zone of this machine."""
-    console = Console()
-    if not notifications:
-        console.print("No notifications in the last three days (dejavu notify sends them).", highlight=False)
-        return
-    console.print(listing(_COLUMNS, notifications))
 
 
 def _status(each: Notification) -> Text:

@@ -1,4 +1,4 @@
-"""Prints forecasts with their explanations for people, and messages for programs."""
+"""Prints forecasts with their explanations and tables of rows for people, and messages for programs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dejavu.v1.forecast_pb2 import (
 )
 from dejavu.v1.model_service_pb2 import Model
 from dejavu.v1.record_pb2 import Outcome
-from dejavu_cli.output.responsive_table import name_value_rows, titled_table
+from dejavu_cli.output.responsive_table import ListingColumn, listing, name_value_rows, titled_table
 from dejavu_client.formatting import (
     chance,
     clock,
@@ -47,6 +47,7 @@ from dejavu_feed.horizon import Horizon
 from dejavu_feed.moment import TABLES_FROM
 
 MessageT = TypeVar("MessageT", bound=Message)
+RowT = TypeVar("RowT")
 
 SIMILAR_GAMES_SHOWN = 10
 MOST_BARS = 24
@@ -70,6 +71,11 @@ def print_json(message: Message, **more: str) -> None:
 def show(message: MessageT, print_text: Callable[[MessageT], object], *, as_json: bool) -> None:
     """Print a message: for programs by `print_json`, for people by `print_text`."""
     (print_json if as_json else print_text)(message)
+
+
+def print_rows(columns: Sequence[ListingColumn[RowT]], rows: Sequence[RowT], none: str) -> None:
+    """Print a table of rows; without rows, the text `none`."""
+    Console().print(listing(columns, rows) if rows else none, highlight=False)
 
 
 def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None:

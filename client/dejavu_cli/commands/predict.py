@@ -90,8 +90,8 @@ def predict(
     horizon: Annotated[
         HorizonName | None,
         choice(
-            "Horizon: the half (or halftime, the same), or the end of the game; the half by default, required "
-            "with odds."
+            "Horizon: the half (or halftime, the same), or the end of the game; the half by default; required with "
+            "--game-id and with odds."
         ),
     ] = None,
     home: Annotated[str, team_option("Home team: BOS, Boston, Celtics or Sixers (dejavu teams).")] = "",

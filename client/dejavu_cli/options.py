@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -15,7 +14,7 @@ from dejavu_cli.errors import JSON_KEY, exit_on_os_error, failure
 from dejavu_client import config
 from dejavu_client.client import DejavuClient
 from dejavu_client.connection_options import client_options
-from dejavu_client.export import STANDARD_OUTPUT, Column, write_csv, write_parquet
+from dejavu_client.export import STANDARD_OUTPUT, Column, has_pyarrow, write_csv, write_parquet
 from dejavu_client.formatting import pluralize
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.build import install
@@ -202,7 +201,7 @@ def check_output_format(*, as_json: bool, csv: Path | None, parquet: Path | None
     requested = [name for name, given in (("--json", as_json), ("--csv", csv), ("--parquet", parquet)) if given]
     if len(requested) > 1:
         raise typer.BadParameter("give only one of them", param_hint=" and ".join(requested))
-    if parquet is not None and find_spec("pyarrow") is None:
+    if parquet is not None and not has_pyarrow():
         raise failure(f"parquet needs pyarrow, which is not installed: {install('live')}")
 
 

@@ -9,8 +9,8 @@ from typing import Final
 from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import Forecast
-from dejavu.v1.market_pb2 import MARKET_SIDE_AWAY, MARKET_SIDE_UNDER, MarketAnswer
-from dejavu_cli.output.market import break_even, no_stake_reason
+from dejavu.v1.market_pb2 import MarketAnswer
+from dejavu_cli.output.market import ABOVE, break_even, no_stake_reason
 from dejavu_cli.output.responsive_table import ResponsiveColumn, ResponsiveTable
 from dejavu_client.formatting import chance, signed
 from dejavu_common.rich_console import Console
@@ -66,7 +66,7 @@ def print_bets(weighed: Sequence[WeighedMarket], bankroll: float) -> None:
 def _chosen(answer: MarketAnswer) -> int:
     """Return the side with a stake, 0 or 1; without one, the side with the higher expected value."""
     if answer.side:
-        return int(answer.side in {MARKET_SIDE_AWAY, MARKET_SIDE_UNDER})
+        return int(answer.side not in ABOVE)
     return int(answer.below.expected_value > answer.above.expected_value)
 
 

@@ -160,7 +160,8 @@ def print_risk(answer: AssessRiskResponse) -> None:
         console.print(f"· {warning}", highlight=False, soft_wrap=True)
 
 
-_ABOVE: Final = (MARKET_SIDE_HOME, MARKET_SIDE_OVER)
+ABOVE: Final = (MARKET_SIDE_HOME, MARKET_SIDE_OVER)
+"""Sides that win above the line."""
 
 
 def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
@@ -174,7 +175,7 @@ def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
     if answer.side == MARKET_SIDE_UNSPECIFIED:
         return f"{model}: no stake on either side.\nreason: {no_stake_reason(answer)}\n{_notice(answer)}"
     above, below = sides(market, forecast)
-    name, side = (above, answer.above) if answer.side in _ABOVE else (below, answer.below)
+    name, side = (above, answer.above) if answer.side in ABOVE else (below, answer.below)
     verdict = (
         f"{model}: {name}, {_stake(side, _has_amounts(market))}\n{_beside_break_even(side, answer.push_probability)}"
     )

@@ -307,7 +307,7 @@ def between(figure: Figure, digits: int, *, sign: bool) -> str:
     return f"{low} to {high}"
 
 
-def verdict(difference: Figure, games: int, rival: str = "persistence") -> str:
+def verdict(difference: Figure, games: int, rival: str) -> str:
     """Describe whether a difference from a rival is significant; without an interval, that is unknown."""
     if not (difference.HasField("lower") and difference.HasField("upper")):
         return "too few games to judge"

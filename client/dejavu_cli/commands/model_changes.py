@@ -1,4 +1,4 @@
-"""`dejavu models load`, `unload`, `promote`, `rollback` and `retire`: change models."""
+"""`dejavu models load`, `unload`, `promote`, `rollback` and `retire`: change models; also prints their history."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Reason = Annotated[
     str, option("TEXT", "Human-readable reason; kept in the ledger, at most 500 characters.", "--reason")
 ]
 
-CHANGE_TIMEOUT = config.MODELS_TIMEOUT
+_CHANGE_TIMEOUT = config.MODELS_TIMEOUT
 """Default of --timeout of a change: a server waits up to a minute until all its workers have loaded a model."""
 
 
@@ -47,7 +47,7 @@ def load(
     model: ModelName,
     reason: Reason = "",
     target: Target = DEFAULT_TARGET,
-    timeout: Timeout = CHANGE_TIMEOUT,
+    timeout: Timeout = _CHANGE_TIMEOUT,
     as_json: Json = False,
 ) -> None:
     """Stage a model: every worker loads it and makes shadow forecasts with it.
@@ -64,7 +64,7 @@ def unload(
     model: ModelName,
     reason: Reason = "",
     target: Target = DEFAULT_TARGET,
-    timeout: Timeout = CHANGE_TIMEOUT,
+    timeout: Timeout = _CHANGE_TIMEOUT,
     as_json: Json = False,
 ) -> None:
     """Unstage a model: all workers unload it."""
@@ -79,7 +79,7 @@ def promote(
     ] = False,
     reason: Reason = "",
     target: Target = DEFAULT_TARGET,
-    timeout: Timeout = CHANGE_TIMEOUT,
+    timeout: Timeout = _CHANGE_TIMEOUT,
     as_json: Json = False,
 ) -> None:
     """Make a staged model the champion on all workers, at one position of the ledger.
@@ -97,7 +97,7 @@ def rollback(
     ] = "",
     reason: Reason = "",
     target: Target = DEFAULT_TARGET,
-    timeout: Timeout = CHANGE_TIMEOUT,
+    timeout: Timeout = _CHANGE_TIMEOUT,
     as_json: Json = False,
 ) -> None:
     """Make the previous model the champion again, and retire the one that replaced it."""
@@ -110,7 +110,7 @@ def retire(
     model: ModelName,
     reason: Reason = "",
     target: Target = DEFAULT_TARGET,
-    timeout: Timeout = CHANGE_TIMEOUT,
+    timeout: Timeout = _CHANGE_TIMEOUT,
     as_json: Json = False,
 ) -> None:
     """Retire a model that answers no requests."""
@@ -119,7 +119,7 @@ def retire(
 
 
 def _print_change(answer: _Changed) -> None:
-    text = change_text(answer.change) if answer.HasField("change") else "no change: already in this state"
+    text = _change_text(answer.change) if answer.HasField("change") else "no change: already in this state"
     Console().print(text, highlight=False)
 
 
@@ -133,7 +133,7 @@ _DONE: Final = {
 }
 
 
-def evidence_text(evidence: change_pb.ModelEvidence) -> str:
+def _evidence_text(evidence: change_pb.ModelEvidence) -> str:
     """Describe the evidence of a change."""
     return (
         f"{pluralize(evidence.games, 'game')} against {evidence.against_version}: "
@@ -143,7 +143,7 @@ def evidence_text(evidence: change_pb.ModelEvidence) -> str:
     )
 
 
-def change_text(change: change_pb.ModelChange) -> str:
+def _change_text(change: change_pb.ModelChange) -> str:
     """Describe the effect of a change, in one line."""
     instead = f", instead of {change.from_version}" if change.from_version else ""
     return f"{_done(change)} {change.model_version}{instead} (sequence {change.sequence:,})"
@@ -170,5 +170,5 @@ _HISTORY: Final[Sequence[ListingColumn[change_pb.ModelChange]]] = (
     ListingColumn("instead of", "left", 5, lambda change: change.from_version),
     ListingColumn("by", "left", 4, lambda change: change.changed_by),
     ListingColumn("why", "left", 8, lambda change: change.reason),
-    ListingColumn("evidence", "left", 3, lambda change: evidence_text(change.evidence), of="evidence"),
+    ListingColumn("evidence", "left", 3, lambda change: _evidence_text(change.evidence), of="evidence"),
 )

@@ -40,7 +40,7 @@ class PredictOptions(TypedDict, total=False):
     Attributes:
         game_id: NBA game id, ten digits; empty for a what-if, which is not recorded.
         alpha: miscoverage rate of the interval, in (0, 1); None for the server's default, 0.05.
-        horizon: `HALFTIME` or `FINAL`. Required with a game_id; a what-if is of the half by default.
+        horizon: `HALFTIME` or `FINAL`. Required with a game_id; `HALFTIME` by default for a what-if.
         home_team: NBA code or common alias of the home team; both teams, or none. The model uses their ratings.
         away_team: NBA code or common alias of the away team.
         pregame_margin: the line of a betting market, as the expected final differential before the game, in points;

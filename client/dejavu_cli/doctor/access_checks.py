@@ -1,8 +1,8 @@
 """Checks of a server's token and certificate.
 
-Whether it accepts a token, and for which scopes: by calls that change nothing. A scope is checked before a request is:
-a request that is refused as invalid had the scope. Why a TLS handshake fails, and when a server's certificate expires:
-gRPC tells neither.
+The token: whether the server accepts it, and for which scopes, by calls that change nothing. A scope is checked before
+a request, so a request that is refused as invalid had the scope. The certificate: why a TLS handshake fails, and when
+it expires, by a handshake of its own, because gRPC reports neither.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def live_table(poller: Poller, messages: Iterable[str], now: datetime) -> Render
     """Render every game with its forecasts and outcomes, current failures, and the metrics so far.
 
     Args:
-        poller: what follows the games.
+        poller: the poller whose games are shown.
         messages: recent events that the rest of the table does not show.
         now: current time, aware.
     """

@@ -80,7 +80,7 @@ class _Kind(NamedTuple):
     Attributes:
         name: its name in JSON.
         fields: the attributes in JSON.
-        text: returns what is said about an event after its game.
+        text: returns the text that follows the game in the line of an event.
     """
 
     name: str
@@ -111,7 +111,7 @@ _PARTS: Final[Mapping[type, str]] = {
     GameLine: "margin total source time",
     PricedMarket: "kind line first second time",
 }
-"""The attributes in JSON of what events consist of."""
+"""The attributes in JSON of the objects in events."""
 
 
 def _record(of: object, attributes: str) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def _prediction(event: events.Prediction) -> str:
 def _result(event: events.HorizonResult) -> str:
     return (
         f"{horizon_label(event.horizon)} {signed(event.differential, 0)}: "
-        f"{event.covered} of {pluralize(len(event.forecasts), 'interval')} held, "
+        f"{event.covered} of {pluralize(event.count, 'interval')} held, "
         f"mean absolute error {event.error:.1f} (persistence {event.persistence_error:.1f})"
     )
 

@@ -224,7 +224,7 @@ class HealthStatus(enum.Enum):
 
 LOOKUP_SECONDS: Final = 10.0
 """Pause between two lookups, in seconds. Lookups find new servers; a server that vanished is out at once
-(`servers.Server`)."""
+(`Server`)."""
 
 log = get_logger()
 

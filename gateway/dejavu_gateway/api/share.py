@@ -349,7 +349,7 @@ def _quantile(quantiles: Sequence[float], level: float) -> float:
 
 
 def team_colors(home: str, away: str) -> tuple[str, str]:
-    """Return the colors of the home and the away team, told apart by every kind of color vision.
+    """Return the colors of the home and the away team, distinguishable with every kind of color vision.
 
     Args:
         home: NBA code of the home team.

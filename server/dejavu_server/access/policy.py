@@ -118,7 +118,7 @@ _SERVICES: Final = {
     },
     # The holder of the pollers' lease keeps all other pollers from forecasting and reporting for a whole evening.
     "dejavu.ops.v1.LeaseService": {"AcquireLease": _REPORT, "ReleaseLease": _REPORT, "GetLease": _READ_RECORD},
-    # Whoever claims a notification keeps all others from sending it.
+    # Claiming a notification blocks all other senders.
     "dejavu.ops.v1.NotificationService": {
         "ClaimNotification": _REPORT,
         "ConfirmNotification": _REPORT,

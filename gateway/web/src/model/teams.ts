@@ -12,7 +12,7 @@ export function teamName(code: string): string {
 
 type Theme = keyof typeof table.colors;
 
-/** Colors of the home and the away team of a game, told apart by every kind of color vision; undefined unless both are known. */
+/** Colors of the home and the away team of a game, distinguishable with every kind of color vision; undefined unless both are known. */
 export function teamColors(home: string, away: string, theme: Theme): readonly [string, string] | undefined {
   const colors: Record<string, string> = table.colors[theme];
   const places: Record<string, string> = table.away[theme];

@@ -51,8 +51,8 @@ def compare(
 ) -> None:
     """Compare the forecasts of two walk-forwards game by game, beside persistence."""
     from dejavu_trainer.evaluation.walk_comparison import compare_walks, read_walk
-    from dejavu_trainer.reports.comparison import comparison_document, comparison_report
-    from dejavu_trainer.reports.render import print_report
+    from dejavu_trainer.reports.comparison import comparison_document, comparison_tables
+    from dejavu_trainer.reports.render import print_tables
 
     other = other or forecaster
     with exit_on_error():
@@ -61,7 +61,7 @@ def compare(
         print_json(comparison_document(paired))
     else:
         first, second = (f"{name} of {folder}" for name, folder in ((forecaster, walk), (other, against)))
-        print_report(Console(), comparison_report(f"First: {first}. Second: {second}.", paired))
+        print_tables(Console(), f"First: {first}. Second: {second}.", comparison_tables(paired))
 
 
 @app.command()
@@ -87,8 +87,8 @@ def study(
     Recipes that cannot differ are refused. A run that was killed resumes with the unfinished folds.
     """
     from dejavu_trainer.evaluation.study import check_recipes, run_study
-    from dejavu_trainer.reports.comparison import comparison_document, comparison_report
-    from dejavu_trainer.reports.render import print_report
+    from dejavu_trainer.reports.comparison import comparison_document, comparison_tables
+    from dejavu_trainer.reports.render import print_tables
     from dejavu_trainer.training.lstm_config import FitError
     from dejavu_trainer.training.recipe import parse_recipe, read_toml
     from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
@@ -121,4 +121,4 @@ def study(
         return
     for trial in trials:
         title = f"First: {forecaster} of {trial.name}. Second: {forecaster} of {base}."
-        print_report(Console(), comparison_report(title, trial.paired, len(trials)))
+        print_tables(Console(), title, comparison_tables(trial.paired, len(trials)))

@@ -56,8 +56,6 @@ def report_of(title: str, result: BacktestResult, warning: str = "") -> Evaluati
         title,
         method_line(result.method, result.games),
         tuple(tables(result)),
-        (result.verdict.reason,),
-        result.verdict.fit,
         (
             _checks(
                 "Acceptance checks (aims of the recipe; they do not decide the verdict)",
@@ -66,6 +64,8 @@ def report_of(title: str, result: BacktestResult, warning: str = "") -> Evaluati
             ),
             _checks("Verdict checks", result.verdict.checks),
         ),
+        result.verdict.fit,
+        result.verdict.reason,
         warning,
     )
 

@@ -1,4 +1,4 @@
-"""Report of a comparison of two walk-forwards."""
+"""Tables and JSON of a comparison of two walk-forwards."""
 
 from __future__ import annotations
 
@@ -9,32 +9,24 @@ from typing import Any
 from dejavu_models.types import HORIZONS
 from dejavu_trainer.evaluation.walk_comparison import ALL, PairedMetric
 from dejavu_trainer.reports.labels import METRIC_NAMES
-from dejavu_trainer.reports.render import EvaluationReport, TableColumn, tabulate
+from dejavu_trainer.reports.render import Table, TableColumn, tabulate
 
 
-def comparison_report(title: str, paired: Sequence[PairedMetric], looks: int = 1) -> EvaluationReport:
-    """Return the report of a comparison: for each horizon, metrics by season, beside persistence.
+def comparison_tables(paired: Sequence[PairedMetric], looks: int = 1) -> tuple[Table, ...]:
+    """Return the tables of a comparison: for each horizon, metrics by season, beside persistence.
 
     Args:
-        title: heading.
         paired: the metrics.
         looks: number of comparisons for which their intervals hold together.
     """
     note = "Means over games and minutes; mean difference of games, with its 95 % interval. Lower scores are better."
     if looks > 1:
         note += f" The intervals of a row hold together for the {looks} recipes of the study."
-    return EvaluationReport(
-        title,
-        "",
-        tuple(
-            tabulate(
-                f"Forecasts of the {horizon.value}",
-                _COMPARISON,
-                [each for each in paired if each.horizon is horizon],
-                note,
-            )
-            for horizon in HORIZONS
-        ),
+    return tuple(
+        tabulate(
+            f"Forecasts of the {horizon.value}", _COMPARISON, [each for each in paired if each.horizon is horizon], note
+        )
+        for horizon in HORIZONS
     )
 
 

@@ -75,41 +75,44 @@ class EvaluationReport:
         title: heading.
         method: line that describes what was tested.
         tables: the figures.
-        sentences: what they say.
-        fit: whether the tested forecasts may be served; None if this was no question.
-        checks: tables of the checks behind it.
+        checks: tables of the checks behind the verdict.
+        fit: whether the tested forecasts may be served.
+        reason: reason of the verdict, in sentences.
         warning: limits of the figures; empty if there are none.
     """
 
     title: str
     method: str
     tables: tuple[Table, ...]
-    sentences: tuple[str, ...] = ()
-    fit: bool | None = None
-    checks: tuple[Table, ...] = ()
+    checks: tuple[Table, ...]
+    fit: bool
+    reason: str
     warning: str = ""
 
     @property
     def verdict(self) -> str:
-        """Whether the tested forecasts may be served, in a sentence; empty if this was no question."""
-        return "" if self.fit is None else "Fit to be served." if self.fit else "Unfit."
+        """Whether the tested forecasts may be served, in a sentence."""
+        return "Fit to be served." if self.fit else "Unfit."
 
 
 def print_report(console: Console, report: EvaluationReport) -> None:
-    """Print a report, its conclusions last; widens the console to the width of the tables."""
+    """Print a report, its verdict last; widens the console to the width of the tables."""
+    print_tables(console, report.title, (*report.tables, *report.checks), report.warning)
+    console.print(Text(report.verdict.upper(), style="bold green" if report.fit else "bold red"))
+    console.print(Text(report.reason), soft_wrap=True)
+
+
+def print_tables(console: Console, title: str, tables: Iterable[Table], warning: str = "") -> None:
+    """Print tables below their title and a warning if there is one; widens the console to the width of the tables."""
     console.width = max(console.width, MIN_WIDTH)
-    console.print(Text(report.title, style="bold"), soft_wrap=True)
-    if report.warning:
-        console.print(Text(f"!! {report.warning}", style="bold red"), soft_wrap=True)
-    for table in (*report.tables, *report.checks):
+    console.print(Text(title, style="bold"), soft_wrap=True)
+    if warning:
+        console.print(Text(f"!! {warning}", style="bold red"), soft_wrap=True)
+    for table in tables:
         console.print(_rich_table(table))
         if table.note:
             console.print(Text(table.note, style="dim"), soft_wrap=True)
         console.print()
-    if report.verdict:
-        console.print(Text(report.verdict.upper(), style="bold green" if report.fit else "bold red"))
-    for sentence in report.sentences:
-        console.print(Text(sentence), soft_wrap=True)
 
 
 def _rich_table(table: Table) -> RichTable:
@@ -136,14 +139,10 @@ def print_rows(console: Console, rows: Iterable[tuple[str, str]], alarming: Coll
 
 def markdown(report: EvaluationReport) -> str:
     """Format a report as a Markdown document."""
-    lines = [f"# {report.title}", "", report.method]
-    if report.verdict:
-        lines.append("[Definitions of the metrics](evaluation.md).")
-    lines.append("")
+    lines = [f"# {report.title}", "", report.method, "[Definitions of the metrics](evaluation.md).", ""]
     for table in report.checks:
         lines += _markdown_table(table)
-    if said := [*([f"**{report.verdict}**"] if report.verdict else []), *report.sentences]:
-        lines += [" ".join(said), ""]
+    lines += [f"**{report.verdict}** {report.reason}", ""]
     for table in report.tables:
         lines += _markdown_table(table)
     return "\n".join(lines).rstrip() + "\n"

@@ -8,7 +8,7 @@ from typing import Final
 
 from dejavu_models.types import Horizon
 from dejavu_trainer.evaluation.coverage import LEVEL, CoverageGroup
-from dejavu_trainer.evaluation.metrics import LATE, LEVELS, GroupMetrics, MetricsByForecaster
+from dejavu_trainer.evaluation.metrics import LATE_NAME, LEVELS, GroupMetrics, MetricsByForecaster
 from dejavu_trainer.evaluation.moments import OVERTIME, MomentFigures
 from dejavu_trainer.evaluation.scoring.totals import LINE, LINE_RATE, SERVED, TotalScores
 from dejavu_trainer.evaluation.season_coverage import SeasonCoverage
@@ -24,8 +24,6 @@ level, as a share."""
 
 MINUTE: Final = "18"
 """Main minute for forecasting halftime: 6:00 of the second quarter."""
-
-_LATE: Final = f"{LATE[0]}–{LATE[1]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +53,14 @@ def acceptance_checks(
         groups: coverage by group, of all folds.
     """
     half, final = (figures[horizon.value] for horizon in (Horizon.HALFTIME, Horizon.FINAL))
-    at_18, overall, late = half["minute"][MINUTE], final["all"]["all"], final["late"][_LATE]
+    at_18, overall, late = half["minute"][MINUTE], final["all"]["all"], final["late"][LATE_NAME]
     from_18, end = f"halftime from minute {MINUTE}", "final, all minutes"
     return (
         _relative(at_18, _Aim(f"{from_18}: CRPS", "crps", "linear", -0.002, 0.0)),
         _relative(overall, _Aim(f"{end}: CRPS", "crps", "linear", -0.0025, 0.0)),
-        _relative(late, _Aim(f"final, minutes {_LATE}: CRPS", "crps", "linear", -0.007)),
+        _relative(late, _Aim(f"final, minutes {LATE_NAME}: CRPS", "crps", "linear", -0.007)),
         _relative(overall, _Aim("winner, all minutes: Brier score", "brier", "logistic", -0.0025, 0.001)),
-        _relative(late, _Aim(f"winner, minutes {_LATE}: Brier score", "brier", "logistic", 0.0)),
+        _relative(late, _Aim(f"winner, minutes {LATE_NAME}: Brier score", "brier", "logistic", 0.0)),
         _calibration_error(overall),
         _relative(at_18, _Aim(f"{from_18}: Winkler score at 95 %", "winkler_95", "linear", 0.0)),
         _relative(overall, _Aim(f"{end}: Winkler score at 95 %", "winkler_95", "linear", -0.005)),

@@ -47,6 +47,9 @@ QUARTERS: Final = ("first quarter", "second quarter", "third quarter", "fourth q
 LATE: Final = (42, 47)
 """First and last of the minutes whose forecasts of the final are also summarized together."""
 
+LATE_NAME: Final = f"{LATE[0]}–{LATE[1]}"
+"""Name of the group of LATE."""
+
 REFERENCES: Final = ("persistence", "linear", "logistic")
 """Forecasters that differences are computed against."""
 
@@ -102,7 +105,7 @@ class GroupMetrics:
 
 
 MetricsByForecaster = dict[str, dict[str, dict[str, GroupMetrics]]]
-"""By horizon, kind of group (all, season, season at minute 18, quarter, phase, lead, minute, late, minute and lead) and
+"""By horizon, kind of group (all, season, minute, season at minute 18, late, quarter, phase, lead, minute and lead) and
 name of the group."""
 
 
@@ -211,35 +214,38 @@ def phases(fold: FoldScores) -> NDArray[np.int64]:
 
 def _groups(fold: FoldScores, horizon: Horizon) -> Iterator[Group]:
     minutes = range(horizon.last_slot)
-    games, shape = np.ones((len(fold), 1), dtype=np.bool_), (len(fold), len(minutes))
-    seasons = [(str(season), (fold.season == season)[:, None]) for season in np.unique(fold.season)]
+    shape = len(fold), len(minutes)
     lead, phase = lead_groups(fold.leads[:, : len(minutes)]), phases(fold)
-    yield Group("all", "all", np.broadcast_to(games, shape))
-    for name, of_season in seasons:
-        yield Group("season", name, np.broadcast_to(of_season, shape))
+    yield from common_groups(fold, horizon, main_minute=18)
     for number, name in enumerate(QUARTERS):
         if of_quarter := minutes[QUARTER_MINUTES * number : QUARTER_MINUTES * (number + 1)]:
-            yield Group("quarter", name, np.broadcast_to(games, (len(fold), len(of_quarter))), of_quarter[0])
+            yield Group("quarter", name, np.ones((len(fold), len(of_quarter)), dtype=np.bool_), of_quarter[0])
     for number, name in enumerate(PHASES):
         yield Group("phase", name, np.broadcast_to((phase == number)[:, None], shape))
     for number, name in enumerate(LEADS):
         yield Group("lead", name, lead == number)
     for minute in minutes:
-        yield Group("minute", f"{minute + 1}", games, minute)
-    for name, of_season in seasons:
-        yield Group("season at minute 18", name, of_season, 17)
-    yield from late_group(games, horizon)
-    for minute in minutes:
         for number, name in enumerate(LEADS):
             yield Group(MINUTE_AND_LEAD, f"{minute + 1} {name}", lead[:, [minute]] == number, minute)
 
 
-def late_group(games: NDArray[np.bool_], horizon: Horizon) -> Iterator[Group]:
-    """Yield the group of the forecasts of LATE of all games, (n, 1); none for a horizon that ends before."""
+def common_groups(scores: AnyScores, horizon: Horizon, main_minute: int) -> Iterator[Group]:
+    """Yield the groups of differentials and of totals: all, season, minute, season at a main minute, late.
+
+    The last is left out for a horizon that ends before LATE.
+    """
+    games, shape = np.ones((len(scores), 1), dtype=np.bool_), (len(scores), horizon.last_slot)
+    seasons = [(str(season), (scores.season == season)[:, None]) for season in np.unique(scores.season)]
+    yield Group("all", "all", np.broadcast_to(games, shape))
+    for name, of_season in seasons:
+        yield Group("season", name, np.broadcast_to(of_season, shape))
+    for minute in range(horizon.last_slot):
+        yield Group("minute", f"{minute + 1}", games, minute)
+    for name, of_season in seasons:
+        yield Group(f"season at minute {main_minute}", name, of_season, main_minute - 1)
     first, last = LATE
     if last <= horizon.last_slot:
-        shown = np.broadcast_to(games, (len(games), last - first + 1))
-        yield Group("late", f"{first}–{last}", shown, first - 1)
+        yield Group("late", LATE_NAME, np.broadcast_to(games, (len(scores), last - first + 1)), first - 1)
 
 
 def _batches(groups: Sequence[Group]) -> Iterator[Sequence[Group]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import NormalDist
 from typing import Final, NamedTuple
@@ -21,7 +21,7 @@ from dejavu_models.metrics import GameBootstrap
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.coverage import LEVEL
-from dejavu_trainer.evaluation.metrics import Compared, Group, MetricsByForecaster, late_group, losses, measure
+from dejavu_trainer.evaluation.metrics import Compared, MetricsByForecaster, common_groups, losses, measure
 from dejavu_trainer.evaluation.scoring.forecasts import read_scores, to_bytes
 from dejavu_trainer.evaluation.scoring.totals import (
     LINE,
@@ -57,12 +57,14 @@ def compute_total_metrics(scores: TotalScores, *, seed: int = 0, resamples: int 
         resamples: number of bootstrap resamples.
 
     Returns:
-        By horizon, kind of group (all, season, season at minute 12 or 24, late, minute) and name of the group.
+        By horizon, kind of group (all, season, minute, season at minute 12 or 24, late) and name of the group.
         Differences are to RIVALS and OTHER_RIVALS.
     """
     bootstrap = GameBootstrap(len(scores), seed=seed, resamples=resamples)
     return {
-        horizon.value: measure(scores, horizon, list(_groups(scores, horizon)), _COMPARED, bootstrap)
+        horizon.value: measure(
+            scores, horizon, [*common_groups(scores, horizon, main_minute(horizon))], _COMPARED, bootstrap
+        )
         for horizon in HORIZONS
     }
 
@@ -94,20 +96,6 @@ def season_shares(
         chance = 1 / of_season.sum() + 1 / scores.calibration_games[of_season][0]
         result[f"{season}"] = SeasonShare(float(held[of_season].mean()), deviation * math.sqrt(chance))
     return result
-
-
-def _groups(scores: TotalScores, horizon: Horizon) -> Iterator[Group]:
-    games, shape = np.ones((len(scores), 1), dtype=np.bool_), (len(scores), horizon.last_slot)
-    seasons = [(f"{season}", (scores.season == season)[:, None]) for season in np.unique(scores.season)]
-    main = main_minute(horizon)
-    yield Group("all", "all", np.broadcast_to(games, shape))
-    for name, of_season in seasons:
-        yield Group("season", name, np.broadcast_to(of_season, shape))
-    for name, of_season in seasons:
-        yield Group(f"season at minute {main}", name, of_season, main - 1)
-    yield from late_group(games, horizon)
-    for minute in range(horizon.last_slot):
-        yield Group("minute", f"{minute + 1}", games, minute)
 
 
 FORM: Final = 3

@@ -9,7 +9,7 @@ from dejavu_models.metrics import Estimate
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.evaluation.acceptance import missed
 from dejavu_trainer.evaluation.coverage import POWER, GroupPower
-from dejavu_trainer.evaluation.metrics import LATE, LEVELS, GroupMetrics
+from dejavu_trainer.evaluation.metrics import LATE_NAME, LEVELS, GroupMetrics
 from dejavu_trainer.evaluation.moments import MomentBand
 from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult, FoldInfo, RunProvenance
 from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, LINE, OF_LINE, PARTS, PLAYERS, STATIC
@@ -30,8 +30,6 @@ SHOWN_MINUTES: Final = {
 
 COMPARED_MINUTES: Final = ("1", "6", "12", "18", "24", "30", "36", "42", "45", "47")
 """Minutes in the tables of what forecasters with other inputs add."""
-
-_LATE: Final = f"{LATE[0]}–{LATE[1]}"
 
 _SCORES_NOTE: Final = "Errors, CRPS and Winkler score in points, coverage in %"
 
@@ -201,9 +199,9 @@ def _ceiling(result: BacktestResult) -> Table:
     for title, group, metric, reference in (
         ("half from 18", half["minute"]["18"], "crps", "linear"),
         ("end", final["all"]["all"], "crps", "linear"),
-        (f"end, {_LATE}", final["late"][_LATE], "crps", "linear"),
+        (f"end, {LATE_NAME}", final["late"][LATE_NAME], "crps", "linear"),
         ("winner", final["all"]["all"], "brier", "logistic"),
-        (f"winner, {_LATE}", final["late"][_LATE], "brier", "logistic"),
+        (f"winner, {LATE_NAME}", final["late"][LATE_NAME], "brier", "logistic"),
     ):
         columns.append(_in_group(group, _score(metric, title=f"{title}: {METRIC_NAMES[metric]}")))
         columns.append(_in_group(group, _relative(metric, reference, title=f"/ {NAMES[reference].lower()}")))

@@ -49,6 +49,10 @@ class AnyScores(Protocol):
     """Forecasts of games with their outcomes, of differentials or of totals."""
 
     @property
+    def season(self) -> NDArray[np.int16]:
+        """(n,), year in which the season of the game ends."""
+
+    @property
     def outcomes(self) -> NDArray[np.int16]:
         """(n, 2), by horizon, in points."""
 

@@ -16,7 +16,7 @@ from dejavu_feed.event_table import write_events
 from dejavu_feed.events import Event, EventKind, with_possession
 from dejavu_feed.live_inputs import COLUMNS
 from dejavu_trainer.data.games import Games, count_games, load_games, parse_seasons
-from dejavu_trainer.data.plays import events_path, write_plays
+from dejavu_trainer.data.plays import available_seasons, events_path, write_plays
 
 Row = tuple[str, str, str, str | None, float, int, int]
 
@@ -30,6 +30,15 @@ def game(game_id: str = "202301010BOS", away: str | None = "BRK", *, final: tupl
 def save(folder: Path, season: int, rows: list[Row]) -> Path:
     names = ["game_id", "type", "home", "away", "elapsed_s", "home_score", "away_score"]
     return write_plays(folder, season, pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))))
+
+
+def test_the_seasons_of_a_folder_are_found_there_or_below(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"contains no plays_SEASON\.parquet"):
+        available_seasons(tmp_path)
+    (tmp_path / "seasons").mkdir()
+    for name in ("seasons/plays_2020.parquet", "plays_2019.parquet", "plays_last.parquet", "seasons/plays_2020.csv"):
+        (tmp_path / name).touch()
+    assert available_seasons(tmp_path) == [2019, 2020]
 
 
 def test_a_slot_is_the_differential_at_the_end_of_its_minute(tmp_path: Path) -> None:

@@ -20,13 +20,7 @@ from tests.support.harness.real_events import real_folder
 from dejavu_common.files import write_atomic
 from dejavu_feed.errors import DataError
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.backtest import (
-    Fold,
-    available_seasons,
-    backtest,
-    read_fold,
-    remove_partial_files,
-)
+from dejavu_trainer.evaluation.backtest import Fold, backtest, read_fold, remove_partial_files
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.evaluation.scoring.forecasts import Forecasts, to_bytes
 from dejavu_trainer.training.stage_cache import StageCache
@@ -207,15 +201,6 @@ def test_rests_are_removed_and_nothing_else(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     remove_partial_files(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == set(kept)
-
-
-def test_the_seasons_of_a_folder_are_found_there_or_below(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"contains no plays_SEASON\.parquet"):
-        available_seasons(tmp_path)
-    (tmp_path / "seasons").mkdir()
-    for name in ("seasons/plays_2020.parquet", "plays_2019.parquet", "plays_last.parquet", "seasons/plays_2020.csv"):
-        (tmp_path / name).touch()
-    assert available_seasons(tmp_path) == [2019, 2020]
 
 
 @pytest.mark.nightly

@@ -20,7 +20,7 @@ from dejavu_common.rich_console import Console
 from dejavu_feed.errors import DataError
 from dejavu_models.errors import DejavuError
 from dejavu_trainer.data.games import Games, load_games, parse_seasons
-from dejavu_trainer.data.plays import events_path, season_path
+from dejavu_trainer.data.plays import available_seasons, events_path, season_path
 from dejavu_trainer.execution import Advance, Execution, Progress, cores
 
 if TYPE_CHECKING:  # torch takes seconds to load
@@ -206,8 +206,6 @@ def games_until(bars: ProgressBars, data: Path, test: str) -> tuple[Games, tuple
         DataError: if there are none, or they are invalid.
         typer.BadParameter: if the seasons are invalid.
     """
-    from dejavu_trainer.evaluation.backtest import available_seasons  # imported late, as above
-
     seasons = parsed("--test", parse_seasons, test)
     available = [season for season in available_seasons(data) if season <= seasons[-1]]
     with bars.step("Read the games", len(available)) as advance:

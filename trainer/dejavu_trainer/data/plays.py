@@ -92,6 +92,18 @@ def plays_file(folder: Path, season: int) -> Path:
     raise DataError(f"{folder}: contains no {path.name}, nor does {folder / 'seasons'}")
 
 
+def available_seasons(folder: Path) -> list[int]:
+    """Return the seasons with plays in a folder or its subfolder seasons/, ascending.
+
+    Raises:
+        DataError: if there is none.
+    """
+    names = [path.name for location in (folder, folder / "seasons") for path in location.glob("plays_*.parquet")]
+    if seasons := {int(match[1]) for match in map(_NAME.fullmatch, names) if match}:
+        return sorted(seasons)
+    raise DataError(f"{folder}: contains no plays_SEASON.parquet, nor does {folder / 'seasons'}")
+
+
 def read_plays(path: Path) -> pa.Table:
     """Read the rows of a file in file order, with the columns and types of `SCHEMA`.
 

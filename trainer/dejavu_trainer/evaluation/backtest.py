@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,8 +34,6 @@ CALIBRATE_SEASONS: Final = 2
 
 FORM = 10
 """Format version of the files; incremented with every change of the scores or their storage."""
-
-_PLAYS = re.compile(r"plays_([0-9]{4})\.parquet", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +91,6 @@ class Fold:
         to_calibrate = games.select((games.season >= first) & (games.season < self.season))
         models = fit_recipe(train, to_calibrate, self.recipe, self.seed, stages=stages)
         return score(models, games.select(games.season == self.season))
-
-
-def available_seasons(folder: Path) -> list[int]:
-    """Return the seasons with plays in a folder or its subfolder seasons/, ascending.
-
-    Raises:
-        DataError: if there is none.
-    """
-    names = [path.name for location in (folder, folder / "seasons") for path in location.glob("plays_*.parquet")]
-    if seasons := {int(match[1]) for match in map(_PLAYS.fullmatch, names) if match}:
-        return sorted(seasons)
-    raise DataError(f"{folder}: contains no plays_SEASON.parquet, nor does {folder / 'seasons'}")
 
 
 def backtest(

@@ -8,8 +8,8 @@ import pytest
 from tests.support.builders.folds import RUN, result_of_two_folds, two_folds
 from tests.support.builders.random_walks import paced_games, with_total_lines
 
+from dejavu_trainer.evaluation.backtest import backtest_totals
 from dejavu_trainer.evaluation.result import BacktestResult, result_of, to_json
-from dejavu_trainer.evaluation.total_metrics import backtest_totals
 from dejavu_trainer.reports.backtest import report_of
 from dejavu_trainer.reports.render import markdown, page
 

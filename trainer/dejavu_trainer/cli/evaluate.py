@@ -111,7 +111,6 @@ def backtest(
     from dejavu_common.files import write_atomic
     from dejavu_trainer.evaluation import backtest as walk_forward
     from dejavu_trainer.evaluation.result import RESULT_STEPS, RunProvenance, result_of, to_json
-    from dejavu_trainer.evaluation.total_metrics import backtest_totals
     from dejavu_trainer.reports.backtest import report_of
     from dejavu_trainer.reports.plots import fan_chart, plots
     from dejavu_trainer.reports.render import markdown, page, print_report
@@ -133,7 +132,9 @@ def backtest(
                 advance=advance,
             )
         with bars.step("Forecast the totals", len(folds)) as advance:
-            totals = backtest_totals(games, seasons, recipe.rating_steps, out, fresh=fresh, advance=advance)
+            totals = walk_forward.backtest_totals(
+                games, seasons, recipe.rating_steps, out, fresh=fresh, advance=advance
+            )
         with bars.step("Compute the metrics", RESULT_STEPS + 1) as advance:
             method = RunProvenance(recipe.digest, recipe.prototypes, seed, games.fingerprint, games.fingerprints)
             result = result_of(folds, method, totals, advance=advance)

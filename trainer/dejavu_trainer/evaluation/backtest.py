@@ -4,7 +4,11 @@ The newest seasons before test season S are calibration seasons: their ranks cal
 and the settings of the ratings are fitted on the seasons before these. The ratings are carried from game to game
 throughout; forecasts are also made with ratings frozen before the season, as on a server.
 
-The scores of each season are a file, written atomically, so that a killed walk-forward can resume.
+Forecasts of total points need none of the models of margins: for each season, everything is fitted on all seasons
+before it.
+
+The scores of each season are a file of margins and one of totals, written atomically, so that a killed walk-forward can
+resume.
 """
 
 from __future__ import annotations
@@ -24,16 +28,21 @@ from dejavu_feed.errors import DataError
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores, score
 from dejavu_trainer.evaluation.scoring.forecasts import Forecasts, read_scores, to_bytes
+from dejavu_trainer.evaluation.scoring.totals import TotalForecasts, TotalScores, score_totals
 from dejavu_trainer.execution import HERE, Advance, Execution, ignore
 from dejavu_trainer.training.calibrate import fit_recipe
 from dejavu_trainer.training.recipe import TrainingConfig
 from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
+from dejavu_trainer.training.totals import fit_totals
 
 CALIBRATE_SEASONS: Final = 2
 """Number of seasons before the test season that are used for calibration."""
 
 FORM = 10
-"""Format version of the files; incremented with every change of the scores or their storage."""
+"""Format version of the files of folds; incremented with every change of the scores or their storage."""
+
+TOTALS_FORM: Final = 3
+"""Format version of the files of totals; incremented also with every change of the forecasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +80,7 @@ class Fold:
     def key(self, games: Games) -> str:
         """Return a hash of all inputs of the fold's scores: the first 16 hexadecimal digits of a SHA-256."""
         until = games.select(games.season <= self.season)
-        content = [FORM, self.recipe.digest, self.season, self.calibrate_seasons, self.seed, until.fingerprint]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+        return _key(FORM, self.recipe.digest, self.season, self.calibrate_seasons, self.seed, until.fingerprint)
 
     def run(self, games: Games, stages: StageCache = NO_CACHE) -> FoldScores:
         """Train and calibrate models on earlier seasons, and score them on the test season.
@@ -165,3 +173,55 @@ def read_fold(path: Path) -> FoldScores:
         DataError: if the file is not a valid fold.
     """
     return read_scores(path, FoldScores, Forecasts)
+
+
+def backtest_totals(
+    games: Games,
+    seasons: Sequence[int],
+    rating_steps: int,
+    out: Path | None = None,
+    *,
+    fresh: bool = False,
+    advance: Advance = ignore,
+) -> list[TotalScores]:
+    """Score the forecasts of totals of several seasons, and store the scores of each in a folder.
+
+    Args:
+        games: games of all seasons up to the last test season.
+        seasons: test seasons, ascending.
+        rating_steps: likelihood evaluations in the search for the settings of the ratings.
+        out: existing folder for totals-{season}-{key}.npz; None: nothing is stored.
+        fresh: whether to recompute every season.
+        advance: called with 1 after each season.
+
+    Returns:
+        The scores of the seasons that have total points, and enough earlier games with total points.
+
+    Raises:
+        DataError: if stored scores can't be read.
+    """
+    result = []
+    for season in seasons:
+        scores = _totals_of_season(games.select(games.season <= season), season, rating_steps, out, fresh=fresh)
+        result += [] if scores is None else [scores]
+        advance(1)
+    return result
+
+
+def _totals_of_season(
+    games: Games, season: int, rating_steps: int, out: Path | None, *, fresh: bool
+) -> TotalScores | None:
+    key = _key(TOTALS_FORM, season, rating_steps, games.fingerprint)
+    path = None if out is None else out / f"totals-{season}-{key}.npz"
+    if path is not None and path.exists() and not fresh:
+        return read_scores(path, TotalScores, TotalForecasts)
+    earlier = games.select(games.season < season)
+    totals = fit_totals(earlier, rating_steps, ignore)
+    scores = None if totals is None else score_totals(totals, earlier, games.select(games.season == season))
+    if path is not None and scores is not None:
+        write_atomic(path, to_bytes(scores))
+    return scores
+
+
+def _key(*inputs: str | int) -> str:
+    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]

@@ -16,6 +16,7 @@ from dejavu_feed.live_inputs import COLUMNS
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
+from dejavu_trainer.evaluation.backtest import backtest_totals
 from dejavu_trainer.evaluation.scoring.forecasts import pool, to_bytes
 from dejavu_trainer.evaluation.scoring.totals import (
     FORMER_GAMES,
@@ -29,7 +30,6 @@ from dejavu_trainer.evaluation.scoring.totals import (
     season_mean_baseline,
     to_come,
 )
-from dejavu_trainer.evaluation.total_metrics import backtest_totals
 from dejavu_trainer.training.totals import TotalGames, carry_totals, fit_totals, total_games
 
 STEPS = 3

@@ -18,16 +18,15 @@ from dejavu_trainer.evaluation.backtest import CALIBRATE_SEASONS, backtest
 from dejavu_trainer.evaluation.scoring.fold_scores import BASELINES, CEILING, FORECASTERS, LOGISTIC, OF_LINE
 from dejavu_trainer.evaluation.walk_comparison import PairedMetric, compare_walks
 from dejavu_trainer.execution import HERE, Advance, Execution, ignore
-from dejavu_trainer.training.recipe import TrainingConfig
+from dejavu_trainer.training.recipe import OF_DEJAVU, TrainingConfig
 from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
 
 COMPARED: Final = tuple(each for each in FORECASTERS if each not in (*BASELINES, LOGISTIC, *CEILING, *OF_LINE))
 """Forecasters by which recipes are compared: the references are the same for all recipes."""
 
 _RATINGS: Final = ("rating_steps",)
-_DEJAVU: Final = ("prototypes", "prototypes_at", "held_out", "dejavu")
 _SETTINGS: Final = {
-    "dejavu": (*_RATINGS, *_DEJAVU),
+    "dejavu": (*_RATINGS, *OF_DEJAVU),
     "lstm": (*_RATINGS, "lstm"),
     "mean": tuple(field.name for field in fields(TrainingConfig)),
 }

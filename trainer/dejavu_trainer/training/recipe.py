@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -72,6 +72,9 @@ class TrainingConfig:
         content = {"method": METHOD, **asdict(self)}
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
+
+OF_DEJAVU: Final = ("prototypes", "prototypes_at", "held_out", "dejavu")
+"""Settings of a recipe that the selected settings of Dejavu depend on, beside those of the ratings."""
 
 _RECIPE = TypeAdapter(TrainingConfig)
 _CHOICE = TypeAdapter(SelectedSettings)
@@ -173,7 +176,7 @@ def train_models(
             raise DataError(f"{count} prototypes at minute {minute}; expected {minimum} or more")
     run = _Run(rated, recipe, seed, progress or Progress(), execution)
     inputs = games, recipe.rating_steps, seed
-    of_dejavu = recipe.prototypes, recipe.prototypes_at, recipe.held_out, recipe.dejavu
+    of_dejavu = [getattr(recipe, setting) for setting in OF_DEJAVU]
     choice = stages.get(
         "dejavu.json", (*inputs, *of_dejavu), run.select_settings, _CHOICE.dump_json, _CHOICE.validate_json
     )

@@ -99,7 +99,7 @@ def study(
         check_recipes(read, forecaster)
         games, seasons = games_until(bars, data, test)
         with bars.step("Walk forward", len(read) * len(seasons)) as advance:
-            trials = run_study(
+            compared = run_study(
                 games,
                 seasons,
                 read,
@@ -114,11 +114,12 @@ def study(
             )
     base, recipe = next(iter(read.items()))
     if as_json:
-        compared = [
-            {"recipe": trial.name, "digest": trial.digest, **comparison_document(trial.paired)} for trial in trials
+        documents = [
+            {"recipe": name, "digest": read[name].digest, **comparison_document(paired)}
+            for name, paired in compared.items()
         ]
-        print_json({"forecaster": forecaster, "base": base, "digest": recipe.digest, "compared": compared})
+        print_json({"forecaster": forecaster, "base": base, "digest": recipe.digest, "compared": documents})
         return
-    for trial in trials:
-        title = f"First: {forecaster} of {trial.name}. Second: {forecaster} of {base}."
-        print_tables(Console(), title, comparison_tables(trial.paired, len(trials)))
+    for name, paired in compared.items():
+        title = f"First: {forecaster} of {name}. Second: {forecaster} of {base}."
+        print_tables(Console(), title, comparison_tables(paired, len(compared)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
@@ -32,21 +32,6 @@ _SETTINGS: Final = {
 }
 """Settings of a recipe that forecasts of the components depend on. All others are those of the linear models with their
 tables, which depend on the ratings alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """A recipe that was compared with the first of its study.
-
-    Attributes:
-        name: the recipe.
-        digest: its digest.
-        paired: its metrics and those of the first recipe.
-    """
-
-    name: str
-    digest: str
-    paired: list[PairedMetric]
 
 
 def check_recipes(recipes: Mapping[str, TrainingConfig], forecaster: str) -> None:
@@ -84,7 +69,7 @@ def run_study(
     execution: Execution = HERE,
     stages: StageCache = NO_CACHE,
     advance: Advance = ignore,
-) -> list[Trial]:
+) -> dict[str, list[PairedMetric]]:
     """Backtest recipes, and compare each with the first. Stored folds are used, so that a killed study goes on.
 
     Args:
@@ -100,13 +85,14 @@ def run_study(
         advance: called with the number of folds that are done.
 
     Returns:
-        The recipes but the first. The intervals of a metric hold together for all of them.
+        The metrics of each recipe and of the first, by name, without the first itself. The intervals of a metric hold
+        together for all recipes.
 
     Raises:
         DataError: if games are missing or too few, or a fold has no such forecaster.
         FitError, ExecutionError, OSError: see `backtest`.
     """
-    first, trials = None, []
+    first, compared = None, dict[str, list[PairedMetric]]()
     for name, recipe in recipes.items():
         folds = backtest(
             games,
@@ -123,6 +109,5 @@ def run_study(
         if first is None:
             first = walk
         else:
-            paired = compare_walks(walk, first, forecaster, forecaster, len(recipes) - 1)
-            trials.append(Trial(name, recipe.digest, paired))
-    return trials
+            compared[name] = compare_walks(walk, first, forecaster, forecaster, len(recipes) - 1)
+    return compared

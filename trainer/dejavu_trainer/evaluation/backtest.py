@@ -138,14 +138,29 @@ def backtest(
         FitError: if an LSTM can't be fitted.
         ExecutionError, OSError: if the folds can't be computed where they should.
     """
-    folds = [Fold(recipe, season, calibrate_seasons, seed) for season in seasons]
-    for fold in folds:
+    folds = [(Fold(recipe, season, calibrate_seasons, seed), out) for season in seasons]
+    paths = run_folds(games, folds, execution, stages, fresh=fresh, advance=advance)
+    return [read_fold(path) for path in paths.values()]
+
+
+def run_folds(
+    games: Games,
+    folds: Sequence[tuple[Fold, Path]],
+    execution: Execution,
+    stages: StageCache,
+    *,
+    fresh: bool = False,
+    advance: Advance = ignore,
+) -> dict[Fold, Path]:
+    """Compute folds, and store the scores of each in its folder; return their files. See `backtest`."""
+    for fold, _ in folds:
         fold.check(games)
-    out.mkdir(parents=True, exist_ok=True)
-    remove_partial_files(out)
-    paths = {fold: out / f"fold-{fold.season}-{fold.key(games)}.npz" for fold in folds}
+    for folder in {folder for _, folder in folds}:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_partial_files(folder)
+    paths = {fold: folder / f"fold-{fold.season}-{fold.key(games)}.npz" for fold, folder in folds}
     # The newest first: it has the most games to train on, and should not be the last to end.
-    pending = [fold for fold in reversed(folds) if fresh or not paths[fold].exists()]
+    pending = [fold for fold, _ in reversed(folds) if fresh or not paths[fold].exists()]
     advance(len(folds) - len(pending))
 
     def store(number: int, scores: bytes) -> None:
@@ -153,7 +168,7 @@ def backtest(
         advance(1)
 
     execution.map(partial(_scores, stages=stages), pending, games, done=store)
-    return [read_fold(paths[fold]) for fold in folds]
+    return paths
 
 
 def _scores(fold: Fold, games: Games, stages: StageCache) -> bytes:

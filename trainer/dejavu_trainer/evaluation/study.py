@@ -14,8 +14,8 @@ from typing import Final
 
 from dejavu_feed.errors import DataError
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.backtest import CALIBRATE_SEASONS, backtest
-from dejavu_trainer.evaluation.scoring.fold_scores import BASELINES, CEILING, FORECASTERS, LOGISTIC, OF_LINE
+from dejavu_trainer.evaluation.backtest import CALIBRATE_SEASONS, Fold, read_fold, run_folds
+from dejavu_trainer.evaluation.scoring.fold_scores import BASELINES, CEILING, FORECASTERS, LOGISTIC, OF_LINE, FoldScores
 from dejavu_trainer.evaluation.walk_comparison import PairedMetric, compare_walks
 from dejavu_trainer.execution import HERE, Advance, Execution, ignore
 from dejavu_trainer.training.recipe import OF_DEJAVU, TrainingConfig
@@ -92,22 +92,16 @@ def run_study(
         DataError: if games are missing or too few, or a fold has no such forecaster.
         FitError, ExecutionError, OSError: see `backtest`.
     """
-    first, compared = None, dict[str, list[PairedMetric]]()
-    for name, recipe in recipes.items():
-        folds = backtest(
-            games,
-            seasons,
-            recipe,
-            out / recipe.digest,
-            calibrate_seasons=calibrate_seasons,
-            seed=seed,
-            execution=execution,
-            stages=stages,
-            advance=advance,
-        )
-        walk = dict(zip(seasons, folds, strict=True))
-        if first is None:
-            first = walk
-        else:
-            compared[name] = compare_walks(walk, first, forecaster, forecaster, len(recipes) - 1)
-    return compared
+    folds = {
+        name: [Fold(recipe, season, calibrate_seasons, seed) for season in seasons] for name, recipe in recipes.items()
+    }
+    # All at once, so that no process waits for the last fold of a recipe.
+    stored = [(fold, out / fold.recipe.digest) for of_recipe in folds.values() for fold in of_recipe]
+    paths = run_folds(games, stored, execution, stages, advance=advance)
+    first, *others = folds
+
+    def walk(name: str) -> dict[int, FoldScores]:
+        return {fold.season: read_fold(paths[fold]) for fold in folds[name]}
+
+    base = walk(first)
+    return {name: compare_walks(walk(name), base, forecaster, forecaster, len(others)) for name in others}

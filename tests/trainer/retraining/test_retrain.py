@@ -31,10 +31,10 @@ from dejavu_trainer.evaluation.backtest import Fold
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.lineage import code_version, libraries
 from dejavu_trainer.reports.runs import print_due
-from dejavu_trainer.retraining.retrain import open_retrain
+from dejavu_trainer.retraining.retrain import ChallengerUnfit, GamesRefused, open_retrain
 from dejavu_trainer.retraining.settings import Challenger, RetrainSettings
 from dejavu_trainer.retraining.triggers import TriggerKind, TriggerSettings
-from dejavu_trainer.retraining.work_folder import ChallengerUnfit, GamesRefused, open_work_folder
+from dejavu_trainer.retraining.work_folder import open_work_folder
 from dejavu_trainer.training.calibrate import CalibratedModels, fit_recipe
 from dejavu_trainer.training.recipe import TrainingConfig
 

@@ -32,8 +32,16 @@ from dejavu_trainer.retraining.drift import drifts
 from dejavu_trainer.retraining.settings import Challenger, Due, RetrainSettings, SeasonPlan, plan_seasons
 from dejavu_trainer.retraining.sources import games_to_bytes, gather, problems
 from dejavu_trainer.retraining.triggers import Basis, Trigger, TriggerKind, server_coverages, standing_triggers
-from dejavu_trainer.retraining.work_folder import ChallengerUnfit, GamesRefused, WorkFolder, open_work_folder
+from dejavu_trainer.retraining.work_folder import RetrainError, WorkFolder, open_work_folder
 from dejavu_trainer.tracking import MlflowTracker, TrackedRun, manifest_document
+
+
+class GamesRefused(RetrainError):
+    """The games have problems that were not accepted."""
+
+
+class ChallengerUnfit(RetrainError):
+    """The recipe failed its backtest on these games, so that its model is not published."""
 
 
 class Retrain:

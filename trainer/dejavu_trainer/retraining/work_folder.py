@@ -27,14 +27,6 @@ class RetrainRunning(RetrainError):
     """Another retrain is running in the same work folder."""
 
 
-class GamesRefused(RetrainError):
-    """The games have problems that were not accepted."""
-
-
-class ChallengerUnfit(RetrainError):
-    """The recipe failed its backtest on these games, so that its model is not published."""
-
-
 FORMAT: Final = 1
 """Version of the results; incremented with every change of a step's result or its storage, so that older results are
 not used."""

@@ -115,9 +115,9 @@ class MlflowTracker:
             for found in self._client.search_runs([experiment], where, max_results=1):
                 return TrackedRun(self._uri, found.info.run_id)
             with self._mlflow.start_run(run_name=manifest.version, tags={_VERSION_TAG: manifest.version}) as run:
-                shown = {key: str(each)[:_LONGEST_VALUE] for key, each in parameters(manifest).items()}
+                shown = {name: value[:_LONGEST_VALUE] for name, value in parameters(manifest).items()}
                 self._mlflow.log_params(shown)
-                self._mlflow.log_metrics(dict(metrics(manifest)))
+                self._mlflow.log_metrics(metrics(manifest))
                 self._log_files(run.info.artifact_uri, bundle, report)
         return TrackedRun(self._uri, run.info.run_id)
 
@@ -127,7 +127,7 @@ class MlflowTracker:
                 f"{self._uri}: names {visible(place_uri)[:200]} as the place of files, a folder here;"
                 " expected a server that takes them (mlflow server --serve-artifacts), or object storage"
             )
-        # The client would ask the server for the place again.
+        # Not by the client, which would ask the server for the place again.
         place = self._place(place_uri, tracking_uri=self._uri)
         with tempfile.TemporaryDirectory(prefix="dejavu-mlflow-") as folder:
             path = Path(folder, "report.json")

@@ -11,7 +11,7 @@ from dejavu_trainer.evaluation.acceptance import missed
 from dejavu_trainer.evaluation.coverage import POWER, GroupPower
 from dejavu_trainer.evaluation.metrics import LATE_NAME, LEVELS, GroupMetrics
 from dejavu_trainer.evaluation.moments import MomentBand
-from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult, FoldInfo, RunProvenance
+from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult, FoldInfo
 from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, LINE, OF_LINE, PARTS, PLAYERS, STATIC
 from dejavu_trainer.evaluation.scoring.totals import LINE as TOTAL_LINE
 from dejavu_trainer.evaluation.scoring.totals import RIVALS, SERVED
@@ -52,7 +52,7 @@ def report_of(title: str, result: BacktestResult, warning: str = "") -> Evaluati
     """Return the report of a result, with a warning if there is one."""
     return EvaluationReport(
         title,
-        method_line(result.method, result.games),
+        _method_line(result),
         tuple(tables(result)),
         (
             _checks(
@@ -68,17 +68,12 @@ def report_of(title: str, result: BacktestResult, warning: str = "") -> Evaluati
     )
 
 
-def method_line(method: RunProvenance, games: int) -> str:
-    """Describe the tested configuration in one line.
-
-    Args:
-        method: provenance of the run.
-        games: number of test games.
-    """
+def _method_line(result: BacktestResult) -> str:
+    method = result.method
     entries = "every game" if method.prototypes is None else f"{method.prototypes:,} prototypes"
     return (
         f"Recipe {method.recipe}, {entries} per minute in the Dejavu databases, seed {method.seed};"
-        f" {games:,} test games; data {method.data[:16]}."
+        f" {result.games:,} test games; data {method.data[:16]}."
     )
 
 

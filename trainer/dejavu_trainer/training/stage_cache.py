@@ -42,16 +42,15 @@ class StageCache:
             inputs: all that its result depends on beside the version of the code: games, numbers, texts, dataclasses.
             compute: called without arguments.
             write: returns the content of the file of a result.
-            read: returns the result of a content; runs nothing that this says.
+            read: the inverse of `write`; must not execute anything in the content.
 
         Raises:
             DataError: if a file in the folder is not what `write` returns; the message names it.
         """
         if self.folder is None:
             return compute()
-        stage, _, ending = name.partition(".")
-        content = json.dumps([code_version(), stage, *inputs], default=_plain)
-        path = self.folder / f"{stage}-{hashlib.sha256(content.encode()).hexdigest()[:16]}.{ending}"
+        content = json.dumps([code_version(), name, *inputs], default=_plain)
+        path = self.folder / f"{hashlib.sha256(content.encode()).hexdigest()[:16]}-{name}"
         try:
             return read(path.read_bytes())
         except FileNotFoundError:

@@ -21,10 +21,10 @@ from dejavu_trainer.training.linear import fit_linear
 from dejavu_trainer.training.ratings import RatedGames
 
 
-def rated_walks(games_a_season: int, seasons: range, seed: int, strength: float = 12.0) -> RatedGames:
-    """Return walks with known expected margins, whose standard deviation is `strength`, in points."""
+def rated_walks(games_a_season: int, seasons: range, seed: int) -> RatedGames:
+    """Return walks with known expected margins, whose standard deviation is 12 points."""
     games = random_walks(games_a_season, seasons, seed)
-    margins = np.random.default_rng(seed + 1).normal(0, strength, len(games))
+    margins = np.random.default_rng(seed + 1).normal(0, 12.0, len(games))
     drift = np.round(margins[:, None] * np.arange(1, 49) / 48).astype(np.int16)
     final = games.final + drift[:, -1]
     final[final == 0] = 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from itertools import combinations
 
 import numpy as np
 from tests.support.builders.random_walks import scoring_for
@@ -12,8 +11,6 @@ from dejavu_feed.teams import TEAMS
 from dejavu_trainer.data.box_scores import no_box_scores
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.moments import no_moments
-
-PAIRS = list(combinations(TEAMS, 2))
 
 
 def made_games(count: int, *, season: int = 2031, seed: int = 0, scale: float = 1.0) -> Games:

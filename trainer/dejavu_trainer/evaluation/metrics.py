@@ -143,7 +143,7 @@ def cases_of(horizon: Horizon) -> slice:
 def losses(fold: AnyScores, forecaster: str, horizon: Horizon) -> dict[str, Floats]:
     """Compute the loss of each forecast by metric, (n, minutes); a metric is its mean (rmse: the root of it).
 
-    There is no loss for ece, which is not a mean, and none of intervals at levels without an interval.
+    There is no loss for ece, which is not a mean, nor for intervals at levels that have none.
     """
     forecasts, cases = fold.forecasts[forecaster], cases_of(horizon)
     outcome = fold.outcomes[:, [HORIZONS.index(horizon)]].astype(np.float64)

@@ -1,4 +1,4 @@
-"""Scores of forecasts at moments by time left, with bootstrap intervals over games, on the games of folds."""
+"""Scores of forecasts at moments by time left, with bootstrap intervals over games."""
 
 from __future__ import annotations
 

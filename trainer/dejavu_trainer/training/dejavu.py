@@ -263,7 +263,7 @@ def cluster(vectors: Singles, count: int, seed: int) -> Integers:
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # vectors coincide
+        warnings.simplefilter("ignore", ConvergenceWarning)  # raised if vectors coincide
         groups = KMeans(count, max_iter=ROUNDS, random_state=seed).fit_predict(vectors.astype(np.float64))
     return np.unique(groups, return_inverse=True)[1].astype(np.int64)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench.fuzz.checks import wrong_with_answer
 from bench.fuzz.messages import PREDICT, RECORD, Case, Manner, case
 from bench.fuzz.run import main
 from google.protobuf.message import DecodeError
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
 from tests.support.processes.servers import running_worker
 
+from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 
@@ -78,3 +81,46 @@ def test_mutations_of_the_files_of_a_bundle_are_refused_or_answered() -> None:
     ended = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert len(ended.stdout.splitlines()) == 11
+
+
+EXPLANATION: dict[str, Any] = {
+    "attribution": {"before_tipoff": 0.5, "minutes": [1.0, -0.5]},
+    "components": [{"name": "linear", "prediction": 1.0, "weight": 1.0}],
+    "similar_games": [{"distance": 1.0, "games": 2, "increment_spread": 6.0}],
+}
+SOUND: dict[str, Any] = {
+    "point_forecast": 1.0,
+    "interval_lower": 0.0,
+    "interval_upper": 2.0,
+    "home_lead_probability": 0.5,
+    "coverage_probability": 0.95,
+    "model_version": "v",
+    "elapsed_minutes": 2,
+    "quantiles": [{"level": 0.9, "value": 2.0}, {"level": 0.1, "value": 0.0}],
+    "expected_margin": 3.5,
+    "explanation": EXPLANATION,
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"point_forecast": math.nan},
+        {"interval_upper": math.inf},
+        {"point_forecast": 3.0},
+        {"home_lead_probability": 1.1},
+        {"model_version": ""},
+        {"game_id": "0022000001", "sequence": 1},
+        {"elapsed_minutes": 3},
+        {"expected_margin": 3.0},
+        {"quantiles": [{"level": 0.9, "value": 0.0}, {"level": 0.1, "value": 2.0}]},
+        {"explanation": {**EXPLANATION, "similar_games": [{"distance": -1.0, "games": 1}]}},
+        {"explanation": {**EXPLANATION, "components": [{"name": "linear", "prediction": 1.0, "weight": 0.5}]}},
+    ],
+    ids=str,
+)
+def test_an_impossible_answer_is_found(change: dict[str, Any]) -> None:
+    request = pb.PredictRequest(pattern=[2, 1], quantile_levels=[0.9, 0.1], pregame_margin=3.5).SerializeToString()
+    for fields, found in ((SOUND, False), ({**SOUND, **change}, True)):
+        response = pb.PredictResponse(forecast=forecast_pb2.Forecast(**fields)).SerializeToString()
+        assert bool(wrong_with_answer(PREDICT, request, response)) == found

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from bench.performance.measuring import DEJAVU, ECHO, MLSERVER
 from bench.performance.samples import Run
-from bench.performance.sections.calls import BATCHES, EXPLAINED, LEDGER_ROWS, NAMED, READ_ONE, RECORD, SINGLE, WHAT_IF
-from bench.performance.sections.entries import CASE, ENTRIES
+from bench.performance.sections.calls import BATCHES, EXPLAINED, NAMED, SINGLE, WHAT_IF
 from bench.performance.sections.start import MEMORY
 from bench.performance.sections.streams import STREAMS
 
@@ -161,33 +160,10 @@ def _memory(run: Run, figure: Figure) -> None:
     axes.legend(fontsize=7)
 
 
-def _growth(run: Run, figure: Figure) -> None:
-    left, right = figure.subplots(1, 2)
-    if ENTRIES.name in run.sections:
-        _growth_line(left, run, ENTRIES.name, CASE, "single_us")
-        left.set_ylim(bottom=0)
-        left.set_title("search, µs, by entries")
-    if LEDGER_ROWS.name in run.sections:
-        for case in (RECORD, READ_ONE):
-            _growth_line(right, run, LEDGER_ROWS.name, case, "p50_ms")
-        right.set_ylim(bottom=0)
-        right.set_title("p50, ms, by forecasts in the ledger")
-        right.legend(fontsize=7)
-
-
-def _growth_line(axes: Axes, run: Run, section: str, case: str, figure: str) -> None:
-    contenders = [contender for each, contender in run.rows(section) if each == case]
-    medians = [statistics.median(run.values(section, case, contender, figure).values()) for contender in contenders]
-    places = [_first_number(each) for each in contenders]
-    axes.plot(places, medians, marker="o", markersize=3, label=case)
-    _sizes(axes, places)
-
-
 PLOTS: dict[str, tuple[set[str], Callable[[Run, Figure], None]]] = {
     "calls": ({SINGLE.name}, _calls),
     "batches": ({BATCHES.name}, _batches),
     "streams": ({STREAMS.name}, _streams),
     "memory": ({MEMORY.name}, _memory),
-    "growth": ({ENTRIES.name, LEDGER_ROWS.name}, _growth),
 }
 """Name → the sections that it shows, of which one is enough, and the function that draws it."""

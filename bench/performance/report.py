@@ -9,7 +9,6 @@ from textwrap import fill
 from bench.performance.measuring import Section
 from bench.performance.samples import Run
 from bench.performance.sections.calls import ACCESS, BATCHES, BESIDE, DATABASES, LEDGER_ROWS, SINGLE, WORKERS
-from bench.performance.sections.entries import ENTRIES
 from bench.performance.sections.start import MEMORY, NEWCOMER, START
 from bench.performance.sections.streams import PAGE, STREAMS
 from bench.performance.targets import TARGETS, Target
@@ -26,7 +25,6 @@ SECTIONS = {
         START,
         NEWCOMER,
         MEMORY,
-        ENTRIES,
         LEDGER_ROWS,
         DATABASES,
         ACCESS,

@@ -6,14 +6,11 @@ In an archive of arrays, an array gets other values, or another type, shape or n
 depth. A bundle that still loads is verified as usual: its golden queries, a forecast at every minute, and learning. It
 is also a finding if a file is opened meanwhile. Each mutation is made from its seed, so `--seed N --mutations 1`
 repeats one. Bundles are loaded in forked processes; if a signal ends one, its mutation is printed.
-
-`--file index` stands for the 47 indexes: each mutation changes one of them, drawn by its seed.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import io
 import json
 import os
@@ -31,15 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import from_npz
-from dejavu_models.components.index import read_index
 from dejavu_models.errors import BundleError
 from dejavu_models.manifest import Manifest
-from dejavu_store import contents as contents_module
 from dejavu_store.bundle import MANIFEST, check_answers, parse_manifest, read_manifest
 from dejavu_store.contents import load_contents
 from dejavu_store.registry import default_bundle
 
-INDEX: Final = "index"
 MAX_MEMORY: Final = 4 * 1024**3
 MAX_SECONDS: Final = 60
 """Maximum time of one mutation, in seconds; more is a finding."""
@@ -85,7 +79,7 @@ _VALUES: Final[tuple[Any, ...]] = (
 
 def mutated(content: bytes, name: str, rng: random.Random) -> bytes:
     """Return a file of a bundle, changed one to three times."""
-    change = _manifest if name == MANIFEST else _arrays if content[:2] == b"PK" else _array
+    change = _manifest if name == MANIFEST else _arrays
     for _ in range(rng.choice((1, 1, 2, 3))):
         content = change(content, rng)
     return content
@@ -110,18 +104,6 @@ def _arrays(content: bytes, rng: random.Random) -> bytes:
         columns[name] = _other(columns[name], rng)
     file = io.BytesIO()
     np.savez(file, allow_pickle=False, **columns)
-    return file.getvalue()
-
-
-def _array(content: bytes, rng: random.Random) -> bytes:
-    if rng.random() < 0.2:
-        return _bytes(content, rng)
-    try:
-        array = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError):
-        return _bytes(content, rng)
-    file = io.BytesIO()
-    np.save(file, _other(array, rng), allow_pickle=False)
     return file.getvalue()
 
 
@@ -202,10 +184,6 @@ def _containers(value: Any) -> Iterator[Any]:
             yield from _containers(each)
 
 
-# Reading the 46 other indexes again takes half of the time of a load.
-contents_module.read_index = functools.lru_cache(maxsize=64)(read_index)  # type: ignore[attr-defined]
-
-
 _opened: list[str] = []
 
 
@@ -222,8 +200,6 @@ def _watch_opened_files() -> None:
 def load(name: str, seed: int, manifest: Manifest, contents: Mapping[str, bytes]) -> str:
     """Load the bundle with one mutation, and query it; return ACCEPTED, REFUSED or NO_MEMORY, or the finding."""
     rng = random.Random(f"{name} {seed}")
-    if name == INDEX:
-        name = rng.choice([each for each in manifest.files if each.endswith(".index")])
     changed = mutated(contents[name], name, rng)
     _opened.clear()
     try:
@@ -240,7 +216,7 @@ def load(name: str, seed: int, manifest: Manifest, contents: Mapping[str, bytes]
 def _load(name: str, manifest: Manifest, contents: Mapping[str, bytes]) -> str:
     if name == MANIFEST:
         manifest = parse_manifest(contents[MANIFEST], "bundle")
-        if set(manifest.all_files) - set(contents):
+        if set(manifest.files) - set(contents):
             return REFUSED  # a file that the manifest names does not exist: `load_bundle` would refuse
     check_answers(load_contents("bundle", manifest, contents))
     return ACCEPTED
@@ -249,7 +225,7 @@ def _load(name: str, manifest: Manifest, contents: Mapping[str, bytes]) -> str:
 def attack(name: str, seeds: range, bundle: Path) -> Counter[str]:
     """Load the bundle with the mutation of each seed; return the number of each result, with a seed of each finding."""
     manifest = read_manifest(bundle)
-    contents = {each: (bundle / each).read_bytes() for each in (*manifest.all_files, MANIFEST)}
+    contents = {each: (bundle / each).read_bytes() for each in (*manifest.files, MANIFEST)}
     ends: Counter[str] = Counter()
     left = list(seeds)
     while left:
@@ -286,9 +262,8 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = 
     parser.add_argument("--bundle", type=Path, default=default_bundle())
     parser.add_argument("--file", nargs="*", help="files to mutate; all by default")
     options = parser.parse_args(arguments)
-    known = [each for each in read_manifest(options.bundle).all_files if not each.endswith(".index")]
     found = 0
-    for name in options.file or [MANIFEST, *known, INDEX]:
+    for name in options.file or [MANIFEST, *read_manifest(options.bundle).files]:
         began = time.perf_counter()
         ends = attack(name, range(options.seed, options.seed + options.mutations), options.bundle)
         sound = {end: ends.pop(end, 0) for end in (REFUSED, ACCEPTED, NO_MEMORY)}

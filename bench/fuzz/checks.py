@@ -30,6 +30,7 @@ from grpc_status import rpc_status
 from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_feed.live_inputs import from_message
+from dejavu_models.types import MOST_SIMILAR
 
 FAULTS = {
     grpc.StatusCode.INTERNAL,
@@ -236,11 +237,14 @@ def _forecast_faults(forecast: forecast_pb2.Forecast) -> Iterator[str]:
 
 def _explanation_faults(forecast: forecast_pb2.Forecast) -> Iterator[str]:
     attribution = forecast.explanation.attribution
-    terms = [attribution.before_tipoff, *attribution.minutes]
-    if len(attribution.minutes) != forecast.elapsed_minutes or not math.isclose(
-        sum(terms), forecast.point_forecast, abs_tol=TERMS_TOLERANCE
+    by_minute = [attribution.before_tipoff, *attribution.minutes, attribution.components]
+    ranked = [each.points for each in forecast.explanation.contributions]
+    if len(attribution.minutes) != forecast.elapsed_minutes or not all(
+        math.isclose(sum(terms), forecast.point_forecast, abs_tol=TERMS_TOLERANCE) for terms in (by_minute, ranked)
     ):
         yield f"terms that do not sum to the point forecast: {forecast}"
+    if ranked != sorted(ranked, key=abs, reverse=True):
+        yield f"contributions that are not ranked by size: {forecast}"
     components = forecast.explanation.components
     if not all(math.isfinite(each.prediction) for each in components):
         yield f"a component's prediction that is not finite: {forecast}"
@@ -251,11 +255,14 @@ def _explanation_faults(forecast: forecast_pb2.Forecast) -> Iterator[str]:
         or not math.isclose(mean, forecast.point_forecast, abs_tol=TERMS_TOLERANCE)
     ):
         yield f"weights of components that do not sum to 1, or a mean that is not the point forecast: {forecast}"
-    for game in forecast.explanation.similar_games:
-        if not all(map(math.isfinite, _numbers(game))):
-            yield f"a number that is not finite: {game}"
-        if game.distance < 0 or game.increment_spread < 0 or game.games < 1:
-            yield f"an impossible similar game: {game}"
+    similar, summary = forecast.explanation.similar_games, forecast.explanation.similar_summary
+    if not len(similar) <= min(MOST_SIMILAR, summary.games) or not math.isfinite(summary.correction):
+        yield f"more similar games than counted, or a correction that is not finite: {forecast}"
+    if not (0 <= summary.home_led <= summary.games and 0 <= summary.turned <= summary.games):
+        yield f"more similar games of a kind than there are: {summary}"
+    for game in similar:
+        if not 0 <= game.distance < math.inf:
+            yield f"an impossible distance: {game}"
 
 
 def _numbers(message: Message) -> list[float]:

@@ -53,6 +53,7 @@ _FORECAST: Final = (
     *("game_id", "home_team", "away_team", "horizon", "point_forecast", "interval_lower", "interval_upper"),
     *("coverage_probability", "home_lead_probability", "expected_margin", "model_version"),
 )
+_EXPLANATION: Final = ("components", "contributions", "similar_summary", "similar_games")
 _SCORECARD: Final = (
     *("games", "forecasts", "mae", "persistence_mae", "mae_difference", "crps", "brier", "leader_brier"),
     *("brier_difference", "coverage", "withdrawn_games", "corrected_games", "doubtful_games", "unsettled_games"),
@@ -142,6 +143,11 @@ class _Tools:
         play or the clock then. is_current is false if it is too old, late, left behind by the score, or of a game that
         is over: not of now. late says why a forecast does not count: it may have been made with hindsight; null if it
         counts. is_replay: of a recorded or simulated game. outcome is the differential at the horizon, once reported.
+
+        components are the models that the forecast is made of; contributions what moved it, in points, the largest
+        first. similar_summary: of the past games like this one, in which a game and its mirror image count as two, how
+        many the home side led at the horizon, and in how many the leader changed. similar_games: the nearest of them.
+        In a mirrored one the away team has the part of the home team here, and differentials are away minus home.
         """
         game_id = game if is_game_id(game) else await self._game_of(game)
         response = await self._client.get_prediction(game_id, horizon=_HORIZONS[horizon])
@@ -150,18 +156,25 @@ class _Tools:
         late = late_text(forecast) if forecast.late else None
         state = next((each for each in await self._client.list_games() if each.game_id == game_id), None)
         passed = state is not None and (state.status in _OVER or _is_behind(recorded, state))
-        return _fields(forecast, _FORECAST) | {
-            "made_at": play_time(forecast),
-            "made_seconds_ago": _age(forecast.generated_time),
-            "is_current": utc_now() < forecast.expires_time.ToDatetime(UTC) and not (settled or late or passed),
-            "late": late,
-            "is_replay": game_id.startswith(REPLAY_PREFIX),
-            "persistence": last_differential(recorded),
-            "warnings": [warning_label(each.reason) for each in forecast.warnings],
-            "outcome": recorded.outcome.differential if settled else None,
-            "interval_held": recorded.settlement.covered if settled else None,
-            "note": NOTE,
-        }
+        explained = _fields(forecast.explanation, _EXPLANATION)
+        for similar in explained["similar_games"]:
+            del similar["course"]  # half a page of numbers
+        return (
+            _fields(forecast, _FORECAST)
+            | explained
+            | {
+                "made_at": play_time(forecast),
+                "made_seconds_ago": _age(forecast.generated_time),
+                "is_current": utc_now() < forecast.expires_time.ToDatetime(UTC) and not (settled or late or passed),
+                "late": late,
+                "is_replay": game_id.startswith(REPLAY_PREFIX),
+                "persistence": last_differential(recorded),
+                "warnings": [warning_label(each.reason) for each in forecast.warnings],
+                "outcome": recorded.outcome.differential if settled else None,
+                "interval_held": recorded.settlement.covered if settled else None,
+                "note": NOTE,
+            }
+        )
 
     async def get_scorecard(
         self,

@@ -28,8 +28,10 @@ def main() -> None:
         print(f"{forecast.coverage_probability:.0%} within [{lower:+.1f}, {upper:+.1f}]")
         print(f"the home team leads: {forecast.home_lead_probability:.0%}")
         print("quantiles: " + ", ".join(f"{each.level:.0%} {each.value:+.1f}" for each in forecast.quantiles))
+        similar = forecast.explanation.similar_summary
+        print(f"of {similar.games} similar games, the home side led at the half in {similar.home_led}; the nearest:")
         for game in forecast.explanation.similar_games[:3]:
-            print(f"  {game.label}: {game.increment:+.1f} from there, so {game.differential_at_horizon:+.1f} here")
+            print(f"  {game.label}: {game.differential:+} then, {game.differential_at_horizon:+} at the half")
         for warning in forecast.warnings:
             print(f"  warning: {warning.text}")
         win = client.predict(PATTERN, home_team="BOS", away_team="LAL", game_date="2024-11-01", horizon=FINAL)

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime
 from typing import Annotated, Final, Self
 
+import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from dejavu_feed.live_inputs import LIVE_INPUTS
-from dejavu_models.components.dejavu import Kernel
+from dejavu_models.components.ensemble import Ensemble, GameOpinions
+from dejavu_models.components.features import LIVE_COLUMNS
 from dejavu_models.team_filter import MIN_NOISE
 from dejavu_models.types import (
     COMPONENTS,
@@ -22,12 +24,13 @@ from dejavu_models.types import (
     MAX_SLOTS,
     Horizon,
     HorizonSupport,
+    MarginSource,
     Metric,
     ModelInfo,
 )
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Schema version of the manifest and of the file formats that this code writes and reads."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -46,13 +49,6 @@ MAX_METRICS = 50
 
 MAX_NAME = 100
 """Maximum number of characters of a metric's name."""
-
-MAX_ENTRIES = 50_000
-"""Maximum number of entries of a database; one of nine seasons has 11,000. A search that visits every entry takes 3
-ms."""
-
-MAX_NEIGHBOURS = 200
-"""Maximum number of neighbours of a query; recipes have 50. The time of a search grows faster than this number."""
 
 # Texts may come from anyone who may write to a model store. A text that does not fit into a message of the contract, or
 # that a terminal would take for a command, must not reach the store.
@@ -87,31 +83,6 @@ class Part(_Record):
     games: Count
     first_date: Day
     last_date: Day
-
-
-class DejavuRecord(_Record):
-    """Settings of the Dejavu databases; see `point.dejavu.DejavuSettings`.
-
-    Attributes:
-        minutes: minutes that have a database, ascending: all from which the final can be forecast.
-        entries: number of entries of each database.
-        prototypes: whether an entry may represent several different games.
-        neighbours: number of entries per query; at a minute with fewer entries, all of them.
-    """
-
-    minutes: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_SLOTS)], ...], Field(min_length=1)]
-    entries: Annotated[tuple[Annotated[int, Field(gt=0, le=MAX_ENTRIES)], ...], Field(max_length=MAX_SLOTS)]
-    prototypes: bool
-    recency: Annotated[float, Field(gt=0, le=1e6)]
-    neighbours: Annotated[int, Field(gt=0, le=MAX_NEIGHBOURS)]
-    kernel: Kernel
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        every = tuple(Horizon.FINAL.forecast_minutes)
-        if self.minutes != every or len(self.entries) != len(every):
-            raise ValueError(f"minutes must be {every[0]} to {every[-1]}, with one entry count each")
-        return self
 
 
 class RatingsRecord(_Record):
@@ -214,14 +185,12 @@ class Manifest(_Record):
     Attributes:
         version: `version_of` its models, ratings and files.
         components: models beside the linear ones, in the order of `types.COMPONENTS`.
-        dejavu: settings of the Dejavu databases; None if Dejavu is not a component.
         data_fingerprint: SHA-256 over the games of all parts.
         libraries: name → version of the libraries used for training.
         files: name → SHA-256 of every file that determines forecasts; without TOTALS, there are no forecasts of totals,
             without PLAYERS, line-ups have no effect, and without MOMENTS, there are no forecasts in the last
             minute before a horizon and in overtime.
         refresh: later games in the ratings; None if the ratings end with the games of training and calibration.
-        courses: SHA-256 of the courses of the entries, which determine no forecast; None if the bundle has none.
         lineage: origin of the bundle; None if not given.
     """
 
@@ -234,52 +203,35 @@ class Manifest(_Record):
     data_fingerprint: Sha256
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)]
     libraries: Annotated[dict[Text, Text], Field(max_length=MAX_LIST)]
-    dejavu: DejavuRecord | None
     ratings: RatingsRecord
     verdict: VerdictRecord
     metrics: Annotated[tuple[MetricRecord, ...], Field(max_length=MAX_METRICS)]
     golden: Annotated[tuple[Golden, ...], Field(min_length=1, max_length=MAX_LIST)]
     files: dict[FileName, Sha256]
     refresh: RefreshRecord | None = None
-    courses: Sha256 | None = None
     lineage: LineageRecord | None = None
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
         if self.components != tuple(name for name in COMPONENTS if name in self.components):
             raise ValueError(f"components must be of {', '.join(COMPONENTS)}, each once and in this order")
-        if ("dejavu" in self.components) != (self.dejavu is not None):
-            raise ValueError("there must be settings of Dejavu if and only if it is a component")
-        expected = file_names(self.components, () if self.dejavu is None else self.dejavu.minutes)
+        expected = file_names(self.components)
         if expected != self.files.keys() - {TOTALS, PLAYERS, MOMENTS}:
             raise ValueError(f"files must be {sorted(expected)}, but hashes are given for {sorted(self.files)}")
-        if self.version != version_of(self.dejavu, self.ratings, self.files):
+        if self.version != version_of(self.ratings, self.files):
             raise ValueError("version does not match these models and files")
         return self
-
-    @property
-    def database_entries(self) -> int:
-        """Number of entries of all Dejavu databases."""
-        return 0 if self.dejavu is None else sum(self.dejavu.entries)
-
-    @property
-    def all_files(self) -> dict[str, str]:
-        """Name → SHA-256 of every file of the bundle except the manifest."""
-        return self.files if self.courses is None else {**self.files, COURSES: self.courses}
 
     def to_json(self) -> str:
         """Return the content of manifest.json."""
         return self.model_dump_json(indent=2, exclude={"lineage"} if self.lineage is None else None) + "\n"
 
 
-LSTM, LINEAR, ENTRIES, CALIBRATION, RATINGS = (
-    "lstm.npz",
-    "linear.npz",
-    "entries.npz",
-    "calibration.npz",
-    "ratings.npz",
-)
-"""Files of a bundle, except the database indices and the optional files below."""
+LINEAR, CALIBRATION, RATINGS = "linear.npz", "calibration.npz", "ratings.npz"
+"""Files of every bundle."""
+
+DEJAVU, LSTM, WEIGHTS = "dejavu.npz", "lstm.npz", "weights.npz"
+"""Files of the components beside the linear models, and of their weights."""
 
 TOTALS = "totals.npz"
 """File of tables and ratings of total points, which a bundle may have."""
@@ -290,33 +242,20 @@ MOMENTS = "moments.npz"
 PLAYERS = "players.npz"
 """File of the ratings of players, which a bundle may have."""
 
-COURSES = "courses.npz"
-"""File of the courses of entries, which a bundle may have."""
+
+def file_names(components: Collection[str]) -> set[str]:
+    """Return the names of the files that a bundle with these components must have."""
+    of_components = {"dejavu": DEJAVU, "lstm": LSTM}
+    names = {LINEAR, CALIBRATION, RATINGS, *(of_components[each] for each in components)}
+    return names | {WEIGHTS} if components else names
 
 
-def index_name(minute: int) -> str:
-    """Return the file name of a minute's index."""
-    return f"dejavu-{minute:02d}.index"
-
-
-def file_names(components: Collection[str], minutes: Iterable[int]) -> set[str]:
-    """Return the names of the files that a bundle with these components and Dejavu databases must have."""
-    names = {LINEAR, CALIBRATION, RATINGS}
-    if "lstm" in components:
-        names.add(LSTM)
-    return names | {ENTRIES, *map(index_name, minutes)} if "dejavu" in components else names
-
-
-def version_of(dejavu: DejavuRecord | None, ratings: RatingsRecord, files: Mapping[str, str]) -> str:
+def version_of(ratings: RatingsRecord, files: Mapping[str, str]) -> str:
     """Return the model version: first 16 hex digits of a SHA-256 over everything that determines answers.
 
-    Covers the model settings and the file hashes; not the creation time, training data or metrics.
+    Covers the settings of the ratings and the file hashes; not the creation time, training data or metrics.
     """
-    content = {
-        "dejavu": None if dejavu is None else dejavu.model_dump(mode="json"),
-        "ratings": ratings.model_dump(mode="json"),
-        "files": dict(files),
-    }
+    content = {"ratings": ratings.model_dump(mode="json"), "files": dict(files)}
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
@@ -324,8 +263,8 @@ _OF_RATINGS: Final = ("neutral_site",)
 """Inputs that the ratings of every bundle use."""
 
 
-def model_info(manifest: Manifest, calibration: LatticeCalibration) -> ModelInfo:
-    """Describe a model by its manifest and by the levels and inputs that its calibration supports."""
+def model_info(manifest: Manifest, models: Ensemble, calibration: LatticeCalibration) -> ModelInfo:
+    """Describe a model by its manifest, its components, and the levels and inputs that its calibration supports."""
     has_totals = TOTALS in manifest.files
     of_totals = {"total_points", "pregame_total"} if has_totals else set()
     return ModelInfo(
@@ -336,7 +275,7 @@ def model_info(manifest: Manifest, calibration: LatticeCalibration) -> ModelInfo
         calibration_seasons=manifest.calibrate.seasons,
         train_games=manifest.train.games,
         calibration_games=manifest.calibrate.games,
-        database_entries=manifest.database_entries,
+        past_games=0 if models.dejavu is None else len(models.dejavu.games),
         created_time=manifest.created_time,
         metrics=tuple(Metric(each.name, each.value, each.lower, each.upper) for each in manifest.metrics),
         ratings_date=manifest.ratings.date,
@@ -346,6 +285,24 @@ def model_info(manifest: Manifest, calibration: LatticeCalibration) -> ModelInfo
         + (("lineups",) if PLAYERS in manifest.files else ())
         + (("moment",) if MOMENTS in manifest.files else ()),
         components=manifest.components,
+        weights=tuple(models.weights.listed()),
+        similar_games=0 if models.dejavu is None else models.dejavu.images_a_forecast,
+        network_units=0 if models.lstm is None else models.lstm.units,
+        half_width=_half_width(calibration, models),
         totals=has_totals,
         line=calibration.has_line,
     )
+
+
+def _half_width(calibration: LatticeCalibration, models: Ensemble) -> float:
+    """Return half the width of the 95 % interval of the half, for a level game of even teams at minute 18."""
+    levels, margins = np.zeros((1, 18)), np.zeros(1)
+    live = np.full((1, 18, len(LIVE_COLUMNS)), np.nan)
+    index, minute = HORIZONS.index(Horizon.HALFTIME), levels.shape[1]
+    opinions = GameOpinions(models, MarginSource.KNOWN, levels, margins, live).at(index, minute)
+    points = models.linear.increments(minute, margins, margins)[:, index]
+    model = calibration.model(MarginSource.KNOWN)
+    lower, upper = model.distribution(Horizon.HALFTIME, minute, points, margins, margins, opinions=opinions).intervals(
+        0.05
+    )
+    return float(upper[0] - lower[0]) / 2

@@ -46,49 +46,77 @@ class Interval:
 @fast_frozen
 @dataclass(frozen=True, slots=True)
 class SimilarGame:
-    """A past game, or the group of past games that one prototype represents.
+    """A past game that resembles the requested one after the same minute.
 
     Attributes:
-        date: local date of the game (for a group: of the game nearest to its mean).
-        distance: distance between the patterns, in points.
-        differential_at_horizon: last differential of the query plus this entry's increment, in points.
-        games: number of games represented.
-        increment: change from the query's minute to the horizon, in points; for a group, the mean.
-        increment_spread: standard deviation of a group's increments, in points; 0 for one game.
+        home_team, away_team: NBA codes, as the game was played.
+        date: local date.
+        mirrored: whether its away team has the part of the requested home team: its differentials, also those of its
+            course, then are away − home.
+        distance: distance between the games after the minute, in points.
+        differential: its differential after the minute, in points.
+        differential_at_horizon: its differential at the horizon, in points.
+        points, final_points: points of its home and its away team after the minute, and at its end; None if unknown.
     """
 
     home_team: str
     away_team: str
     date: date
+    mirrored: bool
     distance: float
-    differential_at_horizon: float
-    games: int
-    increment: float
-    increment_spread: float
+    differential: int
+    differential_at_horizon: int
+    points: tuple[int, int] | None = None
+    final_points: tuple[int, int] | None = None
 
     @property
     def label(self) -> str:
         """Human-readable name."""
-        name = f"{self.date.isoformat()} {self.away_team} @ {self.home_team}"
-        return name if self.games == 1 else f"{name} and {self.games - 1} like it"
+        return f"{self.date.isoformat()} {self.away_team} @ {self.home_team}"
+
+
+class SimilarSummary(NamedTuple):
+    """What happened in the similar games that a forecast is made of.
+
+    Attributes:
+        games: their number; a game and its mirror image count as two.
+        home_led: number in which the team in the part of the requested home team led at the horizon.
+        turned: number in which a team led after the minute, and the other one at the horizon.
+        correction: mean correction of their differentials for the strength of the teams and the inputs that the request
+            knows, in points.
+    """
+
+    games: int
+    home_led: int
+    turned: int
+    correction: float
 
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """Additive decomposition of a point forecast: before_tipoff + sum(minutes); in points.
+    """Additive decomposition of a point forecast: before_tipoff + sum(minutes) + components; in points.
 
     Attributes:
-        before_tipoff: forecast before the game.
-        minutes: change of the forecast when each minute became known, one value per slot.
+        before_tipoff: forecast of the linear models before the game.
+        minutes: change of it when each minute became known, one value per slot; live inputs are part of the last one.
+        components: change by the components beside the linear models.
     """
 
     before_tipoff: float
     minutes: tuple[float, ...]
+    components: float = 0.0
+
+
+class Contribution(NamedTuple):
+    """What moved a forecast, and by how much, in points."""
+
+    name: str
+    points: float
 
 
 COMPONENTS: Final = ("dejavu", "lstm")
-"""Models beside the linear ones, whose predictions are shown as second opinions: similar games, and the recurrent
-network. A bundle may have both one or none."""
+"""Models whose distributions are pooled with that of the linear models: similar games, and the recurrent network. A
+bundle may have both, one or none."""
 
 
 LINEAR: Final = "linear"
@@ -109,10 +137,14 @@ class Explanation:
     """Explanation of a forecast; predictions are differentials at the horizon, in points.
 
     Attributes:
-        components: the linear models, with weight 1, then the components that the model has, in the order of
-            COMPONENTS, with weight 0. Live inputs shift all predictions alike.
+        components: the linear models, then the components that the model has, in the order of COMPONENTS. Their weights
+            sum to 1, and their weighted predictions to the point forecast. Live inputs shift all predictions alike.
         baseline_prediction: persistence, the last known differential.
+        similar_games: the nearest of the games in the summary, nearest first; at most MOST_SIMILAR.
+        similar_summary: None without similar games.
         calibration_games: number of games behind the interval and the probability.
+        contributions: what moved the forecast, the greatest size first; their points sum to the point forecast. Names:
+            ratings, schedule, players, line, minutes, live (the last score or the possession), and the components.
     """
 
     components: tuple[ComponentPrediction, ...]
@@ -120,6 +152,12 @@ class Explanation:
     similar_games: tuple[SimilarGame, ...]
     calibration_games: int
     attribution: Attribution
+    similar_summary: SimilarSummary | None = None
+    contributions: tuple[Contribution, ...] = ()
+
+
+MOST_SIMILAR: Final = 5
+"""Maximum number of similar games in an explanation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,44 +390,6 @@ class Metric:
     upper: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """Description and capabilities of a model.
-
-    Attributes:
-        ratings_date: local date of the newest final that the team ratings know.
-        finals_since: number of finals that the ratings know beyond those of the bundle.
-        unseen_teams: NBA code → date on which the ratings end for a team that has had no final since a gap.
-        max_ratings_days: greatest age at which ratings are used; see `ratings.are_usable`.
-        approved: whether its recipe passed the backtest; `verdict_reason` has the grounds.
-        inputs: names of the optional inputs that its forecasts depend on, such as total_points.
-        components: components beside its linear models, in the order of COMPONENTS.
-        totals: whether it forecasts the points of both teams too, for requests with total_points.
-        line: whether it has distributions for the line of a market.
-    """
-
-    version: str
-    horizons: tuple[HorizonSupport, ...]
-    smallest_alpha: float
-    train_seasons: tuple[int, ...]
-    calibration_seasons: tuple[int, ...]
-    train_games: int
-    calibration_games: int
-    database_entries: int
-    created_time: datetime
-    metrics: tuple[Metric, ...]
-    ratings_date: date
-    approved: bool
-    verdict_reason: str
-    finals_since: int = 0
-    max_ratings_days: int = 30
-    unseen_teams: Mapping[str, date] = field(default_factory=dict)
-    inputs: tuple[str, ...] = ()
-    components: tuple[str, ...] = ()
-    totals: bool = False
-    line: bool = False
-
-
 class MarginSource(enum.IntEnum):
     """Source of the expected margin of a query. The values are indices on margin-source axes.
 
@@ -404,6 +404,74 @@ class MarginSource(enum.IntEnum):
     KNOWN = 1
     RATED = 2
     LINE = 3
+
+
+class ComponentWeight(NamedTuple):
+    """Weight of a component in the forecasts of a horizon in a quarter, for a source of the expected margin.
+
+    Attributes:
+        component: LINEAR, or one of COMPONENTS.
+        quarter: 1 to 4.
+        margin_source: one of LINEAR_SOURCES.
+        weight: in [0, 1].
+        lower, upper: 95 % interval of the learned weight, by a bootstrap over games; both `weight` where it was fixed.
+    """
+
+    component: str
+    horizon: Horizon
+    quarter: int
+    margin_source: MarginSource
+    weight: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """Description and capabilities of a model.
+
+    Attributes:
+        ratings_date: local date of the newest final that the team ratings know.
+        finals_since: number of finals that the ratings know beyond those of the bundle.
+        unseen_teams: NBA code → date on which the ratings end for a team that has had no final since a gap.
+        max_ratings_days: greatest age at which ratings are used; see `ratings.are_usable`.
+        approved: whether its recipe passed the backtest; `verdict_reason` has the grounds.
+        inputs: names of the optional inputs that its forecasts depend on, such as total_points.
+        components: components beside its linear models, in the order of COMPONENTS.
+        past_games: number of games in its Dejavu database.
+        weights: weights of its components and of the linear models.
+        similar_games: number of similar games that a forecast is made of; 0 without Dejavu.
+        network_units: number of units of the LSTM; 0 without it.
+        half_width: half the width of the 95 % interval of the half, in points, for a level game of even teams after 18
+            minutes.
+        totals: whether it forecasts the points of both teams too, for requests with total_points.
+        line: whether it has distributions for the line of a market.
+    """
+
+    version: str
+    horizons: tuple[HorizonSupport, ...]
+    smallest_alpha: float
+    train_seasons: tuple[int, ...]
+    calibration_seasons: tuple[int, ...]
+    train_games: int
+    calibration_games: int
+    past_games: int
+    created_time: datetime
+    metrics: tuple[Metric, ...]
+    ratings_date: date
+    approved: bool
+    verdict_reason: str
+    finals_since: int = 0
+    max_ratings_days: int = 30
+    unseen_teams: Mapping[str, date] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
+    weights: tuple[ComponentWeight, ...] = ()
+    similar_games: int = 0
+    network_units: int = 0
+    half_width: float = 0.0
+    totals: bool = False
+    line: bool = False
 
 
 WITHOUT_LINE: Final = (MarginSource.UNKNOWN, MarginSource.KNOWN, MarginSource.RATED)

@@ -155,7 +155,7 @@ def parse_manifest(text: bytes, source: object) -> Manifest:
 
 def _read_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
     contents = {}
-    for name, sha256 in manifest.all_files.items():
+    for name, sha256 in manifest.files.items():
         try:
             contents[name] = (folder / name).read_bytes()
         except FileNotFoundError:
@@ -185,7 +185,7 @@ def publish(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> 
     Args:
         folder: target folder.
         manifest: manifest of the bundle.
-        contents: content of each file of the manifest (`all_files`).
+        contents: content of each file of the manifest (`files`).
 
     Returns:
         The forecaster loaded from the written bundle.

@@ -156,7 +156,7 @@ class ModelStore:
         """Return the manifest of a bundle and the contents of its files, each with the SHA-256 in the manifest."""
         manifest = self.manifest(version)
         contents = {}
-        for name, sha256 in manifest.all_files.items():
+        for name, sha256 in manifest.files.items():
             content = self._files.read(f"{FILES}/{sha256}")
             if content is None:
                 raise BundleIncomplete(f"model {version}: {name} is missing in {self.name}")
@@ -170,7 +170,7 @@ class ModelStore:
         Raises:
             ModelStoreUnavailable: if the storage fails.
         """
-        return {name: sha256 for name, sha256 in manifest.all_files.items() if not self._has_file(sha256)}
+        return {name: sha256 for name, sha256 in manifest.files.items() if not self._has_file(sha256)}
 
     def is_complete(self, version: str) -> bool:
         """Return whether there is a bundle of a version, with all its files unaltered.
@@ -195,7 +195,7 @@ class ModelStore:
         self.check_allowed(manifest, source)
         if self.is_complete(manifest.version):
             return manifest.version
-        missing, contents = self.missing(manifest), FolderContents(folder, manifest.all_files, source)
+        missing, contents = self.missing(manifest), FolderContents(folder, manifest.files, source)
         self._verify(manifest, text, contents, source)
         for name, sha256 in missing.items():
             content = contents[name]
@@ -214,7 +214,7 @@ class ModelStore:
         with self._new_folder() as folder:
             with disk(self._work):
                 (folder / MANIFEST).write_bytes(text)
-            for name, sha256 in manifest.all_files.items():
+            for name, sha256 in manifest.files.items():
                 content = contents[name]
                 check_hash(source, name, content, sha256)
                 with disk(self._work):

@@ -16,29 +16,25 @@ from pydantic import ValidationError
 
 from dejavu_feed.off_season import season_on
 from dejavu_models.arrays import from_npz, npz_members, to_npz
-from dejavu_models.components.courses import Courses, courses_from_bytes
-from dejavu_models.components.dejavu import Dejavu, DejavuSettings, Entries
-from dejavu_models.components.index import VectorIndex, read_index
+from dejavu_models.components.dejavu import Dejavu
+from dejavu_models.components.ensemble import Ensemble, Weights
 from dejavu_models.components.linear import LinearModels
 from dejavu_models.components.lstm import Lstm
-from dejavu_models.components.models import PointModels
 from dejavu_models.errors import BundleCorrupt
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
     CALIBRATION,
-    COURSES,
-    ENTRIES,
+    DEJAVU,
     LINEAR,
     LSTM,
     MOMENTS,
     PLAYERS,
     RATINGS,
     TOTALS,
-    DejavuRecord,
+    WEIGHTS,
     Manifest,
     RatingsRecord,
     first_error,
-    index_name,
 )
 from dejavu_models.moments.model import MomentModel
 from dejavu_models.player_ratings import PlayerRatings
@@ -68,25 +64,17 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
     Args:
         source: their origin, for messages.
         manifest: the manifest.
-        contents: content of each of its files (`all_files`), whose hashes the caller has checked.
+        contents: content of each of its files (`files`), whose hashes the caller has checked.
 
     Raises:
         BundleCorrupt: if a file cannot be read; the message names it.
     """
-    record = manifest.dejavu
     _check_size(source, contents)
-    lstm = None
-    if "lstm" in manifest.components:
-        with _refusing(source, LSTM):
-            lstm = Lstm(contents[LSTM])
-    with _refusing(source, LINEAR):
-        linear = linear_from_bytes(contents[LINEAR])
+    models = _ensemble(source, manifest, contents)
     with _refusing(source, CALIBRATION):
         calibration = LatticeCalibration.from_bytes(contents[CALIBRATION])
     with _refusing(source, RATINGS):
         ratings = _ratings_from_bytes(contents[RATINGS], manifest)
-    minutes = {} if record is None else _databases(source, manifest, record, contents)
-    models = PointModels(linear, lstm, minutes)
     players = None
     if PLAYERS in contents:
         with _refusing(source, PLAYERS):
@@ -99,29 +87,21 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
     return Forecaster(manifest, models, calibration, ratings, totals, players, moments)
 
 
-def _databases(
-    source: object, manifest: Manifest, record: DejavuRecord, contents: Mapping[str, bytes]
-) -> dict[int, Dejavu]:
-    with _refusing(source, ENTRIES):
-        entries = Entries.from_bytes(contents[ENTRIES])
-        if len(entries) != sum(record.entries):
-            raise ValueError(f"it holds {len(entries)} entries, the manifest says {sum(record.entries)}")
-    courses: dict[int, Courses] = {}
-    if manifest.courses is not None:
-        with _refusing(source, COURSES):
-            courses = courses_from_bytes(contents[COURSES], dict(zip(record.minutes, record.entries, strict=True)))
-    indexes: dict[int, VectorIndex] = {}
-    for minute, count in zip(record.minutes, record.entries, strict=True):
-        with _refusing(source, name := index_name(minute)):
-            indexes[minute] = read_index(contents[name], minute, count, record.neighbours)
-    minutes, start = {}, 0
-    for minute, count in zip(record.minutes, record.entries, strict=True):
-        # After a minute or two there are few distinct patterns, so a database may have fewer entries than neighbours.
-        query_settings = DejavuSettings(record.recency, min(record.neighbours, count), record.kernel)
-        rows = entries.rows(start, start + count)
-        minutes[minute] = Dejavu(indexes[minute], rows, query_settings, courses.get(minute))
-        start += count
-    return minutes
+def _ensemble(source: object, manifest: Manifest, contents: Mapping[str, bytes]) -> Ensemble:
+    dejavu, lstm = None, None
+    with _refusing(source, LINEAR):
+        linear = linear_from_bytes(contents[LINEAR])
+    if "dejavu" in manifest.components:
+        with _refusing(source, DEJAVU):
+            dejavu = Dejavu.from_bytes(contents[DEJAVU])
+    if "lstm" in manifest.components:
+        with _refusing(source, LSTM):
+            lstm = Lstm(contents[LSTM])
+    if not manifest.components:
+        return Ensemble(linear)
+    with _refusing(source, WEIGHTS):
+        weights = Weights.from_bytes(contents[WEIGHTS])
+        return Ensemble(linear, dejavu, lstm, weights)
 
 
 def _check_size(source: object, contents: Mapping[str, bytes]) -> None:
@@ -195,7 +175,7 @@ def _refusing(source: object, name: str) -> Iterator[None]:
 
 def linear_to_bytes(linear: LinearModels) -> bytes:
     """Serialize the linear models to a .npz file."""
-    return to_npz(coefficients=linear.coefficients)
+    return to_npz(coefficients=linear.coefficients, corrections=linear.corrections, spreads=linear.spreads)
 
 
 def linear_from_bytes(content: bytes) -> LinearModels:
@@ -205,7 +185,7 @@ def linear_from_bytes(content: bytes) -> LinearModels:
         ValueError, KeyError: if the content is invalid.
     """
     columns = from_npz(content)
-    return LinearModels(columns["coefficients"])
+    return LinearModels(columns["coefficients"], columns["corrections"], columns["spreads"])
 
 
 def ratings_to_bytes(state: RatingFilter) -> bytes:

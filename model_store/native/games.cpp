@@ -5,6 +5,8 @@
 namespace dejavu {
 namespace {
 
+constexpr double WEIGHT_ROUNDING = 1e-9;  // of the sum of the weights
+
 double within(double probability, double least) {
     return probability < least ? least : std::min(probability, 1 - least);
 }
@@ -12,6 +14,41 @@ double within(double probability, double least) {
 // Converts a whole number to an integer within bounds; NaN to the least.
 int clamped(double whole, int least, int most) {
     return whole > least ? static_cast<int>(std::min(whole, static_cast<double>(most))) : least;
+}
+
+// Returns the least whole number in [least, most] that holds, given that all greater ones hold too; `most` if none does.
+// Searches from a start in ever longer steps, then halves the last one.
+template <typename Holds>
+int least_with(int start, int least, int most, Holds holds) {
+    if (holds(start)) {
+        most = start;
+        for (int step = 1; least < most; step *= 2) {
+            const int next = std::max(most - step, least);
+            if (!holds(next)) {
+                least = next + 1;
+                break;
+            }
+            most = next;
+        }
+    } else {
+        least = std::min(start + 1, most);
+        for (int step = 1; least < most; step *= 2) {
+            const int next = std::min(least + step - 1, most);
+            if (holds(next)) {
+                most = next;
+                break;
+            }
+            least = std::min(next + 1, most);
+        }
+    }
+    while (least < most) {
+        const int middle = least + (most - least) / 2;
+        if (holds(middle))
+            most = middle;
+        else
+            least = middle + 1;
+    }
+    return least;
 }
 
 double scale_of(double logarithm) {
@@ -58,11 +95,11 @@ double log_scale(const PointTables &tables, double to_come, double size) {
 
 }  // namespace
 
-MarginGame::MarginGame(std::shared_ptr<const MarginTables> tables, double point, double lead, double margin,
-                       LiveInput live)
-    : tables_(std::move(tables)), point_(point), mirrored_(tables_->cells && lead < 0),
-      shape_(tables_->shapes, std::fabs(lead)) {
-    for (const double number : {point, lead, margin, live.points, live.side, live.phase})
+MarginGame::MarginGame(std::shared_ptr<const MarginTables> tables, double center, double lead, double margin,
+                       LiveInput live, std::shared_ptr<const Opinion> opinion, std::shared_ptr<const Others> others)
+    : tables_(std::move(tables)), opinion_(std::move(opinion)), others_(std::move(others)), center_(center),
+      point_(center), mirrored_(tables_->cells && lead < 0), shape_(tables_->shapes, std::fabs(lead)) {
+    for (const double number : {center, lead, margin, live.points, live.side, live.phase})
         if (!std::isfinite(number)) throw std::domain_error("a game has finite numbers");
     const MarginConstants &constants = tables_->constants;
     double pace = 0.0;
@@ -71,13 +108,30 @@ MarginGame::MarginGame(std::shared_ptr<const MarginTables> tables, double point,
     else
         live = {};
     scale_ = scale_of(log_scale(*tables_, std::fabs(lead), margin, pace));
+    unit_ = std::min(scale_, MOST_UNIT);
+    double others_weight = 0.0;
+    if (others_) {
+        others_weight = others_->weight;
+        if (others_->below.size() != 2 * static_cast<std::size_t>(constants.largest) + 2)
+            throw std::domain_error("others have a share below each edge");
+        if (!opinion_) opinion_ = std::make_shared<const Opinion>(Opinion{{1 - others_weight, 0.0, 0.0}});
+    }
+    if (opinion_) {
+        const Weights &weights = opinion_->weights;
+        if (!(std::fabs(weights.linear + weights.dejavu + weights.lstm + others_weight - 1) <= WEIGHT_ROUNDING))
+            throw std::domain_error("the weights of a game's components sum to 1");
+        lstm_center_ = center_ + opinion_->mean * unit_;
+        lstm_scale_ = scale_ * std::exp(opinion_->log_scale);
+        point_ += unit_ * (weights.dejavu * opinion_->similar_mean + weights.lstm * opinion_->mean);
+        if (others_) point_ += others_->point - others_weight * center_;
+    }
     if (!tables_->final) {
-        home_ = 1 - below_edge(0.5);
+        home_ = 1 - below(0);
         return;
     }
     // No probability at 0, neither side impossible, each side scaled to its part of the win probability.
-    const double below_tie = below_edge(-0.5);
-    tie_ = below_edge(0.5) - below_tie + constants.floor_at_tie;
+    const double below_tie = below(-1);
+    tie_ = below(0) - below_tie + constants.floor_at_tie;
     total_ = 1 + constants.floors.back() - tie_;
     const double own = 1 - (below_tie + floor_below(-1)) / total_;
     const double bounded = within(own, constants.least_win);
@@ -96,9 +150,19 @@ double MarginGame::home_lead_probability() const {
     return within(1 - tables_->ranks.calibrated(1 - home_), tables_->constants.least);
 }
 
-double MarginGame::below_edge(double edge) const {
-    const double standardized = (edge - point_) / scale_;
+double MarginGame::of_shape(double standardized) const {
     return mirrored_ ? 1 - shape_.share_below(-standardized) : shape_.share_below(standardized);
+}
+
+double MarginGame::below(int value) const {
+    const double edge = value + 0.5, standardized = (edge - center_) / scale_;
+    if (!opinion_) return of_shape(standardized);
+    const Weights &weights = opinion_->weights;
+    double result = weights.linear > 0 ? weights.linear * of_shape(standardized) : 0.0;
+    if (weights.dejavu > 0) result += weights.dejavu * opinion_->similar_below((edge - center_) / unit_);
+    if (weights.lstm > 0) result += weights.lstm * of_shape((edge - lstm_center_) / lstm_scale_);
+    if (others_) result += others_->below[static_cast<std::size_t>(value + tables_->constants.largest + 1)];
+    return result;
 }
 
 double MarginGame::cumulative(int value) const { return tables_->ranks.calibrated(of_tables(value)); }
@@ -106,7 +170,7 @@ double MarginGame::cumulative(int value) const { return tables_->ranks.calibrate
 double MarginGame::of_tables(int value) const {
     if (value >= tables_->constants.largest) return 1.0;
     if (value < -tables_->constants.largest) return 0.0;
-    double share = below_edge(value + 0.5);
+    double share = below(value);
     if (!tables_->final) return share;
     share += floor_below(value);
     if (value < 0) return share / total_ * below_ratio_;
@@ -118,16 +182,12 @@ double MarginGame::probability_above(double value) const {
     return within(1 - cumulative(clamped(std::floor(value), -bound, bound)), tables_->constants.least);
 }
 
-double MarginGame::value_at(double standardized) const {
-    return point_ + scale_ * (mirrored_ ? -standardized : standardized) - 0.5;
-}
-
 int MarginGame::quantile(double level) const {
     const MarginConstants &constants = tables_->constants;
     double target = tables_->ranks.inverse(level - constants.tolerance);
     int least = -constants.largest, most = constants.largest;
     if (tables_->final) {
-        // Converts the target to a share of the shape with the floor.
+        // Converts the target to a share of the pool with the floor.
         if (target <= 1 - home_) {
             target = target / below_ratio_ * total_;
             most = -1;
@@ -136,19 +196,10 @@ int MarginGame::quantile(double level) const {
             least = 1;
         }
     }
-    level = mirrored_ ? 1 - target : target;
-    const bool inner = constants.inner < level && level < 1 - constants.inner;
-    // A mixture's quantile lies between those of its parts.
-    const double one = value_at(shape_.nearer_inverse(level)), other = value_at(shape_.farther_inverse(level));
-    const int bound = constants.largest + 1;  // beyond it a value counts as the largest
-    const auto whole = [bound](double value) { return clamped(std::ceil(value), -bound, bound); };
-    int value = whole(std::min(one, other) - constants.clear);
-    if (inner) most = std::max(std::min(most, whole(std::max(one, other) + constants.clear)), least);
-    value = std::min(std::max(value, least), most);
-    // The inverse is not valid in the tails.
-    while (!inner && value > least && below_edge(value - 0.5) + floor_below(value - 1) >= target) --value;
-    while (value < most && below_edge(value + 0.5) + floor_below(value) < target) ++value;
-    return value;
+    // Starts at the quantile of the nearer shape around the point forecast, which is a few steps away.
+    const double inverse = mirrored_ ? -shape_.nearer_inverse(1 - target) : shape_.nearer_inverse(target);
+    const int start = clamped(std::ceil(point_ + scale_ * inverse - 0.5), least, most);
+    return least_with(start, least, most, [&](int value) { return below(value) + floor_below(value) >= target; });
 }
 
 PointGame::PointGame(std::shared_ptr<const PointTables> tables, int points, double lead, double expected)
@@ -166,10 +217,8 @@ int PointGame::quantile(double level) const {
     const double target = level - tables_->tolerance;
     // Starts at the quantile of the nearer shape. The mixture's, or one beyond the outermost level, is few steps away.
     const double start = std::ceil(to_come_ + scale_ * shape_.nearer_inverse(target) - 0.5);
-    int value = clamped(start, 0, tables_->most_to_come);
-    while (value > 0 && below(value - 1) >= target) --value;
-    while (value < tables_->most_to_come && below(value) < target) ++value;
-    return value;
+    const int most = tables_->most_to_come;
+    return least_with(clamped(start, 0, most), 0, most, [&](int value) { return below(value) >= target; });
 }
 
 }  // namespace dejavu

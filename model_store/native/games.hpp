@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "opinion.hpp"
 #include "shapes.hpp"
 
 namespace dejavu {
@@ -15,14 +16,15 @@ namespace dejavu {
 struct MarginConstants {
     int largest = 0;             // largest differential with a probability of its own
     double tolerance = 0.0;      // rounding of a cumulative probability
-    double inner = 0.0;          // the inverse of a shape holds between this level and 1 minus it
-    double clear = 0.0;          // largest error of that inverse, in points
     double least_win = 0.0;      // least win probability of either side
     double least = 0.0;          // least probability that a forecast states
     double joint_weight = 0.0;   // weight of the joint win probability
     std::vector<double> floors;  // cumulative, of the final margins from −largest
     double floor_at_tie = 0.0;
 };
+
+// Largest unit of standardised residuals, in points; see margin_model.py.
+constexpr double MOST_UNIT = 100.0;
 
 // Tables of one kind of request, horizon and minute; see MarginTables.
 struct MarginTables {
@@ -40,9 +42,19 @@ struct LiveInput {
     double points = 0.0, side = 0.0, phase = 0.0;
 };
 
+// Shares of further components, by their total weight: those below the edges of the whole numbers from −largest on, and
+// their part of the point forecast.
+struct Others {
+    double weight = 0.0, point = 0.0;
+    std::vector<double> below;
+};
+
+// The pooled distribution of the linear models' tables and of the components around one game's center.
 class MarginGame {
 public:
-    MarginGame(std::shared_ptr<const MarginTables> tables, double point, double lead, double margin, LiveInput live);
+    // Without an opinion and others, it is that of the tables alone.
+    MarginGame(std::shared_ptr<const MarginTables> tables, double center, double lead, double margin, LiveInput live,
+               std::shared_ptr<const Opinion> opinion = nullptr, std::shared_ptr<const Others> others = nullptr);
 
     double home_lead_probability() const;
     double cumulative(int value) const;
@@ -50,17 +62,22 @@ public:
     int quantile(double level) const;
 
     double point() const { return point_; }
+    double center() const { return center_; }
+    double unit() const { return unit_; }
     bool is_final() const { return tables_->final; }
     double tolerance() const { return tables_->constants.tolerance; }
 
 private:
-    double below_edge(double edge) const;
+    double of_shape(double standardized) const;
+    double below(int value) const;  // the pooled share at or below a whole number
     double of_tables(int value) const;  // cumulative, before the ranks
-    double value_at(double standardized) const;
     double floor_below(int value) const;
 
     std::shared_ptr<const MarginTables> tables_;
-    double point_, scale_ = 1.0, home_ = 0.0, tie_ = 0.0, total_ = 1.0, above_ratio_ = 1.0, below_ratio_ = 1.0;
+    std::shared_ptr<const Opinion> opinion_;
+    std::shared_ptr<const Others> others_;
+    double center_, point_, scale_ = 1.0, unit_ = 1.0, lstm_center_ = 0.0, lstm_scale_ = 1.0;
+    double home_ = 0.0, tie_ = 0.0, total_ = 1.0, above_ratio_ = 1.0, below_ratio_ = 1.0;
     bool mirrored_;
     Mixture shape_;
 };

@@ -1,5 +1,7 @@
 #include "lstm.hpp"
 
+#include <algorithm>
+
 #include "processors.hpp"
 
 // Where all numbers are finite, compilers compute bounds as minima and maxima; otherwise they would branch.
@@ -42,7 +44,7 @@ ALWAYS_INLINE float gated_tangent(float gate, float x) {
 }  // namespace
 
 FOR_EACH_PROCESSOR
-void add_outputs(const LstmNetwork &network, const float *steps, int minutes, int first, float *sums) {
+void add_outputs(const LstmNetwork &network, const float *steps, const float *live, int minutes, int first, float *sums) {
     const int hidden = network.hidden, gates = 4 * hidden;
     thread_local Floats memory;
     memory.assign(6 * static_cast<std::size_t>(hidden), 0.0f);
@@ -70,14 +72,17 @@ void add_outputs(const LstmNetwork &network, const float *steps, int minutes, in
             cell[unit] = keep * cell[unit] + gated_tangent(sum[unit], sum[3 * hidden + unit]);
             state[unit] = gated_tangent(sum[hidden + unit], cell[unit]);
         }
-        for (int horizon = 0; minute >= first && horizon < HORIZONS; ++horizon) {
-            const float *const weights = &network.head[static_cast<std::size_t>(horizon) * hidden];
+        for (int output = 0; minute >= first && output < OUTPUTS; ++output) {
+            const float *const weights = &network.head[static_cast<std::size_t>(output) * hidden];
             float lanes[TOGETHER] = {};
             for (int unit = 0; unit < hidden; unit += TOGETHER)
                 for (int lane = 0; lane < TOGETHER; ++lane) lanes[lane] += state[unit + lane] * weights[unit + lane];
-            float output = network.head_bias[horizon];
-            for (const float lane : lanes) output += lane;
-            sums[HORIZONS * minute + horizon] += output * network.spreads[HORIZONS * minute + horizon];
+            float sum_of_output = network.head_bias[output];
+            for (const float lane : lanes) sum_of_output += lane;
+            for (int input = 0; input < LIVE; ++input)
+                sum_of_output += live[LIVE * (minute - first) + input] * network.head_live[output][input];
+            const float spread = output < HORIZONS ? network.spreads[HORIZONS * minute + output] : 1.0f;
+            sums[OUTPUTS * minute + output] += sum_of_output * spread;
         }
     }
 }
@@ -91,12 +96,14 @@ int Networks::longest() const {
     return result;
 }
 
-void Networks::run(const float *steps, int minutes, int first, float *result) const {
-    const int begin = HORIZONS * first, end = HORIZONS * minutes;
+void Networks::run(const float *steps, const float *live, int minutes, int first, float *result) const {
+    const int begin = OUTPUTS * first, end = OUTPUTS * minutes;
     for (int place = begin; place < end; ++place) result[place] = 0.0f;
-    for (const LstmNetwork &each : members_) add_outputs(each, steps, minutes, first, result);
-    if (members_.size() > 1)
-        for (int place = begin; place < end; ++place) result[place] /= static_cast<float>(members_.size());
+    for (const LstmNetwork &each : members_) add_outputs(each, steps, live, minutes, first, result);
+    for (int place = begin; place < end && !members_.empty(); ++place) {
+        const float bound = place % OUTPUTS < HORIZONS ? MAX_MEAN : MAX_LOG_SCALE;
+        result[place] = std::min(std::max(result[place] / static_cast<float>(members_.size()), -bound), bound);
+    }
 }
 
 }  // namespace dejavu

@@ -15,6 +15,9 @@ namespace dejavu {
 
 constexpr int CHANNELS = 5;   // input features per minute, see features.py
 constexpr int HORIZONS = 2;
+constexpr int LIVE = 5;       // live inputs of the head, see lstm.py
+constexpr int OUTPUTS = 2 * HORIZONS;  // means, then logarithms of scales, by horizon
+constexpr float MAX_MEAN = 3.0f, MAX_LOG_SCALE = 1.0f;  // bounds of the outputs, as in lstm.py
 constexpr int TOGETHER = 8;   // units whose products are summed at a time
 
 // Allocates at the start of a cache line, so that no SIMD load crosses a cache line.
@@ -40,14 +43,14 @@ struct LstmNetwork {
     Floats input;                 // (CHANNELS, 4 × hidden): gates i, o, f, c
     Floats recurrent;             // (hidden, 4 × hidden)
     Floats bias;                  // (4 × hidden)
-    Floats head;                  // (HORIZONS, hidden)
-    float head_bias[HORIZONS] = {};
-    std::vector<float> spreads;   // (minutes, HORIZONS)
+    Floats head;                  // (OUTPUTS, hidden)
+    float head_live[OUTPUTS][LIVE] = {}, head_bias[OUTPUTS] = {};
+    std::vector<float> spreads;   // (minutes, HORIZONS), of the means
 };
 
-// Adds the network's outputs in points to the rows `first` to `minutes` − 1 of `sums`, (minutes, HORIZONS); row i is the
-// output at the end of the (i + 1)-th minute.
-void add_outputs(const LstmNetwork &network, const float *steps, int minutes, int first, float *sums);
+// Adds the network's outputs to the rows `first` to `minutes` − 1 of `sums`, (minutes, OUTPUTS); row i is the output at
+// the end of the (i + 1)-th minute. `live` are the inputs of the head in the rows from `first` on, (…, LIVE).
+void add_outputs(const LstmNetwork &network, const float *steps, const float *live, int minutes, int first, float *sums);
 
 // The mean of several networks.
 class Networks {
@@ -57,9 +60,11 @@ public:
     // The largest number of minutes that all networks support; -1 if there are none.
     int longest() const;
 
-    // Writes the mean outputs for steps, (minutes, CHANNELS), in points to the rows `first` to `minutes` − 1 of `result`,
-    // (minutes, HORIZONS); 0 if there are no networks.
-    void run(const float *steps, int minutes, int first, float *result) const;
+    bool empty() const { return members_.empty(); }
+
+    // Writes the mean outputs for steps, (minutes, CHANNELS), within their bounds, to the rows `first` to `minutes` − 1 of
+    // `result`, (minutes, OUTPUTS); 0 if there are no networks. `live` as of `add_outputs`.
+    void run(const float *steps, const float *live, int minutes, int first, float *result) const;
 
 private:
     std::vector<LstmNetwork> members_;

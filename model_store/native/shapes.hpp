@@ -69,9 +69,6 @@ public:
     // Returns the inverse of the shape at or below the size.
     double nearer_inverse(double level) const { return shapes_->inverse(cell_, level); }
 
-    // Returns the inverse of the shape above the size; that of the nearer shape if none is mixed in.
-    double farther_inverse(double level) const { return shapes_->inverse(share_ != 0.0 ? cell_ + 1 : cell_, level); }
-
 private:
     const Shapes *shapes_;
     std::size_t cell_;

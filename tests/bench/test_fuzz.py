@@ -86,7 +86,9 @@ def test_mutations_of_the_files_of_a_bundle_are_refused_or_answered() -> None:
 EXPLANATION: dict[str, Any] = {
     "attribution": {"before_tipoff": 0.5, "minutes": [1.0, -0.5]},
     "components": [{"name": "linear", "prediction": 1.0, "weight": 1.0}],
-    "similar_games": [{"distance": 1.0, "games": 2, "increment_spread": 6.0}],
+    "contributions": [{"name": "minutes", "points": 1.5}, {"name": "ratings", "points": -0.5}],
+    "similar_games": [{"distance": 1.0}],
+    "similar_summary": {"games": 2, "home_led": 1, "turned": 1},
 }
 SOUND: dict[str, Any] = {
     "point_forecast": 1.0,
@@ -114,7 +116,11 @@ SOUND: dict[str, Any] = {
         {"elapsed_minutes": 3},
         {"expected_margin": 3.0},
         {"quantiles": [{"level": 0.9, "value": 0.0}, {"level": 0.1, "value": 2.0}]},
-        {"explanation": {**EXPLANATION, "similar_games": [{"distance": -1.0, "games": 1}]}},
+        {"explanation": {**EXPLANATION, "similar_games": [{"distance": -1.0}]}},
+        {"explanation": {**EXPLANATION, "similar_games": [{"distance": 1.0}] * 3}},
+        {"explanation": {**EXPLANATION, "similar_summary": {"games": 2, "home_led": 3}}},
+        {"explanation": {**EXPLANATION, "contributions": EXPLANATION["contributions"][:1]}},
+        {"explanation": {**EXPLANATION, "contributions": EXPLANATION["contributions"][::-1]}},
         {"explanation": {**EXPLANATION, "components": [{"name": "linear", "prediction": 1.0, "weight": 0.5}]}},
     ],
     ids=str,

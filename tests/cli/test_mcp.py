@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.support.builders.games import close_game
 from tests.support.harness.documents import blocks
 from tests.support.processes.servers import async_worker
@@ -64,6 +65,7 @@ async def test_an_assistant_reads_games_a_forecast_and_the_record(tmp_path: Path
                 assert (answer["persistence"], answer["made_at"], answer["outcome"]) == (2.0, "minute 24", None)
                 assert (answer["is_current"], answer["late"], answer["is_replay"]) == (True, None, True)
                 assert "not shown to be better" in answer["note"]
+                assert_explained(answer)
 
             await dejavu.publish_games([close_game(GAME, period=3, seconds_left=600.0)])
             assert not (await call("get_forecast", game=GAME))["is_current"], "the game went on without forecasts"
@@ -98,3 +100,12 @@ def test_the_documented_configuration_starts_it() -> None:
     [block] = [block for block in blocks("docs/assistants.md", "json") if "mcpServers" in block.text]
     [server] = json.loads(block.text)["mcpServers"].values()
     assert server["args"][0] == "mcp"
+
+
+def assert_explained(answer: dict[str, Any]) -> None:
+    """Assert that an answer has the similar games without their courses, and terms that sum to its point."""
+    assert len(answer["similar_games"]) == 5
+    assert all("course" not in each for each in answer["similar_games"])
+    assert answer["similar_summary"]["games"] > 5
+    assert sum(each["weight"] for each in answer["components"]) == pytest.approx(1)
+    assert sum(each["points"] for each in answer["contributions"]) == pytest.approx(answer["point_forecast"])

@@ -18,9 +18,7 @@ def test_a_forecast_is_recorded_and_streamed(tmp_path: Path) -> None:
         forecast = client.predict(PATTERN, horizon=HALFTIME, game_id=GAME, explain=True)
         assert forecast.sequence == 1
         assert forecast.explanation.similar_games
-        for game in forecast.explanation.similar_games:
-            assert game.course
-            game.ClearField("course")  # a stream has none
+        assert all(game.course for game in forecast.explanation.similar_games)
         assert next(events).forecast == forecast
         what_if, refused = client.predict_batch([predict_request(PATTERN), predict_request([])])
         assert what_if.forecast.point_forecast == forecast.point_forecast

@@ -168,7 +168,7 @@ def test_a_server_keeps_models_of_a_store_elsewhere_in_its_cache(
 def test_the_trainer_fits_a_bundle(images: Images, volume: Path) -> None:
     games, bundle = "/var/lib/dejavu/games", "/var/lib/dejavu/bundle"
     simulate = ["simulate", "--season", "2031-2033", "--games", "200", "--out", games]
-    fit = ["fit", "--data", games, "--train", "2031-2032", "--calibrate", "2033", "--prototypes", "60", "--out", bundle]
+    fit = ["fit", "--data", games, "--train", "2031-2032", "--calibrate", "2033", "--out", bundle]
     for arguments in (simulate, fit):
         with images.running("trainer", arguments, volume) as process:
             _, errors = process.communicate(timeout=1500)

@@ -36,7 +36,7 @@ def answers(node: str, program: str, address: str, *args: str) -> Any:
     return json.loads(done.stdout)
 
 
-def as_decoded_by_node(forecast: Forecast, *, courses: bool = True) -> dict[str, Any]:
+def as_decoded_by_node(forecast: Forecast) -> dict[str, Any]:
     """Return a forecast as proto-loader decodes it: 64-bit numbers as text, Timestamps as seconds and nanos.
 
     Each optional field that is present adds a field with an underscore.
@@ -53,9 +53,9 @@ def as_decoded_by_node(forecast: Forecast, *, courses: bool = True) -> dict[str,
         "moment",
     )
     fields = dict.fromkeys(messages) | fields
-    similar = forecast.explanation.similar_games
-    for game, as_text in zip(similar, fields["explanation"]["similarGames"] if similar else (), strict=True):
-        as_text["course"] = list(game.course) if courses else []
+    for game in fields["explanation"]["similarGames"] if fields.get("explanation") else ():
+        points = ("homePoints", "awayPoints", "finalHomePoints", "finalAwayPoints")
+        game |= {f"_{name}": name for name in points if name in game}
     if forecast.HasField("expected_margin"):
         fields["_expectedMargin"] = "expectedMargin"
     for name in MADE:
@@ -159,11 +159,11 @@ def node_stream(node: str, address: str, *args: str) -> Iterator[NodeStream]:
 
 
 def record(address: str, first: int, last: int) -> list[dict[str, Any]]:
-    """Record a forecast for each game; return them as proto-loader decodes them from a stream, without courses."""
+    """Record a forecast for each game; return them as proto-loader decodes them from a stream."""
     with DejavuClient(address, timeout=20.0) as client:
         games = [current_game(number) for number in range(first, last + 1)]
         forecasts = [client.predict(PATTERN, horizon=HALFTIME, game_id=game, explain=True) for game in games]
-        return [as_decoded_by_node(forecast, courses=False) for forecast in forecasts]
+        return [as_decoded_by_node(forecast) for forecast in forecasts]
 
 
 @pytest.mark.nightly

@@ -30,15 +30,16 @@ def lines(program: str, address: str) -> list[str]:
 
 
 def test_predict_shows_a_forecast_its_grounds_and_a_refusal(address: str) -> None:
-    forecast, interval, lead, quantiles, *grounds, win, refusal, violation = lines("predict", address)
+    forecast, interval, lead, quantiles, similar, *grounds, win, refusal, violation = lines("predict", address)
     assert forecast.startswith("LAL @ BOS: +")
     assert interval.startswith("80% within [")
     assert lead.startswith("the home team leads: ")
     levels = re.fullmatch(r"quantiles: 10% (\S+), 50% (\S+), 90% (\S+)", quantiles)
     assert levels is not None
     assert list(map(float, levels.groups())) == sorted(map(float, levels.groups()))
+    assert re.fullmatch(r"of \d+ similar games, the home side led at the half in \d+; the nearest:", similar)
     assert len(grounds) == 3
-    assert all(" from there, so " in ground for ground in grounds)
+    assert all(re.search(r": [+-]\d+ then, [+-]\d+ at the half$", ground) for ground in grounds)
     assert win.startswith("the home team wins: ")
     assert refusal.startswith("INVALID_PATTERN, call ")
     assert violation.startswith("  pattern[2]: nan; expected ")

@@ -152,6 +152,9 @@ def test_numbers_are_those_of_the_rpcs(site: Site) -> None:
     of_games = [
         each for number in range(GAMES) for each in site.get(f"/api/games/{game(number)}").json()["predictions"]
     ]
+    for each in of_games:
+        for similar in each["forecast"]["explanation"]["similarGames"]:
+            similar["course"] = []  # the newest ones have theirs
     assert of_games == listed[::-1]
 
 
@@ -194,6 +197,19 @@ def test_a_game_of_the_past_is_under_its_day_and_a_gateway_may_record_another(tm
             assert recorded["sequence"] == "2"
     assert listed["newest"]["final"]["forecast"]["late"] == "LATE_REASON_GAME_DATE"
     assert listed["course"] == [], f"it was forecast on {today}"
+
+
+def test_the_newest_forecast_of_a_game_comes_with_the_courses_of_its_similar_games(tmp_path: Path, build: Path) -> None:
+    with running_worker(tmp_path, EveryMinuteForecaster()) as server, DejavuClient(server, timeout=30.0) as client:
+        for minutes in (17, 18):
+            client.predict(PATTERN[:minutes], game_id=game(0), horizon=FINAL)
+        with running_gateway(server, "--web", str(build)) as gateway:
+            predictions = Site(server, gateway.address).get(f"/api/games/{game(0)}").json()["predictions"]
+    courses = [
+        [len(similar.get("course", ())) for similar in each["forecast"]["explanation"]["similarGames"]]
+        for each in predictions
+    ]
+    assert courses == [[0, 0], [47, 47]]
 
 
 def test_a_what_if_is_answered_as_by_the_rpc_and_records_nothing(site: Site, document: dict[str, Any]) -> None:

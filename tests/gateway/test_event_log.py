@@ -66,6 +66,16 @@ def test_a_token_is_a_position_until_the_event_after_it_is_dropped() -> None:
         log.read(log.first - 1, 10)
 
 
+def test_the_newest_explained_forecasts_stay_known_beside_moments() -> None:
+    responses = [forecast(1), forecast(2), forecast(3, horizon=HORIZON_HALFTIME), forecast(4, "2"), forecast(5)]
+    responses.append(forecast(6, "3", hours=CURRENT_AGE.total_seconds() / 3600 + 1))
+    for response in (*responses[:4], responses[-1]):
+        response.forecast.explanation.baseline_prediction = 3.0
+    log = log_of(*responses)
+    assert [each.sequence for each in log.explained("1")] == [2, 3]
+    assert log.explained("3") == []
+
+
 def events(*sequences: int) -> list[LiveEvent]:
     return [LiveEvent.of(forecast(sequence)) for sequence in sequences]
 

@@ -52,8 +52,6 @@ def test_a_game_whose_scale_is_no_number_is_refused(logarithm: float) -> None:
     constants = native.MarginConstants(
         largest=1,
         tolerance=1e-9,
-        inner=0.01,
-        clear=0.05,
         least_win=1e-6,
         least=1e-9,
         joint_weight=0.5,
@@ -74,7 +72,7 @@ def test_a_game_whose_scale_is_no_number_is_refused(logarithm: float) -> None:
         win=[0.0] * 8,
     )
     with pytest.raises(ValueError, match="a scale is finite and above 0"):
-        margins.game(0.0, 17.0, 0.0, 0.0, 0.0, 0.0)
+        margins.game(0.0, 17.0, 0.0, 0.0, 0.0, 0.0, None, None)
 
 
 @given(st.lists(st.floats() | st.integers(-250, 250).map(float)))

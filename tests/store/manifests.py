@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dejavu_models.manifest import COURSES, Manifest, version_of
+from dejavu_models.manifest import Manifest, version_of
 from dejavu_store.bundle import MANIFEST, read_manifest
 
 
@@ -21,12 +21,11 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Return the contents of all files of a bundle."""
-    return {name: (folder / name).read_bytes() for name in read_manifest(folder).all_files}
+    return {name: (folder / name).read_bytes() for name in read_manifest(folder).files}
 
 
 def resealed(manifest: Manifest, files: dict[str, bytes], **fields: Any) -> Manifest:
     """Return the manifest with hashes and version recomputed for these files."""
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    courses = hashes.pop(COURSES, None)
-    version = version_of(manifest.dejavu, manifest.ratings, hashes)
-    return manifest.model_copy(update={"files": hashes, "version": version, "courses": courses, **fields})
+    version = version_of(manifest.ratings, hashes)
+    return manifest.model_copy(update={"files": hashes, "version": version, **fields})

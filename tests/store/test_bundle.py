@@ -28,8 +28,7 @@ from dejavu_store import bundle
 from dejavu_store.bundle import MANIFEST, load_bundle, publish, read_manifest
 from dejavu_store.registry import default_bundle
 
-FILES = ("lstm.npz", "linear.npz", "entries.npz", "calibration.npz", "ratings.npz", "dejavu-18.index")
-"""One file of each kind; every minute has an index."""
+FILES = ("lstm.npz", "linear.npz", "dejavu.npz", "weights.npz", "calibration.npz", "ratings.npz")
 
 
 def flip(file: Path) -> None:
@@ -140,16 +139,8 @@ def test_an_unfit_bundle_is_refused_unless_allowed(copy: Path) -> None:
         (lambda it: it.pop("verdict"), "verdict"),
         (lambda it: it["verdict"].update(fit="yes"), "verdict.fit"),
         (lambda it: it["verdict"].update(reason=""), "verdict.reason"),
-        (lambda it: it["dejavu"].update(minutes=[]), "minutes"),
-        (lambda it: it["dejavu"]["minutes"].reverse(), "1 to 47"),
-        (lambda it: it["dejavu"]["minutes"].remove(30), "1 to 47"),
-        (lambda it: it["dejavu"]["entries"].pop(), "one entry count each"),
-        (lambda it: it["dejavu"]["minutes"].__setitem__(-1, 48), "minutes"),
-        (lambda it: it["dejavu"].update(neighbours=0), "neighbours"),
-        (lambda it: it["dejavu"].update(kernel="magic"), "kernel"),
-        # A search among so many entries takes seconds and blocks the worker.
-        (lambda it: it["dejavu"].update(neighbours=1000), "neighbours"),
-        (lambda it: it["dejavu"].update(entries=[100_000] * len(it["dejavu"]["entries"])), "entries"),
+        (lambda it: it["components"].remove("lstm"), "files"),
+        (lambda it: it.update(dejavu={}), "dejavu"),
         (lambda it: it["ratings"].update(carry=1.5), "carry"),
         (lambda it: it["ratings"].update(date="yesterday"), "date"),
         (lambda it: it["golden"].clear(), "golden"),
@@ -163,7 +154,6 @@ def test_an_unfit_bundle_is_refused_unless_allowed(copy: Path) -> None:
         (lambda it: it.update(created_time="0001-01-01T00:00:00+14:00"), "created_time"),
         (lambda it: it.update(created_time="9999-12-31T23:59:59-14:00"), "created_time"),
         (lambda it: it["train"].update(first_date="9999-12-31"), "first_date"),
-        (lambda it: it["dejavu"].update(entries=[2**40] * len(it["dejavu"]["entries"])), "entries"),
         (lambda it: it["metrics"].append({"name": "MAE", "value": 1e300}), "metrics"),
         (lambda it: it["metrics"].extend([{"name": "MAE", "value": 1.0}] * 1000), "metrics"),
         (lambda it: it["verdict"].update(reason="\x1b]0;title\x07"), "verdict.reason"),
@@ -180,10 +170,9 @@ def test_a_manifest_is_checked_strictly(copy: Path, change: Callable[[dict[str, 
         load_bundle(copy)
 
 
-@pytest.mark.parametrize(("part", "setting"), [("dejavu", "neighbours"), ("dejavu", "recency"), ("ratings", "noise")])
-def test_to_change_how_models_are_asked_is_to_break_the_version(copy: Path, part: str, setting: str) -> None:
+def test_to_change_the_settings_of_the_ratings_is_to_break_the_version(copy: Path) -> None:
     def change(manifest: dict[str, Any]) -> None:
-        manifest[part][setting] += 1
+        manifest["ratings"]["noise"] += 1
 
     rewrite(copy, change)
     with pytest.raises(BundleCorrupt, match="version does not match"):
@@ -221,7 +210,7 @@ def test_publishing_replaces_the_old_bundle_whole(small_bundle: Path, tmp_path: 
     manifest = read_manifest(small_bundle)
     publish(target, manifest, contents(small_bundle))
     assert load_bundle(target).version == manifest.version
-    assert {path.name for path in target.iterdir()} == {MANIFEST, *manifest.all_files}
+    assert {path.name for path in target.iterdir()} == {MANIFEST, *manifest.files}
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 

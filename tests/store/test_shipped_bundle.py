@@ -67,15 +67,13 @@ def test_its_intervals_hold_as_often_as_they_say_on_the_games_that_calibrate_the
 
 
 @pytest.mark.nightly
-def test_its_prototypes_stand_for_all_training_games_and_are_named_by_them(data_dir: Path) -> None:
+def test_its_similar_games_are_all_training_games(data_dir: Path) -> None:
     forecaster = load_bundle(default_bundle())
-    games = real_games(data_dir, forecaster.info.train_seasons)
-    known = set(zip(games.date.tolist(), games.home.tolist(), games.away.tolist(), strict=True))
-    assert set(forecaster.models.minutes) == set(range(1, 48))
-    for dejavu in forecaster.models.minutes.values():
-        held = dejavu.entries
-        assert held.games.sum() == len(games)
-        assert set(zip(held.date.tolist(), held.home.tolist(), held.away.tolist(), strict=True)) <= known
+    games, dejavu = real_games(data_dir, forecaster.info.train_seasons), forecaster.models.dejavu
+    assert dejavu is not None
+    for name in ("home", "away", "differentials", "final"):
+        assert np.array_equal(getattr(dejavu.games, name), getattr(games, name)), name
+    assert np.array_equal(dejavu.games.date, games.date)
 
 
 @pytest.mark.nightly

@@ -14,9 +14,8 @@ from dejavu_server.records import ReportedOutcome
 from dejavu_trainer.cli.main import main
 
 QUICK_RECIPE = """
-prototypes = 50
 rating_steps = 6
-dejavu = { recencies = [12], neighbours = [25], minutes = [18] }
+dejavu = { groups = 30, nearest = 10 }
 lstm = { epochs = 3, hidden = 8 }
 """
 """File of `bundles.quick_recipe`."""

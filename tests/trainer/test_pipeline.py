@@ -23,7 +23,6 @@ from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.verdict import divide, verdict_of
 from dejavu_trainer.execution import Progress
 from dejavu_trainer.pipeline import FitReport, fit
-from dejavu_trainer.training.dejavu import MINUTES
 from dejavu_trainer.training.recipe import TrainingConfig
 
 
@@ -77,19 +76,19 @@ def test_the_bundle_says_what_it_was_made_of(
     assert manifest.train.last_date < manifest.calibrate.first_date
     assert manifest.seed == 0
     assert {"hnswlib", "numpy", "torch"} <= manifest.libraries.keys()
-    assert manifest.dejavu is not None
-    assert manifest.dejavu.minutes == tuple(range(1, 48))
-    assert manifest.dejavu.prototypes
     for name, sha256 in manifest.files.items():
         assert hashlib.sha256((report.bundle / name).read_bytes()).hexdigest() == sha256
 
 
-def test_every_minute_has_a_database(run: tuple[FitReport, RecordedProgress]) -> None:
-    models = run[0].trained.models
-    assert tuple(models.minutes) == MINUTES
-    for minute, dejavu in models.minutes.items():
-        assert dejavu.entries.games.sum() == 2 * SEASON_GAMES
-        assert len(dejavu.entries) == 50 or (len(dejavu.entries) < 50 and minute <= 2)
+def test_similar_games_are_those_of_the_training_seasons(forecaster: Forecaster, games: Games) -> None:
+    train, dejavu = games.of_seasons([2031, 2032]), forecaster.models.dejavu
+    assert dejavu is not None
+    assert forecaster.info.past_games == len(train)
+    assert np.array_equal(dejavu.games.differentials, train.differentials)
+    assert np.array_equal(dejavu.games.date, train.date)
+    assert (forecaster.info.similar_games, forecaster.info.network_units) == (dejavu.images_a_forecast, 8)
+    assert forecaster.info.weights == tuple(forecaster.models.weights.listed())
+    assert 5 < forecaster.info.half_width < 40
 
 
 def test_it_forecasts_both_horizons_from_every_minute_with_teams_and_without(
@@ -173,7 +172,7 @@ def test_the_same_games_make_the_same_models_whatever_tested_them_and_a_backtest
 
 
 def test_what_cannot_be_used_is_refused_before_the_work_begins(games: Games, tmp_path: Path) -> None:
-    bars, backtest = RecordedProgress(), backtest_of(tmp_path, replace(RECIPE, held_out=0.31), fit=True)
+    bars, backtest = RecordedProgress(), backtest_of(tmp_path, replace(RECIPE, rating_steps=7), fit=True)
 
     def attempt(out: Path = tmp_path / "b", backtest: Path | None = backtest, calibrate: int = 2033) -> FitReport:
         options = {"out": out, "recipe": RECIPE, "backtest": backtest, "progress": bars}

@@ -74,7 +74,7 @@ def test_it_learns_what_a_server_would_have_and_changes_nothing_else(
     assert document["ratings_date"] == new.manifest.ratings.date.isoformat() == str(games.date[-1])
     assert (document["model_version"], document["games"]) == (new.version, len(games))
     assert new.version != old.version
-    for name in ("train", "calibrate", "data_fingerprint", "verdict", "metrics", "dejavu", "seed"):
+    for name in ("train", "calibrate", "data_fingerprint", "verdict", "metrics", "seed"):
         assert getattr(new.manifest, name) == getattr(old.manifest, name)
     changed = {name for name, hash_ in new.manifest.files.items() if old.manifest.files[name] != hash_}
     assert changed == {"ratings.npz"}
@@ -214,10 +214,10 @@ def test_a_refresh_carries_the_ratings_of_totals_and_keeps_their_tables(tmp_path
     newest = games.of_seasons([2034])
     _, before = carry_totals(steady_totals().ratings.predict(2033), games.of_seasons([2033]))
     totals = Totals(steady_totals().models, before)
-    contents = {name: (tmp_path / "bundle" / name).read_bytes() for name in base.manifest.all_files}
+    contents = {name: (tmp_path / "bundle" / name).read_bytes() for name in base.manifest.files}
     contents[TOTALS] = totals.to_bytes()
     hashes = {name: hashlib.sha256(contents[name]).hexdigest() for name in (*base.manifest.files, TOTALS)}
-    version = version_of(base.manifest.dejavu, base.manifest.ratings, hashes)
+    version = version_of(base.manifest.ratings, hashes)
     publish(tmp_path / "bundle", base.manifest.model_copy(update={"files": hashes, "version": version}), contents)
     new = refresh_ratings(tmp_path / "bundle", results_of(newest), tmp_path / "refreshed", date(2034, 6, 30)).forecaster
     assert new.totals is not None

@@ -77,12 +77,13 @@ def violations(opened: Tab) -> dict[str, list[str]]:
     return {each["id"]: [node["html"][:200] for node in each["nodes"]] for each in found}
 
 
-def test_the_table_of_similar_games_fits_a_phone(opened: Tab) -> None:
+def test_the_tables_of_similar_games_and_of_what_moved_the_forecast_fit_a_phone(opened: Tab) -> None:
     opened.page.set_viewport_size({"width": 340, "height": 700})
     opened.open(f"/game/{IN_PLAY}", ".similar table")
-    table = opened.page.locator(".similar .table-scroll")
-    assert table.evaluate("each => each.scrollWidth <= each.clientWidth")
-    assert "Then here" in table.inner_text()
+    for place, column in ((".similar", "Final score"), (".figure >", "Changed by")):
+        table = opened.page.locator(f"{place} .table-scroll")
+        assert table.evaluate("each => each.scrollWidth <= each.clientWidth")
+        assert column in table.inner_text()
 
 
 def test_charts_are_painted(opened: Tab) -> None:
@@ -96,12 +97,16 @@ def test_charts_are_painted(opened: Tab) -> None:
         assert canvas.evaluate(COLORS) > 20
 
 
-def test_similar_games_are_drawn_as_they_went(opened: Tab) -> None:
-    opened.open(f"/game/{IN_PLAY}?minute=12", ".chart canvas")
+def test_similar_games_are_drawn_as_they_went_from_the_stream_if_it_has_them(opened: Tab) -> None:
+    asked: list[str] = []
+    opened.page.on("request", lambda request: asked.append(request.url))
+    opened.open(f"/game/{IN_PLAY}", ".similar input:checked")
+    assert not any("/api/predictions/" in url for url in asked)
+    opened.open(f"/game/{IN_PLAY}?minute=12", ".similar input:not(:checked)")
     with opened.page.expect_response(lambda answer: "/api/predictions/" in answer.url) as answer:
         opened.page.get_by_label("Draw them in the chart").check()
     games = answer.value.json()["prediction"]["forecast"]["explanation"]["similarGames"]
-    assert [len(game["course"]) for game in games] == [47 - 12] * 5
+    assert [len(game["course"]) for game in games] == [47] * len(games)
     assert not opened.errors
 
 

@@ -123,7 +123,7 @@ def test_a_game_is_followed_from_moment_to_moment(opened: Tab) -> None:
     opened.open(f"/game/{OVERTIME}", ".chart canvas")
     main = opened.page.locator("main")
     assert "The last two minutes, and overtime" in main.inner_text()
-    assert "The bars sum to the forecast after minute 47." in main.inner_text()
+    assert "Both sum to the forecast after minute 47." in main.inner_text()
     assert "which has no forecasts" not in main.inner_text()
     back = opened.page.get_by_role("button", name="Earlier forecast")
     for text, address in (

@@ -11,14 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from dejavu_feed.off_season import is_over
-from dejavu_models.components.courses import courses_to_bytes
-from dejavu_models.components.dejavu import Entries
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
     CALIBRATION,
-    COURSES,
-    ENTRIES,
+    DEJAVU,
     LINEAR,
     LSTM,
     MOMENTS,
@@ -26,14 +23,13 @@ from dejavu_models.manifest import (
     RATINGS,
     SCHEMA_VERSION,
     TOTALS,
-    DejavuRecord,
+    WEIGHTS,
     Golden,
     LineageRecord,
     Manifest,
     MetricRecord,
     Part,
     RatingsRecord,
-    index_name,
     version_of,
 )
 from dejavu_models.ratings import RatingFilter
@@ -47,8 +43,9 @@ from dejavu_trainer.evaluation.verdict import holdout_verdict, verdict_of
 from dejavu_trainer.execution import HERE, Execution, Progress
 from dejavu_trainer.lineage import code_version, libraries
 from dejavu_trainer.training.calibrate import CalibratedModels, fit_recipe, measure
+from dejavu_trainer.training.lstm_config import TrainedLstm
 from dejavu_trainer.training.ratings import rating_errors
-from dejavu_trainer.training.recipe import TrainedModels, TrainingConfig
+from dejavu_trainer.training.recipe import TrainingConfig
 from dejavu_trainer.training.totals import fit_totals
 
 _GOLDEN = (
@@ -81,7 +78,7 @@ class FitReport:
         forecaster: the published bundle, loaded back from disk.
         bundle: folder of the bundle.
         recipe: the training configuration.
-        trained: the trained models and the selected settings.
+        lstm: the fitted LSTM.
         ratings: errors of the pregame expected margins on the calibration games; see `training.ratings.rating_errors`.
         note: limits of the verdict's meaning for these games; empty if there are none.
     """
@@ -89,7 +86,7 @@ class FitReport:
     forecaster: Forecaster
     bundle: Path
     recipe: TrainingConfig
-    trained: TrainedModels
+    lstm: TrainedLstm
     ratings: dict[str, tuple[float, float]]
     note: str
 
@@ -138,7 +135,6 @@ def fit(
     backtest_verdict, note = (None, "") if backtest is None else verdict_of(backtest, recipe, used)
 
     fitted = fit_recipe(to_train, to_calibrate, recipe, seed, progress, execution)
-    trained = fitted.trained
     with progress.step("Fit the totals", recipe.rating_steps) as advance:
         totals = fit_totals(Games.joined([to_train, to_calibrate]), recipe.rating_steps, advance)
     verdict = backtest_verdict or holdout_verdict(fitted, progress, execution)
@@ -152,12 +148,10 @@ def fit(
         ratings = fitted.after.predict(season_served)
         contents = _contents(fitted, ratings, totals)
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-        courses = hashes.pop(COURSES)
-        dejavu = _dejavu_record(trained, recipe)
         ratings_record = RatingsRecord(date=ratings.ratings().date, season=season_served, **asdict(ratings.settings))
         draft = Manifest(
             schema_version=SCHEMA_VERSION,
-            version=version_of(dejavu, ratings_record, hashes),
+            version=version_of(ratings_record, hashes),
             components=COMPONENTS,
             created_time=datetime.now(UTC),
             train=_part(to_train),
@@ -165,33 +159,29 @@ def fit(
             data_fingerprint=used.fingerprint,
             seed=seed,
             libraries=libraries(),
-            dejavu=dejavu,
             ratings=ratings_record,
             verdict=verdict,
             metrics=tuple(metrics),
             golden=(_NO_ANSWER,),
             files=hashes,
-            courses=courses,
             lineage=lineage or LineageRecord(code_version=code_version()),
         )
         forecaster = publish(out, _with_golden(draft, fitted, ratings), contents)
         advance(1)
-    return FitReport(forecaster, out, recipe, trained, errors, note)
+    return FitReport(forecaster, out, recipe, fitted.lstm, errors, note)
 
 
 def _contents(fitted: CalibratedModels, ratings: RatingFilter, totals: Totals | None) -> dict[str, bytes]:
     models = fitted.models
     contents = {
-        LSTM: fitted.trained.lstm.content,
+        LSTM: fitted.lstm.content,
         LINEAR: linear_to_bytes(models.linear),
-        ENTRIES: Entries.joined([dejavu.entries for dejavu in models.minutes.values()]).to_bytes(),
+        WEIGHTS: models.weights.to_bytes(),
         CALIBRATION: fitted.calibration.to_bytes(),
         RATINGS: ratings_to_bytes(ratings),
-        COURSES: courses_to_bytes(
-            {minute: each.courses for minute, each in models.minutes.items() if each.courses is not None}
-        ),
-        **{index_name(minute): dejavu.index.content for minute, dejavu in models.minutes.items()},
     }
+    if models.dejavu is not None:
+        contents[DEJAVU] = models.dejavu.to_bytes()
     if totals is not None and ratings.season is not None:
         contents[TOTALS] = replace(totals, ratings=totals.ratings.predict(ratings.season)).to_bytes()
     if fitted.players is not None:
@@ -199,15 +189,6 @@ def _contents(fitted: CalibratedModels, ratings: RatingFilter, totals: Totals | 
     if fitted.moments is not None:
         contents[MOMENTS] = fitted.moments.to_bytes()
     return contents
-
-
-def _dejavu_record(trained: TrainedModels, recipe: TrainingConfig) -> DejavuRecord:
-    return DejavuRecord(
-        minutes=tuple(trained.models.minutes),
-        entries=tuple(len(dejavu.entries) for dejavu in trained.models.minutes.values()),
-        prototypes=recipe.prototypes is not None,
-        **asdict(trained.dejavu.settings),
-    )
 
 
 def _part(games: Games) -> Part:

@@ -105,7 +105,7 @@ def refresh_ratings(bundle: Path, results: Sequence[GameResult], out: Path, toda
     before = old.manifest
     # Without a limit if the ratings are of simulated seasons, which may be in the future.
     _check(results, today if before.ratings.date <= today else date.max)
-    contents = {name: (bundle / name).read_bytes() for name in before.all_files}
+    contents = {name: (bundle / name).read_bytes() for name in before.files}
     state = old.bundled_ratings
     learned = list[GameResult]()
     for result in results:
@@ -136,7 +136,7 @@ def refresh_ratings(bundle: Path, results: Sequence[GameResult], out: Path, toda
     )
     manifest = before.model_copy(
         update={
-            "version": version_of(before.dejavu, record, files),
+            "version": version_of(record, files),
             "created_time": datetime.now(UTC),
             "ratings": record,
             "files": files,

@@ -181,7 +181,6 @@ def manifest_document(bundle: Path) -> dict[str, Any]:
 def parameters(manifest: Manifest) -> dict[str, str]:
     """Return the parameters of a fit for MLflow: its inputs."""
     tables = {
-        "dejavu": manifest.dejavu.model_dump(mode="json", exclude={"minutes", "entries"}) if manifest.dejavu else {},
         "ratings": manifest.ratings.model_dump(mode="json"),
         "libraries": manifest.libraries,
     }

@@ -16,7 +16,6 @@ from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import (
     ADAPTATION_MODE_ON,
-    Attribution,
     ComponentPrediction,
     Forecast,
     MarginSource,
@@ -49,9 +48,8 @@ from dejavu_feed.moment import TABLES_FROM
 MessageT = TypeVar("MessageT", bound=Message)
 RowT = TypeVar("RowT")
 
-SIMILAR_GAMES_SHOWN = 10
-MOST_BARS = 24
-"""Maximum number of bars; with more minutes, consecutive minutes share a bar."""
+MINUTES_SHOWN = 3
+"""Number of minutes named as those that moved a forecast most."""
 _BAR = 16
 """Maximum width of a bar to one side, in characters."""
 
@@ -124,10 +122,10 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
     console = Console()
     console.print(titled_panel(rows, title(forecast)))
     print_warnings(console, forecast.warnings)
-    if forecast.explanation.HasField("attribution"):
-        console.print(attribution(forecast, pattern))
-    if forecast.explanation.similar_games:
-        console.print(_similar_games(forecast))
+    if forecast.explanation.contributions:
+        console.print(contributions(forecast))
+    for part in _similar_games(forecast):
+        console.print(part, highlight=False)
 
 
 def print_warnings(console: Console, warnings: Iterable[ReliabilityWarning]) -> None:
@@ -300,9 +298,7 @@ def local_time(time: Timestamp, form: str = "%Y-%m-%d %H:%M") -> str:
 def _add_parts(rows: Table, forecast: Forecast) -> None:
     """Add the predictions of the components and the baseline to rows of name and value."""
     explanation = forecast.explanation
-    # The tables of moments, which forecast the end of a half and overtime, do not use the linear model.
-    part = "" if forecast.HasField("moment") else "the model behind the forecast: "
-    parts = [(component_label(each.name), each.prediction, _role(each, part)) for each in explanation.components]
+    parts = [(component_label(each.name), each.prediction, _role(each)) for each in explanation.components]
     parts.append(("persistence", explanation.baseline_prediction, "baseline: the current lead"))
     for name, prediction, note in parts:
         rows.add_row(f"  {name}", Text.assemble(f"{signed(prediction)}  ", (note, "dim")))
@@ -310,64 +306,82 @@ def _add_parts(rows: Table, forecast: Forecast) -> None:
         rows.add_row("  interval from", pluralize(explanation.calibration_games, "game"))
 
 
-def _role(component: ComponentPrediction, part: str) -> str:
+def _role(component: ComponentPrediction) -> str:
     """Describe what a component contributes to the forecast."""
-    if component.name == "linear":
-        return f"{part}lead and expected margin"
-    return f"{100 * component.weight:.0f} % of the forecast" if component.weight else "second opinion"
+    return f"{100 * component.weight:.0f} % of the forecast" if component.weight else "no part in it"
 
 
-def _similar_games(forecast: Forecast) -> Table:
-    """Return a table of the past games nearest to the pattern, with their change in lead up to the horizon."""
-    horizon = horizon_label(forecast.horizon)
-    title = (
-        f"most similar games: change in lead up to the {horizon}, and the lead it implies here; for comparison, no part"
-        " of the forecast"
-    )
-    table = titled_table(title, "game", "change", "here", "distance", "games")
-    for game in forecast.explanation.similar_games[:SIMILAR_GAMES_SHOWN]:
-        change = signed(game.increment) + (f" ± {game.increment_spread:.1f}" if game.games > 1 else "")
-        here = signed(game.differential_at_horizon)
-        table.add_row(game.label, change, here, f"{game.distance:.1f}", f"{game.games}")
-    return table
+def _similar_games(forecast: Forecast) -> Iterator[Table | str]:
+    """Yield a sentence on the similar games that the forecast is made of, and a table of the nearest."""
+    horizon, explanation = horizon_label(forecast.horizon), forecast.explanation
+    summary = explanation.similar_summary
+    if summary.games:
+        led, turned = chance(summary.home_led / summary.games), chance(summary.turned / summary.games)
+        yield (
+            f"Of {summary.games:,} similar games (a game and its mirror image count as two), the home side led at the"
+            f" {horizon} in {led}; in {turned} the leader changed. The forecast corrects their leads by"
+            f" {signed(summary.correction)} points, for the strength of the teams and live inputs."
+        )
+    table = titled_table("the nearest, with scores", "game", "then", "final", f"at the {horizon}", "distance")
+    for game in explanation.similar_games:
+        then = _score(game.away_points, game.home_points) if game.HasField("home_points") else "–"
+        final = _score(game.final_away_points, game.final_home_points) if game.HasField("final_home_points") else "–"
+        name = game.label + ", mirrored" * game.mirrored
+        table.add_row(name, then, final, signed(game.differential_at_horizon, 0), f"{game.distance:.1f}")
+    if any(game.mirrored for game in explanation.similar_games):
+        table.caption, table.caption_justify = (
+            f"mirrored: its away team in the part of {forecast.home_team or 'the home team'}",
+            "left",
+        )
+    if explanation.similar_games:
+        yield table
 
 
-def attribution(forecast: Forecast, pattern: Sequence[float]) -> Table:
-    """Return a table of each minute's contribution to the forecast, with bars. The terms sum to the point forecast.
+def _score(away: int, home: int) -> str:
+    """Format a score in the order of the teams in a game's name."""
+    return f"{away}–{home}"
+
+
+_CONTRIBUTIONS: Final = {
+    "ratings": "team strength and home advantage",
+    "players": "who plays",
+    "line": "line of the market",
+    "minutes": "score so far",
+    "live": "last score or possession",
+    "dejavu": "similar games",
+    "lstm": "LSTM",
+}
+"""Contributions as they are shown."""
+
+
+def contributions(forecast: Forecast) -> Table:
+    """Return a table of what moved a forecast, the largest effect first, with bars. The terms sum to the forecast.
 
     Args:
         forecast: a forecast with an explanation.
-        pattern: its input, home − away by minute in points; shown as the lead at each minute.
     """
-    if forecast.HasField("moment"):
-        horizon = FEED_HORIZONS.get(forecast.horizon, Horizon.HALFTIME)
-        pattern = (*pattern[: horizon.last_slot - 1], forecast.moment.differential)
-    terms = list(_terms(forecast.explanation.attribution, pattern))
-    if forecast.HasField("moment"):
-        terms[-1] = ("now", *terms[-1][1:])
-    largest = max((abs(points) for _, _, points in terms), default=0.0)
-    table = Table(title="contributions to the forecast, in points", title_justify="left")
-    table.add_column("minute", justify="right")
-    table.add_column("lead", justify="right")
-    table.add_column("moved by", justify="right")
+    terms = forecast.explanation.contributions
+    largest = max((abs(each.points) for each in terms), default=0.0)
+    table = Table(title="what moved the forecast, in points", title_justify="left")
     table.add_column("")
-    for name, lead, points in terms:
-        table.add_row(name, lead, signed(points), _bar(points, largest))
+    table.add_column("by", justify="right")
+    table.add_column("")
+    for each in terms:
+        table.add_row(_CONTRIBUTIONS.get(each.name, each.name), signed(each.points), _bar(each.points, largest))
     table.add_section()
-    table.add_row("forecast", "", Text(signed(forecast.point_forecast), style="bold"), "")
+    table.add_row("forecast", Text(signed(forecast.point_forecast), style="bold"), "")
+    if most := _minutes_text(forecast):
+        table.caption, table.caption_justify = most, "left"
     return table
 
 
-def _terms(terms: Attribution, pattern: Sequence[float]) -> Iterator[tuple[str, str, float]]:
-    """Yield each term's name, the lead at its end, and its points."""
-    yield "before tip-off", "", terms.before_tipoff
-    minutes_per_bar = -(-len(terms.minutes) // MOST_BARS)
-    for begin in range(0, len(terms.minutes), minutes_per_bar or 1):
-        points = terms.minutes[begin : begin + minutes_per_bar]
-        end = begin + len(points)
-        name = f"{end}" if len(points) == 1 else f"{begin + 1}–{end}"
-        lead = pattern[end - 1] if end <= len(pattern) else None
-        yield name, "" if lead is None else signed(lead, 0 if lead == round(lead) else 1), sum(points)
+def _minutes_text(forecast: Forecast) -> str:
+    """Name the minutes that moved the forecast most: 4 (+19.2), 3 (−8.0); return "" if none did."""
+    minutes = list(enumerate(forecast.explanation.attribution.minutes, 1))
+    most = sorted((each for each in minutes if abs(each[1]) >= _LEAST_SHOWN), key=lambda each: -abs(each[1]))
+    now = len(minutes) if forecast.HasField("moment") else 0
+    texts = [f"{'now' if minute == now else minute} ({signed(points)})" for minute, points in most[:MINUTES_SHOWN]]
+    return f"minutes that moved it most: {', '.join(texts)}" if texts else ""
 
 
 def _bar(points: float, largest: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC
 from itertools import groupby
@@ -11,8 +12,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from dejavu.v1.forecast_pb2 import MarginSource
 from dejavu.v1.model_service_pb2 import (
     MODEL_STAGE_UNSPECIFIED,
+    ComponentWeight,
     GetModelResponse,
     ListModelsResponse,
     Metric,
@@ -22,7 +25,7 @@ from dejavu.v1.model_service_pb2 import (
     Verdict,
 )
 from dejavu_cli.output.forecast import print_warnings, ratings_text
-from dejavu_cli.output.responsive_table import ListingColumn, listing, name_value_rows
+from dejavu_cli.output.responsive_table import ListingColumn, listing, name_value_rows, titled_table
 from dejavu_client.formatting import component_label, enum_word, horizon_label, pluralize
 from dejavu_common.rich_console import Console, titled_panel
 
@@ -109,20 +112,77 @@ def _print_model(model: Model) -> None:
     if model.ratings_date:
         age = pluralize(model.ratings_age_days, "day")
         rows.add_row("team ratings", f"{ratings_text(model)} · {age} old, summers not counted")
-    rows.add_row("components", ", ".join(["linear", *map(component_label, model.components)]))
+    _add_contents(rows, model)
+    name = " · ".join([model.version, *model.aliases, *(["active"] if model.active else [])])
+    parts: list[Table | str] = [rows]
+    if model.weights:
+        parts += ["", _weights(model.weights)]
+    if model.metrics:
+        parts += ["", _metrics(model.metrics)]
+    console = Console()
+    console.print(titled_panel(Group(*parts), name))
+    print_warnings(console, model.warnings)
+
+
+def _add_contents(rows: Table, model: Model) -> None:
+    """Add what a model is made of, and from which games, to rows of name and value."""
+    rows.add_row("components", ", ".join(["linear", *(_component(name, model) for name in model.components)]))
     if model.inputs:
         rows.add_row("uses", ", ".join(model.inputs))
     rows.add_row("smallest alpha", f"{model.smallest_alpha:.2g}")
     rows.add_row("trained on", f"{model.train_games:,} games of {_seasons(model.train_seasons)}")
     rows.add_row("calibration seasons", f"{model.calibration_games:,} games of {_seasons(model.calibration_seasons)}")
-    rows.add_row("database", f"{model.database_entries:,} entries")
+    if model.past_games:
+        rows.add_row("database", f"{model.past_games:,} past games")
+    if model.half_width:
+        rows.add_row("95 % interval", f"± {model.half_width:.1f} points at the half, level after 18 minutes")
     if model.HasField("create_time"):
         rows.add_row("created", f"{model.create_time.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M} UTC")
-    name = " · ".join([model.version, *model.aliases, *(["active"] if model.active else [])])
-    parts = Group(rows, "", _metrics(model.metrics)) if model.metrics else rows
-    console = Console()
-    console.print(titled_panel(parts, name))
-    print_warnings(console, model.warnings)
+
+
+def _component(name: str, model: Model) -> str:
+    """Name a component of a model, with its size if that is known."""
+    match name:
+        case "dejavu" if model.similar_games:
+            size = f" of {model.similar_games:,} similar games"
+        case "lstm" if model.network_units:
+            size = f" of {pluralize(model.network_units, 'unit')}"
+        case _:
+            size = ""
+    return component_label(name) + size
+
+
+_WEIGHT_SOURCES: Final = {
+    MarginSource.MARGIN_SOURCE_UNSPECIFIED: "no expected margin",
+    MarginSource.MARGIN_SOURCE_RATINGS: "ratings",
+    MarginSource.MARGIN_SOURCE_CALLER: "line",
+}
+"""Sources of the expected margin in the table of weights."""
+
+
+def _weights(weights: Iterable[ComponentWeight]) -> Table:
+    """Return a table of the weights of components, with their intervals if they were learned.
+
+    Sources of the expected margin that have the same weights share their rows.
+    """
+    by_source: defaultdict[str, dict[tuple[str, str], str]] = defaultdict(dict)
+    for each in weights:
+        bounds = f" ({100 * each.lower:.0f}–{100 * each.upper:.0f})" if each.lower < each.upper else ""
+        cell = f"{horizon_label(each.horizon)}, Q{each.quarter}", component_label(each.component)
+        by_source[_WEIGHT_SOURCES.get(each.margin_source, "other")][cell] = f"{100 * each.weight:.0f}{bounds}"
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for source, cells in by_source.items():
+        alike[str(cells)].append(source)
+    names = list(dict.fromkeys(name for cells in by_source.values() for _, name in cells))
+    table = titled_table("shares of the forecast, in % (95 % intervals)", "", *names)
+    for sources in alike.values():
+        table.add_section()
+        if len(alike) > 1:
+            table.add_row(Text(", ".join(sources), style="dim"))
+        cells = by_source[sources[0]]
+        for row in dict.fromkeys(row for row, _ in cells):
+            table.add_row(row, *(cells.get((row, name), "") for name in names))
+    return table
 
 
 def _metrics(metrics: Iterable[Metric]) -> Table:

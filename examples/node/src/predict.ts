@@ -50,7 +50,7 @@ try {
       console.log(`  ${Math.round(100 * level)} %: ${signed(value)}`);
     }
     for (const game of forecast.explanation?.similarGames.slice(0, 3) ?? []) {
-      console.log(`  ${game.label}: ${signed(game.increment)} from there, so ${signed(game.differentialAtHorizon)} here`);
+      console.log(`  ${game.label}: ${signed(game.differential)} then, ${signed(game.differentialAtHorizon)} at the ${horizon}`);
     }
   }
 } catch (error) {

@@ -333,6 +333,10 @@ async def _first_day_after(client: UpstreamClient, day: date, replays: bool) -> 
 
 async def _game_answer(context: GatewayContext, game_id: str) -> Content:
     history = await game_history(context.client, game_id, explain=True)
+    streamed = {each.sequence: each.explanation for each in context.feed.log.explained(game_id)}
+    for each in history:
+        if each.forecast.sequence in streamed:  # with the courses of similar games, which lists lack
+            each.forecast.explanation.CopyFrom(streamed[each.forecast.sequence])
     state = context.feed.games.of(game_id)
     if not history and state is None:
         raise not_found(f"no forecast of the game {game_id} is recorded")

@@ -87,6 +87,7 @@ class EventLog:
         self._events = deque[tuple[LiveEvent, bytes]]()
         self._positions: dict[str, int] = {}  # token → position, oldest first
         self._current: dict[tuple[str, int], tuple[LiveEvent, bytes]] = {}
+        self._explained: dict[tuple[str, int], Forecast] = {}
         self.first = self.end = 0
         self.token = ""
         self.newest_time: datetime | None = None
@@ -113,6 +114,8 @@ class EventLog:
         entry = (event, event.chunk)  # made once for all browsers
         if response.HasField("forecast") and not response.forecast.late:
             self._current[event.game_id, response.forecast.horizon] = entry
+            if response.forecast.HasField("explanation"):  # moments have none
+                self._explained[event.game_id, response.forecast.horizon] = response.forecast
         self.newest_time = event.time
         if self.begun:
             self._events.append(entry)
@@ -195,3 +198,10 @@ class EventLog:
         self._current = {key: each for key, each in self._current.items() if each[0].time >= since}
         found = (each for each in self._current.values() if each[0].wanted_by(games))
         return sorted(found, key=lambda each: each[0].sequence)
+
+    def explained(self, game_id: str) -> list[Forecast]:
+        """Return the newest forecasts of a game that came with their explanation, one for each horizon."""
+        since = utc_now() - CURRENT_AGE
+        made = {key: each.generated_time.ToDatetime(UTC) for key, each in self._explained.items()}
+        self._explained = {key: each for key, each in self._explained.items() if made[key] >= since}
+        return [each for each in self._explained.values() if each.game_id == game_id]

@@ -25,3 +25,26 @@ test("a forecast of a moment has the moment's time and lead, not those of its pa
   expect(recorded({ forecast: { elapsedMinutes: 2 }, pattern: [1, 3] }).forecast).toMatchObject({ minute: 2, isMoment: false, lead: 3 });
   expect(forecast({ moment: { period: 4, secondsLeft: 0 } })).toMatchObject({ minute: 48, lead: 0 });
 });
+
+test("a similar game has its own scores, and a forecast says what it is made of and what moved it", () => {
+  const named = { label: "2021-03-14 BOS @ BKN", homeTeam: "BKN", awayTeam: "BOS" };
+  const scores = { homePoints: 0, awayPoints: 2, finalHomePoints: 104, finalAwayPoints: 109 };
+  const one = forecast({
+    explanation: {
+      similarGames: [{ ...named, ...scores, differential: -2, differentialAtHorizon: -5, course: [-2, 1] }, { ...named, mirrored: true }],
+      similarSummary: { games: 3214, homeLed: 2282, turned: 739, correction: -0.75 },
+      components: [{ name: "lstm", prediction: 3.5, weight: 0.25 }],
+      contributions: [{ name: "ratings", points: -1.5 }],
+      attribution: { beforeTipoff: 1, components: 0.5 },
+    },
+  });
+  const plain = { home: "BKN", away: "BOS", label: named.label };
+  expect(one.similar).toEqual([
+    { ...plain, mirrored: false, lead: -2, atHorizon: -5, score: [0, 2], final: [104, 109], course: [-2, 1] },
+    { ...plain, mirrored: true, lead: 0, atHorizon: 0, score: undefined, final: undefined, course: [] },
+  ]);
+  expect(one.summary).toEqual({ games: 3214, homeLed: 2282, turned: 739, correction: -0.75 });
+  expect(one.components).toEqual([{ name: "lstm", points: 3.5, weight: 0.25 }]);
+  expect(one.contributions).toEqual([{ name: "ratings", points: -1.5 }]);
+  expect(one.attribution).toEqual({ beforeTipoff: 1, minutes: [], components: 0.5 });
+});

@@ -67,8 +67,8 @@ test("the range of the axis holds every value and zero", () => {
   }
 });
 
-test("similar games are drawn as they went, and straight to the horizon where that is not known", () => {
-  const game = { label: "", date: "", games: 1, spread: 0 };
+test("similar games are drawn from tip-off, and straight to the horizon where their course is not known", () => {
+  const game = { home: "BKN", away: "NYK", label: "", mirrored: false, score: undefined, final: undefined, lead: 5 };
   const input = {
     home: "BOS",
     away: "LAL",
@@ -78,16 +78,16 @@ test("similar games are drawn as they went, and straight to the horizon where th
     overtimes: 0,
     later: [],
     similar: [
-      { ...game, increment: 4, atHorizon: 9, course: [1, -2] },
-      { ...game, increment: -5, atHorizon: 0, course: [] },
+      { ...game, atHorizon: 9, course: [1, 4, -2] },
+      { ...game, atHorizon: 0, course: [] },
     ],
-    similarFrom: { minute: 2, lead: 5 },
+    similarAt: 2,
     similarHorizon: 24,
     range: [-10, 10] as [number, number],
   };
   const [minutes, ...series] = fanData(input);
   const drawn = (values: unknown) => (values as (number | null)[]).flatMap((value, place) => (value === null ? [] : [[minutes[place], value]]));
-  expect(drawn(series.at(-2))).toEqual([[2, 5], [3, 6], [4, 3], [24, 9]]);
+  expect(drawn(series.at(-2))).toEqual([[0, 0], [1, 1], [2, 4], [3, -2], [24, 9]]);
   expect(drawn(series.at(-1))).toEqual([[2, 5], [24, 0]]);
 });
 
@@ -110,7 +110,7 @@ test("the played line goes through the moments to the shown one, the later line 
     home: "BOS", away: "LAL", forecasts: [], outcomes: [], overtimes: 1, similar: [], similarHorizon: 48,
     played: [{ minute: 1, lead: 2 }, { minute: 1.5, lead: 4 }],
     later: [{ minute: 2, lead: 3 }, { minute: 50.5, lead: -14 }],
-    similarFrom: { minute: 1, lead: 2 },
+    similarAt: 1,
     range: [-10, 10] as [number, number],
   };
   const [minutes, line, after] = fanData(input);

@@ -1,150 +1,250 @@
-"""Point forecasts by the compiled models: the same numbers as those of `PointModels`, in one call for any games.
+"""The ensemble in the compiled models: the same numbers as those of `GameOpinions`, in one call for any games.
 
 Most forecasts are of one game, and NumPy takes about a microsecond per operation, however short the arrays are. The
-compiled models compute all forecasts in one call, even if the patterns end at different minutes.
+compiled models search and run the LSTM once for a game, if they have a weight, for both horizons.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, chain
-from typing import Any
+from operator import itemgetter
+from typing import Any, Final
 
 import numpy as np
 
+from dejavu_feed.live_inputs import COLUMNS, NO_LIVE_INPUTS, LiveInputs, numbers
 from dejavu_models.arrays import Floats, Integers
 from dejavu_models.components.dejavu import Dejavu
-from dejavu_models.components.models import PointModels
-from dejavu_models.components.shown_entries import date_of
+from dejavu_models.components.ensemble import Ensemble
+from dejavu_models.components.features import FEATURES, LIVE_COLUMNS
+from dejavu_models.components.past_games import PastGames
 from dejavu_models.native import native
-from dejavu_models.types import (
-    LINEAR,
-    MAX_SLOTS,
-    Attribution,
-    ComponentPrediction,
-    Explanation,
-    SimilarGame,
+from dejavu_models.types import HORIZONS, MAX_SLOTS, MOST_SIMILAR, Horizon, SimilarGame, SimilarSummary
+
+SEARCHED: Final = 50
+"""Number of nearest groups among whose games the nearest are looked for."""
+
+_MINUTES: Final = MAX_SLOTS + 1
+
+_read: Final[Callable[[Sequence[float]], tuple[float, ...]]] = itemgetter(
+    *(list(COLUMNS).index(name) for name in LIVE_COLUMNS)
 )
+"""Return LIVE_COLUMNS of the numbers of live inputs."""
+
+_UNKNOWN: Final = (math.nan,) * len(LIVE_COLUMNS)
 
 
-def compiled_models(models: PointModels) -> CompiledModels:
-    """Return the compiled form of point models."""
-    databases = {minute: _database(dejavu, minute) for minute, dejavu in models.minutes.items()}
-    linear = models.linear.coefficients
-    minutes = [(linear[:, minute].transpose(1, 0, 2), databases.get(minute)) for minute in range(MAX_SLOTS + 1)]
-    networks = [] if models.lstm is None else models.lstm.networks
-    compiled = native.PointModels(networks, minutes, models.linear.cubic)
-    return CompiledModels(compiled, models.components)
-
-
-def _database(dejavu: Dejavu, minute: int) -> Any:
-    return native.Database(
-        dejavu.index.compiled,
-        weights=dejavu.weights(minute),
-        games=dejavu.entries.games,
-        residuals=dejavu.entries.residuals,
-        shown=dejavu.records.view(np.uint8),
-        letters=(dejavu.records.dtype["home"].itemsize, dejavu.records.dtype["away"].itemsize),
-        kernel=dejavu.settings.kernel.value,
-        neighbours=dejavu.settings.neighbours,
+def compiled_models(models: Ensemble) -> CompiledModels:
+    """Return the compiled form of an ensemble."""
+    linear, dejavu, lstm = models.linear, models.dejavu, models.lstm
+    databases = [None] * _MINUTES if dejavu is None else [None, *_databases(dejavu)]
+    zeros = np.zeros(_MINUTES)
+    compiled = native.Ensemble(
+        networks=[] if lstm is None else lstm.networks,
+        databases=databases,
+        coefficients=linear.coefficients.transpose(1, 2, 0, 3),
+        corrections=linear.corrections,
+        spreads=linear.spreads,
+        margin_slopes=zeros if dejavu is None else dejavu.references.margin_slopes,
+        mean_totals=zeros if dejavu is None else dejavu.references.mean_totals,
+        network_totals=zeros if lstm is None else lstm.mean_totals,
+        features=np.zeros((_MINUTES, FEATURES)) if dejavu is None else dejavu.weights,
+        weights=models.weights.values / models.weights.values.sum(axis=-1, keepdims=True),
     )
+    return CompiledModels(compiled)
+
+
+def _databases(dejavu: Dejavu) -> Iterator[Any]:
+    games = dejavu.games
+    past = native.PastGames(
+        differentials=games.differentials,
+        totals=games.totals,
+        finals=games.final,
+        margins=games.margins,
+        codes=games.codes,
+    )
+    for minute, groups in dejavu.minutes.items():
+        yield native.Database(
+            groups.index.compiled,
+            minute=minute,
+            starts=dejavu.starts,
+            members=groups.members,
+            games=past,
+            nearest=dejavu.groups_a_forecast,
+        )
 
 
 class CompiledModels:
-    """The point models of a bundle, compiled; thread-safe.
+    """The ensemble of a bundle, compiled; thread-safe.
 
     Args:
-        models: a `PointModels` of the extension.
-        components: names of the components of the bundle.
+        models: an `Ensemble` of the extension.
     """
 
-    def __init__(self, models: Any, components: tuple[str, ...]) -> None:
-        self._models, self._components = models, components
+    def __init__(self, models: Any) -> None:
+        self._models = models
 
-    def predict(self, differentials: Sequence[float], margin: float | None, *, line: bool = False) -> CompiledGame:
+    def predict(
+        self,
+        differentials: Sequence[float],
+        margin: float | None,
+        *,
+        line: bool = False,
+        live: LiveInputs = NO_LIVE_INPUTS,
+    ) -> CompiledGame:
         """Predict one game.
 
         Args:
             differentials: the pattern, finite, in points.
             margin: expected final differential before the game, in points; None if unknown.
             line: whether the margin is the line of a market.
+            live: the live inputs at the end of the pattern.
 
         Raises:
-            KeyError: if there are databases, but none for the minute.
+            KeyError: if the pattern is empty or too long.
         """
-        prediction = self._models.predict(differentials, math.nan if margin is None else margin, line)
-        return CompiledGame(self._models, prediction, self._components)
+        given = _numbers(live, len(differentials))
+        expected = math.nan if margin is None else margin
+        found = self._models.predict(differentials, expected, line, _UNKNOWN if given is None else _read(given))
+        return CompiledGame(self._models, found, given)
 
-    def predict_many(self, games: Sequence[tuple[Sequence[float], float | None, bool]]) -> list[CompiledGame]:
+    def predict_many(
+        self, games: Sequence[tuple[Sequence[float], float | None, bool, LiveInputs]]
+    ) -> list[CompiledGame]:
         """Predict games, each by the arguments of `predict`; patterns may end at different minutes."""
-        offsets = [0, *accumulate(len(differentials) for differentials, _, _ in games)]
-        patterns = np.fromiter(chain.from_iterable(differentials for differentials, _, _ in games), float, offsets[-1])
-        margins = [math.nan if margin is None else margin for _, margin, _ in games]
-        lines = np.array([line for _, _, line in games], dtype=bool)
-        found = self._models.predict_many(patterns, np.array(offsets), np.array(margins), lines)
-        return [CompiledGame(self._models, prediction, self._components) for prediction in found]
+        offsets = [0, *accumulate(len(differentials) for differentials, *_ in games)]
+        patterns = np.fromiter(chain.from_iterable(differentials for differentials, *_ in games), float, offsets[-1])
+        margins = [math.nan if margin is None else margin for _, margin, *_ in games]
+        lines = np.array([line for *_, line, _ in games], dtype=bool)
+        given = [_numbers(live, len(differentials)) for differentials, *_, live in games]
+        live = np.array([_UNKNOWN if each is None else _read(each) for each in given])
+        found = self._models.predict_many(patterns, np.array(offsets), np.array(margins), lines, live)
+        return [CompiledGame(self._models, *each) for each in zip(found, given, strict=True)]
 
-    def points(self, patterns: Floats, offsets: Integers, margins: Floats, *, line: bool = False) -> Floats:
-        """Predict games whose patterns follow one another.
+    def columns(
+        self, patterns: Floats, offsets: Integers, margins: Floats, horizon: int, *, line: bool = False
+    ) -> tuple[Floats, Any]:
+        """Predict games without live inputs, whose patterns follow one another.
 
         Args:
             patterns: (slots,), differentials of all games, finite, in points.
             offsets: (n + 1,), the first slot of each game, then the total number of slots.
             margins: (n,), expected final differentials before the games, in points; NaN if unknown.
-            line: whether they are lines of a market.
+            horizon: index of the horizon.
+            line: whether the margins are lines of a market.
 
         Returns:
-            (n, 2), differentials at the horizons, in points; meaningless for a horizon that has passed.
+            Predictions of the linear models, (n,), in points, and the opinions of the other components for
+            `MarginTables.columns`; meaningless for a horizon that has passed.
 
         Raises:
-            KeyError: if there are databases, but none for one of the minutes.
+            KeyError: if a pattern is empty or too long.
         """
-        points: Floats = self._models.points(patterns, offsets, margins, line)
-        return points
+        columns: tuple[Floats, Any] = self._models.columns(patterns, offsets, margins, line, horizon)
+        return columns
 
 
 class CompiledGame:
     """Predictions for one game.
 
     Args:
-        models: the `PointModels` that made them.
+        models: the `Ensemble` that made them.
         prediction: a `Prediction` of the extension.
-        components: names of the components of the bundle.
+        numbers: the numbers of its live inputs; None if it has none.
+
+    Attributes:
+        numbers: the same, by `dejavu_feed.live_inputs.COLUMNS`.
     """
 
-    __slots__ = ("_components", "_models", "_opinions", "_prediction")
+    __slots__ = ("_models", "_opinions", "_prediction", "numbers")
 
-    def __init__(self, models: Any, prediction: Any, components: tuple[str, ...]) -> None:
-        self._models, self._prediction, self._components = models, prediction, components
-        self._opinions: Any = None  # predictions of the components, computed for the first explanation
+    def __init__(self, models: Any, prediction: Any, numbers: tuple[float, ...] | None) -> None:
+        self._models, self._prediction, self.numbers = models, prediction, numbers
+        self._opinions: dict[int, Any] = {}
+
+    @property
+    def minute(self) -> int:
+        """Number of minutes of the pattern."""
+        minute: int = self._prediction.minute
+        return minute
+
+    @property
+    def lead(self) -> float:
+        """The last differential, in points."""
+        lead: float = self._prediction.pattern[-1]
+        return lead
 
     def point(self, horizon: int) -> float:
-        """Return the point forecast at a horizon, by its index, in points; meaningless for one that has passed."""
+        """Return the prediction of the linear models at a horizon, by its index, in points."""
         point: float = self._prediction.point(horizon)
         return point
 
-    def explanation(self, horizon: int, point: float, calibration_games: int) -> Explanation:
-        """Return the explanation of the forecast at a horizon.
+    def path(self, horizon: int) -> list[float]:
+        """Return the predictions of the linear models before tip-off and after each minute, (minutes + 1,)."""
+        path: list[float] = self._models.path(self._prediction, horizon)
+        return path
+
+    def opinion(self, horizon: int) -> Any:
+        """Return what the components with a weight say of a horizon, None if there are none.
+
+        It is an `Opinion` of the extension: the weights of linear, dejavu and lstm; mean and log_scale of the LSTM, and
+        the mean of the similar games, in scales; below, the shares of similar games below the edges of the bins.
+        """
+        if horizon not in self._opinions:
+            self._opinions[horizon] = self._models.opinion(self._prediction, horizon, False)
+        return self._opinions[horizon]
+
+    def every_opinion(self, horizon: int) -> Any:
+        """Return what all components say of a horizon, also those without a weight; see `opinion`."""
+        return self._models.opinion(self._prediction, horizon, True)
+
+    def similar(
+        self, horizon: int, expected: float, games: PastGames
+    ) -> tuple[tuple[SimilarGame, ...], SimilarSummary]:
+        """Return the nearest of the games that its opinion is made of, and what happened in all of them.
 
         Args:
-            horizon: its index in HORIZONS.
-            point: issued point forecast, in points; the shift by live inputs is attributed to the last minute.
-            calibration_games: number of games behind the distribution of the forecast.
+            horizon: index of the horizon, of which an opinion was asked.
+            expected: the prediction of Dejavu, in points.
+            games: the past games of the ensemble.
         """
-        if self._opinions is None:
-            self._opinions = self._models.opinions(self._prediction)
-        numbers = native.Explanation(self._models, self._prediction, self._opinions, horizon, point, calibration_games)
-        return Explanation(
-            components=(
-                ComponentPrediction(LINEAR, point, 1.0),
-                *(ComponentPrediction(name, getattr(numbers, f"{name}_prediction"), 0.0) for name in self._components),
-            ),
-            baseline_prediction=numbers.baseline_prediction,
-            similar_games=tuple(
-                SimilarGame(home, away, date_of(day), distance, differential, games, increment, spread)
-                for home, away, day, distance, differential, games, increment, spread in numbers.similar_games
-            ),
-            calibration_games=numbers.calibration_games,
-            attribution=Attribution(numbers.before_tipoff, tuple(numbers.minutes)),
+        minute, at = self.minute, HORIZONS[horizon]
+        count, home_led, turned, changes, nearest = self._models.similar(
+            self._prediction, horizon, SEARCHED, MOST_SIMILAR
         )
+        summary = SimilarSummary(count, home_led, turned, expected - (self.lead + changes / count))
+        return tuple(_similar_game(games, image, distance, minute, at) for distance, image in nearest), summary
+
+    @property
+    def groups(self) -> Integers:
+        """The nearest groups of similar games, the nearest first; empty before the first opinion that is of them."""
+        groups: Integers = self._prediction.groups
+        return groups
+
+
+def _similar_game(games: PastGames, image: int, distance: float, minute: int, horizon: Horizon) -> SimilarGame:
+    game, mirrored = divmod(image, 2)
+    sign = -1 if mirrored else 1
+    outcomes = games.final if horizon is Horizon.FINAL else games.differentials[:, horizon.minutes - 1]
+    return SimilarGame(
+        home_team=str(games.home[game]),
+        away_team=str(games.away[game]),
+        date=games.date[game].item(),
+        mirrored=bool(mirrored),
+        distance=distance,
+        differential=sign * int(games.differentials[game, minute - 1]),
+        differential_at_horizon=sign * int(outcomes[game]),
+        points=games.points(game, minute),
+        final_points=games.points(game, None),
+    )
+
+
+def component_inputs(live: LiveInputs, minute: int) -> tuple[float, ...]:
+    """Return the live inputs that components read, LIVE_COLUMNS, after a minute; NaN for unknown ones."""
+    return _read(numbers(live, minute))
+
+
+def _numbers(live: LiveInputs, minute: int) -> tuple[float, ...] | None:
+    return None if live is NO_LIVE_INPUTS else numbers(live, minute)

@@ -1,65 +1,80 @@
-"""Model features computed from patterns, shared by training and serving.
+"""Inputs of Dejavu and of the LSTM, shared by training and serving.
 
-The Dejavu index compares patterns anchored at the last known differential, because the target is the increment from
-there: two games that differ by a constant have the same anchored minutes. The tip-off (0–0) is prepended to a pattern
-of m slots, so the lead itself stays in the features, as the change since tip-off. The LSTM reads the minutes in order,
-so one run gives its output after each of them.
+Dejavu compares games after the same minute by the lead, its changes over longer and longer times before, the expected
+margin, and the total points. The LSTM reads the minutes in order, so one run gives its output after each of them; the
+live inputs, which are known of the last minute only, enter its last layer.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from dejavu_feed.pattern import REGULATION_MINUTES
 from dejavu_models.arrays import Floats, Singles
+from dejavu_models.types import MAX_SLOTS
 
-STEP_CHANNELS = 5
+LIVE_COLUMNS: Final = (
+    "total_points",
+    "last_score_side",
+    "last_score_seconds",
+    "possession_side",
+    "possession_shot_in_air",
+)
+"""Live inputs of components, by their names in `dejavu_feed.live_inputs.COLUMNS`; NaN for unknown ones."""
+
+PATH: Final = ((0, 1), (1, 2), (2, 4), (4, 8), (8, 16), (16, 32))
+"""Minutes ago between which the changes of the lead are compared."""
+
+FEATURES: Final = 1 + len(PATH) + 2
+"""Number of features that Dejavu compares: lead, changes of the lead, expected margin, total points."""
+
+STEP_CHANNELS: Final = 5
 """Number of LSTM input features per minute."""
 
+LIVE_CHANNELS: Final = 5
+"""Number of live features of the LSTM."""
 
-def anchored(patterns: Floats) -> Floats:
-    """Return the differentials at the start of each minute, minus the last known differential.
+_TOTAL_UNIT: Final = 10.0
+_LONGEST_SINCE: Final = 24.0
 
-    Args:
-        patterns: (n, m), in points.
 
-    Returns:
-        (n, m), in points: column j is the differential after j minutes (0 at tip-off) minus that after m minutes.
+class References(NamedTuple):
+    """What stands for an unknown input, by minutes 0 to 47.
+
+    Attributes:
+        margin_slopes: (48,), points of expected margin for a point of lead.
+        mean_totals: (48,), mean total points.
     """
-    result = np.empty_like(patterns)
-    last = patterns[:, -1:]
-    result[:, :1] = -last
-    np.subtract(patterns[:, :-1], last, out=result[:, 1:])
-    return result
+
+    margin_slopes: Floats
+    mean_totals: Floats
 
 
-@lru_cache(maxsize=128)
-def recency_weights(minutes: int, recency: float) -> Floats:
-    """Return the weights of the anchored minutes, (minutes,): exp(−age / recency), normalised to unit norm."""
-    weights = np.exp(-np.arange(minutes, 0, -1) / recency)
-    weights /= np.sqrt(np.square(weights).sum())
-    weights.flags.writeable = False  # cached and shared between callers
-    return weights
+class Rows(NamedTuple):
+    """n games after the same minute.
 
-
-def pattern_vectors(patterns: Floats, recency: float) -> Singles:
-    """Return the vectors that the Dejavu index compares by Euclidean distance.
-
-    The vectors include the recency weights, whose squares sum to 1. A distance is therefore a weighted root mean square
-    difference, in points; the weight of a minute falls by a factor e per `recency` minutes of age.
-
-    Args:
-        patterns: (n, m), in points.
-        recency: in minutes, positive.
-
-    Returns:
-        (n, m), C-contiguous.
+    Attributes:
+        patterns: (n, minute), differentials, in points.
+        margins: (n,), expected final differentials before the game, in points; NaN if unknown.
+        live: (n, 5), LIVE_COLUMNS.
     """
-    return np.multiply(
-        anchored(patterns), recency_weights(patterns.shape[1], recency), dtype=np.float32, casting="same_kind"
-    )
+
+    patterns: Floats
+    margins: Floats
+    live: Floats
+
+
+def similarity_features(rows: Rows, references: References) -> Floats:
+    """Return the features that Dejavu compares, (n, FEATURES), in points."""
+    minute = rows.patterns.shape[1]
+    lead = rows.patterns[:, -1]
+    leads = np.concatenate([np.zeros((len(lead), 1)), rows.patterns], axis=1)  # after minutes 0 to `minute`
+    changes = [leads[:, max(minute - later, 0)] - leads[:, max(minute - earlier, 0)] for later, earlier in PATH]
+    margins = np.where(np.isfinite(rows.margins), rows.margins, references.margin_slopes[minute] * lead)
+    totals = np.nan_to_num(rows.live[:, 0] - references.mean_totals[minute])
+    return np.stack([lead, *changes, margins, totals], axis=1)
 
 
 def minute_steps(patterns: Floats, margins: Floats) -> Singles:
@@ -75,20 +90,31 @@ def minute_steps(patterns: Floats, margins: Floats) -> Singles:
     """
     steps = np.empty((*patterns.shape, STEP_CHANNELS), dtype=np.float32)
     known = np.isfinite(margins)
-    _put_patterns(steps, patterns)
+    steps[:, :, 0] = patterns
+    steps[:, :1, 1] = patterns[:, :1]
+    np.subtract(patterns[:, 1:], patterns[:, :-1], out=steps[:, 1:, 1], casting="same_kind")
     steps[:, :, 2] = _MINUTE_SHARES[: patterns.shape[1]]
-    steps[:, :, _MARGIN] = np.where(known, margins, 0.0)[:, None]
+    steps[:, :, 3] = np.where(known, margins, 0.0)[:, None]
     steps[:, :, 4] = known[:, None]
     return steps
 
 
-def _put_patterns(steps: Singles, patterns: Floats) -> None:
-    steps[:, :, 0] = patterns
-    steps[:, :1, 1] = patterns[:, :1]
-    np.subtract(patterns[:, 1:], patterns[:, :-1], out=steps[:, 1:, 1], casting="same_kind")
+def live_features(live: Floats, mean_totals: Floats) -> Singles:
+    """Return the live features of the LSTM; 0 for unknown ones.
+
+    Args:
+        live: (…, 5), LIVE_COLUMNS.
+        mean_totals: (…), mean total points after the minute.
+
+    Returns:
+        (…, 5): total points above the mean, in tens; the side of the last score, and the same times the time since it
+        as a share of the longest possession; the side of the possession, and the same if its shot is in the air.
+    """
+    total, last, seconds, side, in_air = np.moveaxis(live, -1, 0)
+    phase = np.minimum(seconds, _LONGEST_SINCE) / _LONGEST_SINCE
+    columns = ((total - mean_totals) / _TOTAL_UNIT, last, last * phase, side, side * in_air)
+    result: Singles = np.nan_to_num(np.stack(columns, axis=-1)).astype(np.float32)
+    return result
 
 
-_MARGIN = 3
-"""Channel of the expected margin."""
-
-_MINUTE_SHARES = np.arange(1, REGULATION_MINUTES + 1) / REGULATION_MINUTES
+_MINUTE_SHARES = np.arange(1, MAX_SLOTS + 1) / REGULATION_MINUTES

@@ -1,33 +1,26 @@
 """Search graphs as arrays, the form in which bundles store them.
 
-hnswlib's own file reserves room for absent links and 32 bits for each number; as arrays, a graph takes a fifth of its
-size.
+hnswlib's own file reserves room for absent links and 32 bits for each number, and its loader checks nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_models.arrays import Floats, Integers, Singles, Tenths, from_npz, to_npz
+from dejavu_models.arrays import Integers, Singles
 
 MAX_LINKS: Final = 64
 """Maximum number of links of a list; hnswlib's have up to 24."""
 
 MAX_UPPER_LINKS: Final = 2
-"""Maximum number of links above level 0, per vector; hnswlib's graphs have 0.6. A search may follow each of them, and
-visit each vector at level 0: with 50,000 vectors this takes 5 ms."""
+"""Maximum number of links above level 0, per vector; hnswlib's graphs have 0.6. A search may follow each of them."""
 
-MAX_WEIGHT: Final = 2.0
-"""Bound of the weights, whose squares sum to 1 (`features.recency_weights`), so that all distances are finite."""
-
-
-def vectors_of(tenths: Tenths, weights: Floats) -> Singles:
-    """Return the vectors that an index compares: differences, (m, dimensions), times the weights (dimensions,)."""
-    return np.multiply(tenths, weights / 10.0, dtype=np.float64).astype(np.float32)
+MAX_COORDINATE: Final = 1e6
+"""Bound of the coordinates of vectors, so that all distances are finite."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,8 +30,7 @@ class Graph:
     Each vector has a list of links at level 0 and, if its level is above 0, one at each level up to its own.
 
     Attributes:
-        tenths: (m, dimensions), differences that the vectors are made of, see `vectors_of`.
-        weights: (dimensions,), their weights.
+        vectors: (m, dimensions).
         entry: (1,), the vector at which a search begins; none has a higher level.
         levels: (m,) uint8.
         counts: lengths of the lists, unsigned: first those at level 0, then by vector and level.
@@ -48,8 +40,7 @@ class Graph:
         ValueError: if the arrays do not make up a graph.
     """
 
-    tenths: Tenths
-    weights: Floats
+    vectors: Singles
     entry: NDArray[np.unsignedinteger[Any]]
     levels: NDArray[np.uint8]
     counts: NDArray[np.unsignedinteger[Any]]
@@ -62,12 +53,10 @@ class Graph:
             column = getattr(self, name)
             if column.dtype.kind != "u" or column.ndim != 1 or shape[0] not in (None, len(column)):
                 raise ValueError(f"graph: {name} are {column.dtype} of shape {column.shape}")
-        if self.tenths.dtype != np.int16 or self.tenths.ndim != 2 or len(self.tenths) != count:
-            raise ValueError(f"graph: tenths are {self.tenths.dtype} of shape {self.tenths.shape}")
-        if self.weights.dtype != np.float64 or self.weights.shape != self.tenths.shape[1:]:
-            raise ValueError(f"graph: weights are {self.weights.dtype} of shape {self.weights.shape}")
-        if not (np.abs(self.weights) <= MAX_WEIGHT).all():  # NaN fails too
-            raise ValueError(f"graph: weights must be within ±{MAX_WEIGHT:g}")
+        if self.vectors.dtype != np.float32 or self.vectors.ndim != 2 or len(self.vectors) != count:
+            raise ValueError(f"graph: vectors are {self.vectors.dtype} of shape {self.vectors.shape}")
+        if not (np.abs(self.vectors) <= MAX_COORDINATE).all():  # NaN fails too
+            raise ValueError(f"graph: coordinates must be within ±{MAX_COORDINATE:g}")
         self._check_lists()
 
     def _check_lists(self) -> None:
@@ -90,25 +79,6 @@ class Graph:
 
     def __len__(self) -> int:
         return len(self.levels)
-
-    @property
-    def dimensions(self) -> int:
-        """Number of dimensions of the vectors."""
-        return int(self.tenths.shape[1])
-
-    def to_bytes(self) -> bytes:
-        """Serialize to a .npz file; equal graphs give equal bytes."""
-        return to_npz(**{field.name: getattr(self, field.name) for field in fields(self)})
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> Graph:
-        """Deserialize the output of `to_bytes`.
-
-        Raises:
-            ValueError, KeyError: if the content is invalid.
-        """
-        columns = from_npz(content)
-        return cls(**{field.name: columns[field.name] for field in fields(cls)})
 
     def is_connected(self) -> bool:
         """Return whether every vector can be reached from every other by links at level 0."""

@@ -1,14 +1,14 @@
-"""Linear models on lead, expected margin and, for the final margin, optionally lead³; they give the point forecasts.
+"""Linear models on lead, expected margin and, for the final margin, lead³; the other components are relative to them.
 
-One model per horizon and minute: without an expected margin, with one from ratings, and with the line of a market.
-Nothing that was tried on scores alone beats them (docs/evaluation.md), so Dejavu and the LSTM only predict their
-residuals, as second opinions.
+One model per horizon and minute: without an expected margin, with one from ratings, and with the line of a market. For
+the final margin, one cubic polynomial in lead and margin for all minutes corrects each source's models: late in a game,
+far from a tie, their error is the same in units of what can still happen.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,17 +32,27 @@ MAX_INCREMENT: Final = 1e4
 Those of a bundle, also of one fitted to few games, are within 350."""
 
 
+LEAD_REACH, MARGIN_REACH = 4.0, 3.0
+"""Bounds of lead and margin in the correction, in spreads; larger ones count as these."""
+
+CORRECTION_TERMS: Final = 6
+"""Number of terms of the correction; see `correction_terms`."""
+
+
 @dataclass(frozen=True, slots=True)
 class LinearModels:
-    """increment = intercept + slope · lead + margin slope · expected margin + cube · lead³ / CUBE_UNIT.
+    """increment = intercept + slope · lead + margin slope · expected margin + cube · lead³ / CUBE_UNIT + correction.
 
-    In the cube, leads are limited by CUBE_REACH.
+    In the cube, leads are limited by CUBE_REACH. The correction is of the final margin: the spread of the minute times
+    corrections · `correction_terms`.
 
     Attributes:
         coefficients: (2 horizons, 48 minutes, 3 margin sources, 4), for minutes 0 (before tip-off) to 47; the sources
             are LINEAR_SOURCES. NaN where a horizon has passed (HALFTIME from minute 24 on). The margin slope of
             MarginSource.UNKNOWN and the cubes of HALFTIME are 0. Models that were fitted without lines use the
             coefficients of MarginSource.KNOWN for them.
+        corrections: (3 margin sources, CORRECTION_TERMS); those of terms with a margin are 0 for MarginSource.UNKNOWN.
+        spreads: (3 margin sources, 48 minutes), standard deviation of the residuals, in points; 0: no correction.
 
     Raises:
         ValueError: if the shape is wrong, or a required coefficient is not finite, or some game has an increment beyond
@@ -50,6 +60,8 @@ class LinearModels:
     """
 
     coefficients: Floats
+    corrections: Floats = field(default_factory=lambda: np.zeros((len(LINEAR_SOURCES), CORRECTION_TERMS)))
+    spreads: Floats = field(default_factory=lambda: np.zeros((len(LINEAR_SOURCES), MAX_SLOTS + 1)))
     _by_minute: Floats = field(init=False, repr=False, compare=False)  # (48 minutes, 3 margin sources, 2 horizons, 4)
     _cubic: bool = field(init=False, repr=False, compare=False)
 
@@ -69,6 +81,16 @@ class LinearModels:
             raise ValueError("the margin slope must be 0 without an expected margin")
         if np.nan_to_num(values[HORIZONS.index(Horizon.HALFTIME), ..., CUBE]).any():
             raise ValueError("the cubes for halftime must be 0")
+        sources = len(LINEAR_SOURCES)
+        for name, form in {"corrections": (sources, CORRECTION_TERMS), "spreads": (sources, MAX_SLOTS + 1)}.items():
+            column = getattr(self, name)
+            if column.shape != form or column.dtype != np.float64:
+                raise ValueError(f"linear {name} are {column.dtype} of shape {column.shape}; expected {form}")
+        if not ((self.spreads >= 0) & (self.spreads <= MAX_INCREMENT)).all():  # NaN fails too
+            raise ValueError(f"linear spreads must be 0 to {MAX_INCREMENT:g} points")
+        largest_correction = np.abs(self.corrections) @ correction_terms(LEAD_REACH, MARGIN_REACH)
+        if not (self.spreads * largest_correction[:, None] <= MAX_INCREMENT).all():
+            raise ValueError(f"linear corrections give an increment beyond ±{MAX_INCREMENT:g}")
         object.__setattr__(self, "_by_minute", np.ascontiguousarray(values.transpose(1, 2, 0, 3)))
         object.__setattr__(self, "_cubic", bool(np.nan_to_num(values[..., CUBE]).any()))
 
@@ -99,9 +121,34 @@ class LinearModels:
         margin, lead = margin.reshape(-1, *(1,) * leads.ndim), leads[..., None]
         result: Floats = coefficients[INTERCEPT] + coefficients[SLOPE] * lead
         result += coefficients[MARGIN_SLOPE] * margin
+        at = np.arange(MAX_SLOTS + 1)[minutes]
         if self._cubic:
-            result += coefficients[CUBE] * cube_of(leads, np.arange(MAX_SLOTS + 1)[minutes])[..., None]
+            result += coefficients[CUBE] * cube_of(leads, at)[..., None]
+        result[..., HORIZONS.index(Horizon.FINAL)] += self._correction(sources, leads, margin, at)
         return result
+
+    def _correction(self, sources: NDArray[np.integer], leads: Floats, margins: Floats, minutes: Any) -> Floats:
+        """Return the corrections of the increments to the end, of the form of `leads`, in points."""
+        spread = self.spreads[:, minutes][sources]
+        safe = np.where(spread > 0, spread, 1.0)
+        left = (Horizon.FINAL.minutes - minutes) / Horizon.FINAL.minutes
+        known_margin = margins.reshape(-1, *(1,) * (leads.ndim - 1))
+        lead = np.clip(leads / safe, -LEAD_REACH, LEAD_REACH)
+        terms = correction_terms(lead, np.clip(known_margin * left / safe, -MARGIN_REACH, MARGIN_REACH))
+        weights = self.corrections[sources].T.reshape(CORRECTION_TERMS, -1, *(1,) * (leads.ndim - 1))
+        result: Floats = spread * (weights * terms).sum(axis=0)
+        return result
+
+
+def correction_terms(lead: Floats | float, margin: Floats | float) -> Floats:
+    """Return the terms of the correction, (CORRECTION_TERMS, …).
+
+    Args:
+        lead: lead in spreads, within ±LEAD_REACH.
+        margin: the part of the expected margin that is still to come, in spreads, within ±MARGIN_REACH; 0 if unknown.
+    """
+    lead, margin = np.broadcast_arrays(lead, margin)
+    return np.stack([lead, margin, lead**3, lead * lead * margin, lead * margin * margin, margin**3])
 
 
 def cube_of(leads: Floats, minutes: int | NDArray[np.integer]) -> Floats:

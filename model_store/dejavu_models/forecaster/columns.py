@@ -55,27 +55,30 @@ def game_numbers(
     """Forecast games in one pass for each minute at which patterns end.
 
     Args:
-        models: the point models.
+        models: the ensemble.
         calibration: the distributions around them.
         state: online state.
         query: the games and their options.
     """
     offsets, margins, levels = query.offsets, query.margins, query.quantile_levels
     leads = query.patterns[offsets[1:] - 1]
-    points = models.points(query.patterns, offsets, margins, line=True)[:, HORIZONS.index(query.horizon)]
-    home, known = np.empty(len(query)), ~np.isnan(margins)
+    centers, opinions = models.columns(query.patterns, offsets, margins, HORIZONS.index(query.horizon), line=True)
+    points, home, known = np.empty(len(query)), np.empty(len(query)), ~np.isnan(margins)
     given = np.where(known, margins, 0.0)
     values = np.empty((len(query), 4 + len(levels)))
     # In plain Python: grouping with NumPy takes longer than a forecast.
     groups: defaultdict[tuple[int, bool], list[int]] = defaultdict(list)
     for row, group in enumerate(zip(query.minutes.tolist(), known.tolist(), strict=True)):
         groups[group].append(row)
-    for (minute, is_known), rows in groups.items():
+    for (minute, is_known), of_group in groups.items():
         scores, grid = state.scores(query.horizon, minute, query.alpha, levels)
         other = state.other_scores(query.horizon, minute, query.alpha)
         at = AdaptedScores(other.scores + grid.scores, other.levels + grid.levels)
         situation = Situation(query.horizon, minute, MarginSource.LINE if is_known else MarginSource.UNKNOWN)
-        home[rows], values[rows] = calibration.columns(situation, points[rows], leads[rows], given[rows], at)
+        rows = np.array(of_group)
+        points[rows], home[rows], values[rows] = calibration.columns(
+            situation, centers[rows], leads[rows], given[rows], at, opinions, rows
+        )
         if scores is not None:
             home[rows] = [adapted_probability(scores, each) for each in home[rows].tolist()]
     # Widen the intervals to the whole numbers around the points; see `distribution.around_point`.

@@ -12,14 +12,15 @@ from typing import Final
 import numpy as np
 
 from dejavu_feed import live_inputs
+from dejavu_feed.live_inputs import LiveInputs
 from dejavu_feed.moment import TABLES_FROM, Moment
 from dejavu_feed.teams import OPENING_DEVIATION
 from dejavu_models import betting
 from dejavu_models.betting import MarketKind, StakingPolicy, is_own_market
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.components.compiled import CompiledGame, compiled_models
+from dejavu_models.components.ensemble import Ensemble
 from dejavu_models.components.linear import MARGIN_SLOPE
-from dejavu_models.components.models import PointModels
 from dejavu_models.errors import (
     AlphaTooSmall,
     QuantileTooExtreme,
@@ -29,6 +30,7 @@ from dejavu_models.errors import (
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster.active_state import ActiveState, expected_margin
 from dejavu_models.forecaster.columns import compiled_columns, forecasts_of, game_numbers
+from dejavu_models.forecaster.explanation import Expectation, ForecastPart, explanation
 from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.manifest import Manifest, model_info
 from dejavu_models.moments.game import MomentTables
@@ -42,6 +44,7 @@ from dejavu_models.types import (
     HORIZONS,
     AdaptationMode,
     ExpectedMarginTerms,
+    Explanation,
     Forecast,
     Horizon,
     MarginSource,
@@ -69,8 +72,8 @@ class Forecaster:
 
     Args:
         manifest: manifest of the bundle.
-        models: the point models.
-        calibration: predictive distributions around the point forecasts, which live inputs may shift.
+        models: the ensemble.
+        calibration: the tables of its distributions; live inputs may shift the predictions.
         ratings: state of the rating filter, for the season that the bundle serves.
         totals: tables and ratings of total points; None if the bundle has none.
         players: ratings of players; None if the bundle has none.
@@ -95,7 +98,7 @@ class Forecaster:
     def __init__(
         self,
         manifest: Manifest,
-        models: PointModels,
+        models: Ensemble,
         calibration: LatticeCalibration,
         ratings: RatingFilter,
         totals: Totals | None = None,
@@ -111,7 +114,7 @@ class Forecaster:
         self.player_ratings = players
         self.moments = None if moments is None else MomentTables(moments)
         self.ratings: Ratings = ratings.ratings()
-        self._info = model_info(manifest, calibration)
+        self._info = model_info(manifest, models, calibration)
         self._warnings = () if manifest.verdict.fit else (WarningReason.MODEL_UNFIT,)
         self._active = ActiveState(INITIAL, ratings, totals, players)
 
@@ -174,61 +177,63 @@ class Forecaster:
                 )
 
     def _at_minute(
-        self, query: ForecastQuery, source: MarginSource, minute: int, point: float, lead: float, margin: float | None
-    ) -> LatticeGame:
-        """Return the distribution of a query by the tables of a minute.
+        self, query: ForecastQuery, source: MarginSource, game: CompiledGame, lead: float, margin: float | None
+    ) -> ForecastPart:
+        """Return the distribution of a query by the tables of the minute of a game.
 
         Args:
             query: the query.
             source: source of the expected margin.
-            minute: number of minutes played.
-            point: point forecast of the models, in points.
+            game: predictions for the game.
             lead: differential, in points.
             margin: expected margin, in points; None if unknown.
         """
-        situation = Situation(query.horizon, minute, source)
-        live = None
-        if query.live != live_inputs.NO_LIVE_INPUTS:
-            numbers = live_inputs.numbers(query.live, minute)
-            live = self.calibration.live(situation, dict(zip(live_inputs.COLUMNS, numbers, strict=True)))
+        situation, horizon = Situation(query.horizon, game.minute, source), HORIZONS.index(query.horizon)
+        live, shift = None, 0.0
+        if game.numbers is not None:
+            live = self.calibration.live(situation, dict(zip(live_inputs.COLUMNS, game.numbers, strict=True)))
         if live is not None:
-            point += self.calibration.shift(situation, live)
-        return self.calibration.game(situation, point, lead, margin, live)
+            shift = self.calibration.shift(situation, live)
+        center = game.point(horizon) + shift
+        distribution = self.calibration.game(situation, center, lead, margin, live, game.opinion(horizon))
+        return ForecastPart(distribution, game, shift)
 
     def _at_moment(
         self, query: ForecastQuery, moment: Moment, source: MarginSource, game: CompiledGame, margin: float | None
-    ) -> LatticeGame:
-        """Return the distribution of a query at a moment.
+    ) -> list[ForecastPart]:
+        """Return the distributions of a query at a moment, which are mixed.
 
-        It is the mixture of the distributions that the minutes before and after give for the lead at the moment, the
-        nearer one with the greater share, or that of the tables of moments; see `TABLES_FROM`.
+        They are those that the minutes before and after give for the lead at the moment, the nearer one with the
+        greater share, or that of the tables of moments; see `TABLES_FROM`.
         """
         horizon, lead, minute = query.horizon, float(moment.differential), moment.slots
         later = None
         if self.moments is not None and moment.is_late(horizon):
             ball = query.live.possession if moment.seconds_left else None  # a jump ball decides
-            later = self.moments.game(
-                horizon,
-                moment.seconds_to(horizon),
-                lead,
-                0 if ball is None else int(ball.side),
-                margin or 0.0,
-                in_air=ball is not None and ball.shot_in_air,
-                free_throws=moment.free_throws,
+            later = ForecastPart(
+                self.moments.game(
+                    horizon,
+                    moment.seconds_to(horizon),
+                    lead,
+                    0 if ball is None else int(ball.side),
+                    margin or 0.0,
+                    in_air=ball is not None and ball.shot_in_air,
+                    free_throws=moment.free_throws,
+                ),
+                game,
+                tabulated=True,
             )
             if minute >= TABLES_FROM[horizon]:
-                return later
+                return [later]
         line = query.pregame_margin is not None
-        before = self._compiled.predict((*query.pattern.differentials[:-1], lead), margin, line=line)
-        point = before.point(HORIZONS.index(horizon))
-        made = self._at_minute(query, source, minute, point, lead, margin)
+        before = self._compiled.predict((*query.pattern.differentials[:-1], lead), margin, line=line, live=query.live)
+        made = self._at_minute(query, source, before, lead, margin)
         share = moment.elapsed / 60 - minute
         if not share:
-            return made
+            return [made]
         if later is None:
-            point = game.point(HORIZONS.index(horizon))
-            later = self._at_minute(query, source, minute + 1, point, lead, margin)
-        return made.mixed(later, share)
+            later = self._at_minute(query, source, game, lead, margin)
+        return [made._replace(share=1 - share), later._replace(share=share)]
 
     def forecast(self, query: ForecastQuery) -> Forecast:
         """Check and answer one query.
@@ -268,11 +273,11 @@ class Forecaster:
         if len(queries) == 1:
             [query], [margin] = queries, margins
             line = query.pregame_margin is not None
-            game = self._compiled.predict(query.differentials, margin, line=line)
+            game = self._compiled.predict(query.differentials, margin, line=line, live=query.live)
             return [self._forecast(query, margin, terms[0], game, state)]
-        rows: dict[tuple[tuple[float, ...], float | None, bool], int] = {}
+        rows: dict[tuple[tuple[float, ...], float | None, bool, LiveInputs], int] = {}
         row_of = [
-            rows.setdefault((query.differentials, margin, query.pregame_margin is not None), len(rows))
+            rows.setdefault((query.differentials, margin, query.pregame_margin is not None, query.live), len(rows))
             for query, margin in zip(queries, margins, strict=True)
         ]
         games = self._compiled.predict_many(list(rows))
@@ -301,11 +306,8 @@ class Forecaster:
 
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
         """Return the course of a similar game of a forecast; see `Dejavu.course`. Empty if these models lack it."""
-        moment = forecast.moment
-        # At a moment, the similar games are those of the minute that it is in.
-        minute = forecast.elapsed_minutes if moment is None else min(moment.begun, forecast.horizon.last_slot)
-        dejavu = self.models.minutes.get(minute)
-        return () if dejavu is None else dejavu.course(game, HORIZONS.index(forecast.horizon))
+        dejavu = self.models.dejavu
+        return () if dejavu is None else tuple(map(float, dejavu.course(game, forecast.horizon)))
 
     def _forecast(
         self,
@@ -324,14 +326,15 @@ class Forecaster:
             game: predictions of the models.
             state: the online state.
         """
-        minute, horizon = query.pattern.minutes, HORIZONS.index(query.horizon)
+        minute = query.pattern.minutes
         source = state.margin_source(query, self.max_ratings_days)
         if query.moment is None:
-            lead, of_models = query.pattern.last, game.point(horizon)
-            distribution = self._at_minute(query, source, minute, of_models, lead, margin)
+            parts = [self._at_minute(query, source, game, query.pattern.last, margin)]
         else:
-            distribution = self._at_moment(query, query.moment, source, game, margin)
-        point = distribution.point
+            parts = self._at_moment(query, query.moment, source, game, margin)
+        distribution = parts[0].distribution
+        for part in parts[1:]:
+            distribution = distribution.mixed(part.distribution, part.share)
         adapter = state.adapter(query.horizon, minute)
         rated = state.asks_for_ratings(query)
         widening = self._widening(distribution, query, state.excess_variance(query, source)) if rated else 1.0
@@ -361,11 +364,11 @@ class Forecaster:
             horizon=query.horizon,
             elapsed_minutes=minute,
             alpha=query.alpha,
-            point=point,
+            point=distribution.point,
             interval=adaptation.adapted if adaptation and adaptation.mode is AdaptationMode.ON else static,
             home_lead_probability=issued.home_lead_probability(),
             model_version=self.version,
-            explanation=game.explanation(horizon, point, distribution.calibration_games) if query.explain else None,
+            explanation=self._explanation(query, source, margin, terms, game, parts) if query.explain else None,
             quantiles=issued.quantiles(query.quantile_levels),
             expected_margin=margin,
             calibration_sequence=state.sequence,
@@ -389,6 +392,23 @@ class Forecaster:
             rated_margin=rated_margin,
             moment=query.moment,
         )
+
+    def _explanation(
+        self,
+        query: ForecastQuery,
+        source: MarginSource,
+        margin: float | None,
+        terms: ExpectedMarginTerms | None,
+        game: CompiledGame,
+        parts: list[ForecastPart],
+    ) -> Explanation:
+        """Return the explanation of a forecast that is mixed of parts; see `_forecast` for the others."""
+        own = parts[-1]
+        if own.tabulated:
+            own = self._at_minute(query, source, game, game.lead, margin)
+        expectation = Expectation(margin, query.pregame_margin is not None, terms)
+        games = min(each.distribution.calibration_games for each in parts)
+        return explanation(self.models, HORIZONS.index(query.horizon), parts, own, expectation, games)
 
     def _widening(self, distribution: LatticeGame, query: ForecastQuery, variance: float) -> float:
         """Return the factor by which a distribution is wider if its expected margin has additional variance.

@@ -8,8 +8,8 @@
 namespace dejavu {
 
 template <typename Game>
-void bind_game(nanobind::module_ &module, const char *name) {
-    nanobind::class_<Game>(module, name)
+nanobind::class_<Game> bind_game(nanobind::module_ &module, const char *name) {
+    return nanobind::class_<Game>(module, name)
         .def_prop_ro("point", &Game::point)
         .def_prop_ro("home_lead_probability", &Game::home_lead_probability)
         .def("cumulative", &Game::cumulative)

@@ -48,24 +48,31 @@ Shapes shapes_of(const std::vector<double> &levels, const std::vector<double> &c
     return result;
 }
 
-// Returns the home team's win probabilities of n games, (n), and the values at a grid, (n, grid), in one pass; for
-// tables without live inputs.
-nb::tuple columns(const std::shared_ptr<const MarginTables> &tables, const Array<double> &points,
-                  const Array<double> &leads, const Array<double> &margins, const Grid &grid) {
-    const std::size_t games = points.size();
+// Returns the point forecasts and the home team's win probabilities of n games, (n) each, and the values at a grid,
+// (n, grid), in one pass; for tables without live inputs. Game i has the opinion numbered rows[i]; none if that is null.
+nb::tuple columns(const std::shared_ptr<const MarginTables> &tables, const Array<double> &centers,
+                  const Array<double> &leads, const Array<double> &margins, const Grid &grid, const Opinions &opinions,
+                  const Array<std::int64_t> &rows) {
+    const std::size_t games = centers.size();
     expect(!tables->live, "these tables need live inputs");
-    expect(leads.size() == games && margins.size() == games, "there are a lead and a margin for each game");
-    Result<double> home({games}), found({games, grid.levels.size()});
+    expect(leads.size() == games && margins.size() == games && rows.size() == games,
+           "there are a lead, a margin and a row for each game");
+    for (std::size_t game = 0; game < games; ++game)
+        expect(rows.data()[game] >= 0 && rows.data()[game] < static_cast<std::int64_t>(opinions.of_games.size()),
+               "there is an opinion, or none, for each row");
+    Result<double> points({games}), home({games}), found({games, grid.levels.size()});
     {
         const nb::gil_scoped_release released;
-        double *probability = home.data(), *value = found.data();
+        double *value = found.data();
         for (std::size_t row = 0; row < games; ++row) {
-            const MarginGame game(tables, points.data()[row], leads.data()[row], margins.data()[row], {});
-            *probability++ = game.home_lead_probability();
+            const MarginGame game(tables, centers.data()[row], leads.data()[row], margins.data()[row], {},
+                                  opinions.of_games[static_cast<std::size_t>(rows.data()[row])]);
+            points.data()[row] = game.point();
+            home.data()[row] = game.home_lead_probability();
             for (const double each : values_at(game, grid)) *value++ = each;
         }
     }
-    return nb::make_tuple(home.array(), found.array());
+    return nb::make_tuple(points.array(), home.array(), found.array());
 }
 
 }  // namespace
@@ -75,16 +82,16 @@ void bind_games(nb::module_ &module) {
         .def(nb::new_(&shapes_of), nb::kw_only(), nb::arg("levels"), nb::arg("centers"), nb::arg("quantiles"),
              nb::arg("log_step"));
     nb::class_<MarginConstants>(module, "MarginConstants")
-        .def(nb::new_([](int largest, double tolerance, double inner, double clear, double least_win, double least,
-                         double joint_weight, std::vector<double> floors, double floor_at_tie) {
-                 expect(largest > 0 && largest <= MOST_VALUES && finite(floors) && floors.size() == 2 * static_cast<std::size_t>(largest) + 1,
+        .def(nb::new_([](int largest, double tolerance, double least_win, double least, double joint_weight,
+                         std::vector<double> floors, double floor_at_tie) {
+                 expect(largest > 0 && largest <= MOST_VALUES && finite(floors) &&
+                            floors.size() == 2 * static_cast<std::size_t>(largest) + 1,
                         "there is a floor for each value");
-                 return MarginConstants{largest,      tolerance, inner, clear, least_win, least, joint_weight,
-                                        std::move(floors), floor_at_tie};
+                 return MarginConstants{largest, tolerance, least_win, least, joint_weight, std::move(floors),
+                                        floor_at_tie};
              }),
-             nb::kw_only(), nb::arg("largest"), nb::arg("tolerance"), nb::arg("inner"), nb::arg("clear"),
-             nb::arg("least_win"), nb::arg("least"), nb::arg("joint_weight"), nb::arg("floors"),
-             nb::arg("floor_at_tie"));
+             nb::kw_only(), nb::arg("largest"), nb::arg("tolerance"), nb::arg("least_win"), nb::arg("least"),
+             nb::arg("joint_weight"), nb::arg("floors"), nb::arg("floor_at_tie"));
     nb::class_<Grid>(module, "Grid")
         .def(nb::new_([](std::vector<double> scores, std::vector<double> levels, double reach, double limit,
                          double rounding, Ends ends) {
@@ -108,11 +115,23 @@ void bind_games(nb::module_ &module) {
              nb::arg("constants"), nb::arg("shapes"), nb::kw_only(), nb::arg("ranks"), nb::arg("levels"), nb::arg("live"),
              nb::arg("final"), nb::arg("late"), nb::arg("cells"), nb::arg("scale"), nb::arg("pace"), nb::arg("win"))
         .def("columns", &columns)
-        .def("game", [](const std::shared_ptr<const MarginTables> &tables, double point, double lead, double margin,
-                        double points, double side, double phase) {
-            return MarginGame(tables, point, lead, margin, {points, side, phase});
-        });
-    bind_game<MarginGame>(module, "MarginGame");
+        .def("game", [](const std::shared_ptr<const MarginTables> &tables, double center, double lead, double margin,
+                        double points, double side, double phase, std::shared_ptr<Opinion> opinion,
+                        std::shared_ptr<Others> others) {
+            return MarginGame(tables, center, lead, margin, {points, side, phase}, std::move(opinion), std::move(others));
+        }, nb::arg("center"), nb::arg("lead"), nb::arg("margin"), nb::arg("points"), nb::arg("side"), nb::arg("phase"),
+             nb::arg("opinion").none(), nb::arg("others").none());
+    bind_game<MarginGame>(module, "MarginGame")
+        .def_prop_ro("center", &MarginGame::center)
+        .def_prop_ro("unit", &MarginGame::unit);
+    nb::class_<Others>(module, "Others")
+        .def(nb::new_([](double weight, double point, std::vector<double> below) {
+                 expect(weight >= 0 && weight <= 1 && std::isfinite(point), "a weight is in [0, 1]");
+                 expect(ascending(below) && !below.empty() && below.front() >= 0 && below.back() <= 1,
+                        "shares rise from 0 to at most 1");
+                 return std::make_shared<Others>(Others{weight, point, std::move(below)});
+             }),
+             nb::arg("weight"), nb::arg("point"), nb::arg("below"));
     nb::class_<PointTables>(module, "PointTables")
         .def(nb::new_([](const Shapes &shapes, bool final, bool late, std::array<double, 6> point,
                          std::array<double, 4> scale, double log_mean, double tolerance, int most_to_come) {

@@ -1,15 +1,15 @@
-// Python's view of the point models and their indexes.
+// Python's view of the ensemble and its indexes.
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
-#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/unique_ptr.h>
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
-#include <tuple>
 
 #include "bindings.hpp"
-#include "models.hpp"
+#include "ensemble.hpp"
 
 namespace nb = nanobind;
 
@@ -17,49 +17,6 @@ namespace dejavu {
 namespace {
 
 constexpr std::size_t MOST_DIMENSIONS = 1024;
-constexpr std::size_t MOST_LETTER_BYTES = 64;
-
-LstmNetwork network(const Array<float> &scale, const Array<float> &input, const Array<float> &recurrent,
-                    const Array<float> &bias, const Array<float> &head, const Array<float> &head_bias,
-                    const Array<float> &spreads) {
-    expect(recurrent.ndim() == 2 && recurrent.shape(0) == 4 * recurrent.shape(1), "recurrent weights are (4 h, h)");
-    const int units = static_cast<int>(recurrent.shape(1));
-    expect(scale.size() == CHANNELS, "there is a scale for each channel");
-    expect(input.ndim() == 2 && input.shape(0) == recurrent.shape(0) && input.shape(1) == CHANNELS, "input weights are (4 h, 5)");
-    expect(bias.size() == 4 * recurrent.shape(1), "biases are (4 h)");
-    expect(head.ndim() == 2 && head.shape(0) == recurrent.shape(1) && head.shape(1) == HORIZONS, "the head is (h, 2)");
-    expect(head_bias.size() == HORIZONS, "the head has 2 biases");
-    expect(spreads.ndim() == 2 && spreads.shape(1) == HORIZONS, "spreads are (minutes, 2)");
-    expect(finite(input) && finite(recurrent) && finite(bias) && finite(head) && finite(head_bias) && finite(spreads),
-           "weights are finite");
-    expect(finite(scale) && std::all_of(scale.data(), scale.data() + scale.size(), [](float each) { return each != 0; }),
-           "scales are finite, and not 0");
-    LstmNetwork result;
-    const int hidden = (units + TOGETHER - 1) / TOGETHER * TOGETHER;
-    const std::size_t gates = 4 * static_cast<std::size_t>(hidden);
-    result.hidden = hidden;
-    result.input.assign(CHANNELS * gates, 0.0f);
-    result.recurrent.assign(hidden * gates, 0.0f);
-    result.bias.assign(gates, 0.0f);
-    result.head.assign(static_cast<std::size_t>(HORIZONS) * hidden, 0.0f);
-    for (int gate = 0; gate < 4; ++gate)
-        for (int unit = 0; unit < units; ++unit) {
-            const int row = gate * units + unit;
-            const std::size_t column = static_cast<std::size_t>(gate) * hidden + unit;
-            for (int channel = 0; channel < CHANNELS; ++channel)
-                result.input[channel * gates + column] = input.data()[row * CHANNELS + channel] / scale.data()[channel];
-            for (int other = 0; other < units; ++other)
-                result.recurrent[other * gates + column] = recurrent.data()[row * units + other];
-            result.bias[column] = bias.data()[row];
-        }
-    for (int horizon = 0; horizon < HORIZONS; ++horizon) {
-        for (int unit = 0; unit < units; ++unit)
-            result.head[static_cast<std::size_t>(horizon) * hidden + unit] = head.data()[unit * HORIZONS + horizon];
-        result.head_bias[horizon] = head_bias.data()[horizon];
-    }
-    result.spreads = copied(spreads);
-    return result;
-}
 
 Vectors vectors_of(const Array<float> &values, int lanes) {
     expect(values.ndim() == 2 && values.size() > 0, "vectors are (m, dimensions)");
@@ -118,158 +75,267 @@ nb::tuple nearest(const Index &index, const Array<float> &vectors, std::size_t c
     return nb::make_tuple(numbers.array(), squares.array());
 }
 
-std::shared_ptr<Database> database(std::shared_ptr<Index> index, const Array<float> &weights,
-                                   const Array<std::int32_t> &games, const Array<float> &residuals,
-                                   const Array<std::uint8_t> &shown, std::pair<std::size_t, std::size_t> letters,
-                                   const std::string &kernel, std::size_t neighbours) {
-    const std::size_t entries = index->vectors().size();
-    expect(weights.size() == static_cast<std::size_t>(index->vectors().given()) && finite(weights), "there is a weight for each dimension");
-    expect(finite(residuals), "residuals are finite");
-    expect(letters.first <= MOST_LETTER_BYTES && letters.second <= MOST_LETTER_BYTES, "teams have few letters");
-    expect(games.size() == entries, "there is a number of games for each entry");
-    expect(residuals.size() == entries * SOURCES * HORIZONS, "residuals are (entries, 2, 2)");
-    expect(neighbours >= 1 && neighbours <= index->vectors().size(), "there are as many entries as neighbours");
-    auto result = std::make_shared<Database>();
-    result->index = std::move(index);
-    result->weights = copied(weights);
-    result->games = copied(games);
-    result->residuals = copied(residuals);
-    // The records are read in place, so their array is kept.
-    const auto owner = std::make_shared<Array<std::uint8_t>>(shown);
-    const std::shared_ptr<const char> records(owner, reinterpret_cast<const char *>(owner->data()));
-    result->shown = ShownEntries(records, letters.first, letters.second);
-    expect(shown.size() == entries * result->shown.bytes(), "there is a record for each entry");
-    expect(kernel == "uniform" || kernel == "epanechnikov" || kernel == "tricube", "the kernel is known");
-    result->kernel = kernel == "uniform"        ? Kernel::uniform
-                     : kernel == "epanechnikov" ? Kernel::epanechnikov
-                                                : Kernel::tricube;
-    result->neighbours = neighbours;
-    return result;
+std::shared_ptr<PastGames> past_games(const Array<std::int16_t> &differentials, const Array<std::int16_t> &totals,
+                                      const Array<std::int16_t> &finals, const Array<float> &margins,
+                                      const Array<std::uint8_t> &codes) {
+    const std::size_t games = finals.size();
+    expect(games > 0 && games <= MOST_VECTORS, "there are games");
+    for (const Array<std::int16_t> &each : {differentials, totals})
+        expect(each.ndim() == 2 && each.size() == games * PastGames::MINUTES,
+               "differentials and totals are (games, 48)");
+    expect(margins.size() == games && finite(margins), "margins are finite, (games)");
+    expect(codes.ndim() == 2 && codes.size() == games * PastGames::CASES, "codes are (games, 70)");
+    return std::make_shared<PastGames>(
+        PastGames{copied(differentials), copied(totals), copied(finals), copied(margins), copied(codes)});
 }
 
-using GivenMinute = std::tuple<Array<double>, std::shared_ptr<Database>>;
+std::shared_ptr<Database> database(std::shared_ptr<Index> index, int minute, const Array<std::int64_t> &starts,
+                                   const Array<std::uint32_t> &members, std::shared_ptr<PastGames> games,
+                                   std::size_t nearest) {
+    const std::size_t groups = index->vectors().size(), images = 2 * games->size();
+    expect(minute >= 1 && minute < static_cast<int>(PastGames::MINUTES), "there are databases of the minutes 1 to 47");
+    expect(index->vectors().given() == FEATURES, "centers have 9 features");
+    expect(nearest >= 1 && nearest <= groups, "there are as many groups as are found");
+    expect(starts.size() == groups + 1 && starts.data()[0] == 0 &&
+               starts.data()[groups] == static_cast<std::int64_t>(members.size()) && members.size() <= MOST_VECTORS &&
+               std::adjacent_find(starts.data(), starts.data() + groups + 1, std::greater_equal<std::int64_t>()) ==
+                   starts.data() + groups + 1,
+           "starts ascend from 0 to the number of members");
+    expect(std::all_of(members.data(), members.data() + members.size(),
+                       [images](std::uint32_t image) { return image < images; }),
+           "members are images of the games");
+    return std::make_shared<Database>(std::move(index), minute,
+                                      std::vector<std::uint32_t>(starts.data(), starts.data() + groups + 1),
+                                      copied(members), std::move(games), nearest);
+}
 
-std::unique_ptr<PointModels> point_models(const std::vector<LstmNetwork> &networks,
-                                          const std::vector<GivenMinute> &given, bool cubic) {
-    expect(!given.empty(), "there are minutes");
-    expect(networks.empty() || Networks(networks).longest() >= static_cast<int>(given.size()) - 1,
+std::unique_ptr<Ensemble> ensemble(const std::vector<LstmNetwork> &networks,
+                                   const std::vector<std::optional<std::shared_ptr<Database>>> &databases,
+                                   const Array<double> &coefficients, const Array<double> &corrections,
+                                   const Array<double> &spreads, const Array<double> &margin_slopes,
+                                   const Array<double> &mean_totals, const Array<double> &network_totals,
+                                   const Array<double> &features, const Array<double> &weights) {
+    const std::size_t minutes = databases.size();
+    expect(minutes > 0, "there are minutes");
+    expect(networks.empty() || Networks(networks).longest() >= static_cast<int>(minutes) - 1,
            "networks have a spread for each minute");
-    std::vector<Minute> minutes(given.size());
-    for (std::size_t minute = 0; minute < given.size(); ++minute) {
-        const auto &[coefficients, database] = given[minute];
-        expect(!database || static_cast<std::size_t>(database->minutes()) == minute,
+    constexpr std::size_t OF_MINUTE = LINEAR_SOURCES * HORIZONS * COEFFICIENTS;
+    expect(coefficients.ndim() == 4 && coefficients.shape(0) == minutes && coefficients.size() == minutes * OF_MINUTE,
+           "coefficients are (minutes, 3, 2, 4)");
+    expect(corrections.size() == LINEAR_SOURCES * CORRECTIONS && finite(corrections), "corrections are finite, (3, 6)");
+    expect(spreads.ndim() == 2 && spreads.size() == LINEAR_SOURCES * minutes && finite(spreads),
+           "spreads are finite, (3, minutes)");
+    expect(margin_slopes.size() == minutes && finite(margin_slopes), "margin slopes are finite, (minutes)");
+    for (const Array<double> &totals : {mean_totals, network_totals})
+        expect(totals.size() == minutes && finite(totals), "mean totals are finite, (minutes)");
+    expect(features.ndim() == 2 && features.shape(1) == FEATURES && features.shape(0) == minutes && finite(features),
+           "weights of features are finite, (minutes, 9)");
+    expect(weights.size() == LINEAR_SOURCES * CELLS * 3, "weights are (3, 6, 3)");
+    EnsembleTables tables;
+    tables.coefficients.resize(minutes);
+    tables.feature_weights.resize(minutes);
+    tables.margin_slopes = copied(margin_slopes);
+    tables.mean_totals = copied(mean_totals);
+    tables.network_totals = copied(network_totals);
+    std::vector<std::shared_ptr<const Database>> of_minutes(minutes);
+    for (std::size_t minute = 0; minute < minutes; ++minute) {
+        std::copy_n(coefficients.data() + minute * OF_MINUTE, OF_MINUTE, tables.coefficients[minute].begin());
+        std::copy_n(features.data() + minute * FEATURES, FEATURES, tables.feature_weights[minute].begin());
+        if (!databases[minute]) continue;
+        of_minutes[minute] = *databases[minute];
+        expect(static_cast<std::size_t>(of_minutes[minute]->minute()) == minute,
                "databases are in the order of their minutes");
-        expect(coefficients.size() == LINEAR_SOURCES * HORIZONS * COEFFICIENTS, "coefficients are (3, 2, 4)");
-        std::copy_n(coefficients.data(), coefficients.size(), &minutes[minute].coefficients[0][0][0]);
-        minutes[minute].database = database;
     }
-    return std::make_unique<PointModels>(Networks(networks), std::move(minutes), cubic);
+    for (std::size_t source = 0; source < LINEAR_SOURCES; ++source) {
+        std::copy_n(corrections.data() + source * CORRECTIONS, CORRECTIONS, tables.corrections[source].begin());
+        tables.spreads[source].assign(spreads.data() + source * minutes, spreads.data() + (source + 1) * minutes);
+        for (std::size_t cell = 0; cell < CELLS; ++cell) {
+            const double *const of_cell = weights.data() + (source * CELLS + cell) * 3;
+            expect(of_cell[0] >= 0 && of_cell[1] >= 0 && of_cell[2] >= 0 &&
+                       of_cell[0] + of_cell[1] + of_cell[2] <= 1 + 1e-9,
+                   "weights are not negative, and sum to at most 1");
+            tables.weights[source][cell] = {of_cell[0], of_cell[1], of_cell[2]};
+        }
+    }
+    return std::make_unique<Ensemble>(std::move(tables), Networks(networks), std::move(of_minutes));
 }
 
 // Throws an exception that Python receives as a KeyError.
-void check_minute(const PointModels &models, std::int64_t minutes) {
+void check_minute(const Ensemble &models, std::int64_t minutes) {
     if (minutes < 1 || minutes > models.longest() || !models.supports(static_cast<int>(minutes)))
         throw nb::key_error(("no database for minute " + std::to_string(minutes)).c_str());
 }
 
-Prediction predicted(const PointModels &models, const double *pattern, std::int64_t minutes, Margin margin) {
-    return {{pattern, pattern + minutes}, margin, models.predict(static_cast<int>(minutes), pattern[minutes - 1], margin)};
+Prediction predicted(const Ensemble &models, const double *pattern, std::int64_t minutes, Margin margin,
+                     const LiveNumbers &live) {
+    Prediction result;
+    result.pattern.assign(pattern, pattern + minutes);
+    result.margin = margin;
+    result.live = live;
+    result.points = models.predict(static_cast<int>(minutes), pattern[minutes - 1], margin);
+    return result;
 }
 
-Prediction predict(const PointModels &models, const std::vector<double> &pattern, double margin, bool line) {
+LiveNumbers live_numbers(const double *numbers) { return {numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]}; }
+
+Prediction predict(const Ensemble &models, const std::vector<double> &pattern, double margin, bool line,
+                   const std::vector<double> &live) {
     const auto minutes = static_cast<std::int64_t>(pattern.size());
     check_minute(models, minutes);
-    return predicted(models, pattern.data(), minutes, {margin, line});
+    expect(live.size() == LIVE, "there are 5 live inputs");
+    return predicted(models, pattern.data(), minutes, {margin, line}, live_numbers(live.data()));
 }
 
-void check_offsets(const PointModels &models, const Array<std::int64_t> &offsets, std::size_t slots, std::size_t games) {
+void check_offsets(const Ensemble &models, const Array<std::int64_t> &offsets, std::size_t slots, std::size_t games) {
     expect(offsets.size() == games + 1 && offsets.data()[0] == 0 &&
                offsets.data()[games] == static_cast<std::int64_t>(slots),
            "offsets go from 0 to the number of slots, with a margin for each game");
-    for (std::size_t game = 0; game < games; ++game) check_minute(models, offsets.data()[game + 1] - offsets.data()[game]);
+    // All of them before any is used: those that go backwards may lead outside the patterns.
+    for (std::size_t game = 0; game < games; ++game)
+        check_minute(models, offsets.data()[game + 1] - offsets.data()[game]);
 }
 
-std::vector<Prediction> predict_many(const PointModels &models, const Array<double> &patterns,
-                                                      const Array<std::int64_t> &offsets,
-                                                      const Array<double> &margins, const Array<bool> &lines) {
+std::vector<Prediction> predict_many(const Ensemble &models, const Array<double> &patterns,
+                                     const Array<std::int64_t> &offsets, const Array<double> &margins,
+                                     const Array<bool> &lines, const Array<double> &live) {
     const std::size_t games = margins.size();
     check_offsets(models, offsets, patterns.size(), games);
     expect(lines.size() == games, "each margin is a line or not");
+    expect(live.size() == LIVE * games, "live inputs are (games, 5)");
     std::vector<Prediction> result;
     result.reserve(games);
     for (std::size_t game = 0; game < games; ++game) {
         const std::int64_t start = offsets.data()[game];
         result.push_back(predicted(models, patterns.data() + start, offsets.data()[game + 1] - start,
-                                   {margins.data()[game], lines.data()[game]}));
+                                   {margins.data()[game], lines.data()[game]},
+                                   live_numbers(live.data() + LIVE * game)));
     }
     return result;
 }
 
-nb::object points(const PointModels &models, const Array<double> &patterns, const Array<std::int64_t> &offsets,
-                           const Array<double> &margins, bool line) {
+// Returns the predictions of the linear models, (n, 2), and the opinions at a horizon, for games without live inputs.
+nb::tuple columns(const Ensemble &models, const Array<double> &patterns, const Array<std::int64_t> &offsets,
+                  const Array<double> &margins, bool line, int horizon) {
     const std::size_t games = margins.size();
     check_offsets(models, offsets, patterns.size(), games);
-    Result<double> result({games, HORIZONS});
-    for (std::size_t game = 0; game < games; ++game) {
-        const std::int64_t start = offsets.data()[game], end = offsets.data()[game + 1];
-        const OfHorizons of_game =
-            models.predict(static_cast<int>(end - start), patterns.data()[end - 1], {margins.data()[game], line});
-        std::copy_n(of_game.data(), HORIZONS, result.data() + HORIZONS * game);
-    }
-    return result.array();
-}
-
-nb::object run(const Networks &networks, const Array<float> &steps) {
-    expect(steps.ndim() == 3 && steps.shape(2) == CHANNELS, "steps are (n, minutes, 5)");
-    expect(steps.shape(1) <= static_cast<std::size_t>(networks.longest()), "there are no more minutes than the networks have spreads for");
-    Result<float> result({steps.shape(0), steps.shape(1), HORIZONS});
+    expect(horizon >= 0 && horizon < HORIZONS, "there are two horizons");
+    Result<double> points({games});
+    Opinions opinions{std::vector<std::shared_ptr<const Opinion>>(games)};
     {
         const nb::gil_scoped_release released;
-        for (std::size_t game = 0; game < steps.shape(0); ++game)
-            networks.run(steps.data() + game * steps.shape(1) * CHANNELS, static_cast<int>(steps.shape(1)), 0,
-                         result.data() + game * steps.shape(1) * HORIZONS);
+        for (std::size_t game = 0; game < games; ++game) {
+            const std::int64_t start = offsets.data()[game];
+            Prediction prediction = predicted(models, patterns.data() + start, offsets.data()[game + 1] - start,
+                                              {margins.data()[game], line}, {});
+            points.data()[game] = prediction.points[static_cast<std::size_t>(horizon)];
+            if (!models.weights(prediction.minute(), prediction.margin, horizon).linear_alone())
+                opinions.of_games[game] = std::make_shared<const Opinion>(models.opinion(prediction, horizon, false));
+        }
     }
-    return result.array();
+    return nb::make_tuple(points.array(), nb::cast(std::move(opinions)));
+}
+
+std::shared_ptr<Opinion> opinion(const Ensemble &models, Prediction &prediction, int horizon, bool all) {
+    expect(horizon >= 0 && horizon < HORIZONS, "there are two horizons");
+    if (!all && models.weights(prediction.minute(), prediction.margin, horizon).linear_alone()) return nullptr;
+    return std::make_shared<Opinion>(models.opinion(prediction, horizon, all));
+}
+
+// Returns the predictions of the linear models before tip-off and after each minute.
+std::vector<double> path(const Ensemble &models, const Prediction &prediction, int horizon) {
+    expect(horizon >= 0 && horizon < HORIZONS, "there are two horizons");
+    std::vector<double> result;
+    for (int minute = 0; minute <= prediction.minute(); ++minute) {
+        const double lead = minute ? prediction.pattern[static_cast<std::size_t>(minute) - 1] : 0.0;
+        result.push_back(models.predict(minute, lead, prediction.margin)[static_cast<std::size_t>(horizon)]);
+    }
+    return result;
+}
+
+nb::tuple similar(const Ensemble &models, const Prediction &prediction, int horizon, std::size_t searched,
+                  std::size_t most) {
+    expect(horizon >= 0 && horizon < HORIZONS, "there are two horizons");
+    const Similar found = models.similar(prediction, horizon, searched, most);
+    return nb::make_tuple(found.games, found.home_led, found.turned, found.changes, nb::cast(found.nearest));
 }
 
 }  // namespace
 
 void bind_models(nb::module_ &module) {
-    nb::class_<LstmNetwork>(module, "LstmNetwork")
-        .def(nb::new_(&network), nb::kw_only(), nb::arg("scale"), nb::arg("input"), nb::arg("recurrent"),
-             nb::arg("bias"), nb::arg("head"), nb::arg("head_bias"), nb::arg("spreads"));
-    nb::class_<Networks>(module, "Networks")
-        .def(nb::new_([](const std::vector<LstmNetwork> &networks) {
-            expect(!networks.empty(), "there are networks");
-            return Networks(networks);
-        }))
-        .def("run", &run);
     nb::class_<Index>(module, "Index").def("nearest", &nearest);
     module.def("scan", &scan);
     module.def("graph", &graph, nb::arg("vectors"), nb::kw_only(), nb::arg("lanes"), nb::arg("entry"), nb::arg("levels"),
                nb::arg("counts"), nb::arg("links"), nb::arg("breadth"));
+    nb::class_<PastGames>(module, "PastGames")
+        .def(nb::new_(&past_games), nb::kw_only(), nb::arg("differentials"), nb::arg("totals"), nb::arg("finals"),
+             nb::arg("margins"), nb::arg("codes"));
     nb::class_<Database>(module, "Database")
-        .def(nb::new_(&database), nb::arg("index"), nb::kw_only(), nb::arg("weights"), nb::arg("games"),
-             nb::arg("residuals"), nb::arg("shown"), nb::arg("letters"), nb::arg("kernel"), nb::arg("neighbours"));
-    nb::class_<Prediction>(module, "Prediction")
-        .def("point", [](const Prediction &of, int horizon) { return of.points.at(horizon); });
+        .def(nb::new_(&database), nb::arg("index"), nb::kw_only(), nb::arg("minute"), nb::arg("starts"),
+             nb::arg("members"), nb::arg("games"), nb::arg("nearest"));
+    nb::class_<Opinion>(module, "Opinion")
+        .def(nb::new_([](double linear, double dejavu, double lstm, double mean, double log_scale,
+                         const Array<std::uint32_t> &games) {
+                 expect(linear >= 0 && dejavu >= 0 && lstm >= 0, "weights are not negative");
+                 expect(std::fabs(mean) <= MAX_MEAN && std::fabs(log_scale) <= MAX_LOG_SCALE,
+                        "outputs are within their bounds");
+                 Opinion result;
+                 result.weights = {linear, dejavu, lstm};
+                 result.mean = mean;
+                 result.log_scale = log_scale;
+                 expect(games.size() == BINS || (games.size() == 0 && dejavu == 0),
+                        "there is a number of games for each bin");
+                 if (games.size()) {
+                     std::array<std::uint32_t, BINS> counts;
+                     std::copy_n(games.data(), BINS, counts.begin());
+                     expect(std::any_of(counts.begin(), counts.end(), [](auto each) { return each > 0; }), "there are games");
+                     result.set_similar(counts);
+                 }
+                 return std::make_shared<Opinion>(result);
+             }),
+             nb::kw_only(), nb::arg("linear"), nb::arg("dejavu"), nb::arg("lstm"), nb::arg("mean"), nb::arg("log_scale"),
+             nb::arg("games"))
+        .def_prop_ro("linear", [](const Opinion &of) { return of.weights.linear; })
+        .def_prop_ro("dejavu", [](const Opinion &of) { return of.weights.dejavu; })
+        .def_prop_ro("lstm", [](const Opinion &of) { return of.weights.lstm; })
+        .def_ro("mean", &Opinion::mean)
+        .def_ro("log_scale", &Opinion::log_scale)
+        .def_ro("similar_mean", &Opinion::similar_mean)
+        .def_prop_ro("below", [](const Opinion &of) {
+            Result<double> result({BINS + 1});
+            std::copy_n(of.below.begin(), BINS + 1, result.data());
+            return result.array();
+        });
     nb::class_<Opinions>(module, "Opinions");
-    nb::class_<PointModels>(module, "PointModels")
-        .def(nb::new_(&point_models), nb::arg("networks"), nb::arg("minutes"), nb::arg("cubic"))
+    nb::class_<Prediction>(module, "Prediction")
+        .def("point", [](const Prediction &of, int horizon) { return of.points.at(static_cast<std::size_t>(horizon)); })
+        .def_prop_ro("minute", &Prediction::minute)
+        .def_ro("pattern", &Prediction::pattern)
+        .def_prop_ro("margin", [](const Prediction &of) { return of.margin.points; })
+        .def_prop_ro("groups", [](const Prediction &of) {
+            Result<std::int64_t> result({of.groups.size()});
+            std::copy(of.groups.begin(), of.groups.end(), result.data());
+            return result.array();
+        });
+    nb::class_<Ensemble>(module, "Ensemble")
+        .def(nb::new_(&ensemble), nb::kw_only(), nb::arg("networks"), nb::arg("databases"), nb::arg("coefficients"),
+             nb::arg("corrections"), nb::arg("spreads"), nb::arg("margin_slopes"), nb::arg("mean_totals"),
+             nb::arg("network_totals"), nb::arg("features"), nb::arg("weights"))
         .def("predict", &predict)
-        .def("opinions", &PointModels::opinions)
         .def("predict_many", &predict_many)
-        .def("points", &points);
+        .def("columns", &columns)
+        .def("opinion", &opinion)
+        .def("path", &path)
+        .def("similar", &similar);
 }
 
 }  // namespace dejavu
 
 NB_MODULE(_native, module) {
-    module.doc() = "Compiled point models and distributions; see docs/decisions.";
+    module.doc() = "Compiled ensemble and distributions; see docs/decisions.";
     nanobind::set_leak_warnings(false);  // models live as long as the process
+    dejavu::bind_networks(module);
     dejavu::bind_models(module);
     dejavu::bind_games(module);
     dejavu::bind_moments(module);
     dejavu::bind_shared_floats(module);
-    dejavu::bind_explanation(module);
 }

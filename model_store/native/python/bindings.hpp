@@ -68,10 +68,10 @@ private:
 // Returns numbers as a tuple of Python's floats; equal whole ones share one. The interpreter's lock must be held.
 nanobind::tuple shared_floats(const std::vector<double> &values);
 
+void bind_networks(nanobind::module_ &module);
 void bind_models(nanobind::module_ &module);
 void bind_games(nanobind::module_ &module);
 void bind_moments(nanobind::module_ &module);
 void bind_shared_floats(nanobind::module_ &module);
-void bind_explanation(nanobind::module_ &module);
 
 }  // namespace dejavu

@@ -10,6 +10,7 @@ from typing import Final
 
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import AdaptationMode
+from dejavu_server.api.converters.forecast_parts import CourseOf
 from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.forecasting.online_updater import OnlineUpdater
@@ -29,6 +30,7 @@ def new_ledger_manager(
     metrics: Metrics,
     on_change: Callable[[LedgerHealth], None],
     committed: Sequence[asyncio.Event],
+    course_of: CourseOf,
     *,
     make: bool,
 ) -> LedgerManager:
@@ -39,6 +41,7 @@ def new_ledger_manager(
         metrics: its metrics.
         on_change: called when the health of the ledger changes.
         committed: set after every commit that may have added more than forecasts, each for one reader.
+        course_of: returns courses of similar games, for streams; called on any thread.
         make: whether to create a missing ledger.
     """
     reserve = settings.ledger_reserve_mib * _MEBIBYTE
@@ -50,7 +53,7 @@ def new_ledger_manager(
         durability=Durability(settings.durability),
         new_broadcaster=partial(
             Broadcaster,
-            encode=partial(forecast_message, explanation=True),
+            encode=partial(forecast_message, explanation=True, course_of=course_of),
             encode_outcome=outcome_message,
             heartbeat_seconds=settings.heartbeat_seconds,
         ),

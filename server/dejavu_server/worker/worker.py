@@ -27,6 +27,7 @@ from dejavu.ops.v1.operations_service_pb2 import DATABASE_KIND_POSTGRESQL, DATAB
 from dejavu_common.clock import utc_now
 from dejavu_common.processes import file_limit
 from dejavu_models.errors import DejavuError
+from dejavu_models.types import Forecast, SimilarGame
 from dejavu_server.access.configuration import authenticator, tls_credentials
 from dejavu_server.access.policy import SERVICES
 from dejavu_server.admission.callers import Callers
@@ -329,6 +330,7 @@ class Worker:
             self.metrics,
             self._on_ledger_health,
             (self._published, learned) if registry is not None else (self._published, learned, changed),
+            self._course if registry is None else registry.course,
             make=self._make_ledger,
         )
         forecasters = [] if registry is None else [registry.get(version) for version in self.models]
@@ -350,6 +352,10 @@ class Worker:
             on_ready=self._health.set_models_loaded,
         )
         return self._lifecycle.models
+
+    def _course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
+        """Return the course of a similar game, by the models that the ledger says; empty before they are loaded."""
+        return () if self._lifecycle is None else self._lifecycle.models.course(forecast, game)
 
     def _model_service(self, models: Models, reads: SharedReads) -> ModelService:
         if self._lifecycle is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -11,6 +12,8 @@ from tests.support.harness.clients import Run
 
 from dejavu.v1 import model_change_pb2 as change_pb
 from dejavu.v1 import model_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import MarginSource
+from dejavu_client import FINAL
 
 CREATED = Timestamp(seconds=1_900_000_000)
 CHAMPION = pb.Model(
@@ -63,6 +66,30 @@ def test_a_model_is_shown_with_the_workers_that_have_it(server: FakeServer, run:
     assert "stage                staged" in shown
     assert "loaded by 1 of 2 workers" in shown
     assert "host:1, worker 1 cannot load it: lstm.npz cannot be read" in shown
+
+
+def test_a_model_says_what_its_forecasts_are_made_of(server: FakeServer, run: Run) -> None:
+    weights = [
+        pb.ComponentWeight(
+            component=name, horizon=FINAL, quarter=4, margin_source=source, weight=weight, lower=0.4, upper=upper
+        )
+        for source, weight, upper in zip(MarginSource.values(), (0.4, 0.5, 0.5), (0.4, 0.625, 0.625), strict=False)
+        for name in ("linear", "dejavu")
+    ]
+    sizes: dict[str, Any] = {"similar_games": 3214, "network_units": 16, "half_width": 10.52, "calibration_games": 2511}
+    model = pb.Model(version="a", components=["dejavu", "lstm"], weights=weights, **sizes)
+    server.answers("GetModel", pb.GetModelResponse(model=model))
+    shown = run("models", "show").stdout
+    assert "linear, Dejavu of 3,214 similar games, LSTM of 16 units" in shown
+    assert "± 10.5 points at the half, level after 18 minutes" in shown
+    assert "2,511 games" in shown
+    table = [[cell.strip() for cell in line.split("│")[2:-2]] for line in shown.splitlines() if line.count("│") == 6]
+    assert table == [
+        ["no expected margin", "", ""],
+        ["end, Q4", "40", "40"],
+        ["ratings, line", "", ""],
+        ["end, Q4", "50 (40–62)", "50 (40–62)"],
+    ]
 
 
 def test_the_lineage_goes_back_as_far_as_models_are_registered(server: FakeServer, run: Run) -> None:

@@ -1,177 +1,369 @@
-"""The compiled models give the numbers of vectorised NumPy: one game alone, and many together."""
+"""The compiled ensemble gives the numbers of vectorised NumPy: one game alone, and many together."""
 
 from __future__ import annotations
 
 import math
 import random
 from dataclasses import replace
-from functools import cache
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders.shipped import shipped_bundle
-from tests.support.reference.batch import BatchedGame, GameBatch
+from tests.support.builders.calibrations import symmetric_calibration
+from tests.support.builders.ensembles import database, ensemble, lstm_content, weights
 from tests.support.reference.lstm import ReferenceLstm
+from tests.support.reference.similar import similar_games
 
-from dejavu_models.arrays import Floats, Integers, Singles
-from dejavu_models.components.compiled import CompiledGame, compiled_models
-from dejavu_models.components.dejavu import Dejavu, Kernel
-from dejavu_models.components.index import BruteForceIndex
-from dejavu_models.components.models import PointModels
-from dejavu_models.manifest import LSTM
-from dejavu_models.types import HORIZONS, MAX_SLOTS, Explanation
-from dejavu_store.registry import default_bundle
+from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Possession, Side
+from dejavu_models.components.compiled import CompiledGame, compiled_models, component_inputs
+from dejavu_models.components.ensemble import Ensemble, GameOpinions, Weights
+from dejavu_models.components.features import LIVE_COLUMNS, Rows
+from dejavu_models.native import native
+from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon, MarginSource
+from dejavu_models.uncertainty.lattice.calibration import Situation
+from dejavu_models.uncertainty.lattice.distribution import EDGES, VALUES, LatticeDistribution
+from dejavu_models.uncertainty.lattice.game import AdaptedScores, LatticeGame, OtherShares
+from dejavu_models.uncertainty.lattice.opinions import BIN_CENTERS
 
-
-class ReferenceIndex(BruteForceIndex):
-    """Compares all vectors, (m, dimensions), by NumPy; see `VectorIndex`."""
-
-    def __init__(self, vectors: Singles) -> None:
-        super().__init__(vectors)
-        self.vectors = vectors
-
-    def nearest(self, vectors: Singles, count: int) -> tuple[Integers, Floats]:
-        """See `VectorIndex`."""
-        squares = np.square(vectors[:, None].astype(float) - self.vectors).sum(axis=2)
-        found = np.argsort(squares, axis=1, kind="stable")[:, :count]
-        return found, np.take_along_axis(squares, found, axis=1)
-
-
-def with_line(models: PointModels) -> PointModels:
-    """Return models whose coefficients for the line differ from those for ratings."""
-    coefficients = models.linear.coefficients.copy()
-    coefficients[:, :, 2] *= 1.25
-    return replace(models, linear=replace(models.linear, coefficients=coefficients))
-
-
-FORECASTER = shipped_bundle()
-MODELS = with_line(FORECASTER.models)
+CALIBRATION = symmetric_calibration()
+MODELS = replace(ensemble(), lstm=ReferenceLstm(lstm_content()))
+COMPILED = compiled_models(ensemble())
+WITH_GRAPHS = compiled_models(ensemble(graph=True))
 MARGINS = st.none() | st.floats(-30, 30)
-POINTS = 1e-5
-"""Greatest difference, in points: the LSTM sums in another order than NumPy."""
+POINTS = 1e-4
+"""Greatest difference, in points or scales: the LSTM sums in another order than NumPy."""
 
-
-COMPILED = compiled_models(MODELS)
-
-
-@cache
-def reference() -> PointModels:
-    """Return the bundle's point models with an LSTM by NumPy."""
-    return replace(MODELS, lstm=ReferenceLstm((default_bundle() / LSTM).read_bytes()))
+LIVE = st.builds(
+    LiveInputs,
+    total_points=st.none() | st.integers(0, 240),
+    last_score=st.none() | st.builds(LastScore, st.sampled_from(Side), st.integers(0, 60)),
+    possession=st.none() | st.builds(Possession, st.sampled_from(Side), st.booleans()),
+)
 
 
 def walk(minutes: int, seed: int) -> tuple[float, ...]:
-    """Return a pattern without equally near games: for the last place, the searches could choose different ones."""
+    """Return a pattern without equally near groups: for the last place, the searches could choose different ones."""
     rng = random.Random(seed)
     return tuple(accumulate(rng.choice((-3, -2, 0, 2, 3)) + rng.uniform(-0.4, 0.4) for _ in range(minutes)))
 
 
-def assert_equal(one: CompiledGame, other: CompiledGame | BatchedGame, minutes: int, tolerance: float = POINTS) -> None:
-    for index, horizon in enumerate(HORIZONS):
-        if minutes <= horizon.last_slot:
-            assert one.point(index) == pytest.approx(other.point(index), abs=tolerance)
+PATTERNS = st.builds(walk, st.integers(1, MAX_SLOTS), st.integers(0, 2**32))
 
 
-@given(st.lists(st.floats(-60, 60), min_size=1, max_size=MAX_SLOTS).map(tuple), MARGINS)
-def test_any_pattern_gets_the_numbers_of_numpy(pattern: tuple[float, ...], margin: float | None) -> None:
-    for line in (False, True):
-        [expected] = GameBatch([(pattern, margin)], reference(), line=line).games
-        assert_equal(COMPILED.predict(pattern, margin, line=line), expected, len(pattern))
+def source_of(margin: float | None, *, line: bool) -> MarginSource:
+    if margin is None:
+        return MarginSource.UNKNOWN
+    return MarginSource.LINE if line else MarginSource.KNOWN
 
 
-def test_a_line_has_linear_models_of_its_own() -> None:
-    pattern = walk(12, 0)
-    points = [COMPILED.predict(pattern, 8.0, line=line).point(1) for line in (False, True)]
-    coefficients = MODELS.linear.coefficients[1, 12] @ [1.0, pattern[-1], 8.0, pattern[-1] ** 3 / 1000]
-    assert points[1] - points[0] == pytest.approx(coefficients[2] - coefficients[1])
-    assert points[1] != points[0]
-    unknown = [COMPILED.predict(pattern, None, line=line).point(1) for line in (False, True)]
-    assert unknown[0] == unknown[1]
+def reference(
+    models: Ensemble, pattern: tuple[float, ...], margin: float | None, live: LiveInputs, *, line: bool = False
+) -> GameOpinions:
+    """Return the opinions of the reference, with the live inputs after the last minute."""
+    levels, margins = np.array([pattern]), np.array([math.nan if margin is None else margin])
+    columns = np.full((1, len(pattern), len(LIVE_COLUMNS)), np.nan)
+    columns[0, -1] = component_inputs(live, len(pattern))
+    return GameOpinions(models, source_of(margin, line=line), levels, margins, columns)
 
 
-@pytest.mark.parametrize("line", [False, True])
-@given(st.lists(st.tuples(st.integers(1, MAX_SLOTS), st.integers(0, 2**32), MARGINS), min_size=1, max_size=12))
-def test_many_games_get_what_each_gets_alone(line: bool, games: list[tuple[int, int, float | None]]) -> None:
-    asked = [(walk(minutes, seed), margin, line) for minutes, seed, margin in games]
-    offsets = np.array([0, *accumulate(minutes for minutes, _, _ in games)])
-    patterns = np.concatenate([pattern for pattern, _, _ in asked])
-    margins = np.array([math.nan if margin is None else margin for _, margin, _ in asked])
-    together, columns = COMPILED.predict_many(asked), COMPILED.points(patterns, offsets, margins, line=line)
-    for (pattern, margin, _), game, row in zip(asked, together, columns, strict=True):
-        alone = COMPILED.predict(pattern, margin, line=line)
-        assert_equal(game, alone, len(pattern), tolerance=0)
-        for index, horizon in enumerate(HORIZONS):
-            assert row[index] == alone.point(index) or len(pattern) > horizon.last_slot
+def horizons_of(pattern: tuple[float, ...]) -> list[tuple[int, Horizon]]:
+    return [(index, horizon) for index, horizon in enumerate(HORIZONS) if len(pattern) <= horizon.last_slot]
 
 
-def database(kernel: Kernel) -> Dejavu:
-    """Return a database of 200 random patterns at minute 12, with entries of the shipped bundle."""
-    shipped = MODELS.minutes[12]
-    vectors = np.random.default_rng(0).normal(0, 5, (200, 12)).astype(np.float32)
-    settings = replace(shipped.settings, kernel=kernel, neighbours=20)
-    return Dejavu(ReferenceIndex(vectors), shipped.entries.rows(0, 200), settings)
+def served(
+    compiled: CompiledGame, horizon: Horizon, margin: float | None, *, line: bool, others: OtherShares | None = None
+) -> LatticeGame:
+    """Return the distribution of a game as a forecaster makes it, without the shift of live inputs."""
+    index = HORIZONS.index(horizon)
+    situation = Situation(horizon, compiled.minute, source_of(margin, line=line))
+    point, opinion = compiled.point(index), compiled.opinion(index)
+    return CALIBRATION.game(situation, point, compiled.lead, margin, None, opinion, others)
 
 
-@pytest.mark.parametrize("kernel", Kernel)
-@given(st.integers(0, 2**32), MARGINS)
-def test_every_kernel_gives_the_numbers_of_numpy(kernel: Kernel, seed: int, margin: float | None) -> None:
-    models = replace(reference(), minutes={12: database(kernel)})
-    [expected] = GameBatch([(walk(12, seed), margin)], models).games
-    game = compiled_models(replace(MODELS, minutes=models.minutes)).predict(walk(12, seed), margin)
-    for index in range(len(HORIZONS)):
-        compiled, plain = (each.explanation(index, game.point(index), 700) for each in (game, expected))
-        assert_explained_alike(compiled, plain)
+def evaluated(
+    models: Ensemble,
+    pattern: tuple[float, ...],
+    horizon: Horizon,
+    margin: float | None,
+    live: LiveInputs,
+    *,
+    line: bool,
+) -> tuple[LatticeDistribution, float, float]:
+    """Return the distribution of the reference, its point forecast and its scale."""
+    index, minute, source = HORIZONS.index(horizon), len(pattern), source_of(margin, line=line)
+    opinions = reference(models, pattern, margin, live, line=line).at(index, minute)
+    leads, known = np.array(pattern[-1:]), np.array([0.0 if margin is None else margin])
+    given = np.array([math.nan if margin is None else margin])
+    points = leads + models.linear.increments(minute, leads, given, line=line)[:, index]
+    model = CALIBRATION.model(source)
+    made = model.distribution(horizon, minute, points, leads, known, opinions=opinions)
+    scale = model.units(horizon, minute, leads, known, None)
+    shift = 0.0 if opinions is None else float(opinions.shifts[0])
+    return made, float(points[0] + scale[0] * shift), float(scale[0])
 
 
-@given(st.integers(1, MAX_SLOTS), st.integers(0, 2**32), MARGINS, st.booleans())
-def test_it_is_explained_as_by_numpy(minute: int, seed: int, margin: float | None, line: bool) -> None:
-    pattern = walk(minute, seed)
-    [batched] = GameBatch([(pattern, margin)], reference(), line=line).games
-    alone = COMPILED.predict(pattern, margin, line=line)
-    for index, horizon in enumerate(HORIZONS):
-        if minute <= horizon.last_slot:
-            point = alone.point(index) + 0.25  # as shifted by live inputs
-            compiled, plain = (game.explanation(index, point, 700) for game in (alone, batched))
-            assert_explained_alike(compiled, plain)
+@given(PATTERNS, MARGINS, LIVE, st.booleans(), st.booleans())
+def test_any_game_gets_the_distribution_of_numpy(
+    pattern: tuple[float, ...], margin: float | None, live: LiveInputs, line: bool, graph: bool
+) -> None:
+    models = replace(ensemble(graph=True), lstm=MODELS.lstm) if graph else MODELS
+    compiled = (WITH_GRAPHS if graph else COMPILED).predict(pattern, margin, line=line, live=live)
+    for _, horizon in horizons_of(pattern):
+        game = served(compiled, horizon, margin, line=line)
+        expected, point, scale = evaluated(models, pattern, horizon, margin, live, line=line)
+        below = [game.cumulative(value) for value in VALUES.tolist()]
+        assert below == pytest.approx(expected.below[0], abs=POINTS)
+        assert game.point == pytest.approx(point, abs=POINTS * scale)
+        assert game.home_lead_probability == pytest.approx(expected.home_leads[0], abs=POINTS)
 
 
-def assert_explained_alike(one: Explanation, other: Explanation) -> None:
-    assert one.calibration_games == other.calibration_games
-    parts, expected = (
-        [
-            *(part.prediction for part in each.components),
-            *(part.weight for part in each.components),
-            each.baseline_prediction,
-            each.attribution.before_tipoff,
-            *each.attribution.minutes,
-        ]
-        for each in (one, other)
+@pytest.mark.parametrize("components", [(), ("dejavu",), ("lstm",)])
+@given(PATTERNS, MARGINS)
+def test_without_a_component_the_others_have_its_weight(
+    components: tuple[str, ...], pattern: tuple[float, ...], margin: float | None
+) -> None:
+    parts = ensemble()
+    models = Ensemble(
+        parts.linear,
+        parts.dejavu if "dejavu" in components else None,
+        parts.lstm if "lstm" in components else None,
+        weights(*components),
     )
-    assert parts == pytest.approx(expected, abs=POINTS, rel=0)
-    distances, expected = ([game.distance for game in each.similar_games] for each in (one, other))
-    assert distances == pytest.approx(expected, rel=1e-6)
-    games, expected_games = ([replace(game, distance=0.0) for game in each.similar_games] for each in (one, other))
-    assert games == expected_games
+    compiled = compiled_models(models).predict(pattern, margin)
+    for index, horizon in horizons_of(pattern):
+        expected, *_ = evaluated(models, pattern, horizon, margin, NO_LIVE_INPUTS, line=False)
+        game = served(compiled, horizon, margin, line=False)
+        assert [game.cumulative(value) for value in VALUES.tolist()] == pytest.approx(expected.below[0], abs=POINTS)
+        assert (compiled.opinion(index) is None) == (not components)
+    assert bool(len(compiled.groups)) == ("dejavu" in components)
 
 
-def test_a_minute_without_a_database_is_refused() -> None:
-    models = compiled_models(replace(MODELS, minutes={12: MODELS.minutes[12]}))
-    with pytest.raises(KeyError, match="minute 13"):
-        models.predict((0.0,) * 13, None)
+@given(PATTERNS, MARGINS, LIVE, st.booleans())
+def test_what_components_say_is_what_numpy_says(
+    pattern: tuple[float, ...], margin: float | None, live: LiveInputs, line: bool
+) -> None:
+    compiled = COMPILED.predict(pattern, margin, line=line, live=live)
+    opinions = reference(MODELS, pattern, margin, live, line=line)
+    for index, _ in horizons_of(pattern):
+        found, expected = compiled.opinion(index), opinions.at(index, len(pattern))
+        assert expected is not None
+        assert expected.histograms is not None
+        assert (found.linear, found.dejavu, found.lstm) == pytest.approx(expected.weights)
+        assert np.diff(found.below) == pytest.approx(expected.histograms[0], abs=1e-12)
+        assert found.similar_mean == pytest.approx(float(expected.histograms[0] @ BIN_CENTERS))
+        assert (found.mean, found.log_scale) == pytest.approx((expected.means[0], expected.log_scales[0]), abs=POINTS)
+        every = compiled.every_opinion(index)
+        assert [getattr(every, name) for name in NUMBERS] == [getattr(found, name) for name in NUMBERS]
+    assert MODELS.dejavu is not None
+    assert compiled.groups.tolist() == opinions.groups(MODELS.dejavu, len(pattern))[0].tolist()
+
+
+@given(PATTERNS, MARGINS, LIVE, st.booleans())
+def test_similar_games_are_those_of_numpy(
+    pattern: tuple[float, ...], margin: float | None, live: LiveInputs, line: bool
+) -> None:
+    compiled = COMPILED.predict(pattern, margin, line=line, live=live)
+    dejavu = MODELS.dejavu
+    assert dejavu is not None
+    given_margin = np.array([math.nan if margin is None else margin])
+    rows = Rows(np.array([pattern]), given_margin, np.array([component_inputs(live, len(pattern))]))
+    for index, horizon in horizons_of(pattern):
+        compiled.opinion(index)
+        games, summary = compiled.similar(index, 7.5, dejavu.games)
+        expected, of_all = similar_games(dejavu, rows, horizon, compiled.groups, 7.5)
+        assert [replace(game, distance=0.0) for game in games] == [replace(game, distance=0.0) for game in expected]
+        assert [game.distance for game in games] == pytest.approx([game.distance for game in expected])
+        assert summary == pytest.approx(of_all)
+
+
+NUMBERS = ("linear", "dejavu", "lstm", "mean", "log_scale", "similar_mean")
+
+
+def test_a_component_without_a_weight_is_asked_for_an_explanation_only() -> None:
+    models = replace(MODELS, weights=Weights.fixed(1.0, 0.0, 0.0))
+    game = compiled_models(models).predict(walk(18, 0), 3.0)
+    assert game.opinion(0) is None
+    assert not len(game.groups)
+    every = game.every_opinion(0)
+    assert (every.linear, every.dejavu, every.lstm) == (1.0, 0.0, 0.0)
+    assert len(game.groups) == 12
+    weighted = COMPILED.predict(walk(18, 0), 3.0).opinion(0)
+    assert (every.mean, every.similar_mean) == (weighted.mean, weighted.similar_mean)
+    alone = CALIBRATION.game(Situation(HORIZONS[0], 18, MarginSource.KNOWN), game.point(0), game.lead, 3.0)
+    explained = CALIBRATION.game(
+        Situation(HORIZONS[0], 18, MarginSource.KNOWN), game.point(0), game.lead, 3.0, None, every
+    )
+    assert [explained.cumulative(value) for value in VALUES.tolist()] == [
+        alone.cumulative(value) for value in VALUES.tolist()
+    ]
+    assert explained.point == alone.point
+
+
+def test_a_line_has_linear_models_and_weights_of_its_own() -> None:
+    pattern = walk(12, 0)
+    games = [COMPILED.predict(pattern, 8.0, line=line) for line in (False, True)]
+    assert games[1].point(1) != games[0].point(1)
+    assert games[1].opinion(1).dejavu != games[0].opinion(1).dejavu
+    unknown = [COMPILED.predict(pattern, None, line=line) for line in (False, True)]
+    assert unknown[0].point(1) == unknown[1].point(1)
+    assert unknown[0].opinion(1).dejavu == unknown[1].opinion(1).dejavu
+
+
+def test_the_linear_models_path_begins_before_tip_off() -> None:
+    pattern = walk(30, 1)
+    game = COMPILED.predict(pattern, 6.0)
+    zeros = np.zeros(1)
+    before = MODELS.linear.increments(0, zeros, zeros + 6.0)[0, 1]
+    after = [COMPILED.predict(pattern[:minutes], 6.0).point(1) for minutes in range(1, 31)]
+    assert game.path(1) == pytest.approx([before, *after])
+
+
+@given(st.lists(st.tuples(st.integers(1, MAX_SLOTS), st.integers(0, 2**32), MARGINS), min_size=1, max_size=12))
+def test_many_games_get_what_each_gets_alone(games: list[tuple[int, int, float | None]]) -> None:
+    asked = [(walk(minutes, seed), margin) for minutes, seed, margin in games]
+    offsets = np.array([0, *accumulate(minutes for minutes, *_ in games)])
+    patterns = np.concatenate([pattern for pattern, _ in asked])
+    margins = np.array([math.nan if margin is None else margin for _, margin in asked])
+    live = LiveInputs(total_points=None, possession=Possession(Side.HOME))
+    together = COMPILED.predict_many([(pattern, margin, True, live) for pattern, margin in asked])
+    for index, horizon in enumerate(HORIZONS):
+        centers, opinions = COMPILED.columns(patterns, offsets, margins, index, line=True)
+        for row, (pattern, margin) in enumerate(asked):
+            if len(pattern) > horizon.last_slot:
+                continue
+            alone, many = COMPILED.predict(pattern, margin, line=True), together[row]
+            assert centers[row] == alone.point(index) == many.point(index)
+            of_live = COMPILED.predict(pattern, margin, line=True, live=live).opinion(index)
+            assert [getattr(many.opinion(index), name) for name in NUMBERS] == [
+                getattr(of_live, name) for name in NUMBERS
+            ]
+            situation = Situation(horizon, len(pattern), source_of(margin, line=True))
+            leads, known = np.array(pattern[-1:]), np.array([margin or 0.0])
+            levels = AdaptedScores((0.0, 0.0, 0.0), (0.025, 0.975, 0.3))
+            points, home, values = CALIBRATION.columns(
+                situation, centers[row : row + 1], leads, known, levels, opinions, np.array([row])
+            )
+            game = served(alone, horizon, margin, line=True)
+            assert (points[0], home[0]) == (game.point, game.home_lead_probability)
+            assert values[0].tolist() == game.quantiles(levels.levels)
+
+
+@given(PATTERNS, MARGINS, st.lists(st.floats(0.0005, 0.9995), min_size=1, max_size=12))
+def test_a_quantile_is_the_least_number_with_its_probability(
+    pattern: tuple[float, ...], margin: float | None, levels: list[float]
+) -> None:
+    compiled = COMPILED.predict(pattern, margin)
+    for _, horizon in horizons_of(pattern):
+        game = served(compiled, horizon, margin, line=False)
+        below = np.array([game.cumulative(value) for value in VALUES.tolist()])
+        expected = [float(VALUES[min(int(np.count_nonzero(below < level - 1e-12)), 160)]) for level in levels]
+        assert game.quantiles(levels) == expected
+        assert [game.quantiles([level])[0] for level in levels] == expected
+        assert game.interval(0.1).lower <= game.point <= game.interval(0.1).upper
+
+
+@given(st.integers(1, 23), st.integers(0, 2**32), st.floats(0, 1), st.floats(-20, 20), st.booleans())
+def test_components_that_are_not_compiled_are_pooled_with_the_others(
+    minutes: int, seed: int, weight: float, point: float, alone: bool
+) -> None:
+    compiled = COMPILED.predict(walk(minutes, seed), 2.0)
+    opinion = None if alone else compiled.opinion(0)
+    scaled = None
+    if opinion is not None:
+        names = ("linear", "dejavu", "lstm")
+        scaled = native.Opinion(
+            **{name: (1 - weight) * getattr(opinion, name) for name in names},
+            mean=opinion.mean,
+            log_scale=opinion.log_scale,
+            games=np.rint(np.diff(opinion.below) * 120).astype(np.uint32),
+        )
+    step = np.where(point < EDGES, 1.0, 0.0)
+    situation = Situation(Horizon.HALFTIME, minutes, MarginSource.KNOWN)
+    others = OtherShares(weight, weight * point, weight * step)
+    arguments = (situation, compiled.point(0), compiled.lead, 2.0, None)
+    without, made = CALIBRATION.game(*arguments, opinion), CALIBRATION.game(*arguments, scaled, others)
+    assert made.point == pytest.approx((1 - weight) * without.point + weight * point, abs=1e-9)
+    for value in range(-80, 80, 5):
+        expected = (1 - weight) * without.cumulative(value) + others.below[value + 81]
+        assert made.cumulative(value) == pytest.approx(expected, abs=1e-9)
+    assert made.interval(0.1).lower <= made.point <= made.interval(0.1).upper
+    below = np.array([made.cumulative(value) for value in VALUES.tolist()])
+    assert made.quantiles([0.4])[0] == VALUES[min(int(np.count_nonzero(below < 0.4 - 1e-12)), 160)]
+
+
+def test_weights_that_do_not_sum_to_1_are_refused() -> None:
+    situation = Situation(Horizon.FINAL, 18, MarginSource.KNOWN)
+    opinion = COMPILED.predict(walk(18, 0), 1.0).opinion(1)
+    for added in (OtherShares(0.5, 0.0, np.full(162, 0.5)), OtherShares(0.0, 0.0, np.zeros(3))):
+        with pytest.raises(ValueError, match=r"weights of a game|share below each edge"):
+            CALIBRATION.game(situation, 1.0, 1.0, 1.0, None, opinion, added)
+    with pytest.raises(ValueError, match="shares rise"):
+        CALIBRATION.game(situation, 1.0, 1.0, 1.0, None, opinion, OtherShares(0.5, 0.0, np.linspace(1, 0, 162)))
+
+
+def test_a_pattern_without_a_minute_is_refused() -> None:
+    with pytest.raises(KeyError, match="minute 0"):
+        COMPILED.predict((), None)
     with pytest.raises(KeyError, match="minute 48"):
-        models.predict_many([((0.0,) * 12, None, False), ((0.0,) * 48, None, False)])
+        COMPILED.predict_many([(walk(12, 0), None, False, NO_LIVE_INPUTS), ((0.0,) * 48, None, False, NO_LIVE_INPUTS)])
     with pytest.raises(ValueError, match="offsets"):
-        models.points(np.zeros(24), np.array([0, 12, 25]), np.zeros(2))
+        COMPILED.columns(np.zeros(24), np.array([0, 12, 25]), np.zeros(2), 0)
+    with pytest.raises(KeyError, match="minute -"):
+        COMPILED.columns(np.zeros(24), np.array([0, 30, 24]), np.zeros(2), 0)
 
 
-def test_records_that_do_not_follow_one_another_are_refused() -> None:
-    shipped = MODELS.minutes[12]
-    backwards = Dejavu(shipped.index, shipped.entries, shipped.settings)
-    backwards.records = backwards.records[::-1]
-    with pytest.raises(ValueError, match="contiguous"):
-        compiled_models(replace(MODELS, minutes={12: backwards}))
-    with pytest.raises(ValueError, match="read-only"):
-        shipped.records["games"] = 1
+DATABASE = database()
+GAMES: dict[str, Any] = {
+    "differentials": DATABASE.games.differentials,
+    "totals": DATABASE.games.totals,
+    "finals": DATABASE.games.final,
+    "margins": DATABASE.games.margins,
+    "codes": DATABASE.games.codes,
+}
+PARTS: dict[str, Any] = {
+    "minute": 12,
+    "starts": DATABASE.starts,
+    "members": DATABASE.minutes[12].members,
+    "games": native.PastGames(**GAMES),
+    "nearest": 12,
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"codes": GAMES["codes"][:, :69]}, "codes are"),
+        ({"codes": GAMES["codes"][:-1]}, "codes are"),
+        ({"totals": GAMES["totals"][:, :47]}, "totals are"),
+        ({"differentials": GAMES["differentials"][:-1]}, "differentials and totals"),
+        ({"margins": np.full(300, np.nan, np.float32)}, "margins are finite"),
+        ({"finals": GAMES["finals"][:0]}, "there are games"),
+    ],
+)
+def test_past_games_that_do_not_fit_are_refused(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        native.PastGames(**{**GAMES, **changed})
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"minute": 0}, "minutes 1 to 47"),
+        ({"minute": 48}, "minutes 1 to 47"),
+        ({"nearest": 61}, "as many groups"),
+        ({"nearest": 0}, "as many groups"),
+        ({"members": np.where(PARTS["members"] == 0, 600, PARTS["members"])}, "images of the games"),
+        ({"members": PARTS["members"][:-1]}, "starts ascend"),
+        ({"starts": PARTS["starts"][::-1]}, "starts ascend"),
+        ({"starts": np.where(np.arange(61) == 30, PARTS["starts"][29], PARTS["starts"])}, "starts ascend"),
+        ({"starts": PARTS["starts"][:-1]}, "starts ascend"),
+    ],
+)
+def test_groups_that_do_not_fit_are_refused(changed: dict[str, Any], message: str) -> None:
+    index = DATABASE.minutes[12].index.compiled
+    native.Database(index, **PARTS)
+    with pytest.raises(ValueError, match=message):
+        native.Database(index, **{**PARTS, **changed})

@@ -1,211 +1,264 @@
+"""Similar games: what a search finds, what is said of it, and which files are refused."""
+
 from __future__ import annotations
 
-import io
-import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
+from tests.support.builders.similar_games import database_of, mirrored, rows_of, walked, walks_database
+from tests.support.reference.similar import past_rows, similar_games
 
-from dejavu_models.arrays import Floats, to_tenths
-from dejavu_models.components.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Neighbors, kernel_regression
-from dejavu_models.components.features import anchored, pattern_vectors, recency_weights
-from dejavu_models.components.index import BruteForceIndex, VectorIndex, read_index
-from dejavu_models.components.shown_entries import records_of, shown
-from dejavu_trainer.training.index import SCAN_LIMIT, build_hnsw, build_index
+from dejavu_models.arrays import from_npz, to_npz
+from dejavu_models.components.dejavu import Dejavu
+from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MOST_SIMILAR, Horizon, SimilarGame
+from dejavu_models.uncertainty.lattice.opinions import BIN_CENTERS, BINS, BINS_A_SCALE, codes_of
 
-RECENCY = 6.0
-
-
-def walks(count: int, seed: int) -> Floats:
-    return np.random.default_rng(seed).normal(0, 2.5, (count, 18)).cumsum(axis=1).round()
+GAMES, GROUPS, NEAREST = 240, 30, 10
+MINUTES = st.integers(1, MAX_SLOTS)
 
 
-def entries_of(residuals: Floats, games: Floats | None = None) -> Entries:
-    """Return entries with residuals (m, 2 margin sources, 2 horizons)."""
-    count = len(residuals)
-    return Entries(
-        home=np.array(["BOS"] * count),
-        away=np.array(["BKN"] * count),
-        date=np.array(["2021-03-14"] * count, dtype="datetime64[D]"),
-        games=np.ones(count, dtype=np.int32) if games is None else games.astype(np.int32),
-        increments=np.zeros((count, 2), dtype=np.float32),
-        spreads=np.zeros((count, 2), dtype=np.float32),
-        residuals=residuals.astype(np.float32),
+@cache
+def dejavu() -> Dejavu:
+    return walks_database(GAMES, GROUPS, NEAREST)
+
+
+@cache
+def large() -> Dejavu:
+    """A database whose groups are searched by graphs, as those of real bundles are."""
+    return walks_database(1500, 1500, 200)
+
+
+@pytest.mark.parametrize("minute", [1, 24, 47])
+def test_of_the_groups_nearest_by_comparison_of_all_a_search_finds_99_in_100(minute: int) -> None:
+    rows = rows_of(walked(200, seed=5), minute)
+    found, centers = large().nearest(rows), from_npz(large().to_bytes())["centers"][minute - 1].astype(float)
+    squares = np.square(large().vectors(rows)[:, None] - centers).sum(axis=2)
+    bounds = np.partition(squares, 199, axis=1)[:, 199:200]
+    of_found = np.take_along_axis(squares, found, axis=1)
+    assert (of_found <= bounds * (1 + 1e-5) + 1e-5).mean() >= 0.99
+    assert (np.diff(of_found, axis=1) >= -1e-4).all(), "the nearest first"
+    assert all(len(set(row)) == 200 for row in found.tolist())
+
+
+@pytest.mark.parametrize("database", [dejavu, large])
+def test_a_database_comes_back_from_its_bytes_bit_for_bit(database: Callable[[], Dejavu]) -> None:
+    back = Dejavu.from_bytes(database().to_bytes())
+    assert back.to_bytes() == database().to_bytes()
+    rows = rows_of(walked(20, seed=6), 18)
+    assert np.array_equal(back.nearest(rows), database().nearest(rows))
+
+
+def test_each_game_and_its_mirror_image_is_in_one_group_of_each_minute_and_groups_have_the_same_size() -> None:
+    for minute in range(1, MAX_SLOTS + 1):
+        assert sorted(dejavu().members_of(minute, np.arange(GROUPS)).tolist()) == list(range(2 * GAMES))
+    assert set(np.diff(dejavu().starts).tolist()) == {2 * GAMES // GROUPS}
+    assert dejavu().images_a_forecast == NEAREST * 2 * GAMES // GROUPS
+
+
+def test_games_of_a_group_are_alike() -> None:
+    """The spread of leads within groups is half of that of all games, or less."""
+    for minute in (6, 24, 47):
+        members = dejavu().members_of(minute, np.arange(GROUPS)).reshape(GROUPS, -1)
+        leads = (1 - 2 * (members % 2)) * dejavu().games.differentials[members // 2, minute - 1]
+        assert leads.std(axis=1).mean() < leads.std() / 2
+
+
+@given(MINUTES, st.integers(0, 10_000))
+def test_a_histogram_is_of_all_members_of_the_nearest_groups_by_equal_shares(minute: int, seed: int) -> None:
+    rows, horizon = rows_of(walked(3, seed), minute), HORIZONS.index(Horizon.FINAL)
+    groups = dejavu().nearest(rows)
+    for row, histogram in zip(groups, dejavu().histograms(horizon, minute, groups), strict=True):
+        images = dejavu().members_of(minute, row)
+        codes = dejavu().games.codes[images // 2, CASES.index((horizon, minute))].astype(int)
+        codes = np.where(images % 2, BINS - 1 - codes, codes)
+        assert histogram == pytest.approx(np.bincount(codes, minlength=BINS) / len(images))
+
+
+@pytest.mark.parametrize(("nearest", "tolerance"), [(GROUPS, 1e-9), (NEAREST, 0.25)])
+def test_a_mirrored_game_gets_the_mirrored_histogram(nearest: int, tolerance: float) -> None:
+    """Exactly if all games are pooled; otherwise, since groups are not mirrored, with nearly the opposite mean."""
+    database = Dejavu.from_bytes(changed(nearest=np.array(nearest, np.int32)))
+    for minute, horizon in ((1, 0), (18, 0), (30, 1), (47, 1)):
+        rows = rows_of(walked(20, seed=7), minute)
+        one, other = (database.histograms(horizon, minute, database.nearest(each)) for each in (rows, mirrored(rows)))
+        assert np.abs((one + other) @ BIN_CENTERS).mean() < tolerance
+        if nearest == GROUPS:
+            assert one == pytest.approx(other[:, ::-1])
+
+
+@given(MINUTES, st.sampled_from(HORIZONS), st.integers(0, 10_000), st.floats(-20, 20))
+def test_similar_games_are_real_ones_and_the_summary_counts_those_that_are_pooled(
+    minute: int, horizon: Horizon, seed: int, expected: float
+) -> None:
+    minute = min(minute, horizon.last_slot)
+    rows, games = rows_of(walked(1, seed), minute), walked(GAMES).games
+    [groups] = dejavu().nearest(rows)
+    similar, summary = similar_games(dejavu(), rows, horizon, groups, expected)
+
+    names = list(zip(games.date.astype(object), games.home, games.away, strict=True))
+    assert len({each.label for each in similar}) == len(similar) == MOST_SIMILAR
+    for each in similar:
+        number = names.index((each.date, each.home_team, each.away_team))
+        sign = -1 if each.mirrored else 1
+        assert each.differential == sign * games.differentials[number, minute - 1]
+        assert each.differential_at_horizon == sign * games.outcomes[number, HORIZONS.index(horizon)]
+        assert each.points is not None
+        assert each.final_points is not None
+        assert each.points[0] - each.points[1] == games.differentials[number, minute - 1]
+        assert sum(each.points) in {games.totals[number, minute - 1], games.totals[number, minute - 1] - 1}
+        assert each.final_points[0] - each.final_points[1] in {games.final[number], games.final[number] - 1}
+
+    images = dejavu().members_of(minute, groups)
+    of_images = past_rows(dejavu(), minute, images // 2)
+    exchanged = (images % 2 == 1)[:, None]
+    of_images = of_images._replace(
+        patterns=np.where(exchanged, -of_images.patterns, of_images.patterns),
+        margins=np.where(exchanged[:, 0], -of_images.margins, of_images.margins),
+    )
+    distances = np.linalg.norm(dejavu().vectors(of_images) - dejavu().vectors(rows).astype(float), axis=1)
+    best: dict[int, float] = {}
+    for image, distance in zip(images.tolist(), distances.tolist(), strict=True):
+        best[image // 2] = min(distance, best.get(image // 2, np.inf))
+    assert [each.distance for each in similar] == pytest.approx(sorted(best.values())[:MOST_SIMILAR], abs=1e-4)
+
+    leads, outcomes = of_images.patterns[:, -1], games.outcomes[images // 2, HORIZONS.index(horizon)]
+    outcomes = np.where(exchanged[:, 0], -outcomes, outcomes)
+    assert summary.games == len(images) == dejavu().images_a_forecast
+    assert summary.home_led == np.count_nonzero(outcomes > 0)
+    assert summary.turned == np.count_nonzero(np.sign(leads) * np.sign(outcomes) == -1)
+    raw = rows.patterns[0, -1] + (outcomes - leads).mean()
+    assert summary.correction + raw == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_the_nearest_game_to_one_of_the_database_is_itself_with_its_course(exchanged: bool) -> None:
+    games = walked(GAMES)
+    for number, minute in ((0, 47), (17, 30), (239, 18)):
+        rows = rows_of(games.select(np.arange(GAMES) == number), minute)
+        if exchanged:
+            rows = mirrored(rows)
+        [groups] = dejavu().nearest(rows)
+        nearest = similar_games(dejavu(), rows, Horizon.FINAL, groups, 0.0)[0][0]
+        assert nearest.distance == pytest.approx(0.0, abs=1e-4)
+        assert (nearest.date, nearest.mirrored) == (games.games.date[number].item(), exchanged)
+        course = games.games.differentials[number] * (-1 if exchanged else 1)
+        for horizon in HORIZONS:
+            assert dejavu().course(nearest, horizon) == tuple(course[: horizon.last_slot].tolist())
+        for other in ({"date": date(1999, 1, 1)}, {"home_team": nearest.away_team, "away_team": nearest.home_team}):
+            assert dejavu().course(replace(nearest, **other), Horizon.FINAL) == ()
+
+
+def test_scores_of_a_game_whose_totals_are_unknown_are_not_made_up() -> None:
+    games = walked(60)
+    totals = games.games.live.copy()
+    totals[:, :, 0] = np.nan
+    unknown = replace(games.games, live=totals, final_total=np.full(60, -1, np.int16))
+    database = database_of(games._replace(games=unknown), np.zeros((60, len(CASES))))
+    rows = rows_of(games.select(np.arange(60) == 3), 20)
+    [groups] = database.nearest(rows)
+    assert all(
+        (each.points, each.final_points) == (None, None)
+        for each in similar_games(database, rows, Horizon.FINAL, groups, 0.0)[0]
     )
 
 
-def index_of(past: Floats, neighbours: int) -> VectorIndex:
-    minutes = past.shape[1]
-    return build_index(to_tenths(anchored(past)), recency_weights(minutes, RECENCY), neighbours, 0)
+@given(st.floats(-20, 20))
+def test_a_code_is_the_bin_of_its_residual_and_the_mirror_image_has_the_opposite_one(residual: float) -> None:
+    [code] = codes_of(np.array([residual])).tolist()
+    if abs(residual) < 7.9:
+        assert abs(BIN_CENTERS[code] - residual) <= 0.5 / BINS_A_SCALE + 1e-12
+    assert BIN_CENTERS[BINS - 1 - code] == -BIN_CENTERS[code]
 
 
-def dejavu_of(past: Floats, neighbours: int, kernel: Kernel = Kernel.TRICUBE) -> Dejavu:
-    entries = entries_of(np.random.default_rng(9).normal(0, 6, (len(past), 2, 2)))
-    return Dejavu(index_of(past, neighbours), entries, DejavuSettings(RECENCY, neighbours, kernel))
+def changed(**arrays: Any) -> bytes:
+    """Return the bytes of the database with other arrays."""
+    return to_npz(**from_npz(dejavu().to_bytes()) | arrays)
 
 
-@pytest.mark.parametrize(("count", "neighbours"), [(SCAN_LIMIT, 25), (3000, 100)])
-def test_the_index_finds_what_brute_force_finds(count: int, neighbours: int) -> None:
-    past, asked = walks(count, 1), walks(200, 2)
-    found = dejavu_of(past, neighbours).query(asked)
-    squares = np.square(pattern_vectors(asked, RECENCY)[:, None] - pattern_vectors(past, RECENCY)[None]).sum(axis=2)
-    nearest = np.argsort(squares, axis=1)[:, :neighbours]
-    recall = np.mean([len(set(a) & set(b)) / neighbours for a, b in zip(found.entries, nearest, strict=True)])
-    assert recall > 0.99
-    exact = np.sqrt(np.take_along_axis(squares, found.entries, axis=1))
-    assert found.distances == pytest.approx(exact, abs=1e-3)
-    assert (np.diff(found.distances) >= 0).all()
+def with_value(name: str, value: Any, place: Any = (0,)) -> Callable[[], dict[str, Any]]:
+    def change() -> dict[str, Any]:
+        column = from_npz(dejavu().to_bytes())[name].copy()
+        column[place] = value
+        return {name: column}
+
+    return change
 
 
-@pytest.mark.parametrize(
-    ("column", "value", "said"),
-    [
-        ("residuals", 3e38, "within ±1000"),
-        ("increments", float("nan"), "within ±1000"),
-        ("spreads", float("inf"), "within ±1000"),
-        ("date", np.datetime64("30000-01-01"), "a date from 1946"),
-        ("date", np.datetime64("NaT"), "a date from 1946"),
-    ],
-)
-def test_an_entry_that_no_game_can_have_made_is_refused(column: str, value: object, said: str) -> None:
-    """Verification reaches few entries: otherwise 1e37 points could be recorded, and a bad date could be an error."""
-    entries = entries_of(np.zeros((3, 2, 2)))
-    values = getattr(entries, column).copy()
-    values[1] = value
+def other(name: str, of: Callable[[Any], Any]) -> Callable[[], dict[str, Any]]:
+    return lambda: {name: of(from_npz(dejavu().to_bytes())[name])}
+
+
+BROKEN: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
+    "no games": (
+        lambda: {name: getattr(dejavu().games, name)[:0] for name in dejavu().games.columns()},
+        "there must be games",
+    ),
+    "a column too short": (other("away", lambda column: column[:-1]), "column away is"),
+    "differentials of another type": (other("differentials", lambda column: column.astype(np.int32)), "differentials"),
+    "codes of another form": (other("codes", lambda column: column[:, :-1]), "column codes is"),
+    "a tie at the end": (with_value("final", 0), "differentials must be within ±200, final ones not 0"),
+    "a lead that no game has": (with_value("differentials", -32_768, (0, 0)), "differentials must be within ±200"),
+    "a margin that is no number": (with_value("margins", np.nan), "margins must be within ±200"),
+    "a total that no game has": (with_value("totals", 1001, (3, 4)), "total points must be within 0 to 1000, or -1"),
+    "a team that is no code": (with_value("home", "B-S"), "codes of letters and digits"),
+    "no day": (with_value("date", np.datetime64("NaT")), "a date from 1946"),
+    "a day that no program prints": (with_value("date", np.datetime64("30000-01-01")), "a date from 1946"),
+    "an image twice": (with_value("members", 7, (5, slice(2))), "each game and its mirror image once"),
+    "an image of no game": (with_value("members", 2 * GAMES, (5, 0)), "each game and its mirror image once"),
+    "members of fewer minutes": (other("members", lambda column: column[1:]), "members are uint16 of shape"),
+    "signed members": (other("members", lambda column: column.astype(np.int32)), "members are int32"),
+    "an empty group": (with_value("starts", 16, 2), "starts must ascend"),
+    "a group of no image": (with_value("starts", 9999, -1), "starts must ascend from 0 to the number of images"),
+    "no groups": (other("starts", lambda column: column[:1]), "starts and nearest do not have the right shapes"),
+    "more groups than there are": (lambda: {"nearest": np.array(GROUPS + 1)}, "31 of 30 groups; expected up to 400"),
+    "no group": (lambda: {"nearest": np.array(0)}, "0 of 30 groups"),
+    "a weight beyond its bound": (with_value("weights", 101.0, (3, 0)), "weights of features must be within ±100"),
+    "a reference that is no number": (with_value("mean_totals", np.nan), "mean_totals must be"),
+    "references of fewer minutes": (other("margin_slopes", lambda column: column[1:]), "margin_slopes must be"),
+    "a center that is no number": (with_value("centers", np.nan, (7, 0, 0)), "centers must be within"),
+    "centers of fewer minutes": (other("centers", lambda column: column[:-1]), "centers are float32 of shape"),
+    "fewer centers": (other("centers", lambda column: column[:, :-1]), "each group a level"),
+    "double centers": (other("centers", lambda column: column.astype(float)), "centers are float64"),
+    "a feature too few": (other("centers", lambda column: column[:, :, :-1].copy()), "centers must be"),
+    "links that no graph has": (lambda: {"graph_links": np.zeros(3, np.uint16)}, "more counts or links"),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), BROKEN.values(), ids=BROKEN)
+def test_arrays_that_the_trainer_would_not_store_are_refused_by_name(
+    change: Callable[[], dict[str, Any]], said: str
+) -> None:
+    """Verification reaches few games: otherwise some forecasts would be errors, or read beyond an array."""
     with pytest.raises(ValueError, match=said):
-        replace(entries, **{column: values})
+        Dejavu.from_bytes(changed(**change()))
 
 
-@given(
-    st.sampled_from(Kernel),
-    hnp.arrays(float, st.tuples(st.integers(1, 4), st.integers(1, 30)), elements=st.floats(0, 40, width=32)),
-)
-def test_weights_fall_with_distance_and_never_vanish_together(kernel: Kernel, distances: Floats) -> None:
-    weights = kernel.weights(np.sort(distances, axis=1))
-    assert (np.diff(weights, axis=1) <= 0).all()
-    assert (weights >= 0).all()
-    assert (weights.sum(axis=1) > 0).all()
+def test_a_missing_array_is_named() -> None:
+    arrays = from_npz(dejavu().to_bytes())
+    del arrays["starts"]
+    with pytest.raises(KeyError, match="starts"):
+        Dejavu.from_bytes(to_npz(**arrays))
 
 
-def near(*distances: float) -> Neighbors:
-    return Neighbors(np.arange(len(distances))[None], np.array([distances]))
+def test_a_graph_with_parts_that_a_search_does_not_reach_is_refused() -> None:
+    arrays = from_npz(large().to_bytes())
+    groups = arrays["centers"].shape[1]
+    counts, level = arrays["graph_counts"].copy(), arrays["graph_levels"][:groups]
+    lone = int(np.flatnonzero(level == 0)[7])
+    start = int(counts[:lone].sum())
+    links = np.delete(arrays["graph_links"], np.arange(start, start + counts[lone]))
+    counts[lone] = 0
+    with pytest.raises(ValueError, match="the graph of minute 1 has parts that a search does not reach"):
+        Dejavu.from_bytes(to_npz(**{**arrays, "graph_counts": counts, "graph_links": links}))
 
 
-def test_an_entry_counts_for_as_many_games_as_it_stands_for() -> None:
-    games = np.array([1, 2], dtype=np.int32)
-    assert kernel_regression(np.array([1.0, 4.0]), games, near(1.0, 1.0), Kernel.EPANECHNIKOV) == pytest.approx([3.0])
-
-
-def test_the_kth_neighbour_fades_out_so_that_forecasts_do_not_jump() -> None:
-    games = np.ones(3, dtype=np.int32)
-    found = kernel_regression(np.array([1.0, 4.0, 100.0]), games, near(1.0, 1.0, 2.0), Kernel.TRICUBE)
-    assert found == pytest.approx([2.5])
-
-
-@pytest.mark.parametrize("count", [500, 1200])
-def test_an_index_comes_back_from_its_bytes(count: int) -> None:
-    dejavu, asked = dejavu_of(walks(count, 5), 50), walks(20, 6)
-    index = read_index(dejavu.index.content, 18, count, 50)
-    assert isinstance(index, BruteForceIndex) == (count <= SCAN_LIMIT)
-    back = Dejavu(index, dejavu.entries, dejavu.settings)
-    assert np.array_equal(back.query(asked).residuals, dejavu.query(asked).residuals)
-
-
-@pytest.mark.parametrize("count", [100, 1200])
-@pytest.mark.parametrize(("minutes", "missing"), [(17, 0), (18, 1)])
-def test_an_index_of_another_form_is_refused(count: int, minutes: int, missing: int) -> None:
-    content = dejavu_of(walks(count, 7), 25).index.content
-    with pytest.raises(ValueError, match=rf"the index holds .*{count}.*18.*, not {count - missing} of {minutes}"):
-        read_index(content, minutes, count - missing, 25)
-
-
-def not_finite() -> bytes:
-    broken = io.BytesIO()
-    np.save(broken, np.full((3, 18), np.nan, dtype=np.float32))
-    return broken.getvalue()
-
-
-def of_hnswlib() -> bytes:
-    index = build_hnsw(pattern_vectors(walks(100, 5), RECENCY), 0)
-    with tempfile.NamedTemporaryFile() as file:
-        index.save_index(file.name)
-        return Path(file.name).read_bytes()
-
-
-@pytest.mark.parametrize("content", [b"", b"short", b"\x93NUMPY", not_finite(), of_hnswlib()])
-def test_bytes_that_are_no_index_are_refused(content: bytes) -> None:
-    with pytest.raises(ValueError):
-        read_index(content, 18, 3, 1)
-
-
-def test_no_more_neighbours_than_entries() -> None:
-    with pytest.raises(ValueError, match="101 neighbours of 100 entries"):
-        dejavu_of(walks(100, 8), 101)
-
-
-def test_entries_survive_their_file_and_give_the_same_bytes() -> None:
-    entries = entries_of(np.arange(20.0).reshape(5, 2, 2))
-    content = entries.to_bytes()
-    back = Entries.from_bytes(content)
-    assert back.to_bytes() == content
-    assert back.date[0] == np.datetime64("2021-03-14")
-
-
-def test_entries_of_several_minutes_are_joined_and_parted() -> None:
-    one, other = (entries_of(np.full((count, 2, 2), float(count))) for count in (3, 5))
-    joined = Entries.joined([one, other])
-    assert len(joined) == 8
-    assert joined.rows(0, 3).to_bytes() == one.to_bytes()
-    assert joined.rows(3, 8).to_bytes() == other.to_bytes()
-
-
-def test_entries_that_do_not_fit_together_are_refused() -> None:
-    good = entries_of(np.zeros((3, 2, 2)))
-    with pytest.raises(ValueError, match="column spreads"):
-        replace(good, spreads=good.spreads[:2])
-    with pytest.raises(ValueError, match="column residuals"):
-        replace(good, residuals=good.residuals[:, :1])
-    with pytest.raises(ValueError, match="at least one game"):
-        replace(good, games=np.array([1, 0, 1], dtype=np.int32))
-
-
-DAYS = st.dates(date(1946, 8, 1), date(2046, 7, 31))
-
-
-def entries(days: list[date], home: str = "BOS") -> Entries:
-    """Return entries of games on some days."""
-    count = len(days)
-    numbers = np.arange(2 * count, dtype=np.float32).reshape(count, 2)
-    return Entries(
-        home=np.array([home] * count),
-        away=np.array(["NYK"] * count),
-        date=np.array(days, dtype="M8[D]"),
-        games=np.arange(1, count + 1, dtype=np.int32),
-        increments=numbers,
-        spreads=numbers + 0.5,
-        residuals=np.zeros((count, 2, 2), dtype=np.float32),
-    )
-
-
-@given(st.lists(DAYS, min_size=1, max_size=20))
-def test_an_entry_is_shown_as_its_columns_have_it(days: list[date]) -> None:
-    columns = entries(days)
-    records = records_of(columns.home, columns.away, columns.date, columns.games, columns.increments, columns.spreads)
-    for row, entry in enumerate(shown(records, np.arange(len(days)))):
-        assert (entry.home_team, entry.away_team, entry.date, entry.games) == ("BOS", "NYK", days[row], row + 1)
-        assert entry.increments == columns.increments[row].tolist()
-        assert entry.spreads == columns.spreads[row].tolist()
-
-
-def test_a_team_code_is_ascii_and_a_game_has_a_date() -> None:
-    columns = entries([date(2024, 11, 5)], home="Ökö")
-    with pytest.raises(ValueError, match="ascii"):
-        records_of(columns.home, columns.away, columns.date, columns.games, columns.increments, columns.spreads)
-    with pytest.raises(ValueError, match="date"):
-        replace(columns, date=np.array(["NaT"], dtype="M8[D]"))
+def test_a_similar_game_is_labelled_by_its_date_and_teams() -> None:
+    game = SimilarGame("BOS", "NYK", date(2024, 11, 5), True, 1.0, -3, 4)
+    assert game.label == "2024-11-05 NYK @ BOS"

@@ -7,17 +7,45 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dejavu_models.arrays import Floats
-from dejavu_models.components.features import anchored, minute_steps, pattern_vectors
+from dejavu_models.components.features import (
+    LIVE_COLUMNS,
+    References,
+    Rows,
+    live_features,
+    minute_steps,
+    similarity_features,
+)
 
 PATTERNS = st.integers(1, 47).flatmap(
     lambda slots: hnp.arrays(
         float, st.tuples(st.integers(1, 4), st.just(slots)), elements=st.integers(-60, 60).map(float)
     )
 )
+REFERENCES = References(np.full(48, 0.5), np.arange(48.0) * 4.5)
+UNKNOWN = [np.nan] * len(LIVE_COLUMNS)
 
 
-def test_a_pattern_is_seen_from_its_last_slot_with_the_tip_off_before_it() -> None:
-    assert anchored(np.array([[2.0, 5.0, 4.0]])).tolist() == [[-4.0, -2.0, 1.0]]
+def test_games_are_compared_by_lead_its_changes_before_the_margin_and_the_total() -> None:
+    pattern = np.array([2.0, 5.0, 4.0, 7.0, 1.0, 0.0])  # after the first six minutes
+    known, unknown = similarity_features(
+        Rows(np.array([pattern, pattern]), np.array([6.5, np.nan]), np.array([[30.0, *UNKNOWN[1:]], UNKNOWN])),
+        REFERENCES,
+    )
+    assert known.tolist() == [0.0, -1.0, -6.0, 2.0, 5.0, 0.0, 0.0, 6.5, 3.0]
+    assert unknown.tolist() == [*known[:7], 0.0, 0.0]
+    [leading] = similarity_features(Rows(np.full((1, 3), 8.0), np.array([np.nan]), np.array([UNKNOWN])), REFERENCES)
+    assert leading[-2] == 4.0, "an unknown margin is that of games with the same lead"
+
+
+@given(PATTERNS, st.floats(-15, 15) | st.just(np.nan))
+def test_the_changes_sum_up_to_the_lead_of_32_minutes(patterns: Floats, margin: float) -> None:
+    count, minute = patterns.shape
+    rows = Rows(patterns, np.full(count, margin), np.tile(UNKNOWN, (count, 1)))
+    features = similarity_features(rows, REFERENCES)
+    before = patterns[:, minute - 33] if minute > 32 else 0.0
+    assert features[:, 1:7].sum(axis=1) == pytest.approx(features[:, 0] - before)
+    mirrored = similarity_features(rows._replace(patterns=-patterns, margins=-rows.margins), REFERENCES)
+    assert mirrored[:, :-1] == pytest.approx(-features[:, :-1])
 
 
 def test_steps_tell_the_score_its_change_the_clock_and_what_was_expected() -> None:
@@ -28,28 +56,16 @@ def test_steps_tell_the_score_its_change_the_clock_and_what_was_expected() -> No
     assert unknown[:, 3:].tolist() == [[0.0, 0.0]] * 3
 
 
-@given(PATTERNS, st.integers(-100, 100))
-def test_a_lead_gained_in_the_first_minute_moves_only_the_tip_off(patterns: Floats, points: int) -> None:
-    assert np.array_equal(anchored(patterns + points)[:, 1:], anchored(patterns)[:, 1:])
-    assert np.array_equal(anchored(patterns + points)[:, 0], anchored(patterns)[:, 0] - points)
-
-
-@given(PATTERNS, st.floats(1, 50))
-def test_distances_are_points_whatever_the_recency(patterns: Floats, recency: float) -> None:
-    """Patterns whose anchored minutes all differ by 3 points are 3 points apart."""
-    far = 3 * np.ones((1, patterns.shape[1]))
-    far[:, -1] = 0
-    shifted = patterns - far  # shifts all anchored minutes except the tip-off
-    moved = pattern_vectors(shifted, recency) - pattern_vectors(patterns, recency)
-    tip_off = np.exp(-patterns.shape[1] / recency)
-    others = np.exp(-np.arange(1, patterns.shape[1]) / recency)
-    share = np.square(others).sum() / (np.square(others).sum() + tip_off**2)
-    assert np.linalg.norm(moved, axis=1) == pytest.approx(3 * np.sqrt(share), abs=1e-4)
-
-
-def test_recent_minutes_weigh_more() -> None:
-    flat = np.zeros((1, 18))
-    early, late = flat.copy(), flat.copy()
-    early[0, 2], late[0, 16] = 5, 5
-    at = pattern_vectors(flat, 6.0)
-    assert np.linalg.norm(pattern_vectors(late, 6.0) - at) > 2 * np.linalg.norm(pattern_vectors(early, 6.0) - at)
+@pytest.mark.parametrize(
+    ("live", "expected"),
+    [
+        ([110.0, 1.0, 6.0, -1.0, 1.0], [1.0, 1.0, 0.25, -1.0, -1.0]),
+        ([95.0, -1.0, 90.0, 1.0, 0.0], [-0.5, -1.0, -1.0, 1.0, 0.0]),  # longer than a possession
+        (UNKNOWN, [0.0] * 5),
+        ([np.nan, 1.0, np.nan, np.nan, np.nan], [0.0, 1.0, 0.0, 0.0, 0.0]),
+    ],
+)
+def test_live_inputs_are_seen_from_their_means_and_unknown_ones_are_neutral(
+    live: list[float], expected: list[float]
+) -> None:
+    assert live_features(np.array([live]), np.array([100.0])).tolist() == [expected]

@@ -1,66 +1,67 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.support.builders.ensembles import lstm_content
+from tests.support.builders.similar_games import steady_lstm
 from tests.support.reference.lstm import ReferenceLstm
 
-from dejavu_models.arrays import Floats, from_npz, to_npz
-from dejavu_models.components.lstm import Lstm
+from dejavu_models.arrays import from_npz, to_npz
+from dejavu_models.components.features import LIVE_CHANNELS
+from dejavu_models.components.lstm import MAX_LOG_SCALE, MAX_MEAN, Lstm
 
 Arrays = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def content(small_bundle: Path) -> bytes:
-    return (small_bundle / "lstm.npz").read_bytes()
-
-
-def games(count: int, minutes: int) -> tuple[Floats, Floats]:
-    """Return patterns and expected margins, every other margin unknown."""
-    rng = np.random.default_rng(count)
-    margins = rng.normal(2, 6, count)
-    margins[::2] = np.nan
-    return rng.normal(0, 2.5, (count, minutes)).cumsum(axis=1), margins
-
-
-@pytest.mark.parametrize("minutes", [1, 2, 6, 18, 23, 46])
-def test_what_it_says_after_a_minute_does_not_depend_on_later_ones(content: bytes, minutes: int) -> None:
-    lstm = Lstm(content)
-    patterns, margins = games(5, 47)
-    whole, part = lstm.residuals(patterns, margins), lstm.residuals(patterns[:, :minutes], margins)
-    assert part.shape == (5, minutes, 2)
-    assert whole[:, :minutes] == pytest.approx(part, abs=1e-4)
+def content() -> bytes:
+    return lstm_content(units=11, members=3)
 
 
 def test_the_compiled_models_compute_what_numpy_does(content: bytes) -> None:
-    patterns, margins = games(64, 47)
-    reference = ReferenceLstm(content).residuals(patterns, margins)
-    assert Lstm(content).residuals(patterns, margins) == pytest.approx(reference, abs=1e-5)
+    rng = np.random.default_rng(1)
+    patterns, margins = (
+        rng.normal(0, 2.5, (64, 47)).cumsum(axis=1),
+        np.where(np.arange(64) % 2, rng.normal(2, 6, 64), np.nan),
+    )
+    inputs = patterns, margins, rng.normal(0, 1, (64, 47, LIVE_CHANNELS)).astype(np.float32)
+    for found, expected in zip(Lstm(content).outputs(*inputs), ReferenceLstm(content).outputs(*inputs), strict=True):
+        assert found == pytest.approx(expected, abs=1e-5)
 
 
-def resized(name: str, size: int) -> Callable[[Arrays], object]:
-    return lambda arrays: arrays.update({name: arrays[name][..., :size]})
+@pytest.mark.parametrize(
+    ("mean", "log_scale", "expected"),
+    [(0.5, -0.2, (0.5, -0.2)), (7.0, 2.0, (MAX_MEAN, MAX_LOG_SCALE)), (-7.0, -2.0, (-MAX_MEAN, -MAX_LOG_SCALE))],
+)
+def test_outputs_are_bounded(mean: float, log_scale: float, expected: tuple[float, float]) -> None:
+    made = steady_lstm(mean, log_scale).outputs(np.zeros((2, 3)), np.zeros(2), np.zeros((2, 3, 5), np.float32))
+    for output, value in zip(made, expected, strict=True):
+        assert output == pytest.approx(np.full((2, 3, 2), value), abs=1e-6)
+
+
+def changed(name: str, change: Callable[[Any], Any]) -> Callable[[Arrays], object]:
+    return lambda arrays: arrays.update({name: change(arrays[name])})
 
 
 def valued(name: str, value: float) -> Callable[[Arrays], object]:
-    return lambda arrays: arrays.update({name: np.full_like(arrays[name], value)})
+    return changed(name, lambda values: np.full_like(values, value))
 
 
 HOSTILE: dict[str, tuple[Callable[[Arrays], object], str]] = {
     "an array that nothing uses": (lambda arrays: arrays.update(code=np.zeros(1)), "code is unknown"),
-    "no networks": (lambda arrays: arrays.update(head=arrays["head"][:0]), "expected up to 16 networks"),
-    "too many networks": (lambda arrays: arrays.update(head=np.zeros((17, 8, 2), np.float32)), "up to 16 networks"),
-    "a head of another form": (lambda arrays: arrays.update(head=np.zeros(3, np.float32)), "head has the shape"),
-    "a wrong shape": (resized("recurrent", 7), "recurrent is float32 of shape"),
-    "fewer minutes": (lambda arrays: arrays.update(spreads=arrays["spreads"][:, :40]), "spreads is"),
-    "another type": (lambda arrays: arrays.update(bias=arrays["bias"].astype(float)), "bias is float64"),
+    "no networks": (changed("recurrent", lambda values: values[:0]), "expected up to 16 networks"),
+    "too many networks": (changed("recurrent", lambda _: np.zeros((17, 32, 8), np.float32)), "up to 16 networks"),
+    "a matrix of another form": (changed("recurrent", lambda _: np.zeros(3, np.float32)), "recurrent has the shape"),
+    "a head of another form": (changed("head", lambda values: values[:, :-1]), "head is float32 of shape"),
+    "fewer minutes": (changed("spreads", lambda values: values[:, :40]), "spreads is"),
+    "fewer mean totals": (changed("mean_totals", lambda values: values[:40]), "mean_totals has the shape"),
+    "a mean total that is no number": (valued("mean_totals", float("nan")), "mean_totals has"),
+    "another type": (changed("bias", lambda values: values.astype(float)), "bias is float64"),
     "a weight that is no number": (valued("input", float("nan")), "input must be within"),
     "a weight that overflows": (valued("bias", 3e38), "bias must be within"),
-    "corrections beyond any game": (valued("spreads", 1e6), "corrections of .* points, more than 1000"),
     "a division by 0": (valued("scale", 0.0), "scale must be at least"),
 }
 
@@ -75,10 +76,11 @@ def test_weights_that_the_trainer_would_not_store_are_refused(
         Lstm(to_npz(**arrays))
 
 
-def test_a_missing_array_is_named(content: bytes) -> None:
+@pytest.mark.parametrize("name", ["bias", "mean_totals"])
+def test_a_missing_array_is_named(content: bytes, name: str) -> None:
     arrays = dict(from_npz(content))
-    del arrays["bias"]
-    with pytest.raises(KeyError, match="bias"):
+    del arrays[name]
+    with pytest.raises(KeyError, match=name):
         Lstm(to_npz(**arrays))
 
 

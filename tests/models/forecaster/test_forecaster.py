@@ -64,21 +64,23 @@ def test_the_explanation_adds_up(shipped: Forecaster, asked: ForecastQuery) -> N
     told = forecast.explanation
     assert told is not None
     assert told.baseline_prediction == asked.pattern.last
-    assert [(each.name, each.weight) for each in told.components] == [("linear", 1), ("dejavu", 0), ("lstm", 0)]
-    assert sum(each.weight * each.prediction for each in told.components) == forecast.point
+    assert [each.name for each in told.components] == ["linear", "dejavu", "lstm"]
+    assert sum(each.weight for each in told.components) == pytest.approx(1)
+    assert sum(each.weight * each.prediction for each in told.components) == pytest.approx(forecast.point, abs=1e-9)
+    assert sum(each.points for each in told.contributions) == pytest.approx(forecast.point, abs=1e-9)
     assert len(told.similar_games) == 5
-    for similar in told.similar_games:
-        assert similar.differential_at_horizon == pytest.approx(asked.pattern.last + similar.increment)
+    assert told.similar_summary is not None
+    assert told.similar_summary.games > 5
     distances = [similar.distance for similar in told.similar_games]
     assert distances == sorted(distances)
     shares = told.attribution
     assert len(shares.minutes) == asked.pattern.minutes
-    assert shares.before_tipoff + sum(shares.minutes) == pytest.approx(forecast.point, abs=1e-9)
+    assert shares.before_tipoff + sum(shares.minutes) + shares.components == pytest.approx(forecast.point, abs=1e-9)
 
 
 @settings(max_examples=30)
 @given(QUERIES, QUERIES, st.integers(-9, 9), st.booleans())
-def test_minutes_are_the_steps_between_the_forecasts_that_were_issued(
+def test_minutes_are_the_steps_between_the_predictions_of_the_linear_models(
     shipped: Forecaster, asked: ForecastQuery, other: ForecastQuery, correction: int, adaptive: bool
 ) -> None:
     """An explanation in a batch, after a correction of the last minute, agrees with forecasts issued one by one."""
@@ -90,13 +92,15 @@ def test_minutes_are_the_steps_between_the_forecasts_that_were_issued(
         assert forecast.explanation is not None
         shares = forecast.explanation.attribution
         assert len(shares.minutes) == query_of_batch.pattern.minutes
-        assert shares.before_tipoff + sum(shares.minutes) == pytest.approx(forecast.point, abs=1e-9)
+        linear = forecast.explanation.components[0].prediction
+        assert shares.before_tipoff + sum(shares.minutes) == pytest.approx(linear, abs=1e-9)
         if query_of_batch is not corrected:
             continue
-        issued = [
-            shipped.forecast(replace(corrected, pattern=ScorePattern(corrected.pattern.differentials[:minutes]))).point
+        earlier = [
+            shipped.forecast(replace(corrected, pattern=ScorePattern(corrected.pattern.differentials[:minutes])))
             for minutes in range(1, corrected.pattern.minutes + 1)
         ]
+        issued = [each.explanation.components[0].prediction for each in earlier if each.explanation is not None]
         assert shares.before_tipoff + shares.minutes[0] == pytest.approx(issued[0], abs=ROUNDING)
         assert shares.minutes[1:] == pytest.approx(np.diff(issued).tolist(), abs=2 * ROUNDING)
 
@@ -152,7 +156,8 @@ def test_ratings_are_believed_less_than_a_margin_that_is_given(horizon: Horizon)
         rated = shipped.forecast(asked[0])
         asked.append(query(*[0.0] * minute, pregame_margin=rated.expected_margin, horizon=horizon, record=True))
         made = [shipped.forecast(each) for each in asked]
-        assert made[0].point == made[1].point
+        # Similar games and the LSTM count in the scale of the tables, which differ.
+        assert made[0].point == pytest.approx(made[1].point, abs=0.5)
         spreads += [np.abs(np.array(each.distribution) - each.point).sum() for each in made]
     assert spreads[0] > spreads[1]
 

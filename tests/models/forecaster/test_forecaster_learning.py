@@ -265,7 +265,7 @@ def test_teams_with_enough_games_are_forecast_as_those_whose_strength_is_known(s
         rated = shipped.forecast(query)
         given_ = shipped.forecast(replace(query, home_team="", away_team="", pregame_margin=rated.expected_margin))
         assert (rated.distribution == given_.distribution) is known
-        assert rated.point == pytest.approx(given_.point)
+        assert rated.point == pytest.approx(given_.point, abs=0.0 if known else 0.5)
 
 
 def test_one_pass_goes_by_one_set_of_lessons(shipped: Forecaster) -> None:

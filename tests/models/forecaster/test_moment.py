@@ -75,7 +75,7 @@ def test_every_second_has_a_forecast_without_a_jump(elapsed: float, lead: int, s
     assert now.interval.lower <= now.point <= now.interval.upper
     assert now.explanation is not None
     terms = now.explanation.attribution
-    assert terms.before_tipoff + sum(terms.minutes) == pytest.approx(now.point, abs=1e-6)
+    assert terms.before_tipoff + sum(terms.minutes) + terms.components == pytest.approx(now.point, abs=1e-6)
     if elapsed % 60 and elapsed % 300:
         soon = SHIPPED.forecast(query(elapsed + 1e-6, lead, live=live))
         assert soon.home_lead_probability == pytest.approx(now.home_lead_probability, abs=1e-4)
@@ -126,23 +126,26 @@ def test_free_throws_need_a_side_that_has_the_ball() -> None:
 
 
 @pytest.mark.parametrize(
-    ("elapsed", "horizon", "minutes"),
+    ("elapsed", "horizon", "minute"),
     [
-        (1290.0, HALF, 1),
-        (1439.0, HALF, 0),
-        (1439.0, FINAL, 23),
-        (1800.0, FINAL, 17),
-        (1801.0, FINAL, 16),
-        (2890.0, FINAL, 0),
+        (1290.0, HALF, 22),
+        (1439.0, HALF, 23),
+        (1439.0, FINAL, 24),
+        (1800.0, FINAL, 30),
+        (1801.0, FINAL, 31),
+        (2890.0, FINAL, 47),
     ],
 )
-def test_the_similar_games_of_a_moment_have_courses_from_the_minute_that_it_is_in(
-    elapsed: float, horizon: Horizon, minutes: int
+def test_the_similar_games_of_a_moment_are_those_of_the_minute_that_it_is_in(
+    elapsed: float, horizon: Horizon, minute: int
 ) -> None:
     made = SHIPPED.forecast(query(elapsed, 2, horizon, explain=True))
     assert made.explanation is not None
     assert made.explanation.similar_games
-    assert {len(SHIPPED.course(made, game)) for game in made.explanation.similar_games} == {minutes}
+    for game in made.explanation.similar_games:
+        course = SHIPPED.course(made, game)
+        assert len(course) == horizon.last_slot, "from tip-off"
+        assert course[minute - 1] == game.differential
 
 
 def test_a_batch_answers_each_moment_as_if_it_were_alone() -> None:
@@ -188,7 +191,7 @@ def test_the_explanation_of_a_last_minute_is_finite(horizon: Horizon) -> None:
     assert made is not None
     predictions = [each.prediction for each in made.components]
     assert all(math.isfinite(each) for each in (made.baseline_prediction, *predictions))
-    assert any(each.increment_spread > 0 for each in made.similar_games)
+    assert len(made.similar_games) == 5
 
 
 def test_a_model_without_tables_forecasts_moments_up_to_the_last_minute_and_says_so() -> None:

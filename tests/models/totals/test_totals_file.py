@@ -18,7 +18,7 @@ from tests.support.builders.shipped import shipped_bundle
 
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.errors import BundleCorrupt
-from dejavu_models.manifest import COURSES, TOTALS, Manifest, version_of
+from dejavu_models.manifest import TOTALS, Manifest, version_of
 from dejavu_models.team_filter import CODES
 from dejavu_models.totals.filter import TotalFilter
 from dejavu_models.totals.inputs import TotalInputs
@@ -32,9 +32,9 @@ from dejavu_store.registry import default_bundle
 def with_totals(content: bytes) -> tuple[Manifest, dict[str, bytes]]:
     """Return the manifest and the contents of the light bundle with a file of totals."""
     base = read_manifest(light_bundle())
-    contents = {name: (light_bundle() / name).read_bytes() for name in base.all_files} | {TOTALS: content}
-    hashes = {name: hashlib.sha256(each).hexdigest() for name, each in contents.items() if name != COURSES}
-    version = version_of(base.dejavu, base.ratings, hashes)
+    contents = {name: (light_bundle() / name).read_bytes() for name in base.files} | {TOTALS: content}
+    hashes = {name: hashlib.sha256(each).hexdigest() for name, each in contents.items()}
+    version = version_of(base.ratings, hashes)
     return base.model_copy(update={"files": hashes, "version": version}), contents
 
 

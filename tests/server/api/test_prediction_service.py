@@ -62,6 +62,19 @@ async def test_asking_again_is_answered_with_what_was_recorded(service: Predicti
     assert second.sequence > first.forecast.sequence
 
 
+async def test_a_stream_says_what_predict_says_with_the_courses_of_similar_games(
+    service: PredictionServiceAsyncStub,
+) -> None:
+    request = pb.PredictRequest(
+        pattern=PATTERN, game_id=GAME, return_explanation=True, horizon=forecast_pb2.HORIZON_HALFTIME
+    )
+    predicted = (await service.Predict(request)).forecast
+    assert [len(each.course) for each in predicted.explanation.similar_games] == [23, 23]
+    subscribed = service.StreamPredictions(pb.StreamPredictionsRequest(include_current=True))
+    assert (await anext(aiter(subscribed))).forecast == predicted
+    subscribed.cancel()
+
+
 @pytest.mark.parametrize("game_id", ["", GAME])
 async def test_an_explanation_comes_only_if_asked_for(service: PredictionServiceAsyncStub, game_id: str) -> None:
     request = pb.PredictRequest(pattern=PATTERN, game_id=game_id, horizon=forecast_pb2.HORIZON_HALFTIME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import signal
 import subprocess
@@ -13,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.support.builders.similar_games import steady_lstm
 from tests.support.harness.stores import stored_versions
 
-from dejavu_models.components.linear import INTERCEPT
-from dejavu_models.components.lstm import Lstm, weights_from_bytes, weights_to_bytes
+from dejavu_models.components.ensemble import Ensemble
+from dejavu_models.components.linear import INTERCEPT, LinearModels
 from dejavu_models.errors import BundleCorrupt
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.manifest import LSTM
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_store import bundle, verification
 from dejavu_store.bundle_store import ModelStore
@@ -99,22 +100,16 @@ def test_a_bundle_whose_outermost_answers_are_too_large_is_refused() -> None:
         bundle.check_answers(forecaster)
 
 
-def test_a_bundle_whose_second_opinions_are_too_large_is_refused() -> None:
-    """No point depends on them, but the page and every recorded explanation show them."""
-    sound = bundle.load_bundle(default_bundle())
-    [weights] = weights_from_bytes((default_bundle() / LSTM).read_bytes())
-    steady = weights._replace(head=0 * weights.head, head_bias=np.ones(2, "f4"), spreads=0 * weights.spreads + 900)
-    coefficients = np.zeros_like(sound.models.linear.coefficients)
-    coefficients[..., INTERCEPT] = 9500.0
-    models = replace(
-        sound.models,
-        linear=replace(sound.models.linear, coefficients=coefficients),
-        lstm=Lstm(weights_to_bytes([steady])),
-    )
-    manifest = sound.manifest.model_copy(update={"golden": ()})
-    forecaster = Forecaster(manifest, models, sound.calibration, sound.rating_filter, sound.totals)
-    with pytest.raises(BundleCorrupt, match="is beyond ±10000 points"):
-        bundle.check_answers(forecaster)
+def test_a_bundle_whose_components_forecast_too_much_is_refused_whatever_their_weight(small: Forecaster) -> None:
+    """No point depends on one without a weight, but the page and every recorded explanation show it."""
+    coefficients = np.zeros_like(small.models.linear.coefficients)
+    coefficients[..., INTERCEPT] = 9700.0
+    manifest = small.manifest.model_copy(update={"golden": ()})
+    for lstm, said in ((steady_lstm(0.1), ""), (steady_lstm(3.0), r"is beyond ±10000 points")):
+        models = Ensemble(LinearModels(coefficients), lstm=lstm)
+        forecaster = Forecaster(manifest, models, small.calibration, small.rating_filter)
+        with pytest.raises(BundleCorrupt, match=said) if said else contextlib.nullcontext():
+            bundle.check_answers(forecaster)
 
 
 def test_once_the_files_are_read_the_process_opens_writes_and_starts_nothing(tmp_path: Path) -> None:

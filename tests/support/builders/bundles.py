@@ -15,18 +15,21 @@ from typing import TYPE_CHECKING
 from tests.support.builders.made_once import made_once
 from tests.support.builders.shipped import shipped_bundle
 
-from dejavu_models.components.linear import SLOPE
+from dejavu_models.components.ensemble import POOLED, Weights
+from dejavu_models.components.linear import SLOPE, LinearModels
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
     LINEAR,
     TOTALS,
+    WEIGHTS,
     Golden,
     Manifest,
     RefreshRecord,
     file_names,
     version_of,
 )
+from dejavu_models.types import LINEAR as LINEAR_MODELS
 from dejavu_models.types import LINEAR_SOURCES, Forecast, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_store.bundle import MANIFEST, load_bundle, publish, read_manifest
@@ -78,16 +81,23 @@ def publish_variant(folder: Path, lost: float, *, light: bool = False) -> str:
 def publish_with_components(folder: Path, components: tuple[str, ...]) -> Manifest:
     """Publish the default bundle with some of its components."""
     base = read_manifest(default_bundle())
-    dejavu = base.dejavu if "dejavu" in components else None
-    names = file_names(components, () if dejavu is None else dejavu.minutes) | {TOTALS}
-    contents = {name: (default_bundle() / name).read_bytes() for name in sorted(names)}
+    contents = {name: (default_bundle() / name).read_bytes() for name in sorted(file_names(components) | {TOTALS})}
+    if components:
+        contents[WEIGHTS] = _weights_of(Weights.from_bytes(contents[WEIGHTS]), components).to_bytes()
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    version = version_of(dejavu, base.ratings, hashes)
-    manifest = _with(base, version=version, components=components, dejavu=dejavu, files=hashes, courses=None)
+    version = version_of(base.ratings, hashes)
+    manifest = _with(base, version=version, components=components, files=hashes)
     model = load_contents("draft", manifest, contents)
     golden = tuple(_updated(each, model.forecast(query_of(each))) for each in base.golden)
     publish(folder, _with(manifest, golden=golden), contents)
     return read_manifest(folder)
+
+
+def _weights_of(weights: Weights, components: tuple[str, ...]) -> Weights:
+    """Return weights in which other components count nothing, and the rest as before among themselves."""
+    values = weights.values * [name == LINEAR_MODELS or name in components for name in POOLED]
+    values /= values.sum(axis=-1, keepdims=True)
+    return Weights(values, values, values)
 
 
 def light_bundle() -> Path:
@@ -104,11 +114,23 @@ def without_line() -> Forecaster:
     calibration = bundle.calibration
     assert isinstance(calibration, LatticeCalibration)
     tables = {key: model for key, model in calibration.models.items() if key[0] is not MarginSource.LINE}
-    coefficients = bundle.models.linear.coefficients.copy()
-    coefficients[:, :, LINEAR_SOURCES.index(MarginSource.LINE)] = coefficients[
-        :, :, LINEAR_SOURCES.index(MarginSource.KNOWN)
-    ]
-    models = replace(bundle.models, linear=replace(bundle.models.linear, coefficients=coefficients))
+    line, known = (LINEAR_SOURCES.index(source) for source in (MarginSource.LINE, MarginSource.KNOWN))
+    linear, weights = bundle.models.linear, bundle.models.weights
+    coefficients, *by_source = (
+        each.copy()
+        for each in (
+            linear.coefficients,
+            linear.corrections,
+            linear.spreads,
+            weights.values,
+            weights.lower,
+            weights.upper,
+        )
+    )
+    coefficients[:, :, line] = coefficients[:, :, known]
+    for column in by_source:
+        column[line] = column[known]
+    models = replace(bundle.models, linear=LinearModels(coefficients, *by_source[:2]), weights=Weights(*by_source[2:]))
     return Forecaster(bundle.manifest, models, LatticeCalibration(tables), bundle.rating_filter, bundle.totals)
 
 
@@ -116,7 +138,7 @@ def without_totals() -> Forecaster:
     """Return the default bundle as releases without totals made it."""
     base = shipped_bundle()
     files = {name: digest for name, digest in base.manifest.files.items() if name != TOTALS}
-    version = version_of(base.manifest.dejavu, base.manifest.ratings, files)
+    version = version_of(base.manifest.ratings, files)
     manifest = _with(base.manifest, files=files, version=version)
     return Forecaster(manifest, base.models, base.calibration, base.rating_filter)
 
@@ -131,13 +153,13 @@ def mark_unfit(bundle: Path, reason: str = "worse than persistence") -> None:
 def _variant(lost: float, base: Path) -> tuple[Manifest, dict[str, bytes]]:
     """Return the manifest of a variant of a bundle, with the golden queries of that bundle, and its files."""
     manifest = read_manifest(base)
-    contents = {name: (base / name).read_bytes() for name in manifest.all_files}
+    contents = {name: (base / name).read_bytes() for name in manifest.files}
     linear = linear_from_bytes(contents[LINEAR])
     coefficients = linear.coefficients.copy()
     coefficients[..., SLOPE] -= lost
     contents[LINEAR] = linear_to_bytes(replace(linear, coefficients=coefficients))
     hashes = {name: hashlib.sha256(contents[name]).hexdigest() for name in manifest.files}
-    version = version_of(manifest.dejavu, manifest.ratings, hashes)
+    version = version_of(manifest.ratings, hashes)
     return _with(manifest, files=hashes, version=version), contents
 
 
@@ -190,14 +212,13 @@ def small_bundle_folder() -> Path:
 def quick_recipe() -> TrainingConfig:
     """Return a recipe that takes seconds on a few hundred games."""
     # Import late: servers under test do not need the trainer, which loads torch.
-    from dejavu_trainer.training.dejavu import DejavuGrid
+    from dejavu_trainer.training.dejavu import DejavuConfig
     from dejavu_trainer.training.lstm_config import LstmConfig
     from dejavu_trainer.training.recipe import TrainingConfig
 
     return TrainingConfig(
-        prototypes=50,
         rating_steps=6,
-        dejavu=DejavuGrid(recencies=(12.0,), neighbours=(25,), minutes=(18,)),
+        dejavu=DejavuConfig(groups=30, nearest=10),
         lstm=LstmConfig(hidden=8, epochs=3),
     )
 

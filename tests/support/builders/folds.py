@@ -7,10 +7,9 @@ from dataclasses import replace
 import numpy as np
 from tests.support.builders.made_once import computed_once
 from tests.support.builders.random_walks import random_walks, scoring_for
-from tests.support.fakes.linear_only_models import plain_models
 
+from dejavu_models.components.ensemble import Ensemble
 from dejavu_models.components.linear import LinearModels
-from dejavu_models.components.models import PointModels
 from dejavu_models.types import MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_trainer.evaluation.result import BacktestResult, RunProvenance, result_of
@@ -66,9 +65,7 @@ def walk_fold(
     return fold if scale == 1.0 else replace(fold, forecasts=fold.forecasts | _scaled(fold.forecasts, scale))
 
 
-def walk_models(
-    season: int, games: int, seed: int, *, contrary: bool = False
-) -> tuple[PointModels, LatticeCalibration]:
+def walk_models(season: int, games: int, seed: int, *, contrary: bool = False) -> tuple[Ensemble, LatticeCalibration]:
     """Return the models and calibration that `walk_fold` scores. Fitted once a run."""
 
     def fit() -> tuple[LinearModels, LatticeCalibration]:
@@ -77,13 +74,13 @@ def walk_models(
         linear = fit_linear(*train)
         if contrary:
             linear = LinearModels(-linear.coefficients)
-        return linear, walk_calibration(plain_models(linear), train, calibrate)
+        return linear, walk_calibration(Ensemble(linear), train, calibrate)
 
     linear, calibration = computed_once(f"models-{season}-{games}-{seed}-{contrary}", fit)
-    return plain_models(linear), calibration
+    return Ensemble(linear), calibration
 
 
-def walk_calibration(models: PointModels, train: RatedGames, calibrate: RatedGames) -> LatticeCalibration:
+def walk_calibration(models: Ensemble, train: RatedGames, calibrate: RatedGames) -> LatticeCalibration:
     """Fit tables on earlier walks and calibrate them on later ones; frozen ratings give half the margin."""
     return conformalized(fit_tables(train, train.margins / 2), models, calibrate, calibrate.margins / 2)
 
@@ -106,7 +103,7 @@ def _scaled(forecasts: dict[str, Forecasts], scale: float) -> dict[str, Forecast
     return result
 
 
-RUN = RunProvenance(recipe="0123456789abcdef", prototypes=50, seed=0, data="f" * 64)
+RUN = RunProvenance(recipe="0123456789abcdef", seed=0, data="f" * 64)
 """Provenance of `result_of_two_folds`."""
 
 
@@ -125,8 +122,8 @@ def result_of_two_folds() -> tuple[BacktestResult, list[int]]:
     return computed_once("result-of-two-folds", compute)
 
 
-def linear_points(models: PointModels, rated: RatedGames, mode: MarginSource, minute: int) -> np.ndarray:
-    """Return the point forecasts of plain models: (n, 2), in points."""
+def linear_points(models: Ensemble, rated: RatedGames, mode: MarginSource, minute: int) -> np.ndarray:
+    """Return the point forecasts of the linear models: (n, 2), in points."""
     lead = rated.games.levels[:, minute - 1]
     margins = {
         MarginSource.KNOWN: rated.margins,

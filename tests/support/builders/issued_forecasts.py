@@ -7,18 +7,15 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 from tests.support.builders.calls import current_game
+from tests.support.builders.explanations import explanation
 
 from dejavu_common.clock import microseconds
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import (
     DISTRIBUTION_LEVELS,
-    Attribution,
-    ComponentPrediction,
-    Explanation,
     Forecast,
     Horizon,
     Interval,
-    SimilarGame,
     TeamKnowledge,
     TotalForecast,
 )
@@ -58,18 +55,6 @@ def issued(
 ) -> IssuedForecast:
     """Return a forecast, by default made now; not yet recorded."""
     now = datetime.now(UTC) if generated_time is None else generated_time
-    similar = SimilarGame("BOS", "NYK", date(2021, 3, 14), 1.5, 3.0, 4, increment=4.0, increment_spread=6.5)
-    explanation = Explanation(
-        components=(
-            ComponentPrediction("linear", point, 1.0),
-            ComponentPrediction("dejavu", point - 0.6, 0.0),
-            ComponentPrediction("lstm", point + 0.4, 0.0),
-        ),
-        baseline_prediction=pattern[-1],
-        similar_games=(similar,),
-        calibration_games=1234,
-        attribution=Attribution(0.5, (0.0, 1.25, -1.5 + point - 0.75)),
-    )
     return IssuedForecast(
         game_id=game_id,
         home_team=home_team,
@@ -84,7 +69,7 @@ def issued(
             interval=Interval(point - 11.5, point + 12.0),
             home_lead_probability=0.6,
             model_version=model_version,
-            explanation=explanation,
+            explanation=explanation(point, pattern[-1], (0.0, 1.25, point - 2.25)),
             expected_margin=pregame_margin,
         ),
         generated_time=now,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tests.support.builders.explanations import explanation
 from tests.support.fakes.forecasters import PersistenceForecaster
 from typing_extensions import override
 
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme
 from dejavu_models.forecast_query import ForecastQuery
-from dejavu_models.types import Attribution, ComponentPrediction, Forecast, Horizon, HorizonSupport, ModelInfo, Quantile
+from dejavu_models.types import Forecast, Horizon, HorizonSupport, ModelInfo, Quantile
 
 HOME_EDGE = 2.5
 """Expected margin of any two teams, in points."""
@@ -44,21 +45,10 @@ def completed(query: ForecastQuery, forecast: Forecast) -> Forecast:
     margin = HOME_EDGE if query.home_team and query.away_team else None
     margin = margin if query.pregame_margin is None else query.pregame_margin
     point = forecast.point + (margin or 0.0) / 10
-    explanation = forecast.explanation
-    if explanation is not None:
-        explanation = replace(
-            explanation,
-            components=(ComponentPrediction("linear", point, 1.0), *explanation.components[1:]),
-            calibration_games=1234,
-            attribution=Attribution(point - query.pattern.minutes / 2, (0.5,) * query.pattern.minutes),
-            similar_games=tuple(
-                replace(game, increment=2.0, increment_spread=6.5) for game in explanation.similar_games
-            ),
-        )
     return replace(
         forecast,
         point=point,
-        explanation=explanation,
+        explanation=explanation(point, query.pattern.last, (0.5,) * query.pattern.minutes) if query.explain else None,
         quantiles=tuple(Quantile(level, point + 20 * level - 10) for level in query.quantile_levels),
         expected_margin=margin,
     )

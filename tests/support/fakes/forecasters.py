@@ -8,6 +8,7 @@ from statistics import NormalDist
 from typing import cast
 
 import numpy as np
+from tests.support.builders.explanations import explanation
 from typing_extensions import override
 
 from dejavu_models import betting
@@ -21,9 +22,6 @@ from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import (
     DISTRIBUTION_LEVELS,
-    Attribution,
-    ComponentPrediction,
-    Explanation,
     Forecast,
     Horizon,
     HorizonSupport,
@@ -68,7 +66,7 @@ class PersistenceForecaster(Forecaster):
             calibration_seasons=(2017,),
             train_games=200,
             calibration_games=100,
-            database_entries=200,
+            past_games=200,
             created_time=datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC),
             metrics=(Metric("ensemble.mae", 4.97, 4.8, 5.1), Metric("ensemble.crps", 3.5)),
             ratings_date=date(2024, 4, 30),
@@ -108,21 +106,13 @@ class PersistenceForecaster(Forecaster):
 
     @override
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
-        return ()
+        """The game was level at first, and had its differential from the forecast's minute on."""
+        before = forecast.elapsed_minutes - 1
+        return (0.0,) * before + (float(game.differential),) * (forecast.horizon.last_slot - before)
 
     def _repeat(self, query: ForecastQuery) -> Forecast:
         last, market = query.pattern.last, query.market(betting.MarketKind.LEAD)
-        explanation = Explanation(
-            components=(
-                ComponentPrediction("linear", last, 1.0),
-                ComponentPrediction("dejavu", last, 0.0),
-                ComponentPrediction("lstm", last, 0.0),
-            ),
-            baseline_prediction=last,
-            similar_games=(SimilarGame("BKN", "BOS", date(2021, 3, 14), 1.5, last + 2.0, 7, 2.0, 6.5),),
-            calibration_games=1000,
-            attribution=Attribution(0.0, (*(0.0,) * (query.pattern.minutes - 1), last)),
-        )
+        explained = explanation(last, last, (*(0.0,) * (query.pattern.minutes - 1), last - 0.5), calibration_games=1000)
         return Forecast(
             horizon=query.horizon,
             elapsed_minutes=query.pattern.minutes,
@@ -131,7 +121,7 @@ class PersistenceForecaster(Forecaster):
             interval=Interval(last - 10.0, last + 10.0),
             home_lead_probability=0.75 if last > 0 else 0.25,
             model_version=self._version,
-            explanation=explanation if query.explain else None,
+            explanation=explained if query.explain else None,
             expected_margin=0.0 if query.pregame_margin is None else query.pregame_margin,
             calibration_sequence=self.state.sequence,
             distribution=_distribution(last) if query.record else (),

@@ -350,7 +350,7 @@ def _models(_: object) -> ListModelsResponse:
         calibration_seasons=[2022],
         train_games=2000,
         calibration_games=1000,
-        database_entries=3000,
+        past_games=3000,
         ratings_date="2023-06-12",
         finals_since=3,
         ratings_age_days=8,

@@ -1,4 +1,4 @@
-"""Output of LSTM networks by NumPy."""
+"""Outputs of LSTM networks by NumPy."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ import numpy as np
 
 from dejavu_models.arrays import Floats, Singles
 from dejavu_models.components import features
-from dejavu_models.components.lstm import Lstm, NetworkWeights, weights_from_bytes
+from dejavu_models.components.lstm import (
+    MAX_LOG_SCALE,
+    MAX_MEAN,
+    Lstm,
+    LstmOutputs,
+    NetworkWeights,
+    weights_from_bytes,
+)
+from dejavu_models.types import HORIZONS
 
 
 class ReferenceLstm(Lstm):
-    """Predicts like `Lstm`. The batch changes a row's values by less than 1e-4 points, by the rounding of sums.
+    """Predicts like `Lstm`. The batch changes a row's values by less than 1e-4, by the rounding of sums.
 
     Args:
         content: the weights.
@@ -20,38 +28,44 @@ class ReferenceLstm(Lstm):
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
-        self._weights = weights_from_bytes(content)
+        self._weights, _ = weights_from_bytes(content)
 
-    def residuals(self, patterns: Floats, margins: Floats) -> Floats:
-        """See `Lstm.residuals`."""
-        return mean_outputs(self._weights, features.minute_steps(patterns, margins)).astype(float)
+    def outputs(self, patterns: Floats, margins: Floats, live: Singles) -> LstmOutputs:
+        """See `Lstm.outputs`."""
+        outputs = mean_outputs(self._weights, features.minute_steps(patterns, margins), live).astype(float)
+        means, log_scales = np.split(outputs, 2, axis=-1)
+        return LstmOutputs(np.clip(means, -MAX_MEAN, MAX_MEAN), np.clip(log_scales, -MAX_LOG_SCALE, MAX_LOG_SCALE))
 
 
-def mean_outputs(networks: Sequence[NetworkWeights], steps: Singles) -> Singles:
-    """Compute the mean output of networks after each minute.
+def mean_outputs(networks: Sequence[NetworkWeights], steps: Singles, live: Singles) -> Singles:
+    """Compute the mean output of networks after each minute, without bounds.
 
     Args:
         networks: at least one.
         steps: (n, minutes, channels), `features.minute_steps`; at most 47 minutes.
+        live: (n, minutes, 5), `features.live_features`.
 
     Returns:
-        (n, minutes, 2), in points, by horizon.
+        (n, minutes, 4): means and logarithms of scales, each by horizon.
     """
-    result: Singles = np.mean([_outputs(each, steps) for each in networks], axis=0, dtype=np.float32)
+    result: Singles = np.mean([_outputs(each, steps, live) for each in networks], axis=0, dtype=np.float32)
     return result
 
 
-def _outputs(network: NetworkWeights, steps: Singles) -> Singles:
+def _outputs(network: NetworkWeights, steps: Singles, live: Singles) -> Singles:
     games, minutes = steps.shape[:2]
+    units = network.recurrent.shape[1]
     of_inputs = (steps / network.scale) @ network.input.T + network.bias
-    state = cell = np.zeros((games, network.head.shape[0]), dtype=np.float32)
-    states = np.empty((games, minutes, network.head.shape[0]), dtype=np.float32)
+    state = cell = np.zeros((games, units), dtype=np.float32)
+    states = np.empty((games, minutes, units), dtype=np.float32)
     for minute in range(minutes):
         gates = of_inputs[:, minute] + state @ network.recurrent.T
         let_in, let_out, keep, new = np.split(gates, 4, axis=1)
         cell = _sigmoid(keep) * cell + _sigmoid(let_in) * np.tanh(new)
         state = states[:, minute] = _sigmoid(let_out) * np.tanh(cell)
-    return (states @ network.head + network.head_bias) * network.spreads[:minutes]
+    result: Singles = np.concatenate([states, live], axis=-1) @ network.head + network.head_bias
+    result[..., : len(HORIZONS)] *= network.spreads[:minutes]
+    return result
 
 
 def _sigmoid(values: Singles) -> Singles:

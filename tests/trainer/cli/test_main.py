@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 from tests.support.builders.bundles import quick_recipe, small_bundle
 from tests.support.harness.documents import ROOT
-from tests.trainer.harness import run
+from tests.trainer.harness import QUICK_RECIPE, run
 
 from dejavu_common.rich_console import Console
 from dejavu_models.types import MarginSource
 from dejavu_store.bundle import load_bundle
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.reports.runs import print_fit
-from dejavu_trainer.training.recipe import TrainingConfig
+from dejavu_trainer.training.recipe import FixedWeights, TrainingConfig
 
 QUICK = quick_recipe()
 
@@ -68,20 +68,16 @@ def test_fit_replaces_a_bundle_and_says_what_it_made(
     seasons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = small_bundle(tmp_path / "b")
-    tested = backtest_of(tmp_path, replace(QUICK, prototypes=60, prototypes_at=((18, 80), (30, 55))))
-    dejavu, lstm = "recencies = [12], neighbours = [25], minutes = [18]", "hidden = 8, epochs = 3"
-    counts = "prototypes = 60\nprototypes_at = [[18, 80], [30, 55]]\nrating_steps = 6\n"
-    (tmp_path / "r.toml").write_text(f"{counts}dejavu = {{ {dejavu} }}\nlstm = {{ {lstm} }}\n")
+    tested = backtest_of(tmp_path, replace(QUICK, weights=FixedWeights(dejavu=0.25, lstm=0.125)))
+    (tmp_path / "r.toml").write_text(f"{QUICK_RECIPE}weights = {{ dejavu = 0.25, lstm = 0.125 }}\n")
     arguments = ("--data", seasons, "--train", "2031", "--calibrate", "2032", "--out", tmp_path / "b")
     assert run("fit", *arguments, "--backtest", tested, "--config", tmp_path / "r.toml", "--seed", 5, "--json") == 0
     captured = capsys.readouterr()
     document = json.loads(captured.out)
     bundle = load_bundle(tmp_path / "b", allow_unfit=True)
     assert document["model_version"] == bundle.version != before
-    assert bundle.manifest.dejavu is not None
-    entries = bundle.manifest.dejavu.entries
-    assert document["dejavu"]["entries"] == sum(entries) <= 47 * 60 + 20 - 5
-    assert [entries[minute - 1] for minute in (17, 18, 30, 31)] == [60, 80, 55, 60]
+    assert document["dejavu"] == {"games": 150, "similar_games": 100}
+    assert {each["weight"] for each in document["weights"]} == {0.625, 0.25, 0.125}
     assert (document["train_seasons"], document["train_games"]) == ([2031], 150)
     assert document["verdict"] == bundle.manifest.verdict.model_dump(mode="json")
     assert document["ratings"]["season"] == 2032, "the games end before the Finals"
@@ -94,7 +90,8 @@ def test_fit_replaces_a_bundle_and_says_what_it_made(
     assert "[bold" not in told
     for said in (bundle.version, "UNFIT", "home advantage alone", "whether these are the same was not checked"):
         assert said in told
-    assert re.search(r"removes \d+\.\d % of the linear models' squared error", told)
+    assert "150 games, and as many mirror images; a forecast has 100" in told
+    assert "linear 0.62 to 0.62, dejavu 0.25 to 0.25, lstm 0.12 to 0.12" in told
 
     totals = bundle.totals
     assert totals is not None, "there are games enough, and the season is in play"

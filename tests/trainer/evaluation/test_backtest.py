@@ -151,7 +151,7 @@ def test_what_a_fold_depends_on_names_its_file() -> None:
     games = simulated_games()
     fold = Fold(RECIPE, 2033, 1)
     others = [
-        Fold(replace(RECIPE, held_out=0.31), 2033, 1),
+        Fold(replace(RECIPE, rating_steps=7), 2033, 1),
         Fold(RECIPE, 2034, 1),
         Fold(RECIPE, 2033, 2),
         Fold(RECIPE, 2033, 1, seed=1),
@@ -211,7 +211,7 @@ def test_the_walk_forward_on_real_games_gives_what_the_documents_say(data_dir: P
     folder = str(real_folder(data_dir))
     command = ["-m", "dejavu_trainer", "backtest", "--data", folder, "--test", "2020-2024", "--json"]
     made = subprocess.run(
-        [sys.executable, *command, "--out", str(tmp_path), "--config", ROOT / "trainer/recipes/shipped.toml"],
+        [sys.executable, *command, "--out", str(tmp_path)],
         check=True,
         stdout=subprocess.PIPE,
         timeout=4 * 3600,

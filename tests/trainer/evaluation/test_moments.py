@@ -10,12 +10,13 @@ import pytest
 from tests.support.builders.calibrations import symmetric_model
 from tests.support.builders.folds import result_of_two_folds, walk_fold
 from tests.support.builders.random_walks import random_walks, with_moments
+from tests.support.builders.similar_games import steady_lstm, walks_database
 
 from dejavu_feed.live_inputs import LiveInputs, Possession, Side
 from dejavu_feed.moment import Moment
 from dejavu_feed.pattern import period_of, period_seconds
 from dejavu_models.arrays import Singles
-from dejavu_models.components.models import PointModels
+from dejavu_models.components.ensemble import Ensemble, Weights
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.metrics import Estimate
@@ -42,8 +43,9 @@ CALIBRATION = LatticeCalibration(
 
 
 @cache
-def linear() -> PointModels:
-    return PointModels(fit_linear(*EARLIER, cube=True), None, {})
+def ensemble() -> Ensemble:
+    linear = fit_linear(*EARLIER, curved=True)
+    return Ensemble(linear, walks_database(), steady_lstm(0.3, 0.1), Weights.fixed(0.5, 0.3, 0.2))
 
 
 @cache
@@ -54,7 +56,7 @@ def moment_tables() -> MomentModel:
 
 
 def scored(test: RatedGames) -> Singles:
-    return score_moments(linear(), CALIBRATION, moment_tables(), EARLIER, test)
+    return score_moments(ensemble(), CALIBRATION, moment_tables(), EARLIER, test)
 
 
 @cache
@@ -83,13 +85,13 @@ def query_of(row: dict[str, float]) -> ForecastQuery | None:
         return None
     live = LiveInputs(total_points=int(total), possession=Possession(Side(int(side)), in_air > 0))
     margin = float(TEST.margins[game])
-    pattern = ScorePattern((0.0,) * moment.slots)
+    pattern = ScorePattern(tuple(TEST.games.levels[game, : moment.slots].tolist()))
     return ForecastQuery(pattern, horizon, pregame_margin=margin, moment=moment, live=live)
 
 
 def test_it_scores_what_a_server_forecasts() -> None:
     shipped = Registry.load([]).get()
-    model = Forecaster(shipped.manifest, linear(), CALIBRATION, shipped.rating_filter, moments=moment_tables())
+    model = Forecaster(shipped.manifest, ensemble(), CALIBRATION, shipped.rating_filter, moments=moment_tables())
     compared = 0
     for values in scores()[:: len(scores()) // 500].tolist():
         row = dict(zip(COLUMNS_SCORED, values, strict=True))

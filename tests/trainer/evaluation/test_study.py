@@ -48,21 +48,21 @@ def test_each_recipe_is_compared_with_the_first_as_compare_does(
 @pytest.mark.parametrize(
     ("other", "forecaster", "message"),
     [
-        (QUICK_RECIPE, "mean", "base.toml and {other} cannot differ: they are the same recipe, "),
+        (QUICK_RECIPE, "documents", "base.toml and {other} cannot differ: they are the same recipe, "),
         (
-            QUICK_RECIPE.replace("epochs = 3", "epochs = 1"),
-            "served",
-            "base.toml and {other} cannot differ: served depends only on rating_steps, which they have in common",
+            QUICK_RECIPE.replace("epochs = 3", "epochs = 1").replace("nearest = 10", "nearest = 9"),
+            "base",
+            "base.toml and {other} cannot differ: base depends only on rating_steps, which they have in common",
         ),
         (
             QUICK_RECIPE.replace("hidden = 8", "hidden = 9"),
             "dejavu",
-            "base.toml and {other} cannot differ: dejavu depends only on rating_steps, prototypes, prototypes_at, ",
+            "base.toml and {other} cannot differ: dejavu depends only on dejavu, rating_steps, which they",
         ),
         (
-            QUICK_RECIPE.replace("[25]", "[20]"),
+            QUICK_RECIPE.replace("nearest = 10", "nearest = 9"),
             "lstm",
-            "base.toml and {other} cannot differ: lstm depends only on rating_steps, lstm, which they have in common",
+            "base.toml and {other} cannot differ: lstm depends only on lstm, rating_steps, which they have in common",
         ),
         (
             QUICK_RECIPE.replace("epochs", "epoch"),
@@ -70,12 +70,12 @@ def test_each_recipe_is_compared_with_the_first_as_compare_does(
             "{other}: lstm.epoch: is no setting; did you mean lstm.epochs?",
         ),
         (
-            QUICK_RECIPE.replace("[25]", "[20]"),
+            QUICK_RECIPE.replace("nearest = 10", "nearest = 9"),
             "lines",
             "there is no forecaster 'lines' of recipes; expected one of served, ",
         ),
         (
-            QUICK_RECIPE.replace("[25]", "[20]"),
+            QUICK_RECIPE.replace("nearest = 10", "nearest = 9"),
             "linear",
             "there is no forecaster 'linear' of recipes; expected one of served, ",
         ),

@@ -67,7 +67,7 @@ def test_what_cannot_be_paired_is_refused(tmp_path: Path) -> None:
     changed = replace(fold, outcomes=fold.outcomes + np.int16(1))
     for walk, name, message in (
         ({2034: fold}, "served", "no season is in both: 2033 and 2034"),
-        ({2033: fold}, "oracle", "has no forecaster 'oracle'; expected one of dejavu"),
+        ({2033: fold}, "oracle", "has no forecaster 'oracle'; expected one of diffusion"),
         ({2033: changed}, "served", "has another result"),
         ({2033: without_games(fold, len(fold) - 2)}, "served", "fewer than two games are in both"),
     ):

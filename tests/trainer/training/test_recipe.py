@@ -1,16 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.builders.bundles import SEASON_GAMES, quick_recipe, simulated_games
+from tests.support.builders.bundles import simulated_games
 from tests.support.builders.random_walks import random_walks, with_column
-from tests.support.fakes.linear_only_models import plain_models
 
-from dejavu_feed.errors import DataError
 from dejavu_feed.live_inputs import POSSESSION_FROM
+from dejavu_models.components.ensemble import Ensemble
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, WITHOUT_LINE, Horizon, MarginSource
@@ -23,11 +21,11 @@ from dejavu_trainer.training.calibrate import (
     fit_tables,
     frozen_before_each_season,
 )
+from dejavu_trainer.training.dejavu import DejavuConfig
 from dejavu_trainer.training.linear import fit_linear, linear_points, out_of_season_points, season_parts
+from dejavu_trainer.training.lstm_config import LstmConfig
 from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings
-from dejavu_trainer.training.recipe import TrainingConfig, train_models
-
-RECIPE = quick_recipe()
+from dejavu_trainer.training.recipe import FixedWeights, TrainingConfig
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +45,7 @@ def test_tables_for_every_source_of_the_margin_from_residuals_of_unseen_seasons(
     points = out_of_season_points(RatedGames(games, margins), {MarginSource.KNOWN: margins})[MarginSource.KNOWN]
     for which in season_parts(games.season):
         seen = RatedGames(games, margins).select(~which)
-        linear = fit_linear(*seen, cube=True)
+        linear = fit_linear(*seen, curved=True)
         leads = games.levels[which]
         expected = leads[:, :, None] + linear.increments(slice(1, MAX_SLOTS + 1), leads, margins[which])
         assert np.nan_to_num(points[which]) == pytest.approx(np.nan_to_num(expected))
@@ -60,7 +58,7 @@ def test_tables_for_every_source_of_the_margin_from_residuals_of_unseen_seasons(
 @pytest.mark.nightly
 def test_games_that_nothing_has_seen_make_up_for_tables_that_are_wrong(rated: RatedGames) -> None:
     past, new = seasons(rated, 2031, 2032, 2033), seasons(rated, 2034)
-    models = plain_models(fit_linear(*past, cube=True))
+    models = Ensemble(fit_linear(*past, curved=True))
     tables = fit_tables(past, past.margins / 2)
     shrunk = {
         key: replace(model, scale=model.scale - 0.4 * (np.arange(6) == 0)) for key, model in tables.models.items()
@@ -96,36 +94,14 @@ def test_a_recipe_is_known_by_all_that_makes_other_models() -> None:
         recipe.digest
         for recipe in (
             TrainingConfig(),
-            TrainingConfig(prototypes=400),
-            TrainingConfig(held_out=0.2),
-            TrainingConfig(prototypes=400, prototypes_at=((18, 3000),)),
-            TrainingConfig(lstm=replace(TrainingConfig().lstm, hidden=16)),
-            TrainingConfig(dejavu=replace(TrainingConfig().dejavu, recencies=(3.0,))),
+            TrainingConfig(rating_steps=7),
+            TrainingConfig(lstm=LstmConfig(hidden=16)),
+            TrainingConfig(dejavu=DejavuConfig(nearest=100)),
+            TrainingConfig(weights=FixedWeights(dejavu=0.4, lstm=0.6)),
         )
     }
-    assert len(digests) == 6
+    assert len(digests) == 5
     assert TrainingConfig().digest == TrainingConfig().digest
-
-
-PLENTY = 2 * SEASON_GAMES
-
-
-@pytest.mark.parametrize(
-    ("changes", "games", "message"),
-    [
-        ({"prototypes": 0}, PLENTY, f"0 prototypes per minute; expected 50 to {PLENTY}"),
-        ({"prototypes": 49}, PLENTY, f"49 prototypes per minute; expected 50 to {PLENTY}"),
-        ({"prototypes": PLENTY + 1}, PLENTY, f"{PLENTY + 1} prototypes per minute; expected 50 to {PLENTY}"),
-        ({"prototypes_at": ((18, 49),)}, PLENTY, "49 prototypes at minute 18; expected 50 or more"),
-        ({"prototypes": None}, 20, "too"),
-    ],
-)
-def test_numbers_of_prototypes_and_of_games_that_cannot_be_are_refused(
-    rated: RatedGames, changes: dict[str, Any], games: int, message: str
-) -> None:
-    train = seasons(rated, 2031, 2032)
-    with pytest.raises(DataError, match=message):
-        train_models(train.select(np.arange(len(train.games)) < games), replace(RECIPE, **changes))
 
 
 @pytest.mark.nightly
@@ -147,7 +123,7 @@ def test_possession_has_tables_of_its_own_for_the_last_minutes() -> None:
     row = ROWS[HORIZONS.index(Horizon.FINAL), 47]
     for source in WITHOUT_LINE:
         assert tables.model(source, LiveKind.POSSESSION).shift[row] == pytest.approx([1.0, -0.5], abs=0.4)
-    made = conformalized(tables, plain_models(fit_linear(*past, cube=True)), new, new.margins)
+    made = conformalized(tables, Ensemble(fit_linear(*past, curved=True)), new, new.margins)
     model = made.model(MarginSource.KNOWN, LiveKind.POSSESSION)
     assert model.games == len(new.games)
     used = np.array([minute >= POSSESSION_FROM for _, minute in CASES])

@@ -27,7 +27,7 @@ def test_a_fold_is_the_same_with_stages_kept_and_a_recipe_computes_only_its_own(
     games, recipe, stages = simulated_games(), quick_recipe(), StageCache(tmp_path)
     Fold(replace(recipe, lstm=LstmConfig(hidden=4, epochs=3)), 2033, 1).run(games, stages)
     kept = {path.name for path in tmp_path.iterdir()}
-    assert {name.partition("-")[2] for name in kept} == {"ratings.json", "dejavu.json", "lstm.npz", "calibration.npz"}
+    assert {name.partition("-")[2] for name in kept} == {"ratings.json", "tables.npz", "lstm.npz"}
     assert to_bytes(Fold(recipe, 2033, 1).run(games, stages)) == path.read_bytes()
     [new] = {path.name for path in tmp_path.iterdir()} - kept
     assert new.endswith("-lstm.npz")

@@ -78,14 +78,6 @@ CalibrateSeasons = Annotated[
 ]
 
 
-Prototypes = Annotated[
-    int | None,
-    typer.Option(
-        min=1, help="Cluster each minute's past games into this many prototypes; by default every game is kept."
-    ),
-]
-
-
 Config = Annotated[
     Path | None,
     typer.Option(
@@ -176,18 +168,16 @@ def check_target_has_store(target: str, store: str) -> None:
         raise typer.BadParameter("needs --store: the server loads the model from it", param_hint="'--target'")
 
 
-def training_config(config: Path | None, prototypes: int | None) -> TrainingConfig:
-    """Return the recipe of `--config`, or the default one with `--prototypes`.
+def training_config(config: Path | None) -> TrainingConfig:
+    """Return the recipe of `--config`, or the default one.
 
     Raises:
-        typer.BadParameter: if the file is invalid, or both are given.
+        typer.BadParameter: if the file is invalid.
     """
-    from dejavu_trainer.training import recipe  # imported late: few commands need it, and torch takes seconds to load
+    from dejavu_trainer.training import recipe  # imported late: few commands need it
 
     if config is None:
-        return recipe.TrainingConfig(prototypes=prototypes)
-    if prototypes is not None:
-        raise typer.BadParameter("is a setting of the file too: give it there alone", param_hint="'--prototypes'")
+        return recipe.TrainingConfig()
     try:
         return recipe.parse_recipe(recipe.read_toml(config), str(config))
     except (DataError, OSError) as error:

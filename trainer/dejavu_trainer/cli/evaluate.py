@@ -18,7 +18,6 @@ from dejavu_trainer.cli.app import (
     Jobs,
     Json,
     ProgressBars,
-    Prototypes,
     Season,
     Seed,
     Test,
@@ -95,7 +94,6 @@ def backtest(
     out: Annotated[Path, typer.Option(help="Folder for the folds and the reports; a later run resumes from it.")],
     calibrate_seasons: CalibrateSeasons = 2,
     config: Config = None,
-    prototypes: Prototypes = None,
     jobs: Jobs = None,
     execution: Where = "loky",
     fresh: Annotated[bool, typer.Option("--fresh", help="Recompute every fold.")] = False,
@@ -116,7 +114,7 @@ def backtest(
     from dejavu_trainer.reports.render import markdown, page, print_report
     from dejavu_trainer.training import lstm_config
 
-    recipe, where = training_config(config, prototypes), parsed_execution(execution, jobs)
+    recipe, where = training_config(config), parsed_execution(execution, jobs)
     with exit_on_error(lstm_config.FitError), ProgressBars() as bars:
         games, seasons = games_until(bars, data, test)
         with bars.step("Walk forward", len(seasons)) as advance:
@@ -136,7 +134,7 @@ def backtest(
                 games, seasons, recipe.rating_steps, out, fresh=fresh, advance=advance
             )
         with bars.step("Compute the metrics", RESULT_STEPS + 1) as advance:
-            method = RunProvenance(recipe.digest, recipe.prototypes, seed, games.fingerprint, games.fingerprints)
+            method = RunProvenance(recipe.digest, seed, games.fingerprint, games.fingerprints)
             result = result_of(folds, method, totals, advance=advance)
             report = report_of(f"Walk-forward over {', '.join(map(str, seasons))}", result)
             write_atomic(out / RESULT, to_json(result).encode())

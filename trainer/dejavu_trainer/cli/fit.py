@@ -19,7 +19,6 @@ from dejavu_trainer.cli.app import (
     Json,
     Overwrite,
     ProgressBars,
-    Prototypes,
     Seed,
     Where,
     app,
@@ -50,7 +49,6 @@ def fit(
     out: Annotated[Path, typer.Option(help="Folder of the bundle; an existing bundle there is replaced.")],
     seed: Seed = 0,
     config: Config = None,
-    prototypes: Prototypes = None,
     backtest: Annotated[
         Path | None,
         typer.Option(
@@ -72,7 +70,7 @@ def fit(
 
     to_train = parsed("--train", parse_seasons, train)
     to_calibrate = parsed("--calibrate", parse_seasons, calibrate)
-    recipe, where = training_config(config, prototypes), parsed_execution(execution, jobs)
+    recipe, where = training_config(config), parsed_execution(execution, jobs)
     started = time.monotonic()
     with exit_on_error(lstm_config.FitError, TrackingError):
         tracker = MlflowTracker(mlflow) if mlflow else None  # first of all: report missing packages before the work

@@ -16,7 +16,6 @@ from dejavu_trainer.cli.app import (
     Jobs,
     Json,
     ProgressBars,
-    Prototypes,
     Seed,
     Where,
     app,
@@ -105,7 +104,6 @@ def retrain(
         int, typer.Option(min=0, help="Seasons to backtest, each about as long as a fit; 0: one holdout test.")
     ] = 2,
     config: Config = None,
-    prototypes: Prototypes = None,
     accept: Annotated[
         list[str] | None,
         typer.Option(
@@ -145,7 +143,7 @@ def retrain(
         seasons=parsed("--seasons", parse_seasons, seasons) if seasons else (),
         include_replays=include_replays,
         seed=seed,
-        recipe=training_config(config, prototypes),
+        recipe=training_config(config),
         calibration_games=calibration_games,
         test_seasons=test_seasons,
         execution=parsed_execution(execution, jobs),

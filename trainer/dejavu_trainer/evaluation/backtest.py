@@ -38,7 +38,7 @@ from dejavu_trainer.training.totals import fit_totals
 CALIBRATE_SEASONS: Final = 2
 """Number of seasons before the test season that are used for calibration."""
 
-FORM = 10
+FORM = 11
 """Format version of the files of folds; incremented with every change of the scores or their storage."""
 
 TOTALS_FORM: Final = 3

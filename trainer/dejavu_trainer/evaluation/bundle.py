@@ -101,9 +101,7 @@ def evaluate(
         players=_players(forecaster, earlier.games),
         advance=advance,
     )
-    dejavu = manifest.dejavu
-    entries = max(dejavu.entries) if dejavu is not None and dejavu.prototypes else None
-    method = RunProvenance(manifest.verdict.recipe, entries, seed, games.fingerprint)
+    method = RunProvenance(manifest.verdict.recipe, seed, games.fingerprint)
     seen: Literal["train", "calibrate", "ratings"] | None = "ratings" if knows_results else None
     if season in info.train_seasons or season in info.calibration_seasons:
         seen = "train" if season in info.train_seasons else "calibrate"

@@ -21,6 +21,7 @@ from dejavu_models import metrics
 from dejavu_models.arrays import Floats
 from dejavu_models.metrics import ECE_BINS, Estimate, GameBootstrap
 from dejavu_models.types import CASES, HORIZONS, Horizon
+from dejavu_models.uncertainty.lattice.game import MIN_PROBABILITY
 from dejavu_models.uncertainty.lead_groups import lead_groups
 from dejavu_trainer.evaluation.scoring.fold_scores import (
     CEILING,
@@ -154,7 +155,8 @@ def losses(fold: AnyScores, forecaster: str, horizon: Horizon) -> dict[str, Floa
     if isinstance(forecasts, Forecasts):  # of differentials
         probability = forecasts.probability[:, cases].astype(np.float64)
         result["brier"] = metrics.brier(probability, outcome > 0)
-        result["log_loss"] = metrics.log_loss(probability, outcome > 0)
+        stated = np.clip(probability, MIN_PROBABILITY, 1 - MIN_PROBABILITY)  # as a server states it
+        result["log_loss"] = metrics.log_loss(stated, outcome > 0)
         if forecasts.point is not None:
             result["rmse"] = metrics.squared_error(forecasts.point[:, cases], outcome)
     if forecasts.lower is None or forecasts.upper is None:

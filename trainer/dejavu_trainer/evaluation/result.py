@@ -45,14 +45,12 @@ class RunProvenance:
 
     Attributes:
         recipe: digest of the recipe.
-        prototypes: entries of each minute's database; None: all games.
         seed: random seed.
         data: SHA-256 of the games.
         data_by_season: SHA-256 of the games of each season, for the comparison by `fit --backtest`.
     """
 
     recipe: str
-    prototypes: int | None
     seed: int
     data: str
     data_by_season: dict[str, str] = field(default_factory=dict)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
@@ -18,20 +17,15 @@ from dejavu_trainer.evaluation.backtest import CALIBRATE_SEASONS, Fold, read_fol
 from dejavu_trainer.evaluation.scoring.fold_scores import BASELINES, CEILING, FORECASTERS, LOGISTIC, OF_LINE, FoldScores
 from dejavu_trainer.evaluation.walk_comparison import PairedMetric, compare_walks
 from dejavu_trainer.execution import HERE, Advance, Execution, ignore
-from dejavu_trainer.training.recipe import OF_DEJAVU, TrainingConfig
+from dejavu_trainer.training.recipe import TrainingConfig
 from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
 
 COMPARED: Final = tuple(each for each in FORECASTERS if each not in (*BASELINES, LOGISTIC, *CEILING, *OF_LINE))
 """Forecasters by which recipes are compared: the references are the same for all recipes."""
 
-_RATINGS: Final = ("rating_steps",)
-_SETTINGS: Final = {
-    "dejavu": (*_RATINGS, *OF_DEJAVU),
-    "lstm": (*_RATINGS, "lstm"),
-    "mean": tuple(field.name for field in fields(TrainingConfig)),
-}
-"""Settings of a recipe that forecasts of the components depend on. All others are those of the linear models with their
-tables, which depend on the ratings alone."""
+_SETTINGS: Final = {"base": {"rating_steps"}, "dejavu": {"rating_steps", "dejavu"}, "lstm": {"rating_steps", "lstm"}}
+"""Settings of a recipe that the forecasts of single components depend on, beside those of the ranks; all others depend
+on every setting."""
 
 
 def check_recipes(recipes: Mapping[str, TrainingConfig], forecaster: str) -> None:
@@ -48,12 +42,12 @@ def check_recipes(recipes: Mapping[str, TrainingConfig], forecaster: str) -> Non
         raise DataError(f"there is no forecaster {forecaster!r} of recipes; expected one of {', '.join(COMPARED)}")
     if len(recipes) < 2:
         raise DataError("a study compares recipes with the first; expected two or more")
-    used = _SETTINGS.get(forecaster, _RATINGS)
+    used = _SETTINGS.get(forecaster)
     for (first, one), (second, other) in itertools.combinations(recipes.items(), 2):
         if one.digest == other.digest:
             raise DataError(f"{first} and {second} cannot differ: they are the same recipe, {one.digest}")
-        if all(getattr(one, setting) == getattr(other, setting) for setting in used):
-            depends = f"{forecaster} depends only on {', '.join(used)}"
+        if used is not None and all(getattr(one, setting) == getattr(other, setting) for setting in used):
+            depends = f"{forecaster} depends only on {', '.join(sorted(used))}"
             raise DataError(f"{first} and {second} cannot differ: {depends}, which they have in common")
 
 

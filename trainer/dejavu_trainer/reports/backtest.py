@@ -70,11 +70,7 @@ def report_of(title: str, result: BacktestResult, warning: str = "") -> Evaluati
 
 def _method_line(result: BacktestResult) -> str:
     method = result.method
-    entries = "every game" if method.prototypes is None else f"{method.prototypes:,} prototypes"
-    return (
-        f"Recipe {method.recipe}, {entries} per minute in the Dejavu databases, seed {method.seed};"
-        f" {result.games:,} test games; data {method.data[:16]}."
-    )
+    return f"Recipe {method.recipe}, seed {method.seed}; {result.games:,} test games; data {method.data[:16]}."
 
 
 def _checks(title: str, checks: Iterable[Check], note: str = "") -> Table:
@@ -353,8 +349,8 @@ def added_knowledge(horizon: str, by_kind: Mapping[str, Mapping[str, GroupMetric
             for part in PARTS
         ),
     ]
-    note = "Against the linear models' point with the same tables: no component is part of the served forecast."
-    title = f"{horizon}: point forecasts by components, by minute"
+    note = "Against the learned weights, with the same tables and ranks, and without the factor of the season."
+    title = f"{horizon}: other weights of the components, by minute"
     yield _by_group(title, "minute", by_minute, columns, f"{differences} {note}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 from dejavu_common.rich_console import Console
 from dejavu_feed.game_ids import regular_games
 from dejavu_models.manifest import Manifest
-from dejavu_models.types import HORIZONS
 from dejavu_trainer.data.games import ranges
 from dejavu_trainer.reports.render import print_rows
 
@@ -37,8 +36,7 @@ _WHOLE: Final = 0.97
 
 def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
     """Return the result of a training run; docs/training.md lists the keys."""
-    info, manifest, trained = fitted.forecaster.info, fitted.forecaster.manifest, fitted.trained
-    settings = trained.dejavu.settings
+    info, manifest = fitted.forecaster.info, fitted.forecaster.manifest
     return {
         "bundle": str(fitted.bundle),
         "model_version": info.version,
@@ -54,14 +52,14 @@ def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
             "errors": {name: {"mae": mae, "rmse": rmse} for name, (mae, rmse) in fitted.ratings.items()},
         },
         "dejavu": {
-            "entries": info.database_entries,
-            "neighbours": settings.neighbours,
-            "kernel": settings.kernel.value,
-            "recency": settings.recency,
-            "scale": dict(zip((horizon.value for horizon in HORIZONS), trained.dejavu.scale, strict=True)),
-            "gain": trained.dejavu.gain,
+            "games": info.past_games,
+            "similar_games": info.similar_games,
         },
-        "lstm": {"epochs": fitted.recipe.lstm.epochs, "parity": trained.lstm.parity},
+        "lstm": {"epochs": fitted.recipe.lstm.epochs, "parity": fitted.lstm.parity},
+        "weights": [
+            each._asdict() | {"horizon": each.horizon.value, "margin_source": each.margin_source.name.lower()}
+            for each in info.weights
+        ],
         "verdict": manifest.verdict.model_dump(mode="json"),
         "note": fitted.note,
         "metrics": [metric.model_dump() for metric in manifest.metrics],
@@ -69,11 +67,17 @@ def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
     }
 
 
+def _weights_line(weights: Sequence[Mapping[str, Any]]) -> str:
+    """Return the ranges of the weights of the components."""
+    by_component: dict[str, list[float]] = {}
+    for each in weights:
+        by_component.setdefault(each["component"], []).append(each["weight"])
+    return ", ".join(f"{name} {min(of):.2f} to {max(of):.2f}" for name, of in by_component.items())
+
+
 def print_fit(console: Console, document: dict[str, Any]) -> None:
     """Print the result of a training run."""
     dejavu, ratings, verdict = document["dejavu"], document["ratings"], document["verdict"]
-    nearest = f"{dejavu['neighbours']} nearest per minute, kernel {dejavu['kernel']}"
-    gain = f"{100 * dejavu['gain']:.1f} % of the linear models' squared error"
     rows = [
         ("Bundle", f"{document['bundle']}, {document['bytes'] / 1e6:.1f} MB"),
         ("Model version", document["model_version"]),
@@ -89,11 +93,12 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
             (f"  {_EXPECTED[name]}", f"MAE {error['mae']:.2f}, RMSE {error['rmse']:.2f} points")
             for name, error in ratings["errors"].items()
         ),
-        ("Dejavu", f"{dejavu['entries']:,} entries; {nearest}; removes {gain}"),
+        ("Dejavu", f"{dejavu['games']:,} games, and as many mirror images; a forecast has {dejavu['similar_games']:,}"),
         (
             "LSTM",
-            f"{document['lstm']['epochs']} epochs; served vs. torch: at most {document['lstm']['parity']:.1e} points",
+            f"{document['lstm']['epochs']} epochs; served vs. torch: at most {document['lstm']['parity']:.1e}",
         ),
+        ("Weights", _weights_line(document["weights"])),
         _verdict(verdict),
     ]
     if document["note"]:

@@ -214,7 +214,7 @@ class Retrain:
                 execution=settings.execution,
                 advance=advance,
             )
-        method = RunProvenance(recipe.digest, recipe.prototypes, settings.seed, used.fingerprint, used.fingerprints)
+        method = RunProvenance(recipe.digest, settings.seed, used.fingerprint, used.fingerprints)
         write_atomic(result, to_json(result_of(scores, method)).encode())
         return result
 

@@ -15,26 +15,38 @@ from pydantic import TypeAdapter
 
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
-from dejavu_models.components.models import PointModels
+from dejavu_models.components.ensemble import Ensemble, Weights
+from dejavu_models.components.features import live_features
+from dejavu_models.components.linear import LinearModels
+from dejavu_models.components.lstm import Lstm
 from dejavu_models.manifest import MetricRecord
 from dejavu_models.moments.model import MomentModel
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import RatingSettings
-from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
+from dejavu_models.types import CASES, HORIZONS, LINEAR_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import COLUMNS, LiveKind, is_used
 from dejavu_models.uncertainty.lattice.ranks import UNRANKED, ranks_of
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import HERE, Advance, Execution, Progress, ignore
+from dejavu_trainer.training.dejavu import fit_dejavu, references_of
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
-from dejavu_trainer.training.linear import LEAST_LINES, have_line, linear_points, out_of_season_points
+from dejavu_trainer.training.linear import LEAST_LINES, fit_linear, have_line, linear_points, out_of_season_points
+from dejavu_trainer.training.lstm_config import LstmExamples, TrainedLstm
 from dejavu_trainer.training.moments import fit_moments
 from dejavu_trainer.training.players import fit_players
 from dejavu_trainer.training.ratings import RatedGames, carry, fit_ratings, margins_with_frozen_ratings
-from dejavu_trainer.training.recipe import TrainedModels, TrainingConfig, train_models
-from dejavu_trainer.training.served_tables import ServedTables, fits_live_tables, live_inputs
+from dejavu_trainer.training.recipe import TrainingConfig
+from dejavu_trainer.training.served_tables import (
+    ServedTables,
+    fits_live_tables,
+    live_inputs,
+    live_rows,
+    opinions_on,
+)
 from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
+from dejavu_trainer.training.weights import learn_weights
 
 _SHOWN = ((Horizon.HALFTIME, 6), (Horizon.HALFTIME, 18), (Horizon.FINAL, 18), (Horizon.FINAL, 36))
 """Situations whose point forecast errors are recorded in the bundle."""
@@ -53,13 +65,14 @@ _RANKS_SEED: Final = 48
 class CalibratedModels:
     """Trained models with their predictive distributions, and the games behind both.
 
-    Models and tables are fitted on the earlier games. The newest ones, which they have not seen, calibrate the
-    distributions, and bring ratings and totals up to date.
+    Models and tables are fitted on the earlier games. The newest ones, which they have not seen, give the components
+    their weights, calibrate the distributions, and bring ratings and totals up to date.
 
     Attributes:
         recipe: the training configuration.
         seed: random seed of the training.
-        trained: the trained models and the selected settings.
+        models: the components with their weights.
+        lstm: the fitted LSTM.
         train: the earlier games, on which models and tables are fitted, with margins from carried ratings.
         before: state of the ratings after them.
         calibration: the predictive distributions.
@@ -71,7 +84,8 @@ class CalibratedModels:
 
     recipe: TrainingConfig
     seed: int
-    trained: TrainedModels
+    models: Ensemble
+    lstm: TrainedLstm
     train: RatedGames
     before: RatingFilter
     calibration: LatticeCalibration
@@ -79,11 +93,6 @@ class CalibratedModels:
     after: RatingFilter
     players: PlayerRatings | None = None
     moments: MomentModel | None = None
-
-    @property
-    def models(self) -> PointModels:
-        """The point models."""
-        return self.trained.models
 
     @property
     def games(self) -> RatedGames:
@@ -112,9 +121,12 @@ def fit_recipe(
 ) -> CalibratedModels:
     """Fit ratings, models and predictive distributions to games.
 
+    The same games, recipe and seed give the same models on the same machine.
+
     Args:
         train: the earlier games, on which models and tables are fitted.
-        calibrate: the newest games, later than those; their ranks calibrate the distributions.
+        calibrate: the newest games, later than those; they give the weights, and their ranks calibrate the
+            distributions.
         recipe: the training configuration.
         seed: random seed, at least 0.
         progress: receives progress updates.
@@ -123,7 +135,7 @@ def fit_recipe(
 
     Raises:
         DataError: if there are too few games.
-        FitError: if the LSTM can't be fitted.
+        FitError: if a component can't be fitted.
     """
     progress = progress or Progress()
     rated = train, recipe.rating_steps
@@ -138,23 +150,87 @@ def fit_recipe(
     start = RatingFilter.start(settings)
     of_train, before = carry(start, train)
     of_calibrate, after = carry(before, calibrate)
-    trained = train_models(of_train, recipe, seed, progress, execution, stages)
-    with progress.step("Calibrate", 2 * len(MarginSource)) as advance:
-
-        def calibrated() -> LatticeCalibration:
-            tables = fit_tables(of_train, frozen_before_each_season(start, of_train), advance)
-            frozen = margins_with_frozen_ratings(before, calibrate)
-            return conformalized(tables, trained.models, of_calibrate, frozen, advance)
-
-        calibration = stages.get(
-            "calibration.npz",
-            (*rated, calibrate),
-            calibrated,
+    linear = fit_linear(*of_train, curved=True)
+    with progress.step("Fit the tables", len(MarginSource)) as advance:
+        tables = stages.get(
+            "tables.npz",
+            rated,
+            lambda: fit_tables(of_train, frozen_before_each_season(start, of_train), advance),
             LatticeCalibration.to_bytes,
             LatticeCalibration.from_bytes,
         )
-    fitted = CalibratedModels(recipe, seed, trained, of_train, before, calibration, of_calibrate, after)
+    models, lstm = _components(linear, tables, of_train, recipe, seed, progress, stages)
+    with progress.step("Calibrate", len(LINEAR_SOURCES) + len(MarginSource)) as advance:
+        frozen = margins_with_frozen_ratings(before, calibrate)
+        models = replace(models, weights=_weights(models, tables, of_calibrate, recipe, advance))
+        calibration = conformalized(tables, models, of_calibrate, frozen, advance)
+    fitted = CalibratedModels(recipe, seed, models, lstm, of_train, before, calibration, of_calibrate, after)
     return replace(fitted, players=fit_players(*fitted.games), moments=fit_moments(fitted.games.games))
+
+
+def _components(
+    linear: LinearModels,
+    tables: LatticeCalibration,
+    rated: RatedGames,
+    recipe: TrainingConfig,
+    seed: int,
+    progress: Progress,
+    stages: StageCache,
+) -> tuple[Ensemble, TrainedLstm]:
+    """Return the components, without weights, and the fitted LSTM; see `fit_recipe`."""
+    residuals, references = _residuals(tables, rated), references_of(rated)
+    with progress.step("Build the Dejavu database", MAX_SLOTS) as advance:
+        best = residuals[MarginSource.KNOWN, 1]
+        dejavu = fit_dejavu(rated, best, references, recipe.dejavu, seed, advance)
+
+    def fitted() -> TrainedLstm:
+        # Imported late: torch takes seconds to load, and only fits need it.
+        from dejavu_trainer.training.lstm import fit_lstm
+
+        live = live_features(live_rows(rated.games), references.mean_totals[1:])
+        by_minute = np.zeros((*residuals.shape[:3], MAX_SLOTS, len(HORIZONS)))
+        for column, (horizon, minute) in enumerate(CASES):
+            by_minute[..., minute - 1, horizon] = residuals[..., column]
+        examples = LstmExamples(rated.games.levels, rated.margins, live, by_minute, references.mean_totals)
+        return fit_lstm(examples, recipe.lstm, seed, advance)
+
+    with progress.step("Train the LSTM", recipe.lstm.steps) as advance:
+        inputs = rated.games, recipe.rating_steps, recipe.lstm, seed
+        lstm = stages.get("lstm.npz", inputs, fitted, TrainedLstm.to_bytes, TrainedLstm.from_bytes)
+    return Ensemble(linear, dejavu, Lstm(lstm.content)), lstm
+
+
+def _residuals(tables: LatticeCalibration, rated: RatedGames) -> Floats:
+    """Return the standardised residuals of games by linear models of the other seasons.
+
+    Returns:
+        (2 margin sources, 2, n, cases): without and with live inputs.
+    """
+    by_source = {MarginSource.UNKNOWN: np.full_like(rated.margins, np.nan), MarginSource.KNOWN: rated.margins}
+    points = out_of_season_points(rated, by_source)
+    result = np.empty((len(by_source), 2, len(rated.games), len(CASES)))
+    for source, margins in by_source.items():
+        for with_live in (False, True):
+            kinds = (*(tables.kinds(source) if with_live else ()), LiveKind.NONE)
+            served = ServedTables([tables.model(source, kind) for kind in kinds], rated.games)
+            result[source, int(with_live)] = served.residuals(points[source], margins)
+    return result
+
+
+def _weights(
+    models: Ensemble, tables: LatticeCalibration, rated: RatedGames, recipe: TrainingConfig, advance: Advance
+) -> Weights:
+    """Return the weights that a recipe fixes, or those learned from games that the components have not seen."""
+    if (fixed := recipe.weights) is not None:
+        return Weights.fixed(1 - fixed.dejavu - fixed.lstm, fixed.dejavu, fixed.lstm)
+    games, lined = rated.games, have_line(rated.games)
+    by_source = {
+        MarginSource.UNKNOWN: RatedGames(games, np.full_like(rated.margins, np.nan)),
+        MarginSource.KNOWN: rated,
+    }
+    if tables.has_line and lined.any():
+        by_source[MarginSource.LINE] = RatedGames(games.select(lined), games.line[lined].astype(np.float64))
+    return learn_weights(models, tables, by_source, advance)
 
 
 def frozen_before_each_season(start: RatingFilter, rated: RatedGames) -> Floats:
@@ -207,7 +283,7 @@ def fit_tables(rated: RatedGames, frozen_margins: Floats, advance: Advance = ign
 
 def conformalized(
     tables: LatticeCalibration,
-    models: PointModels,
+    models: Ensemble,
     rated: RatedGames,
     frozen_margins: Floats,
     advance: Advance = ignore,
@@ -216,7 +292,7 @@ def conformalized(
 
     Args:
         tables: the tables.
-        models: the point models.
+        models: the components with their weights.
         rated: n calibration games, with margins from carried ratings.
         frozen_margins: (n,), margins with ratings frozen before each season, in points.
         advance: called with 1 after each source.
@@ -234,11 +310,13 @@ def conformalized(
             used = np.flatnonzero(_with_source(source, games) & followed.get(kind, True))
             if model is None or not len(used):
                 continue
-            served, of_used = ServedTables([model], games.select(used)), (points[used], margins[used])
+            of_used = RatedGames(games.select(used), margins[used])
+            opinions = opinions_on(models, source, of_used, with_live=bool(kind))
+            served = ServedTables([model], of_used.games, opinions)
             transforms, cases = np.full((len(used), len(CASES)), 0.5), np.zeros((len(CASES), 1), dtype=bool)
             for row, (index, minute) in enumerate(CASES):
                 if is_used(kind, minute):
-                    _, made = served.distribution(*of_used, index, minute)
+                    _, made = served.distribution(points[used], margins[used], index, minute)
                     transforms[:, row], cases[row] = made.pit(games.outcomes[used, index], places[used, row]), True
             ranks = np.where(cases, ranks_of(transforms), UNRANKED)
             result[source, kind] = replace(model, ranks=ranks, games=len(used))

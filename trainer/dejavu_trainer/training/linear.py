@@ -1,4 +1,4 @@
-"""Fits the linear models on lead and expected margin by least squares, one per horizon, minute and margin source."""
+"""Fits the linear models by least squares: one per horizon, minute and margin source, and one correction for all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
-from dejavu_models.components.linear import CUBE, INTERCEPT, MARGIN_SLOPE, SLOPE, LinearModels, cube_of
+from dejavu_models.components.linear import (
+    CORRECTION_TERMS,
+    CUBE,
+    INTERCEPT,
+    LEAD_REACH,
+    MARGIN_REACH,
+    MARGIN_SLOPE,
+    SLOPE,
+    LinearModels,
+    correction_terms,
+    cube_of,
+)
 from dejavu_models.types import HORIZONS, LINEAR_SOURCES, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.training.ratings import RatedGames, margins_in_mode
@@ -20,8 +31,15 @@ PARTS_OF_A_SEASON = 5
 LEAST_LINES: Final = 1000
 """Minimum number of games with a line for separate models of the line."""
 
+_LEAST_SPREAD: Final = 0.1
+"""Lower bound of the spread of residuals, in points, as in small data sets."""
 
-def fit_linear(games: Games, margins: Floats, *, cube: bool = False) -> LinearModels:
+
+_WITHOUT_MARGIN: Final = (0, 2)
+"""Terms of the correction that have no margin."""
+
+
+def fit_linear(games: Games, margins: Floats, *, curved: bool = False) -> LinearModels:
     """Fit the least-squares coefficients.
 
     If coefficients are not identified (before tip-off every lead is 0), the minimum-norm solution is used.
@@ -30,16 +48,54 @@ def fit_linear(games: Games, margins: Floats, *, cube: bool = False) -> LinearMo
         games: games to fit on; at least one. With fewer than LEAST_LINES lines, the line is treated as a margin from
             ratings.
         margins: (n,), expected margins before tip-off from ratings, in points; finite.
-        cube: whether the final margin also depends on the cube of the lead.
+        curved: whether the final margin also depends on the cube of the lead and on the correction.
     """
-    coefficients = np.full((len(HORIZONS), MAX_SLOTS + 1, len(LINEAR_SOURCES), CUBE + 1), np.nan)
-    coefficients[:, :, LINEAR_SOURCES.index(MarginSource.UNKNOWN)] = _coefficients(games, None, cube)
-    coefficients[:, :, LINEAR_SOURCES.index(MarginSource.KNOWN)] = of_ratings = _coefficients(games, margins, cube)
+    sources = len(LINEAR_SOURCES)
+    coefficients = np.full((len(HORIZONS), MAX_SLOTS + 1, sources, CUBE + 1), np.nan)
+    corrections, spreads = np.zeros((sources, CORRECTION_TERMS)), np.zeros((sources, MAX_SLOTS + 1))
     lined = have_line(games)
-    enough = lined.sum() >= LEAST_LINES
-    of_line = _coefficients(games.select(lined), games.line[lined].astype(np.float64), cube) if enough else of_ratings
-    coefficients[:, :, LINEAR_SOURCES.index(MarginSource.LINE)] = of_line
-    return LinearModels(coefficients)
+    of_line = (games.select(lined), games.line[lined].astype(np.float64))
+    by_source = {MarginSource.UNKNOWN: (games, None), MarginSource.KNOWN: (games, margins)}
+    by_source[MarginSource.LINE] = of_line if lined.sum() >= LEAST_LINES else (games, margins)
+    for number, source in enumerate(LINEAR_SOURCES):
+        coefficients[:, :, number] = _coefficients(*by_source[source], curved)
+    models = LinearModels(coefficients, corrections, spreads)
+    if not curved:
+        return models
+    for number, source in enumerate(LINEAR_SOURCES):
+        of_source, known = by_source[source]
+        given = np.full(len(of_source), np.nan) if known is None else known
+        residuals = linear_points(models, RatedGames(of_source, given), line=source is MarginSource.LINE)
+        residuals = of_source.outcomes[:, None, :] - residuals
+        corrections[number], spreads[number, 1:] = _correction(
+            residuals[:, :, HORIZONS.index(Horizon.FINAL)], of_source.levels, known
+        )
+    return LinearModels(coefficients, corrections, spreads)
+
+
+def _correction(residuals: Floats, leads: Floats, margins: Floats | None) -> tuple[Floats, Floats]:
+    """Fit the correction of the final margin to the residuals of all minutes at once.
+
+    Args:
+        residuals: (n, 47), in points.
+        leads: (n, 47), in points.
+        margins: (n,), in points; None if unknown.
+
+    Returns:
+        The coefficients, (CORRECTION_TERMS,), and the standard deviations of the residuals by minute, (47,).
+    """
+    spreads = np.maximum(residuals.std(axis=0), _LEAST_SPREAD)
+    left = 1 - np.arange(1, MAX_SLOTS + 1) / Horizon.FINAL.minutes
+    to_come = np.zeros((len(leads), 1)) if margins is None else margins[:, None]
+    terms = correction_terms(
+        np.clip(leads / spreads, -LEAD_REACH, LEAD_REACH),
+        np.clip(to_come * left / spreads, -MARGIN_REACH, MARGIN_REACH),
+    )
+    used = [*(range(CORRECTION_TERMS) if margins is not None else _WITHOUT_MARGIN)]
+    coefficients = np.zeros(CORRECTION_TERMS)
+    inputs = terms.reshape(CORRECTION_TERMS, -1)[used].T
+    coefficients[used] = np.linalg.lstsq(inputs, (residuals / spreads).ravel())[0]
+    return coefficients, spreads
 
 
 def have_line(games: Games) -> NDArray[np.bool_]:
@@ -47,7 +103,7 @@ def have_line(games: Games) -> NDArray[np.bool_]:
     return np.isfinite(games.line)
 
 
-def _coefficients(games: Games, margins: Floats | None, cube: bool) -> Floats:
+def _coefficients(games: Games, margins: Floats | None, curved: bool) -> Floats:
     """Return the coefficients by horizon and minute, (2, 48, 4), with or without an expected margin."""
     result = np.full((len(HORIZONS), MAX_SLOTS + 1, CUBE + 1), np.nan)
     leads = np.concatenate([np.zeros((len(games), 1)), games.levels], axis=1)  # after minutes 0 (tip-off) to 47
@@ -59,7 +115,7 @@ def _coefficients(games: Games, margins: Floats | None, cube: bool) -> Floats:
         increments = games.outcomes - lead[:, None]
         for index, horizon in enumerate(HORIZONS):
             if minute <= horizon.last_slot:
-                used = [*terms, CUBE] if cube and horizon is Horizon.FINAL else terms
+                used = [*terms, CUBE] if curved and horizon is Horizon.FINAL else terms
                 result[index, minute] = 0.0
                 result[index, minute, used] = np.linalg.lstsq(inputs[:, used], increments)[0][:, index]
     return result
@@ -111,14 +167,14 @@ def season_parts(season: NDArray[np.integer]) -> Iterator[NDArray[np.bool_]]:
 
 
 def out_of_season_points(
-    rated: RatedGames, by_source: Mapping[MarginSource, Floats], *, cube: bool = True
+    rated: RatedGames, by_source: Mapping[MarginSource, Floats], *, curved: bool = True
 ) -> dict[MarginSource, Floats]:
     """Forecast the games of each season by linear models that are fitted on the other seasons.
 
     Args:
         rated: n games, with margins from carried ratings, on which the models are fitted.
         by_source: margins to forecast with, (n,) each, in points; NaN if unknown. Those of MarginSource.LINE are lines.
-        cube: whether the final margin also depends on the cube of the lead.
+        curved: see `fit_linear`.
 
     Returns:
         By source, (n, 47 minutes, 2 horizons), in points; NaN for a horizon that has passed.
@@ -126,7 +182,7 @@ def out_of_season_points(
     result = {source: np.empty((len(rated.games), MAX_SLOTS, len(HORIZONS))) for source in by_source}
     for which in season_parts(rated.games.season):
         rest, games = rated.select(~which), rated.games.select(which)
-        models = fit_linear(*(rest if len(rest.games) else rated), cube=cube)
+        models = fit_linear(*(rest if len(rest.games) else rated), curved=curved)
         for source, margins in by_source.items():
             of_part = RatedGames(games, margins[which])
             result[source][which] = linear_points(models, of_part, line=source is MarginSource.LINE)

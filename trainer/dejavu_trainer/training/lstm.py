@@ -1,15 +1,18 @@
 """Fits the LSTM with torch and stores its weights.
 
-One layer reads the minutes; a linear head maps its state after each minute to the predicted residuals of the linear
-models for both horizons. The head is initialized to zero, so that training starts at the linear models. Each epoch
-shows each game once, with or without its expected margin, as it was or mirrored (home and away exchanged, signs
-inverted) as data augmentation. The final weights are a running mean over the optimiser's steps (Polyak & Juditsky,
-Acceleration of stochastic approximation by averaging, 1992). The scales of inputs and outputs are stored with the
-weights, so that training and serving cannot differ in scaling.
+One layer reads the minutes; a linear head maps its state after each minute, with the live inputs, to a mean and the
+logarithm of a scale of the standardised residual, for both horizons. The loss is the continuous ranked probability
+score of the normal distribution with them (Gneiting & Raftery 2007, equation 5). The head is initialized to zero, so
+that training starts at the linear models. Each epoch shows each game once, with or without its expected margin and live
+inputs, as it was or mirrored (home and away exchanged, signs inverted) as data augmentation. The final weights are a
+running mean over the optimiser's steps (Polyak & Juditsky, Acceleration of stochastic approximation by averaging,
+1992). The scales of inputs and outputs are stored with the weights, so that training and serving cannot differ in
+scaling.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
@@ -20,7 +23,14 @@ from torch import Tensor, nn
 
 from dejavu_models.arrays import Singles
 from dejavu_models.components import features
-from dejavu_models.components.lstm import Lstm, NetworkWeights, weights_to_bytes
+from dejavu_models.components.lstm import (
+    MAX_LOG_SCALE,
+    MAX_MEAN,
+    OUTPUTS,
+    Lstm,
+    NetworkWeights,
+    weights_to_bytes,
+)
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_trainer.execution import Advance
 from dejavu_trainer.training.lstm_config import FitError, LstmConfig, LstmExamples, TrainedLstm
@@ -28,18 +38,18 @@ from dejavu_trainer.training.ratings import margins_in_mode
 
 GRADIENT_NORM = 1.0
 PARITY_TOLERANCE = 1e-4
-"""Largest accepted difference between the served network and the torch model, in points."""
+"""Largest accepted difference of an output between the served network and the torch model."""
 
 _PASSED = np.array([[minute > horizon.last_slot for horizon in HORIZONS] for minute in Horizon.FINAL.forecast_minutes])
 """(47, 2): whether a horizon has passed after a minute."""
 
 
 class LstmNetwork(nn.Module):
-    """Network (n, minutes, channels) in points → (n, minutes, 2) in points.
+    """Network (n, minutes, channels) and live features (n, minutes, 5) → outputs (n, minutes, OUTPUTS).
 
     Args:
         steps: (n, 47, channels) training inputs, whose root mean square scales the inputs.
-        spreads: (47, 2), spread of the linear models' residuals, in points; 0 where a horizon has passed.
+        spreads: (47, 2), spread of the standardised residuals; 0 where a horizon has passed.
         hidden: units of the layer.
     """
 
@@ -53,15 +63,15 @@ class LstmNetwork(nn.Module):
         self.register_buffer("step_scale", steps.square().mean(dim=(0, 1)).sqrt().clamp(min=0.1))
         self.register_buffer("spreads", spreads)
         self.lstm = nn.LSTM(features.STEP_CHANNELS, hidden, batch_first=True)
-        self.head = nn.Linear(hidden, len(HORIZONS))
+        self.head = nn.Linear(hidden + features.LIVE_CHANNELS, OUTPUTS)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, steps: Tensor) -> Tensor:
-        """Predict the residuals of the linear models, in points."""
+    def forward(self, steps: Tensor, live: Tensor) -> Tensor:
+        """Return the means of the standardised residuals by horizon, and the logarithms of their scales."""
         states, _ = self.lstm(steps / self.step_scale)
-        residuals: Tensor = self.head(states) * self.spreads[: steps.shape[1]]
-        return residuals
+        means, log_scales = self.head(torch.cat([states, live], dim=-1)).chunk(2, dim=-1)
+        return torch.cat([means * self.spreads[: steps.shape[1]], log_scales], dim=-1)
 
 
 def fit_lstm(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Advance) -> TrainedLstm:
@@ -79,28 +89,29 @@ def fit_lstm(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Adv
     with _reproducible():
         seeds = range(seed * recipe.members, (seed + 1) * recipe.members)
         members = [_train(examples, recipe, each, advance) for each in seeds]
-        content = weights_to_bytes([_weights_of(each) for each in members])
+        content = weights_to_bytes([_weights_of(each) for each in members], examples.mean_totals)
         return TrainedLstm(content, _parity(members, content, examples))
 
 
 def _train(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Advance) -> LstmNetwork:
     torch.manual_seed(seed)
-    modes = [_in_mode(examples, mode) for mode in MARGIN_SOURCES]
-    network = LstmNetwork(modes[MarginSource.KNOWN][0], _spreads(examples), recipe.hidden)
+    without_margin, with_margin = _inputs(examples)
+    live_of, targets_of = torch.from_numpy(examples.live), torch.from_numpy(examples.residuals.astype(np.float32))
+    network = LstmNetwork(with_margin, _spreads(examples), recipe.hidden)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     average = torch.optim.swa_utils.get_ema_multi_avg_fn(1 - 1 / recipe.memory)  # type: ignore[no-untyped-call]
     smooth = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=average)
     for epoch in range(1, recipe.epochs + 1):
         total = torch.zeros(())
         for batch in torch.split(torch.randperm(len(examples.levels)), recipe.batch):
-            known = (torch.rand(len(batch)) < recipe.known_share)[:, None, None]
+            known, with_live = (torch.rand(len(batch)) < recipe.known_share for _ in range(2))
             sign = torch.where(torch.rand(len(batch)) < 0.5, -1.0, 1.0)[:, None, None]
-            steps, targets = (
-                torch.where(known, with_margin[batch], without[batch])
-                for without, with_margin in zip(*modes, strict=True)
-            )
+            steps = torch.where(known[:, None, None], with_margin[batch], without_margin[batch])
+            live = live_of[batch] * with_live[:, None, None]
+            targets = targets_of[known.long(), with_live.long(), batch] * sign
             optimizer.zero_grad()
-            loss = _squared_error(network(_mirrored(steps, sign)), targets * sign, network.spreads)
+            outputs = network(_mirrored(steps, sign, _SIGNED_STEPS), _mirrored(live, sign, _SIGNED_LIVE))
+            loss = _crps(outputs, targets, network.spreads)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
             optimizer.step()
@@ -112,31 +123,37 @@ def _train(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Advan
     return cast("LstmNetwork", smooth.module)
 
 
-def _in_mode(examples: LstmExamples, mode: MarginSource) -> tuple[Tensor, Tensor]:
-    """Return the inputs (n, 47, channels) and the targets (n, 47, 2), in points."""
-    steps = torch.from_numpy(features.minute_steps(examples.levels, margins_in_mode(mode, examples.margins)))
-    return steps, torch.from_numpy(examples.residuals[:, :, mode].astype(np.float32))
+def _inputs(examples: LstmExamples) -> tuple[Tensor, ...]:
+    """Return the inputs by margin source, (n, 47, channels)."""
+    of_modes = (margins_in_mode(mode, examples.margins) for mode in MARGIN_SOURCES)
+    return tuple(torch.from_numpy(features.minute_steps(examples.levels, margins)) for margins in of_modes)
 
 
-def _squared_error(predicted: Tensor, targets: Tensor, spreads: Tensor) -> Tensor:
-    """Return the mean squared error in units of the spread at each minute, without horizons that have passed."""
+def _crps(outputs: Tensor, targets: Tensor, spreads: Tensor) -> Tensor:
+    """Return the mean score in units of the spread at each minute, without horizons that have passed."""
     open_cases = (spreads > 0).nonzero(as_tuple=True)
-    error = (predicted - targets)[:, open_cases[0], open_cases[1]] / spreads[open_cases]
-    return error.square().mean()
+    means, log_scales = (each[:, open_cases[0], open_cases[1]] for each in outputs.chunk(2, dim=-1))
+    scales = torch.exp(log_scales)
+    score = (targets[:, open_cases[0], open_cases[1]] - means) / spreads[open_cases] / scales
+    density = torch.exp(-score.square() / 2) / math.sqrt(2 * math.pi)
+    return (scales * (score * torch.erf(score / math.sqrt(2)) + 2 * density - 1 / math.sqrt(math.pi))).mean()
 
 
 def _spreads(examples: LstmExamples) -> Tensor:
-    spreads = np.sqrt(np.square(examples.residuals).mean(axis=(0, 2))).clip(min=0.1)
+    spreads = np.sqrt(np.square(examples.residuals).mean(axis=(0, 1, 2))).clip(min=0.1)
     return torch.from_numpy(np.where(_PASSED, 0.0, spreads).astype(np.float32))
 
 
-_SIGNED_CHANNELS = torch.tensor([True, True, False, True, False])
+_SIGNED_STEPS = torch.tensor([True, True, False, True, False])
 """Channels of `features.minute_steps` that change sign when home and away are exchanged."""
 
+_SIGNED_LIVE = torch.tensor([False, True, True, True, True])
+"""The same of `features.live_features`."""
 
-def _mirrored(steps: Tensor, sign: Tensor) -> Tensor:
+
+def _mirrored(values: Tensor, sign: Tensor, signed: Tensor) -> Tensor:
     """Exchange home and away in games whose sign, (n, 1, 1), is −1."""
-    return torch.where(_SIGNED_CHANNELS, steps * sign, steps)
+    return torch.where(signed, values * sign, values)
 
 
 def _weights_of(network: LstmNetwork) -> NetworkWeights:
@@ -169,21 +186,25 @@ def _array(values: Tensor) -> Singles:
 
 
 def _parity(members: list[LstmNetwork], content: bytes, examples: LstmExamples) -> float:
-    """Return the largest difference between torch and the compiled models, in points, for several sizes and lengths.
+    """Return the largest difference of an output between torch and the compiled models, for several sizes and lengths.
 
     Raises:
         FitError: if it exceeds PARITY_TOLERANCE.
     """
     served = Lstm(content)
     with torch.inference_mode():
-        steps = _in_mode(examples, MarginSource.KNOWN)[0]
-        expected = torch.stack([member(steps) for member in members]).mean(dim=0).numpy()
+        steps, live = _inputs(examples)[MarginSource.KNOWN], torch.from_numpy(examples.live)
+        expected = torch.stack([member(steps, live) for member in members]).mean(dim=0).numpy()
+    means, log_scales = np.split(expected, 2, axis=-1)
+    bounded = np.clip(means, -MAX_MEAN, MAX_MEAN), np.clip(log_scales, -MAX_LOG_SCALE, MAX_LOG_SCALE)
     parity = 0.0
     for games, minutes in ((len(expected), MAX_SLOTS), (1, MAX_SLOTS), (1, 1), (min(len(expected), 50), 18)):
-        predicted = served.residuals(examples.levels[:games, :minutes], examples.margins[:games])
-        parity = max(parity, float(np.abs(predicted - expected[:games, :minutes]).max()))
+        part = (slice(games), slice(minutes))
+        outputs = served.outputs(examples.levels[part], examples.margins[:games], examples.live[part])
+        for output, right in zip(outputs, bounded, strict=True):
+            parity = max(parity, float(np.abs(output - right[part]).max()))
     if not parity <= PARITY_TOLERANCE:
-        raise FitError(f"the served LSTM differs from the trained one by {parity} points")
+        raise FitError(f"the outputs of the served LSTM differ from those of the trained one by {parity}")
     return parity
 
 

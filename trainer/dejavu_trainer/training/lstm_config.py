@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import ConfigDict, Field
 
-from dejavu_models.arrays import Floats, from_npz, to_npz
+from dejavu_models.arrays import Floats, Singles, from_npz, to_npz
 
 
 class FitError(RuntimeError):
@@ -26,7 +26,8 @@ class LstmConfig:
         epochs: passes over the games. With the running mean, errors on later seasons decreased to the end, while early
             stopping on a few hundred held-out games was dominated by noise.
         learning_rate, weight_decay: settings of AdamW (Loshchilov & Hutter, 2019).
-        known_share: share of the games of an epoch that are shown with their expected margin.
+        known_share: share of the games of an epoch that are shown with their expected margin; the same share of them is
+            shown with their live inputs.
         memory: time constant of the running mean of the weights, in steps.
     """
 
@@ -54,12 +55,17 @@ class LstmExamples:
     Attributes:
         levels: (n, 47), differentials after each minute, in points.
         margins: (n,), expected final differentials before the game, in points; finite.
-        residuals: (n, 47, 2 margin sources, 2 horizons), residuals of the linear models, in points.
+        live: (n, 47, 5), live features; see `dejavu_models.components.features.live_features`.
+        residuals: (2 margin sources, 2, n, 47, 2 horizons), standardised residuals of models that have not seen the
+            game's season, without and with live inputs; 0 for a horizon that has passed.
+        mean_totals: (48,), mean total points after minutes 0 to 47.
     """
 
     levels: Floats
     margins: Floats
+    live: Singles
     residuals: Floats
+    mean_totals: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ class TrainedLstm:
 
     Attributes:
         content: its weights, see `dejavu_models.components.lstm.weights_to_bytes`.
-        parity: largest difference between torch and the compiled models on the games, in points.
+        parity: largest difference of an output between torch and the compiled models on the games.
     """
 
     content: bytes

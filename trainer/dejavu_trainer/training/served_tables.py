@@ -1,4 +1,4 @@
-"""The tables with which a server would forecast games, and the live inputs that they use."""
+"""The distributions with which a server would forecast games, and the live inputs that they use."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
-from dejavu_models.types import HORIZONS, MAX_SLOTS, MarginSource
+from dejavu_models.components.ensemble import Ensemble, GameOpinions
+from dejavu_models.components.features import LIVE_COLUMNS
+from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
 from dejavu_models.uncertainty.lattice.inputs import COLUMNS, LiveColumns, LiveKind, is_used
 from dejavu_models.uncertainty.lattice.margin_model import MarginModel
 from dejavu_trainer.data.games import Games
+from dejavu_trainer.training.ratings import RatedGames
 
 
 class ServedTables:
@@ -23,22 +26,42 @@ class ServedTables:
     Args:
         models: the tables, the best first; those for games without live inputs last.
         games: the games.
+        opinions: what the components beside the linear models say of them; None if only the linear models count.
 
     Attributes:
         games: the games.
         use_live: whether any of them is forecast by tables with live inputs.
     """
 
-    def __init__(self, models: Sequence[MarginModel], games: Games) -> None:
+    def __init__(self, models: Sequence[MarginModel], games: Games, opinions: GameOpinions | None = None) -> None:
+        self._opinions = opinions
         self.games = games
         self._models = [(model, *live_inputs(games, model.kind)) for model in models if model.kind]
         self._without = next((model for model in models if not model.kind), None)
         self.use_live = any(known.any() for _, _, known in self._models)
 
     @classmethod
-    def of_source(cls, calibration: LatticeCalibration, source: MarginSource, games: Games) -> Self:
-        """Return the tables of a calibration for games whose expected margins are of one source."""
-        return cls([calibration.model(source, kind) for kind in (*calibration.kinds(source), LiveKind.NONE)], games)
+    def of_source(
+        cls,
+        ensemble: Ensemble,
+        calibration: LatticeCalibration,
+        source: MarginSource,
+        rated: RatedGames,
+        *,
+        with_live: bool = True,
+    ) -> Self:
+        """Return the distributions for games whose expected margins, (n,) or (n, 47) by minute, are of one source.
+
+        Args:
+            ensemble: the components.
+            calibration: the tables.
+            source: source of the margins.
+            rated: the games with their margins.
+            with_live: whether their live inputs are used.
+        """
+        kinds = (*(calibration.kinds(source) if with_live else ()), LiveKind.NONE)
+        opinions = opinions_on(ensemble, source, rated, with_live=with_live)
+        return cls([calibration.model(source, kind) for kind in kinds], rated.games, opinions)
 
     def distribution(
         self, points: Floats, margins: Floats, horizon: int, minute: int
@@ -49,14 +72,31 @@ class ServedTables:
         """
         margins = margins if margins.ndim == 1 else margins[:, minute - 1]
         centers, mass = np.empty(len(self.games)), np.empty((len(self.games), len(VALUES)))
+        opinions = None if self._opinions is None else self._opinions.at(horizon, minute)
         for model, rows, live in self._parts(minute):
             center = points[rows, minute - 1, horizon]
             if live is not None:
                 center = center + model.shifts(HORIZONS[horizon], minute, live)
             leads, of_margins = self.games.levels[rows, minute - 1], np.nan_to_num(margins[rows])
-            made = model.distribution(HORIZONS[horizon], minute, center, leads, of_margins, live)
+            of_rows = None if opinions is None else opinions.select(rows)
+            made = model.distribution(HORIZONS[horizon], minute, center, leads, of_margins, live, of_rows)
+            if of_rows is not None:
+                center = center + model.units(HORIZONS[horizon], minute, leads, of_margins, live) * of_rows.shifts
             centers[rows], mass[rows] = center, made.mass
         return centers, LatticeDistribution(mass)
+
+    def residuals(self, points: Floats, margins: Floats) -> Floats:
+        """Return the standardised residuals of the linear models, (n, cases); arguments as of `distribution`."""
+        result = np.empty((len(self.games), len(CASES)))
+        for column, (horizon, minute) in enumerate(CASES):
+            for model, rows, live in self._parts(minute):
+                center = points[rows, minute - 1, horizon]
+                if live is not None:
+                    center = center + model.shifts(HORIZONS[horizon], minute, live)
+                leads, of_margins = self.games.levels[rows, minute - 1], np.nan_to_num(margins[rows])
+                units = model.units(HORIZONS[horizon], minute, leads, of_margins, live)
+                result[rows, column] = (self.games.outcomes[rows, horizon] - center) / units
+        return result
 
     def _parts(self, minute: int) -> Iterator[tuple[MarginModel, NDArray[np.intp], LiveColumns | None]]:
         """Yield the tables that are used after a minute, with their games and these games' live inputs."""
@@ -73,6 +113,18 @@ class ServedTables:
 def fits_live_tables(games: Games, kind: LiveKind = LiveKind.SCORES) -> NDArray[np.bool_]:
     """Return which games tables with live inputs are fitted on, (n,); pace also needs the points at the end."""
     return live_inputs(games, kind)[1] & (games.final_total >= 0)
+
+
+def live_rows(games: Games) -> Floats:
+    """Return the live inputs of components after each minute, (n, 47, LIVE_COLUMNS); NaN where unknown."""
+    columns = [games.live_column(name)[:, :MAX_SLOTS].astype(np.float64) for name in LIVE_COLUMNS]
+    return np.stack(columns, axis=-1)
+
+
+def opinions_on(ensemble: Ensemble, source: MarginSource, rated: RatedGames, *, with_live: bool = True) -> GameOpinions:
+    """Return what the components beside the linear models say of games; see `ServedTables.of_source`."""
+    live = live_rows(rated.games)
+    return GameOpinions(ensemble, source, rated.games.levels, rated.margins, live if with_live else live * np.nan)
 
 
 def live_inputs(games: Games, kind: LiveKind) -> tuple[LiveColumns, NDArray[np.bool_]]:

@@ -3,7 +3,7 @@ import type { ForecastJson, TeamKnowledgeJson } from "../gen/dejavu/v1/forecast_
 import type { GameJson } from "../gen/dejavu/v1/game_service_pb";
 import type { OutcomeJson, RecordedPredictionJson } from "../gen/dejavu/v1/record_pb";
 import { timeOfPlay } from "../model/play";
-import type { Forecast, Horizon, Outcome, Recorded, Shown, TeamKnowledge } from "../model/types";
+import type { Forecast, Horizon, Outcome, Recorded, Score, Shown, TeamKnowledge } from "../model/types";
 
 type JsonNumber = number | string | undefined;
 
@@ -38,9 +38,13 @@ function knowledge(team: string | undefined, json: TeamKnowledgeJson | undefined
   return json ? [{ team: team ?? "", deviation: num(json.deviation), finals: num(json.finals), earlier: json.earlierDate ?? "" }] : [];
 }
 
+function score(home: JsonNumber, away: JsonNumber): Score | undefined {
+  return home === undefined || away === undefined ? undefined : [num(home), num(away)];
+}
+
 export function forecast(json: ForecastJson): Forecast {
   const { explanation, moment } = json;
-  const attribution = explanation?.attribution;
+  const { attribution, similarSummary: summary } = explanation ?? {};
   const asked = (json.quantiles ?? []).map((q) => ({ level: num(q.level), value: num(q.value) }));
   return {
     ...entry(json),
@@ -66,19 +70,24 @@ export function forecast(json: ForecastJson): Forecast {
     warnings: (json.warnings ?? []).map((warning) => warning.text ?? ""),
     lead: moment ? num(moment.differential) : explanation ? num(explanation.baselinePrediction) : undefined,
     similar: (explanation?.similarGames ?? []).map((game) => ({
+      home: game.homeTeam ?? "",
+      away: game.awayTeam ?? "",
       label: game.label ?? "",
-      date: game.gameDate ?? "",
+      mirrored: game.mirrored ?? false,
+      lead: num(game.differential),
       atHorizon: num(game.differentialAtHorizon),
-      games: num(game.games),
-      increment: num(game.increment),
-      spread: num(game.incrementSpread),
+      score: score(game.homePoints, game.awayPoints),
+      final: score(game.finalHomePoints, game.finalAwayPoints),
       course: (game.course ?? []).map(num),
     })),
+    summary: summary && { games: num(summary.games), homeLed: num(summary.homeLed), turned: num(summary.turned), correction: num(summary.correction) },
     attribution: attribution && {
       beforeTipoff: num(attribution.beforeTipoff),
       minutes: (attribution.minutes ?? []).map(num),
+      components: num(attribution.components),
     },
-    opinions: (explanation?.components ?? []).filter((each) => !num(each.weight)).map((each) => ({ name: each.name ?? "", points: num(each.prediction) })),
+    contributions: (explanation?.contributions ?? []).map((each) => ({ name: each.name ?? "", points: num(each.points) })),
+    components: (explanation?.components ?? []).map((each) => ({ name: each.name ?? "", points: num(each.prediction), weight: num(each.weight) })),
     calibrationGames: num(explanation?.calibrationGames),
     quantiles: asked.length ? asked.sort((a, b) => a.level - b.level) : recordedQuantiles(json.distribution ?? []),
   };

@@ -20,8 +20,8 @@ export interface FanInput {
   /** Margins after the shown time; drawn faintly. */
   later: readonly Played[];
   similar: readonly SimilarGame[];
-  /** Margin from which the similar games go on, and the minute at which they end. */
-  similarFrom: Played;
+  /** Minute after which the similar games resemble this one, and that at which they end. */
+  similarAt: number;
   similarHorizon: number;
   range: [number, number];
 }
@@ -33,11 +33,10 @@ const TIP_OFF: Played = { minute: 0, lead: 0 };
 export function fanData(input: FanInput): uPlot.AlignedData {
   const course = fan(anchors(input.forecasts));
   const before = [TIP_OFF, ...input.played];
-  const { similarFrom: from } = input;
   const xs = new Set<number>([...before, ...input.later, ...course].map((one) => one.minute));
   xs.add(endOf(input.overtimes));
-  if (input.similar.length) xs.add(from.minute).add(input.similarHorizon);
-  for (const game of input.similar) game.course.forEach((_change, index) => xs.add(from.minute + index + 1));
+  const similar = input.similar.map((game) => courseOf(game, input));
+  for (const one of similar.flat()) xs.add(one.minute);
   const x = [...xs].sort((a, b) => a - b);
   const at = new Map(course.map((moment) => [moment.minute, moment]));
   const drawn = (points: readonly Played[]) => {
@@ -57,16 +56,14 @@ export function fanData(input: FanInput): uPlot.AlignedData {
       pick((moment) => moment.bands.find((band) => band.level === level)?.upper),
       pick((moment) => moment.bands.find((band) => band.level === level)?.lower),
     ]),
-    // Their actual course, or a straight line to the horizon if it is not known.
-    ...input.similar.map((game) =>
-      x.map((minute) => {
-        if (minute === from.minute) return from.lead;
-        if (minute === input.similarHorizon) return game.atHorizon;
-        const change = game.course[minute - from.minute - 1];
-        return change === undefined ? null : from.lead + change;
-      }),
-    ),
+    ...similar.map(drawn),
   ];
+}
+
+/** The course of a similar game from tip-off to the horizon; if it is not known, a straight line from the compared minute on. */
+export function courseOf(game: SimilarGame, of: Pick<FanInput, "similarAt" | "similarHorizon">): Played[] {
+  const known = game.course.length ? [TIP_OFF, ...game.course.map((lead, index) => ({ minute: index + 1, lead }))] : [{ minute: of.similarAt, lead: game.lead }];
+  return [...known, { minute: of.similarHorizon, lead: game.atHorizon }];
 }
 
 /** All values that the y-axis must hold: margins, outer bands and outcomes. */
@@ -89,7 +86,7 @@ export function fanOptions(input: () => FanInput): (colors: Palette) => Omit<uPl
         line({ stroke: colors.muted, width: 1.5 * colors.unit, dash: [2, 3].map((length) => length * colors.unit) }),
         line({ stroke: colors.forecast, width: 2 * colors.unit }),
         ...LEVELS.flatMap(() => [edge, edge]),
-        ...shown.similar.map(() => line({ stroke: colors.muted, width: colors.unit })),
+        ...shown.similar.map(({ mirrored }) => line({ stroke: colors.muted, width: colors.unit, ...(mirrored && { dash: [6, 4].map((length) => length * colors.unit) }) })),
       ],
       // Outermost first, so that the inner bands lie on top of it.
       bands: LEVELS.map((_level, place) => ({ series: [4 + 2 * place, 5 + 2 * place] as [number, number], fill: colors.fan[place] ?? "" })).reverse(),

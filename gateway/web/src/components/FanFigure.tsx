@@ -1,8 +1,9 @@
 /** Fan chart of the lead: the lead so far and the intervals of the forecasts, with a table of all forecasts. */
 import { createMemo, For } from "solid-js";
 import { Chart } from "../charts/Chart";
-import { fanData, fanOptions, type FanInput } from "../charts/fanChart";
+import { courseOf, fanData, fanOptions, type FanInput } from "../charts/fanChart";
 import { covers } from "../model/course";
+import { yRange } from "../model/fan";
 import { exact, lead, percent } from "../model/format";
 import { timeCell } from "../model/play";
 import { MINUTE_OF, type Horizon, type SimilarGame } from "../model/types";
@@ -14,12 +15,11 @@ import { Figure } from "./Figure";
 const said = strings.game;
 
 export function FanChart(props: { moment: Moment; similar: readonly SimilarGame[]; fill?: boolean }) {
-  const from = () => {
-    const { minute, lead } = props.moment.explained() ?? { minute: 0, lead: 0 };
-    return { minute, lead: lead ?? 0 };
-  };
-  const input = createMemo(
-    (): FanInput => ({
+  const input = createMemo((): FanInput => {
+    const [similarAt, similarHorizon] = [props.moment.explained()?.minute ?? 0, MINUTE_OF[props.moment.explained()?.horizon ?? "final"]];
+    const leads = props.similar.flatMap((game) => courseOf(game, { similarAt, similarHorizon })).map((one) => one.lead);
+    const [low, high] = props.moment.range();
+    return {
       home: props.moment.home(),
       away: props.moment.away(),
       played: props.moment.played(),
@@ -28,11 +28,11 @@ export function FanChart(props: { moment: Moment; similar: readonly SimilarGame[
       overtimes: props.moment.overtimes(),
       later: props.moment.later(),
       similar: props.similar,
-      similarFrom: from(),
-      similarHorizon: MINUTE_OF[props.moment.explained()?.horizon ?? "final"],
-      range: props.moment.range(),
-    }),
-  );
+      similarAt,
+      similarHorizon,
+      range: leads.some((one) => one < low || one > high) ? yRange([low, high, ...leads]) : [low, high],
+    };
+  });
   const sentence = (horizon: Horizon) => {
     const forecast = props.moment.shown()[horizon]?.forecast;
     if (!forecast) return "";
@@ -46,22 +46,23 @@ export function FanChart(props: { moment: Moment; similar: readonly SimilarGame[
       size={props.fill ? "fill" : "tall"}
       data={fanData(input())}
       options={fanOptions(input)}
-      shape={[input().similar.length, input().home, input().away, input().overtimes, ...input().range].join()}
+      shape={[...input().similar.map((game) => game.mirrored), input().home, input().away, input().overtimes, ...input().range].join()}
     />
   );
 }
 
-export function FanLegend() {
+export function FanLegend(props: { similar?: boolean }) {
   const words = said.legend;
-  const entries = [
+  const entries = () => [
     ["played", words.played],
+    ...(props.similar ? [["similar", words.similar]] : []),
     ["forecast", words.forecast],
     ["band", words.band],
     ["outcome", words.outcome],
-  ] as const;
+  ];
   return (
     <ul class="legend">
-      <For each={entries}>
+      <For each={entries()}>
         {([kind, text]) => (
           <li>
             <i class="key" data-kind={kind} aria-hidden="true" />
@@ -95,7 +96,7 @@ export function FanFigure(props: { history: History; moment: Moment; similar: re
   });
   const caption = () => (props.moment.overtimeUnforecast() ? `${said.fanCaption} ${said.overtime(props.moment.overtimes())}` : said.fanCaption);
   return (
-    <Figure title={said.fanTitle} caption={caption()} table={table} aside={<FanLegend />}>
+    <Figure title={said.fanTitle} caption={caption()} table={table} aside={<FanLegend similar={props.similar.length > 0} />}>
       <FanChart moment={props.moment} similar={props.similar} />
     </Figure>
   );

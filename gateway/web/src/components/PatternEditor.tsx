@@ -39,7 +39,7 @@ export function PatternEditor(props: Props) {
       overtimes: 0,
       later: [],
       similar: [],
-      similarFrom: { minute: 0, lead: 0 },
+      similarAt: 0,
       similarHorizon: REGULATION,
       range: yRange(values),
     };

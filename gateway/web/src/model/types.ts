@@ -37,21 +37,36 @@ export interface Total {
   upper: number;
 }
 
-export interface SimilarGame {
+/** Points of the home and the away team. */
+export type Score = [home: number, away: number];
+
+export interface SimilarGame extends Teams {
   label: string;
-  date: string;
-  /** Differential at the horizon if this game changed by the same increment. */
+  /** Whether its away team has the part of the shown home team; its differentials then are away − home. */
+  mirrored: boolean;
+  /** Differential after the forecast's minute, and at its horizon. */
+  lead: number;
   atHorizon: number;
-  games: number;
-  increment: number;
-  spread: number;
-  /** Changes since the forecast's minute at the end of each later one before the horizon; empty if unknown. */
+  /** Scores after the forecast's minute and at the end, as the game was played; undefined if unknown. */
+  score: Score | undefined;
+  final: Score | undefined;
+  /** Differentials at the end of each minute before the horizon, from the first one on; empty if unknown. */
   course: number[];
+}
+
+/** What happened in the similar games that a forecast is made of; a game and its mirror image count as two. */
+export interface SimilarSummary {
+  games: number;
+  homeLed: number;
+  turned: number;
+  correction: number;
 }
 
 export interface Attribution {
   beforeTipoff: number;
   minutes: number[];
+  /** Change by the components beside the linear models. */
+  components: number;
 }
 
 /** What the ratings know of a team: finals of this season, and the date up to which they know earlier games, ISO 8601; "" if none. */
@@ -94,9 +109,12 @@ export interface Forecast extends Teams {
   /** Differential at `minute`; unknown without an explanation, except at a moment. */
   lead: number | undefined;
   similar: SimilarGame[];
+  summary: SimilarSummary | undefined;
   attribution: Attribution | undefined;
-  /** Predictions of models that are no part of the forecast. */
-  opinions: { name: string; points: number }[];
+  /** What moved the forecast, the largest effect first. */
+  contributions: { name: string; points: number }[];
+  /** The models that it is made of, with their predictions and shares. */
+  components: { name: string; points: number; weight: number }[];
   calibrationGames: number;
   /** Quantiles by level, ascending; empty where none were sent. */
   quantiles: { level: number; value: number }[];

@@ -1,4 +1,4 @@
-/** One game: fan, probability of a win, terms of the forecast, similar games, and coverage. */
+/** One game: fan, similar games, probability of a win, terms of the forecast, and coverage. */
 import { createMemo, createSignal, For, Show } from "solid-js";
 import { api } from "../api/client";
 import { forecast as toForecast } from "../api/convert";
@@ -10,10 +10,10 @@ import { Heading, Pending } from "../components/Frame";
 import { Scoreboard } from "../components/Scoreboard";
 import { Scrubber } from "../components/Scrubber";
 import { corrections, covers, held } from "../model/course";
-import { exact, fixed, lead, percent, signed } from "../model/format";
+import { exact, expected, lead, percent } from "../model/format";
 import { timeCell } from "../model/play";
 import { teamStyle } from "../model/teams";
-import { HORIZONS } from "../model/types";
+import { HORIZONS, type Score } from "../model/types";
 import { nowText } from "../components/ShownGame";
 import { WinChart, winPoints } from "../components/WinChart";
 import { game as known } from "../state/games";
@@ -48,17 +48,23 @@ function ReasonFigure(props: Parts) {
     return [
       { name: said.beforeTipoff, value: terms.beforeTipoff },
       ...terms.minutes.map((value, index) => ({ name: `${index + 1}′`, value })),
+      ...(terms.components ? [{ name: said.others, value: terms.components }] : []),
     ];
   });
   const title = () => (props.moment.explained()?.horizon === "half" ? said.reasonHalf : said.reason);
-  const longName = (index: number) => (index === 0 ? said.beforeTipoffLong : `${said.minute} ${index}`);
-  const table = () => ({
-    columns: [said.minute, said.similarColumns[1] as string],
-    rows: bars().map((bar, index) => [longName(index), lead(bar.value, props.moment.home(), props.moment.away(), 2)]),
+  const minutes = () => props.moment.explained()?.attribution?.minutes.length ?? 0;
+  const longName = (index: number) => (index === 0 ? said.beforeTipoffLong : index > minutes() ? said.othersLong : `${said.minute} ${index}`);
+  const name = (value: number, digits = 1) => lead(value, props.moment.home(), props.moment.away(), digits);
+  const table = () => ({ columns: [said.minute, said.changedBy], rows: bars().map((bar, index) => [longName(index), name(bar.value, 2)]) });
+  const ranked = () => ({
+    columns: [said.whatMoved, said.changedBy],
+    rows: (props.moment.explained()?.contributions ?? []).map((each) => [said.contribution[each.name] ?? each.name, name(each.points)]),
   });
+  const components = () => (props.moment.explained()?.components ?? []).map((each) => said.component(said.contribution[each.name] ?? each.name, each.weight ? percent(each.weight) : said.noPart, name(each.points)));
   return (
     <Show when={bars().length}>
-      <Figure title={title()} caption={said.reasonCaption(bars().length - 1)} table={table}>
+      <Figure title={title()} caption={said.reasonCaption(minutes(), components())} table={table}>
+        <Table data={ranked()} caption={said.ranked} />
         <Chart label={said.reasonLabel} size="small" data={barData(bars())} options={barOptions(bars, props.moment.home, props.moment.away)} shape={`${bars().length}`} />
       </Figure>
     </Show>
@@ -67,16 +73,18 @@ function ReasonFigure(props: Parts) {
 
 function SimilarCard(props: Parts & { drawn: boolean; onDraw: (drawn: boolean) => void }) {
   const games = () => props.moment.explained()?.similar ?? [];
-  const name = (value: number) => lead(value, props.moment.home(), props.moment.away());
-  const opinions = () => props.moment.explained()?.opinions ?? [];
+  const horizon = () => strings.horizon[props.moment.explained()?.horizon ?? "final"] ?? "";
+  const score = (of: Score | undefined) => (of ? `${of[1]}–${of[0]}` : "–");
   const table = () => ({
-    columns: said.similarColumns,
+    columns: said.similarColumns(horizon()),
     rows: games().map((game) => [
-      game.label,
-      game.spread ? `${signed(game.increment)} ± ${fixed(game.spread)}` : signed(game.increment),
-      name(game.atHorizon),
+      said.similarName(game.label, game.mirrored),
+      score(game.score),
+      game.mirrored ? expected(game.atHorizon, game.away, game.home) : expected(game.atHorizon, game.home, game.away),
+      score(game.final),
     ]),
   });
+  const caption = () => said.similarCaption(props.moment.explained()?.minute ?? 0, games().some((game) => game.mirrored) ? props.moment.home() : "");
   return (
     <section class="card similar">
       <div class="figure-head">
@@ -86,12 +94,12 @@ function SimilarCard(props: Parts & { drawn: boolean; onDraw: (drawn: boolean) =
           {said.showCourses}
         </label>
       </div>
+      <Show when={props.moment.explained()?.summary}>
+        {(summary) => <p>{said.similarSummary(summary().games, horizon(), percent(summary().homeLed / summary().games), percent(summary().turned / summary().games))}</p>}
+      </Show>
       <Show when={games().length} fallback={<p>{said.similarNone}</p>}>
         <Table data={table()} caption={said.similarTitle} />
-        <p class="caption">
-          {said.similarCaption(props.moment.explained()?.minute ?? 0, strings.horizon[props.moment.explained()?.horizon ?? "final"] ?? "")}
-          <Show when={opinions().length}>{` ${said.opinions(opinions().map((each) => `${said.opinionOf[each.name] ?? each.name} ${name(each.points)}`))}`}</Show>
-        </p>
+        <p class="caption">{caption()}</p>
       </Show>
     </section>
   );
@@ -176,15 +184,18 @@ function CopyPicture(props: { url: string }) {
 export default function Game(props: { id: string }) {
   const history = createHistory(() => props.id);
   const moment = createMoment(history);
-  const [drawn, setDrawn] = createSignal(false);
-  const explained = createMemo(() => (drawn() ? moment.explained() : undefined));
-  const withCourses = createLoaded(explained, async ({ gameId, horizon, minute }) => {
+  /** Whether the shown forecast came with the courses of its similar games, as the newest one does from the stream. */
+  const complete = () => moment.explained()?.similar.some((game) => game.course.length) ?? false;
+  const [chosen, setChosen] = createSignal<boolean>();
+  const drawn = () => chosen() ?? complete();
+  const asked = createMemo(() => (drawn() && !complete() ? moment.explained() : undefined));
+  const withCourses = createLoaded(asked, async ({ gameId, horizon, minute }) => {
     const query = { horizon: horizon === "final" ? "HORIZON_FINAL" : "HORIZON_HALFTIME", elapsedMinutes: minute };
     return toForecast((await api.prediction(gameId, query)).prediction?.forecast ?? {});
   });
   const similar = () => {
-    const [shown, loaded] = [explained(), withCourses.value()];
-    return (shown && loaded?.sequence === shown.sequence ? loaded : shown)?.similar ?? [];
+    const [shown, loaded] = [drawn() ? moment.explained() : undefined, withCourses.value()];
+    return (asked() && loaded?.sequence === shown?.sequence ? loaded : shown)?.similar ?? [];
   };
   const unknown = () => history.loaded.value() !== undefined && !history.predictions().length;
   const state = () => known(props.id)?.shown;
@@ -213,9 +224,9 @@ export default function Game(props: { id: string }) {
         <Scoreboard id={props.id} history={history} moment={moment} />
         <Scrubber history={history} moment={moment} />
         <FanFigure history={history} moment={moment} similar={similar()} />
+        <SimilarCard history={history} moment={moment} drawn={drawn()} onDraw={setChosen} />
         <WinFigure history={history} moment={moment} />
         <ReasonFigure history={history} moment={moment} />
-        <SimilarCard history={history} moment={moment} drawn={drawn()} onDraw={setDrawn} />
         <HeldCard history={history} moment={moment} />
         <CorrectionsCard history={history} moment={moment} />
         <p class="page-foot">

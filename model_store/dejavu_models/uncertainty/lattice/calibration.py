@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
 from dejavu_feed.live_inputs import LIVE_INPUTS
-from dejavu_models.arrays import Floats, from_npz, to_npz
+from dejavu_models.arrays import Floats, Integers, from_npz, to_npz
 from dejavu_models.types import WITHOUT_LINE, Horizon, MarginSource
-from dejavu_models.uncertainty.lattice.game import AdaptedScores, LatticeGame, MarginTables
+from dejavu_models.uncertainty.lattice.game import AdaptedScores, LatticeGame, MarginTables, OtherShares
 from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, COLUMNS, LiveColumns, LiveKind, is_used
 from dejavu_models.uncertainty.lattice.margin_model import TABLES, MarginModel
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
@@ -105,39 +105,54 @@ class LatticeCalibration:
     def game(
         self,
         situation: Situation,
-        point: float,
+        center: float,
         lead: float,
         margin: float | None = None,
         live: LiveColumns | None = None,
+        opinion: Any = None,
+        others: OtherShares | None = None,
     ) -> LatticeGame:
-        """Return the distribution of one game around its point forecast; see `LatticeGame`.
+        """Return the distribution of one game around the prediction of the linear models; see `LatticeGame`.
 
         Args:
             situation: the situation.
-            point: point forecast, in points, with the `shift` of the live inputs.
+            center: that prediction, in points, with the `shift` of the live inputs.
             lead: last known differential, in points.
             margin: expected final differential before tip-off, in points; None if unknown.
             live: the live inputs, see `live`.
+            opinion: what the other components say, see `CompiledGame.opinion`; None if only the linear models count.
+            others: components that are not compiled.
         """
         kind = LiveKind.NONE if live is None else live.kind
-        return self._tables_of(situation, kind).game(point, lead, 0.0 if margin is None else margin, live)
+        tables = self._tables_of(situation, kind)
+        return tables.game(center, lead, 0.0 if margin is None else margin, live, opinion, others)
 
     def columns(
-        self, situation: Situation, points: Floats, leads: Floats, margins: Floats, at: AdaptedScores
-    ) -> tuple[Floats, Floats]:
-        """Compute probabilities and quantiles of n games without live inputs, with the compiled models; see `game`.
+        self,
+        situation: Situation,
+        centers: Floats,
+        leads: Floats,
+        margins: Floats,
+        at: AdaptedScores,
+        opinions: Any,
+        rows: Integers,
+    ) -> tuple[Floats, Floats, Floats]:
+        """Compute the numbers of n games without live inputs, with the compiled models; see `game`.
 
         Args:
             situation: the situation.
-            points: (n,), point forecasts, in points.
+            centers: (n,), predictions of the linear models, in points.
             leads: (n,), last known differentials, in points.
             margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
             at: positions of the quantiles.
+            opinions: those of all games of a request, see `CompiledModels.columns`.
+            rows: (n,), the places of the games in them.
 
         Returns:
-            P(the home team leads), (n,), not adapted; and the quantiles, (n, len(at.levels)), in points.
+            The point forecasts, (n,), in points; P(the home team leads), (n,), not adapted; and the quantiles,
+            (n, len(at.levels)), in points.
         """
-        return self._tables_of(situation, LiveKind.NONE).columns(points, leads, margins, at)
+        return self._tables_of(situation, LiveKind.NONE).columns(centers, leads, margins, at, opinions, rows)
 
     def _tables_of(self, situation: Situation, kind: LiveKind) -> MarginTables:
         # A number, because hashing a situation with its enums takes longer than computing the scale.

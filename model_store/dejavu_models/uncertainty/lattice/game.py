@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from dejavu_models.arrays import Floats
+from dejavu_models.arrays import Floats, Integers
 from dejavu_models.native import native
 from dejavu_models.types import HORIZONS, Horizon, Interval
 from dejavu_models.uncertainty.lattice.distribution import FLOOR, LARGEST, TOLERANCE, around_point
@@ -35,10 +35,6 @@ AT_REACH: Final = REACH + 1e-5
 """Bound of recorded scores: they are stored with 6 decimals, so the outermost one may come back a little larger."""
 
 ROUNDING: Final = 1e-3
-INNER: Final = 0.01
-CLEAR: Final = 0.05
-"""Maximum error, in points, of the inverse of a shape between the levels INNER and 1 − INNER. The inverse ignores the
-floors; these sum to 3e-6, and the 0.01 between two levels lies on at most 160 points."""
 
 
 class AdaptedScores(NamedTuple):
@@ -51,6 +47,20 @@ class AdaptedScores(NamedTuple):
 
     scores: tuple[float, ...]
     levels: tuple[float, ...]
+
+
+class OtherShares(NamedTuple):
+    """Components that are not compiled, for one game, with their weights multiplied in.
+
+    Attributes:
+        weight: sum of their weights; those of the compiled components sum to 1 minus it.
+        point: sum of their predictions times their weights, in points.
+        below: (162,), sum of their shares below EDGES times their weights.
+    """
+
+    weight: float
+    point: float
+    below: Floats
 
 
 class MarginTables:
@@ -85,28 +95,45 @@ class MarginTables:
             win=_win_coefficients(model.win, minute) if final else (0.0,) * 8,
         )
 
-    def game(self, point: float, lead: float, margin: float, live: LiveColumns | None) -> LatticeGame:
+    def game(
+        self,
+        center: float,
+        lead: float,
+        margin: float,
+        live: LiveColumns | None,
+        opinion: Any = None,
+        others: OtherShares | None = None,
+    ) -> LatticeGame:
         """Return the distribution of one game.
 
         Args:
-            point: point forecast, in points, with the shift of the live inputs if the tables use them.
+            center: prediction of the linear models, in points, with the shift of the live inputs if the tables use
+                them.
             lead: last known differential, in points.
             margin: expected final differential before tip-off, in points; 0 if unknown.
             live: the live inputs, (1,) each; required if and only if the tables use them.
+            opinion: what the compiled components say, see `CompiledGame.opinion`; None if only the linear models count.
+            others: further components.
 
         Raises:
-            ValueError: if live inputs are missing, or of another kind.
+            ValueError: if live inputs are missing, or of another kind, or the weights do not sum to 1.
         """
-        if not self.kind:
-            return LatticeGame(self.games, self._tables.game(point, lead, margin, 0.0, 0.0, 0.0))
-        if live is None or live.kind is not self.kind:
-            raise ValueError(f"these tables need live inputs of the kind {self.kind.name}")
-        points, side, phase = float(live.total_points[0]), float(live.side[0]), float(live.phase[0])
-        return LatticeGame(self.games, self._tables.game(point, lead, margin, points, side, phase))
+        points, side, phase = 0.0, 0.0, 0.0
+        if self.kind:
+            if live is None or live.kind is not self.kind:
+                raise ValueError(f"these tables need live inputs of the kind {self.kind.name}")
+            points, side, phase = float(live.total_points[0]), float(live.side[0]), float(live.phase[0])
+        added = None if others is None else native.Others(others.weight, others.point, others.below.tolist())
+        compiled = self._tables.game(center, lead, margin, points, side, phase, opinion, added)
+        return LatticeGame(self.games, compiled)
 
-    def columns(self, points: Floats, leads: Floats, margins: Floats, at: AdaptedScores) -> tuple[Floats, Floats]:
+    def columns(
+        self, centers: Floats, leads: Floats, margins: Floats, at: AdaptedScores, opinions: Any, rows: Integers
+    ) -> tuple[Floats, Floats, Floats]:
         """Return the numbers of many games; see `LatticeCalibration.columns`."""
-        columns: tuple[Floats, Floats] = self._tables.columns(points, leads, margins, _grid(*at))
+        columns: tuple[Floats, Floats, Floats] = self._tables.columns(
+            centers, leads, margins, _grid(*at), opinions, rows
+        )
         return columns
 
 
@@ -136,6 +163,18 @@ class LatticeGame:
         """The point forecast, in points."""
         point: float = self._native.point
         return point
+
+    @property
+    def center(self) -> float:
+        """The prediction of the linear models, in points; only of a game by the tables of a minute."""
+        center: float = self._native.center
+        return center
+
+    @property
+    def unit(self) -> float:
+        """The unit of standardised residuals, in points; only of a game by the tables of a minute."""
+        unit: float = self._native.unit
+        return unit
 
     def mixed(self, other: LatticeGame, share: float) -> LatticeGame:
         """Return the mixture with the distribution of the same game by other tables, which has this share in [0, 1].
@@ -214,8 +253,6 @@ def margin_constants() -> Any:
     return native.MarginConstants(
         largest=LARGEST,
         tolerance=TOLERANCE,
-        inner=INNER,
-        clear=CLEAR,
         least_win=SMALLEST,
         least=MIN_PROBABILITY,
         joint_weight=JOINT_WEIGHT,

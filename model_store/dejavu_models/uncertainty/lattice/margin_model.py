@@ -3,7 +3,8 @@
 Small tables, fitted on the training games (`dejavu_trainer.training.lattice`): a scale that follows pace, lead and
 favourite (normalised conformal prediction: Papadopoulos, Gammerman & Vovk, 2008); the shape of the standardised
 residuals of the linear models, late in a game by the size of the lead; and one win probability for all minutes, a
-logistic regression, averaged with that of the distribution in log-odds.
+logistic regression, averaged with that of the distribution in log-odds. Before that, the distribution is pooled with
+those of the other components; see `components.ensemble`.
 
 The last step is conformal: the levels of this distribution are replaced by the ranks in it of the outcomes of the
 calibration games, which neither models nor tables have seen. See `ranks`.
@@ -32,6 +33,7 @@ from dejavu_models.uncertainty.lattice.inputs import (
     shift_terms,
     win_terms,
 )
+from dejavu_models.uncertainty.lattice.opinions import Opinions, shares_below
 from dejavu_models.uncertainty.lattice.ranks import TAILS, calibrated, check_ranks
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, check_log_scales, check_tables, cumulative, mixed
 
@@ -66,6 +68,10 @@ MAX_SHIFT: Final = 20.0
 
 SMALLEST: Final = 1e-6
 """Least win probability of either side."""
+
+MAX_UNIT: Final = 100.0
+"""Largest unit of standardised residuals, in points. The unit is the scale, which is below 20 points in any real game.
+Tables of few games may give any scale to a game that never was; its forecast must not move with it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,16 +137,19 @@ class MarginModel:
         leads: Floats,
         margins: Floats,
         live: LiveColumns | None = None,
+        opinions: Opinions | None = None,
     ) -> LatticeDistribution:
         """Return the distributions of the differentials of n games at a horizon.
 
         Args:
             horizon: the horizon.
             minute: number of minutes played.
-            points: (n,), point forecasts, in points, with the shifts of the live inputs if they are used.
+            points: (n,), point forecasts of the linear models, in points, with the shifts of the live inputs if they
+                are used.
             leads: (n,), differentials after the minute, in points.
             margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
             live: the live inputs; required if and only if the model uses them.
+            opinions: what the other components say; None if only the linear models count.
 
         Raises:
             ValueError: if live inputs are missing, or of another kind.
@@ -148,18 +157,38 @@ class MarginModel:
         live = self._used(live)
         row = ROWS[HORIZONS.index(horizon), minute]
         pace = np.zeros(len(leads)) if live is None else pace_of(self.pace[row], live)
-        scales = np.exp(scale_terms(horizon, minute, leads, margins, pace) @ self.scale[row])
-        standardized = (EDGES - points[:, None]) / scales[:, None]
-        if horizon is Horizon.FINAL and minute >= CELLS_FROM:
-            below = _mixed(self.late_shapes[minute - CELLS_FROM], standardized, leads)
-        else:
-            below = cumulative(self.shapes[row], standardized)
+        scales = np.exp(scale_terms(horizon, minute, leads, margins, pace) @ self.scale[row])[:, None]
+        distances = EDGES - points[:, None]
+        below = self._below(horizon, minute, distances / scales, leads)
+        if opinions is not None:
+            units = np.minimum(scales, MAX_UNIT)
+            linear, dejavu, lstm = opinions.weights
+            below *= linear
+            if opinions.histograms is not None:
+                below += dejavu * shares_below(opinions.histograms, distances / units)
+            if lstm:
+                moved = distances - units * opinions.means[:, None]
+                stretched = moved / (scales * np.exp(opinions.log_scales[:, None]))
+                below += lstm * self._below(horizon, minute, stretched, leads)
         own = from_cumulative(below, ties=horizon is not Horizon.FINAL)
         if horizon is Horizon.FINAL:
             joint = win_terms(minute, leads, margins, pace, live) @ self.win
             odds = (1 - JOINT_WEIGHT) * _log_odds(own.home_leads) + JOINT_WEIGHT * joint
             own = own.with_home_leads(np.clip(1 / (1 + np.exp(-odds)), SMALLEST, 1 - SMALLEST))
         return LatticeDistribution(np.diff(calibrated(self.ranks[row], own.below), axis=1, prepend=0.0))
+
+    def units(self, horizon: Horizon, minute: int, leads: Floats, margins: Floats, live: LiveColumns | None) -> Floats:
+        """Return the units of standardised residuals of n games, (n,), in points; arguments as of `distribution`."""
+        row = ROWS[HORIZONS.index(horizon), minute]
+        pace = np.zeros(len(leads)) if live is None else pace_of(self.pace[row], live)
+        scales: Floats = np.exp(scale_terms(horizon, minute, leads, margins, pace) @ self.scale[row])
+        return np.minimum(scales, MAX_UNIT)
+
+    def _below(self, horizon: Horizon, minute: int, standardized: Floats, leads: Floats) -> Floats:
+        """Return the shares of the shapes below standardized edges, (n, edges)."""
+        if horizon is Horizon.FINAL and minute >= CELLS_FROM:
+            return _mixed(self.late_shapes[minute - CELLS_FROM], standardized, leads)
+        return cumulative(self.shapes[ROWS[HORIZONS.index(horizon), minute]], standardized)
 
     def _used(self, live: LiveColumns | None) -> LiveColumns | None:
         if not self.kind:

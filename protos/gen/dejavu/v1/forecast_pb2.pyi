@@ -891,23 +891,37 @@ class Explanation(_message.Message):
     ATTRIBUTION_FIELD_NUMBER: _builtins.int
     CALIBRATION_GAMES_FIELD_NUMBER: _builtins.int
     COMPONENTS_FIELD_NUMBER: _builtins.int
+    SIMILAR_SUMMARY_FIELD_NUMBER: _builtins.int
+    CONTRIBUTIONS_FIELD_NUMBER: _builtins.int
     baseline_prediction: _builtins.float
     """Persistence: the last known differential, repeated. The baseline of all comparisons."""
     calibration_games: _builtins.int
     """Number of calibration games behind the interval and the probability."""
     @_builtins.property
     def similar_games(self) -> _containers.RepeatedCompositeFieldContainer[Global___SimilarGame]:
-        """The past games (or groups of games) nearest to the pattern, nearest first."""
+        """The nearest of the past games in similar_summary, nearest first; at most five. With their courses in responses of
+        Predict and GetPrediction, and in streams.
+        """
 
     @_builtins.property
     def attribution(self) -> Global___Attribution:
-        """Decomposition of the point forecast; the terms sum to it."""
+        """Decomposition of the point forecast by minutes; the terms sum to it."""
 
     @_builtins.property
     def components(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComponentPrediction]:
         """Predictions of the components of the model: linear, then those of Model.components. Each includes the effect of live
-        inputs on the point forecast. Their weights are at least 0 and sum to 1.
+        inputs on the point forecast. Their weights are at least 0 and sum to 1; the weighted predictions sum to the point
+        forecast, and the weighted distributions are the forecast's before its calibration. At a moment from which the
+        model's tables of seconds forecast alone, linear stands for these and has weight 1.
         """
+
+    @_builtins.property
+    def similar_summary(self) -> Global___SimilarSummary:
+        """What happened in the past games that resemble this one. Absent without the component dejavu."""
+
+    @_builtins.property
+    def contributions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contribution]:
+        """What moved the forecast, the largest effect first; the terms sum to the point forecast."""
 
     def __init__(
         self,
@@ -917,10 +931,12 @@ class Explanation(_message.Message):
         attribution: Global___Attribution | None = ...,
         calibration_games: _builtins.int = ...,
         components: _abc.Iterable[Global___ComponentPrediction] | None = ...,
+        similar_summary: Global___SimilarSummary | None = ...,
+        contributions: _abc.Iterable[Global___Contribution] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "similar_summary", b"similar_summary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "baseline_prediction", b"baseline_prediction", "calibration_games", b"calibration_games", "components", b"components", "similar_games", b"similar_games"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "baseline_prediction", b"baseline_prediction", "calibration_games", b"calibration_games", "components", b"components", "contributions", b"contributions", "similar_games", b"similar_games", "similar_summary", b"similar_summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -937,12 +953,12 @@ class ComponentPrediction(_message.Message):
     WEIGHT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the component: linear (linear models of the lead and, where known, the expected margin), dejavu (similar
-    games) or lstm; later releases may have others.
+    games) or lstm (a recurrent network); later releases may have others.
     """
     prediction: _builtins.float
     """Its prediction of the differential at the horizon, in points."""
     weight: _builtins.float
-    """Its share of the forecast, in [0, 1]. With 0 it is a second opinion, no part of the forecast."""
+    """Its share of the forecast, in [0, 1]. With 0 it has no part in it."""
     def __init__(
         self,
         *,
@@ -960,41 +976,113 @@ Global___ComponentPrediction: _TypeAlias = ComponentPrediction  # noqa: Y015
 
 @_typing.final
 class Attribution(_message.Message):
-    """Decomposes a point forecast into a sum: before_tipoff + all of minutes equals point_forecast.
+    """Decomposes a point forecast into a sum: before_tipoff, all of minutes, and components equal point_forecast.
 
-    Each term of minutes is the change of the forecast when that minute became known: Shapley values for the only order
-    in which the minutes of a game can occur (Frye, Rowat & Feige, Asymmetric Shapley values, NeurIPS 2020). They are the
-    steps between the forecasts minute by minute for this pattern and expected margin. The effect of live inputs is part
-    of the last minute's term.
+    Each term of minutes is the change of the linear models' forecast when that minute became known: Shapley values for
+    the only order in which the minutes of a game can occur (Frye, Rowat & Feige, Asymmetric Shapley values, NeurIPS
+    2020). They are the steps between their forecasts minute by minute for this pattern and expected margin. The effect
+    of live inputs is part of the last minute's term.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BEFORE_TIPOFF_FIELD_NUMBER: _builtins.int
     MINUTES_FIELD_NUMBER: _builtins.int
+    COMPONENTS_FIELD_NUMBER: _builtins.int
     before_tipoff: _builtins.float
-    """Forecast before the game began, in points."""
+    """Forecast of the linear models before the game began, in points."""
+    components: _builtins.float
+    """Change by the other components, in points."""
     @_builtins.property
     def minutes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Change of the forecast by each minute of the pattern, in points, starting with the first minute."""
+        """Change of it by each minute of the pattern, in points, starting with the first minute."""
 
     def __init__(
         self,
         *,
         before_tipoff: _builtins.float = ...,
         minutes: _abc.Iterable[_builtins.float] | None = ...,
+        components: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_tipoff", b"before_tipoff", "minutes", b"minutes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_tipoff", b"before_tipoff", "components", b"components", "minutes", b"minutes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Attribution: _TypeAlias = Attribution  # noqa: Y015
 
 @_typing.final
+class Contribution(_message.Message):
+    """Something that moved a forecast."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name: ratings (the teams' strength and the home advantage), schedule, players, line (the request's
+    pregame_margin), minutes (the lead so far), live (the last score or the possession), dejavu (the similar games) or
+    lstm; later releases may have others.
+    """
+    points: _builtins.float
+    """By how much, in points: above 0 towards the home team."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        points: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Contribution: _TypeAlias = Contribution  # noqa: Y015
+
+@_typing.final
+class SimilarSummary(_message.Message):
+    """What happened in the past games that resemble the requested one, and from which the component dejavu makes its
+    distribution. A game and its mirror image, in which home and away are exchanged, count as two, and each is found for
+    itself: the "home side" of a mirror image is the game's away team.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GAMES_FIELD_NUMBER: _builtins.int
+    HOME_LED_FIELD_NUMBER: _builtins.int
+    TURNED_FIELD_NUMBER: _builtins.int
+    CORRECTION_FIELD_NUMBER: _builtins.int
+    games: _builtins.int
+    """Number of these games."""
+    home_led: _builtins.int
+    """Number in which the home side led at the horizon."""
+    turned: _builtins.int
+    """Number in which one team led after the minute of the forecast, and the other one at the horizon."""
+    correction: _builtins.float
+    """By how much the forecast corrects the differentials of these games, in points, in the mean: their teams' strength
+    and live inputs differ from those of the requested game.
+    """
+    def __init__(
+        self,
+        *,
+        games: _builtins.int = ...,
+        home_led: _builtins.int = ...,
+        turned: _builtins.int = ...,
+        correction: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correction", b"correction", "games", b"games", "home_led", b"home_led", "turned", b"turned"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimilarSummary: _TypeAlias = SimilarSummary  # noqa: Y015
+
+@_typing.final
 class SimilarGame(_message.Message):
-    """A past game, or a group of past games, whose pattern resembles the requested one."""
+    """A past game that resembles the requested one after the same minute."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1003,34 +1091,44 @@ class SimilarGame(_message.Message):
     AWAY_TEAM_FIELD_NUMBER: _builtins.int
     GAME_DATE_FIELD_NUMBER: _builtins.int
     DISTANCE_FIELD_NUMBER: _builtins.int
+    MIRRORED_FIELD_NUMBER: _builtins.int
+    DIFFERENTIAL_FIELD_NUMBER: _builtins.int
     DIFFERENTIAL_AT_HORIZON_FIELD_NUMBER: _builtins.int
-    GAMES_FIELD_NUMBER: _builtins.int
-    INCREMENT_FIELD_NUMBER: _builtins.int
-    INCREMENT_SPREAD_FIELD_NUMBER: _builtins.int
+    HOME_POINTS_FIELD_NUMBER: _builtins.int
+    AWAY_POINTS_FIELD_NUMBER: _builtins.int
+    FINAL_HOME_POINTS_FIELD_NUMBER: _builtins.int
+    FINAL_AWAY_POINTS_FIELD_NUMBER: _builtins.int
     COURSE_FIELD_NUMBER: _builtins.int
     label: _builtins.str
     """Display name, for example "2021-03-14 BOS @ BKN"."""
     home_team: _builtins.str
-    """NBA code of the home team."""
+    """NBA code of its home team."""
     away_team: _builtins.str
-    """NBA code of the away team."""
+    """NBA code of its away team."""
     game_date: _builtins.str
     """Local date of the game, ISO 8601 (YYYY-MM-DD)."""
     distance: _builtins.float
-    """Distance between the patterns, in points; 0 means identical patterns."""
-    differential_at_horizon: _builtins.float
-    """Differential at the horizon if the requested game changed by the same increment, in points."""
-    games: _builtins.int
-    """Number of games in this entry: 1, or the size of the group."""
-    increment: _builtins.float
-    """Change of its differential from that minute to the horizon, in points (for a group: the mean)."""
-    increment_spread: _builtins.float
-    """Standard deviation of the increments of a group, in points; 0 for one game."""
+    """Distance between the two games after that minute, in points; 0 means that they are equal in all that is compared."""
+    mirrored: _builtins.bool
+    """Whether it is compared as its mirror image: its away team has the part of the requested home team. The differentials
+    below then are away − home; teams and points are as the game was played.
+    """
+    differential: _builtins.int
+    """Its differential after that minute, in points."""
+    differential_at_horizon: _builtins.int
+    """Its own differential at the horizon, in points."""
+    home_points: _builtins.int
+    """Points of its home team after that minute. Absent if they are unknown, as the next three."""
+    away_points: _builtins.int
+    """Points of its away team after that minute."""
+    final_home_points: _builtins.int
+    """Points of its home team at the end of the game, overtime included."""
+    final_away_points: _builtins.int
+    """Points of its away team at the end of the game, overtime included."""
     @_builtins.property
-    def course(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Its course from that minute on: its changes since that minute at the end of each later minute before the horizon,
-        in points, rounded to tenths (for a group: the means). Only in responses of Predict and GetPrediction; empty if no
-        loaded model has this entry with its course.
+    def course(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Its course from tip-off: its differential, in points, at the end of each minute before the horizon (1 to 23, or 1 to
+        47). Only in responses of Predict and GetPrediction, and in streams; empty if no loaded model has the game.
         """
 
     def __init__(
@@ -1041,16 +1139,34 @@ class SimilarGame(_message.Message):
         away_team: _builtins.str = ...,
         game_date: _builtins.str = ...,
         distance: _builtins.float = ...,
-        differential_at_horizon: _builtins.float = ...,
-        games: _builtins.int = ...,
-        increment: _builtins.float = ...,
-        increment_spread: _builtins.float = ...,
-        course: _abc.Iterable[_builtins.float] | None = ...,
+        mirrored: _builtins.bool = ...,
+        differential: _builtins.int = ...,
+        differential_at_horizon: _builtins.int = ...,
+        home_points: _builtins.int | None = ...,
+        away_points: _builtins.int | None = ...,
+        final_home_points: _builtins.int | None = ...,
+        final_away_points: _builtins.int | None = ...,
+        course: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_away_points", b"_away_points", "_final_away_points", b"_final_away_points", "_final_home_points", b"_final_home_points", "_home_points", b"_home_points", "away_points", b"away_points", "final_away_points", b"final_away_points", "final_home_points", b"final_home_points", "home_points", b"home_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["away_team", b"away_team", "course", b"course", "differential_at_horizon", b"differential_at_horizon", "distance", b"distance", "game_date", b"game_date", "games", b"games", "home_team", b"home_team", "increment", b"increment", "increment_spread", b"increment_spread", "label", b"label"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_away_points", b"_away_points", "_final_away_points", b"_final_away_points", "_final_home_points", b"_final_home_points", "_home_points", b"_home_points", "away_points", b"away_points", "away_team", b"away_team", "course", b"course", "differential", b"differential", "differential_at_horizon", b"differential_at_horizon", "distance", b"distance", "final_away_points", b"final_away_points", "final_home_points", b"final_home_points", "game_date", b"game_date", "home_points", b"home_points", "home_team", b"home_team", "label", b"label", "mirrored", b"mirrored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__away_points: _TypeAlias = _typing.Literal["away_points"]  # noqa: Y015
+    _WhichOneofArgType__away_points: _TypeAlias = _typing.Literal["_away_points", b"_away_points"]  # noqa: Y015
+    _WhichOneofReturnType__final_away_points: _TypeAlias = _typing.Literal["final_away_points"]  # noqa: Y015
+    _WhichOneofArgType__final_away_points: _TypeAlias = _typing.Literal["_final_away_points", b"_final_away_points"]  # noqa: Y015
+    _WhichOneofReturnType__final_home_points: _TypeAlias = _typing.Literal["final_home_points"]  # noqa: Y015
+    _WhichOneofArgType__final_home_points: _TypeAlias = _typing.Literal["_final_home_points", b"_final_home_points"]  # noqa: Y015
+    _WhichOneofReturnType__home_points: _TypeAlias = _typing.Literal["home_points"]  # noqa: Y015
+    _WhichOneofArgType__home_points: _TypeAlias = _typing.Literal["_home_points", b"_home_points"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__away_points) -> _WhichOneofReturnType__away_points | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__final_away_points) -> _WhichOneofReturnType__final_away_points | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__final_home_points) -> _WhichOneofReturnType__final_home_points | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__home_points) -> _WhichOneofReturnType__home_points | None: ...
 
 Global___SimilarGame: _TypeAlias = SimilarGame  # noqa: Y015

@@ -147,7 +147,7 @@ class Model(_message.Message):
     CALIBRATION_SEASONS_FIELD_NUMBER: _builtins.int
     TRAIN_GAMES_FIELD_NUMBER: _builtins.int
     CALIBRATION_GAMES_FIELD_NUMBER: _builtins.int
-    DATABASE_ENTRIES_FIELD_NUMBER: _builtins.int
+    PAST_GAMES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     RATINGS_DATE_FIELD_NUMBER: _builtins.int
@@ -164,6 +164,10 @@ class Model(_message.Message):
     TOTALS_FIELD_NUMBER: _builtins.int
     COMPONENTS_FIELD_NUMBER: _builtins.int
     LINE_FIELD_NUMBER: _builtins.int
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    SIMILAR_GAMES_FIELD_NUMBER: _builtins.int
+    NETWORK_UNITS_FIELD_NUMBER: _builtins.int
+    HALF_WIDTH_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version: a hash over everything that determines its forecasts."""
     active: _builtins.bool
@@ -174,8 +178,8 @@ class Model(_message.Message):
     """Number of games of the train_seasons."""
     calibration_games: _builtins.int
     """Number of games of the calibration_seasons: the games behind the coverage of every interval."""
-    database_entries: _builtins.int
-    """Number of entries in its Dejavu database."""
+    past_games: _builtins.int
+    """Number of games in its Dejavu database; 0 without Dejavu. Set only of a model that the worker has loaded."""
     ratings_date: _builtins.str
     """Local date of the newest final that the teams' ratings know, ISO 8601 (YYYY-MM-DD), from the bundle or reported
     since.
@@ -202,6 +206,14 @@ class Model(_message.Message):
     """Whether it was trained on lines of betting markets, and has separate tables for requests with pregame_margin or
     pregame_total. Set only of a model that the worker has loaded.
     """
+    similar_games: _builtins.int
+    """Number of similar games that a forecast is made of, on the average; a game and its mirror image count as two. 0
+    without Dejavu.
+    """
+    network_units: _builtins.int
+    """Number of units of its recurrent network; 0 without it."""
+    half_width: _builtins.float
+    """Half the width of the 95 % interval of the half, in points, for a level game of even teams after 18 minutes."""
     @_builtins.property
     def horizons(self) -> _containers.RepeatedCompositeFieldContainer[Global___HorizonSupport]:
         """Supported horizons, and the pattern lengths of each."""
@@ -244,9 +256,14 @@ class Model(_message.Message):
 
     @_builtins.property
     def components(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Its components beside the linear models, whose predictions are second opinions: "dejavu", the similar games, and
-        "lstm", the recurrent network. A model can lack each of them; its explanations then lack these components and,
-        without Dejavu, the similar games.
+        """Its components beside the linear models: "dejavu", the similar games, and "lstm", the recurrent network. A model can
+        lack each of them; its explanations then lack these components and, without Dejavu, the similar games.
+        """
+
+    @_builtins.property
+    def weights(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComponentWeight]:
+        """Weights of its components, and of the linear models, in its forecasts. For each horizon, quarter and margin_source
+        they sum to 1. This and the next three are set only of a model that the worker has loaded.
         """
 
     def __init__(
@@ -260,7 +277,7 @@ class Model(_message.Message):
         calibration_seasons: _abc.Iterable[_builtins.int] | None = ...,
         train_games: _builtins.int = ...,
         calibration_games: _builtins.int = ...,
-        database_entries: _builtins.int = ...,
+        past_games: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         metrics: _abc.Iterable[Global___Metric] | None = ...,
         ratings_date: _builtins.str = ...,
@@ -277,14 +294,66 @@ class Model(_message.Message):
         totals: _builtins.bool = ...,
         components: _abc.Iterable[_builtins.str] | None = ...,
         line: _builtins.bool = ...,
+        weights: _abc.Iterable[Global___ComponentWeight] | None = ...,
+        similar_games: _builtins.int = ...,
+        network_units: _builtins.int = ...,
+        half_width: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "lineage", b"lineage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "aliases", b"aliases", "calibration_games", b"calibration_games", "calibration_seasons", b"calibration_seasons", "components", b"components", "create_time", b"create_time", "database_entries", b"database_entries", "finals_since", b"finals_since", "horizons", b"horizons", "inputs", b"inputs", "line", b"line", "lineage", b"lineage", "loaded", b"loaded", "metrics", b"metrics", "ratings_age_days", b"ratings_age_days", "ratings_date", b"ratings_date", "smallest_alpha", b"smallest_alpha", "stage", b"stage", "totals", b"totals", "train_games", b"train_games", "train_seasons", b"train_seasons", "verdict", b"verdict", "verdict_reason", b"verdict_reason", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "aliases", b"aliases", "calibration_games", b"calibration_games", "calibration_seasons", b"calibration_seasons", "components", b"components", "create_time", b"create_time", "finals_since", b"finals_since", "half_width", b"half_width", "horizons", b"horizons", "inputs", b"inputs", "line", b"line", "lineage", b"lineage", "loaded", b"loaded", "metrics", b"metrics", "network_units", b"network_units", "past_games", b"past_games", "ratings_age_days", b"ratings_age_days", "ratings_date", b"ratings_date", "similar_games", b"similar_games", "smallest_alpha", b"smallest_alpha", "stage", b"stage", "totals", b"totals", "train_games", b"train_games", "train_seasons", b"train_seasons", "verdict", b"verdict", "verdict_reason", b"verdict_reason", "version", b"version", "warnings", b"warnings", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class ComponentWeight(_message.Message):
+    """Weight of a component in the forecasts of a horizon in a quarter of the game."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPONENT_FIELD_NUMBER: _builtins.int
+    HORIZON_FIELD_NUMBER: _builtins.int
+    QUARTER_FIELD_NUMBER: _builtins.int
+    MARGIN_SOURCE_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    LOWER_FIELD_NUMBER: _builtins.int
+    UPPER_FIELD_NUMBER: _builtins.int
+    component: _builtins.str
+    """The component: "linear", or one of Model.components."""
+    horizon: _forecast_pb2.Horizon.ValueType
+    """The horizon."""
+    quarter: _builtins.int
+    """The quarter, 1 to 4."""
+    margin_source: _forecast_pb2.MarginSource.ValueType
+    """Source of the expected margin: unspecified for forecasts without one; MARGIN_SOURCE_CALLER for any that the request
+    gave.
+    """
+    weight: _builtins.float
+    """Its weight, in [0, 1]."""
+    lower: _builtins.float
+    """Lower end of the weight's 95 % bootstrap interval over games; the weight itself if it was not learned."""
+    upper: _builtins.float
+    """Upper end of that interval."""
+    def __init__(
+        self,
+        *,
+        component: _builtins.str = ...,
+        horizon: _forecast_pb2.Horizon.ValueType = ...,
+        quarter: _builtins.int = ...,
+        margin_source: _forecast_pb2.MarginSource.ValueType = ...,
+        weight: _builtins.float = ...,
+        lower: _builtins.float = ...,
+        upper: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["component", b"component", "horizon", b"horizon", "lower", b"lower", "margin_source", b"margin_source", "quarter", b"quarter", "upper", b"upper", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComponentWeight: _TypeAlias = ComponentWeight  # noqa: Y015
 
 @_typing.final
 class ModelLineage(_message.Message):

@@ -71,6 +71,7 @@ def _total_message(total: TotalForecast, *, distribution: bool) -> forecast_pb2.
 def _explanation_message(
     explanation: Explanation, forecast: Forecast, course_of: CourseOf | None
 ) -> forecast_pb2.Explanation:
+    summary = explanation.similar_summary
     return forecast_pb2.Explanation(
         baseline_prediction=explanation.baseline_prediction,
         similar_games=[
@@ -78,25 +79,34 @@ def _explanation_message(
             for game in explanation.similar_games
         ],
         attribution=forecast_pb2.Attribution(
-            before_tipoff=explanation.attribution.before_tipoff, minutes=explanation.attribution.minutes
+            before_tipoff=explanation.attribution.before_tipoff,
+            minutes=explanation.attribution.minutes,
+            components=explanation.attribution.components,
         ),
         calibration_games=explanation.calibration_games,
         components=[forecast_pb2.ComponentPrediction(**each._asdict()) for each in explanation.components],
+        similar_summary=None if summary is None else forecast_pb2.SimilarSummary(**summary._asdict()),
+        contributions=[forecast_pb2.Contribution(**each._asdict()) for each in explanation.contributions],
     )
 
 
 def _similar_game_message(game: SimilarGame, course: Sequence[float]) -> forecast_pb2.SimilarGame:
+    home_points, away_points = game.points or (None, None)
+    final_home_points, final_away_points = game.final_points or (None, None)
     return forecast_pb2.SimilarGame(
         label=game.label,
         home_team=game.home_team,
         away_team=game.away_team,
         game_date=game.date.isoformat(),
         distance=game.distance,
+        mirrored=game.mirrored,
+        differential=game.differential,
         differential_at_horizon=game.differential_at_horizon,
-        games=game.games,
-        increment=game.increment,
-        increment_spread=game.increment_spread,
-        course=course,
+        home_points=home_points,
+        away_points=away_points,
+        final_home_points=final_home_points,
+        final_away_points=final_away_points,
+        course=map(int, course),
     )
 
 

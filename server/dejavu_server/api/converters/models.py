@@ -37,7 +37,6 @@ def describe_stored(manifest: Manifest | None, version: str, roster: Roster) -> 
     message.train_seasons.extend(manifest.train.seasons)
     message.calibration_seasons.extend(manifest.calibrate.seasons)
     message.train_games, message.calibration_games = manifest.train.games, manifest.calibrate.games
-    message.database_entries = manifest.database_entries
     message.components.extend(manifest.components)
     message.create_time.CopyFrom(timestamp(manifest.created_time))
     message.metrics.extend(message_of(pb.Metric, metric) for metric in manifest.metrics)

@@ -33,10 +33,7 @@ from dejavu_models.forecast_query import (
     check_total_points,
 )
 from dejavu_models.native import shared_floats
-from dejavu_models.types import (
-    Horizon,
-    ModelInfo,
-)
+from dejavu_models.types import Horizon, MarginSource, ModelInfo
 from dejavu_server.api.converters.field_errors import InvalidBatch, TooManyGames
 from dejavu_server.api.converters.fields import (
     HORIZON_VALUES,
@@ -65,6 +62,13 @@ _AHEAD: Final = timedelta(days=1)
 """By how much the local date of a game in Asia is ahead of the game day."""
 
 _LATE_VALUES = {reason: forecast_pb2.LateReason.Value(f"LATE_REASON_{reason.name}") for reason in LateReason}
+
+_WEIGHT_SOURCES: Final = {
+    MarginSource.UNKNOWN: forecast_pb2.MARGIN_SOURCE_UNSPECIFIED,
+    MarginSource.KNOWN: forecast_pb2.MARGIN_SOURCE_RATINGS,
+    MarginSource.LINE: forecast_pb2.MARGIN_SOURCE_CALLER,
+}
+"""Sources of the expected margin in the weights of components."""
 
 # Placeholders for invalid values.
 _ANY_PATTERN = ScorePattern((0.0,))
@@ -263,6 +267,10 @@ def model_message(info: ModelInfo, today: date, *, active: bool) -> model_servic
         aliases=(),
         loaded=True,
         lineage=None,
+        weights=[
+            message_of(model_service_pb2.ComponentWeight, each, margin_source=_WEIGHT_SOURCES[each.margin_source])
+            for each in info.weights
+        ],
     )
 
 

@@ -55,7 +55,7 @@ class Models(Protocol):
         """Return the loaded challengers, `previous` included, in the order in which they were staged."""
 
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
-        """Return the course of a similar game of a forecast; see `Registry.course`."""
+        """Return the course of a similar game of a forecast, from any thread; see `Registry.course`."""
 
     async def wait_for(self, sequence: int) -> None:
         """Wait until the change of models with a sequence number, or a later one, is in force.
@@ -126,7 +126,8 @@ class ServingModels:
 
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
         """See `Models`."""
-        return next((found for each in self._loaded.values() if (found := each.course(forecast, game))), ())
+        loaded = tuple(self._loaded.values())  # a copy: another thread may add to it
+        return next((found for each in loaded if (found := each.course(forecast, game))), ())
 
     async def wait_for(self, sequence: int) -> None:
         """See `Models`."""

@@ -11,9 +11,11 @@ from dejavu_models.types import (
     AdaptationMode,
     Attribution,
     ComponentPrediction,
+    Contribution,
     Explanation,
     Interval,
     SimilarGame,
+    SimilarSummary,
 )
 from dejavu_server.ledger.entries.layout import Kind, Layout, Member
 
@@ -50,18 +52,27 @@ ADAPTATION: Final = Layout(
 
 _ATTRIBUTION: Final = Layout(
     Member("before_tipoff", Kind.NUMBER),
+    Member("components", Kind.NUMBER),
     Member("minutes", Kind.NUMBERS),
 )
 
 _SIMILAR_GAME: Final = Layout(
     Member("away_team", Kind.VALUE),
     Member("date", Kind.VALUE, convert=date.isoformat),
-    Member("differential_at_horizon", Kind.NUMBER),
+    Member("differential", Kind.INTEGER),
+    Member("differential_at_horizon", Kind.INTEGER),
     Member("distance", Kind.NUMBER),
-    Member("games", Kind.INTEGER),
+    Member("final_points", Kind.VALUE, convert=list, any=True),
     Member("home_team", Kind.VALUE),
-    Member("increment", Kind.NUMBER),
-    Member("increment_spread", Kind.NUMBER),
+    Member("mirrored", Kind.VALUE, convert=bool, any=True),
+    Member("points", Kind.VALUE, convert=list, any=True),
+)
+
+_SIMILAR_SUMMARY: Final = Layout(
+    Member("correction", Kind.NUMBER),
+    Member("games", Kind.INTEGER),
+    Member("home_led", Kind.INTEGER),
+    Member("turned", Kind.INTEGER),
 )
 
 _COMPONENT: Final = Layout(
@@ -70,12 +81,19 @@ _COMPONENT: Final = Layout(
     Member("weight", Kind.NUMBER),
 )
 
+_CONTRIBUTION: Final = Layout(
+    Member("name", Kind.VALUE),
+    Member("points", Kind.NUMBER),
+)
+
 EXPLANATION: Final = Layout(
     Member("baseline_prediction", Kind.NUMBER),
     Member("attribution", Kind.OBJECT, of=_ATTRIBUTION),
     Member("calibration_games", Kind.INTEGER),
     Member("components", Kind.OBJECTS, of=_COMPONENT),
+    Member("contributions", Kind.OBJECTS, of=_CONTRIBUTION),
     Member("similar_games", Kind.OBJECTS, of=_SIMILAR_GAME),
+    Member("similar_summary", Kind.OBJECT, of=_SIMILAR_SUMMARY, null=True),
 )
 """The JSON object of an `Explanation`."""
 
@@ -94,6 +112,7 @@ def read_adaptation(value: dict[str, Any]) -> Adaptation:
 
 def read_explanation(value: dict[str, Any]) -> Explanation:
     """Return the explanation of a JSON object."""
+    attribution = value["attribution"]
     return Explanation(
         components=tuple(
             ComponentPrediction(each["name"], each["prediction"], each["weight"]) for each in value["components"]
@@ -104,14 +123,26 @@ def read_explanation(value: dict[str, Any]) -> Explanation:
                 home_team=game["home_team"],
                 away_team=game["away_team"],
                 date=date.fromisoformat(game["date"]),
+                mirrored=game.get("mirrored", False),
                 distance=game["distance"],
+                differential=game["differential"],
                 differential_at_horizon=game["differential_at_horizon"],
-                games=game["games"],
-                increment=game["increment"],
-                increment_spread=game["increment_spread"],
+                points=optional(_points, game.get("points")),
+                final_points=optional(_points, game.get("final_points")),
             )
             for game in value["similar_games"]
         ),
         calibration_games=value["calibration_games"],
-        attribution=Attribution(value["attribution"]["before_tipoff"], tuple(value["attribution"]["minutes"])),
+        attribution=Attribution(attribution["before_tipoff"], tuple(attribution["minutes"]), attribution["components"]),
+        similar_summary=optional(_read_summary, value["similar_summary"]),
+        contributions=tuple(Contribution(each["name"], each["points"]) for each in value["contributions"]),
     )
+
+
+def _points(value: list[int]) -> tuple[int, int]:
+    home, away = value
+    return home, away
+
+
+def _read_summary(value: dict[str, Any]) -> SimilarSummary:
+    return SimilarSummary(**values(value, SimilarSummary._fields))

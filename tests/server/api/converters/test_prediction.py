@@ -22,8 +22,10 @@ from dejavu_models.errors import (
 )
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import (
+    LINEAR_SOURCES,
     Adaptation,
     AdaptationMode,
+    ComponentWeight,
     ExpectedMarginTerms,
     Horizon,
     Interval,
@@ -198,7 +200,8 @@ def test_whatever_is_sent_is_a_question_or_a_refused_field(
 
 
 def test_a_forecast_s_message_says_what_was_issued() -> None:
-    message = prediction.forecast_message(issued(), explanation=True, course_of=lambda _, game: (0.5, game.increment))
+    courses = {"BKN": (3.0, 11.0), "NYK": ()}
+    message = prediction.forecast_message(issued(), explanation=True, course_of=lambda _, game: courses[game.home_team])
     assert (message.game_id, message.home_team, message.away_team) == (GAME, "BKN", "GSW")
     assert message.horizon == forecast_pb2.HORIZON_HALFTIME
     assert message.elapsed_minutes == 18
@@ -211,23 +214,39 @@ def test_a_forecast_s_message_says_what_was_issued() -> None:
     assert message.expires_time.ToDatetime(UTC) == NOW + timedelta(minutes=5)
     assert (message.sequence, message.revision) == (7, 1)
     components = [(each.name, each.prediction, each.weight) for each in message.explanation.components]
-    assert components == [("linear", 11.25, 1.0), ("dejavu", 11.0, 0.0), ("lstm", 11.0, 0.0)]
-    [game] = message.explanation.similar_games
+    assert components == [("linear", 10.75, 0.5), ("dejavu", 13.25, 0.25), ("lstm", 10.25, 0.25)]
+    moved = [(each.name, each.points) for each in message.explanation.contributions]
+    assert moved == [("minutes", 9.0), ("ratings", 1.75), ("dejavu", 0.625), ("lstm", -0.125)]
+    summary = forecast_pb2.SimilarSummary(games=3214, home_led=2282, turned=739, correction=0.75)
+    assert message.explanation.similar_summary == summary
+    game, mirrored = message.explanation.similar_games
     assert game == forecast_pb2.SimilarGame(
-        label="2021-03-14 BOS @ BKN and 6 like it",
+        label="2021-03-14 BOS @ BKN",
         home_team="BKN",
         away_team="BOS",
         game_date="2021-03-14",
         distance=1.5,
-        differential_at_horizon=13.0,
-        games=7,
-        increment=2.0,
-        increment_spread=6.5,
-        course=[0.5, 2.0],
+        differential=11,
+        differential_at_horizon=13,
+        home_points=50,
+        away_points=39,
+        final_home_points=104,
+        final_away_points=101,
+        course=[3, 11],
+    )
+    assert mirrored == forecast_pb2.SimilarGame(
+        label="2019-11-03 MIA @ NYK",
+        home_team="NYK",
+        away_team="MIA",
+        game_date="2019-11-03",
+        distance=2.5,
+        mirrored=True,
+        differential=11,
+        differential_at_horizon=8,
     )
     attribution = message.explanation.attribution
     assert len(attribution.minutes) == 18
-    assert attribution.before_tipoff + sum(attribution.minutes) == 11.25
+    assert attribution.before_tipoff + sum(attribution.minutes) + attribution.components == 11.25
     assert message.explanation.calibration_games == 1234
 
 
@@ -317,7 +336,9 @@ def test_what_nobody_knows_is_absent_not_zero() -> None:
 def test_a_model_s_message_says_what_the_model_is() -> None:
     info = replace(EveryMinuteForecaster("v1").info, ratings_date=date(2024, 4, 14), approved=True, verdict_reason="so")
     info = replace(info, finals_since=7, inputs=("total_points",), totals=True)
-    info = replace(info, components=("lstm",), line=True)
+    weights = tuple(ComponentWeight("lstm", Horizon.FINAL, 4, source, 0.25, 0.125, 0.5) for source in LINEAR_SOURCES)
+    info = replace(info, components=("lstm",), line=True, weights=weights, similar_games=3200, network_units=16)
+    info = replace(info, half_width=10.5)
     message = prediction.model_message(info, NOW.date(), active=True)
     of_a_store = {"stage", "aliases", "lineage"}
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name) - of_a_store
@@ -326,6 +347,16 @@ def test_a_model_s_message_says_what_the_model_is() -> None:
         (forecast_pb2.HORIZON_HALFTIME, 1, 23),
         (forecast_pb2.HORIZON_FINAL, 1, 47),
     ]
+    weight = model_service_pb2.ComponentWeight(
+        component="lstm", horizon=forecast_pb2.HORIZON_FINAL, quarter=4, weight=0.25, lower=0.125, upper=0.5
+    )
+    assert [each.margin_source for each in message.weights] == [
+        forecast_pb2.MARGIN_SOURCE_UNSPECIFIED,
+        forecast_pb2.MARGIN_SOURCE_RATINGS,
+        forecast_pb2.MARGIN_SOURCE_CALLER,
+    ]
+    assert message.weights[0] == weight
+    assert (message.similar_games, message.network_units, message.half_width) == (3200, 16, 10.5)
     assert (message.ratings_date, message.verdict, message.verdict_reason) == (
         "2024-04-14",
         model_service_pb2.VERDICT_FIT,

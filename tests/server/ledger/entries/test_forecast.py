@@ -24,6 +24,7 @@ from dejavu_models.types import (
     AdaptationMode,
     Attribution,
     ComponentPrediction,
+    Contribution,
     ExpectedMarginTerms,
     Explanation,
     Forecast,
@@ -31,6 +32,7 @@ from dejavu_models.types import (
     Interval,
     Quantile,
     SimilarGame,
+    SimilarSummary,
     TeamKnowledge,
     WarningReason,
 )
@@ -42,21 +44,24 @@ law = settings(deadline=None)  # a busy machine is no counterexample
 finite = st.floats(allow_nan=False, allow_infinity=False)
 text = st.text(max_size=32)
 moments = st.datetimes(timezones=st.just(UTC)).map(lambda moment: moment.replace(fold=0))
+both_points = st.tuples(st.integers(0, 250), st.integers(0, 250))
 similar_games = st.builds(
     SimilarGame,
     home_team=text,
     away_team=text,
     date=st.dates(),
+    mirrored=st.booleans(),
     distance=finite,
-    differential_at_horizon=finite,
-    games=st.integers(1, 5000),
-    increment=finite,
-    increment_spread=finite,
+    differential=st.integers(-200, 200),
+    differential_at_horizon=st.integers(-200, 200),
+    points=st.none() | both_points,
+    final_points=st.none() | both_points,
 )
 attributions = st.builds(
     Attribution,
     before_tipoff=finite,
     minutes=st.lists(finite, max_size=47).map(tuple),
+    components=finite,
 )
 explanations = st.builds(
     Explanation,
@@ -67,6 +72,9 @@ explanations = st.builds(
     similar_games=st.lists(similar_games, max_size=3).map(tuple),
     calibration_games=st.integers(0, 10**6),
     attribution=attributions,
+    similar_summary=st.none()
+    | st.builds(SimilarSummary, st.integers(0), st.integers(0), st.integers(0), correction=finite),
+    contributions=st.lists(st.builds(Contribution, text, finite), max_size=3).map(tuple),
 )
 margins = st.floats(-200, 200)
 intervals = st.tuples(finite, finite).map(lambda ends: Interval(min(ends), max(ends)))
@@ -179,12 +187,18 @@ def test_the_form_is_what_it_is() -> None:
     assert form == (
         '{"kind":"forecast","payload":{"forecast":{"adaptation":null,"calibration_sequence":0,'
         '"distribution":[],"elapsed_minutes":3,"expected_margin":5.5,'
-        '"expires_us":1767323345678901,"explanation":{"attribution":{"before_tipoff":0.5,"minutes":[0.0,1.25,-1.0]},'
+        '"expires_us":1767323345678901,"explanation":{'
+        '"attribution":{"before_tipoff":0.5,"components":0.5,"minutes":[0.0,1.25,-1.0]},'
         '"baseline_prediction":-1.0,"calibration_games":1234,"components":['
-        '{"name":"linear","prediction":1.25,"weight":1.0},{"name":"dejavu","prediction":0.65,"weight":0.0},'
-        '{"name":"lstm","prediction":1.65,"weight":0.0}],'
-        '"similar_games":[{"away_team":"NYK","date":"2021-03-14","differential_at_horizon":3.0,'
-        '"distance":1.5,"games":4,"home_team":"BOS","increment":4.0,"increment_spread":6.5}]},'
+        '{"name":"linear","prediction":0.75,"weight":0.5},{"name":"dejavu","prediction":3.25,"weight":0.25},'
+        '{"name":"lstm","prediction":0.25,"weight":0.25}],"contributions":['
+        '{"name":"dejavu","points":0.625},{"name":"ratings","points":0.5},'
+        '{"name":"minutes","points":0.25},{"name":"lstm","points":-0.125}],"similar_games":['
+        '{"away_team":"BOS","date":"2021-03-14","differential":-1,"differential_at_horizon":1,'
+        '"distance":1.5,"final_points":[104,101],"home_team":"BKN","points":[50,51]},'
+        '{"away_team":"MIA","date":"2019-11-03","differential":-1,"differential_at_horizon":-4,'
+        '"distance":2.5,"home_team":"NYK","mirrored":true}],'
+        '"similar_summary":{"correction":0.75,"games":3214,"home_led":2282,"turned":739}},'
         '"generated_us":1767323045678901,"home_lead_probability":0.6,"interval_lower":-10.25,"interval_upper":13.25,'
         '"model_version":"v1","point":1.25,"static_scores":[]},"request":{"alpha":0.05,"away_team":"GSW","game_id":"0022300001",'
         '"home_team":"Zürich","horizon":"halftime","pattern":[0.0,2.0,-1.0],"pregame_margin":5.5}},'
@@ -235,7 +249,7 @@ def test_what_a_later_release_adds_is_passed_over() -> None:
         return [with_more(inner) for inner in value] if isinstance(value, list) else value
 
     later = canonical_json.dumps(with_more(json.loads(written(forecast))))
-    assert later.count("added_later") == 10  # the entry, its payload and the objects in it
+    assert later.count("added_later") == 16  # the entry, its payload and the objects in it
     assert codec.parse(later) == forecast
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tests.support.builders.folds import linear_points, rated_walks
 from tests.support.builders.random_walks import random_walks
-from tests.support.fakes.linear_only_models import plain_models
 
+from dejavu_models.components.ensemble import Ensemble
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSource
 from dejavu_trainer.evaluation.scoring.baselines import (
     RIDGE,
@@ -27,7 +27,7 @@ def test_the_linear_reference_is_fitted_on_every_earlier_season() -> None:
     rated = rated_walks(100, range(2030, 2034), 0)
     past, test = rated.of_seasons([2030, 2031, 2032]), rated.of_seasons([2033])
     points, _ = linear_baseline(past, test)
-    expected = linear_points(plain_models(fit_linear(*past)), test, MarginSource.KNOWN, 20)
+    expected = linear_points(Ensemble(fit_linear(*past)), test, MarginSource.KNOWN, 20)
     assert points[:, 19] == pytest.approx(expected)
     fewer, _ = linear_baseline(past.of_seasons([2030, 2031]), test)
     assert np.abs(fewer[:, 19] - points[:, 19]).max() > 0.01
@@ -45,7 +45,7 @@ def test_its_residuals_are_of_every_earlier_game_by_models_that_did_not_see_it(s
         [
             past.games.final[parts == part]
             - linear_points(
-                plain_models(fit_linear(*past.select(parts != part))),
+                Ensemble(fit_linear(*past.select(parts != part))),
                 past.select(parts == part),
                 MarginSource.KNOWN,
                 20,
@@ -58,7 +58,7 @@ def test_its_residuals_are_of_every_earlier_game_by_models_that_did_not_see_it(s
     spread = np.square([each * scale for each in found.cells[0].residuals for scale in found.scales[:1]]).mean()
     assert found.cells[0].games == len(past.games)
     assert spread == pytest.approx(np.square(residuals).mean(), rel=0.35)
-    in_sample = past.games.final - linear_points(plain_models(fit_linear(*past)), past, MarginSource.KNOWN, 20)[:, 1]
+    in_sample = past.games.final - linear_points(Ensemble(fit_linear(*past)), past, MarginSource.KNOWN, 20)[:, 1]
     assert np.square(residuals).mean() > np.square(in_sample).mean()
 
 

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from tests.support.builders.folds import linear_points, rated_walks, walk_fold, walk_models
-from tests.support.fakes.linear_only_models import plain_models
+from tests.support.builders.similar_games import steady_lstm, walks_database
 
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
-from dejavu_models.components.models import PointModels
+from dejavu_models.components.ensemble import Ensemble, Weights
 from dejavu_models.types import CASES, HORIZONS, AdaptationMode, Horizon, MarginSource
 from dejavu_models.uncertainty.adaptive import Tracker, scaled_radii
 from dejavu_models.uncertainty.issued import IntervalAdapter, IssuedDistribution
@@ -23,10 +23,12 @@ from dejavu_trainer.evaluation.scoring.fold_scores import (
     FORECASTERS,
     LINE,
     OF_LINE,
+    PARTS,
     PLAYERS,
     SERVED,
     STATIC,
     FoldScores,
+    score_fold,
 )
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
 from dejavu_trainer.evaluation.scoring.lattice_scores import season_factors
@@ -44,7 +46,7 @@ def fold() -> FoldScores:
 class ServedWalks(NamedTuple):
     """The models that forecast the games of the fold, and the factors of the season before each game, (n, 2)."""
 
-    models: PointModels
+    models: Ensemble
     calibration: LatticeCalibration
     test: RatedGames
     factors: Floats
@@ -54,7 +56,7 @@ class ServedWalks(NamedTuple):
 def served_walks() -> ServedWalks:
     test = rated_walks(500, range(2030, 2034), 0).of_seasons([2033])
     models, calibration = walk_models(2033, 500, 0)
-    known = ServedTables.of_source(calibration, MarginSource.KNOWN, test.games)
+    known = ServedTables.of_source(models, calibration, MarginSource.KNOWN, test)
     factors = season_factors(linear.linear_points(models.linear, test), known, test.margins)
     assert (np.abs(factors[-1] - 1) > 0.002).all(), "they make a difference"
     return ServedWalks(models, calibration, test, factors)
@@ -62,11 +64,8 @@ def served_walks() -> ServedWalks:
 
 def test_every_forecaster_is_scored_at_every_minute_of_both_horizons(fold: FoldScores) -> None:
     assert len(CASES) == 23 + 47
-    assert set(fold.forecasts) == {*FORECASTERS, *STATIC.values()} - {
-        PLAYERS,
-        LINE,
-        *OF_LINE,
-    }  # not known of these games
+    unknown = {*PARTS, PLAYERS, LINE, *OF_LINE}  # of these games and models
+    assert set(fold.forecasts) == {*FORECASTERS, *STATIC.values()} - unknown
     for name, each in fold.forecasts.items():
         assert each.probability.shape == (500, 70)
         # In single precision, a probability of the tables may round to 0 or 1.
@@ -132,6 +131,26 @@ def test_what_is_scored_is_what_would_be_served(
         assert found.crps[game, stage] == pytest.approx(nearly, abs=0.05)
 
 
+def test_the_components_alone_and_other_weights_stand_beside_what_is_served(
+    fold: FoldScores, served_walks: ServedWalks
+) -> None:
+    linear, calibration, test, _ = served_walks
+    earlier, some = rated_walks(500, range(2030, 2034), 0).of_seasons([2032]), test.select(np.arange(500) < 40)
+    weights = Weights.fixed(*PARTS["documents"].values[0, 0].tolist())
+    models = Ensemble(linear.linear, walks_database(), steady_lstm(0.5, 0.1), weights)
+    scores = score_fold(
+        models, calibration, earlier=earlier, calibrate=earlier, test=some, frozen_margins=some.margins
+    ).forecasts
+    points = {name: scores[name].point for name in ("static", *PARTS)}
+    assert points["base"] == pytest.approx(fold.forecasts["static"].point[:40])  # type: ignore[index]
+    assert points["documents"] == pytest.approx(points["static"])
+    assert points["documents"] == pytest.approx(0.4 * points["dejavu"] + 0.6 * points["lstm"], abs=1e-4)  # type: ignore[operator]
+    for name in PARTS:
+        assert (scores[name].crps is None) is False
+        for other in PARTS:
+            assert name == other or not np.allclose(scores[name].probability, scores[other].probability)
+
+
 def test_pit_of_true_distributions_is_flat(fold: FoldScores) -> None:
     """Test games are like the calibration games: up to sampling error, each tenth of 0 to 1 has a tenth of the values.
 
@@ -149,7 +168,7 @@ def test_pit_of_true_distributions_is_flat(fold: FoldScores) -> None:
 
 def test_persistence_and_the_linear_model_are_what_they_are_called() -> None:
     rated = rated_walks(50, range(2030, 2031), 3)
-    models = plain_models(fit_linear(*rated))
+    models = Ensemble(fit_linear(*rated))
     assert (persistence_baseline(rated, rated)[0] == rated.games.levels[:, :, None]).all()
     points = linear.linear_points(models.linear, rated)
     for minute in (1, 20, 40):

@@ -53,7 +53,7 @@ def linear_baseline(past: RatedGames, rated: RatedGames) -> tuple[Floats, list[P
     """
     models = fit_linear(*past)
     known = MarginSource.KNOWN
-    out_of_season = out_of_season_points(past, {known: past.margins}, cube=False)[known]
+    out_of_season = out_of_season_points(past, {known: past.margins}, curved=False)[known]
     scales = lead_scales(past.games, past.games.outcomes[:, None, :] - linear_points(models, past))
     # With all games as the minimum, there is one cell, except in the fourth quarter (see
     # `conformal.min_cell_size`).

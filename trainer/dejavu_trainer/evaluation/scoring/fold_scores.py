@@ -1,7 +1,6 @@
 """Scores forecasts by game and minute; all metrics are computed from these scores.
 
-Every forecaster is scored on the same games. Components use the served distributions around their own points. The
-references use all earlier games, see `baselines`.
+Every forecaster is scored on the same games. The references use all earlier games, see `baselines`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from dejavu_feed.box_score import MARKS, mark_of
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats, Singles
-from dejavu_models.components.models import PointModels
+from dejavu_models.components.ensemble import Ensemble, Weights
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.types import CASES, COMPONENTS, HORIZONS, MAX_SLOTS, THRESHOLDS, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
@@ -58,9 +57,15 @@ PLAYERS: Final = "players"
 """The served forecasts with expected margins that use the line-ups so far. Scored if the models have ratings of players
 and the line-ups of at least half of the test games are known; the other games are forecast as without them."""
 
-PARTS: Final = ("dejavu", "lstm", "mean")
-"""The components, and the mean of both, as point forecasts, with carried ratings and the served tables, without the
-factor of the season."""
+PARTS: Final = {
+    "base": Weights.fixed(1.0, 0.0, 0.0),
+    "dejavu": Weights.fixed(0.0, 1.0, 0.0),
+    "lstm": Weights.fixed(0.0, 0.0, 1.0),
+    "documents": Weights.fixed(0.0, 0.4, 0.6),
+}
+"""Other weights of the components: the linear models alone, each other component alone, and Dejavu and the LSTM by 0.4
+and 0.6; with carried ratings and the served ranks, without the factor of the season. Scored if the models have both
+components."""
 
 BASELINES: Final = ("linear", "persistence")
 """References with a distribution, fitted on all earlier games."""
@@ -164,7 +169,7 @@ def score(models: CalibratedModels, games: Games, advance: Advance = ignore) -> 
 
 
 def score_fold(
-    models: PointModels,
+    models: Ensemble,
     calibration: LatticeCalibration,
     *,
     earlier: RatedGames,
@@ -177,7 +182,7 @@ def score_fold(
     """Score models on games later than all their training and calibration games.
 
     Args:
-        models: models with a database for every minute.
+        models: the components.
         calibration: calibration of the models, as served.
         earlier: all games before the test games, including `calibrate`, with margins from carried ratings; the
             references are fitted on them.
@@ -186,23 +191,19 @@ def score_fold(
         frozen_margins: (n,), margins of the test games with ratings frozen before the first of them, in points.
         players: ratings of players after all earlier games; None if the models have none.
         advance: called with 1 after each of SCORING_STEPS.
-
-    Raises:
-        KeyError: if the models or the calibration lack a minute.
     """
     past, games = earlier.games, test.games
-    parts = component_points(models, test)
-    parts["mean"] = (parts["dejavu"] + parts["lstm"]) / 2
-    advance(1)
     frozen = linear_points(models.linear, RatedGames(games, frozen_margins))
     advance(1)
     no_teams = linear_points(models.linear, RatedGames(games, np.full(len(games), np.nan)))
     advance(1)
     by_name = {"served": linear_points(models.linear, test), "frozen": frozen, "no_teams": no_teams}
-    known = ServedTables.of_source(calibration, MarginSource.KNOWN, games)
+    known = ServedTables.of_source(models, calibration, MarginSource.KNOWN, test)
     # Tables with live inputs are calibrated only by games that have live inputs.
     counted = calibrate.select(fits_live_tables(calibrate.games)) if known.use_live else calibrate
-    forecasts, cell_games = _of_models(calibration, known, by_name, parts, test, frozen_margins, counted)
+    forecasts, cell_games = _of_models(models, calibration, known, by_name, test, frozen_margins, counted)
+    advance(1)
+    forecasts |= _parts(models, calibration, by_name["served"], test)
     advance(1)
     hindsight = hindsight_margins(games)
     forecasts |= _references(earlier, test, hindsight)
@@ -211,7 +212,7 @@ def score_fold(
         for name, without in zip((LINE, *OF_LINE), ("served", "linear", LOGISTIC), strict=True):
             forecasts[name] = choose(lined, of_line[name], forecasts[without])
     if players is not None:
-        with_players = _with_players(models, players, known, test)
+        with_players = _with_players(models, calibration, players, test)
         if with_players is not None:
             forecasts[PLAYERS] = with_players
     advance(1)
@@ -232,32 +233,16 @@ def score_fold(
     )
 
 
-def component_points(models: PointModels, rated: RatedGames) -> dict[str, Floats]:
-    """Return the predictions of the components, (n, 47 minutes, 2 horizons) each, in points, by name.
-
-    Raises:
-        KeyError: if the models lack a minute.
-    """
-    leads = rated.games.levels
-    result = {name: np.empty((*leads.shape, len(HORIZONS))) for name in COMPONENTS}
-    residuals = models.lstm_residuals(leads, rated.margins)
-    for minute in range(1, MAX_SLOTS + 1):
-        predictions = models.predict_from_residuals(leads[:, :minute], rated.margins, residuals[:, minute - 1])
-        for name, points in result.items():
-            points[:, minute - 1] = getattr(predictions, name)
-    return result
-
-
 def _of_models(
+    models: Ensemble,
     calibration: LatticeCalibration,
     known: ServedTables,
     served: dict[str, Floats],
-    parts: dict[str, Floats],
     test: RatedGames,
     frozen_margins: Floats,
     calibrate: RatedGames,
 ) -> tuple[dict[str, Forecasts], NDArray[np.int32]]:
-    """Return the forecasts of SERVED, STATIC, NO_LIVE and parts, and the calibration games by case and lead group."""
+    """Return the forecasts of SERVED, STATIC and NO_LIVE, and the calibration games by case and lead group."""
     games = test.games
     sources = {
         "served": (MarginSource.KNOWN, test.margins),
@@ -267,27 +252,37 @@ def _of_models(
     factors = season_factors(served["served"], known, test.margins)
     forecasts = {}
     for name, (source, margins) in sources.items():
-        tables = known if source is MarginSource.KNOWN else ServedTables.of_source(calibration, source, games)
+        of_source = RatedGames(games, margins)
+        tables = known if name == "served" else ServedTables.of_source(models, calibration, source, of_source)
         forecasts[name] = lattice_forecasts(served[name], tables, margins, factors)
         if name in STATIC:
             forecasts[STATIC[name]] = lattice_forecasts(served[name], tables, margins)
-    without = ServedTables([calibration.model(MarginSource.KNOWN)], games)
+    without = ServedTables.of_source(models, calibration, MarginSource.KNOWN, test, with_live=False)
     forecasts[NO_LIVE] = lattice_forecasts(served["served"], without, test.margins, factors)
-    for name, points in parts.items():
-        forecasts[name] = lattice_forecasts(points, known, test.margins)
     groups = lead_groups(calibrate.games.levels)
     by_minute = np.stack([np.bincount(of_minute, minlength=len(LEAD_EDGES) + 1) for of_minute in groups.T])
     return forecasts, np.array([by_minute[minute - 1] for _, minute in CASES], dtype=np.int32)
 
 
+def _parts(models: Ensemble, calibration: LatticeCalibration, points: Floats, test: RatedGames) -> dict[str, Forecasts]:
+    """Return the forecasts by the weights of PARTS; none if the models lack a component."""
+    if models.components != COMPONENTS:
+        return {}
+    result = {}
+    for name, weights in PARTS.items():
+        tables = ServedTables.of_source(replace(models, weights=weights), calibration, MarginSource.KNOWN, test)
+        result[name] = lattice_forecasts(points, tables, test.margins)
+    return result
+
+
 def _with_line(
-    models: PointModels, calibration: LatticeCalibration, earlier: Games, test: RatedGames
+    models: Ensemble, calibration: LatticeCalibration, earlier: Games, test: RatedGames
 ) -> dict[str, Forecasts]:
     """Return the forecasts of models and references with the line; meaningless for games without one."""
     games = test.games
     lines = RatedGames(games, np.where(have_line(games), games.line, test.margins).astype(np.float64))
     points = linear_points(models.linear, lines, line=True)
-    tables = ServedTables.of_source(calibration, MarginSource.LINE, games)
+    tables = ServedTables.of_source(models, calibration, MarginSource.LINE, lines)
     past = earlier.select(have_line(earlier))
     with_line = RatedGames(past, past.line.astype(np.float64))
     linear, logistic = OF_LINE
@@ -299,7 +294,7 @@ def _with_line(
 
 
 def _with_players(
-    models: PointModels, players: PlayerRatings, tables: ServedTables, test: RatedGames
+    models: Ensemble, calibration: LatticeCalibration, players: PlayerRatings, test: RatedGames
 ) -> Forecasts | None:
     """Return the forecasts that use line-ups; None if too few line-ups are known."""
     line_ups = rate_players(players, test.games)[0]
@@ -313,6 +308,7 @@ def _with_players(
         rated = RatedGames(test.games, of_marks[:, mark])
         points[:, slots] = linear_points(models.linear, rated)[:, slots]
     margins = of_marks[:, marks]
+    tables = ServedTables.of_source(models, calibration, MarginSource.KNOWN, RatedGames(test.games, margins))
     return lattice_forecasts(points, tables, margins, season_factors(points, tables, margins))
 
 

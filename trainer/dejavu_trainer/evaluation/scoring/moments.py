@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from dejavu_feed.moment import TABLES_FROM
 from dejavu_feed.pattern import OVERTIME_SECONDS
 from dejavu_models.arrays import Floats, Singles
-from dejavu_models.components.models import PointModels
+from dejavu_models.components.ensemble import Ensemble, GameOpinions
+from dejavu_models.components.features import LIVE_COLUMNS
 from dejavu_models.moments.model import MomentInputs, MomentModel
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
@@ -33,7 +34,7 @@ _SURE: Final = 1e-6
 
 
 def score_moments(
-    models: PointModels,
+    models: Ensemble,
     calibration: LatticeCalibration,
     moments: MomentModel,
     earlier: RatedGames,
@@ -42,7 +43,7 @@ def score_moments(
     """Score forecasts after each play that changes the state, from the minute before `TABLES_FROM` on.
 
     Args:
-        models: the point models.
+        models: the components.
         calibration: calibration of the models.
         moments: tables of moments.
         earlier: all games before the test games; the logistic regression is fitted on them.
@@ -58,7 +59,7 @@ def score_moments(
             continue
         game = states[:, 0].astype(np.int64)
         outcomes = test.games.outcomes[game, index]
-        made = _served(models, calibration, moments, horizon, states, test.margins[game])
+        made = _served(models, calibration, moments, horizon, states, test.games.levels[game], test.margins[game])
         happened = outcomes > 0
         logistic = np.full(len(states), np.nan)
         for overtime in (False, True):
@@ -101,16 +102,20 @@ def _is_overtime(states: Floats) -> NDArray[np.bool_]:
 
 
 def _served(
-    models: PointModels,
+    models: Ensemble,
     calibration: LatticeCalibration,
     moments: MomentModel,
     horizon: Horizon,
     states: Floats,
+    levels: Floats,
     margins: Floats,
 ) -> LatticeDistribution:
-    """Return the served distributions of states; see `Forecaster._at_moment`."""
+    """Return the served distributions of states of games with these differentials and margins.
+
+    See `Forecaster._at_moment`.
+    """
     _, elapsed, leads, totals, sides, in_air, free_throws = states.T
-    minute = TABLES_FROM[horizon] - 1
+    minute, index = TABLES_FROM[horizon] - 1, HORIZONS.index(horizon)
     inputs = MomentInputs(seconds_left(elapsed, horizon), leads, sides, in_air, free_throws, margins)
     mass = moments.distribution(horizon, inputs).mass
     share = elapsed / 60.0 - minute
@@ -120,12 +125,18 @@ def _served(
         rows = np.flatnonzero(of_kind & (share < 1))
         if not len(rows):
             continue
-        points = leads[rows] + models.linear.increments(minute, leads[rows], margins[rows])[:, HORIZONS.index(horizon)]
+        points = leads[rows] + models.linear.increments(minute, leads[rows], margins[rows])[:, index]
         live = LiveColumns.of(kind, [totals[rows], sides[rows], in_air[rows]]) if kind else None
+        # The pattern of the minute, with the lead at the moment as its last differential.
+        patterns, of_rows = levels[rows, :minute].copy(), np.full((len(rows), minute, len(LIVE_COLUMNS)), np.nan)
+        patterns[:, -1] = leads[rows]
+        if kind:
+            of_rows[:, -1, [0, 3, 4]] = np.stack([totals[rows], sides[rows], in_air[rows]], axis=1)
+        opinions = GameOpinions(models, MarginSource.KNOWN, patterns, margins[rows], of_rows).at(index, minute)
         model = calibration.model(MarginSource.KNOWN, kind)
         if live is not None:
             points = points + model.shifts(horizon, minute, live)
-        before = model.distribution(horizon, minute, points, leads[rows], margins[rows], live).mass
+        before = model.distribution(horizon, minute, points, leads[rows], margins[rows], live, opinions).mass
         mass[rows] = (1 - share[rows])[:, None] * before + share[rows][:, None] * mass[rows]
     return LatticeDistribution(mass)
 

@@ -1,0 +1,122 @@
+"""Past games of a bundle, whose outcomes Dejavu's forecasts are made of, and what happened in each.
+
+For every horizon and minute, a game has a standardised residual: its outcome minus what the linear models, fitted on
+other seasons, forecast after that minute with all inputs of the game, over the scale of that forecast. Residuals are
+stored in bins (`opinions.codes_of`). A game counts twice, as it was and as its mirror image, with home and away
+exchanged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dejavu_feed.pattern import REGULATION_MINUTES
+from dejavu_models.arrays import Integers, Singles
+from dejavu_models.types import CASES, MAX_DIFFERENTIAL, Horizon
+
+_MOST_POINTS: Final = 1000
+_MOST_LETTERS: Final = 10
+_FIRST_DAY, _LAST_DAY = np.datetime64("1946-01-01"), np.datetime64("2200-12-31")
+"""First and last possible date of a game, as in a manifest."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PastGames:
+    """n games, as columns.
+
+    Attributes:
+        home, away: (n,), NBA codes.
+        date: (n,), local dates, datetime64[D].
+        differentials: (n, 48), home − away at the ends of minutes 1 to 48, int16.
+        final: (n,), the final differential, int16; never 0.
+        totals: (n, 48), points of both teams, int16; −1 where unknown.
+        final_total: (n,), int16; −1 where unknown.
+        margins: (n,), expected final differentials before the game, in points, float32.
+        codes: (n, cases), bins of the standardised residuals, uint8; any for a horizon that has passed.
+
+    Raises:
+        ValueError: if a column is inconsistent or out of bounds.
+    """
+
+    home: NDArray[np.str_]
+    away: NDArray[np.str_]
+    date: NDArray[np.datetime64]
+    differentials: NDArray[np.int16]
+    final: NDArray[np.int16]
+    totals: NDArray[np.int16]
+    final_total: NDArray[np.int16]
+    margins: Singles
+    codes: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        kinds = {
+            "home": (np.str_, ()),
+            "away": (np.str_, ()),
+            "date": (np.datetime64, ()),
+            "differentials": (np.int16, (REGULATION_MINUTES,)),
+            "final": (np.int16, ()),
+            "totals": (np.int16, (REGULATION_MINUTES,)),
+            "final_total": (np.int16, ()),
+            "margins": (np.float32, ()),
+            "codes": (np.uint8, (len(CASES),)),
+        }
+        for name, (kind, shape) in kinds.items():
+            column = getattr(self, name)
+            right = column.dtype.isnative and issubclass(column.dtype.type, kind)
+            if not right or column.shape != (len(self.final), *shape):
+                raise ValueError(f"past games: column {name} is {column.dtype} of shape {column.shape}")
+        if not len(self):
+            raise ValueError("past games: there must be games")
+        # Not np.char, whose module would be opened: the process that reads a bundle may open no file.
+        if not all(
+            code.isalnum() and len(code) <= _MOST_LETTERS for code in {*self.home.tolist(), *self.away.tolist()}
+        ):
+            raise ValueError("past games: teams must be codes of letters and digits")
+        if not ((self.date >= _FIRST_DAY) & (self.date <= _LAST_DAY)).all():  # NaT fails too
+            raise ValueError(f"past games: each must have a date from {_FIRST_DAY} to {_LAST_DAY}")
+        if (
+            max(np.abs(self.differentials.astype(np.int64)).max(), np.abs(self.final.astype(np.int64)).max())
+            > (MAX_DIFFERENTIAL)
+            or not self.final.all()
+        ):
+            raise ValueError(f"past games: differentials must be within ±{MAX_DIFFERENTIAL:g}, final ones not 0")
+        if not (np.abs(self.margins) <= MAX_DIFFERENTIAL).all():  # NaN fails too
+            raise ValueError(f"past games: margins must be within ±{MAX_DIFFERENTIAL:g}")
+        for totals in (self.totals, self.final_total):
+            if totals.min() < -1 or totals.max() > _MOST_POINTS:
+                raise ValueError(f"past games: total points must be within 0 to {_MOST_POINTS}, or -1 if unknown")
+
+    def __len__(self) -> int:
+        return len(self.final)
+
+    def columns(self) -> dict[str, NDArray[np.generic]]:
+        """Return the columns by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def leads_at(self, horizon: Horizon) -> Integers:
+        """Return the differentials at a horizon, (n,)."""
+        column = self.final if horizon is Horizon.FINAL else self.differentials[:, horizon.minutes - 1]
+        return column.astype(np.int64)
+
+    def points(self, game: int, minute: int | None) -> tuple[int, int] | None:
+        """Return the points of the home and the away team of a game after a minute, None: its end; None if unknown."""
+        if minute is None:
+            total, lead = int(self.final_total[game]), int(self.final[game])
+        else:
+            total, lead = int(self.totals[game, minute - 1]), int(self.differentials[game, minute - 1])
+        return None if total < 0 else ((total + lead) // 2, (total - lead) // 2)
+
+    def codes_at(self, horizon: int, minute: int) -> NDArray[np.uint8]:
+        """Return the bins of a horizon, by its index, and a minute, (n,)."""
+        codes: NDArray[np.uint8] = self.codes[:, CASES.index((horizon, minute))]
+        return codes
+
+
+def course_of(games: PastGames, game: int, horizon: Horizon, *, mirrored: bool) -> tuple[int, ...]:
+    """Return the differentials of a game at the end of each minute before a horizon, mirrored if requested."""
+    course = games.differentials[game, : horizon.last_slot].astype(np.int64)
+    return tuple((-course if mirrored else course).tolist())

@@ -1,0 +1,150 @@
+"""Explanation of a forecast: its components, what moved it, and the similar games that it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from dejavu_models.components.compiled import CompiledGame
+from dejavu_models.components.ensemble import POOLED, Ensemble
+from dejavu_models.components.linear import MARGIN_SLOPE
+from dejavu_models.types import (
+    LINEAR,
+    Attribution,
+    ComponentPrediction,
+    Contribution,
+    ExpectedMarginTerms,
+    Explanation,
+    MarginSource,
+    SimilarGame,
+    SimilarSummary,
+)
+from dejavu_models.uncertainty.lattice.game import LatticeGame
+
+_ONLY_LINEAR: Final = (1.0, 0.0, 0.0)
+
+
+class ForecastPart(NamedTuple):
+    """A distribution that a forecast is mixed of.
+
+    Attributes:
+        distribution: the distribution.
+        game: the game after the minute that it is of.
+        shift: shift of the linear models' prediction by live inputs, in points.
+        share: its share of the forecast; those of all parts sum to 1.
+        tabulated: whether it is by the tables of moments instead of those of the minute.
+    """
+
+    distribution: LatticeGame
+    game: CompiledGame
+    shift: float = 0.0
+    share: float = 1.0
+    tabulated: bool = False
+
+
+class Expectation(NamedTuple):
+    """The expected margin of a game before tip-off.
+
+    Attributes:
+        margin: in points; None if it is unknown.
+        line: whether it is the line of a market.
+        terms: its terms; None unless it is from ratings.
+    """
+
+    margin: float | None
+    line: bool
+    terms: ExpectedMarginTerms | None
+
+
+def explanation(
+    models: Ensemble,
+    horizon: int,
+    parts: Sequence[ForecastPart],
+    own: ForecastPart,
+    expectation: Expectation,
+    games: int,
+) -> Explanation:
+    """Return the explanation of a forecast.
+
+    Args:
+        models: the ensemble.
+        horizon: index of the horizon in HORIZONS.
+        parts: what the forecast is mixed of.
+        own: the part by the tables of the minute that the game is in, whether or not it is one of the parts.
+        expectation: the expected margin.
+        games: number of games behind the distribution of the forecast.
+    """
+    components = _components(models, horizon, parts, own)
+    [linear], others = components[:1], components[1:]
+    path = own.game.path(horizon)
+    path[-1] = linear.prediction
+    changes = tuple(after - before for before, after in pairwise(path))
+    moved = [Contribution(each.name, each.weight * (each.prediction - linear.prediction)) for each in others]
+    shift = sum(each.share * each.shift for each in parts)
+    similar: tuple[tuple[SimilarGame, ...], SimilarSummary | None] = ((), None)
+    if models.dejavu is not None:
+        [expected] = (each.prediction for each in others if each.name == "dejavu")
+        similar = own.game.similar(horizon, expected, models.dejavu.games)
+    contributions = (
+        *_before_tipoff(models, horizon, path[0], expectation),
+        Contribution("minutes", sum(changes) - shift),
+        Contribution("live", shift),
+        *moved,
+    )
+    return Explanation(
+        components=components,
+        baseline_prediction=own.game.lead,
+        similar_games=similar[0],
+        calibration_games=games,
+        attribution=Attribution(path[0], changes, sum(each.points for each in moved)),
+        similar_summary=similar[1],
+        contributions=tuple(
+            sorted((each for each in contributions if each.points), key=lambda each: abs(each.points), reverse=True)
+        ),
+    )
+
+
+def _components(
+    models: Ensemble, horizon: int, parts: Sequence[ForecastPart], own: ForecastPart
+) -> tuple[ComponentPrediction, ...]:
+    """Return the predictions of the components and their weights, the linear models first.
+
+    A component's prediction is its weighted mean over the parts. In the tables of moments only the linear models have a
+    weight, with the forecast of these tables as their prediction; the others differ from it as in the minute.
+    """
+    weights, predictions = [], []
+    for part in parts:
+        opinion = part.game.every_opinion(horizon)
+        unit = (own if part.tabulated else part).distribution.unit
+        center = part.distribution.point if part.tabulated else part.distribution.center
+        weights.append(_ONLY_LINEAR if part.tabulated else (opinion.linear, opinion.dejavu, opinion.lstm))
+        predictions.append((center, center + unit * opinion.similar_mean, center + unit * opinion.mean))
+    result = []
+    for column, name in enumerate(POOLED):
+        if name != LINEAR and name not in models.components:
+            continue
+        of_parts = [part.share * weight[column] for part, weight in zip(parts, weights, strict=True)]
+        total = sum(of_parts)
+        means = of_parts if total else [part.share for part in parts]
+        prediction = sum(one * each[column] for one, each in zip(means, predictions, strict=True)) / sum(means)
+        result.append(ComponentPrediction(name, prediction, total))
+    return tuple(result)
+
+
+def _before_tipoff(
+    models: Ensemble, horizon: int, forecast: float, expectation: Expectation
+) -> tuple[Contribution, ...]:
+    """Return the contributions to the forecast before tip-off, in points; what belongs to no term is of the ratings."""
+    if expectation.margin is not None and expectation.line:
+        return (Contribution("line", forecast),)
+    terms = expectation.terms
+    if terms is None:
+        return (Contribution("ratings", forecast),)
+    slope = float(models.linear.coefficients[horizon, 0, MarginSource.KNOWN, MARGIN_SLOPE])
+    schedule, players = slope * terms.schedule, slope * (terms.usual_players + terms.missing_players)
+    return (
+        Contribution("ratings", forecast - schedule - players),
+        Contribution("schedule", schedule),
+        Contribution("players", players),
+    )

@@ -1,0 +1,194 @@
+"""An explanation says what a forecast is made of: its weights, contributions and similar games sum to the forecast."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.builders.ensembles import ensemble, forecaster
+
+from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Possession, Side
+from dejavu_feed.moment import TABLES_FROM, Moment
+from dejavu_feed.pattern import period_of, period_seconds
+from dejavu_models.columns import ColumnsQuery
+from dejavu_models.components.compiled import compiled_models
+from dejavu_models.forecast_query import ForecastQuery, LineupEffects, ScorePattern
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.types import MOST_SIMILAR, Explanation, Forecast, Horizon
+
+HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
+SCORES = LiveInputs(total_points=120, last_score=LastScore(Side.HOME, 5))
+BALL = LiveInputs(total_points=120, possession=Possession(Side.AWAY))
+LEADS = st.lists(st.integers(-15, 15).map(float), min_size=47, max_size=47).map(tuple)
+OPTIONS = st.sampled_from(
+    [
+        {},
+        {"pregame_margin": 4.0},
+        {"pregame_margin": -7.5, "live": SCORES},
+        {"home_team": "BOS", "away_team": "DAL"},
+        {"home_team": "BOS", "away_team": "DAL", "lineups": LineupEffects(1.5, -3.0, 1, 0), "live": BALL},
+        {"home_team": "BOS", "away_team": "DAL", "game_date": date(2024, 6, 20)},
+    ]
+)
+
+
+@cache
+def model(*components: str) -> Forecaster:
+    return forecaster(ensemble(*components))
+
+
+def of_minute(minute: int, leads: tuple[float, ...], horizon: Horizon, options: dict[str, object]) -> ForecastQuery:
+    return ForecastQuery(ScorePattern(leads[:minute]), horizon, explain=True, **options)  # type: ignore[arg-type]
+
+
+def at_moment(elapsed: float, lead: int, horizon: Horizon, options: dict[str, object]) -> ForecastQuery:
+    period = period_of(elapsed)
+    left = period_seconds(period) - (elapsed - 720 * min(period - 1, 4) - 300 * max(period - 5, 0))
+    moment = Moment(period, left, lead)
+    fields = {**options, "live": replace(options.get("live", NO_LIVE_INPUTS), total_points=None, last_score=None)}  # type: ignore[type-var]
+    pattern = ScorePattern((float(lead),) * moment.slots)
+    return ForecastQuery(pattern, horizon, explain=True, moment=moment, **fields)  # type: ignore[arg-type]
+
+
+def explained(made: Forecast) -> Explanation:
+    assert made.explanation is not None
+    return made.explanation
+
+
+def check_sums(made: Forecast, components: tuple[str, ...] = ("dejavu", "lstm")) -> None:
+    found = explained(made)
+    assert [each.name for each in found.components] == ["linear", *components]
+    assert all(0 <= each.weight <= 1 for each in found.components)
+    assert sum(each.weight for each in found.components) == pytest.approx(1)
+    weighted = sum(each.weight * each.prediction for each in found.components)
+    assert weighted == pytest.approx(made.point, abs=1e-9)
+    terms = found.attribution
+    assert terms.before_tipoff + sum(terms.minutes) == pytest.approx(found.components[0].prediction, abs=1e-9)
+    assert terms.before_tipoff + sum(terms.minutes) + terms.components == pytest.approx(made.point, abs=1e-9)
+    assert sum(each.points for each in found.contributions) == pytest.approx(made.point, abs=1e-9)
+    sizes = [abs(each.points) for each in found.contributions]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def numbers(made: Forecast) -> tuple[object, ...]:
+    return made.point, made.interval, made.home_lead_probability, made.quantiles, made.distribution
+
+
+@given(st.integers(1, 47), LEADS, OPTIONS, st.sampled_from([HALF, FINAL]))
+def test_everything_sums_to_the_forecast_which_is_the_same_without(
+    minute: int, leads: tuple[float, ...], options: dict[str, object], horizon: Horizon
+) -> None:
+    if minute > horizon.last_slot:
+        horizon = FINAL
+    options = {**options, "live": NO_LIVE_INPUTS} if minute < 30 else options
+    query = replace(of_minute(minute, tuple(map(float, leads)), horizon, {**options, "live": NO_LIVE_INPUTS}))
+    made = model().forecast(query)
+    check_sums(made)
+    assert made.point in made.interval
+    assert numbers(made) == numbers(model().forecast(replace(query, explain=False)))
+    names = {each.name for each in explained(made).contributions}
+    assert names <= {"ratings", "schedule", "players", "line", "minutes", "dejavu", "lstm"}
+    assert ("line" in names) == ("pregame_margin" in options)
+
+
+@pytest.mark.parametrize("live", [SCORES, BALL])
+def test_live_inputs_move_the_last_minute_and_all_components(live: LiveInputs) -> None:
+    leads = tuple(float(lead) for lead in range(44))
+    plain = of_minute(44, leads, FINAL, {"home_team": "BOS", "away_team": "DAL"})
+    made = model().forecast(replace(plain, live=replace(live, total_points=201)))
+    check_sums(made)
+    without = explained(model().forecast(plain))
+    [shift] = [each.points for each in explained(made).contributions if each.name == "live"]
+    assert shift
+    moved = explained(made).attribution.minutes[-1] - without.attribution.minutes[-1]
+    assert moved == pytest.approx(shift)
+    assert explained(made).components[0].prediction - without.components[0].prediction == pytest.approx(shift)
+
+
+@given(st.floats(60, 3400), st.integers(-20, 20), st.sampled_from([HALF, FINAL]), st.booleans())
+def test_at_any_moment_too(elapsed: float, lead: int, horizon: Horizon, ball: bool) -> None:
+    elapsed = round(60 + elapsed % 1370 if horizon is HALF else elapsed, 1)
+    query = at_moment(elapsed, lead, horizon, {"pregame_margin": 3.0, "live": BALL if ball else NO_LIVE_INPUTS})
+    made = model().forecast(query)
+    check_sums(made)
+    assert numbers(made) == numbers(model().forecast(replace(query, explain=False)))
+    assert query.moment is not None
+    if query.moment.slots >= TABLES_FROM[horizon]:
+        assert [each.weight for each in explained(made).components] == [1.0, 0.0, 0.0]
+
+
+def test_players_and_schedule_have_terms_of_their_own() -> None:
+    lineups = LineupEffects(1.5, -3.0, 1, 0)
+    options = {"home_team": "BOS", "away_team": "DAL"}
+    leads = (2.0,) * 18
+    plain, made = (
+        explained(model().forecast(of_minute(18, leads, FINAL, {**options, **more})))
+        for more in ({}, {"lineups": lineups})
+    )
+    before, after = ({each.name: each.points for each in of.contributions} for of in (plain, made))
+    assert "players" not in before
+    assert after["players"] == pytest.approx(made.attribution.before_tipoff - plain.attribution.before_tipoff)
+    assert after["ratings"] == pytest.approx(before["ratings"])
+
+
+def test_the_similar_games_are_those_that_the_forecast_is_made_of() -> None:
+    leads = tuple(float(lead) for lead in range(30))
+    query = of_minute(30, leads, FINAL, {"pregame_margin": 5.0})
+    made = model().forecast(query)
+    found = explained(made)
+    summary = found.similar_summary
+    assert summary is not None
+    assert len(found.similar_games) == MOST_SIMILAR
+    distances = [game.distance for game in found.similar_games]
+    assert distances == sorted(distances)
+    assert 100 < summary.games < 140, "12 groups of 10"
+    assert 0 <= summary.turned <= summary.games
+    of_games = next(each for each in found.components if each.name == "dejavu")
+    for game in found.similar_games:
+        course = model().course(made, game)
+        assert len(course) == 47
+        assert course[29] == game.differential
+        assert all(each == int(each) for each in course)
+    assert of_games.prediction - summary.correction == pytest.approx(raw_mean(query), abs=1e-9)
+
+
+def raw_mean(query: ForecastQuery) -> float:
+    """Return the lead after a query's last minute plus the mean change in the games that its forecast is made of."""
+    dejavu = model().models.dejavu
+    assert dejavu is not None
+    compiled = compiled_models(model().models).predict(query.differentials, query.pregame_margin, line=True)
+    compiled.opinion(1)
+    images = dejavu.members_of(query.pattern.minutes, compiled.groups)
+    changes = dejavu.games.leads_at(FINAL) - dejavu.games.differentials[:, query.pattern.minutes - 1]
+    return query.pattern.last + float(np.where(images % 2, -changes[images // 2], changes[images // 2]).mean())
+
+
+@pytest.mark.parametrize("components", [("dejavu",), ("lstm",)])
+def test_a_component_that_a_bundle_lacks_is_not_mentioned(components: tuple[str, ...]) -> None:
+    made = model(*components).forecast(of_minute(18, (3.0,) * 18, HALF, {"pregame_margin": 2.0}))
+    check_sums(made, components)
+    found = explained(made)
+    assert bool(found.similar_games) == (found.similar_summary is not None) == ("dejavu" in components)
+
+
+@given(st.lists(st.tuples(st.integers(1, 47), LEADS, st.none() | st.floats(-20, 20)), min_size=8, max_size=12))
+def test_columns_are_the_forecasts_of_the_games_alone(
+    games: list[tuple[int, tuple[float, ...], float | None]],
+) -> None:
+    queries = [
+        ForecastQuery(ScorePattern(leads[:minute]), FINAL, pregame_margin=margin, quantile_levels=(0.2, 0.7))
+        for minute, leads, margin in games
+    ]
+    alone = [model().forecast(query) for query in queries]
+    together = model().forecast_many(queries)
+    columns = model().forecast_columns(ColumnsQuery.of(queries))
+    for row, one in enumerate(alone):
+        assert numbers(one) == numbers(together[row])
+        assert one.point == columns.points[row]
+        assert one.interval.lower == columns.lower[row]
+        assert [each.value for each in one.quantiles] == columns.quantiles[row].tolist()

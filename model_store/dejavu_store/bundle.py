@@ -345,7 +345,7 @@ def _check_numbers(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> 
     for query, answer in zip(queries, forecaster.forecast_many(queries), strict=True):
         similar = () if answer.explanation is None else answer.explanation.similar_games
         points = [answer.point, *answer.distribution]
-        if answer.explanation is not None:  # the point does not depend on second opinions
+        if answer.explanation is not None:  # a component without a weight has no part in the point
             points += [each.prediction for each in answer.explanation.components]
         if answer.total is not None:
             points += [answer.total.point, answer.total.expected_total or 0.0, *answer.total.distribution]

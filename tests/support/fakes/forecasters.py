@@ -8,7 +8,7 @@ from statistics import NormalDist
 from typing import cast
 
 import numpy as np
-from tests.support.builders.explanations import explanation
+from tests.support.fakes.explanations import explanation
 from typing_extensions import override
 
 from dejavu_models import betting

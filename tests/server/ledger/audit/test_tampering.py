@@ -107,6 +107,8 @@ def altered(value: Any, others: Sequence[Any] = ()) -> list[Any]:
     if isinstance(value, bytes):
         return [bytes([value[0] ^ 1]) + value[1:], value[:-1] + bytes([value[-1] ^ 128])]
     seen = [each for each in dict.fromkeys([*others, *_NAMES.get(value, ())]) if each != value]
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):  # the 31st may be no date
+        seen = seen or [f"{value[:-2]}{'01' if value[-2:] != '01' else '02'}"]
     return seen or [value[:-1] + ("1" if value[-1:] != "1" else "2")]
 
 

@@ -129,13 +129,13 @@ class Registry:
         """Return the course of a similar game of a forecast.
 
         Args:
-            forecast: an explained forecast, of any model version: a refreshed bundle has the same entries as the bundle
-                that it was made from.
+            forecast: an explained forecast, of any model version: a refreshed bundle has the games of the bundle that
+                it was made from.
             game: one of its similar games.
 
         Returns:
-            Change since the forecast's minute, in points, at the end of each later minute before the horizon; empty if
-            no loaded model knows it.
+            Its differentials, in points, at the end of each of its minutes before the horizon; empty if no loaded model
+            has the game.
         """
         return next((found for each in self._loaded.values() if (found := each.course(forecast, game))), ())
 

@@ -83,7 +83,7 @@ class Dejavu:
             raise ValueError(f"{nearest} of {groups} groups; expected up to {MAX_NEAREST} of up to {MAX_GROUPS}")
         if members.shape != (MAX_SLOTS, images) or members.dtype.kind != "u":
             raise ValueError(f"members are {members.dtype} of shape {members.shape}; expected {(MAX_SLOTS, images)}")
-        if not all((np.bincount(row, minlength=images) == 1).all() for row in members):
+        if members.max() >= images or not all((np.bincount(row, minlength=images) == 1).all() for row in members):
             raise ValueError("each minute must have each game and its mirror image once")
         if starts[0] != 0 or starts[-1] != images or not (np.diff(starts) > 0).all():
             raise ValueError("starts must ascend from 0 to the number of images")

@@ -60,5 +60,5 @@ class VectorIndex:
 
 
 def search_breadth(count: int) -> int:
-    """Return the size of the candidate list for a graph search (ef): it keeps the recall above 0.99."""
-    return max(5 * count // 4, 64)
+    """Return the size of the candidate list for a graph search (ef): with hundreds, as many as asked for are enough."""
+    return max(count, 64)

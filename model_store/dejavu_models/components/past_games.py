@@ -67,6 +67,7 @@ class PastGames:
         for name, (kind, shape) in kinds.items():
             column = getattr(self, name)
             right = column.dtype.isnative and issubclass(column.dtype.type, kind)
+            right &= name != "date" or column.dtype == np.dtype("datetime64[D]")  # other units make no dates
             if not right or column.shape != (len(self.final), *shape):
                 raise ValueError(f"past games: column {name} is {column.dtype} of shape {column.shape}")
         if not len(self):

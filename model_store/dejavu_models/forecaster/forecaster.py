@@ -414,7 +414,7 @@ class Forecaster:
         """Return the factor by which a distribution is wider if its expected margin has additional variance.
 
         The margin enters the forecast with the slope of the linear models, so its variance enters with the squared
-        slope.
+        slope. The correction, which changes the slope by up to a quarter late in a game, is left out.
         """
         if not variance:
             return 1.0

@@ -210,6 +210,7 @@ BROKEN: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     "a team that is no code": (with_value("home", "B-S"), "codes of letters and digits"),
     "no day": (with_value("date", np.datetime64("NaT")), "a date from 1946"),
     "a day that no program prints": (with_value("date", np.datetime64("30000-01-01")), "a date from 1946"),
+    "a second of a day": (other("date", lambda column: column.astype("datetime64[s]")), "column date is"),
     "an image twice": (with_value("members", 7, (5, slice(2))), "each game and its mirror image once"),
     "an image of no game": (with_value("members", 2 * GAMES, (5, 0)), "each game and its mirror image once"),
     "members of fewer minutes": (other("members", lambda column: column[1:]), "members are uint16 of shape"),

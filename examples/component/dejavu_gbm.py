@@ -19,6 +19,8 @@ from dejavu_models.uncertainty.lattice.margin_model import Base, Distributions
 
 TREES, DEPTH, RATE = 60, 3, 0.1
 NODES = 2 ** (DEPTH + 1) - 1
+COUNT = TREES * NODES
+ROOTS = np.arange(0, COUNT, NODES)
 EVERY = 3
 """Of the minutes of a game, every third is fitted to: neighbouring ones say almost the same."""
 
@@ -30,11 +32,11 @@ _TOTAL = LIVE_COLUMNS.index("total_points")
 
 
 class Trees(NamedTuple):
-    """Trees of regression, as arrays, (TREES, NODES); a leaf is its own child.
+    """Trees of regression, as arrays over the nodes of all, (COUNT,); a leaf is its own child.
 
     Attributes:
         feature, threshold: a row goes left if its feature is at most the threshold.
-        left, right: the children.
+        left, right: the numbers of the children.
         value: what a leaf adds to the prediction.
     """
 
@@ -58,37 +60,35 @@ class Trees(NamedTuple):
             init="zero",
             random_state=seed,
         ).fit(inputs, targets)
-        result = cls(*(np.zeros((TREES, NODES), dtype) for dtype in (int, float, int, int, float)))
-        result.left[:] = result.right[:] = np.arange(NODES)
-        for number, [fitted] in enumerate(model.estimators_):
+        result = cls(*(np.zeros(COUNT, dtype) for dtype in (int, float, int, int, float)))
+        result.left[:] = result.right[:] = np.arange(COUNT)
+        for root, [fitted] in zip(ROOTS, model.estimators_, strict=True):
             tree, inner = fitted.tree_, np.flatnonzero(fitted.tree_.children_left >= 0)
-            result.feature[number, inner] = tree.feature[inner]
-            result.threshold[number, inner] = tree.threshold[inner]
-            result.left[number, inner], result.right[number, inner] = (
-                tree.children_left[inner],
-                tree.children_right[inner],
-            )
-            result.value[number, : tree.node_count] = RATE * tree.value[:, 0, 0]
+            result.feature[root + inner] = tree.feature[inner]
+            result.threshold[root + inner] = tree.threshold[inner]
+            result.left[root + inner] = root + tree.children_left[inner]
+            result.right[root + inner] = root + tree.children_right[inner]
+            result.value[root : root + tree.node_count] = RATE * tree.value[:, 0, 0]
         return result
 
     def predict(self, inputs: NDArray[np.float32]) -> Floats:
         """Return the predictions for n rows, (n,)."""
-        rows, trees = np.arange(len(inputs))[:, None], np.arange(TREES)
-        node = np.zeros((len(inputs), TREES), int)
+        nodes = np.tile(ROOTS, (len(inputs), 1))
         for _ in range(DEPTH):
-            goes_left = inputs[rows, self.feature[trees, node]] <= self.threshold[trees, node]
-            node = np.where(goes_left, self.left[trees, node], self.right[trees, node])
-        result: Floats = self.value[trees, node].sum(axis=1)
+            goes_left = np.take_along_axis(inputs, self.feature[nodes], axis=1) <= self.threshold[nodes]
+            nodes = np.where(goes_left, self.left[nodes], self.right[nodes])
+        result: Floats = self.value[nodes].sum(axis=1)
         return result
 
     def check(self) -> None:
         """Raise a ValueError if these are no trees."""
-        for name, column in self._asdict().items():
-            kind, most = ("f", 1e6) if name in {"threshold", "value"} else ("i", INPUTS if name == "feature" else NODES)
-            if column.shape != (TREES, NODES) or column.dtype.kind != kind:
-                raise ValueError(f"{name} is {column.dtype} of shape {column.shape}; expected {(TREES, NODES)}")
-            if not ((column < most) & (column >= (-most if kind == "f" else 0))).all():
-                raise ValueError(f"{name} must be below {most:g}")
+        numbers, children = ("f", -1e6, 1e6), ("i", 0, COUNT)
+        kinds = ("i", 0, INPUTS), numbers, children, children, numbers
+        for (name, column), (kind, least, bound) in zip(self._asdict().items(), kinds, strict=True):
+            if column.shape != (COUNT,) or column.dtype.kind != kind:
+                raise ValueError(f"{name} is {column.dtype} of shape {column.shape}; expected {(COUNT,)}")
+            if not ((column >= least) & (column < bound)).all():
+                raise ValueError(f"{name} must be at least {least:g} and below {bound:g}")
 
 
 def inputs_of(rows: Rows, horizon: Horizon) -> NDArray[np.float32]:
@@ -139,7 +139,7 @@ class Gbm(Component):
     @classmethod
     def load(cls, arrays: dict[str, NDArray[Any]]) -> Self:
         """Return the component with these trees."""
-        if any(arrays[name].ndim != 3 or len(arrays[name]) != 2 for name in Trees._fields):
+        if any(arrays[name].ndim != 2 or len(arrays[name]) != 2 for name in Trees._fields):
             raise ValueError(f"{', '.join(Trees._fields)} must each be of two sums of trees")
         means, squares = (Trees(*(arrays[name][each] for name in Trees._fields)) for each in range(2))
         means.check()

@@ -96,7 +96,7 @@ def component_classes(source: object, manifest: Manifest) -> dict[str, type[Comp
     try:
         return {name: component_class(name, manifest.packages.get(name, "")) for name in manifest.components}
     except ComponentMissing as error:
-        raise ComponentMissing(f"{source}: {error}") from None
+        raise ComponentMissing(f"{source or manifest.version}: {error}") from None
 
 
 def _ensemble(source: object, manifest: Manifest, contents: Mapping[str, bytes]) -> Ensemble:

@@ -153,10 +153,10 @@ def test_it_is_listed_with_its_weights_and_inputs() -> None:
 def test_it_comes_back_from_its_bytes_and_hostile_ones_are_refused_by_name() -> None:
     arrays, kind = from_npz(gbm().to_bytes()), component()
     assert kind.from_bytes(gbm().to_bytes()).to_bytes() == gbm().to_bytes()
-    for name, value in (("feature", 5), ("left", 15), ("right", -1), ("value", np.nan), ("threshold", np.inf)):
+    for name, value in (("feature", 5), ("left", 900), ("right", -1), ("value", np.nan), ("threshold", np.inf)):
         broken = arrays[name].copy()
-        broken[1, 3, 2] = value
-        with pytest.raises(ValueError, match=f"{name} must be below"):
+        broken[1, 32] = value
+        with pytest.raises(ValueError, match=f"{name} must be at least"):
             kind.from_bytes(to_npz(**arrays | {name: broken}))
     with pytest.raises(ValueError, match="left is int64 of shape"):
         kind.from_bytes(to_npz(**arrays | {"left": arrays["left"][:, :-1]}))

@@ -257,11 +257,13 @@ def simulated_games() -> Games:
     return load_games(simulated_seasons(), SEASONS)
 
 
-def fit_quickly(games: Games, train: Sequence[int], calibrate: Sequence[int], folder: Path) -> None:
-    """Fit a bundle by the quick recipe. Its verdict is fit, although no backtest was run."""
+def fit_quickly(
+    games: Games, train: Sequence[int], calibrate: Sequence[int], folder: Path, recipe: TrainingConfig | None = None
+) -> None:
+    """Fit a bundle, by default by the quick recipe. Its verdict is fit, although no backtest was run."""
     from dejavu_trainer.pipeline import fit
 
-    recipe = quick_recipe()
+    recipe = recipe or quick_recipe()
     with tempfile.TemporaryDirectory() as workshop:
         backtest = Path(workshop) / "backtest.json"
         verdict = {"fit": True, "reason": "made for tests"}

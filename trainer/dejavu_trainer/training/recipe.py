@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from dejavu_feed.errors import DataError
-from dejavu_models.components.registry import component_class
+from dejavu_models.components.registry import component_class, package_of
 from dejavu_models.components.settings import DejavuConfig, LstmConfig
 from dejavu_models.errors import ComponentMissing
 from dejavu_models.manifest import MAX_COMPONENTS, ComponentName
@@ -49,7 +49,8 @@ class TrainingConfig:
     @property
     def digest(self) -> str:
         """Hash that identifies the recipe: the first 16 hexadecimal digits of a SHA-256."""
-        content = {"method": METHOD, **asdict(self)}
+        packages = {name: package_of(name) for name in self.components if name not in COMPONENTS}
+        content = {"method": METHOD, **asdict(self), **({"packages": packages} if packages else {})}
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 

@@ -22,7 +22,6 @@ from dejavu_models.schedule import (
     GameSchedule,
     GameTerms,
     ScheduleHistory,
-    TeamSchedule,
     TotalTerms,
     game_terms,
     total_terms,
@@ -31,36 +30,6 @@ from dejavu_models.team_filter import FilterT, RatingSettings, TeamFilter, carri
 from dejavu_models.types import MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance
-
-
-class ScheduleTerms(NamedTuple):
-    """Schedule of n games; (n, 2) of the home and the away team, NaN where it is not known. See `TeamSchedule`.
-
-    Attributes:
-        rest_days: 0 to MAX_REST.
-        is_back_to_back: 0 or 1.
-        games_in_4_days, games_in_6_days: at least 1.
-        road_games: 0 at home.
-        time_zones: hours, positive to the east.
-        altitude: (n,), metres.
-    """
-
-    rest_days: Floats
-    is_back_to_back: Floats
-    games_in_4_days: Floats
-    games_in_6_days: Floats
-    road_games: Floats
-    time_zones: Floats
-    altitude: Floats
-
-
-def schedule_terms(games: Games) -> ScheduleTerms:
-    """Return the schedule of each game, from the games of the table on earlier days."""
-    schedules = _schedules(games)
-    teams = np.array([(each.home, each.away) for each in schedules], dtype=np.float64)  # None becomes NaN
-    altitude = np.array([each.altitude for each in schedules], dtype=np.float64)
-    columns = dict(zip(TeamSchedule._fields, np.moveaxis(teams.reshape(len(games), 2, -1), 2, 0), strict=True))
-    return ScheduleTerms(**columns, altitude=altitude)
 
 
 def margin_terms(games: Games) -> list[GameTerms]:
@@ -191,7 +160,7 @@ def margins_in_mode(mode: MarginSource, margins: Floats) -> Floats:
 def carry(start: RatingFilter, games: Games) -> tuple[RatedGames, RatingFilter]:
     """Update ratings game by game; the games must be later than those already in `start`.
 
-    Schedule terms such as rest days are derived from the earlier games of the season, so `games` should contain all of
+    The terms of the schedule are derived from the earlier games of the season, so `games` should contain all of
     them.
 
     Returns:

@@ -32,7 +32,7 @@ from dejavu_models.types import (
 from dejavu_models.uncertainty.adaptive import quarter_of
 from dejavu_models.uncertainty.issued import IntervalAdapter, adapted_scores, adapters
 from dejavu_models.uncertainty.lattice.game import AdaptedScores
-from dejavu_models.uncertainty.score_map import ScoreMap
+from dejavu_models.uncertainty.normal_scores import ScoreMap
 
 
 class ActiveState:

@@ -8,11 +8,9 @@ from functools import lru_cache
 from dejavu_models import betting
 from dejavu_models.betting import Market, MarketAnswer, StakingPolicy
 from dejavu_models.types import Adaptation, AdaptationMode, Horizon, Interval, Quantile
-from dejavu_models.uncertainty.adaptive import Tracker, radius_of_alpha, scaled_radii
+from dejavu_models.uncertainty.adaptive import Tracker, pooled
 from dejavu_models.uncertainty.lattice.game import AdaptedScores, LatticeGame
-from dejavu_models.uncertainty.normal_scores import NORMAL
-from dejavu_models.uncertainty.score_map import KNOTS, ScoreMap
-from dejavu_models.uncertainty.season_scale import pooled
+from dejavu_models.uncertainty.normal_scores import LEVEL_SCORES, NORMAL, ScoreMap, radius_of_alpha
 
 
 class IntervalAdapter:
@@ -25,19 +23,14 @@ class IntervalAdapter:
     Attributes:
         map: the score map.
         games: number of games in the rolling window.
-        rolling: alpha → rolling coverage of its adapted and of its static intervals.
+        rolling: see `Tracker.rolling_coverages`.
     """
 
     def __init__(self, tracker: Tracker, score_map: ScoreMap) -> None:
         self.map = score_map
         self.games = len(tracker.recent)
-
         # The cache is limited: clients that vary alpha on every call must not exhaust memory.
-        @lru_cache(maxsize=64)
-        def rolling(alpha: float) -> tuple[float | None, float | None]:
-            return tracker.rolling_coverage(alpha), tracker.static_rolling_coverage(alpha)
-
-        self.rolling = rolling
+        self.rolling = lru_cache(maxsize=64)(tracker.rolling_coverages)
 
 
 def adapters(trackers: Mapping[tuple[Horizon, int], Tracker]) -> dict[tuple[Horizon, int], IntervalAdapter]:
@@ -45,7 +38,7 @@ def adapters(trackers: Mapping[tuple[Horizon, int], Tracker]) -> dict[tuple[Hori
     maps = {}
     for horizon in {horizon for horizon, _ in trackers}:
         of_season = pooled(each.season for (of, _), each in trackers.items() if of is horizon)
-        maps[horizon] = ScoreMap(scaled_radii(of_season.factor))
+        maps[horizon] = ScoreMap(of_season.factor)
     return {key: IntervalAdapter(tracker, maps[key[0]]) for key, tracker in trackers.items()}
 
 
@@ -74,8 +67,7 @@ class IssuedDistribution:
         self.static_scores: tuple[float, ...] = () if self._map is None else self._map.distribution
         """See `types.Forecast`."""
         if widening > 1.0:
-            radii = KNOTS if self._map is None else self._map.radii
-            self._map = ScoreMap([widening * radius for radius in radii])
+            self._map = ScoreMap(1.0 if self._map is None else self._map.factor, widening)
 
     def static(self, alpha: float) -> Interval:
         """Return the interval that is not adapted."""
@@ -104,7 +96,7 @@ class IssuedDistribution:
 
     def recorded(self) -> tuple[float, ...]:
         """Return the quantiles at DISTRIBUTION_LEVELS."""
-        return self._game.recorded_quantiles(None if self._map is None else self._map.grid)
+        return self._game.recorded_quantiles(LEVEL_SCORES if self._map is None else self._map.distribution)
 
     def home_lead_probability(self) -> float:
         """Return P(the home team leads at the horizon)."""

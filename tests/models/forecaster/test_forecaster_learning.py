@@ -130,8 +130,8 @@ def test_the_rolling_coverage_is_told_at_the_alpha_asked(shipped: Forecaster) ->
         adaptation = shipped.forecast(asked(alpha=alpha)).adaptation
         assert adaptation is not None
         assert adaptation.rolling_games == 100
-        assert adaptation.rolling_coverage == WILD.rolling_coverage(alpha)
-        assert adaptation.static_rolling_coverage == WILD.static_rolling_coverage(alpha)
+        rolling = adaptation.rolling_coverage, adaptation.static_rolling_coverage
+        assert rolling == WILD.rolling_coverages(alpha)
 
 
 @pytest.mark.parametrize("mode", list(AdaptationMode))

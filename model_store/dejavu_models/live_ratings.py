@@ -21,8 +21,7 @@ from dejavu_models.schedule import (
     game_terms,
     total_terms,
 )
-from dejavu_models.team_filter import CODES, FilterT
-from dejavu_models.totals.filter import TotalFilter
+from dejavu_models.team_filter import CODES, FilterT, TotalFilter
 
 KNOWN_GAMES: Final = 10
 """Reported games of the season that both teams need before their expected margin counts as KNOWN instead of RATED.

@@ -1,4 +1,4 @@
-"""Kalman filter that estimates ratings of teams from results.
+"""Kalman filter that estimates ratings of teams from results: of margins (`ratings.RatingFilter`) and of totals.
 
 A linear-Gaussian state-space model, filtered game by game (Glickman & Stern, A state-space model for National Football
 League scores, JASA 93, 1998; the filter: Kalman 1960). The state is a number per team, a common level, and a
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from dejavu_feed.off_season import days_with_games, season_on, summer
 from dejavu_feed.teams import TEAMS
 from dejavu_models.arrays import Floats
+from dejavu_models.schedule import TotalTerms
 
 CODES: Final[tuple[str, ...]] = tuple(TEAMS)
 """NBA codes in the order of the state."""
@@ -222,6 +223,34 @@ class TeamFilter:
         for index, load in loads:
             variance += load * float(cross[index])
         return mean, cross, variance + self.settings.noise
+
+
+STARTING_SETTINGS: Final = RatingSettings(noise=320.0, daily=0.05, carry=0.5, seasonal=10.0, home_daily=0.05)
+"""Settings from which the trainer's search starts: totals spread more than margins, and their level drifts with the
+style of play."""
+
+
+@dataclass(frozen=True, slots=True)
+class TotalFilter(TeamFilter):
+    """Filter of final totals, overtime included; immutable.
+
+    Each team has one number, the points that its offence and defence together add to the total of its games. Separate
+    numbers for offence and defence did not improve forecasts (docs/decisions/0062).
+
+    Its state, (34,), has the contribution of each team to the total of a game, the total of two average teams, and the
+    coefficients of the other TotalTerms.
+    """
+
+    away_sign: ClassVar[float] = 1.0
+
+    @classmethod
+    def start(cls, settings: RatingSettings = STARTING_SETTINGS) -> Self:
+        """Create the prior: equal teams, a level of 200 points, and large variances of the teams.
+
+        Args:
+            settings: parameters of the filter.
+        """
+        return cls.prior(settings, level=200.0, terms=len(TotalTerms._fields) - 1)
 
 
 FilterT = TypeVar("FilterT", bound=TeamFilter)

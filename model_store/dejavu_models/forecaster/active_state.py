@@ -15,10 +15,10 @@ from dejavu_models.ratings import (
     RatedGame,
     RatingFilter,
     RatingsByDate,
+    TotalsByDate,
     are_usable,
     ratings_warnings,
 )
-from dejavu_models.totals.by_date import TotalsByDate
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import (
     MAX_DIFFERENTIAL,

@@ -38,8 +38,7 @@ from dejavu_models.moments.model import MomentModel
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, Ratings, are_known
-from dejavu_models.totals.forecast import forecast_total
-from dejavu_models.totals.totals import Totals
+from dejavu_models.totals.totals import Totals, forecast_total
 from dejavu_models.types import (
     HORIZONS,
     AdaptationMode,

@@ -1,20 +1,86 @@
-"""Total points in a bundle: the tables by the source of the expected total, and the ratings behind it."""
+"""Total points in a bundle: the tables by the source of the expected total, the ratings behind it, and forecasts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
 from dejavu_models.arrays import from_npz, to_npz
+from dejavu_models.betting import DEFAULT_POLICY, MarketKind, StakingPolicy, evaluate_market, is_own_market
+from dejavu_models.forecast_query import ForecastQuery
+from dejavu_models.native import native
 from dejavu_models.schedule import TotalTerms
-from dejavu_models.team_filter import LEVEL, RatingSettings
-from dejavu_models.totals.filter import TotalFilter
-from dejavu_models.totals.game import TotalTables
-from dejavu_models.totals.model import TABLES, TotalModel
-from dejavu_models.types import WITHOUT_LINE, Horizon, MarginSource
+from dejavu_models.team_filter import LEVEL, RatingSettings, TotalFilter
+from dejavu_models.totals.model import CENTERS, LATE, MOST_TO_COME, TABLES, TotalModel
+from dejavu_models.types import (
+    DISTRIBUTION_LEVELS,
+    HORIZONS,
+    WITHOUT_LINE,
+    Horizon,
+    MarginSource,
+    Quantile,
+    TotalForecast,
+)
+from dejavu_models.uncertainty.lattice.distribution import TOLERANCE, around_point
+from dejavu_models.uncertainty.lattice.game import native_shapes
+from dejavu_models.uncertainty.lattice.margin_model import ROWS
+from dejavu_models.uncertainty.lattice.shapes import ONE_SHAPE
+
+
+class TotalDistribution(Protocol):
+    """Distribution of the total of one game on whole numbers."""
+
+    @property
+    def point(self) -> float:
+        """Point forecast of the total, in points."""
+
+    def cumulative(self, total: int) -> float:
+        """Return the probability of a total or less, in [0, 1]."""
+
+    def quantiles(self, levels: Sequence[float]) -> list[float]:
+        """Return, for each level in (0, 1), the least total that is not exceeded with at least this probability."""
+
+
+class TotalTables:
+    """Tables of one horizon and minute in the compiled models; `TotalModel.distribution` is the reference.
+
+    Args:
+        model: tables of one source of the expected total.
+        horizon: the horizon.
+        minute: number of minutes played.
+    """
+
+    def __init__(self, model: TotalModel, horizon: Horizon, minute: int) -> None:
+        row, final = ROWS[HORIZONS.index(horizon), minute], horizon is Horizon.FINAL
+        late = final and minute >= LATE
+        self._tables = native.PointTables(
+            native_shapes(
+                model.late_shapes[minute - LATE] if late else model.shapes[row : row + 1],
+                CENTERS.tolist() if late else ONE_SHAPE,
+            ),
+            final=final,
+            late=late,
+            point=model.point[row].tolist(),
+            scale=model.scale[row].tolist(),
+            log_mean=float(model.log_mean[row]),
+            tolerance=TOLERANCE,
+            most_to_come=MOST_TO_COME,
+        )
+
+    def game(self, points: int, lead: float, expected: float) -> TotalDistribution:
+        """Return the distribution of one game.
+
+        Args:
+            points: points of both teams so far.
+            lead: last known differential, in points.
+            expected: expected final total before tip-off, in points; 0 if unknown.
+        """
+        game: TotalDistribution = self._tables.game(points, lead, expected)
+        return game
+
 
 _STATE_SIZE: Final = LEVEL + len(TotalTerms._fields)
 
@@ -108,3 +174,52 @@ class Totals:
     def rounded(self) -> Totals:
         """Return the totals after a write/read round trip: results from both are bit-identical."""
         return Totals.from_bytes(self.to_bytes())
+
+
+def forecast_total(
+    tables: TotalTables,
+    query: ForecastQuery,
+    points: int,
+    expected: float | None,
+    policy: StakingPolicy = DEFAULT_POLICY,
+    *,
+    lead_staked: float = 0.0,
+    well_known: bool = True,
+) -> TotalForecast:
+    """Forecast the points of both teams at the horizon of a query.
+
+    The interval is closed and its ends are whole numbers; see `around_point`.
+
+    Args:
+        tables: tables of the query's horizon and minute, for the source of the expected total.
+        query: the query; its alpha and quantile levels apply to the total too.
+        points: points of both teams at the end of its pattern.
+        expected: expected final total before tip-off, in points; None if unknown.
+        policy: staking policy for its market of total points.
+        lead_staked: share of the bankroll staked on the market of the lead in the same query.
+        well_known: whether the ratings, if they are used, know the teams well enough for a stake.
+    """
+    game = tables.game(points, query.pattern.last, 0.0 if expected is None else expected)
+    lower, upper = game.quantiles((query.alpha / 2, 1 - query.alpha / 2))
+    levels = query.quantile_levels
+    market, answer = query.market(MarketKind.TOTAL), None
+    if market is not None:
+        # The bookmaker knows the teams; the model may not.
+        given = query.live.pregame_total
+        own = is_own_market(market, given, final=query.horizon is Horizon.FINAL)
+        unrated = expected is None or (given is None and not well_known) or own
+        answer = evaluate_market(
+            market,
+            lambda total: 1 - game.cumulative(total - 1),
+            policy,
+            unrated=unrated,
+            lead_staked=lead_staked,
+        )
+    return TotalForecast(
+        point=game.point,
+        interval=around_point(game.point, lower, upper),
+        quantiles=tuple(Quantile(*each) for each in zip(levels, game.quantiles(levels), strict=True)) if levels else (),
+        expected_total=expected,
+        distribution=tuple(game.quantiles(DISTRIBUTION_LEVELS)) if query.record else (),
+        market=answer,
+    )

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from dejavu_models.live_ratings import GameResult, RatedSchedule
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import GameSchedule, ScheduleHistory, TotalTerms, total_terms
-from dejavu_models.team_filter import CODES, LEVEL, RatingSettings, carried_expectations
-from dejavu_models.totals.filter import TotalFilter
+from dejavu_models.team_filter import CODES, LEVEL, RatingSettings, TotalFilter, carried_expectations
 
 START = TotalFilter.start()
 TEAM = st.sampled_from(CODES)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.calibrations import steady_totals
 
-from dejavu_models.totals.game import TotalDistribution, TotalTables
-from dejavu_models.totals.inputs import MOST_TO_COME, TotalInputs
+from dejavu_models.totals.model import MOST_TO_COME, TotalInputs
+from dejavu_models.totals.totals import TotalDistribution, TotalTables
 from dejavu_models.types import CASES, DISTRIBUTION_LEVELS, HORIZONS, MarginSource
 from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
 

@@ -16,9 +16,8 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult
 from dejavu_models.online_state import OnlineState
-from dejavu_models.ratings import RatedGame
-from dejavu_models.totals.by_date import TotalsByDate
-from dejavu_models.totals.forecast import forecast_total
+from dejavu_models.ratings import RatedGame, TotalsByDate
+from dejavu_models.totals.totals import forecast_total
 from dejavu_models.types import DISTRIBUTION_LEVELS, Forecast, Horizon, MarginSource, TotalForecast
 
 PLAIN = without_totals()

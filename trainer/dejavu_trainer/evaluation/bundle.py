@@ -9,7 +9,7 @@ from dejavu_feed.errors import DataError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import RatingFilter, frozen_margins
-from dejavu_models.totals.filter import TotalFilter
+from dejavu_models.team_filter import TotalFilter
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.result import RESULT_STEPS, BacktestResult, RunProvenance, result_of
 from dejavu_trainer.evaluation.scoring.fold_scores import SCORING_STEPS, FoldScores, score_fold

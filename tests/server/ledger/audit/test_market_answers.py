@@ -25,7 +25,7 @@ from dejavu_models.betting import (
     is_own_market,
 )
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_models.totals.forecast import forecast_total
+from dejavu_models.totals.totals import forecast_total
 from dejavu_models.types import AdaptationMode, Horizon, MarginSource, TeamKnowledge
 from dejavu_models.uncertainty.adaptive import Tracker
 from dejavu_models.uncertainty.issued import IntervalAdapter, IssuedDistribution

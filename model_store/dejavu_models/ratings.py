@@ -27,8 +27,8 @@ from dejavu_models.schedule import NO_TERMS, GameSchedule, GameTerms, ScheduleHi
 from dejavu_models.team_filter import CODES, FIRST_TERM, LEVEL, RatingSettings, TeamFilter, TotalFilter
 from dejavu_models.types import ExpectedMarginTerms, MarginSource, TeamKnowledge, WarningReason
 
-STATE_SIZES: Final = (FIRST_TERM, LEVEL + len(GameTerms._fields))
-"""Sizes of the filter's state: without terms of the schedule, and with them."""
+STATE_SIZE: Final = LEVEL + len(GameTerms._fields)
+"""Size of the filter's state."""
 
 MAX_RATINGS_DAYS: Final = 30
 """Default of the greatest age at which ratings are used, in days; summers are not counted (`dejavu_feed.off_season`).
@@ -49,25 +49,13 @@ class Ratings:
         strengths: NBA code → points above an average team, on a neutral court.
         home_advantage: in points.
         date: local date of the last game included.
-        coefficients: points for each of GameTerms after the first, whose coefficient is the home advantage; empty if
-            the ratings have no other terms.
-
-    Raises:
-        ValueError: if a team is missing or unknown, a value is not finite, or coefficients are missing.
+        coefficients: points for each of GameTerms after the first, whose coefficient is the home advantage.
     """
 
     strengths: Mapping[str, float]
     home_advantage: float
     date: date
-    coefficients: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        if set(self.strengths) != set(CODES):
-            raise ValueError(f"ratings must cover exactly the {len(CODES)} teams of the NBA")
-        if not np.isfinite([*self.strengths.values(), self.home_advantage, *self.coefficients]).all():
-            raise ValueError("ratings must be finite")
-        if self.coefficients and len(self.coefficients) != len(GameTerms._fields) - 1:
-            raise ValueError(f"ratings must have a coefficient of each term: {', '.join(GameTerms._fields[1:])}")
+    coefficients: tuple[float, ...]
 
     def expected_margin(self, home: str, away: str, terms: GameTerms = NO_TERMS) -> float:
         """Return the expected final differential of a game before tip-off, in points.
@@ -75,7 +63,7 @@ class Ratings:
         Args:
             home: NBA code of the home team.
             away: NBA code of the away team.
-            terms: the terms of the game; ratings without terms use only the first.
+            terms: the terms of the game.
 
         Raises:
             KeyError: if a team is not an NBA code.
@@ -90,20 +78,16 @@ class Ratings:
         Args:
             home: NBA code of the home team.
             away: NBA code of the away team.
-            terms: the terms of the game; ratings without terms use only the first.
+            terms: the terms of the game.
             schedule_known: whether the schedule of both teams is known (`GameSchedule.is_known`).
 
         Raises:
             KeyError: if a team is not an NBA code.
         """
-        difference = self.strengths[home] - self.strengths[away]
-        home_advantage = terms.home * self.home_advantage
-        if not self.coefficients:
-            return ExpectedMarginTerms(difference, home_advantage)
         coefficients = (self.home_advantage, *self.coefficients)
         worth = GameTerms(*(load * points for load, points in zip(terms, coefficients, strict=True)))
         return ExpectedMarginTerms(
-            difference,
+            self.strengths[home] - self.strengths[away],
             worth.home,
             worth.back_to_back + worth.games_in_6_days,
             worth.playoffs,
@@ -116,22 +100,19 @@ class Ratings:
 class RatingFilter(TeamFilter):
     """Filter of final differentials; immutable.
 
-    Its state, (35,), has the strengths, the home advantage, and the coefficients of GameTerms; (31,) without
-    coefficients, so without terms.
+    Its state, (35,), has the strengths, the home advantage, and the coefficients of the other GameTerms.
     """
 
     away_sign: ClassVar[float] = -1.0
 
     @classmethod
-    def start(cls, settings: RatingSettings, *, with_terms: bool = True) -> Self:
+    def start(cls, settings: RatingSettings) -> Self:
         """Create the prior: equal strengths, a home advantage of about 3 points, and large variances.
 
         Args:
             settings: parameters of the filter.
-            with_terms: whether terms of games other than the first enter the expected margin; their coefficients start
-                at 0.
         """
-        return cls.prior(settings, level=3.0, terms=len(GameTerms._fields) - 1 if with_terms else 0)
+        return cls.prior(settings, level=3.0, terms=len(GameTerms._fields) - 1)
 
     def ratings(self) -> Ratings:
         """Return the current strengths.
@@ -226,8 +207,8 @@ class RatingsByDate:
     def _expected_margin_terms(self, game: RatedGame) -> ExpectedMarginTerms:
         """Return the terms of a game's expected margin."""
         schedule, terms = self._terms(game)
-        known = schedule.is_known and self._filter.with_terms
-        of_teams = self.on(game.day).expected_margin_terms(game.home, game.away, terms, schedule_known=known)
+        rated = self.on(game.day)
+        of_teams = rated.expected_margin_terms(game.home, game.away, terms, schedule_known=schedule.is_known)
         return of_teams if self._players is None else self._with_players(of_teams, game, self._players)
 
     def _with_players(self, terms: ExpectedMarginTerms, game: RatedGame, players: PlayerRatings) -> ExpectedMarginTerms:

@@ -101,11 +101,6 @@ class TeamFilter:
         mean[LEVEL], variances[LEVEL], variances[FIRST_TERM:] = level, _LEVEL_VARIANCE, _TERM_VARIANCE
         return cls(settings, mean, np.diag(variances))
 
-    @property
-    def with_terms(self) -> bool:
-        """Whether the terms of games enter the expectation."""
-        return len(self.mean) > FIRST_TERM
-
     def check(self) -> None:
         """Check the numbers of the state.
 
@@ -133,8 +128,11 @@ class TeamFilter:
 
         Args:
             season: the season, as the year in which it ends; a season before the state's own counts as the state's.
-            day: local date of the game; None if it is not known yet, only the season.
+            day: local date of the game; None if it is not known yet, only the season. A day before the state's own
+                counts as that: a game may be reported late.
         """
+        if day is not None and self.date is not None:
+            day = max(day, self.date)
         mean, covariance, chosen = self.mean.copy(), self.covariance.copy(), self.settings
         awaits_season = self.awaits_season
         teams = slice(0, LEVEL)
@@ -189,7 +187,7 @@ class TeamFilter:
             home: NBA code of the home team.
             away: NBA code of the away team.
             outcome: home − away for a margin, home + away for a total.
-            terms: the terms of the game, the load of the level first; a filter without terms uses only that.
+            terms: the terms of the game, the load of the level first.
 
         Raises:
             ValueError: if the state gives the outcome no variance, or fails `check` afterwards: a bundle may hold any

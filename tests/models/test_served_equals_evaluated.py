@@ -118,27 +118,23 @@ def served(
     is_over=st.booleans(),
     missing=st.integers(0, 1),
     followed=st.booleans(),
-    with_terms=st.booleans(),
 )
 # published in summer, like the shipped bundle
-@example(seed=1, days=12, share=0.25, is_over=True, missing=0, followed=False, with_terms=True)
+@example(seed=1, days=12, share=0.25, is_over=True, missing=0, followed=False)
 # refreshed during a season
-@example(seed=1, days=12, share=0.375, is_over=False, missing=0, followed=False, with_terms=True)
+@example(seed=1, days=12, share=0.375, is_over=False, missing=0, followed=False)
 # refreshed during a season that the ledger has from its start
-@example(seed=1, days=12, share=0.375, is_over=False, missing=0, followed=True, with_terms=True)
+@example(seed=1, days=12, share=0.375, is_over=False, missing=0, followed=True)
 # a season without a reported final
-@example(seed=1, days=12, share=0.5, is_over=True, missing=1, followed=False, with_terms=True)
+@example(seed=1, days=12, share=0.5, is_over=True, missing=1, followed=False)
 # a season that is over, without a report of its end
-@example(seed=1, days=12, share=0.5, is_over=False, missing=0, followed=True, with_terms=True)
-# a bundle without the terms of the schedule
-@example(seed=1, days=12, share=0.25, is_over=True, missing=0, followed=False, with_terms=False)
+@example(seed=1, days=12, share=0.5, is_over=False, missing=0, followed=True)
 def test_a_server_expects_what_the_trainer_evaluates(
-    seed: int, days: int, share: float, is_over: bool, missing: int, followed: bool, with_terms: bool
+    seed: int, days: int, share: float, is_over: bool, missing: int, followed: bool
 ) -> None:
     evenings = seasons_of(seed, 2031, 4, days)
     before, later = evenings[: max(1, int(share * len(evenings)))], evenings[max(1, int(share * len(evenings))) :]
-    _, state = evaluated(RatingFilter.start(SETTINGS, with_terms=with_terms), before)
-    assert state.with_terms is with_terms
+    _, state = evaluated(RatingFilter.start(SETTINGS), before)
     bundled, season = state, before[-1].season
     if is_over:
         bundled = state.predict(season + 1)

@@ -77,7 +77,7 @@ def evaluate(
             f" {forecaster.version} was built from; the references are fitted on them too"
         )
     rating_filter = forecaster.rating_filter
-    start = RatingFilter.start(rating_filter.settings, with_terms=rating_filter.with_terms)
+    start = RatingFilter.start(rating_filter.settings)
     rated, _ = carry(start, games)
     earlier, test = rated.select(games.season < season), rated.of_seasons([season])
     for selected, description in (

@@ -170,16 +170,15 @@ def carry(start: RatingFilter, games: Games) -> tuple[RatedGames, RatingFilter]:
     return RatedGames(games, margins), after
 
 
-def fit_ratings(games: Games, steps: int, advance: Advance, *, with_terms: bool = True) -> RatingSettings:
+def fit_ratings(games: Games, steps: int, advance: Advance) -> RatingSettings:
     """Estimate the settings of the filter of margins by maximum likelihood; see `fit_settings`.
 
     Args:
         games: training games.
         steps: maximum number of likelihood evaluations.
         advance: called with the number of steps done, `steps` in total.
-        with_terms: whether schedule, playoffs and altitude enter the expected margins.
     """
-    start = RatingFilter.start(RatingSettings(), with_terms=with_terms)
+    start = RatingFilter.start(RatingSettings())
     return fit_settings(start, games, games.final.astype(np.float64), margin_terms(games), steps, advance)
 
 

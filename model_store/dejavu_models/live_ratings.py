@@ -86,12 +86,12 @@ class LiveRatings:
         Raises:
             ValueError: if the ratings include no game.
         """
-        return cls(ratings, ratings.ratings().date)
+        return cls(ratings, ratings.newest)
 
     @property
     def newest(self) -> date:
         """Local date of the newest game included."""
-        return self.since if self.filter.date is None else self.filter.date.astype("datetime64[D]").item()
+        return self.filter.newest
 
     def after(self, result: GameResult, terms: GameTerms = NO_TERMS) -> Self:
         """Return the state after a result.

@@ -18,7 +18,7 @@ from dejavu_feed.off_season import season_on
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
-from dejavu_models.online_state import OnlineState
+from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import (
     MAX_BREAK,
@@ -31,7 +31,7 @@ from dejavu_models.schedule import (
     game_terms,
     total_terms,
 )
-from dejavu_models.team_filter import CODES, RatingSettings
+from dejavu_models.team_filter import CODES, LEVEL, RatingSettings
 from dejavu_models.types import ExpectedMarginTerms, Horizon
 
 Played = tuple[date, str, str]
@@ -194,9 +194,9 @@ def with_coefficients() -> RatingFilter:
 def test_a_final_at_a_neutral_site_contains_no_information_on_the_home_advantage() -> None:
     before = LiveRatings.start(with_coefficients())
     played = GameResult("BOS", "LAL", 2031, OPENING, 31.0, neutral_site=True)
-    after = RatedSchedule(before).after(played).ratings.filter.ratings()
-    assert after.home_advantage == before.filter.ratings().home_advantage
-    assert after.strengths["BOS"] > before.filter.ratings().strengths["BOS"] + 1
+    after = RatedSchedule(before).after(played).ratings.filter
+    assert after.mean[LEVEL] == before.filter.mean[LEVEL]
+    assert after.strengths["BOS"] > before.filter.strengths["BOS"] + 1
 
 
 @pytest.fixture(scope="module")
@@ -219,8 +219,8 @@ def margin_terms(model: Forecaster, **fields: Any) -> ExpectedMarginTerms:
 
 
 def test_a_forecast_states_the_terms_of_its_expected_margin(rated: Forecaster) -> None:
-    rated.update(OnlineState(9, schedule=WEEK))
-    strengths = rated.ratings.strengths
+    rated.update(OnlineState(9, rated=replace(rated.bundled_ratings, schedule=WEEK)))
+    strengths = rated.rating_filter.strengths
     tired = margin_terms(rated)
     due = strengths["BOS"] - strengths["LAL"], 3.0
     assert tired == ExpectedMarginTerms(*due, schedule=2.5, schedule_known=True)
@@ -236,8 +236,7 @@ def test_a_forecast_states_the_terms_of_its_expected_margin(rated: Forecaster) -
         assert rated.forecast(asked(**other)).expected_margin_terms is None
 
 
-@pytest.mark.parametrize("schedule", [None, ScheduleHistory()])
-def test_without_reported_finals_the_schedule_is_not_known(rated: Forecaster, schedule: ScheduleHistory | None) -> None:
-    rated.update(OnlineState(schedule=schedule))
+def test_without_reported_finals_the_schedule_is_not_known(rated: Forecaster) -> None:
+    rated.update(INITIAL)
     assert margin_terms(rated, game_date=OPENING).schedule_known is False
     assert margin_terms(rated, home_team="UTA").altitude == 1.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -12,8 +12,7 @@ from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.betting import DEFAULT_POLICY, MarketKind, StakingPolicy, evaluate_market, is_own_market
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.native import native
-from dejavu_models.schedule import TotalTerms
-from dejavu_models.team_filter import LEVEL, RatingSettings, TotalFilter
+from dejavu_models.team_filter import RatingSettings, TotalFilter
 from dejavu_models.totals.model import CENTERS, LATE, MOST_TO_COME, TABLES, TotalModel
 from dejavu_models.types import (
     DISTRIBUTION_LEVELS,
@@ -80,9 +79,6 @@ class TotalTables:
         """
         game: TotalDistribution = self._tables.game(points, lead, expected)
         return game
-
-
-_STATE_SIZE: Final = LEVEL + len(TotalTerms._fields)
 
 
 @dataclass(frozen=True)
@@ -157,14 +153,11 @@ class Totals:
                 zip(columns["sources"].tolist(), columns["games"].tolist(), strict=True)
             )
         }
-        mean, covariance = columns["mean"], columns["covariance"]
-        if mean.shape != (_STATE_SIZE,) or covariance.shape != (_STATE_SIZE, _STATE_SIZE):
-            raise ValueError(f"it holds ratings of shape {mean.shape}; expected {_STATE_SIZE} values")
         settings = dict(zip((each.name for each in fields(RatingSettings)), columns["settings"].tolist(), strict=True))
         ratings = TotalFilter(
             RatingSettings(**settings),
-            mean,
-            covariance,
+            columns["mean"],
+            columns["covariance"],
             int(columns["season"]),
             np.datetime64(int(columns["date"]), "D"),
             bool(columns["awaits_season"]),

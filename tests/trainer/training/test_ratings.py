@@ -9,7 +9,7 @@ from tests.support.builders.random_walks import random_walks
 
 from dejavu_feed.teams import TEAMS
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
-from dejavu_models.ratings import RatingFilter, frozen_margins
+from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import game_terms
 from dejavu_models.team_filter import RatingSettings
 from dejavu_trainer.data.games import Games
@@ -113,12 +113,12 @@ def test_ratings_that_stand_still_know_a_season_only_up_to_its_start() -> None:
     later = games.of_seasons([2021, 2022])
     standing = margins_with_frozen_ratings(before, later)
     first = later.season == 2021
-    one = before.predict(2021).ratings()
-    other = carry(before, later.select(first))[1].predict(2022).ratings()
-    for ratings, which in ((one, first), (other, ~first)):
+    one = before.predict(2021)
+    other = carry(before, later.select(first))[1].predict(2022)
+    for state, which in ((one, first), (other, ~first)):
         season = later.select(which)
-        due = frozen_margins(ratings, season.home, season.away, margin_terms(season))
-        assert standing[which] == pytest.approx(due)
+        games_of = zip(season.home.tolist(), season.away.tolist(), margin_terms(season), strict=True)
+        assert standing[which] == pytest.approx([state.expected(*game)[0] for game in games_of])
 
 
 def before_all() -> RatingFilter:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dejavu_feed.game_ids import PLAYOFF_PHASES
 from dejavu_models.arrays import Floats
-from dejavu_models.ratings import RatingFilter, frozen_margins
+from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import (
     GameSchedule,
     GameTerms,
@@ -178,8 +178,16 @@ def fit_ratings(games: Games, steps: int, advance: Advance) -> RatingSettings:
         steps: maximum number of likelihood evaluations.
         advance: called with the number of steps done, `steps` in total.
     """
-    start = RatingFilter.start(RatingSettings())
-    return fit_settings(start, games, games.final.astype(np.float64), margin_terms(games), steps, advance)
+    return fit_settings(
+        RatingFilter.start(), games, games.final.astype(np.float64), margin_terms(games), steps, advance
+    )
+
+
+def frozen(before: TeamFilter, games: Games, terms: Sequence[Sequence[float]]) -> Floats:
+    """Return the expected outcomes of games of one season, (n,) in points, with ratings as they stand before it."""
+    state = before.predict(int(games.season[0]))
+    columns = zip(games.home.tolist(), games.away.tolist(), terms, strict=True)
+    return np.array([state.expected(home, away, of_game)[0] for home, away, of_game in columns])
 
 
 def margins_with_frozen_ratings(before: RatingFilter, games: Games, *, update: bool = True) -> Floats:
@@ -200,10 +208,9 @@ def margins_with_frozen_ratings(before: RatingFilter, games: Games, *, update: b
     margins, state, terms = np.empty(len(games)), before, margin_terms(games)
     for season in np.unique(games.season).tolist():
         which = games.season == season
-        of_season, frozen = games.select(which), state.predict(season)
-        terms_of_season = [terms[game] for game in np.flatnonzero(which)]
-        margins[which] = frozen_margins(frozen.ratings(), of_season.home, of_season.away, terms_of_season)
-        state = carry(state, of_season)[1] if update else frozen
+        of_season = games.select(which)
+        margins[which] = frozen(state, of_season, [terms[game] for game in np.flatnonzero(which)])
+        state = carry(state, of_season)[1] if update else state.predict(season)
     return margins
 
 

@@ -20,9 +20,7 @@ from dejavu_models.types import (
     WarningReason,
 )
 from dejavu_models.uncertainty.adaptive import quarter_of
-from dejavu_models.uncertainty.issued import IntervalAdapter, adapted_scores, adapters
-from dejavu_models.uncertainty.lattice.game import AdaptedScores
-from dejavu_models.uncertainty.normal_scores import ScoreMap
+from dejavu_models.uncertainty.issued import IntervalAdapter, adapters
 
 
 class ActiveState:
@@ -57,19 +55,10 @@ class ActiveState:
         """Return the adapter of forecasts to a horizon at a minute; None before the first settled game."""
         return self.adapters.get((horizon, quarter_of(minute))) if self.adapters else None
 
-    def scores(
-        self, horizon: Horizon, minute: int, alpha: float, levels: tuple[float, ...]
-    ) -> tuple[ScoreMap | None, AdaptedScores]:
-        """Return the current score map (None without adaptation), and the scores of interval ends and quantiles."""
+    def factor(self, horizon: Horizon, minute: int, *, issued: bool = True) -> float:
+        """Return the factor of the scores in forecasts, or in the interval beside theirs that is not issued."""
         adapter = self.adapter(horizon, minute)
-        scores = adapter.map if adapter is not None and self.mode is AdaptationMode.ON else None
-        return scores, adapted_scores(scores, alpha, levels)
-
-    def other_scores(self, horizon: Horizon, minute: int, alpha: float) -> AdaptedScores:
-        """Return the scores at the ends of the interval that is not issued: calibrated, or adapted in the shadow."""
-        adapter = self.adapter(horizon, minute)
-        scores = adapter.map if adapter is not None and self.mode is not AdaptationMode.ON else None
-        return adapted_scores(scores, alpha, ())
+        return 1.0 if adapter is None or (self.mode is AdaptationMode.ON) is not issued else adapter.factor
 
     @staticmethod
     def asks_for_ratings(query: ForecastQuery) -> bool:

@@ -8,12 +8,13 @@ shape of the distribution. States are a pure function of the ordered scores.
 
 from __future__ import annotations
 
-import json
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, Final, NamedTuple, Self
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple, Self
+
+from pydantic import TypeAdapter
 
 from dejavu_feed.pattern import QUARTER_MINUTES, REGULATION_MINUTES
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
@@ -83,11 +84,8 @@ class SeasonScale(NamedTuple):
     def after(self, square: float) -> Self:
         """Return the state after a game whose squared score, or the mean of several of its forecasts, is `square`."""
         prior = (1 - _KEEP) * PRIOR_GAMES
-        return type(self)(_KEEP * self.observed + square + prior, _KEEP * self.expected + 1.0 + prior)
-
-    def rounded(self, digits: int) -> Self:
-        """Return the state to some decimals, equal on machines whose arithmetic differs in the last bit."""
-        return type(self)(round(self.observed, digits), round(self.expected, digits))
+        observed, expected = _KEEP * self.observed + square + prior, _KEEP * self.expected + 1.0 + prior
+        return type(self)(round(observed, _DIGITS), round(expected, _DIGITS))
 
 
 def pooled(states: Iterable[SeasonScale]) -> SeasonScale:
@@ -136,7 +134,7 @@ class Tracker:
         return Tracker(
             games=self.games + 1,
             recent=(*self.recent[1 - ROLLING_GAMES :], past),
-            season=self.season.after(size * size).rounded(_DIGITS),
+            season=self.season.after(size * size),
         )
 
     def rolling_coverages(self, alpha: float) -> tuple[float | None, float | None]:
@@ -146,9 +144,6 @@ class Tracker:
         radius, games = radius_of_alpha(alpha), len(self.recent)
         adapted = sum(each.score <= each.factor * radius for each in self.recent)
         return adapted / games, sum(each.score <= radius for each in self.recent) / games
-
-
-_FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,18 +169,8 @@ class AdaptiveState:
 
     def to_bytes(self) -> bytes:
         """Serialize to JSON; equal states give equal bytes, regardless of the order in which keys were first seen."""
-        trackers = [
-            {
-                "model_version": key.model_version,
-                "horizon": key.horizon.value,
-                "stage": key.quarter,
-                **{part.name: getattr(tracker, part.name) for part in fields(tracker)},
-            }
-            for key, tracker in sorted(
-                self.trackers.items(), key=lambda item: (item[0].model_version, item[0].horizon.value, item[0].quarter)
-            )
-        ]
-        return json.dumps({"form": _FORMAT, "trackers": trackers}, separators=(",", ":")).encode()
+        order = sorted(self.trackers, key=lambda key: (key.model_version, key.horizon.value, key.quarter))
+        return _STORED.dump_json((_FORM, [(key, self.trackers[key]) for key in order]))
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
@@ -194,25 +179,14 @@ class AdaptiveState:
         Raises:
             ValueError: if the content is not valid output of `to_bytes`.
         """
-        try:
-            stored = json.loads(content)
-            if stored["form"] != _FORMAT:
-                raise ValueError(f"form {stored['form']}; expected {_FORMAT}")
-            return cls(dict(map(_tracker, stored["trackers"])))
-        except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"invalid adaptive state: {error!r}") from error
+        return cls(dict(_STORED.validate_json(content)[1]))
 
 
+_FORM: Final = 4
+_STORED: Final = TypeAdapter[tuple[int, list[tuple[TrackerKey, Tracker]]]](
+    tuple[Literal[4], list[tuple[TrackerKey, Tracker]]]
+)
 _INITIAL = Tracker()
-
-
-def _tracker(record: Mapping[str, Any]) -> tuple[TrackerKey, Tracker]:
-    key = TrackerKey(str(record["model_version"]), Horizon(record["horizon"]), int(record["stage"]))
-    return key, Tracker(
-        games=int(record["games"]),
-        recent=tuple(TrackedGame(float(size), float(factor)) for size, factor in record["recent"]),
-        season=SeasonScale(*map(float, record["season"])),
-    )
 
 
 def _mid_rank_score(scores: Sequence[float], below: int, not_above: int) -> float:

@@ -20,7 +20,7 @@ from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistri
 from dejavu_models.uncertainty.lattice.game import LatticeGame, MarginTables
 from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, LiveColumns, LiveKind
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
-from dejavu_models.uncertainty.normal_scores import ScoreMap
+from dejavu_models.uncertainty.normal_scores import scaled_scores
 
 CALIBRATION = symmetric_calibration()
 NORMAL = NormalDist()
@@ -123,10 +123,10 @@ def test_adapted_quantiles_are_recorded_as_they_are_asked_for(
     situation: Situation, lead: float, gain: float, factor: float
 ) -> None:
     alone, _ = both(situation, lead, gain, 0.0)
-    scores = ScoreMap(factor).distribution
+    scores = scaled_scores(factor)
     recorded = list(alone.recorded_quantiles(scores))
     assert recorded == alone.values_at(scores) == sorted(recorded)
-    assert alone.recorded_quantiles(ScoreMap(1.0).distribution) == alone.recorded_quantiles()
+    assert alone.recorded_quantiles(scaled_scores(1.0)) == alone.recorded_quantiles()
 
 
 @given(SITUATIONS, LEADS, GAINS)

@@ -31,7 +31,6 @@ from dejavu_models.uncertainty.adaptive import Tracker
 from dejavu_models.uncertainty.issued import IntervalAdapter, IssuedDistribution
 from dejavu_models.uncertainty.lattice.calibration import Situation
 from dejavu_models.uncertainty.lattice.game import LatticeGame
-from dejavu_models.uncertainty.normal_scores import ScoreMap
 from dejavu_server.ledger.audit.market_answers import fault_of
 from dejavu_server.ledger.entries import codec
 from dejavu_server.records import IssuedForecast
@@ -71,7 +70,7 @@ def recorded(
     policy: StakingPolicy | None = None,
 ) -> tuple[IssuedForecast, Market, MarketAnswer]:
     """Return a forecast from a distribution, with a market and its answer, all as read back from a ledger."""
-    adapter = None if factor is None else IntervalAdapter(Tracker(), ScoreMap(factor))
+    adapter = None if factor is None else IntervalAdapter(Tracker(), factor)
     made = IssuedDistribution(game, None if factor is None else AdaptationMode.ON, adapter, widening)
     plain = issued(pattern=(0.0, lead), horizon=horizon, point=point)
     explanation = plain.forecast.explanation

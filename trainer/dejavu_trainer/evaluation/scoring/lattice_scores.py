@@ -124,7 +124,7 @@ def lattice_forecasts(
 
 
 def _scaled(made: LatticeDistribution, factors: Floats) -> LatticeDistribution:
-    """Return the distributions with all normal scores multiplied by factors, (n,), as `ScoreMap` does."""
+    """Return the distributions with all normal scores multiplied by factors, (n,)."""
     from scipy import special  # imported late: it takes a second
 
     below = special.ndtr(special.ndtri(np.clip(made.below, 0.0, 1.0)) / factors[:, None])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 
-from dejavu_models.arrays import from_npz, to_npz
+from dejavu_models.arrays import from_npz, stacked, to_npz, unstacked
 from dejavu_models.betting import DEFAULT_POLICY, MarketKind, StakingPolicy, evaluate_market, is_own_market
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.native import native
@@ -29,56 +29,28 @@ from dejavu_models.uncertainty.lattice.margin_model import ROWS
 from dejavu_models.uncertainty.lattice.shapes import ONE_SHAPE
 
 
-class TotalDistribution(Protocol):
-    """Distribution of the total of one game on whole numbers."""
+def total_tables(model: TotalModel, horizon: Horizon, minute: int) -> Any:
+    """Return the tables of one horizon and minute in the compiled models; `TotalModel.distribution` is the reference.
 
-    @property
-    def point(self) -> float:
-        """Point forecast of the total, in points."""
-
-    def cumulative(self, total: int) -> float:
-        """Return the probability of a total or less, in [0, 1]."""
-
-    def quantiles(self, levels: Sequence[float]) -> list[float]:
-        """Return, for each level in (0, 1), the least total that is not exceeded with at least this probability."""
-
-
-class TotalTables:
-    """Tables of one horizon and minute in the compiled models; `TotalModel.distribution` is the reference.
-
-    Args:
-        model: tables of one source of the expected total.
-        horizon: the horizon.
-        minute: number of minutes played.
+    The distribution of a game is their `game(points, lead, expected)`: of the points of both teams and the lead so far,
+    and the expected final total before tip-off, 0 if unknown, all in points. It has a `point`, `cumulative(total)`, the
+    probability of a total or less, and `quantiles(levels)`, the least totals not exceeded with these probabilities.
     """
-
-    def __init__(self, model: TotalModel, horizon: Horizon, minute: int) -> None:
-        row, final = ROWS[HORIZONS.index(horizon), minute], horizon is Horizon.FINAL
-        late = final and minute >= LATE
-        self._tables = native.PointTables(
-            native_shapes(
-                model.late_shapes[minute - LATE] if late else model.shapes[row : row + 1],
-                CENTERS.tolist() if late else ONE_SHAPE,
-            ),
-            final=final,
-            late=late,
-            point=model.point[row].tolist(),
-            scale=model.scale[row].tolist(),
-            log_mean=float(model.log_mean[row]),
-            tolerance=TOLERANCE,
-            most_to_come=MOST_TO_COME,
-        )
-
-    def game(self, points: int, lead: float, expected: float) -> TotalDistribution:
-        """Return the distribution of one game.
-
-        Args:
-            points: points of both teams so far.
-            lead: last known differential, in points.
-            expected: expected final total before tip-off, in points; 0 if unknown.
-        """
-        game: TotalDistribution = self._tables.game(points, lead, expected)
-        return game
+    row, final = ROWS[HORIZONS.index(horizon), minute], horizon is Horizon.FINAL
+    late = final and minute >= LATE
+    return native.PointTables(
+        native_shapes(
+            model.late_shapes[minute - LATE] if late else model.shapes[row : row + 1],
+            CENTERS.tolist() if late else ONE_SHAPE,
+        ),
+        final=final,
+        late=late,
+        point=model.point[row].tolist(),
+        scale=model.scale[row].tolist(),
+        log_mean=float(model.log_mean[row]),
+        tolerance=TOLERANCE,
+        most_to_come=MOST_TO_COME,
+    )
 
 
 @dataclass(frozen=True)
@@ -95,7 +67,7 @@ class Totals:
 
     models: Mapping[MarginSource, TotalModel]
     ratings: TotalFilter
-    _tables: dict[int, TotalTables] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _tables: dict[int, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if missing := [source.name for source in WITHOUT_LINE if source not in self.models]:
@@ -103,35 +75,28 @@ class Totals:
         if self.ratings.date is None or self.ratings.season is None:
             raise ValueError("ratings of totals include no game")
 
-    def tables(self, source: MarginSource, horizon: Horizon, minute: int) -> TotalTables:
-        """Return the tables of one source, horizon and minute; those of ratings if there are none for the line."""
+    def tables(self, source: MarginSource, horizon: Horizon, minute: int) -> Any:
+        """Return the `total_tables` of a source; those of ratings if there are none for the line."""
         if source is MarginSource.LINE and source not in self.models:
             source = MarginSource.KNOWN
         # A number, because hashing enums costs more than a forecast's arithmetic.
         key = minute + 64 * ((horizon is Horizon.FINAL) + 2 * source)
         tables = self._tables.get(key)
         if tables is None:
-            tables = self._tables[key] = TotalTables(self.models[source], horizon, minute)
+            tables = self._tables[key] = total_tables(self.models[source], horizon, minute)
         return tables
 
     def to_bytes(self) -> bytes:
         """Serialize to a .npz file; equal totals give equal bytes. Tables are stored as float32."""
         state, sources = self.ratings, sorted(self.models)
-        if state.date is None or state.season is None:
-            raise ValueError("ratings of totals include no game")
-        tables = {
-            name: np.stack([getattr(self.models[source], name) for source in sources]).astype(np.float32)
-            for name in TABLES
-        }
         return to_npz(
             sources=np.array([int(source) for source in sources], dtype=np.int16),
-            games=np.array([self.models[source].games for source in sources], dtype=np.int32),
-            **tables,
+            **stacked([self.models[source] for source in sources], TABLES),
             mean=state.mean,
             covariance=state.covariance,
             settings=np.array(list(asdict(state.settings).values())),
             season=np.array(state.season, dtype=np.int16),
-            date=state.date.astype("datetime64[D]").astype(np.int64),
+            date=np.array(state.date, dtype="datetime64[D]").astype(np.int64),
             awaits_season=np.array(state.awaits_season),
         )
 
@@ -145,14 +110,8 @@ class Totals:
         columns = from_npz(content)
         if columns["sources"].size > len(MarginSource):  # more rows would only take time and memory
             raise ValueError(f"sources must have at most {len(MarginSource)} rows")
-        models = {
-            MarginSource(source): TotalModel(
-                games=games, **{name: columns[name][row].astype(np.float64) for name in TABLES}
-            )
-            for row, (source, games) in enumerate(
-                zip(columns["sources"].tolist(), columns["games"].tolist(), strict=True)
-            )
-        }
+        tables = zip(columns["sources"].tolist(), unstacked(columns, TABLES), strict=True)
+        models = {MarginSource(source): TotalModel(**of_source) for source, of_source in tables}
         settings = dict(zip((each.name for each in fields(RatingSettings)), columns["settings"].tolist(), strict=True))
         ratings = TotalFilter(
             RatingSettings(**settings),
@@ -170,7 +129,7 @@ class Totals:
 
 
 def forecast_total(
-    tables: TotalTables,
+    tables: Any,
     query: ForecastQuery,
     points: int,
     expected: float | None,
@@ -184,7 +143,7 @@ def forecast_total(
     The interval is closed and its ends are whole numbers; see `around_point`.
 
     Args:
-        tables: tables of the query's horizon and minute, for the source of the expected total.
+        tables: the `total_tables` of the query's horizon and minute, for the source of the expected total.
         query: the query; its alpha and quantile levels apply to the total too.
         points: points of both teams at the end of its pattern.
         expected: expected final total before tip-off, in points; None if unknown.

@@ -10,7 +10,7 @@ import pytest
 
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings, RatedSchedule
 from dejavu_models.ratings import RatingFilter
-from dejavu_models.team_filter import CODES, RatingSettings, TotalFilter
+from dejavu_models.team_filter import CODES, LEVEL, RatingSettings, TotalFilter
 
 SETTINGS = RatingSettings()
 LAST = date(2023, 6, 12)
@@ -53,6 +53,13 @@ def test_a_game_told_of_late_counts_without_turning_the_clock_back() -> None:
     assert after.newest == before.newest
     assert after.games == {"BOS": 1, "NYK": 1, "LAL": 1, "UTA": 1}
     assert not np.array_equal(after.filter.mean, before.filter.mean)
+
+
+def test_a_final_at_a_neutral_site_contains_no_information_on_the_home_advantage() -> None:
+    before = RatedSchedule.start(start().filter)
+    after = before.after(result(differential=31.0, neutral_site=True)).ratings.filter
+    assert after.mean[LEVEL] == before.ratings.filter.mean[LEVEL]
+    assert after.strengths["BOS"] > before.ratings.filter.strengths["BOS"] + 1
 
 
 def test_ratings_of_totals_advance_with_the_others_and_wait_for_totals_that_are_not_known() -> None:

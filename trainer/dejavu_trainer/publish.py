@@ -54,8 +54,7 @@ def publish_bundle(
     name, added = "", False
     if store:
         opened = ModelStore.open(store, allow_unfit=allow_unfit)
-        name, added = opened.name, not opened.has(manifest.version)
-        opened.put(bundle)
+        name, added = opened.name, opened.put(bundle)
     return Publication(manifest, name, added, server, bool(server) and _stage(manifest.version, server, reason))
 
 

@@ -17,7 +17,7 @@ from rich.progress import Progress as RichProgress
 
 from dejavu_common import build
 from dejavu_common.rich_console import Console
-from dejavu_feed.errors import DataError
+from dejavu_feed.errors import DataError, FeedError
 from dejavu_models.errors import DejavuError
 from dejavu_trainer.data.games import Games, load_games, parse_seasons
 from dejavu_trainer.data.plays import available_seasons, events_path, season_path
@@ -109,7 +109,7 @@ Where = Annotated[
 @contextmanager
 def exit_on_error(*more: type[Exception]) -> Iterator[None]:
     """Turn errors that the user can fix into one line on stderr and exit code 1."""
-    refusals: tuple[type[Exception], ...] = (DataError, DejavuError, OSError, *more)
+    refusals: tuple[type[Exception], ...] = (FeedError, DejavuError, OSError, *more)
     try:
         yield
     except refusals as error:

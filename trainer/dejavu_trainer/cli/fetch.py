@@ -12,7 +12,7 @@ import typer
 from rich.progress import TaskID, TextColumn, TimeRemainingColumn
 
 from dejavu_common.rich_console import Console
-from dejavu_feed.errors import DataError, FeedError
+from dejavu_feed.errors import DataError
 from dejavu_feed.nba.stats_service import NbaStats, Stats
 from dejavu_trainer.cli.app import Bars, Json, app, exit_on_error, parsed, print_json
 from dejavu_trainer.data.fetch import FetchResult, Phase, fetch, missing_path, parse_nba_seasons, season_name
@@ -106,7 +106,7 @@ def fetch_seasons(
     in missing_{season}.csv and requested again the next time.
     """
     requested = parsed("--seasons", parse_nba_seasons, seasons)
-    with exit_on_error(FeedError), closing(parsed("--url", NbaStats, url)) as stats:
+    with exit_on_error(), closing(parsed("--url", NbaStats, url)) as stats:
         documents, stopped = _fetch(stats, requested, season_type or tuple(Phase), out, overwrite=overwrite)
     if as_json:
         print_json({"seasons": documents, "stopped": stopped})

@@ -42,11 +42,11 @@ def publish(
         raise typer.BadParameter("give --store or --mlflow", param_hint="'--store'")
     check_target_has_store(target, store)
     from dejavu_trainer.publish import publish_bundle
-    from dejavu_trainer.tracking import MlflowTracker, TrackingError, manifest_document
+    from dejavu_trainer.tracking import MlflowTracker
 
-    with exit_on_error(TrackingError):
+    with exit_on_error():
         done = publish_bundle(bundle, store=store, server=target, reason=reason, allow_unfit=allow_unfit)
-        tracked = MlflowTracker(mlflow).register(bundle, manifest_document(bundle)) if mlflow else None
+        tracked = MlflowTracker(mlflow).register(bundle) if mlflow else None
     document = {
         "model_version": done.manifest.version,
         "store": done.store,

@@ -9,9 +9,10 @@ import numpy as np
 from pydantic import ConfigDict, Field
 
 from dejavu_models.arrays import Floats, Singles, from_npz, to_npz
+from dejavu_models.errors import DejavuError
 
 
-class FitError(RuntimeError):
+class FitError(DejavuError):
     """A fit has failed or its result is unusable."""
 
 

@@ -14,11 +14,15 @@ import typer
 
 from dejavu_common.rich_console import Console
 from dejavu_trainer.cli.app import (
+    AllowUnfit,
     Config,
     Jobs,
     Json,
+    Mlflow,
     ProgressBars,
     Seed,
+    Store,
+    Target,
     Where,
     app,
     check_target_has_store,
@@ -55,18 +59,9 @@ def retrain(
     work: Annotated[
         Path, typer.Option(help="Folder for the results of its steps, from which an interrupted run resumes.")
     ],
-    store: Annotated[
-        str, typer.Option(metavar="URL", help="Model store that gets the challenger: a folder, or s3://BUCKET/FOLDER.")
-    ] = "",
-    target: Annotated[
-        str,
-        typer.Option(
-            metavar="HOST:PORT", help="Server of that store, which stages it. Its scorecards give the coverage."
-        ),
-    ] = "",
-    mlflow: Annotated[
-        str, typer.Option(metavar="URI", help="MLflow server that gets it, as a version with the alias challenger.")
-    ] = "",
+    store: Store = "",
+    target: Target = "",
+    mlflow: Mlflow = "",
     parent: Annotated[
         Path | None,
         typer.Option(
@@ -113,9 +108,7 @@ def retrain(
             help="Problem of the games that does not stop the run, by its name in the error message; repeatable.",
         ),
     ] = None,
-    allow_unfit: Annotated[
-        bool, typer.Option("--allow-unfit", help="Publish a model whose recipe failed its backtest.")
-    ] = False,
+    allow_unfit: AllowUnfit = False,
     include_replays: Annotated[
         bool, typer.Option("--include-replays", help="Use games of replays and simulated seasons in ledgers too.")
     ] = False,

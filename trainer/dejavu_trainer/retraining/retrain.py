@@ -34,7 +34,7 @@ from dejavu_trainer.retraining.settings import RetrainSettings, SeasonPlan, plan
 from dejavu_trainer.retraining.sources import SourceGames, gather, problems
 from dejavu_trainer.retraining.triggers import Basis, Trigger, standing_triggers
 from dejavu_trainer.retraining.work_folder import RetrainError, WorkFolder, key_of
-from dejavu_trainer.tracking import MlflowTracker, TrackedRun
+from dejavu_trainer.tracking import TrackedRun
 
 
 class GamesRefused(RetrainError):
@@ -163,14 +163,16 @@ def make(settings: RetrainSettings, work: WorkFolder, due: Due, progress: Progre
         raise ChallengerUnfit(
             f"model {manifest.version} is unfit and was not published: {manifest.verdict.reason} It stays in {bundle}"
         )
-    tracked = None
     with progress.step("Publish", 1):
-        if settings.store:
-            publish_bundle(bundle, store=settings.store, server=settings.server, allow_unfit=settings.allow_unfit)
-        if settings.mlflow:
-            tracked = MlflowTracker(settings.mlflow).register(bundle)
+        published = publish_bundle(
+            bundle,
+            store=settings.store,
+            server=settings.server,
+            mlflow=settings.mlflow,
+            allow_unfit=settings.allow_unfit,
+        )
     work.finish(Basis.of_manifest(manifest).model_dump_json())
-    return Challenger(due, bundle, manifest, plan, found, tracked)
+    return Challenger(due, bundle, manifest, plan, found, published.mlflow)
 
 
 def _parent(settings: RetrainSettings) -> Basis:

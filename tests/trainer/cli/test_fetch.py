@@ -39,7 +39,7 @@ def test_it_says_what_it_wrote(service: StatsStandIn, tmp_path: Path, capsys: py
         told.out
         == f"{out / 'plays_2025.parquet'}: {len(rows):,} rows, 5 games; 3 of about 1,230 games of the regular season\n"
     )
-    assert told.err == "2024-25: 5 games finished; 0 of them cached, 5 to fetch\n"
+    assert told.err == "2024-25: 5 games finished; 0 of them cached\n2024-25: 0 of 5, 0 s\n"
     assert rows_of(out / "plays_2025.parquet") == rows
 
 

@@ -1,80 +1,44 @@
-"""The command `dejavu-trainer fetch`: seasons from the NBA, with progress bars on a terminal and lines elsewhere."""
+"""The command `dejavu-trainer fetch`: seasons from the NBA, with the games that could not be had."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
-from rich.progress import TaskID, TextColumn, TimeRemainingColumn
 
 from dejavu_common.rich_console import Console
-from dejavu_feed.errors import DataError, FeedError
+from dejavu_feed.errors import DataError
 from dejavu_feed.nba.stats_service import NbaStats, Stats
-from dejavu_trainer.cli.app import Bars, Json, app, exit_on_error, parsed, print_json
+from dejavu_trainer.cli.app import Json, ProgressBars, app, exit_on_error, parsed, print_json
 from dejavu_trainer.data.fetch import FetchResult, Phase, fetch, missing_path, parse_nba_seasons, season_name
 from dejavu_trainer.data.games import count_games
 from dejavu_trainer.data.retries import FetchStopped, RetryingClient, RetryPolicy
 from dejavu_trainer.reports import runs
 
-_LINE_INTERVAL: Final = 30.0
-"""Seconds between two progress lines when stderr is not a terminal."""
-_ESTIMATE_WINDOW: Final = 300.0
-"""Window in seconds for estimating the time left; long enough that one pause after a 429 does not make it jump."""
 
+class FetchDisplay(ProgressBars):
+    """Shows the seasons of a fetch as steps. Implements dejavu_trainer.data.fetch.FetchObserver."""
 
-class FetchDisplay(Bars):
-    """Shows fetch progress on stderr, one bar per season or plain lines; stdout is reserved for the result.
-
-    Implements dejavu_trainer.data.fetch.FetchObserver.
-    """
-
-    def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
-        self._plain = not self._console.is_terminal
-        more = TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[status]}", markup=False)
-        super().__init__(self._console, "{task.description}", *more, speed_estimate_period=_ESTIMATE_WINDOW)
-        self._task: TaskID | None = None
-        self._games = self._cached = self._done = 0
-        self._started = self._last_line = 0.0
+    _steps = ExitStack()
 
     def begin(self, season: str, games: int, there: int) -> None:
-        """Start the bar of a season; games already cached do not count towards the estimated time left."""
-        self._games, self._cached, self._done = games, there, there
-        self._started = self._last_line = time.monotonic()
-        self._task = self._bars.add_task(season, total=games, completed=there, status="")
-        if self._plain:
-            self.say(f"{season}: {games:,} games finished; {there:,} of them cached, {games - there:,} to fetch")
+        """Start the step of a season."""
+        self._steps.close()
+        self.say(f"{season}: {games:,} games finished; {there:,} of them cached")
+        self._steps = ExitStack()
+        self._advance = self._steps.enter_context(self.step(season, games))
+        self._advance(there)
 
     def done(self, season: str) -> None:
         """Count one more game."""
-        self._done += 1
-        if self._task is not None:
-            self._bars.update(self._task, advance=1, status="")
-        now = time.monotonic()
-        if self._plain and now - self._last_line >= _LINE_INTERVAL:
-            self._last_line = now
-            left = (now - self._started) / (self._done - self._cached) * (self._games - self._done)
-            self.say(f"{season}: {self._done:,} of {self._games:,} games, about {_duration(left)} left")
+        self._advance(1)
 
     def waiting(self, seconds: float, reason: str) -> None:
         """Show the wait before a retry."""
-        text = f"{reason}; retrying in {_duration(seconds)}"
-        if self._plain or self._task is None:
-            self.say(text)
-        else:
-            self._bars.update(self._task, status=text)
-
-    def say(self, text: str) -> None:
-        """Print a line above the bars."""
-        self._console.print(text, highlight=False, soft_wrap=True)
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+        self.say(f"{reason}; retrying in {seconds:.0f} s")
 
 
 @app.command("fetch")
@@ -106,7 +70,7 @@ def fetch_seasons(
     in missing_{season}.csv and requested again the next time.
     """
     requested = parsed("--seasons", parse_nba_seasons, seasons)
-    with exit_on_error(FeedError), closing(parsed("--url", NbaStats, url)) as stats:
+    with exit_on_error(), closing(parsed("--url", NbaStats, url)) as stats:
         documents, stopped = _fetch(stats, requested, season_type or tuple(Phase), out, overwrite=overwrite)
     if as_json:
         print_json({"seasons": documents, "stopped": stopped})

@@ -104,6 +104,15 @@ def available_seasons(folder: Path) -> list[int]:
     raise DataError(f"{folder}: contains no plays_SEASON.parquet, nor does {folder / 'seasons'}")
 
 
+def seasons_at(path: Path) -> tuple[Path, list[int]]:
+    """Return the folder of plays_{season}.parquet, and its seasons, ascending; a file stands for its season alone.
+
+    Raises:
+        DataError: if there is none.
+    """
+    return (path.parent, [season_of_file(path)]) if path.is_file() else (path, available_seasons(path))
+
+
 def read_plays(path: Path) -> pa.Table:
     """Read the rows of a file in file order, with the columns and types of `SCHEMA`.
 

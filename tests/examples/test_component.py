@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.support.builders.bundles import fit_quickly, quick_recipe, simulated_games
-from tests.support.builders.example_component import NAME, installed
 from tests.support.builders.made_once import made_once
+from tests.support.builders.third_component import NAME, installed
 
 from dejavu_models.components.ensemble import POOLED
 from dejavu_models.errors import BundleCorrupt, ComponentMissing

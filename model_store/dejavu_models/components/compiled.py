@@ -252,10 +252,5 @@ def _similar_game(games: PastGames, image: int, distance: float, minute: int, ho
     )
 
 
-def component_inputs(live: LiveInputs, minute: int) -> tuple[float, ...]:
-    """Return the live inputs that components read, LIVE_COLUMNS, after a minute; NaN for unknown ones."""
-    return _read(numbers(live, minute))
-
-
 def _numbers(live: LiveInputs, minute: int) -> tuple[float, ...] | None:
     return None if live is NO_LIVE_INPUTS else numbers(live, minute)

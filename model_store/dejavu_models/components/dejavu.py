@@ -188,11 +188,6 @@ class Dejavu(Component):
         counts = np.bincount(groups * BINS + codes, minlength=(len(self.starts) - 1) * BINS)
         return counts.reshape(-1, BINS).astype(np.float32)
 
-    def members_of(self, minute: int, groups: Integers) -> Integers:
-        """Return the images in groups, (k,), group by group."""
-        parts = [self.members[minute - 1, self.starts[each] : self.starts[each + 1]] for each in groups.tolist()]
-        return np.concatenate(parts).astype(np.int64)
-
     def course(self, game: SimilarGame, horizon: Horizon) -> tuple[int, ...]:
         """Return the differentials of a similar game at the end of each minute before a horizon; empty if unknown."""
         number = self._by_name.get((game.date, game.home_team, game.away_team))

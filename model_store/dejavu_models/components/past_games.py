@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_feed.pattern import REGULATION_MINUTES
-from dejavu_models.arrays import Floats, Integers, Singles
+from dejavu_models.arrays import Floats, Singles
 from dejavu_models.types import CASES, MAX_DIFFERENTIAL, Horizon
 
 BINS: Final = 256
@@ -106,11 +106,6 @@ class PastGames:
     def columns(self) -> dict[str, NDArray[np.generic]]:
         """Return the columns by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    def leads_at(self, horizon: Horizon) -> Integers:
-        """Return the differentials at a horizon, (n,)."""
-        column = self.final if horizon is Horizon.FINAL else self.differentials[:, horizon.minutes - 1]
-        return column.astype(np.int64)
 
     def points(self, game: int, minute: int | None) -> tuple[int, int] | None:
         """Return the points of the home and the away team of a game after a minute, None: its end; None if unknown."""

@@ -18,7 +18,7 @@ from tests.support.reference.lstm import ReferenceLstm
 from tests.support.reference.similar import similar_games
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Possession, Side
-from dejavu_models.components.compiled import CompiledGame, compiled_models, component_inputs
+from dejavu_models.components.compiled import CompiledGame, compiled_models
 from dejavu_models.components.ensemble import Ensemble, GameOpinions, Weights
 from dejavu_models.components.features import LIVE_COLUMNS, Rows, live_features
 from dejavu_models.components.past_games import BIN_CENTERS
@@ -65,7 +65,7 @@ def reference(
     """Return the opinions of the reference, with the live inputs after the last minute."""
     levels, margins = np.array([pattern]), np.array([math.nan if margin is None else margin])
     columns = np.full((1, len(pattern), len(LIVE_COLUMNS)), np.nan)
-    columns[0, -1] = component_inputs(live, len(pattern))
+    columns[0, -1] = COMPILED.predict(pattern, margin, live=live).inputs
     return GameOpinions(models, source_of(margin, line=line), levels, margins, columns)
 
 
@@ -173,7 +173,7 @@ def test_similar_games_are_those_of_numpy(
     dejavu = MODELS.dejavu
     assert dejavu is not None
     given_margin = np.array([math.nan if margin is None else margin])
-    rows = Rows(np.array([pattern]), given_margin, np.array([component_inputs(live, len(pattern))]))
+    rows = Rows(np.array([pattern]), given_margin, np.array([COMPILED.predict(pattern, margin, live=live).inputs]))
     for index, horizon in horizons_of(pattern):
         compiled.opinion(index)
         games, summary = compiled.similar(index, 7.5, dejavu.games)
@@ -253,20 +253,6 @@ def test_many_games_get_what_each_gets_alone(games: list[tuple[int, int, float |
             game = served(alone, horizon, margin, line=True)
             assert (points[0], home[0]) == (game.point, game.home_lead_probability)
             assert values[0].tolist() == game.quantiles(levels.levels)
-
-
-@given(PATTERNS, MARGINS, st.lists(st.floats(0.0005, 0.9995), min_size=1, max_size=12))
-def test_a_quantile_is_the_least_number_with_its_probability(
-    pattern: tuple[float, ...], margin: float | None, levels: list[float]
-) -> None:
-    compiled = COMPILED.predict(pattern, margin)
-    for _, horizon in horizons_of(pattern):
-        game = served(compiled, horizon, margin, line=False)
-        below = np.array([game.cumulative(value) for value in VALUES.tolist()])
-        expected = [float(VALUES[min(int(np.count_nonzero(below < level - 1e-12)), 160)]) for level in levels]
-        assert game.quantiles(levels) == expected
-        assert [game.quantiles([level])[0] for level in levels] == expected
-        assert game.interval(0.1).lower <= game.point <= game.interval(0.1).upper
 
 
 @given(st.integers(1, 23), st.integers(0, 2**32), st.floats(0, 1), st.floats(-20, 20), st.booleans())

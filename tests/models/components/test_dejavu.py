@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.similar_games import database_of, mirrored, rows_of, walked, walks_database
-from tests.support.reference.similar import past_rows, similar_games
+from tests.support.reference.similar import members_of, past_rows, similar_games
 
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.components.dejavu import Dejavu
@@ -57,7 +57,7 @@ def test_a_database_comes_back_from_its_bytes_bit_for_bit(database: Callable[[],
 
 def test_each_game_and_its_mirror_image_is_in_one_group_of_each_minute_and_groups_have_the_same_size() -> None:
     for minute in range(1, MAX_SLOTS + 1):
-        assert sorted(dejavu().members_of(minute, np.arange(GROUPS)).tolist()) == list(range(2 * GAMES))
+        assert sorted(members_of(dejavu(), minute, np.arange(GROUPS)).tolist()) == list(range(2 * GAMES))
     assert set(np.diff(dejavu().starts).tolist()) == {2 * GAMES // GROUPS}
     assert dejavu().images_a_forecast == NEAREST * 2 * GAMES // GROUPS
 
@@ -65,7 +65,7 @@ def test_each_game_and_its_mirror_image_is_in_one_group_of_each_minute_and_group
 def test_games_of_a_group_are_alike() -> None:
     """The spread of leads within groups is half of that of all games, or less."""
     for minute in (6, 24, 47):
-        members = dejavu().members_of(minute, np.arange(GROUPS)).reshape(GROUPS, -1)
+        members = members_of(dejavu(), minute, np.arange(GROUPS)).reshape(GROUPS, -1)
         leads = (1 - 2 * (members % 2)) * dejavu().games.differentials[members // 2, minute - 1]
         assert leads.std(axis=1).mean() < leads.std() / 2
 
@@ -75,7 +75,7 @@ def test_a_histogram_is_of_all_members_of_the_nearest_groups_by_equal_shares(min
     rows, horizon = rows_of(walked(3, seed), minute), HORIZONS.index(Horizon.FINAL)
     groups = dejavu().nearest(rows)
     for row, histogram in zip(groups, dejavu().histograms(horizon, minute, groups), strict=True):
-        images = dejavu().members_of(minute, row)
+        images = members_of(dejavu(), minute, row)
         codes = dejavu().games.codes[images // 2, CASES.index((horizon, minute))].astype(int)
         codes = np.where(images % 2, BINS - 1 - codes, codes)
         assert histogram == pytest.approx(np.bincount(codes, minlength=BINS) / len(images))
@@ -115,7 +115,7 @@ def test_similar_games_are_real_ones_and_the_summary_counts_those_that_are_poole
         assert sum(each.points) in {games.totals[number, minute - 1], games.totals[number, minute - 1] - 1}
         assert each.final_points[0] - each.final_points[1] in {games.final[number], games.final[number] - 1}
 
-    images = dejavu().members_of(minute, groups)
+    images = members_of(dejavu(), minute, groups)
     of_images = past_rows(dejavu(), minute, images // 2)
     exchanged = (images % 2 == 1)[:, None]
     of_images = of_images._replace(

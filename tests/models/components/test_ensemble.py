@@ -18,7 +18,7 @@ from dejavu_models.components.features import LIVE_COLUMNS
 from dejavu_models.components.linear import LinearModels
 from dejavu_models.types import CASES, HORIZONS, LINEAR_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns, LiveKind
-from dejavu_models.uncertainty.lattice.margin_model import Base, Distributions
+from dejavu_models.uncertainty.lattice.margin_model import CELLS_FROM, Base, Distributions
 
 LINEAR = LinearModels(np.zeros((2, 48, 3, 4)))
 HALVES = Weights.fixed(0.5, 0.3, 0.2)
@@ -66,7 +66,8 @@ def test_a_pool_is_a_distribution_whose_mean_is_its_point(
     for column in range(2):
         expected = sum(weight * each[column] for weight, each in zip(weights, alone, strict=True))
         assert made[column] == pytest.approx(expected)
-    assert Distributions.of(made.below).points == pytest.approx(made.points, abs=0.6)
+    if case[1] < CELLS_FROM:  # from then on, shapes lean towards the leader
+        assert Distributions.of(made.below).points == pytest.approx(made.points, abs=0.6)
 
 
 @given(CASE)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.shipped import shipped_bundle
+from tests.support.builders.third_component import with_third
 
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import AlphaTooSmall, InvalidInput
@@ -34,7 +35,12 @@ def with_outcomes(mode: AdaptationMode) -> Forecaster:
     return result
 
 
-FORECASTERS = [SHIPPED, with_outcomes(AdaptationMode.ON), with_outcomes(AdaptationMode.SHADOW)]
+FORECASTERS = {
+    "static": SHIPPED,
+    "adapted": with_outcomes(AdaptationMode.ON),
+    "shadow": with_outcomes(AdaptationMode.SHADOW),
+    "with a third component": with_third(),
+}
 
 
 def asked(horizon: Horizon, games: list[tuple[list[int], float | None]], **options: object) -> ColumnsQuery:
@@ -71,14 +77,14 @@ def assert_as_alone(model: Forecaster, query: ColumnsQuery, columns: ColumnsFore
     assert columns.quantiles.tolist() == [[quantile.value for quantile in each.quantiles] for each in alone]
 
 
-@pytest.mark.parametrize("model", FORECASTERS, ids=["static", "adapted", "shadow"])
+@pytest.mark.parametrize("model", FORECASTERS.values(), ids=FORECASTERS)
 @given(st.sampled_from(list(Horizon)).flatmap(games))
 def test_columns_hold_what_each_game_gets_alone(model: Forecaster, query: ColumnsQuery) -> None:
     model.check_columns(query)
     assert_as_alone(model, query, model.forecast_columns(query))
 
 
-@pytest.mark.parametrize("model", FORECASTERS, ids=["static", "adapted", "shadow"])
+@pytest.mark.parametrize("model", FORECASTERS.values(), ids=FORECASTERS)
 @given(st.lists(st.sampled_from(list(Horizon)).flatmap(games), min_size=1, max_size=3), st.randoms())
 def test_many_queries_get_what_each_gets_alone(model: Forecaster, queries: list[ColumnsQuery], random: Random) -> None:
     """A few kinds of options, as many games of each as are answered in one pass, or fewer; teams in some."""
@@ -91,7 +97,7 @@ def test_many_queries_get_what_each_gets_alone(model: Forecaster, queries: list[
 
 def test_they_name_the_outcomes_that_adapted_them() -> None:
     query = asked(Horizon.FINAL, [([2] * 18, None)])
-    assert [model.forecast_columns(query).calibration_sequence for model in FORECASTERS] == [0, 17, 17]
+    assert [model.forecast_columns(query).calibration_sequence for model in FORECASTERS.values()] == [0, 17, 17, 0]
 
 
 async def test_all_parts_of_a_request_have_the_outcomes_of_its_first() -> None:

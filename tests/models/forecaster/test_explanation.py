@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.ensembles import ensemble, forecaster
+from tests.support.builders.third_component import with_third
+from tests.support.reference.similar import leads_at, members_of
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Possession, Side
 from dejavu_feed.moment import TABLES_FROM, Moment
 from dejavu_feed.pattern import period_of, period_seconds
-from dejavu_models.columns import ColumnsQuery
 from dejavu_models.components.compiled import compiled_models
 from dejavu_models.forecast_query import ForecastQuery, LineupEffects, ScorePattern
 from dejavu_models.forecaster import Forecaster
@@ -39,7 +40,11 @@ OPTIONS = st.sampled_from(
 
 @cache
 def model(*components: str) -> Forecaster:
-    return forecaster(ensemble(*components))
+    return with_third() if "gbm" in components else forecaster(ensemble(*components))
+
+
+SETS = st.sampled_from([("dejavu", "lstm"), ("dejavu",), ("lstm",), ("dejavu", "lstm", "gbm")])
+"""Components beside the linear models."""
 
 
 def of_minute(minute: int, leads: tuple[float, ...], horizon: Horizon, options: dict[str, object]) -> ForecastQuery:
@@ -79,20 +84,22 @@ def numbers(made: Forecast) -> tuple[object, ...]:
     return made.point, made.interval, made.home_lead_probability, made.quantiles, made.distribution
 
 
-@given(st.integers(1, 47), LEADS, OPTIONS, st.sampled_from([HALF, FINAL]))
+@given(SETS, st.integers(1, 47), LEADS, OPTIONS, st.sampled_from([HALF, FINAL]))
 def test_everything_sums_to_the_forecast_which_is_the_same_without(
-    minute: int, leads: tuple[float, ...], options: dict[str, object], horizon: Horizon
+    components: tuple[str, ...], minute: int, leads: tuple[float, ...], options: dict[str, object], horizon: Horizon
 ) -> None:
     if minute > horizon.last_slot:
         horizon = FINAL
     options = {**options, "live": NO_LIVE_INPUTS} if minute < 30 else options
     query = replace(of_minute(minute, tuple(map(float, leads)), horizon, {**options, "live": NO_LIVE_INPUTS}))
-    made = model().forecast(query)
-    check_sums(made)
+    made = model(*components).forecast(query)
+    check_sums(made, components)
     assert made.point in made.interval
-    assert numbers(made) == numbers(model().forecast(replace(query, explain=False)))
+    assert numbers(made) == numbers(model(*components).forecast(replace(query, explain=False)))
     names = {each.name for each in explained(made).contributions}
-    assert names <= {"ratings", "schedule", "players", "line", "minutes", "dejavu", "lstm"}
+    assert names <= {"ratings", "schedule", "players", "line", "minutes", *components}
+    similar = explained(made).similar_games, explained(made).similar_summary is not None
+    assert (bool(similar[0]), similar[1]) == ("dejavu" in components,) * 2
     assert ("line" in names) == ("pregame_margin" in options)
 
 
@@ -110,16 +117,18 @@ def test_live_inputs_move_the_last_minute_and_all_components(live: LiveInputs) -
     assert explained(made).components[0].prediction - without.components[0].prediction == pytest.approx(shift)
 
 
-@given(st.floats(60, 3400), st.integers(-20, 20), st.sampled_from([HALF, FINAL]), st.booleans())
-def test_at_any_moment_too(elapsed: float, lead: int, horizon: Horizon, ball: bool) -> None:
+@given(SETS, st.floats(60, 3400), st.integers(-20, 20), st.sampled_from([HALF, FINAL]), st.booleans())
+def test_at_any_moment_too(
+    components: tuple[str, ...], elapsed: float, lead: int, horizon: Horizon, ball: bool
+) -> None:
     elapsed = round(60 + elapsed % 1370 if horizon is HALF else elapsed, 1)
     query = at_moment(elapsed, lead, horizon, {"pregame_margin": 3.0, "live": BALL if ball else NO_LIVE_INPUTS})
-    made = model().forecast(query)
-    check_sums(made)
-    assert numbers(made) == numbers(model().forecast(replace(query, explain=False)))
+    made = model(*components).forecast(query)
+    check_sums(made, components)
+    assert numbers(made) == numbers(model(*components).forecast(replace(query, explain=False)))
     assert query.moment is not None
     if query.moment.slots >= TABLES_FROM[horizon]:
-        assert [each.weight for each in explained(made).components] == [1.0, 0.0, 0.0]
+        assert [each.weight for each in explained(made).components] == [1.0] + [0.0] * len(components)
 
 
 def test_players_and_schedule_have_terms_of_their_own() -> None:
@@ -163,32 +172,6 @@ def raw_mean(query: ForecastQuery) -> float:
     assert dejavu is not None
     compiled = compiled_models(model().models).predict(query.differentials, query.pregame_margin, line=True)
     compiled.opinion(1)
-    images = dejavu.members_of(query.pattern.minutes, compiled.groups)
-    changes = dejavu.games.leads_at(FINAL) - dejavu.games.differentials[:, query.pattern.minutes - 1]
+    images = members_of(dejavu, query.pattern.minutes, compiled.groups)
+    changes = leads_at(dejavu.games, FINAL) - dejavu.games.differentials[:, query.pattern.minutes - 1]
     return query.pattern.last + float(np.where(images % 2, -changes[images // 2], changes[images // 2]).mean())
-
-
-@pytest.mark.parametrize("components", [("dejavu",), ("lstm",)])
-def test_a_component_that_a_bundle_lacks_is_not_mentioned(components: tuple[str, ...]) -> None:
-    made = model(*components).forecast(of_minute(18, (3.0,) * 18, HALF, {"pregame_margin": 2.0}))
-    check_sums(made, components)
-    found = explained(made)
-    assert bool(found.similar_games) == (found.similar_summary is not None) == ("dejavu" in components)
-
-
-@given(st.lists(st.tuples(st.integers(1, 47), LEADS, st.none() | st.floats(-20, 20)), min_size=8, max_size=12))
-def test_columns_are_the_forecasts_of_the_games_alone(
-    games: list[tuple[int, tuple[float, ...], float | None]],
-) -> None:
-    queries = [
-        ForecastQuery(ScorePattern(leads[:minute]), FINAL, pregame_margin=margin, quantile_levels=(0.2, 0.7))
-        for minute, leads, margin in games
-    ]
-    alone = [model().forecast(query) for query in queries]
-    together = model().forecast_many(queries)
-    columns = model().forecast_columns(ColumnsQuery.of(queries))
-    for row, one in enumerate(alone):
-        assert numbers(one) == numbers(together[row])
-        assert one.point == columns.points[row]
-        assert one.interval.lower == columns.lower[row]
-        assert [each.value for each in one.quantiles] == columns.quantiles[row].tolist()

@@ -50,34 +50,6 @@ def query(*differentials: float, **fields: Any) -> ForecastQuery:
     return ForecastQuery(ScorePattern(differentials or tuple(float(m) for m in range(18))), **fields)
 
 
-@given(QUERIES)
-def test_quantiles_answer_the_levels_asked_and_rise_with_them(shipped: Forecaster, asked: ForecastQuery) -> None:
-    quantiles = shipped.forecast(asked).quantiles
-    assert tuple(each.level for each in quantiles) == asked.quantile_levels
-    values = [each.value for each in sorted(quantiles, key=lambda each: each.level)]
-    assert values == sorted(values)
-
-
-@given(QUERIES)
-def test_the_explanation_adds_up(shipped: Forecaster, asked: ForecastQuery) -> None:
-    forecast = shipped.forecast(replace(asked, explain=True))
-    told = forecast.explanation
-    assert told is not None
-    assert told.baseline_prediction == asked.pattern.last
-    assert [each.name for each in told.components] == ["linear", "dejavu", "lstm"]
-    assert sum(each.weight for each in told.components) == pytest.approx(1)
-    assert sum(each.weight * each.prediction for each in told.components) == pytest.approx(forecast.point, abs=1e-9)
-    assert sum(each.points for each in told.contributions) == pytest.approx(forecast.point, abs=1e-9)
-    assert len(told.similar_games) == 5
-    assert told.similar_summary is not None
-    assert told.similar_summary.games > 5
-    distances = [similar.distance for similar in told.similar_games]
-    assert distances == sorted(distances)
-    shares = told.attribution
-    assert len(shares.minutes) == asked.pattern.minutes
-    assert shares.before_tipoff + sum(shares.minutes) + shares.components == pytest.approx(forecast.point, abs=1e-9)
-
-
 @settings(max_examples=30)
 @given(QUERIES, QUERIES, st.integers(-9, 9), st.booleans())
 def test_minutes_are_the_steps_between_the_predictions_of_the_linear_models(
@@ -167,11 +139,6 @@ def test_a_pregame_margin_takes_the_place_of_the_ratings(shipped: Forecaster) ->
     with_teams = shipped.forecast(query(pregame_margin=-7.5, home_team="BOS", away_team="BKN"))
     assert replace(with_teams, warnings=(), rated_margin=None) == given_alone
     assert shipped.forecast(query(pregame_margin=7.5)).point > given_alone.point
-
-
-def test_the_final_is_less_certain_than_the_half_until_the_half_has_passed(shipped: Forecaster) -> None:
-    half, final = (shipped.forecast(query(horizon=horizon)).interval for horizon in (Horizon.HALFTIME, Horizon.FINAL))
-    assert final.upper - final.lower > 1.5 * (half.upper - half.lower)
 
 
 def test_an_alpha_too_small_is_refused_with_the_smallest_that_can_be_had(shipped: Forecaster) -> None:

@@ -45,16 +45,6 @@ def test_the_line_is_answered_by_tables_of_its_own_if_the_bundle_has_them(live: 
         assert asked(shipped(), **teams, live=live) == asked(without_line(), **teams, live=live)
 
 
-def test_many_at_once_get_what_each_gets_alone() -> None:
-    queries = [
-        ForecastQuery(ScorePattern((2.0,) * minutes), Horizon.FINAL, pregame_margin=margin, game_date=DAY)
-        for minutes in (3, 20, 44)
-        for margin in (None, -8.0, 0.0, 11.5)
-    ]
-    together = shipped().forecast_many(queries)
-    assert together == [shipped().forecast(query) for query in queries]
-
-
 @pytest.mark.parametrize(
     ("margin", "teams", "warned"),
     [

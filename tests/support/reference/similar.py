@@ -8,6 +8,7 @@ from dejavu_models.arrays import Floats, Integers
 from dejavu_models.components.compiled import SEARCHED
 from dejavu_models.components.dejavu import Dejavu, image_vectors
 from dejavu_models.components.features import LIVE_COLUMNS, Rows
+from dejavu_models.components.past_games import PastGames
 from dejavu_models.types import MOST_SIMILAR, Horizon, SimilarGame, SimilarSummary
 
 
@@ -24,17 +25,29 @@ def similar_games(
         expected: the prediction of Dejavu for the game, in points.
     """
     minute, lead, games = rows.patterns.shape[1], float(rows.patterns[0, -1]), dejavu.games
-    images = dejavu.members_of(minute, groups)
+    images = members_of(dejavu, minute, groups)
     signs = 1 - 2 * (images % 2)
     leads = signs * games.differentials[images // 2, minute - 1]
-    outcomes = signs * games.leads_at(horizon)[images // 2]
+    outcomes = signs * leads_at(games, horizon)[images // 2]
     summary = SimilarSummary(
         games=len(images),
         home_led=int((outcomes > 0).sum()),
         turned=int((leads * outcomes < 0).sum()),
         correction=expected - (lead + float((outcomes - leads).mean())),
     )
-    return _nearest(dejavu, rows, horizon, dejavu.members_of(minute, groups[:SEARCHED])), summary
+    return _nearest(dejavu, rows, horizon, members_of(dejavu, minute, groups[:SEARCHED])), summary
+
+
+def members_of(dejavu: Dejavu, minute: int, groups: Integers) -> Integers:
+    """Return the images in groups, (k,), group by group."""
+    parts = [dejavu.members[minute - 1, dejavu.starts[each] : dejavu.starts[each + 1]] for each in groups.tolist()]
+    return np.concatenate(parts).astype(np.int64)
+
+
+def leads_at(games: PastGames, horizon: Horizon) -> Integers:
+    """Return the differentials at a horizon, (n,)."""
+    column = games.final if horizon is Horizon.FINAL else games.differentials[:, horizon.minutes - 1]
+    return column.astype(np.int64)
 
 
 def _nearest(dejavu: Dejavu, rows: Rows, horizon: Horizon, images: Integers) -> tuple[SimilarGame, ...]:
@@ -42,7 +55,7 @@ def _nearest(dejavu: Dejavu, rows: Rows, horizon: Horizon, images: Integers) -> 
     difference = vectors_of_images(dejavu, minute, images) - dejavu.vectors(rows).astype(np.float64)
     distances = np.sqrt(np.square(difference).sum(axis=1))
     found: dict[int, SimilarGame] = {}
-    outcomes = games.leads_at(horizon)
+    outcomes = leads_at(games, horizon)
     for place in np.argsort(distances, kind="stable").tolist():
         game, mirrored = divmod(int(images[place]), 2)
         if len(found) == MOST_SIMILAR:

@@ -8,9 +8,11 @@ from tests.support.builders.random_walks import random_walks
 
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.training.linear import LEAST_LINES, fit_linear, linear_residuals
+from dejavu_trainer.training.linear import LEAST_LINES, fit_linear, linear_points
+from dejavu_trainer.training.ratings import RatedGames
 
 HALFTIME, FINAL = HORIZONS.index(Horizon.HALFTIME), HORIZONS.index(Horizon.FINAL)
+UNKNOWN, KNOWN = MarginSource.UNKNOWN, MarginSource.KNOWN
 
 
 def foretold(count: int) -> tuple[Games, np.ndarray]:
@@ -24,62 +26,41 @@ def foretold(count: int) -> tuple[Games, np.ndarray]:
     return replace(games, differentials=differentials, final=final), margins
 
 
-def test_coefficients_that_made_games_are_found() -> None:
-    games, margins = foretold(200)
-    found = fit_linear(games, margins).coefficients[FINAL, 40, MarginSource.KNOWN]
-    assert found == pytest.approx([3.0, -0.25, 2.0, 0.0], abs=1e-9)
-    assert (
-        np.abs(linear_residuals(fit_linear(games, margins), games, margins)[:, 39, MarginSource.KNOWN, FINAL]).max()
-        < 1e-9
-    )
+def left(games: Games, margins: np.ndarray, *, curved: bool = False, known: bool = True) -> np.ndarray:
+    """What models fitted to games leave of them, (n, 47, 2 horizons)."""
+    rated = RatedGames(games, margins if known else np.full_like(margins, np.nan))
+    residuals: np.ndarray = games.outcomes[:, None] - linear_points(fit_linear(games, margins, curved=curved), rated)
+    return residuals
 
 
-def test_without_a_margin_the_lead_alone_counts() -> None:
-    games, margins = foretold(300)
-    found = fit_linear(games, margins).coefficients[FINAL, 40, MarginSource.UNKNOWN]
-    lead = games.differentials[:, 39].astype(float)
-    slope, intercept = np.polyfit(lead, games.final - lead, 1)
-    assert found == pytest.approx([intercept, slope, 0.0, 0.0], abs=1e-9)
-
-
-@pytest.mark.parametrize(("lined", "known"), [(LEAST_LINES, True), (LEAST_LINES - 1, False)])
-def test_the_line_has_models_of_its_own_if_enough_games_have_one(lined: int, known: bool) -> None:
+@pytest.mark.parametrize("lined", [0, LEAST_LINES, LEAST_LINES - 1])
+def test_coefficients_that_made_games_are_found_and_the_line_has_its_own_if_enough_games_have_one(lined: int) -> None:
     games, margins = foretold(LEAST_LINES + 50)
     line = np.where(np.arange(len(games)) < lined, margins / 2, np.nan).astype(np.float32)
-    of_ratings, of_line = fit_linear(replace(games, line=line), margins).coefficients[FINAL, 40, 1:]
+    models = fit_linear(replace(games, line=line), margins)
+    unknown, of_ratings, of_line = models.coefficients[FINAL, 40]
     assert of_ratings == pytest.approx([3.0, -0.25, 2.0, 0.0], abs=1e-9)
-    assert of_line == pytest.approx([3.0, -0.25, 4.0 if known else 2.0, 0.0], abs=1e-9)
-
-
-def test_before_tip_off_the_margin_is_all_there_is() -> None:
-    games, margins = foretold(300)
-    models = fit_linear(games, margins)
+    assert of_line == pytest.approx([3.0, -0.25, 4.0 if lined == LEAST_LINES else 2.0, 0.0], abs=1e-9)
+    lead = games.differentials[:, 39].astype(float)
+    slope, intercept = np.polyfit(lead, games.final - lead, 1)
+    assert unknown == pytest.approx([intercept, slope, 0.0, 0.0], abs=1e-9)
     slope, intercept = np.polyfit(margins, games.outcomes[:, 0], 1)
-    assert models.coefficients[HALFTIME, 0, MarginSource.KNOWN] == pytest.approx([intercept, 0.0, slope, 0.0], abs=1e-9)
-    assert models.coefficients[HALFTIME, 0, MarginSource.UNKNOWN] == pytest.approx(
-        [games.outcomes[:, 0].mean(), 0.0, 0.0, 0.0], abs=1e-9
-    )
-
-
-def test_what_is_left_is_unrelated_to_what_was_asked() -> None:
-    """Checks the normal equations of least squares at every minute, for both horizons and modes."""
-    games = random_walks(150, range(2020, 2021))
-    margins = np.random.default_rng(2).normal(0, 6, 150)
-    left = linear_residuals(fit_linear(games, margins), games, margins)
-    leads = games.levels
-    assert np.abs(left.mean(axis=0)).max() < 1e-8
-    assert np.abs((left * leads[:, :, None, None]).mean(axis=0)).max() < 1e-7
-    assert np.abs((left[:, :, MarginSource.KNOWN] * margins[:, None, None]).mean(axis=0)).max() < 1e-7
-
-
-def test_a_horizon_that_has_passed_has_no_model_and_leaves_nothing() -> None:
-    games = random_walks(60, range(2020, 2021))
-    margins = np.zeros(60)
-    models = fit_linear(games, margins)
+    assert models.coefficients[HALFTIME, 0, KNOWN] == pytest.approx([intercept, 0.0, slope, 0.0], abs=1e-9)
+    mean = games.outcomes[:, 0].mean()
+    assert models.coefficients[HALFTIME, 0, UNKNOWN] == pytest.approx([mean, 0.0, 0.0, 0.0], abs=1e-9)
     assert np.isnan(models.coefficients[HALFTIME, 24:]).all()
     assert np.isfinite(models.coefficients[HALFTIME, :24]).all()
     assert np.isfinite(models.coefficients[FINAL]).all()
-    assert (linear_residuals(models, games, margins)[:, 23:, :, HALFTIME] == 0).all()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_is_left_is_unrelated_to_what_was_asked(known: bool) -> None:
+    """Checks the normal equations of least squares at every minute, for both horizons."""
+    games = random_walks(150, range(2020, 2021))
+    margins = np.random.default_rng(2).normal(0, 6, 150)
+    residuals = np.nan_to_num(left(games, margins, known=known))
+    for asked in (np.ones((150, 1)), games.levels, *([margins[:, None]] if known else [])):
+        assert np.abs((residuals * asked[:, :, None]).mean(axis=0)).max() < 1e-7
 
 
 def test_a_cube_that_made_games_is_found_if_it_is_fitted() -> None:
@@ -90,12 +71,12 @@ def test_a_cube_that_made_games_is_found_if_it_is_fitted() -> None:
     final = (leads - leads**3 // 1000).astype(np.int16)
     made, margins = replace(games, differentials=differentials, final=final), np.zeros(300)
     plain, cubed = fit_linear(made, margins), fit_linear(made, margins, curved=True)
-    for source in (MarginSource.UNKNOWN, MarginSource.KNOWN):
+    for source in (UNKNOWN, KNOWN):
         assert cubed.coefficients[FINAL, 40, source] == pytest.approx([0.0, 0.0, 0.0, -1.0], abs=1e-9)
     assert not plain.cubic
     assert np.array_equal(cubed.coefficients[HALFTIME], plain.coefficients[HALFTIME], equal_nan=True)
-    left = linear_residuals(cubed, made, margins)[:, 39, :, FINAL]
-    assert np.abs(left).max() < 0.1 * np.abs(linear_residuals(plain, made, margins)[:, 39, :, FINAL]).max()
+    after, before = (np.abs(left(made, margins, curved=each)[:, 39, FINAL]).max() for each in (True, False))
+    assert after < 0.1 * before
 
 
 def test_the_correction_repairs_a_cubic_error_that_all_minutes_have_and_leaves_the_rest() -> None:
@@ -109,12 +90,12 @@ def test_the_correction_repairs_a_cubic_error_that_all_minutes_have_and_leaves_t
         final=np.where(final.round() == 0, 1, final.round()).astype(np.int16),
     )
     plain, curved = (fit_linear(made, margins, curved=each) for each in (False, True))
-    before, after = (linear_residuals(each, made, margins)[:, :, MarginSource.KNOWN, FINAL] for each in (plain, curved))
+    before, after = (left(made, margins, curved=each)[:, :, FINAL] for each in (False, True))
     assert after.std() < 0.8 * before.std()
     assert not plain.corrections.any()
     assert not plain.spreads.any()
-    assert not curved.corrections[MarginSource.UNKNOWN, [1, 3, 4, 5]].any()
-    assert curved.corrections[MarginSource.KNOWN].all()
+    assert not curved.corrections[UNKNOWN, [1, 3, 4, 5]].any()
+    assert curved.corrections[KNOWN].all()
     assert not curved.spreads[:, 0].any()
     assert (curved.spreads[:, 1:] > 0).all()
     assert np.array_equal(curved.coefficients[HALFTIME], plain.coefficients[HALFTIME], equal_nan=True)

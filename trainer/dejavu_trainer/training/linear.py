@@ -21,9 +21,9 @@ from dejavu_models.components.linear import (
     correction_terms,
     cube_of,
 )
-from dejavu_models.types import HORIZONS, LINEAR_SOURCES, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
+from dejavu_models.types import HORIZONS, LINEAR_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.training.ratings import RatedGames, margins_in_mode
+from dejavu_trainer.training.ratings import RatedGames
 
 PARTS_OF_A_SEASON = 5
 """Number of parts, by date, into which a single season is divided; each is forecast without its own games."""
@@ -119,26 +119,6 @@ def _coefficients(games: Games, margins: Floats | None, curved: bool) -> Floats:
                 result[index, minute] = 0.0
                 result[index, minute, used] = np.linalg.lstsq(inputs[:, used], increments)[0][:, index]
     return result
-
-
-def linear_residuals(linear: LinearModels, games: Games, margins: Floats) -> Floats:
-    """Compute the residuals of the linear models, without and with an expected margin.
-
-    Args:
-        linear: the models.
-        games: n games.
-        margins: (n,), expected margins before tip-off, in points; finite.
-
-    Returns:
-        (n, 47 minutes, 2 margin sources, 2 horizons), in points, from minute 1 on; 0 for a horizon that has passed.
-    """
-    levels = games.levels
-    increments = games.outcomes[:, None, :] - levels[:, :, None]
-    residuals = [
-        increments - linear.increments(slice(1, MAX_SLOTS + 1), levels, margins_in_mode(mode, margins))
-        for mode in MARGIN_SOURCES
-    ]
-    return np.nan_to_num(np.stack(residuals, axis=2))
 
 
 def linear_points(linear: LinearModels, rated: RatedGames, *, line: bool = False) -> Floats:

@@ -18,20 +18,19 @@ from tests.support.reference.lstm import ReferenceLstm
 from tests.support.reference.similar import similar_games
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Possession, Side
-from dejavu_models.components.compiled import CompiledGame, compiled_models
+from dejavu_models.components.compiled import CompiledGame, CompiledModels, compiled_models
 from dejavu_models.components.ensemble import Ensemble, GameOpinions, Weights
 from dejavu_models.components.features import LIVE_COLUMNS, Rows, live_features
 from dejavu_models.components.past_games import BIN_CENTERS
 from dejavu_models.native import native
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import Situation
-from dejavu_models.uncertainty.lattice.distribution import EDGES, VALUES, LatticeDistribution
+from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
 from dejavu_models.uncertainty.lattice.game import AdaptedScores, LatticeGame, OtherShares
 
 CALIBRATION = symmetric_calibration()
 MODELS = replace(ensemble(), lstm=lstm(kind=ReferenceLstm))
 COMPILED = compiled_models(ensemble())
-WITH_GRAPHS = compiled_models(ensemble(graph=True))
 MARGINS = st.none() | st.floats(-30, 30)
 POINTS = 1e-4
 """Greatest difference, in points or scales: the LSTM sums in another order than NumPy."""
@@ -42,6 +41,14 @@ LIVE = st.builds(
     last_score=st.none() | st.builds(LastScore, st.sampled_from(Side), st.integers(0, 60)),
     possession=st.none() | st.builds(Possession, st.sampled_from(Side), st.booleans()),
 )
+
+
+def some_of(*components: str) -> Ensemble:
+    """Return the models with some components, which have the weight of the others."""
+    parts = {
+        name: each if name in components else None for name, each in (("dejavu", MODELS.dejavu), ("lstm", MODELS.lstm))
+    }
+    return Ensemble(MODELS.linear, **parts, weights=weights(*components))  # type: ignore[arg-type]
 
 
 def walk(minutes: int, seed: int) -> tuple[float, ...]:
@@ -103,40 +110,36 @@ def evaluated(
     return base.finished(pooled.below), float(pooled.points[0]), float(base.scales[0])
 
 
-@given(PATTERNS, MARGINS, LIVE, st.booleans(), st.booleans())
+SETS = {
+    "both": (MODELS, COMPILED),
+    "both, with graphs": (replace(ensemble(graph=True), lstm=MODELS.lstm), compiled_models(ensemble(graph=True))),
+    **{
+        " and ".join(("linear", *names)): (some := some_of(*names), compiled_models(some))
+        for names in ((), ("dejavu",), ("lstm",))
+    },
+}
+
+
+@pytest.mark.parametrize(("models", "compiled"), SETS.values(), ids=SETS)
+@given(PATTERNS, MARGINS, LIVE, st.booleans())
 def test_any_game_gets_the_distribution_of_numpy(
-    pattern: tuple[float, ...], margin: float | None, live: LiveInputs, line: bool, graph: bool
+    models: Ensemble,
+    compiled: CompiledModels,
+    pattern: tuple[float, ...],
+    margin: float | None,
+    live: LiveInputs,
+    line: bool,
 ) -> None:
-    models = replace(ensemble(graph=True), lstm=MODELS.lstm) if graph else MODELS
-    compiled = (WITH_GRAPHS if graph else COMPILED).predict(pattern, margin, line=line, live=live)
-    for _, horizon in horizons_of(pattern):
-        game = served(compiled, horizon, margin, line=line)
+    found = compiled.predict(pattern, margin, line=line, live=live)
+    for index, horizon in horizons_of(pattern):
+        game = served(found, horizon, margin, line=line)
         expected, point, scale = evaluated(models, pattern, horizon, margin, live, line=line)
         below = [game.cumulative(value) for value in VALUES.tolist()]
         assert below == pytest.approx(expected.below[0], abs=POINTS)
         assert game.point == pytest.approx(point, abs=POINTS * scale)
         assert game.home_lead_probability == pytest.approx(expected.home_leads[0], abs=POINTS)
-
-
-@pytest.mark.parametrize("components", [(), ("dejavu",), ("lstm",)])
-@given(PATTERNS, MARGINS)
-def test_without_a_component_the_others_have_its_weight(
-    components: tuple[str, ...], pattern: tuple[float, ...], margin: float | None
-) -> None:
-    parts = ensemble()
-    models = Ensemble(
-        parts.linear,
-        parts.dejavu if "dejavu" in components else None,
-        parts.lstm if "lstm" in components else None,
-        weights(*components),
-    )
-    compiled = compiled_models(models).predict(pattern, margin)
-    for index, horizon in horizons_of(pattern):
-        expected, *_ = evaluated(models, pattern, horizon, margin, NO_LIVE_INPUTS, line=False)
-        game = served(compiled, horizon, margin, line=False)
-        assert [game.cumulative(value) for value in VALUES.tolist()] == pytest.approx(expected.below[0], abs=POINTS)
-        assert (compiled.opinion(index) is None) == (not components)
-    assert bool(len(compiled.groups)) == ("dejavu" in components)
+        assert (found.opinion(index) is None) == (not models.components)
+    assert bool(len(found.groups)) == ("dejavu" in models.components)
 
 
 @given(PATTERNS, MARGINS, LIVE, st.booleans())
@@ -196,14 +199,6 @@ def test_a_component_without_a_weight_is_asked_for_an_explanation_only() -> None
     assert len(game.groups) == 12
     weighted = COMPILED.predict(walk(18, 0), 3.0).opinion(0)
     assert (every.mean, every.similar_mean) == (weighted.mean, weighted.similar_mean)
-    alone = CALIBRATION.game(Situation(HORIZONS[0], 18, MarginSource.KNOWN), game.point(0), game.lead, 3.0)
-    explained = CALIBRATION.game(
-        Situation(HORIZONS[0], 18, MarginSource.KNOWN), game.point(0), game.lead, 3.0, None, every
-    )
-    assert [explained.cumulative(value) for value in VALUES.tolist()] == [
-        alone.cumulative(value) for value in VALUES.tolist()
-    ]
-    assert explained.point == alone.point
 
 
 def test_a_line_has_linear_models_and_weights_of_its_own() -> None:
@@ -253,35 +248,6 @@ def test_many_games_get_what_each_gets_alone(games: list[tuple[int, int, float |
             game = served(alone, horizon, margin, line=True)
             assert (points[0], home[0]) == (game.point, game.home_lead_probability)
             assert values[0].tolist() == game.quantiles(levels.levels)
-
-
-@given(st.integers(1, 23), st.integers(0, 2**32), st.floats(0, 1), st.floats(-20, 20), st.booleans())
-def test_components_that_are_not_compiled_are_pooled_with_the_others(
-    minutes: int, seed: int, weight: float, point: float, alone: bool
-) -> None:
-    compiled = COMPILED.predict(walk(minutes, seed), 2.0)
-    opinion = None if alone else compiled.opinion(0)
-    scaled = None
-    if opinion is not None:
-        names = ("linear", "dejavu", "lstm")
-        scaled = native.Opinion(
-            **{name: (1 - weight) * getattr(opinion, name) for name in names},
-            mean=opinion.mean,
-            log_scale=opinion.log_scale,
-            games=np.rint(np.diff(opinion.below) * 120).astype(np.uint32),
-        )
-    step = np.where(point < EDGES, 1.0, 0.0)
-    situation = Situation(Horizon.HALFTIME, minutes, MarginSource.KNOWN)
-    others = OtherShares(weight, weight * point, weight * step)
-    arguments = (situation, compiled.point(0), compiled.lead, 2.0, None)
-    without, made = CALIBRATION.game(*arguments, opinion), CALIBRATION.game(*arguments, scaled, others)
-    assert made.point == pytest.approx((1 - weight) * without.point + weight * point, abs=1e-9)
-    for value in range(-80, 80, 5):
-        expected = (1 - weight) * without.cumulative(value) + others.below[value + 81]
-        assert made.cumulative(value) == pytest.approx(expected, abs=1e-9)
-    assert made.interval(0.1).lower <= made.point <= made.interval(0.1).upper
-    below = np.array([made.cumulative(value) for value in VALUES.tolist()])
-    assert made.quantiles([0.4])[0] == VALUES[min(int(np.count_nonzero(below < 0.4 - 1e-12)), 160)]
 
 
 def test_weights_that_do_not_sum_to_1_are_refused() -> None:

@@ -91,19 +91,6 @@ def test_similar_games_are_those_of_the_training_seasons(forecaster: Forecaster,
     assert 5 < forecaster.info.half_width < 40
 
 
-def test_it_forecasts_both_horizons_from_every_minute_with_teams_and_without(
-    forecaster: Forecaster, games: Games
-) -> None:
-    levels = games.levels[-1]
-    for horizon in Horizon:
-        for minute in range(1, horizon.last_slot + 1):
-            pattern = ScorePattern(tuple(levels[:minute].tolist()))
-            for home, away in (("", ""), ("BOS", "LAL")):
-                forecast = forecaster.forecast(ForecastQuery(pattern, horizon, 0.2, home, away))
-                assert forecast.point in forecast.interval
-                assert 0 < forecast.home_lead_probability < 1
-
-
 def test_the_ratings_are_those_of_the_last_game_and_of_its_season_while_that_is_in_play(
     run: tuple[FitReport, RecordedProgress], games: Games, forecaster: Forecaster
 ) -> None:

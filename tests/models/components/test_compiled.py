@@ -1,4 +1,4 @@
-"""The compiled ensemble gives the numbers of vectorised NumPy: one game alone, and many together."""
+"""The compiled ensemble gives the numbers of vectorised NumPy, alone and for many; for similar games see test_dejavu.py."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 from tests.support.builders.calibrations import symmetric_calibration
 from tests.support.builders.ensembles import database, ensemble, lstm, weights
 from tests.support.reference.lstm import ReferenceLstm
-from tests.support.reference.similar import similar_games
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Possession, Side
 from dejavu_models.components.compiled import CompiledGame, CompiledModels, compiled_models
 from dejavu_models.components.ensemble import Ensemble, GameOpinions, Weights
-from dejavu_models.components.features import LIVE_COLUMNS, Rows, live_features
+from dejavu_models.components.features import LIVE_COLUMNS, live_features
 from dejavu_models.components.past_games import BIN_CENTERS
 from dejavu_models.native import native
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon, MarginSource
@@ -166,24 +165,6 @@ def test_what_components_say_is_what_numpy_says(
         every = compiled.every_opinion(index)
         assert [getattr(every, name) for name in NUMBERS] == [getattr(found, name) for name in NUMBERS]
         assert compiled.groups.tolist() == groups[0].tolist()
-
-
-@given(PATTERNS, MARGINS, LIVE, st.booleans())
-def test_similar_games_are_those_of_numpy(
-    pattern: tuple[float, ...], margin: float | None, live: LiveInputs, line: bool
-) -> None:
-    compiled = COMPILED.predict(pattern, margin, line=line, live=live)
-    dejavu = MODELS.dejavu
-    assert dejavu is not None
-    given_margin = np.array([math.nan if margin is None else margin])
-    rows = Rows(np.array([pattern]), given_margin, np.array([COMPILED.predict(pattern, margin, live=live).inputs]))
-    for index, horizon in horizons_of(pattern):
-        compiled.opinion(index)
-        games, summary = compiled.similar(index, 7.5, dejavu.games)
-        expected, of_all = similar_games(dejavu, rows, horizon, compiled.groups, 7.5)
-        assert [replace(game, distance=0.0) for game in games] == [replace(game, distance=0.0) for game in expected]
-        assert [game.distance for game in games] == pytest.approx([game.distance for game in expected])
-        assert summary == pytest.approx(of_all)
 
 
 NUMBERS = ("linear", "dejavu", "lstm", "mean", "log_scale", "similar_mean")

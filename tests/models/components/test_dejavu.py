@@ -13,12 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.similar_games import database_of, mirrored, rows_of, walked, walks_database
-from tests.support.reference.similar import members_of, past_rows, similar_games
+from tests.support.reference.similar import members_of, past_rows
 
+from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.arrays import from_npz, to_npz
+from dejavu_models.components.compiled import compiled_models
 from dejavu_models.components.dejavu import Dejavu
+from dejavu_models.components.ensemble import Ensemble, Weights
+from dejavu_models.components.features import Rows
+from dejavu_models.components.linear import LinearModels
 from dejavu_models.components.past_games import BIN_CENTERS, BINS, BINS_A_SCALE, codes_of, shares_below
-from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MOST_SIMILAR, Horizon, SimilarGame
+from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MOST_SIMILAR, Horizon, SimilarGame, SimilarSummary
 
 GAMES, GROUPS, NEAREST = 240, 30, 10
 MINUTES = st.integers(1, MAX_SLOTS)
@@ -27,6 +32,19 @@ MINUTES = st.integers(1, MAX_SLOTS)
 @cache
 def dejavu() -> Dejavu:
     return walks_database(GAMES, GROUPS, NEAREST)
+
+
+def similar(
+    database: Dejavu, rows: Rows, horizon: Horizon, expected: float = 0.0
+) -> tuple[tuple[SimilarGame, ...], SimilarSummary]:
+    """Return what the compiled models say of one game."""
+    linear = LinearModels(np.zeros((2, 48, 3, 4)))
+    models = compiled_models(Ensemble(linear, database, weights=Weights.fixed(0.5, 0.5)))
+    total, index = rows.live[0, 0], HORIZONS.index(horizon)
+    live = LiveInputs(total_points=None if np.isnan(total) else int(total))
+    game = models.predict(tuple(rows.patterns[0].tolist()), float(rows.margins[0]), live=live)
+    game.opinion(index)
+    return game.similar(index, expected, database.games)
 
 
 @cache
@@ -100,11 +118,11 @@ def test_similar_games_are_real_ones_and_the_summary_counts_those_that_are_poole
     minute = min(minute, horizon.last_slot)
     rows, games = rows_of(walked(1, seed), minute), walked(GAMES).games
     [groups] = dejavu().nearest(rows)
-    similar, summary = similar_games(dejavu(), rows, horizon, groups, expected)
+    found, summary = similar(dejavu(), rows, horizon, expected)
 
     names = list(zip(games.date.astype(object), games.home, games.away, strict=True))
-    assert len({each.label for each in similar}) == len(similar) == MOST_SIMILAR
-    for each in similar:
+    assert len({each.label for each in found}) == len(found) == MOST_SIMILAR
+    for each in found:
         number = names.index((each.date, each.home_team, each.away_team))
         sign = -1 if each.mirrored else 1
         assert each.differential == sign * games.differentials[number, minute - 1]
@@ -126,7 +144,7 @@ def test_similar_games_are_real_ones_and_the_summary_counts_those_that_are_poole
     best: dict[int, float] = {}
     for image, distance in zip(images.tolist(), distances.tolist(), strict=True):
         best[image // 2] = min(distance, best.get(image // 2, np.inf))
-    assert [each.distance for each in similar] == pytest.approx(sorted(best.values())[:MOST_SIMILAR], abs=1e-4)
+    assert [each.distance for each in found] == pytest.approx(sorted(best.values())[:MOST_SIMILAR], abs=1e-4)
 
     leads, outcomes = of_images.patterns[:, -1], games.outcomes[images // 2, HORIZONS.index(horizon)]
     outcomes = np.where(exchanged[:, 0], -outcomes, outcomes)
@@ -144,8 +162,7 @@ def test_the_nearest_game_to_one_of_the_database_is_itself_with_its_course(excha
         rows = rows_of(games.select(np.arange(GAMES) == number), minute)
         if exchanged:
             rows = mirrored(rows)
-        [groups] = dejavu().nearest(rows)
-        nearest = similar_games(dejavu(), rows, Horizon.FINAL, groups, 0.0)[0][0]
+        nearest = similar(dejavu(), rows, Horizon.FINAL)[0][0]
         assert nearest.distance == pytest.approx(0.0, abs=1e-4)
         assert (nearest.date, nearest.mirrored) == (games.games.date[number].item(), exchanged)
         course = games.games.differentials[number] * (-1 if exchanged else 1)
@@ -162,11 +179,8 @@ def test_scores_of_a_game_whose_totals_are_unknown_are_not_made_up() -> None:
     unknown = replace(games.games, live=totals, final_total=np.full(60, -1, np.int16))
     database = database_of(games._replace(games=unknown), np.zeros((60, len(CASES))))
     rows = rows_of(games.select(np.arange(60) == 3), 20)
-    [groups] = database.nearest(rows)
-    assert all(
-        (each.points, each.final_points) == (None, None)
-        for each in similar_games(database, rows, Horizon.FINAL, groups, 0.0)[0]
-    )
+    games_shown, _ = similar(database, rows, Horizon.FINAL)
+    assert [(each.points, each.final_points) for each in games_shown] == [(None, None)] * MOST_SIMILAR
 
 
 @given(st.floats(-20, 20))
@@ -271,8 +285,3 @@ def test_a_graph_with_parts_that_a_search_does_not_reach_is_refused() -> None:
     counts[lone] = 0
     with pytest.raises(ValueError, match="the graph of minute 1 has parts that a search does not reach"):
         Dejavu.from_bytes(to_npz(**{**arrays, "graph_counts": counts, "graph_links": links}))
-
-
-def test_a_similar_game_is_labelled_by_its_date_and_teams() -> None:
-    game = SimilarGame("BOS", "NYK", date(2024, 11, 5), True, 1.0, -3, 4)
-    assert game.label == "2024-11-05 NYK @ BOS"

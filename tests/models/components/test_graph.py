@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dejavu_models.arrays import Singles
-from dejavu_models.components.graph import Graph, search, search_breadth
-from dejavu_models.components.hnsw import build_graph, build_hnsw
+from dejavu_models.components.graph import Graph, search
+from dejavu_models.components.hnsw import build_graph
 from dejavu_models.errors import FitError
 
 COUNT, DIMENSIONS, NEIGHBOURS = 2000, 9, 50
@@ -31,14 +31,11 @@ def recall(found: np.ndarray, exact: np.ndarray) -> float:
     return float(np.mean([np.isin(each, some).mean() for each, some in zip(nearest, found, strict=True)]))
 
 
-def test_a_search_finds_at_least_as_many_of_the_nearest_as_hnswlib() -> None:
-    asked, padding = points(200, 2), ((0, 0), (0, 16 - DIMENSIONS))
+def test_a_search_finds_the_nearest_and_their_distances() -> None:
+    asked = points(200, 2)
     found, squares = search(graph(), NEIGHBOURS).nearest(asked, NEIGHBOURS)
-    theirs = build_hnsw(np.pad(graph().vectors, padding), 0)
-    theirs.set_ef(search_breadth(NEIGHBOURS))
-    expected, _ = theirs.knn_query(np.pad(asked, padding), k=NEIGHBOURS)
     exact = np.square(graph().vectors.astype(float) - asked[:, None]).sum(axis=2)
-    assert recall(found, exact) >= recall(expected.astype(np.int64), exact) > 0.95
+    assert recall(found, exact) > 0.95
     assert squares == pytest.approx(np.take_along_axis(exact, found, axis=1), rel=1e-4, abs=1e-4)
 
 

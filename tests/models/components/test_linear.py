@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -33,24 +34,31 @@ def coefficients() -> Floats:
     return values
 
 
-def test_an_increment_counts_the_lead_and_the_margin_where_it_is_known() -> None:
-    found = LinearModels(coefficients()).increments(0, np.array([10.0, 10.0]), np.array([6.0, np.nan]))
-    assert found.tolist() == [[0.0, 3.0], [0.0, 0.0]]
+def cubed() -> Floats:
+    """Return coefficients with a cube of the lead at the end."""
+    values = coefficients()
+    values[1, :, :, CUBE] = -0.5
+    return values
 
 
-def test_the_line_of_a_market_has_models_of_its_own() -> None:
-    found = LinearModels(coefficients()).increments(0, np.array([10.0, 10.0]), np.array([6.0, np.nan]), line=True)
-    assert found.tolist() == [[0.0, 6.0], [0.0, 0.0]]
-
-
-def test_a_large_lead_counts_by_its_cube_at_the_end_alone() -> None:
-    cubed = coefficients()
-    cubed[1, :, :, CUBE] = -0.5
-    leads, margins = np.array([20.0, -20.0, 1.0]), np.full(3, np.nan)
-    change = LinearModels(cubed).increments(20, leads, margins) - LinearModels(coefficients()).increments(
-        20, leads, margins
-    )
-    assert change == pytest.approx(np.array([[0, -4.0], [0, 4.0], [0, -0.0005]]))
+@pytest.mark.parametrize(
+    ("of", "minute", "lead", "margin", "line", "expected"),
+    [
+        (coefficients, 0, 10.0, 6.0, False, [0.0, 3.0]),
+        (coefficients, 0, 10.0, math.nan, False, [0.0, 0.0]),
+        (coefficients, 0, 10.0, 6.0, True, [0.0, 6.0]),  # the line of a market has models of its own
+        (coefficients, 0, 10.0, math.nan, True, [0.0, 0.0]),
+        (coefficients, 24, 5.0, math.nan, False, [math.nan, 0.5]),  # the half has passed
+        (cubed, 20, 20.0, math.nan, False, [-1.0, -5.0]),  # a large lead counts by its cube, at the end alone
+        (cubed, 20, -20.0, math.nan, False, [3.0, 7.0]),
+        (cubed, 20, 1.0, math.nan, False, [0.9, 0.8995]),
+    ],
+)
+def test_an_increment_counts_the_lead_its_cube_and_the_margin_where_it_is_known(
+    of: Callable[[], Floats], minute: int, lead: float, margin: float, line: bool, expected: list[float]
+) -> None:
+    [found] = LinearModels(of()).increments(minute, np.array([lead]), np.array([margin]), line=line)
+    assert found.tolist() == pytest.approx(expected, nan_ok=True)
 
 
 def corrected(terms: list[float], spread: float) -> LinearModels:
@@ -104,12 +112,6 @@ def test_many_minutes_at_once_get_what_each_gets_alone(cube: float) -> None:
     for minute in range(1, 48):
         alone = models.increments(minute, leads[:, minute - 1], margins)
         assert np.array_equal(together[:, minute - 1], alone, equal_nan=True)
-
-
-def test_a_horizon_that_has_passed_has_no_increment() -> None:
-    found = LinearModels(coefficients()).increments(24, np.array([5.0]), np.array([2.0]))
-    assert np.isnan(found[0, 0])
-    assert np.isfinite(found[0, 1])
 
 
 def test_coefficients_of_another_form_are_refused() -> None:

@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 from tests.support.builders.ensembles import lstm
 from tests.support.builders.similar_games import steady_lstm
-from tests.support.reference.lstm import ReferenceLstm
 
 from dejavu_models.arrays import from_npz, to_npz
-from dejavu_models.components.features import LIVE_CHANNELS
 from dejavu_models.components.lstm import MAX_LOG_SCALE, MAX_MEAN, Lstm
 
 Arrays = dict[str, Any]
@@ -19,19 +17,6 @@ Arrays = dict[str, Any]
 @pytest.fixture(scope="module")
 def content() -> bytes:
     return lstm(units=11, members=3).to_bytes()
-
-
-def test_the_compiled_models_compute_what_numpy_does(content: bytes) -> None:
-    rng = np.random.default_rng(1)
-    patterns, margins = (
-        rng.normal(0, 2.5, (64, 47)).cumsum(axis=1),
-        np.where(np.arange(64) % 2, rng.normal(2, 6, 64), np.nan),
-    )
-    inputs = patterns, margins, rng.normal(0, 1, (64, 47, LIVE_CHANNELS)).astype(np.float32)
-    for found, expected in zip(
-        Lstm.from_bytes(content).outputs(*inputs), ReferenceLstm.from_bytes(content).outputs(*inputs), strict=True
-    ):
-        assert found == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(

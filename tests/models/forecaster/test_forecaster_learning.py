@@ -84,13 +84,6 @@ def told(forecast: Forecast) -> Forecast:
     return replace(forecast, adaptation=None, calibration_sequence=0)
 
 
-def test_a_forecast_tells_where_its_calibration_stands(shipped: Forecaster) -> None:
-    shipped.update(OnlineState(sequence=41))
-    forecast = shipped.forecast(asked())
-    assert (forecast.calibration_sequence, forecast.adaptation) == (41, None)
-    assert (forecast.distribution, forecast.static_scores, forecast.market) == ((), (), None)
-
-
 def test_in_shadow_the_forecast_is_static_and_the_adapted_interval_stands_beside(shipped: Forecaster) -> None:
     query = asked(quantile_levels=(0.1, 0.5), record=True, markets=(Market(3.0, 1.9, 1.9),))
     static = shipped.forecast(query)

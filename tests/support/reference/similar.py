@@ -1,41 +1,14 @@
-"""Similar games of a forecast with NumPy: the reference for the compiled models."""
+"""Members of the groups of a database, and its games as rows."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from dejavu_models.arrays import Floats, Integers
-from dejavu_models.components.compiled import SEARCHED
-from dejavu_models.components.dejavu import Dejavu, image_vectors
+from dejavu_models.arrays import Integers
+from dejavu_models.components.dejavu import Dejavu
 from dejavu_models.components.features import LIVE_COLUMNS, Rows
 from dejavu_models.components.past_games import PastGames
-from dejavu_models.types import MOST_SIMILAR, Horizon, SimilarGame, SimilarSummary
-
-
-def similar_games(
-    dejavu: Dejavu, rows: Rows, horizon: Horizon, groups: Integers, expected: float
-) -> tuple[tuple[SimilarGame, ...], SimilarSummary]:
-    """Return the nearest of the games that a forecast is made of, and what happened in all of them.
-
-    Args:
-        dejavu: the database.
-        rows: the game, (1,) each.
-        horizon: the horizon.
-        groups: (nearest,), its nearest groups, the nearest first.
-        expected: the prediction of Dejavu for the game, in points.
-    """
-    minute, lead, games = rows.patterns.shape[1], float(rows.patterns[0, -1]), dejavu.games
-    images = members_of(dejavu, minute, groups)
-    signs = 1 - 2 * (images % 2)
-    leads = signs * games.differentials[images // 2, minute - 1]
-    outcomes = signs * leads_at(games, horizon)[images // 2]
-    summary = SimilarSummary(
-        games=len(images),
-        home_led=int((outcomes > 0).sum()),
-        turned=int((leads * outcomes < 0).sum()),
-        correction=expected - (lead + float((outcomes - leads).mean())),
-    )
-    return _nearest(dejavu, rows, horizon, members_of(dejavu, minute, groups[:SEARCHED])), summary
+from dejavu_models.types import Horizon
 
 
 def members_of(dejavu: Dejavu, minute: int, groups: Integers) -> Integers:
@@ -48,39 +21,6 @@ def leads_at(games: PastGames, horizon: Horizon) -> Integers:
     """Return the differentials at a horizon, (n,)."""
     column = games.final if horizon is Horizon.FINAL else games.differentials[:, horizon.minutes - 1]
     return column.astype(np.int64)
-
-
-def _nearest(dejavu: Dejavu, rows: Rows, horizon: Horizon, images: Integers) -> tuple[SimilarGame, ...]:
-    minute, games = rows.patterns.shape[1], dejavu.games
-    difference = vectors_of_images(dejavu, minute, images) - dejavu.vectors(rows).astype(np.float64)
-    distances = np.sqrt(np.square(difference).sum(axis=1))
-    found: dict[int, SimilarGame] = {}
-    outcomes = leads_at(games, horizon)
-    for place in np.argsort(distances, kind="stable").tolist():
-        game, mirrored = divmod(int(images[place]), 2)
-        if len(found) == MOST_SIMILAR:
-            break
-        if game not in found:
-            sign = -1 if mirrored else 1
-            found[game] = SimilarGame(
-                home_team=str(games.home[game]),
-                away_team=str(games.away[game]),
-                date=games.date[game].item(),
-                mirrored=bool(mirrored),
-                distance=float(distances[place]),
-                differential=sign * int(games.differentials[game, minute - 1]),
-                differential_at_horizon=sign * int(outcomes[game]),
-                points=games.points(game, minute),
-                final_points=games.points(game, None),
-            )
-    return tuple(found.values())
-
-
-def vectors_of_images(dejavu: Dejavu, minute: int, images: Integers) -> Floats:
-    """Return the vectors of images, (k, FEATURES)."""
-    both = image_vectors(past_rows(dejavu, minute, images // 2), dejavu.references, dejavu.weights)
-    result: Floats = both[np.arange(len(images)) + len(images) * (images % 2)]
-    return result
 
 
 def past_rows(dejavu: Dejavu, minute: int, games: Integers) -> Rows:

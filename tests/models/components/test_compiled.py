@@ -1,4 +1,4 @@
-"""The compiled ensemble gives the numbers of vectorised NumPy, alone and for many; for similar games see test_dejavu.py."""
+"""The compiled ensemble gives the numbers of vectorised NumPy, alone and for many; for similar games: test_dejavu.py."""
 
 from __future__ import annotations
 

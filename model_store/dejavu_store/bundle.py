@@ -322,8 +322,7 @@ def _check_learning(forecaster: Forecaster) -> None:
     games = list(zip(CODES[::2], CODES[1::2], strict=True))
     for home, away in games:
         state = state.after(GameResult(home, away, record.season, day, 7, is_playoffs=False, total=221))
-    online = OnlineState(ratings=state.ratings, schedule=state.schedule, totals=state.totals, players=state.players)
-    forecaster.update(online)
+    forecaster.update(OnlineState(rated=state))
     queries = [
         ForecastQuery(
             ScorePattern((0.0,)),

@@ -37,7 +37,7 @@ from dejavu_models.manifest import (
 )
 from dejavu_models.moments.model import MomentModel
 from dejavu_models.player_ratings import PlayerRatings
-from dejavu_models.ratings import STATE_SIZES, RatingFilter
+from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import GameTerms
 from dejavu_models.team_filter import LEVEL, RatingSettings, TeamFilter
 from dejavu_models.totals.totals import Totals
@@ -145,9 +145,6 @@ def _totals_from_bytes(source: object, manifest: Manifest, contents: Mapping[str
 
 def _ratings_from_bytes(content: bytes, manifest: Manifest) -> RatingFilter:
     state, season, day = from_npz(content), manifest.ratings.season, manifest.ratings.date
-    size = len(state["mean"])
-    if size not in STATE_SIZES or state["mean"].shape != (size,) or state["covariance"].shape != (size, size):
-        raise ValueError(f"it holds a state of shape {state['mean'].shape}; expected one of {STATE_SIZES} values")
     settings = RatingSettings(**manifest.ratings.model_dump(exclude={"season", "date"}))
     ratings = RatingFilter(
         settings,

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
 
 import numpy as np
 import pytest
@@ -9,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_feed.box_score import lineups
+from dejavu_models.expectations import Expectations, RatedGame
+from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.player_ratings import KNOWN_AFTER, LineupWeights, PlayerRating, PlayerRatings
-from dejavu_models.ratings import RatedGame, RatingFilter, Ratings, RatingsByDate, frozen_margins
+from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import NO_TERMS, GameTerms
-from dejavu_models.team_filter import CODES, RatingSettings, carried_expectations
+from dejavu_models.team_filter import CODES, LEVEL, RatingSettings, carried_expectations
 
 SETTINGS = RatingSettings()
 START = RatingFilter.start(SETTINGS)
@@ -36,10 +37,9 @@ def test_strengths_and_home_advantage_are_found_from_results() -> None:
     truth = dict(zip(CODES, rng.normal(0, 5, len(CODES)).tolist(), strict=True))
     days, home, away, final = season_of_games(truth, 2460, 2)
     state = carried_expectations(START, np.full(2460, 2031), days, home, away, final, [NO_TERMS] * 2460)[2]
-    found = state.ratings()
-    assert np.corrcoef([truth[code] for code in CODES], [found.strengths[code] for code in CODES])[0, 1] > 0.93
-    assert found.home_advantage == pytest.approx(3.0, abs=0.8)
-    assert found.date == days[-1].item()
+    assert np.corrcoef([truth[code] for code in CODES], state.mean[:LEVEL])[0, 1] > 0.93
+    assert state.mean[LEVEL] == pytest.approx(3.0, abs=0.8)
+    assert state.newest == days[-1].item()
 
 
 def test_the_full_usual_line_up_has_no_effect_at_all() -> None:
@@ -54,11 +54,11 @@ def test_the_full_usual_line_up_has_no_effect_at_all() -> None:
     ratings = PlayerRatings(players, dict.fromkeys(teams, KNOWN_AFTER), 2031, weights=weights)
     seen = lineups(teams["BOS"][:5], teams["LAL"][:5], teams["BOS"][:9], teams["LAL"][:8])
     state = START.predict(2031, np.datetime64("2030-11-01")).update("BOS", "LAL", 5)
-    by_date = RatingsByDate(state, players=ratings)
+    expected = Expectations(RatedSchedule.start(state, players=ratings))
     full = seen._replace(away_seen=tuple(teams["LAL"]))
     assert ratings.differences("BOS", "LAL", full).missing != 0
-    assert by_date.expected_margin_terms(RatedGame("BOS", "LAL", None, lineups=full)).missing_players == 0
-    assert by_date.expected_margin_terms(RatedGame("BOS", "LAL", None, lineups=seen)).missing_players != 0
+    assert expected.margin_terms(RatedGame("BOS", "LAL", None, lineups=full)).missing_players == 0
+    assert expected.margin_terms(RatedGame("BOS", "LAL", None, lineups=seen)).missing_players != 0
 
 
 def test_no_game_knows_of_another_one_of_its_day() -> None:
@@ -87,21 +87,9 @@ def test_a_new_season_draws_strengths_towards_the_mean() -> None:
     state = RatingFilter.start(SETTINGS).predict(2031, np.datetime64("2030-11-01"))
     for _ in range(20):
         state = state.update("BOS", "BKN", 20)
-    before, after = state.ratings(), state.predict(2032).ratings()
-    assert after.strengths["BOS"] == pytest.approx(SETTINGS.carry * before.strengths["BOS"])
-    assert after.home_advantage == before.home_advantage
-    assert after.date == before.date
-
-
-def test_the_expected_margin_turns_with_the_teams_but_for_the_home_advantage() -> None:
-    strengths = dict.fromkeys(CODES, 0.0) | {"BOS": 6.0, "BKN": -1.5}
-    ratings = Ratings(strengths, 2.5, date(2031, 6, 1))
-    assert ratings.expected_margin("BOS", "BKN") == 10.0
-    assert ratings.expected_margin("BKN", "BOS") == -5.0
-    assert frozen_margins(ratings, np.array(["BOS", "BKN"]), np.array(["BKN", "BOS"]), [NO_TERMS] * 2).tolist() == [
-        10.0,
-        -5.0,
-    ]
+    after = state.predict(2032)
+    assert after.strengths["BOS"] == pytest.approx(SETTINGS.carry * state.strengths["BOS"])
+    assert (after.mean[LEVEL], after.newest) == (state.mean[LEVEL], state.newest)
 
 
 def paired(variance: float, between: float, noise: float, mean: float = 0.0) -> RatingFilter:
@@ -133,15 +121,6 @@ def test_ratings_that_cannot_take_in_an_outcome_say_so(state: RatingFilter, outc
         state.update("BOS", "DEN", outcome)
 
 
-def test_ratings_must_be_of_all_teams_and_finite_and_of_some_game() -> None:
-    strengths = dict.fromkeys(CODES, 0.0)
-    with pytest.raises(ValueError, match="30 teams"):
-        Ratings({"BOS": 1.0}, 2.5, date(2031, 6, 1))
-    with pytest.raises(ValueError, match="finite"):
-        Ratings(strengths | {"BOS": float("nan")}, 2.5, date(2031, 6, 1))
-    with pytest.raises(ValueError, match="back_to_back, games_in_6_days, playoffs, altitude"):
-        Ratings(strengths, 2.5, date(2031, 6, 1), (1.0, 2.0))
-    with pytest.raises(ValueError, match="finite"):
-        Ratings(strengths, 2.5, date(2031, 6, 1), (1.0, 2.0, float("inf"), 0.0))
+def test_a_filter_without_a_game_has_no_ratings() -> None:
     with pytest.raises(ValueError, match="no game"):
-        RatingFilter.start(SETTINGS).ratings()
+        RatedSchedule.start(START)

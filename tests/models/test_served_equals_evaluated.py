@@ -12,11 +12,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.support.builders.bundles import without_line
 
+from dejavu_models.expectations import Expectations, RatedGame
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.online_state import OnlineState
-from dejavu_models.ratings import RatedGame, RatingFilter, RatingsByDate
+from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import GameTerms, ScheduleHistory, game_terms
 from dejavu_models.team_filter import CODES, RatingSettings, carried_expectations
 from dejavu_models.types import Horizon
@@ -102,9 +103,9 @@ def served(
         live = live.after(game)
     assert live.ratings.filter is bundled
     for evening in evenings:
-        ratings = RatingsByDate(live.ratings.filter, live.schedule)
+        expected = Expectations(live)
         for game in evening.games:
-            terms = ratings.expected_margin_terms(RatedGame(game.home, game.away, game.day, game.is_playoffs))
+            terms = expected.margin_terms(RatedGame(game.home, game.away, game.day, game.is_playoffs))
             margins.append(terms.margin)
         for game in evening.reported:
             live = live.after(game)
@@ -118,27 +119,23 @@ def served(
     is_over=st.booleans(),
     missing=st.integers(0, 1),
     followed=st.booleans(),
-    with_terms=st.booleans(),
 )
 # published in summer, like the shipped bundle
-@example(seed=1, days=12, share=0.25, is_over=True, missing=0, followed=False, with_terms=True)
+@example(seed=1, days=12, share=0.25, is_over=True, missing=0, followed=False)
 # refreshed during a season
-@example(seed=1, days=12, share=0.375, is_over=False, missing=0, followed=False, with_terms=True)
+@example(seed=1, days=12, share=0.375, is_over=False, missing=0, followed=False)
 # refreshed during a season that the ledger has from its start
-@example(seed=1, days=12, share=0.375, is_over=False, missing=0, followed=True, with_terms=True)
+@example(seed=1, days=12, share=0.375, is_over=False, missing=0, followed=True)
 # a season without a reported final
-@example(seed=1, days=12, share=0.5, is_over=True, missing=1, followed=False, with_terms=True)
+@example(seed=1, days=12, share=0.5, is_over=True, missing=1, followed=False)
 # a season that is over, without a report of its end
-@example(seed=1, days=12, share=0.5, is_over=False, missing=0, followed=True, with_terms=True)
-# a bundle without the terms of the schedule
-@example(seed=1, days=12, share=0.25, is_over=True, missing=0, followed=False, with_terms=False)
+@example(seed=1, days=12, share=0.5, is_over=False, missing=0, followed=True)
 def test_a_server_expects_what_the_trainer_evaluates(
-    seed: int, days: int, share: float, is_over: bool, missing: int, followed: bool, with_terms: bool
+    seed: int, days: int, share: float, is_over: bool, missing: int, followed: bool
 ) -> None:
     evenings = seasons_of(seed, 2031, 4, days)
     before, later = evenings[: max(1, int(share * len(evenings)))], evenings[max(1, int(share * len(evenings))) :]
-    _, state = evaluated(RatingFilter.start(SETTINGS, with_terms=with_terms), before)
-    assert state.with_terms is with_terms
+    _, state = evaluated(RatingFilter.start(SETTINGS), before)
     bundled, season = state, before[-1].season
     if is_over:
         bundled = state.predict(season + 1)
@@ -159,20 +156,20 @@ def shipped() -> Forecaster:
 
 def test_an_opening_night_after_a_season_that_was_served_finds_regressed_ratings(shipped: Forecaster) -> None:
     """Teams that were known in June are rated in October, with the intervals of frozen ratings."""
-    live = LiveRatings.start(shipped.rating_filter)
-    assert live.filter.awaits_season
+    live = shipped.bundled_ratings
+    assert live.ratings.filter.awaits_season
     for game in range(110):
         home, away = ("BOS", "BKN") if game % 2 else ("LAL", "DEN")
         live = live.after(GameResult(home, away, 2025, date(2024, 10, 24) + timedelta(2 * game), 20.0))
-    shipped.update(OnlineState(9, ratings=live))
+    shipped.update(OnlineState(9, rated=live))
     june = ForecastQuery(
         ScorePattern((0.0, 2.0, 3.0)), Horizon.FINAL, 0.2, "BOS", "BKN", game_date=date(2025, 6, 10), record=True
     )  # fmt: skip
     october = replace(june, game_date=date(2025, 10, 22))
     in_june, in_october = shipped.forecast(june), shipped.forecast(october)
-    now = live.filter.ratings().expected_margin("BOS", "BKN")
-    due = live.filter.predict(2026).ratings().expected_margin("BOS", "BKN")
-    assert (in_june.expected_margin, in_october.expected_margin) == (now, due)
+    state = live.ratings.filter
+    now, due = (each.expected("BOS", "BKN")[0] for each in (state, state.predict(2026)))
+    assert (in_june.expected_margin, in_october.expected_margin) == pytest.approx((now, due), abs=TOLERANCE)
     assert due < now - 1
     for forecast, query, is_known in ((in_june, june, True), (in_october, october, False)):
         known = replace(query, home_team="", away_team="", pregame_margin=forecast.expected_margin)

@@ -43,10 +43,10 @@ def test_a_calibration_that_lacks_a_kind_of_margin_is_refused(
         publish(tmp_path / "mistaken", resealed(read_manifest(small_bundle), files), files)
 
 
-@pytest.mark.parametrize("size", [30, 33, 36])
+@pytest.mark.parametrize("size", [31, 36])
 def test_ratings_of_another_number_of_values_are_refused(small_bundle: Path, tmp_path: Path, size: int) -> None:
     files = contents(small_bundle) | {RATINGS: to_npz(mean=np.zeros(size), covariance=np.eye(size))}
-    with pytest.raises(BundleCorrupt, match=rf"ratings.npz .*\({size},\); expected one of \(31, 35\) values"):
+    with pytest.raises(BundleCorrupt, match=rf"ratings.npz .*\({size},\); expected 35 values"):
         publish(tmp_path / "mistaken", resealed(read_manifest(small_bundle), files), files)
 
 

@@ -145,7 +145,7 @@ def fit(
         ratings = fitted.after.predict(season_served)
         contents = _contents(fitted, ratings, totals)
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-        ratings_record = RatingsRecord(date=ratings.ratings().date, season=season_served, **asdict(ratings.settings))
+        ratings_record = RatingsRecord(date=ratings.newest, season=season_served, **asdict(ratings.settings))
         packages = {each.name: package_of(each.name) for each in fitted.models.others}
         draft = Manifest(
             schema_version=SCHEMA_VERSION,

@@ -126,7 +126,7 @@ def refresh_ratings(bundle: Path, results: Sequence[GameResult], out: Path, toda
         totals = replace(totals, ratings=state.totals.filter.predict(season))
         contents[TOTALS] = totals.to_bytes()
     files = {name: hashlib.sha256(contents[name]).hexdigest() for name in before.files}
-    record = before.ratings.model_copy(update={"date": rating_filter.ratings().date, "season": season})
+    record = before.ratings.model_copy(update={"date": rating_filter.newest, "season": season})
     added = RefreshRecord(
         of_version=before.version,
         games=len(learned),

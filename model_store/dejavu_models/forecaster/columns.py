@@ -24,7 +24,7 @@ from dejavu_models.types import (
     Quantile,
     WarningReason,
 )
-from dejavu_models.uncertainty.issued import adapted_probability
+from dejavu_models.uncertainty.issued import adapted_probability, adapted_scores
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration, Situation
 from dejavu_models.uncertainty.lattice.game import AdaptedScores
 
@@ -71,16 +71,17 @@ def game_numbers(
     for row, group in enumerate(zip(query.minutes.tolist(), known.tolist(), strict=True)):
         groups[group].append(row)
     for (minute, is_known), of_group in groups.items():
-        scores, grid = state.scores(query.horizon, minute, query.alpha, levels)
-        other = state.other_scores(query.horizon, minute, query.alpha)
+        factor = state.factor(query.horizon, minute)
+        grid = adapted_scores(factor, query.alpha, levels)
+        other = adapted_scores(state.factor(query.horizon, minute, issued=False), query.alpha, ())
         at = AdaptedScores(other.scores + grid.scores, other.levels + grid.levels)
         situation = Situation(query.horizon, minute, MarginSource.LINE if is_known else MarginSource.UNKNOWN)
         rows = np.array(of_group)
         points[rows], home[rows], values[rows] = calibration.columns(
             situation, centers[rows], leads[rows], given[rows], at, opinions, rows
         )
-        if scores is not None:
-            home[rows] = [adapted_probability(scores, each) for each in home[rows].tolist()]
+        if factor != 1.0:
+            home[rows] = [adapted_probability(factor, each) for each in home[rows].tolist()]
     # Widen the intervals to the whole numbers around the points; see `distribution.around_point`.
     for lower in (0, 2):
         np.minimum(values[:, lower], np.floor(points), out=values[:, lower])

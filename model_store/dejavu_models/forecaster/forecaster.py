@@ -38,9 +38,8 @@ from dejavu_models.moments.game import MomentTables
 from dejavu_models.moments.model import MomentModel
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.player_ratings import PlayerRatings
-from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, Ratings, are_known
-from dejavu_models.totals.forecast import forecast_total
-from dejavu_models.totals.totals import Totals
+from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, are_known
+from dejavu_models.totals.totals import Totals, forecast_total
 from dejavu_models.types import (
     HORIZONS,
     AdaptationMode,
@@ -114,10 +113,9 @@ class Forecaster:
         self.totals = totals
         self.player_ratings = players
         self.moments = None if moments is None else MomentTables(moments)
-        self.ratings: Ratings = ratings.ratings()
         self._info = model_info(manifest, models, calibration)
         self._warnings = () if manifest.verdict.fit else (WarningReason.MODEL_UNFIT,)
-        self._active = ActiveState(INITIAL, ratings, totals, players)
+        self._active = ActiveState(INITIAL, self.bundled_ratings)
 
     @property
     def info(self) -> ModelInfo:
@@ -145,7 +143,7 @@ class Forecaster:
 
     def update(self, state: OnlineState) -> None:
         """Replace the online state; a batch in progress finishes with the state it started with."""
-        self._active = ActiveState(state, self.rating_filter, self.totals, self.player_ratings)
+        self._active = ActiveState(state, self.bundled_ratings)
 
     @property
     def active_state(self) -> ActiveState:

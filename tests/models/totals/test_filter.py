@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from dejavu_models.live_ratings import GameResult, RatedSchedule
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import GameSchedule, ScheduleHistory, TotalTerms, total_terms
-from dejavu_models.team_filter import CODES, LEVEL, RatingSettings, carried_expectations
-from dejavu_models.totals.filter import TotalFilter
+from dejavu_models.team_filter import CODES, LEVEL, RatingSettings, TotalFilter, carried_expectations
 
 START = TotalFilter.start()
 TEAM = st.sampled_from(CODES)
@@ -84,8 +83,6 @@ def test_the_terms_of_a_total_count_tired_teams_and_know_the_altitude() -> None:
     assert total_terms(both, "DEN", is_playoffs=False) == TotalTerms(back_to_backs=2.0, altitude=1.0)
     assert total_terms(one, "NYK", is_playoffs=True) == TotalTerms(back_to_backs=1.0, playoffs=1.0)
     assert total_terms(GameSchedule(), "UTA", is_playoffs=False) == TotalTerms(altitude=1.0)
-    with pytest.raises(KeyError):
-        total_terms(GameSchedule(), "XXX", is_playoffs=False)
 
 
 def test_live_ratings_of_totals_advance_with_the_others_and_wait_for_totals_that_are_not_known() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.calibrations import steady_totals
 
-from dejavu_models.totals.game import TotalDistribution, TotalTables
-from dejavu_models.totals.inputs import MOST_TO_COME, TotalInputs
+from dejavu_models.totals.model import MOST_TO_COME, TotalInputs
+from dejavu_models.totals.totals import total_tables
 from dejavu_models.types import CASES, DISTRIBUTION_LEVELS, HORIZONS, MarginSource
 from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
 
@@ -20,14 +22,14 @@ POINTS, LEADS, EXPECTED = st.integers(0, 500), st.floats(-60, 60), st.floats(150
 
 def both(
     source: MarginSource, when: tuple[int, int], points: int, lead: float, expected: float
-) -> tuple[TotalDistribution, WholeNumberDistribution, float]:
+) -> tuple[Any, WholeNumberDistribution, float]:
     """Return a game's total alone, from the batch, and the batch's point forecast."""
     expected = 0.0 if source is MarginSource.UNKNOWN else expected
     horizon, minute = HORIZONS[when[0]], when[1]
     inputs = TotalInputs(*(np.array([value]) for value in (float(points), lead, expected)))
     model = TOTALS.models[source]
     point = points + float(model.to_come(horizon, minute, inputs)[0])
-    alone = TotalTables(model, horizon, minute).game(points, lead, expected)
+    alone = total_tables(model, horizon, minute).game(points, lead, expected)
     return alone, model.distribution(horizon, minute, inputs), point
 
 

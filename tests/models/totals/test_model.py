@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.calibrations import steady_model
 
-from dejavu_models.totals.inputs import MOST_TO_COME, TotalInputs
-from dejavu_models.totals.model import TABLES, TotalModel
+from dejavu_models.totals.model import MOST_TO_COME, TABLES, TotalInputs, TotalModel
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
 

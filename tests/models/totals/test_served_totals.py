@@ -16,9 +16,7 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult
 from dejavu_models.online_state import OnlineState
-from dejavu_models.ratings import RatedGame
-from dejavu_models.totals.by_date import TotalsByDate
-from dejavu_models.totals.forecast import forecast_total
+from dejavu_models.totals.totals import forecast_total
 from dejavu_models.types import DISTRIBUTION_LEVELS, Forecast, Horizon, MarginSource, TotalForecast
 
 PLAIN = without_totals()
@@ -94,7 +92,8 @@ def test_reported_totals_move_what_is_expected_and_make_teams_known() -> None:
         day = date(2035, 11, 1 + 2 * game)
         state = state.after(GameResult("BOS", "LAL", 2036, day, 3.0, total=270.0))
     learned = Forecaster(PLAIN.manifest, PLAIN.models, PLAIN.calibration, PLAIN.rating_filter, KNOWN_TOTALS)
-    learned.update(OnlineState(sequence=7, ratings=state.ratings, schedule=state.schedule, totals=state.totals))
+    learned.max_ratings_days = 365
+    learned.update(OnlineState(sequence=7, rated=state))
     query = replace(WITH_TEAMS, game_date=date(2035, 11, 25))
     total = total_of(learned.forecast(query))
     assert total.expected_total is not None
@@ -102,8 +101,6 @@ def test_reported_totals_move_what_is_expected_and_make_teams_known() -> None:
     tables = KNOWN_TOTALS.tables(MarginSource.KNOWN, Horizon.FINAL, 4)
     assert total == forecast_total(tables, query, 18, total.expected_total)
     # For a game of the next season, teams are drawn together.
-    assert state.totals is not None
-    by_date = TotalsByDate(state.totals.filter)
-    assert by_date.are_of_earlier_season(date(2036, 10, 25))
-    later = by_date.expected_total(RatedGame("BOS", "LAL", date(2036, 10, 25)))
-    assert later < by_date.expected_total(RatedGame("BOS", "LAL", None))
+    later = total_of(learned.forecast(replace(query, game_date=date(2036, 10, 25)))).expected_total
+    assert later is not None
+    assert later < total.expected_total

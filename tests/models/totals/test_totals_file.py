@@ -19,9 +19,8 @@ from tests.support.builders.shipped import shipped_bundle
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.errors import BundleCorrupt
 from dejavu_models.manifest import TOTALS, Manifest, version_of
-from dejavu_models.team_filter import CODES
-from dejavu_models.totals.filter import TotalFilter
-from dejavu_models.totals.inputs import TotalInputs
+from dejavu_models.team_filter import CODES, TotalFilter
+from dejavu_models.totals.model import TotalInputs
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, HORIZONS, MarginSource
 from dejavu_store.bundle import publish, read_manifest

@@ -89,8 +89,9 @@ async def answers(ledger: Ledger) -> list[object]:
         ]
         learned = OnlineProjection({"v1": RatedSchedule(START)}, intervals=True)
         learned.read(connection)
-        ratings = learned.ratings("v1")
-        assert ratings is not None
+        rated = learned.rated("v1")
+        assert rated is not None
+        ratings = rated.ratings
         state = [
             ratings.filter.mean.tobytes(),
             ratings.filter.date,

@@ -97,7 +97,7 @@ def test_fit_replaces_a_bundle_and_says_what_it_made(
     assert totals is not None, "there are games enough, and the season is in play"
     assert totals.models[MarginSource.KNOWN].games == 300
     assert (totals.ratings.season, totals.ratings.awaits_season) == (2032, False)
-    assert totals.ratings.date == bundle.ratings.date
+    assert totals.ratings.newest == bundle.rating_filter.newest
 
 
 @pytest.mark.parametrize(

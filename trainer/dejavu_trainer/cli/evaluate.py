@@ -76,7 +76,9 @@ def evaluate(
             with bars.step("Evaluate", bundle_evaluation.STEPS) as advance:
                 evaluation = bundle_evaluation.evaluate(forecaster, games, season, seed=seed, advance=advance)
         title = f"Model {forecaster.version} on season {season}: {evaluation.result.games:,} games"
-        warning = "" if evaluation.seen is None else _SEEN[evaluation.seen].format(date=forecaster.ratings.date)
+        warning = (
+            "" if evaluation.seen is None else _SEEN[evaluation.seen].format(date=forecaster.manifest.ratings.date)
+        )
         report = report_of(title, evaluation.result, warning)
         if html is not None:
             write_atomic(html, page(report, plots(evaluation.result, [evaluation.scores])).encode())

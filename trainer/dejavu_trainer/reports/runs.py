@@ -165,7 +165,7 @@ def refresh_document(refreshed: Refresh, left_out: Sequence[str] = ()) -> dict[s
         "season": manifest.ratings.season,
         "missing_seasons": list(refreshed.missing_seasons),
         "left_out": list(left_out),
-        "ratings": {code: round(points, 2) for code, points in refreshed.forecaster.ratings.strengths.items()},
+        "ratings": {code: round(points, 2) for code, points in refreshed.forecaster.rating_filter.strengths.items()},
     }
 
 

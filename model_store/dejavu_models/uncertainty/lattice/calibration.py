@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 import numpy as np
 
 from dejavu_feed.live_inputs import LIVE_INPUTS
-from dejavu_models.arrays import Floats, Integers, from_npz, to_npz
+from dejavu_models.arrays import Floats, Integers, from_npz, stacked, to_npz, unstacked
 from dejavu_models.types import WITHOUT_LINE, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.game import AdaptedScores, LatticeGame, MarginTables, OtherShares
 from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, COLUMNS, LiveColumns, LiveKind, is_used
@@ -192,16 +192,8 @@ class LatticeCalibration:
     def to_bytes(self) -> bytes:
         """Serialize to a .npz file; equal calibrations give equal bytes. Tables are stored as float32."""
         kinds = sorted((int(source), int(kind)) for source, kind in self.models)
-        columns: dict[str, np.ndarray] = {
-            "lattice": np.array(kinds, dtype=np.int16),
-            "games": np.array(
-                [self.models[MarginSource(source), LiveKind(kind)].games for source, kind in kinds], dtype=np.int32
-            ),
-        }
-        for name in TABLES:
-            tables = [getattr(self.models[MarginSource(source), LiveKind(kind)], name) for source, kind in kinds]
-            columns[name] = np.stack(tables).astype(np.float32)
-        return to_npz(**columns)
+        models = [self.models[MarginSource(source), LiveKind(kind)] for source, kind in kinds]
+        return to_npz(lattice=np.array(kinds, dtype=np.int16), **stacked(models, TABLES))
 
     @classmethod
     def from_bytes(cls, content: bytes) -> LatticeCalibration:
@@ -214,16 +206,13 @@ class LatticeCalibration:
         most = len(LiveKind) * len(MarginSource)  # more rows would only take time and memory
         if columns["lattice"].shape != (*columns["games"].shape, 2) or columns["games"].size > most:
             raise ValueError(f"lattice and games must have one row each for up to {most} kinds of requests")
-        kinds, games = columns["lattice"].tolist(), columns["games"].tolist()
-        models = {
-            (MarginSource(source), LiveKind(kind)): MarginModel(
-                kind=LiveKind(kind),
-                games=games[row],
-                **{name: columns[name][row].astype(np.float64) for name in TABLES},
-            )
-            for row, (source, kind) in enumerate(kinds)
-        }
-        return cls(models)
+        tables = zip(columns["lattice"].tolist(), unstacked(columns, TABLES), strict=True)
+        return cls(
+            {
+                (MarginSource(source), LiveKind(kind)): MarginModel(kind=LiveKind(kind), **of_kind)
+                for (source, kind), of_kind in tables
+            }
+        )
 
     def rounded(self) -> LatticeCalibration:
         """Return the calibration after a write/read round trip: results from both are bit-identical."""

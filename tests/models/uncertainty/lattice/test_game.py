@@ -20,7 +20,7 @@ from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistri
 from dejavu_models.uncertainty.lattice.game import LatticeGame, MarginTables
 from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, LiveColumns, LiveKind
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
-from dejavu_models.uncertainty.score_map import TARGETS, ScoreMap
+from dejavu_models.uncertainty.normal_scores import scaled_scores
 
 CALIBRATION = symmetric_calibration()
 NORMAL = NormalDist()
@@ -71,7 +71,7 @@ def test_its_quantiles_are_those_of_the_batch(
     expected = batch.quantiles(levels)[0].tolist()
     assert alone.quantiles(levels) == expected
     assert [alone.quantiles([level])[0] for level in levels] == expected
-    assert alone.recorded_quantiles(None) == tuple(batch.quantiles(DISTRIBUTION_LEVELS)[0].tolist())
+    assert alone.recorded_quantiles() == tuple(batch.quantiles(DISTRIBUTION_LEVELS)[0].tolist())
 
 
 def test_a_level_beyond_those_of_the_tables_is_refused() -> None:
@@ -112,29 +112,28 @@ def test_however_far_out_the_place_of_a_score_is_where_an_outcome_has_that_score
     for shape in (model.shapes[0], np.sign(model.shapes[0]) * np.abs(model.shapes[0]) ** 1.3, 4 * levels - 2):
         tables = MarginTables(replace(model, shapes=np.tile(shape, (len(CASES), 1))), Horizon.FINAL, 5)
         game = tables.game(3.0, 1.0, 0.0, None)
-        recorded = game.recorded_quantiles(None)
+        recorded = game.recorded_quantiles()
         for value, expected in zip(game.values_at((-score, score)), (-score, score), strict=True):
             less, more = (static_score(recorded, (), value + by) for by in (-1, 1))
             assert less <= expected <= more < less + 0.6
 
 
-@given(SITUATIONS, LEADS, GAINS, st.lists(st.floats(0.1, 6.0), min_size=len(TARGETS), max_size=len(TARGETS)))
+@given(SITUATIONS, LEADS, GAINS, st.floats(0.3, 3.0))
 def test_adapted_quantiles_are_recorded_as_they_are_asked_for(
-    situation: Situation, lead: float, gain: float, radii: list[float]
+    situation: Situation, lead: float, gain: float, factor: float
 ) -> None:
     alone, _ = both(situation, lead, gain, 0.0)
-    adapted = ScoreMap(radii)
-    assert list(alone.recorded_quantiles(adapted.grid)) == alone.values_at(adapted.distribution)
-    assert list(alone.recorded_quantiles(adapted.grid)) == sorted(alone.recorded_quantiles(adapted.grid))
-    unchanged = ScoreMap([-NORMAL.inv_cdf(target / 2) for target in TARGETS])
-    assert alone.recorded_quantiles(unchanged.grid) == alone.recorded_quantiles(None)
+    scores = scaled_scores(factor)
+    recorded = list(alone.recorded_quantiles(scores))
+    assert recorded == alone.values_at(scores) == sorted(recorded)
+    assert alone.recorded_quantiles(scaled_scores(1.0)) == alone.recorded_quantiles()
 
 
 @given(SITUATIONS, LEADS, GAINS)
 def test_recorded_quantiles_score_as_the_distribution_does(situation: Situation, lead: float, gain: float) -> None:
     """Their share below any value is off by at most half of 1 / levels, which bounds the difference of scores."""
     alone, batch = both(situation, lead, gain, 0.0)
-    recorded = np.array(alone.recorded_quantiles(None))
+    recorded = np.array(alone.recorded_quantiles())
     outcomes = VALUES.astype(float)
     scores = crps_of_quantiles(np.tile(recorded[:, None], len(outcomes)), outcomes)
     exact = np.array([batch.crps(np.array([outcome]))[0] for outcome in outcomes])
@@ -152,7 +151,7 @@ def test_recorded_quantiles_score_as_the_distribution_does(situation: Situation,
 @given(SITUATIONS, LEADS, GAINS)
 def test_the_static_score_of_an_outcome_is_that_of_its_mid_rank(situation: Situation, lead: float, gain: float) -> None:
     alone, batch = both(situation, lead, gain, 0.0)
-    recorded = alone.recorded_quantiles(None)
+    recorded = alone.recorded_quantiles()
     ranks = [NORMAL.cdf(static_score(recorded, (), outcome)) for outcome in VALUES.tolist()]
     exact = batch.below[0] - batch.mass[0] / 2
     within = (exact > 0.02) & (exact < 0.98) & (batch.mass[0] > 0)

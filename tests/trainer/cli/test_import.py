@@ -17,6 +17,8 @@ from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.plays import plays_table, read_plays, write_plays
 from dejavu_trainer.data.simulate import simulate_season
 
+GOOD = "game_id,type,home,away,elapsed_s,home_score,away_score\n202301010BOS,RS,BOS,BRK,60,2,0\n"
+
 
 @pytest.fixture
 def listed(tmp_path: Path) -> Path:
@@ -35,7 +37,7 @@ def test_what_was_exported_is_imported_unchanged_with_its_dates(tmp_path: Path, 
         pq.write_table(plays, path)
     assert run("import", path, "--season", 2023, "--out", tmp_path / "data") == 0
     imported = read_plays(tmp_path / "data" / "plays_2023.parquet")
-    assert imported.drop_columns("game_date").to_pylist() == plays.to_pylist()
+    assert imported.select(plays.column_names).to_pylist() == plays.to_pylist()
     assert {(row["game_id"][:8], f"{row['game_date']:%Y%m%d}") for row in imported.to_pylist()} == {
         (game_id[:8],) * 2 for game_id in plays["game_id"].to_pylist()
     }
@@ -104,7 +106,42 @@ def test_a_season_that_was_imported_is_loaded_for_training(tmp_path: Path, capsy
     assert run(*arguments, "--strict", "--json") == 0
     told = capsys.readouterr()
     document = json.loads(told.out)
-    assert (document["games"], document["left_out"], len(document["not_imported"])) == (8, 0, 1)
+    assert len(document.pop("not_imported")) == 1
+    assert document == {
+        "file": str(tmp_path / "data" / "plays_2024.parquet"),
+        "rows": document["rows"],
+        "games": 8,
+        "left_out": 0,
+        "regular_games": 8,
+        "regular_games_expected": 1_230,
+        "events": 8,
+        "players": 0,
+        **{key: [] for key in ("not_in_list", "without_events", "without_players")},
+    }
     assert told.err == "left out 1 game (99): of no part of the season that counts (preseason, All-Star)\n"
     games = load_games(tmp_path / "data", [2024])
     assert games.game_id.tolist() == [f"2024010{day}0DEN" for day in range(1, 9)]
+
+
+def test_wrong_rows_are_told_together_and_nothing_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = "202301010BOS,RS,BOS,BRK,30,2,0\n"
+    (tmp_path / "mine.csv").write_text(GOOD + bad * 30)
+    arguments = ("import", tmp_path / "mine.csv", "--season", 2023, "--out", tmp_path / "data")
+    assert run(*arguments) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].endswith("row 2 (line 3), elapsed_s: 30 after 60 in the same game: time runs back")
+    assert lines[-1].endswith("30 problems; nothing was written")
+    assert run(*arguments, "--json") == 1
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert len(problems) == 30
+    assert problems[0].keys() == {"row", "line", "column", "message", "file"}
+    assert not (tmp_path / "data").exists()
+
+
+def test_nothing_is_written_where_no_game_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.csv").write_text(GOOD)  # one row: three quarters have none
+    assert run("import", tmp_path / "mine.csv", "--season", 2023, "--out", tmp_path / "data") == 1
+    assert "no complete game" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()

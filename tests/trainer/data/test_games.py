@@ -16,7 +16,7 @@ from dejavu_feed.event_table import write_events
 from dejavu_feed.events import Event, EventKind, with_possession
 from dejavu_feed.live_inputs import COLUMNS
 from dejavu_trainer.data.games import Games, count_games, load_games, parse_seasons
-from dejavu_trainer.data.plays import Content, available_seasons, season_path, write_plays
+from dejavu_trainer.data.plays import SeasonFile, available_seasons, season_path, write_plays
 
 Row = tuple[str, str, str, str | None, float, int, int]
 
@@ -116,7 +116,9 @@ def test_games_get_who_has_the_ball_from_the_events_beside_the_plays(tmp_path: P
         Event(4, 2457.0, 2, EventKind.REBOUND, "BOS"),
         Event(4, 2580.0, 3, EventKind.SHOT, "BOS", made=False),
     ]
-    write_events(season_path(tmp_path, 2023, Content.EVENTS), [(game()[0][0], with_possession(events, ("BOS", "BKN")))])
+    write_events(
+        season_path(tmp_path, 2023, SeasonFile.EVENTS), [(game()[0][0], with_possession(events, ("BOS", "BKN")))]
+    )
     games = load_games(tmp_path, [2023])
     sides, in_air = (games.live_column(f"possession_{part}")[0] for part in ("side", "shot_in_air"))
     assert np.isnan(sides[:40]).all()
@@ -335,14 +337,30 @@ def test_a_game_under_two_ids_is_refused(tmp_path: Path) -> None:
         count_games(tmp_path / "plays.csv", plays)
 
 
-def test_seasons_are_years_and_ranges() -> None:
-    assert parse_seasons("2015-2017") == (2015, 2016, 2017)
-    assert parse_seasons(" 2019, 2015-2016,2015 ") == (2015, 2016, 2019)
+@pytest.mark.parametrize(
+    ("text", "seasons"),
+    [
+        ("2015-2017", (2015, 2016, 2017)),
+        (" 2019, 2015-2016,2015 ", (2015, 2016, 2019)),
+        ("2024-25,2023-24", (2024, 2025)),
+        (" 1999-00 , 2000", (2000,)),
+    ],
+)
+def test_seasons_are_named_by_the_year_they_end_in_or_as_the_nba_does(text: str, seasons: tuple[int, ...]) -> None:
+    assert parse_seasons(text) == seasons
 
 
-@pytest.mark.parametrize("text", ["", "15", "2017-2015", "2015-", "2015,,2016", "2015–2016", "all"])
-def test_what_names_no_season_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("2024-26", r"'2024-26' is not a season; did you mean 2024-25\?"),
+        ("1999-99", r"did you mean 1999-00\?"),
+        ("2017-2015", "'2017-2015' is a backwards range"),
+        *((text, "is neither a season") for text in ("", "15", "2015-", "2015,,2016", "2015–2016", "all", "٢٠٢٤-٢٥")),
+    ],
+)
+def test_what_names_no_season_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
         parse_seasons(text)
 
 

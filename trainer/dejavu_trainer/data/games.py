@@ -29,7 +29,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.types import MAX_SLOTS, Horizon
 from dejavu_trainer.data.box_scores import no_box_scores, read_box_scores
 from dejavu_trainer.data.moments import moments_of, moments_to_array, no_moments
-from dejavu_trainer.data.plays import NEUTRAL, RECORDED_FIELDS, Content, file_beside_plays, plays_file, read_plays
+from dejavu_trainer.data.plays import NEUTRAL, RECORDED, SeasonFile, complete, file_beside_plays, plays_file, read_plays
 from dejavu_trainer.data.scoring import UNKNOWN, recorded_scoring, scoring_of
 from dejavu_trainer.execution import Advance, ignore
 
@@ -38,7 +38,7 @@ _LINES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".json"})
 _CHANCE: Final = 3.0
 """Standard errors below 0 beyond which a mean is not attributed to chance, as in one of 700 seasons of random lines."""
 _LIVE_COLUMNS = tuple(live_inputs.COLUMNS)
-_SEASONS = re.compile(r"([0-9]{4})(?:-([0-9]{4}))?", re.ASCII)
+_SEASONS = re.compile(r"([0-9]{4})(?:-([0-9]{4}|[0-9]{2}))?", re.ASCII)
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +215,7 @@ def with_box_scores(games: Games, folder: Path) -> Games:
     """
     result = no_box_scores(len(games))
     for season in np.unique(games.season).tolist():
-        path = file_beside_plays(folder, season, Content.PLAYERS)
+        path = file_beside_plays(folder, season, SeasonFile.PLAYERS)
         of_season = {} if path is None else read_box_scores(path)
         for row in np.flatnonzero(games.season == season).tolist():
             result[row] = of_season.get(str(games.game_id[row]), ())
@@ -278,7 +278,7 @@ def with_plays(games: Games, scores: Sequence[Sequence[Score]], folder: Path) ->
     live, moments = games.live.copy(), no_moments(len(games))
     columns = [_LIVE_COLUMNS.index(name) for name in ("possession_side", "possession_shot_in_air")]
     for season in np.unique(games.season).tolist():
-        path = file_beside_plays(folder, season, Content.EVENTS)
+        path = file_beside_plays(folder, season, SeasonFile.EVENTS)
         events = {} if path is None else late_events(path)
         for row in np.flatnonzero(games.season == season).tolist():
             of_game, home = events.get(str(games.game_id[row]), []), str(games.home[row])
@@ -307,7 +307,7 @@ def count_games(source: Path, plays: pa.Table) -> int:
     Raises:
         DataError: if there is no eligible game, one is malformed, or one has two ids.
     """
-    games = _games_of(source, plays, season=0)
+    games = _games_of(source, complete(plays), season=0)
     _refuse_second_ids(source, games)
     return len(games)
 
@@ -337,9 +337,7 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
     home_score = plays["home_score"].to_numpy()[order]
     away_score = plays["away_score"].to_numpy()[order]
     no_away = plays["away"].is_null().to_numpy()[order]
-    labels = ["type", "home", "away", *([DATE] if DATE in plays.column_names else [])]
-    labels += [NEUTRAL] if NEUTRAL in plays.column_names else []
-    names = plays.select(labels).take(order[starts]).to_pylist()
+    names = plays.select(["type", "home", "away", DATE, NEUTRAL]).take(order[starts]).to_pylist()
     recorded = _recorded(plays, order)
 
     games = []
@@ -352,12 +350,12 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
         if exclusion_reason(None if no_away[rows].any() else team["away"], scores):
             continue
         try:
-            day, home, away = game_date(game_id, team.get(DATE)), team_code(team["home"]), team_code(team["away"])
+            day, home, away = game_date(game_id, team[DATE]), team_code(team["home"]), team_code(team["away"])
         except ValueError as error:
             raise DataError(f"{source}: game {game_id}: {error}") from None
         differentials = slots(scores, REGULATION_MINUTES)
         final = scores[-1].home - scores[-1].away
-        scoring = recorded_scoring(columns[0], recorded[rows]) if recorded else scoring_of(scores, team.get(NEUTRAL))
+        scoring = recorded_scoring(columns[0], recorded[rows]) if recorded else scoring_of(scores, team[NEUTRAL])
         kept = () if scoring.final_total == UNKNOWN or recorded else tuple(scores)
         games.append(_Game(game_id, season, day, team["type"], home, away, differentials, final, *scoring, kept))
     if not games:
@@ -366,29 +364,42 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
 
 
 def _recorded(plays: pa.Table, order: NDArray[np.intp]) -> list[tuple[float, ...]]:
-    """Return the live inputs of each row, NaN where null, in the given order; empty without these columns."""
-    if RECORDED_FIELDS[0].name not in plays.column_names:
+    """Return the live inputs of each row, NaN where null, in the given order; empty if none was recorded."""
+    if all(plays[name].null_count == len(plays) for name in RECORDED):
         return []
-    columns = [plays[field.name].fill_null(np.nan) for field in RECORDED_FIELDS]
+    columns = [plays[name].fill_null(np.nan) for name in _LIVE_COLUMNS]
     return list(zip(*(column.to_numpy()[order].tolist() for column in columns), strict=True))
 
 
+def season_name(season: int) -> str:
+    """Return the NBA's name of the season that ends in a year: "2024-25" for 2025."""
+    return f"{season - 1}-{season % 100:02d}"
+
+
 def parse_seasons(text: str) -> tuple[int, ...]:
-    """Parse seasons such as "2015-2021" or "2015,2017-2019", ascending and without duplicates.
+    """Parse seasons into the years in which they end, ascending and without duplicates.
+
+    Args:
+        text: comma-separated parts: a year such as "2015", a range such as "2015-2021", or "2024-25" as the NBA writes
+            it.
 
     Raises:
-        ValueError: if a part is neither a year nor an ascending range of years.
+        ValueError: if a part is none of these.
     """
     seasons = set[int]()
-    for part in text.split(","):
-        match = _SEASONS.fullmatch(part.strip())
+    for part in map(str.strip, text.split(",")):
+        match = _SEASONS.fullmatch(part)
         if match is None:
-            raise ValueError(f"{part.strip()!r} is neither a season such as 2015 nor a range such as 2015-2021")
-        first = int(match[1])
-        last = int(match[2] or first)
-        if last < first:
-            raise ValueError(f"{part.strip()!r} is a backwards range")
-        seasons.update(range(first, last + 1))
+            raise ValueError(f"{part!r} is neither a season such as 2015 or 2014-15 nor a range such as 2015-2021")
+        first, last = int(match[1]), match[2] or match[1]
+        if len(last) == 2:
+            first += 1
+            if season_name(first) != part:
+                raise ValueError(f"{part!r} is not a season; did you mean {season_name(first)}?")
+            last = str(first)
+        if int(last) < first:
+            raise ValueError(f"{part!r} is a backwards range")
+        seasons.update(range(first, int(last) + 1))
     return tuple(sorted(seasons))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from tests.support.builders.plays_files import DAY, LISTED, SOURCES, complete_hoopr, hoopr, nba_api, written
+from tests.support.builders.plays_files import DAY, LISTED, SOURCES, complete_hoopr, hoopr, written
 from tests.trainer.harness import run
 
 from dejavu_feed.files.own_format import read_own_format
@@ -57,19 +57,6 @@ def test_a_real_season_passes_and_counts_the_same_games(tmp_path: Path, data_dir
     assert len({load_games(tmp_path / name, [2018]).fingerprint for name in ("copied", "written")}) == 1
 
 
-def test_with_strict_nothing_is_written_if_a_game_contradicts_itself(
-    tmp_path: Path, listed: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    listed.write_text(
-        LISTED + f"22023,LAL,0022300062,{DAY},BOS @ MIA,L\n" + "22023,LAL,0022300063,2023-10-26,LAL @ DEN,L\n"
-    )
-    path = written(tmp_path / "plays.csv", [*nba_api(), *nba_api(gameId="0022300062")])
-    arguments = ("import", path, "--from", "nba_api", "--season", 2024, "--games", listed, "--out", tmp_path / "out")
-    assert run(*arguments, "--strict") == 1
-    assert capsys.readouterr().err.endswith("--strict: 1 game with contradictions; nothing was written\n")
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize("source", Source)
 def test_a_file_that_is_not_there_is_told_in_words(
     source: Source, tmp_path: Path, listed: Path, capsys: pytest.CaptureFixture[str]
@@ -103,7 +90,7 @@ def test_a_season_that_was_imported_is_loaded_for_training(tmp_path: Path, capsy
     rows += hoopr(game_id=99, season_type=1)
     path = written(tmp_path / "pbp.csv", rows)
     arguments = ("import", path, "--from", "hoopr", "--season", 2024, "--out", tmp_path / "data")
-    assert run(*arguments, "--strict", "--json") == 0
+    assert run(*arguments, "--json") == 0
     told = capsys.readouterr()
     document = json.loads(told.out)
     assert len(document.pop("not_imported")) == 1

@@ -58,9 +58,6 @@ def import_plays(
             "events_{season}.parquet and players_{season}.parquet.",
         ),
     ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Write nothing if a game contradicts itself or the list.")
-    ] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -75,7 +72,7 @@ def import_plays(
                 raise DataError(f"{file}: there is no such file")
         check_free(out, season, overwrite=overwrite)
         checked = read_games(files, source, season, games)
-        _refuse(files[0], checked, strict=strict, as_json=as_json)
+        _refuse(files[0], checked, as_json=as_json)
         plays = plays_table(checked.games)
         counted = count_games(files[0], plays)
         checked, without_events = (checked, []) if events is None else with_events(checked, events)
@@ -100,8 +97,8 @@ def import_plays(
         runs.print_season(Console(), document)
 
 
-def _refuse(file: Path, checked: CheckedGames, *, strict: bool, as_json: bool) -> None:
-    """Print problems, and if `strict`, contradictions; raise a DataError that counts them if there are any."""
+def _refuse(file: Path, checked: CheckedGames, *, as_json: bool) -> None:
+    """Print the problems, and raise a DataError that counts them, if there are any."""
     if problems := checked.problems:
         if as_json:
             print_json({"file": str(file), "problems": [asdict(problem) for problem in problems]})
@@ -110,11 +107,6 @@ def _refuse(file: Path, checked: CheckedGames, *, strict: bool, as_json: bool) -
         for problem in problems[:SHOWN_PROBLEMS]:
             typer.echo(problem.located(file), err=True)
         raise DataError(f"{checked.at_least}{len(problems):,} problems; nothing was written")
-    contradictions = [game for game in checked.left_out if game.contradicts]
-    if strict and contradictions:
-        _tell("left out", contradictions)
-        count = f"{len(contradictions):,} game{'s' * (len(contradictions) > 1)}"
-        raise DataError(f"--strict: {count} with contradictions; nothing was written")
 
 
 def _tell(text: str, games: Sequence[LeftOutGame]) -> None:

@@ -21,7 +21,6 @@ import pyarrow as pa
 from dejavu_common.files import write_atomic
 from dejavu_feed.errors import DataError, FeedError, IncompleteGame, MalformedFeed
 from dejavu_feed.files.checked_games import GameInFiles
-from dejavu_feed.files.plays_format import MAX_ELAPSED, MAX_SCORE
 from dejavu_feed.game_ids import COMPETITIVE, CUP_FINAL, season_of
 from dejavu_feed.nba.stats_payloads import (
     ListedGame,
@@ -118,7 +117,7 @@ class Plays:
     def kept(self, game: ListedGame) -> tuple[ScoreTimeline, object] | None:
         """Return the scores of a game from a kept response that fits its final score, and the response; else None."""
         try:
-            return _checked(json.loads(gzip.decompress(self._path(game).read_bytes())), game)
+            return _scores(json.loads(gzip.decompress(self._path(game).read_bytes())), game)
         except (OSError, EOFError, zlib.error, ValueError, RecursionError, FeedError):
             return None
 
@@ -130,7 +129,7 @@ class Plays:
         """
         kept = self.kept(game)
         if kept is None:
-            kept = self._client.call(lambda: _checked(self._stats.plays(game.game_id), game))
+            kept = self._client.call(lambda: _scores(self._stats.plays(game.game_id), game))
             self._folder.mkdir(exist_ok=True)
             write_atomic(self._path(game), gzip.compress(json.dumps(kept[1], separators=(",", ":")).encode(), mtime=0))
         return kept
@@ -139,12 +138,8 @@ class Plays:
         return self._folder / f"{game.game_id}.json.gz"
 
 
-def _checked(payload: object, game: ListedGame) -> tuple[ScoreTimeline, object]:
-    timeline = read_score_timeline(payload, game)
-    for score in timeline.scores:
-        if not (min(score) >= 0 and max(score.home, score.away) <= MAX_SCORE and score.elapsed <= MAX_ELAPSED):
-            raise IncompleteGame(f"invalid score: {score.home}–{score.away} after {score.elapsed:g} s")
-    return timeline, payload
+def _scores(payload: object, game: ListedGame) -> tuple[ScoreTimeline, object]:
+    return read_score_timeline(payload, game), payload
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date
 from functools import cached_property
@@ -29,7 +29,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.types import MAX_SLOTS, Horizon
 from dejavu_trainer.data.box_scores import no_box_scores, read_box_scores
 from dejavu_trainer.data.moments import moments_of, moments_to_array, no_moments
-from dejavu_trainer.data.plays import NEUTRAL, RECORDED, SeasonFile, complete, file_beside_plays, plays_file, read_plays
+from dejavu_trainer.data.plays import NEUTRAL, RECORDED, SeasonFile, complete, read_plays, season_files, season_path
 from dejavu_trainer.data.scoring import UNKNOWN, recorded_scoring, scoring_of
 from dejavu_trainer.execution import Advance, ignore
 
@@ -173,13 +173,13 @@ class _Game(NamedTuple):
     scores: tuple[Score, ...]
 
 
-def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) -> Games:
-    """Read plays_{season}.parquet of each season, from `folder` or its subfolder seasons/.
+def load_games(path: Path, seasons: Sequence[int], advance: Advance = ignore) -> Games:
+    """Read the games of seasons, with the lines, events and players beside their plays.
 
     Games are excluded by the rule of dejavu_feed.files.checked_games.
 
     Args:
-        folder: folder of the files.
+        path: folder of plays_{season}.parquet, directly or in its subfolder seasons/, or one such file.
         seasons: years in which the seasons end.
         advance: called with 1 after each season, to show progress.
 
@@ -187,50 +187,32 @@ def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) 
         DataError: if a file is missing or malformed, holds no eligible game, or a game occurs twice, also under two
             ids.
     """
-    games = list[_Game]()
+    games, files = list[_Game](), season_files(path)
     for season in seasons:
-        path = plays_file(folder, season)
-        games += _games_of(path, read_plays(path), season)
+        if season not in files:
+            raise DataError(f"{path}: contains no {season_path(path, season).name}")
+        games += _games_of(files[season], read_plays(files[season]), season)
         advance(1)
     games.sort(key=lambda game: (game.date, game.game_id))
-    seen = set[str]()
-    for game in games:
-        if game.game_id in seen:
-            raise DataError(f"{folder}: game {game.game_id} occurs in more than one season")
-        seen.add(game.game_id)
-    _refuse_second_ids(folder, games)
+    _refuse_twice(path, games)
     *columns, scores = list(zip(*games, strict=True)) or [()] * len(_Game._fields)
     dtypes: list[Any] = [np.str_, np.int16, "datetime64[D]", *[np.str_] * 3, np.int16, np.int16, np.float32, np.int16]
     no_lines = np.full(len(games), np.nan, np.float32)
     none = no_lines, no_box_scores(len(games)), no_moments(len(games))
-    loaded = Games(*[*map(np.array, columns, dtypes), *none])
-    return with_box_scores(with_plays(with_lines(loaded, folder), scores, folder), folder)
+    loaded = _with_lines(Games(*[*map(np.array, columns, dtypes), *none]), path.parent if path.is_file() else path)
+    return _with_plays(loaded, scores, files)
 
 
-def with_box_scores(games: Games, folder: Path) -> Games:
-    """Add box scores to the games of the seasons that have a file of them.
-
-    Raises:
-        DataError: if a file can't be read.
-    """
-    result = no_box_scores(len(games))
-    for season in np.unique(games.season).tolist():
-        path = file_beside_plays(folder, season, SeasonFile.PLAYERS)
-        of_season = {} if path is None else read_box_scores(path)
-        for row in np.flatnonzero(games.season == season).tolist():
-            result[row] = of_season.get(str(games.game_id[row]), ())
-    return replace(games, box_scores=result)
-
-
-def with_lines(games: Games, folder: Path) -> Games:
-    """Add lines to games, from the files of lines in the folder of the plays (`lines_files`).
+def _with_lines(games: Games, folder: Path) -> Games:
+    """Add lines to games, from the files of lines beside the plays: lines.csv or the like, and those in lines/.
 
     Raises:
         DataError: if a file can't be read, or the lines of a season in it have the wrong sign.
     """
     line, live = games.line.copy(), games.live.copy()
     of_total = live[:, :, _LIVE_COLUMNS.index("pregame_total")]
-    for path in lines_files(folder):
+    files = [*folder.glob("lines.*"), *folder.glob("lines/*")]
+    for path in sorted(path for path in files if path.suffix.lower() in _LINES):
         lines, of_file = read_lines(path), np.full(len(games), np.nan, np.float32)
         keys = zip(games.game_id.tolist(), games.date.tolist(), games.home.tolist(), games.away.tolist(), strict=True)
         for row, key in enumerate(keys):
@@ -262,39 +244,37 @@ def _refuse_wrong_sign(path: Path, line: NDArray[np.float32], games: Games) -> N
             )
 
 
-def with_plays(games: Games, scores: Sequence[Sequence[Score]], folder: Path) -> Games:
-    """Return games with who has the ball at the ends of minutes, and with their states at moments (`data.moments`).
+def _with_plays(games: Games, scores: Sequence[Sequence[Score]], files: Mapping[int, Path]) -> Games:
+    """Add box scores, who has the ball at the ends of minutes, and the states at moments (`data.moments`).
 
-    Who has the ball is known of those seasons that have a file of events.
+    Box scores and who has the ball are known of those seasons that have a file of players, or events.
 
     Args:
         games: n games.
         scores: the scores after the plays of each game; none if they are known at the ends of minutes only.
-        folder: folder of the plays.
+        files: the files of the plays by season.
 
     Raises:
         DataError: if a file can't be read.
     """
-    live, moments = games.live.copy(), no_moments(len(games))
+    live, moments, box_scores = games.live.copy(), no_moments(len(games)), no_box_scores(len(games))
     columns = [_LIVE_COLUMNS.index(name) for name in ("possession_side", "possession_shot_in_air")]
     for season in np.unique(games.season).tolist():
-        path = file_beside_plays(folder, season, SeasonFile.EVENTS)
-        events = {} if path is None else late_events(path)
+        events_file, players_file = (
+            season_path(files[season].parent, season, kind) for kind in (SeasonFile.EVENTS, SeasonFile.PLAYERS)
+        )
+        events = late_events(events_file) if events_file.is_file() else {}
+        players = read_box_scores(players_file) if players_file.is_file() else {}
         for row in np.flatnonzero(games.season == season).tolist():
-            of_game, home = events.get(str(games.game_id[row]), []), str(games.home[row])
+            game_id, home = str(games.game_id[row]), str(games.home[row])
+            box_scores[row], of_game = players.get(game_id, ()), events.get(game_id, [])
             balls = ((event.elapsed, event.possession, event.shot_in_air) for event in of_game)
             for minute, ball in enumerate(possessions(balls, REGULATION_MINUTES, home)):
                 if ball is not None:
                     live[row, minute, columns] = float(ball.side), float(ball.shot_in_air)
             if scores[row]:
                 moments[row] = moments_of(scores[row], of_game, home)
-    return replace(games, live=live, moments=moments)
-
-
-def lines_files(folder: Path) -> list[Path]:
-    """Return the files of lines of a folder of games, sorted: lines.csv or the like, and those in its folder lines/."""
-    files = [*folder.glob("lines.*"), *(folder / "lines").glob("*")]
-    return sorted(path for path in files if path.suffix.lower() in _LINES)
+    return replace(games, live=live, moments=moments, box_scores=box_scores)
 
 
 def count_games(source: Path, plays: pa.Table) -> int:
@@ -308,23 +288,24 @@ def count_games(source: Path, plays: pa.Table) -> int:
         DataError: if there is no eligible game, one is malformed, or one has two ids.
     """
     games = _games_of(source, complete(plays), season=0)
-    _refuse_second_ids(source, games)
+    _refuse_twice(source, games)
     return len(games)
 
 
-def _refuse_second_ids(source: Path, games: Iterable[_Game]) -> None:
-    """Refuse a game that has two ids, such as the NBA's and one of its date: it would count twice.
+def _refuse_twice(source: Path, games: Iterable[_Game]) -> None:
+    """Refuse a game that is there twice, also under two ids, such as the NBA's and one of its date.
 
     Raises:
-        DataError: if two games have the same date and teams; the message names both ids.
+        DataError: if two games have the same date and teams; the message names both ids and seasons.
     """
-    ids: dict[tuple[date, str, str], str] = {}
+    seen: dict[tuple[date, str, str], _Game] = {}
     for game in games:
-        first = ids.setdefault((game.date, game.home, game.away), game.game_id)
-        if first != game.game_id:
+        first = seen.setdefault((game.date, game.home, game.away), game)
+        if first is not game:
+            seasons = f", in seasons {first.season} and {game.season}" * (first.season != game.season)
             raise DataError(
-                f"{source}: games {first} and {game.game_id} are the same, {game.away} at {game.home} on {game.date};"
-                " expected one id per game"
+                f"{source}: games {first.game_id} and {game.game_id} are the same, {game.away} at {game.home} on"
+                f" {game.date}{seasons}; expected one id per game, in one season"
             )
 
 

@@ -67,47 +67,18 @@ def season_path(folder: Path, season: int, kind: SeasonFile = SeasonFile.PLAYS) 
     return folder / f"{kind}_{season}.parquet"
 
 
-def file_beside_plays(folder: Path, season: int, kind: SeasonFile) -> Path | None:
-    """Find a file of a season beside its plays; None if there is none."""
-    path = season_path(plays_file(folder, season).parent, season, kind)
-    return path if path.is_file() else None
-
-
-def season_of_file(path: Path) -> int:
-    """Return the season of plays_{season}.parquet.
-
-    Raises:
-        DataError: if a file has another name.
-    """
-    match = _NAME.fullmatch(path.name)
-    if match is None:
-        raise DataError(f"{path}: not a file of games; expected plays_{{season}}.parquet")
-    return int(match[1])
-
-
-def plays_file(folder: Path, season: int) -> Path:
-    """Find the file of a season in `folder` or in its subfolder seasons/.
-
-    Raises:
-        DataError: if neither contains it.
-    """
-    path = season_path(folder, season)
-    for candidate in (path, season_path(folder / "seasons", season)):
-        if candidate.is_file():
-            return candidate
-    raise DataError(f"{folder}: contains no {path.name}, nor does {folder / 'seasons'}")
-
-
-def available_seasons(folder: Path) -> list[int]:
-    """Return the seasons with plays in a folder or its subfolder seasons/, ascending.
+def season_files(path: Path) -> dict[int, Path]:
+    """Return the files of plays by season, ascending: those of a folder and its subfolder seasons/, or the file itself.
 
     Raises:
         DataError: if there is none.
     """
-    names = [path.name for location in (folder, folder / "seasons") for path in location.glob("plays_*.parquet")]
-    if seasons := {int(match[1]) for match in map(_NAME.fullmatch, names) if match}:
-        return sorted(seasons)
-    raise DataError(f"{folder}: contains no plays_SEASON.parquet, nor does {folder / 'seasons'}")
+    files = [path] if path.is_file() else [*path.glob("seasons/plays_*.parquet"), *path.glob("plays_*.parquet")]
+    found = {int(match[1]): file for file in files if (match := _NAME.fullmatch(file.name))}
+    if not found:
+        expected = "is not plays_SEASON.parquet" if path.is_file() else "contains no plays_SEASON.parquet"
+        raise DataError(f"{path}: {expected}")
+    return dict(sorted(found.items()))
 
 
 def read_plays(path: Path) -> pa.Table:

@@ -8,13 +8,11 @@ from pathlib import Path
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from tests.support.builders.plays_files import DAY, LISTED, SOURCES, complete_hoopr, hoopr, written
+from tests.support.builders.plays_files import LISTED, complete_hoopr, hoopr, nba_api, written
 from tests.trainer.harness import run
 
-from dejavu_feed.files.own_format import read_own_format
-from dejavu_feed.files.source_rows import Source
 from dejavu_trainer.data.games import load_games
-from dejavu_trainer.data.plays import plays_table, read_plays, write_plays
+from dejavu_trainer.data.plays import read_plays
 from dejavu_trainer.data.simulate import simulate_season
 
 GOOD = "game_id,type,home,away,elapsed_s,home_score,away_score\n202301010BOS,RS,BOS,BRK,60,2,0\n"
@@ -43,46 +41,13 @@ def test_what_was_exported_is_imported_unchanged_with_its_dates(tmp_path: Path, 
     }
 
 
-@pytest.mark.nightly
-@pytest.mark.real_data
-def test_a_real_season_passes_and_counts_the_same_games(tmp_path: Path, data_dir: Path) -> None:
-    season = data_dir / "seasons" / "plays_2018.parquet"
-    checked = read_own_format(season, 2018)
-    assert checked.problems == ()
-    (tmp_path / "copied").mkdir()
-    (tmp_path / "copied" / season.name).write_bytes(season.read_bytes())
-    (tmp_path / "written").mkdir()
-    write_plays(tmp_path / "written", 2018, plays_table(checked.games))
-    # Alone: events and lines beside the season are part of a fingerprint.
-    assert len({load_games(tmp_path / name, [2018]).fingerprint for name in ("copied", "written")}) == 1
-
-
-@pytest.mark.parametrize("source", Source)
-def test_a_file_that_is_not_there_is_told_in_words(
-    source: Source, tmp_path: Path, listed: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    games = () if source in (Source.PLAYS, Source.HOOPR) else ("--games", listed)
-    path = tmp_path / "none.csv"
-    assert run("import", path, "--from", source, "--season", 2024, "--out", tmp_path / "data", *games) == 1
-    assert capsys.readouterr().err == f"dejavu-trainer: {path}: there is no such file\n"
-
-
 def test_a_game_that_the_list_lacks_is_told(tmp_path: Path, listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    files = written(tmp_path / "espn.csv", complete_hoopr(DAY, "2023-10-25"))
+    files = written(tmp_path / "espn.csv", complete_hoopr("2023-10-24", "2023-10-25"))
     arguments = ("import", files, "--from", "hoopr", "--season", 2024, "--games", listed, "--out", tmp_path)
     assert run(*arguments, "--json") == 0
     printed = capsys.readouterr()
     assert "1 game not in the list, imported under date and home team (202310250DEN)" in printed.err
     assert json.loads(printed.out)["not_in_list"] == ["202310250DEN"]
-
-
-@pytest.mark.parametrize("source", [Source.PBPSTATS, Source.NBA_API])
-def test_plays_without_dates_need_a_list_of_games(
-    source: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = written(tmp_path / "pbp.csv", SOURCES[source]())
-    assert run("import", path, "--from", source, "--season", 2024, "--out", tmp_path / "data") == 1
-    assert f"--from {source} needs a list of games" in capsys.readouterr().err
 
 
 def test_a_season_that_was_imported_is_loaded_for_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,8 +92,28 @@ def test_wrong_rows_are_told_together_and_nothing_is_written(
     assert not (tmp_path / "data").exists()
 
 
-def test_nothing_is_written_where_no_game_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "mine.csv").write_text(GOOD)  # one row: three quarters have none
-    assert run("import", tmp_path / "mine.csv", "--season", 2023, "--out", tmp_path / "data") == 1
-    assert "no complete game" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("file", "options", "complaint"),
+    [
+        ("none.csv", [], "/none.csv: there is no such file"),
+        ("none.csv", ["--from", "hoopr"], "/none.csv: there is no such file"),
+        ("plays.csv", ["--events", "none.csv"], "none.csv: there is no such file"),
+        ("plays.csv", ["--from", "nba_api", "--games", "none.csv"], "none.csv: there is no such file"),
+        ("plays.csv", [], "holds no complete game"),  # one row: three quarters have none
+        ("nba.csv", ["--from", "nba_api"], "--from nba_api needs a list of games"),
+    ],
+)
+def test_files_that_are_not_there_or_not_enough_are_told_and_nothing_is_written(
+    file: str, options: list[str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "plays.csv").write_text(GOOD)
+    written(tmp_path / "nba.csv", nba_api())
+    assert run("import", tmp_path / file, "--season", 2023, "--out", tmp_path / "data", *options) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert complaint in line
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("options", [["--games", "games.csv"], ["--from", "hoopr", "--events", "events.csv"]])
+def test_options_that_do_not_go_together_are_refused(options: list[str], tmp_path: Path) -> None:
+    assert run("import", tmp_path / "plays.csv", "--season", 2023, "--out", tmp_path, *options) == 2

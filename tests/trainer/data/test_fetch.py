@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from tests.support.fakes.stats_service import (
@@ -39,12 +38,10 @@ from tests.support.harness.fetch import (
 )
 
 from dejavu_feed.errors import DataError
-from dejavu_feed.files.own_format import read_own_format
 from dejavu_feed.pattern import Score
-from dejavu_feed.replay.games import recorded_evening
 from dejavu_trainer.data.fetch import exclusive_lock
 from dejavu_trainer.data.games import load_games
-from dejavu_trainer.data.plays import plays_table, write_plays
+from dejavu_trainer.data.plays import write_plays
 from dejavu_trainer.data.retries import FetchStopped
 from dejavu_trainer.data.simulate import simulate_season
 
@@ -69,18 +66,6 @@ def test_a_season_is_every_game_by_date_with_the_ids_of_the_nba(service: StatsSt
     assert neutral == [game.neutral or None for game in sorted(GAMES, key=lambda game: (game.day, game.game_id))]
     assert (fetched.not_over, fetched.missing, fetched.stopped) == (0, (), "")
     assert [asked.what for asked in service.asked][:4] == ["Regular Season", "IST", "PlayIn", "Playoffs"]
-
-
-def test_it_can_be_imported_and_replayed(service: StatsStandIn, tmp_path: Path) -> None:
-    fetch_from(service, tmp_path)
-    checked = read_own_format(tmp_path / FILE, 2025)
-    assert checked.problems == ()
-    plays = plays_table(checked.games)
-    assert rows_of(write_plays(tmp_path / "again", 2025, plays)) == truth(GAMES)
-    pyarrow.csv.write_csv(plays, tmp_path / "plays.csv")
-    for path in (tmp_path / FILE, tmp_path / "plays.csv"):
-        evening, left_out = recorded_evening(path, GAMES[0].day)
-        assert ([game.source for game in evening], left_out) == ([game.game_id for game in GAMES[:2]], ())
 
 
 def test_the_final_of_the_cup_is_fetched_as_a_game_of_the_regular_season(tmp_path: Path) -> None:
@@ -242,12 +227,6 @@ def test_a_list_that_could_not_be_had_ends_it_and_changes_nothing(service: Stats
     with pytest.raises(FetchStopped, match=message):
         fetch_from(service, tmp_path)
     assert files_of(tmp_path) == before
-
-
-def test_a_season_without_games_is_refused(service: StatsStandIn, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="2030-31: the NBA lists no finished game"):
-        fetch_from(service, tmp_path, seasons=[2031])
-    assert not (tmp_path / "plays_2031.parquet").exists()
 
 
 def test_a_season_from_elsewhere_is_not_replaced_unasked(service: StatsStandIn, tmp_path: Path) -> None:

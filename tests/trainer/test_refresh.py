@@ -173,7 +173,7 @@ async def test_a_ledger_of_replays_is_refused_without_an_option_that_is_not_ther
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("games.parquet", "not a file of games; expected plays_{season}.parquet"),
+        ("games.parquet", "games.parquet: is not plays_SEASON.parquet"),
         pytest.param("sqlite:///nowhere.sqlite3", "cannot be exported", marks=pytest.mark.nightly),
     ],
 )

@@ -25,7 +25,7 @@ from dejavu_models.team_filter import CODES
 from dejavu_store.bundle import check_target, load_bundle, publish
 from dejavu_store.contents import ratings_to_bytes
 from dejavu_trainer.data.games import Games, load_games
-from dejavu_trainer.data.plays import season_of_file
+from dejavu_trainer.data.plays import season_files
 
 
 class NothingNewer(DataError):
@@ -61,13 +61,12 @@ def load_results(path: Path, season: int) -> list[GameResult]:
     Raises:
         DataError: if there are none, or a file is malformed.
     """
-    files = [path] if path.is_file() else [*path.glob("plays_*.parquet"), *path.glob("seasons/plays_*.parquet")]
-    seasons = {season_of_file(file) for file in files}
-    later = sorted(each for each in seasons if each >= season)
+    seasons = list(season_files(path))
+    later = [each for each in seasons if each >= season]
     if not later:
-        found = f"seasons {', '.join(map(str, sorted(seasons)))}" if seasons else "no plays_{season}.parquet"
-        raise DataError(f"{path}: contains {found}; expected the season {season} or a later one")
-    return results_of(load_games(path.parent if path.is_file() else path, later))
+        found = ", ".join(map(str, seasons))
+        raise DataError(f"{path}: contains seasons {found}; expected the season {season} or a later one")
+    return results_of(load_games(path, later))
 
 
 def results_of(games: Games) -> list[GameResult]:

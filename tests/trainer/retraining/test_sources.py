@@ -64,7 +64,7 @@ async def test_a_ledger_of_replays_only_names_the_option_that_takes_them(tmp_pat
     ("source", "reason"),
     [
         ("nowhere", "nowhere: cannot be read: No such file or directory"),
-        ("empty", r"empty: contains no plays_\{season\}.parquet and is no ledger"),
+        ("empty", "empty: contains no plays_SEASON.parquet"),
         pytest.param("sqlite:///nowhere.sqlite3", "cannot be exported", marks=pytest.mark.nightly),
     ],
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
 from dejavu_common import build
@@ -20,7 +20,7 @@ from dejavu_common.rich_console import Console
 from dejavu_feed.errors import DataError
 from dejavu_models.errors import DejavuError
 from dejavu_trainer.data.games import Games, load_games, parse_seasons
-from dejavu_trainer.data.plays import Content, available_seasons, season_path
+from dejavu_trainer.data.plays import SeasonFile, season_files, season_path
 from dejavu_trainer.execution import Advance, Execution, Progress, cores
 
 if TYPE_CHECKING:  # torch takes seconds to load
@@ -130,7 +130,7 @@ def check_free(folder: Path, season: int, *, overwrite: bool) -> None:
     Raises:
         DataError: if the folder has it already, unless it is to be overwritten.
     """
-    for path in (season_path(folder, season, content) for content in Content):
+    for path in (season_path(folder, season, kind) for kind in SeasonFile):
         if path.exists() and not overwrite:
             raise DataError(f"{path}: already exists; use --overwrite to replace it")
 
@@ -197,7 +197,7 @@ def games_until(bars: ProgressBars, data: Path, test: str) -> tuple[Games, tuple
         typer.BadParameter: if the seasons are invalid.
     """
     seasons = parsed("--test", parse_seasons, test)
-    available = [season for season in available_seasons(data) if season <= seasons[-1]]
+    available = [season for season in season_files(data) if season <= seasons[-1]]
     with bars.step("Read the games", len(available)) as advance:
         return load_games(data, available, advance), seasons
 
@@ -207,26 +207,20 @@ def print_json(document: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
-class Bars:
-    """Progress bars, shown while the context is open, if the console is a terminal.
-
-    Args:
-        console: the console to show them on: one of stderr, since stdout is reserved for the result.
-        description: format of a bar's name.
-        columns: more columns.
-        options: options of rich.progress.Progress.
+class ProgressBars(Progress):
+    """Shows one bar per step on stderr while the context is open; into a log, a line about each, and more about those
+    that take long.
     """
 
-    def __init__(self, console: Console, description: str, *columns: ProgressColumn, **options: Any) -> None:
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
         self._bars = RichProgress(
-            TextColumn(description, markup=False),
+            TextColumn("{task.description:<32}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            *columns,
-            console=console,
-            disable=not console.is_terminal,
-            **options,
+            console=self._console,
+            disable=not self._console.is_terminal,
         )
 
     def __enter__(self) -> Self:
@@ -236,13 +230,9 @@ class Bars:
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
-
-class ProgressBars(Bars, Progress):
-    """Shows one bar per step; into a log, a line about each, and more about those that take long."""
-
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
-        super().__init__(self._console, "{task.description:<32}")
+    def say(self, text: str) -> None:
+        """Print a line above the bars."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def step(self, name: str, total: int) -> Iterator[Advance]:

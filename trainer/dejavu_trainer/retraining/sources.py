@@ -19,7 +19,7 @@ from dejavu_trainer.data.box_scores import box_scores_array, box_scores_of
 from dejavu_trainer.data.games import Games, load_games
 from dejavu_trainer.data.ledger_export import export_ledger, ledger_url
 from dejavu_trainer.data.moments import moments_from_array, moments_to_array
-from dejavu_trainer.data.plays import season_of_file
+from dejavu_trainer.data.plays import season_files
 from dejavu_trainer.retraining.work_folder import WorkFolder
 
 RARE: Final = 1e-4
@@ -112,9 +112,6 @@ def _named(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-_ALL_SEASONS: Final = range(1947, 2201)
-
-
 @dataclass(frozen=True, slots=True)
 class SourceGames:
     """Number of games of a source.
@@ -158,7 +155,7 @@ def gather(
         if url is not None:
             folder = work.temporary(f"export-{number}")
             export_ledger(url, folder, include_replays=include_replays, source=name)
-        games = _games(folder, name, seasons)
+        games = load_games(folder, [season for season in season_files(folder) if not seasons or season in seasons])
         keys = list(zip(games.date.astype(str).tolist(), games.home.tolist(), games.away.tolist(), strict=True))
         new = np.array([key not in seen for key in keys], dtype=bool)
         seen.update(keys)
@@ -168,15 +165,6 @@ def gather(
     if not len(games):
         raise DataError(f"{', '.join(each.source for each in read)}: no games")
     return games, read
-
-
-def _games(path: Path, name: str, seasons: Sequence[int]) -> Games:
-    files = [path] if path.is_file() else [*path.glob("plays_*.parquet"), *path.glob("seasons/plays_*.parquet")]
-    available = sorted({season_of_file(file) for file in files})
-    if not available:
-        raise DataError(f"{name}: contains no plays_{{season}}.parquet and is no ledger")
-    folder = path.parent if path.is_file() else path
-    return load_games(folder, [season for season in available if season in (seasons or _ALL_SEASONS)])
 
 
 def _sorted(games: Games) -> Games:

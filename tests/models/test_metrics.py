@@ -146,24 +146,6 @@ def test_an_estimate_is_written_without_a_minus_before_zero() -> None:
     assert (f"{estimate:+.4f}", f"{estimate:.1f}") == ("+0.0000 [-0.2500, +0.0000]", "0.0 [-0.2, 0.0]")
 
 
-@pytest.mark.parametrize("told", [[(0.1, 0.1)], [(0.1, 0.1), (0.05, 0.05)], [(0.1, -0.1)] * 3])
-def test_equal_returns_on_stakes_are_no_interval(told: list[tuple[float, float]]) -> None:
-    stakes, profits = np.array(told).T
-    assert metrics.ratio_interval(profits, stakes) == (None, None)
-
-
-def test_the_interval_of_a_return_holds_the_true_one_as_often_as_it_says() -> None:
-    rng, odds, held = np.random.default_rng(7), 1.91, 0
-    for _ in range(400):
-        stakes = rng.choice((0.01, 0.03, 0.05), size=100)
-        profits = np.where(rng.random(100) < 1 / odds, stakes * (odds - 1), -stakes)  # a fair bet: the return is 0
-        lower, upper = metrics.ratio_interval(profits, stakes)
-        assert lower is not None
-        assert upper is not None
-        held += lower <= 0.0 <= upper
-    assert 0.92 <= held / 400 <= 0.98
-
-
 @pytest.mark.parametrize(
     ("call", "said"),
     [

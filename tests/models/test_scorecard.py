@@ -17,7 +17,6 @@ from tests.models.settled_forecasts import settled
 from dejavu_models.scorecard import (
     Coverage,
     LeaderboardMetric,
-    MarketRecord,
     Scorecard,
     ScoreEstimate,
     leaderboard,
@@ -235,17 +234,15 @@ def flat(card: Scorecard) -> NDArray[np.float64]:
 
 
 BARE = Scorecard()
+BET = scorecard(settled({"stake": 0.02, "profit": 0.01})).market
 
 
 def card(value: float, games: int = 100) -> Scorecard:
     told = ScoreEstimate(value, games)
-    market = None if value == 1.0 else record(value, games)
+    assert BET is not None
+    market = None if value == 1.0 else replace(BET, roi=told)
     figures = dict.fromkeys(("mae", "crps", "brier", "mae_difference", "accuracy", "roc_auc"), told)
     return replace(BARE, games=games, market=market, **figures)
-
-
-def record(roi: float, games: int) -> MarketRecord:
-    return MarketRecord(games, games, 1.0, roi, roi, roi, None, 0.0, None, None, 0.0, 0, 0, 0, games, 0)
 
 
 @pytest.mark.parametrize(

@@ -110,4 +110,4 @@ def test_no_interval_reaches_beyond_what_a_figure_can_be(scores: tuple[float, ..
         assert estimated is not None
         value, _, lower, upper = astuple(estimated)
         assert least <= lower <= value <= upper <= most
-    assert card.market.roi_lower is None or card.market.roi_lower >= -1.0
+    assert card.market.roi is None or card.market.roi.lower is None or card.market.roi.lower >= -1.0

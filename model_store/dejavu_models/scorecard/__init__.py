@@ -1,7 +1,6 @@
 """Scorecards of settled forecasts, and leaderboards of model versions."""
 
 from dejavu_models.scorecard.cards import (
-    LEADERBOARD_ALPHA,
     NOTHING_LEFT_OUT,
     LeaderboardEntry,
     LeaderboardMetric,
@@ -18,7 +17,6 @@ from dejavu_models.scorecard.settled import Exclusion, SettledForecasts, Settled
 from dejavu_models.scorecard.totals import TotalScorecard
 
 __all__ = [
-    "LEADERBOARD_ALPHA",
     "NOTHING_LEFT_OUT",
     "RELIABILITY_BINS",
     "Coverage",

@@ -30,9 +30,6 @@ from dejavu_models.scorecard.reliability import ReliabilityBin, calibration_erro
 from dejavu_models.scorecard.settled import Exclusion, SettledForecasts
 from dejavu_models.scorecard.totals import TotalScorecard, total_scorecard
 
-LEADERBOARD_ALPHA = USUAL_ALPHA
-"""Miscoverage rate of the intervals that the COVERAGE_GAP leaderboard compares."""
-
 
 class LeftOut(NamedTuple):
     """Numbers of settled forecasts that do not count, by Exclusion, and of markets sent after observed outcomes."""
@@ -144,7 +141,7 @@ def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
         mae=estimate(absolute, least=0.0),
         persistence_mae=estimate(persistence, least=0.0),
         mae_difference=estimate(absolute - persistence),
-        coverage=tuple(coverages(settled)),
+        coverage=tuple(coverages(settled.alpha, settled.game, settled.minute, settled.covered, settled.width)),
         crps=crps(settled),
         brier=estimate(brier, 0.0, 1.0),
         ece=calibration_error(settled, weights),
@@ -222,11 +219,10 @@ def _figure(card: Scorecard, metric: LeaderboardMetric) -> ScoreEstimate | None:
             gaps = (
                 ScoreEstimate(abs(each.coverage - (1.0 - each.alpha)), each.games)
                 for each in card.coverage
-                if each.alpha == LEADERBOARD_ALPHA
+                if each.alpha == USUAL_ALPHA
             )
             return next(gaps, None)
         case LeaderboardMetric.ROI:
-            market = card.market
-            return None if market is None or market.roi is None else ScoreEstimate(market.roi, market.games)
+            return None if card.market is None else card.market.roi
     figure: ScoreEstimate | None = getattr(card, metric.value)
     return figure

@@ -6,13 +6,15 @@ import math
 from statistics import NormalDist, mean, stdev
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.models.settled_forecasts import settled, settled_market
 
 from dejavu_models.metrics import student_quantile
-from dejavu_models.scorecard import MarketRecord, scorecard
+from dejavu_models.scorecard import MarketRecord, ScoreEstimate, scorecard
+from dejavu_models.scorecard.estimates import ratio_estimate
 
 
 def bets(*told: tuple[float, float], orders: list[int] | None = None) -> MarketRecord:
@@ -43,7 +45,8 @@ def test_bets_are_added_up_and_compounded() -> None:
     assert (record.won, record.lost, record.pushed) == (2, 2, 1)
     assert record.staked == pytest.approx(0.17)
     assert record.profit == pytest.approx(-0.02)
-    assert record.roi == pytest.approx(-0.02 / 0.17)
+    assert record.roi is not None
+    assert record.roi.value == pytest.approx(-0.02 / 0.17)
     assert record.total_return == pytest.approx(1.05 * 0.95 * 0.96 * 1.02 - 1.0)
     assert record.sharpe == pytest.approx(mean([*profits, 0.0]) / stdev([*profits, 0.0]))
     assert record.max_drawdown == pytest.approx(1.0 - 0.95 * 0.96)
@@ -72,13 +75,14 @@ def test_a_return_has_an_interval_over_games() -> None:
     ]
     record = record_of(*rows)
     roi = 0.02 / 0.17
-    assert record.roi == pytest.approx(roi)
+    assert record.roi is not None
+    assert record.roi.value == pytest.approx(roi)
     # Jackknife of the same ratio, in first order: residuals profit − roi · stake.
     residuals = [profit - roi * stake for stake, profit in ((0.1, 0.04), (0.05, -0.05), (0.02, 0.03))]
     assert sum(residuals) == pytest.approx(0.0)
     half = student_quantile(2) * math.sqrt(3.0) * stdev(residuals) / 0.17
-    assert record.roi_lower == pytest.approx(max(roi - half, -1.0))
-    assert record.roi_upper == pytest.approx(roi + half)
+    assert record.roi.lower == pytest.approx(max(roi - half, -1.0))
+    assert record.roi.upper == pytest.approx(roi + half)
     assert (record.games, record.won, record.lost, record.pushed) == (3, 2, 2, 0)
     assert record.expected_profit == pytest.approx(0.017)
 
@@ -233,3 +237,20 @@ def test_the_model_is_compared_with_the_market_on_every_market_with_a_result() -
         assert found is not None
         assert found.games == 2
         assert found.value == pytest.approx(mean(expected))
+
+
+@pytest.mark.parametrize("told", [[(0.1, 0.1)], [(0.1, 0.1), (0.05, 0.05)], [(0.1, -0.1)] * 3])
+def test_equal_returns_on_stakes_are_no_interval(told: list[tuple[float, float]]) -> None:
+    assert bets(*told).roi == ScoreEstimate(pytest.approx(told[0][1] / told[0][0]), len(told))
+
+
+def test_the_interval_of_a_return_holds_the_true_one_as_often_as_it_says() -> None:
+    rng, odds, held = np.random.default_rng(7), 1.91, 0
+    for _ in range(400):
+        stakes = rng.choice((0.01, 0.03, 0.05), size=100)
+        profits = np.where(rng.random(100) < 1 / odds, stakes * (odds - 1), -stakes)  # a fair bet: the return is 0
+        told = ratio_estimate(profits, stakes)
+        assert told.lower is not None
+        assert told.upper is not None
+        held += told.lower <= 0.0 <= told.upper
+    assert 0.92 <= held / 400 <= 0.98

@@ -50,6 +50,7 @@ def pairs(
         "brier": np.asarray(against[1]) + brier,
         "crps_divergence": divergence[0],
         "brier_divergence": divergence[1],
+        "width": 24.0,
         "covered": np.diff(np.floor(np.arange(count + 1) * covered)) > 0,
     }
     return PairedForecasts(np.arange(count), **{name: np.broadcast_to(each, count) for name, each in columns.items()})

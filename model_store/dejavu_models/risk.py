@@ -80,26 +80,23 @@ class RiskAssessment:
     warnings: tuple[str, ...]
 
 
-def assess(
-    pattern: ScorePattern, total_points: int | None = None, weights: Mapping[str, float] = WEIGHTS
-) -> RiskAssessment:
+def assess(pattern: ScorePattern, total_points: int | None = None) -> RiskAssessment:
     """Assess the risk of a game. Symmetric in home and away.
 
     Args:
         pattern: at least MIN_SLOTS minutes.
         total_points: points of both teams at the end of the pattern; None omits the pace factor.
-        weights: weight of each factor; positive, any sum.
 
     Raises:
         InvalidPattern: if the pattern is too short.
         InvalidLiveInput: if the total points are fewer than the lead, or more than MAX_TOTAL_POINTS.
     """
     values = measure(pattern, total_points)
-    total = math.fsum(weights[name] for name in values)
+    total = math.fsum(WEIGHTS[name] for name in values)
     factors = tuple(
         RiskFactor(name, value, score, weight, weight * score)
         for name, value in values.items()
-        for score, weight in [(percentile_score(name, pattern.minutes, value), weights[name] / total)]
+        for score, weight in [(percentile_score(name, pattern.minutes, value), WEIGHTS[name] / total)]
     )
     score = min(100.0, math.fsum(factor.contribution for factor in factors))
     level = list(RiskLevel)[sum(score >= bound for bound in LEVEL_BOUNDS)]

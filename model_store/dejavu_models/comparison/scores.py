@@ -7,7 +7,7 @@ tested in the order of their settlement.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -60,10 +60,6 @@ class PairedForecasts:
 
     def __len__(self) -> int:
         return len(self.game)
-
-    def where(self, chosen: NDArray[np.bool_]) -> PairedForecasts:
-        """Select pairs by a mask."""
-        return PairedForecasts(**{each.name: getattr(self, each.name)[chosen] for each in fields(self)})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

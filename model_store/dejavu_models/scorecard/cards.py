@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -21,7 +21,6 @@ from dejavu_models.scorecard.estimates import (
     ScoreEstimate,
     Units,
     coverages,
-    crps,
     estimate,
     roc_auc,
 )
@@ -42,9 +41,6 @@ class LeftOut(NamedTuple):
     observed: int = 0
     withdrawn: int = 0
     late_markets: int = 0
-
-
-NOTHING_LEFT_OUT: Final = LeftOut()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +81,7 @@ class Scorecard:
     brier: ScoreEstimate | None = None
     ece: float = 0.0
     market: MarketRecord | None = None
-    left_out: LeftOut = NOTHING_LEFT_OUT
+    left_out: LeftOut = field(default_factory=LeftOut)
     leader_brier: ScoreEstimate | None = None
     brier_difference: ScoreEstimate | None = None
     accuracy: ScoreEstimate | None = None
@@ -120,8 +116,7 @@ def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
         unsettled_games=unsettled_games,
         unsettled_totals=len(np.unique(settled.game[settled.total_open & bet_on])),
     )
-    if any(left_out):
-        settled = settled.where(settled.exclusion == Exclusion.NONE)
+    settled = settled.where(settled.exclusion == Exclusion.NONE)
     if not len(settled):
         return empty
     units = Units.of(settled.game, settled.minute)
@@ -133,6 +128,8 @@ def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
     accuracy, leader_accuracy = (
         units.means(1.0 - np.abs((np.sign(each - 0.5) + 1.0) / 2.0 - led)) for each in (settled.probability, leader)
     )
+    scored = ~np.isnan(settled.crps)
+    crps = Units.of(settled.game[scored], settled.minute[scored]).means(settled.crps[scored])
     weights = units.weights()
     return replace(
         empty,
@@ -142,7 +139,7 @@ def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
         persistence_mae=estimate(persistence, least=0.0),
         mae_difference=estimate(absolute - persistence),
         coverage=tuple(coverages(settled.alpha, settled.game, settled.minute, settled.covered, settled.width)),
-        crps=crps(settled),
+        crps=estimate(crps, least=0.0) if scored.any() else None,
         brier=estimate(brier, 0.0, 1.0),
         ece=calibration_error(settled, weights),
         leader_brier=estimate(leader_brier, 0.0, 1.0),

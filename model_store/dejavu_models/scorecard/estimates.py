@@ -160,14 +160,6 @@ def roc_auc(scores: Floats, settled: SettledForecasts, units: Units) -> ScoreEst
     return ScoreEstimate(value, games, max(value - half, 0.0), min(value + half, 1.0))
 
 
-def crps(settled: SettledForecasts) -> ScoreEstimate | None:
-    """Return the mean CRPS of the forecasts that have one; None if none has."""
-    scored = ~np.isnan(settled.crps)
-    if not scored.any():
-        return None
-    return estimate(Units.of(settled.game[scored], settled.minute[scored]).means(settled.crps[scored]), least=0.0)
-
-
 USUAL_ALPHA: Final = 0.05
 """Miscoverage rate of the intervals that are shown and compared."""
 

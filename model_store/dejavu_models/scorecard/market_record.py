@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -23,6 +22,9 @@ CLOSING_SECONDS: Final = 120.0
 CLOSING_SHARE: Final = 0.9
 """Minimum share of bets with a closing market. With fewer, whoever records prices could choose those that moved towards
 the bets."""
+
+_LONGEST_SECONDS: Final = 1e6
+"""More seconds than a game has."""
 
 _DUST: Final = 1e-9
 """Tolerance for rounding in sums of stakes, as a share of the bankroll."""
@@ -170,22 +172,13 @@ def _closing_line_value(markets: _Markets, stake: Floats) -> dict[str, Any]:
 
 def _closing_markets(markets: _Markets, bets: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the index of the closing market of each bet; −1 without one."""
-    rows = zip(markets.game.tolist(), markets.market["on_total"].tolist(), markets.elapsed_s.tolist(), strict=True)
-    keys = [((game, on_total), elapsed) for game, on_total, elapsed in rows]
-    of_kind: defaultdict[tuple[int, float], list[tuple[float, int]]] = defaultdict(list)
-    for index, (kind, elapsed) in enumerate(keys):  # in the order in which they were recorded
-        of_kind[kind].append((elapsed, index))
-    for ordered in of_kind.values():
-        ordered.sort()
-    result = []
-    for bet in bets.tolist():
-        kind, elapsed = keys[bet]
-        ordered = of_kind[kind]
-        first = bisect_right(ordered, (elapsed, len(keys)))
-        last = bisect_right(ordered, (elapsed + CLOSING_SECONDS, len(keys)))
-        # A price that was recorded before the bet was known when it was made.
-        result.append(next((index for _, index in ordered[first:last] if index > bet), -1))
-    return np.array(result, dtype=np.int64)
+    _, game = np.unique(markets.game, return_inverse=True)
+    moment = (2 * game + markets.market["on_total"]) * _LONGEST_SECONDS + markets.elapsed_s  # apart by game and kind
+    order = np.argsort(moment, kind="stable")
+    ends = (np.searchsorted(moment[order], moment[bets] + wait, side="right") for wait in (0.0, CLOSING_SECONDS))
+    # A price that was recorded before the bet was known when it was made.
+    later = (next((at for at in order[i:j] if at > bet), -1) for bet, i, j in zip(bets, *ends, strict=True))
+    return np.fromiter(later, dtype=np.int64)
 
 
 def _brier_scores(markets: _Markets) -> dict[str, Any]:

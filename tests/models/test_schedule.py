@@ -5,20 +5,15 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from datetime import date, timedelta
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.support.builders.shipped import shipped_bundle
 
-from dejavu_feed.live_inputs import LiveInputs
 from dejavu_feed.off_season import season_on
-from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_models.forecaster import Forecaster
-from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
-from dejavu_models.online_state import INITIAL, OnlineState
+from dejavu_models.expectations import Expectations, RatedGame
+from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import (
     MAX_BREAK,
@@ -31,8 +26,8 @@ from dejavu_models.schedule import (
     game_terms,
     total_terms,
 )
-from dejavu_models.team_filter import CODES, LEVEL, RatingSettings
-from dejavu_models.types import ExpectedMarginTerms, Horizon
+from dejavu_models.team_filter import CODES, LEVEL
+from dejavu_models.types import ExpectedMarginTerms
 
 Played = tuple[date, str, str]
 OPENING = date(2030, 10, 22)
@@ -130,7 +125,6 @@ def test_a_history_is_bounded_and_so_are_the_terms_of_impossible_finals() -> Non
     assert game_terms(schedule, "BOS", is_playoffs=False).games_in_6_days == 6 - 1
 
 
-NEUTRAL = NO_TERMS._replace(home=0.0)
 WEEK = history((0, "BOS", "LAL"), (1, "NYK", "LAL"), (2, "DEN", "BOS"), (3, "MIA", "LAL"))
 
 
@@ -180,63 +174,37 @@ def test_nobody_is_at_home_at_a_neutral_site(
         assert (terms.home, terms.altitude) == ((0, 0) if neutral else (1, float(home == "DEN")))
 
 
-WORTH = GameTerms(3.0, -2.0, -0.5, 0.75, 1.5)
-"""Points."""
-
-
 def with_coefficients() -> RatingFilter:
-    state = RatingFilter.start(RatingSettings()).predict(2030, np.datetime64("2030-06-01")).predict(2031)
+    state = RatingFilter.start().predict(2030, np.datetime64("2030-06-01")).predict(2031)
     mean = state.mean.copy()
-    mean[:30], mean[31:] = np.arange(30) / 10, WORTH[1:]
+    mean[:LEVEL], mean[LEVEL:] = np.arange(LEVEL) / 10, (3.0, -2.0, -0.5, 0.75, 1.5)
     return replace(state, mean=mean, date=np.datetime64(OPENING - timedelta(9)))
 
 
-def test_a_final_at_a_neutral_site_contains_no_information_on_the_home_advantage() -> None:
-    before = LiveRatings.start(with_coefficients())
-    played = GameResult("BOS", "LAL", 2031, OPENING, 31.0, neutral_site=True)
-    after = RatedSchedule(before).after(played).ratings.filter
-    assert after.mean[LEVEL] == before.filter.mean[LEVEL]
-    assert after.strengths["BOS"] > before.filter.strengths["BOS"] + 1
+RATED = RatedSchedule.start(with_coefficients())
+FOURTH = OPENING + timedelta(4)
 
 
-@pytest.fixture(scope="module")
-def rated() -> Forecaster:
-    """The shipped models with coefficients."""
-    shipped = shipped_bundle()
-    return Forecaster(shipped.manifest, shipped.models, shipped.calibration, with_coefficients())
-
-
-def asked(**fields: Any) -> ForecastQuery:
-    given = {"home_team": "BOS", "away_team": "LAL", "game_date": OPENING + timedelta(4), **fields}
-    return ForecastQuery(ScorePattern((0.0, 2.0)), Horizon.FINAL, **given)
-
-
-def margin_terms(model: Forecaster, **fields: Any) -> ExpectedMarginTerms:
-    forecast = model.forecast(asked(**fields))
-    assert forecast.expected_margin_terms is not None
-    assert forecast.expected_margin == forecast.expected_margin_terms.margin
-    return forecast.expected_margin_terms
-
-
-def test_a_forecast_states_the_terms_of_its_expected_margin(rated: Forecaster) -> None:
-    rated.update(OnlineState(9, rated=replace(rated.bundled_ratings, schedule=WEEK)))
-    strengths = rated.rating_filter.strengths
-    tired = margin_terms(rated)
-    due = strengths["BOS"] - strengths["LAL"], 3.0
-    assert tired == ExpectedMarginTerms(*due, schedule=2.5, schedule_known=True)
-    assert margin_terms(rated, is_playoffs=True) == replace(tired, playoffs=0.75)
-    assert margin_terms(rated, game_date=OPENING + timedelta(20)) == ExpectedMarginTerms(*due), "nothing is known then"
-    assert margin_terms(rated, game_date=None, is_playoffs=True) == ExpectedMarginTerms(*due, playoffs=0.75)
-    high = margin_terms(rated, home_team="DEN")
-    assert (high.altitude, high.schedule) == (1.5, 3.0), "Denver has played less than Boston"
-    assert rated.forecast(asked()).point > rated.forecast(asked(game_date=None)).point
-    neutral = margin_terms(rated, live=LiveInputs(neutral_site=True))
-    assert (neutral.home_advantage, neutral.schedule) == (0.0, 2.5)
-    for other in ({"pregame_margin": 2.0}, {"away_team": ""}):
-        assert rated.forecast(asked(**other)).expected_margin_terms is None
-
-
-def test_without_reported_finals_the_schedule_is_not_known(rated: Forecaster) -> None:
-    rated.update(INITIAL)
-    assert margin_terms(rated, game_date=OPENING).schedule_known is False
-    assert margin_terms(rated, home_team="UTA").altitude == 1.5
+@pytest.mark.parametrize(
+    ("schedule", "game", "due"),
+    [
+        (WEEK, RatedGame("BOS", "LAL", FOURTH), {"schedule": 2.5, "schedule_known": True}),
+        (WEEK, RatedGame("BOS", "LAL", FOURTH, True), {"schedule": 2.5, "schedule_known": True, "playoffs": 0.75}),
+        (WEEK, RatedGame("DEN", "LAL", FOURTH), {"schedule": 3.0, "schedule_known": True, "altitude": 1.5}),
+        (
+            WEEK,
+            RatedGame("DEN", "LAL", FOURTH, neutral_site=True),
+            {"schedule": 3.0, "schedule_known": True, "home_advantage": 0.0},
+        ),
+        # nothing is known then
+        (WEEK, RatedGame("BOS", "LAL", OPENING + timedelta(20)), {}),
+        (WEEK, RatedGame("BOS", "LAL", None, True), {"playoffs": 0.75}),
+        (ScheduleHistory(), RatedGame("UTA", "LAL", OPENING), {"altitude": 1.5}),
+    ],
+)
+def test_an_expected_margin_is_the_sum_of_its_terms(
+    schedule: ScheduleHistory, game: RatedGame, due: dict[str, float]
+) -> None:
+    terms = Expectations(replace(RATED, schedule=schedule)).margin_terms(game)
+    assert terms.strength_difference == pytest.approx((CODES.index(game.home) - CODES.index(game.away)) / 10)
+    assert terms == replace(ExpectedMarginTerms(terms.strength_difference, 3.0), **due)  # type: ignore[arg-type]

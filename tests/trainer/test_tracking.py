@@ -93,13 +93,13 @@ def test_a_bundle_is_logged_and_registered_once_and_comes_back_as_it_was(
     tracker, manifest = MlflowTracker(server), read_manifest(bundle)
     logged = tracker.log(bundle, {"seconds": 1.5})
     assert tracker.log(bundle, {"seconds": 2.5}).run_id == logged.run_id
-    first, second = (tracker.register(bundle, {}) for _ in range(2))
+    first, second = (tracker.register(bundle) for _ in range(2))
     assert first == second
     assert (first.run_id, first.registered_version) == (logged.run_id, "1")
 
     mlflow = client(server)
     run = mlflow.get_run(logged.run_id)
-    assert run.data.params == {name: value[:500] for name, value in parameters(manifest).items()}
+    assert run.data.params == parameters(manifest)
     assert run.data.metrics == pytest.approx(metrics(manifest))
     assert run.data.params["data_fingerprint"] == manifest.data_fingerprint
     version = mlflow.get_model_version_by_alias(MODEL, CHALLENGER)
@@ -121,7 +121,7 @@ def test_a_run_that_was_cut_off_is_not_taken_for_a_complete_one(server: str) -> 
     found = mlflow.get_experiment_by_name(EXPERIMENT)
     experiment = mlflow.create_experiment(EXPERIMENT) if found is None else found.experiment_id
     cut = mlflow.create_run(experiment, tags={"dejavu.model_version": version}).info.run_id
-    logged = MlflowTracker(server).log(folder, {})
+    logged = MlflowTracker(server).log(folder)
     assert logged.run_id != cut
     assert mlflow.get_run(logged.run_id).info.status == "FINISHED"
 
@@ -134,7 +134,7 @@ def test_a_server_cannot_have_files_written_into_a_folder_here(server: str, bund
     hostile = mlflow.create_experiment(EXPERIMENT, artifact_location=place.as_uri())
     try:
         with pytest.raises(TrackingError, match="as the place of files, a folder here"):
-            MlflowTracker(server).log(bundle, {})
+            MlflowTracker(server).log(bundle)
         assert not place.exists()
     finally:
         mlflow.rename_experiment(hostile, "hostile")
@@ -157,7 +157,7 @@ def test_a_place_of_files_that_cannot_be_used_leaves_a_failed_run(
     unusable = mlflow.create_experiment(EXPERIMENT, artifact_location=place)
     try:
         with pytest.raises(TrackingError, match=f"MLflow at {server}: .*{said}"):
-            MlflowTracker(server).log(bundle, {})
+            MlflowTracker(server).log(bundle)
         [run] = mlflow.search_runs([unusable])
         assert run.info.status == "FAILED"
     finally:
@@ -170,7 +170,7 @@ def test_a_place_of_files_that_cannot_be_used_leaves_a_failed_run(
 def test_a_server_that_does_not_answer_is_told_in_a_line(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingError, match=r"MLflow at http://127\.0\.0\.1:1: ") as failed:
-        MlflowTracker("http://127.0.0.1:1").log(bundle, {})
+        MlflowTracker("http://127.0.0.1:1").log(bundle)
     assert "\n" not in str(failed.value)
 
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from dejavu_common.build import install
 from dejavu_common.shown_text import visible
+from dejavu_models.errors import DejavuError
 from dejavu_models.manifest import Manifest
 from dejavu_store.bundle import read_manifest
 
@@ -46,11 +47,10 @@ _ARTIFACT_SCHEMES: Final = frozenset(
 _LONGEST_VALUE: Final = 500
 """Longest value of a parameter that every MLflow server accepts."""
 
-
 _LONGEST_REASON: Final = 300
 
 
-class TrackingError(Exception):
+class TrackingError(DejavuError):
     """MLflow is not installed, or its server refuses or does not answer; the message says which."""
 
 
@@ -96,14 +96,14 @@ class MlflowTracker:
         self._uri, self._mlflow, self._client = uri, mlflow, mlflow.MlflowClient(uri, uri)
         self._place: Callable[..., Any] = artifact_repository_registry.get_artifact_repository
 
-    def log(self, bundle: Path, report: Mapping[str, Any]) -> TrackedRun:
+    def log(self, bundle: Path, report: Mapping[str, Any] | None = None) -> TrackedRun:
         """Log a bundle: parameters and metrics of its manifest, a report, and its files.
 
         A run of the same model that was completed is returned instead. After an error the new run is marked as failed.
 
         Args:
             bundle: folder of the bundle.
-            report: a JSON document about the fit, logged as report.json.
+            report: a JSON document about the fit, logged as report.json; None if there is none.
 
         Raises:
             TrackingError: if the server refuses it or does not answer.
@@ -115,13 +115,12 @@ class MlflowTracker:
             for found in self._client.search_runs([experiment], where, max_results=1):
                 return TrackedRun(self._uri, found.info.run_id)
             with self._mlflow.start_run(run_name=manifest.version, tags={_VERSION_TAG: manifest.version}) as run:
-                shown = {name: value[:_LONGEST_VALUE] for name, value in parameters(manifest).items()}
-                self._mlflow.log_params(shown)
+                self._mlflow.log_params(parameters(manifest))
                 self._mlflow.log_metrics(metrics(manifest))
                 self._log_files(run.info.artifact_uri, bundle, report)
         return TrackedRun(self._uri, run.info.run_id)
 
-    def _log_files(self, place_uri: str, bundle: Path, report: Mapping[str, Any]) -> None:
+    def _log_files(self, place_uri: str, bundle: Path, report: Mapping[str, Any] | None) -> None:
         if urlsplit(place_uri).scheme not in _ARTIFACT_SCHEMES:
             raise TrackingError(
                 f"{self._uri}: names {visible(place_uri)[:200]} as the place of files, a folder here;"
@@ -129,19 +128,20 @@ class MlflowTracker:
             )
         # Not by the client, which would ask the server for the place again.
         place = self._place(place_uri, tracking_uri=self._uri)
-        with tempfile.TemporaryDirectory(prefix="dejavu-mlflow-") as folder:
-            path = Path(folder, "report.json")
-            path.write_text(json.dumps(report, indent=2) + "\n")
-            place.log_artifact(str(path))
+        if report is not None:
+            with tempfile.TemporaryDirectory(prefix="dejavu-mlflow-") as folder:
+                path = Path(folder, "report.json")
+                path.write_text(json.dumps(report, indent=2) + "\n")
+                place.log_artifact(str(path))
         place.log_artifacts(str(bundle), BUNDLE)
 
-    def register(self, bundle: Path, report: Mapping[str, Any]) -> TrackedRun:
+    def register(self, bundle: Path) -> TrackedRun:
         """Log a bundle unless it is logged, and give the alias `challenger` to its version of the registered model.
 
         Raises:
             TrackingError: if the server refuses it or does not answer.
         """
-        run, client = self.log(bundle, report), self._client
+        run, client = self.log(bundle), self._client
         with self._reported():
             if not client.search_registered_models(f"name = '{MODEL}'"):
                 client.create_registered_model(MODEL)
@@ -169,21 +169,8 @@ class MlflowTracker:
             raise TrackingError(f"MLflow at {self._uri}: {visible(reason)[:_LONGEST_REASON]}") from error
 
 
-def manifest_document(bundle: Path) -> dict[str, Any]:
-    """Return the manifest of a bundle as JSON: a substitute for the report of a fit that is no longer available.
-
-    Raises:
-        BundleError: if it cannot be read.
-    """
-    return read_manifest(bundle).model_dump(mode="json")
-
-
 def parameters(manifest: Manifest) -> dict[str, str]:
-    """Return the parameters of a fit for MLflow: its inputs."""
-    tables = {
-        "ratings": manifest.ratings.model_dump(mode="json"),
-        "libraries": manifest.libraries,
-    }
+    """Return the parameters of a fit for MLflow: its inputs, cut to what every server accepts."""
     values: dict[str, Any] = {
         "train_seasons": ",".join(map(str, manifest.train.seasons)),
         "train_games": manifest.train.games,
@@ -192,10 +179,11 @@ def parameters(manifest: Manifest) -> dict[str, str]:
         "seed": manifest.seed,
         "recipe": manifest.verdict.recipe,
         "data_fingerprint": manifest.data_fingerprint,
-        **{f"{table}.{name}": value for table, of_table in tables.items() for name, value in of_table.items()},
+        **{f"ratings.{name}": value for name, value in manifest.ratings.model_dump(mode="json").items()},
+        **{f"libraries.{name}": value for name, value in manifest.libraries.items()},
         **({} if manifest.lineage is None else manifest.lineage.model_dump()),
     }
-    return {name: str(value) for name, value in values.items() if value != ""}
+    return {name: str(value)[:_LONGEST_VALUE] for name, value in values.items() if value != ""}
 
 
 def metrics(manifest: Manifest) -> dict[str, float]:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_models.uncertainty.adaptive import (
     BOUNDS,
-    QUARTER_MIDPOINTS,
     ROLLING_GAMES,
     AdaptiveState,
     Observation,
@@ -21,7 +20,6 @@ from dejavu_models.uncertainty.adaptive import (
     Tracker,
     TrackerKey,
     pooled,
-    quarter_of,
     static_score,
 )
 from dejavu_models.uncertainty.issued import adapters
@@ -41,11 +39,6 @@ def taught(scores: list[float]) -> Tracker:
 
 def quantiles_of(centre: float, spread: float) -> tuple[float, ...]:
     return tuple(round(NormalDist(centre, spread).inv_cdf(level), 3) for level in DISTRIBUTION_LEVELS)
-
-
-def test_stages_are_quarters_and_their_middles_lie_in_them() -> None:
-    assert [quarter_of(minute) for minute in (1, 12, 13, 24, 25, 36, 37, 47)] == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert [quarter_of(middle) for middle in QUARTER_MIDPOINTS] == [0, 1, 2, 3]
 
 
 @given(st.floats(-30, 30), st.floats(1, 20), st.integers(-80, 80))
@@ -113,20 +106,12 @@ def test_a_state_that_was_written_and_read_goes_on_as_if_it_had_not_been(
 ) -> None:
     lessons = [Observation(*game) for game in games]
     whole = AdaptiveState().after(lessons)
+    of_key = [score for key, score in games if key is KEY]
+    assert whole.of("one").get((Horizon.FINAL, 2), Tracker()) == taught(of_key), "from its own games alone"
+    assert AdaptiveState(dict(reversed(whole.trackers.items()))).to_bytes() == whole.to_bytes()
     halfway = AdaptiveState.from_bytes(AdaptiveState().after(lessons[:cut]).to_bytes())
     assert halfway.after(lessons[cut:]) == whole
     assert halfway.after(lessons[cut:]).to_bytes() == whole.to_bytes()
-
-
-def test_trackers_learn_from_their_own_games_alone() -> None:
-    mixed = AdaptiveState().after([Observation(KEY, 1.0), Observation(OTHER, 3.0), Observation(KEY, -2.0)])
-    assert mixed.of("one") == {
-        (Horizon.FINAL, 2): taught([1.0, -2.0]),
-        (Horizon.HALFTIME, 0): taught([3.0]),
-    }
-    assert mixed.of("another") == {}
-    swapped = AdaptiveState().after([Observation(OTHER, 3.0), Observation(KEY, 1.0), Observation(KEY, -2.0)])
-    assert swapped.to_bytes() == mixed.to_bytes()
 
 
 @pytest.mark.parametrize(
@@ -177,14 +162,6 @@ def after(squares: list[float]) -> SeasonScale:
     for square in squares:
         state = state.after(square)
     return state
-
-
-@pytest.mark.parametrize("volatility", [0.9, 1.0, 1.1])
-def test_the_factor_nears_the_spread_of_the_scores(volatility: float) -> None:
-    rng = random.Random(3)
-    factor = after([rng.gauss(0, volatility) ** 2 for _ in range(4000)]).factor
-    # About two thirds of the weight lies on games, the rest on the prior.
-    assert factor == pytest.approx((1 + (volatility**2 - 1) * 0.66) ** 0.5, abs=0.05)
 
 
 @given(SQUARES)

@@ -1,4 +1,4 @@
-"""Settings, seasons and result of a retrain."""
+"""Settings and seasons of a retrain."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from dejavu_feed.errors import DataError
 from dejavu_trainer.evaluation.backtest import CALIBRATE_SEASONS
 from dejavu_trainer.execution import HERE, Execution
-from dejavu_trainer.retraining.sources import ProblemKind, SourceGames
-from dejavu_trainer.retraining.triggers import Trigger, TriggerSettings
-from dejavu_trainer.tracking import TrackedRun
+from dejavu_trainer.retraining.sources import ProblemKind
 from dejavu_trainer.training.recipe import TrainingConfig
 
 CALIBRATION_GAMES: Final = 2000
@@ -25,6 +23,9 @@ TEST_SEASONS: Final = 2
 
 TEST_GAMES: Final = 300
 """Minimum number of games of a tested season."""
+
+NEW_GAMES: Final = 400
+"""New games after which a new model is due: about a third of a season."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +72,20 @@ def plan_seasons(
             f"{sum(games.values()):,} games of {len(games)} seasons; expected {calibration_games:,} to calibrate on,"
             " and an earlier season to train on"
         )
+    testable, span = list[int](), CALIBRATE_SEASONS
     for span in range(CALIBRATE_SEASONS, 0, -1):
-        if test := _testable(games, span, test_games):
-            return SeasonPlan(
-                tuple(seasons), tuple(calibrate), tuple(test[-test_seasons:] if test_seasons else ()), span
-            )
-    return SeasonPlan(tuple(seasons), tuple(calibrate), (), 1)
-
-
-def _testable(games: Mapping[int, int], span: int, test_games: int) -> list[int]:
-    """Return the seasons with enough games that follow `span` seasons to calibrate on and at least one before those."""
-    return [
-        season
-        for season in sorted(games)
-        if games[season] >= test_games
-        and all(before in games for before in range(season - span, season))
-        and min(games) < season - span
-    ]
+        # Seasons with enough games that follow `span` seasons to calibrate on and at least one before those.
+        testable = [
+            season
+            for season in sorted(games)
+            if games[season] >= test_games
+            and all(before in games for before in range(season - span, season))
+            and min(games) < season - span
+        ]
+        if testable:
+            break
+    tested = tuple(testable[-test_seasons:]) if test_seasons else ()
+    return SeasonPlan(tuple(seasons), tuple(calibrate), tested, span)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +94,6 @@ class RetrainSettings:
 
     Attributes:
         sources: sources of the games; see `gather`.
-        work: folder for the results of its steps.
         store: address of the model store that gets the challenger; none if empty.
         server: address of a server of that store, which stages it; none if empty.
         mlflow: address of a tracking server that gets it too; none if empty.
@@ -109,14 +106,17 @@ class RetrainSettings:
         recipe: the training configuration.
         calibration_games, test_seasons, test_games: see `plan_seasons`.
         execution: where folds and other independent pieces run.
-        triggers: bounds of the triggers.
+        new_games: new games that make a new model due.
+        season_games: minimum number of games of a new season, which makes a new model due when it is over.
+        pause_games: minimum number of new games for coverage and drift to be checked, and for a partly known season to
+            count as new.
+        coverage_tolerance: tolerated deviation of a coverage; see `missed_coverages`.
         accepted: kinds of problems of the games that do not stop it.
         allow_unfit: whether to publish a model whose recipe failed its backtest.
         today: returns today's date; by default the date of the clock.
     """
 
     sources: tuple[str, ...]
-    work: Path
     store: str = ""
     server: str = ""
     mlflow: str = ""
@@ -130,54 +130,10 @@ class RetrainSettings:
     test_seasons: int = TEST_SEASONS
     test_games: int = TEST_GAMES
     execution: Execution = HERE
-    triggers: TriggerSettings = field(default_factory=TriggerSettings)
+    new_games: int = NEW_GAMES
+    season_games: int = 300
+    pause_games: int = 100
+    coverage_tolerance: float = 0.02
     accepted: frozenset[ProblemKind] = frozenset()
     allow_unfit: bool = False
     today: Callable[[], date] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """Whether a new model is due.
-
-    Attributes:
-        triggers: met triggers; none: no model is due.
-        parent: version of the model that serves; empty if there is none.
-        compared_with: version of the model whose games the triggers were compared with: `parent`, or a challenger that
-            was published, or found unfit, since.
-        sources: sources read.
-        games: number of games read.
-        newer: number of these games that are later than those of `compared_with`.
-        unfit: whether `compared_with` was found unfit, and not published.
-    """
-
-    triggers: tuple[Trigger, ...]
-    parent: str
-    compared_with: str
-    sources: tuple[SourceGames, ...]
-    games: int
-    newer: int
-    unfit: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Challenger:
-    """A challenger that was made and published.
-
-    Attributes:
-        due: why it was made.
-        bundle: folder of its bundle.
-        model_version: its version.
-        plan: seasons by their part.
-        verdict: of the backtest.
-        drifts: differences between the games of the basis and newer ones, with alarm or without.
-        tracked: run in MLflow; None without it.
-    """
-
-    due: Due
-    bundle: Path
-    model_version: str
-    plan: dict[str, Any]
-    verdict: dict[str, Any]
-    drifts: list[dict[str, Any]]
-    tracked: TrackedRun | None

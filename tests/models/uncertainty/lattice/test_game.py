@@ -148,18 +148,6 @@ def test_recorded_quantiles_score_as_the_distribution_does(situation: Situation,
     assert float(mass @ (scores - exact)) == pytest.approx(float(np.square(shares - below).sum()), abs=1e-6)
 
 
-@given(SITUATIONS, LEADS, GAINS)
-def test_the_static_score_of_an_outcome_is_that_of_its_mid_rank(situation: Situation, lead: float, gain: float) -> None:
-    alone, batch = both(situation, lead, gain, 0.0)
-    recorded = alone.recorded_quantiles()
-    ranks = [NORMAL.cdf(static_score(recorded, (), outcome)) for outcome in VALUES.tolist()]
-    exact = batch.below[0] - batch.mass[0] / 2
-    within = (exact > 0.02) & (exact < 0.98) & (batch.mass[0] > 0)
-    assert np.array(ranks)[within] == pytest.approx(exact[within], abs=0.021)
-    # Over games scores are standard normal, however few values an outcome has: ranks have the mean of any distribution.
-    assert float(batch.mass[0] @ ranks) == pytest.approx(0.5, abs=0.01)
-
-
 GIVEN = {
     "total_points": 90.0,
     "last_score_side": 1.0,

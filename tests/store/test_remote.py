@@ -47,7 +47,7 @@ def s3() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     with aws_at(server.get_host_and_port()[1]):
-        fsspec.filesystem("s3").mkdir("models")
+        fsspec.filesystem("s3").makedirs("models", exist_ok=True)  # moto keeps buckets
         yield "s3://models/dejavu"
     server.stop()
 

@@ -90,10 +90,10 @@ def cluster() -> Iterator[Execution]:
         yield Execution(address)
 
 
-@pytest.fixture(params=["here", "loky", pytest.param("cluster", marks=pytest.mark.nightly)])
+@pytest.fixture(params=[HERE, LOKY, pytest.param(None, marks=pytest.mark.nightly)], ids=["here", "loky", "cluster"])
 def execution(request: pytest.FixtureRequest) -> Execution:
-    places = {"here": lambda: HERE, "loky": lambda: LOKY, "cluster": lambda: request.getfixturevalue("cluster")}
-    return places[request.param]()
+    place: Execution = request.param or request.getfixturevalue("cluster")
+    return place
 
 
 def test_results_come_in_order_every_piece_is_told_and_errors_are_raised(execution: Execution) -> None:
@@ -108,7 +108,8 @@ def test_results_come_in_order_every_piece_is_told_and_errors_are_raised(executi
 def test_results_do_not_depend_on_the_place_and_warnings_come_back(execution: Execution) -> None:
     rng = np.random.default_rng(0)
     matrices = rng.normal(size=(400, 600)), rng.normal(size=(600, 300))  # large enough to be mapped, not copied
-    assert np.array_equal(*(each.map(product, range(4), *matrices) for each in (execution, HERE)))
+    products, same = (place.map(product, range(4), *matrices) for place in (execution, HERE))
+    assert np.array_equal(products, same)
     with pytest.warns(UserWarning, match="piece 1 has few games"):
         assert execution.map(warn, range(3)) == [0, 1, 2]
 

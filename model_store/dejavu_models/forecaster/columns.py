@@ -130,7 +130,7 @@ def forecasts_of(
         numbers.ends.tolist(),
         numbers.other_ends.tolist(),
         numbers.quantiles.tolist(),
-        (query.margins.tolist() if len(query.pregame_margins) else [None] * len(query)),
+        query.margins.tolist(),
         strict=True,
     )
     return [
@@ -144,7 +144,7 @@ def forecasts_of(
             model_version=version,
             explanation=None,
             quantiles=tuple(map(Quantile, levels, quantiles)),
-            expected_margin=None if margin is None or math.isnan(margin) else margin,
+            expected_margin=None if math.isnan(margin) else margin,
             calibration_sequence=state.sequence,
             adaptation=_adaptation(state, horizon, minute, alpha, ends, other_ends),
             warnings=warnings,

@@ -123,7 +123,9 @@ def _faults(rpc: Rpc, request: bytes, response: bytes) -> Iterator[str]:
     elif rpc is STREAM:
         yield from _event_faults(pb.StreamPredictionsResponse.FromString(response))
     elif rpc is RISK:
-        yield from _risk_faults(pb.AssessRiskResponse.FromString(response))
+        for result in pb.AssessRiskResponse.FromString(response).results:
+            if result.HasField("assessment"):
+                yield from _risk_faults(result.assessment)
     elif rpc in RECORD:
         yield from record.faults(decoded, response)
         for forecast in record.forecasts(decoded, response):
@@ -206,7 +208,7 @@ def _market_faults(market: market_pb2.MarketAnswer) -> Iterator[str]:
         yield f"probabilities that do not sum to 1, or a negative stake: {market}"
 
 
-def _risk_faults(answer: pb.AssessRiskResponse) -> Iterator[str]:
+def _risk_faults(answer: pb.RiskAssessment) -> Iterator[str]:
     parts = [factor.contribution for factor in answer.factors]
     if not 0 <= answer.score <= 100 or not math.isclose(sum(parts), answer.score, abs_tol=1e-6):
         yield f"a risk out of bounds, or factors that do not sum to it: {answer}"

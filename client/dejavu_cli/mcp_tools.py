@@ -56,7 +56,8 @@ _FORECAST: Final = (
 _EXPLANATION: Final = ("components", "contributions", "similar_summary", "similar_games")
 _SCORECARD: Final = (
     *("games", "forecasts", "mae", "persistence_mae", "mae_difference", "crps", "brier", "leader_brier"),
-    *("brier_difference", "coverage", "withdrawn_games", "corrected_games", "doubtful_games", "unsettled_games"),
+    *("brier_difference", "accuracy", "leader_accuracy", "roc_auc", "persistence_roc_auc", "coverage"),
+    *("withdrawn_games", "corrected_games", "doubtful_games", "unsettled_games"),
 )
 _BETS: Final = ("bets", "roi", "roi_lower", "roi_upper", "notice")
 
@@ -189,8 +190,9 @@ class _Tools:
 
         Each figure is a mean over games with its 95 % interval over games, lower to upper, from two games on. mae is
         the mean absolute error, persistence_mae that of persistence; leader_brier the Brier score of: the team that is
-        ahead wins. Differences below 0 are better than these. coverage: how often intervals of 1 − alpha held. bets:
-        what bets by the recorded answers would have returned (roi: return on stakes).
+        ahead wins. Differences below 0 are better than these. accuracy and roc_auc (area under the ROC curve) are of
+        the side that leads, beside those of the team ahead and of its lead. coverage: how often intervals of 1 − alpha
+        held. bets: what bets by the recorded answers would have returned (roi: return on stakes).
         """
         card = await self._client.get_scorecard(
             horizon=_HORIZONS[horizon],

@@ -17,7 +17,7 @@ of a metric, and of the paired difference between two models on the same games. 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from statistics import NormalDist
 from typing import Final, NamedTuple, overload
@@ -104,6 +104,28 @@ def crps_of_quantiles(quantiles: Sequence[float] | Floats, outcome: float | Floa
     for level, quantile in zip(DISTRIBUTION_LEVELS, quantiles, strict=True):
         total = total + (level - (outcome < quantile)) * (outcome - quantile)
     return 2 * total / len(DISTRIBUTION_LEVELS)
+
+
+def cramer_distance(quantiles: Iterable[Floats], others: Iterable[Floats]) -> Floats:
+    """Return the squared distance ∫ (F − G)², in points, of n pairs of distributions given by their quantiles.
+
+    It is the divergence of the CRPS: the difference of the scores of F and G to expect if G is right (Gneiting &
+    Raftery 2007, section 4.2). F and G are linear between their quantiles; beyond the outermost ones, they are equal.
+
+    Args:
+        quantiles: of each F, at `types.DISTRIBUTION_LEVELS`, in points, ascending: (n, levels).
+        others: of each G, in the same form.
+    """
+    steps = 1e-9 * np.arange(len(DISTRIBUTION_LEVELS))  # equal quantiles become a steep rise
+
+    def distance(own: Floats, other: Floats) -> float:
+        own, other = own + steps, other + steps
+        points = np.sort(np.concatenate((own, other)))
+        gap = np.interp(points, own, DISTRIBUTION_LEVELS) - np.interp(points, other, DISTRIBUTION_LEVELS)
+        left, right = gap[:-1], gap[1:]
+        return float(np.dot(np.diff(points), left * left + left * right + right * right)) / 3.0
+
+    return np.array([distance(own, other) for own, other in zip(quantiles, others, strict=True)], dtype=np.float64)
 
 
 def winkler(lower: ArrayLike, upper: ArrayLike, outcome: ArrayLike, alpha: float) -> Floats:

@@ -38,7 +38,7 @@ from dejavu_models.manifest import SCHEMA_VERSION, Manifest, first_error
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.team_filter import CODES
 from dejavu_models.types import HORIZONS, MAX_DIFFERENTIAL, Horizon
-from dejavu_store.contents import load_contents
+from dejavu_store.contents import component_classes, load_contents
 
 MANIFEST = "manifest.json"
 GOLDEN_TOLERANCE = 1e-6
@@ -73,6 +73,7 @@ def load_bundle(
     Raises:
         BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew, BundleTooOld, BundleUnfit: if it cannot be
             loaded; the message names the file.
+        ComponentMissing: if one of its components is not installed; the message names it.
     """
     manifest = read_manifest(folder)
     try:
@@ -85,6 +86,7 @@ def load_bundle(
         manifest, contents = newer, _read_files(folder, newer)
     if not allow_unfit:
         check_fit(manifest, folder)
+    component_classes(folder, manifest)  # imported before files of the bundle are parsed
     before_parsing()
     forecaster = load_contents(folder, manifest, contents)
     # The contents and the intermediate objects take 8 MB of the 150 MB of a worker.

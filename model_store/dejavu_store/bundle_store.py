@@ -27,7 +27,7 @@ from dejavu_models.errors import BundleCorrupt, BundleError, BundleIncomplete, B
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import Manifest
 from dejavu_store.bundle import MANIFEST, check_fit, check_hash, parse_manifest, read_manifest
-from dejavu_store.contents import load_contents
+from dejavu_store.contents import component_classes, load_contents
 from dejavu_store.errors import InvalidModelStore
 from dejavu_store.folder import FolderContents, FolderFiles, StoredFiles, disk, make_folders
 from dejavu_store.local_copies import CachedFiles
@@ -205,7 +205,8 @@ class ModelStore:
         return manifest.version
 
     def check_allowed(self, manifest: Manifest, source: str = "") -> None:
-        """Check that this store accepts a bundle; see `check_fit`."""
+        """Check that this store accepts a bundle; see `check_fit` and `component_classes`."""
+        component_classes(source, manifest)
         if not self._allow_unfit:
             check_fit(manifest, source)
 

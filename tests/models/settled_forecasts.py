@@ -3,60 +3,54 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from dejavu_models.scorecard import SettledForecasts, SettledMarket
 
+_TYPICAL: dict[str, Any] = {
+    "minute": 18,
+    "error": 1.0,
+    "covered": True,
+    "alpha": 0.05,
+    "width": 24.0,
+    "probability": 0.6,
+    "crps": 2.5,
+    "home": 1,
+    "away": 2,
+    "in_league": True,
+    "in_time": True,
+}
+_ABSENT = {"Floats": math.nan}
+
 
 def settled(*rows: dict[str, Any]) -> SettledForecasts:
-    """Build settled forecasts from the given fields, with defaults for the others."""
-    usual = {
-        "game": 0,
-        "minute": 18,
-        "error": 1.0,
-        "persistence_error": 2.0,
-        "covered": True,
-        "alpha": 0.05,
-        "width": 24.0,
-        "probability": 0.6,
-        "home_led": True,
-        "brier": 0.16,
-        "leader_brier": 0.0,
-        "crps": 2.5,
-        "day": 0,
-        "exclusion": 0,
-        "total_points": math.nan,
-        "total_open": False,
-        "total_error": math.nan,
-        "total_pace_error": math.nan,
-        "total_covered": False,
-        "total_width": math.nan,
-        "total_crps": math.nan,
-        "home": 1,
-        "away": 2,
-        "other_teams": False,
-        "in_league": True,
-        "in_time": True,
-        "replay": False,
-        "margin": math.nan,
-        "pregame_total": math.nan,
-        "neutral_site": math.nan,
-        "missing_players": math.nan,
-        "made_us": 0,
-        "outcome_doubtful": False,
-        "corrected": False,
-    }
-    whole = [
-        {**usual, "order": place, "elapsed_s": 60.0 * row.get("minute", 18), **row} for place, row in enumerate(rows)
-    ]
-    columns = {name: np.array([row[name] for row in whole]) for name in [*usual, "order", "elapsed_s"]}
-    columns["markets"] = np.full(len(rows), None, dtype=np.object_)
+    """Build settled forecasts from the given fields, with defaults for the others.
+
+    A row may have `home_led` in place of the differential, `persistence_error` in place of the lead, and the fields of
+    its market in place of `markets`.
+    """
+    usual = {each.name: _ABSENT.get(str(each.type), 0) for each in fields(SettledForecasts)} | _TYPICAL
+    columns: dict[str, list[Any]] = {name: [] for name in usual}
     for place, row in enumerate(rows):
-        given = row.get("markets", (settled_market(**_market_fields(row, place)),) if "stake" in row else None)
-        columns["markets"][place] = given
-    return SettledForecasts(**columns)
+        differential = row.get("differential", 3.0 if row.get("home_led", True) else -3.0)
+        own = {
+            "differential": differential,
+            "lead": differential + row.get("persistence_error", 2.0),
+            "order": place,
+            "elapsed_s": 60.0 * row.get("minute", 18),
+            "markets": (settled_market(**_market_fields(row, place)),) if "stake" in row else None,
+        }
+        for name, column in columns.items():
+            column.append({**usual, **own, **row}[name])
+    dtypes = {each.name: np.bool_ if "bool" in str(each.type) else None for each in fields(SettledForecasts)}
+    arrays = {name: np.array(column, dtype=dtypes[name]) for name, column in columns.items() if name != "markets"}
+    markets = np.full(len(rows), None, dtype=np.object_)
+    for place, market in enumerate(columns["markets"]):
+        markets[place] = market
+    return SettledForecasts(**arrays, markets=markets)
 
 
 def settled_market(**given: Any) -> SettledMarket:
@@ -81,5 +75,5 @@ def settled_market(**given: Any) -> SettledMarket:
 
 def _market_fields(row: dict[str, Any], place: int) -> dict[str, Any]:
     names = {"market_sequence": "sequence", "late_market": "late"}
-    fields = {names.get(name, name): value for name, value in row.items()}
-    return {"sequence": place, **{name: fields[name] for name in SettledMarket._fields if name in fields}}
+    given = {names.get(name, name): value for name, value in row.items()}
+    return {"sequence": place, **{name: given[name] for name in SettledMarket._fields if name in given}}

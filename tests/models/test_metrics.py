@@ -17,11 +17,6 @@ points = st.floats(-60, 60, allow_nan=False)
 samples = st.lists(points, min_size=1, max_size=40)
 
 
-def test_errors_are_of_each_game() -> None:
-    assert metrics.absolute_error([1.0, -2.0], [4, -3]).tolist() == [3.0, 1.0]
-    assert metrics.squared_error([1.0, -2.0], [4, -3]).tolist() == [9.0, 1.0]
-
-
 def crps_by_definition(sample: list[float], outcome: float) -> float:
     """Integrate (F(x) − 1{outcome ≤ x})² piecewise between its jumps."""
     places = sorted([*sample, outcome])
@@ -46,14 +41,27 @@ def test_crps_of_quantiles_is_that_of_the_distribution_that_puts_equal_weight_on
     assert metrics.crps_of_quantiles(sorted(values), outcome) == pytest.approx(due, abs=1e-9)
 
 
-def test_crps_of_the_quantiles_of_a_normal_distribution_is_its_crps() -> None:
-    """σ·(z(2Φ(z) − 1) + 2φ(z) − 1/√π) for the outcome z standard deviations from the mean: Gneiting & Raftery 2007."""
-    normal = NormalDist(3.0, 12.0)
-    quantiles = [normal.inv_cdf(level) for level in DISTRIBUTION_LEVELS]
-    for z in (-2.0, 0.0, 0.7):
-        density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-        due = 12 * (z * (2 * NormalDist().cdf(z) - 1) + 2 * density - 1 / math.sqrt(math.pi))
-        assert metrics.crps_of_quantiles(quantiles, 3.0 + 12 * z) == pytest.approx(due, abs=0.05)
+@pytest.mark.parametrize(("shift", "spread"), [(0.0, 11.0), (0.3, 11.0), (-0.3, 11.4), (5.0, 9.0)])
+def test_the_cramer_distance_of_normal_distributions_is_the_difference_of_their_scores_to_expect(
+    shift: float, spread: float
+) -> None:
+    """With E|X − Y| of a normal difference: ∫ (F − G)² = E|X − Y| − ½ E|X − X′| − ½ E|Y − Y′|."""
+    normal = NormalDist()
+    own, other = (
+        np.array([[mean + scale * normal.inv_cdf(level) for level in DISTRIBUTION_LEVELS]])
+        for mean, scale in ((shift, spread), (0.0, 11.0))
+    )
+
+    def apart(mean: float, scale: float) -> float:
+        return mean * (2 * normal.cdf(mean / scale) - 1) + 2 * scale * normal.pdf(mean / scale)
+
+    due = apart(shift, math.hypot(spread, 11.0)) - (spread + 11.0) / math.sqrt(math.pi)
+    assert metrics.cramer_distance(own, other) == pytest.approx([due], rel=0.02, abs=1e-12)
+    assert metrics.cramer_distance(other, own) == pytest.approx(metrics.cramer_distance(own, other))
+    lead = np.full((1, 50), 3.0)
+    assert metrics.cramer_distance(lead, lead + 1.0) == pytest.approx([0.98**2]), (
+        "quantiles know 98 % of a distribution"
+    )
 
 
 @given(points, st.floats(0, 40), points, st.floats(0.01, 0.99))
@@ -69,21 +77,22 @@ def test_winkler_is_the_quantile_losses_of_both_ends(lower: float, width: float,
     assert found >= upper - lower
 
 
-def test_an_interval_holds_its_ends() -> None:
+def test_scores_of_games_are_what_their_names_say() -> None:
+    assert metrics.absolute_error([1.0, -2.0], [4, -3]).tolist() == [3.0, 1.0]
+    assert metrics.squared_error([1.0, -2.0], [4, -3]).tolist() == [9.0, 1.0]
     assert metrics.covered([-1, -1, -1, -1], [2, 2, 2, 2], [-1, 2, -1.01, 2.01]).tolist() == [True, True, False, False]
-
-
-def test_brier_is_of_known_probabilities() -> None:
     assert metrics.brier([1.0, 0.5, 0.2], [True, False, True]) == pytest.approx([0.0, 0.25, 0.64])
+    found = metrics.log_loss([0.8, 0.8, 0.5, 1.0, 0.0], [True, False, True, True, True])
+    assert found == pytest.approx([-math.log(0.8), -math.log(0.2), math.log(2), 0.0, math.inf])
+    assert metrics.probability_bin([0.0, 0.049, 0.05, 0.5, 0.999, 1.0]).tolist() == [0, 0, 1, 10, 19, 19]
+    assert metrics.GameBootstrap(2).root_mean([9.0, 16.0]).value == pytest.approx(math.sqrt(12.5))
 
 
-def test_bootstrap_agrees_with_the_normal_approximation_of_a_mean() -> None:
-    values = np.random.default_rng(0).exponential(5.0, size=1300)
-    found = metrics.GameBootstrap(1300, resamples=4000).mean(values)
-    half = 1.96 * values.std() / math.sqrt(1300)
-    assert found.value == pytest.approx(values.mean())
-    assert found.lower == pytest.approx(values.mean() - half, abs=0.1 * half)
-    assert found.upper == pytest.approx(values.mean() + half, abs=0.1 * half)
+@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 7, 30, 101, 102, 1000, 100_000])
+def test_the_quantile_of_students_t_is_that_of_scipy(degrees: int) -> None:
+    from scipy import stats  # takes a second to load
+
+    assert metrics.student_quantile(degrees) == pytest.approx(float(stats.t.ppf(0.975, degrees)), rel=1e-9)
 
 
 @pytest.mark.parametrize("resamples", [1, 2, 41, 50, 2000])
@@ -135,21 +144,6 @@ def test_a_paired_difference_is_sharper_than_the_figures_that_it_compares() -> N
 def test_an_estimate_is_written_without_a_minus_before_zero() -> None:
     estimate = metrics.Estimate(-0.00001, -0.25, 0.00002)
     assert (f"{estimate:+.4f}", f"{estimate:.1f}") == ("+0.0000 [-0.2500, +0.0000]", "0.0 [-0.2, 0.0]")
-
-
-def test_a_root_mean_is_of_the_mean_not_of_each_game() -> None:
-    assert metrics.GameBootstrap(2).root_mean([9.0, 16.0]).value == pytest.approx(math.sqrt(12.5))
-
-
-def test_log_loss_is_what_was_given_to_what_came() -> None:
-    found = metrics.log_loss([0.8, 0.8, 0.5], [True, False, True])
-    assert found == pytest.approx([-math.log(0.8), -math.log(0.2), math.log(2)])
-    assert metrics.log_loss([1.0, 0.0], [True, False]).tolist() == [0.0, 0.0]
-    assert metrics.log_loss([0.0], [True]).tolist() == [math.inf]
-
-
-def test_probabilities_fall_into_bins_of_equal_width() -> None:
-    assert metrics.probability_bin([0.0, 0.049, 0.05, 0.5, 0.999, 1.0]).tolist() == [0, 0, 1, 10, 19, 19]
 
 
 @pytest.mark.parametrize("told", [[(0.1, 0.1)], [(0.1, 0.1), (0.05, 0.05)], [(0.1, -0.1)] * 3])

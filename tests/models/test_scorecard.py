@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.models.settled_forecasts import settled
 
-from dejavu_models.metrics import student_quantile
 from dejavu_models.scorecard import (
     Coverage,
     LeaderboardMetric,
+    MarketRecord,
     Scorecard,
     ScoreEstimate,
     leaderboard,
@@ -83,13 +83,6 @@ def test_the_difference_from_persistence_is_paired_game_by_game() -> None:
     pairs = [(1.0, 2.0), (11.0, 12.0), (31.0, 32.0)]
     rows = [{"game": game, "error": one, "persistence_error": -other} for game, (one, other) in enumerate(pairs)]
     assert scorecard(settled(*rows)).mae_difference == ScoreEstimate(-1.0, 3, -1.0, -1.0)
-
-
-@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 7, 30, 99, 100, 101, 102, 1000, 100_000])
-def test_the_quantile_of_students_t_is_that_of_scipy(degrees: int) -> None:
-    from scipy import stats  # takes a second to load
-
-    assert student_quantile(degrees) == pytest.approx(float(stats.t.ppf(0.975, degrees)), rel=1e-9)
 
 
 def test_coverage_of_several_forecasts_a_game_is_as_uncertain_as_the_games_spread() -> None:
@@ -161,10 +154,55 @@ def test_calibration_error_lies_between_the_overall_gap_and_one(told: list[tuple
     assert abs(stated.mean() - came.mean()) - 1e-9 <= calibration_error(told) <= 1 + 1e-9
 
 
-def test_the_leaders_brier_score_stands_beside_on_the_same_games() -> None:
-    card = scorecard(settled({"brier": 0.16}, {"brier": 0.04, "leader_brier": 1.0}, {"game": 1, "leader_brier": 0.25}))
-    assert figure(card.leader_brier).value == pytest.approx((0.5 + 0.25) / 2)
-    assert figure(card.brier_difference).value == pytest.approx(((0.1 - 0.5) + (0.16 - 0.25)) / 2)
+def test_figures_of_the_winner_stand_beside_those_of_the_leader_on_the_same_games() -> None:
+    """Worked out by hand: a lead of 1 and a probability of 1/2 are half right, and a tie is even."""
+    rows = [
+        {"probability": 0.6, "lead": -1.0},
+        {"minute": 30, "probability": 0.8, "lead": 2.0},
+        {"game": 1, "probability": 0.5, "lead": 0.0, "home_led": False},
+    ]
+    card = scorecard(settled(*rows))
+    expected = {
+        "brier": (0.1 + 0.25) / 2,
+        "leader_brier": (0.5 + 0.25) / 2,
+        "brier_difference": (-0.4 + 0.0) / 2,
+        "accuracy": (1.0 + 0.5) / 2,
+        "leader_accuracy": (0.5 + 0.5) / 2,
+        "roc_auc": 1.0,
+        "persistence_roc_auc": 0.5,
+    }
+    assert {name: figure(getattr(card, name)).value for name in expected} == pytest.approx(expected)
+    assert figure(card.roc_auc) == ScoreEstimate(1.0, 2), "one game led and one not have no interval"
+    assert scorecard(settled(*rows[:2])).roc_auc is None
+
+
+def test_the_area_under_the_roc_curve_is_scikit_learns_with_delongs_interval_over_games() -> None:
+    from sklearn.metrics import roc_auc_score  # takes a second to load
+
+    rng = np.random.default_rng(4)
+    led, forecasts = rng.random(40) < 0.5, rng.integers(1, 4, 40)
+    games, chances = np.repeat(np.arange(40), forecasts), np.round(rng.random(forecasts.sum()), 1)
+    minutes = np.concatenate([np.arange(count) for count in forecasts])
+    rows = zip(games, minutes, chances, led[games], strict=True)
+    names = ("game", "minute", "probability", "home_led")
+    found = figure(scorecard(settled(*(dict(zip(names, row, strict=True)) for row in rows))).roc_auc)
+    weights = 1.0 / forecasts[games]
+    assert found.value == pytest.approx(roc_auc_score(led[games], chances, sample_weight=weights))
+    above = np.sign(chances[led[games]][:, None] - chances[~led[games]]) / 2 + 0.5
+    of_led, of_others = weights[led[games]], weights[~led[games]]
+    parts = [
+        [np.average((above @ of_others / of_others.sum())[games[led[games]] == game]) for game in np.flatnonzero(led)],
+        [np.average((of_led @ above / of_led.sum())[games[~led[games]] == game]) for game in np.flatnonzero(~led)],
+    ]
+    half = 1.959964 * math.sqrt(sum(np.var(each, ddof=1) / len(each) for each in parts))
+    assert [found.lower, found.upper] == pytest.approx([found.value - half, found.value + half])
+
+
+def test_a_scorecard_may_be_of_the_newest_games_that_count() -> None:
+    rows = [{"game": game, "order": order, "exclusion": 1 * (game == 3)} for game, order in enumerate((5, 9, 7, 8))]
+    told = settled(*rows, {"game": 2, "order": 7})
+    assert told.newest(2).game.tolist() == [1, 2, 3, 2]
+    assert [len(told.newest(games)) for games in (1, 3, 99)] == [1, 5, 5]
 
 
 @given(st.permutations(range(8)))
@@ -201,13 +239,31 @@ BARE = Scorecard()
 
 def card(value: float, games: int = 100) -> Scorecard:
     told = ScoreEstimate(value, games)
-    return replace(BARE, games=games, mae=told, crps=told, brier=told, mae_difference=told)
+    market = None if value == 1.0 else record(value, games)
+    figures = dict.fromkeys(("mae", "crps", "brier", "mae_difference", "accuracy", "roc_auc"), told)
+    return replace(BARE, games=games, market=market, **figures)
 
 
-def test_the_least_value_is_first_and_equal_ones_share_a_rank() -> None:
+def record(roi: float, games: int) -> MarketRecord:
+    return MarketRecord(games, games, 1.0, roi, roi, roi, None, 0.0, None, None, 0.0, 0, 0, 0, games, 0)
+
+
+@pytest.mark.parametrize(
+    ("metric", "limit", "expected"),
+    [
+        (CRPS, 0, [(1, "b", 1.0), (2, "a", 2.0), (2, "c", 2.0), (4, "d", 4.0)]),
+        (CRPS, 2, [(1, "b", 1.0), (2, "a", 2.0)]),
+        (LeaderboardMetric.ACCURACY, 0, [(1, "d", 4.0), (2, "a", 2.0), (2, "c", 2.0), (4, "b", 1.0)]),
+        (LeaderboardMetric.ROC_AUC, 1, [(1, "d", 4.0)]),
+        (LeaderboardMetric.ROI, 9, [(1, "d", 4.0), (2, "a", 2.0), (2, "c", 2.0)]),
+    ],
+)
+def test_the_best_value_is_first_and_equal_ones_share_a_rank(
+    metric: LeaderboardMetric, limit: int, expected: list[tuple[int, str, float]]
+) -> None:
     cards = {"d": card(4.0), "c": card(2.0), "a": card(2.0), "b": card(1.0)}
-    told = [(each.rank, each.model_version, each.value) for each in leaderboard(cards, CRPS, 100)]
-    assert told == [(1, "b", 1.0), (2, "a", 2.0), (2, "c", 2.0), (4, "d", 4.0)]
+    found = leaderboard(cards, metric, 100, limit)
+    assert [(each.rank, each.model_version, each.value) for each in found] == expected
 
 
 @pytest.mark.parametrize("metric", [CRPS, MAE, LeaderboardMetric.BRIER, LeaderboardMetric.MAE_DIFFERENCE])

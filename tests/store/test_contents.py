@@ -15,7 +15,7 @@ from tests.store.manifests import contents, resealed
 
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.errors import BundleCorrupt
-from dejavu_models.manifest import CALIBRATION, DEJAVU, LINEAR, LSTM, RATINGS, TOTALS, WEIGHTS
+from dejavu_models.manifest import CALIBRATION, LINEAR, RATINGS, TOTALS, WEIGHTS
 from dejavu_models.totals.model import TABLES as TOTAL_TABLES
 from dejavu_models.types import WITHOUT_LINE, MarginSource
 from dejavu_store.bundle import publish, read_manifest
@@ -23,7 +23,7 @@ from dejavu_store.contents import load_contents
 from dejavu_store.registry import default_bundle
 
 
-@pytest.mark.parametrize("name", [LSTM, LINEAR, DEJAVU, WEIGHTS, CALIBRATION, RATINGS])
+@pytest.mark.parametrize("name", ["lstm.npz", LINEAR, "dejavu.npz", WEIGHTS, CALIBRATION, RATINGS])
 def test_a_file_of_another_form_is_refused_though_its_hash_fits(small_bundle: Path, tmp_path: Path, name: str) -> None:
     """Hashes detect corruption; a file packed by mistake with a correct hash must also be rejected by name."""
     files = contents(small_bundle) | {name: b"PK\x03\x04 something else" * 10}
@@ -59,7 +59,7 @@ def test_a_file_whose_arrays_have_another_shape_or_type_is_refused_by_its_name(
     change: Callable[[NDArray[Any]], NDArray[Any]],
 ) -> None:
     folder = default_bundle()
-    for name in (LINEAR, CALIBRATION, RATINGS, TOTALS, DEJAVU, WEIGHTS):
+    for name in (LINEAR, CALIBRATION, RATINGS, TOTALS, "dejavu.npz", WEIGHTS):
         files = contents(folder)
         columns = from_npz(files[name])
         files[name] = to_npz(**{column: np.asarray(change(array)) for column, array in columns.items()})

@@ -136,7 +136,7 @@ def refresh_ratings(bundle: Path, results: Sequence[GameResult], out: Path, toda
     )
     manifest = before.model_copy(
         update={
-            "version": version_of(record, files),
+            "version": version_of(record, files, before.packages),
             "created_time": datetime.now(UTC),
             "ratings": record,
             "files": files,

@@ -17,7 +17,7 @@ import numpy as np
 from dejavu_feed.live_inputs import COLUMNS, NO_LIVE_INPUTS, LiveInputs, numbers
 from dejavu_models.arrays import Floats, Integers
 from dejavu_models.components.dejavu import Dejavu
-from dejavu_models.components.ensemble import Ensemble
+from dejavu_models.components.ensemble import POOLED, Ensemble
 from dejavu_models.components.features import FEATURES, LIVE_COLUMNS
 from dejavu_models.components.past_games import PastGames
 from dejavu_models.native import native
@@ -40,6 +40,7 @@ def compiled_models(models: Ensemble) -> CompiledModels:
     """Return the compiled form of an ensemble."""
     linear, dejavu, lstm = models.linear, models.dejavu, models.lstm
     databases = [None] * _MINUTES if dejavu is None else [None, *_databases(dejavu)]
+    weights = models.weights.values / models.weights.values.sum(axis=-1, keepdims=True)
     zeros = np.zeros(_MINUTES)
     compiled = native.Ensemble(
         networks=[] if lstm is None else lstm.networks,
@@ -51,7 +52,7 @@ def compiled_models(models: Ensemble) -> CompiledModels:
         mean_totals=zeros if dejavu is None else dejavu.references.mean_totals,
         network_totals=zeros if lstm is None else lstm.mean_totals,
         features=np.zeros((_MINUTES, FEATURES)) if dejavu is None else dejavu.weights,
-        weights=models.weights.values / models.weights.values.sum(axis=-1, keepdims=True),
+        weights=np.ascontiguousarray(weights[..., : len(POOLED)]),  # of others, see `Others`
     )
     return CompiledModels(compiled)
 
@@ -65,12 +66,12 @@ def _databases(dejavu: Dejavu) -> Iterator[Any]:
         margins=games.margins,
         codes=games.codes,
     )
-    for minute, groups in dejavu.minutes.items():
+    for minute, search in enumerate(dejavu.searches, start=1):
         yield native.Database(
-            groups.index.compiled,
+            search,
             minute=minute,
             starts=dejavu.starts,
-            members=groups.members,
+            members=dejavu.members[minute - 1],
             games=past,
             nearest=dejavu.groups_a_forecast,
         )
@@ -171,10 +172,20 @@ class CompiledGame:
         return minute
 
     @property
+    def pattern(self) -> Sequence[float]:
+        """The differentials after each minute, in points."""
+        pattern: Sequence[float] = self._prediction.pattern
+        return pattern
+
+    @property
     def lead(self) -> float:
         """The last differential, in points."""
-        lead: float = self._prediction.pattern[-1]
-        return lead
+        return self.pattern[-1]
+
+    @property
+    def inputs(self) -> tuple[float, ...]:
+        """The live inputs that components read, LIVE_COLUMNS; NaN for unknown ones."""
+        return _UNKNOWN if self.numbers is None else _read(self.numbers)
 
     def point(self, horizon: int) -> float:
         """Return the prediction of the linear models at a horizon, by its index, in points."""

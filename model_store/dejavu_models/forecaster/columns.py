@@ -106,6 +106,20 @@ def compiled_columns(
     )
 
 
+def columns_of(forecasts: Sequence[Forecast], state: ActiveState, version: str) -> ColumnsForecast:
+    """Return forecasts made one by one as columns."""
+    intervals = [each.interval for each in forecasts]
+    return ColumnsForecast(
+        model_version=version,
+        calibration_sequence=state.sequence,
+        points=np.array([each.point for each in forecasts]),
+        lower=np.array([each.lower for each in intervals]),
+        upper=np.array([each.upper for each in intervals]),
+        home_lead_probabilities=np.array([each.home_lead_probability for each in forecasts]),
+        quantiles=np.array([[quantile.value for quantile in each.quantiles] for each in forecasts]),
+    )
+
+
 def forecasts_of(
     numbers: GameNumbers,
     state: ActiveState,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from dejavu_models.components.compiled import CompiledGame
 from dejavu_models.components.ensemble import POOLED, Ensemble
 from dejavu_models.components.linear import MARGIN_SLOPE
+from dejavu_models.forecaster.others import NO_OTHERS, Others
 from dejavu_models.types import (
     LINEAR,
     Attribution,
@@ -22,8 +23,6 @@ from dejavu_models.types import (
 )
 from dejavu_models.uncertainty.lattice.game import LatticeGame
 
-_ONLY_LINEAR: Final = (1.0, 0.0, 0.0)
-
 
 class ForecastPart(NamedTuple):
     """A distribution that a forecast is mixed of.
@@ -32,6 +31,7 @@ class ForecastPart(NamedTuple):
         distribution: the distribution.
         game: the game after the minute that it is of.
         shift: shift of the linear models' prediction by live inputs, in points.
+        others: what components that are not compiled predict.
         share: its share of the forecast; those of all parts sum to 1.
         tabulated: whether it is by the tables of moments instead of those of the minute.
     """
@@ -39,6 +39,7 @@ class ForecastPart(NamedTuple):
     distribution: LatticeGame
     game: CompiledGame
     shift: float = 0.0
+    others: Others = NO_OTHERS
     share: float = 1.0
     tabulated: bool = False
 
@@ -113,15 +114,22 @@ def _components(
     A component's prediction is its weighted mean over the parts. In the tables of moments only the linear models have a
     weight, with the forecast of these tables as their prediction; the others differ from it as in the minute.
     """
+    names = (*POOLED, *(each.name for each in models.others))
     weights, predictions = [], []
     for part in parts:
-        opinion = part.game.every_opinion(horizon)
-        unit = (own if part.tabulated else part).distribution.unit
-        center = part.distribution.point if part.tabulated else part.distribution.center
-        weights.append(_ONLY_LINEAR if part.tabulated else (opinion.linear, opinion.dejavu, opinion.lstm))
-        predictions.append((center, center + unit * opinion.similar_mean, center + unit * opinion.mean))
+        opinion, of_minute = part.game.every_opinion(horizon), own if part.tabulated else part
+        unit, center = of_minute.distribution.unit, of_minute.distribution.center
+        added = part.distribution.point - center if part.tabulated else 0.0
+        others = of_minute.others.predictions
+        predictions.append(
+            [center + added]
+            + [center + added + unit * mean for mean in (opinion.similar_mean, opinion.mean)]
+            + [added + each.prediction for each in others]
+        )
+        of_part = [opinion.linear, opinion.dejavu, opinion.lstm, *(each.weight for each in others)]
+        weights.append([float(name == LINEAR) for name in names] if part.tabulated else of_part)
     result = []
-    for column, name in enumerate(POOLED):
+    for column, name in enumerate(names):
         if name != LINEAR and name not in models.components:
             continue
         of_parts = [part.share * weight[column] for part, weight in zip(parts, weights, strict=True)]

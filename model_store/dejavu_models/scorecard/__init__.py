@@ -8,6 +8,7 @@ from dejavu_models.scorecard.cards import (
     LeftOut,
     Scorecard,
     leaderboard,
+    ranked,
     scorecard,
 )
 from dejavu_models.scorecard.estimates import Coverage, ScoreEstimate
@@ -33,5 +34,6 @@ __all__ = [
     "SettledMarket",
     "TotalScorecard",
     "leaderboard",
+    "ranked",
     "scorecard",
 ]

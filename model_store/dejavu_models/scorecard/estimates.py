@@ -103,6 +103,39 @@ def estimate(means: Floats, least: float = -math.inf, most: float = math.inf) ->
     return ScoreEstimate(value, games, min(max(value - half, least), value), max(min(value + half, most), value))
 
 
+def roc_auc(scores: Floats, settled: SettledForecasts, units: Units) -> ScoreEstimate | None:
+    """Return the area under the ROC curve of scores for the event that the home team leads, with its interval.
+
+    It is the probability that a forecast of a game that the home team led has a higher score than one of a game that it
+    did not lead; ties count half, and games have equal weight. The interval is that of DeLong, DeLong & Clarke-Pearson
+    (Biometrics 44, 1988), from the share of the other group below each forecast, averaged within games, which are the
+    independent units (Obuchowski, Biometrics 53, 1997).
+
+    Args:
+        scores: (n,), one per forecast.
+        settled: n settled forecasts.
+        units: their grouping.
+
+    Returns:
+        The area; None if one of the groups has no game. Without an interval if one has fewer than two, or all shares of
+        a group are equal in both groups.
+    """
+    led, weights = settled.home_led, units.weights()
+    won = units.means(led) > 0.5  # a game has one outcome
+    if won.all() or not won.any():
+        return None
+    values, place = np.unique(scores, return_inverse=True)
+    of_led, of_others = (np.bincount(place, weights * group, len(values)) for group in (led, ~led))
+    below, above = (np.cumsum(each) - each / 2.0 for each in (of_others, of_led[::-1]))
+    shares = units.means(np.where(led, below[place] / of_others.sum(), above[::-1][place] / of_led.sum()))
+    groups = shares[won], shares[~won]
+    value, games = min(float(groups[0].mean()), 1.0), len(shares)
+    if min(map(len, groups)) < 2 or all(float(np.ptp(each)) == 0.0 for each in groups):
+        return ScoreEstimate(value, games)
+    half = LEVEL_SCORE * math.sqrt(sum(float(each.var(ddof=1)) / len(each) for each in groups))
+    return ScoreEstimate(value, games, max(value - half, 0.0), min(value + half, 1.0))
+
+
 def crps(settled: SettledForecasts) -> ScoreEstimate | None:
     """Return the mean CRPS of the forecasts that have one; None if none has."""
     scored = ~np.isnan(settled.crps)

@@ -23,7 +23,7 @@ from dejavu_models.types import MarginSource
 from dejavu_store.bundle import load_bundle
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.reports.runs import print_fit
-from dejavu_trainer.training.recipe import FixedWeights, TrainingConfig
+from dejavu_trainer.training.recipe import TrainingConfig
 
 QUICK = quick_recipe()
 
@@ -68,7 +68,7 @@ def test_fit_replaces_a_bundle_and_says_what_it_made(
     seasons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = small_bundle(tmp_path / "b")
-    tested = backtest_of(tmp_path, replace(QUICK, weights=FixedWeights(dejavu=0.25, lstm=0.125)))
+    tested = backtest_of(tmp_path, replace(QUICK, weights={"dejavu": 0.25, "lstm": 0.125}))
     (tmp_path / "r.toml").write_text(f"{QUICK_RECIPE}weights = {{ dejavu = 0.25, lstm = 0.125 }}\n")
     arguments = ("--data", seasons, "--train", "2031", "--calibrate", "2032", "--out", tmp_path / "b")
     assert run("fit", *arguments, "--backtest", tested, "--config", tmp_path / "r.toml", "--seed", 5, "--json") == 0

@@ -16,7 +16,7 @@ from dejavu_feed.event_table import write_events
 from dejavu_feed.events import Event, EventKind, with_possession
 from dejavu_feed.live_inputs import COLUMNS
 from dejavu_trainer.data.games import Games, count_games, load_games, parse_seasons
-from dejavu_trainer.data.plays import available_seasons, events_path, write_plays
+from dejavu_trainer.data.plays import Content, available_seasons, season_path, write_plays
 
 Row = tuple[str, str, str, str | None, float, int, int]
 
@@ -116,7 +116,7 @@ def test_games_get_who_has_the_ball_from_the_events_beside_the_plays(tmp_path: P
         Event(4, 2457.0, 2, EventKind.REBOUND, "BOS"),
         Event(4, 2580.0, 3, EventKind.SHOT, "BOS", made=False),
     ]
-    write_events(events_path(tmp_path, 2023), [(game()[0][0], with_possession(events, ("BOS", "BKN")))])
+    write_events(season_path(tmp_path, 2023, Content.EVENTS), [(game()[0][0], with_possession(events, ("BOS", "BKN")))])
     games = load_games(tmp_path, [2023])
     sides, in_air = (games.live_column(f"possession_{part}")[0] for part in ("side", "shot_in_air"))
     assert np.isnan(sides[:40]).all()

@@ -20,7 +20,7 @@ from dejavu_common.rich_console import Console
 from dejavu_feed.errors import DataError
 from dejavu_models.errors import DejavuError
 from dejavu_trainer.data.games import Games, load_games, parse_seasons
-from dejavu_trainer.data.plays import available_seasons, events_path, season_path
+from dejavu_trainer.data.plays import Content, available_seasons, season_path
 from dejavu_trainer.execution import Advance, Execution, Progress, cores
 
 if TYPE_CHECKING:  # torch takes seconds to load
@@ -130,7 +130,7 @@ def check_free(folder: Path, season: int, *, overwrite: bool) -> None:
     Raises:
         DataError: if the folder has it already, unless it is to be overwritten.
     """
-    for path in (season_path(folder, season), events_path(folder, season)):
+    for path in (season_path(folder, season, content) for content in Content):
         if path.exists() and not overwrite:
             raise DataError(f"{path}: already exists; use --overwrite to replace it")
 

@@ -109,15 +109,15 @@ def backtest(
     that was killed resumes with the unfinished folds.
     """
     from dejavu_common.files import write_atomic
+    from dejavu_models.errors import FitError
     from dejavu_trainer.evaluation import backtest as walk_forward
     from dejavu_trainer.evaluation.result import RESULT_STEPS, RunProvenance, result_of, to_json
     from dejavu_trainer.reports.backtest import report_of
     from dejavu_trainer.reports.plots import fan_chart, plots
     from dejavu_trainer.reports.render import markdown, page, print_report
-    from dejavu_trainer.training import lstm_config
 
     recipe, where = training_config(config), parsed_execution(execution, jobs)
-    with exit_on_error(lstm_config.FitError), ProgressBars() as bars:
+    with exit_on_error(FitError), ProgressBars() as bars:
         games, seasons = games_until(bars, data, test)
         with bars.step("Walk forward", len(seasons)) as advance:
             folds = walk_forward.backtest(

@@ -200,6 +200,7 @@ def _check(settings: RetrainSettings, *, as_json: bool) -> None:
 
 
 def _once(settings: RetrainSettings, *, promote: bool, as_json: bool) -> None:
+    from dejavu_models.errors import FitError
     from dejavu_trainer.publish import promote_staged
     from dejavu_trainer.reports.runs import (
         challenger_document,
@@ -212,7 +213,6 @@ def _once(settings: RetrainSettings, *, promote: bool, as_json: bool) -> None:
     from dejavu_trainer.retraining.retrain import open_retrain
     from dejavu_trainer.retraining.work_folder import RetrainError
     from dejavu_trainer.tracking import TrackingError
-    from dejavu_trainer.training.lstm_config import FitError
 
     with (
         exit_on_error(RetrainError, TrackingError, FitError),

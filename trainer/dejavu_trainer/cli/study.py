@@ -86,10 +86,10 @@ def study(
 
     Recipes that cannot differ are refused. A run that was killed resumes with the unfinished folds.
     """
+    from dejavu_models.errors import FitError
     from dejavu_trainer.evaluation.study import check_recipes, run_study
     from dejavu_trainer.reports.comparison import comparison_document, comparison_tables
     from dejavu_trainer.reports.render import print_tables
-    from dejavu_trainer.training.lstm_config import FitError
     from dejavu_trainer.training.recipe import parse_recipe, read_toml
     from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
 

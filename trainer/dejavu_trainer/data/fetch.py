@@ -35,7 +35,7 @@ from dejavu_feed.nba.stats_payloads import (
 from dejavu_feed.nba.stats_service import Stats
 from dejavu_trainer.data.fetch_cache import FetchCache, FetchedGame, exclusive_lock, write_part
 from dejavu_trainer.data.games import parse_seasons
-from dejavu_trainer.data.plays import events_path, plays_table, season_path
+from dejavu_trainer.data.plays import Content, plays_table, season_path
 from dejavu_trainer.data.retries import FetchStopped, RetriesExhausted, RetryingClient
 
 FIRST_SEASON: Final = 1997
@@ -293,7 +293,7 @@ class _Season:
         plays = _table([(game, phase, fetched[game.game_id].timeline) for game, phase in complete])
         if complete:
             events = ((game.game_id, fetched[game.game_id].events) for game, _ in complete)
-            with write_part(events_path(self.out, self.season), self.parts) as part:
+            with write_part(season_path(self.out, self.season, Content.EVENTS), self.parts) as part:
                 pq.write_table(event_table(events), part, compression="zstd")
         return FetchResult(
             season=self.season,

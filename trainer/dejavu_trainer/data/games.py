@@ -27,9 +27,9 @@ from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
 from dejavu_feed.teams import team_code
 from dejavu_models.arrays import Floats
 from dejavu_models.types import MAX_SLOTS, Horizon
-from dejavu_trainer.data.box_scores import box_scores_file, no_box_scores, read_box_scores
+from dejavu_trainer.data.box_scores import no_box_scores, read_box_scores
 from dejavu_trainer.data.moments import moments_of, moments_to_array, no_moments
-from dejavu_trainer.data.plays import NEUTRAL, RECORDED_FIELDS, events_file, plays_file, read_plays
+from dejavu_trainer.data.plays import NEUTRAL, RECORDED_FIELDS, Content, file_beside_plays, plays_file, read_plays
 from dejavu_trainer.data.scoring import UNKNOWN, recorded_scoring, scoring_of
 from dejavu_trainer.execution import Advance, ignore
 
@@ -215,7 +215,7 @@ def with_box_scores(games: Games, folder: Path) -> Games:
     """
     result = no_box_scores(len(games))
     for season in np.unique(games.season).tolist():
-        path = box_scores_file(folder, season)
+        path = file_beside_plays(folder, season, Content.PLAYERS)
         of_season = {} if path is None else read_box_scores(path)
         for row in np.flatnonzero(games.season == season).tolist():
             result[row] = of_season.get(str(games.game_id[row]), ())
@@ -278,7 +278,7 @@ def with_plays(games: Games, scores: Sequence[Sequence[Score]], folder: Path) ->
     live, moments = games.live.copy(), no_moments(len(games))
     columns = [_LIVE_COLUMNS.index(name) for name in ("possession_side", "possession_shot_in_air")]
     for season in np.unique(games.season).tolist():
-        path = events_file(folder, season)
+        path = file_beside_plays(folder, season, Content.EVENTS)
         events = {} if path is None else late_events(path)
         for row in np.flatnonzero(games.season == season).tolist():
             of_game, home = events.get(str(games.game_id[row]), []), str(games.home[row])

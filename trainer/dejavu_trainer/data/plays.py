@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -51,19 +52,22 @@ _BOUNDS: Final = {
 _NAME = re.compile(r"plays_([0-9]{4})\.parquet", re.ASCII)
 
 
-def season_path(folder: Path, season: int) -> Path:
-    """Return the path of a season in a folder."""
-    return folder / f"plays_{season}.parquet"
+class Content(StrEnum):
+    """Content of a season's file; the value begins its name."""
+
+    PLAYS = "plays"
+    EVENTS = "events"
+    PLAYERS = "players"
 
 
-def events_path(folder: Path, season: int) -> Path:
-    """Return the path of a season's events in a folder."""
-    return folder / f"events_{season}.parquet"
+def season_path(folder: Path, season: int, content: Content = Content.PLAYS) -> Path:
+    """Return the path of a season's file in a folder."""
+    return folder / f"{content}_{season}.parquet"
 
 
-def events_file(folder: Path, season: int) -> Path | None:
-    """Find the events of a season beside its plays; None if there are none."""
-    path = events_path(plays_file(folder, season).parent, season)
+def file_beside_plays(folder: Path, season: int, content: Content) -> Path | None:
+    """Find a file of a season beside its plays; None if there is none."""
+    path = season_path(plays_file(folder, season).parent, season, content)
     return path if path.is_file() else None
 
 
@@ -168,11 +172,12 @@ def plays_table(games: Iterable[GameInFiles]) -> pa.Table:
 def write_plays(folder: Path, season: int, table: pa.Table) -> Path:
     """Write plays_{season}.parquet atomically into `folder`, which is created if it does not exist.
 
-    Removes the events of the replaced plays.
+    Removes the events and players of the replaced plays.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = season_path(folder, season)
     with atomic_replace(target) as new:
         pq.write_table(_complete(table), new, compression="zstd")
-    events_path(folder, season).unlink(missing_ok=True)
+    for content in (Content.EVENTS, Content.PLAYERS):
+        season_path(folder, season, content).unlink(missing_ok=True)
     return target

@@ -14,7 +14,7 @@ from dejavu_models.arrays import Floats, Integers, from_npz, stacked, to_npz, un
 from dejavu_models.types import WITHOUT_LINE, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.game import AdaptedScores, LatticeGame, MarginTables, OtherShares
 from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, COLUMNS, LiveColumns, LiveKind, is_used
-from dejavu_models.uncertainty.lattice.margin_model import TABLES, MarginModel
+from dejavu_models.uncertainty.lattice.margin_model import TABLES, Base, MarginModel
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
 
 SMALLEST_ALPHA: Final = 2 * float(SHAPE_LEVELS[0])
@@ -126,6 +126,14 @@ class LatticeCalibration:
         kind = LiveKind.NONE if live is None else live.kind
         tables = self._tables_of(situation, kind)
         return tables.game(center, lead, 0.0 if margin is None else margin, live, opinion, others)
+
+    def base(
+        self, situation: Situation, center: float, lead: float, margin: float | None, live: LiveColumns | None
+    ) -> Base:
+        """Return what the linear models predict for one game; arguments as of `game`."""
+        horizon, minute, source = situation
+        model = self.model(source, LiveKind.NONE if live is None else live.kind)
+        return model.base(horizon, minute, np.array([center]), np.array([lead]), np.array([margin or 0.0]), live)
 
     def columns(
         self,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dejavu_models.arrays import Singles
 from dejavu_models.components.graph import Graph
-from dejavu_trainer.training.lstm_config import FitError
+from dejavu_models.errors import FitError
 
 LINKS = 12
 """Links of a vector (M): the recall of the groups of a forecast is above 0.99 (a test measures it)."""

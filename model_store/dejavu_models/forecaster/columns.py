@@ -77,8 +77,8 @@ def game_numbers(
         at = AdaptedScores(other.scores + grid.scores, other.levels + grid.levels)
         situation = Situation(query.horizon, minute, MarginSource.LINE if is_known else MarginSource.UNKNOWN)
         rows = np.array(of_group)
-        points[rows], home[rows], values[rows] = calibration.columns(
-            situation, centers[rows], leads[rows], given[rows], at, opinions, rows
+        points[rows], home[rows], values[rows] = calibration.tables(situation).columns(
+            centers[rows], leads[rows], given[rows], at, opinions, rows
         )
         if factor != 1.0:
             home[rows] = [adapted_probability(factor, each) for each in home[rows].tolist()]

@@ -40,7 +40,7 @@ def test_tables_for_every_source_of_the_margin_from_residuals_of_unseen_seasons(
     games, margins = seasons(rated, 2031, 2032, 2033)
     calibration = fit_tables(RatedGames(games, margins), margins / 2)
     assert set(calibration.models) == {(source, LiveKind.NONE) for source in WITHOUT_LINE}
-    assert calibration.games == len(games)
+    assert {model.games for model in calibration.models.values()} == {len(games)}
     points = out_of_season_points(RatedGames(games, margins), {MarginSource.KNOWN: margins})[MarginSource.KNOWN]
     for which in season_parts(games.season):
         seen = RatedGames(games, margins).select(~which)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -161,26 +161,37 @@ def read_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
     Raises:
         BundleIncomplete, BundleCorrupt: if one is missing, altered or cannot be read; the message names it.
     """
-    contents = {}
-    for name, sha256 in manifest.files.items():
+
+    def read(name: str, _: str) -> bytes | None:
         try:
-            contents[name] = read_regular(folder / name, MAX_SIZE)
+            return read_regular(folder / name, MAX_SIZE)
         except FileNotFoundError:
-            raise BundleIncomplete(f"{folder}: {name} is missing") from None
+            return None
         except OSError as error:
             raise BundleCorrupt(f"{folder}: {name} cannot be read: {error.strerror}") from error
-        check_hash(folder, name, contents[name], sha256)
-    return contents
+
+    return verified_files(folder, manifest, read)
 
 
-def check_hash(source: object, name: str, content: bytes, sha256: str) -> None:
-    """Check that a file has the SHA-256 that its manifest lists.
+def verified_files(source: object, manifest: Manifest, read: Callable[[str, str], bytes | None]) -> dict[str, bytes]:
+    """Return the contents of a bundle's files by name, each with the SHA-256 in its manifest.
+
+    Args:
+        source: their origin, for messages.
+        manifest: the manifest.
+        read: returns the content of a file by its name and SHA-256; None if there is none.
 
     Raises:
-        BundleCorrupt: if it has another one; the message names the source and the file.
+        BundleIncomplete, BundleCorrupt: if one is missing or has another SHA-256; the message names it.
     """
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise BundleCorrupt(f"{source}: {name} does not match the manifest: its SHA-256 differs")
+    contents = {}
+    for name, sha256 in manifest.files.items():
+        if (content := read(name, sha256)) is None:
+            raise BundleIncomplete(f"{source}: {name} is missing")
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise BundleCorrupt(f"{source}: {name} does not match the manifest: its SHA-256 differs")
+        contents[name] = content
+    return contents
 
 
 def publish(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Forecaster:

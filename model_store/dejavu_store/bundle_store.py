@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Final
 
 from dejavu_common.build import install
-from dejavu_models.errors import BundleCorrupt, BundleError, BundleIncomplete, BundleNotFound, quoted
+from dejavu_models.errors import BundleCorrupt, BundleError, BundleNotFound, quoted
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import Manifest
-from dejavu_store.bundle import check_fit, check_hash, parse_manifest, read_files, read_manifest_text
+from dejavu_store.bundle import check_fit, parse_manifest, read_files, read_manifest_text, verified_files
 from dejavu_store.contents import component_classes, load_contents
 from dejavu_store.errors import InvalidModelStore
 from dejavu_store.folder import FolderFiles, StoredFiles
@@ -156,14 +156,8 @@ class ModelStore:
 
     def _read(self, manifest: Manifest) -> dict[str, bytes]:
         """Return the contents of a bundle's files, each with the SHA-256 in the manifest."""
-        source, contents = f"model {manifest.version}", {}
-        for name, sha256 in manifest.files.items():
-            content = self._files.read(f"{FILES}/{sha256}")
-            if content is None:
-                raise BundleIncomplete(f"{source}: {name} is missing in {self.name}")
-            check_hash(source, name, content, sha256)
-            contents[name] = content
-        return contents
+        source = f"model {manifest.version} in {self.name}"
+        return verified_files(source, manifest, lambda _, sha256: self._files.read(f"{FILES}/{sha256}"))
 
     def _manifest_text(self, version: str) -> bytes:
         text = self._files.read(_manifest_path(version), _MANIFEST_BYTES) if _VERSION.fullmatch(version) else None

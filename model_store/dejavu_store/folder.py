@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import errno
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from dejavu_common.files import open_regular, sync, write_atomic
+from dejavu_common.files import read_regular, sync, write_atomic
 from dejavu_models.errors import BundleCorrupt
 from dejavu_store.contents import MAX_SIZE
 from dejavu_store.errors import ModelStoreUnavailable
@@ -60,40 +57,23 @@ class FolderFiles:
         Anyone who can write to the folder could replace a file by a pipe, which blocks its reader, or by a link to a
         device, which never ends: only regular files are read, up to the size that they have when they are opened.
         """
-        with disk(self.name):
-            try:
-                with open_regular(self._folder / path) as file:
-                    size = os.fstat(file.fileno()).st_size
-                    check_size(self.name, path, size, most)
-                    return file.read(size)
-            except FileNotFoundError:
-                return None
-            except OSError as error:
-                if error.errno != errno.EINVAL:
-                    raise
-                raise BundleCorrupt(f"{self.name}: {path} is no regular file") from None
+        try:
+            return read_regular(self._folder / path, most, follow_links=False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.EFBIG):
+                raise BundleCorrupt(f"{self.name}: {path}: {error.strerror}") from None
+            raise ModelStoreUnavailable(f"{self.name} fails: {error.strerror}") from error
 
     def write(self, path: str, content: bytes) -> None:
         """See `StoredFiles`."""
         target = self._folder / path
-        with disk(self.name):
+        try:
             missing = [each for each in target.parents if not each.exists()]
             target.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(target, content)
             for folder in (target.parent, *(each.parent for each in missing)):
                 sync(folder)
-
-
-def check_size(store: str, path: str, size: int, most: int) -> None:
-    """Raise BundleCorrupt if a file of a store is too large to be read."""
-    if size > most:
-        raise BundleCorrupt(f"{store}: {path} has {size} bytes; expected at most {most}")
-
-
-@contextmanager
-def disk(name: object) -> Iterator[None]:
-    """Turn an OSError into a ModelStoreUnavailable that names the store (`name`)."""
-    try:
-        yield
-    except OSError as error:
-        raise ModelStoreUnavailable(f"{name} fails: {error.strerror or error}") from error
+        except OSError as error:
+            raise ModelStoreUnavailable(f"{self.name} fails: {error.strerror or error}") from error

@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +20,7 @@ from dejavu_common.files import atomic_replace
 from dejavu_models.errors import BundleCorrupt
 from dejavu_store.contents import MAX_SIZE
 from dejavu_store.errors import InvalidModelStore, ModelStoreUnavailable
-from dejavu_store.folder import FolderFiles, check_size
+from dejavu_store.folder import FolderFiles
 
 CALL_SECONDS: Final = 60.0
 """Maximum time of a whole call of the storage, such as reading a file, in seconds; its own time-outs are per packet."""
@@ -45,18 +44,19 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 class _Received(Callback):  # type: ignore[misc]  # fsspec is not typed
     """Stops the download of a file that is larger than its limit, whatever size the storage reports."""
 
-    def __init__(self, place: str, path: str, most: int) -> None:
+    def __init__(self, file: str, most: int) -> None:
         super().__init__()
-        self._check = partial(check_size, place, path, most=most)
+        self._file, self._most = file, most
 
     def set_size(self, size: int | None) -> None:
         """See `Callback`."""
-        self._check(size=size or 0)
+        if (size or 0) > self._most:
+            raise BundleCorrupt(f"{self._file} has {size:,} bytes; expected at most {self._most:,}")
 
     def relative_update(self, inc: int = 1) -> None:
         """See `Callback`."""
         super().relative_update(inc)
-        self._check(size=self.value)
+        self.set_size(self.value)
 
 
 class RemoteFiles:
@@ -125,7 +125,7 @@ class RemoteFiles:
         with self._reported(FileNotFoundError):
             copy.parent.mkdir(parents=True, exist_ok=True)
             with atomic_replace(copy) as new:
-                received = _Received(self.name, path, most)
+                received = _Received(f"{self.name}: {path}", most)
                 self._files.get_file(f"{self._root}/{path}", str(new), callback=received, **self._timeout)
         self._trim()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date, timedelta
-from typing import NamedTuple
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from tests.support.builders.bundles import without_line
 from dejavu_models.expectations import Expectations, RatedGame
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
+from dejavu_models.live_ratings import GameResult, RatedSchedule
 from dejavu_models.online_state import OnlineState
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import GameTerms, ScheduleHistory, game_terms
@@ -27,46 +27,30 @@ TOLERANCE = 1e-9
 """In points."""
 
 
-class Evening(NamedTuple):
-    """The games of a day, in the order of the data and in that in which their finals are reported."""
-
-    season: int
-    day: date
-    games: list[GameResult]
-    reported: list[GameResult]
+Evening = list[GameResult]
+"""The games of a day, in the order of the data; their finals are reported in the reverse order."""
 
 
 def seasons_of(seed: int, first: int, number: int, days: int) -> list[Evening]:
     """Simulate seasons: some days of each, at random in it and the day after, with up to seven games a day."""
-    rng = np.random.default_rng(seed)
-    evenings = []
+    rng, evenings = np.random.default_rng(seed), list[Evening]()
     for season in range(first, first + number):
         opening = date(season - 1, 10, 16) + timedelta(int(rng.integers(0, 12)))
         drawn = rng.choice(240, days, replace=False).tolist()
         for offset in sorted({*drawn, *(each + 1 for each in drawn[::2])}):
-            day = opening + timedelta(offset)
             teams = rng.permutation(CODES)[: 2 * int(rng.integers(1, 8))].tolist()
-            games = [
-                GameResult(home, away, season, day, float(round(rng.normal(2.5, 14)) or 1), offset > 180)
-                for home, away in zip(teams[::2], teams[1::2], strict=True)
-            ]
-            evenings.append(Evening(season, day, games, [games[index] for index in rng.permutation(len(games))]))
+            evenings.append(
+                [
+                    GameResult(
+                        *pair, season, opening + timedelta(offset), float(round(rng.normal(2.5, 14))), offset > 180
+                    )
+                    for pair in zip(teams[::2], teams[1::2], strict=True)
+                ]
+            )
     return evenings
 
 
-def terms_of(evenings: list[Evening]) -> list[GameTerms]:
-    """Return the terms of each game, as the trainer computes them over a table of games."""
-    history, terms = ScheduleHistory(), []
-    for game in (game for evening in evenings for game in evening.games):
-        schedule = history.before(game.day, game.home, game.away)
-        terms.append(game_terms(schedule, game.home, is_playoffs=game.is_playoffs))
-        history = history.after(game.day, game.home, game.away)
-    return terms
-
-
-def evaluated(
-    start: RatingFilter, evenings: list[Evening], earlier: list[Evening] | None = None
-) -> tuple[list[float], RatingFilter]:
+def evaluated(start: RatingFilter, evenings: list[Evening], earlier: list[Evening]) -> tuple[list[float], RatingFilter]:
     """Return the margins that the trainer expects of each game, in points, and its state at the end.
 
     Args:
@@ -74,23 +58,18 @@ def evaluated(
         evenings: the games.
         earlier: games before them that only their schedule follows.
     """
-    games = [game for evening in evenings for game in evening.games]
-    terms = terms_of([*(earlier or []), *evenings])
-    means, _, after = carried_expectations(
-        start,
-        np.array([game.season for game in games]),
-        np.array([game.day for game in games], dtype="datetime64[D]"),
-        np.array([game.home for game in games]),
-        np.array([game.away for game in games]),
-        np.array([game.differential for game in games]),
-        terms[len(terms) - len(games) :],
-    )
+    history, terms, games = ScheduleHistory(), list[GameTerms](), list(chain(*evenings))
+    for game in chain(*earlier, games):
+        schedule = history.before(game.day, game.home, game.away)
+        terms.append(game_terms(schedule, game.home, is_playoffs=game.is_playoffs))
+        history = history.after(game.day, game.home, game.away)
+    home, away, season, day, final = list(zip(*games, strict=True))[:5]
+    columns = np.array(season), np.array(day, dtype="datetime64[D]"), np.array(home), np.array(away), np.array(final)
+    means, _, after = carried_expectations(start, *columns, terms[-len(games) :])
     return means.tolist(), after
 
 
-def served(
-    bundled: RatingFilter, evenings: list[Evening], earlier: list[Evening] | None = None
-) -> tuple[list[float], RatingFilter]:
+def served(bundled: RatingFilter, evenings: list[Evening], earlier: list[Evening]) -> tuple[list[float], RatingFilter]:
     """Return the margins that a server expects if the finals of a day are reported before the next day.
 
     Args:
@@ -98,16 +77,17 @@ def served(
         evenings: the games.
         earlier: games before them whose finals are in its ledger, although the bundle knows them.
     """
-    live, margins = RatedSchedule(LiveRatings.start(bundled)), []
-    for game in (game for evening in earlier or [] for game in evening.reported):
+    live, margins = RatedSchedule.start(bundled), list[float]()
+    for game in chain(*earlier):
         live = live.after(game)
     assert live.ratings.filter is bundled
     for evening in evenings:
         expected = Expectations(live)
-        for game in evening.games:
-            terms = expected.margin_terms(RatedGame(game.home, game.away, game.day, game.is_playoffs))
-            margins.append(terms.margin)
-        for game in evening.reported:
+        margins += [
+            expected.margin_terms(RatedGame(game.home, game.away, game.day, game.is_playoffs)).margin
+            for game in evening
+        ]
+        for game in reversed(evening):
             live = live.after(game)
     return margins, live.ratings.filter
 
@@ -135,11 +115,11 @@ def test_a_server_expects_what_the_trainer_evaluates(
 ) -> None:
     evenings = seasons_of(seed, 2031, 4, days)
     before, later = evenings[: max(1, int(share * len(evenings)))], evenings[max(1, int(share * len(evenings))) :]
-    _, state = evaluated(RatingFilter.start(SETTINGS), before)
-    bundled, season = state, before[-1].season
+    _, state = evaluated(RatingFilter.start(SETTINGS), before, [])
+    bundled, season = state, before[-1][0].season
     if is_over:
         bundled = state.predict(season + 1)
-        later = [evening for evening in later if evening.season > season + missing]
+        later = [evening for evening in later if evening[0].season > season + missing]
     earlier = before if followed else []
     due, after = evaluated(state, later, earlier)
     found, final = served(bundled, later, earlier)

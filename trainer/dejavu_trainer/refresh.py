@@ -24,7 +24,7 @@ from dejavu_models.team_filter import CODES
 from dejavu_store.bundle import answered, check_target, load_bundle, publish, read_files
 from dejavu_store.contents import ratings_to_bytes
 from dejavu_trainer.data.games import Games, load_games, ranges
-from dejavu_trainer.data.plays import seasons_at
+from dejavu_trainer.data.plays import season_files
 
 
 class NothingNewer(DataError):
@@ -60,10 +60,10 @@ def load_results(path: Path, season: int) -> list[GameResult]:
     Raises:
         DataError: if there are none, or a file is malformed.
     """
-    folder, seasons = seasons_at(path)
+    seasons = list(season_files(path))
     if not (later := [each for each in seasons if each >= season]):
         raise DataError(f"{path}: contains seasons {ranges(seasons)}; expected the season {season} or a later one")
-    return results_of(load_games(folder, later))
+    return results_of(load_games(path, later))
 
 
 def results_of(games: Games) -> list[GameResult]:

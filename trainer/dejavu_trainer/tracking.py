@@ -5,10 +5,8 @@ The extra mlflow has the library, which is imported only if a server is named. S
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,16 +85,14 @@ class MlflowTracker:
         try:
             # Imported late: it is optional, and takes seconds.
             import mlflow  # noqa: PLC0415
-            from mlflow.store.artifact import artifact_repository_registry  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise TrackingError(
                 f"{error.name} is not installed; install the extra mlflow: {install('trainer,mlflow')}"
             ) from None
         mlflow.set_tracking_uri(uri)
         self._uri, self._mlflow, self._client = uri, mlflow, mlflow.MlflowClient(uri, uri)
-        self._place: Callable[..., Any] = artifact_repository_registry.get_artifact_repository
 
-    def log(self, bundle: Path, report: Mapping[str, Any] | None = None) -> TrackedRun:
+    def log(self, bundle: Path, report: dict[str, Any] | None = None) -> TrackedRun:
         """Log a bundle: parameters and metrics of its manifest, a report, and its files.
 
         A run of the same model that was completed is returned instead. After an error the new run is marked as failed.
@@ -117,23 +113,19 @@ class MlflowTracker:
             with self._mlflow.start_run(run_name=manifest.version, tags={_VERSION_TAG: manifest.version}) as run:
                 self._mlflow.log_params(parameters(manifest))
                 self._mlflow.log_metrics(metrics(manifest))
-                self._log_files(run.info.artifact_uri, bundle, report)
+                self._check_place(run.info.artifact_uri)
+                if report is not None:
+                    self._mlflow.log_dict(report, "report.json")
+                self._mlflow.log_artifacts(str(bundle), BUNDLE)
         return TrackedRun(self._uri, run.info.run_id)
 
-    def _log_files(self, place_uri: str, bundle: Path, report: Mapping[str, Any] | None) -> None:
-        if urlsplit(place_uri).scheme not in _ARTIFACT_SCHEMES:
+    def _check_place(self, place: str) -> None:
+        """Raise TrackingError if the server names a folder of this machine as the place of files."""
+        if urlsplit(place).scheme not in _ARTIFACT_SCHEMES:
             raise TrackingError(
-                f"{self._uri}: names {visible(place_uri)[:200]} as the place of files, a folder here;"
+                f"{self._uri}: names {visible(place)[:200]} as the place of files, a folder here;"
                 " expected a server that takes them (mlflow server --serve-artifacts), or object storage"
             )
-        # Not by the client, which would ask the server for the place again.
-        place = self._place(place_uri, tracking_uri=self._uri)
-        if report is not None:
-            with tempfile.TemporaryDirectory(prefix="dejavu-mlflow-") as folder:
-                path = Path(folder, "report.json")
-                path.write_text(json.dumps(report, indent=2) + "\n")
-                place.log_artifact(str(path))
-        place.log_artifacts(str(bundle), BUNDLE)
 
     def register(self, bundle: Path) -> TrackedRun:
         """Log a bundle unless it is logged, and give the alias `challenger` to its version of the registered model.

@@ -77,8 +77,8 @@ def game_numbers(
         at = AdaptedScores(other.scores + grid.scores, other.levels + grid.levels)
         situation = Situation(query.horizon, minute, MarginSource.LINE if is_known else MarginSource.UNKNOWN)
         rows = np.array(of_group)
-        points[rows], home[rows], values[rows] = calibration.columns(
-            situation, centers[rows], leads[rows], given[rows], at, opinions, rows
+        points[rows], home[rows], values[rows] = calibration.tables(situation).columns(
+            centers[rows], leads[rows], given[rows], at, opinions, rows
         )
         if factor != 1.0:
             home[rows] = [adapted_probability(factor, each) for each in home[rows].tolist()]
@@ -144,7 +144,7 @@ def forecasts_of(
         numbers.ends.tolist(),
         numbers.other_ends.tolist(),
         numbers.quantiles.tolist(),
-        (query.margins.tolist() if len(query.pregame_margins) else [None] * len(query)),
+        query.margins.tolist(),
         strict=True,
     )
     return [
@@ -158,7 +158,7 @@ def forecasts_of(
             model_version=version,
             explanation=None,
             quantiles=tuple(map(Quantile, levels, quantiles)),
-            expected_margin=None if margin is None or math.isnan(margin) else margin,
+            expected_margin=None if math.isnan(margin) else margin,
             calibration_sequence=state.sequence,
             adaptation=_adaptation(state, horizon, minute, alpha, ends, other_ends),
             warnings=warnings,

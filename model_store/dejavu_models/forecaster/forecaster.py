@@ -34,7 +34,6 @@ from dejavu_models.forecaster.explanation import Expectation, ForecastPart, expl
 from dejavu_models.forecaster.others import NO_OTHERS, predicted
 from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.manifest import Manifest, model_info
-from dejavu_models.moments.game import MomentTables
 from dejavu_models.moments.model import MomentModel
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.player_ratings import PlayerRatings
@@ -112,7 +111,7 @@ class Forecaster:
         self.rating_filter = ratings
         self.totals = totals
         self.player_ratings = players
-        self.moments = None if moments is None else MomentTables(moments)
+        self.moments = moments
         self._info = model_info(manifest, models, calibration)
         self._warnings = () if manifest.verdict.fit else (WarningReason.MODEL_UNFIT,)
         self._active = ActiveState(INITIAL, self.bundled_ratings)
@@ -415,7 +414,17 @@ class Forecaster:
             own = self._at_minute(query, source, game, game.lead, margin)
         expectation = Expectation(margin, query.pregame_margin is not None, terms)
         games = min(each.distribution.calibration_games for each in parts)
-        return explanation(self.models, HORIZONS.index(query.horizon), parts, own, expectation, games)
+        overtime = query.moment is not None and query.moment.is_overtime
+        return explanation(
+            self.models,
+            HORIZONS.index(query.horizon),
+            parts,
+            own,
+            expectation,
+            games,
+            query.game_date,
+            overtime=overtime,
+        )
 
     def _widening(self, distribution: LatticeGame, query: ForecastQuery, variance: float) -> float:
         """Return the factor by which a distribution is wider if its expected margin has additional variance.

@@ -1,4 +1,4 @@
-"""The compiled ensemble gives the numbers of vectorised NumPy, alone and for many; for similar games: test_dejavu.py."""
+"""The compiled ensemble gives the numbers of vectorised NumPy, alone and for many; similar games: test_dejavu.py."""
 
 from __future__ import annotations
 
@@ -223,8 +223,8 @@ def test_many_games_get_what_each_gets_alone(games: list[tuple[int, int, float |
             situation = Situation(horizon, len(pattern), source_of(margin, line=True))
             leads, known = np.array(pattern[-1:]), np.array([margin or 0.0])
             levels = AdaptedScores((0.0, 0.0, 0.0), (0.025, 0.975, 0.3))
-            points, home, values = CALIBRATION.columns(
-                situation, centers[row : row + 1], leads, known, levels, opinions, np.array([row])
+            points, home, values = CALIBRATION.tables(situation).columns(
+                centers[row : row + 1], leads, known, levels, opinions, np.array([row])
             )
             game = served(alone, horizon, margin, line=True)
             assert (points[0], home[0]) == (game.point, game.home_lead_probability)

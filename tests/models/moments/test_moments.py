@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.manifest import MOMENTS
-from dejavu_models.moments.game import MomentTables
 from dejavu_models.moments.model import CHANGES, MOST_LEAD, NOT_KNOWN, MomentInputs, MomentModel
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_models.uncertainty.lattice.distribution import LARGEST
@@ -22,7 +21,6 @@ FINAL = Horizon.FINAL
 
 
 MODEL = MomentModel.from_bytes((default_bundle() / MOMENTS).read_bytes())
-TABLES = MomentTables(MODEL)
 WHEN = st.sampled_from(HORIZONS)
 SECOND, LEAD = st.floats(0, 300), st.integers(-40, 40)
 NOBODY = (0, 0, 0)
@@ -48,7 +46,7 @@ def test_the_compiled_distribution_is_that_of_the_reference(
 ) -> None:
     due = MODEL.distribution(horizon, inputs(second, [lead], ball, margin))
     side, in_air, coming = ball
-    game = TABLES.game(horizon, second, lead, side, margin, in_air=bool(in_air), free_throws=coming)
+    game = MODEL.game(horizon, second, lead, side, margin, in_air=bool(in_air), free_throws=coming)
     values = range(-LARGEST, LARGEST + 1)
     assert [game.cumulative(value) for value in values] == pytest.approx(due.below[0].tolist(), abs=1e-9)
     assert due.mass.sum() == pytest.approx(1)

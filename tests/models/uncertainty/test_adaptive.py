@@ -108,7 +108,7 @@ def test_a_state_that_was_written_and_read_goes_on_as_if_it_had_not_been(
     whole = AdaptiveState().after(lessons)
     of_key = [score for key, score in games if key is KEY]
     assert whole.of("one").get((Horizon.FINAL, 2), Tracker()) == taught(of_key), "from its own games alone"
-    assert AdaptiveState(dict(reversed(whole.trackers.items()))).to_bytes() == whole.to_bytes()
+    assert AdaptiveState(dict(reversed(list(whole.trackers.items())))).to_bytes() == whole.to_bytes()
     halfway = AdaptiveState.from_bytes(AdaptiveState().after(lessons[:cut]).to_bytes())
     assert halfway.after(lessons[cut:]) == whole
     assert halfway.after(lessons[cut:]).to_bytes() == whole.to_bytes()

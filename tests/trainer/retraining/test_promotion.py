@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +11,6 @@ import grpc
 import pytest
 from tests.support.builders.bundles import SEASON_GAMES, simulated_seasons, small_bundle_folder
 from tests.support.fakes.service import Abort, FakeServer
-from tests.support.programs.model_servers import challenger_version, workers_with_store
 from tests.trainer.harness import run
 
 from dejavu.v1 import model_change_pb2 as change_pb
@@ -63,16 +61,6 @@ def test_another_refusal_is_an_error(server: FakeServer) -> None:
     with pytest.raises(CallFailed, match="worker 1 has not"):
         promote_staged(server.target)
     assert asked(server) == [OLDER]
-
-
-@pytest.mark.nightly
-async def test_a_server_without_evidence_refuses(tmp_path: Path) -> None:
-    version = challenger_version()
-    async with workers_with_store(tmp_path, 1) as (one,):
-        await one.models.LoadModel(pb.LoadModelRequest(model_version=version))
-        [refused] = await asyncio.to_thread(promote_staged, one.worker.address)
-        assert (refused.model_version, refused.promoted) == (version, False)
-        assert refused.reason.startswith(f"model {version} is not proven against")
 
 
 def test_not_proven_is_an_answer_after_which_the_retrain_goes_on(

@@ -188,24 +188,24 @@ NINE = dict.fromkeys(range(2015, 2024), 1300)
 )
 def test_the_newest_seasons_with_enough_games_calibrate_and_those_with_enough_before_are_tested(
     games: Mapping[int, int],
-    options: dict[str, int],
+    options: dict[str, Any],
     calibrate: tuple[int, ...],
     test: tuple[int, ...],
     calibrate_seasons: int,
 ) -> None:
-    plan = plan_seasons(games, **options)
+    plan = plan_seasons(games, RetrainSettings((), **options))
     assert (plan.calibrate, plan.test, plan.calibrate_seasons) == (calibrate, test, calibrate_seasons)
 
 
 def test_too_few_games_are_refused_with_their_number() -> None:
     with pytest.raises(DataError, match=r"1,900 games of 2 seasons; expected 2,000 to calibrate on"):
-        plan_seasons({2022: 1300, 2023: 600})
+        plan_seasons({2022: 1300, 2023: 600}, RetrainSettings(()))
 
 
 @given(st.dictionaries(st.integers(2000, 2030), st.integers(1, 1400), min_size=2), st.integers(1, 3000))
 def test_every_season_is_trained_or_calibrated_on_once_in_order(games: dict[int, int], calibration: int) -> None:
     try:
-        plan = plan_seasons(games, calibration_games=calibration)
+        plan = plan_seasons(games, RetrainSettings((), calibration_games=calibration))
     except DataError:
         return
     assert [*plan.train, *plan.calibrate] == sorted(games)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -33,6 +33,7 @@ from dejavu_trainer.cli.app import (
     training_config,
 )
 from dejavu_trainer.data.games import parse_seasons
+from dejavu_trainer.retraining.sources import ProblemKind
 
 if TYPE_CHECKING:  # scipy takes seconds to load
     from dejavu_trainer.retraining.settings import RetrainSettings
@@ -102,11 +103,8 @@ def retrain(
     ] = 2,
     config: Config = None,
     accept: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PROBLEM",
-            help="Problem of the games that does not stop the run, by its name in the error message; repeatable.",
-        ),
+        list[ProblemKind] | None,
+        typer.Option(help="Problem of the games that does not stop the run; repeatable."),
     ] = None,
     allow_unfit: AllowUnfit = False,
     include_replays: Annotated[
@@ -149,7 +147,7 @@ def retrain(
         execution=parsed_execution(execution, jobs),
         new_games=new_games,
         coverage_tolerance=coverage_tolerance,
-        accepted=parsed("--accept", _problem_kinds, accept or []),
+        accepted=frozenset(accept or ()),
         allow_unfit=allow_unfit,
     )
     once = partial(_once, settings, work, promote=promote, check=check, as_json=as_json)
@@ -163,20 +161,6 @@ def retrain(
         except typer.Exit:
             raise typer.Exit(FAILED_CHECK) from None
         raise typer.Exit(0 if is_due else NOT_DUE)
-
-
-def _problem_kinds(names: list[str]) -> Any:
-    """Return the kinds of problems by their names.
-
-    Raises:
-        ValueError: if there is no such kind.
-    """
-    from dejavu_trainer.retraining.sources import ProblemKind
-
-    known = {kind.value: kind for kind in ProblemKind}
-    if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"{unknown[0]!r} is not a problem; expected one of {', '.join(known)}")
-    return frozenset(known[name] for name in names)
 
 
 def _once(settings: RetrainSettings, folder: Path, *, promote: bool, check: bool, as_json: bool) -> bool:
@@ -204,23 +188,9 @@ def _once(settings: RetrainSettings, folder: Path, *, promote: bool, check: bool
 
 def _watch(once: Callable[[], object], seconds: float) -> None:
     """Check repeatedly until SIGTERM or Ctrl-C; report failures, and retry at the next check."""
-    stopped = False
-
-    def stop(number: int, _frame: object) -> None:
-        nonlocal stopped
-        signal.signal(number, signal.SIG_IGN)  # once is enough
-        stopped = True  # in addition, since an exception raised in a finalizer is lost
-        raise _Stopped
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    with contextlib.suppress(_Stopped):
-        while not stopped:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):  # the next run continues from the work folder
+        while True:
             with contextlib.suppress(typer.Exit):  # the reason is on stderr
                 once()
-            if not stopped:
-                time.sleep(seconds)
-
-
-class _Stopped(BaseException):
-    """The watch was ended while it worked: the next run continues from its work folder."""
+            time.sleep(seconds)

@@ -149,12 +149,7 @@ def make(settings: RetrainSettings, work: WorkFolder, due: Due, progress: Progre
     if refused := [f"{kind.value}: {told}" for kind, told in problems(games) if kind not in settings.accepted]:
         raise GamesRefused(f"the games are not as expected, and no model was made of them: {'; '.join(refused)}")
     seasons, counts = np.unique(games.season, return_counts=True)
-    plan = plan_seasons(
-        dict(zip(seasons.tolist(), counts.tolist(), strict=True)),
-        calibration_games=settings.calibration_games,
-        test_seasons=settings.test_seasons,
-        test_games=settings.test_games,
-    )
+    plan = plan_seasons(dict(zip(seasons.tolist(), counts.tolist(), strict=True)), settings)
     found = [asdict(each) for each in drifts(due.basis.known(games), due.basis.newer(games))]
     bundle = _fit(settings, work, plan, due, _backtest(settings, work, games, plan, progress), progress)
     manifest = read_manifest(bundle)

@@ -6,26 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Final
 
 from dejavu_feed.errors import DataError
 from dejavu_trainer.evaluation.backtest import CALIBRATE_SEASONS
 from dejavu_trainer.execution import HERE, Execution
 from dejavu_trainer.retraining.sources import ProblemKind
 from dejavu_trainer.training.recipe import TrainingConfig
-
-CALIBRATION_GAMES: Final = 2000
-"""Minimum number of games to calibrate on: with fewer, the sampling error of the calibration costs more than older
-games do."""
-
-TEST_SEASONS: Final = 2
-"""Maximum number of seasons that a retrain backtests; each takes as long as a fit."""
-
-TEST_GAMES: Final = 300
-"""Minimum number of games of a tested season."""
-
-NEW_GAMES: Final = 400
-"""New games after which a new model is due: about a third of a season."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,49 +31,6 @@ class SeasonPlan:
     calibrate_seasons: int
 
 
-def plan_seasons(
-    games: Mapping[int, int],
-    *,
-    calibration_games: int = CALIBRATION_GAMES,
-    test_seasons: int = TEST_SEASONS,
-    test_games: int = TEST_GAMES,
-) -> SeasonPlan:
-    """Choose the seasons: calibrate on the newest ones that together have enough games, including the season in play.
-
-    Args:
-        games: number of games by season.
-        calibration_games: minimum number of games to calibrate on.
-        test_seasons: maximum number of seasons to test; 0: none.
-        test_games: minimum number of games of a tested season.
-
-    Raises:
-        DataError: if no season is left to train on.
-    """
-    seasons = sorted(games)
-    calibrate = list[int]()
-    while seasons and sum(games[season] for season in calibrate) < calibration_games:
-        calibrate.insert(0, seasons.pop())
-    if not seasons:
-        raise DataError(
-            f"{sum(games.values()):,} games of {len(games)} seasons; expected {calibration_games:,} to calibrate on,"
-            " and an earlier season to train on"
-        )
-    testable, span = list[int](), CALIBRATE_SEASONS
-    for span in range(CALIBRATE_SEASONS, 0, -1):
-        # Seasons with enough games that follow `span` seasons to calibrate on and at least one before those.
-        testable = [
-            season
-            for season in sorted(games)
-            if games[season] >= test_games
-            and all(before in games for before in range(season - span, season))
-            and min(games) < season - span
-        ]
-        if testable:
-            break
-    tested = tuple(testable[-test_seasons:]) if test_seasons else ()
-    return SeasonPlan(tuple(seasons), tuple(calibrate), tested, span)
-
-
 @dataclass(frozen=True, slots=True)
 class RetrainSettings:
     """Settings of a retrain.
@@ -104,9 +47,12 @@ class RetrainSettings:
         include_replays: whether to take games of replays from ledgers.
         seed: random seed, at least 0.
         recipe: the training configuration.
-        calibration_games, test_seasons, test_games: see `plan_seasons`.
+        calibration_games: minimum number of games to calibrate on: with fewer, the sampling error of the calibration
+            costs more than older games do.
+        test_seasons: maximum number of seasons to backtest, each of which takes as long as a fit; 0: none.
+        test_games: minimum number of games of a tested season.
         execution: where folds and other independent pieces run.
-        new_games: new games that make a new model due.
+        new_games: new games that make a new model due; by default about a third of a season.
         season_games: minimum number of games of a new season, which makes a new model due when it is over.
         pause_games: minimum number of new games for coverage and drift to be checked, and for a partly known season to
             count as new.
@@ -126,14 +72,48 @@ class RetrainSettings:
     include_replays: bool = False
     seed: int = 0
     recipe: TrainingConfig = field(default_factory=TrainingConfig)
-    calibration_games: int = CALIBRATION_GAMES
-    test_seasons: int = TEST_SEASONS
-    test_games: int = TEST_GAMES
+    calibration_games: int = 2000
+    test_seasons: int = 2
+    test_games: int = 300
     execution: Execution = HERE
-    new_games: int = NEW_GAMES
+    new_games: int = 400
     season_games: int = 300
     pause_games: int = 100
     coverage_tolerance: float = 0.02
     accepted: frozenset[ProblemKind] = frozenset()
     allow_unfit: bool = False
     today: Callable[[], date] | None = None
+
+
+def plan_seasons(games: Mapping[int, int], settings: RetrainSettings) -> SeasonPlan:
+    """Choose the seasons: calibrate on the newest ones that together have enough games, including the season in play.
+
+    Args:
+        games: number of games by season.
+        settings: bounds.
+
+    Raises:
+        DataError: if no season is left to train on.
+    """
+    seasons, calibrate = sorted(games), list[int]()
+    while seasons and sum(games[season] for season in calibrate) < settings.calibration_games:
+        calibrate.insert(0, seasons.pop())
+    if not seasons:
+        raise DataError(
+            f"{sum(games.values()):,} games of {len(games)} seasons; expected {settings.calibration_games:,} to"
+            " calibrate on, and an earlier season to train on"
+        )
+    testable, span = list[int](), CALIBRATE_SEASONS
+    for span in range(CALIBRATE_SEASONS, 0, -1):
+        # Seasons with enough games that follow `span` seasons to calibrate on and at least one before those.
+        testable = [
+            season
+            for season in sorted(games)
+            if games[season] >= settings.test_games
+            and all(before in games for before in range(season - span, season))
+            and min(games) < season - span
+        ]
+        if testable:
+            break
+    tested = tuple(testable[-settings.test_seasons :]) if settings.test_seasons else ()
+    return SeasonPlan(tuple(seasons), tuple(calibrate), tested, span)

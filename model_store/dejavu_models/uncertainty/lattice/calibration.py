@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Final, NamedTuple
 import numpy as np
 
 from dejavu_feed.live_inputs import LIVE_INPUTS
-from dejavu_models.arrays import Floats, Integers, from_npz, stacked, to_npz, unstacked
+from dejavu_models.arrays import from_npz, stacked, to_npz, unstacked
 from dejavu_models.types import WITHOUT_LINE, Horizon, MarginSource
-from dejavu_models.uncertainty.lattice.game import AdaptedScores, LatticeGame, MarginTables, OtherShares
+from dejavu_models.uncertainty.lattice.game import LatticeGame, MarginTables, OtherShares
 from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, COLUMNS, LiveColumns, LiveKind, is_used
 from dejavu_models.uncertainty.lattice.margin_model import TABLES, Base, MarginModel
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
@@ -123,8 +123,7 @@ class LatticeCalibration:
             opinion: what the other components say, see `CompiledGame.opinion`; None if only the linear models count.
             others: components that are not compiled.
         """
-        kind = LiveKind.NONE if live is None else live.kind
-        tables = self._tables_of(situation, kind)
+        tables = self.tables(situation, LiveKind.NONE if live is None else live.kind)
         return tables.game(center, lead, 0.0 if margin is None else margin, live, opinion, others)
 
     def base(
@@ -135,34 +134,8 @@ class LatticeCalibration:
         model = self.model(source, LiveKind.NONE if live is None else live.kind)
         return model.base(horizon, minute, np.array([center]), np.array([lead]), np.array([margin or 0.0]), live)
 
-    def columns(
-        self,
-        situation: Situation,
-        centers: Floats,
-        leads: Floats,
-        margins: Floats,
-        at: AdaptedScores,
-        opinions: Any,
-        rows: Integers,
-    ) -> tuple[Floats, Floats, Floats]:
-        """Compute the numbers of n games without live inputs, with the compiled models; see `game`.
-
-        Args:
-            situation: the situation.
-            centers: (n,), predictions of the linear models, in points.
-            leads: (n,), last known differentials, in points.
-            margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
-            at: positions of the quantiles.
-            opinions: those of all games of a request, see `CompiledModels.columns`.
-            rows: (n,), the places of the games in them.
-
-        Returns:
-            The point forecasts, (n,), in points; P(the home team leads), (n,), not adapted; and the quantiles,
-            (n, len(at.levels)), in points.
-        """
-        return self._tables_of(situation, LiveKind.NONE).columns(centers, leads, margins, at, opinions, rows)
-
-    def _tables_of(self, situation: Situation, kind: LiveKind) -> MarginTables:
+    def tables(self, situation: Situation, kind: LiveKind = LiveKind.NONE) -> MarginTables:
+        """Return the tables of a situation in the compiled models; see `model`."""
         # A number, because hashing a situation with its enums takes longer than computing the scale.
         horizon, minute, source = situation
         key = minute + 64 * ((horizon is Horizon.FINAL) + 2 * (kind + len(LiveKind) * source))
@@ -183,11 +156,6 @@ class LatticeCalibration:
         """Optional fields of a query that its distributions depend on; see `ModelInfo.inputs`."""
         used = {column for _, kind in self.models if kind for column in COLUMNS[kind]}
         return tuple(each.name for each in LIVE_INPUTS if not used.isdisjoint(each.columns))
-
-    @property
-    def games(self) -> int:
-        """The least number of games behind any table."""
-        return min(model.games for model in self.models.values())
 
     def to_bytes(self) -> bytes:
         """Serialize to a .npz file; equal calibrations give equal bytes. Tables are stored as float32."""

@@ -130,7 +130,20 @@ class MarginTables:
     def columns(
         self, centers: Floats, leads: Floats, margins: Floats, at: AdaptedScores, opinions: Any, rows: Integers
     ) -> tuple[Floats, Floats, Floats]:
-        """Return the numbers of many games; see `LatticeCalibration.columns`."""
+        """Compute the numbers of n games without live inputs; see `game`.
+
+        Args:
+            centers: (n,), predictions of the linear models, in points.
+            leads: (n,), last known differentials, in points.
+            margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
+            at: positions of the quantiles.
+            opinions: those of all games of a request, see `CompiledModels.columns`.
+            rows: (n,), the places of the games in them.
+
+        Returns:
+            The point forecasts, (n,), in points; P(the home team leads), (n,), not adapted; and the quantiles,
+            (n, len(at.levels)), in points.
+        """
         columns: tuple[Floats, Floats, Floats] = self._tables.columns(
             centers, leads, margins, _grid(*at), opinions, rows
         )

@@ -10,12 +10,7 @@ from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 from dejavu.v1 import forecast_pb2, model_service_pb2, prediction_service_pb2
-from dejavu.v1.prediction_service_pb2 import (
-    AssessRiskRequest,
-    AssessRiskResponse,
-    PredictRequest,
-    RiskFactor,
-)
+from dejavu.v1.prediction_service_pb2 import AssessRiskRequest, PredictRequest, RiskAssessment, RiskFactor, RiskGame
 from dejavu_feed import live_inputs
 from dejavu_feed import moment as moments
 from dejavu_feed.box_score import MAX_PLAYERS, Lineups, lineups
@@ -54,6 +49,9 @@ from dejavu_server.records import ForecastRequest, IssuedForecast, LateReason
 
 MAX_BATCH = 1000
 """Maximum number of requests in a batch."""
+
+MAX_RISKS: Final = 100
+"""Maximum number of games in a request for risks; an assessment takes some 50 µs."""
 
 MAX_GAMES = 200
 """Maximum number of games of a stream request, which are kept while the stream lasts; ten evenings have fewer."""
@@ -172,8 +170,19 @@ def stream_request(request: prediction_service_pb2.StreamPredictionsRequest) -> 
     return StreamRequest(frozenset(request.game_ids), request.resume_token, request.include_current)
 
 
-def risk_request(request: AssessRiskRequest) -> tuple[ScorePattern, int | None]:
-    """Read the pattern and the combined points of both teams; None if the request has no points.
+def risk_games(request: AssessRiskRequest) -> Sequence[RiskGame]:
+    """Return the games of a request for risks.
+
+    Raises:
+        InvalidBatch: if it has no games, or too many.
+    """
+    if not 1 <= len(request.games) <= MAX_RISKS:
+        raise InvalidBatch(f"{len(request.games)} games", f"1 to {MAX_RISKS}", field="games")
+    return request.games
+
+
+def risk_game(request: RiskGame) -> tuple[ScorePattern, int | None]:
+    """Read the pattern and the combined points of both teams; None if the game has no points.
 
     Raises:
         InvalidPattern, InvalidLiveInput: if a field is invalid; `others` has the error of the other field.
@@ -278,12 +287,12 @@ def model_message(info: ModelInfo, today: date, *, active: bool) -> model_servic
     )
 
 
-def risk_message(assessment: risk.RiskAssessment) -> AssessRiskResponse:
+def risk_message(assessment: risk.RiskAssessment) -> RiskAssessment:
     """Convert a risk assessment to a message."""
     factors = [
         message_of(RiskFactor, each, kind=f"RISK_FACTOR_KIND_{each.name.upper()}") for each in assessment.factors
     ]
-    return message_of(AssessRiskResponse, assessment, factors=factors)
+    return message_of(RiskAssessment, assessment, factors=factors)
 
 
 def _pattern(request: PredictRequest, horizon: Horizon) -> ScorePattern:
@@ -316,7 +325,7 @@ def _lineups(request: PredictRequest, faults: FieldErrors) -> Lineups | None:
     return lineups(**fields, minute=given.minute)
 
 
-def _risk_pattern(request: AssessRiskRequest) -> ScorePattern:
+def _risk_pattern(request: RiskGame) -> ScorePattern:
     risk.check_slots(len(request.pattern))  # before the copy, as above
     return ScorePattern(tuple(request.pattern))
 

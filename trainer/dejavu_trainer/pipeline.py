@@ -12,7 +12,7 @@ import numpy as np
 
 from dejavu_feed.off_season import is_over
 from dejavu_models.components.registry import package_of
-from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
+from dejavu_models.forecast_query import DEFAULT_ALPHA
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
     CALIBRATION,
@@ -35,7 +35,7 @@ from dejavu_models.manifest import (
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import Horizon
-from dejavu_store.bundle import check_target, publish
+from dejavu_store.bundle import answered, check_target, publish
 from dejavu_store.contents import linear_to_bytes, ratings_to_bytes
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import split_seasons
@@ -197,26 +197,10 @@ def _part(games: Games) -> Part:
 def _with_golden(draft: Manifest, fitted: CalibratedModels, ratings: RatingFilter) -> Manifest:
     """Return a manifest with golden answers, which the models in memory give as a server does."""
     games, model = fitted.calibrate.games, Forecaster(draft, fitted.models, fitted.calibration, ratings)
-    pattern, home, away = games.levels[-1], str(games.home[-1]), str(games.away[-1])
-    golden = []
+    teams, golden = {"home_team": str(games.home[-1]), "away_team": str(games.away[-1])}, []
     for horizon, minute, with_teams in _GOLDEN:
-        teams = (home, away) if with_teams else ("", "")
-        answer = model.forecast(
-            ForecastQuery(ScorePattern(tuple(pattern[:minute].tolist())), horizon, DEFAULT_ALPHA, *teams)
-        )
-        golden.append(
-            Golden(
-                horizon=horizon,
-                pattern=tuple(pattern[:minute].tolist()),
-                home_team=teams[0],
-                away_team=teams[1],
-                alpha=DEFAULT_ALPHA,
-                point_forecast=answer.point,
-                interval_lower=answer.interval.lower,
-                interval_upper=answer.interval.upper,
-                home_lead_probability=answer.home_lead_probability,
-            )
-        )
+        asked = {"horizon": horizon, "pattern": tuple(games.levels[-1, :minute].tolist())}
+        golden.append(answered(model, _NO_ANSWER.model_copy(update=asked | (teams if with_teams else {}))))
     return draft.model_copy(update={"golden": tuple(golden)})
 
 

@@ -6,14 +6,13 @@ import math
 import random
 from dataclasses import replace
 from itertools import accumulate
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.calibrations import symmetric_calibration
-from tests.support.builders.ensembles import database, ensemble, lstm, weights
+from tests.support.builders.ensembles import ensemble, lstm, weights
 from tests.support.reference.lstm import ReferenceLstm
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Possession, Side
@@ -21,7 +20,6 @@ from dejavu_models.components.compiled import CompiledGame, CompiledModels, comp
 from dejavu_models.components.ensemble import Ensemble, GameOpinions, Weights
 from dejavu_models.components.features import LIVE_COLUMNS, live_features
 from dejavu_models.components.past_games import BIN_CENTERS
-from dejavu_models.native import native
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import Situation
 from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
@@ -250,57 +248,3 @@ def test_a_pattern_without_a_minute_is_refused() -> None:
         COMPILED.columns(np.zeros(24), np.array([0, 12, 25]), np.zeros(2), 0)
     with pytest.raises(KeyError, match="minute -"):
         COMPILED.columns(np.zeros(24), np.array([0, 30, 24]), np.zeros(2), 0)
-
-
-DATABASE = database()
-GAMES: dict[str, Any] = {
-    "differentials": DATABASE.games.differentials,
-    "totals": DATABASE.games.totals,
-    "finals": DATABASE.games.final,
-    "margins": DATABASE.games.margins,
-    "codes": DATABASE.games.codes,
-}
-PARTS: dict[str, Any] = {
-    "minute": 12,
-    "starts": DATABASE.starts,
-    "members": DATABASE.members[11],
-    "games": native.PastGames(**GAMES),
-    "nearest": 12,
-}
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"codes": GAMES["codes"][:, :69]}, "codes are"),
-        ({"codes": GAMES["codes"][:-1]}, "codes are"),
-        ({"totals": GAMES["totals"][:, :47]}, "totals are"),
-        ({"differentials": GAMES["differentials"][:-1]}, "differentials and totals"),
-        ({"margins": np.full(300, np.nan, np.float32)}, "margins are finite"),
-        ({"finals": GAMES["finals"][:0]}, "there are games"),
-    ],
-)
-def test_past_games_that_do_not_fit_are_refused(changed: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        native.PastGames(**{**GAMES, **changed})
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"minute": 0}, "minutes 1 to 47"),
-        ({"minute": 48}, "minutes 1 to 47"),
-        ({"nearest": 61}, "as many groups"),
-        ({"nearest": 0}, "as many groups"),
-        ({"members": np.where(PARTS["members"] == 0, 600, PARTS["members"])}, "images of the games"),
-        ({"members": PARTS["members"][:-1]}, "starts ascend"),
-        ({"starts": PARTS["starts"][::-1]}, "starts ascend"),
-        ({"starts": np.where(np.arange(61) == 30, PARTS["starts"][29], PARTS["starts"])}, "starts ascend"),
-        ({"starts": PARTS["starts"][:-1]}, "starts ascend"),
-    ],
-)
-def test_groups_that_do_not_fit_are_refused(changed: dict[str, Any], message: str) -> None:
-    index = DATABASE.searches[11]
-    native.Database(index, **PARTS)
-    with pytest.raises(ValueError, match=message):
-        native.Database(index, **{**PARTS, **changed})

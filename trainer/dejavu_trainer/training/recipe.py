@@ -20,7 +20,7 @@ from dejavu_models.errors import ComponentMissing
 from dejavu_models.manifest import MAX_COMPONENTS, ComponentName
 from dejavu_models.types import COMPONENTS
 
-METHOD = 12
+METHOD = 11
 """Version of the training code; incremented with every change that gives different models for the same games, so that
 a verdict on older models is not reused."""
 
@@ -49,8 +49,11 @@ class TrainingConfig:
     @property
     def digest(self) -> str:
         """Hash that identifies the recipe: the first 16 hexadecimal digits of a SHA-256."""
-        packages = {name: package_of(name) for name in self.components if name not in COMPONENTS}
-        content = {"method": METHOD, **asdict(self), **({"packages": packages} if packages else {})}
+        content: dict[str, Any] = {"method": METHOD, **asdict(self)}
+        if self.components == COMPONENTS:
+            del content["components"]  # the hash of the shipped bundle's recipe, which could not name them
+        elif packages := {name: package_of(name) for name in self.components if name not in COMPONENTS}:
+            content["packages"] = packages
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -17,19 +16,6 @@ from dejavu_trainer.data.games import season_name
 from dejavu_trainer.data.retries import RetriesExhausted, RetryingClient
 
 
-@dataclass(frozen=True, slots=True)
-class Finals:
-    """Finals of several seasons.
-
-    Attributes:
-        results: by date and id of the game.
-        left_out: the games without a usable result, each with the reason.
-    """
-
-    results: tuple[GameResult, ...]
-    left_out: tuple[str, ...]
-
-
 def fetch_finals(
     stats: Stats,
     seasons: Iterable[int],
@@ -37,7 +23,7 @@ def fetch_finals(
     folder: Path,
     client: RetryingClient,
     say: Callable[[str], object],
-) -> Finals:
+) -> tuple[list[GameResult], list[str]]:
     """Fetch the finals of seasons, up to the day before a game day: later games may be in progress.
 
     A list does not name the home team of a game on neutral ground; the game's plays do, so these are fetched too.
@@ -49,6 +35,9 @@ def fetch_finals(
         folder: folder for the received plays; created if it does not exist.
         client: sends the requests, with rate limit and retries.
         say: called with a line of progress after each season.
+
+    Returns:
+        The finals by date and id of the game; and the games without a usable result, each with the reason.
 
     Raises:
         DataError: if another fetch is running in the folder.
@@ -68,7 +57,7 @@ def fetch_finals(
                     except (RetriesExhausted, IncompleteGame) as why:
                         left_out.append(f"{game.game_id} {game.teams}, {game.date}: {why}")
             say(f"{season_name(season)}: {len(results) - before:,} finals")
-    return Finals(tuple(result for *_, result in sorted(results)), tuple(left_out))
+    return [result for *_, result in sorted(results)], left_out
 
 
 def _result(game: ListedGame, season: int, phase: Phase, plays: Plays) -> GameResult:

@@ -7,26 +7,24 @@ file.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
 
 from dejavu_feed.off_season import season_on
 from dejavu_models.arrays import from_npz, npz_members, to_npz
-from dejavu_models.components.dejavu import Dejavu
-from dejavu_models.components.ensemble import Ensemble, Weights
+from dejavu_models.components.component import Component
+from dejavu_models.components.ensemble import POOLED, Ensemble, Weights
 from dejavu_models.components.linear import LinearModels
-from dejavu_models.components.lstm import Lstm
-from dejavu_models.errors import BundleCorrupt
+from dejavu_models.components.registry import component_class
+from dejavu_models.errors import BundleCorrupt, ComponentMissing
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
     CALIBRATION,
-    DEJAVU,
     LINEAR,
-    LSTM,
     MOMENTS,
     PLAYERS,
     RATINGS,
@@ -34,23 +32,27 @@ from dejavu_models.manifest import (
     WEIGHTS,
     Manifest,
     RatingsRecord,
+    component_file,
     first_error,
 )
 from dejavu_models.moments.model import MomentModel
 from dejavu_models.player_ratings import PlayerRatings
-from dejavu_models.ratings import STATE_SIZES, RatingFilter
+from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import GameTerms
 from dejavu_models.team_filter import LEVEL, RatingSettings, TeamFilter
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import MAX_DIFFERENTIAL
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
+T = TypeVar("T")
+
 _MAX_ROUNDING: Final = 1e-9
 """Bound of the rounding errors of a variance, in points squared; the least variance of a bundle is above 0.01."""
 
 MAX_SIZE = 128 * 1024**2
-"""Maximum number of bytes of a bundle's arrays. Those of the default bundle take 20 MB, of one with all games of nine
-seasons as entries 101 MB. Loading takes up to three times as much memory, a loaded model up to twice as much."""
+"""Maximum number of bytes of a bundle's arrays, and of a file. The arrays of the default bundle take 20 MB, of one with
+all games of nine seasons as entries 101 MB. Loading takes up to three times as much memory, a loaded model up to twice
+as much."""
 
 _LARGEST_TERMS: Final = np.array(GameTerms(1.0, 1.0, 5.0, 1.0, 1.0))
 
@@ -68,40 +70,52 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
 
     Raises:
         BundleCorrupt: if a file cannot be read; the message names it.
+        ComponentMissing: if a component is not installed.
     """
     _check_size(source, contents)
     models = _ensemble(source, manifest, contents)
+
+    def optional(name: str, parse: Callable[[bytes], T]) -> T | None:
+        if name not in contents:
+            return None
+        with _refusing(source, name):
+            return parse(contents[name])
+
     with _refusing(source, CALIBRATION):
         calibration = LatticeCalibration.from_bytes(contents[CALIBRATION])
     with _refusing(source, RATINGS):
         ratings = _ratings_from_bytes(contents[RATINGS], manifest)
-    players = None
-    if PLAYERS in contents:
-        with _refusing(source, PLAYERS):
-            players = PlayerRatings.from_bytes(contents[PLAYERS])
-    moments = None
-    if MOMENTS in contents:
-        with _refusing(source, MOMENTS):
-            moments = MomentModel.from_bytes(contents[MOMENTS])
-    totals = _totals_from_bytes(source, manifest, contents)
+    players = optional(PLAYERS, PlayerRatings.from_bytes)
+    moments = optional(MOMENTS, MomentModel.from_bytes)
+    totals = optional(TOTALS, lambda content: _totals_from_bytes(content, manifest))
     return Forecaster(manifest, models, calibration, ratings, totals, players, moments)
 
 
+def component_classes(source: object, manifest: Manifest) -> dict[str, type[Component]]:
+    """Return the classes of a bundle's components by name, imported.
+
+    Raises:
+        ComponentMissing: if one is not installed; the message names it and what to install.
+    """
+    try:
+        return {name: component_class(name, manifest.packages.get(name, "")) for name in manifest.components}
+    except ComponentMissing as error:
+        raise ComponentMissing(f"{source or manifest.version}: {error}") from None
+
+
 def _ensemble(source: object, manifest: Manifest, contents: Mapping[str, bytes]) -> Ensemble:
-    dejavu, lstm = None, None
+    members: dict[str, Any] = {}
     with _refusing(source, LINEAR):
         linear = linear_from_bytes(contents[LINEAR])
-    if "dejavu" in manifest.components:
-        with _refusing(source, DEJAVU):
-            dejavu = Dejavu.from_bytes(contents[DEJAVU])
-    if "lstm" in manifest.components:
-        with _refusing(source, LSTM):
-            lstm = Lstm(contents[LSTM])
-    if not manifest.components:
+    for name, kind in component_classes(source, manifest).items():
+        with _refusing(source, component_file(name)):
+            members[name] = kind.from_bytes(contents[component_file(name)])
+    if not members:
         return Ensemble(linear)
+    dejavu, lstm, others = members.pop("dejavu", None), members.pop("lstm", None), tuple(members.values())
     with _refusing(source, WEIGHTS):
-        weights = Weights.from_bytes(contents[WEIGHTS])
-        return Ensemble(linear, dejavu, lstm, weights)
+        weights = Weights.from_bytes(contents[WEIGHTS], (*POOLED, *members))
+        return Ensemble(linear, dejavu, lstm, weights, others)
 
 
 def _check_size(source: object, contents: Mapping[str, bytes]) -> None:
@@ -114,30 +128,24 @@ def _check_size(source: object, contents: Mapping[str, bytes]) -> None:
                 raise ValueError(f"with it, the arrays take {size:,} bytes; expected {MAX_SIZE:,} at most")
 
 
-def _totals_from_bytes(source: object, manifest: Manifest, contents: Mapping[str, bytes]) -> Totals | None:
-    if TOTALS not in contents:
-        return None
-    with _refusing(source, TOTALS):
-        totals = Totals.from_bytes(contents[TOTALS])
-        state, of_margins = totals.ratings, manifest.ratings
-        day = None if state.date is None else state.date.item()
-        try:
-            of_totals = RatingsRecord(date=day, season=state.season, **asdict(state.settings))  # type: ignore[arg-type]
-        except ValidationError as error:
-            raise ValueError(f"its ratings have a wrong {first_error(error)}") from error
-        # Games without a known total advance only the ratings of margins.
-        if of_totals.season > of_margins.season or of_totals.date > of_margins.date:
-            has, other = (f"season {each.season} and end on {each.date}" for each in (of_totals, of_margins))
-            raise ValueError(f"its ratings are for {has}; those of margins are for {other}")
-        _check_state(state)
-        return totals
+def _totals_from_bytes(content: bytes, manifest: Manifest) -> Totals:
+    totals = Totals.from_bytes(content)
+    state, of_margins = totals.ratings, manifest.ratings
+    day = None if state.date is None else state.date.item()
+    try:
+        of_totals = RatingsRecord(date=day, season=state.season, **asdict(state.settings))  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise ValueError(f"its ratings have a wrong {first_error(error)}") from error
+    # Games without a known total advance only the ratings of margins.
+    if of_totals.season > of_margins.season or of_totals.date > of_margins.date:
+        has, other = (f"season {each.season} and end on {each.date}" for each in (of_totals, of_margins))
+        raise ValueError(f"its ratings are for {has}; those of margins are for {other}")
+    _check_state(state)
+    return totals
 
 
 def _ratings_from_bytes(content: bytes, manifest: Manifest) -> RatingFilter:
     state, season, day = from_npz(content), manifest.ratings.season, manifest.ratings.date
-    size = len(state["mean"])
-    if size not in STATE_SIZES or state["mean"].shape != (size,) or state["covariance"].shape != (size, size):
-        raise ValueError(f"it holds a state of shape {state['mean'].shape}; expected one of {STATE_SIZES} values")
     settings = RatingSettings(**manifest.ratings.model_dump(exclude={"season", "date"}))
     ratings = RatingFilter(
         settings,

@@ -1,4 +1,4 @@
-"""The command `dejavu-trainer fetch`: seasons from the NBA, with progress bars on a terminal and lines elsewhere."""
+"""The command `dejavu-trainer fetch`: seasons from the NBA, with the games that could not be had."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from dejavu_common.rich_console import Console
-from dejavu_feed.errors import DataError, FeedError
+from dejavu_feed.errors import DataError
 from dejavu_feed.nba.stats_service import NbaStats, Stats
 from dejavu_trainer.cli.app import Json, ProgressBars, app, exit_on_error, parsed, print_json
 from dejavu_trainer.data.fetch import FIRST_SEASON, FetchResult, fetch
@@ -44,7 +44,7 @@ def fetch_seasons(
     again adds the games played since, and those that could not be fetched before.
     """
     requested = parsed("--seasons", _parse, seasons)
-    with exit_on_error(FeedError), closing(parsed("--url", NbaStats, url)) as stats:
+    with exit_on_error(), closing(parsed("--url", NbaStats, url)) as stats:
         documents, stopped = _fetch(stats, requested, out, overwrite=overwrite)
     if as_json:
         print_json({"seasons": documents, "stopped": stopped})

@@ -13,7 +13,6 @@ import typer
 from dejavu_common.clock import game_day
 from dejavu_common.files import state_folder
 from dejavu_common.rich_console import Console
-from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.stats_service import STATS_URL, NbaStats
 from dejavu_store.bundle import check_target, read_manifest
 from dejavu_store.registry import default_bundle, refreshed_bundle
@@ -66,7 +65,7 @@ def refresh(
     old = bundle or default_bundle()
     target = out or bundle or refreshed_bundle()
     today = game_day(datetime.now(UTC))
-    with exit_on_error(FeedError):
+    with exit_on_error():
         manifest = read_manifest(old)
         check_target(target)
         results, left_out = _fetched(manifest, url, today) if source is None else (_read(source, manifest), [])
@@ -108,7 +107,7 @@ def _read(source: str, manifest: Manifest) -> list[GameResult]:
     from dejavu_trainer.data.ledger_export import games_folder
     from dejavu_trainer.refresh import load_results
 
-    with games_folder(source) as folder:
+    with games_folder(source, results=True) as folder:
         return load_results(folder, manifest.ratings.date.year)
 
 

@@ -20,7 +20,9 @@ from tests.trainer.harness import run
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.event_table import read_events
+from dejavu_feed.nba.live_payloads import read_box_score
 from dejavu_feed.pattern import REGULATION_MINUTES, slots
+from dejavu_trainer.data.box_scores import read_box_scores
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.plays import read_plays
 
@@ -220,6 +222,20 @@ def test_a_file_that_is_not_one_of_events_is_refused(tmp_path: Path) -> None:
     (tmp_path / "events_2025.parquet").write_text("no parquet")
     with pytest.raises(DataError, match=r"events_2025\.parquet: can't be read as events"):
         read_events(tmp_path / "events_2025.parquet")
+
+
+@pytest.mark.real_data
+def test_a_real_game_of_the_live_feed_has_the_box_score_of_the_nba(tmp_path: Path, data_dir: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("GAME_ID,GAME_DATE,MATCHUP\n0022000001,2020-12-22,GSW @ BKN\n")
+    path = data_dir / "feed" / "playbyplay_0022000001.json"
+    assert run("import", path, "--from", "nba_api", "--season", 2021, "--out", tmp_path, "--games", log) == 0
+    true = read_box_score(json.loads((data_dir / "feed" / "boxscore_0022000001.json").read_bytes()), "0022000001")
+    (found,) = read_box_scores(tmp_path / "players_2021.parquet").values()
+    assert [each.line for each in found] == list(true.lines)
+    assert {each.line.player for each in found if each.first == 0} == {
+        each.player for each in true.lines if each.started
+    }
 
 
 CHECKED_MINUTES = (6, 12, 18, 24, 36, 42)

@@ -58,8 +58,7 @@ def service() -> Iterator[StatsStandIn]:
 
 def test_a_season_is_every_game_by_date_with_the_ids_of_the_nba(service: StatsStandIn, tmp_path: Path) -> None:
     (fetched,) = fetch_from(service, tmp_path)
-    assert fetched.path == tmp_path / FILE
-    assert rows_of(fetched.path) == truth(GAMES)
+    assert rows_of(tmp_path / FILE) == truth(GAMES)
     neutral = load_games(tmp_path, [2025]).neutral
     assert neutral == [game.neutral or None for game in sorted(GAMES, key=lambda game: (game.day, game.game_id))]
     assert (fetched.not_over, fetched.missing, fetched.stopped) == (0, (), "")
@@ -70,9 +69,10 @@ def test_seasons_have_the_parts_of_their_time_and_the_final_of_the_cup_is_of_the
     earlier = [game for game in season_of_games(2, season=2019) if game.type != "PI"]
     final = replace(GAMES[0], game_id="0062400001", type="CUP", day=date(2024, 12, 17))
     with StatsStandIn([*GAMES, final, *earlier]) as service:
-        paths = [fetched.path for fetched in fetch_from(service, tmp_path, seasons=[2019, 2025])]
+        fetch_from(service, tmp_path, seasons=[2019, 2025])
     of_cup = truth([replace(final, type="RS")])
-    assert [path and rows_of(path) for path in paths] == [truth(earlier), [*truth(GAMES), *of_cup]]
+    assert rows_of(tmp_path / "plays_2019.parquet") == truth(earlier)
+    assert rows_of(tmp_path / FILE) == [*truth(GAMES), *of_cup]
     lists = [asked.what for asked in service.asked if not asked.what[0].isdigit()]
     assert lists == ["Regular Season", "Playoffs", "Regular Season", "IST", "PlayIn", "Playoffs"]
 

@@ -106,7 +106,7 @@ async def test_a_ledger_is_a_source_too_but_for_its_replays(tmp_path: Path, caps
     await ledger_of(tmp_path / "replays.sqlite3", 0)
     assert run("refresh", shipped, "--from", tmp_path / "replays.sqlite3") == 1
     error = capsys.readouterr().err
-    assert "the ledger has no game to export; games of replays do not count" in error
+    assert "the ledger has no game to export; games of replays do not count by default" in error
     assert "--include-replays" not in error
     await ledger_of(tmp_path / "ledger.sqlite3", 3)
     assert run("refresh", shipped, "--from", tmp_path / "ledger.sqlite3", "--out", tmp_path / "refreshed") == 0
@@ -118,7 +118,7 @@ async def test_a_ledger_is_a_source_too_but_for_its_replays(tmp_path: Path, caps
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("games.parquet", "not a file of games; expected plays_{season}.parquet"),
+        ("games.parquet", "games.parquet: is not plays_SEASON.parquet"),
         pytest.param("sqlite:///nowhere.sqlite3", "cannot be exported", marks=pytest.mark.nightly),
     ],
 )

@@ -84,7 +84,7 @@ def export_games(
                 by_season[game.season].append(game)
     if not by_season:
         skipped_text = f", {len(skipped):,} skipped: {_first_skipped(skipped)}" if skipped else ""
-        replay_hint = "" if include_replays else "; replays are skipped without --include-replays"
+        replay_hint = "" if include_replays else "; games of replays do not count by default"
         raise ExportError(f"the ledger has no game to export{skipped_text}{replay_hint}")
     paths = {season: folder / f"plays_{season}.parquet" for season in sorted(by_season)}
     if not overwrite and (existing := [path for path in paths.values() if path.exists()]):

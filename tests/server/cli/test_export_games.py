@@ -190,7 +190,7 @@ async def test_replays_count_only_if_told_and_have_the_season_of_their_date(
     later = replace(at("9900000009", walk(9)), generated_time=datetime(2024, 10, 30, 3, 0, tzinfo=UTC))
     await ledger.commit([later])
     await ledger.record_outcome(ended("9900000009", 5))
-    with pytest.raises(ExportError, match=r"no game to export; replays are skipped without --include-replays"):
+    with pytest.raises(ExportError, match=r"no game to export; games of replays do not count by default"):
         export_games(url, tmp_path, min_minutes=47)
     done = export_games(url, tmp_path, min_minutes=47, include_replays=True)
     assert [(season.season, season.games) for season in done.seasons] == [(2024, 1), (2025, 1)]

@@ -46,7 +46,7 @@ def test_a_game_that_the_list_lacks_is_told(tmp_path: Path, listed: Path, capsys
     arguments = ("import", files, "--from", "hoopr", "--season", 2024, "--games", listed, "--out", tmp_path)
     assert run(*arguments, "--json") == 0
     printed = capsys.readouterr()
-    assert "1 game not in the list, imported under date and home team (202310250DEN)" in printed.err
+    assert "not in the list 1 game (202310250DEN): imported under date and home team" in printed.err
     assert json.loads(printed.out)["not_in_list"] == ["202310250DEN"]
 
 

@@ -74,7 +74,7 @@ def test_fit_replaces_a_bundle_and_says_what_it_made(tmp_path: Path, capsys: pyt
     [
         ("2031-2032", "2032", 1, "2032"),
         ("2031", "2039", 1, "plays_2039.parquet"),
-        ("2031-30", "2032", 2, "neither a season"),
+        ("2031/32", "2032", 2, "neither a season"),
         ("2032-2031", "2033", 2, "backwards"),
     ],
 )

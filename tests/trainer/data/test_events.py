@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from tests.support.builders.plays_files import written
 from tests.support.fakes.stats_service import StatsStandIn, season_of_games
 from tests.support.harness.fetch import fetch_from
 from tests.trainer.harness import run
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.event_table import read_events
+from dejavu_feed.nba.live_payloads import read_box_score
 from dejavu_feed.pattern import REGULATION_MINUTES, slots
+from dejavu_trainer.data.box_scores import read_box_scores
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.plays import read_plays
 
@@ -30,78 +33,66 @@ DEN, LAL = range(11, 16), range(21, 26)
 ENTERS = 16
 """A player of DEN who plays the end of the second quarter in place of player 11."""
 
+SCORES = [(0, 0, 0), (300, 2, 0), (1000, 4, 0), (1500, 4, 3), (2800, 5, 3)]
+"""Game seconds, points of DEN and of LAL."""
+COURSE = sorted(
+    [
+        *(
+            (720 * period + 10 + number, "2pt", player)
+            for period in range(4)
+            for number, player in enumerate((*DEN, *LAL))
+        ),
+        (300, "2pt", 12),
+        (900, "substitution", 11),
+        (900, "substitution", ENTERS),
+        (1000, "2pt", ENTERS),
+        (1500, "3pt", 21),
+        (2790, "foul", 21),
+        (2800, "freethrow", 12),
+    ],
+    key=itemgetter(0),
+)
+"""Game seconds, action and player of each event: who begins a quarter misses a shot in it."""
+
 
 def plays(game: str) -> Rows:
-    scores = [(0, 0, 0), (300, 2, 0), (1000, 4, 0), (1500, 4, 3), (2800, 5, 3)]
     common = {"game_id": game, "type": "RS", "home": "DEN", "away": "LAL"}
-    return [common | {"elapsed_s": at, "home_score": home, "away_score": away} for at, home, away in scores]
-
-
-def written(path: Path, rows: Rows) -> Path:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def _row(game: str, period: int, elapsed: float, player: int, home: int, away: int) -> dict[str, object]:
-    return {
-        "game_id": game, "period": period, "elapsed_s": elapsed, "team": "DEN" if player in (*DEN, ENTERS) else "LAL",
-        "home_score": home, "away_score": away, "distance_ft": 12,
-    }  # fmt: skip
+    return [common | {"elapsed_s": at, "home_score": home, "away_score": away} for at, home, away in SCORES]
 
 
 def live(game: str) -> Rows:
-    """Return events in the columns of the live feed: in each quarter, each player who begins it misses a shot."""
+    """Return the events of a game in the columns of the live feed."""
     rows: Rows = []
-    home = away = 0
-
-    def add(action: str, period: int, elapsed: float, player: int, **more: object) -> None:
-        on_court = sorted(({*DEN, ENTERS} - {11} if 900 <= elapsed < 1440 else {*DEN}) | {*LAL})
-        none = {"detail": "", "result": "Missed", "qualifier": "[]", "foul_drawn": "", "person": player}
-        told = {"action": action, "players_on": "|".join(map(str, on_court))}
-        rows.append(_row(game, period, elapsed, player, home, away) | none | told | more)
-
-    for period in range(1, 5):
-        for number, player in enumerate((*DEN, *LAL)):
-            add("2pt", period, 720 * (period - 1) + 10 + number, player)
-        if period == 1:
-            home = 2
-            add("2pt", 1, 300, 12, result="Made")
-        elif period == 2:
-            add("substitution", 2, 900, 11)
-            add("substitution", 2, 900, ENTERS)
-            home = 4
-            add("2pt", 2, 1000, ENTERS, result="Made")
-        elif period == 3:
-            away = 3
-            add("3pt", 3, 1500, 21, result="Made")
-        else:
-            add("foul", 4, 2790, 21, detail="shooting", qualifier="['1freethrow']", foul_drawn=12)
-            home = 5
-            add("freethrow", 4, 2800, 12, detail="1 of 1", result="Made")
+    for elapsed, action, player in COURSE:
+        _, home, away = max(score for score in SCORES if score[0] <= elapsed)
+        foul, on_court = action == "foul", {*DEN, *LAL, ENTERS} - {11 if 900 <= elapsed < 1440 else ENTERS}
+        rows.append(
+            {
+                "game_id": game, "period": int(elapsed // 720) + 1, "elapsed_s": elapsed, "distance_ft": 12,
+                "team": "LAL" if player in LAL else "DEN", "home_score": home, "away_score": away, "action": action,
+                "detail": {"foul": "shooting", "freethrow": "1 of 1"}.get(action, ""), "person": player,
+                "result": "Made" if any(elapsed == each[0] for each in SCORES) else "Missed",
+                "qualifier": "['1freethrow']" if foul else "[]", "foul_drawn": 12 if foul else "",
+                "players_on": "|".join(map(str, sorted(on_court))),
+            }
+        )  # fmt: skip
     return rows
-
-
-_V2_TYPES = {"freethrow": 3, "foul": 6, "substitution": 8}
 
 
 def v2(game: str) -> Rows:
     """Return the same events in the columns of PlayByPlayV2, with scores on the rows that score only."""
+    kinds = {"freethrow": (3, 10, 0), "foul": (6, 2, 12), "substitution": (8, 0, ENTERS)}  # type, action, other player
+    names = ("game_id", "period", "elapsed_s", "distance_ft", "team")
     rows: Rows = []
     for each in live(game):
-        made, action = each["result"] == "Made", str(each["action"])
-        if action == "substitution" and each["person"] == ENTERS:
-            continue  # one row names who leaves and who enters
-        row = {name: value for name, value in each.items() if name in _row("", 1, 0, 11, 0, 0)}
-        if not made:
-            row |= {"home_score": "", "away_score": ""}
-        other = {"substitution": ENTERS, "foul": each["foul_drawn"]}.get(action, 0)
-        kind = _V2_TYPES.get(action, 1 if made else 2)
-        of_kind = {"freethrow": 10, "foul": 2}.get(action, 0)
+        kind, action, other = kinds.get(str(each["action"]), (1 if each["result"] == "Made" else 2, 0, 0))
+        told = each if each["result"] == "Made" else {"home_score": "", "away_score": ""}
+        score = {name: told[name] for name in ("home_score", "away_score")}
         players = {"player1": each["person"], "player2": other, "player3": 0}
-        rows.append(row | players | {"event_type": kind, "event_action": of_kind})
+        if each["person"] != other:  # one row names who leaves and who enters
+            rows.append(
+                {name: each[name] for name in names} | score | players | {"event_type": kind, "event_action": action}
+            )
     return rows
 
 
@@ -181,7 +172,10 @@ def test_a_game_whose_line_ups_are_not_found_has_events_and_no_box_score(
     ("rows", "message"),
     [
         ([{**live(FIRST)[0], "game_id": ""}], "line 2: game_id is missing"),
-        ([_row(FIRST, 1, 0, 11, 0, 0)], "lacks columns; expected action, .* or event_type, "),
+        (
+            [{name: each for name, each in v2(FIRST)[0].items() if name != "player3"}],
+            "lacks columns; expected action, .* or event_type, ",
+        ),
         ([{"game_id": FIRST}], "lacks the columns period, elapsed_s"),
         (plays(FIRST), "lacks the columns period"),
         (live(FIRST)[:-1], "has usable events of no game; 202310250DEN: they end 4–3; expected 5–3, as the plays"),
@@ -228,6 +222,20 @@ def test_a_file_that_is_not_one_of_events_is_refused(tmp_path: Path) -> None:
     (tmp_path / "events_2025.parquet").write_text("no parquet")
     with pytest.raises(DataError, match=r"events_2025\.parquet: can't be read as events"):
         read_events(tmp_path / "events_2025.parquet")
+
+
+@pytest.mark.real_data
+def test_a_real_game_of_the_live_feed_has_the_box_score_of_the_nba(tmp_path: Path, data_dir: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("GAME_ID,GAME_DATE,MATCHUP\n0022000001,2020-12-22,GSW @ BKN\n")
+    path = data_dir / "feed" / "playbyplay_0022000001.json"
+    assert run("import", path, "--from", "nba_api", "--season", 2021, "--out", tmp_path, "--games", log) == 0
+    true = read_box_score(json.loads((data_dir / "feed" / "boxscore_0022000001.json").read_bytes()), "0022000001")
+    (found,) = read_box_scores(tmp_path / "players_2021.parquet").values()
+    assert [each.line for each in found] == list(true.lines)
+    assert {each.line.player for each in found if each.first == 0} == {
+        each.player for each in true.lines if each.started
+    }
 
 
 CHECKED_MINUTES = (6, 12, 18, 24, 36, 42)

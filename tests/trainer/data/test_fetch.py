@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from tests.support.fakes.stats_service import (
     Fault,
@@ -38,7 +37,6 @@ from tests.support.harness.fetch import (
 )
 
 from dejavu_feed.errors import DataError
-from dejavu_feed.pattern import Score
 from dejavu_trainer.data.fetch import exclusive_lock
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.plays import write_plays
@@ -60,28 +58,21 @@ def service() -> Iterator[StatsStandIn]:
 
 def test_a_season_is_every_game_by_date_with_the_ids_of_the_nba(service: StatsStandIn, tmp_path: Path) -> None:
     (fetched,) = fetch_from(service, tmp_path)
-    assert fetched.path == tmp_path / FILE
-    assert rows_of(fetched.path) == truth(GAMES)
+    assert rows_of(tmp_path / FILE) == truth(GAMES)
     neutral = load_games(tmp_path, [2025]).neutral
     assert neutral == [game.neutral or None for game in sorted(GAMES, key=lambda game: (game.day, game.game_id))]
     assert (fetched.not_over, fetched.missing, fetched.stopped) == (0, (), "")
     assert [asked.what for asked in service.asked][:4] == ["Regular Season", "IST", "PlayIn", "Playoffs"]
 
 
-def test_the_final_of_the_cup_is_fetched_as_a_game_of_the_regular_season(tmp_path: Path) -> None:
-    final = replace(GAMES[0], game_id="0062400001", type="CUP", day=date(2024, 12, 17))
-    with StatsStandIn([*GAMES, final]) as service:
-        fetch_from(service, tmp_path)
-    of_final = [row for row in pq.read_table(tmp_path / FILE).to_pylist() if row["game_id"] == final.game_id]
-    assert [(row["type"], row["game_date"]) for row in of_final] == [("RS", final.day)] * len(final.scores)
-    assert service.plays_asked().count(GAMES[0].game_id) == 1
-
-
-def test_several_seasons_are_several_files_and_have_the_parts_of_their_time(tmp_path: Path) -> None:
+def test_seasons_have_the_parts_of_their_time_and_the_final_of_the_cup_is_of_the_regular_season(tmp_path: Path) -> None:
     earlier = [game for game in season_of_games(2, season=2019) if game.type != "PI"]
-    with StatsStandIn([*GAMES, *earlier]) as service:
-        paths = [fetched.path for fetched in fetch_from(service, tmp_path, seasons=[2019, 2025])]
-    assert [path and rows_of(path) for path in paths] == [truth(earlier), truth(GAMES)]
+    final = replace(GAMES[0], game_id="0062400001", type="CUP", day=date(2024, 12, 17))
+    with StatsStandIn([*GAMES, final, *earlier]) as service:
+        fetch_from(service, tmp_path, seasons=[2019, 2025])
+    of_cup = truth([replace(final, type="RS")])
+    assert rows_of(tmp_path / "plays_2019.parquet") == truth(earlier)
+    assert rows_of(tmp_path / FILE) == [*truth(GAMES), *of_cup]
     lists = [asked.what for asked in service.asked if not asked.what[0].isdigit()]
     assert lists == ["Regular Season", "Playoffs", "Regular Season", "IST", "PlayIn", "Playoffs"]
 
@@ -101,54 +92,57 @@ def test_killed_after_any_request_it_goes_on_to_the_same_files_and_asks_for_no_g
     assert files_of(out) == files_of(tmp_path / "whole")
 
 
-def test_games_that_are_not_over_are_left_out_and_come_later(service: StatsStandIn, tmp_path: Path) -> None:
-    service.games = [replace(game, over=game.game_id != SECOND) for game in GAMES[:-1]]
+OTHER_FINAL = replace(GAMES[0], scores=GAMES[0].scores[:-1])
+
+
+@pytest.mark.parametrize(
+    ("before", "not_over", "asked"),
+    [
+        ([replace(game, over=game.game_id != SECOND) for game in GAMES[:-1]], 1, [GAMES[1], GAMES[-1]]),
+        ([OTHER_FINAL, *GAMES[1:]], 0, [GAMES[0]]),
+    ],
+    ids=["a season in progress", "a result that the NBA corrects"],
+)
+def test_a_later_fetch_asks_for_what_is_new(
+    service: StatsStandIn, tmp_path: Path, before: list[PlayedOnce], not_over: int, asked: list[PlayedOnce]
+) -> None:
+    service.games = before
     (fetched,) = fetch_from(service, tmp_path)
-    assert (fetched.not_over, fetched.missing) == (1, ())
-    assert rows_of(tmp_path / FILE) == truth([game for game in GAMES[:-1] if game.game_id != SECOND])
+    assert (fetched.not_over, fetched.missing) == (not_over, ())
+    assert rows_of(tmp_path / FILE) == truth([game for game in before if game.over])
     service.games = list(GAMES)
     service.asked.clear()
     fetch_from(service, tmp_path)
-    assert sorted(service.plays_asked()) == sorted([SECOND, GAMES[-1].game_id])
+    assert sorted(service.plays_asked()) == sorted(game.game_id for game in asked)
     assert rows_of(tmp_path / FILE) == truth(GAMES)
 
 
-def test_a_result_that_the_nba_corrects_is_asked_for_again(service: StatsStandIn, tmp_path: Path) -> None:
-    fetch_from(service, tmp_path)
-    last = GAMES[0].scores[-1]
-    corrected = replace(GAMES[0], scores=(*GAMES[0].scores, Score(last.elapsed, last.home + 1, last.away)))
-    service.games[0] = corrected
-    service.asked.clear()
-    fetch_from(service, tmp_path)
-    assert service.plays_asked() == [corrected.game_id]
-    assert rows_of(tmp_path / FILE) == truth([corrected, *GAMES[1:]])
-
-
-def half(game: PlayedOnce) -> Fault:
-    return text(json.dumps(plays_payload(replace(game, scores=game.scores[: len(game.scores) // 2]))))
+HALF = text(json.dumps(plays_payload(replace(GAMES[1], scores=GAMES[1].scores[: len(GAMES[1].scores) // 2]))))
+LIST = log_payload([game for game in GAMES if game.type == "RS"], "2024-25", "Regular Season")
+GARBLED = copy.deepcopy(LIST)
+GARBLED["resultSets"][0]["rowSet"] = [
+    row for row in LIST["resultSets"][0]["rowSet"] if row[4] != SECOND or row[7] == "W"
+]
 
 
 @pytest.mark.parametrize(
     ("faults", "asked", "reason"),
     [
-        ([status(500)] * ATTEMPTS, ATTEMPTS, "status 500, after 3 attempts"),
-        ([half(GAMES[1])], 1, r"its plays end with \w+ \d+, \w+ \d+; the list has \w+ \d+, \w+ \d+"),
+        ({SECOND: [status(500)] * ATTEMPTS}, ATTEMPTS, "status 500, after 3 attempts"),
+        ({SECOND: [HALF]}, 1, r"its plays end with \w+ \d+, \w+ \d+; the list has \w+ \d+, \w+ \d+"),
+        ({"Regular Season": [text(json.dumps(GARBLED))]}, 0, "the list has 1 rows of it, expected 2"),
     ],
 )
 def test_games_that_could_not_be_had_are_told_and_tried_again(
-    service: StatsStandIn, tmp_path: Path, faults: list[Fault], asked: int, reason: str
+    service: StatsStandIn, tmp_path: Path, faults: dict[str, list[Fault]], asked: int, reason: str
 ) -> None:
-    service.faults[SECOND] = faults
+    service.faults |= faults
     notes = Notes()
     (fetched,) = fetch_from(service, tmp_path, notes=notes)
     assert service.plays_asked().count(SECOND) == asked
     assert rows_of(tmp_path / FILE) == truth([game for game in GAMES if game.game_id != SECOND])
     ((game, why),) = fetched.missing
-    assert (game.game_id, game.date, sorted(game.teams.split(" @ "))) == (
-        SECOND,
-        GAMES[1].day,
-        sorted([GAMES[1].home, GAMES[1].away]),
-    )
+    assert (game.game_id, game.date) == (SECOND, GAMES[1].day)
     assert re.fullmatch(reason, why)
     assert notes.said == [f"{SECOND} {game.teams}, {game.date}: {why}"]
     assert notes.games == {"2024-25": len(GAMES)}
@@ -190,18 +184,6 @@ def test_a_list_of_another_season_is_not_believed(
     fetch_from(service, tmp_path, notes=notes)
     assert notes.waits == [(0.0, f"holds game {what}")]
     assert rows_of(tmp_path / FILE) == truth(GAMES)
-
-
-def test_a_game_that_the_list_garbles_is_told_and_not_asked_for(service: StatsStandIn, tmp_path: Path) -> None:
-    listing = copy.deepcopy(log_payload([game for game in GAMES if game.type == "RS"], "2024-25", "Regular Season"))
-    dropped = listing["resultSets"][0]["rowSet"].pop(0)[4]
-    service.faults["Regular Season"] = [text(json.dumps(listing))]
-    (fetched,) = fetch_from(service, tmp_path)
-    assert [(game.game_id, why) for game, why in fetched.missing] == [
-        (dropped, "the list has 1 rows of it, expected 2")
-    ]
-    assert dropped not in service.plays_asked()
-    assert rows_of(tmp_path / FILE) == truth([game for game in GAMES if game.game_id != dropped])
 
 
 def test_a_service_that_answers_no_more_is_left_alone(tmp_path: Path) -> None:

@@ -170,11 +170,11 @@ def named_by_the_nba(game_id: str) -> list[Row]:
         (dated(game("2023-01-01BOS"), date(2023, 1, 1)), "not a game id"),
         (dated(game("202313010BOS"), date(2023, 1, 1)), "not begin with a date"),
         *(
-            (dated([game()[0], (*game()[1][:4], *values), *game()[2:]], date(2023, 1, 1)), complaint)
-            for *values, complaint in (
-                (float("nan"), 2, 0, "row 2: elapsed_s is nan; expected 0 to 8880"),
-                (-1.0, 2, 0, "row 2: elapsed_s is -1"),
-                (30.0, 9999, 0, "row 2: home_score is 9999; expected 0 to 400"),
+            (dated([game()[0], (*game()[1][:4], elapsed, points, 0), *game()[2:]], date(2023, 1, 1)), complaint)
+            for elapsed, points, complaint in (
+                (float("nan"), 2, "row 2: elapsed_s is nan; expected 0 to 8880"),
+                (-1.0, 2, "row 2: elapsed_s is -1"),
+                (30.0, 9999, "row 2: home_score is 9999; expected 0 to 400"),
             )
         ),
         (dated(game(away="XYZ"), date(2023, 1, 1)), "XYZ"),

@@ -41,7 +41,7 @@ async def test_a_ledger_is_a_source_by_its_path_and_its_url(tmp_path: Path) -> N
 @pytest.mark.nightly
 async def test_a_ledger_of_replays_only_names_the_option_that_takes_them(tmp_path: Path) -> None:
     url = await ledger_of(tmp_path / "ledger.sqlite3", 0)
-    with pytest.raises(DataError, match="no game to export; replays are skipped without --include-replays"):
+    with pytest.raises(DataError, match="no game to export; games of replays do not count by default"):
         gather([url])
 
 

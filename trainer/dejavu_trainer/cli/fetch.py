@@ -15,6 +15,7 @@ from dejavu_feed.nba.stats_service import NbaStats, Stats
 from dejavu_trainer.cli.app import Json, ProgressBars, app, exit_on_error, parsed, print_json
 from dejavu_trainer.data.fetch import FIRST_SEASON, FetchResult, fetch
 from dejavu_trainer.data.games import count_games, parse_seasons, season_name
+from dejavu_trainer.data.plays import season_path
 from dejavu_trainer.data.retries import FetchStopped, RetryingClient
 from dejavu_trainer.reports import runs
 
@@ -77,7 +78,7 @@ def _fetch(stats: Stats, seasons: Sequence[int], out: Path, *, overwrite: bool) 
         client = RetryingClient(lambda seconds, reason: bars.say(f"{reason}; retrying in {seconds:.0f} s"))
         try:
             for fetched in fetch(stats, seasons, out, client, bars, bars.say, overwrite=overwrite):
-                documents.append(_document(fetched))
+                documents.append(_document(out, fetched))
         except FetchStopped as error:
             return documents, f"{error}; run the same command again to resume"
         except DataError as error:
@@ -85,15 +86,16 @@ def _fetch(stats: Stats, seasons: Sequence[int], out: Path, *, overwrite: bool) 
     return documents, ""
 
 
-def _document(fetched: FetchResult) -> dict[str, Any]:
+def _document(out: Path, fetched: FetchResult) -> dict[str, Any]:
     """Return the result of a season for --json."""
     document: dict[str, Any] = {"file": None, "rows": 0, "games": 0, "left_out": 0}
-    if fetched.path is not None:
+    if len(fetched.plays):
+        path = season_path(out, fetched.season)
         try:
-            counted = count_games(fetched.path, fetched.plays)
+            counted = count_games(path, fetched.plays)
         except DataError:  # none of its games is complete
             counted = 0
-        document = runs.season_document(fetched.path, fetched.plays, counted, fetched.season)
+        document = runs.season_document(path, fetched.plays, counted, fetched.season)
     return {
         "season": season_name(fetched.season),
         **document,

@@ -88,9 +88,7 @@ def import_plays(
     for (key, each), text in zip(without.items(), ("left out", "no events of", "no players of"), strict=True):
         document[key] = [asdict(game) for game in each]
         _tell(text, each)
-    if ids := checked.unlisted:
-        some = f"{len(ids):,} game{'s' * (len(ids) > 1)} not in the list"
-        typer.echo(f"{some}, imported under date and home team ({ids[0]}{', …' * (len(ids) > 1)})", err=True)
+    _tell("not in the list", [LeftOutGame(each, "imported under date and home team") for each in checked.unlisted])
     if as_json:
         print_json(document)
     else:

@@ -68,7 +68,7 @@ def refresh(
     with exit_on_error():
         manifest = read_manifest(old)
         check_target(target)
-        results, left_out = _fetched(manifest, url, today) if source is None else (_read(source, manifest), ())
+        results, left_out = _fetched(manifest, url, today) if source is None else (_read(source, manifest), [])
         try:
             document = refresh_document(refresh_ratings(old, results, target, today), left_out)
         except NothingNewer as nothing:
@@ -82,7 +82,7 @@ def refresh(
         typer.echo(f"{served} serves it from its next start, or from a SIGHUP on.")
 
 
-def _fetched(manifest: Manifest, url: str | None, today: date) -> tuple[tuple[GameResult, ...], tuple[str, ...]]:
+def _fetched(manifest: Manifest, url: str | None, today: date) -> tuple[list[GameResult], list[str]]:
     """Return the finals from the NBA that the ratings may lack, and the games that have no usable result."""
     from dejavu_trainer.data.finals import fetch_finals
     from dejavu_trainer.refresh import seasons_to_learn
@@ -93,14 +93,14 @@ def _fetched(manifest: Manifest, url: str | None, today: date) -> tuple[tuple[Ga
     )
     with closing(parsed("--url", NbaStats, url)) as stats:
         try:
-            finals = fetch_finals(stats, seasons_to_learn(manifest, today), today, folder, client, _say)
+            results, left_out = fetch_finals(stats, seasons_to_learn(manifest, today), today, folder, client, _say)
         except FetchStopped as stopped:
             raise FetchStopped(
                 f"{stopped}; the bundle is as it was; run the same command again, or give games with --from"
             ) from stopped
-    for game in finals.left_out:
+    for game in left_out:
         _say(f"left out: {game}")
-    return finals.results, finals.left_out
+    return results, left_out
 
 
 def _read(source: str, manifest: Manifest) -> list[GameResult]:

@@ -53,93 +53,79 @@ _OF_THE_CUP: Final = Phase("RS", "IST", 2024)
 PHASES: Final = (Phase("RS", "Regular Season"), _OF_THE_CUP, Phase("PI", "PlayIn", 2020), Phase("PO", "Playoffs"))
 
 
-@dataclass(frozen=True, slots=True)
-class FetchResult:
-    """Result of fetching a season.
-
-    Attributes:
-        season: year in which the season ends.
-        path: file of the season; None if no game could be fetched and no file was written.
-        plays: content of the file; see `dejavu_trainer.data.plays.plays_table`.
-        not_over: number of listed games that are not finished.
-        missing: finished games that could not be fetched, by date and id, each with the reason.
-        stopped: why the fetch stopped early; "" if it did not.
-    """
-
-    season: int
-    path: Path | None
-    plays: pa.Table
-    not_over: int
-    missing: tuple[tuple[ListedGame, str], ...]
-    stopped: str
-
-
-def fetch_list(stats: Stats, season: int, phase: Phase, client: RetryingClient) -> tuple[ListedGame, ...]:
-    """Fetch the games of a part of a season, sorted by date and id; empty for a part that the season does not have.
-
-    Raises:
-        FetchStopped: if it could not be fetched.
-    """
-    if season < phase.first_season:
-        return ()
-    name = season_name(season)
-
-    def request() -> tuple[ListedGame, ...]:
-        games = read_game_log(stats.game_log(name, phase.nba_name))
-        if phase is _OF_THE_CUP:  # the other games of the Cup are of the regular season as well
-            games = tuple(game for game in games if game.game_id.startswith(CUP_FINAL))
-        if other := [game.game_id for game in games if season_of(game.game_id) != season]:
-            raise MalformedFeed(f"holds game {other[0]} of another season")
-        if other := [game.game_id for game in games if COMPETITIVE.get(game.game_id[:3]) != phase.code]:
-            raise MalformedFeed(f"holds game {other[0]} of another part of the season")
-        return games
-
-    try:
-        return client.call(request)
-    except RetriesExhausted as error:
-        raise FetchStopped(f"{name}: the list of games, {phase.nba_name}, could not be fetched: {error}") from error
-
-
-class Plays:
-    """The plays of games from the NBA, each requested once: the responses are kept in a folder.
+class NbaSeason:
+    """Lists and plays of the games of a season from the NBA; the responses with plays are kept in a folder.
 
     Args:
+        season: year in which the season ends.
         stats: the statistics service.
         client: sends the requests, with rate limit and retries.
-        folder: the folder; created if it does not exist.
+        folder: folder of the kept responses of all seasons.
     """
 
-    def __init__(self, stats: Stats, client: RetryingClient, folder: Path) -> None:
+    def __init__(self, season: int, stats: Stats, client: RetryingClient, folder: Path) -> None:
+        self.season = season
+        self.name = season_name(season)
         self._stats = stats
         self._client = client
-        self._folder = folder
+        self._folder = folder / self.name
+
+    def games(self) -> list[tuple[ListedGame, Phase]]:
+        """Fetch the lists of all parts that the season has; return its games, sorted by date and id.
+
+        Raises:
+            FetchStopped: if one could not be fetched.
+        """
+        phases = [phase for phase in PHASES if self.season >= phase.first_season]
+        games = ((game, phase) for phase in phases for game in self._list(phase))
+        return sorted(games, key=lambda entry: (entry[0].date, entry[0].game_id))
+
+    def _list(self, phase: Phase) -> tuple[ListedGame, ...]:
+        def request() -> tuple[ListedGame, ...]:
+            games = read_game_log(self._stats.game_log(self.name, phase.nba_name))
+            if phase is _OF_THE_CUP:  # the other games of the Cup are of the regular season as well
+                games = tuple(game for game in games if game.game_id.startswith(CUP_FINAL))
+            if other := [game.game_id for game in games if season_of(game.game_id) != self.season]:
+                raise MalformedFeed(f"holds game {other[0]} of another season")
+            if other := [game.game_id for game in games if COMPETITIVE.get(game.game_id[:3]) != phase.code]:
+                raise MalformedFeed(f"holds game {other[0]} of another part of the season")
+            return games
+
+        try:
+            return self._client.call(request)
+        except RetriesExhausted as error:
+            message = f"{self.name}: the list of games, {phase.nba_name}, could not be fetched: {error}"
+            raise FetchStopped(message) from error
 
     def kept(self, game: ListedGame) -> tuple[ScoreTimeline, object] | None:
         """Return the scores of a game from a kept response that fits its final score, and the response; else None."""
         try:
-            return _scores(json.loads(gzip.decompress(self._path(game).read_bytes())), game)
+            payload = json.loads(gzip.decompress(self._path(game).read_bytes()))
+            return read_score_timeline(payload, game), payload
         except (OSError, EOFError, zlib.error, ValueError, RecursionError, FeedError):
             return None
 
-    def of(self, game: ListedGame) -> tuple[ScoreTimeline, object]:
+    def plays(self, game: ListedGame) -> tuple[ScoreTimeline, object]:
         """Return the scores of a game and the response that has them, which is requested if it is not kept.
 
         Raises:
             FeedError: if the service gives none, they are invalid, or they contradict the list.
         """
+
+        def request() -> tuple[ScoreTimeline, object]:
+            payload = self._stats.plays(game.game_id)
+            return read_score_timeline(payload, game), payload
+
         kept = self.kept(game)
         if kept is None:
-            kept = self._client.call(lambda: _scores(self._stats.plays(game.game_id), game))
+            kept = self._client.call(request)
             self._folder.mkdir(exist_ok=True)
-            write_atomic(self._path(game), gzip.compress(json.dumps(kept[1], separators=(",", ":")).encode(), mtime=0))
+            content = json.dumps(kept[1], separators=(",", ":")).encode()
+            write_atomic(self._path(game), gzip.compress(content, mtime=0))
         return kept
 
     def _path(self, game: ListedGame) -> Path:
         return self._folder / f"{game.game_id}.json.gz"
-
-
-def _scores(payload: object, game: ListedGame) -> tuple[ScoreTimeline, object]:
-    return read_score_timeline(payload, game), payload
 
 
 @contextmanager
@@ -157,6 +143,25 @@ def exclusive_lock(out: Path) -> Iterator[Path]:
         except BlockingIOError as error:
             raise DataError(f"{out}: another fetch is running there") from error
         yield folder
+
+
+@dataclass(frozen=True, slots=True)
+class FetchResult:
+    """Result of fetching a season.
+
+    Attributes:
+        season: year in which the season ends.
+        plays: content of its file, which is not written if it is empty; see `dejavu_trainer.data.plays.plays_table`.
+        not_over: number of listed games that are not finished.
+        missing: finished games that could not be fetched, by date and id, each with the reason.
+        stopped: why the fetch stopped early; "" if it did not.
+    """
+
+    season: int
+    plays: pa.Table
+    not_over: int
+    missing: tuple[tuple[ListedGame, str], ...]
+    stopped: str
 
 
 def fetch(
@@ -196,36 +201,25 @@ def fetch(
             if path.exists() and not overwrite and not (folder / season_name(season)).exists():
                 raise DataError(f"{path}: already exists and was not written by fetch; use --overwrite to replace it")
         for season in seasons:
-            listed = sorted(
-                ((game, phase) for phase in PHASES for game in fetch_list(stats, season, phase, client)),
-                key=lambda entry: (entry[0].date, entry[0].game_id),
-            )
-            plays = Plays(stats, client, folder / season_name(season))
-            fetched = _fetch_season(listed, season, out, plays, progress, say)
+            fetched = _fetch_season(NbaSeason(season, stats, client, folder), out, progress, say)
             yield fetched
             if fetched.stopped:
                 raise FetchStopped(fetched.stopped)
 
 
-def _fetch_season(
-    listed: Sequence[tuple[ListedGame, Phase]],
-    season: int,
-    out: Path,
-    plays: Plays,
-    progress: Progress,
-    say: Callable[[str], object],
-) -> FetchResult:
+def _fetch_season(nba: NbaSeason, out: Path, progress: Progress, say: Callable[[str], object]) -> FetchResult:
+    listed = nba.games()
     finished = [(game, phase) for game, phase in listed if game.over]
     if not finished:
-        raise DataError(f"{season_name(season)}: the NBA lists no finished game")
+        raise DataError(f"{nba.name}: the NBA lists no finished game")
     games, missing = list[GameInFiles](), list[tuple[ListedGame, str]]()
     stopped, in_a_row = "", 0
-    with progress.step(season_name(season), len(finished)) as advance:
+    with progress.step(nba.name, len(finished)) as advance:
         for game, phase in finished:
             reason = game.fault
             if not reason:
                 try:
-                    found = plays.kept(game) if stopped else plays.of(game)
+                    found = nba.kept(game) if stopped else nba.plays(game)
                     if found is None:
                         missing.append((game, "not requested: the service had stopped responding"))
                     else:
@@ -239,11 +233,12 @@ def _fetch_season(
                 missing.append((game, reason))
                 say(f"{game.game_id} {game.teams}, {game.date}: {reason}")
             if in_a_row == _MAX_FAILURES_IN_A_ROW:
-                stopped = f"{season_name(season)}: no valid response for {in_a_row} games in a row; try again later"
+                stopped = f"{nba.name}: no valid response for {in_a_row} games in a row; try again later"
             advance(1)
-    table = plays_table(games)
-    path = write_season(out, season, table, games) if games else None
-    return FetchResult(season, path, table, len(listed) - len(finished), tuple(missing), stopped)
+    plays = plays_table(games)
+    if games:
+        write_season(out, nba.season, plays, games)
+    return FetchResult(nba.season, plays, len(listed) - len(finished), tuple(missing), stopped)
 
 
 def _game(game: ListedGame, phase: Phase, timeline: ScoreTimeline, payload: object) -> GameInFiles:

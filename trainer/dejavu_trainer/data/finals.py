@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -12,22 +11,8 @@ from dejavu_feed.game_ids import PLAYOFF_PHASES
 from dejavu_feed.nba.stats_payloads import ListedGame
 from dejavu_feed.nba.stats_service import Stats
 from dejavu_models.live_ratings import GameResult
-from dejavu_trainer.data.fetch import PHASES, Phase, Plays, exclusive_lock, fetch_list
-from dejavu_trainer.data.games import season_name
+from dejavu_trainer.data.fetch import NbaSeason, Phase, exclusive_lock
 from dejavu_trainer.data.retries import RetriesExhausted, RetryingClient
-
-
-@dataclass(frozen=True, slots=True)
-class Finals:
-    """Finals of several seasons.
-
-    Attributes:
-        results: by date and id of the game.
-        left_out: the games without a usable result, each with the reason.
-    """
-
-    results: tuple[GameResult, ...]
-    left_out: tuple[str, ...]
 
 
 def fetch_finals(
@@ -37,7 +22,7 @@ def fetch_finals(
     folder: Path,
     client: RetryingClient,
     say: Callable[[str], object],
-) -> Finals:
+) -> tuple[list[GameResult], list[str]]:
     """Fetch the finals of seasons, up to the day before a game day: later games may be in progress.
 
     A list does not name the home team of a game on neutral ground; the game's plays do, so these are fetched too.
@@ -50,6 +35,9 @@ def fetch_finals(
         client: sends the requests, with rate limit and retries.
         say: called with a line of progress after each season.
 
+    Returns:
+        The finals by date and id of the game; and the games without a usable result, each with the reason.
+
     Raises:
         DataError: if another fetch is running in the folder.
         FetchStopped: if a list could not be fetched.
@@ -58,31 +46,30 @@ def fetch_finals(
     results, left_out = list[tuple[date, str, GameResult]](), list[str]()
     with exclusive_lock(folder) as kept:
         for season in seasons:
-            plays, before = Plays(stats, client, kept / season_name(season)), len(results)
-            for phase in PHASES:
-                for game in fetch_list(stats, season, phase, client):
-                    if game.date >= today:
-                        continue
-                    try:
-                        results.append((game.date, game.game_id, _result(game, season, phase, plays)))
-                    except (RetriesExhausted, IncompleteGame) as why:
-                        left_out.append(f"{game.game_id} {game.teams}, {game.date}: {why}")
-            say(f"{season_name(season)}: {len(results) - before:,} finals")
-    return Finals(tuple(result for *_, result in sorted(results)), tuple(left_out))
+            nba, before = NbaSeason(season, stats, client, kept), len(results)
+            for game, phase in nba.games():
+                if game.date >= today:
+                    continue
+                try:
+                    results.append((game.date, game.game_id, _result(game, phase, nba)))
+                except (RetriesExhausted, IncompleteGame) as why:
+                    left_out.append(f"{game.game_id} {game.teams}, {game.date}: {why}")
+            say(f"{nba.name}: {len(results) - before:,} finals")
+    return [result for *_, result in sorted(results)], left_out
 
 
-def _result(game: ListedGame, season: int, phase: Phase, plays: Plays) -> GameResult:
+def _result(game: ListedGame, phase: Phase, nba: NbaSeason) -> GameResult:
     if game.fault or not game.over:
         raise IncompleteGame(game.fault or "the list has no result of it")
     try:
-        home = game.home or plays.of(game)[0].home
+        home = game.home or nba.plays(game)[0].home
     except (RetriesExhausted, IncompleteGame) as error:
         raise IncompleteGame(f"its home team is not known: {error}") from error
     (away,) = game.points.keys() - {home}
     return GameResult(
         home=home,
         away=away,
-        season=season,
+        season=nba.season,
         day=game.date,
         differential=game.points[home] - game.points[away],
         is_playoffs=phase.code in PLAYOFF_PHASES,

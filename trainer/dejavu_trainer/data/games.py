@@ -336,9 +336,9 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
             raise DataError(f"{source}: game {game_id}: {error}") from None
         differentials = slots(scores, REGULATION_MINUTES)
         final = scores[-1].home - scores[-1].away
-        scoring = recorded_scoring(columns[0], recorded[rows]) if recorded else scoring_of(scores, team[NEUTRAL])
-        kept = () if scoring.final_total == UNKNOWN or recorded else tuple(scores)
-        games.append(_Game(game_id, season, day, team["type"], home, away, differentials, final, *scoring, kept))
+        live, total = recorded_scoring(columns[0], recorded[rows]) if recorded else scoring_of(scores, team[NEUTRAL])
+        kept = () if total == UNKNOWN or recorded else tuple(scores)
+        games.append(_Game(game_id, season, day, team["type"], home, away, differentials, final, live, total, kept))
     if not games:
         raise DataError(f"{source}: holds no complete game")
     return games

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Final
 
 from dejavu_feed.live_inputs import COLUMNS, NO_LIVE_INPUTS, numbers
 from dejavu_feed.pattern import REGULATION_MINUTES, Score, live_inputs
@@ -14,12 +14,8 @@ UNKNOWN: Final = -1
 """Total points that are not known."""
 
 
-class Scoring(NamedTuple):
-    """The fields of `dejavu_trainer.data.games.Games` in addition to the differentials."""
-
-    live: tuple[tuple[float, ...], ...]
-    final_total: int
-
+Scoring = tuple[tuple[tuple[float, ...], ...], int]
+"""The fields `live` and `final_total` of `dejavu_trainer.data.games.Games`."""
 
 _MINUTES: Final = range(1, REGULATION_MINUTES + 1)
 _NOTHING: Final = (math.nan,) * len(COLUMNS)
@@ -41,7 +37,7 @@ def scoring_of(scores: Sequence[Score], neutral_site: float | None = None) -> Sc
     if neutral_site is not None:
         inputs = tuple(replace(live, neutral_site=bool(neutral_site)) for live in inputs)
     rows = tuple(numbers(live, minute) for minute, live in zip(_MINUTES, inputs, strict=True))
-    return Scoring(rows, scores[-1].home + scores[-1].away if known else UNKNOWN)
+    return rows, scores[-1].home + scores[-1].away if known else UNKNOWN
 
 
 def recorded_scoring(elapsed: Sequence[float], recorded: Sequence[tuple[float, ...]]) -> Scoring:
@@ -55,4 +51,4 @@ def recorded_scoring(elapsed: Sequence[float], recorded: Sequence[tuple[float, .
     rows = dict(zip(elapsed, recorded, strict=True))
     final = recorded[-1][_TOTAL]
     of_minutes = tuple(rows.get(60.0 * minute, _NOTHING) for minute in _MINUTES)
-    return Scoring(of_minutes, UNKNOWN if math.isnan(final) else int(final))
+    return of_minutes, UNKNOWN if math.isnan(final) else int(final)

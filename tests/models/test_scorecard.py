@@ -34,7 +34,7 @@ ROWS = st.lists(
             "probability": st.sampled_from([0.0, 0.25, 0.5, 0.7, 1.0]),
             "crps": st.just(math.nan) | st.floats(0, 20),
         }
-    ).map(lambda row: {**row, "differential": OUTCOMES[row["game"]]}),
+    ).map(lambda row: {**row, "differential": OUTCOMES[int(row["game"])]}),
     min_size=1,
     max_size=20,
 )
@@ -217,8 +217,8 @@ def card(value: float, games: int = 100) -> Scorecard:
     assert BET is not None
     told = ScoreEstimate(value, games)
     market = None if value == 1.0 else replace(BET, roi=told)
-    figures = dict.fromkeys(("mae", "crps", "brier", "mae_difference", "accuracy", "roc_auc"), told)
-    return Scorecard(games=games, market=market, **figures)
+    figures: dict[str, Any] = dict.fromkeys(("mae", "crps", "brier", "mae_difference", "accuracy", "roc_auc"), told)
+    return replace(Scorecard(games=games, market=market), **figures)
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def _forecast(points: Floats, spread: float) -> tuple[Floats, Floats]:
 
 
 def test_a_judgement_has_the_figures_of_its_games() -> None:
-    judgement = _judge(_EQUAL)
+    judgement = _judge(_EQUAL, pairs(_NOISE[:300], divergence=(0.002, 0.0001)))
     assert (judgement.games, judgement.coverage) == pytest.approx((400, 0.95))
     assert judgement.crps_difference == pytest.approx(12 * float(_NOISE.mean()))
     assert (judgement.crps_divergence, judgement.brier_divergence) == pytest.approx(_NEAR)

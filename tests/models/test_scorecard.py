@@ -34,7 +34,7 @@ ROWS = st.lists(
             "probability": st.sampled_from([0.0, 0.25, 0.5, 0.7, 1.0]),
             "crps": st.just(math.nan) | st.floats(0, 20),
         }
-    ).map(lambda row: {**row, "differential": OUTCOMES[row["game"]]}),
+    ).map(lambda row: {**row, "differential": OUTCOMES[int(row["game"])]}),
     min_size=1,
     max_size=20,
 )
@@ -60,11 +60,6 @@ def right(likely: float, row: Row) -> float:
     return 0.5 if likely == 0.5 else float((likely > 0.5) == led(row))
 
 
-def figure(told: ScoreEstimate | None) -> ScoreEstimate:
-    assert told is not None
-    return told
-
-
 FIGURES: dict[str, tuple[Callable[[Row], float], float, float]] = {
     "mae": (lambda row: abs(row["error"]), 0.0, math.inf),
     "persistence_mae": (lambda row: abs(row["lead"] - row["differential"]), 0.0, math.inf),
@@ -86,6 +81,7 @@ FIGURES: dict[str, tuple[Callable[[Row], float], float, float]] = {
 @given(ROWS)
 def test_figures_are_means_over_games_of_means_over_minutes_with_students_interval(rows: list[Row]) -> None:
     from scipy import stats  # takes a second to load
+    from sklearn.metrics import roc_auc_score
 
     card = scorecard(settled(*rows))
     assert (card.games, card.forecasts) == (len({row["game"] for row in rows}), len(rows))
@@ -110,6 +106,15 @@ def test_figures_are_means_over_games_of_means_over_minutes_with_students_interv
         assert each.mean_width == pytest.approx(mean(of_games(of_alpha, lambda row: row["width"])))
         assert 0.0 <= each.lower <= each.coverage <= each.upper <= 1.0
     assert [each.alpha for each in card.coverage] == sorted({row["alpha"] for row in rows})
+    weights = [
+        1.0 / len({other["minute"] for other in of_game}) / sum(other["minute"] == row["minute"] for other in of_game)
+        for row in rows
+        for of_game in [[other for other in rows if other["game"] == row["game"]]]
+    ]
+    for area, score in ((card.roc_auc, "probability"), (card.persistence_roc_auc, "lead")):
+        outcomes, scores = [*map(led, rows)], [row[score] for row in rows]
+        assert (area is None) == (len({*outcomes}) < 2)
+        assert area is None or area.value == pytest.approx(roc_auc_score(outcomes, scores, sample_weight=weights))
     stated, happened = (mean(of_games(rows, value)) for value in (lambda row: row["probability"], led))
     assert abs(stated - happened) - 1e-9 <= card.ece <= 1 + 1e-9
     assert sum(each.forecasts for each in card.reliability) == len(rows)
@@ -175,32 +180,22 @@ def test_reliability_of_a_case_worked_out_by_hand() -> None:
     assert (high.from_probability, high.to_probability, high.rate, high.upper) == (0.9, 1.0, 1.0, 1.0)
 
 
-def test_the_area_under_the_roc_curve_is_scikit_learns_with_delongs_interval_over_games() -> None:
-    from sklearn.metrics import roc_auc_score  # takes a second to load
-
-    rng = np.random.default_rng(4)
-    won, forecasts = rng.random(40) < 0.5, rng.integers(1, 4, 40)
-    game = np.repeat(np.arange(40), forecasts)
-    chance, weight, home = np.round(rng.random(len(game)), 1), 1.0 / forecasts[game], won[game]
+def test_the_area_under_the_roc_curve_has_delongs_interval_over_games() -> None:
+    """Of both outcomes, one game is on the right side of all others and one of half of them: variances of 1/8."""
     rows = [
-        {"game": of, "minute": place, "probability": chance[place], "differential": 2.0 * home[place] - 1}
-        for place, of in enumerate(game)
+        {"game": game, "minute": minute, "probability": chance, "lead": 9.0, "differential": came}
+        for game, (chance, came) in enumerate([(0.9, 3), (0.4, 3), (0.5, -3), (0.1, -3)])
+        for minute in range(1 + game)
     ]
-    found = figure(scorecard(settled(*rows)).roc_auc)
-    assert found.value == pytest.approx(roc_auc_score(home, chance, sample_weight=weight))
-    above = np.sign(chance[home][:, None] - chance[~home]) / 2 + 0.5
-    of_won = (above @ weight[~home] / (~won).sum(), game[home])
-    of_lost = (weight[home] @ above / won.sum(), game[~home])
-    parts = [[share[of == each].mean() for each in np.unique(of)] for share, of in (of_won, of_lost)]
-    half = 1.959964 * math.sqrt(sum(np.var(each, ddof=1) / len(each) for each in parts))
-    assert [found.lower, found.upper] == pytest.approx([found.value - half, found.value + half])
-
-
-def test_an_area_needs_games_of_both_outcomes_and_an_interval_two_of_each() -> None:
-    rows = [{"probability": 0.6}, {"game": 1, "probability": 0.5, "lead": 9.0, "differential": -3}]
     card = scorecard(settled(*rows))
-    assert (card.roc_auc, card.persistence_roc_auc) == (ScoreEstimate(1.0, 2), ScoreEstimate(0.0, 2))
-    assert scorecard(settled(*rows[:1])).roc_auc is None
+    area = card.roc_auc
+    assert area is not None
+    assert (area.value, area.games, area.lower, area.upper) == pytest.approx(
+        (0.75, 4, 0.75 - 1.959964 * math.sqrt(1 / 8), 1.0)
+    )
+    assert card.persistence_roc_auc == ScoreEstimate(0.5, 4), "equal leads tell nothing"
+    assert scorecard(settled(rows[0], rows[-1])).roc_auc == ScoreEstimate(1.0, 2)
+    assert scorecard(settled(*rows[:2])).roc_auc is None
 
 
 def test_a_scorecard_may_be_of_the_newest_games_that_count() -> None:
@@ -217,8 +212,8 @@ def card(value: float, games: int = 100) -> Scorecard:
     assert BET is not None
     told = ScoreEstimate(value, games)
     market = None if value == 1.0 else replace(BET, roi=told)
-    figures = dict.fromkeys(("mae", "crps", "brier", "mae_difference", "accuracy", "roc_auc"), told)
-    return Scorecard(games=games, market=market, **figures)
+    figures: dict[str, Any] = dict.fromkeys(("mae", "crps", "brier", "mae_difference", "accuracy", "roc_auc"), told)
+    return replace(Scorecard(games=games, market=market), **figures)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,10 @@ def _scores(comparison: pb.ModelComparison) -> Table:
         if score.HasField("lower") and score.HasField("upper"):
             between = f"{signed(score.lower, digits)} to {signed(score.upper, digits)}, "
         rows.add_row(name, f"{score.score:.{digits}f}", f"of the other {score.against_score:.{digits}f}")
-        rows.add_row("  difference", signed(score.difference, digits), f"{between}may be {score.margin:g} worse")
+        margin = f"{score.margin:.{digits + 1}f}"
+        rows.add_row("  difference", signed(score.difference, digits), f"{between}may be {margin} worse")
+        enough = ": enough" if score.divergence <= score.margin else ""
+        rows.add_row("  divergence", f"{score.divergence:.{digits + 1}f}", f"not worse up to {margin}{enough}")
         rows.add_row("  not worse", e_value_text(score.not_worse_e_value), _shown_by(score.not_worse_e_value))
         rows.add_row("  worse", e_value_text(score.worse_e_value), _shown_by(score.worse_e_value))
     for each in comparison.coverage:

@@ -30,7 +30,8 @@ def comparison(
         difference=-0.011,
         lower=-0.02,
         upper=-0.002,
-        margin=0.02,
+        margin=0.004412,
+        divergence=0.00311,
         not_worse_e_value=24.5,
         worse_e_value=0.003,
         path=[point(games, 1.024**games, 0.98**games) for games in range(1, 136)],
@@ -70,6 +71,8 @@ def test_a_comparison_shows_scores_chart_and_decision(
         "2,565 forecasts",
         "4.401",
         "−0.011",
+        "0.0031",
+        "not worse up to 0.0044: enough",
         "95.1 %",
         "135 games",
     ):

@@ -17,20 +17,6 @@ _SEASONS = 200, 600
 """Simulated seasons, and games of each."""
 
 
-@given(st.lists(st.tuples(st.floats(0.01, 1.0), st.floats(0.0, 1.0)), min_size=1, max_size=6))
-def test_expectation_over_all_outcomes_is_at_most_one(games: list[tuple[float, float]]) -> None:
-    """Computed exactly over every path: game i gains gain_i with a probability that makes its mean 0 or less."""
-    expectation = 0.0
-    for path in product((True, False), repeat=len(games)):
-        gains, chance = [], 1.0
-        for won, (gain, loss) in zip(path, games, strict=True):
-            win_chance = loss / (gain + loss)  # gain · p = loss · (1 − p)
-            gains.append(gain if won else -loss)
-            chance *= win_chance if won else 1.0 - win_chance
-        expectation += chance * math.exp(log_e_process(np.array(gains), np.ones(len(games)))[-1])
-    assert expectation == pytest.approx(1.0) or expectation < 1.0
-
-
 @given(st.integers(2, 7), st.floats(0.0, 1.0), st.integers(0, 127), st.floats(1.0, 4.0))
 def test_expectation_is_at_most_one_if_only_the_average_is_not_above_zero(
     games: int, drift: float, stop: int, growth: float

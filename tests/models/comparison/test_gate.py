@@ -75,10 +75,16 @@ CASES: dict[str, tuple[PairedForecasts | None, PairedForecasts | None, GateDecis
         CONTINUE,
         "not shown to be no worse by 0.1 % in CRPS (at the half, 400 games): e-value",
     ),
-    "far in one score": (pairs(0.0, divergence=(_NEAR[0], _FAR[1])), None, CONTINUE, "1 of at least 100 games"),
+    "far in one score": (replace(_EQUAL, brier_divergence=pairs(_NOISE).brier_divergence), None, CONTINUE, "in Brier"),
     "worse": (pairs(0.1 + _NOISE, _BRIER_NOISE), None, RETIRE, "worse by more than 0.1 %: mean e-value"),
     "worse in one score": (pairs(_NOISE, 0.005 + _BRIER_NOISE), None, RETIRE, "worse by more than 0.1 %"),
     "worse at the end": (_EQUAL, pairs(_NOISE, _BRIER_NOISE + 0.0001), CONTINUE, "in CRPS (at the end, 400 games)"),
+    "just enough games": (
+        pairs(12 * _NOISE[:100], 12 * _BRIER_NOISE[:100], divergence=_NEAR),
+        None,
+        PROMOTE,
+        "100 games at the half",
+    ),
     "few games": (pairs(0.1 + _NOISE[:99]), None, CONTINUE, "99 of at least 100 games were compared"),
     "no games": (None, None, CONTINUE, "no game was forecast by both models and settled"),
     "intervals that do not hold": (
@@ -139,26 +145,11 @@ def _forecast(points: Floats, spread: float) -> tuple[Floats, Floats]:
 
 
 def test_a_judgement_has_the_figures_of_its_games() -> None:
-    judgement = _judge(_EQUAL)
-    assert (judgement.games, judgement.coverage) == (400, pytest.approx(0.95))
+    judgement = _judge(_EQUAL, pairs(_NOISE[:300], divergence=(0.002, 0.0001)))
+    assert (judgement.games, judgement.coverage) == pytest.approx((400, 0.95))
     assert judgement.crps_difference == pytest.approx(12 * float(_NOISE.mean()))
     assert (judgement.crps_divergence, judgement.brier_divergence) == pytest.approx(_NEAR)
     assert _SETTINGS.compare(pairs([])) is None
-
-
-def test_each_minute_of_a_game_has_the_same_weight() -> None:
-    """A minute with forecasts at ten alphas counts once."""
-    several = replace(
-        pairs([0.4] * 10 + [-0.4]),
-        game=np.zeros(11, dtype=np.int64),
-        minute=np.array([18] * 10 + [19]),
-        alpha=np.append(np.linspace(0.05, 0.5, 10), 0.05),
-    )
-    comparison = _SETTINGS.compare(several)
-    assert comparison is not None
-    assert comparison.crps.difference.value == pytest.approx(0.0)
-    assert (comparison.games, comparison.forecasts) == (1, 11)
-    assert (comparison.usual_coverage.alpha, comparison.usual_coverage.forecasts) == (0.05, 2)
 
 
 @given(st.lists(st.tuples(st.floats(-1.0, 1.0), st.floats(-0.1, 0.1)), min_size=1, max_size=50), st.booleans())

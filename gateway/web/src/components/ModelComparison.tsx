@@ -64,7 +64,7 @@ function Result(props: { comparison: ModelComparisonJson; name: string; other: s
                   <Stat
                     name={said.scores[kind]}
                     value={score(one().score, DIGITS[kind])}
-                    notes={[said.other(props.other, score(one().againstScore, DIGITS[kind])), strings.record.against(difference(one(), DIGITS[kind])), said.margin(`${num(one().margin)}`)]}
+                    notes={[said.other(props.other, score(one().againstScore, DIGITS[kind])), strings.record.against(difference(one(), DIGITS[kind])), said.margin(score(one().margin, DIGITS[kind] + 1))]}
                   />
                 )}
               </Show>

@@ -19,6 +19,7 @@ from dejavu_models.player_ratings import (
     MAX_RATED,
     LineupDifferences,
     LineupWeights,
+    PlayerRating,
     PlayerRatings,
 )
 from dejavu_models.ratings import RatingFilter
@@ -74,6 +75,17 @@ def test_the_full_usual_line_up_has_no_effect_at_all() -> None:
     assert full.missing_players == 0
     assert without.missing_players < -0.5
     assert (full.home_missing, without.home_missing, full.usual_players) == (0, 1, without.usual_players)
+
+
+def test_a_game_that_goes_as_expected_changes_no_rating() -> None:
+    """Ten players a team play 24 minutes each; those of BOS are 2 points a player better, and at home 2.5 in all."""
+    known = {player: PlayerRating("BOS", 2.0, 6.0, 0.5, 0.5, 0.5, SEASON) for player in BOS}
+    known |= {player: PlayerRating("LAL", 0.0, 6.0, 0.5, 0.5, 0.5, SEASON) for player in LAL}
+    lines = [PlayerLine(player, player in BOS, 1440, 6.25 if player in BOS else -6.25, False) for player in known]  # type: ignore[arg-type]
+    after = PlayerRatings(known, season=SEASON).after("BOS", "LAL", SEASON, 5 * 2.0 + 2.5, lines)
+    assert {player: each.rating for player, each in after.players.items()} == pytest.approx(
+        {player: each.rating for player, each in known.items()}
+    )
 
 
 def test_a_usual_player_not_seen_yet_counts_less_the_later_it_is() -> None:

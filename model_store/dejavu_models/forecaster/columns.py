@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,36 +28,21 @@ from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration, Si
 from dejavu_models.uncertainty.lattice.game import AdaptedScores
 
 
-@dataclass(frozen=True, slots=True)
-class GameNumbers:
-    """Numbers of the forecasts of n games; they equal the numbers of each game alone.
-
-    Attributes:
-        points: (n,), point forecasts, in points.
-        home: (n,), P(the home team leads).
-        ends: (n, 2), ends of the intervals, in points.
-        other_ends: (n, 2), ends of the intervals that are not issued, static or adapted; equal to `ends` where no
-            outcome has adapted the intervals.
-        quantiles: (n, levels), in points.
-    """
-
-    points: Floats
-    home: Floats
-    ends: Floats
-    other_ends: Floats
-    quantiles: Floats
-
-
-def game_numbers(
-    models: CompiledModels, calibration: LatticeCalibration, state: ActiveState, query: ColumnsQuery
-) -> GameNumbers:
-    """Forecast games in one pass for each minute at which patterns end.
+def compiled_columns(
+    models: CompiledModels, calibration: LatticeCalibration, state: ActiveState, query: ColumnsQuery, version: str
+) -> tuple[ColumnsForecast, Floats]:
+    """Forecast games in one pass for each minute at which patterns end; the numbers equal those of each game alone.
 
     Args:
         models: the ensemble.
         calibration: the distributions around them.
         state: online state.
         query: the games and their options.
+        version: version of the model.
+
+    Returns:
+        The forecasts, and the ends of the intervals that are not issued, static or adapted, (n, 2) in points; equal to
+        those of the forecasts where no outcome has adapted the intervals.
     """
     offsets, margins, levels = query.offsets, query.margins, query.quantile_levels
     leads = query.patterns[offsets[1:] - 1]
@@ -87,31 +71,16 @@ def game_numbers(
         np.minimum(values[:, lower], np.floor(points), out=values[:, lower])
         np.maximum(values[:, lower + 1], np.ceil(points), out=values[:, lower + 1])
     values += 0.0  # rounding up may give -0
-    return GameNumbers(points, home, values[:, 2:4], values[:, :2], values[:, 4:])
+    made = ColumnsForecast(version, state.sequence, points, values[:, 2], values[:, 3], home, values[:, 4:])
+    return made, values[:, :2]
 
 
-def compiled_columns(
-    models: CompiledModels, calibration: LatticeCalibration, state: ActiveState, query: ColumnsQuery, version: str
-) -> ColumnsForecast:
-    """Forecast games as columns; see `game_numbers`."""
-    numbers = game_numbers(models, calibration, state, query)
-    return ColumnsForecast(
-        model_version=version,
-        calibration_sequence=state.sequence,
-        points=numbers.points,
-        lower=numbers.ends[:, 0],
-        upper=numbers.ends[:, 1],
-        home_lead_probabilities=numbers.home,
-        quantiles=numbers.quantiles,
-    )
-
-
-def columns_of(forecasts: Sequence[Forecast], state: ActiveState, version: str) -> ColumnsForecast:
-    """Return forecasts made one by one as columns."""
+def columns_of(forecasts: Sequence[Forecast], sequence: int, version: str) -> ColumnsForecast:
+    """Return forecasts made one by one as columns; `sequence` is their `calibration_sequence`."""
     intervals = [each.interval for each in forecasts]
     return ColumnsForecast(
         model_version=version,
-        calibration_sequence=state.sequence,
+        calibration_sequence=sequence,
         points=np.array([each.point for each in forecasts]),
         lower=np.array([each.lower for each in intervals]),
         upper=np.array([each.upper for each in intervals]),
@@ -121,29 +90,29 @@ def columns_of(forecasts: Sequence[Forecast], state: ActiveState, version: str) 
 
 
 def forecasts_of(
-    numbers: GameNumbers,
+    columns: ColumnsForecast,
+    other_ends: Floats,
     state: ActiveState,
     query: ColumnsQuery,
-    version: str,
     warnings: tuple[WarningReason, ...],
 ) -> list[Forecast]:
     """Return the forecasts that have these numbers, in order.
 
     Args:
-        numbers: the numbers.
+        columns: the numbers.
+        other_ends: see `compiled_columns`.
         state: the online state that they were made with.
         query: the games and their options.
-        version: version of the model.
         warnings: warnings of the model.
     """
     horizon, alpha, levels = query.horizon, query.alpha, query.quantile_levels
     rows = zip(
         query.minutes.tolist(),
-        numbers.points.tolist(),
-        numbers.home.tolist(),
-        numbers.ends.tolist(),
-        numbers.other_ends.tolist(),
-        numbers.quantiles.tolist(),
+        columns.points.tolist(),
+        columns.home_lead_probabilities.tolist(),
+        zip(columns.lower.tolist(), columns.upper.tolist(), strict=True),
+        other_ends.tolist(),
+        columns.quantiles.tolist(),
         query.margins.tolist(),
         strict=True,
     )
@@ -155,11 +124,10 @@ def forecasts_of(
             point=point,
             interval=Interval(*ends),
             home_lead_probability=home,
-            model_version=version,
-            explanation=None,
+            model_version=columns.model_version,
             quantiles=tuple(map(Quantile, levels, quantiles)),
             expected_margin=None if math.isnan(margin) else margin,
-            calibration_sequence=state.sequence,
+            calibration_sequence=columns.calibration_sequence,
             adaptation=_adaptation(state, horizon, minute, alpha, ends, other_ends),
             warnings=warnings,
         )

@@ -29,7 +29,7 @@ from dejavu_models.errors import (
 )
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster.active_state import ActiveState, expected_margin
-from dejavu_models.forecaster.columns import columns_of, compiled_columns, forecasts_of, game_numbers
+from dejavu_models.forecaster.columns import columns_of, compiled_columns, forecasts_of
 from dejavu_models.forecaster.explanation import Expectation, ForecastPart, explanation
 from dejavu_models.forecaster.others import NO_OTHERS, predicted
 from dejavu_models.live_ratings import RatedSchedule
@@ -262,8 +262,8 @@ class Forecaster:
         results: dict[int, Forecast] = {}
         for group in _plain_groups(queries):
             query = ColumnsQuery.of([queries[each] for each in group])
-            numbers = game_numbers(self._compiled, self.calibration, state, query)
-            results.update(zip(group, forecasts_of(numbers, state, query, self.version, self._warnings), strict=True))
+            columns = compiled_columns(self._compiled, self.calibration, state, query, self.version)
+            results.update(zip(group, forecasts_of(*columns, state, query, self._warnings), strict=True))
         others = [index for index in range(len(queries)) if index not in results]
         results.update(zip(others, self._one_by_one([queries[each] for each in others], state), strict=True))
         return [results[index] for index in range(len(queries))]
@@ -307,8 +307,8 @@ class Forecaster:
         """
         state = state or self._active
         if self.models.others:
-            return columns_of(self._one_by_one(query.queries(), state), state, self.version)
-        return compiled_columns(self._compiled, self.calibration, state, query, self.version)
+            return columns_of(self._one_by_one(query.queries(), state), state.sequence, self.version)
+        return compiled_columns(self._compiled, self.calibration, state, query, self.version)[0]
 
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
         """Return the course of a similar game of a forecast; see `Dejavu.course`. Empty if these models lack it."""

@@ -17,6 +17,7 @@ from dejavu_models.errors import AlphaTooSmall, UnsupportedHorizon, UnsupportedS
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.forecaster.active_state import ActiveState
+from dejavu_models.forecaster.columns import columns_of
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import RatingSettings
@@ -102,7 +103,7 @@ class PersistenceForecaster(Forecaster):
     @override
     def forecast_columns(self, query: ColumnsQuery, state: ActiveState | None = None) -> ColumnsForecast:
         forecasts = self.forecast_many(query.queries())
-        return _columns_of(forecasts, len(query.quantile_levels), self.version, (state or self.state).sequence)
+        return columns_of(forecasts, (state or self.state).sequence, self.version)
 
     @override
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
@@ -137,20 +138,3 @@ def _distribution(centre: float) -> tuple[float, ...]:
 
 def _at_least(centre: float) -> Callable[[int], float]:
     return lambda differential: 1 - NormalDist(centre, _SPREAD).cdf(differential - 0.5)
-
-
-def _columns_of(forecasts: Sequence[Forecast], levels: int, version: str, sequence: int) -> ColumnsForecast:
-    """Return the columns of forecasts.
-
-    Args:
-        forecasts: the forecasts.
-        levels: number of their quantiles.
-        version: version of the model.
-        sequence: see `ColumnsForecast.calibration_sequence`.
-    """
-    rows = [(each.point, each.interval.lower, each.interval.upper, each.home_lead_probability) for each in forecasts]
-    points, lower, upper, home = np.array(rows).reshape(-1, 4).T
-    quantiles = np.array([[quantile.value for quantile in each.quantiles] for each in forecasts]).reshape(
-        len(forecasts), levels
-    )
-    return ColumnsForecast(version, sequence, points, lower, upper, home, quantiles)

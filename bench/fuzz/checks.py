@@ -123,7 +123,9 @@ def _faults(rpc: Rpc, request: bytes, response: bytes) -> Iterator[str]:
     elif rpc is STREAM:
         yield from _event_faults(pb.StreamPredictionsResponse.FromString(response))
     elif rpc is RISK:
-        yield from _risk_faults(pb.AssessRiskResponse.FromString(response))
+        for result in pb.AssessRiskResponse.FromString(response).results:
+            if result.HasField("assessment"):
+                yield from _risk_faults(result.assessment)
     elif rpc in RECORD:
         yield from record.faults(decoded, response)
         for forecast in record.forecasts(decoded, response):
@@ -206,7 +208,7 @@ def _market_faults(market: market_pb2.MarketAnswer) -> Iterator[str]:
         yield f"probabilities that do not sum to 1, or a negative stake: {market}"
 
 
-def _risk_faults(answer: pb.AssessRiskResponse) -> Iterator[str]:
+def _risk_faults(answer: pb.RiskAssessment) -> Iterator[str]:
     parts = [factor.contribution for factor in answer.factors]
     if not 0 <= answer.score <= 100 or not math.isclose(sum(parts), answer.score, abs_tol=1e-6):
         yield f"a risk out of bounds, or factors that do not sum to it: {answer}"
@@ -258,7 +260,7 @@ def _explanation_faults(forecast: forecast_pb2.Forecast) -> Iterator[str]:
     similar, summary = forecast.explanation.similar_games, forecast.explanation.similar_summary
     if not len(similar) <= min(MOST_SIMILAR, summary.games) or not math.isfinite(summary.correction):
         yield f"more similar games than counted, or a correction that is not finite: {forecast}"
-    if not (0 <= summary.home_led <= summary.games and 0 <= summary.turned <= summary.games):
+    if not max(summary.home_led, summary.turned) <= summary.same_lead <= summary.games:
         yield f"more similar games of a kind than there are: {summary}"
     for game in similar:
         if not 0 <= game.distance < math.inf:

@@ -178,8 +178,9 @@ def _models(_: random.Random, __: str) -> Message:
 
 
 def _risk(rng: random.Random, _: str) -> Message:
-    total = rng.choice([None, rng.randint(150, 500)])
-    return pb.AssessRiskRequest(pattern=_pattern(rng, rng.randint(2, MOST_SLOTS)), total_points=total)
+    points = [rng.choice([None, rng.randint(150, 500)]) for _ in range(rng.randint(1, 3))]
+    games = [pb.RiskGame(pattern=_pattern(rng, rng.randint(2, MOST_SLOTS)), total_points=total) for total in points]
+    return pb.AssessRiskRequest(games=games)
 
 
 def _pattern(rng: random.Random, slots: int) -> list[int]:

@@ -56,7 +56,8 @@ _FORECAST: Final = (
 _EXPLANATION: Final = ("components", "contributions", "similar_summary", "similar_games")
 _SCORECARD: Final = (
     *("games", "forecasts", "mae", "persistence_mae", "mae_difference", "crps", "brier", "leader_brier"),
-    *("brier_difference", "coverage", "withdrawn_games", "corrected_games", "doubtful_games", "unsettled_games"),
+    *("brier_difference", "accuracy", "leader_accuracy", "roc_auc", "persistence_roc_auc", "coverage"),
+    *("withdrawn_games", "corrected_games", "doubtful_games", "unsettled_games"),
 )
 _BETS: Final = ("bets", "roi", "roi_lower", "roi_upper", "notice")
 
@@ -145,9 +146,10 @@ class _Tools:
         counts. is_replay: of a recorded or simulated game. outcome is the differential at the horizon, once reported.
 
         components are the models that the forecast is made of; contributions what moved it, in points, the largest
-        first. similar_summary: of the past games like this one, in which a game and its mirror image count as two, how
-        many the home side led at the horizon, and in how many the leader changed. similar_games: the nearest of them.
-        In a mirrored one the away team has the part of the home team here, and differentials are away minus home.
+        first. similar_summary: the number of past games like this one after a minute (a game and its mirror image count
+        as two), how many of them had its lead to two points (same_lead), and in how many of these the home side led at
+        the horizon, or the side that is behind turned the game. similar_games: the nearest of them. In a mirrored one
+        the away team has the part of the home team here, and differentials are away minus home.
         """
         game_id = game if is_game_id(game) else await self._game_of(game)
         response = await self._client.get_prediction(game_id, horizon=_HORIZONS[horizon])
@@ -189,8 +191,9 @@ class _Tools:
 
         Each figure is a mean over games with its 95 % interval over games, lower to upper, from two games on. mae is
         the mean absolute error, persistence_mae that of persistence; leader_brier the Brier score of: the team that is
-        ahead wins. Differences below 0 are better than these. coverage: how often intervals of 1 − alpha held. bets:
-        what bets by the recorded answers would have returned (roi: return on stakes).
+        ahead wins. Differences below 0 are better than these. accuracy and roc_auc (area under the ROC curve) are of
+        the side that leads, beside those of the team ahead and of its lead. coverage: how often intervals of 1 − alpha
+        held. bets: what bets by the recorded answers would have returned (roi: return on stakes).
         """
         card = await self._client.get_scorecard(
             horizon=_HORIZONS[horizon],

@@ -10,10 +10,12 @@ from dejavu.v1.forecast_pb2 import Forecast, LateReason, WarningReason
 from dejavu.v1.market_pb2 import Market, MarketAnswer
 from dejavu.v1.model_service_pb2 import Model
 from dejavu.v1.prediction_service_pb2 import (
-    AssessRiskResponse,
     PredictBatchResult,
     PredictRequest,
     PredictResponse,
+    RiskAssessment,
+    RiskGame,
+    RiskResult,
     StreamPredictionsResponse,
 )
 from dejavu.v1.record_pb2 import Checkpoint, Outcome, RecordedPrediction, Settlement
@@ -56,7 +58,6 @@ from dejavu_feed.moment import Moment
 __all__ = [
     "FINAL",
     "HALFTIME",
-    "AssessRiskResponse",
     "AsyncDejavuClient",
     "AsyncRecordedPredictions",
     "CallCancelledError",
@@ -95,6 +96,9 @@ __all__ = [
     "RecordedPredictions",
     "ReportOutcomeResponse",
     "ResourceExhaustedError",
+    "RiskAssessment",
+    "RiskGame",
+    "RiskResult",
     "Scorecard",
     "Settlement",
     "Side",

@@ -13,11 +13,12 @@ from dejavu.v1.game_service_pb2 import Game, ListGamesRequest, StreamGamesRespon
 from dejavu.v1.market_pb2 import Market
 from dejavu.v1.prediction_service_pb2 import (
     AssessRiskRequest,
-    AssessRiskResponse,
     PredictBatchRequest,
     PredictBatchResult,
     PredictRequest,
     PredictResponse,
+    RiskGame,
+    RiskResult,
     StreamPredictionsResponse,
 )
 from dejavu.v1.record_pb2 import Checkpoint
@@ -126,19 +127,19 @@ class DejavuClient(Operations):
         request = predict_request(pattern, markets=markets, **options)
         return self._unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)
 
-    def assess_risk(
-        self, pattern: Sequence[float], total_points: int | None = None, *, timeout: float | None = None
-    ) -> AssessRiskResponse:
-        """Assess how uncertain a game still is, from its score alone. Nothing is recorded.
+    def assess_risk(self, games: Iterable[RiskGame], *, timeout: float | None = None) -> list[RiskResult]:
+        """Assess how volatile 1 to 100 games have been, from their scores alone. Nothing is recorded.
+
+        Each succeeds or fails on its own. Results are in the order of the games.
 
         Args:
-            pattern: score differentials (home − away, in points) at the end of each minute, starting with the first;
-                2 to 47 values.
-            total_points: points of both teams so far; None to leave out the scoring pace.
+            games: the games: each with its pattern, of 2 to 47 minutes, and total_points, without which the scoring
+                pace is no factor.
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = AssessRiskRequest(pattern=pattern, total_points=total_points)
-        return self._unary("AssessRisk", lambda stubs: stubs.prediction.AssessRisk, request, timeout)
+        request = AssessRiskRequest(games=games)
+        response = self._unary("AssessRisk", lambda stubs: stubs.prediction.AssessRisk, request, timeout)
+        return list(response.results)
 
     def predict_batch(
         self, requests: Iterable[PredictRequest], *, timeout: float | None = None
@@ -306,15 +307,18 @@ class DejavuClient(Operations):
         pages = self._pages("ListPredictions", lambda stubs: stubs.record.ListPredictions, request, timeout)
         return RecordedPredictions(each for page in pages for each in page.predictions)
 
-    def get_scorecard(self, *, timeout: float | None = config.SCORES_TIMEOUT, **scope: Unpack[ModelScope]) -> Scorecard:
+    def get_scorecard(
+        self, *, limit: int = 0, timeout: float | None = config.SCORES_TIMEOUT, **scope: Unpack[ModelScope]
+    ) -> Scorecard:
         """Return the scores of the settled forecasts, with those of persistence on the same games.
 
         Args:
+            limit: maximum number of games, those with the newest outcomes; 0 for all.
             timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
             scope: which forecasts to include: model_version, horizon, game_id, from_date, to_date, team,
                 min_confidence, min_minutes, max_minutes, include_replays; see `requests.ModelScope`.
         """
-        request = GetScorecardRequest(filter=score_filter(**scope))
+        request = GetScorecardRequest(filter=score_filter(**scope), limit=limit)
         response = self._unary("GetScorecard", lambda stubs: stubs.record.GetScorecard, request, timeout)
         return response.scorecard
 
@@ -323,6 +327,7 @@ class DejavuClient(Operations):
         *,
         metric: LeaderboardMetric.ValueType = LEADERBOARD_METRIC_CRPS,
         min_games: int = 0,
+        limit: int = 0,
         timeout: float | None = config.SCORES_TIMEOUT,
         **scope: Unpack[Scope],
     ) -> GetLeaderboardResponse:
@@ -331,10 +336,11 @@ class DejavuClient(Operations):
         Args:
             metric: metric to sort by.
             min_games: minimum number of games for a version to be listed; 0 for the server's default, 100.
+            limit: maximum number of versions; 0 for all.
             timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
             scope: which forecasts to include, as for `get_scorecard` but without model_version.
         """
-        request = GetLeaderboardRequest(filter=score_filter(**scope), metric=metric, min_games=min_games)
+        request = GetLeaderboardRequest(filter=score_filter(**scope), metric=metric, min_games=min_games, limit=limit)
         return self._unary("GetLeaderboard", lambda stubs: stubs.record.GetLeaderboard, request, timeout)
 
     def get_checkpoint(self, *, timeout: float | None = None) -> Checkpoint:

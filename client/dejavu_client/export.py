@@ -373,8 +373,6 @@ FIGURE_COLUMNS: tuple[Column[FigureRow], ...] = (
 )
 """Columns of a metric of a scorecard or leaderboard."""
 
-_FIGURES = ("mae", "persistence_mae", "mae_difference", "crps", "brier", "leader_brier", "brier_difference")
-_TOTAL_FIGURES = ("mae", "pace_mae", "mae_difference", "relative_difference", "crps")
 _MARKET_FIGURES = (
     "markets",
     "bets",
@@ -394,7 +392,6 @@ _MARKET_FIGURES = (
     "implausible_markets",
     "scored_games",
 )
-_MARKET_MEANS = ("closing_line_value", "model_brier", "market_brier", "brier_difference")
 _OPTIONAL = {"roi", "sharpe"}
 _BEWARE = ("withdrawn_games", "corrected_games", "unsettled_games", "unsettled_totals", "doubtful_games")
 
@@ -410,12 +407,12 @@ def figure_rows(scope: ScoreFilter, scorecard: Scorecard, rank: int | None = Non
             yield of_all(name, float(count))
     if not scorecard.games:
         return
-    yield from _means(of_all, scorecard, _FIGURES)
+    yield from _means(of_all, scorecard)
     yield of_all("ece", scorecard.ece)
     yield from _levels(row, scorecard)
     if scorecard.HasField("total"):
         total = scorecard.total
-        yield from _means(partial(row, games=total.games, forecasts=total.forecasts), total, _TOTAL_FIGURES, "total_")
+        yield from _means(partial(row, games=total.games, forecasts=total.forecasts), total, "total_")
         yield from _levels(row, total, "total_")
     if scorecard.HasField("market"):
         market = scorecard.market
@@ -423,19 +420,16 @@ def figure_rows(scope: ScoreFilter, scorecard: Scorecard, rank: int | None = Non
             if name not in _OPTIONAL or market.HasField(name):  # type: ignore[arg-type]
                 ends = _ends(market, "roi_") if name == "roi" else {}
                 yield of_all(f"market_{name}", float(getattr(market, name)), **ends)
-        yield from _means(of_all, market, _MARKET_MEANS, "market_")
+        yield from _means(of_all, market, "market_")
 
 
 def _means(
-    row: Callable[..., FigureRow],
-    card: Scorecard | TotalScorecard | MarketRecord,
-    names: Iterable[str],
-    prefix: str = "",
+    row: Callable[..., FigureRow], card: Scorecard | TotalScorecard | MarketRecord, prefix: str = ""
 ) -> Iterator[FigureRow]:
-    for name in names:
-        if card.HasField(name):  # type: ignore[arg-type]
-            figure: Figure = getattr(card, name)
-            yield row(prefix + name, figure.value, **_ends(figure))
+    """Yield the figures that a message has, in the order of the contract."""
+    for field, figure in card.ListFields():
+        if isinstance(figure, Figure):
+            yield row(prefix + field.name, figure.value, **_ends(figure))
 
 
 def _ends(card: Any, prefix: str = "") -> dict[str, float]:

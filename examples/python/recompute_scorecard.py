@@ -186,10 +186,15 @@ def recomputed(settled: list[record_pb2.RecordedPrediction]) -> Figures:
     figures["games"] = float(len(absolute))
     figures |= figure("mae", absolute, 0.0) | figure("persistence_mae", persistence, 0.0)
     figures |= figure("mae_difference", absolute - persistence)
-    leader = (np.sign([last_known(each) for each in counted]) + 1.0) / 2.0
+    lead = np.array([last_known(each) for each in counted])
+    leader = (np.sign(lead) + 1.0) / 2.0
     brier, leader_brier = units.means((probability - led) ** 2), units.means((leader - led) ** 2)
     figures |= figure("brier", brier, 0.0, 1.0) | figure("leader_brier", leader_brier, 0.0, 1.0)
     figures |= figure("brier_difference", brier - leader_brier, -1.0, 1.0)
+    for name, said in (("accuracy", probability), ("leader_accuracy", leader)):
+        right = np.where(said == 0.5, 0.5, (said > 0.5) == led)
+        figures |= figure(name, units.means(right), 0.0, 1.0)
+    figures |= area_figure("roc_auc", probability, led, units) | area_figure("persistence_roc_auc", lead, led, units)
     figures["ece"] = calibration_error(probability, led, units.weights())
     figures |= reliability_figures([each.game_id for each in forecasts], probability, led, units.weights())
     scored = [each for each in counted if each.forecast.distribution]
@@ -339,6 +344,22 @@ def figure(name: str, means: Array, least: float = -math.inf, most: float = math
         return {name: value}
     half = student(games - 1) * float(means.std(ddof=1)) / math.sqrt(games)
     return {name: value, f"{name}.lower": max(value - half, least), f"{name}.upper": min(value + half, most)}
+
+
+def area_figure(name: str, scores: Array, led: Array, units: Units) -> Figures:
+    """Return the area under the ROC curve of scores, with DeLong's interval over games; nothing with one outcome."""
+    won, weights = units.means(led) > 0.5, units.weights()
+    if won.all() or not won.any():
+        return {}
+    ahead = np.array([np.where(led == of, 0.0, np.sign(score - scores)) for score, of in zip(scores, led, strict=True)])
+    others = np.where(led, -1.0, 1.0)[:, None] * np.where(led[:, None] == led, 0.0, weights)
+    shares = units.means(0.5 - (others * ahead).sum(axis=1) / np.abs(others).sum(axis=1) / 2.0)
+    groups = shares[won], shares[~won]
+    area = min(float(groups[0].mean()), 1.0)
+    if min(map(len, groups)) < 2 or all(float(np.ptp(each)) == 0.0 for each in groups):
+        return {name: area}
+    half = Z * math.sqrt(sum(float(each.var(ddof=1)) / len(each) for each in groups))
+    return {name: area, f"{name}.lower": max(area - half, 0.0), f"{name}.upper": min(area + half, 1.0)}
 
 
 def student(degrees: int) -> float:

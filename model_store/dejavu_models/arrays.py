@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,19 +19,9 @@ Singles = NDArray[np.float32]
 
 Integers = NDArray[np.int64]
 
-Tenths = NDArray[np.int16]
-"""Differences of scores, in tenths of a point."""
-
-
 _KINDS = "biufUM"
 """Kinds of arrays that a bundle may have. Complex numbers are excluded: they would silently lose their imaginary
 part."""
-
-
-def to_tenths(points: Floats) -> Tenths:
-    """Round differences in points."""
-    limits = np.iinfo(np.int16)
-    return np.clip(np.rint(10.0 * points), limits.min, limits.max).astype(np.int16)
 
 
 def to_npz(**columns: NDArray[Any]) -> bytes:
@@ -55,6 +46,20 @@ def from_npz(content: bytes) -> dict[str, NDArray[Any]]:
         if column.dtype.kind not in _KINDS:
             raise ValueError(f"array {name} is {column.dtype}; expected numbers, texts or dates")
     return columns
+
+
+def stacked(models: Sequence[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Return the columns of models that have `games` and tables of these names: a row each, tables as float32."""
+    tables = {name: np.stack([getattr(model, name) for model in models]).astype(np.float32) for name in names}
+    return {"games": np.array([model.games for model in models], dtype=np.int32), **tables}
+
+
+def unstacked(columns: Mapping[str, NDArray[Any]], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the arguments of the models of `stacked` columns, tables as float64."""
+    return [
+        {"games": games, **{name: columns[name][row].astype(np.float64) for name in names}}
+        for row, games in enumerate(columns["games"].tolist())
+    ]
 
 
 def npz_members(content: bytes) -> list[zipfile.ZipInfo]:

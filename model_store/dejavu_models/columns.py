@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -22,10 +22,9 @@ class ColumnsQuery:
     Attributes:
         patterns: differentials at the end of each minute of play of all games, one game after another, in points.
         minutes: (n,), number of minutes of each game's pattern, from 1 to the last before the horizon.
+        margins: (n,), expected final differentials before the games, in points; NaN if unknown.
         horizon: the horizon.
         alpha: miscoverage rate of the intervals, in (0, 1).
-        pregame_margins: (n,), expected final differentials before the games, in points; NaN if unknown. Empty: all are
-            unknown.
         quantile_levels: each in (0, 1), at most MAX_QUANTILES.
         checked: whether the values have been validated already, as in a part of a validated request.
 
@@ -36,9 +35,9 @@ class ColumnsQuery:
 
     patterns: Floats
     minutes: Integers
+    margins: Floats
     horizon: Horizon = Horizon.HALFTIME
     alpha: float = DEFAULT_ALPHA
-    pregame_margins: Floats = field(default_factory=lambda: np.zeros(0))
     quantile_levels: tuple[float, ...] = ()
     checked: bool = False
 
@@ -49,7 +48,7 @@ class ColumnsQuery:
         faults = FieldErrors()
         faults.read(self._check_patterns, None)
         faults.read(self._check_margins, None)
-        faults.read(self._check_options, None)
+        faults.read(self.query_of, None, (0.0,))  # the options
         faults.raise_first()
 
     @classmethod
@@ -60,9 +59,9 @@ class ColumnsQuery:
         return cls(
             np.array(list(chain.from_iterable(patterns))),
             np.array(list(map(len, patterns))),
+            np.array(margins),
             first.horizon,
             first.alpha,
-            np.array(margins),
             first.quantile_levels,
             checked=True,
         )
@@ -92,29 +91,20 @@ class ColumnsQuery:
             )
 
     def _check_margins(self) -> None:
-        margins = self.pregame_margins
-        if len(margins) not in {0, len(self)}:
-            raise InvalidMargin(
-                f"{len(margins)} margins", f"none, or one for each of the {len(self)} games", field="pregame_margins"
-            )
+        margins = self.margins
+        if len(margins) != len(self):
+            expected = f"none, or one for each of the {len(self)} games"
+            raise InvalidMargin(f"{len(margins)} margins", expected, field="pregame_margins")
         wrong = np.flatnonzero(np.abs(margins) > MAX_DIFFERENTIAL)
         if len(wrong):
             row = int(wrong[0])
             expected = f"a number within ±{MAX_DIFFERENTIAL:g}, or NaN if unknown"
             raise InvalidMargin(f"{margins[row]:g}", expected, field=f"pregame_margins[{row}]")
 
-    def _check_options(self) -> None:
-        self.query_of((0.0,))
-
     @property
     def offsets(self) -> Integers:
         """(n + 1,), the first slot of each game in `patterns`, then the total number of slots."""
         return np.concatenate([[0], np.cumsum(self.minutes)])
-
-    @property
-    def margins(self) -> Floats:
-        """(n,), expected final differentials before the games, in points; NaN if unknown."""
-        return self.pregame_margins if len(self.pregame_margins) else np.full(len(self), np.nan)
 
     def query_of(self, differentials: Sequence[float], margin: float = math.nan) -> ForecastQuery:
         """Return the query of one game with these options."""
@@ -140,9 +130,9 @@ class ColumnsQuery:
         return ColumnsQuery(
             self.patterns[offsets[start] : offsets[min(stop, len(self))]],
             self.minutes[start:stop],
+            self.margins[start:stop],
             self.horizon,
             self.alpha,
-            self.pregame_margins[start:stop],
             self.quantile_levels,
             checked=True,
         )

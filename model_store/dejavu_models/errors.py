@@ -246,5 +246,13 @@ class BundleTooOld(BundleError, reason="BUNDLE_TOO_OLD", category="FAILED_PRECON
     """The bundle was written with an older schema than this code reads: refit it."""
 
 
+class ComponentMissing(BundleError, reason="COMPONENT_MISSING", category="FAILED_PRECONDITION"):
+    """A component that a bundle or a recipe names is not installed."""
+
+
 class BundleUnfit(BundleError, reason="BUNDLE_UNFIT", category="FAILED_PRECONDITION"):
     """The bundle's recipe failed its backtest on unseen games."""
+
+
+class FitError(DejavuError):
+    """A fit has failed or its result is unusable."""

@@ -21,15 +21,11 @@ from dejavu_models.schedule import (
     game_terms,
     total_terms,
 )
-from dejavu_models.team_filter import CODES, FilterT
-from dejavu_models.totals.filter import TotalFilter
+from dejavu_models.team_filter import CODES, TotalFilter
 
 KNOWN_GAMES: Final = 10
 """Reported games of the season that both teams need before their expected margin counts as KNOWN instead of RATED.
 With fewer games, a rating is mostly the bundle's own."""
-
-
-_NO_TOTAL_TERMS: Final = TotalTerms()
 
 
 class GameResult(NamedTuple):
@@ -90,12 +86,12 @@ class LiveRatings:
         Raises:
             ValueError: if the ratings include no game.
         """
-        return cls(ratings, ratings.ratings().date)
+        return cls(ratings, ratings.newest)
 
     @property
     def newest(self) -> date:
         """Local date of the newest game included."""
-        return self.since if self.filter.date is None else self.filter.date.astype("datetime64[D]").item()
+        return self.filter.newest
 
     def after(self, result: GameResult, terms: GameTerms = NO_TERMS) -> Self:
         """Return the state after a result.
@@ -119,7 +115,7 @@ class LiveRatings:
         games = self.games if result.season == state.season else {}
         if result.day <= self.since:
             return replace(self, games=_counted(games, result)) if result.season == state.season else self
-        state = _predicted(state, result)
+        state = state.predict(result.season, np.datetime64(result.day))
         updated = state.update(result.home, result.away, result.differential, terms)
         seen = {code: self.seen.get(code, self.since) for code in (result.home, result.away)}
         return replace(
@@ -168,19 +164,21 @@ class LiveTotals:
     filter: TotalFilter
     games: Mapping[str, int] = field(default_factory=dict)
 
-    def after(self, result: GameResult, terms: TotalTerms = _NO_TOTAL_TERMS) -> Self:
-        """Return the state after a result that updates `LiveRatings`; unchanged if its total is not known."""
-        if result.total is None:
-            return self
-        games = self.games if result.season == self.filter.season else {}
-        state = _predicted(self.filter, result).update(result.home, result.away, result.total, terms)
-        return replace(self, filter=state, games=_counted(games, result))
+    def after(self, result: GameResult, terms: TotalTerms | None) -> Self:
+        """Return the state after a result that `LiveRatings` does not ignore; unchanged if its total is not known.
 
-    def counting(self, result: GameResult) -> Self:
-        """Return the state after a result that the filter includes already; see `LiveRatings.games`."""
-        if result.total is None or result.season != self.filter.season:
+        Args:
+            result: the result.
+            terms: terms of its total; None if the filter includes it already: then it is only counted.
+        """
+        state = self.filter
+        if result.total is None or (terms is None and result.season != state.season):
             return self
-        return replace(self, games=_counted(self.games, result))
+        games = self.games if result.season == state.season else {}
+        if terms is not None:
+            predicted = state.predict(result.season, np.datetime64(result.day))
+            state = predicted.update(result.home, result.away, result.total, terms)
+        return replace(self, filter=state, games=_counted(games, result))
 
     def known(self, home: str, away: str) -> bool:
         """Return whether both teams have at least KNOWN_GAMES games of the filter's season with a reported total."""
@@ -231,12 +229,11 @@ class RatedSchedule:
         schedule = self.schedule.before(result.day, result.home, result.away, neutral_site=result.neutral_site)
         terms = game_terms(schedule, result.home, is_playoffs=result.is_playoffs)
         ratings, totals = self.ratings.after(result, terms), self.totals
-        # Ratings of totals ignore, or only count, the same finals as the ratings of margins.
-        if totals is not None and ratings.finals > self.ratings.finals:
-            of_total = total_terms(schedule, result.home, is_playoffs=result.is_playoffs)
-            totals = totals.after(result, of_total)
-        elif totals is not None and ratings is not self.ratings:
-            totals = totals.counting(result)
+        if totals is not None and ratings is not self.ratings:
+            is_new = ratings.finals > self.ratings.finals
+            totals = totals.after(
+                result, total_terms(schedule, result.home, is_playoffs=result.is_playoffs) if is_new else None
+            )
         players = self.players
         # A refreshed bundle's ratings of teams are newer than those of players.
         if players is not None and result.day > (self.players_since or self.ratings.since):
@@ -256,10 +253,3 @@ def _counted(games: Mapping[str, int], result: GameResult) -> Mapping[str, int]:
 
 def _are_known(games: Mapping[str, int], home: str, away: str) -> bool:
     return min(games.get(home, 0), games.get(away, 0)) >= KNOWN_GAMES
-
-
-def _predicted(state: FilterT, result: GameResult) -> FilterT:
-    """Return the state before a result; one reported late is applied at the newest date seen."""
-    day = np.datetime64(result.day)
-    # `predict` adds the drift variance of the days since; pass the current date if `day` is not later.
-    return state.predict(result.season, day if state.date is None or day > state.date else state.date)

@@ -44,6 +44,9 @@ MAX_TEXT = 500
 MAX_LIST = 200
 """Maximum number of elements of a list."""
 
+MAX_COMPONENTS = 8
+"""Maximum number of components: weights are found by trying every subset."""
+
 MAX_METRICS = 50
 """Maximum number of metrics; recipes have 20."""
 
@@ -69,6 +72,7 @@ Seasons = Annotated[tuple[Season, ...], Field(min_length=1, max_length=MAX_LIST)
 Day = Annotated[date, Field(ge=date(1946, 1, 1), le=date(2200, 12, 31))]
 Time = Annotated[AwareDatetime, Field(ge=datetime(1946, 1, 1, tzinfo=UTC), le=datetime(2200, 12, 31, tzinfo=UTC))]
 Variance = Annotated[float, Field(ge=0, le=1e9)]
+ComponentName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 
 
@@ -184,7 +188,9 @@ class Manifest(_Record):
 
     Attributes:
         version: `version_of` its models, ratings and files.
-        components: models beside the linear ones, in the order of `types.COMPONENTS`.
+        components: models beside the linear ones: those of `types.COMPONENTS` in this order, then those of other
+            packages.
+        packages: packages that other components are from, by component, with their versions.
         data_fingerprint: SHA-256 over the games of all parts.
         libraries: name → version of the libraries used for training.
         files: name → SHA-256 of every file that determines forecasts; without TOTALS, there are no forecasts of totals,
@@ -196,7 +202,7 @@ class Manifest(_Record):
 
     schema_version: Annotated[int, Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)]
     version: Version
-    components: Annotated[tuple[Text, ...], Field(max_length=len(COMPONENTS))]
+    components: Annotated[tuple[ComponentName, ...], Field(max_length=MAX_COMPONENTS)]
     created_time: Time
     train: Part
     calibrate: Part
@@ -210,28 +216,35 @@ class Manifest(_Record):
     files: dict[FileName, Sha256]
     refresh: RefreshRecord | None = None
     lineage: LineageRecord | None = None
+    packages: Annotated[dict[ComponentName, Text], Field(max_length=MAX_COMPONENTS)] = {}
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
-        if self.components != tuple(name for name in COMPONENTS if name in self.components):
-            raise ValueError(f"components must be of {', '.join(COMPONENTS)}, each once and in this order")
+        others = [name for name in self.components if name not in COMPONENTS]
+        if self.components != (*(name for name in COMPONENTS if name in self.components), *dict.fromkeys(others)):
+            raise ValueError(f"components must be of {', '.join(COMPONENTS)} in this order, then others, each once")
+        if reserved := {component_file(name) for name in others} & {*file_names(()), WEIGHTS, TOTALS, PLAYERS, MOMENTS}:
+            raise ValueError(f"components: {min(reserved)} is the name of another file")
+        if self.packages.keys() != set(others):
+            raise ValueError(f"packages must be those of the components {sorted(others)}")
         expected = file_names(self.components)
         if expected != self.files.keys() - {TOTALS, PLAYERS, MOMENTS}:
             raise ValueError(f"files must be {sorted(expected)}, but hashes are given for {sorted(self.files)}")
-        if self.version != version_of(self.ratings, self.files):
+        if self.version != version_of(self.ratings, self.files, self.packages):
             raise ValueError("version does not match these models and files")
         return self
 
     def to_json(self) -> str:
         """Return the content of manifest.json."""
-        return self.model_dump_json(indent=2, exclude={"lineage"} if self.lineage is None else None) + "\n"
+        absent = {name for name in ("lineage", "packages") if not getattr(self, name)}
+        return self.model_dump_json(indent=2, exclude=absent) + "\n"
 
 
 LINEAR, CALIBRATION, RATINGS = "linear.npz", "calibration.npz", "ratings.npz"
 """Files of every bundle."""
 
-DEJAVU, LSTM, WEIGHTS = "dejavu.npz", "lstm.npz", "weights.npz"
-"""Files of the components beside the linear models, and of their weights."""
+WEIGHTS = "weights.npz"
+"""File of the weights of the components beside the linear models."""
 
 TOTALS = "totals.npz"
 """File of tables and ratings of total points, which a bundle may have."""
@@ -243,19 +256,26 @@ PLAYERS = "players.npz"
 """File of the ratings of players, which a bundle may have."""
 
 
+def component_file(name: str) -> str:
+    """Return the name of the file of a component."""
+    return f"{name}.npz"
+
+
 def file_names(components: Collection[str]) -> set[str]:
     """Return the names of the files that a bundle with these components must have."""
-    of_components = {"dejavu": DEJAVU, "lstm": LSTM}
-    names = {LINEAR, CALIBRATION, RATINGS, *(of_components[each] for each in components)}
+    names = {LINEAR, CALIBRATION, RATINGS, *map(component_file, components)}
     return names | {WEIGHTS} if components else names
 
 
-def version_of(ratings: RatingsRecord, files: Mapping[str, str]) -> str:
+def version_of(ratings: RatingsRecord, files: Mapping[str, str], packages: Mapping[str, str] | None = None) -> str:
     """Return the model version: first 16 hex digits of a SHA-256 over everything that determines answers.
 
-    Covers the settings of the ratings and the file hashes; not the creation time, training data or metrics.
+    Covers the settings of the ratings, the file hashes and the packages of components; not the creation time, training
+    data or metrics.
     """
     content = {"ratings": ratings.model_dump(mode="json"), "files": dict(files)}
+    if packages:
+        content["packages"] = dict(packages)
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
@@ -267,6 +287,7 @@ def model_info(manifest: Manifest, models: Ensemble, calibration: LatticeCalibra
     """Describe a model by its manifest, its components, and the levels and inputs that its calibration supports."""
     has_totals = TOTALS in manifest.files
     of_totals = {"total_points", "pregame_total"} if has_totals else set()
+    columns = {column for each in models.others for column in each.inputs}
     return ModelInfo(
         version=manifest.version,
         horizons=tuple(HorizonSupport(horizon, 1, horizon.last_slot) for horizon in HORIZONS),
@@ -281,7 +302,11 @@ def model_info(manifest: Manifest, models: Ensemble, calibration: LatticeCalibra
         ratings_date=manifest.ratings.date,
         approved=manifest.verdict.fit,
         verdict_reason=manifest.verdict.reason,
-        inputs=tuple(each.name for each in LIVE_INPUTS if each.name in {*calibration.inputs, *of_totals, *_OF_RATINGS})
+        inputs=tuple(
+            each.name
+            for each in LIVE_INPUTS
+            if each.name in {*calibration.inputs, *of_totals, *_OF_RATINGS} or not columns.isdisjoint(each.columns)
+        )
         + (("lineups",) if PLAYERS in manifest.files else ())
         + (("moment",) if MOMENTS in manifest.files else ()),
         components=manifest.components,

@@ -1,4 +1,4 @@
-"""Kalman filter that estimates ratings of teams from results.
+"""Kalman filter that estimates ratings of teams from results: of margins (`ratings.RatingFilter`) and of totals.
 
 A linear-Gaussian state-space model, filtered game by game (Glickman & Stern, A state-space model for National Football
 League scores, JASA 93, 1998; the filter: Kalman 1960). The state is a number per team, a common level, and a
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from dejavu_feed.off_season import days_with_games, season_on, summer
 from dejavu_feed.teams import TEAMS
 from dejavu_models.arrays import Floats
+from dejavu_models.schedule import TotalTerms
 
 CODES: Final[tuple[str, ...]] = tuple(TEAMS)
 """NBA codes in the order of the state."""
@@ -75,6 +76,9 @@ class TeamFilter:
         date: date of the last game.
         awaits_season: whether `season` begins after `date`: the change of season has been applied, but no game of it.
         away_sign: sign of the away team's number in a game's expectation: −1 for a margin, 1 for a total.
+        level: the level before the first game, in points.
+        first_settings: settings from which the trainer's search starts.
+        terms: names of the terms of a game; the level is the coefficient of the first one.
     """
 
     settings: RatingSettings
@@ -85,37 +89,53 @@ class TeamFilter:
     awaits_season: bool = False
 
     away_sign: ClassVar[float]
+    level: ClassVar[float]
+    first_settings: ClassVar[RatingSettings] = RatingSettings()
+    terms: ClassVar[tuple[str, ...]]
 
     @classmethod
-    def prior(cls, settings: RatingSettings, *, level: float, terms: int) -> Self:
-        """Create the state before the first game: equal teams, with large variances.
+    def start(cls, settings: RatingSettings | None = None) -> Self:
+        """Create the state before the first game: equal teams, with large variances; coefficients of terms are 0.
 
         Args:
-            settings: parameters of the filter.
-            level: in points.
-            terms: number of terms of a game after the level; their coefficients start at 0.
+            settings: parameters of the filter; None for `first_settings`.
         """
-        size = FIRST_TERM + terms
+        size = LEVEL + len(cls.terms)
         mean, variances = np.zeros(size), np.full(size, _TEAM_VARIANCE)
-        mean[LEVEL], variances[LEVEL], variances[FIRST_TERM:] = level, _LEVEL_VARIANCE, _TERM_VARIANCE
-        return cls(settings, mean, np.diag(variances))
-
-    @property
-    def with_terms(self) -> bool:
-        """Whether the terms of games enter the expectation."""
-        return len(self.mean) > FIRST_TERM
+        mean[LEVEL], variances[LEVEL], variances[FIRST_TERM:] = cls.level, _LEVEL_VARIANCE, _TERM_VARIANCE
+        return cls(settings or cls.first_settings, mean, np.diag(variances))
 
     def check(self) -> None:
         """Check the numbers of the state.
 
         Raises:
-            ValueError: if they are not finite or too large, or a variance is negative.
+            ValueError: if there are more or fewer of them, they are not finite or too large, or a variance is negative.
         """
+        size = LEVEL + len(self.terms)
+        if self.mean.shape != (size,) or self.covariance.shape != (size, size):
+            raise ValueError(f"it holds a state of shape {self.mean.shape}; expected {size} values")
         for name, values, most in (("mean", self.mean, MAX_STRENGTH), ("covariance", self.covariance, MAX_STRENGTH**2)):
             if values.dtype != np.float64 or not np.abs(values).max() <= most:  # NaN fails too
                 raise ValueError(f"its {name} is {values.dtype}; expected finite float64 within ±{most:g}")
         if self.covariance.diagonal().min() < 0:
             raise ValueError("its covariance has negative variances")
+
+    @property
+    def strengths(self) -> dict[str, float]:
+        """NBA code → number of the team, in points above an average one."""
+        return dict(zip(CODES, self.mean[:LEVEL].tolist(), strict=True))
+
+    @property
+    def newest(self) -> dt.date:
+        """Local date of the last game.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        if self.date is None:
+            raise ValueError("ratings include no game")
+        day: dt.date = self.date.astype("datetime64[D]").item()
+        return day
 
     def is_of_earlier_season(self, game_date: dt.date | None) -> bool:
         """Return whether a game is of a later season than the teams'; False if its date is unknown."""
@@ -132,11 +152,13 @@ class TeamFilter:
 
         Args:
             season: the season, as the year in which it ends; a season before the state's own counts as the state's.
-            day: local date of the game; None if it is not known yet, only the season.
+            day: local date of the game; None if it is not known yet, only the season. A day before the state's own
+                counts as that: a game may be reported late.
         """
+        if day is not None and self.date is not None:
+            day = max(day, self.date)
         mean, covariance, chosen = self.mean.copy(), self.covariance.copy(), self.settings
-        awaits_season = self.awaits_season
-        teams = slice(0, LEVEL)
+        awaits_season, teams = self.awaits_season, slice(0, LEVEL)
 
         def drift(days: int) -> None:
             covariance[teams, teams] += np.eye(LEVEL) * (days * chosen.daily)
@@ -168,7 +190,7 @@ class TeamFilter:
         """Return the number of unseen days of play of a season, up to a date; 0 if they can be a break."""
         begin = summer(season - 1)[1]
         if self.date is not None:
-            begin = max(begin, self.date.astype("datetime64[D]").item())
+            begin = max(begin, self.newest)
         days = days_with_games(begin, until)
         return days if days > _LONGEST_BREAK else 0
 
@@ -188,7 +210,7 @@ class TeamFilter:
             home: NBA code of the home team.
             away: NBA code of the away team.
             outcome: home − away for a margin, home + away for a total.
-            terms: the terms of the game, the load of the level first; a filter without terms uses only that.
+            terms: the terms of the game, the load of the level first.
 
         Raises:
             ValueError: if the state gives the outcome no variance, or fails `check` afterwards: a bundle may hold any
@@ -222,6 +244,24 @@ class TeamFilter:
         for index, load in loads:
             variance += load * float(cross[index])
         return mean, cross, variance + self.settings.noise
+
+
+@dataclass(frozen=True, slots=True)
+class TotalFilter(TeamFilter):
+    """Filter of final totals, overtime included; immutable.
+
+    Each team has one number, the points that its offence and defence together add to the total of its games. Separate
+    numbers for offence and defence did not improve forecasts (docs/decisions/0062).
+
+    Its state, (34,), has the contribution of each team to the total of a game, the total of two average teams, and the
+    coefficients of the other TotalTerms.
+    """
+
+    away_sign: ClassVar[float] = 1.0
+    level: ClassVar[float] = 200.0
+    # Totals spread more than margins, and their level drifts with the style of play.
+    first_settings: ClassVar = RatingSettings(noise=320.0, daily=0.05, carry=0.5, seasonal=10.0, home_daily=0.05)
+    terms: ClassVar[tuple[str, ...]] = TotalTerms._fields
 
 
 FilterT = TypeVar("FilterT", bound=TeamFilter)

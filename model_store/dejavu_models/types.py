@@ -75,18 +75,27 @@ class SimilarGame:
         return f"{self.date.isoformat()} {self.away_team} @ {self.home_team}"
 
 
+SAME_LEAD_POINTS: Final = 2
+"""Greatest difference between two leads that count as the same, in points."""
+
+
 class SimilarSummary(NamedTuple):
-    """What happened in the similar games that a forecast is made of.
+    """What happened in the similar games that a forecast is made of, and that had its lead.
 
     Attributes:
-        games: their number; a game and its mirror image count as two.
+        minute: minute after which the games are compared.
+        games: number of games that the forecast is made of; a game and its mirror image count as two.
+        same_lead: number of those whose differential after the minute is within SAME_LEAD_POINTS of the requested
+            game's; the following are of them.
         home_led: number in which the team in the part of the requested home team led at the horizon.
-        turned: number in which a team led after the minute, and the other one at the horizon.
-        correction: mean correction of their differentials for the strength of the teams and the inputs that the request
-            knows, in points.
+        turned: number in which the team in the part of the one that is behind led at the horizon; 0 if none is behind.
+        correction: prediction of Dejavu less the mean of their differentials at the horizon, in points: the home
+            advantage, the strength of the teams and the inputs that the request knows; 0 if `same_lead` is 0.
     """
 
+    minute: int
     games: int
+    same_lead: int
     home_led: int
     turned: int
     correction: float
@@ -115,8 +124,8 @@ class Contribution(NamedTuple):
 
 
 COMPONENTS: Final = ("dejavu", "lstm")
-"""Models whose distributions are pooled with that of the linear models: similar games, and the recurrent network. A
-bundle may have both, one or none."""
+"""Models that ship, whose distributions are pooled with that of the linear models: similar games, and the recurrent
+network. A bundle may have both, one or none, and further components of other packages."""
 
 
 LINEAR: Final = "linear"
@@ -137,8 +146,9 @@ class Explanation:
     """Explanation of a forecast; predictions are differentials at the horizon, in points.
 
     Attributes:
-        components: the linear models, then the components that the model has, in the order of COMPONENTS. Their weights
-            sum to 1, and their weighted predictions to the point forecast. Live inputs shift all predictions alike.
+        components: the linear models, then the components that the model has, in the order of the manifest. Their
+            weights sum to 1, and their weighted predictions to the point forecast. Live inputs shift all predictions
+            alike.
         baseline_prediction: persistence, the last known differential.
         similar_games: the nearest of the games in the summary, nearest first; at most MOST_SIMILAR.
         similar_summary: None without similar games.
@@ -410,7 +420,7 @@ class ComponentWeight(NamedTuple):
     """Weight of a component in the forecasts of a horizon in a quarter, for a source of the expected margin.
 
     Attributes:
-        component: LINEAR, or one of COMPONENTS.
+        component: LINEAR, or one of the model's components.
         quarter: 1 to 4.
         margin_source: one of LINEAR_SOURCES.
         weight: in [0, 1].
@@ -437,7 +447,7 @@ class ModelInfo:
         max_ratings_days: greatest age at which ratings are used; see `ratings.are_usable`.
         approved: whether its recipe passed the backtest; `verdict_reason` has the grounds.
         inputs: names of the optional inputs that its forecasts depend on, such as total_points.
-        components: components beside its linear models, in the order of COMPONENTS.
+        components: components beside its linear models, in the order of the manifest.
         past_games: number of games in its Dejavu database.
         weights: weights of its components and of the linear models.
         similar_games: number of similar games that a forecast is made of; 0 without Dejavu.

@@ -67,6 +67,7 @@ def load_bundle(folder: Path, *, allow_unfit: bool = False) -> Forecaster:
     Raises:
         BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew, BundleTooOld, BundleUnfit: if it cannot be
             loaded; the message names the file.
+        ComponentMissing: if one of its components is not installed; the message names it.
     """
     manifest = read_manifest(folder)
     try:
@@ -351,8 +352,7 @@ def _check_learning(forecaster: Forecaster) -> None:
     games = list(zip(CODES[::2], CODES[1::2], strict=True))
     for home, away in games:
         state = state.after(GameResult(home, away, record.season, day, 7, is_playoffs=False, total=221))
-    online = OnlineState(ratings=state.ratings, schedule=state.schedule, totals=state.totals, players=state.players)
-    forecaster.update(online)
+    forecaster.update(OnlineState(rated=state))
     queries = [
         ForecastQuery(
             ScorePattern((0.0,)),

@@ -23,7 +23,7 @@ from dejavu_models.errors import BundleCorrupt, BundleError, BundleNotFound, quo
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import Manifest
 from dejavu_store.bundle import check_fit, parse_manifest, read_files, read_manifest_text, verified_files
-from dejavu_store.contents import load_contents
+from dejavu_store.contents import component_classes, load_contents
 from dejavu_store.errors import InvalidModelStore
 from dejavu_store.folder import FolderFiles, StoredFiles
 from dejavu_store.verification import verify
@@ -149,7 +149,8 @@ class ModelStore:
         return True
 
     def check_allowed(self, manifest: Manifest, source: str = "") -> None:
-        """Check that this store accepts a bundle; see `check_fit`."""
+        """Check that this store accepts a bundle; see `check_fit` and `component_classes`."""
+        component_classes(source, manifest)
         if not self._allow_unfit:
             check_fit(manifest, source)
 

@@ -9,24 +9,22 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
 
 from dejavu_feed.off_season import season_on
 from dejavu_models.arrays import from_npz, npz_members, to_npz
-from dejavu_models.components.dejavu import Dejavu
-from dejavu_models.components.ensemble import Ensemble, Weights
+from dejavu_models.components.component import Component
+from dejavu_models.components.ensemble import POOLED, Ensemble, Weights
 from dejavu_models.components.linear import LinearModels
-from dejavu_models.components.lstm import Lstm
-from dejavu_models.errors import BundleCorrupt
+from dejavu_models.components.registry import component_class
+from dejavu_models.errors import BundleCorrupt, ComponentMissing
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
     CALIBRATION,
-    DEJAVU,
     LINEAR,
-    LSTM,
     MOMENTS,
     PLAYERS,
     RATINGS,
@@ -34,11 +32,12 @@ from dejavu_models.manifest import (
     WEIGHTS,
     Manifest,
     RatingsRecord,
+    component_file,
     first_error,
 )
 from dejavu_models.moments.model import MomentModel
 from dejavu_models.player_ratings import PlayerRatings
-from dejavu_models.ratings import STATE_SIZES, RatingFilter
+from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import GameTerms
 from dejavu_models.team_filter import LEVEL, RatingSettings, TeamFilter
 from dejavu_models.totals.totals import Totals
@@ -71,6 +70,7 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
 
     Raises:
         BundleCorrupt: if a file cannot be read; the message names it.
+        ComponentMissing: if a component is not installed.
     """
     _check_size(source, contents)
     models = _ensemble(source, manifest, contents)
@@ -91,21 +91,31 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
     return Forecaster(manifest, models, calibration, ratings, totals, players, moments)
 
 
+def component_classes(source: object, manifest: Manifest) -> dict[str, type[Component]]:
+    """Return the classes of a bundle's components by name, imported.
+
+    Raises:
+        ComponentMissing: if one is not installed; the message names it and what to install.
+    """
+    try:
+        return {name: component_class(name, manifest.packages.get(name, "")) for name in manifest.components}
+    except ComponentMissing as error:
+        raise ComponentMissing(f"{source or manifest.version}: {error}") from None
+
+
 def _ensemble(source: object, manifest: Manifest, contents: Mapping[str, bytes]) -> Ensemble:
-    dejavu, lstm = None, None
+    members: dict[str, Any] = {}
     with _refusing(source, LINEAR):
         linear = linear_from_bytes(contents[LINEAR])
-    if "dejavu" in manifest.components:
-        with _refusing(source, DEJAVU):
-            dejavu = Dejavu.from_bytes(contents[DEJAVU])
-    if "lstm" in manifest.components:
-        with _refusing(source, LSTM):
-            lstm = Lstm(contents[LSTM])
-    if not manifest.components:
+    for name, kind in component_classes(source, manifest).items():
+        with _refusing(source, component_file(name)):
+            members[name] = kind.from_bytes(contents[component_file(name)])
+    if not members:
         return Ensemble(linear)
+    dejavu, lstm, others = members.pop("dejavu", None), members.pop("lstm", None), tuple(members.values())
     with _refusing(source, WEIGHTS):
-        weights = Weights.from_bytes(contents[WEIGHTS])
-        return Ensemble(linear, dejavu, lstm, weights)
+        weights = Weights.from_bytes(contents[WEIGHTS], (*POOLED, *members))
+        return Ensemble(linear, dejavu, lstm, weights, others)
 
 
 def _check_size(source: object, contents: Mapping[str, bytes]) -> None:
@@ -136,9 +146,6 @@ def _totals_from_bytes(content: bytes, manifest: Manifest) -> Totals:
 
 def _ratings_from_bytes(content: bytes, manifest: Manifest) -> RatingFilter:
     state, season, day = from_npz(content), manifest.ratings.season, manifest.ratings.date
-    size = len(state["mean"])
-    if size not in STATE_SIZES or state["mean"].shape != (size,) or state["covariance"].shape != (size, size):
-        raise ValueError(f"it holds a state of shape {state['mean'].shape}; expected one of {STATE_SIZES} values")
     settings = RatingSettings(**manifest.ratings.model_dump(exclude={"season", "date"}))
     ratings = RatingFilter(
         settings,

@@ -77,6 +77,7 @@ class ModelEvidence:
         crps_e_value, brier_e_value: e-values of the statement that decided, for each score.
         crps_difference, brier_difference: mean paired difference per game, model − the other; below 0 is better.
         coverage: share of the model's intervals that held, at the alpha with the most forecasts.
+        crps_divergence, brier_divergence: divergence of the model from the other in each score.
     """
 
     against_version: str
@@ -86,6 +87,8 @@ class ModelEvidence:
     crps_difference: float
     brier_difference: float
     coverage: float
+    crps_divergence: float
+    brier_divergence: float
 
 
 @dataclass(frozen=True, slots=True)

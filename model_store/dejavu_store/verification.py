@@ -91,14 +91,15 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Imported under the limit of time, since these imports take most of it.
     from dejavu_store.bundle import check_answers, parse_manifest  # noqa: PLC0415
-    from dejavu_store.contents import load_contents  # noqa: PLC0415
+    from dejavu_store.contents import component_classes, load_contents  # noqa: PLC0415
 
     source = sys.argv[1]
     try:
-        limit_memory()
         contents = {name: sys.stdin.buffer.read(size) for name, size in json.loads(sys.stdin.buffer.readline())}
-        open_no_more()
         manifest = parse_manifest(contents.pop(""), source)
+        component_classes(source, manifest)  # imported while files can be opened
+        limit_memory()
+        open_no_more()
         check_answers(load_contents(source, manifest, contents))
     except BundleError as error:
         print(error)  # noqa: T201 - its result

@@ -44,7 +44,10 @@ def main() -> None:
     from dejavu_server.supervisor.protocol import MAX_MESSAGE, ForkServerStart, ForkServerStatus  # noqa: PLC0415
     from dejavu_server.worker.models import PreloadedModels  # noqa: PLC0415
 
-    start = ForkServerStart.from_json(control.recv(MAX_MESSAGE).decode())
+    message = control.recv(MAX_MESSAGE)
+    if not message:  # the supervisor has ended, or does not need this process
+        return
+    start = ForkServerStart.from_json(message.decode())
     metrics.use_folder(start.folder)
     models = PreloadedModels.load(start.settings)
     # Otherwise garbage collection in a worker would write to every object of the shared memory. There is little garbage

@@ -93,16 +93,6 @@ class Settings(ProcessMessage):
             default="off: the bundles given, unchanged",
         ),
     ] = ""
-    gate_crps_margin: Annotated[
-        float,
-        option(
-            "Margin by which a challenger may be worse in CRPS, above 0, at most 1; the same for all of its games.",
-            "POINTS",
-            flag=False,
-            gt=0,
-            le=1,
-        ),
-    ] = 0.02
     ledger: Annotated[
         str,
         AfterValidator(check_ledger_url),

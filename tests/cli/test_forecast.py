@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
-from tests.support.fakes.service import Abort, FakeServer, forecast
+from tests.support.fakes.service import FakeServer, forecast
 from tests.support.harness.clients import Run
 
 from dejavu.v1.forecast_pb2 import (
@@ -29,9 +29,13 @@ from dejavu.v1.prediction_service_pb2 import (
     RISK_FACTOR_KIND_PACE,
     RISK_FACTOR_KIND_VOLATILITY,
     AssessRiskResponse,
+    FieldViolation,
+    PredictError,
     PredictRequest,
     PredictResponse,
+    RiskAssessment,
     RiskFactor,
+    RiskResult,
 )
 from dejavu_client import HALFTIME
 from dejavu_common.clock import game_day
@@ -78,7 +82,7 @@ def test_what_has_not_been_seen_yet_is_not_told(server: FakeServer, run: Run) ->
     assert "rolling coverage" not in run("predict", "1").stdout
 
 
-RISK = AssessRiskResponse(
+RISK = RiskAssessment(
     score=81.4,
     level=RISK_LEVEL_EXTREME,
     factors=[
@@ -89,12 +93,22 @@ RISK = AssessRiskResponse(
 )
 
 
+REFUSED = PredictError(
+    code=3,
+    reason="INVALID_TOTAL_POINTS",
+    message="total_points: 3; expected 20 (the lead) to 500",
+    field_violations=[FieldViolation(field="total_points", description="3; expected 20 (the lead) to 500")],
+)
+RISKS = [RiskResult(assessment=RISK), RiskResult(error=REFUSED)]
+
+
 def test_a_risk_is_shown_with_what_it_is_made_of(server: FakeServer, run: Run) -> None:
-    server.answers("AssessRisk", RISK)
+    server.answers("AssessRisk", AssessRiskResponse(results=RISKS[:1]))
     result = run("risk", "0", "-2", "3", "--total-points", "30")
     assert result.exit_code == 0, result.stderr
     [call] = server.calls
-    assert (list(call.request.pattern), call.request.total_points) == ([0.0, -2.0, 3.0], 30)
+    [game] = call.request.games
+    assert (list(game.pattern), game.total_points) == ([0.0, -2.0, 3.0], 30)
     lines = result.stdout.splitlines()
     assert lines[0] == "How unsettled the game has been so far, beside past games. It forecasts nothing."
     assert lines[1].strip() == "81 of 100: extreme"
@@ -103,18 +117,34 @@ def test_a_risk_is_shown_with_what_it_is_made_of(server: FakeServer, run: Run) -
 
 
 def test_a_risk_s_json_has_every_field(server: FakeServer, run: Run) -> None:
-    server.answers("AssessRisk", RISK)
+    server.answers("AssessRisk", AssessRiskResponse(results=RISKS[:1]))
     found = json.loads(run("risk", "--pattern-json", "[1, 2]", "--json").stdout)
-    assert not server.calls[0].request.HasField("total_points")
+    assert not server.calls[0].request.games[0].HasField("total_points")
     assert (found["score"], found["level"], len(found["factors"])) == (81.4, "RISK_LEVEL_EXTREME", 2)
 
 
 def test_a_risk_that_is_refused_names_the_field(server: FakeServer, run: Run) -> None:
-    violation = ("total_points", "3; expected 20 (the lead) to 500")
-    server.answers("AssessRisk", Abort(grpc.StatusCode.INVALID_ARGUMENT, "no", "INVALID_TOTAL_POINTS", [violation]))
+    server.answers("AssessRisk", AssessRiskResponse(results=RISKS[1:]))
     result = run("risk", "10", "20", "--total-points", "3")
     assert result.exit_code == 4
     assert "total_points: 3; expected 20 (the lead) to 500" in result.stderr
+
+
+def test_risks_of_several_games_are_listed_with_those_that_were_refused(
+    server: FakeServer, run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "games.jsonl"
+    file.write_text('{"pattern": [0, -2], "totalPoints": 30}\n\n{"pattern": [10, 20]}\n')
+    server.answers("AssessRisk", *[AssessRiskResponse(results=RISKS)] * 2)
+    result = run("risk", "--games", str(file))
+    assert result.exit_code == 4
+    assert [len(game.pattern) for game in server.calls[0].request.games] == [2, 2]
+    assert "volatility 97, pace 47" in result.stdout
+    assert "game 2: total_points: 3; expected 20 (the lead) to 500" in result.stdout
+    lines = [json.loads(line) for line in run("risk", "--games", str(file), "--json").stdout.splitlines()]
+    assert [*lines[0], *lines[1]] == ["assessment", "error"]
+    file.write_text("{]")
+    assert "expected a line per game" in " ".join(run("risk", "--games", str(file)).stderr.split())
 
 
 def test_teams_are_listed_with_what_they_may_be_called(run: Run) -> None:

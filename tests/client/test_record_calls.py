@@ -19,7 +19,15 @@ from tests.support.harness.clients import AnyClient
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, Market, MarketAnswer, Odds
-from dejavu.v1.prediction_service_pb2 import AssessRiskRequest, AssessRiskResponse, PredictRequest, PredictResponse
+from dejavu.v1.prediction_service_pb2 import (
+    AssessRiskRequest,
+    AssessRiskResponse,
+    PredictRequest,
+    PredictResponse,
+    RiskAssessment,
+    RiskGame,
+    RiskResult,
+)
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_client import FINAL, HALFTIME, RecordedPredictions, market
@@ -107,6 +115,8 @@ async def test_wrong_conditions_are_told_with_the_right_ones(
     assert not server.calls
 
 
+RISKY = RiskGame(pattern=[1.0, -2.0], total_points=0)
+
 OBSERVED = datetime(2026, 1, 2, 20, 30, 0, 250, tzinfo=timezone(timedelta(hours=-5)))
 OBSERVED_TIME = Timestamp()
 OBSERVED_TIME.FromDatetime(OBSERVED)
@@ -163,11 +173,12 @@ CASES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], Message]] = {
     "a leaderboard by another metric": (
         "get_leaderboard",
         (),
-        {"metric": pb.LEADERBOARD_METRIC_BRIER, "min_games": 5, "horizon": FINAL},
-        pb.GetLeaderboardRequest(metric=pb.LEADERBOARD_METRIC_BRIER, min_games=5, filter=pb.ScoreFilter(horizon=FINAL)),
+        {"metric": pb.LEADERBOARD_METRIC_BRIER, "min_games": 5, "limit": 3, "horizon": FINAL},
+        pb.GetLeaderboardRequest(
+            metric=pb.LEADERBOARD_METRIC_BRIER, min_games=5, limit=3, filter=pb.ScoreFilter(horizon=FINAL)
+        ),
     ),
-    "a risk": ("assess_risk", ([1.0, -2.0],), {}, AssessRiskRequest(pattern=[1.0, -2.0])),
-    "a risk with points": ("assess_risk", ([1.0], 0), {}, AssessRiskRequest(pattern=[1.0], total_points=0)),
+    "risks": ("assess_risk", ([RISKY, RISKY],), {}, AssessRiskRequest(games=[RISKY, RISKY])),
     "a quote": (
         "quote",
         ([1.0, 2.0], QUOTED),
@@ -189,7 +200,6 @@ ANSWERS: dict[str, Any] = {
     "report_outcome": ("ReportOutcome", pb.ReportOutcomeResponse(outcome=outcome(5), settled_forecasts=3)),
     "get_prediction": ("GetPrediction", pb.GetPredictionResponse(prediction=RecordedPrediction(superseded=True))),
     "get_leaderboard": ("GetLeaderboard", pb.GetLeaderboardResponse(min_games=5)),
-    "assess_risk": ("AssessRisk", AssessRiskResponse(score=41.5)),
     "quote": ("Predict", PredictResponse(forecast=forecast(), markets=[MarketAnswer(stake=12.5)])),
 }
 
@@ -201,7 +211,10 @@ async def test_a_call_sends_what_is_given_and_no_more_and_returns_the_answer(
     method, arguments, options, request = CASES[case]
     if method == "get_scorecard":
         server.answers("GetScorecard", pb.GetScorecardResponse(scorecard=Scorecard(games=7)))
-        answer: Message = Scorecard(games=7)
+        answer: Any = Scorecard(games=7)
+    elif method == "assess_risk":
+        answer = [RiskResult(assessment=RiskAssessment(score=41.5))]
+        server.answers("AssessRisk", AssessRiskResponse(results=answer))
     else:
         rpc, answer = ANSWERS[method]
         server.answers(rpc, answer)

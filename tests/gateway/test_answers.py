@@ -73,8 +73,8 @@ def test_the_document_has_every_route(site: Site) -> None:
         (f"/api/predictions{QUERY}&pageSize=4", "/api/predictions"),
         (f"/api/predictions{QUERY}&returnExplanation=true", "/api/predictions"),
         (f"/api/predictions/{game(0)}?horizon=HORIZON_FINAL", "/api/predictions/{gameId}"),
-        (f"/api/scorecard{QUERY}", "/api/scorecard"),
-        (f"/api/leaderboard{QUERY}&metric=LEADERBOARD_METRIC_MAE&minGames=1", "/api/leaderboard"),
+        (f"/api/scorecard{QUERY}&limit=1", "/api/scorecard"),
+        (f"/api/leaderboard{QUERY}&metric=LEADERBOARD_METRIC_MAE&minGames=1&limit=1", "/api/leaderboard"),
         ("/api/models", "/api/models"),
         ("/api/checkpoint", "/api/checkpoint"),
         ("/api/stats", "/api/stats"),
@@ -229,9 +229,11 @@ def test_a_what_if_is_answered_as_by_the_rpc_and_records_nothing(site: Site, doc
     results = batch.json()["results"]
     assert math.isclose(results[0]["forecast"]["pointForecast"], expected["pointForecast"])
     assert results[1]["error"]["reason"] == "INVALID_PATTERN"
-    risk = site.post("/api/assess-risk", {"pattern": [*PATTERN], "totalPoints": 80})
-    check(document, "post", "/api/assess-risk", "200", risk.json())
-    assert 0 <= risk.json()["score"] <= 100
+    risks = site.post("/api/assess-risk", {"games": [{"pattern": [*PATTERN], "totalPoints": 80}, {"pattern": []}]})
+    check(document, "post", "/api/assess-risk", "200", risks.json())
+    risk, refused = risks.json()["results"]
+    assert 0 <= risk["assessment"]["score"] <= 100
+    assert refused["error"]["reason"] == "INVALID_PATTERN"
 
 
 @pytest.mark.parametrize(

@@ -1,27 +1,51 @@
-"""The schedule before a game: compared with a plain count over all games, and with a history that is too short."""
+"""The schedule before a game, and the terms of schedule, playoffs and altitude in the expected margin."""
 
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import date, timedelta
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dejavu_feed.off_season import season_on
-from dejavu_feed.sites import HOME_CITIES, utc_offset
-from dejavu_models.schedule import MAX_BREAK, MAX_REST, GameSchedule, ScheduleHistory, TeamSchedule
-from dejavu_models.team_filter import CODES
+from dejavu_models.expectations import Expectations, RatedGame
+from dejavu_models.live_ratings import RatedSchedule
+from dejavu_models.ratings import RatingFilter
+from dejavu_models.schedule import (
+    MAX_BREAK,
+    NO_TERMS,
+    GameSchedule,
+    GameTerms,
+    ScheduleHistory,
+    TeamSchedule,
+    TotalTerms,
+    game_terms,
+    total_terms,
+)
+from dejavu_models.team_filter import CODES, LEVEL
+from dejavu_models.types import ExpectedMarginTerms
 
 Played = tuple[date, str, str]
-UNKNOWN = TeamSchedule()
+OPENING = date(2030, 10, 22)
+JANUARY = date(2031, 1, 10)
+
+
+def history(*games: tuple[int, str, str], since: date = OPENING) -> ScheduleHistory:
+    """Return the history of games: days since a date, home and away team."""
+    state = ScheduleHistory()
+    for day, home, away in games:
+        state = state.after(since + timedelta(day), home, away)
+    return state
 
 
 def seasons(seed: int, teams: int, days: int) -> list[Played]:
     """Draw the games of two seasons: up to two an evening, without a break of more than MAX_BREAK days."""
     rng, games = random.Random(seed), list[Played]()
-    for opening in (date(2030, 10, 22), date(2031, 10, 24)):
+    for opening in (OPENING, date(2031, 10, 24)):
         day = opening
         for _ in range(days):
             playing = rng.sample(CODES[:teams], 2 * rng.randint(1, 2))
@@ -30,99 +54,157 @@ def seasons(seed: int, teams: int, days: int) -> list[Played]:
     return sorted(games)
 
 
-def folded(games: list[Played]) -> ScheduleHistory:
-    history = ScheduleHistory()
-    for game in games:
-        history = history.after(*game)
-    return history
-
-
-def counted(games: list[Played], code: str, game: Played) -> TeamSchedule:
-    """Compute the schedule of a team by counts over all games, one field at a time."""
-    day, home, _ = game
-    earlier = sorted(
-        each for each in games if code in each[1:] and each[0] < day and season_on(each[0]) == season_on(day)
-    )
-    last = earlier[-1] if earlier else None
-    trip = 0
-    for each in reversed([*earlier, game]):
-        if each[1] == code:
-            break
-        trip += 1
-    return TeamSchedule(
-        rest_days=None if last is None else min(MAX_REST, (day - last[0]).days - 1),
-        is_back_to_back=None if last is None else last[0] == day - timedelta(1),
-        games_in_4_days=1 + sum((day - each[0]).days < 4 for each in earlier),
-        games_in_6_days=1 + sum((day - each[0]).days < 6 for each in earlier),
-        road_games=trip,
-        time_zones=None if last is None else utc_offset(home, day) - utc_offset(last[1], day),
-    )
+def counted(games: list[Played], code: str, day: date) -> TeamSchedule:
+    """Compute the schedule of a team by counts over all games."""
+    ages = [(day - each[0]).days for each in games if code in each[1:] and season_on(each[0]) == season_on(day)]
+    return TeamSchedule(1 in ages, 1 + sum(1 <= age < 6 for age in ages))
 
 
 @given(seed=st.integers(0, 10**6), teams=st.integers(4, 30), days=st.integers(1, 40), late=st.randoms())
 @example(seed=0, teams=4, days=40, late=random.Random(1))
-def test_it_is_what_a_count_over_all_games_says_in_whatever_order_a_day_is_reported(
+def test_a_schedule_is_a_count_over_earlier_games_in_any_order_of_reports(
     seed: int, teams: int, days: int, late: random.Random
 ) -> None:
     games = seasons(seed, teams, days)
-    reported = sorted(games, key=lambda each: (each[0], late.random()))
-    history = ScheduleHistory()
-    for game in reported:
-        _, home, away = game
-        due = GameSchedule(counted(games, home, game), counted(games, away, game), HOME_CITIES[home].altitude)
-        assert history.before(*game) == due
-        history = history.after(*game)
-        assert history.before(*game) == due, "a game does not count for its own day"
-    assert history == folded(games)
+    state = ScheduleHistory()
+    for day, home, away in sorted(games, key=lambda each: (each[0], late.random())):
+        due = counted(games, home, day), counted(games, away, day)
+        assert state.before(day, home, away)[:2] == due
+        state = state.after(day, home, away)
+        assert state.before(day, home, away)[:2] == due, "a game does not count for its own day"
 
 
 def test_a_final_that_is_reported_late_counts_as_if_it_had_been_in_time() -> None:
-    games = seasons(3, 8, 20)[:20]
-    assert folded([*games[:4], *games[5:], games[4]]) == folded(games)
+    games = [((day - OPENING).days, home, away) for day, home, away in seasons(3, 8, 20)[:20]]
+    assert history(*games[:4], *games[5:], games[4]) == history(*games)
 
 
 @pytest.mark.parametrize(
-    "history", [ScheduleHistory(), folded([(date(2030, 11, 1), "BOS", "LAL")])], ids=["none", "old"]
+    ("known", "day", "due"),
+    [
+        (ScheduleHistory(), JANUARY, GameSchedule()),
+        (history((0, "BOS", "LAL")), JANUARY, GameSchedule()),  # other games were played since, but not seen
+        (history((0, "LAL", "DEN")), None, GameSchedule()),
+        # The ledger of a server that was started in January begins with the first final that it saw.
+        (history((-1, "LAL", "DEN"), since=JANUARY), JANUARY, GameSchedule(TeamSchedule(played_yesterday=True))),
+        (
+            history((-5, "LAL", "DEN"), (-1, "NYK", "BOS"), since=JANUARY),
+            JANUARY,
+            GameSchedule(TeamSchedule(False, 2), TeamSchedule(True, 2)),
+        ),
+        # A break of the season is no gap; a longer one is.
+        (
+            history((0, "DEN", "BOS"), (MAX_BREAK, "NYK", "BOS"), since=JANUARY - timedelta(1 + MAX_BREAK)),
+            JANUARY,
+            GameSchedule(TeamSchedule(False, 1), TeamSchedule(True, 2)),
+        ),
+        (
+            history((0, "DEN", "BOS"), (MAX_BREAK + 1, "NYK", "BOS"), since=JANUARY - timedelta(2 + MAX_BREAK)),
+            JANUARY,
+            GameSchedule(TeamSchedule(), TeamSchedule(played_yesterday=True)),
+        ),
+    ],
+    ids=["no history", "old history", "no date", "begun yesterday", "begun five days ago", "break", "gap"],
 )
-def test_a_history_that_ends_too_long_before_a_game_says_nothing_of_its_teams(history: ScheduleHistory) -> None:
-    """In so many days there were other games, which the history does not know."""
-    assert history.before(date(2031, 1, 20), "DEN", "BOS") == GameSchedule(UNKNOWN, UNKNOWN, altitude=1609)
+def test_days_before_a_history_and_within_a_gap_are_not_known(
+    known: ScheduleHistory, day: date | None, due: GameSchedule
+) -> None:
+    assert known.before(day, "DEN", "BOS") == due
 
 
-def test_a_server_that_starts_in_january_knows_what_lies_after_its_first_final() -> None:
-    start = date(2031, 1, 10)
-    history = folded(
-        [(start, "BOS", "LAL"), (start + timedelta(1), "NYK", "LAL"), (start + timedelta(3), "MIA", "LAL")]
-    )
-    fourth = history.before(start + timedelta(4), "LAL", "BOS")
-    assert fourth.home == TeamSchedule(0, True, 3, None, 0, -3)
-    assert fourth.away == TeamSchedule(3, False, 1, None, 1, -3)
-    later = history.before(start + timedelta(5), "DEN", "LAL")
-    assert later.away == TeamSchedule(1, False, 2, 4, None, -2)
-    after = history.after(start + timedelta(6), "LAL", "BOS").before(start + timedelta(8), "SAC", "LAL")
-    assert after.away.road_games == 1
+def test_games_of_an_earlier_season_or_from_before_a_gap_change_nothing() -> None:
+    state = history((0, "BOS", "LAL"), since=JANUARY)
+    assert state.after(date(2030, 4, 1), "BOS", "NYK") == state
+    assert state.after(JANUARY - timedelta(1), "BOS", "NYK") == state
 
 
-def test_a_break_of_the_season_is_no_hole_and_a_longer_one_is() -> None:
-    games = [(date(2031, 1, 1), "BOS", "LAL"), (date(2031, 1, 3), "BOS", "NYK")]
-    for days, rest in ((MAX_BREAK, MAX_REST), (MAX_BREAK + 1, None)):
-        resumed = date(2031, 1, 3) + timedelta(days)
-        history = folded([(date(2030, 10, 22), "MIA", "ORL"), *games, (resumed, "MIA", "ORL")])
-        assert folded(games).before(resumed, "BOS", "LAL").home.rest_days == rest
-        assert history.before(resumed + timedelta(1), "BOS", "LAL").home.rest_days == rest
+def test_a_history_is_bounded_and_so_are_the_terms_of_impossible_finals() -> None:
+    state = history(*((day // 30, "BOS", "LAL") for day in range(1000)), since=JANUARY)
+    assert {len(games) for games in state.games.values()} == {128}
+    schedule = state.before(JANUARY + timedelta(34), "BOS", "MIA")
+    assert game_terms(schedule, "BOS", is_playoffs=False).games_in_6_days == 6 - 1
 
 
-def test_games_of_an_earlier_season_or_from_before_a_hole_change_nothing() -> None:
-    history = folded([(date(2031, 1, 10), "BOS", "LAL")])
-    assert history.after(date(2030, 4, 1), "BOS", "NYK") == history
-    assert history.after(date(2031, 1, 9), "BOS", "NYK") == history
+WEEK = history((0, "BOS", "LAL"), (1, "NYK", "LAL"), (2, "DEN", "BOS"), (3, "MIA", "LAL"))
 
 
-def test_no_number_of_reports_fills_the_memory() -> None:
-    history = folded([(date(2031, 1, 10) + timedelta(day // 30), "BOS", "LAL") for day in range(1000)])
-    assert {len(games) for games in history.games.values()} == {128}
+@pytest.mark.parametrize(
+    ("day", "home", "away", "due", "back_to_backs"),
+    [
+        (4, "BOS", "LAL", GameTerms(back_to_back=-1, games_in_6_days=-1), 1),
+        (4, "LAL", "BOS", GameTerms(back_to_back=1, games_in_6_days=1), 1),
+        (4, "MIA", "LAL", GameTerms(games_in_6_days=-2), 2),
+        (4, "UTA", "LAL", GameTerms(back_to_back=-1, games_in_6_days=-3, altitude=1), 1),
+        (3, "DEN", "NYK", GameTerms(back_to_back=1, altitude=1), 1),
+        (9, "BOS", "LAL", NO_TERMS, 0),
+        (40, "DEN", "LAL", GameTerms(altitude=1), 0),  # nothing is known then
+    ],
+)
+def test_terms_tell_who_is_more_tired_and_where_air_is_thin(
+    day: int, home: str, away: str, due: GameTerms, back_to_backs: int
+) -> None:
+    schedule = WEEK.before(OPENING + timedelta(day), home, away)
+    assert schedule.is_known is (day < 40)
+    for playoffs in (False, True):
+        assert game_terms(schedule, home, is_playoffs=playoffs) == due._replace(playoffs=playoffs)
+        total = TotalTerms(back_to_backs=back_to_backs, playoffs=playoffs, altitude=due.altitude)
+        assert total_terms(schedule, home, is_playoffs=playoffs) == total
 
 
-def test_teams_that_are_none_are_refused() -> None:
-    with pytest.raises(KeyError):
-        ScheduleHistory().before(date(2030, 10, 22), "XXX", "BOS")
+@pytest.mark.parametrize(
+    ("day", "home", "away", "given", "neutral"),
+    [
+        (date(2024, 1, 11), "CLE", "BKN", None, True),  # Paris
+        (date(2024, 1, 11), "BKN", "CLE", None, True),
+        (date(2024, 1, 11), "DEN", "NOP", None, False),
+        (date(2024, 1, 12), "CLE", "BKN", None, False),
+        (date(2020, 7, 29), "DEN", "UTA", None, False),
+        (date(2020, 10, 11), "MIA", "LAL", None, True),  # near Orlando
+        (date(2031, 1, 20), "DEN", "BOS", True, True),
+        (date(2031, 1, 20), "DEN", "BOS", None, False),
+        (date(2024, 1, 11), "CLE", "BKN", False, False),
+        (None, "DEN", "BOS", True, True),
+    ],
+)
+def test_nobody_is_at_home_at_a_neutral_site(
+    day: date | None, home: str, away: str, given: bool | None, neutral: bool
+) -> None:
+    for known in (ScheduleHistory(), history((0, "LAL", "MIA"), since=date(2031, 1, 19))):
+        terms = game_terms(known.before(day, home, away, neutral_site=given), home, is_playoffs=False)
+        assert (terms.home, terms.altitude) == ((0, 0) if neutral else (1, float(home == "DEN")))
+
+
+def with_coefficients() -> RatingFilter:
+    state = RatingFilter.start().predict(2030, np.datetime64("2030-06-01")).predict(2031)
+    mean = state.mean.copy()
+    mean[:LEVEL], mean[LEVEL:] = np.arange(LEVEL) / 10, (3.0, -2.0, -0.5, 0.75, 1.5)
+    return replace(state, mean=mean, date=np.datetime64(OPENING - timedelta(9)))
+
+
+RATED = RatedSchedule.start(with_coefficients())
+FOURTH = OPENING + timedelta(4)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "game", "due"),
+    [
+        (WEEK, RatedGame("BOS", "LAL", FOURTH), {"schedule": 2.5, "schedule_known": True}),
+        (WEEK, RatedGame("BOS", "LAL", FOURTH, True), {"schedule": 2.5, "schedule_known": True, "playoffs": 0.75}),
+        (WEEK, RatedGame("DEN", "LAL", FOURTH), {"schedule": 3.0, "schedule_known": True, "altitude": 1.5}),
+        (
+            WEEK,
+            RatedGame("DEN", "LAL", FOURTH, neutral_site=True),
+            {"schedule": 3.0, "schedule_known": True, "home_advantage": 0.0},
+        ),
+        # nothing is known then
+        (WEEK, RatedGame("BOS", "LAL", OPENING + timedelta(20)), {}),
+        (WEEK, RatedGame("BOS", "LAL", None, True), {"playoffs": 0.75}),
+        (ScheduleHistory(), RatedGame("UTA", "LAL", OPENING), {"altitude": 1.5}),
+    ],
+)
+def test_an_expected_margin_is_the_sum_of_its_terms(
+    schedule: ScheduleHistory, game: RatedGame, due: dict[str, float]
+) -> None:
+    terms = Expectations(replace(RATED, schedule=schedule)).margin_terms(game)
+    assert terms.strength_difference == pytest.approx((CODES.index(game.home) - CODES.index(game.away)) / 10)
+    assert terms == replace(ExpectedMarginTerms(terms.strength_difference, 3.0), **due)  # type: ignore[arg-type]

@@ -3,21 +3,17 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
-from datetime import date
 from typing import Any
 
 import pytest
 
 from dejavu_models.errors import (
-    FieldError,
     FieldErrors,
     InvalidInput,
     InvalidPattern,
-    Unsupported,
-    UnsupportedSlots,
 )
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_models.types import Horizon, Interval, SimilarGame
+from dejavu_models.types import Horizon, Interval
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -72,26 +68,6 @@ def test_what_nobody_can_ask_is_refused_by_its_field(ask: Callable[[], object], 
 def test_an_interval_has_ends_in_order(lower: float, upper: float) -> None:
     with pytest.raises(ValueError):
         Interval(lower, upper)
-
-
-def test_an_interval_holds_its_ends() -> None:
-    interval = Interval(-1.0, 2.5)
-    assert -1.0 in interval
-    assert 2.5 in interval
-    assert 2.6 not in interval
-
-
-def test_a_similar_game_is_named_for_people_as_it_was_played() -> None:
-    game = SimilarGame("BKN", "BOS", date(2021, 3, 14), True, 1.0, 4, 1)
-    assert game.label == "2021-03-14 BOS @ BKN"
-
-
-def test_what_one_model_cannot_do_is_not_taken_for_what_nobody_may_ask() -> None:
-    error = UnsupportedSlots("17 slots", "18")
-    assert isinstance(error, Unsupported)
-    assert isinstance(error, FieldError)
-    assert not isinstance(error, InvalidInput)
-    assert (error.field, error.description) == ("pattern", "17 slots; expected 18")
 
 
 class Request:

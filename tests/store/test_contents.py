@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.errors import BundleCorrupt
-from dejavu_models.manifest import CALIBRATION, DEJAVU, LINEAR, LSTM, RATINGS, TOTALS, WEIGHTS
+from dejavu_models.manifest import CALIBRATION, LINEAR, RATINGS, TOTALS, WEIGHTS
 from dejavu_models.totals.model import TABLES as TOTAL_TABLES
 from dejavu_models.types import WITHOUT_LINE
 from dejavu_store.bundle import read_files, read_manifest
@@ -37,7 +37,7 @@ def _empty(array: NDArray[Any]) -> NDArray[Any]:
     return np.atleast_1d(array)[..., :0]
 
 
-@pytest.mark.parametrize("name", [LSTM, LINEAR, DEJAVU, WEIGHTS, CALIBRATION, RATINGS, TOTALS])
+@pytest.mark.parametrize("name", ["lstm.npz", LINEAR, "dejavu.npz", WEIGHTS, CALIBRATION, RATINGS, TOTALS])
 def test_files_of_another_form_are_refused_by_their_name(name: str) -> None:
     """Hashes detect corruption; a file packed by mistake with a correct hash must also be rejected by name."""
     assert f"{name} cannot be read" in refusal(name, b"PK\x03\x04 something else" * 10)
@@ -70,7 +70,7 @@ def without(source: int) -> Callable[[Columns], Columns]:
     ("name", "change", "said"),
     [
         *((CALIBRATION, without(source), f"no tables for margins that are {source.name}") for source in WITHOUT_LINE),
-        (RATINGS, lambda _: {"mean": np.zeros(33), "covariance": np.eye(33)}, "(33,); expected one of (31, 35) values"),
+        (RATINGS, lambda _: {"mean": np.zeros(33), "covariance": np.eye(33)}, "(33,); expected 35 values"),
         (RATINGS, first("mean", 1e300), "its mean is float64; expected finite float64 within ±1000"),
         (RATINGS, first("mean", math.nan), "its mean is float64; expected finite"),
         (RATINGS, first("mean", 300.0), "points; expected at most 200"),

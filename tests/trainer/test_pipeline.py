@@ -110,11 +110,11 @@ def test_the_ratings_are_those_of_the_last_game_and_of_its_season_while_that_is_
     ratings, last = forecaster.manifest.ratings, games.of_seasons([2033]).date[-1].item()
     assert not is_over(2033, last)
     assert (ratings.date, ratings.season) == (last, 2033)
-    assert forecaster.ratings.date == last
+    assert forecaster.rating_filter.newest == last
     learned = forecaster.bundled_ratings.after(GameResult("BOS", "LAL", 2033, last + timedelta(1), 20.0)).ratings
     assert (learned.finals, learned.filter.season) == (1, 2033)
-    assert learned.filter.ratings().strengths["BOS"] > forecaster.ratings.strengths["BOS"]
-    strengths = np.array(list(forecaster.ratings.strengths.values()))
+    assert learned.filter.strengths["BOS"] > forecaster.rating_filter.strengths["BOS"]
+    strengths = np.array(list(forecaster.rating_filter.strengths.values()))
     assert 0 < strengths.std() < 10
 
 

@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from dejavu_feed.off_season import is_over
+from dejavu_models.components.registry import package_of
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
     CALIBRATION,
-    DEJAVU,
     LINEAR,
-    LSTM,
     MOMENTS,
     PLAYERS,
     RATINGS,
@@ -30,11 +29,12 @@ from dejavu_models.manifest import (
     MetricRecord,
     Part,
     RatingsRecord,
+    component_file,
     version_of,
 )
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.totals.totals import Totals
-from dejavu_models.types import COMPONENTS, Horizon
+from dejavu_models.types import Horizon
 from dejavu_store.bundle import check_target, publish
 from dejavu_store.contents import linear_to_bytes, ratings_to_bytes
 from dejavu_trainer.data.games import Games
@@ -43,7 +43,6 @@ from dejavu_trainer.evaluation.verdict import holdout_verdict, verdict_of
 from dejavu_trainer.execution import HERE, Execution, Progress
 from dejavu_trainer.lineage import code_version, libraries
 from dejavu_trainer.training.calibrate import CalibratedModels, fit_recipe, measure
-from dejavu_trainer.training.lstm_config import TrainedLstm
 from dejavu_trainer.training.ratings import rating_errors
 from dejavu_trainer.training.recipe import TrainingConfig
 from dejavu_trainer.training.totals import fit_totals
@@ -78,7 +77,6 @@ class FitReport:
         forecaster: the published bundle, loaded back from disk.
         bundle: folder of the bundle.
         recipe: the training configuration.
-        lstm: the fitted LSTM.
         ratings: errors of the pregame expected margins on the calibration games; see `training.ratings.rating_errors`.
         note: limits of the verdict's meaning for these games; empty if there are none.
     """
@@ -86,7 +84,6 @@ class FitReport:
     forecaster: Forecaster
     bundle: Path
     recipe: TrainingConfig
-    lstm: TrainedLstm
     ratings: dict[str, tuple[float, float]]
     note: str
 
@@ -148,11 +145,13 @@ def fit(
         ratings = fitted.after.predict(season_served)
         contents = _contents(fitted, ratings, totals)
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-        ratings_record = RatingsRecord(date=ratings.ratings().date, season=season_served, **asdict(ratings.settings))
+        ratings_record = RatingsRecord(date=ratings.newest, season=season_served, **asdict(ratings.settings))
+        packages = {each.name: package_of(each.name) for each in fitted.models.others}
         draft = Manifest(
             schema_version=SCHEMA_VERSION,
-            version=version_of(ratings_record, hashes),
-            components=COMPONENTS,
+            version=version_of(ratings_record, hashes, packages),
+            components=fitted.models.components,
+            packages=packages,
             created_time=datetime.now(UTC),
             train=_part(to_train),
             calibrate=_part(to_calibrate),
@@ -168,20 +167,19 @@ def fit(
         )
         forecaster = publish(out, _with_golden(draft, fitted, ratings), contents)
         advance(1)
-    return FitReport(forecaster, out, recipe, fitted.lstm, errors, note)
+    return FitReport(forecaster, out, recipe, errors, note)
 
 
 def _contents(fitted: CalibratedModels, ratings: RatingFilter, totals: Totals | None) -> dict[str, bytes]:
     models = fitted.models
     contents = {
-        LSTM: fitted.lstm.content,
+        **{component_file(name): each.to_bytes() for name, each in models.members.items()},
         LINEAR: linear_to_bytes(models.linear),
-        WEIGHTS: models.weights.to_bytes(),
         CALIBRATION: fitted.calibration.to_bytes(),
         RATINGS: ratings_to_bytes(ratings),
     }
-    if models.dejavu is not None:
-        contents[DEJAVU] = models.dejavu.to_bytes()
+    if models.members:
+        contents[WEIGHTS] = models.weights.to_bytes()
     if totals is not None and ratings.season is not None:
         contents[TOTALS] = replace(totals, ratings=totals.ratings.predict(ratings.season)).to_bytes()
     if fitted.players is not None:

@@ -24,7 +24,7 @@ from dejavu_models.team_filter import CODES
 from dejavu_store.bundle import answered, check_target, load_bundle, publish, read_files
 from dejavu_store.contents import ratings_to_bytes
 from dejavu_trainer.data.games import Games, load_games, ranges
-from dejavu_trainer.data.plays import seasons_at
+from dejavu_trainer.data.plays import season_files
 
 
 class NothingNewer(DataError):
@@ -60,10 +60,10 @@ def load_results(path: Path, season: int) -> list[GameResult]:
     Raises:
         DataError: if there are none, or a file is malformed.
     """
-    folder, seasons = seasons_at(path)
+    seasons = list(season_files(path))
     if not (later := [each for each in seasons if each >= season]):
         raise DataError(f"{path}: contains seasons {ranges(seasons)}; expected the season {season} or a later one")
-    return results_of(load_games(folder, later))
+    return results_of(load_games(path, later))
 
 
 def results_of(games: Games) -> list[GameResult]:
@@ -138,7 +138,7 @@ def refresh_ratings(bundle: Path, results: Sequence[GameResult], out: Path, toda
         totals = replace(totals, ratings=state.totals.filter.predict(season))
         contents[TOTALS] = totals.to_bytes()
     files = {name: hashlib.sha256(contents[name]).hexdigest() for name in before.files}
-    record = before.ratings.model_copy(update={"date": rating_filter.ratings().date, "season": season})
+    record = before.ratings.model_copy(update={"date": rating_filter.newest, "season": season})
     added = RefreshRecord(
         of_version=before.version,
         games=len(learned),
@@ -148,7 +148,7 @@ def refresh_ratings(bundle: Path, results: Sequence[GameResult], out: Path, toda
     )
     manifest = before.model_copy(
         update={
-            "version": version_of(record, files),
+            "version": version_of(record, files, before.packages),
             "created_time": datetime.now(UTC),
             "ratings": record,
             "files": files,

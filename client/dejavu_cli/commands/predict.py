@@ -7,13 +7,16 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from google.protobuf import json_format
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.market_pb2 import Market
-from dejavu.v1.prediction_service_pb2 import PredictResponse
+from dejavu.v1.prediction_service_pb2 import PredictResponse, RiskGame
+from dejavu_cli.errors import exit_code, exit_on_os_error
 from dejavu_cli.options import (
     HORIZONS,
     HorizonName,
@@ -30,10 +33,11 @@ from dejavu_cli.options import (
     team_of,
     team_option,
 )
-from dejavu_cli.output.forecast import print_forecast, show
-from dejavu_cli.output.market import print_market, print_risk
+from dejavu_cli.output.forecast import print_forecast, print_json, show
+from dejavu_cli.output.market import print_market, print_risk, print_risks
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.connection_options import Target
+from dejavu_client.errors import from_predict_error
 from dejavu_client.formatting import horizon_label
 from dejavu_client.requests import FINAL, HALFTIME, PredictOptions
 from dejavu_client.requests import market as create_market
@@ -277,15 +281,46 @@ def risk(
     total_points: Annotated[
         int | None, option("POINTS", "Points of both teams so far; without them the pace is not a factor.")
     ] = None,
+    games: Annotated[
+        str | None,
+        option("FILE", "Up to 100 games at once: a line of JSON each, with pattern and totalPoints; - reads them."),
+    ] = None,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
 ) -> None:
     """Show a game's risk score, 0 to 100, computed from its score differentials so far (2 minutes or more)."""
-    values = _read_pattern(pattern or [], pattern_json)
+    if games is not None:
+        if pattern or pattern_json or total_points is not None:
+            raise typer.BadParameter("it has the patterns and points of all games", param_hint="--games")
+        asked = _risk_games(games)
+    else:
+        asked = [RiskGame(pattern=_read_pattern(pattern or [], pattern_json), total_points=_points(total_points))]
     with connect(target, timeout) as client:
-        answer = client.assess_risk(values, _points(total_points))
-    show(answer, print_risk, as_json=as_json)
+        results = client.assess_risk(asked)
+    if games is None:
+        if results[0].HasField("error"):
+            raise from_predict_error(results[0].error)
+        show(results[0].assessment, print_risk, as_json=as_json)
+    elif as_json:
+        for result in results:
+            print_json(result)
+    else:
+        print_risks(results)
+    for result in results:
+        if result.HasField("error"):
+            raise typer.Exit(exit_code(from_predict_error(result.error)))
+
+
+def _risk_games(source: str) -> list[RiskGame]:
+    """Read the games of a file with one JSON object each."""
+    with exit_on_os_error(f"cannot read {source}"):
+        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+    try:
+        return [json_format.Parse(line, RiskGame()) for line in text.splitlines() if line.strip()]
+    except json_format.ParseError as error:
+        expected = 'expected a line per game such as {"pattern": [0, 2, -3], "totalPoints": 14}'
+        raise typer.BadParameter(f"{error}; {expected}", param_hint="--games") from None
 
 
 def _bet(

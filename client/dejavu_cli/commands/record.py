@@ -52,7 +52,7 @@ SHOWN: Final = 50
 LARGEST_PAGE: Final = 500
 
 GameId = Annotated[str, argument("GAME_ID", "NBA game id, ten digits.")]
-Metric = Literal["crps", "mae", "brier", "mae-difference", "coverage-gap"]
+Metric = Literal["crps", "mae", "brier", "mae-difference", "coverage-gap", "accuracy", "roc-auc", "roi"]
 """Leaderboard metrics as typed on the command line."""
 
 Horizon = Annotated[HorizonName, choice("Horizon of the forecasts: the half, or the end.")]
@@ -157,6 +157,7 @@ def scorecard(
     min_minute: MinMinute = None,
     max_minute: MaxMinute = None,
     min_confidence: options.MinConfidence = None,
+    limit: Annotated[int, option("N", "Only the N games with the newest outcomes; 0 for all.", min=0)] = 0,
     replays: options.Replays = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = SCORES_TIMEOUT,
@@ -173,7 +174,7 @@ def scorecard(
     scope["min_minutes"], scope["max_minutes"] = options.minutes(minute, min_minute, max_minute)
     scope["model_version"], scope["recorded_by"] = model, recorded_by
     with connect(target, timeout) as client:
-        card = client.get_scorecard(timeout=timeout, **scope)
+        card = client.get_scorecard(limit=limit, timeout=timeout, **scope)
     counted = score_filter(**scope)
     if not options.write_rows(FIGURE_COLUMNS, figure_rows(counted, card), "figure", csv, parquet):
         show(card, partial(print_scorecard, scope=counted), as_json=as_json)
@@ -192,10 +193,11 @@ def leaderboard(
     min_minute: MinMinute = None,
     max_minute: MaxMinute = None,
     min_confidence: options.MinConfidence = None,
-    metric: Annotated[Metric, choice("Metric to rank by; lower is better.")] = "crps",
+    metric: Annotated[Metric, choice("Metric to rank by.")] = "crps",
     min_games: Annotated[
         int, option("N", "Minimum number of games of a listed version; 0: the server's default, 100.", min=0)
     ] = 0,
+    limit: Annotated[int, option("N", "Maximum number of versions; 0 for all.", min=0)] = 0,
     replays: options.Replays = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = SCORES_TIMEOUT,
@@ -213,7 +215,7 @@ def leaderboard(
     scope["recorded_by"] = recorded_by
     code = LeaderboardMetric.Value(f"LEADERBOARD_METRIC_{metric.replace('-', '_').upper()}")
     with connect(target, timeout) as client:
-        board = client.get_leaderboard(metric=code, min_games=min_games, timeout=timeout, **scope)
+        board = client.get_leaderboard(metric=code, min_games=min_games, limit=limit, timeout=timeout, **scope)
     counted = score_filter(**scope)
     if not options.write_rows(FIGURE_COLUMNS, leaderboard_rows(counted, board.rows), "figure", csv, parquet):
         show(board, partial(print_leaderboard, scope=counted), as_json=as_json)

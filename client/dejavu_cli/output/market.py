@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from rich.table import Table
@@ -20,9 +21,9 @@ from dejavu.v1.market_pb2 import (
     RiskLevel,
     Staking,
 )
-from dejavu.v1.prediction_service_pb2 import AssessRiskResponse, RiskFactorKind
+from dejavu.v1.prediction_service_pb2 import RiskAssessment, RiskFactor, RiskFactorKind, RiskResult
 from dejavu_cli.output.forecast import print_warnings
-from dejavu_cli.output.responsive_table import titled_table
+from dejavu_cli.output.responsive_table import ListingColumn, listing, titled_table
 from dejavu_client.formatting import chance, enum_word, horizon_label, percent, risk_value, signed, warning_label
 from dejavu_common.rich_console import Console
 
@@ -138,14 +139,46 @@ def no_stake_reason(answer: MarketAnswer) -> str:
 _MEASURED: Final = "How unsettled the game has been so far, beside past games. It forecasts nothing."
 
 
-def print_risk(answer: AssessRiskResponse) -> None:
+def print_risks(results: Sequence[RiskResult]) -> None:
+    """Print the scores of several games: of each the percentiles of its factors, or the reason why there is none."""
+    console = Console()
+    console.print(_MEASURED, style="dim", highlight=False)
+    rows = [(number, result.assessment) for number, result in enumerate(results, 1) if result.HasField("assessment")]
+    if rows:
+        console.print(listing(_RISKS, rows))
+    for number, result in enumerate(results, 1):
+        if result.HasField("error"):
+            console.print(f"game {number}: {result.error.message}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _factor_name(factor: RiskFactor) -> str:
+    return enum_word(RiskFactorKind.DESCRIPTOR, factor.kind) or "unknown"
+
+
+def _level(assessment: RiskAssessment) -> str:
+    return enum_word(RiskLevel.DESCRIPTOR, assessment.level) or "unknown"
+
+
+_RISKS: Final[Sequence[ListingColumn[tuple[int, RiskAssessment]]]] = (
+    ListingColumn("game", "right", 9, lambda row: f"{row[0]}"),
+    ListingColumn("risk", "right", 9, lambda row: f"{row[1].score:.0f}", "bold"),
+    ListingColumn("level", "left", 8, lambda row: _level(row[1])),
+    ListingColumn(
+        "percentiles",
+        "left",
+        5,
+        lambda row: ", ".join(f"{_factor_name(factor)} {factor.score:.0f}" for factor in row[1].factors),
+    ),
+)
+
+
+def print_risk(answer: RiskAssessment) -> None:
     """Print the score, its factors and the warnings."""
-    level = enum_word(RiskLevel.DESCRIPTOR, answer.level) or "unknown"
     headers = ("factor", "value", "percentile", "weight", "contribution")
-    table = titled_table(f"{answer.score:.0f} of 100: {level}", *headers, no_wrap=True)
+    table = titled_table(f"{answer.score:.0f} of 100: {_level(answer)}", *headers, no_wrap=True)
     for factor in answer.factors:
         table.add_row(
-            enum_word(RiskFactorKind.DESCRIPTOR, factor.kind) or "unknown",
+            _factor_name(factor),
             risk_value(factor),
             f"{factor.score:.0f} %",
             f"{100 * factor.weight:.0f} %",

@@ -37,7 +37,11 @@ _METRIC_NAMES: Final = {
     LeaderboardMetric.LEADERBOARD_METRIC_BRIER: "Brier score",
     LeaderboardMetric.LEADERBOARD_METRIC_MAE_DIFFERENCE: "mean absolute error minus that of persistence",
     LeaderboardMetric.LEADERBOARD_METRIC_COVERAGE_GAP: "distance of coverage from 95 %",
+    LeaderboardMetric.LEADERBOARD_METRIC_ACCURACY: "accuracy",
+    LeaderboardMetric.LEADERBOARD_METRIC_ROC_AUC: "ROC AUC",
+    LeaderboardMetric.LEADERBOARD_METRIC_ROI: "return on stakes",
 }
+_HIGHER_IS_BETTER: Final = {"accuracy", "ROC AUC", "return on stakes"}
 
 
 def print_scorecard(scorecard: Scorecard, scope: ScoreFilter) -> None:
@@ -65,7 +69,10 @@ def print_leaderboard(board: GetLeaderboardResponse, scope: ScoreFilter) -> None
     """Print a leaderboard: the model versions ranked by a metric, with their other metrics."""
     console = Console()
     metric = _METRIC_NAMES.get(board.metric, "value")
-    about = f"{_scope(scope)}; by {metric}, lower is better; versions with {pluralize(board.min_games, 'game')} or more"
+    better = "higher" if metric in _HIGHER_IS_BETTER else "lower"
+    about = (
+        f"{_scope(scope)}; by {metric}, {better} is better; versions with {pluralize(board.min_games, 'game')} or more"
+    )
     if not board.rows:
         console.print(f"No model version has enough games: {about}.{_without_replays(scope)}", highlight=False)
     else:
@@ -108,6 +115,10 @@ def _figures(scorecard: Scorecard) -> Table:
         ("Brier score", "brier", 3, "a coin flip has 0.25"),
         ("of the leader", "leader_brier", 3, "if the team ahead were certain to lead"),
         ("difference", "brier_difference", 3, "the leader"),
+        ("accuracy", "accuracy", 3, "the likelier side led"),
+        ("of the leader", "leader_accuracy", 3, "the team ahead led; a tie is half"),
+        ("ROC AUC", "roc_auc", 3, "of P(home ahead)"),
+        ("of the lead", "persistence_roc_auc", 3, "if the last known lead ranked the games"),
     )
     rows.add_row("calibration error", f"{scorecard.ece:.3f}", "", "of P(home ahead)")
     _add_coverage(rows, scorecard.coverage)
@@ -178,10 +189,7 @@ def _total(total: TotalScorecard) -> Table:
     )
     if total.HasField("relative_difference"):
         share = total.relative_difference
-        ends = (share.lower, share.upper) if share.HasField("lower") and share.HasField("upper") else ()
-        rows.add_row(
-            "relative difference", _signed_percent(share.value), " to ".join(map(_signed_percent, ends)), "of its error"
-        )
+        rows.add_row("relative difference", _signed_percent(share.value), _percent_ends(share), "of its error")
     _add_figures(rows, total, ("CRPS", "crps", 2, "points"))
     _add_coverage(rows, total.coverage)
     return rows
@@ -207,8 +215,7 @@ def _market(market: MarketRecord) -> Table:
         rows.add_row("return on stakes", _signed_percent(market.roi), _return_verdict(market))
     if market.HasField("closing_line_value"):
         value, of = market.closing_line_value, f"{market.closing_line_bets:,} of the bets at the market's next price"
-        ends = (value.lower, value.upper) if value.HasField("lower") and value.HasField("upper") else ()
-        interval = " to ".join(map(_signed_percent, ends))
+        interval = _percent_ends(value)
         rows.add_row("closing-line value", _signed_percent(value.value), f"{interval}; {of}" if interval else of)
     else:
         followed = f"{market.closing_line_bets:,} of {market.bets:,} bets are followed by a recorded price"
@@ -241,6 +248,12 @@ def _add_brier_scores(rows: Table, market: MarketRecord) -> None:
     rows.add_row("difference", signed(difference.value, 4), told)
 
 
+def _percent_ends(figure: Figure) -> str:
+    """Format the interval of a share; "" if it has none."""
+    ends = (figure.lower, figure.upper) if figure.HasField("lower") and figure.HasField("upper") else ()
+    return " to ".join(map(_signed_percent, ends))
+
+
 def _return_verdict(market: MarketRecord) -> str:
     """Return the 95 % interval of the return on stakes, and whether it shows a profit or a loss."""
     if not (market.HasField("roi_lower") and market.HasField("roi_upper")):
@@ -268,6 +281,7 @@ _LEADERS: Final[Sequence[ListingColumn[LeaderboardRow]]] = (
     ListingColumn("95 % held", "right", 5, lambda row: _held(row.scorecard)),
     ListingColumn("CRPS", "right", 3, lambda row: _crps(row.scorecard)),
     ListingColumn("Brier", "right", 2, lambda row: f"{row.scorecard.brier.value:.3f}"),
+    ListingColumn("accuracy", "right", 1, lambda row: f"{row.scorecard.accuracy.value:.3f}"),
 )
 
 

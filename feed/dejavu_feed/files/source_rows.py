@@ -10,6 +10,7 @@ Only this module knows these files' columns:
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -79,6 +80,17 @@ class SourceRow:
         number = int(float(text)) if _WHOLE.fullmatch(text) and len(text) < 16 else -1
         if text and not low <= number <= high:
             self.refuse(column, f"{low} to {high}")
+        return number
+
+    def real(self, column: str, low: float, high: float) -> float:
+        """Return a required number within bounds."""
+        text = self.required(column)
+        try:
+            number = float(text or low)
+        except ValueError:
+            number = math.nan
+        if not low <= number <= high:
+            self.refuse(column, f"{low:g} to {high:g}")
         return number
 
     def elapsed(self, period_column: str, clock_column: str) -> float:

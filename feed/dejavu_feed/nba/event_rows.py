@@ -107,6 +107,9 @@ _V2_FOULS: Final = {
 }
 """EVENTMSGACTIONTYPE of a foul → its kind."""
 
+_V2_OTHER_PLAYER: Final = frozenset({EventKind.SHOT, EventKind.FOUL, EventKind.TURNOVER, EventKind.SUBSTITUTION})
+"""Kinds with a second player: who passed, was fouled, stole the ball, or enters."""
+
 
 def live_event(row: Row, period: int, elapsed: float, order: int) -> Event:
     """Return the event of a row of the live feed's play-by-play."""
@@ -168,7 +171,7 @@ def v2_event(row: Row, period: int, elapsed: float, order: int) -> Event:
     text = " ".join(_text(row, name) for name in ("HOMEDESCRIPTION", "VISITORDESCRIPTION"))
     if kind is EventKind.JUMP_BALL:
         winner = _team(row.get("PLAYER3_TEAM_ID")) or _team(row.get("PLAYER3_ID"))
-        return Event(period, elapsed, _number(order), kind, team=winner)
+        return Event(period, elapsed, _number(order), kind, team=winner, player=_player(row.get("PLAYER3_ID")))
     made = None
     if kind is EventKind.SHOT:
         made = message == 1
@@ -191,7 +194,7 @@ def v2_event(row: Row, period: int, elapsed: float, order: int) -> Event:
         attempts=attempts,
         detail=detail,
         player=_player(row.get("PLAYER1_ID")),
-        other_player=_player(row.get("PLAYER2_ID")) if kind in (EventKind.SHOT, EventKind.FOUL) else 0,
+        other_player=_player(row.get("PLAYER2_ID")) if kind in _V2_OTHER_PLAYER else 0,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -104,12 +105,10 @@ def _recording_refused(field: str) -> RequestRefused:
     return RequestRefused(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", message, "RECORDING_NOT_ALLOWED")
 
 
-def _scorecard(filter_: ScoreFilter, _others: dict[str, str]) -> GetScorecardRequest:
-    return GetScorecardRequest(filter=filter_)
-
-
-def _leaderboard(filter_: ScoreFilter, others: dict[str, str]) -> GetLeaderboardRequest:
-    further, _ = from_query(list(others.items()), GetLeaderboardRequest)
+def _scored(
+    request: type[GetScorecardRequest | GetLeaderboardRequest], filter_: ScoreFilter, others: dict[str, str]
+) -> Message:
+    further, _ = from_query(list(others.items()), request)
     if further.HasField("filter"):
         raise invalid_field("filter", "give the fields of the filter themselves")
     further.filter.CopyFrom(filter_)
@@ -126,7 +125,9 @@ CALLS: Final = (
         check=_what_ifs_only,
         max_bytes=LARGE_BODY,
     ),
-    CallEndpoint("POST", "/api/assess-risk", upstream.ASSESS_RISK, "Assess how volatile a game is."),
+    CallEndpoint(
+        "POST", "/api/assess-risk", upstream.ASSESS_RISK, "Assess how volatile games are.", max_bytes=LARGE_BODY
+    ),
     CallEndpoint("GET", "/api/predictions", upstream.LIST_PREDICTIONS, "List recorded forecasts, newest first."),
     CallEndpoint(
         "GET",
@@ -141,7 +142,8 @@ CALLS: Final = (
         upstream.GET_SCORECARD,
         "Scores of settled forecasts beside persistence.",
         ScoreFilter,
-        _scorecard,
+        partial(_scored, GetScorecardRequest),
+        also=("limit",),
         required=("horizon",),
     ),
     CallEndpoint(
@@ -150,8 +152,8 @@ CALLS: Final = (
         upstream.GET_LEADERBOARD,
         "Model versions, best first.",
         ScoreFilter,
-        _leaderboard,
-        also=("metric", "minGames"),
+        partial(_scored, GetLeaderboardRequest),
+        also=("metric", "minGames", "limit"),
         required=("horizon", "metric"),
     ),
     CallEndpoint("GET", "/api/models", upstream.LIST_MODELS, "The models, the active one first."),

@@ -43,7 +43,7 @@ _WHAT_IF: Final[JsonObject] = {"pattern": _PATTERN, "horizon": "HORIZON_FINAL", 
 _EXAMPLES: Final[dict[str, JsonObject]] = {
     "/api/predict": _WHAT_IF,
     "/api/predict-batch": {"requests": [_WHAT_IF, {"pattern": _PATTERN, "horizon": "HORIZON_HALFTIME"}]},
-    "/api/assess-risk": {"pattern": _PATTERN},
+    "/api/assess-risk": {"games": [{"pattern": _PATTERN, "totalPoints": 80}]},
 }
 """Bodies to try: one made of a value for each field would be refused."""
 

@@ -90,17 +90,15 @@ def log_e_process(gains: Floats, largest_losses: Floats) -> Floats:
     return result
 
 
-def not_worse(differences: Floats, margin: float, bound: float) -> Floats:
-    """Compute the evidence that a model is worse than another by less than a margin.
+def below_zero(differences: Floats, bound: float) -> Floats:
+    """Compute the evidence that differences are below 0 on average.
 
     It is evidence against the hypothesis that the conditional means of the clipped differences, each given the
-    knowledge before its game, are on average at least the margin.
+    knowledge before its game, are on average at least 0.
 
     Args:
-        differences: (n,), score of the model − score of the other of each game, in the order in which games ended;
-            lower scores are better.
-        margin: the most that the model may be worse, at least 0 and less than the bound.
-        bound: clipping bound of the first game's difference, fixed before it; see `clipping_bounds`.
+        differences: (n,), one per game, in the order in which games ended.
+        bound: clipping bound of the first difference, fixed before it; see `clipping_bounds`.
 
     Returns:
         (n,), natural logarithms of the e-values after each game.
@@ -109,13 +107,4 @@ def not_worse(differences: Floats, margin: float, bound: float) -> Floats:
         ValueError: if a difference is not a number.
     """
     bounds = clipping_bounds(differences, bound)
-    return log_e_process(margin - np.clip(differences, -bounds, bounds), bounds - margin)
-
-
-def worse(differences: Floats, margin: float, bound: float) -> Floats:
-    """Compute the evidence that a model is worse than another by more than a margin; see `not_worse`.
-
-    It is evidence against the hypothesis that the same average is at most the margin.
-    """
-    bounds = clipping_bounds(differences, bound)
-    return log_e_process(np.clip(differences, -bounds, bounds) - margin, bounds + margin)
+    return log_e_process(-np.clip(differences, -bounds, bounds), bounds)

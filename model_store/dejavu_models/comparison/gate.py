@@ -1,13 +1,21 @@
 """The gate: decides from a comparison whether a challenger can be promoted, is to be retired, or stays staged.
 
-Each statement has its own e-process, which can be examined after every game (`eprocess`). A promotion requires that the
-challenger is shown to be not worse than the champion in every score at every horizon that counts. If it is worse by the
-margin in any of them, the probability that it is ever promoted is at most 1 / threshold (an intersection-union test,
-without correction: Berger, Technometrics 24, 1982). A challenger is to be retired once the mean e-value of all
-statements that it is worse reaches the threshold. A mean of e-values is an e-value (Vovk & Wang, E-values: calibration,
-combination and applications, Annals of Statistics 49, 2021), so the probability that this is ever said of a challenger
-that is nowhere worse by the margin is also at most 1 / threshold. These are the probabilities of one comparison; they
-add up over challengers.
+A challenger may be worse than the champion by less than a margin, 0.1 % of the champion's score. A promotion requires
+that in every score at every horizon that counts, in one of two ways:
+
+- *Shown by outcomes*: the e-process of the statement that it is not worse by the margin reaches the threshold. It
+  assumes nothing about either model, and can be examined after every game (`eprocess`). If the challenger is worse by
+  the margin in any score, the probability that all are ever shown is at most 1 / threshold (an intersection-union test,
+  without correction: Berger, Technometrics 24, 1982).
+- *As good as the same*: its divergence from the champion, which needs no outcome and so has no noise of outcomes, is at
+  most the margin. The divergence is what a model loses on average if the champion's probabilities are right (Gneiting &
+  Raftery, JASA 102, 2007). A refit differs from the champion by less than outcomes can show in many seasons; a model
+  that lacks the champion's skill diverges from it by that skill.
+
+A challenger is to be retired once the mean e-value of all statements that it is worse reaches the threshold. A mean of
+e-values is an e-value (Vovk & Wang, E-values: calibration, combination and applications, Annals of Statistics 49,
+2021), so the probability that this is ever said of a challenger that is nowhere worse by the margin is also at most
+1 / threshold. These are the probabilities of one comparison; they add up over challengers.
 """
 
 from __future__ import annotations
@@ -23,10 +31,6 @@ from dejavu_models.types import HORIZONS, Horizon
 PERSISTENCE: Final = "persistence"
 """Stands for persistence in place of a model version: the last known differential as a certain forecast."""
 
-BRIER_MARGIN_SHARE: Final = 0.05
-"""Margin of the Brier score per point of the CRPS margin. Both margins are then about 0.5 % of the scores (4.2 to 5.3
-points and 0.160 to 0.169 on the season 2018)."""
-
 _STATEMENTS: Final = 2 * len(HORIZONS)
 """Number of e-values for a model being worse: one for each score at each horizon."""
 
@@ -38,29 +42,29 @@ class GateSettings:
     """Requirements of the gate; fixed before the first game is compared.
 
     Attributes:
-        crps_margin: the most that a challenger may be worse in CRPS, in points.
+        margin: the most that a challenger may be worse, as a share of the champion's score.
         threshold: e-value at which a statement counts as shown.
         coverage_slack: the most that the coverage of the usual intervals may be below its nominal rate.
         min_games: number of games below which nothing is decided.
     """
 
-    crps_margin: float = 0.02
+    margin: float = 0.001
     threshold: float = 20.0
     coverage_slack: float = 0.02
     min_games: int = 100
-
-    @property
-    def brier_margin(self) -> float:
-        """The most that a challenger may be worse in the Brier score."""
-        return self.crps_margin * BRIER_MARGIN_SHARE
 
     def coverage_bound(self, alpha: float) -> float:
         """Return the coverage of intervals below which no model is promoted."""
         return max(0.0, 1.0 - alpha - self.coverage_slack)
 
     def compare(self, pairs: PairedForecasts) -> Comparison | None:
-        """Compare two models with these margins; None without pairs."""
-        return compare(pairs, self.crps_margin, self.brier_margin)
+        """Compare two models with this margin; None without pairs."""
+        return compare(pairs, self.margin)
+
+    def shows_not_worse(self, score: ScoreComparison) -> bool:
+        """Return whether a model is shown to be not worse in a score, by outcomes or by its divergence."""
+        by_outcomes = score.not_worse_e_value >= self.threshold and score.difference.value < score.margin
+        return by_outcomes or score.divergence <= score.margin
 
 
 class GateDecision(enum.Enum):
@@ -82,7 +86,9 @@ class Judgement:
         crps_e_value, brier_e_value: smallest e-value, over the horizons, of the statement that the model is not worse;
             for a retirement, largest e-value of the statement that it is worse. 1 without games.
         crps_difference, brier_difference: mean difference per game, at the horizon with the most games.
-        coverage: coverage of the model's intervals at the same horizon, for the alpha with the most forecasts.
+        crps_divergence, brier_divergence: largest divergence over the horizons.
+        coverage: coverage of the model's intervals at the horizon with the most games, for the alpha with the most
+            forecasts.
     """
 
     decision: GateDecision
@@ -92,6 +98,8 @@ class Judgement:
     brier_e_value: float = 1.0
     crps_difference: float = 0.0
     brier_difference: float = 0.0
+    crps_divergence: float = 0.0
+    brier_divergence: float = 0.0
     coverage: float = 0.0
 
 
@@ -118,19 +126,18 @@ def judge(comparisons: Mapping[Horizon, Comparison | None], settings: GateSettin
         return _judgement(GateDecision.RETIRE, shown, known)
     if (lacking := _not_proven(counted, settings)) is not None:
         return _judgement(GateDecision.CONTINUE, lacking, counted)
-    reason = f"not worse by {_margins(settings)}, {_games(counted)}"
-    return _judgement(GateDecision.PROMOTE, reason, counted)
+    return _judgement(GateDecision.PROMOTE, f"not worse by {_percent(settings)}, {_games(counted)}", counted)
 
 
 def _worse(known: Mapping[Horizon, Comparison], settings: GateSettings) -> str | None:
     """Return why a model is worse; None if it is not shown to be worse."""
     scores = [score for each in known.values() for score in (each.crps, each.brier)]
-    e_values = [score.worse_e_value for score in scores]
-    mean = (sum(e_values) + _STATEMENTS - len(e_values)) / _STATEMENTS  # without games, an e-value is 1
-    decisive = scores[e_values.index(max(e_values))]
+    decisive = max(scores, key=lambda score: score.worse_e_value)
+    total = sum(score.worse_e_value for score in scores)
+    mean = (total + _STATEMENTS - len(scores)) / _STATEMENTS  # without games, an e-value is 1
     if mean < settings.threshold or decisive.difference.value <= decisive.margin:
         return None
-    return f"worse by more than {_margins(settings)}: mean e-value {mean:.1f}, {_games(known)}"
+    return f"worse by more than {_percent(settings)}: mean e-value {mean:.1f}, {_games(known)}"
 
 
 def _not_proven(counted: Mapping[Horizon, Comparison], settings: GateSettings) -> str | None:
@@ -140,11 +147,12 @@ def _not_proven(counted: Mapping[Horizon, Comparison], settings: GateSettings) -
         if each.games < settings.min_games:
             return f"{each.games} of at least {settings.min_games} games were compared at the {_NAMES[horizon]}"
         for name, score in (("CRPS", each.crps), ("Brier score", each.brier)):
-            if score.not_worse_e_value < settings.threshold or score.difference.value >= score.margin:
+            if not settings.shows_not_worse(score):
                 return (
-                    f"not shown to be no worse by {score.margin:g} in {name} ({place}): e-value"
+                    f"not shown to be no worse by {_percent(settings)} in {name} ({place}): e-value"
                     f" {score.not_worse_e_value:.1f} of {settings.threshold:g}, mean difference"
-                    f" {score.difference.value:+.4f}"
+                    f" {score.difference.value:+.4f}; it diverges by {score.divergence:.4f}, more than"
+                    f" {score.margin:.4f}"
                 )
         usual = each.usual_coverage
         bound = settings.coverage_bound(usual.alpha)
@@ -158,27 +166,20 @@ def _not_proven(counted: Mapping[Horizon, Comparison], settings: GateSettings) -
 
 def _judgement(decision: GateDecision, reason: str, of: Mapping[Horizon, Comparison]) -> Judgement:
     main = max(of.values(), key=lambda each: each.games)
-
-    def e_value(score_of: str) -> float:
-        scores: list[ScoreComparison] = [getattr(each, score_of) for each in of.values()]
+    figures: dict[str, float] = {}
+    for name in ("crps", "brier"):
+        scores: list[ScoreComparison] = [getattr(each, name) for each in of.values()]
         if decision is GateDecision.RETIRE:
-            return max(each.worse_e_value for each in scores)
-        return min(each.not_worse_e_value for each in scores)
-
-    return Judgement(
-        decision=decision,
-        reason=reason,
-        games=main.games,
-        crps_e_value=e_value("crps"),
-        brier_e_value=e_value("brier"),
-        crps_difference=main.crps.difference.value,
-        brier_difference=main.brier.difference.value,
-        coverage=main.usual_coverage.coverage,
-    )
+            figures[f"{name}_e_value"] = max(each.worse_e_value for each in scores)
+        else:
+            figures[f"{name}_e_value"] = min(each.not_worse_e_value for each in scores)
+        figures[f"{name}_divergence"] = max(each.divergence for each in scores)
+        figures[f"{name}_difference"] = getattr(main, name).difference.value
+    return Judgement(decision, reason, main.games, coverage=main.usual_coverage.coverage, **figures)
 
 
-def _margins(settings: GateSettings) -> str:
-    return f"{settings.crps_margin:g} points of CRPS or {settings.brier_margin:g} of the Brier score"
+def _percent(settings: GateSettings) -> str:
+    return f"{100 * settings.margin:g} %"
 
 
 def _games(of: Mapping[Horizon, Comparison]) -> str:

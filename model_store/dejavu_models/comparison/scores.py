@@ -7,7 +7,7 @@ tested in the order of their settlement.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -15,17 +15,16 @@ from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
 from dejavu_models.comparison import eprocess
-from dejavu_models.scorecard.estimates import ScoreEstimate, Units, estimate
+from dejavu_models.scorecard.estimates import Coverage, ScoreEstimate, Units, coverages, estimate
 
-FIRST_BOUND_IN_MARGINS: Final = 15.0
-"""Clipping bound of the first games' differences, in margins; it grows with the observed ones (`eprocess`).
+CRPS_BOUND: Final = 0.3
+BRIER_BOUND: Final = 0.015
+"""Clipping bounds of the first games' differences, in points of CRPS and in Brier score; they grow with the observed
+ones (`eprocess`).
 
-With a smaller bound, evidence grows faster if models differ little, but more of the first differences is lost if models
+With smaller bounds, evidence grows faster if models differ little, but more of the first differences is lost if models
 differ much.
 """
-
-MAX_ALPHAS: Final = 20
-"""Maximum number of alphas with a coverage: those with the most forecasts. Callers can request any number of alphas."""
 
 _MAX_LOG: Final = 600.0
 """Natural logarithm of the largest e-value that is returned: the largest float is exp(709)."""
@@ -42,7 +41,9 @@ class PairedForecasts:
         alpha: miscoverage rate of the intervals.
         crps, against_crps: scores of the model and of the other, in points.
         brier, against_brier: Brier scores of the two.
-        covered: whether the outcome lay in the interval of the model.
+        crps_divergence, brier_divergence: differences of the scores to expect if the other model's probabilities are
+            right; see `metrics.cramer_distance`.
+        covered, width: whether the outcome lay in the interval of the model, and its width in points.
     """
 
     game: NDArray[np.int64]
@@ -52,14 +53,13 @@ class PairedForecasts:
     against_crps: Floats
     brier: Floats
     against_brier: Floats
+    crps_divergence: Floats
+    brier_divergence: Floats
     covered: NDArray[np.bool_]
+    width: Floats
 
     def __len__(self) -> int:
         return len(self.game)
-
-    def where(self, chosen: NDArray[np.bool_]) -> PairedForecasts:
-        """Select pairs by a mask."""
-        return PairedForecasts(**{each.name: getattr(self, each.name)[chosen] for each in fields(self)})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +69,7 @@ class ScoreComparison:
     Attributes:
         score, against_score: mean over games of the model's score and of the other's.
         difference: mean difference per game, model − other, with Student's interval.
+        divergence: mean over games of the model's divergence from the other.
         margin: the most that the model may be worse.
         not_worse, worse: (games,), after each game, the e-value of the statement that the model is worse by less than
             the margin, and of the statement that it is worse by more; see `eprocess`.
@@ -77,6 +78,7 @@ class ScoreComparison:
     score: float
     against_score: float
     difference: ScoreEstimate
+    divergence: float
     margin: float
     not_worse: Floats
     worse: Floats
@@ -93,79 +95,58 @@ class ScoreComparison:
 
 
 @dataclass(frozen=True, slots=True)
-class IntervalCoverage:
-    """Coverage of a model's intervals of one alpha: the mean over games of the share that held."""
-
-    alpha: float
-    games: int
-    forecasts: int
-    coverage: float
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
     """Two models compared on the same games and minutes: at least one game.
 
     Attributes:
         games, forecasts: number of games, and of forecasts of each model.
-        coverage: of the model's intervals, by alpha, ascending; at most MAX_ALPHAS of them.
+        coverage: of the model's intervals, by alpha, ascending.
     """
 
     games: int
     forecasts: int
     crps: ScoreComparison
     brier: ScoreComparison
-    coverage: tuple[IntervalCoverage, ...]
+    coverage: tuple[Coverage, ...]
 
     @property
-    def usual_coverage(self) -> IntervalCoverage:
+    def usual_coverage(self) -> Coverage:
         """Coverage of the alpha with the most forecasts; in case of a tie, of the smallest alpha."""
         return max(self.coverage, key=lambda each: each.forecasts)
 
 
-def compare(pairs: PairedForecasts, crps_margin: float, brier_margin: float) -> Comparison | None:
+def compare(pairs: PairedForecasts, margin: float) -> Comparison | None:
     """Compare two models; None without pairs.
 
     Args:
         pairs: their forecasts.
-        crps_margin: the most that the model may be worse in CRPS, in points: above 0, fixed before the first game.
-        brier_margin: the same for the Brier score.
+        margin: the most that the model may be worse, as a share of the other's score; fixed before the first game.
     """
     if not len(pairs):
         return None
     units = Units.of(pairs.game, pairs.minute)
+
+    def compared(name: str, bound: float, most: float) -> ScoreComparison:
+        columns = (getattr(pairs, each) for each in (name, f"against_{name}", f"{name}_divergence"))
+        scores, against, divergence = map(units.means, columns)
+        excess = scores - (1.0 + margin) * against  # below 0 on average: worse by less than the margin
+        not_worse, worse = (
+            np.exp(np.minimum(eprocess.below_zero(each, bound), _MAX_LOG)) for each in (excess, -excess)
+        )
+        return ScoreComparison(
+            score=float(scores.mean()),
+            against_score=float(against.mean()),
+            difference=estimate(scores - against, -most, most),
+            divergence=float(divergence.mean()),
+            margin=margin * float(against.mean()),
+            not_worse=not_worse,
+            worse=worse,
+        )
+
     return Comparison(
         games=len(units.minutes),
         forecasts=len(pairs),
-        crps=_compared(units.means(pairs.crps), units.means(pairs.against_crps), crps_margin, math.inf),
-        brier=_compared(units.means(pairs.brier), units.means(pairs.against_brier), brier_margin, 1.0),
-        coverage=tuple(_coverage(pairs, alpha) for alpha in _usual_alphas(pairs)),
+        crps=compared("crps", CRPS_BOUND, math.inf),
+        brier=compared("brier", BRIER_BOUND, 1.0),
+        coverage=tuple(coverages(pairs.alpha, pairs.game, pairs.minute, pairs.covered, pairs.width)),
     )
-
-
-def _compared(scores: Floats, against: Floats, margin: float, most: float) -> ScoreComparison:
-    differences, bound = scores - against, FIRST_BOUND_IN_MARGINS * margin
-    not_worse, worse = (
-        np.exp(np.minimum(evidence(differences, margin, bound), _MAX_LOG))
-        for evidence in (eprocess.not_worse, eprocess.worse)
-    )
-    return ScoreComparison(
-        score=float(scores.mean()),
-        against_score=float(against.mean()),
-        difference=estimate(differences, -most, most),
-        margin=margin,
-        not_worse=not_worse,
-        worse=worse,
-    )
-
-
-def _usual_alphas(pairs: PairedForecasts) -> list[float]:
-    alphas, counts = np.unique(pairs.alpha, return_counts=True)
-    usual: list[float] = np.sort(alphas[np.argsort(-counts, kind="stable")[:MAX_ALPHAS]]).tolist()
-    return usual
-
-
-def _coverage(pairs: PairedForecasts, alpha: float) -> IntervalCoverage:
-    chosen = pairs.alpha == alpha
-    shares = Units.of(pairs.game[chosen], pairs.minute[chosen]).means(pairs.covered[chosen])
-    return IntervalCoverage(float(alpha), len(shares), int(chosen.sum()), min(float(shares.mean()), 1.0))

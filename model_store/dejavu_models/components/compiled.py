@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, chain
+from datetime import date
+from itertools import accumulate, chain, islice
 from operator import itemgetter
 from typing import Any, Final
 
@@ -17,11 +18,19 @@ import numpy as np
 from dejavu_feed.live_inputs import COLUMNS, NO_LIVE_INPUTS, LiveInputs, numbers
 from dejavu_models.arrays import Floats, Integers
 from dejavu_models.components.dejavu import Dejavu
-from dejavu_models.components.ensemble import Ensemble
+from dejavu_models.components.ensemble import POOLED, Ensemble
 from dejavu_models.components.features import FEATURES, LIVE_COLUMNS
 from dejavu_models.components.past_games import PastGames
 from dejavu_models.native import native
-from dejavu_models.types import HORIZONS, MAX_SLOTS, MOST_SIMILAR, Horizon, SimilarGame, SimilarSummary
+from dejavu_models.types import (
+    HORIZONS,
+    MAX_SLOTS,
+    MOST_SIMILAR,
+    SAME_LEAD_POINTS,
+    Horizon,
+    SimilarGame,
+    SimilarSummary,
+)
 
 SEARCHED: Final = 50
 """Number of nearest groups among whose games the nearest are looked for."""
@@ -40,6 +49,7 @@ def compiled_models(models: Ensemble) -> CompiledModels:
     """Return the compiled form of an ensemble."""
     linear, dejavu, lstm = models.linear, models.dejavu, models.lstm
     databases = [None] * _MINUTES if dejavu is None else [None, *_databases(dejavu)]
+    weights = models.weights.values / models.weights.values.sum(axis=-1, keepdims=True)
     zeros = np.zeros(_MINUTES)
     compiled = native.Ensemble(
         networks=[] if lstm is None else lstm.networks,
@@ -51,7 +61,7 @@ def compiled_models(models: Ensemble) -> CompiledModels:
         mean_totals=zeros if dejavu is None else dejavu.references.mean_totals,
         network_totals=zeros if lstm is None else lstm.mean_totals,
         features=np.zeros((_MINUTES, FEATURES)) if dejavu is None else dejavu.weights,
-        weights=models.weights.values / models.weights.values.sum(axis=-1, keepdims=True),
+        weights=np.ascontiguousarray(weights[..., : len(POOLED)]),  # of others, see `Others`
     )
     return CompiledModels(compiled)
 
@@ -65,12 +75,12 @@ def _databases(dejavu: Dejavu) -> Iterator[Any]:
         margins=games.margins,
         codes=games.codes,
     )
-    for minute, groups in dejavu.minutes.items():
+    for minute, search in enumerate(dejavu.searches, start=1):
         yield native.Database(
-            groups.index.compiled,
+            search,
             minute=minute,
             starts=dejavu.starts,
-            members=groups.members,
+            members=dejavu.members[minute - 1],
             games=past,
             nearest=dejavu.groups_a_forecast,
         )
@@ -171,10 +181,20 @@ class CompiledGame:
         return minute
 
     @property
+    def pattern(self) -> Sequence[float]:
+        """The differentials after each minute, in points."""
+        pattern: Sequence[float] = self._prediction.pattern
+        return pattern
+
+    @property
     def lead(self) -> float:
         """The last differential, in points."""
-        lead: float = self._prediction.pattern[-1]
-        return lead
+        return self.pattern[-1]
+
+    @property
+    def inputs(self) -> tuple[float, ...]:
+        """The live inputs that components read, LIVE_COLUMNS; NaN for unknown ones."""
+        return _UNKNOWN if self.numbers is None else _read(self.numbers)
 
     def point(self, horizon: int) -> float:
         """Return the prediction of the linear models at a horizon, by its index, in points."""
@@ -201,21 +221,29 @@ class CompiledGame:
         return self._models.opinion(self._prediction, horizon, True)
 
     def similar(
-        self, horizon: int, expected: float, games: PastGames
+        self, horizon: int, expected: float, games: PastGames, before: date | None = None
     ) -> tuple[tuple[SimilarGame, ...], SimilarSummary]:
-        """Return the nearest of the games that its opinion is made of, and what happened in all of them.
+        """Return the nearest of the games that its opinion is made of, and what happened in those with its lead.
 
         Args:
             horizon: index of the horizon, of which an opinion was asked.
             expected: the prediction of Dejavu, in points.
             games: the past games of the ensemble.
+            before: date of the requested game; the games are earlier ones. None if unknown.
         """
         minute, at = self.minute, HORIZONS[horizon]
-        count, home_led, turned, changes, nearest = self._models.similar(
-            self._prediction, horizon, SEARCHED, MOST_SIMILAR
+        limited = before is not None and before <= games.newest
+        count, same_lead, home_led, away_led, outcomes, nearest = self._models.similar(
+            self._prediction, horizon, SEARCHED, len(games) if limited else MOST_SIMILAR, SAME_LEAD_POINTS
         )
-        summary = SimilarSummary(count, home_led, turned, expected - (self.lead + changes / count))
-        return tuple(_similar_game(games, image, distance, minute, at) for distance, image in nearest), summary
+        turned = 0 if self.lead == 0 else away_led if self.lead > 0 else home_led
+        correction = expected - outcomes / same_lead if same_lead else 0.0
+        summary = SimilarSummary(minute, count, same_lead, home_led, turned, correction)
+        earlier = (
+            (distance, image) for distance, image in nearest if not limited or games.date[image // 2].item() < before
+        )
+        similar = (_similar_game(games, image, distance, minute, at) for distance, image in earlier)
+        return tuple(islice(similar, MOST_SIMILAR)), summary
 
     @property
     def groups(self) -> Integers:

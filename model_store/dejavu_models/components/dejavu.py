@@ -10,48 +10,30 @@ their distribution is rough (docs/decisions/0072-components.md).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_models.arrays import Floats, Integers, Singles, from_npz, to_npz
-from dejavu_models.components.features import FEATURES, References, Rows, similarity_features
-from dejavu_models.components.graph import MAX_COORDINATE, Graph
-from dejavu_models.components.index import VectorIndex
-from dejavu_models.components.past_games import PastGames, course_of
-from dejavu_models.types import (
-    MAX_SLOTS,
-    Horizon,
-    SimilarGame,
-)
-from dejavu_models.uncertainty.lattice.opinions import BINS
+from dejavu_models.arrays import Floats, Integers, Singles
+from dejavu_models.components.component import Advance, Component, TrainingGames, ignore
+from dejavu_models.components.features import FEATURES, References, Rows, references_of, similarity_features
+from dejavu_models.components.graph import MAX_COORDINATE, Graph, search
+from dejavu_models.components.past_games import BIN_CENTERS, BINS, PastGames, codes_of, course_of, shares_below
+from dejavu_models.components.settings import MAX_GROUPS, MAX_NEAREST, DejavuConfig
+from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon, MarginSource, SimilarGame
+from dejavu_models.uncertainty.lattice.margin_model import Base, Distributions
 
-MAX_GROUPS: Final = 20_000
-MAX_NEAREST: Final = 400
-"""Maximum number of groups of a forecast; recipes have 200. The time of a search grows faster than this number."""
+SCAN_LIMIT: Final = 1000
+"""Maximum number of groups that are compared one by one; a graph is faster only beyond it."""
 
 MAX_FEATURE_WEIGHT: Final = 100.0
 MAX_REFERENCE: Final = 1000.0
 """Bound of the numbers that stand for unknown inputs."""
 
 
-@dataclass(frozen=True, eq=False)
-class Groups:
-    """Groups of the games of one minute.
-
-    Attributes:
-        index: search among the centers of the groups.
-        members: (2 games,), images by group: twice the number of a game, plus 1 for its mirror image.
-    """
-
-    index: VectorIndex
-    members: NDArray[np.unsignedinteger[Any]]
-
-
-class Dejavu:
+class Dejavu(Component):
     """The database of all minutes; thread-safe.
 
     Args:
@@ -59,7 +41,7 @@ class Dejavu:
         graphs: for each minute 1 to 47, a graph over the centers of the groups; or the centers alone, (groups,
             FEATURES), where they are few.
         starts: (groups + 1,), the first member of each group, then 2 n; the same for all minutes.
-        members: (47, 2 n), see `Groups`.
+        members: (47, 2 n), images by minute and group: twice the number of a game, plus 1 for its mirror image.
         weights: (48, FEATURES), weights of the features after minutes 0 to 47.
         references: what stands for unknown inputs.
         nearest: number of groups that a forecast is made of.
@@ -67,6 +49,9 @@ class Dejavu:
     Raises:
         ValueError: if the parts do not fit together or a number is out of its bounds.
     """
+
+    name = "dejavu"
+    inputs = ("total_points",)
 
     def __init__(
         self,
@@ -103,10 +88,64 @@ class Dejavu:
         self.weights = weights
         self.references = references
         self.groups_a_forecast = nearest
-        self.minutes: Mapping[int, Groups] = {
-            minute: Groups(VectorIndex(graph, nearest), members[minute - 1])
-            for minute, graph in enumerate(graphs, start=1)
-        }
+        self.searches = [search(graph, nearest) for graph in graphs]
+
+    @classmethod
+    def fit(
+        cls, games: TrainingGames, seed: int = 0, settings: DejavuConfig | None = None, advance: Advance = ignore
+    ) -> Self:
+        """Build the database of games.
+
+        Args:
+            games: the games.
+            seed: seed of the graphs' levels.
+            settings: by default those of a recipe.
+            advance: called with 1 after each minute.
+
+        Raises:
+            FitError: if a search does not reach every group.
+        """
+        from dejavu_models.components.hnsw import build_graph  # noqa: PLC0415 - servers have no hnswlib
+
+        settings, count = settings or DejavuConfig(), len(games)
+        past = PastGames(
+            home=games.home,
+            away=games.away,
+            date=games.date.astype("datetime64[D]"),
+            differentials=games.differentials.astype(np.int16),
+            final=games.outcomes[:, HORIZONS.index(Horizon.FINAL)].astype(np.int16),
+            totals=games.totals,
+            final_total=games.final_total.astype(np.int16),
+            margins=games.margins.astype(np.float32),
+            codes=codes_of(games.residuals[MarginSource.KNOWN, 1]),
+        )
+        references, weights = references_of(games.levels, games.margins, games.live), settings.weights
+        groups = min(settings.groups, count)
+        starts = group_starts(2 * count, groups)
+        members = np.empty((MAX_SLOTS, 2 * count), dtype=np.uint16 if 2 * count <= 2**16 else np.uint32)
+        graphs = list[Graph | Singles]()
+        for minute in range(1, MAX_SLOTS + 1):
+            rows = games.rows(minute)._replace(margins=past.margins.astype(np.float64))
+            vectors = image_vectors(rows, references, weights)
+            order = grouped(vectors, groups)
+            # The images of games come first in `vectors`, their mirror images after them.
+            members[minute - 1] = 2 * (order % count) + order // count
+            sums = np.add.reduceat(vectors[order], starts[:-1], axis=0)
+            centers = (sums / np.diff(starts)[:, None]).astype(np.float32)
+            graphs.append(centers if groups <= SCAN_LIMIT else build_graph(centers, seed))
+            advance(1)
+        return cls(past, graphs, starts, members, weights, references, min(settings.nearest, groups))
+
+    def distribution(self, rows: Rows, base: Base) -> Distributions:
+        """Return the histogram of the residuals of similar games around the centers, in units."""
+
+        def nearest() -> Integers:
+            return self.nearest(rows if rows.played is None else rows.played.rows(rows.minute))
+
+        groups = nearest() if rows.played is None else rows.played.once(self, rows.minute, nearest)[rows.places]
+        histograms = self.histograms(HORIZONS.index(base.horizon), rows.minute, groups)
+        below = shares_below(histograms, base.distances / base.units[:, None])
+        return Distributions(base.centers + base.units * (histograms @ BIN_CENTERS), below)
 
     @property
     def images_a_forecast(self) -> int:
@@ -115,12 +154,13 @@ class Dejavu:
 
     def vectors(self, rows: Rows) -> Singles:
         """Return the vectors of n games after a minute, (n, FEATURES)."""
-        minute = rows.patterns.shape[1]
-        return (similarity_features(rows, self.references) * self.weights[minute]).astype(np.float32)
+        vectors: Singles = (similarity_features(rows, self.references) * self.weights[rows.minute]).astype(np.float32)
+        return vectors
 
     def nearest(self, rows: Rows) -> Integers:
         """Return the groups nearest to n games after a minute, (n, nearest), the nearest first."""
-        return self.minutes[rows.patterns.shape[1]].index.nearest(self.vectors(rows))[0]
+        found: Integers = self.searches[rows.minute - 1].nearest(self.vectors(rows), self.groups_a_forecast)[0]
+        return found
 
     def histograms(self, horizon: int, minute: int, groups: Integers) -> Floats:
         """Return the shares of the residuals of the members of groups by bin.
@@ -163,34 +203,33 @@ class Dejavu:
         names = zip(self.games.date.tolist(), self.games.home.tolist(), self.games.away.tolist(), strict=True)
         return {name: number for number, name in enumerate(names)}
 
-    def to_bytes(self) -> bytes:
-        """Serialize to a .npz file; equal databases give equal bytes."""
+    def save(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays of a bundle."""
         graphs = [each if isinstance(each, Graph) else None for each in self.graphs]
-        return to_npz(
+        return {
             **self.games.columns(),
-            centers=np.stack([_vectors(each) for each in self.graphs]),
-            starts=self.starts.astype(np.int32),
-            members=self.members,
-            weights=self.weights,
+            "centers": np.stack([_vectors(each) for each in self.graphs]),
+            "starts": self.starts.astype(np.int32),
+            "members": self.members,
+            "weights": self.weights,
             **self.references._asdict(),
-            nearest=np.array(self.groups_a_forecast, dtype=np.int32),
+            "nearest": np.array(self.groups_a_forecast, dtype=np.int32),
             **{f"graph_{name}": _joined(graphs, name, len(self.starts) - 1) for name in _GRAPH},
-        )
+        }
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> Dejavu:
-        """Deserialize the output of `to_bytes`.
+    def load(cls, arrays: dict[str, NDArray[Any]]) -> Self:
+        """Return the database that `save` returned these arrays of.
 
         Raises:
-            ValueError, KeyError: if the content is not valid output of `to_bytes`.
+            ValueError, KeyError: if they are invalid; the message names the array.
         """
-        columns = from_npz(content)
-        games = PastGames(**{name: columns[name] for name in PastGames.__dataclass_fields__})
-        references = References(columns["margin_slopes"], columns["mean_totals"])
-        starts, nearest = columns["starts"].astype(np.int64), columns["nearest"]
+        games = PastGames(**{name: arrays[name] for name in PastGames.__dataclass_fields__})
+        references = References(arrays["margin_slopes"], arrays["mean_totals"])
+        starts, nearest = arrays["starts"].astype(np.int64), arrays["nearest"]
         if starts.ndim != 1 or len(starts) < 2 or nearest.shape != ():
             raise ValueError("starts and nearest do not have the right shapes")
-        return cls(games, _graphs(columns), starts, columns["members"], columns["weights"], references, int(nearest))
+        return cls(games, _graphs(arrays), starts, arrays["members"], arrays["weights"], references, int(nearest))
 
 
 def image_vectors(rows: Rows, references: References, weights: Floats) -> Floats:
@@ -204,8 +243,39 @@ def image_vectors(rows: Rows, references: References, weights: Floats) -> Floats
     features = similarity_features(rows, references)
     mirrored = -features
     mirrored[:, -1] = features[:, -1]  # both teams' points together have no side
-    result: Floats = np.concatenate([features, mirrored]) * weights[rows.patterns.shape[1]]
+    result: Floats = np.concatenate([features, mirrored]) * weights[rows.minute]
     return result
+
+
+def group_starts(count: int, groups: int) -> Integers:
+    """Return the first place of each group, and the end, if places are halved as by `grouped`: (groups + 1,)."""
+
+    def sizes(count: int, groups: int) -> list[int]:
+        if groups == 1:
+            return [count]
+        half = count * (groups // 2) // groups
+        return sizes(half, groups // 2) + sizes(count - half, groups - groups // 2)
+
+    return np.concatenate([[0], np.cumsum(sizes(count, groups))])
+
+
+def grouped(vectors: Floats, groups: int) -> Integers:
+    """Return the numbers of vectors, (n,), so that those of a group of similar ones follow each other.
+
+    The vectors are halved, again and again, along the dimension in which they differ most (a k-d tree: Friedman,
+    Bentley & Finkel 1977), so groups have the same size, up to one.
+
+    Args:
+        vectors: (n, dimensions).
+        groups: number of groups, 1 to n.
+    """
+    if groups == 1:
+        return np.arange(len(vectors))
+    widest = int(vectors.std(axis=0).argmax())
+    half = len(vectors) * (groups // 2) // groups
+    order = np.argsort(vectors[:, widest], kind="stable")
+    parts = (order[:half], groups // 2), (order[half:], groups - groups // 2)
+    return np.concatenate([part[grouped(vectors[part], count)] for part, count in parts])
 
 
 _GRAPH: Final = ("entry", "levels", "counts", "links")

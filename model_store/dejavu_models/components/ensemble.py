@@ -7,18 +7,19 @@ the tables of their distribution, are the first; similar games and the LSTM are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dejavu_models.arrays import Floats, Integers, from_npz, to_npz
+from dejavu_models.arrays import Floats, from_npz, to_npz
+from dejavu_models.components.component import Component, checked
 from dejavu_models.components.dejavu import Dejavu
-from dejavu_models.components.features import Rows, live_features
+from dejavu_models.components.features import Played, Rows
 from dejavu_models.components.linear import LinearModels
-from dejavu_models.components.lstm import Lstm, LstmOutputs
+from dejavu_models.components.lstm import Lstm
 from dejavu_models.types import (
     COMPONENTS,
     HORIZONS,
@@ -27,10 +28,10 @@ from dejavu_models.types import (
     ComponentWeight,
     MarginSource,
 )
-from dejavu_models.uncertainty.lattice.opinions import Opinions
+from dejavu_models.uncertainty.lattice.margin_model import Base, Distributions
 
 POOLED: Final = (LINEAR, *COMPONENTS)
-"""Components in the order of the weights."""
+"""Components in the order of the weights; further ones follow."""
 
 CELLS: Final = tuple(
     (horizon, quarter) for horizon in HORIZONS for quarter in range(1, (horizon.last_slot - 1) // 12 + 2)
@@ -50,9 +51,10 @@ class Weights:
     """Weights of the components.
 
     Attributes:
-        values: (3 margin sources, cells, 3 components), in the orders of LINEAR_SOURCES, CELLS and POOLED; those of a
+        values: (3 margin sources, cells, components), in the orders of LINEAR_SOURCES, CELLS and `names`; those of a
             cell sum to 1.
         lower, upper: of the same form, 95 % intervals of learned weights; `values` for fixed ones.
+        names: the components: POOLED, then any others.
 
     Raises:
         ValueError: if a form is wrong, or the weights of a cell are negative or do not sum to 1.
@@ -61,9 +63,10 @@ class Weights:
     values: Floats
     lower: Floats
     upper: Floats
+    names: tuple[str, ...] = POOLED
 
     def __post_init__(self) -> None:
-        form = (len(LINEAR_SOURCES), len(CELLS), len(POOLED))
+        form = (len(LINEAR_SOURCES), len(CELLS), len(self.names))
         for name in ("values", "lower", "upper"):
             column = getattr(self, name)
             if column.shape != form or column.dtype != np.float64 or not ((column >= 0) & (column <= 1)).all():
@@ -72,26 +75,27 @@ class Weights:
             raise ValueError("the weights of each cell must sum to 1")
 
     @classmethod
-    def fixed(cls, linear: float, dejavu: float, lstm: float) -> Weights:
-        """Return the same weights for all cells."""
-        values = np.tile(np.array([linear, dejavu, lstm]), (len(LINEAR_SOURCES), len(CELLS), 1))
-        return cls(values, values, values)
+    def fixed(cls, *weights: float, names: tuple[str, ...] = POOLED) -> Weights:
+        """Return the same weights for all cells; components for which none is given have 0."""
+        row = np.array([*weights, *[0.0] * (len(names) - len(weights))])
+        values = np.tile(row, (len(LINEAR_SOURCES), len(CELLS), 1))
+        return cls(values, values, values, names)
 
     def of(self, source: MarginSource, horizon: int, minute: int) -> Floats:
-        """Return the weights of a margin source and a case, (3,); those of ratings for MarginSource.RATED."""
+        """Return the weights of a margin source and a case, (components,); those of ratings for MarginSource.RATED."""
         row = LINEAR_SOURCES.index(MarginSource.KNOWN if source is MarginSource.RATED else source)
         weights: Floats = self.values[row, cell_of(horizon, minute)]
         return weights
 
     def use(self, component: str) -> bool:
         """Return whether a component has a weight anywhere."""
-        return bool(self.values[..., POOLED.index(component)].any())
+        return component in self.names and bool(self.values[..., self.names.index(component)].any())
 
     def listed(self) -> Iterator[ComponentWeight]:
         """Yield all weights."""
         for row, source in enumerate(LINEAR_SOURCES):
             for cell, (horizon, quarter) in enumerate(CELLS):
-                for column, component in enumerate(POOLED):
+                for column, component in enumerate(self.names):
                     place = row, cell, column
                     numbers = (float(each[place]) for each in (self.values, self.lower, self.upper))
                     yield ComponentWeight(component, horizon, quarter, source, *numbers)
@@ -101,20 +105,20 @@ class Weights:
         return to_npz(values=self.values, lower=self.lower, upper=self.upper)
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> Weights:
-        """Deserialize the output of `to_bytes`.
+    def from_bytes(cls, content: bytes, names: tuple[str, ...] = POOLED) -> Weights:
+        """Deserialize the output of `to_bytes` of weights with these names.
 
         Raises:
             ValueError, KeyError: if the content is not valid output of `to_bytes`.
         """
         columns = from_npz(content)
-        return cls(columns["values"], columns["lower"], columns["upper"])
+        return cls(columns["values"], columns["lower"], columns["upper"], names)
 
 
 ONLY_LINEAR: Final = Weights.fixed(1.0, 0.0, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ensemble:
     """The components of a bundle.
 
@@ -123,6 +127,7 @@ class Ensemble:
         dejavu: the database of past games; None if it is not a component.
         lstm: None if it is not a component.
         weights: their weights; those of components that are missing are 0.
+        others: components of other packages.
 
     Raises:
         ValueError: if a component that is missing has a weight.
@@ -132,72 +137,68 @@ class Ensemble:
     dejavu: Dejavu | None = None
     lstm: Lstm | None = None
     weights: Weights = ONLY_LINEAR
+    others: tuple[Component, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in COMPONENTS:
-            if getattr(self, name) is None and self.weights.use(name):
+        for name in self.weights.names:
+            if name != LINEAR and name not in self.members and self.weights.use(name):
                 raise ValueError(f"{name} has a weight, but is not a component")
 
     @property
+    def members(self) -> Mapping[str, Component]:
+        """The components beside the linear models by name, in the order of their weights."""
+        return {each.name: each for each in (self.dejavu, self.lstm, *self.others) if each is not None}
+
+    @property
     def components(self) -> tuple[str, ...]:
-        """Names of the components beside the linear models, in the order of COMPONENTS."""
-        return tuple(name for name in COMPONENTS if getattr(self, name) is not None)
+        """Names of the components beside the linear models, in the order of their weights."""
+        return tuple(self.members)
 
 
-class GameOpinions:
-    """Opinions of an ensemble on n games after every minute; the reference for the compiled models.
+@dataclass(frozen=True)
+class PooledOpinions:
+    """What the components of an ensemble predict for n games, as one pool; the reference for the compiled models.
+
+    Attributes:
+        ensemble: the ensemble.
+        weights: (components,), weights in the order of `Weights.names`.
+        rows: the games.
+    """
+
+    ensemble: Ensemble
+    weights: Floats
+    rows: Rows
+
+    def __call__(self, base: Base) -> Distributions:
+        """Return the pool with the linear models."""
+        points, below = np.zeros(len(base.centers)), np.zeros_like(base.distances)
+        for weight, name in zip(self.weights.tolist(), self.ensemble.weights.names, strict=True):
+            if weight:
+                component = self.ensemble.members.get(name)
+                made = base.prediction if component is None else checked(component, self.rows, base)
+                points += weight * made.points
+                below += weight * made.below
+        return Distributions(points, below)
+
+    def select(self, rows: NDArray[np.intp]) -> PooledOpinions:
+        """Return those for some of the games."""
+        return PooledOpinions(self.ensemble, self.weights, self.rows.select(rows))
+
+
+class GameOpinions(Played):
+    """What an ensemble predicts for n games after every minute.
 
     Args:
         ensemble: the ensemble.
         source: source of the expected margins.
-        levels: (n, 47), differentials after each minute, in points; padding after a game's last known minute does not
-            affect that minute or earlier ones.
-        margins: (n,), expected final differentials before the game, or (n, 47) by minute, in points; NaN if unknown.
-        live: (n, 47, 5), LIVE_COLUMNS after each minute.
+        levels, margins, live: see `Played`.
     """
 
     def __init__(self, ensemble: Ensemble, source: MarginSource, levels: Floats, margins: Floats, live: Floats) -> None:
+        super().__init__(levels, margins, live)
         self._ensemble, self._source = ensemble, source
-        self._levels, self._live = levels, live
-        self._margins = np.broadcast_to(margins if margins.ndim == 2 else margins[:, None], levels.shape)
-        self._groups: tuple[int, Integers] | None = None  # of the last minute: both horizons need them
 
-    def at(self, horizon: int, minute: int) -> Opinions | None:
-        """Return the opinions at a horizon, by its index, after a minute; None if only the linear models count."""
+    def at(self, horizon: int, minute: int) -> PooledOpinions | None:
+        """Return the pool at a horizon, by its index, after a minute; None if only the linear models count."""
         weights = self._ensemble.weights.of(self._source, horizon, minute)
-        if not weights[1:].any():
-            return None
-        dejavu, none = self._ensemble.dejavu, np.zeros(len(self._levels))
-        histograms, means, log_scales = None, none, none
-        if dejavu is not None and weights[1]:
-            histograms = dejavu.histograms(horizon, minute, self.groups(dejavu, minute))
-        if self._outputs is not None and weights[2]:
-            means, log_scales = (each[:, minute - 1, horizon] for each in self._outputs)
-        return Opinions(weights, histograms, means, log_scales)
-
-    def groups(self, dejavu: Dejavu, minute: int) -> Integers:
-        """Return the groups of similar games after a minute, (n, nearest)."""
-        if self._groups is None or self._groups[0] != minute:
-            column = minute - 1
-            rows = Rows(self._levels[:, :minute], self._margins[:, column], self._live[:, column])
-            self._groups = minute, dejavu.nearest(rows)
-        return self._groups[1]
-
-    @cached_property
-    def _outputs(self) -> LstmOutputs | None:
-        lstm = self._ensemble.lstm
-        if lstm is None:
-            return None
-        live = live_features(self._live, lstm.mean_totals[1 : self._levels.shape[1] + 1])
-        result = LstmOutputs(*(np.empty((*self._levels.shape, len(HORIZONS))) for _ in LstmOutputs._fields))
-        first = 0
-        for end in range(1, self._levels.shape[1] + 1):  # minutes with the same margins need one run
-            same = end < self._levels.shape[1] and np.array_equal(
-                self._margins[:, first], self._margins[:, end], equal_nan=True
-            )
-            if not same:
-                made = lstm.outputs(self._levels[:, :end], self._margins[:, first], live[:, :end])
-                for whole, part in zip(result, made, strict=True):
-                    whole[:, first:end] = part[:, first:end]
-                first = end
-        return result
+        return PooledOpinions(self._ensemble, weights, self.rows(minute)) if weights[1:].any() else None

@@ -7,13 +7,15 @@ live inputs, which are known of the last minute only, enter its last layer.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dejavu_feed.pattern import REGULATION_MINUTES
 from dejavu_models.arrays import Floats, Singles
-from dejavu_models.types import MAX_SLOTS
+from dejavu_models.types import HORIZONS, MAX_SLOTS
 
 LIVE_COLUMNS: Final = (
     "total_points",
@@ -36,6 +38,9 @@ STEP_CHANNELS: Final = 5
 LIVE_CHANNELS: Final = 5
 """Number of live features of the LSTM."""
 
+OUTPUTS: Final = 2 * len(HORIZONS)
+"""Number of outputs of the LSTM: the means by horizon, then the logarithms of the scales."""
+
 _TOTAL_UNIT: Final = 10.0
 _LONGEST_SINCE: Final = 24.0
 
@@ -53,17 +58,75 @@ class References(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """n games after the same minute.
+    """n games after the same minute: what a prediction may depend on.
 
     Attributes:
-        patterns: (n, minute), differentials, in points.
+        patterns: (n, minute), differentials (home − away) after each minute so far, in points.
         margins: (n,), expected final differentials before the game, in points; NaN if unknown.
-        live: (n, 5), LIVE_COLUMNS.
+        live: (n, 5), LIVE_COLUMNS at the end of the minute; NaN where unknown.
+        played: the games of which these are some; for results that a component computes for all minutes at once.
+        places: places of these in `played`.
     """
 
     patterns: Floats
     margins: Floats
     live: Floats
+    played: Played | None = None
+    places: NDArray[np.intp] | slice = slice(None)
+
+    @property
+    def minute(self) -> int:
+        """Number of minutes played."""
+        minute: int = self.patterns.shape[1]
+        return minute
+
+    def select(self, rows: NDArray[np.intp]) -> Rows:
+        """Return some of the games."""
+        places = rows if isinstance(self.places, slice) else self.places[rows]
+        return Rows(self.patterns[rows], self.margins[rows], self.live[rows], self.played, places)
+
+
+class Played:
+    """n games minute by minute.
+
+    Args:
+        levels: (n, minutes), differentials after each minute, in points; padding after a game's last known minute does
+            not affect that minute or earlier ones.
+        margins: (n,), expected final differentials before the game, or (n, minutes), in points; NaN if unknown.
+        live: (n, minutes, 5), LIVE_COLUMNS after each minute; NaN where unknown.
+    """
+
+    def __init__(self, levels: Floats, margins: Floats, live: Floats) -> None:
+        self.levels, self.live = levels, live
+        self.margins = np.broadcast_to(margins if margins.ndim == 2 else margins[:, None], levels.shape)
+        self._kept: dict[int, tuple[object, Any]] = {}
+
+    def rows(self, minute: int) -> Rows:
+        """Return the games as they are after a minute."""
+        column = minute - 1
+        return Rows(self.levels[:, :minute], self.margins[:, column], self.live[:, column], self)
+
+    def once(self, component: object, of: object, compute: Callable[[], Any]) -> Any:
+        """Return what a component computes for all games, `of` a minute for example; its newest result is kept."""
+        kept = self._kept.get(id(component))
+        if kept is None or kept[0] != of:
+            kept = self._kept[id(component)] = of, compute()
+        return kept[1]
+
+
+def references_of(levels: Floats, margins: Floats, live: Floats) -> References:
+    """Return what stands for unknown inputs: the margin by the lead, by least squares, and the mean total.
+
+    Args:
+        levels: (n, 47), differentials after each minute, in points.
+        margins: (n,), expected final differentials before the game, in points.
+        live: (n, 47, 5), LIVE_COLUMNS after each minute.
+    """
+    slopes, totals = np.zeros(MAX_SLOTS + 1), np.zeros(MAX_SLOTS + 1)
+    slopes[1:] = (levels * margins[:, None]).sum(axis=0) / np.maximum(np.square(levels).sum(axis=0), 1.0)
+    known = np.isfinite(live[:, :, 0])
+    totals[1:] = np.nan_to_num(live[:, :, 0]).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return References(slopes, totals)
 
 
 def similarity_features(rows: Rows, references: References) -> Floats:

@@ -1,6 +1,8 @@
-"""Search graphs as arrays, the form in which bundles store them.
+"""Search graphs as arrays, the form in which bundles store them, and the nearest vectors by Euclidean distance.
 
-hnswlib's own file reserves room for absent links and 32 bits for each number, and its loader checks nothing.
+The trainer builds a graph with hnswlib (Malkov & Yashunin, Efficient and robust approximate nearest neighbor search
+using HNSW graphs, 2018); the compiled models search it, on fully checked arrays. hnswlib's own file reserves room for
+absent links and 32 bits for each number, and its loader checks nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Integers, Singles
+from dejavu_models.native import native
+
+_LANES: Final = 4
+"""Number of dimensions that are compared at a time; the dimensions of graphs are padded to a multiple of it."""
 
 MAX_LINKS: Final = 64
 """Maximum number of links of a list; hnswlib's have up to 24."""
@@ -116,3 +122,31 @@ def _reached(counts: Integers, links: NDArray[Any], start: int) -> int:
         new = found[np.concatenate([[True], found[1:] != found[:-1]])] if len(found) else found
         reached[new] = True
     return int(reached.sum())
+
+
+def search(vectors: Singles | Graph, count: int) -> Any:
+    """Return the search for `count` nearest neighbors in the compiled models, thread-safe.
+
+    Its `nearest(vectors, count)`, of (n, dimensions) finite float32, returns numbers and squared distances, (n, count)
+    each, nearest first.
+
+    Args:
+        vectors: a graph; or the vectors themselves, (m, dimensions), finite, all of which are compared.
+        count: number of neighbors, at most m.
+    """
+    if not isinstance(vectors, Graph):
+        return native.scan(vectors)
+    return native.graph(
+        vectors.vectors,
+        lanes=_LANES,
+        entry=int(vectors.entry[0]),
+        levels=vectors.levels,
+        counts=vectors.counts,
+        links=vectors.links,
+        breadth=search_breadth(count),
+    )
+
+
+def search_breadth(count: int) -> int:
+    """Return the size of the candidate list for a graph search (ef): with hundreds, as many as asked for are enough."""
+    return max(count, 64)

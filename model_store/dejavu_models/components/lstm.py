@@ -1,4 +1,4 @@
-"""LSTM inference by the compiled models; the trainer fits the network with torch and stores its weights.
+"""LSTM inference by the compiled models; `lstm_training` fits the networks with torch.
 
 The LSTM reads a game minute by minute. After each minute its last layer, which also knows the live inputs, gives a mean
 and a scale for each horizon: the distribution of the linear models, moved by the mean and stretched by the scale. Its
@@ -9,14 +9,20 @@ the output after every minute.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dejavu_models.arrays import Floats, Singles, from_npz, to_npz
+from dejavu_models.arrays import Floats, Singles
 from dejavu_models.components import features
+from dejavu_models.components.component import Advance, Component, TrainingGames, ignore
+from dejavu_models.components.features import OUTPUTS, Played, Rows
+from dejavu_models.components.settings import LstmConfig
+from dejavu_models.errors import FitError
 from dejavu_models.native import native
 from dejavu_models.types import HORIZONS, MAX_SLOTS
+from dejavu_models.uncertainty.lattice.margin_model import Base, Distributions
 
 MAX_NETWORKS: Final = 16
 MAX_UNITS: Final = 256
@@ -30,11 +36,11 @@ MAX_MEAN: Final = 3.0
 MAX_LOG_SCALE: Final = 1.0
 """Bound of the logarithm of the scale."""
 
-OUTPUTS: Final = 2 * len(HORIZONS)
-"""Number of outputs: the means by horizon, then the logarithms of the scales."""
-
 MIN_SCALE: Final = 1e-3
 """Smallest number that inputs are divided by; the trainer's is 0.1."""
+
+PARITY_TOLERANCE: Final = 1e-4
+"""Largest accepted difference of an output between the served network and the trained one."""
 
 
 class NetworkWeights(NamedTuple):
@@ -59,48 +65,6 @@ class NetworkWeights(NamedTuple):
     spreads: Singles
 
 
-def weights_to_bytes(networks: Sequence[NetworkWeights], mean_totals: Floats) -> bytes:
-    """Serialize the weights of networks of one size, and mean total points by minutes 0 to 47, to a .npz file."""
-    stacked = {name: np.stack([getattr(each, name) for each in networks]) for name in NetworkWeights._fields}
-    return to_npz(mean_totals=mean_totals, **stacked)
-
-
-def weights_from_bytes(content: bytes) -> tuple[list[NetworkWeights], Floats]:
-    """Deserialize the output of `weights_to_bytes`.
-
-    Raises:
-        ValueError, KeyError: if the content is invalid; the message names the array.
-    """
-    arrays = from_npz(content)
-    mean_totals = arrays.pop("mean_totals")
-    if mean_totals.shape != (MAX_SLOTS + 1,) or not (np.abs(mean_totals) <= MAX_WEIGHT).all():
-        raise ValueError(f"mean_totals has the shape {mean_totals.shape}; expected one for each minute 0 to 47")
-    count, units = arrays["recurrent"].shape[::2] if arrays["recurrent"].ndim == 3 else (0, 0)
-    if not (1 <= count <= MAX_NETWORKS and 1 <= units <= MAX_UNITS):
-        raise ValueError(f"recurrent has the shape {arrays['recurrent'].shape}; expected up to {MAX_NETWORKS} networks")
-    shapes = {
-        "scale": (features.STEP_CHANNELS,),
-        "input": (4 * units, features.STEP_CHANNELS),
-        "recurrent": (4 * units, units),
-        "bias": (4 * units,),
-        "head": (units + features.LIVE_CHANNELS, OUTPUTS),
-        "head_bias": (OUTPUTS,),
-        "spreads": (MAX_SLOTS, len(HORIZONS)),
-    }
-    if unknown := arrays.keys() - shapes.keys():
-        raise ValueError(f"{min(unknown)} is unknown; expected {', '.join(shapes)}")
-    for name, shape in shapes.items():
-        values = arrays[name]
-        if values.shape != (count, *shape) or values.dtype != np.float32:
-            raise ValueError(f"{name} is {values.dtype} of shape {values.shape}; expected float32 of {(count, *shape)}")
-        if not (np.abs(values) <= MAX_WEIGHT).all():  # NaN fails too
-            raise ValueError(f"{name} must be within ±{MAX_WEIGHT:g}")
-    if (np.abs(arrays["scale"]) < MIN_SCALE).any():
-        raise ValueError(f"scale must be at least {MIN_SCALE:g}")
-    networks = [NetworkWeights(**{name: arrays[name][number] for name in shapes}) for number in range(count)]
-    return networks, mean_totals.astype(np.float64)
-
-
 class LstmOutputs(NamedTuple):
     """Outputs for n games after each minute, (n, minutes, 2 horizons); meaningless for a horizon that has passed.
 
@@ -112,27 +76,64 @@ class LstmOutputs(NamedTuple):
     means: Floats
     log_scales: Floats
 
+    @classmethod
+    def of(cls, outputs: Singles) -> Self:
+        """Return the outputs of networks, (n, minutes, OUTPUTS), within their bounds."""
+        means, log_scales = np.split(outputs.astype(float), 2, axis=-1)
+        return cls(np.clip(means, -MAX_MEAN, MAX_MEAN), np.clip(log_scales, -MAX_LOG_SCALE, MAX_LOG_SCALE))
 
-class Lstm:
+
+class Lstm(Component):
     """Moves and stretches the distribution of the linear models; thread-safe.
 
     Args:
-        content: the weights, see `weights_to_bytes`.
-
-    Attributes:
-        networks: the networks of the compiled models whose outputs are averaged.
-        units: number of units of each.
+        weights: weights of networks of one size, whose outputs are averaged.
         mean_totals: (48,), mean total points after minutes 0 to 47.
 
-    Raises:
-        ValueError, KeyError: if the content is invalid.
+    Attributes:
+        networks: the networks in the compiled models.
+        units: number of units of each.
+        mean_totals: as given.
     """
 
-    def __init__(self, content: bytes) -> None:
-        weights, self.mean_totals = weights_from_bytes(content)
+    name = "lstm"
+    inputs = features.LIVE_COLUMNS
+
+    def __init__(self, weights: Sequence[NetworkWeights], mean_totals: Floats) -> None:
+        self.weights, self.mean_totals = weights, mean_totals
         self.units = weights[0].recurrent.shape[1]
         self.networks: list[Any] = [native.LstmNetwork(**each._asdict()) for each in weights]
         self._run: Callable[[Singles, Singles], Singles] = native.Networks(self.networks).run
+
+    @classmethod
+    def fit(
+        cls, games: TrainingGames, seed: int = 0, settings: LstmConfig | None = None, advance: Advance = ignore
+    ) -> Self:
+        """Fit the networks.
+
+        Args:
+            games: the games.
+            seed: random seed; the same seed and games give the same weights on the same machine.
+            settings: by default those of a recipe.
+            advance: called with 1 after each epoch of each network, settings.steps times in all.
+
+        Raises:
+            FitError: if the loss diverges, or the served outputs differ from those of torch.
+        """
+        from dejavu_models.components.lstm_training import train  # noqa: PLC0415 - torch takes seconds to load
+
+        mean_totals = features.references_of(games.levels, games.margins, games.live).mean_totals
+        live = features.live_features(games.live, mean_totals[1:])
+        trained, expected = train(games, live, settings or LstmConfig(), seed, advance)
+        result = cls([NetworkWeights(**each) for each in trained], mean_totals)
+        right = LstmOutputs.of(expected)
+        for count, minutes in ((len(games), MAX_SLOTS), (1, 1), (min(len(games), 50), 18)):  # of several sizes
+            served = result.outputs(games.levels[:count, :minutes], games.margins[:count], live[:count, :minutes])
+            for one, other in zip(served, right, strict=True):
+                parity = np.abs(one - other[:count, :minutes]).max()
+                if not parity <= PARITY_TOLERANCE:
+                    raise FitError(f"the outputs of the served LSTM differ from those of the trained one by {parity}")
+        return result
 
     def outputs(self, patterns: Floats, margins: Floats, live: Singles) -> LstmOutputs:
         """Return the outputs for games after each minute.
@@ -143,6 +144,71 @@ class Lstm:
             margins: (n,), expected final differentials before the game, in points; NaN if unknown.
             live: (n, minutes, 5), see `features.live_features`.
         """
-        outputs = self._run(features.minute_steps(patterns, margins), live).astype(float)
-        means, log_scales = np.split(outputs, 2, axis=-1)
-        return LstmOutputs(np.clip(means, -MAX_MEAN, MAX_MEAN), np.clip(log_scales, -MAX_LOG_SCALE, MAX_LOG_SCALE))
+        return LstmOutputs.of(self._run(features.minute_steps(patterns, margins), live))
+
+    def distribution(self, rows: Rows, base: Base) -> Distributions:
+        """Return the linear models' distribution, moved and stretched."""
+        played = rows.played
+        if played is None:
+            live = np.full((*rows.patterns.shape, features.LIVE_CHANNELS), np.nan)
+            live[:, -1] = rows.live
+            played = Played(rows.patterns, rows.margins, live)
+        outputs = played.once(self, None, lambda: self._outputs(played))
+        case = rows.places, rows.minute - 1, HORIZONS.index(base.horizon)
+        moved, scales = base.units * outputs.means[case], np.exp(outputs.log_scales[case])
+        below = base.shares((base.distances - moved[:, None]) / scales[:, None])
+        return Distributions(base.centers + moved, below)
+
+    def _outputs(self, played: Played) -> LstmOutputs:
+        """Return the outputs for games whose margins may change from minute to minute."""
+        levels, margins = played.levels, played.margins
+        live = features.live_features(played.live, self.mean_totals[1 : levels.shape[1] + 1])
+        result = LstmOutputs(*(np.empty((*levels.shape, len(HORIZONS))) for _ in LstmOutputs._fields))
+        first = 0
+        for end in range(1, levels.shape[1] + 1):  # minutes with the same margins need one run
+            if end == levels.shape[1] or not np.array_equal(margins[:, first], margins[:, end], equal_nan=True):
+                made = self.outputs(levels[:, :end], margins[:, first], live[:, :end])
+                for whole, part in zip(result, made, strict=True):
+                    whole[:, first:end] = part[:, first:end]
+                first = end
+        return result
+
+    def save(self) -> dict[str, NDArray[Any]]:
+        """Return the weights of the networks, stacked, and the mean total points."""
+        stacked = {name: np.stack([getattr(each, name) for each in self.weights]) for name in NetworkWeights._fields}
+        return {"mean_totals": self.mean_totals, **stacked}
+
+    @classmethod
+    def load(cls, arrays: dict[str, NDArray[Any]]) -> Self:
+        """Return the LSTM that `save` returned these arrays of.
+
+        Raises:
+            ValueError, KeyError: if they are invalid; the message names the array.
+        """
+        mean_totals, recurrent = arrays["mean_totals"], arrays["recurrent"]
+        if mean_totals.shape != (MAX_SLOTS + 1,) or not (np.abs(mean_totals) <= MAX_WEIGHT).all():
+            raise ValueError(f"mean_totals has the shape {mean_totals.shape}; expected one for each minute 0 to 47")
+        count, units = recurrent.shape[::2] if recurrent.ndim == 3 else (0, 0)
+        if not (1 <= count <= MAX_NETWORKS and 1 <= units <= MAX_UNITS):
+            raise ValueError(f"recurrent has the shape {recurrent.shape}; expected up to {MAX_NETWORKS} networks")
+        shapes = {
+            "scale": (features.STEP_CHANNELS,),
+            "input": (4 * units, features.STEP_CHANNELS),
+            "recurrent": (4 * units, units),
+            "bias": (4 * units,),
+            "head": (units + features.LIVE_CHANNELS, OUTPUTS),
+            "head_bias": (OUTPUTS,),
+            "spreads": (MAX_SLOTS, len(HORIZONS)),
+        }
+        if unknown := arrays.keys() - {*shapes, "mean_totals"}:
+            raise ValueError(f"{min(unknown)} is unknown; expected {', '.join(shapes)}")
+        for name, shape in shapes.items():
+            values, form = arrays[name], (count, *shape)
+            if values.shape != form or values.dtype != np.float32:
+                raise ValueError(f"{name} is {values.dtype} of shape {values.shape}; expected float32 of {form}")
+            if not (np.abs(values) <= MAX_WEIGHT).all():  # NaN fails too
+                raise ValueError(f"{name} must be within ±{MAX_WEIGHT:g}")
+        if (np.abs(arrays["scale"]) < MIN_SCALE).any():
+            raise ValueError(f"scale must be at least {MIN_SCALE:g}")
+        networks = [NetworkWeights(*(arrays[name][number] for name in shapes)) for number in range(count)]
+        return cls(networks, mean_totals.astype(np.float64))

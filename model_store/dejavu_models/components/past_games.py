@@ -2,12 +2,13 @@
 
 For every horizon and minute, a game has a standardised residual: its outcome minus what the linear models, fitted on
 other seasons, forecast after that minute with all inputs of the game, over the scale of that forecast. Residuals are
-stored in bins (`opinions.codes_of`). A game counts twice, as it was and as its mirror image, with home and away
+stored in bins (`codes_of`). A game counts twice, as it was and as its mirror image, with home and away
 exchanged.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -15,8 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_feed.pattern import REGULATION_MINUTES
-from dejavu_models.arrays import Integers, Singles
+from dejavu_models.arrays import Floats, Integers, Singles
 from dejavu_models.types import CASES, MAX_DIFFERENTIAL, Horizon
+
+BINS: Final = 256
+BINS_A_SCALE: Final = 16
+"""Number of bins of a histogram per scale."""
+
+LOWEST: Final = -8.0
+"""Lower end of the first bin; residuals beyond the outermost bins count as in them."""
+
+BIN_CENTERS: Final[Floats] = LOWEST + (np.arange(BINS) + 0.5) / BINS_A_SCALE
 
 _MOST_POINTS: Final = 1000
 _MOST_LETTERS: Final = 10
@@ -94,6 +104,12 @@ class PastGames:
     def __len__(self) -> int:
         return len(self.final)
 
+    @property
+    def newest(self) -> dt.date:
+        """The date of the newest game."""
+        newest: dt.date = self.date.max().item()
+        return newest
+
     def columns(self) -> dict[str, NDArray[np.generic]]:
         """Return the columns by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -121,3 +137,24 @@ def course_of(games: PastGames, game: int, horizon: Horizon, *, mirrored: bool) 
     """Return the differentials of a game at the end of each minute before a horizon, mirrored if requested."""
     course = games.differentials[game, : horizon.last_slot].astype(np.int64)
     return tuple((-course if mirrored else course).tolist())
+
+
+def codes_of(residuals: Floats) -> NDArray[np.uint8]:
+    """Return the bins of standardised residuals, of the same form."""
+    return np.clip(np.floor((residuals - LOWEST) * BINS_A_SCALE), 0, BINS - 1).astype(np.uint8)
+
+
+def shares_below(histograms: Floats, values: Floats) -> Floats:
+    """Return the shares of histograms below values: linear within a bin.
+
+    Args:
+        histograms: (n, BINS), each row sums to 1.
+        values: (n, k), standardised.
+    """
+    below = np.zeros((len(histograms), BINS + 1))
+    np.cumsum(histograms, axis=1, out=below[:, 1:])
+    places = np.clip((values - LOWEST) * BINS_A_SCALE, 0, BINS)
+    bins = np.minimum(places.astype(np.int64), BINS - 1)
+    rows = np.arange(len(histograms))[:, None]
+    result: Floats = below[rows, bins] + (places - bins) * (below[rows, bins + 1] - below[rows, bins])
+    return result

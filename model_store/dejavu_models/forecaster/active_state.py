@@ -5,21 +5,11 @@ from __future__ import annotations
 from datetime import date
 
 from dejavu_feed.box_score import Lineups
+from dejavu_models.expectations import Expectations, MarginUncertainty, RatedGame
 from dejavu_models.forecast_query import ForecastQuery, LineupEffects
-from dejavu_models.live_ratings import LiveRatings
+from dejavu_models.live_ratings import LiveRatings, LiveTotals, RatedSchedule
 from dejavu_models.online_state import OnlineState
-from dejavu_models.player_ratings import PlayerRatings
-from dejavu_models.ratings import (
-    USUAL_VARIANCES,
-    MarginUncertainty,
-    RatedGame,
-    RatingFilter,
-    RatingsByDate,
-    are_usable,
-    ratings_warnings,
-)
-from dejavu_models.totals.by_date import TotalsByDate
-from dejavu_models.totals.totals import Totals
+from dejavu_models.ratings import USUAL_VARIANCES, are_usable, ratings_warnings
 from dejavu_models.types import (
     MAX_DIFFERENTIAL,
     AdaptationMode,
@@ -30,9 +20,7 @@ from dejavu_models.types import (
     WarningReason,
 )
 from dejavu_models.uncertainty.adaptive import quarter_of
-from dejavu_models.uncertainty.issued import IntervalAdapter, adapted_scores, adapters
-from dejavu_models.uncertainty.lattice.game import AdaptedScores
-from dejavu_models.uncertainty.score_map import ScoreMap
+from dejavu_models.uncertainty.issued import IntervalAdapter, adapters
 
 
 class ActiveState:
@@ -40,31 +28,20 @@ class ActiveState:
 
     Args:
         online: the online state.
-        bundled: state of the rating filter of the bundle.
-        totals: tables and ratings of total points; None if the bundle has none.
-        players: ratings of players of the bundle; None if it has none.
+        bundled: ratings of the bundle, before the first result.
     """
 
-    def __init__(
-        self, online: OnlineState, bundled: RatingFilter, totals: Totals | None, players: PlayerRatings | None
-    ) -> None:
+    def __init__(self, online: OnlineState, bundled: RatedSchedule) -> None:
         self.sequence = online.sequence
         self.mode = online.mode
         self.adapters: dict[tuple[Horizon, int], IntervalAdapter] = (
             {} if online.mode is None else adapters(online.trackers)
         )
-        self._live = online.ratings
-        self._finals = LiveRatings.start(bundled) if online.ratings is None else online.ratings
-        of_teams = bundled if online.ratings is None else online.ratings.filter
-        self._ratings = RatingsByDate(of_teams, online.schedule, online.players or players)
-        self.ratings_date = self._ratings.newest.date
-        self.finals = 0 if online.ratings is None else online.ratings.finals
-        self.unseen = {} if online.ratings is None else online.ratings.unseen
-        self._live_totals = online.totals
-        self._totals: TotalsByDate | None = None
-        if totals is not None:
-            of_totals = totals.ratings if online.totals is None else online.totals.filter
-            self._totals = TotalsByDate(of_totals, online.schedule)
+        rated = bundled if online.rated is None else online.rated
+        self._rated, self._expected = rated, Expectations(rated)
+        self.ratings_date = rated.ratings.newest
+        self.finals = rated.ratings.finals
+        self.unseen = rated.ratings.unseen
 
     def end(self, query: ForecastQuery) -> date:
         """Return the date on which the knowledge of the teams of a query ends."""
@@ -78,19 +55,10 @@ class ActiveState:
         """Return the adapter of forecasts to a horizon at a minute; None before the first settled game."""
         return self.adapters.get((horizon, quarter_of(minute))) if self.adapters else None
 
-    def scores(
-        self, horizon: Horizon, minute: int, alpha: float, levels: tuple[float, ...]
-    ) -> tuple[ScoreMap | None, AdaptedScores]:
-        """Return the current score map (None without adaptation), and the scores of interval ends and quantiles."""
+    def factor(self, horizon: Horizon, minute: int, *, issued: bool = True) -> float:
+        """Return the factor of the scores in forecasts, or in the interval beside theirs that is not issued."""
         adapter = self.adapter(horizon, minute)
-        scores = adapter.map if adapter is not None and self.mode is AdaptationMode.ON else None
-        return scores, adapted_scores(scores, alpha, levels)
-
-    def other_scores(self, horizon: Horizon, minute: int, alpha: float) -> AdaptedScores:
-        """Return the scores at the ends of the interval that is not issued: calibrated, or adapted in the shadow."""
-        adapter = self.adapter(horizon, minute)
-        scores = adapter.map if adapter is not None and self.mode is not AdaptationMode.ON else None
-        return adapted_scores(scores, alpha, ())
+        return 1.0 if adapter is None or (self.mode is AdaptationMode.ON) is not issued else adapter.factor
 
     @staticmethod
     def asks_for_ratings(query: ForecastQuery) -> bool:
@@ -124,7 +92,7 @@ class ActiveState:
         """Return the terms of the ratings' margin of a query's teams; None if the ratings are not usable."""
         if not self._are_usable(query, max_days):
             return None
-        return self._ratings.expected_margin_terms(_rated_game(query, query.lineups))
+        return self._expected.margin_terms(_rated_game(query, query.lineups))
 
     def teams_known(self, query: ForecastQuery) -> tuple[TeamKnowledge, ...]:
         """Return how well the ratings know the teams of a query, home first; empty if not requested.
@@ -136,7 +104,7 @@ class ActiveState:
             return ()
         uncertainty, known = self._uncertainty(query), []
         for code, deviation in zip((query.home_team, query.away_team), uncertainty.deviations, strict=True):
-            finals, earlier = self._finals.finals_on(code, query.game_date)
+            finals, earlier = self._rated.ratings.finals_on(code, query.game_date)
             known.append(TeamKnowledge(deviation, finals, earlier))
         return tuple(known)
 
@@ -150,7 +118,7 @@ class ActiveState:
         return max(0.0, self._uncertainty(query).variance - USUAL_VARIANCES[source])
 
     def _uncertainty(self, query: ForecastQuery) -> MarginUncertainty:
-        return self._ratings.uncertainty(_rated_game(query))
+        return self._expected.margin_uncertainty(_rated_game(query))
 
     def margin_source(self, query: ForecastQuery, max_days: int) -> MarginSource:
         """Return the source of the expected margin of a query."""
@@ -158,9 +126,7 @@ class ActiveState:
             return MarginSource.LINE
         if not (self.asks_for_ratings(query) and self._are_usable(query, max_days)):
             return MarginSource.UNKNOWN
-        if self._live is None or self._ratings.are_of_earlier_season(query.game_date):
-            return MarginSource.RATED
-        return MarginSource.KNOWN if self._live.known(query.home_team, query.away_team) else MarginSource.RATED
+        return _source(self._rated.ratings, query)
 
     def expected_total(self, query: ForecastQuery, max_days: int) -> tuple[MarginSource, float | None]:
         """Return the expected final total before the game, in points, and its source; None if it is unknown.
@@ -170,18 +136,20 @@ class ActiveState:
         """
         if query.live.pregame_total is not None:
             return MarginSource.LINE, query.live.pregame_total
-        totals = self._totals
+        totals = self._rated.totals
         if totals is None or not (query.home_team and query.away_team):
             return MarginSource.UNKNOWN, None
-        end = min(self.end(query), totals.newest)
-        if not are_usable(totals.newest, query.game_date, max_days, end):
+        newest = totals.filter.newest
+        if not are_usable(newest, query.game_date, max_days, min(self.end(query), newest)):
             return MarginSource.UNKNOWN, None
-        expected = totals.expected_total(_rated_game(query))
-        live = self._live_totals
-        if live is None or totals.are_of_earlier_season(query.game_date):
-            return MarginSource.RATED, expected
-        known = live.known(query.home_team, query.away_team)
-        return (MarginSource.KNOWN if known else MarginSource.RATED), expected
+        return _source(totals, query), self._expected.total(_rated_game(query))
+
+
+def _source(ratings: LiveRatings | LiveTotals, query: ForecastQuery) -> MarginSource:
+    """Return the source of an expectation by usable ratings of a query's teams."""
+    of_earlier = ratings.filter.is_of_earlier_season(query.game_date)
+    known = not of_earlier and ratings.known(query.home_team, query.away_team)
+    return MarginSource.KNOWN if known else MarginSource.RATED
 
 
 def _rated_game(query: ForecastQuery, lineups: Lineups | LineupEffects | None = None) -> RatedGame:

@@ -24,7 +24,7 @@ from dejavu_models.types import (
     Quantile,
     WarningReason,
 )
-from dejavu_models.uncertainty.issued import adapted_probability
+from dejavu_models.uncertainty.issued import adapted_probability, adapted_scores
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration, Situation
 from dejavu_models.uncertainty.lattice.game import AdaptedScores
 
@@ -71,16 +71,17 @@ def game_numbers(
     for row, group in enumerate(zip(query.minutes.tolist(), known.tolist(), strict=True)):
         groups[group].append(row)
     for (minute, is_known), of_group in groups.items():
-        scores, grid = state.scores(query.horizon, minute, query.alpha, levels)
-        other = state.other_scores(query.horizon, minute, query.alpha)
+        factor = state.factor(query.horizon, minute)
+        grid = adapted_scores(factor, query.alpha, levels)
+        other = adapted_scores(state.factor(query.horizon, minute, issued=False), query.alpha, ())
         at = AdaptedScores(other.scores + grid.scores, other.levels + grid.levels)
         situation = Situation(query.horizon, minute, MarginSource.LINE if is_known else MarginSource.UNKNOWN)
         rows = np.array(of_group)
-        points[rows], home[rows], values[rows] = calibration.columns(
-            situation, centers[rows], leads[rows], given[rows], at, opinions, rows
+        points[rows], home[rows], values[rows] = calibration.tables(situation).columns(
+            centers[rows], leads[rows], given[rows], at, opinions, rows
         )
-        if scores is not None:
-            home[rows] = [adapted_probability(scores, each) for each in home[rows].tolist()]
+        if factor != 1.0:
+            home[rows] = [adapted_probability(factor, each) for each in home[rows].tolist()]
     # Widen the intervals to the whole numbers around the points; see `distribution.around_point`.
     for lower in (0, 2):
         np.minimum(values[:, lower], np.floor(points), out=values[:, lower])
@@ -102,6 +103,20 @@ def compiled_columns(
         upper=numbers.ends[:, 1],
         home_lead_probabilities=numbers.home,
         quantiles=numbers.quantiles,
+    )
+
+
+def columns_of(forecasts: Sequence[Forecast], state: ActiveState, version: str) -> ColumnsForecast:
+    """Return forecasts made one by one as columns."""
+    intervals = [each.interval for each in forecasts]
+    return ColumnsForecast(
+        model_version=version,
+        calibration_sequence=state.sequence,
+        points=np.array([each.point for each in forecasts]),
+        lower=np.array([each.lower for each in intervals]),
+        upper=np.array([each.upper for each in intervals]),
+        home_lead_probabilities=np.array([each.home_lead_probability for each in forecasts]),
+        quantiles=np.array([[quantile.value for quantile in each.quantiles] for each in forecasts]),
     )
 
 
@@ -129,7 +144,7 @@ def forecasts_of(
         numbers.ends.tolist(),
         numbers.other_ends.tolist(),
         numbers.quantiles.tolist(),
-        (query.margins.tolist() if len(query.pregame_margins) else [None] * len(query)),
+        query.margins.tolist(),
         strict=True,
     )
     return [
@@ -143,7 +158,7 @@ def forecasts_of(
             model_version=version,
             explanation=None,
             quantiles=tuple(map(Quantile, levels, quantiles)),
-            expected_margin=None if margin is None or math.isnan(margin) else margin,
+            expected_margin=None if math.isnan(margin) else margin,
             calibration_sequence=state.sequence,
             adaptation=_adaptation(state, horizon, minute, alpha, ends, other_ends),
             warnings=warnings,

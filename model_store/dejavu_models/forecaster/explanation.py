@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from dejavu_models.components.compiled import CompiledGame
 from dejavu_models.components.ensemble import POOLED, Ensemble
 from dejavu_models.components.linear import MARGIN_SLOPE
+from dejavu_models.forecaster.others import NO_OTHERS, Others
 from dejavu_models.types import (
     LINEAR,
     Attribution,
@@ -22,8 +24,6 @@ from dejavu_models.types import (
 )
 from dejavu_models.uncertainty.lattice.game import LatticeGame
 
-_ONLY_LINEAR: Final = (1.0, 0.0, 0.0)
-
 
 class ForecastPart(NamedTuple):
     """A distribution that a forecast is mixed of.
@@ -32,6 +32,7 @@ class ForecastPart(NamedTuple):
         distribution: the distribution.
         game: the game after the minute that it is of.
         shift: shift of the linear models' prediction by live inputs, in points.
+        others: what components that are not compiled predict.
         share: its share of the forecast; those of all parts sum to 1.
         tabulated: whether it is by the tables of moments instead of those of the minute.
     """
@@ -39,6 +40,7 @@ class ForecastPart(NamedTuple):
     distribution: LatticeGame
     game: CompiledGame
     shift: float = 0.0
+    others: Others = NO_OTHERS
     share: float = 1.0
     tabulated: bool = False
 
@@ -64,6 +66,9 @@ def explanation(
     own: ForecastPart,
     expectation: Expectation,
     games: int,
+    before: date | None,
+    *,
+    overtime: bool,
 ) -> Explanation:
     """Return the explanation of a forecast.
 
@@ -74,6 +79,8 @@ def explanation(
         own: the part by the tables of the minute that the game is in, whether or not it is one of the parts.
         expectation: the expected margin.
         games: number of games behind the distribution of the forecast.
+        before: date of the game; similar games are earlier ones. None if unknown.
+        overtime: whether it is in overtime, of which there are no similar games.
     """
     components = _components(models, horizon, parts, own)
     [linear], others = components[:1], components[1:]
@@ -83,9 +90,9 @@ def explanation(
     moved = [Contribution(each.name, each.weight * (each.prediction - linear.prediction)) for each in others]
     shift = sum(each.share * each.shift for each in parts)
     similar: tuple[tuple[SimilarGame, ...], SimilarSummary | None] = ((), None)
-    if models.dejavu is not None:
+    if models.dejavu is not None and not overtime:
         [expected] = (each.prediction for each in others if each.name == "dejavu")
-        similar = own.game.similar(horizon, expected, models.dejavu.games)
+        similar = own.game.similar(horizon, expected, models.dejavu.games, before)
     contributions = (
         *_before_tipoff(models, horizon, path[0], expectation),
         Contribution("minutes", sum(changes) - shift),
@@ -113,15 +120,22 @@ def _components(
     A component's prediction is its weighted mean over the parts. In the tables of moments only the linear models have a
     weight, with the forecast of these tables as their prediction; the others differ from it as in the minute.
     """
+    names = (*POOLED, *(each.name for each in models.others))
     weights, predictions = [], []
     for part in parts:
-        opinion = part.game.every_opinion(horizon)
-        unit = (own if part.tabulated else part).distribution.unit
-        center = part.distribution.point if part.tabulated else part.distribution.center
-        weights.append(_ONLY_LINEAR if part.tabulated else (opinion.linear, opinion.dejavu, opinion.lstm))
-        predictions.append((center, center + unit * opinion.similar_mean, center + unit * opinion.mean))
+        opinion, of_minute = part.game.every_opinion(horizon), own if part.tabulated else part
+        unit, center = of_minute.distribution.unit, of_minute.distribution.center
+        added = part.distribution.point - center if part.tabulated else 0.0
+        others = of_minute.others.predictions
+        predictions.append(
+            [center + added]
+            + [center + added + unit * mean for mean in (opinion.similar_mean, opinion.mean)]
+            + [added + each.prediction for each in others]
+        )
+        of_part = [opinion.linear, opinion.dejavu, opinion.lstm, *(each.weight for each in others)]
+        weights.append([float(name == LINEAR) for name in names] if part.tabulated else of_part)
     result = []
-    for column, name in enumerate(POOLED):
+    for column, name in enumerate(names):
         if name != LINEAR and name not in models.components:
             continue
         of_parts = [part.share * weight[column] for part, weight in zip(parts, weights, strict=True)]
@@ -135,12 +149,15 @@ def _components(
 def _before_tipoff(
     models: Ensemble, horizon: int, forecast: float, expectation: Expectation
 ) -> tuple[Contribution, ...]:
-    """Return the contributions to the forecast before tip-off, in points; what belongs to no term is of the ratings."""
+    """Return the contributions to the forecast before tip-off, in points; what belongs to no term is of the ratings.
+
+    Without an expected margin, it is the home advantage alone.
+    """
     if expectation.margin is not None and expectation.line:
         return (Contribution("line", forecast),)
     terms = expectation.terms
     if terms is None:
-        return (Contribution("ratings", forecast),)
+        return (Contribution("home", forecast),)
     slope = float(models.linear.coefficients[horizon, 0, MarginSource.KNOWN, MARGIN_SLOPE])
     schedule, players = slope * terms.schedule, slope * (terms.usual_players + terms.missing_players)
     return (

@@ -29,17 +29,16 @@ from dejavu_models.errors import (
 )
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster.active_state import ActiveState, expected_margin
-from dejavu_models.forecaster.columns import compiled_columns, forecasts_of, game_numbers
+from dejavu_models.forecaster.columns import columns_of, compiled_columns, forecasts_of, game_numbers
 from dejavu_models.forecaster.explanation import Expectation, ForecastPart, explanation
+from dejavu_models.forecaster.others import NO_OTHERS, predicted
 from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.manifest import Manifest, model_info
-from dejavu_models.moments.game import MomentTables
 from dejavu_models.moments.model import MomentModel
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.player_ratings import PlayerRatings
-from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, Ratings, are_known
-from dejavu_models.totals.forecast import forecast_total
-from dejavu_models.totals.totals import Totals
+from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, are_known
+from dejavu_models.totals.totals import Totals, forecast_total
 from dejavu_models.types import (
     HORIZONS,
     AdaptationMode,
@@ -112,11 +111,10 @@ class Forecaster:
         self.rating_filter = ratings
         self.totals = totals
         self.player_ratings = players
-        self.moments = None if moments is None else MomentTables(moments)
-        self.ratings: Ratings = ratings.ratings()
+        self.moments = moments
         self._info = model_info(manifest, models, calibration)
         self._warnings = () if manifest.verdict.fit else (WarningReason.MODEL_UNFIT,)
-        self._active = ActiveState(INITIAL, ratings, totals, players)
+        self._active = ActiveState(INITIAL, self.bundled_ratings)
 
     @property
     def info(self) -> ModelInfo:
@@ -144,7 +142,7 @@ class Forecaster:
 
     def update(self, state: OnlineState) -> None:
         """Replace the online state; a batch in progress finishes with the state it started with."""
-        self._active = ActiveState(state, self.rating_filter, self.totals, self.player_ratings)
+        self._active = ActiveState(state, self.bundled_ratings)
 
     @property
     def active_state(self) -> ActiveState:
@@ -194,9 +192,14 @@ class Forecaster:
             live = self.calibration.live(situation, dict(zip(live_inputs.COLUMNS, game.numbers, strict=True)))
         if live is not None:
             shift = self.calibration.shift(situation, live)
-        center = game.point(horizon) + shift
-        distribution = self.calibration.game(situation, center, lead, margin, live, game.opinion(horizon))
-        return ForecastPart(distribution, game, shift)
+        center, others = game.point(horizon) + shift, NO_OTHERS
+        if self.models.others:
+            base = self.calibration.base(situation, center, lead, margin, live)
+            others = predicted(self.models, source, game, margin, base, every=query.explain)
+        distribution = self.calibration.game(
+            situation, center, lead, margin, live, game.opinion(horizon), others.shares
+        )
+        return ForecastPart(distribution, game, shift, others)
 
     def _at_moment(
         self, query: ForecastQuery, moment: Moment, source: MarginSource, game: CompiledGame, margin: float | None
@@ -254,7 +257,7 @@ class Forecaster:
         return self._forecast_many(queries, self._active)
 
     def _forecast_many(self, queries: Sequence[ForecastQuery], state: ActiveState) -> list[Forecast]:
-        if len(queries) < LEAST_IN_ONE_PASS:
+        if len(queries) < LEAST_IN_ONE_PASS or self.models.others:
             return self._one_by_one(queries, state)
         results: dict[int, Forecast] = {}
         for group in _plain_groups(queries):
@@ -302,7 +305,10 @@ class Forecaster:
             query: the request.
             state: the online state, which must be the same for all parts of a request; by default the current one.
         """
-        return compiled_columns(self._compiled, self.calibration, state or self._active, query, self.version)
+        state = state or self._active
+        if self.models.others:
+            return columns_of(self._one_by_one(query.queries(), state), state, self.version)
+        return compiled_columns(self._compiled, self.calibration, state, query, self.version)
 
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
         """Return the course of a similar game of a forecast; see `Dejavu.course`. Empty if these models lack it."""
@@ -408,7 +414,17 @@ class Forecaster:
             own = self._at_minute(query, source, game, game.lead, margin)
         expectation = Expectation(margin, query.pregame_margin is not None, terms)
         games = min(each.distribution.calibration_games for each in parts)
-        return explanation(self.models, HORIZONS.index(query.horizon), parts, own, expectation, games)
+        overtime = query.moment is not None and query.moment.is_overtime
+        return explanation(
+            self.models,
+            HORIZONS.index(query.horizon),
+            parts,
+            own,
+            expectation,
+            games,
+            query.game_date,
+            overtime=overtime,
+        )
 
     def _widening(self, distribution: LatticeGame, query: ForecastQuery, variance: float) -> float:
         """Return the factor by which a distribution is wider if its expected margin has additional variance.

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import comb
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from dejavu_feed.pattern import OVERTIME_SECONDS
 from dejavu_models.arrays import Floats, from_npz, to_npz
+from dejavu_models.native import native
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_models.uncertainty.lattice.distribution import LARGEST, LatticeDistribution
+from dejavu_models.uncertainty.lattice.game import LatticeGame, margin_constants
 
 SECONDS: Final = {
     Horizon.HALFTIME: (0, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 25, 30, 35, 40, 50, 60, 80, 100, 120),
@@ -117,6 +120,35 @@ class MomentModel:
             rows = np.clip(leads, -MOST_LEAD, MOST_LEAD) + MOST_LEAD
             if not (mass[NOT_KNOWN, -1, rows, MOST_CHANGE - leads] < MOST_TIES).all():
                 raise ValueError(f"of overtimes of {horizon.value}, {MOST_TIES:.0%} or more are tied")
+
+    @cached_property
+    def compiled(self) -> Mapping[Horizon, Any]:
+        """The tables in the compiled models, by horizon; see `game`."""
+        return {
+            horizon: native.MomentTables(
+                margin_constants(),
+                seconds=[float(each) for each in SECONDS[horizon]],
+                mass=self.mass[horizon].astype(np.float32),
+                drift=self.drift,
+                free_throw=self.free_throw,
+                final=horizon is Horizon.FINAL,
+            )
+            for horizon in HORIZONS
+        }
+
+    def game(
+        self,
+        horizon: Horizon,
+        seconds: float,
+        lead: float,
+        side: int,
+        margin: float,
+        *,
+        in_air: bool,
+        free_throws: int = 0,
+    ) -> LatticeGame:
+        """Return the distribution of one game by the compiled models, like `distribution`; see `MomentInputs`."""
+        return LatticeGame(self.games, self.compiled[horizon].game(seconds, lead, side, in_air, free_throws, margin))
 
     def distribution(self, horizon: Horizon, moments: MomentInputs) -> LatticeDistribution:
         """Return the distributions of the differentials at a horizon; those of the end of a game are never 0."""

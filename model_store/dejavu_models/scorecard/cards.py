@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from dejavu_models.scorecard.doubtful import doubtful_games
-from dejavu_models.scorecard.estimates import USUAL_ALPHA, Coverage, ScoreEstimate, Units, coverages, crps, estimate
+from dejavu_models.scorecard.estimates import (
+    USUAL_ALPHA,
+    Coverage,
+    ScoreEstimate,
+    Units,
+    coverages,
+    estimate,
+    roc_auc,
+)
 from dejavu_models.scorecard.market_record import MarketRecord, market_record
 from dejavu_models.scorecard.reliability import ReliabilityBin, calibration_error, reliability
 from dejavu_models.scorecard.settled import Exclusion, SettledForecasts
 from dejavu_models.scorecard.totals import TotalScorecard, total_scorecard
-
-LEADERBOARD_ALPHA = USUAL_ALPHA
-"""Miscoverage rate of the intervals that the COVERAGE_GAP leaderboard compares."""
 
 
 class LeftOut(NamedTuple):
@@ -36,9 +41,6 @@ class LeftOut(NamedTuple):
     observed: int = 0
     withdrawn: int = 0
     late_markets: int = 0
-
-
-NOTHING_LEFT_OUT: Final = LeftOut()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,10 @@ class Scorecard:
         left_out: numbers of settled forecasts that do not count, by reason.
         leader_brier, brier_difference: Brier score of the leader on the same games, and the paired difference of the
             two.
+        accuracy, leader_accuracy: share of forecasts whose likelier side came true, with 1/2 counting half, and that of
+            the leader on the same games.
+        roc_auc, persistence_roc_auc: area under the ROC curve of the probability that the home team leads, and of the
+            last known lead; see `estimates.roc_auc`.
         reliability: by probability, ascending.
         total: None if no total is settled.
         withdrawn_games: games whose outcome was withdrawn.
@@ -75,9 +81,13 @@ class Scorecard:
     brier: ScoreEstimate | None = None
     ece: float = 0.0
     market: MarketRecord | None = None
-    left_out: LeftOut = NOTHING_LEFT_OUT
+    left_out: LeftOut = field(default_factory=LeftOut)
     leader_brier: ScoreEstimate | None = None
     brier_difference: ScoreEstimate | None = None
+    accuracy: ScoreEstimate | None = None
+    leader_accuracy: ScoreEstimate | None = None
+    roc_auc: ScoreEstimate | None = None
+    persistence_roc_auc: ScoreEstimate | None = None
     reliability: tuple[ReliabilityBin, ...] = ()
     total: TotalScorecard | None = None
     withdrawn_games: int = 0
@@ -106,14 +116,20 @@ def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
         unsettled_games=unsettled_games,
         unsettled_totals=len(np.unique(settled.game[settled.total_open & bet_on])),
     )
-    if any(left_out):
-        settled = settled.where(settled.exclusion == Exclusion.NONE)
+    settled = settled.where(settled.exclusion == Exclusion.NONE)
     if not len(settled):
         return empty
     units = Units.of(settled.game, settled.minute)
     absolute = units.means(np.abs(settled.error))
     persistence = units.means(np.abs(settled.persistence_error))
-    brier, leader_brier = units.means(settled.brier), units.means(settled.leader_brier)
+    led, leader = settled.home_led, (np.sign(settled.lead) + 1.0) / 2.0  # ahead: certain to lead; a tie is even
+    brier, leader_brier = (units.means(np.square(each - led)) for each in (settled.probability, leader))
+    # A side that is likelier than the other is right or wrong; none is half of each.
+    accuracy, leader_accuracy = (
+        units.means(1.0 - np.abs((np.sign(each - 0.5) + 1.0) / 2.0 - led)) for each in (settled.probability, leader)
+    )
+    scored = ~np.isnan(settled.crps)
+    crps = Units.of(settled.game[scored], settled.minute[scored]).means(settled.crps[scored])
     weights = units.weights()
     return replace(
         empty,
@@ -122,25 +138,47 @@ def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
         mae=estimate(absolute, least=0.0),
         persistence_mae=estimate(persistence, least=0.0),
         mae_difference=estimate(absolute - persistence),
-        coverage=tuple(coverages(settled)),
-        crps=crps(settled),
+        coverage=tuple(coverages(settled.alpha, settled.game, settled.minute, settled.covered, settled.width)),
+        crps=estimate(crps, least=0.0) if scored.any() else None,
         brier=estimate(brier, 0.0, 1.0),
         ece=calibration_error(settled, weights),
         leader_brier=estimate(leader_brier, 0.0, 1.0),
         brier_difference=estimate(brier - leader_brier, -1.0, 1.0),
+        accuracy=estimate(accuracy, 0.0, 1.0),
+        leader_accuracy=estimate(leader_accuracy, 0.0, 1.0),
+        roc_auc=roc_auc(settled.probability, settled, units),
+        persistence_roc_auc=roc_auc(settled.lead, settled, units),
         reliability=reliability(settled, weights),
         total=total_scorecard(settled),
     )
 
 
 class LeaderboardMetric(enum.Enum):
-    """Metric that a leaderboard is sorted by; lower is better for each."""
+    """Metric that a leaderboard is sorted by."""
 
     CRPS = "crps"
     MAE = "mae"
     BRIER = "brier"
     MAE_DIFFERENCE = "mae_difference"
     COVERAGE_GAP = "coverage_gap"
+    ACCURACY = "accuracy"
+    ROC_AUC = "roc_auc"
+    ROI = "roi"
+
+
+_HIGHER_IS_BETTER: Final = {LeaderboardMetric.ACCURACY, LeaderboardMetric.ROC_AUC, LeaderboardMetric.ROI}
+
+
+def ranked(values: Mapping[str, float], limit: int = 0) -> list[tuple[int, str]]:
+    """Return model versions with their ranks by value, lowest first, ties by name; equal values share a rank (1, 1, 3).
+
+    Args:
+        values: value by model version.
+        limit: maximum number of versions; 0: all.
+    """
+    ordered = sorted((value, version) for version, value in values.items())
+    found = [value for value, _ in ordered]
+    return [(found.index(value) + 1, version) for value, version in ordered[: limit or None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,25 +191,35 @@ class LeaderboardEntry:
     scorecard: Scorecard
 
 
-def leaderboard(cards: Mapping[str, Scorecard], metric: LeaderboardMetric, min_games: int) -> list[LeaderboardEntry]:
+def leaderboard(
+    cards: Mapping[str, Scorecard], metric: LeaderboardMetric, min_games: int, limit: int = 0
+) -> list[LeaderboardEntry]:
     """Rank model versions, best first and ties by name; omit versions whose metric is missing or has too few games.
 
     Args:
         cards: model version → its scorecard.
         metric: metric to sort by.
         min_games: minimum number of games of the metric.
+        limit: maximum number of versions; 0: all.
     """
-    estimates = {version: value for version, card in cards.items() if (value := _metric(card, metric)) is not None}
-    ranked = sorted((estimate.value, version) for version, estimate in estimates.items() if estimate.games >= min_games)
-    values = [value for value, _ in ranked]
-    return [LeaderboardEntry(values.index(value) + 1, version, value, cards[version]) for value, version in ranked]
+    found = {version: figure for version, card in cards.items() if (figure := _figure(card, metric)) is not None}
+    sign = -1.0 if metric in _HIGHER_IS_BETTER else 1.0
+    values = {version: sign * figure.value for version, figure in found.items() if figure.games >= min_games}
+    return [
+        LeaderboardEntry(rank, version, found[version].value, cards[version]) for rank, version in ranked(values, limit)
+    ]
 
 
-def _metric(card: Scorecard, metric: LeaderboardMetric) -> ScoreEstimate | None:
-    if metric is not LeaderboardMetric.COVERAGE_GAP:
-        estimate: ScoreEstimate | None = getattr(card, metric.value)
-        return estimate
-    for each in card.coverage:
-        if each.alpha == LEADERBOARD_ALPHA:
-            return ScoreEstimate(abs(each.coverage - (1.0 - each.alpha)), each.games)
-    return None
+def _figure(card: Scorecard, metric: LeaderboardMetric) -> ScoreEstimate | None:
+    match metric:
+        case LeaderboardMetric.COVERAGE_GAP:
+            gaps = (
+                ScoreEstimate(abs(each.coverage - (1.0 - each.alpha)), each.games)
+                for each in card.coverage
+                if each.alpha == USUAL_ALPHA
+            )
+            return next(gaps, None)
+        case LeaderboardMetric.ROI:
+            return None if card.market is None else card.market.roi
+    figure: ScoreEstimate | None = getattr(card, metric.value)
+    return figure

@@ -103,12 +103,61 @@ def estimate(means: Floats, least: float = -math.inf, most: float = math.inf) ->
     return ScoreEstimate(value, games, min(max(value - half, least), value), max(min(value + half, most), value))
 
 
-def crps(settled: SettledForecasts) -> ScoreEstimate | None:
-    """Return the mean CRPS of the forecasts that have one; None if none has."""
-    scored = ~np.isnan(settled.crps)
-    if not scored.any():
+_ROUNDING: Final = 1e-9
+"""Residuals of games that differ by less than this are equal except for rounding."""
+
+
+def ratio_estimate(numerators: Floats, denominators: Floats) -> ScoreEstimate:
+    """Return Σ numerators / Σ denominators, a ratio of −1 or more such as a return, with its 95 % interval.
+
+    The interval is Student's t of its linearization: the variance of the ratio is that of the residuals, numerator −
+    ratio · denominator (Cochran, Sampling Techniques, 1977, chapter 6). Without a spread of the residuals there is no
+    interval: three bets won at the same odds are no proof of a profit.
+
+    Args:
+        numerators: (games,), such as profits.
+        denominators: (games,), 0 or above and not all 0, such as stakes.
+    """
+    games, total = len(numerators), float(denominators.sum())
+    value = float(numerators.sum()) / total
+    residuals = numerators - value * denominators
+    if games < 2 or float(np.ptp(residuals)) <= _ROUNDING:
+        return ScoreEstimate(value, games)
+    half = student_quantile(games - 1) * math.sqrt(games) * float(residuals.std(ddof=1)) / total
+    return ScoreEstimate(value, games, max(value - half, -1.0), value + half)
+
+
+def roc_auc(scores: Floats, settled: SettledForecasts, units: Units) -> ScoreEstimate | None:
+    """Return the area under the ROC curve of scores for the event that the home team leads, with its interval.
+
+    It is the probability that a forecast of a game that the home team led has a higher score than one of a game that it
+    did not lead; ties count half, and games have equal weight. The interval is that of DeLong, DeLong & Clarke-Pearson
+    (Biometrics 44, 1988), from the share of the other group below each forecast, averaged within games, which are the
+    independent units (Obuchowski, Biometrics 53, 1997).
+
+    Args:
+        scores: (n,), one per forecast.
+        settled: n settled forecasts.
+        units: their grouping.
+
+    Returns:
+        The area; None if one of the groups has no game. Without an interval if one has fewer than two, or all shares of
+        a group are equal in both groups.
+    """
+    led, weights = settled.home_led, units.weights()
+    won = units.means(led) > 0.5  # a game has one outcome
+    if won.all() or not won.any():
         return None
-    return estimate(Units.of(settled.game[scored], settled.minute[scored]).means(settled.crps[scored]), least=0.0)
+    values, place = np.unique(scores, return_inverse=True)
+    of_led, of_others = (np.bincount(place, weights * group, len(values)) for group in (led, ~led))
+    below, above = (np.cumsum(each) - each / 2.0 for each in (of_others, of_led[::-1]))
+    shares = units.means(np.where(led, below[place] / of_others.sum(), above[::-1][place] / of_led.sum()))
+    groups = shares[won], shares[~won]
+    value, games = min(float(groups[0].mean()), 1.0), len(shares)
+    if min(map(len, groups)) < 2 or all(float(np.ptp(each)) == 0.0 for each in groups):
+        return ScoreEstimate(value, games)
+    half = LEVEL_SCORE * math.sqrt(sum(float(each.var(ddof=1)) / len(each) for each in groups))
+    return ScoreEstimate(value, games, max(value - half, 0.0), min(value + half, 1.0))
 
 
 USUAL_ALPHA: Final = 0.05
@@ -118,23 +167,33 @@ MAX_ALPHAS: Final = 20
 """Maximum number of alphas whose coverage a scorecard has: every forecast may have its own alpha."""
 
 
-def coverages(settled: SettledForecasts) -> Iterator[Coverage]:
-    """Yield the coverage of each alpha, ascending; if there are many, of USUAL_ALPHA and those with the most games."""
+def coverages(
+    alpha: Floats, game: NDArray[np.int64], minute: NDArray[np.int64], covered: NDArray[np.bool_], width: Floats
+) -> Iterator[Coverage]:
+    """Yield the coverage of each alpha, ascending; if there are many, of USUAL_ALPHA and those with the most games.
+
+    Args:
+        alpha: (n,), miscoverage rate of each interval.
+        game: (n,), as in `SettledForecasts`.
+        minute: (n,), likewise.
+        covered: (n,), whether the outcome lay in the interval.
+        width: (n,), width of the interval, in points.
+    """
     # Every forecast may have its own alpha: one stable sort groups them all and keeps the order of games.
-    order = np.argsort(settled.alpha, kind="stable")
-    alphas, starts = np.unique(settled.alpha[order], return_index=True)
+    order = np.argsort(alpha, kind="stable")
+    alphas, starts = np.unique(alpha[order], return_index=True)
     parts = np.split(order, starts[1:])
     if len(parts) > MAX_ALPHAS:
-        games = [len(np.unique(settled.game[chosen])) for chosen in parts]
+        games = [len(np.unique(game[chosen])) for chosen in parts]
         others = alphas != USUAL_ALPHA  # USUAL_ALPHA stays, whatever other alphas callers request
         most = np.sort(np.lexsort((alphas, -np.array(list(map(len, parts))), -np.array(games), others))[:MAX_ALPHAS])
         alphas, parts = alphas[most], [parts[index] for index in most.tolist()]
-    for alpha, chosen in zip(alphas, parts, strict=True):
-        units = Units.of(settled.game[chosen], settled.minute[chosen])
-        shares, widths = units.means(settled.covered[chosen]), units.means(settled.width[chosen])
+    for value, chosen in zip(alphas.tolist(), parts, strict=True):
+        units = Units.of(game[chosen], minute[chosen])
+        shares, widths = units.means(covered[chosen]), units.means(width[chosen])
         share = min(float(shares.mean()), 1.0)  # the mean of ones can exceed 1 by rounding
         lower, upper = wilson(share, _effective_games(shares, share, int(units.minutes.sum())))
-        yield Coverage(float(alpha), len(shares), len(chosen), share, lower, upper, float(widths.mean()))
+        yield Coverage(value, len(shares), len(chosen), share, lower, upper, float(widths.mean()))
 
 
 def _effective_games(shares: Floats, share: float, minutes: int) -> float:

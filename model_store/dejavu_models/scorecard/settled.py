@@ -86,14 +86,12 @@ class SettledForecasts:
         minute: complete minutes at the forecast, of overtimes too: the forecasts of a minute share its weight.
         elapsed_s: seconds of play since tip-off at the forecast.
         error: point forecast − differential, in points.
-        persistence_error: last known differential − differential, in points.
+        lead: last known differential, in points.
+        differential: the outcome, in points.
         covered: whether the outcome lay in the interval.
         alpha: miscoverage rate of the interval.
         width: width of the interval, in points.
         probability: forecast probability that the home team leads at the horizon.
-        home_led: whether the home team led.
-        brier: (probability − home_led)².
-        leader_brier: Brier score of the leader, by which a team that is ahead leads with certainty, and a tie is even.
         crps: in points; NaN if not available.
         markets: a tuple of the `SettledMarket`s recorded with the forecast, of the lead and of the total points; None
             without one.
@@ -127,14 +125,12 @@ class SettledForecasts:
     minute: NDArray[np.int64]
     elapsed_s: Floats
     error: Floats
-    persistence_error: Floats
+    lead: Floats
+    differential: Floats
     covered: NDArray[np.bool_]
     alpha: Floats
     width: Floats
     probability: Floats
-    home_led: NDArray[np.bool_]
-    brier: Floats
-    leader_brier: Floats
     crps: Floats
     markets: NDArray[np.object_]
     day: NDArray[np.int32]
@@ -163,6 +159,21 @@ class SettledForecasts:
 
     def __len__(self) -> int:
         return len(self.game)
+
+    @property
+    def persistence_error(self) -> Floats:
+        """Last known differential − differential, in points."""
+        return self.lead - self.differential
+
+    @property
+    def home_led(self) -> NDArray[np.bool_]:
+        """Whether the home team led."""
+        return self.differential > 0.0
+
+    def newest(self, games: int) -> SettledForecasts:
+        """Select the forecasts from the outcome on that leaves at most this many games that count."""
+        counted = np.unique(self.order[self.exclusion == Exclusion.NONE])
+        return self if len(counted) <= games else self.where(self.order >= counted[-games])
 
     def where(self, chosen: NDArray[np.bool_]) -> SettledForecasts:
         """Select forecasts by a mask."""

@@ -1,22 +1,56 @@
-"""Total points in a bundle: the tables by the source of the expected total, and the ratings behind it."""
+"""Total points in a bundle: the tables by the source of the expected total, the ratings behind it, and forecasts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Final
+from typing import Any
 
 import numpy as np
 
-from dejavu_models.arrays import from_npz, to_npz
-from dejavu_models.schedule import TotalTerms
-from dejavu_models.team_filter import LEVEL, RatingSettings
-from dejavu_models.totals.filter import TotalFilter
-from dejavu_models.totals.game import TotalTables
-from dejavu_models.totals.model import TABLES, TotalModel
-from dejavu_models.types import WITHOUT_LINE, Horizon, MarginSource
+from dejavu_models.arrays import from_npz, stacked, to_npz, unstacked
+from dejavu_models.betting import DEFAULT_POLICY, MarketKind, StakingPolicy, evaluate_market, is_own_market
+from dejavu_models.forecast_query import ForecastQuery
+from dejavu_models.native import native
+from dejavu_models.team_filter import RatingSettings, TotalFilter
+from dejavu_models.totals.model import CENTERS, LATE, MOST_TO_COME, TABLES, TotalModel
+from dejavu_models.types import (
+    DISTRIBUTION_LEVELS,
+    HORIZONS,
+    WITHOUT_LINE,
+    Horizon,
+    MarginSource,
+    Quantile,
+    TotalForecast,
+)
+from dejavu_models.uncertainty.lattice.distribution import TOLERANCE, around_point
+from dejavu_models.uncertainty.lattice.game import native_shapes
+from dejavu_models.uncertainty.lattice.margin_model import ROWS
+from dejavu_models.uncertainty.lattice.shapes import ONE_SHAPE
 
-_STATE_SIZE: Final = LEVEL + len(TotalTerms._fields)
+
+def total_tables(model: TotalModel, horizon: Horizon, minute: int) -> Any:
+    """Return the tables of one horizon and minute in the compiled models; `TotalModel.distribution` is the reference.
+
+    The distribution of a game is their `game(points, lead, expected)`: of the points of both teams and the lead so far,
+    and the expected final total before tip-off, 0 if unknown, all in points. It has a `point`, `cumulative(total)`, the
+    probability of a total or less, and `quantiles(levels)`, the least totals not exceeded with these probabilities.
+    """
+    row, final = ROWS[HORIZONS.index(horizon), minute], horizon is Horizon.FINAL
+    late = final and minute >= LATE
+    return native.PointTables(
+        native_shapes(
+            model.late_shapes[minute - LATE] if late else model.shapes[row : row + 1],
+            CENTERS.tolist() if late else ONE_SHAPE,
+        ),
+        final=final,
+        late=late,
+        point=model.point[row].tolist(),
+        scale=model.scale[row].tolist(),
+        log_mean=float(model.log_mean[row]),
+        tolerance=TOLERANCE,
+        most_to_come=MOST_TO_COME,
+    )
 
 
 @dataclass(frozen=True)
@@ -33,7 +67,7 @@ class Totals:
 
     models: Mapping[MarginSource, TotalModel]
     ratings: TotalFilter
-    _tables: dict[int, TotalTables] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _tables: dict[int, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if missing := [source.name for source in WITHOUT_LINE if source not in self.models]:
@@ -41,35 +75,28 @@ class Totals:
         if self.ratings.date is None or self.ratings.season is None:
             raise ValueError("ratings of totals include no game")
 
-    def tables(self, source: MarginSource, horizon: Horizon, minute: int) -> TotalTables:
-        """Return the tables of one source, horizon and minute; those of ratings if there are none for the line."""
+    def tables(self, source: MarginSource, horizon: Horizon, minute: int) -> Any:
+        """Return the `total_tables` of a source; those of ratings if there are none for the line."""
         if source is MarginSource.LINE and source not in self.models:
             source = MarginSource.KNOWN
         # A number, because hashing enums costs more than a forecast's arithmetic.
         key = minute + 64 * ((horizon is Horizon.FINAL) + 2 * source)
         tables = self._tables.get(key)
         if tables is None:
-            tables = self._tables[key] = TotalTables(self.models[source], horizon, minute)
+            tables = self._tables[key] = total_tables(self.models[source], horizon, minute)
         return tables
 
     def to_bytes(self) -> bytes:
         """Serialize to a .npz file; equal totals give equal bytes. Tables are stored as float32."""
         state, sources = self.ratings, sorted(self.models)
-        if state.date is None or state.season is None:
-            raise ValueError("ratings of totals include no game")
-        tables = {
-            name: np.stack([getattr(self.models[source], name) for source in sources]).astype(np.float32)
-            for name in TABLES
-        }
         return to_npz(
             sources=np.array([int(source) for source in sources], dtype=np.int16),
-            games=np.array([self.models[source].games for source in sources], dtype=np.int32),
-            **tables,
+            **stacked([self.models[source] for source in sources], TABLES),
             mean=state.mean,
             covariance=state.covariance,
             settings=np.array(list(asdict(state.settings).values())),
             season=np.array(state.season, dtype=np.int16),
-            date=state.date.astype("datetime64[D]").astype(np.int64),
+            date=np.array(state.date, dtype="datetime64[D]").astype(np.int64),
             awaits_season=np.array(state.awaits_season),
         )
 
@@ -83,22 +110,13 @@ class Totals:
         columns = from_npz(content)
         if columns["sources"].size > len(MarginSource):  # more rows would only take time and memory
             raise ValueError(f"sources must have at most {len(MarginSource)} rows")
-        models = {
-            MarginSource(source): TotalModel(
-                games=games, **{name: columns[name][row].astype(np.float64) for name in TABLES}
-            )
-            for row, (source, games) in enumerate(
-                zip(columns["sources"].tolist(), columns["games"].tolist(), strict=True)
-            )
-        }
-        mean, covariance = columns["mean"], columns["covariance"]
-        if mean.shape != (_STATE_SIZE,) or covariance.shape != (_STATE_SIZE, _STATE_SIZE):
-            raise ValueError(f"it holds ratings of shape {mean.shape}; expected {_STATE_SIZE} values")
+        tables = zip(columns["sources"].tolist(), unstacked(columns, TABLES), strict=True)
+        models = {MarginSource(source): TotalModel(**of_source) for source, of_source in tables}
         settings = dict(zip((each.name for each in fields(RatingSettings)), columns["settings"].tolist(), strict=True))
         ratings = TotalFilter(
             RatingSettings(**settings),
-            mean,
-            covariance,
+            columns["mean"],
+            columns["covariance"],
             int(columns["season"]),
             np.datetime64(int(columns["date"]), "D"),
             bool(columns["awaits_season"]),
@@ -108,3 +126,52 @@ class Totals:
     def rounded(self) -> Totals:
         """Return the totals after a write/read round trip: results from both are bit-identical."""
         return Totals.from_bytes(self.to_bytes())
+
+
+def forecast_total(
+    tables: Any,
+    query: ForecastQuery,
+    points: int,
+    expected: float | None,
+    policy: StakingPolicy = DEFAULT_POLICY,
+    *,
+    lead_staked: float = 0.0,
+    well_known: bool = True,
+) -> TotalForecast:
+    """Forecast the points of both teams at the horizon of a query.
+
+    The interval is closed and its ends are whole numbers; see `around_point`.
+
+    Args:
+        tables: the `total_tables` of the query's horizon and minute, for the source of the expected total.
+        query: the query; its alpha and quantile levels apply to the total too.
+        points: points of both teams at the end of its pattern.
+        expected: expected final total before tip-off, in points; None if unknown.
+        policy: staking policy for its market of total points.
+        lead_staked: share of the bankroll staked on the market of the lead in the same query.
+        well_known: whether the ratings, if they are used, know the teams well enough for a stake.
+    """
+    game = tables.game(points, query.pattern.last, 0.0 if expected is None else expected)
+    lower, upper = game.quantiles((query.alpha / 2, 1 - query.alpha / 2))
+    levels = query.quantile_levels
+    market, answer = query.market(MarketKind.TOTAL), None
+    if market is not None:
+        # The bookmaker knows the teams; the model may not.
+        given = query.live.pregame_total
+        own = is_own_market(market, given, final=query.horizon is Horizon.FINAL)
+        unrated = expected is None or (given is None and not well_known) or own
+        answer = evaluate_market(
+            market,
+            lambda total: 1 - game.cumulative(total - 1),
+            policy,
+            unrated=unrated,
+            lead_staked=lead_staked,
+        )
+    return TotalForecast(
+        point=game.point,
+        interval=around_point(game.point, lower, upper),
+        quantiles=tuple(Quantile(*each) for each in zip(levels, game.quantiles(levels), strict=True)) if levels else (),
+        expected_total=expected,
+        distribution=tuple(game.quantiles(DISTRIBUTION_LEVELS)) if query.record else (),
+        market=answer,
+    )

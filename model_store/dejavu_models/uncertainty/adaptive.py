@@ -1,26 +1,24 @@
 """Adaptive intervals: online adjustment of interval width to keep the nominal coverage.
 
 The static score of an outcome is its standard-normal score in the recorded forecast: N(0, 1) over games while the
-calibration is valid. The factor of the season, the root mean square of recent static scores (`season_scale`),
+calibration is valid. The factor of the season, the root mean square of recent static scores (`SeasonScale`),
 multiplies the scores at which the intervals of a horizon end. It follows the volatility of the season and keeps the
 shape of the distribution. States are a pure function of the ordered scores.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from statistics import NormalDist
-from typing import Any, Final, NamedTuple, Self
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple, Self
+
+from pydantic import TypeAdapter
 
 from dejavu_feed.pattern import QUARTER_MINUTES, REGULATION_MINUTES
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
-from dejavu_models.uncertainty.normal_scores import LEVEL_SCORES
-from dejavu_models.uncertainty.score_map import KNOTS, MAX_SCORE
-from dejavu_models.uncertainty.season_scale import SeasonScale
+from dejavu_models.uncertainty.normal_scores import LEVEL_SCORES, MAX_SCORE, NORMAL, radius_of_alpha
 
 QUARTER_MIDPOINTS: Final = tuple(range(QUARTER_MINUTES // 2, REGULATION_MINUTES, QUARTER_MINUTES))
 """Middle minute of each quarter. Trackers learn from the game's forecast nearest to it in each quarter."""
@@ -28,7 +26,15 @@ QUARTER_MIDPOINTS: Final = tuple(range(QUARTER_MINUTES // 2, REGULATION_MINUTES,
 ROLLING_GAMES: Final = 100
 """Window of the rolling coverage, in games."""
 
-_NORMAL = NormalDist()
+HALF_LIFE_GAMES: Final = 200.0
+"""Games after which an outcome counts half in the factor of the season; chosen on the seasons 2015 to 2018."""
+
+PRIOR_GAMES: Final = 150.0
+
+BOUNDS: Final = (0.8, 1.25)
+"""Bounds of the factor, to limit the effect of wrong outcome reports. The seasons 2019 to 2023 needed 0.96 to 1.06."""
+
+_KEEP: Final = 0.5 ** (1 / HALF_LIFE_GAMES)
 _MIDDLE = len(DISTRIBUTION_LEVELS) // 2
 _DIGITS = 9
 """Decimals of stored states: libraries whose logarithms differ in the last bit then give the same state."""
@@ -54,19 +60,37 @@ def quarter_of(minute: int) -> int:
     return (minute - 1) // QUARTER_MINUTES
 
 
-def radius_of_alpha(alpha: float) -> float:
-    """Return the standard-normal score at which a central interval with miscoverage `alpha` ends."""
-    return -_NORMAL.inv_cdf(alpha / 2)
+class SeasonScale(NamedTuple):
+    """State of the factor of the season after some games: intervals widen in more volatile seasons.
+
+    The square of the standard-normal score of an outcome is 1 on average if the spread is right, less if it is too
+    wide. The factor is the root of an exponentially weighted mean of these squares, which begins at 1 with the weight
+    of PRIOR_GAMES games.
+
+    Attributes:
+        observed: weighted sum of the squared scores of settled games.
+        expected: expectation of that sum if spreads are right.
+    """
+
+    observed: float = PRIOR_GAMES
+    expected: float = PRIOR_GAMES
+
+    @property
+    def factor(self) -> float:
+        """Factor of the spreads of the next forecasts, within BOUNDS."""
+        least, most = BOUNDS
+        return min(max(math.sqrt(self.observed / self.expected), least), most)
+
+    def after(self, square: float) -> Self:
+        """Return the state after a game whose squared score, or the mean of several of its forecasts, is `square`."""
+        prior = (1 - _KEEP) * PRIOR_GAMES
+        observed, expected = _KEEP * self.observed + square + prior, _KEEP * self.expected + 1.0 + prior
+        return type(self)(round(observed, _DIGITS), round(expected, _DIGITS))
 
 
-def _between(score: float) -> tuple[tuple[int, float], tuple[int, float]]:
-    """Return indices and weights of the two radii between which a `ScoreMap` interpolates at a score."""
-    outer = bisect_left(KNOTS, score)
-    if outer == 0 or outer == len(KNOTS):
-        end = min(outer, len(KNOTS) - 1)
-        return (end, score / KNOTS[end]), (end, 0.0)
-    share = (KNOTS[outer] - score) / (KNOTS[outer] - KNOTS[outer - 1])
-    return (outer - 1, share), (outer, 1 - share)
+def pooled(states: Iterable[SeasonScale]) -> SeasonScale:
+    """Return the state of several series of games together: at least one."""
+    return SeasonScale(*map(sum, zip(*states, strict=True)))
 
 
 class TrackedGame(NamedTuple):
@@ -78,11 +102,6 @@ class TrackedGame(NamedTuple):
 
     score: float
     factor: float = 1.0
-
-
-def scaled_radii(factor: float) -> tuple[float, ...]:
-    """Return the radii at KNOTS: the knots multiplied by a factor."""
-    return tuple(factor * knot for knot in KNOTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,29 +134,16 @@ class Tracker:
         return Tracker(
             games=self.games + 1,
             recent=(*self.recent[1 - ROLLING_GAMES :], past),
-            season=self.season.after(size * size).rounded(_DIGITS),
+            season=self.season.after(size * size),
         )
 
-    def rolling_coverage(self, alpha: float) -> float | None:
-        """Return the share of recent games covered by adapted intervals of this alpha; None without games."""
+    def rolling_coverages(self, alpha: float) -> tuple[float | None, float | None]:
+        """Return the shares of recent games in adapted and in static intervals of this alpha; None without games."""
         if not self.recent:
-            return None
-        (inner, share), (outer, rest) = _between(radius_of_alpha(alpha))
-        covered = 0
-        for each in self.recent:
-            radii = scaled_radii(each.factor)
-            covered += each.score <= share * radii[inner] + rest * radii[outer]
-        return covered / len(self.recent)
-
-    def static_rolling_coverage(self, alpha: float) -> float | None:
-        """Return the share of recent games covered by static intervals of this alpha; None without games."""
-        if not self.recent:
-            return None
-        radius = radius_of_alpha(alpha)
-        return sum(each.score <= radius for each in self.recent) / len(self.recent)
-
-
-_FORMAT = 3
+            return None, None
+        radius, games = radius_of_alpha(alpha), len(self.recent)
+        adapted = sum(each.score <= each.factor * radius for each in self.recent)
+        return adapted / games, sum(each.score <= radius for each in self.recent) / games
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,18 +169,8 @@ class AdaptiveState:
 
     def to_bytes(self) -> bytes:
         """Serialize to JSON; equal states give equal bytes, regardless of the order in which keys were first seen."""
-        trackers = [
-            {
-                "model_version": key.model_version,
-                "horizon": key.horizon.value,
-                "stage": key.quarter,
-                **{part.name: getattr(tracker, part.name) for part in fields(tracker)},
-            }
-            for key, tracker in sorted(
-                self.trackers.items(), key=lambda item: (item[0].model_version, item[0].horizon.value, item[0].quarter)
-            )
-        ]
-        return json.dumps({"form": _FORMAT, "trackers": trackers}, separators=(",", ":")).encode()
+        order = sorted(self.trackers, key=lambda key: (key.model_version, key.horizon.value, key.quarter))
+        return _STORED.dump_json((_FORM, [(key, self.trackers[key]) for key in order]))
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
@@ -183,25 +179,14 @@ class AdaptiveState:
         Raises:
             ValueError: if the content is not valid output of `to_bytes`.
         """
-        try:
-            stored = json.loads(content)
-            if stored["form"] != _FORMAT:
-                raise ValueError(f"form {stored['form']}; expected {_FORMAT}")
-            return cls(dict(map(_tracker, stored["trackers"])))
-        except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"invalid adaptive state: {error!r}") from error
+        return cls(dict(_STORED.validate_json(content)[1]))
 
 
+_FORM: Final = 4
+_STORED: Final = TypeAdapter[tuple[int, list[tuple[TrackerKey, Tracker]]]](
+    tuple[Literal[4], list[tuple[TrackerKey, Tracker]]]
+)
 _INITIAL = Tracker()
-
-
-def _tracker(record: Mapping[str, Any]) -> tuple[TrackerKey, Tracker]:
-    key = TrackerKey(str(record["model_version"]), Horizon(record["horizon"]), int(record["stage"]))
-    return key, Tracker(
-        games=int(record["games"]),
-        recent=tuple(TrackedGame(float(size), float(factor)) for size, factor in record["recent"]),
-        season=SeasonScale(*map(float, record["season"])),
-    )
 
 
 def _mid_rank_score(scores: Sequence[float], below: int, not_above: int) -> float:
@@ -214,10 +199,10 @@ def _mid_rank_score(scores: Sequence[float], below: int, not_above: int) -> floa
     def share(index: int) -> float:
         if index in (0, len(scores)):
             return float(index > 0)
-        return (_NORMAL.cdf(scores[index - 1]) + _NORMAL.cdf(scores[index])) / 2
+        return (NORMAL.cdf(scores[index - 1]) + NORMAL.cdf(scores[index])) / 2
 
     middle = (share(below) + share(not_above)) / 2
-    return _NORMAL.inv_cdf(middle) if 0.0 < middle < 1.0 else math.copysign(MAX_SCORE, middle - 0.5)
+    return NORMAL.inv_cdf(middle) if 0.0 < middle < 1.0 else math.copysign(MAX_SCORE, middle - 0.5)
 
 
 def static_score(distribution: Sequence[float], static_scores: Sequence[float], outcome: float) -> float:

@@ -8,45 +8,38 @@ from functools import lru_cache
 from dejavu_models import betting
 from dejavu_models.betting import Market, MarketAnswer, StakingPolicy
 from dejavu_models.types import Adaptation, AdaptationMode, Horizon, Interval, Quantile
-from dejavu_models.uncertainty.adaptive import Tracker, radius_of_alpha, scaled_radii
+from dejavu_models.uncertainty.adaptive import Tracker, pooled
 from dejavu_models.uncertainty.lattice.game import AdaptedScores, LatticeGame
-from dejavu_models.uncertainty.normal_scores import NORMAL
-from dejavu_models.uncertainty.score_map import KNOTS, ScoreMap
-from dejavu_models.uncertainty.season_scale import pooled
+from dejavu_models.uncertainty.normal_scores import LEVEL_SCORES, MAX_SCORE, NORMAL, radius_of_alpha, scaled_scores
 
 
 class IntervalAdapter:
-    """Applies a tracker to forecasts; caches the rolling coverage.
+    """Adapts intervals by a factor; caches the rolling coverage of a tracker.
 
     Args:
         tracker: the tracker.
-        score_map: the score map.
+        factor: factor of the season.
 
     Attributes:
-        map: the score map.
+        factor: factor of all standard-normal scores.
         games: number of games in the rolling window.
-        rolling: alpha → rolling coverage of its adapted and of its static intervals.
+        rolling: see `Tracker.rolling_coverages`.
     """
 
-    def __init__(self, tracker: Tracker, score_map: ScoreMap) -> None:
-        self.map = score_map
+    def __init__(self, tracker: Tracker, factor: float) -> None:
+        self.factor = factor
         self.games = len(tracker.recent)
-
         # The cache is limited: clients that vary alpha on every call must not exhaust memory.
-        @lru_cache(maxsize=64)
-        def rolling(alpha: float) -> tuple[float | None, float | None]:
-            return tracker.rolling_coverage(alpha), tracker.static_rolling_coverage(alpha)
-
-        self.rolling = rolling
+        self.rolling = lru_cache(maxsize=64)(tracker.rolling_coverages)
 
 
 def adapters(trackers: Mapping[tuple[Horizon, int], Tracker]) -> dict[tuple[Horizon, int], IntervalAdapter]:
     """Return the adapter of each tracker. The factor of the season is that of all quarters of a horizon together."""
-    maps = {}
-    for horizon in {horizon for horizon, _ in trackers}:
-        of_season = pooled(each.season for (of, _), each in trackers.items() if of is horizon)
-        maps[horizon] = ScoreMap(scaled_radii(of_season.factor))
-    return {key: IntervalAdapter(tracker, maps[key[0]]) for key, tracker in trackers.items()}
+    factors = {
+        horizon: pooled(each.season for (of, _), each in trackers.items() if of is horizon).factor
+        for horizon in {horizon for horizon, _ in trackers}
+    }
+    return {key: IntervalAdapter(tracker, factors[key[0]]) for key, tracker in trackers.items()}
 
 
 class IssuedDistribution:
@@ -70,12 +63,10 @@ class IssuedDistribution:
         self._mode = mode
         self._adapter = adapter
         self._widening = widening
-        self._map = adapter.map if adapter is not None and mode is AdaptationMode.ON else None
-        self.static_scores: tuple[float, ...] = () if self._map is None else self._map.distribution
+        adapted = adapter.factor if adapter is not None and mode is AdaptationMode.ON else 1.0
+        self._factor = widening * adapted
+        self.static_scores: tuple[float, ...] = () if adapted == 1.0 else scaled_scores(adapted)
         """See `types.Forecast`."""
-        if widening > 1.0:
-            radii = KNOTS if self._map is None else self._map.radii
-            self._map = ScoreMap([widening * radius for radius in radii])
 
     def static(self, alpha: float) -> Interval:
         """Return the interval that is not adapted."""
@@ -89,26 +80,26 @@ class IssuedDistribution:
             return None
         if self._adapter is None:
             return Adaptation(self._mode, adapted=static, static=static)
-        adapted = self._game.interval_at(self._widening * self._adapter.map(radius_of_alpha(alpha)))
+        adapted = self._game.interval_at(self._widening * self._adapter.factor * radius_of_alpha(alpha))
         return Adaptation(self._mode, adapted, static, self._adapter.games, *self._adapter.rolling(alpha))
 
     def quantiles(self, levels: Sequence[float]) -> tuple[Quantile, ...]:
         """Return quantiles in the order of the levels."""
         if not levels:
             return ()
-        if self._map is None:
+        if self._factor == 1.0:
             values = self._game.quantiles(levels)
         else:
-            values = self._game.values_at([self._map(NORMAL.inv_cdf(level)) for level in levels])
+            values = self._game.values_at([self._factor * NORMAL.inv_cdf(level) for level in levels])
         return tuple(Quantile(level, value) for level, value in zip(levels, values, strict=True))
 
     def recorded(self) -> tuple[float, ...]:
         """Return the quantiles at DISTRIBUTION_LEVELS."""
-        return self._game.recorded_quantiles(None if self._map is None else self._map.grid)
+        return self._game.recorded_quantiles(LEVEL_SCORES if self._factor == 1.0 else scaled_scores(self._factor))
 
     def home_lead_probability(self) -> float:
         """Return P(the home team leads at the horizon)."""
-        return self._adapted(self._game.home_lead_probability)
+        return adapted_probability(self._factor, self._game.home_lead_probability)
 
     def evaluate(
         self, market: Market, horizon: Horizon, policy: StakingPolicy, *, unrated: bool = False
@@ -118,31 +109,30 @@ class IssuedDistribution:
         def at_least(differential: int) -> float:
             # No game ends in a tie: P(final ≥ 0) = P(final ≥ 1).
             bound = 0.0 if horizon is Horizon.FINAL and differential in (0, 1) else differential - 0.5
-            return self._adapted(self._game.probability_above(bound))
+            return adapted_probability(self._factor, self._game.probability_above(bound))
 
         return betting.evaluate_market(market, at_least, policy, unrated=unrated)
 
-    def _adapted(self, probability: float) -> float:
-        return probability if self._map is None else adapted_probability(self._map, probability)
 
-
-def adapted_probability(scores: ScoreMap, probability: float) -> float:
-    """Return a probability of the model's own distribution, adapted."""
-    return NORMAL.cdf(scores.inverse(NORMAL.inv_cdf(probability)))
+def adapted_probability(factor: float, probability: float) -> float:
+    """Return a probability of the model's own distribution, whose scores are multiplied by a factor."""
+    if factor == 1.0:
+        return probability
+    return NORMAL.cdf(max(-MAX_SCORE, min(MAX_SCORE, NORMAL.inv_cdf(probability) / factor)))
 
 
 @lru_cache(maxsize=256)
-def adapted_scores(scores: ScoreMap | None, alpha: float, levels: tuple[float, ...]) -> AdaptedScores:
+def adapted_scores(factor: float, alpha: float, levels: tuple[float, ...]) -> AdaptedScores:
     """Return the positions of a forecast's quantiles in the model's own distribution.
 
     Args:
-        scores: the current map; None without adaptation.
+        factor: factor of the season; 1 without adaptation.
         alpha: miscoverage rate of the interval.
         levels: levels of the quantiles.
     """
-    if scores is None:
+    if factor == 1.0:
         of_levels = (alpha / 2, 1 - alpha / 2, *levels)
         return AdaptedScores((0.0,) * len(of_levels), of_levels)
-    reach = scores(radius_of_alpha(alpha))
-    adapted = (-reach, reach, *(scores(NORMAL.inv_cdf(level)) for level in levels))
+    reach = factor * radius_of_alpha(alpha)
+    adapted = (-reach, reach, *(factor * NORMAL.inv_cdf(level) for level in levels))
     return AdaptedScores(adapted, tuple(map(NORMAL.cdf, adapted)))

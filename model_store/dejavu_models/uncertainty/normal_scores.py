@@ -1,12 +1,10 @@
-"""Standard-normal scores of levels, at which distributions are evaluated."""
+"""Standard-normal scores of levels, at which distributions are evaluated and adapted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Final
-
-import numpy as np
 
 from dejavu_models.types import DISTRIBUTION_LEVELS
 
@@ -16,16 +14,16 @@ NORMAL: Final = NormalDist()
 LEVEL_SCORES: Final = tuple(NORMAL.inv_cdf(level) for level in DISTRIBUTION_LEVELS)
 """The standard-normal scores of DISTRIBUTION_LEVELS."""
 
-
-class ScoreGrid:
-    """Grid of standard-normal scores at which a distribution is evaluated: ascending and symmetric around 0."""
-
-    def __init__(self, scores: Sequence[float]) -> None:
-        self.scores = np.array(scores)
-        self.lower = self.scores < 0
-        # Tail probability beyond each score, at most ½.
-        self.tails = np.array([NORMAL.cdf(-abs(score)) for score in scores])
+MAX_SCORE: Final = 6.0
+"""Bound of standard-normal scores: |score| exceeds it in one game in half a billion."""
 
 
-LEVEL_GRID: Final = ScoreGrid(LEVEL_SCORES)
-"""Grid of DISTRIBUTION_LEVELS."""
+def radius_of_alpha(alpha: float) -> float:
+    """Return the standard-normal score at which a central interval with miscoverage `alpha` ends."""
+    return -NORMAL.inv_cdf(alpha / 2)
+
+
+@lru_cache(maxsize=64)
+def scaled_scores(factor: float) -> tuple[float, ...]:
+    """Return LEVEL_SCORES times a factor, to 6 decimals. A server uses one per horizon, and a new one per outcome."""
+    return tuple(round(factor * score, 6) for score in LEVEL_SCORES)

@@ -114,8 +114,8 @@ class PredictionService:
         return self._streams.subscribe(*prediction.stream_request(request))
 
     async def assess_risk(self, request: pb.AssessRiskRequest, _: Context) -> pb.AssessRiskResponse:
-        """Assess how uncertain a game still is; cheap enough to compute on the event loop."""
-        return prediction.risk_message(risk.assess(*prediction.risk_request(request)))
+        """Assess how volatile games have been; each succeeds or fails on its own."""
+        return pb.AssessRiskResponse(results=await Turns().map(_risk_result, prediction.risk_games(request)))
 
 
 def _request(request: pb.PredictRequest, today: date, caller: Principal, published: PublishedGames) -> ForecastRequest:
@@ -142,6 +142,13 @@ def _readable(
         return _request(request, today, caller, published)
     except (InvalidInput, ScopeMissing, GameNotInPlay) as error:
         return Failed(error)
+
+
+def _risk_result(game: pb.RiskGame) -> pb.RiskResult:
+    try:
+        return pb.RiskResult(assessment=prediction.risk_message(risk.assess(*prediction.risk_game(game))))
+    except InvalidInput as error:
+        return pb.RiskResult(error=item_error(error))
 
 
 def _put_result(response: pb.PredictBatchResponse, request: pb.PredictRequest, outcome: Result[IssuedForecast]) -> None:

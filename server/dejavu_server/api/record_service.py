@@ -16,8 +16,8 @@ from google.protobuf.message import Message
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_common.clock import day_bounds
-from dejavu_models.comparison import shadow_rows
-from dejavu_models.scorecard import leaderboard, scorecard
+from dejavu_models.comparison import GateSettings
+from dejavu_models.scorecard import LeaderboardMetric, leaderboard, ranked, scorecard
 from dejavu_server.access.caller import current_caller
 from dejavu_server.api.converters import record, record_requests
 from dejavu_server.api.converters.forecast_parts import CourseOf
@@ -122,13 +122,14 @@ class RecordService:
 
     async def get_scorecard(self, request: pb.GetScorecardRequest, _: Context) -> pb.GetScorecardResponse:
         """Score settled forecasts."""
-        score_filter = record_requests.scorecard_filter(request)
+        score_filter, limit = record_requests.scorecard_query(request)
 
         def response(_: Connection, scored: _Scored) -> pb.GetScorecardResponse:
-            card = scorecard(scored.settled.forecasts, len({each.game_id for each in scored.unsettled}))
+            forecasts = scored.settled.forecasts.newest(limit) if limit else scored.settled.forecasts
+            card = scorecard(forecasts, len({each.game_id for each in scored.unsettled}))
             return pb.GetScorecardResponse(scorecard=record.scorecard_message(card))
 
-        return await self._share(score_filter, score_filter, response)
+        return await self._share((score_filter, limit), score_filter, response)
 
     async def get_leaderboard(self, request: pb.GetLeaderboardRequest, _: Context) -> pb.GetLeaderboardResponse:
         """Rank the model versions, and compare the staged models with the champion."""
@@ -142,9 +143,19 @@ class RecordService:
                 version: scorecard(settled.forecasts.where(settled.model == index), unsettled[version])
                 for index, version in enumerate(settled.models)
             }
-            entries = leaderboard(cards, asked.metric, asked.min_games)
+            entries = leaderboard(cards, asked.metric, asked.min_games, asked.limit)
             pairs = comparisons.pairs_of(connection, roster.challengers, filter_) if roster.challengers else {}
-            shadows = shadow_rows(pairs, roster.champion, asked.metric, asked.min_games)
+            compared = {version: each for version, of in pairs.items() if (each := GateSettings().compare(of))}
+            score = "brier" if asked.metric is LeaderboardMetric.BRIER else "crps"
+            differences = {
+                version: getattr(each, score).difference.value
+                for version, each in compared.items()
+                if each.games >= asked.min_games
+            }
+            shadows = [
+                record.shadow_message(rank, version, roster.champion, compared[version])
+                for rank, version in ranked(differences, asked.limit)
+            ]
             return record.leaderboard_message(entries, asked.metric, asked.min_games, shadows)
 
         # Settled pairs change only with the outcomes, since no shadow is recorded once the outcome is.

@@ -162,7 +162,7 @@ def serve(
             "or let a firewall admit only callers that you trust (docs/security.md, Strangers)",
         )
     try:
-        sys.exit(asyncio.run(Supervisor(settings).run()))
+        sys.exit(asyncio.run(Supervisor(settings, context.obj).run()))
     except StartError as error:
         _log.error("cannot_start", reason=str(error))
         sys.exit(1)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -21,9 +22,8 @@ from dejavu_common.tasks import BackgroundTask
 from dejavu_feed.game_ids import is_playoffs, season_of
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.live_ratings import GameResult, LiveRatings, LiveTotals, RatedSchedule
+from dejavu_models.live_ratings import GameResult, RatedSchedule
 from dejavu_models.online_state import OnlineState
-from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.types import AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptiveState
@@ -136,20 +136,10 @@ class OnlineProjection:
         """The current interval state."""
         return AdaptiveState() if self._intervals is None else self._intervals.current.state
 
-    def ratings(self, version: str) -> LiveRatings | None:
-        """Return the ratings of a model version; None if they do not advance."""
+    def rated(self, version: str) -> RatedSchedule | None:
+        """Return ratings and schedule of a model version; None if its ratings do not advance."""
         projection = self._advancing.get(version)
-        return None if projection is None else projection.current.state.ratings
-
-    def totals(self, version: str) -> LiveTotals | None:
-        """Return the ratings of totals of a model version; None if it has none, or they do not advance."""
-        projection = self._advancing.get(version)
-        return None if projection is None else projection.current.state.totals
-
-    def players(self, version: str) -> PlayerRatings | None:
-        """Return the ratings of players of a model version; None if it has none, or they do not advance."""
-        projection = self._advancing.get(version)
-        return None if projection is None else projection.current.state.players
+        return None if projection is None else projection.current.state
 
     @property
     def schedule(self) -> ScheduleHistory:
@@ -345,25 +335,23 @@ class OnlineUpdater:
             return
         for forecaster in self._forecasters:
             try:
-                forecaster.update(self._state_of(forecaster.version))
+                forecaster.update(self._state_of(forecaster))
             except MemoryError:
                 raise
             except Exception as error:  # a model's ratings may contain any numbers
                 projection.freeze(forecaster.version, error)
-                forecaster.update(self._state_of(forecaster.version))
+                forecaster.update(self._state_of(forecaster))
         self.history, self._newest = projection.history, projection.newest
         self._applied = state  # only now: a failed update is retried
 
-    def _state_of(self, version: str) -> OnlineState:
+    def _state_of(self, forecaster: Forecaster) -> OnlineState:
         projection = self._projection
+        rated = projection.rated(forecaster.version)
         return OnlineState(
             sequence=projection.sequence,
             mode=self._mode,
-            trackers=projection.intervals.of(version),
-            ratings=projection.ratings(version),
-            schedule=projection.schedule,
-            totals=projection.totals(version),
-            players=projection.players(version),
+            trackers=projection.intervals.of(forecaster.version),
+            rated=rated or replace(forecaster.bundled_ratings, schedule=projection.schedule),
         )
 
     async def _run(self) -> None:

@@ -12,7 +12,6 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,8 @@ import structlog
 
 from dejavu_common.processes import become_subreaper
 from dejavu_server.settings import Settings
-from dejavu_server.supervisor.child_process import ChildProcess, ForkedProcess, Launched, LaunchPipes, reap_group
+from dejavu_server.supervisor.child_process import ForkedProcess, Launched, LaunchPipes, reap_group
+from dejavu_server.supervisor.fork_server_process import ForkServerProcess, launch
 from dejavu_server.supervisor.protocol import MAX_MESSAGE, ForkReply, ForkServerStart, ForkServerStatus
 from dejavu_server.supervisor.restart_backoff import RestartBackoff
 from dejavu_server.supervisor.worker_process import START_SECONDS, StartError, describe_exit
@@ -34,14 +34,25 @@ _log = structlog.get_logger(__name__)
 
 
 class ForkServer:
-    """A fork server's process; created by `spawn`."""
+    """A fork server's process; created by `spawn`, or from a process that was started already.
 
-    def __init__(self, process: ChildProcess, control: socket.socket) -> None:
-        self._process = process
-        self._control = control
+    Args:
+        launched: the process.
+        start: its start message.
+
+    Raises:
+        OSError: if the process cannot be watched.
+    """
+
+    def __init__(self, launched: ForkServerProcess, start: ForkServerStart) -> None:
+        self._process = ForkedProcess(launched.pid)
+        self._control = launched.control
+        self._control.setblocking(False)
+        with contextlib.suppress(ConnectionError):  # it has ended, as `ready` will say
+            self._control.send(start.to_json().encode())
         self._forking = asyncio.Lock()
         self._abandoned = set[asyncio.Task[None]]()
-        self._ended = asyncio.create_task(self._wait(), name=f"fork-server-{process.pid}")
+        self._ended = asyncio.create_task(self._wait(), name=f"fork-server-{launched.pid}")
         self.is_ready = False
         """Whether the fork server has reported that it can fork."""
 
@@ -51,7 +62,7 @@ class ForkServer:
         return self._process.pid
 
     @classmethod
-    async def spawn(cls, start: ForkServerStart, environment: Mapping[str, str]) -> Self:
+    def spawn(cls, start: ForkServerStart, environment: Mapping[str, str]) -> Self:
         """Start a process that does its imports and loads the bundles.
 
         Args:
@@ -61,27 +72,10 @@ class ForkServer:
         Raises:
             StartError: if no process can be started.
         """
-        with contextlib.ExitStack() as stack:
-            try:
-                control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                stack.enter_context(control)
-                with theirs:
-                    control.setblocking(False)
-                    control.send(start.to_json().encode())
-                    process = await asyncio.create_subprocess_exec(
-                        sys.executable,
-                        "-P",  # never import modules from the working directory
-                        "-m",
-                        "dejavu_server.fork_server",
-                        str(os.getpid()),
-                        stdin=theirs.fileno(),
-                        process_group=0,
-                        env=environment,
-                    )
-            except OSError as error:
-                raise StartError(f"cannot start a process: {error.strerror}") from error
-            stack.pop_all()
-        return cls(process, control)
+        try:
+            return cls(launch(environment), start)
+        except OSError as error:
+            raise StartError(f"cannot start a process: {error.strerror}") from error
 
     async def ready(self) -> None:
         """Wait until it can fork.
@@ -224,16 +218,22 @@ class ForkServers:
         self._keep_task: asyncio.Task[None] | None = None
         self._usable = False
 
-    def enable(self) -> None:
-        """Keep a fork server running from now on; replace one that dies. Does nothing where there can be none."""
+    def enable(self, launched: ForkServerProcess | None) -> None:
+        """Keep a fork server running from now on; replace one that dies. Does nothing where there can be none.
+
+        Args:
+            launched: process of the first one, if that was started already.
+        """
         try:
             become_subreaper()
             os.close(os.pidfd_open(os.getpid()))
         except (OSError, AttributeError) as error:
             _log.warning("no_spare", reason=f"this system has no fork server: {error}")
+            if launched is not None:
+                launched.control.close()
             return
         self._usable = True
-        self._keep(None)
+        self._keep(ForkServer(launched, self._start) if launched is not None else None)
 
     async def get(self) -> ForkServer | None:
         """Return the present fork server as soon as it can fork; None if there is none at the moment."""
@@ -251,7 +251,7 @@ class ForkServers:
         if not self._usable:
             return None
         try:
-            server = await ForkServer.spawn(self._start, self._environment)
+            server = ForkServer.spawn(self._start, self._environment)
             try:
                 await server.ready()
             except asyncio.CancelledError:
@@ -298,7 +298,7 @@ class ForkServers:
             started = time.monotonic()
             try:
                 if self._present is None:
-                    self._present = await ForkServer.spawn(self._start, self._environment)
+                    self._present = ForkServer.spawn(self._start, self._environment)
                 if not self._present.is_ready:
                     await self._present.ready()
                     self._settled.set()

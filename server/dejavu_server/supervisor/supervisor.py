@@ -27,6 +27,7 @@ from dejavu_server.observability.periodic import PeriodicTask
 from dejavu_server.observability.statistics import SAMPLE_SECONDS, Statistics, StatisticsWriter, WorkerStatistics
 from dejavu_server.observability.worker_usage import ServingWorker
 from dejavu_server.settings import Settings
+from dejavu_server.supervisor.fork_server_process import ForkServerProcess
 from dejavu_server.supervisor.ports import reserved_port
 from dejavu_server.supervisor.recycling import Recycler
 from dejavu_server.supervisor.restart_backoff import RestartBackoff
@@ -45,10 +46,16 @@ _log = structlog.get_logger(__name__)
 
 
 class Supervisor:
-    """Runs a server with its workers and port until a signal ends it or no worker can be started any more."""
+    """Runs a server with its workers and port until a signal ends it or no worker can be started any more.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: settings of the server.
+        launched: process of the fork server, if that was started already.
+    """
+
+    def __init__(self, settings: Settings, launched: ForkServerProcess | None = None) -> None:
         self._settings = settings
+        self._launched = launched
         self._pool: WorkerPool | None = None
         # Checked before `run` installs its handler; under nohup the signal is ignored.
         self._ends_with_terminal = signal.getsignal(signal.SIGHUP) is signal.SIG_DFL and _has_terminal()
@@ -98,7 +105,7 @@ class Supervisor:
         sampling = PeriodicTask("statistics", SAMPLE_SECONDS, writer.write)
         sampling.start()
         try:
-            pool.enable_fork_server()
+            pool.enable_fork_server(self._launched)
             if await self._unless_stopped(*(slot.fill() for slot in slots)):
                 await pool.release_fork_server()
                 _log.info("listening", address=settings.listen, workers=settings.workers, metrics=metrics)

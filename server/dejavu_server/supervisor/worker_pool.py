@@ -6,29 +6,18 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Final
 
 import structlog
 
 from dejavu_server.observability.multiprocess import FOLDER_VARIABLE, SupervisorMetrics
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor.child_process import reap_group
+from dejavu_server.supervisor.fork_server_process import VARIABLES, ForkServerProcess
 from dejavu_server.supervisor.forked_processes import ForkServer, ForkServers
 from dejavu_server.supervisor.worker_process import StartError, WorkerDiedOnStart, WorkerProcess, describe_exit
 
 KILL_AFTER_SECONDS = 5.0
 """Time after the grace time until a draining worker is killed."""
-
-VARIABLES: Final = {
-    # A process with threads cannot be forked safely. OpenBLAS would start one for each core as it is loaded, and the
-    # models' matrices are too small for more than one.
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    # By default each thread gets its own arena of malloc, and memory that it frees stays there. A worker's threads take
-    # turns: more arenas save no time, and cost tens of MiB.
-    "MALLOC_ARENA_MAX": "2",
-}
-"""Environment variables of workers and the fork server, in addition to those of the supervisor."""
 
 LONGEST_OUTAGE_SECONDS = 1.0
 """Longest delay before the next start while no worker serves."""
@@ -64,13 +53,13 @@ class WorkerPool:
         self.failed_starts = 0
         self._ledger_seen = False
 
-    def enable_fork_server(self) -> None:
+    def enable_fork_server(self, launched: ForkServerProcess | None = None) -> None:
         """Start the fork server, from which workers are forked; without it, each worker is a new interpreter.
 
-        Does nothing if a fork server would be useless: if it is not to be kept, and there is only one worker.
+        Args:
+            launched: its process, if that was started already.
         """
-        if self._settings.standby == "on" or self._settings.workers > 1:
-            self._fork_servers.enable()
+        self._fork_servers.enable(launched)
 
     async def release_fork_server(self) -> None:
         """End the fork server, unless the settings keep it for the successors of workers that die."""

@@ -81,7 +81,7 @@ async def follow_roster(
     """
     store = await asyncio.to_thread(ModelStore.open, settings.model_store, allow_unfit=settings.allow_unfit)
     models = ServingModels()
-    gate = LedgerGate(ledger, gate_settings(settings))
+    gate = LedgerGate(ledger, GateSettings())
 
     def prepare(forecaster: Forecaster) -> None:
         configure_model(forecaster, settings)
@@ -139,11 +139,6 @@ def watch_challengers(
     stack.push_async_callback(gatekeeper.close)
     gatekeeper.start()
     return shadows
-
-
-def gate_settings(settings: Settings) -> GateSettings:
-    """Return the requirements of a server's gate."""
-    return GateSettings(crps_margin=settings.gate_crps_margin)
 
 
 def server_name() -> str:

@@ -26,6 +26,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from dejavu.ops.v1.operations_service_pb2 import DATABASE_KIND_POSTGRESQL, DATABASE_KIND_SQLITE, LedgerState
 from dejavu_common.clock import utc_now
 from dejavu_common.processes import file_limit
+from dejavu_models.comparison import GateSettings
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Forecast, SimilarGame
 from dejavu_server.access.configuration import authenticator, tls_credentials
@@ -72,7 +73,7 @@ from dejavu_server.worker.limits import (
     max_watches,
     queue_options,
 )
-from dejavu_server.worker.model_lifecycle import Lifecycle, follow_roster, gate_settings, server_name, watch_challengers
+from dejavu_server.worker.model_lifecycle import Lifecycle, follow_roster, server_name, watch_challengers
 from dejavu_server.worker.models import NOTHING_PRELOADED, PreloadedModels, configure, load_models, new_batcher, warm_up
 from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age_metrics import RatingsAge
@@ -366,7 +367,7 @@ class Worker:
             lifecycle=self._lifecycle.changes,
             store=self._lifecycle.store,
             history=ModelHistory(self._ledger_manager),
-            comparer=ModelComparisons(self._ledger_manager, gate_settings(self._settings), reads),
+            comparer=ModelComparisons(self._ledger_manager, GateSettings(), reads),
         )
 
     async def _listen(self, credentials: grpc.ServerCredentials | None) -> None:

@@ -13,23 +13,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.calibrations import symmetric_calibration
-from tests.support.builders.ensembles import database, ensemble, lstm_content, weights
+from tests.support.builders.ensembles import database, ensemble, lstm, weights
 from tests.support.reference.lstm import ReferenceLstm
 from tests.support.reference.similar import similar_games
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Possession, Side
 from dejavu_models.components.compiled import CompiledGame, compiled_models, component_inputs
 from dejavu_models.components.ensemble import Ensemble, GameOpinions, Weights
-from dejavu_models.components.features import LIVE_COLUMNS, Rows
+from dejavu_models.components.features import LIVE_COLUMNS, Rows, live_features
+from dejavu_models.components.past_games import BIN_CENTERS
 from dejavu_models.native import native
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import Situation
 from dejavu_models.uncertainty.lattice.distribution import EDGES, VALUES, LatticeDistribution
 from dejavu_models.uncertainty.lattice.game import AdaptedScores, LatticeGame, OtherShares
-from dejavu_models.uncertainty.lattice.opinions import BIN_CENTERS
 
 CALIBRATION = symmetric_calibration()
-MODELS = replace(ensemble(), lstm=ReferenceLstm(lstm_content()))
+MODELS = replace(ensemble(), lstm=lstm(kind=ReferenceLstm))
 COMPILED = compiled_models(ensemble())
 WITH_GRAPHS = compiled_models(ensemble(graph=True))
 MARGINS = st.none() | st.floats(-30, 30)
@@ -98,11 +98,9 @@ def evaluated(
     leads, known = np.array(pattern[-1:]), np.array([0.0 if margin is None else margin])
     given = np.array([math.nan if margin is None else margin])
     points = leads + models.linear.increments(minute, leads, given, line=line)[:, index]
-    model = CALIBRATION.model(source)
-    made = model.distribution(horizon, minute, points, leads, known, opinions=opinions)
-    scale = model.units(horizon, minute, leads, known, None)
-    shift = 0.0 if opinions is None else float(opinions.shifts[0])
-    return made, float(points[0] + scale[0] * shift), float(scale[0])
+    base = CALIBRATION.model(source).base(horizon, minute, points, leads, known, None)
+    pooled = base.prediction if opinions is None else opinions(base)
+    return base.finished(pooled.below), float(pooled.points[0]), float(base.scales[0])
 
 
 @given(PATTERNS, MARGINS, LIVE, st.booleans(), st.booleans())
@@ -146,19 +144,25 @@ def test_what_components_say_is_what_numpy_says(
     pattern: tuple[float, ...], margin: float | None, live: LiveInputs, line: bool
 ) -> None:
     compiled = COMPILED.predict(pattern, margin, line=line, live=live)
-    opinions = reference(MODELS, pattern, margin, live, line=line)
+    opinions, dejavu = reference(MODELS, pattern, margin, live, line=line), MODELS.dejavu
+    assert dejavu is not None
+    assert MODELS.lstm is not None
+    features = live_features(opinions.live, MODELS.lstm.mean_totals[1 : len(pattern) + 1])
+    steps = opinions.levels, opinions.margins[:, -1], features
     for index, _ in horizons_of(pattern):
         found, expected = compiled.opinion(index), opinions.at(index, len(pattern))
         assert expected is not None
-        assert expected.histograms is not None
+        groups = dejavu.nearest(expected.rows)
+        [histogram] = dejavu.histograms(index, len(pattern), groups)
+        means, log_scales = MODELS.lstm.outputs(*steps)
+        of_lstm = means[0, -1, index], log_scales[0, -1, index]
         assert (found.linear, found.dejavu, found.lstm) == pytest.approx(expected.weights)
-        assert np.diff(found.below) == pytest.approx(expected.histograms[0], abs=1e-12)
-        assert found.similar_mean == pytest.approx(float(expected.histograms[0] @ BIN_CENTERS))
-        assert (found.mean, found.log_scale) == pytest.approx((expected.means[0], expected.log_scales[0]), abs=POINTS)
+        assert np.diff(found.below) == pytest.approx(histogram, abs=1e-12)
+        assert found.similar_mean == pytest.approx(float(histogram @ BIN_CENTERS))
+        assert (found.mean, found.log_scale) == pytest.approx(of_lstm, abs=POINTS)
         every = compiled.every_opinion(index)
         assert [getattr(every, name) for name in NUMBERS] == [getattr(found, name) for name in NUMBERS]
-    assert MODELS.dejavu is not None
-    assert compiled.groups.tolist() == opinions.groups(MODELS.dejavu, len(pattern))[0].tolist()
+        assert compiled.groups.tolist() == groups[0].tolist()
 
 
 @given(PATTERNS, MARGINS, LIVE, st.booleans())
@@ -243,8 +247,8 @@ def test_many_games_get_what_each_gets_alone(games: list[tuple[int, int, float |
             situation = Situation(horizon, len(pattern), source_of(margin, line=True))
             leads, known = np.array(pattern[-1:]), np.array([margin or 0.0])
             levels = AdaptedScores((0.0, 0.0, 0.0), (0.025, 0.975, 0.3))
-            points, home, values = CALIBRATION.columns(
-                situation, centers[row : row + 1], leads, known, levels, opinions, np.array([row])
+            points, home, values = CALIBRATION.tables(situation).columns(
+                centers[row : row + 1], leads, known, levels, opinions, np.array([row])
             )
             game = served(alone, horizon, margin, line=True)
             assert (points[0], home[0]) == (game.point, game.home_lead_probability)
@@ -326,7 +330,7 @@ GAMES: dict[str, Any] = {
 PARTS: dict[str, Any] = {
     "minute": 12,
     "starts": DATABASE.starts,
-    "members": DATABASE.minutes[12].members,
+    "members": DATABASE.members[11],
     "games": native.PastGames(**GAMES),
     "nearest": 12,
 }
@@ -363,7 +367,7 @@ def test_past_games_that_do_not_fit_are_refused(changed: dict[str, Any], message
     ],
 )
 def test_groups_that_do_not_fit_are_refused(changed: dict[str, Any], message: str) -> None:
-    index = DATABASE.minutes[12].index.compiled
+    index = DATABASE.searches[11]
     native.Database(index, **PARTS)
     with pytest.raises(ValueError, match=message):
         native.Database(index, **{**PARTS, **changed})

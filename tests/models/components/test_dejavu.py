@@ -17,8 +17,8 @@ from tests.support.reference.similar import past_rows, similar_games
 
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.components.dejavu import Dejavu
+from dejavu_models.components.past_games import BIN_CENTERS, BINS, BINS_A_SCALE, codes_of, shares_below
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MOST_SIMILAR, Horizon, SimilarGame
-from dejavu_models.uncertainty.lattice.opinions import BIN_CENTERS, BINS, BINS_A_SCALE, codes_of
 
 GAMES, GROUPS, NEAREST = 240, 30, 10
 MINUTES = st.integers(1, MAX_SLOTS)
@@ -131,10 +131,12 @@ def test_similar_games_are_real_ones_and_the_summary_counts_those_that_are_poole
     leads, outcomes = of_images.patterns[:, -1], games.outcomes[images // 2, HORIZONS.index(horizon)]
     outcomes = np.where(exchanged[:, 0], -outcomes, outcomes)
     assert summary.games == len(images) == dejavu().images_a_forecast
-    assert summary.home_led == np.count_nonzero(outcomes > 0)
-    assert summary.turned == np.count_nonzero(np.sign(leads) * np.sign(outcomes) == -1)
-    raw = rows.patterns[0, -1] + (outcomes - leads).mean()
-    assert summary.correction + raw == pytest.approx(expected)
+    lead = rows.patterns[0, -1]
+    same = outcomes[np.abs(leads - lead) <= 2]
+    assert (summary.minute, summary.same_lead) == (minute, len(same))
+    assert summary.home_led == np.count_nonzero(same > 0)
+    assert summary.turned == np.count_nonzero(np.sign(lead) * np.sign(same) == -1)
+    assert summary.correction == pytest.approx(expected - same.mean() if len(same) else 0.0)
 
 
 @pytest.mark.parametrize("exchanged", [False, True])
@@ -175,6 +177,19 @@ def test_a_code_is_the_bin_of_its_residual_and_the_mirror_image_has_the_opposite
     if abs(residual) < 7.9:
         assert abs(BIN_CENTERS[code] - residual) <= 0.5 / BINS_A_SCALE + 1e-12
     assert BIN_CENTERS[BINS - 1 - code] == -BIN_CENTERS[code]
+
+
+@given(st.integers(0, 1000), st.lists(st.floats(-12, 12), min_size=1, max_size=20))
+def test_shares_of_a_histogram_ascend_from_0_to_1_and_are_linear_in_a_bin(seed: int, values: list[float]) -> None:
+    histograms = np.random.default_rng(seed).dirichlet(np.full(BINS, 0.1), 1)
+    asked = np.array([[-9.0, -8.0, *sorted(values), 8.0, 9.0]])
+    shares = shares_below(histograms, asked)
+    assert (np.diff(shares) >= -1e-12).all()
+    assert shares[0, [0, 1, -2, -1]] == pytest.approx([0, 0, 1, 1])
+    edges = BIN_CENTERS[[100, 100, 100]] + np.array([-1, 0, 1]) / 32
+    below, middle, above = shares_below(histograms, edges[None])[0]
+    assert middle == pytest.approx((below + above) / 2)
+    assert above - below == pytest.approx(histograms[0, 100])
 
 
 def changed(**arrays: Any) -> bytes:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.builders.ensembles import lstm_content
+from tests.support.builders.ensembles import lstm
 from tests.support.builders.similar_games import steady_lstm
 from tests.support.reference.lstm import ReferenceLstm
 
@@ -18,7 +18,7 @@ Arrays = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def content() -> bytes:
-    return lstm_content(units=11, members=3)
+    return lstm(units=11, members=3).to_bytes()
 
 
 def test_the_compiled_models_compute_what_numpy_does(content: bytes) -> None:
@@ -28,7 +28,9 @@ def test_the_compiled_models_compute_what_numpy_does(content: bytes) -> None:
         np.where(np.arange(64) % 2, rng.normal(2, 6, 64), np.nan),
     )
     inputs = patterns, margins, rng.normal(0, 1, (64, 47, LIVE_CHANNELS)).astype(np.float32)
-    for found, expected in zip(Lstm(content).outputs(*inputs), ReferenceLstm(content).outputs(*inputs), strict=True):
+    for found, expected in zip(
+        Lstm.from_bytes(content).outputs(*inputs), ReferenceLstm.from_bytes(content).outputs(*inputs), strict=True
+    ):
         assert found == pytest.approx(expected, abs=1e-5)
 
 
@@ -73,7 +75,7 @@ def test_weights_that_the_trainer_would_not_store_are_refused(
     arrays = dict(from_npz(content))
     change(arrays)
     with pytest.raises(ValueError, match=message):
-        Lstm(to_npz(**arrays))
+        Lstm.from_bytes(to_npz(**arrays))
 
 
 @pytest.mark.parametrize("name", ["bias", "mean_totals"])
@@ -81,10 +83,10 @@ def test_a_missing_array_is_named(content: bytes, name: str) -> None:
     arrays = dict(from_npz(content))
     del arrays[name]
     with pytest.raises(KeyError, match=name):
-        Lstm(to_npz(**arrays))
+        Lstm.from_bytes(to_npz(**arrays))
 
 
 @pytest.mark.parametrize("content", [b"no weights", b"", b"PK"])
 def test_what_is_no_archive_is_refused(content: bytes) -> None:
     with pytest.raises((ValueError, OSError)):
-        Lstm(content)
+        Lstm.from_bytes(content)

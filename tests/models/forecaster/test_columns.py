@@ -38,12 +38,11 @@ FORECASTERS = [SHIPPED, with_outcomes(AdaptationMode.ON), with_outcomes(Adaptati
 
 
 def asked(horizon: Horizon, games: list[tuple[list[int], float | None]], **options: object) -> ColumnsQuery:
-    margins = np.array([np.nan if margin is None else margin for _, margin in games])
     return ColumnsQuery(
         np.array([value for changes, _ in games for value in accumulate(changes)], dtype=float),
         np.array([len(changes) for changes, _ in games]),
+        np.array([np.nan if margin is None else margin for _, margin in games]),
         horizon,
-        pregame_margins=margins if np.isfinite(margins).any() else np.zeros(0),
         **options,  # type: ignore[arg-type]
     )
 
@@ -114,8 +113,8 @@ async def test_all_parts_of_a_request_have_the_outcomes_of_its_first() -> None:
         ({"minutes": np.array([2, 2])}, "patterns", "4 slots, the sum of minutes"),
         ({"patterns": np.array([1.0, 2.0, 1.0, np.nan, 2.0])}, "patterns[3]", "minute 2 of game 1"),
         ({"patterns": np.array([1.0, 2.0, 1.0, 201.0, 2.0])}, "patterns[3]", "±200"),
-        ({"pregame_margins": np.zeros(3)}, "pregame_margins", "one for each of the 2 games"),
-        ({"pregame_margins": np.array([np.nan, np.inf])}, "pregame_margins[1]", "±200"),
+        ({"margins": np.zeros(3)}, "pregame_margins", "one for each of the 2 games"),
+        ({"margins": np.array([np.nan, np.inf])}, "pregame_margins[1]", "±200"),
         ({"alpha": 0.0}, "alpha", "between 0 and 1"),
         ({"alpha": np.nan}, "alpha", "between 0 and 1"),
         ({"quantile_levels": (0.5, 1.0)}, "quantile_levels[1]", "between 0 and 1"),
@@ -123,7 +122,7 @@ async def test_all_parts_of_a_request_have_the_outcomes_of_its_first() -> None:
     ],
 )
 def test_what_is_wrong_is_named(change: dict[str, object], field: str, expected: str) -> None:
-    good = ColumnsQuery(np.array([1.0, 2.0, 1.0, 0.0, 2.0]), np.array([2, 3]), Horizon.FINAL)
+    good = ColumnsQuery(np.array([1.0, 2.0, 1.0, 0.0, 2.0]), np.array([2, 3]), np.full(2, np.nan), Horizon.FINAL)
     with pytest.raises(InvalidInput) as refused:
         replace(good, **change)  # type: ignore[arg-type]
     assert refused.value.field == field

@@ -133,16 +133,14 @@ def test_the_probability_rises_with_the_lead(
 
 
 def test_strength_counts_where_both_teams_are_given(shipped: Forecaster) -> None:
-    strengths = shipped.ratings.strengths
+    strengths = shipped.rating_filter.strengths
     best, worst = max(strengths, key=strengths.__getitem__), min(strengths, key=strengths.__getitem__)
     for horizon in Horizon:
         favoured = shipped.forecast(query(0.0, 0.0, home_team=best, away_team=worst, horizon=horizon))
         unknown = shipped.forecast(query(0.0, 0.0, horizon=horizon))
         outmatched = shipped.forecast(query(0.0, 0.0, home_team=worst, away_team=best, horizon=horizon))
         assert favoured.point > unknown.point > outmatched.point
-        assert favoured.expected_margin == pytest.approx(
-            strengths[best] - strengths[worst] + shipped.ratings.home_advantage
-        )
+        assert favoured.expected_margin == pytest.approx(shipped.rating_filter.expected(best, worst)[0])
         assert unknown.expected_margin is None
 
 
@@ -202,7 +200,7 @@ def test_a_model_says_what_it_can_do(small: Forecaster) -> None:
     assert info.horizons == (HorizonSupport(Horizon.HALFTIME, 1, 23), HorizonSupport(Horizon.FINAL, 1, 47))
     assert info.smallest_alpha == small.calibration.smallest_alpha
     assert (info.train_seasons, info.calibration_seasons) == ((2031, 2032), (2033,))
-    assert info.ratings_date == small.manifest.ratings.date == small.ratings.date
+    assert info.ratings_date == small.manifest.ratings.date
     assert (info.approved, info.verdict_reason) == (small.manifest.verdict.fit, small.manifest.verdict.reason)
     assert info.created_time.tzinfo is not None
 

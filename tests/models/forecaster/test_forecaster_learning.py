@@ -18,7 +18,7 @@ from dejavu_models.betting import Market
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.forecaster.active_state import expected_margin
-from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings
+from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings, RatedSchedule
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.types import (
     DISTRIBUTION_LEVELS,
@@ -130,8 +130,8 @@ def test_the_rolling_coverage_is_told_at_the_alpha_asked(shipped: Forecaster) ->
         adaptation = shipped.forecast(asked(alpha=alpha)).adaptation
         assert adaptation is not None
         assert adaptation.rolling_games == 100
-        assert adaptation.rolling_coverage == WILD.rolling_coverage(alpha)
-        assert adaptation.static_rolling_coverage == WILD.static_rolling_coverage(alpha)
+        rolling = adaptation.rolling_coverage, adaptation.static_rolling_coverage
+        assert rolling == WILD.rolling_coverages(alpha)
 
 
 @pytest.mark.parametrize("mode", list(AdaptationMode))
@@ -230,24 +230,24 @@ def test_no_bet_is_pushed_on_a_level_final_and_one_may_be_at_the_half(shipped: F
         assert (market.push_probability > 0) is pushed
 
 
-def carried(forecaster: Forecaster, games: int) -> LiveRatings:
+def carried(forecaster: Forecaster, games: int) -> RatedSchedule:
     """Return ratings after this many games of the bundle's season, each won by Boston against Brooklyn by 30."""
     state = LiveRatings.start(forecaster.rating_filter)
     season = forecaster.rating_filter.season
     assert season is not None
     for game in range(games):
         state = state.after(GameResult("BOS", "BKN", season, state.since + timedelta(days=140 + game), 30.0))
-    return state
+    return RatedSchedule(state)
 
 
 def test_ratings_that_were_carried_on_say_what_is_expected(shipped: Forecaster) -> None:
     query = asked(home_team="BOS", away_team="BKN")
     before = shipped.forecast(query)
     state = carried(shipped, 5)
-    shipped.update(OnlineState(9, ratings=state))
+    shipped.update(OnlineState(9, rated=state))
     after = shipped.forecast(query)
     assert before.expected_margin is not None
-    assert after.expected_margin == state.filter.ratings().expected_margin("BOS", "BKN") > before.expected_margin + 1
+    assert after.expected_margin == state.ratings.filter.expected("BOS", "BKN")[0] > before.expected_margin + 1
     assert after.point > before.point
     assert shipped.forecast(replace(query, pregame_margin=2.0)).expected_margin == 2.0
 
@@ -261,7 +261,7 @@ def test_ratings_expect_no_more_than_a_request_may_give(difference: float) -> No
 def test_teams_with_enough_games_are_forecast_as_those_whose_strength_is_known(shipped: Forecaster) -> None:
     query = asked(home_team="BOS", away_team="BKN", record=True)
     for games, known in ((KNOWN_GAMES - 1, False), (KNOWN_GAMES, True)):
-        shipped.update(OnlineState(9, ratings=carried(shipped, games)))
+        shipped.update(OnlineState(9, rated=carried(shipped, games)))
         rated = shipped.forecast(query)
         given_ = shipped.forecast(replace(query, home_team="", away_team="", pregame_margin=rated.expected_margin))
         assert (rated.distribution == given_.distribution) is known

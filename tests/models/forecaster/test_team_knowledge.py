@@ -65,7 +65,7 @@ def after_gap(shipped: Forecaster) -> RatedSchedule:
 
 
 def asked(shipped: Forecaster, ratings: RatedSchedule, day: date | None, **fields: Any) -> Forecast:
-    shipped.update(OnlineState(9, ratings=ratings.ratings, schedule=ratings.schedule, totals=ratings.totals))
+    shipped.update(OnlineState(9, rated=ratings))
     return shipped.forecast(replace(QUERY, game_date=day, **fields))
 
 
@@ -201,7 +201,7 @@ def test_an_adapted_interval_widens_as_the_static_one_does(shipped: Forecaster) 
         tracker = tracker.after(2.0)
     trackers = {(Horizon.FINAL, 0): tracker}
     for mode in AdaptationMode:
-        shipped.update(OnlineState(9, mode, trackers=trackers, ratings=ratings.ratings, schedule=ratings.schedule))
+        shipped.update(OnlineState(9, mode, trackers, ratings))
         query = replace(QUERY, alpha=0.02, game_date=AFTER_GAP, record=True, quantile_levels=(0.01, 0.99))
         forecast = shipped.forecast(query)
         same = shipped.forecast(

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders.calibrations import steady_model
+from tests.support.builders.calibrations import steady_totals
 
-from dejavu_models.totals.inputs import MOST_TO_COME, TotalInputs
-from dejavu_models.totals.model import TABLES, TotalModel
-from dejavu_models.types import CASES, HORIZONS, Horizon
+from dejavu_models.totals.model import MOST_TO_COME, TABLES, TotalInputs
+from dejavu_models.totals.totals import total_tables
+from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
 
-MODEL = steady_model()
+TOTALS = steady_totals()
+MODEL = TOTALS.models[MarginSource.KNOWN]
 GAMES = st.lists(
     st.tuples(st.integers(0, 500), st.floats(-60, 60), st.floats(150, 280)).map(
         lambda game: (game[0], max(min(game[1], game[0]), -game[0]), game[2])
@@ -46,40 +47,20 @@ def test_no_total_is_below_the_points_so_far(games: list[tuple[int, float, float
         assert found.quantiles([0.0005, 0.9995])[row].min() >= point
 
 
-@given(GAMES, WHEN, st.lists(st.floats(0.001, 0.999), min_size=2, max_size=5).map(sorted))
-def test_quantiles_rise_with_their_levels_and_agree_with_over_and_under(
-    games: list[tuple[int, float, float]], when: tuple[int, int], levels: list[float]
+@given(st.sampled_from(MarginSource), GAMES, WHEN, st.lists(st.floats(1e-5, 1 - 1e-5), min_size=1, max_size=9))
+def test_a_game_alone_has_the_distribution_that_it_has_in_a_batch(
+    source: MarginSource, games: list[tuple[int, float, float]], when: tuple[int, int], levels: list[float]
 ) -> None:
-    found = made(games, when)
-    quantiles = found.quantiles(levels)
-    assert (np.diff(quantiles, axis=1) >= 0).all()
-    for column, level in enumerate(levels):
-        for row, value in enumerate(quantiles[:, column].tolist()):
-            assert found.above(value)[row] <= 1 - level + 1e-9
-            assert found.above(value - 1)[row] >= 1 - level - 1e-9
-            # Half a point is never scored.
-            assert found.above(value + 0.5)[row] == found.above(value)[row]
-
-
-@given(GAMES.filter(lambda games: len(games) > 1), WHEN, st.floats(0.002, 0.9))
-def test_an_interval_leaves_at_most_half_of_alpha_beyond_each_end(
-    games: list[tuple[int, float, float]], when: tuple[int, int], alpha: float
-) -> None:
-    found = made(games, when)
-    lower, upper = found.intervals(alpha)
-    for row in range(len(games)):
-        assert 1 - found.above(lower[row] - 1)[row] <= alpha / 2 + 1e-9
-        assert found.above(upper[row])[row] <= alpha / 2 + 1e-9
-
-
-@given(st.integers(60, 200), st.floats(180, 260))
-def test_crps_is_the_expected_distance_less_half_of_that_of_two_draws(points: int, expected: float) -> None:
-    found = made([(points, 4.0, expected)], (1, 30))
-    mass, values = found.mass[0], points + np.arange(MOST_TO_COME + 1)
-    spread = mass @ np.abs(values[:, None] - values[None, :]) @ mass / 2
-    for outcome in (points, points + 70, points + 130):
-        score = mass @ np.abs(values - outcome) - spread
-        assert found.crps(np.array([float(outcome)]))[0] == pytest.approx(score, abs=1e-8)
+    model, horizon, minute = TOTALS.models[source], HORIZONS[when[0]], when[1]
+    batch = model.distribution(horizon, minute, inputs_of(games))
+    points = batch.first + model.to_come(horizon, minute, inputs_of(games))
+    for row, (so_far, lead, expected) in enumerate(games):
+        alone = total_tables(model, horizon, minute).game(so_far, lead, expected)
+        found = [alone.cumulative(total) for total in range(so_far - 1, so_far + MOST_TO_COME + 2)]
+        assert found == pytest.approx([0, *batch.below[row], 1], abs=1e-9)
+        assert alone.point == pytest.approx(points[row], abs=1e-9)
+        due = batch.quantiles(levels)[row].tolist()
+        assert alone.quantiles(levels) == [alone.quantiles([level])[0] for level in levels] == due
 
 
 @given(st.integers(1, 23), st.integers(20, 110), st.floats(180, 250), st.floats(0, 30))
@@ -125,17 +106,3 @@ def test_a_scale_beyond_arithmetic_in_some_game_is_refused(row: int, of_row: tup
     scale[row] = of_row
     with pytest.raises(ValueError, match=r"scale gives some game a scale beyond exp\(±300\)"):
         replace(MODEL, scale=scale)
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_coefficients_beyond_those_of_any_game_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"{name} must be finite float64 of shape .* within ±1e\+06"):
-        replace(MODEL, **{name: np.full_like(getattr(MODEL, name), 1e7)})
-
-
-def test_shapes_that_do_not_ascend_and_tables_of_no_game_are_refused() -> None:
-    with pytest.raises(ValueError, match="ascend"):
-        replace(MODEL, shapes=MODEL.shapes[:, ::-1].copy())
-    with pytest.raises(ValueError, match="at least one game"):
-        replace(MODEL, games=0)
-    assert isinstance(MODEL, TotalModel)

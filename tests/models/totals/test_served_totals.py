@@ -16,9 +16,7 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult
 from dejavu_models.online_state import OnlineState
-from dejavu_models.ratings import RatedGame
-from dejavu_models.totals.by_date import TotalsByDate
-from dejavu_models.totals.forecast import forecast_total
+from dejavu_models.totals.totals import forecast_total
 from dejavu_models.types import DISTRIBUTION_LEVELS, Forecast, Horizon, MarginSource, TotalForecast
 
 PLAIN = without_totals()
@@ -52,22 +50,11 @@ def test_a_total_changes_nothing_else_in_an_answer(
     assert total.expected_total is None or teams
 
 
-@given(st.lists(st.floats(0.002, 0.998), min_size=1, max_size=9))
-def test_requested_quantiles_are_of_the_total_too_and_rise_with_their_levels(levels: list[float]) -> None:
-    query = replace(WITH_TEAMS, quantile_levels=tuple(sorted(levels)))
-    quantiles = total_of(MODEL.forecast(query)).quantiles
-    assert [each.level for each in quantiles] == sorted(levels)
-    values = [each.value for each in quantiles]
-    assert values == sorted(values)
-    assert min(values) >= 18
-    assert total_of(MODEL.forecast(WITH_TEAMS)).quantiles == ()
-
-
-def test_the_interval_holds_the_point_forecast_however_narrow_it_is() -> None:
-    narrow = replace(WITH_TEAMS, alpha=0.999)
-    total = forecast_total(KNOWN_TOTALS.tables(MarginSource.KNOWN, Horizon.FINAL, 4), narrow, 18, 231.7)
-    assert total.interval.lower <= total.point <= total.interval.upper
-    assert total.interval.upper - total.interval.lower <= 2
+def test_quantiles_are_of_the_total_too_and_the_interval_holds_the_point_however_narrow_it_is() -> None:
+    narrow = total_of(MODEL.forecast(replace(WITH_TEAMS, alpha=0.999, quantile_levels=(0.1, 0.5, 0.9))))
+    assert narrow.interval.lower <= narrow.point <= narrow.interval.upper <= narrow.interval.lower + 2
+    low, middle, high = (each.value for each in narrow.quantiles)
+    assert 18 <= low < middle < high
 
 
 def test_what_is_expected_comes_from_the_ratings_of_totals_unless_they_are_too_old() -> None:
@@ -82,9 +69,9 @@ def test_what_is_expected_comes_from_the_ratings_of_totals_unless_they_are_too_o
 
 
 def test_teams_are_known_by_ratings_only_where_these_are_used() -> None:
-    given = replace(WITH_TEAMS, pregame_margin=3.0)
-    assert len(MODEL.forecast(given).teams_known) == 2  # for the total
-    both = replace(given, live=replace(given.live, pregame_total=221.5))
+    given_margin = replace(WITH_TEAMS, pregame_margin=3.0)
+    assert len(MODEL.forecast(given_margin).teams_known) == 2  # for the total
+    both = replace(given_margin, live=replace(given_margin.live, pregame_total=221.5))
     assert MODEL.forecast(both).teams_known == ()
 
 
@@ -94,7 +81,8 @@ def test_reported_totals_move_what_is_expected_and_make_teams_known() -> None:
         day = date(2035, 11, 1 + 2 * game)
         state = state.after(GameResult("BOS", "LAL", 2036, day, 3.0, total=270.0))
     learned = Forecaster(PLAIN.manifest, PLAIN.models, PLAIN.calibration, PLAIN.rating_filter, KNOWN_TOTALS)
-    learned.update(OnlineState(sequence=7, ratings=state.ratings, schedule=state.schedule, totals=state.totals))
+    learned.max_ratings_days = 365
+    learned.update(OnlineState(sequence=7, rated=state))
     query = replace(WITH_TEAMS, game_date=date(2035, 11, 25))
     total = total_of(learned.forecast(query))
     assert total.expected_total is not None
@@ -102,8 +90,6 @@ def test_reported_totals_move_what_is_expected_and_make_teams_known() -> None:
     tables = KNOWN_TOTALS.tables(MarginSource.KNOWN, Horizon.FINAL, 4)
     assert total == forecast_total(tables, query, 18, total.expected_total)
     # For a game of the next season, teams are drawn together.
-    assert state.totals is not None
-    by_date = TotalsByDate(state.totals.filter)
-    assert by_date.are_of_earlier_season(date(2036, 10, 25))
-    later = by_date.expected_total(RatedGame("BOS", "LAL", date(2036, 10, 25)))
-    assert later < by_date.expected_total(RatedGame("BOS", "LAL", None))
+    later = total_of(learned.forecast(replace(query, game_date=date(2036, 10, 25)))).expected_total
+    assert later is not None
+    assert later < total.expected_total

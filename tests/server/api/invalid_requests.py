@@ -310,14 +310,9 @@ BAD_REQUESTS = [
           ("nope", "'nope'", TOKEN), ("é", "'é'", TOKEN), ("\0", "'\\x00'", TOKEN),
           ("AQ" + "A" * 42, "of another ledger", "this server's ledger"), ("_w" + "A" * 42, "form 255", "form 1"),
           ("A" * 60_000, "60000 characters", TOKEN))),
-    *(_other(RISK, pb.AssessRiskRequest(pattern=pattern), "INVALID_PATTERN", field, found, expected)
-      for pattern, field, found, expected in (
-          ([], "pattern", "0 slots", "2 to 47"), ([0.0], "pattern", "1 slots", "2 to 47"),
-          ([0.0] * 48, "pattern", "48 slots", "2 to 47"),
-          ([0.0, math.nan], "pattern[1]", "nan", BOUND), ([0.0, 200.5], "pattern[1]", "200.5", BOUND))),
-    *(_other(RISK, pb.AssessRiskRequest(pattern=[0.0, -7.5], total_points=total), "INVALID_TOTAL_POINTS",
-             "total_points", f"{total}", expected)
-      for total, expected in ((7, "8 (the lead) to 500"), (501, "to 500"), (-1, "8 (the lead) to 500"))),
+    *(_other(RISK, pb.AssessRiskRequest(games=[pb.RiskGame(pattern=[0, 1])] * size), "INVALID_BATCH", "games",
+             f"{size} games", "1 to 100")
+      for size in (0, 101)),
     _other(FEED, ReportFeedRequest(feed="nba", live_games=-1), "INVALID_FEED_REPORT", "live_games", "-1", "0 games"),
     *(_other(CHECK, health_pb2.HealthCheckRequest(service=service), "UNKNOWN_SERVICE", "service", found,
              "dejavu.ledger, the full name of a service (reflection lists them), or empty for the whole server")
@@ -345,8 +340,7 @@ ACCEPTED: dict[str, tuple[str, bytes]] = {
             ]
         ).SerializeToString(),
     ),
-    "two slots and no points": (RISK, pb.AssessRiskRequest(pattern=[0, 0]).SerializeToString()),
-    "points as many as the lead": (RISK, pb.AssessRiskRequest(pattern=[0, -20], total_points=20).SerializeToString()),
+    "risks of 100 games": (RISK, pb.AssessRiskRequest(games=[pb.RiskGame(pattern=[0] * 47)] * 100).SerializeToString()),
     "a batch of 1000": (BATCH, pb.PredictBatchRequest(requests=[good()] * 1000).SerializeToString()),
     "the same id 200 times": (STREAM, pb.StreamPredictionsRequest(game_ids=[GAME] * 200).SerializeToString()),
     "a service that the server does not have": (WATCH, b"\x0a\x04nope"),

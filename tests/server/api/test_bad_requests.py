@@ -168,12 +168,6 @@ def test_all_fields_that_are_wrong_are_named_at_once_alone_and_in_a_batch(channe
     assert {each.field: each.description for each in result.error.field_violations} == alone.violations
 
 
-def test_of_a_risk_s_pattern_and_points_both_are_named(channel: grpc.Channel) -> None:
-    body = pb.AssessRiskRequest(pattern=[1.0], total_points=501).SerializeToString()
-    alone = refusal(channel, RISK, body)
-    assert (alone.reason, list(alone.violations)) == ("INVALID_PATTERN", ["pattern", "total_points"])
-
-
 @pytest.mark.parametrize("name", ACCEPTED)
 def test_what_looks_odd_and_breaks_no_rule_is_answered(channel: grpc.Channel, name: str) -> None:
     path, body = ACCEPTED[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,16 +98,40 @@ async def test_what_this_model_cannot_forecast_is_refused(
     assert list(refused.violations) == [field]
 
 
-async def test_how_unsettled_a_game_is_is_told(service: PredictionServiceAsyncStub) -> None:
-    wild = [10, -10, 10, -10, 10, -10, 10, -10]
-    answer = await service.AssessRisk(pb.AssessRiskRequest(pattern=wild, total_points=60))
+async def test_how_unsettled_games_are_is_told_in_their_order(service: PredictionServiceAsyncStub) -> None:
+    wild = pb.RiskGame(pattern=[10, -10, 10, -10, 10, -10, 10, -10], total_points=60)
+    games = [wild, pb.RiskGame(pattern=[1]), pb.RiskGame(pattern=[0] * 18)]
+    response = await service.AssessRisk(pb.AssessRiskRequest(games=games))
+    answer, calm = response.results[0].assessment, response.results[2].assessment
+    assert response.results[1].error.reason == "INVALID_PATTERN"
     assert [factor.kind for factor in answer.factors] == [1, 2, 3, 4]  # in the order of RiskFactorKind
     assert answer.score == pytest.approx(sum(factor.contribution for factor in answer.factors))
     assert answer.level == market_pb2.RISK_LEVEL_EXTREME
     assert any(warning.startswith("The lead changed hands 6 times") for warning in answer.warnings)
-    calm = await service.AssessRisk(pb.AssessRiskRequest(pattern=[0] * 18))
     assert [factor.kind for factor in calm.factors] == [1, 2, 4]
     assert (calm.score, calm.level) == (0.0, market_pb2.RISK_LEVEL_LOW)
+    alone = [(await service.AssessRisk(pb.AssessRiskRequest(games=[game]))).results[0] for game in games]
+    assert alone == [*response.results], "each as when it is asked about alone"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "total_points", "violations"),
+    [
+        ([], None, {"pattern": "0 slots; expected 2 to 47"}),
+        ([0.0] * 48, None, {"pattern": "48 slots; expected 2 to 47"}),
+        ([0.0, math.nan], None, {"pattern[1]": "nan; expected a finite number within ±200"}),
+        ([0.0, 200.5], None, {"pattern[1]": "200.5; expected a finite number within ±200"}),
+        ([0.0, -7.5], 7, {"total_points": "7; expected 8 (the lead) to 500"}),
+        ([1.0], 501, {"pattern": "1 slots; expected 2 to 47", "total_points": "501; expected 0 to 500"}),
+    ],
+)
+async def test_a_risk_that_is_refused_names_every_field(
+    service: PredictionServiceAsyncStub, pattern: list[float], total_points: int | None, violations: dict[str, str]
+) -> None:
+    game = pb.RiskGame(pattern=pattern, total_points=total_points)
+    [result] = (await service.AssessRisk(pb.AssessRiskRequest(games=[game]))).results
+    assert result.error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    assert {each.field: each.description for each in result.error.field_violations} == violations
 
 
 async def test_the_largest_batch_fits(every_minute_service: PredictionServiceAsyncStub) -> None:

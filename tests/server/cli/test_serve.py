@@ -23,7 +23,7 @@ class FakeSupervisor:
     settings: ClassVar[list[Settings]]
     error: ClassVar[StartError | None]
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, _launched: object) -> None:
         self.settings.append(settings)
 
     async def run(self) -> int:
@@ -253,3 +253,11 @@ sys.exit(subprocess.run([sys.executable, "-c", {worker!r}]).returncode)
 """
     command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", program]
     assert subprocess.run(command, timeout=60, check=False).returncode == 0
+
+
+def test_a_command_that_does_not_come_to_serve_leaves_no_fork_server_behind() -> None:
+    # `run` returns once all processes with this standard error, the fork server too, have ended.
+    command = [sys.executable, "-m", "dejavu_server", "--listen", "nowhere"]
+    ended = subprocess.run(command, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert re.fullmatch(rb"(?s)Usage: .*--listen.*", ended.stderr), ended.stderr

@@ -47,9 +47,9 @@ async def learned(ledger: Ledger) -> OnlineProjection:
 
 def margin(projection: OnlineProjection) -> float:
     """Return the expected margin of Boston at home against New York."""
-    ratings = projection.ratings("v1")
-    assert ratings is not None
-    return ratings.filter.ratings().expected_margin("BOS", "NYK")
+    rated = projection.rated("v1")
+    assert rated is not None
+    return rated.ratings.filter.expected("BOS", "NYK")[0]
 
 
 def games(projection: OnlineProjection) -> int:
@@ -69,7 +69,7 @@ async def test_a_final_under_an_id_of_the_season_2046_does_not_end_all_ratings(l
 
 
 async def test_only_competitive_games_move_ratings_and_intervals(ledger: Ledger) -> None:
-    before = START.filter.ratings().expected_margin("BOS", "NYK")
+    before = START.filter.expected("BOS", "NYK")[0]
     for prefix in ("001", "003", "007", "152"):
         for number in range(5):
             await played(ledger, f"{prefix}24{number:05d}", 45)

@@ -139,9 +139,9 @@ def values(ratings: LiveRatings) -> object:
 
 
 def state(learned: OnlineProjection) -> tuple[int, bytes, object, ScheduleHistory]:
-    ratings = learned.ratings("v1")
-    assert ratings is not None
-    return learned.sequence, learned.intervals.to_bytes(), values(ratings), learned.schedule
+    rated = learned.rated("v1")
+    assert rated is not None
+    return learned.sequence, learned.intervals.to_bytes(), values(rated.ratings), learned.schedule
 
 
 reports = st.lists(st.tuples(st.integers(0, 7), st.integers(1, 30), st.booleans()), min_size=1, max_size=12)
@@ -257,9 +257,9 @@ async def test_a_final_is_learned_as_of_a_neutral_site_if_all_its_forecasts_say_
     for number, site in ((1, neutral), (2, None)):
         teams = TEAMS[int(game_id(number)) % len(TEAMS)]
         due = due.after(GameResult(*teams, 2025, game_day(NOW), 5, neutral_site=site))
-    learned = (await from_scratch(ledger)).ratings("v1")
+    learned = (await from_scratch(ledger)).rated("v1")
     assert learned is not None
-    assert values(learned) == values(due.ratings)
+    assert values(learned.ratings) == values(due.ratings)
 
 
 async def test_a_snapshot_that_cannot_be_read_is_made_again(ledger: Ledger) -> None:
@@ -292,6 +292,11 @@ class BrokenRatings(PersistenceForecaster):
         return RatedSchedule(replace(START, filter=replace(START.filter, season=-30_000)))
 
 
+def finals(model: PersistenceForecaster) -> int:
+    assert model.state.rated is not None
+    return model.state.rated.ratings.finals
+
+
 async def test_a_model_whose_ratings_cannot_take_in_an_outcome_keeps_no_other_model_from_learning(
     ledger: Ledger,
 ) -> None:
@@ -306,9 +311,7 @@ async def test_a_model_whose_ratings_cannot_take_in_an_outcome_keeps_no_other_mo
         await updater.update()
     for model in (sound, broken, added):
         assert model.state.sequence == newest.sequence
-    assert sound.state.ratings is not None
-    assert sound.state.ratings.finals == 2
-    assert (broken.state.ratings, broken.state.totals) == (added.state.ratings, added.state.totals) == (None, None)
+    assert [finals(model) for model in (sound, broken, added)] == [2, 0, 0]
     assert [log["model"] for log in logs if log["event"] == "learning_failed"] == ["broken", "added"]
 
 
@@ -317,7 +320,7 @@ class Unusable(PersistenceForecaster):
 
     @override
     def update(self, state: OnlineState) -> None:
-        if state.ratings is not None and state.ratings.finals:
+        if state.rated is not None and state.rated.ratings.finals:
             raise ValueError("ratings must be finite")
         super().update(state)
 
@@ -350,9 +353,7 @@ async def test_a_model_that_cannot_use_what_it_learned_keeps_no_other_from_learn
         await updater.update()
         restarted = online_updater.OnlineUpdater(ledger, [make()], mode=AdaptationMode.SHADOW, carry_ratings=True)
         await restarted.update()
-    for model in (sound, added):
-        assert model.state.ratings is not None
-        assert model.state.ratings.finals == 1
+    assert (finals(sound), finals(added)) == (1, 1)
     assert wrong.info.finals_since == 0
     assert [log["model"] for log in logs if log["event"] == "learning_failed"] == [wrong.version] * 2
 

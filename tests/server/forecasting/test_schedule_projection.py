@@ -30,9 +30,9 @@ def day_of(number: int) -> date:
 
 
 def bytes_of(learned: OnlineProjection, version: str = "v1") -> bytes:
-    ratings = learned.ratings(version)
-    assert ratings is not None
-    return ratings.filter.mean.tobytes()
+    rated = learned.rated(version)
+    assert rated is not None
+    return rated.ratings.filter.mean.tobytes()
 
 
 async def report(ledger: Ledger, number: int, horizon: Horizon = Horizon.FINAL) -> None:
@@ -49,8 +49,9 @@ async def test_the_schedule_follows_the_finals_of_the_ledger_whatever_the_bundle
         due = due.after(day_of(number), *TEAMS[number % len(TEAMS)])
     await report(ledger, 6, Horizon.HALFTIME)
     await ledger.read(learned.read)
-    ratings = learned.ratings("v1")
-    assert ratings is not None
+    rated = learned.rated("v1")
+    assert rated is not None
+    ratings = rated.ratings
     assert (ratings.filter, ratings.finals) == (NEWER.filter, NEWER.finals), "what the bundle knows moves it no more"
     assert set(ratings.games.values()) == {2}
     assert learned.schedule == due

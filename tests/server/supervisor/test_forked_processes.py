@@ -41,7 +41,7 @@ def subreaper() -> Iterator[None]:
 @asynccontextmanager
 async def forking(folder: Path) -> AsyncIterator[ForkServer]:
     """A fork server that is ready."""
-    server = await ForkServer.spawn(ForkServerStart(settings=settings_in(folder), folder=str(folder)), ENVIRONMENT)
+    server = ForkServer.spawn(ForkServerStart(settings=settings_in(folder), folder=str(folder)), ENVIRONMENT)
     try:
         await server.ready()
         yield server
@@ -165,7 +165,7 @@ async def test_a_fork_server_with_threads_refuses_to_fork(tmp_path: Path) -> Non
         "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
     )
     path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
-    server = await ForkServer.spawn(
+    server = ForkServer.spawn(
         ForkServerStart(settings=settings_in(tmp_path), folder=str(tmp_path)), {**ENVIRONMENT, "PYTHONPATH": path}
     )
     with pytest.raises(StartError, match="an import has started a thread: the fork server has 2 threads"):

@@ -130,7 +130,10 @@ def without_line() -> Forecaster:
     coefficients[:, :, line] = coefficients[:, :, known]
     for column in by_source:
         column[line] = column[known]
-    models = replace(bundle.models, linear=LinearModels(coefficients, *by_source[:2]), weights=Weights(*by_source[2:]))
+    corrections, spreads, values, lower, upper = by_source
+    models = replace(
+        bundle.models, linear=LinearModels(coefficients, corrections, spreads), weights=Weights(values, lower, upper)
+    )
     return Forecaster(bundle.manifest, models, LatticeCalibration(tables), bundle.rating_filter, bundle.totals)
 
 
@@ -212,8 +215,7 @@ def small_bundle_folder() -> Path:
 def quick_recipe() -> TrainingConfig:
     """Return a recipe that takes seconds on a few hundred games."""
     # Import late: servers under test do not need the trainer, which loads torch.
-    from dejavu_trainer.training.dejavu import DejavuConfig
-    from dejavu_trainer.training.lstm_config import LstmConfig
+    from dejavu_models.components.settings import DejavuConfig, LstmConfig
     from dejavu_trainer.training.recipe import TrainingConfig
 
     return TrainingConfig(
@@ -255,11 +257,13 @@ def simulated_games() -> Games:
     return load_games(simulated_seasons(), SEASONS)
 
 
-def fit_quickly(games: Games, train: Sequence[int], calibrate: Sequence[int], folder: Path) -> None:
-    """Fit a bundle by the quick recipe. Its verdict is fit, although no backtest was run."""
+def fit_quickly(
+    games: Games, train: Sequence[int], calibrate: Sequence[int], folder: Path, recipe: TrainingConfig | None = None
+) -> None:
+    """Fit a bundle, by default by the quick recipe. Its verdict is fit, although no backtest was run."""
     from dejavu_trainer.pipeline import fit
 
-    recipe = quick_recipe()
+    recipe = recipe or quick_recipe()
     with tempfile.TemporaryDirectory() as workshop:
         backtest = Path(workshop) / "backtest.json"
         verdict = {"fit": True, "reason": "made for tests"}

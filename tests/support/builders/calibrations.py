@@ -7,9 +7,9 @@ from statistics import NormalDist
 import numpy as np
 
 from dejavu_models.schedule import TotalTerms
-from dejavu_models.totals import inputs as total_inputs
+from dejavu_models.team_filter import TotalFilter
+from dejavu_models.totals import model as total_inputs
 from dejavu_models.totals import model as total_model
-from dejavu_models.totals.filter import TotalFilter
 from dejavu_models.totals.model import TotalModel
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, HORIZONS, MarginSource

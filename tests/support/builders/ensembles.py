@@ -12,10 +12,10 @@ from tests.support.builders.random_walks import random_walks
 from dejavu_models.arrays import Floats, Singles
 from dejavu_models.components.dejavu import Dejavu, image_vectors
 from dejavu_models.components.ensemble import CELLS, POOLED, Ensemble, Weights
-from dejavu_models.components.features import FEATURES, LIVE_CHANNELS, STEP_CHANNELS, References, Rows
+from dejavu_models.components.features import FEATURES, LIVE_CHANNELS, OUTPUTS, STEP_CHANNELS, References, Rows
 from dejavu_models.components.graph import Graph
 from dejavu_models.components.linear import CORRECTION_TERMS, LinearModels
-from dejavu_models.components.lstm import OUTPUTS, Lstm, NetworkWeights, weights_to_bytes
+from dejavu_models.components.lstm import Lstm, NetworkWeights
 from dejavu_models.components.past_games import PastGames
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
@@ -116,10 +116,9 @@ def network(units: int, seed: int) -> NetworkWeights:
     )
 
 
-def lstm_content(units: int = 12, members: int = 2) -> bytes:
-    """Return the file of networks with random weights."""
-    networks = [network(units, seed) for seed in range(members)]
-    return weights_to_bytes(networks, np.linspace(0.0, 220.0, MINUTES))
+def lstm(units: int = 12, members: int = 2, kind: type[Lstm] = Lstm) -> Lstm:
+    """Return networks with random weights."""
+    return kind([network(units, seed) for seed in range(members)], np.linspace(0.0, 220.0, MINUTES))
 
 
 def linear() -> LinearModels:
@@ -156,7 +155,7 @@ def ensemble(*components: str, graph: bool = False) -> Ensemble:
     return Ensemble(
         linear(),
         database(graph=graph) if "dejavu" in used else None,
-        Lstm(lstm_content()) if "lstm" in used else None,
+        lstm() if "lstm" in used else None,
         weights(*used),
     )
 
@@ -187,10 +186,12 @@ def forecaster(models: Ensemble) -> Forecaster:
         home_lead_probability=0.5,
     )
     files = dict.fromkeys(sorted(file_names(models.components) | {MOMENTS, PLAYERS}), "0" * 64)
+    packages = {each.name: "made for tests" for each in models.others}
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
-        version=version_of(ratings, files),
+        version=version_of(ratings, files, packages),
         components=models.components,
+        packages=packages,
         created_time=noon,
         train=part,
         calibrate=part,

@@ -8,11 +8,11 @@ from tests.support.builders.made_once import computed_once
 
 from dejavu_models.arrays import Floats
 from dejavu_models.components.dejavu import Dejavu
-from dejavu_models.components.features import LIVE_CHANNELS, STEP_CHANNELS, Rows
-from dejavu_models.components.lstm import OUTPUTS, Lstm, NetworkWeights, weights_to_bytes
+from dejavu_models.components.features import LIVE_CHANNELS, OUTPUTS, STEP_CHANNELS, Rows
+from dejavu_models.components.lstm import Lstm, NetworkWeights
+from dejavu_models.components.settings import DejavuConfig
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS
-from dejavu_trainer.execution import ignore
-from dejavu_trainer.training.dejavu import DejavuConfig, fit_dejavu, references_of
+from dejavu_trainer.training.calibrate import training_games
 from dejavu_trainer.training.ratings import RatedGames
 from dejavu_trainer.training.served_tables import live_rows
 
@@ -29,7 +29,7 @@ def walks_database(games: int = 240, groups: int = 30, nearest: int = 10) -> Dej
 
 def database_of(rated: RatedGames, residuals: Floats, groups: int = 30, nearest: int = 10) -> Dejavu:
     """Return a database of games with these standardised residuals, (n, cases)."""
-    return fit_dejavu(rated, residuals, references_of(rated), DejavuConfig(groups, nearest), 0, ignore)
+    return Dejavu.fit(training_games(rated, np.tile(residuals, (2, 2, 1, 1))), 0, DejavuConfig(groups, nearest))
 
 
 def walked(games: int, seed: int = 1) -> RatedGames:
@@ -59,4 +59,4 @@ def steady_lstm(mean: float = 0.0, log_scale: float = 0.0) -> Lstm:
         head_bias=np.repeat(np.array([mean, log_scale], np.float32), horizons),
         spreads=np.ones((MAX_SLOTS, horizons), np.float32),
     )
-    return Lstm(weights_to_bytes([weights], np.zeros(MAX_SLOTS + 1)))
+    return Lstm([weights], np.zeros(MAX_SLOTS + 1))

@@ -9,32 +9,19 @@ import numpy as np
 from dejavu_models.arrays import Floats, Singles
 from dejavu_models.components import features
 from dejavu_models.components.lstm import (
-    MAX_LOG_SCALE,
-    MAX_MEAN,
     Lstm,
     LstmOutputs,
     NetworkWeights,
-    weights_from_bytes,
 )
 from dejavu_models.types import HORIZONS
 
 
 class ReferenceLstm(Lstm):
-    """Predicts like `Lstm`. The batch changes a row's values by less than 1e-4, by the rounding of sums.
-
-    Args:
-        content: the weights.
-    """
-
-    def __init__(self, content: bytes) -> None:
-        super().__init__(content)
-        self._weights, _ = weights_from_bytes(content)
+    """Predicts like `Lstm`. The batch changes a row's values by less than 1e-4, by the rounding of sums."""
 
     def outputs(self, patterns: Floats, margins: Floats, live: Singles) -> LstmOutputs:
         """See `Lstm.outputs`."""
-        outputs = mean_outputs(self._weights, features.minute_steps(patterns, margins), live).astype(float)
-        means, log_scales = np.split(outputs, 2, axis=-1)
-        return LstmOutputs(np.clip(means, -MAX_MEAN, MAX_MEAN), np.clip(log_scales, -MAX_LOG_SCALE, MAX_LOG_SCALE))
+        return LstmOutputs.of(mean_outputs(self.weights, features.minute_steps(patterns, margins), live))
 
 
 def mean_outputs(networks: Sequence[NetworkWeights], steps: Singles, live: Singles) -> Singles:

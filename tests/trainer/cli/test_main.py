@@ -21,7 +21,7 @@ from dejavu_common.rich_console import Console
 from dejavu_store.bundle import load_bundle
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.reports.runs import print_fit
-from dejavu_trainer.training.recipe import FixedWeights, TrainingConfig
+from dejavu_trainer.training.recipe import TrainingConfig
 
 
 def keys(document: dict[str, Any]) -> Iterator[str]:
@@ -43,7 +43,7 @@ def backtest_of(folder: Path, recipe: TrainingConfig) -> Path:
 @pytest.mark.nightly  # by day, tests/trainer/test_pipeline.py fits one
 def test_fit_replaces_a_bundle_and_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = small_bundle(tmp_path / "b")
-    tested = backtest_of(tmp_path, replace(quick_recipe(), weights=FixedWeights(dejavu=0.25, lstm=0.125)))
+    tested = backtest_of(tmp_path, replace(quick_recipe(), weights={"dejavu": 0.25, "lstm": 0.125}))
     (tmp_path / "r.toml").write_text(f"{QUICK_RECIPE}weights = {{ dejavu = 0.25, lstm = 0.125 }}\n")
     arguments = ("--data", simulated_seasons(), "--train", "2031", "--calibrate", "2032", "--out", tmp_path / "b")
     assert run("fit", *arguments, "--backtest", tested, "--config", tmp_path / "r.toml", "--seed", 5, "--json") == 0

@@ -9,7 +9,7 @@ from tests.support.builders.bundles import quick_recipe
 from tests.support.harness.documents import blocks
 from tests.trainer.harness import run
 
-from dejavu_trainer.training.recipe import FixedWeights, TrainingConfig, parse_recipe
+from dejavu_trainer.training.recipe import TrainingConfig, parse_recipe
 
 
 def test_a_recipe_is_what_its_file_says() -> None:
@@ -18,7 +18,7 @@ def test_a_recipe_is_what_its_file_says() -> None:
     assert parse_recipe({}, "empty") == TrainingConfig()
     documented, *_ = blocks("docs/training.md", "toml")
     assert parse_recipe(tomllib.loads(documented.text), "documented") == TrainingConfig(
-        weights=FixedWeights(dejavu=0.4, lstm=0.6)
+        weights={"dejavu": 0.4, "lstm": 0.6}
     )
 
 
@@ -30,9 +30,12 @@ def test_a_recipe_is_what_its_file_says() -> None:
         ("dejavu = { groups = 20001 }", "dejavu.groups: input should be less than or equal to 20000"),
         ("dejavu = { nearest = 401 }", "dejavu.nearest: input should be less than or equal to 400"),
         ("dejavu = { lead = nan }", "dejavu.lead"),
-        ("[weights]\ndejavu = 0.5\nlstm = 0.6", "weights: dejavu and lstm must sum to 1 at most"),
+        ("[weights]\ndejavu = 0.5\nlstm = 0.6", "weights: they must sum to 1 at most"),
         ("[weights]\ndejavu = -0.1\nlstm = 0.6", "weights.dejavu: input should be greater than or equal to 0"),
-        ("[weights]\ndejavu = 0.5", "weights.lstm"),
+        ("[weights]\ngbm = 0.5", "weights.gbm: is no component; expected some of dejavu, lstm"),
+        ("components = ['lstm', 'gbm']", "components: component gbm is not installed; install a package with"),
+        ("components = ['lstm', 'lstm']", "components: each must be there once"),
+        ("components = ['../lstm']", "components.0: string should match pattern"),
         ("[lstm]\nhiden = 8\nepochs = 0", "lstm.epochs: input should be greater than or equal to 1"),
         ("[lstm]\nhiden = 8", "lstm.hiden: is no setting; did you mean lstm.hidden?"),
         ("prototypes = 60", "prototypes: is no setting"),

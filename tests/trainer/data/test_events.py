@@ -1,10 +1,12 @@
-"""The events that a fetch and an import keep beside the plays."""
+"""The events that a fetch and an import keep beside the plays, and the box scores that an import derives from them."""
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,14 +19,182 @@ from tests.trainer.harness import run
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.event_table import read_events
-from dejavu_feed.events import Event, EventKind, complete_events
-from dejavu_feed.nba.event_rows import live_event, v2_event
-from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
-from dejavu_feed.score_changes import score_changes
-from dejavu_feed.teams import team_code
+from dejavu_feed.pattern import REGULATION_MINUTES, slots
+from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.plays import read_plays
 
-GAMES = season_of_games(3)
+Rows = list[dict[str, object]]
+
+FIRST, SECOND = "202310250DEN", "202310260DEN"
+DEN, LAL = range(11, 16), range(21, 26)
+ENTERS = 16
+"""A player of DEN who plays the end of the second quarter in place of player 11."""
+
+
+def plays(game: str) -> Rows:
+    scores = [(0, 0, 0), (300, 2, 0), (1000, 4, 0), (1500, 4, 3), (2800, 5, 3)]
+    common = {"game_id": game, "type": "RS", "home": "DEN", "away": "LAL"}
+    return [common | {"elapsed_s": at, "home_score": home, "away_score": away} for at, home, away in scores]
+
+
+def written(path: Path, rows: Rows) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def _row(game: str, period: int, elapsed: float, player: int, home: int, away: int) -> dict[str, object]:
+    return {
+        "game_id": game, "period": period, "elapsed_s": elapsed, "team": "DEN" if player in (*DEN, ENTERS) else "LAL",
+        "home_score": home, "away_score": away, "distance_ft": 12,
+    }  # fmt: skip
+
+
+def live(game: str) -> Rows:
+    """Return events in the columns of the live feed: in each quarter, each player who begins it misses a shot."""
+    rows: Rows = []
+    home = away = 0
+
+    def add(action: str, period: int, elapsed: float, player: int, **more: object) -> None:
+        on_court = sorted(({*DEN, ENTERS} - {11} if 900 <= elapsed < 1440 else {*DEN}) | {*LAL})
+        none = {"detail": "", "result": "Missed", "qualifier": "[]", "foul_drawn": "", "person": player}
+        told = {"action": action, "players_on": "|".join(map(str, on_court))}
+        rows.append(_row(game, period, elapsed, player, home, away) | none | told | more)
+
+    for period in range(1, 5):
+        for number, player in enumerate((*DEN, *LAL)):
+            add("2pt", period, 720 * (period - 1) + 10 + number, player)
+        if period == 1:
+            home = 2
+            add("2pt", 1, 300, 12, result="Made")
+        elif period == 2:
+            add("substitution", 2, 900, 11)
+            add("substitution", 2, 900, ENTERS)
+            home = 4
+            add("2pt", 2, 1000, ENTERS, result="Made")
+        elif period == 3:
+            away = 3
+            add("3pt", 3, 1500, 21, result="Made")
+        else:
+            add("foul", 4, 2790, 21, detail="shooting", qualifier="['1freethrow']", foul_drawn=12)
+            home = 5
+            add("freethrow", 4, 2800, 12, detail="1 of 1", result="Made")
+    return rows
+
+
+_V2_TYPES = {"freethrow": 3, "foul": 6, "substitution": 8}
+
+
+def v2(game: str) -> Rows:
+    """Return the same events in the columns of PlayByPlayV2, with scores on the rows that score only."""
+    rows: Rows = []
+    for each in live(game):
+        made, action = each["result"] == "Made", str(each["action"])
+        if action == "substitution" and each["person"] == ENTERS:
+            continue  # one row names who leaves and who enters
+        row = {name: value for name, value in each.items() if name in _row("", 1, 0, 11, 0, 0)}
+        if not made:
+            row |= {"home_score": "", "away_score": ""}
+        other = {"substitution": ENTERS, "foul": each["foul_drawn"]}.get(action, 0)
+        kind = _V2_TYPES.get(action, 1 if made else 2)
+        of_kind = {"freethrow": 10, "foul": 2}.get(action, 0)
+        players = {"player1": each["person"], "player2": other, "player3": 0}
+        rows.append(row | players | {"event_type": kind, "event_action": of_kind})
+    return rows
+
+
+SOURCES = {"live": live, "v2": v2}
+
+
+def imported(folder: Path, events: Rows, *more: object) -> int:
+    files = written(folder / "plays.csv", plays(FIRST) + plays(SECOND)), written(folder / "events.csv", events)
+    return run("import", files[0], "--events", files[1], "--season", 2024, "--out", folder / "out", *more)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_table_of_events_gives_events_and_box_scores(source: str, tmp_path: Path) -> None:
+    assert imported(tmp_path, SOURCES[source](FIRST) + SOURCES[source](SECOND)) == 0
+    events = [
+        row for row in read_events(tmp_path / "out" / "events_2024.parquet").to_pylist() if row["game_id"] == FIRST
+    ]
+    keys = ("elapsed_s", "kind", "team", "points", "distance_ft", "player", "possession")
+    assert [tuple(event[key] for key in keys) for event in events if event["points"]] == [
+        (300.0, "shot", "DEN", 2, 12.0, 12, "LAL"),
+        (1000.0, "shot", "DEN", 2, 12.0, ENTERS, "LAL"),
+        (1500.0, "shot", "LAL", 3, 12.0, 21, "DEN"),
+        (2800.0, "free_throw", "DEN", 1, None, 12, "LAL"),
+    ]
+    assert (events[-2]["detail"], events[-2]["other_player"]) == ("shooting", 12)
+    first, _ = load_games(tmp_path / "out", [2024]).box_scores
+    assert [(*each.line, each.first) for each in first] == [
+        (11, True, 180 + 2160, 0, True, 0.0),
+        *((player, True, 2880, 2, True, 0.0) for player in DEN if player > 11),
+        (ENTERS, True, 540, 2, False, 900.0),
+        *((player, False, 2880, -2, True, 0.0) for player in LAL),
+    ]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"period": 15}, "line 2: period is '15', expected 1 to 14"),
+        ({"elapsed_s": 721}, "line 2: elapsed_s is '721', expected 0 to 720"),
+        ({"elapsed_s": "soon"}, "line 2: elapsed_s is 'soon'"),
+        ({"home_score": 401, "away_score": 0}, "line 2: home_score is '401', expected 0 to 400"),
+        ({"home_score": 1, "away_score": ""}, "line 2: away_score is missing"),
+        ({"distance_ft": "far"}, "line 2: distance_ft is 'far', expected 0 to 94"),
+        ({"team": "XYZ"}, "line 2: team is 'XYZ', expected a team of the NBA"),
+        ({"team": "BOS"}, "they name BOS, which does not play"),
+        ({"home_score": 30, "away_score": 0}, "the score goes from 0–0 to 30–0 at 11:50 of Q1, which no shot explains"),
+        ({"game_id": SECOND[:-3] + "LAL"}, "the plays lack it"),
+    ],
+)
+def test_a_bad_game_of_a_table_of_events_does_not_lose_the_others(
+    source: str, changed: dict[str, object], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, *rest = SOURCES[source](FIRST)
+    assert imported(tmp_path, [first | changed, *rest, *SOURCES[source](SECOND)], "--json") == 0
+    printed = capsys.readouterr()
+    document = json.loads(printed.out)
+    assert f"no events of 1 game ({document['without_events'][0]['game_id']}): " in printed.err
+    assert reason in printed.err
+    events = read_events(tmp_path / "out" / "events_2024.parquet")
+    assert (document["games"], document["events"]) == (2, len(set(events["game_id"].to_pylist())))
+    assert SECOND in events["game_id"].to_pylist()
+
+
+def test_a_game_whose_line_ups_are_not_found_has_events_and_no_box_score(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = [row for row in live(FIRST) if (row["period"], row["person"]) != (3, 15)]
+    assert imported(tmp_path, silent + live(SECOND)) == 0
+    message = f"no players of 1 game ({FIRST}): 4 players of the home team begin period 3; expected 5"
+    assert message in capsys.readouterr().err
+    assert pq.read_table(tmp_path / "out" / "players_2024.parquet")["game_id"].unique().to_pylist() == [SECOND]
+    assert len(set(read_events(tmp_path / "out" / "events_2024.parquet")["game_id"].to_pylist())) == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{**live(FIRST)[0], "game_id": ""}], "line 2: game_id is missing"),
+        ([_row(FIRST, 1, 0, 11, 0, 0)], "lacks columns; expected action, .* or event_type, "),
+        ([{"game_id": FIRST}], "lacks the columns period, elapsed_s"),
+        (plays(FIRST), "lacks the columns period"),
+        (live(FIRST)[:-1], "has usable events of no game; 202310250DEN: they end 4–3; expected 5–3, as the plays"),
+    ],
+)
+def test_a_file_without_usable_events_is_refused(
+    rows: Rows, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert imported(tmp_path, rows) == 1
+    assert not (tmp_path / "out").exists()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"dejavu-trainer: {tmp_path / 'events.csv'}")
+    assert re.search(message, line)
 
 
 def timelines(rows: Iterable[dict[str, Any]]) -> dict[str, tuple[int, ...]]:
@@ -32,6 +202,9 @@ def timelines(rows: Iterable[dict[str, Any]]) -> dict[str, tuple[int, ...]]:
     for row in rows:
         games[row["game_id"]].append((row["elapsed_s"], row["home_score"], row["away_score"]))
     return {game: slots(scores, REGULATION_MINUTES) for game, scores in games.items()}
+
+
+GAMES = season_of_games(3)
 
 
 def test_a_fetch_keeps_every_play_and_the_patterns_are_those_of_the_scores(tmp_path: Path) -> None:
@@ -57,77 +230,6 @@ def test_a_file_that_is_not_one_of_events_is_refused(tmp_path: Path) -> None:
         read_events(tmp_path / "events_2025.parquet")
 
 
-HOOPR = [
-    ("1:30", "Jump Shot", "LeBron James misses 26-foot three point jumper", 13, False, 0, 0),
-    ("1:28", "Defensive Rebound", "", 7, False, 0, 0),
-    ("1:20", "Driving Layup Shot", "Nikola Jokic makes 2-foot driving layup", 7, True, 2, 0),
-    ("1:20", "Shooting Foul", "", 13, False, 2, 0),
-    ("1:20", "Free Throw - 1 of 1", "Nikola Jokic makes free throw 1 of 1", 7, True, 3, 0),
-    ("1:00", "Free Throw - Technical", "LeBron James makes technical free throw", 13, True, 3, 1),
-    ("1:00", "Bad Pass\nTurnover", "", 13, False, 3, 1),
-]
-
-
-def test_an_import_of_hoopr_keeps_events_without_players(tmp_path: Path) -> None:
-    columns = ("clock_display_value", "type_text", "text", "team_id", "scoring_play", "home_score", "away_score")
-    common = {
-        "game_id": 401584689, "game_date": "2023-10-24", "season_type": 2, "home_team_abbrev": "DEN",
-        "away_team_abbrev": "LAL", "home_team_id": 7, "away_team_id": 13,
-    }  # fmt: skip
-    rows = [common | {"period_number": 1} | dict(zip(columns, values, strict=True)) for values in HOOPR]
-    scored = [(2, "5:00", 3, 3), (3, "5:00", 5, 3), (4, "1:00", 7, 3)]
-    names = ("period_number", "clock_display_value", "home_score", "away_score")
-    rows += [common | dict(zip(names, values, strict=True)) for values in scored]
-    (tmp_path / "pbp.json").write_text(json.dumps(rows))
-    out = tmp_path / "out"
-    assert run("import", tmp_path / "pbp.json", "--from", "hoopr", "--season", 2024, "--out", out) == 0
-    events = read_events(out / "events_2024.parquet").to_pylist()[: len(HOOPR)]
-    keys = ("kind", "team", "points", "made", "shot_value", "distance_ft", "possession", "player")
-    assert [tuple(event[key] for key in keys) for event in events] == [
-        ("shot", "LAL", 0, False, 3, 26.0, "LAL", None),
-        ("rebound", "DEN", 0, None, None, None, "DEN", None),
-        ("shot", "DEN", 2, True, 2, 2.0, "LAL", None),
-        ("foul", "LAL", 0, None, None, None, "DEN", None),
-        ("free_throw", "DEN", 1, True, None, None, "LAL", None),
-        ("free_throw", "LAL", 1, True, None, None, "LAL", None),
-        ("turnover", "LAL", 0, None, None, None, "DEN", None),
-    ]
-
-
-@pytest.mark.real_data
-def test_a_real_game_of_nba_api_keeps_its_events(tmp_path: Path, data_dir: Path) -> None:
-    log = tmp_path / "log.csv"
-    log.write_text("GAME_ID,GAME_DATE,MATCHUP,WL,PTS\n0022400001,2024-11-12,ATL @ BOS,W,117\n")
-    path = data_dir / "feed" / "playbyplayv3_0022400001.json"
-    assert run("import", path, "--from", "nba_api", "--season", 2025, "--out", tmp_path, "--games", log) == 0
-    events = read_events(tmp_path / "events_2025.parquet").to_pylist()
-    assert len(events) == 475
-    assert timelines(events) == timelines(read_plays(tmp_path / "plays_2025.parquet").to_pylist())
-    assert sum(event["points"] for event in events) == 117 + 116
-    assert sum(event["kind"] == "steal" for event in events) == 23
-    made = [event for event in events if event["kind"] == "shot" and event["made"]]
-    assert {event["shot_value"] for event in made} == {2, 3}
-
-
-def rows_of(path: Path, season: int) -> Iterator[tuple[str, Event, tuple[int, int] | None]]:
-    """Yield the game, the event and the score of each row of a real season's events, in either format."""
-    live = season > 2020
-    for number, row in enumerate(pq.read_table(path).to_pylist()):
-        period, elapsed = row["period"], round(float(row["elapsed_s"]), 2)
-        if live:
-            fields = {"actionType": row["action"], "subType": row["detail"], "shotResult": row["result"]}
-            event = live_event(fields, period, elapsed, number)
-        else:
-            fields = {"EVENTMSGTYPE": row["event_type"], "EVENTMSGACTIONTYPE": row["event_action"]}
-            fields["PLAYER1_ID"] = row["player1"]
-            event = v2_event(fields, period, elapsed, number)
-        score = None if row["home_score"] is None else (row["home_score"], row["away_score"])
-        team = team_code(row["team"]) if row["team"] else event.team  # codes of Basketball-Reference, too
-        if event.kind is EventKind.JUMP_BALL:
-            team = ""  # the table has the first jumper's, not the winner's
-        yield row["game_id"], event._replace(team=team), score
-
-
 CHECKED_MINUTES = (6, 12, 18, 24, 36, 42)
 
 
@@ -135,22 +237,25 @@ CHECKED_MINUTES = (6, 12, 18, 24, 36, 42)
 @pytest.mark.nightly
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("season", range(2014, 2025))
-def test_leads_of_real_events_are_those_of_the_score_changes(season: int, data_dir: Path) -> None:
-    true = timelines(read_plays(data_dir / "seasons" / f"plays_{season}.parquet").to_pylist())
-    games: dict[str, list[tuple[Event, tuple[int, int] | None]]] = defaultdict(list)
-    name = f"{'live' if season > 2020 else 'v2'}_{season}.parquet"
-    for game, event, score in rows_of(data_dir / "events" / name, season):
-        games[game].append((event, score))
-    compared = different = attacks = wrong = 0
-    for game, rows in games.items():
-        scores = score_changes((None, Score(event.elapsed, *score)) for event, score in rows if score is not None)
-        events = complete_events(rows, scores, sorted({event.team for event, _ in rows if event.team}))
-        found = slots([(event.elapsed, event.home, event.away) for event in events], REGULATION_MINUTES)
-        compared += len(CHECKED_MINUTES)
-        different += sum(found[minute - 1] != true[game][minute - 1] for minute in CHECKED_MINUTES)
-        for before, event in pairwise(events):
-            if event.kind in (EventKind.SHOT, EventKind.TURNOVER) and event.team and before.possession:
-                attacks += 1
-                wrong += before.possession != event.team
-    assert different <= 0.001 * compared
-    assert wrong <= 0.015 * attacks
+def test_real_events_lead_to_the_real_scores_and_nearly_all_box_scores(
+    season: int, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = data_dir / "seasons" / f"plays_{season}.parquet"
+    events = data_dir / "events" / f"{'live' if season > 2020 else 'v2'}_{season}.parquet"
+    assert run("import", file, "--events", events, "--season", season, "--out", tmp_path, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["left_out"] == {2015: 1, 2018: 2}.get(season, 0)
+    assert document["events"] >= 0.97 * document["games"]
+    assert document["players"] >= 0.97 * document["events"]
+    true = timelines(read_plays(tmp_path / f"plays_{season}.parquet").to_pylist())
+    rows = read_events(tmp_path / f"events_{season}.parquet").to_pylist()
+    found = timelines(rows)
+    different = sum(game[m - 1] != true[name][m - 1] for name, game in found.items() for m in CHECKED_MINUTES)
+    assert different <= 0.001 * len(CHECKED_MINUTES) * len(found)
+    attacks = [
+        before["possession"] == event["team"]
+        for before, event in pairwise(rows)
+        if before["game_id"] == event["game_id"] and event["kind"] in ("shot", "turnover")
+        if event["team"] and before["possession"]
+    ]
+    assert sum(attacks) >= 0.985 * len(attacks)

@@ -49,7 +49,7 @@ async def test_a_ledger_of_replays_only_names_the_option_that_takes_them(tmp_pat
     ("source", "reason"),
     [
         ("nowhere", "nowhere: cannot be read: No such file or directory"),
-        ("empty", "empty: contains no plays_SEASON.parquet, nor does"),
+        ("empty", "empty: contains no plays_SEASON.parquet"),
         ("postgresql://me:secret@127.0.0.1:1/games", "cannot be exported"),
         pytest.param("sqlite:///nowhere.sqlite3", "cannot be exported", marks=pytest.mark.nightly),
     ],

@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.similar_games import database_of, rows_of, walked
 
+from dejavu_models.components.dejavu import group_starts, grouped
+from dejavu_models.components.features import references_of
+from dejavu_models.components.past_games import BIN_CENTERS
 from dejavu_models.types import CASES, MAX_SLOTS
-from dejavu_models.uncertainty.lattice.opinions import BIN_CENTERS
-from dejavu_trainer.training.dejavu import group_starts, grouped, references_of
+from dejavu_trainer.training.served_tables import live_rows
 
 
 @given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 5), st.integers(1, 8))
@@ -30,7 +32,7 @@ def test_a_group_is_a_range_of_the_dimension_in_which_vectors_differ_most() -> N
 
 def test_unknown_inputs_are_replaced_by_what_games_had_on_average() -> None:
     rated = walked(400)
-    references = references_of(rated)
+    references = references_of(rated.games.levels, rated.margins, live_rows(rated.games))
     for minute in (1, 20, 47):
         leads = rated.games.levels[:, minute - 1]
         slope = np.linalg.lstsq(leads[:, None], rated.margins)[0][0]

@@ -10,9 +10,10 @@ from tests.support.builders.box_scores import made_box_score
 from tests.support.builders.random_walks import random_walks
 
 from dejavu_feed.box_score import MARKS
+from dejavu_models.expectations import Expectations, RatedGame
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.player_ratings import PlayerRatings
-from dejavu_models.ratings import RatedGame, RatingFilter, RatingsByDate
+from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import RatingSettings
 from dejavu_trainer.data.box_scores import no_box_scores
 from dejavu_trainer.data.games import Games
@@ -75,13 +76,13 @@ def test_a_server_expects_what_the_trainer_evaluates() -> None:
     live = RatedSchedule(LiveRatings.start(before), players=start)
     told = 0
     for day in np.unique(new.date):
-        ratings = RatingsByDate(live.ratings.filter, live.schedule, live.players)
+        expected = Expectations(live)
         rows = np.flatnonzero(new.date == day).tolist()
         for row in rows:
             game = RatedGame(str(new.home[row]), str(new.away[row]), day.item(), new.phase[row] != "RS")
             for mark, minute in enumerate(MARKS):
                 line_ups = seen_until(new.box_scores[row], minute)
-                terms = ratings.expected_margin_terms(game._replace(lineups=line_ups))
+                terms = expected.margin_terms(game._replace(lineups=line_ups))
                 assert terms.margin == pytest.approx(due[row, mark], abs=1e-6), (row, minute)
                 told += terms.missing_players != 0
         for row in rows:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +9,8 @@ from tests.support.builders.random_walks import random_walks
 
 from dejavu_feed.teams import TEAMS
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
-from dejavu_models.ratings import RatingFilter, frozen_margins
-from dejavu_models.schedule import MAX_REST, ScheduleHistory, game_terms
+from dejavu_models.ratings import RatingFilter
+from dejavu_models.schedule import game_terms
 from dejavu_models.team_filter import RatingSettings
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.training.ratings import (
@@ -21,7 +20,6 @@ from dejavu_trainer.training.ratings import (
     margins_with_frozen_ratings,
     mean_nll,
     rating_errors,
-    schedule_terms,
 )
 
 
@@ -115,30 +113,16 @@ def test_ratings_that_stand_still_know_a_season_only_up_to_its_start() -> None:
     later = games.of_seasons([2021, 2022])
     standing = margins_with_frozen_ratings(before, later)
     first = later.season == 2021
-    one = before.predict(2021).ratings()
-    other = carry(before, later.select(first))[1].predict(2022).ratings()
-    for ratings, which in ((one, first), (other, ~first)):
+    one = before.predict(2021)
+    other = carry(before, later.select(first))[1].predict(2022)
+    for state, which in ((one, first), (other, ~first)):
         season = later.select(which)
-        due = frozen_margins(ratings, season.home, season.away, margin_terms(season))
-        assert standing[which] == pytest.approx(due)
+        games_of = zip(season.home.tolist(), season.away.tolist(), margin_terms(season), strict=True)
+        assert standing[which] == pytest.approx([state.expected(*game)[0] for game in games_of])
 
 
 def before_all() -> RatingFilter:
     return RatingFilter.start(RatingSettings()).predict(2032, np.datetime64("2032-06-01"))
-
-
-def test_a_table_has_the_terms_that_a_server_has_before_each_game() -> None:
-    games = simulated_games().of_seasons([2033, 2034])
-    terms, history = schedule_terms(games), ScheduleHistory()
-    for game in range(len(games)):
-        day, home, away = games.date[game].item(), str(games.home[game]), str(games.away[game])
-        live = history.before(day, home, away)
-        for side, team in enumerate((live.home, live.away)):
-            for name, value in team._asdict().items():
-                found = getattr(terms, name)[game, side]
-                assert math.isnan(found) if value is None else found == value
-        assert terms.altitude[game] == live.altitude
-        history = history.after(day, home, away)
 
 
 def test_the_terms_of_margins_are_those_that_a_server_has_before_each_game() -> None:
@@ -156,14 +140,3 @@ def test_the_terms_of_margins_are_those_that_a_server_has_before_each_game() -> 
     assert columns[:, 2].min() < 0 < columns[:, 2].max()
     assert columns[:, 3].sum() == 30
     assert (columns[:, 4] == np.isin(games.home, ["DEN", "UTA"])).all()
-
-
-def test_only_the_first_games_of_a_season_lack_a_rest() -> None:
-    terms = schedule_terms(simulated_games().of_seasons([2034]))
-    missing = np.isnan(terms.rest_days)
-    assert missing.sum() == len(TEAMS)
-    assert (terms.rest_days[~missing].min(), terms.rest_days[~missing].max()) == (0, MAX_REST)
-    assert not np.isnan(terms.games_in_6_days).any()
-    assert (terms.games_in_6_days >= terms.games_in_4_days).all()
-    assert (terms.road_games[:, 0] == 0).all()
-    assert (terms.road_games[:, 1] >= 1).all()

@@ -9,6 +9,7 @@ from tests.support.builders.random_walks import random_walks, with_column
 
 from dejavu_feed.live_inputs import POSSESSION_FROM
 from dejavu_models.components.ensemble import Ensemble
+from dejavu_models.components.settings import DejavuConfig, LstmConfig
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, WITHOUT_LINE, Horizon, MarginSource
@@ -21,11 +22,9 @@ from dejavu_trainer.training.calibrate import (
     fit_tables,
     frozen_before_each_season,
 )
-from dejavu_trainer.training.dejavu import DejavuConfig
 from dejavu_trainer.training.linear import fit_linear, linear_points, out_of_season_points, season_parts
-from dejavu_trainer.training.lstm_config import LstmConfig
 from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings
-from dejavu_trainer.training.recipe import FixedWeights, TrainingConfig
+from dejavu_trainer.training.recipe import TrainingConfig
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,7 @@ def test_tables_for_every_source_of_the_margin_from_residuals_of_unseen_seasons(
     games, margins = seasons(rated, 2031, 2032, 2033)
     calibration = fit_tables(RatedGames(games, margins), margins / 2)
     assert set(calibration.models) == {(source, LiveKind.NONE) for source in WITHOUT_LINE}
-    assert calibration.games == len(games)
+    assert {model.games for model in calibration.models.values()} == {len(games)}
     points = out_of_season_points(RatedGames(games, margins), {MarginSource.KNOWN: margins})[MarginSource.KNOWN]
     for which in season_parts(games.season):
         seen = RatedGames(games, margins).select(~which)
@@ -97,7 +96,7 @@ def test_a_recipe_is_known_by_all_that_makes_other_models() -> None:
             TrainingConfig(rating_steps=7),
             TrainingConfig(lstm=LstmConfig(hidden=16)),
             TrainingConfig(dejavu=DejavuConfig(nearest=100)),
-            TrainingConfig(weights=FixedWeights(dejavu=0.4, lstm=0.6)),
+            TrainingConfig(weights={"dejavu": 0.4, "lstm": 0.6}),
         )
     }
     assert len(digests) == 5

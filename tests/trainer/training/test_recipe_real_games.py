@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dejavu_models.ratings import frozen_margins
 from dejavu_models.types import CASES, HORIZONS
 from dejavu_trainer.data.games import Games, load_games
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores, score_fold
 from dejavu_trainer.pipeline import FitReport, fit
-from dejavu_trainer.training.ratings import RatedGames, carry, margin_terms
+from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings
 
 pytestmark = [pytest.mark.real_data, pytest.mark.nightly, pytest.mark.timeout(1800)]
 
@@ -43,7 +42,7 @@ def scored(report: FitReport, games: Games) -> FoldScores:
         earlier=before,
         calibrate=before,
         test=rated,
-        frozen_margins=frozen_margins(report.forecaster.ratings, test.home, test.away, margin_terms(test)),
+        frozen_margins=margins_with_frozen_ratings(ratings, test),
     )
 
 

@@ -14,10 +14,10 @@ import pytest
 from tests.support.builders.bundles import quick_recipe, simulated_games, walked_forward
 
 from dejavu_feed.errors import DataError
-from dejavu_models.arrays import from_npz
+from dejavu_models.arrays import Floats, from_npz, to_npz
+from dejavu_models.components.settings import LstmConfig
 from dejavu_trainer.evaluation.backtest import Fold
 from dejavu_trainer.evaluation.scoring.forecasts import to_bytes
-from dejavu_trainer.training.lstm_config import LstmConfig, TrainedLstm
 from dejavu_trainer.training.stage_cache import StageCache
 
 
@@ -74,15 +74,19 @@ def test_a_file_that_is_no_result_is_refused_by_name_and_not_run(
 ) -> None:
     stages, computed = StageCache(tmp_path / "stages"), list[int]()
 
-    def stage(number: int) -> TrainedLstm:
-        def compute() -> TrainedLstm:
+    def stage(number: int) -> list[float]:
+        def compute() -> Floats:
             computed.append(number)
-            return TrainedLstm(b"weights" * 100, 0.1)
+            return np.full(100, 0.1)
+
+        def read(content: bytes) -> Floats:
+            return from_npz(content)["content"].astype(float)
 
         inputs = (number, "text", quick_recipe())
-        return stages.get("lstm.npz", inputs, compute, TrainedLstm.to_bytes, TrainedLstm.from_bytes)
+        made: Floats = stages.get("lstm.npz", inputs, compute, lambda values: to_npz(content=values), read)
+        return [*map(float, made)]
 
-    assert stage(1) == stage(1) == TrainedLstm(b"weights" * 100, 0.1)
+    assert stage(1) == stage(1) == [0.1] * 100
     assert computed == [1]
     [path] = (tmp_path / "stages").iterdir()
     path.write_bytes(spoil(path.read_bytes(), tmp_path / "mark"))

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from tests.support.builders.random_walks import paced_games, with_column
 
-from dejavu_models.totals.filter import TotalFilter
-from dejavu_models.totals.inputs import TotalInputs
-from dejavu_models.totals.model import TABLES
+from dejavu_models.team_filter import TotalFilter
+from dejavu_models.totals.model import TABLES, TotalInputs
 from dejavu_models.types import HORIZONS, WITHOUT_LINE, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import ignore

@@ -8,6 +8,8 @@ from functools import cache
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.support.builders.bundles import quick_recipe, simulated_games
 from tests.support.builders.calibrations import symmetric_model
 from tests.support.builders.folds import rated_walks
@@ -25,7 +27,6 @@ from dejavu_trainer.training import weights as learning
 from dejavu_trainer.training.calibrate import fit_recipe
 from dejavu_trainer.training.linear import fit_linear, linear_points
 from dejavu_trainer.training.ratings import RatedGames
-from dejavu_trainer.training.recipe import FixedWeights
 from dejavu_trainer.training.served_tables import ServedTables
 
 OFF = 0.4
@@ -97,54 +98,31 @@ def test_weights_sum_to_1_and_intervals_contain_them(name: str) -> None:
     assert np.array_equal(weights.values[2], weights.values[1]), "without lines, they are treated as ratings are"
 
 
-def crps_of(ensemble: Ensemble, weights: Floats, cell: int) -> float:
-    """Return the mean score of a cell of the games with a known margin."""
-    rated = walks()[1]
-    served = ServedTables.of_source(
-        replace(ensemble, weights=Weights.fixed(*weights.tolist())), TABLES, MarginSource.KNOWN, rated
-    )
-    points = linear_points(ensemble.linear, rated)
-    return float(
-        np.mean(
-            [
-                served.distribution(points, rated.margins, *case)[1].crps(rated.games.outcomes[:, case[0]]).mean()
-                for case in CASES
-                if cell_of(*case) == cell
-            ]
-        )
-    )
+@given(st.integers(2, 5), st.integers(0, 2**32), st.floats(0.001, 100))
+def test_learned_weights_have_the_least_score_with_its_penalty(components: int, seed: int, shrinkage: float) -> None:
+    """The score of a pool is that of the mean products of errors, and so is its distance from the prior."""
+    rng = np.random.default_rng(seed)
+    errors = rng.normal(0, 1, (20, components)) + rng.normal(0, 2, (20, 1))
+    mean, accepted = errors.T @ errors, [True] * components
+    prior = np.array([0.7, 0.3]) if components == 2 else np.array([0.5, *[0.5 / (components - 1)] * (components - 1)])
 
+    def score(weights: Floats) -> float:
+        return float(weights @ mean @ weights + shrinkage * (weights - prior) @ mean @ (weights - prior))
 
-def test_without_shrinkage_learned_weights_have_the_least_score(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning, "SHRINKAGE", 1e-9)
-    ensemble = Ensemble(linear(OFF), residuals_database(OFF), steady_lstm(0.9, 0.3))
-    weights = learned(ensemble)
-    for cell in (1, 3):
-        best = weights.values[1, cell]
-        least = crps_of(ensemble, best, cell)
-        for other in (
-            [1, 0, 0],
-            [0, 1, 0],
-            [0, 0, 1],
-            [0.5, 0.25, 0.25],
-            0.9 * best + [0.1, 0, 0],
-            0.9 * best + [0, 0.1, 0],
-        ):
-            assert least <= crps_of(ensemble, np.array(other, float), cell) + 2e-3
-
-
-def test_weights_are_shrunk_towards_those_before_the_games(monkeypatch: pytest.MonkeyPatch) -> None:
-    ensemble = Ensemble(linear(OFF), residuals_database(OFF), steady_lstm(OFF, 0.2))
-    monkeypatch.setattr(learning, "SHRINKAGE", 1e6)
-    monkeypatch.setattr(learning, "TOLERANCE", 1.0)
-    assert learned(ensemble).values == pytest.approx(np.tile(learning.PRIOR, (3, len(CELLS), 1)), abs=1e-3)
-    alone = learned(replace(ensemble, lstm=None)).values
-    assert alone == pytest.approx(np.tile([0.7, 0.3, 0.0], (3, len(CELLS), 1)), abs=1e-3)
-    assert np.array_equal(learned(Ensemble(linear())).values, Weights.fixed(1.0, 0.0, 0.0).values)
+    [best] = learning.best_weights(mean[None], accepted, shrinkage)
+    assert best.sum() == pytest.approx(1)
+    assert (best >= 0).all()
+    for other in (*np.eye(components), prior, *rng.dirichlet(np.ones(components), 50)):
+        for share in (0.01, 0.5, 1.0):
+            assert score(best) <= score((1 - share) * best + share * other) * (1 + 1e-9)
+    [shrunk] = learning.best_weights(mean[None], accepted, 1e9)
+    assert shrunk == pytest.approx(prior, abs=1e-6)
+    [alone] = learning.best_weights(mean[None], [True] + [False] * (components - 1))
+    assert alone.tolist() == [1.0] + [0.0] * (components - 1)
 
 
 def test_the_weights_of_a_recipe_are_used_as_they_are_given() -> None:
-    recipe = replace(quick_recipe(), weights=FixedWeights(dejavu=0.4, lstm=0.6))
+    recipe = replace(quick_recipe(), weights={"dejavu": 0.4, "lstm": 0.6})
     games = simulated_games()
     fitted = fit_recipe(games.of_seasons([2031]), games.of_seasons([2032]), recipe)
     assert np.array_equal(fitted.models.weights.values, Weights.fixed(0.0, 0.4, 0.6).values)

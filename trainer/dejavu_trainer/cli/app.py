@@ -20,7 +20,7 @@ from dejavu_common.rich_console import Console
 from dejavu_feed.errors import DataError, FeedError
 from dejavu_models.errors import DejavuError
 from dejavu_trainer.data.games import Games, load_games, parse_seasons
-from dejavu_trainer.data.plays import available_seasons, events_path, season_path
+from dejavu_trainer.data.plays import SeasonFile, season_files, season_path
 from dejavu_trainer.execution import Advance, Execution, Progress, cores
 
 if TYPE_CHECKING:  # torch takes seconds to load
@@ -157,7 +157,7 @@ def check_free(folder: Path, season: int, *, overwrite: bool) -> None:
     Raises:
         DataError: if the folder has it already, unless it is to be overwritten.
     """
-    for path in (season_path(folder, season), events_path(folder, season)):
+    for path in (season_path(folder, season, kind) for kind in SeasonFile):
         if path.exists() and not overwrite:
             raise DataError(f"{path}: already exists; use --overwrite to replace it")
 
@@ -224,7 +224,7 @@ def games_until(bars: ProgressBars, data: Path, test: str) -> tuple[Games, tuple
         typer.BadParameter: if the seasons are invalid.
     """
     seasons = parsed("--test", parse_seasons, test)
-    available = [season for season in available_seasons(data) if season <= seasons[-1]]
+    available = [season for season in season_files(data) if season <= seasons[-1]]
     with bars.step("Read the games", len(available)) as advance:
         return load_games(data, available, advance), seasons
 

@@ -76,7 +76,9 @@ def evaluate(
             with bars.step("Evaluate", bundle_evaluation.STEPS) as advance:
                 evaluation = bundle_evaluation.evaluate(forecaster, games, season, seed=seed, advance=advance)
         title = f"Model {forecaster.version} on season {season}: {evaluation.result.games:,} games"
-        warning = "" if evaluation.seen is None else _SEEN[evaluation.seen].format(date=forecaster.ratings.date)
+        warning = (
+            "" if evaluation.seen is None else _SEEN[evaluation.seen].format(date=forecaster.manifest.ratings.date)
+        )
         report = report_of(title, evaluation.result, warning)
         if html is not None:
             write_atomic(html, page(report, plots(evaluation.result, [evaluation.scores])).encode())
@@ -112,10 +114,9 @@ def backtest(
     from dejavu_trainer.reports.backtest import report_of
     from dejavu_trainer.reports.plots import fan_chart, plots
     from dejavu_trainer.reports.render import markdown, page, print_report
-    from dejavu_trainer.training import lstm_config
 
     recipe, where = training_config(config), parsed_execution(execution, jobs)
-    with exit_on_error(lstm_config.FitError), ProgressBars() as bars:
+    with exit_on_error(), ProgressBars() as bars:
         games, seasons = games_until(bars, data, test)
         with bars.step("Walk forward", len(seasons)) as advance:
             folds = walk_forward.backtest(

@@ -6,19 +6,20 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from dejavu_common.rich_console import Console
 from dejavu_feed.errors import DataError
-from dejavu_feed.event_table import write_events
 from dejavu_feed.files.checked_games import CheckedGames, LeftOutGame
 from dejavu_feed.files.reader import read_games
 from dejavu_feed.files.source_rows import Source
 from dejavu_trainer.cli.app import Json, Overwrite, Season, app, check_free, exit_on_error, print_json
+from dejavu_trainer.data.court import box_scores_from
+from dejavu_trainer.data.event_files import with_events
 from dejavu_trainer.data.games import count_games
-from dejavu_trainer.data.plays import events_path, plays_table, write_plays
+from dejavu_trainer.data.plays import plays_table, write_season
 from dejavu_trainer.reports import runs
 
 SHOWN_PROBLEMS = 20
@@ -49,83 +50,71 @@ def import_plays(
             "plays that contradict its teams, WL or PTS are left out.",
         ),
     ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Write nothing if a game contradicts itself or the list.")
-    ] = False,
+    events: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Table of the events of the same games (columns: docs/data.md), for --from plays; makes "
+            "events_{season}.parquet and players_{season}.parquet.",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Validate play-by-play files row by row and store a season of them for training."""
     if source is Source.PLAYS and (len(files) > 1 or games is not None):
         raise typer.BadParameter("takes one file and no --games", param_hint="--from plays")
+    if source is not Source.PLAYS and events is not None:
+        raise typer.BadParameter("needs --from plays; other sources have events in their files", param_hint="--events")
     with exit_on_error():
-        for file in [*files, *([] if games is None else [games])]:
+        for file in filter(None, [*files, games, events]):
             if not file.exists():  # reported first, before any other error
                 raise DataError(f"{file}: there is no such file")
         check_free(out, season, overwrite=overwrite)
         checked = read_games(files, source, season, games)
-        if checked.problems:
-            _refuse(files, checked, as_json=as_json)
-        if strict:
-            _refuse_contradictions(checked.left_out)
+        _refuse(files[0], checked, as_json=as_json)
         plays = plays_table(checked.games)
         counted = count_games(files[0], plays)
-        path = write_plays(out, season, plays)
-        if events := [(game.game_id, game.events) for game in checked.games if game.events]:
-            write_events(events_path(out, season), events)
+        checked, without_events = (checked, []) if events is None else with_events(checked, events)
+        box_scores, without_players = box_scores_from(checked.games)
+        path = write_season(out, season, plays, checked.games, box_scores)
     document = runs.season_document(path, plays, counted, season)
-    if source is not Source.PLAYS:
-        document["not_imported"] = [asdict(game) for game in checked.left_out]
-        document["not_in_list"] = list(checked.unlisted)
-    for line in [*_left_out_lines(checked.left_out), *_unlisted_lines(checked.unlisted)]:
-        typer.echo(line, err=True)
+    document |= {
+        "events": sum(bool(game.events) for game in checked.games),
+        "players": len(box_scores),
+        "not_in_list": list(checked.unlisted),
+    }
+    without = {"not_imported": checked.left_out, "without_events": without_events, "without_players": without_players}
+    for (key, each), text in zip(without.items(), ("left out", "no events of", "no players of"), strict=True):
+        document[key] = [asdict(game) for game in each]
+        _tell(text, each)
+    if ids := checked.unlisted:
+        some = f"{len(ids):,} game{'s' * (len(ids) > 1)} not in the list"
+        typer.echo(f"{some}, imported under date and home team ({ids[0]}{', …' * (len(ids) > 1)})", err=True)
     if as_json:
         print_json(document)
     else:
         runs.print_season(Console(), document)
 
 
-def _refuse_contradictions(left_out: Sequence[LeftOutGame]) -> None:
-    """Print the games that contradict themselves or the list; raise a DataError if there are any."""
-    contradictions = [game for game in left_out if game.contradicts]
-    for line in _left_out_lines(contradictions):
-        typer.echo(line, err=True)
-    if contradictions:
-        count = f"{len(contradictions):,} game{'s' * (len(contradictions) > 1)}"
-        raise DataError(f"--strict: {count} with contradictions; nothing was written")
+def _refuse(file: Path, checked: CheckedGames, *, as_json: bool) -> None:
+    """Print the problems, and raise a DataError that counts them, if there are any."""
+    if problems := checked.problems:
+        if as_json:
+            print_json({"file": str(file), "problems": [asdict(problem) for problem in problems]})
+        if len(problems) == 1:
+            raise DataError(f"1 problem: {problems[0].located(file)}; nothing was written")
+        for problem in problems[:SHOWN_PROBLEMS]:
+            typer.echo(problem.located(file), err=True)
+        raise DataError(f"{checked.at_least}{len(problems):,} problems; nothing was written")
 
 
-def _refuse(files: Sequence[Path], checked: CheckedGames, *, as_json: bool) -> None:
-    """Print the problems; raise a DataError that counts them."""
-    problems = checked.problems
-    if as_json:
-        print_json({"file": str(files[0]), "problems": [_document(asdict(problem)) for problem in problems]})
-    if len(problems) == 1:
-        raise DataError(f"1 problem: {problems[0].located(files[0])}; nothing was written")
-    for problem in problems[:SHOWN_PROBLEMS]:
-        typer.echo(problem.located(files[0]), err=True)
-    raise DataError(f"{checked.at_least}{len(problems):,} problems; nothing was written")
-
-
-def _document(problem: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in problem.items() if key != "file" or value}
-
-
-def _left_out_lines(left_out: Sequence[LeftOutGame]) -> list[str]:
-    """Return a line for each reason with the number of games left out for it, and the first of them."""
-    counts = Counter(game.reason for game in left_out)
-    first = {game.reason: game.game_id for game in reversed(left_out)}
-    lines = [
-        f"left out {count:,} game{'s' * (count > 1)} ({first[reason]}{', …' * (count > 1)}): {reason}"
-        for reason, count in counts.most_common(SHOWN_REASONS)
-    ]
-    more = len(counts) - len(lines)
-    return [*lines, f"and games for {more:,} more reasons: --json lists them"] if more else lines
-
-
-def _unlisted_lines(ids: Sequence[str]) -> list[str]:
-    """Return a line on the games that the list of games does not have; none if it has all."""
-    if not ids:
-        return []
-    games = f"{len(ids):,} game{'s' * (len(ids) > 1)}"
-    return [f"{games} not in the list, imported under date and home team ({ids[0]}{', …' * (len(ids) > 1)})"]
+def _tell(text: str, games: Sequence[LeftOutGame]) -> None:
+    """Print a line on each reason to stderr, with the number of its games and the first of them."""
+    counts = Counter(game.reason for game in games)
+    first = {game.reason: game.game_id for game in reversed(games)}
+    for reason, count in counts.most_common(SHOWN_REASONS):
+        some = f"{count:,} game{'s' * (count > 1)} ({first[reason]}{', …' * (count > 1)})"
+        typer.echo(f"{text} {some}: {reason}", err=True)
+    if (more := len(counts) - SHOWN_REASONS) > 0:
+        typer.echo(f"{text} games for {more:,} more reasons: --json lists them", err=True)

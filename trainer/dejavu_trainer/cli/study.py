@@ -89,12 +89,11 @@ def study(
     from dejavu_trainer.evaluation.study import check_recipes, run_study
     from dejavu_trainer.reports.comparison import comparison_document, comparison_tables
     from dejavu_trainer.reports.render import print_tables
-    from dejavu_trainer.training.lstm_config import FitError
     from dejavu_trainer.training.recipe import parse_recipe, read_toml
     from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
 
     where = parsed_execution(execution, jobs)
-    with exit_on_error(FitError), ProgressBars() as bars:
+    with exit_on_error(), ProgressBars() as bars:
         read = {str(path): parse_recipe(read_toml(path), str(path)) for path in recipes}
         check_recipes(read, forecaster)
         games, seasons = games_until(bars, data, test)

@@ -5,18 +5,20 @@ docs/data.md describes the format.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from dejavu_common.files import atomic_replace
 from dejavu_feed.box_score import MAX_SECONDS, PlayerLine, box_score_faults
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.tables import read_rows
 from dejavu_models.arrays import Floats
-from dejavu_trainer.data.plays import plays_file
 
 SCHEMA: Final = pa.schema(
     {
@@ -71,10 +73,12 @@ def box_scores_of(rows: Floats, count: int) -> NDArray[np.object_]:
     return result
 
 
-def box_scores_file(folder: Path, season: int) -> Path | None:
-    """Find the box scores of a season beside its plays; None if there are none."""
-    path = plays_file(folder, season).parent / f"players_{season}.parquet"
-    return path if path.is_file() else None
+def write_box_scores(path: Path, games: Mapping[str, Iterable[SeenLine]]) -> None:
+    """Write the box scores of games, by id, atomically and in the given order."""
+    rows = [(game_id, *each.line, each.first) for game_id, lines in games.items() for each in lines]
+    table = pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], schema=SCHEMA)
+    with atomic_replace(path) as new:
+        pq.write_table(table, new, compression="zstd")
 
 
 def read_box_scores(path: Path) -> dict[str, tuple[SeenLine, ...]]:

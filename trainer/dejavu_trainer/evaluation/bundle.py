@@ -8,15 +8,15 @@ from typing import Final, Literal
 from dejavu_feed.errors import DataError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.player_ratings import PlayerRatings
-from dejavu_models.ratings import RatingFilter, frozen_margins
-from dejavu_models.totals.filter import TotalFilter
+from dejavu_models.ratings import RatingFilter
+from dejavu_models.team_filter import TotalFilter
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.result import RESULT_STEPS, BacktestResult, RunProvenance, result_of
 from dejavu_trainer.evaluation.scoring.fold_scores import SCORING_STEPS, FoldScores, score_fold
 from dejavu_trainer.evaluation.scoring.totals import TotalScores, score_totals
 from dejavu_trainer.execution import Advance, ignore
 from dejavu_trainer.training.players import rate_players
-from dejavu_trainer.training.ratings import carry, margin_terms
+from dejavu_trainer.training.ratings import carry, margins_with_frozen_ratings
 from dejavu_trainer.training.totals import carry_totals
 
 STEPS: Final = SCORING_STEPS + RESULT_STEPS
@@ -77,7 +77,7 @@ def evaluate(
             f" {forecaster.version} was built from; the references are fitted on them too"
         )
     rating_filter = forecaster.rating_filter
-    start = RatingFilter.start(rating_filter.settings, with_terms=rating_filter.with_terms)
+    start = RatingFilter.start(rating_filter.settings)
     rated, _ = carry(start, games)
     earlier, test = rated.select(games.season < season), rated.of_seasons([season])
     for selected, description in (
@@ -87,17 +87,16 @@ def evaluate(
         if not len(selected.games):
             raise DataError(f"there are no games {description}")
     frozen = rating_filter
-    knows_results = forecaster.ratings.date >= test.games.date[0].item()
+    knows_results = manifest.ratings.date >= test.games.date[0].item()
     if knows_results:  # use the ratings that the bundle would have had before the season
         _, frozen = carry(start, earlier.games)
-    ratings = frozen.predict(season).ratings()
     scored = score_fold(
         forecaster.models,
         forecaster.calibration,
         earlier=earlier,
         calibrate=rated.of_seasons(info.calibration_seasons),
         test=test,
-        frozen_margins=frozen_margins(ratings, test.games.home, test.games.away, margin_terms(test.games)),
+        frozen_margins=margins_with_frozen_ratings(frozen, test.games),
         players=_players(forecaster, earlier.games),
         advance=advance,
     )

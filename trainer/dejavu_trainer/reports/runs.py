@@ -55,7 +55,7 @@ def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
             "games": info.past_games,
             "similar_games": info.similar_games,
         },
-        "lstm": {"epochs": fitted.recipe.lstm.epochs, "parity": fitted.lstm.parity},
+        "components": list(info.components),
         "weights": [
             each._asdict() | {"horizon": each.horizon.value, "margin_source": each.margin_source.name.lower()}
             for each in info.weights
@@ -94,10 +94,6 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
             for name, error in ratings["errors"].items()
         ),
         ("Dejavu", f"{dejavu['games']:,} games, and as many mirror images; a forecast has {dejavu['similar_games']:,}"),
-        (
-            "LSTM",
-            f"{document['lstm']['epochs']} epochs; served vs. torch: at most {document['lstm']['parity']:.1e}",
-        ),
         ("Weights", _weights_line(document["weights"])),
         _verdict(verdict),
     ]
@@ -169,7 +165,7 @@ def refresh_document(refreshed: Refresh, left_out: Sequence[str] = ()) -> dict[s
         "season": manifest.ratings.season,
         "missing_seasons": list(refreshed.missing_seasons),
         "left_out": list(left_out),
-        "ratings": {code: round(points, 2) for code, points in refreshed.forecaster.ratings.strengths.items()},
+        "ratings": {code: round(points, 2) for code, points in refreshed.forecaster.rating_filter.strengths.items()},
     }
 
 

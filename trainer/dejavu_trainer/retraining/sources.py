@@ -15,7 +15,7 @@ from dejavu_feed.pattern import LARGEST_MARGIN
 from dejavu_feed.teams import TEAMS
 from dejavu_trainer.data.games import Games, load_games
 from dejavu_trainer.data.ledger_export import games_folder
-from dejavu_trainer.data.plays import seasons_at
+from dejavu_trainer.data.plays import season_files
 
 RARE: Final = 1e-4
 """Probability that a complete season is mistaken for one that lacks games of a team."""
@@ -112,8 +112,7 @@ def gather(
     seen = set[tuple[str, str, str]]()
     for source in sources:
         with games_folder(source, include_replays=include_replays) as path:
-            folder, available = seasons_at(path)
-            games = load_games(folder, [each for each in available if each in (seasons or available)])
+            games = load_games(path, [season for season in season_files(path) if not seasons or season in seasons])
         keys = list(zip(games.date.astype(str).tolist(), games.home.tolist(), games.away.tolist(), strict=True))
         new = np.array([key not in seen for key in keys], dtype=bool)
         seen.update(keys)

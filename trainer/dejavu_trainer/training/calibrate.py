@@ -7,6 +7,7 @@ that the tested procedure is the published one.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -15,10 +16,12 @@ from pydantic import TypeAdapter
 
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
-from dejavu_models.components.ensemble import Ensemble, Weights
-from dejavu_models.components.features import live_features
+from dejavu_models.components.component import Component, TrainingGames
+from dejavu_models.components.dejavu import Dejavu
+from dejavu_models.components.ensemble import POOLED, Ensemble, Weights
 from dejavu_models.components.linear import LinearModels
 from dejavu_models.components.lstm import Lstm
+from dejavu_models.components.registry import component_class
 from dejavu_models.manifest import MetricRecord
 from dejavu_models.moments.model import MomentModel
 from dejavu_models.player_ratings import PlayerRatings
@@ -30,10 +33,8 @@ from dejavu_models.uncertainty.lattice.inputs import COLUMNS, LiveKind, is_used
 from dejavu_models.uncertainty.lattice.ranks import UNRANKED, ranks_of
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import HERE, Advance, Execution, Progress, ignore
-from dejavu_trainer.training.dejavu import fit_dejavu, references_of
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
 from dejavu_trainer.training.linear import LEAST_LINES, fit_linear, have_line, linear_points, out_of_season_points
-from dejavu_trainer.training.lstm_config import LstmExamples, TrainedLstm
 from dejavu_trainer.training.moments import fit_moments
 from dejavu_trainer.training.players import fit_players
 from dejavu_trainer.training.ratings import RatedGames, carry, fit_ratings, margins_with_frozen_ratings
@@ -72,7 +73,6 @@ class CalibratedModels:
         recipe: the training configuration.
         seed: random seed of the training.
         models: the components with their weights.
-        lstm: the fitted LSTM.
         train: the earlier games, on which models and tables are fitted, with margins from carried ratings.
         before: state of the ratings after them.
         calibration: the predictive distributions.
@@ -85,7 +85,6 @@ class CalibratedModels:
     recipe: TrainingConfig
     seed: int
     models: Ensemble
-    lstm: TrainedLstm
     train: RatedGames
     before: RatingFilter
     calibration: LatticeCalibration
@@ -159,12 +158,12 @@ def fit_recipe(
             LatticeCalibration.to_bytes,
             LatticeCalibration.from_bytes,
         )
-    models, lstm = _components(linear, tables, of_train, recipe, seed, progress, stages)
+    models = _components(linear, tables, of_train, recipe, seed, progress, stages)
     with progress.step("Calibrate", len(LINEAR_SOURCES) + len(MarginSource)) as advance:
         frozen = margins_with_frozen_ratings(before, calibrate)
         models = replace(models, weights=_weights(models, tables, of_calibrate, recipe, advance))
         calibration = conformalized(tables, models, of_calibrate, frozen, advance)
-    fitted = CalibratedModels(recipe, seed, models, lstm, of_train, before, calibration, of_calibrate, after)
+    fitted = CalibratedModels(recipe, seed, models, of_train, before, calibration, of_calibrate, after)
     return replace(fitted, players=fit_players(*fitted.games), moments=fit_moments(fitted.games.games))
 
 
@@ -176,28 +175,42 @@ def _components(
     seed: int,
     progress: Progress,
     stages: StageCache,
-) -> tuple[Ensemble, TrainedLstm]:
-    """Return the components, without weights, and the fitted LSTM; see `fit_recipe`."""
-    residuals, references = _residuals(tables, rated), references_of(rated)
-    with progress.step("Build the Dejavu database", MAX_SLOTS) as advance:
-        best = residuals[MarginSource.KNOWN, 1]
-        dejavu = fit_dejavu(rated, best, references, recipe.dejavu, seed, advance)
+) -> Ensemble:
+    """Return the components of a recipe, without weights; see `fit_recipe`."""
+    games, dejavu, lstm, others = training_games(rated, _residuals(tables, rated)), None, None, list[Component]()
+    for name in recipe.components:
+        if name == "dejavu":
+            with progress.step("Build the Dejavu database", MAX_SLOTS) as advance:
+                dejavu = Dejavu.fit(games, seed, recipe.dejavu, advance)
+        elif name == "lstm":
+            with progress.step("Train the LSTM", recipe.lstm.steps) as advance:
+                inputs = rated.games, recipe.rating_steps, recipe.lstm, seed
+                fit = partial(Lstm.fit, games, seed, recipe.lstm, advance)
+                lstm = stages.get("lstm.npz", inputs, fit, Lstm.to_bytes, Lstm.from_bytes)
+        else:
+            with progress.step(f"Fit the component {name}", 1) as advance:
+                others.append(component_class(name).fit(games, seed))
+                advance(1)
+    return Ensemble(
+        linear, dejavu, lstm, Weights.fixed(1.0, names=(*POOLED, *(each.name for each in others))), tuple(others)
+    )
 
-    def fitted() -> TrainedLstm:
-        # Imported late: torch takes seconds to load, and only fits need it.
-        from dejavu_trainer.training.lstm import fit_lstm
 
-        live = live_features(live_rows(rated.games), references.mean_totals[1:])
-        by_minute = np.zeros((*residuals.shape[:3], MAX_SLOTS, len(HORIZONS)))
-        for column, (horizon, minute) in enumerate(CASES):
-            by_minute[..., minute - 1, horizon] = residuals[..., column]
-        examples = LstmExamples(rated.games.levels, rated.margins, live, by_minute, references.mean_totals)
-        return fit_lstm(examples, recipe.lstm, seed, advance)
-
-    with progress.step("Train the LSTM", recipe.lstm.steps) as advance:
-        inputs = rated.games, recipe.rating_steps, recipe.lstm, seed
-        lstm = stages.get("lstm.npz", inputs, fitted, TrainedLstm.to_bytes, TrainedLstm.from_bytes)
-    return Ensemble(linear, dejavu, Lstm(lstm.content)), lstm
+def training_games(rated: RatedGames, residuals: Floats) -> TrainingGames:
+    """Return games with their standardised residuals, see `TrainingGames`, as components are fitted to them."""
+    games = rated.games
+    return TrainingGames(
+        home=games.home,
+        away=games.away,
+        date=games.date,
+        differentials=games.differentials,
+        outcomes=games.outcomes.astype(np.float64),
+        totals=games.totals,
+        final_total=games.final_total,
+        margins=rated.margins,
+        live=live_rows(games),
+        residuals=residuals,
+    )
 
 
 def _residuals(tables: LatticeCalibration, rated: RatedGames) -> Floats:
@@ -222,7 +235,9 @@ def _weights(
 ) -> Weights:
     """Return the weights that a recipe fixes, or those learned from games that the components have not seen."""
     if (fixed := recipe.weights) is not None:
-        return Weights.fixed(1 - fixed.dejavu - fixed.lstm, fixed.dejavu, fixed.lstm)
+        names = models.weights.names
+        rest = [fixed.get(name, 0.0) for name in names[1:]]
+        return Weights.fixed(1 - sum(rest), *rest, names=names)
     games, lined = rated.games, have_line(rated.games)
     by_source = {
         MarginSource.UNKNOWN: RatedGames(games, np.full_like(rated.margins, np.nan)),

@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from dejavu_feed.game_ids import PLAYOFF_PHASES
 from dejavu_models.arrays import Floats
-from dejavu_models.ratings import RatingFilter, frozen_margins
+from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import (
     GameSchedule,
     GameTerms,
     ScheduleHistory,
-    TeamSchedule,
     TotalTerms,
     game_terms,
     total_terms,
@@ -31,36 +30,6 @@ from dejavu_models.team_filter import FilterT, RatingSettings, TeamFilter, carri
 from dejavu_models.types import MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance
-
-
-class ScheduleTerms(NamedTuple):
-    """Schedule of n games; (n, 2) of the home and the away team, NaN where it is not known. See `TeamSchedule`.
-
-    Attributes:
-        rest_days: 0 to MAX_REST.
-        is_back_to_back: 0 or 1.
-        games_in_4_days, games_in_6_days: at least 1.
-        road_games: 0 at home.
-        time_zones: hours, positive to the east.
-        altitude: (n,), metres.
-    """
-
-    rest_days: Floats
-    is_back_to_back: Floats
-    games_in_4_days: Floats
-    games_in_6_days: Floats
-    road_games: Floats
-    time_zones: Floats
-    altitude: Floats
-
-
-def schedule_terms(games: Games) -> ScheduleTerms:
-    """Return the schedule of each game, from the games of the table on earlier days."""
-    schedules = _schedules(games)
-    teams = np.array([(each.home, each.away) for each in schedules], dtype=np.float64)  # None becomes NaN
-    altitude = np.array([each.altitude for each in schedules], dtype=np.float64)
-    columns = dict(zip(TeamSchedule._fields, np.moveaxis(teams.reshape(len(games), 2, -1), 2, 0), strict=True))
-    return ScheduleTerms(**columns, altitude=altitude)
 
 
 def margin_terms(games: Games) -> list[GameTerms]:
@@ -191,7 +160,7 @@ def margins_in_mode(mode: MarginSource, margins: Floats) -> Floats:
 def carry(start: RatingFilter, games: Games) -> tuple[RatedGames, RatingFilter]:
     """Update ratings game by game; the games must be later than those already in `start`.
 
-    Schedule terms such as rest days are derived from the earlier games of the season, so `games` should contain all of
+    The terms of the schedule are derived from the earlier games of the season, so `games` should contain all of
     them.
 
     Returns:
@@ -201,17 +170,24 @@ def carry(start: RatingFilter, games: Games) -> tuple[RatedGames, RatingFilter]:
     return RatedGames(games, margins), after
 
 
-def fit_ratings(games: Games, steps: int, advance: Advance, *, with_terms: bool = True) -> RatingSettings:
+def fit_ratings(games: Games, steps: int, advance: Advance) -> RatingSettings:
     """Estimate the settings of the filter of margins by maximum likelihood; see `fit_settings`.
 
     Args:
         games: training games.
         steps: maximum number of likelihood evaluations.
         advance: called with the number of steps done, `steps` in total.
-        with_terms: whether schedule, playoffs and altitude enter the expected margins.
     """
-    start = RatingFilter.start(RatingSettings(), with_terms=with_terms)
-    return fit_settings(start, games, games.final.astype(np.float64), margin_terms(games), steps, advance)
+    return fit_settings(
+        RatingFilter.start(), games, games.final.astype(np.float64), margin_terms(games), steps, advance
+    )
+
+
+def frozen(before: TeamFilter, games: Games, terms: Sequence[Sequence[float]]) -> Floats:
+    """Return the expected outcomes of games of one season, (n,) in points, with ratings as they stand before it."""
+    state = before.predict(int(games.season[0]))
+    columns = zip(games.home.tolist(), games.away.tolist(), terms, strict=True)
+    return np.array([state.expected(home, away, of_game)[0] for home, away, of_game in columns])
 
 
 def margins_with_frozen_ratings(before: RatingFilter, games: Games, *, update: bool = True) -> Floats:
@@ -232,10 +208,9 @@ def margins_with_frozen_ratings(before: RatingFilter, games: Games, *, update: b
     margins, state, terms = np.empty(len(games)), before, margin_terms(games)
     for season in np.unique(games.season).tolist():
         which = games.season == season
-        of_season, frozen = games.select(which), state.predict(season)
-        terms_of_season = [terms[game] for game in np.flatnonzero(which)]
-        margins[which] = frozen_margins(frozen.ratings(), of_season.home, of_season.away, terms_of_season)
-        state = carry(state, of_season)[1] if update else frozen
+        of_season = games.select(which)
+        margins[which] = frozen(state, of_season, [terms[game] for game in np.flatnonzero(which)])
+        state = carry(state, of_season)[1] if update else state.predict(season)
     return margins
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -14,22 +14,15 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from dejavu_feed.errors import DataError
-from dejavu_trainer.training.dejavu import DejavuConfig
-from dejavu_trainer.training.lstm_config import LstmConfig
+from dejavu_models.components.registry import component_class, package_of
+from dejavu_models.components.settings import DejavuConfig, LstmConfig
+from dejavu_models.errors import ComponentMissing
+from dejavu_models.manifest import MAX_COMPONENTS, ComponentName
+from dejavu_models.types import COMPONENTS
 
-METHOD = 11
+METHOD = 12
 """Version of the training code; incremented with every change that gives different models for the same games, so that
 a verdict on older models is not reused."""
-
-
-@dataclass(frozen=True, slots=True)
-class FixedWeights:
-    """Weights of Dejavu and the LSTM in every forecast; the linear models have the rest."""
-
-    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
-
-    dejavu: Annotated[float, Field(ge=0, le=1)]
-    lstm: Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +33,9 @@ class TrainingConfig:
         rating_steps: likelihood evaluations in the search for the ratings' settings.
         dejavu: settings of the database of past games.
         lstm: hyperparameters of the LSTM.
-        weights: the weights of the components; None: learned, see `training.weights`.
+        components: the components: dejavu, lstm, and those of installed packages, see docs/components.md.
+        weights: their weights in every forecast, the linear models have the rest; None: learned, see
+            `training.weights`.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
@@ -48,12 +43,14 @@ class TrainingConfig:
     rating_steps: Annotated[int, Field(ge=1, le=10_000)] = 60
     dejavu: DejavuConfig = field(default_factory=DejavuConfig)
     lstm: LstmConfig = field(default_factory=LstmConfig)
-    weights: FixedWeights | None = None
+    components: Annotated[tuple[ComponentName, ...], Field(max_length=MAX_COMPONENTS)] = COMPONENTS
+    weights: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
 
     @property
     def digest(self) -> str:
         """Hash that identifies the recipe: the first 16 hexadecimal digits of a SHA-256."""
-        content = {"method": METHOD, **asdict(self)}
+        packages = {name: package_of(name) for name in self.components if name not in COMPONENTS}
+        content = {"method": METHOD, **asdict(self), **({"packages": packages} if packages else {})}
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
@@ -90,9 +87,20 @@ def parse_recipe(document: Mapping[str, Any], name: str) -> TrainingConfig:
     except ValidationError as error:
         names = [*_names(asdict(TrainingConfig()))]
         raise DataError("\n".join(f"{name}: {_problem(each, names)}" for each in error.errors())) from None
-    if recipe.weights is not None and recipe.weights.dejavu + recipe.weights.lstm > 1:
-        raise DataError(f"{name}: weights: dejavu and lstm must sum to 1 at most")
-    return recipe
+    try:
+        for each in recipe.components:
+            component_class(each)
+    except ComponentMissing as error:
+        raise DataError(f"{name}: components: {error}") from None
+    others = tuple(each for each in recipe.components if each not in COMPONENTS)
+    ordered = (*(each for each in COMPONENTS if each in recipe.components), *dict.fromkeys(others))
+    if len(ordered) != len(recipe.components):
+        raise DataError(f"{name}: components: each must be there once")
+    if unknown := (recipe.weights or {}).keys() - set(ordered):
+        raise DataError(f"{name}: weights.{min(unknown)}: is no component; expected some of {', '.join(ordered)}")
+    if recipe.weights is not None and sum(recipe.weights.values()) > 1:
+        raise DataError(f"{name}: weights: they must sum to 1 at most")
+    return replace(recipe, components=ordered)
 
 
 def _problem(error: Any, names: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
 from dejavu_models.uncertainty.lattice.inputs import COLUMNS, LiveColumns, LiveKind, is_used
-from dejavu_models.uncertainty.lattice.margin_model import MarginModel
+from dejavu_models.uncertainty.lattice.margin_model import Base, MarginModel
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.training.ratings import RatedGames
 
@@ -73,30 +73,28 @@ class ServedTables:
         margins = margins if margins.ndim == 1 else margins[:, minute - 1]
         centers, mass = np.empty(len(self.games)), np.empty((len(self.games), len(VALUES)))
         opinions = None if self._opinions is None else self._opinions.at(horizon, minute)
-        for model, rows, live in self._parts(minute):
-            center = points[rows, minute - 1, horizon]
-            if live is not None:
-                center = center + model.shifts(HORIZONS[horizon], minute, live)
-            leads, of_margins = self.games.levels[rows, minute - 1], np.nan_to_num(margins[rows])
-            of_rows = None if opinions is None else opinions.select(rows)
-            made = model.distribution(HORIZONS[horizon], minute, center, leads, of_margins, live, of_rows)
-            if of_rows is not None:
-                center = center + model.units(HORIZONS[horizon], minute, leads, of_margins, live) * of_rows.shifts
-            centers[rows], mass[rows] = center, made.mass
+        for base, rows in self._bases(points, margins, horizon, minute):
+            made = base.prediction if opinions is None else opinions.select(rows)(base)
+            centers[rows], mass[rows] = made.points, base.finished(made.below).mass
         return centers, LatticeDistribution(mass)
 
     def residuals(self, points: Floats, margins: Floats) -> Floats:
         """Return the standardised residuals of the linear models, (n, cases); arguments as of `distribution`."""
         result = np.empty((len(self.games), len(CASES)))
         for column, (horizon, minute) in enumerate(CASES):
-            for model, rows, live in self._parts(minute):
-                center = points[rows, minute - 1, horizon]
-                if live is not None:
-                    center = center + model.shifts(HORIZONS[horizon], minute, live)
-                leads, of_margins = self.games.levels[rows, minute - 1], np.nan_to_num(margins[rows])
-                units = model.units(HORIZONS[horizon], minute, leads, of_margins, live)
-                result[rows, column] = (self.games.outcomes[rows, horizon] - center) / units
+            for base, rows in self._bases(points, margins, horizon, minute):
+                result[rows, column] = (self.games.outcomes[rows, horizon] - base.centers) / base.units
         return result
+
+    def _bases(
+        self, points: Floats, margins: Floats, horizon: int, minute: int
+    ) -> Iterator[tuple[Base, NDArray[np.intp]]]:
+        """Yield the distributions of the linear models, and the games that they are of."""
+        for model, rows, live in self._parts(minute):
+            centers, leads = points[rows, minute - 1, horizon], self.games.levels[rows, minute - 1]
+            if live is not None:
+                centers = centers + model.shifts(HORIZONS[horizon], minute, live)
+            yield model.base(HORIZONS[horizon], minute, centers, leads, np.nan_to_num(margins[rows]), live), rows
 
     def _parts(self, minute: int) -> Iterator[tuple[MarginModel, NDArray[np.intp], LiveColumns | None]]:
         """Yield the tables that are used after a minute, with their games and these games' live inputs."""

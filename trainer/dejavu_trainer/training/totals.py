@@ -9,16 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
-from dejavu_models.totals.filter import TotalFilter
-from dejavu_models.totals.inputs import LATE, POINT_TERMS, TotalInputs, point_terms, scale_terms
-from dejavu_models.totals.model import CENTERS, TotalModel
+from dejavu_models.team_filter import TotalFilter
+from dejavu_models.totals.model import CENTERS, LATE, POINT_TERMS, TotalInputs, TotalModel, point_terms, scale_terms
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance
 from dejavu_trainer.training.lattice import LateShapes, fit_scales, fit_shapes, standardized
 from dejavu_trainer.training.linear import season_parts
-from dejavu_trainer.training.ratings import carried, fit_settings, totals_terms
+from dejavu_trainer.training.ratings import carried, fit_settings, frozen, totals_terms
 
 LATE_SHAPES: Final = LateShapes(LATE, CENTERS, (2.5, 3.0, 4.0, 6.0), mirrored=False)
 
@@ -122,9 +121,7 @@ def carry_totals(start: TotalFilter, games: Games) -> tuple[Floats, TotalFilter]
 
 def frozen_totals(state: TotalFilter, games: Games) -> Floats:
     """Return the expected totals of games of one season, (n,) in points, with the ratings before it."""
-    state = state.predict(int(games.season[0]))
-    columns = zip(games.home.tolist(), games.away.tolist(), totals_terms(games), strict=True)
-    return np.array([state.expected(home, away, terms)[0] for home, away, terms in columns])
+    return frozen(state, games, totals_terms(games))
 
 
 def _frozen_before_each_season(start: TotalFilter, games: Games, carried_totals: Floats) -> Floats:

@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Final, NamedTuple
 import numpy as np
 
 from dejavu_feed.live_inputs import LIVE_INPUTS
-from dejavu_models.arrays import Floats, Integers, from_npz, to_npz
+from dejavu_models.arrays import from_npz, stacked, to_npz, unstacked
 from dejavu_models.types import WITHOUT_LINE, Horizon, MarginSource
-from dejavu_models.uncertainty.lattice.game import AdaptedScores, LatticeGame, MarginTables, OtherShares
+from dejavu_models.uncertainty.lattice.game import LatticeGame, MarginTables, OtherShares
 from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, COLUMNS, LiveColumns, LiveKind, is_used
-from dejavu_models.uncertainty.lattice.margin_model import TABLES, MarginModel
+from dejavu_models.uncertainty.lattice.margin_model import TABLES, Base, MarginModel
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
 
 SMALLEST_ALPHA: Final = 2 * float(SHAPE_LEVELS[0])
@@ -123,38 +123,19 @@ class LatticeCalibration:
             opinion: what the other components say, see `CompiledGame.opinion`; None if only the linear models count.
             others: components that are not compiled.
         """
-        kind = LiveKind.NONE if live is None else live.kind
-        tables = self._tables_of(situation, kind)
+        tables = self.tables(situation, LiveKind.NONE if live is None else live.kind)
         return tables.game(center, lead, 0.0 if margin is None else margin, live, opinion, others)
 
-    def columns(
-        self,
-        situation: Situation,
-        centers: Floats,
-        leads: Floats,
-        margins: Floats,
-        at: AdaptedScores,
-        opinions: Any,
-        rows: Integers,
-    ) -> tuple[Floats, Floats, Floats]:
-        """Compute the numbers of n games without live inputs, with the compiled models; see `game`.
+    def base(
+        self, situation: Situation, center: float, lead: float, margin: float | None, live: LiveColumns | None
+    ) -> Base:
+        """Return what the linear models predict for one game; arguments as of `game`."""
+        horizon, minute, source = situation
+        model = self.model(source, LiveKind.NONE if live is None else live.kind)
+        return model.base(horizon, minute, np.array([center]), np.array([lead]), np.array([margin or 0.0]), live)
 
-        Args:
-            situation: the situation.
-            centers: (n,), predictions of the linear models, in points.
-            leads: (n,), last known differentials, in points.
-            margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
-            at: positions of the quantiles.
-            opinions: those of all games of a request, see `CompiledModels.columns`.
-            rows: (n,), the places of the games in them.
-
-        Returns:
-            The point forecasts, (n,), in points; P(the home team leads), (n,), not adapted; and the quantiles,
-            (n, len(at.levels)), in points.
-        """
-        return self._tables_of(situation, LiveKind.NONE).columns(centers, leads, margins, at, opinions, rows)
-
-    def _tables_of(self, situation: Situation, kind: LiveKind) -> MarginTables:
+    def tables(self, situation: Situation, kind: LiveKind = LiveKind.NONE) -> MarginTables:
+        """Return the tables of a situation in the compiled models; see `model`."""
         # A number, because hashing a situation with its enums takes longer than computing the scale.
         horizon, minute, source = situation
         key = minute + 64 * ((horizon is Horizon.FINAL) + 2 * (kind + len(LiveKind) * source))
@@ -176,24 +157,11 @@ class LatticeCalibration:
         used = {column for _, kind in self.models if kind for column in COLUMNS[kind]}
         return tuple(each.name for each in LIVE_INPUTS if not used.isdisjoint(each.columns))
 
-    @property
-    def games(self) -> int:
-        """The least number of games behind any table."""
-        return min(model.games for model in self.models.values())
-
     def to_bytes(self) -> bytes:
         """Serialize to a .npz file; equal calibrations give equal bytes. Tables are stored as float32."""
         kinds = sorted((int(source), int(kind)) for source, kind in self.models)
-        columns: dict[str, np.ndarray] = {
-            "lattice": np.array(kinds, dtype=np.int16),
-            "games": np.array(
-                [self.models[MarginSource(source), LiveKind(kind)].games for source, kind in kinds], dtype=np.int32
-            ),
-        }
-        for name in TABLES:
-            tables = [getattr(self.models[MarginSource(source), LiveKind(kind)], name) for source, kind in kinds]
-            columns[name] = np.stack(tables).astype(np.float32)
-        return to_npz(**columns)
+        models = [self.models[MarginSource(source), LiveKind(kind)] for source, kind in kinds]
+        return to_npz(lattice=np.array(kinds, dtype=np.int16), **stacked(models, TABLES))
 
     @classmethod
     def from_bytes(cls, content: bytes) -> LatticeCalibration:
@@ -206,16 +174,13 @@ class LatticeCalibration:
         most = len(LiveKind) * len(MarginSource)  # more rows would only take time and memory
         if columns["lattice"].shape != (*columns["games"].shape, 2) or columns["games"].size > most:
             raise ValueError(f"lattice and games must have one row each for up to {most} kinds of requests")
-        kinds, games = columns["lattice"].tolist(), columns["games"].tolist()
-        models = {
-            (MarginSource(source), LiveKind(kind)): MarginModel(
-                kind=LiveKind(kind),
-                games=games[row],
-                **{name: columns[name][row].astype(np.float64) for name in TABLES},
-            )
-            for row, (source, kind) in enumerate(kinds)
-        }
-        return cls(models)
+        tables = zip(columns["lattice"].tolist(), unstacked(columns, TABLES), strict=True)
+        return cls(
+            {
+                (MarginSource(source), LiveKind(kind)): MarginModel(kind=LiveKind(kind), **of_kind)
+                for (source, kind), of_kind in tables
+            }
+        )
 
     def rounded(self) -> LatticeCalibration:
         """Return the calibration after a write/read round trip: results from both are bit-identical."""

@@ -27,7 +27,7 @@ from dejavu_models.uncertainty.lattice.margin_model import (
 )
 from dejavu_models.uncertainty.lattice.ranks import knots
 from dejavu_models.uncertainty.lattice.shapes import LEVELS, LOG_STEP, ONE_SHAPE
-from dejavu_models.uncertainty.normal_scores import LEVEL_GRID, LEVEL_SCORES, NORMAL, ScoreGrid
+from dejavu_models.uncertainty.normal_scores import LEVEL_SCORES, NORMAL
 
 MIN_PROBABILITY: Final = 1e-9
 REACH: Final = -LEVEL_SCORES[0]
@@ -130,7 +130,20 @@ class MarginTables:
     def columns(
         self, centers: Floats, leads: Floats, margins: Floats, at: AdaptedScores, opinions: Any, rows: Integers
     ) -> tuple[Floats, Floats, Floats]:
-        """Return the numbers of many games; see `LatticeCalibration.columns`."""
+        """Compute the numbers of n games without live inputs; see `game`.
+
+        Args:
+            centers: (n,), predictions of the linear models, in points.
+            leads: (n,), last known differentials, in points.
+            margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
+            at: positions of the quantiles.
+            opinions: those of all games of a request, see `CompiledModels.columns`.
+            rows: (n,), the places of the games in them.
+
+        Returns:
+            The point forecasts, (n,), in points; P(the home team leads), (n,), not adapted; and the quantiles,
+            (n, len(at.levels)), in points.
+        """
         columns: tuple[Floats, Floats, Floats] = self._tables.columns(
             centers, leads, margins, _grid(*at), opinions, rows
         )
@@ -228,12 +241,11 @@ class LatticeGame:
         Beyond the outermost level of `types.DISTRIBUTION_LEVELS`, extrapolates in proportion to the score, as
         `adaptive.static_score` does; extrapolated values are whole too.
         """
-        levels = [NORMAL.cdf(score) if abs(score) <= AT_REACH else 0.5 for score in scores]
-        return list(self._native.values_at(_grid(scores, levels)))
+        return list(self._native.values_at(_grid_at(tuple(scores))))
 
-    def recorded_quantiles(self, grid: ScoreGrid | None) -> tuple[float, ...]:
-        """Return quantiles on a score grid, None for `types.DISTRIBUTION_LEVELS`."""
-        values: tuple[float, ...] = self._native.values_at(_recorded(LEVEL_GRID if grid is None else grid))
+    def recorded_quantiles(self, scores: tuple[float, ...] = LEVEL_SCORES) -> tuple[float, ...]:
+        """Return quantiles as `values_at`, at scores that many forecasts share."""
+        values: tuple[float, ...] = self._native.values_at(_shared_grid(scores))
         return values
 
     def probability_above(self, value: float) -> float:
@@ -261,10 +273,13 @@ def margin_constants() -> Any:
     )
 
 
-@lru_cache(maxsize=64)
-def _recorded(grid: ScoreGrid) -> Any:
-    """Return a grid in the compiled models. A server uses one per horizon, and a new one after each outcome."""
-    return _grid(grid.scores.tolist(), levels_of(grid).tolist())
+def _grid_at(scores: tuple[float, ...]) -> Any:
+    """Return a grid in the compiled models; the level of a score beyond the tables is of no use there."""
+    return _grid(scores, [NORMAL.cdf(score) if abs(score) <= AT_REACH else 0.5 for score in scores])
+
+
+# A server uses one set of scores per horizon, and a new one after each outcome.
+_shared_grid = lru_cache(maxsize=64)(_grid_at)
 
 
 def _grid(scores: Sequence[float], levels: Sequence[float]) -> Any:
@@ -276,13 +291,6 @@ def _grid(scores: Sequence[float], levels: Sequence[float]) -> Any:
         rounding=ROUNDING,
         ends=(NORMAL.cdf(-REACH), NORMAL.cdf(REACH)),
     )
-
-
-def levels_of(grid: ScoreGrid) -> Floats:
-    """Return the levels of a grid's scores; ½ for those that lie beyond the tables."""
-    beyond = np.abs(grid.scores) > AT_REACH
-    levels: Floats = np.where(beyond, 0.5, np.where(grid.lower, grid.tails, 1 - grid.tails))
-    return levels
 
 
 def check_level(level: float) -> None:

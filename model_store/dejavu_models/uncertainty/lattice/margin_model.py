@@ -12,15 +12,16 @@ calibration games, which neither models nor tables have seen. See `ranks`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from dejavu_feed.live_inputs import MAX_TOTAL_POINTS
 from dejavu_models.arrays import Floats
 from dejavu_models.types import CASES, HORIZONS, MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
-from dejavu_models.uncertainty.lattice.distribution import EDGES, LatticeDistribution, from_cumulative
+from dejavu_models.uncertainty.lattice.distribution import EDGES, VALUES, LatticeDistribution, from_cumulative
 from dejavu_models.uncertainty.lattice.inputs import (
     PACE_TERMS,
     SCALE_TERMS,
@@ -33,7 +34,6 @@ from dejavu_models.uncertainty.lattice.inputs import (
     shift_terms,
     win_terms,
 )
-from dejavu_models.uncertainty.lattice.opinions import Opinions, shares_below
 from dejavu_models.uncertainty.lattice.ranks import TAILS, calibrated, check_ranks
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, check_log_scales, check_tables, cumulative, mixed
 
@@ -129,6 +129,23 @@ class MarginModel:
         result: Floats = shift_terms(live) @ self.shift[row]
         return result
 
+    def base(
+        self,
+        horizon: Horizon,
+        minute: int,
+        centers: Floats,
+        leads: Floats,
+        margins: Floats,
+        live: LiveColumns | None = None,
+    ) -> Base:
+        """Return the distributions of the linear models on n games, before the pool; arguments as of `distribution`."""
+        live = self._used(live)
+        row = ROWS[HORIZONS.index(horizon), minute]
+        pace = np.zeros(len(leads)) if live is None else pace_of(self.pace[row], live)
+        # Not a product of matrices, whose rounding depends on the number of games.
+        scales = np.exp((scale_terms(horizon, minute, leads, margins, pace) * self.scale[row]).sum(axis=1))
+        return Base(self, horizon, minute, centers, leads, margins, live, pace, scales)
+
     def distribution(
         self,
         horizon: Horizon,
@@ -149,42 +166,15 @@ class MarginModel:
             leads: (n,), differentials after the minute, in points.
             margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
             live: the live inputs; required if and only if the model uses them.
-            opinions: what the other components say; None if only the linear models count.
+            opinions: returns the pool of the components' predictions; None if only the linear models count.
 
         Raises:
             ValueError: if live inputs are missing, or of another kind.
         """
-        live = self._used(live)
-        row = ROWS[HORIZONS.index(horizon), minute]
-        pace = np.zeros(len(leads)) if live is None else pace_of(self.pace[row], live)
-        scales = np.exp(scale_terms(horizon, minute, leads, margins, pace) @ self.scale[row])[:, None]
-        distances = EDGES - points[:, None]
-        below = self._below(horizon, minute, distances / scales, leads)
-        if opinions is not None:
-            units = np.minimum(scales, MAX_UNIT)
-            linear, dejavu, lstm = opinions.weights
-            below *= linear
-            if opinions.histograms is not None:
-                below += dejavu * shares_below(opinions.histograms, distances / units)
-            if lstm:
-                moved = distances - units * opinions.means[:, None]
-                stretched = moved / (scales * np.exp(opinions.log_scales[:, None]))
-                below += lstm * self._below(horizon, minute, stretched, leads)
-        own = from_cumulative(below, ties=horizon is not Horizon.FINAL)
-        if horizon is Horizon.FINAL:
-            joint = win_terms(minute, leads, margins, pace, live) @ self.win
-            odds = (1 - JOINT_WEIGHT) * _log_odds(own.home_leads) + JOINT_WEIGHT * joint
-            own = own.with_home_leads(np.clip(1 / (1 + np.exp(-odds)), SMALLEST, 1 - SMALLEST))
-        return LatticeDistribution(np.diff(calibrated(self.ranks[row], own.below), axis=1, prepend=0.0))
+        base = self.base(horizon, minute, points, leads, margins, live)
+        return base.finished((base.prediction if opinions is None else opinions(base)).below)
 
-    def units(self, horizon: Horizon, minute: int, leads: Floats, margins: Floats, live: LiveColumns | None) -> Floats:
-        """Return the units of standardised residuals of n games, (n,), in points; arguments as of `distribution`."""
-        row = ROWS[HORIZONS.index(horizon), minute]
-        pace = np.zeros(len(leads)) if live is None else pace_of(self.pace[row], live)
-        scales: Floats = np.exp(scale_terms(horizon, minute, leads, margins, pace) @ self.scale[row])
-        return np.minimum(scales, MAX_UNIT)
-
-    def _below(self, horizon: Horizon, minute: int, standardized: Floats, leads: Floats) -> Floats:
+    def shares(self, horizon: Horizon, minute: int, standardized: Floats, leads: Floats) -> Floats:
         """Return the shares of the shapes below standardized edges, (n, edges)."""
         if horizon is Horizon.FINAL and minute >= CELLS_FROM:
             return _mixed(self.late_shapes[minute - CELLS_FROM], standardized, leads)
@@ -196,6 +186,83 @@ class MarginModel:
         if live is None or live.kind is not self.kind:
             raise ValueError(f"these tables need live inputs of the kind {self.kind.name}")
         return live
+
+
+class Distributions(NamedTuple):
+    """What a component, or the pool of all, predicts for n games.
+
+    Attributes:
+        points: (n,), point forecasts, in points.
+        below: (n, 162), probabilities of a differential below each of EDGES; non-decreasing in each row.
+    """
+
+    points: Floats
+    below: Floats
+
+    @classmethod
+    def of(cls, below: Floats) -> Distributions:
+        """Return the prediction with these probabilities, (n, 162), whose points are the means of the distributions."""
+        return cls(from_cumulative(below, ties=True).mass @ VALUES, below)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Base:
+    """The linear models' distributions of n games, to which other components may be relative.
+
+    Attributes:
+        model: the tables.
+        horizon: the horizon that is forecast.
+        minute: number of minutes played.
+        centers: (n,), predictions of the linear models, in points.
+        leads: (n,), differentials after the minute, in points.
+        margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
+        live: the live inputs that the tables use.
+        pace: (n,), see `pace_of`; 0 without live inputs.
+        scales: (n,), scales of the distributions, in points.
+    """
+
+    model: MarginModel
+    horizon: Horizon
+    minute: int
+    centers: Floats
+    leads: Floats
+    margins: Floats
+    live: LiveColumns | None
+    pace: Floats
+    scales: Floats
+
+    @property
+    def units(self) -> Floats:
+        """(n,), units of standardised residuals, in points: an outcome is its center plus residual × unit."""
+        return np.minimum(self.scales, MAX_UNIT)
+
+    @property
+    def distances(self) -> Floats:
+        """(n, 162), distances of EDGES from the centers, in points."""
+        return EDGES - self.centers[:, None]
+
+    def shares(self, distances: Floats) -> Floats:
+        """Return the probabilities of outcomes below distances from the centers, (n, k) in points: (n, k)."""
+        return self.model.shares(self.horizon, self.minute, distances / self.scales[:, None], self.leads)
+
+    @property
+    def prediction(self) -> Distributions:
+        """What the linear models predict."""
+        return Distributions(self.centers, self.shares(self.distances))
+
+    def finished(self, below: Floats) -> LatticeDistribution:
+        """Return the distributions of a pool, (n, 162), with the joint win probability and the ranks."""
+        own = from_cumulative(below, ties=self.horizon is not Horizon.FINAL)
+        if self.horizon is Horizon.FINAL:
+            joint = win_terms(self.minute, self.leads, self.margins, self.pace, self.live) @ self.model.win
+            odds = (1 - JOINT_WEIGHT) * _log_odds(own.home_leads) + JOINT_WEIGHT * joint
+            own = own.with_home_leads(np.clip(1 / (1 + np.exp(-odds)), SMALLEST, 1 - SMALLEST))
+        ranks = self.model.ranks[ROWS[HORIZONS.index(self.horizon), self.minute]]
+        return LatticeDistribution(np.diff(calibrated(ranks, own.below), axis=1, prepend=0.0))
+
+
+Opinions = Callable[[Base], Distributions]
+"""Returns the pool of the components' predictions, given that of the linear models."""
 
 
 def _mixed(shapes: Floats, standardized: Floats, leads: Floats) -> Floats:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x64\x65javu/v1/model_change.proto\x12\tdejavu.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x94\x02\n\x0bModelChange\x12&\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x16.dejavu.v1.ModelAction\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x14\n\x0c\x66rom_version\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0e\n\x06\x66orced\x18\x05 \x01(\x08\x12*\n\x08\x65vidence\x18\x06 \x01(\x0b\x32\x18.dejavu.v1.ModelEvidence\x12\x30\n\x0c\x63hanged_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nchanged_by\x18\t \x01(\t\x12\x10\n\x08sequence\x18\n \x01(\x04J\x04\x08\x07\x10\x08R\x06shares\"\xa9\x01\n\rModelEvidence\x12\x17\n\x0f\x61gainst_version\x18\x01 \x01(\t\x12\r\n\x05games\x18\x02 \x01(\x05\x12\x14\n\x0c\x63rps_e_value\x18\x03 \x01(\x01\x12\x15\n\rbrier_e_value\x18\x04 \x01(\x01\x12\x17\n\x0f\x63rps_difference\x18\x05 \x01(\x01\x12\x18\n\x10\x62rier_difference\x18\x06 \x01(\x01\x12\x10\n\x08\x63overage\x18\x07 \x01(\x01*\xde\x01\n\x0bModelAction\x12\x1c\n\x18MODEL_ACTION_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_ACTION_REGISTER\x10\x01\x12\x15\n\x11MODEL_ACTION_LOAD\x10\x02\x12\x17\n\x13MODEL_ACTION_UNLOAD\x10\x03\x12\x18\n\x14MODEL_ACTION_PROMOTE\x10\x04\x12\x19\n\x15MODEL_ACTION_ROLLBACK\x10\x05\x12\x17\n\x13MODEL_ACTION_RETIRE\x10\x06\"\x04\x08\x07\x10\x07*\x12MODEL_ACTION_ROUTEBC\n\rcom.dejavu.v1B\x10ModelChangeProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x64\x65javu/v1/model_change.proto\x12\tdejavu.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x94\x02\n\x0bModelChange\x12&\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x16.dejavu.v1.ModelAction\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x14\n\x0c\x66rom_version\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0e\n\x06\x66orced\x18\x05 \x01(\x08\x12*\n\x08\x65vidence\x18\x06 \x01(\x0b\x32\x18.dejavu.v1.ModelEvidence\x12\x30\n\x0c\x63hanged_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nchanged_by\x18\t \x01(\t\x12\x10\n\x08sequence\x18\n \x01(\x04J\x04\x08\x07\x10\x08R\x06shares\"\xdc\x01\n\rModelEvidence\x12\x17\n\x0f\x61gainst_version\x18\x01 \x01(\t\x12\r\n\x05games\x18\x02 \x01(\x05\x12\x14\n\x0c\x63rps_e_value\x18\x03 \x01(\x01\x12\x15\n\rbrier_e_value\x18\x04 \x01(\x01\x12\x17\n\x0f\x63rps_difference\x18\x05 \x01(\x01\x12\x18\n\x10\x62rier_difference\x18\x06 \x01(\x01\x12\x10\n\x08\x63overage\x18\x07 \x01(\x01\x12\x17\n\x0f\x63rps_divergence\x18\x08 \x01(\x01\x12\x18\n\x10\x62rier_divergence\x18\t \x01(\x01*\xde\x01\n\x0bModelAction\x12\x1c\n\x18MODEL_ACTION_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_ACTION_REGISTER\x10\x01\x12\x15\n\x11MODEL_ACTION_LOAD\x10\x02\x12\x17\n\x13MODEL_ACTION_UNLOAD\x10\x03\x12\x18\n\x14MODEL_ACTION_PROMOTE\x10\x04\x12\x19\n\x15MODEL_ACTION_ROLLBACK\x10\x05\x12\x17\n\x13MODEL_ACTION_RETIRE\x10\x06\"\x04\x08\x07\x10\x07*\x12MODEL_ACTION_ROUTEBC\n\rcom.dejavu.v1B\x10ModelChangeProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,10 +33,10 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dejavu.v1.model_change_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rcom.dejavu.v1B\020ModelChangeProtoP\001Z\022dejavu/v1;dejavuv1\252\002\tDejavu.V1'
-  _globals['_MODELACTION']._serialized_start=528
-  _globals['_MODELACTION']._serialized_end=750
+  _globals['_MODELACTION']._serialized_start=579
+  _globals['_MODELACTION']._serialized_end=801
   _globals['_MODELCHANGE']._serialized_start=77
   _globals['_MODELCHANGE']._serialized_end=353
   _globals['_MODELEVIDENCE']._serialized_start=356
-  _globals['_MODELEVIDENCE']._serialized_end=525
+  _globals['_MODELEVIDENCE']._serialized_end=576
 # @@protoc_insertion_point(module_scope)

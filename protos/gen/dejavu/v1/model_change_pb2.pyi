@@ -129,6 +129,8 @@ class ModelEvidence(_message.Message):
     CRPS_DIFFERENCE_FIELD_NUMBER: _builtins.int
     BRIER_DIFFERENCE_FIELD_NUMBER: _builtins.int
     COVERAGE_FIELD_NUMBER: _builtins.int
+    CRPS_DIVERGENCE_FIELD_NUMBER: _builtins.int
+    BRIER_DIVERGENCE_FIELD_NUMBER: _builtins.int
     against_version: _builtins.str
     """Version of the model that it was compared with."""
     games: _builtins.int
@@ -143,6 +145,10 @@ class ModelEvidence(_message.Message):
     """Mean difference of the Brier score a game; below 0: the model is better."""
     coverage: _builtins.float
     """Share of the model's intervals that held."""
+    crps_divergence: _builtins.float
+    """Divergence of the CRPS (ScoreComparison.divergence), in points: the largest of the horizons."""
+    brier_divergence: _builtins.float
+    """Divergence of the Brier score: the largest of the horizons."""
     def __init__(
         self,
         *,
@@ -153,10 +159,12 @@ class ModelEvidence(_message.Message):
         crps_difference: _builtins.float = ...,
         brier_difference: _builtins.float = ...,
         coverage: _builtins.float = ...,
+        crps_divergence: _builtins.float = ...,
+        brier_divergence: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["against_version", b"against_version", "brier_difference", b"brier_difference", "brier_e_value", b"brier_e_value", "coverage", b"coverage", "crps_difference", b"crps_difference", "crps_e_value", b"crps_e_value", "games", b"games"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["against_version", b"against_version", "brier_difference", b"brier_difference", "brier_divergence", b"brier_divergence", "brier_e_value", b"brier_e_value", "coverage", b"coverage", "crps_difference", b"crps_difference", "crps_divergence", b"crps_divergence", "crps_e_value", b"crps_e_value", "games", b"games"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n dejavu/v1/model_comparison.proto\x12\tdejavu.v1\"\xab\x02\n\x0fModelComparison\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x17\n\x0f\x61gainst_version\x18\x02 \x01(\t\x12\r\n\x05games\x18\x03 \x01(\x05\x12\x11\n\tforecasts\x18\x04 \x01(\x05\x12(\n\x04\x63rps\x18\x05 \x01(\x0b\x32\x1a.dejavu.v1.ScoreComparison\x12)\n\x05\x62rier\x18\x06 \x01(\x0b\x32\x1a.dejavu.v1.ScoreComparison\x12-\n\x08\x63overage\x18\x07 \x03(\x0b\x32\x1b.dejavu.v1.IntervalCoverage\x12)\n\x08\x64\x65\x63ision\x18\x08 \x01(\x0e\x32\x17.dejavu.v1.GateDecision\x12\x17\n\x0f\x64\x65\x63ision_reason\x18\t \x01(\t\"\xef\x01\n\x0fScoreComparison\x12\r\n\x05score\x18\x01 \x01(\x01\x12\x15\n\ragainst_score\x18\x02 \x01(\x01\x12\x12\n\ndifference\x18\x03 \x01(\x01\x12\x12\n\x05lower\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05upper\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06margin\x18\x06 \x01(\x01\x12\x19\n\x11not_worse_e_value\x18\x07 \x01(\x01\x12\x15\n\rworse_e_value\x18\x08 \x01(\x01\x12$\n\x04path\x18\t \x03(\x0b\x32\x16.dejavu.v1.EValuePointB\x08\n\x06_lowerB\x08\n\x06_upper\"N\n\x0b\x45ValuePoint\x12\r\n\x05games\x18\x01 \x01(\x05\x12\x19\n\x11not_worse_e_value\x18\x02 \x01(\x01\x12\x15\n\rworse_e_value\x18\x03 \x01(\x01\"B\n\x10IntervalCoverage\x12\r\n\x05\x61lpha\x18\x01 \x01(\x01\x12\x10\n\x08\x63overage\x18\x02 \x01(\x01\x12\r\n\x05\x62ound\x18\x03 \x01(\x01*~\n\x0cGateDecision\x12\x1d\n\x19GATE_DECISION_UNSPECIFIED\x10\x00\x12\x1a\n\x16GATE_DECISION_CONTINUE\x10\x01\x12\x19\n\x15GATE_DECISION_PROMOTE\x10\x02\x12\x18\n\x14GATE_DECISION_RETIRE\x10\x03\x42G\n\rcom.dejavu.v1B\x14ModelComparisonProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n dejavu/v1/model_comparison.proto\x12\tdejavu.v1\"\xab\x02\n\x0fModelComparison\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x17\n\x0f\x61gainst_version\x18\x02 \x01(\t\x12\r\n\x05games\x18\x03 \x01(\x05\x12\x11\n\tforecasts\x18\x04 \x01(\x05\x12(\n\x04\x63rps\x18\x05 \x01(\x0b\x32\x1a.dejavu.v1.ScoreComparison\x12)\n\x05\x62rier\x18\x06 \x01(\x0b\x32\x1a.dejavu.v1.ScoreComparison\x12-\n\x08\x63overage\x18\x07 \x03(\x0b\x32\x1b.dejavu.v1.IntervalCoverage\x12)\n\x08\x64\x65\x63ision\x18\x08 \x01(\x0e\x32\x17.dejavu.v1.GateDecision\x12\x17\n\x0f\x64\x65\x63ision_reason\x18\t \x01(\t\"\x83\x02\n\x0fScoreComparison\x12\r\n\x05score\x18\x01 \x01(\x01\x12\x15\n\ragainst_score\x18\x02 \x01(\x01\x12\x12\n\ndifference\x18\x03 \x01(\x01\x12\x12\n\x05lower\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05upper\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06margin\x18\x06 \x01(\x01\x12\x19\n\x11not_worse_e_value\x18\x07 \x01(\x01\x12\x15\n\rworse_e_value\x18\x08 \x01(\x01\x12$\n\x04path\x18\t \x03(\x0b\x32\x16.dejavu.v1.EValuePoint\x12\x12\n\ndivergence\x18\n \x01(\x01\x42\x08\n\x06_lowerB\x08\n\x06_upper\"N\n\x0b\x45ValuePoint\x12\r\n\x05games\x18\x01 \x01(\x05\x12\x19\n\x11not_worse_e_value\x18\x02 \x01(\x01\x12\x15\n\rworse_e_value\x18\x03 \x01(\x01\"B\n\x10IntervalCoverage\x12\r\n\x05\x61lpha\x18\x01 \x01(\x01\x12\x10\n\x08\x63overage\x18\x02 \x01(\x01\x12\r\n\x05\x62ound\x18\x03 \x01(\x01*~\n\x0cGateDecision\x12\x1d\n\x19GATE_DECISION_UNSPECIFIED\x10\x00\x12\x1a\n\x16GATE_DECISION_CONTINUE\x10\x01\x12\x19\n\x15GATE_DECISION_PROMOTE\x10\x02\x12\x18\n\x14GATE_DECISION_RETIRE\x10\x03\x42G\n\rcom.dejavu.v1B\x14ModelComparisonProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,14 +32,14 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dejavu.v1.model_comparison_
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rcom.dejavu.v1B\024ModelComparisonProtoP\001Z\022dejavu/v1;dejavuv1\252\002\tDejavu.V1'
-  _globals['_GATEDECISION']._serialized_start=739
-  _globals['_GATEDECISION']._serialized_end=865
+  _globals['_GATEDECISION']._serialized_start=759
+  _globals['_GATEDECISION']._serialized_end=885
   _globals['_MODELCOMPARISON']._serialized_start=48
   _globals['_MODELCOMPARISON']._serialized_end=347
   _globals['_SCORECOMPARISON']._serialized_start=350
-  _globals['_SCORECOMPARISON']._serialized_end=589
-  _globals['_EVALUEPOINT']._serialized_start=591
-  _globals['_EVALUEPOINT']._serialized_end=669
-  _globals['_INTERVALCOVERAGE']._serialized_start=671
-  _globals['_INTERVALCOVERAGE']._serialized_end=737
+  _globals['_SCORECOMPARISON']._serialized_end=609
+  _globals['_EVALUEPOINT']._serialized_start=611
+  _globals['_EVALUEPOINT']._serialized_end=689
+  _globals['_INTERVALCOVERAGE']._serialized_start=691
+  _globals['_INTERVALCOVERAGE']._serialized_end=757
 # @@protoc_insertion_point(module_scope)

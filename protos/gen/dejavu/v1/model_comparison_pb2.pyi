@@ -127,6 +127,7 @@ class ScoreComparison(_message.Message):
     NOT_WORSE_E_VALUE_FIELD_NUMBER: _builtins.int
     WORSE_E_VALUE_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
+    DIVERGENCE_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """Mean score of the model."""
     against_score: _builtins.float
@@ -138,11 +139,16 @@ class ScoreComparison(_message.Message):
     upper: _builtins.float
     """Upper end."""
     margin: _builtins.float
-    """Margin by which a challenger may be worse, fixed beforehand."""
+    """Margin by which a challenger may be worse: 0.1 % of against_score."""
     not_worse_e_value: _builtins.float
     """E-value that the model is not worse by the margin."""
     worse_e_value: _builtins.float
     """E-value that the model is worse by the margin."""
+    divergence: _builtins.float
+    """Divergence of the model from the other: the difference to expect if the other's probabilities are right. For the
+    CRPS the squared distance ∫ (F − G)² of the two distributions, for the Brier score (p − q)² (Gneiting & Raftery
+    2007); the mean over games. Up to the margin, the model counts as not worse without e-values.
+    """
     @_builtins.property
     def path(self) -> _containers.RepeatedCompositeFieldContainer[Global___EValuePoint]:
         """E-values after each game, at most 500 points evenly spaced, the last one included."""
@@ -159,10 +165,11 @@ class ScoreComparison(_message.Message):
         not_worse_e_value: _builtins.float = ...,
         worse_e_value: _builtins.float = ...,
         path: _abc.Iterable[Global___EValuePoint] | None = ...,
+        divergence: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_upper", b"_upper", "lower", b"lower", "upper", b"upper"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_upper", b"_upper", "against_score", b"against_score", "difference", b"difference", "lower", b"lower", "margin", b"margin", "not_worse_e_value", b"not_worse_e_value", "path", b"path", "score", b"score", "upper", b"upper", "worse_e_value", b"worse_e_value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_upper", b"_upper", "against_score", b"against_score", "difference", b"difference", "divergence", b"divergence", "lower", b"lower", "margin", b"margin", "not_worse_e_value", b"not_worse_e_value", "path", b"path", "score", b"score", "upper", b"upper", "worse_e_value", b"worse_e_value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__lower: _TypeAlias = _typing.Literal["lower"]  # noqa: Y015
     _WhichOneofArgType__lower: _TypeAlias = _typing.Literal["_lower", b"_lower"]  # noqa: Y015

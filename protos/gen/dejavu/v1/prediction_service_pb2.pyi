@@ -516,7 +516,7 @@ Global___PredictColumnsResponse: _TypeAlias = PredictColumnsResponse  # noqa: Y0
 
 @_typing.final
 class PredictError(_message.Message):
-    """Refusal of one request of a batch."""
+    """Refusal of one request of a batch, or of one game."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -686,7 +686,31 @@ Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
 
 @_typing.final
 class AssessRiskRequest(_message.Message):
-    """Requests the risk score of a game."""
+    """Requests the risk scores of games."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GAMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def games(self) -> _containers.RepeatedCompositeFieldContainer[Global___RiskGame]:
+        """The games, 1 to 100."""
+
+    def __init__(
+        self,
+        *,
+        games: _abc.Iterable[Global___RiskGame] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["games", b"games"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssessRiskRequest: _TypeAlias = AssessRiskRequest  # noqa: Y015
+
+@_typing.final
+class RiskGame(_message.Message):
+    """A game whose risk is assessed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -716,11 +740,67 @@ class AssessRiskRequest(_message.Message):
     _WhichOneofArgType__total_points: _TypeAlias = _typing.Literal["_total_points", b"_total_points"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__total_points) -> _WhichOneofReturnType__total_points | None: ...
 
-Global___AssessRiskRequest: _TypeAlias = AssessRiskRequest  # noqa: Y015
+Global___RiskGame: _TypeAlias = RiskGame  # noqa: Y015
 
 @_typing.final
 class AssessRiskResponse(_message.Message):
-    """Returns the risk score of a game."""
+    """Returns the risk scores of games."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___RiskResult]:
+        """One result for each game, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___RiskResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssessRiskResponse: _TypeAlias = AssessRiskResponse  # noqa: Y015
+
+@_typing.final
+class RiskResult(_message.Message):
+    """Result of one game."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSESSMENT_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def assessment(self) -> Global___RiskAssessment:
+        """The assessment."""
+
+    @_builtins.property
+    def error(self) -> Global___PredictError:
+        """The reason why there is none."""
+
+    def __init__(
+        self,
+        *,
+        assessment: Global___RiskAssessment | None = ...,
+        error: Global___PredictError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "error", b"error", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "error", b"error", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["assessment", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___RiskResult: _TypeAlias = RiskResult  # noqa: Y015
+
+@_typing.final
+class RiskAssessment(_message.Message):
+    """The risk score of a game."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -754,7 +834,7 @@ class AssessRiskResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___AssessRiskResponse: _TypeAlias = AssessRiskResponse  # noqa: Y015
+Global___RiskAssessment: _TypeAlias = RiskAssessment  # noqa: Y015
 
 @_typing.final
 class RiskFactor(_message.Message):

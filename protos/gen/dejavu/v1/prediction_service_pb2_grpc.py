@@ -116,7 +116,8 @@ class PredictionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def AssessRisk(self, request, context):
-        """Scores how volatile a game is, from the pattern and total_points of the request only; nothing is recorded.
+        """Scores how volatile games are, from their patterns and total_points only; nothing is recorded. Each game succeeds
+        or fails independently.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

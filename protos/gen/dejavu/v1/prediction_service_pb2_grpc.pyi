@@ -57,7 +57,9 @@ class PredictionServiceStub:
     after a token.
     """
     AssessRisk: _grpc.UnaryUnaryMultiCallable[_prediction_service_pb2.AssessRiskRequest, _prediction_service_pb2.AssessRiskResponse]
-    """Scores how volatile a game is, from the pattern and total_points of the request only; nothing is recorded."""
+    """Scores how volatile games are, from their patterns and total_points only; nothing is recorded. Each game succeeds
+    or fails independently.
+    """
 
 @_typing.type_check_only
 class PredictionServiceAsyncStub(PredictionServiceStub):
@@ -88,7 +90,9 @@ class PredictionServiceAsyncStub(PredictionServiceStub):
     after a token.
     """
     AssessRisk: _aio.UnaryUnaryMultiCallable[_prediction_service_pb2.AssessRiskRequest, _prediction_service_pb2.AssessRiskResponse]  # type: ignore[assignment]
-    """Scores how volatile a game is, from the pattern and total_points of the request only; nothing is recorded."""
+    """Scores how volatile games are, from their patterns and total_points only; nothing is recorded. Each game succeeds
+    or fails independently.
+    """
 
 class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Forecasts of NBA games while they are played.
@@ -146,6 +150,8 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _prediction_service_pb2.AssessRiskRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_prediction_service_pb2.AssessRiskResponse, _abc.Awaitable[_prediction_service_pb2.AssessRiskResponse]]:
-        """Scores how volatile a game is, from the pattern and total_points of the request only; nothing is recorded."""
+        """Scores how volatile games are, from their patterns and total_points only; nothing is recorded. Each game succeeds
+        or fails independently.
+        """
 
 def add_PredictionServiceServicer_to_server(servicer: PredictionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -41,6 +41,12 @@ class _LeaderboardMetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Lea
     """MAE minus that of persistence on the same games; lower is better."""
     LEADERBOARD_METRIC_COVERAGE_GAP: _LeaderboardMetric.ValueType  # 5
     """Absolute difference between coverage and nominal coverage at alpha 0.05; lower is better."""
+    LEADERBOARD_METRIC_ACCURACY: _LeaderboardMetric.ValueType  # 6
+    """Accuracy of the winner; higher is better."""
+    LEADERBOARD_METRIC_ROC_AUC: _LeaderboardMetric.ValueType  # 7
+    """Area under the ROC curve of the winner; higher is better."""
+    LEADERBOARD_METRIC_ROI: _LeaderboardMetric.ValueType  # 8
+    """Return on stakes (MarketRecord.roi); higher is better. Its games are those with bets."""
 
 class LeaderboardMetric(_LeaderboardMetric, metaclass=_LeaderboardMetricEnumTypeWrapper):
     """Metric to rank model versions by."""
@@ -57,6 +63,12 @@ LEADERBOARD_METRIC_MAE_DIFFERENCE: LeaderboardMetric.ValueType  # 4
 """MAE minus that of persistence on the same games; lower is better."""
 LEADERBOARD_METRIC_COVERAGE_GAP: LeaderboardMetric.ValueType  # 5
 """Absolute difference between coverage and nominal coverage at alpha 0.05; lower is better."""
+LEADERBOARD_METRIC_ACCURACY: LeaderboardMetric.ValueType  # 6
+"""Accuracy of the winner; higher is better."""
+LEADERBOARD_METRIC_ROC_AUC: LeaderboardMetric.ValueType  # 7
+"""Area under the ROC curve of the winner; higher is better."""
+LEADERBOARD_METRIC_ROI: LeaderboardMetric.ValueType  # 8
+"""Return on stakes (MarketRecord.roi); higher is better. Its games are those with bets."""
 Global___LeaderboardMetric: _TypeAlias = LeaderboardMetric  # noqa: Y015
 
 @_typing.final
@@ -534,6 +546,9 @@ class GetScorecardRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FILTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    limit: _builtins.int
+    """Maximum number of games, at most 100,000: those with the newest outcomes count; 0: all."""
     @_builtins.property
     def filter(self) -> Global___ScoreFilter:
         """The forecasts that count."""
@@ -542,10 +557,11 @@ class GetScorecardRequest(_message.Message):
         self,
         *,
         filter: Global___ScoreFilter | None = ...,
+        limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "limit", b"limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -584,10 +600,13 @@ class GetLeaderboardRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     METRIC_FIELD_NUMBER: _builtins.int
     MIN_GAMES_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
     metric: Global___LeaderboardMetric.ValueType
     """The metric to rank by; required."""
     min_games: _builtins.int
     """Minimum number of games of a listed model version, at least 1; 0: 100."""
+    limit: _builtins.int
+    """Maximum number of rows, and of shadows, at most 100,000; 0: all."""
     @_builtins.property
     def filter(self) -> Global___ScoreFilter:
         """The forecasts that count; its model_version must be empty."""
@@ -598,10 +617,11 @@ class GetLeaderboardRequest(_message.Message):
         filter: Global___ScoreFilter | None = ...,
         metric: Global___LeaderboardMetric.ValueType = ...,
         min_games: _builtins.int = ...,
+        limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "metric", b"metric", "min_games", b"min_games"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "limit", b"limit", "metric", b"metric", "min_games", b"min_games"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -46,6 +46,10 @@ class Scorecard(_message.Message):
     DOUBTFUL_GAMES_FIELD_NUMBER: _builtins.int
     UNSETTLED_GAMES_FIELD_NUMBER: _builtins.int
     UNSETTLED_TOTALS_FIELD_NUMBER: _builtins.int
+    ACCURACY_FIELD_NUMBER: _builtins.int
+    LEADER_ACCURACY_FIELD_NUMBER: _builtins.int
+    ROC_AUC_FIELD_NUMBER: _builtins.int
+    PERSISTENCE_ROC_AUC_FIELD_NUMBER: _builtins.int
     games: _builtins.int
     """Number of games."""
     forecasts: _builtins.int
@@ -134,6 +138,28 @@ class Scorecard(_message.Message):
         are none.
         """
 
+    @_builtins.property
+    def accuracy(self) -> Global___Figure:
+        """Accuracy of that probability: share of forecasts after which the home team led if it is above 1/2, and did not if it
+        is below; 1/2 counts half.
+        """
+
+    @_builtins.property
+    def leader_accuracy(self) -> Global___Figure:
+        """Accuracy of the leader on the same games; a tie counts half."""
+
+    @_builtins.property
+    def roc_auc(self) -> Global___Figure:
+        """Area under the ROC curve of that probability: the probability that a forecast of a game that the home team led is
+        above one of a game that it did not lead, ties counting half; weighted as in the ece. Its interval is DeLong's
+        (1988), with a game as the unit (Obuchowski 1997); without ends if one of the two groups has fewer than two games,
+        or if nothing varies. Absent if one of the groups has no game.
+        """
+
+    @_builtins.property
+    def persistence_roc_auc(self) -> Global___Figure:
+        """The same area for the last known lead, on the same games."""
+
     def __init__(
         self,
         *,
@@ -157,10 +183,14 @@ class Scorecard(_message.Message):
         doubtful_games: _builtins.int = ...,
         unsettled_games: _builtins.int = ...,
         unsettled_totals: _builtins.int = ...,
+        accuracy: Global___Figure | None = ...,
+        leader_accuracy: Global___Figure | None = ...,
+        roc_auc: Global___Figure | None = ...,
+        persistence_roc_auc: Global___Figure | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "crps", b"crps", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "total", b"total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "brier", b"brier", "brier_difference", b"brier_difference", "crps", b"crps", "leader_accuracy", b"leader_accuracy", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "persistence_roc_auc", b"persistence_roc_auc", "roc_auc", b"roc_auc", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "corrected_games", b"corrected_games", "coverage", b"coverage", "crps", b"crps", "doubtful_games", b"doubtful_games", "ece", b"ece", "forecasts", b"forecasts", "games", b"games", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "reliability", b"reliability", "total", b"total", "unsettled_games", b"unsettled_games", "unsettled_totals", b"unsettled_totals", "withdrawn_games", b"withdrawn_games"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "brier", b"brier", "brier_difference", b"brier_difference", "corrected_games", b"corrected_games", "coverage", b"coverage", "crps", b"crps", "doubtful_games", b"doubtful_games", "ece", b"ece", "forecasts", b"forecasts", "games", b"games", "leader_accuracy", b"leader_accuracy", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "persistence_roc_auc", b"persistence_roc_auc", "reliability", b"reliability", "roc_auc", b"roc_auc", "total", b"total", "unsettled_games", b"unsettled_games", "unsettled_totals", b"unsettled_totals", "withdrawn_games", b"withdrawn_games"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -46,7 +46,7 @@ def columns_query(request: pb.PredictColumnsRequest) -> ColumnsQuery:
         minutes=np.array(request.minutes, dtype=np.int64),
         horizon=horizon,
         alpha=request.alpha if request.HasField("alpha") else DEFAULT_ALPHA,
-        pregame_margins=np.array(request.pregame_margins, dtype=float),
+        margins=np.array(request.pregame_margins, dtype=float) if request.pregame_margins else np.full(games, np.nan),
         quantile_levels=tuple(request.quantile_levels),
     )
 

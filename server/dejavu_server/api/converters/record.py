@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 from dejavu.v1 import record_pb2, scorecard_pb2
 from dejavu.v1 import record_service_pb2 as pb
-from dejavu_models.comparison import ShadowRow
+from dejavu_models.comparison import Comparison
 from dejavu_models.scorecard import (
     LeaderboardEntry,
     LeaderboardMetric,
+    MarketRecord,
     Scorecard,
 )
 from dejavu_server.api.converters.fields import message_of
@@ -92,24 +93,35 @@ def scorecard_message(card: Scorecard) -> scorecard_pb2.Scorecard:
     return message_of(
         scorecard_pb2.Scorecard,
         card,
-        market=None if card.market is None else message_of(scorecard_pb2.MarketRecord, card.market, notice=NOTICE),
+        market=None if card.market is None else _market_message(card.market),
         left_out=card.left_out if any(card.left_out) else None,
     )
+
+
+def _market_message(market: MarketRecord) -> scorecard_pb2.MarketRecord:
+    roi = market.roi
+    value, lower, upper = (None, None, None) if roi is None else (roi.value, roi.lower, roi.upper)
+    return message_of(scorecard_pb2.MarketRecord, market, notice=NOTICE, roi=value, roi_lower=lower, roi_upper=upper)
 
 
 def leaderboard_message(
     entries: Iterable[LeaderboardEntry],
     metric: LeaderboardMetric,
     min_games: int,
-    shadows: Iterable[ShadowRow] = (),
+    shadows: Iterable[pb.ShadowRow] = (),
 ) -> pb.GetLeaderboardResponse:
     """Convert a leaderboard and the staged models to a message."""
     return pb.GetLeaderboardResponse(
         rows=[message_of(pb.LeaderboardRow, each, scorecard=scorecard_message(each.scorecard)) for each in entries],
         metric=METRIC_VALUES[metric],
         min_games=min_games,
-        shadows=[message_of(pb.ShadowRow, each) for each in shadows],
+        shadows=shadows,
     )
+
+
+def shadow_message(rank: int, model_version: str, against_version: str, comparison: Comparison) -> pb.ShadowRow:
+    """Convert the comparison of a staged model with the champion to a row of a leaderboard."""
+    return message_of(pb.ShadowRow, comparison, rank=rank, model_version=model_version, against_version=against_version)
 
 
 def outcome_message(outcome: ReportedOutcome) -> record_pb2.Outcome:

@@ -37,6 +37,9 @@ from dejavu_server.records import ReportedOutcome
 DEFAULT_MIN_GAMES: Final = 100
 """Minimum number of games of a model version to appear in a leaderboard, if the request has none."""
 
+MAX_LIMIT: Final = 100_000
+"""Largest limit of a scorecard's games, or of a leaderboard's rows: more than are recorded in seventy seasons."""
+
 MAX_CLOCK_SKEW: Final = timedelta(minutes=1)
 """Maximum time by which an observed time can be in the future, since clocks differ."""
 
@@ -69,6 +72,7 @@ class LeaderboardQuery(NamedTuple):
     filter: ScoreFilter
     metric: LeaderboardMetric
     min_games: int
+    limit: int
 
 
 def outcome(request: pb.ReportOutcomeRequest, now: datetime, caller: str = "") -> ReportedOutcome:
@@ -190,16 +194,17 @@ def list_query(request: pb.ListPredictionsRequest) -> ListQuery:
     return ListQuery(forecast_filter, request.page_token, size, request.return_explanation)
 
 
-def scorecard_filter(request: pb.GetScorecardRequest) -> ScoreFilter:
-    """Read a request for a scorecard.
+def scorecard_query(request: pb.GetScorecardRequest) -> tuple[ScoreFilter, int]:
+    """Read a request for a scorecard: its filter, and its number of games; 0 for all.
 
     Raises:
         InvalidInput: if a field is invalid.
     """
     faults = FieldErrors()
     score_filter = _score_filter(faults, request.filter)
+    _check_limit(faults, request.limit)
     faults.raise_first()
-    return score_filter
+    return score_filter, request.limit
 
 
 def leaderboard_query(request: pb.GetLeaderboardRequest) -> LeaderboardQuery:
@@ -217,8 +222,14 @@ def leaderboard_query(request: pb.GetLeaderboardRequest) -> LeaderboardQuery:
     if request.min_games < 0:
         expected = f"1 or more, or 0 for {DEFAULT_MIN_GAMES}"
         faults.add(InvalidScoreFilter(f"{request.min_games}", expected, field="min_games"))
+    _check_limit(faults, request.limit)
     faults.raise_first()
-    return LeaderboardQuery(score_filter, metric, request.min_games or DEFAULT_MIN_GAMES)
+    return LeaderboardQuery(score_filter, metric, request.min_games or DEFAULT_MIN_GAMES, request.limit)
+
+
+def _check_limit(faults: FieldErrors, limit: int) -> None:
+    if not 0 <= limit <= MAX_LIMIT:
+        faults.add(InvalidScoreFilter(f"{limit}", f"1 to {MAX_LIMIT}, or 0 for all", field="limit"))
 
 
 def _score_filter(faults: FieldErrors, request: pb.ScoreFilter) -> ScoreFilter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 
 from dejavu_models.comparison import Comparison, GateDecision, GateSettings, Judgement, judge
@@ -76,15 +76,8 @@ def evidence_of(judgement: Judgement, against_version: str) -> ModelEvidence | N
     """Return the evidence of a promotion, as recorded; None if no game was compared."""
     if not judgement.games:
         return None
-    return ModelEvidence(
-        against_version=against_version,
-        games=judgement.games,
-        crps_e_value=judgement.crps_e_value,
-        brier_e_value=judgement.brier_e_value,
-        crps_difference=judgement.crps_difference,
-        brier_difference=judgement.brier_difference,
-        coverage=judgement.coverage,
-    )
+    figures = {field.name: getattr(judgement, field.name) for field in fields(ModelEvidence)[1:]}
+    return ModelEvidence(against_version, **figures)
 
 
 class LedgerGate:

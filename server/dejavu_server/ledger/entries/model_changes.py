@@ -18,7 +18,7 @@ from dejavu_store.stages import ModelAction, ModelChange, ModelEvidence
 
 _TEXTS: Final = ("model_version", "from_version", "reason")
 _E_VALUES: Final = ("crps_e_value", "brier_e_value")
-_NUMBERS: Final = ("crps_difference", "brier_difference", "coverage")
+_NUMBERS: Final = ("crps_difference", "brier_difference", "coverage", "crps_divergence", "brier_divergence")
 
 
 def change_payload(change: ModelChange) -> str:

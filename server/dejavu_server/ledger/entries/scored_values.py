@@ -54,13 +54,6 @@ class Columns(NamedTuple):
         """Return the Brier score of each P(home leads) at a differential."""
         return np.square(self.probability - (differential > 0))
 
-    def leader_brier(self, differential: Floats) -> Floats:
-        """Return the Brier score of the baseline "the team ahead wins".
-
-        Where the last known differential is 0, its probability is 1/2.
-        """
-        return np.square((np.sign(self.last_known) + 1.0) / 2.0 - (differential > 0))
-
 
 def pack(
     point: float, last_known: float, interval: tuple[float, float], probability: float, quantiles: Sequence[float]

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, literal, select
 
-from dejavu_models.arrays import Floats
 from dejavu_models.comparison import PERSISTENCE, PairedForecasts
-from dejavu_models.types import Horizon
+from dejavu_models.metrics import cramer_distance
+from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import forecasts, outcomes, shadows
 from dejavu_server.ledger.database.standing import FIRST_REPORT, STANDS, in_time
@@ -98,29 +98,40 @@ def pairs_of(connection: Connection, versions: Sequence[str], filter_: PairFilte
 def _paired(model: _Columns, other: _Columns | None) -> PairedForecasts:
     """Return the pairs of a model with another one, or with persistence if that is None."""
     if other is None:
-        return _pairs(model, model, model["persistence_crps"], model["leader_brier"])
-    _, left, right = np.intersect1d(model["question"], other["question"], assume_unique=True, return_indices=True)
-    model, other = _selected(model, left), _selected(other, right)
-    return _pairs(model, other, other["crps"], other["brier"])
+        other = model | _persistence(model)
+    else:
+        _, left, right = np.intersect1d(model["question"], other["question"], assume_unique=True, return_indices=True)
+        model, other = _selected(model, left), _selected(other, right)
+    return _pairs(model, other)
+
+
+def _persistence(model: _Columns) -> _Columns:
+    """Return the columns of persistence for the questions of a model: the last known lead as a certain forecast."""
+    lead, differential = model["lead"], model["differential"]
+    leader = (np.sign(lead) + 1.0) / 2.0
+    return {
+        "crps": np.abs(lead - differential),
+        "brier": np.square(leader - (differential > 0)),
+        "probability": leader,
+        "quantiles": np.repeat(lead[:, None], len(DISTRIBUTION_LEVELS), axis=1),
+    }
 
 
 def _selected(columns: _Columns, chosen: NDArray[np.intp]) -> _Columns:
     return {name: column[chosen] for name, column in columns.items()}
 
 
-def _pairs(model: _Columns, other: _Columns, crps: Floats, brier: Floats) -> PairedForecasts:
+def _pairs(model: _Columns, other: _Columns) -> PairedForecasts:
     # Sort, since a sum of floats depends on the order, and the database's is arbitrary.
     order = np.lexsort((model["sequence"], other["sequence"], model["minute"], model["game"]))
-    chosen = order[~(np.isnan(model["crps"]) | np.isnan(crps))[order]]
+    chosen = order[~(np.isnan(model["crps"]) | np.isnan(other["crps"]))[order]]
+    model, other = _selected(model, chosen), _selected(other, chosen)
     return PairedForecasts(
-        game=model["game"][chosen],
-        minute=model["minute"][chosen],
-        alpha=model["alpha"][chosen],
-        crps=model["crps"][chosen],
-        against_crps=crps[chosen],
-        brier=model["brier"][chosen],
-        against_brier=brier[chosen],
-        covered=model["covered"][chosen],
+        **{name: model[name] for name in ("game", "minute", "alpha", "crps", "brier", "covered", "width")},
+        against_crps=other["crps"],
+        against_brier=other["brier"],
+        crps_divergence=cramer_distance(model["quantiles"], other["quantiles"]),
+        brier_divergence=np.square(model["probability"] - other["probability"]),
     )
 
 
@@ -154,6 +165,8 @@ def _scored(rows: Sequence[Any], version: str) -> _Columns:
     except ValueError as error:
         raise LedgerCorrupt("the ledger is damaged: a forecast cannot be scored") from error
     differential = np.array(differentials, dtype=np.float64)
+    quantiles = np.full((len(rows), len(DISTRIBUTION_LEVELS)), np.nan, dtype=np.float32)  # half the memory
+    quantiles[scored.has_quantiles] = scored.quantiles.T
     # The key has the version of the model that made the recorded forecast, which is no part of the question.
     asked = (
         hash((text.replace(f'"{maker}"', '""'), slots, lead))
@@ -169,8 +182,11 @@ def _scored(rows: Sequence[Any], version: str) -> _Columns:
         "crps": scored.crps(differential),
         "brier": scored.brier(differential),
         "covered": scored.covered(differential),
-        "persistence_crps": np.abs(scored.last_known - differential),
-        "leader_brier": scored.leader_brier(differential),
+        "width": scored.upper - scored.lower,
+        "lead": scored.last_known,
+        "differential": differential,
+        "probability": scored.probability,
+        "quantiles": quantiles,
     }
 
 

@@ -218,11 +218,11 @@ def read_columns(connection: Connection, filter_: ScoreFilter, codes: Codes) -> 
     order = np.lexsort((sequence, first))
     sequence, game = sequence[order], first[order]  # one outcome per game, since there is one horizon
     columns = {name: joined(name)[order] for name in [*parts]}
-    differential, total = columns.pop("differential"), columns.pop("outcome_total")
+    outcomes_ = columns["differential"], columns.pop("outcome_total")
     exclusion = columns["exclusion"]
     exclusion[(exclusion == Exclusion.NONE) & np.isin(sequence, superseded)] = Exclusion.SUPERSEDED
     with connection.execute(statements.markets, values, execution_options=streamed) as markets_:
-        of_markets = _markets(markets_, sequence, columns["elapsed_s"], (differential, total), filter_.horizon)
+        of_markets = _markets(markets_, sequence, columns["elapsed_s"], outcomes_, filter_.horizon)
     return columns | {"markets": of_markets, "sequence": sequence, "game": game, "order": game}
 
 
@@ -254,9 +254,8 @@ def _scored(rows: Sequence[Any], codes: Codes, horizon: Horizon) -> Columns:
     in_time = exclusion == Exclusion.NONE
     elapsed_s = np.array(elapsed, dtype=np.float64)
     minutes = (elapsed_s // 60).astype(np.int64)
-    persistence_error = scored.last_known - differential
     left = np.where(minutes < horizon.minutes, horizon.minutes - minutes, OVERTIME_SECONDS // 60)
-    too_far = np.abs(persistence_error) > MAX_CORRECTION + MAX_MINUTE_SWING * left
+    too_far = np.abs(scored.last_known - differential) > MAX_CORRECTION + MAX_MINUTE_SWING * left
     too_few = told - np.array(total_points, dtype=np.float64) > MAX_CORRECTION  # None becomes NaN
     exclusion[np.array(withdrawn, dtype=np.bool_)] = Exclusion.WITHDRAWN
     return {
@@ -274,14 +273,11 @@ def _scored(rows: Sequence[Any], codes: Codes, horizon: Horizon) -> Columns:
         "minute": minutes,
         "elapsed_s": elapsed_s,
         "error": scored.point - differential,
-        "persistence_error": persistence_error,
+        "lead": scored.last_known,
         "covered": scored.covered(differential),
         "alpha": np.array(alpha, dtype=np.float64),
         "width": scored.upper - scored.lower,
         "probability": scored.probability,
-        "home_led": differential > 0,
-        "brier": scored.brier(differential),
-        "leader_brier": scored.leader_brier(differential),
         "crps": scored.crps(differential),
         "exclusion": exclusion,
         "corrected": np.array(corrected, dtype=np.bool_),

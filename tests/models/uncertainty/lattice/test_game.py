@@ -20,7 +20,7 @@ from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistri
 from dejavu_models.uncertainty.lattice.game import LatticeGame, MarginTables
 from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, LiveColumns, LiveKind
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
-from dejavu_models.uncertainty.score_map import TARGETS, ScoreMap
+from dejavu_models.uncertainty.normal_scores import scaled_scores
 
 CALIBRATION = symmetric_calibration()
 NORMAL = NormalDist()
@@ -61,17 +61,9 @@ def test_a_game_alone_has_the_distribution_that_it_has_in_a_batch(
     assert alone.home_lead_probability == pytest.approx(batch.home_leads[0], abs=2e-9)
     for value in (-7.5, -1.0, -0.5, 0.0, 0.5, 3.0, 11.5):
         assert alone.probability_above(value) == pytest.approx(batch.above(value)[0], abs=2e-9)
-
-
-@given(SITUATIONS, LEADS, GAINS, MARGINS, st.lists(st.floats(0.0005, 0.9995), min_size=1, max_size=9))
-def test_its_quantiles_are_those_of_the_batch(
-    situation: Situation, lead: float, gain: float, margin: float, levels: list[float]
-) -> None:
-    alone, batch = both(situation, lead, gain, margin)
-    expected = batch.quantiles(levels)[0].tolist()
-    assert alone.quantiles(levels) == expected
-    assert [alone.quantiles([level])[0] for level in levels] == expected
-    assert alone.recorded_quantiles(None) == tuple(batch.quantiles(DISTRIBUTION_LEVELS)[0].tolist())
+    due = batch.quantiles(DISTRIBUTION_LEVELS)[0].tolist()
+    assert alone.quantiles(DISTRIBUTION_LEVELS) == list(alone.recorded_quantiles()) == due
+    assert [alone.quantiles([level])[0] for level in DISTRIBUTION_LEVELS] == due
 
 
 def test_a_level_beyond_those_of_the_tables_is_refused() -> None:
@@ -112,53 +104,33 @@ def test_however_far_out_the_place_of_a_score_is_where_an_outcome_has_that_score
     for shape in (model.shapes[0], np.sign(model.shapes[0]) * np.abs(model.shapes[0]) ** 1.3, 4 * levels - 2):
         tables = MarginTables(replace(model, shapes=np.tile(shape, (len(CASES), 1))), Horizon.FINAL, 5)
         game = tables.game(3.0, 1.0, 0.0, None)
-        recorded = game.recorded_quantiles(None)
+        recorded = game.recorded_quantiles()
         for value, expected in zip(game.values_at((-score, score)), (-score, score), strict=True):
             less, more = (static_score(recorded, (), value + by) for by in (-1, 1))
             assert less <= expected <= more < less + 0.6
 
 
-@given(SITUATIONS, LEADS, GAINS, st.lists(st.floats(0.1, 6.0), min_size=len(TARGETS), max_size=len(TARGETS)))
+@given(SITUATIONS, LEADS, GAINS, st.floats(0.3, 3.0))
 def test_adapted_quantiles_are_recorded_as_they_are_asked_for(
-    situation: Situation, lead: float, gain: float, radii: list[float]
+    situation: Situation, lead: float, gain: float, factor: float
 ) -> None:
     alone, _ = both(situation, lead, gain, 0.0)
-    adapted = ScoreMap(radii)
-    assert list(alone.recorded_quantiles(adapted.grid)) == alone.values_at(adapted.distribution)
-    assert list(alone.recorded_quantiles(adapted.grid)) == sorted(alone.recorded_quantiles(adapted.grid))
-    unchanged = ScoreMap([-NORMAL.inv_cdf(target / 2) for target in TARGETS])
-    assert alone.recorded_quantiles(unchanged.grid) == alone.recorded_quantiles(None)
+    scores = scaled_scores(factor)
+    recorded = list(alone.recorded_quantiles(scores))
+    assert recorded == alone.values_at(scores) == sorted(recorded)
+    assert alone.recorded_quantiles(scaled_scores(1.0)) == alone.recorded_quantiles()
 
 
 @given(SITUATIONS, LEADS, GAINS)
 def test_recorded_quantiles_score_as_the_distribution_does(situation: Situation, lead: float, gain: float) -> None:
-    """Their share below any value is off by at most half of 1 / levels, which bounds the difference of scores."""
+    """On average over outcomes, rounding costs the sum of squares of shares that are off by at most half a level."""
     alone, batch = both(situation, lead, gain, 0.0)
-    recorded = np.array(alone.recorded_quantiles(None))
-    outcomes = VALUES.astype(float)
+    recorded, outcomes = np.array(alone.recorded_quantiles()), VALUES.astype(float)
     scores = crps_of_quantiles(np.tile(recorded[:, None], len(outcomes)), outcomes)
-    exact = np.array([batch.crps(np.array([outcome]))[0] for outcome in outcomes])
-    shares, below = np.searchsorted(recorded, outcomes, side="right") / len(recorded), batch.below[0]
-    most = 0.5 / len(recorded) + 1e-6
-    assert np.abs(shares - below).max() <= most
-    reached = outcomes >= outcomes[:, None]  # by a row's outcome
-    bounds = most * np.abs(shares + below - 2 * reached).sum(axis=1)
-    assert np.all(np.abs(scores - exact) <= bounds + 1e-9)
-    # On average over outcomes, the cost of rounding is the sum of its squares.
-    mass = batch.mass[0]
-    assert float(mass @ (scores - exact)) == pytest.approx(float(np.square(shares - below).sum()), abs=1e-6)
-
-
-@given(SITUATIONS, LEADS, GAINS)
-def test_the_static_score_of_an_outcome_is_that_of_its_mid_rank(situation: Situation, lead: float, gain: float) -> None:
-    alone, batch = both(situation, lead, gain, 0.0)
-    recorded = alone.recorded_quantiles(None)
-    ranks = [NORMAL.cdf(static_score(recorded, (), outcome)) for outcome in VALUES.tolist()]
-    exact = batch.below[0] - batch.mass[0] / 2
-    within = (exact > 0.02) & (exact < 0.98) & (batch.mass[0] > 0)
-    assert np.array(ranks)[within] == pytest.approx(exact[within], abs=0.021)
-    # Over games scores are standard normal, however few values an outcome has: ranks have the mean of any distribution.
-    assert float(batch.mass[0] @ ranks) == pytest.approx(0.5, abs=0.01)
+    exact = LatticeDistribution(np.tile(batch.mass, (len(outcomes), 1))).crps(outcomes)
+    off = np.searchsorted(recorded, outcomes, side="right") / len(recorded) - batch.below[0]
+    assert np.abs(off).max() <= 0.5 / len(recorded) + 1e-6
+    assert float(batch.mass[0] @ (scores - exact)) == pytest.approx(float(np.square(off).sum()), abs=1e-6)
 
 
 GIVEN = {
@@ -200,7 +172,10 @@ def test_a_game_is_forecast_by_the_best_tables_whose_live_inputs_it_has(
 
 @pytest.mark.parametrize("kind", BEST_FIRST)
 def test_tables_with_live_inputs_want_those_of_their_kind(kind: LiveKind) -> None:
-    other = next(each for each in BEST_FIRST if each is not kind)
+    other, zero = next(each for each in BEST_FIRST if each is not kind), np.zeros(1)
+    model = symmetric_model(kind)
     for live in (None, LiveColumns(np.array([90.0]), np.array([1.0]), np.array([0.1]), other)):
         with pytest.raises(ValueError, match=f"live inputs of the kind {kind.name}"):
-            MarginTables(symmetric_model(kind), Horizon.FINAL, 24).game(0.0, 0.0, 0.0, live)
+            MarginTables(model, Horizon.FINAL, 24).game(0.0, 0.0, 0.0, live)
+        with pytest.raises(ValueError, match=f"live inputs of the kind {kind.name}"):
+            model.distribution(Horizon.FINAL, 24, zero, zero, zero, live)

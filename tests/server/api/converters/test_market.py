@@ -32,7 +32,7 @@ from dejavu_models.betting import RiskLevel as Level
 from dejavu_models.errors import InvalidInput, UnsupportedTotals
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.totals.forecast import forecast_total
+from dejavu_models.totals.totals import forecast_total
 from dejavu_models.types import Horizon, MarginSource
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.converters.market import answers_of, market_message

@@ -98,7 +98,7 @@ def test_every_condition_of_a_list_is_read() -> None:
 def test_who_names_a_game_means_it_also_if_it_is_a_replay() -> None:
     asked = requests.list_query(pb.ListPredictionsRequest(game_id="9900000001"))
     assert not asked.filter.real_only
-    assert not requests.scorecard_filter(scored(game_id="9900000001")[1]).real_only
+    assert not requests.scorecard_query(scored(game_id="9900000001")[1])[0].real_only
     assert requests.list_query(pb.ListPredictionsRequest()).filter.real_only
 
 
@@ -109,7 +109,7 @@ def test_a_game_is_asked_about_at_any_minute_and_model_unless_told_otherwise() -
 
 
 def test_a_scorecard_is_of_every_game_unless_told_otherwise() -> None:
-    assert requests.scorecard_filter(scored()[1]) == ScoreFilter()
+    assert requests.scorecard_query(scored()[1]) == (ScoreFilter(), 0)
     told = pb.ScoreFilter(
         model_version="v1",
         horizon=HORIZON_FINAL,
@@ -134,12 +134,12 @@ def test_a_scorecard_is_of_every_game_unless_told_otherwise() -> None:
         game_id=GAME,
         min_confidence=0.75,
     )
-    assert requests.scorecard_filter(pb.GetScorecardRequest(filter=told)) == expected
+    assert requests.scorecard_query(pb.GetScorecardRequest(filter=told, limit=7)) == (expected, 7)
 
 
 def test_a_leaderboard_is_of_a_hundred_games_unless_told_otherwise() -> None:
     assert requests.leaderboard_query(ranked()[1]) == requests.LeaderboardQuery(
-        ScoreFilter(), LeaderboardMetric.CRPS, 100
+        ScoreFilter(), LeaderboardMetric.CRPS, 100, 0
     )
     asked = requests.leaderboard_query(ranked(metric=pb.LEADERBOARD_METRIC_COVERAGE_GAP, min_games=1)[1])
     assert (asked.metric, asked.min_games) == (LeaderboardMetric.COVERAGE_GAP, 1)
@@ -167,7 +167,11 @@ def score_filter(**fields: Any) -> pb.ScoreFilter:
 
 
 def scored(**fields: Any) -> tuple[Callable[[Any], object], pb.GetScorecardRequest]:
-    return requests.scorecard_filter, pb.GetScorecardRequest(filter=score_filter(**fields))
+    return requests.scorecard_query, pb.GetScorecardRequest(filter=score_filter(**fields))
+
+
+def limited(games: int) -> tuple[Callable[[Any], object], pb.GetScorecardRequest]:
+    return requests.scorecard_query, pb.GetScorecardRequest(filter=score_filter(), limit=games)
 
 
 def final(**fields: Any) -> tuple[Callable[[Any], object], pb.ReportOutcomeRequest]:
@@ -269,7 +273,9 @@ BAD = [
     (scored(max_minutes=99), "INVALID_MINUTES", "filter.max_minutes", "99", "1 to 47"),
     (scored(min_minutes=9, max_minutes=8), "INVALID_MINUTES", "filter.max_minutes", "8", "9, or more"),
     (ranked(min_games=-1), "INVALID_FILTER", "min_games", "-1", "1 or more, or 0 for 100"),
-    (ranked(metric=6), "INVALID_METRIC", "metric", "6", METRICS),
+    (ranked(limit=-1), "INVALID_FILTER", "limit", "-1", "1 to 100000, or 0 for all"),
+    (limited(100_001), "INVALID_FILTER", "limit", "100001", "1 to 100000, or 0 for all"),
+    (ranked(metric=9), "INVALID_METRIC", "metric", "9", METRICS),
     (ranked(metric=0), "INVALID_METRIC", "metric", "unspecified", METRICS),
     (ranked(filter=score_filter(model_version="v1")), "INVALID_FILTER", "filter.model_version", "'v1'", "none"),
 ]

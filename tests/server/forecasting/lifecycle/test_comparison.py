@@ -65,14 +65,14 @@ async def test_the_challenger_is_compared_with_the_champion(ledger: Ledger) -> N
     assert (found.model_version, found.against_version) == ("v2", "v1")
     assert (found.games, found.forecasts) == (12, 12)
     assert [found.crps.score, found.crps.against_score] == pytest.approx([2.0, 3.0])
-    assert [found.crps.difference, found.crps.margin] == pytest.approx([-1.0, 0.02])
+    assert [found.crps.difference, found.crps.margin] == pytest.approx([-1.0, 0.003])
     assert found.crps.lower == pytest.approx(-1.0)
     assert [point.games for point in found.crps.path] == list(range(1, 13))
     assert found.crps.path[-1].not_worse_e_value == found.crps.not_worse_e_value > 20.0 > found.crps.worse_e_value
     [coverage] = found.coverage
     assert [coverage.alpha, coverage.coverage, coverage.bound] == pytest.approx([0.05, 1.0, 0.93])
-    assert found.decision == model_comparison_pb2.GATE_DECISION_CONTINUE
-    assert "not shown to be no worse by 0.001 in Brier score" in found.decision_reason
+    assert [found.crps.divergence, found.brier.divergence] == pytest.approx([0.98**2, 0.0])
+    assert found.decision == model_comparison_pb2.GATE_DECISION_PROMOTE
 
 
 async def test_the_gate_looks_at_both_horizons_whichever_is_shown(ledger: Ledger) -> None:
@@ -91,7 +91,7 @@ async def test_a_challenger_may_not_fall_behind_the_first_champion_of_the_season
     ledger: Ledger, lost: float, promoted: bool
 ) -> None:
     """Formerly, a chain of challengers that each lost less than the margin lost twice the margin in a season."""
-    settings = GateSettings(crps_margin=1.0, min_games=3)
+    settings = GateSettings(margin=0.5, min_games=3)
     await champion(ledger, "v1", "v2", "v3")
     roster, _ = await change_models(ledger, ModelAction.PROMOTE, "v2")
     assert (roster.champion, roster.anchor) == ("v2", "v1")

@@ -32,9 +32,9 @@ async def play(ledger: Ledger, number: int) -> None:
 
 
 def values(state: OnlineState) -> object:
-    assert state.ratings is not None
-    ratings = state.ratings.filter
-    return state.sequence, ratings.date, ratings.mean.tobytes(), state.ratings.finals, state.trackers
+    assert state.rated is not None
+    ratings = state.rated.ratings
+    return state.sequence, ratings.newest, ratings.filter.mean.tobytes(), ratings.finals, state.trackers
 
 
 @pytest.mark.parametrize("games_before", [0, 60])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -26,12 +25,12 @@ from dejavu_models.betting import (
     is_own_market,
 )
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_models.totals.forecast import forecast_total
+from dejavu_models.totals.totals import forecast_total
 from dejavu_models.types import AdaptationMode, Horizon, MarginSource, TeamKnowledge
-from dejavu_models.uncertainty.issued import IssuedDistribution
+from dejavu_models.uncertainty.adaptive import Tracker
+from dejavu_models.uncertainty.issued import IntervalAdapter, IssuedDistribution
 from dejavu_models.uncertainty.lattice.calibration import Situation
 from dejavu_models.uncertainty.lattice.game import LatticeGame
-from dejavu_models.uncertainty.score_map import TARGETS, ScoreMap
 from dejavu_server.ledger.audit.market_answers import fault_of
 from dejavu_server.ledger.entries import codec
 from dejavu_server.records import IssuedForecast
@@ -66,13 +65,13 @@ def recorded(
     *,
     point: float,
     lead: float,
-    radii: tuple[float, ...] | None = None,
+    factor: float | None = None,
     widening: float = 1.0,
     policy: StakingPolicy | None = None,
 ) -> tuple[IssuedForecast, Market, MarketAnswer]:
     """Return a forecast from a distribution, with a market and its answer, all as read back from a ledger."""
-    adapter = None if radii is None else cast("Any", SimpleNamespace(map=ScoreMap(radii)))
-    made = IssuedDistribution(game, None if radii is None else AdaptationMode.ON, adapter, widening)
+    adapter = None if factor is None else IntervalAdapter(Tracker(), factor)
+    made = IssuedDistribution(game, None if factor is None else AdaptationMode.ON, adapter, widening)
     plain = issued(pattern=(0.0, lead), horizon=horizon, point=point)
     explanation = plain.forecast.explanation
     assert explanation is not None
@@ -131,7 +130,7 @@ def test_an_answer_on_the_total_follows_from_the_total_of_its_forecast() -> None
     assert fault_of(bare, market, answer) == "the forecast has no total"
 
 
-RADII = st.none() | st.lists(st.floats(0.01, 6.0), min_size=len(TARGETS), max_size=len(TARGETS)).map(tuple)
+FACTORS = st.none() | st.floats(0.5, 2.0)
 POLICIES = st.builds(
     StakingPolicy,
     model_share=st.floats(0.0, 1.0),
@@ -162,7 +161,7 @@ def cases(draw: st.DrawFn) -> tuple[IssuedForecast, Market, MarketAnswer]:
     situation, lead = draw(SITUATIONS), draw(st.integers(-30, 30))
     point = lead + draw(st.floats(-9, 9))
     game = WHOLE_NUMBERS.game(situation, point, lead, 2.0)
-    options: dict[str, Any] = {"radii": draw(RADII), "widening": draw(WIDENINGS), "policy": draw(POLICIES)}
+    options: dict[str, Any] = {"factor": draw(FACTORS), "widening": draw(WIDENINGS), "policy": draw(POLICIES)}
     return recorded(game, situation.horizon, draw(markets()), point=point, lead=lead, **options)
 
 
@@ -248,15 +247,14 @@ def test_that_ratings_were_not_used_cannot_be_hidden_nor_made_up() -> None:
 
 
 @pytest.mark.parametrize("horizon", list(Horizon))
-@pytest.mark.parametrize("radii", [None, (0.9, 1.6, 2.3)])
+@pytest.mark.parametrize("factor", [None, 1.3])
 @pytest.mark.parametrize("line", [-6.5, 0.0, 4.0])
 def test_an_answer_does_not_follow_from_the_forecast_of_a_game_that_stands_otherwise(
-    horizon: Horizon, radii: tuple[float, ...] | None, line: float
+    horizon: Horizon, factor: float | None, line: float
 ) -> None:
     market = Market(line, 1.9, 2.0)
-    radii = None if radii is None else (radii * 2)[: len(TARGETS)]
-    close = asked(horizon, market, lead=1.0, radii=radii)
-    ahead = asked(horizon, market, lead=9.0, radii=radii)
+    close = asked(horizon, market, lead=1.0, factor=factor)
+    ahead = asked(horizon, market, lead=9.0, factor=factor)
     assert (fault_of(*close), fault_of(*ahead)) == (None, None)
     for forecast, answer in ((close[0], ahead[2]), (ahead[0], close[2])):
         assert "does not follow from the forecast" in (fault_of(forecast, market, answer) or "")

@@ -11,12 +11,11 @@ from dejavu_models import metrics
 from dejavu_models.arrays import Floats
 from dejavu_models.components.ensemble import Ensemble, Weights
 from dejavu_models.types import CASES, HORIZONS, AdaptationMode, Horizon, MarginSource
-from dejavu_models.uncertainty.adaptive import Tracker, scaled_radii
+from dejavu_models.uncertainty.adaptive import Tracker
 from dejavu_models.uncertainty.issued import IntervalAdapter, IssuedDistribution
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration, Situation
 from dejavu_models.uncertainty.lattice.inputs import LiveKind
 from dejavu_models.uncertainty.lead_groups import lead_groups
-from dejavu_models.uncertainty.score_map import ScoreMap
 from dejavu_trainer.evaluation.coverage import conformal_region
 from dejavu_trainer.evaluation.scoring.baselines import logistic_probabilities, persistence_baseline
 from dejavu_trainer.evaluation.scoring.fold_scores import (
@@ -114,7 +113,7 @@ def test_what_is_scored_is_what_would_be_served(
         distribution = calibration.game(situation, point, float(leads[game]), margin, of_game)
         served = IssuedDistribution(distribution, None, None)
         if name in SERVED:
-            adapter = IntervalAdapter(Tracker(), ScoreMap(scaled_radii(float(factors[game, place]))))
+            adapter = IntervalAdapter(Tracker(), float(factors[game, place]))
             served = IssuedDistribution(distribution, AdaptationMode.ON, adapter)
         assert found.point[game, stage] == pytest.approx(point, abs=1e-4)
         assert found.probability[game, stage] == pytest.approx(served.home_lead_probability(), abs=1e-6)

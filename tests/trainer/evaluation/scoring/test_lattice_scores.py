@@ -6,8 +6,8 @@ import numpy as np
 from tests.support.builders.calibrations import symmetric_model
 from tests.support.builders.folds import rated_walks
 
+from dejavu_models.uncertainty.adaptive import BOUNDS
 from dejavu_models.uncertainty.lattice.inputs import LiveKind
-from dejavu_models.uncertainty.season_scale import BOUNDS
 from dejavu_trainer.evaluation.scoring.forecasts import Forecasts
 from dejavu_trainer.evaluation.scoring.lattice_scores import factors_of_days_before, lattice_forecasts
 from dejavu_trainer.training.served_tables import ServedTables

@@ -265,11 +265,12 @@ def _of_models(
 
 
 def _parts(models: Ensemble, calibration: LatticeCalibration, points: Floats, test: RatedGames) -> dict[str, Forecasts]:
-    """Return the forecasts by the weights of PARTS; none if the models lack a component."""
-    if models.components != COMPONENTS:
+    """Return the forecasts by the weights of PARTS, and by other components alone; none without COMPONENTS."""
+    if models.components[: len(COMPONENTS)] != COMPONENTS:
         return {}
-    result = {}
-    for name, weights in PARTS.items():
+    result, names = {}, models.weights.names
+    alone = {each: Weights.fixed(*(float(name == each) for name in names), names=names) for each in names[3:]}
+    for name, weights in (PARTS | alone).items():
         tables = ServedTables.of_source(replace(models, weights=weights), calibration, MarginSource.KNOWN, test)
         result[name] = lattice_forecasts(points, tables, test.margins)
     return result

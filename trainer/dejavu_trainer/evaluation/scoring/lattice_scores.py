@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
 from dejavu_models.types import CASES, HORIZONS
-from dejavu_models.uncertainty.adaptive import QUARTER_MIDPOINTS
+from dejavu_models.uncertainty.adaptive import QUARTER_MIDPOINTS, SeasonScale
 from dejavu_models.uncertainty.lattice.distribution import LatticeDistribution, WholeNumberDistribution
-from dejavu_models.uncertainty.score_map import MAX_SCORE
-from dejavu_models.uncertainty.season_scale import SeasonScale
+from dejavu_models.uncertainty.normal_scores import MAX_SCORE
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts
 from dejavu_trainer.training.served_tables import ServedTables
 
@@ -125,7 +124,7 @@ def lattice_forecasts(
 
 
 def _scaled(made: LatticeDistribution, factors: Floats) -> LatticeDistribution:
-    """Return the distributions with all normal scores multiplied by factors, (n,), as `ScoreMap` does."""
+    """Return the distributions with all normal scores multiplied by factors, (n,)."""
     from scipy import special  # imported late: it takes a second
 
     below = special.ndtr(special.ndtri(np.clip(made.below, 0.0, 1.0)) / factors[:, None])

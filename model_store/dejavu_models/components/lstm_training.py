@@ -21,27 +21,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dejavu_models.arrays import Singles
+from dejavu_models.arrays import Floats, Singles
 from dejavu_models.components import features
-from dejavu_models.components.lstm import (
-    MAX_LOG_SCALE,
-    MAX_MEAN,
-    OUTPUTS,
-    Lstm,
-    NetworkWeights,
-    weights_to_bytes,
-)
-from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
-from dejavu_trainer.execution import Advance
-from dejavu_trainer.training.lstm_config import FitError, LstmConfig, LstmExamples, TrainedLstm
-from dejavu_trainer.training.ratings import margins_in_mode
+from dejavu_models.components.component import Advance, TrainingGames
+from dejavu_models.components.features import OUTPUTS
+from dejavu_models.components.settings import LstmConfig
+from dejavu_models.errors import FitError
+from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS
 
 GRADIENT_NORM = 1.0
-PARITY_TOLERANCE = 1e-4
-"""Largest accepted difference of an output between the served network and the torch model."""
-
-_PASSED = np.array([[minute > horizon.last_slot for horizon in HORIZONS] for minute in Horizon.FINAL.forecast_minutes])
-"""(47, 2): whether a horizon has passed after a minute."""
 
 
 class LstmNetwork(nn.Module):
@@ -74,43 +62,63 @@ class LstmNetwork(nn.Module):
         return torch.cat([means * self.spreads[: steps.shape[1]], log_scales], dim=-1)
 
 
-def fit_lstm(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Advance) -> TrainedLstm:
-    """Fit the LSTM.
+def train(
+    games: TrainingGames, live: Singles, settings: LstmConfig, seed: int, advance: Advance
+) -> tuple[list[dict[str, Singles]], Singles]:
+    """Fit the networks; see `Lstm.fit`.
 
     Args:
-        examples: training games.
-        recipe: the hyperparameters.
-        seed: random seed; the same seed and games give the same weights on the same machine.
-        advance: called with 1 after each epoch of each member, recipe.steps times in all.
+        games: the games.
+        live: (n, 47, 5), their `features.live_features`.
+        settings: the hyperparameters.
+        seed: random seed.
+        advance: called with 1 after each epoch of each network.
+
+    Returns:
+        The weights of each network by the names of `NetworkWeights`, and the mean outputs for the games with their
+        margins and live inputs, (n, 47, OUTPUTS), without bounds.
 
     Raises:
-        FitError: if the loss diverges, or the served results differ from the model's.
+        FitError: if the loss diverges.
     """
     with _reproducible():
-        seeds = range(seed * recipe.members, (seed + 1) * recipe.members)
-        members = [_train(examples, recipe, each, advance) for each in seeds]
-        content = weights_to_bytes([_weights_of(each) for each in members], examples.mean_totals)
-        return TrainedLstm(content, _parity(members, content, examples))
+        with_live, targets = torch.from_numpy(live), _targets(games.residuals)
+        margins = np.full_like(games.margins, np.nan), games.margins
+        steps = [torch.from_numpy(features.minute_steps(games.levels, each)) for each in margins]
+        seeds = range(seed * settings.members, (seed + 1) * settings.members)
+        networks = [_train(steps, with_live, targets, settings, each, advance) for each in seeds]
+        with torch.inference_mode():
+            outputs = torch.stack([network(steps[1], with_live) for network in networks]).mean(dim=0)
+        return [_weights_of(each) for each in networks], _array(outputs)
 
 
-def _train(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Advance) -> LstmNetwork:
+def _targets(residuals: Floats) -> Tensor:
+    """Return residuals by minute, (2, 2, n, 47, 2 horizons); 0 for a horizon that has passed."""
+    result = np.zeros((*residuals.shape[:3], MAX_SLOTS, len(HORIZONS)), np.float32)
+    for column, (horizon, minute) in enumerate(CASES):
+        result[..., minute - 1, horizon] = residuals[..., column]
+    return torch.from_numpy(result)
+
+
+def _train(
+    steps: list[Tensor], live_of: Tensor, targets_of: Tensor, recipe: LstmConfig, seed: int, advance: Advance
+) -> LstmNetwork:
     torch.manual_seed(seed)
-    without_margin, with_margin = _inputs(examples)
-    live_of, targets_of = torch.from_numpy(examples.live), torch.from_numpy(examples.residuals.astype(np.float32))
-    network = LstmNetwork(with_margin, _spreads(examples), recipe.hidden)
+    without_margin, with_margin = steps
+    network = LstmNetwork(with_margin, _spreads(targets_of), recipe.hidden)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     average = torch.optim.swa_utils.get_ema_multi_avg_fn(1 - 1 / recipe.memory)  # type: ignore[no-untyped-call]
     smooth = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=average)
     for epoch in range(1, recipe.epochs + 1):
         total = torch.zeros(())
-        for batch in torch.split(torch.randperm(len(examples.levels)), recipe.batch):
+        for batch in torch.split(torch.randperm(len(live_of)), recipe.batch):
             known, with_live = (torch.rand(len(batch)) < recipe.known_share for _ in range(2))
             sign = torch.where(torch.rand(len(batch)) < 0.5, -1.0, 1.0)[:, None, None]
-            steps = torch.where(known[:, None, None], with_margin[batch], without_margin[batch])
+            inputs = torch.where(known[:, None, None], with_margin[batch], without_margin[batch])
             live = live_of[batch] * with_live[:, None, None]
             targets = targets_of[known.long(), with_live.long(), batch] * sign
             optimizer.zero_grad()
-            outputs = network(_mirrored(steps, sign, _SIGNED_STEPS), _mirrored(live, sign, _SIGNED_LIVE))
+            outputs = network(_mirrored(inputs, sign, _SIGNED_STEPS), _mirrored(live, sign, _SIGNED_LIVE))
             loss = _crps(outputs, targets, network.spreads)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
@@ -123,12 +131,6 @@ def _train(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Advan
     return cast("LstmNetwork", smooth.module)
 
 
-def _inputs(examples: LstmExamples) -> tuple[Tensor, ...]:
-    """Return the inputs by margin source, (n, 47, channels)."""
-    of_modes = (margins_in_mode(mode, examples.margins) for mode in MARGIN_SOURCES)
-    return tuple(torch.from_numpy(features.minute_steps(examples.levels, margins)) for margins in of_modes)
-
-
 def _crps(outputs: Tensor, targets: Tensor, spreads: Tensor) -> Tensor:
     """Return the mean score in units of the spread at each minute, without horizons that have passed."""
     open_cases = (spreads > 0).nonzero(as_tuple=True)
@@ -139,9 +141,10 @@ def _crps(outputs: Tensor, targets: Tensor, spreads: Tensor) -> Tensor:
     return (scales * (score * torch.erf(score / math.sqrt(2)) + 2 * density - 1 / math.sqrt(math.pi))).mean()
 
 
-def _spreads(examples: LstmExamples) -> Tensor:
-    spreads = np.sqrt(np.square(examples.residuals).mean(axis=(0, 1, 2))).clip(min=0.1)
-    return torch.from_numpy(np.where(_PASSED, 0.0, spreads).astype(np.float32))
+def _spreads(targets: Tensor) -> Tensor:
+    """Return the root mean square of residuals by minute and horizon; 0 where a horizon has passed."""
+    spreads = targets.double().square().mean(dim=(0, 1, 2)).sqrt()
+    return torch.where(spreads > 0, spreads.clamp(min=0.1), 0.0).float()
 
 
 _SIGNED_STEPS = torch.tensor([True, True, False, True, False])
@@ -156,22 +159,22 @@ def _mirrored(values: Tensor, sign: Tensor, signed: Tensor) -> Tensor:
     return torch.where(signed, values * sign, values)
 
 
-def _weights_of(network: LstmNetwork) -> NetworkWeights:
+def _weights_of(network: LstmNetwork) -> dict[str, Singles]:
     """Return the weights of a network, with the gates in the order of `NetworkWeights`."""
     layer = network.lstm.state_dict()
     of_input, recurrent, bias = (
         _reordered(each)
         for each in (layer["weight_ih_l0"], layer["weight_hh_l0"], layer["bias_ih_l0"] + layer["bias_hh_l0"])
     )
-    return NetworkWeights(
-        scale=_array(network.step_scale),
-        input=of_input,
-        recurrent=recurrent,
-        bias=bias,
-        head=_array(network.head.weight.T),
-        head_bias=_array(network.head.bias),
-        spreads=_array(network.spreads),
-    )
+    return {
+        "scale": _array(network.step_scale),
+        "input": of_input,
+        "recurrent": recurrent,
+        "bias": bias,
+        "head": _array(network.head.weight.T),
+        "head_bias": _array(network.head.bias),
+        "spreads": _array(network.spreads),
+    }
 
 
 def _reordered(gates: Tensor) -> Singles:
@@ -183,29 +186,6 @@ def _reordered(gates: Tensor) -> Singles:
 def _array(values: Tensor) -> Singles:
     array: Singles = values.detach().contiguous().numpy()
     return array
-
-
-def _parity(members: list[LstmNetwork], content: bytes, examples: LstmExamples) -> float:
-    """Return the largest difference of an output between torch and the compiled models, for several sizes and lengths.
-
-    Raises:
-        FitError: if it exceeds PARITY_TOLERANCE.
-    """
-    served = Lstm(content)
-    with torch.inference_mode():
-        steps, live = _inputs(examples)[MarginSource.KNOWN], torch.from_numpy(examples.live)
-        expected = torch.stack([member(steps, live) for member in members]).mean(dim=0).numpy()
-    means, log_scales = np.split(expected, 2, axis=-1)
-    bounded = np.clip(means, -MAX_MEAN, MAX_MEAN), np.clip(log_scales, -MAX_LOG_SCALE, MAX_LOG_SCALE)
-    parity = 0.0
-    for games, minutes in ((len(expected), MAX_SLOTS), (1, MAX_SLOTS), (1, 1), (min(len(expected), 50), 18)):
-        part = (slice(games), slice(minutes))
-        outputs = served.outputs(examples.levels[part], examples.margins[:games], examples.live[part])
-        for output, right in zip(outputs, bounded, strict=True):
-            parity = max(parity, float(np.abs(output - right[part]).max()))
-    if not parity <= PARITY_TOLERANCE:
-        raise FitError(f"the outputs of the served LSTM differ from those of the trained one by {parity}")
-    return parity
 
 
 @contextmanager

@@ -158,7 +158,7 @@ def cpu_model() -> str:
 
 class _Outcome(NamedTuple):
     number: int
-    result: Any  # or the exception that the piece raised
+    result: Any  # or the exception that the piece raised on a cluster
     warnings: list[tuple[str, type[Warning], str, int]]
     cpu: str
 
@@ -177,6 +177,8 @@ def _run(
                 raise ExecutionError(f"{has}: install the same release")
             result = work(piece, *pickle.loads(content))  # noqa: S301 - what `map` was given
         except Exception as error:
+            if not versions:  # loky raises it with its traceback
+                raise
             error.add_note(traceback.format_exc())
             result = error
     issued = [(str(each.message), each.category, each.filename, each.lineno) for each in caught]

@@ -22,6 +22,7 @@ ONLY_AT_THE_START = {
     "AccessFileError",
     "DuplicateBundle",
     "ExportError",
+    "FitError",  # the trainer
     "InvalidModelStore",
     "BindError",
     "CacheNotInstalled",

@@ -28,7 +28,7 @@ from dejavu_store.bundle_store import ModelStore
 from dejavu_trainer import pipeline
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.backtest import Fold
-from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
+from dejavu_trainer.evaluation.table import Table
 from dejavu_trainer.lineage import code_version, libraries
 from dejavu_trainer.reports.runs import print_due
 from dejavu_trainer.retraining.retrain import ChallengerUnfit, GamesRefused, open_retrain
@@ -116,7 +116,7 @@ def fit_at_most_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Other tests assert that equal games and settings give equal models and scores.
     """
-    models, folds = dict[str, CalibratedModels](), dict[str, FoldScores]()
+    models, folds = dict[str, CalibratedModels](), dict[str, Table]()
     run = Fold.run
 
     def fit(train: Games, calibrate: Games, recipe: TrainingConfig, seed: int, *others: Any) -> CalibratedModels:
@@ -125,7 +125,7 @@ def fit_at_most_once(monkeypatch: pytest.MonkeyPatch) -> None:
             models[key] = fit_recipe(train, calibrate, recipe, seed, *others)
         return models[key]
 
-    def score(fold: Fold, games: Games, *others: Any) -> FoldScores:
+    def score(fold: Fold, games: Games, *others: Any) -> Table:
         if (key := fold.key(games)) not in folds:
             folds[key] = run(fold, games, *others)
         return folds[key]

@@ -15,19 +15,27 @@ and a plain diffusion, the simplest model with a distribution for every minute.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from dejavu_feed.pattern import REGULATION_MINUTES
 from dejavu_models.arrays import Floats
-from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MarginSource
+from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, THRESHOLDS, Horizon, MarginSource
+from dejavu_models.uncertainty.lattice.distribution import EDGES, LatticeDistribution, from_cumulative
 from dejavu_models.uncertainty.lead_groups import UNSCALED, lead_groups
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.scoring.conformal import MIN_CELL, PredictiveDistribution, min_cell_size
+from dejavu_trainer.evaluation.scoring.lattice_scores import ALL_CASES, whole_number_scores
+from dejavu_trainer.evaluation.scoring.residuals import MIN_CELL, ResidualDistribution, held, min_cell_size
+from dejavu_trainer.evaluation.table import ALPHAS, LEVELS, Columns
 from dejavu_trainer.training.lattice import MIN_SCALE
 from dejavu_trainer.training.linear import fit_linear, linear_points, out_of_season_points
 from dejavu_trainer.training.ratings import RatedGames
+
+NEWEST_SEASONS: Final = 2
+"""Number of seasons whose residuals give the spread of the normal reference: it follows the volatility of the game."""
 
 SCALE: Final = 10.0
 """Divisor of leads and margins before the regression, in points; conditions the optimisation."""
@@ -40,25 +48,69 @@ SURE: Final = 1e-6
 1, and a single game would make the log loss infinite."""
 
 
-def linear_baseline(past: RatedGames, rated: RatedGames) -> tuple[Floats, list[PredictiveDistribution]]:
-    """Forecast games by linear models on lead and expected margin that are fitted on all earlier games.
+@dataclass(frozen=True)
+class LinearReference:
+    """One linear model a minute on lead and expected margin, fitted on earlier games, and its forecasts of others.
+
+    Attributes:
+        past: the earlier games.
+        games: n games.
+        points: (n, 47 minutes, 2 horizons), point forecasts of `games`.
+        of_past: the same of `past`, by the models.
+        out_of_season: the same, of each season by models of the others.
+    """
+
+    past: Games
+    games: Games
+    points: Floats
+    of_past: Floats
+    out_of_season: Floats
+
+    @classmethod
+    def fit(cls, past: RatedGames, rated: RatedGames) -> LinearReference:
+        """Fit the models on one or more games with finite margins, and forecast n games with finite margins."""
+        models, known = fit_linear(*past), MarginSource.KNOWN
+        out_of_season = out_of_season_points(past, {known: past.margins}, curved=False)[known]
+        return cls(past.games, rated.games, linear_points(models, rated), linear_points(models, past), out_of_season)
+
+    def linear(self, cases: Sequence[int] = ALL_CASES) -> Columns:
+        """Score the points with the distribution of their out-of-season residuals, (n, cases)."""
+        scales = lead_scales(self.past, self.past.outcomes[:, None, :] - self.of_past)
+        # With all games as the minimum, there is one cell, except in the fourth quarter (`residuals.min_cell_size`).
+        past, tested = (self.out_of_season, self.past), (self.points, self.games)
+        return _residual_forecasts(past, tested, scales, len(self.past), cases)
+
+    def normal(self, cases: Sequence[int] = ALL_CASES) -> Columns:
+        """Score the points with a normal distribution on whole numbers, (n, cases).
+
+        Its spread is that of the newest seasons by size of lead.
+        """
+        newest = np.isin(self.past.season, np.unique(self.past.season)[-NEWEST_SEASONS:])
+        recent = self.past.select(newest)
+        spreads = lead_scales(recent, recent.outcomes[:, None, :] - self.out_of_season[newest])
+
+        def forecast(index: int, minute: int) -> tuple[Floats, LatticeDistribution]:
+            from scipy import special  # imported late: it takes a second
+
+            center = self.points[:, minute - 1, index]
+            spread = spreads[index, minute, lead_groups(self.games.levels[:, minute - 1])]
+            below = special.ndtr((EDGES - center[:, None]) / spread[:, None])
+            return center, from_cumulative(below, ties=HORIZONS[index] is Horizon.HALFTIME)
+
+        return whole_number_scores(forecast, self.games.outcomes, cases=cases)
+
+
+def references(past: RatedGames, rated: RatedGames, cases: Sequence[int] = ALL_CASES) -> dict[str, Columns]:
+    """Score the references that know the lead and an expected margin, fitted on all earlier games, (n, cases).
 
     Args:
         past: the earlier games, at least one, with finite margins.
         rated: n games, with finite margins.
-
-    Returns:
-        Point forecasts, (n, 47 minutes, 2 horizons), in points; NaN for a horizon that has passed. And the distribution
-        of the outcome around them, for each of CASES.
+        cases: indices in CASES.
     """
-    models = fit_linear(*past)
-    known = MarginSource.KNOWN
-    out_of_season = out_of_season_points(past, {known: past.margins}, curved=False)[known]
-    scales = lead_scales(past.games, past.games.outcomes[:, None, :] - linear_points(models, past))
-    # With all games as the minimum, there is one cell, except in the fourth quarter (see
-    # `conformal.min_cell_size`).
-    distributions = _fit_distributions(out_of_season, past.games, scales, len(past.games))
-    return linear_points(models, rated), distributions
+    fitted = LinearReference.fit(past, rated)
+    probability = logistic_probabilities(past, rated, cases).astype(np.float32)
+    return {"linear": fitted.linear(cases), "normal": fitted.normal(cases), "logistic": {"probability": probability}}
 
 
 def lead_scales(games: Games, residuals: Floats) -> Floats:
@@ -85,49 +137,57 @@ def lead_scales(games: Games, residuals: Floats) -> Floats:
     return np.maximum(scales, MIN_SCALE)
 
 
-def persistence_baseline(past: RatedGames, rated: RatedGames) -> tuple[Floats, list[PredictiveDistribution]]:
-    """Forecast that the lead stays, with its changes in all earlier games as distribution; see `linear_baseline`."""
+def persistence(past: Games, games: Games) -> Columns:
+    """Score the forecast that the lead stays, with its changes in all earlier games as distribution, (n, cases)."""
     unscaled = np.ones((len(HORIZONS), MAX_SLOTS + 1, len(UNSCALED)))
-    points, of_past = (np.repeat(each.games.levels[:, :, None], len(HORIZONS), axis=2) for each in (rated, past))
-    return points, _fit_distributions(of_past, past.games, unscaled, MIN_CELL)
+    of_past, of_games = (np.repeat(each.levels[:, :, None], len(HORIZONS), axis=2) for each in (past, games))
+    return _residual_forecasts((of_past, past), (of_games, games), unscaled, MIN_CELL, ALL_CASES)
 
 
-def _fit_distributions(points: Floats, games: Games, scales: Floats, min_cell: int) -> list[PredictiveDistribution]:
-    """Fit predictive distributions to the residuals of point forecasts, one for each of CASES.
+def _residual_forecasts(
+    past: tuple[Floats, Games], tested: tuple[Floats, Games], scales: Floats, min_cell: int, cases: Sequence[int]
+) -> Columns:
+    """Score point forecasts with the distributions of the residuals of earlier games, (n, cases).
 
     Args:
-        points: (n, 47 minutes, 2 horizons), forecasts of the games, in points.
-        games: n games that the model has not seen.
+        past: points, (m, 47 minutes, 2 horizons), of earlier games that the model has not seen, and these games.
+        tested: those of n games.
         scales: (2 horizons, 48 minutes, 4), see `lead_scales`.
-        min_cell: minimum number of games of a cell by lead; see `conformal.min_cell_size`.
+        min_cell: minimum number of games of a cell by lead; see `residuals.min_cell_size`.
+        cases: indices in CASES.
     """
-    leads, outcomes = games.levels, games.outcomes
-    return [
-        PredictiveDistribution.fit(
+    found = []
+    for index, minute in (CASES[case] for case in cases):
+        (points, leads, outcomes), of_games = (
+            (of[:, minute - 1, index], games.levels[:, minute - 1], games.outcomes[:, index])
+            for of, games in (past, tested)
+        )
+        distribution = ResidualDistribution.fit(
             HORIZONS[index],
-            points[:, minute - 1, index],
-            leads[:, minute - 1],
-            outcomes[:, index],
-            scales=scales[index, minute].tolist(),
+            points,
+            leads,
+            outcomes,
+            scales=scales[index, minute],
             min_cell=min_cell_size(HORIZONS[index], minute, min_cell),
         )
-        for index, minute in CASES
-    ]
+        found.append(distribution.scored(*of_games))
+    return {name: np.stack([each[name] for each in found], axis=1) for name in found[0]}
 
 
-def logistic_probabilities(past: RatedGames, rated: RatedGames) -> Floats:
+def logistic_probabilities(past: RatedGames, rated: RatedGames, cases: Sequence[int] = ALL_CASES) -> Floats:
     """Forecast the probability of a home lead by unpenalised logistic regression on lead and expected margin.
 
     Fits one regression per horizon and minute (scikit-learn) on past games.
 
     Returns:
-        (n, 47 minutes, 2 horizons), in (0, 1); NaN for a horizon that has passed.
+        (n, cases), in (0, 1).
     """
-    result = np.full((len(rated.games), MAX_SLOTS, len(HORIZONS)), np.nan)
     happened = past.games.outcomes > 0
-    for index, minute in CASES:
-        result[:, minute - 1, index] = _logistic(_inputs(past, minute), happened[:, index], _inputs(rated, minute))
-    return result
+    found = [
+        _logistic(_inputs(past, minute), happened[:, index], _inputs(rated, minute))
+        for index, minute in (CASES[case] for case in cases)
+    ]
+    return np.stack(found, axis=1)
 
 
 def _inputs(rated: RatedGames, minute: int) -> Floats:
@@ -191,8 +251,8 @@ def _left_out(games: Games) -> Floats:
     return margins
 
 
-def diffusion(past: RatedGames, rated: RatedGames) -> tuple[Floats, Floats]:
-    """Forecast games as a Brownian motion with drift.
+def diffusion(past: RatedGames, rated: RatedGames) -> Columns:
+    """Score games as a Brownian motion with drift, (n, cases).
 
     The drift is the expected margin; the volatility is the same in all games and minutes (Stern, A Brownian motion
     model for the progress of sports scores, 1994).
@@ -200,15 +260,28 @@ def diffusion(past: RatedGames, rated: RatedGames) -> tuple[Floats, Floats]:
     Args:
         past: earlier games that the volatility is fitted on, at least one, with finite margins.
         rated: n games, with finite margins.
-
-    Returns:
-        Means, (n, cases), and standard deviations, (cases,), of normal distributions, in points.
     """
+    from scipy import special  # imported late: it takes a second
+
+    indices = [index for index, _ in CASES]
     left = np.array([HORIZONS[index].minutes - minute for index, minute in CASES]) / REGULATION_MINUTES
-    outcomes = past.games.outcomes[:, [index for index, _ in CASES]]
-    squares = np.square(outcomes - _means(past, left)) / left
-    deviations: Floats = np.sqrt(squares.mean() * left)
-    return _means(rated, left), deviations
+    squares = np.square(past.games.outcomes[:, indices] - _means(past, left)) / left
+    means, deviations = _means(rated, left), np.sqrt(squares.mean() * left)
+    outcomes = rated.games.outcomes[:, indices]
+    thresholds = np.array([THRESHOLDS[HORIZONS[index]] for index in indices])
+    score = (outcomes - means) / deviations
+    pit, density = special.ndtr(score), np.exp(-np.square(score) / 2) / np.sqrt(2 * np.pi)
+    result: Columns = {
+        "probability": np.clip(special.ndtr((means - thresholds) / deviations), SURE, 1 - SURE),
+        "point": means,
+        # Gneiting & Raftery 2007, equation 5.
+        "crps": deviations * (score * (2 * pit - 1) + 2 * density - 1 / np.sqrt(np.pi)),
+        "pit": pit,
+    }
+    for level, alpha in zip(LEVELS, ALPHAS, strict=True):
+        tail = deviations * special.ndtri(alpha / 2)
+        result |= {f"lower_{level}": means + tail, f"upper_{level}": means - tail}
+    return held(result, outcomes)
 
 
 def _means(rated: RatedGames, left: Floats) -> Floats:

@@ -13,14 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.support.builders.bundles import SEASON_GAMES, quick_recipe, simulated_games, walked_forward
+from tests.support.builders.folds import walk_fold
 from tests.support.harness.documents import ROOT
 from tests.support.harness.real_events import real_folder
 
 from dejavu_feed.errors import DataError
-from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.backtest import Fold, backtest, remove_partial_files
-from dejavu_trainer.evaluation.table import TIP_OFF, Table, read_table
-from dejavu_trainer.training.stage_cache import StageCache
+from dejavu_trainer.evaluation.backtest import Fold, backtest
+from dejavu_trainer.evaluation.table import TIP_OFF, read_table
 
 RECIPE = quick_recipe()
 SEASONS = (2033, 2034)
@@ -115,27 +114,15 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_files(whole: Path,
     assert there.items() <= {path.name: path.stat().st_ino for path in tmp_path.iterdir()}.items()
 
 
-def test_folds_that_are_there_are_not_computed_again_unless_asked(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for path in whole.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    computed = list[int]()
-
-    def run(self: Fold, games: Games, stages: StageCache) -> Table:
-        del games, stages
-        computed.append(self.season)
-        return read_table(next(whole.glob(f"fold-{self.season}-*")))
-
-    monkeypatch.setattr(Fold, "run", run)
-    arguments = (simulated_games(), SEASONS, RECIPE, tmp_path)
-    backtest(*arguments, calibrate_seasons=1)
-    assert computed == []
-    backtest(*arguments, calibrate_seasons=1, fresh=True)
-    assert computed == [2034, 2033]  # the newest first
-    backtest(*arguments, calibrate_seasons=1, seed=1)
-    assert computed == [2034, 2033, 2034, 2033]
-    assert len(list(tmp_path.iterdir())) == 4
+@pytest.mark.parametrize("fresh", [False, pytest.param(True, marks=pytest.mark.nightly)])
+def test_stored_folds_are_taken_as_they_are_unless_asked(tmp_path: Path, fresh: bool) -> None:
+    games, stored, rest = simulated_games(), walk_fold(), tmp_path / ".fold-2033-0.npz.abc"
+    path = tmp_path / f"fold-2033-{Fold(RECIPE, 2033, 1).key(games)}.npz"
+    path.write_bytes(stored.to_bytes())
+    rest.touch()
+    [found] = backtest(games, [2033], RECIPE, tmp_path, calibrate_seasons=1, fresh=fresh)
+    assert (found.to_bytes() == stored.to_bytes()) is not fresh
+    assert [*tmp_path.iterdir()] == [path], "a partial file of a killed run is removed"
 
 
 def test_what_a_fold_depends_on_names_its_file() -> None:
@@ -166,14 +153,6 @@ def test_seasons_that_can_not_be_tested_are_told_before_any_work(
     with pytest.raises(DataError, match=message):
         backtest(simulated_games(), [season], RECIPE, tmp_path, calibrate_seasons=calibrate_seasons)
     assert not list(tmp_path.iterdir())
-
-
-def test_rests_are_removed_and_nothing_else(tmp_path: Path) -> None:
-    kept = ("fold-2033-0.npz", "backtest.json", ".hidden")
-    for name in (*kept, ".fold-2033-0.npz.abc"):
-        (tmp_path / name).touch()
-    remove_partial_files(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == set(kept)
 
 
 @pytest.mark.nightly

@@ -50,18 +50,18 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare the forecasts of two walk-forwards game by game, beside persistence."""
-    from dejavu_trainer.evaluation.study import compare_walks, read_walk
-    from dejavu_trainer.reports.backtest import comparison_document, comparison_tables
+    from dejavu_trainer.evaluation.study import compare_walks, compared, read_walk
+    from dejavu_trainer.reports.backtest import comparison_tables
     from dejavu_trainer.reports.render import print_tables
 
     other = other or forecaster
     with exit_on_error():
-        compared = compare_walks(read_walk(walk), read_walk(against), forecaster, other)
+        rows = [*compared(compare_walks(read_walk(walk), read_walk(against), forecaster, other))]
     if as_json:
-        print_json(comparison_document(compared))
+        print_json({"metrics": [row._asdict() for row in rows]})
     else:
         first, second = (f"{name} of {folder}" for name, folder in ((forecaster, walk), (other, against)))
-        print_tables(Console(), f"First: {first}. Second: {second}.", comparison_tables(compared))
+        print_tables(Console(), f"First: {first}. Second: {second}.", comparison_tables(rows))
 
 
 @app.command()
@@ -87,8 +87,8 @@ def study(
     Recipes that cannot differ are refused. A run that was killed resumes with the unfinished folds.
     """
     from dejavu_trainer.evaluation.backtest import backtest
-    from dejavu_trainer.evaluation.study import check_recipes, compare_walks
-    from dejavu_trainer.reports.backtest import comparison_document, comparison_tables
+    from dejavu_trainer.evaluation.study import check_recipes, compare_walks, compared
+    from dejavu_trainer.reports.backtest import comparison_tables
     from dejavu_trainer.reports.render import print_tables
     from dejavu_trainer.training.lstm_config import FitError
     from dejavu_trainer.training.recipe import parse_recipe, read_toml
@@ -117,16 +117,17 @@ def study(
                 )
                 walks[name] = dict(zip(seasons, folds, strict=True))
         base, *others = walks
-        compared = {
-            name: compare_walks(walks[name], walks[base], forecaster, forecaster, len(others)) for name in others
+        found = {
+            name: [*compared(compare_walks(walks[name], walks[base], forecaster, forecaster, len(others)))]
+            for name in others
         }
     if as_json:
         documents = [
-            {"recipe": name, "digest": read[name].digest, **comparison_document(figures)}
-            for name, figures in compared.items()
+            {"recipe": name, "digest": read[name].digest, "metrics": [row._asdict() for row in rows]}
+            for name, rows in found.items()
         ]
         print_json({"forecaster": forecaster, "base": base, "digest": read[base].digest, "compared": documents})
         return
-    for name, figures in compared.items():
+    for name, rows in found.items():
         title = f"First: {forecaster} of {name}. Second: {forecaster} of {base}."
-        print_tables(Console(), title, comparison_tables(figures, len(compared)))
+        print_tables(Console(), title, comparison_tables(rows, len(found)))

@@ -8,10 +8,10 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from dejavu_models.metrics import Estimate
-from dejavu_trainer.evaluation.coverage import CoverageGroup, SeasonCoverage, coverage
+from dejavu_trainer.evaluation.coverage import coverage
 from dejavu_trainer.evaluation.figures import ALL, LATE_NAME, OVERTIME, Figures
 from dejavu_trainer.evaluation.table import LEVELS
-from dejavu_trainer.evaluation.verdict import Check, groups_check, series_name
+from dejavu_trainer.evaluation.verdict import Check
 
 
 class Aim(NamedTuple):
@@ -99,30 +99,14 @@ AIMS: Final = (
     Aim(f"winner in overtime: Brier score {_TO_LOGISTIC}", *_OVERTIME, "brier", "logistic", not_above=True),
 )
 
-SPREAD: Final = (80, 0.013)
-"""A level, in %, and the largest accepted standard deviation, between seasons, of the final forecast's coverage at that
-level, as a share."""
-
 OVERTIME_REACH: Final = 0.02
 """Largest accepted deviation of the coverage at 95 % in overtime, as a share."""
 
 
-def aims_of(figures: Figures, seasons: Sequence[SeasonCoverage], groups: Sequence[CoverageGroup]) -> tuple[Check, ...]:
-    """Return the checks of all aims; they concern the served forecasts with known teams, and totals with the line.
-
-    Args:
-        figures: those of all folds.
-        seasons: coverage by season; without several seasons, it is not checked.
-        groups: coverage by group.
-    """
+def aims_of(figures: Figures) -> tuple[Check, ...]:
+    """Return the checks of all aims; they concern the served forecasts with known teams, and totals with the line."""
     found = (aim.check(figures) for aim in AIMS)
-    return (
-        *(check for check in found if check is not None),
-        *_seasons([each for each in seasons if (each.forecaster, each.target) == ("served", "final")]),
-        *_totals(figures),
-        *_overtime(figures),
-        groups_check([group for group in groups if group.forecaster == "served"]),
-    )
+    return (*(check for check in found if check is not None), *_totals(figures), *_overtime(figures))
 
 
 def missed(checks: Sequence[Check]) -> str:
@@ -130,20 +114,6 @@ def missed(checks: Sequence[Check]) -> str:
     names = [check.name for check in checks if not check.passed]
     reached = f"{len(checks) - len(names)} of {len(checks)} are reached"
     return f"{reached}; not reached: {'; '.join(names)}." if names else f"{reached}."
-
-
-def _seasons(seasons: Sequence[SeasonCoverage]) -> Iterator[Check]:
-    for each in seasons:
-        name = f"coverage at {each.level} %, {series_name(each.forecaster, each.target)}"
-        if each.level == SPREAD[0]:
-            yield Check(
-                name=f"{name}: standard deviation between seasons",
-                promise=f"at most {100 * SPREAD[1]:.1f} points",
-                found=f"{100 * each.spread:.2f} points; {100 * each.chance:.2f} by chance alone",
-                passed=each.spread <= SPREAD[1],
-            )
-        shares = {season: (found.found.value, found.agrees) for season, found in each.seasons.items()}
-        yield _each_season(name, shares)
 
 
 def _totals(figures: Figures) -> Iterator[Check]:
@@ -158,18 +128,15 @@ def _totals(figures: Figures) -> Iterator[Check]:
                 if found is not None:
                     shares[f"{season}"] = found.found.value, found.agrees
             if shares:
-                yield _each_season(f"{name}, final from minute {group}: coverage at {level} %", shares)
-
-
-def _each_season(name: str, shares: dict[str, tuple[float, bool]]) -> Check:
-    return Check(
-        name=f"{name}{', ' if 'total' in name else ': '}each season",
-        promise="each season's 99 % interval contains the expected coverage",
-        found=", ".join(
-            f"{season}: {100 * share:.1f}{'' if agrees else ' ✗'}" for season, (share, agrees) in shares.items()
-        ),
-        passed=all(agrees for _, agrees in shares.values()),
-    )
+                yield Check(
+                    name=f"{name}, final from minute {group}: coverage at {level} %, each season",
+                    promise="each season's 99 % interval contains the expected coverage",
+                    found=", ".join(
+                        f"{season}: {100 * share:.1f}{'' if agrees else ' ✗'}"
+                        for season, (share, agrees) in shares.items()
+                    ),
+                    passed=all(agrees for _, agrees in shares.values()),
+                )
 
 
 def _overtime(figures: Figures) -> Iterator[Check]:

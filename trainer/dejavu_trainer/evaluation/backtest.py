@@ -144,7 +144,8 @@ def backtest(
     for fold in folds:
         fold.check(games)
     out.mkdir(parents=True, exist_ok=True)
-    remove_partial_files(out)
+    for unfinished in out.glob(".fold-*.npz.*"):  # of killed writers
+        unfinished.unlink(missing_ok=True)
     paths = [out / f"fold-{fold.season}-{fold.key(games)}.npz" for fold in folds]
     # The newest first: it has the most games to train on, and should not be the last to end.
     pending = [(fold, path) for fold, path in reversed([*zip(folds, paths, strict=True)]) if fresh or not path.exists()]
@@ -160,9 +161,3 @@ def backtest(
 
 def _scores(fold: Fold, games: Games, stages: StageCache) -> bytes:
     return fold.run(games, stages).to_bytes()
-
-
-def remove_partial_files(folder: Path) -> None:
-    """Remove the partial files of killed writers from a folder."""
-    for unfinished in folder.glob(".fold-*.npz.*"):
-        unfinished.unlink(missing_ok=True)

@@ -84,25 +84,18 @@ def conformal_region(tests: tuple[tuple[int, int], ...], alpha: float, level: fl
     return first, last
 
 
-def detected_rates(trials: int, first: int, last: int, power: float = POWER) -> tuple[float | None, float | None]:
-    """Return the true rates at and beyond which a count lies outside a region with some probability.
+def detected_rate(trials: int, first: int, power: float = POWER) -> float:
+    """Return the true rate at and below which a count is smaller than the first of a region with some probability.
 
     Args:
         trials: number of events.
-        first: smallest count of the region, 0 or more.
-        last: largest count of the region, at most `trials`.
-        power: probability of a count outside it.
-
-    Returns:
-        The largest rate at which a count below `first` has this probability, and the smallest rate at which a count
-        above `last` has it; None where there is no count beyond the region.
+        first: smallest count of the region; with 0, no rate is detected, and 0 is returned.
+        power: probability of a smaller count.
     """
     from scipy import stats  # imported late: it takes a second
 
-    # Binomial tails as beta quantiles (Clopper & Pearson 1934).
-    below = float(stats.beta.ppf(1 - power, first, trials - first + 1)) if first > 0 else None
-    above = float(stats.beta.ppf(power, last + 1, trials - last)) if last < trials else None
-    return below, above
+    # A binomial tail as a beta quantile (Clopper & Pearson 1934).
+    return float(stats.beta.ppf(1 - power, first, trials - first + 1)) if first else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,15 +282,6 @@ def coverage_groups(table: Table, forecasters: Sequence[str]) -> list[CoverageGr
         )
         for key, held, pairs in found
     ]
-
-
-def shown_powers(groups: Sequence[CoverageGroup]) -> list[CoverageGroup]:
-    """Return the smallest, the median and the largest group of each level, whose power is shown."""
-    result = []
-    for level in LEVELS:
-        by_size = sorted((group for group in groups if group.level == level), key=lambda group: group.games)
-        result += [by_size[index] for index in sorted({0, len(by_size) // 2, len(by_size) - 1}) if by_size]
-    return result
 
 
 def season_coverages(table: Table, seed: int = 0) -> list[SeasonCoverage]:

@@ -27,9 +27,6 @@ ALL: Final = "all"
 LEADS: Final = ("0-3", "4-8", "9-15", "16+")
 """Groups by |lead| at the minute of the forecast, in points, inclusive."""
 
-PHASES: Final = ("first third", "second third", "last third", "playoffs")
-"""Phases of a season: thirds of the regular season by date; play-in and playoffs."""
-
 QUARTERS: Final = ("first quarter", "second quarter", "third quarter", "fourth quarter")
 """By the minute of the forecast: 1–12, 13–24, 25–36, 37–47."""
 
@@ -58,7 +55,7 @@ another group."""
 _COUNT: Final = "forecasts"
 """Name of the mean number of a game's forecasts, in place of a metric."""
 
-KINDS: Final = (ALL, "season", "minute", "late", "quarter", "lead", "phase", "band")
+KINDS: Final = (ALL, "season", "minute", "late", "quarter", "lead", "band")
 """Kinds of groups: `band` at moments, the others elsewhere; those by lead where there is a lead."""
 
 
@@ -66,17 +63,6 @@ def seconds_left(elapsed: Floats, horizon: Horizon) -> Floats:
     """Return the seconds left until a horizon, or until the end of an overtime, (n,)."""
     end = horizon.seconds
     return np.where(elapsed < end, end - elapsed, OVERTIME_SECONDS - (elapsed - end) % OVERTIME_SECONDS)
-
-
-def phases(table: Table) -> Integers:
-    """Return the index in PHASES of each game."""
-    season, phase, date = (table.columns[f"game.{name}"] for name in ("season", "phase", "date"))
-    result = np.full(len(table), len(PHASES) - 1, dtype=np.int64)
-    for each in np.unique(season):
-        regular = np.flatnonzero((season == each) & (phase == "RS"))
-        ordered = regular[np.argsort(date[regular], kind="stable")]
-        result[ordered] = np.arange(len(ordered)) * 3 // max(len(ordered), 1)
-    return result
 
 
 def groups(table: Table, target: str, kind: str) -> dict[str, Integers]:
@@ -95,7 +81,6 @@ def groups(table: Table, target: str, kind: str) -> dict[str, Integers]:
         "late": lambda: ((minute < LATE[0]) | (minute > LATE[1]), (LATE_NAME,)),
         "quarter": lambda: ((minute - 1) // QUARTER_MINUTES, QUARTERS),
         "lead": lambda: (lead_groups(table.of(target, "lead")), LEADS),
-        "phase": lambda: (phases(table)[game], PHASES),
     }
     labels, names = kinds[kind]()
     found = {name: np.flatnonzero(labels == number) for number, name in enumerate(names)}

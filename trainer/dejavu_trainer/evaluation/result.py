@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any, Final
 
 from dejavu_trainer.evaluation.aims import aims_of
-from dejavu_trainer.evaluation.coverage import CoverageGroup, SeasonCoverage, coverage_groups, season_coverages
+from dejavu_trainer.evaluation.coverage import SeasonCoverage, coverage_groups, season_coverages
 from dejavu_trainer.evaluation.figures import ALL, Figures
 from dejavu_trainer.evaluation.scoring.fold_scores import LINE, PARTS, PLAYERS, REFERENCES, STATIC, served
 from dejavu_trainer.evaluation.scoring.totals import LINE_RATE, RIVALS
@@ -49,7 +49,6 @@ class BacktestResult:
         promises: checks of the aims, which do not decide the verdict.
         figures: all metrics, and the table that they are computed from.
         seasons: coverage by season, and its standard deviation between seasons; empty for a single season.
-        groups: coverage by minute and |lead|.
     """
 
     method: RunProvenance
@@ -57,7 +56,6 @@ class BacktestResult:
     promises: tuple[Check, ...]
     figures: Figures
     seasons: tuple[SeasonCoverage, ...]
-    groups: tuple[CoverageGroup, ...]
 
     @property
     def table(self) -> Table:
@@ -76,8 +74,8 @@ def result_of(folds: Sequence[Table], method: RunProvenance, *, resamples: int =
     figures = Figures(pool(folds), seed=method.seed, resamples=resamples)
     groups = coverage_groups(figures.table, served(figures.table))
     seasons = season_coverages(figures.table, method.seed)
-    verdict, promises = judge(figures, groups, seasons), aims_of(figures, seasons, groups)
-    return BacktestResult(method, verdict, promises, figures, tuple(seasons), tuple(groups))
+    verdict, promises = judge(figures, groups, seasons), aims_of(figures)
+    return BacktestResult(method, verdict, promises, figures, tuple(seasons))
 
 
 def references_of(target: str, forecaster: str) -> tuple[str, ...]:

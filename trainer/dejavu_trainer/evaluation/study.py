@@ -6,15 +6,16 @@ together, and a recipe that was chosen is judged on seasons that no choice has s
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import combinations, product
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from dejavu_feed.errors import DataError
-from dejavu_models.metrics import LEVEL
+from dejavu_models.metrics import LEVEL, Estimate
 from dejavu_trainer.evaluation.figures import Figures
 from dejavu_trainer.evaluation.scoring.fold_scores import NO_LIVE, PARTS, SERVED, STATIC
 from dejavu_trainer.evaluation.table import MARGINS, Columns, Table, pool, read_table
@@ -25,6 +26,30 @@ COMPARED: Final = (*SERVED, NO_LIVE, STATIC, *PARTS)
 
 FIRST, SECOND, BASELINE = "first", "second", "persistence"
 """Forecasters of a comparison."""
+
+METRICS: Final = ("crps", "mae", "brier", "coverage_95")
+"""Metrics of a comparison; coverage is no score, its difference says which intervals hold more often."""
+
+
+class Compared(NamedTuple):
+    """A metric of both forecasters and of persistence, on the same games, and the mean difference of the two.
+
+    Attributes:
+        season: a season, or `all`.
+        horizon, metric: of the forecasts.
+        games: number of games.
+        first, second, persistence, difference: with intervals.
+    """
+
+    season: str
+    horizon: str
+    metric: str
+    games: int
+    first: Estimate
+    second: Estimate
+    persistence: Estimate
+    difference: Estimate
+
 
 _SETTINGS: Final = {"base": {"rating_steps"}, "dejavu": {"rating_steps", "dejavu"}, "lstm": {"rating_steps", "lstm"}}
 """Settings of a recipe that the forecasts of single components depend on, beside those of the ranks; all others depend
@@ -46,7 +71,7 @@ def check_recipes(recipes: Mapping[str, TrainingConfig], forecaster: str) -> Non
     if len(recipes) < 2:
         raise DataError("a study compares recipes with the first; expected two or more")
     used = _SETTINGS.get(forecaster)
-    for (first, one), (second, other) in itertools.combinations(recipes.items(), 2):
+    for (first, one), (second, other) in combinations(recipes.items(), 2):
         if one.digest == other.digest:
             raise DataError(f"{first} and {second} cannot differ: they are the same recipe, {one.digest}")
         if used is not None and all(getattr(one, setting) == getattr(other, setting) for setting in used):
@@ -98,6 +123,17 @@ def compare_walks(
         raise DataError(f"no season is in both: {ours} and {theirs}")
     paired = [_paired(season, walk[season], against[season], forecaster, other) for season in seasons]
     return Figures(pool(paired), level=1 - (1 - LEVEL) / looks)
+
+
+def compared(figures: Figures) -> Iterator[Compared]:
+    """Yield the figures of `compare_walks` that all three have, over all seasons and by season."""
+    for target, kind in product(MARGINS.values(), ("all", "season")):
+        for group, metric in product(figures.groups(target, kind), METRICS):
+            place = partial(figures.get, target, metric=metric, kind=kind, group=group)
+            found = [place(FIRST), place(SECOND), place(BASELINE), place(FIRST, reference=SECOND, compare="difference")]
+            values = [each for each in found if each is not None]
+            if len(values) == len(found):
+                yield Compared(group, target, metric, figures.games(target, kind, group), *values)
 
 
 def _paired(season: int, fold: Table, against: Table, forecaster: str, other: str) -> Table:

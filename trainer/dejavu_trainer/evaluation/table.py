@@ -5,7 +5,7 @@ All figures of an evaluation are computed from it. It is made once a fold and ke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -51,7 +51,7 @@ class Table:
         columns: arrays by name. `fold.season` and others have one value a fold: `fold.train_seasons` and
             `fold.calibration_seasons` (texts), `fold.calibration_games` and `fold.total_games` (games behind the
             intervals of margins and totals), and `fold.cell_games`, (folds, cases, 4), calibration games by |lead|.
-            `game.season` and others have one a game: `game.game_id`, `date`, `phase` (RS, PI or PO), `home` and `away`.
+            `game.season` and others have one a game: `game.game_id`, `date`, `home` and `away`.
             Each target has one value a row, such as `final.game` (index of the game), `final.second` (seconds of play),
             `final.lead` and `final.outcome` (in points); and by forecaster the columns of `Columns`, such as
             `final.served.crps`. A forecaster has only the columns of what it says.
@@ -82,20 +82,12 @@ class Table:
         """Return a column of the margins at a horizon, (games, minutes)."""
         return self.of(horizon.value, column).reshape(len(self), horizon.last_slot)
 
-    def metrics(self, target: str, forecaster: str) -> tuple[str, ...]:
-        """Return the names of the metrics that a forecaster has, but for ece."""
-        return tuple(name for name, (needs, _) in _LOSSES.items() if self._has(target, forecaster, needs))
-
-    def _has(self, target: str, forecaster: str, needs: Iterable[str]) -> bool:
-        return all(f"{target}.{forecaster}.{each}" in self.columns for each in needs)
-
     def losses(self, target: str, forecaster: str, metric: str) -> Floats | None:
         """Return the loss of each forecast, (rows,); a metric is its mean (rmse: the root of it). None without any."""
         needs, loss = _LOSSES[metric]
-        if not self._has(target, forecaster, needs):
-            return None
-        columns = (self.of(target, f"{forecaster}.{each}").astype(np.float64) for each in needs)
-        return loss(self.of(target, "outcome").astype(np.float64), *columns)
+        columns = [self.columns.get(f"{target}.{forecaster}.{each}") for each in needs]
+        given = [column.astype(np.float64) for column in columns if column is not None]
+        return loss(self.of(target, "outcome").astype(np.float64), *given) if len(given) == len(needs) else None
 
     def to_bytes(self) -> bytes:
         """Serialize the table as .npz; equal tables give equal bytes."""

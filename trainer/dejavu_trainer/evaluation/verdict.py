@@ -30,9 +30,8 @@ from dejavu_trainer.evaluation.coverage import (
     SeasonCoverage,
     coverage,
     coverage_groups,
-    detected_rates,
+    detected_rate,
     season_coverages,
-    shown_powers,
 )
 from dejavu_trainer.evaluation.figures import Figures
 from dejavu_trainer.evaluation.scoring.fold_scores import score, served
@@ -81,14 +80,14 @@ def groups_check(groups: Sequence[CoverageGroup]) -> Check:
             f"; worst: {series_name(worst.forecaster, worst.target)}, minute {worst.minute}, lead {worst.lead}:"
             f" {worst.held} of {worst.games} at {worst.level} %"
         )
-    for weakest in shown_powers(groups)[:1]:
+    if groups:
+        weakest = min(groups, key=lambda group: (-group.level, group.games))
         found += (
             f"; power: at nominal {weakest.level} %, a group of {weakest.games} games passes if"
-            f" {100 * weakest.first / weakest.games:.1f} to {100 * weakest.last / weakest.games:.1f} % are covered"
+            f" {100 * weakest.first / weakest.games:.1f} to {100 * weakest.last / weakest.games:.1f} % are covered, and"
+            f" is excluded with {100 * POWER:g} % probability if its true coverage is"
+            f" {100 * detected_rate(weakest.games, weakest.first):.1f} %"
         )
-        below, _ = detected_rates(weakest.games, weakest.first, weakest.last)
-        if below is not None:
-            found += f", and is excluded with {100 * POWER:g} % probability if its true coverage is {100 * below:.1f} %"
     return Check(
         name="coverage by minute, and by minute and |lead|",
         promise=(

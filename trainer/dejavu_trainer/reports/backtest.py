@@ -8,11 +8,9 @@ from typing import Any, Final
 from dejavu_models.metrics import Estimate
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.evaluation.aims import missed
-from dejavu_trainer.evaluation.coverage import POWER, detected_rates, shown_powers
 from dejavu_trainer.evaluation.figures import LATE_NAME, Figures
 from dejavu_trainer.evaluation.result import BacktestResult, references_of
 from dejavu_trainer.evaluation.scoring.fold_scores import (
-    CEILING,
     EXPECTATIONS,
     LINE,
     NO_LIVE,
@@ -23,7 +21,7 @@ from dejavu_trainer.evaluation.scoring.fold_scores import (
     STATIC,
 )
 from dejavu_trainer.evaluation.scoring.totals import LINE_RATE, RIVALS
-from dejavu_trainer.evaluation.study import BASELINE, FIRST, SECOND
+from dejavu_trainer.evaluation.study import Compared
 from dejavu_trainer.evaluation.table import LEVELS, MARGINS, MOMENTS, TIP_OFF, TOTALS
 from dejavu_trainer.evaluation.verdict import Check
 from dejavu_trainer.reports.render import FAILED, PASSED, EvaluationReport, Table
@@ -49,8 +47,6 @@ NAMES: Final = {
         for name, label in (("linear", "Linear"), ("normal", "Linear, normal"), ("logistic", "Logistic"))
     },
     "persistence": "Persistence",
-    "diffusion": "Diffusion",
-    "hindsight": "Linear, ratings in hindsight",
     "pace": "Pace × time",
     "season_mean": "Season's mean",
     LINE_RATE: "Line's rate",
@@ -98,17 +94,6 @@ _FAIR_NOTE: Final = (
     " distribution on whole numbers, whose spread is that of the two newest seasons by size of lead."
 )
 
-_CEILING_NOTE: Final = (
-    "Linear and logistic: fitted on all earlier games. Diffusion: a Brownian motion with the expected margin as its"
-    " drift and one volatility (Stern 1994). Linear, ratings in hindsight: the linear models with expected margins from"
-    " all other games of the season, later ones too, which no forecast can have: what perfect knowledge of each team's"
-    " mean strength would bring. It does not know who plays, how often a team rests or how its strength changes, and"
-    " uses nothing of the game but the lead. Published models: of ESPN's win probabilities, Yeh, Rice & Dubin (The"
-    " American Statistician 76, 2022, abstract) found that they are well calibrated and better than naive models, but"
-    " not significantly better than logistic regressions on the teams' relative strength and the score difference,"
-    f" which is what the logistic row is; their games are others, so no figure stands here. {_PAIRED}"
-)
-
 
 def report_of(title: str, result: BacktestResult, warning: str = "") -> EvaluationReport:
     """Return the report of a result, with a warning if there is one."""
@@ -138,20 +123,22 @@ def _checks(title: str, checks: Iterable[Check], note: str = "") -> Table:
 
 def cell(figures: Figures, **key: Any) -> str:
     """Return the text of a figure: without its interval, or as a difference in percent with it; empty without any."""
-    metric, digits = key["metric"], _DIGITS.get(key["metric"].partition("_")[0], _DIGITS.get(key["metric"], 3))
+    metric = key["metric"]
     if metric in ("games", "rows"):
         place = key["target"], key.get("kind", "all"), key.get("group", "all")
         return f"{figures.games(*place) if metric == 'games' else len(figures.groups(*place[:2])[place[2]]):,}"
     found = figures.get(**key)
     if found is None:
         return ""
-    share = metric.startswith("coverage")
     if key.get("reference"):
-        relative = key.get("compare") != "difference"
-        return f"{found.scaled(100):+.2f}" if relative or share else f"{found:+.4f}"
-    if key["target"] == TIP_OFF:
-        return f"{found:.3f}"
-    return f"{100 * found.value:.1f}" if share else f"{found.value:.{digits}f}"
+        return f"{found.scaled(100):+.2f}"
+    return f"{found:.3f}" if key["target"] == TIP_OFF else value_text(metric, found.value)
+
+
+def value_text(metric: str, value: float) -> str:
+    """Return the text of the value of a metric."""
+    digits = _DIGITS.get(metric.partition("_")[0], _DIGITS.get(metric, 3))
+    return f"{100 * value:.1f}" if metric.startswith("coverage") else f"{value:.{digits}f}"
 
 
 def figures_table(
@@ -167,22 +154,15 @@ def figures_table(
     return Table(title, (head, *columns), cells, note)
 
 
-def _metrics(*metrics: str, forecaster: str = "") -> dict[str, Key]:
-    """Return columns of metrics, of one forecaster or of that of the row."""
-    name = f" {NAMES[forecaster].lower()}" if forecaster and forecaster != "served" else ""
-    own = {"forecaster": forecaster} if forecaster else {}
-    return {f"{METRIC_NAMES[metric]}{name}": {"metric": metric, **own} for metric in metrics}
+def _columns(*metrics: str, of: str = "", over: str = "") -> dict[str, Key]:
+    """Return columns of metrics, of one forecaster or of that of the row, or of their differences from a reference."""
+    key = ({"forecaster": of} if of else {}) | ({"reference": over} if over else {})
+    name = f" / {_plain(over)}" if over else f" {_plain(of)}" if of not in ("", "served") else ""
+    return {f"{METRIC_NAMES[metric]}{name}": {"metric": metric, **key} for metric in metrics}
 
 
-def _relative(reference: str, *metrics: str, forecaster: str = "") -> dict[str, Key]:
-    """Return columns of scores relative to a reference; see `_metrics`."""
-    own = {"forecaster": forecaster} if forecaster else {}
-    return {
-        f"{METRIC_NAMES[metric]} / {NAMES[reference].lower().removeprefix('… ')}": {
-            "metric": metric, "reference": reference, **own,
-        }
-        for metric in metrics
-    }  # fmt: skip
+def _plain(forecaster: str) -> str:
+    return NAMES[forecaster].lower().removeprefix("… ")
 
 
 _GAMES: Final[dict[str, Key]] = {"games": {"metric": "games"}}
@@ -194,14 +174,11 @@ def tables(result: BacktestResult) -> Iterator[Table]:
     yield _tested(result)
     rows = [(name, {"target": TIP_OFF, "forecaster": name}) for name in EXPECTATIONS]
     note = (
-        "Hindsight: ratings from all other games of the season, later ones too, for comparison only. Carried: ratings"
-        " updated after every game. Frozen: as of the start of the season. Home advantage: no ratings."
+        "Carried: ratings updated after every game. Frozen: as of the start of the season. Home advantage: no ratings."
     )
-    yield figures_table(figures, "Expected margin before tip-off: error", "source", rows, _metrics("mae", "rmse"), note)
+    yield figures_table(figures, "Expected margin before tip-off: error", "source", rows, _columns("mae", "rmse"), note)
     yield from fair_tables(figures)
-    yield _ceiling(figures)
     yield from _season_coverage(result)
-    yield _power(result)
     for horizon in HORIZONS:
         yield from _margins(figures, horizon)
         yield from _totals(figures, horizon)
@@ -234,26 +211,13 @@ def fair_tables(figures: Figures) -> Iterator[Table]:
     for forecaster, knows in (("served", "ratings"), (PLAYERS, "who plays"), (LINE, "the line")):
         if forecaster in known:
             suffix = "" if forecaster == "served" else f"_{forecaster}"
-            columns = _metrics("crps", "brier")
+            columns = _columns("crps", "brier")
             for reference, metric in zip(REFERENCES, ("crps", "crps", "brier"), strict=True):
                 title = f"{METRIC_NAMES[metric]} / {NAMES[reference].lower()}"
                 key = {"metric": metric, "reference": f"{reference}{suffix}"}
                 columns |= {title: key, f"{title}, by season": {**key, "compare": "seasons"}}
             rows = [(place, {**key, "forecaster": forecaster}) for place, key in PLACES.items()]
             yield figures_table(figures, f"Against references that know {knows} too", "", rows, columns, _FAIR_NOTE)
-
-
-def _ceiling(figures: Figures) -> Table:
-    """Return the metrics of simple models and of ratings in hindsight, on the same games."""
-    columns: dict[str, Key] = {}
-    places = [(place, "crps", "linear") for place in PLACES if place != "half, minutes 1–23"]
-    places += [(place, "brier", "logistic") for place in PLACES if place.startswith("end")]
-    for place, metric, reference in places:
-        name = place.replace("end", "winner") if metric == "brier" else place
-        columns[f"{name}: {METRIC_NAMES[metric]}"] = {**PLACES[place], "metric": metric}
-        columns[f"{name} / {reference}"] = {**PLACES[place], "metric": metric, "reference": reference}
-    rows = [(NAMES[name], {"forecaster": name}) for name in ("served", *REFERENCES, *CEILING)]
-    return figures_table(figures, "The ceiling", "", rows, columns, _CEILING_NOTE)
 
 
 def _season_coverage(result: BacktestResult) -> Iterator[Table]:
@@ -287,31 +251,6 @@ def _within(found: Estimate) -> str:
     return f"{value:.1f} [{lower:.1f}, {min(upper, 100):.1f}]"
 
 
-def _power(result: BacktestResult) -> Table:
-    rows = []
-    for each in shown_powers(result.groups):
-        below, above = detected_rates(each.games, each.first, each.last)
-        passes = f"{100 * each.first / each.games:.1f}–{100 * each.last / each.games:.1f}"
-        excluded = (
-            "no" if share is None else f"{100 * share:.1f} or {side}"
-            for share, side in ((below, "less"), (above, "more"))
-        )
-        rows.append((f"{each.level} %", f"{each.games:,}", passes, *excluded))
-    return Table(
-        "Power of the test of groups by minute and |lead|",
-        (
-            "level",
-            "games of the group",
-            "passes",
-            f"true coverage excluded with {100 * POWER:g} %: too low",
-            "too high",
-        ),
-        tuple(rows),
-        "Coverage in %; for each level the smallest, the median and the largest group. A group that passes may have any"
-        " true coverage between the last two columns.",
-    )
-
-
 def _by(figures: Figures, target: str, kind: str, **more: str) -> list[tuple[str, Key]]:
     """Return the rows of the groups of a kind; by minute, of SHOWN_MINUTES and of all and the late ones together."""
     shown = [f"{minute}" for minute in SHOWN_MINUTES]
@@ -334,21 +273,21 @@ def _margins(figures: Figures, horizon: Horizon) -> Iterator[Table]:
     for place, key in places.items():
         yield from _by_forecaster(figures, f"{title}, {place}", key)
     factor = [
-        (f"{label}, {NAMES[name].removeprefix('… ').lower()}", {**key, "forecaster": name})
+        (f"{label}, {_plain(name)}", {**key, "forecaster": name})
         for label, key in (*_by(figures, target, "season"), ("all", {"target": target}))
         for name in (STATIC, "served")
     ]
     note = "The factor of a day is that of a server that has received the outcomes of the season's days before."
-    columns = _GAMES | _metrics(*COVERAGES, "width_95", "winkler_95")
+    columns = _GAMES | _columns(*COVERAGES, "width_95", "winkler_95")
     heading = f"{title}: intervals that follow the season"
     yield figures_table(figures, heading, "season, intervals", factor, columns, note)
     columns = dict(_GAMES)
     for metric, others in (("mae", ()), ("crps", ("linear",)), ("brier", ("logistic",))):
         for name in ("served", *others, "persistence"):
-            columns |= _metrics(metric, forecaster=name)
-    columns |= _metrics(*COVERAGES, forecaster="served")
+            columns |= _columns(metric, of=name)
+    columns |= _columns(*COVERAGES, of="served")
     note = "Columns without a forecaster's name are those of the served forecasts."
-    for kind in ("minute", "lead", "quarter", "phase", "season"):
+    for kind in ("minute", "lead", "quarter", "season"):
         yield figures_table(figures, f"{title}, by {kind}", kind, _by(figures, target, kind), columns, note)
     yield from _added(figures, horizon)
 
@@ -357,16 +296,14 @@ def _by_forecaster(figures: Figures, title: str, key: Key) -> Iterator[Table]:
     """Yield the scores of all forecasters of a group, and their differences from the references."""
     known, games = figures.table.forecasters(key["target"]), f"{figures.games(key['target']):,} games"
     rows = [(label, {**key, "forecaster": name}) for name, label in NAMES.items() if name in known]
-    scores = _metrics("mae", "rmse", "crps", "winkler_95", *COVERAGES, "brier", "log_loss", "ece")
+    scores = _columns("mae", "rmse", "crps", "winkler_95", *COVERAGES, "brier", "log_loss", "ece")
     note = "Errors, CRPS and Winkler score in points, coverage in %; logistic: probabilities only."
-    yield figures_table(
-        figures, title, games, [row for row in rows if row[1]["forecaster"] not in CEILING], scores, note
-    )
+    yield figures_table(figures, title, games, rows, scores, note)
     differences = (
-        _relative("persistence", "mae", "crps", "brier")
-        | _relative("linear", "mae", "crps")
-        | _relative("normal", "crps")
-        | _relative("logistic", "brier", "log_loss")
+        _columns("mae", "crps", "brier", over="persistence")
+        | _columns("mae", "crps", over="linear")
+        | _columns("crps", over="normal")
+        | _columns("brier", "log_loss", over="logistic")
     )
     compared = (*SERVED, NO_LIVE, STATIC, *REFERENCES)
     rows = [row for row in rows if row[1]["forecaster"] in compared]
@@ -378,15 +315,15 @@ def _added(figures: Figures, horizon: Horizon) -> Iterator[Table]:
     target, title = MARGINS[horizon], horizon.value.capitalize()
     known = figures.table.forecasters(target)
     for name in (PLAYERS, LINE):
-        columns = _GAMES | _metrics("crps", "brier", forecaster=name)
+        columns = _GAMES | _columns("crps", "brier", of=name)
         for reference in references_of(target, name):
-            columns |= _relative(reference, "crps", "brier", forecaster=name)
-        columns |= _metrics(*COVERAGES, forecaster=name)
+            columns |= _columns("crps", "brier", of=name, over=reference)
+        columns |= _columns(*COVERAGES, of=name)
         for kind in ("minute", "season") if name in known else ():
-            heading = f"{title}: {NAMES[name].removeprefix('… ')}, by {kind}"
+            heading = f"{title}: {_plain(name)}, by {kind}"
             yield figures_table(figures, heading, kind, _by(figures, target, kind), columns, _PAIRED)
     if PARTS.keys() <= set(known):
-        columns = _metrics("crps", forecaster=STATIC)
+        columns = _columns("crps", of=STATIC)
         for metric in ("crps", "brier"):
             columns |= {
                 f"{METRIC_NAMES[metric]} {NAMES[part]}": {"metric": metric, "forecaster": part, "reference": STATIC}
@@ -403,19 +340,19 @@ def _totals(figures: Figures, horizon: Horizon) -> Iterator[Table]:
     known = figures.table.forecasters(target)
     if not known:
         return
-    columns = _metrics("mae", "crps", "winkler_95", *COVERAGES)
+    columns = _columns("mae", "crps", "winkler_95", *COVERAGES)
     for rival in RIVALS:
-        columns |= _relative(rival, "crps")
+        columns |= _columns("crps", over=rival)
     rows = [(label, {"target": target, "forecaster": name}) for name, label in NAMES.items() if name in known]
     games = f"{figures.games(target):,} games"
     yield figures_table(figures, f"{title}, all minutes", games, rows, columns, _PAIRED)
     for name in ("served", LINE):
         if name in known:
             rivals = references_of(target, name)
-            columns = _metrics("crps", forecaster=name)
+            columns = _columns("crps", of=name)
             for rival in rivals:
-                columns |= _metrics("crps", forecaster=rival) | _relative(rival, "crps", forecaster=name)
-            columns |= _metrics(*COVERAGES, forecaster=name)
+                columns |= _columns("crps", of=rival) | _columns("crps", of=name, over=rival)
+            columns |= _columns(*COVERAGES, of=name)
             for kind in ("minute", "season"):
                 heading = f"{title}{' with the line' if name == LINE else ''}, by {kind}"
                 yield figures_table(figures, heading, kind, _by(figures, target, kind), columns, _PAIRED)
@@ -430,64 +367,28 @@ def _moments(figures: Figures, horizon: Horizon) -> Table:
     )
     columns = {**_GAMES, "plays": {"metric": "rows"}}
     for name in ("served", "logistic", "leader"):
-        columns |= _metrics("brier", forecaster=name)
-    columns |= _relative("logistic", "brier", "log_loss", forecaster="served")
-    columns |= _metrics("log_loss", "ece", "crps", *COVERAGES, forecaster="served")
+        columns |= _columns("brier", of=name)
+    columns |= _columns("brier", "log_loss", of="served", over="logistic")
+    columns |= _columns("log_loss", "ece", "crps", *COVERAGES, of="served")
     rows = _by(figures, MOMENTS[horizon], "band")
     return figures_table(figures, f"{horizon.value.capitalize()}: at moments", "moments", rows, columns, note)
 
 
-COMPARED: Final = ("crps", "mae", "brier", "coverage_95")
-"""Metrics of a comparison; coverage is no score, its difference says which intervals hold more often."""
-
-
-def comparison_tables(figures: Figures, looks: int = 1) -> tuple[Table, ...]:
-    """Return the tables of a comparison of two walk-forwards: for each horizon, metrics by season, beside persistence.
+def comparison_tables(rows: Iterable[Compared], looks: int = 1) -> tuple[Table, ...]:
+    """Return the tables of a comparison of two walk-forwards, by horizon.
 
     Args:
-        figures: those of `compare_walks`.
+        rows: see `study.compared`.
         looks: number of comparisons for which their intervals hold together.
     """
     note = "Means over games and minutes; mean difference of games, with its 95 % interval. Lower scores are better."
     if looks > 1:
         note += f" The intervals of a row hold together for the {looks} recipes of the study."
-    columns: dict[str, Key] = {
-        **_GAMES,
-        **{name: {"forecaster": name} for name in (FIRST, SECOND, BASELINE)},
-        "first − second": {"forecaster": FIRST, "reference": SECOND, "compare": "difference"},
-    }
-    result = []
-    for target in MARGINS.values():
-        rows: list[tuple[str, Key]] = [
-            (f"{season}, {METRIC_NAMES[metric]}", {**key, "metric": metric})
-            for season, key in (("all seasons", {"target": target}), *_by(figures, target, "season"))
-            for metric in COMPARED
-            if figures.get(**{**key, "metric": metric, **columns["first − second"]})
-        ]
-        games: dict[str, Key] = {title: {**key} for title, key in columns.items()}
-        result.append(figures_table(figures, f"Forecasts of the {target}", "", rows, games, note))
-    return tuple(result)
-
-
-def comparison_document(figures: Figures) -> dict[str, Any]:
-    """Return a comparison as JSON."""
-    rows = []
-    for target in MARGINS.values():
-        for season, key in (("all", {"target": target}), *_by(figures, target, "season")):
-            for metric in COMPARED:
-                values = {
-                    name: figures.get(**key, forecaster=name, metric=metric) for name in (FIRST, SECOND, BASELINE)
-                }
-                difference = figures.get(**key, forecaster=FIRST, metric=metric, reference=SECOND, compare="difference")
-                if difference is not None:
-                    rows.append(
-                        {
-                            "season": season,
-                            "horizon": target,
-                            "metric": metric,
-                            "games": figures.games(target, key.get("kind", "all"), key.get("group", "all")),
-                            **{name: None if found is None else found.value for name, found in values.items()},
-                            "difference": difference._asdict(),
-                        }
-                    )
-    return {"metrics": rows}
+    cells: dict[str, list[tuple[str, ...]]] = {}
+    for row in rows:
+        values = (value_text(row.metric, each.value) for each in (row.first, row.second, row.persistence))
+        difference = f"{row.difference.scaled(100):+.2f}" if row.metric.startswith("cov") else f"{row.difference:+.4f}"
+        label = f"{row.season}, {METRIC_NAMES[row.metric]}"
+        cells.setdefault(row.horizon, []).append((label, f"{row.games:,}", *values, difference))
+    header = ("", "games", "first", "second", "persistence", "first − second")
+    return tuple(Table(f"Forecasts of the {horizon}", header, tuple(of), note) for horizon, of in cells.items())

@@ -51,8 +51,6 @@ STYLE: Final[dict[Any, Any]] = {
     "figure.constrained_layout.use": True,
 }
 
-PIT_BINS: Final = 20
-
 
 def plots(figures: Figures) -> Iterator[Plot]:
     """Yield all plots of a report."""
@@ -78,18 +76,11 @@ def plots(figures: Figures) -> Iterator[Plot]:
             " not include the sampling error of the calibration.",
             svg("coverage", _by_horizon(partial(_coverage_by_minute, figures), 6.6, rows=len(LEVELS), sharey=True)),
         )
-        yield Plot(
-            "Probability integral transform",
-            "Histogram of the outcome's quantile in its predictive distribution. Flat: calibrated; hump: too wide;"
-            " U-shape: too narrow. Outline: persistence with its own conformal calibration.",
-            svg("pit", _by_horizon(partial(_pit, table), 3.2, sharey=True)),
-        )
-        yield Plot(
-            "Fan charts",
-            "Forecasts of the final differential (home − away) during four games: intervals at 50, 80 and 95 %, point"
-            " forecast (dashed), lead (black) and result (dot). The games were selected by fixed rules.",
-            svg("fans", _fans(table)),
-        )
+    yield Plot(
+        "Fan chart",
+        "Forecasts of the final differential (home − away) during the game with the median CRPS, an ordinary game.",
+        fan_chart(table),
+    )
 
 
 def svg(name: str, figure: Figure) -> str:
@@ -105,18 +96,14 @@ def svg(name: str, figure: Figure) -> str:
     return element.replace('id="', f'id="{name}-').replace('"#', f'"#{name}-').replace("url(#", f"url(#{name}-")
 
 
-def _figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, list[list[Axes]]]:
+def _by_horizon(draw: Callable[[list[Axes], Horizon], None], height: float, rows: int = 1, **options: Any) -> Figure:
+    """Return a figure with a column for each horizon, which `draw` fills."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10.5, height))
-    return figure, figure.subplots(rows, columns, squeeze=False, **options).tolist()
-
-
-def _by_horizon(draw: Callable[[list[Axes], Horizon], None], height: float, rows: int = 1, **options: Any) -> Figure:
-    """Return a figure with a column for each horizon, which `draw` fills."""
-    figure, axes = _figure(rows, len(HORIZONS), height, **options)
-    for column, horizon in zip(zip(*axes, strict=True), HORIZONS, strict=True):
-        draw([*column], horizon)
+    axes = figure.subplots(rows, len(HORIZONS), squeeze=False, **options)
+    for column, horizon in enumerate(HORIZONS):
+        draw(axes[:, column].tolist(), horizon)
     return figure
 
 
@@ -172,60 +159,25 @@ def _coverage_by_minute(figures: Figures, axes: list[Axes], horizon: Horizon) ->
     axes[0].legend(loc="lower left", ncols=2)
 
 
-def _pit(table: Table, axes: list[Axes], horizon: Horizon) -> None:
-    [axis], edges = axes, np.linspace(0, 1, PIT_BINS + 1)
-    for name in ("served", "persistence"):
-        pit = table.of(MARGINS[horizon], f"{name}.pit")
-        shares = np.histogram(pit, edges)[0] / pit.size * PIT_BINS
-        filled = name == "served"
-        opacity = 0.7 if filled else 1.0
-        axis.stairs(shares, edges, fill=filled, alpha=opacity, color=COLOURS[name], label=NAMES[name])
-    axis.axhline(1, color="#444444", linewidth=0.8)
-    axis.set(title=f"{horizon.value.capitalize()}: density of the PIT", xlabel="PIT", ylim=(0, 1.35))
-    axis.legend(loc="upper center", ncols=2)
-
-
-def chosen_games(table: Table) -> dict[str, int]:
-    """Select four test games by fixed rules: largest comeback, closest, most one-sided, and median CRPS.
-
-    They have the largest lead that was lost, the smallest and the largest mean |lead| over all minutes, and the median
-    of the mean CRPS; the first game wins a tie.
-
-    Returns:
-        The index of each game, by the name of its rule.
-    """
-    leads, final = (table.by_minute(Horizon.FINAL, name).astype(float) for name in ("lead", "outcome"))
-    behind = (-leads * np.sign(final)).max(axis=1)
+def ordinary_game(table: Table) -> int:
+    """Return the index of the game with the median of the mean CRPS of the end; the first game wins a tie."""
     crps = table.by_minute(Horizon.FINAL, "served.crps").mean(axis=1)
-    mean_lead = np.abs(leads).mean(axis=1)
-    return {
-        "Largest comeback": int(behind.argmax()),
-        "Closest game": int(mean_lead.argmin()),
-        "Most one-sided game": int(mean_lead.argmax()),
-        "Median CRPS": int(np.argsort(crps, kind="stable")[(len(crps) - 1) // 2]),
-    }
+    return int(np.argsort(crps, kind="stable")[(len(crps) - 1) // 2])
 
 
 def fan_chart(table: Table) -> str:
-    """Draw the fan chart of the game with the median CRPS, an ordinary game, as a separate SVG file."""
+    """Draw the fan chart of the ordinary game."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 4.6), layout="constrained")
-        _fan(figure.subplots(), table, *[*chosen_games(table).items()][-1])
+        _fan(figure.subplots(), table, ordinary_game(table))
         figure.legend(loc="outside lower center", frameon=False, ncols=3)
         return svg("fan", figure)
 
 
-def _fans(table: Table) -> Figure:
-    figure, axes = _figure(2, 2, 7.2)
-    for axis, (rule, game) in zip([*axes[0], *axes[1]], chosen_games(table).items(), strict=True):
-        _fan(axis, table, rule, game)
-    return figure
-
-
-def _fan(axis: Axes, table: Table, rule: str, game: int) -> None:
+def _fan(axis: Axes, table: Table, game: int) -> None:
     def of_game(column: str) -> Floats:
         values: Floats = table.by_minute(Horizon.FINAL, column)[game].astype(float)
         return values
@@ -249,5 +201,5 @@ def _fan(axis: Axes, table: Table, rule: str, game: int) -> None:
     axis.axhline(0, color="#999999", linewidth=0.8)
     away, home, date = (table.columns[f"game.{name}"][game] for name in ("away", "home", "date"))
     name = f"{away} at {home}, {date}: {final:+.0f}"
-    axis.set(title=f"{rule}\n{name}", xlabel="minute", ylabel="home − away", xlim=(0, REGULATION_MINUTES + 1))
+    axis.set(title=name, xlabel="minute", ylabel="home − away", xlim=(0, REGULATION_MINUTES + 1))
     axis.set_xticks(range(0, REGULATION_MINUTES + 1, QUARTER_MINUTES))

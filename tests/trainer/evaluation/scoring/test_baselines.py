@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from tests.support.builders.folds import linear_points, rated_walks
@@ -12,9 +10,6 @@ from dejavu_models.components.ensemble import Ensemble
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.lead_groups import lead_groups
 from dejavu_trainer.evaluation.scoring.baselines import (
-    RIDGE,
-    diffusion,
-    hindsight_margins,
     lead_scales,
     persistence,
     references,
@@ -105,43 +100,3 @@ def test_scales_tell_how_far_off_forecasts_are_by_lead() -> None:
     assert scales[FINAL, 30] == pytest.approx([4, 4, 4, 12], rel=0.1)
     assert (scales[HALFTIME, 24:] == 1).all()
     assert (scales[:, 0] == 1).all()
-
-
-def test_hindsight_is_what_all_other_games_of_the_season_say() -> None:
-    games = rated_walks(120, range(2030, 2032), 0).games
-    found = hindsight_margins(games)
-    of_season = games.season == 2031
-    first = int(np.flatnonzero(of_season)[0])
-    rest = games.select(of_season & (np.arange(len(games)) != first))
-    teams = np.unique(np.concatenate([games.home, games.away]))
-    inputs = np.stack(
-        [(rest.home == team) * 1.0 - (rest.away == team) for team in teams] + [np.ones(len(rest))], axis=1
-    )
-    penalty = np.diag([RIDGE] * len(teams) + [1e-6])
-    fitted = dict(zip([*teams, ""], np.linalg.solve(inputs.T @ inputs + penalty, inputs.T @ rest.final), strict=True))
-    assert found[first] == pytest.approx(fitted[games.home[first]] - fitted[games.away[first]] + fitted[""])
-    turned = games.final.copy()
-    turned[first] = -turned[first]
-    assert hindsight_margins(replace(games, final=turned))[first] == pytest.approx(found[first])
-
-
-def test_later_games_count_in_hindsight_and_other_seasons_do_not() -> None:
-    games = rated_walks(120, range(2030, 2032), 0).games
-    turned = np.where(games.season == 2031, -games.final, games.final)
-    before, after = hindsight_margins(games), hindsight_margins(replace(games, final=turned))
-    of_2030 = games.season == 2030
-    assert after[of_2030] == pytest.approx(before[of_2030])
-    assert np.abs(after[~of_2030] - before[~of_2030]).max() > 1
-
-
-def test_a_diffusion_is_right_about_random_walks_with_drift() -> None:
-    past, rated = rated_walks(1500, range(2030, 2031), 0), rated_walks(1500, range(2031, 2032), 4)
-    found, outcomes = diffusion(past, rated), rated.games.outcomes
-    reach = (found["upper_95"] - found["point"]) / 1.96
-    for case in (0, 17, 22, 23, 40, 60):
-        index, minute = CASES[case]
-        score = (outcomes[:, index] - found["point"][:, case]) / reach[:, case]
-        assert np.sqrt(np.square(score).mean()) == pytest.approx(1, abs=0.12), (index, minute)
-    by_case = dict(zip(CASES, reach[0].tolist(), strict=True))
-    assert by_case[1, 36] == pytest.approx(by_case[0, 12], rel=1e-4)  # the same time is left
-    assert by_case[1, 12] ** 2 == pytest.approx(36 * by_case[1, 47] ** 2, rel=1e-4)

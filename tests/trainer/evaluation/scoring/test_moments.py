@@ -105,7 +105,6 @@ def test_outcomes_and_references_are_those_of_the_games(horizon: Horizon) -> Non
     difference = figures.get(target, "served", "brier", "leader", kind="band", group=next(iter(BANDS[horizon])))
     assert difference is not None
     assert difference.value < 0
-    assert set(scores().metrics(target, "logistic")) == {"brier", "log_loss"}
 
 
 def test_scores_do_not_depend_on_how_other_games_ended() -> None:

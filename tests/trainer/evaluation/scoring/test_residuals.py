@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from dejavu_models.arrays import Floats
 from dejavu_models.types import Horizon
 from dejavu_models.uncertainty.lead_groups import LEAD_EDGES, lead_groups
-from dejavu_trainer.evaluation.coverage import conformal_region
 from dejavu_trainer.evaluation.scoring.residuals import MIN_CELL, ResidualDistribution, interval
 from dejavu_trainer.evaluation.table import LEVELS
 
@@ -180,33 +179,3 @@ def test_scales_let_one_cell_speak_of_groups_that_are_differently_uncertain() ->
     found = made.scored(leads, leads, outcomes)["held_80"]
     for group in range(4):
         assert found[lead_groups(leads) == group].mean() == pytest.approx(0.8, abs=0.03)
-
-
-REPETITIONS, TRIALS = 25, 200
-
-
-def held_by_cell(*, min_cell: int) -> NDArray[np.int64]:
-    """Count covered outcomes over REPETITIONS of calibration and test, by level and range: (3, 4)."""
-    held = np.zeros((len(LEVELS), len(RANGES)), dtype=np.int64)
-    for repetition in range(REPETITIONS):
-        made = fitted(games_of(LARGE_CELLS, 1000 + repetition), min_cell=min_cell)
-        asked = games_of((TRIALS,) * len(RANGES), 2000 + repetition)
-        columns = made.scored(asked.points, asked.leads, asked.outcomes)
-        held += [columns[f"held_{level}"].reshape(len(RANGES), TRIALS).sum(axis=1) for level in LEVELS]
-    return held
-
-
-def test_coverage_holds_in_every_cell_and_would_not_without_cells() -> None:
-    corrected = 1 - 0.01 / (len(LEVELS) * len(RANGES))
-    regions = [
-        [
-            conformal_region(((TRIALS, count),) * REPETITIONS, round(1 - level / 100, 2), corrected)
-            for count in LARGE_CELLS
-        ]
-        for level in LEVELS
-    ]
-    first, last = np.moveaxis(np.array(regions), 2, 0)
-    held = held_by_cell(min_cell=MIN_CELL)
-    assert ((first <= held) & (held <= last)).all(), (first, held, last)
-    pooled = held_by_cell(min_cell=10**9)
-    assert ((pooled < first) | (pooled > last)).any(axis=1).all(), "a test that cells of one kind would pass too"

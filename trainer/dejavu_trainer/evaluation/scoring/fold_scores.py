@@ -19,13 +19,7 @@ from dejavu_models.types import CASES, COMPONENTS, HORIZONS, MAX_SLOTS, MarginSo
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lead_groups import LEAD_EDGES, lead_groups
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.scoring.baselines import (
-    LinearReference,
-    diffusion,
-    hindsight_margins,
-    persistence,
-    references,
-)
+from dejavu_trainer.evaluation.scoring.baselines import persistence, references
 from dejavu_trainer.evaluation.scoring.lattice_scores import lattice_forecasts, season_factors
 from dejavu_trainer.evaluation.scoring.moments import score_moments
 from dejavu_trainer.evaluation.table import MARGINS, TIP_OFF, Columns, Table, case_columns, choose
@@ -70,13 +64,8 @@ REFERENCES: Final = ("linear", "normal", "logistic")
 """References that know the lead and an expected margin, see `baselines.references`; in a name with `_line` or
 `_players`, the line or who plays too."""
 
-CEILING: Final = ("diffusion", "hindsight")
-"""A Brownian motion with the expected margin as its drift; the linear reference with ratings in hindsight. See
-`baselines`."""
-
-EXPECTATIONS: Final = ("hindsight", "carried", "frozen", "home advantage")
-"""Forecasters of the margin at tip-off: ratings from all other games of the season, carried ratings, ratings frozen
-before the season, and home advantage alone."""
+EXPECTATIONS: Final = ("carried", "frozen", "home advantage")
+"""Forecasters of the margin at tip-off: carried ratings, ratings frozen before the season, and home advantage alone."""
 
 _LEAST_SHARE: Final = 0.5
 """Least share of test games with a line, or with known line-ups."""
@@ -133,8 +122,6 @@ def score_fold(
     known = ServedTables.of_source(models, calibration, MarginSource.KNOWN, test)
     factors = season_factors(points, known, test.margins)
     without = ServedTables.of_source(models, calibration, MarginSource.KNOWN, test, with_live=False)
-    hindsight = hindsight_margins(games)
-    in_hindsight = RatedGames(past, hindsight_margins(past)), RatedGames(games, hindsight)
     forecasts = {
         "served": lattice_forecasts(points, known, test.margins, factors),
         "frozen": _of_source(models, calibration, MarginSource.RATED, RatedGames(games, frozen_margins), factors),
@@ -146,8 +133,6 @@ def score_fold(
         **_parts(models, calibration, points, test),
         "persistence": persistence(past, games),
         **references(earlier, test),
-        "diffusion": diffusion(earlier, test),
-        "hindsight": LinearReference.fit(*in_hindsight).linear(),
     }
     if players is not None:
         forecasts |= _with_players(models, calibration, players, earlier, test)
@@ -156,7 +141,7 @@ def score_fold(
     # Tables with live inputs are calibrated only by games that have live inputs.
     counted = calibrate.games.select(fits_live_tables(calibrate.games)) if known.use_live else calibrate.games
     apart = past.season[~np.isin(past.game_id, calibrate.games.game_id)]
-    expected = (hindsight, test.margins, frozen_margins, np.full(len(games), past.final.mean()))
+    expected = (test.margins, frozen_margins, np.full(len(games), past.final.mean()))
     rows = np.arange(len(games), dtype=np.int32)
     return Table(
         {
@@ -166,7 +151,7 @@ def score_fold(
             "fold.calibration_games": np.array([len(counted)]),
             "fold.total_games": np.array([0]),
             "fold.cell_games": _cell_games(counted)[None],
-            **{f"game.{name}": getattr(games, name) for name in ("game_id", "season", "date", "phase", "home", "away")},
+            **{f"game.{name}": getattr(games, name) for name in ("game_id", "season", "date", "home", "away")},
             **case_columns(MARGINS, forecasts, rows, games.outcomes, games.levels),
             f"{TIP_OFF}.game": rows,
             f"{TIP_OFF}.second": np.zeros(len(games), np.float32),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Final
 
 import numpy as np
@@ -19,13 +18,14 @@ from dejavu_models.uncertainty.lattice.distribution import LatticeDistribution
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns, LiveKind, is_used
 from dejavu_trainer.data.moments import moments_to_array
 from dejavu_trainer.evaluation.figures import seconds_left
+from dejavu_trainer.evaluation.scoring.baselines import logistic_regression
 from dejavu_trainer.evaluation.scoring.lattice_scores import scored
 from dejavu_trainer.evaluation.table import MOMENTS, Columns
 from dejavu_trainer.training.ratings import RatedGames
 
 _SEED: Final = 49
-_SURE: Final = 1e-6
-"""A probability is between this and 1 minus this."""
+_INVERSE_PENALTY: Final = 100.0
+"""That of the logistic regressions: scarcely any, so that few overtimes have a fit too."""
 
 
 def score_moments(
@@ -62,10 +62,11 @@ def score_moments(
             of_past, of_states = (_is_overtime(each) == overtime for each in (past, states))
             if of_past.any() and of_states.any():
                 before = past[of_past][:, 0].astype(np.int64)
-                logistic[of_states] = _logistic(
+                logistic[of_states] = logistic_regression(
                     _terms(past[of_past], horizon, earlier.margins[before]),
                     earlier.games.outcomes[before, index] > 0,
                     _terms(states[of_states], horizon, test.margins[game[of_states]]),
+                    _INVERSE_PENALTY,
                 )
         target, leads = MOMENTS[horizon], states[:, 2]
         result |= {
@@ -149,19 +150,3 @@ def _terms(states: Floats, horizon: Horizon, margins: Floats) -> Floats:
         margins * np.sqrt(left + 3.0) / 50.0, margins / 10.0 * np.exp(-np.abs(scaled)),
     )  # fmt: skip
     return np.stack(columns, axis=1)
-
-
-def _logistic(terms: Floats, happened: NDArray[np.bool_], queries: Floats) -> Floats:
-    """Return probabilities by logistic regression, scarcely penalised, so that it also has a fit of few overtimes."""
-    if happened.all() or not happened.any():
-        return np.full(len(queries), np.clip(float(happened[0]), _SURE, 1 - _SURE))
-    # Imported late: scikit-learn takes seconds to load.
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression(C=100.0, solver="newton-cholesky")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(terms, happened)
-    probability: Floats = np.clip(model.predict_proba(queries)[:, 1], _SURE, 1 - _SURE)
-    return probability

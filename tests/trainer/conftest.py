@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 
 from dejavu_trainer.evaluation.bundle import evaluate
-from dejavu_trainer.evaluation.metrics import compute_metrics
+from dejavu_trainer.evaluation.figures import Figures
 from dejavu_trainer.evaluation.result import result_of
-from dejavu_trainer.evaluation.verdict import judge
 
-RESAMPLED: tuple[Callable[..., Any], ...] = (evaluate, compute_metrics, result_of, judge)
+RESAMPLED: tuple[Callable[..., Any], ...] = (evaluate, Figures.__init__, result_of)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
+from itertools import product
 
 import numpy as np
 from tests.support.builders.made_once import computed_once
@@ -13,8 +15,8 @@ from dejavu_models.components.linear import LinearModels
 from dejavu_models.types import MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_trainer.evaluation.result import BacktestResult, RunProvenance, result_of
-from dejavu_trainer.evaluation.scoring.fold_scores import SERVED, STATIC, FoldScores, score_fold
-from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts
+from dejavu_trainer.evaluation.scoring.fold_scores import SERVED, STATIC, score_fold
+from dejavu_trainer.evaluation.table import ALPHAS, LEVELS, MARGINS, Columns, Table
 from dejavu_trainer.training.calibrate import conformalized, fit_tables
 from dejavu_trainer.training.linear import fit_linear
 from dejavu_trainer.training.ratings import RatedGames
@@ -34,7 +36,7 @@ def rated_walks(games_a_season: int, seasons: range, seed: int) -> RatedGames:
 
 def walk_fold(
     season: int = 2033, games: int = 300, seed: int = 0, *, scale: float = 1.0, contrary: bool = False
-) -> FoldScores:
+) -> Table:
     """Score the linear models on walks: fitted on two seasons, calibrated on one, tested on the next.
 
     Each fold is computed once a run. Tables with live inputs need 500 games a season or more.
@@ -47,7 +49,7 @@ def walk_fold(
         contrary: whether to negate the models' coefficients.
     """
 
-    def score() -> FoldScores:
+    def score() -> Table:
         rated = rated_walks(games, range(season - 3, season + 1), seed)
         earlier = rated.select(rated.games.season < season)
         calibrate, test = rated.of_seasons([season - 1]), rated.of_seasons([season])
@@ -62,7 +64,7 @@ def walk_fold(
         )
 
     fold = computed_once(f"fold-{season}-{games}-{seed}-{contrary}", score)
-    return fold if scale == 1.0 else replace(fold, forecasts=fold.forecasts | _scaled(fold.forecasts, scale))
+    return fold if scale == 1.0 else Table(fold.columns | _scaled(fold, scale))
 
 
 def walk_models(season: int, games: int, seed: int, *, contrary: bool = False) -> tuple[Ensemble, LatticeCalibration]:
@@ -85,21 +87,17 @@ def walk_calibration(models: Ensemble, train: RatedGames, calibrate: RatedGames)
     return conformalized(fit_tables(train, train.margins / 2), models, calibrate, calibrate.margins / 2)
 
 
-def _scaled(forecasts: dict[str, Forecasts], scale: float) -> dict[str, Forecasts]:
+def _scaled(fold: Table, scale: float) -> Columns:
     from scipy import special  # imported late: it takes a second
 
-    result = {}
-    for name in (*SERVED, *STATIC.values()):
-        each = forecasts[name]
-        assert each.point is not None
-        assert each.lower is not None
-        assert each.upper is not None
-        assert each.pit is not None
-        lower, upper = (
-            each.point[..., None] + scale * (end - each.point[..., None]) for end in (each.lower, each.upper)
-        )
-        held = np.abs(special.ndtri(each.pit))[..., None] <= scale * special.ndtri(1 - np.array(ALPHAS) / 2)
-        result[name] = replace(each, lower=lower, upper=upper, held=held)
+    result: Columns = {}
+    for target, name in product(MARGINS.values(), (*SERVED, STATIC)):
+        point, reach = fold.of(target, f"{name}.point"), np.abs(special.ndtri(fold.of(target, f"{name}.pit")))
+        for level, alpha in zip(LEVELS, ALPHAS, strict=True):
+            for end in ("lower", "upper"):
+                column = f"{name}.{end}_{level}"
+                result[f"{target}.{column}"] = point + scale * (fold.of(target, column) - point)
+            result[f"{target}.{name}.held_{level}"] = reach <= scale * special.ndtri(1 - alpha / 2)
     return result
 
 
@@ -107,19 +105,15 @@ RUN = RunProvenance(recipe="0123456789abcdef", seed=0, data="f" * 64)
 """Provenance of `result_of_two_folds`."""
 
 
-def two_folds() -> list[FoldScores]:
+def two_folds() -> list[Table]:
     """Return two seasons of 300 walks each."""
     return [walk_fold(2033), walk_fold(2034, seed=8)]
 
 
-def result_of_two_folds() -> tuple[BacktestResult, list[int]]:
-    """Return the result of `two_folds` from 50 resamples, and the steps that it reported. Computed once a run."""
-
-    def compute() -> tuple[BacktestResult, list[int]]:
-        steps = list[int]()
-        return result_of(two_folds(), RUN, resamples=50, advance=steps.append), steps
-
-    return computed_once("result-of-two-folds", compute)
+@cache
+def result_of_two_folds() -> BacktestResult:
+    """Return the result of `two_folds` from 50 resamples."""
+    return result_of(two_folds(), RUN, resamples=50)
 
 
 def linear_points(models: Ensemble, rated: RatedGames, mode: MarginSource, minute: int) -> np.ndarray:

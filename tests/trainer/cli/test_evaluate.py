@@ -5,14 +5,11 @@ import json
 import shutil
 from contextlib import redirect_stdout
 from datetime import date
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from tests.support.builders.bundles import quick_recipe, simulated_seasons, small_bundle, walked_forward
-from tests.support.builders.folds import result_of_two_folds, two_folds
 from tests.trainer.harness import QUICK_RECIPE, run
 
 from dejavu_feed.errors import DataError
@@ -20,9 +17,8 @@ from dejavu_store.bundle import load_bundle, read_manifest
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.plays import write_plays
 from dejavu_trainer.data.simulate import simulate_season
-from dejavu_trainer.evaluation.bundle import Evaluation, evaluate, seasons_needed
+from dejavu_trainer.evaluation.bundle import evaluate, seasons_needed
 from dejavu_trainer.refresh import refresh_ratings, results_of
-from dejavu_trainer.reports.plots import plots
 
 
 @pytest.fixture(scope="module")
@@ -38,85 +34,52 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def patch_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make evaluations return existing scores and figures of other games: computing them takes seconds."""
-    monkeypatch.setattr("dejavu_trainer.evaluation.bundle.score_fold", lambda *_, **__: two_folds()[0])
-    monkeypatch.setattr("dejavu_trainer.evaluation.bundle.result_of", lambda *_, **__: result_of_two_folds()[0])
+def evaluated(*options: object) -> str:
+    """Return the output of the command."""
+    with redirect_stdout(io.StringIO()) as out:
+        assert run("evaluate", *options) == 0
+    return out.getvalue()
 
 
 @pytest.fixture(scope="module")
-def evaluated(data: Path, bundle: Path) -> tuple[str, Evaluation]:
-    """The output of the command for a season that the bundle has not seen, and the evaluation that it shows."""
-    found, out = list[Evaluation](), io.StringIO()
-
-    def kept(*arguments: Any, **options: Any) -> Evaluation:
-        found.append(evaluate(*arguments, **options))
-        return found[-1]
-
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
-        patch.setattr("dejavu_trainer.evaluation.bundle.evaluate", kept)
-        assert run("evaluate", "--data", data, "--season", "2034", "--bundle", bundle, "--json") == 0
-    [evaluation] = found
-    return out.getvalue(), evaluation
+def unseen(data: Path, bundle: Path) -> dict[str, Any]:
+    """The document for a season that the bundle has not seen."""
+    document: dict[str, Any] = json.loads(evaluated("--data", data, "--season", "2034", "--bundle", bundle, "--json"))
+    return document
 
 
 @pytest.mark.nightly  # by day, a walk-forward scores and another test runs the command
-def test_a_bundle_is_evaluated_on_a_season_that_it_has_not_seen(
-    bundle: Path, evaluated: tuple[str, Evaluation]
-) -> None:
-    document = json.loads(evaluated[0])
-    assert document["model_version"] == load_bundle(bundle, allow_unfit=True).version
-    assert (document["season"], document["seen"]) == (2034, None)
-    assert set(document["figures"]) == {"halftime", "final"}
-    values = document["figures"]["final"]["all"]["all"]["values"]
-    assert {"served", "frozen", "no_teams", "persistence", "linear", "logistic"} <= set(values)
+def test_a_bundle_is_evaluated_on_a_season_that_it_has_not_seen(bundle: Path, unseen: dict[str, Any]) -> None:
+    assert unseen["model_version"] == load_bundle(bundle, allow_unfit=True).version
+    assert (unseen["season"], unseen["seen"]) == (2034, None)
+    forecasters = {each["forecaster"] for each in unseen["figures"] if each["target"] == "final"}
+    assert {"served", "frozen", "no_teams", "persistence", "linear", "normal", "logistic"} <= forecasters
 
 
 @pytest.mark.nightly
-@pytest.mark.usefixtures("two_plots")
-def test_people_are_warned_of_a_season_that_the_bundle_has_seen(
-    data: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    patch_figures(monkeypatch)
+def test_people_are_warned_of_a_season_that_the_bundle_has_seen(data: Path, bundle: Path, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
-    assert run("evaluate", "--data", data, "--season", "2032", "--bundle", bundle, "--html", page) == 0
-    out, html = capsys.readouterr().out, page.read_text()
+    out = evaluated("--data", data, "--season", "2032", "--bundle", bundle, "--html", page)
+    html = page.read_text()
     assert "!! The model was TRAINED on this season" in out
     assert "The model was TRAINED on this season" in html
     assert html.startswith("<!doctype html>")
-    assert "Halftime: all minutes" in out
+    assert "Halftime, all minutes" in out
     assert "Persistence" in out
 
 
-@pytest.fixture(scope="module")
-def refreshed(data: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle with ratings that have learned from the season 2034."""
-    folder = tmp_path_factory.mktemp("bundles") / "refreshed"
-    games = load_games(data, seasons_needed(load_bundle(bundle, allow_unfit=True), 2034))
-    refresh_ratings(bundle, results_of(games), folder, date(2034, 6, 30))
-    return folder
-
-
-@pytest.mark.nightly  # by day, the next test has what tells that the season was seen
-def test_refreshed_ratings_do_not_forecast_the_season_that_they_learned_from(
-    data: Path, refreshed: Path, evaluated: tuple[str, Evaluation]
-) -> None:
-    forecaster = load_bundle(refreshed, allow_unfit=True)
-    games = load_games(data, seasons_needed(forecaster, 2034))
-    before, after = evaluated[1], evaluate(forecaster, games, 2034)
-    assert (before.seen, after.seen) == (None, "ratings")
-    assert np.array_equal(before.scores.frozen_margins, after.scores.frozen_margins)
-    assert before.result.ratings == after.result.ratings
-
-
 @pytest.mark.nightly
-def test_people_are_told_of_a_season_that_the_ratings_have_seen(
-    data: Path, refreshed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_refreshed_ratings_do_not_forecast_the_season_that_they_learned_from(
+    data: Path, bundle: Path, unseen: dict[str, Any], tmp_path: Path
 ) -> None:
-    patch_figures(monkeypatch)
-    assert run("evaluate", "--data", data, "--season", "2034", "--bundle", refreshed) == 0
-    day = read_manifest(refreshed).ratings.date
-    assert f"!! The bundle's ratings know results up to {day}, after this season began" in capsys.readouterr().out
+    games = load_games(data, seasons_needed(load_bundle(bundle, allow_unfit=True), 2034))
+    refresh_ratings(bundle, results_of(games), tmp_path / "refreshed", date(2034, 6, 30))
+    options = ("--data", data, "--season", "2034", "--bundle", tmp_path / "refreshed")
+    document = json.loads(evaluated(*options, "--json"))
+    assert document["seen"] == "ratings"
+    assert document["figures"] == unseen["figures"]
+    day = read_manifest(tmp_path / "refreshed").ratings.date
+    assert f"!! The bundle's ratings know results up to {day}, after this season began" in evaluated(*options)
 
 
 def test_games_that_the_bundle_was_not_made_from_are_refused(
@@ -143,14 +106,7 @@ def walked() -> Path:
     return walked_forward()
 
 
-@pytest.fixture
-def two_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make reports draw two plots only; drawing all takes seconds."""
-    monkeypatch.setattr("dejavu_trainer.reports.plots.plots", lambda *drawn: islice(plots(*drawn), 2))
-
-
 @pytest.mark.nightly
-@pytest.mark.usefixtures("two_plots")
 def test_a_walk_forward_leaves_its_reports_and_the_same_again(
     data: Path, walked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

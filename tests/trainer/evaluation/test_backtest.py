@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +17,9 @@ from tests.support.builders.folds import walk_fold
 from tests.support.harness.documents import ROOT
 from tests.support.harness.real_events import real_folder
 
-from dejavu_common.files import write_atomic
 from dejavu_feed.errors import DataError
-from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.backtest import Fold, backtest, read_fold, remove_partial_files
-from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
-from dejavu_trainer.evaluation.scoring.forecasts import Forecasts, to_bytes
-from dejavu_trainer.training.stage_cache import StageCache
+from dejavu_trainer.evaluation.backtest import Fold, backtest
+from dejavu_trainer.evaluation.table import TIP_OFF, read_table
 
 RECIPE = quick_recipe()
 SEASONS = (2033, 2034)
@@ -54,28 +50,19 @@ def digests(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
-def assert_same(one: FoldScores, other: FoldScores) -> None:
-    for field in fields(FoldScores):
-        if field.name != "forecasts":
-            assert np.array_equal(getattr(one, field.name), getattr(other, field.name))
-    assert one.forecasts.keys() == other.forecasts.keys()
-    for name, mine in one.forecasts.items():
-        for field in fields(Forecasts):
-            left, right = getattr(mine, field.name), getattr(other.forecasts[name], field.name)
-            assert left is right is None or np.array_equal(left, right, equal_nan=True)
-
-
 def test_each_season_is_tested_on_what_was_known_before(whole: Path) -> None:
-    folds = [read_fold(path) for path in sorted(whole.iterdir())]
-    assert [int(fold.season[0]) for fold in folds] == [2033, 2034]
-    assert [fold.train_seasons for fold in folds] == [(2031,), (2031, 2032)]
-    assert [fold.calibration_seasons for fold in folds] == [(2032,), (2033,)]
+    folds = [read_table(path) for path in sorted(whole.iterdir())]
+    said = {
+        name: [fold.columns[f"fold.{name}"][0] for fold in folds]
+        for name in ("season", "train_seasons", "calibration_seasons")
+    }
+    assert said == {
+        "season": [2033, 2034],
+        "train_seasons": ["2031", "2031 2032"],
+        "calibration_seasons": ["2032", "2033"],
+    }
     assert [len(fold) for fold in folds] == [SEASON_GAMES] * 2
-    for fold in folds:
-        served = fold.forecasts["served"]
-        assert served.crps is not None
-        assert np.isfinite(served.crps).all()
-        assert not np.array_equal(fold.margins, fold.frozen_margins)
+    assert all(np.isfinite(fold.of("final", "served.crps")).all() for fold in folds)
 
 
 def test_later_games_change_nothing(whole: Path) -> None:
@@ -89,15 +76,18 @@ def test_later_games_change_nothing(whole: Path) -> None:
     )
     fold = Fold(RECIPE, 2033, 1)
     assert fold.key(games) == fold.key(turned) == fold.key(games.select(~later))
-    assert_same(fold.run(turned), read_fold(next(whole.glob("fold-2033-*"))))
+    assert fold.run(turned).to_bytes() == next(whole.glob("fold-2033-*")).read_bytes()
 
 
 def test_carried_ratings_know_the_games_before_and_frozen_ones_those_before_the_season(whole: Path) -> None:
-    fold = read_fold(next(whole.glob("fold-2034-*")))
-    first = fold.date == fold.date.min()
+    fold = read_table(next(whole.glob("fold-2034-*")))
+    date, carried, frozen = (
+        fold.columns[name] for name in ("game.date", *(f"{TIP_OFF}.{each}.point" for each in ("carried", "frozen")))
+    )
+    first = date == date.min()
     # On the first day of the season, both are based on the same games and shrunk to the mean equally.
-    assert fold.margins[first] == pytest.approx(fold.frozen_margins[first], abs=1e-4)
-    assert np.abs(fold.margins[~first] - fold.frozen_margins[~first]).max() > 1
+    assert carried[first] == pytest.approx(frozen[first], abs=1e-4)
+    assert np.abs(carried[~first] - frozen[~first]).max() > 1
 
 
 @pytest.mark.nightly
@@ -124,27 +114,15 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_files(whole: Path,
     assert there.items() <= {path.name: path.stat().st_ino for path in tmp_path.iterdir()}.items()
 
 
-def test_folds_that_are_there_are_not_computed_again_unless_asked(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for path in whole.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    computed = list[int]()
-
-    def run(self: Fold, games: Games, stages: StageCache) -> FoldScores:
-        del games, stages
-        computed.append(self.season)
-        return read_fold(next(whole.glob(f"fold-{self.season}-*")))
-
-    monkeypatch.setattr(Fold, "run", run)
-    arguments = (simulated_games(), SEASONS, RECIPE, tmp_path)
-    backtest(*arguments, calibrate_seasons=1)
-    assert computed == []
-    backtest(*arguments, calibrate_seasons=1, fresh=True)
-    assert computed == [2034, 2033]  # the newest first
-    backtest(*arguments, calibrate_seasons=1, seed=1)
-    assert computed == [2034, 2033, 2034, 2033]
-    assert len(list(tmp_path.iterdir())) == 4
+@pytest.mark.parametrize("fresh", [False, pytest.param(True, marks=pytest.mark.nightly)])
+def test_stored_folds_are_taken_as_they_are_unless_asked(tmp_path: Path, fresh: bool) -> None:
+    games, stored, rest = simulated_games(), walk_fold(), tmp_path / ".fold-2033-0.npz.abc"
+    path = tmp_path / f"fold-2033-{Fold(RECIPE, 2033, 1).key(games)}.npz"
+    path.write_bytes(stored.to_bytes())
+    rest.touch()
+    [found] = backtest(games, [2033], RECIPE, tmp_path, calibrate_seasons=1, fresh=fresh)
+    assert (found.to_bytes() == stored.to_bytes()) is not fresh
+    assert [*tmp_path.iterdir()] == [path], "a partial file of a killed run is removed"
 
 
 def test_what_a_fold_depends_on_names_its_file() -> None:
@@ -175,32 +153,6 @@ def test_seasons_that_can_not_be_tested_are_told_before_any_work(
     with pytest.raises(DataError, match=message):
         backtest(simulated_games(), [season], RECIPE, tmp_path, calibrate_seasons=calibrate_seasons)
     assert not list(tmp_path.iterdir())
-
-
-def test_a_fold_survives_its_file(tmp_path: Path) -> None:
-    fold = walk_fold(2033)
-    path = tmp_path / "fold-2033-0.npz"
-    write_atomic(path, to_bytes(fold))
-    assert_same(read_fold(path), fold)
-    assert to_bytes(read_fold(path)) == path.read_bytes()
-
-
-@pytest.mark.parametrize("spoil", [lambda content: content[: len(content) // 2], lambda _: b"", lambda _: b"no zip"])
-def test_a_spoilt_fold_is_refused_by_name(tmp_path: Path, whole: Path, spoil: object) -> None:
-    path = next(whole.glob("fold-2033-*"))
-    spoilt = tmp_path / path.name
-    assert callable(spoil)
-    spoilt.write_bytes(spoil(path.read_bytes()))
-    with pytest.raises(DataError, match=f"{path.name}: is not a valid walk-forward fold.*--fresh"):
-        backtest(simulated_games(), [2033], RECIPE, tmp_path, calibrate_seasons=1)
-
-
-def test_rests_are_removed_and_nothing_else(tmp_path: Path) -> None:
-    kept = ("fold-2033-0.npz", "backtest.json", ".hidden")
-    for name in (*kept, ".fold-2033-0.npz.abc"):
-        (tmp_path / name).touch()
-    remove_partial_files(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == set(kept)
 
 
 @pytest.mark.nightly

@@ -1,4 +1,4 @@
-"""Studies by the command: comparison with the base, resumption, and what is refused."""
+"""Comparisons of walk-forwards game by game, and studies of recipes by the command."""
 
 from __future__ import annotations
 
@@ -6,9 +6,90 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.support.builders.bundles import quick_recipe, simulated_seasons, walked_forward
+from tests.support.builders.folds import walk_fold
 from tests.trainer.harness import QUICK_RECIPE, run
+
+from dejavu_feed.errors import DataError
+from dejavu_models.types import HORIZONS
+from dejavu_trainer.evaluation.study import BASELINE, FIRST, SECOND, compare_walks, read_walk
+from dejavu_trainer.evaluation.table import MARGINS, Table
+
+
+def of_games(fold: Table, kept: NDArray[np.intp]) -> Table:
+    """Return a fold with some games, in this order."""
+    columns = dict(fold.columns)
+    for name, column in fold.columns.items():
+        head, _, last = name.partition(".")
+        if head == "game":
+            columns[name] = column[kept]
+        elif head != "fold":
+            by_game = column.reshape(len(fold), -1)[kept]
+            columns[name] = (
+                np.zeros_like(by_game) + np.arange(len(kept))[:, None] if last == "game" else by_game
+            ).ravel()
+    return Table(columns)
+
+
+def test_figures_are_those_of_the_games_in_both() -> None:
+    fold, wide = walk_fold(), walk_fold(scale=2.0)
+    figures = compare_walks(
+        {2033: fold}, {2033: of_games(wide, np.arange(10, 300)[::-1]), 2034: wide}, "served", "served"
+    )
+    assert figures.table.columns["fold.season"].tolist() == [2033]
+    kept = of_games(fold, np.arange(10, 300)), of_games(wide, np.arange(10, 300))
+    for target in MARGINS.values():
+        assert figures.games(target) == 290
+        for metric in ("crps", "winkler_95", "coverage_95"):
+            sides = zip((FIRST, SECOND, BASELINE), (*kept, kept[0]), ("served", "served", BASELINE), strict=True)
+            for side, table, name in sides:
+                losses, found = table.losses(target, name, metric), figures.get(target, side, metric)
+                assert losses is not None
+                assert found is not None
+                assert found.value == pytest.approx(losses.mean())
+
+
+def test_a_walk_does_not_differ_from_itself_and_forecasters_by_what_both_have() -> None:
+    walk = read_walk(walked_forward())
+    same, other = compare_walks(walk, walk, "served", "served"), compare_walks(walk, walk, "served", "logistic")
+    for target in MARGINS.values():
+        for group in ("2033", "2034"):
+            options = {"kind": "season", "group": group, "compare": "difference"}
+            assert same.get(target, FIRST, "crps", SECOND, **options) == (0, 0, 0)  # type: ignore[arg-type]
+            assert other.get(target, FIRST, "crps", SECOND, **options) is None  # type: ignore[arg-type]
+            assert other.get(target, FIRST, "brier", SECOND, **options) is not None  # type: ignore[arg-type]
+
+
+def test_intervals_of_more_looks_are_wider() -> None:
+    walk = {2033: walk_fold()}
+    widths = []
+    for looks in (1, 5, 40):
+        found = compare_walks(walk, walk, "served", "linear", looks).get("final", FIRST, "crps", SECOND)
+        assert found is not None
+        widths.append(found.upper - found.lower)
+    assert widths[0] < widths[1] < widths[2]
+
+
+def test_what_cannot_be_paired_is_refused(tmp_path: Path) -> None:
+    fold = walk_fold()
+    outcomes = {f"{each.value}.outcome": fold.of(each.value, "outcome") + np.int16(1) for each in HORIZONS}
+    for walk, name, message in (
+        ({2034: fold}, "served", "no season is in both: 2033 and 2034"),
+        ({2033: fold}, "oracle", "has no forecaster 'oracle'; expected one of frozen"),
+        ({2033: Table(fold.columns | outcomes)}, "served", "has another result"),
+        ({2033: of_games(fold, np.array([4]))}, "served", "fewer than two games are in both"),
+    ):
+        with pytest.raises(DataError, match=message):
+            compare_walks({2033: fold}, walk, "served", name)
+    with pytest.raises(DataError, match="has no folds"):
+        read_walk(tmp_path)
+    for name in ("fold-2033-0.npz", "fold-2033-1.npz"):
+        (tmp_path / name).write_bytes(fold.to_bytes())
+    with pytest.raises(DataError, match="several folds of 2033"):
+        read_walk(tmp_path)
 
 
 def written(folder: Path, **recipes: str) -> list[Path]:
@@ -35,7 +116,7 @@ def test_each_recipe_is_compared_with_the_first_as_compare_does(
     walks = [out / digest for digest in (other["digest"], document["digest"])]
     assert run("compare", *walks, "--forecaster", "lstm", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"metrics": other["metrics"]}
-    assert any(each["difference"]["value"] for each in other["metrics"])
+    assert any(each["difference"][0] for each in other["metrics"])
 
     # Again: all folds are there.
     folds = {path: path.stat().st_mtime_ns for path in out.rglob("fold-*.npz")}
@@ -45,40 +126,24 @@ def test_each_recipe_is_compared_with_the_first_as_compare_does(
     assert {path: path.stat().st_mtime_ns for path in out.rglob("fold-*.npz")} == folds
 
 
+LONGER = QUICK_RECIPE.replace("nearest = 10", "nearest = 9")
+"""A recipe that differs in Dejavu alone."""
+
+
 @pytest.mark.parametrize(
     ("other", "forecaster", "message"),
     [
         (QUICK_RECIPE, "documents", "base.toml and {other} cannot differ: they are the same recipe, "),
-        (
-            QUICK_RECIPE.replace("epochs = 3", "epochs = 1").replace("nearest = 10", "nearest = 9"),
-            "base",
-            "base.toml and {other} cannot differ: base depends only on rating_steps, which they have in common",
-        ),
+        (LONGER, "base", "base.toml and {other} cannot differ: base depends only on rating_steps, which they have in"),
+        (LONGER, "lstm", "base.toml and {other} cannot differ: lstm depends only on lstm, rating_steps, which they"),
         (
             QUICK_RECIPE.replace("hidden = 8", "hidden = 9"),
             "dejavu",
             "base.toml and {other} cannot differ: dejavu depends only on dejavu, rating_steps, which they",
         ),
-        (
-            QUICK_RECIPE.replace("nearest = 10", "nearest = 9"),
-            "lstm",
-            "base.toml and {other} cannot differ: lstm depends only on lstm, rating_steps, which they have in common",
-        ),
-        (
-            QUICK_RECIPE.replace("epochs", "epoch"),
-            "lstm",
-            "{other}: lstm.epoch: is no setting; did you mean lstm.epochs?",
-        ),
-        (
-            QUICK_RECIPE.replace("nearest = 10", "nearest = 9"),
-            "lines",
-            "there is no forecaster 'lines' of recipes; expected one of served, ",
-        ),
-        (
-            QUICK_RECIPE.replace("nearest = 10", "nearest = 9"),
-            "linear",
-            "there is no forecaster 'linear' of recipes; expected one of served, ",
-        ),
+        (QUICK_RECIPE.replace("epochs", "epoch"), "lstm", "{other}: lstm.epoch: is no setting; did you mean lstm.e"),
+        (LONGER, "lines", "there is no forecaster 'lines' of recipes; expected one of served, "),
+        (LONGER, "linear", "there is no forecaster 'linear' of recipes; expected one of served, "),
         (None, "served", "a study compares recipes with the first; expected two or more"),
     ],
 )

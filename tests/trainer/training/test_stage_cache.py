@@ -17,7 +17,6 @@ from dejavu_feed.errors import DataError
 from dejavu_models.arrays import Floats, from_npz, to_npz
 from dejavu_models.components.settings import LstmConfig
 from dejavu_trainer.evaluation.backtest import Fold
-from dejavu_trainer.evaluation.scoring.forecasts import to_bytes
 from dejavu_trainer.training.stage_cache import StageCache
 
 
@@ -28,7 +27,7 @@ def test_a_fold_is_the_same_with_stages_kept_and_a_recipe_computes_only_its_own(
     Fold(replace(recipe, lstm=LstmConfig(hidden=4, epochs=3)), 2033, 1).run(games, stages)
     kept = {path.name for path in tmp_path.iterdir()}
     assert {name.partition("-")[2] for name in kept} == {"ratings.json", "tables.npz", "lstm.npz"}
-    assert to_bytes(Fold(recipe, 2033, 1).run(games, stages)) == path.read_bytes()
+    assert Fold(recipe, 2033, 1).run(games, stages).to_bytes() == path.read_bytes()
     [new] = {path.name for path in tmp_path.iterdir()} - kept
     assert new.endswith("-lstm.npz")
     for file in tmp_path.iterdir():

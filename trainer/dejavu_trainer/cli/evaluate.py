@@ -73,15 +73,15 @@ def evaluate(
             seasons = bundle_evaluation.seasons_needed(forecaster, season)
             with bars.step("Read the games", len(seasons)) as advance:
                 games = load_games(data, seasons, advance)
-            with bars.step("Evaluate", bundle_evaluation.STEPS) as advance:
-                evaluation = bundle_evaluation.evaluate(forecaster, games, season, seed=seed, advance=advance)
-        title = f"Model {forecaster.version} on season {season}: {evaluation.result.games:,} games"
+            with bars.step("Evaluate", 1):
+                evaluation = bundle_evaluation.evaluate(forecaster, games, season, seed=seed)
+        title = f"Model {forecaster.version} on season {season}: {len(evaluation.result.table):,} games"
         warning = (
             "" if evaluation.seen is None else _SEEN[evaluation.seen].format(date=forecaster.manifest.ratings.date)
         )
         report = report_of(title, evaluation.result, warning)
         if html is not None:
-            write_atomic(html, page(report, plots(evaluation.result, [evaluation.scores])).encode())
+            write_atomic(html, page(report, plots(evaluation.result.figures)).encode())
     if as_json:
         document = json.loads(to_json(evaluation.result))
         print_json({"model_version": forecaster.version, "season": season, "seen": evaluation.seen, **document})
@@ -110,7 +110,7 @@ def backtest(
     """
     from dejavu_common.files import write_atomic
     from dejavu_trainer.evaluation import backtest as walk_forward
-    from dejavu_trainer.evaluation.result import RESULT_STEPS, RunProvenance, result_of, to_json
+    from dejavu_trainer.evaluation.result import RunProvenance, result_of, to_json
     from dejavu_trainer.reports.backtest import report_of
     from dejavu_trainer.reports.plots import fan_chart, plots
     from dejavu_trainer.reports.render import markdown, page, print_report
@@ -130,19 +130,14 @@ def backtest(
                 fresh=fresh,
                 advance=advance,
             )
-        with bars.step("Forecast the totals", len(folds)) as advance:
-            totals = walk_forward.backtest_totals(
-                games, seasons, recipe.rating_steps, out, fresh=fresh, advance=advance
-            )
-        with bars.step("Compute the metrics", RESULT_STEPS + 1) as advance:
+        with bars.step("Compute the figures", 1):
             method = RunProvenance(recipe.digest, seed, games.fingerprint, games.fingerprints)
-            result = result_of(folds, method, totals, advance=advance)
+            result = result_of(folds, method)
             report = report_of(f"Walk-forward over {', '.join(map(str, seasons))}", result)
             write_atomic(out / RESULT, to_json(result).encode())
             write_atomic(out / SUMMARY, markdown(report).encode())
-            write_atomic(out / PAGE, page(report, plots(result, folds)).encode())
-            write_atomic(out / FAN_CHART, fan_chart(folds).encode())
-            advance(1)
+            write_atomic(out / PAGE, page(report, plots(result.figures)).encode())
+            write_atomic(out / FAN_CHART, fan_chart(result.table).encode())
     if as_json:
         document: dict[str, Any] = json.loads(to_json(result))
         print_json(document)

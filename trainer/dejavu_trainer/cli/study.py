@@ -50,18 +50,18 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare the forecasts of two walk-forwards game by game, beside persistence."""
-    from dejavu_trainer.evaluation.walk_comparison import compare_walks, read_walk
-    from dejavu_trainer.reports.comparison import comparison_document, comparison_tables
+    from dejavu_trainer.evaluation.study import compare_walks, compared, read_walk
+    from dejavu_trainer.reports.backtest import comparison_tables
     from dejavu_trainer.reports.render import print_tables
 
     other = other or forecaster
     with exit_on_error():
-        paired = compare_walks(read_walk(walk), read_walk(against), forecaster, other)
+        rows = [*compared(compare_walks(read_walk(walk), read_walk(against), forecaster, other))]
     if as_json:
-        print_json(comparison_document(paired))
+        print_json({"metrics": [row._asdict() for row in rows]})
     else:
         first, second = (f"{name} of {folder}" for name, folder in ((forecaster, walk), (other, against)))
-        print_tables(Console(), f"First: {first}. Second: {second}.", comparison_tables(paired))
+        print_tables(Console(), f"First: {first}. Second: {second}.", comparison_tables(rows))
 
 
 @app.command()
@@ -86,8 +86,9 @@ def study(
 
     Recipes that cannot differ are refused. A run that was killed resumes with the unfinished folds.
     """
-    from dejavu_trainer.evaluation.study import check_recipes, run_study
-    from dejavu_trainer.reports.comparison import comparison_document, comparison_tables
+    from dejavu_trainer.evaluation.backtest import backtest
+    from dejavu_trainer.evaluation.study import check_recipes, compare_walks, compared
+    from dejavu_trainer.reports.backtest import comparison_tables
     from dejavu_trainer.reports.render import print_tables
     from dejavu_trainer.training.recipe import parse_recipe, read_toml
     from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
@@ -97,28 +98,35 @@ def study(
         read = {str(path): parse_recipe(read_toml(path), str(path)) for path in recipes}
         check_recipes(read, forecaster)
         games, seasons = games_until(bars, data, test)
+        # The machines of a cluster need not share a disk.
+        stages = StageCache(out / STAGES) if where.address == "loky" else NO_CACHE
+        walks = {}
         with bars.step("Walk forward", len(read) * len(seasons)) as advance:
-            compared = run_study(
-                games,
-                seasons,
-                read,
-                forecaster,
-                out,
-                calibrate_seasons=calibrate_seasons,
-                seed=seed,
-                execution=where,
-                # The machines of a cluster need not share a disk.
-                stages=StageCache(out / STAGES) if where.address == "loky" else NO_CACHE,
-                advance=advance,
-            )
-    base, recipe = next(iter(read.items()))
+            for name, recipe in read.items():
+                folds = backtest(
+                    games,
+                    seasons,
+                    recipe,
+                    out / recipe.digest,
+                    calibrate_seasons=calibrate_seasons,
+                    seed=seed,
+                    execution=where,
+                    stages=stages,
+                    advance=advance,
+                )
+                walks[name] = dict(zip(seasons, folds, strict=True))
+        base, *others = walks
+        found = {
+            name: [*compared(compare_walks(walks[name], walks[base], forecaster, forecaster, len(others)))]
+            for name in others
+        }
     if as_json:
         documents = [
-            {"recipe": name, "digest": read[name].digest, **comparison_document(paired)}
-            for name, paired in compared.items()
+            {"recipe": name, "digest": read[name].digest, "metrics": [row._asdict() for row in rows]}
+            for name, rows in found.items()
         ]
-        print_json({"forecaster": forecaster, "base": base, "digest": recipe.digest, "compared": documents})
+        print_json({"forecaster": forecaster, "base": base, "digest": read[base].digest, "compared": documents})
         return
-    for name, paired in compared.items():
+    for name, rows in found.items():
         title = f"First: {forecaster} of {name}. Second: {forecaster} of {base}."
-        print_tables(Console(), title, comparison_tables(paired, len(compared)))
+        print_tables(Console(), title, comparison_tables(rows, len(found)))

@@ -7,8 +7,7 @@ throughout; forecasts are also made with ratings frozen before the season, as on
 Forecasts of total points need none of the models of margins: for each season, everything is fitted on all seasons
 before it.
 
-The scores of each season are a file of margins and one of totals, written atomically, so that a killed walk-forward can
-resume.
+The table of each season is a file, written atomically, so that a killed walk-forward can resume.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ import numpy as np
 from dejavu_common.files import write_atomic
 from dejavu_feed.errors import DataError
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores, score
-from dejavu_trainer.evaluation.scoring.forecasts import Forecasts, read_scores, to_bytes
-from dejavu_trainer.evaluation.scoring.totals import TotalForecasts, TotalScores, score_totals
+from dejavu_trainer.evaluation.scoring.fold_scores import score
+from dejavu_trainer.evaluation.scoring.totals import score_totals
+from dejavu_trainer.evaluation.table import Table, read_table
 from dejavu_trainer.execution import HERE, Advance, Execution, ignore
 from dejavu_trainer.training.calibrate import fit_recipe
 from dejavu_trainer.training.recipe import TrainingConfig
@@ -38,11 +37,8 @@ from dejavu_trainer.training.totals import fit_totals
 CALIBRATE_SEASONS: Final = 2
 """Number of seasons before the test season that are used for calibration."""
 
-FORM = 11
+FORM: Final = 12
 """Format version of the files of folds; incremented with every change of the scores or their storage."""
-
-TOTALS_FORM: Final = 3
-"""Format version of the files of totals; incremented also with every change of the forecasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +76,10 @@ class Fold:
     def key(self, games: Games) -> str:
         """Return a hash of all inputs of the fold's scores: the first 16 hexadecimal digits of a SHA-256."""
         until = games.select(games.season <= self.season)
-        return _key(FORM, self.recipe.digest, self.season, self.calibrate_seasons, self.seed, until.fingerprint)
+        inputs = FORM, self.recipe.digest, self.season, self.calibrate_seasons, self.seed, until.fingerprint
+        return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
 
-    def run(self, games: Games, stages: StageCache = NO_CACHE) -> FoldScores:
+    def run(self, games: Games, stages: StageCache = NO_CACHE) -> Table:
         """Train and calibrate models on earlier seasons, and score them on the test season.
 
         Args:
@@ -98,7 +95,12 @@ class Fold:
         train = games.select(games.season < first)
         to_calibrate = games.select((games.season >= first) & (games.season < self.season))
         models = fit_recipe(train, to_calibrate, self.recipe, self.seed, stages=stages)
-        return score(models, games.select(games.season == self.season))
+        table = score(models, games.select(games.season == self.season))
+        earlier = games.select(games.season < self.season)
+        totals = fit_totals(earlier, self.recipe.rating_steps, ignore)
+        if totals is None:
+            return table
+        return Table(table.columns | score_totals(totals, earlier, games.select(games.season == self.season)))
 
 
 def backtest(
@@ -113,7 +115,7 @@ def backtest(
     stages: StageCache = NO_CACHE,
     fresh: bool = False,
     advance: Advance = ignore,
-) -> list[FoldScores]:
+) -> list[Table]:
     """Backtest a recipe on several seasons, and store the scores of each in a folder.
 
     A stored fold with the same games, recipe and seed is reused.
@@ -138,105 +140,24 @@ def backtest(
         FitError: if an LSTM can't be fitted.
         ExecutionError, OSError: if the folds can't be computed where they should.
     """
-    folds = [(Fold(recipe, season, calibrate_seasons, seed), out) for season in seasons]
-    paths = run_folds(games, folds, execution, stages, fresh=fresh, advance=advance)
-    return [read_fold(path) for path in paths.values()]
-
-
-def run_folds(
-    games: Games,
-    folds: Sequence[tuple[Fold, Path]],
-    execution: Execution,
-    stages: StageCache,
-    *,
-    fresh: bool = False,
-    advance: Advance = ignore,
-) -> dict[Fold, Path]:
-    """Compute folds, and store the scores of each in its folder; return their files. See `backtest`."""
-    for fold, _ in folds:
+    folds = [Fold(recipe, season, calibrate_seasons, seed) for season in seasons]
+    for fold in folds:
         fold.check(games)
-    for folder in {folder for _, folder in folds}:
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_partial_files(folder)
-    paths = {fold: folder / f"fold-{fold.season}-{fold.key(games)}.npz" for fold, folder in folds}
+    out.mkdir(parents=True, exist_ok=True)
+    for unfinished in out.glob(".fold-*.npz.*"):  # of killed writers
+        unfinished.unlink(missing_ok=True)
+    paths = [out / f"fold-{fold.season}-{fold.key(games)}.npz" for fold in folds]
     # The newest first: it has the most games to train on, and should not be the last to end.
-    pending = [fold for fold, _ in reversed(folds) if fresh or not paths[fold].exists()]
+    pending = [(fold, path) for fold, path in reversed([*zip(folds, paths, strict=True)]) if fresh or not path.exists()]
     advance(len(folds) - len(pending))
 
     def store(number: int, scores: bytes) -> None:
-        write_atomic(paths[pending[number]], scores)
+        write_atomic(pending[number][1], scores)
         advance(1)
 
-    execution.map(partial(_scores, stages=stages), pending, games, done=store)
-    return paths
+    execution.map(partial(_scores, stages=stages), [fold for fold, _ in pending], games, done=store)
+    return [read_table(path) for path in paths]
 
 
 def _scores(fold: Fold, games: Games, stages: StageCache) -> bytes:
-    return to_bytes(fold.run(games, stages))
-
-
-def remove_partial_files(folder: Path) -> None:
-    """Remove the partial files of killed writers from a folder."""
-    for unfinished in folder.glob(".fold-*.npz.*"):
-        unfinished.unlink(missing_ok=True)
-
-
-def read_fold(path: Path) -> FoldScores:
-    """Read a fold that `backtest` stored.
-
-    Raises:
-        DataError: if the file is not a valid fold.
-    """
-    return read_scores(path, FoldScores, Forecasts)
-
-
-def backtest_totals(
-    games: Games,
-    seasons: Sequence[int],
-    rating_steps: int,
-    out: Path | None = None,
-    *,
-    fresh: bool = False,
-    advance: Advance = ignore,
-) -> list[TotalScores]:
-    """Score the forecasts of totals of several seasons, and store the scores of each in a folder.
-
-    Args:
-        games: games of all seasons up to the last test season.
-        seasons: test seasons, ascending.
-        rating_steps: likelihood evaluations in the search for the settings of the ratings.
-        out: existing folder for totals-{season}-{key}.npz; None: nothing is stored.
-        fresh: whether to recompute every season.
-        advance: called with 1 after each season.
-
-    Returns:
-        The scores of the seasons that have total points, and enough earlier games with total points.
-
-    Raises:
-        DataError: if stored scores can't be read.
-    """
-    result = []
-    for season in seasons:
-        scores = _totals_of_season(games.select(games.season <= season), season, rating_steps, out, fresh=fresh)
-        result += [] if scores is None else [scores]
-        advance(1)
-    return result
-
-
-def _totals_of_season(
-    games: Games, season: int, rating_steps: int, out: Path | None, *, fresh: bool
-) -> TotalScores | None:
-    key = _key(TOTALS_FORM, season, rating_steps, games.fingerprint)
-    path = None if out is None else out / f"totals-{season}-{key}.npz"
-    if path is not None and path.exists() and not fresh:
-        return read_scores(path, TotalScores, TotalForecasts)
-    earlier = games.select(games.season < season)
-    totals = fit_totals(earlier, rating_steps, ignore)
-    scores = None if totals is None else score_totals(totals, earlier, games.select(games.season == season))
-    if path is not None and scores is not None:
-        write_atomic(path, to_bytes(scores))
-    return scores
-
-
-def _key(*inputs: str | int) -> str:
-    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
+    return fold.run(games, stages).to_bytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Literal
 
 from dejavu_feed.errors import DataError
 from dejavu_models.forecaster import Forecaster
@@ -11,16 +11,13 @@ from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import TotalFilter
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.result import RESULT_STEPS, BacktestResult, RunProvenance, result_of
-from dejavu_trainer.evaluation.scoring.fold_scores import SCORING_STEPS, FoldScores, score_fold
-from dejavu_trainer.evaluation.scoring.totals import TotalScores, score_totals
-from dejavu_trainer.execution import Advance, ignore
+from dejavu_trainer.evaluation.result import BacktestResult, RunProvenance, result_of
+from dejavu_trainer.evaluation.scoring.fold_scores import score_fold
+from dejavu_trainer.evaluation.scoring.totals import score_totals
+from dejavu_trainer.evaluation.table import Columns, Table
 from dejavu_trainer.training.players import rate_players
 from dejavu_trainer.training.ratings import carry, margins_with_frozen_ratings
 from dejavu_trainer.training.totals import carry_totals
-
-STEPS: Final = SCORING_STEPS + RESULT_STEPS
-"""Number of progress updates of `evaluate`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +27,11 @@ class Evaluation:
     Attributes:
         seen: use that the bundle made of this season: its models were trained or calibrated on it, or its ratings know
             its results; None if it is new to the bundle.
-        result: the metrics; the references are fitted on all given games before the season.
-        scores: the scores that the metrics are computed from.
+        result: the figures; the references are fitted on all given games before the season.
     """
 
     seen: Literal["train", "calibrate", "ratings"] | None
     result: BacktestResult
-    scores: FoldScores
 
 
 def seasons_needed(forecaster: Forecaster, season: int) -> list[int]:
@@ -52,7 +47,6 @@ def evaluate(
     *,
     seed: int = 0,
     resamples: int = 2000,
-    advance: Advance = ignore,
 ) -> Evaluation:
     """Evaluate a bundle on the games of one season.
 
@@ -62,7 +56,6 @@ def evaluate(
         season: test season.
         seed: random seed of the bootstrap.
         resamples: number of bootstrap resamples.
-        advance: called with 1 after each of STEPS.
 
     Raises:
         DataError: if the games differ from those that the bundle was built from, or there are no games of the season or
@@ -90,7 +83,7 @@ def evaluate(
     knows_results = manifest.ratings.date >= test.games.date[0].item()
     if knows_results:  # use the ratings that the bundle would have had before the season
         _, frozen = carry(start, earlier.games)
-    scored = score_fold(
+    table = score_fold(
         forecaster.models,
         forecaster.calibration,
         earlier=earlier,
@@ -98,17 +91,13 @@ def evaluate(
         test=test,
         frozen_margins=margins_with_frozen_ratings(frozen, test.games),
         players=_players(forecaster, earlier.games),
-        advance=advance,
     )
     method = RunProvenance(manifest.verdict.recipe, seed, games.fingerprint)
     seen: Literal["train", "calibrate", "ratings"] | None = "ratings" if knows_results else None
     if season in info.train_seasons or season in info.calibration_seasons:
         seen = "train" if season in info.train_seasons else "calibrate"
-    return Evaluation(
-        seen=seen,
-        result=result_of([scored], method, _totals(forecaster, games, season), resamples=resamples, advance=advance),
-        scores=scored,
-    )
+    table = Table(table.columns | _totals(forecaster, games, season))
+    return Evaluation(seen, result_of([table], method, resamples=resamples))
 
 
 def _players(forecaster: Forecaster, earlier: Games) -> PlayerRatings | None:
@@ -117,12 +106,11 @@ def _players(forecaster: Forecaster, earlier: Games) -> PlayerRatings | None:
     return None if players is None else replace(rate_players(PlayerRatings(), earlier)[1], weights=players.weights)
 
 
-def _totals(forecaster: Forecaster, games: Games, season: int) -> list[TotalScores]:
+def _totals(forecaster: Forecaster, games: Games, season: int) -> Columns:
     """Score the totals of a season, with ratings as they stood before it; empty if the bundle has no totals."""
     totals = forecaster.totals
     if totals is None:
-        return []
+        return {}
     earlier = games.select(games.season < season)
     _, before = carry_totals(TotalFilter.start(totals.ratings.settings), earlier)
-    scores = score_totals(replace(totals, ratings=before), earlier, games.select(games.season == season))
-    return [] if scores is None else [scores]
+    return score_totals(replace(totals, ratings=before), earlier, games.select(games.season == season))

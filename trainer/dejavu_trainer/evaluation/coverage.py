@@ -1,14 +1,26 @@
-"""Coverage over all minutes and by group, with the sampling errors of test and calibration.
+"""Coverage over all minutes, by season and by group, with the sampling errors of test and calibration.
 
 Coverage is tested with the game as the unit, since the minutes of one game are dependent. The sampling errors of both
 the test and the calibration are included. With several seasons, each has its own calibration; their sampling errors are
 treated as independent, although the calibrations may share seasons.
+
+A pooled coverage is also right if intervals are too narrow in one season and too wide in another. So each season is
+compared with its own interval, and the standard deviation between the seasons with that of chance alone. The sampling
+error has known parts. To first order, the coverage of season s deviates from the expected one by e(s) − Σ w(c) e(c).
+e(s) is the sampling error of its own games; e(c) is that of a calibration season c, whose share of the calibration
+games is w(c): intervals from residuals that are large by chance are too wide. So neighbouring folds, which share a
+calibration season, are dependent, and a tested season that is later a calibration season enters with the opposite sign:
+seasons spread more than independent ones would. The simulated bound includes all of this.
+
+Intervals that follow a season (`uncertainty/season_scale.py`) compensate part of its own sampling error. The simulation
+ignores this, so their bound is too wide, by about two thirds (`bench/lifecycle/season_chance.py` of
+commit 9b54f31d).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -17,61 +29,45 @@ from typing import Final
 
 import numpy as np
 
-from dejavu_models.arrays import Floats
+from dejavu_models.arrays import Floats, Integers
 from dejavu_models.metrics import Estimate
-from dejavu_models.types import HORIZONS, Horizon
+from dejavu_models.types import CASES, HORIZONS
 from dejavu_models.uncertainty.lead_groups import lead_groups
-from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, cases_of, losses
-from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores, served
-from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
+from dejavu_trainer.evaluation.figures import ALL, LEADS
+from dejavu_trainer.evaluation.scoring.fold_scores import served
+from dejavu_trainer.evaluation.table import LEVELS, MARGINS, TOTALS, Table
 
-_CACHED: Final = 8192
-"""Number of cached regions: a result needs the same one for many forecasters and groups."""
+MIN_GAMES: Final = 150
+"""Minimum number of games of a group by minute and lead that is tested separately."""
 
+LEVEL: Final = 0.99
+"""Probability that checks pass if every true coverage is nominal: in a verdict, of all overall coverages together; in
+the acceptance checks, of each season's coverage alone; in both, of all groups together."""
 
-@lru_cache(maxsize=_CACHED)
-def binomial_region(trials: int, rate: float, level: float = 0.99) -> tuple[int, int]:
-    """Return the counts of successes that agree with a nominal rate: first and last, both included.
+POWER: Final = 0.8
+"""Probability with which a group's test excludes the true coverages for which its power is stated."""
 
-    Exact and central: of `trials` independent events with probability `rate`, fewer than the first happen with
-    probability at most (1 − level)/2, and more than the last with probability at most (1 − level)/2.
-
-    Raises:
-        ValueError: if there are no trials, or the rate is not in (0, 1).
-    """
-    if trials < 1 or not 0.0 < rate < 1.0:
-        raise ValueError(f"no binomial distribution: {trials} trials at rate {rate}")
-    from scipy import stats  # imported late: it takes a second
-
-    return _central(stats.binom.pmf(np.arange(trials + 1), trials, rate), level)
+DRAWS: Final = 20_000
+"""Number of simulated walk-forwards."""
 
 
-def conformal_region(
-    trials: int | Sequence[int], calibration: int | Sequence[int], alpha: float, level: float = 0.99
-) -> tuple[int, int]:
-    """Return the counts of covered outcomes that agree with a split-conformal interval: first and last, both included.
+@lru_cache(maxsize=8192)  # a result needs the same region for many forecasters and groups
+def conformal_region(tests: tuple[tuple[int, int], ...], alpha: float, level: float = LEVEL) -> tuple[int, int]:
+    """Return the counts of covered outcomes that agree with split-conformal intervals: first and last, both included.
 
-    Like `binomial_region`, but includes the randomness of the calibration sample: the coverage of an interval between
-    the k-th smallest and the k-th largest of n residuals, k = ⌊(n + 1)·α/2⌋, is not 1 − α but a draw from
-    Beta(n + 1 − 2k, 2k) (Vovk, Conditional validity of inductive conformal predictors, 2012). The count of covered
-    outcomes is therefore beta-binomial; for several tests, each with its own calibration, it is a sum of independent
-    beta-binomials.
+    Includes the randomness of the calibration sample: the coverage of an interval between the k-th smallest and the
+    k-th largest of n residuals, k = ⌊(n + 1)·α/2⌋, is not 1 − α but a draw from Beta(n + 1 − 2k, 2k) (Vovk, Conditional
+    validity of inductive conformal predictors, 2012). The count of covered outcomes is therefore beta-binomial; for
+    several tests, each with its own calibration, it is a sum of independent beta-binomials.
 
     Args:
-        trials: number of test games, of each test if there are several.
-        calibration: number of calibration games, n, of each test.
+        tests: numbers of test games and of calibration games, n, of each test.
         alpha: miscoverage rate of the interval.
-        level: probability of the region for exchangeable games.
+        level: probability of the central region for exchangeable games.
 
     Raises:
-        ValueError: if there are no trials, or too few calibration games for alpha, or alpha is not in (0, 1).
+        ValueError: if there are no test games, or too few calibration games for alpha, or alpha is not in (0, 1).
     """
-    pairs = np.broadcast(trials, calibration)
-    return _conformal_region(tuple((int(count), int(games)) for count, games in pairs), alpha, level)
-
-
-@lru_cache(maxsize=_CACHED)
-def _conformal_region(tests: tuple[tuple[int, int], ...], alpha: float, level: float) -> tuple[int, int]:
     from scipy import stats  # imported late: it takes a second
 
     probability = np.ones(1)
@@ -81,37 +77,6 @@ def _conformal_region(tests: tuple[tuple[int, int], ...], alpha: float, level: f
             raise ValueError(f"no intervals at alpha {alpha} from {games} games, tested on {count}")
         covered = stats.betabinom.pmf(np.arange(count + 1), count, games + 1 - missed, missed)
         probability = np.convolve(probability, covered)
-    return _central(probability, level)
-
-
-def detected_rates(trials: int, first: int, last: int, power: float = 0.8) -> tuple[float, float]:
-    """Return the true rates at and beyond which a count lies outside a region with some probability.
-
-    Args:
-        trials: number of events.
-        first: smallest count of the region.
-        last: largest count of the region.
-        power: probability of a count outside it.
-
-    Returns:
-        The largest rate at which a count below `first` has this probability, and the smallest rate at which a count
-        above `last` has it; NaN where there is no count beyond the region.
-
-    Raises:
-        ValueError: if the region does not lie in 0 to `trials`, or the power is not in (0, 1).
-    """
-    if not 0 <= first <= last <= trials or not 0.0 < power < 1.0:
-        raise ValueError(f"no region of {trials} trials: {first} to {last}, power {power}")
-    from scipy import stats  # imported late: it takes a second
-
-    # Binomial tails as beta quantiles (Clopper & Pearson 1934).
-    below = float(stats.beta.ppf(1 - power, first, trials - first + 1)) if first > 0 else math.nan
-    above = float(stats.beta.ppf(power, last + 1, trials - last)) if last < trials else math.nan
-    return below, above
-
-
-def _central(probability: Floats, level: float) -> tuple[int, int]:
-    """Return the central region of a count, given the probabilities of 0, 1, 2, …."""
     tail = (1.0 - level) / 2.0
     first = int(np.searchsorted(np.cumsum(probability), tail, side="right"))
     # Sum the upper tail from its own end: 1 minus a sum near 1 loses all digits.
@@ -119,43 +84,37 @@ def _central(probability: Floats, level: float) -> tuple[int, int]:
     return first, last
 
 
-MIN_GAMES: Final = 150
-"""Minimum number of games of a group by minute and lead that is tested separately."""
+def detected_rate(trials: int, first: int, power: float = POWER) -> float:
+    """Return the true rate at and below which a count is smaller than the first of a region with some probability.
 
-ALL_LEADS: Final = "all"
-"""Name of the group of all games at a minute, whatever their lead; it is larger than the groups by lead, so its test
-detects smaller deviations."""
+    Args:
+        trials: number of events.
+        first: smallest count of the region; with 0, no rate is detected, and 0 is returned.
+        power: probability of a smaller count.
+    """
+    from scipy import stats  # imported late: it takes a second
 
-LEVEL: Final = 0.99
-"""Probability that checks pass if every true coverage is nominal: in a verdict, of all overall coverages together; in
-the acceptance checks, of each season's coverage alone; in both, of all groups together."""
-
-
-POWER: Final = 0.8
-"""Probability with which a group's test excludes the true coverages for which its power is stated; see `GroupPower`."""
+    # A binomial tail as a beta quantile (Clopper & Pearson 1934).
+    return float(stats.beta.ppf(1 - power, first, trials - first + 1)) if first else 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class CoverageCheck:
-    """Empirical coverage over all of a horizon's minutes.
+class Coverage:
+    """Empirical coverage over some forecasts.
 
     Attributes:
-        forecaster: one of `served`.
-        horizon: name of the horizon.
-        level: nominal coverage, in %.
-        found: empirical coverage, with its interval at LEVEL, which includes the sampling errors of test and
-            calibration.
+        found: empirical coverage, with its interval, which includes the sampling errors of test and calibration.
         due: expected coverage, given the size of the calibration: it exceeds the nominal one by less than
             2 / (calibration games + 1).
-        agrees: whether the expected coverage is in the interval.
     """
 
-    forecaster: str
-    horizon: str
-    level: int
     found: Estimate
     due: float
-    agrees: bool
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the expected coverage is in the interval."""
+        return self.found.lower <= self.due <= self.found.upper
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,198 +122,251 @@ class CoverageGroup:
     """Empirical coverage in a group by minute and |lead|.
 
     Attributes:
-        forecaster: one of `served`.
-        horizon: name of the horizon.
+        forecaster, target, level: of the forecasts; the level in %.
         minute: minute of the forecast.
-        lead: one of LEADS, or ALL_LEADS.
-        level: nominal coverage, in %.
+        lead: one of LEADS, or ALL: its test is of more games, and detects smaller deviations.
         games: number of games.
         held: number of games whose outcome is in the interval.
         first, last: bounds of `held`: conformal region at LEVEL, corrected for the number of groups.
-        binomial: binomial bounds, which ignore the sampling error of the calibration.
-        agrees: whether `held` is within `first` and `last`.
     """
 
     forecaster: str
-    horizon: str
+    target: str
+    level: int
     minute: int
     lead: str
-    level: int
     games: int
     held: int
     first: int
     last: int
-    binomial: tuple[int, int]
-    agrees: bool
+
+    @property
+    def agrees(self) -> bool:
+        """Whether `held` is within its bounds."""
+        return self.first <= self.held <= self.last
 
 
 @dataclass(frozen=True, slots=True)
-class GroupPower:
-    """Power of the test of one group.
+class SeasonCoverage:
+    """Coverage over all of a horizon's minutes in each season of a walk-forward.
 
     Attributes:
-        level: nominal coverage, in %.
-        games: number of games.
-        passes_from, passes_to: smallest and largest share of covered games that is not excluded.
-        excluded_below, excluded_above: a true coverage of at most `excluded_below`, or of at least `excluded_above`, is
-            excluded with probability POWER or more; None if no coverage on that side is.
+        forecaster, target, level: of the forecasts; the level in %.
+        seasons: by season, its coverage at LEVEL.
+        spread: standard deviation between the seasons of the coverage minus the expected one.
+        chance: root mean square of that standard deviation if seasons differ by chance alone.
+        bound: largest spread that agrees with chance; if seasons differ by chance alone, then with probability LEVEL no
+            spread of the walk-forward exceeds its bound.
     """
 
+    forecaster: str
+    target: str
     level: int
-    games: int
-    passes_from: float
-    passes_to: float
-    excluded_below: float | None
-    excluded_above: float | None
+    seasons: dict[str, Coverage]
+    spread: float
+    chance: float
+    bound: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the spread is within its bound."""
+        return self.spread <= self.bound
 
 
-def coverages(folds: Sequence[FoldScores], probability: float = LEVEL) -> list[CoverageCheck]:
-    """Compute the coverage over all of a horizon's minutes, by forecaster, horizon and level; see `coverage`."""
-    found = (
-        coverage(folds, name, horizon, horizon.forecast_minutes, level, probability)
-        for name, horizon, level in product(served(folds), HORIZONS, LEVELS)
-    )
-    return [each for each in found if each is not None]
+def folds_of_games(table: Table) -> Integers:
+    """Return the index of the fold of each game."""
+    seasons = table.columns["fold.season"]
+    order = np.argsort(seasons)
+    return order[np.searchsorted(seasons[order], table.columns["game.season"])]
+
+
+def covered_shares(table: Table, target: str, forecaster: str, level: int, rows: Integers | None = None) -> Floats:
+    """Return the share of each game's forecasts that were covered, (games,); NaN for games without any.
+
+    Args:
+        table: the scores.
+        target: target of the forecasts.
+        forecaster: who made them.
+        level: nominal coverage, in %; the forecaster must have these intervals.
+        rows: of which forecasts; by default of all.
+    """
+    used = slice(None) if rows is None else rows
+    game = table.of(target, "game")[used]
+    sums = np.bincount(game, table.of(target, f"{forecaster}.held_{level}")[used], minlength=len(table))
+    with np.errstate(invalid="ignore"):
+        shares: Floats = sums / np.bincount(game, minlength=len(table))
+    return shares
 
 
 def coverage(
-    folds: Sequence[FoldScores],
+    table: Table,
+    target: str,
     forecaster: str,
-    horizon: Horizon,
-    minutes: Sequence[int],
     level: int,
+    *,
+    season: int | None = None,
+    rows: Integers | None = None,
     probability: float = LEVEL,
-) -> CoverageCheck | None:
-    """Compute the coverage over some minutes, and check it against the expected one.
+) -> Coverage | None:
+    """Compute the coverage over some forecasts, with the expected one.
 
     Games are independent, their minutes are not: the standard error is that of a mean over games of the share of
     covered minutes. To first order, a calibration on n games has the same sampling error as a test on n games, so
     that the variance of a fold with N test games is proportional to 1/N + 1/n.
 
     Args:
-        folds: at least one fold.
-        forecaster: one of `served`.
-        horizon: the horizon.
-        minutes: minutes of the forecasts.
+        table: the scores.
+        target: of margins or totals.
+        forecaster: who made the forecasts.
         level: nominal coverage, in %.
+        season: of which season's games; by default of all.
+        rows: of which forecasts; by default of all.
         probability: confidence level of the interval.
 
     Returns:
-        The check; None if a calibration is too small for the level.
+        The coverage; None if the forecaster has no such intervals.
     """
-    found = [covered_shares(fold, forecaster, horizon, minutes, level) for fold in folds]
-    by_fold = [each for each in found if each is not None]
-    if len(by_fold) < len(folds):
+    if f"{target}.{forecaster}.held_{level}" not in table.columns:
         return None
-    return coverage_of(folds, by_fold, forecaster, horizon, level, probability)
+    shares, folds = covered_shares(table, target, forecaster, level, rows), folds_of_games(table)
+    tested = np.isfinite(shares) & (True if season is None else table.columns["game.season"] == season)
+    shares, games = shares[tested], np.bincount(folds[tested], minlength=len(table.columns["fold.season"]))
+    behind = table.columns["fold.total_games" if target in TOTALS.values() else "fold.calibration_games"]
+    weights, used = games / len(shares), games > 0
+    ranks = behind[used] + 1
+    due = 1 - 2 * np.floor(ranks * (100 - level) / 200 + 1e-9) / ranks
+    chance = np.square(weights[used]) * (1 / games[used] + 1 / behind[used])
+    half = NormalDist().inv_cdf((1 + probability) / 2) * math.sqrt(float(shares.var() * chance.sum()))
+    value = float(shares.mean())
+    return Coverage(Estimate(value, value - half, value + half), float(weights[used] @ due))
 
 
-def coverage_of(
-    folds: Sequence[FoldScores],
-    by_fold: Sequence[tuple[Floats, Floats]],
-    forecaster: str,
-    horizon: Horizon,
-    level: int,
-    probability: float = LEVEL,
-) -> CoverageCheck:
-    """Compute the coverage from the `covered_shares` of each fold; see `coverage`."""
-    shares, expected = (np.concatenate([each[part] for each in by_fold]) for part in (0, 1))
-    games = len(shares)
-    parts = [(len(fold) / games, 1 / len(fold) + 1 / fold.calibration_games) for fold in folds]
-    half = (
-        NormalDist().inv_cdf((1 + probability) / 2)
-        * (float(shares.var()) * sum(share**2 * each for share, each in parts)) ** 0.5
-    )
-    value, due = float(shares.mean()), float(expected.mean())
-    return CoverageCheck(
-        forecaster=forecaster,
-        horizon=horizon.value,
-        level=level,
-        found=Estimate(value, value - half, value + half),
-        due=due,
-        agrees=abs(value - due) <= half,
-    )
+def coverage_groups(table: Table, forecasters: Sequence[str]) -> list[CoverageGroup]:
+    """Compute the coverage of margins by forecaster, horizon, minute, |lead| and level.
 
-
-def covered_shares(
-    fold: FoldScores, forecaster: str, horizon: Horizon, minutes: Sequence[int], level: int
-) -> tuple[Floats, Floats] | None:
-    """Return the share of each game's minutes that were covered, and the expected share, (n,) each.
-
-    None if the calibration is too small for the level.
+    Groups have MIN_GAMES games or more. Each minute also has the group of all its games.
     """
-    columns = [minute - 1 for minute in minutes]
-    alpha = ALPHAS[LEVELS.index(level)]
-    losses_by_metric = losses(fold, forecaster, horizon)
-    if f"coverage_{level}" not in losses_by_metric:
-        return None
-    ranks = fold.calibration_games + 1
-    expected = 1 - 2 * math.floor(ranks * alpha / 2 + 1e-9) / ranks
-    return losses_by_metric[f"coverage_{level}"][:, columns].mean(axis=1), np.full(len(fold), expected)
-
-
-def coverage_groups(folds: Sequence[FoldScores]) -> list[CoverageGroup]:
-    """Compute the coverage by forecaster, horizon, minute, |lead| and level, for groups of MIN_GAMES or more.
-
-    Each minute also has the group of all its games.
-    """
-    counts = list(_counts(folds))
-    corrected = 1 - (1 - LEVEL) / max(len(counts), 1)
-    result = []
-    for group, held, tested in counts:
-        by_fold, cells = zip(*tested, strict=True)
-        games, alpha = sum(by_fold), ALPHAS[LEVELS.index(group[-1])]
-        first, last = conformal_region(by_fold, cells, alpha, corrected)
-        binomial = binomial_region(games, 1 - alpha, corrected)
-        result.append(CoverageGroup(*group, games, held, first, last, binomial, first <= held <= last))
-    return result
-
-
-def _counts(
-    folds: Sequence[FoldScores],
-) -> Iterator[tuple[tuple[str, str, int, str, int], int, list[tuple[int, int]]]]:
-    """Yield the first five fields of each `CoverageGroup`, its number of covered games, and its games by fold.
-
-    The games by fold are pairs, one for each fold with games of the group: the number of its games, and of calibration
-    games with such a lead.
-    """
-    groups = [lead_groups(fold.leads) for fold in folds]
-    for forecaster, horizon in product(served(folds), HORIZONS):
-        hits = [losses(fold, forecaster, horizon) for fold in folds]
-        for minute, (lead, lead_name) in product(horizon.forecast_minutes, [*enumerate(LEADS), (None, ALL_LEADS)]):
-            rows = [(of_fold[:, minute - 1] == lead) | (lead is None) for of_fold in groups]
-            cells = [_cell_games(fold, horizon, minute, lead) for fold in folds]
-            tested = [(int(which.sum()), cell) for which, cell in zip(rows, cells, strict=True) if which.any()]
-            for level in LEVELS:
-                name = f"coverage_{level}"
-                if sum(games for games, _ in tested) >= MIN_GAMES and all(name in each for each in hits):
-                    held = sum(int(each[name][which, minute - 1].sum()) for each, which in zip(hits, rows, strict=True))
-                    yield (forecaster, horizon.value, minute, lead_name, level), held, tested
-
-
-def _cell_games(fold: FoldScores, horizon: Horizon, minute: int, lead: int | None) -> int:
-    """Return the number of calibration games after a minute with a lead in a group of LEADS; of all games if None."""
-    if lead is None:
-        return fold.calibration_games
-    return int(fold.cell_games[cases_of(horizon)][minute - 1, lead])
-
-
-def group_powers(groups: Sequence[CoverageGroup]) -> list[GroupPower]:
-    """Compute the power of the test of the smallest, the median and the largest group of each level."""
-    result = []
-    for level in LEVELS:
-        by_size = sorted((group for group in groups if group.level == level), key=lambda group: group.games)
-        for index in sorted({0, len(by_size) // 2, len(by_size) - 1}) if by_size else ():
-            group = by_size[index]
-            below, above = detected_rates(group.games, group.first, group.last, POWER)
-            result.append(
-                GroupPower(
-                    level=level,
-                    games=group.games,
-                    passes_from=group.first / group.games,
-                    passes_to=group.last / group.games,
-                    excluded_below=None if math.isnan(below) else below,
-                    excluded_above=None if math.isnan(above) else above,
+    found = []
+    folds, cells = folds_of_games(table), table.columns["fold.cell_games"]
+    for index, horizon in enumerate(HORIZONS):
+        target, minutes = MARGINS[horizon], horizon.last_slot
+        first = CASES.index((index, 1))
+        calibrated = np.moveaxis(cells[:, first : first + minutes], 0, 2)  # (minutes, leads, folds)
+        minute = (table.of(target, "second") / 60 - 1).astype(np.int64)
+        place = np.ravel_multi_index(
+            (minute, lead_groups(table.of(target, "lead")), folds[table.of(target, "game")]), calibrated.shape
+        )
+        games = np.bincount(place, minlength=calibrated.size).reshape(calibrated.shape)
+        for forecaster, level in product(forecasters, LEVELS):
+            held = table.columns.get(f"{target}.{forecaster}.held_{level}")
+            if held is None:
+                continue
+            counts = np.bincount(place, held, minlength=calibrated.size).reshape(calibrated.shape)
+            for minute_index, lead in product(range(minutes), (*range(len(LEADS)), slice(None))):
+                of_lead = lead if isinstance(lead, slice) else slice(lead, lead + 1)
+                tested = games[minute_index, of_lead].sum(axis=0)
+                behind = (
+                    table.columns["fold.calibration_games"]
+                    if isinstance(lead, slice)
+                    else calibrated[minute_index, lead]
                 )
-            )
-    return result
+                pairs = tuple((int(n), int(m)) for n, m in zip(tested, behind, strict=True) if n)
+                if tested.sum() >= MIN_GAMES:
+                    name = ALL if isinstance(lead, slice) else LEADS[lead]
+                    total = int(counts[minute_index, of_lead].sum())
+                    found.append(((forecaster, target, level, minute_index + 1, name), total, pairs))
+    corrected = 1 - (1 - LEVEL) / max(len(found), 1)
+    return [
+        CoverageGroup(
+            *key, sum(n for n, _ in pairs), held, *conformal_region(pairs, round(1 - key[2] / 100, 2), corrected)
+        )
+        for key, held, pairs in found
+    ]
+
+
+def season_coverages(table: Table, seed: int = 0) -> list[SeasonCoverage]:
+    """Compute the coverage of margins by season, for each forecaster of `served`, horizon and level.
+
+    Args:
+        table: folds of one season each.
+        seed: random seed of the simulation.
+
+    Returns:
+        The coverages, without those for which a calibration is too small; empty if there are fewer than two folds.
+    """
+    names = table.columns["fold.season"].tolist()
+    keys = [
+        key
+        for key in product(served(table), MARGINS.values(), LEVELS)
+        if f"{key[1]}.{key[0]}.held_{key[2]}" in table.columns
+    ]
+    if len(names) < 2 or not keys:
+        return []
+    folds = folds_of_games(table)
+    covered = np.stack([covered_shares(table, target, name, level) for name, target, level in keys], axis=1)
+    by_key = [
+        {f"{season}": coverage(table, target, name, level, season=season) for season in names}
+        for name, target, level in keys
+    ]
+    seasons = [{season: found for season, found in each.items() if found is not None} for each in by_key]
+    by_fold = [covered[folds == number] for number in range(len(names))]
+    chance, bound = spread_by_chance(by_fold, chance_shares(table), seed)
+    spreads = [float(np.std([found.found.value - found.due for found in each.values()], ddof=1)) for each in seasons]
+    return [
+        SeasonCoverage(*key, *rest)
+        for key, *rest in zip(keys, seasons, spreads, chance.tolist(), bound.tolist(), strict=True)
+    ]
+
+
+def chance_shares(table: Table) -> tuple[Floats, Floats]:
+    """Return the weights of each season's sampling error in the coverage of each fold.
+
+    Returns:
+        Shares, (folds, seasons): 1 for the tested season, −w(c) for a calibration season. And the number of games of
+        each season, (seasons,); for a season that is not tested, the calibration games of a fold that are not from
+        tested seasons, divided evenly among such seasons.
+    """
+    tested = table.columns["fold.season"].tolist()
+    counts = np.bincount(folds_of_games(table), minlength=len(tested)).astype(np.float64)
+    games = dict(zip(tested, counts.tolist(), strict=True))
+    calibrated = [[int(season) for season in each.split()] for each in table.columns["fold.calibration_seasons"]]
+    for of_fold, total in zip(calibrated, table.columns["fold.calibration_games"].tolist(), strict=True):
+        rest = [season for season in of_fold if season not in games]
+        left = total - sum(games.get(season, 0.0) for season in of_fold)
+        games |= {season: max(left / len(rest), 1.0) for season in rest}
+    seasons = sorted(games)
+    shares = np.zeros((len(tested), len(seasons)))
+    for row, of_fold in enumerate(calibrated):
+        total = sum(games[season] for season in of_fold)
+        for season in of_fold:
+            shares[row, seasons.index(season)] -= games[season] / total
+        shares[row, seasons.index(tested[row])] += 1.0
+    return shares, np.array([games[season] for season in seasons])
+
+
+def spread_by_chance(
+    covered: Sequence[Floats], shares_and_games: tuple[Floats, Floats], seed: int = 0, level: float = LEVEL
+) -> tuple[Floats, Floats]:
+    """Simulate the standard deviation between seasons that differ by chance alone.
+
+    Args:
+        covered: by fold, (games, keys): the share of a game's minutes that was covered.
+        shares_and_games: see `chance_shares`.
+        seed: random seed.
+        level: probability that no key exceeds its bound.
+
+    Returns:
+        Root mean square of the standard deviation, and its bound, by key, (keys,) each. All bounds are the same
+        multiple of the root mean square.
+    """
+    shares, games = shares_and_games
+    within = np.concatenate([each - each.mean(axis=0) for each in covered])
+    covariance = within.T @ within / (len(within) - len(covered))
+    # Games in which all minutes of a key are covered or none leave no variance: the ridge keeps the root real.
+    root = np.linalg.cholesky(covariance + 1e-12 * np.eye(len(covariance)))
+    centred = shares - shares.mean(axis=0)
+    variance = np.diag(covariance) * np.square(centred / np.sqrt(games)).sum() / (len(covered) - 1)
+    chance = np.sqrt(np.maximum(variance, 1e-12))
+    draws = np.random.default_rng(seed).standard_normal((DRAWS, len(games), len(chance))) @ root.T
+    spreads = np.std(np.einsum("fs,dsk->dfk", shares / np.sqrt(games), draws, optimize=True), axis=1, ddof=1)
+    return chance, chance * float(np.quantile((spreads / chance).max(axis=1), level))

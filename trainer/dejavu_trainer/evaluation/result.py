@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import product
 from typing import Any, Final
 
-import numpy as np
-
-from dejavu_models import metrics
-from dejavu_models.arrays import Floats
-from dejavu_models.metrics import Estimate, GameBootstrap
-from dejavu_trainer.evaluation.acceptance import acceptance_checks, moment_checks, total_checks
-from dejavu_trainer.evaluation.coverage import (
-    CoverageCheck,
-    CoverageGroup,
-    GroupPower,
-    coverage_groups,
-    coverages,
-    group_powers,
-)
-from dejavu_trainer.evaluation.metrics import MetricsByForecaster, compute_metrics
-from dejavu_trainer.evaluation.moments import MomentFigures, compute_moment_metrics
-from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
-from dejavu_trainer.evaluation.scoring.forecasts import pool
-from dejavu_trainer.evaluation.scoring.totals import TotalScores
-from dejavu_trainer.evaluation.season_coverage import SeasonCoverage, season_coverages
-from dejavu_trainer.evaluation.total_metrics import compute_total_metrics
+from dejavu_trainer.evaluation.aims import aims_of
+from dejavu_trainer.evaluation.coverage import SeasonCoverage, coverage_groups, season_coverages
+from dejavu_trainer.evaluation.figures import ALL, Figures
+from dejavu_trainer.evaluation.scoring.fold_scores import ALONE, LINE, PARTS, PLAYERS, REFERENCES, STATIC, served
+from dejavu_trainer.evaluation.scoring.totals import LINE_RATE, RIVALS
+from dejavu_trainer.evaluation.table import METRICS, MOMENTS, TOTALS, Table, pool
 from dejavu_trainer.evaluation.verdict import Check, Verdict, judge
-from dejavu_trainer.execution import Advance, ignore
 
-RESULT_STEPS: Final = 3
-"""Number of progress updates of `result_of`."""
+_OF_FOLD: Final = ("train_seasons", "calibration_seasons", "calibration_games")
 
-EXPECTATIONS: Final = ("hindsight", "carried", "frozen", "home advantage")
-"""Sources of the pregame expected margin: ratings from all other games of the season, carried ratings, ratings frozen
-before the season, and home advantage alone."""
+COMPARED: Final = ("mae", "crps", "winkler_95", "brier", "log_loss")
+"""Scores whose differences are stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,146 +40,105 @@ class RunProvenance:
 
 
 @dataclass(frozen=True, slots=True)
-class FoldInfo:
-    """Seasons and games of one fold."""
-
-    season: int
-    games: int
-    train_seasons: tuple[int, ...]
-    calibration_seasons: tuple[int, ...]
-    calibration_games: int
-
-
-@dataclass(frozen=True, slots=True)
 class BacktestResult:
     """Result of a walk-forward.
 
     Attributes:
         method: provenance of the run.
-        folds: the tested folds, in order.
         verdict: whether the recipe's forecasts may be served.
-        promises: acceptance checks; they are aims that do not decide the verdict.
-        ratings: error of the pregame expected margin, by EXPECTATIONS and metric (mae, rmse, in points).
-        figures: all other metrics.
-        coverages: coverage over all minutes.
-        season_coverages: coverage by season, and its standard deviation between seasons; empty for a single season.
-        groups: coverage by minute and |lead|.
-        power: power of the test of a group, by level, for groups of several sizes.
-        totals: metrics of total points (`compute_total_metrics`); None without any.
-        moments: scores at moments (`compute_moment_metrics`); None without any.
+        promises: checks of the aims, which do not decide the verdict.
+        figures: all metrics, and the table that they are computed from.
+        seasons: coverage by season, and its standard deviation between seasons; empty for a single season.
     """
 
     method: RunProvenance
-    folds: tuple[FoldInfo, ...]
     verdict: Verdict
     promises: tuple[Check, ...]
-    ratings: dict[str, dict[str, Estimate]]
-    figures: MetricsByForecaster
-    coverages: tuple[CoverageCheck, ...]
-    season_coverages: tuple[SeasonCoverage, ...]
-    groups: tuple[CoverageGroup, ...]
-    power: tuple[GroupPower, ...]
-    totals: MetricsByForecaster | None = None
-    moments: MomentFigures | None = None
+    figures: Figures
+    seasons: tuple[SeasonCoverage, ...]
 
     @property
-    def games(self) -> int:
-        """Number of test games."""
-        return sum(fold.games for fold in self.folds)
+    def table(self) -> Table:
+        """The scores of all folds."""
+        return self.figures.table
 
 
-def result_of(
-    folds: Sequence[FoldScores],
-    method: RunProvenance,
-    totals: Sequence[TotalScores] = (),
-    *,
-    resamples: int = 2000,
-    advance: Advance = ignore,
-) -> BacktestResult:
-    """Compute all metrics, all checks and the verdict of some folds.
+def result_of(folds: Sequence[Table], method: RunProvenance, *, resamples: int = 2000) -> BacktestResult:
+    """Compute all checks and the verdict of some folds; their figures are computed when they are asked for.
 
     Args:
         folds: at least one fold, each of one season.
         method: provenance of the run.
-        totals: scores of total points in the same seasons; empty: none.
         resamples: number of bootstrap resamples over games.
-        advance: called with 1 after each of RESULT_STEPS.
     """
-    metrics_by_forecaster = compute_metrics(folds, seed=method.seed, resamples=resamples, advance=advance)
-    groups, seasons = coverage_groups(folds), season_coverages(folds, method.seed)
-    verdict = judge(folds, seed=method.seed, resamples=resamples, groups=groups, seasons=seasons)
-    of_totals, checks_of_totals = None, tuple[Check, ...]()
-    if totals:
-        pooled = pool(totals)
-        of_totals = compute_total_metrics(pooled, seed=method.seed, resamples=resamples)
-        checks_of_totals = total_checks(of_totals, pooled)
-    of_moments = compute_moment_metrics(folds, seed=method.seed, resamples=resamples)
-    checks_of_moments = () if of_moments is None else moment_checks(of_moments)
-    advance(1)
-    return BacktestResult(
-        method=method,
-        folds=tuple(
-            FoldInfo(
-                int(fold.season[0]), len(fold), fold.train_seasons, fold.calibration_seasons, fold.calibration_games
-            )
-            for fold in folds
-        ),
-        verdict=verdict,
-        promises=(*acceptance_checks(metrics_by_forecaster, seasons, groups), *checks_of_totals, *checks_of_moments),
-        ratings=rating_errors(folds, method.seed, resamples),
-        figures=metrics_by_forecaster,
-        coverages=tuple(coverages(folds)),
-        season_coverages=tuple(seasons),
-        groups=tuple(groups),
-        power=tuple(group_powers(groups)),
-        totals=of_totals,
-        moments=of_moments,
-    )
+    figures = Figures(pool(folds), seed=method.seed, resamples=resamples)
+    groups = coverage_groups(figures.table, served(figures.table))
+    seasons = season_coverages(figures.table, method.seed)
+    verdict, promises = judge(figures, groups, seasons), aims_of(figures)
+    return BacktestResult(method, verdict, promises, figures, tuple(seasons))
 
 
-def rating_errors(folds: Sequence[FoldScores], seed: int, resamples: int) -> dict[str, dict[str, Estimate]]:
-    """Compute MAE and RMSE of the pregame expected margin, in points, by EXPECTATIONS."""
-    pooled = pool(folds)
-    home = np.concatenate([np.full(len(fold), fold.home_advantage) for fold in folds])
-    bootstrap = GameBootstrap(len(pooled), seed=seed, resamples=resamples)
-    final = pooled.outcomes[:, 1]
-    expected: dict[str, Floats] = dict(
-        zip(
-            EXPECTATIONS,
-            (
-                *(each.astype(float) for each in (pooled.hindsight_margins, pooled.margins, pooled.frozen_margins)),
-                home,
-            ),
-            strict=True,
-        )
-    )
-    return {
-        name: {
-            "mae": bootstrap.mean(metrics.absolute_error(margins, final)),
-            "rmse": bootstrap.root_mean(metrics.squared_error(margins, final)),
-        }
-        for name, margins in expected.items()
-    }
+def references_of(target: str, forecaster: str) -> tuple[str, ...]:
+    """Return the forecasters that a forecaster of a target is compared with.
+
+    Those of the references know what it knows; components are compared with the learned weights.
+    """
+    if target in TOTALS.values():
+        return ("served", LINE_RATE) if forecaster == LINE else RIVALS
+    if target in MOMENTS.values():
+        return ("logistic",)
+    if forecaster in (PLAYERS, LINE):
+        return ("served", "persistence", *(f"{name}_{forecaster}" for name in REFERENCES))
+    return (STATIC,) if forecaster in PARTS or forecaster.startswith(ALONE) else ("persistence", *REFERENCES)
 
 
 def to_json(result: BacktestResult) -> str:
     """Serialize the result as JSON; docs/evaluation.md documents the format."""
+    columns = result.table.columns
     document = {
         "recipe": result.method.recipe,
-        "seasons": [fold.season for fold in result.folds],
-        **_plain(result),
+        "seasons": columns["fold.season"].tolist(),
+        "method": asdict(result.method),
+        "folds": [
+            {
+                "season": season,
+                "games": int((columns["game.season"] == season).sum()),
+                **{name: columns[f"fold.{name}"][row].item() for name in _OF_FOLD},
+            }
+            for row, season in enumerate(columns["fold.season"].tolist())
+        ],
+        "verdict": asdict(result.verdict),
+        "promises": [asdict(each) for each in result.promises],
+        "season_coverages": [asdict(each) for each in result.seasons],
+        "figures": [*_figures(result.figures)],
     }
-    return json.dumps(document, allow_nan=False) + "\n"
+    return json.dumps(_rounded(document), allow_nan=False) + "\n"
 
 
-def _plain(value: Any) -> Any:
-    """Round numbers to six significant digits; tuples, such as estimates, become lists, and data classes dicts."""
+def _figures(figures: Figures) -> Iterator[dict[str, Any]]:
+    """Yield the figures of all targets by season, minute and band, and those over all and over the late minutes."""
+    for target, kind in product(figures.table.targets, (ALL, "season", "minute", "late", "band")):
+        if (kind == "band") != (target in MOMENTS.values() and kind != ALL):
+            continue
+        games = {group: figures.games(target, kind, group) for group in figures.groups(target, kind)}
+        for forecaster in figures.table.forecasters(target):
+            compared = {name: COMPARED for name in references_of(target, forecaster) if name != forecaster}
+            for reference, metrics in {"": METRICS, **compared}.items():
+                for metric, group in product(metrics, games):
+                    if kind == "minute" and metric == "ece":
+                        continue
+                    found = figures.get(target, forecaster, metric, reference, kind=kind, group=group)
+                    if found is not None:
+                        yield {
+                            "target": target, "kind": kind, "group": group, "games": games[group],
+                            "forecaster": forecaster, "metric": metric, "reference": reference, "found": [*found],
+                        }  # fmt: skip
+
+
+def _rounded(value: Any) -> Any:
+    """Round numbers to six significant digits."""
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: _rounded(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    if is_dataclass(value):
-        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
-    return value
+        return [_rounded(each) for each in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -1,27 +1,55 @@
-"""Studies: several recipes are walked forward over the same seasons, and each is compared with the first.
+"""Comparisons of forecasts, game by game: of two walk-forwards, and of the recipes of a study with the first.
 
-Whoever looks at many recipes finds one that is better by chance: intervals hold for all recipes together, and a recipe
-that was chosen is judged on seasons that no choice has seen, by a study of its own.
+Whoever looks at many recipes finds one that is better by chance: the intervals of a study hold for all recipes
+together, and a recipe that was chosen is judged on seasons that no choice has seen, by a study of its own.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import combinations, product
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+
+import numpy as np
 
 from dejavu_feed.errors import DataError
-from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.backtest import CALIBRATE_SEASONS, Fold, read_fold, run_folds
-from dejavu_trainer.evaluation.scoring.fold_scores import BASELINES, CEILING, FORECASTERS, LOGISTIC, OF_LINE, FoldScores
-from dejavu_trainer.evaluation.walk_comparison import PairedMetric, compare_walks
-from dejavu_trainer.execution import HERE, Advance, Execution, ignore
+from dejavu_models.metrics import LEVEL, Estimate
+from dejavu_trainer.evaluation.figures import Figures
+from dejavu_trainer.evaluation.scoring.fold_scores import NO_LIVE, PARTS, SERVED, STATIC
+from dejavu_trainer.evaluation.table import MARGINS, Columns, Table, pool, read_table
 from dejavu_trainer.training.recipe import TrainingConfig
-from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
 
-COMPARED: Final = tuple(each for each in FORECASTERS if each not in (*BASELINES, LOGISTIC, *CEILING, *OF_LINE))
+COMPARED: Final = (*SERVED, NO_LIVE, STATIC, *PARTS)
 """Forecasters by which recipes are compared: the references are the same for all recipes."""
+
+FIRST, SECOND, BASELINE = "first", "second", "persistence"
+"""Forecasters of a comparison."""
+
+METRICS: Final = ("crps", "mae", "brier", "coverage_95")
+"""Metrics of a comparison; coverage is no score, its difference says which intervals hold more often."""
+
+
+class Compared(NamedTuple):
+    """A metric of both forecasters and of persistence, on the same games, and the mean difference of the two.
+
+    Attributes:
+        season: a season, or `all`.
+        horizon, metric: of the forecasts.
+        games: number of games.
+        first, second, persistence, difference: with intervals.
+    """
+
+    season: str
+    horizon: str
+    metric: str
+    games: int
+    first: Estimate
+    second: Estimate
+    persistence: Estimate
+    difference: Estimate
+
 
 _SETTINGS: Final = {"base": {"rating_steps"}, "dejavu": {"rating_steps", "dejavu"}, "lstm": {"rating_steps", "lstm"}}
 """Settings of a recipe that the forecasts of single components depend on, beside those of the ranks; all others depend
@@ -43,7 +71,7 @@ def check_recipes(recipes: Mapping[str, TrainingConfig], forecaster: str) -> Non
     if len(recipes) < 2:
         raise DataError("a study compares recipes with the first; expected two or more")
     used = _SETTINGS.get(forecaster)
-    for (first, one), (second, other) in itertools.combinations(recipes.items(), 2):
+    for (first, one), (second, other) in combinations(recipes.items(), 2):
         if one.digest == other.digest:
             raise DataError(f"{first} and {second} cannot differ: they are the same recipe, {one.digest}")
         if used is not None and all(getattr(one, setting) == getattr(other, setting) for setting in used):
@@ -51,51 +79,86 @@ def check_recipes(recipes: Mapping[str, TrainingConfig], forecaster: str) -> Non
             raise DataError(f"{first} and {second} cannot differ: {depends}, which they have in common")
 
 
-def run_study(
-    games: Games,
-    seasons: Sequence[int],
-    recipes: Mapping[str, TrainingConfig],
-    forecaster: str,
-    out: Path,
-    *,
-    calibrate_seasons: int = CALIBRATE_SEASONS,
-    seed: int = 0,
-    execution: Execution = HERE,
-    stages: StageCache = NO_CACHE,
-    advance: Advance = ignore,
-) -> dict[str, list[PairedMetric]]:
-    """Backtest recipes, and compare each with the first. Stored folds are used, so that a killed study goes on.
-
-    Args:
-        games: games of all seasons needed.
-        seasons: test seasons, ascending.
-        recipes: the recipes by name, which `check_recipes` has accepted.
-        forecaster: whose forecasts are compared.
-        out: folder; each recipe's folds are in a folder named by its digest.
-        calibrate_seasons: number of seasons before each test season to calibrate on.
-        seed: random seed.
-        execution: where folds are computed.
-        stages: keeps the results of stages of the fits.
-        advance: called with the number of folds that are done.
-
-    Returns:
-        The metrics of each recipe and of the first, by name, without the first itself. The intervals of a metric hold
-        together for all recipes.
+def read_walk(folder: Path) -> dict[int, Table]:
+    """Read the folds of a walk-forward, by season.
 
     Raises:
-        DataError: if games are missing or too few, or a fold has no such forecaster.
-        FitError, ExecutionError, OSError: see `backtest`.
+        DataError: if there are none, several of one season, or one that can't be read.
     """
-    folds = {
-        name: [Fold(recipe, season, calibrate_seasons, seed) for season in seasons] for name, recipe in recipes.items()
-    }
-    # All at once, so that no process waits for the last fold of a recipe.
-    stored = [(fold, out / fold.recipe.digest) for of_recipe in folds.values() for fold in of_recipe]
-    paths = run_folds(games, stored, execution, stages, advance=advance)
-    first, *others = folds
+    folds = dict[int, Table]()
+    for path in sorted(folder.glob("fold-*.npz")):
+        fold = read_table(path)
+        season = int(fold.columns["fold.season"][0])
+        if season in folds:
+            raise DataError(f"{folder}: has several folds of {season}; expected those of one recipe")
+        folds[season] = fold
+    if not folds:
+        raise DataError(f"{folder}: has no folds of a walk-forward")
+    return folds
 
-    def walk(name: str) -> dict[int, FoldScores]:
-        return {fold.season: read_fold(paths[fold]) for fold in folds[name]}
 
-    base = walk(first)
-    return {name: compare_walks(walk(name), base, forecaster, forecaster, len(others)) for name in others}
+def compare_walks(
+    walk: Mapping[int, Table], against: Mapping[int, Table], forecaster: str, other: str, looks: int = 1
+) -> Figures:
+    """Compare a forecaster of one walk-forward with one of another, on the games that both have tested.
+
+    Args:
+        walk: folds of the first by season.
+        against: folds of the second.
+        forecaster: that of the first.
+        other: that of the second.
+        looks: number of comparisons of which this is one. Their intervals hold together with the confidence of one
+            (Bonferroni): each has level 1 − 0.05 / looks.
+
+    Returns:
+        The figures of FIRST and SECOND, and of persistence as BASELINE.
+
+    Raises:
+        DataError: if no season is in both; if fewer than two games of one are in both, an outcome differs, or a fold
+            lacks its forecaster.
+    """
+    seasons = sorted(walk.keys() & against.keys())
+    if not seasons:
+        ours, theirs = (", ".join(map(str, sorted(each))) for each in (walk, against))
+        raise DataError(f"no season is in both: {ours} and {theirs}")
+    paired = [_paired(season, walk[season], against[season], forecaster, other) for season in seasons]
+    return Figures(pool(paired), level=1 - (1 - LEVEL) / looks)
+
+
+def compared(figures: Figures) -> Iterator[Compared]:
+    """Yield the figures of `compare_walks` that all three have, over all seasons and by season."""
+    for target, kind in product(MARGINS.values(), ("all", "season")):
+        for group, metric in product(figures.groups(target, kind), METRICS):
+            place = partial(figures.get, target, metric=metric, kind=kind, group=group)
+            found = [place(FIRST), place(SECOND), place(BASELINE), place(FIRST, reference=SECOND, compare="difference")]
+            values = [each for each in found if each is not None]
+            if len(values) == len(found):
+                yield Compared(group, target, metric, figures.games(target, kind, group), *values)
+
+
+def _paired(season: int, fold: Table, against: Table, forecaster: str, other: str) -> Table:
+    """Return the forecasts of both, and of persistence, of the games in both folds."""
+    for name, table in ((forecaster, fold), (other, against)):
+        known = table.forecasters(MARGINS[next(iter(MARGINS))])
+        if name not in known:
+            raise DataError(f"season {season}: has no forecaster {name!r}; expected one of {', '.join(sorted(known))}")
+    ours, theirs = (table.columns["game.game_id"] for table in (fold, against))
+    common, left, right = np.intersect1d(ours, theirs, return_indices=True)
+    if len(common) < 2:
+        raise DataError(f"season {season}: fewer than two games are in both")
+    result: Columns = {name: column for name, column in fold.columns.items() if name.startswith("fold.")}
+    result |= {name: column[left] for name, column in fold.columns.items() if name.startswith("game.")}
+    for horizon, target in MARGINS.items():
+        outcomes = fold.by_minute(horizon, "outcome")[left], against.by_minute(horizon, "outcome")[right]
+        differ = (outcomes[0] != outcomes[1]).any(axis=1)
+        if differ.any():
+            raise DataError(f"season {season}: game {common[differ][0]} has another result in the other data")
+        result[f"{target}.game"] = np.repeat(np.arange(len(common), dtype=np.int32), horizon.last_slot)
+        for name in ("second", "outcome"):
+            result[f"{target}.{name}"] = fold.by_minute(horizon, name)[left].ravel()
+        sides = (FIRST, fold, forecaster, left), (SECOND, against, other, right), (BASELINE, fold, BASELINE, left)
+        for side, table, name, rows in sides:
+            prefix = f"{target}.{name}."
+            for column in [each.removeprefix(prefix) for each in table.columns if each.startswith(prefix)]:
+                result[f"{target}.{side}.{column}"] = table.by_minute(horizon, f"{name}.{column}")[rows].ravel()
+    return Table(result)

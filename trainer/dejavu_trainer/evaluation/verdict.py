@@ -18,24 +18,24 @@ from numpy.typing import NDArray
 
 from dejavu_feed.errors import DataError
 from dejavu_models.manifest import MAX_TEXT, VerdictRecord
-from dejavu_models.metrics import Estimate, GameBootstrap
-from dejavu_models.types import HORIZONS, Horizon
+from dejavu_models.metrics import Estimate
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import hold_out_last
 from dejavu_trainer.evaluation.coverage import (
     LEVEL,
     MIN_GAMES,
     POWER,
-    CoverageCheck,
+    Coverage,
     CoverageGroup,
+    SeasonCoverage,
+    coverage,
     coverage_groups,
-    coverages,
-    group_powers,
+    detected_rate,
+    season_coverages,
 )
-from dejavu_trainer.evaluation.metrics import LEVELS, losses
-from dejavu_trainer.evaluation.scoring.fold_scores import SCORING_STEPS, FoldScores, score, served
-from dejavu_trainer.evaluation.scoring.forecasts import pool
-from dejavu_trainer.evaluation.season_coverage import SeasonCoverage, season_coverages
+from dejavu_trainer.evaluation.figures import Figures
+from dejavu_trainer.evaluation.scoring.fold_scores import score, served
+from dejavu_trainer.evaluation.table import LEVELS, MARGINS
 from dejavu_trainer.execution import HERE, Execution, Progress
 from dejavu_trainer.training.calibrate import CalibratedModels
 from dejavu_trainer.training.recipe import TrainingConfig
@@ -51,7 +51,7 @@ class Check:
     passed: bool
 
 
-def coverage_check(name: str, result: CoverageCheck, probability: float = LEVEL) -> Check:
+def coverage_check(name: str, result: Coverage, probability: float = LEVEL) -> Check:
     """Check that the interval of a coverage contains the expected coverage.
 
     Args:
@@ -73,27 +73,21 @@ def coverage_check(name: str, result: CoverageCheck, probability: float = LEVEL)
 def groups_check(groups: Sequence[CoverageGroup]) -> Check:
     """Check that the coverage of every group is within its bounds; state the power of the check."""
     excluded = [group for group in groups if not group.agrees]
-    by_binomial = sum(not group.binomial[0] <= group.held <= group.binomial[1] for group in groups)
-    found = (
-        f"{len(excluded)} of {len(groups)} groups out of bounds"
-        f" ({by_binomial} by binomial bounds, without calibration error)"
-    )
+    found = f"{len(excluded)} of {len(groups)} groups out of bounds"
     if excluded:
         worst = max(excluded, key=lambda group: abs(group.held / group.games - group.level / 100))
         found += (
-            f"; worst: {series_name(worst.forecaster, worst.horizon)}, minute {worst.minute}, lead {worst.lead}:"
+            f"; worst: {series_name(worst.forecaster, worst.target)}, minute {worst.minute}, lead {worst.lead}:"
             f" {worst.held} of {worst.games} at {worst.level} %"
         )
-    for weakest in group_powers(groups)[:1]:
+    if groups:
+        weakest = min(groups, key=lambda group: (-group.level, group.games))
         found += (
             f"; power: at nominal {weakest.level} %, a group of {weakest.games} games passes if"
-            f" {100 * weakest.passes_from:.1f} to {100 * weakest.passes_to:.1f} % are covered"
+            f" {100 * weakest.first / weakest.games:.1f} to {100 * weakest.last / weakest.games:.1f} % are covered, and"
+            f" is excluded with {100 * POWER:g} % probability if its true coverage is"
+            f" {100 * detected_rate(weakest.games, weakest.first):.1f} %"
         )
-        if weakest.excluded_below is not None:
-            found += (
-                f", and is excluded with {100 * POWER:g} % probability if its true coverage is"
-                f" {100 * weakest.excluded_below:.1f} %"
-            )
     return Check(
         name="coverage by minute, and by minute and |lead|",
         promise=(
@@ -108,7 +102,7 @@ def seasons_check(seasons: Sequence[SeasonCoverage]) -> Check:
     """Check that no coverage differs between seasons by more than chance; `seasons` must not be empty."""
     beyond = [each for each in seasons if not each.agrees]
     worst = max(seasons, key=lambda each: each.spread / each.bound)
-    by_season = ", ".join(f"{season}: {100 * found.value:.1f}" for season, found in worst.seasons.items())
+    by_season = ", ".join(f"{season}: {100 * each.found.value:.1f}" for season, each in worst.seasons.items())
     return Check(
         name="coverage by season",
         promise=(
@@ -117,16 +111,16 @@ def seasons_check(seasons: Sequence[SeasonCoverage]) -> Check:
         ),
         found=(
             f"{len(beyond)} of {len(seasons)} above the bound; largest:"
-            f" {series_name(worst.forecaster, worst.horizon)} at {worst.level} %: {100 * worst.spread:.2f} points,"
+            f" {series_name(worst.forecaster, worst.target)} at {worst.level} %: {100 * worst.spread:.2f} points,"
             f" {worst.spread / worst.chance:.2f} times the {100 * worst.chance:.2f} expected by chance ({by_season})"
         ),
         passed=not beyond,
     )
 
 
-def series_name(forecaster: str, horizon: str) -> str:
-    """Name a forecaster and a horizon in a check."""
-    return f"{forecaster.replace('_', ' ')}, {horizon}"
+def series_name(forecaster: str, target: str) -> str:
+    """Name a forecaster and a target in a check."""
+    return f"{forecaster.replace('_', ' ')}, {target}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +132,7 @@ class Verdict:
     checks: tuple[Check, ...]
 
 
-def judge(
-    folds: Sequence[FoldScores],
-    *,
-    seed: int = 0,
-    resamples: int = 2000,
-    groups: Sequence[CoverageGroup] | None = None,
-    seasons: Sequence[SeasonCoverage] | None = None,
-) -> Verdict:
+def judge(figures: Figures, groups: Sequence[CoverageGroup], seasons: Sequence[SeasonCoverage]) -> Verdict:
     """Decide whether the tested forecasts may be served.
 
     Requirements for each horizon: the CRPS over all minutes is significantly below persistence's on the same games,
@@ -157,38 +144,30 @@ def judge(
     beat at halftime without teams or with frozen ratings; the requirements on coverage are the same.
 
     Args:
-        folds: at least one fold: a single season, or those of a walk-forward.
-        seed: random seed of the bootstrap and of the simulated seasons.
-        resamples: number of bootstrap resamples.
-        groups: the `coverage_groups` of the folds, if they are known.
-        seasons: their `season_coverages`, if these are known.
-
-    Raises:
-        ValueError: if there is no fold.
+        figures: those of a single season, or of a walk-forward.
+        groups: the `coverage_groups` of their table, of the forecasters of `served`.
+        seasons: its `season_coverages`.
     """
-    pooled = pool(folds)
-    bootstrap = GameBootstrap(len(pooled), seed=seed, resamples=resamples)
-    checks = [
-        _against(pooled, forecaster, "persistence", horizon, bootstrap)
-        for forecaster, horizon in product(served(folds), HORIZONS)
-    ]
-    checks += [_against(pooled, "served", "linear", horizon, bootstrap) for horizon in HORIZONS]
+    table, targets = figures.table, tuple(MARGINS.values())
+    forecasters = served(table)
+    checks = [_against(figures, name, "persistence", target) for name, target in product(forecasters, targets)]
+    checks += [_against(figures, "served", "linear", target) for target in targets]
     # Bonferroni: if all coverages are nominal, all checks pass with probability LEVEL at least.
-    corrected = 1 - (1 - LEVEL) / (len(served(folds)) * len(HORIZONS) * len(LEVELS))
-    checks += [
-        coverage_check(f"coverage at {each.level} %, {series_name(each.forecaster, each.horizon)}", each, corrected)
-        for each in coverages(folds, corrected)
-    ]
-    checks.append(groups_check(coverage_groups(folds) if groups is None else groups))
-    if by_season := season_coverages(folds, seed) if seasons is None else seasons:
-        checks.append(seasons_check(by_season))
+    corrected = 1 - (1 - LEVEL) / (len(forecasters) * len(targets) * len(LEVELS))
+    for name, target, level in product(forecasters, targets, LEVELS):
+        if (found := coverage(table, target, name, level, probability=corrected)) is not None:
+            checks.append(coverage_check(f"coverage at {level} %, {series_name(name, target)}", found, corrected))
+    checks.append(groups_check(groups))
+    if seasons:
+        checks.append(seasons_check(seasons))
     failed = [check for check in checks if not check.passed]
-    tested = f"{len(pooled):,} games of {', '.join(map(str, np.unique(pooled.season)))}"
+    names = table.columns["fold.season"].tolist()
+    tested = f"{len(table):,} games of {', '.join(map(str, names))}"
     if failed:
         return Verdict(False, _reason(f"On {tested}", failed), tuple(checks))
     reason = (
         f"On {tested}: CRPS below persistence for both horizons, not above linear; coverage consistent with nominal in "
-        f"every group{' and season' * (len(folds) > 1)}."
+        f"every group{' and season' * (len(names) > 1)}."
     )
     return Verdict(True, reason, tuple(checks))
 
@@ -204,15 +183,15 @@ def _reason(tested: str, failed: Sequence[Check]) -> str:
     return f"{tested}: {len(failures)} requirements are not met; the report of the backtest has them."
 
 
-def _against(pooled: FoldScores, forecaster: str, reference: str, horizon: Horizon, bootstrap: GameBootstrap) -> Check:
-    own, other = (losses(pooled, name, horizon)["crps"].mean(axis=1) for name in (forecaster, reference))
-    difference = bootstrap.difference(own, other)
+def _against(figures: Figures, forecaster: str, reference: str, target: str) -> Check:
+    difference = figures.get(target, forecaster, "crps", reference, compare="difference")
     better = (forecaster, reference) == ("served", "persistence")
+    passed = difference is not None and (difference.upper < 0 if better else difference.lower <= 0)
     return Check(
-        name=f"CRPS, {series_name(forecaster, horizon.value)}, minus {reference}",
+        name=f"CRPS, {series_name(forecaster, target)}, minus {reference}",
         promise="95 % interval entirely below 0" if better else "95 % interval not entirely above 0",
-        found=f"{difference:+.4f} points",
-        passed=difference.upper < 0 if better else difference.lower <= 0,
+        found="none" if difference is None else f"{difference:+.4f} points",
+        passed=passed,
     )
 
 
@@ -225,10 +204,11 @@ def holdout_verdict(models: CalibratedModels, progress: Progress, execution: Exe
     games = models.calibrate.games
     _, later = divide(games)
     earlier_models = models.without(later, progress, execution)
-    with progress.step("Evaluate on the holdout", SCORING_STEPS) as advance:
-        scored = score(earlier_models, games.select(later), advance)
-    verdict, seasons = judge([scored]), np.unique(scored.season).tolist()
-    return VerdictRecord(fit=verdict.fit, reason=verdict.reason, recipe=models.recipe.digest, seasons=tuple(seasons))
+    with progress.step("Evaluate on the holdout", 1):
+        table = score(earlier_models, games.select(later))
+        verdict = judge(Figures(table), coverage_groups(table, served(table)), season_coverages(table))
+    seasons = tuple(table.columns["fold.season"].tolist())
+    return VerdictRecord(fit=verdict.fit, reason=verdict.reason, recipe=models.recipe.digest, seasons=seasons)
 
 
 def divide(games: Games) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -1,58 +1,107 @@
-"""Report of a walk-forward or of a bundle on a season: checks, verdict and tables."""
+"""Report of a walk-forward, of a bundle on a season, or of a comparison: checks, verdict and tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
 
 from dejavu_models.metrics import Estimate
 from dejavu_models.types import HORIZONS, Horizon
-from dejavu_trainer.evaluation.acceptance import missed
-from dejavu_trainer.evaluation.coverage import POWER, GroupPower
-from dejavu_trainer.evaluation.metrics import LATE_NAME, LEVELS, GroupMetrics
-from dejavu_trainer.evaluation.moments import MomentBand
-from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult, FoldInfo
-from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, LINE, OF_LINE, PARTS, PLAYERS, STATIC
-from dejavu_trainer.evaluation.scoring.totals import LINE as TOTAL_LINE
-from dejavu_trainer.evaluation.scoring.totals import RIVALS, SERVED
-from dejavu_trainer.evaluation.season_coverage import SeasonCoverage
-from dejavu_trainer.evaluation.total_metrics import OTHER_RIVALS
+from dejavu_trainer.evaluation.aims import missed
+from dejavu_trainer.evaluation.figures import LATE_NAME, Figures
+from dejavu_trainer.evaluation.result import BacktestResult, references_of
+from dejavu_trainer.evaluation.scoring.fold_scores import (
+    ALONE,
+    EXPECTATIONS,
+    LINE,
+    NO_LIVE,
+    PARTS,
+    PLAYERS,
+    REFERENCES,
+    SERVED,
+    STATIC,
+)
+from dejavu_trainer.evaluation.scoring.totals import LINE_RATE, RIVALS
+from dejavu_trainer.evaluation.study import Compared
+from dejavu_trainer.evaluation.table import LEVELS, MARGINS, MOMENTS, TIP_OFF, TOTALS
 from dejavu_trainer.evaluation.verdict import Check
-from dejavu_trainer.reports.labels import METRIC_NAMES, NAMES, TOTAL_NAMES, in_percent, number
-from dejavu_trainer.reports.render import FAILED, PASSED, EvaluationReport, Table, TableColumn, tabulate
+from dejavu_trainer.reports.render import FAILED, PASSED, EvaluationReport, Table
+
+NAMES: Final = {
+    "served": "Served",
+    "frozen": "… ratings frozen",
+    "no_teams": "… no teams",
+    "no_live": "… no points, last score",
+    STATIC: "… no factor of the season",
+    "base": "Linear models alone",
+    "dejavu": "Dejavu alone",
+    "lstm": "LSTM alone",
+    "documents": "0.4 Dejavu + 0.6 LSTM",
+    PLAYERS: "… who plays",
+    LINE: "… the line",
+    "linear": "Linear",
+    "normal": "Linear, normal",
+    "logistic": "Logistic",
+    **{
+        f"{name}_{source}": f"{label}, {knows}"
+        for source, knows in ((PLAYERS, "who plays"), (LINE, "the line"))
+        for name, label in (("linear", "Linear"), ("normal", "Linear, normal"), ("logistic", "Logistic"))
+    },
+    "persistence": "Persistence",
+    "pace": "Pace × time",
+    "season_mean": "Season's mean",
+    LINE_RATE: "Line's rate",
+    "leader": "Leader",
+}
+"""Labels of the forecasters, in display order."""
+
+METRIC_NAMES: Final = {
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "crps": "CRPS",
+    "brier": "Brier",
+    "log_loss": "Log loss",
+    "ece": "ECE",
+    **{f"winkler_{level}": f"Winkler {level} %" for level in LEVELS},
+    **{f"{name}_{level}": f"{level} % {name}" for name in ("coverage", "width") for level in LEVELS},
+}
+
+_DIGITS: Final = {"brier": 4, "log_loss": 4, "ece": 4, "winkler": 2, "width": 2}
 
 COVERAGES: Final = tuple(f"coverage_{level}" for level in LEVELS)
 
-SHOWN_MINUTES: Final = {
-    Horizon.HALFTIME.value: ("1", "6", "12", "18", "20", "23"),
-    Horizon.FINAL.value: ("1", "6", "12", "18", "24", "30", "36", "42", "47"),
+SHOWN_MINUTES: Final = (1, 6, 12, 18, 20, 23, 24, 30, 36, 42, 45, 47)
+"""Minutes in tables by minute; of the half, those before its end."""
+
+Key = Mapping[str, str]
+"""Some of the arguments of `Figures.get`; those of a row and of a column together give the cell. Two more metrics are
+the numbers of games and of rows of the group."""
+
+PLACES: Final[dict[str, Key]] = {
+    "half from minute 18": {"target": "halftime", "kind": "minute", "group": "18"},
+    "half, minutes 1–23": {"target": "halftime"},
+    "end, minutes 1–47": {"target": "final"},
+    f"end, minutes {LATE_NAME}": {"target": "final", "kind": "late", "group": LATE_NAME},
 }
+"""Groups of forecasts on which the served ones are compared with the references."""
 
-COMPARED_MINUTES: Final = ("1", "6", "12", "18", "24", "30", "36", "42", "45", "47")
-"""Minutes in the tables of what forecasters with other inputs add."""
+_PAIRED: Final = (
+    "Differences in % of the reference's score; below 0 is better; paired 95 % bootstrap intervals over games."
+)
 
-_SCORES_NOTE: Final = "Errors, CRPS and Winkler score in points, coverage in %"
-
-_PAIRED: Final = "below 0 is better; paired 95 % bootstrap intervals over games."
-
-_CEILING_NOTE: Final = (
-    "Linear and logistic: fitted on all earlier games. Diffusion: a Brownian motion with the expected margin as its"
-    " drift and one volatility (Stern 1994). Linear, ratings in hindsight: the linear models with expected margins from"
-    " all other games of the season, later ones too, which no forecast can have: what perfect knowledge of each team's"
-    " mean strength would bring. It does not know who plays, how often a team rests or how its strength changes, and"
-    " uses nothing of the game but the lead. Published models: of ESPN's win probabilities, Yeh, Rice & Dubin (The"
-    " American Statistician 76, 2022, abstract) found that they are well calibrated and better than naive models, but"
-    " not significantly better than logistic regressions on the teams' relative strength and the score difference,"
-    " which is what the logistic row is; their games are others, so no figure stands here. Relative columns: % of the"
-    " reference's score, below 0 is better, paired 95 % bootstrap intervals over games."
+_FAIR_NOTE: Final = (
+    f"{_PAIRED} By season: the mean difference of the seasons, with an interval of Student's t for which a season is"
+    " one observation. The references know what the row knows. Normal: the point of the linear model with a normal"
+    " distribution on whole numbers, whose spread is that of the two newest seasons by size of lead."
 )
 
 
 def report_of(title: str, result: BacktestResult, warning: str = "") -> EvaluationReport:
     """Return the report of a result, with a warning if there is one."""
+    method = result.method
     return EvaluationReport(
         title,
-        _method_line(result),
+        f"Recipe {method.recipe}, seed {method.seed}; {len(result.table):,} test games; data {method.data[:16]}.",
         tuple(tables(result)),
         (
             _checks(
@@ -68,140 +117,113 @@ def report_of(title: str, result: BacktestResult, warning: str = "") -> Evaluati
     )
 
 
-def _method_line(result: BacktestResult) -> str:
-    method = result.method
-    return f"Recipe {method.recipe}, seed {method.seed}; {result.games:,} test games; data {method.data[:16]}."
-
-
 def _checks(title: str, checks: Iterable[Check], note: str = "") -> Table:
     rows = tuple((PASSED if each.passed else FAILED, each.name, each.found, each.promise) for each in checks)
     return Table(title, ("", "check", "result", "required"), rows, note, prose=True)
 
 
-def tables(result: BacktestResult) -> Iterator[Table]:
-    """Yield all tables of a result, grouped by horizon."""
-    yield tabulate("Tested seasons", _TESTED, result.folds)
-    errors = [(name, result.ratings[name]) for name in EXPECTATIONS]
-    yield tabulate("Expected margin before tip-off: error", _RATINGS, errors, _RATINGS_NOTE)
-    yield _ceiling(result)
-    yield from _season_coverage(result)
-    if result.power:
-        title = "Power of the test of groups by minute and |lead|"
-        yield tabulate(title, _POWER, result.power, _POWER_NOTE)
-    for horizon in (each.value for each in HORIZONS):
-        by_kind = result.figures[horizon]
-        name = horizon.capitalize()
-        overall = by_kind["all"]["all"]
-        yield _scores(f"{name}: all minutes", overall)
-        yield _differences(f"{name}: all minutes, relative to the references", overall)
-        yield _season_intervals(f"{name}: intervals that follow the season", {**by_kind["season"], **by_kind["all"]})
-        if horizon == Horizon.HALFTIME.value:
-            minute = by_kind["minute"]["18"]
-            yield _scores(f"{name} from minute 18", minute)
-            yield _differences(f"{name} from minute 18, relative to the references", minute)
-        shown = {minute: by_kind["minute"][minute] for minute in SHOWN_MINUTES[horizon]}
-        yield _groups(f"{name}, by minute", "minute", shown)
-        yield from added_knowledge(name, by_kind)
-        if result.totals is not None:
-            yield from _totals(name, result.totals[horizon])
-        if result.moments is not None and result.moments.get(horizon):
-            yield moments(name, result.moments[horizon])
-        for kind, title in (("lead", "|lead|"), ("quarter", "quarter"), ("phase", "phase"), ("season", "season")):
-            yield _groups(f"{name}, by {title}", title, by_kind[kind])
+def cell(figures: Figures, **key: Any) -> str:
+    """Return the text of a figure: without its interval, or as a difference in percent with it; empty without any."""
+    metric = key["metric"]
+    if metric in ("games", "rows"):
+        place = key["target"], key.get("kind", "all"), key.get("group", "all")
+        return f"{figures.games(*place) if metric == 'games' else len(figures.groups(*place[:2])[place[2]]):,}"
+    found = figures.get(**key)
+    if found is None:
+        return ""
+    if key.get("reference"):
+        return f"{found.scaled(100):+.2f}"
+    return f"{found:.3f}" if key["target"] == TIP_OFF else value_text(metric, found.value)
 
 
-class _Row(NamedTuple):
-    """Row of a table of metrics: its label, the group of forecasts, and a forecaster if it has one of its own."""
-
-    label: str
-    group: GroupMetrics
-    forecaster: str = ""
+def value_text(metric: str, value: float) -> str:
+    """Return the text of the value of a metric."""
+    digits = _DIGITS.get(metric.partition("_")[0], _DIGITS.get(metric, 3))
+    return f"{100 * value:.1f}" if metric.startswith("coverage") else f"{value:.{digits}f}"
 
 
-def _score(metric: str, forecaster: str = "", title: str = "") -> TableColumn[_Row]:
-    """Return the column of a metric of a forecaster; by default of that of the row."""
-    return TableColumn(
-        title or METRIC_NAMES[metric],
-        lambda row: number(row.group.values.get(forecaster or row.forecaster, {}).get(metric), metric),
-    )
-
-
-def _relative(
-    metric: str, reference: str, forecaster: str = "", title: str = "", names: Mapping[str, str] = NAMES
-) -> TableColumn[_Row]:
-    """Return the column of a score's difference from the reference's, in % of this; see `_score`."""
-    return TableColumn(
-        title or f"{METRIC_NAMES[metric]} / {names[reference].lower()}",
-        lambda row: in_percent(row.group.relative.get(forecaster or row.forecaster, {}).get(reference, {}).get(metric)),
-    )
-
-
-def _by_forecaster(
+def figures_table(
+    figures: Figures,
     title: str,
     head: str,
-    group: GroupMetrics,
-    names: Mapping[str, str],
-    columns: Iterable[TableColumn[_Row]],
-    note: str,
+    rows: Iterable[tuple[str, Key]],
+    columns: Mapping[str, Key],
+    note: str = "",
 ) -> Table:
-    rows = [_Row(label, group, name) for name, label in names.items()]
-    return tabulate(title, [TableColumn(head, lambda row: row.label), *columns], rows, note)
+    """Return a table whose rows and columns name the figures of its cells."""
+    cells = tuple((label, *(cell(figures, **{**row, **column}) for column in columns.values())) for label, row in rows)
+    return Table(title, (head, *columns), cells, note)
 
 
-def _by_group(
-    title: str, kind: str, groups: Mapping[str, GroupMetrics], columns: Iterable[TableColumn[_Row]], note: str
-) -> Table:
-    games = TableColumn[_Row]("games", lambda row: f"{row.group.games:,}")
-    rows = [_Row(name, group) for name, group in groups.items()]
-    return tabulate(title, [TableColumn(kind, lambda row: row.label), games, *columns], rows, note)
+def _columns(*metrics: str, of: str = "", over: str = "") -> dict[str, Key]:
+    """Return columns of metrics, of one forecaster or of that of the row, or of their differences from a reference."""
+    key = ({"forecaster": of} if of else {}) | ({"reference": over} if over else {})
+    name = f" / {_plain(over)}" if over else f" {_plain(of)}" if of not in ("", "served") else ""
+    return {f"{METRIC_NAMES[metric]}{name}": {"metric": metric, **key} for metric in metrics}
 
 
-_TESTED: Final = (
-    TableColumn[FoldInfo]("test season", lambda fold: f"{fold.season}"),
-    TableColumn[FoldInfo]("games", lambda fold: f"{fold.games:,}"),
-    TableColumn[FoldInfo]("training seasons", lambda fold: _span(fold.train_seasons)),
-    TableColumn[FoldInfo]("calibration seasons", lambda fold: _span(fold.calibration_seasons)),
-    TableColumn[FoldInfo]("calibration games", lambda fold: f"{fold.calibration_games:,}"),
-)
+def _alone(known: Iterable[str]) -> dict[str, str]:
+    """Return the labels of components of other packages, of those forecasters that are such a component alone."""
+    return {name: f"{name.removeprefix(ALONE)} alone" for name in known if name.startswith(ALONE)}
 
 
-def _span(seasons: Sequence[int]) -> str:
-    return f"{seasons[0]}–{seasons[-1]}" if len(seasons) > 1 else "".join(map(str, seasons))
+def _plain(forecaster: str) -> str:
+    return NAMES[forecaster].lower().removeprefix("… ")
 
 
-_Errors = tuple[str, dict[str, Estimate]]
-
-_RATINGS: Final = (
-    TableColumn[_Errors]("source", lambda row: row[0]),
-    TableColumn[_Errors]("MAE", lambda row: f"{row[1]['mae']:.3f}"),
-    TableColumn[_Errors]("RMSE", lambda row: f"{row[1]['rmse']:.3f}"),
-)
-
-_RATINGS_NOTE: Final = (
-    "Hindsight: ratings from all other games of the season, later ones too, for comparison only. Carried: ratings"
-    " updated after every game. Frozen: as of the start of the season. Home advantage: no ratings."
-)
+_GAMES: Final[dict[str, Key]] = {"games": {"metric": "games"}}
 
 
-def _ceiling(result: BacktestResult) -> Table:
-    """Return the metrics of simple models and of ratings in hindsight, on the same games."""
-    half, final = (result.figures[horizon.value] for horizon in (Horizon.HALFTIME, Horizon.FINAL))
-    columns: list[TableColumn[str]] = [TableColumn("", lambda name: NAMES[name])]
-    for title, group, metric, reference in (
-        ("half from 18", half["minute"]["18"], "crps", "linear"),
-        ("end", final["all"]["all"], "crps", "linear"),
-        (f"end, {LATE_NAME}", final["late"][LATE_NAME], "crps", "linear"),
-        ("winner", final["all"]["all"], "brier", "logistic"),
-        (f"winner, {LATE_NAME}", final["late"][LATE_NAME], "brier", "logistic"),
-    ):
-        columns.append(_in_group(group, _score(metric, title=f"{title}: {METRIC_NAMES[metric]}")))
-        columns.append(_in_group(group, _relative(metric, reference, title=f"/ {NAMES[reference].lower()}")))
-    return tabulate("The ceiling", columns, ("served", "linear", "logistic", *CEILING), _CEILING_NOTE)
+def tables(result: BacktestResult) -> Iterator[Table]:
+    """Yield all tables of a result, grouped by horizon."""
+    figures = result.figures
+    yield _tested(result)
+    rows = [(name, {"target": TIP_OFF, "forecaster": name}) for name in EXPECTATIONS]
+    note = (
+        "Carried: ratings updated after every game. Frozen: as of the start of the season. Home advantage: no ratings."
+    )
+    yield figures_table(figures, "Expected margin before tip-off: error", "source", rows, _columns("mae", "rmse"), note)
+    yield from fair_tables(figures)
+    yield from _season_coverage(result)
+    for horizon in HORIZONS:
+        yield from _margins(figures, horizon)
+        yield from _totals(figures, horizon)
+        if MOMENTS[horizon] in figures.table.targets:
+            yield _moments(figures, horizon)
 
 
-def _in_group(group: GroupMetrics, column: TableColumn[_Row]) -> TableColumn[str]:
-    """Return a column of the metrics of one group, for rows of forecasters."""
-    return TableColumn(column.title, lambda name: column.cell(_Row("", group, name)))
+def _tested(result: BacktestResult) -> Table:
+    names = ("season", "train_seasons", "calibration_seasons", "calibration_games")
+    rows = zip(*(result.table.columns[f"fold.{name}"].tolist() for name in names), strict=True)
+    games = result.figures.groups(TIP_OFF, "season")
+    return Table(
+        "Tested seasons",
+        ("test season", "games", "training seasons", "calibration seasons", "calibration games"),
+        tuple(
+            (f"{season}", f"{len(games[f'{season}']):,}", _span(train), _span(calibrated), f"{behind:,}")
+            for season, train, calibrated, behind in rows
+        ),
+    )
+
+
+def _span(seasons: str) -> str:
+    first, *_, last = seasons.split() * 2
+    return first if first == last else f"{first}–{last}"
+
+
+def fair_tables(figures: Figures) -> Iterator[Table]:
+    """Yield the comparisons with references that know the same: ratings, who plays, the line; by game and by season."""
+    known = figures.table.forecasters(MARGINS[Horizon.FINAL])
+    for forecaster, knows in (("served", "ratings"), (PLAYERS, "who plays"), (LINE, "the line")):
+        if forecaster in known:
+            suffix = "" if forecaster == "served" else f"_{forecaster}"
+            columns = _columns("crps", "brier")
+            for reference, metric in zip(REFERENCES, ("crps", "crps", "brier"), strict=True):
+                title = f"{METRIC_NAMES[metric]} / {NAMES[reference].lower()}"
+                key = {"metric": metric, "reference": f"{reference}{suffix}"}
+                columns |= {title: key, f"{title}, by season": {**key, "compare": "seasons"}}
+            rows = [(place, {**key, "forecaster": forecaster}) for place, key in PLACES.items()]
+            yield figures_table(figures, f"Against references that know {knows} too", "", rows, columns, _FAIR_NOTE)
 
 
 def _season_coverage(result: BacktestResult) -> Iterator[Table]:
@@ -212,212 +234,167 @@ def _season_coverage(result: BacktestResult) -> Iterator[Table]:
         " seasons differed by chance alone, and the bound of the verdict, which no row exceeds with probability"
         " 99 % if they did."
     )
-    for horizon in HORIZONS:
-        series = [each for each in result.season_coverages if each.horizon == horizon.value]
+    for target in MARGINS.values():
+        series = [each for each in result.seasons if each.target == target]
+        rows = [
+            (
+                NAMES[each.forecaster],
+                f"{each.level} %",
+                *(_within(found.found) + ("" if found.agrees else " ✗") for found in each.seasons.values()),
+                f"{100 * each.spread:.2f}{'' if each.agrees else ' ✗'}",
+                f"{100 * each.chance:.2f}",
+                f"{100 * each.bound:.2f}",
+            )
+            for each in series
+        ]
         if series:
-            columns: list[TableColumn[SeasonCoverage]] = [
-                TableColumn("", lambda each: NAMES[each.forecaster]),
-                TableColumn("level", lambda each: f"{each.level} %"),
-                *map(_of_season, series[0].seasons),
-                TableColumn("standard deviation", lambda each: f"{100 * each.spread:.2f}{'' if each.agrees else ' ✗'}"),
-                TableColumn("by chance", lambda each: f"{100 * each.chance:.2f}"),
-                TableColumn("at most", lambda each: f"{100 * each.bound:.2f}"),
-            ]
-            yield tabulate(f"{horizon.value.capitalize()}: coverage by season, all minutes", columns, series, note)
+            header = ("", "level", *series[0].seasons, "standard deviation", "by chance", "at most")
+            yield Table(f"{target.capitalize()}: coverage by season, all minutes", header, tuple(rows), note)
 
 
-def _of_season(season: str) -> TableColumn[SeasonCoverage]:
-    def cell(series: SeasonCoverage) -> str:
-        value, lower, upper = (100 * each for each in series.seasons[season])
-        return f"{value:.1f} [{lower:.1f}, {min(upper, 100):.1f}]{' ✗' if season in series.excluded else ''}"
-
-    return TableColumn(season, cell)
+def _within(found: Estimate) -> str:
+    value, lower, upper = (100 * each for each in found)
+    return f"{value:.1f} [{lower:.1f}, {min(upper, 100):.1f}]"
 
 
-def _excluded(share: float | None, side: str) -> str:
-    return "no" if share is None else f"{100 * share:.1f} or {side}"
-
-
-_POWER: Final = (
-    TableColumn[GroupPower]("level", lambda each: f"{each.level} %"),
-    TableColumn[GroupPower]("games of the group", lambda each: f"{each.games:,}"),
-    TableColumn[GroupPower]("passes", lambda each: f"{100 * each.passes_from:.1f}–{100 * each.passes_to:.1f}"),
-    TableColumn[GroupPower](
-        f"true coverage excluded with {100 * POWER:g} %: too low", lambda each: _excluded(each.excluded_below, "less")
-    ),
-    TableColumn[GroupPower]("too high", lambda each: _excluded(each.excluded_above, "more")),
-)
-
-_POWER_NOTE: Final = (
-    "Coverage in %; for each level the smallest, the median and the largest group. A group that passes may have any"
-    " true coverage between the last two columns."
-)
-
-
-def _scores(title: str, group: GroupMetrics) -> Table:
-    metrics = ("mae", "rmse", "crps", "winkler_95", *COVERAGES, "brier", "log_loss", "ece")
-    columns = [_score(metric) for metric in metrics if metric in group.values["served"]]
-    names = {name: label for name, label in NAMES.items() if name not in CEILING and name in group.values}
-    note = f"{_SCORES_NOTE}; logistic: probabilities only."
-    return _by_forecaster(title, f"{group.games:,} games", group, names, columns, note)
-
-
-def _differences(title: str, group: GroupMetrics) -> Table:
-    columns = [
-        _relative(metric, reference)
-        for reference, metrics in (
-            ("persistence", ("mae", "crps", "brier")),
-            ("linear", ("mae", "crps")),
-            ("logistic", ("brier", "log_loss")),
-        )
-        for metric in metrics
+def _by(figures: Figures, target: str, kind: str, **more: str) -> list[tuple[str, Key]]:
+    """Return the rows of the groups of a kind; by minute, of SHOWN_MINUTES and of all and the late ones together."""
+    shown = [f"{minute}" for minute in SHOWN_MINUTES]
+    names = [name for name in figures.groups(target, kind) if kind != "minute" or name in shown]
+    rows: list[tuple[str, Key]] = [(name, {"target": target, "kind": kind, "group": name, **more}) for name in names]
+    if kind != "minute":
+        return rows
+    late: list[tuple[str, Key]] = [
+        (name, {"target": target, "kind": "late", "group": name, **more}) for name in figures.groups(target, "late")
     ]
-    left_out = {"persistence", "logistic", *CEILING, *PARTS, LINE, *OF_LINE, PLAYERS}
-    names = {name: label for name, label in NAMES.items() if name not in left_out}
-    note = "Difference in % of the reference's score; below 0 is better. Paired 95 % bootstrap intervals over games."
-    return _by_forecaster(title, "", group, names, columns, note)
+    return [("all", {"target": target, **more}), *rows, *late]
 
 
-def _season_intervals(title: str, groups: Mapping[str, GroupMetrics]) -> Table:
-    """Return the table of intervals with and without the factor of the season, by season."""
-    columns = [
-        TableColumn[_Row]("season", lambda row: row.label),
-        TableColumn[_Row]("games", lambda row: f"{row.group.games:,}"),
-        TableColumn[_Row]("intervals", lambda row: NAMES[row.forecaster]),
-        *map(_score, (*COVERAGES, "width_95", "winkler_95")),
+def _margins(figures: Figures, horizon: Horizon) -> Iterator[Table]:
+    """Yield the tables of margins at a horizon."""
+    target, title = MARGINS[horizon], horizon.value.capitalize()
+    places: dict[str, Key] = {"all minutes": {"target": target}}
+    if horizon is Horizon.HALFTIME:
+        places["from minute 18"] = PLACES["half from minute 18"]
+    for place, key in places.items():
+        yield from _by_forecaster(figures, f"{title}, {place}", key)
+    factor = [
+        (f"{label}, {_plain(name)}", {**key, "forecaster": name})
+        for label, key in (*_by(figures, target, "season"), ("all", {"target": target}))
+        for name in (STATIC, "served")
     ]
-    rows = [_Row(season, group, each) for season, group in groups.items() for each in (STATIC["served"], "served")]
     note = "The factor of a day is that of a server that has received the outcomes of the season's days before."
-    return tabulate(title, columns, rows, note)
-
-
-def _groups(title: str, kind: str, groups: Mapping[str, GroupMetrics]) -> Table:
-    columns = [
-        _score(metric, name, METRIC_NAMES[metric] + (f" {NAMES[name].lower()[:4]}." if name != "served" else ""))
-        for metric, names in (
-            ("mae", ("served", "persistence")),
-            ("crps", ("served", "linear", "persistence")),
-            ("brier", ("served", "logistic", "persistence")),
-            *((coverage, ("served",)) for coverage in COVERAGES),
-        )
-        for name in names
-    ]
+    columns = _GAMES | _columns(*COVERAGES, "width_95", "winkler_95")
+    heading = f"{title}: intervals that follow the season"
+    yield figures_table(figures, heading, "season, intervals", factor, columns, note)
+    columns = dict(_GAMES)
+    for metric, others in (("mae", ()), ("crps", ("linear",)), ("brier", ("logistic",))):
+        for name in ("served", *others, "persistence"):
+            columns |= _columns(metric, of=name)
+    columns |= _columns(*COVERAGES, of="served")
     note = "Columns without a forecaster's name are those of the served forecasts."
-    return _by_group(title, kind, groups, columns, note)
+    for kind in ("minute", "lead", "quarter", "season"):
+        yield figures_table(figures, f"{title}, by {kind}", kind, _by(figures, target, kind), columns, note)
+    yield from _added(figures, horizon)
 
 
-_ADDED: Final = {
-    PLAYERS: (
-        "with who plays",
-        (("served", "crps"), ("linear", "crps"), ("served", "brier"), ("logistic", "brier")),
-        "Against the served: what line-ups tell beyond the teams' ratings, which linear and logistic have.",
-    ),
-    LINE: (
-        "with the line",
-        (("served", "crps"), ("linear_line", "crps"), ("served", "brier"), ("logistic_line", "brier")),
-        "Against the served: what the line tells beyond the ratings. The other references know the same line.",
-    ),
-}
-"""Forecasters that know more than the served: their titles, references and scores of the differences, and notes."""
+def _by_forecaster(figures: Figures, title: str, key: Key) -> Iterator[Table]:
+    """Yield the scores of all forecasters of a group, and their differences from the references."""
+    known, games = figures.table.forecasters(key["target"]), f"{figures.games(key['target']):,} games"
+    rows = [(label, {**key, "forecaster": name}) for name, label in (NAMES | _alone(known)).items() if name in known]
+    scores = _columns("mae", "rmse", "crps", "winkler_95", *COVERAGES, "brier", "log_loss", "ece")
+    note = "Errors, CRPS and Winkler score in points, coverage in %; logistic: probabilities only."
+    yield figures_table(figures, title, games, rows, scores, note)
+    differences = (
+        _columns("mae", "crps", "brier", over="persistence")
+        | _columns("mae", "crps", over="linear")
+        | _columns("crps", over="normal")
+        | _columns("brier", "log_loss", over="logistic")
+    )
+    compared = (*SERVED, NO_LIVE, STATIC, *REFERENCES)
+    rows = [row for row in rows if row[1]["forecaster"] in compared]
+    yield figures_table(figures, f"{title}, relative to the references", "", rows, differences, _PAIRED)
 
 
-def added_knowledge(horizon: str, by_kind: Mapping[str, Mapping[str, GroupMetrics]]) -> Iterator[Table]:
-    """Yield the tables of line-ups, of the line and of the components, by minute and season.
-
-    Those of inputs that the tested games do not have are left out.
-
-    Args:
-        horizon: its name, capitalized as at the start of a title.
-        by_kind: metrics by kind and name of the group (`compute_metrics`).
-    """
-    by_minute = {**by_kind["all"], **_at(by_kind, COMPARED_MINUTES)}
-    differences = f"Differences in % of the reference's score; {_PAIRED}"
-    for name, (title, compared, note) in _ADDED.items():
-        if name in by_kind["all"]["all"].values:
-            columns = [
-                *(_score(metric, name) for metric in ("crps", "brier")),
-                *(_relative(metric, reference, name) for reference, metric in compared),
-                *(_score(coverage, name) for coverage in COVERAGES),
-            ]
-            for kind, groups in (("minute", by_minute), ("season", by_kind["season"])):
-                yield _by_group(f"{horizon}: {title}, by {kind}", kind, groups, columns, f"{differences} {note}")
-    columns = [
-        _score("crps", STATIC["served"]),
-        *(
-            _relative(metric, STATIC["served"], part, f"{METRIC_NAMES[metric]} {NAMES[part]}")
-            for metric in ("crps", "brier")
-            for part in PARTS
-        ),
-    ]
-    note = "Against the learned weights, with the same tables and ranks, and without the factor of the season."
-    title = f"{horizon}: other weights of the components, by minute"
-    yield _by_group(title, "minute", by_minute, columns, f"{differences} {note}")
+def _added(figures: Figures, horizon: Horizon) -> Iterator[Table]:
+    """Yield the tables of who plays, of the line and of the components; those that are not known are left out."""
+    target, title = MARGINS[horizon], horizon.value.capitalize()
+    known = figures.table.forecasters(target)
+    for name in (PLAYERS, LINE):
+        columns = _GAMES | _columns("crps", "brier", of=name)
+        for reference in references_of(target, name):
+            columns |= _columns("crps", "brier", of=name, over=reference)
+        columns |= _columns(*COVERAGES, of=name)
+        for kind in ("minute", "season") if name in known else ():
+            heading = f"{title}: {_plain(name)}, by {kind}"
+            yield figures_table(figures, heading, kind, _by(figures, target, kind), columns, _PAIRED)
+    if PARTS.keys() <= set(known):
+        columns = _columns("crps", of=STATIC)
+        for metric in ("crps", "brier"):
+            columns |= {
+                f"{METRIC_NAMES[metric]} {label}": {"metric": metric, "forecaster": part, "reference": STATIC}
+                for part, label in ({part: NAMES[part] for part in PARTS} | _alone(known)).items()
+            }
+        note = f"Against the learned weights, with the same ranks, without the factor of the season. {_PAIRED}"
+        heading = f"{title}: other weights of the components, by minute"
+        yield figures_table(figures, heading, "minute", _by(figures, target, "minute"), columns, note)
 
 
-def _at(by_kind: Mapping[str, Mapping[str, GroupMetrics]], minutes: Sequence[str]) -> dict[str, GroupMetrics]:
-    """Return the groups of those minutes that the horizon has, and of the late ones together."""
-    of_minutes = {minute: by_kind["minute"][minute] for minute in minutes if minute in by_kind["minute"]}
-    return {**of_minutes, **by_kind.get("late", {})}
+def _totals(figures: Figures, horizon: Horizon) -> Iterator[Table]:
+    """Yield the tables of total points: all minutes, some minutes, and seasons; none without such forecasts."""
+    target, title = TOTALS[horizon], f"{horizon.value.capitalize()}: total points"
+    known = figures.table.forecasters(target)
+    if not known:
+        return
+    columns = _columns("mae", "crps", "winkler_95", *COVERAGES)
+    for rival in RIVALS:
+        columns |= _columns("crps", over=rival)
+    rows = [(label, {"target": target, "forecaster": name}) for name, label in NAMES.items() if name in known]
+    games = f"{figures.games(target):,} games"
+    yield figures_table(figures, f"{title}, all minutes", games, rows, columns, _PAIRED)
+    for name in ("served", LINE):
+        if name in known:
+            rivals = references_of(target, name)
+            columns = _columns("crps", of=name)
+            for rival in rivals:
+                columns |= _columns("crps", of=rival) | _columns("crps", of=name, over=rival)
+            columns |= _columns(*COVERAGES, of=name)
+            for kind in ("minute", "season"):
+                heading = f"{title}{' with the line' if name == LINE else ''}, by {kind}"
+                yield figures_table(figures, heading, kind, _by(figures, target, kind), columns, _PAIRED)
 
 
-def _totals(horizon: str, by_kind: Mapping[str, Mapping[str, GroupMetrics]]) -> Iterator[Table]:
-    """Yield the tables of total points: all minutes, some minutes, and seasons; see `added_knowledge`."""
-    note = f"Differences of the CRPS in % of the rival's; {_PAIRED}"
-    overall = by_kind["all"]["all"]
-    names = {name: label for name, label in TOTAL_NAMES.items() if name in overall.values}
-    columns = [_score(metric) for metric in ("mae", "crps", "winkler_95", *COVERAGES)]
-    columns += [_relative("crps", rival, names=TOTAL_NAMES) for rival in RIVALS]
-    title = f"{horizon}: total points, all minutes"
-    yield _by_forecaster(title, f"{overall.games:,} games", overall, names, columns, f"{_SCORES_NOTE}. {note}")
-    minutes = _at(by_kind, SHOWN_MINUTES[Horizon.FINAL.value])
-    for forecaster, rivals in ((SERVED[0], RIVALS), (TOTAL_LINE, OTHER_RIVALS[TOTAL_LINE])):
-        if forecaster in overall.values:
-            title = f"{horizon}: total points{' with the line' if forecaster == TOTAL_LINE else ''}"
-            columns = [
-                *(
-                    _score("crps", name, f"CRPS {TOTAL_NAMES[name].removeprefix('… ').lower()}")
-                    for name in (forecaster, *rivals)
-                ),
-                *(_relative("crps", rival, forecaster, names=TOTAL_NAMES) for rival in rivals),
-                *(_score(coverage, forecaster) for coverage in COVERAGES),
-            ]
-            yield _by_group(f"{title}, by minute", "minute", minutes, columns, note)
-            yield _by_group(f"{title}, by season", "season", by_kind["season"], columns, note)
-
-
-_Band = tuple[str, MomentBand]
-
-
-def _held_at_moments(level: int) -> TableColumn[_Band]:
-    return TableColumn(f"{level} % coverage", lambda row: number(row[1].coverage[f"{level}"], "coverage"))
-
-
-_MOMENTS: Final = (
-    TableColumn[_Band]("moments", lambda row: row[0]),
-    TableColumn[_Band]("games", lambda row: f"{row[1].games:,}"),
-    TableColumn[_Band]("plays", lambda row: f"{row[1].moments:,}"),
-    TableColumn[_Band]("Brier", lambda row: number(row[1].brier["served"], "brier")),
-    TableColumn[_Band]("Brier logistic", lambda row: number(row[1].brier["logistic"], "brier")),
-    TableColumn[_Band]("Brier leader", lambda row: number(row[1].brier["leader"], "brier")),
-    TableColumn[_Band]("Brier / logistic", lambda row: in_percent(row[1].brier_difference)),
-    TableColumn[_Band]("Log loss", lambda row: number(row[1].log_loss["served"], "log_loss")),
-    TableColumn[_Band]("Log loss / logistic", lambda row: in_percent(row[1].log_loss_difference)),
-    TableColumn[_Band]("ECE", lambda row: f"{row[1].ece:.4f}"),
-    TableColumn[_Band]("CRPS", lambda row: number(row[1].crps, "crps")),
-    *map(_held_at_moments, LEVELS),
-)
-
-
-def moments(horizon: str, bands: Mapping[str, MomentBand]) -> Table:
-    """Return the table of forecasts at moments and their references, by time left.
-
-    Args:
-        horizon: its name, capitalized as at the start of a title.
-        bands: scores by the name of the group.
-    """
+def _moments(figures: Figures, horizon: Horizon) -> Table:
+    """Return the table of forecasts at moments and their references, by time left."""
     note = (
         "After each play that changes score, possession or free throws to come; a game's moments count as one."
         " Logistic: on lead, seconds left and rating alone, fitted on all earlier seasons. Leader: the team that leads"
-        f" wins. Differences in % of the logistic regression's score; {_PAIRED}"
+        f" wins. {_PAIRED}"
     )
-    return tabulate(f"{horizon}: at moments", _MOMENTS, bands.items(), note)
+    columns = {**_GAMES, "plays": {"metric": "rows"}}
+    for name in ("served", "logistic", "leader"):
+        columns |= _columns("brier", of=name)
+    columns |= _columns("brier", "log_loss", of="served", over="logistic")
+    columns |= _columns("log_loss", "ece", "crps", *COVERAGES, of="served")
+    rows = _by(figures, MOMENTS[horizon], "band")
+    return figures_table(figures, f"{horizon.value.capitalize()}: at moments", "moments", rows, columns, note)
+
+
+def comparison_tables(rows: Iterable[Compared], looks: int = 1) -> tuple[Table, ...]:
+    """Return the tables of a comparison of two walk-forwards, by horizon.
+
+    Args:
+        rows: see `study.compared`.
+        looks: number of comparisons for which their intervals hold together.
+    """
+    note = "Means over games and minutes; mean difference of games, with its 95 % interval. Lower scores are better."
+    if looks > 1:
+        note += f" The intervals of a row hold together for the {looks} recipes of the study."
+    cells: dict[str, list[tuple[str, ...]]] = {}
+    for row in rows:
+        values = (value_text(row.metric, each.value) for each in (row.first, row.second, row.persistence))
+        difference = f"{row.difference.scaled(100):+.2f}" if row.metric.startswith("cov") else f"{row.difference:+.4f}"
+        label = f"{row.season}, {METRIC_NAMES[row.metric]}"
+        cells.setdefault(row.horizon, []).append((label, f"{row.games:,}", *values, difference))
+    header = ("", "games", "first", "second", "persistence", "first − second")
+    return tuple(Table(f"Forecasts of the {horizon}", header, tuple(of), note) for horizon, of in cells.items())

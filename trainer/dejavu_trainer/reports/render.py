@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from rich import box
 from rich.table import Table as RichTable
@@ -21,8 +21,6 @@ PASSED, FAILED = "✓", "✗"
 
 _TEMPLATES: Final = Path(__file__).parent
 _STYLES: Final = {PASSED: "green", FAILED: "bold red"}
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +40,6 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
     prose: bool = False
-
-
-@dataclass(frozen=True)
-class TableColumn(Generic[T]):
-    """Column of a table: its title, and the cell of a row's item."""
-
-    title: str
-    cell: Callable[[T], str]
-
-
-def tabulate(title: str, columns: Iterable[TableColumn[T]], items: Iterable[T], note: str = "") -> Table:
-    """Build a table with a row for each item."""
-    shown = tuple(columns)
-    rows = tuple(tuple(column.cell(item) for column in shown) for item in items)
-    return Table(title, tuple(column.title for column in shown), rows, note)
 
 
 class Plot(NamedTuple):
@@ -139,36 +122,22 @@ def print_rows(console: Console, rows: Iterable[tuple[str, str]], alarming: Coll
 
 def markdown(report: EvaluationReport) -> str:
     """Format a report as a Markdown document."""
-    lines = [f"# {report.title}", "", report.method, "[Definitions of the metrics](evaluation.md).", ""]
-    for table in report.checks:
-        lines += _markdown_table(table)
-    lines += [f"**{report.verdict}** {report.reason}", ""]
-    for table in report.tables:
-        lines += _markdown_table(table)
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _markdown_table(table: Table) -> Iterator[str]:
-    yield f"## {table.title}"
-    yield ""
-    yield _markdown_row(table.header)
-    yield "|" + "---|" * len(table.header)
-    yield from map(_markdown_row, table.rows)
-    yield ""
-    if table.note:
-        yield table.note
-        yield ""
-
-
-def _markdown_row(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return _rendered("report.md.j2", report=report)
 
 
 def page(report: EvaluationReport, plots: Iterable[Plot]) -> str:
     """Render a report with plots as an HTML page."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    return _rendered("report.html.j2", report=report, plots=list(plots))
+
+
+def _rendered(template: str, **values: object) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=select_autoescape(["html.j2"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
     )
-    return environment.get_template("report.html.j2").render(report=report, plots=list(plots))
+    return environment.get_template(template).render(**values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -11,13 +12,15 @@ from tests.support.builders.folds import walk_fold
 from tests.support.builders.random_walks import random_walks
 
 from dejavu_models.components.ensemble import Ensemble
+from dejavu_models.metrics import Estimate
 from dejavu_models.player_ratings import LineupWeights, PlayerRatings
-from dejavu_models.types import MarginSource
+from dejavu_models.types import Horizon, MarginSource
 from dejavu_trainer.data.box_scores import no_box_scores
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.metrics import GroupMetrics, compute_metrics
-from dejavu_trainer.evaluation.scoring.fold_scores import LINE, OF_LINE, PLAYERS, SERVED, FoldScores, score_fold, served
-from dejavu_trainer.reports.backtest import added_knowledge
+from dejavu_trainer.evaluation.figures import Figures
+from dejavu_trainer.evaluation.scoring.fold_scores import LINE, PLAYERS, REFERENCES, SERVED, score_fold, served
+from dejavu_trainer.evaluation.table import Table
+from dejavu_trainer.reports.backtest import fair_tables
 from dejavu_trainer.training.calibrate import conformalized, fit_tables
 from dejavu_trainer.training.linear import LEAST_LINES, fit_linear
 from dejavu_trainer.training.players import rate_players
@@ -44,11 +47,8 @@ def games_with_lines() -> Games:
     return replace(games, line=line)
 
 
-COMPONENTS_TITLE = "Final: other weights of the components, by minute"
-
-
 @pytest.fixture(scope="module")
-def fold() -> FoldScores:
+def fold() -> Table:
     games = games_with_lines()
     rated = RatedGames(games, np.random.default_rng(3).normal(0, 4, len(games)))
     past, test = rated.of_seasons([2020, 2021, 2022]), rated.of_seasons([2023])
@@ -65,63 +65,51 @@ def fold() -> FoldScores:
 
 
 @pytest.fixture(scope="module")
-def final(fold: FoldScores) -> dict[str, dict[str, GroupMetrics]]:
-    """Figures of the end of the games."""
-    return compute_metrics([fold], resamples=50)["final"]
+def figures(fold: Table) -> Figures:
+    return Figures(fold, resamples=50)
+
+
+def against(figures: Figures, forecaster: str, metric: str, reference: str, minute: int | None = None) -> Estimate:
+    """Return a relative difference at the end."""
+    group = {} if minute is None else {"kind": "minute", "group": f"{minute}"}
+    found = figures.get("final", forecaster, metric, reference, **group)  # type: ignore[arg-type]
+    assert found is not None
+    return found
 
 
 @pytest.mark.nightly
-def test_the_line_is_scored_with_references_that_know_it_too(
-    fold: FoldScores, final: dict[str, dict[str, GroupMetrics]]
-) -> None:
-    assert served([fold]) == (*SERVED, PLAYERS, LINE)
-    assert served([fold, replace(fold, forecasts={name: fold.forecasts[name] for name in SERVED})]) == SERVED
-    overall = final["all"]["all"]
-    for reference in ("served", *OF_LINE):
-        assert overall.relative[LINE][reference]["brier"].value < 0.05
-    assert overall.relative[LINE]["served"]["crps"].upper < -0.02
-    early, late = (final["minute"][minute].relative[LINE]["served"]["crps"].value for minute in ("1", "42"))
+def test_what_is_added_is_scored_with_references_that_know_it_too(fold: Table, figures: Figures) -> None:
+    assert served(fold) == (*SERVED, PLAYERS, LINE)
+    for name, reference in product((PLAYERS, LINE), ("served", *REFERENCES)):
+        known = reference if reference == "served" else f"{reference}_{name}"
+        assert against(figures, name, "brier", known).value < 0.05
+    assert against(figures, LINE, "crps", "served").upper < -0.02
+    early, late = (against(figures, LINE, "crps", "served", minute).value for minute in (1, 42))
     assert early < late, "the line tells the more the earlier it is"
-    *_, by_minute, by_season, _ = added_knowledge("Final", final)
-    assert by_minute.header[:4] == ("minute", "games", "CRPS", "Brier")
-    assert [row[0] for row in by_season.rows] == ["2023"]
+    fair = {table.title: table for table in fair_tables(figures)}
+    assert list(fair) == [f"Against references that know {what} too" for what in ("ratings", "who plays", "the line")]
+    for table in fair.values():
+        assert all(len(row) == len(table.header) for row in table.rows)
 
 
 @pytest.mark.nightly
-def test_a_game_without_a_line_is_forecast_as_without_it(fold: FoldScores) -> None:
-    without = np.isnan(games_with_lines().select(games_with_lines().season == 2023).line)
-    assert 0 < without.sum() < len(fold)
-    for name, other in ((LINE, "served"), *zip(OF_LINE, ("linear", "logistic"), strict=True)):
-        same = (fold.forecasts[name].probability == fold.forecasts[other].probability).all(axis=1)
-        assert same[without].all()
-        assert not same[~without].any()
-
-
-@pytest.mark.nightly
-def test_a_game_whose_line_ups_are_not_known_is_forecast_as_without_them(
-    fold: FoldScores, final: dict[str, dict[str, GroupMetrics]]
+@pytest.mark.parametrize(("knows", "least", "most"), [(LINE, 1, 0), (PLAYERS, 0.99, 0.5)])
+def test_games_of_which_it_is_not_known_are_forecast_as_without_it(
+    fold: Table, knows: str, least: float, most: float
 ) -> None:
-    test = games_with_lines().select(games_with_lines().season == 2023)
-    unknown = np.array([not lines for lines in test.box_scores])
-    known, plain = (fold.forecasts[name].point for name in (PLAYERS, "served"))
-    assert known is not None
-    assert plain is not None
-    same = np.equal(known, plain)
-    assert same[unknown].mean() > 0.99, "the factor of the season moves few points"
-    assert same[~unknown].mean() < 0.5
-    overall = final["all"]["all"]
-    assert overall.relative[PLAYERS].keys() == {"served", "persistence", "linear", "logistic"}
-    assert [table.title for table in added_knowledge("Final", final)] == [
-        *(f"Final: {what}, by {kind}" for what in ("with who plays", "with the line") for kind in ("minute", "season")),
-        COMPONENTS_TITLE,
-    ]
+    """The factor of the season moves few points of games without line-ups."""
+    test = games_with_lines().of_seasons([2023])
+    lacking = np.isnan(test.line) if knows == LINE else np.array([not lines for lines in test.box_scores])
+    assert 0 < lacking.sum() < len(fold)
+    names = [(knows, "served"), *((f"{name}_{knows}", name) for name in REFERENCES if knows == LINE)]
+    for name, other in names:
+        column = "point" if knows == PLAYERS else "probability"
+        same = np.equal(*(fold.by_minute(Horizon.FINAL, f"{each}.{column}") for each in (name, other)))
+        assert same[lacking].mean() >= least
+        assert same[~lacking].all(axis=1).mean() <= most
 
 
-def test_what_is_not_known_has_no_tables() -> None:
+def test_what_is_not_known_has_no_scores_and_no_tables() -> None:
     fold = walk_fold()
-    assert not fold.forecasts.keys() & {PLAYERS, LINE, *OF_LINE}
-    final = compute_metrics([fold], resamples=20)["final"]
-    [components] = added_knowledge("Final", final)
-    assert components.title == COMPONENTS_TITLE
-    [row] = [row for row in components.rows if row[0] == "all"]
-    assert not any(row[3:]), "these models have no components"
+    assert served(fold) == SERVED
+    assert len([*fair_tables(Figures(fold, resamples=20))]) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,56 +13,62 @@ from dejavu_models.types import CASES, HORIZONS
 from dejavu_models.uncertainty.adaptive import QUARTER_MIDPOINTS, SeasonScale
 from dejavu_models.uncertainty.lattice.distribution import LatticeDistribution, WholeNumberDistribution
 from dejavu_models.uncertainty.normal_scores import MAX_SCORE
-from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts
+from dejavu_trainer.evaluation.table import ALPHAS, LEVELS, Columns
 from dejavu_trainer.training.served_tables import ServedTables
 
+ALL_CASES: Final = range(len(CASES))
+"""Indices of all cases."""
 
-class WholeNumberScores:
-    """Scores of the forecasts of n games, case by case.
+SEED: Final = 18
+"""Seed of the random places within whole numbers; see `scored`."""
+
+
+def scored(made: WholeNumberDistribution, outcomes: Floats, places: Floats) -> Columns:
+    """Return the scores of the distributions of n outcomes, whole numbers, (n,) each.
 
     An interval with whole ends covers more than its level, by a part of the probability of its ends. Coverage is
     therefore computed from the randomised probability integral transform, which is uniform if the forecast is right
     (Czado, Gneiting & Held, Predictive model assessment for count data, 2009): an outcome at an end counts as covered
-    with the share of its probability that the level needs. The random places are the same in every run.
+    with the share of its probability that the level needs.
 
     Args:
-        games: n.
-        seed: seed of the random places within whole numbers.
-
-    Attributes:
-        point, crps: (n, cases), in points.
-        pit: (n, cases), randomised.
-        lower, upper: (n, cases, alphas), ends of the intervals, whole numbers.
-        held: (n, cases, alphas), whether the outcome counts as within.
+        made: the distributions.
+        outcomes: (n,).
+        places: (n,), random places within each whole number, in [−½, ½].
     """
-
-    def __init__(self, games: int, seed: int) -> None:
-        shape = (games, len(CASES))
-        self._places = np.random.default_rng(seed).uniform(-0.5, 0.5, shape)
-        self.point, self.crps, self.pit = (np.empty(shape, dtype=np.float32) for _ in range(3))
-        self.lower, self.upper = (np.empty((*shape, len(ALPHAS)), dtype=np.float32) for _ in range(2))
-        self.held = np.empty((*shape, len(ALPHAS)), dtype=np.bool_)
-
-    def score(self, column: int, point: Floats, made: WholeNumberDistribution, outcomes: Floats) -> None:
-        """Score one case.
-
-        Args:
-            column: index of the case in CASES.
-            point: (n,), point forecasts, in points.
-            made: the distributions of the n games.
-            outcomes: (n,), whole numbers.
-        """
-        self.point[:, column] = point
-        self.crps[:, column] = made.crps(outcomes)
-        transform = made.pit(outcomes, self._places[:, column])
-        self.pit[:, column] = transform
-        for number, alpha in enumerate(ALPHAS):
-            self.lower[:, column, number], self.upper[:, column, number] = made.intervals(alpha)
-            self.held[:, column, number] = (alpha / 2 < transform) & (transform <= 1 - alpha / 2)
+    transform = made.pit(outcomes, places)
+    result: Columns = {"crps": made.crps(outcomes), "pit": transform}
+    if isinstance(made, LatticeDistribution):
+        result["probability"] = made.home_leads
+    for level, alpha in zip(LEVELS, ALPHAS, strict=True):
+        result[f"lower_{level}"], result[f"upper_{level}"] = made.intervals(alpha)
+        result[f"held_{level}"] = (alpha / 2 < transform) & (transform <= 1 - alpha / 2)
+    return {name: each if each.dtype == np.bool_ else each.astype(np.float32) for name, each in result.items()}
 
 
-SEED: Final = 18
-"""Seed of the random places within whole numbers; see `WholeNumberScores`."""
+def whole_number_scores(
+    forecast: Callable[[int, int], tuple[Floats, WholeNumberDistribution]],
+    outcomes: Floats,
+    seed: int = SEED,
+    *,
+    cases: Sequence[int] = ALL_CASES,
+) -> Columns:
+    """Score forecasts of n games for some cases, (n, cases).
+
+    Args:
+        forecast: returns the point forecasts, (n,), and the distributions at a horizon, by its index, from a minute.
+        outcomes: (n, 2), by horizon, whole numbers.
+        seed: of the random places, which are the same in every run.
+        cases: their indices in CASES.
+    """
+    places = np.random.default_rng(seed).uniform(-0.5, 0.5, (len(outcomes), len(CASES)))
+    found = []
+    for case in cases:
+        index, minute = CASES[case]
+        point, made = forecast(index, minute)
+        of_case = scored(made, outcomes[:, index], places[:, case])
+        found.append({"point": point.astype(np.float32), **of_case})
+    return {name: np.stack([each[name] for each in found], axis=1) for name in found[0]}
 
 
 def season_factors(points: Floats, tables: ServedTables, margins: Floats) -> Floats:
@@ -100,9 +107,7 @@ def factors_of_days_before(squares: Floats, days: NDArray[Any]) -> Floats:
     return result
 
 
-def lattice_forecasts(
-    points: Floats, tables: ServedTables, margins: Floats, factors: Floats | None = None
-) -> Forecasts:
+def lattice_forecasts(points: Floats, tables: ServedTables, margins: Floats, factors: Floats | None = None) -> Columns:
     """Score the forecasts of games.
 
     Args:
@@ -111,16 +116,12 @@ def lattice_forecasts(
         margins: (n,), expected final differentials before tip-off, in points; NaN if unknown.
         factors: (n, 2), of the scores by horizon, see `season_factors`; 1 by default.
     """
-    games = tables.games
-    scores = WholeNumberScores(len(games), SEED)
-    probability = np.empty((len(games), len(CASES)), dtype=np.float32)
-    for column, (index, minute) in enumerate(CASES):
+
+    def forecast(index: int, minute: int) -> tuple[Floats, LatticeDistribution]:
         center, made = tables.distribution(points, margins, index, minute)
-        if factors is not None:
-            made = _scaled(made, factors[:, index])
-        probability[:, column] = made.home_leads
-        scores.score(column, center, made, games.outcomes[:, index])
-    return Forecasts(probability, scores.point, scores.lower, scores.upper, scores.crps, scores.pit, scores.held)
+        return center, made if factors is None else _scaled(made, factors[:, index])
+
+    return whole_number_scores(forecast, tables.games.outcomes)
 
 
 def _scaled(made: LatticeDistribution, factors: Floats) -> LatticeDistribution:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_feed.moment import TABLES_FROM
-from dejavu_feed.pattern import OVERTIME_SECONDS
-from dejavu_models.arrays import Floats, Singles
+from dejavu_models.arrays import Floats
 from dejavu_models.components.ensemble import Ensemble, GameOpinions
 from dejavu_models.components.features import LIVE_COLUMNS
 from dejavu_models.moments.model import MomentInputs, MomentModel
@@ -19,18 +17,15 @@ from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.distribution import LatticeDistribution
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns, LiveKind, is_used
 from dejavu_trainer.data.moments import moments_to_array
+from dejavu_trainer.evaluation.figures import seconds_left
+from dejavu_trainer.evaluation.scoring.baselines import logistic_regression
+from dejavu_trainer.evaluation.scoring.lattice_scores import scored
+from dejavu_trainer.evaluation.table import MOMENTS, Columns
 from dejavu_trainer.training.ratings import RatedGames
 
-COLUMNS_SCORED: Final = (
-    "horizon", "game", "elapsed_s", "leader", "served", "logistic", "happened", "crps", "pit",
-)  # fmt: skip
-"""Columns of the scores: index of the horizon, index of the game, seconds of play since tip-off; whether the home team
-led at the moment (½ if tied); P(home leads at the horizon) by the served forecast and by the logistic regression;
-whether it did; CRPS in points and randomised probability transform of the served forecast."""
-
 _SEED: Final = 49
-_SURE: Final = 1e-6
-"""A probability is between this and 1 minus this."""
+_INVERSE_PENALTY: Final = 100.0
+"""That of the logistic regressions: scarcely any, so that few overtimes have a fit too."""
 
 
 def score_moments(
@@ -39,7 +34,7 @@ def score_moments(
     moments: MomentModel,
     earlier: RatedGames,
     test: RatedGames,
-) -> Singles:
+) -> Columns:
     """Score forecasts after each play that changes the state, from the minute before `TABLES_FROM` on.
 
     Args:
@@ -50,9 +45,11 @@ def score_moments(
         test: test games.
 
     Returns:
-        (states, COLUMNS_SCORED).
+        Columns of a table: the served forecast, the logistic regression, and the leader, whose team has probability 1
+        (½ if the game is tied).
     """
-    parts, places = [], np.random.default_rng(_SEED)
+    result: Columns = {}
+    places = np.random.default_rng(_SEED)
     for index, horizon in enumerate(HORIZONS):
         past, states = _states(earlier, horizon), _states(test, horizon)
         if not len(states):
@@ -60,30 +57,29 @@ def score_moments(
         game = states[:, 0].astype(np.int64)
         outcomes = test.games.outcomes[game, index]
         made = _served(models, calibration, moments, horizon, states, test.games.levels[game], test.margins[game])
-        happened = outcomes > 0
         logistic = np.full(len(states), np.nan)
         for overtime in (False, True):
             of_past, of_states = (_is_overtime(each) == overtime for each in (past, states))
             if of_past.any() and of_states.any():
                 before = past[of_past][:, 0].astype(np.int64)
-                logistic[of_states] = _logistic(
+                logistic[of_states] = logistic_regression(
                     _terms(past[of_past], horizon, earlier.margins[before]),
                     earlier.games.outcomes[before, index] > 0,
                     _terms(states[of_states], horizon, test.margins[game[of_states]]),
+                    _INVERSE_PENALTY,
                 )
-        leads = states[:, 2]
-        columns = (
-            np.full(len(states), index), game, states[:, 1], (np.sign(leads) + 1) / 2, made.home_leads, logistic,
-            happened, made.crps(outcomes), made.pit(outcomes, places.uniform(-0.5, 0.5, len(states))),
-        )  # fmt: skip
-        parts.append(np.stack([each.astype(np.float32) for each in columns], axis=1))
-    return np.concatenate(parts) if parts else np.empty((0, len(COLUMNS_SCORED)), np.float32)
-
-
-def seconds_left(elapsed: Floats, horizon: Horizon) -> Floats:
-    """Return the seconds left until a horizon, or until the end of an overtime, (n,)."""
-    end = horizon.seconds
-    return np.where(elapsed < end, end - elapsed, OVERTIME_SECONDS - (elapsed - end) % OVERTIME_SECONDS)
+        target, leads = MOMENTS[horizon], states[:, 2]
+        result |= {
+            f"{target}.game": game.astype(np.int32),
+            f"{target}.second": states[:, 1].astype(np.float32),
+            f"{target}.outcome": outcomes.astype(np.int16),
+            f"{target}.lead": leads.astype(np.int16),
+            f"{target}.logistic.probability": logistic.astype(np.float32),
+            f"{target}.leader.probability": ((np.sign(leads) + 1) / 2).astype(np.float32),
+        }
+        served = scored(made, outcomes, places.uniform(-0.5, 0.5, len(states)))
+        result |= {f"{target}.served.{name}": each for name, each in served.items()}
+    return result
 
 
 def _states(rated: RatedGames, horizon: Horizon) -> Floats:
@@ -154,19 +150,3 @@ def _terms(states: Floats, horizon: Horizon, margins: Floats) -> Floats:
         margins * np.sqrt(left + 3.0) / 50.0, margins / 10.0 * np.exp(-np.abs(scaled)),
     )  # fmt: skip
     return np.stack(columns, axis=1)
-
-
-def _logistic(terms: Floats, happened: NDArray[np.bool_], queries: Floats) -> Floats:
-    """Return probabilities by logistic regression, scarcely penalised, so that it also has a fit of few overtimes."""
-    if happened.all() or not happened.any():
-        return np.full(len(queries), np.clip(float(happened[0]), _SURE, 1 - _SURE))
-    # Imported late: scikit-learn takes seconds to load.
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression(C=100.0, solver="newton-cholesky")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(terms, happened)
-    probability: Floats = np.clip(model.predict_proba(queries)[:, 1], _SURE, 1 - _SURE)
-    return probability

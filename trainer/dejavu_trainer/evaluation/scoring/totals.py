@@ -6,79 +6,39 @@ around this forecast is that of its residuals in all earlier seasons.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dejavu_models import metrics
-from dejavu_models.arrays import Floats, Singles
+from dejavu_models.arrays import Floats
 from dejavu_models.totals.model import TotalModel
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
+from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.scoring.forecasts import choose
-from dejavu_trainer.evaluation.scoring.lattice_scores import WholeNumberScores
+from dejavu_trainer.evaluation.scoring.lattice_scores import whole_number_scores
+from dejavu_trainer.evaluation.table import TOTALS, Columns, case_columns, choose
 from dejavu_trainer.training.totals import TotalGames, carry_totals, frozen_totals, have_points, total_games
 
 SEED: Final = 19
-"""Seed of the random places within whole numbers; see `WholeNumberScores`."""
+"""Seed of the random places within whole numbers; see `lattice_scores.scored`."""
 
 
-@dataclass(frozen=True, slots=True)
-class TotalForecasts:
-    """One forecaster's forecasts of the totals of n games for every case; a rival has no intervals.
-
-    Attributes:
-        point: (n, cases), point forecasts in points.
-        crps: (n, cases), in points.
-        lower, upper: (n, cases, alphas), ends of the intervals, whole numbers.
-        pit: (n, cases), randomised probability integral transforms.
-        held: (n, cases, alphas), whether the outcome counts as within the interval; see `Forecasts.held`.
-    """
-
-    point: Singles
-    crps: Singles
-    lower: Singles | None = None
-    upper: Singles | None = None
-    pit: Singles | None = None
-    held: NDArray[np.bool_] | None = None
-
-
-@dataclass(frozen=True)
-class TotalScores:
-    """Forecasts of the totals of those games of one or more folds that have total points.
-
-    Attributes:
-        season: (n,), as the year in which it ends.
-        calibration_games: (n,), number of games behind the residuals by which a game's season was forecast.
-        outcomes: (n, 2), totals by horizon, in points.
-        forecasts: by forecaster.
-    """
-
-    season: NDArray[np.int16]
-    calibration_games: NDArray[np.int32]
-    outcomes: NDArray[np.int16]
-    forecasts: dict[str, TotalForecasts]
-
-    def __len__(self) -> int:
-        return len(self.season)
-
-
-def lattice_totals(model: TotalModel, games: TotalGames) -> TotalForecasts:
-    """Score the forecasts of games by the tables of one source of the expected total.
+def lattice_totals(model: TotalModel, games: TotalGames) -> Columns:
+    """Score the forecasts of games by the tables of one source of the expected total, (n, cases).
 
     Args:
         model: the tables.
         games: n games, later than all those that the tables are fitted on.
     """
-    scores = WholeNumberScores(len(games.season), SEED)
-    for column, (index, minute) in enumerate(CASES):
+
+    def forecast(index: int, minute: int) -> tuple[Floats, WholeNumberDistribution]:
         horizon, inputs = HORIZONS[index], games.at(minute)
         made = model.distribution(horizon, minute, inputs)
-        scores.score(column, inputs.points + model.to_come(horizon, minute, inputs), made, games.outcomes[:, index])
-    return TotalForecasts(scores.point, scores.crps, scores.lower, scores.upper, scores.pit, scores.held)
+        return inputs.points + model.to_come(horizon, minute, inputs), made
+
+    return whole_number_scores(forecast, games.outcomes, SEED)
 
 
 FORMER_GAMES: Final = 50
@@ -87,7 +47,7 @@ FORMER_GAMES: Final = 50
 Otherwise it would be mostly noise on the first evenings, and this baseline weaker than necessary."""
 
 
-def pace_baseline(past: TotalGames, games: TotalGames) -> TotalForecasts:
+def pace_baseline(past: TotalGames, games: TotalGames) -> Columns:
     """Forecast that points continue at the rate so far: t points after m minutes, t / m a minute.
 
     Args:
@@ -97,7 +57,7 @@ def pace_baseline(past: TotalGames, games: TotalGames) -> TotalForecasts:
     return _around(_pace(past), _pace(games), past, games)
 
 
-def season_mean_baseline(past: TotalGames, games: TotalGames) -> TotalForecasts:
+def season_mean_baseline(past: TotalGames, games: TotalGames) -> Columns:
     """Forecast that as many points are still to come as came on average in the games of the season so far.
 
     Args:
@@ -109,7 +69,7 @@ def season_mean_baseline(past: TotalGames, games: TotalGames) -> TotalForecasts:
     return _around(means[: len(past.season)], means[len(past.season) :], past, games)
 
 
-def line_baseline(past: TotalGames, games: TotalGames) -> TotalForecasts:
+def line_baseline(past: TotalGames, games: TotalGames) -> Columns:
     """Forecast that the rest of the game brings its share, by time, of the expected total: of the line.
 
     Args:
@@ -155,7 +115,7 @@ def _season_means(games: TotalGames) -> Floats:
     return result
 
 
-def _around(of_past: Floats, expected: Floats, past: TotalGames, games: TotalGames) -> TotalForecasts:
+def _around(of_past: Floats, expected: Floats, past: TotalGames, games: TotalGames) -> Columns:
     """Score forecasts `expected` of the points still to come, one per (horizon, minute) in CASES.
 
     The distribution around them is that of the residuals of past games.
@@ -164,10 +124,10 @@ def _around(of_past: Floats, expected: Floats, past: TotalGames, games: TotalGam
     zeros = np.zeros(len(errors))
     crps = np.stack([metrics.crps(zeros, residuals[:, row], errors[:, row]) for row in range(len(CASES))], axis=1)
     points = games.points[:, [minute - 1 for _, minute in CASES]] + expected
-    return TotalForecasts(points.astype(np.float32), crps.astype(np.float32))
+    return {"point": points.astype(np.float32), "crps": crps.astype(np.float32)}
 
 
-SERVED: Final = ("totals", "frozen", "no_teams")
+SERVED: Final = ("served", "frozen", "no_teams")
 """Totals with carried ratings; with ratings frozen before the season; without teams."""
 
 RIVALS: Final = ("pace", "season_mean")
@@ -180,13 +140,13 @@ LINE_RATE: Final = "line_rate"
 """Reference that knows the same line; see `line_baseline`.
 
 It and LINE are scored if the totals have tables for the line, and at least half of the games have a line. Forecasts of
-games without one are those without the line: of `totals`, of `pace`."""
+games without one are those without the line: of `served`, of `pace`."""
 
 _LEAST_SHARE: Final = 0.5
 """Least share of games with a line."""
 
 
-def score_totals(totals: Totals, earlier: Games, games: Games) -> TotalScores | None:
+def score_totals(totals: Totals, earlier: Games, games: Games) -> Columns:
     """Score forecasts of the totals of games.
 
     Args:
@@ -195,11 +155,11 @@ def score_totals(totals: Totals, earlier: Games, games: Games) -> TotalScores | 
         games: games of one season.
 
     Returns:
-        The scores of the games that have total points; None if no game has them.
+        Columns of a table, with the games that have total points; empty if no game has them.
     """
     known, before = have_points(games), have_points(earlier)
     if not known.any():
-        return None
+        return {}
     with_points, past = games.select(known), earlier.select(before)
     expected = {
         MarginSource.KNOWN: carry_totals(totals.ratings, games)[0][known],
@@ -211,19 +171,13 @@ def score_totals(totals: Totals, earlier: Games, games: Games) -> TotalScores | 
         for name, (source, of_source) in zip(SERVED, expected.items(), strict=True)
     }
     of_past, of_games = (total_games(each, np.zeros(len(each))) for each in (past, with_points))
-    forecasts["pace"] = pace_baseline(of_past, of_games)
-    forecasts["season_mean"] = season_mean_baseline(of_past, of_games)
+    forecasts |= {"pace": pace_baseline(of_past, of_games), "season_mean": season_mean_baseline(of_past, of_games)}
     lined = np.isfinite(with_points.total_line)
     if MarginSource.LINE in totals.models and lined.mean() >= _LEAST_SHARE:
-        of_line = _with_line(totals.models[MarginSource.LINE], past, with_points)
-        for name, without in ((LINE, SERVED[0]), (LINE_RATE, RIVALS[0])):
-            forecasts[name] = choose(lined, of_line[name], forecasts[without])
-    behind = np.full(len(with_points), totals.models[MarginSource.KNOWN].games, dtype=np.int32)
-    return TotalScores(with_points.season, behind, of_games.outcomes.astype(np.int16), forecasts)
-
-
-def _with_line(model: TotalModel, past: Games, games: Games) -> dict[str, TotalForecasts]:
-    """Return the forecasts that know the line; of no use for games without one."""
-    earlier = past.select(np.isfinite(past.total_line))
-    before, now = (total_games(each, each.total_line.astype(np.float64)) for each in (earlier, games))
-    return {LINE: lattice_totals(model, now), LINE_RATE: line_baseline(before, now)}
+        lines = past.select(np.isfinite(past.total_line))
+        then, now = (total_games(each, each.total_line.astype(np.float64)) for each in (lines, with_points))
+        of_line = lattice_totals(totals.models[MarginSource.LINE], now)
+        forecasts[LINE] = choose(lined, of_line, forecasts[SERVED[0]])
+        forecasts[LINE_RATE] = choose(lined, line_baseline(then, now), forecasts[RIVALS[0]])
+    rows = case_columns(TOTALS, forecasts, np.flatnonzero(known), of_games.outcomes)
+    return {"fold.total_games": np.array([totals.models[MarginSource.KNOWN].games]), **rows}

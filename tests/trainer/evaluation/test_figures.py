@@ -1,0 +1,148 @@
+"""Figures of a table: means over the forecasts of groups, paired differences, with the game as the unit of chance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.support.builders.folds import result_of_two_folds
+
+from dejavu_models.metrics import ECE_BINS, Estimate, probability_bin
+from dejavu_models.types import HORIZONS, Horizon
+from dejavu_models.uncertainty.lead_groups import lead_groups
+from dejavu_trainer.evaluation.figures import BANDS, LEADS, OVERTIME, Figures, groups
+from dejavu_trainer.evaluation.table import METRICS, MOMENTS, Columns, Table
+
+FINAL, HALF = Horizon.FINAL.value, Horizon.HALFTIME.value
+
+
+@pytest.fixture(scope="module")
+def figures() -> Figures:
+    return result_of_two_folds().figures
+
+
+def found(figures: Figures, forecaster: str, metric: str, reference: str = "", **options: str) -> Estimate:
+    target = options.pop("target", FINAL)
+    estimate = figures.get(target, forecaster, metric, reference, **options)  # type: ignore[arg-type]
+    assert estimate is not None
+    return estimate
+
+
+@pytest.mark.parametrize("target", [HALF, FINAL])
+def test_figures_are_means_over_all_forecasts_within_their_intervals(figures: Figures, target: str) -> None:
+    for name in figures.table.forecasters(target):
+        for metric in METRICS[:-1]:
+            losses = figures.table.losses(target, name, metric)
+            if losses is None:
+                assert figures.get(target, name, metric) is None
+                continue
+            estimate = found(figures, name, metric, target=target)
+            assert estimate.value == pytest.approx(losses.mean() ** 0.5 if metric == "rmse" else losses.mean())
+            assert estimate.lower <= estimate.value <= estimate.upper
+    assert figures.games(target) == 600
+    assert figures.get(target, "logistic", "crps") is None
+    assert figures.get("quarter", "served", "crps") is None
+
+
+@pytest.mark.parametrize("horizon", HORIZONS)
+def test_groups_share_out_the_forecasts(figures: Figures, horizon: Horizon) -> None:
+    target = horizon.value
+    for kind in ("all", "season", "quarter", "lead", "minute"):
+        rows = np.concatenate([*figures.groups(target, kind).values()])
+        assert sorted(rows.tolist()) == list(range(600 * horizon.last_slot))
+    assert tuple(figures.groups(target, "minute")) == tuple(str(minute) for minute in horizon.forecast_minutes)
+    assert tuple(figures.groups(target, "lead")) == LEADS
+    assert tuple(figures.groups(target, "late")) == (("42–47",) if horizon is Horizon.FINAL else ())
+
+
+@pytest.mark.parametrize(("kind", "name"), [("season", "2034"), ("lead", "9-15"), ("minute", "30"), ("late", "42–47")])
+def test_groups_have_the_figures_of_their_forecasts_alone(figures: Figures, kind: str, name: str) -> None:
+    table = figures.table
+    minute = table.of(FINAL, "second") / 60
+    which = {
+        "season": table.columns["game.season"][table.of(FINAL, "game")] == 2034,
+        "lead": lead_groups(table.of(FINAL, "lead")) == 2,
+        "minute": minute == 30,
+        "late": minute >= 42,
+    }[kind]
+    for metric in ("mae", "crps", "brier", "winkler_80", "coverage_50"):
+        losses = table.losses(FINAL, "frozen", metric)
+        assert losses is not None
+        assert found(figures, "frozen", metric, kind=kind, group=name).value == pytest.approx(losses[which].mean())
+
+
+def test_calibration_errors_are_those_of_all_probabilities_together(figures: Figures) -> None:
+    probability = figures.table.of(FINAL, "logistic.probability").astype(float)
+    bins, gaps = probability_bin(probability), probability - (figures.table.of(FINAL, "outcome") > 0)
+    expected = sum(abs(gaps[bins == number].sum()) for number in range(ECE_BINS)) / gaps.size
+    assert found(figures, "logistic", "ece").value == pytest.approx(expected)
+
+
+def test_differences_are_paired_and_relative_to_the_reference(figures: Figures) -> None:
+    mine, theirs = (found(figures, name, "crps") for name in ("served", "persistence"))
+    difference = found(figures, "served", "crps", "persistence", compare="difference")
+    assert difference.value == pytest.approx(mine.value - theirs.value)
+    assert difference.upper < 0
+    assert difference.upper - difference.lower < mine.upper - mine.lower
+    assert found(figures, "served", "crps", "persistence").value == pytest.approx(mine.value / theirs.value - 1)
+    assert figures.get(FINAL, "served", "crps", "logistic") is None
+
+
+def test_differences_by_season_have_students_interval_of_their_means(figures: Figures) -> None:
+    from scipy import stats
+
+    for kind, group in (("all", "all"), ("minute", "18")):
+        table, rows = figures.table, figures.groups(FINAL, kind)[group]
+        season = table.columns["game.season"][table.of(FINAL, "game")[rows]]
+        own, other = (table.of(FINAL, f"{name}.crps")[rows].astype(float) for name in ("served", "linear"))
+        shares = [own[season == each].mean() / other[season == each].mean() - 1 for each in (2033, 2034)]
+        interval = stats.ttest_1samp(shares, 0).confidence_interval(0.95)
+        by_season = found(figures, "served", "crps", "linear", kind=kind, group=group, compare="seasons")
+        assert by_season == pytest.approx((np.mean(shares), interval.low, interval.high))
+    assert figures.get(FINAL, "served", "crps", "linear", kind="season", group="2033", compare="seasons") is None
+
+
+def test_the_game_is_the_unit_of_chance(figures: Figures) -> None:
+    """Minutes of a game are dependent: a metric over all of them is hardly more precise than over one."""
+    overall, first = (found(figures, "persistence", "mae", **group) for group in ({}, {"kind": "minute", "group": "1"}))
+    assert overall.upper - overall.lower > (first.upper - first.lower) / 3
+
+
+def test_equal_seeds_give_equal_figures_and_a_higher_level_wider_intervals(figures: Figures) -> None:
+    again, wide = (Figures(figures.table, resamples=50, level=level) for level in (0.95, 0.999))
+    mine, other, wider = (found(each, "served", "crps") for each in (figures, again, wide))
+    assert mine == other
+    assert wider.value == mine.value
+    assert wider.lower < mine.lower < mine.upper < wider.upper
+
+
+def one_forecast_a_game(games: int, scores: Columns) -> Table:
+    rows, zeros = np.arange(games), np.zeros(games)
+    columns = {"game": rows, "second": zeros, "outcome": zeros}
+    return Table({"game.season": zeros, **{f"tip-off.{name}": each for name, each in columns.items()}, **scores})
+
+
+def test_references_that_can_be_perfect_have_no_relative_figure() -> None:
+    rng = np.random.default_rng(1)
+    scores = {"tip-off.one.crps": rng.random(5), "tip-off.none.crps": np.array([0.0, 0, 0, 0, 1])}
+    made = Figures(one_forecast_a_game(5, scores))
+    assert made.get("tip-off", "one", "crps", "none") is None
+    assert made.get("tip-off", "one", "crps", "none", compare="difference") is not None
+
+
+def test_moments_are_grouped_by_time_left_and_count_as_one_a_game() -> None:
+    target, second = MOMENTS[Horizon.FINAL], np.array([2640.0, 2760, 2820, 2850, 2879, 2880, 3179, 3180])
+    game = np.array([0, 0, 0, 1, 1, 1, 1, 1])
+    crps = np.array([3.0, 1, 2, 9, 4, 6, 8, 7])
+    columns = {"game": game, "second": second, "outcome": np.ones(8), "served.crps": crps}
+    table = Table({"game.season": np.zeros(2), **{f"{target}.{name}": each for name, each in columns.items()}})
+    assert {name: rows.tolist() for name, rows in groups(table, target, "band").items()} == {
+        "44:00–48:00": [0, 1, 2, 3, 4], "44:00–46:00": [0], "46:00–47:00": [1],
+        "last minute": [2, 3, 4], "last 30 s": [3, 4], "last 10 s": [4], OVERTIME: [5, 6, 7],
+    }  # fmt: skip
+    assert set(groups(table, target, "band")) == {*BANDS[Horizon.FINAL], OVERTIME}
+    made = Figures(table, resamples=50)
+    for group, mean in (("44:00–48:00", (2 + 6.5) / 2), ("last minute", (2 + 6.5) / 2), (OVERTIME, 7)):
+        estimate = made.get(target, "served", "crps", kind="band", group=group)
+        assert estimate is not None
+        assert estimate.value == pytest.approx(mean)
+    assert made.games(target, "band", OVERTIME) == 1

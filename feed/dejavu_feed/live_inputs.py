@@ -255,7 +255,7 @@ def from_message(message: Any) -> tuple[LiveInputs, tuple[InputFault, ...]]:
 
 def put(message: Any, live: LiveInputs) -> None:
     """Set the live inputs of a PredictRequest or a Forecast."""
-    for each in LIVE_INPUTS:
+    for each in () if live is NO_LIVE_INPUTS else LIVE_INPUTS:
         value = getattr(live, each.name)
         if value is not None:
             each.put(message, value)
@@ -288,7 +288,7 @@ def faults_of(live: LiveInputs, differentials: Sequence[float]) -> Iterator[Inpu
         live: the live inputs.
         differentials: the pattern, in points; empty if it is invalid.
     """
-    for each in LIVE_INPUTS:
+    for each in () if live is NO_LIVE_INPUTS else LIVE_INPUTS:
         value = getattr(live, each.name)
         fault = None if value is None else each.check(value, live, differentials)
         if fault is not None:

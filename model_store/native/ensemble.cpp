@@ -70,15 +70,19 @@ std::vector<std::uint32_t> Database::nearest(const float *features) const {
 }
 
 void Database::put(const std::vector<std::uint32_t> &groups, int horizon, Opinion &opinion) const {
-    // Two counts of each bin, since neighbouring members often have the same: one increment would wait for the other.
-    std::array<std::uint32_t, BINS> games{}, others{};
+    // Four counts of each bin, since neighbouring members often have the same: one increment would wait for the other.
+    constexpr std::size_t COUNTS = 4;
+    std::array<std::array<std::uint32_t, BINS>, COUNTS> counts{};
     const std::uint8_t *const codes = codes_[static_cast<std::size_t>(horizon)].data();
     for (const std::uint32_t group : groups) {
         const std::uint8_t *code = codes + starts_[group], *const end = codes + starts_[group + 1];
-        for (; end - code >= 2; code += 2) ++games[code[0]], ++others[code[1]];
-        if (code != end) ++games[*code];
+        for (; end - code >= static_cast<std::ptrdiff_t>(COUNTS); code += COUNTS)
+            for (std::size_t place = 0; place < COUNTS; ++place) ++counts[place][code[place]];
+        for (; code != end; ++code) ++counts[0][*code];
     }
-    for (std::size_t bin = 0; bin < BINS; ++bin) games[bin] += others[bin];
+    std::array<std::uint32_t, BINS> games{};
+    for (const auto &each : counts)
+        for (std::size_t bin = 0; bin < BINS; ++bin) games[bin] += each[bin];
     opinion.set_similar(games);
 }
 

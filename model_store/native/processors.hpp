@@ -19,14 +19,3 @@
 typedef int FourPlaces __attribute__((vector_size(16)));
 #define MIXED(one, other, ...) __builtin_shuffle(one, other, FourPlaces{__VA_ARGS__})
 #endif
-
-namespace dejavu {
-
-// Prefetches memory that is read soon.
-ALWAYS_INLINE void prefetch([[maybe_unused]] const void *address) {
-#if defined(__GNUC__)
-    __builtin_prefetch(address);
-#endif
-}
-
-}  // namespace dejavu

@@ -6,7 +6,7 @@
 
 #include "processors.hpp"
 
-// Products are rounded before they are added, as in hnswlib, so that distances are the same on all processors.
+// Products are rounded before they are added, so that distances are the same on all processors.
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
@@ -26,15 +26,9 @@ public:
     void start(std::size_t breadth) {
         breadth_ = breadth;
         size_ = next_ = 0;
-        room_ = (breadth + LANES - 1) / LANES * LANES;
-        const std::size_t each = 1 + room_;
-        if (memory_.size() != 2 * each) {
-            memory_.resize(2 * each);
-            entries_ = memory_.data();
-            others_ = entries_ + each;
-            entries_[0] = others_[0] = -1.0;  // nearer than any
-        }
-        std::fill(entries_ + 1, entries_ + 1 + room_, NONE);
+        memory_.assign(1 + (breadth / LANES + 1) * LANES, NONE);
+        entries_ = memory_.data();
+        entries_[0] = -1.0;  // nearer than any
         farthest_ = std::numeric_limits<float>::infinity();
     }
 
@@ -43,22 +37,29 @@ public:
     ALWAYS_INLINE void add(float distance, std::uint32_t number) {
         if (!(distance < farthest_)) return;
         const double entry = entry_of(distance, number);
-        const std::size_t room = room_ / LANES * LANES;  // the same number; compilers see that it is a multiple of LANES
-        const double *const __restrict before = entries_;
-        double *const __restrict after = others_;
-        std::int64_t nearer = 0;
-        for (std::size_t place = 1; place <= room; ++place) {
-            const double here = before[place], last = before[place - 1];
-            const double low = here < entry ? here : entry;
-            after[place] = last > low ? last : low;
-            nearer += here < entry;
+        // Most new entries belong after the next to be expanded: those before it stay where they are.
+        std::size_t first = next_ / LANES * LANES;
+        if (entry < entries_[first]) first = 0;
+        // From the last block on, so that each reads what the one before it has not yet moved.
+        const Entries added = entry - Entries{};
+        Counts nearer = {};
+        for (std::size_t block = size_ / LANES * LANES + LANES; block > first;) {
+            block -= LANES;
+            Entries here, before;
+            std::memcpy(&here, entries_ + 1 + block, sizeof here);
+            std::memcpy(&before, entries_ + block, sizeof before);
+            nearer -= here < added;  // a lane of a comparison is 0 or −1
+            const Entries low = here < added ? here : added;
+            here = before > low ? before : low;
+            std::memcpy(entries_ + 1 + block, &here, sizeof here);
         }
-        std::swap(entries_, others_);
-        next_ = std::min(next_, static_cast<std::size_t>(nearer));
+        std::size_t place = first;
+        for (std::size_t lane = 0; lane < LANES; ++lane) place += static_cast<std::size_t>(nearer[lane]);
+        next_ = std::min(next_, place);
         size_ += size_ < breadth_;
         if (size_ == breadth_) {
             farthest_ = static_cast<float>(distance_of(entries_[breadth_]));
-            std::fill(entries_ + 1 + breadth_, entries_ + 1 + room_, NONE);
+            entries_[1 + breadth_] = NONE;
         }
     }
 
@@ -73,9 +74,6 @@ public:
         return true;
     }
 
-    // Returns the vector that is likely to be expanded next: the one after the last expanded. It may be expanded already.
-    std::uint32_t following() const { return number_of(bits_of(entries_[next_ < size_ ? 1 + next_ : size_])); }
-
     void copy(std::size_t count, std::vector<Found> &found) const {
         found.clear();
         for (std::size_t place = 1; place <= std::min(count, size_); ++place)
@@ -87,6 +85,8 @@ private:
     // exponents are raised, since threads may be set to treat subnormal doubles as 0.
     static constexpr std::uint64_t FREE = (std::uint64_t{1} << 29) - 1, EXPANDED = 1, RAISED = std::uint64_t{512} << 52;
     static constexpr std::size_t LANES = 8;
+    typedef double Entries __attribute__((vector_size(8 * LANES)));
+    typedef std::int64_t Counts __attribute__((vector_size(8 * LANES)));
     static constexpr double NONE = std::numeric_limits<double>::infinity();
 
     static std::uint64_t bits_of(double entry) {
@@ -108,9 +108,9 @@ private:
         return distance;
     }
 
-    std::vector<double> memory_;  // of both lists, which change places with each new entry
-    double *entries_ = nullptr, *others_ = nullptr;
-    std::size_t breadth_ = 0, room_ = 0, size_ = 0, next_ = 0;
+    std::vector<double> memory_;
+    double *entries_ = nullptr;
+    std::size_t breadth_ = 0, size_ = 0, next_ = 0;
     float farthest_ = 0.0f;
 };
 
@@ -187,6 +187,9 @@ ALWAYS_INLINE Four four_sums_of_squares(const float *query, const float *one, co
 
 }  // namespace
 
+// Number of vectors expanded at a time. Processors mispredict the ends of loops over the few links of one vector.
+constexpr int EXPANDED_AT_A_TIME = 8;
+
 // Memory of the searches of a thread.
 struct Scratch {
     Pool pool;
@@ -206,7 +209,7 @@ Vectors::Vectors(const float *values, std::size_t count, int dimensions, int lan
       values_(count * dimensions_, 0.0f) {
     for (std::size_t row = 0; row < count; ++row)
         std::memcpy(&values_[row * dimensions_], values + row * dimensions, sizeof(float) * dimensions);
-    // Splits the dimensions as hnswlib does: those that are summed by fours, and the others, one after the other.
+    // Splits the dimensions: those that are summed by fours, and the others, one after the other.
     const int dims = dimensions_;
     parted_ = dims % 4 == 0 ? dims : dims > 16 ? dims / 16 * 16 : dims > 4 ? dims / 4 * 4 : 0;
 }
@@ -299,7 +302,7 @@ FOR_EACH_PROCESSOR NOT_INLINE const std::vector<Found> &Graph::nearest(const flo
                                                                    Scratch &memory) const {
     Pool &pool = memory.pool;
     Seen &seen = memory.seen;
-    const std::size_t room = most_links_ + SPARE;
+    const std::size_t room = EXPANDED_AT_A_TIME * most_links_ + SPARE;
     if (memory.fresh.size() < room) memory.fresh.resize(room);
     std::uint32_t *const fresh = memory.fresh.data();
     if (memory.distances.size() < room) memory.distances.resize(room);
@@ -311,9 +314,12 @@ FOR_EACH_PROCESSOR NOT_INLINE const std::vector<Found> &Graph::nearest(const flo
     pool.add(start.first, start.second);
     seen.add(start.second);
     const std::uint32_t *const links = links_.data();
-    for (std::uint32_t list; pool.expand(list);) {
-        prefetch(links + starts_[pool.following()]);
-        const std::size_t unseen = seen.unseen(links + starts_[list], links + starts_[list + 1], fresh);
+    int expanded;
+    do {
+        std::size_t unseen = 0;
+        expanded = 0;
+        for (std::uint32_t list; expanded < EXPANDED_AT_A_TIME && pool.expand(list); ++expanded)
+            unseen += seen.unseen(links + starts_[list], links + starts_[list + 1], fresh + unseen);
         // All distances first, since they do not depend on each other. Which of them are near cannot be predicted.
         vectors_.squared_distances(padded, fresh, unseen, distances);
         std::size_t near = 0;
@@ -325,7 +331,7 @@ FOR_EACH_PROCESSOR NOT_INLINE const std::vector<Found> &Graph::nearest(const flo
             near += distance < farthest;
         }
         for (std::size_t place = 0; place < near; ++place) pool.add(distances[place], fresh[place]);
-    }
+    } while (expanded);
     pool.copy(count, memory.found);
     return memory.found;
 }

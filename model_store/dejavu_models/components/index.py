@@ -1,7 +1,7 @@
 """Nearest vectors by Euclidean distance: an HNSW graph, or a comparison of all vectors where there are few.
 
 The trainer builds a graph with hnswlib (Malkov & Yashunin, Efficient and robust approximate nearest neighbor search
-using HNSW graphs, 2018); the compiled models search it in hnswlib's order, on fully checked arrays.
+using HNSW graphs, 2018); the compiled models search it, on fully checked arrays.
 """
 
 from __future__ import annotations

@@ -19,12 +19,10 @@ _LINE_SOURCES: Final = {
     forecast_pb2.MARGIN_SOURCE_FILE: LineSource.FILE,
 }
 _LINE_SOURCE_NAMES: Final = f"one of {', '.join(map(forecast_pb2.MarginSource.Name, _LINE_SOURCES))}"
+ORIGIN_FIELDS: Final = frozenset(("margin_source", "margin_time"))
+"""The fields that give the source of a request's margin, or its time."""
+
 _SOURCE_VALUES: Final = {source: value for value, source in _LINE_SOURCES.items()}
-
-
-def says_origin(request: PredictRequest) -> bool:
-    """Return whether a request gives the source of its margin, or its time."""
-    return request.HasField("margin_source") or request.HasField("margin_time")
 
 
 def line_origin(request: PredictRequest, today: date | None) -> LineOrigin:

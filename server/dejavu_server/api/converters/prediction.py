@@ -20,7 +20,7 @@ from dejavu_feed import live_inputs
 from dejavu_feed import moment as moments
 from dejavu_feed.box_score import MAX_PLAYERS, Lineups, lineups
 from dejavu_feed.game_ids import is_game_id, is_of_season, is_playoffs, is_replay, season_days, season_of
-from dejavu_feed.live_inputs import LiveInputs
+from dejavu_feed.live_inputs import LIVE_INPUTS, NO_LIVE_INPUTS, LiveInputs
 from dejavu_feed.off_season import playing_days
 from dejavu_models import risk
 from dejavu_models.errors import FieldErrors, InvalidGameDate, InvalidInput, InvalidLiveInput
@@ -48,7 +48,7 @@ from dejavu_server.api.converters.fields import (
 )
 from dejavu_server.api.converters.forecast_parts import CourseOf, add_parts
 from dejavu_server.api.converters.forecast_warnings import forecast_warnings, model_warnings
-from dejavu_server.api.converters.line_origin import line_origin, put_origin, says_origin
+from dejavu_server.api.converters.line_origin import ORIGIN_FIELDS, line_origin, put_origin
 from dejavu_server.api.converters.market import markets
 from dejavu_server.records import ForecastRequest, IssuedForecast, LateReason
 
@@ -69,6 +69,8 @@ _WEIGHT_SOURCES: Final = {
     MarginSource.LINE: forecast_pb2.MARGIN_SOURCE_CALLER,
 }
 """Sources of the expected margin in the weights of components."""
+
+_LIVE_FIELDS: Final = frozenset(each.name for each in LIVE_INPUTS)
 
 # Placeholders for invalid values.
 _ANY_PATTERN = ScorePattern((0.0,))
@@ -106,28 +108,30 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
     requested = requested_horizon(request)
     pattern = faults.read(_pattern, _ANY_PATTERN, request, requested or Horizon.FINAL)
     horizon = requested or faults.read(horizon_of, Horizon.FINAL, request.horizon)
-    # Fields that most requests do not have are read only if they are set: this is on the path of every call.
-    home_team = faults.read(team, "", request.home_team, "home_team") if request.home_team else ""
-    away_team = faults.read(team, "", request.away_team, "away_team") if request.away_team else ""
+    # Most requests have few fields, and this is on the path of every call: only those that are set are read.
+    given = {field.name for field, _ in request.ListFields()}
+    home_team = faults.read(team, "", request.home_team, "home_team") if "home_team" in given else ""
+    away_team = faults.read(team, "", request.away_team, "away_team") if "away_team" in given else ""
     if home_team or away_team:
         faults.read(check_both_teams, None, request.home_team, request.away_team)
-    levels = faults.read(_levels, (), request) if request.quantile_levels else ()
-    game_date = faults.read(_game_date, None, request, today) if request.game_date or game_id else None
-    live = _live_inputs(request, pattern, faults)
-    read_markets = markets(request, faults) if request.markets else ()
-    line_ups = _lineups(request, faults) if request.HasField("lineups") else None
-    origin = faults.read(line_origin, None, request, today) if says_origin(request) else None
+    levels = faults.read(_levels, (), request) if "quantile_levels" in given else ()
+    game_date = faults.read(_game_date, None, request, today) if "game_date" in given or game_id else None
+    live = NO_LIVE_INPUTS if given.isdisjoint(_LIVE_FIELDS) else _live_inputs(request, pattern, faults)
+    read_markets = markets(request, faults) if "markets" in given else ()
+    line_ups = _lineups(request, faults) if "lineups" in given else None
+    origin = None if given.isdisjoint(ORIGIN_FIELDS) else faults.read(line_origin, None, request, today)
+    is_moment = "moment" in given
     query = _ANY_QUERY
     try:
         query = ForecastQuery(
             pattern=pattern,
             horizon=horizon,
-            alpha=request.alpha if request.HasField("alpha") else DEFAULT_ALPHA,
+            alpha=request.alpha if "alpha" in given else DEFAULT_ALPHA,
             home_team=home_team,
             away_team=away_team,
-            pregame_margin=request.pregame_margin if request.HasField("pregame_margin") else None,
+            pregame_margin=request.pregame_margin if "pregame_margin" in given else None,
             # A moment's would repeat most of its minute's, a dozen times over.
-            explain=request.return_explanation or (game_id != "" and not request.HasField("moment")),
+            explain=request.return_explanation or (game_id != "" and not is_moment),
             quantile_levels=levels,
             record=game_id != "",
             markets=read_markets,
@@ -135,7 +139,7 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
             is_playoffs=game_id != "" and is_playoffs(game_id),
             live=live,
             lineups=line_ups,
-            moment=moments.from_message(request) if pattern is not _ANY_PATTERN else None,
+            moment=moments.from_message(request) if is_moment and pattern is not _ANY_PATTERN else None,
         )
     except InvalidInput as error:
         faults.add(error)
@@ -298,7 +302,7 @@ def _live_inputs(request: PredictRequest, pattern: ScorePattern, faults: FieldEr
         return live
     for fault in live_inputs.faults_of(live, ()):
         faults.add(InvalidLiveInput(*fault))
-    return live_inputs.NO_LIVE_INPUTS
+    return NO_LIVE_INPUTS
 
 
 def _lineups(request: PredictRequest, faults: FieldErrors) -> Lineups | None:

@@ -7,8 +7,6 @@ from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
-import numpy as np
-
 from dejavu_feed.box_score import Lineups
 from dejavu_feed.off_season import season_on
 from dejavu_feed.sites import is_neutral
@@ -99,7 +97,7 @@ class Expectations:
         """Return the uncertainty of a game's expected margin."""
         state = self._rated.ratings.filter
         if game.day is not None and game.day > state.newest:
-            state = state.predict(season_on(game.day), np.datetime64(game.day))
+            state = state.predict(season_on(game.day), game.day)
         terms = game_terms(self._schedule(game), game.home, is_playoffs=game.is_playoffs)
         variance = state.expected(game.home, game.away, terms)[1] - state.settings.noise
         return MarginUncertainty(variance, (state.deviation(game.home), state.deviation(game.away)))

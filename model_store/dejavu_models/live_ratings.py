@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Final, NamedTuple, Self
 
-import numpy as np
-
 from dejavu_feed.box_score import PlayerLine
 from dejavu_feed.off_season import playing_days
 from dejavu_models.player_ratings import PlayerRatings
@@ -115,7 +113,7 @@ class LiveRatings:
         games = self.games if result.season == state.season else {}
         if result.day <= self.since:
             return replace(self, games=_counted(games, result)) if result.season == state.season else self
-        state = state.predict(result.season, np.datetime64(result.day))
+        state = state.predict(result.season, result.day)
         updated = state.update(result.home, result.away, result.differential, terms)
         seen = {code: self.seen.get(code, self.since) for code in (result.home, result.away)}
         return replace(
@@ -176,7 +174,7 @@ class LiveTotals:
             return self
         games = self.games if result.season == state.season else {}
         if terms is not None:
-            predicted = state.predict(result.season, np.datetime64(result.day))
+            predicted = state.predict(result.season, result.day)
             state = predicted.update(result.home, result.away, result.total, terms)
         return replace(self, filter=state, games=_counted(games, result))
 

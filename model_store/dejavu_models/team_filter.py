@@ -73,7 +73,7 @@ class TeamFilter:
         mean: (31 + terms,), teams in the order of CODES, then the level, then the coefficients of terms, in points.
         covariance: (31 + terms, 31 + terms), in points squared.
         season: season of the teams, as the year in which it ends; None before the first game.
-        date: date of the last game.
+        date: local date of the last game.
         awaits_season: whether `season` begins after `date`: the change of season has been applied, but no game of it.
         away_sign: sign of the away team's number in a game's expectation: −1 for a margin, 1 for a total.
         level: the level before the first game, in points.
@@ -85,7 +85,7 @@ class TeamFilter:
     mean: Floats
     covariance: Floats
     season: int | None = None
-    date: np.datetime64 | None = None
+    date: dt.date | None = None
     awaits_season: bool = False
 
     away_sign: ClassVar[float]
@@ -134,14 +134,13 @@ class TeamFilter:
         """
         if self.date is None:
             raise ValueError("ratings include no game")
-        day: dt.date = self.date.astype("datetime64[D]").item()
-        return day
+        return self.date
 
     def is_of_earlier_season(self, game_date: dt.date | None) -> bool:
         """Return whether a game is of a later season than the teams'; False if its date is unknown."""
         return game_date is not None and self.season is not None and season_on(game_date) > self.season
 
-    def predict(self, season: int, day: np.datetime64 | None = None) -> Self:
+    def predict(self, season: int, day: dt.date | None = None) -> Self:
         """Predict the state before a game of `season` on `day`: adds drift variance, and regresses in a new season.
 
         A change of season replaces the drift since the last game, and every season in between is a change of its own.
@@ -174,8 +173,8 @@ class TeamFilter:
                 covariance[LEVEL, LEVEL] += _LONGEST_GAP * chosen.home_daily
             awaits_season = True
         if self.season is not None and self.date is not None and day is not None and day > self.date:
-            unseen = self._unseen_days(max(season, self.season), day.astype("datetime64[D]").item())
-            seen = 0 if awaits_season else min(int((day - self.date) / np.timedelta64(1, "D")), _LONGEST_GAP)
+            unseen = self._unseen_days(max(season, self.season), day)
+            seen = 0 if awaits_season else min((day - self.date).days, _LONGEST_GAP)
             drift(unseen or seen)
         return replace(
             self,
@@ -190,7 +189,7 @@ class TeamFilter:
         """Return the number of unseen days of play of a season, up to a date; 0 if they can be a break."""
         begin = summer(season - 1)[1]
         if self.date is not None:
-            begin = max(begin, self.newest)
+            begin = max(begin, self.date)
         days = days_with_games(begin, until)
         return days if days > _LONGEST_BREAK else 0
 
@@ -296,7 +295,7 @@ def carried_expectations(
     state = start
     for today in np.unique(day):
         games = np.flatnonzero(day == today).tolist()
-        state = state.predict(int(season[games[0]]), today)
+        state = state.predict(int(season[games[0]]), today.astype("datetime64[D]").item())
         for game in games:
             means[game], variances[game] = state.expected(str(home[game]), str(away[game]), terms[game])
         for game in games:

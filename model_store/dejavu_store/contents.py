@@ -131,9 +131,8 @@ def _check_size(source: object, contents: Mapping[str, bytes]) -> None:
 def _totals_from_bytes(content: bytes, manifest: Manifest) -> Totals:
     totals = Totals.from_bytes(content)
     state, of_margins = totals.ratings, manifest.ratings
-    day = None if state.date is None else state.date.item()
     try:
-        of_totals = RatingsRecord(date=day, season=state.season, **asdict(state.settings))  # type: ignore[arg-type]
+        of_totals = RatingsRecord(date=state.date, season=state.season, **asdict(state.settings))  # type: ignore[arg-type]
     except ValidationError as error:
         raise ValueError(f"its ratings have a wrong {first_error(error)}") from error
     # Games without a known total advance only the ratings of margins.
@@ -152,7 +151,7 @@ def _ratings_from_bytes(content: bytes, manifest: Manifest) -> RatingFilter:
         state["mean"],
         state["covariance"],
         season,
-        np.datetime64(day),
+        day,
         awaits_season=season_on(day) < season,
     )
     _check_state(ratings)

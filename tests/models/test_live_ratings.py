@@ -18,7 +18,7 @@ LAST = date(2023, 6, 12)
 
 def start() -> LiveRatings:
     """Return ratings of a bundle for the season 2024, with the last game in June 2023."""
-    state = RatingFilter.start(SETTINGS).predict(2023, np.datetime64(LAST)).update("DEN", "MIA", 5.0)
+    state = RatingFilter.start(SETTINGS).predict(2023, LAST).update("DEN", "MIA", 5.0)
     return LiveRatings.start(state.predict(2024))
 
 
@@ -63,13 +63,13 @@ def test_a_final_at_a_neutral_site_contains_no_information_on_the_home_advantage
 
 
 def test_ratings_of_totals_advance_with_the_others_and_wait_for_totals_that_are_not_known() -> None:
-    state = RatedSchedule.start(start().filter, TotalFilter.start().predict(2024, np.datetime64(LAST)))
+    state = RatedSchedule.start(start().filter, TotalFilter.start().predict(2024, LAST))
     known, unknown = (state.after(result(total=total)) for total in (251.0, None))
     assert known.ratings.filter.mean.tolist() == unknown.ratings.filter.mean.tolist()
     assert unknown.totals is state.totals
     assert state.totals is not None
     assert known.totals is not None
-    due = state.totals.filter.predict(2024, np.datetime64(result().day)).update("BOS", "NYK", 251.0)
+    due = state.totals.filter.predict(2024, result().day).update("BOS", "NYK", 251.0)
     assert known.totals.filter.mean.tolist() == due.mean.tolist()
     # A game that the ratings include moves them no more, and counts as one of the season's.
     included = state.after(result(total=251.0, day=0)).totals

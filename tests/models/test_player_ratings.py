@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def test_who_plays_counts_once_both_teams_have_some_games_of_the_season() -> Non
 
 def test_the_full_usual_line_up_has_no_effect_at_all() -> None:
     """Its value by minutes and by usual shares differs by a rounding error, which once counted as missing players."""
-    teams = RatingFilter.start().predict(SEASON, np.datetime64("2033-11-01")).update("BOS", "LAL", 5)
+    teams = RatingFilter.start().predict(SEASON, date(2033, 11, 1)).update("BOS", "LAL", 5)
     state = season(40)
     as_usual = {number: known._replace(usual=0.7 * known.minutes) for number, known in state.players.items()}
     expected = Expectations(RatedSchedule.start(teams, players=replace(state, players=as_usual)))

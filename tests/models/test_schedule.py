@@ -175,10 +175,10 @@ def test_nobody_is_at_home_at_a_neutral_site(
 
 
 def with_coefficients() -> RatingFilter:
-    state = RatingFilter.start().predict(2030, np.datetime64("2030-06-01")).predict(2031)
+    state = RatingFilter.start().predict(2030, date(2030, 6, 1)).predict(2031)
     mean = state.mean.copy()
     mean[:LEVEL], mean[LEVEL:] = np.arange(LEVEL) / 10, (3.0, -2.0, -0.5, 0.75, 1.5)
-    return replace(state, mean=mean, date=np.datetime64(OPENING - timedelta(9)))
+    return replace(state, mean=mean, date=OPENING - timedelta(9))
 
 
 RATED = RatedSchedule.start(with_coefficients())

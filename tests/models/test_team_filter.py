@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date, timedelta
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from dejavu_models.team_filter import CODES, LEVEL, TeamFilter, TotalFilter, car
 
 START, FILTERS = RatingFilter.start(), (RatingFilter, TotalFilter)
 TEAM = st.sampled_from(CODES)
-FIRST = np.datetime64("2030-11-01")
+FIRST = date(2030, 11, 1)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def test_what_teams_and_terms_are_worth_is_found_from_results(
     loads = np.column_stack([np.ones(games), *(rng.integers(-1, 2, games) for _ in worth)])
     mean = truth[home] + kind.away_sign * truth[away] + loads @ np.array([level, *worth])
     final = np.round(mean + rng.normal(0, noise, games))
-    days = FIRST + np.sort(rng.integers(0, 170, games)).astype("timedelta64[D]")
+    days = np.datetime64(FIRST) + np.sort(rng.integers(0, 170, games)).astype("timedelta64[D]")
     codes, season = np.array(CODES), np.full(games, 2031)
     means, variances, state = carried_expectations(
         kind.start(), season, days, codes[home], codes[away], final, loads.tolist()
@@ -57,7 +58,7 @@ def test_games_make_surer_and_draw_the_expectation_towards_them_and_rest_makes_l
             (expected, variance), (was, varied) = (each.expected(one, other) for each in (state, before))
             assert variance < varied
             assert abs(expected - outcome) <= abs(was - outcome)
-    rested = state.predict(2031, FIRST + 4)
+    rested = state.predict(2031, FIRST + timedelta(4))
     assert rested.expected("BOS", "BKN")[1] > state.expected("BOS", "BKN")[1]
     assert np.linalg.eigvalsh(rested.covariance).min() > 0
     if home != away and kind is TotalFilter:
@@ -73,7 +74,7 @@ def test_a_new_season_draws_teams_together_and_keeps_the_level(kind: type[TeamFi
 
 
 def test_no_game_knows_of_another_one_of_its_day() -> None:
-    columns = np.full(2, 2031), np.full(2, FIRST), np.array(["BOS", "BOS"]), np.array(["BKN", "NYK"])
+    columns = np.full(2, 2031), np.full(2, FIRST, "datetime64[D]"), np.array(["BOS", "BOS"]), np.array(["BKN", "NYK"])
     outcomes = np.array([[40.0, 1.0], [-40.0, 1.0]])
     one, other = (carried_expectations(START, *columns, final, [(1.0,)] * 2)[0] for final in outcomes)
     assert one[1] == other[1]

@@ -118,7 +118,7 @@ class Totals:
             columns["mean"],
             columns["covariance"],
             int(columns["season"]),
-            np.datetime64(int(columns["date"]), "D"),
+            np.datetime64(int(columns["date"]), "D").item(),
             bool(columns["awaits_season"]),
         )
         return cls(models, ratings)

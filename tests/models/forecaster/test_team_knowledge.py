@@ -8,7 +8,6 @@ from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pytest
 from tests.support.builders.bundles import without_line
 
@@ -181,7 +180,7 @@ def test_the_variance_beyond_the_usual_one_widens_the_distribution(shipped: Fore
     same = without_knowledge(shipped, forecast, record=True, quantile_levels=levels)
     scores = [NORMAL.inv_cdf(each.home_lead_probability) for each in (same, forecast)]
     state = ratings.ratings.filter
-    variance = state.predict(2025, np.datetime64(AFTER_GAP)).expected("BOS", "LAL")[1] - state.settings.noise
+    variance = state.predict(2025, AFTER_GAP).expected("BOS", "LAL")[1] - state.settings.noise
     slope = shipped.models.linear.coefficients[1, len(PATTERN.differentials)][1, MARGIN_SLOPE]
     added = slope**2 * (variance - USUAL_VARIANCES[MarginSource.KNOWN])
     assert added > 10

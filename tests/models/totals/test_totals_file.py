@@ -60,7 +60,7 @@ WRONG: dict[str, tuple[dict[str, NDArray[Any]], str]] = {
     "season before the league": ({"season": np.array(-30_000, np.int16)}, "wrong season: Input should be greater"),
     "later season": ({"season": np.array(2030, np.int16)}, "for season 2030 and end on 2023-06-12; those of margins"),
     "date after all dates": ({"date": np.array(2**40)}, "wrong date: Input should be"),
-    "no date": ({"date": np.array(-(2**63))}, "wrong date: Input should be"),
+    "no date": ({"date": np.array(-(2**63))}, "ratings of totals include no game"),
     "date after that of margins": ({"date": np.array(20_000)}, "end on 2024-10-04; those of margins are for season"),
 }
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
-import numpy as np
 from tests.support.builders.issued_forecasts import issued
 
 from dejavu_models.live_ratings import LiveRatings, RatedSchedule
@@ -21,7 +20,7 @@ from dejavu_server.records import ReportedOutcome
 
 NOW = datetime(2024, 11, 20, 3, 0, tzinfo=UTC)
 START = LiveRatings.start(
-    RatingFilter.start(RatingSettings()).predict(2024, np.datetime64("2024-06-17")).update("BOS", "NYK", 18)
+    RatingFilter.start(RatingSettings()).predict(2024, date(2024, 6, 17)).update("BOS", "NYK", 18)
 )
 DISTRIBUTION = tuple(round(20 * (level - 0.5), 3) for level in DISTRIBUTION_LEVELS)
 

@@ -57,7 +57,7 @@ T = TypeVar("T")
 DISTRIBUTION = tuple(round(20 * (level - 0.5), 3) for level in DISTRIBUTION_LEVELS)
 NOW = datetime(2024, 11, 20, 3, 0, tzinfo=UTC)
 START = LiveRatings.start(
-    RatingFilter.start(RatingSettings()).predict(2024, np.datetime64("2024-06-17")).update("BOS", "DAL", 18)
+    RatingFilter.start(RatingSettings()).predict(2024, date(2024, 6, 17)).update("BOS", "DAL", 18)
 )
 TEAMS = (("BOS", "NYK"), ("LAL", "GSW"), ("DEN", "MIL"))
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
-import numpy as np
-
 from dejavu_common.clock import game_day
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.ratings import RatingFilter
@@ -18,11 +16,11 @@ from dejavu_server.records import ReportedOutcome
 
 FIRST = datetime(2024, 11, 20, 3, 0, tzinfo=UTC)
 TEAMS = (("BOS", "NYK"), ("LAL", "GSW"), ("DEN", "MIL"))
-NEWER = LiveRatings.start(RatingFilter.start(RatingSettings()).predict(2025, np.datetime64("2025-02-01")))
+NEWER = LiveRatings.start(RatingFilter.start(RatingSettings()).predict(2025, date(2025, 2, 1)))
 """Ratings of a bundle that is newer than the finals: they ignore the results, but the schedule still counts."""
 
 
-OLDER = LiveRatings.start(RatingFilter.start(RatingSettings()).predict(2024, np.datetime64("2024-06-17")))
+OLDER = LiveRatings.start(RatingFilter.start(RatingSettings()).predict(2024, date(2024, 6, 17)))
 
 
 def day_of(number: int) -> date:

@@ -7,7 +7,6 @@ import re
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
-import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -37,7 +36,7 @@ from dejavu_server.results import Failed
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
 QUANTILES = tuple(round(30 * level - 15, 3) for level in DISTRIBUTION_LEVELS)
 START = LiveRatings.start(
-    RatingFilter.start(RatingSettings()).predict(2023, np.datetime64("2023-06-12")).update("BOS", "NYK", 18)
+    RatingFilter.start(RatingSettings()).predict(2023, date(2023, 6, 12)).update("BOS", "NYK", 18)
 )
 NOW = datetime(2024, 1, 15, 3, tzinfo=UTC)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from statistics import NormalDist
 
 import numpy as np
@@ -76,6 +77,6 @@ def steady_model(*, rated: bool = True) -> TotalModel:
 def steady_totals() -> Totals:
     """Tables for all kinds of requests, and ratings after one game, for the season after it."""
     models = {source: steady_model(rated=source is not MarginSource.UNKNOWN) for source in MarginSource}
-    day = np.datetime64("2023-06-12", "D")
+    day = date(2023, 6, 12)
     state = TotalFilter.start().predict(2023, day).update("DEN", "MIA", 183, TotalTerms(playoffs=1.0))
     return Totals(models, state.predict(2024)).rounded()

@@ -204,7 +204,7 @@ def forecaster(models: Ensemble) -> Forecaster:
         golden=(golden,),
         files=files,
     )
-    rated = RatingFilter.start(settings).predict(2024, np.datetime64("2024-06-17")).update("BOS", "DAL", 18)
+    rated = RatingFilter.start(settings).predict(2024, date(2024, 6, 17)).update("BOS", "DAL", 18)
     tables = {(source, kind): symmetric_model(kind) for source in MarginSource for kind in LiveKind}
     players = PlayerRatings.from_bytes((default_bundle() / PLAYERS).read_bytes())
     moments = MomentModel.from_bytes((default_bundle() / MOMENTS).read_bytes())

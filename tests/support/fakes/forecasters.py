@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime
 from statistics import NormalDist
 from typing import cast
 
-import numpy as np
 from tests.support.fakes.explanations import explanation
 from typing_extensions import override
 
@@ -49,7 +48,7 @@ class PersistenceForecaster(Forecaster):
         self.groups: list[int] = []
         self.before: Callable[[Sequence[ForecastQuery]], None] = lambda _: None
         self.state = INITIAL
-        day = np.datetime64("2024-04-30")
+        day = date(2024, 4, 30)
         self.rating_filter = RatingFilter.start(RatingSettings()).predict(2024, day)
 
     @override

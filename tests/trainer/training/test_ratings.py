@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pytest
@@ -122,7 +123,7 @@ def test_ratings_that_stand_still_know_a_season_only_up_to_its_start() -> None:
 
 
 def before_all() -> RatingFilter:
-    return RatingFilter.start(RatingSettings()).predict(2032, np.datetime64("2032-06-01"))
+    return RatingFilter.start(RatingSettings()).predict(2032, date(2032, 6, 1))
 
 
 def test_the_terms_of_margins_are_those_that_a_server_has_before_each_game() -> None:

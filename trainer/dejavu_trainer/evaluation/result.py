@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from dejavu_trainer.evaluation.aims import aims_of
 from dejavu_trainer.evaluation.figures import ALL, Figures
-from dejavu_trainer.evaluation.scoring.fold_scores import ALONE, LINE, PARTS, PLAYERS, REFERENCES, STATIC, served
+from dejavu_trainer.evaluation.scoring.fold_scores import ALONE, LINE, PARTS, PLAYERS, REFERENCES, STATIC
 from dejavu_trainer.evaluation.scoring.totals import LINE_RATE, RIVALS
 from dejavu_trainer.evaluation.table import METRICS, MOMENTS, TOTALS, Table, pool
 from dejavu_trainer.evaluation.verdict import Check, Verdict, judge

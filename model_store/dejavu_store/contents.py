@@ -73,22 +73,32 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
         ComponentMissing: if a component is not installed.
     """
     _check_size(source, contents)
-    models = _ensemble(source, manifest, contents)
 
-    def optional(name: str, parse: Callable[[bytes], T]) -> T | None:
-        if name not in contents:
-            return None
+    def read(name: str, parse: Callable[[bytes], T]) -> T:
         with _refusing(source, name):
             return parse(contents[name])
 
-    with _refusing(source, CALIBRATION):
-        calibration = LatticeCalibration.from_bytes(contents[CALIBRATION])
-    with _refusing(source, RATINGS):
-        ratings = _ratings_from_bytes(contents[RATINGS], manifest)
-    players = optional(PLAYERS, PlayerRatings.from_bytes)
-    moments = optional(MOMENTS, MomentModel.from_bytes)
-    totals = optional(TOTALS, lambda content: _totals_from_bytes(content, manifest))
-    return Forecaster(manifest, models, calibration, ratings, totals, players, moments)
+    def optional(name: str, parse: Callable[[bytes], T]) -> T | None:
+        return read(name, parse) if name in contents else None
+
+    models = Ensemble(linear := read(LINEAR, linear_from_bytes))
+    classes = component_classes(source, manifest)
+    members: dict[str, Any] = {name: read(component_file(name), kind.from_bytes) for name, kind in classes.items()}
+    if members:
+        dejavu, lstm, names = members.pop("dejavu", None), members.pop("lstm", None), (*POOLED, *members)
+        others = tuple(members.values())
+        models = read(
+            WEIGHTS, lambda content: Ensemble(linear, dejavu, lstm, Weights.from_bytes(content, names), others)
+        )
+    return Forecaster(
+        manifest,
+        models,
+        read(CALIBRATION, LatticeCalibration.from_bytes),
+        read(RATINGS, lambda content: _ratings_from_bytes(content, manifest)),
+        optional(TOTALS, lambda content: _totals_from_bytes(content, manifest)),
+        optional(PLAYERS, PlayerRatings.from_bytes),
+        optional(MOMENTS, MomentModel.from_bytes),
+    )
 
 
 def component_classes(source: object, manifest: Manifest) -> dict[str, type[Component]]:
@@ -101,21 +111,6 @@ def component_classes(source: object, manifest: Manifest) -> dict[str, type[Comp
         return {name: component_class(name, manifest.packages.get(name, "")) for name in manifest.components}
     except ComponentMissing as error:
         raise ComponentMissing(f"{source or manifest.version}: {error}") from None
-
-
-def _ensemble(source: object, manifest: Manifest, contents: Mapping[str, bytes]) -> Ensemble:
-    members: dict[str, Any] = {}
-    with _refusing(source, LINEAR):
-        linear = linear_from_bytes(contents[LINEAR])
-    for name, kind in component_classes(source, manifest).items():
-        with _refusing(source, component_file(name)):
-            members[name] = kind.from_bytes(contents[component_file(name)])
-    if not members:
-        return Ensemble(linear)
-    dejavu, lstm, others = members.pop("dejavu", None), members.pop("lstm", None), tuple(members.values())
-    with _refusing(source, WEIGHTS):
-        weights = Weights.from_bytes(contents[WEIGHTS], (*POOLED, *members))
-        return Ensemble(linear, dejavu, lstm, weights, others)
 
 
 def _check_size(source: object, contents: Mapping[str, bytes]) -> None:

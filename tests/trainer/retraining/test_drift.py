@@ -24,6 +24,10 @@ def with_ramp(games: Games) -> Games:
     return replace(games, differentials=games.differentials + RAMP, final=games.final + 6)
 
 
+def with_rarer_changes(games: Games) -> Games:
+    return replace(games, differentials=np.repeat(games.differentials[:, 1::2], 2, axis=1))
+
+
 def flat(games: Games) -> Games:
     return replace(games, differentials=np.ones_like(games.differentials), final=np.ones_like(games.final))
 
@@ -38,12 +42,14 @@ def test_games_of_one_kind_raise_an_alarm_at_most_at_the_level() -> None:
     [
         (made_games(1000), made_games(600, seed=1, scale=1.4), {"scoring", "spread at the half", "spread at the end"}),
         (made_games(600, seed=3), with_ramp(made_games(600, seed=2)), {"home edge"}),
+        (made_games(600), with_rarer_changes(made_games(600, seed=6)), {"pace"}),
         (made_games(200), flat(made_games(200)), {"scoring"}),  # without any variance
     ],
 )
 def test_changed_games_raise_an_alarm_of_what_changed(before: Games, after: Games, expected: set[str]) -> None:
     assert expected <= alarms(before, after)
     assert not alarms(after, after)
+    assert all((each.effect > 0) == (each.after > each.before) for each in drifts(before, after) if each.alarm)
 
 
 def test_a_significant_but_negligible_difference_is_no_alarm() -> None:
@@ -61,8 +67,8 @@ def test_too_few_games_are_not_compared() -> None:
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_corrected_p_values_keep_their_order_between_raw_and_bonferroni(p_values: list[float]) -> None:
-    corrected = holm(p_values)
+    corrected = holm(np.array(p_values))
     for raw, value in zip(p_values, corrected, strict=True):
         assert raw <= value <= min(1.0, max(p_values) * len(p_values))
-    assert np.all(np.diff(np.array(corrected)[np.argsort(p_values, kind="stable")]) >= 0)
-    assert min(corrected) == pytest.approx(min(1.0, min(p_values) * len(p_values)))
+    assert np.all(np.diff(corrected[np.argsort(p_values, kind="stable")]) >= 0)
+    assert corrected.min() == pytest.approx(min(1.0, min(p_values) * len(p_values)))

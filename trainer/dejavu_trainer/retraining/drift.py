@@ -84,38 +84,31 @@ def drifts(before: Games, after: Games) -> list[Drift]:
     Returns:
         One element for each of `quantities`, in their order.
     """
-    if min(len(before), len(after)) < MIN_GAMES:
-        return []
-    names, old = zip(*quantities(before).items(), strict=True)
-    new = tuple(quantities(after).values())
-    means = [(float(a.mean()), float(b.mean())) for a, b in zip(old, new, strict=True)]
-    deviations = [float(np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)) for a, b in zip(old, new, strict=True)]
-    effects = [(b - a) / deviation if deviation else 0.0 for (a, b), deviation in zip(means, deviations, strict=True)]
-    p_values = holm([_welch(a, b) for a, b in zip(old, new, strict=True)])
-    return [
-        Drift(name, *of, effect, p_value, p_value < LEVEL and abs(effect) >= SMALLEST_EFFECT)
-        for name, of, effect, p_value in zip(names, means, effects, p_values, strict=True)
-    ]
-
-
-def _welch(old: Floats, new: Floats) -> float:
-    """Return the two-sided p-value of Welch's test, also if neither side has any variance."""
     from scipy.stats import ttest_ind
 
-    if not (old.var() or new.var()):
-        return float(old.mean() == new.mean())
+    if min(len(before), len(after)) < MIN_GAMES:
+        return []
+    names = [*quantities(before)]
+    old, new = (np.stack([*quantities(games).values()]) for games in (before, after))
+    means = old.mean(axis=1), new.mean(axis=1)
+    deviations = np.sqrt((old.var(axis=1, ddof=1) + new.var(axis=1, ddof=1)) / 2)
+    effects = np.divide(means[1] - means[0], deviations, out=np.zeros(len(names)), where=deviations > 0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the precision for nearly equal values
-        return float(ttest_ind(old, new, equal_var=False).pvalue)
+        p_values = ttest_ind(old, new, axis=1, equal_var=False).pvalue
+    corrected = holm(np.nan_to_num(p_values, nan=1.0))  # without any variance, equal means have none
+    alarms = (corrected < LEVEL) & (np.abs(effects) >= SMALLEST_EFFECT)
+    columns = (names, *(each.tolist() for each in (*means, effects, corrected, alarms)))
+    return [Drift(*values) for values in zip(*columns, strict=True)]
 
 
-def holm(p_values: list[float]) -> list[float]:
+def holm(p_values: Floats) -> Floats:
     """Correct p-values for multiple tests.
 
     If all null hypotheses hold, the smallest corrected value is at most x with a probability of at most x.
     """
     order = np.argsort(p_values, kind="stable")
-    raised = np.array(p_values)[order] * np.arange(len(order), 0, -1)
+    raised = p_values[order] * np.arange(len(order), 0, -1)
     corrected = np.empty(len(order))
     corrected[order] = np.minimum(np.maximum.accumulate(raised), 1.0)
-    return [float(each) for each in corrected]
+    return corrected

@@ -14,7 +14,7 @@ from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.lead_groups import lead_groups
 from dejavu_trainer.evaluation.coverage import (
     MIN_GAMES,
-    Coverage,
+    EmpiricalCoverage,
     chance_shares,
     conformal_region,
     coverage,
@@ -115,7 +115,7 @@ def test_what_a_test_of_groups_cannot_exclude_is_told_beside_it(good: Table) -> 
     assert f"at nominal 95 %, a group of {smallest} games passes if" in groups_check(groups).found
 
 
-def at(table: Table, target: str, minute: int, level: int) -> Coverage:
+def at(table: Table, target: str, minute: int, level: int) -> EmpiricalCoverage:
     rows = np.flatnonzero(table.of(target, "second") == 60 * minute)
     found = coverage(table, target, "served", level, rows=rows)
     assert found is not None
@@ -184,7 +184,7 @@ def test_the_chance_told_is_that_of_the_walk_forward() -> None:
     games = np.full(SEASONS, float(GAMES))
     runs = [walk_forward(generator, np.ones(SEASONS)) for _ in range(1000)]
     squares = [np.var([fold.mean(axis=0) for fold in folds], axis=0, ddof=1) for folds in runs]
-    chance = np.mean([spread_by_chance(folds, (SHARES, games), 0)[0] for folds in runs[:5]], axis=0)
+    chance = np.mean([spread_by_chance(folds, (SHARES, games))[0] for folds in runs[:5]], axis=0)
     assert np.sqrt(np.mean(squares, axis=0)) == pytest.approx(chance, rel=0.08)
 
 

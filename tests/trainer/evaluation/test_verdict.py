@@ -12,9 +12,8 @@ from dejavu_models.manifest import MAX_TEXT
 from dejavu_models.metrics import Estimate
 from dejavu_models.types import HORIZONS
 from dejavu_models.uncertainty.lead_groups import lead_groups
-from dejavu_trainer.evaluation.coverage import MIN_GAMES, Coverage, coverage_groups, season_coverages
+from dejavu_trainer.evaluation.coverage import MIN_GAMES, EmpiricalCoverage
 from dejavu_trainer.evaluation.figures import Figures
-from dejavu_trainer.evaluation.scoring.fold_scores import served
 from dejavu_trainer.evaluation.table import MARGINS, Table, pool
 from dejavu_trainer.evaluation.verdict import Verdict, coverage_check, judge
 
@@ -25,8 +24,7 @@ def good() -> Table:
 
 
 def judged(table: Table) -> Verdict:
-    groups = coverage_groups(table, served(table))
-    return judge(Figures(table, resamples=100), groups, season_coverages(table))
+    return judge(Figures(table, resamples=100))
 
 
 def replaced(table: Table, forecaster: str, **columns: Callable[[str], NDArray[Any]]) -> Table:
@@ -109,7 +107,7 @@ def test_seasons_that_err_oppositely_are_unfit_though_right_on_average(good: Tab
 
 
 def test_a_coverage_is_shown_within_what_a_share_can_be() -> None:
-    check = coverage_check("coverage", Coverage(Estimate(0.99, 0.965, 1.015), due=0.951))
+    check = coverage_check("coverage", EmpiricalCoverage(Estimate(0.99, 0.965, 1.015), due=0.951))
     assert (check.found, check.passed) == ("99.00 [96.50, 100.00] %", False)
 
 

@@ -99,7 +99,7 @@ def detected_rate(trials: int, first: int, power: float = POWER) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
+class EmpiricalCoverage:
     """Empirical coverage over some forecasts.
 
     Attributes:
@@ -162,7 +162,7 @@ class SeasonCoverage:
     forecaster: str
     target: str
     level: int
-    seasons: dict[str, Coverage]
+    seasons: dict[str, EmpiricalCoverage]
     spread: float
     chance: float
     bound: float
@@ -207,7 +207,7 @@ def coverage(
     season: int | None = None,
     rows: Integers | None = None,
     probability: float = LEVEL,
-) -> Coverage | None:
+) -> EmpiricalCoverage | None:
     """Compute the coverage over some forecasts, with the expected one.
 
     Games are independent, their minutes are not: the standard error is that of a mean over games of the share of
@@ -238,7 +238,7 @@ def coverage(
     chance = np.square(weights[used]) * (1 / games[used] + 1 / behind[used])
     half = NormalDist().inv_cdf((1 + probability) / 2) * math.sqrt(float(shares.var() * chance.sum()))
     value = float(shares.mean())
-    return Coverage(Estimate(value, value - half, value + half), float(weights[used] @ due))
+    return EmpiricalCoverage(Estimate(value, value - half, value + half), float(weights[used] @ due))
 
 
 def coverage_groups(table: Table, forecasters: Sequence[str]) -> list[CoverageGroup]:
@@ -284,12 +284,11 @@ def coverage_groups(table: Table, forecasters: Sequence[str]) -> list[CoverageGr
     ]
 
 
-def season_coverages(table: Table, seed: int = 0) -> list[SeasonCoverage]:
+def season_coverages(table: Table) -> list[SeasonCoverage]:
     """Compute the coverage of margins by season, for each forecaster of `served`, horizon and level.
 
     Args:
         table: folds of one season each.
-        seed: random seed of the simulation.
 
     Returns:
         The coverages, without those for which a calibration is too small; empty if there are fewer than two folds.
@@ -310,7 +309,7 @@ def season_coverages(table: Table, seed: int = 0) -> list[SeasonCoverage]:
     ]
     seasons = [{season: found for season, found in each.items() if found is not None} for each in by_key]
     by_fold = [covered[folds == number] for number in range(len(names))]
-    chance, bound = spread_by_chance(by_fold, chance_shares(table), seed)
+    chance, bound = spread_by_chance(by_fold, chance_shares(table))
     spreads = [float(np.std([found.found.value - found.due for found in each.values()], ddof=1)) for each in seasons]
     return [
         SeasonCoverage(*key, *rest)
@@ -344,20 +343,16 @@ def chance_shares(table: Table) -> tuple[Floats, Floats]:
     return shares, np.array([games[season] for season in seasons])
 
 
-def spread_by_chance(
-    covered: Sequence[Floats], shares_and_games: tuple[Floats, Floats], seed: int = 0, level: float = LEVEL
-) -> tuple[Floats, Floats]:
+def spread_by_chance(covered: Sequence[Floats], shares_and_games: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
     """Simulate the standard deviation between seasons that differ by chance alone.
 
     Args:
         covered: by fold, (games, keys): the share of a game's minutes that was covered.
         shares_and_games: see `chance_shares`.
-        seed: random seed.
-        level: probability that no key exceeds its bound.
 
     Returns:
-        Root mean square of the standard deviation, and its bound, by key, (keys,) each. All bounds are the same
-        multiple of the root mean square.
+        Root mean square of the standard deviation, and the bound that no key exceeds with probability LEVEL, by key,
+        (keys,) each. All bounds are the same multiple of the root mean square.
     """
     shares, games = shares_and_games
     within = np.concatenate([each - each.mean(axis=0) for each in covered])
@@ -367,6 +362,6 @@ def spread_by_chance(
     centred = shares - shares.mean(axis=0)
     variance = np.diag(covariance) * np.square(centred / np.sqrt(games)).sum() / (len(covered) - 1)
     chance = np.sqrt(np.maximum(variance, 1e-12))
-    draws = np.random.default_rng(seed).standard_normal((DRAWS, len(games), len(chance))) @ root.T
+    draws = np.random.default_rng(0).standard_normal((DRAWS, len(games), len(chance))) @ root.T
     spreads = np.std(np.einsum("fs,dsk->dfk", shares / np.sqrt(games), draws, optimize=True), axis=1, ddof=1)
-    return chance, chance * float(np.quantile((spreads / chance).max(axis=1), level))
+    return chance, chance * float(np.quantile((spreads / chance).max(axis=1), LEVEL))

@@ -9,9 +9,8 @@ from itertools import product
 from typing import Any, Final
 
 from dejavu_trainer.evaluation.aims import aims_of
-from dejavu_trainer.evaluation.coverage import SeasonCoverage, coverage_groups, season_coverages
 from dejavu_trainer.evaluation.figures import ALL, Figures
-from dejavu_trainer.evaluation.scoring.fold_scores import ALONE, LINE, PARTS, PLAYERS, REFERENCES, STATIC, served
+from dejavu_trainer.evaluation.scoring.fold_scores import ALONE, LINE, PARTS, PLAYERS, REFERENCES, STATIC
 from dejavu_trainer.evaluation.scoring.totals import LINE_RATE, RIVALS
 from dejavu_trainer.evaluation.table import METRICS, MOMENTS, TOTALS, Table, pool
 from dejavu_trainer.evaluation.verdict import Check, Verdict, judge
@@ -48,14 +47,12 @@ class BacktestResult:
         verdict: whether the recipe's forecasts may be served.
         promises: checks of the aims, which do not decide the verdict.
         figures: all metrics, and the table that they are computed from.
-        seasons: coverage by season, and its standard deviation between seasons; empty for a single season.
     """
 
     method: RunProvenance
     verdict: Verdict
     promises: tuple[Check, ...]
     figures: Figures
-    seasons: tuple[SeasonCoverage, ...]
 
     @property
     def table(self) -> Table:
@@ -72,10 +69,7 @@ def result_of(folds: Sequence[Table], method: RunProvenance, *, resamples: int =
         resamples: number of bootstrap resamples over games.
     """
     figures = Figures(pool(folds), seed=method.seed, resamples=resamples)
-    groups = coverage_groups(figures.table, served(figures.table))
-    seasons = season_coverages(figures.table, method.seed)
-    verdict, promises = judge(figures, groups, seasons), aims_of(figures)
-    return BacktestResult(method, verdict, promises, figures, tuple(seasons))
+    return BacktestResult(method, judge(figures), aims_of(figures), figures)
 
 
 def references_of(target: str, forecaster: str) -> tuple[str, ...]:
@@ -109,7 +103,6 @@ def to_json(result: BacktestResult) -> str:
         ],
         "verdict": asdict(result.verdict),
         "promises": [asdict(each) for each in result.promises],
-        "season_coverages": [asdict(each) for each in result.seasons],
         "figures": [*_figures(result.figures)],
     }
     return json.dumps(_rounded(document), allow_nan=False) + "\n"

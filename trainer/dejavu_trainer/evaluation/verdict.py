@@ -25,8 +25,8 @@ from dejavu_trainer.evaluation.coverage import (
     LEVEL,
     MIN_GAMES,
     POWER,
-    Coverage,
     CoverageGroup,
+    EmpiricalCoverage,
     SeasonCoverage,
     coverage,
     coverage_groups,
@@ -51,7 +51,7 @@ class Check:
     passed: bool
 
 
-def coverage_check(name: str, result: Coverage, probability: float = LEVEL) -> Check:
+def coverage_check(name: str, result: EmpiricalCoverage, probability: float = LEVEL) -> Check:
     """Check that the interval of a coverage contains the expected coverage.
 
     Args:
@@ -125,14 +125,22 @@ def series_name(forecaster: str, target: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether forecasts may be served, the reason in a sentence or two, and all checks."""
+    """Whether forecasts may be served.
+
+    Attributes:
+        fit: whether they may.
+        reason: in a sentence or two.
+        checks: all checks.
+        seasons: coverage by season; empty for a single season.
+    """
 
     fit: bool
     reason: str
     checks: tuple[Check, ...]
+    seasons: tuple[SeasonCoverage, ...]
 
 
-def judge(figures: Figures, groups: Sequence[CoverageGroup], seasons: Sequence[SeasonCoverage]) -> Verdict:
+def judge(figures: Figures) -> Verdict:
     """Decide whether the tested forecasts may be served.
 
     Requirements for each horizon: the CRPS over all minutes is significantly below persistence's on the same games,
@@ -145,11 +153,9 @@ def judge(figures: Figures, groups: Sequence[CoverageGroup], seasons: Sequence[S
 
     Args:
         figures: those of a single season, or of a walk-forward.
-        groups: the `coverage_groups` of their table, of the forecasters of `served`.
-        seasons: its `season_coverages`.
     """
     table, targets = figures.table, tuple(MARGINS.values())
-    forecasters = served(table)
+    forecasters, seasons = served(table), tuple(season_coverages(table))
     checks = [_against(figures, name, "persistence", target) for name, target in product(forecasters, targets)]
     checks += [_against(figures, "served", "linear", target) for target in targets]
     # Bonferroni: if all coverages are nominal, all checks pass with probability LEVEL at least.
@@ -157,19 +163,19 @@ def judge(figures: Figures, groups: Sequence[CoverageGroup], seasons: Sequence[S
     for name, target, level in product(forecasters, targets, LEVELS):
         if (found := coverage(table, target, name, level, probability=corrected)) is not None:
             checks.append(coverage_check(f"coverage at {level} %, {series_name(name, target)}", found, corrected))
-    checks.append(groups_check(groups))
+    checks.append(groups_check(coverage_groups(table, forecasters)))
     if seasons:
         checks.append(seasons_check(seasons))
     failed = [check for check in checks if not check.passed]
     names = table.columns["fold.season"].tolist()
     tested = f"{len(table):,} games of {', '.join(map(str, names))}"
     if failed:
-        return Verdict(False, _reason(f"On {tested}", failed), tuple(checks))
+        return Verdict(False, _reason(f"On {tested}", failed), tuple(checks), seasons)
     reason = (
         f"On {tested}: CRPS below persistence for both horizons, not above linear; coverage consistent with nominal in "
         f"every group{' and season' * (len(names) > 1)}."
     )
-    return Verdict(True, reason, tuple(checks))
+    return Verdict(True, reason, tuple(checks), seasons)
 
 
 def _reason(tested: str, failed: Sequence[Check]) -> str:
@@ -204,9 +210,10 @@ def holdout_verdict(models: CalibratedModels, progress: Progress, execution: Exe
     games = models.calibrate.games
     _, later = divide(games)
     earlier_models = models.without(later, progress, execution)
-    with progress.step("Evaluate on the holdout", 1):
+    with progress.step("Evaluate on the holdout", 1) as advance:
         table = score(earlier_models, games.select(later))
-        verdict = judge(Figures(table), coverage_groups(table, served(table)), season_coverages(table))
+        verdict = judge(Figures(table))
+        advance(1)
     seasons = tuple(table.columns["fold.season"].tolist())
     return VerdictRecord(fit=verdict.fit, reason=verdict.reason, recipe=models.recipe.digest, seasons=seasons)
 

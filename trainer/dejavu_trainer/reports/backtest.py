@@ -25,7 +25,7 @@ from dejavu_trainer.evaluation.scoring.totals import LINE_RATE, RIVALS
 from dejavu_trainer.evaluation.study import Compared
 from dejavu_trainer.evaluation.table import LEVELS, MARGINS, MOMENTS, TIP_OFF, TOTALS
 from dejavu_trainer.evaluation.verdict import Check
-from dejavu_trainer.reports.render import FAILED, PASSED, EvaluationReport, Table
+from dejavu_trainer.reports.render import FAILED, PASSED, EvaluationReport, TextTable
 
 NAMES: Final = {
     "served": "Served",
@@ -117,9 +117,9 @@ def report_of(title: str, result: BacktestResult, warning: str = "") -> Evaluati
     )
 
 
-def _checks(title: str, checks: Iterable[Check], note: str = "") -> Table:
+def _checks(title: str, checks: Iterable[Check], note: str = "") -> TextTable:
     rows = tuple((PASSED if each.passed else FAILED, each.name, each.found, each.promise) for each in checks)
-    return Table(title, ("", "check", "result", "required"), rows, note, prose=True)
+    return TextTable(title, ("", "check", "result", "required"), rows, note, prose=True)
 
 
 def cell(figures: Figures, **key: Any) -> str:
@@ -149,10 +149,10 @@ def figures_table(
     rows: Iterable[tuple[str, Key]],
     columns: Mapping[str, Key],
     note: str = "",
-) -> Table:
+) -> TextTable:
     """Return a table whose rows and columns name the figures of its cells."""
     cells = tuple((label, *(cell(figures, **{**row, **column}) for column in columns.values())) for label, row in rows)
-    return Table(title, (head, *columns), cells, note)
+    return TextTable(title, (head, *columns), cells, note)
 
 
 def _columns(*metrics: str, of: str = "", over: str = "") -> dict[str, Key]:
@@ -174,7 +174,7 @@ def _plain(forecaster: str) -> str:
 _GAMES: Final[dict[str, Key]] = {"games": {"metric": "games"}}
 
 
-def tables(result: BacktestResult) -> Iterator[Table]:
+def tables(result: BacktestResult) -> Iterator[TextTable]:
     """Yield all tables of a result, grouped by horizon."""
     figures = result.figures
     yield _tested(result)
@@ -192,11 +192,11 @@ def tables(result: BacktestResult) -> Iterator[Table]:
             yield _moments(figures, horizon)
 
 
-def _tested(result: BacktestResult) -> Table:
+def _tested(result: BacktestResult) -> TextTable:
     names = ("season", "train_seasons", "calibration_seasons", "calibration_games")
     rows = zip(*(result.table.columns[f"fold.{name}"].tolist() for name in names), strict=True)
     games = result.figures.groups(TIP_OFF, "season")
-    return Table(
+    return TextTable(
         "Tested seasons",
         ("test season", "games", "training seasons", "calibration seasons", "calibration games"),
         tuple(
@@ -211,7 +211,7 @@ def _span(seasons: str) -> str:
     return first if first == last else f"{first}–{last}"
 
 
-def fair_tables(figures: Figures) -> Iterator[Table]:
+def fair_tables(figures: Figures) -> Iterator[TextTable]:
     """Yield the comparisons with references that know the same: ratings, who plays, the line; by game and by season."""
     known = figures.table.forecasters(MARGINS[Horizon.FINAL])
     for forecaster, knows in (("served", "ratings"), (PLAYERS, "who plays"), (LINE, "the line")):
@@ -226,7 +226,7 @@ def fair_tables(figures: Figures) -> Iterator[Table]:
             yield figures_table(figures, f"Against references that know {knows} too", "", rows, columns, _FAIR_NOTE)
 
 
-def _season_coverage(result: BacktestResult) -> Iterator[Table]:
+def _season_coverage(result: BacktestResult) -> Iterator[TextTable]:
     """Yield the tables of coverage by season, with the spread expected by chance; none for a single season."""
     note = (
         "Coverage in %, with a 99 % interval that counts the chance in the season and its calibration; ✗: does not"
@@ -235,7 +235,7 @@ def _season_coverage(result: BacktestResult) -> Iterator[Table]:
         " 99 % if they did."
     )
     for target in MARGINS.values():
-        series = [each for each in result.seasons if each.target == target]
+        series = [each for each in result.verdict.seasons if each.target == target]
         rows = [
             (
                 NAMES[each.forecaster],
@@ -249,7 +249,7 @@ def _season_coverage(result: BacktestResult) -> Iterator[Table]:
         ]
         if series:
             header = ("", "level", *series[0].seasons, "standard deviation", "by chance", "at most")
-            yield Table(f"{target.capitalize()}: coverage by season, all minutes", header, tuple(rows), note)
+            yield TextTable(f"{target.capitalize()}: coverage by season, all minutes", header, tuple(rows), note)
 
 
 def _within(found: Estimate) -> str:
@@ -270,7 +270,7 @@ def _by(figures: Figures, target: str, kind: str, **more: str) -> list[tuple[str
     return [("all", {"target": target, **more}), *rows, *late]
 
 
-def _margins(figures: Figures, horizon: Horizon) -> Iterator[Table]:
+def _margins(figures: Figures, horizon: Horizon) -> Iterator[TextTable]:
     """Yield the tables of margins at a horizon."""
     target, title = MARGINS[horizon], horizon.value.capitalize()
     places: dict[str, Key] = {"all minutes": {"target": target}}
@@ -298,7 +298,7 @@ def _margins(figures: Figures, horizon: Horizon) -> Iterator[Table]:
     yield from _added(figures, horizon)
 
 
-def _by_forecaster(figures: Figures, title: str, key: Key) -> Iterator[Table]:
+def _by_forecaster(figures: Figures, title: str, key: Key) -> Iterator[TextTable]:
     """Yield the scores of all forecasters of a group, and their differences from the references."""
     known, games = figures.table.forecasters(key["target"]), f"{figures.games(key['target']):,} games"
     rows = [(label, {**key, "forecaster": name}) for name, label in (NAMES | _alone(known)).items() if name in known]
@@ -316,7 +316,7 @@ def _by_forecaster(figures: Figures, title: str, key: Key) -> Iterator[Table]:
     yield figures_table(figures, f"{title}, relative to the references", "", rows, differences, _PAIRED)
 
 
-def _added(figures: Figures, horizon: Horizon) -> Iterator[Table]:
+def _added(figures: Figures, horizon: Horizon) -> Iterator[TextTable]:
     """Yield the tables of who plays, of the line and of the components; those that are not known are left out."""
     target, title = MARGINS[horizon], horizon.value.capitalize()
     known = figures.table.forecasters(target)
@@ -340,7 +340,7 @@ def _added(figures: Figures, horizon: Horizon) -> Iterator[Table]:
         yield figures_table(figures, heading, "minute", _by(figures, target, "minute"), columns, note)
 
 
-def _totals(figures: Figures, horizon: Horizon) -> Iterator[Table]:
+def _totals(figures: Figures, horizon: Horizon) -> Iterator[TextTable]:
     """Yield the tables of total points: all minutes, some minutes, and seasons; none without such forecasts."""
     target, title = TOTALS[horizon], f"{horizon.value.capitalize()}: total points"
     known = figures.table.forecasters(target)
@@ -364,7 +364,7 @@ def _totals(figures: Figures, horizon: Horizon) -> Iterator[Table]:
                 yield figures_table(figures, heading, kind, _by(figures, target, kind), columns, _PAIRED)
 
 
-def _moments(figures: Figures, horizon: Horizon) -> Table:
+def _moments(figures: Figures, horizon: Horizon) -> TextTable:
     """Return the table of forecasts at moments and their references, by time left."""
     note = (
         "After each play that changes score, possession or free throws to come; a game's moments count as one."
@@ -380,7 +380,7 @@ def _moments(figures: Figures, horizon: Horizon) -> Table:
     return figures_table(figures, f"{horizon.value.capitalize()}: at moments", "moments", rows, columns, note)
 
 
-def comparison_tables(rows: Iterable[Compared], looks: int = 1) -> tuple[Table, ...]:
+def comparison_tables(rows: Iterable[Compared], looks: int = 1) -> tuple[TextTable, ...]:
     """Return the tables of a comparison of two walk-forwards, by horizon.
 
     Args:
@@ -397,4 +397,4 @@ def comparison_tables(rows: Iterable[Compared], looks: int = 1) -> tuple[Table, 
         label = f"{row.season}, {METRIC_NAMES[row.metric]}"
         cells.setdefault(row.horizon, []).append((label, f"{row.games:,}", *values, difference))
     header = ("", "games", "first", "second", "persistence", "first − second")
-    return tuple(Table(f"Forecasts of the {horizon}", header, tuple(of), note) for horizon, of in cells.items())
+    return tuple(TextTable(f"Forecasts of the {horizon}", header, tuple(of), note) for horizon, of in cells.items())

@@ -24,7 +24,7 @@ _STYLES: Final = {PASSED: "green", FAILED: "bold red"}
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TextTable:
     """Text table; the first column contains the row labels, each row is as long as the header.
 
     Attributes:
@@ -66,8 +66,8 @@ class EvaluationReport:
 
     title: str
     method: str
-    tables: tuple[Table, ...]
-    checks: tuple[Table, ...]
+    tables: tuple[TextTable, ...]
+    checks: tuple[TextTable, ...]
     fit: bool
     reason: str
     warning: str = ""
@@ -85,7 +85,7 @@ def print_report(console: Console, report: EvaluationReport) -> None:
     console.print(Text(report.reason), soft_wrap=True)
 
 
-def print_tables(console: Console, title: str, tables: Iterable[Table], warning: str = "") -> None:
+def print_tables(console: Console, title: str, tables: Iterable[TextTable], warning: str = "") -> None:
     """Print tables below their title and a warning if there is one; widens the console to the width of the tables."""
     console.width = max(console.width, MIN_WIDTH)
     console.print(Text(title, style="bold"), soft_wrap=True)
@@ -98,7 +98,7 @@ def print_tables(console: Console, title: str, tables: Iterable[Table], warning:
         console.print()
 
 
-def _rich_table(table: Table) -> RichTable:
+def _rich_table(table: TextTable) -> RichTable:
     shown = RichTable(
         title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )

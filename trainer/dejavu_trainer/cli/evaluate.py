@@ -73,8 +73,9 @@ def evaluate(
             seasons = bundle_evaluation.seasons_needed(forecaster, season)
             with bars.step("Read the games", len(seasons)) as advance:
                 games = load_games(data, seasons, advance)
-            with bars.step("Evaluate", 1):
+            with bars.step("Evaluate", 1) as advance:
                 evaluation = bundle_evaluation.evaluate(forecaster, games, season, seed=seed)
+                advance(1)
         title = f"Model {forecaster.version} on season {season}: {len(evaluation.result.table):,} games"
         warning = (
             "" if evaluation.seen is None else _SEEN[evaluation.seen].format(date=forecaster.manifest.ratings.date)

@@ -210,9 +210,10 @@ def holdout_verdict(models: CalibratedModels, progress: Progress, execution: Exe
     games = models.calibrate.games
     _, later = divide(games)
     earlier_models = models.without(later, progress, execution)
-    with progress.step("Evaluate on the holdout", 1):
+    with progress.step("Evaluate on the holdout", 1) as advance:
         table = score(earlier_models, games.select(later))
         verdict = judge(Figures(table))
+        advance(1)
     seasons = tuple(table.columns["fold.season"].tolist())
     return VerdictRecord(fit=verdict.fit, reason=verdict.reason, recipe=models.recipe.digest, seasons=seasons)
 

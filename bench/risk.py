@@ -23,7 +23,7 @@ from dejavu_models import risk
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.risk_quantiles import MINUTES, SEASONS, SHARES
 from dejavu_trainer.data.games import parse_seasons
-from dejavu_trainer.data.plays import plays_file, read_plays
+from dejavu_trainer.data.plays import read_plays, season_files
 
 Course = tuple[tuple[int, ...], tuple[int, ...]]
 """Differentials and total points at the end of each minute."""
@@ -32,7 +32,7 @@ Course = tuple[tuple[int, ...], tuple[int, ...]]
 def courses(folder: Path, season: int) -> Iterator[Course]:
     """Yield the eligible games of a season."""
     columns = ("game_id", "away", "elapsed_s", "home_score", "away_score")
-    table = read_plays(plays_file(folder, season))
+    table = read_plays(season_files(folder)[season])
     rows = zip(*(table[column].to_pylist() for column in columns), strict=True)
     for _, plays in groupby(rows, key=lambda row: row[0]):
         game = list(plays)

@@ -260,7 +260,7 @@ def _explanation_faults(forecast: forecast_pb2.Forecast) -> Iterator[str]:
     similar, summary = forecast.explanation.similar_games, forecast.explanation.similar_summary
     if not len(similar) <= min(MOST_SIMILAR, summary.games) or not math.isfinite(summary.correction):
         yield f"more similar games than counted, or a correction that is not finite: {forecast}"
-    if not (0 <= summary.home_led <= summary.games and 0 <= summary.turned <= summary.games):
+    if not max(summary.home_led, summary.turned) <= summary.same_lead <= summary.games:
         yield f"more similar games of a kind than there are: {summary}"
     for game in similar:
         if not 0 <= game.distance < math.inf:

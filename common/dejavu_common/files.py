@@ -81,13 +81,13 @@ def open_regular(path: Path, mode: str = "rb", *, follow_links: bool = False) ->
     return cast("BinaryIO", open(path, mode, opener=opener))
 
 
-def read_regular(path: Path, most: int) -> bytes:
-    """Return the content of a file, which may be a link to one; see `open_regular`.
+def read_regular(path: Path, most: int, *, follow_links: bool = True) -> bytes:
+    """Return the content of a file of `most` bytes at most; see `open_regular`.
 
     Raises:
         OSError: if it cannot be read, is no regular file, or is larger than `most` bytes.
     """
-    with open_regular(path, follow_links=True) as file:
+    with open_regular(path, follow_links=follow_links) as file:
         size = os.fstat(file.fileno()).st_size
         if size > most:
             raise OSError(errno.EFBIG, f"{path.name} has {size:,} bytes; expected at most {most:,}", str(path))

@@ -29,7 +29,9 @@ def main() -> None:
         print(f"the home team leads: {forecast.home_lead_probability:.0%}")
         print("quantiles: " + ", ".join(f"{each.level:.0%} {each.value:+.1f}" for each in forecast.quantiles))
         similar = forecast.explanation.similar_summary
-        print(f"of {similar.games} similar games, the home side led at the half in {similar.home_led}; the nearest:")
+        print(
+            f"of {similar.same_lead} similar games with its lead, the home side led at the half in {similar.home_led}"
+        )
         for game in forecast.explanation.similar_games[:3]:
             print(f"  {game.label}: {game.differential:+} then, {game.differential_at_horizon:+} at the half")
         for warning in forecast.warnings:

@@ -386,8 +386,20 @@ def evaluate_market(
     )
     room = min(policy.game_cap - on_game, policy.evening_cap - on_evening)
     room = room if room > _ROUNDING else 0.0
-    above = _side(market.above_odds, market.below_odds, above_wins, below_wins, market.bankroll, policy, most, room)
-    below = _side(market.below_odds, market.above_odds, below_wins, above_wins, market.bankroll, policy, most, room)
+
+    def weighed(odds: float, other: float, wins: float) -> MarketSideAnswer:
+        profit, fair = odds - 1.0, decided * fair_probability(odds, other)
+        staking = fair + policy.model_share * (wins - fair)
+        expected = profit * staking - (decided - staking)
+        # An expected value above _ROUNDING, which rounding alone does not reach, implies decided > 0. Rounding could
+        # still make the fraction exceed 1: hence the minimum.
+        kelly = min(most, expected / (profit * decided)) if expected > _ROUNDING else 0.0
+        fraction = min(room, policy.kelly_fraction * kelly)
+        stake = fraction * market.bankroll
+        return MarketSideAnswer(odds, wins, fair, staking, 1.0 / odds, expected, kelly, fraction, stake)
+
+    above = weighed(market.above_odds, market.below_odds, above_wins)
+    below = weighed(market.below_odds, market.above_odds, below_wins)
     side, chosen = max(zip(market.kind.sides, (above, below), strict=True), key=lambda each: each[1].expected_value)
     bet = chosen.stake_fraction > 0.0
     confidence = chosen.win_probability if bet else max(above_wins, below_wins)
@@ -420,34 +432,3 @@ def risk_of(stake_fraction: float, loss_probability: float) -> RiskLevel:
     """Return the risk level of a bet, by stake fraction × loss probability."""
     at_risk = stake_fraction * loss_probability
     return list(RiskLevel)[sum(at_risk >= bound for bound in RISK_BOUNDS)]
-
-
-def _side(
-    odds: float,
-    other: float,
-    wins: float,
-    loses: float,
-    bankroll: float,
-    policy: StakingPolicy,
-    most: float,
-    room: float,
-) -> MarketSideAnswer:
-    profit, decided = odds - 1.0, wins + loses
-    fair = decided * fair_probability(odds, other)
-    staking = fair + policy.model_share * (wins - fair)
-    expected = profit * staking - (decided - staking)
-    # An expected value above _ROUNDING, which rounding alone does not reach, implies decided > 0. Rounding could still
-    # make the fraction exceed 1: hence the minimum.
-    kelly = min(most, expected / (profit * decided)) if expected > _ROUNDING else 0.0
-    fraction = min(room, policy.kelly_fraction * kelly)
-    return MarketSideAnswer(
-        decimal_odds=odds,
-        win_probability=wins,
-        fair_probability=fair,
-        staking_probability=staking,
-        implied_probability=1.0 / odds,
-        expected_value=expected,
-        kelly_fraction=kelly,
-        stake_fraction=fraction,
-        stake=fraction * bankroll,
-    )

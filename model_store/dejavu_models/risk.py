@@ -11,11 +11,12 @@ the later movement of the lead is between −0.01 and 0.03 (docs/decisions/0025-
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
+
+import numpy as np
 
 from dejavu_feed.pattern import REGULATION_MINUTES
 from dejavu_models.betting import RiskLevel
@@ -79,26 +80,23 @@ class RiskAssessment:
     warnings: tuple[str, ...]
 
 
-def assess(
-    pattern: ScorePattern, total_points: int | None = None, weights: Mapping[str, float] = WEIGHTS
-) -> RiskAssessment:
+def assess(pattern: ScorePattern, total_points: int | None = None) -> RiskAssessment:
     """Assess the risk of a game. Symmetric in home and away.
 
     Args:
         pattern: at least MIN_SLOTS minutes.
         total_points: points of both teams at the end of the pattern; None omits the pace factor.
-        weights: weight of each factor; positive, any sum.
 
     Raises:
         InvalidPattern: if the pattern is too short.
         InvalidLiveInput: if the total points are fewer than the lead, or more than MAX_TOTAL_POINTS.
     """
     values = measure(pattern, total_points)
-    total = math.fsum(weights[name] for name in values)
+    total = math.fsum(WEIGHTS[name] for name in values)
     factors = tuple(
         RiskFactor(name, value, score, weight, weight * score)
         for name, value in values.items()
-        for score, weight in [(percentile_score(name, pattern.minutes, value), weights[name] / total)]
+        for score, weight in [(percentile_score(name, pattern.minutes, value), WEIGHTS[name] / total)]
     )
     score = min(100.0, math.fsum(factor.contribution for factor in factors))
     level = list(RiskLevel)[sum(score >= bound for bound in LEVEL_BOUNDS)]
@@ -129,15 +127,13 @@ def measure(pattern: ScorePattern, total_points: int | None = None) -> dict[str,
     check_slots(pattern.minutes)
     if total_points is not None:
         check_total_points(total_points, pattern.last, check_parity=False)
-    levels = (0.0, *map(float, pattern.differentials))
-    changes = [after - before for before, after in pairwise(levels)]
+    levels = np.array((0.0, *pattern.differentials))
     recent = levels[-WINDOW - 1 :]
-    mean = math.fsum(changes) / len(changes)
-    variance = math.fsum((change - mean) ** 2 for change in changes) / (len(changes) - 1)
-    values = {"volatility": math.sqrt(variance), "swing": max(recent) - min(recent)}
+    values = {"volatility": float(np.diff(levels).std(ddof=1)), "swing": float(np.ptp(recent))}
     if total_points is not None:
         values["pace"] = total_points / pattern.minutes * REGULATION_MINUTES
-    values["trend"] = abs(_slope(recent))
+    times = np.arange(len(recent)) - (len(recent) - 1) / 2
+    values["trend"] = abs(float(times @ recent / (times @ times)))
     return values
 
 
@@ -147,30 +143,8 @@ def percentile_score(name: str, minutes: int, value: float) -> float:
     Non-decreasing in `value`. Interpolates linearly between the known quantiles; a value of 0 scores 0, a value that
     one game in a thousand exceeds scores 100.
     """
-    anchors = (0.0, *_usual(name, minutes))
-    if value <= 0.0:
-        return 0.0
-    above = bisect_right(anchors, value)
-    if above == len(anchors):
-        return 100.0
-    lower, upper = anchors[above - 1], anchors[above]
-    below, step = SHARES[above - 1], SHARES[above] - SHARES[above - 1]
-    return below + step * (value - lower) / (upper - lower)
-
-
-def _usual(name: str, minutes: int) -> Sequence[float]:
-    """Return the quantiles of a factor at a minute, interpolated between the measured minutes."""
-    rows = USUAL[name]
-    after = min(bisect_right(MINUTES, minutes), len(MINUTES) - 1)
-    first, second = MINUTES[after - 1], MINUTES[after]
-    fraction = (minutes - first) / (second - first)
-    return [low + fraction * (high - low) for low, high in zip(rows[after - 1], rows[after], strict=True)]
-
-
-def _slope(levels: Sequence[float]) -> float:
-    middle = (len(levels) - 1) / 2
-    times = [index - middle for index in range(len(levels))]
-    return sum(t * level for t, level in zip(times, levels, strict=True)) / sum(t * t for t in times)
+    of_minute = [np.interp(minutes, MINUTES, column) for column in zip(*USUAL[name], strict=True)]
+    return float(np.interp(value, (0.0, *of_minute), SHARES)) if value > 0.0 else 0.0
 
 
 def _warnings(pattern: ScorePattern, factors: Sequence[RiskFactor]) -> Iterator[str]:
@@ -185,7 +159,8 @@ def _warnings(pattern: ScorePattern, factors: Sequence[RiskFactor]) -> Iterator[
         if factor.score >= WARNING_SCORE:
             share = f"{min(factor.score, 99.9):.3g} %"
             yield f"{texts[factor.name].format(factor.value)}: more than in {share} of games {after}."
-    changes = _lead_changes(pattern.differentials[-WINDOW - 1 :])
+    leaders = [level > 0 for level in pattern.differentials[-WINDOW - 1 :] if level]  # ties are skipped
+    changes = sum(before is not after for before, after in pairwise(leaders))
     if changes >= _MANY_CHANGES:
         yield f"The lead changed hands {changes} times over the last {WINDOW} minutes."
     if pattern.minutes >= _LATE and abs(pattern.last) <= _CLOSE:
@@ -194,9 +169,3 @@ def _warnings(pattern: ScorePattern, factors: Sequence[RiskFactor]) -> Iterator[
         yield f"Only {pattern.minutes} minutes were played: the assessment is based on little data."
     if all(factor.name != "pace" for factor in factors):
         yield "The pace of scoring is not assessed without total_points."
-
-
-def _lead_changes(levels: Sequence[float]) -> int:
-    """Count the lead changes between the ends of minutes; ties are skipped."""
-    leaders = [level > 0 for level in levels if level]
-    return sum(before is not after for before, after in pairwise(leaders))

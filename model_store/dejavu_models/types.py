@@ -75,18 +75,27 @@ class SimilarGame:
         return f"{self.date.isoformat()} {self.away_team} @ {self.home_team}"
 
 
+SAME_LEAD_POINTS: Final = 2
+"""Greatest difference between two leads that count as the same, in points."""
+
+
 class SimilarSummary(NamedTuple):
-    """What happened in the similar games that a forecast is made of.
+    """What happened in the similar games that a forecast is made of, and that had its lead.
 
     Attributes:
-        games: their number; a game and its mirror image count as two.
+        minute: minute after which the games are compared.
+        games: number of games that the forecast is made of; a game and its mirror image count as two.
+        same_lead: number of those whose differential after the minute is within SAME_LEAD_POINTS of the requested
+            game's; the following are of them.
         home_led: number in which the team in the part of the requested home team led at the horizon.
-        turned: number in which a team led after the minute, and the other one at the horizon.
-        correction: mean correction of their differentials for the strength of the teams and the inputs that the request
-            knows, in points.
+        turned: number in which the team in the part of the one that is behind led at the horizon; 0 if none is behind.
+        correction: prediction of Dejavu less the mean of their differentials at the horizon, in points: the home
+            advantage, the strength of the teams and the inputs that the request knows; 0 if `same_lead` is 0.
     """
 
+    minute: int
     games: int
+    same_lead: int
     home_led: int
     turned: int
     correction: float

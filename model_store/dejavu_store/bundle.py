@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from dejavu_common.files import sync
+from dejavu_common.files import read_regular, sync
 from dejavu_common.processes import return_freed_memory
 from dejavu_feed.live_inputs import LiveInputs, most_total_points
 from dejavu_feed.moment import Moment
@@ -34,11 +34,11 @@ from dejavu_models.errors import (
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult
-from dejavu_models.manifest import SCHEMA_VERSION, Manifest, first_error
+from dejavu_models.manifest import SCHEMA_VERSION, Golden, Manifest, first_error
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.team_filter import CODES
 from dejavu_models.types import HORIZONS, MAX_DIFFERENTIAL, Horizon
-from dejavu_store.contents import component_classes, load_contents
+from dejavu_store.contents import MAX_SIZE, load_contents
 
 MANIFEST = "manifest.json"
 GOLDEN_TOLERANCE = 1e-6
@@ -55,12 +55,7 @@ A server answers up to 128 queries in one pass, and replaces a worker that makes
 """
 
 
-def load_bundle(
-    folder: Path,
-    *,
-    allow_unfit: bool = False,
-    before_parsing: Callable[[], None] = lambda: None,
-) -> Forecaster:
+def load_bundle(folder: Path, *, allow_unfit: bool = False) -> Forecaster:
     """Load a forecaster from a bundle's folder.
 
     If the folder is replaced while loading, returns the old or the new bundle, never a mix.
@@ -68,7 +63,6 @@ def load_bundle(
     Args:
         folder: folder of the bundle.
         allow_unfit: whether to accept a bundle whose recipe failed its backtest.
-        before_parsing: called once all files have been read, before any of them is parsed.
 
     Raises:
         BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew, BundleTooOld, BundleUnfit: if it cannot be
@@ -77,17 +71,15 @@ def load_bundle(
     """
     manifest = read_manifest(folder)
     try:
-        contents = _read_files(folder, manifest)
+        contents = read_files(folder, manifest)
     except (BundleIncomplete, BundleCorrupt):
         newer = read_manifest(folder)
         if newer == manifest:
             raise
         # A new bundle was published between reading the manifest and its files.
-        manifest, contents = newer, _read_files(folder, newer)
+        manifest, contents = newer, read_files(folder, newer)
     if not allow_unfit:
         check_fit(manifest, folder)
-    component_classes(folder, manifest)  # imported before files of the bundle are parsed
-    before_parsing()
     forecaster = load_contents(folder, manifest, contents)
     # The contents and the intermediate objects take 8 MB of the 150 MB of a worker.
     del contents
@@ -116,13 +108,21 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         BundleNotFound, BundleCorrupt, BundleTooNew, BundleTooOld: if there is none, or it cannot be read.
     """
+    return parse_manifest(read_manifest_text(folder), folder)
+
+
+def read_manifest_text(folder: Path) -> bytes:
+    """Read the content of the manifest of a bundle.
+
+    Raises:
+        BundleNotFound, BundleCorrupt: if there is none, or it cannot be read.
+    """
     try:
-        text = (folder / MANIFEST).read_bytes()
+        return read_regular(folder / MANIFEST, MAX_SIZE)
     except (FileNotFoundError, NotADirectoryError):
         raise BundleNotFound(f"{folder}: no bundle found: no {MANIFEST}") from None
     except OSError as error:
         raise BundleCorrupt(f"{folder}: {MANIFEST} cannot be read: {error.strerror}") from error
-    return parse_manifest(text, folder)
 
 
 def parse_manifest(text: bytes, source: object) -> Manifest:
@@ -155,27 +155,43 @@ def parse_manifest(text: bytes, source: object) -> Manifest:
         raise BundleCorrupt(f"{source}: {MANIFEST} is not a valid manifest: it is nested too deeply") from None
 
 
-def _read_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
-    contents = {}
-    for name, sha256 in manifest.files.items():
-        try:
-            contents[name] = (folder / name).read_bytes()
-        except FileNotFoundError:
-            raise BundleIncomplete(f"{folder}: {name} is missing") from None
-        except OSError as error:
-            raise BundleCorrupt(f"{folder}: {name} cannot be read: {error.strerror}") from error
-        check_hash(folder, name, contents[name], sha256)
-    return contents
-
-
-def check_hash(source: object, name: str, content: bytes, sha256: str) -> None:
-    """Check that a file has the SHA-256 that its manifest lists.
+def read_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
+    """Read the files of a bundle, each with the SHA-256 in its manifest.
 
     Raises:
-        BundleCorrupt: if it has another one; the message names the source and the file.
+        BundleIncomplete, BundleCorrupt: if one is missing, altered or cannot be read; the message names it.
     """
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise BundleCorrupt(f"{source}: {name} does not match the manifest: its SHA-256 differs")
+
+    def read(name: str, _: str) -> bytes | None:
+        try:
+            return read_regular(folder / name, MAX_SIZE)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise BundleCorrupt(f"{folder}: {name} cannot be read: {error.strerror}") from error
+
+    return verified_files(folder, manifest, read)
+
+
+def verified_files(source: object, manifest: Manifest, read: Callable[[str, str], bytes | None]) -> dict[str, bytes]:
+    """Return the contents of a bundle's files by name, each with the SHA-256 in its manifest.
+
+    Args:
+        source: their origin, for messages.
+        manifest: the manifest.
+        read: returns the content of a file by its name and SHA-256; None if there is none.
+
+    Raises:
+        BundleIncomplete, BundleCorrupt: if one is missing or has another SHA-256; the message names it.
+    """
+    contents = {}
+    for name, sha256 in manifest.files.items():
+        if (content := read(name, sha256)) is None:
+            raise BundleIncomplete(f"{source}: {name} is missing")
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise BundleCorrupt(f"{source}: {name} does not match the manifest: its SHA-256 differs")
+        contents[name] = content
+    return contents
 
 
 def publish(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Forecaster:
@@ -255,14 +271,28 @@ def check_golden(forecaster: Forecaster) -> None:
         BundleCorrupt: if they differ by more than GOLDEN_TOLERANCE.
     """
     for golden in forecaster.manifest.golden:
-        query = ForecastQuery(
-            ScorePattern(golden.pattern), golden.horizon, golden.alpha, golden.home_team, golden.away_team
+        actual, expected = (
+            (each.point_forecast, each.interval_lower, each.interval_upper, each.home_lead_probability)
+            for each in (answered(forecaster, golden), golden)
         )
-        answer = forecaster.forecast(query)
-        actual = (answer.point, answer.interval.lower, answer.interval.upper, answer.home_lead_probability)
-        expected = (golden.point_forecast, golden.interval_lower, golden.interval_upper, golden.home_lead_probability)
         if max(abs(a - b) for a, b in zip(actual, expected, strict=True)) > GOLDEN_TOLERANCE:
             raise BundleCorrupt(f"{forecaster.version}: a golden query returned {actual}, expected {expected}")
+
+
+def answered(forecaster: Forecaster, golden: Golden) -> Golden:
+    """Return a golden query with the answer of a forecaster."""
+    pattern = ScorePattern(golden.pattern)
+    answer = forecaster.forecast(
+        ForecastQuery(pattern, golden.horizon, golden.alpha, golden.home_team, golden.away_team)
+    )
+    return golden.model_copy(
+        update={
+            "point_forecast": answer.point,
+            "interval_lower": answer.interval.lower,
+            "interval_upper": answer.interval.upper,
+            "home_lead_probability": answer.home_lead_probability,
+        }
+    )
 
 
 def _check_minutes(forecaster: Forecaster) -> None:

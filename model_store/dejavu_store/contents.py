@@ -7,9 +7,9 @@ file.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
@@ -44,12 +44,15 @@ from dejavu_models.totals.totals import Totals
 from dejavu_models.types import MAX_DIFFERENTIAL
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
+T = TypeVar("T")
+
 _MAX_ROUNDING: Final = 1e-9
 """Bound of the rounding errors of a variance, in points squared; the least variance of a bundle is above 0.01."""
 
 MAX_SIZE = 128 * 1024**2
-"""Maximum number of bytes of a bundle's arrays. Those of the default bundle take 20 MB, of one with all games of nine
-seasons as entries 101 MB. Loading takes up to three times as much memory, a loaded model up to twice as much."""
+"""Maximum number of bytes of a bundle's arrays, and of a file. The arrays of the default bundle take 20 MB, of one with
+all games of nine seasons as entries 101 MB. Loading takes up to three times as much memory, a loaded model up to twice
+as much."""
 
 _LARGEST_TERMS: Final = np.array(GameTerms(1.0, 1.0, 5.0, 1.0, 1.0))
 
@@ -71,19 +74,20 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
     """
     _check_size(source, contents)
     models = _ensemble(source, manifest, contents)
+
+    def optional(name: str, parse: Callable[[bytes], T]) -> T | None:
+        if name not in contents:
+            return None
+        with _refusing(source, name):
+            return parse(contents[name])
+
     with _refusing(source, CALIBRATION):
         calibration = LatticeCalibration.from_bytes(contents[CALIBRATION])
     with _refusing(source, RATINGS):
         ratings = _ratings_from_bytes(contents[RATINGS], manifest)
-    players = None
-    if PLAYERS in contents:
-        with _refusing(source, PLAYERS):
-            players = PlayerRatings.from_bytes(contents[PLAYERS])
-    moments = None
-    if MOMENTS in contents:
-        with _refusing(source, MOMENTS):
-            moments = MomentModel.from_bytes(contents[MOMENTS])
-    totals = _totals_from_bytes(source, manifest, contents)
+    players = optional(PLAYERS, PlayerRatings.from_bytes)
+    moments = optional(MOMENTS, MomentModel.from_bytes)
+    totals = optional(TOTALS, lambda content: _totals_from_bytes(content, manifest))
     return Forecaster(manifest, models, calibration, ratings, totals, players, moments)
 
 
@@ -124,22 +128,19 @@ def _check_size(source: object, contents: Mapping[str, bytes]) -> None:
                 raise ValueError(f"with it, the arrays take {size:,} bytes; expected {MAX_SIZE:,} at most")
 
 
-def _totals_from_bytes(source: object, manifest: Manifest, contents: Mapping[str, bytes]) -> Totals | None:
-    if TOTALS not in contents:
-        return None
-    with _refusing(source, TOTALS):
-        totals = Totals.from_bytes(contents[TOTALS])
-        state, of_margins = totals.ratings, manifest.ratings
-        try:
-            of_totals = RatingsRecord(date=state.date, season=state.season, **asdict(state.settings))  # type: ignore[arg-type]
-        except ValidationError as error:
-            raise ValueError(f"its ratings have a wrong {first_error(error)}") from error
-        # Games without a known total advance only the ratings of margins.
-        if of_totals.season > of_margins.season or of_totals.date > of_margins.date:
-            has, other = (f"season {each.season} and end on {each.date}" for each in (of_totals, of_margins))
-            raise ValueError(f"its ratings are for {has}; those of margins are for {other}")
-        _check_state(state)
-        return totals
+def _totals_from_bytes(content: bytes, manifest: Manifest) -> Totals:
+    totals = Totals.from_bytes(content)
+    state, of_margins = totals.ratings, manifest.ratings
+    try:
+        of_totals = RatingsRecord(date=state.date, season=state.season, **asdict(state.settings))  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise ValueError(f"its ratings have a wrong {first_error(error)}") from error
+    # Games without a known total advance only the ratings of margins.
+    if of_totals.season > of_margins.season or of_totals.date > of_margins.date:
+        has, other = (f"season {each.season} and end on {each.date}" for each in (of_totals, of_margins))
+        raise ValueError(f"its ratings are for {has}; those of margins are for {other}")
+    _check_state(state)
+    return totals
 
 
 def _ratings_from_bytes(content: bytes, manifest: Manifest) -> RatingFilter:

@@ -138,11 +138,16 @@ class InvalidReason(InvalidInput, reason="INVALID_REASON", field="reason"):
     """The reason for a change is too long, or has a character that cannot be stored."""
 
 
-def _check_reason(reason: str) -> None:
-    if len(reason) > MAX_REASON:
-        raise InvalidReason(f"a text of {len(reason)} characters", f"at most {MAX_REASON} characters")
-    if "\0" in reason:
-        raise InvalidReason("a text with NUL", "a text without NUL")
+_UNLOADED: Final = (ModelStage.NONE, ModelStage.RETIRED)
+
+_POSSIBLE: Final = {
+    ModelAction.LOAD: tuple(ModelStage),
+    ModelAction.UNLOAD: (ModelStage.STAGED, ModelStage.NONE),
+    ModelAction.RETIRE: (ModelStage.STAGED, ModelStage.NONE, ModelStage.RETIRED),
+    ModelAction.PROMOTE: (ModelStage.STAGED, ModelStage.SERVING),
+    ModelAction.ROLLBACK: (ModelStage.STAGED,),
+}
+"""Stages of its model in which a change is possible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,21 +211,11 @@ class Roster:
             raise NotRegistered(quoted(version), "the version of a registered model") from None
 
     def changes_nothing(self, change: ModelChange) -> bool:
-        """Return whether a change would leave the roster as it is, and so need not be recorded."""
-        stage = self.stages.get(change.model_version)
-        match change.action:
-            case ModelAction.REGISTER:
-                return stage is not None
-            case ModelAction.LOAD:
-                return stage in {ModelStage.STAGED, ModelStage.SERVING}
-            case ModelAction.UNLOAD:
-                return stage is ModelStage.NONE
-            case ModelAction.PROMOTE:
-                return change.model_version == self.champion
-            case ModelAction.RETIRE:
-                return stage is ModelStage.RETIRED
-            case ModelAction.ROLLBACK:
-                return False
+        """Return whether a possible change would leave the roster as it is, and so need not be recorded."""
+        try:
+            return replace(self.after(change), sequence=self.sequence) == self
+        except DejavuError:
+            return False
 
     def check(self, change: ModelChange) -> None:
         """Check that a change is possible.
@@ -233,46 +228,33 @@ class Roster:
                 counted.
             InvalidReason: if its reason is too long or contains NUL.
         """
-        _check_reason(change.reason)
-        version = change.model_version
-        match change.action:
-            case ModelAction.REGISTER:
-                if not version or version in ALIASES:
-                    raise NotRegistered(quoted(version), "the version of a bundle, not an alias")
-            case ModelAction.ROLLBACK:
-                if not self.previous or version != self.previous:
-                    raise WrongStage("there is no previous model to return to; expected a promotion before")
-            case ModelAction.LOAD:
-                self._check_load(version)
-            case ModelAction.PROMOTE:
-                self._check_promotion(version)
-            case ModelAction.UNLOAD | ModelAction.RETIRE:
-                self._check_removal(version, change.action)
-
-    def _check_load(self, version: str) -> None:
-        if self.stage_of(version) in {ModelStage.STAGED, ModelStage.SERVING}:
+        version, action = change.model_version, change.action
+        if len(change.reason) > MAX_REASON:
+            raise InvalidReason(f"a text of {len(change.reason)} characters", f"at most {MAX_REASON} characters")
+        if "\0" in change.reason:
+            raise InvalidReason("a text with NUL", "a text without NUL")
+        if action is ModelAction.REGISTER:
+            if not version or version in ALIASES:
+                raise NotRegistered(quoted(version), "the version of a bundle, not an alias")
             return
-        staged = self.candidates
-        if len(staged) >= MAX_CHALLENGERS:
-            raise TooManyChallengers(f"{len(staged)} models are staged, which is the limit: retire or unload one")
-
-    def _check_promotion(self, version: str) -> None:
+        if action is ModelAction.ROLLBACK and (not self.previous or version != self.previous):
+            raise WrongStage("there is no previous model to return to; expected a promotion before")
         stage = self.stage_of(version)
-        if stage not in {ModelStage.STAGED, ModelStage.SERVING} and self.champion:
-            raise WrongStage(f"model {version} is in stage {stage.value}; expected staged: load it first")
-
-    def _check_removal(self, version: str, action: ModelAction) -> None:
-        stage = self.stage_of(version)
-        if version == self.champion:
+        if action in {ModelAction.UNLOAD, ModelAction.RETIRE} and version == self.champion:
             raise ModelInUse(f"model {version} answers requests; expected one that does not")
-        if action is ModelAction.UNLOAD and stage is ModelStage.RETIRED:
-            raise WrongStage(f"model {version} is retired; expected a staged one")
+        is_first = action is ModelAction.PROMOTE and not self.champion
+        if not is_first and stage not in _POSSIBLE[action]:
+            expected = " or ".join(each.value for each in _POSSIBLE[action])
+            raise WrongStage(f"model {version} is in stage {stage.value}; expected {expected}")
+        if action is ModelAction.LOAD and stage in _UNLOADED and len(self.candidates) >= MAX_CHALLENGERS:
+            limit = f"{len(self.candidates)} models are staged, which is the limit"
+            raise TooManyChallengers(f"{limit}: retire or unload one")
 
     def after(self, change: ModelChange) -> Roster:
-        """Return the roster after a recorded change, which `check` accepts.
+        """Return the roster after a recorded change.
 
         Raises:
-            DejavuError: as `check`.
+            DejavuError: if it is not possible; see `check`.
         """
         self.check(change)
         stages, version = dict(self.stages), change.model_version
@@ -280,7 +262,7 @@ class Roster:
         match change.action:
             case ModelAction.REGISTER:
                 stages.setdefault(version, ModelStage.NONE)
-            case ModelAction.LOAD if stages[version] in {ModelStage.NONE, ModelStage.RETIRED}:
+            case ModelAction.LOAD if stages[version] in _UNLOADED:
                 _move(stages, version, ModelStage.STAGED)
             case ModelAction.UNLOAD | ModelAction.RETIRE:
                 stages[version] = ModelStage.NONE if change.action is ModelAction.UNLOAD else ModelStage.RETIRED

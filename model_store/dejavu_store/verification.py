@@ -1,21 +1,22 @@
 """Verifies a bundle in a separate process, so that a harmful bundle affects no other process.
 
 A malicious file can crash a process or fill its memory, and a server has secrets that its models must not read. So a
-new bundle is loaded first by `python -m dejavu_store.verification FOLDER`: in an empty working
-directory, without the environment of the server, with limits of time and memory, and, once the files of the bundle have
-been read, without the right to open any other. It makes forecasts from every minute. It exits with 0, or prints the
-reason for the refusal and exits with 1.
+new bundle is loaded first by `python -m dejavu_store.verification`, which receives it on stdin: in an empty working
+directory, without the environment of the server, with limits of time and memory, and without the right to open files.
+It makes forecasts from every minute. It exits with 0, or prints the reason for the refusal and exits with 1.
 """
 
 from __future__ import annotations
 
 import codecs
+import json
 import os
 import resource
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -42,43 +43,45 @@ server's settings of libraries. Without the latter, OpenBLAS would reserve memor
 _REFUSED: Final = 1
 
 
-def verify(folder: Path) -> None:
-    """Load the bundle in a folder in another process, check its golden answers, and make forecasts from every minute.
+def verify(source: str, manifest: bytes, contents: Mapping[str, bytes]) -> None:
+    """Load a bundle in another process, check its golden answers, and make forecasts from every minute.
+
+    Args:
+        source: its origin, for messages.
+        manifest: content of its manifest.json.
+        contents: contents of its files.
 
     Raises:
-        BundleCorrupt: if it does not load, gives other answers, or exceeds the limits of time or memory.
+        BundleError: if it does not load, gives other answers, or exceeds the limits of time or memory.
     """
-    folder = folder.resolve()  # the process has another working directory, and names the folder in its reasons
-    command = (sys.executable, "-P", "-m", __name__, str(folder))
-    try:
-        with tempfile.TemporaryDirectory(prefix="dejavu-verification-") as nothing:
+    sizes = json.dumps([(name, len(content)) for name, content in (("", manifest), *contents.items())])
+    with tempfile.TemporaryDirectory(prefix="dejavu-verification-") as nothing:
+        try:
             ended = subprocess.run(  # noqa: S603 - our own program
-                command,
+                (sys.executable, "-P", "-m", __name__, source),
+                input=b"".join((sizes.encode(), b"\n", manifest, *contents.values())),
                 capture_output=True,
-                text=True,
-                errors="replace",
                 check=False,
                 timeout=MAX_WAIT_SECONDS,
                 cwd=nothing,
                 env={name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT)},
             )
-    except subprocess.TimeoutExpired:
-        raise BundleCorrupt(f"loading it takes longer than {MAX_WAIT_SECONDS} s") from None
-    if ended.returncode == 0:
-        return
-    if ended.returncode == _REFUSED and ended.stdout.strip():
-        raise BundleCorrupt(ended.stdout.strip().replace(f"{folder}: ", ""))
+        except subprocess.TimeoutExpired:
+            raise BundleCorrupt(f"{source}: loading it takes longer than {MAX_WAIT_SECONDS} s") from None
+    said, errors = (text.decode(errors="replace").strip() for text in (ended.stdout, ended.stderr))
+    if ended.returncode == _REFUSED and said:
+        raise BundleCorrupt(said)
     if ended.returncode == -signal.SIGXCPU:
-        raise BundleCorrupt(f"loading it takes more than {MAX_SECONDS} s of CPU time")
+        raise BundleCorrupt(f"{source}: loading it takes more than {MAX_SECONDS} s of CPU time")
     if ended.returncode < 0:
         ended_by = signal.strsignal(-ended.returncode) or f"signal {-ended.returncode}"
-        raise BundleCorrupt(f"loading it ends the process: {ended_by}")
-    *_, last = ended.stderr.strip().splitlines() or ["no reason given"]
-    raise BundleCorrupt(f"loading it fails: {last}")
+        raise BundleCorrupt(f"{source}: loading it ends the process: {ended_by}")
+    if ended.returncode:
+        raise BundleCorrupt(f"{source}: loading it fails: {(errors or 'no reason given').splitlines()[-1]}")
 
 
 def main() -> None:
-    """Verify the bundle in the folder that the argument names.
+    """Verify the bundle that stdin has, whose origin the argument names.
 
     Raises:
         SystemExit: with 1 if it is refused.
@@ -87,13 +90,17 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Imported under the limit of time, since these imports take most of it.
-    from dejavu_store.bundle import check_answers, load_bundle  # noqa: PLC0415
+    from dejavu_store.bundle import check_answers, parse_manifest  # noqa: PLC0415
+    from dejavu_store.contents import component_classes, load_contents  # noqa: PLC0415
 
-    folder = Path(sys.argv[1])
+    source = sys.argv[1]
     try:
+        contents = {name: sys.stdin.buffer.read(size) for name, size in json.loads(sys.stdin.buffer.readline())}
+        manifest = parse_manifest(contents.pop(""), source)
+        component_classes(source, manifest)  # imported while files can be opened
         limit_memory()
-        forecaster = load_bundle(folder, allow_unfit=True, before_parsing=open_no_more)
-        check_answers(forecaster)
+        open_no_more()
+        check_answers(load_contents(source, manifest, contents))
     except BundleError as error:
         print(error)  # noqa: T201 - its result
         sys.exit(_REFUSED)

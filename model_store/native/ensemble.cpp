@@ -143,18 +143,21 @@ void Ensemble::put_features(const Prediction &prediction, float *features) const
     put_features_of(tables_, prediction.minute(), lead_after, prediction.margin.points, prediction.live.total, features);
 }
 
-Similar Ensemble::similar(const Prediction &prediction, int horizon, std::size_t searched, std::size_t most) const {
+Similar Ensemble::similar(const Prediction &prediction, int horizon, std::size_t searched, std::size_t most,
+                          double reach) const {
     Similar result;
     const auto &database = databases_[static_cast<std::size_t>(prediction.minute())];
     if (!database) return result;
     const PastGames &games = database->games();
     const auto minute = static_cast<std::size_t>(prediction.minute());
     database->each_image(prediction.groups, prediction.groups.size(), [&](std::uint32_t image) {
-        const int lead = games.lead(image, minute), outcome = games.outcome(image, horizon);
         ++result.games;
+        if (std::abs(games.lead(image, minute) - prediction.pattern.back()) > reach) return;
+        const int outcome = games.outcome(image, horizon);
+        ++result.same_lead;
         result.home_led += outcome > 0;
-        result.turned += (lead > 0 && outcome < 0) || (lead < 0 && outcome > 0);
-        result.changes += outcome - lead;
+        result.away_led += outcome < 0;
+        result.outcomes += outcome;
     });
     float sought[FEATURES];
     put_features(prediction, sought);

@@ -49,7 +49,8 @@ struct PastGames {
 
 // What happened in the similar games of a forecast; see types.SimilarSummary.
 struct Similar {
-    std::int64_t games = 0, home_led = 0, turned = 0, changes = 0;  // the sum of the changes of the lead, in points
+    std::int64_t games = 0;
+    std::int64_t same_lead = 0, home_led = 0, away_led = 0, outcomes = 0;  // of the games with about the lead; a sum
     std::vector<std::pair<double, std::uint32_t>> nearest;  // distance and image, the nearest first; each game once
 };
 
@@ -148,7 +149,9 @@ public:
     Opinion opinion(Prediction &prediction, int horizon, bool all) const;
 
     // Returns what happened in the games that an opinion is made of, and the nearest `most` games in `searched` groups.
-    Similar similar(const Prediction &prediction, int horizon, std::size_t searched, std::size_t most) const;
+    // `reach`: how much the leads of games that count as those with the same lead may differ, in points.
+    Similar similar(const Prediction &prediction, int horizon, std::size_t searched, std::size_t most,
+                    double reach) const;
 
 private:
     double increment(int minute, double lead, Margin margin, int horizon) const;

@@ -88,7 +88,7 @@ EXPLANATION: dict[str, Any] = {
     "components": [{"name": "linear", "prediction": 1.0, "weight": 1.0}],
     "contributions": [{"name": "minutes", "points": 1.5}, {"name": "ratings", "points": -0.5}],
     "similar_games": [{"distance": 1.0}],
-    "similar_summary": {"games": 2, "home_led": 1, "turned": 1},
+    "similar_summary": {"games": 2, "same_lead": 1, "home_led": 1, "turned": 1},
 }
 SOUND: dict[str, Any] = {
     "point_forecast": 1.0,
@@ -118,7 +118,7 @@ SOUND: dict[str, Any] = {
         {"quantiles": [{"level": 0.9, "value": 0.0}, {"level": 0.1, "value": 2.0}]},
         {"explanation": {**EXPLANATION, "similar_games": [{"distance": -1.0}]}},
         {"explanation": {**EXPLANATION, "similar_games": [{"distance": 1.0}] * 3}},
-        {"explanation": {**EXPLANATION, "similar_summary": {"games": 2, "home_led": 3}}},
+        {"explanation": {**EXPLANATION, "similar_summary": {"games": 2, "same_lead": 1, "home_led": 2}}},
         {"explanation": {**EXPLANATION, "contributions": EXPLANATION["contributions"][:1]}},
         {"explanation": {**EXPLANATION, "contributions": EXPLANATION["contributions"][::-1]}},
         {"explanation": {**EXPLANATION, "components": [{"name": "linear", "prediction": 1.0, "weight": 0.5}]}},

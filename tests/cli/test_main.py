@@ -59,7 +59,9 @@ EXPLAINED = forecast(
             SimilarGame(label="2019-01-02 NYK @ LAL", distance=4.5, mirrored=True, differential_at_horizon=-3),
         ],
         attribution=Attribution(before_tipoff=2.1, minutes=[4.0, 0.0, -8.0, 18.9], components=0.3),
-        similar_summary=SimilarSummary(games=3214, home_led=2282, turned=739, correction=-0.75),
+        similar_summary=SimilarSummary(
+            minute=18, games=3214, same_lead=1204, home_led=855, turned=349, correction=-0.75
+        ),
         contributions=[
             Contribution(name="minutes", points=14.9),
             Contribution(name="dejavu", points=-3.725),
@@ -129,13 +131,13 @@ def test_a_forecast_is_shown_with_all_that_it_says(server: FakeServer, run: Run)
     ):
         assert part in shown
     assert (
-        "Of 3,214 similar games (a game and its mirror image count as two), the home side led at the half in 71 %; in"
-        " 23 % the leader changed. The forecast corrects their leads by −0.8 points"
+        "Of 3,214 similar games after minute 18 (a game and its mirror image count as two), 1,204 had this lead, within"
+        " two points: the side behind led at the half in 349 (29 %). The forecast corrects their mean by −0.8 points"
     ) in " ".join(shown.split())
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines()]
-    assert ["2021-03-14 BOS @ BKN", "38–58", "109–104", "+14", "3.2"] in cells
+    assert ["2021-03-14 BOS @ BKN", "58–38", "104–109", "+14", "3.2"] in cells
     assert ["2019-01-02 NYK @ LAL, mirrored", "–", "–", "−3", "4.5"] in cells
-    assert "mirrored: its away team in the part of BKN" in shown
+    assert "mirrored: its away team is on BKN's side" in shown
 
 
 def test_a_minute_is_counted_in_the_singular(server: FakeServer, run: Run) -> None:
@@ -154,7 +156,7 @@ def test_what_moved_a_forecast_is_one_ranked_list_with_bars(server: FakeServer, 
     lines = run("predict", "0", "4", "-3", "20", "--explain").stdout.splitlines()
     rows = {line.split("│")[1].strip(): line for line in lines if line.count("│") == 5 and "forecast" not in line}
 
-    assert list(rows) == ["score so far", "similar games", "new"]
+    assert list(rows) == ["the game so far", "similar games", "new"]
     assert [rows[name].count("█") for name in rows] == [16, 4, 0]
     assert rows["similar games"].split("│")[2].strip() == "−3.7"
     left, right = rows["similar games"].split("│")[3:5]

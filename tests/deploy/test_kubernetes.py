@@ -32,7 +32,7 @@ from dejavu_common.address import Address
 from dejavu_server.access.policy import SERVICES
 from dejavu_server.api.health import HEALTH_SERVICE
 from dejavu_server.supervisor.recycling import KILL_FACTOR
-from dejavu_store.local_copies import MAX_CACHED_BYTES
+from dejavu_store.remote import MAX_COPIED_BYTES
 
 KILLED_AFTER_GRACE_SECONDS = 5
 """Time from the end of the grace time until the supervisor kills workers."""
@@ -178,7 +178,7 @@ def test_copies_of_models_have_room_on_a_disk(objects: list[Manifest]) -> None:
     name = mounts[image_environment("server")["XDG_CACHE_HOME"]]
     [cache] = [each["emptyDir"] for each in pod["volumes"] if each["name"] == name]
     assert "medium" not in cache
-    assert mebibytes(cache["sizeLimit"]) > MAX_CACHED_BYTES / 1024**2
+    assert mebibytes(cache["sizeLimit"]) > MAX_COPIED_BYTES / 1024**2
 
 
 def test_pods_satisfy_the_restricted_standard(objects: list[Manifest]) -> None:

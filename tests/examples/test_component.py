@@ -15,7 +15,7 @@ from dejavu_models.components.ensemble import POOLED
 from dejavu_models.errors import BundleCorrupt, ComponentMissing
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Horizon
-from dejavu_store.bundle import check_answers, load_bundle
+from dejavu_store.bundle import check_answers, load_bundle, read_files, read_manifest, read_manifest_text
 from dejavu_store.bundle_store import ModelStore
 from dejavu_store.verification import verify
 from dejavu_trainer.training.recipe import parse_recipe
@@ -40,9 +40,13 @@ def bundle(site: Path) -> Path:
         return made_once("bundle-with-gbm", make)
 
 
+def verified(bundle: Path) -> None:
+    verify(str(bundle), read_manifest_text(bundle), read_files(bundle, read_manifest(bundle)))
+
+
 def test_where_it_is_installed_it_is_weighted_and_served(bundle: Path, tmp_path: Path) -> None:
     with installed(tmp_path):
-        verify(bundle)
+        verified(bundle)
         model = load_bundle(bundle)
         check_answers(model)
     assert model.manifest.packages == {NAME: "dejavu-gbm 0.1"}
@@ -61,7 +65,7 @@ def test_a_server_that_lacks_it_refuses_the_bundle_and_names_it(bundle: Path, tm
     with pytest.raises(ComponentMissing, match=missing):
         load_bundle(bundle)
     with pytest.raises(BundleCorrupt, match=missing):
-        verify(bundle)
+        verified(bundle)
     with pytest.raises(ComponentMissing, match=missing):
         ModelStore.open(tmp_path).put(bundle)
 

@@ -37,7 +37,7 @@ def test_predict_shows_a_forecast_its_grounds_and_a_refusal(address: str) -> Non
     levels = re.fullmatch(r"quantiles: 10% (\S+), 50% (\S+), 90% (\S+)", quantiles)
     assert levels is not None
     assert list(map(float, levels.groups())) == sorted(map(float, levels.groups()))
-    assert re.fullmatch(r"of \d+ similar games, the home side led at the half in \d+; the nearest:", similar)
+    assert re.fullmatch(r"of \d+ similar games with its lead, the home side led at the half in \d+", similar)
     assert len(grounds) == 3
     assert all(re.search(r": [+-]\d+ then, [+-]\d+ at the half$", ground) for ground in grounds)
     assert win.startswith("the home team wins: ")

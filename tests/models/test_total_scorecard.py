@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.models.settled_forecasts import settled
+from tests.models.settled_forecasts import settled, settled_market
 
 from dejavu_models.metrics import student_quantile
 from dejavu_models.scorecard import Exclusion, ScoreEstimate, TotalScorecard, scorecard
@@ -94,8 +94,8 @@ def test_a_rival_that_met_every_total_gives_no_ratio_and_one_that_met_some_does(
 @pytest.mark.parametrize("scores", [(0.9, 0.0, 0.0), (0.1, 1.0, 1.0), (0.0, 1.0)])
 def test_no_interval_reaches_beyond_what_a_figure_can_be(scores: tuple[float, ...]) -> None:
     rows = [
-        {"game": game, "error": 20 * score, "persistence_error": 30 * score, "crps": 20 * score, "brier": score}
-        | {"leader_brier": 1 - score, "stake": 0.05, "profit": 0.04 - 0.09 * score}
+        {"game": game, "error": 20 * score, "lead": 3 - 6 * score, "crps": 20 * score, "probability": 1 - score}
+        | {"markets": (settled_market(stake=0.05, profit=0.04 - 0.09 * score, sequence=game),)}
         | {"total_error": 20 * score, "total_pace_error": 30 * (1 - score), "total_crps": 20 * score}
         for game, score in enumerate(scores)
     ]
@@ -110,4 +110,4 @@ def test_no_interval_reaches_beyond_what_a_figure_can_be(scores: tuple[float, ..
         assert estimated is not None
         value, _, lower, upper = astuple(estimated)
         assert least <= lower <= value <= upper <= most
-    assert card.market.roi_lower is None or card.market.roi_lower >= -1.0
+    assert card.market.roi is None or card.market.roi.lower is None or card.market.roi.lower >= -1.0

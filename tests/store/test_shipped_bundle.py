@@ -1,4 +1,4 @@
-"""Compares the shipped bundle with the real games of its manifest; by day only with those that calibrate it."""
+"""Compares the shipped bundle with the real games of its manifest."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ from tests.support.harness.real_games import real_games
 
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import RatingSettings
-from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
-from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+from dejavu_models.types import CASES, MarginSource
 from dejavu_models.uncertainty.lattice.margin_model import TABLES
 from dejavu_store.bundle import load_bundle
 from dejavu_store.registry import default_bundle
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
-from dejavu_trainer.training.linear import linear_points, out_of_season_points
+from dejavu_trainer.training.linear import out_of_season_points
 from dejavu_trainer.training.ratings import RatedGames, carry
 
-pytestmark = pytest.mark.real_data
+pytestmark = [pytest.mark.real_data, pytest.mark.nightly]
 
 
-@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_it_was_made_of_these_games(data_dir: Path) -> None:
     manifest = load_bundle(default_bundle()).manifest
@@ -32,11 +30,9 @@ def test_it_was_made_of_these_games(data_dir: Path) -> None:
     assert games.fingerprint == manifest.data_fingerprint
 
 
-@pytest.mark.nightly
 def test_its_distributions_are_those_of_unseen_seasons_of_these_games(data_dir: Path) -> None:
     """The tables without live inputs or teams, which do not depend on ratings."""
     forecaster = load_bundle(default_bundle())
-    assert isinstance(forecaster.calibration, LatticeCalibration)
     games = real_games(data_dir, forecaster.info.train_seasons)
     unknown = np.full(len(games), np.nan)
     rated = RatedGames(games, np.zeros(len(games)))
@@ -48,25 +44,6 @@ def test_its_distributions_are_those_of_unseen_seasons_of_these_games(data_dir: 
         assert getattr(held, name) == pytest.approx(getattr(made, name), rel=1e-4, abs=1e-4), name
 
 
-@pytest.mark.nightly
-def test_its_intervals_hold_as_often_as_they_say_on_the_games_that_calibrate_them(data_dir: Path) -> None:
-    """Uses the tables without teams or live inputs; closed intervals have slightly more than nominal coverage."""
-    forecaster = load_bundle(default_bundle())
-    games = real_games(data_dir, forecaster.info.calibration_seasons)
-    rated = RatedGames(games, np.full(len(games), np.nan))
-    points = linear_points(forecaster.models.linear, rated)
-    model = forecaster.calibration.model(MarginSource.UNKNOWN)
-    assert model.games == len(games)
-    for horizon, minutes in ((Horizon.HALFTIME, range(1, 13)), (Horizon.FINAL, [47])):
-        index, held = HORIZONS.index(horizon), []
-        for minute in minutes:
-            of_minute = (points[:, minute - 1, index], games.levels[:, minute - 1], np.zeros(len(games)))
-            lower, upper = model.distribution(horizon, minute, *of_minute).intervals(0.2)
-            held.append((lower <= games.outcomes[:, index]) & (games.outcomes[:, index] <= upper))
-        assert 0.8 <= np.mean(held) < 0.88
-
-
-@pytest.mark.nightly
 def test_its_similar_games_are_all_training_games(data_dir: Path) -> None:
     forecaster = load_bundle(default_bundle())
     games, dejavu = real_games(data_dir, forecaster.info.train_seasons), forecaster.models.dejavu
@@ -76,7 +53,6 @@ def test_its_similar_games_are_all_training_games(data_dir: Path) -> None:
     assert np.array_equal(dejavu.games.date, games.date)
 
 
-@pytest.mark.nightly
 def test_its_ratings_count_every_game_and_stand_for_the_season_after(data_dir: Path) -> None:
     forecaster = load_bundle(default_bundle())
     record = forecaster.manifest.ratings

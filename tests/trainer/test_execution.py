@@ -1,3 +1,5 @@
+"""Pieces of work run here, in processes or on a Ray cluster with the same results, also if workers are lost."""
+
 from __future__ import annotations
 
 import fcntl
@@ -22,10 +24,9 @@ from tests.support.harness.documents import ROOT
 from tests.support.pieces import invert, kill_once, process, product, square, warn
 from tests.support.processes.connections import answers
 
-from dejavu_trainer import execution as execution_module
 from dejavu_trainer.execution import HERE, Execution, ExecutionError
 
-BIN = Path(sys.executable).parent
+LOKY = Execution("loky", 2)
 
 ENVIRONMENT = os.environ | {
     "PYTHONPATH": str(ROOT),
@@ -58,23 +59,24 @@ def ray_cluster() -> Iterator[str]:
         options = ("--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats", "--block")
         for command in ((*head, f"--temp-dir={folder}"), (f"--address={host}:{gcs}",)):
             process = subprocess.Popen(
-                [BIN / "ray", "start", *command, *options],
+                [Path(sys.executable).with_name("ray"), "start", *command, *options],
                 env=ENVIRONMENT,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
             stack.callback(process.wait, 30)
             stack.callback(process.terminate)
-            _until(partial(answers, f"127.0.0.1:{server}"), "the Ray head does not start")
+            until(partial(answers, f"127.0.0.1:{server}"), "the Ray head does not start")
         address = f"ray://127.0.0.1:{server}"
         stack.callback(ray.shutdown)
         ray.init(address)
         resources: Callable[[], dict[str, float]] = ray.cluster_resources
-        _until(lambda: resources().get("CPU") == 2, "Ray's second node does not join")
+        until(lambda: resources().get("CPU") == 2, "Ray's second node does not join")
         yield address
 
 
-def _until(holds: Callable[[], bool], message: str, seconds: float = 120) -> None:
+def until(holds: Callable[[], bool], message: str, seconds: float = 120) -> None:
+    """Wait until a condition holds."""
     end = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > end:
@@ -82,7 +84,53 @@ def _until(holds: Callable[[], bool], message: str, seconds: float = 120) -> Non
         time.sleep(0.1)
 
 
-LOKY = Execution("loky", 2)
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Execution]:
+    with ray_cluster() as address:
+        yield Execution(address)
+
+
+@pytest.fixture(params=[HERE, LOKY, pytest.param(None, marks=pytest.mark.nightly)], ids=["here", "loky", "cluster"])
+def execution(request: pytest.FixtureRequest) -> Execution:
+    place: Execution = request.param or request.getfixturevalue("cluster")
+    return place
+
+
+def test_results_come_in_order_every_piece_is_told_and_errors_are_raised(execution: Execution) -> None:
+    told = dict[int, int]()
+    assert execution.map(square, range(6), done=told.__setitem__) == [n**2 for n in range(6)]
+    assert told == {n: n**2 for n in range(6)}
+    assert execution.map(square, []) == []
+    with pytest.raises(ZeroDivisionError):
+        execution.map(invert, [1, 0, 2])
+
+
+def test_results_do_not_depend_on_the_place_and_warnings_come_back(execution: Execution) -> None:
+    rng = np.random.default_rng(0)
+    matrices = rng.normal(size=(400, 600)), rng.normal(size=(600, 300))  # large enough to be mapped, not copied
+    products, same = (place.map(product, range(4), *matrices) for place in (execution, HERE))
+    assert np.array_equal(products, same)
+    with pytest.warns(UserWarning, match="piece 1 has few games"):
+        assert execution.map(warn, range(3)) == [0, 1, 2]
+
+
+def test_pieces_run_in_several_processes() -> None:
+    assert set(HERE.map(process, range(2))) == {os.getpid()}
+    assert len({os.getpid(), *LOKY.map(process, range(4))}) == 3
+
+
+@pytest.mark.parametrize("place", ["loky", pytest.param("cluster", marks=pytest.mark.nightly)])
+def test_pieces_of_lost_workers_run_again(place: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    execution = LOKY if place == "loky" else request.getfixturevalue("cluster")
+    assert execution.map(kill_once, range(5), tmp_path) == list(range(5))
+    assert (tmp_path / "1").exists()
+
+
+@pytest.mark.nightly
+def test_a_piece_that_ends_every_worker_is_given_up(tmp_path: Path) -> None:
+    with pytest.raises(ExecutionError, match="workers were lost 4 times"):
+        LOKY.map(partial(kill_once, always=True), range(3), tmp_path)
+
 
 INTERRUPTED = """
 import sys
@@ -95,58 +143,25 @@ if __name__ == "__main__":
 """
 
 
-@pytest.fixture(scope="module", params=[pytest.param("ray", marks=pytest.mark.nightly)])
-def cluster() -> Iterator[Execution]:
-    with ray_cluster() as address:
-        yield Execution(address)
-
-
-@pytest.mark.parametrize("execution", [HERE, LOKY])
-def test_results_come_in_order_and_every_piece_is_told(execution: Execution) -> None:
-    told = dict[int, int]()
-    assert execution.map(square, range(6), done=told.__setitem__) == [n**2 for n in range(6)]
-    assert told == {n: n**2 for n in range(6)}
-    assert execution.map(square, []) == []
-
-
-def test_pieces_run_in_several_processes() -> None:
-    assert set(HERE.map(process, range(2))) == {os.getpid()}
-    assert len({os.getpid(), *LOKY.map(process, range(4))}) == 3
-
-
-def test_products_do_not_depend_on_the_place() -> None:
-    rng = np.random.default_rng(0)
-    matrices = rng.normal(size=(400, 600)), rng.normal(size=(600, 300))  # large enough to be mapped, not copied
-    alone, together = (execution.map(product, range(4), *matrices) for execution in (HERE, LOKY))
-    assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
-
-
-@pytest.mark.parametrize("execution", [HERE, LOKY])
-def test_what_goes_wrong_in_a_piece_is_raised(execution: Execution) -> None:
-    with pytest.raises(ZeroDivisionError):
-        execution.map(invert, [1, 0, 2])
-
-
-def test_a_lost_worker_changes_nothing(tmp_path: Path) -> None:
-    assert LOKY.map(kill_once, range(5), tmp_path) == list(range(5))
-    assert (tmp_path / "1").exists()
-
-
-@pytest.mark.nightly
-def test_a_piece_that_ends_every_worker_is_given_up(tmp_path: Path) -> None:
-    with pytest.raises(ExecutionError, match="workers were lost 4 times"):
-        LOKY.map(partial(kill_once, always=True), range(3), tmp_path)
-
-
-def interrupt(address: str, folder: Path, number: signal.Signals) -> None:
-    """Send a signal to a program and its processes once pieces run; check that the processes of these end."""
-    program, marks = folder / "program.py", folder / "marks"
+@pytest.mark.parametrize(
+    ("place", "number"),
+    [
+        ("loky", signal.SIGINT),
+        ("loky", signal.SIGKILL),
+        pytest.param("cluster", signal.SIGINT, marks=pytest.mark.nightly),
+    ],
+)
+def test_processes_end_with_their_caller(
+    place: str, number: signal.Signals, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    address = place if place == "loky" else request.getfixturevalue("cluster").address
+    program, marks = tmp_path / "program.py", tmp_path / "marks"
     program.write_text(INTERRUPTED)
     marks.mkdir()
-    command = [sys.executable, str(program), address, str(marks)]
+    command, environment = [sys.executable, str(program), address, str(marks)], os.environ | {"PYTHONPATH": str(ROOT)}
     # A session of its own: Ctrl-C reaches a group of processes.
     with subprocess.Popen(
-        command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as caller:
         while len(pieces := list(marks.iterdir())) < 2:
             assert caller.poll() is None, caller.communicate()[1]
@@ -162,43 +177,25 @@ def interrupt(address: str, folder: Path, number: signal.Signals) -> None:
     assert error.count("Traceback") == (number is signal.SIGINT), error  # the caller's
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_processes_end_with_their_caller(tmp_path: Path, number: signal.Signals) -> None:
-    interrupt("loky", tmp_path, number)
-
-
-def test_a_cluster_computes_the_same_and_brings_warnings_back(cluster: Execution) -> None:
-    told = dict[int, int]()
-    with pytest.warns(UserWarning, match="piece 1 has few games"):
-        assert cluster.map(warn, range(3), done=told.__setitem__) == [0, 1, 2]
-    assert told == {0: 0, 1: 1, 2: 2}
-    rng = np.random.default_rng(0)
-    matrices = rng.normal(size=(400, 600)), rng.normal(size=(600, 300))
-    here, there = (execution.map(product, range(4), *matrices) for execution in (HERE, cluster))
-    assert all(np.array_equal(one, other) for one, other in zip(here, there, strict=True))
-
-
-def test_a_cluster_runs_pieces_of_lost_workers_again(cluster: Execution, tmp_path: Path) -> None:
-    assert cluster.map(kill_once, range(5), tmp_path) == list(range(5))
-    assert (tmp_path / "1").exists()
-
-
-def test_an_interrupt_ends_what_a_cluster_runs(cluster: Execution, tmp_path: Path) -> None:
-    interrupt(cluster.address, tmp_path, signal.SIGINT)
-
-
-def test_a_cluster_says_what_is_wrong(cluster: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ZeroDivisionError):
-        cluster.map(invert, [1, 0, 2])
+@pytest.mark.nightly
+def test_a_cluster_that_lacks_a_module_says_so(
+    cluster: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "of_the_caller.py").write_text("def same(piece):\n    return piece\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ExecutionError, match=r"a worker can't run this: .*No module named 'of_the_caller'"):
         cluster.map(importlib.import_module("of_the_caller").same, [1])
+
+
+@pytest.mark.nightly
+def test_a_cluster_of_another_release_is_refused_and_another_cpu_told(
+    cluster: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(execution_module, "cpu_model", lambda: "Another CPU")
+        patch.setattr("dejavu_trainer.execution.cpu_model", lambda: "Another CPU")
         with pytest.warns(UserWarning, match="computed on .*Another CPU.*: results may differ in last digits"):
             assert cluster.map(square, [2]) == [4]
-    monkeypatch.setattr(execution_module, "libraries", lambda: {"numpy": "1.0"})
+    monkeypatch.setattr("dejavu_trainer.execution.libraries", lambda: {"numpy": "1.0"})
     with pytest.raises(
         ExecutionError, match=r"the worker on .+ has numpy .+ instead of 1\.0: install the same release"
     ):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from datetime import UTC, date, datetime
+from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,21 +17,16 @@ from tests.trainer.harness import ledger_of, run
 
 from dejavu_feed.errors import DataError
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.manifest import TOTALS, version_of
-from dejavu_models.team_filter import FIRST_TERM
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import Horizon
-from dejavu_store.bundle import load_bundle, publish, read_manifest
+from dejavu_store.bundle import load_bundle, publish, read_files, read_manifest
 from dejavu_store.registry import default_bundle
-from dejavu_trainer.cli import refresh as refresh_command
-from dejavu_trainer.data.plays import write_plays
-from dejavu_trainer.data.simulate import simulate_season
 from dejavu_trainer.refresh import refresh_ratings, results_of
 from dejavu_trainer.training.totals import carry_totals
 
-PATTERN = ScorePattern(tuple(float(minute % 5) for minute in range(20)))
+QUERY = ForecastQuery(ScorePattern(tuple(float(minute % 5) for minute in range(20))), Horizon.FINAL, 0.2)
 
 
 @pytest.fixture
@@ -40,14 +36,9 @@ def bundle(tmp_path: Path) -> Path:
     return tmp_path / "bundle"
 
 
-def expected_margin(model: Forecaster, home: str = "BOS", away: str = "LAL") -> float | None:
-    return model.forecast(ForecastQuery(PATTERN, Horizon.FINAL, 0.2, home, away)).expected_margin
-
-
-@pytest.fixture
-def _in_2037(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the command run after the simulated games of 2037."""
-    monkeypatch.setattr(refresh_command, "game_day", lambda _: date(2037, 6, 30))
+def newest() -> list[GameResult]:
+    """Return the results of the season 2034."""
+    return results_of(simulated_games().of_seasons([2034]))
 
 
 def test_it_learns_what_a_server_would_have_and_changes_nothing_else(
@@ -57,39 +48,30 @@ def test_it_learns_what_a_server_would_have_and_changes_nothing_else(
     assert run("refresh", bundle, "--from", simulated_seasons(), "--out", out, "--json") == 0
     document = json.loads(capsys.readouterr().out)
     old, new = load_bundle(bundle), load_bundle(out)
-    games = simulated_games().of_seasons([2034])
     live = RatedSchedule(LiveRatings.start(old.rating_filter))
-    for index in range(len(games)):
-        day = games.date[index].item()
-        final = int(games.final[index])
-        is_playoffs = str(games.phase[index]) != "RS"
-        live = live.after(GameResult(str(games.home[index]), str(games.away[index]), 2034, day, final, is_playoffs))
-    refreshed = live.ratings.filter
-    assert np.array_equal(new.rating_filter.mean, refreshed.mean)
-    assert not np.array_equal(new.rating_filter.mean[FIRST_TERM:], old.rating_filter.mean[FIRST_TERM:])
+    for result in newest():
+        live = live.after(result)
+    assert np.array_equal(new.rating_filter.mean, live.ratings.filter.mean)
+    assert new.rating_filter.strengths != old.rating_filter.strengths
     assert (old.rating_filter.season, old.rating_filter.awaits_season) == (2033, False)
     assert (new.rating_filter.season, new.rating_filter.awaits_season) == (2034, False)
-    assert expected_margin(new) == refreshed.expected_margin_terms("BOS", "LAL").margin != expected_margin(old)
     assert new.manifest.refresh is not None
-    assert (new.manifest.refresh.games, new.manifest.refresh.of_version) == (len(games), old.version)
-    assert document["ratings_date"] == new.manifest.ratings.date.isoformat() == str(games.date[-1])
-    assert (document["model_version"], document["games"]) == (new.version, len(games))
-    assert new.version != old.version
+    assert (new.manifest.refresh.games, new.manifest.refresh.of_version) == (len(newest()), old.version)
+    assert document["ratings_date"] == new.manifest.ratings.date.isoformat() == newest()[-1].day.isoformat()
+    assert (document["model_version"], document["games"]) == (new.version, len(newest()))
     for name in ("train", "calibrate", "data_fingerprint", "verdict", "metrics", "seed"):
         assert getattr(new.manifest, name) == getattr(old.manifest, name)
-    changed = {name for name, hash_ in new.manifest.files.items() if old.manifest.files[name] != hash_}
+    changed = {name for name, sha256 in new.manifest.files.items() if old.manifest.files[name] != sha256}
     assert changed == {"ratings.npz"}
-    query = ForecastQuery(PATTERN, Horizon.FINAL, 0.2)
-    assert new.forecast(query).interval == old.forecast(query).interval
-    assert run("refresh", bundle, "--from", simulated_seasons(), "--out", tmp_path / "again") == 0
-    assert read_manifest(tmp_path / "again").version == new.version
+    assert new.forecast(QUERY).interval == old.forecast(QUERY).interval
+    refresh_ratings(bundle, newest(), tmp_path / "again", date(2034, 6, 30))
+    assert read_manifest(tmp_path / "again").version == new.version != old.version
 
 
 def test_by_default_the_bundle_is_replaced_and_then_there_is_nothing_newer(
     bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    version = read_manifest(bundle).version
-    file = simulated_seasons() / "plays_2034.parquet"
+    version, file = read_manifest(bundle).version, simulated_seasons() / "plays_2034.parquet"
     assert run("refresh", bundle, "--from", file) == 0
     assert f"with the models of {version}" in capsys.readouterr().out
     refreshed = read_manifest(bundle)
@@ -104,70 +86,33 @@ def test_by_default_the_bundle_is_replaced_and_then_there_is_nothing_newer(
 def test_once_a_season_is_over_the_ratings_are_for_the_next_one_and_nearer_to_each_other(
     bundle: Path, tmp_path: Path
 ) -> None:
-    results = results_of(simulated_games().of_seasons([2034]))
-    spreads = []
-    for today in (date(2034, 6, 30), date(2034, 9, 1)):
-        refresh_ratings(bundle, results, tmp_path / "out", today)
-        strengths = load_bundle(tmp_path / "out").rating_filter.strengths.values()
-        spreads.append((read_manifest(tmp_path / "out").ratings.season, max(strengths) - min(strengths)))
-        assert load_bundle(tmp_path / "out").rating_filter.awaits_season is (today.month == 9)
-    (season, spread), (next_season, regressed) = spreads
-    assert (season, next_season) == (2034, 2035)
-    assert regressed < spread
-
-
-@pytest.mark.nightly
-async def test_a_ledger_is_a_source_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shipped = shutil.copytree(default_bundle(), tmp_path / "bundle")
-    path = tmp_path / "ledger.sqlite3"
-    await ledger_of(path, 3)
-    before = expected_margin(load_bundle(shipped), "BKN", "GSW")
-    out = tmp_path / "refreshed"
-    assert run("refresh", shipped, "--from", path, "--out", out) == 0
-    assert "3, 2024-11-01 to 2024-11-03" in capsys.readouterr().out
-    new = load_bundle(out)
-    assert new.rating_filter.newest == date(2024, 11, 3)
-    margin = expected_margin(new, "BKN", "GSW")
-    assert before is not None
-    assert margin is not None
-    assert margin > before + 1
+    for today, season in ((date(2034, 6, 30), 2034), (date(2034, 9, 1), 2035)):
+        refresh_ratings(bundle, newest(), tmp_path / str(season), today)
+    in_play, over = (load_bundle(tmp_path / str(season)) for season in (2034, 2035))
+    assert (in_play.manifest.ratings.season, over.manifest.ratings.season) == (2034, 2035)
+    assert (in_play.rating_filter.awaits_season, over.rating_filter.awaits_season) == (False, True)
+    assert np.ptp([*over.rating_filter.strengths.values()]) < np.ptp([*in_play.rating_filter.strengths.values()])
 
 
 def test_seasons_without_games_are_found(bundle: Path, tmp_path: Path) -> None:
-    results = results_of(simulated_games().of_seasons([2034]))
-    later = [
-        each._replace(season=2037, day=each.day.replace(year=each.day.year + 3))
-        for each in results
-        if each.day.month != 2  # or it may be a 29th
-    ]
-    refresh = refresh_ratings(bundle, [*results, *later], tmp_path / "out", date(2037, 6, 30))
+    later = [each._replace(season=2037, day=each.day + timedelta(days=3 * 365)) for each in newest()]
+    refresh = refresh_ratings(bundle, [*newest(), *later], tmp_path / "out", date(2037, 6, 30))
     assert refresh.missing_seasons == (2035, 2036)
 
 
-@pytest.mark.usefixtures("_in_2037")
 @pytest.mark.nightly
-def test_a_season_without_games_is_told(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_plays(tmp_path, 2037, simulate_season(2037, games=100))
-    (tmp_path / "plays_2034.parquet").write_bytes((simulated_seasons() / "plays_2034.parquet").read_bytes())
-    arguments = ("refresh", bundle, "--from", tmp_path, "--out")
-    assert run(*arguments, tmp_path / "out", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["missing_seasons"] == [2035, 2036]
-    assert run(*arguments, tmp_path / "out") == 0
-    assert "no games of 2034–35, 2035–36: the ratings do not include them" in " ".join(capsys.readouterr().out.split())
-    assert run("refresh", bundle, "--from", tmp_path / "plays_2034.parquet", "--out", tmp_path / "out") == 0
-    assert "warning" not in capsys.readouterr().out
-
-
-@pytest.mark.nightly
-async def test_a_ledger_of_replays_is_refused_without_an_option_that_is_not_there(
-    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "ledger.sqlite3"
-    await ledger_of(path, 0)
-    assert run("refresh", bundle, "--from", path) == 1
+async def test_a_ledger_is_a_source_too_but_for_its_replays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shipped = shutil.copytree(default_bundle(), tmp_path / "bundle")
+    await ledger_of(tmp_path / "replays.sqlite3", 0)
+    assert run("refresh", shipped, "--from", tmp_path / "replays.sqlite3") == 1
     error = capsys.readouterr().err
     assert "the ledger has no game to export; games of replays do not count" in error
     assert "--include-replays" not in error
+    await ledger_of(tmp_path / "ledger.sqlite3", 3)
+    assert run("refresh", shipped, "--from", tmp_path / "ledger.sqlite3", "--out", tmp_path / "refreshed") == 0
+    assert "3, 2024-11-01 to 2024-11-03" in capsys.readouterr().out
+    before, after = (load_bundle(path).rating_filter.strengths for path in (shipped, tmp_path / "refreshed"))
+    assert after["BKN"] - after["GSW"] > before["BKN"] - before["GSW"] + 1
 
 
 @pytest.mark.parametrize(
@@ -178,82 +123,60 @@ async def test_a_ledger_of_replays_is_refused_without_an_option_that_is_not_ther
     ],
 )
 def test_an_unusable_source_is_named_and_the_bundle_stays(
-    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    source: str, reason: str,
-) -> None:  # fmt: skip
-    monkeypatch.chdir(tmp_path)
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, reason: str
+) -> None:
     (tmp_path / "games.parquet").write_bytes(b"PAR1")
     before = read_manifest(bundle)
-    assert run("refresh", bundle, "--from", source) == 1
+    assert run("refresh", bundle, "--from", source if "://" in source else tmp_path / source) == 1
     error = capsys.readouterr().err
     assert reason in error
     assert "Traceback" not in error
     assert read_manifest(bundle) == before
 
 
-@pytest.mark.nightly
-async def test_an_evening_after_years_without_games_is_refused_naming_the_teams(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A bundle knows all teams up to one date: that of two teams is not that of the league."""
-    shipped = shutil.copytree(default_bundle(), tmp_path / "bundle")
-    path = tmp_path / "ledger.sqlite3"
-    await ledger_of(path, 1, first="0022500001", evening=datetime(2025, 11, 2, 3, 30, tzinfo=UTC))
-    before = read_manifest(shipped)
-    assert run("refresh", shipped, "--from", path) == 1
-    error = capsys.readouterr().err
-    assert "no game of ATL, BOS, CHA" in error
-    assert "since 2024-06-17" in error
-    assert not {"BKN", "GSW"} & set(error.split("since")[0].replace(",", "").split())
-    assert read_manifest(shipped) == before
-
-
-def test_a_refresh_carries_the_ratings_of_totals_and_keeps_their_tables(tmp_path: Path) -> None:
-    small_bundle(tmp_path / "bundle")
-    base = load_bundle(tmp_path / "bundle", allow_unfit=True)
-    games = simulated_games()
-    newest = games.of_seasons([2034])
+def test_a_refresh_carries_the_ratings_of_totals_and_keeps_their_tables(bundle: Path, tmp_path: Path) -> None:
+    manifest, games = read_manifest(bundle), simulated_games()
     _, before = carry_totals(steady_totals().ratings.predict(2033), games.of_seasons([2033]))
     totals = Totals(steady_totals().models, before)
-    contents = {name: (tmp_path / "bundle" / name).read_bytes() for name in base.manifest.files}
-    contents[TOTALS] = totals.to_bytes()
-    hashes = {name: hashlib.sha256(contents[name]).hexdigest() for name in (*base.manifest.files, TOTALS)}
-    version = version_of(base.manifest.ratings, hashes)
-    publish(tmp_path / "bundle", base.manifest.model_copy(update={"files": hashes, "version": version}), contents)
-    new = refresh_ratings(tmp_path / "bundle", results_of(newest), tmp_path / "refreshed", date(2034, 6, 30)).forecaster
-    assert new.totals is not None
-    _, after = carry_totals(totals.ratings, newest)
-    assert new.totals.ratings.date == newest.date[-1]
+    contents = read_files(bundle, manifest) | {TOTALS: totals.to_bytes()}
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    update = {"files": hashes, "version": version_of(manifest.ratings, hashes)}
+    publish(bundle, manifest.model_copy(update=update), contents)
+    new = refresh_ratings(bundle, newest(), tmp_path / "refreshed", date(2034, 6, 30)).forecaster.totals
+    assert new is not None
+    _, after = carry_totals(totals.ratings, games.of_seasons([2034]))
+    assert new.ratings.date == np.datetime64(newest()[-1].day)
     # A day's games are updated one after the other in both, and each day once.
-    assert new.totals.ratings.mean == pytest.approx(after.mean, abs=1e-9)
+    assert new.ratings.mean == pytest.approx(after.mean, abs=1e-9)
     for source, model in totals.models.items():
-        assert np.array_equal(new.totals.models[source].point, model.point)
+        assert np.array_equal(new.models[source].point, model.point)
+
+
+def of(home: str = "DET", away: str = "NYK", margin: int = 6, total: int | None = None, **changed: Any) -> GameResult:
+    """Return a result of the season 2034."""
+    return GameResult(home, away, 2034, date(2033, 11, 1), margin, False, total)._replace(**changed)
 
 
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [
-        (
-            [GameResult("DET", "NYK", 2034, date(2033, 11, 1), 400, False)],
-            "NYK @ DET of 2033-11-01 with a final differential of 400",
-        ),
-        ([GameResult("DET", "NYK", 2034, date(2033, 11, 1), 0, False)], "differential of 0; expected 1 to 80 points"),
-        ([GameResult("DET", "XXX", 2034, date(2033, 11, 1), 6, False)], "XXX is no NBA code"),
-        ([GameResult("DET", "DET", 2034, date(2033, 11, 1), 6, False)], "expected two teams"),
-        ([GameResult("DET", "NYK", 2034, date(2033, 11, 1), 6, False, 10**6)], "1000000 total points; expected 6"),
-        ([GameResult("DET", "NYK", 2034, date(2033, 11, 1), 6, False, 4)], "4 total points; expected 6"),
-        ([GameResult("DET", "NYK", 2034, date(2033, 11, 1), 6, False, 201)], "201 total points; expected an even"),
-        ([GameResult("DET", "NYK", 2034, date(2033, 11, 3), 6, False)], "expected games until today, 2033-11-02"),
-        ([GameResult("DET", "NYK", 2099, date(2033, 11, 1), 6, False)], "season 2099; expected 2034"),
-        (
-            [GameResult("DET", team, 2034, date(2033, 11, 1), 60, False) for team in ("NYK", "BOS")],
-            "the results have DET in 2 games on 2033-11-01",
-        ),
+        ([of(margin=400)], "NYK @ DET of 2033-11-01 with a final differential of 400"),
+        ([of(margin=0)], "differential of 0; expected 1 to 80 points"),
+        ([of(away="XXX")], "XXX is no NBA code"),
+        ([of(away="DET")], "expected two teams"),
+        ([of(total=10**6)], "1000000 total points; expected 6"),
+        ([of(total=4)], "4 total points; expected 6"),
+        ([of(total=201)], "201 total points; expected an even"),
+        ([of(day=date(2034, 1, 1))], "expected games until today, 2033-12-31"),
+        ([of(season=2099)], "season 2099; expected 2034"),
+        ([of(away="NYK", margin=60), of(away="BOS", margin=60)], "the results have DET in 2 games on 2033-11-01"),
+        # A bundle knows all teams up to one date: that of two teams is not that of the league.
+        ([of(day=date(2033, 12, 30))], "no game of ATL, BKN, BOS.* since 203.*, and more than 30 days without any"),
     ],
 )
-def test_results_that_no_game_has_are_refused(
+def test_results_that_no_league_has_are_refused(
     bundle: Path, tmp_path: Path, wrong: list[GameResult], complaint: str
 ) -> None:
     with pytest.raises(DataError, match=complaint):
-        refresh_ratings(bundle, wrong, tmp_path / "out", date(2033, 11, 2))
+        refresh_ratings(bundle, wrong, tmp_path / "out", date(2033, 12, 31))
     assert not (tmp_path / "out").exists()

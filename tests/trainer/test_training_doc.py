@@ -13,14 +13,14 @@ import dejavu_trainer.cli.fit
 import dejavu_trainer.cli.import_games
 import dejavu_trainer.cli.refresh  # noqa: F401 - registers the commands
 from dejavu_trainer.cli.app import app
-from dejavu_trainer.data.plays import DATED
+from dejavu_trainer.data.plays import SCHEMA
 
 TEXT = (ROOT / "docs" / "training.md").read_text()
 CODE = set(re.findall(r"`([^`\n]+)`", TEXT))
 
 
 def test_every_column_is_explained() -> None:
-    assert set(DATED.names) <= CODE
+    assert set(SCHEMA.names) <= CODE
 
 
 @pytest.mark.parametrize("name", ["fetch", "fit", "import", "refresh", "simulate"])

@@ -1,4 +1,4 @@
-"""Runs independent pieces of work in processes of this machine or on a Ray cluster, by joblib; reports progress."""
+"""Runs independent pieces of work in processes of this machine, by joblib, or on a Ray cluster; reports progress."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,6 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 from joblib import Parallel, delayed
-from joblib.parallel import ParallelBackendBase
 from threadpoolctl import threadpool_limits
 
 from dejavu_common.build import install
@@ -123,22 +122,19 @@ class Execution:
             return
         # As an array, which joblib maps into all processes of loky.
         packed = np.frombuffer(pickle.dumps(shared, pickle.HIGHEST_PROTOCOL), np.uint8)
-        with ExitStack() as stack:
-            content, versions, options = packed, dict[str, str](), dict[str, Any]()
-            if self.address == "loky":
-                options = {"n_jobs": min(self.jobs, max(2, len(numbers))), "pre_dispatch": "n_jobs"}
-                options |= {"initializer": _start_process, "initargs": (os.getpid(),)}
-            else:
-                backend, content = stack.enter_context(_ray(self.address, packed))
-                options = {"backend": backend, "pre_dispatch": "all"}
-                versions = _versions()
-            tasks = (delayed(_run)(work, number, pieces[number], content, versions) for number in numbers)
-            run = Parallel(return_as="generator_unordered", batch_size=1, **options)
-            cpus = {cpu_model()}
-            for outcome in stack.enter_context(closing(run(tasks))):
+        tasks = [(work, number, pieces[number]) for number in numbers]
+        if self.address == "loky":
+            outcomes = _on_loky(min(self.jobs, max(2, len(numbers))), tasks, packed)
+        else:
+            outcomes = _on_ray(self.address, tasks, packed)
+        cpus = {cpu_model()}
+        with closing(outcomes):
+            for outcome in outcomes:
                 cpus.add(outcome.cpu)
                 for warning in outcome.warnings:
                     warnings.warn_explicit(*warning)
+                if isinstance(outcome.result, Exception):
+                    raise outcome.result
                 yield outcome.number, outcome.result
         if len(cpus) > 1:
             warnings.warn(f"computed on {' and '.join(sorted(cpus))}: results may differ in last digits", stacklevel=2)
@@ -175,11 +171,12 @@ def _run(
     with warnings.catch_warnings(record=True) as caught, threadpool_limits(1):
         warnings.simplefilter("default")
         try:
-            _check(versions)
+            found = _versions() if versions else {}
+            if wrong := [f"{name} {found[name]} instead of {of}" for name, of in versions.items() if found[name] != of]:
+                has = f"the worker on {platform.node()} has {', '.join(wrong)}"
+                raise ExecutionError(f"{has}: install the same release")
             result = work(piece, *pickle.loads(content))  # noqa: S301 - what `map` was given
         except Exception as error:
-            if not versions:  # loky raises it with its traceback
-                raise
             error.add_note(traceback.format_exc())
             result = error
     issued = [(str(each.message), each.category, each.filename, each.lineno) for each in caught]
@@ -191,75 +188,28 @@ def _versions() -> dict[str, str]:
     return libraries() | {"code": code_version()}
 
 
-def _check(versions: Mapping[str, str]) -> None:
-    found = _versions() if versions else {}
-    wrong = [
-        f"{name} {found[name]} instead of {version}" for name, version in versions.items() if found[name] != version
-    ]
-    if wrong:
-        raise ExecutionError(f"the worker on {platform.node()} has {', '.join(wrong)}: install the same release")
-
-
 def _start_process(parent: int) -> None:
     """Prepare a process of loky: it ends with its parent, which reports Ctrl-C for all."""
     die_with_parent(parent, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-class _RayBackend(ParallelBackendBase):  # type: ignore[misc]
-    """Makes joblib run pieces as futures of a Ray cluster.
-
-    joblib's own backend for Ray uses only the workers of the beginning.
-
-    Args:
-        run: `_run` as a remote function of Ray.
-        address: address of the cluster.
-    """
-
-    supports_retrieve_callback = supports_return_generator = True
-
-    def __init__(self, run: Any, address: str) -> None:
-        super().__init__()
-        self._run = run
-        self._address = address
-
-    def effective_n_jobs(self, n_jobs: int) -> int:
-        """Return a number above 1, with which joblib would not ask a backend."""
-        return max(n_jobs, 2)
-
-    def submit(self, func: Any, callback: Callable[[Any], object]) -> Any:
-        """Begin a piece; its arguments are passed one by one, which makes Ray resolve what was sent before."""
-        [(_, arguments, _)] = func.items
-        with self._explained():
-            future = self._run.remote(*arguments).future()
-        future.add_done_callback(callback)
-        return future
-
-    def retrieve_result_callback(self, out: Any) -> list[_Outcome]:
-        """Return the outcome of a piece that is done; raise its exception."""
-        with self._explained():
-            outcome: _Outcome = out.result()
-        if isinstance(outcome.result, Exception):
-            raise outcome.result
-        return [outcome]
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Raise errors of the cluster, which begin with tracebacks, as ExecutionError with their cause."""
-        try:
-            yield
-        except Exception as error:
-            cause: BaseException = error
-            while cause.__cause__:
-                cause = cause.__cause__
-            lines = [line.strip() for line in str(cause).splitlines() if re.search(r"\w", line)]
-            reason = [type(cause).__name__, *lines][-1]
-            raise ExecutionError(f"{self._address}: a worker can't run this: {reason}") from error
+def _on_loky(jobs: int, tasks: Sequence[tuple[Any, ...]], packed: Any) -> Generator[_Outcome, None, None]:
+    """Run pieces in processes of this machine; yield their outcomes."""
+    run = Parallel(
+        n_jobs=jobs,
+        pre_dispatch="n_jobs",
+        batch_size=1,
+        return_as="generator_unordered",
+        initializer=_start_process,
+        initargs=(os.getpid(),),
+    )
+    with closing(run(delayed(_run)(*task, packed, {}) for task in tasks)) as outcomes:
+        yield from outcomes
 
 
-@contextmanager
-def _ray(address: str, packed: Any) -> Iterator[tuple[_RayBackend, Any]]:
-    """Connect to a Ray cluster; yield a backend of joblib, and `packed` as it is passed to `_run`.
+def _on_ray(address: str, tasks: Sequence[tuple[Any, ...]], packed: Any) -> Generator[_Outcome, None, None]:
+    """Run pieces on a Ray cluster; yield their outcomes.
 
     The connection, which takes seconds, stays for the next pieces, unless these fail: Ray ends what runs with it.
     """
@@ -274,7 +224,28 @@ def _ray(address: str, packed: Any) -> Iterator[tuple[_RayBackend, Any]]:
         raise ExecutionError(f"no connection to Ray: {error}") from error
     run: Any = ray.remote(num_cpus=1, max_retries=_ATTEMPTS - 1)(_run)
     try:
-        yield _RayBackend(run, address), ray.put(packed)
+        with _explained(address):
+            content, versions = ray.put(packed), _versions()
+            waiting = [run.remote(*task, content, versions) for task in tasks]
+        while waiting:
+            with _explained(address):
+                [ready], waiting = ray.wait(waiting)
+                outcome: _Outcome = ray.get(ready)
+            yield outcome
     except BaseException:
         ray.shutdown()
         raise
+
+
+@contextmanager
+def _explained(address: str) -> Iterator[None]:
+    """Raise errors of a cluster, which begin with tracebacks, as ExecutionError with their cause."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__:
+            cause = cause.__cause__
+        lines = [line.strip() for line in str(cause).splitlines() if re.search(r"\w", line)]
+        reason = [type(cause).__name__, *lines][-1]
+        raise ExecutionError(f"{address}: a worker can't run this: {reason}") from error

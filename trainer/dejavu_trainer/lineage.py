@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -37,12 +38,17 @@ def code_version() -> str:
     It ends with a hash of the sources of this code, which most commits leave unchanged. A wheel has no sources of the
     compiled models, so the version of an installation from one differs from that of a repository.
     """
-    digest = hashlib.sha256()
     roots = {package.__name__: Path(next(iter(package.__path__))) for package in _PACKAGES}
     roots[_COMPILED] = roots[dejavu_models.__name__].with_name(_COMPILED)
+    return f"{release().partition('.dev')[0]}+sha256.{sources_digest(roots)}"
+
+
+def sources_digest(roots: Mapping[str, Path]) -> str:
+    """Return a hash of the sources in folders by name, 12 hexadecimal digits; a folder may be missing."""
+    digest = hashlib.sha256()
     for name, root in roots.items():
         for file in sorted(each for each in root.rglob("*") if each.suffix in (".py", ".cpp", ".hpp")):
             content = file.read_bytes()
             digest.update(f"{name}/{file.relative_to(root).as_posix()} {len(content)}\n".encode())
             digest.update(content)
-    return f"{release().partition('.dev')[0]}+sha256.{digest.hexdigest()[:12]}"
+    return digest.hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Publishes a bundle into a model store, and has a running server stage it and promote what is staged."""
+"""Publishes a bundle into a model store and MLflow, and has a running server stage it and promote what is staged."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dejavu_models.manifest import Manifest
 from dejavu_store.bundle import read_manifest
 from dejavu_store.bundle_store import ModelStore
 from dejavu_trainer.client import CallFailed, run_client
+from dejavu_trainer.tracking import MlflowTracker, TrackedRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,30 +17,35 @@ class Publication:
     """Result of publishing a bundle.
 
     Attributes:
-        manifest: manifest of the bundle.
+        model_version: version of the bundle.
         store: name of the store; empty if none was named.
         added: whether the bundle was put into the store now; False if it was there already.
         server: address of the server that staged it; empty if none was named.
         staged: whether the server staged it now; False if it was staged already.
+        mlflow: its run in MLflow; None if no server of MLflow was named.
     """
 
-    manifest: Manifest
+    model_version: str
     store: str
     added: bool
     server: str
     staged: bool
+    mlflow: TrackedRun | None
 
 
 def publish_bundle(
-    bundle: Path, *, store: str = "", server: str = "", reason: str = "", allow_unfit: bool = False
+    bundle: Path, *, store: str = "", server: str = "", mlflow: str = "", reason: str = "", allow_unfit: bool = False
 ) -> Publication:
-    """Put a bundle into a store, and have a server of this store stage it. Each is safe to repeat.
+    """Put a bundle into a store, have a server of this store stage it, and register it in MLflow.
+
+    Each of these is safe to repeat.
 
     Args:
         bundle: folder of the bundle.
         store: folder or URL of a model store; empty: none.
         server: HOST:PORT of a server with the same store; empty: none. Token and TLS are those of the environment
             (DEJAVU_TOKEN_FILE and so on).
+        mlflow: address of an MLflow server; empty: none.
         reason: why it is staged; by default the reason in its lineage.
         allow_unfit: whether to put an unfit bundle into the store.
 
@@ -48,15 +53,17 @@ def publish_bundle(
         BundleError: if the bundle is invalid or unfit.
         InvalidModelStore, ModelStoreUnavailable: if the store cannot be used.
         CallFailed: if the server refuses the bundle, or cannot be reached.
+        TrackingError: if MLflow refuses the bundle or does not answer.
     """
     manifest = read_manifest(bundle)
     reason = reason or (manifest.lineage.reason if manifest.lineage else "")
     name, added = "", False
     if store:
         opened = ModelStore.open(store, allow_unfit=allow_unfit)
-        name, added = opened.name, not opened.has(manifest.version)
-        opened.put(bundle)
-    return Publication(manifest, name, added, server, bool(server) and _stage(manifest.version, server, reason))
+        name, added = opened.name, opened.put(bundle)
+    staged = bool(server) and _stage(manifest.version, server, reason)
+    tracked = MlflowTracker(mlflow).register(bundle) if mlflow else None
+    return Publication(manifest.version, name, added, server, staged, tracked)
 
 
 def _stage(version: str, server: str, reason: str) -> bool:

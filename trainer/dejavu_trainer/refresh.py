@@ -16,16 +16,15 @@ from dejavu_feed.game_ids import PLAYOFF_PHASES, seasons_on
 from dejavu_feed.live_inputs import total_points_fault
 from dejavu_feed.off_season import season_on
 from dejavu_feed.pattern import LARGEST_MARGIN
-from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.live_ratings import GameResult, LiveRatings
-from dejavu_models.manifest import RATINGS, TOTALS, Golden, Manifest, RefreshRecord, version_of
+from dejavu_models.live_ratings import GameResult
+from dejavu_models.manifest import RATINGS, TOTALS, Manifest, RefreshRecord, version_of
 from dejavu_models.ratings import MAX_RATINGS_DAYS
 from dejavu_models.team_filter import CODES
-from dejavu_store.bundle import check_target, load_bundle, publish
+from dejavu_store.bundle import answered, check_target, load_bundle, publish, read_files
 from dejavu_store.contents import ratings_to_bytes
-from dejavu_trainer.data.games import Games, load_games
-from dejavu_trainer.data.plays import season_of_file
+from dejavu_trainer.data.games import Games, load_games, ranges
+from dejavu_trainer.data.plays import season_files
 
 
 class NothingNewer(DataError):
@@ -61,18 +60,27 @@ def load_results(path: Path, season: int) -> list[GameResult]:
     Raises:
         DataError: if there are none, or a file is malformed.
     """
-    files = [path] if path.is_file() else [*path.glob("plays_*.parquet"), *path.glob("seasons/plays_*.parquet")]
-    seasons = {season_of_file(file) for file in files}
-    later = sorted(each for each in seasons if each >= season)
-    if not later:
-        found = f"seasons {', '.join(map(str, sorted(seasons)))}" if seasons else "no plays_{season}.parquet"
-        raise DataError(f"{path}: contains {found}; expected the season {season} or a later one")
-    return results_of(load_games(path.parent if path.is_file() else path, later))
+    seasons = list(season_files(path))
+    if not (later := [each for each in seasons if each >= season]):
+        raise DataError(f"{path}: contains seasons {ranges(seasons)}; expected the season {season} or a later one")
+    return results_of(load_games(path, later))
 
 
 def results_of(games: Games) -> list[GameResult]:
     """Return the results of games, in their order."""
-    return [_result(games, index, neutral) for index, neutral in enumerate(games.neutral)]
+    return [
+        GameResult(
+            home=str(games.home[index]),
+            away=str(games.away[index]),
+            season=int(games.season[index]),
+            day=games.date[index].item(),
+            differential=int(games.final[index]),
+            is_playoffs=str(games.phase[index]) in PLAYOFF_PHASES,
+            total=None if games.final_total[index] < 0 else int(games.final_total[index]),
+            neutral_site=neutral_site,
+        )
+        for index, neutral_site in enumerate(games.neutral)
+    ]
 
 
 def seasons_to_learn(manifest: Manifest, today: date) -> range:
@@ -105,7 +113,7 @@ def refresh_ratings(bundle: Path, results: Sequence[GameResult], out: Path, toda
     before = old.manifest
     # Without a limit if the ratings are of simulated seasons, which may be in the future.
     _check(results, today if before.ratings.date <= today else date.max)
-    contents = {name: (bundle / name).read_bytes() for name in before.files}
+    contents = read_files(bundle, before)
     state = old.bundled_ratings
     learned = list[GameResult]()
     for result in results:
@@ -116,8 +124,12 @@ def refresh_ratings(bundle: Path, results: Sequence[GameResult], out: Path, toda
     ratings = state.ratings
     if not learned:
         raise NothingNewer(f"{bundle}: no game after {before.ratings.date}, the newest final that its ratings know")
-    if ratings.unseen:
-        raise DataError(_incomplete(ratings))
+    if unseen := ratings.unseen:
+        raise DataError(
+            f"no game of {', '.join(sorted(unseen))} since {max(unseen.values())}, and more than"
+            f" {MAX_RATINGS_DAYS} days without any game after that: the ratings of these teams would be too old;"
+            " expected games of all teams after the gap"
+        )
     season = learned[-1].season + (season_on(today) > learned[-1].season)
     rating_filter = ratings.filter.predict(season)
     contents[RATINGS] = ratings_to_bytes(rating_filter)
@@ -145,24 +157,11 @@ def refresh_ratings(bundle: Path, results: Sequence[GameResult], out: Path, toda
         }
     )
     refreshed = Forecaster(manifest, old.models, old.calibration, rating_filter, totals, old.player_ratings)
-    golden = tuple(_answered(refreshed, each) for each in before.golden)
+    golden = tuple(answered(refreshed, each) for each in before.golden)
     forecaster = publish(out, manifest.model_copy(update={"golden": golden}), contents)
     first_missing = season_of_day(before.ratings.date) + 1
     missing = sorted(set(range(first_missing, learned[-1].season)) - {result.season for result in learned})
     return Refresh(forecaster, before, added, out, tuple(missing))
-
-
-def _result(games: Games, index: int, neutral_site: bool | None) -> GameResult:
-    return GameResult(
-        home=str(games.home[index]),
-        away=str(games.away[index]),
-        season=int(games.season[index]),
-        day=games.date[index].item(),
-        differential=int(games.final[index]),
-        is_playoffs=str(games.phase[index]) in PLAYOFF_PHASES,
-        total=None if games.final_total[index] < 0 else int(games.final_total[index]),
-        neutral_site=neutral_site,
-    )
 
 
 def _check(results: Sequence[GameResult], latest: date) -> None:
@@ -193,28 +192,3 @@ def _fingerprint(results: Sequence[GameResult]) -> str:
     """Return the SHA-256 of results, a line of JSON each."""
     lines = (json.dumps([*result._replace(day=result.day.isoformat())]) + "\n" for result in results)  # type: ignore[arg-type]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _incomplete(ratings: LiveRatings) -> str:
-    codes = sorted(ratings.unseen)
-    end = max(ratings.unseen.values())
-    return (
-        f"no game of {', '.join(codes)} since {end}, and more than {MAX_RATINGS_DAYS} days without any game after "
-        "that: the ratings of these teams would be too old; expected games of all teams after the gap"
-    )
-
-
-def _answered(forecaster: Forecaster, golden: Golden) -> Golden:
-    """Return a golden query with the answer of a forecaster."""
-    pattern = ScorePattern(golden.pattern)
-    answer = forecaster.forecast(
-        ForecastQuery(pattern, golden.horizon, golden.alpha, golden.home_team, golden.away_team)
-    )
-    return golden.model_copy(
-        update={
-            "point_forecast": answer.point,
-            "interval_lower": answer.interval.lower,
-            "interval_upper": answer.interval.upper,
-            "home_lead_probability": answer.home_lead_probability,
-        }
-    )

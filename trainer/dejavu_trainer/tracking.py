@@ -5,10 +5,8 @@ The extra mlflow has the library, which is imported only if a server is named. S
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from urllib.parse import urlsplit
 
 from dejavu_common.build import install
 from dejavu_common.shown_text import visible
+from dejavu_models.errors import DejavuError
 from dejavu_models.manifest import Manifest
 from dejavu_store.bundle import read_manifest
 
@@ -46,11 +45,10 @@ _ARTIFACT_SCHEMES: Final = frozenset(
 _LONGEST_VALUE: Final = 500
 """Longest value of a parameter that every MLflow server accepts."""
 
-
 _LONGEST_REASON: Final = 300
 
 
-class TrackingError(Exception):
+class TrackingError(DejavuError):
     """MLflow is not installed, or its server refuses or does not answer; the message says which."""
 
 
@@ -87,23 +85,21 @@ class MlflowTracker:
         try:
             # Imported late: it is optional, and takes seconds.
             import mlflow  # noqa: PLC0415
-            from mlflow.store.artifact import artifact_repository_registry  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise TrackingError(
                 f"{error.name} is not installed; install the extra mlflow: {install('trainer,mlflow')}"
             ) from None
         mlflow.set_tracking_uri(uri)
         self._uri, self._mlflow, self._client = uri, mlflow, mlflow.MlflowClient(uri, uri)
-        self._place: Callable[..., Any] = artifact_repository_registry.get_artifact_repository
 
-    def log(self, bundle: Path, report: Mapping[str, Any]) -> TrackedRun:
+    def log(self, bundle: Path, report: dict[str, Any] | None = None) -> TrackedRun:
         """Log a bundle: parameters and metrics of its manifest, a report, and its files.
 
         A run of the same model that was completed is returned instead. After an error the new run is marked as failed.
 
         Args:
             bundle: folder of the bundle.
-            report: a JSON document about the fit, logged as report.json.
+            report: a JSON document about the fit, logged as report.json; None if there is none.
 
         Raises:
             TrackingError: if the server refuses it or does not answer.
@@ -115,33 +111,29 @@ class MlflowTracker:
             for found in self._client.search_runs([experiment], where, max_results=1):
                 return TrackedRun(self._uri, found.info.run_id)
             with self._mlflow.start_run(run_name=manifest.version, tags={_VERSION_TAG: manifest.version}) as run:
-                shown = {name: value[:_LONGEST_VALUE] for name, value in parameters(manifest).items()}
-                self._mlflow.log_params(shown)
+                self._mlflow.log_params(parameters(manifest))
                 self._mlflow.log_metrics(metrics(manifest))
-                self._log_files(run.info.artifact_uri, bundle, report)
+                self._check_place(run.info.artifact_uri)
+                if report is not None:
+                    self._mlflow.log_dict(report, "report.json")
+                self._mlflow.log_artifacts(str(bundle), BUNDLE)
         return TrackedRun(self._uri, run.info.run_id)
 
-    def _log_files(self, place_uri: str, bundle: Path, report: Mapping[str, Any]) -> None:
-        if urlsplit(place_uri).scheme not in _ARTIFACT_SCHEMES:
+    def _check_place(self, place: str) -> None:
+        """Raise TrackingError if the server names a folder of this machine as the place of files."""
+        if urlsplit(place).scheme not in _ARTIFACT_SCHEMES:
             raise TrackingError(
-                f"{self._uri}: names {visible(place_uri)[:200]} as the place of files, a folder here;"
+                f"{self._uri}: names {visible(place)[:200]} as the place of files, a folder here;"
                 " expected a server that takes them (mlflow server --serve-artifacts), or object storage"
             )
-        # Not by the client, which would ask the server for the place again.
-        place = self._place(place_uri, tracking_uri=self._uri)
-        with tempfile.TemporaryDirectory(prefix="dejavu-mlflow-") as folder:
-            path = Path(folder, "report.json")
-            path.write_text(json.dumps(report, indent=2) + "\n")
-            place.log_artifact(str(path))
-        place.log_artifacts(str(bundle), BUNDLE)
 
-    def register(self, bundle: Path, report: Mapping[str, Any]) -> TrackedRun:
+    def register(self, bundle: Path) -> TrackedRun:
         """Log a bundle unless it is logged, and give the alias `challenger` to its version of the registered model.
 
         Raises:
             TrackingError: if the server refuses it or does not answer.
         """
-        run, client = self.log(bundle, report), self._client
+        run, client = self.log(bundle), self._client
         with self._reported():
             if not client.search_registered_models(f"name = '{MODEL}'"):
                 client.create_registered_model(MODEL)
@@ -169,21 +161,8 @@ class MlflowTracker:
             raise TrackingError(f"MLflow at {self._uri}: {visible(reason)[:_LONGEST_REASON]}") from error
 
 
-def manifest_document(bundle: Path) -> dict[str, Any]:
-    """Return the manifest of a bundle as JSON: a substitute for the report of a fit that is no longer available.
-
-    Raises:
-        BundleError: if it cannot be read.
-    """
-    return read_manifest(bundle).model_dump(mode="json")
-
-
 def parameters(manifest: Manifest) -> dict[str, str]:
-    """Return the parameters of a fit for MLflow: its inputs."""
-    tables = {
-        "ratings": manifest.ratings.model_dump(mode="json"),
-        "libraries": manifest.libraries,
-    }
+    """Return the parameters of a fit for MLflow: its inputs, cut to what every server accepts."""
     values: dict[str, Any] = {
         "train_seasons": ",".join(map(str, manifest.train.seasons)),
         "train_games": manifest.train.games,
@@ -192,10 +171,11 @@ def parameters(manifest: Manifest) -> dict[str, str]:
         "seed": manifest.seed,
         "recipe": manifest.verdict.recipe,
         "data_fingerprint": manifest.data_fingerprint,
-        **{f"{table}.{name}": value for table, of_table in tables.items() for name, value in of_table.items()},
+        **{f"ratings.{name}": value for name, value in manifest.ratings.model_dump(mode="json").items()},
+        **{f"libraries.{name}": value for name, value in manifest.libraries.items()},
         **({} if manifest.lineage is None else manifest.lineage.model_dump()),
     }
-    return {name: str(value) for name, value in values.items() if value != ""}
+    return {name: str(value)[:_LONGEST_VALUE] for name, value in values.items() if value != ""}
 
 
 def metrics(manifest: Manifest) -> dict[str, float]:

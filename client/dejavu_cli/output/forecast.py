@@ -17,9 +17,12 @@ from rich.text import Text
 from dejavu.v1.forecast_pb2 import (
     ADAPTATION_MODE_ON,
     ComponentPrediction,
+    Explanation,
     Forecast,
     MarginSource,
     ReliabilityWarning,
+    SimilarGame,
+    SimilarSummary,
 )
 from dejavu.v1.model_service_pb2 import Model
 from dejavu.v1.record_pb2 import Outcome
@@ -314,39 +317,59 @@ def _role(component: ComponentPrediction) -> str:
 def _similar_games(forecast: Forecast) -> Iterator[Table | str]:
     """Yield a sentence on the similar games that the forecast is made of, and a table of the nearest."""
     horizon, explanation = horizon_label(forecast.horizon), forecast.explanation
-    summary = explanation.similar_summary
+    summary, home = explanation.similar_summary, forecast.home_team or "the home team"
     if summary.games:
-        led, turned = chance(summary.home_led / summary.games), chance(summary.turned / summary.games)
+        counted = "a game and its mirror image count as two"
         yield (
-            f"Of {summary.games:,} similar games (a game and its mirror image count as two), the home side led at the"
-            f" {horizon} in {led}; in {turned} the leader changed. The forecast corrects their leads by"
-            f" {signed(summary.correction)} points, for the strength of the teams and live inputs."
+            f"Of {summary.games:,} similar games after minute {summary.minute} ({counted}),"
+            f" {_with_lead(summary, explanation.baseline_prediction, horizon)} {_part(explanation)}"
         )
-    table = titled_table("the nearest, with scores", "game", "then", "final", f"at the {horizon}", "distance")
+    table = titled_table(f"the nearest, {home}'s side first", "game", "then", "final", f"at the {horizon}", "distance")
     for game in explanation.similar_games:
-        then = _score(game.away_points, game.home_points) if game.HasField("home_points") else "–"
-        final = _score(game.final_away_points, game.final_home_points) if game.HasField("final_home_points") else "–"
+        then = _score(game, game.home_points, game.away_points) if game.HasField("home_points") else "–"
+        ended = game.HasField("final_home_points")
+        final = _score(game, game.final_home_points, game.final_away_points) if ended else "–"
         name = game.label + ", mirrored" * game.mirrored
         table.add_row(name, then, final, signed(game.differential_at_horizon, 0), f"{game.distance:.1f}")
-    if any(game.mirrored for game in explanation.similar_games):
-        table.caption, table.caption_justify = (
-            f"mirrored: its away team in the part of {forecast.home_team or 'the home team'}",
-            "left",
-        )
     if explanation.similar_games:
+        apart = "distance: 0 for equal course, lead, total points and expected margin"
+        mirrored = f"mirrored: its away team is on {home}'s side; " * any(g.mirrored for g in explanation.similar_games)
+        table.caption, table.caption_justify = mirrored + apart, "left"
         yield table
 
 
-def _score(away: int, home: int) -> str:
-    """Format a score in the order of the teams in a game's name."""
-    return f"{away}–{home}"
+def _with_lead(summary: SimilarSummary, lead: float, horizon: str) -> str:
+    """Describe what happened in the similar games with the lead of the game."""
+    count = summary.same_lead
+    if not count:
+        return "none had a lead like this one."
+    side, led = ("the side behind", summary.turned) if lead else ("the home side", summary.home_led)
+    return (
+        f"{count:,} had this lead, within two points: {side} led at the {horizon} in {led:,} ({chance(led / count)})."
+    )
+
+
+def _part(explanation: Explanation) -> str:
+    """Describe the part of the similar games in the forecast."""
+    if not any(each.name == "dejavu" and each.weight for each in explanation.components):
+        return "They are shown for comparison: this forecast is not made of them."
+    if not explanation.similar_summary.same_lead:
+        return "The forecast is made of how their leads changed."
+    correction = signed(explanation.similar_summary.correction)
+    return f"The forecast corrects their mean by {correction} points, for home advantage, teams and live inputs."
+
+
+def _score(game: SimilarGame, home: int, away: int) -> str:
+    """Format a score, that of the side of the requested home team first."""
+    return f"{away}–{home}" if game.mirrored else f"{home}–{away}"
 
 
 _CONTRIBUTIONS: Final = {
     "ratings": "team strength and home advantage",
+    "home": "home advantage",
     "players": "who plays",
     "line": "line of the market",
-    "minutes": "score so far",
+    "minutes": "the game so far",
     "live": "last score or possession",
     "dejavu": "similar games",
     "lstm": "LSTM",

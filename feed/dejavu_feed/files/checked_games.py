@@ -89,13 +89,10 @@ class LeftOutGame:
     Attributes:
         game_id: its id in the source.
         reason: why.
-        contradicts: whether its rows contradict each other or the list of games; False for other reasons, such as
-            another season.
     """
 
     game_id: str
     reason: str
-    contradicts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,10 +187,6 @@ class UnusableGame(Exception):
     """A game cannot be used; the message says why."""
 
 
-class Contradicts(UnusableGame):
-    """The rows of a game contradict each other or the list."""
-
-
 def by_teams(day: date | None, named: Mapping[str, str], games: GameList) -> GameInList | None:
     """Return the game of the list with the date and the teams that the plays name; None if there is none.
 
@@ -218,7 +214,7 @@ def match(
 
     Raises:
         UnusableGame: if teams or date are not known.
-        Contradicts: if the list has other teams, or the same game the other way round or a day off.
+        UnusableGame: if the list has other teams, or the same game the other way round or a day off.
     """
     teams = dict(named)
     if listed and listed.home:
@@ -240,34 +236,34 @@ def _agreed(named: Mapping[str, str], listed: GameInList) -> dict[str, str]:
     """Return home and away team of a game in the list.
 
     Raises:
-        Contradicts: if the plays are of other teams, or have them the other way round.
+        UnusableGame: if the plays are of other teams, or have them the other way round.
     """
     teams = {listed.home, listed.away}
     if listed.fault:
-        raise Contradicts(listed.fault)
+        raise UnusableGame(listed.fault)
     if not teams.issuperset(named.values()):
-        raise Contradicts(f"its plays are of {' and '.join(sorted(named.values()))}; the list has {listed}")
+        raise UnusableGame(f"its plays are of {' and '.join(sorted(named.values()))}; the list has {listed}")
     sides = {"home": listed.home, "away": listed.away}
     turned = {"home": listed.away, "away": listed.home}
     if all(sides[side] == team for side, team in named.items()):
         return sides
     if all(turned[side] == team for side, team in named.items()) and listed.neutral:
         return turned
-    raise Contradicts(f"its plays have the teams the other way round; the list has {listed}")
+    raise UnusableGame(f"its plays have the teams the other way round; the list has {listed}")
 
 
 def _refuse_near_miss(day: date, home: str, away: str, games: GameList, matched: Container[str]) -> None:
     """Raise if the list has the game with the teams the other way round, or a day off.
 
     Raises:
-        Contradicts: if it does.
+        UnusableGame: if it does.
     """
     if turned := games.by_teams.get((day, away, home)):
-        raise Contradicts(f"its plays have the teams the other way round; the list has {turned}")
+        raise UnusableGame(f"its plays have the teams the other way round; the list has {turned}")
     for days in (-1, 1):
         near = games.by_teams.get((day + timedelta(days), home, away))
         if near and near.game_id not in matched:
-            raise Contradicts(f"its plays are of {day}; the list has it a day off: {near}")
+            raise UnusableGame(f"its plays are of {day}; the list has it a day off: {near}")
 
 
 def check_result(scores: Sequence[Score], game: GameInList) -> None:
@@ -278,7 +274,7 @@ def check_result(scores: Sequence[Score], game: GameInList) -> None:
         game: the game, with the home team of the plays.
 
     Raises:
-        Contradicts: if they differ.
+        UnusableGame: if they differ.
     """
     final = {game.home: scores[-1].home, game.away: scores[-1].away}
     turned = {game.home: scores[-1].away, game.away: scores[-1].home}
@@ -287,6 +283,6 @@ def check_result(scores: Sequence[Score], game: GameInList) -> None:
             ", ".join(f"{team} {points}" for team, points in each.items()) for each in (final, game.points)
         )
         reverse = ", the other way round" * all(turned[team] == points for team, points in game.points.items())
-        raise Contradicts(f"its plays end with {played}; the list has {listed}{reverse}")
+        raise UnusableGame(f"its plays end with {played}; the list has {listed}{reverse}")
     if game.winner and max(final, key=lambda team: final[team]) != game.winner:
-        raise Contradicts(f"its plays end with another winner; the list has {game.winner}")
+        raise UnusableGame(f"its plays end with another winner; the list has {game.winner}")

@@ -17,7 +17,6 @@ from dejavu_feed.errors import DataError
 from dejavu_feed.events import Event, EventKind, complete_events
 from dejavu_feed.files.checked_games import MAX_PROBLEMS, CheckedGames, GameInFiles, LeftOutGame, RowProblem, no_game_of
 from dejavu_feed.files.game_list import (
-    Contradicts,
     GameInList,
     GameList,
     UnusableGame,
@@ -195,9 +194,9 @@ def _season(
             _check(scores, game, matching, season)
             key = matching.day, matching.game_id
             if key in kept:
-                raise Contradicts(f"another game has the id {matching.game_id}")
+                raise UnusableGame(f"another game has the id {matching.game_id}")
         except UnusableGame as why:
-            left_out.append(LeftOutGame(name, str(why), contradicts=isinstance(why, Contradicts)))
+            left_out.append(LeftOutGame(name, str(why)))
             continue
         kept[key] = GameInFiles(
             matching.game_id,
@@ -227,8 +226,7 @@ def _check_belongs(name: str, game: _Game, source_format: SourceFormat, season: 
     """Check the consistency of the rows of a game.
 
     Raises:
-        UnusableGame: if it is not of the season, or not of the league.
-        Contradicts: if its rows contradict each other.
+        UnusableGame: if it is not of the season, not of the league, or its rows contradict each other.
     """
     if not game.phase:
         raise UnusableGame("of no part of the season that counts (preseason, All-Star)")
@@ -239,7 +237,7 @@ def _check_belongs(name: str, game: _Game, source_format: SourceFormat, season: 
     if game.day is not None:
         _check_day(game.day, season)
     if game.fault:
-        raise Contradicts(game.fault)
+        raise UnusableGame(game.fault)
     if not game.rows:
         raise UnusableGame("it has no row with a score")
 
@@ -254,14 +252,13 @@ def _check(scores: Sequence[Score], game: _Game, found: GameInList, season: int)
     """Check the date and the scores of a game.
 
     Raises:
-        UnusableGame: if it is of another season.
-        Contradicts: if its scores contradict each other or the list.
+        UnusableGame: if it is of another season, or its scores contradict each other or the list.
     """
     _check_day(found.day, season)
     check_result(scores, found)
     if wrong := contradiction(scores):
         place = game.places.get(wrong.score)
-        raise Contradicts(f"{wrong.reason}{f' ({place})' * (place is not None)}")
+        raise UnusableGame(f"{wrong.reason}{f' ({place})' * (place is not None)}")
 
 
 def read_games(

@@ -1,6 +1,6 @@
 /** All texts of the page. */
 import { afterOrAt, gameClock, isWhole, named } from "./model/play";
-import type { TeamKnowledge } from "./model/types";
+import type { SimilarSummary, TeamKnowledge } from "./model/types";
 
 export const strings = {
   product: "Dejavu",
@@ -173,8 +173,9 @@ export const strings = {
       ratings: "team strength and home advantage",
       schedule: "schedule",
       players: "who plays",
+      home: "home advantage",
       line: "line of the market",
-      minutes: "score so far",
+      minutes: "the game so far",
       live: "last score or possession",
       dejavu: "similar games",
       lstm: "LSTM",
@@ -185,10 +186,14 @@ export const strings = {
     others: "models",
     othersLong: "Similar games and LSTM",
     similarTitle: "Games that went like this one",
-    similarSummary: (games: number, horizon: string, led: string, turned: string) =>
-      `Of ${games.toLocaleString("en")} similar games (a game and its mirror image count as two), the home side led at the ${horizon} in ${led}; in ${turned} the leader changed.`,
-    similarCaption: (minute: number, mirroredFor: string) =>
-      `The nearest of them after minute ${minute}, with the scores then and at the end, in the order of the names.${mirroredFor ? ` Mirrored: its away team has the part of ${mirroredFor}; a dashed line in the chart.` : ""}`,
+    similarSummary: (of: SimilarSummary, lead: number, horizon: string, percent: (share: number) => string) => {
+      const games = `Of ${of.games.toLocaleString("en")} similar games after minute ${of.minute} (a game and its mirror image count as two)`;
+      if (!of.sameLead) return `${games}, none had a lead like this one: the forecast is made of how their leads changed.`;
+      const [side, led] = lead ? ["the side behind", of.turned] : ["the home side", of.homeLed];
+      return `${games}, ${of.sameLead.toLocaleString("en")} had this lead, within two points: ${side} led at the ${horizon} in ${percent(led / of.sameLead)}.`;
+    },
+    similarCaption: (home: string, mirrored: boolean) =>
+      `The nearest of them, with the scores then and at the end, ${home}'s side first.${mirrored ? ` Mirrored: its away team is on ${home}'s side; a dashed line in the chart.` : ""}`,
     similarName: (label: string, mirrored: boolean) => (mirrored ? `${label}, mirrored` : label),
     showCourses: "Draw them in the chart",
     similarNone: "This forecast names no similar games.",

@@ -32,7 +32,7 @@ test("a similar game has its own scores, and a forecast says what it is made of 
   const one = forecast({
     explanation: {
       similarGames: [{ ...named, ...scores, differential: -2, differentialAtHorizon: -5, course: [-2, 1] }, { ...named, mirrored: true }],
-      similarSummary: { games: 3214, homeLed: 2282, turned: 739, correction: -0.75 },
+      similarSummary: { minute: 18, games: 3214, sameLead: 1204, homeLed: 855, turned: 349, correction: -0.75 },
       components: [{ name: "lstm", prediction: 3.5, weight: 0.25 }],
       contributions: [{ name: "ratings", points: -1.5 }],
       attribution: { beforeTipoff: 1, components: 0.5 },
@@ -43,7 +43,7 @@ test("a similar game has its own scores, and a forecast says what it is made of 
     { ...plain, mirrored: false, lead: -2, atHorizon: -5, score: [0, 2], final: [104, 109], course: [-2, 1] },
     { ...plain, mirrored: true, lead: 0, atHorizon: 0, score: undefined, final: undefined, course: [] },
   ]);
-  expect(one.summary).toEqual({ games: 3214, homeLed: 2282, turned: 739, correction: -0.75 });
+  expect(one.summary).toEqual({ minute: 18, games: 3214, sameLead: 1204, homeLed: 855, turned: 349, correction: -0.75 });
   expect(one.components).toEqual([{ name: "lstm", points: 3.5, weight: 0.25 }]);
   expect(one.contributions).toEqual([{ name: "ratings", points: -1.5 }]);
   expect(one.attribution).toEqual({ beforeTipoff: 1, minutes: [], components: 0.5 });

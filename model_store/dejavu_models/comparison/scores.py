@@ -7,7 +7,7 @@ tested in the order of their settlement.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
 from dejavu_models.comparison import eprocess
-from dejavu_models.scorecard.estimates import ScoreEstimate, Units, estimate
+from dejavu_models.scorecard.estimates import Coverage, ScoreEstimate, Units, coverages, estimate
 
 CRPS_BOUND: Final = 0.3
 BRIER_BOUND: Final = 0.015
@@ -25,9 +25,6 @@ ones (`eprocess`).
 With smaller bounds, evidence grows faster if models differ little, but more of the first differences is lost if models
 differ much.
 """
-
-MAX_ALPHAS: Final = 20
-"""Maximum number of alphas with a coverage: those with the most forecasts. Callers can request any number of alphas."""
 
 _MAX_LOG: Final = 600.0
 """Natural logarithm of the largest e-value that is returned: the largest float is exp(709)."""
@@ -46,7 +43,7 @@ class PairedForecasts:
         brier, against_brier: Brier scores of the two.
         crps_divergence, brier_divergence: differences of the scores to expect if the other model's probabilities are
             right; see `metrics.cramer_distance`.
-        covered: whether the outcome lay in the interval of the model.
+        covered, width: whether the outcome lay in the interval of the model, and its width in points.
     """
 
     game: NDArray[np.int64]
@@ -59,13 +56,10 @@ class PairedForecasts:
     crps_divergence: Floats
     brier_divergence: Floats
     covered: NDArray[np.bool_]
+    width: Floats
 
     def __len__(self) -> int:
         return len(self.game)
-
-    def where(self, chosen: NDArray[np.bool_]) -> PairedForecasts:
-        """Select pairs by a mask."""
-        return PairedForecasts(**{each.name: getattr(self, each.name)[chosen] for each in fields(self)})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,32 +95,22 @@ class ScoreComparison:
 
 
 @dataclass(frozen=True, slots=True)
-class IntervalCoverage:
-    """Coverage of a model's intervals of one alpha: the mean over games of the share that held."""
-
-    alpha: float
-    games: int
-    forecasts: int
-    coverage: float
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
     """Two models compared on the same games and minutes: at least one game.
 
     Attributes:
         games, forecasts: number of games, and of forecasts of each model.
-        coverage: of the model's intervals, by alpha, ascending; at most MAX_ALPHAS of them.
+        coverage: of the model's intervals, by alpha, ascending.
     """
 
     games: int
     forecasts: int
     crps: ScoreComparison
     brier: ScoreComparison
-    coverage: tuple[IntervalCoverage, ...]
+    coverage: tuple[Coverage, ...]
 
     @property
-    def usual_coverage(self) -> IntervalCoverage:
+    def usual_coverage(self) -> Coverage:
         """Coverage of the alpha with the most forecasts; in case of a tie, of the smallest alpha."""
         return max(self.coverage, key=lambda each: each.forecasts)
 
@@ -164,17 +148,5 @@ def compare(pairs: PairedForecasts, margin: float) -> Comparison | None:
         forecasts=len(pairs),
         crps=compared("crps", CRPS_BOUND, math.inf),
         brier=compared("brier", BRIER_BOUND, 1.0),
-        coverage=tuple(_coverage(pairs, alpha) for alpha in _usual_alphas(pairs)),
+        coverage=tuple(coverages(pairs.alpha, pairs.game, pairs.minute, pairs.covered, pairs.width)),
     )
-
-
-def _usual_alphas(pairs: PairedForecasts) -> list[float]:
-    alphas, counts = np.unique(pairs.alpha, return_counts=True)
-    usual: list[float] = np.sort(alphas[np.argsort(-counts, kind="stable")[:MAX_ALPHAS]]).tolist()
-    return usual
-
-
-def _coverage(pairs: PairedForecasts, alpha: float) -> IntervalCoverage:
-    chosen = pairs.alpha == alpha
-    shares = Units.of(pairs.game[chosen], pairs.minute[chosen]).means(pairs.covered[chosen])
-    return IntervalCoverage(float(alpha), len(shares), int(chosen.sum()), min(float(shares.mean()), 1.0))

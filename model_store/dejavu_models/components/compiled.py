@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, chain
+from datetime import date
+from itertools import accumulate, chain, islice
 from operator import itemgetter
 from typing import Any, Final
 
@@ -21,7 +22,15 @@ from dejavu_models.components.ensemble import POOLED, Ensemble
 from dejavu_models.components.features import FEATURES, LIVE_COLUMNS
 from dejavu_models.components.past_games import PastGames
 from dejavu_models.native import native
-from dejavu_models.types import HORIZONS, MAX_SLOTS, MOST_SIMILAR, Horizon, SimilarGame, SimilarSummary
+from dejavu_models.types import (
+    HORIZONS,
+    MAX_SLOTS,
+    MOST_SIMILAR,
+    SAME_LEAD_POINTS,
+    Horizon,
+    SimilarGame,
+    SimilarSummary,
+)
 
 SEARCHED: Final = 50
 """Number of nearest groups among whose games the nearest are looked for."""
@@ -212,21 +221,29 @@ class CompiledGame:
         return self._models.opinion(self._prediction, horizon, True)
 
     def similar(
-        self, horizon: int, expected: float, games: PastGames
+        self, horizon: int, expected: float, games: PastGames, before: date | None = None
     ) -> tuple[tuple[SimilarGame, ...], SimilarSummary]:
-        """Return the nearest of the games that its opinion is made of, and what happened in all of them.
+        """Return the nearest of the games that its opinion is made of, and what happened in those with its lead.
 
         Args:
             horizon: index of the horizon, of which an opinion was asked.
             expected: the prediction of Dejavu, in points.
             games: the past games of the ensemble.
+            before: date of the requested game; the games are earlier ones. None if unknown.
         """
         minute, at = self.minute, HORIZONS[horizon]
-        count, home_led, turned, changes, nearest = self._models.similar(
-            self._prediction, horizon, SEARCHED, MOST_SIMILAR
+        limited = before is not None and before <= games.newest
+        count, same_lead, home_led, away_led, outcomes, nearest = self._models.similar(
+            self._prediction, horizon, SEARCHED, len(games) if limited else MOST_SIMILAR, SAME_LEAD_POINTS
         )
-        summary = SimilarSummary(count, home_led, turned, expected - (self.lead + changes / count))
-        return tuple(_similar_game(games, image, distance, minute, at) for distance, image in nearest), summary
+        turned = 0 if self.lead == 0 else away_led if self.lead > 0 else home_led
+        correction = expected - outcomes / same_lead if same_lead else 0.0
+        summary = SimilarSummary(minute, count, same_lead, home_led, turned, correction)
+        earlier = (
+            (distance, image) for distance, image in nearest if not limited or games.date[image // 2].item() < before
+        )
+        similar = (_similar_game(games, image, distance, minute, at) for distance, image in earlier)
+        return tuple(islice(similar, MOST_SIMILAR)), summary
 
     @property
     def groups(self) -> Integers:

@@ -8,6 +8,7 @@ exchanged.
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -102,6 +103,12 @@ class PastGames:
 
     def __len__(self) -> int:
         return len(self.final)
+
+    @property
+    def newest(self) -> dt.date:
+        """The date of the newest game."""
+        newest: dt.date = self.date.max().item()
+        return newest
 
     def columns(self) -> dict[str, NDArray[np.generic]]:
         """Return the columns by name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -65,6 +66,9 @@ def explanation(
     own: ForecastPart,
     expectation: Expectation,
     games: int,
+    before: date | None,
+    *,
+    overtime: bool,
 ) -> Explanation:
     """Return the explanation of a forecast.
 
@@ -75,6 +79,8 @@ def explanation(
         own: the part by the tables of the minute that the game is in, whether or not it is one of the parts.
         expectation: the expected margin.
         games: number of games behind the distribution of the forecast.
+        before: date of the game; similar games are earlier ones. None if unknown.
+        overtime: whether it is in overtime, of which there are no similar games.
     """
     components = _components(models, horizon, parts, own)
     [linear], others = components[:1], components[1:]
@@ -84,9 +90,9 @@ def explanation(
     moved = [Contribution(each.name, each.weight * (each.prediction - linear.prediction)) for each in others]
     shift = sum(each.share * each.shift for each in parts)
     similar: tuple[tuple[SimilarGame, ...], SimilarSummary | None] = ((), None)
-    if models.dejavu is not None:
+    if models.dejavu is not None and not overtime:
         [expected] = (each.prediction for each in others if each.name == "dejavu")
-        similar = own.game.similar(horizon, expected, models.dejavu.games)
+        similar = own.game.similar(horizon, expected, models.dejavu.games, before)
     contributions = (
         *_before_tipoff(models, horizon, path[0], expectation),
         Contribution("minutes", sum(changes) - shift),
@@ -143,12 +149,15 @@ def _components(
 def _before_tipoff(
     models: Ensemble, horizon: int, forecast: float, expectation: Expectation
 ) -> tuple[Contribution, ...]:
-    """Return the contributions to the forecast before tip-off, in points; what belongs to no term is of the ratings."""
+    """Return the contributions to the forecast before tip-off, in points; what belongs to no term is of the ratings.
+
+    Without an expected margin, it is the home advantage alone.
+    """
     if expectation.margin is not None and expectation.line:
         return (Contribution("line", forecast),)
     terms = expectation.terms
     if terms is None:
-        return (Contribution("ratings", forecast),)
+        return (Contribution("home", forecast),)
     slope = float(models.linear.coefficients[horizon, 0, MarginSource.KNOWN, MARGIN_SLOPE])
     schedule, players = slope * terms.schedule, slope * (terms.usual_players + terms.missing_players)
     return (

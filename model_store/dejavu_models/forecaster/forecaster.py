@@ -414,7 +414,17 @@ class Forecaster:
             own = self._at_minute(query, source, game, game.lead, margin)
         expectation = Expectation(margin, query.pregame_margin is not None, terms)
         games = min(each.distribution.calibration_games for each in parts)
-        return explanation(self.models, HORIZONS.index(query.horizon), parts, own, expectation, games)
+        overtime = query.moment is not None and query.moment.is_overtime
+        return explanation(
+            self.models,
+            HORIZONS.index(query.horizon),
+            parts,
+            own,
+            expectation,
+            games,
+            query.game_date,
+            overtime=overtime,
+        )
 
     def _widening(self, distribution: LatticeGame, query: ForecastQuery, variance: float) -> float:
         """Return the factor by which a distribution is wider if its expected margin has additional variance.

@@ -1,8 +1,6 @@
 """Scorecards of settled forecasts, and leaderboards of model versions."""
 
 from dejavu_models.scorecard.cards import (
-    LEADERBOARD_ALPHA,
-    NOTHING_LEFT_OUT,
     LeaderboardEntry,
     LeaderboardMetric,
     LeftOut,
@@ -13,21 +11,16 @@ from dejavu_models.scorecard.cards import (
 )
 from dejavu_models.scorecard.estimates import Coverage, ScoreEstimate
 from dejavu_models.scorecard.market_record import MarketRecord
-from dejavu_models.scorecard.reliability import RELIABILITY_BINS, ReliabilityBin
 from dejavu_models.scorecard.settled import Exclusion, SettledForecasts, SettledMarket
 from dejavu_models.scorecard.totals import TotalScorecard
 
 __all__ = [
-    "LEADERBOARD_ALPHA",
-    "NOTHING_LEFT_OUT",
-    "RELIABILITY_BINS",
     "Coverage",
     "Exclusion",
     "LeaderboardEntry",
     "LeaderboardMetric",
     "LeftOut",
     "MarketRecord",
-    "ReliabilityBin",
     "ScoreEstimate",
     "Scorecard",
     "SettledForecasts",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -21,7 +21,6 @@ from dejavu_models.scorecard.estimates import (
     ScoreEstimate,
     Units,
     coverages,
-    crps,
     estimate,
     roc_auc,
 )
@@ -29,9 +28,6 @@ from dejavu_models.scorecard.market_record import MarketRecord, market_record
 from dejavu_models.scorecard.reliability import ReliabilityBin, calibration_error, reliability
 from dejavu_models.scorecard.settled import Exclusion, SettledForecasts
 from dejavu_models.scorecard.totals import TotalScorecard, total_scorecard
-
-LEADERBOARD_ALPHA = USUAL_ALPHA
-"""Miscoverage rate of the intervals that the COVERAGE_GAP leaderboard compares."""
 
 
 class LeftOut(NamedTuple):
@@ -45,9 +41,6 @@ class LeftOut(NamedTuple):
     observed: int = 0
     withdrawn: int = 0
     late_markets: int = 0
-
-
-NOTHING_LEFT_OUT: Final = LeftOut()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +81,7 @@ class Scorecard:
     brier: ScoreEstimate | None = None
     ece: float = 0.0
     market: MarketRecord | None = None
-    left_out: LeftOut = NOTHING_LEFT_OUT
+    left_out: LeftOut = field(default_factory=LeftOut)
     leader_brier: ScoreEstimate | None = None
     brier_difference: ScoreEstimate | None = None
     accuracy: ScoreEstimate | None = None
@@ -123,8 +116,7 @@ def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
         unsettled_games=unsettled_games,
         unsettled_totals=len(np.unique(settled.game[settled.total_open & bet_on])),
     )
-    if any(left_out):
-        settled = settled.where(settled.exclusion == Exclusion.NONE)
+    settled = settled.where(settled.exclusion == Exclusion.NONE)
     if not len(settled):
         return empty
     units = Units.of(settled.game, settled.minute)
@@ -136,6 +128,8 @@ def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
     accuracy, leader_accuracy = (
         units.means(1.0 - np.abs((np.sign(each - 0.5) + 1.0) / 2.0 - led)) for each in (settled.probability, leader)
     )
+    scored = ~np.isnan(settled.crps)
+    crps = Units.of(settled.game[scored], settled.minute[scored]).means(settled.crps[scored])
     weights = units.weights()
     return replace(
         empty,
@@ -144,8 +138,8 @@ def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
         mae=estimate(absolute, least=0.0),
         persistence_mae=estimate(persistence, least=0.0),
         mae_difference=estimate(absolute - persistence),
-        coverage=tuple(coverages(settled)),
-        crps=crps(settled),
+        coverage=tuple(coverages(settled.alpha, settled.game, settled.minute, settled.covered, settled.width)),
+        crps=estimate(crps, least=0.0) if scored.any() else None,
         brier=estimate(brier, 0.0, 1.0),
         ece=calibration_error(settled, weights),
         leader_brier=estimate(leader_brier, 0.0, 1.0),
@@ -222,11 +216,10 @@ def _figure(card: Scorecard, metric: LeaderboardMetric) -> ScoreEstimate | None:
             gaps = (
                 ScoreEstimate(abs(each.coverage - (1.0 - each.alpha)), each.games)
                 for each in card.coverage
-                if each.alpha == LEADERBOARD_ALPHA
+                if each.alpha == USUAL_ALPHA
             )
             return next(gaps, None)
         case LeaderboardMetric.ROI:
-            market = card.market
-            return None if market is None or market.roi is None else ScoreEstimate(market.roi, market.games)
+            return None if card.market is None else card.market.roi
     figure: ScoreEstimate | None = getattr(card, metric.value)
     return figure

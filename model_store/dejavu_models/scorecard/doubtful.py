@@ -27,6 +27,9 @@ games of 2015 to 2024 it was at most 7.3."""
 _MANY_TEAMS: Final = 64
 """Exclusive upper bound of the integers that identify teams, so that one integer identifies a pair of them."""
 
+_ABSENT: Final = 1e9
+"""Stands for a pregame input that a request did not have; no input has this value."""
+
 _SECOND_US: Final = 1_000_000
 
 _LONGEST_SECONDS: Final = 1_000_000
@@ -55,53 +58,34 @@ def doubtful_games(settled: SettledForecasts) -> int:
 
     Apart from that, late forecasts are ignored: forecasts of past games are all made on one day.
     """
-    kept = np.flatnonzero(settled.in_time & ~settled.replay)
-    games, first, place = np.unique(settled.game[kept], return_index=True, return_inverse=True)
-    home, away = settled.home[kept].astype(np.int64), settled.away[kept].astype(np.int64)
-    teams = _MANY_TEAMS * home + away
-    unnamed = (home == 0) | (away == 0)
-    rows = (
-        settled.other_teams[kept] | ~settled.in_league[kept] | settled.outcome_doubtful[kept] | unnamed,
-        teams != teams[first][place],
-        _faster_than_play(settled.elapsed_s[kept], settled.made_us[kept], first, place),
-    )
-    doubtful = np.zeros(len(games), dtype=np.bool_)
-    doubtful[place[np.logical_or.reduce(rows)]] = True
-    doubtful[_of_busy_teams(settled.day[kept], (home, away), place, len(games))] = True
-    real = settled.game[~settled.replay]
-    reason = settled.exclusion[~settled.replay]
-    counted = settled.exclusion[kept] != Exclusion.SUPERSEDED  # a correction contradicts what it corrects
-    for told in (settled.margin, settled.pregame_total, settled.neutral_site):
-        # No input has the value infinity, which here stands for its absence.
-        given = np.nan_to_num(told[kept][counted], nan=np.inf)
-        doubtful[place[counted][_told_otherwise(given, place[counted], len(games))]] = True
-    doubtful[_swings(settled.missing_players[kept], place, len(games)) > MAX_LINEUP_SWING] = True
-    stories = settled.persistence_error[kept][counted], settled.elapsed_s[kept][counted], place[counted]
-    doubtful[_of_two_stories(*stories)] = True
-    points = settled.total_points[kept][counted]
-    fallen = contradictory_points(points, settled.elapsed_s[kept][counted], place[counted])
-    doubtful[place[counted][fallen]] = True
-    doubtful |= np.isin(games, real[reason == Exclusion.GAME_DATE])
-    observed = np.unique(real[reason == Exclusion.OBSERVED])
-    return int((doubtful | np.isin(games, observed)).sum()) + len(np.setdiff1d(observed, games))
+    kept, real = settled.where(settled.in_time & ~settled.replay), settled.where(~settled.replay)
+    games, first, place = np.unique(kept.game, return_index=True, return_inverse=True)
+    teams = kept.home.astype(np.int64), kept.away.astype(np.int64)
+    wrong = kept.other_teams | ~kept.in_league | kept.outcome_doubtful | (kept.home == 0) | (kept.away == 0)
+    wrong |= _faster_than_play(kept.elapsed_s, kept.made_us, first, place)
+    counted = kept.exclusion != Exclusion.SUPERSEDED  # a correction contradicts what it corrects
+    told, of = kept.where(counted), place[counted]
+    doubtful = [
+        place[wrong],
+        _of_spread(_MANY_TEAMS * teams[0] + teams[1], place, 0),
+        _of_busy_teams(kept.day, teams, place, len(games)),
+        *(_of_spread(np.nan_to_num(each, nan=_ABSENT), of, 0) for each in (told.margin, told.pregame_total)),
+        _of_spread(np.nan_to_num(told.neutral_site, nan=_ABSENT), of, 0),
+        _of_spread(kept.missing_players, place, MAX_LINEUP_SWING),
+        _of_two_stories(told.persistence_error, told.elapsed_s, of),
+        of[contradictory_points(told.total_points, told.elapsed_s, of)],
+    ]
+    late = real.game[real.exclusion == Exclusion.GAME_DATE]
+    observed = real.game[real.exclusion == Exclusion.OBSERVED]
+    return len(np.unique(np.concatenate((games[np.concatenate(doubtful)], np.intersect1d(late, games), observed))))
 
 
-def _told_otherwise(told: Floats, place: NDArray[np.int64], games: int) -> NDArray[np.bool_]:
-    """Return which forecasts have another value than the first one of their game."""
-    first = np.empty(games)
-    first[place[::-1]] = told[::-1]
-    otherwise: NDArray[np.bool_] = told != first[place]
-    return otherwise
-
-
-def _swings(values: Floats, place: NDArray[np.int64], games: int) -> Floats:
-    """Return the difference between the largest and the smallest value of each game; NaN is unknown."""
-    known = ~np.isnan(values)
-    least, most = np.full(games, np.inf), np.full(games, -np.inf)
-    np.minimum.at(least, place[known], values[known])
-    np.maximum.at(most, place[known], values[known])
-    swings: Floats = most - least
-    return swings
+def _of_spread(values: Floats | NDArray[np.int64], place: NDArray[np.int64], most: float) -> NDArray[np.int64]:
+    """Return the indices of games whose values, except NaN, are more than `most` apart."""
+    least, largest = np.full((2, int(place.max(initial=-1)) + 1), np.nan)
+    np.fmin.at(least, place, values)
+    np.fmax.at(largest, place, values)
+    return np.flatnonzero(largest - least > most)
 
 
 def _of_busy_teams(

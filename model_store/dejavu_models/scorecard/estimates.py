@@ -103,6 +103,30 @@ def estimate(means: Floats, least: float = -math.inf, most: float = math.inf) ->
     return ScoreEstimate(value, games, min(max(value - half, least), value), max(min(value + half, most), value))
 
 
+_ROUNDING: Final = 1e-9
+"""Residuals of games that differ by less than this are equal except for rounding."""
+
+
+def ratio_estimate(numerators: Floats, denominators: Floats) -> ScoreEstimate:
+    """Return Σ numerators / Σ denominators, a ratio of −1 or more such as a return, with its 95 % interval.
+
+    The interval is Student's t of its linearization: the variance of the ratio is that of the residuals, numerator −
+    ratio · denominator (Cochran, Sampling Techniques, 1977, chapter 6). Without a spread of the residuals there is no
+    interval: three bets won at the same odds are no proof of a profit.
+
+    Args:
+        numerators: (games,), such as profits.
+        denominators: (games,), 0 or above and not all 0, such as stakes.
+    """
+    games, total = len(numerators), float(denominators.sum())
+    value = float(numerators.sum()) / total
+    residuals = numerators - value * denominators
+    if games < 2 or float(np.ptp(residuals)) <= _ROUNDING:
+        return ScoreEstimate(value, games)
+    half = student_quantile(games - 1) * math.sqrt(games) * float(residuals.std(ddof=1)) / total
+    return ScoreEstimate(value, games, max(value - half, -1.0), value + half)
+
+
 def roc_auc(scores: Floats, settled: SettledForecasts, units: Units) -> ScoreEstimate | None:
     """Return the area under the ROC curve of scores for the event that the home team leads, with its interval.
 
@@ -136,14 +160,6 @@ def roc_auc(scores: Floats, settled: SettledForecasts, units: Units) -> ScoreEst
     return ScoreEstimate(value, games, max(value - half, 0.0), min(value + half, 1.0))
 
 
-def crps(settled: SettledForecasts) -> ScoreEstimate | None:
-    """Return the mean CRPS of the forecasts that have one; None if none has."""
-    scored = ~np.isnan(settled.crps)
-    if not scored.any():
-        return None
-    return estimate(Units.of(settled.game[scored], settled.minute[scored]).means(settled.crps[scored]), least=0.0)
-
-
 USUAL_ALPHA: Final = 0.05
 """Miscoverage rate of the intervals that are shown and compared."""
 
@@ -151,23 +167,33 @@ MAX_ALPHAS: Final = 20
 """Maximum number of alphas whose coverage a scorecard has: every forecast may have its own alpha."""
 
 
-def coverages(settled: SettledForecasts) -> Iterator[Coverage]:
-    """Yield the coverage of each alpha, ascending; if there are many, of USUAL_ALPHA and those with the most games."""
+def coverages(
+    alpha: Floats, game: NDArray[np.int64], minute: NDArray[np.int64], covered: NDArray[np.bool_], width: Floats
+) -> Iterator[Coverage]:
+    """Yield the coverage of each alpha, ascending; if there are many, of USUAL_ALPHA and those with the most games.
+
+    Args:
+        alpha: (n,), miscoverage rate of each interval.
+        game: (n,), as in `SettledForecasts`.
+        minute: (n,), likewise.
+        covered: (n,), whether the outcome lay in the interval.
+        width: (n,), width of the interval, in points.
+    """
     # Every forecast may have its own alpha: one stable sort groups them all and keeps the order of games.
-    order = np.argsort(settled.alpha, kind="stable")
-    alphas, starts = np.unique(settled.alpha[order], return_index=True)
+    order = np.argsort(alpha, kind="stable")
+    alphas, starts = np.unique(alpha[order], return_index=True)
     parts = np.split(order, starts[1:])
     if len(parts) > MAX_ALPHAS:
-        games = [len(np.unique(settled.game[chosen])) for chosen in parts]
+        games = [len(np.unique(game[chosen])) for chosen in parts]
         others = alphas != USUAL_ALPHA  # USUAL_ALPHA stays, whatever other alphas callers request
         most = np.sort(np.lexsort((alphas, -np.array(list(map(len, parts))), -np.array(games), others))[:MAX_ALPHAS])
         alphas, parts = alphas[most], [parts[index] for index in most.tolist()]
-    for alpha, chosen in zip(alphas, parts, strict=True):
-        units = Units.of(settled.game[chosen], settled.minute[chosen])
-        shares, widths = units.means(settled.covered[chosen]), units.means(settled.width[chosen])
+    for value, chosen in zip(alphas.tolist(), parts, strict=True):
+        units = Units.of(game[chosen], minute[chosen])
+        shares, widths = units.means(covered[chosen]), units.means(width[chosen])
         share = min(float(shares.mean()), 1.0)  # the mean of ones can exceed 1 by rounding
         lower, upper = wilson(share, _effective_games(shares, share, int(units.minutes.sum())))
-        yield Coverage(float(alpha), len(shares), len(chosen), share, lower, upper, float(widths.mean()))
+        yield Coverage(value, len(shares), len(chosen), share, lower, upper, float(widths.mean()))
 
 
 def _effective_games(shares: Floats, share: float, minutes: int) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -12,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
-from dejavu_models.metrics import ratio_interval
-from dejavu_models.scorecard.estimates import ScoreEstimate, estimate
+from dejavu_models.scorecard.estimates import ScoreEstimate, estimate, ratio_estimate
 from dejavu_models.scorecard.settled import SettledForecasts, SettledMarket
 
 _NORMAL: Final = NormalDist()
@@ -24,6 +22,9 @@ CLOSING_SECONDS: Final = 120.0
 CLOSING_SHARE: Final = 0.9
 """Minimum share of bets with a closing market. With fewer, whoever records prices could choose those that moved towards
 the bets."""
+
+_LONGEST_SECONDS: Final = 1e6
+"""More seconds than a game has."""
 
 _DUST: Final = 1e-9
 """Tolerance for rounding in sums of stakes, as a share of the bankroll."""
@@ -42,14 +43,12 @@ class MarketRecord:
         bets: number of markets with a stake, on the lead and on the total points.
         markets: number of markets with an outcome, with or without a stake.
         staked, profit: sums, as shares of the bankroll.
-        roi: profit / staked; None without a stake.
+        roi: profit / staked, with its interval over games; None without a stake.
         total_return: final / initial − 1 of a bankroll that compounds these shares game by game; -1 once everything is
             lost.
         sharpe: mean profit per game over its standard deviation (Sharpe, The Sharpe ratio, Journal of Portfolio
             Management 21, 1994); the period is a game with bets. None with fewer than two games or equal profits.
         max_drawdown: largest fall of that bankroll from a peak, as a share of the peak.
-        roi_lower, roi_upper: 95 % interval of roi over games; None with fewer than two games with bets, or if all
-            returned the same share of their stakes.
         expected_profit: sum of the expected profits as recorded, as a share of the bankroll.
         won, lost, pushed: numbers of bets.
         games: number of games with bets.
@@ -71,12 +70,10 @@ class MarketRecord:
     markets: int
     staked: float
     profit: float
-    roi: float | None
+    roi: ScoreEstimate | None
     total_return: float
     sharpe: float | None
     max_drawdown: float
-    roi_lower: float | None
-    roi_upper: float | None
     expected_profit: float
     won: int
     lost: int
@@ -117,38 +114,35 @@ class _Markets(NamedTuple):
         market = dict(zip(SettledMarket._fields, columns, strict=True))
         return cls(settled.game[at], settled.order[at], settled.day[at], settled.elapsed_s[at], market)
 
+    def by_game(self, chosen: NDArray[np.int64], *values: Floats) -> list[Floats]:
+        """Return the sums over each game of values of the chosen markets, in the order of the games' first ones."""
+        _, first, game = np.unique(self.game[chosen], return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        return [np.bincount(game, weights=each).astype(np.float64)[order] for each in values]
+
 
 def market_record(settled: SettledForecasts) -> MarketRecord | None:
     """Compute the track record of settled forecasts; None if none had a market."""
     markets = _Markets.of(settled)
     if not len(markets.game):
         return None
-    market = markets.market
-    stake = _within_caps(markets)
+    market, stake = markets.market, _within_caps(markets)
     placed = np.flatnonzero(stake > 0.0)
     placed = placed[np.argsort(markets.order[placed], kind="stable")]
-    staked, kept = stake[placed], stake[placed] / market["stake"][placed]
+    kept = stake[placed] / market["stake"][placed]
     earned = market["profit"][placed] * kept
-    _, first, game = np.unique(markets.game[placed], return_index=True, return_inverse=True)
-    in_order = np.argsort(first)
-    stakes, profits = (np.bincount(game, weights=each).astype(np.float64)[in_order] for each in (staked, earned))
-    roi = float(earned.sum()) / float(staked.sum()) if len(placed) else None
-    roi_lower, roi_upper = ratio_interval(profits, stakes, least=-1.0)
+    stakes, profits = markets.by_game(placed, stake[placed], earned)
     bankroll = np.concatenate(([1.0], np.cumprod(np.maximum(1.0 + profits, 0.0))))
-    spread = float(profits.std(ddof=1)) if len(profits) > 1 else 0.0
-    # The standard deviation of equal profits can be nonzero by rounding.
-    varies = len(profits) > 1 and bool((profits != profits[0]).any())
+    spread = float(profits.std(ddof=1)) if len(np.unique(profits)) > 1 else 0.0  # above 0 by rounding if all are equal
     return MarketRecord(
         bets=len(placed),
         markets=len(markets.game),
-        staked=float(staked.sum()),
+        staked=float(stake[placed].sum()),
         profit=float(earned.sum()),
-        roi=roi,
+        roi=ratio_estimate(profits, stakes) if len(placed) else None,
         total_return=float(bankroll[-1]) - 1.0,
-        sharpe=float(profits.mean()) / spread if varies and spread > 0.0 else None,
+        sharpe=float(profits.mean()) / spread if spread > 0.0 else None,
         max_drawdown=float((1.0 - bankroll / np.maximum.accumulate(bankroll)).max()),
-        roi_lower=roi_lower,
-        roi_upper=roi_upper,
         expected_profit=float((market["expected_profit"][placed] * kept).sum()),
         won=int((earned > 0.0).sum()),
         lost=int((earned < 0.0).sum()),
@@ -172,32 +166,19 @@ def _closing_line_value(markets: _Markets, stake: Floats) -> dict[str, Any]:
     pairs = zip(market["fair_probability"][at].tolist(), moved.tolist(), strict=True)
     home = np.array([_NORMAL.cdf(_NORMAL.inv_cdf(fair) + score) for fair, score in pairs])
     fair = np.where(market["side"][bets] > 0, home, 1.0 - home)
-    _, game = np.unique(markets.game[bets], return_inverse=True)
-    value = stake[bets] * (market["odds"][bets] * fair - 1.0)
-    values, stakes = (np.bincount(game, weights=each).astype(np.float64) for each in (value, stake[bets]))
-    ends = ratio_interval(values, stakes, least=-1.0)
-    total = ScoreEstimate(float(values.sum() / stakes.sum()), len(stakes), *ends)
-    return {"closing_line_value": total, "closing_line_bets": len(bets)}
+    stakes, values = markets.by_game(bets, stake[bets], stake[bets] * (market["odds"][bets] * fair - 1.0))
+    return {"closing_line_value": ratio_estimate(values, stakes), "closing_line_bets": len(bets)}
 
 
 def _closing_markets(markets: _Markets, bets: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the index of the closing market of each bet; −1 without one."""
-    rows = zip(markets.game.tolist(), markets.market["on_total"].tolist(), markets.elapsed_s.tolist(), strict=True)
-    keys = [((game, on_total), elapsed) for game, on_total, elapsed in rows]
-    of_kind: defaultdict[tuple[int, float], list[tuple[float, int]]] = defaultdict(list)
-    for index, (kind, elapsed) in enumerate(keys):  # in the order in which they were recorded
-        of_kind[kind].append((elapsed, index))
-    for ordered in of_kind.values():
-        ordered.sort()
-    result = []
-    for bet in bets.tolist():
-        kind, elapsed = keys[bet]
-        ordered = of_kind[kind]
-        first = bisect_right(ordered, (elapsed, len(keys)))
-        last = bisect_right(ordered, (elapsed + CLOSING_SECONDS, len(keys)))
-        # A price that was recorded before the bet was known when it was made.
-        result.append(next((index for _, index in ordered[first:last] if index > bet), -1))
-    return np.array(result, dtype=np.int64)
+    _, game = np.unique(markets.game, return_inverse=True)
+    moment = (2 * game + markets.market["on_total"]) * _LONGEST_SECONDS + markets.elapsed_s  # apart by game and kind
+    order = np.argsort(moment, kind="stable")
+    ends = (np.searchsorted(moment[order], moment[bets] + wait, side="right") for wait in (0.0, CLOSING_SECONDS))
+    # A price that was recorded before the bet was known when it was made.
+    later = (next((at for at in order[i:j] if at > bet), -1) for bet, i, j in zip(bets, *ends, strict=True))
+    return np.fromiter(later, dtype=np.int64)
 
 
 def _brier_scores(markets: _Markets) -> dict[str, Any]:
@@ -206,12 +187,10 @@ def _brier_scores(markets: _Markets) -> dict[str, Any]:
     scored = np.flatnonzero(~np.isnan(market["home_won"]) & ~np.isnan(market["model_probability"]))
     if not len(scored):
         return {}
-    _, game = np.unique(markets.game[scored], return_inverse=True)
-    won, number = market["home_won"][scored], np.bincount(game)
-    model, fair = (
-        np.bincount(game, weights=np.square(market[name][scored] - won)) / number
-        for name in ("model_probability", "fair_probability")
-    )
+    won = market["home_won"][scored]
+    errors = (np.square(market[name][scored] - won) for name in ("model_probability", "fair_probability"))
+    number, model, fair = markets.by_game(scored, np.ones(len(scored)), *errors)
+    model, fair = model / number, fair / number
     return {
         "model_brier": estimate(model, 0.0, 1.0),
         "market_brier": estimate(fair, 0.0, 1.0),

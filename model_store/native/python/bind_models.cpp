@@ -253,10 +253,11 @@ std::vector<double> path(const Ensemble &models, const Prediction &prediction, i
 }
 
 nb::tuple similar(const Ensemble &models, const Prediction &prediction, int horizon, std::size_t searched,
-                  std::size_t most) {
+                  std::size_t most, double reach) {
     expect(horizon >= 0 && horizon < HORIZONS, "there are two horizons");
-    const Similar found = models.similar(prediction, horizon, searched, most);
-    return nb::make_tuple(found.games, found.home_led, found.turned, found.changes, nb::cast(found.nearest));
+    const Similar found = models.similar(prediction, horizon, searched, most, reach);
+    return nb::make_tuple(found.games, found.same_lead, found.home_led, found.away_led, found.outcomes,
+                          nb::cast(found.nearest));
 }
 
 }  // namespace

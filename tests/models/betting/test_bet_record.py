@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from itertools import accumulate
+from random import Random
 from statistics import NormalDist, mean, stdev
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,15 +17,7 @@ from tests.models.settled_forecasts import settled, settled_market
 
 from dejavu_models.metrics import student_quantile
 from dejavu_models.scorecard import MarketRecord, scorecard
-
-
-def bets(*told: tuple[float, float], orders: list[int] | None = None) -> MarketRecord:
-    places = list(range(len(told))) if orders is None else orders
-    rows = [
-        {"game": game, "stake": stake, "profit": profit, "expected_profit": 0.1 * stake, "order": order}
-        for game, ((stake, profit), order) in enumerate(zip(told, places, strict=True))
-    ]
-    return record_of(*rows)
+from dejavu_models.scorecard.estimates import ratio_estimate
 
 
 def record_of(*rows: dict[str, Any]) -> MarketRecord:
@@ -30,126 +26,84 @@ def record_of(*rows: dict[str, Any]) -> MarketRecord:
     return record
 
 
-def test_a_market_without_a_stake_is_counted_and_no_bet() -> None:
-    record = bets((0.0, 0.0))
-    assert (record.markets, record.bets, record.roi, record.sharpe) == (1, 0, None, None)
-    assert (record.staked, record.profit, record.total_return, record.max_drawdown) == (0.0, 0.0, 0.0, 0.0)
-
-
-def test_bets_are_added_up_and_compounded() -> None:
-    profits = [0.05, -0.05, -0.04, 0.02]
-    record = bets(*((abs(profit), profit) for profit in profits), (0.01, 0.0), (0.0, 0.0))
-    assert (record.bets, record.markets) == (5, 6)
-    assert (record.won, record.lost, record.pushed) == (2, 2, 1)
-    assert record.staked == pytest.approx(0.17)
-    assert record.profit == pytest.approx(-0.02)
-    assert record.roi == pytest.approx(-0.02 / 0.17)
-    assert record.total_return == pytest.approx(1.05 * 0.95 * 0.96 * 1.02 - 1.0)
-    assert record.sharpe == pytest.approx(mean([*profits, 0.0]) / stdev([*profits, 0.0]))
-    assert record.max_drawdown == pytest.approx(1.0 - 0.95 * 0.96)
-
-
-def test_bets_of_a_game_are_open_together_and_one_profit() -> None:
-    told = [(0, 0.05, 0.05), (0, 0.05, 0.04), (1, 0.05, -0.05), (1, 0.05, -0.05), (1, 0.02, 0.01), (2, 0.05, 0.03)]
-    rows = [
-        {"game": game, "minute": 6 + place, "stake": stake, "profit": profit, "order": game}
-        for place, (game, stake, profit) in enumerate(told)
-    ]
-    record = record_of(*rows)
-    assert (record.bets, record.markets) == (6, 6)
-    profits = [0.09, -0.09, 0.03]
-    assert record.total_return == pytest.approx(1.09 * 0.91 * 1.03 - 1.0)
-    assert record.max_drawdown == pytest.approx(0.09)
-    assert record.sharpe == pytest.approx(mean(profits) / stdev(profits))
-
-
-def test_a_return_has_an_interval_over_games() -> None:
-    # Game 0 has two bets, which settle as one: the games' stakes and profits are those of `residuals` below.
-    told = [(0, 0.05, 0.05), (0, 0.05, -0.01), (1, 0.05, -0.05), (2, 0.02, 0.03)]
-    rows = [
-        {"game": game, "minute": 6 + place, "stake": stake, "profit": profit, "expected_profit": 0.1 * stake}
-        for place, (game, stake, profit) in enumerate(told)
-    ]
-    record = record_of(*rows)
-    roi = 0.02 / 0.17
-    assert record.roi == pytest.approx(roi)
-    # Jackknife of the same ratio, in first order: residuals profit − roi · stake.
-    residuals = [profit - roi * stake for stake, profit in ((0.1, 0.04), (0.05, -0.05), (0.02, 0.03))]
-    assert sum(residuals) == pytest.approx(0.0)
-    half = student_quantile(2) * math.sqrt(3.0) * stdev(residuals) / 0.17
-    assert record.roi_lower == pytest.approx(max(roi - half, -1.0))
-    assert record.roi_upper == pytest.approx(roi + half)
-    assert (record.games, record.won, record.lost, record.pushed) == (3, 2, 2, 0)
-    assert record.expected_profit == pytest.approx(0.017)
-
-
-def test_bets_of_the_record_keep_the_caps_of_a_game_and_of_an_evening() -> None:
-    """In the order in which they were recorded: 2 + 1 % on game 0, nothing more on it, 2 of 3 % left on game 1."""
-    told = [(0, 1, 0.02, 2), (0, 1, 0.02, 3), (0, 1, 0.03, 4), (1, 1, 0.04, 9), (2, 1, 0.02, 10), (3, 2, 0.02, 1)]
-    rows = [
-        {
-            "game": game,
-            "day": day,
-            "stake": stake,
-            "profit": -stake,
-            "expected_profit": 0.1 * stake,
-            "market_sequence": sequence,
-            "game_cap": 0.03,
-            "evening_cap": 0.05,
-        }
-        for game, day, stake, sequence in told
-    ]
-    for arranged in (rows, rows[::-1]):
-        record = record_of(*arranged)
-        assert (record.bets, record.markets, record.games, record.capped) == (4, 6, 3, 4)
-        assert record.staked == pytest.approx(0.02 + 0.01 + 0.02 + 0.02)
-        assert record.profit == pytest.approx(-record.staked)
-        assert record.expected_profit == pytest.approx(0.1 * record.staked)
-
-
-SHARES = st.floats(0.0, 1.0)
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), SHARES, SHARES, SHARES), min_size=1, max_size=30))
-def test_whatever_was_recorded_an_evening_and_a_game_stake_no_more_than_the_largest_caps(
-    told: list[tuple[int, float, float, float]],
-) -> None:
-    names = ("game", "stake", "game_cap", "evening_cap")
-    rows = [{**dict(zip(names, each, strict=True)), "profit": 0.0, "expected_profit": 0.0} for each in told]
-    record = record_of(*rows)
-    assert record.staked <= max(each["evening_cap"] for each in rows) + 1e-9
-    first = [row for row in rows if row["game"] == rows[0]["game"]]
-    alone = record_of(*first)
-    assert alone.staked <= max(row["game_cap"] for row in first) + 1e-9
-
-
-def test_a_bankroll_that_is_lost_stays_lost() -> None:
-    rows = [{"game": 0, "minute": minute, "stake": 0.05, "profit": -0.05, "order": 0} for minute in range(1, 31)]
-    record = record_of(*rows, {"game": 1, "stake": 0.05, "profit": 0.1, "order": 1})
-    assert (record.total_return, record.max_drawdown) == (-1.0, 1.0)
-
-
-def test_a_bankroll_runs_in_the_order_of_outcomes() -> None:
-    lost_last = bets((0.5, -0.5), (0.5, 0.5), orders=[2, 1])
-    lost_first = bets((0.5, -0.5), (0.5, 0.5), orders=[1, 2])
-    assert lost_last.total_return == lost_first.total_return == pytest.approx(-0.25)
-    assert lost_last.max_drawdown == lost_first.max_drawdown == 0.5
-    rising = bets((0.1, -0.1), (0.2, -0.2), (0.5, 0.5), orders=[1, 3, 2])
-    assert rising.max_drawdown == pytest.approx(0.2)
-
-
-@given(st.lists(st.integers(-20, 40).map(lambda percent: percent / 100), min_size=1, max_size=20))
-def test_a_drawdown_is_a_share_and_none_where_nothing_was_lost(profits: list[float]) -> None:
-    record = bets(*((0.2, profit) for profit in profits))
-    assert 0.0 <= record.max_drawdown < 1.0
-    assert (record.max_drawdown == 0.0) == all(profit >= 0.0 for profit in profits)
-    assert record.total_return == pytest.approx(math.prod(1.0 + profit for profit in profits) - 1.0, abs=1e-12)
-
-
 def priced(game: int, minute: int, sequence: int, **market: Any) -> dict[str, Any]:
     """Return a row with a market; a bet stakes 2 % at decimal odds of 2 on home, at a line of 3.5."""
     usual = {"line": 3.5, "stake": 0.02, "profit": 0.02, "sequence": sequence}
     return {"game": game, "minute": minute, "markets": (settled_market(**{**usual, **market}),)}
+
+
+def sums_of(bets: Iterable[tuple[int, float, float]]) -> tuple[list[float], list[float]]:
+    """Return the stakes and the profits of games in their order."""
+    games: dict[int, list[tuple[float, float]]] = {}
+    for game, stake, profit in sorted(bets, key=lambda each: each[0]):
+        games.setdefault(game, []).append((stake, profit))
+    stakes, profits = zip(*(map(sum, zip(*each, strict=True)) for each in games.values()), strict=True)
+    return [*stakes], [*profits]
+
+
+BETS = st.tuples(st.integers(0, 3), st.integers(0, 60), st.sampled_from([-1.0, 0.0, 0.9]))
+"""A game, a stake in percent, and the profit of a stake of 1."""
+
+
+@given(st.lists(BETS, min_size=1, max_size=12), st.permutations(range(4)), st.sampled_from([0.3, 1.0]), st.randoms())
+def test_bets_keep_the_caps_in_the_order_of_their_record_and_compound_in_that_of_outcomes(
+    asked: list[tuple[int, int, float]], order: list[int], cap: float, random: Random
+) -> None:
+    """Games 0 and 1, and 2 and 3, are of one evening; a game has the cap, and an evening one and a half of it."""
+    rows, bets = [], []
+    left = {**dict.fromkeys(range(4), cap), "early": 1.5 * cap, "late": 1.5 * cap}
+    for sequence, (game, percent, profit) in enumerate(asked):
+        wanted, evening = percent / 100, "early" if game < 2 else "late"
+        stake = max(min(wanted, left[game], left[evening]), 0.0)
+        stake = stake if stake > 1e-9 else 0.0
+        left[game], left[evening] = left[game] - stake, left[evening] - stake
+        bets += [(order[game], stake, stake * profit)] if stake else []
+        caps = {"game_cap": cap, "evening_cap": 1.5 * cap, "expected_profit": wanted / 10}
+        row = priced(game, 18, sequence, stake=wanted, profit=wanted * profit, **caps)
+        rows.append({**row, "order": order[game], "day": evening == "late"})
+    random.shuffle(rows)
+    record = record_of(*rows)
+    capped = sum(percent / 100 for _, percent, _ in asked) - sum(stake for _, stake, _ in bets)
+    assert (record.markets, record.bets, record.capped > 0) == (len(asked), len(bets), capped > 1e-9)
+    if not bets:
+        assert (record.roi, record.sharpe, record.staked, record.total_return) == (None, None, 0.0, 0.0)
+        return
+    stakes, profits = sums_of(bets)
+    won, lost = (sum(sign * profit > 0 for _, _, profit in bets) for sign in (1, -1))
+    assert (record.won, record.lost, record.pushed, record.games) == (won, lost, len(bets) - won - lost, len(profits))
+    assert (record.staked, record.profit) == pytest.approx((sum(stakes), sum(profits)))
+    assert record.expected_profit == pytest.approx(record.staked / 10)
+    assert record.roi is not None
+    assert record.roi.value == pytest.approx(sum(profits) / sum(stakes))
+    bankroll = [*accumulate(profits, lambda total, profit: total * max(1.0 + profit, 0.0), initial=1.0)]
+    falls = [1.0 - now / peak for now, peak in zip(bankroll, accumulate(bankroll, max), strict=True)]
+    assert (record.total_return, record.max_drawdown) == pytest.approx((bankroll[-1] - 1.0, max(falls)))
+    if len({round(profit, 9) for profit in profits}) > 1:
+        assert record.sharpe == pytest.approx(mean(profits) / stdev(profits))
+
+
+@pytest.mark.parametrize(
+    ("told", "half"),
+    [
+        # Jackknife of a ratio in first order: residuals profit − roi · stake of games; two bets of game 0 are one.
+        pytest.param(
+            [(0, 0.05, 0.05), (0, 0.05, -0.01), (1, 0.05, -0.05), (2, 0.02, 0.03)],
+            student_quantile(2) * math.sqrt(3.0) * stdev([0.04 - 0.2 / 17, -0.05 - 0.1 / 17, 0.03 - 0.04 / 17]) / 0.17,
+            id="three games",
+        ),
+        pytest.param([(0, 0.1, 0.1)], None, id="one game"),
+        pytest.param([(0, 0.1, 0.1), (1, 0.05, 0.05)], None, id="equal returns"),
+        pytest.param([(game, 0.1, -0.1) for game in range(3)], None, id="all lost"),
+    ],
+)
+def test_a_return_has_an_interval_over_games_unless_all_are_equal(
+    told: list[tuple[int, float, float]], half: float | None
+) -> None:
+    rows = (priced(game, 18, place, stake=bet[0], profit=bet[1]) for place, (game, *bet) in enumerate(told))
+    roi = record_of(*rows).roi
+    assert roi is not None
+    ends = (None, None) if half is None else (pytest.approx(max(roi.value - half, -1)), pytest.approx(roi.value + half))
+    assert (roi.lower, roi.upper) == ends
 
 
 @pytest.mark.parametrize(
@@ -199,20 +153,17 @@ def test_a_closing_line_value_needs_a_next_price_of_nearly_every_bet(followed: i
     assert (record.closing_line_value is not None) == is_given
 
 
-def test_a_closing_line_value_weighs_bets_by_stake_and_has_an_interval_over_games() -> None:
+def test_a_closing_line_value_weighs_bets_by_stake() -> None:
     told = [(0, 0.02, 0.6), (1, 0.01, 0.4), (2, 0.01, 0.5)]
     rows = [
         priced(game, minute, 10 * game + minute, stake=stake if minute == 18 else 0.0, fair_probability=fair)
         for game, stake, fair in told
         for minute in (18, 19)
     ]
-    record = record_of(*rows)
-    assert record.closing_line_value is not None
-    assert record.closing_line_value.value == pytest.approx((0.02 * 0.2 - 0.01 * 0.2) / 0.04)
-    residuals = [0.02 * (0.2 - 0.05), 0.01 * (-0.2 - 0.05), 0.01 * (0.0 - 0.05)]
-    half = student_quantile(2) * math.sqrt(3.0) * stdev(residuals) / 0.04
-    assert record.closing_line_value.upper == pytest.approx(0.05 + half)
-    assert record.closing_line_value.lower == pytest.approx(0.05 - half)
+    value = record_of(*rows).closing_line_value
+    expected = ratio_estimate(np.array([0.02 * 0.2, -0.01 * 0.2, 0.0]), np.array([0.02, 0.01, 0.01]))
+    assert value is not None
+    assert (value.value, value.lower, value.upper) == pytest.approx((0.05, expected.lower, expected.upper))
 
 
 def test_the_model_is_compared_with_the_market_on_every_market_with_a_result() -> None:
@@ -233,3 +184,15 @@ def test_the_model_is_compared_with_the_market_on_every_market_with_a_result() -
         assert found is not None
         assert found.games == 2
         assert found.value == pytest.approx(mean(expected))
+
+
+def test_the_interval_of_a_return_holds_the_true_one_as_often_as_it_says() -> None:
+    rng, odds, held = np.random.default_rng(7), 1.91, 0
+    for _ in range(400):
+        stakes = rng.choice((0.01, 0.03, 0.05), size=100)
+        profits = np.where(rng.random(100) < 1 / odds, stakes * (odds - 1), -stakes)  # a fair bet: the return is 0
+        told = ratio_estimate(profits, stakes)
+        assert told.lower is not None
+        assert told.upper is not None
+        held += told.lower <= 0.0 <= told.upper
+    assert 0.92 <= held / 400 <= 0.98

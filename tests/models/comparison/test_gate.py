@@ -50,6 +50,7 @@ def pairs(
         "brier": np.asarray(against[1]) + brier,
         "crps_divergence": divergence[0],
         "brier_divergence": divergence[1],
+        "width": 24.0,
         "covered": np.diff(np.floor(np.arange(count + 1) * covered)) > 0,
     }
     return PairedForecasts(np.arange(count), **{name: np.broadcast_to(each, count) for name, each in columns.items()})
@@ -142,7 +143,7 @@ def test_a_judgement_has_the_figures_of_its_games() -> None:
     assert (judgement.games, judgement.coverage) == (400, pytest.approx(0.95))
     assert judgement.crps_difference == pytest.approx(12 * float(_NOISE.mean()))
     assert (judgement.crps_divergence, judgement.brier_divergence) == pytest.approx(_NEAR)
-    assert _SETTINGS.compare(_EQUAL.where(np.zeros(400, dtype=np.bool_))) is None
+    assert _SETTINGS.compare(pairs([])) is None
 
 
 def test_each_minute_of_a_game_has_the_same_weight() -> None:

@@ -199,7 +199,7 @@ EVEN: Floats = np.linspace(0, 1, 162)[None]
 )
 def test_an_answer_that_is_no_distribution_is_refused_with_the_name(points: Any, below: Any, said: str) -> None:
     rows = Rows(np.zeros((1, 3)), np.zeros(1), np.full((1, 5), np.nan))
-    base = model().calibration.model(MarginSource.KNOWN).base(Horizon.FINAL, 3, *[np.zeros(1)] * 3)
+    base = model().calibration.model(MarginSource.KNOWN).base(Horizon.FINAL, 3, none := np.zeros(1), none, none)
     with pytest.raises(ValueError, match=f"component odd: {said}"):
         checked(answering(points, below), rows, base)
 

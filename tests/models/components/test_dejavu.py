@@ -131,10 +131,12 @@ def test_similar_games_are_real_ones_and_the_summary_counts_those_that_are_poole
     leads, outcomes = of_images.patterns[:, -1], games.outcomes[images // 2, HORIZONS.index(horizon)]
     outcomes = np.where(exchanged[:, 0], -outcomes, outcomes)
     assert summary.games == len(images) == dejavu().images_a_forecast
-    assert summary.home_led == np.count_nonzero(outcomes > 0)
-    assert summary.turned == np.count_nonzero(np.sign(leads) * np.sign(outcomes) == -1)
-    raw = rows.patterns[0, -1] + (outcomes - leads).mean()
-    assert summary.correction + raw == pytest.approx(expected)
+    lead = rows.patterns[0, -1]
+    same = outcomes[np.abs(leads - lead) <= 2]
+    assert (summary.minute, summary.same_lead) == (minute, len(same))
+    assert summary.home_led == np.count_nonzero(same > 0)
+    assert summary.turned == np.count_nonzero(np.sign(lead) * np.sign(same) == -1)
+    assert summary.correction == pytest.approx(expected - same.mean() if len(same) else 0.0)
 
 
 @pytest.mark.parametrize("exchanged", [False, True])

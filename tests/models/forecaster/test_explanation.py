@@ -92,7 +92,7 @@ def test_everything_sums_to_the_forecast_which_is_the_same_without(
     assert made.point in made.interval
     assert numbers(made) == numbers(model().forecast(replace(query, explain=False)))
     names = {each.name for each in explained(made).contributions}
-    assert names <= {"ratings", "schedule", "players", "line", "minutes", "dejavu", "lstm"}
+    assert names <= {"ratings", "home", "schedule", "players", "line", "minutes", "dejavu", "lstm"}
     assert ("line" in names) == ("pregame_margin" in options)
 
 
@@ -147,25 +147,28 @@ def test_the_similar_games_are_those_that_the_forecast_is_made_of() -> None:
     distances = [game.distance for game in found.similar_games]
     assert distances == sorted(distances)
     assert 100 < summary.games < 140, "12 groups of 10"
-    assert 0 <= summary.turned <= summary.games
+    assert 0 <= summary.turned <= summary.same_lead <= summary.games
     of_games = next(each for each in found.components if each.name == "dejavu")
     for game in found.similar_games:
         course = model().course(made, game)
         assert len(course) == 47
         assert course[29] == game.differential
         assert all(each == int(each) for each in course)
-    assert of_games.prediction - summary.correction == pytest.approx(raw_mean(query), abs=1e-9)
+    mean = mean_with_lead(query)
+    assert summary.correction == pytest.approx(0.0 if mean is None else of_games.prediction - mean, abs=1e-9)
 
 
-def raw_mean(query: ForecastQuery) -> float:
-    """Return the lead after a query's last minute plus the mean change in the games that its forecast is made of."""
+def mean_with_lead(query: ForecastQuery) -> float | None:
+    """Return the mean final lead of the games with its lead that a forecast is made of; None if there are none."""
     dejavu = model().models.dejavu
     assert dejavu is not None
     compiled = compiled_models(model().models).predict(query.differentials, query.pregame_margin, line=True)
     compiled.opinion(1)
     images = dejavu.members_of(query.pattern.minutes, compiled.groups)
-    changes = dejavu.games.leads_at(FINAL) - dejavu.games.differentials[:, query.pattern.minutes - 1]
-    return query.pattern.last + float(np.where(images % 2, -changes[images // 2], changes[images // 2]).mean())
+    signs = np.where(images % 2, -1, 1)
+    leads = signs * dejavu.games.differentials[images // 2, query.pattern.minutes - 1]
+    same = (signs * dejavu.games.leads_at(FINAL)[images // 2])[np.abs(leads - query.pattern.last) <= 2]
+    return float(same.mean()) if len(same) else None
 
 
 @pytest.mark.parametrize("components", [("dejavu",), ("lstm",)])

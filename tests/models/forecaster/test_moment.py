@@ -133,7 +133,7 @@ def test_free_throws_need_a_side_that_has_the_ball() -> None:
         (1439.0, FINAL, 24),
         (1800.0, FINAL, 30),
         (1801.0, FINAL, 31),
-        (2890.0, FINAL, 47),
+        (2870.0, FINAL, 47),
     ],
 )
 def test_the_similar_games_of_a_moment_are_those_of_the_minute_that_it_is_in(
@@ -146,6 +146,12 @@ def test_the_similar_games_of_a_moment_are_those_of_the_minute_that_it_is_in(
         course = SHIPPED.course(made, game)
         assert len(course) == horizon.last_slot, "from tip-off"
         assert course[minute - 1] == game.differential
+
+
+def test_overtime_has_no_similar_games() -> None:
+    made = SHIPPED.forecast(query(2890.0, 2, explain=True)).explanation
+    assert made is not None
+    assert (made.similar_games, made.similar_summary) == ((), None)
 
 
 def test_a_batch_answers_each_moment_as_if_it_were_alone() -> None:

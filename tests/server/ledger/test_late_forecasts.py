@@ -31,7 +31,7 @@ from tests.support.builders.record_book import EVENING, RecordBook, forecast, ne
 from dejavu_common.clock import game_day
 from dejavu_feed.moment import Moment
 from dejavu_models.betting import StakingPolicy
-from dejavu_models.scorecard import NOTHING_LEFT_OUT, LeftOut
+from dejavu_models.scorecard import LeftOut
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import verify
 from dejavu_server.ledger.database import store
@@ -110,7 +110,7 @@ GAMES: dict[str, tuple[list[Event], list[object], dict[str, object]]] = {
          {"games": 1, "withdrawn_games": 1, "left_out": LeftOut(withdrawn=1), "market.markets": 1}),
     "no later report makes late what was in time":
         ([said(47), reported(), reported(-40, at=-30 * 1440), reported()], [None],
-         {"left_out": NOTHING_LEFT_OUT, "mae.value": 7.0}),
+         {"left_out": LeftOut(), "mae.value": 7.0}),
     "what is said of the end from before the half after the half was observed is late":
         ([said(22, market={}), said(23, at=5, market={}), said(24, at=5, market={}), reported(11, HALF, at=4),
           reported()], [RECORDED] * 3,
@@ -211,7 +211,7 @@ def test_hindsight_leaves_the_scorecard_as_it_was(book: RecordBook) -> None:
         told(attacked, *honest, *better, reported())
         found = card(attacked)
     assert found.left_out == LeftOut(later_minute=2, late_time=1)
-    assert replace(found, left_out=NOTHING_LEFT_OUT) == card(book)
+    assert replace(found, left_out=LeftOut()) == card(book)
 
 
 def test_late_forecasts_teach_nothing_and_are_not_exported(book: RecordBook) -> None:
@@ -260,7 +260,7 @@ def test_a_report_withdrawn_before_the_first_forecast_makes_none_late_and_the_ga
         with pytest.raises(InvalidTime):
             told(book, reported(at=1))
         told(book, reported(at=95))
-        expected = {"forecasts": 2, "left_out": NOTHING_LEFT_OUT, "doubtful_games": 1, "learned": [2]}
+        expected = {"forecasts": 2, "left_out": LeftOut(), "doubtful_games": 1, "learned": [2]}
         assert figures(book, *expected) == expected
         [late] = told(book, withdrawn(), said(47, 12.0, at=91))
         assert late.late is REPORTED

@@ -19,7 +19,7 @@ from tests.support.processes.empty_ledger import empty_ledger
 from dejavu_models.errors import InvalidInput
 from dejavu_models.live_ratings import LiveRatings, RatedSchedule
 from dejavu_models.ratings import RatingFilter
-from dejavu_models.scorecard import NOTHING_LEFT_OUT, Scorecard, scorecard
+from dejavu_models.scorecard import LeftOut, Scorecard, scorecard
 from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_server.forecasting.online_updater import OnlineProjection
@@ -78,7 +78,7 @@ async def answers(ledger: Ledger) -> list[object]:
             text_of(
                 replace(
                     scorecard(scorecards.settled(connection, ScoreFilter(horizon=each)).forecasts),
-                    left_out=NOTHING_LEFT_OUT,
+                    left_out=LeftOut(),
                     withdrawn_games=0,
                     corrected_games=0,
                     doubtful_games=0,  # two games have the same teams on one day, which only these four show

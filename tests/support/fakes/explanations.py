@@ -45,6 +45,6 @@ def explanation(point: float, last: float, minutes: Sequence[float], *, calibrat
         ),
         calibration_games=calibration_games,
         attribution=Attribution(before, tuple(minutes), 0.5),
-        similar_summary=SimilarSummary(3214, 2282, 739, 0.75),
+        similar_summary=SimilarSummary(18, 3214, 1204, 855, 349, 0.75),
         contributions=tuple(sorted(moved, key=lambda each: -abs(each.points))),
     )

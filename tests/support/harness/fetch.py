@@ -2,41 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 from tests.support.fakes.stats_service import PlayedOnce, StatsStandIn
 
-from dejavu_feed.nba.stats_service import NbaStats
-from dejavu_trainer.data.fetch import FetchResult, Phase, fetch
-from dejavu_trainer.data.plays import DATED
-from dejavu_trainer.data.retries import RetryingClient, RetryPolicy
+from dejavu_feed.files.plays_format import COLUMNS, DATE
+from dejavu_feed.nba.stats_service import NbaStats, Stats
+from dejavu_trainer.data.fetch import FetchResult, fetch
+from dejavu_trainer.data.retries import RetryingClient
+from dejavu_trainer.execution import Advance, Progress
 
-AT_ONCE = RetryPolicy(spacing=0.0, first_wait=0.0, max_attempts=3)
+ATTEMPTS = 3
 
 
-class Notes:
-    """A fetch observer that stores its calls."""
+class Notes(Progress):
+    """What a fetch says: its lines, its waits with their reasons, and the number of games of each season."""
 
     def __init__(self) -> None:
-        self.begun: list[tuple[str, int, int]] = []
-        self.games = 0
         self.said: list[str] = []
         self.waits: list[tuple[float, str]] = []
+        self.games: dict[str, int] = {}
 
-    def begin(self, season: str, games: int, there: int) -> None:
-        self.begun.append((season, games, there))
+    @contextmanager
+    def step(self, name: str, total: int) -> Iterator[Advance]:
+        self.games[name] = 0
 
-    def done(self, season: str) -> None:
-        self.games += 1
+        def advance(units: int) -> None:
+            self.games[name] += units
 
-    def say(self, text: str) -> None:
-        self.said.append(text)
+        yield advance
 
     def waiting(self, seconds: float, reason: str) -> None:
         self.waits.append((seconds, reason))
+
+    def client(self) -> RetryingClient:
+        """Return a client without waits."""
+        return RetryingClient(self.waiting, spacing=0.0, first_wait=0.0, max_attempts=ATTEMPTS)
+
+
+class Killed(BaseException):
+    """Stands in for a kill; no code may clean up after it."""
+
+
+class KilledAfter:
+    """A service that ends its caller after some requests."""
+
+    def __init__(self, service: StatsStandIn, requests: int) -> None:
+        self._stats = NbaStats(service.url, timeout=5.0)
+        self._left = requests
+
+    def game_log(self, season: str, season_type: str) -> Any:
+        self._count()
+        return self._stats.game_log(season, season_type)
+
+    def plays(self, game_id: str) -> Any:
+        self._count()
+        return self._stats.plays(game_id)
+
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            self._stats.close()
+            raise Killed
 
 
 def fetch_from(
@@ -44,22 +75,21 @@ def fetch_from(
     out: Path,
     *,
     seasons: Sequence[int] = (2025,),
-    phases: Sequence[Phase] = tuple(Phase),
     notes: Notes | None = None,
-    pace: RetryPolicy = AT_ONCE,
+    stats: Stats | None = None,
     timeout: float = 5.0,
     overwrite: bool = False,
 ) -> list[FetchResult]:
     """Return the results of a fetch from a fake service."""
     notes = notes or Notes()
-    client = RetryingClient(pace, notes.waiting)
-    with closing(NbaStats(service.url, timeout=timeout, limit=timeout)) as stats:
-        return list(fetch(stats, seasons, phases, out, notes, client, overwrite=overwrite))
+    with closing(NbaStats(service.url, timeout=timeout, limit=timeout)) as real:
+        fetched = fetch(stats or real, seasons, out, notes.client(), notes, notes.said.append, overwrite=overwrite)
+        return list(fetched)
 
 
 def rows_of(path: Path) -> list[tuple[object, ...]]:
     """Return the rows of a file of plays."""
-    return [tuple(row[name] for name in DATED.names) for row in pq.read_table(path).to_pylist()]
+    return [tuple(row[name] for name in (*COLUMNS, DATE)) for row in pq.read_table(path).to_pylist()]
 
 
 def truth(games: Sequence[PlayedOnce]) -> list[tuple[object, ...]]:

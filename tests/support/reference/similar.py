@@ -8,13 +8,13 @@ from dejavu_models.arrays import Floats, Integers
 from dejavu_models.components.compiled import SEARCHED
 from dejavu_models.components.dejavu import Dejavu, image_vectors
 from dejavu_models.components.features import LIVE_COLUMNS, Rows
-from dejavu_models.types import MOST_SIMILAR, Horizon, SimilarGame, SimilarSummary
+from dejavu_models.types import MOST_SIMILAR, SAME_LEAD_POINTS, Horizon, SimilarGame, SimilarSummary
 
 
 def similar_games(
     dejavu: Dejavu, rows: Rows, horizon: Horizon, groups: Integers, expected: float
 ) -> tuple[tuple[SimilarGame, ...], SimilarSummary]:
-    """Return the nearest of the games that a forecast is made of, and what happened in all of them.
+    """Return the nearest of the games that a forecast is made of, and what happened in those with its lead.
 
     Args:
         dejavu: the database.
@@ -28,11 +28,14 @@ def similar_games(
     signs = 1 - 2 * (images % 2)
     leads = signs * games.differentials[images // 2, minute - 1]
     outcomes = signs * games.leads_at(horizon)[images // 2]
+    same = outcomes[np.abs(leads - lead) <= SAME_LEAD_POINTS]
     summary = SimilarSummary(
+        minute=minute,
         games=len(images),
-        home_led=int((outcomes > 0).sum()),
-        turned=int((leads * outcomes < 0).sum()),
-        correction=expected - (lead + float((outcomes - leads).mean())),
+        same_lead=len(same),
+        home_led=int((same > 0).sum()),
+        turned=int((same * lead < 0).sum()),
+        correction=expected - float(same.mean()) if len(same) else 0.0,
     )
     return _nearest(dejavu, rows, horizon, dejavu.members_of(minute, groups[:SEARCHED])), summary
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.fakes.stats_service import StatsStandIn, season_of_games, status
 from tests.support.harness.documents import ROOT
-from tests.support.harness.fetch import AT_ONCE, rows_of, truth
+from tests.support.harness.fetch import ATTEMPTS, truth
 from tests.trainer.harness import run
 
-from dejavu_trainer.cli import fetch
+from dejavu_trainer.data.retries import RetryingClient
 
 GAMES = season_of_games(3)
 
@@ -21,7 +22,8 @@ GAMES = season_of_games(3)
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove the waits, which no option disables."""
-    monkeypatch.setattr(fetch, "RetryPolicy", lambda: AT_ONCE)
+    client = partial(RetryingClient, spacing=0.0, first_wait=0.0, max_attempts=ATTEMPTS)
+    monkeypatch.setattr("dejavu_trainer.cli.fetch.RetryingClient", client)
 
 
 @pytest.fixture
@@ -30,70 +32,51 @@ def service() -> Iterator[StatsStandIn]:
         yield service
 
 
-def test_it_says_what_it_wrote(service: StatsStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "data"
-    assert run("fetch", "--seasons", "2024-25", "--out", out, "--url", service.url) == 0
-    told = capsys.readouterr()
-    rows = truth(GAMES)
-    assert (
-        told.out
-        == f"{out / 'plays_2025.parquet'}: {len(rows):,} rows, 5 games; 3 of about 1,230 games of the regular season\n"
-    )
-    assert told.err == "2024-25: 5 games finished; 0 of them cached, 5 to fetch\n"
-    assert rows_of(out / "plays_2025.parquet") == rows
-
-
-def test_what_could_not_be_had_is_said_and_listed(
+def test_it_says_what_it_wrote_and_what_could_not_be_had(
     service: StatsStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    service.faults[GAMES[2].game_id] = [status(500)] * AT_ONCE.max_attempts
-    arguments = ("--seasons", "2024-25", "--out", tmp_path, "--url", service.url)
-    assert run("fetch", *arguments) == 1
-    told = capsys.readouterr()
-    assert told.out.endswith(" rows, 4 games; 2 of about 1,230 games of the regular season\n")
-    assert f"{GAMES[2].game_id} " in told.err
-    assert told.err.count("status 500; retrying in 0 s\n") == AT_ONCE.max_attempts - 1
-    listing = tmp_path / "missing_2025.csv"
-    assert told.err.endswith(
-        f"dejavu-trainer: 1 games of 2024-25 could not be fetched; {listing} lists them; run the same command again to"
-        " retry\n"
-    )
-    assert listing.is_file()
-    assert run("fetch", *arguments) == 0
-    assert not listing.exists()
+    game = GAMES[2]
+    service.faults[game.game_id] = [status(500)] * ATTEMPTS
+    arguments = ("fetch", "--seasons", "2024-25", "--out", tmp_path, "--url", service.url)
+    assert run(*arguments) == 1
+    printed = capsys.readouterr()
+    assert printed.out.endswith(" rows, 4 games; 2 of about 1,230 games of the regular season\n")
+    said = ["2024-25: 0 of 5", *["status 500; retrying in 0 s"] * (ATTEMPTS - 1), f"{game.game_id} "]
+    *lines, last = printed.err.splitlines()
+    assert all(line.startswith(start) for line, start in zip(lines, said, strict=True))
+    assert last == "dejavu-trainer: 1 games of 2024-25 could not be fetched; run the same command again to retry"
+    assert run(*arguments) == 0
+    rows = f"{len(truth(GAMES)):,} rows, 5 games; 3 of about 1,230 games of the regular season"
+    assert capsys.readouterr().out == f"{tmp_path / 'plays_2025.parquet'}: {rows}\n"
 
 
 def test_programs_get_one_document(service: StatsStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     game = GAMES[0]
     service.faults[game.game_id] = [status(404)]
-    arguments = ("--seasons", "2024-25", "--out", tmp_path, "--url", service.url, "--season-type", "regular", "--json")
-    assert run("fetch", *arguments) == 1
+    assert run("fetch", "--seasons", "2024-25", "--out", tmp_path, "--url", service.url, "--json") == 1
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     (season,) = document["seasons"]
     assert document["stopped"] == ""
-    (missing,) = season.pop("missing")
-    teams = missing.pop("teams")
-    assert missing == {
-        "game_id": game.game_id,
-        "type": "RS",
-        "date": game.day.isoformat(),
-        "reason": "status 404, after 1 attempt",
-    }
-    assert teams == f"{game.away} @ {game.home}"
     assert season == {
         "season": "2024-25",
         "file": str(tmp_path / "plays_2025.parquet"),
-        "rows": len(truth(GAMES[1:3])),
-        "games": 2,
+        "rows": len(truth(GAMES[1:])),
+        "games": 4,
         "left_out": 0,
         "regular_games": 2,
         "regular_games_expected": 1230,
-        "fetched": 2,
         "not_over": 0,
-        "missing_file": str(tmp_path / "missing_2025.csv"),
+        "missing": [
+            {
+                "game_id": game.game_id,
+                "date": game.day.isoformat(),
+                "teams": f"{game.away} @ {game.home}",
+                "reason": "status 404, after 1 attempt",
+            }
+        ],
     }
     explained = (ROOT / "docs" / "training.md").read_text()
-    assert not [key for key in [*document, *season, "missing"] if f"`{key}`" not in explained]
+    assert not [key for key in [*document, *season] if f"`{key}`" not in explained]
 
 
 def test_a_season_that_has_not_begun_hides_none_before_it(
@@ -109,7 +92,7 @@ def test_a_season_that_has_not_begun_hides_none_before_it(
     ("arguments", "code", "complaint"),
     [
         (("--seasons", "2024-26"), 2, "did you mean 2024-25?"),
-        (("--seasons", "2024-25", "--season-type", "preseason"), 2, "preseason"),
+        (("--seasons", "1995-96"), 2, "the NBA has plays from 1996-97 on, not of 1995-96"),
         (("--seasons", "2024-25", "--url", "nba"), 2, "'nba' is not the address of a service"),
         ((), 2, "--seasons"),
     ],

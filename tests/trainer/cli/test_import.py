@@ -8,14 +8,14 @@ from pathlib import Path
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from tests.support.builders.plays_files import DAY, LISTED, SOURCES, complete_hoopr, hoopr, nba_api, written
+from tests.support.builders.plays_files import LISTED, complete_hoopr, hoopr, nba_api, written
 from tests.trainer.harness import run
 
-from dejavu_feed.files.own_format import read_own_format
-from dejavu_feed.files.source_rows import Source
 from dejavu_trainer.data.games import load_games
-from dejavu_trainer.data.plays import plays_table, read_plays, write_plays
+from dejavu_trainer.data.plays import read_plays
 from dejavu_trainer.data.simulate import simulate_season
+
+GOOD = "game_id,type,home,away,elapsed_s,home_score,away_score\n202301010BOS,RS,BOS,BRK,60,2,0\n"
 
 
 @pytest.fixture
@@ -35,51 +35,14 @@ def test_what_was_exported_is_imported_unchanged_with_its_dates(tmp_path: Path, 
         pq.write_table(plays, path)
     assert run("import", path, "--season", 2023, "--out", tmp_path / "data") == 0
     imported = read_plays(tmp_path / "data" / "plays_2023.parquet")
-    assert imported.drop_columns("game_date").to_pylist() == plays.to_pylist()
+    assert imported.select(plays.column_names).to_pylist() == plays.to_pylist()
     assert {(row["game_id"][:8], f"{row['game_date']:%Y%m%d}") for row in imported.to_pylist()} == {
         (game_id[:8],) * 2 for game_id in plays["game_id"].to_pylist()
     }
 
 
-@pytest.mark.nightly
-@pytest.mark.real_data
-def test_a_real_season_passes_and_counts_the_same_games(tmp_path: Path, data_dir: Path) -> None:
-    season = data_dir / "seasons" / "plays_2018.parquet"
-    checked = read_own_format(season, 2018)
-    assert checked.problems == ()
-    (tmp_path / "copied").mkdir()
-    (tmp_path / "copied" / season.name).write_bytes(season.read_bytes())
-    (tmp_path / "written").mkdir()
-    write_plays(tmp_path / "written", 2018, plays_table(checked.games))
-    # Alone: events and lines beside the season are part of a fingerprint.
-    assert len({load_games(tmp_path / name, [2018]).fingerprint for name in ("copied", "written")}) == 1
-
-
-def test_with_strict_nothing_is_written_if_a_game_contradicts_itself(
-    tmp_path: Path, listed: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    listed.write_text(
-        LISTED + f"22023,LAL,0022300062,{DAY},BOS @ MIA,L\n" + "22023,LAL,0022300063,2023-10-26,LAL @ DEN,L\n"
-    )
-    path = written(tmp_path / "plays.csv", [*nba_api(), *nba_api(gameId="0022300062")])
-    arguments = ("import", path, "--from", "nba_api", "--season", 2024, "--games", listed, "--out", tmp_path / "out")
-    assert run(*arguments, "--strict") == 1
-    assert capsys.readouterr().err.endswith("--strict: 1 game with contradictions; nothing was written\n")
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("source", Source)
-def test_a_file_that_is_not_there_is_told_in_words(
-    source: Source, tmp_path: Path, listed: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    games = () if source in (Source.PLAYS, Source.HOOPR) else ("--games", listed)
-    path = tmp_path / "none.csv"
-    assert run("import", path, "--from", source, "--season", 2024, "--out", tmp_path / "data", *games) == 1
-    assert capsys.readouterr().err == f"dejavu-trainer: {path}: there is no such file\n"
-
-
 def test_a_game_that_the_list_lacks_is_told(tmp_path: Path, listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    files = written(tmp_path / "espn.csv", complete_hoopr(DAY, "2023-10-25"))
+    files = written(tmp_path / "espn.csv", complete_hoopr("2023-10-24", "2023-10-25"))
     arguments = ("import", files, "--from", "hoopr", "--season", 2024, "--games", listed, "--out", tmp_path)
     assert run(*arguments, "--json") == 0
     printed = capsys.readouterr()
@@ -87,24 +50,70 @@ def test_a_game_that_the_list_lacks_is_told(tmp_path: Path, listed: Path, capsys
     assert json.loads(printed.out)["not_in_list"] == ["202310250DEN"]
 
 
-@pytest.mark.parametrize("source", [Source.PBPSTATS, Source.NBA_API])
-def test_plays_without_dates_need_a_list_of_games(
-    source: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = written(tmp_path / "pbp.csv", SOURCES[source]())
-    assert run("import", path, "--from", source, "--season", 2024, "--out", tmp_path / "data") == 1
-    assert f"--from {source} needs a list of games" in capsys.readouterr().err
-
-
 def test_a_season_that_was_imported_is_loaded_for_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = complete_hoopr(*(f"2024-01-{day:02d}" for day in range(1, 9)))
     rows += hoopr(game_id=99, season_type=1)
     path = written(tmp_path / "pbp.csv", rows)
     arguments = ("import", path, "--from", "hoopr", "--season", 2024, "--out", tmp_path / "data")
-    assert run(*arguments, "--strict", "--json") == 0
+    assert run(*arguments, "--json") == 0
     told = capsys.readouterr()
     document = json.loads(told.out)
-    assert (document["games"], document["left_out"], len(document["not_imported"])) == (8, 0, 1)
+    assert len(document.pop("not_imported")) == 1
+    assert document == {
+        "file": str(tmp_path / "data" / "plays_2024.parquet"),
+        "rows": document["rows"],
+        "games": 8,
+        "left_out": 0,
+        "regular_games": 8,
+        "regular_games_expected": 1_230,
+        "events": 8,
+        "players": 0,
+        **{key: [] for key in ("not_in_list", "without_events", "without_players")},
+    }
     assert told.err == "left out 1 game (99): of no part of the season that counts (preseason, All-Star)\n"
     games = load_games(tmp_path / "data", [2024])
     assert games.game_id.tolist() == [f"2024010{day}0DEN" for day in range(1, 9)]
+
+
+def test_wrong_rows_are_told_together_and_nothing_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = "202301010BOS,RS,BOS,BRK,30,2,0\n"
+    (tmp_path / "mine.csv").write_text(GOOD + bad * 30)
+    arguments = ("import", tmp_path / "mine.csv", "--season", 2023, "--out", tmp_path / "data")
+    assert run(*arguments) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].endswith("row 2 (line 3), elapsed_s: 30 after 60 in the same game: time runs back")
+    assert lines[-1].endswith("30 problems; nothing was written")
+    assert run(*arguments, "--json") == 1
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert len(problems) == 30
+    assert problems[0].keys() == {"row", "line", "column", "message", "file"}
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "options", "complaint"),
+    [
+        ("none.csv", [], "/none.csv: there is no such file"),
+        ("none.csv", ["--from", "hoopr"], "/none.csv: there is no such file"),
+        ("plays.csv", ["--events", "none.csv"], "none.csv: there is no such file"),
+        ("plays.csv", ["--from", "nba_api", "--games", "none.csv"], "none.csv: there is no such file"),
+        ("plays.csv", [], "holds no complete game"),  # one row: three quarters have none
+        ("nba.csv", ["--from", "nba_api"], "--from nba_api needs a list of games"),
+    ],
+)
+def test_files_that_are_not_there_or_not_enough_are_told_and_nothing_is_written(
+    file: str, options: list[str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "plays.csv").write_text(GOOD)
+    written(tmp_path / "nba.csv", nba_api())
+    assert run("import", tmp_path / file, "--season", 2023, "--out", tmp_path / "data", *options) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert complaint in line
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("options", [["--games", "games.csv"], ["--from", "hoopr", "--events", "events.csv"]])
+def test_options_that_do_not_go_together_are_refused(options: list[str], tmp_path: Path) -> None:
+    assert run("import", tmp_path / "plays.csv", "--season", 2023, "--out", tmp_path, *options) == 2

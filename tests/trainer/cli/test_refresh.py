@@ -84,5 +84,5 @@ def test_off_line_it_says_so_and_nothing_is_changed(capsys: pytest.CaptureFixtur
     *retries, error = capsys.readouterr().err.splitlines()
     assert len(retries) == 2
     assert "Regular Season, could not be fetched: no connection to 127.0.0.1:9, after 3 attempts; " in error
-    assert error.endswith("the bundle is as it was; run the same command again to resume, or give games with --from")
+    assert error.endswith("the bundle is as it was; run the same command again, or give games with --from")
     assert served_bundle() == default_bundle()

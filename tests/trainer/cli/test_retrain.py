@@ -18,29 +18,43 @@ def options(work: Path) -> tuple[object, ...]:
     return ("--from", simulated_seasons(), "--work", work, "--parent", small_bundle_folder())
 
 
-def test_check_says_which_trigger_stands_and_exits_as_grep_does(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_check_names_the_met_trigger_and_exits_as_grep_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("retrain", *options(tmp_path), "--check", "--new-games", SEASON_GAMES) == 0
     assert "Due: new games" in capsys.readouterr().out
     assert run("retrain", *options(tmp_path), "--check", "--new-games", SEASON_GAMES + 1, "--json") == 1
     document = json.loads(capsys.readouterr().out)
     assert (document["due"], document["newer_games"], document["triggers"]) == (False, SEASON_GAMES, [])
-    assert run("retrain", "--from", "nowhere", "--work", tmp_path, "--check") == 2
-    assert "nowhere: cannot be read" in capsys.readouterr().err
 
 
-def test_a_server_that_is_not_there_is_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = run("retrain", "--from", simulated_seasons(), "--work", tmp_path, "--target", "127.0.0.1:1", "--check")
-    error = capsys.readouterr().err
-    assert code == 2
-    assert "dejavu models list" in error
+@pytest.mark.parametrize(
+    ("arguments", "code", "complaint"),
+    [
+        (("--from", "nowhere", "--check"), 2, "nowhere: cannot be read"),
+        (("--from", "nowhere"), 1, "nowhere: cannot be read"),
+        (
+            ("--from", "SEASONS", "--target", "127.0.0.1:1", "--store", "s", "--check"),
+            2,
+            "dejavu models list",
+        ),
+        (("--from", "x", "--target", "127.0.0.1:1"), 2, "needs --store"),
+        (("--from", "x", "--promote"), 2, "--target"),
+        (("--from", "x", "--target", "127.0.0.1:1", "--store", "s", "--promote", "--check"), 2, "--check only reports"),
+        (("--from", "x", "--check", "--watch"), 2, "--check exits at once"),
+        (("--from", "x", "--accept", "late-games"), 2, "missing-teams"),
+    ],
+)
+def test_a_refusal_is_told_in_a_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    code: int,
+    complaint: str,
+) -> None:
+    given = [simulated_seasons() if each == "SEASONS" else each for each in arguments]
+    assert run("retrain", "--work", tmp_path, *given) == code
+    error = " ".join(capsys.readouterr().err.split())
+    assert complaint in error
     assert "Traceback" not in error
-
-
-def test_a_problem_that_does_not_exist_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("retrain", *options(tmp_path), "--accept", "late-games") == 2
-    assert "missing-teams" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.nightly

@@ -46,70 +46,30 @@ def test_games_get_the_box_scores_of_the_file_beside_their_plays(tmp_path: Path)
     assert load_games(tmp_path, [2033]).fingerprint == games.fingerprint
 
 
-def _without_a_column(of: Columns) -> None:
-    del of["first_s"]
-
-
-def _with_a_text(of: Columns) -> None:
-    of["seconds"] = [f"{each} s" for each in of["seconds"]]
-
-
-def _with_a_null(of: Columns) -> None:
-    of["plus_minus"] = [None, *of["plus_minus"][1:]]
-
-
-def _with_a_player_twice(of: Columns) -> None:
-    of["player"][1] = of["player"][0]
-
-
-def _without_starters(of: Columns) -> None:
-    of["started"] = [False] * len(of["started"])
-
-
-def _of_one_team(of: Columns) -> None:
-    of["home"] = [True] * len(of["home"])
-
-
-def _with_a_negative_time(of: Columns) -> None:
-    of["seconds"][2] = -1
-
-
-def _with_half_a_second(of: Columns) -> None:
-    of["seconds"] = [each + 0.5 for each in of["seconds"]]
-
-
-def _with_a_player_beyond_any_id(of: Columns) -> None:
-    of["player"][-1] = 2**64 - 1
-
-
-def _first_seen_never(of: Columns) -> None:
-    of["first_s"][0] = math.inf
-
-
-def _first_seen_at_no_time(of: Columns) -> None:
-    of["first_s"][0] = math.nan
-
-
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("column", "change", "message"),
     [
-        (_with_half_a_second, r"seconds is \d+\.5; expected a whole number"),
-        (_with_a_player_beyond_any_id, "can't be read as box scores"),
-        (_first_seen_never, "game 203303060LAL: first_s is inf; expected 0 to 10800"),
-        (_first_seen_at_no_time, "first_s is nan; expected 0 to 10800"),
-        (_without_a_column, "first_s"),
-        (_with_a_text, "can't be read as box scores"),
-        (_with_a_null, "plus_minus is missing in 1 rows"),
-        (_with_a_player_twice, "game 203303060LAL: players is a player twice; expected one line a player"),
-        (_without_starters, "0 starters of the home team; expected 5"),
-        (_of_one_team, "players is 18 of the home team|0 of the away team|starters"),
-        (_with_a_negative_time, r"players\[2\].seconds is -1; expected 1 to 10800"),
+        ("seconds", lambda old: [each + 0.5 for each in old], r"seconds is \d+\.5; expected a whole number"),
+        ("seconds", lambda old: [f"{each} s" for each in old], "can't be read as box scores"),
+        ("seconds", lambda old: [*old[:2], -1, *old[3:]], r"players\[2\].seconds is -1; expected 1 to 10800"),
+        ("player", lambda old: [*old[:-1], 2**64 - 1], "can't be read as box scores"),
+        ("player", lambda old: [old[0], old[0], *old[2:]], "game 203303060LAL: players is a player twice"),
+        ("first_s", lambda old: [math.inf, *old[1:]], "game 203303060LAL: first_s is inf; expected 0 to 10800"),
+        ("first_s", lambda old: [math.nan, *old[1:]], "first_s is nan; expected 0 to 10800"),
+        ("first_s", None, "lacks the column first_s"),
+        ("plus_minus", lambda old: [None, *old[1:]], "plus_minus is missing in 1 rows"),
+        ("started", lambda old: [False] * len(old), "0 starters of the home team; expected 5"),
+        ("home", lambda old: [True] * len(old), "10 starters of the home team; expected 5"),
     ],
 )
-def test_a_wrong_file_is_refused_by_name(tmp_path: Path, change: Callable[[Columns], None], message: str) -> None:
+def test_a_wrong_file_is_refused_by_name(
+    tmp_path: Path, column: str, change: Callable[[list[Any]], list[Any]] | None, message: str
+) -> None:
     of = columns()
-    change(of)
-    with pytest.raises(DataError, match=rf"players_2033\.parquet.*({message})"):
+    old = of.pop(column)
+    if change is not None:
+        of[column] = change(old)
+    with pytest.raises(DataError, match=rf"players_2033\.parquet.*{message}"):
         read_box_scores(write(tmp_path, of))
 
 

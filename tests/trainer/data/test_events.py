@@ -230,59 +230,6 @@ def test_a_file_that_is_not_one_of_events_is_refused(tmp_path: Path) -> None:
         read_events(tmp_path / "events_2025.parquet")
 
 
-HOOPR = [
-    ("1:30", "Jump Shot", "LeBron James misses 26-foot three point jumper", 13, False, 0, 0),
-    ("1:28", "Defensive Rebound", "", 7, False, 0, 0),
-    ("1:20", "Driving Layup Shot", "Nikola Jokic makes 2-foot driving layup", 7, True, 2, 0),
-    ("1:20", "Shooting Foul", "", 13, False, 2, 0),
-    ("1:20", "Free Throw - 1 of 1", "Nikola Jokic makes free throw 1 of 1", 7, True, 3, 0),
-    ("1:00", "Free Throw - Technical", "LeBron James makes technical free throw", 13, True, 3, 1),
-    ("1:00", "Bad Pass\nTurnover", "", 13, False, 3, 1),
-]
-
-
-def test_an_import_of_hoopr_keeps_events_without_players(tmp_path: Path) -> None:
-    columns = ("clock_display_value", "type_text", "text", "team_id", "scoring_play", "home_score", "away_score")
-    common = {
-        "game_id": 401584689, "game_date": "2023-10-24", "season_type": 2, "home_team_abbrev": "DEN",
-        "away_team_abbrev": "LAL", "home_team_id": 7, "away_team_id": 13,
-    }  # fmt: skip
-    rows = [common | {"period_number": 1} | dict(zip(columns, values, strict=True)) for values in HOOPR]
-    scored = [(2, "5:00", 3, 3), (3, "5:00", 5, 3), (4, "1:00", 7, 3)]
-    names = ("period_number", "clock_display_value", "home_score", "away_score")
-    rows += [common | dict(zip(names, values, strict=True)) for values in scored]
-    (tmp_path / "pbp.json").write_text(json.dumps(rows))
-    out = tmp_path / "out"
-    assert run("import", tmp_path / "pbp.json", "--from", "hoopr", "--season", 2024, "--out", out) == 0
-    events = read_events(out / "events_2024.parquet").to_pylist()[: len(HOOPR)]
-    keys = ("kind", "team", "points", "made", "shot_value", "distance_ft", "possession", "player")
-    assert [tuple(event[key] for key in keys) for event in events] == [
-        ("shot", "LAL", 0, False, 3, 26.0, "LAL", None),
-        ("rebound", "DEN", 0, None, None, None, "DEN", None),
-        ("shot", "DEN", 2, True, 2, 2.0, "LAL", None),
-        ("foul", "LAL", 0, None, None, None, "DEN", None),
-        ("free_throw", "DEN", 1, True, None, None, "LAL", None),
-        ("free_throw", "LAL", 1, True, None, None, "LAL", None),
-        ("turnover", "LAL", 0, None, None, None, "DEN", None),
-    ]
-    assert not (out / "players_2024.parquet").exists()
-
-
-@pytest.mark.real_data
-def test_a_real_game_of_nba_api_keeps_its_events(tmp_path: Path, data_dir: Path) -> None:
-    log = tmp_path / "log.csv"
-    log.write_text("GAME_ID,GAME_DATE,MATCHUP,WL,PTS\n0022400001,2024-11-12,ATL @ BOS,W,117\n")
-    path = data_dir / "feed" / "playbyplayv3_0022400001.json"
-    assert run("import", path, "--from", "nba_api", "--season", 2025, "--out", tmp_path, "--games", log) == 0
-    events = read_events(tmp_path / "events_2025.parquet").to_pylist()
-    assert len(events) == 475
-    assert timelines(events) == timelines(read_plays(tmp_path / "plays_2025.parquet").to_pylist())
-    assert sum(event["points"] for event in events) == 117 + 116
-    assert sum(event["kind"] == "steal" for event in events) == 23
-    made = [event for event in events if event["kind"] == "shot" and event["made"]]
-    assert {event["shot_value"] for event in made} == {2, 3}
-
-
 CHECKED_MINUTES = (6, 12, 18, 24, 36, 42)
 
 
@@ -297,7 +244,8 @@ def test_real_events_lead_to_the_real_scores_and_nearly_all_box_scores(
     events = data_dir / "events" / f"{'live' if season > 2020 else 'v2'}_{season}.parquet"
     assert run("import", file, "--events", events, "--season", season, "--out", tmp_path, "--json") == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["events"] >= 0.98 * document["games"]
+    assert document["left_out"] == {2015: 1, 2018: 2}.get(season, 0)
+    assert document["events"] >= 0.97 * document["games"]
     assert document["players"] >= 0.97 * document["events"]
     true = timelines(read_plays(tmp_path / f"plays_{season}.parquet").to_pylist())
     rows = read_events(tmp_path / f"events_{season}.parquet").to_pylist()

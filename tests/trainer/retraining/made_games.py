@@ -19,22 +19,17 @@ def made_games(count: int, *, season: int = 2031, seed: int = 0, scale: float = 
     moves = np.rint(scale * rng.normal(0.05, 2.2, (count, 48))).astype(np.int16)
     differentials = np.cumsum(moves, axis=1).astype(np.int16)
     differentials[:, -1] += (differentials[:, -1] == 0).astype(np.int16)
-    start = date(season - 1, 10, 20)
-    days, home, away = [], [], []
-    for number in range(count):
-        day, place = divmod(number, 14)
-        teams = np.random.default_rng((season, day)).permutation(list(TEAMS)).tolist()
-        days.append(start + timedelta(days=day))
-        home.append(teams[2 * place])
-        away.append(teams[2 * place + 1])
-    order = np.lexsort((np.array(home), np.array(days, dtype="datetime64[D]")))
+    day, place = np.divmod(np.arange(count), 14)
+    teams = np.array([np.random.default_rng((season, each)).permutation(list(TEAMS)) for each in day])
+    home, away = np.take_along_axis(teams, np.stack([2 * place, 2 * place + 1], axis=1), axis=1).T
+    days = np.array([date(season - 1, 10, 20) + timedelta(days=int(each)) for each in day], dtype="datetime64[D]")
     games = Games(
-        game_id=np.array([f"{day:%Y%m%d}0{team}" for day, team in zip(days, home, strict=True)]),
+        game_id=np.array([f"{day}0{team}".replace("-", "") for day, team in zip(days, home, strict=True)]),
         season=np.full(count, season, dtype=np.int16),
-        date=np.array(days, dtype="datetime64[D]"),
+        date=days,
         phase=np.full(count, "RS"),
-        home=np.array(home),
-        away=np.array(away),
+        home=home,
+        away=away,
         differentials=differentials,
         final=differentials[:, -1],
         **scoring_for(differentials, differentials[:, -1]),
@@ -42,11 +37,4 @@ def made_games(count: int, *, season: int = 2031, seed: int = 0, scale: float = 
         box_scores=no_box_scores(count),
         moments=no_moments(count),
     )
-    return games.select(order)
-
-
-def changed(games: Games, **columns: object) -> Games:
-    """Return games with other columns."""
-    from dataclasses import replace
-
-    return replace(games, **columns)  # type: ignore[arg-type]
+    return games.select(np.lexsort((home, days)))

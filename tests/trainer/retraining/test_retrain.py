@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.support.builders.bundles import (
     SEASON_GAMES,
     quick_recipe,
@@ -21,45 +23,46 @@ from tests.support.builders.bundles import (
 from tests.support.builders.made_once import made_once
 from tests.support.harness.stores import stored_versions
 
-from dejavu_common.rich_console import Console
+from dejavu_feed.errors import DataError
 from dejavu_models.manifest import LineageRecord
 from dejavu_store.bundle import read_manifest
 from dejavu_store.bundle_store import ModelStore
-from dejavu_trainer import pipeline
-from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.backtest import Fold
-from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
+from dejavu_trainer.data.plays import write_plays
+from dejavu_trainer.data.simulate import simulate_season
 from dejavu_trainer.lineage import code_version, libraries
-from dejavu_trainer.reports.runs import print_due
-from dejavu_trainer.retraining.retrain import ChallengerUnfit, GamesRefused, open_retrain
-from dejavu_trainer.retraining.settings import Challenger, RetrainSettings
-from dejavu_trainer.retraining.triggers import TriggerKind, TriggerSettings
-from dejavu_trainer.retraining.work_folder import open_work_folder
-from dejavu_trainer.training.calibrate import CalibratedModels, fit_recipe
-from dejavu_trainer.training.recipe import TrainingConfig
+from dejavu_trainer.retraining.retrain import Challenger, ChallengerUnfit, Due, GamesRefused, look, make
+from dejavu_trainer.retraining.settings import RetrainSettings, plan_seasons
+from dejavu_trainer.retraining.triggers import TriggerKind
+from dejavu_trainer.retraining.work_folder import RetrainError, open_work_folder
 
 
 def settings_in(folder: Path, **changes: Any) -> RetrainSettings:
     settings = RetrainSettings(
         sources=(str(simulated_seasons()),),
-        work=folder / "work",
         store=str(folder / "store"),
         parent=small_bundle_folder(),
         recipe=quick_recipe(),
         calibration_games=SEASON_GAMES,
         test_seasons=1,
         test_games=SEASON_GAMES,
-        triggers=TriggerSettings(new_games=SEASON_GAMES, season_games=SEASON_GAMES),
+        new_games=SEASON_GAMES,
+        season_games=SEASON_GAMES,
         allow_unfit=True,
         today=lambda: date(2035, 1, 1),
     )
     return replace(settings, **changes)
 
 
-def retrained(settings: RetrainSettings) -> Challenger | None:
-    with open_retrain(settings) as retrain:
-        due = retrain.due()
-        return retrain.run(due) if due.triggers else None
+def looked(folder: Path, **changes: Any) -> Due:
+    with open_work_folder(folder / "work") as work:
+        return look(settings_in(folder, **changes), work)
+
+
+def retrained(folder: Path, **changes: Any) -> Challenger | None:
+    settings = settings_in(folder, **changes)
+    with open_work_folder(folder / "work") as work:
+        due = look(settings, work)
+        return make(settings, work, due) if due.triggers else None
 
 
 def undisturbed() -> Path:
@@ -68,112 +71,62 @@ def undisturbed() -> Path:
     Its fold is that of `walked_forward`: it has the same inputs, and so the same name.
     """
 
-    def make(folder: Path) -> None:
+    def made(folder: Path) -> None:
         with open_work_folder(folder / "work") as work:
-            folds = work.path(f"folds-{work.key(code=code_version(), libraries=libraries())}")
+            folds = work.path("folds", code=code_version(), libraries=libraries())
             folds.mkdir()
             [fold] = walked_forward().glob("fold-2034-*")
             shutil.copy(fold, folds)
-        assert retrained(settings_in(folder)) is not None
+        assert retrained(folder) is not None
 
-    return made_once("undisturbed-retrain", make)
+    return made_once("undisturbed-retrain", made)
 
 
 def store_of(folder: Path) -> ModelStore:
     return ModelStore.open(folder / "store", allow_unfit=True)
 
 
-def test_the_challenger_is_in_the_store_and_says_where_it_comes_from() -> None:
+def test_the_challenger_in_the_store_states_its_origin() -> None:
     [version] = stored_versions(store_of(undisturbed()))
     manifest = store_of(undisturbed()).manifest(version)
-    reason = "new season 2034; new games"
     assert manifest.lineage == LineageRecord(
-        parent_version=read_manifest(small_bundle_folder()).version, reason=reason, code_version=code_version()
+        parent_version=read_manifest(small_bundle_folder()).version,
+        reason="new season 2034; new games",
+        code_version=code_version(),
     )
     assert manifest.train.seasons == (2031, 2032, 2033)
-    assert manifest.calibrate.seasons == (2034,)
+    assert manifest.calibrate.seasons == manifest.verdict.seasons == (2034,)
     assert manifest.data_fingerprint == simulated_games().fingerprint
-    assert manifest.verdict.seasons == (2034,)
     assert store_of(undisturbed()).load(version).version == version
 
 
-def test_a_challenger_that_was_published_is_not_made_again_until_there_are_newer_games(tmp_path: Path) -> None:
+def test_a_published_challenger_is_not_made_again_until_there_are_newer_games(tmp_path: Path) -> None:
     shutil.copytree(undisturbed(), tmp_path / "again")
-    with open_retrain(settings_in(tmp_path / "again")) as retrain:
-        due = retrain.due()
-    assert not due.triggers
-    assert due.newer == 0
-    assert [due.compared_with] == stored_versions(store_of(undisturbed()))
-    assert due.parent == read_manifest(small_bundle_folder()).version
+    due = looked(tmp_path / "again")
+    assert (list(due.triggers), due.newer, due.parent) == ([], 0, read_manifest(small_bundle_folder()).version)
+    assert [due.basis.model_version] == stored_versions(store_of(undisturbed()))
 
 
-class Killed(BaseException):
-    """Stands in for a kill at any point; no code of the retrain may clean up after it."""
-
-
-def fit_at_most_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reuse the models and scores of a killed attempt if games and settings are the same.
-
-    Other tests assert that equal games and settings give equal models and scores.
-    """
-    models, folds = dict[str, CalibratedModels](), dict[str, FoldScores]()
-    run = Fold.run
-
-    def fit(train: Games, calibrate: Games, recipe: TrainingConfig, seed: int, *others: Any) -> CalibratedModels:
-        key = f"{train.fingerprint} {calibrate.fingerprint} {recipe.digest} {seed}"
-        if key not in models:
-            models[key] = fit_recipe(train, calibrate, recipe, seed, *others)
-        return models[key]
-
-    def score(fold: Fold, games: Games, *others: Any) -> FoldScores:
-        if (key := fold.key(games)) not in folds:
-            folds[key] = run(fold, games, *others)
-        return folds[key]
-
-    monkeypatch.setattr(pipeline, "fit_recipe", fit)
-    monkeypatch.setattr(Fold, "run", score)
-
-
-@pytest.mark.nightly
-def test_killed_at_any_move_it_goes_on_to_the_same_challenger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    moves = [0.0]
-
-    def counted(name: str) -> None:
-        original = getattr(Path, name)
-
-        def move(path: Path, target: Path) -> Any:
-            # A move of the store is one of many small ones; one of the work folder ends a step.
-            moves[0] -= 1 if tmp_path / "work" in Path(target).parents else 0
-            moves[0] -= 0.03 if tmp_path / "store" in Path(target).parents else 0
-            if moves[0] < 0:
-                raise Killed
-            return original(path, target)
-
-        monkeypatch.setattr(Path, name, move)
-
-    for name in ("replace", "rename"):
-        counted(name)
+@pytest.mark.parametrize(
+    "lost",
+    [
+        pytest.param("backtest-* bundle-* last.json", marks=pytest.mark.nightly),
+        pytest.param("bundle-* last.json", marks=pytest.mark.nightly),
+        "last.json",
+    ],
+)
+def test_killed_between_steps_it_goes_on_to_the_same_challenger(tmp_path: Path, lost: str) -> None:
+    """Each step leaves one result, atomically, so that a kill leaves the results of the first steps."""
+    work = shutil.copytree(undisturbed() / "work", tmp_path / "work")
+    results = {path.name for path in work.iterdir()}
+    for pattern in lost.split():
+        for path in work.glob(pattern):
+            path.unlink() if path.is_file() else shutil.rmtree(path)
     [version] = stored_versions(store_of(undisturbed()))
-    fit_at_most_once(monkeypatch)
-    kills = 0
-    for _ in range(20):
-        moves[0] = 1
-        try:
-            challenger = retrained(settings_in(tmp_path))
-        except Killed:
-            assert stored_versions(store_of(tmp_path)) in ([], [version])
-            kills += 1
-            continue
-        break
-    else:
-        pytest.fail("it got nowhere")
-    assert kills >= 4
-    assert challenger is None or challenger.model_version == version
-    assert stored_versions(store_of(tmp_path)) == [version]
-    assert store_of(tmp_path).is_complete(version)
-    assert {path.name for path in (tmp_path / "work").iterdir()} == {
-        path.name for path in (undisturbed() / "work").iterdir()
-    }
+    challenger = retrained(tmp_path)
+    assert challenger is not None
+    assert [challenger.manifest.version] == stored_versions(store_of(tmp_path)) == [version]
+    assert {path.name for path in work.iterdir()} == results
 
 
 @pytest.mark.nightly  # by day, test_publish.py refuses one
@@ -181,40 +134,82 @@ def test_an_unfit_model_is_not_published_unless_that_is_allowed(tmp_path: Path) 
     shutil.copytree(undisturbed() / "work", tmp_path / "work")
     (tmp_path / "work/last.json").unlink()
     with pytest.raises(ChallengerUnfit, match="is unfit and was not published"):
-        retrained(settings_in(tmp_path, allow_unfit=False))
+        retrained(tmp_path, allow_unfit=False)
     assert not (tmp_path / "store").exists()
-    # Nor is it made again at each look: only once there are games enough for another one.
-    with open_retrain(settings_in(tmp_path, allow_unfit=False)) as again:
-        due = again.due()
-        assert (due.triggers, due.unfit) == ((), True)
-        print_due(Console(file=(printed := io.StringIO()), width=200), due)
-        assert "a challenger that was found unfit" in printed.getvalue()
-    with open_retrain(settings_in(tmp_path, allow_unfit=False, seed=1)) as another:
-        assert another.due().triggers, "made in another way, it may be fit"
-    allowed = retrained(settings_in(tmp_path))
+    again = looked(tmp_path, allow_unfit=False)
+    assert not again.triggers, "it is not made again at each look"
+    assert again.basis.unfit_by
+    assert looked(tmp_path, allow_unfit=False, seed=1).triggers, "made in another way, it may be fit"
+    allowed = retrained(tmp_path)
     assert allowed is not None
-    assert stored_versions(store_of(tmp_path)) == [allowed.model_version]
-    assert retrained(settings_in(tmp_path)) is None
+    assert stored_versions(store_of(tmp_path)) == [allowed.manifest.version]
+    assert retrained(tmp_path) is None
 
 
 def test_games_with_a_problem_are_refused_before_anything_is_fitted(tmp_path: Path) -> None:
-    from dejavu_trainer.data.plays import write_plays
-    from dejavu_trainer.data.simulate import simulate_season
-
     games = shutil.copytree(simulated_seasons(), tmp_path / "games")
     plays = simulate_season(2034, games=200)  # enough to miss a team
     rows = [row for row in plays.to_pylist() if "BOS" not in {row["home"], row["away"]}]
     write_plays(games, 2034, plays.from_pylist(rows, plays.schema))
-    settings = settings_in(tmp_path, sources=(str(games),), triggers=TriggerSettings(new_games=SEASON_GAMES))
     with pytest.raises(GamesRefused, match=r"missing-teams: season 2034.*BOS 0"):
-        retrained(settings)
+        retrained(tmp_path, sources=(str(games),))
     assert not list((tmp_path / "work").glob("bundle-*"))
 
 
 def test_without_a_trigger_it_can_be_asked_for_with_a_reason(tmp_path: Path) -> None:
-    settings = settings_in(tmp_path, triggers=TriggerSettings(new_games=9999), today=lambda: date(2030, 1, 1))
-    with open_retrain(settings) as retrain:
-        assert not retrain.due().triggers
-    with open_retrain(replace(settings, reason="a try")) as retrain:
-        [trigger] = retrain.due().triggers
+    not_due = {"new_games": 9999, "today": lambda: date(2030, 1, 1)}
+    assert not looked(tmp_path, **not_due).triggers
+    [trigger] = looked(tmp_path, reason="a try", **not_due).triggers
     assert (trigger.kind, trigger.reason) == (TriggerKind.ASKED_FOR, "a try")
+
+
+def test_an_unreadable_description_of_the_last_challenger_is_named(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/last.json").write_text("[")
+    with pytest.raises(RetrainError, match=r"the last challenger's description in the work folder: .*remove it"):
+        looked(tmp_path)
+
+
+NINE = dict.fromkeys(range(2015, 2024), 1300)
+
+
+@pytest.mark.parametrize(
+    ("games", "options", "calibrate", "test", "calibrate_seasons"),
+    [
+        (NINE, {}, (2022, 2023), (2022, 2023), 2),
+        ({**NINE, 2024: 400}, {}, (2022, 2023, 2024), (2023, 2024), 2),  # the season in play
+        ({**NINE, 2024: 800}, {}, (2023, 2024), (2023, 2024), 2),
+        ({**NINE, 2024: 200}, {}, (2022, 2023, 2024), (2022, 2023), 2),
+        (dict.fromkeys(range(2021, 2024), 1300), {"calibration_games": 1000}, (2023,), (2023,), 1),
+        ({2022: 1300, 2023: 1300}, {"calibration_games": 1000}, (2023,), (), 1),
+        (NINE, {"test_seasons": 0}, (2022, 2023), (), 2),
+        (dict.fromkeys((2015, 2016, 2017, 2018, 2023), 1300), {}, (2018, 2023), (2018,), 2),  # a gap
+    ],
+)
+def test_the_newest_seasons_with_enough_games_calibrate_and_those_with_enough_before_are_tested(
+    games: Mapping[int, int],
+    options: dict[str, Any],
+    calibrate: tuple[int, ...],
+    test: tuple[int, ...],
+    calibrate_seasons: int,
+) -> None:
+    plan = plan_seasons(games, RetrainSettings((), **options))
+    assert (plan.calibrate, plan.test, plan.calibrate_seasons) == (calibrate, test, calibrate_seasons)
+
+
+def test_too_few_games_are_refused_with_their_number() -> None:
+    with pytest.raises(DataError, match=r"1,900 games of 2 seasons; expected 2,000 to calibrate on"):
+        plan_seasons({2022: 1300, 2023: 600}, RetrainSettings(()))
+
+
+@given(st.dictionaries(st.integers(2000, 2030), st.integers(1, 1400), min_size=2), st.integers(1, 3000))
+def test_every_season_is_trained_or_calibrated_on_once_in_order(games: dict[int, int], calibration: int) -> None:
+    try:
+        plan = plan_seasons(games, RetrainSettings((), calibration_games=calibration))
+    except DataError:
+        return
+    assert [*plan.train, *plan.calibrate] == sorted(games)
+    assert sum(games[season] for season in plan.calibrate) >= calibration
+    assert sum(games[season] for season in plan.calibrate[1:]) < calibration
+    for season in plan.test:
+        assert {season - span for span in range(plan.calibrate_seasons + 1)} <= games.keys()

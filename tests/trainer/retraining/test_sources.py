@@ -1,143 +1,113 @@
-"""Games of several sources count once; a ledger is exported by the server's own command."""
+"""Games of several sources count once, and their problems are found; a ledger is exported by the server's command."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.support.builders.bundles import SEASON_GAMES, simulated_games, simulated_seasons
 from tests.trainer.harness import ledger_of
-from tests.trainer.retraining.made_games import changed, made_games
+from tests.trainer.retraining.made_games import made_games
 
 from dejavu_feed.errors import DataError
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.retraining.sources import (
-    ProblemKind,
-    SourceGames,
-    games_from_bytes,
-    games_to_bytes,
-    gather,
-    problems,
-)
-from dejavu_trainer.retraining.work_folder import open_work_folder
+from dejavu_trainer.retraining.sources import ProblemKind, SourceGames, gather, problems
 
 
 @pytest.mark.nightly
-def test_a_game_that_two_sources_have_is_taken_from_the_first(tmp_path: Path) -> None:
+def test_a_game_in_two_sources_is_taken_from_the_first() -> None:
     folder = simulated_seasons()
-    with open_work_folder(tmp_path) as work:
-        games, read = gather([str(folder / "plays_2032.parquet"), str(folder)], work)
-        alone, _ = gather([str(folder)], work)
-        chosen, _ = gather([str(folder)], work, seasons=[2032, 2034])
+    file = str(folder / "plays_2032.parquet")
+    games, read = gather([file, str(folder)])
     assert read == [
-        SourceGames(str(folder / "plays_2032.parquet"), SEASON_GAMES, SEASON_GAMES),
+        SourceGames(file, SEASON_GAMES, SEASON_GAMES),
         SourceGames(str(folder), 4 * SEASON_GAMES, 3 * SEASON_GAMES),
     ]
-    assert games.fingerprint == alone.fingerprint == simulated_games().fingerprint
+    assert games.fingerprint == simulated_games().fingerprint
+    chosen, _ = gather([str(folder)], seasons=[2032, 2034])
     assert chosen.fingerprint == simulated_games().of_seasons([2032, 2034]).fingerprint
 
 
 async def test_a_ledger_is_a_source_by_its_path_and_its_url(tmp_path: Path) -> None:
     url = await ledger_of(tmp_path / "ledger.sqlite3", 3)
-    fingerprints = set()
-    for number, source in enumerate((url, str(tmp_path / "ledger.sqlite3"))):
-        with open_work_folder(tmp_path / f"work{number}") as work:
-            games, _ = gather([source], work)
-        assert games.season.tolist() == [2025] * 3
-        assert games.final.tolist() == [25] * 3
-        fingerprints.add(games.fingerprint)
-    assert len(fingerprints) == 1, "the same ledger has the same games"
+    found = [gather([source])[0] for source in (url, str(tmp_path / "ledger.sqlite3"))]
+    assert [games.season.tolist() for games in found] == [[2025] * 3] * 2
+    assert [games.final.tolist() for games in found] == [[25] * 3] * 2
 
 
 @pytest.mark.nightly
 async def test_a_ledger_of_replays_only_names_the_option_that_takes_them(tmp_path: Path) -> None:
     url = await ledger_of(tmp_path / "ledger.sqlite3", 0)
-    with (
-        open_work_folder(tmp_path / "work") as work,
-        pytest.raises(DataError, match="no game to export; replays are skipped without --include-replays"),
-    ):
-        gather([url], work)
+    with pytest.raises(DataError, match="no game to export; replays are skipped without --include-replays"):
+        gather([url])
 
 
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
         ("nowhere", "nowhere: cannot be read: No such file or directory"),
-        ("empty", r"empty: contains no plays_\{season\}.parquet and is no ledger"),
+        ("empty", "empty: contains no plays_SEASON.parquet"),
+        ("postgresql://me:secret@127.0.0.1:1/games", "cannot be exported"),
         pytest.param("sqlite:///nowhere.sqlite3", "cannot be exported", marks=pytest.mark.nightly),
     ],
 )
-def test_an_unusable_source_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, reason: str) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_an_unusable_source_is_named_without_its_password(tmp_path: Path, source: str, reason: str) -> None:
     (tmp_path / "empty").mkdir()
-    with open_work_folder(tmp_path / "work") as work, pytest.raises(DataError, match=reason):
-        gather([source], work)
+    place = source if "://" in source else str(tmp_path / source)
+    with pytest.raises(DataError, match=reason) as refused:
+        gather([place])
+    assert "secret" not in str(refused.value)
 
 
-def test_no_password_of_a_database_is_in_an_error(tmp_path: Path) -> None:
-    url = "postgresql://me:secret@127.0.0.1:1/games"
-    with open_work_folder(tmp_path) as work, pytest.raises(DataError, match="cannot be exported") as failed:
-        gather([url], work)
-    assert "secret" not in str(failed.value)
-
-
-def test_games_survive_as_bytes_and_other_bytes_are_refused() -> None:
-    games = simulated_games()
-    assert games_from_bytes(games_to_bytes(games), "x").fingerprint == games.fingerprint
-    assert games_to_bytes(games) == games_to_bytes(games)
-    with pytest.raises(DataError, match="x: are not the games"):
-        games_from_bytes(b"PK", "x")
-
-
-def kinds(games: Games) -> set[ProblemKind]:
-    return {each.kind for each in problems(games)}
-
-
-def test_simulated_seasons_have_no_problem() -> None:
-    assert problems(simulated_games()) == []
-
-
-def test_a_game_under_two_dates_is_found_by_its_course() -> None:
-    games = made_games(300)
+def twice(games: Games) -> Games:
     differentials, final = games.differentials.copy(), games.final.copy()
     differentials[200], final[200] = differentials[10], final[10]
-    [problem] = problems(changed(games, differentials=differentials, final=final))
-    assert problem.kind is ProblemKind.DUPLICATE_GAMES
-    assert games.game_id[10] in problem.message
-    assert games.game_id[200] in problem.message
+    return replace(games, differentials=differentials, final=final)
 
 
-def test_a_team_that_plays_twice_on_a_day_is_found() -> None:
-    games = made_games(300)
+def two_games_on_a_day(games: Games) -> Games:
     home = games.home.copy()
     home[1] = games.away[0]
-    [problem] = problems(changed(games, home=home))
-    assert problem.kind is ProblemKind.DUPLICATE_GAMES
-    assert f"{games.away[0]} on {games.date[0]}" in problem.message
+    return replace(games, home=home)
 
 
-def test_impossible_scores_are_found() -> None:
-    games = made_games(300)
-    runaway = games.differentials.copy()
-    runaway[5] = np.linspace(2, 90, 48).astype(np.int16)
-    assert kinds(changed(games, differentials=runaway, final=runaway[:, -1])) == {ProblemKind.IMPLAUSIBLE_SCORES}
+def runaway(games: Games) -> Games:
+    differentials = games.differentials.copy()
+    differentials[5] = np.linspace(2, 90, 48).astype(np.int16)
+    return replace(games, differentials=differentials, final=differentials[:, -1])
 
 
-def test_a_final_may_contradict_the_end_of_regulation_in_one_of_a_thousand_games_only() -> None:
-    games = made_games(300)
-    final = games.final.copy()
-    final[0] += 2
-    assert problems(changed(games, final=final)) == []
-    final[:3] = games.final[:3] + 2
-    assert kinds(changed(games, final=final)) == {ProblemKind.IMPLAUSIBLE_SCORES}
+def contradicted(count: int) -> Callable[[Games], Games]:
+    return lambda games: replace(games, final=games.final + 2 * (np.arange(len(games)) < count).astype(np.int16))
 
 
-def test_a_season_without_the_games_of_a_team_is_found_and_named() -> None:
+def without_boston(games: Games) -> Games:
+    return games.select((games.home != "BOS") & (games.away != "BOS"))
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "named"),
+    [
+        (twice, ProblemKind.DUPLICATE_GAMES, lambda games: (games.game_id[10], games.game_id[200])),
+        (two_games_on_a_day, ProblemKind.DUPLICATE_GAMES, lambda games: (f"{games.away[0]} on {games.date[0]}",)),
+        (runaway, ProblemKind.IMPLAUSIBLE_SCORES, lambda games: ("above 80", games.game_id[5])),
+        (contradicted(3), ProblemKind.IMPLAUSIBLE_SCORES, lambda games: (games.game_id[0], games.game_id[2])),
+        (without_boston, ProblemKind.MISSING_TEAMS, lambda _: ("season 2031", "BOS 0")),
+    ],
+)
+def test_problems_of_games_are_found_and_named(
+    change: Callable[[Games], Games], kind: ProblemKind, named: Callable[[Games], tuple[str, ...]]
+) -> None:
     games = made_games(400)
-    without = games.select(~((games.home == "BOS") | (games.away == "BOS")))
-    [problem] = problems(without)
-    assert problem.kind is ProblemKind.MISSING_TEAMS
-    assert "season 2031" in problem.message
-    assert "BOS 0" in problem.message
-    assert problems(games.select(np.arange(60))) == []
+    [(found, message)] = problems(change(games))
+    assert found is kind
+    assert all(each in message for each in named(games)), message
+
+
+def test_usual_games_have_no_problem() -> None:
+    few = without_boston(made_games(400)).select(np.arange(60))
+    for games in (simulated_games(), contradicted(1)(made_games(300)), few):
+        assert list(problems(games)) == []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dejavu_trainer.retraining.work_folder import RetrainError, RetrainRunning, open_work_folder
+from dejavu_trainer.retraining.work_folder import RetrainRunning, open_work_folder
 
 HOLD = """
 import sys, time
@@ -22,7 +22,7 @@ with open_work_folder(Path(sys.argv[1])):
 """
 
 
-def test_a_second_process_is_refused_with_the_number_of_the_first_until_that_is_killed(tmp_path: Path) -> None:
+def test_a_second_process_is_refused_naming_the_first_until_that_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "open\n"
@@ -34,40 +34,18 @@ def test_a_second_process_is_refused_with_the_number_of_the_first_until_that_is_
         assert work.last is None
 
 
-def test_a_document_is_made_once_for_the_same_inputs(tmp_path: Path) -> None:
-    made = list[int]()
-
-    def make() -> dict[str, int]:
-        made.append(1)
-        return {"n": len(made)}
-
-    for games in ("a", "a", "b"):
-        with open_work_folder(tmp_path) as work:
-            document = work.document(f"check-{work.key(games=games)}.json", make)
-            assert document == {"n": 2 if games == "b" else 1}
-    assert len(made) == 2
-
-
-def test_what_a_killed_process_left_half_done_is_removed_at_the_next_start(tmp_path: Path) -> None:
+def test_a_result_is_found_again_by_its_inputs_until_a_run_with_others_ends(tmp_path: Path) -> None:
     (tmp_path / ".bundle.x").mkdir()
     (tmp_path / ".bundle.x/lstm.npz").write_text("half")
-    (tmp_path / ".games.npz.new").write_text("half")
-    (tmp_path / "games-1.npz").write_text("whole")
-    with open_work_folder(tmp_path):
-        assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "games-1.npz"]
-
-
-def test_at_the_end_only_the_results_of_this_run_stay(tmp_path: Path) -> None:
-    (tmp_path / "bundle-old").mkdir()
-    (tmp_path / "check-old.json").write_text("{}")
     with open_work_folder(tmp_path) as work:
-        work.path("bundle-new").mkdir()
-        work.finish({"model_version": "1"})
-        assert work.last == {"model_version": "1"}
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "bundle-new", "last.json"]
-
-
-def test_a_result_that_is_none_is_named(tmp_path: Path) -> None:
-    (tmp_path / "last.json").write_text("[")
-    with open_work_folder(tmp_path) as work, pytest.raises(RetrainError, match=r"last\.json: is not a result"):
-        _ = work.last
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"], "what a killed process left is removed"
+        work.path("backtest", games="a").write_text("of a")
+    with open_work_folder(tmp_path) as work:
+        assert work.path("backtest", games="a").read_text() == "of a"
+    with open_work_folder(tmp_path) as work:
+        new = work.path("backtest", games="b")
+        assert not new.exists()
+        new.mkdir()
+        work.finish("described")
+        assert work.last == b"described\n"
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "last.json", new.name}

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
 from dejavu_common import build
 from dejavu_common.rich_console import Console
-from dejavu_feed.errors import DataError
+from dejavu_feed.errors import DataError, FeedError
 from dejavu_models.errors import DejavuError
 from dejavu_trainer.data.games import Games, load_games, parse_seasons
-from dejavu_trainer.data.plays import Content, available_seasons, season_path
+from dejavu_trainer.data.plays import SeasonFile, season_files, season_path
 from dejavu_trainer.execution import Advance, Execution, Progress, cores
 
 if TYPE_CHECKING:  # torch takes seconds to load
@@ -86,6 +86,33 @@ Config = Annotated[
 ]
 
 
+Store = Annotated[
+    str,
+    typer.Option(
+        "--store", metavar="URL", help="Model store that gets it: a folder, or a URL such as s3://BUCKET/DIR."
+    ),
+]
+
+
+Target = Annotated[
+    str,
+    typer.Option(
+        "--target",
+        metavar="HOST:PORT",
+        help="Server of that store, which stages it: it then forecasts in the shadow, as a challenger.",
+    ),
+]
+
+
+Mlflow = Annotated[
+    str,
+    typer.Option("--mlflow", metavar="URI", help="MLflow server that gets it, as a version with the alias challenger."),
+]
+
+
+AllowUnfit = Annotated[bool, typer.Option("--allow-unfit", help="Publish a model whose recipe failed its backtest.")]
+
+
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing season.")]
 
 
@@ -109,7 +136,7 @@ Where = Annotated[
 @contextmanager
 def exit_on_error(*more: type[Exception]) -> Iterator[None]:
     """Turn errors that the user can fix into one line on stderr and exit code 1."""
-    refusals: tuple[type[Exception], ...] = (DataError, DejavuError, OSError, *more)
+    refusals: tuple[type[Exception], ...] = (FeedError, DejavuError, OSError, *more)
     try:
         yield
     except refusals as error:
@@ -130,7 +157,7 @@ def check_free(folder: Path, season: int, *, overwrite: bool) -> None:
     Raises:
         DataError: if the folder has it already, unless it is to be overwritten.
     """
-    for path in (season_path(folder, season, content) for content in Content):
+    for path in (season_path(folder, season, kind) for kind in SeasonFile):
         if path.exists() and not overwrite:
             raise DataError(f"{path}: already exists; use --overwrite to replace it")
 
@@ -197,7 +224,7 @@ def games_until(bars: ProgressBars, data: Path, test: str) -> tuple[Games, tuple
         typer.BadParameter: if the seasons are invalid.
     """
     seasons = parsed("--test", parse_seasons, test)
-    available = [season for season in available_seasons(data) if season <= seasons[-1]]
+    available = [season for season in season_files(data) if season <= seasons[-1]]
     with bars.step("Read the games", len(available)) as advance:
         return load_games(data, available, advance), seasons
 
@@ -207,27 +234,21 @@ def print_json(document: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
-class Bars:
-    """Progress bars, shown while the context is open, if the console is a terminal.
+class ProgressBars(Progress):
+    """Shows one bar per step on a terminal; elsewhere a line about each, and more about those that take long.
+
+    All goes to stderr, since stdout is reserved for the result.
 
     Args:
-        console: the console to show them on: one of stderr, since stdout is reserved for the result.
-        description: format of a bar's name.
-        columns: more columns.
-        options: options of rich.progress.Progress.
+        line_seconds: time between lines about a step, in seconds.
     """
 
-    def __init__(self, console: Console, description: str, *columns: ProgressColumn, **options: Any) -> None:
-        self._bars = RichProgress(
-            TextColumn(description, markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            *columns,
-            console=console,
-            disable=not console.is_terminal,
-            **options,
-        )
+    def __init__(self, line_seconds: float = LINE_SECONDS) -> None:
+        self._console = Console(stderr=True)
+        self._line_seconds = line_seconds
+        columns = TextColumn("{task.description:<32}", markup=False), BarColumn(), MofNCompleteColumn()
+        times = TimeElapsedColumn(), TimeRemainingColumn()
+        self._bars = RichProgress(*columns, *times, console=self._console, disable=not self._console.is_terminal)
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -236,49 +257,33 @@ class Bars:
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
-
-class ProgressBars(Bars, Progress):
-    """Shows one bar per step; into a log, a line about each, and more about those that take long."""
-
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
-        super().__init__(self._console, "{task.description:<32}")
-
     @contextmanager
     def step(self, name: str, total: int) -> Iterator[Advance]:
-        """Show a bar of `total` units; fill it on success, even if fewer units were reported."""
+        """Show a step of `total` units; on success it is complete, even if fewer units were reported."""
         if self._console.is_terminal:
             task = self._bars.add_task(name, total=total)
             yield partial(self._bars.advance, task)
             self._bars.update(task, completed=total)
-        else:
-            lines = _StepLines(self._console, name, total)
-            yield lines.advance
-            lines.end()
+            return
+        began = told = time.monotonic()
+        completed = 0
 
+        def say(state: str) -> None:
+            nonlocal told
+            told = time.monotonic()
+            self.say(f"{name}: {state}, {told - began:.0f} s")
 
-class _StepLines:
-    """Prints a line at the start of a step, then now and then, and one at the end if it took longer than that."""
+        def advance(units: int) -> None:
+            nonlocal completed
+            completed += units
+            if time.monotonic() - told >= self._line_seconds:
+                say(f"{completed:,} of {total:,}")
 
-    def __init__(self, console: Console, name: str, total: int) -> None:
-        self._console = console
-        self._name = name
-        self._total = total
-        self._done = 0
-        self._began = time.monotonic()
-        self._print(f"0 of {total:,}")
+        say(f"0 of {total:,}")
+        yield advance
+        if time.monotonic() - began >= self._line_seconds:
+            say("done")
 
-    def advance(self, units: int) -> None:
-        """Count completed units."""
-        self._done += units
-        if time.monotonic() - self._told >= LINE_SECONDS:
-            self._print(f"{self._done:,} of {self._total:,}")
-
-    def end(self) -> None:
-        """Report the end of the step."""
-        if time.monotonic() - self._began >= LINE_SECONDS:
-            self._print("done")
-
-    def _print(self, state: str) -> None:
-        self._told = time.monotonic()
-        self._console.print(f"{self._name}: {state}, {self._told - self._began:.0f} s", markup=False, highlight=False)
+    def say(self, text: str) -> None:
+        """Print a line, on a terminal above the bars."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -109,7 +109,6 @@ def backtest(
     that was killed resumes with the unfinished folds.
     """
     from dejavu_common.files import write_atomic
-    from dejavu_models.errors import FitError
     from dejavu_trainer.evaluation import backtest as walk_forward
     from dejavu_trainer.evaluation.result import RESULT_STEPS, RunProvenance, result_of, to_json
     from dejavu_trainer.reports.backtest import report_of
@@ -117,7 +116,7 @@ def backtest(
     from dejavu_trainer.reports.render import markdown, page, print_report
 
     recipe, where = training_config(config), parsed_execution(execution, jobs)
-    with exit_on_error(FitError), ProgressBars() as bars:
+    with exit_on_error(), ProgressBars() as bars:
         games, seasons = games_until(bars, data, test)
         with bars.step("Walk forward", len(seasons)) as advance:
             folds = walk_forward.backtest(

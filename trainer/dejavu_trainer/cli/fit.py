@@ -12,7 +12,6 @@ from typing import Annotated
 import typer
 
 from dejavu_common.rich_console import Console
-from dejavu_models.errors import FitError
 from dejavu_trainer.cli.app import (
     Config,
     Data,
@@ -66,13 +65,13 @@ def fit(
     """Train and calibrate the models, and publish them as a bundle."""
     # Imported late: torch takes seconds to load, and only this command needs it.
     from dejavu_trainer import pipeline
-    from dejavu_trainer.tracking import MlflowTracker, TrackingError
+    from dejavu_trainer.tracking import MlflowTracker
 
     to_train = parsed("--train", parse_seasons, train)
     to_calibrate = parsed("--calibrate", parse_seasons, calibrate)
     recipe, where = training_config(config), parsed_execution(execution, jobs)
     started = time.monotonic()
-    with exit_on_error(FitError, TrackingError):
+    with exit_on_error():
         tracker = MlflowTracker(mlflow) if mlflow else None  # first of all: report missing packages before the work
         with ProgressBars() as bars:
             seasons = sorted({*to_train, *to_calibrate})

@@ -6,22 +6,20 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from dejavu_common.rich_console import Console
 from dejavu_feed.errors import DataError
-from dejavu_feed.event_table import write_events
 from dejavu_feed.files.checked_games import CheckedGames, LeftOutGame
 from dejavu_feed.files.reader import read_games
 from dejavu_feed.files.source_rows import Source
 from dejavu_trainer.cli.app import Json, Overwrite, Season, app, check_free, exit_on_error, print_json
-from dejavu_trainer.data.box_scores import write_box_scores
 from dejavu_trainer.data.court import box_scores_from
 from dejavu_trainer.data.event_files import with_events
 from dejavu_trainer.data.games import count_games
-from dejavu_trainer.data.plays import Content, plays_table, season_path, write_plays
+from dejavu_trainer.data.plays import plays_table, write_season
 from dejavu_trainer.reports import runs
 
 SHOWN_PROBLEMS = 20
@@ -60,9 +58,6 @@ def import_plays(
             "events_{season}.parquet and players_{season}.parquet.",
         ),
     ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Write nothing if a game contradicts itself or the list.")
-    ] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -77,18 +72,18 @@ def import_plays(
                 raise DataError(f"{file}: there is no such file")
         check_free(out, season, overwrite=overwrite)
         checked = read_games(files, source, season, games)
-        _refuse(files[0], checked, strict=strict, as_json=as_json)
+        _refuse(files[0], checked, as_json=as_json)
         plays = plays_table(checked.games)
         counted = count_games(files[0], plays)
         checked, without_events = (checked, []) if events is None else with_events(checked, events)
         box_scores, without_players = box_scores_from(checked.games)
-        path = write_plays(out, season, plays)
-        if of_games := [(game.game_id, game.events) for game in checked.games if game.events]:
-            write_events(season_path(out, season, Content.EVENTS), of_games)
-        if box_scores:
-            write_box_scores(season_path(out, season, Content.PLAYERS), box_scores)
+        path = write_season(out, season, plays, checked.games, box_scores)
     document = runs.season_document(path, plays, counted, season)
-    document |= {"events": len(of_games), "players": len(box_scores), "not_in_list": list(checked.unlisted)}
+    document |= {
+        "events": sum(bool(game.events) for game in checked.games),
+        "players": len(box_scores),
+        "not_in_list": list(checked.unlisted),
+    }
     without = {"not_imported": checked.left_out, "without_events": without_events, "without_players": without_players}
     for (key, each), text in zip(without.items(), ("left out", "no events of", "no players of"), strict=True):
         document[key] = [asdict(game) for game in each]
@@ -102,25 +97,16 @@ def import_plays(
         runs.print_season(Console(), document)
 
 
-def _refuse(file: Path, checked: CheckedGames, *, strict: bool, as_json: bool) -> None:
-    """Print problems, and if `strict`, contradictions; raise a DataError that counts them if there are any."""
+def _refuse(file: Path, checked: CheckedGames, *, as_json: bool) -> None:
+    """Print the problems, and raise a DataError that counts them, if there are any."""
     if problems := checked.problems:
         if as_json:
-            print_json({"file": str(file), "problems": [_document(asdict(problem)) for problem in problems]})
+            print_json({"file": str(file), "problems": [asdict(problem) for problem in problems]})
         if len(problems) == 1:
             raise DataError(f"1 problem: {problems[0].located(file)}; nothing was written")
         for problem in problems[:SHOWN_PROBLEMS]:
             typer.echo(problem.located(file), err=True)
         raise DataError(f"{checked.at_least}{len(problems):,} problems; nothing was written")
-    contradictions = [game for game in checked.left_out if game.contradicts]
-    if strict and contradictions:
-        _tell("left out", contradictions)
-        count = f"{len(contradictions):,} game{'s' * (len(contradictions) > 1)}"
-        raise DataError(f"--strict: {count} with contradictions; nothing was written")
-
-
-def _document(problem: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in problem.items() if key != "file" or value}
 
 
 def _tell(text: str, games: Sequence[LeftOutGame]) -> None:

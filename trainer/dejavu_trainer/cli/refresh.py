@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import quote
 
 import typer
@@ -13,19 +13,18 @@ import typer
 from dejavu_common.clock import game_day
 from dejavu_common.files import state_folder
 from dejavu_common.rich_console import Console
-from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.stats_service import STATS_URL, NbaStats
 from dejavu_store.bundle import check_target, read_manifest
 from dejavu_store.registry import default_bundle, refreshed_bundle
 from dejavu_trainer.cli.app import Json, app, exit_on_error, parsed, print_json
-from dejavu_trainer.data.retries import FetchStopped, RetryingClient, RetryPolicy
+from dejavu_trainer.data.retries import FetchStopped, RetryingClient
 from dejavu_trainer.reports.runs import print_refresh, refresh_document, unchanged_document
 
 if TYPE_CHECKING:
     from dejavu_models.live_ratings import GameResult
     from dejavu_models.manifest import Manifest
 
-_POLICY = RetryPolicy(max_attempts=3)
+_ATTEMPTS: Final = 3
 """Fewer attempts than in a fetch of seasons: somebody is waiting for the result of a refresh."""
 
 
@@ -59,15 +58,14 @@ def refresh(
 
     By default fetches the finals of all days before today from the NBA, at most
     one request every 0.6 s: four for each season since the ratings end, and one
-    for each game on neutral ground. An interrupted run resumes where it stopped.
-    Writes the whole bundle or nothing.
+    for each game on neutral ground. Writes the whole bundle or nothing.
     """
     from dejavu_trainer.refresh import NothingNewer, refresh_ratings
 
     old = bundle or default_bundle()
     target = out or bundle or refreshed_bundle()
     today = game_day(datetime.now(UTC))
-    with exit_on_error(FeedError):
+    with exit_on_error():
         manifest = read_manifest(old)
         check_target(target)
         results, left_out = _fetched(manifest, url, today) if source is None else (_read(source, manifest), ())
@@ -90,13 +88,15 @@ def _fetched(manifest: Manifest, url: str | None, today: date) -> tuple[tuple[Ga
     from dejavu_trainer.refresh import seasons_to_learn
 
     folder = state_folder() / "refresh" / quote(url or STATS_URL, safe="")
-    client = RetryingClient(_POLICY, lambda seconds, reason: _say(f"{reason}; retrying in {seconds:.0f} s"))
+    client = RetryingClient(
+        lambda seconds, reason: _say(f"{reason}; retrying in {seconds:.0f} s"), max_attempts=_ATTEMPTS
+    )
     with closing(parsed("--url", NbaStats, url)) as stats:
         try:
             finals = fetch_finals(stats, seasons_to_learn(manifest, today), today, folder, client, _say)
         except FetchStopped as stopped:
             raise FetchStopped(
-                f"{stopped}; the bundle is as it was; run the same command again to resume, or give games with --from"
+                f"{stopped}; the bundle is as it was; run the same command again, or give games with --from"
             ) from stopped
     for game in finals.left_out:
         _say(f"left out: {game}")
@@ -107,7 +107,7 @@ def _read(source: str, manifest: Manifest) -> list[GameResult]:
     from dejavu_trainer.data.ledger_export import games_folder
     from dejavu_trainer.refresh import load_results
 
-    with games_folder(source) as folder:
+    with games_folder(source, results=True) as folder:
         return load_results(folder, manifest.ratings.date.year)
 
 

@@ -5,18 +5,24 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from dejavu_common.rich_console import Console
 from dejavu_trainer.cli.app import (
+    AllowUnfit,
     Config,
     Jobs,
     Json,
+    Mlflow,
     ProgressBars,
     Seed,
+    Store,
+    Target,
     Where,
     app,
     check_target_has_store,
@@ -27,6 +33,7 @@ from dejavu_trainer.cli.app import (
     training_config,
 )
 from dejavu_trainer.data.games import parse_seasons
+from dejavu_trainer.retraining.sources import ProblemKind
 
 if TYPE_CHECKING:  # scipy takes seconds to load
     from dejavu_trainer.retraining.settings import RetrainSettings
@@ -53,18 +60,9 @@ def retrain(
     work: Annotated[
         Path, typer.Option(help="Folder for the results of its steps, from which an interrupted run resumes.")
     ],
-    store: Annotated[
-        str, typer.Option(metavar="URL", help="Model store that gets the challenger: a folder, or s3://BUCKET/FOLDER.")
-    ] = "",
-    target: Annotated[
-        str,
-        typer.Option(
-            metavar="HOST:PORT", help="Server of that store, which stages it. Its scorecards give the coverage."
-        ),
-    ] = "",
-    mlflow: Annotated[
-        str, typer.Option(metavar="URI", help="MLflow server that gets it, as a version with the alias challenger.")
-    ] = "",
+    store: Store = "",
+    target: Target = "",
+    mlflow: Mlflow = "",
     parent: Annotated[
         Path | None,
         typer.Option(
@@ -105,15 +103,10 @@ def retrain(
     ] = 2,
     config: Config = None,
     accept: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PROBLEM",
-            help="Problem of the games that does not stop the run, by its name in the error message; repeatable.",
-        ),
+        list[ProblemKind] | None,
+        typer.Option(help="Problem of the games that does not stop the run; repeatable."),
     ] = None,
-    allow_unfit: Annotated[
-        bool, typer.Option("--allow-unfit", help="Publish a model whose recipe failed its backtest.")
-    ] = False,
+    allow_unfit: AllowUnfit = False,
     include_replays: Annotated[
         bool, typer.Option("--include-replays", help="Use games of replays and simulated seasons in ledgers too.")
     ] = False,
@@ -130,11 +123,16 @@ def retrain(
     anybody until it is promoted: by `dejavu models promote`, or by --promote.
     """
     from dejavu_trainer.retraining.settings import RetrainSettings
-    from dejavu_trainer.retraining.triggers import TriggerSettings
 
+    if promote and not target:
+        raise typer.BadParameter("name the server by --target", param_hint="'--promote'")
+    if check and promote:
+        raise typer.BadParameter("it changes the server's models, but --check only reports", param_hint="'--promote'")
+    if check and watch:
+        raise typer.BadParameter("it keeps running, but --check exits at once", param_hint="'--watch'")
+    check_target_has_store(target, store)
     settings = RetrainSettings(
         sources=tuple(source),
-        work=work,
         store=store,
         server=target,
         mlflow=mlflow,
@@ -147,111 +145,52 @@ def retrain(
         calibration_games=calibration_games,
         test_seasons=test_seasons,
         execution=parsed_execution(execution, jobs),
-        triggers=TriggerSettings(new_games=new_games, coverage_tolerance=coverage_tolerance),
-        accepted=parsed("--accept", _problem_kinds, accept or []),
+        new_games=new_games,
+        coverage_tolerance=coverage_tolerance,
+        accepted=frozenset(accept or ()),
         allow_unfit=allow_unfit,
     )
-    if promote and not target:
-        raise typer.BadParameter("name the server by --target", param_hint="'--promote'")
-    if check and promote:
-        raise typer.BadParameter("it changes the server's models, but --check only reports", param_hint="'--promote'")
-    if check and watch:
-        raise typer.BadParameter("it keeps running, but --check exits at once", param_hint="'--watch'")
-    if not check:
-        check_target_has_store(target, store)
-    if check:
-        _check(settings, as_json=as_json)
-    elif watch:
-        _watch(settings, every * 3600, promote=promote, as_json=as_json)
+    once = partial(_once, settings, work, promote=promote, check=check, as_json=as_json)
+    if watch:
+        _watch(once, every * 3600)
+    elif not check:
+        once()
     else:
-        _once(settings, promote=promote, as_json=as_json)
+        try:
+            is_due = once()
+        except typer.Exit:
+            raise typer.Exit(FAILED_CHECK) from None
+        raise typer.Exit(0 if is_due else NOT_DUE)
 
 
-def _problem_kinds(names: list[str]) -> Any:
-    """Return the kinds of problems by their names.
-
-    Raises:
-        ValueError: if there is no such kind.
-    """
-    from dejavu_trainer.retraining.sources import ProblemKind
-
-    known = {kind.value: kind for kind in ProblemKind}
-    if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"{unknown[0]!r} is not a problem; expected one of {', '.join(known)}")
-    return frozenset(known[name] for name in names)
-
-
-def _check(settings: RetrainSettings, *, as_json: bool) -> None:
-    from dejavu_trainer.reports.runs import due_document, print_due
-    from dejavu_trainer.retraining.retrain import open_retrain
-    from dejavu_trainer.retraining.work_folder import RetrainError
-
-    try:
-        with exit_on_error(RetrainError), open_retrain(settings) as opened:
-            due = opened.due()
-    except typer.Exit:
-        raise typer.Exit(FAILED_CHECK) from None
-    if as_json:
-        print_json(due_document(due))
-    else:
-        print_due(Console(), due)
-    if not due.triggers:
-        raise typer.Exit(NOT_DUE)
-
-
-def _once(settings: RetrainSettings, *, promote: bool, as_json: bool) -> None:
-    from dejavu_models.errors import FitError
+def _once(settings: RetrainSettings, folder: Path, *, promote: bool, check: bool, as_json: bool) -> bool:
+    """Report what is due, and make it unless this is only a check; return whether a new model was due."""
     from dejavu_trainer.publish import promote_staged
-    from dejavu_trainer.reports.runs import (
-        challenger_document,
-        due_document,
-        print_challenger,
-        print_due,
-        print_promotions,
-        promotions_document,
-    )
-    from dejavu_trainer.retraining.retrain import open_retrain
-    from dejavu_trainer.retraining.work_folder import RetrainError
-    from dejavu_trainer.tracking import TrackingError
+    from dejavu_trainer.reports import runs
+    from dejavu_trainer.retraining.retrain import look, make
+    from dejavu_trainer.retraining.work_folder import open_work_folder
 
-    with (
-        exit_on_error(RetrainError, TrackingError, FitError),
-        ProgressBars() as bars,
-        open_retrain(settings, bars) as opened,
-    ):
+    with exit_on_error(), ProgressBars() as bars, open_work_folder(folder) as work:
         promotions = promote_staged(settings.server) if promote else None
         if promotions is not None and not as_json:  # at once: the rest may fail
-            print_promotions(Console(), promotions)
-        due = opened.due()
-        challenger = opened.run(due) if due.triggers else None
+            runs.print_promotions(Console(), promotions)
+        due = look(settings, work, bars)
+        challenger = make(settings, work, due, bars) if due.triggers and not check else None
     if as_json:
-        document = due_document(due) if challenger is None else challenger_document(challenger)
-        print_json(promotions_document(promotions) | document)
+        document = runs.due_document(due) if challenger is None else runs.challenger_document(challenger)
+        print_json(runs.promotions_document(promotions) | document)
     elif challenger is None:
-        print_due(Console(), due)
+        runs.print_due(Console(), due)
     else:
-        print_challenger(Console(), challenger)
+        runs.print_challenger(Console(), challenger)
+    return bool(due.triggers)
 
 
-def _watch(settings: RetrainSettings, seconds: float, *, promote: bool, as_json: bool) -> None:
+def _watch(once: Callable[[], object], seconds: float) -> None:
     """Check repeatedly until SIGTERM or Ctrl-C; report failures, and retry at the next check."""
-    stopped = False
-
-    def stop(number: int, _frame: object) -> None:
-        nonlocal stopped
-        signal.signal(number, signal.SIG_IGN)  # once is enough
-        stopped = True  # in addition, since an exception raised in a finalizer is lost
-        raise _Stopped
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    with contextlib.suppress(_Stopped):
-        while not stopped:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):  # the next run continues from the work folder
+        while True:
             with contextlib.suppress(typer.Exit):  # the reason is on stderr
-                _once(settings, promote=promote, as_json=as_json)
-            if not stopped:
-                time.sleep(seconds)
-
-
-class _Stopped(BaseException):
-    """The watch was ended while it worked: the next run continues from its work folder."""
+                once()
+            time.sleep(seconds)

@@ -86,7 +86,6 @@ def study(
 
     Recipes that cannot differ are refused. A run that was killed resumes with the unfinished folds.
     """
-    from dejavu_models.errors import FitError
     from dejavu_trainer.evaluation.study import check_recipes, run_study
     from dejavu_trainer.reports.comparison import comparison_document, comparison_tables
     from dejavu_trainer.reports.render import print_tables
@@ -94,7 +93,7 @@ def study(
     from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
 
     where = parsed_execution(execution, jobs)
-    with exit_on_error(FitError), ProgressBars() as bars:
+    with exit_on_error(), ProgressBars() as bars:
         read = {str(path): parse_recipe(read_toml(path), str(path)) for path in recipes}
         check_recipes(read, forecaster)
         games, seasons = games_until(bars, data, test)

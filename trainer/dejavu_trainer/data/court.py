@@ -19,10 +19,6 @@ _BESIDE_THE_COURT = frozenset({EventKind.TIMEOUT, EventKind.OTHER})
 """Kinds of events that name persons who may not be on court."""
 
 
-class UnknownLineups(ValueError):
-    """Events do not tell who was on court; the message says where."""
-
-
 class _Stint(NamedTuple):
     """A player's uninterrupted time on court, in game seconds since tip-off, and by how much the lead changed."""
 
@@ -42,7 +38,7 @@ def box_scores_from(games: Iterable[GameInFiles]) -> tuple[dict[str, tuple[SeenL
         if any(enters for event in game.events for _, enters in _moves(event)):
             try:
                 box_scores[game.game_id] = box_score_from(game.events, team_codes(game))
-            except UnknownLineups as why:
+            except ValueError as why:
                 without.append(LeftOutGame(game.game_id, str(why)))
     return box_scores, without
 
@@ -64,7 +60,7 @@ def box_score_from(events: Sequence[Event], teams: tuple[str, str]) -> tuple[See
         teams: NBA codes of home and away team.
 
     Raises:
-        UnknownLineups: if other than five players of a team are found at some time, or the result is implausible.
+        ValueError: if other than five players of a team are found at some time, or the result is implausible.
     """
     home, lead, team_of = teams[0], 0, _team_of(events, teams)
     stints: dict[int, list[_Stint]] = defaultdict(list)
@@ -79,7 +75,7 @@ def box_score_from(events: Sequence[Event], teams: tuple[str, str]) -> tuple[See
             for player, enters in moves:
                 if enters == (player in on_court):
                     does, is_there = ("enters", "is") if enters else ("leaves", "is not")
-                    raise UnknownLineups(f"player {player} {does} after {elapsed:g} s, but {is_there} on court")
+                    raise ValueError(f"player {player} {does} after {elapsed:g} s, but {is_there} on court")
                 if enters:
                     on_court[player] = elapsed, lead
                 else:
@@ -91,7 +87,7 @@ def box_score_from(events: Sequence[Event], teams: tuple[str, str]) -> tuple[See
             stints[player].append(_Stint(since, elapsed_seconds(period, 0.0), lead - before))
     lines = tuple(_line(player, team_of.get(player) == home, stints[player]) for player in sorted(stints))
     for name, value, expected in final_faults([each.line for each in lines], lead):
-        raise UnknownLineups(f"{name} is {value}; expected {expected}")
+        raise ValueError(f"{name} is {value}; expected {expected}")
     return lines
 
 
@@ -106,7 +102,7 @@ def _check_five(on_court: Collection[int], team_of: dict[int, str], home: str, w
     at_home = sum(team_of.get(player) == home for player in on_court)
     for side, count in (("home", at_home), ("away", len(on_court) - at_home)):
         if count != STARTERS:
-            raise UnknownLineups(f"{count} players of the {side} team {when}; expected {STARTERS}")
+            raise ValueError(f"{count} players of the {side} team {when}; expected {STARTERS}")
 
 
 def _team_of(events: Sequence[Event], teams: tuple[str, str]) -> dict[int, str]:

@@ -26,8 +26,24 @@ from dejavu_feed.teams import team_code
 from dejavu_trainer.data.court import team_codes
 
 _COLUMNS: Final = ("game_id", "period", "elapsed_s", "team", "home_score", "away_score", "distance_ft")
-_LIVE: Final = ("action", "detail", "result", "qualifier", "person", "foul_drawn", "players_on")
-_V2: Final = ("event_type", "event_action", "player1", "player2", "player3")
+_LIVE: Final = {
+    "action": "actionType",
+    "detail": "subType",
+    "result": "shotResult",
+    "qualifier": "qualifiers",
+    "person": "personId",
+    "foul_drawn": "foulDrawnPersonId",
+    "players_on": "",
+}
+"""The other columns of a table of the live feed, and the feed's names of them."""
+_V2: Final = {
+    "event_type": "EVENTMSGTYPE",
+    "event_action": "EVENTMSGACTIONTYPE",
+    "player1": "PLAYER1_ID",
+    "player2": "PLAYER2_ID",
+    "player3": "PLAYER3_ID",
+}
+"""The same for PlayByPlayV2."""
 _WORDS: Final = re.compile(r"\w+")
 
 _MOST_FEET: Final = 94
@@ -116,27 +132,15 @@ def _event(row: SourceRow, number: int, parse: _Parse) -> _EventRow:
 
 
 def _live(row: SourceRow, period: int, elapsed: float, number: int) -> Event:
-    detail = row.text("detail")
-    if row.text("action") == EventKind.SUBSTITUTION:  # the feed names the player, and who is on court afterwards
-        detail = "in" if row.text("person") in row.text("players_on").split("|") else "out"
-    fields = {
-        "actionType": row.text("action"),
-        "subType": detail,
-        "shotResult": row.text("result"),
-        "qualifiers": _WORDS.findall(row.text("qualifier")),
-        "personId": row.text("person"),
-        "foulDrawnPersonId": row.text("foul_drawn"),
-    }
+    fields: dict[str, Any] = {theirs: row.text(ours) for ours, theirs in _LIVE.items()}
+    fields["qualifiers"] = _WORDS.findall(fields["qualifiers"])
+    if fields["actionType"] == EventKind.SUBSTITUTION:  # the feed names the player, and who is on court afterwards
+        fields["subType"] = "in" if fields["personId"] in row.text("players_on").split("|") else "out"
     return live_event(fields, period, elapsed, number)
 
 
 def _v2(row: SourceRow, period: int, elapsed: float, number: int) -> Event:
-    fields = {
-        "EVENTMSGTYPE": row.text("event_type"),
-        "EVENTMSGACTIONTYPE": row.text("event_action"),
-        **{f"PLAYER{each}_ID": row.text(f"player{each}") for each in (1, 2, 3)},
-    }
-    event = v2_event(fields, period, elapsed, number)
+    event = v2_event({theirs: row.text(ours) for ours, theirs in _V2.items()}, period, elapsed, number)
     if event.kind is EventKind.FREE_THROW:
         return event._replace(made=bool(row.text("home_score")))
     # The score tells how much a made shot counts; nothing tells that of a miss.

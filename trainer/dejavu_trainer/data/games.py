@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date
 from functools import cached_property
@@ -29,7 +29,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.types import MAX_SLOTS, Horizon
 from dejavu_trainer.data.box_scores import no_box_scores, read_box_scores
 from dejavu_trainer.data.moments import moments_of, moments_to_array, no_moments
-from dejavu_trainer.data.plays import NEUTRAL, RECORDED_FIELDS, Content, file_beside_plays, plays_file, read_plays
+from dejavu_trainer.data.plays import NEUTRAL, RECORDED, SeasonFile, complete, read_plays, season_files, season_path
 from dejavu_trainer.data.scoring import UNKNOWN, recorded_scoring, scoring_of
 from dejavu_trainer.execution import Advance, ignore
 
@@ -38,7 +38,7 @@ _LINES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".json"})
 _CHANCE: Final = 3.0
 """Standard errors below 0 beyond which a mean is not attributed to chance, as in one of 700 seasons of random lines."""
 _LIVE_COLUMNS = tuple(live_inputs.COLUMNS)
-_SEASONS = re.compile(r"([0-9]{4})(?:-([0-9]{4}))?", re.ASCII)
+_SEASONS = re.compile(r"([0-9]{4})(?:-([0-9]{4}|[0-9]{2}))?", re.ASCII)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,13 +173,13 @@ class _Game(NamedTuple):
     scores: tuple[Score, ...]
 
 
-def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) -> Games:
-    """Read plays_{season}.parquet of each season, from `folder` or its subfolder seasons/.
+def load_games(path: Path, seasons: Sequence[int], advance: Advance = ignore) -> Games:
+    """Read the games of seasons, with the lines, events and players beside their plays.
 
     Games are excluded by the rule of dejavu_feed.files.checked_games.
 
     Args:
-        folder: folder of the files.
+        path: folder of plays_{season}.parquet, directly or in its subfolder seasons/, or one such file.
         seasons: years in which the seasons end.
         advance: called with 1 after each season, to show progress.
 
@@ -187,50 +187,32 @@ def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) 
         DataError: if a file is missing or malformed, holds no eligible game, or a game occurs twice, also under two
             ids.
     """
-    games = list[_Game]()
+    games, files = list[_Game](), season_files(path)
     for season in seasons:
-        path = plays_file(folder, season)
-        games += _games_of(path, read_plays(path), season)
+        if season not in files:
+            raise DataError(f"{path}: contains no {season_path(path, season).name}")
+        games += _games_of(files[season], read_plays(files[season]), season)
         advance(1)
     games.sort(key=lambda game: (game.date, game.game_id))
-    seen = set[str]()
-    for game in games:
-        if game.game_id in seen:
-            raise DataError(f"{folder}: game {game.game_id} occurs in more than one season")
-        seen.add(game.game_id)
-    _refuse_second_ids(folder, games)
+    _refuse_twice(path, games)
     *columns, scores = list(zip(*games, strict=True)) or [()] * len(_Game._fields)
     dtypes: list[Any] = [np.str_, np.int16, "datetime64[D]", *[np.str_] * 3, np.int16, np.int16, np.float32, np.int16]
     no_lines = np.full(len(games), np.nan, np.float32)
     none = no_lines, no_box_scores(len(games)), no_moments(len(games))
-    loaded = Games(*[*map(np.array, columns, dtypes), *none])
-    return with_box_scores(with_plays(with_lines(loaded, folder), scores, folder), folder)
+    loaded = _with_lines(Games(*[*map(np.array, columns, dtypes), *none]), path.parent if path.is_file() else path)
+    return _with_plays(loaded, scores, files)
 
 
-def with_box_scores(games: Games, folder: Path) -> Games:
-    """Add box scores to the games of the seasons that have a file of them.
-
-    Raises:
-        DataError: if a file can't be read.
-    """
-    result = no_box_scores(len(games))
-    for season in np.unique(games.season).tolist():
-        path = file_beside_plays(folder, season, Content.PLAYERS)
-        of_season = {} if path is None else read_box_scores(path)
-        for row in np.flatnonzero(games.season == season).tolist():
-            result[row] = of_season.get(str(games.game_id[row]), ())
-    return replace(games, box_scores=result)
-
-
-def with_lines(games: Games, folder: Path) -> Games:
-    """Add lines to games, from the files of lines in the folder of the plays (`lines_files`).
+def _with_lines(games: Games, folder: Path) -> Games:
+    """Add lines to games, from the files of lines beside the plays: lines.csv or the like, and those in lines/.
 
     Raises:
         DataError: if a file can't be read, or the lines of a season in it have the wrong sign.
     """
     line, live = games.line.copy(), games.live.copy()
     of_total = live[:, :, _LIVE_COLUMNS.index("pregame_total")]
-    for path in lines_files(folder):
+    files = [*folder.glob("lines.*"), *folder.glob("lines/*")]
+    for path in sorted(path for path in files if path.suffix.lower() in _LINES):
         lines, of_file = read_lines(path), np.full(len(games), np.nan, np.float32)
         keys = zip(games.game_id.tolist(), games.date.tolist(), games.home.tolist(), games.away.tolist(), strict=True)
         for row, key in enumerate(keys):
@@ -262,39 +244,37 @@ def _refuse_wrong_sign(path: Path, line: NDArray[np.float32], games: Games) -> N
             )
 
 
-def with_plays(games: Games, scores: Sequence[Sequence[Score]], folder: Path) -> Games:
-    """Return games with who has the ball at the ends of minutes, and with their states at moments (`data.moments`).
+def _with_plays(games: Games, scores: Sequence[Sequence[Score]], files: Mapping[int, Path]) -> Games:
+    """Add box scores, who has the ball at the ends of minutes, and the states at moments (`data.moments`).
 
-    Who has the ball is known of those seasons that have a file of events.
+    Box scores and who has the ball are known of those seasons that have a file of players, or events.
 
     Args:
         games: n games.
         scores: the scores after the plays of each game; none if they are known at the ends of minutes only.
-        folder: folder of the plays.
+        files: the files of the plays by season.
 
     Raises:
         DataError: if a file can't be read.
     """
-    live, moments = games.live.copy(), no_moments(len(games))
+    live, moments, box_scores = games.live.copy(), no_moments(len(games)), no_box_scores(len(games))
     columns = [_LIVE_COLUMNS.index(name) for name in ("possession_side", "possession_shot_in_air")]
     for season in np.unique(games.season).tolist():
-        path = file_beside_plays(folder, season, Content.EVENTS)
-        events = {} if path is None else late_events(path)
+        events_file, players_file = (
+            season_path(files[season].parent, season, kind) for kind in (SeasonFile.EVENTS, SeasonFile.PLAYERS)
+        )
+        events = late_events(events_file) if events_file.is_file() else {}
+        players = read_box_scores(players_file) if players_file.is_file() else {}
         for row in np.flatnonzero(games.season == season).tolist():
-            of_game, home = events.get(str(games.game_id[row]), []), str(games.home[row])
+            game_id, home = str(games.game_id[row]), str(games.home[row])
+            box_scores[row], of_game = players.get(game_id, ()), events.get(game_id, [])
             balls = ((event.elapsed, event.possession, event.shot_in_air) for event in of_game)
             for minute, ball in enumerate(possessions(balls, REGULATION_MINUTES, home)):
                 if ball is not None:
                     live[row, minute, columns] = float(ball.side), float(ball.shot_in_air)
             if scores[row]:
                 moments[row] = moments_of(scores[row], of_game, home)
-    return replace(games, live=live, moments=moments)
-
-
-def lines_files(folder: Path) -> list[Path]:
-    """Return the files of lines of a folder of games, sorted: lines.csv or the like, and those in its folder lines/."""
-    files = [*folder.glob("lines.*"), *(folder / "lines").glob("*")]
-    return sorted(path for path in files if path.suffix.lower() in _LINES)
+    return replace(games, live=live, moments=moments, box_scores=box_scores)
 
 
 def count_games(source: Path, plays: pa.Table) -> int:
@@ -307,24 +287,25 @@ def count_games(source: Path, plays: pa.Table) -> int:
     Raises:
         DataError: if there is no eligible game, one is malformed, or one has two ids.
     """
-    games = _games_of(source, plays, season=0)
-    _refuse_second_ids(source, games)
+    games = _games_of(source, complete(plays), season=0)
+    _refuse_twice(source, games)
     return len(games)
 
 
-def _refuse_second_ids(source: Path, games: Iterable[_Game]) -> None:
-    """Refuse a game that has two ids, such as the NBA's and one of its date: it would count twice.
+def _refuse_twice(source: Path, games: Iterable[_Game]) -> None:
+    """Refuse a game that is there twice, also under two ids, such as the NBA's and one of its date.
 
     Raises:
-        DataError: if two games have the same date and teams; the message names both ids.
+        DataError: if two games have the same date and teams; the message names both ids and seasons.
     """
-    ids: dict[tuple[date, str, str], str] = {}
+    seen: dict[tuple[date, str, str], _Game] = {}
     for game in games:
-        first = ids.setdefault((game.date, game.home, game.away), game.game_id)
-        if first != game.game_id:
+        first = seen.setdefault((game.date, game.home, game.away), game)
+        if first is not game:
+            seasons = f", in seasons {first.season} and {game.season}" * (first.season != game.season)
             raise DataError(
-                f"{source}: games {first} and {game.game_id} are the same, {game.away} at {game.home} on {game.date};"
-                " expected one id per game"
+                f"{source}: games {first.game_id} and {game.game_id} are the same, {game.away} at {game.home} on"
+                f" {game.date}{seasons}; expected one id per game, in one season"
             )
 
 
@@ -337,9 +318,7 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
     home_score = plays["home_score"].to_numpy()[order]
     away_score = plays["away_score"].to_numpy()[order]
     no_away = plays["away"].is_null().to_numpy()[order]
-    labels = ["type", "home", "away", *([DATE] if DATE in plays.column_names else [])]
-    labels += [NEUTRAL] if NEUTRAL in plays.column_names else []
-    names = plays.select(labels).take(order[starts]).to_pylist()
+    names = plays.select(["type", "home", "away", DATE, NEUTRAL]).take(order[starts]).to_pylist()
     recorded = _recorded(plays, order)
 
     games = []
@@ -352,12 +331,12 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
         if exclusion_reason(None if no_away[rows].any() else team["away"], scores):
             continue
         try:
-            day, home, away = game_date(game_id, team.get(DATE)), team_code(team["home"]), team_code(team["away"])
+            day, home, away = game_date(game_id, team[DATE]), team_code(team["home"]), team_code(team["away"])
         except ValueError as error:
             raise DataError(f"{source}: game {game_id}: {error}") from None
         differentials = slots(scores, REGULATION_MINUTES)
         final = scores[-1].home - scores[-1].away
-        scoring = recorded_scoring(columns[0], recorded[rows]) if recorded else scoring_of(scores, team.get(NEUTRAL))
+        scoring = recorded_scoring(columns[0], recorded[rows]) if recorded else scoring_of(scores, team[NEUTRAL])
         kept = () if scoring.final_total == UNKNOWN or recorded else tuple(scores)
         games.append(_Game(game_id, season, day, team["type"], home, away, differentials, final, *scoring, kept))
     if not games:
@@ -366,29 +345,42 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
 
 
 def _recorded(plays: pa.Table, order: NDArray[np.intp]) -> list[tuple[float, ...]]:
-    """Return the live inputs of each row, NaN where null, in the given order; empty without these columns."""
-    if RECORDED_FIELDS[0].name not in plays.column_names:
+    """Return the live inputs of each row, NaN where null, in the given order; empty if none was recorded."""
+    if all(plays[name].null_count == len(plays) for name in RECORDED):
         return []
-    columns = [plays[field.name].fill_null(np.nan) for field in RECORDED_FIELDS]
+    columns = [plays[name].fill_null(np.nan) for name in _LIVE_COLUMNS]
     return list(zip(*(column.to_numpy()[order].tolist() for column in columns), strict=True))
 
 
+def season_name(season: int) -> str:
+    """Return the NBA's name of the season that ends in a year: "2024-25" for 2025."""
+    return f"{season - 1}-{season % 100:02d}"
+
+
 def parse_seasons(text: str) -> tuple[int, ...]:
-    """Parse seasons such as "2015-2021" or "2015,2017-2019", ascending and without duplicates.
+    """Parse seasons into the years in which they end, ascending and without duplicates.
+
+    Args:
+        text: comma-separated parts: a year such as "2015", a range such as "2015-2021", or "2024-25" as the NBA writes
+            it.
 
     Raises:
-        ValueError: if a part is neither a year nor an ascending range of years.
+        ValueError: if a part is none of these.
     """
     seasons = set[int]()
-    for part in text.split(","):
-        match = _SEASONS.fullmatch(part.strip())
+    for part in map(str.strip, text.split(",")):
+        match = _SEASONS.fullmatch(part)
         if match is None:
-            raise ValueError(f"{part.strip()!r} is neither a season such as 2015 nor a range such as 2015-2021")
-        first = int(match[1])
-        last = int(match[2] or first)
-        if last < first:
-            raise ValueError(f"{part.strip()!r} is a backwards range")
-        seasons.update(range(first, last + 1))
+            raise ValueError(f"{part!r} is neither a season such as 2015 or 2014-15 nor a range such as 2015-2021")
+        first, last = int(match[1]), match[2] or match[1]
+        if len(last) == 2:
+            first += 1
+            if season_name(first) != part:
+                raise ValueError(f"{part!r} is not a season; did you mean {season_name(first)}?")
+            last = str(first)
+        if int(last) < first:
+            raise ValueError(f"{part!r} is a backwards range")
+        seasons.update(range(first, int(last) + 1))
     return tuple(sorted(seasons))
 
 

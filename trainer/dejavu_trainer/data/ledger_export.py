@@ -71,11 +71,13 @@ def export_ledger(
 
 
 @contextmanager
-def games_folder(source: str) -> Iterator[Path]:
+def games_folder(source: str, *, results: bool = False, include_replays: bool = False) -> Iterator[Path]:
     """Yield the folder or file with the games of a source: the source itself, or a temporary export if it is a ledger.
 
     Args:
         source: a folder of plays_{season}.parquet, one such file, or a ledger: its path, or its URL.
+        results: whether only the results of games are needed.
+        include_replays: see `export_ledger`.
 
     Raises:
         DataError: if there is no such source, or the ledger cannot be exported.
@@ -84,10 +86,13 @@ def games_folder(source: str) -> Iterator[Path]:
     if url is None:
         yield Path(source)
         return
-    with tempfile.TemporaryDirectory(prefix="dejavu-ratings-") as folder:
+    minutes = FEWEST_MINUTES if results else None
+    with tempfile.TemporaryDirectory(prefix="dejavu-games-") as folder:
         try:
-            export_ledger(url, Path(folder), min_minutes=FEWEST_MINUTES, source=source.rpartition("@")[2])
+            export_ledger(url, Path(folder), min_minutes=minutes, include_replays=include_replays)
         except DataError as error:
+            if not results:
+                raise
             # `refresh` does not have the option that the hint names; `retrain` does.
             raise DataError(str(error).replace(_NO_REPLAYS_HINT, "; games of replays do not count")) from error
         yield Path(folder)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from dejavu_common.clock import Backoff
 from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed
@@ -23,23 +22,10 @@ class RetriesExhausted(FeedError):
     """A request failed permanently or in every attempt; the message is the last error."""
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """Rate limit and retry settings.
-
-    Attributes:
-        spacing: minimum seconds between the end of one request and the start of the next.
-        max_attempts: maximum attempts per request.
-        first_wait: seconds before the second attempt; doubles with each further attempt.
-        longest_wait: upper bound of this wait, in seconds.
-        max_retry_after: largest Retry-After to wait for, in seconds; beyond it the fetch stops.
-    """
-
-    spacing: float = 0.6
-    max_attempts: int = 5
-    first_wait: float = 2.0
-    longest_wait: float = 60.0
-    max_retry_after: float = 900.0
+_LONGEST_WAIT: Final = 60.0
+"""Upper bound of a wait between two attempts, in seconds."""
+_MAX_RETRY_AFTER: Final = 900.0
+"""Largest Retry-After to wait for, in seconds; beyond it the fetch stops."""
 
 
 class RetryingClient:
@@ -48,22 +34,28 @@ class RetryingClient:
     The first request waits too: a fetch that was just killed may have sent one.
 
     Args:
-        pace: rate limit and retry settings.
         waiting: called before each retry, with the wait in seconds and the reason.
+        spacing: minimum seconds between the end of one request and the start of the next.
+        max_attempts: maximum attempts per request.
+        first_wait: seconds before the second attempt; doubles with each further attempt.
         clock, sleep, chance: clock, sleep and random source, replaceable in tests.
     """
 
     def __init__(
         self,
-        pace: RetryPolicy,
         waiting: Callable[[float, str], object],
         *,
+        spacing: float = 0.6,
+        max_attempts: int = 5,
+        first_wait: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._pace = pace
         self._waiting = waiting
+        self._spacing = spacing
+        self._max_attempts = max_attempts
+        self._first_wait = first_wait
         self._clock = clock
         self._sleep = sleep
         self._chance = chance
@@ -74,12 +66,12 @@ class RetryingClient:
 
         Raises:
             RetriesExhausted: if every attempt failed, or a retry would not help.
-            FetchStopped: if the service asks for a longer wait than `max_retry_after`.
+            FetchStopped: if the service asks for a longer wait than a quarter of an hour.
             FeedError: any other error that the function raises.
         """
-        backoff = Backoff(self._pace.first_wait, self._pace.longest_wait, chance=self._chance)
-        for attempt in range(1, self._pace.max_attempts + 1):
-            self._pause(self._last + self._pace.spacing - self._clock())
+        backoff = Backoff(self._first_wait, _LONGEST_WAIT, chance=self._chance)
+        for attempt in range(1, self._max_attempts + 1):
+            self._pause(self._last + self._spacing - self._clock())
             try:
                 return request()
             except (FeedUnavailable, MalformedFeed) as error:
@@ -100,8 +92,8 @@ class RetryingClient:
     def _wait(self, error: FeedError, attempt: int, wait: float) -> float | None:
         """Return the wait after a failed attempt in seconds, at least `wait`; None if there is no further attempt."""
         retry_after = error.retry_after if isinstance(error, StatsUnavailable) else None
-        if retry_after is not None and retry_after > self._pace.max_retry_after:
+        if retry_after is not None and retry_after > _MAX_RETRY_AFTER:
             raise FetchStopped(f"{error}: the service asks to retry in {retry_after / 60:.0f} min") from error
-        if attempt == self._pace.max_attempts or (isinstance(error, StatsUnavailable) and not error.transient):
+        if attempt == self._max_attempts or (isinstance(error, StatsUnavailable) and not error.transient):
             return None
         return max(wait, retry_after or 0.0)

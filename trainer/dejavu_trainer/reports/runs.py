@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # these import torch and scipy, which take seconds to load
     from dejavu_trainer.pipeline import FitReport
     from dejavu_trainer.publish import Promotion
     from dejavu_trainer.refresh import Refresh
-    from dejavu_trainer.retraining.settings import Challenger, Due
+    from dejavu_trainer.retraining.retrain import Challenger, Due
 
 _EXPECTED: Final = {
     "carried": "carried from game to game",
@@ -210,7 +210,7 @@ def due_document(due: Due) -> dict[str, Any]:
             {"kind": each.kind.value, "reason": each.reason, "details": each.details} for each in due.triggers
         ],
         "parent": due.parent,
-        "compared_with": due.compared_with,
+        "compared_with": due.basis.model_version,
         "games": due.games,
         "newer_games": due.newer,
         "sources": [asdict(each) for each in due.sources],
@@ -221,10 +221,10 @@ def challenger_document(challenger: Challenger) -> dict[str, Any]:
     """Return a challenger that was published; docs/training.md lists the keys."""
     return {
         **due_document(challenger.due),
-        "model_version": challenger.model_version,
+        "model_version": challenger.manifest.version,
         "bundle": str(challenger.bundle),
-        "seasons": challenger.plan,
-        "verdict": challenger.verdict,
+        "seasons": asdict(challenger.plan),
+        "verdict": challenger.manifest.verdict.model_dump(mode="json"),
         "drift": challenger.drifts,
         "mlflow": None if challenger.tracked is None else asdict(challenger.tracked),
     }
@@ -248,14 +248,14 @@ def print_due(console: Console, due: Due) -> None:
 
 def print_challenger(console: Console, challenger: Challenger) -> None:
     """Print the published challenger with the reason."""
-    plan, tracked = challenger.plan, challenger.tracked
+    plan, tracked, manifest = challenger.plan, challenger.tracked, challenger.manifest
     rows = _due_rows(challenger.due)
     rows += [
-        ("Trained on", ranges(list(plan["train"]))),
-        ("Calibrated on", ranges(list(plan["calibrate"]))),
-        ("Tested on", ranges(list(plan["test"])) or "a part of the calibration games"),
-        _verdict(challenger.verdict),
-        ("Challenger", challenger.model_version),
+        ("Trained on", ranges(list(plan.train))),
+        ("Calibrated on", ranges(list(plan.calibrate))),
+        ("Tested on", ranges(list(plan.test)) or "a part of the calibration games"),
+        _verdict(manifest.verdict.model_dump(mode="json")),
+        ("Challenger", manifest.version),
         ("Bundle", str(challenger.bundle)),
     ]
     if tracked is not None:
@@ -264,7 +264,7 @@ def print_challenger(console: Console, challenger: Challenger) -> None:
 
 
 def _due_rows(due: Due) -> list[tuple[str, str]]:
-    model = (due.compared_with or "no model") + due.unfit * ", a challenger that was found unfit"
+    model = due.basis.model_version + bool(due.basis.unfit_by) * ", a challenger that was found unfit"
     games = f"{due.games:,}, {due.newer:,} of them newer than those of {model}"
     rows = [("Games", games)]
     rows += [(f"Due: {each.kind.value}", each.details) for each in due.triggers]

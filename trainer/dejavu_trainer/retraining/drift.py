@@ -12,7 +12,7 @@ the means of at least 0.2 standard deviations, which Cohen (Statistical Power An
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,51 +33,23 @@ MIN_GAMES: Final = 100
 """Minimum number of games on each side of a comparison."""
 
 
-@dataclass(frozen=True, slots=True)
-class GameValues:
-    """Compared quantities of n games, one value per game.
+def quantities(games: Games) -> dict[str, Floats]:
+    """Return the compared quantities of n games, (n,) each, in points or minutes.
 
-    Attributes:
-        scoring: number of points that moved the differential, over all minutes (for each minute, the fewest that
-            explain the change).
-        pace: number of minutes in which the differential changes.
-        halftime, final: the differential, home − away, at the half and at the end, in points.
+    Scoring is the number of points that moved the differential, over all minutes (for each minute, the fewest that
+    explain the change), pace the number of minutes in which it changes, home edge the final differential, and a spread
+    the distance of a differential from its median.
     """
-
-    scoring: Floats
-    pace: Floats
-    halftime: Floats
-    final: Floats
-
-    @classmethod
-    def of(cls, games: Games) -> GameValues:
-        """Return the values of games."""
-        minutes = np.diff(games.differentials.astype(np.float64), axis=1, prepend=0.0)
-        return cls(
-            np.abs(minutes).sum(axis=1),
-            (minutes != 0).sum(axis=1).astype(np.float64),
-            games.differentials[:, Horizon.HALFTIME.minutes - 1].astype(np.float64),
-            games.final.astype(np.float64),
-        )
-
-    def __len__(self) -> int:
-        return len(self.final)
-
-
-def _distance(values: Floats) -> Floats:
-    """Return the distances from the median."""
-    return np.abs(values - np.median(values))
-
-
-QUANTITIES: Final[dict[str, Callable[[GameValues], Floats]]] = {
-    "scoring": lambda games: games.scoring,
-    "pace": lambda games: games.pace,
-    "home edge": lambda games: games.final,
-    "spread at the half": lambda games: _distance(games.halftime),
-    "spread at the end": lambda games: _distance(games.final),
-}
-"""Compared quantities: the values of GameValues; the home edge is the mean of the final differentials, a spread is the
-mean of the distances from the median."""
+    differentials = games.differentials.astype(np.float64)
+    minutes = np.diff(differentials, axis=1, prepend=0.0)
+    halftime, final = differentials[:, Horizon.HALFTIME.minutes - 1], games.final.astype(np.float64)
+    return {
+        "scoring": np.abs(minutes).sum(axis=1),
+        "pace": (minutes != 0).sum(axis=1).astype(np.float64),
+        "home edge": final,
+        "spread at the half": np.abs(halftime - np.median(halftime)),
+        "spread at the end": np.abs(final - np.median(final)),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +57,7 @@ class Drift:
     """Difference of a quantity between older and newer games.
 
     Attributes:
-        quantity: one of QUANTITIES.
+        quantity: one of `quantities`.
         before, after: its means.
         effect: their difference, after − before, in standard deviations of a game (root of the mean variance).
         p_value: of Welch's test, corrected for the number of quantities.
@@ -110,37 +82,31 @@ def drifts(before: Games, after: Games) -> list[Drift]:
     """Compare newer games with older ones; return an empty list if one side has fewer than MIN_GAMES.
 
     Returns:
-        One element for each of QUANTITIES, in their order.
+        One element for each of `quantities`, in their order.
     """
-    return compare(GameValues.of(before), GameValues.of(after))
-
-
-def compare(before: GameValues, after: GameValues) -> list[Drift]:
-    """Compare newer games with older ones by their values; see `drifts`."""
     if min(len(before), len(after)) < MIN_GAMES:
         return []
-    samples = [(quantity(before), quantity(after)) for quantity in QUANTITIES.values()]
-    p_values = [_welch(old, new) for old, new in samples]
-    found = []
-    for name, (old, new), p_value in zip(QUANTITIES, samples, holm(p_values), strict=True):
-        deviation = float(np.sqrt((old.var(ddof=1) + new.var(ddof=1)) / 2))
-        difference = float(new.mean() - old.mean())
-        effect = difference / deviation if deviation else 0.0
-        alarm = p_value < LEVEL and abs(effect) >= SMALLEST_EFFECT
-        found.append(Drift(name, float(old.mean()), float(new.mean()), effect, p_value, alarm))
-    return found
+    names, old = zip(*quantities(before).items(), strict=True)
+    new = tuple(quantities(after).values())
+    means = [(float(a.mean()), float(b.mean())) for a, b in zip(old, new, strict=True)]
+    deviations = [float(np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)) for a, b in zip(old, new, strict=True)]
+    effects = [(b - a) / deviation if deviation else 0.0 for (a, b), deviation in zip(means, deviations, strict=True)]
+    p_values = holm([_welch(a, b) for a, b in zip(old, new, strict=True)])
+    return [
+        Drift(name, *of, effect, p_value, p_value < LEVEL and abs(effect) >= SMALLEST_EFFECT)
+        for name, of, effect, p_value in zip(names, means, effects, p_values, strict=True)
+    ]
 
 
 def _welch(old: Floats, new: Floats) -> float:
-    """Return the two-sided p-value of Welch's test, also if one side has no variance."""
-    from scipy.stats import t
+    """Return the two-sided p-value of Welch's test, also if neither side has any variance."""
+    from scipy.stats import ttest_ind
 
-    parts = np.array([old.var(ddof=1) / len(old), new.var(ddof=1) / len(new)])
-    difference = float(new.mean() - old.mean())
-    if not parts.any():
-        return float(difference == 0)
-    freedom = parts.sum() ** 2 / (parts**2 / (np.array([len(old), len(new)]) - 1)).sum()
-    return float(2 * t.sf(abs(difference) / np.sqrt(parts.sum()), freedom))
+    if not (old.var() or new.var()):
+        return float(old.mean() == new.mean())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the precision for nearly equal values
+        return float(ttest_ind(old, new, equal_var=False).pvalue)
 
 
 def holm(p_values: list[float]) -> list[float]:
@@ -148,8 +114,8 @@ def holm(p_values: list[float]) -> list[float]:
 
     If all null hypotheses hold, the smallest corrected value is at most x with a probability of at most x.
     """
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, p_values[index] * (len(p_values) - rank)))
-        corrected[index] = largest
-    return corrected
+    order = np.argsort(p_values, kind="stable")
+    raised = np.array(p_values)[order] * np.arange(len(order), 0, -1)
+    corrected = np.empty(len(order))
+    corrected[order] = np.minimum(np.maximum.accumulate(raised), 1.0)
+    return [float(each) for each in corrected]

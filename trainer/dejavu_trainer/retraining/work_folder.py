@@ -11,15 +11,16 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from dejavu_common.files import write_atomic
+from dejavu_models.errors import DejavuError
 
 
-class RetrainError(Exception):
+class RetrainError(DejavuError):
     """A retrain was refused or failed; the message has the reason and the remedy."""
 
 
@@ -27,7 +28,7 @@ class RetrainRunning(RetrainError):
     """Another retrain is running in the same work folder."""
 
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Version of the results; incremented with every change of a step's result or its storage, so that older results are
 not used."""
 
@@ -43,44 +44,38 @@ class WorkFolder:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._used = set[str]()
+        self._folder = folder
+        self._kept = {_LOCK, _LAST}
 
-    def key(self, **inputs: Any) -> str:
-        """Return a hash of a step's inputs, which must be JSON: 16 hexadecimal digits."""
-        content = json.dumps({"format": FORMAT, **inputs}, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+    def path(self, name: str, **inputs: Any) -> Path:
+        """Return the path of the result of a step, which `finish` then keeps.
 
-    def path(self, name: str) -> Path:
-        """Return the path of a result, which `keep_used` then keeps."""
-        self._used.add(name)
-        return self.folder / name
-
-    def document(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return the JSON document of a step; `make` computes it if it is not stored."""
-        path = self.path(name)
-        if not path.exists():
-            write_atomic(path, json.dumps(make(), indent=2, allow_nan=False).encode() + b"\n")
-        return _read(path)
+        Args:
+            name: the name of the step.
+            inputs: its inputs, which must be JSON; their hash is part of the file's name.
+        """
+        result = f"{name}-{key_of(**inputs)}"
+        self._kept.add(result)
+        return self._folder / result
 
     @property
-    def last(self) -> dict[str, Any] | None:
-        """The document that describes the last challenger that was made here; None if there is none."""
-        path = self.folder / _LAST
-        return _read(path) if path.exists() else None
+    def last(self) -> bytes | None:
+        """The description of the last challenger that was made here; None if there is none."""
+        path = self._folder / _LAST
+        return path.read_bytes() if path.exists() else None
 
-    def finish(self, document: dict[str, Any]) -> None:
+    def finish(self, description: str) -> None:
         """Store the description of a challenger, and remove the results of other inputs."""
-        write_atomic(self.folder / _LAST, json.dumps(document, indent=2, allow_nan=False).encode() + b"\n")
-        for path in self.folder.iterdir():
-            if path.name not in {*self._used, _LAST, _LOCK}:
+        write_atomic(self._folder / _LAST, description.encode() + b"\n")
+        for path in self._folder.iterdir():
+            if path.name not in self._kept:
                 _remove(path)
 
-    def temporary(self, name: str) -> Path:
-        """Return a new folder that the next run removes if this one does not."""
-        folder = self.folder / f".{name}.{os.getpid()}"
-        folder.mkdir()
-        return folder
+
+def key_of(**inputs: Any) -> str:
+    """Return a hash of inputs, which must be JSON: 16 hexadecimal digits."""
+    content = json.dumps({"format": FORMAT, **inputs}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 @contextmanager
@@ -115,10 +110,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_bytes()))
-    except (ValueError, TypeError) as error:
-        raise RetrainError(f"{path}: is not a result of a retrain: {error}; remove it") from error

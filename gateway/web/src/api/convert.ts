@@ -80,7 +80,14 @@ export function forecast(json: ForecastJson): Forecast {
       final: score(game.finalHomePoints, game.finalAwayPoints),
       course: (game.course ?? []).map(num),
     })),
-    summary: summary && { games: num(summary.games), homeLed: num(summary.homeLed), turned: num(summary.turned), correction: num(summary.correction) },
+    summary: summary && {
+      minute: num(summary.minute),
+      games: num(summary.games),
+      sameLead: num(summary.sameLead),
+      homeLed: num(summary.homeLed),
+      turned: num(summary.turned),
+      correction: num(summary.correction),
+    },
     attribution: attribution && {
       beforeTipoff: num(attribution.beforeTipoff),
       minutes: (attribution.minutes ?? []).map(num),

@@ -56,8 +56,13 @@ export interface SimilarGame extends Teams {
 
 /** What happened in the similar games that a forecast is made of; a game and its mirror image count as two. */
 export interface SimilarSummary {
+  /** Minute after which they are compared. */
+  minute: number;
   games: number;
+  /** Games of them with the lead of the forecast's game, to two points; the following are of these. */
+  sameLead: number;
   homeLed: number;
+  /** In which the side that is behind led at the horizon. */
   turned: number;
   correction: number;
 }

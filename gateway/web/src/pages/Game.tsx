@@ -74,17 +74,17 @@ function ReasonFigure(props: Parts) {
 function SimilarCard(props: Parts & { drawn: boolean; onDraw: (drawn: boolean) => void }) {
   const games = () => props.moment.explained()?.similar ?? [];
   const horizon = () => strings.horizon[props.moment.explained()?.horizon ?? "final"] ?? "";
-  const score = (of: Score | undefined) => (of ? `${of[1]}–${of[0]}` : "–");
+  const score = (of: Score | undefined, mirrored: boolean) => (of ? (mirrored ? `${of[1]}–${of[0]}` : `${of[0]}–${of[1]}`) : "–");
   const table = () => ({
     columns: said.similarColumns(horizon()),
     rows: games().map((game) => [
       said.similarName(game.label, game.mirrored),
-      score(game.score),
+      score(game.score, game.mirrored),
       game.mirrored ? expected(game.atHorizon, game.away, game.home) : expected(game.atHorizon, game.home, game.away),
-      score(game.final),
+      score(game.final, game.mirrored),
     ]),
   });
-  const caption = () => said.similarCaption(props.moment.explained()?.minute ?? 0, games().some((game) => game.mirrored) ? props.moment.home() : "");
+  const caption = () => said.similarCaption(props.moment.home(), games().some((game) => game.mirrored));
   return (
     <section class="card similar">
       <div class="figure-head">
@@ -95,7 +95,7 @@ function SimilarCard(props: Parts & { drawn: boolean; onDraw: (drawn: boolean) =
         </label>
       </div>
       <Show when={props.moment.explained()?.summary}>
-        {(summary) => <p>{said.similarSummary(summary().games, horizon(), percent(summary().homeLed / summary().games), percent(summary().turned / summary().games))}</p>}
+        {(summary) => <p>{said.similarSummary(summary(), props.moment.explained()?.lead ?? 0, horizon(), percent)}</p>}
       </Show>
       <Show when={games().length} fallback={<p>{said.similarNone}</p>}>
         <Table data={table()} caption={said.similarTitle} />

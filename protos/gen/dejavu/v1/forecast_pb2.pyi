@@ -899,8 +899,8 @@ class Explanation(_message.Message):
     """Number of calibration games behind the interval and the probability."""
     @_builtins.property
     def similar_games(self) -> _containers.RepeatedCompositeFieldContainer[Global___SimilarGame]:
-        """The nearest of the past games in similar_summary, nearest first; at most five. With their courses in responses of
-        Predict and GetPrediction, and in streams.
+        """The nearest of the past games in similar_summary, nearest first; at most five. If the forecast has a game_date, they
+        are earlier games. With their courses in responses of Predict and GetPrediction, and in streams.
         """
 
     @_builtins.property
@@ -917,7 +917,9 @@ class Explanation(_message.Message):
 
     @_builtins.property
     def similar_summary(self) -> Global___SimilarSummary:
-        """What happened in the past games that resemble this one. Absent without the component dejavu."""
+        """What happened in the past games that resemble this one after a minute. Absent, like similar_games, without the
+        component dejavu and in overtime.
+        """
 
     @_builtins.property
     def contributions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contribution]:
@@ -1021,7 +1023,8 @@ class Contribution(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     POINTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name: ratings (the teams' strength and the home advantage), schedule, players, line (the request's
+    """Its name: ratings (the teams' strength and the home advantage), home (the home advantage, where nothing is known of
+    the game before tip-off), schedule, players, line (the request's
     pregame_margin), minutes (the lead so far), live (the last score or the possession), dejavu (the similar games) or
     lstm; later releases may have others.
     """
@@ -1054,15 +1057,23 @@ class SimilarSummary(_message.Message):
     HOME_LED_FIELD_NUMBER: _builtins.int
     TURNED_FIELD_NUMBER: _builtins.int
     CORRECTION_FIELD_NUMBER: _builtins.int
+    MINUTE_FIELD_NUMBER: _builtins.int
+    SAME_LEAD_FIELD_NUMBER: _builtins.int
     games: _builtins.int
     """Number of these games."""
     home_led: _builtins.int
-    """Number in which the home side led at the horizon."""
+    """Number of games with the same lead in which the home side led at the horizon."""
     turned: _builtins.int
-    """Number in which one team led after the minute of the forecast, and the other one at the horizon."""
+    """Number of games with the same lead in which the side that is behind led at the horizon; 0 if none is behind."""
     correction: _builtins.float
-    """By how much the forecast corrects the differentials of these games, in points, in the mean: their teams' strength
-    and live inputs differ from those of the requested game.
+    """Prediction of dejavu less the mean differential, at the horizon, of the games with the same lead, in points: the
+    home advantage, the strength of the teams and the live inputs. 0 if there are no such games.
+    """
+    minute: _builtins.int
+    """Minute after which the games are compared."""
+    same_lead: _builtins.int
+    """Number of these games with the same lead: within two points of the requested game's after the minute. In a game with
+    an unusual lead there may be none.
     """
     def __init__(
         self,
@@ -1071,10 +1082,12 @@ class SimilarSummary(_message.Message):
         home_led: _builtins.int = ...,
         turned: _builtins.int = ...,
         correction: _builtins.float = ...,
+        minute: _builtins.int = ...,
+        same_lead: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["correction", b"correction", "games", b"games", "home_led", b"home_led", "turned", b"turned"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correction", b"correction", "games", b"games", "home_led", b"home_led", "minute", b"minute", "same_lead", b"same_lead", "turned", b"turned"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

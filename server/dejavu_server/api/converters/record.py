@@ -10,6 +10,7 @@ from dejavu_models.comparison import Comparison
 from dejavu_models.scorecard import (
     LeaderboardEntry,
     LeaderboardMetric,
+    MarketRecord,
     Scorecard,
 )
 from dejavu_server.api.converters.fields import message_of
@@ -92,9 +93,15 @@ def scorecard_message(card: Scorecard) -> scorecard_pb2.Scorecard:
     return message_of(
         scorecard_pb2.Scorecard,
         card,
-        market=None if card.market is None else message_of(scorecard_pb2.MarketRecord, card.market, notice=NOTICE),
+        market=None if card.market is None else _market_message(card.market),
         left_out=card.left_out if any(card.left_out) else None,
     )
+
+
+def _market_message(market: MarketRecord) -> scorecard_pb2.MarketRecord:
+    roi = market.roi
+    value, lower, upper = (None, None, None) if roi is None else (roi.value, roi.lower, roi.upper)
+    return message_of(scorecard_pb2.MarketRecord, market, notice=NOTICE, roi=value, roi_lower=lower, roi_upper=upper)
 
 
 def leaderboard_message(

@@ -72,6 +72,8 @@ _SIMILAR_SUMMARY: Final = Layout(
     Member("correction", Kind.NUMBER),
     Member("games", Kind.INTEGER),
     Member("home_led", Kind.INTEGER),
+    Member("minute", Kind.INTEGER),
+    Member("same_lead", Kind.INTEGER),
     Member("turned", Kind.INTEGER),
 )
 

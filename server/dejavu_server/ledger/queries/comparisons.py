@@ -127,7 +127,7 @@ def _pairs(model: _Columns, other: _Columns) -> PairedForecasts:
     chosen = order[~(np.isnan(model["crps"]) | np.isnan(other["crps"]))[order]]
     model, other = _selected(model, chosen), _selected(other, chosen)
     return PairedForecasts(
-        **{name: model[name] for name in ("game", "minute", "alpha", "crps", "brier", "covered")},
+        **{name: model[name] for name in ("game", "minute", "alpha", "crps", "brier", "covered", "width")},
         against_crps=other["crps"],
         against_brier=other["brier"],
         crps_divergence=cramer_distance(model["quantiles"], other["quantiles"]),
@@ -182,6 +182,7 @@ def _scored(rows: Sequence[Any], version: str) -> _Columns:
         "crps": scored.crps(differential),
         "brier": scored.brier(differential),
         "covered": scored.covered(differential),
+        "width": scored.upper - scored.lower,
         "lead": scored.last_known,
         "differential": differential,
         "probability": scored.probability,

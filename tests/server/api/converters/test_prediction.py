@@ -217,7 +217,9 @@ def test_a_forecast_s_message_says_what_was_issued() -> None:
     assert components == [("linear", 10.75, 0.5), ("dejavu", 13.25, 0.25), ("lstm", 10.25, 0.25)]
     moved = [(each.name, each.points) for each in message.explanation.contributions]
     assert moved == [("minutes", 9.0), ("ratings", 1.75), ("dejavu", 0.625), ("lstm", -0.125)]
-    summary = forecast_pb2.SimilarSummary(games=3214, home_led=2282, turned=739, correction=0.75)
+    summary = forecast_pb2.SimilarSummary(
+        minute=18, games=3214, same_lead=1204, home_led=855, turned=349, correction=0.75
+    )
     assert message.explanation.similar_summary == summary
     game, mirrored = message.explanation.similar_games
     assert game == forecast_pb2.SimilarGame(

@@ -73,8 +73,7 @@ class ModelsInMemory(ModelStore):
         return version in self._versions
 
     @override
-    def put(self, folder: Path) -> str:
+    def put(self, folder: Path) -> bool:
         """Take in the version of a bundle."""
-        version = read_manifest(folder).version
-        self._versions.add(version)
-        return version
+        self._versions.add(read_manifest(folder).version)
+        return True

@@ -72,8 +72,7 @@ explanations = st.builds(
     similar_games=st.lists(similar_games, max_size=3).map(tuple),
     calibration_games=st.integers(0, 10**6),
     attribution=attributions,
-    similar_summary=st.none()
-    | st.builds(SimilarSummary, st.integers(0), st.integers(0), st.integers(0), correction=finite),
+    similar_summary=st.none() | st.builds(SimilarSummary, *[st.integers(0)] * 5, correction=finite),
     contributions=st.lists(st.builds(Contribution, text, finite), max_size=3).map(tuple),
 )
 margins = st.floats(-200, 200)
@@ -198,7 +197,7 @@ def test_the_form_is_what_it_is() -> None:
         '"distance":1.5,"final_points":[104,101],"home_team":"BKN","points":[50,51]},'
         '{"away_team":"MIA","date":"2019-11-03","differential":-1,"differential_at_horizon":-4,'
         '"distance":2.5,"home_team":"NYK","mirrored":true}],'
-        '"similar_summary":{"correction":0.75,"games":3214,"home_led":2282,"turned":739}},'
+        '"similar_summary":{"correction":0.75,"games":3214,"home_led":855,"minute":18,"same_lead":1204,"turned":349}},'
         '"generated_us":1767323045678901,"home_lead_probability":0.6,"interval_lower":-10.25,"interval_upper":13.25,'
         '"model_version":"v1","point":1.25,"static_scores":[]},"request":{"alpha":0.05,"away_team":"GSW","game_id":"0022300001",'
         '"home_team":"Zürich","horizon":"halftime","pattern":[0.0,2.0,-1.0],"pregame_margin":5.5}},'

@@ -147,9 +147,10 @@ class _Tools:
 
         components are the models that the forecast is made of; contributions what moved it, in points, the largest
         first. similar_summary: the number of past games like this one after a minute (a game and its mirror image count
-        as two), how many of them had its lead to two points (same_lead), and in how many of these the home side led at
-        the horizon, or the side that is behind turned the game. similar_games: the nearest of them. In a mirrored one
-        the away team has the part of the home team here, and differentials are away minus home.
+        as two), how many of them had its lead to two points (same_lead), in how many of these the home side led at
+        the horizon (home_led), and in how many the side that is behind did (turned). similar_games: the nearest of all,
+        whatever their lead. In a mirrored one the away team has the part of the home team here, and differentials are
+        away minus home.
         """
         game_id = game if is_game_id(game) else await self._game_of(game)
         response = await self._client.get_prediction(game_id, horizon=_HORIZONS[horizon])

@@ -4,7 +4,7 @@ Computes four factors and compares each with real games at the same minute: the 
 games with a lower value (probability integral transform; the quantiles are in `risk_quantiles`). The risk score is the
 weighted mean of the factor scores, so each factor's contribution can be reported.
 
-It describes the game so far and has no predictive value: on the 6,269 games of 2019 to 2023 its rank correlation with
+It describes the game so far and predicts next to nothing: on the 6,269 games of 2019 to 2023 its rank correlation with
 the later movement of the lead is between −0.01 and 0.03 (docs/decisions/0025-markets.md).
 """
 

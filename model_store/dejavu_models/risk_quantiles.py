@@ -1,7 +1,7 @@
 """Quantiles of the `risk.measure` factors in NBA games, by minute played.
 
-Measured by `python -m bench.risk` on all 6,263 eligible games of the seasons 2019 to 2023. Contains aggregates over
-whole seasons only, no data of a single game or team.
+Measured by `python -m bench.risk` on the 6,263 games of the seasons 2019 to 2023 that were eligible then; today 6,269
+are. Contains aggregates over whole seasons only, no data of a single game or team.
 """
 
 from __future__ import annotations

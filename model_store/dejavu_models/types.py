@@ -89,8 +89,9 @@ class SimilarSummary(NamedTuple):
             game's; the following are of them.
         home_led: number in which the team in the part of the requested home team led at the horizon.
         turned: number in which the team in the part of the one that is behind led at the horizon; 0 if none is behind.
-        correction: prediction of Dejavu less the mean of their differentials at the horizon, in points: the home
-            advantage, the strength of the teams and the inputs that the request knows; 0 if `same_lead` is 0.
+        correction: prediction of Dejavu less the mean of their differentials at the horizon, in points: what the
+            teams, home advantage and live inputs of this game add to these games' mean, and also what these games
+            differ from it in lead and by chance (about 13 / sqrt(same_lead) points); 0 if `same_lead` is 0.
     """
 
     minute: int
@@ -424,7 +425,8 @@ class ComponentWeight(NamedTuple):
         quarter: 1 to 4.
         margin_source: one of LINEAR_SOURCES.
         weight: in [0, 1].
-        lower, upper: 95 % interval of the learned weight, by a bootstrap over games; both `weight` where it was fixed.
+        lower, upper: ends of the range that contains 95 % of the learned weight over resampled games; both `weight`
+            where it was fixed.
     """
 
     component: str

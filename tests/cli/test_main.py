@@ -132,7 +132,7 @@ def test_a_forecast_is_shown_with_all_that_it_says(server: FakeServer, run: Run)
         assert part in shown
     assert (
         "Of 3,214 similar games after minute 18 (a game and its mirror image count as two), 1,204 had this lead, within"
-        " two points: the side behind led at the half in 349 (29 %). The forecast corrects their mean by −0.8 points"
+        " two points: the side behind led at the half in 349 (29 %). Dejavu differs from their mean by −0.8 points:"
     ) in " ".join(shown.split())
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines()]
     assert ["2021-03-14 BOS @ BKN", "58–38", "104–109", "+14", "3.2"] in cells

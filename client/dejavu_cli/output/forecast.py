@@ -356,7 +356,7 @@ def _part(explanation: Explanation) -> str:
     if not explanation.similar_summary.same_lead:
         return "The forecast is made of how their leads changed."
     correction = signed(explanation.similar_summary.correction)
-    return f"The forecast corrects their mean by {correction} points, for home advantage, teams and live inputs."
+    return f"Dejavu differs from their mean by {correction} points: teams, home advantage, live inputs, and chance."
 
 
 def _score(game: SimilarGame, home: int, away: int) -> str:

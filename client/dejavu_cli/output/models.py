@@ -161,7 +161,7 @@ _WEIGHT_SOURCES: Final = {
 
 
 def _weights(weights: Iterable[ComponentWeight]) -> Table:
-    """Return a table of the weights of components, with their intervals if they were learned.
+    """Return a table of the weights of components, with their ranges over resampled games if they were learned.
 
     Sources of the expected margin that have the same weights share their rows.
     """
@@ -174,7 +174,7 @@ def _weights(weights: Iterable[ComponentWeight]) -> Table:
     for source, cells in by_source.items():
         alike[str(cells)].append(source)
     names = list(dict.fromkeys(name for cells in by_source.values() for _, name in cells))
-    table = titled_table("shares of the forecast, in % (95 % intervals)", "", *names)
+    table = titled_table("shares of the forecast, in % (range over resampled games)", "", *names)
     for sources in alike.values():
         table.add_section()
         if len(alike) > 1:

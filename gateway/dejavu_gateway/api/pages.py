@@ -77,7 +77,7 @@ _OF_PROGRAMS: Final = ("/api/", "/v2/", "/share/", "/assets/")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 """A Host header of a name or an address: any other text stays out of the page."""
 
-_ABOUT: Final = "Who wins, and by how many points, with intervals that hold and a record that anybody can check"
+_ABOUT: Final = "Who wins, and by how many points, with calibrated intervals and a record that anybody can check"
 
 _GAME_PATH: Final = re.compile(r"/game/([0-9]{10})$")
 

@@ -7,10 +7,11 @@ that in every score at every horizon that counts, in one of two ways:
   assumes nothing about either model, and can be examined after every game (`eprocess`). If the challenger is worse by
   the margin in any score, the probability that all are ever shown is at most 1 / threshold (an intersection-union test,
   without correction: Berger, Technometrics 24, 1982).
-- *As good as the same*: its divergence from the champion, which needs no outcome and so has no noise of outcomes, is at
+- *Hardly different*: its divergence from the champion, which needs no outcome and so has no noise of outcomes, is at
   most the margin. The divergence is what a model loses on average if the champion's probabilities are right (Gneiting &
-  Raftery, JASA 102, 2007). A refit differs from the champion by less than outcomes can show in many seasons; a model
-  that lacks the champion's skill diverges from it by that skill.
+  Raftery, JASA 102, 2007). Where the champion is wrong, and the challenger more so, it can lose several margins: no
+  error rate holds for this way. A refit differs from the champion by less than outcomes can show in many seasons; a
+  model that lacks the champion's skill diverges from it by that skill.
 
 A challenger is to be retired once the mean e-value of all statements that it is worse reaches the threshold. A mean of
 e-values is an e-value (Vovk & Wang, E-values: calibration, combination and applications, Annals of Statistics 49,

@@ -1048,7 +1048,8 @@ Global___Contribution: _TypeAlias = Contribution  # noqa: Y015
 class SimilarSummary(_message.Message):
     """What happened in the past games that resemble the requested one, and from which the component dejavu makes its
     distribution. A game and its mirror image, in which home and away are exchanged, count as two, and each is found for
-    itself: the "home side" of a mirror image is the game's away team.
+    itself: the "home side" of a mirror image is the game's away team. They are games of all dates, also later than
+    game_date, and the game itself if the model was trained on it: such a forecast is no test.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1066,8 +1067,9 @@ class SimilarSummary(_message.Message):
     turned: _builtins.int
     """Number of games with the same lead in which the side that is behind led at the horizon; 0 if none is behind."""
     correction: _builtins.float
-    """Prediction of dejavu less the mean differential, at the horizon, of the games with the same lead, in points: the
-    home advantage, the strength of the teams and the live inputs. 0 if there are no such games.
+    """Prediction of dejavu less the mean differential, at the horizon, of the games with the same lead, in points: what
+    the teams, home advantage and live inputs of this game add to these games' mean, and also what these games differ
+    from it in lead and by chance (about 13 / sqrt(same_lead) points). 0 if there are no such games.
     """
     minute: _builtins.int
     """Minute after which the games are compared."""

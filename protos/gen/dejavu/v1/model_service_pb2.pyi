@@ -256,8 +256,8 @@ class Model(_message.Message):
 
     @_builtins.property
     def components(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Its components beside the linear models: "dejavu", the similar games, and "lstm", the recurrent network. A model can
-        lack each of them; its explanations then lack these components and, without Dejavu, the similar games.
+        """Its components beside the linear models: "dejavu", the similar games, "lstm", the recurrent network, and any of
+        another package, by its own name. A model can lack each of them; its explanations then lack these components and, without Dejavu, the similar games.
         """
 
     @_builtins.property
@@ -333,9 +333,12 @@ class ComponentWeight(_message.Message):
     weight: _builtins.float
     """Its weight, in [0, 1]."""
     lower: _builtins.float
-    """Lower end of the weight's 95 % bootstrap interval over games; the weight itself if it was not learned."""
+    """Lower end of the range that contains 95 % of this weight over resampled games. The weight is shrunk 19 to 1 towards
+    a fixed prior, and the range does not say how far the best weight may be from it. The weight itself if it was not
+    learned.
+    """
     upper: _builtins.float
-    """Upper end of that interval."""
+    """Upper end of that range."""
     def __init__(
         self,
         *,

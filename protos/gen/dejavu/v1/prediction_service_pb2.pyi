@@ -809,7 +809,9 @@ class RiskAssessment(_message.Message):
     FACTORS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     score: _builtins.float
-    """0 (calm) to 100: the sum of the factors' contributions."""
+    """0 (calm) to 100, the sum of the factors' contributions: weighted mean of four percentiles among past games of 2019
+    to 2023; not itself a percentile, and not a forecast.
+    """
     level: _market_pb2.RiskLevel.ValueType
     """The level of the score."""
     @_builtins.property

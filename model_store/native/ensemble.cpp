@@ -44,7 +44,7 @@ void put_features_of(const EnsembleTables &tables, int minute, LeadAfter lead_af
 
 }  // namespace
 
-Database::Database(std::shared_ptr<const Index> index, int minute, std::vector<std::uint32_t> starts,
+Database::Database(std::shared_ptr<const Graph> index, int minute, std::vector<std::uint32_t> starts,
                    std::vector<std::uint32_t> members, std::shared_ptr<const PastGames> games, std::size_t nearest)
     : index_(std::move(index)), minute_(minute), starts_(std::move(starts)), members_(std::move(members)),
       games_(std::move(games)), nearest_(nearest) {

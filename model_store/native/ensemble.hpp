@@ -58,7 +58,7 @@ struct Similar {
 class Database {
 public:
     // Group g has the images members[starts[g]] to members[starts[g + 1] - 1].
-    Database(std::shared_ptr<const Index> index, int minute, std::vector<std::uint32_t> starts,
+    Database(std::shared_ptr<const Graph> index, int minute, std::vector<std::uint32_t> starts,
              std::vector<std::uint32_t> members, std::shared_ptr<const PastGames> games, std::size_t nearest);
 
     int minute() const { return minute_; }
@@ -80,7 +80,7 @@ public:
     }
 
 private:
-    std::shared_ptr<const Index> index_;
+    std::shared_ptr<const Graph> index_;
     int minute_;
     std::vector<std::uint32_t> starts_, members_;
     std::array<std::vector<std::uint8_t>, HORIZONS> codes_;  // of the members, in their order

@@ -204,26 +204,15 @@ namespace {
 thread_local Scratch scratch;
 }
 
-Vectors::Vectors(const float *values, std::size_t count, int dimensions, int lanes)
-    : count_(count), given_(dimensions), dimensions_((dimensions + lanes - 1) / lanes * lanes),
+Vectors::Vectors(const float *values, std::size_t count, int dimensions)
+    : count_(count), given_(dimensions), dimensions_((dimensions + 3) / 4 * 4),
       values_(count * dimensions_, 0.0f) {
     for (std::size_t row = 0; row < count; ++row)
         std::memcpy(&values_[row * dimensions_], values + row * dimensions, sizeof(float) * dimensions);
-    // Splits the dimensions: those that are summed by fours, and the others, one after the other.
-    const int dims = dimensions_;
-    parted_ = dims % 4 == 0 ? dims : dims > 16 ? dims / 16 * 16 : dims > 4 ? dims / 4 * 4 : 0;
 }
 
 ALWAYS_INLINE float Vectors::squared_distance(const float *query, std::uint32_t number) const {
-    const float *const vector = at(number);
-    const float parted = sum_of_squares_by_fours(query, vector, parted_);
-    if (parted_ == dimensions_) return parted;
-    float rest = 0.0f;
-    for (int place = parted_; place < dimensions_; ++place) {
-        const float difference = query[place] - vector[place];
-        rest += difference * difference;
-    }
-    return parted + rest;
+    return sum_of_squares_by_fours(query, at(number), dimensions_);
 }
 
 ALWAYS_INLINE void Vectors::squared_distances(const float *query, std::uint32_t *numbers, std::size_t count,
@@ -242,22 +231,6 @@ const float *Vectors::padded(const float *query, std::vector<float> &memory) con
     memory.assign(dimensions_, 0.0f);
     std::memcpy(memory.data(), query, sizeof(float) * given_);
     return memory.data();
-}
-
-const std::vector<Found> &Scan::nearest(const float *query, std::size_t count) const {
-    Scratch &memory = scratch;
-    std::vector<Found> &found = memory.found;
-    const float *const padded = vectors_.padded(query, memory.query);
-    found.clear();
-    for (std::uint32_t number = 0; number < vectors_.size(); ++number)
-        found.emplace_back(vectors_.squared_distance(padded, number), number);
-    count = std::min(count, found.size());
-    // Faster than a partial sort, unless there are few of many.
-    const auto end = found.begin() + static_cast<std::ptrdiff_t>(count);
-    if (end != found.end()) std::nth_element(found.begin(), end, found.end());
-    std::sort(found.begin(), end);
-    found.resize(count);
-    return found;
 }
 
 Graph::Graph(Vectors vectors, std::uint32_t entry, std::vector<std::uint8_t> levels,

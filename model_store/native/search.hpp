@@ -1,6 +1,6 @@
-// Nearest neighbours by Euclidean distance: a scan of few vectors, the search in a graph of many.
+// Nearest neighbours by Euclidean distance: the search in a graph.
 //
-// The graph search is that of Malkov & Yashunin (2018), algorithms 2 and 5, but that several vectors are expanded at a
+// It is that of Malkov & Yashunin (2018), algorithms 2 and 5, but that several vectors are expanded at a
 // time: it visits some more vectors than hnswlib, so it finds no fewer of the nearest.
 #pragma once
 
@@ -26,15 +26,14 @@ struct Scratch;
 
 class Vectors {
 public:
-    // Copies (count, dimensions); pads the dimensions with zeros to a multiple of `lanes`.
-    Vectors(const float *values, std::size_t count, int dimensions, int lanes);
+    // Copies (count, dimensions); pads the dimensions with zeros to a multiple of four.
+    Vectors(const float *values, std::size_t count, int dimensions);
 
     std::size_t size() const { return count_; }
     int given() const { return given_; }  // dimensions without the padding
     float squared_distance(const float *query, std::uint32_t number) const;
 
-    // Writes the squared distances of some vectors, whose dimensions are padded to a multiple of four; both arrays have
-    // room for SPARE more, which are overwritten.
+    // Writes the squared distances of some vectors; both arrays have room for SPARE more, which are overwritten.
     void squared_distances(const float *query, std::uint32_t *numbers, std::size_t count, float *distances) const;
 
     // Returns a query in the padded form, (dimensions), in `memory` if there is anything to pad.
@@ -44,38 +43,19 @@ private:
     const float *at(std::uint32_t number) const { return &values_[static_cast<std::size_t>(number) * dimensions_]; }
 
     std::size_t count_;
-    int given_, dimensions_, parted_;
+    int given_, dimensions_;
     std::vector<float> values_;
 };
 
-class Index {
-public:
-    virtual ~Index() = default;
-
-    // Returns the numbers and squared distances of the nearest `count` vectors, nearest first; fewer if there are fewer.
-    virtual const std::vector<Found> &nearest(const float *query, std::size_t count) const = 0;
-
-    virtual const Vectors &vectors() const = 0;
-};
-
-class Scan : public Index {
-public:
-    explicit Scan(Vectors vectors) : vectors_(std::move(vectors)) {}
-    const std::vector<Found> &nearest(const float *query, std::size_t count) const override;
-    const Vectors &vectors() const override { return vectors_; }
-
-private:
-    Vectors vectors_;
-};
-
-class Graph : public Index {
+class Graph {
 public:
     // Lists of links: first the list of each vector at level 0, then those above, by vector and level; see graph.py.
     Graph(Vectors vectors, std::uint32_t entry, std::vector<std::uint8_t> levels, std::vector<std::uint32_t> starts,
           std::vector<std::uint32_t> links, std::size_t breadth);
 
-    const std::vector<Found> &nearest(const float *query, std::size_t count) const override;
-    const Vectors &vectors() const override { return vectors_; }
+    // Returns the numbers and squared distances of the nearest `count` vectors, nearest first; fewer if there are fewer.
+    const std::vector<Found> &nearest(const float *query, std::size_t count) const;
+    const Vectors &vectors() const { return vectors_; }
 
 private:
     Found descend(const float *query, std::uint32_t *numbers, float *distances) const;

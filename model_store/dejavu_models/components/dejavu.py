@@ -19,14 +19,11 @@ from numpy.typing import NDArray
 from dejavu_models.arrays import Floats, Integers, Singles
 from dejavu_models.components.component import Advance, Component, TrainingGames, ignore
 from dejavu_models.components.features import FEATURES, References, Rows, references_of, similarity_features
-from dejavu_models.components.graph import MAX_COORDINATE, Graph, search
+from dejavu_models.components.graph import Graph, search
 from dejavu_models.components.past_games import BIN_CENTERS, BINS, PastGames, codes_of, course_of, shares_below
 from dejavu_models.components.settings import MAX_GROUPS, MAX_NEAREST, DejavuConfig
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon, MarginSource, SimilarGame
 from dejavu_models.uncertainty.lattice.margin_model import Base, Distributions
-
-SCAN_LIMIT: Final = 1000
-"""Maximum number of groups that are compared one by one; a graph is faster only beyond it."""
 
 MAX_FEATURE_WEIGHT: Final = 100.0
 MAX_REFERENCE: Final = 1000.0
@@ -38,8 +35,7 @@ class Dejavu(Component):
 
     Args:
         games: n past games.
-        graphs: for each minute 1 to 47, a graph over the centers of the groups; or the centers alone, (groups,
-            FEATURES), where they are few.
+        graphs: for each minute 1 to 47, a graph over the centers of the groups, (groups, FEATURES).
         starts: (groups + 1,), the first member of each group, then 2 n; the same for all minutes.
         members: (47, 2 n), images by minute and group: twice the number of a game, plus 1 for its mirror image.
         weights: (48, FEATURES), weights of the features after minutes 0 to 47.
@@ -56,7 +52,7 @@ class Dejavu(Component):
     def __init__(
         self,
         games: PastGames,
-        graphs: Sequence[Graph | Singles],
+        graphs: Sequence[Graph],
         starts: Integers,
         members: NDArray[np.unsignedinteger[Any]],
         weights: Floats,
@@ -77,10 +73,8 @@ class Dejavu(Component):
         for name, column in references._asdict().items():
             if column.shape != (MAX_SLOTS + 1,) or not (np.abs(column) <= MAX_REFERENCE).all():
                 raise ValueError(f"{name} must be (48,) within ±{MAX_REFERENCE:g}")
-        if len(graphs) != MAX_SLOTS or any(_vectors(each).shape != (groups, FEATURES) for each in graphs):
+        if len(graphs) != MAX_SLOTS or any(each.vectors.shape != (groups, FEATURES) for each in graphs):
             raise ValueError(f"centers must be {(groups, FEATURES)} for each minute")
-        if not all((np.abs(_vectors(each)) <= MAX_COORDINATE).all() for each in graphs):  # NaN fails too
-            raise ValueError(f"centers must be within ±{MAX_COORDINATE:g}")
         self.games = games
         self.graphs = graphs
         self.starts = starts
@@ -123,7 +117,7 @@ class Dejavu(Component):
         groups = min(settings.groups, count)
         starts = group_starts(2 * count, groups)
         members = np.empty((MAX_SLOTS, 2 * count), dtype=np.uint16 if 2 * count <= 2**16 else np.uint32)
-        graphs = list[Graph | Singles]()
+        graphs = list[Graph]()
         for minute in range(1, MAX_SLOTS + 1):
             rows = games.rows(minute)._replace(margins=past.margins.astype(np.float64))
             vectors = image_vectors(rows, references, weights)
@@ -131,8 +125,7 @@ class Dejavu(Component):
             # The images of games come first in `vectors`, their mirror images after them.
             members[minute - 1] = 2 * (order % count) + order // count
             sums = np.add.reduceat(vectors[order], starts[:-1], axis=0)
-            centers = (sums / np.diff(starts)[:, None]).astype(np.float32)
-            graphs.append(centers if groups <= SCAN_LIMIT else build_graph(centers, seed))
+            graphs.append(build_graph((sums / np.diff(starts)[:, None]).astype(np.float32), seed))
             advance(1)
         return cls(past, graphs, starts, members, weights, references, min(settings.nearest, groups))
 
@@ -200,16 +193,15 @@ class Dejavu(Component):
 
     def save(self) -> dict[str, NDArray[Any]]:
         """Return the arrays of a bundle."""
-        graphs = [each if isinstance(each, Graph) else None for each in self.graphs]
         return {
             **self.games.columns(),
-            "centers": np.stack([_vectors(each) for each in self.graphs]),
+            "centers": np.stack([each.vectors for each in self.graphs]),
             "starts": self.starts.astype(np.int32),
             "members": self.members,
             "weights": self.weights,
             **self.references._asdict(),
             "nearest": np.array(self.groups_a_forecast, dtype=np.int32),
-            **{f"graph_{name}": _joined(graphs, name, len(self.starts) - 1) for name in _GRAPH},
+            **{f"graph_{name}": np.concatenate([getattr(each, name) for each in self.graphs]) for name in _GRAPH},
         }
 
     @classmethod
@@ -276,23 +268,8 @@ def grouped(vectors: Floats, groups: int) -> Integers:
 _GRAPH: Final = ("entry", "levels", "counts", "links")
 
 
-def _vectors(graph: Graph | Singles) -> Singles:
-    return graph.vectors if isinstance(graph, Graph) else graph
-
-
-def _joined(graphs: Sequence[Graph | None], name: str, groups: int) -> NDArray[Any]:
-    """Return an array of the graphs of all minutes, one after the other; a minute without a graph has no links."""
-    empty = {
-        "entry": np.zeros(1, np.uint16),
-        "levels": np.zeros(groups, np.uint8),
-        "counts": np.zeros(groups, np.uint16),
-    }
-    none = empty.get(name, np.zeros(0, np.uint16))
-    return np.concatenate([none if graph is None else getattr(graph, name) for graph in graphs])
-
-
-def _graphs(columns: Mapping[str, NDArray[Any]]) -> list[Graph | Singles]:
-    """Return the graphs of all minutes, or their centers where there is no graph.
+def _graphs(columns: Mapping[str, NDArray[Any]]) -> list[Graph]:
+    """Return the graphs of all minutes.
 
     Raises:
         ValueError: if an array has the wrong size, or a search in a graph would not reach every vector.
@@ -303,14 +280,11 @@ def _graphs(columns: Mapping[str, NDArray[Any]]) -> list[Graph | Singles]:
     groups = centers.shape[1]
     if entry.shape != (MAX_SLOTS,) or levels.shape != (MAX_SLOTS * groups,) or levels.dtype != np.uint8:
         raise ValueError("each minute must have an entry, and each group a level")
-    by_minute, result, count, link = levels.reshape(MAX_SLOTS, groups), list[Graph | Singles](), 0, 0
+    by_minute, result, count, link = levels.reshape(MAX_SLOTS, groups), list[Graph](), 0, 0
     for minute, vectors in enumerate(centers):
         of_minute = counts[count : count + groups + int(by_minute[minute].sum(dtype=np.int64))]
         count += len(of_minute)
         end = link + int(of_minute.sum(dtype=np.int64))
-        if end == link:
-            result.append(vectors)
-            continue
         graph = Graph(vectors, entry[minute : minute + 1], by_minute[minute], of_minute, links[link:end])
         if not graph.is_connected():  # a search may find fewer vectors than requested, for some queries only
             raise ValueError(f"the graph of minute {minute + 1} has parts that a search does not reach")

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from dejavu_models.arrays import Integers, Singles
 from dejavu_models.native import native
 
-_LANES: Final = 4
-"""Number of dimensions that are compared at a time; the dimensions of graphs are padded to a multiple of it."""
+LEAST_BREADTH: Final = 64
+"""Least size of the candidate list of a search (ef): with hundreds of neighbors, as many as asked for are enough."""
 
 MAX_LINKS: Final = 64
 """Maximum number of links of a list; hnswlib's have up to 24."""
@@ -124,29 +124,21 @@ def _reached(counts: Integers, links: NDArray[Any], start: int) -> int:
     return int(reached.sum())
 
 
-def search(vectors: Singles | Graph, count: int) -> Any:
+def search(graph: Graph, count: int) -> Any:
     """Return the search for `count` nearest neighbors in the compiled models, thread-safe.
 
     Its `nearest(vectors, count)`, of (n, dimensions) finite float32, returns numbers and squared distances, (n, count)
     each, nearest first.
 
     Args:
-        vectors: a graph; or the vectors themselves, (m, dimensions), finite, all of which are compared.
+        graph: the graph of m vectors.
         count: number of neighbors, at most m.
     """
-    if not isinstance(vectors, Graph):
-        return native.scan(vectors)
     return native.graph(
-        vectors.vectors,
-        lanes=_LANES,
-        entry=int(vectors.entry[0]),
-        levels=vectors.levels,
-        counts=vectors.counts,
-        links=vectors.links,
-        breadth=search_breadth(count),
+        graph.vectors,
+        entry=int(graph.entry[0]),
+        levels=graph.levels,
+        counts=graph.counts,
+        links=graph.links,
+        breadth=max(count, LEAST_BREADTH),
     )
-
-
-def search_breadth(count: int) -> int:
-    """Return the size of the candidate list for a graph search (ef): with hundreds, as many as asked for are enough."""
-    return max(count, 64)

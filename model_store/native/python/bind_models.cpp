@@ -18,20 +18,17 @@ namespace {
 
 constexpr std::size_t MOST_DIMENSIONS = 1024;
 
-Vectors vectors_of(const Array<float> &values, int lanes) {
+Vectors vectors_of(const Array<float> &values) {
     expect(values.ndim() == 2 && values.size() > 0, "vectors are (m, dimensions)");
     expect(values.shape(1) <= MOST_DIMENSIONS && finite(values), "vectors are finite, with at most 1,024 dimensions");
-    return {values.data(), values.shape(0), static_cast<int>(values.shape(1)), lanes};
+    return {values.data(), values.shape(0), static_cast<int>(values.shape(1))};
 }
 
-std::shared_ptr<Index> scan(const Array<float> &vectors) { return std::make_shared<Scan>(vectors_of(vectors, 1)); }
-
-std::shared_ptr<Index> graph(const Array<float> &vectors, int lanes, std::uint32_t entry,
+std::shared_ptr<Graph> graph(const Array<float> &vectors, std::uint32_t entry,
                              const Array<std::uint8_t> &levels, const Array<std::uint32_t> &counts,
                              const Array<std::uint32_t> &links, std::size_t breadth) {
-    expect(lanes > 0 && lanes <= 64 && lanes % 4 == 0, "lanes are a multiple of four, at most 64");
     // Searches follow links without a check, so wrong ones must be found here.
-    Vectors content = vectors_of(vectors, lanes);
+    Vectors content = vectors_of(vectors);
     expect(levels.size() == vectors.shape(0) && entry < content.size(), "there is a level for each vector");
     expect(content.size() <= MOST_VECTORS, "numbers of vectors have at most 28 bits");
     std::vector<std::uint32_t> starts{0};
@@ -57,7 +54,7 @@ std::shared_ptr<Index> graph(const Array<float> &vectors, int lanes, std::uint32
     return std::make_shared<Graph>(std::move(content), entry, copied(levels), std::move(starts), copied(links), breadth);
 }
 
-nb::tuple nearest(const Index &index, const Array<float> &vectors, std::size_t count) {
+nb::tuple nearest(const Graph &index, const Array<float> &vectors, std::size_t count) {
     // Each thread has its own memory for searches, so that they can run at the same time.
     const int dimensions = index.vectors().given();
     expect(vectors.ndim() == 2 && vectors.shape(1) == static_cast<std::size_t>(dimensions), "queries have the dimensions of the vectors");
@@ -89,7 +86,7 @@ std::shared_ptr<PastGames> past_games(const Array<std::int16_t> &differentials, 
         PastGames{copied(differentials), copied(totals), copied(finals), copied(margins), copied(codes)});
 }
 
-std::shared_ptr<Database> database(std::shared_ptr<Index> index, int minute, const Array<std::int64_t> &starts,
+std::shared_ptr<Database> database(std::shared_ptr<Graph> index, int minute, const Array<std::int64_t> &starts,
                                    const Array<std::uint32_t> &members, std::shared_ptr<PastGames> games,
                                    std::size_t nearest) {
     const std::size_t groups = index->vectors().size(), images = 2 * games->size();
@@ -263,9 +260,8 @@ nb::tuple similar(const Ensemble &models, const Prediction &prediction, int hori
 }  // namespace
 
 void bind_models(nb::module_ &module) {
-    nb::class_<Index>(module, "Index").def("nearest", &nearest);
-    module.def("scan", &scan);
-    module.def("graph", &graph, nb::arg("vectors"), nb::kw_only(), nb::arg("lanes"), nb::arg("entry"), nb::arg("levels"),
+    nb::class_<Graph>(module, "Graph").def("nearest", &nearest);
+    module.def("graph", &graph, nb::arg("vectors"), nb::kw_only(), nb::arg("entry"), nb::arg("levels"),
                nb::arg("counts"), nb::arg("links"), nb::arg("breadth"));
     nb::class_<PastGames>(module, "PastGames")
         .def(nb::new_(&past_games), nb::kw_only(), nb::arg("differentials"), nb::arg("totals"), nb::arg("finals"),

@@ -109,7 +109,6 @@ def evaluated(
 
 SETS = {
     "both": (MODELS, COMPILED),
-    "both, with graphs": (replace(ensemble(graph=True), lstm=MODELS.lstm), compiled_models(ensemble(graph=True))),
     **{
         " and ".join(("linear", *names)): (some := some_of(*names), compiled_models(some))
         for names in ((), ("dejavu",), ("lstm",))

@@ -49,7 +49,7 @@ def similar(
 
 @cache
 def large() -> Dejavu:
-    """A database whose groups are searched by graphs, as those of real bundles are."""
+    """A database of as many groups as those of real bundles have."""
     return walks_database(1500, 1500, 200)
 
 
@@ -252,12 +252,15 @@ BROKEN: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     "a weight beyond its bound": (with_value("weights", 101.0, (3, 0)), "weights of features must be within ±100"),
     "a reference that is no number": (with_value("mean_totals", np.nan), "mean_totals must be"),
     "references of fewer minutes": (other("margin_slopes", lambda column: column[1:]), "margin_slopes must be"),
-    "a center that is no number": (with_value("centers", np.nan, (7, 0, 0)), "centers must be within"),
+    "a center that is no number": (with_value("centers", np.nan, (7, 0, 0)), "coordinates must be within"),
     "centers of fewer minutes": (other("centers", lambda column: column[:-1]), "centers are float32 of shape"),
     "fewer centers": (other("centers", lambda column: column[:, :-1]), "each group a level"),
     "double centers": (other("centers", lambda column: column.astype(float)), "centers are float64"),
     "a feature too few": (other("centers", lambda column: column[:, :, :-1].copy()), "centers must be"),
-    "links that no graph has": (lambda: {"graph_links": np.zeros(3, np.uint16)}, "more counts or links"),
+    "links that no graph has": (
+        other("graph_links", lambda links: np.append(links, links[:3])),
+        "more counts or links",
+    ),
 }
 
 

@@ -39,14 +39,6 @@ def test_a_search_finds_the_nearest_and_their_distances() -> None:
     assert squares == pytest.approx(np.take_along_axis(exact, found, axis=1), rel=1e-4, abs=1e-4)
 
 
-def test_vectors_without_a_graph_are_all_compared() -> None:
-    vectors, asked = points(300, 3), points(50, 4)
-    found, squares = search(vectors, NEIGHBOURS).nearest(asked, NEIGHBOURS)
-    exact = np.square(vectors - asked[:, None].astype(float)).sum(axis=2)
-    assert np.array_equal(found, np.argsort(exact, axis=1)[:, :NEIGHBOURS])
-    assert squares == pytest.approx(np.sort(exact, axis=1)[:, :NEIGHBOURS], rel=1e-5)
-
-
 @pytest.mark.parametrize("far", [0.0, 60.0, 1e5])
 def test_every_search_finds_as_many_as_requested(far: float) -> None:
     """Also for a vector unlike any other, and if all are requested."""

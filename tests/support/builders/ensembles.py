@@ -60,14 +60,14 @@ def past_games(count: int = 300, seed: int = 1) -> PastGames:
     )
 
 
-def database(groups: int = 60, nearest: int = 12, *, graph: bool = False, games: PastGames | None = None) -> Dejavu:
-    """Return a database whose groups are of games with neighbouring leads; with a graph that links neighbours."""
-    games = past_games() if games is None else games
+def database(groups: int = 60, nearest: int = 12) -> Dejavu:
+    """Return a database whose groups are of games with neighbouring leads, and graphs that link neighbours."""
+    games = past_games()
     count = len(games)
     weights = np.tile([1.0, *[0.5] * (FEATURES - 3), 1.0, 0.1], (MINUTES, 1)) * np.linspace(1, 0.8, MINUTES)[:, None]
     references = References(np.linspace(0.1, 0.6, MINUTES), np.linspace(0.0, 220.0, MINUTES))
     starts = np.linspace(0, 2 * count, groups + 1).astype(np.int64)
-    members, graphs = np.empty((MAX_SLOTS, 2 * count), np.uint16), list[Graph | Singles]()
+    members, graphs = np.empty((MAX_SLOTS, 2 * count), np.uint16), list[Graph]()
     live = np.full((count, LIVE_CHANNELS), np.nan)
     for minute in range(1, MAX_SLOTS + 1):
         live[:, 0] = np.where(games.totals[:, minute - 1] < 0, np.nan, games.totals[:, minute - 1])
@@ -76,8 +76,7 @@ def database(groups: int = 60, nearest: int = 12, *, graph: bool = False, games:
         order = np.argsort(vectors[:, 0], kind="stable")
         members[minute - 1] = 2 * (order % count) + order // count
         means = np.add.reduceat(vectors[order], starts[:-1], axis=0) / np.diff(starts)[:, None]
-        centers = means.astype(np.float32)
-        graphs.append(_chain(centers) if graph else centers)
+        graphs.append(_chain(means.astype(np.float32)))
     return Dejavu(games, graphs, starts, members, weights, references, nearest)
 
 
@@ -149,12 +148,12 @@ def weights(*components: str, seed: int = 3) -> Weights:
 
 
 @cache
-def ensemble(*components: str, graph: bool = False) -> Ensemble:
+def ensemble(*components: str) -> Ensemble:
     """Return an ensemble with some components, by default with both."""
     used = components or ("dejavu", "lstm")
     return Ensemble(
         linear(),
-        database(graph=graph) if "dejavu" in used else None,
+        database() if "dejavu" in used else None,
         lstm() if "lstm" in used else None,
         weights(*used),
     )

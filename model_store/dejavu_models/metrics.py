@@ -285,10 +285,6 @@ class GameBootstrap:
         """Estimate the mean of a score."""
         return self.estimate(lambda mean: mean, score)
 
-    def root_mean(self, score: ArrayLike) -> Estimate:
-        """Estimate the square root of the mean of a score: RMSE from squared errors."""
-        return self.estimate(np.sqrt, score)
-
     def difference(self, score: ArrayLike, baseline: ArrayLike) -> Estimate:
         """Estimate the mean paired difference to a baseline on the same games; below 0 is better."""
         return self.estimate(lambda one, other: one - other, score, baseline)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dejavu_models.scorecard import SettledForecasts, SettledMarket
+from dejavu_models.scorecard.settled import SettledForecasts, SettledMarket
 
 _TYPICAL: dict[str, Any] = dict.fromkeys(("covered", "in_league", "in_time"), True)
 _TYPICAL |= {"minute": 18, "error": 1.0, "alpha": 0.05, "width": 24.0, "probability": 0.6, "crps": 2.5}

@@ -77,7 +77,7 @@ def test_scores_of_games_are_what_their_names_say() -> None:
     found = metrics.log_loss([0.8, 0.8, 0.5, 1.0, 0.0], [True, False, True, True, True])
     assert found == pytest.approx([-math.log(0.8), -math.log(0.2), math.log(2), 0.0, math.inf])
     assert metrics.probability_bin([0.0, 0.049, 0.05, 0.5, 0.999, 1.0]).tolist() == [0, 0, 1, 10, 19, 19]
-    assert metrics.GameBootstrap(2).root_mean([9.0, 16.0]).value == pytest.approx(math.sqrt(12.5))
+    assert metrics.GameBootstrap(2).estimate(np.sqrt, [9.0, 16.0]).value == pytest.approx(math.sqrt(12.5))
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 7, 30, 101, 102, 1000, 100_000])

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.models.settled_forecasts import settled, settled_market
 
-from dejavu_models.scorecard import Coverage, LeaderboardMetric, Scorecard, ScoreEstimate, leaderboard, scorecard
+from dejavu_models.scorecard.cards import LeaderboardMetric, Scorecard, leaderboard, scorecard
+from dejavu_models.scorecard.estimates import Coverage, ScoreEstimate
 
 Row = dict[str, Any]
 CRPS, MAE = LeaderboardMetric.CRPS, LeaderboardMetric.MAE

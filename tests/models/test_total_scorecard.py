@@ -12,7 +12,10 @@ import pytest
 from tests.models.settled_forecasts import settled, settled_market
 
 from dejavu_models.metrics import student_quantile
-from dejavu_models.scorecard import Exclusion, ScoreEstimate, TotalScorecard, scorecard
+from dejavu_models.scorecard.cards import scorecard
+from dejavu_models.scorecard.estimates import ScoreEstimate
+from dejavu_models.scorecard.settled import Exclusion
+from dejavu_models.scorecard.totals import TotalScorecard
 
 
 def row(game: int, minute: int, error: float, pace: float, **fields: Any) -> dict[str, Any]:

@@ -165,31 +165,20 @@ class CompiledGame:
         numbers: the numbers of its live inputs; None if it has none.
 
     Attributes:
-        numbers: the same, by `dejavu_feed.live_inputs.COLUMNS`.
+        minute: number of minutes of the pattern.
+        pattern: the differentials after each minute, in points.
+        lead: the last differential, in points.
+        numbers: those of its live inputs, by `dejavu_feed.live_inputs.COLUMNS`.
     """
 
-    __slots__ = ("_models", "_opinions", "_prediction", "numbers")
+    __slots__ = ("_models", "_opinions", "_prediction", "lead", "minute", "numbers", "pattern")
 
     def __init__(self, models: Any, prediction: Any, numbers: tuple[float, ...] | None) -> None:
         self._models, self._prediction, self.numbers = models, prediction, numbers
         self._opinions: dict[int, Any] = {}
-
-    @property
-    def minute(self) -> int:
-        """Number of minutes of the pattern."""
-        minute: int = self._prediction.minute
-        return minute
-
-    @property
-    def pattern(self) -> Sequence[float]:
-        """The differentials after each minute, in points."""
-        pattern: Sequence[float] = self._prediction.pattern
-        return pattern
-
-    @property
-    def lead(self) -> float:
-        """The last differential, in points."""
-        return self.pattern[-1]
+        self.minute: int = prediction.minute
+        self.pattern: Sequence[float] = prediction.pattern
+        self.lead = self.pattern[-1]
 
     @property
     def inputs(self) -> tuple[float, ...]:

@@ -94,11 +94,6 @@ class LinearModels:
         object.__setattr__(self, "_by_minute", np.ascontiguousarray(values.transpose(1, 2, 0, 3)))
         object.__setattr__(self, "_cubic", bool(np.nan_to_num(values[..., CUBE]).any()))
 
-    @property
-    def cubic(self) -> bool:
-        """Whether any coefficient of a cube is not 0."""
-        return self._cubic
-
     def increments(self, minutes: int | slice, leads: Floats, margins: Floats, *, line: bool = False) -> Floats:
         """Predict the increments from minutes to both horizons.
 

@@ -16,8 +16,8 @@ from google.protobuf.message import Message
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_common.clock import day_bounds
-from dejavu_models.comparison import GateSettings
-from dejavu_models.scorecard import LeaderboardMetric, leaderboard, ranked, scorecard
+from dejavu_models.comparison.gate import GateSettings
+from dejavu_models.scorecard.cards import LeaderboardMetric, leaderboard, ranked, scorecard
 from dejavu_server.access.caller import current_caller
 from dejavu_server.api.converters import record, record_requests
 from dejavu_server.api.converters.forecast_parts import CourseOf

@@ -20,7 +20,7 @@ import numpy as np
 
 from dejavu_common.clock import game_day, microseconds
 from dejavu_models.errors import DejavuError
-from dejavu_models.scorecard import Exclusion
+from dejavu_models.scorecard.settled import Exclusion
 from dejavu_models.types import Horizon
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.online_updater import OnlineUpdater

@@ -26,7 +26,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from dejavu.ops.v1.operations_service_pb2 import DATABASE_KIND_POSTGRESQL, DATABASE_KIND_SQLITE, LedgerState
 from dejavu_common.clock import utc_now
 from dejavu_common.processes import file_limit
-from dejavu_models.comparison import GateSettings
+from dejavu_models.comparison.gate import GateSettings
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Forecast, SimilarGame
 from dejavu_server.access.configuration import authenticator, tls_credentials

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tests.models.settled_forecasts import settled, settled_market
 
 from dejavu_models.metrics import student_quantile
-from dejavu_models.scorecard import MarketRecord, scorecard
+from dejavu_models.scorecard.cards import scorecard
+from dejavu_models.scorecard.market_record import MarketRecord
 
 
 def record_of(*rows: dict[str, Any]) -> MarketRecord:

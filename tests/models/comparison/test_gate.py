@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
 from dejavu_models.arrays import Floats
-from dejavu_models.comparison import GateDecision, GateSettings, Judgement, PairedForecasts, judge
+from dejavu_models.comparison.gate import GateDecision, GateSettings, Judgement, judge
+from dejavu_models.comparison.scores import PairedForecasts
 from dejavu_models.metrics import cramer_distance, crps_of_quantiles
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 

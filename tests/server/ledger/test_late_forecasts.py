@@ -31,7 +31,7 @@ from tests.support.builders.record_book import EVENING, RecordBook, forecast, ne
 from dejavu_common.clock import game_day
 from dejavu_feed.moment import Moment
 from dejavu_models.betting import StakingPolicy
-from dejavu_models.scorecard import LeftOut
+from dejavu_models.scorecard.cards import LeftOut
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import verify
 from dejavu_server.ledger.database import store

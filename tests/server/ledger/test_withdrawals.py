@@ -19,7 +19,7 @@ from tests.support.processes.empty_ledger import empty_ledger
 from dejavu_models.errors import InvalidInput
 from dejavu_models.live_ratings import LiveRatings, RatedSchedule
 from dejavu_models.ratings import RatingFilter
-from dejavu_models.scorecard import LeftOut, Scorecard, scorecard
+from dejavu_models.scorecard.cards import LeftOut, Scorecard, scorecard
 from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_server.forecasting.online_updater import OnlineProjection

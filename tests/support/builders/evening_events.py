@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, with_market, with_total
 
 from dejavu_feed.moment import Moment
-from dejavu_models.scorecard import Scorecard, scorecard
+from dejavu_models.scorecard.cards import Scorecard, scorecard
 from dejavu_models.types import ExpectedMarginTerms, Horizon
 from dejavu_server.ledger.queries import learning, scorecards
 from dejavu_server.ledger.queries.learning import SettledGame

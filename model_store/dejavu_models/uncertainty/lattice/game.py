@@ -159,23 +159,17 @@ class LatticeGame:
     Args:
         games: number of games behind the tables.
         compiled: a game of the extension: `MarginGame`, `TabulatedGame` or a mixture.
+
+    Attributes:
+        calibration_games: number of games behind the tables.
+        point: the point forecast, in points.
     """
 
-    __slots__ = ("_games", "_native")
+    __slots__ = ("_native", "calibration_games", "point")
 
     def __init__(self, games: int, compiled: Any) -> None:
-        self._games, self._native = games, compiled
-
-    @property
-    def calibration_games(self) -> int:
-        """Number of games behind the tables."""
-        return self._games
-
-    @property
-    def point(self) -> float:
-        """The point forecast, in points."""
-        point: float = self._native.point
-        return point
+        self.calibration_games, self._native = games, compiled
+        self.point: float = compiled.point
 
     @property
     def center(self) -> float:
@@ -196,7 +190,7 @@ class LatticeGame:
         the tables of a minute.
         """
         compiled = native.mixed(self._native, other._native, share)
-        return LatticeGame(min(self._games, other._games), compiled)
+        return LatticeGame(min(self.calibration_games, other.calibration_games), compiled)
 
     @property
     def home_lead_probability(self) -> float:

@@ -6,13 +6,9 @@ from collections.abc import Iterable
 
 from dejavu.v1 import record_pb2, scorecard_pb2
 from dejavu.v1 import record_service_pb2 as pb
-from dejavu_models.comparison import Comparison
-from dejavu_models.scorecard import (
-    LeaderboardEntry,
-    LeaderboardMetric,
-    MarketRecord,
-    Scorecard,
-)
+from dejavu_models.comparison.scores import Comparison
+from dejavu_models.scorecard.cards import LeaderboardEntry, LeaderboardMetric, Scorecard
+from dejavu_models.scorecard.market_record import MarketRecord
 from dejavu_server.api.converters.fields import message_of
 from dejavu_server.api.converters.forecast_parts import CourseOf
 from dejavu_server.api.converters.market import NOTICE, recorded_market_message

@@ -17,7 +17,7 @@ from dejavu_feed.game_ids import is_of_season, season_days, season_of, seasons_o
 from dejavu_feed.horizon import MAX_OVERTIMES
 from dejavu_models.errors import FieldErrors, InvalidGameId, InvalidTeam, quoted
 from dejavu_models.forecast_query import check_total_points
-from dejavu_models.scorecard import LeaderboardMetric
+from dejavu_models.scorecard.cards import LeaderboardMetric
 from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
 from dejavu_server.api.converters.field_errors import (
     InvalidConfidence,

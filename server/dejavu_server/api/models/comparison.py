@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from dejavu.v1 import model_service_pb2 as pb
-from dejavu_models.comparison import PERSISTENCE, GateSettings, judge
+from dejavu_models.comparison.gate import PERSISTENCE, GateSettings, judge
 from dejavu_server.api.converters.comparison import comparison_message
 from dejavu_server.api.converters.field_errors import InvalidComparison
 from dejavu_server.api.converters.fields import horizon_of

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from dejavu_common.clock import utc_now
-from dejavu_models.comparison import GateDecision, Judgement
+from dejavu_models.comparison.gate import GateDecision, Judgement
 from dejavu_models.errors import DejavuError
 from dejavu_server.admission.callers import check_model_change
 from dejavu_server.forecasting.lifecycle import replicas

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 
-from dejavu_models.comparison import Comparison, GateDecision, GateSettings, Judgement, judge
+from dejavu_models.comparison.gate import GateDecision, GateSettings, Judgement, judge
+from dejavu_models.comparison.scores import Comparison
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Connection

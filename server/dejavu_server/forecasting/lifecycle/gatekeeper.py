@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from dejavu_models.comparison import PERSISTENCE, GateDecision, Judgement
+from dejavu_models.comparison.gate import PERSISTENCE, GateDecision, Judgement
 from dejavu_models.errors import DejavuError
 from dejavu_server.forecasting.lifecycle.evidence import LedgerGate
 from dejavu_server.ledger import leases

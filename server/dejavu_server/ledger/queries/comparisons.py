@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, literal, select
 
-from dejavu_models.comparison import PERSISTENCE, PairedForecasts
+from dejavu_models.comparison.gate import PERSISTENCE
+from dejavu_models.comparison.scores import PairedForecasts
 from dejavu_models.metrics import cramer_distance
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_server.ledger.database import store

@@ -37,8 +37,8 @@ from dejavu_feed.pattern import OVERTIME_SECONDS
 from dejavu_feed.teams import TEAMS
 from dejavu_models.arrays import Floats
 from dejavu_models.betting import Market, MarketAnswer, MarketKind, fair_probability, spread_to_come
-from dejavu_models.scorecard import Exclusion, SettledForecasts, SettledMarket
 from dejavu_models.scorecard.doubtful import FEED_LAG_SECONDS, MAX_CORRECTION, MAX_MINUTE_SWING
+from dejavu_models.scorecard.settled import Exclusion, SettledForecasts, SettledMarket
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.canonical_value import canonical_number

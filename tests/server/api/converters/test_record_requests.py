@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu_models.errors import InvalidInput
-from dejavu_models.scorecard import LeaderboardMetric
+from dejavu_models.scorecard.cards import LeaderboardMetric
 from dejavu_models.types import Horizon
 from dejavu_server.api.converters import record_requests as requests
 from dejavu_server.api.errors import MAX_TEXT

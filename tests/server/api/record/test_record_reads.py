@@ -20,7 +20,7 @@ from dejavu.v1 import model_service_pb2 as pb_models
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.scorecard_pb2 import Scorecard
-from dejavu_models.comparison import GateSettings
+from dejavu_models.comparison.gate import GateSettings
 from dejavu_server.api import shared_reads
 from dejavu_server.api.models.comparison import ModelComparisons
 from dejavu_server.api.record_service import RecordService

@@ -13,7 +13,7 @@ from tests.support.builders.outcomes import outcome
 
 from dejavu.v1 import forecast_pb2, model_comparison_pb2
 from dejavu.v1 import model_service_pb2 as pb
-from dejavu_models.comparison import GateDecision, GateSettings
+from dejavu_models.comparison.gate import GateDecision, GateSettings
 from dejavu_models.errors import InvalidHorizon
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_server.api.converters.field_errors import InvalidComparison

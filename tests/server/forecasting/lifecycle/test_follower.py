@@ -14,7 +14,7 @@ from tests.server.forecasting.lifecycle.models_in_memory import FIRST, ModelsInM
 from tests.support.harness.waiting import until
 from typing_extensions import override
 
-from dejavu_models.comparison import GateDecision, Judgement
+from dejavu_models.comparison.gate import GateDecision, Judgement
 from dejavu_models.errors import BundleNotFound, BundleUnfit
 from dejavu_models.types import AdaptationMode
 from dejavu_server.admission.callers import MODEL_CHANGE, CallerLimits, Callers, reserved

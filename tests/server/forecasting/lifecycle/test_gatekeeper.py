@@ -11,7 +11,7 @@ from tests.support.builders.model_changes import champion, change_models
 from tests.support.builders.outcomes import outcome
 from typing_extensions import override
 
-from dejavu_models.comparison import GateDecision, Judgement
+from dejavu_models.comparison.gate import GateDecision, Judgement
 from dejavu_server.forecasting.lifecycle.evidence import LedgerGate
 from dejavu_server.forecasting.lifecycle.gatekeeper import Gatekeeper
 from dejavu_server.ledger import Ledger

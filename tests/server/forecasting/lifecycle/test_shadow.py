@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from dejavu_feed.box_score import lineups
 from dejavu_feed.live_inputs import LiveInputs
-from dejavu_models.comparison import PairedForecasts
+from dejavu_models.comparison.scores import PairedForecasts
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_server.forecasting.batcher import Batcher

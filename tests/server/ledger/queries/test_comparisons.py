@@ -10,7 +10,8 @@ import pytest
 from tests.support.builders.issued_forecasts import game, issued, recorded
 from tests.support.builders.outcomes import outcome
 
-from dejavu_models.comparison import PERSISTENCE, PairedForecasts
+from dejavu_models.comparison.gate import PERSISTENCE
+from dejavu_models.comparison.scores import PairedForecasts
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.queries import comparisons

@@ -27,7 +27,7 @@ from tests.support.builders.record_book import (
 )
 
 from dejavu_common.clock import game_day
-from dejavu_models.scorecard import Exclusion
+from dejavu_models.scorecard.settled import Exclusion
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.queries import pages, scorecards
 from dejavu_server.ledger.queries.pages import ForecastFilter

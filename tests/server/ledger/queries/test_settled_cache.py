@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market, with_total
 
 from dejavu_common.clock import game_day
-from dejavu_models.scorecard import Exclusion, SettledForecasts, scorecard
+from dejavu_models.scorecard.cards import scorecard
+from dejavu_models.scorecard.settled import Exclusion, SettledForecasts
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.queries import scorecards, settled_cache
 from dejavu_server.ledger.queries.scorecards import ScoreFilter, SettledByModel

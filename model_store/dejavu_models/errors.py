@@ -184,14 +184,6 @@ class Unsupported(FieldError, reason="UNSUPPORTED", category="FAILED_PRECONDITIO
     """A field is valid, but the requested model does not support it."""
 
 
-class UnsupportedHorizon(Unsupported, reason="UNSUPPORTED_HORIZON", field="horizon"):
-    """The model does not forecast this horizon."""
-
-
-class UnsupportedSlots(Unsupported, reason="UNSUPPORTED_SLOTS", field="pattern"):
-    """The model does not support patterns with this number of slots."""
-
-
 class UnsupportedTotals(Unsupported, reason="UNSUPPORTED_TOTALS"):
     """The model does not forecast total points, so it cannot evaluate a market of total points."""
 

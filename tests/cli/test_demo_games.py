@@ -20,7 +20,7 @@ def margins(server: FakeServer, expected: float) -> None:
 
     def answer(request: PredictBatchRequest) -> PredictBatchResponse:
         made = [forecast(each, expected_margin=expected) for each in request.requests[1:]]
-        refused = PredictBatchResult(error=PredictError(code=9, reason="UNSUPPORTED_SLOTS", message="no"))
+        refused = PredictBatchResult(error=PredictError(code=9, reason="UNSUPPORTED_MOMENT", message="no"))
         return PredictBatchResponse(results=[refused, *(PredictBatchResult(forecast=each) for each in made)])
 
     server.answers("PredictBatch", answer)

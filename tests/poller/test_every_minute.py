@@ -521,7 +521,7 @@ async def test_a_server_that_does_not_tell_what_it_can_do_is_asked_again() -> No
 async def test_one_horizon_that_is_refused_does_not_cost_the_other() -> None:
     predictor = StoringPredictor()
     code = grpc.StatusCode.FAILED_PRECONDITION.value[0]
-    predictor.refusals = [PredictError(code=code, reason="UNSUPPORTED_SLOTS", message="not that many")]
+    predictor.refusals = [PredictError(code=code, reason="UNSUPPORTED_MOMENT", message="not that many")]
     async with watching(Evening([game()]), predictor) as watch:
         await watch.at(601)
         await watch.turn()

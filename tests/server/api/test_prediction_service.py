@@ -88,7 +88,7 @@ async def test_an_explanation_comes_only_if_asked_for(service: PredictionService
 
 @pytest.mark.parametrize(
     ("fields", "reason", "field"),
-    [({"pattern": [0.0]}, "UNSUPPORTED_SLOTS", "pattern"), ({"horizon": 2}, "UNSUPPORTED_HORIZON", "horizon")],
+    [({"pattern": [0.0]}, "UNSUPPORTED", "pattern"), ({"horizon": 2}, "UNSUPPORTED", "horizon")],
 )
 async def test_what_this_model_cannot_forecast_is_refused(
     service: PredictionServiceAsyncStub, fields: dict[str, Any], reason: str, field: str

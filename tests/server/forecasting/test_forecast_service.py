@@ -15,7 +15,7 @@ from tests.support.fakes.unused_ledger import UnusedLedger
 
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.betting import Market, MarketSide
-from dejavu_models.errors import UnknownModel, UnsupportedSlots
+from dejavu_models.errors import UnknownModel, Unsupported
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Forecast, Horizon
 from dejavu_server.admission.refusals import Overloaded
@@ -209,7 +209,7 @@ async def test_of_many_each_has_its_own_fate_in_its_own_place(issuer: ForecastSe
     )
     assert [result.forecast.point if isinstance(result, IssuedForecast) else kind(result) for result in results] == [
         1.0,
-        UnsupportedSlots,
+        Unsupported,
         3.0,
         UnknownModel,
         5.0,

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from dejavu_models import betting
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
-from dejavu_models.errors import AlphaTooSmall, UnsupportedHorizon, UnsupportedSlots
+from dejavu_models.errors import AlphaTooSmall, Unsupported
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.forecaster.active_state import ActiveState
@@ -82,9 +82,9 @@ class PersistenceForecaster(Forecaster):
     @override
     def check(self, query: ForecastQuery) -> None:
         if query.horizon is not Horizon.HALFTIME:
-            raise UnsupportedHorizon(query.horizon.value, "halftime")
+            raise Unsupported(query.horizon.value, "halftime", "horizon")
         if query.pattern.minutes != 18:
-            raise UnsupportedSlots(f"{query.pattern.minutes} slots", "18")
+            raise Unsupported(f"{query.pattern.minutes} slots", "18", "pattern")
         if query.alpha < self.info.smallest_alpha:
             raise AlphaTooSmall(f"{query.alpha}", f"at least {self.info.smallest_alpha}")
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tests.support.builders.random_walks import random_walks
 
+from dejavu_models.components.linear import CUBE
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.training.linear import LEAST_LINES, fit_linear, linear_points

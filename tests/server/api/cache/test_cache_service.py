@@ -60,7 +60,7 @@ async def test_warmed_what_ifs_are_not_computed_again_and_each_fails_on_its_own(
     first = await cache.WarmCache(pb.WarmCacheRequest(requests=requests))
     assert (first.computed, first.known, first.worker) == (99, 0, "0")
     [failure] = first.failures
-    assert (failure.index, failure.error.reason) == (70, "UNSUPPORTED_SLOTS")
+    assert (failure.index, failure.error.reason) == (70, "UNSUPPORTED")
     again = await cache.WarmCache(pb.WarmCacheRequest(requests=requests))
     assert (again.computed, again.known, len(again.failures)) == (0, 99, 1)
     model.groups.clear()

@@ -194,7 +194,7 @@ BAD = [
         "1 to 99 levels"),
     # Not supported by the model.
     Bad("minute", infer_request({"pattern": padded([PATTERN, PATTERN[:5]])}), "pattern[1]", "5 slots", "18",
-        "UNSUPPORTED_SLOTS", grpc.StatusCode.FAILED_PRECONDITION),
+        "UNSUPPORTED", grpc.StatusCode.FAILED_PRECONDITION),
     Bad("no totals", infer_request({"total_points": Tensor([41])}, outputs=["total_point"]), "outputs[0].name",
         "'total_point'", "a model that forecasts total points", "UNSUPPORTED_TOTALS",
         grpc.StatusCode.FAILED_PRECONDITION),

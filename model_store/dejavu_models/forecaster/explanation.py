@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
 from itertools import pairwise
 from typing import NamedTuple
 
 from dejavu_models.components.compiled import CompiledGame
-from dejavu_models.components.ensemble import POOLED, Ensemble
+from dejavu_models.components.ensemble import Ensemble
 from dejavu_models.components.linear import MARGIN_SLOPE
+from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster.others import NO_OTHERS, Others
 from dejavu_models.types import (
+    HORIZONS,
     LINEAR,
     Attribution,
     ComponentPrediction,
@@ -45,43 +46,23 @@ class ForecastPart(NamedTuple):
     tabulated: bool = False
 
 
-class Expectation(NamedTuple):
-    """The expected margin of a game before tip-off.
-
-    Attributes:
-        margin: in points; None if it is unknown.
-        line: whether it is the line of a market.
-        terms: its terms; None unless it is from ratings.
-    """
-
-    margin: float | None
-    line: bool
-    terms: ExpectedMarginTerms | None
-
-
 def explanation(
     models: Ensemble,
-    horizon: int,
+    query: ForecastQuery,
+    terms: ExpectedMarginTerms | None,
     parts: Sequence[ForecastPart],
     own: ForecastPart,
-    expectation: Expectation,
-    games: int,
-    before: date | None,
-    *,
-    overtime: bool,
 ) -> Explanation:
     """Return the explanation of a forecast.
 
     Args:
         models: the ensemble.
-        horizon: index of the horizon in HORIZONS.
+        query: the query; similar games are earlier than its date, and there are none of an overtime.
+        terms: terms of the expected margin; None unless it is from ratings.
         parts: what the forecast is mixed of.
         own: the part by the tables of the minute that the game is in, whether or not it is one of the parts.
-        expectation: the expected margin.
-        games: number of games behind the distribution of the forecast.
-        before: date of the game; similar games are earlier ones. None if unknown.
-        overtime: whether it is in overtime, of which there are no similar games.
     """
+    horizon = HORIZONS.index(query.horizon)
     components = _components(models, horizon, parts, own)
     [linear], others = components[:1], components[1:]
     path = own.game.path(horizon)
@@ -90,11 +71,11 @@ def explanation(
     moved = [Contribution(each.name, each.weight * (each.prediction - linear.prediction)) for each in others]
     shift = sum(each.share * each.shift for each in parts)
     similar: tuple[tuple[SimilarGame, ...], SimilarSummary | None] = ((), None)
-    if models.dejavu is not None and not overtime:
+    if models.dejavu is not None and not (query.moment is not None and query.moment.is_overtime):
         [expected] = (each.prediction for each in others if each.name == "dejavu")
-        similar = own.game.similar(horizon, expected, models.dejavu.games, before)
+        similar = own.game.similar(horizon, expected, models.dejavu.games, query.game_date)
     contributions = (
-        *_before_tipoff(models, horizon, path[0], expectation),
+        *_before_tipoff(models, query, terms, path[0]),
         Contribution("minutes", sum(changes) - shift),
         Contribution("live", shift),
         *moved,
@@ -103,7 +84,7 @@ def explanation(
         components=components,
         baseline_prediction=own.game.lead,
         similar_games=similar[0],
-        calibration_games=games,
+        calibration_games=min(each.distribution.calibration_games for each in parts),
         attribution=Attribution(path[0], changes, sum(each.points for each in moved)),
         similar_summary=similar[1],
         contributions=tuple(
@@ -120,8 +101,7 @@ def _components(
     A component's prediction is its weighted mean over the parts. In the tables of moments only the linear models have a
     weight, with the forecast of these tables as their prediction; the others differ from it as in the minute.
     """
-    names = (*POOLED, *(each.name for each in models.others))
-    weights, predictions = [], []
+    names, weights, predictions = models.weights.names, [], []
     for part in parts:
         opinion, of_minute = part.game.every_opinion(horizon), own if part.tabulated else part
         unit, center = of_minute.distribution.unit, of_minute.distribution.center
@@ -147,18 +127,17 @@ def _components(
 
 
 def _before_tipoff(
-    models: Ensemble, horizon: int, forecast: float, expectation: Expectation
+    models: Ensemble, query: ForecastQuery, terms: ExpectedMarginTerms | None, forecast: float
 ) -> tuple[Contribution, ...]:
     """Return the contributions to the forecast before tip-off, in points; what belongs to no term is of the ratings.
 
     Without an expected margin, it is the home advantage alone.
     """
-    if expectation.margin is not None and expectation.line:
+    if query.pregame_margin is not None:
         return (Contribution("line", forecast),)
-    terms = expectation.terms
     if terms is None:
         return (Contribution("home", forecast),)
-    slope = float(models.linear.coefficients[horizon, 0, MarginSource.KNOWN, MARGIN_SLOPE])
+    slope = float(models.linear.coefficients[HORIZONS.index(query.horizon), 0, MarginSource.KNOWN, MARGIN_SLOPE])
     schedule, players = slope * terms.schedule, slope * (terms.usual_players + terms.missing_players)
     return (
         Contribution("ratings", forecast - schedule - players),

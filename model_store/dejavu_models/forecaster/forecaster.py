@@ -30,7 +30,7 @@ from dejavu_models.errors import (
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster.active_state import ActiveState, expected_margin
 from dejavu_models.forecaster.columns import columns_of, compiled_columns, forecasts_of
-from dejavu_models.forecaster.explanation import Expectation, ForecastPart, explanation
+from dejavu_models.forecaster.explanation import ForecastPart, explanation
 from dejavu_models.forecaster.others import NO_OTHERS, predicted
 from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.manifest import Manifest, model_info
@@ -43,7 +43,6 @@ from dejavu_models.types import (
     HORIZONS,
     AdaptationMode,
     ExpectedMarginTerms,
-    Explanation,
     Forecast,
     Horizon,
     MarginSource,
@@ -366,6 +365,10 @@ class Forecaster:
             late = query.moment is not None and query.moment.is_late(query.horizon)
             unrated = margin is None or (rated and not well_known) or own or late
             answer = issued.evaluate(market, query.horizon, self.policy, unrated=unrated)
+        explained = None
+        if query.explain:
+            own = self._at_minute(query, source, game, game.lead, margin) if parts[-1].tabulated else parts[-1]
+            explained = explanation(self.models, query, terms, parts, own)
         return Forecast(
             horizon=query.horizon,
             elapsed_minutes=minute,
@@ -374,7 +377,7 @@ class Forecaster:
             interval=adaptation.adapted if adaptation and adaptation.mode is AdaptationMode.ON else static,
             home_lead_probability=issued.home_lead_probability(),
             model_version=self.version,
-            explanation=self._explanation(query, source, margin, terms, game, parts) if query.explain else None,
+            explanation=explained,
             quantiles=issued.quantiles(query.quantile_levels),
             expected_margin=margin,
             calibration_sequence=state.sequence,
@@ -397,33 +400,6 @@ class Forecaster:
             widened_by=widening - 1.0,
             rated_margin=rated_margin,
             moment=query.moment,
-        )
-
-    def _explanation(
-        self,
-        query: ForecastQuery,
-        source: MarginSource,
-        margin: float | None,
-        terms: ExpectedMarginTerms | None,
-        game: CompiledGame,
-        parts: list[ForecastPart],
-    ) -> Explanation:
-        """Return the explanation of a forecast that is mixed of parts; see `_forecast` for the others."""
-        own = parts[-1]
-        if own.tabulated:
-            own = self._at_minute(query, source, game, game.lead, margin)
-        expectation = Expectation(margin, query.pregame_margin is not None, terms)
-        games = min(each.distribution.calibration_games for each in parts)
-        overtime = query.moment is not None and query.moment.is_overtime
-        return explanation(
-            self.models,
-            HORIZONS.index(query.horizon),
-            parts,
-            own,
-            expectation,
-            games,
-            query.game_date,
-            overtime=overtime,
         )
 
     def _widening(self, distribution: LatticeGame, query: ForecastQuery, variance: float) -> float:

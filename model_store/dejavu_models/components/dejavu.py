@@ -20,9 +20,9 @@ from dejavu_models.arrays import Floats, Integers, Singles
 from dejavu_models.components.component import Advance, Component, TrainingGames, ignore
 from dejavu_models.components.features import FEATURES, References, Rows, references_of, similarity_features
 from dejavu_models.components.graph import Graph, search
-from dejavu_models.components.past_games import BIN_CENTERS, BINS, PastGames, codes_of, course_of, shares_below
+from dejavu_models.components.past_games import BIN_CENTERS, BINS, PastGames, codes_of, shares_below
 from dejavu_models.components.settings import MAX_GROUPS, MAX_NEAREST, DejavuConfig
-from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon, MarginSource, SimilarGame
+from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSource, SimilarGame
 from dejavu_models.uncertainty.lattice.margin_model import Base, Distributions
 
 MAX_FEATURE_WEIGHT: Final = 100.0
@@ -175,7 +175,7 @@ class Dejavu(Component):
     def _counts(self, horizon: int, minute: int) -> Singles:
         """Return the numbers of members of each group by bin, (groups, BINS)."""
         members = self.members[minute - 1].astype(np.int64)
-        codes = self.games.codes_at(horizon, minute)[members // 2].astype(np.int64)
+        codes = self.games.codes[members // 2, CASES.index((horizon, minute))].astype(np.int64)
         codes = np.where(members % 2 == 1, BINS - 1 - codes, codes)
         groups = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
         counts = np.bincount(groups * BINS + codes, minlength=(len(self.starts) - 1) * BINS)
@@ -184,7 +184,10 @@ class Dejavu(Component):
     def course(self, game: SimilarGame, horizon: Horizon) -> tuple[int, ...]:
         """Return the differentials of a similar game at the end of each minute before a horizon; empty if unknown."""
         number = self._by_name.get((game.date, game.home_team, game.away_team))
-        return () if number is None else course_of(self.games, number, horizon, mirrored=game.mirrored)
+        if number is None:
+            return ()
+        course = self.games.differentials[number, : horizon.last_slot].astype(np.int64)
+        return tuple((-course if game.mirrored else course).tolist())
 
     @cached_property
     def _by_name(self) -> dict[tuple[Any, str, str], int]:
@@ -280,16 +283,12 @@ def _graphs(columns: Mapping[str, NDArray[Any]]) -> list[Graph]:
     groups = centers.shape[1]
     if entry.shape != (MAX_SLOTS,) or levels.shape != (MAX_SLOTS * groups,) or levels.dtype != np.uint8:
         raise ValueError("each minute must have an entry, and each group a level")
-    by_minute, result, count, link = levels.reshape(MAX_SLOTS, groups), list[Graph](), 0, 0
-    for minute, vectors in enumerate(centers):
-        of_minute = counts[count : count + groups + int(by_minute[minute].sum(dtype=np.int64))]
-        count += len(of_minute)
-        end = link + int(of_minute.sum(dtype=np.int64))
-        graph = Graph(vectors, entry[minute : minute + 1], by_minute[minute], of_minute, links[link:end])
+    by_minute = levels.reshape(MAX_SLOTS, groups)
+    counts_of = np.split(counts, np.cumsum(groups + by_minute.sum(axis=1, dtype=np.int64))[:-1])
+    links_of = np.split(links, np.cumsum([each.sum(dtype=np.int64) for each in counts_of])[:-1])
+    parts = zip(centers, entry[:, None], by_minute, counts_of, links_of, strict=True)
+    graphs = [Graph(*each) for each in parts]
+    for minute, graph in enumerate(graphs, start=1):
         if not graph.is_connected():  # a search may find fewer vectors than requested, for some queries only
-            raise ValueError(f"the graph of minute {minute + 1} has parts that a search does not reach")
-        result.append(graph)
-        link = end
-    if (count, link) != (len(counts), len(links)):
-        raise ValueError("there are more counts or links than the graphs need")
-    return result
+            raise ValueError(f"the graph of minute {minute} has parts that a search does not reach")
+    return graphs

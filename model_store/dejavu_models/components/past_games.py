@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dejavu_feed.pattern import REGULATION_MINUTES
 from dejavu_models.arrays import Floats, Singles
-from dejavu_models.types import CASES, MAX_DIFFERENTIAL, Horizon
+from dejavu_models.types import CASES, MAX_DIFFERENTIAL
 
 BINS: Final = 256
 BINS_A_SCALE: Final = 16
@@ -121,17 +121,6 @@ class PastGames:
         else:
             total, lead = int(self.totals[game, minute - 1]), int(self.differentials[game, minute - 1])
         return None if total < 0 else ((total + lead) // 2, (total - lead) // 2)
-
-    def codes_at(self, horizon: int, minute: int) -> NDArray[np.uint8]:
-        """Return the bins of a horizon, by its index, and a minute, (n,)."""
-        codes: NDArray[np.uint8] = self.codes[:, CASES.index((horizon, minute))]
-        return codes
-
-
-def course_of(games: PastGames, game: int, horizon: Horizon, *, mirrored: bool) -> tuple[int, ...]:
-    """Return the differentials of a game at the end of each minute before a horizon, mirrored if requested."""
-    course = games.differentials[game, : horizon.last_slot].astype(np.int64)
-    return tuple((-course if mirrored else course).tolist())
 
 
 def codes_of(residuals: Floats) -> NDArray[np.uint8]:

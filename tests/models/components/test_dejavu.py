@@ -259,7 +259,7 @@ BROKEN: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     "a feature too few": (other("centers", lambda column: column[:, :, :-1].copy()), "centers must be"),
     "links that no graph has": (
         other("graph_links", lambda links: np.append(links, links[:3])),
-        "more counts or links",
+        "levels, counts and links do not fit together",
     ),
 }
 

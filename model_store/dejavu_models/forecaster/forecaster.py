@@ -253,9 +253,7 @@ class Forecaster:
         by one. Among the others, queries with the same pattern and margin share one computation, for instance the two
         horizons of a game. Each answer is the same as if the query were alone.
         """
-        return self._forecast_many(queries, self._active)
-
-    def _forecast_many(self, queries: Sequence[ForecastQuery], state: ActiveState) -> list[Forecast]:
+        state = self._active
         if len(queries) < LEAST_IN_ONE_PASS or self.models.others:
             return self._one_by_one(queries, state)
         results: dict[int, Forecast] = {}

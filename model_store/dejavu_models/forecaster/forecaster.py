@@ -365,8 +365,8 @@ class Forecaster:
             answer = issued.evaluate(market, query.horizon, self.policy, unrated=unrated)
         explained = None
         if query.explain:
-            own = self._at_minute(query, source, game, game.lead, margin) if parts[-1].tabulated else parts[-1]
-            explained = explanation(self.models, query, terms, parts, own)
+            of_minute = self._at_minute(query, source, game, game.lead, margin) if parts[-1].tabulated else parts[-1]
+            explained = explanation(self.models, query, terms, parts, of_minute)
         return Forecast(
             horizon=query.horizon,
             elapsed_minutes=minute,

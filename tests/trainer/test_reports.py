@@ -89,22 +89,6 @@ def test_the_expected_margin_is_held_against_knowing_no_team(result: BacktestRes
     ]
 
 
-def test_intervals_are_shown_with_and_without_the_factor_of_the_season(
-    result: BacktestResult, report: EvaluationReport
-) -> None:
-    [table] = [each for each in report.tables if each.title == "Final: intervals that follow the season"]
-    assert [row[:2] for row in table.rows] == [
-        (f"{season}, {name}", games)
-        for season, games in (("2033", "300"), ("2034", "300"), ("all", "600"))
-        for name in ("no factor of the season", "served")
-    ]
-    for row, name in zip(table.rows[-2:], ("static", "served"), strict=True):
-        held, winkler = (result.figures.get("final", name, metric) for metric in ("coverage_95", "winkler_95"))
-        assert held is not None
-        assert winkler is not None
-        assert (row[2], row[-1]) == (f"{100 * held.value:.1f}", f"{winkler.value:.2f}")
-
-
 def test_tables_have_a_cell_for_every_column(report: EvaluationReport) -> None:
     for table in (*report.tables, *report.checks):
         assert table.rows

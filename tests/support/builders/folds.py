@@ -34,9 +34,7 @@ def rated_walks(games_a_season: int, seasons: range, seed: int) -> RatedGames:
     return RatedGames(replace(games, differentials=differentials, final=final, **scoring), margins)
 
 
-def walk_fold(
-    season: int = 2033, games: int = 300, seed: int = 0, *, scale: float = 1.0, contrary: bool = False
-) -> Table:
+def walk_fold(season: int = 2033, games: int = 300, seed: int = 0, *, scale: float = 1.0) -> Table:
     """Score the linear models on walks: fitted on two seasons, calibrated on one, tested on the next.
 
     Each fold is computed once a run. Tables with live inputs need 500 games a season or more.
@@ -46,14 +44,13 @@ def walk_fold(
         games: number of games per season.
         seed: seed of the walks.
         scale: factor of the widths of the models' intervals.
-        contrary: whether to negate the models' coefficients.
     """
 
     def score() -> Table:
         rated = rated_walks(games, range(season - 3, season + 1), seed)
         earlier = rated.select(rated.games.season < season)
         calibrate, test = rated.of_seasons([season - 1]), rated.of_seasons([season])
-        models, calibration = walk_models(season, games, seed, contrary=contrary)
+        models, calibration = walk_models(season, games, seed)
         return score_fold(
             models,
             calibration,
@@ -63,22 +60,20 @@ def walk_fold(
             frozen_margins=test.margins / 2,
         )
 
-    fold = computed_once(f"fold-{season}-{games}-{seed}-{contrary}", score)
+    fold = computed_once(f"fold-{season}-{games}-{seed}", score)
     return fold if scale == 1.0 else Table(fold.columns | _scaled(fold, scale))
 
 
-def walk_models(season: int, games: int, seed: int, *, contrary: bool = False) -> tuple[Ensemble, LatticeCalibration]:
+def walk_models(season: int, games: int, seed: int) -> tuple[Ensemble, LatticeCalibration]:
     """Return the models and calibration that `walk_fold` scores. Fitted once a run."""
 
     def fit() -> tuple[LinearModels, LatticeCalibration]:
         rated = rated_walks(games, range(season - 3, season + 1), seed)
         train, calibrate = rated.select(rated.games.season < season - 1), rated.of_seasons([season - 1])
         linear = fit_linear(*train)
-        if contrary:
-            linear = LinearModels(-linear.coefficients)
         return linear, walk_calibration(Ensemble(linear), train, calibrate)
 
-    linear, calibration = computed_once(f"models-{season}-{games}-{seed}-{contrary}", fit)
+    linear, calibration = computed_once(f"models-{season}-{games}-{seed}", fit)
     return Ensemble(linear), calibration
 
 

@@ -178,16 +178,6 @@ def test_seasons_whose_errors_differ_in_size_raise_an_alarm_and_others_rarely(
     assert least <= alarms / runs <= most
 
 
-@pytest.mark.nightly
-def test_the_chance_told_is_that_of_the_walk_forward() -> None:
-    generator = np.random.default_rng(4)
-    games = np.full(SEASONS, float(GAMES))
-    runs = [walk_forward(generator, np.ones(SEASONS)) for _ in range(1000)]
-    squares = [np.var([fold.mean(axis=0) for fold in folds], axis=0, ddof=1) for folds in runs]
-    chance = np.mean([spread_by_chance(folds, (SHARES, games))[0] for folds in runs[:5]], axis=0)
-    assert np.sqrt(np.mean(squares, axis=0)) == pytest.approx(chance, rel=0.08)
-
-
 def test_a_season_counts_for_its_own_fold_and_against_those_calibrated_on_it(good: Table) -> None:
     shares, games = chance_shares(good)
     assert shares.tolist() == [[-1, 1, 0], [0, -1, 1]]

@@ -73,14 +73,6 @@ def test_pooled_tables_have_all_rows_and_the_forecasters_that_all_have() -> None
         pool([])
 
 
-def test_a_row_is_a_forecast_of_a_game_a_target_and_a_second() -> None:
-    table = walk_fold()
-    for horizon in HORIZONS:
-        assert (table.by_minute(horizon, "game") == np.arange(300)[:, None]).all()
-        assert (table.by_minute(horizon, "second") == 60 * np.array(horizon.forecast_minutes)).all()
-        assert (table.by_minute(horizon, "outcome") == table.by_minute(horizon, "outcome")[:, :1]).all()
-
-
 def test_metrics_are_those_of_what_a_forecaster_says() -> None:
     table, final = walk_fold(), Horizon.FINAL.value
     for name, expected in (("served", METRICS[:-1]), ("logistic", ("brier", "log_loss"))):

@@ -24,12 +24,6 @@ def test_groups_are_parts_of_equal_size_up_to_one(groups: int, more: int, seed: 
     assert np.diff(starts).min() >= 1
 
 
-def test_a_group_is_a_range_of_the_dimension_in_which_vectors_differ_most() -> None:
-    vectors = np.random.default_rng(0).normal(0, 1, (64, 3)) * [1.0, 9.0, 1.0]
-    halves = np.split(grouped(vectors, 2), 2)
-    assert vectors[halves[0], 1].max() <= vectors[halves[1], 1].min()
-
-
 def test_unknown_inputs_are_replaced_by_what_games_had_on_average() -> None:
     rated = walked(400)
     references = references_of(rated.games.levels, rated.margins, live_rows(rated.games))

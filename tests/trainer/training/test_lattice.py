@@ -7,7 +7,7 @@ import pytest
 
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns
-from dejavu_models.uncertainty.lattice.margin_model import ROWS, TABLES, MarginModel
+from dejavu_models.uncertainty.lattice.margin_model import ROWS, MarginModel
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
 
 GAMES = 4000
@@ -85,12 +85,3 @@ def test_the_scale_follows_the_pace_and_using_it_forecasts_better(fitted: Margin
         made = model.distribution(Horizon.FINAL, 12, points, leads, unseen.margins, live)
         scores.append(made.crps(unseen.outcomes[:, 1]).mean())
     assert scores[0] < scores[1]
-
-
-def test_equal_games_give_equal_tables() -> None:
-    games = made_games(3, 900)
-    one, again = fit_margin_model(games), fit_margin_model(games)
-    for name in TABLES:
-        assert np.array_equal(getattr(one, name), getattr(again, name)), name
-    assert one.games == 900
-    assert len(one.shapes) == len(CASES)

@@ -8,7 +8,6 @@ from itertools import product
 import numpy as np
 import pytest
 from tests.support.builders.box_scores import made_box_score
-from tests.support.builders.folds import walk_fold
 from tests.support.builders.random_walks import random_walks
 
 from dejavu_models.components.ensemble import Ensemble
@@ -107,9 +106,3 @@ def test_games_of_which_it_is_not_known_are_forecast_as_without_it(
         same = np.equal(*(fold.by_minute(Horizon.FINAL, f"{each}.{column}") for each in (name, other)))
         assert same[lacking].mean() >= least
         assert same[~lacking].all(axis=1).mean() <= most
-
-
-def test_what_is_not_known_has_no_scores_and_no_tables() -> None:
-    fold = walk_fold()
-    assert served(fold) == SERVED
-    assert len([*fair_tables(Figures(fold, resamples=20))]) == 1

@@ -117,13 +117,6 @@ def test_each_tail_of_exchangeable_games_is_missed_no_more_often_than_alpha_allo
         assert missed.sum() <= alpha / 2 * len(values) + 1e-6
 
 
-@given(st.integers(2, 5000))
-def test_intervals_need_as_many_games_as_their_level_asks_for(games: int) -> None:
-    residuals, smallest = np.zeros(games), 2 / (games + 1)
-    assert interval(residuals, smallest) == (0, 0)
-    assert np.isnan(interval(residuals, smallest * (1 - 1e-5))).all()
-
-
 def probability(residuals: list[float], point: float, threshold: float) -> float:
     """Return the probability that the home team leads, from a tie."""
     made = ResidualDistribution(threshold, (), (np.sort(residuals),), np.ones(4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger
 from dejavu_server.records import ReportedOutcome
 from dejavu_trainer.cli.main import main
+from dejavu_trainer.training.recipe import TrainingConfig
 
 QUICK_RECIPE = """
 rating_steps = 6
@@ -19,6 +21,16 @@ dejavu = { groups = 30, nearest = 10 }
 lstm = { epochs = 3, hidden = 8 }
 """
 """File of `bundles.quick_recipe`."""
+
+
+def backtest_of(
+    folder: Path, recipe: TrainingConfig, *, fit: bool = False, tested: tuple[int, ...] = (2020, 2021), **method: object
+) -> Path:
+    """Write the result of a backtest: a fit that takes it skips its own test, which takes most of its time."""
+    path = folder / "backtest.json"
+    verdict = {"fit": fit, "reason": "made by hand"}
+    path.write_text(json.dumps({"recipe": recipe.digest, "seasons": tested, "verdict": verdict, "method": method}))
+    return path
 
 
 def run(*arguments: object) -> int:

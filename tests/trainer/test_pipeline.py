@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.support.builders.bundles import SEASON_GAMES, fit_quickly, quick_recipe, simulated_games, small_bundle
+from tests.trainer.harness import backtest_of
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.off_season import is_over
@@ -24,7 +24,6 @@ from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.verdict import divide, verdict_of
 from dejavu_trainer.execution import Progress
 from dejavu_trainer.pipeline import FitReport, fit
-from dejavu_trainer.training.recipe import TrainingConfig
 
 
 class CompleteProgress(Progress):
@@ -123,15 +122,6 @@ def test_of_several_calibration_seasons_the_last_is_tested_on(games: Games) -> N
     earlier, later = divide(one)
     assert one.date[earlier].max() < one.date[later].min()
     assert 0.4 * SEASON_GAMES <= later.sum() <= 0.6 * SEASON_GAMES
-
-
-def backtest_of(
-    folder: Path, recipe: TrainingConfig, *, fit: bool, tested: tuple[int, ...] = (2020, 2021), **method: object
-) -> Path:
-    path = folder / "backtest.json"
-    verdict = {"fit": fit, "reason": "made by hand"}
-    path.write_text(json.dumps({"recipe": recipe.digest, "seasons": tested, "verdict": verdict, "method": method}))
-    return path
 
 
 def test_the_same_games_make_the_same_models_whatever_tested_them_and_a_backtest_gives_the_verdict(

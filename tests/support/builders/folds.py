@@ -12,8 +12,10 @@ from tests.support.builders.random_walks import random_walks, scoring_for
 
 from dejavu_models.components.ensemble import Ensemble
 from dejavu_models.components.linear import LinearModels
+from dejavu_models.metrics import Estimate
 from dejavu_models.types import MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+from dejavu_trainer.evaluation.figures import Figures
 from dejavu_trainer.evaluation.result import BacktestResult, RunProvenance, result_of
 from dejavu_trainer.evaluation.scoring.fold_scores import SERVED, STATIC, score_fold
 from dejavu_trainer.evaluation.table import ALPHAS, LEVELS, MARGINS, Columns, Table
@@ -121,3 +123,12 @@ def linear_points(models: Ensemble, rated: RatedGames, mode: MarginSource, minut
     }[mode]
     points: np.ndarray = lead[:, None] + models.linear.increments(minute, lead, margins)
     return points
+
+
+def figure(
+    figures: Figures, target: str, forecaster: str, metric: str, reference: str = "", **options: str
+) -> Estimate:
+    """Return a figure that must be there; arguments of `Figures.get`."""
+    found = figures.get(target, forecaster, metric, reference, **options)  # type: ignore[arg-type]
+    assert found is not None
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.support.builders.folds import result_of_two_folds
+from tests.support.builders.folds import figure, result_of_two_folds
 
 from dejavu_trainer.evaluation.aims import AIMS, Aim, aims_of, missed
 from dejavu_trainer.evaluation.figures import Figures
@@ -25,10 +25,8 @@ def test_aims_of_margins_state_the_figures_of_the_walk_forward(result: BacktestR
     checked = [aim for aim in AIMS if aim.target in ("halftime", "final")]
     assert {aim.name for aim in AIMS} & by_name.keys() == {aim.name for aim in checked}
     for aim in checked:
-        found = result.figures.get(
-            aim.target, aim.forecaster, aim.metric, aim.reference, kind=aim.kind, group=aim.group
-        )
-        assert found is not None
+        asked = (aim.target, aim.forecaster, aim.metric, aim.reference)
+        found = figure(result.figures, *asked, kind=aim.kind, group=aim.group)
         shown = by_name[aim.name].found
         assert shown == (f"{found.scaled(100):+.2f} %" if aim.reference else f"{found:.4f}")
 

@@ -57,16 +57,6 @@ def test_what_is_expected_of_a_game_does_not_depend_on_it_or_on_later_ones() -> 
     assert not np.array_equal(margins, other_margins)
 
 
-def test_ratings_are_carried_through_parts_as_through_the_whole() -> None:
-    games, _ = with_strengths(150, range(2020, 2022), spread=5, noise=8)
-    start = RatingFilter.start(RatingSettings())
-    first, between = carry(start, games.of_seasons([2020]))
-    second, after = carry(between, games.of_seasons([2021]))
-    whole, after_all = carry(start, games)
-    assert np.concatenate([first.margins, second.margins]) == pytest.approx(whole.margins, abs=1e-9)
-    assert after.mean == pytest.approx(after_all.mean, abs=1e-9)
-
-
 def test_a_single_season_keeps_what_only_several_can_tell() -> None:
     games, _ = with_strengths(120, range(2020, 2021), spread=5, noise=8)
     found = fit_ratings(games, 15, ignore)
@@ -107,14 +97,11 @@ def test_ratings_that_stand_still_know_a_season_only_up_to_its_start() -> None:
         assert standing[which] == pytest.approx([state.expected(*game)[0] for game in games_of])
 
 
-def before_all() -> RatingFilter:
-    return RatingFilter.start(RatingSettings()).predict(2032, date(2032, 6, 1))
-
-
 def test_the_terms_of_margins_are_those_that_a_server_has_before_each_game() -> None:
     games = simulated_games().of_seasons([2033, 2034])
     games.phase[-30:] = ["PI"] * 4 + ["PO"] * 26
-    live, found = RatedSchedule(LiveRatings.start(before_all())), margin_terms(games)
+    before = RatingFilter.start(RatingSettings()).predict(2032, date(2032, 6, 1))
+    live, found = RatedSchedule(LiveRatings.start(before)), margin_terms(games)
     for game in range(len(games)):
         day, home, away = games.date[game].item(), str(games.home[game]), str(games.away[game])
         schedule, is_playoffs = live.schedule.before(day, home, away), game >= len(games) - 30

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 
@@ -62,11 +61,6 @@ def residuals_database(off: float) -> Dejavu:
     return database_of(past, served.residuals(points, past.margins), groups=10, nearest=10)
 
 
-def by_source(rated: RatedGames) -> Mapping[MarginSource, RatedGames]:
-    unknown = rated._replace(margins=np.full_like(rated.margins, np.nan))
-    return {MarginSource.UNKNOWN: unknown, MarginSource.KNOWN: rated}
-
-
 @pytest.mark.parametrize(
     ("good", "bad", "dejavu_off", "lstm"), [(1, 2, OFF, (-2.0, 0.0)), (2, 1, -3.0, (OFF, 0.2))], ids=["dejavu", "lstm"]
 )
@@ -75,7 +69,10 @@ def test_a_component_that_harms_has_no_weight_and_one_that_is_right_has_more_tha
 ) -> None:
     """One component repairs the linear models' error, and the other adds to it."""
     ensemble = Ensemble(linear(OFF), residuals_database(dejavu_off), steady_lstm(*lstm))
-    weights = learning.learn_weights(ensemble, TABLES, by_source(walks()[1]), ignore)
+    rated = walks()[1]
+    unknown = rated._replace(margins=np.full_like(rated.margins, np.nan))
+    by_source = {MarginSource.UNKNOWN: unknown, MarginSource.KNOWN: rated}
+    weights = learning.learn_weights(ensemble, TABLES, by_source, ignore)
     late = [cell_of(*case) for case in ((0, 20), (1, 20), (1, 30))]
     known = weights.values[LINEAR_SOURCES.index(MarginSource.KNOWN), late]
     assert (known[:, bad] == 0).all()

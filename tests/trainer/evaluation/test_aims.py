@@ -8,19 +8,14 @@ from tests.support.builders.folds import figure, result_of_two_folds
 
 from dejavu_trainer.evaluation.aims import AIMS, Aim, aims_of, missed
 from dejavu_trainer.evaluation.figures import Figures
-from dejavu_trainer.evaluation.result import BacktestResult
 from dejavu_trainer.evaluation.table import Columns, Table
 from dejavu_trainer.evaluation.verdict import Check
 
 GAMES = 3000
 
 
-@pytest.fixture(scope="module")
-def result() -> BacktestResult:
-    return result_of_two_folds()
-
-
-def test_aims_of_margins_state_the_figures_of_the_walk_forward(result: BacktestResult) -> None:
+def test_aims_of_margins_state_the_figures_of_the_walk_forward() -> None:
+    result = result_of_two_folds()
     by_name = {check.name: check for check in result.promises}
     checked = [aim for aim in AIMS if aim.target in ("halftime", "final")]
     assert {aim.name for aim in AIMS} & by_name.keys() == {aim.name for aim in checked}

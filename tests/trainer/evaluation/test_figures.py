@@ -10,7 +10,7 @@ from dejavu_models.metrics import ECE_BINS, probability_bin
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_models.uncertainty.lead_groups import lead_groups
 from dejavu_trainer.evaluation.figures import BANDS, LEADS, OVERTIME, Figures, groups
-from dejavu_trainer.evaluation.table import METRICS, MOMENTS, Columns, Table
+from dejavu_trainer.evaluation.table import METRICS, MOMENTS, Table
 
 FINAL, HALF = Horizon.FINAL.value, Horizon.HALFTIME.value
 
@@ -104,16 +104,13 @@ def test_equal_seeds_give_equal_figures_and_a_higher_level_wider_intervals(figur
     assert wider.lower < mine.lower < mine.upper < wider.upper
 
 
-def one_forecast_a_game(games: int, scores: Columns) -> Table:
-    rows, zeros = np.arange(games), np.zeros(games)
-    columns = {"game": rows, "second": zeros, "outcome": zeros}
-    return Table({"game.season": zeros, **{f"tip-off.{name}": each for name, each in columns.items()}, **scores})
-
-
 def test_references_that_can_be_perfect_have_no_relative_figure() -> None:
     rng = np.random.default_rng(1)
-    scores = {"tip-off.one.crps": rng.random(5), "tip-off.none.crps": np.array([0.0, 0, 0, 0, 1])}
-    made = Figures(one_forecast_a_game(5, scores))
+    scores = {"one.crps": rng.random(5), "none.crps": np.array([0.0, 0, 0, 0, 1])}
+    zeros = np.zeros(5)
+    rows = {"game": np.arange(5), "second": zeros, "outcome": zeros}
+    of_target = {f"tip-off.{name}": each for name, each in (rows | scores).items()}
+    made = Figures(Table({"game.season": zeros, **of_target}))
     assert made.get("tip-off", "one", "crps", "none") is None
     assert made.get("tip-off", "one", "crps", "none", compare="difference") is not None
 

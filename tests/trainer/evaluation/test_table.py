@@ -77,7 +77,5 @@ def test_metrics_are_those_of_what_a_forecaster_says() -> None:
     table, final = walk_fold(), Horizon.FINAL.value
     for name, expected in (("served", METRICS[:-1]), ("logistic", ("brier", "log_loss"))):
         assert [each for each in METRICS[:-1] if table.losses(final, name, each) is not None] == [*expected]
-    outcome, point = table.of(final, "outcome").astype(float), table.of(final, "served.point").astype(float)
-    losses = table.losses(final, "served", "mae")
-    assert losses is not None
-    assert losses == pytest.approx(np.abs(point - outcome))
+    errors = table.of(final, "served.point").astype(float) - table.of(final, "outcome")
+    assert table.losses(final, "served", "mae") == pytest.approx(np.abs(errors))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.trainer.harness import assert_intervals_hold
 
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns
@@ -63,14 +64,7 @@ def test_intervals_and_probabilities_hold_on_games_that_were_not_seen(fitted: Ma
         points = point(leads, unseen.margins, index, minute) + fitted.shifts(horizon, minute, live)
         made = fitted.distribution(horizon, minute, points, leads, unseen.margins, live)
         outcomes = unseen.outcomes[:, index]
-        for alpha in (0.05, 0.2, 0.5):
-            lower, upper = made.intervals(alpha)
-            held = ((outcomes >= lower) & (outcomes <= upper)).mean()
-            # The coverage that its own distributions state for these whole ends, a little more than 1 − alpha.
-            rows = np.arange(len(points))
-            said = (made.below[rows, upper + 80] - made.below[rows, lower + 80] + made.mass[rows, lower + 80]).mean()
-            assert said >= 1 - alpha - 1e-9
-            assert held == pytest.approx(said, abs=4 * np.sqrt(alpha * (1 - alpha) / len(points)))
+        assert_intervals_hold(made, outcomes, errors=4)
         assert made.home_leads.mean() == pytest.approx((outcomes > 0).mean(), abs=0.04)
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,7 +142,7 @@ def test_what_cannot_be_used_is_refused_before_the_work_begins(games: Games, tmp
     given = games.of_seasons([2031, 2032, 2033])
     other = given.fingerprints | {"2032": given.select(np.arange(len(given) - 1)).fingerprint}
     of_other_games = backtest_of(tmp_path / "other", RECIPE, fit=True, tested=(2032,), data_by_season=other)
-    for error, message, changed in (
+    refused: list[tuple[type[Exception], str, dict[str, Any]]] = [
         (DataError, f"not {RECIPE.digest}", {"backtest": backtest}),
         (DataError, r"unreadable\.json: is not the result of a backtest", {"backtest": unreadable}),
         (
@@ -151,7 +152,8 @@ def test_what_cannot_be_used_is_refused_before_the_work_begins(games: Games, tmp
         ),
         (FileExistsError, ".", {"out": tmp_path}),
         (DataError, "2032", {"calibrate": [2032]}),
-    ):
+    ]
+    for error, message, changed in refused:
         options = {"calibrate": [2033], "out": tmp_path / "b", **changed}
         with pytest.raises(error, match=message):
             fit(games, train=[2031, 2032], recipe=RECIPE, progress=progress, **options)

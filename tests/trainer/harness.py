@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.support.builders.issued_forecasts import issued
 
+from dejavu_models.arrays import Floats
 from dejavu_models.types import Horizon
+from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
 from dejavu_server.ledger import Ledger
 from dejavu_server.records import ReportedOutcome
 from dejavu_trainer.cli.main import main
+from dejavu_trainer.training.recipe import TrainingConfig
 
 QUICK_RECIPE = """
 rating_steps = 6
@@ -19,6 +24,34 @@ dejavu = { groups = 30, nearest = 10 }
 lstm = { epochs = 3, hidden = 8 }
 """
 """File of `bundles.quick_recipe`."""
+
+
+def backtest_of(
+    folder: Path, recipe: TrainingConfig, *, fit: bool = False, tested: tuple[int, ...] = (2020, 2021), **method: object
+) -> Path:
+    """Write the result of a backtest: a fit that takes it skips its own test, which takes most of its time."""
+    path = folder / "backtest.json"
+    verdict = {"fit": fit, "reason": "made by hand"}
+    path.write_text(json.dumps({"recipe": recipe.digest, "seasons": tested, "verdict": verdict, "method": method}))
+    return path
+
+
+def assert_intervals_hold(made: WholeNumberDistribution, outcomes: Floats, errors: float) -> None:
+    """Require the coverage that the distributions state for their whole ends, a little more than 1 − alpha.
+
+    Args:
+        made: the distributions.
+        outcomes: (n,), of games that they have not seen.
+        errors: most standard errors of a coverage between the two.
+    """
+    rows = np.arange(len(outcomes))
+    for alpha in (0.05, 0.2, 0.5):
+        lower, upper = made.intervals(alpha)
+        held = ((outcomes >= lower) & (outcomes <= upper)).mean()
+        last, start = upper - made.first, lower - made.first
+        said = made.below[rows, last] - made.below[rows, start] + made.mass[rows, start]
+        assert said.min() >= 1 - alpha - 1e-9
+        assert held == pytest.approx(said.mean(), abs=errors * np.sqrt(alpha * (1 - alpha) / len(outcomes)))
 
 
 def run(*arguments: object) -> int:

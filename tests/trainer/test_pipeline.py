@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tests.support.builders.bundles import SEASON_GAMES, fit_quickly, quick_recipe, simulated_games, small_bundle
+from tests.trainer.harness import backtest_of
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.off_season import is_over
@@ -23,25 +25,25 @@ from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.verdict import divide, verdict_of
 from dejavu_trainer.execution import Progress
 from dejavu_trainer.pipeline import FitReport, fit
-from dejavu_trainer.training.recipe import TrainingConfig
 
 
-class RecordedProgress(Progress):
-    """A progress that stores its steps.
+class CompleteProgress(Progress):
+    """A progress whose steps must come to their end.
 
     Attributes:
-        steps: name, total and completed amount of each finished step.
+        begun: names of the steps.
     """
 
     def __init__(self) -> None:
-        self.steps = list[tuple[str, int, int]]()
+        self.begun = list[str]()
 
     @contextmanager
     def step(self, name: str, total: int) -> Iterator[Callable[[int], object]]:
         """Run one step."""
+        self.begun.append(name)
         done = list[int]()
         yield done.append
-        self.steps.append((name, total, sum(done)))
+        assert sum(done) == total, name
 
 
 RECIPE = quick_recipe()
@@ -53,28 +55,26 @@ def games() -> Games:
 
 
 @pytest.fixture(scope="module")
-def run(games: Games, tmp_path_factory: pytest.TempPathFactory) -> tuple[FitReport, RecordedProgress]:
-    bars = RecordedProgress()
-    folder = tmp_path_factory.mktemp("fit") / "bundle"
-    report = fit(games, train=[2031, 2032], calibrate=[2033], out=folder, recipe=RECIPE, progress=bars)
-    return report, bars
+def report(games: Games, tmp_path_factory: pytest.TempPathFactory) -> FitReport:
+    out, progress = tmp_path_factory.mktemp("fit") / "bundle", CompleteProgress()
+    return fit(games, train=[2031, 2032], calibrate=[2033], out=out, recipe=RECIPE, progress=progress)
 
 
 @pytest.fixture(scope="module")
-def forecaster(run: tuple[FitReport, RecordedProgress]) -> Forecaster:
-    return load_bundle(run[0].bundle, allow_unfit=True)
+def forecaster(report: FitReport) -> Forecaster:
+    return load_bundle(report.bundle, allow_unfit=True)
 
 
-def test_the_bundle_says_what_it_was_made_of(
-    run: tuple[FitReport, RecordedProgress], games: Games, forecaster: Forecaster
-) -> None:
-    report, manifest = run[0], forecaster.manifest
+def test_the_bundle_says_what_it_was_made_of(report: FitReport, games: Games, forecaster: Forecaster) -> None:
+    manifest = forecaster.manifest
     assert manifest.version == report.forecaster.version
     assert manifest.data_fingerprint == games.of_seasons([2031, 2032, 2033]).fingerprint
     assert (manifest.train.seasons, manifest.train.games) == ((2031, 2032), 2 * SEASON_GAMES)
     assert (manifest.calibrate.seasons, manifest.calibrate.games) == ((2033,), SEASON_GAMES)
     assert manifest.train.last_date < manifest.calibrate.first_date
     assert manifest.seed == 0
+    assert (manifest.verdict.recipe, manifest.verdict.seasons) == (RECIPE.digest, (2033,))
+    assert manifest.verdict.fit or manifest.verdict.reason
     assert {"hnswlib", "numpy", "torch"} <= manifest.libraries.keys()
     for name, sha256 in manifest.files.items():
         assert hashlib.sha256((report.bundle / name).read_bytes()).hexdigest() == sha256
@@ -92,7 +92,7 @@ def test_similar_games_are_those_of_the_training_seasons(forecaster: Forecaster,
 
 
 def test_the_ratings_are_those_of_the_last_game_and_of_its_season_while_that_is_in_play(
-    run: tuple[FitReport, RecordedProgress], games: Games, forecaster: Forecaster
+    report: FitReport, games: Games, forecaster: Forecaster
 ) -> None:
     ratings, last = forecaster.manifest.ratings, games.of_seasons([2033]).date[-1].item()
     assert not is_over(2033, last)
@@ -106,28 +106,13 @@ def test_the_ratings_are_those_of_the_last_game_and_of_its_season_while_that_is_
 
 
 def test_how_far_expected_margins_were_off_stands_beside_the_home_advantage(
-    run: tuple[FitReport, RecordedProgress],
+    report: FitReport,
 ) -> None:
-    metrics = {metric.name: metric.value for metric in run[0].forecaster.manifest.metrics}
-    for name, (mae, rmse) in run[0].ratings.items():
+    metrics = {metric.name: metric.value for metric in report.forecaster.manifest.metrics}
+    for name, (mae, rmse) in report.ratings.items():
         assert metrics[f"calibration.expected_margin.{name}.mae"] == mae
         assert metrics[f"calibration.expected_margin.{name}.rmse"] == rmse
         assert 5 < mae < rmse < 25
-
-
-def test_every_bar_comes_to_its_end(run: tuple[FitReport, RecordedProgress]) -> None:
-    names = [name for name, _, _ in run[1].steps]
-    assert names[0] == "Fit the ratings"
-    assert names[-1] == "Publish"
-    assert {"Calibrate", "Fit the totals", "Evaluate on the holdout"} < {*names}
-    assert all(done == total for _, total, done in run[1].steps)
-
-
-def test_the_verdict_comes_from_calibration_games_that_came_last(run: tuple[FitReport, RecordedProgress]) -> None:
-    verdict = run[0].forecaster.manifest.verdict
-    assert verdict.recipe == RECIPE.digest
-    assert verdict.seasons == (2033,)
-    assert verdict.fit or verdict.reason
 
 
 def test_of_several_calibration_seasons_the_last_is_tested_on(games: Games) -> None:
@@ -140,65 +125,53 @@ def test_of_several_calibration_seasons_the_last_is_tested_on(games: Games) -> N
     assert 0.4 * SEASON_GAMES <= later.sum() <= 0.6 * SEASON_GAMES
 
 
-def backtest_of(
-    folder: Path, recipe: TrainingConfig, *, fit: bool, tested: tuple[int, ...] = (2020, 2021), **method: object
-) -> Path:
-    path = folder / "backtest.json"
-    verdict = {"fit": fit, "reason": "made by hand"}
-    path.write_text(json.dumps({"recipe": recipe.digest, "seasons": tested, "verdict": verdict, "method": method}))
-    return path
-
-
 def test_the_same_games_make_the_same_models_whatever_tested_them_and_a_backtest_gives_the_verdict(
-    run: tuple[FitReport, RecordedProgress], tmp_path: Path
+    report: FitReport, tmp_path: Path
 ) -> None:
     """The other one was made with a backtest in place of a test, by as many threads as there are cores."""
     version, verdict = small_bundle(tmp_path / "other"), read_manifest(tmp_path / "other").verdict
-    assert version == run[0].forecaster.version
+    assert version == report.forecaster.version
     assert (verdict.fit, verdict.reason, verdict.seasons) == (True, "made for tests", (2033,))
 
 
 def test_what_cannot_be_used_is_refused_before_the_work_begins(games: Games, tmp_path: Path) -> None:
-    bars, backtest = RecordedProgress(), backtest_of(tmp_path, replace(RECIPE, rating_steps=7), fit=True)
-
-    def attempt(out: Path = tmp_path / "b", backtest: Path | None = backtest, calibrate: int = 2033) -> FitReport:
-        options = {"out": out, "recipe": RECIPE, "backtest": backtest, "progress": bars}
-        return fit(games, train=[2031, 2032], calibrate=[calibrate], **options)  # type: ignore[arg-type]
-
-    with pytest.raises(DataError, match=f"not {RECIPE.digest}"):
-        attempt()
-    backtest.write_text("[]")
-    with pytest.raises(DataError, match=r"backtest\.json: is not the result of a backtest"):
-        attempt()
+    progress, backtest = CompleteProgress(), backtest_of(tmp_path, replace(RECIPE, rating_steps=7), fit=True)
+    unreadable = tmp_path / "unreadable.json"
+    unreadable.write_text("[]")
+    (tmp_path / "other").mkdir()
     given = games.of_seasons([2031, 2032, 2033])
     other = given.fingerprints | {"2032": given.select(np.arange(len(given) - 1)).fingerprint}
-    backtest_of(tmp_path, RECIPE, fit=True, tested=(2032,), data_by_season=other)
-    with pytest.raises(DataError, match=r"backtest\.json: is about other games of season 2032 than those in --data"):
-        attempt()
-    with pytest.raises(FileExistsError):
-        attempt(out=tmp_path, backtest=None)
-    with pytest.raises(DataError, match="2032"):
-        attempt(backtest=None, calibrate=2032)
-    assert not bars.steps
+    of_other_games = backtest_of(tmp_path / "other", RECIPE, fit=True, tested=(2032,), data_by_season=other)
+    refused: list[tuple[type[Exception], str, dict[str, Any]]] = [
+        (DataError, f"not {RECIPE.digest}", {"backtest": backtest}),
+        (DataError, r"unreadable\.json: is not the result of a backtest", {"backtest": unreadable}),
+        (
+            DataError,
+            r"backtest\.json: is about other games of season 2032 than those in --data",
+            {"backtest": of_other_games},
+        ),
+        (FileExistsError, ".", {"out": tmp_path}),
+        (DataError, "2032", {"calibrate": [2032]}),
+    ]
+    for error, message, changed in refused:
+        options = {"calibrate": [2033], "out": tmp_path / "b", **changed}
+        with pytest.raises(error, match=message):
+            fit(games, train=[2031, 2032], recipe=RECIPE, progress=progress, **options)
+    assert not progress.begun
 
 
 def test_a_backtest_that_says_little_about_these_games_is_accepted_with_a_note(games: Games, tmp_path: Path) -> None:
     hashes = games.fingerprints
     assert hashes["2033"] == games.of_seasons([2033]).fingerprint
-    notes = {}
-    for name, tested, known in (
-        ("same", 2033, hashes),
-        ("others", 2020, hashes | {"2020": "f"}),
-        ("unnamed", 2033, {}),
+    for tested, method, note in (
+        (2033, {"data_by_season": hashes}, "^$"),
+        (2020, {"data_by_season": hashes | {"2020": "f"}}, r"none of the seasons.*\(2020\)"),
+        (2033, {}, "does not say which games it is about"),
     ):
-        method = {"data_by_season": known} if known else {}
         backtest = backtest_of(tmp_path, RECIPE, fit=True, tested=(tested,), **method)
-        verdict, notes[name] = verdict_of(backtest, RECIPE, games.of_seasons([2031, 2032, 2033]))
+        verdict, found = verdict_of(backtest, RECIPE, games.of_seasons([2031, 2032, 2033]))
         assert verdict.fit
-    assert notes["same"] == ""
-    assert "none of the seasons" in notes["others"]
-    assert "(2020)" in notes["others"]
-    assert "does not say which games it is about" in notes["unnamed"]
+        assert re.search(note, found)
 
 
 def test_a_bundle_of_teams_whose_ratings_are_uncertain_passes_its_check(games: Games, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.support.harness.laws import NIGHTLY
 from dejavu_common.rich_console import Console
 from dejavu_models.types import Horizon
 from dejavu_trainer.evaluation.aims import missed
-from dejavu_trainer.evaluation.result import BacktestResult, to_json
+from dejavu_trainer.evaluation.result import to_json
 from dejavu_trainer.evaluation.scoring.fold_scores import EXPECTATIONS
 from dejavu_trainer.evaluation.table import TIP_OFF
 from dejavu_trainer.reports.backtest import report_of
@@ -25,19 +25,16 @@ from dejavu_trainer.reports.render import EvaluationReport, Plot, markdown, page
 
 
 @pytest.fixture(scope="module")
-def result() -> BacktestResult:
-    return result_of_two_folds()
-
-
-@pytest.fixture(scope="module")
-def drawn(result: BacktestResult) -> list[Plot]:
+def drawn() -> list[Plot]:
     """All plots in nightly runs; by day two, as drawing all takes seconds."""
-    return computed_once("plots-of-two-folds", lambda: list(islice(plots(result.figures), None if NIGHTLY else 2)))
+    return computed_once(
+        "plots-of-two-folds", lambda: list(islice(plots(result_of_two_folds().figures), None if NIGHTLY else 2))
+    )
 
 
 @pytest.fixture(scope="module")
-def report(result: BacktestResult) -> EvaluationReport:
-    return report_of("Walk-forward over 2033 & 2034", result, "flattering <figures>")
+def report() -> EvaluationReport:
+    return report_of("Walk-forward over 2033 & 2034", result_of_two_folds(), "flattering <figures>")
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +42,8 @@ def html(report: EvaluationReport, drawn: list[Plot]) -> str:
     return page(report, drawn)
 
 
-@pytest.fixture(scope="module")
-def printed(report: EvaluationReport) -> str:
-    out = io.StringIO()
-    print_report(Console(file=out, width=160), report)
-    return out.getvalue()
-
-
-def test_the_document_is_json_with_all_figures(result: BacktestResult) -> None:
+def test_the_document_is_json_with_all_figures() -> None:
+    result = result_of_two_folds()
     document = json.loads(to_json(result), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert (document["recipe"], document["seasons"]) == (RUN.recipe, [2033, 2034])
     assert document["folds"] == [
@@ -78,7 +69,8 @@ def test_the_document_is_json_with_all_figures(result: BacktestResult) -> None:
         assert each["games"] == 600
 
 
-def test_the_expected_margin_is_held_against_knowing_no_team(result: BacktestResult, report: EvaluationReport) -> None:
+def test_the_expected_margin_is_held_against_knowing_no_team(report: EvaluationReport) -> None:
+    result = result_of_two_folds()
     table = result.table
     errors = [np.abs(table.of(TIP_OFF, f"{name}.point") - table.of(TIP_OFF, "outcome")).mean() for name in EXPECTATIONS]
     # The margins of these walks do not come from teams: results of other games say nothing of them.
@@ -89,22 +81,6 @@ def test_the_expected_margin_is_held_against_knowing_no_team(result: BacktestRes
     ]
 
 
-def test_intervals_are_shown_with_and_without_the_factor_of_the_season(
-    result: BacktestResult, report: EvaluationReport
-) -> None:
-    [table] = [each for each in report.tables if each.title == "Final: intervals that follow the season"]
-    assert [row[:2] for row in table.rows] == [
-        (f"{season}, {name}", games)
-        for season, games in (("2033", "300"), ("2034", "300"), ("all", "600"))
-        for name in ("no factor of the season", "served")
-    ]
-    for row, name in zip(table.rows[-2:], ("static", "served"), strict=True):
-        held, winkler = (result.figures.get("final", name, metric) for metric in ("coverage_95", "winkler_95"))
-        assert held is not None
-        assert winkler is not None
-        assert (row[2], row[-1]) == (f"{100 * held.value:.1f}", f"{winkler.value:.2f}")
-
-
 def test_tables_have_a_cell_for_every_column(report: EvaluationReport) -> None:
     for table in (*report.tables, *report.checks):
         assert table.rows
@@ -113,9 +89,9 @@ def test_tables_have_a_cell_for_every_column(report: EvaluationReport) -> None:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
 
 
-def test_every_form_has_the_verdict_the_checks_and_every_table(
-    result: BacktestResult, report: EvaluationReport, printed: str, html: str
-) -> None:
+def test_every_form_has_the_verdict_the_checks_and_every_table(report: EvaluationReport, html: str) -> None:
+    print_report(Console(file=(out := io.StringIO()), width=160), report)
+    printed, result = out.getvalue(), result_of_two_folds()
     said = f"Of the aims, {missed(result.promises)}"
     assert "not reached: " in said  # the models of these folds are no better than the linear ones
     aims = "Acceptance checks (aims of the recipe; they do not decide the verdict)"
@@ -144,14 +120,14 @@ def test_the_page_is_escaped_and_needs_nothing_but_itself(html: str, drawn: list
     assert html.count("<svg") == len(drawn)
 
 
-def test_plots_are_pictures_and_the_same_each_time(result: BacktestResult, drawn: list[Plot]) -> None:
-    assert list(islice(plots(result.figures), len(drawn))) == drawn
+def test_plots_are_pictures_and_the_same_each_time(drawn: list[Plot]) -> None:
+    assert list(islice(plots(result_of_two_folds().figures), len(drawn))) == drawn
     for plot in drawn:
         assert ET.fromstring(plot.svg).findall(".//{http://www.w3.org/2000/svg}path")
 
 
-def test_the_fan_chart_shows_the_ordinary_game(result: BacktestResult) -> None:
-    table = result.table
+def test_the_fan_chart_shows_the_ordinary_game() -> None:
+    table = result_of_two_folds().table
     crps, game = table.by_minute(Horizon.FINAL, "served.crps").mean(axis=1), ordinary_game(table)
     assert (crps < crps[game]).sum() == (len(table) - 1) // 2
     away, home, date = (table.columns[f"game.{name}"][game] for name in ("away", "home", "date"))

@@ -12,8 +12,10 @@ from tests.support.builders.random_walks import random_walks, scoring_for
 
 from dejavu_models.components.ensemble import Ensemble
 from dejavu_models.components.linear import LinearModels
+from dejavu_models.metrics import Estimate
 from dejavu_models.types import MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+from dejavu_trainer.evaluation.figures import Figures
 from dejavu_trainer.evaluation.result import BacktestResult, RunProvenance, result_of
 from dejavu_trainer.evaluation.scoring.fold_scores import SERVED, STATIC, score_fold
 from dejavu_trainer.evaluation.table import ALPHAS, LEVELS, MARGINS, Columns, Table
@@ -34,9 +36,7 @@ def rated_walks(games_a_season: int, seasons: range, seed: int) -> RatedGames:
     return RatedGames(replace(games, differentials=differentials, final=final, **scoring), margins)
 
 
-def walk_fold(
-    season: int = 2033, games: int = 300, seed: int = 0, *, scale: float = 1.0, contrary: bool = False
-) -> Table:
+def walk_fold(season: int = 2033, games: int = 300, seed: int = 0, *, scale: float = 1.0) -> Table:
     """Score the linear models on walks: fitted on two seasons, calibrated on one, tested on the next.
 
     Each fold is computed once a run. Tables with live inputs need 500 games a season or more.
@@ -46,14 +46,13 @@ def walk_fold(
         games: number of games per season.
         seed: seed of the walks.
         scale: factor of the widths of the models' intervals.
-        contrary: whether to negate the models' coefficients.
     """
 
     def score() -> Table:
         rated = rated_walks(games, range(season - 3, season + 1), seed)
         earlier = rated.select(rated.games.season < season)
         calibrate, test = rated.of_seasons([season - 1]), rated.of_seasons([season])
-        models, calibration = walk_models(season, games, seed, contrary=contrary)
+        models, calibration = walk_models(season, games, seed)
         return score_fold(
             models,
             calibration,
@@ -63,22 +62,20 @@ def walk_fold(
             frozen_margins=test.margins / 2,
         )
 
-    fold = computed_once(f"fold-{season}-{games}-{seed}-{contrary}", score)
+    fold = computed_once(f"fold-{season}-{games}-{seed}", score)
     return fold if scale == 1.0 else Table(fold.columns | _scaled(fold, scale))
 
 
-def walk_models(season: int, games: int, seed: int, *, contrary: bool = False) -> tuple[Ensemble, LatticeCalibration]:
+def walk_models(season: int, games: int, seed: int) -> tuple[Ensemble, LatticeCalibration]:
     """Return the models and calibration that `walk_fold` scores. Fitted once a run."""
 
     def fit() -> tuple[LinearModels, LatticeCalibration]:
         rated = rated_walks(games, range(season - 3, season + 1), seed)
         train, calibrate = rated.select(rated.games.season < season - 1), rated.of_seasons([season - 1])
         linear = fit_linear(*train)
-        if contrary:
-            linear = LinearModels(-linear.coefficients)
         return linear, walk_calibration(Ensemble(linear), train, calibrate)
 
-    linear, calibration = computed_once(f"models-{season}-{games}-{seed}-{contrary}", fit)
+    linear, calibration = computed_once(f"models-{season}-{games}-{seed}", fit)
     return Ensemble(linear), calibration
 
 
@@ -126,3 +123,12 @@ def linear_points(models: Ensemble, rated: RatedGames, mode: MarginSource, minut
     }[mode]
     points: np.ndarray = lead[:, None] + models.linear.increments(minute, lead, margins)
     return points
+
+
+def figure(
+    figures: Figures, target: str, forecaster: str, metric: str, reference: str = "", **options: str
+) -> Estimate:
+    """Return a figure that must be there; arguments of `Figures.get`."""
+    found = figures.get(target, forecaster, metric, reference, **options)  # type: ignore[arg-type]
+    assert found is not None
+    return found

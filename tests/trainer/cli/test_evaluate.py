@@ -12,19 +12,12 @@ import pytest
 from tests.support.builders.bundles import quick_recipe, simulated_seasons, small_bundle, walked_forward
 from tests.trainer.harness import QUICK_RECIPE, run
 
-from dejavu_feed.errors import DataError
 from dejavu_store.bundle import load_bundle, read_manifest
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.plays import write_plays
 from dejavu_trainer.data.simulate import simulate_season
-from dejavu_trainer.evaluation.bundle import evaluate, seasons_needed
+from dejavu_trainer.evaluation.bundle import seasons_needed
 from dejavu_trainer.refresh import refresh_ratings, results_of
-
-
-@pytest.fixture(scope="module")
-def data() -> Path:
-    """The seasons that the small bundle was built from, and the next one."""
-    return simulated_seasons()
 
 
 @pytest.fixture(scope="module")
@@ -42,24 +35,18 @@ def evaluated(*options: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def unseen(data: Path, bundle: Path) -> dict[str, Any]:
+def unseen(bundle: Path) -> dict[str, Any]:
     """The document for a season that the bundle has not seen."""
-    document: dict[str, Any] = json.loads(evaluated("--data", data, "--season", "2034", "--bundle", bundle, "--json"))
+    document: dict[str, Any] = json.loads(
+        evaluated("--data", simulated_seasons(), "--season", "2034", "--bundle", bundle, "--json")
+    )
     return document
 
 
-@pytest.mark.nightly  # by day, a walk-forward scores and another test runs the command
-def test_a_bundle_is_evaluated_on_a_season_that_it_has_not_seen(bundle: Path, unseen: dict[str, Any]) -> None:
-    assert unseen["model_version"] == load_bundle(bundle, allow_unfit=True).version
-    assert (unseen["season"], unseen["seen"]) == (2034, None)
-    forecasters = {each["forecaster"] for each in unseen["figures"] if each["target"] == "final"}
-    assert {"served", "frozen", "no_teams", "persistence", "linear", "normal", "logistic"} <= forecasters
-
-
 @pytest.mark.nightly
-def test_people_are_warned_of_a_season_that_the_bundle_has_seen(data: Path, bundle: Path, tmp_path: Path) -> None:
+def test_people_are_warned_of_a_season_that_the_bundle_has_seen(bundle: Path, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
-    out = evaluated("--data", data, "--season", "2032", "--bundle", bundle, "--html", page)
+    out = evaluated("--data", simulated_seasons(), "--season", "2032", "--bundle", bundle, "--html", page)
     html = page.read_text()
     assert "!! The model was TRAINED on this season" in out
     assert "The model was TRAINED on this season" in html
@@ -70,23 +57,25 @@ def test_people_are_warned_of_a_season_that_the_bundle_has_seen(data: Path, bund
 
 @pytest.mark.nightly
 def test_refreshed_ratings_do_not_forecast_the_season_that_they_learned_from(
-    data: Path, bundle: Path, unseen: dict[str, Any], tmp_path: Path
+    bundle: Path, unseen: dict[str, Any], tmp_path: Path
 ) -> None:
-    games = load_games(data, seasons_needed(load_bundle(bundle, allow_unfit=True), 2034))
+    games = load_games(simulated_seasons(), seasons_needed(load_bundle(bundle, allow_unfit=True), 2034))
     refresh_ratings(bundle, results_of(games), tmp_path / "refreshed", date(2034, 6, 30))
-    options = ("--data", data, "--season", "2034", "--bundle", tmp_path / "refreshed")
+    options = ("--data", simulated_seasons(), "--season", "2034", "--bundle", tmp_path / "refreshed")
     document = json.loads(evaluated(*options, "--json"))
-    assert document["seen"] == "ratings"
+    assert (unseen["season"], unseen["seen"], document["seen"]) == (2034, None, "ratings")
     assert document["figures"] == unseen["figures"]
     day = read_manifest(tmp_path / "refreshed").ratings.date
     assert f"!! The bundle's ratings know results up to {day}, after this season began" in evaluated(*options)
 
 
 def test_games_that_the_bundle_was_not_made_from_are_refused(
-    data: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for season in (2031, 2032, 2034):
-        (tmp_path / f"plays_{season}.parquet").write_bytes((data / f"plays_{season}.parquet").read_bytes())
+        (tmp_path / f"plays_{season}.parquet").write_bytes(
+            (simulated_seasons() / f"plays_{season}.parquet").read_bytes()
+        )
     write_plays(tmp_path, 2033, simulate_season(2033, games=200, seed=1))
     assert run("evaluate", "--data", tmp_path, "--season", "2034", "--bundle", bundle) == 1
     out = capsys.readouterr()
@@ -94,30 +83,18 @@ def test_games_that_the_bundle_was_not_made_from_are_refused(
     assert not out.out
 
 
-def test_references_need_a_season_to_learn_from(data: Path, bundle: Path) -> None:
-    forecaster = load_bundle(bundle, allow_unfit=True)
-    games = load_games(data, seasons_needed(forecaster, 2031))
-    with pytest.raises(DataError, match="no games before 2031"):
-        evaluate(forecaster, games, 2031)
-
-
-@pytest.fixture(scope="module")
-def walked() -> Path:
-    return walked_forward()
-
-
 @pytest.mark.nightly
 def test_a_walk_forward_leaves_its_reports_and_the_same_again(
-    data: Path, walked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It takes over an existing fold, as after an interruption, which saves seconds."""
     out = tmp_path / "walk"
     out.mkdir()
-    [fold] = walked.glob("fold-2033-*")
+    [fold] = walked_forward().glob("fold-2033-*")
     shutil.copy(fold, out)
     (recipe := tmp_path / "quick.toml").write_text(QUICK_RECIPE)
     options = ("--config", recipe, "--calibrate-seasons", "1", "--jobs", "1")
-    command = ("backtest", "--data", data, "--test", "2033", "--out", out, *options)
+    command = ("backtest", "--data", simulated_seasons(), "--test", "2033", "--out", out, *options)
     assert run(*command) == 0
     assert "Walk-forward over 2033" in capsys.readouterr().out
     names = {path.name for path in out.iterdir()}
@@ -132,13 +109,18 @@ def test_a_walk_forward_leaves_its_reports_and_the_same_again(
 
 
 def test_seasons_that_cannot_be_tested_are_refused_by_name(
-    data: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("backtest", "--data", data, "--test", "2032", "--out", tmp_path / "walk") == 1
-    assert "testing on 2032 requires games of 2030" in capsys.readouterr().err
-    assert run("backtest", "--data", tmp_path, "--test", "2032", "--out", tmp_path / "walk") == 1
-    assert "contains no plays_SEASON.parquet" in capsys.readouterr().err
-    assert run("evaluate", "--data", data, "--season", "2035", "--bundle", bundle) == 1
-    assert "plays_2035.parquet" in capsys.readouterr().err
-    assert run("backtest", "--data", data, "--test", "20-32", "--out", tmp_path / "walk") == 2
-    assert "--test" in capsys.readouterr().err
+    walk = ("backtest", "--out", tmp_path / "walk", "--data")
+    for command, code, message in (
+        ((*walk, tmp_path, "--test", "2032"), 1, "contains no plays_SEASON.parquet"),
+        ((*walk, simulated_seasons(), "--test", "20-32"), 2, "--test"),
+        (("evaluate", "--data", simulated_seasons(), "--season", "2035", "--bundle", bundle), 1, "plays_2035.parquet"),
+        (
+            ("evaluate", "--data", simulated_seasons(), "--season", "2031", "--bundle", bundle),
+            1,
+            "no games before 2031",
+        ),
+    ):
+        assert run(*command) == code
+        assert message in capsys.readouterr().err

@@ -18,13 +18,6 @@ from dejavu_trainer.data.simulate import simulate_season
 GOOD = "game_id,type,home,away,elapsed_s,home_score,away_score\n202301010BOS,RS,BOS,BRK,60,2,0\n"
 
 
-@pytest.fixture
-def listed(tmp_path: Path) -> Path:
-    path = tmp_path / "games.csv"
-    path.write_text(LISTED)
-    return path
-
-
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_what_was_exported_is_imported_unchanged_with_its_dates(tmp_path: Path, ending: str) -> None:
     plays = simulate_season(2023, seed=1, games=5)
@@ -41,7 +34,8 @@ def test_what_was_exported_is_imported_unchanged_with_its_dates(tmp_path: Path, 
     }
 
 
-def test_a_game_that_the_list_lacks_is_told(tmp_path: Path, listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_game_that_the_list_lacks_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (listed := tmp_path / "games.csv").write_text(LISTED)
     files = written(tmp_path / "espn.csv", complete_hoopr("2023-10-24", "2023-10-25"))
     arguments = ("import", files, "--from", "hoopr", "--season", 2024, "--games", listed, "--out", tmp_path)
     assert run(*arguments, "--json") == 0

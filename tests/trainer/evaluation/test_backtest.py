@@ -40,18 +40,12 @@ if __name__ == "__main__":
 """
 
 
-@pytest.fixture(scope="module")
-def whole() -> Path:
-    """The folder of an uninterrupted walk-forward."""
-    return walked_forward()
-
-
 def digests(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
-def test_each_season_is_tested_on_what_was_known_before(whole: Path) -> None:
-    folds = [read_table(path) for path in sorted(whole.iterdir())]
+def test_each_season_is_tested_on_what_was_known_before() -> None:
+    folds = [read_table(path) for path in sorted(walked_forward().iterdir())]
     said = {
         name: [fold.columns[f"fold.{name}"][0] for fold in folds]
         for name in ("season", "train_seasons", "calibration_seasons")
@@ -65,7 +59,7 @@ def test_each_season_is_tested_on_what_was_known_before(whole: Path) -> None:
     assert all(np.isfinite(fold.of("final", "served.crps")).all() for fold in folds)
 
 
-def test_later_games_change_nothing(whole: Path) -> None:
+def test_later_games_change_nothing() -> None:
     """The fold of 2033 has the same key without later games, and the same content with their results inverted."""
     games = simulated_games()
     later = games.season == 2034
@@ -76,11 +70,11 @@ def test_later_games_change_nothing(whole: Path) -> None:
     )
     fold = Fold(RECIPE, 2033, 1)
     assert fold.key(games) == fold.key(turned) == fold.key(games.select(~later))
-    assert fold.run(turned).to_bytes() == next(whole.glob("fold-2033-*")).read_bytes()
+    assert fold.run(turned).to_bytes() == next(walked_forward().glob("fold-2033-*")).read_bytes()
 
 
-def test_carried_ratings_know_the_games_before_and_frozen_ones_those_before_the_season(whole: Path) -> None:
-    fold = read_table(next(whole.glob("fold-2034-*")))
+def test_carried_ratings_know_the_games_before_and_frozen_ones_those_before_the_season() -> None:
+    fold = read_table(next(walked_forward().glob("fold-2034-*")))
     date, carried, frozen = (
         fold.columns[name] for name in ("game.date", *(f"{TIP_OFF}.{each}.point" for each in ("carried", "frozen")))
     )
@@ -92,7 +86,7 @@ def test_carried_ratings_know_the_games_before_and_frozen_ones_those_before_the_
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_files(whole: Path, tmp_path: Path, jobs: int) -> None:
+def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_files(tmp_path: Path, jobs: int) -> None:
     """Kills the run after the first fold; partial files are not mistaken for folds."""
     command = [sys.executable, "-c", WALK, str(tmp_path), str(jobs)]
     if jobs > 1:  # its processes import the program again, so it must be a file
@@ -110,7 +104,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_files(whole: Path,
     told = list[int]()
     backtest(simulated_games(), SEASONS, RECIPE, tmp_path, calibrate_seasons=1, advance=told.append)
     assert sum(told) == 2
-    assert digests(tmp_path) == digests(whole)
+    assert digests(tmp_path) == digests(walked_forward())
     assert there.items() <= {path.name: path.stat().st_ino for path in tmp_path.iterdir()}.items()
 
 

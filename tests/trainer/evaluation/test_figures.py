@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.support.builders.folds import result_of_two_folds
+from tests.support.builders.folds import figure, result_of_two_folds
 
-from dejavu_models.metrics import ECE_BINS, Estimate, probability_bin
+from dejavu_models.metrics import ECE_BINS, probability_bin
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_models.uncertainty.lead_groups import lead_groups
 from dejavu_trainer.evaluation.figures import BANDS, LEADS, OVERTIME, Figures, groups
-from dejavu_trainer.evaluation.table import METRICS, MOMENTS, Columns, Table
+from dejavu_trainer.evaluation.table import METRICS, MOMENTS, Table
 
 FINAL, HALF = Horizon.FINAL.value, Horizon.HALFTIME.value
 
@@ -18,13 +18,6 @@ FINAL, HALF = Horizon.FINAL.value, Horizon.HALFTIME.value
 @pytest.fixture(scope="module")
 def figures() -> Figures:
     return result_of_two_folds().figures
-
-
-def found(figures: Figures, forecaster: str, metric: str, reference: str = "", **options: str) -> Estimate:
-    target = options.pop("target", FINAL)
-    estimate = figures.get(target, forecaster, metric, reference, **options)  # type: ignore[arg-type]
-    assert estimate is not None
-    return estimate
 
 
 @pytest.mark.parametrize("target", [HALF, FINAL])
@@ -35,7 +28,7 @@ def test_figures_are_means_over_all_forecasts_within_their_intervals(figures: Fi
             if losses is None:
                 assert figures.get(target, name, metric) is None
                 continue
-            estimate = found(figures, name, metric, target=target)
+            estimate = figure(figures, target, name, metric)
             assert estimate.value == pytest.approx(losses.mean() ** 0.5 if metric == "rmse" else losses.mean())
             assert estimate.lower <= estimate.value <= estimate.upper
     assert figures.games(target) == 600
@@ -67,23 +60,25 @@ def test_groups_have_the_figures_of_their_forecasts_alone(figures: Figures, kind
     for metric in ("mae", "crps", "brier", "winkler_80", "coverage_50"):
         losses = table.losses(FINAL, "frozen", metric)
         assert losses is not None
-        assert found(figures, "frozen", metric, kind=kind, group=name).value == pytest.approx(losses[which].mean())
+        assert figure(figures, FINAL, "frozen", metric, kind=kind, group=name).value == pytest.approx(
+            losses[which].mean()
+        )
 
 
 def test_calibration_errors_are_those_of_all_probabilities_together(figures: Figures) -> None:
     probability = figures.table.of(FINAL, "logistic.probability").astype(float)
     bins, gaps = probability_bin(probability), probability - (figures.table.of(FINAL, "outcome") > 0)
     expected = sum(abs(gaps[bins == number].sum()) for number in range(ECE_BINS)) / gaps.size
-    assert found(figures, "logistic", "ece").value == pytest.approx(expected)
+    assert figure(figures, FINAL, "logistic", "ece").value == pytest.approx(expected)
 
 
 def test_differences_are_paired_and_relative_to_the_reference(figures: Figures) -> None:
-    mine, theirs = (found(figures, name, "crps") for name in ("served", "persistence"))
-    difference = found(figures, "served", "crps", "persistence", compare="difference")
+    mine, theirs = (figure(figures, FINAL, name, "crps") for name in ("served", "persistence"))
+    difference = figure(figures, FINAL, "served", "crps", "persistence", compare="difference")
     assert difference.value == pytest.approx(mine.value - theirs.value)
     assert difference.upper < 0
     assert difference.upper - difference.lower < mine.upper - mine.lower
-    assert found(figures, "served", "crps", "persistence").value == pytest.approx(mine.value / theirs.value - 1)
+    assert figure(figures, FINAL, "served", "crps", "persistence").value == pytest.approx(mine.value / theirs.value - 1)
     assert figures.get(FINAL, "served", "crps", "logistic") is None
 
 
@@ -96,35 +91,26 @@ def test_differences_by_season_have_students_interval_of_their_means(figures: Fi
         own, other = (table.of(FINAL, f"{name}.crps")[rows].astype(float) for name in ("served", "linear"))
         shares = [own[season == each].mean() / other[season == each].mean() - 1 for each in (2033, 2034)]
         interval = stats.ttest_1samp(shares, 0).confidence_interval(0.95)
-        by_season = found(figures, "served", "crps", "linear", kind=kind, group=group, compare="seasons")
+        by_season = figure(figures, FINAL, "served", "crps", "linear", kind=kind, group=group, compare="seasons")
         assert by_season == pytest.approx((np.mean(shares), interval.low, interval.high))
     assert figures.get(FINAL, "served", "crps", "linear", kind="season", group="2033", compare="seasons") is None
 
 
-def test_the_game_is_the_unit_of_chance(figures: Figures) -> None:
-    """Minutes of a game are dependent: a metric over all of them is hardly more precise than over one."""
-    overall, first = (found(figures, "persistence", "mae", **group) for group in ({}, {"kind": "minute", "group": "1"}))
-    assert overall.upper - overall.lower > (first.upper - first.lower) / 3
-
-
 def test_equal_seeds_give_equal_figures_and_a_higher_level_wider_intervals(figures: Figures) -> None:
     again, wide = (Figures(figures.table, resamples=50, level=level) for level in (0.95, 0.999))
-    mine, other, wider = (found(each, "served", "crps") for each in (figures, again, wide))
+    mine, other, wider = (figure(each, FINAL, "served", "crps") for each in (figures, again, wide))
     assert mine == other
     assert wider.value == mine.value
     assert wider.lower < mine.lower < mine.upper < wider.upper
 
 
-def one_forecast_a_game(games: int, scores: Columns) -> Table:
-    rows, zeros = np.arange(games), np.zeros(games)
-    columns = {"game": rows, "second": zeros, "outcome": zeros}
-    return Table({"game.season": zeros, **{f"tip-off.{name}": each for name, each in columns.items()}, **scores})
-
-
 def test_references_that_can_be_perfect_have_no_relative_figure() -> None:
     rng = np.random.default_rng(1)
-    scores = {"tip-off.one.crps": rng.random(5), "tip-off.none.crps": np.array([0.0, 0, 0, 0, 1])}
-    made = Figures(one_forecast_a_game(5, scores))
+    scores = {"one.crps": rng.random(5), "none.crps": np.array([0.0, 0, 0, 0, 1])}
+    zeros = np.zeros(5)
+    rows = {"game": np.arange(5), "second": zeros, "outcome": zeros}
+    of_target = {f"tip-off.{name}": each for name, each in (rows | scores).items()}
+    made = Figures(Table({"game.season": zeros, **of_target}))
     assert made.get("tip-off", "one", "crps", "none") is None
     assert made.get("tip-off", "one", "crps", "none", compare="difference") is not None
 
@@ -142,7 +128,5 @@ def test_moments_are_grouped_by_time_left_and_count_as_one_a_game() -> None:
     assert set(groups(table, target, "band")) == {*BANDS[Horizon.FINAL], OVERTIME}
     made = Figures(table, resamples=50)
     for group, mean in (("44:00–48:00", (2 + 6.5) / 2), ("last minute", (2 + 6.5) / 2), (OVERTIME, 7)):
-        estimate = made.get(target, "served", "crps", kind="band", group=group)
-        assert estimate is not None
-        assert estimate.value == pytest.approx(mean)
+        assert figure(made, target, "served", "crps", kind="band", group=group).value == pytest.approx(mean)
     assert made.games(target, "band", OVERTIME) == 1

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.support.builders.bundles import quick_recipe, simulated_seasons, walked_forward
-from tests.support.builders.folds import walk_fold
+from tests.support.builders.folds import figure, walk_fold
 from tests.trainer.harness import QUICK_RECIPE, run
 
 from dejavu_feed.errors import DataError
@@ -46,10 +46,9 @@ def test_figures_are_those_of_the_games_in_both() -> None:
         for metric in ("crps", "winkler_95", "coverage_95"):
             sides = zip((FIRST, SECOND, BASELINE), (*kept, kept[0]), ("served", "served", BASELINE), strict=True)
             for side, table, name in sides:
-                losses, found = table.losses(target, name, metric), figures.get(target, side, metric)
+                losses = table.losses(target, name, metric)
                 assert losses is not None
-                assert found is not None
-                assert found.value == pytest.approx(losses.mean())
+                assert figure(figures, target, side, metric).value == pytest.approx(losses.mean())
 
 
 def test_a_walk_does_not_differ_from_itself_and_forecasters_by_what_both_have() -> None:
@@ -67,8 +66,7 @@ def test_intervals_of_more_looks_are_wider() -> None:
     walk = {2033: walk_fold()}
     widths = []
     for looks in (1, 5, 40):
-        found = compare_walks(walk, walk, "served", "linear", looks).get("final", FIRST, "crps", SECOND)
-        assert found is not None
+        found = figure(compare_walks(walk, walk, "served", "linear", looks), "final", FIRST, "crps", SECOND)
         widths.append(found.upper - found.lower)
     assert widths[0] < widths[1] < widths[2]
 

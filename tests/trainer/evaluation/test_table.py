@@ -73,19 +73,9 @@ def test_pooled_tables_have_all_rows_and_the_forecasters_that_all_have() -> None
         pool([])
 
 
-def test_a_row_is_a_forecast_of_a_game_a_target_and_a_second() -> None:
-    table = walk_fold()
-    for horizon in HORIZONS:
-        assert (table.by_minute(horizon, "game") == np.arange(300)[:, None]).all()
-        assert (table.by_minute(horizon, "second") == 60 * np.array(horizon.forecast_minutes)).all()
-        assert (table.by_minute(horizon, "outcome") == table.by_minute(horizon, "outcome")[:, :1]).all()
-
-
 def test_metrics_are_those_of_what_a_forecaster_says() -> None:
     table, final = walk_fold(), Horizon.FINAL.value
     for name, expected in (("served", METRICS[:-1]), ("logistic", ("brier", "log_loss"))):
         assert [each for each in METRICS[:-1] if table.losses(final, name, each) is not None] == [*expected]
-    outcome, point = table.of(final, "outcome").astype(float), table.of(final, "served.point").astype(float)
-    losses = table.losses(final, "served", "mae")
-    assert losses is not None
-    assert losses == pytest.approx(np.abs(point - outcome))
+    errors = table.of(final, "served.point").astype(float) - table.of(final, "outcome")
+    assert table.losses(final, "served", "mae") == pytest.approx(np.abs(errors))

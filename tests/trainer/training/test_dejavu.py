@@ -2,32 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.support.builders.similar_games import database_of, rows_of, walked
 
-from dejavu_models.components.dejavu import group_starts, grouped
 from dejavu_models.components.features import references_of
 from dejavu_models.components.past_games import BIN_CENTERS
 from dejavu_models.types import CASES, MAX_SLOTS
 from dejavu_trainer.training.served_tables import live_rows
-
-
-@given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 5), st.integers(1, 8))
-def test_groups_are_parts_of_equal_size_up_to_one(groups: int, more: int, seed: int, values: int) -> None:
-    """Also if many vectors are equal."""
-    vectors = np.random.default_rng(seed).integers(0, values, (groups + more, 2)).astype(float)
-    starts = group_starts(len(vectors), groups)
-    assert sorted(grouped(vectors, groups).tolist()) == list(range(len(vectors)))
-    assert (starts[0], starts[-1], len(starts)) == (0, len(vectors), groups + 1)
-    assert np.ptp(np.diff(starts)) <= 1
-    assert np.diff(starts).min() >= 1
-
-
-def test_a_group_is_a_range_of_the_dimension_in_which_vectors_differ_most() -> None:
-    vectors = np.random.default_rng(0).normal(0, 1, (64, 3)) * [1.0, 9.0, 1.0]
-    halves = np.split(grouped(vectors, 2), 2)
-    assert vectors[halves[0], 1].max() <= vectors[halves[1], 1].min()
 
 
 def test_unknown_inputs_are_replaced_by_what_games_had_on_average() -> None:

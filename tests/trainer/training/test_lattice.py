@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.trainer.harness import assert_intervals_hold
 
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns
-from dejavu_models.uncertainty.lattice.margin_model import ROWS, TABLES, MarginModel
+from dejavu_models.uncertainty.lattice.margin_model import ROWS, MarginModel
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
 
 GAMES = 4000
@@ -63,14 +64,7 @@ def test_intervals_and_probabilities_hold_on_games_that_were_not_seen(fitted: Ma
         points = point(leads, unseen.margins, index, minute) + fitted.shifts(horizon, minute, live)
         made = fitted.distribution(horizon, minute, points, leads, unseen.margins, live)
         outcomes = unseen.outcomes[:, index]
-        for alpha in (0.05, 0.2, 0.5):
-            lower, upper = made.intervals(alpha)
-            held = ((outcomes >= lower) & (outcomes <= upper)).mean()
-            # The coverage that its own distributions state for these whole ends, a little more than 1 − alpha.
-            rows = np.arange(len(points))
-            said = (made.below[rows, upper + 80] - made.below[rows, lower + 80] + made.mass[rows, lower + 80]).mean()
-            assert said >= 1 - alpha - 1e-9
-            assert held == pytest.approx(said, abs=4 * np.sqrt(alpha * (1 - alpha) / len(points)))
+        assert_intervals_hold(made, outcomes, errors=4)
         assert made.home_leads.mean() == pytest.approx((outcomes > 0).mean(), abs=0.04)
 
 
@@ -85,12 +79,3 @@ def test_the_scale_follows_the_pace_and_using_it_forecasts_better(fitted: Margin
         made = model.distribution(Horizon.FINAL, 12, points, leads, unseen.margins, live)
         scores.append(made.crps(unseen.outcomes[:, 1]).mean())
     assert scores[0] < scores[1]
-
-
-def test_equal_games_give_equal_tables() -> None:
-    games = made_games(3, 900)
-    one, again = fit_margin_model(games), fit_margin_model(games)
-    for name in TABLES:
-        assert np.array_equal(getattr(one, name), getattr(again, name)), name
-    assert one.games == 900
-    assert len(one.shapes) == len(CASES)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.support.builders.box_scores import made_box_score
+from tests.support.builders.box_scores import with_box_scores
 from tests.support.builders.random_walks import random_walks
 
 from dejavu_feed.box_score import MARKS
@@ -16,18 +16,10 @@ from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import RatingSettings
 from dejavu_trainer.data.box_scores import no_box_scores
-from dejavu_trainer.data.games import Games
 from dejavu_trainer.training.players import LEAST_GAMES, fit_players, rate_players, seen_until
 from dejavu_trainer.training.ratings import carry
 
 SEASONS = range(2023, 2025)
-
-
-def with_box_scores(games: Games) -> Games:
-    box_scores = no_box_scores(len(games))
-    for row in range(len(games)):
-        box_scores[row] = made_box_score(str(games.home[row]), str(games.away[row]), int(games.final[row]), row)
-    return replace(games, box_scores=box_scores)
 
 
 GAMES = with_box_scores(random_walks(600, SEASONS))
@@ -41,15 +33,6 @@ def test_line_ups_before_a_game_do_not_depend_on_it_or_on_later_ones() -> None:
     assert np.isfinite(before.usual[day]).any()
     np.testing.assert_array_equal(before.missing[day], after.missing[day])
     np.testing.assert_array_equal(before.usual[day], after.usual[day])
-
-
-@pytest.mark.nightly
-def test_a_season_continued_is_a_season_in_one() -> None:
-    whole = rate_players(PlayerRatings(), GAMES)[1]
-    first = GAMES.season == SEASONS[0]
-    again = rate_players(rate_players(PlayerRatings(), GAMES.select(first))[1], GAMES.select(~first))[1]
-    assert again.players == whole.players
-    assert again.games == whole.games
 
 
 @pytest.mark.nightly

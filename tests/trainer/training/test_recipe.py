@@ -12,7 +12,7 @@ from dejavu_models.components.ensemble import Ensemble
 from dejavu_models.components.settings import DejavuConfig, LstmConfig
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import RatingSettings
-from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, WITHOUT_LINE, Horizon, MarginSource
+from dejavu_models.types import CASES, HORIZONS, WITHOUT_LINE, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import LiveKind
 from dejavu_models.uncertainty.lattice.margin_model import ROWS
@@ -22,7 +22,7 @@ from dejavu_trainer.training.calibrate import (
     fit_tables,
     frozen_before_each_season,
 )
-from dejavu_trainer.training.linear import fit_linear, linear_points, out_of_season_points, season_parts
+from dejavu_trainer.training.linear import fit_linear, linear_points
 from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings
 from dejavu_trainer.training.recipe import TrainingConfig
 
@@ -32,31 +32,19 @@ def rated() -> RatedGames:
     return carry(RatingFilter.start(RatingSettings()), simulated_games())[0]
 
 
-def seasons(rated: RatedGames, *which: int) -> RatedGames:
-    return rated.of_seasons(which)
-
-
 def test_tables_for_every_source_of_the_margin_from_residuals_of_unseen_seasons(rated: RatedGames) -> None:
-    games, margins = seasons(rated, 2031, 2032, 2033)
+    games, margins = rated.of_seasons([2031, 2032, 2033])
     calibration = fit_tables(RatedGames(games, margins), margins / 2)
     assert set(calibration.models) == {(source, LiveKind.NONE) for source in WITHOUT_LINE}
     assert {model.games for model in calibration.models.values()} == {len(games)}
-    points = out_of_season_points(RatedGames(games, margins), {MarginSource.KNOWN: margins})[MarginSource.KNOWN]
-    for which in season_parts(games.season):
-        seen = RatedGames(games, margins).select(~which)
-        linear = fit_linear(*seen, curved=True)
-        leads = games.levels[which]
-        expected = leads[:, :, None] + linear.increments(slice(1, MAX_SLOTS + 1), leads, margins[which])
-        assert np.nan_to_num(points[which]) == pytest.approx(np.nan_to_num(expected))
-    unknown = calibration.model(MarginSource.UNKNOWN)
-    known = calibration.model(MarginSource.KNOWN)
+    unknown, known = (calibration.model(source) for source in (MarginSource.UNKNOWN, MarginSource.KNOWN))
     row = ROWS[HORIZONS.index(Horizon.FINAL), 1]
     assert unknown.scale[row, 0] > known.scale[row, 0]  # less is known of the game
 
 
 @pytest.mark.nightly
 def test_games_that_nothing_has_seen_make_up_for_tables_that_are_wrong(rated: RatedGames) -> None:
-    past, new = seasons(rated, 2031, 2032, 2033), seasons(rated, 2034)
+    past, new = rated.of_seasons([2031, 2032, 2033]), rated.of_seasons([2034])
     models = Ensemble(fit_linear(*past, curved=True))
     tables = fit_tables(past, past.margins / 2)
     shrunk = {
@@ -77,7 +65,7 @@ def test_games_that_nothing_has_seen_make_up_for_tables_that_are_wrong(rated: Ra
 
 
 def test_ratings_are_frozen_before_each_season_but_the_first(rated: RatedGames) -> None:
-    games = seasons(rated, 2031, 2032, 2033).games
+    games = rated.of_seasons([2031, 2032, 2033]).games
     start = RatingFilter.start(RatingSettings())
     carried, _ = carry(start, games)
     frozen = frozen_before_each_season(start, carried)

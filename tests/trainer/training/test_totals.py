@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.support.builders.random_walks import paced_games, with_column
+from tests.trainer.harness import assert_intervals_hold
 
 from dejavu_models.team_filter import TotalFilter
 from dejavu_models.totals.model import TABLES, TotalInputs
@@ -40,15 +41,8 @@ def test_intervals_hold_on_games_that_were_not_seen(games: Games, unseen: TotalG
     model = fit_total_model(total_games(games, carry_totals(TotalFilter.start(), games)[0]))
     for index, minute in ((0, 6), (0, 18), (1, 12), (1, 36), (1, 44), (1, 47)):
         made = model.distribution(HORIZONS[index], minute, unseen.at(minute))
-        outcomes = unseen.outcomes[:, index]
-        for alpha in (0.05, 0.2, 0.5):
-            lower, upper = made.intervals(alpha)
-            held = ((outcomes >= lower) & (outcomes <= upper)).mean()
-            rows, first = np.arange(len(outcomes)), made.first
-            said = made.below[rows, upper - first] - made.below[rows, lower - first] + made.mass[rows, lower - first]
-            assert said.min() >= 1 - alpha - 1e-9
-            # The residuals of the fit and those of the season vary independently.
-            assert held == pytest.approx(said.mean(), abs=5 * np.sqrt(alpha * (1 - alpha) / len(outcomes)))
+        # The residuals of the fit and those of the season vary independently.
+        assert_intervals_hold(made, unseen.outcomes[:, index], errors=5)
 
 
 def test_knowing_the_teams_forecasts_better_and_knowing_more_of_the_game_does_too(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 
@@ -62,36 +61,22 @@ def residuals_database(off: float) -> Dejavu:
     return database_of(past, served.residuals(points, past.margins), groups=10, nearest=10)
 
 
-def by_source(rated: RatedGames) -> Mapping[MarginSource, RatedGames]:
+@pytest.mark.parametrize(
+    ("good", "bad", "dejavu_off", "lstm"), [(1, 2, OFF, (-2.0, 0.0)), (2, 1, -3.0, (OFF, 0.2))], ids=["dejavu", "lstm"]
+)
+def test_a_component_that_harms_has_no_weight_and_one_that_is_right_has_more_than_alone_before(
+    good: int, bad: int, dejavu_off: float, lstm: tuple[float, float]
+) -> None:
+    """One component repairs the linear models' error, and the other adds to it."""
+    ensemble = Ensemble(linear(OFF), residuals_database(dejavu_off), steady_lstm(*lstm))
+    rated = walks()[1]
     unknown = rated._replace(margins=np.full_like(rated.margins, np.nan))
-    return {MarginSource.UNKNOWN: unknown, MarginSource.KNOWN: rated}
-
-
-def learned(ensemble: Ensemble) -> Weights:
-    return learning.learn_weights(ensemble, TABLES, by_source(walks()[1]), ignore)
-
-
-@cache
-def good_and_bad(name: str) -> Weights:
-    """Learn weights where one component repairs the linear models' error, and the other adds to it."""
-    if name == "dejavu":
-        return learned(Ensemble(linear(OFF), residuals_database(OFF), steady_lstm(-2.0)))
-    return learned(Ensemble(linear(OFF), residuals_database(-3.0), steady_lstm(OFF, 0.2)))
-
-
-@pytest.mark.parametrize("name", ["dejavu", "lstm"])
-def test_a_component_that_harms_has_no_weight_and_one_that_is_right_has_more_than_alone_before(name: str) -> None:
-    weights = good_and_bad(name)
-    good, bad = (1, 2) if name == "dejavu" else (2, 1)
+    by_source = {MarginSource.UNKNOWN: unknown, MarginSource.KNOWN: rated}
+    weights = learning.learn_weights(ensemble, TABLES, by_source, ignore)
     late = [cell_of(*case) for case in ((0, 20), (1, 20), (1, 30))]
     known = weights.values[LINEAR_SOURCES.index(MarginSource.KNOWN), late]
     assert (known[:, bad] == 0).all()
     assert (known[:, good] > learning.ALONE).all()
-
-
-@pytest.mark.parametrize("name", ["dejavu", "lstm"])
-def test_weights_sum_to_1_and_intervals_contain_them(name: str) -> None:
-    weights = good_and_bad(name)
     assert weights.values.sum(axis=-1) == pytest.approx(np.ones((3, len(CELLS))))
     assert (weights.lower <= weights.values + 1e-9).all()
     assert (weights.values <= weights.upper + 1e-9).all()

@@ -7,12 +7,11 @@ from itertools import product
 
 import numpy as np
 import pytest
-from tests.support.builders.box_scores import made_box_score
-from tests.support.builders.folds import walk_fold
+from tests.support.builders.box_scores import with_box_scores
+from tests.support.builders.folds import figure
 from tests.support.builders.random_walks import random_walks
 
 from dejavu_models.components.ensemble import Ensemble
-from dejavu_models.metrics import Estimate
 from dejavu_models.player_ratings import LineupWeights, PlayerRatings
 from dejavu_models.types import Horizon, MarginSource
 from dejavu_trainer.data.box_scores import no_box_scores
@@ -35,12 +34,8 @@ WITHOUT = 7
 
 def games_with_lines() -> Games:
     """Games about whose finals the lines contain information and the ratings none; with box scores."""
-    games = random_walks(GAMES, SEASONS)
-    box_scores = no_box_scores(len(games))
-    for row in range(len(games)):
-        teams = str(games.home[row]), str(games.away[row])
-        box_scores[row] = made_box_score(*teams, int(games.final[row]), row) if row % WITHOUT else ()
-    games = replace(games, box_scores=box_scores)
+    games = with_box_scores(random_walks(GAMES, SEASONS))
+    games.box_scores[::WITHOUT] = no_box_scores(len(games))[::WITHOUT]
     noise = np.random.default_rng(2).normal(0, 9, len(games))
     line = (games.final * 0.5 + noise * 0.5).astype(np.float32)
     line[::50] = np.nan
@@ -69,22 +64,16 @@ def figures(fold: Table) -> Figures:
     return Figures(fold, resamples=50)
 
 
-def against(figures: Figures, forecaster: str, metric: str, reference: str, minute: int | None = None) -> Estimate:
-    """Return a relative difference at the end."""
-    group = {} if minute is None else {"kind": "minute", "group": f"{minute}"}
-    found = figures.get("final", forecaster, metric, reference, **group)  # type: ignore[arg-type]
-    assert found is not None
-    return found
-
-
 @pytest.mark.nightly
 def test_what_is_added_is_scored_with_references_that_know_it_too(fold: Table, figures: Figures) -> None:
     assert served(fold) == (*SERVED, PLAYERS, LINE)
     for name, reference in product((PLAYERS, LINE), ("served", *REFERENCES)):
         known = reference if reference == "served" else f"{reference}_{name}"
-        assert against(figures, name, "brier", known).value < 0.05
-    assert against(figures, LINE, "crps", "served").upper < -0.02
-    early, late = (against(figures, LINE, "crps", "served", minute).value for minute in (1, 42))
+        assert figure(figures, "final", name, "brier", known).value < 0.05
+    assert figure(figures, "final", LINE, "crps", "served").upper < -0.02
+    early, late = (
+        figure(figures, "final", LINE, "crps", "served", kind="minute", group=minute).value for minute in ("1", "42")
+    )
     assert early < late, "the line tells the more the earlier it is"
     fair = {table.title: table for table in fair_tables(figures)}
     assert list(fair) == [f"Against references that know {what} too" for what in ("ratings", "who plays", "the line")]
@@ -107,9 +96,3 @@ def test_games_of_which_it_is_not_known_are_forecast_as_without_it(
         same = np.equal(*(fold.by_minute(Horizon.FINAL, f"{each}.{column}") for each in (name, other)))
         assert same[lacking].mean() >= least
         assert same[~lacking].all(axis=1).mean() <= most
-
-
-def test_what_is_not_known_has_no_scores_and_no_tables() -> None:
-    fold = walk_fold()
-    assert served(fold) == SERVED
-    assert len([*fair_tables(Figures(fold, resamples=20))]) == 1

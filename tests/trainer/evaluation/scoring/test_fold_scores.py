@@ -29,7 +29,7 @@ from dejavu_trainer.evaluation.scoring.fold_scores import (
     score_fold,
 )
 from dejavu_trainer.evaluation.scoring.lattice_scores import season_factors
-from dejavu_trainer.evaluation.table import ALPHAS, LEVELS, MARGINS, TIP_OFF, Table
+from dejavu_trainer.evaluation.table import ALPHAS, LEVELS, MARGINS, Table
 from dejavu_trainer.training import linear
 from dejavu_trainer.training.ratings import RatedGames
 from dejavu_trainer.training.served_tables import ServedTables, live_inputs
@@ -104,15 +104,11 @@ def test_what_is_scored_is_what_would_be_served(
     margins = {MarginSource.KNOWN: test.margins, MarginSource.RATED: test.margins / 2}.get(source)
     leads, outcomes = test.games.levels[:, minute - 1], test.games.outcomes[:, place]
     live, _ = live_inputs(test.games, LiveKind.SCORES)
-    found = {
-        column: fold.by_minute(horizon, f"{name}.{column}")[:, minute - 1]
-        for column in (
-            "point",
-            "probability",
-            "crps",
-            *(f"{end}_{level}" for end in ("lower", "upper") for level in LEVELS),
-        )
-    }
+
+    def found(column: str) -> float:
+        scored: float = fold.by_minute(horizon, f"{name}.{column}")[game, minute - 1]
+        return scored
+
     for game in range(0, 500, 7):
         situation = Situation(horizon, minute, source)
         of_game = live[[game], minute - 1]
@@ -123,17 +119,16 @@ def test_what_is_scored_is_what_would_be_served(
         if name in SERVED:
             adapter = IntervalAdapter(Tracker(), float(factors[game, place]))
             served = IssuedDistribution(distribution, AdaptationMode.ON, adapter)
-        assert found["point"][game] == pytest.approx(point, abs=1e-4)
-        assert found["probability"][game] == pytest.approx(served.home_lead_probability(), abs=1e-6)
+        assert found("point") == pytest.approx(point, abs=1e-4)
+        assert found("probability") == pytest.approx(served.home_lead_probability(), abs=1e-6)
         for level, alpha in zip(LEVELS, ALPHAS, strict=True):
             adapted = served.adaptation(alpha, served.static(alpha))
             interval = served.static(alpha) if adapted is None else adapted.adapted
-            ends = found[f"lower_{level}"][game], found[f"upper_{level}"][game]
-            assert ends == (interval.lower, interval.upper)
+            assert (found(f"lower_{level}"), found(f"upper_{level}")) == (interval.lower, interval.upper)
         levels = (np.arange(200) + 0.5) / 200
         quantiles = np.array([each.value for each in served.quantiles(levels.tolist())])
         nearly = metrics.crps([0.0], quantiles, [outcomes[game]])[0]
-        assert found["crps"][game] == pytest.approx(nearly, abs=0.05)
+        assert found("crps") == pytest.approx(nearly, abs=0.05)
 
 
 def test_the_components_alone_and_other_weights_stand_beside_what_is_served(
@@ -181,10 +176,3 @@ def test_the_games_counted_are_those_that_calibrate_by_the_size_of_their_lead(fo
         assert cells[case].tolist() == np.bincount(lead_groups(leads[:, minute - 1]), minlength=4).tolist()
     said = [fold.columns[f"fold.{name}"][0] for name in ("calibration_games", "train_seasons", "calibration_seasons")]
     assert said == [500, "2030 2031", "2032"]
-
-
-def test_frozen_ratings_are_scored_with_the_margins_that_they_give(fold: Table) -> None:
-    carried, frozen = (fold.of(TIP_OFF, f"{name}.point") for name in ("carried", "frozen"))
-    assert frozen == pytest.approx(carried / 2)
-    errors = [np.abs(fold.of("final", f"{name}.point") - fold.of("final", "outcome")).mean() for name in SERVED]
-    assert errors == sorted(errors)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
 from dejavu_models.types import Horizon
-from dejavu_models.uncertainty.lead_groups import LEAD_EDGES, lead_groups
+from dejavu_models.uncertainty.lead_groups import LEAD_EDGES
 from dejavu_trainer.evaluation.scoring.residuals import MIN_CELL, ResidualDistribution, interval
 from dejavu_trainer.evaluation.table import LEVELS
 
@@ -117,28 +117,10 @@ def test_each_tail_of_exchangeable_games_is_missed_no_more_often_than_alpha_allo
         assert missed.sum() <= alpha / 2 * len(values) + 1e-6
 
 
-@given(st.integers(2, 5000))
-def test_intervals_need_as_many_games_as_their_level_asks_for(games: int) -> None:
-    residuals, smallest = np.zeros(games), 2 / (games + 1)
-    assert interval(residuals, smallest) == (0, 0)
-    assert np.isnan(interval(residuals, smallest * (1 - 1e-5))).all()
-
-
 def probability(residuals: list[float], point: float, threshold: float) -> float:
     """Return the probability that the home team leads, from a tie."""
     made = ResidualDistribution(threshold, (), (np.sort(residuals),), np.ones(4))
     return float(made.home_lead_probability(np.array([point]), np.zeros(1))[0])
-
-
-@given(st.lists(st.floats(-60, 60), min_size=2, max_size=80), st.integers(-80, 80), st.floats(0.01, 0.99))
-def test_leads_of_both_sides_and_ties_share_what_there_is(residuals: list[float], lead: int, fraction: float) -> None:
-    """For the away team all signs flip: the remaining probability is the mass of sums that round to a tie."""
-    point = lead + fraction
-    home, away = probability(residuals, point, 0.5), probability([-each for each in residuals], -point, 0.5)
-    sums = np.abs(point + np.array(residuals))
-    tied = (sums < 0.5).sum() + 0.5 * (sums == 0.5).sum()
-    # The next game counts half for each side.
-    assert home + away == pytest.approx(1 - tied / (len(residuals) + 1))
 
 
 @pytest.mark.parametrize(("threshold", "points"), [(0.5, (0.0, 1.0)), (0.0, (-0.1, 0.1))])
@@ -162,20 +144,3 @@ def test_the_probability_never_falls_as_lead_and_point_rise_together(
     probabilities = made.home_lead_probability(leads + np.cumsum(steps), leads)
     assert (np.diff(probabilities) >= 0).all()
     assert ((probabilities > 0) & (probabilities < 1)).all()
-
-
-def test_scales_let_one_cell_speak_of_groups_that_are_differently_uncertain() -> None:
-    rng = np.random.default_rng(3)
-    scales = (2.0, 4.0, 6.0, 9.0)
-
-    def games(count: int) -> tuple[Floats, Floats]:
-        leads = rng.normal(0, 10, count).round()
-        return leads, leads + rng.normal(0, 1, count) * np.array(scales)[lead_groups(leads)]
-
-    leads, outcomes = games(4000)
-    made = ResidualDistribution.fit(Horizon.FINAL, leads, leads, outcomes, scales=scales, min_cell=10**9)
-    assert len(made.cells) == 1
-    leads, outcomes = games(20_000)
-    found = made.scored(leads, leads, outcomes)["held_80"]
-    for group in range(4):
-        assert found[lead_groups(leads) == group].mean() == pytest.approx(0.8, abs=0.03)

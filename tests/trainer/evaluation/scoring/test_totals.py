@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.support.builders.random_walks import paced_games, with_total_lines
 
@@ -96,11 +94,6 @@ def test_it_scores_what_a_bundle_would_serve(games: Games, fitted: Totals, score
     assert at_24(scores, "outcome").tolist() == test.final_total.tolist()
 
 
-def test_knowing_the_teams_beats_both_rivals_of_games_with_teams_of_different_pace(scores: Table) -> None:
-    served, *rivals = (at_24(scores, f"{name}.crps").mean() for name in ("served", *RIVALS))
-    assert served < 0.97 * min(rivals)
-
-
 def test_forecasts_do_not_depend_on_games_of_the_day_or_later(
     games: Games, earlier: Games, fitted: Totals, scores: Table
 ) -> None:
@@ -166,17 +159,6 @@ def test_the_seasons_mean_is_of_earlier_days_and_starts_with_the_season_before()
     came = to_come(GAMES)[~last]
     mean = (came.sum(axis=0) + FORMER_GAMES * former) / (len(came) + FORMER_GAMES)
     assert found["point"][last] == pytest.approx(points[last] + mean, rel=1e-5)
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 199), st.integers(-30, 80))
-def test_no_rival_knows_how_a_game_or_a_later_one_ended(game: int, more: int) -> None:
-    changed = GAMES._replace(outcomes=GAMES.outcomes.copy())
-    changed.outcomes[game:] += more
-    for rival in (pace_baseline, season_mean_baseline):
-        one, other = rival(PAST, GAMES), rival(PAST, changed)
-        until = GAMES.date <= GAMES.date[game]
-        assert np.array_equal(one["point"][until], other["point"][until])
 
 
 def test_scores_are_those_of_the_residuals_of_earlier_seasons() -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import astuple
 from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.models.settled_forecasts import settled, settled_market
+from tests.models.settled_forecasts import settled
 
 from dejavu_models.metrics import student_quantile
 from dejavu_models.scorecard import Exclusion, ScoreEstimate, TotalScorecard, scorecard
@@ -89,25 +88,3 @@ def test_a_rival_that_met_every_total_gives_no_ratio_and_one_that_met_some_does(
     assert told is not None
     assert told.value == pytest.approx(2 / 7)
     assert told.lower is not None
-
-
-@pytest.mark.parametrize("scores", [(0.9, 0.0, 0.0), (0.1, 1.0, 1.0), (0.0, 1.0)])
-def test_no_interval_reaches_beyond_what_a_figure_can_be(scores: tuple[float, ...]) -> None:
-    rows = [
-        {"game": game, "error": 20 * score, "lead": 3 - 6 * score, "crps": 20 * score, "probability": 1 - score}
-        | {"markets": (settled_market(stake=0.05, profit=0.04 - 0.09 * score, sequence=game),)}
-        | {"total_error": 20 * score, "total_pace_error": 30 * (1 - score), "total_crps": 20 * score}
-        for game, score in enumerate(scores)
-    ]
-    card = scorecard(settled(*rows))
-    assert card.total is not None
-    assert card.market is not None
-    errors = (card.mae, card.persistence_mae, card.crps, card.total.mae, card.total.pace_mae, card.total.crps)
-    bounds = [(each, 0.0, math.inf) for each in errors]
-    bounds += [(each, 0.0, 1.0) for each in (card.brier, card.leader_brier)]
-    bounds += [(card.brier_difference, -1.0, 1.0), (card.total.relative_difference, -1.0, math.inf)]
-    for estimated, least, most in bounds:
-        assert estimated is not None
-        value, _, lower, upper = astuple(estimated)
-        assert least <= lower <= value <= upper <= most
-    assert card.market.roi is None or card.market.roi.lower is None or card.market.roi.lower >= -1.0

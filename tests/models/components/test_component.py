@@ -10,42 +10,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.ensembles import ensemble, forecaster
+from tests.support.builders.queries import queries
 from tests.support.builders.third_component import component, fitted, weights_with_third, with_third
 
-from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs, Possession, Side
 from dejavu_models.arrays import Floats, from_npz, to_npz
 from dejavu_models.components.component import Component, checked
 from dejavu_models.components.ensemble import POOLED, GameOpinions, Weights
 from dejavu_models.components.features import LIVE_COLUMNS, Rows
 from dejavu_models.components.registry import component_class
 from dejavu_models.errors import ComponentMissing
-from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.margin_model import Base, Distributions
 
-PATTERNS = st.lists(st.integers(-6, 6), min_size=1, max_size=47).map(lambda each: tuple(np.cumsum(each).astype(float)))
-QUERIES = st.builds(
-    lambda pattern, half, margin, total, ball: ForecastQuery(
-        ScorePattern(tuple(map(float, pattern))),
-        HORIZONS[0] if half and len(pattern) < 24 else HORIZONS[1],
-        pregame_margin=margin,
-        live=LiveInputs(
-            total_points=int(abs(pattern[-1])) + 2 * len(pattern) if total and len(pattern) > 6 else None,
-            possession=Possession(Side.HOME) if ball and len(pattern) > 40 else None,
-        ),
-    ),
-    PATTERNS,
-    st.booleans(),
-    st.none() | st.floats(-12, 12),
-    st.booleans(),
-    st.booleans(),
-)
+QUERIES = queries(pregame_margin=st.none() | st.floats(-12, 12), record=st.just(True))
 
 
 @given(QUERIES)
 def test_a_forecast_is_that_of_the_pool_of_the_components(query: ForecastQuery) -> None:
     """`GameOpinions` is the pool that the trainer evaluates."""
-    query = replace(query, live=NO_LIVE_INPUTS, record=True)
     horizon, minute, models = HORIZONS.index(query.horizon), query.pattern.minutes, with_third().models
     source = MarginSource.UNKNOWN if query.pregame_margin is None else MarginSource.LINE
     levels, margin = np.array([query.differentials]), np.array([np.nan])

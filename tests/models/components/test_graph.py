@@ -25,20 +25,6 @@ def graph() -> Graph:
     return build_graph(points(COUNT, 1), 0)
 
 
-def recall(found: np.ndarray, exact: np.ndarray) -> float:
-    """The share of the nearest vectors, by squared distances (queries, vectors), that a search has found."""
-    nearest = np.argsort(exact, axis=1)[:, : found.shape[1]]
-    return float(np.mean([np.isin(each, some).mean() for each, some in zip(nearest, found, strict=True)]))
-
-
-def test_a_search_finds_the_nearest_and_their_distances() -> None:
-    asked = points(200, 2)
-    found, squares = search(graph(), NEIGHBOURS).nearest(asked, NEIGHBOURS)
-    exact = np.square(graph().vectors.astype(float) - asked[:, None]).sum(axis=2)
-    assert recall(found, exact) > 0.95
-    assert squares == pytest.approx(np.take_along_axis(exact, found, axis=1), rel=1e-4, abs=1e-4)
-
-
 def test_vectors_without_a_graph_are_all_compared() -> None:
     vectors, asked = points(300, 3), points(50, 4)
     found, squares = search(vectors, NEIGHBOURS).nearest(asked, NEIGHBOURS)
@@ -57,15 +43,6 @@ def test_every_search_finds_as_many_as_requested(far: float) -> None:
 def test_equal_vectors_that_fall_apart_are_a_failed_fit() -> None:
     with pytest.raises(FitError, match="parts that a search does not reach"):
         build_graph(np.repeat(points(2, 0), 600, axis=0), 0)
-
-
-def test_a_graph_that_falls_apart_is_told() -> None:
-    counts = graph().counts.copy()
-    counts[7] = 0
-    start = int(graph().counts[:7].sum())
-    links = np.delete(graph().links, np.arange(start, start + int(graph().counts[7])))
-    assert graph().is_connected()
-    assert not replace(graph(), counts=counts, links=links).is_connected()
 
 
 def of_equal_lists(levels: np.ndarray, length: int) -> dict[str, object]:

@@ -34,15 +34,6 @@ def test_the_other_side_has_the_mirrored_distribution(when: tuple[int, int], lea
     assert made.mass[0] == pytest.approx(made.mass[1][::-1], abs=1e-9)
 
 
-@given(minute=st.integers(1, 47), margin=st.floats(-12, 12))
-def test_a_larger_lead_never_wins_less_often(minute: int, margin: float) -> None:
-    leads = np.arange(-30.0, 31.0)
-    margins = np.full(len(leads), margin)
-    points = points_of(leads, margins)
-    made = MODEL.distribution(Horizon.FINAL, minute, points, leads, margins)
-    assert (np.diff(made.home_leads) >= -1e-9).all()
-
-
 def test_games_of_a_batch_get_what_each_gets_alone() -> None:
     rng = np.random.default_rng(2)
     leads, margins = rng.integers(-25, 26, 40).astype(float), rng.normal(0, 5, 40)

@@ -15,10 +15,8 @@ from tests.support.builders.third_component import component, fitted, weights_wi
 
 from dejavu_models.arrays import Floats, from_npz, to_npz
 from dejavu_models.components.component import Component, checked
-from dejavu_models.components.ensemble import POOLED, GameOpinions, Weights
+from dejavu_models.components.ensemble import GameOpinions, Weights
 from dejavu_models.components.features import LIVE_COLUMNS, Rows
-from dejavu_models.components.registry import component_class
-from dejavu_models.errors import ComponentMissing
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.margin_model import Base, Distributions
@@ -52,13 +50,6 @@ def test_a_component_without_a_weight_changes_nothing(query: ForecastQuery) -> N
     assert replace(with_third(used=False).forecast(query), model_version="") == replace(
         without.forecast(query), model_version=""
     )
-
-
-def test_it_is_listed_with_its_weights_and_inputs() -> None:
-    info = with_third().info
-    assert info.components == ("dejavu", "lstm", "gbm")
-    assert {each.component for each in info.weights} == {*POOLED, "gbm"}
-    assert "total_points" in info.inputs
 
 
 def test_it_comes_back_from_its_bytes_and_hostile_ones_are_refused_by_name() -> None:
@@ -118,8 +109,3 @@ def test_an_answer_that_is_no_distribution_is_refused_with_the_name(points: Any,
 def test_an_input_that_nobody_has_is_refused() -> None:
     with pytest.raises(TypeError, match=r"Thirsty\.inputs: fouls; expected some of total_points, last_score_side"):
         type("Thirsty", (Component,), {"inputs": ("fouls", "total_points")})
-
-
-def test_a_component_that_is_not_installed_is_named_with_what_to_install() -> None:
-    with pytest.raises(ComponentMissing, match=r"component gbm is not installed; install dejavu-gbm 0\.1"):
-        component_class("gbm", "dejavu-gbm 0.1")

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.ensembles import ensemble, forecaster
+from tests.support.builders.queries import moment_at
 from tests.support.builders.third_component import with_third
 from tests.support.reference.similar import leads_at, members_of
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Possession, Side
-from dejavu_feed.moment import TABLES_FROM, Moment
-from dejavu_feed.pattern import period_of, period_seconds
+from dejavu_feed.moment import TABLES_FROM
 from dejavu_models.components.compiled import compiled_models
 from dejavu_models.forecast_query import ForecastQuery, LineupEffects, ScorePattern
 from dejavu_models.forecaster import Forecaster
@@ -52,9 +52,7 @@ def of_minute(minute: int, leads: tuple[float, ...], horizon: Horizon, options: 
 
 
 def at_moment(elapsed: float, lead: int, horizon: Horizon, options: dict[str, object]) -> ForecastQuery:
-    period = period_of(elapsed)
-    left = period_seconds(period) - (elapsed - 720 * min(period - 1, 4) - 300 * max(period - 5, 0))
-    moment = Moment(period, left, lead)
+    moment = moment_at(elapsed, lead)
     fields = {**options, "live": replace(options.get("live", NO_LIVE_INPUTS), total_points=None, last_score=None)}  # type: ignore[type-var]
     pattern = ScorePattern((float(lead),) * moment.slots)
     return ForecastQuery(pattern, horizon, explain=True, moment=moment, **fields)  # type: ignore[arg-type]
@@ -90,8 +88,7 @@ def test_everything_sums_to_the_forecast_which_is_the_same_without(
 ) -> None:
     if minute > horizon.last_slot:
         horizon = FINAL
-    options = {**options, "live": NO_LIVE_INPUTS} if minute < 30 else options
-    query = replace(of_minute(minute, tuple(map(float, leads)), horizon, {**options, "live": NO_LIVE_INPUTS}))
+    query = of_minute(minute, leads, horizon, {**options, "live": NO_LIVE_INPUTS})
     made = model(*components).forecast(query)
     check_sums(made, components)
     assert made.point in made.interval

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.builders.bundles import without_line
 from tests.support.builders.queries import queries
 
 from dejavu_models.betting import Market
@@ -31,18 +29,6 @@ from dejavu_models.types import (
 from dejavu_models.uncertainty.adaptive import Tracker, static_score
 
 ON, SHADOW = AdaptationMode.ON, AdaptationMode.SHADOW
-
-
-@pytest.fixture(scope="module")
-def bundle() -> Forecaster:
-    return without_line()
-
-
-@pytest.fixture
-def shipped(bundle: Forecaster) -> Iterator[Forecaster]:
-    """Shipped bundle; resets its online state after each test."""
-    yield bundle
-    bundle.update(INITIAL)
 
 
 def tracker(volatility: float, games: int = 120, seed: int = 0) -> Tracker:

@@ -1,4 +1,4 @@
-"""Random queries of any minute that can be asked about."""
+"""Queries of a moment, and random ones of any minute that can be asked about."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from dejavu_feed.moment import Moment
+from dejavu_feed.pattern import period_of, period_seconds
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import HORIZONS
+
+
+def moment_at(elapsed: float, lead: int) -> Moment:
+    """Return the moment so many seconds of play after tip-off."""
+    period = period_of(elapsed)
+    start = 720 * min(period - 1, 4) + 300 * max(period - 5, 0)
+    return Moment(period, period_seconds(period) - (elapsed - start), lead)
 
 
 def queries(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[ForecastQuery]:

@@ -13,8 +13,7 @@ from tests.support.builders.calibrations import symmetric_calibration, symmetric
 
 from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
-from dejavu_models.uncertainty.lattice.distribution import VALUES
-from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, WIN_TERMS, LiveColumns, LiveKind
+from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, WIN_TERMS, LiveKind
 from dejavu_models.uncertainty.lattice.margin_model import LATE_MINUTES, TABLES
 
 MODEL = symmetric_model()
@@ -44,17 +43,6 @@ def test_games_of_a_batch_get_what_each_gets_alone() -> None:
             one = slice(row, row + 1)
             alone = MODEL.distribution(Horizon.FINAL, minute, points[one], leads[one], margins[one]).mass
             assert alone[0] == pytest.approx(together[row], abs=1e-12)
-
-
-def test_pace_widens_and_the_last_scorer_moves_the_forecast() -> None:
-    model = symmetric_model(LiveKind.SCORES)
-    lead, margin = np.zeros(2), np.zeros(2)
-    live = LiveColumns(np.array([80.0, 120.0]), np.array([1.0, -1.0]), np.array([0.1, 1.0]))
-    points = model.shifts(Horizon.FINAL, 24, live)
-    assert points[0] > 0 > points[1]
-    made = model.distribution(Horizon.FINAL, 24, points * 0, lead, margin, live)
-    spread = made.mass @ np.square(VALUES)
-    assert spread[0] > spread[1]  # the first has more points still to come
 
 
 @pytest.mark.parametrize(

@@ -25,17 +25,17 @@ def of(*rows: dict[str, Any]) -> TotalScorecard:
     return told
 
 
-def close(told: ScoreEstimate | None, value: float, half: float | None, least: float = -math.inf) -> None:
+def close(told: ScoreEstimate | None, value: float, half: float | None) -> None:
     assert told is not None
     assert told.value == pytest.approx(value)
     if half is None:
         assert (told.lower, told.upper) == (None, None)
     else:
-        assert told.lower == pytest.approx(max(value - half, least))
+        assert told.lower == pytest.approx(max(value - half, -1.0))
         assert told.upper == pytest.approx(value + half)
 
 
-def test_the_figures_are_those_of_the_games_with_totals_beside_their_pace() -> None:
+def test_a_total_is_compared_with_its_pace_by_the_ratio_of_their_errors() -> None:
     # Game 0: minute 18 twice, minute 20 once. Game 2 has no total.
     told = of(
         row(0, 18, 4.0, -10.0),
@@ -47,15 +47,10 @@ def test_the_figures_are_those_of_the_games_with_totals_beside_their_pace() -> N
     )
     absolute, pace = [8.0, 20.0, 2.0], [7.0, 32.0, 11.0]
     assert (told.games, told.forecasts) == (3, 5)
-    times = student_quantile(2) / math.sqrt(3)
-    close(told.mae, 10.0, times * stdev(absolute), 0.0)
-    close(told.pace_mae, mean(pace), times * stdev(pace), 0.0)
-    differences = [one - other for one, other in zip(absolute, pace, strict=True)]
-    close(told.mae_difference, mean(differences), times * stdev(differences))
-    close(told.crps, 5.0, times * stdev(absolute) / 2, 0.0)
-    ratio = -20.0 / 50.0
-    residuals = [one - ratio * other for one, other in zip(differences, pace, strict=True)]
-    close(told.relative_difference, ratio, times * stdev(residuals) / mean(pace), -1.0)
+    ratio = sum(absolute) / sum(pace) - 1.0
+    residuals = [one - (1.0 + ratio) * other for one, other in zip(absolute, pace, strict=True)]
+    half = student_quantile(2) / math.sqrt(3) * stdev(residuals) / mean(pace)
+    close(told.relative_difference, ratio, half)
     (level,) = told.coverage
     assert (level.alpha, level.games, level.forecasts, level.mean_width) == (0.05, 3, 5, 30.0)
     assert level.coverage == pytest.approx(2 / 3)

@@ -70,12 +70,6 @@ def test_totals_from_which_no_server_could_learn_are_refused(change: dict[str, N
         load_contents("bundle", manifest, contents)
 
 
-@pytest.mark.parametrize("content", [b"no", to_npz(**{name: COLUMNS[name] for name in COLUMNS if name != "scale"})])
-def test_a_file_of_totals_that_cannot_be_read_is_named(content: bytes) -> None:
-    with pytest.raises(BundleCorrupt, match=TOTALS):
-        load_contents("bundle", *with_totals(content))
-
-
 def test_totals_need_ratings_of_some_game() -> None:
     with pytest.raises(ValueError, match="no game"):
         Totals({source: WRITTEN.models[source] for source in MarginSource}, replace(WRITTEN.ratings, date=None))

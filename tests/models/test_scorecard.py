@@ -21,7 +21,13 @@ CRPS, MAE = LeaderboardMetric.CRPS, LeaderboardMetric.MAE
 OUTCOMES = (5.0, -3.0, 0.0, 12.0)
 """Differential of each game."""
 
-TOTALS = ("total_error", "total_pace_error", "total_crps")
+
+def completed(row: Row) -> Row:
+    """Return a drawn row with the result of its game, and with the errors of its total in their columns."""
+    totals = dict(zip(("total_error", "total_pace_error", "total_crps"), row["totals"], strict=True))
+    return {**row, **totals, "differential": OUTCOMES[row["game"]]}
+
+
 ROWS = st.lists(
     st.fixed_dictionaries(
         {
@@ -36,9 +42,7 @@ ROWS = st.lists(
             "crps": st.just(math.nan) | st.floats(0, 20),
             "totals": st.just((math.nan,) * 3) | st.tuples(st.floats(-40, 40), st.floats(-40, 40), st.floats(0, 20)),
         }
-    ).map(
-        lambda row: {**row, "differential": OUTCOMES[int(row["game"])]} | dict(zip(TOTALS, row["totals"], strict=True))
-    ),
+    ).map(completed),
     min_size=1,
     max_size=20,
 )
@@ -100,7 +104,7 @@ def test_figures_are_means_over_games_of_means_over_minutes_with_students_interv
     for name, (value, least, most) in FIGURES.items():
         means = of_games([row for row in rows if not math.isnan(value(row))], value)
         part, _, figure = name.rpartition(".")
-        found = getattr(getattr(card, part) if part else card, figure, None)
+        found: Any = getattr(getattr(card, part) if part else card, figure, None)
         if not means:
             assert found is None
             continue

@@ -33,7 +33,7 @@ def coefficients() -> Floats:
     return values
 
 
-def at(place: Any, value: float) -> dict[str, Floats]:
+def at(place: Any, value: float) -> dict[str, Any]:
     """Return coefficients with a value at a place."""
     values = coefficients()
     values[place] = value

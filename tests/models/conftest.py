@@ -1,5 +1,25 @@
-"""Small bundle for the model tests, fitted once a run by the real pipeline."""
+"""Bundles of the model tests: a small one, fitted once a run by the real pipeline, and the one that ships."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+from tests.support.builders.bundles import without_line
 from tests.support.builders.fixtures import small, small_bundle  # noqa: F401 - fixtures
+
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.online_state import INITIAL
+
+
+@pytest.fixture(scope="session")
+def learner() -> Forecaster:
+    """The shipped bundle without tables for lines."""
+    return without_line()
+
+
+@pytest.fixture
+def shipped(learner: Forecaster) -> Iterator[Forecaster]:
+    """The same; a test may change its online state, which is reset."""
+    yield learner
+    learner.update(INITIAL)

@@ -34,11 +34,11 @@ OPENING = date(2030, 10, 22)
 JANUARY = date(2031, 1, 10)
 
 
-def history(*games: tuple[int, str, str], since: date = OPENING) -> ScheduleHistory:
-    """Return the history of games: days since a date, home and away team."""
+def history(*games: tuple[int, str, str]) -> ScheduleHistory:
+    """Return the history of games: days since a day in January, home and away team."""
     state = ScheduleHistory()
     for day, home, away in games:
-        state = state.after(since + timedelta(day), home, away)
+        state = state.after(JANUARY + timedelta(day), home, away)
     return state
 
 
@@ -75,7 +75,7 @@ def test_a_schedule_is_a_count_over_earlier_games_in_any_order_of_reports(
 
 
 def test_a_final_that_is_reported_late_counts_as_if_it_had_been_in_time() -> None:
-    games = [((day - OPENING).days, home, away) for day, home, away in seasons(3, 8, 20)[:20]]
+    games = [((day - JANUARY).days, home, away) for day, home, away in seasons(3, 8, 20)[:20]]
     assert history(*games[:4], *games[5:], games[4]) == history(*games)
 
 
@@ -83,25 +83,25 @@ def test_a_final_that_is_reported_late_counts_as_if_it_had_been_in_time() -> Non
     ("known", "day", "due"),
     [
         (ScheduleHistory(), JANUARY, GameSchedule()),
-        (history((0, "BOS", "LAL")), JANUARY, GameSchedule()),  # other games were played since, but not seen
-        (history((0, "LAL", "DEN")), None, GameSchedule()),
+        (history((-80, "BOS", "LAL")), JANUARY, GameSchedule()),  # other games were played since, but not seen
+        (history((-80, "LAL", "DEN")), None, GameSchedule()),
         # The ledger of a server that was started in January begins with the first final that it saw.
-        (history((-1, "LAL", "DEN"), since=JANUARY), JANUARY, GameSchedule(TeamSchedule(played_yesterday=True))),
+        (history((-1, "LAL", "DEN")), JANUARY, GameSchedule(TeamSchedule(True))),
         (
-            history((-5, "LAL", "DEN"), (-1, "NYK", "BOS"), since=JANUARY),
+            history((-5, "LAL", "DEN"), (-1, "NYK", "BOS")),
             JANUARY,
             GameSchedule(TeamSchedule(False, 2), TeamSchedule(True, 2)),
         ),
         # A break of the season is no gap; a longer one is.
         (
-            history((0, "DEN", "BOS"), (MAX_BREAK, "NYK", "BOS"), since=JANUARY - timedelta(1 + MAX_BREAK)),
+            history((-1 - MAX_BREAK, "DEN", "BOS"), (-1, "NYK", "BOS")),
             JANUARY,
             GameSchedule(TeamSchedule(False, 1), TeamSchedule(True, 2)),
         ),
         (
-            history((0, "DEN", "BOS"), (MAX_BREAK + 1, "NYK", "BOS"), since=JANUARY - timedelta(2 + MAX_BREAK)),
+            history((-2 - MAX_BREAK, "DEN", "BOS"), (-1, "NYK", "BOS")),
             JANUARY,
-            GameSchedule(TeamSchedule(), TeamSchedule(played_yesterday=True)),
+            GameSchedule(TeamSchedule(), TeamSchedule(True)),
         ),
     ],
     ids=["no history", "old history", "no date", "begun yesterday", "begun five days ago", "break", "gap"],
@@ -113,19 +113,19 @@ def test_days_before_a_history_and_within_a_gap_are_not_known(
 
 
 def test_games_of_an_earlier_season_or_from_before_a_gap_change_nothing() -> None:
-    state = history((0, "BOS", "LAL"), since=JANUARY)
+    state = history((0, "BOS", "LAL"))
     assert state.after(date(2030, 4, 1), "BOS", "NYK") == state
     assert state.after(JANUARY - timedelta(1), "BOS", "NYK") == state
 
 
 def test_a_history_is_bounded_and_so_are_the_terms_of_impossible_finals() -> None:
-    state = history(*((day // 30, "BOS", "LAL") for day in range(1000)), since=JANUARY)
+    state = history(*((day // 30, "BOS", "LAL") for day in range(1000)))
     assert {len(games) for games in state.games.values()} == {128}
     schedule = state.before(JANUARY + timedelta(34), "BOS", "MIA")
     assert game_terms(schedule, "BOS", is_playoffs=False).games_in_6_days == 6 - 1
 
 
-WEEK = history((0, "BOS", "LAL"), (1, "NYK", "LAL"), (2, "DEN", "BOS"), (3, "MIA", "LAL"))
+WEEK = history((-9, "UTA", "NYK"), (0, "BOS", "LAL"), (1, "NYK", "LAL"), (2, "DEN", "BOS"), (3, "MIA", "LAL"))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ WEEK = history((0, "BOS", "LAL"), (1, "NYK", "LAL"), (2, "DEN", "BOS"), (3, "MIA
 def test_terms_tell_who_is_more_tired_and_where_air_is_thin(
     day: int, home: str, away: str, due: GameTerms, back_to_backs: int
 ) -> None:
-    schedule = WEEK.before(OPENING + timedelta(day), home, away)
+    schedule = WEEK.before(JANUARY + timedelta(day), home, away)
     assert schedule.is_known is (day < 40)
     for playoffs in (False, True):
         assert game_terms(schedule, home, is_playoffs=playoffs) == due._replace(playoffs=playoffs)
@@ -169,7 +169,7 @@ def test_terms_tell_who_is_more_tired_and_where_air_is_thin(
 def test_nobody_is_at_home_at_a_neutral_site(
     day: date | None, home: str, away: str, given: bool | None, neutral: bool
 ) -> None:
-    for known in (ScheduleHistory(), history((0, "LAL", "MIA"), since=date(2031, 1, 19))):
+    for known in (ScheduleHistory(), history((9, "LAL", "MIA"))):
         terms = game_terms(known.before(day, home, away, neutral_site=given), home, is_playoffs=False)
         assert (terms.home, terms.altitude) == ((0, 0) if neutral else (1, float(home == "DEN")))
 
@@ -182,7 +182,7 @@ def with_coefficients() -> RatingFilter:
 
 
 RATED = RatedSchedule.start(with_coefficients())
-FOURTH = OPENING + timedelta(4)
+FOURTH = JANUARY + timedelta(4)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ FOURTH = OPENING + timedelta(4)
             {"schedule": 3.0, "schedule_known": True, "home_advantage": 0.0},
         ),
         # nothing is known then
-        (WEEK, RatedGame("BOS", "LAL", OPENING + timedelta(20)), {}),
+        (WEEK, RatedGame("BOS", "LAL", JANUARY + timedelta(20)), {}),
         (WEEK, RatedGame("BOS", "LAL", None, True), {"playoffs": 0.75}),
         (ScheduleHistory(), RatedGame("UTA", "LAL", OPENING), {"altitude": 1.5}),
     ],

@@ -22,6 +22,13 @@ CRPS, MAE = LeaderboardMetric.CRPS, LeaderboardMetric.MAE
 OUTCOMES = (5.0, -3.0, 0.0, 12.0)
 """Differential of each game."""
 
+
+def completed(row: Row) -> Row:
+    """Return a drawn row with the result of its game, and with the errors of its total in their columns."""
+    totals = dict(zip(("total_error", "total_pace_error", "total_crps"), row["totals"], strict=True))
+    return {**row, **totals, "differential": OUTCOMES[row["game"]]}
+
+
 ROWS = st.lists(
     st.fixed_dictionaries(
         {
@@ -34,8 +41,9 @@ ROWS = st.lists(
             "alpha": st.sampled_from([0.05, 0.5]),
             "probability": st.sampled_from([0.0, 0.25, 0.5, 0.7, 1.0]),
             "crps": st.just(math.nan) | st.floats(0, 20),
+            "totals": st.just((math.nan,) * 3) | st.tuples(st.floats(-40, 40), st.floats(-40, 40), st.floats(0, 20)),
         }
-    ).map(lambda row: {**row, "differential": OUTCOMES[int(row["game"])]}),
+    ).map(completed),
     min_size=1,
     max_size=20,
 )
@@ -75,6 +83,14 @@ FIGURES: dict[str, tuple[Callable[[Row], float], float, float]] = {
     "brier_difference": (lambda row: (row["probability"] - led(row)) ** 2 - (leader(row) - led(row)) ** 2, -1.0, 1.0),
     "accuracy": (lambda row: right(row["probability"], row), 0.0, 1.0),
     "leader_accuracy": (lambda row: right(leader(row), row), 0.0, 1.0),
+    "total.mae": (lambda row: abs(row["total_error"]), 0.0, math.inf),
+    "total.pace_mae": (lambda row: abs(row["total_pace_error"]), 0.0, math.inf),
+    "total.mae_difference": (
+        lambda row: abs(row["total_error"]) - abs(row["total_pace_error"]),
+        -math.inf,
+        math.inf,
+    ),
+    "total.crps": (lambda row: row["total_crps"], 0.0, math.inf),
 }
 """Value of a forecast by figure, and the figure's bounds."""
 
@@ -88,7 +104,8 @@ def test_figures_are_means_over_games_of_means_over_minutes_with_students_interv
     assert (card.games, card.forecasts) == (len({row["game"] for row in rows}), len(rows))
     for name, (value, least, most) in FIGURES.items():
         means = of_games([row for row in rows if not math.isnan(value(row))], value)
-        found = getattr(card, name)
+        part, _, figure = name.rpartition(".")
+        found: Any = getattr(getattr(card, part) if part else card, figure, None)
         if not means:
             assert found is None
             continue

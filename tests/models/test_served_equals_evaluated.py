@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.support.builders.bundles import without_line
 
 from dejavu_models.expectations import Expectations, RatedGame
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -127,11 +126,6 @@ def test_a_server_expects_what_the_trainer_evaluates(
     assert np.abs(final.mean - after.mean).max() < TOLERANCE
     assert np.abs(final.covariance - after.covariance).max() < TOLERANCE
     assert (final.season, final.date) == (after.season, after.date)
-
-
-@pytest.fixture(scope="module")
-def shipped() -> Forecaster:
-    return without_line()
 
 
 def test_an_opening_night_after_a_season_that_was_served_finds_regressed_ratings(shipped: Forecaster) -> None:

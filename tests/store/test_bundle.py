@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.store.conftest import condemn, rewrite
+from tests.support.builders.bundles import sealed
 from typing_extensions import override
 
 from dejavu_models.errors import (
@@ -24,7 +24,7 @@ from dejavu_models.errors import (
     BundleTooOld,
     BundleUnfit,
 )
-from dejavu_models.manifest import SCHEMA_VERSION, Manifest, version_of
+from dejavu_models.manifest import SCHEMA_VERSION, Manifest
 from dejavu_models.types import Horizon, HorizonSupport
 from dejavu_store.bundle import MANIFEST, check_golden, load_bundle, publish, read_files, read_manifest
 from dejavu_store.registry import default_bundle
@@ -158,8 +158,7 @@ def other_answer(manifest: Manifest, files: dict[str, bytes]) -> Manifest:
 
 def other_file(manifest: Manifest, files: dict[str, bytes]) -> Manifest:
     files[LSTM] = b"no graph"
-    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    return manifest.model_copy(update={"files": hashes, "version": version_of(manifest.ratings, hashes)})
+    return sealed(manifest, files)
 
 
 @pytest.mark.parametrize(("spoil", "said"), [(other_answer, "golden"), (other_file, LSTM)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -14,10 +13,11 @@ from typing import Any
 
 import pytest
 from tests.store.conftest import condemn, rewrite
+from tests.support.builders.bundles import sealed
 from tests.support.harness.stores import stored_versions
 
 from dejavu_models.errors import BundleCorrupt, BundleError, BundleIncomplete, BundleNotFound, BundleUnfit
-from dejavu_store.bundle import MANIFEST, load_bundle, read_manifest
+from dejavu_store.bundle import MANIFEST, load_bundle, read_files, read_manifest
 from dejavu_store.bundle_store import ModelStore
 from dejavu_store.errors import ModelStoreUnavailable
 from dejavu_store.folder import FolderFiles
@@ -48,14 +48,10 @@ def test_a_bundle_that_was_put_is_kept_once_and_gives_the_same_answers(
 
 def reseal(folder: Path, name: str, content: bytes) -> None:
     """Change a file of a bundle, and the manifest so that it fits."""
-
-    def change(manifest: dict[str, Any]) -> None:
-        manifest["files"][name] = hashlib.sha256(content).hexdigest()
-        text = json.dumps({key: manifest[key] for key in ("ratings", "files")}, sort_keys=True, separators=(",", ":"))
-        manifest["version"] = hashlib.sha256(text.encode()).hexdigest()[:16]
-
+    manifest = read_manifest(folder)
+    contents = read_files(folder, manifest) | {name: content}
     (folder / name).write_bytes(content)
-    rewrite(folder, change)
+    (folder / MANIFEST).write_text(sealed(manifest, contents).to_json())
 
 
 def test_versions_share_the_files_that_are_equal(small_bundle: Path, copy: Path, tmp_path: Path) -> None:

@@ -47,13 +47,10 @@ class SlowCourses(Forecaster):
         return ()
 
 
-def test_answers_that_take_too_long_are_refused(small: Forecaster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_that_take_too_long_are_refused(small: Forecaster) -> None:
     """A single call of such a model once kept a worker from its heartbeat until it was killed."""
     with pytest.raises(BundleCorrupt, match=r"takes more than 0.02 s"):
         check_answers(with_parts(small, SlowCourses))
-    monkeypatch.setattr(bundle, "MAX_ANSWER_SECONDS", 1e-6)
-    with pytest.raises(BundleCorrupt, match="takes more than 1e-06 s"):
-        check_answers(small)
 
 
 def test_a_bundle_that_cannot_learn_from_the_next_final_is_refused() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from datetime import date, timedelta
@@ -11,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.builders.bundles import simulated_games, simulated_seasons, small_bundle
+from tests.support.builders.bundles import sealed, simulated_games, simulated_seasons, small_bundle
 from tests.support.builders.calibrations import steady_totals
 from tests.trainer.harness import ledger_of, run
 
 from dejavu_feed.errors import DataError
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
-from dejavu_models.manifest import TOTALS, version_of
+from dejavu_models.manifest import TOTALS
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import Horizon
 from dejavu_store.bundle import load_bundle, publish, read_files, read_manifest
@@ -139,9 +138,7 @@ def test_a_refresh_carries_the_ratings_of_totals_and_keeps_their_tables(bundle: 
     _, before = carry_totals(steady_totals().ratings.predict(2033), games.of_seasons([2033]))
     totals = Totals(steady_totals().models, before)
     contents = read_files(bundle, manifest) | {TOTALS: totals.to_bytes()}
-    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    update = {"files": hashes, "version": version_of(manifest.ratings, hashes)}
-    publish(bundle, manifest.model_copy(update=update), contents)
+    publish(bundle, sealed(manifest, contents), contents)
     new = refresh_ratings(bundle, newest(), tmp_path / "refreshed", date(2034, 6, 30)).forecaster.totals
     assert new is not None
     _, after = carry_totals(totals.ratings, games.of_seasons([2034]))

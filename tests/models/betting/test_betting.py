@@ -254,13 +254,3 @@ def test_no_other_share_of_a_bankroll_makes_it_grow_faster_than_kelly_s(odds: fl
     assert kelly < 1
     for share in (0.0, kelly / 2, (kelly + 1) / 2, min(kelly + 0.01, 0.999), max(kelly - 0.01, 0.0)):
         assert growth(kelly) >= growth(share) - 1e-12
-
-
-def test_bets_of_an_evening_that_state_what_is_staked_keep_its_caps() -> None:
-    """With 2 % a game and 5 % an evening, the third game gets the remaining 1 %; a second bet on a game gets none."""
-    market, stakes = Market(0.0, 2.0, 2.0, bankroll=1000.0), [0.0]
-    for _ in range(4):
-        asked = replace(market, evening_staked=sum(stakes))
-        stakes.append(evaluate_market(asked, three(0.65), replace(DEFAULT_POLICY, kelly_fraction=1.0)).stake)
-    assert stakes[1:] == pytest.approx([20.0, 20.0, 10.0, 0.0])
-    assert evaluate_market(replace(market, game_staked=20.0, evening_staked=20.0), three(0.65)).side is None

@@ -18,12 +18,11 @@ from tests.support.reference.lstm import ReferenceLstm
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Possession, Side
 from dejavu_models.components.compiled import CompiledGame, CompiledModels, compiled_models
 from dejavu_models.components.ensemble import Ensemble, GameOpinions, Weights
-from dejavu_models.components.features import LIVE_COLUMNS, live_features
-from dejavu_models.components.past_games import BIN_CENTERS
+from dejavu_models.components.features import LIVE_COLUMNS
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import Situation
 from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
-from dejavu_models.uncertainty.lattice.game import AdaptedScores, LatticeGame, OtherShares
+from dejavu_models.uncertainty.lattice.game import LatticeGame, OtherShares
 
 CALIBRATION = symmetric_calibration()
 MODELS = replace(ensemble(), lstm=lstm(kind=ReferenceLstm))
@@ -138,35 +137,6 @@ def test_any_game_gets_the_distribution_of_numpy(
     assert bool(len(found.groups)) == ("dejavu" in models.components)
 
 
-@given(PATTERNS, MARGINS, LIVE, st.booleans())
-def test_what_components_say_is_what_numpy_says(
-    pattern: tuple[float, ...], margin: float | None, live: LiveInputs, line: bool
-) -> None:
-    compiled = COMPILED.predict(pattern, margin, line=line, live=live)
-    opinions, dejavu = reference(MODELS, pattern, margin, live, line=line), MODELS.dejavu
-    assert dejavu is not None
-    assert MODELS.lstm is not None
-    features = live_features(opinions.live, MODELS.lstm.mean_totals[1 : len(pattern) + 1])
-    steps = opinions.levels, opinions.margins[:, -1], features
-    for index, _ in horizons_of(pattern):
-        found, expected = compiled.opinion(index), opinions.at(index, len(pattern))
-        assert expected is not None
-        groups = dejavu.nearest(expected.rows)
-        [histogram] = dejavu.histograms(index, len(pattern), groups)
-        means, log_scales = MODELS.lstm.outputs(*steps)
-        of_lstm = means[0, -1, index], log_scales[0, -1, index]
-        assert (found.linear, found.dejavu, found.lstm) == pytest.approx(expected.weights)
-        assert np.diff(found.below) == pytest.approx(histogram, abs=1e-12)
-        assert found.similar_mean == pytest.approx(float(histogram @ BIN_CENTERS))
-        assert (found.mean, found.log_scale) == pytest.approx(of_lstm, abs=POINTS)
-        every = compiled.every_opinion(index)
-        assert [getattr(every, name) for name in NUMBERS] == [getattr(found, name) for name in NUMBERS]
-        assert compiled.groups.tolist() == groups[0].tolist()
-
-
-NUMBERS = ("linear", "dejavu", "lstm", "mean", "log_scale", "similar_mean")
-
-
 def test_a_component_without_a_weight_is_asked_for_an_explanation_only() -> None:
     models = replace(MODELS, weights=Weights.fixed(1.0, 0.0, 0.0))
     game = compiled_models(models).predict(walk(18, 0), 3.0)
@@ -177,55 +147,6 @@ def test_a_component_without_a_weight_is_asked_for_an_explanation_only() -> None
     assert len(game.groups) == 12
     weighted = COMPILED.predict(walk(18, 0), 3.0).opinion(0)
     assert (every.mean, every.similar_mean) == (weighted.mean, weighted.similar_mean)
-
-
-def test_a_line_has_linear_models_and_weights_of_its_own() -> None:
-    pattern = walk(12, 0)
-    games = [COMPILED.predict(pattern, 8.0, line=line) for line in (False, True)]
-    assert games[1].point(1) != games[0].point(1)
-    assert games[1].opinion(1).dejavu != games[0].opinion(1).dejavu
-    unknown = [COMPILED.predict(pattern, None, line=line) for line in (False, True)]
-    assert unknown[0].point(1) == unknown[1].point(1)
-    assert unknown[0].opinion(1).dejavu == unknown[1].opinion(1).dejavu
-
-
-def test_the_linear_models_path_begins_before_tip_off() -> None:
-    pattern = walk(30, 1)
-    game = COMPILED.predict(pattern, 6.0)
-    zeros = np.zeros(1)
-    before = MODELS.linear.increments(0, zeros, zeros + 6.0)[0, 1]
-    after = [COMPILED.predict(pattern[:minutes], 6.0).point(1) for minutes in range(1, 31)]
-    assert game.path(1) == pytest.approx([before, *after])
-
-
-@given(st.lists(st.tuples(st.integers(1, MAX_SLOTS), st.integers(0, 2**32), MARGINS), min_size=1, max_size=12))
-def test_many_games_get_what_each_gets_alone(games: list[tuple[int, int, float | None]]) -> None:
-    asked = [(walk(minutes, seed), margin) for minutes, seed, margin in games]
-    offsets = np.array([0, *accumulate(minutes for minutes, *_ in games)])
-    patterns = np.concatenate([pattern for pattern, _ in asked])
-    margins = np.array([math.nan if margin is None else margin for _, margin in asked])
-    live = LiveInputs(total_points=None, possession=Possession(Side.HOME))
-    together = COMPILED.predict_many([(pattern, margin, True, live) for pattern, margin in asked])
-    for index, horizon in enumerate(HORIZONS):
-        centers, opinions = COMPILED.columns(patterns, offsets, margins, index, line=True)
-        for row, (pattern, margin) in enumerate(asked):
-            if len(pattern) > horizon.last_slot:
-                continue
-            alone, many = COMPILED.predict(pattern, margin, line=True), together[row]
-            assert centers[row] == alone.point(index) == many.point(index)
-            of_live = COMPILED.predict(pattern, margin, line=True, live=live).opinion(index)
-            assert [getattr(many.opinion(index), name) for name in NUMBERS] == [
-                getattr(of_live, name) for name in NUMBERS
-            ]
-            situation = Situation(horizon, len(pattern), source_of(margin, line=True))
-            leads, known = np.array(pattern[-1:]), np.array([margin or 0.0])
-            levels = AdaptedScores((0.0, 0.0, 0.0), (0.025, 0.975, 0.3))
-            points, home, values = CALIBRATION.tables(situation).columns(
-                centers[row : row + 1], leads, known, levels, opinions, np.array([row])
-            )
-            game = served(alone, horizon, margin, line=True)
-            assert (points[0], home[0]) == (game.point, game.home_lead_probability)
-            assert values[0].tolist() == game.quantiles(levels.levels)
 
 
 def test_weights_that_do_not_sum_to_1_are_refused() -> None:

@@ -3,49 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.ensembles import ensemble, forecaster
+from tests.support.builders.queries import queries
 from tests.support.builders.third_component import component, fitted, weights_with_third, with_third
 
-from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs, Possession, Side
 from dejavu_models.arrays import Floats, from_npz, to_npz
 from dejavu_models.components.component import Component, checked
-from dejavu_models.components.ensemble import POOLED, GameOpinions, Weights
+from dejavu_models.components.ensemble import GameOpinions, Weights
 from dejavu_models.components.features import LIVE_COLUMNS, Rows
-from dejavu_models.components.registry import component_class
-from dejavu_models.errors import ComponentMissing
-from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
-from dejavu_models.uncertainty.lattice.margin_model import Base, Distributions
+from dejavu_models.uncertainty.lattice.margin_model import Distributions
 
-PATTERNS = st.lists(st.integers(-6, 6), min_size=1, max_size=47).map(lambda each: tuple(np.cumsum(each).astype(float)))
-QUERIES = st.builds(
-    lambda pattern, half, margin, total, ball: ForecastQuery(
-        ScorePattern(tuple(map(float, pattern))),
-        HORIZONS[0] if half and len(pattern) < 24 else HORIZONS[1],
-        pregame_margin=margin,
-        live=LiveInputs(
-            total_points=int(abs(pattern[-1])) + 2 * len(pattern) if total and len(pattern) > 6 else None,
-            possession=Possession(Side.HOME) if ball and len(pattern) > 40 else None,
-        ),
-    ),
-    PATTERNS,
-    st.booleans(),
-    st.none() | st.floats(-12, 12),
-    st.booleans(),
-    st.booleans(),
-)
+QUERIES = queries(pregame_margin=st.none() | st.floats(-12, 12), record=st.just(True))
 
 
 @given(QUERIES)
 def test_a_forecast_is_that_of_the_pool_of_the_components(query: ForecastQuery) -> None:
     """`GameOpinions` is the pool that the trainer evaluates."""
-    query = replace(query, live=NO_LIVE_INPUTS, record=True)
     horizon, minute, models = HORIZONS.index(query.horizon), query.pattern.minutes, with_third().models
     source = MarginSource.UNKNOWN if query.pregame_margin is None else MarginSource.LINE
     levels, margin = np.array([query.differentials]), np.array([np.nan])
@@ -71,13 +53,6 @@ def test_a_component_without_a_weight_changes_nothing(query: ForecastQuery) -> N
     )
 
 
-def test_it_is_listed_with_its_weights_and_inputs() -> None:
-    info = with_third().info
-    assert info.components == ("dejavu", "lstm", "gbm")
-    assert {each.component for each in info.weights} == {*POOLED, "gbm"}
-    assert "total_points" in info.inputs
-
-
 def test_it_comes_back_from_its_bytes_and_hostile_ones_are_refused_by_name() -> None:
     arrays, kind = from_npz(fitted().to_bytes()), component()
     assert kind.from_bytes(fitted().to_bytes()).to_bytes() == fitted().to_bytes()
@@ -90,25 +65,6 @@ def test_it_comes_back_from_its_bytes_and_hostile_ones_are_refused_by_name() -> 
         kind.from_bytes(to_npz(**arrays | {"left": arrays["left"][:, :-1]}))
     with pytest.raises(KeyError, match="right"):
         kind.from_bytes(to_npz(**{name: each for name, each in arrays.items() if name != "right"}))
-
-
-def answering(points: Any, below: Any) -> Component:
-    class Answering(Component):
-        name: ClassVar[str] = "odd"
-
-        @classmethod
-        def fit(cls, *_: Any) -> Any: ...
-
-        def distribution(self, rows: Rows, base: Base) -> Distributions:
-            return Distributions(points, below)
-
-        def save(self) -> dict[str, Any]:
-            return {}
-
-        @classmethod
-        def load(cls, _: Any) -> Any: ...
-
-    return Answering()
 
 
 EVEN: Floats = np.linspace(0, 1, 162)[None]
@@ -128,15 +84,11 @@ EVEN: Floats = np.linspace(0, 1, 162)[None]
 def test_an_answer_that_is_no_distribution_is_refused_with_the_name(points: Any, below: Any, said: str) -> None:
     rows = Rows(np.zeros((1, 3)), np.zeros(1), np.full((1, 5), np.nan))
     base = with_third().calibration.model(MarginSource.KNOWN).base(Horizon.FINAL, 3, none := np.zeros(1), none, none)
+    odd = SimpleNamespace(name="odd", distribution=lambda *_: Distributions(points, below))
     with pytest.raises(ValueError, match=f"component odd: {said}"):
-        checked(answering(points, below), rows, base)
+        checked(odd, rows, base)  # type: ignore[arg-type]
 
 
 def test_an_input_that_nobody_has_is_refused() -> None:
     with pytest.raises(TypeError, match=r"Thirsty\.inputs: fouls; expected some of total_points, last_score_side"):
         type("Thirsty", (Component,), {"inputs": ("fouls", "total_points")})
-
-
-def test_a_component_that_is_not_installed_is_named_with_what_to_install() -> None:
-    with pytest.raises(ComponentMissing, match=r"component gbm is not installed; install dejavu-gbm 0\.1"):
-        component_class("gbm", "dejavu-gbm 0.1")

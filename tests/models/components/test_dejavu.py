@@ -22,7 +22,7 @@ from dejavu_models.components.dejavu import Dejavu
 from dejavu_models.components.ensemble import Ensemble, Weights
 from dejavu_models.components.features import Rows
 from dejavu_models.components.linear import LinearModels
-from dejavu_models.components.past_games import BIN_CENTERS, BINS, BINS_A_SCALE, codes_of, shares_below
+from dejavu_models.components.past_games import BIN_CENTERS, BINS
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MOST_SIMILAR, Horizon, SimilarGame, SimilarSummary
 
 GAMES, GROUPS, NEAREST = 240, 30, 10
@@ -71,21 +71,6 @@ def test_a_database_comes_back_from_its_bytes_bit_for_bit(database: Callable[[],
     assert back.to_bytes() == database().to_bytes()
     rows = rows_of(walked(20, seed=6), 18)
     assert np.array_equal(back.nearest(rows), database().nearest(rows))
-
-
-def test_each_game_and_its_mirror_image_is_in_one_group_of_each_minute_and_groups_have_the_same_size() -> None:
-    for minute in range(1, MAX_SLOTS + 1):
-        assert sorted(members_of(dejavu(), minute, np.arange(GROUPS)).tolist()) == list(range(2 * GAMES))
-    assert set(np.diff(dejavu().starts).tolist()) == {2 * GAMES // GROUPS}
-    assert dejavu().images_a_forecast == NEAREST * 2 * GAMES // GROUPS
-
-
-def test_games_of_a_group_are_alike() -> None:
-    """The spread of leads within groups is half of that of all games, or less."""
-    for minute in (6, 24, 47):
-        members = members_of(dejavu(), minute, np.arange(GROUPS)).reshape(GROUPS, -1)
-        leads = (1 - 2 * (members % 2)) * dejavu().games.differentials[members // 2, minute - 1]
-        assert leads.std(axis=1).mean() < leads.std() / 2
 
 
 @given(MINUTES, st.integers(0, 10_000))
@@ -185,27 +170,6 @@ def test_scores_of_a_game_whose_totals_are_unknown_are_not_made_up() -> None:
     assert [(each.points, each.final_points) for each in games_shown] == [(None, None)] * MOST_SIMILAR
 
 
-@given(st.floats(-20, 20))
-def test_a_code_is_the_bin_of_its_residual_and_the_mirror_image_has_the_opposite_one(residual: float) -> None:
-    [code] = codes_of(np.array([residual])).tolist()
-    if abs(residual) < 7.9:
-        assert abs(BIN_CENTERS[code] - residual) <= 0.5 / BINS_A_SCALE + 1e-12
-    assert BIN_CENTERS[BINS - 1 - code] == -BIN_CENTERS[code]
-
-
-@given(st.integers(0, 1000), st.lists(st.floats(-12, 12), min_size=1, max_size=20))
-def test_shares_of_a_histogram_ascend_from_0_to_1_and_are_linear_in_a_bin(seed: int, values: list[float]) -> None:
-    histograms = np.random.default_rng(seed).dirichlet(np.full(BINS, 0.1), 1)
-    asked = np.array([[-9.0, -8.0, *sorted(values), 8.0, 9.0]])
-    shares = shares_below(histograms, asked)
-    assert (np.diff(shares) >= -1e-12).all()
-    assert shares[0, [0, 1, -2, -1]] == pytest.approx([0, 0, 1, 1])
-    edges = BIN_CENTERS[[100, 100, 100]] + np.array([-1, 0, 1]) / 32
-    below, middle, above = shares_below(histograms, edges[None])[0]
-    assert middle == pytest.approx((below + above) / 2)
-    assert above - below == pytest.approx(histograms[0, 100])
-
-
 def changed(**arrays: Any) -> bytes:
     """Return the bytes of the database with other arrays."""
     return to_npz(**from_npz(dejavu().to_bytes()) | arrays)
@@ -271,13 +235,6 @@ def test_arrays_that_the_trainer_would_not_store_are_refused_by_name(
     """Verification reaches few games: otherwise some forecasts would be errors, or read beyond an array."""
     with pytest.raises(ValueError, match=said):
         Dejavu.from_bytes(changed(**change()))
-
-
-def test_a_missing_array_is_named() -> None:
-    arrays = from_npz(dejavu().to_bytes())
-    del arrays["starts"]
-    with pytest.raises(KeyError, match="starts"):
-        Dejavu.from_bytes(to_npz(**arrays))
 
 
 def test_a_graph_with_parts_that_a_search_does_not_reach_is_refused() -> None:

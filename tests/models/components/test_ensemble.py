@@ -70,11 +70,6 @@ def test_a_pool_is_a_distribution_whose_mean_is_its_point(
         assert Distributions.of(made.below).points == pytest.approx(made.points, abs=0.6)
 
 
-@given(CASE)
-def test_with_all_weight_on_the_linear_models_there_is_no_pool(case: tuple[int, int]) -> None:
-    assert opinions_on(ensemble(Weights.fixed(1.0, 0.0, 0.0))).at(*case) is None
-
-
 @given(CASE, st.integers(0, 29))
 def test_a_game_of_many_gets_what_it_gets_alone(case: tuple[int, int], game: int) -> None:
     centers = GAMES.games.levels[[game], case[1] - 1]

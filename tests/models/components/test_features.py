@@ -2,11 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from dejavu_models.arrays import Floats
 from dejavu_models.components.features import (
     LIVE_COLUMNS,
     References,
@@ -16,11 +12,6 @@ from dejavu_models.components.features import (
     similarity_features,
 )
 
-PATTERNS = st.integers(1, 47).flatmap(
-    lambda slots: hnp.arrays(
-        float, st.tuples(st.integers(1, 4), st.just(slots)), elements=st.integers(-60, 60).map(float)
-    )
-)
 REFERENCES = References(np.full(48, 0.5), np.arange(48.0) * 4.5)
 UNKNOWN = [np.nan] * len(LIVE_COLUMNS)
 
@@ -35,17 +26,6 @@ def test_games_are_compared_by_lead_its_changes_before_the_margin_and_the_total(
     assert unknown.tolist() == [*known[:7], 0.0, 0.0]
     [leading] = similarity_features(Rows(np.full((1, 3), 8.0), np.array([np.nan]), np.array([UNKNOWN])), REFERENCES)
     assert leading[-2] == 4.0, "an unknown margin is that of games with the same lead"
-
-
-@given(PATTERNS, st.floats(-15, 15) | st.just(np.nan))
-def test_the_changes_sum_up_to_the_lead_of_32_minutes(patterns: Floats, margin: float) -> None:
-    count, minute = patterns.shape
-    rows = Rows(patterns, np.full(count, margin), np.tile(UNKNOWN, (count, 1)))
-    features = similarity_features(rows, REFERENCES)
-    before = patterns[:, minute - 33] if minute > 32 else 0.0
-    assert features[:, 1:7].sum(axis=1) == pytest.approx(features[:, 0] - before)
-    mirrored = similarity_features(rows._replace(patterns=-patterns, margins=-rows.margins), REFERENCES)
-    assert mirrored[:, :-1] == pytest.approx(-features[:, :-1])
 
 
 def test_steps_tell_the_score_its_change_the_clock_and_what_was_expected() -> None:

@@ -51,15 +51,6 @@ def test_equal_vectors_that_fall_apart_are_a_failed_fit() -> None:
         build_graph(np.repeat(points(2, 0), 600, axis=0), 0)
 
 
-def test_a_graph_that_falls_apart_is_told() -> None:
-    counts = graph().counts.copy()
-    counts[7] = 0
-    start = int(graph().counts[:7].sum())
-    links = np.delete(graph().links, np.arange(start, start + int(graph().counts[7])))
-    assert graph().is_connected()
-    assert not replace(graph(), counts=counts, links=links).is_connected()
-
-
 def of_equal_lists(levels: np.ndarray, length: int) -> dict[str, object]:
     """The arrays of a graph of these levels in which each list links the first vector, `length` times."""
     lists = len(levels) + int(levels.sum())

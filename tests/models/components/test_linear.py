@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -34,30 +33,33 @@ def coefficients() -> Floats:
     return values
 
 
-def cubed() -> Floats:
-    """Return coefficients with a cube of the lead at the end."""
+def at(place: Any, value: float) -> dict[str, Any]:
+    """Return coefficients with a value at a place."""
     values = coefficients()
-    values[1, :, :, CUBE] = -0.5
-    return values
+    values[place] = value
+    return {"coefficients": values}
+
+
+PLAIN, CUBED = {"coefficients": coefficients()}, at((1, slice(None), slice(None), CUBE), -0.5)
 
 
 @pytest.mark.parametrize(
     ("of", "minute", "lead", "margin", "line", "expected"),
     [
-        (coefficients, 0, 10.0, 6.0, False, [0.0, 3.0]),
-        (coefficients, 0, 10.0, math.nan, False, [0.0, 0.0]),
-        (coefficients, 0, 10.0, 6.0, True, [0.0, 6.0]),  # the line of a market has models of its own
-        (coefficients, 0, 10.0, math.nan, True, [0.0, 0.0]),
-        (coefficients, 24, 5.0, math.nan, False, [math.nan, 0.5]),  # the half has passed
-        (cubed, 20, 20.0, math.nan, False, [-1.0, -5.0]),  # a large lead counts by its cube, at the end alone
-        (cubed, 20, -20.0, math.nan, False, [3.0, 7.0]),
-        (cubed, 20, 1.0, math.nan, False, [0.9, 0.8995]),
+        (PLAIN, 0, 10.0, 6.0, False, [0.0, 3.0]),
+        (PLAIN, 0, 10.0, math.nan, False, [0.0, 0.0]),
+        (PLAIN, 0, 10.0, 6.0, True, [0.0, 6.0]),  # the line of a market has models of its own
+        (PLAIN, 0, 10.0, math.nan, True, [0.0, 0.0]),
+        (PLAIN, 24, 5.0, math.nan, False, [math.nan, 0.5]),  # the half has passed
+        (CUBED, 20, 20.0, math.nan, False, [-1.0, -5.0]),  # a large lead counts by its cube, at the end alone
+        (CUBED, 20, -20.0, math.nan, False, [3.0, 7.0]),
+        (CUBED, 20, 1.0, math.nan, False, [0.9, 0.8995]),
     ],
 )
 def test_an_increment_counts_the_lead_its_cube_and_the_margin_where_it_is_known(
-    of: Callable[[], Floats], minute: int, lead: float, margin: float, line: bool, expected: list[float]
+    of: dict[str, Floats], minute: int, lead: float, margin: float, line: bool, expected: list[float]
 ) -> None:
-    [found] = LinearModels(of()).increments(minute, np.array([lead]), np.array([margin]), line=line)
+    [found] = LinearModels(**of).increments(minute, np.array([lead]), np.array([margin]), line=line)
     assert found.tolist() == pytest.approx(expected, nan_ok=True)
 
 
@@ -90,23 +92,16 @@ def test_the_correction_is_a_cubic_polynomial_in_spreads_of_the_end_alone(
     leads, margins = np.array([lead, -lead]), np.array([margin, -margin])
     change = models.increments(24, leads, margins) - LinearModels(coefficients()).increments(24, leads, margins)
     assert change[:, 1] == pytest.approx([expected, -expected])
-    halftime = models.increments(18, leads, margins) - LinearModels(coefficients()).increments(18, leads, margins)
-    assert halftime[:, 0].tolist() == [0.0, 0.0]
-
-
-def test_before_tip_off_there_is_no_correction() -> None:
-    models, margins = corrected([0.5] * CORRECTION_TERMS, 10.0), np.array([6.0, np.nan])
-    leads = np.zeros(2)
-    plain = LinearModels(coefficients()).increments(0, leads, margins)
-    assert models.increments(0, leads, margins).tolist() == plain.tolist()
+    for minute, horizon in ((18, Horizon.HALFTIME), (0, Horizon.FINAL)):
+        place = HORIZONS.index(horizon)
+        made, plain = (each.increments(minute, leads, margins) for each in (models, LinearModels(coefficients())))
+        assert made[:, place].tolist() == plain[:, place].tolist()
 
 
 @pytest.mark.parametrize("cube", [0.0, -0.3])
 def test_many_minutes_at_once_get_what_each_gets_alone(cube: float) -> None:
     models, rng = corrected([cube] * CORRECTION_TERMS, 8.0), np.random.default_rng(0)
-    cubed = models.coefficients.copy()
-    cubed[1, :, :, CUBE] = cube
-    models = replace(models, coefficients=cubed)
+    models = replace(models, **at((1, slice(None), slice(None), CUBE), cube))
     leads, margins = rng.normal(0, 8, (5, 47)), np.array([3.0, np.nan, -4.0, 0.0, np.nan])
     together = models.increments(slice(1, 48), leads, margins)
     for minute in range(1, 48):
@@ -114,52 +109,29 @@ def test_many_minutes_at_once_get_what_each_gets_alone(cube: float) -> None:
         assert np.array_equal(together[:, minute - 1], alone, equal_nan=True)
 
 
-def test_coefficients_of_another_form_are_refused() -> None:
-    with pytest.raises(ValueError, match="shape"):
-        LinearModels(coefficients()[:, :47])
-    for value in (np.nan, np.inf, -1e308):
-        wrong = coefficients()
-        wrong[0, 23] = value
-        with pytest.raises(ValueError, match="increment to halftime beyond ±10000"):
-            LinearModels(wrong)
-    misplaced = coefficients()
-    misplaced[1, 5, UNKNOWN, MARGIN_SLOPE] = 0.1
-    with pytest.raises(ValueError, match="without an expected margin"):
-        LinearModels(misplaced)
-    cubed = coefficients()
-    cubed[0, 5, :, CUBE] = 0.1
-    with pytest.raises(ValueError, match="cubes for halftime"):
-        LinearModels(cubed)
+BEYOND = "increment to final beyond ±10000"
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"coefficients": coefficients()[:, :47]}, "shape"),
+    *((at((0, 23), bad), "increment to halftime beyond ±10000") for bad in (np.nan, np.inf, -1e308)),
+    (at((1, 5, UNKNOWN, MARGIN_SLOPE), 0.1), "without an expected margin"),
+    (at((0, 5, slice(None), CUBE), 0.1), "cubes for halftime"),
+    (at((1, 40, KNOWN, MARGIN_SLOPE), 60.0), BEYOND),  # two even teams hide it, until one of them has won
+    (at((1, 40, UNKNOWN, SLOPE), -60.0), BEYOND),
+    (at((1, 40, LINE, INTERCEPT), 11_000.0), BEYOND),
+    (at((1, 40, UNKNOWN, CUBE), 50.0), BEYOND),
+    ({"corrections": np.zeros((3, 5))}, "linear corrections are float64 of shape"),
+    ({"spreads": np.zeros((3, 48), np.float32)}, "linear spreads are float32"),
+    ({"spreads": np.full((3, 48), -1.0)}, "linear spreads must be 0 to 10000 points"),
+    ({"spreads": np.full((3, 48), np.nan)}, "linear spreads must be"),
+    ({"corrections": np.full((3, 6), 6.0)}, "linear corrections give an increment beyond ±10000"),
+    ({"corrections": np.full((3, 6), np.nan)}, "linear corrections give"),
+]
 
 
-@pytest.mark.parametrize(
-    ("source", "coefficient", "value"),
-    [
-        (KNOWN, MARGIN_SLOPE, 60.0),  # two even teams hide it, until one of them has won
-        (UNKNOWN, SLOPE, -60.0),
-        (LINE, INTERCEPT, 11_000.0),
-        (UNKNOWN, CUBE, 50.0),
-    ],
-)
-def test_no_game_has_an_increment_that_a_scorecard_cannot_show(source: int, coefficient: int, value: float) -> None:
-    large = coefficients()
-    large[1, 40, source, coefficient] = value
-    with pytest.raises(ValueError, match="increment to final beyond ±10000"):
-        LinearModels(large)
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"corrections": np.zeros((3, 5))}, "linear corrections are float64 of shape"),
-        ({"spreads": np.zeros((3, 48), np.float32)}, "linear spreads are float32"),
-        ({"spreads": np.full((3, 48), -1.0)}, "linear spreads must be 0 to 10000 points"),
-        ({"spreads": np.full((3, 48), np.nan)}, "linear spreads must be"),
-        ({"corrections": np.full((3, 6), 6.0)}, "linear corrections give an increment beyond ±10000"),
-        ({"corrections": np.full((3, 6), np.nan)}, "linear corrections give"),
-    ],
-)
-def test_a_correction_that_no_games_make_is_refused(changes: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize(("changes", "said"), REFUSED)
+def test_models_of_another_form_or_with_increments_that_a_scorecard_cannot_show_are_refused(
+    changes: dict[str, Any], said: str
+) -> None:
     with pytest.raises(ValueError, match=said):
         replace(corrected([0.1] * CORRECTION_TERMS, 10.0), **changes)
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.support.builders.shipped import shipped_bundle
 from tests.support.builders.third_component import with_third
 
+from dejavu_feed.live_inputs import LiveInputs, Possession, Side
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import AlphaTooSmall, InvalidInput
 from dejavu_models.forecaster import Forecaster
@@ -76,6 +77,7 @@ def games(horizon: Horizon) -> st.SearchStrategy[ColumnsQuery]:
 def assert_as_alone(model: Forecaster, query: ColumnsQuery, columns: ColumnsForecast) -> None:
     alone = [model.forecast(each) for each in query.queries()]
     assert columns.model_version == model.version
+    assert {columns.calibration_sequence} == {each.calibration_sequence for each in alone}
     assert columns.points.tolist() == [each.point for each in alone]
     assert columns.lower.tolist() == [each.interval.lower for each in alone]
     assert columns.upper.tolist() == [each.interval.upper for each in alone]
@@ -94,18 +96,15 @@ def test_columns_hold_what_each_game_gets_alone(name: str, query: ColumnsQuery) 
 @pytest.mark.parametrize("name", FORECASTERS)
 @given(st.lists(st.sampled_from(list(Horizon)).flatmap(games), min_size=1, max_size=3), st.randoms())
 def test_many_queries_get_what_each_gets_alone(name: str, queries: list[ColumnsQuery], random: Random) -> None:
-    """A few kinds of options, as many games of each as are answered in one pass, or fewer; teams in some."""
+    """A few kinds of options, as many games of each as are answered in one pass, or fewer; teams or a ball in some."""
     model = model_of(name)
     mixed = [each for query in queries for each in query.queries()]
     mixed += [replace(each, home_team="BOS", away_team="LAL", pregame_margin=None) for each in mixed[::7]]
+    ball = LiveInputs(possession=Possession(Side.HOME))
+    mixed += [replace(each, live=ball) for each in mixed[::3] if each.pattern.minutes > 40]
     random.shuffle(mixed)
     assert model.forecast_many(mixed) == [model.forecast(each) for each in mixed]
     assert model.forecast_many([]) == []
-
-
-def test_they_name_the_outcomes_that_adapted_them() -> None:
-    query = asked(Horizon.FINAL, [([2] * 18, None)])
-    assert [model_of(name).forecast_columns(query).calibration_sequence for name in FORECASTERS] == [0, 17, 17, 0]
 
 
 async def test_all_parts_of_a_request_have_the_outcomes_of_its_first() -> None:

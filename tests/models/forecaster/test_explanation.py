@@ -6,18 +6,15 @@ from dataclasses import replace
 from datetime import date
 from functools import cache
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.ensembles import ensemble, forecaster
+from tests.support.builders.queries import moment_at
 from tests.support.builders.third_component import with_third
-from tests.support.reference.similar import leads_at, members_of
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Possession, Side
-from dejavu_feed.moment import TABLES_FROM, Moment
-from dejavu_feed.pattern import period_of, period_seconds
-from dejavu_models.components.compiled import compiled_models
+from dejavu_feed.moment import TABLES_FROM
 from dejavu_models.forecast_query import ForecastQuery, LineupEffects, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import MOST_SIMILAR, Explanation, Forecast, Horizon
@@ -52,9 +49,7 @@ def of_minute(minute: int, leads: tuple[float, ...], horizon: Horizon, options: 
 
 
 def at_moment(elapsed: float, lead: int, horizon: Horizon, options: dict[str, object]) -> ForecastQuery:
-    period = period_of(elapsed)
-    left = period_seconds(period) - (elapsed - 720 * min(period - 1, 4) - 300 * max(period - 5, 0))
-    moment = Moment(period, left, lead)
+    moment = moment_at(elapsed, lead)
     fields = {**options, "live": replace(options.get("live", NO_LIVE_INPUTS), total_points=None, last_score=None)}  # type: ignore[type-var]
     pattern = ScorePattern((float(lead),) * moment.slots)
     return ForecastQuery(pattern, horizon, explain=True, moment=moment, **fields)  # type: ignore[arg-type]
@@ -90,8 +85,7 @@ def test_everything_sums_to_the_forecast_which_is_the_same_without(
 ) -> None:
     if minute > horizon.last_slot:
         horizon = FINAL
-    options = {**options, "live": NO_LIVE_INPUTS} if minute < 30 else options
-    query = replace(of_minute(minute, tuple(map(float, leads)), horizon, {**options, "live": NO_LIVE_INPUTS}))
+    query = of_minute(minute, leads, horizon, {**options, "live": NO_LIVE_INPUTS})
     made = model(*components).forecast(query)
     check_sums(made, components)
     assert made.point in made.interval
@@ -146,35 +140,22 @@ def test_players_and_schedule_have_terms_of_their_own() -> None:
 
 
 def test_the_similar_games_are_those_that_the_forecast_is_made_of() -> None:
-    leads = tuple(float(lead) for lead in range(30))
-    query = of_minute(30, leads, FINAL, {"pregame_margin": 5.0})
+    query = of_minute(44, (2.0,) * 44, FINAL, {"home_team": "BOS", "away_team": "DAL"})
     made = model().forecast(query)
     found = explained(made)
-    summary = found.similar_summary
-    assert summary is not None
     assert len(found.similar_games) == MOST_SIMILAR
-    distances = [game.distance for game in found.similar_games]
-    assert distances == sorted(distances)
-    assert 100 < summary.games < 140, "12 groups of 10"
-    assert 0 <= summary.turned <= summary.same_lead <= summary.games
-    of_games = next(each for each in found.components if each.name == "dejavu")
     for game in found.similar_games:
         course = model().course(made, game)
         assert len(course) == 47
-        assert course[29] == game.differential
+        assert course[43] == game.differential
         assert all(each == int(each) for each in course)
-    mean = mean_with_lead(query)
-    assert summary.correction == pytest.approx(0.0 if mean is None else of_games.prediction - mean, abs=1e-9)
-
-
-def mean_with_lead(query: ForecastQuery) -> float | None:
-    """Return the mean final lead of the games with its lead that a forecast is made of; None if there are none."""
-    dejavu = model().models.dejavu
-    assert dejavu is not None
-    compiled = compiled_models(model().models).predict(query.differentials, query.pregame_margin, line=True)
-    compiled.opinion(1)
-    images = members_of(dejavu, query.pattern.minutes, compiled.groups)
-    signs = np.where(images % 2, -1, 1)
-    leads = signs * dejavu.games.differentials[images // 2, query.pattern.minutes - 1]
-    same = (signs * leads_at(dejavu.games, FINAL)[images // 2])[np.abs(leads - query.pattern.last) <= 2]
-    return float(same.mean()) if len(same) else None
+    means = []
+    for live in (LiveInputs(total_points=200), LiveInputs(total_points=200, possession=Possession(Side.AWAY))):
+        each = explained(model().forecast(replace(query, live=live)))
+        assert each.similar_summary is not None
+        assert 100 < each.similar_summary.games < 140, "12 groups of 10"
+        assert each.similar_summary.same_lead > 0
+        [prediction] = [component.prediction for component in each.components if component.name == "dejavu"]
+        means.append((prediction, prediction - each.similar_summary.correction))
+    assert means[0][0] != means[1][0]
+    assert means[0][1] == pytest.approx(means[1][1]), "the ball changes the forecast, not what similar games had"

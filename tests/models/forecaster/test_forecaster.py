@@ -10,34 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders.bundles import without_line
+from tests.support.builders.queries import queries
 from tests.support.builders.shipped import shipped_bundle
 
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.online_state import OnlineState
-from dejavu_models.types import AdaptationMode, Horizon, HorizonSupport
-from dejavu_models.uncertainty.adaptive import Tracker
+from dejavu_models.types import Horizon
 
 ROUNDING = 1e-4
-TEAMS = st.sampled_from([("", ""), ("BOS", "BKN"), ("LAL", "GSW"), ("BOS", "")])
-
-QUERIES = st.sampled_from(list(Horizon)).flatmap(
-    lambda horizon: st.builds(
-        lambda changes, teams, **fields: ForecastQuery(
-            ScorePattern(tuple(np.cumsum(changes).astype(float).tolist())),
-            horizon,
-            home_team=teams[0],
-            away_team=teams[1],
-            **fields,
-        ),
-        st.lists(st.integers(-7, 7), min_size=1, max_size=horizon.last_slot),
-        TEAMS,
-        alpha=st.floats(0.01, 0.99),
-        pregame_margin=st.none() | st.floats(-15, 15),
-        explain=st.booleans(),
-        quantile_levels=st.lists(st.floats(0.01, 0.99), max_size=5).map(tuple),
-    )
+QUERIES = queries(home_team=st.sampled_from(["", "BOS", "LAL"]), pregame_margin=st.none() | st.floats(-15, 15)).map(
+    lambda query: replace(query, explain=True, away_team="BKN" if query.home_team == "BOS" else "")
 )
 
 
@@ -51,41 +34,23 @@ def query(*differentials: float, **fields: Any) -> ForecastQuery:
 
 
 @settings(max_examples=30)
-@given(QUERIES, QUERIES, st.integers(-9, 9), st.booleans())
+@given(QUERIES, QUERIES, st.integers(-9, 9))
 def test_minutes_are_the_steps_between_the_predictions_of_the_linear_models(
-    shipped: Forecaster, asked: ForecastQuery, other: ForecastQuery, correction: int, adaptive: bool
+    shipped: Forecaster, asked: ForecastQuery, other: ForecastQuery, correction: int
 ) -> None:
     """An explanation in a batch, after a correction of the last minute, agrees with forecasts issued one by one."""
-    forecaster = adapted(shipped) if adaptive else shipped
     *known, last = asked.pattern.differentials
-    corrected = replace(asked, pattern=ScorePattern((*known, last + correction)), explain=True)
-    batch = [replace(asked, explain=True), corrected, replace(other, explain=True)]
-    for query_of_batch, forecast in zip(batch, forecaster.forecast_many(batch), strict=True):
-        assert forecast.explanation is not None
-        shares = forecast.explanation.attribution
-        assert len(shares.minutes) == query_of_batch.pattern.minutes
-        linear = forecast.explanation.components[0].prediction
-        assert shares.before_tipoff + sum(shares.minutes) == pytest.approx(linear, abs=1e-9)
-        if query_of_batch is not corrected:
-            continue
-        earlier = [
-            shipped.forecast(replace(corrected, pattern=ScorePattern(corrected.pattern.differentials[:minutes])))
-            for minutes in range(1, corrected.pattern.minutes + 1)
-        ]
-        issued = [each.explanation.components[0].prediction for each in earlier if each.explanation is not None]
-        assert shares.before_tipoff + shares.minutes[0] == pytest.approx(issued[0], abs=ROUNDING)
-        assert shares.minutes[1:] == pytest.approx(np.diff(issued).tolist(), abs=2 * ROUNDING)
-
-
-def adapted(forecaster: Forecaster) -> Forecaster:
-    """Return the forecaster with intervals that surprising games have widened."""
-    tracker = Tracker()
-    for score in (3.0, -4.0, 3.5):
-        tracker = tracker.after(score)
-    result = Forecaster(forecaster.manifest, forecaster.models, forecaster.calibration, forecaster.rating_filter)
-    trackers = {(horizon, quarter): tracker for horizon in Horizon for quarter in range(4)}
-    result.update(OnlineState(mode=AdaptationMode.ON, trackers=trackers))
-    return result
+    corrected = replace(asked, pattern=ScorePattern((*known, last + correction)))
+    _, forecast, _ = shipped.forecast_many([asked, corrected, other])
+    assert forecast.explanation is not None
+    shares = forecast.explanation.attribution
+    earlier = [
+        shipped.forecast(replace(corrected, pattern=ScorePattern(corrected.pattern.differentials[:minutes])))
+        for minutes in range(1, corrected.pattern.minutes + 1)
+    ]
+    issued = [each.explanation.components[0].prediction for each in earlier if each.explanation is not None]
+    assert shares.before_tipoff + shares.minutes[0] == pytest.approx(issued[0], abs=ROUNDING)
+    assert shares.minutes[1:] == pytest.approx(np.diff(issued).tolist(), abs=2 * ROUNDING)
 
 
 @pytest.mark.parametrize("horizon", list(Horizon))
@@ -160,16 +125,6 @@ def test_a_quantile_too_extreme_is_refused_by_its_place_with_those_that_can_be_h
         [bounds] = re.findall(r"expected (\S+) to (\S+),", str(refused.value))
         assert max(map(len, bounds)) <= 8
         shipped.check(query(quantile_levels=tuple(map(float, bounds))))
-
-
-def test_a_model_says_what_it_can_do(small: Forecaster) -> None:
-    info = small.info
-    assert info.horizons == (HorizonSupport(Horizon.HALFTIME, 1, 23), HorizonSupport(Horizon.FINAL, 1, 47))
-    assert info.smallest_alpha == small.calibration.smallest_alpha
-    assert (info.train_seasons, info.calibration_seasons) == ((2031, 2032), (2033,))
-    assert info.ratings_date == small.manifest.ratings.date
-    assert (info.approved, info.verdict_reason) == (small.manifest.verdict.fit, small.manifest.verdict.reason)
-    assert info.created_time.tzinfo is not None
 
 
 def test_threads_do_not_disturb_each_other(shipped: Forecaster) -> None:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.builders.bundles import without_line
+from tests.support.builders.queries import queries
 
 from dejavu_models.betting import Market
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.forecaster.active_state import expected_margin
-from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings, RatedSchedule
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.types import (
     DISTRIBUTION_LEVELS,
@@ -34,18 +31,6 @@ from dejavu_models.uncertainty.adaptive import Tracker, static_score
 ON, SHADOW = AdaptationMode.ON, AdaptationMode.SHADOW
 
 
-@pytest.fixture(scope="module")
-def bundle() -> Forecaster:
-    return without_line()
-
-
-@pytest.fixture
-def shipped(bundle: Forecaster) -> Iterator[Forecaster]:
-    """Shipped bundle; resets its online state after each test."""
-    yield bundle
-    bundle.update(INITIAL)
-
-
 def tracker(volatility: float, games: int = 120, seed: int = 0) -> Tracker:
     """Return a tracker after games with scores of standard deviation `volatility`."""
     rng = random.Random(seed)
@@ -57,15 +42,7 @@ def tracker(volatility: float, games: int = 120, seed: int = 0) -> Tracker:
 
 WILD, CALM = tracker(2.0), tracker(0.4)
 
-QUERIES = st.sampled_from(list(Horizon)).flatmap(
-    lambda horizon: st.builds(
-        lambda changes, **fields: ForecastQuery(
-            ScorePattern(tuple(float(sum(changes[: minute + 1])) for minute in range(len(changes)))), horizon, **fields
-        ),
-        st.lists(st.integers(-7, 7), min_size=1, max_size=horizon.last_slot),
-        alpha=st.floats(0.005, 0.995),
-    )
-)
+RECORDED = queries(alpha=st.floats(0.005, 0.995), record=st.just(True), pregame_margin=st.none() | st.floats(-12, 12))
 
 
 def lessons(mode: AdaptationMode | None, of: Tracker, **fields: Any) -> OnlineState:
@@ -143,9 +120,6 @@ SHIPPED_STAYS = settings(deadline=None, suppress_health_check=[HealthCheck.funct
 
 
 STATES = st.sampled_from([INITIAL, *(lessons(mode, of) for mode in AdaptationMode for of in (Tracker(), WILD, CALM))])
-RECORDED = st.builds(
-    lambda query, margin: replace(query, record=True, pregame_margin=margin), QUERIES, st.none() | st.floats(-12, 12)
-)
 
 
 def whole(forecast: Forecast) -> bool:
@@ -201,11 +175,10 @@ def test_a_lead_that_never_was_is_forecast_too(shipped: Forecaster, lead: float,
 
 
 @SHIPPED_STAYS
-@given(QUERIES, st.integers(-60, 60))
+@given(RECORDED, st.integers(-60, 60))
 def test_the_static_score_of_an_outcome_does_not_depend_on_what_was_learned(
     shipped: Forecaster, query: ForecastQuery, outcome: int
 ) -> None:
-    query = replace(query, record=True)
     shipped.update(INITIAL)
     static = shipped.forecast(query)
     shipped.update(lessons(ON, WILD))
@@ -215,50 +188,10 @@ def test_the_static_score_of_an_outcome_does_not_depend_on_what_was_learned(
         assert static_score(adapted.distribution, adapted.static_scores, outcome) == pytest.approx(due, abs=0.15)
 
 
-def test_no_bet_is_pushed_on_a_level_final_and_one_may_be_at_the_half(shipped: Forecaster) -> None:
-    level = Market(0.0, 1.9, 1.9)
-    for horizon, pushed in ((Horizon.FINAL, False), (Horizon.HALFTIME, True)):
-        market = shipped.forecast(asked(horizon=horizon, markets=(level,))).market
-        assert market is not None
-        assert (market.push_probability > 0) is pushed
-
-
-def carried(forecaster: Forecaster, games: int) -> RatedSchedule:
-    """Return ratings after this many games of the bundle's season, each won by Boston against Brooklyn by 30."""
-    state = LiveRatings.start(forecaster.rating_filter)
-    season = forecaster.rating_filter.season
-    assert season is not None
-    for game in range(games):
-        state = state.after(GameResult("BOS", "BKN", season, state.since + timedelta(days=140 + game), 30.0))
-    return RatedSchedule(state)
-
-
-def test_ratings_that_were_carried_on_say_what_is_expected(shipped: Forecaster) -> None:
-    query = asked(home_team="BOS", away_team="BKN")
-    before = shipped.forecast(query)
-    state = carried(shipped, 5)
-    shipped.update(OnlineState(9, rated=state))
-    after = shipped.forecast(query)
-    assert before.expected_margin is not None
-    assert after.expected_margin == state.ratings.filter.expected("BOS", "BKN")[0] > before.expected_margin + 1
-    assert after.point > before.point
-    assert shipped.forecast(replace(query, pregame_margin=2.0)).expected_margin == 2.0
-
-
 @pytest.mark.parametrize("difference", [1800.0, -1800.0])
 def test_ratings_expect_no_more_than_a_request_may_give(difference: float) -> None:
     of_query = expected_margin(asked(), ExpectedMarginTerms(difference, 3.0))
     assert of_query == (MAX_DIFFERENTIAL if difference > 0 else -MAX_DIFFERENTIAL)
-
-
-def test_teams_with_enough_games_are_forecast_as_those_whose_strength_is_known(shipped: Forecaster) -> None:
-    query = asked(home_team="BOS", away_team="BKN", record=True)
-    for games, known in ((KNOWN_GAMES - 1, False), (KNOWN_GAMES, True)):
-        shipped.update(OnlineState(9, rated=carried(shipped, games)))
-        rated = shipped.forecast(query)
-        given_ = shipped.forecast(replace(query, home_team="", away_team="", pregame_margin=rated.expected_margin))
-        assert (rated.distribution == given_.distribution) is known
-        assert rated.point == pytest.approx(given_.point, abs=0.0 if known else 0.5)
 
 
 def test_one_pass_goes_by_one_set_of_lessons(shipped: Forecaster) -> None:

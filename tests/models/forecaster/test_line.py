@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,10 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import Forecast, Horizon, WarningReason
 
+SHIPPED = shipped_bundle()
 PATTERN = ScorePattern((2.0, 3.0, 5.0, 1.0, 2.0, 4.0))
 DAY = date(2024, 6, 18)
 """The day after the newest final that the ratings of the shipped bundle know."""
-
-
-@cache
-def shipped() -> Forecaster:
-    return shipped_bundle()
 
 
 def asked(model: Forecaster, **fields: Any) -> Forecast:
@@ -37,12 +32,12 @@ def spread(forecast: Forecast) -> float:
 
 @pytest.mark.parametrize("live", [LiveInputs(), LiveInputs(20, None, 221.5)], ids=["score", "live"])
 def test_the_line_is_answered_by_tables_of_its_own_if_the_bundle_has_them(live: LiveInputs) -> None:
-    given, plain = (asked(model, pregame_margin=6.0, live=live, record=True) for model in (shipped(), without_line()))
+    given, plain = (asked(model, pregame_margin=6.0, live=live, record=True) for model in (SHIPPED, without_line()))
     assert spread(given) < spread(plain)
     assert given.point != plain.point
-    assert (shipped().info.line, without_line().info.line) == (True, False)
+    assert (SHIPPED.info.line, without_line().info.line) == (True, False)
     for teams in ({}, {"home_team": "BOS", "away_team": "DAL"}):
-        assert asked(shipped(), **teams, live=live) == asked(without_line(), **teams, live=live)
+        assert asked(SHIPPED, **teams, live=live) == asked(without_line(), **teams, live=live)
 
 
 @pytest.mark.parametrize(
@@ -57,10 +52,10 @@ def test_the_line_is_answered_by_tables_of_its_own_if_the_bundle_has_them(live: 
 def test_a_margin_far_from_that_of_the_ratings_is_used_with_a_warning(
     margin: float, teams: tuple[str, str], warned: bool
 ) -> None:
-    forecast = asked(shipped(), pregame_margin=margin, home_team=teams[0], away_team=teams[1])
+    forecast = asked(SHIPPED, pregame_margin=margin, home_team=teams[0], away_team=teams[1])
     assert (WarningReason.IMPLAUSIBLE_MARGIN in forecast.warnings) is warned
     assert forecast.expected_margin == margin
-    bare = asked(shipped(), pregame_margin=margin)
+    bare = asked(SHIPPED, pregame_margin=margin)
     assert (forecast.point, forecast.interval) == (bare.point, bare.interval)
 
 
@@ -77,7 +72,7 @@ def test_a_margin_far_from_that_of_the_ratings_is_used_with_a_warning(
 )
 def test_a_bet_beside_the_line_that_made_the_forecast_has_no_stake(line: float, horizon: Horizon, stakes: bool) -> None:
     market = Market(line, 2.2, 1.8)
-    forecast = shipped().forecast(ForecastQuery(PATTERN, horizon, pregame_margin=6.0, markets=(market,), game_date=DAY))
+    forecast = SHIPPED.forecast(ForecastQuery(PATTERN, horizon, pregame_margin=6.0, markets=(market,), game_date=DAY))
     assert forecast.market is not None
     assert forecast.market.unrated is not stakes
     assert stakes or forecast.market.chosen is None
@@ -87,13 +82,13 @@ def test_a_bet_beside_the_line_that_made_the_forecast_has_no_stake(line: float, 
 def test_a_given_total_replaces_that_of_the_ratings_and_is_no_bet(line: float, unrated: bool) -> None:
     fields = {"live": LiveInputs(28, None, 221.5), "markets": (Market(line, 2.0, 2.0, kind=MarketKind.TOTAL),)}
     given, rated = (
-        asked(shipped(), home_team="BOS", away_team="DAL", **{**fields, "live": live})
+        asked(SHIPPED, home_team="BOS", away_team="DAL", **{**fields, "live": live})
         for live in (fields["live"], LiveInputs(28))
     )
     assert given.total is not None
     assert rated.total is not None
     assert (given.total.expected_total, given.total.market.unrated) == (221.5, unrated)  # type: ignore[union-attr]
     assert rated.total.expected_total != 221.5
-    alone = asked(shipped(), **fields)
+    alone = asked(SHIPPED, **fields)
     assert alone.total is not None
     assert alone.total.point == given.total.point, "the teams are not asked for"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.builders.queries import moment_at
 from tests.support.builders.shipped import shipped_bundle
 
 from dejavu_feed.live_inputs import LiveInputs, Possession, Side
 from dejavu_feed.moment import Moment
-from dejavu_feed.pattern import period_of, period_seconds
 from dejavu_models.betting import Market, MarketKind
 from dejavu_models.errors import InvalidInput, UnsupportedMoment
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -22,15 +22,9 @@ PLAIN = Forecaster(SHIPPED.manifest, SHIPPED.models, SHIPPED.calibration, SHIPPE
 """The shipped models without tables of moments."""
 
 
-def at(elapsed: float, lead: int) -> Moment:
-    period = period_of(elapsed)
-    start = 720 * min(period - 1, 4) + 300 * max(period - 5, 0)
-    return Moment(period, period_seconds(period) - (elapsed - start), lead)
-
-
 def query(elapsed: float, lead: int, horizon: Horizon = FINAL, **options: object) -> ForecastQuery:
     """Return a query of a moment after a pattern that led by as much."""
-    moment = at(elapsed, lead)
+    moment = moment_at(elapsed, lead)
     fields = {"pregame_margin": 4.0, "moment": moment, **options}
     return ForecastQuery(ScorePattern((float(lead),) * moment.slots), horizon, **fields)  # type: ignore[arg-type]
 
@@ -57,7 +51,7 @@ def test_at_the_end_of_a_minute_it_is_the_forecast_of_the_minute(minute: int, le
 def test_between_minutes_it_is_the_mixture_of_both_for_its_lead(minute: int, share: float, lead: int) -> None:
     made = SHIPPED.forecast(query(60 * (minute + share), lead))
     before, after = (SHIPPED.forecast(of_minute(each, lead)) for each in (minute, minute + 1))
-    exact = at(60 * (minute + share), lead).elapsed / 60 - minute
+    exact = moment_at(60 * (minute + share), lead).elapsed / 60 - minute
     assert made.point == pytest.approx((1 - exact) * before.point + exact * after.point, abs=1e-6)
     chances = sorted((before.home_lead_probability, after.home_lead_probability))
     assert chances[0] - 1e-9 <= made.home_lead_probability <= chances[1] + 1e-9

@@ -12,7 +12,7 @@ from tests.support.builders.calibrations import steady_totals
 
 from dejavu_models.totals.model import MOST_TO_COME, TABLES, TotalInputs
 from dejavu_models.totals.totals import total_tables
-from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
+from dejavu_models.types import CASES, HORIZONS, MarginSource
 from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
 
 TOTALS = steady_totals()
@@ -61,22 +61,6 @@ def test_a_game_alone_has_the_distribution_that_it_has_in_a_batch(
         assert alone.point == pytest.approx(points[row], abs=1e-9)
         due = batch.quantiles(levels)[row].tolist()
         assert alone.quantiles(levels) == [alone.quantiles([level])[0] for level in levels] == due
-
-
-@given(st.integers(1, 23), st.integers(20, 110), st.floats(180, 250), st.floats(0, 30))
-def test_more_is_to_come_until_the_end_and_where_more_is_expected(
-    minute: int, points: int, expected: float, more: float
-) -> None:
-    usual, high = ([(points, 0.0, each)] for each in (expected, expected + more))
-    assert made(usual, (0, minute)).quantiles([0.5])[0, 0] <= made(usual, (1, minute)).quantiles([0.5])[0, 0]
-    assert made(usual, (1, minute)).quantiles([0.5])[0, 0] <= made(high, (1, minute)).quantiles([0.5])[0, 0]
-
-
-def test_late_a_close_game_has_more_to_come_than_a_decided_one() -> None:
-    close, decided = (MODEL.to_come(Horizon.FINAL, 46, inputs_of([(200, lead, 220.0)]))[0] for lead in (0.0, 15.0))
-    assert close > decided
-    spread = [np.ptp(made([(200, lead, 220.0)], (1, 46)).intervals(0.05)) for lead in (0.0, 15.0)]
-    assert spread[0] > spread[1]
 
 
 @pytest.mark.parametrize("name", TABLES)

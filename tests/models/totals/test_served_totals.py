@@ -68,13 +68,6 @@ def test_what_is_expected_comes_from_the_ratings_of_totals_unless_they_are_too_o
     assert total_of(MODEL.forecast(old)) == total_of(MODEL.forecast(unknown))
 
 
-def test_teams_are_known_by_ratings_only_where_these_are_used() -> None:
-    given_margin = replace(WITH_TEAMS, pregame_margin=3.0)
-    assert len(MODEL.forecast(given_margin).teams_known) == 2  # for the total
-    both = replace(given_margin, live=replace(given_margin.live, pregame_total=221.5))
-    assert MODEL.forecast(both).teams_known == ()
-
-
 def test_reported_totals_move_what_is_expected_and_make_teams_known() -> None:
     state = MODEL.bundled_ratings
     for game in range(KNOWN_GAMES):

@@ -16,7 +16,6 @@ from dejavu_models.uncertainty.adaptive import (
     ROLLING_GAMES,
     AdaptiveState,
     Observation,
-    SeasonScale,
     Tracker,
     TrackerKey,
     pooled,
@@ -89,6 +88,7 @@ def test_the_rolling_coverage_is_the_share_of_recent_intervals_that_held(scores:
     for score in scores:
         held.append(abs(score) <= tracker.season.factor * radius + 1e-9)
         tracker = tracker.after(score)
+        assert BOUNDS[0] <= tracker.season.factor <= BOUNDS[1]
     adapted, static = tracker.rolling_coverages(alpha)
     if not scores:
         assert (adapted, static) == (None, None)
@@ -152,21 +152,6 @@ def test_coverage_is_mostly_restored_after_a_shift_and_costs_little_without_one(
     assert static[0] <= fmean(held_static) <= static[1]
     assert adapted[0] <= fmean(held_adapted) <= adapted[1]
     assert fmean(factors) < widest
-
-
-SQUARES = st.lists(st.floats(0, MAX_SCORE**2), max_size=40)
-
-
-def after(squares: list[float]) -> SeasonScale:
-    state = SeasonScale()
-    for square in squares:
-        state = state.after(square)
-    return state
-
-
-@given(SQUARES)
-def test_no_outcomes_move_the_factor_beyond_its_bounds(squares: list[float]) -> None:
-    assert BOUNDS[0] <= after(squares).factor <= BOUNDS[1]
 
 
 def test_all_quarters_of_a_horizon_share_one_factor() -> None:

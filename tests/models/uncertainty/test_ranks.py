@@ -65,16 +65,17 @@ def test_a_calibrated_level_rises_with_that_of_the_tables_and_keeps_the_median(
     assert all((np.diff(each) > 0).all() for each in knots(ranks[0]))
 
 
-def test_ranks_whose_mirror_images_are_equal_are_refused_before_a_game_needs_them() -> None:
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        *((0 if value <= 0 else -1, value) for value in (0.0, -0.1, 0.5, 0.7, np.nan)),
+        (slice(None), np.arange(1, len(TAILS) + 1) * 1e-20),  # their mirror images are equal
+    ],
+)
+def test_ranks_that_do_not_ascend_between_0_and_a_half_are_refused_before_a_game_needs_them(
+    place: int | slice, value: float | Floats
+) -> None:
     ranks = UNRANKED.copy()
-    ranks[3] = np.arange(1, len(TAILS) + 1) * 1e-20
-    with pytest.raises(ValueError, match=r"must ascend between 0 and 0\.5"):
-        check_ranks(ranks)
-
-
-@pytest.mark.parametrize("value", [0.0, -0.1, 0.5, 0.7, np.nan])
-def test_ranks_that_do_not_ascend_between_0_and_a_half_are_refused(value: float) -> None:
-    ranks = UNRANKED.copy()
-    ranks[3, 0 if value <= 0 else -1] = value
+    ranks[3, place] = value
     with pytest.raises(ValueError, match=r"must ascend between 0 and 0\.5"):
         check_ranks(ranks)

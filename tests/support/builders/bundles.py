@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -58,6 +58,12 @@ def write_refreshed_manifest(folder: Path, of_version: str = "") -> None:
     (folder / MANIFEST).write_text(shipped.model_copy(update={"refresh": record}).to_json())
 
 
+def sealed(manifest: Manifest, contents: Mapping[str, bytes], **changed: object) -> Manifest:
+    """Return the manifest with the hashes of other files, so with another version, and with changed values."""
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    return _with(manifest, files=hashes, version=version_of(manifest.ratings, hashes), **changed)
+
+
 def publish_variant(folder: Path, lost: float, *, light: bool = False) -> str:
     """Publish the default bundle with other linear models, as a trainer does; return its version.
 
@@ -84,9 +90,7 @@ def publish_with_components(folder: Path, components: tuple[str, ...]) -> Manife
     contents = {name: (default_bundle() / name).read_bytes() for name in sorted(file_names(components) | {TOTALS})}
     if components:
         contents[WEIGHTS] = _weights_of(Weights.from_bytes(contents[WEIGHTS]), components).to_bytes()
-    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    version = version_of(base.ratings, hashes)
-    manifest = _with(base, version=version, components=components, files=hashes)
+    manifest = sealed(base, contents, components=components)
     model = load_contents("draft", manifest, contents)
     golden = tuple(_updated(each, model.forecast(query_of(each))) for each in base.golden)
     publish(folder, _with(manifest, golden=golden), contents)
@@ -161,9 +165,7 @@ def _variant(lost: float, base: Path) -> tuple[Manifest, dict[str, bytes]]:
     coefficients = linear.coefficients.copy()
     coefficients[..., SLOPE] -= lost
     contents[LINEAR] = linear_to_bytes(replace(linear, coefficients=coefficients))
-    hashes = {name: hashlib.sha256(contents[name]).hexdigest() for name in manifest.files}
-    version = version_of(manifest.ratings, hashes)
-    return _with(manifest, files=hashes, version=version), contents
+    return sealed(manifest, contents), contents
 
 
 SEASONS = range(2031, 2035)

@@ -7,8 +7,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.event_table import write_events
@@ -273,8 +271,3 @@ def test_seasons_are_named_by_the_year_they_end_in_or_as_the_nba_does(text: str,
 def test_what_names_no_season_is_refused(text: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         parse_seasons(text)
-
-
-@given(st.sets(st.integers(1947, 2100), min_size=1))
-def test_listed_seasons_come_back_sorted(seasons: set[int]) -> None:
-    assert parse_seasons(",".join(map(str, seasons))) == tuple(sorted(seasons))

@@ -6,12 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.trainer.retraining.made_games import made_games
 
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.retraining.drift import LEVEL, MIN_GAMES, drifts, holm
+from dejavu_trainer.retraining.drift import LEVEL, MIN_GAMES, drifts
 
 RAMP = np.linspace(0, 6, 48).round().astype(np.int16)
 
@@ -63,12 +61,3 @@ def test_a_significant_but_negligible_difference_is_no_alarm() -> None:
 def test_too_few_games_are_not_compared() -> None:
     assert drifts(made_games(1000), made_games(MIN_GAMES - 1, scale=3)) == []
     assert len(drifts(made_games(1000), made_games(MIN_GAMES))) == 5
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_corrected_p_values_keep_their_order_between_raw_and_bonferroni(p_values: list[float]) -> None:
-    corrected = holm(np.array(p_values))
-    for raw, value in zip(p_values, corrected, strict=True):
-        assert raw <= value <= min(1.0, max(p_values) * len(p_values))
-    assert np.all(np.diff(corrected[np.argsort(p_values, kind="stable")]) >= 0)
-    assert corrected.min() == pytest.approx(min(1.0, min(p_values) * len(p_values)))

@@ -38,13 +38,6 @@ async def test_a_ledger_is_a_source_by_its_path_and_its_url(tmp_path: Path) -> N
     assert [games.final.tolist() for games in found] == [[25] * 3] * 2
 
 
-@pytest.mark.nightly
-async def test_a_ledger_of_replays_only_names_the_option_that_takes_them(tmp_path: Path) -> None:
-    url = await ledger_of(tmp_path / "ledger.sqlite3", 0)
-    with pytest.raises(DataError, match="no game to export; games of replays do not count by default"):
-        gather([url])
-
-
 @pytest.mark.parametrize(
     ("source", "reason"),
     [

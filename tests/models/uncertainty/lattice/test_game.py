@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -23,7 +22,6 @@ from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
 from dejavu_models.uncertainty.normal_scores import scaled_scores
 
 CALIBRATION = symmetric_calibration()
-NORMAL = NormalDist()
 
 SITUATIONS = st.sampled_from(HORIZONS).flatmap(
     lambda horizon: st.builds(

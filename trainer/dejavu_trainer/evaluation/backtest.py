@@ -113,7 +113,6 @@ def backtest(
     seed: int = 0,
     execution: Execution = HERE,
     stages: StageCache = NO_CACHE,
-    fresh: bool = False,
     advance: Advance = ignore,
 ) -> list[Table]:
     """Backtest a recipe on several seasons, and store the scores of each in a folder.
@@ -129,7 +128,6 @@ def backtest(
         seed: random seed.
         execution: where folds are computed; does not change the result.
         stages: keeps the results of stages of the fits; on a cluster, in a folder of all its machines.
-        fresh: whether to recompute every fold.
         advance: called with the number of folds that are done or were stored already.
 
     Returns:
@@ -148,7 +146,7 @@ def backtest(
         unfinished.unlink(missing_ok=True)
     paths = [out / f"fold-{fold.season}-{fold.key(games)}.npz" for fold in folds]
     # The newest first: it has the most games to train on, and should not be the last to end.
-    pending = [(fold, path) for fold, path in reversed([*zip(folds, paths, strict=True)]) if fresh or not path.exists()]
+    pending = [(fold, path) for fold, path in reversed([*zip(folds, paths, strict=True)]) if not path.exists()]
     advance(len(folds) - len(pending))
 
     def store(number: int, scores: bytes) -> None:

@@ -105,13 +105,13 @@ def seasons_check(table: Table, forecasters: Sequence[str]) -> Check:
     """
     keys = [*product(forecasters, MARGINS.values(), LEVELS, table.columns["fold.season"].tolist())]
     corrected = 1 - (1 - LEVEL) / len(keys)
-    results = [
-        (coverage(table, target, name, level, season=season, probability=corrected), name, target, level, season)
-        for name, target, level, season in keys
-    ]
-    found = [(result, *key) for result, *key in results if result is not None]
-    excluded = sum(not result.agrees for result, *_ in found)
-    worst, name, target, level, season = max(found, key=lambda each: each[0].deviation)
+    found = {
+        key: result
+        for key in keys
+        if (result := coverage(table, key[1], key[0], key[2], season=key[3], probability=corrected)) is not None
+    }
+    excluded = sum(not each.agrees for each in found.values())
+    (name, target, level, season), worst = max(found.items(), key=lambda each: each[1].deviation)
     return Check(
         name="coverage by season",
         promise=f"{100 * corrected:.4g} % interval of every season contains the expected coverage",

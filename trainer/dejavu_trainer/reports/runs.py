@@ -210,7 +210,7 @@ def retrain_document(due: Due, challenger: Challenger | None, promotions: Sequen
         challenger: the one that was published; None if there is none.
         promotions: the answers about staged models; None if the server was not asked.
     """
-    document = {} if promotions is None else {"promotions": [asdict(each) for each in promotions]}
+    document: dict[str, Any] = {} if promotions is None else {"promotions": [asdict(each) for each in promotions]}
     document |= {
         "due": bool(due.triggers),
         "triggers": [

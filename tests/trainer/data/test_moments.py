@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 
 from dejavu_feed.events import Event, EventKind, with_possession
 from dejavu_feed.pattern import Score, period_of
-from dejavu_trainer.data.moments import COLUMNS, moments_from_array, moments_of, moments_to_array, no_moments
+from dejavu_trainer.data.moments import COLUMNS, moments_of
 
 SHOT, FOUL, FREE_THROW, REBOUND = EventKind.SHOT, EventKind.FOUL, EventKind.FREE_THROW, EventKind.REBOUND
 
@@ -68,17 +67,3 @@ def test_without_events_of_the_same_game_the_scores_are_known_alone(
     found = moments_of(scores, events, "BOS")
     assert len(found) == rows
     assert not found[:, COLUMNS.index("side")].any()
-
-
-def test_states_of_games_are_stored_as_rows_and_read_back() -> None:
-    games = no_moments(4)
-    games[1] = moments_of(SCORES, EVENTS, "BOS")
-    games[3] = games[1][:2]
-    rows = moments_to_array(games)
-    again = moments_from_array(rows, 4)
-    assert [len(each) for each in again] == [0, len(games[1]), 0, 2]
-    assert all(np.array_equal(one, other) for one, other in zip(games, again, strict=True))
-    assert len(moments_from_array(moments_to_array(no_moments(2)), 2)) == 2
-    for wrong in (rows[::-1], rows + np.array([9, 0, 0, 0, 0, 0, 0])):
-        with pytest.raises(ValueError, match="not those of 4 games"):
-            moments_from_array(wrong.astype(np.float32), 4)

@@ -108,14 +108,13 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_files(tmp_path: Pa
     assert there.items() <= {path.name: path.stat().st_ino for path in tmp_path.iterdir()}.items()
 
 
-@pytest.mark.parametrize("fresh", [False, pytest.param(True, marks=pytest.mark.nightly)])
-def test_stored_folds_are_taken_as_they_are_unless_asked(tmp_path: Path, fresh: bool) -> None:
+def test_stored_folds_are_taken_as_they_are(tmp_path: Path) -> None:
     games, stored, rest = simulated_games(), walk_fold(), tmp_path / ".fold-2033-0.npz.abc"
     path = tmp_path / f"fold-2033-{Fold(RECIPE, 2033, 1).key(games)}.npz"
     path.write_bytes(stored.to_bytes())
     rest.touch()
-    [found] = backtest(games, [2033], RECIPE, tmp_path, calibrate_seasons=1, fresh=fresh)
-    assert (found.to_bytes() == stored.to_bytes()) is not fresh
+    [found] = backtest(games, [2033], RECIPE, tmp_path, calibrate_seasons=1)
+    assert found.to_bytes() == stored.to_bytes()
     assert [*tmp_path.iterdir()] == [path], "a partial file of a killed run is removed"
 
 

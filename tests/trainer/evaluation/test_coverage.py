@@ -1,4 +1,4 @@
-"""Coverage, by group and by season, with the chance of test and calibration."""
+"""Coverage, overall and by group, with the chance of test and calibration."""
 
 from __future__ import annotations
 
@@ -15,21 +15,16 @@ from dejavu_models.uncertainty.lead_groups import lead_groups
 from dejavu_trainer.evaluation.coverage import (
     MIN_GAMES,
     EmpiricalCoverage,
-    chance_shares,
     conformal_region,
     coverage,
     coverage_groups,
-    covered_shares,
     detected_rate,
-    season_coverages,
-    spread_by_chance,
 )
 from dejavu_trainer.evaluation.figures import ALL, LEADS
 from dejavu_trainer.evaluation.scoring.fold_scores import SERVED
 from dejavu_trainer.evaluation.table import Table, pool
 from dejavu_trainer.evaluation.verdict import groups_check
 
-ALPHAS = (0.05, 0.2, 0.5)
 FINAL = Horizon.FINAL.value
 
 
@@ -137,57 +132,3 @@ def test_what_is_due_is_what_the_number_of_calibration_games_allows(good: Table)
     assert at(of_100, FINAL, 24, 95).due == pytest.approx(97 / 101)
     for level in (95, 80, 50):
         assert level / 100 <= at(good, FINAL, 24, level).due <= level / 100 + 2 / 301
-
-
-GAMES, SEASONS = 400, 7
-SHARES = np.array([[-0.5 * (s - 2 <= c < s) + (c == s) for c in range(SEASONS)] for s in range(2, SEASONS)])
-"""Each season is calibrated on the two before it, as in a walk-forward."""
-
-
-def walk_forward(generator: np.random.Generator, scales: np.ndarray) -> list[np.ndarray]:
-    """Return the coverage of conformal intervals by fold, (games, levels) each, for residuals with given scales."""
-    residuals = generator.standard_normal((SEASONS, GAMES)) * scales[:, None]
-    folds = []
-    for season in range(2, SEASONS):
-        known = np.sort(residuals[season - 2 : season].ravel())
-        ranks = [int((len(known) + 1) * alpha / 2) for alpha in ALPHAS]
-        ends = [(known[rank - 1], known[-rank]) for rank in ranks]
-        folds.append(np.stack([(low <= residuals[season]) & (residuals[season] <= high) for low, high in ends], axis=1))
-    return [fold.astype(float) for fold in folds]
-
-
-@pytest.mark.parametrize(
-    ("runs", "spread_of_scales", "least", "most"),
-    [(100, 0.15, 0.8, 1.0), pytest.param(2000, 0.0, 0.002, 0.018, marks=pytest.mark.nightly)],
-)
-def test_seasons_whose_errors_differ_in_size_raise_an_alarm_and_others_rarely(
-    runs: int, spread_of_scales: float, least: float, most: float
-) -> None:
-    """The stated rate of false alarms is one in 100 walk-forwards."""
-    generator, alarms = np.random.default_rng(3), 0
-    games = np.full(SEASONS, float(GAMES))
-    chance, bound = spread_by_chance(walk_forward(generator, np.ones(SEASONS)), (SHARES, games))
-    assert (chance < bound).all()
-    for _ in range(runs):
-        folds = walk_forward(generator, np.exp(generator.normal(0, spread_of_scales, SEASONS)))
-        alarms += bool((np.std([fold.mean(axis=0) for fold in folds], axis=0, ddof=1) > bound).any())
-    assert least <= alarms / runs <= most
-
-
-def test_a_season_counts_for_its_own_fold_and_against_those_calibrated_on_it(good: Table) -> None:
-    shares, games = chance_shares(good)
-    assert shares.tolist() == [[-1, 1, 0], [0, -1, 1]]
-    assert games.tolist() == [300, 300, 300]
-
-
-def test_every_coverage_of_every_season_has_its_interval(good: Table) -> None:
-    found = season_coverages(good)
-    assert len(found) == len(SERVED) * 2 * len(ALPHAS)
-    for each in found:
-        shares = [covered_shares(fold, each.target, each.forecaster, each.level).mean() for fold in two_folds()]
-        assert [season.found.value for season in each.seasons.values()] == pytest.approx(shares)
-        assert set(each.seasons) == {"2033", "2034"}
-        assert each.spread == pytest.approx(np.std(shares, ddof=1))  # the same coverage is due in both
-        assert each.bound / each.chance == pytest.approx(found[0].bound / found[0].chance)
-        assert all(season.found.lower < season.found.value < season.found.upper for season in each.seasons.values())
-    assert season_coverages(two_folds()[0]) == []

@@ -40,7 +40,9 @@ def test_files_that_are_no_table_are_refused_by_name(
 ) -> None:
     path = tmp_path / "fold.npz"
     path.write_bytes(spoil(small().to_bytes()))
-    with pytest.raises(DataError, match=f"fold.npz: is not a valid walk-forward fold: .*{message}.*--fresh"):
+    with pytest.raises(
+        DataError, match=f"fold.npz: is not a valid walk-forward fold: .*{message}.*delete it to recompute"
+    ):
         read_table(path)
 
 

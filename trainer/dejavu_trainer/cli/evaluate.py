@@ -99,7 +99,6 @@ def backtest(
     config: Config = None,
     jobs: Jobs = None,
     execution: Where = "loky",
-    fresh: Annotated[bool, typer.Option("--fresh", help="Recompute every fold.")] = False,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -128,7 +127,6 @@ def backtest(
                 calibrate_seasons=calibrate_seasons,
                 seed=seed,
                 execution=where,
-                fresh=fresh,
                 advance=advance,
             )
         with bars.step("Compute the figures", 1):

@@ -177,12 +177,9 @@ def _once(settings: RetrainSettings, folder: Path, *, promote: bool, check: bool
         due = look(settings, work, bars)
         challenger = make(settings, work, due, bars) if due.triggers and not check else None
     if as_json:
-        document = runs.due_document(due) if challenger is None else runs.challenger_document(challenger)
-        print_json(runs.promotions_document(promotions) | document)
-    elif challenger is None:
-        runs.print_due(Console(), due)
+        print_json(runs.retrain_document(due, challenger, promotions))
     else:
-        runs.print_challenger(Console(), challenger)
+        runs.print_retrain(Console(), due, challenger)
     return bool(due.triggers)
 
 

@@ -18,7 +18,6 @@ from dejavu_common.files import atomic_replace
 from dejavu_feed.box_score import MAX_SECONDS, PlayerLine, box_score_faults
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.tables import read_rows
-from dejavu_models.arrays import Floats
 
 SCHEMA: Final = pa.schema(
     {
@@ -46,30 +45,6 @@ def no_box_scores(count: int) -> NDArray[np.object_]:
     result = np.empty(count, np.object_)
     for row in range(count):
         result[row] = ()
-    return result
-
-
-def box_scores_array(box_scores: NDArray[np.object_]) -> Floats:
-    """Return the box scores of n games as rows of numbers, (lines, 7): the game's index, and the columns of SCHEMA."""
-    rows = [(game, *each.line, each.first) for game, lines in enumerate(box_scores) for each in lines]
-    return np.array(rows, np.float64).reshape(-1, len(SCHEMA))
-
-
-def box_scores_of(rows: Floats, count: int) -> NDArray[np.object_]:
-    """Return the box scores of n games, (n,), from the output of `box_scores_array`.
-
-    Raises:
-        ValueError: if a row is of none of the games.
-    """
-    lines: list[list[SeenLine]] = [[] for _ in range(count)]
-    for game, player, home, seconds, plus_minus, started, first in rows.tolist():
-        if not 0 <= game < count:
-            raise ValueError(f"a line of a box score is of game {game:g} of {count}")
-        line = PlayerLine(int(player), bool(home), int(seconds), int(plus_minus), bool(started))
-        lines[int(game)].append(SeenLine(line, first))
-    result = no_box_scores(count)
-    for game, of_game in enumerate(lines):
-        result[game] = tuple(of_game)
     return result
 
 

@@ -72,21 +72,6 @@ def moments_to_array(moments: NDArray[np.object_]) -> Singles:
     return np.concatenate(rows) if rows else np.empty((0, 1 + len(COLUMNS)), np.float32)
 
 
-def moments_from_array(rows: Singles, count: int) -> NDArray[np.object_]:
-    """Return the states of n games, (n,), from the output of `moments_to_array`.
-
-    Raises:
-        ValueError: if a row is of none of the games, or they are out of order.
-    """
-    games, result = rows[:, 0].astype(np.int64), no_moments(count)
-    if ((games < 0) | (games >= count)).any() or (np.diff(games) < 0).any():
-        raise ValueError(f"the states are not those of {count} games, in order")
-    numbers, starts = np.unique(games, return_index=True)
-    for game, of_game in zip(numbers.tolist(), np.split(rows[:, 1:], starts[1:]), strict=True) if len(rows) else ():
-        result[game] = of_game.astype(np.float32)
-    return result
-
-
 def _in_windows(at: NDArray[np.float64]) -> NDArray[np.bool_]:
     half, end = Horizon.HALFTIME.seconds, Horizon.FINAL.seconds
     before_half = (at >= half - WINDOWS[Horizon.HALFTIME]) & (at < half)

@@ -16,7 +16,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +30,6 @@ from dejavu_trainer.evaluation.table import Table, read_table
 from dejavu_trainer.execution import HERE, Advance, Execution, ignore
 from dejavu_trainer.training.calibrate import fit_recipe
 from dejavu_trainer.training.recipe import TrainingConfig
-from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
 from dejavu_trainer.training.totals import fit_totals
 
 CALIBRATE_SEASONS: Final = 2
@@ -79,12 +77,11 @@ class Fold:
         inputs = FORM, self.recipe.digest, self.season, self.calibrate_seasons, self.seed, until.fingerprint
         return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
 
-    def run(self, games: Games, stages: StageCache = NO_CACHE) -> Table:
+    def run(self, games: Games) -> Table:
         """Train and calibrate models on earlier seasons, and score them on the test season.
 
         Args:
             games: games of all seasons up to the test season; later ones are ignored.
-            stages: keeps the results of stages of the fit.
 
         Raises:
             DataError: if games are missing, or too few.
@@ -94,7 +91,7 @@ class Fold:
         first = self.season - self.calibrate_seasons
         train = games.select(games.season < first)
         to_calibrate = games.select((games.season >= first) & (games.season < self.season))
-        models = fit_recipe(train, to_calibrate, self.recipe, self.seed, stages=stages)
+        models = fit_recipe(train, to_calibrate, self.recipe, self.seed)
         table = score(models, games.select(games.season == self.season))
         earlier = games.select(games.season < self.season)
         totals = fit_totals(earlier, self.recipe.rating_steps, ignore)
@@ -112,8 +109,6 @@ def backtest(
     calibrate_seasons: int = CALIBRATE_SEASONS,
     seed: int = 0,
     execution: Execution = HERE,
-    stages: StageCache = NO_CACHE,
-    fresh: bool = False,
     advance: Advance = ignore,
 ) -> list[Table]:
     """Backtest a recipe on several seasons, and store the scores of each in a folder.
@@ -128,8 +123,6 @@ def backtest(
         calibrate_seasons: number of seasons before the test season to calibrate on.
         seed: random seed.
         execution: where folds are computed; does not change the result.
-        stages: keeps the results of stages of the fits; on a cluster, in a folder of all its machines.
-        fresh: whether to recompute every fold.
         advance: called with the number of folds that are done or were stored already.
 
     Returns:
@@ -148,16 +141,16 @@ def backtest(
         unfinished.unlink(missing_ok=True)
     paths = [out / f"fold-{fold.season}-{fold.key(games)}.npz" for fold in folds]
     # The newest first: it has the most games to train on, and should not be the last to end.
-    pending = [(fold, path) for fold, path in reversed([*zip(folds, paths, strict=True)]) if fresh or not path.exists()]
+    pending = [(fold, path) for fold, path in reversed([*zip(folds, paths, strict=True)]) if not path.exists()]
     advance(len(folds) - len(pending))
 
     def store(number: int, scores: bytes) -> None:
         write_atomic(pending[number][1], scores)
         advance(1)
 
-    execution.map(partial(_scores, stages=stages), [fold for fold, _ in pending], games, done=store)
+    execution.map(_scores, [fold for fold, _ in pending], games, done=store)
     return [read_table(path) for path in paths]
 
 
-def _scores(fold: Fold, games: Games, stages: StageCache) -> bytes:
-    return fold.run(games, stages).to_bytes()
+def _scores(fold: Fold, games: Games) -> bytes:
+    return fold.run(games).to_bytes()

@@ -46,7 +46,6 @@ def evaluate(
     season: int,
     *,
     seed: int = 0,
-    resamples: int = 2000,
 ) -> Evaluation:
     """Evaluate a bundle on the games of one season.
 
@@ -55,7 +54,6 @@ def evaluate(
         games: games of `seasons_needed`.
         season: test season.
         seed: random seed of the bootstrap.
-        resamples: number of bootstrap resamples.
 
     Raises:
         DataError: if the games differ from those that the bundle was built from, or there are no games of the season or
@@ -97,7 +95,7 @@ def evaluate(
     if season in info.train_seasons or season in info.calibration_seasons:
         seen = "train" if season in info.train_seasons else "calibrate"
     table = Table(table.columns | _totals(forecaster, games, season))
-    return Evaluation(seen, result_of([table], method, resamples=resamples))
+    return Evaluation(seen, result_of([table], method))
 
 
 def _players(forecaster: Forecaster, earlier: Games) -> PlayerRatings | None:

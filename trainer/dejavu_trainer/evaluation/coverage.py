@@ -4,17 +4,9 @@ Coverage is tested with the game as the unit, since the minutes of one game are 
 the test and the calibration are included. With several seasons, each has its own calibration; their sampling errors are
 treated as independent, although the calibrations may share seasons.
 
-A pooled coverage is also right if intervals are too narrow in one season and too wide in another. So each season is
-compared with its own interval, and the standard deviation between the seasons with that of chance alone. The sampling
-error has known parts. To first order, the coverage of season s deviates from the expected one by e(s) − Σ w(c) e(c).
-e(s) is the sampling error of its own games; e(c) is that of a calibration season c, whose share of the calibration
-games is w(c): intervals from residuals that are large by chance are too wide. So neighbouring folds, which share a
-calibration season, are dependent, and a tested season that is later a calibration season enters with the opposite sign:
-seasons spread more than independent ones would. The simulated bound includes all of this.
-
-Intervals that follow a season (`uncertainty/season_scale.py`) compensate part of its own sampling error. The simulation
-ignores this, so their bound is too wide, by about two thirds (`bench/lifecycle/season_chance.py` of
-commit 9b54f31d).
+A pooled coverage is also right if intervals are too narrow in one season and too wide in another, so each season is
+compared with its own interval too. Intervals that follow a season (`uncertainty/season_scale.py`) compensate part of
+its sampling error; the interval ignores this, and is too wide for them.
 """
 
 from __future__ import annotations
@@ -34,7 +26,6 @@ from dejavu_models.metrics import Estimate
 from dejavu_models.types import CASES, HORIZONS
 from dejavu_models.uncertainty.lead_groups import lead_groups
 from dejavu_trainer.evaluation.figures import ALL, LEADS
-from dejavu_trainer.evaluation.scoring.fold_scores import served
 from dejavu_trainer.evaluation.table import LEVELS, MARGINS, TOTALS, Table
 
 MIN_GAMES: Final = 150
@@ -46,9 +37,6 @@ the acceptance checks, of each season's coverage alone; in both, of all groups t
 
 POWER: Final = 0.8
 """Probability with which a group's test excludes the true coverages for which its power is stated."""
-
-DRAWS: Final = 20_000
-"""Number of simulated walk-forwards."""
 
 
 @lru_cache(maxsize=8192)  # a result needs the same region for many forecasters and groups
@@ -116,6 +104,12 @@ class EmpiricalCoverage:
         """Whether the expected coverage is in the interval."""
         return self.found.lower <= self.due <= self.found.upper
 
+    @property
+    def deviation(self) -> float:
+        """Distance of the coverage from the expected one, as a share of the half width of its interval."""
+        half = (self.found.upper - self.found.lower) / 2
+        return abs(self.found.value - self.due) / half if half else math.inf
+
 
 @dataclass(frozen=True, slots=True)
 class CoverageGroup:
@@ -144,33 +138,6 @@ class CoverageGroup:
     def agrees(self) -> bool:
         """Whether `held` is within its bounds."""
         return self.first <= self.held <= self.last
-
-
-@dataclass(frozen=True, slots=True)
-class SeasonCoverage:
-    """Coverage over all of a horizon's minutes in each season of a walk-forward.
-
-    Attributes:
-        forecaster, target, level: of the forecasts; the level in %.
-        seasons: by season, its coverage at LEVEL.
-        spread: standard deviation between the seasons of the coverage minus the expected one.
-        chance: root mean square of that standard deviation if seasons differ by chance alone.
-        bound: largest spread that agrees with chance; if seasons differ by chance alone, then with probability LEVEL no
-            spread of the walk-forward exceeds its bound.
-    """
-
-    forecaster: str
-    target: str
-    level: int
-    seasons: dict[str, EmpiricalCoverage]
-    spread: float
-    chance: float
-    bound: float
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the spread is within its bound."""
-        return self.spread <= self.bound
 
 
 def folds_of_games(table: Table) -> Integers:
@@ -282,86 +249,3 @@ def coverage_groups(table: Table, forecasters: Sequence[str]) -> list[CoverageGr
         )
         for key, held, pairs in found
     ]
-
-
-def season_coverages(table: Table) -> list[SeasonCoverage]:
-    """Compute the coverage of margins by season, for each forecaster of `served`, horizon and level.
-
-    Args:
-        table: folds of one season each.
-
-    Returns:
-        The coverages, without those for which a calibration is too small; empty if there are fewer than two folds.
-    """
-    names = table.columns["fold.season"].tolist()
-    keys = [
-        key
-        for key in product(served(table), MARGINS.values(), LEVELS)
-        if f"{key[1]}.{key[0]}.held_{key[2]}" in table.columns
-    ]
-    if len(names) < 2 or not keys:
-        return []
-    folds = folds_of_games(table)
-    covered = np.stack([covered_shares(table, target, name, level) for name, target, level in keys], axis=1)
-    by_key = [
-        {f"{season}": coverage(table, target, name, level, season=season) for season in names}
-        for name, target, level in keys
-    ]
-    seasons = [{season: found for season, found in each.items() if found is not None} for each in by_key]
-    by_fold = [covered[folds == number] for number in range(len(names))]
-    chance, bound = spread_by_chance(by_fold, chance_shares(table))
-    spreads = [float(np.std([found.found.value - found.due for found in each.values()], ddof=1)) for each in seasons]
-    return [
-        SeasonCoverage(*key, *rest)
-        for key, *rest in zip(keys, seasons, spreads, chance.tolist(), bound.tolist(), strict=True)
-    ]
-
-
-def chance_shares(table: Table) -> tuple[Floats, Floats]:
-    """Return the weights of each season's sampling error in the coverage of each fold.
-
-    Returns:
-        Shares, (folds, seasons): 1 for the tested season, −w(c) for a calibration season. And the number of games of
-        each season, (seasons,); for a season that is not tested, the calibration games of a fold that are not from
-        tested seasons, divided evenly among such seasons.
-    """
-    tested = table.columns["fold.season"].tolist()
-    counts = np.bincount(folds_of_games(table), minlength=len(tested)).astype(np.float64)
-    games = dict(zip(tested, counts.tolist(), strict=True))
-    calibrated = [[int(season) for season in each.split()] for each in table.columns["fold.calibration_seasons"]]
-    for of_fold, total in zip(calibrated, table.columns["fold.calibration_games"].tolist(), strict=True):
-        rest = [season for season in of_fold if season not in games]
-        left = total - sum(games.get(season, 0.0) for season in of_fold)
-        games |= {season: max(left / len(rest), 1.0) for season in rest}
-    seasons = sorted(games)
-    shares = np.zeros((len(tested), len(seasons)))
-    for row, of_fold in enumerate(calibrated):
-        total = sum(games[season] for season in of_fold)
-        for season in of_fold:
-            shares[row, seasons.index(season)] -= games[season] / total
-        shares[row, seasons.index(tested[row])] += 1.0
-    return shares, np.array([games[season] for season in seasons])
-
-
-def spread_by_chance(covered: Sequence[Floats], shares_and_games: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
-    """Simulate the standard deviation between seasons that differ by chance alone.
-
-    Args:
-        covered: by fold, (games, keys): the share of a game's minutes that was covered.
-        shares_and_games: see `chance_shares`.
-
-    Returns:
-        Root mean square of the standard deviation, and the bound that no key exceeds with probability LEVEL, by key,
-        (keys,) each. All bounds are the same multiple of the root mean square.
-    """
-    shares, games = shares_and_games
-    within = np.concatenate([each - each.mean(axis=0) for each in covered])
-    covariance = within.T @ within / (len(within) - len(covered))
-    # Games in which all minutes of a key are covered or none leave no variance: the ridge keeps the root real.
-    root = np.linalg.cholesky(covariance + 1e-12 * np.eye(len(covariance)))
-    centred = shares - shares.mean(axis=0)
-    variance = np.diag(covariance) * np.square(centred / np.sqrt(games)).sum() / (len(covered) - 1)
-    chance = np.sqrt(np.maximum(variance, 1e-12))
-    draws = np.random.default_rng(0).standard_normal((DRAWS, len(games), len(chance))) @ root.T
-    spreads = np.std(np.einsum("fs,dsk->dfk", shares / np.sqrt(games), draws, optimize=True), axis=1, ddof=1)
-    return chance, chance * float(np.quantile((spreads / chance).max(axis=1), LEVEL))

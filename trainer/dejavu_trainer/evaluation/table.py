@@ -198,5 +198,5 @@ def read_table(path: Path) -> Table:
         if wrong or not len(table) or not len(table.columns["fold.season"]):
             raise ValueError(f"columns do not fit together: {', '.join(wrong) or 'there is no game'}")
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path}: is not a valid walk-forward fold: {error}; use --fresh to recompute it") from error
+        raise DataError(f"{path}: is not a valid walk-forward fold: {error}; delete it to recompute it") from error
     return table

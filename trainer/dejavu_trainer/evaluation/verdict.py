@@ -1,8 +1,8 @@
 """Decides whether forecasts are fit to be served: they must beat persistence, and coverage must be nominal.
 
-Coverage must be nominal over all minutes, in every group by minute and |lead|, and must not differ between seasons by
-more than chance. The verdict of a bundle is from a walk-forward of its recipe, or from one holdout test on the last
-calibration games, which fits the recipe a second time without these games. The bundle is fitted on all games.
+Coverage must be nominal over all minutes, of each season too, and in every group by minute and |lead|. The verdict of a
+bundle is from a walk-forward of its recipe, or from one holdout test on the last calibration games, which fits the
+recipe a second time without these games. The bundle is fitted on all games.
 """
 
 from __future__ import annotations
@@ -27,15 +27,13 @@ from dejavu_trainer.evaluation.coverage import (
     POWER,
     CoverageGroup,
     EmpiricalCoverage,
-    SeasonCoverage,
     coverage,
     coverage_groups,
     detected_rate,
-    season_coverages,
 )
 from dejavu_trainer.evaluation.figures import Figures
 from dejavu_trainer.evaluation.scoring.fold_scores import score, served
-from dejavu_trainer.evaluation.table import LEVELS, MARGINS
+from dejavu_trainer.evaluation.table import LEVELS, MARGINS, Table
 from dejavu_trainer.execution import HERE, Execution, Progress
 from dejavu_trainer.training.calibrate import CalibratedModels
 from dejavu_trainer.training.recipe import TrainingConfig
@@ -98,23 +96,30 @@ def groups_check(groups: Sequence[CoverageGroup]) -> Check:
     )
 
 
-def seasons_check(seasons: Sequence[SeasonCoverage]) -> Check:
-    """Check that no coverage differs between seasons by more than chance; `seasons` must not be empty."""
-    beyond = [each for each in seasons if not each.agrees]
-    worst = max(seasons, key=lambda each: each.spread / each.bound)
-    by_season = ", ".join(f"{season}: {100 * each.found.value:.1f}" for season, each in worst.seasons.items())
+def seasons_check(table: Table, forecasters: Sequence[str]) -> Check:
+    """Check that every coverage over all minutes of a season agrees with the expected one, at LEVEL for all together.
+
+    Args:
+        table: folds of one season each.
+        forecasters: who made the forecasts.
+    """
+    keys = [*product(forecasters, MARGINS.values(), LEVELS, table.columns["fold.season"].tolist())]
+    corrected = 1 - (1 - LEVEL) / len(keys)
+    found = {
+        key: result
+        for key in keys
+        if (result := coverage(table, key[1], key[0], key[2], season=key[3], probability=corrected)) is not None
+    }
+    excluded = sum(not each.agrees for each in found.values())
+    (name, target, level, season), worst = max(found.items(), key=lambda each: each[1].deviation)
     return Check(
         name="coverage by season",
-        promise=(
-            f"standard deviation between seasons at most {worst.bound / worst.chance:.2f} times what chance gives"
-            f" ({100 * LEVEL:g} % for all together)"
-        ),
+        promise=f"{100 * corrected:.4g} % interval of every season contains the expected coverage",
         found=(
-            f"{len(beyond)} of {len(seasons)} above the bound; largest:"
-            f" {series_name(worst.forecaster, worst.target)} at {worst.level} %: {100 * worst.spread:.2f} points,"
-            f" {worst.spread / worst.chance:.2f} times the {100 * worst.chance:.2f} expected by chance ({by_season})"
+            f"{excluded} of {len(found)} out of bounds; furthest: {series_name(name, target)}, {season} at {level} %:"
+            f" {100 * worst.found.value:.2f} %, {worst.deviation:.2f} times as far off as allowed"
         ),
-        passed=not beyond,
+        passed=not excluded,
     )
 
 
@@ -131,13 +136,11 @@ class Verdict:
         fit: whether they may.
         reason: in a sentence or two.
         checks: all checks.
-        seasons: coverage by season; empty for a single season.
     """
 
     fit: bool
     reason: str
     checks: tuple[Check, ...]
-    seasons: tuple[SeasonCoverage, ...]
 
 
 def judge(figures: Figures) -> Verdict:
@@ -145,7 +148,7 @@ def judge(figures: Figures) -> Verdict:
 
     Requirements for each horizon: the CRPS over all minutes is significantly below persistence's on the same games,
     by a 95 % bootstrap interval over games; coverage is nominal over all minutes and in every group by minute and
-    |lead|; with several seasons, it does not differ between them by more than chance. The CRPS is not significantly
+    |lead|; with several seasons, in each of them. The CRPS is not significantly
     above that of the linear reference, fitted anew for each season: a chain of challengers, each a little worse than
     the one before, does not fall behind it.
     For forecasters other than "served", the CRPS must only not be significantly above persistence's, which is hard to
@@ -155,7 +158,7 @@ def judge(figures: Figures) -> Verdict:
         figures: those of a single season, or of a walk-forward.
     """
     table, targets = figures.table, tuple(MARGINS.values())
-    forecasters, seasons = served(table), tuple(season_coverages(table))
+    forecasters, names = served(table), table.columns["fold.season"].tolist()
     checks = [_against(figures, name, "persistence", target) for name, target in product(forecasters, targets)]
     checks += [_against(figures, "served", "linear", target) for target in targets]
     # Bonferroni: if all coverages are nominal, all checks pass with probability LEVEL at least.
@@ -164,18 +167,17 @@ def judge(figures: Figures) -> Verdict:
         if (found := coverage(table, target, name, level, probability=corrected)) is not None:
             checks.append(coverage_check(f"coverage at {level} %, {series_name(name, target)}", found, corrected))
     checks.append(groups_check(coverage_groups(table, forecasters)))
-    if seasons:
-        checks.append(seasons_check(seasons))
+    if len(names) > 1:
+        checks.append(seasons_check(table, forecasters))
     failed = [check for check in checks if not check.passed]
-    names = table.columns["fold.season"].tolist()
     tested = f"{len(table):,} games of {', '.join(map(str, names))}"
     if failed:
-        return Verdict(False, _reason(f"On {tested}", failed), tuple(checks), seasons)
+        return Verdict(False, _reason(f"On {tested}", failed), tuple(checks))
     reason = (
         f"On {tested}: CRPS below persistence for both horizons, not above linear; coverage consistent with nominal in "
         f"every group{' and season' * (len(names) > 1)}."
     )
-    return Verdict(True, reason, tuple(checks), seasons)
+    return Verdict(True, reason, tuple(checks))
 
 
 def _reason(tested: str, failed: Sequence[Check]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from dejavu_models.metrics import Estimate
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.evaluation.aims import missed
 from dejavu_trainer.evaluation.figures import LATE_NAME, Figures
@@ -184,7 +183,6 @@ def tables(result: BacktestResult) -> Iterator[TextTable]:
     )
     yield figures_table(figures, "Expected margin before tip-off: error", "source", rows, _columns("mae", "rmse"), note)
     yield from fair_tables(figures)
-    yield from _season_coverage(result)
     for horizon in HORIZONS:
         yield from _margins(figures, horizon)
         yield from _totals(figures, horizon)
@@ -224,37 +222,6 @@ def fair_tables(figures: Figures) -> Iterator[TextTable]:
                 columns |= {title: key, f"{title}, by season": {**key, "compare": "seasons"}}
             rows = [(place, {**key, "forecaster": forecaster}) for place, key in PLACES.items()]
             yield figures_table(figures, f"Against references that know {knows} too", "", rows, columns, _FAIR_NOTE)
-
-
-def _season_coverage(result: BacktestResult) -> Iterator[TextTable]:
-    """Yield the tables of coverage by season, with the spread expected by chance; none for a single season."""
-    note = (
-        "Coverage in %, with a 99 % interval that counts the chance in the season and its calibration; ✗: does not"
-        " contain the expected coverage. Standard deviation between the seasons in points: found, expected if"
-        " seasons differed by chance alone, and the bound of the verdict, which no row exceeds with probability"
-        " 99 % if they did."
-    )
-    for target in MARGINS.values():
-        series = [each for each in result.verdict.seasons if each.target == target]
-        rows = [
-            (
-                NAMES[each.forecaster],
-                f"{each.level} %",
-                *(_within(found.found) + ("" if found.agrees else " ✗") for found in each.seasons.values()),
-                f"{100 * each.spread:.2f}{'' if each.agrees else ' ✗'}",
-                f"{100 * each.chance:.2f}",
-                f"{100 * each.bound:.2f}",
-            )
-            for each in series
-        ]
-        if series:
-            header = ("", "level", *series[0].seasons, "standard deviation", "by chance", "at most")
-            yield TextTable(f"{target.capitalize()}: coverage by season, all minutes", header, tuple(rows), note)
-
-
-def _within(found: Estimate) -> str:
-    value, lower, upper = (100 * each for each in found)
-    return f"{value:.1f} [{lower:.1f}, {min(upper, 100):.1f}]"
 
 
 def _by(figures: Figures, target: str, kind: str, **more: str) -> list[tuple[str, Key]]:

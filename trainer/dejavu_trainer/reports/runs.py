@@ -202,9 +202,16 @@ def _season(season: int) -> str:
     return f"{season - 1}–{season % 100:02d}"
 
 
-def due_document(due: Due) -> dict[str, Any]:
-    """Return whether a new model is due; docs/training.md lists the keys."""
-    return {
+def retrain_document(due: Due, challenger: Challenger | None, promotions: Sequence[Promotion] | None) -> dict[str, Any]:
+    """Return the result of a retrain; docs/training.md lists the keys.
+
+    Args:
+        due: whether a new model is due.
+        challenger: the one that was published; None if there is none.
+        promotions: the answers about staged models; None if the server was not asked.
+    """
+    document: dict[str, Any] = {} if promotions is None else {"promotions": [asdict(each) for each in promotions]}
+    document |= {
         "due": bool(due.triggers),
         "triggers": [
             {"kind": each.kind.value, "reason": each.reason, "details": each.details} for each in due.triggers
@@ -215,24 +222,16 @@ def due_document(due: Due) -> dict[str, Any]:
         "newer_games": due.newer,
         "sources": [asdict(each) for each in due.sources],
     }
-
-
-def challenger_document(challenger: Challenger) -> dict[str, Any]:
-    """Return a challenger that was published; docs/training.md lists the keys."""
-    return {
-        **due_document(challenger.due),
-        "model_version": challenger.manifest.version,
-        "bundle": str(challenger.bundle),
-        "seasons": asdict(challenger.plan),
-        "verdict": challenger.manifest.verdict.model_dump(mode="json"),
-        "drift": challenger.drifts,
-        "mlflow": None if challenger.tracked is None else asdict(challenger.tracked),
-    }
-
-
-def promotions_document(promotions: Sequence[Promotion] | None) -> dict[str, Any]:
-    """Return the answers about staged models; docs/training.md lists the keys. Empty if the server was not asked."""
-    return {} if promotions is None else {"promotions": [asdict(each) for each in promotions]}
+    if challenger is not None:
+        document |= {
+            "model_version": challenger.manifest.version,
+            "bundle": str(challenger.bundle),
+            "seasons": asdict(challenger.plan),
+            "verdict": challenger.manifest.verdict.model_dump(mode="json"),
+            "drift": challenger.drifts,
+            "mlflow": None if challenger.tracked is None else asdict(challenger.tracked),
+        }
+    return document
 
 
 def print_promotions(console: Console, promotions: Sequence[Promotion]) -> None:
@@ -241,31 +240,21 @@ def print_promotions(console: Console, promotions: Sequence[Promotion]) -> None:
     print_rows(console, rows or [("Staged", "no model that could be promoted")])
 
 
-def print_due(console: Console, due: Due) -> None:
-    """Print the met triggers, or that there are none."""
-    print_rows(console, _due_rows(due))
-
-
-def print_challenger(console: Console, challenger: Challenger) -> None:
-    """Print the published challenger with the reason."""
-    plan, tracked, manifest = challenger.plan, challenger.tracked, challenger.manifest
-    rows = _due_rows(challenger.due)
-    rows += [
-        ("Trained on", ranges(list(plan.train))),
-        ("Calibrated on", ranges(list(plan.calibrate))),
-        ("Tested on", ranges(list(plan.test)) or "a part of the calibration games"),
-        _verdict(manifest.verdict.model_dump(mode="json")),
-        ("Challenger", manifest.version),
-        ("Bundle", str(challenger.bundle)),
-    ]
-    if tracked is not None:
-        rows.append(("MLflow", f"run {tracked.run_id}, version {tracked.registered_version} at {tracked.uri}"))
-    print_rows(console, rows)
-
-
-def _due_rows(due: Due) -> list[tuple[str, str]]:
+def print_retrain(console: Console, due: Due, challenger: Challenger | None) -> None:
+    """Print the met triggers, or that there are none, and the challenger if one was published."""
     model = due.basis.model_version + bool(due.basis.unfit_by) * ", a challenger that was found unfit"
-    games = f"{due.games:,}, {due.newer:,} of them newer than those of {model}"
-    rows = [("Games", games)]
-    rows += [(f"Due: {each.kind.value}", each.details) for each in due.triggers]
-    return rows if due.triggers else [*rows, ("Due", "no: no trigger is met")]
+    rows = [("Games", f"{due.games:,}, {due.newer:,} of them newer than those of {model}")]
+    rows += [(f"Due: {each.kind.value}", each.details) for each in due.triggers] or [("Due", "no: no trigger is met")]
+    if challenger is not None:
+        plan, tracked, manifest = challenger.plan, challenger.tracked, challenger.manifest
+        rows += [
+            ("Trained on", ranges(list(plan.train))),
+            ("Calibrated on", ranges(list(plan.calibrate))),
+            ("Tested on", ranges(list(plan.test)) or "a part of the calibration games"),
+            _verdict(manifest.verdict.model_dump(mode="json")),
+            ("Challenger", manifest.version),
+            ("Bundle", str(challenger.bundle)),
+        ]
+        if tracked is not None:
+            rows.append(("MLflow", f"run {tracked.run_id}, version {tracked.registered_version} at {tracked.uri}"))
+    print_rows(console, rows)

@@ -85,7 +85,6 @@ class Challenger:
     """A challenger that was made and published.
 
     Attributes:
-        due: why it was made.
         bundle: folder of its bundle.
         manifest: manifest of its bundle.
         plan: seasons by their part.
@@ -93,7 +92,6 @@ class Challenger:
         tracked: run in MLflow; None without it.
     """
 
-    due: Due
     bundle: Path
     manifest: Manifest
     plan: SeasonPlan
@@ -167,7 +165,7 @@ def make(settings: RetrainSettings, work: WorkFolder, due: Due, progress: Progre
             allow_unfit=settings.allow_unfit,
         )
     work.finish(Basis.of_manifest(manifest).model_dump_json())
-    return Challenger(due, bundle, manifest, plan, found, published.mlflow)
+    return Challenger(bundle, manifest, plan, found, published.mlflow)
 
 
 def _parent(settings: RetrainSettings) -> Basis:

@@ -27,7 +27,6 @@ from dejavu_models.schedule import (
     total_terms,
 )
 from dejavu_models.team_filter import FilterT, RatingSettings, TeamFilter, carried_expectations
-from dejavu_models.types import MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance
 
@@ -150,11 +149,6 @@ class RatedGames(NamedTuple):
     def of_seasons(self, seasons: Sequence[int]) -> RatedGames:
         """Select the games of some seasons."""
         return self.select(np.isin(self.games.season, seasons))
-
-
-def margins_in_mode(mode: MarginSource, margins: Floats) -> Floats:
-    """Return the margins that the models get for a margin source, (n,): as given, or NaN for UNKNOWN."""
-    return np.full_like(margins, np.nan) if mode is MarginSource.UNKNOWN else margins
 
 
 def carry(start: RatingFilter, games: Games) -> tuple[RatedGames, RatingFilter]:

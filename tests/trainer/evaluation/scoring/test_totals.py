@@ -14,12 +14,11 @@ from dejavu_feed.live_inputs import COLUMNS
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
+from dejavu_trainer.evaluation.scoring.fold_scores import LINE, SERVED
 from dejavu_trainer.evaluation.scoring.totals import (
     FORMER_GAMES,
-    LINE,
     LINE_RATE,
     RIVALS,
-    SERVED,
     pace_baseline,
     score_totals,
     season_mean_baseline,

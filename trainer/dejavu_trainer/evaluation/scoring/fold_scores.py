@@ -70,7 +70,7 @@ REFERENCES: Final = ("linear", "normal", "logistic")
 EXPECTATIONS: Final = ("carried", "frozen", "home advantage")
 """Forecasters of the margin at tip-off: carried ratings, ratings frozen before the season, and home advantage alone."""
 
-_LEAST_SHARE: Final = 0.5
+LEAST_SHARE: Final = 0.5
 """Least share of test games with a line, or with known line-ups."""
 
 
@@ -139,7 +139,7 @@ def score_fold(
     }
     if players is not None:
         forecasts |= _with_players(models, calibration, players, earlier, test)
-    if calibration.has_line and have_line(games).mean() >= _LEAST_SHARE:
+    if calibration.has_line and have_line(games).mean() >= LEAST_SHARE:
         forecasts |= _with_line(models, calibration, past, test, forecasts)
     # Tables with live inputs are calibrated only by games that have live inputs.
     counted = calibrate.games.select(fits_live_tables(calibrate.games)) if known.use_live else calibrate.games
@@ -220,7 +220,7 @@ def _with_players(
     The references are fitted with the line-ups of earlier games, and know those of a game that the models know.
     """
     line_ups = rate_players(players, test.games)[0]
-    if np.isfinite(line_ups.usual).mean() < _LEAST_SHARE:
+    if np.isfinite(line_ups.usual).mean() < LEAST_SHARE:
         return {}
     marks = np.array([mark_of(minute) for minute in range(1, MAX_SLOTS + 1)])
     of_test = _by_mark(test, line_ups, players)

@@ -17,6 +17,7 @@ from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
 from dejavu_trainer.data.games import Games
+from dejavu_trainer.evaluation.scoring.fold_scores import LEAST_SHARE, LINE, SERVED
 from dejavu_trainer.evaluation.scoring.lattice_scores import whole_number_scores
 from dejavu_trainer.evaluation.table import TOTALS, Columns, case_columns, choose
 from dejavu_trainer.training.totals import TotalGames, carry_totals, frozen_totals, have_points, total_games
@@ -127,23 +128,15 @@ def _around(of_past: Floats, expected: Floats, past: TotalGames, games: TotalGam
     return {"point": points.astype(np.float32), "crps": crps.astype(np.float32)}
 
 
-SERVED: Final = ("served", "frozen", "no_teams")
-"""Totals with carried ratings; with ratings frozen before the season; without teams."""
-
 RIVALS: Final = ("pace", "season_mean")
 """Pace × time, and the season's mean."""
-
-LINE: Final = "line"
-"""Totals with the closing total of a betting market as the expected total."""
 
 LINE_RATE: Final = "line_rate"
 """Reference that knows the same line; see `line_baseline`.
 
-It and LINE are scored if the totals have tables for the line, and at least half of the games have a line. Forecasts of
-games without one are those without the line: of `served`, of `pace`."""
-
-_LEAST_SHARE: Final = 0.5
-"""Least share of games with a line."""
+It and `line`, totals with the closing total of a betting market as the expected total, are scored if the totals have
+tables for the line, and at least half of the games have a line. Forecasts of games without one are those without the
+line: of `served`, of `pace`."""
 
 
 def score_totals(totals: Totals, earlier: Games, games: Games) -> Columns:
@@ -173,7 +166,7 @@ def score_totals(totals: Totals, earlier: Games, games: Games) -> Columns:
     of_past, of_games = (total_games(each, np.zeros(len(each))) for each in (past, with_points))
     forecasts |= {"pace": pace_baseline(of_past, of_games), "season_mean": season_mean_baseline(of_past, of_games)}
     lined = np.isfinite(with_points.total_line)
-    if MarginSource.LINE in totals.models and lined.mean() >= _LEAST_SHARE:
+    if MarginSource.LINE in totals.models and lined.mean() >= LEAST_SHARE:
         lines = past.select(np.isfinite(past.total_line))
         then, now = (total_games(each, each.total_line.astype(np.float64)) for each in (lines, with_points))
         of_line = lattice_totals(totals.models[MarginSource.LINE], now)

@@ -24,6 +24,9 @@ from dejavu_trainer.cli.app import (
     print_json,
 )
 
+STAGES = "stages"
+"""Folder of a study beside the folds of each recipe: results of stages that recipes share."""
+
 _Walk = Annotated[
     Path, typer.Argument(help="Folder of a walk-forward: --out of `backtest`, or of a recipe of `study`.")
 ]
@@ -88,12 +91,15 @@ def study(
     from dejavu_trainer.reports.backtest import comparison_tables
     from dejavu_trainer.reports.render import print_tables
     from dejavu_trainer.training.recipe import parse_recipe, read_toml
+    from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
 
     where = parsed_execution(execution, jobs)
     with exit_on_error(), ProgressBars() as bars:
         read = {str(path): parse_recipe(read_toml(path), str(path)) for path in recipes}
         check_recipes(read, forecaster)
         games, seasons = games_until(bars, data, test)
+        # The machines of a cluster need not share a disk.
+        stages = StageCache(out / STAGES) if where.address == "loky" else NO_CACHE
         walks = {}
         with bars.step("Walk forward", len(read) * len(seasons)) as advance:
             for name, recipe in read.items():
@@ -105,6 +111,7 @@ def study(
                     calibrate_seasons=calibrate_seasons,
                     seed=seed,
                     execution=where,
+                    stages=stages,
                     advance=advance,
                 )
                 walks[name] = dict(zip(seasons, folds, strict=True))

@@ -16,6 +16,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,7 @@ from dejavu_trainer.evaluation.table import Table, read_table
 from dejavu_trainer.execution import HERE, Advance, Execution, ignore
 from dejavu_trainer.training.calibrate import fit_recipe
 from dejavu_trainer.training.recipe import TrainingConfig
+from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
 from dejavu_trainer.training.totals import fit_totals
 
 CALIBRATE_SEASONS: Final = 2
@@ -77,11 +79,12 @@ class Fold:
         inputs = FORM, self.recipe.digest, self.season, self.calibrate_seasons, self.seed, until.fingerprint
         return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
 
-    def run(self, games: Games) -> Table:
+    def run(self, games: Games, stages: StageCache = NO_CACHE) -> Table:
         """Train and calibrate models on earlier seasons, and score them on the test season.
 
         Args:
             games: games of all seasons up to the test season; later ones are ignored.
+            stages: keeps the results of stages of the fit.
 
         Raises:
             DataError: if games are missing, or too few.
@@ -91,7 +94,7 @@ class Fold:
         first = self.season - self.calibrate_seasons
         train = games.select(games.season < first)
         to_calibrate = games.select((games.season >= first) & (games.season < self.season))
-        models = fit_recipe(train, to_calibrate, self.recipe, self.seed)
+        models = fit_recipe(train, to_calibrate, self.recipe, self.seed, stages=stages)
         table = score(models, games.select(games.season == self.season))
         earlier = games.select(games.season < self.season)
         totals = fit_totals(earlier, self.recipe.rating_steps, ignore)
@@ -109,6 +112,7 @@ def backtest(
     calibrate_seasons: int = CALIBRATE_SEASONS,
     seed: int = 0,
     execution: Execution = HERE,
+    stages: StageCache = NO_CACHE,
     advance: Advance = ignore,
 ) -> list[Table]:
     """Backtest a recipe on several seasons, and store the scores of each in a folder.
@@ -123,6 +127,7 @@ def backtest(
         calibrate_seasons: number of seasons before the test season to calibrate on.
         seed: random seed.
         execution: where folds are computed; does not change the result.
+        stages: keeps the results of stages of the fits; on a cluster, in a folder of all its machines.
         advance: called with the number of folds that are done or were stored already.
 
     Returns:
@@ -148,9 +153,9 @@ def backtest(
         write_atomic(pending[number][1], scores)
         advance(1)
 
-    execution.map(_scores, [fold for fold, _ in pending], games, done=store)
+    execution.map(partial(_scores, stages=stages), [fold for fold, _ in pending], games, done=store)
     return [read_table(path) for path in paths]
 
 
-def _scores(fold: Fold, games: Games) -> bytes:
-    return fold.run(games).to_bytes()
+def _scores(fold: Fold, games: Games, stages: StageCache) -> bytes:
+    return fold.run(games, stages).to_bytes()

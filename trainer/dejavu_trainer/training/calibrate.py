@@ -7,10 +7,12 @@ that the tested procedure is the published one.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
@@ -24,6 +26,7 @@ from dejavu_models.manifest import MetricRecord
 from dejavu_models.moments.model import MomentModel
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import RatingFilter
+from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import CASES, HORIZONS, LINEAR_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import COLUMNS, LiveKind, is_used
@@ -43,6 +46,7 @@ from dejavu_trainer.training.served_tables import (
     live_rows,
     opinions_on,
 )
+from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
 from dejavu_trainer.training.weights import learn_weights
 
 _SHOWN = ((Horizon.HALFTIME, 6), (Horizon.HALFTIME, 18), (Horizon.FINAL, 18), (Horizon.FINAL, 36))
@@ -51,6 +55,8 @@ _SHOWN = ((Horizon.HALFTIME, 6), (Horizon.HALFTIME, 18), (Horizon.FINAL, 18), (H
 
 MIN_FOLLOWED_GAMES = 1000
 """Minimum number of games with the live inputs of a kind for tables that use them."""
+
+_SETTINGS: Final = TypeAdapter(RatingSettings)
 
 _RANKS_SEED: Final = 48
 """Seed of the random places of outcomes within their whole number; see `LatticeDistribution.pit`."""
@@ -110,6 +116,7 @@ def fit_recipe(
     seed: int = 0,
     progress: Progress | None = None,
     execution: Execution = HERE,
+    stages: StageCache = NO_CACHE,
 ) -> CalibratedModels:
     """Fit ratings, models and predictive distributions to games.
 
@@ -123,21 +130,35 @@ def fit_recipe(
         seed: random seed, at least 0.
         progress: receives progress updates.
         execution: where independent pieces run; does not change the result.
+        stages: keeps the results of stages.
 
     Raises:
         DataError: if there are too few games.
         FitError: if a component can't be fitted.
     """
     progress = progress or Progress()
+    rated = train, recipe.rating_steps
     with progress.step("Fit the ratings", recipe.rating_steps) as advance:
-        settings = fit_ratings(train, recipe.rating_steps, advance)
+        settings = stages.get(
+            "ratings.json",
+            rated,
+            lambda: fit_ratings(train, recipe.rating_steps, advance),
+            _SETTINGS.dump_json,
+            _SETTINGS.validate_json,
+        )
     start = RatingFilter.start(settings)
     of_train, before = carry(start, train)
     of_calibrate, after = carry(before, calibrate)
     linear = fit_linear(*of_train, curved=True)
     with progress.step("Fit the tables", len(MarginSource)) as advance:
-        tables = fit_tables(of_train, frozen_before_each_season(start, of_train), advance)
-    models = _components(linear, tables, of_train, recipe, seed, progress)
+        tables = stages.get(
+            "tables.npz",
+            rated,
+            lambda: fit_tables(of_train, frozen_before_each_season(start, of_train), advance),
+            LatticeCalibration.to_bytes,
+            LatticeCalibration.from_bytes,
+        )
+    models = _components(linear, tables, of_train, recipe, seed, progress, stages)
     with progress.step("Calibrate", len(LINEAR_SOURCES) + len(MarginSource)) as advance:
         frozen = margins_with_frozen_ratings(before, calibrate)
         models = replace(models, weights=_weights(models, tables, of_calibrate, recipe, advance))
@@ -153,6 +174,7 @@ def _components(
     recipe: TrainingConfig,
     seed: int,
     progress: Progress,
+    stages: StageCache,
 ) -> Ensemble:
     """Return the components of a recipe, without weights; see `fit_recipe`."""
     games, dejavu, lstm, others = training_games(rated, _residuals(tables, rated)), None, None, list[Component]()
@@ -162,7 +184,9 @@ def _components(
                 dejavu = Dejavu.fit(games, seed, recipe.dejavu, advance)
         elif name == "lstm":
             with progress.step("Train the LSTM", recipe.lstm.steps) as advance:
-                lstm = Lstm.fit(games, seed, recipe.lstm, advance)
+                inputs = rated.games, recipe.rating_steps, recipe.lstm, seed
+                fit = partial(Lstm.fit, games, seed, recipe.lstm, advance)
+                lstm = stages.get("lstm.npz", inputs, fit, Lstm.to_bytes, Lstm.from_bytes)
         else:
             with progress.step(f"Fit the component {name}", 1) as advance:
                 others.append(component_class(name).fit(games, seed))

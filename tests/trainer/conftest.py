@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from dejavu_trainer.evaluation.bundle import evaluate
 from dejavu_trainer.evaluation.figures import Figures
 from dejavu_trainer.evaluation.result import result_of
 
-RESAMPLED: tuple[Callable[..., Any], ...] = (evaluate, Figures.__init__, result_of)
+RESAMPLED: tuple[Callable[..., Any], ...] = (Figures.__init__, result_of)
 
 
 @pytest.fixture(scope="session", autouse=True)

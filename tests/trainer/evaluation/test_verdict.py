@@ -76,7 +76,7 @@ MINUS = "CRPS, served, {}, minus {}"
         (lambda: walk_fold(2033, scale=1.3), {"coverage at 80 %, no teams, halftime"}, set(), "coverage at"),
         # The rest of a bundle does not make up for a group or a season: no overall coverage shows these.
         (lambda: spoilt(pool(two_folds())), {GROUPS}, {SEASONS}, "minute 40, lead 16+"),
-        (opposite, {SEASONS}, {"coverage at 80 %, served, final"}, "times the"),
+        (opposite, {SEASONS}, {"coverage at 80 %, served, final"}, "times as far off as allowed"),
         (lambda: spoilt(opposite()), {GROUPS, SEASONS}, set(), "; and 1 more."),
         # Challengers that are each a little worse than the one before do not add up to less than a linear model.
         (

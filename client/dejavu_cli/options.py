@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import typer
+from google.protobuf import json_format
+from google.protobuf.message import Message
 
 from dejavu_cli.errors import JSON_KEY, exit_on_os_error, failure
 from dejavu_client import config
@@ -24,6 +27,7 @@ from dejavu_feed.teams import team_code
 
 RowT = TypeVar("RowT")
 BoundT = TypeVar("BoundT", int, date)
+MessageT = TypeVar("MessageT", bound=Message)
 
 HorizonName = Literal["half", "halftime", "final", "end"]
 """Horizons as typed on the command line; the tables call the final "end"."""
@@ -40,6 +44,31 @@ def _timeout(seconds: float) -> float:
         return config.seconds("timeout", seconds)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def message_lines(source: str, kind: type[MessageT], hint: str, expected: str = "") -> Iterator[tuple[int, MessageT]]:
+    """Yield the messages of a file with one a line as JSON, each with the number of its line.
+
+    Args:
+        source: path of the file; - for standard input.
+        kind: type of the messages.
+        hint: option or argument that names the file.
+        expected: what a line should be, for the error.
+
+    Raises:
+        typer.BadParameter: if a line is no such message.
+        typer.Exit: if the file cannot be read.
+    """
+    with exit_on_os_error(f"cannot read {source}"):
+        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8", errors="replace")
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                message = json_format.Parse(line, kind())
+            except (json_format.ParseError, RecursionError) as error:
+                problem = "; ".join(filter(None, (f"line {number}: {error}", expected)))
+                raise typer.BadParameter(problem, param_hint=hint) from None
+            yield number, message
 
 
 def known_team(text: str) -> str:

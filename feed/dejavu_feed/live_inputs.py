@@ -255,10 +255,8 @@ def from_message(message: Any) -> tuple[LiveInputs, tuple[InputFault, ...]]:
 
 def put(message: Any, live: LiveInputs) -> None:
     """Set the live inputs of a PredictRequest or a Forecast."""
-    for each in () if live is NO_LIVE_INPUTS else LIVE_INPUTS:
-        value = getattr(live, each.name)
-        if value is not None:
-            each.put(message, value)
+    for each, value in _known(live):
+        each.put(message, value)
 
 
 def from_json(members: dict[str, Any]) -> LiveInputs:
@@ -288,11 +286,19 @@ def faults_of(live: LiveInputs, differentials: Sequence[float]) -> Iterator[Inpu
         live: the live inputs.
         differentials: the pattern, in points; empty if it is invalid.
     """
-    for each in () if live is NO_LIVE_INPUTS else LIVE_INPUTS:
-        value = getattr(live, each.name)
-        fault = None if value is None else each.check(value, live, differentials)
+    for each, value in _known(live):
+        fault = each.check(value, live, differentials)
         if fault is not None:
             yield fault
+
+
+def _known(live: LiveInputs) -> Iterator[tuple[LiveInput, Any]]:
+    """Yield the inputs that are known, with their values."""
+    if live is not NO_LIVE_INPUTS:
+        for each in LIVE_INPUTS:
+            value = getattr(live, each.name)
+            if value is not None:
+                yield each, value
 
 
 def most_total_points(minutes: int, lead: float) -> int:

@@ -7,16 +7,14 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from google.protobuf import json_format
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.market_pb2 import Market
 from dejavu.v1.prediction_service_pb2 import PredictResponse, RiskGame
-from dejavu_cli.errors import exit_code, exit_on_os_error
+from dejavu_cli.errors import exit_code
 from dejavu_cli.options import (
     HORIZONS,
     HorizonName,
@@ -27,6 +25,7 @@ from dejavu_cli.options import (
     choice,
     connect,
     flag,
+    message_lines,
     number,
     option,
     price,
@@ -293,7 +292,8 @@ def risk(
     if games is not None:
         if pattern or pattern_json or total_points is not None:
             raise typer.BadParameter("it has the patterns and points of all games", param_hint="--games")
-        asked = _risk_games(games)
+        expected = 'expected a line per game such as {"pattern": [0, 2, -3], "totalPoints": 14}'
+        asked = [game for _, game in message_lines(games, RiskGame, "--games", expected)]
     else:
         asked = [RiskGame(pattern=_read_pattern(pattern or [], pattern_json), total_points=_points(total_points))]
     with connect(target, timeout) as client:
@@ -310,17 +310,6 @@ def risk(
     for result in results:
         if result.HasField("error"):
             raise typer.Exit(exit_code(from_predict_error(result.error)))
-
-
-def _risk_games(source: str) -> list[RiskGame]:
-    """Read the games of a file with one JSON object each."""
-    with exit_on_os_error(f"cannot read {source}"):
-        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-    try:
-        return [json_format.Parse(line, RiskGame()) for line in text.splitlines() if line.strip()]
-    except json_format.ParseError as error:
-        expected = 'expected a line per game such as {"pattern": [0, 2, -3], "totalPoints": 14}'
-        raise typer.BadParameter(f"{error}; {expected}", param_hint="--games") from None
 
 
 def _bet(

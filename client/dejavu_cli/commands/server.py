@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -11,13 +10,12 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import typer
-from google.protobuf import json_format
 from rich.live import Live
 
 from dejavu.ops.v1.operations_service_pb2 import GetServiceStatsResponse
 from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu_cli.errors import FAILED, NO_ANSWER, exit_on_os_error
-from dejavu_cli.options import Json, Timeout, argument, connect, flag, option
+from dejavu_cli.errors import FAILED, NO_ANSWER
+from dejavu_cli.options import Json, Timeout, argument, connect, flag, message_lines, option
 from dejavu_cli.output.forecast import print_json, show
 from dejavu_cli.output.service_stats import ServerAnswer, print_cache_stats, stats_view
 from dejavu_client.client import DejavuClient
@@ -193,16 +191,8 @@ def cache(
 
 def _what_ifs(file: Path) -> list[PredictRequest]:
     """Read what-ifs; raise typer.BadParameter if a line is not a what-if, typer.Exit if the file cannot be read."""
-    with exit_on_os_error(f"cannot read {file}"):
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8", errors="replace")
     requests = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            request = json_format.Parse(line, PredictRequest())
-        except (json_format.ParseError, RecursionError) as error:
-            raise typer.BadParameter(f"line {number}: {error}", param_hint="FILE") from None
+    for number, request in message_lines(str(file), PredictRequest, "FILE"):
         if request.game_id:
             raise typer.BadParameter(f"line {number}: game_id is set; only what-ifs are kept", param_hint="FILE")
         requests.append(request)

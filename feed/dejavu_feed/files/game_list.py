@@ -213,8 +213,8 @@ def match(
         matched: ids of the list that belong to other games by date and teams.
 
     Raises:
-        UnusableGame: if teams or date are not known.
-        UnusableGame: if the list has other teams, or the same game the other way round or a day off.
+        UnusableGame: if teams or date are not known, or the list has other teams, or the same game the other way round
+            or a day off.
     """
     teams = dict(named)
     if listed and listed.home:

@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 """Points, distances, probabilities."""
 
 Singles = NDArray[np.float32]
-"""Inputs of the LSTM and of the vector index."""
+"""Inputs of the LSTM, and vectors of search graphs."""
 
 Integers = NDArray[np.int64]
 

@@ -150,6 +150,11 @@ def covered(lower: ArrayLike, upper: ArrayLike, outcome: ArrayLike) -> NDArray[n
     return (_floats(lower) <= observed) & (observed <= _floats(upper))
 
 
+def leader_probability(lead: ArrayLike) -> Floats:
+    """Return the probability of a home lead by the baseline "the team ahead leads": 1, 0, or 1/2 at a lead of 0."""
+    return (np.sign(_floats(lead)) + 1.0) / 2.0
+
+
 def brier(probability: ArrayLike, happened: ArrayLike) -> Floats:
     """Return (probability − 1{happened})² for each game.
 

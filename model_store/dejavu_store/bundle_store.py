@@ -78,10 +78,7 @@ class ModelStore:
             BundleCorrupt, BundleTooNew, BundleTooOld: if it cannot be read.
             ModelStoreUnavailable: if the storage fails.
         """
-        manifest = parse_manifest(self._manifest_text(version), f"model {version}")
-        if manifest.version != version:
-            raise BundleCorrupt(f"the manifest of model {version} in {self.name} is of model {manifest.version}")
-        return manifest
+        return self._parsed(version, self._manifest_text(version))
 
     def manifest_sha256(self, version: str) -> str:
         """Return the SHA-256 of the manifest of a bundle, in hexadecimal.
@@ -112,7 +109,8 @@ class ModelStore:
                 message names the version, and the file if it is missing or altered.
             ModelStoreUnavailable: if the storage fails.
         """
-        self._check(f"model {version}", self._manifest_text(version), self._read(self.manifest(version)))
+        text = self._manifest_text(version)
+        self._check(f"model {version}", text, self._read(self._parsed(version, text)))
 
     def is_complete(self, version: str) -> bool:
         """Return whether there is a bundle of a version, with all its files unaltered.
@@ -158,6 +156,12 @@ class ModelStore:
         """Return the contents of a bundle's files, each with the SHA-256 in the manifest."""
         source = f"model {manifest.version} in {self.name}"
         return verified_files(source, manifest, lambda _, sha256: self._files.read(f"{FILES}/{sha256}"))
+
+    def _parsed(self, version: str, text: bytes) -> Manifest:
+        manifest = parse_manifest(text, f"model {version}")
+        if manifest.version != version:
+            raise BundleCorrupt(f"the manifest of model {version} in {self.name} is of model {manifest.version}")
+        return manifest
 
     def _manifest_text(self, version: str) -> bytes:
         text = self._files.read(_manifest_path(version), _MANIFEST_BYTES) if _VERSION.fullmatch(version) else None

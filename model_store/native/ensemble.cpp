@@ -13,7 +13,7 @@ constexpr double CUBE_REACH[2] = {8.0, 0.4};  // points per root of the minutes,
 constexpr double LEAD_REACH = 4.0, MARGIN_REACH = 3.0;  // bounds of the correction's terms, in spreads
 constexpr double REGULATION_MINUTES = 48.0;
 constexpr int QUARTER_MINUTES = 12;
-constexpr double TOTAL_UNIT = 10.0, LONGEST_SINCE = 24.0;  // units of live inputs; see lstm.py
+constexpr double TOTAL_UNIT = 10.0, LONGEST_SINCE = 24.0;  // units of live inputs; see features.py
 
 // Pairs of ages in minutes: features are the changes of the lead between them.
 constexpr int AGES[][2] = {{0, 1}, {1, 2}, {2, 4}, {4, 8}, {8, 16}, {16, 32}};

@@ -9,8 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include "processors.hpp"
-
 namespace dejavu {
 
 // Squared distance and number of a vector.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -30,3 +31,9 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 def condemn(manifest: dict[str, Any]) -> None:
     """Mark a manifest unfit."""
     manifest["verdict"].update(fit=False, reason="its intervals hold too seldom")
+
+
+def as_pipe(file: Path) -> None:
+    """Replace a file by a pipe."""
+    file.unlink()
+    os.mkfifo(file)

@@ -11,7 +11,7 @@ from pathlib import Path, PosixPath
 from typing import Any
 
 import pytest
-from tests.store.conftest import condemn, rewrite
+from tests.store.conftest import as_pipe, condemn, rewrite
 from tests.support.builders.bundles import sealed
 from typing_extensions import override
 
@@ -52,11 +52,6 @@ def link_to_itself(file: Path) -> None:
     file.symlink_to(file.name)  # unreadable even for root
 
 
-def make_pipe(file: Path) -> None:
-    file.unlink()
-    os.mkfifo(file)
-
-
 @pytest.mark.parametrize(
     ("damage", "name", "error", "said"),
     [
@@ -65,7 +60,7 @@ def make_pipe(file: Path) -> None:
         (Path.unlink, LSTM, BundleIncomplete, "is missing"),
         (replace_by_folder, "linear.npz", BundleCorrupt, "cannot be read"),
         (link_to_itself, "ratings.npz", BundleCorrupt, "cannot be read"),
-        (make_pipe, "weights.npz", BundleCorrupt, "is no regular file"),
+        (as_pipe, "weights.npz", BundleCorrupt, "is no regular file"),
         (lambda file: os.truncate(file, 2**28), LSTM, BundleCorrupt, "expected at most"),
         (replace_by_folder, MANIFEST, BundleCorrupt, "cannot be read"),
         (link_to_itself, MANIFEST, BundleCorrupt, "cannot be read"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.store.conftest import condemn, rewrite
+from tests.store.conftest import as_pipe, condemn, rewrite
 from tests.support.builders.bundles import sealed
 from tests.support.harness.stores import stored_versions
 
@@ -117,11 +117,6 @@ def as_link(target: str) -> Callable[[Path], None]:
         file.symlink_to(target or kept)
 
     return change
-
-
-def as_pipe(file: Path) -> None:
-    file.unlink()
-    os.mkfifo(file)
 
 
 @pytest.mark.parametrize(

@@ -166,19 +166,26 @@ class CompiledGame:
 
     Attributes:
         minute: number of minutes of the pattern.
-        pattern: the differentials after each minute, in points.
-        lead: the last differential, in points.
         numbers: those of its live inputs, by `dejavu_feed.live_inputs.COLUMNS`.
     """
 
-    __slots__ = ("_models", "_opinions", "_prediction", "lead", "minute", "numbers", "pattern")
+    __slots__ = ("_models", "_opinions", "_prediction", "minute", "numbers")
 
     def __init__(self, models: Any, prediction: Any, numbers: tuple[float, ...] | None) -> None:
         self._models, self._prediction, self.numbers = models, prediction, numbers
         self._opinions: dict[int, Any] = {}
         self.minute: int = prediction.minute
-        self.pattern: Sequence[float] = prediction.pattern
-        self.lead = self.pattern[-1]
+
+    @property
+    def pattern(self) -> Sequence[float]:
+        """The differentials after each minute, in points."""
+        pattern: Sequence[float] = self._prediction.pattern
+        return pattern
+
+    @property
+    def lead(self) -> float:
+        """The last differential, in points."""
+        return self.pattern[-1]
 
     @property
     def inputs(self) -> tuple[float, ...]:
@@ -218,18 +225,18 @@ class CompiledGame:
             horizon: index of the horizon, of which an opinion was asked.
             expected: the prediction of Dejavu, in points.
             games: the past games of the ensemble.
-            before: date of the requested game; the games are earlier ones. None if unknown.
+            before: date to which the nearest are limited, as they must be earlier; None for any.
         """
         minute, at = self.minute, HORIZONS[horizon]
-        limited = before is not None and before <= games.newest
         count, same_lead, home_led, away_led, outcomes, nearest = self._models.similar(
-            self._prediction, horizon, SEARCHED, len(games) if limited else MOST_SIMILAR, SAME_LEAD_POINTS
+            self._prediction, horizon, SEARCHED, MOST_SIMILAR if before is None else len(games), SAME_LEAD_POINTS
         )
-        turned = 0 if self.lead == 0 else away_led if self.lead > 0 else home_led
+        lead = self.lead
+        turned = 0 if lead == 0 else away_led if lead > 0 else home_led
         correction = expected - outcomes / same_lead if same_lead else 0.0
         summary = SimilarSummary(minute, count, same_lead, home_led, turned, correction)
         earlier = (
-            (distance, image) for distance, image in nearest if not limited or games.date[image // 2].item() < before
+            (distance, image) for distance, image in nearest if before is None or games.date[image // 2].item() < before
         )
         similar = (_similar_game(games, image, distance, minute, at) for distance, image in earlier)
         return tuple(islice(similar, MOST_SIMILAR)), summary

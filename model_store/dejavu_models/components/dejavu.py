@@ -10,6 +10,7 @@ their distribution is rough (docs/decisions/0072-components.md).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from functools import cached_property
 from typing import Any, Final, Self
 
@@ -188,6 +189,12 @@ class Dejavu(Component):
             return ()
         course = self.games.differentials[number, : horizon.last_slot].astype(np.int64)
         return tuple((-course if game.mirrored else course).tolist())
+
+    @cached_property
+    def newest(self) -> date:
+        """Date of the newest past game."""
+        newest: date = self.games.date.max().item()
+        return newest
 
     @cached_property
     def _by_name(self) -> dict[tuple[Any, str, str], int]:

@@ -89,7 +89,7 @@ class Weights:
 
     def use(self, component: str) -> bool:
         """Return whether a component has a weight anywhere."""
-        return component in self.names and bool(self.values[..., self.names.index(component)].any())
+        return bool(self.values[..., self.names.index(component)].any())
 
     def listed(self) -> Iterator[ComponentWeight]:
         """Yield all weights."""

@@ -131,7 +131,7 @@ def references_of(levels: Floats, margins: Floats, live: Floats) -> References:
 
 def similarity_features(rows: Rows, references: References) -> Floats:
     """Return the features that Dejavu compares, (n, FEATURES), in points."""
-    minute = rows.patterns.shape[1]
+    minute = rows.minute
     lead = rows.patterns[:, -1]
     leads = np.concatenate([np.zeros((len(lead), 1)), rows.patterns], axis=1)  # after minutes 0 to `minute`
     changes = [leads[:, max(minute - later, 0)] - leads[:, max(minute - earlier, 0)] for later, earlier in PATH]

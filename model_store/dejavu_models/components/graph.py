@@ -134,7 +134,7 @@ def search(graph: Graph, count: int) -> Any:
         graph: the graph of m vectors.
         count: number of neighbors, at most m.
     """
-    return native.graph(
+    return native.Graph(
         graph.vectors,
         entry=int(graph.entry[0]),
         levels=graph.levels,

@@ -8,7 +8,6 @@ exchanged.
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -103,12 +102,6 @@ class PastGames:
 
     def __len__(self) -> int:
         return len(self.final)
-
-    @property
-    def newest(self) -> dt.date:
-        """The date of the newest game."""
-        newest: dt.date = self.date.max().item()
-        return newest
 
     def columns(self) -> dict[str, NDArray[np.generic]]:
         """Return the columns by name."""

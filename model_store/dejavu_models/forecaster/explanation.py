@@ -73,7 +73,8 @@ def explanation(
     similar: tuple[tuple[SimilarGame, ...], SimilarSummary | None] = ((), None)
     if models.dejavu is not None and not (query.moment is not None and query.moment.is_overtime):
         [expected] = (each.prediction for each in others if each.name == "dejavu")
-        similar = own.game.similar(horizon, expected, models.dejavu.games, query.game_date)
+        before = None if query.game_date is None or query.game_date > models.dejavu.newest else query.game_date
+        similar = own.game.similar(horizon, expected, models.dejavu.games, before)
     contributions = (
         *_before_tipoff(models, query, terms, path[0]),
         Contribution("minutes", sum(changes) - shift),

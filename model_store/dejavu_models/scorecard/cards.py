@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from dejavu_models.metrics import leader_probability
 from dejavu_models.scorecard.doubtful import doubtful_games
 from dejavu_models.scorecard.estimates import (
     USUAL_ALPHA,
@@ -122,7 +123,7 @@ def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
     units = Units.of(settled.game, settled.minute)
     absolute = units.means(np.abs(settled.error))
     persistence = units.means(np.abs(settled.persistence_error))
-    led, leader = settled.home_led, (np.sign(settled.lead) + 1.0) / 2.0  # ahead: certain to lead; a tie is even
+    led, leader = settled.home_led, leader_probability(settled.lead)
     brier, leader_brier = (units.means(np.square(each - led)) for each in (settled.probability, leader))
     # A side that is likelier than the other is right or wrong; none is half of each.
     accuracy, leader_accuracy = (

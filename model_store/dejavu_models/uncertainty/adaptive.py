@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, Self
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from dejavu_feed.pattern import QUARTER_MINUTES, REGULATION_MINUTES
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
@@ -184,7 +184,8 @@ class AdaptiveState:
 
 _FORM: Final = 4
 _STORED: Final = TypeAdapter[tuple[int, list[tuple[TrackerKey, Tracker]]]](
-    tuple[Literal[4], list[tuple[TrackerKey, Tracker]]]
+    tuple[Literal[4], list[tuple[TrackerKey, Tracker]]],
+    config=ConfigDict(defer_build=True),  # few processes store a state, and all import this
 )
 _INITIAL = Tracker()
 

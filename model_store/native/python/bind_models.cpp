@@ -260,9 +260,10 @@ nb::tuple similar(const Ensemble &models, const Prediction &prediction, int hori
 }  // namespace
 
 void bind_models(nb::module_ &module) {
-    nb::class_<Graph>(module, "Graph").def("nearest", &nearest);
-    module.def("graph", &graph, nb::arg("vectors"), nb::kw_only(), nb::arg("entry"), nb::arg("levels"),
-               nb::arg("counts"), nb::arg("links"), nb::arg("breadth"));
+    nb::class_<Graph>(module, "Graph")
+        .def(nb::new_(&graph), nb::arg("vectors"), nb::kw_only(), nb::arg("entry"), nb::arg("levels"),
+             nb::arg("counts"), nb::arg("links"), nb::arg("breadth"))
+        .def("nearest", &nearest);
     nb::class_<PastGames>(module, "PastGames")
         .def(nb::new_(&past_games), nb::kw_only(), nb::arg("differentials"), nb::arg("totals"), nb::arg("finals"),
              nb::arg("margins"), nb::arg("codes"));
@@ -307,7 +308,6 @@ void bind_models(nb::module_ &module) {
         .def("point", [](const Prediction &of, int horizon) { return of.points.at(static_cast<std::size_t>(horizon)); })
         .def_prop_ro("minute", &Prediction::minute)
         .def_ro("pattern", &Prediction::pattern)
-        .def_prop_ro("margin", [](const Prediction &of) { return of.margin.points; })
         .def_prop_ro("groups", [](const Prediction &of) {
             Result<std::int64_t> result({of.groups.size()});
             std::copy(of.groups.begin(), of.groups.end(), result.data());

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,16 @@ def test_the_probability_rises_with_the_lead(
             assert probabilities == sorted(probabilities)
             assert probabilities[0] < 0.25
             assert probabilities[-1] > 0.75
+
+
+def test_the_similar_games_that_are_listed_are_earlier_than_the_game(shipped: Forecaster) -> None:
+    for day, known in ((None, True), (date(2024, 11, 1), True), (date(2016, 6, 19), True), (date(2000, 1, 1), False)):
+        made = shipped.forecast(query(game_date=day, explain=True)).explanation
+        assert made is not None
+        assert len(made.similar_games) == (5 if known else 0)
+        assert all(day is None or game.date < day for game in made.similar_games)
+        distances = [game.distance for game in made.similar_games]
+        assert distances == sorted(distances)
 
 
 def test_strength_counts_where_both_teams_are_given(shipped: Forecaster) -> None:

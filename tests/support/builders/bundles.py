@@ -17,22 +17,20 @@ from tests.support.builders.shipped import shipped_bundle
 
 from dejavu_models.components.ensemble import POOLED, Weights
 from dejavu_models.components.linear import SLOPE, LinearModels
-from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
     LINEAR,
     TOTALS,
     WEIGHTS,
-    Golden,
     Manifest,
     RefreshRecord,
     file_names,
     version_of,
 )
 from dejavu_models.types import LINEAR as LINEAR_MODELS
-from dejavu_models.types import LINEAR_SOURCES, Forecast, MarginSource
+from dejavu_models.types import LINEAR_SOURCES, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
-from dejavu_store.bundle import MANIFEST, load_bundle, publish, read_manifest
+from dejavu_store.bundle import MANIFEST, answered, load_bundle, publish, read_manifest
 from dejavu_store.contents import linear_from_bytes, linear_to_bytes, load_contents
 from dejavu_store.registry import default_bundle
 
@@ -79,7 +77,7 @@ def publish_variant(folder: Path, lost: float, *, light: bool = False) -> str:
         (draft / LINEAR).write_bytes(contents[LINEAR])
         (draft / MANIFEST).write_text(variant.to_json())
         model = load_bundle(draft, allow_unfit=True)
-        golden = tuple(_updated(each, model.forecast(query_of(each))) for each in variant.golden)
+        golden = tuple(answered(model, each) for each in variant.golden)
     publish(folder, _with(variant, golden=golden), contents)
     return variant.version
 
@@ -92,7 +90,7 @@ def publish_with_components(folder: Path, components: tuple[str, ...]) -> Manife
         contents[WEIGHTS] = _weights_of(Weights.from_bytes(contents[WEIGHTS]), components).to_bytes()
     manifest = sealed(base, contents, components=components)
     model = load_contents("draft", manifest, contents)
-    golden = tuple(_updated(each, model.forecast(query_of(each))) for each in base.golden)
+    golden = tuple(answered(model, each) for each in base.golden)
     publish(folder, _with(manifest, golden=golden), contents)
     return read_manifest(folder)
 
@@ -173,21 +171,6 @@ SEASONS = range(2031, 2035)
 
 SEASON_GAMES = 120
 """Games per season: about the fewest that a walk-forward by the quick recipe needs."""
-
-
-def query_of(golden: Golden) -> ForecastQuery:
-    """Return the query of a golden forecast."""
-    return ForecastQuery(ScorePattern(golden.pattern), golden.horizon, golden.alpha, golden.home_team, golden.away_team)
-
-
-def _updated(golden: Golden, answer: Forecast) -> Golden:
-    values = {
-        "point_forecast": answer.point,
-        "interval_lower": answer.interval.lower,
-        "interval_upper": answer.interval.upper,
-        "home_lead_probability": answer.home_lead_probability,
-    }
-    return golden.model_copy(update=values)
 
 
 def _with(manifest: Manifest, **changed: object) -> Manifest:

@@ -7,20 +7,12 @@ import numpy as np
 from dejavu_models.arrays import Integers
 from dejavu_models.components.dejavu import Dejavu
 from dejavu_models.components.features import LIVE_COLUMNS, Rows
-from dejavu_models.components.past_games import PastGames
-from dejavu_models.types import Horizon
 
 
 def members_of(dejavu: Dejavu, minute: int, groups: Integers) -> Integers:
     """Return the images in groups, (k,), group by group."""
     parts = [dejavu.members[minute - 1, dejavu.starts[each] : dejavu.starts[each + 1]] for each in groups.tolist()]
     return np.concatenate(parts).astype(np.int64)
-
-
-def leads_at(games: PastGames, horizon: Horizon) -> Integers:
-    """Return the differentials at a horizon, (n,)."""
-    column = games.final if horizon is Horizon.FINAL else games.differentials[:, horizon.minutes - 1]
-    return column.astype(np.int64)
 
 
 def past_rows(dejavu: Dejavu, minute: int, games: Integers) -> Rows:

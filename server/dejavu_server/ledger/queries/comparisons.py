@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func,
 
 from dejavu_models.comparison.gate import PERSISTENCE
 from dejavu_models.comparison.scores import PairedForecasts
-from dejavu_models.metrics import cramer_distance
+from dejavu_models.metrics import cramer_distance, leader_probability
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import forecasts, outcomes, shadows
@@ -109,7 +109,7 @@ def _paired(model: _Columns, other: _Columns | None) -> PairedForecasts:
 def _persistence(model: _Columns) -> _Columns:
     """Return the columns of persistence for the questions of a model: the last known lead as a certain forecast."""
     lead, differential = model["lead"], model["differential"]
-    leader = (np.sign(lead) + 1.0) / 2.0
+    leader = leader_probability(lead)
     return {
         "crps": np.abs(lead - differential),
         "brier": np.square(leader - (differential > 0)),

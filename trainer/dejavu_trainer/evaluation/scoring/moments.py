@@ -11,6 +11,7 @@ from dejavu_feed.moment import TABLES_FROM
 from dejavu_models.arrays import Floats
 from dejavu_models.components.ensemble import Ensemble, GameOpinions
 from dejavu_models.components.features import LIVE_COLUMNS
+from dejavu_models.metrics import leader_probability
 from dejavu_models.moments.model import MomentInputs, MomentModel
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
@@ -75,7 +76,7 @@ def score_moments(
             f"{target}.outcome": outcomes.astype(np.int16),
             f"{target}.lead": leads.astype(np.int16),
             f"{target}.logistic.probability": logistic.astype(np.float32),
-            f"{target}.leader.probability": ((np.sign(leads) + 1) / 2).astype(np.float32),
+            f"{target}.leader.probability": leader_probability(leads).astype(np.float32),
         }
         served = scored(made, outcomes, places.uniform(-0.5, 0.5, len(states)))
         result |= {f"{target}.served.{name}": each for name, each in served.items()}

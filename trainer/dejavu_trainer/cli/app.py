@@ -67,6 +67,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed; the same seed gives the same result.")]
 
 
+Url = Annotated[
+    str | None, typer.Option("--url", help="Base URL to use instead of https://stats.nba.com, such as a mirror.")
+]
+
 Season = Annotated[int, typer.Option("--season", min=1947, max=2200, help="Year in which the season ends.")]
 
 

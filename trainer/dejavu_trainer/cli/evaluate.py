@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -133,12 +133,12 @@ def backtest(
             method = RunProvenance(recipe.digest, seed, games.fingerprint, games.fingerprints)
             result = result_of(folds, method)
             report = report_of(f"Walk-forward over {', '.join(map(str, seasons))}", result)
-            write_atomic(out / RESULT, to_json(result).encode())
+            document = to_json(result)
+            write_atomic(out / RESULT, document.encode())
             write_atomic(out / SUMMARY, markdown(report).encode())
             write_atomic(out / PAGE, page(report, plots(result.figures)).encode())
             write_atomic(out / FAN_CHART, fan_chart(result.table).encode())
     if as_json:
-        document: dict[str, Any] = json.loads(to_json(result))
-        print_json(document)
+        print_json(json.loads(document))
     else:
         print_report(Console(), report)

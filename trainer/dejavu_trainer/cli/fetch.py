@@ -12,7 +12,7 @@ import typer
 from dejavu_common.rich_console import Console
 from dejavu_feed.errors import DataError
 from dejavu_feed.nba.stats_service import NbaStats, Stats
-from dejavu_trainer.cli.app import Json, ProgressBars, app, exit_on_error, parsed, print_json
+from dejavu_trainer.cli.app import Json, ProgressBars, Url, app, exit_on_error, parsed, print_json
 from dejavu_trainer.data.fetch import FIRST_SEASON, FetchResult, fetch
 from dejavu_trainer.data.games import count_games, parse_seasons, season_name
 from dejavu_trainer.data.plays import season_path
@@ -31,9 +31,7 @@ def fetch_seasons(
     out: Annotated[
         Path, typer.Option(help="Folder to write plays_{season}.parquet into; a later run resumes from it.")
     ],
-    url: Annotated[
-        str | None, typer.Option(help="Base URL to use instead of https://stats.nba.com, such as a mirror.")
-    ] = None,
+    url: Url = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a season that was not written by fetch.")
     ] = False,

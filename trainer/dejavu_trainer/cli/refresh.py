@@ -16,7 +16,7 @@ from dejavu_common.rich_console import Console
 from dejavu_feed.nba.stats_service import STATS_URL, NbaStats
 from dejavu_store.bundle import check_target, read_manifest
 from dejavu_store.registry import default_bundle, refreshed_bundle
-from dejavu_trainer.cli.app import Json, app, exit_on_error, parsed, print_json
+from dejavu_trainer.cli.app import Json, Url, app, exit_on_error, parsed, print_json
 from dejavu_trainer.data.retries import FetchStopped, RetryingClient
 from dejavu_trainer.reports.runs import print_refresh, refresh_document, unchanged_document
 
@@ -49,9 +49,7 @@ def refresh(
             "ledger (its path, or sqlite:///PATH).",
         ),
     ] = None,
-    url: Annotated[
-        str | None, typer.Option(help="Base URL to use instead of https://stats.nba.com, such as a mirror.")
-    ] = None,
+    url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Bring the teams' ratings of a bundle up to date with later games, without fitting anything else.

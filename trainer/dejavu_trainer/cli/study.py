@@ -40,7 +40,7 @@ def compare(
         str,
         typer.Option(
             metavar="NAME",
-            help="Forecaster of the first, such as served, static, dejavu, lstm or mean.",
+            help="Forecaster of the first, such as served, static, dejavu, lstm or documents.",
         ),
     ] = "served",
     other: Annotated[
@@ -74,7 +74,7 @@ def study(
     test: Test,
     out: Annotated[Path, typer.Option(help="Folder for the folds of each recipe; a later run resumes from it.")],
     forecaster: Annotated[
-        str, typer.Option(metavar="NAME", help="Forecaster to compare, such as served, dejavu, lstm or mean.")
+        str, typer.Option(metavar="NAME", help="Forecaster to compare, such as served, dejavu, lstm or documents.")
     ] = "served",
     calibrate_seasons: CalibrateSeasons = 2,
     jobs: Jobs = None,

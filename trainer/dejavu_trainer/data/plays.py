@@ -55,7 +55,7 @@ _NAME = re.compile(r"plays_([0-9]{4})\.parquet", re.ASCII)
 
 
 class SeasonFile(StrEnum):
-    """SeasonFile of a season's file; the value begins its name."""
+    """Kind of a season's file; the value begins its name."""
 
     PLAYS = "plays"
     EVENTS = "events"

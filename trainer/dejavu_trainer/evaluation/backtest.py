@@ -95,12 +95,13 @@ class Fold:
         train = games.select(games.season < first)
         to_calibrate = games.select((games.season >= first) & (games.season < self.season))
         models = fit_recipe(train, to_calibrate, self.recipe, self.seed, stages=stages)
-        table = score(models, games.select(games.season == self.season))
+        test = games.select(games.season == self.season)
+        table = score(models, test)
         earlier = games.select(games.season < self.season)
         totals = fit_totals(earlier, self.recipe.rating_steps, ignore)
         if totals is None:
             return table
-        return Table(table.columns | score_totals(totals, earlier, games.select(games.season == self.season)))
+        return Table(table.columns | score_totals(totals, earlier, test))
 
 
 def backtest(

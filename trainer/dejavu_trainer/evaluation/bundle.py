@@ -94,7 +94,7 @@ def evaluate(
     seen: Literal["train", "calibrate", "ratings"] | None = "ratings" if knows_results else None
     if season in info.train_seasons or season in info.calibration_seasons:
         seen = "train" if season in info.train_seasons else "calibrate"
-    table = Table(table.columns | _totals(forecaster, games, season))
+    table = Table(table.columns | _totals(forecaster, earlier.games, test.games))
     return Evaluation(seen, result_of([table], method))
 
 
@@ -104,11 +104,10 @@ def _players(forecaster: Forecaster, earlier: Games) -> PlayerRatings | None:
     return None if players is None else replace(rate_players(PlayerRatings(), earlier)[1], weights=players.weights)
 
 
-def _totals(forecaster: Forecaster, games: Games, season: int) -> Columns:
+def _totals(forecaster: Forecaster, earlier: Games, test: Games) -> Columns:
     """Score the totals of a season, with ratings as they stood before it; empty if the bundle has no totals."""
     totals = forecaster.totals
     if totals is None:
         return {}
-    earlier = games.select(games.season < season)
     _, before = carry_totals(TotalFilter.start(totals.ratings.settings), earlier)
-    return score_totals(replace(totals, ratings=before), earlier, games.select(games.season == season))
+    return score_totals(replace(totals, ratings=before), earlier, test)

@@ -5,7 +5,7 @@ the test and the calibration are included. With several seasons, each has its ow
 treated as independent, although the calibrations may share seasons.
 
 A pooled coverage is also right if intervals are too narrow in one season and too wide in another, so each season is
-compared with its own interval too. Intervals that follow a season (`uncertainty/season_scale.py`) compensate part of
+compared with its own interval too. Intervals that follow a season (`uncertainty/adaptive.py`) compensate part of
 its sampling error; the interval ignores this, and is too wide for them.
 """
 
@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from statistics import NormalDist
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats, Integers
 from dejavu_models.metrics import Estimate
@@ -223,25 +224,20 @@ def coverage_groups(table: Table, forecasters: Sequence[str]) -> list[CoverageGr
         place = np.ravel_multi_index(
             (minute, lead_groups(table.of(target, "lead")), folds[table.of(target, "game")]), calibrated.shape
         )
-        games = np.bincount(place, minlength=calibrated.size).reshape(calibrated.shape)
+        games = _with_all(np.bincount(place, minlength=calibrated.size).reshape(calibrated.shape))
+        of_all = np.broadcast_to(table.columns["fold.calibration_games"], (minutes, 1, calibrated.shape[2]))
+        behind = np.concatenate([calibrated, of_all], axis=1)
         for forecaster, level in product(forecasters, LEVELS):
             held = table.columns.get(f"{target}.{forecaster}.held_{level}")
             if held is None:
                 continue
-            counts = np.bincount(place, held, minlength=calibrated.size).reshape(calibrated.shape)
-            for minute_index, lead in product(range(minutes), (*range(len(LEADS)), slice(None))):
-                of_lead = lead if isinstance(lead, slice) else slice(lead, lead + 1)
-                tested = games[minute_index, of_lead].sum(axis=0)
-                behind = (
-                    table.columns["fold.calibration_games"]
-                    if isinstance(lead, slice)
-                    else calibrated[minute_index, lead]
-                )
-                pairs = tuple((int(n), int(m)) for n, m in zip(tested, behind, strict=True) if n)
+            counts = _with_all(np.bincount(place, held, minlength=calibrated.size).reshape(calibrated.shape))
+            for row, (column, name) in product(range(minutes), enumerate((*LEADS, ALL))):
+                tested = games[row, column]
                 if tested.sum() >= MIN_GAMES:
-                    name = ALL if isinstance(lead, slice) else LEADS[lead]
-                    total = int(counts[minute_index, of_lead].sum())
-                    found.append(((forecaster, target, level, minute_index + 1, name), total, pairs))
+                    pairs = tuple((int(n), int(m)) for n, m in zip(tested, behind[row, column], strict=True) if n)
+                    total = int(counts[row, column].sum())
+                    found.append(((forecaster, target, level, row + 1, name), total, pairs))
     corrected = 1 - (1 - LEVEL) / max(len(found), 1)
     return [
         CoverageGroup(
@@ -249,3 +245,8 @@ def coverage_groups(table: Table, forecasters: Sequence[str]) -> list[CoverageGr
         )
         for key, held, pairs in found
     ]
+
+
+def _with_all(counts: NDArray[Any]) -> NDArray[Any]:
+    """Return counts by minute, lead and fold, followed by those of all leads."""
+    return np.concatenate([counts, counts.sum(axis=1, keepdims=True)], axis=1)

@@ -209,7 +209,7 @@ def fit_margin_model(games: MarginGames) -> MarginModel:
         live, leads = games.live_at(minute), games.leads[:, minute - 1]
         if live is not None and games.totals is not None:
             pace[row] = _fit_pace(games.totals[:, index], live)
-            shift[row] = _least_squares(shift_terms(live), residuals[:, row])
+            shift[row] = least_squares(shift_terms(live), residuals[:, row])
             residuals[:, row] -= shift_terms(live) @ shift[row]
         terms.append(scale_terms(HORIZONS[index], minute, leads, games.margins, _paces(pace[row], live, len(leads))))
     scale = fit_scales(terms, residuals, LATE)
@@ -231,14 +231,15 @@ def _paces(coefficients: Floats, live: LiveColumns | None, games: int) -> Floats
     return np.zeros(games) if live is None else pace_of(coefficients, live)
 
 
-def _least_squares(inputs: Floats, values: Floats) -> Floats:
+def least_squares(inputs: Floats, values: Floats) -> Floats:
+    """Return the least-squares coefficients; those of inputs that are 0 in all games are 0."""
     return np.asarray(np.linalg.lstsq(inputs, values)[0], dtype=np.float64)
 
 
 def _fit_pace(totals: Floats, live: LiveColumns) -> Floats:
     """Fit the coefficients of the points still to come, from the totals at the horizon, (n,); see `pace_of`."""
     inputs = np.stack([np.ones(len(totals)), live.total_points], axis=1)
-    coefficients = _least_squares(inputs, totals - live.total_points)
+    coefficients = least_squares(inputs, totals - live.total_points)
     return np.append(coefficients, np.log(np.maximum(inputs @ coefficients, 1.0).mean()))
 
 

@@ -15,7 +15,7 @@ from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance
-from dejavu_trainer.training.lattice import LateShapes, fit_scales, fit_shapes, standardized
+from dejavu_trainer.training.lattice import LateShapes, fit_scales, fit_shapes, least_squares, standardized
 from dejavu_trainer.training.linear import season_parts
 from dejavu_trainer.training.ratings import carried, fit_settings, frozen, totals_terms
 
@@ -146,20 +146,15 @@ def fit_total_model(games: TotalGames) -> TotalModel:
     for row, (index, minute) in enumerate(CASES):
         inputs = games.at(minute)
         loads, to_come = point_terms(HORIZONS[index], inputs), games.outcomes[:, index] - inputs.points
-        point[row] = _least_squares(loads, to_come)
+        point[row] = least_squares(loads, to_come)
         log_mean[row] = np.log(max(float(np.maximum(loads @ point[row], 1.0).mean()), 1.0))
         predicted = np.empty(len(to_come))
         for which in season_parts(games.season):
             # a single game has no other games
             others = ~which if not which.all() else which
-            predicted[which] = loads[which] @ _least_squares(loads[others], to_come[others])
+            predicted[which] = loads[which] @ least_squares(loads[others], to_come[others])
         residuals[:, row] = to_come - predicted
         terms.append(scale_terms(HORIZONS[index], minute, inputs, predicted, float(log_mean[row])))
     scale = fit_scales(terms, residuals, LATE)
     shapes, late_shapes = fit_shapes(standardized(terms, residuals, scale), games.leads, LATE_SHAPES)
     return TotalModel(point, log_mean, scale, shapes, late_shapes, games=len(games.season))
-
-
-def _least_squares(inputs: Floats, values: Floats) -> Floats:
-    """Return the least-squares coefficients; those of inputs that are 0 in all games are 0."""
-    return np.asarray(np.linalg.lstsq(inputs, values)[0], dtype=np.float64)

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from dejavu_models.arrays import Floats
-from dejavu_models.components.ensemble import CELLS, POOLED, Ensemble, Weights, cell_of
+from dejavu_models.components.ensemble import CELLS, Ensemble, Weights, cell_of
 from dejavu_models.types import CASES, LINEAR, LINEAR_SOURCES, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.distribution import VALUES
@@ -60,7 +60,7 @@ def learn_weights(
             those of MarginSource.UNKNOWN and KNOWN.
         advance: called with 1 after each source.
     """
-    names = (*POOLED, *(each.name for each in ensemble.others))
+    names = ensemble.weights.names
     values, lower, upper = (np.empty((len(LINEAR_SOURCES), len(CELLS), len(names))) for _ in range(3))
     present = [name == LINEAR or name in ensemble.members for name in names]
     for row, source in enumerate(LINEAR_SOURCES):
@@ -81,7 +81,7 @@ def _products(
     """
     points = linear_points(ensemble.linear, rated, line=source is MarginSource.LINE)
     columns, count = np.flatnonzero(present), len(present)
-    names = (*POOLED, *(each.name for each in ensemble.others))
+    names = ensemble.weights.names
     only = [Weights.fixed(*np.eye(count)[column], names=names) for column in columns]
     alone = [ServedTables.of_source(replace(ensemble, weights=each), tables, source, rated) for each in only]
     result = [np.zeros((len(rated.games), count, count)) for _ in CELLS]

@@ -168,7 +168,7 @@ PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest
 ALL    = $(PYTEST) -n 4 --dist worksteal
 # Tests that start no processes: models, feed, converters, the ledger's arithmetic and queries, other unit tests.
 FAST   = tests/test_structure.py tests/models tests/feed tests/contract/test_messages.py tests/cli/output tests/client/transport \
-         tests/server/test_settings.py tests/server/api/converters tests/server/ledger/entries tests/server/ledger/queries \
+         tests/server/test_settings.py tests/server/api/converters tests/ledger/entries tests/ledger/queries \
          tests/server/forecasting/test_batcher.py tests/trainer/data tests/trainer/training
 
 # Node is optional: without it, or without npm's registry, its tests are skipped. CI requires it.
@@ -217,7 +217,7 @@ nightly-laws: install install-node $(GEN)/.installed $(WEB)/node_modules/.instal
 	DEJAVU_NIGHTLY=1 $(ALL) -m "not nightly" --timeout 900
 
 nightly-postgres: install  ## the tests of ledger, streams and record on PostgreSQL
-	DEJAVU_TEST_LEDGER=postgresql $(PYTEST) -n 2 --dist worksteal -m "not nightly" --timeout 900 tests/server/ledger tests/server/streaming \
+	DEJAVU_TEST_LEDGER=postgresql $(PYTEST) -n 2 --dist worksteal -m "not nightly" --timeout 900 tests/ledger tests/server/streaming \
 	  tests/server/forecasting tests/server/api
 
 nightly-images: $(VENV)/.release  ## build the wheel, and the images, and run them hardened; needs root, and Debian's buildah, mmdebstrap and docker-compose

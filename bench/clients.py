@@ -25,8 +25,8 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import HALFTIME, AsyncDejavuClient
 from dejavu_client.errors import DejavuClientError
-from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.audit.verification import verify
+from dejavu_ledger import Ledger
+from dejavu_ledger.audit.verification import verify
 
 THINKING_SECONDS = 0.05
 """Mean pause of a publisher after each response; limits the load, since every subscriber gets each forecast."""

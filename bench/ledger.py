@@ -21,10 +21,10 @@ from tests.support.builders.record_book import forecast, with_market
 
 from dejavu_common.clock import game_day
 from dejavu_feed.teams import TEAMS
+from dejavu_ledger import Ledger
+from dejavu_ledger.records import IssuedForecast, ReportedOutcome
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import DISTRIBUTION_LEVELS, MAX_SLOTS, Horizon, Interval
-from dejavu_server.ledger import Ledger
-from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 GAMES_AN_EVENING = 8
 

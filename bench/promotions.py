@@ -50,9 +50,9 @@ from dejavu.v1 import model_service_pb2 as models_pb
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.queries.model_changes import KnownRoster, read_changes
-from dejavu_server.records import IssuedForecast
+from dejavu_ledger import Ledger
+from dejavu_ledger.queries.model_changes import KnownRoster, read_changes
+from dejavu_ledger.records import IssuedForecast
 from dejavu_store.bundle_store import ModelStore
 from dejavu_store.stages import ModelAction
 

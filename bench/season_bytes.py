@@ -27,11 +27,11 @@ from dejavu_feed.nba import NbaFeed
 from dejavu_feed.replay.games import ReplayGame, recorded_evening, simulated_evening
 from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
+from dejavu_ledger import verify
+from dejavu_ledger.copies.databases import open_source, open_target
+from dejavu_ledger.copies.ledger_copy import copy_ledger
 from dejavu_poller import Poller
 from dejavu_poller.poller import DEFAULT_END_INTERVAL
-from dejavu_server.ledger import verify
-from dejavu_server.ledger.copies.databases import open_source, open_target
-from dejavu_server.ledger.copies.ledger_copy import copy_ledger
 
 SEASON_GAMES = 1320
 SERVER = ("--workers", "1", "--max-ratings-days", "3650", "--caller-ledger-mib", "0")

@@ -21,7 +21,7 @@ import grpc
 import psutil
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
-from dejavu_server.ledger import Ledger
+from dejavu_ledger import Ledger
 
 ROOT = Path(__file__).parents[1]
 

@@ -67,7 +67,7 @@ def test_a_wheel_brings_types_migrations_and_the_retry_configuration(unpacked: P
         "dejavu_store/bundles/default/manifest.json",
     ):
         assert (unpacked / needed).is_file(), needed
-    assert list((unpacked / "dejavu_server/ledger/database/migrations").rglob("*.py"))
+    assert list((unpacked / "dejavu_ledger/database/migrations").rglob("*.py"))
     assert not list(unpacked.glob("tests*"))
     assert not (unpacked / "inference").exists()  # another project's name
 

@@ -20,8 +20,8 @@ import uvloop
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.harness.subscribers import Subscriber, encode_outcome
 
+from dejavu_ledger import Ledger
 from dejavu_server.api.converters.prediction import forecast_message
-from dejavu_server.ledger import Ledger
 from dejavu_server.streaming.broadcaster import Broadcaster
 
 A_COMMIT = 200

@@ -22,6 +22,9 @@ __all__ = ["CASES", "HORIZONS", "MAX_SLOTS", "Horizon"]  # re-exported: horizons
 MAX_DIFFERENTIAL = 200.0
 """Bound of a differential, in points; the largest margin of any NBA game is 73."""
 
+PLAUSIBLE_GAP: Final = 12.0
+"""Default of the largest plausible difference between the margin of a request and that of the ratings, in points."""
+
 THRESHOLDS: Final = {Horizon.HALFTIME: 0.5, Horizon.FINAL: 0.0}
 """Predicted differential above which the home team counts as leading. At halftime a prediction below half a point
 rounds to a tie, which is not a lead; a final score is never a tie."""

@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from dejavu_common.files import state_folder
+from dejavu_ledger.url import check_ledger_url
 from dejavu_models.betting import DEFAULT_POLICY
-from dejavu_server.ledger_url import check_ledger_url
 from dejavu_server.options import ProcessMessage, check_address, check_cache, check_path, option
 
 MAX_SECONDS = 86_400

@@ -22,7 +22,7 @@ from bench.streams import Result as StreamsResult
 from tests.support.builders.issued_forecasts import game, issued
 
 from bench import hangs
-from dejavu_server.ledger import Ledger
+from dejavu_ledger import Ledger
 
 SOUND_STREAMS = StreamsResult(stalled=1, cut_off=2, pss_mib=[100.0, 110.0, 120.0], descriptors=[50, 60])
 LEAKING = replace(SOUND_STREAMS, cut_off=1, pss_mib=[100.0, 110.0, 140.0], descriptors=[50, 80])

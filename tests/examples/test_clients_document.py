@@ -27,6 +27,7 @@ from dejavu_client import config
 from dejavu_client.export import FIGURE_COLUMNS, PREDICTION_COLUMNS, Column, arrow_schema
 from dejavu_client.transport import subscription
 from dejavu_feed.live_inputs import LIVE_INPUTS
+from dejavu_ledger.errors import LedgerUnavailable
 from dejavu_models.errors import DejavuError, InvalidLiveInput
 from dejavu_models.forecast_query import MAX_QUANTILES
 from dejavu_server.admission.refusals import CallerLimit
@@ -35,7 +36,6 @@ from dejavu_server.api.converters import prediction, record_requests
 from dejavu_server.api.errors import INTERNAL
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, OVERALL
 from dejavu_server.api.inference.inference_service import INFERENCE_SERVICE
-from dejavu_server.ledger.errors import LedgerUnavailable
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.worker import limits

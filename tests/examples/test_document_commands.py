@@ -220,7 +220,7 @@ ELSEWHERE = {
         f"{STUBS}; test_node.py, test_go.py and test_stream_rules.py run the programs"
     ),
     r"dejavu-server (--listen 127\.0\.0\.1:50051 --workers 4|--model-store) ": "writes to /var/lib",
-    r"dejavu-server ledger copy --ledger ": "needs a PostgreSQL server: tests/server/ledger/copies",
+    r"dejavu-server ledger copy --ledger ": "needs a PostgreSQL server: tests/ledger/copies",
     r"dejavu-server --listen 127\.0\.0\.1:50051 --ledger": "the examples are run on a server of tests/examples",
     r"dejavu predict [^\0]* --home BOS --away LAL --horizon final\s+--game-date 2024-11-01$": (
         "is shown with its output, and run further below"

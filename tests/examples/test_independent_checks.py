@@ -20,7 +20,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.message import Message
-from tests.server.ledger.copies.evenings import write_evenings
+from tests.ledger.copies.evenings import write_evenings
 from tests.support.builders.calls import current_game
 from tests.support.harness.documents import ROOT
 from tests.support.processes.recorded_games import GAMES, Record
@@ -35,11 +35,11 @@ from dejavu.v1.record_service_pb2 import GetScorecardResponse, ListPredictionsRe
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_client import FINAL, DejavuClient
 from dejavu_common.clock import microseconds, utc_now
+from dejavu_ledger.entries import canonical_json, codec
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
 from dejavu_server.cli import checkpoint_files
 from dejavu_server.cli.export_entries import export_entries
-from dejavu_server.ledger.entries import canonical_json, codec
 
 FOLDER = ROOT / "examples" / "python"
 SCORECARD, LEDGER = FOLDER / "recompute_scorecard.py", FOLDER / "check_ledger.py"

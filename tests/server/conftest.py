@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.harness import ledgers
 from tests.support.harness.subscribers import started
-from tests.support.processes.empty_ledger import ledger_url
-from tests.support.processes.servers import async_worker, put_missing_ledger
+from tests.support.processes.servers import async_worker
 
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import AsyncDejavuClient
-from dejavu_server.ledger import Ledger
+from dejavu_ledger import Ledger
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.worker.worker import Worker
 
@@ -54,17 +54,8 @@ async def client(tmp_path: Path) -> AsyncIterator[AsyncDejavuClient]:
         yield client
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return ledger_url(tmp_path, "ledger.db")
-
-
-@pytest.fixture
-async def ledger(url: str) -> AsyncIterator[Ledger]:
-    put_missing_ledger(url)
-    opened = await Ledger.open(url)
-    yield opened
-    await opened.close()
+url = ledgers.url
+ledger = ledgers.ledger
 
 
 @pytest.fixture

@@ -28,8 +28,8 @@ from dejavu_client import (
     UnavailableError,
     predict_request,
 )
+from dejavu_ledger import verify
 from dejavu_server.api.health import LEDGER
-from dejavu_server.ledger import verify
 
 WORKERS = 2
 BOUND_BY_PERMISSIONS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all")

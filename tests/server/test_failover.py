@@ -16,7 +16,7 @@ from tests.support.processes.postgres import PostgresServer, own_server
 from tests.support.processes.servers import spawned_server
 
 from dejavu_client import HALFTIME, DejavuClient, UnavailableError
-from dejavu_server.ledger import verify
+from dejavu_ledger import verify
 
 
 class MovingAddress:

@@ -20,8 +20,8 @@ from tests.support.processes.postgres import PostgresServer, own_server
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu_client import HALFTIME, DejavuClient, HealthStatus, UnavailableError
+from dejavu_ledger import verify
 from dejavu_server.api.health import LEDGER
-from dejavu_server.ledger import verify
 
 WORKERS = 2
 

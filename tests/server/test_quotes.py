@@ -15,7 +15,7 @@ from dejavu.v1.market_pb2 import MARKET_RECORDING_RECORDED, MARKET_SIDE_UNSPECIF
 from dejavu_client import FINAL, HALFTIME, AsyncDejavuClient, Moment
 from dejavu_client.requests import market, total_market
 from dejavu_common.clock import game_day, utc_now
-from dejavu_server.ledger import verify
+from dejavu_ledger import verify
 
 ODDS = market(0, -450, 350, bankroll=1000.0)
 """On the winner: the home team, which leads by 11, is the favorite."""

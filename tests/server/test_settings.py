@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dejavu_common.address import Address
+from dejavu_ledger.url import check_ledger_url
 from dejavu_server.cli.options import options
-from dejavu_server.ledger_url import check_ledger_url
 from dejavu_server.options import check_cache
 from dejavu_server.settings import Settings
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from tests.support.builders.issued_forecasts import issued
 
+from dejavu_ledger import Ledger
+from dejavu_ledger.records import ReportedOutcome
 from dejavu_models.arrays import Floats
 from dejavu_models.types import Horizon
 from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
-from dejavu_server.ledger import Ledger
-from dejavu_server.records import ReportedOutcome
 from dejavu_trainer.cli.main import main
 from dejavu_trainer.training.recipe import TrainingConfig
 

@@ -41,6 +41,7 @@ from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, are_known
 from dejavu_models.totals.totals import Totals, forecast_total
 from dejavu_models.types import (
     HORIZONS,
+    PLAUSIBLE_GAP,
     AdaptationMode,
     ExpectedMarginTerms,
     Forecast,
@@ -57,9 +58,6 @@ from dejavu_models.uncertainty.lattice.game import LatticeGame
 
 LEAST_IN_ONE_PASS: Final = 8
 """Minimum number of queries with the same options that are answered in one pass; fewer are faster one by one."""
-
-PLAUSIBLE_GAP: Final = 12.0
-"""Default of the largest plausible difference between the margin of a request and that of the ratings, in points."""
 
 _LEAST_SPREAD: Final = 1.0
 """Lower bound of a spread, in points: in the last minutes, most of a distribution may lie on one whole number."""

@@ -16,8 +16,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
+from dejavu_ledger.recorder import MODEL_CHANGE, MODELS
 from dejavu_server.admission.refusals import CallerLimit, WatchLimit
 
 MAX_CALLERS: Final = 4096
@@ -30,12 +31,6 @@ BURST_SECONDS: Final = 2.0
 """A caller that has paused may make as many calls at once as its rate allows in this time."""
 
 DAY_SECONDS: Final = 86_400
-
-MODELS: Final = ""
-"""Stands for the game in an entry that changes models."""
-
-MODEL_CHANGE: Final = MODELS, 4096
-"""Game and bytes for which a change of models counts: about the size of its largest possible entry."""
 
 WATCHES: Final = 10
 """A caller's limit of health watches, as a multiple of its limit of streams: clients have one watch per connection,
@@ -172,18 +167,20 @@ def take_of_rate(rate: float, what: str) -> None:
         recording.take(rate, what)
 
 
-def reserved(entries: Sequence[tuple[str, int]]) -> AbstractContextManager[list[tuple[str, int]]]:
-    """Count entries (game or MODELS, size in bytes) for the caller of the current call while the block records them.
+class CurrentRecorder(NamedTuple):
+    """The caller of the current call; see `dejavu_ledger.recorder.Recorder`."""
 
-    If the block fails, no entry was recorded, and none counts. If it is cancelled, entries may still be recorded: they
-    count.
+    caller: str
+    recording: Recording | None
 
-    Returns:
-        A context whose value is a list, to which the block adds the entries that turned out not to be recorded.
-        Entering it raises CallerLimit if the entries exceed a daily limit of the caller.
-    """
-    recording = current_recording.get()
-    return nullcontext([]) if recording is None else _reserved(recording, entries)
+    def reserved(self, entries: Sequence[tuple[str, int]]) -> AbstractContextManager[list[tuple[str, int]]]:
+        """Count entries while the block records them; entering it raises CallerLimit if they exceed a daily limit."""
+        return nullcontext([]) if self.recording is None else _reserved(self.recording, entries)
+
+
+def current_recorder() -> CurrentRecorder:
+    """Return the caller of the current call, with its quota."""
+    return CurrentRecorder(limited_caller.get(), current_recording.get())
 
 
 @contextmanager
@@ -200,7 +197,7 @@ def _reserved(recording: Recording, entries: Sequence[tuple[str, int]]) -> Itera
 
 def check_model_change() -> None:
     """Raise CallerLimit if the caller of the current call may record no further change of models today."""
-    with reserved([MODEL_CHANGE]) as unused:
+    with current_recorder().reserved([MODEL_CHANGE]) as unused:
         unused.append(MODEL_CHANGE)
 
 

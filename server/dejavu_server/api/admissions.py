@@ -32,8 +32,8 @@ from dejavu_server.admission.controller import AdmissionController, MakeRoom, Pe
 from dejavu_server.api.errors import describe, pushback, status, status_number
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
-from dejavu_server.observability.failure_log import RefusalLog
 from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
+from dejavu_server.observability.refusal_log import RefusalLog
 
 _log = structlog.get_logger(__name__)
 

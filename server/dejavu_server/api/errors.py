@@ -19,11 +19,11 @@ import structlog
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_ledger.errors import OutcomeStands
+from dejavu_ledger.records import ReportedOutcome
 from dejavu_models.errors import DejavuError, FieldError
 from dejavu_server.access.caller import ScopeMissing
 from dejavu_server.admission.refusals import CallerLimit
-from dejavu_server.ledger.errors import OutcomeStands
-from dejavu_server.records import ReportedOutcome
 
 ERROR_DOMAIN = "dejavu"
 """Domain of every google.rpc.ErrorInfo that the server sends."""

@@ -7,13 +7,13 @@ from datetime import datetime
 from functools import partial
 
 from dejavu.ops.v1 import feed_service_pb2 as pb
+from dejavu_ledger import games
+from dejavu_ledger.access import LedgerAccess
 from dejavu_server.access.caller import current_caller
 from dejavu_server.admission.callers import take_of_rate
 from dejavu_server.api.converters.feed import TooManyFeeds, checked_report
 from dejavu_server.api.converters.games import checked_games
 from dejavu_server.api.handlers import Context
-from dejavu_server.ledger import games
-from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.observability.metrics import Metrics
 
 FEED_SERVICE = pb.DESCRIPTOR.services_by_name["FeedService"]

@@ -32,6 +32,7 @@ import structlog
 from grpc_status import rpc_status
 from prometheus_client import Counter, Histogram
 
+from dejavu_common.failure_log import FailureLog
 from dejavu_models.errors import DejavuError
 from dejavu_server.access.authenticator import Authenticator
 from dejavu_server.access.caller import CallerLabels, Principal, Unauthenticated, current_caller, current_denial
@@ -45,8 +46,8 @@ from dejavu_server.api.errors import INTERNAL, Failure, describe, pushback, stat
 from dejavu_server.api.handlers import Context, Handler
 from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
 from dejavu_server.api.traces import traced
-from dejavu_server.observability.failure_log import FailureLog, RefusalLog
 from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
+from dejavu_server.observability.refusal_log import RefusalLog
 from dejavu_server.streaming.stream_errors import ServerDraining
 
 

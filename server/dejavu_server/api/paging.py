@@ -1,6 +1,6 @@
 """Pages of lists: the size of a page, and tokens of lists ordered by a key.
 
-Lists of the ledger's entries have tokens bound to the ledger (dejavu_server.ledger.queries.page_tokens).
+Lists of the ledger's entries have tokens bound to the ledger (dejavu_ledger.queries.page_tokens).
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
+from dejavu_ledger.queries.page_tokens import InvalidPageToken
 from dejavu_models.errors import InvalidInput, quoted
-from dejavu_server.ledger.queries.page_tokens import InvalidPageToken
 
 DEFAULT_PAGE: Final = 50
 MAX_PAGE: Final = 500

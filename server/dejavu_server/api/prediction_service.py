@@ -9,8 +9,10 @@ from functools import partial
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_common.clock import game_day, utc_now
 from dejavu_common.tasks import Turns
+from dejavu_ledger.records import IssuedForecast
 from dejavu_models import risk
 from dejavu_models.errors import InvalidInput
+from dejavu_models.results import Failed, Result
 from dejavu_server.access.caller import AccessScope, Principal, ScopeMissing, current_caller
 from dejavu_server.api.cache.what_ifs import WhatIfCache
 from dejavu_server.api.converters import columns, prediction
@@ -19,10 +21,9 @@ from dejavu_server.api.converters.market import answers_of
 from dejavu_server.api.decoding import checked
 from dejavu_server.api.errors import item_error
 from dejavu_server.api.handlers import Context
+from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.forecast_service import ForecastService
-from dejavu_server.records import ForecastRequest, IssuedForecast
-from dejavu_server.results import Failed, Result
 from dejavu_server.streaming.games_in_play import ANY_GAME, GameNotInPlay, GamesInPlay, PublishedGames
 from dejavu_server.streaming.ledger_manager import LedgerManager
 

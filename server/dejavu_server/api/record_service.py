@@ -16,6 +16,15 @@ from google.protobuf.message import Message
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_common.clock import day_bounds
+from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.database.backend import Connection, Query, StopSignal
+from dejavu_ledger.queries import comparisons, pages, predictions, scorecards
+from dejavu_ledger.queries.comparisons import PairFilter
+from dejavu_ledger.queries.model_changes import KnownRoster
+from dejavu_ledger.queries.scorecards import ScoreFilter, SettledByModel
+from dejavu_ledger.queries.settled_cache import SettledCache
+from dejavu_ledger.queries.unsettled import UnsettledGame, unsettled_games
+from dejavu_ledger.records import Checkpoint
 from dejavu_models.comparison.gate import GateSettings
 from dejavu_models.scorecard.cards import LeaderboardMetric, leaderboard, ranked, scorecard
 from dejavu_server.access.caller import current_caller
@@ -24,15 +33,6 @@ from dejavu_server.api.converters.forecast_parts import CourseOf
 from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.shared_reads import LatestRead, ReadSlot, SharedReads
-from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.database.backend import Connection, Query, StopSignal
-from dejavu_server.ledger.queries import comparisons, pages, predictions, scorecards
-from dejavu_server.ledger.queries.comparisons import PairFilter
-from dejavu_server.ledger.queries.model_changes import KnownRoster
-from dejavu_server.ledger.queries.scorecards import ScoreFilter, SettledByModel
-from dejavu_server.ledger.queries.settled_cache import SettledCache
-from dejavu_server.ledger.queries.unsettled import UnsettledGame, unsettled_games
-from dejavu_server.records import Checkpoint
 
 RECORD_SERVICE = pb.DESCRIPTOR.services_by_name["RecordService"]
 

@@ -22,11 +22,11 @@ from google.protobuf.message import Message
 
 from dejavu_common.slots import FairSlots, TooManyWaitError
 from dejavu_common.tasks import retrieve
+from dejavu_ledger.database.backend import StopSignal
+from dejavu_ledger.errors import copy_of
 from dejavu_models.errors import DejavuError
 from dejavu_server.admission.callers import limited_caller
 from dejavu_server.admission.refusals import Overloaded
-from dejavu_server.ledger.database.backend import StopSignal
-from dejavu_server.ledger.errors import copy_of
 
 MAX_WAITING_SMALL = 64
 """Maximum number of waiting small reads; each takes some ten milliseconds."""

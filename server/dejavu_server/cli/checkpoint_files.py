@@ -10,9 +10,9 @@ from google.protobuf import json_format
 
 from dejavu.v1 import record_pb2
 from dejavu_common.clock import EPOCH
+from dejavu_ledger.audit.verification import InvalidCheckpoint
+from dejavu_ledger.records import Checkpoint
 from dejavu_server.api.converters.record import checkpoint_message
-from dejavu_server.ledger.audit.verification import InvalidCheckpoint
-from dejavu_server.records import Checkpoint
 
 _MAX_BYTES = 65_536  # a checkpoint has about 500
 

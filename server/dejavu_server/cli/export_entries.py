@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dejavu_common.files import atomic_replace
-from dejavu_server.ledger.database.backend import Connection
-from dejavu_server.ledger.database.backends import read_only_ledger
-from dejavu_server.ledger.database.store import ChainHead, Identity
-from dejavu_server.ledger.queries import checkpoints
-from dejavu_server.ledger.queries.verification import chain_entries
+from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.database.backends import read_only_ledger
+from dejavu_ledger.database.store import ChainHead, Identity
+from dejavu_ledger.queries import checkpoints
+from dejavu_ledger.queries.verification import chain_entries
 
 STANDARD_OUTPUT = Path("-")
 

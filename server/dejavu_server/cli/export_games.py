@@ -16,9 +16,9 @@ from dejavu_common.build import install
 from dejavu_common.files import atomic_replace
 from dejavu_feed import live_inputs
 from dejavu_feed.pattern import Score
+from dejavu_ledger.database.backends import read_only_ledger
+from dejavu_ledger.queries.completed_games import CompletedGame, SkippedGame, completed_games
 from dejavu_models.errors import DejavuError
-from dejavu_server.ledger.database.backends import read_only_ledger
-from dejavu_server.ledger.queries.completed_games import CompletedGame, SkippedGame, completed_games
 
 
 class ExportError(DejavuError, reason="CANNOT_EXPORT"):

@@ -23,9 +23,9 @@ from dejavu_server.cli.options import options
 from dejavu_server.settings import default_ledger
 
 if TYPE_CHECKING:
+    from dejavu_ledger import Verification
+    from dejavu_ledger.records import Checkpoint
     from dejavu_server.cli.export_games import Export
-    from dejavu_server.ledger import Verification
-    from dejavu_server.records import Checkpoint
 
 SHOWN = 20
 """Maximum number of skipped games to print; --json lists all."""
@@ -103,9 +103,9 @@ def verify(
     a whole also passes; detecting that takes a checkpoint stored out of reach
     of those who can edit the ledger.
     """
+    from dejavu_ledger import verify as verify_ledger  # noqa: PLC0415
+    from dejavu_ledger.audit.signing_key import read_public_key  # noqa: PLC0415
     from dejavu_server.cli import checkpoint_files  # noqa: PLC0415 - see the module docstring
-    from dejavu_server.ledger import verify as verify_ledger  # noqa: PLC0415
-    from dejavu_server.ledger.audit.signing_key import read_public_key  # noqa: PLC0415
 
     with exit_on_ledger_error(as_json=as_json):
         keys = [read_public_key(path) for path in public_key or ()]
@@ -135,9 +135,9 @@ def checkpoint(
     `dejavu-server ledger verify --checkpoint FILE` then shows whether the
     ledger still has everything up to that point.
     """
+    from dejavu_ledger.audit import checkpoints  # noqa: PLC0415
+    from dejavu_ledger.audit.signing_key import key_path, load_or_create  # noqa: PLC0415
     from dejavu_server.cli import checkpoint_files  # noqa: PLC0415 - see the module docstring
-    from dejavu_server.ledger.audit import checkpoints  # noqa: PLC0415
-    from dejavu_server.ledger.audit.signing_key import key_path, load_or_create  # noqa: PLC0415
 
     with exit_on_ledger_error():
         if str(out) != "-" and out.exists() and not force:
@@ -218,7 +218,7 @@ def export_entries(
 @contextmanager
 def exit_on_ledger_error(*, as_json: bool = False, option: str = "--ledger") -> Iterator[None]:
     """Do the same as `exit_on_error`; also turn an invalid URL, given by `option`, into exit code 2."""
-    from dejavu_server.ledger import InvalidLedgerUrl  # noqa: PLC0415 - see the module docstring
+    from dejavu_ledger import InvalidLedgerUrl  # noqa: PLC0415 - see the module docstring
 
     with exit_on_error(as_json=as_json):
         try:

@@ -22,15 +22,15 @@ from typing import TypeVar
 
 import structlog
 
+from dejavu_common.activity import Activity
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.forecaster.active_state import ActiveState
+from dejavu_models.results import Failed, Result
 from dejavu_models.types import Forecast
 from dejavu_server.admission.callers import limited_caller
 from dejavu_server.admission.refusals import CallerLimit, Overloaded
-from dejavu_server.observability.activity import Activity
-from dejavu_server.results import Failed, Result
 
 CHUNK = 128
 """Maximum queries in one pass, a few milliseconds of work. The games of one evening at both horizons are fewer."""

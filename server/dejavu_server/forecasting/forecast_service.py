@@ -14,16 +14,17 @@ from prometheus_client import Counter
 from dejavu_common.clock import utc_now
 from dejavu_common.tasks import Turns
 from dejavu_common.tracing import span
+from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.errors import ModelsChanged
+from dejavu_ledger.records import IssuedForecast, MarketRecording, SentMarket
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.results import Failed, Result
 from dejavu_models.types import Forecast, Horizon, TotalForecast
+from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.lifecycle.models import Models
-from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.errors import ModelsChanged
-from dejavu_server.records import ForecastRequest, IssuedForecast, MarketRecording, SentMarket
-from dejavu_server.results import Failed, Result
 from dejavu_store.registry import Chosen
 
 

@@ -18,8 +18,15 @@ from typing import Final
 import structlog
 
 from dejavu_common.clock import wait_until_set
+from dejavu_common.failure_log import FailureLog
 from dejavu_common.tasks import BackgroundTask
 from dejavu_feed.game_ids import is_playoffs, season_of
+from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.database import store
+from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.entries import box_scores
+from dejavu_ledger.queries import learning
+from dejavu_ledger.queries.learning import Newest, SettledGame
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, RatedSchedule
@@ -28,13 +35,6 @@ from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.types import AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptiveState
 from dejavu_server.forecasting.projection import Projection, Snapshot
-from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.backend import Connection
-from dejavu_server.ledger.entries import box_scores
-from dejavu_server.ledger.queries import learning
-from dejavu_server.ledger.queries.learning import Newest, SettledGame
-from dejavu_server.observability.failure_log import FailureLog
 
 POLL_SECONDS: Final = 1.0
 """Interval of the checks for outcomes without a notification of a commit."""

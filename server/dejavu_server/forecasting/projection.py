@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from dejavu_server.ledger.queries.learning import SettledGame
+from dejavu_ledger.queries.learning import SettledGame
 
 _T = TypeVar("_T")
 

@@ -23,9 +23,9 @@ from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dejavu_common import build
+from dejavu_common.failure_log import FailureLog
 from dejavu_common.files import atomic_replace
 from dejavu_common.processes import cpu_seconds, resident_mebibytes
-from dejavu_server.observability.failure_log import FailureLog
 
 SAMPLE_SECONDS: Final = 1.0
 """Interval at which statistics are sampled."""

@@ -29,14 +29,14 @@ from dejavu.v1 import forecast_pb2, prediction_service_pb2, record_pb2
 from dejavu_common.clock import microseconds
 from dejavu_common.slots import FairSlots
 from dejavu_common.tasks import BackgroundTask
+from dejavu_ledger import Ledger, LedgerError, ResumeTokenExpired
+from dejavu_ledger.database.backend import Connection, Query
+from dejavu_ledger.errors import copy_of
+from dejavu_ledger.queries import current_forecasts
+from dejavu_ledger.queries.current_forecasts import CurrentFilter
+from dejavu_ledger.records import IssuedForecast, ReportedOutcome
 from dejavu_models.errors import DejavuError
 from dejavu_server.admission.callers import limited_caller
-from dejavu_server.ledger import Ledger, LedgerError, ResumeTokenExpired
-from dejavu_server.ledger.database.backend import Connection, Query
-from dejavu_server.ledger.errors import copy_of
-from dejavu_server.ledger.queries import current_forecasts
-from dejavu_server.ledger.queries.current_forecasts import CurrentFilter
-from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_server.streaming.catch_up import PAGE_MESSAGES, CatchUpPage, CatchUpPages
 from dejavu_server.streaming.stream_errors import ServerDraining, StreamFailed
 from dejavu_server.streaming.subscription import QUEUE_SIZE, StreamEvent, Subscription

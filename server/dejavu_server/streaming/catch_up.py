@@ -17,12 +17,12 @@ from typing import Final, NamedTuple
 
 from dejavu_common.slots import FairSlots
 from dejavu_common.tasks import retrieve
+from dejavu_ledger.database import store
+from dejavu_ledger.database.backend import Connection, Query
+from dejavu_ledger.errors import copy_of
+from dejavu_ledger.records import IssuedForecast, ReportedOutcome
 from dejavu_models.errors import DejavuError
 from dejavu_server.admission.callers import limited_caller
-from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.backend import Connection, Query
-from dejavu_server.ledger.errors import copy_of
-from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_server.streaming.subscription import StreamEvent
 
 PAGE_MESSAGES: Final = 16

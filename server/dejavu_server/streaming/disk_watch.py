@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import structlog
 
-from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.errors import DiskReserveReached, LedgerError
-from dejavu_server.observability.failure_log import FailureLog
+from dejavu_common.failure_log import FailureLog
+from dejavu_ledger import Ledger
+from dejavu_ledger.errors import DiskReserveReached, LedgerError
 
 _log = structlog.get_logger(__name__)
 

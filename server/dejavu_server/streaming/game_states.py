@@ -19,9 +19,9 @@ from dejavu.v1 import game_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2 import Heartbeat
 from dejavu_common.clock import wait_until_set
 from dejavu_common.tasks import BackgroundTask
-from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.errors import LedgerError
-from dejavu_server.ledger.games import GameRow, published_after
+from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.errors import LedgerError
+from dejavu_ledger.games import GameRow, published_after
 from dejavu_server.streaming.stream_errors import ServerDraining
 
 POLL_SECONDS: Final = 1.0

@@ -15,9 +15,9 @@ from dejavu.v1.game_service_pb2 import Game, GameStatus
 from dejavu_common.clock import utc_now
 from dejavu_feed.game_ids import is_replay
 from dejavu_feed.pattern import elapsed_seconds, period_seconds
+from dejavu_ledger.errors import LedgerError
+from dejavu_ledger.games import GameRow
 from dejavu_models.errors import DejavuError
-from dejavu_server.ledger.errors import LedgerError
-from dejavu_server.ledger.games import GameRow
 
 _NOT_BEGUN: Final = {GameStatus.GAME_STATUS_SCHEDULED, GameStatus.GAME_STATUS_POSTPONED}
 

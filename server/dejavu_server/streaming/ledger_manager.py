@@ -16,19 +16,20 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import structlog
 
+from dejavu_common.activity import Activity
 from dejavu_common.clock import Backoff, wait_until_set
+from dejavu_common.failure_log import FailureLog
+from dejavu_ledger import Durability, Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable
+from dejavu_ledger.database.backend import Connection, Query, StopSignal
+from dejavu_ledger.database.backends import check_url
+from dejavu_ledger.database.recording_rules import DEFAULT_LIMITS, RecordingLimits
+from dejavu_ledger.database.store import Identity
+from dejavu_ledger.errors import LedgerReplaced, copy_of
+from dejavu_ledger.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
 from dejavu_models.errors import DejavuError
+from dejavu_models.results import Result
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import Durability, Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable
-from dejavu_server.ledger.database.backend import Connection, Query, StopSignal
-from dejavu_server.ledger.database.backends import check_url
-from dejavu_server.ledger.database.recording_rules import DEFAULT_LIMITS, RecordingLimits
-from dejavu_server.ledger.database.store import Identity
-from dejavu_server.ledger.errors import LedgerReplaced, copy_of
-from dejavu_server.observability.activity import Activity
-from dejavu_server.observability.failure_log import FailureLog
-from dejavu_server.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
-from dejavu_server.results import Result
+from dejavu_server.admission.callers import current_recorder
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.disk_watch import DiskWatch
 from dejavu_server.streaming.stream_errors import ServerDraining, StreamFailed
@@ -172,25 +173,25 @@ class LedgerManager:
     async def commit(self, issued: Sequence[IssuedForecast]) -> list[Result[IssuedForecast]]:
         """Record forecasts; see `Ledger.commit`."""
         began = time.perf_counter()
-        results = await self._open_ledger().commit(issued)
+        results = await self._open_ledger().commit(issued, current_recorder())
         self._on_commit_seconds(time.perf_counter() - began)
         return results
 
     async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
         """Record an outcome; see `Ledger.record_outcome`."""
-        return await self._open_ledger().record_outcome(outcome, correct=correct)
+        return await self._open_ledger().record_outcome(outcome, current_recorder(), correct=correct)
 
     async def withdraw_outcome(
         self, game_id: str, horizon: Horizon, recorded_by: str = ""
     ) -> tuple[ReportedOutcome, int]:
         """Withdraw an outcome; see `Ledger.withdraw_outcome`."""
-        return await self._open_ledger().withdraw_outcome(game_id, horizon, recorded_by)
+        return await self._open_ledger().withdraw_outcome(game_id, horizon, recorded_by, current_recorder())
 
     async def change_models(
         self, prepare: Callable[[Connection, Roster], ModelChange]
     ) -> tuple[Roster, ModelChange | None]:
         """Append a change of models; see `Ledger.change_models`."""
-        return await self._open_ledger().change_models(prepare)
+        return await self._open_ledger().change_models(prepare, current_recorder())
 
     async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> ShadowsRecorded:
         """Record forecasts of challengers; see `Ledger.record_shadows`."""
@@ -206,7 +207,7 @@ class LedgerManager:
 
     async def write(self, change: Query[_T], *, aside: bool = False) -> _T:
         """Return the result of a change; see `Ledger.write`."""
-        return await self._open_ledger().write(change, aside=aside)
+        return await self._open_ledger().write(change, current_recorder().caller, aside=aside)
 
     def _open_ledger(self) -> Ledger:
         if self._ledger is None:

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from dejavu_common.activity import ThreadUsage, own_seconds
 from dejavu_common.processes import resident_mebibytes
-from dejavu_server.observability.activity import ThreadUsage, own_seconds
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor.child_process import Launched, launch
 from dejavu_server.supervisor.heartbeat import HEARTBEAT_SECONDS, LOOP, HeartbeatReader

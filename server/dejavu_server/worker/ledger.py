@@ -8,15 +8,15 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
+from dejavu_ledger import Durability
+from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.database.recording_rules import RecordingLimits
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import AdaptationMode
 from dejavu_server.api.converters.forecast_parts import CourseOf
 from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.forecasting.online_updater import OnlineUpdater
-from dejavu_server.ledger import Durability
-from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.database.recording_rules import RecordingLimits
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.broadcaster import Broadcaster

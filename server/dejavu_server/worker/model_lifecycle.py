@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import NamedTuple
 
+from dejavu_ledger.access import LedgerAccess
 from dejavu_models.comparison.gate import GateSettings
 from dejavu_models.forecaster import Forecaster
 from dejavu_server.forecasting.batcher import Batcher
@@ -20,7 +21,6 @@ from dejavu_server.forecasting.lifecycle.loader import ModelLoader
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.lifecycle.shadow import ShadowForecaster
 from dejavu_server.forecasting.online_updater import OnlineUpdater
-from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.worker.models import configure_model, warm_up_model

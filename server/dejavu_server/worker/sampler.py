@@ -19,15 +19,15 @@ from typing import NamedTuple
 import numpy as np
 
 from dejavu_common.clock import game_day, microseconds
+from dejavu_ledger.database import store
+from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.queries import checkpoints, learning, scorecards
+from dejavu_ledger.queries.scorecards import ScoreFilter
 from dejavu_models.errors import DejavuError
 from dejavu_models.scorecard.settled import Exclusion
 from dejavu_models.types import Horizon
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.online_updater import OnlineUpdater
-from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.backend import Connection
-from dejavu_server.ledger.queries import checkpoints, learning, scorecards
-from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.periodic import PeriodicTask
 from dejavu_server.streaming.ledger_manager import LedgerManager

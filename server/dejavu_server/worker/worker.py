@@ -26,6 +26,9 @@ from google.protobuf.descriptor import ServiceDescriptor
 from dejavu.ops.v1.operations_service_pb2 import DATABASE_KIND_POSTGRESQL, DATABASE_KIND_SQLITE, LedgerState
 from dejavu_common.clock import utc_now
 from dejavu_common.processes import file_limit
+from dejavu_ledger.audit.checkpoints import Signer
+from dejavu_ledger.audit.signing_key import key_path
+from dejavu_ledger.url import is_postgres
 from dejavu_models.comparison.gate import GateSettings
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Forecast, SimilarGame
@@ -55,9 +58,6 @@ from dejavu_server.api.shared_reads import ReadSlot, SharedReads
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.forecasting.lifecycle.models import Models
 from dejavu_server.forecasting.online_updater import OnlineUpdater
-from dejavu_server.ledger.audit.checkpoints import Signer
-from dejavu_server.ledger.audit.signing_key import key_path
-from dejavu_server.ledger_url import is_postgres
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.game_states import GameStates

@@ -14,9 +14,9 @@ from tests.support.processes.servers import async_worker
 from dejavu_client import AsyncDejavuClient, market
 from dejavu_client.requests import HALFTIME
 from dejavu_common.clock import utc_now
+from dejavu_ledger import LedgerCorrupt, verify
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
-from dejavu_server.ledger import LedgerCorrupt, verify
 
 
 def entries(path: Path) -> list[dict[str, object]]:

@@ -22,7 +22,7 @@ from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
-from dejavu_server.observability.failure_log import LINES
+from dejavu_server.observability.refusal_log import LINES
 
 Log = list[MutableMapping[str, Any]]
 

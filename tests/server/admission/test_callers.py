@@ -17,10 +17,10 @@ from dejavu_server.admission.callers import (
     CallerLimits,
     Callers,
     address_of,
+    current_recorder,
     current_recording,
     is_loopback,
     limited_caller,
-    reserved,
     take_of_rate,
 )
 from dejavu_server.admission.refusals import CallerLimit
@@ -200,7 +200,7 @@ def try_recording(callers: Callers, calls: list[tuple[str, int, str]]) -> None:
             fits = len({game, *(game for game, _ in counted)}) <= 2 and size + sum(size for _, size in counted) <= 100
             block = ExitStack()
             try:
-                unused = block.enter_context(reserved([(game, size)]))
+                unused = block.enter_context(current_recorder().reserved([(game, size)]))
             except CallerLimit:
                 assert not fits
                 continue

@@ -33,7 +33,7 @@ from tests.support.processes.servers import running_worker
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, Market, Odds
-from dejavu_server.ledger import resume_tokens
+from dejavu_ledger import resume_tokens
 
 ALL = (PREDICT, BATCH, STREAM, RISK, MODELS, FEED, CHECK, WATCH, REFLECTION)
 BOTH = [

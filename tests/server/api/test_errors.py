@@ -11,9 +11,9 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2
 from tests.support.builders.calls import MAY_PASS
 
+from dejavu_ledger import LedgerUnavailable
 from dejavu_models.errors import DejavuError, InvalidAlpha, UnknownModel
 from dejavu_server.api.errors import batch_error, describe, status
-from dejavu_server.ledger import LedgerUnavailable
 
 importlib.import_module("dejavu_server.worker.worker")  # imports all modules that define errors
 

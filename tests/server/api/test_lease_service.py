@@ -12,9 +12,9 @@ from tests.support.processes.servers import async_worker
 
 from dejavu_client import AsyncDejavuClient, FailedPreconditionError, InvalidArgumentError
 from dejavu_common.clock import utc_now
+from dejavu_ledger.leases import MAX_LEASES, MAX_LEASES_OF_CALLER
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
-from dejavu_server.ledger.leases import MAX_LEASES, MAX_LEASES_OF_CALLER
 from dejavu_server.worker.worker import Worker
 
 

@@ -24,18 +24,18 @@ from dejavu.ops.v1.notification_service_pb2 import (
 )
 from dejavu_client import AsyncDejavuClient, InvalidArgumentError
 from dejavu_common.clock import utc_now
-from dejavu_server.api.notification_service import NotificationService
-from dejavu_server.api.shared_reads import ReadSlot
-from dejavu_server.ledger import notifications
-from dejavu_server.ledger.database.schema import notifications as table
-from dejavu_server.ledger.ledger import Ledger
-from dejavu_server.ledger.notifications import (
+from dejavu_ledger import notifications
+from dejavu_ledger.database.schema import notifications as table
+from dejavu_ledger.ledger import Ledger
+from dejavu_ledger.notifications import (
     MAX_NOTIFICATIONS,
     MAX_NOTIFICATIONS_OF_CALLER,
     Draft,
     NotificationsFull,
     Status,
 )
+from dejavu_server.api.notification_service import NotificationService
+from dejavu_server.api.shared_reads import ReadSlot
 from dejavu_server.worker.worker import Worker
 
 

@@ -8,10 +8,10 @@ from functools import partial
 import pytest
 
 from dejavu.v1 import record_service_pb2 as pb
+from dejavu_ledger.database.backend import StopSignal
 from dejavu_server.admission.callers import limited_caller
 from dejavu_server.admission.refusals import Overloaded
 from dejavu_server.api.shared_reads import MAX_WAITING_LARGE, SharedReads
-from dejavu_server.ledger.database.backend import StopSignal
 
 ANSWER = pb.GetScorecardResponse()
 

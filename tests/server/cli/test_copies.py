@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.server.ledger.copies.evenings import rows_at, write_evenings
+from tests.ledger.copies.evenings import rows_at, write_evenings
 from typer.testing import CliRunner
 
 from dejavu_server.cli import serve

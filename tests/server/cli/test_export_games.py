@@ -16,12 +16,12 @@ from tests.support.builders.issued_forecasts import issued
 from typer.testing import CliRunner
 
 from dejavu_feed.live_inputs import COLUMNS, LastScore, LiveInputs, Side
+from dejavu_ledger import Ledger
+from dejavu_ledger.queries.completed_games import SkippedGame
+from dejavu_ledger.records import IssuedForecast, ReportedOutcome
 from dejavu_models.types import Horizon
 from dejavu_server.cli import serve
 from dejavu_server.cli.export_games import ExportError, export_games
-from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.queries.completed_games import SkippedGame
-from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_trainer.data.games import load_games
 
 EVENING = datetime(2024, 1, 15, 3, 30, tzinfo=UTC)

@@ -18,11 +18,11 @@ from tests.support.tampering.tampering import Specimen, full_specimen
 from typer.testing import CliRunner
 
 from dejavu.v1 import record_service_pb2 as pb
+from dejavu_ledger.audit import signing_key
+from dejavu_ledger.audit.verification import InvalidCheckpoint
+from dejavu_ledger.records import Checkpoint
 from dejavu_server.api.converters.record import checkpoint_message
 from dejavu_server.cli import checkpoint_files, serve
-from dejavu_server.ledger.audit import signing_key
-from dejavu_server.ledger.audit.verification import InvalidCheckpoint
-from dejavu_server.records import Checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,15 @@ from tests.support.builders.calls import GAME
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.fakes.unused_ledger import UnusedLedger
 
+from dejavu_ledger.errors import ModelsChanged
+from dejavu_ledger.records import IssuedForecast
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.results import Failed, Result
+from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import CHANGES_FOLLOWED, ForecastService
 from dejavu_server.forecasting.lifecycle.models import ServingModels
-from dejavu_server.ledger.errors import ModelsChanged
 from dejavu_server.observability.metrics import Metrics
-from dejavu_server.records import ForecastRequest, IssuedForecast
-from dejavu_server.results import Failed, Result
 from dejavu_store.stages import ModelAction, ModelChange, Roster
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

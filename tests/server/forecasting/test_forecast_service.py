@@ -14,17 +14,18 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.fakes.unused_ledger import UnusedLedger
 
 from dejavu_feed.live_inputs import LiveInputs
+from dejavu_ledger import LedgerUnavailable, OutcomeAlreadyRecorded
+from dejavu_ledger.records import IssuedForecast, SentMarket
 from dejavu_models.betting import Market, MarketSide
 from dejavu_models.errors import UnknownModel, Unsupported
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.results import Failed, Result
 from dejavu_models.types import Forecast, Horizon
 from dejavu_server.admission.refusals import Overloaded
+from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
-from dejavu_server.ledger import LedgerUnavailable, OutcomeAlreadyRecorded
 from dejavu_server.observability.metrics import Metrics
-from dejavu_server.records import ForecastRequest, IssuedForecast, SentMarket
-from dejavu_server.results import Failed, Result
 from dejavu_store.registry import Registry
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -8,15 +8,15 @@ from functools import partial
 
 from tests.support.builders.issued_forecasts import issued
 
+from dejavu_ledger import Ledger
+from dejavu_ledger.queries import learning
+from dejavu_ledger.records import ReportedOutcome
 from dejavu_models.live_ratings import LiveRatings, RatedSchedule
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptiveState
 from dejavu_server.forecasting.online_updater import OnlineProjection
-from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.queries import learning
-from dejavu_server.records import ReportedOutcome
 
 NOW = datetime(2024, 11, 20, 3, 0, tzinfo=UTC)
 START = LiveRatings.start(

@@ -11,11 +11,11 @@ from tests.support.builders.issued_forecasts import issued
 from tests.support.fakes.forecasters import PersistenceForecaster
 from typing_extensions import override
 
+from dejavu_ledger import Ledger
+from dejavu_ledger.records import ReportedOutcome
 from dejavu_models.online_state import OnlineState
 from dejavu_models.types import AdaptationMode, Horizon
 from dejavu_server.forecasting.online_updater import OnlineUpdater
-from dejavu_server.ledger import Ledger
-from dejavu_server.records import ReportedOutcome
 
 GAME = "0022400001"
 NOW = datetime(2024, 11, 20, 3, 0, tzinfo=UTC)

@@ -31,6 +31,13 @@ from dejavu.v1.record_service_pb2 import ReportOutcomeRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_common.clock import game_day
 from dejavu_feed.live_inputs import LiveInputs
+from dejavu_ledger import Ledger
+from dejavu_ledger.database.backend import StopSignal
+from dejavu_ledger.database.schema import snapshots
+from dejavu_ledger.database.sqlite.backend import SqliteBackend
+from dejavu_ledger.queries import learning
+from dejavu_ledger.queries.learning import SettledGame
+from dejavu_ledger.records import ReportedOutcome
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.online_state import OnlineState
@@ -42,13 +49,6 @@ from dejavu_models.uncertainty.adaptive import TrackerKey
 from dejavu_server.forecasting import online_updater
 from dejavu_server.forecasting.online_updater import OnlineProjection
 from dejavu_server.forecasting.projection import SNAPSHOT_EVERY, Projection, Snapshot
-from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.database.backend import StopSignal
-from dejavu_server.ledger.database.schema import snapshots
-from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
-from dejavu_server.ledger.queries import learning
-from dejavu_server.ledger.queries.learning import SettledGame
-from dejavu_server.records import ReportedOutcome
 from dejavu_store.bundle import load_bundle
 from dejavu_store.registry import default_bundle
 

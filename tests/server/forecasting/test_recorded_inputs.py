@@ -14,16 +14,17 @@ from typing_extensions import override
 
 from dejavu_common.clock import game_day
 from dejavu_feed.box_score import Lineups, lineups
+from dejavu_ledger import Ledger
+from dejavu_ledger.queries import pages
+from dejavu_ledger.records import IssuedForecast, MarketRecording
 from dejavu_models.betting import Market
 from dejavu_models.forecast_query import ForecastQuery, LineupEffects, ScorePattern
 from dejavu_models.online_state import OnlineState
 from dejavu_models.types import ExpectedMarginTerms, Forecast
+from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
-from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.queries import pages
 from dejavu_server.observability.metrics import Metrics
-from dejavu_server.records import ForecastRequest, IssuedForecast, MarketRecording
 from dejavu_store.registry import Registry
 
 GAME_DAY = game_day(datetime.now(UTC))  # a market of a past evening is late, and not recorded

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 from dejavu_common.clock import game_day
+from dejavu_ledger import Ledger
+from dejavu_ledger.records import ReportedOutcome
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import Horizon
 from dejavu_server.forecasting.online_updater import OnlineProjection
-from dejavu_server.ledger import Ledger
-from dejavu_server.records import ReportedOutcome
 
 FIRST = datetime(2024, 11, 20, 3, 0, tzinfo=UTC)
 TEAMS = (("BOS", "NYK"), ("LAL", "GSW"), ("DEN", "MIL"))

@@ -7,7 +7,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from dejavu_server.observability.failure_log import REMINDER_SECONDS, SETTLED_SECONDS, FailureLog
+from dejavu_common.failure_log import REMINDER_SECONDS, SETTLED_SECONDS, FailureLog
 
 DISK_FULL = OSError("disk full")
 

@@ -12,10 +12,10 @@ from tests.support.builders.outcomes import answered, asked, outcome
 from tests.support.harness.subscribers import Subscriber, encode, new_broadcaster, reached, started
 
 from dejavu.v1 import forecast_pb2
+from dejavu_ledger import Ledger
+from dejavu_ledger.records import IssuedForecast
 from dejavu_models.types import Horizon
 from dejavu_server.admission.callers import limited_caller
-from dejavu_server.ledger import Ledger
-from dejavu_server.records import IssuedForecast
 from dejavu_server.streaming import broadcaster as broadcaster_module
 from dejavu_server.streaming import catch_up
 from dejavu_server.streaming.broadcaster import Broadcaster

@@ -12,7 +12,7 @@ from tests.support.builders.issued_forecasts import game, issued
 from tests.support.harness.subscribers import Subscriber
 from tests.support.harness.waiting import until
 
-from dejavu_server.ledger import Ledger, LedgerUnavailable
+from dejavu_ledger import Ledger, LedgerUnavailable
 from dejavu_server.streaming.broadcaster import Broadcaster
 
 

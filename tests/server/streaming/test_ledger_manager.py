@@ -14,8 +14,8 @@ from tests.support.harness.subscribers import encode, new_broadcaster
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable
-from dejavu_server.records import IssuedForecast
+from dejavu_ledger import Durability, Ledger, LedgerUnavailable
+from dejavu_ledger.records import IssuedForecast
 from dejavu_server.streaming import ledger_manager as keeper_module
 from dejavu_server.streaming.ledger_manager import (
     LedgerHealth,

@@ -6,7 +6,7 @@ import pytest
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.harness.subscribers import Subscriber, new_broadcaster
 
-from dejavu_server.ledger import Ledger
+from dejavu_ledger import Ledger
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.stream_errors import SubscriberTooSlow
 

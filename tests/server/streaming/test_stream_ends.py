@@ -11,8 +11,8 @@ from tests.support.harness.ledger_faults import add_unreadable_entry
 from tests.support.harness.subscribers import Subscriber, new_broadcaster
 
 from dejavu.v1 import forecast_pb2
-from dejavu_server.ledger import Ledger, LedgerCorrupt
-from dejavu_server.records import IssuedForecast
+from dejavu_ledger import Ledger, LedgerCorrupt
+from dejavu_ledger.records import IssuedForecast
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.stream_errors import ServerDraining, StreamFailed
 

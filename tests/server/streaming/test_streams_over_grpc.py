@@ -15,8 +15,8 @@ from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1 import prediction_service_pb2_grpc as stubs
-from dejavu_server.ledger import Ledger
-from dejavu_server.records import IssuedForecast
+from dejavu_ledger import Ledger
+from dejavu_ledger.records import IssuedForecast
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.worker import ledger as ledger_module
 

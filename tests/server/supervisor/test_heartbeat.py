@@ -17,7 +17,7 @@ from tests.support.harness.waiting import until
 from tests.support.processes.servers import settings_in
 from tests.support.processes.worker_programs import running_pool, worker_that
 
-from dejavu_server.observability.activity import ThreadUsage
+from dejavu_common.activity import ThreadUsage
 from dejavu_server.observability.multiprocess import SupervisorMetrics
 from dejavu_server.supervisor import heartbeat, worker_pool, worker_process
 from dejavu_server.supervisor.heartbeat import LOOP, HeartbeatReader, send_heartbeats

@@ -12,7 +12,7 @@ from tests.support.processes.servers import spawned_server
 
 from dejavu_client import HALFTIME, DejavuClient, predict_request
 from dejavu_client.errors import DejavuClientError
-from dejavu_server.observability.activity import Activity
+from dejavu_common.activity import Activity
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.worker.progress import ProgressMonitor
 

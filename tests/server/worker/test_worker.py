@@ -23,10 +23,10 @@ from tests.support.processes.servers import new_worker, settings_in
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_ledger import InvalidLedgerUrl, Ledger, LedgerUnavailable
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.types import Horizon
 from dejavu_server.forecasting.batcher import CHUNK
-from dejavu_server.ledger import InvalidLedgerUrl, Ledger, LedgerUnavailable
 from dejavu_server.worker.models import DuplicateBundle, warm_up
 from dejavu_server.worker.worker import Worker
 from dejavu_store.registry import Registry, default_bundle

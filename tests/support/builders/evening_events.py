@@ -15,12 +15,12 @@ from typing import Any, TypeAlias
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, with_market, with_total
 
 from dejavu_feed.moment import Moment
+from dejavu_ledger.queries import learning, scorecards
+from dejavu_ledger.queries.learning import SettledGame
+from dejavu_ledger.queries.scorecards import ScoreFilter
+from dejavu_ledger.records import IssuedForecast, LateReason, MarketRecording
 from dejavu_models.scorecard.cards import Scorecard, scorecard
 from dejavu_models.types import ExpectedMarginTerms, Horizon
-from dejavu_server.ledger.queries import learning, scorecards
-from dejavu_server.ledger.queries.learning import SettledGame
-from dejavu_server.ledger.queries.scorecards import ScoreFilter
-from dejavu_server.records import IssuedForecast, LateReason, MarketRecording
 
 GAME, OTHER = "0022500001", "0022500002"
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL

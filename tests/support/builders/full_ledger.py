@@ -14,14 +14,21 @@ from tests.support.builders.model_changes import champion, shadow
 
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
 from dejavu_feed.moment import Moment
+from dejavu_ledger import Ledger
+from dejavu_ledger.audit.checkpoints import Signer
+from dejavu_ledger.audit.signing_key import key_path
+from dejavu_ledger.queries import learning
+from dejavu_ledger.records import (
+    Checkpoint,
+    IssuedForecast,
+    LineOrigin,
+    LineSource,
+    ReportedOutcome,
+    SentMarket,
+)
 from dejavu_models.betting import Market, MarketAnswer, evaluate_market
 from dejavu_models.types import DISTRIBUTION_LEVELS, Forecast, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptiveState
-from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.audit.checkpoints import Signer
-from dejavu_server.ledger.audit.signing_key import key_path
-from dejavu_server.ledger.queries import learning
-from dejavu_server.records import Checkpoint, IssuedForecast, LineOrigin, LineSource, ReportedOutcome, SentMarket
 
 MARKET = Market(line=-2.5, above_odds=1.9, below_odds=2.05, bankroll=100.0)
 

@@ -10,6 +10,11 @@ from tests.support.builders.calls import current_game
 from tests.support.fakes.explanations import explanation
 
 from dejavu_common.clock import microseconds
+from dejavu_ledger import Ledger
+from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.queries import current_forecasts
+from dejavu_ledger.queries.current_forecasts import CurrentFilter
+from dejavu_ledger.records import IssuedForecast
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import (
     DISTRIBUTION_LEVELS,
@@ -19,11 +24,6 @@ from dejavu_models.types import (
     TeamKnowledge,
     TotalForecast,
 )
-from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.queries import current_forecasts
-from dejavu_server.ledger.queries.current_forecasts import CurrentFilter
-from dejavu_server.records import IssuedForecast
 
 TOTAL = TotalForecast(
     point=105.3,

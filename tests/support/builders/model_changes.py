@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.database.backend import Connection
-from dejavu_server.records import IssuedForecast, ShadowForecast
+from dejavu_ledger import Ledger
+from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.records import IssuedForecast, ShadowForecast
+from dejavu_server.admission.callers import current_recorder
 from dejavu_store.stages import ModelAction, ModelChange, Roster
 
 NOW = datetime(2024, 1, 15, 3, 30, tzinfo=UTC)
@@ -27,7 +28,7 @@ async def change_models(
     def prepare(_: Connection, __: Roster) -> ModelChange:
         return change(action, version, **fields)  # type: ignore[arg-type]
 
-    return await ledger.change_models(prepare)
+    return await ledger.change_models(prepare, current_recorder())
 
 
 async def champion(ledger: Ledger, version: str, *challengers: str) -> Roster:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 from tests.support.builders.issued_forecasts import GAME
 
+from dejavu_ledger.records import IssuedForecast, ReportedOutcome, SentMarket
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel, StakingPolicy
 from dejavu_models.types import Horizon
-from dejavu_server.records import IssuedForecast, ReportedOutcome, SentMarket
 
 MARKET = Market(line=-2.5, above_odds=1.9, below_odds=1.95, bankroll=100.0)
 

@@ -22,6 +22,13 @@ from sqlalchemy import Connection, Engine
 from tests.support.builders.issued_forecasts import issued
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
+from dejavu_ledger import Durability, outcomes
+from dejavu_ledger.database import store
+from dejavu_ledger.database.sqlite import backend as sqlite
+from dejavu_ledger.database.sqlite import engine as sqlite_engine
+from dejavu_ledger.database.sqlite import migration
+from dejavu_ledger.entries import codec
+from dejavu_ledger.records import IssuedForecast, ReportedOutcome, SentMarket
 from dejavu_models.betting import (
     Market,
     MarketAnswer,
@@ -31,15 +38,8 @@ from dejavu_models.betting import (
     RiskLevel,
     StakingPolicy,
 )
+from dejavu_models.results import Failed, Result
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval, TotalForecast
-from dejavu_server.ledger import Durability, outcomes
-from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.sqlite import backend as sqlite
-from dejavu_server.ledger.database.sqlite import engine as sqlite_engine
-from dejavu_server.ledger.database.sqlite import migration
-from dejavu_server.ledger.entries import codec
-from dejavu_server.records import IssuedForecast, ReportedOutcome, SentMarket
-from dejavu_server.results import Failed, Result
 
 EVENING = datetime(2026, 1, 14, 1, 30, tzinfo=UTC)
 """Default time of games: their local date is the 13th."""

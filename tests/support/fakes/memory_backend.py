@@ -12,11 +12,11 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.alembic_runner import upgrade
-from dejavu_server.ledger.database.backend import Connection, StopSignal
-from dejavu_server.ledger.database.sqlite.engine import stopping
-from dejavu_server.ledger.errors import LedgerCorrupt, LedgerUnavailable
+from dejavu_ledger.database import store
+from dejavu_ledger.database.alembic_runner import upgrade
+from dejavu_ledger.database.backend import Connection, StopSignal
+from dejavu_ledger.database.sqlite.engine import stopping
+from dejavu_ledger.errors import LedgerCorrupt, LedgerUnavailable
 
 
 class MemoryBackend:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from dejavu_ledger.database.backend import Connection, Query, StopSignal
+from dejavu_ledger.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
+from dejavu_models.results import Result
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.database.backend import Connection, Query, StopSignal
-from dejavu_server.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
-from dejavu_server.results import Result
 from dejavu_store.stages import ModelChange, Roster
 
 _T = TypeVar("_T")

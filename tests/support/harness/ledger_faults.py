@@ -10,7 +10,7 @@ from pathlib import Path
 
 import grpc
 
-from dejavu_server.ledger.database.schema import REVISION
+from dejavu_ledger.database.schema import REVISION
 
 Undo = Callable[[], object]
 

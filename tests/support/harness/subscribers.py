@@ -9,8 +9,8 @@ from functools import partial
 
 from dejavu.v1 import forecast_pb2, record_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_server.ledger import Ledger
-from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_ledger import Ledger
+from dejavu_ledger.records import IssuedForecast, ReportedOutcome
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.subscription import QUEUE_SIZE
 

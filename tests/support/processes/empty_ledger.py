@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.support.builders.made_once import made_once
 from tests.support.processes.postgres import on_postgres, postgres_ledger, shared_server
 
-from dejavu_server.ledger import Ledger
+from dejavu_ledger import Ledger
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from pathlib import Path
 
 PARTS = {
     "compute": (signal.SIGUSR1, "dejavu_server.forecasting.batcher", "Batcher", "_timed"),
-    "ledger-writer": (signal.SIGUSR2, "dejavu_server.ledger.writer", "Writer", "_commit"),
-    "ledger-reader": (signal.SIGVTALRM, "dejavu_server.ledger.ledger", "Ledger", "_read_now"),
+    "ledger-writer": (signal.SIGUSR2, "dejavu_ledger.writer", "Writer", "_commit"),
+    "ledger-reader": (signal.SIGVTALRM, "dejavu_ledger.ledger", "Ledger", "_read_now"),
 }
 
 _PROGRAM = """

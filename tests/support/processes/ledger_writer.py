@@ -15,7 +15,7 @@ from types import TracebackType
 from tests.support.builders.issued_forecasts import game, issued, recorded
 from tests.support.harness.documents import ROOT
 
-from dejavu_server.ledger import Ledger
+from dejavu_ledger import Ledger
 
 
 class Writer:

@@ -12,12 +12,12 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from dejavu_common.clock import microseconds
+from dejavu_ledger.audit import checkpoints
+from dejavu_ledger.database.store import ChainHead, Identity
+from dejavu_ledger.entries import canonical_json, codec, rows, shadows
+from dejavu_ledger.entries.model_changes import change_row, parse_change
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.audit import checkpoints
-from dejavu_server.ledger.database.store import ChainHead, Identity
-from dejavu_server.ledger.entries import canonical_json, codec, rows, shadows
-from dejavu_server.ledger.entries.model_changes import change_row, parse_change
 
 
 def entries(database: sqlite3.Connection, kind: str = "%") -> list[tuple[int, dict[str, Any]]]:

@@ -30,8 +30,8 @@ from tests.support.tampering.forging import (
 from tests.support.tampering.tampering import DERIVED, Kinds
 
 from dejavu_common.clock import microseconds
-from dejavu_server.ledger.audit.signing_key import load_or_create
-from dejavu_server.ledger.entries import canonical_json, codec
+from dejavu_ledger.audit.signing_key import load_or_create
+from dejavu_ledger.entries import canonical_json, codec
 
 KINDS: Final = Kinds()
 
@@ -364,7 +364,7 @@ KINDS.sql("ledger", "a second row", "INSERT INTO ledger SELECT 2, ledger_id, epo
 KINDS.sql("alembic_version", "the row removed", "DELETE FROM alembic_version", "schema")
 KINDS.sql("alembic_version", "a second row", "INSERT INTO alembic_version VALUES ('ledger_0099')", "schema")
 
-# Objects of the database: tests/server/ledger/database/test_sqlite_schema_check.py has more kinds.
+# Objects of the database: tests/ledger/database/test_sqlite_schema_check.py has more kinds.
 
 KINDS.sql(
     "schema",

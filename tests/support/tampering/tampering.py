@@ -12,10 +12,10 @@ from typing import Any
 
 from tests.support.builders import full_ledger
 
-from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.audit.signing_key import key_path
-from dejavu_server.ledger.database.schema import metadata
-from dejavu_server.records import Checkpoint
+from dejavu_ledger import Ledger
+from dejavu_ledger.audit.signing_key import key_path
+from dejavu_ledger.database.schema import metadata
+from dejavu_ledger.records import Checkpoint
 
 DERIVED = ("forecasts", "outcomes", "markets", "shadows", "model_changes")
 """Tables with one row for each entry of a kind."""

@@ -31,6 +31,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from dejavu_common import build
+from dejavu_common.failure_log import FailureLog
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import ModelInfo
 from dejavu_server.forecasting.cache_state import (
@@ -40,7 +41,6 @@ from dejavu_server.forecasting.cache_state import (
     CacheToken,
     SharedCacheUnavailable,
 )
-from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.periodic import PeriodicTask
 from dejavu_server.settings import Settings

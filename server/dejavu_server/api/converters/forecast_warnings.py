@@ -10,10 +10,10 @@ from dejavu.v1 import forecast_pb2
 from dejavu_feed.lines import PLAUSIBLE_OVERROUNDS
 from dejavu_feed.off_season import playing_days
 from dejavu_feed.teams import knowledge_text
+from dejavu_ledger.records import IssuedForecast
 from dejavu_models.betting import OWN_LINE, OWN_PRICE, MarketAnswer, MarketKind, fair_probability
 from dejavu_models.ratings import are_known, are_usable, ratings_warnings
 from dejavu_models.types import Forecast, Horizon, ModelInfo, WarningReason
-from dejavu_server.records import IssuedForecast
 
 _WARNING_VALUES = {
     reason: forecast_pb2.WarningReason.Value(f"WARNING_REASON_{reason.name}") for reason in WarningReason

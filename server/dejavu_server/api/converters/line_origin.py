@@ -9,9 +9,9 @@ from dejavu.v1 import forecast_pb2
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_common.clock import from_microseconds
 from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY
+from dejavu_ledger.records import IssuedForecast, LineOrigin, LineSource
 from dejavu_models.errors import InvalidMargin
 from dejavu_server.api.converters.fields import enum_value, set_timestamp
-from dejavu_server.records import IssuedForecast, LineOrigin, LineSource
 
 _LINE_SOURCES: Final = {
     forecast_pb2.MARGIN_SOURCE_CALLER: LineSource.CALLER,

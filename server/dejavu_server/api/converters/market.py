@@ -7,6 +7,7 @@ from typing import Final
 
 from dejavu.v1 import market_pb2, record_pb2
 from dejavu.v1.prediction_service_pb2 import PredictRequest
+from dejavu_ledger.records import IssuedForecast, MarketRecording, RecordedMarket
 from dejavu_models.betting import (
     MAX_ODDS,
     MIN_AMERICAN,
@@ -18,7 +19,6 @@ from dejavu_models.betting import (
 from dejavu_models.errors import FieldErrors, InvalidMarket
 from dejavu_server.api.converters.fields import enum_value, message_of
 from dejavu_server.api.converters.forecast_warnings import market_warnings
-from dejavu_server.records import IssuedForecast, MarketRecording, RecordedMarket
 
 NOTICE: Final = "not shown to be better than the market"
 """Notice of every answer with a stake."""

@@ -17,6 +17,7 @@ from dejavu_feed.box_score import MAX_PLAYERS, Lineups, lineups
 from dejavu_feed.game_ids import is_game_id, is_of_season, is_playoffs, is_replay, season_days, season_of
 from dejavu_feed.live_inputs import LIVE_INPUTS, NO_LIVE_INPUTS, LiveInputs
 from dejavu_feed.off_season import playing_days
+from dejavu_ledger.records import IssuedForecast, LateReason
 from dejavu_models import risk
 from dejavu_models.errors import FieldErrors, InvalidGameDate, InvalidInput, InvalidLiveInput
 from dejavu_models.forecast_query import (
@@ -45,7 +46,7 @@ from dejavu_server.api.converters.forecast_parts import CourseOf, add_parts
 from dejavu_server.api.converters.forecast_warnings import forecast_warnings, model_warnings
 from dejavu_server.api.converters.line_origin import ORIGIN_FIELDS, line_origin, put_origin
 from dejavu_server.api.converters.market import markets
-from dejavu_server.records import ForecastRequest, IssuedForecast, LateReason
+from dejavu_server.forecast_request import ForecastRequest
 
 MAX_BATCH = 1000
 """Maximum number of requests in a batch."""

@@ -6,6 +6,14 @@ from collections.abc import Iterable
 
 from dejavu.v1 import record_pb2, scorecard_pb2
 from dejavu.v1 import record_service_pb2 as pb
+from dejavu_ledger.queries.predictions import RecordedGame
+from dejavu_ledger.records import (
+    Checkpoint,
+    RecordedForecast,
+    ReportedOutcome,
+    Settlement,
+    TotalSettlement,
+)
 from dejavu_models.comparison.scores import Comparison
 from dejavu_models.scorecard.cards import LeaderboardEntry, LeaderboardMetric, Scorecard
 from dejavu_models.scorecard.market_record import MarketRecord
@@ -13,14 +21,6 @@ from dejavu_server.api.converters.fields import message_of
 from dejavu_server.api.converters.forecast_parts import CourseOf
 from dejavu_server.api.converters.market import NOTICE, recorded_market_message
 from dejavu_server.api.converters.prediction import forecast_message
-from dejavu_server.ledger.queries.predictions import RecordedGame
-from dejavu_server.records import (
-    Checkpoint,
-    RecordedForecast,
-    ReportedOutcome,
-    Settlement,
-    TotalSettlement,
-)
 
 METRIC_VALUES = {
     metric: pb.LeaderboardMetric.Value(f"LEADERBOARD_METRIC_{metric.name}") for metric in LeaderboardMetric

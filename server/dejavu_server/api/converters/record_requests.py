@@ -15,6 +15,10 @@ from dejavu_common.clock import EPOCH, game_day
 from dejavu_feed.box_score import MAX_PLAYERS, PlayerLine, final_faults
 from dejavu_feed.game_ids import is_of_season, season_days, season_of, seasons_on
 from dejavu_feed.horizon import MAX_OVERTIMES
+from dejavu_ledger.errors import InvalidDifferential, InvalidOvertimes, InvalidPlayers, InvalidTime
+from dejavu_ledger.queries.pages import ForecastFilter
+from dejavu_ledger.queries.scorecards import ScoreFilter
+from dejavu_ledger.records import ReportedOutcome
 from dejavu_models.errors import FieldErrors, InvalidGameId, InvalidTeam, quoted
 from dejavu_models.forecast_query import check_total_points
 from dejavu_models.scorecard.cards import LeaderboardMetric
@@ -29,10 +33,6 @@ from dejavu_server.api.converters.field_errors import (
 from dejavu_server.api.converters.fields import check_both_teams, check_game_id, enum_value, horizon_of, iso_date, team
 from dejavu_server.api.converters.record import METRIC_VALUES
 from dejavu_server.api.paging import DEFAULT_PAGE, page_size
-from dejavu_server.ledger.errors import InvalidDifferential, InvalidOvertimes, InvalidPlayers, InvalidTime
-from dejavu_server.ledger.queries.pages import ForecastFilter
-from dejavu_server.ledger.queries.scorecards import ScoreFilter
-from dejavu_server.records import ReportedOutcome
 
 DEFAULT_MIN_GAMES: Final = 100
 """Minimum number of games of a model version to appear in a leaderboard, if the request has none."""

@@ -10,7 +10,9 @@ from dejavu.inference import open_inference_pb2 as pb
 from dejavu_common import build
 from dejavu_common.clock import game_day, utc_now
 from dejavu_common.tasks import Turns
+from dejavu_ledger.records import IssuedForecast
 from dejavu_models.errors import FieldError, quoted
+from dejavu_models.results import Failed, Result
 from dejavu_models.types import Forecast
 from dejavu_server.access.caller import current_caller
 from dejavu_server.api.handlers import Context
@@ -24,8 +26,6 @@ from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import NotLoaded
 from dejavu_server.forecasting.lifecycle.models import Models
-from dejavu_server.records import IssuedForecast
-from dejavu_server.results import Failed, Result
 
 INFERENCE_SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 

@@ -26,7 +26,7 @@ from dejavu_server.api.converters.fields import check_both_teams, iso_date, team
 from dejavu_server.api.inference.inference_errors import InvalidParameter, InvalidTensor
 from dejavu_server.api.inference.specification import LEVELS, PATTERN
 from dejavu_server.api.inference.tensors import Tensors, check_parameters
-from dejavu_server.records import ForecastRequest
+from dejavu_server.forecast_request import ForecastRequest
 
 PARAMETERS: Final = ("alpha", "horizon")
 """Parameters of a request, which apply to all rows; the inputs with these names have a value for each row."""

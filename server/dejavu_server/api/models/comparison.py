@@ -9,6 +9,10 @@ from __future__ import annotations
 from functools import partial
 
 from dejavu.v1 import model_service_pb2 as pb
+from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.database.backend import Connection, StopSignal
+from dejavu_ledger.queries import comparisons, scorecards
+from dejavu_ledger.queries.model_changes import KnownRoster
 from dejavu_models.comparison.gate import PERSISTENCE, GateSettings, judge
 from dejavu_server.api.converters.comparison import comparison_message
 from dejavu_server.api.converters.field_errors import InvalidComparison
@@ -16,10 +20,6 @@ from dejavu_server.api.converters.fields import horizon_of
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.shared_reads import LatestRead, SharedReads
 from dejavu_server.forecasting.lifecycle.evidence import ModelPair, anchored, compare_models
-from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.database.backend import Connection, StopSignal
-from dejavu_server.ledger.queries import comparisons, scorecards
-from dejavu_server.ledger.queries.model_changes import KnownRoster
 from dejavu_store.stages import CHALLENGER, CHAMPION, NotRegistered, Roster
 
 

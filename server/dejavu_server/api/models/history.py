@@ -7,15 +7,15 @@ from functools import partial
 from typing import Final
 
 from dejavu.v1 import model_service_pb2 as pb
+from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.database import store
+from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.queries import page_tokens
+from dejavu_ledger.queries.model_changes import KnownRoster, newest_changes
+from dejavu_ledger.queries.page_tokens import DIGEST_BYTES, Cursor, PageCursor
 from dejavu_server.api.converters.models import change_message
 from dejavu_server.api.paging import page_size
 from dejavu_server.api.shared_reads import ReadSlot
-from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.backend import Connection
-from dejavu_server.ledger.queries import page_tokens
-from dejavu_server.ledger.queries.model_changes import KnownRoster, newest_changes
-from dejavu_server.ledger.queries.page_tokens import DIGEST_BYTES, Cursor, PageCursor
 from dejavu_store.stages import ModelChange
 
 MAX_WAITING: Final = 64

@@ -11,6 +11,7 @@ from typing import TypeVar
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_common.clock import game_day, utc_now
 from dejavu_common.tasks import retrieve
+from dejavu_ledger.queries.page_tokens import InvalidPageToken
 from dejavu_models.errors import BundleError
 from dejavu_models.manifest import Manifest
 from dejavu_server.access.caller import current_caller
@@ -22,7 +23,6 @@ from dejavu_server.api.paging import decode_key, page_of, page_size
 from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import NoModelStore
 from dejavu_server.forecasting.lifecycle.models import Models
-from dejavu_server.ledger.queries.page_tokens import InvalidPageToken
 from dejavu_store.bundle_store import ModelStore
 from dejavu_store.stages import ModelChange, Roster
 

@@ -9,9 +9,9 @@ from typing import Final
 import structlog
 
 from dejavu_common.clock import utc_now
+from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.database.backend import Connection
 from dejavu_models.errors import DejavuError
-from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.database.backend import Connection
 from dejavu_store.bundle import read_manifest
 from dejavu_store.bundle_store import ModelStore
 from dejavu_store.stages import ModelAction, ModelChange, Roster

@@ -13,6 +13,9 @@ from dataclasses import replace
 from typing import Final
 
 from dejavu_common.clock import utc_now
+from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.queries.model_changes import KnownRoster
 from dejavu_models.comparison.gate import GateDecision, Judgement
 from dejavu_models.errors import DejavuError
 from dejavu_server.admission.callers import check_model_change
@@ -23,9 +26,6 @@ from dejavu_server.forecasting.lifecycle.lifecycle_errors import ModelLoadFailed
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.lifecycle.replicas import Replicas
 from dejavu_server.forecasting.lifecycle.worker_agreement import LOAD_SECONDS, WorkerAgreement
-from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.database.backend import Connection
-from dejavu_server.ledger.queries.model_changes import KnownRoster
 from dejavu_store.bundle_store import ModelStore
 from dejavu_store.stages import (
     ModelAction,

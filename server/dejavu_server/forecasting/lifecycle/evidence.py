@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 
+from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.queries import comparisons
+from dejavu_ledger.queries.comparisons import PairFilter
 from dejavu_models.comparison.gate import GateDecision, GateSettings, Judgement, judge
 from dejavu_models.comparison.scores import Comparison
 from dejavu_models.types import HORIZONS, Horizon
-from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.database.backend import Connection
-from dejavu_server.ledger.queries import comparisons
-from dejavu_server.ledger.queries.comparisons import PairFilter
 from dejavu_store.stages import ModelEvidence
 
 

@@ -18,20 +18,20 @@ from typing import Final, NamedTuple
 import structlog
 
 from dejavu_common.clock import wait_until_set
+from dejavu_common.failure_log import FailureLog
 from dejavu_common.tasks import BackgroundTask
+from dejavu_ledger import model_workers
+from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.database import store as ledger_store
+from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.errors import LedgerError
+from dejavu_ledger.queries.model_changes import KnownRoster, newest_change
 from dejavu_models.errors import DejavuError
 from dejavu_server.forecasting.lifecycle import replicas
 from dejavu_server.forecasting.lifecycle.bundles import promote_first, put_first, put_known
 from dejavu_server.forecasting.lifecycle.loader import ModelLoader
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.lifecycle.replicas import Replicas, Wish
-from dejavu_server.ledger import model_workers
-from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.database import store as ledger_store
-from dejavu_server.ledger.database.backend import Connection
-from dejavu_server.ledger.errors import LedgerError
-from dejavu_server.ledger.queries.model_changes import KnownRoster, newest_change
-from dejavu_server.observability.failure_log import FailureLog
 from dejavu_store.bundle_store import ModelStore
 from dejavu_store.stages import Roster
 

@@ -14,13 +14,13 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from dejavu_ledger import leases
+from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.queries import model_changes, scorecards
 from dejavu_models.comparison.gate import PERSISTENCE, GateDecision, Judgement
 from dejavu_models.errors import DejavuError
 from dejavu_server.forecasting.lifecycle.evidence import LedgerGate
-from dejavu_server.ledger import leases
-from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.database.backend import Connection
-from dejavu_server.ledger.queries import model_changes, scorecards
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.periodic import PeriodicTask
 from dejavu_store.stages import PREVIOUS, ModelAction, Roster

@@ -11,11 +11,11 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
+from dejavu_ledger.errors import LedgerUnavailable, ModelsChanged
 from dejavu_models.errors import UnknownModel, quoted
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import Forecast, ModelInfo, SimilarGame
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import NotLoaded
-from dejavu_server.ledger.errors import LedgerUnavailable, ModelsChanged
 from dejavu_store.registry import Chosen
 from dejavu_store.stages import ALIASES, ModelStage, NotRegistered, Roster
 

@@ -18,17 +18,17 @@ from typing import Final
 import structlog
 
 from dejavu_common.clock import utc_now
+from dejavu_common.failure_log import FailureLog
 from dejavu_common.tasks import BackgroundTask
 from dejavu_feed.game_ids import is_playoffs
+from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.records import IssuedForecast, ShadowForecast
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.results import Failed
 from dejavu_server.forecasting.batcher import Batcher
-from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.observability.metrics import Metrics
-from dejavu_server.records import IssuedForecast, ShadowForecast
-from dejavu_server.results import Failed
 
 MAX_WAITING: Final = 2000
 """Maximum number of recorded forecasts that wait for their shadows: as many as a worker can record in a second."""

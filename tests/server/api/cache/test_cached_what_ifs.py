@@ -21,7 +21,7 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu.v1.market_pb2 import MARKET_KIND_LEAD, Market, Odds
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import FINAL, AsyncDejavuClient
-from dejavu_server.ledger.queries import learning
+from dejavu_ledger.queries import learning
 from dejavu_server.worker.worker import Worker
 
 if TYPE_CHECKING:

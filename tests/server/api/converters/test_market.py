@@ -26,6 +26,8 @@ from dejavu.v1.market_pb2 import (
 from dejavu.v1.market_pb2 import Market as MarketMessage
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_feed.live_inputs import LiveInputs
+from dejavu_ledger.entries import codec
+from dejavu_ledger.records import IssuedForecast, MarketRecording, SentMarket
 from dejavu_models.betting import Market, MarketKind, MarketSide, StakingPolicy, evaluate_market
 from dejavu_models.betting import MarketAnswer as Evaluation
 from dejavu_models.betting import RiskLevel as Level
@@ -36,8 +38,6 @@ from dejavu_models.totals.totals import forecast_total
 from dejavu_models.types import Horizon, MarginSource
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.converters.market import answers_of, market_message
-from dejavu_server.ledger.entries import codec
-from dejavu_server.records import IssuedForecast, MarketRecording, SentMarket
 
 TOTALS = steady_totals()
 KNOWN = TOTALS.tables(MarginSource.KNOWN, Horizon.FINAL, 3)

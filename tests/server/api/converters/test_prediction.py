@@ -15,6 +15,7 @@ from tests.support.fakes.every_minute_model import HOME_EDGE, EveryMinuteForecas
 from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Possession, Side
 from dejavu_feed.moment import Moment
+from dejavu_ledger.records import IssuedForecast, LateReason, LineOrigin, LineSource
 from dejavu_models.betting import Market
 from dejavu_models.errors import (
     InvalidGameDate,
@@ -32,7 +33,6 @@ from dejavu_models.types import (
     WarningReason,
 )
 from dejavu_server.api.converters import prediction
-from dejavu_server.records import IssuedForecast, LateReason, LineOrigin, LineSource
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 MARKET = Market(5.5, 1.91, 2.0, bankroll=1000.0, confidence_threshold=0.6)

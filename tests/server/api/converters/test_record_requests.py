@@ -12,13 +12,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
+from dejavu_ledger.queries.pages import ForecastFilter
+from dejavu_ledger.queries.scorecards import ScoreFilter
 from dejavu_models.errors import InvalidInput
 from dejavu_models.scorecard.cards import LeaderboardMetric
 from dejavu_models.types import Horizon
 from dejavu_server.api.converters import record_requests as requests
 from dejavu_server.api.errors import MAX_TEXT
-from dejavu_server.ledger.queries.pages import ForecastFilter
-from dejavu_server.ledger.queries.scorecards import ScoreFilter
 
 GAME = "0022500001"
 NOW = datetime(2026, 1, 14, 3, 0, tzinfo=UTC)

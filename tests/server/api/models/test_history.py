@@ -6,10 +6,10 @@ import asyncio
 from typing import TypeVar, cast
 
 from dejavu.v1 import model_service_pb2 as pb
+from dejavu_ledger.access import LedgerAccess
+from dejavu_ledger.database.backend import Query
 from dejavu_server.admission.callers import limited_caller
 from dejavu_server.api.models.history import ModelHistory
-from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.database.backend import Query
 
 _T = TypeVar("_T")
 

@@ -14,9 +14,9 @@ from dejavu.v1 import record_service_pb2 as record
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
+from dejavu_ledger import verify
+from dejavu_ledger.audit.checkpoints import is_signed
 from dejavu_server.cli import checkpoint_files
-from dejavu_server.ledger import verify
-from dejavu_server.ledger.audit.checkpoints import is_signed
 
 
 async def test_a_checkpoint_is_of_what_was_answered_before(

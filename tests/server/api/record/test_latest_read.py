@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
+from dejavu_ledger import LedgerUnavailable
 from dejavu_server.api.interceptors import clear_frames
 from dejavu_server.api.shared_reads import LatestRead
-from dejavu_server.ledger import LedgerUnavailable
 
 
 class Reads:

@@ -20,16 +20,16 @@ from dejavu.v1 import model_service_pb2 as pb_models
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.scorecard_pb2 import Scorecard
+from dejavu_ledger import Ledger, LedgerUnavailable
+from dejavu_ledger.database.backend import StopSignal
+from dejavu_ledger.errors import ReadStopped
+from dejavu_ledger.queries import comparisons, scorecards
+from dejavu_ledger.records import ReportedOutcome
 from dejavu_models.comparison.gate import GateSettings
 from dejavu_server.api import shared_reads
 from dejavu_server.api.models.comparison import ModelComparisons
 from dejavu_server.api.record_service import RecordService
 from dejavu_server.api.shared_reads import SharedReads
-from dejavu_server.ledger import Ledger, LedgerUnavailable
-from dejavu_server.ledger.database.backend import StopSignal
-from dejavu_server.ledger.errors import ReadStopped
-from dejavu_server.ledger.queries import comparisons, scorecards
-from dejavu_server.records import ReportedOutcome
 
 NOBODY: Any = None
 """The context of a call."""

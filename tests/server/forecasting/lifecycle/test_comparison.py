@@ -13,14 +13,14 @@ from tests.support.builders.outcomes import outcome
 
 from dejavu.v1 import forecast_pb2, model_comparison_pb2
 from dejavu.v1 import model_service_pb2 as pb
+from dejavu_ledger import Ledger
+from dejavu_ledger.records import IssuedForecast, ShadowForecast
 from dejavu_models.comparison.gate import GateDecision, GateSettings
 from dejavu_models.errors import InvalidHorizon
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_server.api.converters.field_errors import InvalidComparison
 from dejavu_server.api.models.comparison import ModelComparisons
 from dejavu_server.forecasting.lifecycle.evidence import LedgerGate
-from dejavu_server.ledger import Ledger
-from dejavu_server.records import IssuedForecast, ShadowForecast
 from dejavu_store.stages import ModelAction, NotRegistered
 
 _NOBODY: Any = None

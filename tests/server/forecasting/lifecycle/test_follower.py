@@ -14,10 +14,13 @@ from tests.server.forecasting.lifecycle.models_in_memory import FIRST, ModelsInM
 from tests.support.harness.waiting import until
 from typing_extensions import override
 
+from dejavu_ledger import Ledger, model_workers
+from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.recorder import MODEL_CHANGE
 from dejavu_models.comparison.gate import GateDecision, Judgement
 from dejavu_models.errors import BundleNotFound, BundleUnfit
 from dejavu_models.types import AdaptationMode
-from dejavu_server.admission.callers import MODEL_CHANGE, CallerLimits, Callers, reserved
+from dejavu_server.admission.callers import CallerLimits, Callers, current_recorder
 from dejavu_server.admission.refusals import CallerLimit, DeadlineExceeded
 from dejavu_server.forecasting.lifecycle import changes as changes_module
 from dejavu_server.forecasting.lifecycle import replicas
@@ -29,8 +32,6 @@ from dejavu_server.forecasting.lifecycle.loader import ModelLoader
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.lifecycle.replicas import Replicas
 from dejavu_server.forecasting.online_updater import OnlineUpdater
-from dejavu_server.ledger import Ledger, model_workers
-from dejavu_server.ledger.database.backend import Connection
 from dejavu_store.registry import default_bundle
 from dejavu_store.stages import ModelAction, ModelStage, NotRegistered, WrongStage
 
@@ -262,7 +263,7 @@ async def test_a_new_bundle_is_not_verified_for_a_caller_who_may_change_no_more_
     monkeypatch.setattr(one.store, "verify", pytest.fail)
     callers = Callers(CallerLimits(model_changes=1))
     with callers.counted("token:ops", "ipv4:203.0.113.7:4000", stream=False):
-        with reserved([MODEL_CHANGE]):
+        with current_recorder().reserved([MODEL_CHANGE]):
             pass
         with pytest.raises(CallerLimit, match="1 changes of models a day"):
             await one.changes.load("b")

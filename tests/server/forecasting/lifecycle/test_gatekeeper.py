@@ -11,11 +11,11 @@ from tests.support.builders.model_changes import champion, change_models
 from tests.support.builders.outcomes import outcome
 from typing_extensions import override
 
+from dejavu_ledger import Ledger
+from dejavu_ledger.queries.model_changes import newest_change
 from dejavu_models.comparison.gate import GateDecision, Judgement
 from dejavu_server.forecasting.lifecycle.evidence import LedgerGate
 from dejavu_server.forecasting.lifecycle.gatekeeper import Gatekeeper
-from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.queries.model_changes import newest_change
 from dejavu_server.observability.metrics import Metrics
 from dejavu_store.stages import ModelAction
 

@@ -9,11 +9,11 @@ from tests.support.builders.issued_forecasts import issued
 from tests.support.builders.outcomes import outcome
 from tests.support.fakes.forecasters import PersistenceForecaster
 
+from dejavu_ledger import Ledger
+from dejavu_ledger.errors import LedgerUnavailable
 from dejavu_models.online_state import OnlineState
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
 from dejavu_server.forecasting.online_updater import OnlineUpdater
-from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.errors import LedgerUnavailable
 
 DISTRIBUTION = tuple(round(20 * (level - 0.5), 3) for level in DISTRIBUTION_LEVELS)
 

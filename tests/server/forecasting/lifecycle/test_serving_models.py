@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import pytest
 from tests.support.fakes.forecasters import PersistenceForecaster
 
+from dejavu_ledger.errors import LedgerUnavailable, ModelsChanged
 from dejavu_models.errors import UnknownModel
 from dejavu_server.forecasting.lifecycle import models as module
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import NotLoaded
 from dejavu_server.forecasting.lifecycle.models import ServingModels
-from dejavu_server.ledger.errors import LedgerUnavailable, ModelsChanged
 from dejavu_store.stages import ModelAction, ModelChange, NotRegistered, Roster
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -17,19 +17,20 @@ from typing_extensions import override
 
 from dejavu_feed.box_score import lineups
 from dejavu_feed.live_inputs import LiveInputs
+from dejavu_ledger import Ledger
+from dejavu_ledger.database.schema import shadows
+from dejavu_ledger.queries import comparisons
+from dejavu_ledger.queries.comparisons import PairFilter
+from dejavu_ledger.records import IssuedForecast
 from dejavu_models.comparison.scores import PairedForecasts
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
+from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.forecasting.lifecycle import shadow
 from dejavu_server.forecasting.lifecycle.shadow import ShadowForecaster
-from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.database.schema import shadows
-from dejavu_server.ledger.queries import comparisons
-from dejavu_server.ledger.queries.comparisons import PairFilter
 from dejavu_server.observability.metrics import Metrics
-from dejavu_server.records import ForecastRequest, IssuedForecast
 from dejavu_store.registry import Chosen, Registry
 
 _PATTERN = (0.0,) * 17 + (6.0,)

@@ -1,0 +1,46 @@
+"""Interface of the ledger for the rest of the server, without the database behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from dejavu_ledger.database.backend import Connection, Query, StopSignal
+from dejavu_ledger.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
+from dejavu_models.results import Result
+from dejavu_models.types import Horizon
+from dejavu_store.stages import ModelChange, Roster
+
+_T = TypeVar("_T")
+
+
+class LedgerAccess(Protocol):
+    """An open ledger, or one that is being kept open; its methods raise a LedgerError while it cannot be used."""
+
+    async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[Result[IssuedForecast]]:
+        """Record forecasts together; return for each the recorded one, new or earlier, or why it was not recorded."""
+
+    async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
+        """Record an outcome; return it as stored, and the number of forecasts that it settles."""
+
+    async def withdraw_outcome(
+        self, game_id: str, horizon: Horizon, recorded_by: str = ""
+    ) -> tuple[ReportedOutcome, int]:
+        """Withdraw an outcome; return the withdrawing revision, and the number of forecasts that it had settled."""
+
+    async def change_models(
+        self, prepare: Callable[[Connection, Roster], ModelChange]
+    ) -> tuple[Roster, ModelChange | None]:
+        """Append the change of models that `prepare` returns; return the roster after it, and the recorded change."""
+
+    async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> ShadowsRecorded:
+        """Record shadow forecasts; return their results."""
+
+    async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:
+        """Return the result of a query of `ledger.queries`; each of its statements sees the newest commit.
+
+        Setting `stop` ends it early, with ReadStopped.
+        """
+
+    async def write(self, change: Query[_T]) -> _T:
+        """Return the result of a change that writes no entry, in its own transaction; it may be called again."""

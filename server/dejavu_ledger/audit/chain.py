@@ -1,0 +1,327 @@
+"""Verifies the hash chain, and compares every table row with the one derived from the entries.
+
+The chain protects only the canonical forms, so the rows are derived from them again. Values are compared as stored,
+including their type: SQLite accepts text or bytes in a numeric column.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+from dejavu_common.clock import from_microseconds
+from dejavu_feed.moment import moment_fault
+from dejavu_ledger.audit import market_answers
+from dejavu_ledger.audit.entry_times import SignedTimes
+from dejavu_ledger.database import store
+from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.database.recording_rules import RecordedGames, market_window
+from dejavu_ledger.database.store import Identity
+from dejavu_ledger.entries import canonical_json, codec, rows, shadows
+from dejavu_ledger.entries.model_changes import change_row, parse_change
+from dejavu_ledger.entries.shadows import ForecastRow
+from dejavu_ledger.errors import LedgerCorrupt
+from dejavu_ledger.queries import model_changes
+from dejavu_ledger.queries.verification import raw_rows
+from dejavu_ledger.queries.verification.raw_rows import Raw
+from dejavu_ledger.records import IssuedForecast, LateReason, ReportedOutcome
+from dejavu_models.errors import DejavuError
+from dejavu_models.types import Horizon
+from dejavu_store.stages import Roster
+
+_FORECASTS, _OUTCOMES, _MARKETS, _SHADOWS, _CHANGES = raw_rows.DERIVED
+_TABLES = {
+    codec.FORECAST: _FORECASTS,
+    codec.OUTCOME: _OUTCOMES,
+    codec.MARKET: _MARKETS,
+    codec.SHADOW: _SHADOWS,
+    codec.MODEL: _CHANGES,
+}
+"""The table with one row for each entry of a kind."""
+
+_OF_WRONG_VALUES = (ValueError, TypeError, AttributeError, OverflowError, RecursionError, struct.error)
+"""Exceptions raised for entries with values that no server writes, such as a number instead of a string."""
+
+
+class ChainVerifier:
+    """Verifies the entries of a ledger in order, with the rows derived from each.
+
+    Args:
+        connection: a read connection.
+        identity: identity of the ledger.
+        times: the times between which entries can have been recorded.
+
+    Attributes:
+        sequence, hash: of the last entry verified; before the first, the start of the chain.
+        counts: entries verified so far, by kind.
+    """
+
+    def __init__(self, connection: Connection, identity: Identity, times: SignedTimes) -> None:
+        self._connection = connection
+        self._times = times
+        self.sequence, self.hash = store.start_of_chain(identity.ledger_id)
+        self.counts = Counter[str]()
+        # Current outcomes: game → horizon → sequence of the first report.
+        self._outcomes: dict[str, dict[Horizon, int]] = {}
+        self._recorded = RecordedGames()
+        self._priced = 0  # the newest forecast that was recorded together with a market
+        self._roster = Roster()
+
+    def run(self) -> None:
+        """Verify every entry with its rows, and then that no row is without an entry.
+
+        Raises:
+            LedgerCorrupt: at the first entry that was altered or has a row that does not match it, named with the
+                reason; or for a table that has rows without an entry.
+        """
+        for row in self._rows():
+            self._check_entry(row)
+            try:
+                self._check_rows(row)
+            except LedgerCorrupt:
+                raise
+            except (*_OF_WRONG_VALUES, DejavuError) as error:
+                raise LedgerCorrupt(f"entry {row['entry_sequence']}: {error}") from error
+        for table, owner in raw_rows.orphans(self._connection):
+            raise LedgerCorrupt(f"table {table} has rows without {owner}")
+
+    def _rows(self) -> Iterator[Raw]:
+        while page := raw_rows.entries_after(self._connection, self.sequence):
+            yield from page
+
+    def _check_entry(self, row: Raw) -> None:
+        sequence, kind, text, hash_ = (row[f"entry_{name}"] for name in ("sequence", "kind", "canonical", "hash"))
+        _check(
+            isinstance(kind, str) and isinstance(text, str) and isinstance(hash_, bytes),
+            f"entry {sequence}: a value has the wrong type",
+        )
+        expected = codec.chain_hash(self.hash, text)
+        _check(expected == hash_, f"entry {sequence}: hash mismatch: this entry or the one before it was altered")
+        _check(kind in _TABLES, f"entry {sequence}: its kind is unknown: {kind!r}")
+        _check(sequence == self.sequence + 1, f"entry {sequence}: it follows entry {self.sequence}; expected no gaps")
+        # The columns kind and sequence are not hashed; the canonical form contains both values.
+        begins, ends = f'{{"kind":{canonical_json.dumps(kind)},', f',"sequence":{sequence}}}'
+        _check(
+            text.startswith(begins) and text.endswith(ends),
+            f"entry {sequence}: kind or sequence does not match the canonical form",
+        )
+        # Otherwise duplicate keys could be read in two ways: some parsers take the first, others the last.
+        _check(_canonical(text) == text, f"entry {sequence}: its text is not in canonical form")
+        self.sequence, self.hash = sequence, hash_
+        self.counts[kind] += 1
+
+    def _check_rows(self, row: Raw) -> None:
+        kind = row["entry_kind"]
+        for other, table in _TABLES.items():
+            if other != kind:
+                _check_row(row, table, None)
+        if kind == codec.FORECAST:
+            issued = codec.parse(row["entry_canonical"])
+            self._check_minute(issued)
+            _check_row(row, _FORECASTS, rows.forecast_row(issued, codec.prepare(issued)))
+            self._times.check(issued.sequence, issued.generated_time)
+            self._check_hindsight(row, issued.game_id, issued.forecast.elapsed_minutes)
+            self._check_late(row, issued)
+            fault = _fault_of_choice(issued, self._roster)
+            _check(fault is None, f"entry {issued.sequence}: {fault}")
+        elif kind == codec.OUTCOME:
+            outcome = codec.parse_outcome(row["entry_canonical"])
+            game = outcome.game_id, outcome.horizon
+            self._recorded.add_outcome(*game, outcome.sequence, withdrawn=outcome.withdrawn)
+            _check_row(row, _OUTCOMES, rows.outcome_row(outcome, self._first_sequence(outcome)))
+            self._times.check(outcome.sequence, outcome.recorded_time)
+        elif kind == codec.MARKET:
+            self._check_market(row)
+        elif kind == codec.SHADOW:
+            self._check_shadow(row)
+        elif kind == codec.MODEL:
+            change = parse_change(row["entry_canonical"])
+            _check_row(row, _CHANGES, change_row(change))
+            self._times.check(change.sequence, change.changed_time)
+            self._roster = model_changes.check_next(self._roster, change)
+
+    def _check_minute(self, issued: IssuedForecast) -> None:
+        """Check that a forecast has the minute of its pattern, and that this is before its horizon.
+
+        Otherwise a forecast of the half could state minute 30 and be recorded after the outcome of the half, which
+        excludes only minutes before the half.
+        """
+        minute, pattern, horizon = issued.forecast.elapsed_minutes, issued.pattern.minutes, issued.forecast.horizon
+        _check(
+            minute == pattern <= horizon.last_slot,
+            f"entry {issued.sequence}: a forecast of {horizon.value} as of minute {minute}, with a pattern of "
+            f"{pattern} minutes: possibly recorded with hindsight",
+        )
+        moment = issued.forecast.moment
+        fault = None if moment is None else moment_fault(moment, issued.pattern.differentials, horizon)
+        if fault is not None:
+            raise LedgerCorrupt(f"entry {issued.sequence}: {fault.field} is {fault.found}; expected {fault.expected}")
+
+    def _check_market(self, row: Raw) -> None:
+        sequence = row["entry_sequence"]
+        target, market, answer = codec.parse_market(row["entry_canonical"])
+        _check_row(row, _MARKETS, rows.market_row(sequence, target, market))
+        _check(
+            row["entry_canonical"].endswith(f',"revision":0,"sequence":{sequence}}}'),
+            f"entry {sequence}: a market has no revisions",
+        )
+        _check(
+            row["market_forecast_canonical"] is not None and target < sequence,
+            f"entry {sequence}: the market needs an earlier forecast at {target}",
+        )
+        forecast = codec.parse(row["market_forecast_canonical"])
+        self._check_hindsight(row, forecast.game_id, forecast.forecast.elapsed_minutes)
+        learned, sent = codec.market_circumstances(row["entry_canonical"])
+        made = forecast.generated_time if sent is None else from_microseconds(sent)
+        self._times.check(sequence, made)
+        known = forecast.forecast.calibration_sequence
+        _check(
+            learned is None or (type(learned) is int and known < learned < sequence and self._is_outcome(learned)),
+            f"entry {sequence}: the market's answer does not match the forecast at {target}: calibration_sequence is "
+            f"{learned!r}; expected an outcome after {known}, which is that of the forecast, and before the market",
+        )
+        fault = market_answers.fault_of(forecast, market, answer, learned_since=learned is not None)
+        _check(fault is None, f"entry {sequence}: the market's answer does not match the forecast at {target}: {fault}")
+        _check(
+            sent is not None or sequence == target + 1 or (sequence == target + 2 and self._priced == target),
+            f"entry {sequence}: recorded with hindsight: it claims that the market was sent with the forecast at "
+            f"{target}, but does not directly follow it",
+        )
+        self._priced = target if sent is None else self._priced
+        # The market's request may have had no date, and the ledger does not contain the time limit, a setting.
+        late = self._recorded.late(replace(forecast, generated_time=made, game_date=None), timedelta.max)
+        _check(
+            forecast.late is None and late is None,
+            f"entry {sequence}: recorded with hindsight: the forecast at {target} was late by then",
+        )
+        _check(
+            made - forecast.generated_time <= market_window(forecast),
+            f"entry {sequence}: recorded with hindsight: the market came {made - forecast.generated_time} after the "
+            f"forecast at {target}",
+        )
+
+    def _check_shadow(self, row: Raw) -> None:
+        sequence = row["entry_sequence"]
+        target = shadows.forecast_sequence(row["entry_canonical"])
+        _check(row[raw_rows.KEYS[_SHADOWS]] is not None, f"entry {sequence}: the row in {_SHADOWS} is missing")
+        _check(
+            equals_stored(row["shadows_forecast_sequence"], target),
+            f"entry {sequence}: the row in {_SHADOWS} does not match the entry: column forecast_sequence differs",
+        )
+        # The row of the shadowed forecast, which was already compared with its entry.
+        beside = ForecastRow(*(row[f"beside_{name}"] for name in ForecastRow._fields))
+        _check(
+            beside.sequence == target < sequence, f"entry {sequence}: the shadow needs an earlier forecast at {target}"
+        )
+        shadow = shadows.parse_shadow(row["entry_canonical"], Horizon(beside.horizon), beside.alpha)
+        _check_row(row, _SHADOWS, shadows.shadow_row(shadow, beside))
+        # It may have waited for its turn while a checkpoint was signed.
+        self._times.check(sequence, shadow.generated_time, may_be_older=True)
+        _check(
+            shadow.forecast.elapsed_minutes == beside.minute,
+            f"entry {sequence}: the shadow is of another minute than the forecast at {target}",
+        )
+        _check(
+            shadow.forecast.model_version != beside.model_version,
+            f"entry {sequence}: the shadow is of the model that made the forecast at {target}",
+        )
+        self._check_hindsight(row, beside.game_id, beside.minute)
+        _check(
+            not self._recorded.was_withdrawn(beside.game_id, beside.minute),
+            f"entry {sequence}: recorded after an outcome of its game that was withdrawn, with hindsight",
+        )
+
+    def _is_outcome(self, sequence: int) -> bool:
+        """Return whether an entry is an outcome."""
+        return bool(raw_rows.kind_of(self._connection, sequence) == codec.OUTCOME)
+
+    def _first_sequence(self, outcome: ReportedOutcome) -> int:
+        """Return the sequence of the first report of an outcome since its last withdrawal, if any."""
+        of_game = self._outcomes.setdefault(outcome.game_id, {})
+        first: int = of_game.setdefault(outcome.horizon, outcome.sequence)
+        if outcome.withdrawn:
+            del of_game[outcome.horizon]
+        return first
+
+    def _check_hindsight(self, row: Raw, game_id: str, minute: int) -> None:
+        """Check that no horizon after a forecast's minute had an outcome before the entry (see `store.append`)."""
+        for horizon, sequence in self._outcomes.get(game_id, {}).items():
+            _check(
+                minute > horizon.last_slot,
+                f"entry {row['entry_sequence']}: recorded after the outcome at {sequence}, with hindsight",
+            )
+
+    def _check_late(self, row: Raw, issued: IssuedForecast) -> None:
+        """Check that a forecast is marked as late exactly if it is.
+
+        Whether it was too old to count depends on a setting that the ledger does not contain: a missing mark for that
+        reason is accepted.
+        """
+        entry = f"entry {row['entry_sequence']}"
+        reason = self._recorded.late(issued, timedelta(0))
+        if issued.late is None and reason is not None:
+            _check(reason is LateReason.TIME, f"{entry}: not marked as late, although it is: {reason.value}")
+        elif issued.late is not None:
+            _check(reason is issued.late, f"{entry}: marked as late, but nothing before it makes it late")
+        self._recorded.add(issued)
+
+
+def equals_stored(stored: object, expected: object) -> bool:
+    """Return whether a stored value is the one that was written; SQLite stores booleans as 0 or 1."""
+    if isinstance(expected, bool):
+        return type(stored) in {bool, int} and stored == expected
+    return type(stored) is type(expected) and stored == expected
+
+
+def _canonical(text: str) -> str | None:
+    try:
+        return canonical_json.dumps(json.loads(text))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _check(valid: bool, message: str) -> None:
+    if not valid:
+        raise LedgerCorrupt(message)
+
+
+def _check_row(row: Raw, name: str, expected: rows.Row | None) -> None:
+    """Check the row of a table for an entry; with `expected` None, check that there is no row."""
+    sequence = row["entry_sequence"]
+    present = row[raw_rows.KEYS[name]] is not None
+    if expected is None:
+        _check(not present, f"entry {sequence}: the row in {name} should not exist")
+        return
+    _check(present, f"entry {sequence}: the row in {name} is missing")
+    for column, label in raw_rows.LABELS[name]:
+        if not equals_stored(row[label], expected[column]):
+            raise LedgerCorrupt(
+                f"entry {sequence}: the row in {name} does not match the entry: column {column} differs"
+            )
+
+
+def _fault_of_choice(issued: IssuedForecast, roster: Roster) -> str | None:
+    """Describe why a forecast cannot be from the model that the roster chose; None if it can.
+
+    With a model store, a forecast has the sequence of the model change that chose its model, unless the request named
+    a model. Forecasts without that sequence may be from any model.
+
+    Args:
+        issued: the forecast.
+        roster: the models after all changes before it.
+    """
+    if issued.roster_sequence is None:
+        return None
+    if issued.roster_sequence != roster.sequence:
+        return (
+            f"its model was chosen by the change at {issued.roster_sequence}, "
+            f"but the change at {roster.sequence} was in force"
+        )
+    version = issued.forecast.model_version
+    if version != roster.champion:
+        return f"it claims to be of model {version}, but {roster.champion} was the champion"
+    return None

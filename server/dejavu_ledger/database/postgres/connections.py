@@ -1,0 +1,270 @@
+"""Connections to a PostgreSQL database that never wait indefinitely.
+
+The server limits statements and the wait for locks. A server that is stopped or cut off cannot, so a connection has
+timeouts of its own. Connections of readers commit each statement separately and cannot write.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from collections.abc import Generator
+from typing import Any, Final, TypeVar
+from uuid import uuid4
+
+import psycopg
+from psycopg.abc import PQGen
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DisconnectionError
+
+from dejavu_common.activity import waiting_outside
+from dejavu_ledger.database.backend import CACHED_QUERIES, StopSignal
+from dejavu_ledger.errors import LedgerUnavailable
+
+LOCK_SECONDS: Final = 1.5
+"""Time that a write waits for another process's transaction, which takes milliseconds; less than BEGIN_SECONDS."""
+
+BEGIN_SECONDS: Final = 2.0
+"""Time that a connection waits for the answer to the begin of a write, which needs no disk; less than callers wait, so
+that they learn of a hanging database."""
+
+ANSWER_SECONDS: Final = 4.0
+"""Time that a connection waits for the next part of an answer; less than a thread may hang (`hang_seconds`)."""
+
+OUTAGE_SECONDS: Final = 60.0
+"""Time after which a caller waits again for a database that does not answer, where no probe has looked since."""
+
+CANCEL_SECONDS: Final = 1.0
+"""Time to end a statement; then its connection is closed."""
+
+MAX_CONNECTIONS: Final = 8
+"""Connections kept open by an engine: one per reader thread of a ledger, and some for other uses."""
+
+OLDEST_RELEASE: Final = 14
+"""Oldest major release of PostgreSQL that is supported."""
+
+_CHECK_SECONDS: Final = 0.005
+_SETTINGS: Final = (
+    f"SET lock_timeout = {LOCK_SECONDS * 1000:.0f}; SET jit = off; SET client_connection_check_interval = 1000;"
+    " SET default_transaction_isolation = 'read committed'; SET standard_conforming_strings = on;"
+)
+# Commits wait for the log to be written: with `off`, killing the database would lose answered calls.
+_WRITING: Final = (
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';"
+    # Ends the session of a machine that vanished while it held the write lock.
+    " SET idle_in_transaction_session_timeout = 5000;"
+)
+_READING: Final = "SET default_transaction_read_only = on; SET idle_in_transaction_session_timeout = 60000;"
+
+_SET_MARK: Final = text("SELECT set_config('dejavu.session', :mark, false)")
+_MARK: Final = text("SELECT current_setting('dejavu.session', true)")
+
+_RV = TypeVar("_RV")
+
+
+class Outage:
+    """Knows whether the database hangs, so that not every call waits to find it out; thread-safe.
+
+    While it hangs, probes wait for it, or one caller if there was none for OUTAGE_SECONDS; others are refused at once.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._hangs = False
+        self._next = 0.0
+
+    def began(self, seconds: float = OUTAGE_SECONDS) -> psycopg.OperationalError:
+        """Note that the database did not answer in time; return the error.
+
+        Args:
+            seconds: time for which no further caller waits.
+        """
+        with self._lock:
+            self._hangs, self._next = True, time.monotonic() + seconds
+        return psycopg.OperationalError("the server does not answer")
+
+    def ended(self) -> None:
+        """Note that the database answered."""
+        self._hangs = False
+
+    def look_again(self) -> None:
+        """Let the next caller wait for the database; called by a probe."""
+        with self._lock:
+            self._next = 0.0
+
+    def check(self) -> None:
+        """Return if this caller may wait for the database.
+
+        Raises:
+            psycopg.OperationalError: if it hangs, and another caller waits or has done so lately.
+        """
+        if self._hangs:
+            with self._lock:
+                now = time.monotonic()
+                if now < self._next:
+                    raise psycopg.OperationalError("the server does not answer")
+                self._next = now + OUTAGE_SECONDS  # or until this caller knows
+
+
+class GuardedConnection(psycopg.Connection[Any]):
+    """A connection that can be stopped, and that closes itself if the server does not answer.
+
+    Attributes:
+        answer_seconds: time that it waits for the next part of an answer.
+        stop: ends the running statement once it is set; None if nothing does.
+        outage: notes whether the server answers.
+    """
+
+    answer_seconds: float = ANSWER_SECONDS
+    stop: StopSignal | None = None
+    outage: Outage = Outage()
+
+    def wait(self, gen: PQGen[_RV], interval: float = 0.1, timeout: float | None = None) -> _RV:
+        """Wait for the events of a psycopg generator; see `psycopg.Connection.wait`.
+
+        The wait has a limit of its own, so a hanging database does not make this thread count as hung.
+
+        Raises:
+            psycopg.errors.QueryCanceled: if `stop` is set.
+            psycopg.OperationalError: if the server does not answer; the connection is then closed.
+        """
+        shortest = _CHECK_SECONDS if self.stop is not None else interval
+        with waiting_outside():
+            return super().wait(self._guarded(gen), shortest, timeout)
+
+    def _guarded(self, gen: PQGen[_RV]) -> Generator[Any, Any, _RV]:
+        """Pass on the events of a generator, and check the clock and `stop` while it waits."""
+        stop = self.stop
+        # After a failed statement only the rollback runs.
+        if stop is not None and self.pgconn.transaction_status != TransactionStatus.INERROR and stop.is_set():
+            raise psycopg.errors.QueryCanceled("told to stop")
+        checked = heard = time.monotonic()
+        patience = self.answer_seconds
+        try:
+            waits_for = next(gen)
+            while True:
+                ready = yield waits_for
+                now = time.monotonic()
+                if ready:
+                    heard = now
+                elif now - heard > patience:
+                    self.close()
+                    raise self.outage.began(0.0)  # perhaps only this connection: the next caller tries a new one
+                if stop is not None and now - checked > _CHECK_SECONDS:
+                    if stop.is_set():
+                        stop, patience = None, CANCEL_SECONDS
+                        self._end_statement()
+                    checked = time.monotonic()
+                waits_for = gen.send(ready)
+        except StopIteration as ended:
+            self.outage.ended()
+            result: _RV = ended.value
+            return result
+
+    def _end_statement(self) -> None:
+        try:
+            self.cancel_safe(timeout=CANCEL_SECONDS)
+        except psycopg.Error:
+            self.close()
+            raise psycopg.errors.QueryCanceled("told to stop") from None
+
+
+def new_engine(
+    parameters: dict[str, Any], outage: Outage, *, writing: bool, answer_seconds: float = ANSWER_SECONDS
+) -> Engine:
+    """Return an engine whose connections start no transactions implicitly.
+
+    Args:
+        parameters: of libpq.
+        outage: of the database.
+        writing: whether its connections write.
+        answer_seconds: time that they wait for the next part of an answer.
+    """
+    # The server ends a statement a little earlier, so that the connection survives.
+    limit = f"SET statement_timeout = {answer_seconds * 900:.0f};"
+
+    def connect() -> GuardedConnection:
+        with waiting_outside():  # names are looked up without a timeout, and each of their addresses is tried
+            try:
+                connection = GuardedConnection.connect(**parameters, autocommit=True)
+            except psycopg.errors.ConnectionTimeout as error:
+                raise outage.began() from error
+            except psycopg.Error:
+                outage.ended()  # it is not there, or refuses: that takes no time
+                raise
+        try:
+            connection.outage = outage
+            connection.answer_seconds = answer_seconds
+            if connection.info.server_version < OLDEST_RELEASE * 10_000:
+                raise LedgerUnavailable(
+                    f"the ledger's database is PostgreSQL {connection.info.server_version // 10_000}; expected "
+                    f"{OLDEST_RELEASE} or newer"
+                )
+            connection.execute(f"{_SETTINGS} {limit} {_WRITING if writing else _READING}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=connect,
+        isolation_level="AUTOCOMMIT",
+        hide_parameters=True,
+        use_native_hstore=False,
+        pool_size=2 if writing else MAX_CONNECTIONS,
+        pool_timeout=LOCK_SECONDS,
+        query_cache_size=CACHED_QUERIES,
+    )
+
+    @event.listens_for(engine, "checkout")
+    def replace_if_closed(connection: GuardedConnection, _record: Any, _proxy: Any) -> None:
+        # On an idle connection the server sends only its end. Thanks to this check, no call fails after a restart.
+        if connection.closed or is_readable(connection):
+            raise DisconnectionError("the server closed the connection")
+
+    return engine
+
+
+def check_session(engine: Engine) -> None:
+    """Check that a connection has a session of its own: a pooler may give sessions to single transactions.
+
+    Without one, settings of a session, notifications and the guard of timeouts are lost or another's, unnoticed.
+
+    Args:
+        engine: engine of a database, with room for two connections.
+
+    Raises:
+        LedgerUnavailable: if a value that one connection sets is seen by another one, or not by itself.
+    """
+    mark = uuid4().hex
+    with engine.connect() as first, engine.connect() as second:
+        first.execute(_SET_MARK, {"mark": mark})
+        shared = second.execute(_MARK).scalar_one() == mark  # poolers give away first what was given back last
+        kept = not shared and first.execute(_MARK).scalar_one() == mark
+    if not kept:
+        raise LedgerUnavailable(
+            "the ledger's database is behind a pooler that gives a session to one transaction after the other, such as "
+            "PgBouncer with pool_mode = transaction; expected pool_mode = session, or the database itself"
+        )
+
+
+def is_readable(connection: psycopg.Connection[Any]) -> bool:
+    """Return whether the server has sent something that was not read yet, the end of the connection included."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def driver_connection(connection: Connection) -> GuardedConnection:
+    """Return the driver's connection of an open connection of SQLAlchemy.
+
+    Raises:
+        TypeError: if it does not come from an engine of `new_engine`, or is closed.
+    """
+    raw = connection.connection.driver_connection
+    if not isinstance(raw, GuardedConnection):
+        raise TypeError("not an open connection to PostgreSQL")
+    return raw

@@ -1,0 +1,306 @@
+"""Records outcomes in the ledger, and withdraws them.
+
+An outcome is one entry, however many forecasts it settles: scores are computed when they are read.
+
+The connection's transaction must hold the write lock from its start, as for all writes (see `store`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from dejavu_ledger.database import store
+from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.entries import codec, rows
+from dejavu_ledger.errors import (
+    GameFull,
+    InvalidDifferential,
+    InvalidTime,
+    LedgerCorrupt,
+    OutcomeStands,
+    UnknownOutcome,
+)
+from dejavu_ledger.queries import learning, reporting
+from dejavu_ledger.records import ReportedOutcome
+from dejavu_models.errors import InvalidInput, InvalidLiveInput, InvalidTeam
+from dejavu_models.results import Failed, Result
+from dejavu_models.scorecard.doubtful import FEED_LAG_SECONDS
+from dejavu_models.types import Horizon
+
+MAX_REVISIONS: Final = 100
+"""Maximum number of revisions of an outcome by one caller: every read of its game walks all revisions. The limit is per
+caller, so that a caller who reaches it keeps nobody else from correcting the outcome."""
+
+MAX_SWING: Final = 100
+"""Largest plausible change of a differential from the half to the end, in points; none in the NBA came near it."""
+
+FEED_LAG: Final = timedelta(seconds=FEED_LAG_SECONDS)
+"""Longest usual delay between a minute of play and its forecast."""
+
+_PLACES: Final = {Horizon.HALFTIME: "at the half", Horizon.FINAL: "at the end"}
+
+
+class _StoredOutcome(NamedTuple):
+    """Newest revision of an outcome, sequence of the first report since its last withdrawal, and whether it is void."""
+
+    outcome: ReportedOutcome
+    first_sequence: int
+    void: bool
+
+
+def record_outcome(
+    connection: Connection, reported: ReportedOutcome, now: datetime, *, correct: bool = True
+) -> Result[tuple[ReportedOutcome, int]]:
+    """Record an outcome, unless it is the current one already. It settles every forecast of its game and horizon.
+
+    A report without teams, total points or players agrees with an outcome that has them. A revision without teams keeps
+    those of the current outcome; one without total points, overtimes or players keeps these, too, if it has the same
+    differential. A report that only adds some of these is recorded as a revision, but corrects nothing. Different
+    overtimes alone change nothing, nor does a different time. The next report after a withdrawal counts as a first
+    report: online updates apply it at its own place in the order.
+
+    Args:
+        connection: a connection in a transaction that holds the write lock.
+        reported: the outcome; its sequence, revision and recorded time are ignored.
+        now: the current time, UTC.
+        correct: whether the report may correct the current outcome.
+
+    Returns:
+        The outcome as recorded, and the number of forecasts that it settles. Fails with an InvalidInput if it
+        contradicts the record of the game: the differential (`MAX_SWING`) or the total points at the other horizon, the
+        teams of every forecast or of an outcome, or the minutes of the forecasts before its time (`_too_early`).
+        Another differential or team probably belongs to another game, and swapped teams give the differential the wrong
+        sign. Fails with an OutcomeStands if it would correct the outcome and `correct` is false; with a GameFull if
+        this caller has already made MAX_REVISIONS of it, which can then still be withdrawn.
+    """
+    newest = _newest_revision(connection, reported.game_id, reported.horizon)
+    before = _standing(newest)
+    if before is not None and _agree(before, reported):
+        return before, reporting.count(connection, reported.game_id, reported.horizon)
+    contradiction = _contradiction(connection, reported, before)
+    # Only the first report decides which forecasts were made with hindsight.
+    if contradiction is None and (newest is None or newest.void):
+        contradiction = _too_early(connection, reported)
+    if contradiction is not None:
+        return Failed(contradiction)
+    if before is not None and not correct and not _only_adds(before, reported):
+        return Failed(OutcomeStands(_difference(before, reported), before))
+    if newest is not None and _revised(connection, newest.outcome, reported.recorded_by) >= MAX_REVISIONS:
+        found = f"{reported.game_id} {_PLACES[reported.horizon]}"
+        limit = f"{MAX_REVISIONS} revisions by this caller, which is the limit; another caller can correct it"
+        return Failed(GameFull(f"the outcome of {found} has {limit}"))
+    teams = before if before is not None and not reported.home_team else reported
+    total, overtimes, players = reported.total_points, reported.overtimes, reported.players
+    if before is not None and before.differential == reported.differential:
+        total = before.total_points if total is None else total
+        overtimes = before.overtimes if overtimes is None else overtimes
+        if (teams.home_team, teams.away_team) == (before.home_team, before.away_team):
+            players = players or before.players
+    outcome = replace(
+        reported,
+        recorded_time=now,
+        home_team=teams.home_team,
+        away_team=teams.away_team,
+        withdrawn=False,
+        total_points=total,
+        overtimes=overtimes,
+        players=players,
+    )
+    return _add(connection, outcome, newest)
+
+
+def withdraw_outcome(
+    connection: Connection, game_id: str, horizon: Horizon, now: datetime, recorded_by: str = ""
+) -> Result[tuple[ReportedOutcome, int]]:
+    """Withdraw the outcome of a game and horizon, unless it is withdrawn already.
+
+    From then on, answers are as if it had never been reported: its forecasts have no outcome, and online updates leave
+    it out. Further forecasts are recorded: as late, unless the withdrawal is void (`standing.is_void`).
+
+    Args:
+        connection: a connection in a transaction that holds the write lock.
+        game_id: the game.
+        horizon: the horizon.
+        now: the current time, UTC.
+        recorded_by: identity of the caller; empty if it is not known.
+
+    Returns:
+        The revision that withdraws it, and the number of forecasts of the game and horizon. Fails with an
+        UnknownOutcome if none was ever reported.
+    """
+    newest = _newest_revision(connection, game_id, horizon)
+    if newest is None:
+        return Failed(UnknownOutcome(game_id, _PLACES[horizon]))
+    before = _standing(newest)
+    if before is None:
+        return newest.outcome, reporting.count(connection, game_id, horizon)
+    withdrawal = replace(before, recorded_time=now, withdrawn=True, recorded_by=recorded_by)
+    return _add(connection, withdrawal, newest)
+
+
+def _add(
+    connection: Connection, outcome: ReportedOutcome, newest: _StoredOutcome | None
+) -> tuple[ReportedOutcome, int]:
+    """Add a revision of an outcome after the newest one; return it and the number of forecasts of its horizon."""
+    head = store.head(connection)
+    sequence = first_sequence = head.sequence + 1
+    revision = 0
+    if newest is not None:
+        revision = newest.outcome.revision + 1
+        if not newest.outcome.withdrawn:
+            first_sequence = newest.first_sequence
+            learning.drop_snapshots(connection, first_sequence)
+    outcome = replace(outcome, sequence=sequence, revision=revision)
+    payload = codec.outcome_payload(outcome)
+    row, _ = store.entry_row(codec.OUTCOME, payload, revision, sequence, head.hash, outcome.recorded_by)
+    reporting.add_outcome(connection, row, rows.outcome_row(outcome, first_sequence))
+    return outcome, reporting.count(connection, outcome.game_id, outcome.horizon)
+
+
+def _newest_revision(connection: Connection, game_id: str, horizon: Horizon) -> _StoredOutcome | None:
+    row = reporting.newest_outcome(connection, game_id, horizon)
+    if row is None:
+        return None
+    try:
+        return _StoredOutcome(codec.parse_outcome(row.canonical), row.first_sequence, bool(row.void))
+    except ValueError as error:
+        raise LedgerCorrupt("the ledger is damaged: an outcome cannot be read back") from error
+
+
+def _revised(connection: Connection, newest: ReportedOutcome, caller: str) -> int:
+    """Return the number of a caller's revisions of an outcome, without the first report; 0 if all callers have few."""
+    if newest.revision < MAX_REVISIONS:
+        return 0
+    return reporting.revised(connection, newest.game_id, newest.horizon, caller)
+
+
+def _standing(newest: _StoredOutcome | None) -> ReportedOutcome | None:
+    """Return the current outcome, given the newest revision; None if there is none, or it was withdrawn."""
+    return None if newest is None or newest.outcome.withdrawn else newest.outcome
+
+
+def _agree(stored: ReportedOutcome, reported: ReportedOutcome) -> bool:
+    """Return whether a report has the differential of an outcome, and its teams, points and box score, or none."""
+    same_teams = (reported.home_team, reported.away_team) in {("", ""), (stored.home_team, stored.away_team)}
+    same_total = reported.total_points in {None, stored.total_points}
+    same_players = reported.players in {(), stored.players}
+    return stored.differential == reported.differential and same_teams and same_total and same_players
+
+
+def _only_adds(stored: ReportedOutcome, reported: ReportedOutcome) -> bool:
+    """Return whether a report has all that an outcome has, and teams, total points or players that it lacks."""
+    teams = (reported.home_team, reported.away_team)
+    return (
+        stored.differential == reported.differential
+        and (not stored.home_team or teams in {("", ""), (stored.home_team, stored.away_team)})
+        and (stored.total_points is None or reported.total_points in {None, stored.total_points})
+        and (not stored.players or reported.players in {(), stored.players})
+    )
+
+
+def _difference(stored: ReportedOutcome, reported: ReportedOutcome) -> str:
+    """Describe the current outcome, and the difference of a report that would correct it."""
+    recorded = f"revision {stored.revision}, recorded {stored.recorded_time:%Y-%m-%d %H:%M} UTC"
+    teams = reported.home_team and (reported.home_team, reported.away_team) != (stored.home_team, stored.away_team)
+    new = _words(reported) if teams else f"{reported.differential:+d}"
+    if reported.total_points is not None and stored.total_points is not None:
+        new += f", {reported.total_points} points instead of {stored.total_points}"
+    if reported.players and stored.players and reported.players != stored.players:
+        new += ", another box score"
+    stands = f"another outcome stands {_PLACES[stored.horizon]}: {_words(stored)}, {recorded}"
+    return f"{stands}; this report has {new}"
+
+
+def _words(outcome: ReportedOutcome) -> str:
+    teams = f"{outcome.home_team} against {outcome.away_team}: " if outcome.home_team else "home team "
+    return f"{teams}{outcome.differential:+d}"
+
+
+def _contradiction(
+    connection: Connection, reported: ReportedOutcome, before: ReportedOutcome | None
+) -> InvalidInput | None:
+    """Return the error of a report that contradicts the record of its game, otherwise None.
+
+    Args:
+        connection: a connection in a transaction that holds the write lock.
+        reported: the report.
+        before: the outcome that it would correct; None if it is the first.
+    """
+    other_horizon = Horizon.HALFTIME if reported.horizon is Horizon.FINAL else Horizon.FINAL
+    other = _standing(_newest_revision(connection, reported.game_id, other_horizon))
+    if other is not None and _implausible_swing(reported, other):
+        found = f"{reported.differential} {_PLACES[reported.horizon]}"
+        recorded = f"{other.differential}, recorded {_PLACES[other.horizon]}"
+        return InvalidDifferential(found, f"at most {MAX_SWING} points from {recorded}; correct the wrong one first")
+    if other is not None and _loses_points(reported, other):
+        found = f"{reported.total_points} {_PLACES[reported.horizon]}"
+        recorded = f"{other.total_points}, recorded {_PLACES[other.horizon]}"
+        expected = f"points that fit {recorded}; correct the wrong one first"
+        return InvalidLiveInput(found, expected, "total_points")
+    if not reported.home_team:
+        return None
+    row = reporting.newest_teams(connection, reported.game_id)
+    teams = reported.home_team, reported.away_team
+    if row is not None and tuple(row) != teams and not reporting.are_named(connection, reported.game_id, *teams):
+        return _other_teams(reported, row.home_team, row.away_team, "in the forecasts of this game")
+    if before is not None and before.home_team:
+        # Forecasts that came after the outcome may name other teams: it can be corrected to theirs.
+        standing = before if row is None else None
+    else:
+        standing = other if other is not None and other.home_team else None
+    if standing is None:
+        return None
+    place = f"in the outcome that is recorded {_PLACES[standing.horizon]}"
+    return _other_teams(reported, standing.home_team, standing.away_team, place)
+
+
+def _too_early(connection: Connection, reported: ReportedOutcome) -> InvalidTime | None:
+    """Return the error of a first report whose time is after some forecasts, before others, and too early for the play.
+
+    Forecasts made after that time count as late, so a time that is too early, on purpose or by a wrong time zone, could
+    exclude the minutes that went badly. The minutes left to play after each earlier forecast must fit before the time.
+    A time before all forecasts is allowed: the game was over, and all its forecasts are late.
+    """
+    made = reporting.made(connection, reported.game_id, reported.horizon)
+    if not any(each.made > reported.observed_time for each in made):
+        return None
+    over = (
+        (each.made + timedelta(minutes=reported.horizon.last_slot + 1 - each.minute) - FEED_LAG, each)
+        for each in made
+        if each.made <= reported.observed_time
+    )
+    earliest, last = max(over, default=(reported.observed_time, None))
+    if last is None or earliest <= reported.observed_time:
+        return None
+    forecast = f"the game's forecast after minute {last.minute} was made at {last.made:%Y-%m-%dT%H:%M:%SZ}"
+    expected = f"{earliest:%Y-%m-%dT%H:%M:%SZ} or later: {forecast}, and others were made after this time"
+    return InvalidTime(f"{reported.observed_time:%Y-%m-%dT%H:%M:%SZ}", expected)
+
+
+def _implausible_swing(reported: ReportedOutcome, other: ReportedOutcome) -> bool:
+    """Return whether a differential is too far from that of the other horizon."""
+    return abs(reported.differential - other.differential) > MAX_SWING
+
+
+def _loses_points(reported: ReportedOutcome, other: ReportedOutcome) -> bool:
+    """Return whether there would be fewer points at the end than at the half."""
+    if reported.total_points is None or other.total_points is None:
+        return False
+    half, final = sorted((reported, other), key=lambda outcome: outcome.horizon is Horizon.FINAL)
+    return (final.total_points or 0) < (half.total_points or 0)
+
+
+def _other_teams(reported: ReportedOutcome, home_team: str, away_team: str, place: str) -> InvalidTeam | None:
+    """Return an error that names each team of a report that differs from the known one; None if neither does."""
+    sides = (("home", reported.home_team, home_team), ("away", reported.away_team, away_team))
+    errors = [
+        InvalidTeam(found, f"{known}, the {side} team {place}", field=f"{side}_team")
+        for side, found, known in sides
+        if found != known
+    ]
+    if not errors:
+        return None
+    errors[0].others = tuple(errors[1:])
+    return errors[0]

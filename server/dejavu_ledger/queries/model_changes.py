@@ -1,0 +1,194 @@
+"""Changes of models: the roster that follows from them, and the appending of the next one.
+
+The roster is a fold over all changes in the order of the ledger, so all readers at the same position have the same
+roster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import reduce
+from itertools import islice
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, func, insert, select
+
+from dejavu_ledger.database import store
+from dejavu_ledger.database.schema import entries, model_changes
+from dejavu_ledger.entries import canonical_json, codec
+from dejavu_ledger.entries.model_changes import change_payload, change_row, parse_change
+from dejavu_ledger.errors import LedgerCorrupt
+from dejavu_models.errors import DejavuError
+from dejavu_store.stages import ModelAction, ModelChange, Roster
+
+_REPLACING: Final = frozenset({ModelAction.PROMOTE, ModelAction.ROLLBACK})
+"""Changes that replace the champion, and name the replaced one."""
+
+_AT_ONCE: Final = 500
+"""Number of changes that are read at a time to find those of one model."""
+
+
+class KnownRoster:
+    """Reads the current roster, and each change only once, so that a read does not grow with the changes."""
+
+    def __init__(self) -> None:
+        self._known = store.Identity("", ""), Roster()  # a ledger and its roster; replaced together, by any thread
+
+    def read(self, connection: Connection) -> Roster:
+        """Return the current roster.
+
+        Raises:
+            LedgerCorrupt: if a change cannot be read, or does not follow from those before it.
+        """
+        ledger = store.identity(connection)
+        known, roster = self._known
+        if known != ledger or newest_change(connection) < roster.sequence:  # the latter in an older snapshot
+            roster = Roster()
+        roster = fold(roster, read_changes(connection, roster.sequence))
+        self._known = ledger, roster
+        return roster
+
+
+def fold(roster: Roster, changes: list[ModelChange]) -> Roster:
+    """Return a roster after recorded changes.
+
+    Raises:
+        LedgerCorrupt: if one of them is not possible.
+    """
+    try:
+        return reduce(Roster.after, changes, roster)
+    except DejavuError as error:
+        raise LedgerCorrupt(
+            f"the ledger is damaged: a change of models does not follow from the others: {error}"
+        ) from error
+
+
+def newest_change(connection: Connection) -> int:
+    """Return the sequence of the newest change of models; 0 if there is none."""
+    newest: int | None = connection.execute(_NEWEST).scalar()
+    return newest or 0
+
+
+def read_changes(connection: Connection, after: int = 0) -> list[ModelChange]:
+    """Return the changes of models after a sequence, in order.
+
+    Raises:
+        LedgerCorrupt: if one cannot be read.
+    """
+    with store.decoding():
+        return [parse_change(text) for text in connection.execute(_CHANGES_AFTER, {"after": after}).scalars()]
+
+
+def newest_changes(
+    connection: Connection, limit: int, before: int | None = None, model_version: str = ""
+) -> list[ModelChange]:
+    """Return the newest changes of models, newest first.
+
+    Args:
+        connection: a read connection.
+        limit: maximum number of changes to return.
+        before: only those before this sequence; None: all.
+        model_version: only changes of this model, or that replaced it as the champion; empty: all.
+
+    Raises:
+        LedgerCorrupt: if one cannot be read.
+    """
+    named = canonical_json.dumps(model_version) if model_version else ""
+    texts = _texts_before(connection, before, max(limit, _AT_ONCE) if named else limit)
+    with store.decoding():
+        found = (parse_change(text) for text in texts if named in text)
+        wanted = (each for each in found if model_version in {"", each.model_version, each.from_version})
+        return list(islice(wanted, limit))
+
+
+def _texts_before(connection: Connection, before: int | None, at_once: int) -> Iterator[str]:
+    """Yield the canonical forms of the changes before a sequence (None: all), newest first."""
+    before = store.head(connection).sequence + 1 if before is None else before
+    while rows := connection.execute(_CHANGES_BEFORE, {"before": before, "limit": at_once}).all():
+        yield from (row.canonical for row in rows)
+        before = rows[-1].sequence
+
+
+def change_models(
+    connection: Connection, prepare: Callable[[Connection, Roster], ModelChange], known: KnownRoster
+) -> tuple[Roster, ModelChange | None]:
+    """Append the change that `prepare` returns; see `Ledger.change_models`."""
+    roster = known.read(connection)
+    change = prepare(connection, roster)
+    return append_change(connection, roster, change, datetime.now(UTC), change.changed_by)
+
+
+def append_change(
+    connection: Connection, roster: Roster, change: ModelChange, now: datetime, recorded_by: str = ""
+) -> tuple[Roster, ModelChange | None]:
+    """Append a change of models, unless the roster is already as it would leave it.
+
+    Args:
+        connection: a connection in a transaction that holds the write lock.
+        roster: the current roster, as read in that transaction.
+        change: the change; its time, caller, `from_version` and sequence are ignored.
+        now: the current time, UTC.
+        recorded_by: identity of the caller; empty if it is not known.
+
+    Returns:
+        The roster after it, and the change as recorded; None if nothing was recorded.
+
+    Raises:
+        DejavuError: if it is not possible; see `Roster.check`.
+    """
+    if roster.changes_nothing(change):
+        return roster, None
+    roster.check(change)
+    head = store.head(connection)
+    change = replace(
+        change,
+        from_version=roster.champion if change.action in _REPLACING else "",
+        changed_time=now,
+        changed_by=recorded_by,
+        sequence=head.sequence + 1,
+    )
+    after = roster.after(change)
+    row, _ = store.entry_row(codec.MODEL, change_payload(change), 0, change.sequence, head.hash, recorded_by)
+    connection.execute(store.ADD_ENTRIES, [row])
+    connection.execute(_ADD, [change_row(change)])
+    return after, change
+
+
+def check_next(roster: Roster, change: ModelChange) -> Roster:
+    """Return the roster after a recorded change, which must be one that `append_change` appends.
+
+    Raises:
+        LedgerCorrupt: if it is not.
+    """
+    at = f"entry {change.sequence}"
+    if change.from_version != (roster.champion if change.action in _REPLACING else ""):
+        raise LedgerCorrupt(f"{at}: it replaces another champion than the one that served, or replaces none")
+    if roster.changes_nothing(change):
+        raise LedgerCorrupt(f"{at}: it changes nothing of the models")
+    try:
+        return roster.after(change)
+    except DejavuError as error:
+        raise LedgerCorrupt(f"{at}: the change of models is not possible: {error}") from error
+
+
+_NEWEST = select(func.max(model_changes.c.sequence))
+
+# Ordered by the small table, which is then read first: ordered by the entries, SQLite would walk through all of them.
+_CHANGES_AFTER = (
+    select(entries.c.canonical)
+    .join(model_changes, model_changes.c.sequence == entries.c.sequence)
+    .where(model_changes.c.sequence > bindparam("after"))
+    .order_by(model_changes.c.sequence)
+)
+
+_CHANGES_BEFORE = (
+    select(model_changes.c.sequence, entries.c.canonical)
+    .join(model_changes, model_changes.c.sequence == entries.c.sequence)
+    .where(model_changes.c.sequence < bindparam("before"))
+    .order_by(model_changes.c.sequence.desc())
+    .limit(bindparam("limit"))
+)
+
+_ADD = insert(model_changes)

@@ -1,0 +1,32 @@
+"""Requests for forecasts, as read from a call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from dejavu_common.frozen import fast_frozen
+from dejavu_ledger.records import LineOrigin
+from dejavu_models.forecast_query import ForecastQuery
+
+
+@fast_frozen
+@dataclass(frozen=True, slots=True)
+class ForecastRequest:
+    """Request for one forecast.
+
+    Attributes:
+        game_id: the NBA's id, ten digits; empty for a what-if.
+        model_version: the requested model; empty for the active one.
+        query: the query for the model.
+        game_date: local date of the game as given; None if the request has none. The query then has today's date.
+        caller: identity of the caller, if the server requires tokens.
+        line_origin: source of the query's margin; None if the request does not give it.
+    """
+
+    game_id: str
+    model_version: str
+    query: ForecastQuery
+    game_date: date | None = None
+    caller: str = ""
+    line_origin: LineOrigin | None = None

@@ -1,0 +1,154 @@
+"""Signed heads: verifiable by anyone, one per interval in the ledger; without a key only signing fails."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select
+from tests.support.builders.issued_forecasts import game, issued
+from tests.support.fakes.clock import SteppedClock
+
+from dejavu_ledger import Ledger
+from dejavu_ledger.audit.checkpoints import Signer, is_signed, sign, signed_text
+from dejavu_ledger.audit.signing_key import SigningUnavailable
+from dejavu_ledger.database import schema
+from dejavu_ledger.database.store import ChainHead, Identity
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+def signer(ledger: Ledger, key: Path, clock: SteppedClock | None = None, seconds: float = 60.0) -> Signer:
+    return Signer(ledger, key, seconds=seconds, clock=clock or SteppedClock())
+
+
+async def kept(ledger: Ledger) -> list[int]:
+    """Return the sequences of the checkpoints in the ledger."""
+    column = schema.checkpoints.c.sequence
+    return list(
+        await ledger.read(lambda connection: connection.execute(select(column).order_by(column)).scalars().all())
+    )
+
+
+def test_what_is_signed_is_what_the_contract_says() -> None:
+    moment = datetime(2026, 1, 15, 0, 30, 0, 123456, tzinfo=UTC)
+    checkpoint = sign(KEY, Identity("ab" * 16, "cd" * 8), ChainHead(7, bytes(range(32))), moment)
+    expected = (
+        "dejavu checkpoint 1\nabababababababababababababababab\ncdcdcdcdcdcdcdcd\n7\n"
+        "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n1768437000123456\n"
+    )
+    assert signed_text(checkpoint) == expected
+    assert not any(is_signed(replace(checkpoint, public_key=bytes(length))) for length in (0, 31, 33))
+    Ed25519PublicKey.from_public_bytes(checkpoint.public_key).verify(checkpoint.signature, expected.encode())
+
+
+@given(st.data())
+def test_a_checkpoint_that_was_altered_anywhere_is_not_signed(data: st.DataObject) -> None:
+    checkpoint = sign(KEY, Identity("ab" * 16, "cd" * 8), ChainHead(7, bytes(32)), datetime(2026, 1, 15, tzinfo=UTC))
+    assert is_signed(checkpoint)
+    field = data.draw(st.sampled_from([each.name for each in fields(checkpoint)]))
+    value = getattr(checkpoint, field)
+    other: object
+    if isinstance(value, datetime):
+        other = value + timedelta(microseconds=1)
+    elif isinstance(value, int):
+        other = data.draw(st.integers(0, 2**64).filter(lambda number: number != value))
+    else:
+        place = data.draw(st.integers(0, len(value) - 1))
+        turned = "0" if isinstance(value, str) else bytes([value[place] ^ data.draw(st.integers(1, 255))])
+        other = value[:place] + turned + value[place + 1 :]
+    changed: dict[str, Any] = {field: other}
+    altered = replace(checkpoint, **changed)
+    assert not is_signed(altered)
+
+
+async def test_a_checkpoint_is_of_the_head_as_it_is_now(ledger: Ledger, tmp_path: Path) -> None:
+    clock = SteppedClock()
+    mine = signer(ledger, tmp_path / "key.pem", clock)
+    empty = await mine.checkpoint()
+    genesis = hashlib.sha256(f"dejavu ledger {ledger.identity.ledger_id}".encode()).digest()
+    assert (empty.sequence, empty.hash, empty.epoch) == (0, genesis, ledger.identity.epoch)
+    await ledger.commit([issued(game(n)) for n in range(3)])
+    clock.step(5)
+    later = await mine.checkpoint()
+    assert is_signed(empty)
+    assert is_signed(later)
+    assert (later.sequence, later.signed_time, later.public_key) == (3, clock.now, empty.public_key)
+    assert await kept(ledger) == [], "a request writes nothing"
+
+
+async def test_the_ledger_keeps_a_checkpoint_only_if_its_head_moved(ledger: Ledger, tmp_path: Path) -> None:
+    clock = SteppedClock()
+    mine = signer(ledger, tmp_path / "key.pem", clock)
+    assert await mine.write_checkpoint() is None
+    assert not (tmp_path / "key.pem").exists(), "there was nothing to sign"
+    await ledger.commit([issued(game(1))])
+    assert await mine.write_checkpoint() is not None
+    clock.step(60)
+    assert await mine.write_checkpoint() is None
+    await ledger.commit([issued(game(2))])
+    assert await mine.write_checkpoint() is not None
+    assert await kept(ledger) == [1, 2]
+
+
+async def test_however_many_workers_there_are_the_ledger_keeps_one_checkpoint_an_interval(
+    ledger: Ledger, url: str, tmp_path: Path
+) -> None:
+    clock = SteppedClock()
+    others = [await Ledger.open(url) for _ in range(3)]
+    signers = [signer(each, tmp_path / "key.pem", clock) for each in (ledger, *others)]
+    for number in range(3):
+        await ledger.commit([issued(game(number))])
+        made = await asyncio.gather(*(each.write_checkpoint() for each in signers))
+        assert sum(each is not None for each in made) == 1
+        await ledger.commit([issued(game(number + 100))])
+        assert [await each.write_checkpoint() for each in signers] == [None] * 4, "one was made just now"
+        clock.step(60)
+    assert await kept(ledger) == [1, 3, 5]
+    for each in others:
+        await each.close()
+
+
+async def test_a_clock_that_was_put_back_does_not_stop_checkpoints(ledger: Ledger, tmp_path: Path) -> None:
+    clock = SteppedClock()
+    mine = signer(ledger, tmp_path / "key.pem", clock)
+    await ledger.commit([issued(game(1))])
+    await mine.write_checkpoint()
+    clock.step(-86_400)
+    await ledger.commit([issued(game(2))])
+    assert await mine.write_checkpoint() is not None
+
+
+async def test_a_signer_that_runs_signs_what_is_there_and_ends_when_told(ledger: Ledger, tmp_path: Path) -> None:
+    await ledger.commit([issued(game(1))])
+    mine = signer(ledger, tmp_path / "key.pem", seconds=3600.0)
+    mine.start()
+    async with asyncio.timeout(20):
+        while not await kept(ledger):  # noqa: ASYNC110 - a commit is not announced
+            await asyncio.sleep(0.01)
+    await mine.close()
+    await mine.close()
+    assert await kept(ledger) == [1]
+
+
+async def test_without_a_usable_key_checkpoints_are_refused_until_it_is_mended(ledger: Ledger, tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    mine = signer(ledger, key)
+    key.write_text("nonsense")
+    key.chmod(0o600)
+    await ledger.commit([issued(game(1))])
+    with pytest.raises(SigningUnavailable, match="PEM"):
+        await mine.checkpoint()
+    with pytest.raises(SigningUnavailable):
+        await mine.write_checkpoint()
+    assert len(await ledger.commit([issued(game(2))])) == 1
+    key.unlink()
+    assert is_signed(await mine.checkpoint())

@@ -1,0 +1,369 @@
+"""Tampering with a ledger's file: verification with an external checkpoint detects changes, removals and rebuilds."""
+
+from __future__ import annotations
+
+import math
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from tests.support.builders import full_ledger
+from tests.support.harness.laws import NIGHTLY
+from tests.support.tampering.forging import entries, rewrite, sign_again
+from tests.support.tampering.tamper_kinds import KINDS
+from tests.support.tampering.tampering import CHECKS, DERIVED, TABLES, Specimen, Tampering, full_specimen, rows
+
+from dejavu_ledger import Ledger, LedgerCorrupt, LedgerError, verify
+from dejavu_ledger.audit.signing_key import load_or_create
+from dejavu_ledger.entries import codec
+from dejavu_ledger.records import Checkpoint
+
+Steps = tuple[str | int, ...]
+
+
+class Cell(NamedTuple):
+    """A value of a row."""
+
+    table: str
+    column: str
+    rowid: int
+    value: Any
+
+
+class Field(NamedTuple):
+    """A value of an entry.
+
+    Attributes:
+        path: the names that lead to it in the payload, or its own in the entry; of a list, the first item is taken.
+        sequence: the entry.
+        steps: keys and indexes that lead to it.
+        value: the value.
+        others: values of the same field in other entries of the kind.
+    """
+
+    path: str
+    sequence: int
+    steps: Steps
+    value: Any
+    others: list[Any]
+
+
+def cells(specimen: Specimen) -> Iterator[Cell]:
+    """Yield a value of each column: of the last row in which it is not null."""
+    for table in TABLES:
+        for column in specimen.rows[table][0]:
+            row = next((each for each in reversed(specimen.rows[table]) if each[column] is not None), None)
+            if row is not None and column != "rowid_":
+                yield Cell(table, column, row["rowid_"], row[column])
+
+
+def fields(entries: list[tuple[int, dict[str, Any]]], kind: str) -> Iterator[Field]:
+    """Yield a value of each field of a kind of entry: of the last entry in which it is not empty."""
+    found = dict[str, Field]()
+    for sequence, entry in entries:
+        for steps, value in _leaves(entry) if entry["kind"] == kind else ():
+            path = ".".join(str(step) for step in steps if not isinstance(step, int)).removeprefix("payload.")
+            others = [*found[path].others, found[path].value] if path in found else []
+            if value not in (None, []):
+                found[path] = Field(path, sequence, steps, value, others)
+    yield from found.values()
+
+
+def _leaves(value: Any, steps: Steps = ()) -> Iterator[tuple[Steps, Any]]:
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from _leaves(each, (*steps, key))
+    elif isinstance(value, list) and value:
+        yield from _leaves(value[0], (*steps, 0))
+    else:
+        yield steps, value
+
+
+def put(entry: dict[str, Any], steps: Steps, value: Any) -> None:
+    """Put a value into an entry."""
+    place: Any = entry
+    for step in steps[:-1]:
+        place = place[step]
+    place[steps[-1]] = value
+
+
+def altered(value: Any, others: Sequence[Any] = ()) -> list[Any]:
+    """Return values of the same type in place of a value: first those that other rows have, then those near it."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [value + 1, value - 1]
+    if isinstance(value, float):
+        return [value + 0.25, value - 0.25]
+    if isinstance(value, bytes):
+        return [bytes([value[0] ^ 1]) + value[1:], value[:-1] + bytes([value[-1] ^ 128])]
+    seen = [each for each in dict.fromkeys([*others, *_NAMES.get(value, ())]) if each != value]
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):  # the 31st may be no date
+        seen = seen or [f"{value[:-2]}{'01' if value[-2:] != '01' else '02'}"]
+    return seen or [value[:-1] + ("1" if value[-1:] != "1" else "2")]
+
+
+_NAMES: Final = {
+    **dict.fromkeys(("home", "away"), ("home", "away")),
+    **dict.fromkeys(("above", "below"), ("above", "below")),
+    **dict.fromkeys(("lead", "total"), ("lead", "total")),
+    **dict.fromkeys(("halftime", "final"), ("halftime", "final")),
+    **dict.fromkeys(("low", "moderate", "high"), ("low", "high")),
+    "later_minute": ("time",),
+    "feed": ("caller",),
+}
+"""Name in an entry → names that may stand in its place."""
+
+
+pytestmark = pytest.mark.sqlite
+
+DOCUMENT = Path(__file__).parents[3] / "docs/verification.md"
+
+TOLERANCE = timedelta(days=1)
+"""More than this module takes on a busy machine; kinds of tampering with a time are off by five days."""
+
+CACHES = {"checkpoints", "snapshots"}
+"""Tables whose removed rows are not detected (see the docstring of verification.py)."""
+
+
+@pytest.fixture(scope="module")
+def specimen(tmp_path_factory: pytest.TempPathFactory) -> Specimen:
+    return full_specimen(tmp_path_factory.mktemp("ledger"))
+
+
+def test_the_ledger_is_sound_and_has_something_in_every_table(specimen: Specimen) -> None:
+    with specimen.copy() as (url, _):
+        found = verify(url, specimen.kept, public_keys=[specimen.kept.public_key])
+    assert (found.sequence, found.hash) == (specimen.kept.sequence, specimen.kept.hash.hex())
+    assert {table: len(specimen.rows[table]) for table in ("entries", "checkpoints", "snapshots")} == {
+        "entries": found.entries,
+        "checkpoints": found.checkpoints,
+        "snapshots": found.snapshots,
+    }
+    assert min(len(rows) for rows in specimen.rows.values()) > 0
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, id=f"{kind.place}: {kind.what}") for kind in KINDS])
+def test_a_kind_of_tampering_is_found_by_the_check_that_the_documentation_names(
+    specimen: Specimen, kind: Tampering
+) -> None:
+    with specimen.copy() as (url, database):
+        before = list(database.iterdump())
+        kind.do(database, specimen.key)
+        assert list(database.iterdump()) != before
+        for kept, check in ((None, kind.alone), (specimen.kept, kind.held)):
+            if check is None:
+                verify(url, kept, clock_tolerance=TOLERANCE)
+                continue
+            with pytest.raises(LedgerError, match=CHECKS[check]):
+                verify(url, kept, clock_tolerance=TOLERANCE)
+
+
+def test_the_documentation_counts_the_kinds_of_tampering_and_lists_those_not_found_in_the_ledger_alone() -> None:
+    listed = re.findall(rf"^\| (?:{'|'.join(TABLES)}|schema) \|.*$", DOCUMENT.read_text(), re.MULTILINE)
+    assert listed == [kind.row for kind in KINDS if kind.alone is None]
+    explained = re.findall(r"^\| \*\*(.+?)\*\* \|", DOCUMENT.read_text(), re.MULTILINE)
+    assert explained == list(CHECKS)
+    assert {check for kind in KINDS for check in (kind.alone, kind.held)} == {*CHECKS, None}
+    counted = re.search(
+        r"(\d+) kinds of .*?\s(\d+) are found in the ledger alone,\s(\d+) with", DOCUMENT.read_text(), re.DOTALL
+    )
+    assert counted is not None
+    alone, held = (
+        sum(check is not None for check in found)
+        for found in ([kind.alone for kind in KINDS], [kind.held for kind in KINDS])
+    )
+    assert [int(each) for each in counted.groups()] == [len(KINDS), alone, held]
+
+
+def found_by(url: str, kept: Checkpoint | None = None) -> str | None:
+    """Return the check that finds that a ledger was tampered with; None if none does."""
+    try:
+        verify(url, kept, clock_tolerance=TOLERANCE)
+    except LedgerError as error:
+        # An entry from which no row can be computed is named with the reason.
+        return next((name for name, text in CHECKS.items() if re.search(text, str(error))), "rows")
+    return None
+
+
+COLUMNS = {
+    "alembic_version": "schema",
+    "ledger": "own checkpoints",
+    "entries": "chain",
+    **dict.fromkeys(DERIVED, "rows"),
+    "checkpoints": "own checkpoints",
+    "snapshots": "snapshot",
+}
+"""Table → the check that finds an altered value of any of its columns, except those below."""
+
+OTHER_COLUMNS = {"ledger.id": "file", "ledger.epoch": "kept checkpoint", "entries.kind": "kind"}
+
+
+def test_a_value_altered_in_any_column_is_found(specimen: Specimen) -> None:
+    found = dict[str, str | None]()
+    for table, column, rowid, value in cells(specimen):
+        for new in [*altered(value)[: None if NIGHTLY else 1], *([b"0"] if column == "sequence" else [])]:
+            with specimen.copy() as (url, database):
+                try:
+                    database.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (new, rowid))
+                except sqlite3.IntegrityError:
+                    continue  # SQLite refuses it
+                found[f"{table}.{column}"] = found_by(url) or found_by(url, specimen.kept)
+    assert found == {name: OTHER_COLUMNS.get(name, COLUMNS[name.partition(".")[0]]) for name in found}
+
+
+SIDES = "decimal_odds expected_value fair_probability implied_probability kelly_fraction stake stake_fraction"
+SIDES += " staking_probability win_probability"
+
+FIELDS = {
+    codec.FORECAST: {
+        "hindsight": "late forecast.elapsed_minutes request.game_date request.game_id request.moment.period",
+        "choice": "forecast.model_version forecast.roster_sequence",
+        "revision": "revision",
+    },
+    codec.OUTCOME: {
+        "revision": "revision differential away_team home_team game_id horizon",
+        "rows": "players withdrawn",
+    },
+    codec.MARKET: {
+        "answer": "answer.confidence_met answer.overround answer.push_probability answer.risk_level answer.side"
+        " answer.stake answer.policy.confidence_threshold answer.policy.kelly_fraction answer.policy.model_share"
+        " forecast_sequence market.above_odds market.bankroll market.below_odds "
+        + " ".join(f"answer.{side}.{name}" for side in ("above", "below") for name in SIDES.split()),
+        "rows": "market.kind market.line market.game_staked",
+        "revision": "revision",
+    },
+    codec.SHADOW: {"shadow": "forecast.elapsed_minutes forecast.model_version of", "rows": "revision"},
+    codec.MODEL: {"models": "action model_version", "rows": "revision"},
+}
+"""Kind of entry → check that finds an altered field without a kept checkpoint → the fields, besides kind and place."""
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_a_value_altered_in_any_field_of_an_entry_is_found_even_if_all_hashes_are_signed_again(
+    specimen: Specimen, kind: str
+) -> None:
+    """A kept checkpoint has another hash; without one, what contradicts other entries is found."""
+    alone = dict[str, set[str]]()
+    with specimen.copy() as (_, database):
+        every = list(fields(entries(database), kind))
+    for path, sequence, steps, value, others in every:
+        for new in altered(value, others)[: None if NIGHTLY else 1]:
+            with specimen.copy() as (url, database):
+                rewrite(database, sequence, partial(put, steps=steps, value=new))
+                sign_again(database, load_or_create(specimen.key))
+                [signed] = database.execute("SELECT hash FROM entries WHERE sequence = ?", (specimen.kept.sequence,))
+                assert signed != (specimen.kept.hash,)
+                if (check := found_by(url)) is not None:
+                    alone.setdefault(check, set()).add(path)
+    assert alone.pop("chain") == {"kind", "sequence"}
+    assert alone == {check: set(names.split()) for check, names in FIELDS[kind].items()}
+
+
+def alterations(value: Any) -> Iterator[Any]:
+    """Yield values near a value, and others that look like it."""
+    yield from (None, b"", "", 0, 1, -1, 0.5, str(value), str(value).encode())
+    if isinstance(value, int):
+        yield from (value + 1, value - 1, value ^ 1 << 20, float(value), value + 0.5)
+    elif isinstance(value, float):
+        yield from (math.nextafter(value, math.inf), -value, value + 1.0, math.inf, f"{value!r} ")
+    elif isinstance(value, str):
+        middle = len(value) // 2
+        yield from (value + " ", value + "\0", value[:-1], value.upper(), value[:middle] + "~" + value[middle + 1 :])
+    elif isinstance(value, bytes):
+        for place in (0, len(value) // 2, len(value) - 1):
+            yield value[:place] + bytes([value[place] ^ 1 << place % 8]) + value[place + 1 :]
+        yield from (value + b"\0", value[:-1], value.hex(), value.decode("latin-1"))
+
+
+@given(data=st.data())
+def test_any_value_altered_and_any_row_dropped_or_put_in_is_found(specimen: Specimen, data: st.DataObject) -> None:
+    table = data.draw(st.sampled_from(TABLES))
+    row = dict(data.draw(st.sampled_from(specimen.rows[table])))
+    rowid, change = row.pop("rowid_"), data.draw(st.sampled_from(("alter", "drop", "put in")))
+    values: tuple[Any, ...]
+    if change == "alter":
+        column = data.draw(st.sampled_from(sorted(row)))
+        values = (data.draw(st.sampled_from(list(alterations(row[column]))), label="new"), rowid)
+        statement = f"UPDATE {table} SET {column} = ? WHERE rowid = ?"
+    elif change == "drop":
+        assume(table not in CACHES)
+        statement, values = f"DELETE FROM {table} WHERE rowid = ?", (rowid,)
+    else:
+        for column in {"sequence", "forecast_sequence", "id"} & row.keys():
+            row[column] += data.draw(st.integers(1, 30), label=column)
+        if "revision" in row:
+            row["revision"] += 10
+        values = tuple(row.values())
+        statement = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"
+    with specimen.copy() as (url, database):
+        try:
+            database.execute(statement, values)
+        except sqlite3.IntegrityError:
+            return  # SQLite refuses it, or the key is taken
+        if _same(rows(database), specimen.rows):
+            return  # SQLite converted it to the old value
+        with pytest.raises(LedgerError):
+            verify(url, specimen.kept)
+
+
+@given(data=st.data())
+def test_any_bit_of_the_file_may_turn_and_no_row_is_another_unnoticed(specimen: Specimen, data: st.DataObject) -> None:
+    place, bit = data.draw(st.integers(0, len(specimen.content) - 1)), data.draw(st.integers(0, 7))
+    content = bytearray(specimen.content)
+    content[place] ^= 1 << bit
+    (specimen.folder / "turned.db").write_bytes(content)
+    try:
+        verify(f"sqlite:///{specimen.folder}/turned.db", specimen.kept)
+    except LedgerError:
+        return
+    finally:
+        for each in specimen.folder.glob("turned.db-*"):
+            each.unlink()
+    with closing(sqlite3.connect(specimen.folder / "turned.db")) as database:
+        assert _same(rows(database), specimen.rows)
+
+
+@pytest.mark.parametrize("with_the_key", [False, True])
+async def test_a_rebuilt_chain_is_found_with_a_kept_checkpoint(
+    specimen: Specimen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_the_key: bool
+) -> None:
+    """A different history, recorded by the same code under the same identity, is a valid ledger by itself."""
+    path = tmp_path / "ledger.db"
+    if with_the_key:
+        monkeypatch.setattr(full_ledger, "key_path", lambda _: specimen.key)
+    await (await Ledger.open(f"sqlite:///{path}")).close()
+    [identity] = specimen.rows["ledger"]
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE ledger SET ledger_id = ?, epoch = ?", (identity["ledger_id"], identity["epoch"]))
+    genuine = full_ledger.recordable
+
+    def flattering(number: int, **options: Any) -> Any:
+        made = genuine(number, **options)
+        return replace(made, forecast=replace(made.forecast, point=1.5))
+
+    monkeypatch.setattr(full_ledger, "recordable", flattering)
+    ledger = await Ledger.open(f"sqlite:///{path}")
+    await full_ledger.fill(ledger, path)
+    await ledger.close()
+
+    url = f"sqlite:///{path}"
+    assert verify(url, clock_tolerance=TOLERANCE).sequence == specimen.kept.sequence, "it is valid by itself"
+    with pytest.raises(LedgerCorrupt, match="history was rewritten"):
+        verify(url, specimen.kept, clock_tolerance=TOLERANCE)
+    if not with_the_key:
+        with pytest.raises(LedgerCorrupt, match="signed with another key"):
+            verify(url, public_keys=[specimen.kept.public_key], clock_tolerance=TOLERANCE)
+
+
+def _same(some: Any, others: Any) -> bool:
+    return repr(some) == repr(others)  # repr distinguishes 0 from 0.0

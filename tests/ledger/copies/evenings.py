@@ -1,0 +1,201 @@
+"""Ledgers of past evenings, with a signed checkpoint after each, and their rows, to compare two ledgers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import select
+from tests.support.builders import full_ledger
+from tests.support.builders.box_scores import made_box_score
+from tests.support.builders.model_changes import change, shadow
+from tests.support.processes.empty_ledger import put_empty_ledger
+
+from dejavu_ledger import outcomes
+from dejavu_ledger.audit import checkpoints as signing
+from dejavu_ledger.copies import stored_rows
+from dejavu_ledger.database import store
+from dejavu_ledger.database.backend import Backend, Connection
+from dejavu_ledger.database.schema import metadata
+from dejavu_ledger.database.sqlite.backend import SqliteBackend
+from dejavu_ledger.database.store import Identity
+from dejavu_ledger.entries import codec
+from dejavu_ledger.entries.shadows import prepare
+from dejavu_ledger.queries import checkpoints, model_changes
+from dejavu_ledger.records import Checkpoint, IssuedForecast, ReportedOutcome, ShadowForecast
+from dejavu_ledger.shadows import append_shadows
+from dejavu_models.results import Failed
+from dejavu_models.types import Horizon
+from dejavu_store.stages import ModelAction
+
+FIRST = datetime(2026, 1, 5, 1, 0, tzinfo=UTC)
+"""Tip-off of the first evening: local date 4 January, in the season of the games."""
+
+TEAMS = ("ATL", "BKN", "BOS", "CHA", "CHI", "CLE", "DAL", "DEN")
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+@dataclass
+class Evenings:
+    """A ledger that is filled evening by evening.
+
+    Attributes:
+        backend: the ledger.
+        signed: the checkpoint after each evening.
+        games: the games of each evening.
+        number: number of the next game.
+        lifecycle: whether models change each evening, and a challenger forecasts beside the champion.
+    """
+
+    backend: Backend
+    seed: int = 0
+
+    signed: list[Checkpoint] = field(default_factory=list)
+    games: list[list[str]] = field(default_factory=list)
+    number: int = 0
+    lifecycle: bool = False
+
+    def __post_init__(self) -> None:
+        self.backend.open(make=True)
+        self._random = random.Random(self.seed)
+
+    def play(self, *, games: int = 2, settled: bool = True) -> None:
+        """Record an evening: forecasts with revisions and markets, halves, finals, corrections, a checkpoint."""
+        start = FIRST + timedelta(days=len(self.signed))
+        numbers = [self.number + each for each in range(games)]
+        self.number += games
+        ids = [f"00225{number:05}" for number in numbers]
+        self.games.append(ids)
+        with self.backend.write() as connection:
+            if self.lifecycle:
+                self._change_models(connection, start)
+            for minute in (6, 18, 30):
+                horizons = [Horizon.HALFTIME, Horizon.FINAL] if minute < 24 else [Horizon.FINAL]
+                for number, game in zip(numbers, ids, strict=True):
+                    now = start + timedelta(minutes=minute)
+                    last = float(self._random.randint(-9, 9))
+                    made = [self._forecast(number, game, minute, each, last, now) for each in horizons]
+                    if self._random.random() < 0.3:
+                        made.append(self._forecast(number, game, minute, Horizon.FINAL, last + 1.0, now))
+                    stored = store.append(connection, [codec.prepare(each) for each in made])
+                    assert not any(isinstance(each, Failed) for each in stored)
+                    self._add_shadows(connection, [each for each in stored if isinstance(each, IssuedForecast)], last)
+                if minute == 18:
+                    for number, game in zip(numbers, ids, strict=True):
+                        self._report(connection, number, game, Horizon.HALFTIME, start + timedelta(minutes=70))
+            for number, game in zip(numbers, ids, strict=True):
+                if settled:
+                    self._report(connection, number, game, Horizon.FINAL, start + timedelta(minutes=150))
+                if settled and self._random.random() < 0.3:
+                    self._report(connection, number, game, Horizon.FINAL, start + timedelta(minutes=155))
+            identity, head = checkpoints.head(connection)
+            self.signed.append(signing.sign(KEY, identity, head, start + timedelta(hours=3)))
+            checkpoints.add(connection, self.signed[-1])
+
+    def correct(self, game: str, differential: int) -> None:
+        """Correct a final, after the newest evening."""
+        number = int(game[5:])
+        with self.backend.write() as connection:
+            now = self.signed[-1].signed_time + timedelta(minutes=10)
+            self._report(connection, number, game, Horizon.FINAL, now, differential)
+
+    def _change_models(self, connection: Connection, start: datetime) -> None:
+        """Promote v1 on the first evening, then load v2 and take it away in turns."""
+        evening = len(self.signed)
+        actions = [(ModelAction.REGISTER, "v1"), (ModelAction.PROMOTE, "v1"), (ModelAction.REGISTER, "v2")]
+        if evening:
+            actions = [(ModelAction.LOAD if evening % 2 else ModelAction.UNLOAD, "v2")]
+        for action, version in actions:
+            made = model_changes.append_change(
+                connection, model_changes.KnownRoster().read(connection), change(action, version), start, "token:ops"
+            )
+            assert made[1] is not None
+
+    def _add_shadows(self, connection: Connection, of: list[IssuedForecast], last: float) -> None:
+        if self.lifecycle:
+            append_shadows(connection, [prepare(self._varied(shadow(each), last)) for each in of])
+
+    def _varied(self, made: ShadowForecast, last: float) -> ShadowForecast:
+        """Return a shadow with another distribution than its forecast."""
+        moved = tuple(round(each + self._random.randint(-3, 3), 3) for each in made.forecast.distribution)
+        return replace(made, forecast=replace(made.forecast, distribution=tuple(sorted(moved)), point=last))
+
+    def _forecast(
+        self, number: int, game: str, minute: int, horizon: Horizon, last: float, now: datetime
+    ) -> IssuedForecast:
+        market = self._random.random() < 0.2
+        made = full_ledger.recordable(number, slots=minute, horizon=horizon, last=last, market=market)
+        home, away = self._teams(number)
+        return replace(
+            made,
+            game_id=game,
+            home_team=home,
+            away_team=away,
+            live=replace(made.live, neutral_site=number % 4 == 1 or None),
+            generated_time=now,
+            expires_time=now + timedelta(minutes=5),
+        )
+
+    def _report(
+        self,
+        connection: Connection,
+        number: int,
+        game: str,
+        horizon: Horizon,
+        now: datetime,
+        differential: int | None = None,
+    ) -> None:
+        value = self._random.choice([each for each in range(-20, 21) if each]) if differential is None else differential
+        reported = ReportedOutcome(game, horizon, value, *self._teams(number), now, now)
+        if horizon is Horizon.FINAL and number % 3:
+            lines = made_box_score(*self._teams(number), value, number)
+            reported = replace(reported, players=tuple(each.line for each in lines))
+        assert not isinstance(outcomes.record_outcome(connection, reported, now), Failed)
+
+    def _teams(self, number: int) -> tuple[str, str]:
+        home = number % len(TEAMS)
+        return TEAMS[home], TEAMS[(home + 1 + number // len(TEAMS) % (len(TEAMS) - 1)) % len(TEAMS)]
+
+
+def evenings_at(path: Path, count: int, *, games: int = 2, seed: int = 0, lifecycle: bool = False) -> Evenings:
+    """Return a SQLite ledger of evenings; close its backend."""
+    made = not path.exists()
+    if made:
+        put_empty_ledger(path)
+    result = Evenings(SqliteBackend(f"sqlite:///{path}"), seed, lifecycle=lifecycle)
+    if made:
+        with result.backend.write() as connection:
+            stored_rows.set_identity(connection, Identity(uuid4().hex, "00" * 8))
+    for _ in range(count):
+        result.play(games=games)
+    return result
+
+
+def write_evenings(path: Path, count: int, *, games: int = 2, seed: int = 0, lifecycle: bool = False) -> Evenings:
+    """Write a SQLite ledger of evenings, and close it."""
+    result = evenings_at(path, count, games=games, seed=seed, lifecycle=lifecycle)
+    result.backend.close()
+    return result
+
+
+def rows(backend: Backend) -> Mapping[str, list[dict[str, Any]]]:
+    """Return every row of a ledger, by table."""
+    with backend.read() as connection:
+        return {
+            table.name: [dict(row) for row in connection.execute(select(table).order_by(*table.primary_key)).mappings()]
+            for table in metadata.sorted_tables
+        }
+
+
+def rows_at(path: Path) -> Mapping[str, list[dict[str, Any]]]:
+    """Return every row of a SQLite ledger, by table."""
+    with closing(SqliteBackend(f"sqlite:///{path}")) as backend:
+        return rows(backend)

@@ -1,0 +1,43 @@
+"""A text that PostgreSQL cannot store is no failure of the ledger: a search for it finds nothing."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import psycopg
+import pytest
+from sqlalchemy.exc import DataError
+from tests.support.builders.issued_forecasts import game, issued
+
+from dejavu.v1 import record_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
+from dejavu_ledger import Ledger, LedgerError
+from dejavu_ledger.database.postgres.sqlstates import database_errors
+from dejavu_ledger.queries import pages
+from dejavu_server.api.converters.record_requests import game_query, list_query
+
+VERSION = "e16662fab926e701\0"
+
+
+@pytest.mark.parametrize("error", [psycopg.DataError("NUL"), DataError("", {}, psycopg.DataError("NUL"))])
+def test_a_value_that_the_driver_refuses_is_no_failure_of_the_ledger(error: Exception) -> None:
+    with pytest.raises(ValueError, match="NUL"), database_errors():
+        raise error
+
+
+async def test_a_model_version_with_nul_is_that_of_no_forecast(url: str) -> None:
+    failures: list[LedgerError] = []
+    ledger = await Ledger.open(url, on_failure=failures.append)
+    await ledger.commit([issued(game(1))])
+    for version, found in (("", 1), (VERSION, 0)):
+        query = list_query(pb.ListPredictionsRequest(game_id=game(1), model_version=version, include_replays=True))
+        page = await ledger.read(partial(pages.page, filter_=query.filter, token="", size=query.size))
+        assert len(page.forecasts) == found
+    assert (
+        "\0"
+        not in game_query(
+            pb.GetPredictionRequest(game_id=game(1), model_version=VERSION, horizon=HORIZON_HALFTIME)
+        ).model_version
+    )
+    assert failures == []
+    await ledger.close()

@@ -1,0 +1,145 @@
+"""Forecasts of challengers in the ledger: beside a recorded one, once, never with hindsight, never streamed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from tests.support.builders import full_ledger
+from tests.support.builders.issued_forecasts import game, issued, recorded
+from tests.support.builders.model_changes import shadow
+from tests.support.builders.outcomes import outcome
+from tests.support.fakes.memory_backend import MemoryBackend
+
+from dejavu_ledger import Ledger
+from dejavu_ledger.database.recording_rules import RecordingLimits
+from dejavu_ledger.database.schema import forecasts, shadows
+from dejavu_ledger.entries.shadows import parse_shadow
+from dejavu_ledger.queries import learning
+from dejavu_ledger.queries.predictions import canonical_forms
+from dejavu_ledger.records import IssuedForecast, ShadowForecast, ShadowRefusal
+from dejavu_models.types import Horizon
+from dejavu_models.uncertainty.adaptive import Observation, TrackerKey, static_score
+
+
+async def test_its_row_is_found_by_model_and_scored_as_a_forecast_is(ledger: Ledger, url: str) -> None:
+    [first] = await recorded(ledger, issued(game(1)))
+    await ledger.record_shadows([shadow(first)])
+    row = await ledger.read(lambda connection: connection.execute(select(shadows)).one())
+    beside = await ledger.read(lambda connection: connection.execute(select(forecasts)).one())
+    assert (row.forecast_sequence, row.model_version) == (1, "v2")
+    assert (row.game_id, row.horizon, row.minute, row.replay) == (
+        beside.game_id,
+        beside.horizon,
+        beside.minute,
+        beside.replay,
+    )
+    assert row.scored_values == beside.scored_values, "the same forecast has the same scores"
+
+
+async def test_none_is_recorded_once_the_outcome_is_known(ledger: Ledger, url: str) -> None:
+    [first] = await recorded(ledger, issued(game(1)))
+    await ledger.record_outcome(outcome(3, game(1)))
+    for _ in range(2):
+        made = await ledger.record_shadows([shadow(first)])
+        assert (made.recorded, made.refused) == ((), {ShadowRefusal.OUTCOME_KNOWN: 1})
+        await ledger.withdraw_outcome(game(1), Horizon.HALFTIME)
+
+
+async def test_one_that_is_not_of_its_forecast_is_left_out(ledger: Ledger, url: str) -> None:
+    [first] = await recorded(ledger, issued(game(1)))
+    other_minute = shadow(first)
+    other_minute = replace(other_minute, forecast=replace(other_minute.forecast, elapsed_minutes=7))
+    made = await ledger.record_shadows(
+        [shadow(first, "v1"), other_minute, replace(shadow(first), forecast_sequence=99)]
+    )
+    assert made.recorded == ()
+    assert made.refused == {ShadowRefusal.OTHER_FORECAST: 2, ShadowRefusal.NO_FORECAST: 1}
+    assert await ledger.head() == 1
+
+
+class FillingBackend(MemoryBackend):
+    """A backend of a disk that has some bytes left."""
+
+    free = 1000
+
+    def free_bytes(self) -> int:
+        return self.free
+
+
+async def test_none_is_recorded_while_the_disk_is_kept_for_outcomes() -> None:
+    backend = FillingBackend()
+    ledger = await Ledger.open_backend(backend, limits=RecordingLimits(reserve_bytes=1000))
+    [first] = await recorded(ledger, issued(game(1)))
+    backend.free = 999
+    made = await ledger.record_shadows([shadow(first)])
+    assert (made.recorded, made.refused) == ((), {ShadowRefusal.DISK_RESERVE: 1})
+    await ledger.close()
+
+
+async def test_no_explanation_is_recorded_of_it(ledger: Ledger) -> None:
+    [first] = await recorded(ledger, issued(game(1)))
+    [made] = (await ledger.record_shadows([shadow(first)])).recorded
+    text = await ledger.read(lambda connection: canonical_forms(connection, [made.sequence])[made.sequence])
+    read = parse_shadow(text, first.forecast.horizon, first.forecast.alpha)
+    assert read == made
+    assert (read.forecast.explanation, read.forecast.model_version) == (None, "v2")
+
+
+GAME = "0022300007"
+EVENING = datetime(2024, 1, 15, 3, 30, tzinfo=UTC)
+
+
+def made(minutes: int, last: float = 2.0, *, version: str = "v1", margin: float | None = None) -> IssuedForecast:
+    """Return a forecast with a distribution, of a game of January 2024."""
+    plain = full_ledger.recordable(7, slots=minutes, last=last)
+    forecast = replace(plain.forecast, model_version=version)
+    return replace(plain, game_id=GAME, generated_time=EVENING, forecast=forecast, pregame_margin=margin)
+
+
+def beside_of(of: IssuedForecast, made_: IssuedForecast) -> ShadowForecast:
+    """Return a shadow by v2 beside a recorded forecast, with the values of another forecast."""
+    return replace(shadow(of), forecast=replace(made_.forecast, model_version="v2"))
+
+
+async def observed(ledger: Ledger) -> dict[TrackerKey, Observation]:
+    games = await ledger.read(lambda connection: list(learning.settled_games_after(connection, 0)))
+    return {each.key: each for game in games for each in game.observations}
+
+
+def halves(version: str) -> list[TrackerKey]:
+    return [TrackerKey(version, Horizon.HALFTIME, quarter) for quarter in (0, 1)]
+
+
+async def settled(ledger: Ledger) -> None:
+    await ledger.record_outcome(outcome(5, GAME, observed_time=EVENING))
+
+
+async def test_it_learns_from_them_as_a_champion_from_its_forecasts(ledger: Ledger) -> None:
+    for minute in (3, 6, 18):
+        [beside, _] = await recorded(ledger, made(minute), made(minute, last=7.0, version="v3"))
+        await ledger.record_shadows([beside_of(beside, made(minute, last=7.0))])
+    await settled(ledger)
+    found = await observed(ledger)
+    assert len(found) == 6
+    for mine, theirs, champion in zip(halves("v2"), halves("v3"), halves("v1"), strict=True):
+        assert found[mine].score == found[theirs].score != found[champion].score
+
+
+async def test_of_its_forecasts_and_shadows_of_a_quarter_the_one_nearest_to_its_middle_counts(ledger: Ledger) -> None:
+    [early, middle] = await recorded(ledger, made(3), made(6))
+    await ledger.record_shadows([shadow(early), beside_of(middle, made(6, last=9.0))])
+    await recorded(ledger, made(5, last=1.0, version="v2"))  # it was promoted
+    await settled(ledger)
+    expected = made(6, last=9.0).forecast
+    observation = (await observed(ledger))[TrackerKey("v2", Horizon.HALFTIME, 0)]
+    assert observation.score == static_score(expected.distribution, expected.static_scores, 5)
+
+
+async def test_nothing_is_learned_beside_a_forecast_that_was_replaced(ledger: Ledger) -> None:
+    [first] = await recorded(ledger, made(6, last=2.0))
+    await ledger.record_shadows([shadow(first)])
+    await recorded(ledger, made(6, last=4.0))
+    await settled(ledger)
+    assert [key.model_version for key in await observed(ledger)] == ["v1"]

@@ -1,0 +1,152 @@
+"""The latest forecast of a game, with its earlier revisions and the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.builders.record_book import RecordBook, forecast, new_book, with_market
+from tests.support.harness.ledger_faults import damaged_pages
+
+from dejavu_ledger import LedgerCorrupt
+from dejavu_ledger.database.sqlite import engine as sqlite_engine
+from dejavu_ledger.database.sqlite.engine import database_errors
+from dejavu_ledger.queries import predictions
+from dejavu_ledger.queries.predictions import RecordedGame, UnknownGame
+from dejavu_ledger.records import IssuedForecast
+from dejavu_models.types import Horizon
+
+GAME = "0022500001"
+HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
+
+
+@pytest.fixture
+def book() -> Iterator[RecordBook]:
+    with new_book() as made:
+        yield made
+
+
+def latest(
+    book: RecordBook, game: str = GAME, horizon: Horizon = HALF, minute: int | None = None, model: str = ""
+) -> RecordedGame:
+    return book.read(lambda connection: predictions.latest_forecast(connection, game, horizon, minute, model))
+
+
+def recorded(book: RecordBook, made: IssuedForecast) -> IssuedForecast:
+    [stands] = book.predict(made)
+    assert isinstance(stands, IssuedForecast)
+    return stands
+
+
+def test_the_latest_forecast_is_of_the_greatest_minute_and_of_those_the_last_recorded(book: RecordBook) -> None:
+    recorded(book, forecast(GAME, minute=20))
+    last = recorded(book, forecast(GAME, minute=20, model_version="v2"))
+    recorded(book, forecast(GAME, minute=19))
+    recorded(book, forecast(GAME, minute=40, horizon=FINAL))
+    recorded(book, forecast("0022500002", minute=23))
+    game = latest(book)
+    assert game.latest.issued == last
+    assert not game.latest.superseded
+    assert (game.revisions, game.outcomes) == ((), ())
+    assert (game.latest.outcome, game.latest.settlement, game.latest.markets) == (None, None, ())
+
+
+def test_minute_and_model_choose_among_the_forecasts_of_a_game(book: RecordBook) -> None:
+    made = {
+        (minute, model): recorded(book, forecast(GAME, minute=minute, model_version=model))
+        for model in ("v1", "v2")
+        for minute in (18, 20)
+    }
+    assert latest(book, minute=18).latest.issued == made[18, "v2"]
+    assert latest(book, model="v1").latest.issued == made[20, "v1"]
+    assert latest(book, minute=18, model="v1").latest.issued == made[18, "v1"]
+
+
+def test_earlier_revisions_come_oldest_first_and_say_that_they_are_superseded(book: RecordBook) -> None:
+    made = [recorded(book, forecast(GAME, lead=lead)) for lead in (1.0, 2.0, 1.0)]
+    game = latest(book)
+    assert [each.issued for each in game.revisions] == made[:2]
+    assert all(each.superseded for each in game.revisions)
+    assert game.latest.issued == made[2]
+
+
+def test_of_very_many_revisions_the_newest_are_told(book: RecordBook) -> None:
+    many = predictions.MAX_REVISIONS + 5
+    book.predict(*(forecast(GAME, lead=float(lead % 7), minute=3) for lead in range(many)))
+    game = latest(book)
+    assert game.latest.issued.revision == many - 1
+    assert [each.issued.revision for each in game.revisions] == list(range(4, many - 1))
+
+
+def test_a_settled_forecast_comes_with_its_newest_outcome_and_every_revision_of_it(book: RecordBook) -> None:
+    recorded(book, forecast(GAME, lead=1.0))
+    recorded(book, forecast(GAME, point=4.0, half_width=6.0, probability=0.7, lead=3.0))
+    outcomes = [book.report(GAME, HALF, differential) for differential in (9, 12)]
+    game = latest(book)
+    assert game.outcomes == tuple(outcomes)
+    assert [outcome.revision for outcome in game.outcomes] == [0, 1]
+    for each in (*game.revisions, game.latest):
+        assert each.outcome == outcomes[1]
+        assert each.settlement is not None
+        assert each.settlement.outcome_sequence == outcomes[1].sequence
+    settlement = game.latest.settlement
+    assert settlement is not None
+    assert (settlement.error, settlement.persistence_error, settlement.covered) == (-8.0, -9.0, False)
+    assert settlement.brier == pytest.approx(0.09)
+    assert settlement.crps is not None
+    assert settlement.market_profit is None
+
+
+@pytest.mark.parametrize(("stake", "profit"), [(0.04, pytest.approx(0.04)), (0.0, None)])
+def test_the_first_market_of_a_forecast_is_told_with_its_answer_and_without_a_bet_has_no_profit(
+    book: RecordBook, stake: float, profit: float | None
+) -> None:
+    made = with_market(forecast(GAME), line=2.5, stake=stake)
+    recorded(book, made)
+    recorded(book, with_market(forecast(GAME), line=7.5))
+    game = latest(book).latest
+    [market] = game.markets
+    assert (market.market, market.answer) == (made.markets[0].market, made.forecast.market)
+    book.report(GAME, HALF, 3)
+    settled = latest(book).latest.settlement
+    assert settled is not None
+    assert settled.market_profit == profit
+
+
+@pytest.mark.parametrize(
+    ("game", "horizon", "minute", "model", "field", "found", "expected"),
+    [
+        ("0022500009", HALF, None, "", "game_id", "0022500009", "a game with a recorded forecast"),
+        (GAME, FINAL, None, "", "horizon", "HORIZON_FINAL", "HORIZON_HALFTIME"),
+        (GAME, HALF, 17, "", "elapsed_minutes", "17", "1, 2, 3, 4, 5 or 3 more"),
+        (GAME, HALF, 8, "v2", "elapsed_minutes", "8", "1"),
+        (GAME, HALF, 17, "v9", "model_version", "v9", "v1, v2"),
+    ],
+)
+def test_what_is_not_recorded_is_refused_by_the_field_that_nothing_matches(
+    book: RecordBook,
+    game: str,
+    horizon: Horizon,
+    minute: int | None,
+    model: str,
+    field: str,
+    found: str,
+    expected: str,
+) -> None:
+    made = *(forecast(GAME, minute=each) for each in range(1, 9)), forecast(GAME, minute=1, model_version="v2")
+    book.predict(*made)
+    with pytest.raises(UnknownGame, match=found) as caught:
+        latest(book, game, horizon, minute, model)
+    assert (caught.value.field, caught.value.expected, caught.value.reason) == (field, expected, "UNKNOWN_GAME")
+
+
+def test_damage_is_told_of_as_such_though_it_ends_the_transaction(tmp_path: Path) -> None:
+    with new_book(tmp_path) as book:
+        recorded(book, forecast(GAME))
+    damaged_pages(tmp_path / "ledger.db")
+    opened = sqlite_engine.reading_engine(tmp_path / "ledger.db")
+    unsound = pytest.raises(LedgerCorrupt, match="not a sound SQLite database")
+    with unsound, database_errors(), opened.connect() as connection:
+        predictions.latest_forecast(connection, GAME, Horizon.FINAL, None, "")
+    opened.dispose()

@@ -23,11 +23,11 @@ from tests.support.processes.servers import settings_in
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_common import failure_log
 from dejavu_ledger import Ledger, verify
 from dejavu_ledger.audit.checkpoints import Signer
 from dejavu_ledger.database.sqlite import engine as sqlite_engine
 from dejavu_server.api.health import LEDGER
-from dejavu_server.observability import failure_log
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming import ledger_manager
 from dejavu_server.worker.worker import Worker

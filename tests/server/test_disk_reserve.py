@@ -23,6 +23,7 @@ from dejavu.v1 import record_service_pb2
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
+from dejavu_common import failure_log
 from dejavu_ledger import Ledger
 from dejavu_ledger.database.recording_rules import RecordingLimits
 from dejavu_ledger.database.sqlite import backend as sqlite
@@ -31,7 +32,6 @@ from dejavu_ledger.errors import DiskReserveReached
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.results import Failed
 from dejavu_server.api.health import LEDGER
-from dejavu_server.observability import failure_log
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming import ledger_manager
 from dejavu_server.worker.worker import Worker

@@ -168,7 +168,13 @@ class Settings(ProcessMessage):
     ] = 600.0
     max_game_forecasts: Annotated[
         int,
-        option("Most forecasts recorded of one game, revisions included, 100 to 100,000.", "N", ge=100, le=100_000),
+        option(
+            "Most forecasts recorded of one game, revisions included, 100 to 100,000; one caller with a token records a"
+            " quarter of them at most.",
+            "N",
+            ge=100,
+            le=100_000,
+        ),
     ] = 5000
     backup_folder: Annotated[
         str,

@@ -13,12 +13,15 @@ from typing import Any
 import pytest
 from tests.support.builders.issued_forecasts import GAME, game, issued, recorded
 from tests.support.fakes.memory_backend import MemoryBackend
+from tests.support.processes.servers import put_missing_ledger
 
 from dejavu_common.tasks import give_way
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
 from dejavu_ledger import Ledger, LedgerCorrupt, LedgerUnavailable, verify
 from dejavu_ledger.database.backend import Connection
+from dejavu_ledger.database.recording_rules import RecordingLimits
 from dejavu_ledger.records import IssuedForecast
+from dejavu_models.results import Failed
 
 
 def made(
@@ -222,3 +225,20 @@ async def test_closing_commits_what_waits_and_refuses_the_rest(url: str) -> None
         await ledger.head()
     await ledger.close()
     assert verify(url).entries == 20
+
+
+async def test_no_caller_uses_up_the_forecasts_of_a_game(url: str) -> None:
+    """Otherwise one that repeats a minute with other margins keeps the poller's forecasts out of the record."""
+
+    async def committed(number: int, caller: str) -> str:
+        [result] = await ledger.commit([replace(issued(game(1), pattern=(float(number),)), recorded_by=caller)])
+        return type(result.error).__name__ if isinstance(result, Failed) else caller
+
+    calls = [*["token:a"] * 3, *["token:b"] * 2, *[""] * 5]
+    answers = list[str]()
+    put_missing_ledger(url)
+    for start in (0, 5):  # also counted again by a server that starts
+        ledger = await Ledger.open(url, limits=RecordingLimits(forecasts=8))
+        answers += [await committed(number, calls[number]) for number in range(start, start + 5)]
+        await ledger.close()
+    assert answers == ["token:a", "token:a", "GameFull", "token:b", "token:b", *[""] * 4, "GameFull"]

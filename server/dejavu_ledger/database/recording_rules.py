@@ -26,6 +26,9 @@ MARKET_WITHIN: Final = timedelta(minutes=1)
 MARKET_WITHIN_BREAK: Final = timedelta(minutes=10)
 """The same for a forecast at the half, when nothing is played; then the forecast itself would be late."""
 
+CALLERS_OF_A_GAME: Final = 4
+"""Callers with a token that it takes to use up the limit of a game's forecasts, so that none can keep out a poller."""
+
 LONGEST_GAME: Final = timedelta(hours=12)
 """Time after its first forecast by which a game must be over; one with four overtimes takes less than four hours."""
 
@@ -35,7 +38,8 @@ class RecordingLimits(NamedTuple):
 
     Attributes:
         late_after: time after which a forecast comes too late for the newest second of play of its game.
-        forecasts: maximum number of forecasts of one game, revisions included.
+        forecasts: maximum number of forecasts of one game, revisions included; one caller with a token may record its
+            CALLERS_OF_A_GAME-th part.
         reserve_bytes: free space of the disk below which no new forecast is recorded, so that outcomes still are; 0: no
             limit.
     """
@@ -62,13 +66,13 @@ class RecordedGames:
     def __init__(self) -> None:
         self._newest: dict[str, tuple[float, datetime]] = {}  # seconds since tip-off, and when it was recorded first
         self._first: dict[str, datetime] = {}  # when the first forecast was made
-        self._counts: Counter[str] = Counter()
+        self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)  # number of forecasts by caller
         self._outcomes: defaultdict[str, dict[Horizon, int]] = defaultdict(dict)  # that stand, with their sequences
         self._withdrawn: defaultdict[str, set[Horizon]] = defaultdict(set)
 
     def take(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Take over the rows of `recording.statements.STATE_OF_GAMES` for games that it does not have."""
-        for game_id, horizon, number, since_us, count, first_us in rows:
+        for game_id, horizon, number, since_us, first_us in rows:
             if horizon and since_us:
                 self._withdrawn[game_id].add(Horizon(horizon))
             elif horizon:
@@ -76,12 +80,16 @@ class RecordedGames:
                 self._outcomes[game_id][Horizon(horizon)] = int(number)
             else:
                 self._newest[game_id] = (number, from_microseconds(since_us))
-                self._counts[game_id] = count
                 self._first[game_id] = from_microseconds(first_us)
+
+    def take_counts(self, rows: Iterable[tuple[str, str, int]]) -> None:
+        """Take over the rows of `recording.statements.FORECASTS_OF_CALLERS` for games that it does not have."""
+        for game_id, caller, count in rows:
+            self._counts[game_id][caller] = count
 
     def add(self, issued: IssuedForecast) -> None:
         """Take note of a recorded forecast."""
-        self._counts[issued.game_id] += 1
+        self._counts[issued.game_id][issued.recorded_by] += 1
         elapsed, since = issued.forecast.elapsed_seconds, issued.generated_time
         self._first[issued.game_id] = min(since, self._first.get(issued.game_id, since))
         newest, known_since = self._newest.get(issued.game_id, (0.0, since))
@@ -99,7 +107,7 @@ class RecordedGames:
 
     def has_forecasts(self, game_id: str) -> bool:
         """Return whether any forecast of a game is recorded."""
-        return self._counts[game_id] > 0
+        return game_id in self._counts
 
     def known_outcome(self, game_id: str, minute: int) -> Failed | None:
         """Return a failure if an outcome at a horizon after a minute is known, otherwise None."""
@@ -116,11 +124,19 @@ class RecordedGames:
         """Return whether an outcome at a horizon after a minute was withdrawn; void withdrawals do not count."""
         return any(minute <= horizon.last_slot for horizon in self._withdrawn.get(game_id, ()))
 
-    def full(self, game_id: str, limits: RecordingLimits) -> Failed | None:
-        """Return a failure if no further forecast of a game is recorded, otherwise None."""
-        if self._counts[game_id] < limits.forecasts:
+    def full(self, game_id: str, caller: str, limits: RecordingLimits) -> Failed | None:
+        """Return a failure if no further forecast of a game by a caller is recorded, otherwise None."""
+        counts = self._counts.get(game_id)
+        if counts is None:
             return None
-        return Failed(GameFull(f"{limits.forecasts:,} forecasts of game {game_id} are recorded, which is the limit"))
+        if counts.total() >= limits.forecasts:
+            found = f"{limits.forecasts:,} forecasts of game {game_id} are recorded, which is the limit"
+            return Failed(GameFull(found))
+        most = limits.forecasts // CALLERS_OF_A_GAME
+        if caller and counts[caller] >= most:
+            found = f"{most:,} forecasts of game {game_id} by this caller are recorded, which is its limit"
+            return Failed(GameFull(f"{found}; other callers can record more"))
+        return None
 
     def late(self, issued: IssuedForecast, late_after: timedelta) -> LateReason | None:
         """Return why a forecast that is recorded now is late; None if it is in time."""

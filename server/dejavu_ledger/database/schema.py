@@ -101,6 +101,8 @@ forecasts = Table(
     Index("ix_forecasts_current", "generated_us", "game_id", "horizon", "sequence", "late"),
     # Covering index of the query for the newest play of a game and the time since when the ledger has it.
     Index("ix_forecasts_elapsed", "game_id", "elapsed_s", "generated_us"),
+    # Covering index of the number of forecasts of a game by caller.
+    Index("ix_forecasts_caller", "game_id", "recorded_by"),
     Index("ix_forecasts_game", "game_id", "horizon", "sequence"),
     Index("ix_forecasts_day", "day", "sequence"),
     Index("ix_forecasts_home", "home_team", "sequence"),

@@ -171,7 +171,7 @@ def _append(
         revisions = known.revisions.get(draft.key, ())
         stored = next((each.issued for each in revisions if each.matches(draft)), None) if revisions else None
         if stored is None:
-            refused = outcome or known.games.full(issued.game_id, limits)
+            refused = outcome or known.games.full(issued.game_id, issued.recorded_by, limits)
             if refused is None and refusal is not None:
                 refused = Failed(copy_of(refusal))
             if refused is None and issued.roster_sequence is not None:

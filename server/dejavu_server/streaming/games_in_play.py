@@ -25,8 +25,8 @@ _PUBLISHED: Final = timedelta(minutes=70)
 """Time since the newest state after which nobody publishes: pollers publish every game once an hour."""
 
 _AHEAD: Final = 20.0
-"""Seconds of play by which a forecast may be ahead of its game's state and the time since. A forecast may be behind by
-two minutes, so that this makes no other one late."""
+"""Seconds of play within a period by which a forecast may be ahead of its game's state and the time since. A forecast
+may be behind by two minutes, so that this makes no other one late."""
 
 _OLDEST: Final = 60.0
 """Age of a state, in seconds, beyond which no more play is assumed: while the feed is silent the game may stand."""
@@ -75,7 +75,9 @@ class PublishedGames:
             period = max(state.period, 1)
             left = state.seconds_left if state.HasField("seconds_left") else period_seconds(period)
             age = (now - state.observed_time.ToDatetime(UTC)).total_seconds()
-            if elapsed > elapsed_seconds(period, left) + min(max(age, 0.0), _OLDEST) + _AHEAD:
+            # Not beyond the period: how long a break takes, no clock tells.
+            latest = elapsed_seconds(period, left) + min(max(age, 0.0), _OLDEST) + _AHEAD
+            if elapsed > min(latest, elapsed_seconds(period, 0)):
                 raise GameNotInPlay(game_id, f"is not {elapsed / 60:.0f} minutes old")
 
 

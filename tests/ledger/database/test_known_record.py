@@ -76,6 +76,7 @@ def _forecast(draft: tuple[int, int, int, str, int], number: int) -> IssuedForec
         home_team=home_team,
         generated_time=_START + timedelta(minutes=number),
     )
+    made = replace(made, recorded_by="token:a" if home_team == "BOS" else "")
     return asked(made, answered(None), MARKET if market == 1 else _OTHER_MARKET) if market else made
 
 

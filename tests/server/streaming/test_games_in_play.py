@@ -19,6 +19,10 @@ GAME = "0022600001"
         ({"period": 2, "seconds_left": 360.0}, 15.0, 1080.0 + 35.0),
         # The feed may be silent for minutes, in which the game may stand.
         ({"period": 2, "seconds_left": 360.0}, 300.0, 1080.0 + 80.0),
+        # Whoever forecast the third quarter during the break would make the real forecasts of its beginning late.
+        ({"period": 2, "seconds_left": 15.0}, 0.0, 1440.0),
+        ({"period": 2, "seconds_left": 0.0}, 300.0, 1440.0),
+        ({"period": 5, "seconds_left": 10.0}, 10.0, 3180.0),
         # A clock that is not known is that of the period's beginning.
         ({"period": 4}, 0.0, 2160.0 + 20.0),
         ({}, 0.0, 20.0),

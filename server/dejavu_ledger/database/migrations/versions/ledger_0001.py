@@ -130,6 +130,7 @@ def upgrade() -> None:
     op.create_index("ix_forecasts_day", "forecasts", ["day", "sequence"])
     op.create_index("ix_forecasts_game", "forecasts", ["game_id", "horizon", "sequence"])
     op.create_index("ix_forecasts_home", "forecasts", ["home_team", "sequence"])
+    op.create_index("ix_forecasts_caller", "forecasts", ["game_id", "recorded_by"])
     op.create_index("ix_forecasts_elapsed", "forecasts", ["game_id", "elapsed_s", "generated_us"])
     op.create_index("ix_forecasts_model", "forecasts", ["model_version", "sequence"])
     op.create_table(

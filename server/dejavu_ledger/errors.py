@@ -21,6 +21,10 @@ class LedgerReplaced(LedgerUnavailable, reason="LEDGER_REPLACED"):
     """The ledger was removed or replaced while it was in use: it has to be opened again."""
 
 
+class LedgerClockDiffers(LedgerUnavailable, reason="LEDGER_CLOCK"):
+    """The clocks of server and database differ too much: entries would have times that verification refuses."""
+
+
 class DiskReserveReached(LedgerUnavailable, reason="DISK_RESERVE"):
     """A new forecast while the disk has less space left than the reserve, which is kept for outcomes."""
 

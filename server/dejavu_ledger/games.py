@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy import Connection, delete, func, select, text
 
 from dejavu_ledger.database.schema import games
-from dejavu_ledger.leases import database_time
+from dejavu_ledger.database_clock import database_time
 from dejavu_models.errors import DejavuError
 
 KEPT: Final = timedelta(days=1)

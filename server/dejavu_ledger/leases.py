@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, delete, func, insert, not_, select, text, update
+from sqlalchemy import Connection, delete, func, insert, not_, select, update
 
 from dejavu_common.clock import EPOCH
 from dejavu_ledger.database.schema import leases
+from dejavu_ledger.database_clock import database_time
 from dejavu_models.errors import DejavuError, InvalidInput, quoted
 
 MAX_LEASES: Final = 64
@@ -37,11 +38,6 @@ RESERVED: Final = frozenset({MODEL_GATE})
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,63}")
 _NAME_RULE: Final = "1 to 64 letters, digits and . _ : / @ + -, beginning with a letter or digit"
-
-_NOW: Final = {
-    "sqlite": text("SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"),
-    "postgresql": text("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"),
-}
 
 
 class InvalidLeaseName(InvalidInput, reason="INVALID_LEASE_NAME", field="name"):
@@ -118,12 +114,6 @@ def time_span(
     if not shortest.seconds <= seconds <= MAX_TTL.seconds:  # also refuses NaN
         raise error(f"{seconds:g} s", f"{shortest.seconds} s to {MAX_TTL.seconds} s", field=field)
     return timedelta(seconds=seconds)
-
-
-def database_time(connection: Connection) -> int:
-    """Return the time by the database's clock (for SQLite, the machine's), in microseconds since 1970, UTC."""
-    now: int = connection.execute(_NOW[connection.dialect.name]).scalar_one()
-    return now
 
 
 def is_valid(expires_us: int, now: int) -> bool:

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 import structlog
 
 from dejavu_common.activity import Activity
+from dejavu_common.clock import utc_now
 from dejavu_common.slots import FairSlots
 from dejavu_common.tasks import Turns
 from dejavu_ledger import outcomes, resume_tokens
@@ -22,6 +23,7 @@ from dejavu_ledger.database.backend import Backend, Connection, Durability, Quer
 from dejavu_ledger.database.backends import new_backend
 from dejavu_ledger.database.recording_rules import DEFAULT_LIMITS, RecordingLimits
 from dejavu_ledger.database.store import Identity
+from dejavu_ledger.database_clock import check_clock
 from dejavu_ledger.entries import codec
 from dejavu_ledger.entries.shadows import prepare
 from dejavu_ledger.errors import (
@@ -81,8 +83,10 @@ class Ledger:
         identity: Identity,
         on_failure: Callable[[LedgerError], None] | None = None,
         limits: RecordingLimits = DEFAULT_LIMITS,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._backend = backend
+        self._clock = clock
         self.identity = identity
         self._on_failure = on_failure
         self._followers = Followers(backend)
@@ -107,6 +111,7 @@ class Ledger:
         make: bool = True,
         on_failure: Callable[[LedgerError], None] | None = None,
         limits: RecordingLimits = DEFAULT_LIMITS,
+        clock: Callable[[], datetime] = utc_now,
     ) -> Ledger:
         """Open the ledger at a URL (see url.py); create or migrate it if needed, with the folder of a file.
 
@@ -119,13 +124,15 @@ class Ledger:
             make: whether to create the ledger and its folder if they do not exist.
             on_failure: called in the event loop with every error that makes a later read or write fail.
             limits: limits of a game's forecasts.
+            clock: returns the current time, aware and in UTC, which is compared with that of the database.
 
         Raises:
             InvalidLedgerUrl: if the URL cannot name a ledger.
             LedgerSchemaError: if a later release wrote the database, or it is not a ledger.
             LedgerUnavailable, LedgerCorrupt: if it cannot be opened.
         """
-        return await cls.open_backend(new_backend(url, durability), make=make, on_failure=on_failure, limits=limits)
+        backend = new_backend(url, durability)
+        return await cls.open_backend(backend, make=make, on_failure=on_failure, limits=limits, clock=clock)
 
     @classmethod
     async def open_backend(
@@ -135,6 +142,7 @@ class Ledger:
         make: bool = True,
         on_failure: Callable[[LedgerError], None] | None = None,
         limits: RecordingLimits = DEFAULT_LIMITS,
+        clock: Callable[[], datetime] = utc_now,
     ) -> Ledger:
         """Open the ledger in a database; see `open`. Closes the database if that fails.
 
@@ -146,12 +154,13 @@ class Ledger:
             try:
                 backend.open(make=make)
                 with backend.write() as connection:
+                    check_clock(connection, clock())
                     return store.identity(connection)
             except BaseException:
                 backend.close()
                 raise
 
-        return cls(backend, await asyncio.to_thread(identity), on_failure, limits)
+        return cls(backend, await asyncio.to_thread(identity), on_failure, limits, clock)
 
     async def commit(
         self, issued: Sequence[IssuedForecast], recorder: Recorder = UNLIMITED
@@ -408,12 +417,18 @@ class Ledger:
         self._followers.listen(committed)
 
     async def check(self) -> None:
-        """Check that the ledger's files are still at the path where they were opened.
+        """Check that the ledger's files are still at the path where they were opened, and the clocks agree.
 
         Raises:
-            LedgerUnavailable: if its files were removed or replaced.
+            LedgerReplaced: if its files were removed or replaced.
+            LedgerClockDiffers: if the clocks of server and database differ too much.
         """
-        await self._in_reader(self._backend.check)
+        await self._in_reader(self._check_now)
+
+    def _check_now(self) -> None:
+        self._backend.check()
+        with self._backend.read() as connection:
+            check_clock(connection, self._clock())
 
     async def free_bytes(self) -> int | None:
         """Return the space that the disk has left for the ledger, in bytes; None if it is not known."""

@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from dejavu_ledger.database.schema import model_workers
-from dejavu_ledger.leases import database_time
+from dejavu_ledger.database_clock import database_time
 
 REPORT_COUNTS: Final = timedelta(seconds=30)
 """Validity of a report: a worker repeats it every 10 seconds."""

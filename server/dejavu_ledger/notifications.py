@@ -14,7 +14,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, tuple_, update
 
 from dejavu_ledger.database.schema import notifications
-from dejavu_ledger.leases import database_time, is_valid
+from dejavu_ledger.database_clock import database_time
+from dejavu_ledger.leases import is_valid
 from dejavu_models.errors import DejavuError
 
 KEPT: Final = timedelta(days=3)

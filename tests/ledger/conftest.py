@@ -1,3 +1,3 @@
 from __future__ import annotations
 
-from tests.support.harness.ledgers import ledger, url  # noqa: F401 - fixtures
+from tests.support.processes.ledgers import ledger, url  # noqa: F401 - fixtures

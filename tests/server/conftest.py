@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from tests.support.fakes.forecasters import PersistenceForecaster
-from tests.support.harness import ledgers
 from tests.support.harness.subscribers import started
+from tests.support.processes import ledgers
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub

@@ -11,20 +11,21 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
+from datetime import datetime
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
 import structlog
 
 from dejavu_common.activity import Activity
-from dejavu_common.clock import Backoff, wait_until_set
+from dejavu_common.clock import Backoff, utc_now, wait_until_set
 from dejavu_common.failure_log import FailureLog
 from dejavu_ledger import Durability, Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable
 from dejavu_ledger.database.backend import Connection, Query, StopSignal
 from dejavu_ledger.database.backends import check_url
 from dejavu_ledger.database.recording_rules import DEFAULT_LIMITS, RecordingLimits
 from dejavu_ledger.database.store import Identity
-from dejavu_ledger.errors import LedgerReplaced, copy_of
+from dejavu_ledger.errors import LedgerClockDiffers, LedgerReplaced, copy_of
 from dejavu_ledger.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
 from dejavu_models.errors import DejavuError
 from dejavu_models.results import Result
@@ -92,6 +93,7 @@ class LedgerManager:
         on_free_bytes: called with the free space of the ledger's disk, every WATCH_SECONDS while the ledger works.
         on_size_bytes: called with the size of the ledger, at the same times.
         on_commit_seconds, on_read_seconds: called with the time that a commit or a read took, or until it failed.
+        clock: returns the current time, aware and in UTC; see `Ledger.open`.
 
     Attributes:
         activities: activities of the threads of the current ledger, or of the last one, which may still be closing.
@@ -111,6 +113,7 @@ class LedgerManager:
         on_size_bytes: Callable[[int], None] = lambda _: None,
         on_commit_seconds: Callable[[float], None] = lambda _: None,
         on_read_seconds: Callable[[float], None] = lambda _: None,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._url = url
         self._durability = durability
@@ -122,6 +125,7 @@ class LedgerManager:
         self._disk = DiskWatch(limits.reserve_bytes, on_free_bytes, on_size_bytes)
         self._on_commit_seconds = on_commit_seconds
         self._on_read_seconds = on_read_seconds
+        self._clock = clock
         self._ledger: Ledger | None = None
         self.activities: tuple[Activity, ...] = ()
         self._broadcaster: Broadcaster | None = None
@@ -173,9 +177,10 @@ class LedgerManager:
     async def commit(self, issued: Sequence[IssuedForecast]) -> list[Result[IssuedForecast]]:
         """Record forecasts; see `Ledger.commit`."""
         began = time.perf_counter()
-        results = await self._open_ledger().commit(issued, current_recorder())
-        self._on_commit_seconds(time.perf_counter() - began)
-        return results
+        try:
+            return await self._open_ledger().commit(issued, current_recorder())
+        finally:
+            self._on_commit_seconds(time.perf_counter() - began)
 
     async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
         """Record an outcome; see `Ledger.record_outcome`."""
@@ -279,7 +284,7 @@ class LedgerManager:
         if self._ledger is not None:
             try:
                 await self._ledger.check()
-            except LedgerReplaced as error:
+            except (LedgerReplaced, LedgerClockDiffers) as error:
                 self._on_failure(error)
                 await self._close_current(error)
         ledger = self._ledger or await self._open()
@@ -303,6 +308,7 @@ class LedgerManager:
             make=self._make,
             on_failure=self._on_failure,
             limits=self._limits,
+            clock=self._clock,
         )
         self._ledger, self._identity, self._make = ledger, ledger.identity, False
         self.activities = ledger.activities

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, MutableMapping
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,9 @@ from tests.support.harness.subscribers import encode, new_broadcaster
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_common.clock import utc_now
 from dejavu_ledger import Durability, Ledger, LedgerUnavailable
+from dejavu_ledger.errors import LedgerClockDiffers
 from dejavu_ledger.records import IssuedForecast
 from dejavu_server.streaming import ledger_manager as keeper_module
 from dejavu_server.streaming.ledger_manager import (
@@ -40,12 +43,14 @@ def new_manager(
     *,
     encoding: Callable[[IssuedForecast], forecast_pb2.Forecast] = encode,
     on_change: Callable[[LedgerHealth], None] = lambda _: None,
+    clock: Callable[[], datetime] = utc_now,
 ) -> LedgerManager:
     return LedgerManager(
         url,
         durability=Durability.PROCESS,
         new_broadcaster=partial(new_broadcaster, encode=encoding),
         on_change=on_change,
+        clock=clock,
     )
 
 
@@ -83,6 +88,23 @@ async def test_a_fault_of_the_program_ends_streams_is_logged_whole_and_passed_wh
     await manager.close()
     [told] = [entry for entry in log if entry["event"] == "ledger_failing"]
     assert isinstance(told["exc_info"].__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize("apart", [timedelta(minutes=3), -timedelta(minutes=3)])
+async def test_nothing_is_recorded_while_the_clocks_of_server_and_database_differ(url: str, apart: timedelta) -> None:
+    """An entry from the future, or from before the one ahead of it, would make every later verification fail."""
+    wrong = apart
+    conditions = asyncio.Queue[LedgerHealth]()
+    manager = new_manager(url, on_change=conditions.put_nowait, clock=lambda: utc_now() + wrong)
+    await manager.start()
+    for _ in range(2):  # at the start, and while it serves
+        with pytest.raises(LedgerClockDiffers, match=r"clock is 1[78]\d s (ahead of|behind) the database's"):
+            await manager.commit([issued(game(1))])
+        wrong = timedelta(seconds=30)
+        await until(conditions, WELL)
+        wrong = apart
+        await until(conditions, LedgerHealth(recording=False, streaming=False))
+    await manager.close()
 
 
 async def test_a_start_does_not_wait_for_a_disk_that_hangs(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,9 @@ MINUTES = {"halftime": 24, "final": 48}
 LATE_SECONDS = 120
 """Seconds of play by which a forecast may be behind the newest one of its game."""
 
+LATE_AFTER = 600 * 10**6
+"""Microseconds after which a forecast comes too late for the newest second of play of its game."""
+
 LONGEST_GAME = 12 * 3600 * 10**6
 """Microseconds after its first forecast by which a game is over."""
 
@@ -235,7 +238,7 @@ def _check_market(entry: Entry, forecast: Entry, games: Games, entries: dict[int
     if any(each["payload"].get("forecast_sequence") != of or "requested_us" in each["payload"] for each in between):
         raise ChangedError(f"entry {entry['sequence']}: a market sent with entry {of}, but not recorded with it")
     made = payload.get("requested_us", forecast["payload"]["forecast"]["generated_us"])
-    if "late" in forecast or games.late(forecast, made, given="") not in {"", "time"}:
+    if "late" in forecast or games.late(forecast, made, given=""):
         raise ChangedError(f"entry {entry['sequence']}: a market of entry {of}, which was late by then")
     content = forecast["payload"]
     minutes = 10 if _elapsed(forecast) == 24 * 60 else 1
@@ -256,8 +259,7 @@ def _check_late(entry: Entry, games: Games) -> None:
     """Check that a forecast is marked as late exactly if it is."""
     request, marked = entry["payload"]["request"], entry.get("late", "")
     late = games.late(entry, entry["payload"]["forecast"]["generated_us"], request.get("game_date", ""))
-    # The limit of time is a setting of the server.
-    if marked != late and not (late == "time" and not marked):
+    if marked != late:
         text = f"marked as late: {marked or 'not'}; by the entries before it: {late or 'not'}"
         raise ChangedError(f"entry {entry['sequence']}: {text}")
 
@@ -310,7 +312,7 @@ class Games:
         if elapsed < newest - LATE_SECONDS:
             return "later_minute"
         soon = newest < elapsed < newest + 60 and _period(elapsed) == _period(newest)
-        return "time" if (elapsed <= newest or soon) and made > since else ""
+        return "time" if (elapsed <= newest or soon) and made - since > LATE_AFTER else ""
 
 
 def check_models(entries: dict[int, Entry]) -> str:

@@ -156,16 +156,6 @@ class Settings(ProcessMessage):
             le=MAX_SECONDS,
         ),
     ] = 300.0
-    late_seconds: Annotated[
-        float,
-        option(
-            "How many seconds after the newest second of play of its game a forecast is recorded as late and does not "
-            f"count, 1 to {MAX_SECONDS:,}.",
-            "SECONDS",
-            ge=1,
-            le=MAX_SECONDS,
-        ),
-    ] = 600.0
     max_game_forecasts: Annotated[
         int,
         option(

@@ -32,7 +32,7 @@ from dejavu_common.clock import game_day
 from dejavu_feed.moment import Moment
 from dejavu_ledger import verify
 from dejavu_ledger.database import store
-from dejavu_ledger.database.recording_rules import DEFAULT_LIMITS, LATE_MINUTES
+from dejavu_ledger.database.recording_rules import LATE_AFTER, LATE_MINUTES
 from dejavu_ledger.errors import InvalidTime
 from dejavu_ledger.queries import completed_games, current_forecasts, pages, predictions
 from dejavu_ledger.queries.current_forecasts import CurrentFilter
@@ -42,7 +42,6 @@ from dejavu_models.betting import StakingPolicy
 from dejavu_models.scorecard.cards import LeftOut
 from dejavu_models.types import Horizon
 
-LATE_AFTER = DEFAULT_LIMITS.late_after
 MINUTES_LATE = LATE_AFTER // timedelta(minutes=1)
 
 

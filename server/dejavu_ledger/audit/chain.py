@@ -11,7 +11,6 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
 
 from dejavu_common.clock import from_microseconds
 from dejavu_feed.moment import moment_fault
@@ -28,7 +27,7 @@ from dejavu_ledger.errors import LedgerCorrupt
 from dejavu_ledger.queries import model_changes
 from dejavu_ledger.queries.verification import raw_rows
 from dejavu_ledger.queries.verification.raw_rows import Raw
-from dejavu_ledger.records import IssuedForecast, LateReason, ReportedOutcome
+from dejavu_ledger.records import IssuedForecast, ReportedOutcome
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
 from dejavu_store.stages import Roster
@@ -192,8 +191,8 @@ class ChainVerifier:
             f"{target}, but does not directly follow it",
         )
         self._priced = target if sent is None else self._priced
-        # The market's request may have had no date, and the ledger does not contain the time limit, a setting.
-        late = self._recorded.late(replace(forecast, generated_time=made, game_date=None), timedelta.max)
+        # The market's request may have had no date.
+        late = self._recorded.late(replace(forecast, generated_time=made, game_date=None))
         _check(
             forecast.late is None and late is None,
             f"entry {sequence}: recorded with hindsight: the forecast at {target} was late by then",
@@ -256,16 +255,12 @@ class ChainVerifier:
             )
 
     def _check_late(self, row: Raw, issued: IssuedForecast) -> None:
-        """Check that a forecast is marked as late exactly if it is.
-
-        Whether it was too old to count depends on a setting that the ledger does not contain: a missing mark for that
-        reason is accepted.
-        """
+        """Check that a forecast is marked as late exactly if it is."""
         entry = f"entry {row['entry_sequence']}"
-        reason = self._recorded.late(issued, timedelta(0))
-        if issued.late is None and reason is not None:
-            _check(reason is LateReason.TIME, f"{entry}: not marked as late, although it is: {reason.value}")
-        elif issued.late is not None:
+        reason = self._recorded.late(issued)
+        if issued.late is None:
+            _check(reason is None, f"{entry}: not marked as late, although it is: {reason and reason.value}")
+        else:
             _check(reason is issued.late, f"{entry}: marked as late, but nothing before it makes it late")
         self._recorded.add(issued)
 

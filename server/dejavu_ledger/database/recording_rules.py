@@ -20,6 +20,10 @@ _HALF: Final = 60 * 24
 LATE_MINUTES: Final = 2
 """Minutes of play by which a forecast may be behind the newest of its game: feeds correct recent plays."""
 
+LATE_AFTER: Final = timedelta(minutes=10)
+"""Time after which a forecast comes too late for the newest second of play of its game. It is no setting, so that all
+servers and auditors derive the same from the entries."""
+
 MARKET_WITHIN: Final = timedelta(minutes=1)
 """Time after its forecast within which a market is recorded: a later one could be chosen by how the game went on."""
 
@@ -37,14 +41,12 @@ class RecordingLimits(NamedTuple):
     """Limits of the recording of forecasts.
 
     Attributes:
-        late_after: time after which a forecast comes too late for the newest second of play of its game.
         forecasts: maximum number of forecasts of one game, revisions included; one caller with a token may record its
             CALLERS_OF_A_GAME-th part.
         reserve_bytes: free space of the disk below which no new forecast is recorded, so that outcomes still are; 0: no
             limit.
     """
 
-    late_after: timedelta = timedelta(minutes=10)
     forecasts: int = 5000
     reserve_bytes: int = 0
 
@@ -138,7 +140,7 @@ class RecordedGames:
             return Failed(GameFull(f"{found}; other callers can record more"))
         return None
 
-    def late(self, issued: IssuedForecast, late_after: timedelta) -> LateReason | None:
+    def late(self, issued: IssuedForecast) -> LateReason | None:
         """Return why a forecast that is recorded now is late; None if it is in time."""
         if self.was_withdrawn(issued.game_id, issued.forecast.elapsed_minutes):
             return LateReason.REPORTED
@@ -152,7 +154,7 @@ class RecordedGames:
             return LateReason.LATER_MINUTE
         # A play that follows soon, as the clock tells, cannot take long: only between periods is there a break.
         follows = newest < elapsed < newest + 60 and period_of(elapsed) == period_of(newest)
-        if (elapsed <= newest or follows) and issued.generated_time - since > late_after:
+        if (elapsed <= newest or follows) and issued.generated_time - since > LATE_AFTER:
             return LateReason.TIME
         return None
 

@@ -167,7 +167,7 @@ def _append(
     for draft in drafts:
         issued = draft.issued
         outcome = known.games.known_outcome(issued.game_id, issued.forecast.elapsed_minutes)
-        late = known.games.late(issued, limits.late_after)
+        late = known.games.late(issued)
         revisions = known.revisions.get(draft.key, ())
         stored = next((each.issued for each in revisions if each.matches(draft)), None) if revisions else None
         if stored is None:

@@ -60,7 +60,7 @@ def new_ledger_manager(
         on_change=on_change,
         committed=committed,
         make=make,
-        limits=RecordingLimits(timedelta(seconds=settings.late_seconds), settings.max_game_forecasts, reserve),
+        limits=RecordingLimits(settings.max_game_forecasts, reserve),
         on_free_bytes=metrics.set_ledger_free,
         on_size_bytes=metrics.ledger_bytes.set,
         on_commit_seconds=metrics.commit_seconds.observe,

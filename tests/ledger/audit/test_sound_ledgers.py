@@ -22,7 +22,6 @@ from dejavu_ledger import Ledger, LedgerCorrupt, verify
 from dejavu_ledger.audit.checkpoints import Signer
 from dejavu_ledger.audit.entry_times import CLOCK_TOLERANCE, SignedTimes
 from dejavu_ledger.copies.backup import back_up, restore
-from dejavu_ledger.database.recording_rules import RecordingLimits
 from dejavu_ledger.records import Checkpoint, IssuedForecast, ReportedOutcome
 from dejavu_models.types import Horizon
 
@@ -46,12 +45,12 @@ STEPS = st.lists(st.lists(FORECASTS, min_size=1, max_size=4) | OUTCOMES | st.non
 
 
 @settings(max_examples=examples(12), deadline=None)
-@given(steps=STEPS, late_seconds=st.sampled_from([0, 600]), without_teams=st.booleans())
+@given(steps=STEPS, without_teams=st.booleans())
 def test_what_a_ledger_takes_is_sound(
-    steps: list[list[IssuedForecast] | ReportedOutcome | None], late_seconds: int, without_teams: bool
+    steps: list[list[IssuedForecast] | ReportedOutcome | None], without_teams: bool
 ) -> None:
     async def run(path: Path) -> list[Checkpoint]:
-        ledger = await Ledger.open(f"sqlite:///{path}", limits=RecordingLimits(timedelta(seconds=late_seconds)))
+        ledger = await Ledger.open(f"sqlite:///{path}")
         signer = Signer(ledger, path.with_name("key.pem"), seconds=1.0, clock=full_ledger.Clock())
         kept = [await signer.checkpoint()]
         for step in steps:

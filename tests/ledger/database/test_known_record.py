@@ -26,7 +26,7 @@ from dejavu_ledger.records import IssuedForecast
 from dejavu_models.results import Failed, Result
 
 _START = datetime(2024, 1, 15, 1, 0, tzinfo=UTC)
-_LIMITS = RecordingLimits(late_after=timedelta(minutes=3), forecasts=6)
+_LIMITS = RecordingLimits(forecasts=6)
 _OTHER_MARKET = replace(MARKET, line=3.5)
 
 
@@ -74,7 +74,7 @@ def _forecast(draft: tuple[int, int, int, str, int], number: int) -> IssuedForec
         game(which),
         (*(0.0,) * (minutes - 1), float(last)),
         home_team=home_team,
-        generated_time=_START + timedelta(minutes=number),
+        generated_time=_START + timedelta(minutes=4 * number),
     )
     made = replace(made, recorded_by="token:a" if home_team == "BOS" else "")
     return asked(made, answered(None), MARKET if market == 1 else _OTHER_MARKET) if market else made

@@ -177,6 +177,8 @@ _APPENDED: list[tuple[str, str | None, list[Make], dict[str, Any]]] = [
      [_of_settled_game, _outcome, _withdrawal, _of_settled_game], {"alpha": 0.07}),
     ("a forecast appended of a game of the day before yesterday, not marked as late", "hindsight",
      [_of_another_game], {"game_date": f"{datetime.now(UTC).date() - timedelta(days=2)}"}),
+    ("a forecast appended of a minute that was known for ten minutes, not marked as late", "hindsight",
+     [_of_minute(9), _of_minute(9)], {"generated_us": _now(timedelta(hours=2)), "alpha": 0.07}),
     ("a forecast of the half appended after the half, as of a minute after it", "hindsight",
      [_outcome, _of_settled_game], {"elapsed_minutes": 30}),
     ("a market appended after the outcome of its game", "hindsight",

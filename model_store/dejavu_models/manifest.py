@@ -324,10 +324,8 @@ def _half_width(calibration: LatticeCalibration, models: Ensemble) -> float:
     levels, margins = np.zeros((1, 18)), np.zeros(1)
     live = np.full((1, 18, len(LIVE_COLUMNS)), np.nan)
     index, minute = HORIZONS.index(Horizon.HALFTIME), levels.shape[1]
-    opinions = GameOpinions(models, MarginSource.KNOWN, levels, margins, live).at(index, minute)
     points = models.linear.increments(minute, margins, margins)[:, index]
-    model = calibration.model(MarginSource.KNOWN)
-    lower, upper = model.distribution(Horizon.HALFTIME, minute, points, margins, margins, opinions=opinions).intervals(
-        0.05
-    )
+    base = calibration.model(MarginSource.KNOWN).base(Horizon.HALFTIME, minute, points, margins, margins)
+    pooled = GameOpinions(models, MarginSource.KNOWN, levels, margins, live).pool(base)
+    lower, upper = base.finished(pooled.below).intervals(0.05)
     return float(upper[0] - lower[0]) / 2

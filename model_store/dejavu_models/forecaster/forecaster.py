@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import ROUND_CEILING, Context
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -193,8 +194,8 @@ class Forecaster:
             shift = self.calibration.shift(situation, live)
         center, others = game.point(horizon) + shift, NO_OTHERS
         if self.models.others:
-            base = self.calibration.base(situation, center, lead, margin, live)
-            others = predicted(self.models, source, game, margin, base, every=query.explain)
+            base_of = partial(self.calibration.base, situation, center, lead, margin, live)
+            others = predicted(self.models, situation, game, margin, base_of, every=query.explain)
         distribution = self.calibration.game(
             situation, center, lead, margin, live, game.opinion(horizon), others.shares
         )

@@ -123,10 +123,6 @@ class Totals:
         )
         return cls(models, ratings)
 
-    def rounded(self) -> Totals:
-        """Return the totals after a write/read round trip: results from both are bit-identical."""
-        return Totals.from_bytes(self.to_bytes())
-
 
 def forecast_total(
     tables: Any,

@@ -19,13 +19,14 @@ from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Posse
 from dejavu_models.components.compiled import CompiledGame, CompiledModels, compiled_models
 from dejavu_models.components.ensemble import Ensemble, GameOpinions, Weights
 from dejavu_models.components.features import LIVE_COLUMNS
+from dejavu_models.native import native
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import Situation
 from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
-from dejavu_models.uncertainty.lattice.game import LatticeGame, OtherShares
+from dejavu_models.uncertainty.lattice.game import LatticeGame
 
 CALIBRATION = symmetric_calibration()
-MODELS = replace(ensemble(), lstm=lstm(kind=ReferenceLstm))
+MODELS = replace(ensemble(), members=(ensemble().members[0], lstm(kind=ReferenceLstm)))
 COMPILED = compiled_models(ensemble())
 MARGINS = st.none() | st.floats(-30, 30)
 POINTS = 1e-4
@@ -41,10 +42,8 @@ LIVE = st.builds(
 
 def some_of(*components: str) -> Ensemble:
     """Return the models with some components, which have the weight of the others."""
-    parts = {
-        name: each if name in components else None for name, each in (("dejavu", MODELS.dejavu), ("lstm", MODELS.lstm))
-    }
-    return Ensemble(MODELS.linear, **parts, weights=weights(*components))  # type: ignore[arg-type]
+    members = tuple(each for each in MODELS.members if each.name in components)
+    return Ensemble(MODELS.linear, members, weights(*components))
 
 
 def walk(minutes: int, seed: int) -> tuple[float, ...]:
@@ -76,14 +75,12 @@ def horizons_of(pattern: tuple[float, ...]) -> list[tuple[int, Horizon]]:
     return [(index, horizon) for index, horizon in enumerate(HORIZONS) if len(pattern) <= horizon.last_slot]
 
 
-def served(
-    compiled: CompiledGame, horizon: Horizon, margin: float | None, *, line: bool, others: OtherShares | None = None
-) -> LatticeGame:
+def served(compiled: CompiledGame, horizon: Horizon, margin: float | None, *, line: bool) -> LatticeGame:
     """Return the distribution of a game as a forecaster makes it, without the shift of live inputs."""
     index = HORIZONS.index(horizon)
     situation = Situation(horizon, compiled.minute, source_of(margin, line=line))
     point, opinion = compiled.point(index), compiled.opinion(index)
-    return CALIBRATION.game(situation, point, compiled.lead, margin, None, opinion, others)
+    return CALIBRATION.game(situation, point, compiled.lead, margin, None, opinion)
 
 
 def evaluated(
@@ -97,12 +94,11 @@ def evaluated(
 ) -> tuple[LatticeDistribution, float, float]:
     """Return the distribution of the reference, its point forecast and its scale."""
     index, minute, source = HORIZONS.index(horizon), len(pattern), source_of(margin, line=line)
-    opinions = reference(models, pattern, margin, live, line=line).at(index, minute)
     leads, known = np.array(pattern[-1:]), np.array([0.0 if margin is None else margin])
     given = np.array([math.nan if margin is None else margin])
     points = leads + models.linear.increments(minute, leads, given, line=line)[:, index]
     base = CALIBRATION.model(source).base(horizon, minute, points, leads, known, None)
-    pooled = base.prediction if opinions is None else opinions(base)
+    pooled = reference(models, pattern, margin, live, line=line).pool(base)
     return base.finished(pooled.below), float(pooled.points[0]), float(base.scales[0])
 
 
@@ -152,11 +148,13 @@ def test_a_component_without_a_weight_is_asked_for_an_explanation_only() -> None
 def test_weights_that_do_not_sum_to_1_are_refused() -> None:
     situation = Situation(Horizon.FINAL, 18, MarginSource.KNOWN)
     opinion = COMPILED.predict(walk(18, 0), 1.0).opinion(1)
-    for added in (OtherShares(0.5, 0.0, np.full(162, 0.5)), OtherShares(0.0, 0.0, np.zeros(3))):
+    for added in ((0.5, 0.0, [0.5] * 162), (0.0, 0.0, [0.0] * 3)):
         with pytest.raises(ValueError, match=r"weights of a game|share below each edge"):
-            CALIBRATION.game(situation, 1.0, 1.0, 1.0, None, opinion, added)
+            CALIBRATION.game(situation, 1.0, 1.0, 1.0, None, opinion, native.Others(*added))
     with pytest.raises(ValueError, match="shares rise"):
-        CALIBRATION.game(situation, 1.0, 1.0, 1.0, None, opinion, OtherShares(0.5, 0.0, np.linspace(1, 0, 162)))
+        CALIBRATION.game(
+            situation, 1.0, 1.0, 1.0, None, opinion, native.Others(0.5, 0.0, np.linspace(1, 0, 162).tolist())
+        )
 
 
 def test_a_pattern_without_a_minute_is_refused() -> None:

@@ -34,12 +34,10 @@ def test_a_forecast_is_that_of_the_pool_of_the_components(query: ForecastQuery) 
     if query.pregame_margin is not None:
         margin[:] = query.pregame_margin
     live = np.full((1, minute, len(LIVE_COLUMNS)), np.nan)
-    pool = GameOpinions(models, source, levels, margin, live).at(horizon, minute)
-    assert pool is not None
     leads = levels[:, -1]
     centers = leads + models.linear.increments(minute, leads, margin, line=source is MarginSource.LINE)[:, horizon]
     base = with_third().calibration.model(source).base(query.horizon, minute, centers, leads, np.nan_to_num(margin))
-    pooled, made = pool(base), with_third().forecast(query)
+    pooled, made = GameOpinions(models, source, levels, margin, live).pool(base), with_third().forecast(query)
     assert made.point == pytest.approx(pooled.points[0], abs=2e-3)
     assert made.home_lead_probability == pytest.approx(base.finished(pooled.below).home_leads[0], abs=1e-4)
 

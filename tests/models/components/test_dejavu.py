@@ -39,7 +39,7 @@ def similar(
 ) -> tuple[tuple[SimilarGame, ...], SimilarSummary]:
     """Return what the compiled models say of one game."""
     linear = LinearModels(np.zeros((2, 48, 3, 4)))
-    models = compiled_models(Ensemble(linear, database, weights=Weights.fixed(0.5, 0.5)))
+    models = compiled_models(Ensemble(linear, (database,), Weights.fixed(0.5, 0.5)))
     total, index = rows.live[0, 0], HORIZONS.index(horizon)
     live = LiveInputs(total_points=None if np.isnan(total) else int(total))
     game = models.predict(tuple(rows.patterns[0].tolist()), float(rows.margins[0]), live=live)

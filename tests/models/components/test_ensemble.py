@@ -13,7 +13,7 @@ from tests.support.builders.similar_games import rows_of, steady_lstm, walked, w
 
 from dejavu_models.arrays import Floats, from_npz, to_npz
 from dejavu_models.components.component import checked
-from dejavu_models.components.ensemble import CELLS, POOLED, Ensemble, GameOpinions, PooledOpinions, Weights, cell_of
+from dejavu_models.components.ensemble import CELLS, POOLED, Ensemble, GameOpinions, Weights, cell_of
 from dejavu_models.components.features import LIVE_COLUMNS
 from dejavu_models.components.linear import LinearModels
 from dejavu_models.types import CASES, HORIZONS, LINEAR_SOURCES, MAX_SLOTS, Horizon, MarginSource
@@ -27,7 +27,7 @@ CASE = st.sampled_from(CASES)
 
 
 def ensemble(weights: Weights = HALVES, mean: float = 0.4, log_scale: float = -0.2) -> Ensemble:
-    return Ensemble(LINEAR, walks_database(), steady_lstm(mean, log_scale), weights)
+    return Ensemble(LINEAR, (walks_database(), steady_lstm(mean, log_scale)), weights)
 
 
 def opinions_on(models: Ensemble, rows: slice = slice(None)) -> GameOpinions:
@@ -42,12 +42,6 @@ def base_of(case: tuple[int, int], centers: Floats, live: LiveColumns | None = N
     return model.base(HORIZONS[case[0]], case[1], centers, centers.round(), 0 * centers, live)
 
 
-def pool_of(models: Ensemble, case: tuple[int, int], rows: slice = slice(None)) -> PooledOpinions:
-    pool = opinions_on(models, rows).at(*case)
-    assert pool is not None
-    return pool
-
-
 SHARES = st.tuples(st.floats(0.01, 1), st.floats(0, 1)).map(
     lambda each: (1 - each[0], each[0] * each[1], each[0] * (1 - each[1]))
 )
@@ -59,10 +53,10 @@ def test_a_pool_is_a_distribution_whose_mean_is_its_point(
 ) -> None:
     """The point is the sum of the components' weighted predictions; so is the mean, for a symmetric base."""
     models, base = ensemble(Weights.fixed(*weights), mean, log_scale), base_of(case, np.full(30, center))
-    pool = pool_of(models, case)
-    made = pool(base)
+    opinions = opinions_on(models)
+    made = opinions.pool(base)
     assert (np.diff(made.below, axis=1, prepend=0.0, append=1.0) >= -1e-12).all()
-    alone = [base.prediction, *(checked(each, pool.rows, base) for each in models.members.values())]
+    alone = [base.prediction, *(checked(each, opinions.rows(case[1]), base) for each in models.members)]
     for column in range(2):
         expected = sum(weight * each[column] for weight, each in zip(weights, alone, strict=True))
         assert made[column] == pytest.approx(expected)
@@ -73,10 +67,9 @@ def test_a_pool_is_a_distribution_whose_mean_is_its_point(
 @given(CASE, st.integers(0, 29))
 def test_a_game_of_many_gets_what_it_gets_alone(case: tuple[int, int], game: int) -> None:
     centers = GAMES.games.levels[[game], case[1] - 1]
-    together, alone = pool_of(ensemble(), case), pool_of(ensemble(), case, slice(game, game + 1))
-    for one, other in zip(
-        together.select(np.array([game]))(base_of(case, centers)), alone(base_of(case, centers)), strict=True
-    ):
+    base = base_of(case, centers)
+    together, alone = opinions_on(ensemble()), opinions_on(ensemble(), slice(game, game + 1))
+    for one, other in zip(together.pool(base, np.array([game])), alone.pool(base), strict=True):
         assert one == pytest.approx(other, abs=1e-9)
 
 
@@ -88,18 +81,15 @@ def test_opinions_follow_the_margin_of_each_minute() -> None:
     changing = GameOpinions(ensemble(), MarginSource.KNOWN, levels, by_minute, live)
     for minute, margins in ((20, GAMES.margins), (30, GAMES.margins + 5.0)):
         steady = GameOpinions(ensemble(), MarginSource.KNOWN, levels, margins, live)
-        made, expected = changing.at(1, minute), steady.at(1, minute)
-        assert made is not None
-        assert expected is not None
         base = base_of((1, minute), levels[:, minute - 1])
-        assert made(base).below == pytest.approx(expected(base).below, abs=1e-6)
+        assert changing.pool(base).below == pytest.approx(steady.pool(base).below, abs=1e-6)
 
 
 def test_the_live_tables_pool_around_their_own_scale() -> None:
     """Points per minute widen the pool as they widen the linear models' distribution."""
     live = LiveColumns(np.array([80.0, 120.0]), np.zeros(2), np.zeros(2))
     base = base_of((0, 20), np.zeros(2), live)
-    made = pool_of(ensemble(Weights.fixed(0.0, 0.0, 1.0), mean=1.0), (0, 20), slice(0, 2))(base)
+    made = opinions_on(ensemble(Weights.fixed(0.0, 0.0, 1.0), mean=1.0), slice(0, 2)).pool(base)
     assert made.points == pytest.approx(base.units)
     assert base.units[0] > base.units[1]
 
@@ -141,8 +131,6 @@ def test_weights_that_are_none_are_refused(changes: dict[str, Any], said: str) -
 
 @pytest.mark.parametrize(("name", "weights"), [("dejavu", (0.9, 0.1, 0.0)), ("lstm", (0.9, 0.0, 0.1))])
 def test_a_component_that_is_missing_has_no_weight(name: str, weights: tuple[float, float, float]) -> None:
-    of_all: dict[str, Any] = {"dejavu": walks_database(), "lstm": steady_lstm()}
-    parts = {other: each for other, each in of_all.items() if other != name}
+    members = tuple(each for each in (walks_database(), steady_lstm()) if each.name != name)
     with pytest.raises(ValueError, match=f"{name} has a weight, but is not a component"):
-        Ensemble(LINEAR, **parts, weights=Weights.fixed(*weights))
-    assert Ensemble(LINEAR, **parts).components == tuple(parts)
+        Ensemble(LINEAR, members, Weights.fixed(*weights))

@@ -148,15 +148,9 @@ def weights(*components: str, seed: int = 3) -> Weights:
 
 
 @cache
-def ensemble(*components: str) -> Ensemble:
-    """Return an ensemble with some components, by default with both."""
-    used = components or ("dejavu", "lstm")
-    return Ensemble(
-        linear(),
-        database() if "dejavu" in used else None,
-        lstm() if "lstm" in used else None,
-        weights(*used),
-    )
+def ensemble() -> Ensemble:
+    """Return an ensemble with both components."""
+    return Ensemble(linear(), (database(), lstm()), weights("dejavu", "lstm"))
 
 
 def forecaster(models: Ensemble) -> Forecaster:

@@ -12,7 +12,7 @@ import numpy as np
 from dejavu_feed.live_inputs import LIVE_INPUTS
 from dejavu_models.arrays import from_npz, stacked, to_npz, unstacked
 from dejavu_models.types import WITHOUT_LINE, Horizon, MarginSource
-from dejavu_models.uncertainty.lattice.game import LatticeGame, MarginTables, OtherShares
+from dejavu_models.uncertainty.lattice.game import LatticeGame, MarginTables
 from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, COLUMNS, LiveColumns, LiveKind, is_used
 from dejavu_models.uncertainty.lattice.margin_model import TABLES, Base, MarginModel
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
@@ -110,7 +110,7 @@ class LatticeCalibration:
         margin: float | None = None,
         live: LiveColumns | None = None,
         opinion: Any = None,
-        others: OtherShares | None = None,
+        others: Any = None,
     ) -> LatticeGame:
         """Return the distribution of one game around the prediction of the linear models; see `LatticeGame`.
 
@@ -121,7 +121,7 @@ class LatticeCalibration:
             margin: expected final differential before tip-off, in points; None if unknown.
             live: the live inputs, see `live`.
             opinion: what the other components say, see `CompiledGame.opinion`; None if only the linear models count.
-            others: components that are not compiled.
+            others: components that are not compiled, see `forecaster.others`.
         """
         tables = self.tables(situation, LiveKind.NONE if live is None else live.kind)
         return tables.game(center, lead, 0.0 if margin is None else margin, live, opinion, others)
@@ -181,7 +181,3 @@ class LatticeCalibration:
                 for (source, kind), of_kind in tables
             }
         )
-
-    def rounded(self) -> LatticeCalibration:
-        """Return the calibration after a write/read round trip: results from both are bit-identical."""
-        return LatticeCalibration.from_bytes(self.to_bytes())

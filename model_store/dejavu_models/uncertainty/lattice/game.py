@@ -49,20 +49,6 @@ class AdaptedScores(NamedTuple):
     levels: tuple[float, ...]
 
 
-class OtherShares(NamedTuple):
-    """Components that are not compiled, for one game, with their weights multiplied in.
-
-    Attributes:
-        weight: sum of their weights; those of the compiled components sum to 1 minus it.
-        point: sum of their predictions times their weights, in points.
-        below: (162,), sum of their shares below EDGES times their weights.
-    """
-
-    weight: float
-    point: float
-    below: Floats
-
-
 class MarginTables:
     """Tables of one horizon and minute in the compiled models.
 
@@ -102,7 +88,7 @@ class MarginTables:
         margin: float,
         live: LiveColumns | None,
         opinion: Any = None,
-        others: OtherShares | None = None,
+        others: Any = None,
     ) -> LatticeGame:
         """Return the distribution of one game.
 
@@ -113,7 +99,7 @@ class MarginTables:
             margin: expected final differential before tip-off, in points; 0 if unknown.
             live: the live inputs, (1,) each; required if and only if the tables use them.
             opinion: what the compiled components say, see `CompiledGame.opinion`; None if only the linear models count.
-            others: further components.
+            others: components that are not compiled, see `forecaster.others`.
 
         Raises:
             ValueError: if live inputs are missing, or of another kind, or the weights do not sum to 1.
@@ -123,8 +109,7 @@ class MarginTables:
             if live is None or live.kind is not self.kind:
                 raise ValueError(f"these tables need live inputs of the kind {self.kind.name}")
             points, side, phase = float(live.total_points[0]), float(live.side[0]), float(live.phase[0])
-        added = None if others is None else native.Others(others.weight, others.point, others.below.tolist())
-        compiled = self._tables.game(center, lead, margin, points, side, phase, opinion, added)
+        compiled = self._tables.game(center, lead, margin, points, side, phase, opinion, others)
         return LatticeGame(self.games, compiled)
 
     def columns(

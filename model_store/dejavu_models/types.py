@@ -28,7 +28,6 @@ rounds to a tie, which is not a lead; a final score is never a tie."""
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class Interval:
     """Closed interval of differentials, in points."""
 
@@ -44,7 +43,6 @@ class Interval:
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class SimilarGame:
     """A past game that resembles the requested one after the same minute.
 
@@ -142,7 +140,6 @@ class ComponentPrediction(NamedTuple):
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class Explanation:
     """Explanation of a forecast; predictions are differentials at the horizon, in points.
 
@@ -191,7 +188,6 @@ class AdaptationMode(enum.Enum):
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class Adaptation:
     """Adapted and static interval of a forecast, with the rolling coverage of both.
 
@@ -231,7 +227,6 @@ class WarningReason(enum.Enum):
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class TeamKnowledge:
     """Uncertainty of a team's rating before a game.
 
@@ -248,7 +243,6 @@ class TeamKnowledge:
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class ExpectedMarginTerms:
     """Terms of the expected margin of a game, in points, home − away; their sum is the margin.
 
@@ -289,7 +283,6 @@ class ExpectedMarginTerms:
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class TotalForecast:
     """Forecast of the total points at a horizon, in addition to that of the differential.
 
@@ -313,7 +306,6 @@ class TotalForecast:
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class Forecast:
     """Forecast of the differential at a horizon.
 

@@ -38,7 +38,6 @@ class LineOrigin(NamedTuple):
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class ForecastRequest:
     """Request for one forecast.
 
@@ -117,7 +116,6 @@ class SentMarket(NamedTuple):
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class IssuedForecast:
     """An issued forecast with the request that it answers.
 

@@ -90,7 +90,7 @@ def paired(variance: float, between: float, noise: float, mean: float = 0.0) -> 
     return replace(START, settings=replace(START.settings, noise=noise), mean=means, covariance=covariance)
 
 
-NOT_FINITE = "its mean is float64; expected finite float64"
+NOT_FINITE = "its mean must be within"
 UNLEARNABLE = {
     "no variance": (paired(1.0, 1 + 2.0**-31, 2.0**-30), 7.0, "of DEN at BOS has the variance 0; expected more than 0"),
     "negative variance": (paired(1.0, 2.0, 1.0), 7.0, "has the variance -1"),

@@ -45,27 +45,6 @@ _read: Final[Callable[[Sequence[float]], tuple[float, ...]]] = itemgetter(
 _UNKNOWN: Final = (math.nan,) * len(LIVE_COLUMNS)
 
 
-def compiled_models(models: Ensemble) -> CompiledModels:
-    """Return the compiled form of an ensemble."""
-    linear, dejavu, lstm = models.linear, models.dejavu, models.lstm
-    databases = [None] * _MINUTES if dejavu is None else [None, *_databases(dejavu)]
-    weights = models.weights.values / models.weights.values.sum(axis=-1, keepdims=True)
-    zeros = np.zeros(_MINUTES)
-    compiled = native.Ensemble(
-        networks=[] if lstm is None else lstm.networks,
-        databases=databases,
-        coefficients=linear.coefficients.transpose(1, 2, 0, 3),
-        corrections=linear.corrections,
-        spreads=linear.spreads,
-        margin_slopes=zeros if dejavu is None else dejavu.references.margin_slopes,
-        mean_totals=zeros if dejavu is None else dejavu.references.mean_totals,
-        network_totals=zeros if lstm is None else lstm.mean_totals,
-        features=np.zeros((_MINUTES, FEATURES)) if dejavu is None else dejavu.weights,
-        weights=np.ascontiguousarray(weights[..., : len(POOLED)]),  # of others, see `Others`
-    )
-    return CompiledModels(compiled)
-
-
 def _databases(dejavu: Dejavu) -> Iterator[Any]:
     games = dejavu.games
     past = native.PastGames(
@@ -90,11 +69,25 @@ class CompiledModels:
     """The ensemble of a bundle, compiled; thread-safe.
 
     Args:
-        models: an `Ensemble` of the extension.
+        models: the ensemble.
     """
 
-    def __init__(self, models: Any) -> None:
-        self._models = models
+    def __init__(self, models: Ensemble) -> None:
+        linear, dejavu, lstm = models.linear, models.dejavu, models.lstm
+        weights = models.weights.values / models.weights.values.sum(axis=-1, keepdims=True)
+        zeros = np.zeros(_MINUTES)
+        self._models = native.Ensemble(
+            networks=[] if lstm is None else lstm.networks,
+            databases=[None] * _MINUTES if dejavu is None else [None, *_databases(dejavu)],
+            coefficients=linear.coefficients.transpose(1, 2, 0, 3),
+            corrections=linear.corrections,
+            spreads=linear.spreads,
+            margin_slopes=zeros if dejavu is None else dejavu.references.margin_slopes,
+            mean_totals=zeros if dejavu is None else dejavu.references.mean_totals,
+            network_totals=zeros if lstm is None else lstm.mean_totals,
+            features=np.zeros((_MINUTES, FEATURES)) if dejavu is None else dejavu.weights,
+            weights=np.ascontiguousarray(weights[..., : len(POOLED)]),  # of others, see `Others`
+        )
 
     def predict(
         self,
@@ -147,7 +140,7 @@ class CompiledModels:
 
         Returns:
             Predictions of the linear models, (n,), in points, and the opinions of the other components for
-            `MarginTables.columns`; meaningless for a horizon that has passed.
+            `margin_tables`; meaningless for a horizon that has passed.
 
         Raises:
             KeyError: if a pattern is empty or too long.

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_models.arrays import Floats, Integers, Singles
+from dejavu_models.arrays import Floats, Integers, Singles, check_array
 from dejavu_models.components.component import Advance, Component, TrainingGames, ignore
 from dejavu_models.components.features import FEATURES, References, Rows, references_of, similarity_features
 from dejavu_models.components.graph import Graph, search
@@ -63,17 +63,15 @@ class Dejavu(Component):
         images, groups = 2 * len(games), len(starts) - 1
         if not 1 <= nearest <= min(groups, MAX_NEAREST) or groups > MAX_GROUPS:
             raise ValueError(f"{nearest} of {groups} groups; expected up to {MAX_NEAREST} of up to {MAX_GROUPS}")
-        if members.shape != (MAX_SLOTS, images) or members.dtype.kind != "u":
-            raise ValueError(f"members are {members.dtype} of shape {members.shape}; expected {(MAX_SLOTS, images)}")
+        check_array("members", members, np.unsignedinteger, (MAX_SLOTS, images))
         if members.max() >= images or not all((np.bincount(row, minlength=images) == 1).all() for row in members):
             raise ValueError("each minute must have each game and its mirror image once")
         if starts[0] != 0 or starts[-1] != images or not (np.diff(starts) > 0).all():
             raise ValueError("starts must ascend from 0 to the number of images")
-        if weights.shape != (MAX_SLOTS + 1, FEATURES) or not (np.abs(weights) <= MAX_FEATURE_WEIGHT).all():
-            raise ValueError(f"weights of features must be within ±{MAX_FEATURE_WEIGHT:g}")
+        bounds = -MAX_FEATURE_WEIGHT, MAX_FEATURE_WEIGHT
+        check_array("weights of features", weights, np.floating, (MAX_SLOTS + 1, FEATURES), *bounds)
         for name, column in references._asdict().items():
-            if column.shape != (MAX_SLOTS + 1,) or not (np.abs(column) <= MAX_REFERENCE).all():
-                raise ValueError(f"{name} must be (48,) within ±{MAX_REFERENCE:g}")
+            check_array(name, column, np.floating, (MAX_SLOTS + 1,), -MAX_REFERENCE, MAX_REFERENCE)
         if len(graphs) != MAX_SLOTS or any(each.vectors.shape != (groups, FEATURES) for each in graphs):
             raise ValueError(f"centers must be {(groups, FEATURES)} for each minute")
         self.games = games

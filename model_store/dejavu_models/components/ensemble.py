@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from dejavu_models.arrays import Floats, from_npz, to_npz
+from dejavu_models.arrays import Floats, check_array, from_npz, to_npz
 from dejavu_models.components.component import Component, checked
 from dejavu_models.components.dejavu import Dejavu
 from dejavu_models.components.features import ALL, Places, Played
@@ -68,9 +68,7 @@ class Weights:
     def __post_init__(self) -> None:
         form = (len(LINEAR_SOURCES), len(CELLS), len(self.names))
         for name in ("values", "lower", "upper"):
-            column = getattr(self, name)
-            if column.shape != form or column.dtype != np.float64 or not ((column >= 0) & (column <= 1)).all():
-                raise ValueError(f"weights: {name} must be float64 of shape {form} in [0, 1]")
+            check_array(f"weights: {name}", getattr(self, name), np.float64, form, 0, 1)
         if not (np.abs(self.values.sum(axis=-1) - 1) <= _ROUNDING).all():
             raise ValueError("the weights of each cell must sum to 1")
 

@@ -7,7 +7,7 @@ from datetime import date
 from dejavu_feed.box_score import Lineups
 from dejavu_models.expectations import Expectations, MarginUncertainty, RatedGame
 from dejavu_models.forecast_query import ForecastQuery, LineupEffects
-from dejavu_models.live_ratings import LiveRatings, LiveTotals, RatedSchedule
+from dejavu_models.live_ratings import LiveRatings, LiveTotals, RatedSchedule, have_known_games
 from dejavu_models.online_state import OnlineState
 from dejavu_models.ratings import USUAL_VARIANCES, are_usable, ratings_warnings
 from dejavu_models.types import (
@@ -148,7 +148,7 @@ class ActiveState:
 def _source(ratings: LiveRatings | LiveTotals, query: ForecastQuery) -> MarginSource:
     """Return the source of an expectation by usable ratings of a query's teams."""
     of_earlier = ratings.filter.is_of_earlier_season(query.game_date)
-    known = not of_earlier and ratings.known(query.home_team, query.away_team)
+    known = not of_earlier and have_known_games(ratings.games, query.home_team, query.away_team)
     return MarginSource.KNOWN if known else MarginSource.RATED
 
 

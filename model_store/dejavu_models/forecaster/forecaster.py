@@ -19,7 +19,7 @@ from dejavu_feed.teams import OPENING_DEVIATION
 from dejavu_models import betting
 from dejavu_models.betting import MarketKind, StakingPolicy, is_own_market
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
-from dejavu_models.components.compiled import CompiledGame, compiled_models
+from dejavu_models.components.compiled import CompiledGame, CompiledModels
 from dejavu_models.components.ensemble import Ensemble
 from dejavu_models.components.linear import MARGIN_SLOPE
 from dejavu_models.errors import (
@@ -106,7 +106,7 @@ class Forecaster:
     ) -> None:
         self.manifest = manifest
         self.models = models
-        self._compiled = compiled_models(models)
+        self._compiled = CompiledModels(models)
         self.calibration = calibration
         self.rating_filter = ratings
         self.totals = totals
@@ -364,6 +364,7 @@ class Forecaster:
             late = query.moment is not None and query.moment.is_late(query.horizon)
             unrated = margin is None or (rated and not well_known) or own or late
             answer = issued.evaluate(market, query.horizon, self.policy, unrated=unrated)
+        staked = answer.chosen.stake_fraction if answer and answer.chosen else 0.0
         explained = None
         if query.explain:
             of_minute = self._at_minute(query, source, game, game.lead, margin) if parts[-1].tabulated else parts[-1]
@@ -389,12 +390,7 @@ class Forecaster:
             warnings=self._warnings + warnings,
             outdated_teams=state.ending(query, end) if end and WarningReason.RATINGS_OUTDATED in warnings else (),
             expected_margin_terms=terms,
-            total=self._total(
-                query,
-                state,
-                well_known=well_known,
-                lead_staked=answer.chosen.stake_fraction if answer and answer.chosen else 0.0,
-            ),
+            total=self._total(query, state, well_known=well_known, lead_staked=staked),
             teams_known=teams_known,
             widened_by=widening - 1.0,
             rated_margin=rated_margin,
@@ -421,15 +417,7 @@ class Forecaster:
             return None
         source, expected = state.expected_total(query, self.max_ratings_days)
         tables = self.totals.tables(source, query.horizon, query.pattern.minutes)
-        return forecast_total(
-            tables,
-            query,
-            query.live.total_points,
-            expected,
-            self.policy,
-            well_known=well_known,
-            lead_staked=lead_staked,
-        )
+        return forecast_total(tables, query, expected, self.policy, well_known=well_known, lead_staked=lead_staked)
 
 
 def _plain_groups(queries: Sequence[ForecastQuery]) -> list[list[int]]:

@@ -16,7 +16,7 @@ from tests.support.builders.ensembles import ensemble, lstm, weights
 from tests.support.reference.lstm import ReferenceLstm
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Possession, Side
-from dejavu_models.components.compiled import CompiledGame, CompiledModels, compiled_models
+from dejavu_models.components.compiled import CompiledGame, CompiledModels
 from dejavu_models.components.ensemble import Ensemble, GameOpinions, Weights
 from dejavu_models.components.features import LIVE_COLUMNS
 from dejavu_models.native import native
@@ -27,7 +27,7 @@ from dejavu_models.uncertainty.lattice.game import LatticeGame
 
 CALIBRATION = symmetric_calibration()
 MODELS = replace(ensemble(), members=(ensemble().members[0], lstm(kind=ReferenceLstm)))
-COMPILED = compiled_models(ensemble())
+COMPILED = CompiledModels(ensemble())
 MARGINS = st.none() | st.floats(-30, 30)
 POINTS = 1e-4
 """Greatest difference, in points or scales: the LSTM sums in another order than NumPy."""
@@ -105,7 +105,7 @@ def evaluated(
 SETS = {
     "both": (MODELS, COMPILED),
     **{
-        " and ".join(("linear", *names)): (some := some_of(*names), compiled_models(some))
+        " and ".join(("linear", *names)): (some := some_of(*names), CompiledModels(some))
         for names in ((), ("dejavu",), ("lstm",))
     },
 }
@@ -135,7 +135,7 @@ def test_any_game_gets_the_distribution_of_numpy(
 
 def test_a_component_without_a_weight_is_asked_for_an_explanation_only() -> None:
     models = replace(MODELS, weights=Weights.fixed(1.0, 0.0, 0.0))
-    game = compiled_models(models).predict(walk(18, 0), 3.0)
+    game = CompiledModels(models).predict(walk(18, 0), 3.0)
     assert game.opinion(0) is None
     assert not len(game.groups)
     every = game.every_opinion(0)

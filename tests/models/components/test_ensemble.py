@@ -114,9 +114,9 @@ def test_weights_are_by_source_horizon_and_quarter() -> None:
 
 
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {
-    "too few cells": ({"values": HALVES.values[:, 1:]}, "weights: values must be float64 of shape"),
-    "a component more": ({"values": np.full((3, 6, 4), 0.25)}, "weights: values must be float64 of shape"),
-    "single precision": ({"lower": HALVES.lower.astype(np.float32)}, "weights: lower must be float64"),
+    "too few cells": ({"values": HALVES.values[:, 1:]}, "weights: values is float64 of shape"),
+    "a component more": ({"values": np.full((3, 6, 4), 0.25)}, "weights: values is float64 of shape"),
+    "single precision": ({"lower": HALVES.lower.astype(np.float32)}, "weights: lower is float32"),
     "a negative weight": ({"values": HALVES.values * [2.0, -1.0, 1.0]}, "weights: values must be"),
     "no number": ({"upper": HALVES.upper * np.nan}, "weights: upper must be"),
     "a sum that is not 1": ({"values": HALVES.values * 0.9}, "the weights of each cell must sum to 1"),

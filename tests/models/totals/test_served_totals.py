@@ -81,7 +81,7 @@ def test_reported_totals_move_what_is_expected_and_make_teams_known() -> None:
     assert total.expected_total is not None
     assert total.expected_total > KNOWN_TOTALS.ratings.expected("BOS", "LAL")[0] + 10
     tables = KNOWN_TOTALS.tables(MarginSource.KNOWN, Horizon.FINAL, 4)
-    assert total == forecast_total(tables, query, 18, total.expected_total)
+    assert total == forecast_total(tables, query, total.expected_total)
     # For a game of the next season, teams are drawn together.
     later = total_of(learned.forecast(replace(query, game_date=date(2036, 10, 25)))).expected_total
     assert later is not None

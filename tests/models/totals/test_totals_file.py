@@ -48,8 +48,8 @@ ONE_SOURCE = {name: COLUMNS[name][:1] for name in COLUMNS if COLUMNS[name].shape
 
 WRONG: dict[str, tuple[dict[str, NDArray[Any]], str]] = {
     "tables of no rated total": (ONE_SOURCE, "no tables for totals that are KNOWN, RATED"),
-    "30 values": ({"mean": np.zeros(30)}, r"shape \(30,\); expected 34 values"),
-    "one infinite mean": ({"mean": np.array([*[0.0] * 33, np.inf])}, "mean is float64; expected finite"),
+    "30 values": ({"mean": np.zeros(30)}, r"shape \(30,\); expected float64 of shape \(34,\)"),
+    "one infinite mean": ({"mean": np.array([*[0.0] * 33, np.inf])}, "its mean must be within"),
     "asymmetric covariance": ({"covariance": np.eye(34) + np.eye(34, k=1)}, "not symmetric"),
     "pair without a variance": ({"covariance": np.eye(34) + (1 + 1e-7) * UNEQUAL_PAIR}, "games a negative variance"),
     "settings that are not numbers": ({"settings": np.full(5, np.nan)}, "wrong noise: Input should be"),

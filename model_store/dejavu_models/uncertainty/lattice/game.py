@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
-from dejavu_models.arrays import Floats, Integers
+from dejavu_models.arrays import Floats
 from dejavu_models.native import native
 from dejavu_models.types import HORIZONS, Horizon, Interval
 from dejavu_models.uncertainty.lattice.distribution import FLOOR, LARGEST, TOLERANCE, around_point
@@ -37,102 +37,36 @@ AT_REACH: Final = REACH + 1e-5
 ROUNDING: Final = 1e-3
 
 
-class AdaptedScores(NamedTuple):
-    """Positions of quantiles in the model's own distribution: the ends of an interval, then some levels.
+def margin_tables(model: MarginModel, horizon: Horizon, minute: int) -> Any:
+    """Return the tables of a horizon and minute in the compiled models; `MarginModel.distribution` is the reference.
 
-    Attributes:
-        scores: standard-normal scores; 0 without adaptation, since levels are never extrapolated then.
-        levels: their levels.
+    The distribution of a game is their `game(center, lead, margin, points, side, phase, opinion, others)`: points, side
+    and phase as in `LiveColumns`, 0 without live inputs; the others as in `LatticeCalibration.game`.
+
+    Those of n games without live inputs are `columns(centers, leads, margins, grid, opinions, rows)`: of arrays (n,) in
+    points; the `grid` of the quantiles; the opinions of all games of a request (`CompiledModels.columns`), and the
+    places of these games in them. They are the point forecasts, (n,), P(the home team leads), (n,), not adapted, and
+    the quantiles, (n, levels).
     """
-
-    scores: tuple[float, ...]
-    levels: tuple[float, ...]
-
-
-class MarginTables:
-    """Tables of one horizon and minute in the compiled models.
-
-    Args:
-        model: tables of one kind of request.
-        horizon: the horizon.
-        minute: number of minutes played.
-    """
-
-    def __init__(self, model: MarginModel, horizon: Horizon, minute: int) -> None:
-        row, final = ROWS[HORIZONS.index(horizon), minute], horizon is Horizon.FINAL
-        cells = final and minute >= CELLS_FROM
-        at, levels = knots(model.ranks[row])
-        self.games = model.games
-        self.kind = model.kind
-        self._tables = native.MarginTables(
-            margin_constants(),
-            native_shapes(
-                model.late_shapes[minute - CELLS_FROM] if cells else model.shapes[row : row + 1],
-                CENTERS.tolist() if cells else ONE_SHAPE,
-            ),
-            ranks=at.tolist(),
-            levels=levels.tolist(),
-            live=model.kind is not LiveKind.NONE,
-            final=final,
-            late=final and minute >= LATE,
-            cells=cells,
-            scale=model.scale[row].tolist(),
-            pace=model.pace[row].tolist(),
-            win=_win_coefficients(model.win, minute) if final else (0.0,) * 8,
-        )
-
-    def game(
-        self,
-        center: float,
-        lead: float,
-        margin: float,
-        live: LiveColumns | None,
-        opinion: Any = None,
-        others: Any = None,
-    ) -> LatticeGame:
-        """Return the distribution of one game.
-
-        Args:
-            center: prediction of the linear models, in points, with the shift of the live inputs if the tables use
-                them.
-            lead: last known differential, in points.
-            margin: expected final differential before tip-off, in points; 0 if unknown.
-            live: the live inputs, (1,) each; required if and only if the tables use them.
-            opinion: what the compiled components say, see `CompiledGame.opinion`; None if only the linear models count.
-            others: components that are not compiled, see `forecaster.others`.
-
-        Raises:
-            ValueError: if live inputs are missing, or of another kind, or the weights do not sum to 1.
-        """
-        points, side, phase = 0.0, 0.0, 0.0
-        if self.kind:
-            if live is None or live.kind is not self.kind:
-                raise ValueError(f"these tables need live inputs of the kind {self.kind.name}")
-            points, side, phase = float(live.total_points[0]), float(live.side[0]), float(live.phase[0])
-        compiled = self._tables.game(center, lead, margin, points, side, phase, opinion, others)
-        return LatticeGame(self.games, compiled)
-
-    def columns(
-        self, centers: Floats, leads: Floats, margins: Floats, at: AdaptedScores, opinions: Any, rows: Integers
-    ) -> tuple[Floats, Floats, Floats]:
-        """Compute the numbers of n games without live inputs; see `game`.
-
-        Args:
-            centers: (n,), predictions of the linear models, in points.
-            leads: (n,), last known differentials, in points.
-            margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
-            at: positions of the quantiles.
-            opinions: those of all games of a request, see `CompiledModels.columns`.
-            rows: (n,), the places of the games in them.
-
-        Returns:
-            The point forecasts, (n,), in points; P(the home team leads), (n,), not adapted; and the quantiles,
-            (n, len(at.levels)), in points.
-        """
-        columns: tuple[Floats, Floats, Floats] = self._tables.columns(
-            centers, leads, margins, _grid(*at), opinions, rows
-        )
-        return columns
+    row, final = ROWS[HORIZONS.index(horizon), minute], horizon is Horizon.FINAL
+    cells = final and minute >= CELLS_FROM
+    at, levels = knots(model.ranks[row])
+    return native.MarginTables(
+        margin_constants(),
+        native_shapes(
+            model.late_shapes[minute - CELLS_FROM] if cells else model.shapes[row : row + 1],
+            CENTERS.tolist() if cells else ONE_SHAPE,
+        ),
+        ranks=at.tolist(),
+        levels=levels.tolist(),
+        live=model.kind is not LiveKind.NONE,
+        final=final,
+        late=final and minute >= LATE,
+        cells=cells,
+        scale=model.scale[row].tolist(),
+        pace=model.pace[row].tolist(),
+        win=_win_coefficients(model.win, minute) if final else (0.0,) * 8,
+    )
 
 
 class LatticeGame:
@@ -254,14 +188,20 @@ def margin_constants() -> Any:
 
 def _grid_at(scores: tuple[float, ...]) -> Any:
     """Return a grid in the compiled models; the level of a score beyond the tables is of no use there."""
-    return _grid(scores, [NORMAL.cdf(score) if abs(score) <= AT_REACH else 0.5 for score in scores])
+    return grid(scores, [NORMAL.cdf(score) if abs(score) <= AT_REACH else 0.5 for score in scores])
 
 
 # A server uses one set of scores per horizon, and a new one after each outcome.
 _shared_grid = lru_cache(maxsize=64)(_grid_at)
 
 
-def _grid(scores: Sequence[float], levels: Sequence[float]) -> Any:
+def grid(scores: Sequence[float], levels: Sequence[float]) -> Any:
+    """Return the positions of quantiles in the compiled models.
+
+    Args:
+        scores: their standard-normal scores; 0 for levels that are never extrapolated.
+        levels: their levels.
+    """
     return native.Grid(
         scores,
         levels,

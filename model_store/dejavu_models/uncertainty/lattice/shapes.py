@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from dejavu_models.arrays import Floats
+from dejavu_models.arrays import Floats, check_array
 
 SHAPE_LEVELS: Final[Floats] = np.concatenate(
     [[0.0005, 0.001, 0.0025, 0.005], np.arange(1, 100) / 100, [0.995, 0.9975, 0.999, 0.9995]]
@@ -122,12 +122,7 @@ def check_tables(tables: Mapping[str, Floats], forms: Mapping[str, tuple[int, ..
             no games.
     """
     for name, form in forms.items():
-        values = tables[name]
-        if values.shape != form or values.dtype != np.float64 or not (np.abs(values) <= MAX_COEFFICIENT).all():
-            raise ValueError(
-                f"{name} must be finite float64 of shape {form} within ±{MAX_COEFFICIENT:g}, "
-                f"not {values.dtype} {values.shape}"
-            )
+        check_array(name, tables[name], np.float64, form, -MAX_COEFFICIENT, MAX_COEFFICIENT)
     if not (_ascend(tables["shapes"]) and _ascend(tables["late_shapes"])):
         raise ValueError("the quantiles of a shape must ascend")
     if games < 1:

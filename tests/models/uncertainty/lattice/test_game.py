@@ -16,7 +16,7 @@ from dejavu_models.types import CASES, DISTRIBUTION_LEVELS, HORIZONS, Horizon, M
 from dejavu_models.uncertainty.adaptive import static_score
 from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA, LatticeCalibration, Situation
 from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
-from dejavu_models.uncertainty.lattice.game import LatticeGame, MarginTables
+from dejavu_models.uncertainty.lattice.game import LatticeGame
 from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, LiveColumns, LiveKind
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
 from dejavu_models.uncertainty.normal_scores import scaled_scores
@@ -46,7 +46,7 @@ def both(
     model = CALIBRATION.model(MarginSource.KNOWN, LiveKind.NONE if live is None else live.kind)
     point, one = lead + gain, np.ones(1)
     batch = model.distribution(situation.horizon, situation.minute, point * one, lead * one, margin * one, live)
-    return MarginTables(model, situation.horizon, situation.minute).game(point, lead, margin, live), batch
+    return CALIBRATION.game(situation, point, lead, margin, live), batch
 
 
 @given(SITUATIONS, LEADS, GAINS, MARGINS, LIVE)
@@ -100,8 +100,9 @@ def test_however_far_out_the_place_of_a_score_is_where_an_outcome_has_that_score
     """`static_score` inverts `values_at` but for the rounding to a point, also for shapes with long or short tails."""
     model, levels = symmetric_model(), np.array(SHAPE_LEVELS)
     for shape in (model.shapes[0], np.sign(model.shapes[0]) * np.abs(model.shapes[0]) ** 1.3, 4 * levels - 2):
-        tables = MarginTables(replace(model, shapes=np.tile(shape, (len(CASES), 1))), Horizon.FINAL, 5)
-        game = tables.game(3.0, 1.0, 0.0, None)
+        of_shape = replace(model, shapes=np.tile(shape, (len(CASES), 1)))
+        calibration = LatticeCalibration({(source, LiveKind.NONE): of_shape for source in MarginSource})
+        game = calibration.game(Situation(Horizon.FINAL, 5, MarginSource.KNOWN), 3.0, 1.0)
         recorded = game.recorded_quantiles()
         for value, expected in zip(game.values_at((-score, score)), (-score, score), strict=True):
             less, more = (static_score(recorded, (), value + by) for by in (-1, 1))
@@ -173,7 +174,5 @@ def test_tables_with_live_inputs_want_those_of_their_kind(kind: LiveKind) -> Non
     other, zero = next(each for each in BEST_FIRST if each is not kind), np.zeros(1)
     model = symmetric_model(kind)
     for live in (None, LiveColumns(np.array([90.0]), np.array([1.0]), np.array([0.1]), other)):
-        with pytest.raises(ValueError, match=f"live inputs of the kind {kind.name}"):
-            MarginTables(model, Horizon.FINAL, 24).game(0.0, 0.0, 0.0, live)
         with pytest.raises(ValueError, match=f"live inputs of the kind {kind.name}"):
             model.distribution(Horizon.FINAL, 24, zero, zero, zero, live)

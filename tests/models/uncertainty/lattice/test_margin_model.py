@@ -48,15 +48,12 @@ def test_games_of_a_batch_get_what_each_gets_alone() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"scale": MODEL.scale[:, :3]}, "scale must be finite"),
-        ({"win": np.full(WIN_TERMS, np.nan)}, "win must be finite"),
+        ({"scale": MODEL.scale[:, :3]}, "scale is float64"),
+        ({"win": np.full(WIN_TERMS, np.nan)}, "win must be within"),
         ({"shift": np.full_like(MODEL.shift, -21.0)}, "shift must be within ±20 points"),
         ({"shapes": MODEL.shapes[:, ::-1].copy()}, "ascend"),
         ({"games": 0}, "at least one game"),
-        *(
-            ({name: np.full_like(getattr(MODEL, name), 1e7)}, rf"{name} must be finite float64 .* within ±1e\+06")
-            for name in TABLES
-        ),
+        *(({name: np.full_like(getattr(MODEL, name), 1e7)}, rf"{name} must be within ±1e\+06") for name in TABLES),
     ],
 )
 def test_broken_tables_are_refused(change: dict[str, Any], said: str) -> None:

@@ -100,8 +100,7 @@ class SimilarSummary(NamedTuple):
     correction: float
 
 
-@dataclass(frozen=True, slots=True)
-class Attribution:
+class Attribution(NamedTuple):
     """Additive decomposition of a point forecast: before_tipoff + sum(minutes) + components; in points.
 
     Attributes:
@@ -168,8 +167,7 @@ MOST_SIMILAR: Final = 5
 """Maximum number of similar games in an explanation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quantile:
+class Quantile(NamedTuple):
     """Quantile of the outcome: P(differential ≤ value) = level; value in points."""
 
     level: float
@@ -374,8 +372,7 @@ class Forecast:
         return 60.0 * self.elapsed_minutes if self.moment is None else self.moment.elapsed
 
 
-@dataclass(frozen=True, slots=True)
-class HorizonSupport:
+class HorizonSupport(NamedTuple):
     """A supported horizon and its range of pattern lengths, in slots (both ends included)."""
 
     horizon: Horizon
@@ -383,8 +380,7 @@ class HorizonSupport:
     max_slots: int
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(NamedTuple):
     """Metric measured when a model was trained, with its 95 % bootstrap interval over games if available."""
 
     name: str

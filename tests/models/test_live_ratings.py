@@ -88,16 +88,6 @@ def test_teams_are_known_once_both_have_had_enough_games_of_the_season() -> None
     assert not have_known_games(state.games, "BOS", "LAL")
 
 
-@pytest.mark.parametrize(("season", "day", "summers"), [(2025, 510, 1), (2026, 875, 2)])
-def test_a_new_season_draws_teams_together_and_counts_their_games_anew(season: int, day: int, summers: int) -> None:
-    """Also one after a season without any report."""
-    before = carried([result(day=140 + game, differential=30.0) for game in range(KNOWN_GAMES)])
-    after = before.after(result("LAL", "UTA", season=season, day=day))
-    assert after.games == {"LAL": 1, "UTA": 1}
-    lead = [state.filter.strengths["BOS"] - state.filter.strengths["NYK"] for state in (before, after)]
-    assert lead[1] == pytest.approx(SETTINGS.carry**summers * lead[0], rel=0.02)
-
-
 GAP = LAST + timedelta(days=1258)
 """Three seasons after the last final of `start`."""
 

@@ -114,13 +114,13 @@ class Dejavu(Component):
         )
         references, weights = references_of(games.levels, games.margins, games.live), settings.weights
         groups = min(settings.groups, count)
-        starts = group_starts(2 * count, groups)
         members = np.empty((MAX_SLOTS, 2 * count), dtype=np.uint16 if 2 * count <= 2**16 else np.uint32)
         graphs = list[Graph]()
         for minute in range(1, MAX_SLOTS + 1):
             rows = games.rows(minute)._replace(margins=past.margins.astype(np.float64))
             vectors = image_vectors(rows, references, weights)
-            order = grouped(vectors, groups)
+            parts = grouped(vectors, groups)
+            order, starts = np.concatenate(parts), np.cumsum([0, *map(len, parts)])  # starts are those of all minutes
             # The images of games come first in `vectors`, their mirror images after them.
             members[minute - 1] = 2 * (order % count) + order // count
             sums = np.add.reduceat(vectors[order], starts[:-1], axis=0)
@@ -242,20 +242,8 @@ def image_vectors(rows: Rows, references: References, weights: Floats) -> Floats
     return result
 
 
-def group_starts(count: int, groups: int) -> Integers:
-    """Return the first place of each group, and the end, if places are halved as by `grouped`: (groups + 1,)."""
-
-    def sizes(count: int, groups: int) -> list[int]:
-        if groups == 1:
-            return [count]
-        half = count * (groups // 2) // groups
-        return sizes(half, groups // 2) + sizes(count - half, groups - groups // 2)
-
-    return np.concatenate([[0], np.cumsum(sizes(count, groups))])
-
-
-def grouped(vectors: Floats, groups: int) -> Integers:
-    """Return the numbers of vectors, (n,), so that those of a group of similar ones follow each other.
+def grouped(vectors: Floats, groups: int) -> list[Integers]:
+    """Return the numbers of the vectors of each group of similar ones.
 
     The vectors are halved, again and again, along the dimension in which they differ most (a k-d tree: Friedman,
     Bentley & Finkel 1977), so groups have the same size, up to one.
@@ -265,12 +253,12 @@ def grouped(vectors: Floats, groups: int) -> Integers:
         groups: number of groups, 1 to n.
     """
     if groups == 1:
-        return np.arange(len(vectors))
+        return [np.arange(len(vectors))]
     widest = int(vectors.std(axis=0).argmax())
     half = len(vectors) * (groups // 2) // groups
     order = np.argsort(vectors[:, widest], kind="stable")
     parts = (order[:half], groups // 2), (order[half:], groups - groups // 2)
-    return np.concatenate([part[grouped(vectors[part], count)] for part, count in parts])
+    return [part[each] for part, count in parts for each in grouped(vectors[part], count)]
 
 
 _GRAPH: Final = ("entry", "levels", "counts", "links")

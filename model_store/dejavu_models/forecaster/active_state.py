@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from dejavu_feed.box_score import Lineups
-from dejavu_models.expectations import Expectations, MarginUncertainty, RatedGame
+from dejavu_models.expectations import Expectations, RatedGame
 from dejavu_models.forecast_query import ForecastQuery, LineupEffects
 from dejavu_models.live_ratings import LiveRatings, LiveTotals, RatedSchedule, have_known_games
 from dejavu_models.online_state import OnlineState
@@ -102,11 +102,11 @@ class ActiveState:
         total = query.live.total_points is not None and query.live.pregame_total is None
         if not (query.home_team and query.away_team) or not (query.pregame_margin is None or total):
             return ()
-        uncertainty, known = self._uncertainty(query), []
-        for code, deviation in zip((query.home_team, query.away_team), uncertainty.deviations, strict=True):
-            finals, earlier = self._rated.ratings.finals_on(code, query.game_date)
-            known.append(TeamKnowledge(deviation, finals, earlier))
-        return tuple(known)
+        _, deviations = self._expected.margin_uncertainty(_rated_game(query))
+        return tuple(
+            TeamKnowledge(deviation, *self._rated.ratings.finals_on(code, query.game_date))
+            for code, deviation in zip((query.home_team, query.away_team), deviations, strict=True)
+        )
 
     def excess_variance(self, query: ForecastQuery, source: MarginSource) -> float:
         """Return the variance of a query's expected margin beyond the usual one of its source, in points squared.
@@ -115,10 +115,8 @@ class ActiveState:
         """
         if not self.asks_for_ratings(query):
             return 0.0
-        return max(0.0, self._uncertainty(query).variance - USUAL_VARIANCES[source])
-
-    def _uncertainty(self, query: ForecastQuery) -> MarginUncertainty:
-        return self._expected.margin_uncertainty(_rated_game(query))
+        variance, _ = self._expected.margin_uncertainty(_rated_game(query))
+        return max(0.0, variance - USUAL_VARIANCES[source])
 
     def margin_source(self, query: ForecastQuery, max_days: int) -> MarginSource:
         """Return the source of the expected margin of a query."""

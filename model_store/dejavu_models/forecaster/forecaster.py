@@ -10,8 +10,6 @@ from decimal import ROUND_CEILING, Context
 from functools import partial
 from typing import Final
 
-import numpy as np
-
 from dejavu_feed import live_inputs
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_feed.moment import TABLES_FROM, Moment
@@ -28,7 +26,7 @@ from dejavu_models.errors import (
     UnsupportedMoment,
     UnsupportedTotals,
 )
-from dejavu_models.forecast_query import ForecastQuery
+from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_models.forecaster.active_state import ActiveState, expected_margin
 from dejavu_models.forecaster.columns import columns_of, compiled_columns, forecasts_of
 from dejavu_models.forecaster.explanation import ForecastPart, explanation
@@ -112,9 +110,16 @@ class Forecaster:
         self.totals = totals
         self.player_ratings = players
         self.moments = moments
-        self._info = model_info(manifest, models, calibration)
+        self._info = model_info(manifest, models, calibration, self._half_width())
         self._warnings = () if manifest.verdict.fit else (WarningReason.MODEL_UNFIT,)
         self._active = ActiveState(INITIAL, self.bundled_ratings)
+
+    def _half_width(self) -> float:
+        """Return half the width of the 95 % interval of the half, for a level game of even teams at minute 18."""
+        query = ForecastQuery(ScorePattern((0.0,) * 18), pregame_margin=0.0)
+        game = self._compiled.predict(query.differentials, query.pregame_margin)
+        interval = self._at_minute(query, MarginSource.KNOWN, game, 0.0, 0.0).distribution.interval(DEFAULT_ALPHA)
+        return (interval.upper - interval.lower) / 2
 
     @property
     def info(self) -> ModelInfo:
@@ -293,8 +298,7 @@ class Forecaster:
         Raises:
             AlphaTooSmall, QuantileTooExtreme: if it does not.
         """
-        for minutes in np.unique(query.minutes).tolist():
-            self.check(query.query_of((0.0,) * minutes))
+        self.check(query.query_of((0.0,)))
 
     def forecast_columns(self, query: ColumnsQuery, state: ActiveState | None = None) -> ColumnsForecast:
         """Answer a request accepted by `check_columns` in one pass; the answers equal those of `forecast_many`.

@@ -17,9 +17,8 @@ from tests.support.reference.lstm import ReferenceLstm
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Possession, Side
 from dejavu_models.components.compiled import CompiledGame, CompiledModels
-from dejavu_models.components.ensemble import Ensemble, GameOpinions, Weights
+from dejavu_models.components.ensemble import Ensemble, GameOpinions
 from dejavu_models.components.features import LIVE_COLUMNS
-from dejavu_models.native import native
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import Situation
 from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
@@ -131,30 +130,6 @@ def test_any_game_gets_the_distribution_of_numpy(
         assert game.home_lead_probability == pytest.approx(expected.home_leads[0], abs=POINTS)
         assert (found.opinion(index) is None) == (not models.components)
     assert bool(len(found.groups)) == ("dejavu" in models.components)
-
-
-def test_a_component_without_a_weight_is_asked_for_an_explanation_only() -> None:
-    models = replace(MODELS, weights=Weights.fixed(1.0, 0.0, 0.0))
-    game = CompiledModels(models).predict(walk(18, 0), 3.0)
-    assert game.opinion(0) is None
-    assert not len(game.groups)
-    every = game.every_opinion(0)
-    assert (every.linear, every.dejavu, every.lstm) == (1.0, 0.0, 0.0)
-    assert len(game.groups) == 12
-    weighted = COMPILED.predict(walk(18, 0), 3.0).opinion(0)
-    assert (every.mean, every.similar_mean) == (weighted.mean, weighted.similar_mean)
-
-
-def test_weights_that_do_not_sum_to_1_are_refused() -> None:
-    situation = Situation(Horizon.FINAL, 18, MarginSource.KNOWN)
-    opinion = COMPILED.predict(walk(18, 0), 1.0).opinion(1)
-    for added in ((0.5, 0.0, [0.5] * 162), (0.0, 0.0, [0.0] * 3)):
-        with pytest.raises(ValueError, match=r"weights of a game|share below each edge"):
-            CALIBRATION.game(situation, 1.0, 1.0, 1.0, None, opinion, native.Others(*added))
-    with pytest.raises(ValueError, match="shares rise"):
-        CALIBRATION.game(
-            situation, 1.0, 1.0, 1.0, None, opinion, native.Others(0.5, 0.0, np.linspace(1, 0, 162).tolist())
-        )
 
 
 def test_a_pattern_without_a_minute_is_refused() -> None:

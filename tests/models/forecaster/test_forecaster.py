@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.builders.bundles import without_line
 from tests.support.builders.queries import queries
 from tests.support.builders.shipped import shipped_bundle
 
@@ -90,22 +89,6 @@ def test_strength_counts_where_both_teams_are_given(shipped: Forecaster) -> None
         assert favoured.point > unknown.point > outmatched.point
         assert favoured.expected_margin == pytest.approx(shipped.rating_filter.expected(best, worst)[0])
         assert unknown.expected_margin is None
-
-
-@pytest.mark.parametrize("horizon", list(Horizon))
-def test_ratings_are_believed_less_than_a_margin_that_is_given(horizon: Horizon) -> None:
-    """A bundle's ratings are frozen, so model errors are larger with them, on average over minutes."""
-    shipped = without_line()
-    spreads = np.zeros(2)
-    for minute in range(1, 24):
-        asked = [query(*[0.0] * minute, home_team="MIA", away_team="SAC", horizon=horizon, record=True)]
-        rated = shipped.forecast(asked[0])
-        asked.append(query(*[0.0] * minute, pregame_margin=rated.expected_margin, horizon=horizon, record=True))
-        made = [shipped.forecast(each) for each in asked]
-        # Similar games and the LSTM count in the scale of the tables, which differ.
-        assert made[0].point == pytest.approx(made[1].point, abs=0.5)
-        spreads += [np.abs(np.array(each.distribution) - each.point).sum() for each in made]
-    assert spreads[0] > spreads[1]
 
 
 def test_a_pregame_margin_takes_the_place_of_the_ratings(shipped: Forecaster) -> None:

@@ -101,16 +101,6 @@ def test_a_usual_season_goes_from_partly_to_well_known_by_december(shipped: Fore
     assert [unrated for _, unrated in seen] == [True, True, True, False]
 
 
-def test_teams_that_are_known_as_usual_have_the_distribution_of_a_given_margin_to_the_last_bit(
-    shipped: Forecaster,
-) -> None:
-    ratings = after_rounds(shipped.bundled_ratings, 2025, date(2024, 10, 24), 30)
-    forecast = asked(shipped, ratings, date(2024, 12, 24), record=True, quantile_levels=(0.1, 0.9))
-    same = without_knowledge(shipped, forecast, record=True, quantile_levels=(0.1, 0.9))
-    for name in ("interval", "distribution", "home_lead_probability", "quantiles"):
-        assert getattr(forecast, name) == getattr(same, name)
-
-
 def test_a_given_margin_says_nothing_of_the_teams_but_for_the_total(shipped: Forecaster) -> None:
     ratings = shipped.bundled_ratings.after(GameResult("BOS", "LAL", 2027, date(2026, 11, 22), 5.0, total=220.0))
     day, total = date(2026, 11, 28), Market(220.5, 2.6, 1.6, kind=MarketKind.TOTAL)

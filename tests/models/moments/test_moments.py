@@ -55,7 +55,8 @@ def at_end(horizon: Horizon, second: float, lead: float, ball: tuple[int, int, i
         changes = (1 - share) * tables[row, place] + share * tables[row + 1, place]
         for change, probability in zip(CHANGES.tolist(), changes.tolist(), strict=True):
             result[min(max(start + (side or 1) * change, -LARGEST), LARGEST) + LARGEST] += weight * probability
-    return result / result.sum()
+    result /= result.sum()
+    return result
 
 
 def due(horizon: Horizon, second: float, lead: int, ball: tuple[int, int, int], margin: float) -> Floats:

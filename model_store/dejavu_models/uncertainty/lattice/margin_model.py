@@ -51,8 +51,18 @@ ROWS: Final = {case: row for row, case in enumerate(CASES)}
 
 LATE_MINUTES: Final = tuple(range(CELLS_FROM, MAX_SLOTS + 1))
 
-TABLES: Final = ("shift", "pace", "scale", "shapes", "late_shapes", "win", "ranks")
-"""Names of the tables."""
+FORMS: Final = {
+    "shift": (len(CASES), SHIFT_TERMS),
+    "pace": (len(CASES), PACE_TERMS),
+    "scale": (len(CASES), SCALE_TERMS),
+    "shapes": (len(CASES), len(SHAPE_LEVELS)),
+    "late_shapes": (len(LATE_MINUTES), len(CENTERS), len(SHAPE_LEVELS)),
+    "win": (WIN_TERMS,),
+    "ranks": (len(CASES), len(TAILS)),
+}
+"""Shapes of the tables."""
+
+TABLES: Final = tuple(FORMS)
 
 # The logarithm of the scale is linear between these sizes of the lead, in the margin, and in the pace, which rises or
 # falls with the points.
@@ -104,17 +114,7 @@ class MarginModel:
     games: int
 
     def __post_init__(self) -> None:
-        levels = len(SHAPE_LEVELS)
-        expected = {
-            "shift": (len(CASES), SHIFT_TERMS),
-            "pace": (len(CASES), PACE_TERMS),
-            "scale": (len(CASES), SCALE_TERMS),
-            "shapes": (len(CASES), levels),
-            "late_shapes": (len(LATE_MINUTES), len(CENTERS), levels),
-            "win": (WIN_TERMS,),
-            "ranks": (len(CASES), len(TAILS)),
-        }
-        check_tables({name: getattr(self, name) for name in TABLES}, expected, self.games)
+        check_tables(self, FORMS)
         if np.abs(self.shift).max() > MAX_SHIFT:
             raise ValueError(f"shift must be within ±{MAX_SHIFT:g} points")
         check_ranks(self.ranks)

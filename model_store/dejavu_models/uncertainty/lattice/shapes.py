@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -109,23 +109,23 @@ ONE_SHAPE: Final = [0.0]
 """Centers where there is a single shape, whatever the lead is."""
 
 
-def check_tables(tables: Mapping[str, Floats], forms: Mapping[str, tuple[int, ...]], games: int) -> None:
+def check_tables(model: Any, forms: Mapping[str, tuple[int, ...]]) -> None:
     """Check the tables of a model on whole numbers.
 
     Args:
-        tables: all of them by name; "shapes" and "late_shapes" have quantiles at SHAPE_LEVELS in their last axis.
-        forms: their shapes as arrays.
-        games: number of games behind them.
+        model: it has `games`, the number of games behind it, and tables; `shapes` and `late_shapes` have quantiles at
+            SHAPE_LEVELS in their last axis.
+        forms: shapes of the tables by name.
 
     Raises:
         ValueError: if a form is wrong, or a value is not finite or too large, or quantiles do not ascend, or there are
             no games.
     """
     for name, form in forms.items():
-        check_array(name, tables[name], np.float64, form, -MAX_COEFFICIENT, MAX_COEFFICIENT)
-    if not (_ascend(tables["shapes"]) and _ascend(tables["late_shapes"])):
+        check_array(name, getattr(model, name), np.float64, form, -MAX_COEFFICIENT, MAX_COEFFICIENT)
+    if not (_ascend(model.shapes) and _ascend(model.late_shapes)):
         raise ValueError("the quantiles of a shape must ascend")
-    if games < 1:
+    if model.games < 1:
         raise ValueError("a shape needs at least one game")
 
 

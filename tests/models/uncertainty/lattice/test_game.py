@@ -19,7 +19,6 @@ from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistri
 from dejavu_models.uncertainty.lattice.game import LatticeGame
 from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, LiveColumns, LiveKind
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
-from dejavu_models.uncertainty.normal_scores import scaled_scores
 
 CALIBRATION = symmetric_calibration()
 
@@ -73,17 +72,6 @@ def test_a_level_beyond_those_of_the_tables_is_refused() -> None:
         alone.interval(1.0)
 
 
-@given(SITUATIONS, LEADS, GAINS, st.floats(SMALLEST_ALPHA, 0.99), st.floats(SMALLEST_ALPHA, 0.99))
-def test_intervals_have_whole_ends_hold_the_point_and_are_nested(
-    situation: Situation, lead: float, gain: float, one: float, other: float
-) -> None:
-    alone, _ = both(situation, lead, gain, 0.0)
-    loose, strict = (alone.interval(alpha) for alpha in (max(one, other), min(one, other)))
-    assert lead + gain in loose
-    assert strict.lower <= loose.lower <= loose.upper <= strict.upper
-    assert all(end == int(end) for end in (loose.lower, loose.upper))
-
-
 @given(SITUATIONS, LEADS, GAINS, st.floats(0, 7), st.floats(0, 3))
 def test_beyond_the_recorded_levels_values_are_extrapolated_outwards(
     situation: Situation, lead: float, gain: float, score: float, more: float
@@ -107,17 +95,6 @@ def test_however_far_out_the_place_of_a_score_is_where_an_outcome_has_that_score
         for value, expected in zip(game.values_at((-score, score)), (-score, score), strict=True):
             less, more = (static_score(recorded, (), value + by) for by in (-1, 1))
             assert less <= expected <= more < less + 0.6
-
-
-@given(SITUATIONS, LEADS, GAINS, st.floats(0.3, 3.0))
-def test_adapted_quantiles_are_recorded_as_they_are_asked_for(
-    situation: Situation, lead: float, gain: float, factor: float
-) -> None:
-    alone, _ = both(situation, lead, gain, 0.0)
-    scores = scaled_scores(factor)
-    recorded = list(alone.recorded_quantiles(scores))
-    assert recorded == alone.values_at(scores) == sorted(recorded)
-    assert alone.recorded_quantiles(scaled_scores(1.0)) == alone.recorded_quantiles()
 
 
 @given(SITUATIONS, LEADS, GAINS)

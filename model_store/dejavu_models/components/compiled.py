@@ -145,8 +145,7 @@ class CompiledModels:
         Raises:
             KeyError: if a pattern is empty or too long.
         """
-        columns: tuple[Floats, Any] = self._models.columns(patterns, offsets, margins, line, horizon)
-        return columns
+        return self._models.columns(patterns, offsets, margins, line, horizon)
 
 
 class CompiledGame:
@@ -164,16 +163,17 @@ class CompiledGame:
 
     __slots__ = ("_models", "_opinions", "_prediction", "minute", "numbers")
 
-    def __init__(self, models: Any, prediction: Any, numbers: tuple[float, ...] | None) -> None:
+    def __init__(
+        self, models: native.Ensemble, prediction: native.Prediction, numbers: tuple[float, ...] | None
+    ) -> None:
         self._models, self._prediction, self.numbers = models, prediction, numbers
         self._opinions: dict[int, Any] = {}
-        self.minute: int = prediction.minute
+        self.minute = prediction.minute
 
     @property
     def pattern(self) -> Sequence[float]:
         """The differentials after each minute, in points."""
-        pattern: Sequence[float] = self._prediction.pattern
-        return pattern
+        return self._prediction.pattern
 
     @property
     def lead(self) -> float:
@@ -187,13 +187,11 @@ class CompiledGame:
 
     def point(self, horizon: int) -> float:
         """Return the prediction of the linear models at a horizon, by its index, in points."""
-        point: float = self._prediction.point(horizon)
-        return point
+        return self._prediction.point(horizon)
 
     def path(self, horizon: int) -> list[float]:
         """Return the predictions of the linear models before tip-off and after each minute, (minutes + 1,)."""
-        path: list[float] = self._models.path(self._prediction, horizon)
-        return path
+        return self._models.path(self._prediction, horizon)
 
     def opinion(self, horizon: int) -> Any:
         """Return what the components with a weight say of a horizon, None if there are none.
@@ -237,8 +235,7 @@ class CompiledGame:
     @property
     def groups(self) -> Integers:
         """The nearest groups of similar games, the nearest first; empty before the first opinion that is of them."""
-        groups: Integers = self._prediction.groups
-        return groups
+        return self._prediction.groups
 
 
 def _similar_game(games: PastGames, image: int, distance: float, minute: int, horizon: Horizon) -> SimilarGame:

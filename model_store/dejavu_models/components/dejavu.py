@@ -114,13 +114,14 @@ class Dejavu(Component):
         )
         references, weights = references_of(games.levels, games.margins, games.live), settings.weights
         groups = min(settings.groups, count)
+        starts = np.zeros(groups + 1, dtype=np.int64)
         members = np.empty((MAX_SLOTS, 2 * count), dtype=np.uint16 if 2 * count <= 2**16 else np.uint32)
         graphs = list[Graph]()
         for minute in range(1, MAX_SLOTS + 1):
             rows = games.rows(minute)._replace(margins=past.margins.astype(np.float64))
             vectors = image_vectors(rows, references, weights)
             parts = grouped(vectors, groups)
-            order, starts = np.concatenate(parts), np.cumsum([0, *map(len, parts)])  # starts are those of all minutes
+            order, starts[1:] = np.concatenate(parts), np.cumsum([len(part) for part in parts])  # the same each time
             # The images of games come first in `vectors`, their mirror images after them.
             members[minute - 1] = 2 * (order % count) + order // count
             sums = np.add.reduceat(vectors[order], starts[:-1], axis=0)

@@ -86,21 +86,19 @@ class LatticeGame:
 
     __slots__ = ("_native", "calibration_games", "point")
 
-    def __init__(self, games: int, compiled: Any) -> None:
+    def __init__(self, games: int, compiled: native.Game) -> None:
         self.calibration_games, self._native = games, compiled
-        self.point: float = compiled.point
+        self.point = compiled.point
 
     @property
     def center(self) -> float:
         """The prediction of the linear models, in points; only of a game by the tables of a minute."""
-        center: float = self._native.center
-        return center
+        return self._native.center
 
     @property
     def unit(self) -> float:
         """The unit of standardised residuals, in points; only of a game by the tables of a minute."""
-        unit: float = self._native.unit
-        return unit
+        return self._native.unit
 
     def mixed(self, other: LatticeGame, share: float) -> LatticeGame:
         """Return the mixture with the distribution of the same game by other tables, which has this share in [0, 1].
@@ -114,13 +112,11 @@ class LatticeGame:
     @property
     def home_lead_probability(self) -> float:
         """P(the home team leads), in (0, 1)."""
-        probability: float = self._native.home_lead_probability
-        return probability
+        return self._native.home_lead_probability
 
     def cumulative(self, value: int) -> float:
         """Return the probability of a value or less, in [0, 1]."""
-        probability: float = self._native.cumulative(value)
-        return probability
+        return self._native.cumulative(value)
 
     def interval(self, alpha: float) -> Interval:
         """Return the interval at a miscoverage rate; nested in alpha, and at most alpha/2 lies beyond each end.
@@ -145,8 +141,7 @@ class LatticeGame:
         """
         for level in levels:
             check_level(level)
-        quantiles: list[float] = self._native.quantiles(levels)
-        return quantiles
+        return self._native.quantiles(levels)
 
     def values_at(self, scores: Sequence[float]) -> list[float]:
         """Return quantiles at the levels of standard-normal scores, in points.
@@ -158,13 +153,11 @@ class LatticeGame:
 
     def recorded_quantiles(self, scores: tuple[float, ...] = LEVEL_SCORES) -> tuple[float, ...]:
         """Return quantiles as `values_at`, at scores that many forecasts share."""
-        values: tuple[float, ...] = self._native.values_at(_shared_grid(scores))
-        return values
+        return self._native.values_at(_shared_grid(scores))
 
     def probability_above(self, value: float) -> float:
         """Return P(differential > value), in (0, 1); exact, and constant between whole numbers."""
-        probability: float = self._native.probability_above(value)
-        return probability
+        return self._native.probability_above(value)
 
 
 def native_shapes(quantiles: Any, centers: Sequence[float]) -> Any:

@@ -140,13 +140,6 @@ def test_overtime_has_no_similar_games() -> None:
     assert (made.similar_games, made.similar_summary) == ((), None)
 
 
-def test_odds_are_evaluated_by_the_forecast_of_the_moment() -> None:
-    market = Market(line=0.0, above_odds=1.9, below_odds=1.9)
-    made = SHIPPED.forecast(query(2870.0, 3, markets=(market,)))
-    assert made.market is not None
-    assert made.market.above.win_probability == pytest.approx(made.home_lead_probability, abs=1e-6)
-
-
 @pytest.mark.parametrize(
     ("elapsed", "horizon", "staked"),
     [

@@ -42,7 +42,8 @@ _read: Final[Callable[[Sequence[float]], tuple[float, ...]]] = itemgetter(
 )
 """Return LIVE_COLUMNS of the numbers of live inputs."""
 
-_UNKNOWN: Final = (math.nan,) * len(LIVE_COLUMNS)
+UNKNOWN: Final = (math.nan,) * len(LIVE_COLUMNS)
+"""The live inputs of a game that has none."""
 
 
 def _databases(dejavu: Dejavu) -> Iterator[Any]:
@@ -108,10 +109,8 @@ class CompiledModels:
         Raises:
             KeyError: if the pattern is empty or too long.
         """
-        given = _numbers(live, len(differentials))
-        expected = math.nan if margin is None else margin
-        found = self._models.predict(differentials, expected, line, _UNKNOWN if given is None else _read(given))
-        return CompiledGame(self._models, found, given)
+        inputs, expected = _inputs(live, len(differentials)), math.nan if margin is None else margin
+        return CompiledGame(self._models, self._models.predict(differentials, expected, line, inputs), inputs)
 
     def predict_many(
         self, games: Sequence[tuple[Sequence[float], float | None, bool, LiveInputs]]
@@ -121,10 +120,9 @@ class CompiledModels:
         patterns = np.fromiter(chain.from_iterable(differentials for differentials, *_ in games), float, offsets[-1])
         margins = [math.nan if margin is None else margin for _, margin, *_ in games]
         lines = np.array([line for *_, line, _ in games], dtype=bool)
-        given = [_numbers(live, len(differentials)) for differentials, *_, live in games]
-        live = np.array([_UNKNOWN if each is None else _read(each) for each in given])
-        found = self._models.predict_many(patterns, np.array(offsets), np.array(margins), lines, live)
-        return [CompiledGame(self._models, *each) for each in zip(found, given, strict=True)]
+        inputs = [_inputs(live, len(differentials)) for differentials, *_, live in games]
+        found = self._models.predict_many(patterns, np.array(offsets), np.array(margins), lines, np.array(inputs))
+        return [CompiledGame(self._models, *each) for each in zip(found, inputs, strict=True)]
 
     def columns(
         self, patterns: Floats, offsets: Integers, margins: Floats, horizon: int, *, line: bool = False
@@ -154,19 +152,17 @@ class CompiledGame:
     Args:
         models: the `Ensemble` that made them.
         prediction: a `Prediction` of the extension.
-        numbers: the numbers of its live inputs; None if it has none.
+        inputs: the live inputs that components and tables read.
 
     Attributes:
         minute: number of minutes of the pattern.
-        numbers: those of its live inputs, by `dejavu_feed.live_inputs.COLUMNS`.
+        inputs: LIVE_COLUMNS; UNKNOWN if the game has none, NaN for those that are not known.
     """
 
-    __slots__ = ("_models", "_opinions", "_prediction", "minute", "numbers")
+    __slots__ = ("_models", "_opinions", "_prediction", "inputs", "minute")
 
-    def __init__(
-        self, models: native.Ensemble, prediction: native.Prediction, numbers: tuple[float, ...] | None
-    ) -> None:
-        self._models, self._prediction, self.numbers = models, prediction, numbers
+    def __init__(self, models: native.Ensemble, prediction: native.Prediction, inputs: tuple[float, ...]) -> None:
+        self._models, self._prediction, self.inputs = models, prediction, inputs
         self._opinions: dict[int, Any] = {}
         self.minute = prediction.minute
 
@@ -179,11 +175,6 @@ class CompiledGame:
     def lead(self) -> float:
         """The last differential, in points."""
         return self.pattern[-1]
-
-    @property
-    def inputs(self) -> tuple[float, ...]:
-        """The live inputs that components read, LIVE_COLUMNS; NaN for unknown ones."""
-        return _UNKNOWN if self.numbers is None else _read(self.numbers)
 
     def point(self, horizon: int) -> float:
         """Return the prediction of the linear models at a horizon, by its index, in points."""
@@ -255,5 +246,5 @@ def _similar_game(games: PastGames, image: int, distance: float, minute: int, ho
     )
 
 
-def _numbers(live: LiveInputs, minute: int) -> tuple[float, ...] | None:
-    return None if live is NO_LIVE_INPUTS else numbers(live, minute)
+def _inputs(live: LiveInputs, minute: int) -> tuple[float, ...]:
+    return UNKNOWN if live is NO_LIVE_INPUTS else _read(numbers(live, minute))

@@ -85,10 +85,6 @@ class Weights:
         weights: Floats = self.values[row, cell_of(horizon, minute)]
         return weights
 
-    def use(self, component: str) -> bool:
-        """Return whether a component has a weight anywhere."""
-        return bool(self.values[..., self.names.index(component)].any())
-
     def listed(self) -> Iterator[ComponentWeight]:
         """Yield all weights."""
         for row, source in enumerate(LINEAR_SOURCES):
@@ -134,8 +130,8 @@ class Ensemble:
     weights: Weights = ONLY_LINEAR
 
     def __post_init__(self) -> None:
-        for name in self.weights.names:
-            if name not in (LINEAR, *self.components) and self.weights.use(name):
+        for name, values in zip(self.weights.names, np.moveaxis(self.weights.values, -1, 0), strict=True):
+            if name not in (LINEAR, *self.components) and values.any():
                 raise ValueError(f"{name} has a weight, but is not a component")
 
     @property

@@ -10,15 +10,15 @@ from decimal import ROUND_CEILING, Context
 from functools import partial
 from typing import Final
 
-from dejavu_feed import live_inputs
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_feed.moment import TABLES_FROM, Moment
 from dejavu_feed.teams import OPENING_DEVIATION
 from dejavu_models import betting
 from dejavu_models.betting import MarketKind, StakingPolicy, is_own_market
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
-from dejavu_models.components.compiled import CompiledGame, CompiledModels
+from dejavu_models.components.compiled import UNKNOWN, CompiledGame, CompiledModels
 from dejavu_models.components.ensemble import Ensemble
+from dejavu_models.components.features import LIVE_COLUMNS
 from dejavu_models.components.linear import MARGIN_SLOPE
 from dejavu_models.errors import (
     AlphaTooSmall,
@@ -193,8 +193,8 @@ class Forecaster:
         """
         situation, horizon = Situation(query.horizon, game.minute, source), HORIZONS.index(query.horizon)
         live, shift = None, 0.0
-        if game.numbers is not None:
-            live = self.calibration.live(situation, dict(zip(live_inputs.COLUMNS, game.numbers, strict=True)))
+        if game.inputs is not UNKNOWN:
+            live = self.calibration.live(situation, dict(zip(LIVE_COLUMNS, game.inputs, strict=True)))
         if live is not None:
             shift = self.calibration.shift(situation, live)
         center, others = game.point(horizon) + shift, NO_OTHERS

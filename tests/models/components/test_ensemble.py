@@ -107,7 +107,6 @@ def test_weights_are_by_source_horizon_and_quarter() -> None:
         of_case = weights.of(each.margin_source, HORIZONS.index(each.horizon), 12 * each.quarter - 5)
         assert each.weight == each.lower == each.upper == of_case[POOLED.index(each.component)]
     assert Weights.from_bytes(weights.to_bytes()).to_bytes() == weights.to_bytes()
-    assert (weights.use("dejavu"), weights.use("lstm")) == (True, False)
 
 
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {

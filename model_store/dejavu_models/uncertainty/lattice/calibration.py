@@ -86,7 +86,7 @@ class LatticeCalibration:
 
         Args:
             situation: the situation.
-            numbers: the numbers of the live inputs by `dejavu_feed.live_inputs.COLUMNS`; NaN for unknown ones.
+            numbers: the live inputs by their names in `dejavu_feed.live_inputs.COLUMNS`; NaN for unknown ones.
         """
         for kind in self._kinds[situation.margin_source]:
             if not is_used(kind, situation.minute):

@@ -219,17 +219,8 @@ def _win_coefficients(win: Floats, minute: int) -> tuple[float, ...]:
         live = LiveColumns(np.zeros(1), sides, phases)
         return float((win_terms(minute, leads, margins, paces, live) @ win)[0])
 
-    base = log_odds(0, 0, 0, 0, 0)
-    one, two = (log_odds(lead, 0, 0, 0, 0) - base for lead in (1, 2))
-    before = log_odds(0, 1, 0, 0, 0) - base
-    side = log_odds(0, 0, 0, 1, 0) - base
-    return (
-        base,
-        2 * one - two / 2,
-        two / 2 - one,
-        before,
-        log_odds(1, 1, 0, 0, 0) - base - one - before,
-        log_odds(1, 0, 1, 0, 0) - base - one,
-        side,
-        log_odds(0, 0, 0, 1, 1) - base - side,
-    )
+    base, probes = log_odds(0, 0, 0, 0, 0), [(1, 0, 0, 0, 0), (2, 0, 0, 0, 0), (0, 1, 0, 0, 0), (1, 1, 0, 0, 0)]
+    probes += [(1, 0, 1, 0, 0), (0, 0, 0, 1, 0), (0, 0, 0, 1, 1)]
+    one, two, before, crossed, paced, side, phased = (log_odds(*each) - base for each in probes)
+    curve = two / 2 - one
+    return base, 2 * one - two / 2, curve, before, crossed - one - before, paced - one, side, phased - side

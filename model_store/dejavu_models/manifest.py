@@ -25,7 +25,7 @@ from dejavu_models.types import (
     Metric,
     ModelInfo,
 )
-from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA, LatticeCalibration
 
 SCHEMA_VERSION = 4
 """Schema version of the manifest and of the file formats that this code writes and reads."""
@@ -288,7 +288,7 @@ def model_info(manifest: Manifest, models: Ensemble, calibration: LatticeCalibra
     return ModelInfo(
         version=manifest.version,
         horizons=tuple(HorizonSupport(horizon, 1, horizon.last_slot) for horizon in HORIZONS),
-        smallest_alpha=calibration.smallest_alpha,
+        smallest_alpha=SMALLEST_ALPHA,
         train_seasons=manifest.train.seasons,
         calibration_seasons=manifest.calibrate.seasons,
         train_games=manifest.train.games,

@@ -63,7 +63,6 @@ class LinearModels:
     corrections: Floats = field(default_factory=lambda: np.zeros((len(LINEAR_SOURCES), CORRECTION_TERMS)))
     spreads: Floats = field(default_factory=lambda: np.zeros((len(LINEAR_SOURCES), MAX_SLOTS + 1)))
     _by_minute: Floats = field(init=False, repr=False, compare=False)  # (48 minutes, 3 margin sources, 2 horizons, 4)
-    _cubic: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         values, sources, minutes = self.coefficients, len(LINEAR_SOURCES), MAX_SLOTS + 1
@@ -86,7 +85,6 @@ class LinearModels:
         if not (self.spreads * largest_correction[:, None] <= MAX_INCREMENT).all():
             raise ValueError(f"linear corrections give an increment beyond ±{MAX_INCREMENT:g}")
         object.__setattr__(self, "_by_minute", np.ascontiguousarray(values.transpose(1, 2, 0, 3)))
-        object.__setattr__(self, "_cubic", bool(np.nan_to_num(values[..., CUBE]).any()))
 
     def increments(self, minutes: int | slice, leads: Floats, margins: Floats, *, line: bool = False) -> Floats:
         """Predict the increments from minutes to both horizons.
@@ -111,8 +109,7 @@ class LinearModels:
         result: Floats = coefficients[INTERCEPT] + coefficients[SLOPE] * lead
         result += coefficients[MARGIN_SLOPE] * margin
         at = np.arange(MAX_SLOTS + 1)[minutes]
-        if self._cubic:
-            result += coefficients[CUBE] * cube_of(leads, at)[..., None]
+        result += coefficients[CUBE] * cube_of(leads, at)[..., None]
         result[..., HORIZONS.index(Horizon.FINAL)] += self._correction(sources, leads, margin, at)
         return result
 

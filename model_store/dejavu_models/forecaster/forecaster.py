@@ -51,7 +51,7 @@ from dejavu_models.types import (
     WarningReason,
 )
 from dejavu_models.uncertainty.issued import IssuedDistribution
-from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration, Situation
+from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA, LatticeCalibration, Situation
 from dejavu_models.uncertainty.lattice.game import LatticeGame
 
 LEAST_IN_ONE_PASS: Final = 8
@@ -169,12 +169,13 @@ class Forecaster:
                 f"one before the last minute: model {self.version} has no tables of moments, see inputs of ListModels"
             )
             raise UnsupportedMoment(f"{moment.elapsed:g} s after tip-off", expected)
-        smallest, limit = self.calibration.smallest_alpha, self.calibration.alpha_limit
-        if query.alpha < smallest:
-            raise AlphaTooSmall(f"{query.alpha}", f"at least {_rounded_up(smallest)}, {limit}")
+        games = self.calibration.model(MarginSource.UNKNOWN).games
+        limit = f"the outermost quantiles that its {games} calibration games support"
+        if query.alpha < SMALLEST_ALPHA:
+            raise AlphaTooSmall(f"{query.alpha}", f"at least {_rounded_up(SMALLEST_ALPHA)}, {limit}")
         for index, level in enumerate(query.quantile_levels):
-            if not smallest / 2 <= level <= 1 - smallest / 2:
-                least = _rounded_up(smallest / 2)
+            if not SMALLEST_ALPHA / 2 <= level <= 1 - SMALLEST_ALPHA / 2:
+                least = _rounded_up(SMALLEST_ALPHA / 2)
                 raise QuantileTooExtreme(
                     f"{level}", f"{least} to {1 - least:g}, {limit}", field=f"quantile_levels[{index}]"
                 )

@@ -207,7 +207,7 @@ BROKEN: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     "no groups": (other("starts", lambda column: column[:1]), "starts and nearest do not have the right shapes"),
     "more groups than there are": (lambda: {"nearest": np.array(GROUPS + 1)}, "31 of 30 groups; expected up to 400"),
     "a weight beyond its bound": (with_value("weights", 101.0, (3, 0)), "weights of features must be within ±100"),
-    "a center that is no number": (with_value("centers", np.nan, (7, 0, 0)), "coordinates must be within"),
+    "a center that is no number": (with_value("centers", np.nan, (7, 0, 0)), "vectors must be within"),
     "centers of fewer minutes": (other("centers", lambda column: column[:-1]), "centers are float32 of shape"),
     "fewer centers": (other("centers", lambda column: column[:, :-1]), "each group a level"),
     "a feature too few": (other("centers", lambda column: column[:, :, :-1].copy()), "centers must be"),

@@ -58,11 +58,11 @@ def broken() -> dict[str, dict[str, object]]:
         "not at its level": {"links": links},
         "the entry point is not": {"entry": np.array([low], dtype=np.uint16)},
         "do not fit together": {"counts": graph().counts[:-1]},
-        "vectors are": {"vectors": graph().vectors[:-1]},
-        "vectors are float64": {"vectors": graph().vectors.astype(float)},
-        "coordinates must be within": {"vectors": np.full_like(graph().vectors, np.nan)},
-        "coordinates must be within ±1e": {"vectors": graph().vectors * np.float32(1e30)},
-        "levels are": {"levels": levels.astype(np.int8)},
+        "vectors is float32": {"vectors": graph().vectors[:-1]},
+        "vectors is float64": {"vectors": graph().vectors.astype(float)},
+        "vectors must be within": {"vectors": np.full_like(graph().vectors, np.nan)},
+        "vectors must be within ±1e": {"vectors": graph().vectors * np.float32(1e30)},
+        "levels is": {"levels": levels.astype(np.int8)},
     }
 
 

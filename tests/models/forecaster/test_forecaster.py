@@ -22,6 +22,7 @@ from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import Forecast, Horizon, WarningReason
+from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA
 
 ROUNDING = 1e-4
 QUERIES = queries(home_team=st.sampled_from(["", "BOS", "LAL"]), pregame_margin=st.none() | st.floats(-15, 15)).map(
@@ -106,7 +107,7 @@ def test_a_pregame_margin_takes_the_place_of_the_ratings(shipped: Forecaster) ->
 
 
 def test_an_alpha_too_small_is_refused_with_the_smallest_that_can_be_had(shipped: Forecaster) -> None:
-    smallest = shipped.calibration.smallest_alpha
+    smallest = SMALLEST_ALPHA
     assert shipped.info.smallest_alpha == smallest
     with pytest.raises(AlphaTooSmall) as refused:
         shipped.forecast(query(alpha=1e-5))

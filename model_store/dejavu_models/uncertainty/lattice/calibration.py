@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -47,9 +47,6 @@ class LatticeCalibration:
     _kinds: dict[MarginSource, tuple[LiveKind, ...]] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )
-
-    smallest_alpha: ClassVar[float] = SMALLEST_ALPHA
-    """The smallest alpha that has an interval."""
 
     def __post_init__(self) -> None:
         if missing := [source.name for source in WITHOUT_LINE if (source, LiveKind.NONE) not in self.models]:
@@ -95,12 +92,6 @@ class LatticeCalibration:
             if all(map(math.isfinite, values)):
                 return LiveColumns.of(kind, np.array(values)[:, None])
         return None
-
-    @property
-    def alpha_limit(self) -> str:
-        """Description, for users, of the limit of the smallest alpha."""
-        games = self.models[MarginSource.UNKNOWN, LiveKind.NONE].games
-        return f"the outermost quantiles that its {games} calibration games support"
 
     def game(
         self,

@@ -30,7 +30,7 @@ from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePatt
 from dejavu_models.forecaster.active_state import ActiveState, expected_margin
 from dejavu_models.forecaster.columns import columns_of, compiled_columns, forecasts_of
 from dejavu_models.forecaster.explanation import ForecastPart, explanation
-from dejavu_models.forecaster.others import NO_OTHERS, predicted
+from dejavu_models.forecaster.others import predicted
 from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.manifest import Manifest, model_info
 from dejavu_models.moments.model import MomentModel
@@ -41,6 +41,7 @@ from dejavu_models.totals.totals import Totals, forecast_total
 from dejavu_models.types import (
     HORIZONS,
     AdaptationMode,
+    ComponentPrediction,
     ExpectedMarginTerms,
     Forecast,
     Horizon,
@@ -198,13 +199,11 @@ class Forecaster:
             live = self.calibration.live(situation, dict(zip(LIVE_COLUMNS, game.inputs, strict=True)))
         if live is not None:
             shift = self.calibration.shift(situation, live)
-        center, others = game.point(horizon) + shift, NO_OTHERS
+        center, others, shares = game.point(horizon) + shift, tuple[ComponentPrediction, ...](), None
         if self.models.others:
             base_of = partial(self.calibration.base, situation, center, lead, margin, live)
-            others = predicted(self.models, situation, game, margin, base_of, every=query.explain)
-        distribution = self.calibration.game(
-            situation, center, lead, margin, live, game.opinion(horizon), others.shares
-        )
+            others, shares = predicted(self.models, situation, game, margin, base_of, every=query.explain)
+        distribution = self.calibration.game(situation, center, lead, margin, live, game.opinion(horizon), shares)
         return ForecastPart(distribution, game, shift, others)
 
     def _at_moment(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,21 +19,6 @@ from dejavu_models.uncertainty.lattice.distribution import EDGES
 from dejavu_models.uncertainty.lattice.margin_model import Base
 
 
-class Others(NamedTuple):
-    """Predictions of components that are not compiled, for one game.
-
-    Attributes:
-        predictions: of each component, with its weight.
-        shares: their part of the pool, an `Others` of the extension; None if they have no weight.
-    """
-
-    predictions: tuple[ComponentPrediction, ...] = ()
-    shares: Any = None
-
-
-NO_OTHERS: Final = Others()
-
-
 def predicted(
     models: Ensemble,
     situation: Situation,
@@ -42,7 +27,7 @@ def predicted(
     base_of: Callable[[], Base],
     *,
     every: bool,
-) -> Others:
+) -> tuple[tuple[ComponentPrediction, ...], Any]:
     """Ask the components for one game. One at a time: no game's numbers can depend on another one's.
 
     Args:
@@ -53,6 +38,10 @@ def predicted(
         base_of: returns what the linear models predict for it.
         every: whether to ask those without a weight too, for an explanation.
 
+    Returns:
+        The predictions with their weights, and their part of the pool, an `Others` of the extension; None if they have
+        no weight.
+
     Raises:
         ValueError: if a component's answer is no prediction; the message names it.
     """
@@ -60,7 +49,7 @@ def predicted(
     weights = models.weights.of(source, HORIZONS.index(horizon), minute)
     of_others = (weights / weights.sum())[len(POOLED) :].tolist()
     if not (every or any(of_others)):
-        return NO_OTHERS
+        return (), None
     base, given = base_of(), np.array([math.nan if margin is None else margin])
     rows = Rows(np.array([game.pattern], dtype=np.float64), given, np.array([game.inputs]))
     predictions, point, below = list[ComponentPrediction](), 0.0, np.zeros(len(EDGES))
@@ -71,4 +60,4 @@ def predicted(
             point += weight * predictions[-1].prediction
             below += weight * made.below[0]
     whole = sum(of_others)
-    return Others(tuple(predictions), native.Others(whole, point, below.tolist()) if whole else None)
+    return tuple(predictions), native.Others(whole, point, below.tolist()) if whole else None

@@ -40,7 +40,6 @@ def test_an_interval_has_whole_ends_and_at_most_half_of_alpha_beyond_each(
     # One value less on either side would leave more than that outside.
     assert made.mass[0, lower >= VALUES].sum() >= alpha / 2 - 1e-9
     assert made.mass[0, upper <= VALUES].sum() >= alpha / 2 - 1e-9
-    assert made.above(upper)[0] == pytest.approx(above, abs=1e-12) == made.above(upper + 0.5)[0]
 
 
 @given(center=centers, scale=scales)
@@ -48,8 +47,6 @@ def test_no_game_ends_in_a_tie_and_no_side_is_impossible(center: float, scale: f
     made = distribution(center, scale, ties=False)
     assert made.mass[0, LARGEST] == 0
     assert 0 < made.home_leads[0] < 1
-    assert made.above(0.0)[0] == pytest.approx(made.above(0.9)[0]) == pytest.approx(made.home_leads[0])
-    assert made.above(-1)[0] == pytest.approx(made.home_leads[0])
 
 
 @given(center=st.floats(-30, 30), scale=st.floats(0.5, 15), outcome=st.integers(-60, 60), ties=st.booleans())

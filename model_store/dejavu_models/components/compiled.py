@@ -87,7 +87,7 @@ class CompiledModels:
             mean_totals=zeros if dejavu is None else dejavu.references.mean_totals,
             network_totals=zeros if lstm is None else lstm.mean_totals,
             features=np.zeros((_MINUTES, FEATURES)) if dejavu is None else dejavu.weights,
-            weights=np.ascontiguousarray(weights[..., : len(POOLED)]),  # of others, see `Others`
+            weights=np.ascontiguousarray(weights[..., : len(POOLED)]),  # of others, see `forecaster.others`
         )
 
     def predict(

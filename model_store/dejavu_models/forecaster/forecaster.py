@@ -194,11 +194,10 @@ class Forecaster:
             margin: expected margin, in points; None if unknown.
         """
         situation, horizon = Situation(query.horizon, game.minute, source), HORIZONS.index(query.horizon)
-        live, shift = None, 0.0
+        live = None
         if game.inputs is not UNKNOWN:
             live = self.calibration.live(situation, dict(zip(LIVE_COLUMNS, game.inputs, strict=True)))
-        if live is not None:
-            shift = self.calibration.shift(situation, live)
+        shift = self.calibration.shift(situation, live)
         center, others, shares = game.point(horizon) + shift, tuple[ComponentPrediction, ...](), None
         if self.models.others:
             base_of = partial(self.calibration.base, situation, center, lead, margin, live)

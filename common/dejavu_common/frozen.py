@@ -7,19 +7,21 @@ class with the same slots. Decision: docs/decisions/0067-speed-of-calls.md.
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
-from typing import Any, TypeVar
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, TypeVar, dataclass_transform
 
 _T = TypeVar("_T")
 
 
+@dataclass_transform(frozen_default=True)
 def fast_frozen(cls: type[_T]) -> type[_T]:
-    """Give a dataclass with `frozen=True, slots=True` the faster constructor, with the same arguments and defaults.
+    """Make a dataclass with `frozen=True, slots=True`, and the faster constructor: the same arguments and defaults.
 
     Raises:
         TypeError: if the class inherits slots, or a field is not an argument, is keyword-only, or has a default
             factory.
     """
+    cls = dataclass(frozen=True, slots=True)(cls)
     slots, parameters = cls.__dict__.get("__slots__"), fields(cls)  # type: ignore[arg-type]  # any dataclass
     names = [each.name for each in parameters]
     if cls.__base__ is not object or slots != tuple(names):

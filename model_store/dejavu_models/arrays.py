@@ -48,6 +48,27 @@ def from_npz(content: bytes) -> dict[str, NDArray[Any]]:
     return columns
 
 
+def check_array(name: str, values: NDArray[Any], kind: Any, shape: tuple[int, ...], *bounds: float) -> None:
+    """Check an array of a bundle.
+
+    Args:
+        name: its name, for the message.
+        values: the array.
+        kind: type of its numbers, such as np.float64, or a class of types, such as np.unsignedinteger.
+        shape: its shape.
+        bounds: its least and its greatest possible number; none if any is possible.
+
+    Raises:
+        ValueError: if its type or shape is another one, or a number is out of bounds, or NaN.
+    """
+    if not (issubclass(values.dtype.type, kind) and values.dtype.isnative and values.shape == shape):
+        found = f"{values.dtype} of shape {values.shape}"
+        raise ValueError(f"{name} is {found}; expected {kind.__name__} of shape {shape}")
+    if bounds and not ((values >= bounds[0]) & (values <= bounds[1])).all():
+        least, most = bounds
+        raise ValueError(f"{name} must be within {f'±{most:g}' if least == -most else f'{least:g} to {most:g}'}")
+
+
 def stacked(models: Sequence[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """Return the columns of models that have `games` and tables of these names: a row each, tables as float32."""
     tables = {name: np.stack([getattr(model, name) for model in models]).astype(np.float32) for name in names}

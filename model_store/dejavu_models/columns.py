@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -126,16 +126,9 @@ class ColumnsQuery:
 
     def rows(self, start: int, stop: int) -> ColumnsQuery:
         """Return the request for some of the games."""
-        offsets = self.offsets
-        return ColumnsQuery(
-            self.patterns[offsets[start] : offsets[min(stop, len(self))]],
-            self.minutes[start:stop],
-            self.margins[start:stop],
-            self.horizon,
-            self.alpha,
-            self.quantile_levels,
-            checked=True,
-        )
+        offsets, minutes, margins = self.offsets, self.minutes[start:stop], self.margins[start:stop]
+        patterns = self.patterns[offsets[start] : offsets[min(stop, len(self))]]
+        return replace(self, patterns=patterns, minutes=minutes, margins=margins, checked=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

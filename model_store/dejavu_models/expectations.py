@@ -37,18 +37,6 @@ class RatedGame(NamedTuple):
     lineups: Lineups | LineupEffects | None = None
 
 
-class MarginUncertainty(NamedTuple):
-    """Uncertainty of an expected margin.
-
-    Attributes:
-        variance: of the expected margin, in points squared.
-        deviations: standard deviations of the strengths of home and away, in points.
-    """
-
-    variance: float
-    deviations: tuple[float, float]
-
-
 class Expectations:
     """Expectations of games of any date by ratings and the games before them; thread-safe.
 
@@ -93,14 +81,14 @@ class Expectations:
             away_missing=players.missing(game.away, game.lineups.away_seen),
         )
 
-    def _margin_uncertainty(self, game: RatedGame) -> MarginUncertainty:
-        """Return the uncertainty of a game's expected margin."""
+    def _margin_uncertainty(self, game: RatedGame) -> tuple[float, tuple[float, float]]:
+        """Return the variance of a game's expected margin, in points squared, and the deviations of both strengths."""
         state = self._rated.ratings.filter
         if game.day is not None and game.day > state.newest:
             state = state.predict(season_on(game.day), game.day)
         terms = game_terms(self._schedule(game), game.home, is_playoffs=game.is_playoffs)
         variance = state.expected(game.home, game.away, terms)[1] - state.settings.noise
-        return MarginUncertainty(variance, (state.deviation(game.home), state.deviation(game.away)))
+        return variance, (state.deviation(game.home), state.deviation(game.away))
 
     def _total(self, game: RatedGame) -> float | None:
         """Return the expected final total of a game, in points; None without ratings of totals."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
@@ -43,7 +42,6 @@ def are_differentials(values: Sequence[float]) -> bool:
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class ScorePattern:
     """Score differentials at the end of each minute of play, starting with the first.
 
@@ -110,7 +108,6 @@ class LineupEffects(NamedTuple):
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class ForecastQuery:
     """Request for one forecast.
 

@@ -137,10 +137,6 @@ class LiveRatings:
                 unseen[code] = max(unseen[code], result.day)
         return unseen
 
-    def known(self, home: str, away: str) -> bool:
-        """Return whether both teams have at least KNOWN_GAMES reported games of the filter's season."""
-        return _are_known(self.games, home, away)
-
     def finals_on(self, code: str, game_date: date | None) -> tuple[int, date | None]:
         """Return the number of a team's known finals in a game's season, and the date up to which it was known before.
 
@@ -177,10 +173,6 @@ class LiveTotals:
             predicted = state.predict(result.season, result.day)
             state = predicted.update(result.home, result.away, result.total, terms)
         return replace(self, filter=state, games=_counted(games, result))
-
-    def known(self, home: str, away: str) -> bool:
-        """Return whether both teams have at least KNOWN_GAMES games of the filter's season with a reported total."""
-        return _are_known(self.games, home, away)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,5 +241,6 @@ def _counted(games: Mapping[str, int], result: GameResult) -> Mapping[str, int]:
     return {**games, **{code: games.get(code, 0) + 1 for code in (result.home, result.away)}}
 
 
-def _are_known(games: Mapping[str, int], home: str, away: str) -> bool:
+def have_known_games(games: Mapping[str, int], home: str, away: str) -> bool:
+    """Return whether both teams have at least KNOWN_GAMES of these games, by team."""
     return min(games.get(home, 0), games.get(away, 0)) >= KNOWN_GAMES

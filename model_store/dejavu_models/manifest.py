@@ -11,12 +11,10 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime
 from typing import Annotated, Final, Self
 
-import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from dejavu_feed.live_inputs import LIVE_INPUTS
-from dejavu_models.components.ensemble import Ensemble, GameOpinions
-from dejavu_models.components.features import LIVE_COLUMNS
+from dejavu_models.components.ensemble import Ensemble
 from dejavu_models.team_filter import MIN_NOISE
 from dejavu_models.types import (
     COMPONENTS,
@@ -24,11 +22,10 @@ from dejavu_models.types import (
     MAX_SLOTS,
     Horizon,
     HorizonSupport,
-    MarginSource,
     Metric,
     ModelInfo,
 )
-from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA, LatticeCalibration
 
 SCHEMA_VERSION = 4
 """Schema version of the manifest and of the file formats that this code writes and reads."""
@@ -283,7 +280,7 @@ _OF_RATINGS: Final = ("neutral_site",)
 """Inputs that the ratings of every bundle use."""
 
 
-def model_info(manifest: Manifest, models: Ensemble, calibration: LatticeCalibration) -> ModelInfo:
+def model_info(manifest: Manifest, models: Ensemble, calibration: LatticeCalibration, half_width: float) -> ModelInfo:
     """Describe a model by its manifest, its components, and the levels and inputs that its calibration supports."""
     has_totals = TOTALS in manifest.files
     of_totals = {"total_points", "pregame_total"} if has_totals else set()
@@ -291,7 +288,7 @@ def model_info(manifest: Manifest, models: Ensemble, calibration: LatticeCalibra
     return ModelInfo(
         version=manifest.version,
         horizons=tuple(HorizonSupport(horizon, 1, horizon.last_slot) for horizon in HORIZONS),
-        smallest_alpha=calibration.smallest_alpha,
+        smallest_alpha=SMALLEST_ALPHA,
         train_seasons=manifest.train.seasons,
         calibration_seasons=manifest.calibrate.seasons,
         train_games=manifest.train.games,
@@ -313,21 +310,7 @@ def model_info(manifest: Manifest, models: Ensemble, calibration: LatticeCalibra
         weights=tuple(models.weights.listed()),
         similar_games=0 if models.dejavu is None else models.dejavu.images_a_forecast,
         network_units=0 if models.lstm is None else models.lstm.units,
-        half_width=_half_width(calibration, models),
+        half_width=half_width,
         totals=has_totals,
         line=calibration.has_line,
     )
-
-
-def _half_width(calibration: LatticeCalibration, models: Ensemble) -> float:
-    """Return half the width of the 95 % interval of the half, for a level game of even teams at minute 18."""
-    levels, margins = np.zeros((1, 18)), np.zeros(1)
-    live = np.full((1, 18, len(LIVE_COLUMNS)), np.nan)
-    index, minute = HORIZONS.index(Horizon.HALFTIME), levels.shape[1]
-    opinions = GameOpinions(models, MarginSource.KNOWN, levels, margins, live).at(index, minute)
-    points = models.linear.increments(minute, margins, margins)[:, index]
-    model = calibration.model(MarginSource.KNOWN)
-    lower, upper = model.distribution(Horizon.HALFTIME, minute, points, margins, margins, opinions=opinions).intervals(
-        0.05
-    )
-    return float(upper[0] - lower[0]) / 2

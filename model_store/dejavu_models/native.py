@@ -6,10 +6,9 @@ Built with the package if there is a C++ compiler (`hatch_build.py`); model_stor
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-native: Any
-"""The extension."""
+__all__ = ["native", "shared_floats"]
 
 try:
     from dejavu_models import _native as native

@@ -22,7 +22,7 @@ import numpy as np
 
 from dejavu_feed.box_score import MARKS, STARTERS, Lineups, PlayerLine, lines_of_team, mark_of
 from dejavu_feed.teams import TEAMS
-from dejavu_models.arrays import Floats, from_npz, to_npz
+from dejavu_models.arrays import Floats, check_array, from_npz, to_npz
 
 # Chosen on the seasons 2016 to 2019 (docs/decisions/0071-who-plays.md).
 _VARIANCE: Final = 6.0
@@ -295,27 +295,23 @@ class PlayerRatings:
         """
         columns = from_npz(content)
         ids, teams, games = columns["player"], columns["team"], columns["games"]
-        if not all(each.dtype.kind in "iu" for each in (ids, teams, games)):  # a NaN would be within any bounds
-            raise ValueError("its ids, teams and games must be whole numbers")
         numbers = np.stack([columns[name] for name in _NUMBERS])
         plays, weights = columns["plays"], columns["weights"]
-        if not 1 <= len(ids) <= MAX_RATED or numbers.shape != (len(_NUMBERS), len(ids)) or teams.shape != ids.shape:
-            raise ValueError(f"it holds {len(ids)} players; expected 1 to {MAX_RATED}, with a row each")
-        if (np.diff(ids) <= 0).any() or ids[0] < 1 or teams.min() < 0 or teams.max() >= len(_CODES):
-            raise ValueError("its players must be in ascending order, each of a team")
-        least = np.array([-_MAX_RATING, 0, 0, 0, 0, 0])[:, None]
-        most = np.array([_MAX_RATING, _VARIANCE, STARTERS, 1, STARTERS, 9999])[:, None]
-        if not ((numbers >= least) & (numbers <= most)).all():  # NaN fails too
-            raise ValueError("the numbers of its players are out of bounds")
+        if not 1 <= len(ids) <= MAX_RATED:
+            raise ValueError(f"it holds {len(ids)} players; expected 1 to {MAX_RATED}")
+        check_array("its ids", ids, np.integer, (len(ids),), 1, np.inf)
+        check_array("its teams", teams, np.integer, ids.shape, 0, len(_CODES) - 1)
+        if (np.diff(ids) <= 0).any():
+            raise ValueError("its players must be in ascending order")
+        most = _MAX_RATING, _VARIANCE, STARTERS, 1, STARTERS, 9999
+        for name, column, bound in zip(_NUMBERS, numbers, most, strict=True):
+            check_array(f"its {name}", column, np.floating, ids.shape, -bound if name == "rating" else 0, bound)
         newest_season = int(columns["newest_season"])
         if numbers[-1].max() > newest_season:
             raise ValueError(f"its players must be of no later season than its newest, {newest_season}")
-        if games.shape != (len(_CODES),) or games.min() < 0 or games.max() > 200:
-            raise ValueError("its games a team must be from 0 to 200")
-        if plays.shape != SHAPE or not ((plays > 0) & (plays <= 1)).all():
-            raise ValueError(f"its probabilities must be of shape {SHAPE}, in (0, 1]")
-        if weights.shape != (3,) or not (np.abs(weights) <= 2).all():
-            raise ValueError("its weights must be three numbers within ±2")
+        check_array("its games a team", games, np.integer, (len(_CODES),), 0, 200)
+        check_array("its probabilities", plays, np.floating, SHAPE, np.nextafter(0, 1), 1)
+        check_array("its weights", weights, np.floating, (3,), -2, 2)
         rows = [
             PlayerRating(_CODES[team], rating, variance, minutes, starts, usual, int(newest))
             for team, (rating, variance, minutes, starts, usual, newest) in zip(

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -45,8 +44,7 @@ _LATE, _CLOSE = 42, 3.0
 _FEW_MINUTES, _MANY_CHANGES = 6, 3
 
 
-@dataclass(frozen=True, slots=True)
-class RiskFactor:
+class RiskFactor(NamedTuple):
     """One factor of a risk score.
 
     Attributes:
@@ -64,8 +62,7 @@ class RiskFactor:
     contribution: float
 
 
-@dataclass(frozen=True, slots=True)
-class RiskAssessment:
+class RiskAssessment(NamedTuple):
     """Risk score of a game.
 
     Attributes:

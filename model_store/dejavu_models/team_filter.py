@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dejavu_feed.off_season import days_with_games, season_on, summer
 from dejavu_feed.teams import TEAMS
-from dejavu_models.arrays import Floats
+from dejavu_models.arrays import Floats, check_array
 from dejavu_models.schedule import TotalTerms
 
 CODES: Final[tuple[str, ...]] = tuple(TEAMS)
@@ -111,12 +111,9 @@ class TeamFilter:
         Raises:
             ValueError: if there are more or fewer of them, they are not finite or too large, or a variance is negative.
         """
-        size = LEVEL + len(self.terms)
-        if self.mean.shape != (size,) or self.covariance.shape != (size, size):
-            raise ValueError(f"it holds a state of shape {self.mean.shape}; expected {size} values")
-        for name, values, most in (("mean", self.mean, MAX_STRENGTH), ("covariance", self.covariance, MAX_STRENGTH**2)):
-            if values.dtype != np.float64 or not np.abs(values).max() <= most:  # NaN fails too
-                raise ValueError(f"its {name} is {values.dtype}; expected finite float64 within ±{most:g}")
+        size, most = LEVEL + len(self.terms), MAX_STRENGTH**2
+        check_array("its mean", self.mean, np.float64, (size,), -MAX_STRENGTH, MAX_STRENGTH)
+        check_array("its covariance", self.covariance, np.float64, (size, size), -most, most)
         if self.covariance.diagonal().min() < 0:
             raise ValueError("its covariance has negative variances")
 

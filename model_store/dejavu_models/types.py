@@ -31,7 +31,6 @@ rounds to a tie, which is not a lead; a final score is never a tie."""
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class Interval:
     """Closed interval of differentials, in points."""
 
@@ -47,7 +46,6 @@ class Interval:
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class SimilarGame:
     """A past game that resembles the requested one after the same minute.
 
@@ -105,8 +103,7 @@ class SimilarSummary(NamedTuple):
     correction: float
 
 
-@dataclass(frozen=True, slots=True)
-class Attribution:
+class Attribution(NamedTuple):
     """Additive decomposition of a point forecast: before_tipoff + sum(minutes) + components; in points.
 
     Attributes:
@@ -145,7 +142,6 @@ class ComponentPrediction(NamedTuple):
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class Explanation:
     """Explanation of a forecast; predictions are differentials at the horizon, in points.
 
@@ -174,8 +170,7 @@ MOST_SIMILAR: Final = 5
 """Maximum number of similar games in an explanation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quantile:
+class Quantile(NamedTuple):
     """Quantile of the outcome: P(differential ≤ value) = level; value in points."""
 
     level: float
@@ -194,7 +189,6 @@ class AdaptationMode(enum.Enum):
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class Adaptation:
     """Adapted and static interval of a forecast, with the rolling coverage of both.
 
@@ -234,7 +228,6 @@ class WarningReason(enum.Enum):
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class TeamKnowledge:
     """Uncertainty of a team's rating before a game.
 
@@ -251,7 +244,6 @@ class TeamKnowledge:
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class ExpectedMarginTerms:
     """Terms of the expected margin of a game, in points, home − away; their sum is the margin.
 
@@ -292,7 +284,6 @@ class ExpectedMarginTerms:
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class TotalForecast:
     """Forecast of the total points at a horizon, in addition to that of the differential.
 
@@ -316,7 +307,6 @@ class TotalForecast:
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class Forecast:
     """Forecast of the differential at a horizon.
 
@@ -385,8 +375,7 @@ class Forecast:
         return 60.0 * self.elapsed_minutes if self.moment is None else self.moment.elapsed
 
 
-@dataclass(frozen=True, slots=True)
-class HorizonSupport:
+class HorizonSupport(NamedTuple):
     """A supported horizon and its range of pattern lengths, in slots (both ends included)."""
 
     horizon: Horizon
@@ -394,8 +383,7 @@ class HorizonSupport:
     max_slots: int
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(NamedTuple):
     """Metric measured when a model was trained, with its 95 % bootstrap interval over games if available."""
 
     name: str

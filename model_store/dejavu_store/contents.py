@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
@@ -81,15 +81,11 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
     def optional(name: str, parse: Callable[[bytes], T]) -> T | None:
         return read(name, parse) if name in contents else None
 
-    models = Ensemble(linear := read(LINEAR, linear_from_bytes))
+    models = Ensemble(read(LINEAR, linear_from_bytes))
     classes = component_classes(source, manifest)
-    members: dict[str, Any] = {name: read(component_file(name), kind.from_bytes) for name, kind in classes.items()}
-    if members:
-        dejavu, lstm, names = members.pop("dejavu", None), members.pop("lstm", None), (*POOLED, *members)
-        others = tuple(members.values())
-        models = read(
-            WEIGHTS, lambda content: Ensemble(linear, dejavu, lstm, Weights.from_bytes(content, names), others)
-        )
+    if members := tuple(read(component_file(name), kind.from_bytes) for name, kind in classes.items()):
+        names = tuple(dict.fromkeys((*POOLED, *manifest.components)))
+        models = read(WEIGHTS, lambda content: Ensemble(models.linear, members, Weights.from_bytes(content, names)))
     return Forecaster(
         manifest,
         models,

@@ -95,7 +95,6 @@ class SentMarket(NamedTuple):
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class IssuedForecast:
     """An issued forecast with the request that it answers.
 

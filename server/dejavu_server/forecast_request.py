@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 
 from dejavu_common.frozen import fast_frozen
@@ -11,7 +10,6 @@ from dejavu_models.forecast_query import ForecastQuery
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class ForecastRequest:
     """Request for one forecast.
 

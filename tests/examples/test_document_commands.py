@@ -202,7 +202,7 @@ ELSEWHERE = {
     r"(pip install|dejavu-dashboard) ": "tests/gateway starts it; test_wheel.py looks at what an installation gets",
     r"(grpcurl -plaintext -d '\{\"model_name\"|curl .*/v2/)": "test_open_inference_document.py runs them",
     r"(cat gbm|dejavu-trainer publish bundle --store models --target|dejavu models show challenger$)": (
-        "test_component.py fits and serves the component; publishing is that of docs/training.md"
+        "test_ensemble.py fits and serves the component; publishing is that of docs/training.md"
     ),
     r"make ": "runs the tests, or the demo (tests/e2e/test_demo.py), or is run by .ci/run",
     r"dejavu poll( #|$| --metrics-listen)": NBA,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings, RatedSchedule
+from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings, RatedSchedule, have_known_games
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import CODES, LEVEL, RatingSettings, TotalFilter
 
@@ -82,20 +82,10 @@ def test_ratings_of_totals_advance_with_the_others_and_wait_for_totals_that_are_
 def test_teams_are_known_once_both_have_had_enough_games_of_the_season() -> None:
     state = start()
     for game in range(KNOWN_GAMES):
-        assert not state.known("BOS", "NYK")
+        assert not have_known_games(state.games, "BOS", "NYK")
         state = state.after(result(day=140 + game))
-    assert state.known("BOS", "NYK")
-    assert not state.known("BOS", "LAL")
-
-
-@pytest.mark.parametrize(("season", "day", "summers"), [(2025, 510, 1), (2026, 875, 2)])
-def test_a_new_season_draws_teams_together_and_counts_their_games_anew(season: int, day: int, summers: int) -> None:
-    """Also one after a season without any report."""
-    before = carried([result(day=140 + game, differential=30.0) for game in range(KNOWN_GAMES)])
-    after = before.after(result("LAL", "UTA", season=season, day=day))
-    assert after.games == {"LAL": 1, "UTA": 1}
-    lead = [state.filter.strengths["BOS"] - state.filter.strengths["NYK"] for state in (before, after)]
-    assert lead[1] == pytest.approx(SETTINGS.carry**summers * lead[0], rel=0.02)
+    assert have_known_games(state.games, "BOS", "NYK")
+    assert not have_known_games(state.games, "BOS", "LAL")
 
 
 GAP = LAST + timedelta(days=1258)

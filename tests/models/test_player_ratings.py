@@ -175,17 +175,12 @@ WRONG: dict[str, Change] = {
     "no players": lambda of: of.update({name: values[:0] for name, values in of.items() if values.ndim == 1}),
     "ids out of order": lambda of: of.update(player=of["player"][::-1]),
     "a team that is none": lambda of: of.update(team=of["team"] + 30),
-    "a rating that is no number": lambda of: of.update(rating=of["rating"] * np.nan),
     "a rating beyond any player's": lambda of: of.update(rating=of["rating"] + 1e6),
     "a player of a later season": lambda of: of.update(season=of["season"] + 1),
     "a negative variance": lambda of: of.update(variance=-of["variance"]),
-    "columns of other lengths": lambda of: of.update(usual=of["usual"][:-1]),
     "too many games": lambda of: of.update(games=of["games"] + 10**6),
     "ids that are no number": lambda of: of.update(player=of["player"] * np.nan),
-    "games that are no number": lambda of: of.update(games=of["games"] * np.nan),
-    "probabilities of another shape": lambda of: of.update(plays=of["plays"][:2]),
     "a probability of 0": lambda of: of.update(plays=of["plays"] * 0),
-    "weights that are no numbers": lambda of: of.update(weights=of["weights"] * np.inf),
 }
 
 

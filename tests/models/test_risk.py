@@ -98,14 +98,6 @@ def test_every_assessment_keeps_its_bounds_and_its_sum_and_treats_home_and_away_
     assert (0, *risk.LEVEL_BOUNDS)[place] <= assessment.score <= (*risk.LEVEL_BOUNDS, 100)[place]
 
 
-@given(PATTERNS, st.floats(1, 3))
-def test_the_same_course_on_a_larger_scale_is_no_calmer(slots: list[int], scale: float) -> None:
-    larger = pattern(*(scale * slot for slot in slots))
-    values = risk.measure(pattern(*slots))
-    assert risk.measure(larger) == pytest.approx({name: scale * each for name, each in values.items()}, abs=1e-9)
-    assert risk.assess(larger).score >= risk.assess(pattern(*slots)).score - 1e-6
-
-
 @pytest.mark.real_data
 def test_what_counts_as_usual_is_so_in_a_real_season(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--data", str(data_dir), "--seasons", "2021"]) == 0

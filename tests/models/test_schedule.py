@@ -155,13 +155,8 @@ def test_terms_tell_who_is_more_tired_and_where_air_is_thin(
     ("day", "home", "away", "given", "neutral"),
     [
         (date(2024, 1, 11), "CLE", "BKN", None, True),  # Paris
-        (date(2024, 1, 11), "BKN", "CLE", None, True),
         (date(2024, 1, 11), "DEN", "NOP", None, False),
-        (date(2024, 1, 12), "CLE", "BKN", None, False),
-        (date(2020, 7, 29), "DEN", "UTA", None, False),
-        (date(2020, 10, 11), "MIA", "LAL", None, True),  # near Orlando
         (date(2031, 1, 20), "DEN", "BOS", True, True),
-        (date(2031, 1, 20), "DEN", "BOS", None, False),
         (date(2024, 1, 11), "CLE", "BKN", False, False),
         (None, "DEN", "BOS", True, True),
     ],

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_models.live_ratings import RatedSchedule
@@ -47,25 +46,6 @@ def test_what_teams_and_terms_are_worth_is_found_from_results(
 
 
 @pytest.mark.parametrize("kind", FILTERS)
-@given(games=st.lists(st.tuples(TEAM, TEAM, st.integers(-60, 300)), max_size=20), home=TEAM, away=TEAM)
-def test_games_make_surer_and_draw_the_expectation_towards_them_and_rest_makes_less_sure(
-    kind: type[TeamFilter], games: list[tuple[str, str, int]], home: str, away: str
-) -> None:
-    state = kind.start().predict(2031, FIRST)
-    for one, other, outcome in games:
-        if one != other:
-            before, state = state, state.update(one, other, outcome)
-            (expected, variance), (was, varied) = (each.expected(one, other) for each in (state, before))
-            assert variance < varied
-            assert abs(expected - outcome) <= abs(was - outcome)
-    rested = state.predict(2031, FIRST + timedelta(4))
-    assert rested.expected("BOS", "BKN")[1] > state.expected("BOS", "BKN")[1]
-    assert np.linalg.eigvalsh(rested.covariance).min() > 0
-    if home != away and kind is TotalFilter:
-        assert state.expected(home, away) == pytest.approx(state.expected(away, home), abs=1e-9)
-
-
-@pytest.mark.parametrize("kind", FILTERS)
 def test_a_new_season_draws_teams_together_and_keeps_the_level(kind: type[TeamFilter]) -> None:
     state = kind.start().predict(2031, FIRST).update("BOS", "BKN", 250).update("BOS", "BKN", 250)
     after = state.predict(2032)
@@ -90,7 +70,7 @@ def paired(variance: float, between: float, noise: float, mean: float = 0.0) -> 
     return replace(START, settings=replace(START.settings, noise=noise), mean=means, covariance=covariance)
 
 
-NOT_FINITE = "its mean is float64; expected finite float64"
+NOT_FINITE = "its mean must be within"
 UNLEARNABLE = {
     "no variance": (paired(1.0, 1 + 2.0**-31, 2.0**-30), 7.0, "of DEN at BOS has the variance 0; expected more than 0"),
     "negative variance": (paired(1.0, 2.0, 1.0), 7.0, "has the variance -1"),

@@ -70,12 +70,16 @@ def without(source: int) -> Callable[[Columns], Columns]:
     ("name", "change", "said"),
     [
         *((CALIBRATION, without(source), f"no tables for margins that are {source.name}") for source in WITHOUT_LINE),
-        (RATINGS, lambda _: {"mean": np.zeros(33), "covariance": np.eye(33)}, "(33,); expected 35 values"),
-        (RATINGS, first("mean", 1e300), "its mean is float64; expected finite float64 within ±1000"),
-        (RATINGS, first("mean", math.nan), "its mean is float64; expected finite"),
+        (
+            RATINGS,
+            lambda _: {"mean": np.zeros(33), "covariance": np.eye(33)},
+            "its mean is float64 of shape (33,); expected float64 of shape (35,)",
+        ),
+        (RATINGS, first("mean", 1e300), "its mean must be within ±1000"),
+        (RATINGS, first("mean", math.nan), "its mean must be within"),
         (RATINGS, first("mean", 300.0), "points; expected at most 200"),
         (RATINGS, first("covariance", -80.0), "its covariance has negative variances"),
-        (RATINGS, first("covariance", 1e9), "expected finite float64 within ±1e+06"),
+        (RATINGS, first("covariance", 1e9), "its covariance must be within ±1e+06"),
         # Rows that nobody needs are refused before they take time and memory.
         (CALIBRATION, repeated("games"), "one row each for up to 12 kinds"),
         (CALIBRATION, repeated(), "one row each for up to 12 kinds"),

@@ -82,7 +82,7 @@ def test_a_bundle_whose_components_forecast_too_much_is_refused_whatever_their_w
     coefficients = np.zeros_like(small.models.linear.coefficients)
     coefficients[..., INTERCEPT] = 9700.0
     for lstm, said in ((steady_lstm(0.1), ""), (steady_lstm(3.0), r"is beyond ±10000 points")):
-        models = Ensemble(LinearModels(coefficients), lstm=lstm)
+        models = Ensemble(LinearModels(coefficients), (lstm,))
         with pytest.raises(BundleCorrupt, match=said) if said else contextlib.nullcontext():
             check_answers(with_parts(small, models=models))
 

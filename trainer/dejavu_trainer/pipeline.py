@@ -173,7 +173,7 @@ def fit(
 def _contents(fitted: CalibratedModels, ratings: RatingFilter, totals: Totals | None) -> dict[str, bytes]:
     models = fitted.models
     contents = {
-        **{component_file(name): each.to_bytes() for name, each in models.members.items()},
+        **{component_file(each.name): each.to_bytes() for each in models.members},
         LINEAR: linear_to_bytes(models.linear),
         CALIBRATION: fitted.calibration.to_bytes(),
         RATINGS: ratings_to_bytes(ratings),

@@ -42,28 +42,8 @@ _read: Final[Callable[[Sequence[float]], tuple[float, ...]]] = itemgetter(
 )
 """Return LIVE_COLUMNS of the numbers of live inputs."""
 
-_UNKNOWN: Final = (math.nan,) * len(LIVE_COLUMNS)
-
-
-def compiled_models(models: Ensemble) -> CompiledModels:
-    """Return the compiled form of an ensemble."""
-    linear, dejavu, lstm = models.linear, models.dejavu, models.lstm
-    databases = [None] * _MINUTES if dejavu is None else [None, *_databases(dejavu)]
-    weights = models.weights.values / models.weights.values.sum(axis=-1, keepdims=True)
-    zeros = np.zeros(_MINUTES)
-    compiled = native.Ensemble(
-        networks=[] if lstm is None else lstm.networks,
-        databases=databases,
-        coefficients=linear.coefficients.transpose(1, 2, 0, 3),
-        corrections=linear.corrections,
-        spreads=linear.spreads,
-        margin_slopes=zeros if dejavu is None else dejavu.references.margin_slopes,
-        mean_totals=zeros if dejavu is None else dejavu.references.mean_totals,
-        network_totals=zeros if lstm is None else lstm.mean_totals,
-        features=np.zeros((_MINUTES, FEATURES)) if dejavu is None else dejavu.weights,
-        weights=np.ascontiguousarray(weights[..., : len(POOLED)]),  # of others, see `Others`
-    )
-    return CompiledModels(compiled)
+UNKNOWN: Final = (math.nan,) * len(LIVE_COLUMNS)
+"""The live inputs of a game that has none."""
 
 
 def _databases(dejavu: Dejavu) -> Iterator[Any]:
@@ -90,11 +70,25 @@ class CompiledModels:
     """The ensemble of a bundle, compiled; thread-safe.
 
     Args:
-        models: an `Ensemble` of the extension.
+        models: the ensemble.
     """
 
-    def __init__(self, models: Any) -> None:
-        self._models = models
+    def __init__(self, models: Ensemble) -> None:
+        linear, dejavu, lstm = models.linear, models.dejavu, models.lstm
+        weights = models.weights.values / models.weights.values.sum(axis=-1, keepdims=True)
+        zeros = np.zeros(_MINUTES)
+        self._models = native.Ensemble(
+            networks=[] if lstm is None else lstm.networks,
+            databases=[None] * _MINUTES if dejavu is None else [None, *_databases(dejavu)],
+            coefficients=linear.coefficients.transpose(1, 2, 0, 3),
+            corrections=linear.corrections,
+            spreads=linear.spreads,
+            margin_slopes=zeros if dejavu is None else dejavu.references.margin_slopes,
+            mean_totals=zeros if dejavu is None else dejavu.references.mean_totals,
+            network_totals=zeros if lstm is None else lstm.mean_totals,
+            features=np.zeros((_MINUTES, FEATURES)) if dejavu is None else dejavu.weights,
+            weights=np.ascontiguousarray(weights[..., : len(POOLED)]),  # of others, see `forecaster.others`
+        )
 
     def predict(
         self,
@@ -115,10 +109,8 @@ class CompiledModels:
         Raises:
             KeyError: if the pattern is empty or too long.
         """
-        given = _numbers(live, len(differentials))
-        expected = math.nan if margin is None else margin
-        found = self._models.predict(differentials, expected, line, _UNKNOWN if given is None else _read(given))
-        return CompiledGame(self._models, found, given)
+        inputs, expected = _inputs(live, len(differentials)), math.nan if margin is None else margin
+        return CompiledGame(self._models, self._models.predict(differentials, expected, line, inputs), inputs)
 
     def predict_many(
         self, games: Sequence[tuple[Sequence[float], float | None, bool, LiveInputs]]
@@ -128,10 +120,9 @@ class CompiledModels:
         patterns = np.fromiter(chain.from_iterable(differentials for differentials, *_ in games), float, offsets[-1])
         margins = [math.nan if margin is None else margin for _, margin, *_ in games]
         lines = np.array([line for *_, line, _ in games], dtype=bool)
-        given = [_numbers(live, len(differentials)) for differentials, *_, live in games]
-        live = np.array([_UNKNOWN if each is None else _read(each) for each in given])
-        found = self._models.predict_many(patterns, np.array(offsets), np.array(margins), lines, live)
-        return [CompiledGame(self._models, *each) for each in zip(found, given, strict=True)]
+        inputs = [_inputs(live, len(differentials)) for differentials, *_, live in games]
+        found = self._models.predict_many(patterns, np.array(offsets), np.array(margins), lines, np.array(inputs))
+        return [CompiledGame(self._models, *each) for each in zip(found, inputs, strict=True)]
 
     def columns(
         self, patterns: Floats, offsets: Integers, margins: Floats, horizon: int, *, line: bool = False
@@ -147,13 +138,12 @@ class CompiledModels:
 
         Returns:
             Predictions of the linear models, (n,), in points, and the opinions of the other components for
-            `MarginTables.columns`; meaningless for a horizon that has passed.
+            `margin_tables`; meaningless for a horizon that has passed.
 
         Raises:
             KeyError: if a pattern is empty or too long.
         """
-        columns: tuple[Floats, Any] = self._models.columns(patterns, offsets, margins, line, horizon)
-        return columns
+        return self._models.columns(patterns, offsets, margins, line, horizon)
 
 
 class CompiledGame:
@@ -162,45 +152,37 @@ class CompiledGame:
     Args:
         models: the `Ensemble` that made them.
         prediction: a `Prediction` of the extension.
-        numbers: the numbers of its live inputs; None if it has none.
+        inputs: the live inputs that components and tables read.
 
     Attributes:
         minute: number of minutes of the pattern.
-        numbers: those of its live inputs, by `dejavu_feed.live_inputs.COLUMNS`.
+        inputs: LIVE_COLUMNS; UNKNOWN if the game has none, NaN for those that are not known.
     """
 
-    __slots__ = ("_models", "_opinions", "_prediction", "minute", "numbers")
+    __slots__ = ("_models", "_opinions", "_prediction", "inputs", "minute")
 
-    def __init__(self, models: Any, prediction: Any, numbers: tuple[float, ...] | None) -> None:
-        self._models, self._prediction, self.numbers = models, prediction, numbers
+    def __init__(self, models: native.Ensemble, prediction: native.Prediction, inputs: tuple[float, ...]) -> None:
+        self._models, self._prediction, self.inputs = models, prediction, inputs
         self._opinions: dict[int, Any] = {}
-        self.minute: int = prediction.minute
+        self.minute = prediction.minute
 
     @property
     def pattern(self) -> Sequence[float]:
         """The differentials after each minute, in points."""
-        pattern: Sequence[float] = self._prediction.pattern
-        return pattern
+        return self._prediction.pattern
 
     @property
     def lead(self) -> float:
         """The last differential, in points."""
         return self.pattern[-1]
 
-    @property
-    def inputs(self) -> tuple[float, ...]:
-        """The live inputs that components read, LIVE_COLUMNS; NaN for unknown ones."""
-        return _UNKNOWN if self.numbers is None else _read(self.numbers)
-
     def point(self, horizon: int) -> float:
         """Return the prediction of the linear models at a horizon, by its index, in points."""
-        point: float = self._prediction.point(horizon)
-        return point
+        return self._prediction.point(horizon)
 
     def path(self, horizon: int) -> list[float]:
         """Return the predictions of the linear models before tip-off and after each minute, (minutes + 1,)."""
-        path: list[float] = self._models.path(self._prediction, horizon)
-        return path
+        return self._models.path(self._prediction, horizon)
 
     def opinion(self, horizon: int) -> Any:
         """Return what the components with a weight say of a horizon, None if there are none.
@@ -244,8 +226,7 @@ class CompiledGame:
     @property
     def groups(self) -> Integers:
         """The nearest groups of similar games, the nearest first; empty before the first opinion that is of them."""
-        groups: Integers = self._prediction.groups
-        return groups
+        return self._prediction.groups
 
 
 def _similar_game(games: PastGames, image: int, distance: float, minute: int, horizon: Horizon) -> SimilarGame:
@@ -265,5 +246,5 @@ def _similar_game(games: PastGames, image: int, distance: float, minute: int, ho
     )
 
 
-def _numbers(live: LiveInputs, minute: int) -> tuple[float, ...] | None:
-    return None if live is NO_LIVE_INPUTS else numbers(live, minute)
+def _inputs(live: LiveInputs, minute: int) -> tuple[float, ...]:
+    return UNKNOWN if live is NO_LIVE_INPUTS else _read(numbers(live, minute))

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_models.arrays import Floats, Integers, Singles
+from dejavu_models.arrays import Floats, Integers, Singles, check_array
 from dejavu_models.components.component import Advance, Component, TrainingGames, ignore
 from dejavu_models.components.features import FEATURES, References, Rows, references_of, similarity_features
 from dejavu_models.components.graph import Graph, search
@@ -63,17 +63,15 @@ class Dejavu(Component):
         images, groups = 2 * len(games), len(starts) - 1
         if not 1 <= nearest <= min(groups, MAX_NEAREST) or groups > MAX_GROUPS:
             raise ValueError(f"{nearest} of {groups} groups; expected up to {MAX_NEAREST} of up to {MAX_GROUPS}")
-        if members.shape != (MAX_SLOTS, images) or members.dtype.kind != "u":
-            raise ValueError(f"members are {members.dtype} of shape {members.shape}; expected {(MAX_SLOTS, images)}")
+        check_array("members", members, np.unsignedinteger, (MAX_SLOTS, images))
         if members.max() >= images or not all((np.bincount(row, minlength=images) == 1).all() for row in members):
             raise ValueError("each minute must have each game and its mirror image once")
         if starts[0] != 0 or starts[-1] != images or not (np.diff(starts) > 0).all():
             raise ValueError("starts must ascend from 0 to the number of images")
-        if weights.shape != (MAX_SLOTS + 1, FEATURES) or not (np.abs(weights) <= MAX_FEATURE_WEIGHT).all():
-            raise ValueError(f"weights of features must be within ±{MAX_FEATURE_WEIGHT:g}")
+        bounds = -MAX_FEATURE_WEIGHT, MAX_FEATURE_WEIGHT
+        check_array("weights of features", weights, np.floating, (MAX_SLOTS + 1, FEATURES), *bounds)
         for name, column in references._asdict().items():
-            if column.shape != (MAX_SLOTS + 1,) or not (np.abs(column) <= MAX_REFERENCE).all():
-                raise ValueError(f"{name} must be (48,) within ±{MAX_REFERENCE:g}")
+            check_array(name, column, np.floating, (MAX_SLOTS + 1,), -MAX_REFERENCE, MAX_REFERENCE)
         if len(graphs) != MAX_SLOTS or any(each.vectors.shape != (groups, FEATURES) for each in graphs):
             raise ValueError(f"centers must be {(groups, FEATURES)} for each minute")
         self.games = games
@@ -116,13 +114,14 @@ class Dejavu(Component):
         )
         references, weights = references_of(games.levels, games.margins, games.live), settings.weights
         groups = min(settings.groups, count)
-        starts = group_starts(2 * count, groups)
+        starts = np.zeros(groups + 1, dtype=np.int64)
         members = np.empty((MAX_SLOTS, 2 * count), dtype=np.uint16 if 2 * count <= 2**16 else np.uint32)
         graphs = list[Graph]()
         for minute in range(1, MAX_SLOTS + 1):
             rows = games.rows(minute)._replace(margins=past.margins.astype(np.float64))
             vectors = image_vectors(rows, references, weights)
-            order = grouped(vectors, groups)
+            parts = grouped(vectors, groups)
+            order, starts[1:] = np.concatenate(parts), np.cumsum([len(part) for part in parts])  # the same each time
             # The images of games come first in `vectors`, their mirror images after them.
             members[minute - 1] = 2 * (order % count) + order // count
             sums = np.add.reduceat(vectors[order], starts[:-1], axis=0)
@@ -244,20 +243,8 @@ def image_vectors(rows: Rows, references: References, weights: Floats) -> Floats
     return result
 
 
-def group_starts(count: int, groups: int) -> Integers:
-    """Return the first place of each group, and the end, if places are halved as by `grouped`: (groups + 1,)."""
-
-    def sizes(count: int, groups: int) -> list[int]:
-        if groups == 1:
-            return [count]
-        half = count * (groups // 2) // groups
-        return sizes(half, groups // 2) + sizes(count - half, groups - groups // 2)
-
-    return np.concatenate([[0], np.cumsum(sizes(count, groups))])
-
-
-def grouped(vectors: Floats, groups: int) -> Integers:
-    """Return the numbers of vectors, (n,), so that those of a group of similar ones follow each other.
+def grouped(vectors: Floats, groups: int) -> list[Integers]:
+    """Return the numbers of the vectors of each group of similar ones.
 
     The vectors are halved, again and again, along the dimension in which they differ most (a k-d tree: Friedman,
     Bentley & Finkel 1977), so groups have the same size, up to one.
@@ -267,12 +254,12 @@ def grouped(vectors: Floats, groups: int) -> Integers:
         groups: number of groups, 1 to n.
     """
     if groups == 1:
-        return np.arange(len(vectors))
+        return [np.arange(len(vectors))]
     widest = int(vectors.std(axis=0).argmax())
     half = len(vectors) * (groups // 2) // groups
     order = np.argsort(vectors[:, widest], kind="stable")
     parts = (order[:half], groups // 2), (order[half:], groups - groups // 2)
-    return np.concatenate([part[grouped(vectors[part], count)] for part, count in parts])
+    return [part[each] for part, count in parts for each in grouped(vectors[part], count)]
 
 
 _GRAPH: Final = ("entry", "levels", "counts", "links")

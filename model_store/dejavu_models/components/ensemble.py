@@ -7,17 +7,17 @@ the tables of their distribution, are the first; similar games and the LSTM are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dejavu_models.arrays import Floats, from_npz, to_npz
+from dejavu_models.arrays import Floats, check_array, from_npz, to_npz
 from dejavu_models.components.component import Component, checked
 from dejavu_models.components.dejavu import Dejavu
-from dejavu_models.components.features import Played, Rows
+from dejavu_models.components.features import ALL, Places, Played
 from dejavu_models.components.linear import LinearModels
 from dejavu_models.components.lstm import Lstm
 from dejavu_models.types import (
@@ -68,9 +68,7 @@ class Weights:
     def __post_init__(self) -> None:
         form = (len(LINEAR_SOURCES), len(CELLS), len(self.names))
         for name in ("values", "lower", "upper"):
-            column = getattr(self, name)
-            if column.shape != form or column.dtype != np.float64 or not ((column >= 0) & (column <= 1)).all():
-                raise ValueError(f"weights: {name} must be float64 of shape {form} in [0, 1]")
+            check_array(f"weights: {name}", getattr(self, name), np.float64, form, 0, 1)
         if not (np.abs(self.values.sum(axis=-1) - 1) <= _ROUNDING).all():
             raise ValueError("the weights of each cell must sum to 1")
 
@@ -86,10 +84,6 @@ class Weights:
         row = LINEAR_SOURCES.index(MarginSource.KNOWN if source is MarginSource.RATED else source)
         weights: Floats = self.values[row, cell_of(horizon, minute)]
         return weights
-
-    def use(self, component: str) -> bool:
-        """Return whether a component has a weight anywhere."""
-        return bool(self.values[..., self.names.index(component)].any())
 
     def listed(self) -> Iterator[ComponentWeight]:
         """Yield all weights."""
@@ -124,69 +118,45 @@ class Ensemble:
 
     Attributes:
         linear: the linear models.
-        dejavu: the database of past games; None if it is not a component.
-        lstm: None if it is not a component.
+        members: the other components, in the order of their weights: Dejavu, the LSTM, those of other packages.
         weights: their weights; those of components that are missing are 0.
-        others: components of other packages.
 
     Raises:
         ValueError: if a component that is missing has a weight.
     """
 
     linear: LinearModels
-    dejavu: Dejavu | None = None
-    lstm: Lstm | None = None
+    members: tuple[Component, ...] = ()
     weights: Weights = ONLY_LINEAR
-    others: tuple[Component, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in self.weights.names:
-            if name != LINEAR and name not in self.members and self.weights.use(name):
+        for name, values in zip(self.weights.names, np.moveaxis(self.weights.values, -1, 0), strict=True):
+            if name not in (LINEAR, *self.components) and values.any():
                 raise ValueError(f"{name} has a weight, but is not a component")
-
-    @property
-    def members(self) -> Mapping[str, Component]:
-        """The components beside the linear models by name, in the order of their weights."""
-        return {each.name: each for each in (self.dejavu, self.lstm, *self.others) if each is not None}
 
     @property
     def components(self) -> tuple[str, ...]:
         """Names of the components beside the linear models, in the order of their weights."""
-        return tuple(self.members)
+        return tuple(each.name for each in self.members)
 
+    @cached_property
+    def dejavu(self) -> Dejavu | None:
+        """The database of past games; None if it is not a component."""
+        return next((each for each in self.members if isinstance(each, Dejavu)), None)
 
-@dataclass(frozen=True)
-class PooledOpinions:
-    """What the components of an ensemble predict for n games, as one pool; the reference for the compiled models.
+    @cached_property
+    def lstm(self) -> Lstm | None:
+        """The LSTM; None if it is not a component."""
+        return next((each for each in self.members if isinstance(each, Lstm)), None)
 
-    Attributes:
-        ensemble: the ensemble.
-        weights: (components,), weights in the order of `Weights.names`.
-        rows: the games.
-    """
-
-    ensemble: Ensemble
-    weights: Floats
-    rows: Rows
-
-    def __call__(self, base: Base) -> Distributions:
-        """Return the pool with the linear models."""
-        points, below = np.zeros(len(base.centers)), np.zeros_like(base.distances)
-        for weight, name in zip(self.weights.tolist(), self.ensemble.weights.names, strict=True):
-            if weight:
-                component = self.ensemble.members.get(name)
-                made = base.prediction if component is None else checked(component, self.rows, base)
-                points += weight * made.points
-                below += weight * made.below
-        return Distributions(points, below)
-
-    def select(self, rows: NDArray[np.intp]) -> PooledOpinions:
-        """Return those for some of the games."""
-        return PooledOpinions(self.ensemble, self.weights, self.rows.select(rows))
+    @cached_property
+    def others(self) -> tuple[Component, ...]:
+        """Components of other packages."""
+        return tuple(each for each in self.members if each.name not in COMPONENTS)
 
 
 class GameOpinions(Played):
-    """What an ensemble predicts for n games after every minute.
+    """What an ensemble predicts for n games after every minute; the reference for the compiled models.
 
     Args:
         ensemble: the ensemble.
@@ -198,7 +168,15 @@ class GameOpinions(Played):
         super().__init__(levels, margins, live)
         self._ensemble, self._source = ensemble, source
 
-    def at(self, horizon: int, minute: int) -> PooledOpinions | None:
-        """Return the pool at a horizon, by its index, after a minute; None if only the linear models count."""
-        weights = self._ensemble.weights.of(self._source, horizon, minute)
-        return PooledOpinions(self._ensemble, weights, self.rows(minute)) if weights[1:].any() else None
+    def pool(self, base: Base, places: Places = ALL) -> Distributions:
+        """Return the pool of all components for some of the games, by their distributions by the linear models."""
+        weights = self._ensemble.weights.of(self._source, HORIZONS.index(base.horizon), base.minute)
+        members = {each.name: each for each in self._ensemble.members}
+        rows = self.rows(base.minute, places)
+        points, below = np.zeros(len(base.centers)), np.zeros_like(base.distances)
+        for weight, name in zip(weights.tolist(), self._ensemble.weights.names, strict=True):
+            if weight:
+                made = base.prediction if name == LINEAR else checked(members[name], rows, base)
+                points += weight * made.points
+                below += weight * made.below
+        return Distributions(points, below)

@@ -45,6 +45,13 @@ _TOTAL_UNIT: Final = 10.0
 _LONGEST_SINCE: Final = 24.0
 
 
+Places = NDArray[np.intp] | slice
+"""Places of some games among several."""
+
+ALL: Final = slice(None)
+"""The places of all."""
+
+
 class References(NamedTuple):
     """What stands for an unknown input, by minutes 0 to 47.
 
@@ -72,18 +79,13 @@ class Rows(NamedTuple):
     margins: Floats
     live: Floats
     played: Played | None = None
-    places: NDArray[np.intp] | slice = slice(None)
+    places: Places = ALL
 
     @property
     def minute(self) -> int:
         """Number of minutes played."""
         minute: int = self.patterns.shape[1]
         return minute
-
-    def select(self, rows: NDArray[np.intp]) -> Rows:
-        """Return some of the games."""
-        places = rows if isinstance(self.places, slice) else self.places[rows]
-        return Rows(self.patterns[rows], self.margins[rows], self.live[rows], self.played, places)
 
 
 class Played:
@@ -101,10 +103,10 @@ class Played:
         self.margins = np.broadcast_to(margins if margins.ndim == 2 else margins[:, None], levels.shape)
         self._kept: dict[int, tuple[object, Any]] = {}
 
-    def rows(self, minute: int) -> Rows:
-        """Return the games as they are after a minute."""
-        column = minute - 1
-        return Rows(self.levels[:, :minute], self.margins[:, column], self.live[:, column], self)
+    def rows(self, minute: int, places: Places = ALL) -> Rows:
+        """Return the games at some places as they are after a minute."""
+        levels, margins, live = self.levels[places], self.margins[places], self.live[places]
+        return Rows(levels[:, :minute], margins[:, minute - 1], live[:, minute - 1], self, places)
 
     def once(self, component: object, of: object, compute: Callable[[], Any]) -> Any:
         """Return what a component computes for all games, `of` a minute for example; its newest result is kept."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_models.arrays import Integers, Singles
+from dejavu_models.arrays import Integers, Singles, check_array
 from dejavu_models.native import native
 
 LEAST_BREADTH: Final = 64
@@ -54,15 +54,11 @@ class Graph:
 
     def __post_init__(self) -> None:
         count = len(self.levels)
-        kinds = {"entry": (1,), "levels": (count,), "counts": (None,), "links": (None,)}
-        for name, shape in kinds.items():
-            column = getattr(self, name)
-            if column.dtype.kind != "u" or column.ndim != 1 or shape[0] not in (None, len(column)):
-                raise ValueError(f"graph: {name} are {column.dtype} of shape {column.shape}")
-        if self.vectors.dtype != np.float32 or self.vectors.ndim != 2 or len(self.vectors) != count:
-            raise ValueError(f"graph: vectors are {self.vectors.dtype} of shape {self.vectors.shape}")
-        if not (np.abs(self.vectors) <= MAX_COORDINATE).all():  # NaN fails too
-            raise ValueError(f"graph: coordinates must be within ±{MAX_COORDINATE:g}")
+        sizes = {"entry": 1, "levels": count, "counts": len(self.counts), "links": len(self.links)}
+        for name, size in sizes.items():
+            check_array(f"graph: {name}", getattr(self, name), np.unsignedinteger, (size,))
+        form, bounds = (count, self.vectors.shape[-1]), (-MAX_COORDINATE, MAX_COORDINATE)
+        check_array("graph: vectors", self.vectors, np.float32, form, *bounds)
         self._check_lists()
 
     def _check_lists(self) -> None:

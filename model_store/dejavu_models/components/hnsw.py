@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import hnswlib
 import numpy as np
 
@@ -26,7 +24,12 @@ def build_graph(vectors: Singles, seed: int) -> Graph:
     Raises:
         FitError: if a search does not reach every vector.
     """
-    [state] = build_hnsw(np.pad(vectors, ((0, 0), (0, -vectors.shape[1] % _LANES))), seed).__getstate__()
+    padded = np.pad(vectors, ((0, 0), (0, -vectors.shape[1] % _LANES)))
+    index = hnswlib.Index(space="l2", dim=padded.shape[1])
+    index.init_index(max_elements=len(vectors), M=LINKS, ef_construction=CONSTRUCTION_BREADTH, random_seed=seed)
+    # With several threads, the order of links would not be deterministic.
+    index.add_items(padded, np.arange(len(vectors)), num_threads=1)
+    [state] = index.__getstate__()
     # A list is its length and room for the most links, in 32 bits each; those at level 0 are followed by the vector.
     level_0 = state["data_level0"].reshape(len(vectors), -1)[:, : 4 * (1 + state["max_M0"])]
     upper = state["link_lists"].view(np.uint32).reshape(-1, 1 + state["max_M"])
@@ -44,12 +47,3 @@ def build_graph(vectors: Singles, seed: int) -> Graph:
     if not graph.is_connected():
         raise FitError("the index of similar games has parts that a search does not reach; another --seed may do")
     return graph
-
-
-def build_hnsw(vectors: Singles, seed: int) -> Any:
-    """Return the hnswlib.Index of vectors, (m, dimensions)."""
-    index = hnswlib.Index(space="l2", dim=vectors.shape[1])
-    index.init_index(max_elements=len(vectors), M=LINKS, ef_construction=CONSTRUCTION_BREADTH, random_seed=seed)
-    # With several threads, the order of links would not be deterministic.
-    index.add_items(vectors, np.arange(len(vectors)), num_threads=1)
-    return index

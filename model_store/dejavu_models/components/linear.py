@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_models.arrays import Floats
+from dejavu_models.arrays import Floats, check_array
 from dejavu_models.types import HORIZONS, LINEAR_SOURCES, MAX_DIFFERENTIAL, MAX_SLOTS, Horizon, MarginSource
 
 INTERCEPT, SLOPE, MARGIN_SLOPE, CUBE = range(4)
@@ -63,12 +63,12 @@ class LinearModels:
     corrections: Floats = field(default_factory=lambda: np.zeros((len(LINEAR_SOURCES), CORRECTION_TERMS)))
     spreads: Floats = field(default_factory=lambda: np.zeros((len(LINEAR_SOURCES), MAX_SLOTS + 1)))
     _by_minute: Floats = field(init=False, repr=False, compare=False)  # (48 minutes, 3 margin sources, 2 horizons, 4)
-    _cubic: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        values = self.coefficients
-        if values.shape != (len(HORIZONS), MAX_SLOTS + 1, len(LINEAR_SOURCES), CUBE + 1) or values.dtype != np.float64:
-            raise ValueError(f"linear coefficients are {values.dtype} of shape {values.shape}")
+        values, sources, minutes = self.coefficients, len(LINEAR_SOURCES), MAX_SLOTS + 1
+        check_array("linear coefficients", values, np.float64, (len(HORIZONS), minutes, sources, CUBE + 1))
+        check_array("linear corrections", self.corrections, np.float64, (sources, CORRECTION_TERMS))
+        check_array("linear spreads", self.spreads, np.float64, (sources, minutes), 0, MAX_INCREMENT)
         largest = np.full(values.shape[1:], MAX_DIFFERENTIAL)  # of what each coefficient is multiplied with
         largest[..., INTERCEPT] = 1.0
         largest[..., CUBE] = cube_of(largest[..., CUBE], np.arange(MAX_SLOTS + 1)[:, None])
@@ -81,18 +81,10 @@ class LinearModels:
             raise ValueError("the margin slope must be 0 without an expected margin")
         if np.nan_to_num(values[HORIZONS.index(Horizon.HALFTIME), ..., CUBE]).any():
             raise ValueError("the cubes for halftime must be 0")
-        sources = len(LINEAR_SOURCES)
-        for name, form in {"corrections": (sources, CORRECTION_TERMS), "spreads": (sources, MAX_SLOTS + 1)}.items():
-            column = getattr(self, name)
-            if column.shape != form or column.dtype != np.float64:
-                raise ValueError(f"linear {name} are {column.dtype} of shape {column.shape}; expected {form}")
-        if not ((self.spreads >= 0) & (self.spreads <= MAX_INCREMENT)).all():  # NaN fails too
-            raise ValueError(f"linear spreads must be 0 to {MAX_INCREMENT:g} points")
         largest_correction = np.abs(self.corrections) @ correction_terms(LEAD_REACH, MARGIN_REACH)
         if not (self.spreads * largest_correction[:, None] <= MAX_INCREMENT).all():
             raise ValueError(f"linear corrections give an increment beyond ±{MAX_INCREMENT:g}")
         object.__setattr__(self, "_by_minute", np.ascontiguousarray(values.transpose(1, 2, 0, 3)))
-        object.__setattr__(self, "_cubic", bool(np.nan_to_num(values[..., CUBE]).any()))
 
     def increments(self, minutes: int | slice, leads: Floats, margins: Floats, *, line: bool = False) -> Floats:
         """Predict the increments from minutes to both horizons.
@@ -117,8 +109,7 @@ class LinearModels:
         result: Floats = coefficients[INTERCEPT] + coefficients[SLOPE] * lead
         result += coefficients[MARGIN_SLOPE] * margin
         at = np.arange(MAX_SLOTS + 1)[minutes]
-        if self._cubic:
-            result += coefficients[CUBE] * cube_of(leads, at)[..., None]
+        result += coefficients[CUBE] * cube_of(leads, at)[..., None]
         result[..., HORIZONS.index(Horizon.FINAL)] += self._correction(sources, leads, margin, at)
         return result
 

@@ -8,13 +8,13 @@ the output after every minute.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_models.arrays import Floats, Singles
+from dejavu_models.arrays import Floats, Singles, check_array
 from dejavu_models.components import features
 from dejavu_models.components.component import Advance, Component, TrainingGames, ignore
 from dejavu_models.components.features import OUTPUTS, Played, Rows
@@ -43,28 +43,6 @@ PARITY_TOLERANCE: Final = 1e-4
 """Largest accepted difference of an output between the served network and the trained one."""
 
 
-class NetworkWeights(NamedTuple):
-    """Weights of one network; h is the number of its units, gates are in the order input, output, forget, cell.
-
-    Attributes:
-        scale: (channels,), divides the inputs.
-        input: (4 h, channels).
-        recurrent: (4 h, h).
-        bias: (4 h,).
-        head: (h + LIVE_CHANNELS, OUTPUTS).
-        head_bias: (OUTPUTS,).
-        spreads: (47 minutes, 2 horizons), multiplies the means.
-    """
-
-    scale: Singles
-    input: Singles
-    recurrent: Singles
-    bias: Singles
-    head: Singles
-    head_bias: Singles
-    spreads: Singles
-
-
 class LstmOutputs(NamedTuple):
     """Outputs for n games after each minute, (n, minutes, 2 horizons); meaningless for a horizon that has passed.
 
@@ -87,8 +65,14 @@ class Lstm(Component):
     """Moves and stretches the distribution of the linear models; thread-safe.
 
     Args:
-        weights: weights of networks of one size, whose outputs are averaged.
+        weights: by name, those of n networks of h units, whose outputs are averaged; float32, with the gates in the
+            order input, output, forget, cell: scale (n, channels) divides the inputs; input (n, 4 h, channels),
+            recurrent (n, 4 h, h) and bias (n, 4 h) are of the layer, head (n, h + LIVE_CHANNELS, OUTPUTS) and
+            head_bias (n, OUTPUTS) of the head; spreads (n, 47 minutes, 2 horizons) multiplies the means.
         mean_totals: (48,), mean total points after minutes 0 to 47.
+
+    Raises:
+        ValueError: if an array has another form, or a number is out of its bounds; the message names the array.
 
     Attributes:
         networks: the networks in the compiled models.
@@ -99,10 +83,31 @@ class Lstm(Component):
     name = "lstm"
     inputs = features.LIVE_COLUMNS
 
-    def __init__(self, weights: Sequence[NetworkWeights], mean_totals: Floats) -> None:
-        self.weights, self.mean_totals = weights, mean_totals
-        self.units = weights[0].recurrent.shape[1]
-        self.networks: list[Any] = [native.LstmNetwork(**each._asdict()) for each in weights]
+    def __init__(self, weights: Mapping[str, Singles], mean_totals: Floats) -> None:
+        recurrent = weights["recurrent"]
+        count, units = recurrent.shape[::2] if recurrent.ndim == 3 else (0, 0)
+        if not (1 <= count <= MAX_NETWORKS and 1 <= units <= MAX_UNITS):
+            raise ValueError(f"recurrent has the shape {recurrent.shape}; expected up to {MAX_NETWORKS} networks")
+        shapes = {
+            "scale": (features.STEP_CHANNELS,),
+            "input": (4 * units, features.STEP_CHANNELS),
+            "recurrent": (4 * units, units),
+            "bias": (4 * units,),
+            "head": (units + features.LIVE_CHANNELS, OUTPUTS),
+            "head_bias": (OUTPUTS,),
+            "spreads": (MAX_SLOTS, len(HORIZONS)),
+        }
+        if unknown := weights.keys() - shapes:
+            raise ValueError(f"{min(unknown)} is unknown; expected {', '.join(shapes)}")
+        for name, shape in shapes.items():
+            check_array(name, weights[name], np.float32, (count, *shape), -MAX_WEIGHT, MAX_WEIGHT)
+        if (np.abs(weights["scale"]) < MIN_SCALE).any():
+            raise ValueError(f"scale must be at least {MIN_SCALE:g}")
+        check_array("mean_totals", mean_totals, np.floating, (MAX_SLOTS + 1,), -MAX_WEIGHT, MAX_WEIGHT)
+        self.weights, self.mean_totals, self.units = weights, mean_totals.astype(np.float64), units
+        self.networks: list[Any] = [
+            native.LstmNetwork(**{name: weights[name][number] for name in shapes}) for number in range(count)
+        ]
         self._run: Callable[[Singles, Singles], Singles] = native.Networks(self.networks).run
 
     @classmethod
@@ -125,7 +130,7 @@ class Lstm(Component):
         mean_totals = features.references_of(games.levels, games.margins, games.live).mean_totals
         live = features.live_features(games.live, mean_totals[1:])
         trained, expected = train(games, live, settings or LstmConfig(), seed, advance)
-        result = cls([NetworkWeights(**each) for each in trained], mean_totals)
+        result = cls({name: np.stack([each[name] for each in trained]) for name in trained[0]}, mean_totals)
         right = LstmOutputs.of(expected)
         for count, minutes in ((len(games), MAX_SLOTS), (1, 1), (min(len(games), 50), 18)):  # of several sizes
             served = result.outputs(games.levels[:count, :minutes], games.margins[:count], live[:count, :minutes])
@@ -174,9 +179,8 @@ class Lstm(Component):
         return result
 
     def save(self) -> dict[str, NDArray[Any]]:
-        """Return the weights of the networks, stacked, and the mean total points."""
-        stacked = {name: np.stack([getattr(each, name) for each in self.weights]) for name in NetworkWeights._fields}
-        return {"mean_totals": self.mean_totals, **stacked}
+        """Return the weights of the networks, and the mean total points."""
+        return {"mean_totals": self.mean_totals, **self.weights}
 
     @classmethod
     def load(cls, arrays: dict[str, NDArray[Any]]) -> Self:
@@ -185,30 +189,4 @@ class Lstm(Component):
         Raises:
             ValueError, KeyError: if they are invalid; the message names the array.
         """
-        mean_totals, recurrent = arrays["mean_totals"], arrays["recurrent"]
-        if mean_totals.shape != (MAX_SLOTS + 1,) or not (np.abs(mean_totals) <= MAX_WEIGHT).all():
-            raise ValueError(f"mean_totals has the shape {mean_totals.shape}; expected one for each minute 0 to 47")
-        count, units = recurrent.shape[::2] if recurrent.ndim == 3 else (0, 0)
-        if not (1 <= count <= MAX_NETWORKS and 1 <= units <= MAX_UNITS):
-            raise ValueError(f"recurrent has the shape {recurrent.shape}; expected up to {MAX_NETWORKS} networks")
-        shapes = {
-            "scale": (features.STEP_CHANNELS,),
-            "input": (4 * units, features.STEP_CHANNELS),
-            "recurrent": (4 * units, units),
-            "bias": (4 * units,),
-            "head": (units + features.LIVE_CHANNELS, OUTPUTS),
-            "head_bias": (OUTPUTS,),
-            "spreads": (MAX_SLOTS, len(HORIZONS)),
-        }
-        if unknown := arrays.keys() - {*shapes, "mean_totals"}:
-            raise ValueError(f"{min(unknown)} is unknown; expected {', '.join(shapes)}")
-        for name, shape in shapes.items():
-            values, form = arrays[name], (count, *shape)
-            if values.shape != form or values.dtype != np.float32:
-                raise ValueError(f"{name} is {values.dtype} of shape {values.shape}; expected float32 of {form}")
-            if not (np.abs(values) <= MAX_WEIGHT).all():  # NaN fails too
-                raise ValueError(f"{name} must be within ±{MAX_WEIGHT:g}")
-        if (np.abs(arrays["scale"]) < MIN_SCALE).any():
-            raise ValueError(f"scale must be at least {MIN_SCALE:g}")
-        networks = [NetworkWeights(*(arrays[name][number] for name in shapes)) for number in range(count)]
-        return cls(networks, mean_totals.astype(np.float64))
+        return cls({name: each for name, each in arrays.items() if name != "mean_totals"}, arrays["mean_totals"])

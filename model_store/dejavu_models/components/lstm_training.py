@@ -75,7 +75,7 @@ def train(
         advance: called with 1 after each epoch of each network.
 
     Returns:
-        The weights of each network by the names of `NetworkWeights`, and the mean outputs for the games with their
+        The weights of each network by the names of `Lstm`, and the mean outputs for the games with their
         margins and live inputs, (n, 47, OUTPUTS), without bounds.
 
     Raises:
@@ -160,7 +160,7 @@ def _mirrored(values: Tensor, sign: Tensor, signed: Tensor) -> Tensor:
 
 
 def _weights_of(network: LstmNetwork) -> dict[str, Singles]:
-    """Return the weights of a network, with the gates in the order of `NetworkWeights`."""
+    """Return the weights of a network, with the gates in the order of `Lstm`."""
     layer = network.lstm.state_dict()
     of_input, recurrent, bias = (
         _reordered(each)

@@ -9,13 +9,13 @@ exchanged.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_feed.pattern import REGULATION_MINUTES
-from dejavu_models.arrays import Floats, Singles
+from dejavu_models.arrays import Floats, Singles, check_array
 from dejavu_models.types import CASES, MAX_DIFFERENTIAL
 
 BINS: Final = 256
@@ -62,43 +62,32 @@ class PastGames:
     codes: NDArray[np.uint8]
 
     def __post_init__(self) -> None:
-        kinds = {
-            "home": (np.str_, ()),
-            "away": (np.str_, ()),
-            "date": (np.datetime64, ()),
-            "differentials": (np.int16, (REGULATION_MINUTES,)),
-            "final": (np.int16, ()),
-            "totals": (np.int16, (REGULATION_MINUTES,)),
-            "final_total": (np.int16, ()),
-            "margins": (np.float32, ()),
-            "codes": (np.uint8, (len(CASES),)),
+        minutes, points, leads = (REGULATION_MINUTES,), (-1, _MOST_POINTS), (-MAX_DIFFERENTIAL, MAX_DIFFERENTIAL)
+        forms: dict[str, tuple[Any, tuple[int, ...], tuple[float, ...]]] = {
+            "home": (np.str_, (), ()),
+            "away": (np.str_, (), ()),
+            "date": (np.datetime64, (), ()),
+            "differentials": (np.int16, minutes, leads),
+            "final": (np.int16, (), leads),
+            "totals": (np.int16, minutes, points),
+            "final_total": (np.int16, (), points),
+            "margins": (np.float32, (), leads),
+            "codes": (np.uint8, (len(CASES),), ()),
         }
-        for name, (kind, shape) in kinds.items():
-            column = getattr(self, name)
-            right = column.dtype.isnative and issubclass(column.dtype.type, kind)
-            right &= name != "date" or column.dtype == np.dtype("datetime64[D]")  # other units make no dates
-            if not right or column.shape != (len(self.final), *shape):
-                raise ValueError(f"past games: column {name} is {column.dtype} of shape {column.shape}")
+        for name, (kind, shape, bounds) in forms.items():
+            check_array(f"past games: {name}", getattr(self, name), kind, (len(self), *shape), *bounds)
         if not len(self):
             raise ValueError("past games: there must be games")
+        if not self.final.all():
+            raise ValueError("past games: final must not be 0")
         # Not np.char, whose module would be opened: the process that reads a bundle may open no file.
         if not all(
             code.isalnum() and len(code) <= _MOST_LETTERS for code in {*self.home.tolist(), *self.away.tolist()}
         ):
             raise ValueError("past games: teams must be codes of letters and digits")
-        if not ((self.date >= _FIRST_DAY) & (self.date <= _LAST_DAY)).all():  # NaT fails too
+        in_range = (self.date >= _FIRST_DAY) & (self.date <= _LAST_DAY)  # NaT is not
+        if self.date.dtype != np.dtype("datetime64[D]") or not in_range.all():  # other units make no dates
             raise ValueError(f"past games: each must have a date from {_FIRST_DAY} to {_LAST_DAY}")
-        if (
-            max(np.abs(self.differentials.astype(np.int64)).max(), np.abs(self.final.astype(np.int64)).max())
-            > (MAX_DIFFERENTIAL)
-            or not self.final.all()
-        ):
-            raise ValueError(f"past games: differentials must be within ±{MAX_DIFFERENTIAL:g}, final ones not 0")
-        if not (np.abs(self.margins) <= MAX_DIFFERENTIAL).all():  # NaN fails too
-            raise ValueError(f"past games: margins must be within ±{MAX_DIFFERENTIAL:g}")
-        for totals in (self.totals, self.final_total):
-            if totals.min() < -1 or totals.max() > _MOST_POINTS:
-                raise ValueError(f"past games: total points must be within 0 to {_MOST_POINTS}, or -1 if unknown")
 
     def __len__(self) -> int:
         return len(self.final)

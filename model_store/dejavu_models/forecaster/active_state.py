@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import date
 
 from dejavu_feed.box_score import Lineups
-from dejavu_models.expectations import Expectations, MarginUncertainty, RatedGame
+from dejavu_models.expectations import Expectations, RatedGame
 from dejavu_models.forecast_query import ForecastQuery, LineupEffects
-from dejavu_models.live_ratings import LiveRatings, LiveTotals, RatedSchedule
+from dejavu_models.live_ratings import LiveRatings, LiveTotals, RatedSchedule, have_known_games
 from dejavu_models.online_state import OnlineState
 from dejavu_models.ratings import USUAL_VARIANCES, are_usable, ratings_warnings
 from dejavu_models.types import (
@@ -102,11 +102,11 @@ class ActiveState:
         total = query.live.total_points is not None and query.live.pregame_total is None
         if not (query.home_team and query.away_team) or not (query.pregame_margin is None or total):
             return ()
-        uncertainty, known = self._uncertainty(query), []
-        for code, deviation in zip((query.home_team, query.away_team), uncertainty.deviations, strict=True):
-            finals, earlier = self._rated.ratings.finals_on(code, query.game_date)
-            known.append(TeamKnowledge(deviation, finals, earlier))
-        return tuple(known)
+        _, deviations = self._expected.margin_uncertainty(_rated_game(query))
+        return tuple(
+            TeamKnowledge(deviation, *self._rated.ratings.finals_on(code, query.game_date))
+            for code, deviation in zip((query.home_team, query.away_team), deviations, strict=True)
+        )
 
     def excess_variance(self, query: ForecastQuery, source: MarginSource) -> float:
         """Return the variance of a query's expected margin beyond the usual one of its source, in points squared.
@@ -115,10 +115,8 @@ class ActiveState:
         """
         if not self.asks_for_ratings(query):
             return 0.0
-        return max(0.0, self._uncertainty(query).variance - USUAL_VARIANCES[source])
-
-    def _uncertainty(self, query: ForecastQuery) -> MarginUncertainty:
-        return self._expected.margin_uncertainty(_rated_game(query))
+        variance, _ = self._expected.margin_uncertainty(_rated_game(query))
+        return max(0.0, variance - USUAL_VARIANCES[source])
 
     def margin_source(self, query: ForecastQuery, max_days: int) -> MarginSource:
         """Return the source of the expected margin of a query."""
@@ -148,7 +146,7 @@ class ActiveState:
 def _source(ratings: LiveRatings | LiveTotals, query: ForecastQuery) -> MarginSource:
     """Return the source of an expectation by usable ratings of a query's teams."""
     of_earlier = ratings.filter.is_of_earlier_season(query.game_date)
-    known = not of_earlier and ratings.known(query.home_team, query.away_team)
+    known = not of_earlier and have_known_games(ratings.games, query.home_team, query.away_team)
     return MarginSource.KNOWN if known else MarginSource.RATED
 
 

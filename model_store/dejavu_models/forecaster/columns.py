@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from operator import add
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from dejavu_models.types import (
 )
 from dejavu_models.uncertainty.issued import adapted_probability, adapted_scores
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration, Situation
-from dejavu_models.uncertainty.lattice.game import AdaptedScores
+from dejavu_models.uncertainty.lattice.game import grid
 
 
 def compiled_columns(
@@ -56,14 +57,13 @@ def compiled_columns(
         groups[group].append(row)
     for (minute, is_known), of_group in groups.items():
         factor = state.factor(query.horizon, minute)
-        grid = adapted_scores(factor, query.alpha, levels)
         other = adapted_scores(state.factor(query.horizon, minute, issued=False), query.alpha, ())
-        at = AdaptedScores(other.scores + grid.scores, other.levels + grid.levels)
+        at = grid(*map(add, other, adapted_scores(factor, query.alpha, levels)))
         situation = Situation(query.horizon, minute, MarginSource.LINE if is_known else MarginSource.UNKNOWN)
         rows = np.array(of_group)
-        points[rows], home[rows], values[rows] = calibration.tables(situation).columns(
-            centers[rows], leads[rows], given[rows], at, opinions, rows
-        )
+        _, tables = calibration.tables(situation)
+        made = tables.columns(centers[rows], leads[rows], given[rows], at, opinions, rows)
+        points[rows], home[rows], values[rows] = made
         if factor != 1.0:
             home[rows] = [adapted_probability(factor, each) for each in home[rows].tolist()]
     # Widen the intervals to the whole numbers around the points; see `distribution.around_point`.
@@ -71,8 +71,10 @@ def compiled_columns(
         np.minimum(values[:, lower], np.floor(points), out=values[:, lower])
         np.maximum(values[:, lower + 1], np.ceil(points), out=values[:, lower + 1])
     values += 0.0  # rounding up may give -0
-    made = ColumnsForecast(version, state.sequence, points, values[:, 2], values[:, 3], home, values[:, 4:])
-    return made, values[:, :2]
+    return (
+        ColumnsForecast(version, state.sequence, points, values[:, 2], values[:, 3], home, values[:, 4:]),
+        values[:, :2],
+    )
 
 
 def columns_of(forecasts: Sequence[Forecast], sequence: int, version: str) -> ColumnsForecast:

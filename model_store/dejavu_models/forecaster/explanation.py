@@ -10,7 +10,6 @@ from dejavu_models.components.compiled import CompiledGame
 from dejavu_models.components.ensemble import Ensemble
 from dejavu_models.components.linear import MARGIN_SLOPE
 from dejavu_models.forecast_query import ForecastQuery
-from dejavu_models.forecaster.others import NO_OTHERS, Others
 from dejavu_models.types import (
     HORIZONS,
     LINEAR,
@@ -33,7 +32,7 @@ class ForecastPart(NamedTuple):
         distribution: the distribution.
         game: the game after the minute that it is of.
         shift: shift of the linear models' prediction by live inputs, in points.
-        others: what components that are not compiled predict.
+        others: predictions of the components that are not compiled.
         share: its share of the forecast; those of all parts sum to 1.
         tabulated: whether it is by the tables of moments instead of those of the minute.
     """
@@ -41,7 +40,7 @@ class ForecastPart(NamedTuple):
     distribution: LatticeGame
     game: CompiledGame
     shift: float = 0.0
-    others: Others = NO_OTHERS
+    others: tuple[ComponentPrediction, ...] = ()
     share: float = 1.0
     tabulated: bool = False
 
@@ -107,7 +106,7 @@ def _components(
         opinion, of_minute = part.game.every_opinion(horizon), own if part.tabulated else part
         unit, center = of_minute.distribution.unit, of_minute.distribution.center
         added = part.distribution.point - center if part.tabulated else 0.0
-        others = of_minute.others.predictions
+        others = of_minute.others
         predictions.append(
             [center + added]
             + [center + added + unit * mean for mean in (opinion.similar_mean, opinion.mean)]

@@ -7,19 +7,18 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import ROUND_CEILING, Context
+from functools import partial
 from typing import Final
 
-import numpy as np
-
-from dejavu_feed import live_inputs
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_feed.moment import TABLES_FROM, Moment
 from dejavu_feed.teams import OPENING_DEVIATION
 from dejavu_models import betting
 from dejavu_models.betting import MarketKind, StakingPolicy, is_own_market
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
-from dejavu_models.components.compiled import CompiledGame, compiled_models
+from dejavu_models.components.compiled import UNKNOWN, CompiledGame, CompiledModels
 from dejavu_models.components.ensemble import Ensemble
+from dejavu_models.components.features import LIVE_COLUMNS
 from dejavu_models.components.linear import MARGIN_SLOPE
 from dejavu_models.errors import (
     AlphaTooSmall,
@@ -27,11 +26,11 @@ from dejavu_models.errors import (
     UnsupportedMoment,
     UnsupportedTotals,
 )
-from dejavu_models.forecast_query import ForecastQuery
+from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_models.forecaster.active_state import ActiveState, expected_margin
 from dejavu_models.forecaster.columns import columns_of, compiled_columns, forecasts_of
 from dejavu_models.forecaster.explanation import ForecastPart, explanation
-from dejavu_models.forecaster.others import NO_OTHERS, predicted
+from dejavu_models.forecaster.others import predicted
 from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.manifest import Manifest, model_info
 from dejavu_models.moments.model import MomentModel
@@ -43,6 +42,7 @@ from dejavu_models.types import (
     HORIZONS,
     PLAUSIBLE_GAP,
     AdaptationMode,
+    ComponentPrediction,
     ExpectedMarginTerms,
     Forecast,
     Horizon,
@@ -53,7 +53,7 @@ from dejavu_models.types import (
     WarningReason,
 )
 from dejavu_models.uncertainty.issued import IssuedDistribution
-from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration, Situation
+from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA, LatticeCalibration, Situation
 from dejavu_models.uncertainty.lattice.game import LatticeGame
 
 LEAST_IN_ONE_PASS: Final = 8
@@ -103,15 +103,22 @@ class Forecaster:
     ) -> None:
         self.manifest = manifest
         self.models = models
-        self._compiled = compiled_models(models)
+        self._compiled = CompiledModels(models)
         self.calibration = calibration
         self.rating_filter = ratings
         self.totals = totals
         self.player_ratings = players
         self.moments = moments
-        self._info = model_info(manifest, models, calibration)
+        self._info = model_info(manifest, models, calibration, self._half_width())
         self._warnings = () if manifest.verdict.fit else (WarningReason.MODEL_UNFIT,)
         self._active = ActiveState(INITIAL, self.bundled_ratings)
+
+    def _half_width(self) -> float:
+        """Return half the width of the 95 % interval of the half, for a level game of even teams at minute 18."""
+        query = ForecastQuery(ScorePattern((0.0,) * 18), pregame_margin=0.0)
+        game = self._compiled.predict(query.differentials, query.pregame_margin)
+        interval = self._at_minute(query, MarginSource.KNOWN, game, 0.0, 0.0).distribution.interval(DEFAULT_ALPHA)
+        return (interval.upper - interval.lower) / 2
 
     @property
     def info(self) -> ModelInfo:
@@ -161,12 +168,13 @@ class Forecaster:
                 f"one before the last minute: model {self.version} has no tables of moments, see inputs of ListModels"
             )
             raise UnsupportedMoment(f"{moment.elapsed:g} s after tip-off", expected)
-        smallest, limit = self.calibration.smallest_alpha, self.calibration.alpha_limit
-        if query.alpha < smallest:
-            raise AlphaTooSmall(f"{query.alpha}", f"at least {_rounded_up(smallest)}, {limit}")
+        games = self.calibration.model(MarginSource.UNKNOWN).games
+        limit = f"the outermost quantiles that its {games} calibration games support"
+        if query.alpha < SMALLEST_ALPHA:
+            raise AlphaTooSmall(f"{query.alpha}", f"at least {_rounded_up(SMALLEST_ALPHA)}, {limit}")
         for index, level in enumerate(query.quantile_levels):
-            if not smallest / 2 <= level <= 1 - smallest / 2:
-                least = _rounded_up(smallest / 2)
+            if not SMALLEST_ALPHA / 2 <= level <= 1 - SMALLEST_ALPHA / 2:
+                least = _rounded_up(SMALLEST_ALPHA / 2)
                 raise QuantileTooExtreme(
                     f"{level}", f"{least} to {1 - least:g}, {limit}", field=f"quantile_levels[{index}]"
                 )
@@ -184,18 +192,15 @@ class Forecaster:
             margin: expected margin, in points; None if unknown.
         """
         situation, horizon = Situation(query.horizon, game.minute, source), HORIZONS.index(query.horizon)
-        live, shift = None, 0.0
-        if game.numbers is not None:
-            live = self.calibration.live(situation, dict(zip(live_inputs.COLUMNS, game.numbers, strict=True)))
-        if live is not None:
-            shift = self.calibration.shift(situation, live)
-        center, others = game.point(horizon) + shift, NO_OTHERS
+        live = None
+        if game.inputs is not UNKNOWN:
+            live = self.calibration.live(situation, dict(zip(LIVE_COLUMNS, game.inputs, strict=True)))
+        shift = self.calibration.shift(situation, live)
+        center, others, shares = game.point(horizon) + shift, tuple[ComponentPrediction, ...](), None
         if self.models.others:
-            base = self.calibration.base(situation, center, lead, margin, live)
-            others = predicted(self.models, source, game, margin, base, every=query.explain)
-        distribution = self.calibration.game(
-            situation, center, lead, margin, live, game.opinion(horizon), others.shares
-        )
+            base_of = partial(self.calibration.base, situation, center, lead, margin, live)
+            others, shares = predicted(self.models, situation, game, margin, base_of, every=query.explain)
+        distribution = self.calibration.game(situation, center, lead, margin, live, game.opinion(horizon), shares)
         return ForecastPart(distribution, game, shift, others)
 
     def _at_moment(
@@ -290,8 +295,7 @@ class Forecaster:
         Raises:
             AlphaTooSmall, QuantileTooExtreme: if it does not.
         """
-        for minutes in np.unique(query.minutes).tolist():
-            self.check(query.query_of((0.0,) * minutes))
+        self.check(query.query_of((0.0,)))
 
     def forecast_columns(self, query: ColumnsQuery, state: ActiveState | None = None) -> ColumnsForecast:
         """Answer a request accepted by `check_columns` in one pass; the answers equal those of `forecast_many`.
@@ -361,6 +365,7 @@ class Forecaster:
             late = query.moment is not None and query.moment.is_late(query.horizon)
             unrated = margin is None or (rated and not well_known) or own or late
             answer = issued.evaluate(market, query.horizon, self.policy, unrated=unrated)
+        staked = answer.chosen.stake_fraction if answer and answer.chosen else 0.0
         explained = None
         if query.explain:
             of_minute = self._at_minute(query, source, game, game.lead, margin) if parts[-1].tabulated else parts[-1]
@@ -386,12 +391,7 @@ class Forecaster:
             warnings=self._warnings + warnings,
             outdated_teams=state.ending(query, end) if end and WarningReason.RATINGS_OUTDATED in warnings else (),
             expected_margin_terms=terms,
-            total=self._total(
-                query,
-                state,
-                well_known=well_known,
-                lead_staked=answer.chosen.stake_fraction if answer and answer.chosen else 0.0,
-            ),
+            total=self._total(query, state, well_known=well_known, lead_staked=staked),
             teams_known=teams_known,
             widened_by=widening - 1.0,
             rated_margin=rated_margin,
@@ -418,15 +418,7 @@ class Forecaster:
             return None
         source, expected = state.expected_total(query, self.max_ratings_days)
         tables = self.totals.tables(source, query.horizon, query.pattern.minutes)
-        return forecast_total(
-            tables,
-            query,
-            query.live.total_points,
-            expected,
-            self.policy,
-            well_known=well_known,
-            lead_staked=lead_staked,
-        )
+        return forecast_total(tables, query, expected, self.policy, well_known=well_known, lead_staked=lead_staked)
 
 
 def _plain_groups(queries: Sequence[ForecastQuery]) -> list[list[int]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -11,48 +12,45 @@ from dejavu_models.components.compiled import CompiledGame
 from dejavu_models.components.component import checked
 from dejavu_models.components.ensemble import POOLED, Ensemble
 from dejavu_models.components.features import Rows
-from dejavu_models.types import HORIZONS, ComponentPrediction, MarginSource
+from dejavu_models.native import native
+from dejavu_models.types import HORIZONS, ComponentPrediction
+from dejavu_models.uncertainty.lattice.calibration import Situation
 from dejavu_models.uncertainty.lattice.distribution import EDGES
-from dejavu_models.uncertainty.lattice.game import OtherShares
 from dejavu_models.uncertainty.lattice.margin_model import Base
 
 
-class Others(NamedTuple):
-    """Predictions of components that are not compiled, for one game.
-
-    Attributes:
-        predictions: of each component, with its weight.
-        shares: their part of the pool; None if they have no weight.
-    """
-
-    predictions: tuple[ComponentPrediction, ...] = ()
-    shares: OtherShares | None = None
-
-
-NO_OTHERS: Final = Others()
-
-
 def predicted(
-    models: Ensemble, source: MarginSource, game: CompiledGame, margin: float | None, base: Base, *, every: bool
-) -> Others:
+    models: Ensemble,
+    situation: Situation,
+    game: CompiledGame,
+    margin: float | None,
+    base_of: Callable[[], Base],
+    *,
+    every: bool,
+) -> tuple[tuple[ComponentPrediction, ...], Any]:
     """Ask the components for one game. One at a time: no game's numbers can depend on another one's.
 
     Args:
         models: the ensemble.
-        source: source of the expected margin.
+        situation: horizon, minute, and source of the expected margin.
         game: the game in the compiled models.
         margin: expected final differential before tip-off, in points; None if unknown.
-        base: what the linear models predict for it.
+        base_of: returns what the linear models predict for it.
         every: whether to ask those without a weight too, for an explanation.
+
+    Returns:
+        The predictions with their weights, and their part of the pool, an `Others` of the extension; None if they have
+        no weight.
 
     Raises:
         ValueError: if a component's answer is no prediction; the message names it.
     """
-    weights = models.weights.of(source, HORIZONS.index(base.horizon), base.minute)
+    horizon, minute, source = situation
+    weights = models.weights.of(source, HORIZONS.index(horizon), minute)
     of_others = (weights / weights.sum())[len(POOLED) :].tolist()
     if not (every or any(of_others)):
-        return NO_OTHERS
-    given = np.array([math.nan if margin is None else margin])
+        return (), None
+    base, given = base_of(), np.array([math.nan if margin is None else margin])
     rows = Rows(np.array([game.pattern], dtype=np.float64), given, np.array([game.inputs]))
     predictions, point, below = list[ComponentPrediction](), 0.0, np.zeros(len(EDGES))
     for component, weight in zip(models.others, of_others, strict=True):
@@ -62,4 +60,4 @@ def predicted(
             point += weight * predictions[-1].prediction
             below += weight * made.below[0]
     whole = sum(of_others)
-    return Others(tuple(predictions), OtherShares(whole, point, below) if whole else None)
+    return tuple(predictions), native.Others(whole, point, below.tolist()) if whole else None

@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import comb
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,7 +20,6 @@ from dejavu_feed.pattern import OVERTIME_SECONDS
 from dejavu_models.arrays import Floats, from_npz, to_npz
 from dejavu_models.native import native
 from dejavu_models.types import HORIZONS, Horizon
-from dejavu_models.uncertainty.lattice.distribution import LARGEST, LatticeDistribution
 from dejavu_models.uncertainty.lattice.game import LatticeGame, margin_constants
 
 SECONDS: Final = {
@@ -59,26 +57,6 @@ MOST_TIES: Final = 0.5
 _SHAPES: Final = {
     horizon: (STATES, len(seconds), 2 * MOST_LEAD + 1, 2 * MOST_CHANGE + 1) for horizon, seconds in SECONDS.items()
 }
-
-
-class MomentInputs(NamedTuple):
-    """n games, each at a moment.
-
-    Attributes:
-        seconds: (n,), seconds left until the horizon, or until the end of the overtime; at most the last of SECONDS.
-        leads: (n,), differentials, whole points.
-        sides: (n,), 1 if the home team has the ball, −1 the away team, 0 unknown.
-        in_air: (n,), 1 if a shot of that team is in the air, else 0.
-        free_throws: (n,), free throws that it has before the clock runs again, at most MOST_FREE_THROWS.
-        margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
-    """
-
-    seconds: Floats
-    leads: Floats
-    sides: Floats
-    in_air: Floats
-    free_throws: Floats
-    margins: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +101,7 @@ class MomentModel:
 
     @cached_property
     def compiled(self) -> Mapping[Horizon, Any]:
-        """The tables in the compiled models, by horizon; see `game`."""
+        """The tables in the compiled models, by horizon."""
         return {
             horizon: native.MomentTables(
                 margin_constants(),
@@ -147,63 +125,18 @@ class MomentModel:
         in_air: bool,
         free_throws: int = 0,
     ) -> LatticeGame:
-        """Return the distribution of one game by the compiled models, like `distribution`; see `MomentInputs`."""
+        """Return the distribution of the differential of one game at a horizon; that of the end of a game is never 0.
+
+        Args:
+            horizon: the horizon.
+            seconds: seconds left until the horizon, or until the end of the overtime; at most the last of SECONDS.
+            lead: differential, whole points.
+            side: 1 if the home team has the ball, −1 the away team, 0 unknown.
+            margin: expected final differential before tip-off, in points; 0 if unknown.
+            in_air: whether a shot of that team is in the air.
+            free_throws: free throws that it has before the clock runs again, at most MOST_FREE_THROWS.
+        """
         return LatticeGame(self.games, self.compiled[horizon].game(seconds, lead, side, in_air, free_throws, margin))
-
-    def distribution(self, horizon: Horizon, moments: MomentInputs) -> LatticeDistribution:
-        """Return the distributions of the differentials at a horizon; those of the end of a game are never 0."""
-        mass = self._after_free_throws(horizon, moments)
-        if horizon is Horizon.FINAL:
-            start = np.full(len(mass), float(OVERTIME_SECONDS))
-            none = np.zeros(len(mass))
-            overtime = self._at_end(horizon, MomentInputs(start, none, none, none, none, moments.margins))
-            # As many overtimes as it takes: given that one is not tied, it ends like the first.
-            overtime[:, LARGEST] = 0.0
-            overtime /= overtime.sum(axis=1, keepdims=True)
-            ties = mass[:, LARGEST].copy()
-            mass[:, LARGEST] = 0.0
-            mass += ties[:, None] * overtime
-        return LatticeDistribution(mass)
-
-    def _after_free_throws(self, horizon: Horizon, moments: MomentInputs) -> Floats:
-        """Return the probabilities of the differentials at the end of the period, (n, 161), over all free throws."""
-        result = np.zeros((len(moments.leads), 2 * LARGEST + 1))
-        for coming in range(MOST_FREE_THROWS + 1):
-            rows = moments.free_throws == coming
-            here = MomentInputs(*(column[rows] for column in moments))
-            if not coming:
-                result[rows] = self._at_end(horizon, here)
-                continue
-            for before in range(coming):  # points of those before the last one
-                weight = (
-                    comb(coming - 1, before) * self.free_throw**before * (1 - self.free_throw) ** (coming - 1 - before)
-                )
-                lead = here.leads + here.sides * before
-                made = here._replace(leads=lead + here.sides, sides=-here.sides)
-                missed = here._replace(leads=lead, in_air=np.ones(len(lead)))
-                result[rows] += weight * self.free_throw * self._at_end(horizon, made)
-                result[rows] += weight * (1 - self.free_throw) * self._at_end(horizon, missed)
-        return result
-
-    def _at_end(self, horizon: Horizon, moments: MomentInputs) -> Floats:
-        """Return the probabilities of the differentials at the end of the period, (n, 161)."""
-        seconds, table = np.array(SECONDS[horizon], dtype=np.float64), self.mass[horizon]
-        at = np.clip(moments.seconds, 0.0, seconds[-1])
-        row = np.clip(np.searchsorted(seconds, at, side="right") - 1, 0, len(seconds) - 2)
-        share = (at - seconds[row]) / (seconds[row + 1] - seconds[row])
-        known = moments.sides != 0
-        side = np.where(known, moments.sides, 1.0)
-        state = np.where(known, np.where(moments.in_air > 0, IN_AIR, 0), NOT_KNOWN)
-        leads = moments.leads + self.drift * at * moments.margins
-        below = np.floor(leads)
-        result, games = np.zeros((len(leads), 2 * LARGEST + 1)), np.arange(len(leads))[:, None]
-        for lead, weight in ((below, 1 - (leads - below)), (below + 1, leads - below)):
-            place = np.clip(side * lead, -MOST_LEAD, MOST_LEAD).astype(np.int64) + MOST_LEAD
-            change = table[state, row, place] * (1 - share)[:, None] + table[state, row + 1, place] * share[:, None]
-            ends = np.clip(lead[:, None] + side[:, None] * CHANGES, -LARGEST, LARGEST).astype(np.int64) + LARGEST
-            np.add.at(result, (games, ends), change * weight[:, None])
-        result /= result.sum(axis=1, keepdims=True)
-        return result
 
     def to_bytes(self) -> bytes:
         """Serialize to a .npz file; equal tables give equal bytes. Tables are stored as float32."""
@@ -221,7 +154,3 @@ class MomentModel:
         columns = from_npz(content)
         mass = {horizon: columns[horizon.value].astype(np.float64) for horizon in HORIZONS}
         return cls(mass, float(columns["drift"]), float(columns["free_throw"]), int(columns["games"]))
-
-    def rounded(self) -> MomentModel:
-        """Return the tables after a write/read round trip: results from both are bit-identical."""
-        return MomentModel.from_bytes(self.to_bytes())

@@ -34,8 +34,16 @@ CENTERS: Final[Floats] = np.array([0.0, 4.0, 10.0, 18.0])
 
 LATE_MINUTES: Final = tuple(range(LATE, MAX_SLOTS + 1))
 
-TABLES: Final = ("point", "log_mean", "scale", "shapes", "late_shapes")
-"""Names of the tables."""
+FORMS: Final = {
+    "point": (len(CASES), POINT_TERMS),
+    "log_mean": (len(CASES),),
+    "scale": (len(CASES), SCALE_TERMS),
+    "shapes": (len(CASES), len(SHAPE_LEVELS)),
+    "late_shapes": (len(LATE_MINUTES), len(CENTERS), len(SHAPE_LEVELS)),
+}
+"""Shapes of the tables."""
+
+TABLES: Final = tuple(FORMS)
 
 
 class TotalInputs(NamedTuple):
@@ -123,15 +131,7 @@ class TotalModel:
     games: int
 
     def __post_init__(self) -> None:
-        levels = len(SHAPE_LEVELS)
-        expected = {
-            "point": (len(CASES), POINT_TERMS),
-            "log_mean": (len(CASES),),
-            "scale": (len(CASES), SCALE_TERMS),
-            "shapes": (len(CASES), levels),
-            "late_shapes": (len(LATE_MINUTES), len(CENTERS), levels),
-        }
-        check_tables({name: getattr(self, name) for name in TABLES}, expected, self.games)
+        check_tables(self, FORMS)
         for row, (index, minute) in enumerate(CASES):
             terms = scale_terms(HORIZONS[index], minute, _OUTERMOST, _LEAST_AND_MOST, float(self.log_mean[row]))
             check_log_scales(terms @ self.scale[row])

@@ -123,15 +123,10 @@ class Totals:
         )
         return cls(models, ratings)
 
-    def rounded(self) -> Totals:
-        """Return the totals after a write/read round trip: results from both are bit-identical."""
-        return Totals.from_bytes(self.to_bytes())
-
 
 def forecast_total(
     tables: Any,
     query: ForecastQuery,
-    points: int,
     expected: float | None,
     policy: StakingPolicy = DEFAULT_POLICY,
     *,
@@ -144,14 +139,13 @@ def forecast_total(
 
     Args:
         tables: the `total_tables` of the query's horizon and minute, for the source of the expected total.
-        query: the query; its alpha and quantile levels apply to the total too.
-        points: points of both teams at the end of its pattern.
+        query: the query, with the points of both teams; its alpha and quantile levels apply to the total too.
         expected: expected final total before tip-off, in points; None if unknown.
         policy: staking policy for its market of total points.
         lead_staked: share of the bankroll staked on the market of the lead in the same query.
         well_known: whether the ratings, if they are used, know the teams well enough for a stake.
     """
-    game = tables.game(points, query.pattern.last, 0.0 if expected is None else expected)
+    game = tables.game(query.live.total_points, query.pattern.last, 0.0 if expected is None else expected)
     lower, upper = game.quantiles((query.alpha / 2, 1 - query.alpha / 2))
     levels = query.quantile_levels
     market, answer = query.market(MarketKind.TOTAL), None

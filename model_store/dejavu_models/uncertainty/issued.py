@@ -9,8 +9,11 @@ from dejavu_models import betting
 from dejavu_models.betting import Market, MarketAnswer, StakingPolicy
 from dejavu_models.types import Adaptation, AdaptationMode, Horizon, Interval, Quantile
 from dejavu_models.uncertainty.adaptive import Tracker, pooled
-from dejavu_models.uncertainty.lattice.game import AdaptedScores, LatticeGame
+from dejavu_models.uncertainty.lattice.game import LatticeGame
 from dejavu_models.uncertainty.normal_scores import LEVEL_SCORES, MAX_SCORE, NORMAL, radius_of_alpha, scaled_scores
+
+Positions = tuple[tuple[float, ...], tuple[float, ...]]
+"""Standard-normal scores of some quantiles, and their levels."""
 
 
 class IntervalAdapter:
@@ -122,8 +125,10 @@ def adapted_probability(factor: float, probability: float) -> float:
 
 
 @lru_cache(maxsize=256)
-def adapted_scores(factor: float, alpha: float, levels: tuple[float, ...]) -> AdaptedScores:
-    """Return the positions of a forecast's quantiles in the model's own distribution.
+def adapted_scores(factor: float, alpha: float, levels: tuple[float, ...]) -> Positions:
+    """Return the positions of a forecast's quantiles in the model's own distribution: their scores, and their levels.
+
+    The ends of the interval come first. Without adaptation, levels are never extrapolated, and scores are 0.
 
     Args:
         factor: factor of the season; 1 without adaptation.
@@ -132,7 +137,7 @@ def adapted_scores(factor: float, alpha: float, levels: tuple[float, ...]) -> Ad
     """
     if factor == 1.0:
         of_levels = (alpha / 2, 1 - alpha / 2, *levels)
-        return AdaptedScores((0.0,) * len(of_levels), of_levels)
+        return (0.0,) * len(of_levels), of_levels
     reach = factor * radius_of_alpha(alpha)
     adapted = (-reach, reach, *(factor * NORMAL.inv_cdf(level) for level in levels))
-    return AdaptedScores(adapted, tuple(map(NORMAL.cdf, adapted)))
+    return adapted, tuple(map(NORMAL.cdf, adapted))

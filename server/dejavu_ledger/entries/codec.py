@@ -28,7 +28,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -136,7 +136,6 @@ PAYLOAD: Final = Layout(
 
 
 @fast_frozen
-@dataclass(frozen=True, slots=True)
 class PreparedForecast:
     """A forecast ready to be recorded: everything that does not depend on its sequence.
 

@@ -109,7 +109,7 @@ def test_an_answer_on_the_total_follows_from_the_total_of_its_forecast() -> None
         )
         source = MarginSource.UNKNOWN if expected is None else MarginSource.KNOWN
         tables = steady_totals().tables(source, Horizon.FINAL, 3)
-        total = forecast_total(tables, query, 14, expected, lead_staked=0.018)
+        total = forecast_total(tables, query, expected, lead_staked=0.018)
         plain = issued(pattern=(1.0, 3.0, 2.0), horizon=Horizon.FINAL)
         made = replace(plain, live=query.live, forecast=replace(plain.forecast, total=total, teams_known=()))
         stored = codec.parse(codec.encode_entry(codec.FORECAST, codec.prepare(made).payload, 0, 1))

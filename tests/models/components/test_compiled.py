@@ -16,17 +16,17 @@ from tests.support.builders.ensembles import ensemble, lstm, weights
 from tests.support.reference.lstm import ReferenceLstm
 
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Possession, Side
-from dejavu_models.components.compiled import CompiledGame, CompiledModels, compiled_models
-from dejavu_models.components.ensemble import Ensemble, GameOpinions, Weights
+from dejavu_models.components.compiled import CompiledGame, CompiledModels
+from dejavu_models.components.ensemble import Ensemble, GameOpinions
 from dejavu_models.components.features import LIVE_COLUMNS
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import Situation
 from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
-from dejavu_models.uncertainty.lattice.game import LatticeGame, OtherShares
+from dejavu_models.uncertainty.lattice.game import LatticeGame
 
 CALIBRATION = symmetric_calibration()
-MODELS = replace(ensemble(), lstm=lstm(kind=ReferenceLstm))
-COMPILED = compiled_models(ensemble())
+MODELS = replace(ensemble(), members=(ensemble().members[0], lstm(kind=ReferenceLstm)))
+COMPILED = CompiledModels(ensemble())
 MARGINS = st.none() | st.floats(-30, 30)
 POINTS = 1e-4
 """Greatest difference, in points or scales: the LSTM sums in another order than NumPy."""
@@ -41,10 +41,8 @@ LIVE = st.builds(
 
 def some_of(*components: str) -> Ensemble:
     """Return the models with some components, which have the weight of the others."""
-    parts = {
-        name: each if name in components else None for name, each in (("dejavu", MODELS.dejavu), ("lstm", MODELS.lstm))
-    }
-    return Ensemble(MODELS.linear, **parts, weights=weights(*components))  # type: ignore[arg-type]
+    members = tuple(each for each in MODELS.members if each.name in components)
+    return Ensemble(MODELS.linear, members, weights(*components))
 
 
 def walk(minutes: int, seed: int) -> tuple[float, ...]:
@@ -76,14 +74,12 @@ def horizons_of(pattern: tuple[float, ...]) -> list[tuple[int, Horizon]]:
     return [(index, horizon) for index, horizon in enumerate(HORIZONS) if len(pattern) <= horizon.last_slot]
 
 
-def served(
-    compiled: CompiledGame, horizon: Horizon, margin: float | None, *, line: bool, others: OtherShares | None = None
-) -> LatticeGame:
+def served(compiled: CompiledGame, horizon: Horizon, margin: float | None, *, line: bool) -> LatticeGame:
     """Return the distribution of a game as a forecaster makes it, without the shift of live inputs."""
     index = HORIZONS.index(horizon)
     situation = Situation(horizon, compiled.minute, source_of(margin, line=line))
     point, opinion = compiled.point(index), compiled.opinion(index)
-    return CALIBRATION.game(situation, point, compiled.lead, margin, None, opinion, others)
+    return CALIBRATION.game(situation, point, compiled.lead, margin, None, opinion)
 
 
 def evaluated(
@@ -97,19 +93,18 @@ def evaluated(
 ) -> tuple[LatticeDistribution, float, float]:
     """Return the distribution of the reference, its point forecast and its scale."""
     index, minute, source = HORIZONS.index(horizon), len(pattern), source_of(margin, line=line)
-    opinions = reference(models, pattern, margin, live, line=line).at(index, minute)
     leads, known = np.array(pattern[-1:]), np.array([0.0 if margin is None else margin])
     given = np.array([math.nan if margin is None else margin])
     points = leads + models.linear.increments(minute, leads, given, line=line)[:, index]
     base = CALIBRATION.model(source).base(horizon, minute, points, leads, known, None)
-    pooled = base.prediction if opinions is None else opinions(base)
+    pooled = reference(models, pattern, margin, live, line=line).pool(base)
     return base.finished(pooled.below), float(pooled.points[0]), float(base.scales[0])
 
 
 SETS = {
     "both": (MODELS, COMPILED),
     **{
-        " and ".join(("linear", *names)): (some := some_of(*names), compiled_models(some))
+        " and ".join(("linear", *names)): (some := some_of(*names), CompiledModels(some))
         for names in ((), ("dejavu",), ("lstm",))
     },
 }
@@ -135,28 +130,6 @@ def test_any_game_gets_the_distribution_of_numpy(
         assert game.home_lead_probability == pytest.approx(expected.home_leads[0], abs=POINTS)
         assert (found.opinion(index) is None) == (not models.components)
     assert bool(len(found.groups)) == ("dejavu" in models.components)
-
-
-def test_a_component_without_a_weight_is_asked_for_an_explanation_only() -> None:
-    models = replace(MODELS, weights=Weights.fixed(1.0, 0.0, 0.0))
-    game = compiled_models(models).predict(walk(18, 0), 3.0)
-    assert game.opinion(0) is None
-    assert not len(game.groups)
-    every = game.every_opinion(0)
-    assert (every.linear, every.dejavu, every.lstm) == (1.0, 0.0, 0.0)
-    assert len(game.groups) == 12
-    weighted = COMPILED.predict(walk(18, 0), 3.0).opinion(0)
-    assert (every.mean, every.similar_mean) == (weighted.mean, weighted.similar_mean)
-
-
-def test_weights_that_do_not_sum_to_1_are_refused() -> None:
-    situation = Situation(Horizon.FINAL, 18, MarginSource.KNOWN)
-    opinion = COMPILED.predict(walk(18, 0), 1.0).opinion(1)
-    for added in (OtherShares(0.5, 0.0, np.full(162, 0.5)), OtherShares(0.0, 0.0, np.zeros(3))):
-        with pytest.raises(ValueError, match=r"weights of a game|share below each edge"):
-            CALIBRATION.game(situation, 1.0, 1.0, 1.0, None, opinion, added)
-    with pytest.raises(ValueError, match="shares rise"):
-        CALIBRATION.game(situation, 1.0, 1.0, 1.0, None, opinion, OtherShares(0.5, 0.0, np.linspace(1, 0, 162)))
 
 
 def test_a_pattern_without_a_minute_is_refused() -> None:

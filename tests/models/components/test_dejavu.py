@@ -17,7 +17,7 @@ from tests.support.reference.similar import members_of, past_rows
 
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.arrays import from_npz, to_npz
-from dejavu_models.components.compiled import compiled_models
+from dejavu_models.components.compiled import CompiledModels
 from dejavu_models.components.dejavu import Dejavu
 from dejavu_models.components.ensemble import Ensemble, Weights
 from dejavu_models.components.features import Rows
@@ -39,7 +39,7 @@ def similar(
 ) -> tuple[tuple[SimilarGame, ...], SimilarSummary]:
     """Return what the compiled models say of one game."""
     linear = LinearModels(np.zeros((2, 48, 3, 4)))
-    models = compiled_models(Ensemble(linear, database, weights=Weights.fixed(0.5, 0.5)))
+    models = CompiledModels(Ensemble(linear, (database,), Weights.fixed(0.5, 0.5)))
     total, index = rows.live[0, 0], HORIZONS.index(horizon)
     live = LiveInputs(total_points=None if np.isnan(total) else int(total))
     game = models.predict(tuple(rows.patterns[0].tolist()), float(rows.margins[0]), live=live)
@@ -193,33 +193,23 @@ BROKEN: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
         lambda: {name: getattr(dejavu().games, name)[:0] for name in dejavu().games.columns()},
         "there must be games",
     ),
-    "a column too short": (other("away", lambda column: column[:-1]), "column away is"),
-    "differentials of another type": (other("differentials", lambda column: column.astype(np.int32)), "differentials"),
-    "codes of another form": (other("codes", lambda column: column[:, :-1]), "column codes is"),
-    "a tie at the end": (with_value("final", 0), "differentials must be within ±200, final ones not 0"),
+    "a column too short": (other("away", lambda column: column[:-1]), "away is"),
+    "a tie at the end": (with_value("final", 0), "final must not be 0"),
     "a lead that no game has": (with_value("differentials", -32_768, (0, 0)), "differentials must be within ±200"),
-    "a margin that is no number": (with_value("margins", np.nan), "margins must be within ±200"),
-    "a total that no game has": (with_value("totals", 1001, (3, 4)), "total points must be within 0 to 1000, or -1"),
+    "a total that no game has": (with_value("totals", 1001, (3, 4)), "totals must be within -1 to 1000"),
     "a team that is no code": (with_value("home", "B-S"), "codes of letters and digits"),
     "no day": (with_value("date", np.datetime64("NaT")), "a date from 1946"),
-    "a day that no program prints": (with_value("date", np.datetime64("30000-01-01")), "a date from 1946"),
-    "a second of a day": (other("date", lambda column: column.astype("datetime64[s]")), "column date is"),
+    "a second of a day": (other("date", lambda column: column.astype("datetime64[s]")), "a date from 1946"),
     "an image twice": (with_value("members", 7, (5, slice(2))), "each game and its mirror image once"),
-    "an image of no game": (with_value("members", 2 * GAMES, (5, 0)), "each game and its mirror image once"),
-    "members of fewer minutes": (other("members", lambda column: column[1:]), "members are uint16 of shape"),
-    "signed members": (other("members", lambda column: column.astype(np.int32)), "members are int32"),
+    "signed members": (other("members", lambda column: column.astype(np.int32)), "members is int32"),
     "an empty group": (with_value("starts", 16, 2), "starts must ascend"),
     "a group of no image": (with_value("starts", 9999, -1), "starts must ascend from 0 to the number of images"),
     "no groups": (other("starts", lambda column: column[:1]), "starts and nearest do not have the right shapes"),
     "more groups than there are": (lambda: {"nearest": np.array(GROUPS + 1)}, "31 of 30 groups; expected up to 400"),
-    "no group": (lambda: {"nearest": np.array(0)}, "0 of 30 groups"),
     "a weight beyond its bound": (with_value("weights", 101.0, (3, 0)), "weights of features must be within ±100"),
-    "a reference that is no number": (with_value("mean_totals", np.nan), "mean_totals must be"),
-    "references of fewer minutes": (other("margin_slopes", lambda column: column[1:]), "margin_slopes must be"),
-    "a center that is no number": (with_value("centers", np.nan, (7, 0, 0)), "coordinates must be within"),
+    "a center that is no number": (with_value("centers", np.nan, (7, 0, 0)), "vectors must be within"),
     "centers of fewer minutes": (other("centers", lambda column: column[:-1]), "centers are float32 of shape"),
     "fewer centers": (other("centers", lambda column: column[:, :-1]), "each group a level"),
-    "double centers": (other("centers", lambda column: column.astype(float)), "centers are float64"),
     "a feature too few": (other("centers", lambda column: column[:, :, :-1].copy()), "centers must be"),
     "links that no graph has": (
         other("graph_links", lambda links: np.append(links, links[:3])),

@@ -1,7 +1,9 @@
-"""The pool of the components' distributions, and their weights."""
+"""The pool of the components' distributions, and their weights; with a third component, that of the example."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,13 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.calibrations import symmetric_model
+from tests.support.builders.ensembles import ensemble, forecaster
+from tests.support.builders.queries import queries
 from tests.support.builders.similar_games import rows_of, steady_lstm, walked, walks_database
+from tests.support.builders.third_component import component, fitted, weights_with_third, with_third
 
 from dejavu_models.arrays import Floats, from_npz, to_npz
-from dejavu_models.components.component import checked
-from dejavu_models.components.ensemble import CELLS, POOLED, Ensemble, GameOpinions, PooledOpinions, Weights, cell_of
-from dejavu_models.components.features import LIVE_COLUMNS
+from dejavu_models.components.component import Component, checked
+from dejavu_models.components.ensemble import CELLS, POOLED, Ensemble, GameOpinions, Weights, cell_of
+from dejavu_models.components.features import LIVE_COLUMNS, Rows
 from dejavu_models.components.linear import LinearModels
+from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.types import CASES, HORIZONS, LINEAR_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns, LiveKind
 from dejavu_models.uncertainty.lattice.margin_model import CELLS_FROM, Base, Distributions
@@ -26,8 +32,8 @@ GAMES = walked(30, seed=4)
 CASE = st.sampled_from(CASES)
 
 
-def ensemble(weights: Weights = HALVES, mean: float = 0.4, log_scale: float = -0.2) -> Ensemble:
-    return Ensemble(LINEAR, walks_database(), steady_lstm(mean, log_scale), weights)
+def pooled_walks(weights: Weights = HALVES, mean: float = 0.4, log_scale: float = -0.2) -> Ensemble:
+    return Ensemble(LINEAR, (walks_database(), steady_lstm(mean, log_scale)), weights)
 
 
 def opinions_on(models: Ensemble, rows: slice = slice(None)) -> GameOpinions:
@@ -42,12 +48,6 @@ def base_of(case: tuple[int, int], centers: Floats, live: LiveColumns | None = N
     return model.base(HORIZONS[case[0]], case[1], centers, centers.round(), 0 * centers, live)
 
 
-def pool_of(models: Ensemble, case: tuple[int, int], rows: slice = slice(None)) -> PooledOpinions:
-    pool = opinions_on(models, rows).at(*case)
-    assert pool is not None
-    return pool
-
-
 SHARES = st.tuples(st.floats(0.01, 1), st.floats(0, 1)).map(
     lambda each: (1 - each[0], each[0] * each[1], each[0] * (1 - each[1]))
 )
@@ -58,11 +58,11 @@ def test_a_pool_is_a_distribution_whose_mean_is_its_point(
     case: tuple[int, int], weights: tuple[float, float, float], mean: float, log_scale: float, center: float
 ) -> None:
     """The point is the sum of the components' weighted predictions; so is the mean, for a symmetric base."""
-    models, base = ensemble(Weights.fixed(*weights), mean, log_scale), base_of(case, np.full(30, center))
-    pool = pool_of(models, case)
-    made = pool(base)
+    models, base = pooled_walks(Weights.fixed(*weights), mean, log_scale), base_of(case, np.full(30, center))
+    opinions = opinions_on(models)
+    made = opinions.pool(base)
     assert (np.diff(made.below, axis=1, prepend=0.0, append=1.0) >= -1e-12).all()
-    alone = [base.prediction, *(checked(each, pool.rows, base) for each in models.members.values())]
+    alone = [base.prediction, *(checked(each, opinions.rows(case[1]), base) for each in models.members)]
     for column in range(2):
         expected = sum(weight * each[column] for weight, each in zip(weights, alone, strict=True))
         assert made[column] == pytest.approx(expected)
@@ -73,10 +73,9 @@ def test_a_pool_is_a_distribution_whose_mean_is_its_point(
 @given(CASE, st.integers(0, 29))
 def test_a_game_of_many_gets_what_it_gets_alone(case: tuple[int, int], game: int) -> None:
     centers = GAMES.games.levels[[game], case[1] - 1]
-    together, alone = pool_of(ensemble(), case), pool_of(ensemble(), case, slice(game, game + 1))
-    for one, other in zip(
-        together.select(np.array([game]))(base_of(case, centers)), alone(base_of(case, centers)), strict=True
-    ):
+    base = base_of(case, centers)
+    together, alone = opinions_on(pooled_walks()), opinions_on(pooled_walks(), slice(game, game + 1))
+    for one, other in zip(together.pool(base, np.array([game])), alone.pool(base), strict=True):
         assert one == pytest.approx(other, abs=1e-9)
 
 
@@ -85,23 +84,11 @@ def test_opinions_follow_the_margin_of_each_minute() -> None:
     by_minute = np.repeat(GAMES.margins[:, None], MAX_SLOTS, axis=1)
     by_minute[:, 24:] += 5.0
     levels, live = GAMES.games.levels, np.full((30, MAX_SLOTS, len(LIVE_COLUMNS)), np.nan)
-    changing = GameOpinions(ensemble(), MarginSource.KNOWN, levels, by_minute, live)
+    changing = GameOpinions(pooled_walks(), MarginSource.KNOWN, levels, by_minute, live)
     for minute, margins in ((20, GAMES.margins), (30, GAMES.margins + 5.0)):
-        steady = GameOpinions(ensemble(), MarginSource.KNOWN, levels, margins, live)
-        made, expected = changing.at(1, minute), steady.at(1, minute)
-        assert made is not None
-        assert expected is not None
+        steady = GameOpinions(pooled_walks(), MarginSource.KNOWN, levels, margins, live)
         base = base_of((1, minute), levels[:, minute - 1])
-        assert made(base).below == pytest.approx(expected(base).below, abs=1e-6)
-
-
-def test_the_live_tables_pool_around_their_own_scale() -> None:
-    """Points per minute widen the pool as they widen the linear models' distribution."""
-    live = LiveColumns(np.array([80.0, 120.0]), np.zeros(2), np.zeros(2))
-    base = base_of((0, 20), np.zeros(2), live)
-    made = pool_of(ensemble(Weights.fixed(0.0, 0.0, 1.0), mean=1.0), (0, 20), slice(0, 2))(base)
-    assert made.points == pytest.approx(base.units)
-    assert base.units[0] > base.units[1]
+        assert changing.pool(base).below == pytest.approx(steady.pool(base).below, abs=1e-6)
 
 
 def test_weights_are_by_source_horizon_and_quarter() -> None:
@@ -120,13 +107,10 @@ def test_weights_are_by_source_horizon_and_quarter() -> None:
         of_case = weights.of(each.margin_source, HORIZONS.index(each.horizon), 12 * each.quarter - 5)
         assert each.weight == each.lower == each.upper == of_case[POOLED.index(each.component)]
     assert Weights.from_bytes(weights.to_bytes()).to_bytes() == weights.to_bytes()
-    assert (weights.use("dejavu"), weights.use("lstm")) == (True, False)
 
 
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {
-    "too few cells": ({"values": HALVES.values[:, 1:]}, "weights: values must be float64 of shape"),
-    "a component more": ({"values": np.full((3, 6, 4), 0.25)}, "weights: values must be float64 of shape"),
-    "single precision": ({"lower": HALVES.lower.astype(np.float32)}, "weights: lower must be float64"),
+    "a component more": ({"values": np.full((3, 6, 4), 0.25)}, "weights: values is float64 of shape"),
     "a negative weight": ({"values": HALVES.values * [2.0, -1.0, 1.0]}, "weights: values must be"),
     "no number": ({"upper": HALVES.upper * np.nan}, "weights: upper must be"),
     "a sum that is not 1": ({"values": HALVES.values * 0.9}, "the weights of each cell must sum to 1"),
@@ -141,8 +125,76 @@ def test_weights_that_are_none_are_refused(changes: dict[str, Any], said: str) -
 
 @pytest.mark.parametrize(("name", "weights"), [("dejavu", (0.9, 0.1, 0.0)), ("lstm", (0.9, 0.0, 0.1))])
 def test_a_component_that_is_missing_has_no_weight(name: str, weights: tuple[float, float, float]) -> None:
-    of_all: dict[str, Any] = {"dejavu": walks_database(), "lstm": steady_lstm()}
-    parts = {other: each for other, each in of_all.items() if other != name}
+    members = tuple(each for each in (walks_database(), steady_lstm()) if each.name != name)
     with pytest.raises(ValueError, match=f"{name} has a weight, but is not a component"):
-        Ensemble(LINEAR, **parts, weights=Weights.fixed(*weights))
-    assert Ensemble(LINEAR, **parts).components == tuple(parts)
+        Ensemble(LINEAR, members, Weights.fixed(*weights))
+
+
+QUERIES = queries(pregame_margin=st.none() | st.floats(-12, 12), record=st.just(True))
+
+
+@given(QUERIES)
+def test_a_forecast_is_that_of_the_pool_of_the_components(query: ForecastQuery) -> None:
+    """`GameOpinions` is the pool that the trainer evaluates."""
+    horizon, minute, models = HORIZONS.index(query.horizon), query.pattern.minutes, with_third().models
+    source = MarginSource.UNKNOWN if query.pregame_margin is None else MarginSource.LINE
+    levels, margin = np.array([query.differentials]), np.array([np.nan])
+    if query.pregame_margin is not None:
+        margin[:] = query.pregame_margin
+    live = np.full((1, minute, len(LIVE_COLUMNS)), np.nan)
+    leads = levels[:, -1]
+    centers = leads + models.linear.increments(minute, leads, margin, line=source is MarginSource.LINE)[:, horizon]
+    base = with_third().calibration.model(source).base(query.horizon, minute, centers, leads, np.nan_to_num(margin))
+    pooled, made = GameOpinions(models, source, levels, margin, live).pool(base), with_third().forecast(query)
+    assert made.point == pytest.approx(pooled.points[0], abs=2e-3)
+    assert made.home_lead_probability == pytest.approx(base.finished(pooled.below).home_leads[0], abs=1e-4)
+
+
+@given(QUERIES)
+def test_a_component_without_a_weight_changes_nothing(query: ForecastQuery) -> None:
+    values = weights_with_third(used=False).values[..., :3].copy()
+    without = forecaster(replace(ensemble(), weights=Weights(values, values, values)))
+    assert replace(with_third(used=False).forecast(query), model_version="") == replace(
+        without.forecast(query), model_version=""
+    )
+
+
+def test_it_comes_back_from_its_bytes_and_hostile_ones_are_refused_by_name() -> None:
+    arrays, kind = from_npz(fitted().to_bytes()), component()
+    assert kind.from_bytes(fitted().to_bytes()).to_bytes() == fitted().to_bytes()
+    for name, value in (("feature", 5), ("left", 900), ("right", -1), ("value", np.nan), ("threshold", np.inf)):
+        broken = arrays[name].copy()
+        broken[1, 32] = value
+        with pytest.raises(ValueError, match=f"{name} must be at least"):
+            kind.from_bytes(to_npz(**arrays | {name: broken}))
+    with pytest.raises(ValueError, match="left is int64 of shape"):
+        kind.from_bytes(to_npz(**arrays | {"left": arrays["left"][:, :-1]}))
+    with pytest.raises(KeyError, match="right"):
+        kind.from_bytes(to_npz(**{name: each for name, each in arrays.items() if name != "right"}))
+
+
+EVEN: Floats = np.linspace(0, 1, 162)[None]
+
+
+@pytest.mark.parametrize(
+    ("points", "below", "said"),
+    [
+        (np.zeros(2), EVEN, "points must be"),
+        (np.array([np.nan]), EVEN, "points must be"),
+        (np.zeros(1), EVEN[:, :-1], "below must be"),
+        (np.zeros(1), EVEN[:, ::-1], "below must be"),
+        (np.zeros(1), EVEN * 1.1, "below must be"),
+        (np.zeros(1), EVEN * np.nan, "below must be"),
+    ],
+)
+def test_an_answer_that_is_no_distribution_is_refused_with_the_name(points: Any, below: Any, said: str) -> None:
+    rows = Rows(np.zeros((1, 3)), np.zeros(1), np.full((1, 5), np.nan))
+    base = with_third().calibration.model(MarginSource.KNOWN).base(Horizon.FINAL, 3, none := np.zeros(1), none, none)
+    odd = SimpleNamespace(name="odd", distribution=lambda *_: Distributions(points, below))
+    with pytest.raises(ValueError, match=f"component odd: {said}"):
+        checked(odd, rows, base)  # type: ignore[arg-type]
+
+
+def test_an_input_that_nobody_has_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Thirsty\.inputs: fouls; expected some of total_points, last_score_side"):
+        type("Thirsty", (Component,), {"inputs": ("fouls", "total_points")})

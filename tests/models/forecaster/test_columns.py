@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.builders.queries import moment_at
 from tests.support.builders.shipped import shipped_bundle
 from tests.support.builders.third_component import with_third
 
@@ -96,12 +97,14 @@ def test_columns_hold_what_each_game_gets_alone(name: str, query: ColumnsQuery) 
 @pytest.mark.parametrize("name", FORECASTERS)
 @given(st.lists(st.sampled_from(list(Horizon)).flatmap(games), min_size=1, max_size=3), st.randoms())
 def test_many_queries_get_what_each_gets_alone(name: str, queries: list[ColumnsQuery], random: Random) -> None:
-    """A few kinds of options, as many games of each as are answered in one pass, or fewer; teams or a ball in some."""
+    """A few kinds of options, of each enough games for one pass or fewer; some with teams, a ball or a moment."""
     model = model_of(name)
     mixed = [each for query in queries for each in query.queries()]
     mixed += [replace(each, home_team="BOS", away_team="LAL", pregame_margin=None) for each in mixed[::7]]
     ball = LiveInputs(possession=Possession(Side.HOME))
     mixed += [replace(each, live=ball) for each in mixed[::3] if each.pattern.minutes > 40]
+    early = [each for each in mixed[::5] if each.pattern.minutes < each.horizon.last_slot]
+    mixed += [replace(each, moment=moment_at(60.0 * each.pattern.minutes + 20, 2)) for each in early]
     random.shuffle(mixed)
     assert model.forecast_many(mixed) == [model.forecast(each) for each in mixed]
     assert model.forecast_many([]) == []

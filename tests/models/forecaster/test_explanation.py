@@ -125,20 +125,6 @@ def test_at_any_moment_too(
         assert [each.weight for each in explained(made).components] == [1.0] + [0.0] * len(components)
 
 
-def test_players_and_schedule_have_terms_of_their_own() -> None:
-    lineups = LineupEffects(1.5, -3.0, 1, 0)
-    options = {"home_team": "BOS", "away_team": "DAL"}
-    leads = (2.0,) * 18
-    plain, made = (
-        explained(model().forecast(of_minute(18, leads, FINAL, {**options, **more})))
-        for more in ({}, {"lineups": lineups})
-    )
-    before, after = ({each.name: each.points for each in of.contributions} for of in (plain, made))
-    assert "players" not in before
-    assert after["players"] == pytest.approx(made.attribution.before_tipoff - plain.attribution.before_tipoff)
-    assert after["ratings"] == pytest.approx(before["ratings"])
-
-
 def test_the_similar_games_are_those_that_the_forecast_is_made_of() -> None:
     query = of_minute(44, (2.0,) * 44, FINAL, {"home_team": "BOS", "away_team": "DAL"})
     made = model().forecast(query)

@@ -19,7 +19,6 @@ from dejavu_models.forecaster.active_state import expected_margin
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.types import (
     DISTRIBUTION_LEVELS,
-    HORIZONS,
     MAX_DIFFERENTIAL,
     AdaptationMode,
     ExpectedMarginTerms,
@@ -155,23 +154,6 @@ def test_all_numbers_of_a_forecast_are_of_one_distribution(
     if query.horizon is Horizon.FINAL:
         assert 0.0 not in forecast.distribution
         assert market.line or forecast.market.push_probability == 0
-
-
-@pytest.mark.parametrize("lead", [-200.0, -85.0, 85.0, 200.0])
-@pytest.mark.parametrize("minute", [1, 23, 30, 47])
-def test_a_lead_that_never_was_is_forecast_too(shipped: Forecaster, lead: float, minute: int) -> None:
-    for horizon in HORIZONS:
-        if minute <= horizon.last_slot:
-            pattern = ScorePattern((lead,) * minute)
-            for margin in (None, -200.0, 200.0):
-                market = Market(max(-100.0, min(lead, 100.0)), 1.9, 1.9)
-                forecast = shipped.forecast(
-                    ForecastQuery(pattern, horizon, pregame_margin=margin, record=True, markets=(market,))
-                )
-                assert forecast.point in forecast.interval
-                assert whole(forecast)
-                assert 0.0 < forecast.home_lead_probability < 1.0
-                assert list(forecast.distribution) == sorted(forecast.distribution)
 
 
 @SHIPPED_STAYS

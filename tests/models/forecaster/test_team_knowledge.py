@@ -19,8 +19,7 @@ from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, RatedSchedule
 from dejavu_models.online_state import OnlineState
 from dejavu_models.ratings import USUAL_VARIANCES
 from dejavu_models.team_filter import CODES
-from dejavu_models.types import AdaptationMode, Forecast, Horizon, MarginSource, WarningReason
-from dejavu_models.uncertainty.adaptive import Tracker
+from dejavu_models.types import Forecast, Horizon, MarginSource, WarningReason
 from dejavu_models.uncertainty.normal_scores import NORMAL
 
 JUNE = date(2024, 6, 17)
@@ -101,16 +100,6 @@ def test_a_usual_season_goes_from_partly_to_well_known_by_december(shipped: Fore
     assert [unrated for _, unrated in seen] == [True, True, True, False]
 
 
-def test_teams_that_are_known_as_usual_have_the_distribution_of_a_given_margin_to_the_last_bit(
-    shipped: Forecaster,
-) -> None:
-    ratings = after_rounds(shipped.bundled_ratings, 2025, date(2024, 10, 24), 30)
-    forecast = asked(shipped, ratings, date(2024, 12, 24), record=True, quantile_levels=(0.1, 0.9))
-    same = without_knowledge(shipped, forecast, record=True, quantile_levels=(0.1, 0.9))
-    for name in ("interval", "distribution", "home_lead_probability", "quantiles"):
-        assert getattr(forecast, name) == getattr(same, name)
-
-
 def test_a_given_margin_says_nothing_of_the_teams_but_for_the_total(shipped: Forecaster) -> None:
     ratings = shipped.bundled_ratings.after(GameResult("BOS", "LAL", 2027, date(2026, 11, 22), 5.0, total=220.0))
     day, total = date(2026, 11, 28), Market(220.5, 2.6, 1.6, kind=MarketKind.TOTAL)
@@ -148,20 +137,6 @@ def test_both_bets_of_a_query_share_the_caps_of_the_game(shipped: Forecaster) ->
     assert both.total.market.above.kelly_fraction > 0.05
 
 
-def test_each_team_has_its_own_finals(shipped: Forecaster) -> None:
-    """Results of others make a team neither better known nor known up to a later day."""
-    ratings = shipped.bundled_ratings
-    for season in (2025, 2026, 2027):
-        for number in range(30):
-            day = date(season - 1, 10, 24) + timedelta(number)
-            ratings = ratings.after(GameResult("LAL", "DEN", season, day, 5.0))
-    boston, lakers = asked(shipped, ratings, date(2026, 11, 25)).teams_known
-    assert (boston.finals, boston.earlier_date) == (0, JUNE)
-    assert boston.deviation > OPENING_DEVIATION
-    assert (lakers.finals, lakers.earlier_date) == (30, date(2025, 11, 22))
-    assert lakers.deviation < boston.deviation - 0.5
-
-
 def test_the_variance_beyond_the_usual_one_widens_the_distribution(shipped: Forecaster) -> None:
     """Results were missing for months, but each team has the games that make its margin count as known."""
     ratings, levels = after_gap(shipped), (0.1, 0.5, 0.9)
@@ -180,28 +155,6 @@ def test_the_variance_beyond_the_usual_one_widens_the_distribution(shipped: Fore
     assert forecast.interval.lower < same.interval.lower
     assert forecast.interval.upper > same.interval.upper
     assert all(value.is_integer() for value in forecast.distribution)
-
-
-def test_an_adapted_interval_widens_as_the_static_one_does(shipped: Forecaster) -> None:
-    ratings = after_gap(shipped)
-    tracker = Tracker()
-    for _ in range(100):
-        tracker = tracker.after(2.0)
-    trackers = {(Horizon.FINAL, 0): tracker}
-    for mode in AdaptationMode:
-        shipped.update(OnlineState(9, mode, trackers, ratings))
-        query = replace(QUERY, alpha=0.02, game_date=AFTER_GAP, record=True, quantile_levels=(0.01, 0.99))
-        forecast = shipped.forecast(query)
-        same = shipped.forecast(
-            replace(query, home_team="", away_team="", game_date=None, pregame_margin=forecast.expected_margin)
-        )
-        assert forecast.adaptation is not None
-        assert same.adaptation is not None
-        for name in ("adapted", "static"):
-            wide, narrow = getattr(forecast.adaptation, name), getattr(same.adaptation, name)
-            assert wide.upper - wide.lower > narrow.upper - narrow.lower
-        # An outcome is scored in the distribution that was issued, so it does not widen others.
-        assert forecast.static_scores == same.static_scores
 
 
 def test_days_of_play_that_were_not_seen_make_teams_less_known_than_a_break(shipped: Forecaster) -> None:

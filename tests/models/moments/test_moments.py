@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_models.arrays import from_npz, to_npz
+from dejavu_models.arrays import Floats, from_npz, to_npz
 from dejavu_models.manifest import MOMENTS
-from dejavu_models.moments.model import CHANGES, MOST_LEAD, NOT_KNOWN, MomentInputs, MomentModel
+from dejavu_models.moments.model import CHANGES, MOST_LEAD, NOT_KNOWN, SECONDS, MomentModel
 from dejavu_models.types import HORIZONS, Horizon
-from dejavu_models.uncertainty.lattice.distribution import LARGEST
+from dejavu_models.uncertainty.lattice.distribution import LARGEST, VALUES, LatticeDistribution
+from dejavu_models.uncertainty.lattice.game import LatticeGame
 from dejavu_store.registry import default_bundle
 
 FINAL = Horizon.FINAL
@@ -23,7 +25,6 @@ FINAL = Horizon.FINAL
 MODEL = MomentModel.from_bytes((default_bundle() / MOMENTS).read_bytes())
 WHEN = st.sampled_from(HORIZONS)
 SECOND, LEAD = st.floats(0, 300), st.integers(-40, 40)
-NOBODY = (0, 0, 0)
 SIDES = (-1, 0, 1)
 BALL = st.sampled_from(
     [(side, 0, 0) for side in SIDES]
@@ -34,53 +35,66 @@ BALL = st.sampled_from(
 MARGIN = st.floats(-40, 40)
 
 
-def inputs(second: float, leads: list[int], ball: tuple[int, int, int], margin: float) -> MomentInputs:
-    each = np.ones(len(leads))
-    side, in_air, coming = (value * each for value in ball)
-    return MomentInputs(second * each, np.array(leads, dtype=float), side, in_air, coming, margin * each)
+def at_end(horizon: Horizon, second: float, lead: float, ball: tuple[int, int, int], margin: float) -> Floats:
+    """Return the probabilities of the differentials at the end of a period, (161,), by arithmetic on the tables."""
+    side, in_air, coming = ball
+    if coming:
+        after_made, after_missed = ((-side, 0, 0), (side, 1, 0)) if coming == 1 else ((side, 0, coming - 1),) * 2
+        made, missed = (
+            at_end(horizon, second, points, after, margin)
+            for points, after in ((lead + side, after_made), (lead, after_missed))
+        )
+        return MODEL.free_throw * made + (1 - MODEL.free_throw) * missed
+    seconds = SECONDS[horizon]
+    row = max(place for place in range(len(seconds) - 1) if seconds[place] <= second)
+    share = (second - seconds[row]) / (seconds[row + 1] - seconds[row])
+    tables = MODEL.mass[horizon][NOT_KNOWN if not side else in_air]
+    expected, result = lead + MODEL.drift * second * margin, np.zeros(2 * LARGEST + 1)
+    for start, weight in ((floor(expected), 1 - expected % 1), (floor(expected) + 1, expected % 1)):
+        place = min(max((side or 1) * start, -MOST_LEAD), MOST_LEAD) + MOST_LEAD
+        changes = (1 - share) * tables[row, place] + share * tables[row + 1, place]
+        for change, probability in zip(CHANGES.tolist(), changes.tolist(), strict=True):
+            result[min(max(start + (side or 1) * change, -LARGEST), LARGEST) + LARGEST] += weight * probability
+    result /= result.sum()
+    return result
+
+
+def due(horizon: Horizon, second: float, lead: int, ball: tuple[int, int, int], margin: float) -> Floats:
+    """Return the probabilities of the differentials at a horizon, (161,)."""
+    mass = at_end(horizon, second, lead, ball, margin)
+    if horizon is FINAL:  # a tie goes to overtimes until there is none
+        overtime = at_end(FINAL, 300.0, 0.0, (0, 0, 0), margin)
+        overtime[LARGEST] = 0.0
+        mass, ties = np.where(VALUES == 0, 0.0, mass), mass[LARGEST]
+        mass += ties * overtime / overtime.sum()
+    return mass
+
+
+def game(horizon: Horizon, second: float, lead: int, ball: tuple[int, int, int], margin: float) -> LatticeGame:
+    side, in_air, coming = ball
+    return MODEL.game(horizon, second, lead, side, margin, in_air=bool(in_air), free_throws=coming)
 
 
 @given(WHEN, SECOND, LEAD, BALL, MARGIN)
-def test_the_compiled_distribution_is_that_of_the_reference(
+def test_the_distribution_is_that_of_the_tables(
     horizon: Horizon, second: float, lead: int, ball: tuple[int, int, int], margin: float
 ) -> None:
-    due = MODEL.distribution(horizon, inputs(second, [lead], ball, margin))
-    side, in_air, coming = ball
-    game = MODEL.game(horizon, second, lead, side, margin, in_air=bool(in_air), free_throws=coming)
-    values = range(-LARGEST, LARGEST + 1)
-    assert [game.cumulative(value) for value in values] == pytest.approx(due.below[0].tolist(), abs=1e-9)
-    assert due.mass.sum() == pytest.approx(1)
-    assert horizon is Horizon.HALFTIME or due.mass[0, LARGEST] == 0, "a game never ends with a tie"
-    assert game.home_lead_probability == pytest.approx(float(due.home_leads[0]), abs=1e-8)
-    assert game.point == pytest.approx(float(due.mass[0] @ np.arange(-LARGEST, LARGEST + 1)), abs=1e-8)
-    assert game.quantiles([0.025, 0.5, 0.975]) == due.quantiles([0.025, 0.5, 0.975])[0].tolist()
-    assert game.calibration_games == MODEL.games
+    second = min(second, SECONDS[horizon][-1])
+    made, expected = game(horizon, second, lead, ball, margin), due(horizon, second, lead, ball, margin)
+    assert [made.cumulative(value) for value in VALUES.tolist()] == pytest.approx(np.cumsum(expected), abs=1e-9)
+    assert made.home_lead_probability == pytest.approx(expected[LARGEST + 1 :].sum(), abs=1e-8)
+    assert made.point == pytest.approx(expected @ VALUES, abs=1e-8)
+    levels = [0.025, 0.5, 0.975]
+    assert made.quantiles(levels) == LatticeDistribution(expected[None]).quantiles(levels)[0].tolist()
+    assert made.calibration_games == MODEL.games
 
 
 @given(WHEN, SECOND, BALL, MARGIN)
 def test_the_probability_to_win_never_falls_with_the_lead(
     horizon: Horizon, second: float, ball: tuple[int, int, int], margin: float
 ) -> None:
-    made = MODEL.distribution(horizon, inputs(second, list(range(-40, 41)), ball, margin))
-    assert np.diff(made.home_leads).min() > -1e-6
-
-
-@given(WHEN, st.integers(-30, 30), st.sampled_from(SIDES), MARGIN)
-def test_with_no_time_left_the_lead_stands_and_a_tie_goes_to_overtime(
-    horizon: Horizon, lead: int, side: int, margin: float
-) -> None:
-    made = MODEL.distribution(horizon, inputs(0.0, [lead], (side, 0, 0), margin))
-    if lead or horizon is Horizon.HALFTIME:
-        assert made.mass[0, LARGEST + lead] == pytest.approx(1)
-    else:
-        overtime = MODEL.distribution(FINAL, inputs(300.0, [0], NOBODY, margin))
-        assert made.mass[0] == pytest.approx(overtime.mass[0])
-
-
-@pytest.mark.parametrize("margin", [10.0, -10.0])
-def test_the_stronger_team_is_favoured_the_more_the_more_time_is_left(margin: float) -> None:
-    early, late = (MODEL.distribution(FINAL, inputs(left, [0], NOBODY, margin)).home_leads[0] for left in (240, 5))
-    assert (early - late) * margin > 0
+    wins = [game(horizon, second, lead, ball, margin).home_lead_probability for lead in range(-40, 41)]
+    assert np.diff(wins).min() > -1e-6
 
 
 def test_tables_are_read_as_they_were_written() -> None:

@@ -75,12 +75,6 @@ def test_the_static_score_of_an_adapted_forecast_is_the_one_that_the_static_fore
         assert static_score(adapted, scaled_scores(2.0), outcome) == pytest.approx((outcome - 4) / 10, abs=0.02)
 
 
-@pytest.mark.parametrize(("quantiles", "scores"), [(49, 0), (51, 0), (50, 49)])
-def test_a_distribution_of_another_length_has_no_score(quantiles: int, scores: int) -> None:
-    with pytest.raises(ValueError, match="expected 50"):
-        static_score([float(place) for place in range(quantiles)], [float(place) for place in range(scores)], 1.0)
-
-
 @given(st.lists(st.floats(-4, 4), max_size=130), st.floats(0.001, 0.999))
 def test_the_rolling_coverage_is_the_share_of_recent_intervals_that_held(scores: list[float], alpha: float) -> None:
     tracker, radius = Tracker(), radius_of_alpha(alpha)

@@ -79,4 +79,4 @@ def steady_totals() -> Totals:
     models = {source: steady_model(rated=source is not MarginSource.UNKNOWN) for source in MarginSource}
     day = date(2023, 6, 12)
     state = TotalFilter.start().predict(2023, day).update("DEN", "MIA", 183, TotalTerms(playoffs=1.0))
-    return Totals(models, state.predict(2024)).rounded()
+    return Totals.from_bytes(Totals(models, state.predict(2024)).to_bytes())

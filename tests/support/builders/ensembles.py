@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from functools import cache
+from typing import Any
 
 import numpy as np
 from tests.support.builders.calibrations import symmetric_model
@@ -15,7 +16,7 @@ from dejavu_models.components.ensemble import CELLS, POOLED, Ensemble, Weights
 from dejavu_models.components.features import FEATURES, LIVE_CHANNELS, OUTPUTS, STEP_CHANNELS, References, Rows
 from dejavu_models.components.graph import Graph
 from dejavu_models.components.linear import CORRECTION_TERMS, LinearModels
-from dejavu_models.components.lstm import Lstm, NetworkWeights
+from dejavu_models.components.lstm import Lstm
 from dejavu_models.components.past_games import PastGames
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
@@ -97,27 +98,29 @@ def _chain(centers: Singles) -> Graph:
     )
 
 
-def network(units: int, seed: int) -> NetworkWeights:
+def network(units: int, seed: int) -> dict[str, Singles]:
     """Return a network with random weights."""
     rng = np.random.default_rng(seed)
 
     def drawn(*shape: int, size: float = 0.3) -> Singles:
         return rng.normal(0, size, shape).astype(np.float32)
 
-    return NetworkWeights(
-        scale=np.array([12.0, 4.0, 1.0, 8.0, 1.0], np.float32),
-        input=drawn(4 * units, STEP_CHANNELS),
-        recurrent=drawn(4 * units, units),
-        bias=drawn(4 * units),
-        head=drawn(units + LIVE_CHANNELS, OUTPUTS),
-        head_bias=drawn(OUTPUTS),
-        spreads=np.abs(drawn(MAX_SLOTS, len(HORIZONS), size=1.0)),
-    )
+    return {
+        "scale": np.array([12.0, 4.0, 1.0, 8.0, 1.0], np.float32),
+        "input": drawn(4 * units, STEP_CHANNELS),
+        "recurrent": drawn(4 * units, units),
+        "bias": drawn(4 * units),
+        "head": drawn(units + LIVE_CHANNELS, OUTPUTS),
+        "head_bias": drawn(OUTPUTS),
+        "spreads": np.abs(drawn(MAX_SLOTS, len(HORIZONS), size=1.0)),
+    }
 
 
 def lstm(units: int = 12, members: int = 2, kind: type[Lstm] = Lstm) -> Lstm:
     """Return networks with random weights."""
-    return kind([network(units, seed) for seed in range(members)], np.linspace(0.0, 220.0, MINUTES))
+    networks = [network(units, seed) for seed in range(members)]
+    stacked = {name: np.stack([each[name] for each in networks]) for name in networks[0]}
+    return kind(stacked, np.linspace(0.0, 220.0, MINUTES))
 
 
 def linear() -> LinearModels:
@@ -150,13 +153,9 @@ def weights(*components: str, seed: int = 3) -> Weights:
 @cache
 def ensemble(*components: str) -> Ensemble:
     """Return an ensemble with some components, by default with both."""
+    makers: dict[str, Any] = {"dejavu": database, "lstm": lstm}
     used = components or ("dejavu", "lstm")
-    return Ensemble(
-        linear(),
-        database() if "dejavu" in used else None,
-        lstm() if "lstm" in used else None,
-        weights(*used),
-    )
+    return Ensemble(linear(), tuple(makers[name]() for name in used), weights(*used))
 
 
 def forecaster(models: Ensemble) -> Forecaster:

@@ -9,7 +9,7 @@ from tests.support.builders.made_once import computed_once
 from dejavu_models.arrays import Floats
 from dejavu_models.components.dejavu import Dejavu
 from dejavu_models.components.features import LIVE_CHANNELS, OUTPUTS, STEP_CHANNELS, Rows
-from dejavu_models.components.lstm import Lstm, NetworkWeights
+from dejavu_models.components.lstm import Lstm
 from dejavu_models.components.settings import DejavuConfig
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS
 from dejavu_trainer.training.calibrate import training_games
@@ -50,13 +50,13 @@ def mirrored(rows: Rows) -> Rows:
 def steady_lstm(mean: float = 0.0, log_scale: float = 0.0) -> Lstm:
     """Return a network with the same outputs for every game, minute and horizon."""
     horizons = len(HORIZONS)
-    weights = NetworkWeights(
-        scale=np.ones(STEP_CHANNELS, np.float32),
-        input=np.zeros((4, STEP_CHANNELS), np.float32),
-        recurrent=np.zeros((4, 1), np.float32),
-        bias=np.zeros(4, np.float32),
-        head=np.zeros((1 + LIVE_CHANNELS, OUTPUTS), np.float32),
-        head_bias=np.repeat(np.array([mean, log_scale], np.float32), horizons),
-        spreads=np.ones((MAX_SLOTS, horizons), np.float32),
-    )
-    return Lstm([weights], np.zeros(MAX_SLOTS + 1))
+    weights = {
+        "scale": np.ones(STEP_CHANNELS, np.float32),
+        "input": np.zeros((4, STEP_CHANNELS), np.float32),
+        "recurrent": np.zeros((4, 1), np.float32),
+        "bias": np.zeros(4, np.float32),
+        "head": np.zeros((1 + LIVE_CHANNELS, OUTPUTS), np.float32),
+        "head_bias": np.repeat(np.array([mean, log_scale], np.float32), horizons),
+        "spreads": np.ones((MAX_SLOTS, horizons), np.float32),
+    }
+    return Lstm({name: each[None] for name, each in weights.items()}, np.zeros(MAX_SLOTS + 1))

@@ -56,7 +56,9 @@ def weights_with_third(*, used: bool = True) -> Weights:
 @cache
 def with_third(*, used: bool = True) -> Forecaster:
     """Return a forecaster of three components."""
-    return forecaster(replace(ensemble(), weights=weights_with_third(used=used), others=(fitted(),)))
+    return forecaster(
+        replace(ensemble(), members=(*ensemble().members, fitted()), weights=weights_with_third(used=used))
+    )
 
 
 @contextmanager

@@ -68,7 +68,7 @@ def test_a_component_that_harms_has_no_weight_and_one_that_is_right_has_more_tha
     good: int, bad: int, dejavu_off: float, lstm: tuple[float, float]
 ) -> None:
     """One component repairs the linear models' error, and the other adds to it."""
-    ensemble = Ensemble(linear(OFF), residuals_database(dejavu_off), steady_lstm(*lstm))
+    ensemble = Ensemble(linear(OFF), (residuals_database(dejavu_off), steady_lstm(*lstm)))
     rated = walks()[1]
     unknown = rated._replace(margins=np.full_like(rated.margins, np.nan))
     by_source = {MarginSource.UNKNOWN: unknown, MarginSource.KNOWN: rated}

@@ -177,23 +177,22 @@ def _components(
     stages: StageCache,
 ) -> Ensemble:
     """Return the components of a recipe, without weights; see `fit_recipe`."""
-    games, dejavu, lstm, others = training_games(rated, _residuals(tables, rated)), None, None, list[Component]()
+    games, members = training_games(rated, _residuals(tables, rated)), list[Component]()
     for name in recipe.components:
         if name == "dejavu":
             with progress.step("Build the Dejavu database", MAX_SLOTS) as advance:
-                dejavu = Dejavu.fit(games, seed, recipe.dejavu, advance)
+                members.append(Dejavu.fit(games, seed, recipe.dejavu, advance))
         elif name == "lstm":
             with progress.step("Train the LSTM", recipe.lstm.steps) as advance:
                 inputs = rated.games, recipe.rating_steps, recipe.lstm, seed
                 fit = partial(Lstm.fit, games, seed, recipe.lstm, advance)
-                lstm = stages.get("lstm.npz", inputs, fit, Lstm.to_bytes, Lstm.from_bytes)
+                members.append(stages.get("lstm.npz", inputs, fit, Lstm.to_bytes, Lstm.from_bytes))
         else:
             with progress.step(f"Fit the component {name}", 1) as advance:
-                others.append(component_class(name).fit(games, seed))
+                members.append(component_class(name).fit(games, seed))
                 advance(1)
-    return Ensemble(
-        linear, dejavu, lstm, Weights.fixed(1.0, names=(*POOLED, *(each.name for each in others))), tuple(others)
-    )
+    names = tuple(dict.fromkeys((*POOLED, *recipe.components)))
+    return Ensemble(linear, tuple(members), Weights.fixed(1.0, names=names))
 
 
 def training_games(rated: RatedGames, residuals: Floats) -> TrainingGames:
@@ -293,7 +292,7 @@ def fit_tables(rated: RatedGames, frozen_margins: Floats, advance: Advance = ign
             if followed.sum() >= MIN_FOLLOWED_GAMES:
                 of_kind = to_fit.select(followed)._replace(live=live[followed], totals=totals[followed])
                 models[source, kind] = fit_margin_model(of_kind)
-    return LatticeCalibration(models).rounded()
+    return LatticeCalibration.from_bytes(LatticeCalibration(models).to_bytes())  # as a server reads it
 
 
 def conformalized(
@@ -336,7 +335,7 @@ def conformalized(
             ranks = np.where(cases, ranks_of(transforms), UNRANKED)
             result[source, kind] = replace(model, ranks=ranks, games=len(used))
         advance(1)
-    return LatticeCalibration(result).rounded()
+    return LatticeCalibration.from_bytes(LatticeCalibration(result).to_bytes())
 
 
 def _margins_by_source(rated: RatedGames, frozen_margins: Floats) -> dict[MarginSource, Floats]:

@@ -66,7 +66,8 @@ def fit_moments(games: Games) -> MomentModel | None:
         horizon: _monotone(_smoothed(_counts(games, horizon), np.array(SECONDS[horizon], dtype=np.float64), len(games)))
         for horizon in HORIZONS
     }
-    return MomentModel(mass, _DRIFT / _GAME_SECONDS, _FREE_THROW, len(games)).rounded()
+    made = MomentModel(mass, _DRIFT / _GAME_SECONDS, _FREE_THROW, len(games))
+    return MomentModel.from_bytes(made.to_bytes())  # as a server reads it
 
 
 def _counts(games: Games, horizon: Horizon) -> Floats:

@@ -72,9 +72,8 @@ class ServedTables:
         """
         margins = margins if margins.ndim == 1 else margins[:, minute - 1]
         centers, mass = np.empty(len(self.games)), np.empty((len(self.games), len(VALUES)))
-        opinions = None if self._opinions is None else self._opinions.at(horizon, minute)
         for base, rows in self._bases(points, margins, horizon, minute):
-            made = base.prediction if opinions is None else opinions.select(rows)(base)
+            made = base.prediction if self._opinions is None else self._opinions.pool(base, rows)
             centers[rows], mass[rows] = made.points, base.finished(made.below).mass
         return centers, LatticeDistribution(mass)
 

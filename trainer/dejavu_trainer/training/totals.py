@@ -101,7 +101,7 @@ def fit_totals(games: Games, steps: int, advance: Advance) -> Totals | None:
     if lined.sum() >= MIN_GAMES:
         of_line = total_games(games.select(lined), games.total_line[lined].astype(np.float64))
         models[MarginSource.LINE] = fit_total_model(of_line)
-    return Totals(models, after).rounded()
+    return Totals.from_bytes(Totals(models, after).to_bytes())  # as a server reads it
 
 
 def carry_totals(start: TotalFilter, games: Games) -> tuple[Floats, TotalFilter]:

@@ -62,7 +62,7 @@ def learn_weights(
     """
     names = ensemble.weights.names
     values, lower, upper = (np.empty((len(LINEAR_SOURCES), len(CELLS), len(names))) for _ in range(3))
-    present = [name == LINEAR or name in ensemble.members for name in names]
+    present = [name == LINEAR or name in ensemble.components for name in names]
     for row, source in enumerate(LINEAR_SOURCES):
         used = source if source in by_source else MarginSource.KNOWN
         for cell, products in enumerate(_products(ensemble, tables, used, by_source[used], present)):

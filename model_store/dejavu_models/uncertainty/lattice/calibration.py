@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from dejavu_feed.live_inputs import LIVE_INPUTS
 from dejavu_models.arrays import from_npz, stacked, to_npz, unstacked
 from dejavu_models.types import WITHOUT_LINE, Horizon, MarginSource
-from dejavu_models.uncertainty.lattice.game import LatticeGame, MarginTables, OtherShares
+from dejavu_models.uncertainty.lattice.game import LatticeGame, margin_tables
 from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, COLUMNS, LiveColumns, LiveKind, is_used
 from dejavu_models.uncertainty.lattice.margin_model import TABLES, Base, MarginModel
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
@@ -43,13 +43,10 @@ class LatticeCalibration:
     """
 
     models: Mapping[tuple[MarginSource, LiveKind], MarginModel]
-    _tables: dict[int, MarginTables] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _tables: dict[int, tuple[int, Any]] = field(init=False, repr=False, compare=False, default_factory=dict)
     _kinds: dict[MarginSource, tuple[LiveKind, ...]] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )
-
-    smallest_alpha: ClassVar[float] = SMALLEST_ALPHA
-    """The smallest alpha that has an interval."""
 
     def __post_init__(self) -> None:
         if missing := [source.name for source in WITHOUT_LINE if (source, LiveKind.NONE) not in self.models]:
@@ -86,7 +83,7 @@ class LatticeCalibration:
 
         Args:
             situation: the situation.
-            numbers: the numbers of the live inputs by `dejavu_feed.live_inputs.COLUMNS`; NaN for unknown ones.
+            numbers: the live inputs by their names in `dejavu_feed.live_inputs.COLUMNS`; NaN for unknown ones.
         """
         for kind in self._kinds[situation.margin_source]:
             if not is_used(kind, situation.minute):
@@ -96,12 +93,6 @@ class LatticeCalibration:
                 return LiveColumns.of(kind, np.array(values)[:, None])
         return None
 
-    @property
-    def alpha_limit(self) -> str:
-        """Description, for users, of the limit of the smallest alpha."""
-        games = self.models[MarginSource.UNKNOWN, LiveKind.NONE].games
-        return f"the outermost quantiles that its {games} calibration games support"
-
     def game(
         self,
         situation: Situation,
@@ -110,7 +101,7 @@ class LatticeCalibration:
         margin: float | None = None,
         live: LiveColumns | None = None,
         opinion: Any = None,
-        others: OtherShares | None = None,
+        others: Any = None,
     ) -> LatticeGame:
         """Return the distribution of one game around the prediction of the linear models; see `LatticeGame`.
 
@@ -119,12 +110,15 @@ class LatticeCalibration:
             center: that prediction, in points, with the `shift` of the live inputs.
             lead: last known differential, in points.
             margin: expected final differential before tip-off, in points; None if unknown.
-            live: the live inputs, see `live`.
+            live: the live inputs, (1,) each, see `live`; None: by tables without them.
             opinion: what the other components say, see `CompiledGame.opinion`; None if only the linear models count.
-            others: components that are not compiled.
+            others: components that are not compiled, see `forecaster.others`.
         """
-        tables = self.tables(situation, LiveKind.NONE if live is None else live.kind)
-        return tables.game(center, lead, 0.0 if margin is None else margin, live, opinion, others)
+        given, of_live = 0.0 if margin is None else margin, (0.0, 0.0, 0.0)
+        if live is not None:
+            of_live = float(live.total_points[0]), float(live.side[0]), float(live.phase[0])
+        games, tables = self.tables(situation, LiveKind.NONE if live is None else live.kind)
+        return LatticeGame(games, tables.game(center, lead, given, *of_live, opinion, others))
 
     def base(
         self, situation: Situation, center: float, lead: float, margin: float | None, live: LiveColumns | None
@@ -134,14 +128,15 @@ class LatticeCalibration:
         model = self.model(source, LiveKind.NONE if live is None else live.kind)
         return model.base(horizon, minute, np.array([center]), np.array([lead]), np.array([margin or 0.0]), live)
 
-    def tables(self, situation: Situation, kind: LiveKind = LiveKind.NONE) -> MarginTables:
-        """Return the tables of a situation in the compiled models; see `model`."""
+    def tables(self, situation: Situation, kind: LiveKind = LiveKind.NONE) -> tuple[int, Any]:
+        """Return the number of games behind the `margin_tables` of a situation, and these tables; see `model`."""
         # A number, because hashing a situation with its enums takes longer than computing the scale.
         horizon, minute, source = situation
         key = minute + 64 * ((horizon is Horizon.FINAL) + 2 * (kind + len(LiveKind) * source))
         tables = self._tables.get(key)
         if tables is None:
-            tables = self._tables[key] = MarginTables(self.model(source, kind), horizon, minute)
+            model = self.model(source, kind)
+            tables = self._tables[key] = model.games, margin_tables(model, horizon, minute)
         return tables
 
     def shift(self, situation: Situation, live: LiveColumns | None) -> float:
@@ -181,7 +176,3 @@ class LatticeCalibration:
                 for (source, kind), of_kind in tables
             }
         )
-
-    def rounded(self) -> LatticeCalibration:
-        """Return the calibration after a write/read round trip: results from both are bit-identical."""
-        return LatticeCalibration.from_bytes(self.to_bytes())

@@ -51,13 +51,6 @@ class WholeNumberDistribution:
         result: Floats = np.cumsum(self.mass, axis=1)
         return result
 
-    def above(self, value: float) -> Floats:
-        """Return the probability that the outcome exceeds a value, (n,); non-increasing in it."""
-        columns = int(np.floor(value)) - self.first
-        last = self.mass.shape[1] - 1
-        share: Floats = 1 - self.below[np.arange(len(self)), np.clip(columns, 0, last)]
-        return np.where(columns < 0, 1.0, np.where(columns > last, 0.0, share))
-
     def quantiles(self, levels: Sequence[float]) -> Integers:
         """Return, for each level, the least whole numbers not exceeded with this probability or more, (n, levels).
 
@@ -78,11 +71,6 @@ class WholeNumberDistribution:
         """
         ends = self.quantiles((alpha / 2, 1 - alpha / 2))
         return ends[:, 0], ends[:, 1]
-
-    def interval(self, alpha: float) -> Interval:
-        """Return the interval of the first row."""
-        lower, upper = self.intervals(alpha)
-        return Interval(float(lower[0]), float(upper[0]))
 
     def crps(self, outcomes: Floats) -> Floats:
         """Return the continuous ranked probability scores, (n,), in points.

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
-from dejavu_models.arrays import Floats, Integers
+from dejavu_models.arrays import Floats
 from dejavu_models.native import native
 from dejavu_models.types import HORIZONS, Horizon, Interval
 from dejavu_models.uncertainty.lattice.distribution import FLOOR, LARGEST, TOLERANCE, around_point
@@ -37,117 +37,36 @@ AT_REACH: Final = REACH + 1e-5
 ROUNDING: Final = 1e-3
 
 
-class AdaptedScores(NamedTuple):
-    """Positions of quantiles in the model's own distribution: the ends of an interval, then some levels.
+def margin_tables(model: MarginModel, horizon: Horizon, minute: int) -> Any:
+    """Return the tables of a horizon and minute in the compiled models; `MarginModel.distribution` is the reference.
 
-    Attributes:
-        scores: standard-normal scores; 0 without adaptation, since levels are never extrapolated then.
-        levels: their levels.
+    The distribution of a game is their `game(center, lead, margin, points, side, phase, opinion, others)`: points, side
+    and phase as in `LiveColumns`, 0 without live inputs; the others as in `LatticeCalibration.game`.
+
+    Those of n games without live inputs are `columns(centers, leads, margins, grid, opinions, rows)`: of arrays (n,) in
+    points; the `grid` of the quantiles; the opinions of all games of a request (`CompiledModels.columns`), and the
+    places of these games in them. They are the point forecasts, (n,), P(the home team leads), (n,), not adapted, and
+    the quantiles, (n, levels).
     """
-
-    scores: tuple[float, ...]
-    levels: tuple[float, ...]
-
-
-class OtherShares(NamedTuple):
-    """Components that are not compiled, for one game, with their weights multiplied in.
-
-    Attributes:
-        weight: sum of their weights; those of the compiled components sum to 1 minus it.
-        point: sum of their predictions times their weights, in points.
-        below: (162,), sum of their shares below EDGES times their weights.
-    """
-
-    weight: float
-    point: float
-    below: Floats
-
-
-class MarginTables:
-    """Tables of one horizon and minute in the compiled models.
-
-    Args:
-        model: tables of one kind of request.
-        horizon: the horizon.
-        minute: number of minutes played.
-    """
-
-    def __init__(self, model: MarginModel, horizon: Horizon, minute: int) -> None:
-        row, final = ROWS[HORIZONS.index(horizon), minute], horizon is Horizon.FINAL
-        cells = final and minute >= CELLS_FROM
-        at, levels = knots(model.ranks[row])
-        self.games = model.games
-        self.kind = model.kind
-        self._tables = native.MarginTables(
-            margin_constants(),
-            native_shapes(
-                model.late_shapes[minute - CELLS_FROM] if cells else model.shapes[row : row + 1],
-                CENTERS.tolist() if cells else ONE_SHAPE,
-            ),
-            ranks=at.tolist(),
-            levels=levels.tolist(),
-            live=model.kind is not LiveKind.NONE,
-            final=final,
-            late=final and minute >= LATE,
-            cells=cells,
-            scale=model.scale[row].tolist(),
-            pace=model.pace[row].tolist(),
-            win=_win_coefficients(model.win, minute) if final else (0.0,) * 8,
-        )
-
-    def game(
-        self,
-        center: float,
-        lead: float,
-        margin: float,
-        live: LiveColumns | None,
-        opinion: Any = None,
-        others: OtherShares | None = None,
-    ) -> LatticeGame:
-        """Return the distribution of one game.
-
-        Args:
-            center: prediction of the linear models, in points, with the shift of the live inputs if the tables use
-                them.
-            lead: last known differential, in points.
-            margin: expected final differential before tip-off, in points; 0 if unknown.
-            live: the live inputs, (1,) each; required if and only if the tables use them.
-            opinion: what the compiled components say, see `CompiledGame.opinion`; None if only the linear models count.
-            others: further components.
-
-        Raises:
-            ValueError: if live inputs are missing, or of another kind, or the weights do not sum to 1.
-        """
-        points, side, phase = 0.0, 0.0, 0.0
-        if self.kind:
-            if live is None or live.kind is not self.kind:
-                raise ValueError(f"these tables need live inputs of the kind {self.kind.name}")
-            points, side, phase = float(live.total_points[0]), float(live.side[0]), float(live.phase[0])
-        added = None if others is None else native.Others(others.weight, others.point, others.below.tolist())
-        compiled = self._tables.game(center, lead, margin, points, side, phase, opinion, added)
-        return LatticeGame(self.games, compiled)
-
-    def columns(
-        self, centers: Floats, leads: Floats, margins: Floats, at: AdaptedScores, opinions: Any, rows: Integers
-    ) -> tuple[Floats, Floats, Floats]:
-        """Compute the numbers of n games without live inputs; see `game`.
-
-        Args:
-            centers: (n,), predictions of the linear models, in points.
-            leads: (n,), last known differentials, in points.
-            margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
-            at: positions of the quantiles.
-            opinions: those of all games of a request, see `CompiledModels.columns`.
-            rows: (n,), the places of the games in them.
-
-        Returns:
-            The point forecasts, (n,), in points; P(the home team leads), (n,), not adapted; and the quantiles,
-            (n, len(at.levels)), in points.
-        """
-        columns: tuple[Floats, Floats, Floats] = self._tables.columns(
-            centers, leads, margins, _grid(*at), opinions, rows
-        )
-        return columns
+    row, final = ROWS[HORIZONS.index(horizon), minute], horizon is Horizon.FINAL
+    cells = final and minute >= CELLS_FROM
+    at, levels = knots(model.ranks[row])
+    return native.MarginTables(
+        margin_constants(),
+        native_shapes(
+            model.late_shapes[minute - CELLS_FROM] if cells else model.shapes[row : row + 1],
+            CENTERS.tolist() if cells else ONE_SHAPE,
+        ),
+        ranks=at.tolist(),
+        levels=levels.tolist(),
+        live=model.kind is not LiveKind.NONE,
+        final=final,
+        late=final and minute >= LATE,
+        cells=cells,
+        scale=model.scale[row].tolist(),
+        pace=model.pace[row].tolist(),
+        win=_win_coefficients(model.win, minute) if final else (0.0,) * 8,
+    )
 
 
 class LatticeGame:
@@ -167,21 +86,19 @@ class LatticeGame:
 
     __slots__ = ("_native", "calibration_games", "point")
 
-    def __init__(self, games: int, compiled: Any) -> None:
+    def __init__(self, games: int, compiled: native.Game) -> None:
         self.calibration_games, self._native = games, compiled
-        self.point: float = compiled.point
+        self.point = compiled.point
 
     @property
     def center(self) -> float:
         """The prediction of the linear models, in points; only of a game by the tables of a minute."""
-        center: float = self._native.center
-        return center
+        return self._native.center
 
     @property
     def unit(self) -> float:
         """The unit of standardised residuals, in points; only of a game by the tables of a minute."""
-        unit: float = self._native.unit
-        return unit
+        return self._native.unit
 
     def mixed(self, other: LatticeGame, share: float) -> LatticeGame:
         """Return the mixture with the distribution of the same game by other tables, which has this share in [0, 1].
@@ -195,13 +112,11 @@ class LatticeGame:
     @property
     def home_lead_probability(self) -> float:
         """P(the home team leads), in (0, 1)."""
-        probability: float = self._native.home_lead_probability
-        return probability
+        return self._native.home_lead_probability
 
     def cumulative(self, value: int) -> float:
         """Return the probability of a value or less, in [0, 1]."""
-        probability: float = self._native.cumulative(value)
-        return probability
+        return self._native.cumulative(value)
 
     def interval(self, alpha: float) -> Interval:
         """Return the interval at a miscoverage rate; nested in alpha, and at most alpha/2 lies beyond each end.
@@ -226,8 +141,7 @@ class LatticeGame:
         """
         for level in levels:
             check_level(level)
-        quantiles: list[float] = self._native.quantiles(levels)
-        return quantiles
+        return self._native.quantiles(levels)
 
     def values_at(self, scores: Sequence[float]) -> list[float]:
         """Return quantiles at the levels of standard-normal scores, in points.
@@ -239,13 +153,11 @@ class LatticeGame:
 
     def recorded_quantiles(self, scores: tuple[float, ...] = LEVEL_SCORES) -> tuple[float, ...]:
         """Return quantiles as `values_at`, at scores that many forecasts share."""
-        values: tuple[float, ...] = self._native.values_at(_shared_grid(scores))
-        return values
+        return self._native.values_at(_shared_grid(scores))
 
     def probability_above(self, value: float) -> float:
         """Return P(differential > value), in (0, 1); exact, and constant between whole numbers."""
-        probability: float = self._native.probability_above(value)
-        return probability
+        return self._native.probability_above(value)
 
 
 def native_shapes(quantiles: Any, centers: Sequence[float]) -> Any:
@@ -269,14 +181,20 @@ def margin_constants() -> Any:
 
 def _grid_at(scores: tuple[float, ...]) -> Any:
     """Return a grid in the compiled models; the level of a score beyond the tables is of no use there."""
-    return _grid(scores, [NORMAL.cdf(score) if abs(score) <= AT_REACH else 0.5 for score in scores])
+    return grid(scores, [NORMAL.cdf(score) if abs(score) <= AT_REACH else 0.5 for score in scores])
 
 
 # A server uses one set of scores per horizon, and a new one after each outcome.
 _shared_grid = lru_cache(maxsize=64)(_grid_at)
 
 
-def _grid(scores: Sequence[float], levels: Sequence[float]) -> Any:
+def grid(scores: Sequence[float], levels: Sequence[float]) -> Any:
+    """Return the positions of quantiles in the compiled models.
+
+    Args:
+        scores: their standard-normal scores; 0 for levels that are never extrapolated.
+        levels: their levels.
+    """
     return native.Grid(
         scores,
         levels,
@@ -301,17 +219,8 @@ def _win_coefficients(win: Floats, minute: int) -> tuple[float, ...]:
         live = LiveColumns(np.zeros(1), sides, phases)
         return float((win_terms(minute, leads, margins, paces, live) @ win)[0])
 
-    base = log_odds(0, 0, 0, 0, 0)
-    one, two = (log_odds(lead, 0, 0, 0, 0) - base for lead in (1, 2))
-    before = log_odds(0, 1, 0, 0, 0) - base
-    side = log_odds(0, 0, 0, 1, 0) - base
-    return (
-        base,
-        2 * one - two / 2,
-        two / 2 - one,
-        before,
-        log_odds(1, 1, 0, 0, 0) - base - one - before,
-        log_odds(1, 0, 1, 0, 0) - base - one,
-        side,
-        log_odds(0, 0, 0, 1, 1) - base - side,
-    )
+    base, probes = log_odds(0, 0, 0, 0, 0), [(1, 0, 0, 0, 0), (2, 0, 0, 0, 0), (0, 1, 0, 0, 0), (1, 1, 0, 0, 0)]
+    probes += [(1, 0, 1, 0, 0), (0, 0, 0, 1, 0), (0, 0, 0, 1, 1)]
+    one, two, before, crossed, paced, side, phased = (log_odds(*each) - base for each in probes)
+    curve = two / 2 - one
+    return base, 2 * one - two / 2, curve, before, crossed - one - before, paced - one, side, phased - side

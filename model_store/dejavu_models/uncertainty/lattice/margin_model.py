@@ -12,7 +12,6 @@ calibration games, which neither models nor tables have seen. See `ranks`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -52,8 +51,18 @@ ROWS: Final = {case: row for row, case in enumerate(CASES)}
 
 LATE_MINUTES: Final = tuple(range(CELLS_FROM, MAX_SLOTS + 1))
 
-TABLES: Final = ("shift", "pace", "scale", "shapes", "late_shapes", "win", "ranks")
-"""Names of the tables."""
+FORMS: Final = {
+    "shift": (len(CASES), SHIFT_TERMS),
+    "pace": (len(CASES), PACE_TERMS),
+    "scale": (len(CASES), SCALE_TERMS),
+    "shapes": (len(CASES), len(SHAPE_LEVELS)),
+    "late_shapes": (len(LATE_MINUTES), len(CENTERS), len(SHAPE_LEVELS)),
+    "win": (WIN_TERMS,),
+    "ranks": (len(CASES), len(TAILS)),
+}
+"""Shapes of the tables."""
+
+TABLES: Final = tuple(FORMS)
 
 # The logarithm of the scale is linear between these sizes of the lead, in the margin, and in the pace, which rises or
 # falls with the points.
@@ -105,17 +114,7 @@ class MarginModel:
     games: int
 
     def __post_init__(self) -> None:
-        levels = len(SHAPE_LEVELS)
-        expected = {
-            "shift": (len(CASES), SHIFT_TERMS),
-            "pace": (len(CASES), PACE_TERMS),
-            "scale": (len(CASES), SCALE_TERMS),
-            "shapes": (len(CASES), levels),
-            "late_shapes": (len(LATE_MINUTES), len(CENTERS), levels),
-            "win": (WIN_TERMS,),
-            "ranks": (len(CASES), len(TAILS)),
-        }
-        check_tables({name: getattr(self, name) for name in TABLES}, expected, self.games)
+        check_tables(self, FORMS)
         if np.abs(self.shift).max() > MAX_SHIFT:
             raise ValueError(f"shift must be within ±{MAX_SHIFT:g} points")
         check_ranks(self.ranks)
@@ -154,9 +153,8 @@ class MarginModel:
         leads: Floats,
         margins: Floats,
         live: LiveColumns | None = None,
-        opinions: Opinions | None = None,
     ) -> LatticeDistribution:
-        """Return the distributions of the differentials of n games at a horizon.
+        """Return the distributions of the differentials of n games at a horizon, if only the linear models count.
 
         Args:
             horizon: the horizon.
@@ -166,13 +164,12 @@ class MarginModel:
             leads: (n,), differentials after the minute, in points.
             margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
             live: the live inputs; required if and only if the model uses them.
-            opinions: returns the pool of the components' predictions; None if only the linear models count.
 
         Raises:
             ValueError: if live inputs are missing, or of another kind.
         """
         base = self.base(horizon, minute, points, leads, margins, live)
-        return base.finished((base.prediction if opinions is None else opinions(base)).below)
+        return base.finished(base.prediction.below)
 
     def shares(self, horizon: Horizon, minute: int, standardized: Floats, leads: Floats) -> Floats:
         """Return the shares of the shapes below standardized edges, (n, edges)."""
@@ -259,10 +256,6 @@ class Base:
             own = own.with_home_leads(np.clip(1 / (1 + np.exp(-odds)), SMALLEST, 1 - SMALLEST))
         ranks = self.model.ranks[ROWS[HORIZONS.index(self.horizon), self.minute]]
         return LatticeDistribution(np.diff(calibrated(ranks, own.below), axis=1, prepend=0.0))
-
-
-Opinions = Callable[[Base], Distributions]
-"""Returns the pool of the components' predictions, given that of the linear models."""
 
 
 def _mixed(shapes: Floats, standardized: Floats, leads: Floats) -> Floats:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from dejavu_models.arrays import Floats
+from dejavu_models.arrays import Floats, check_array
 
 SHAPE_LEVELS: Final[Floats] = np.concatenate(
     [[0.0005, 0.001, 0.0025, 0.005], np.arange(1, 100) / 100, [0.995, 0.9975, 0.999, 0.9995]]
@@ -109,28 +109,23 @@ ONE_SHAPE: Final = [0.0]
 """Centers where there is a single shape, whatever the lead is."""
 
 
-def check_tables(tables: Mapping[str, Floats], forms: Mapping[str, tuple[int, ...]], games: int) -> None:
+def check_tables(model: Any, forms: Mapping[str, tuple[int, ...]]) -> None:
     """Check the tables of a model on whole numbers.
 
     Args:
-        tables: all of them by name; "shapes" and "late_shapes" have quantiles at SHAPE_LEVELS in their last axis.
-        forms: their shapes as arrays.
-        games: number of games behind them.
+        model: it has `games`, the number of games behind it, and tables; `shapes` and `late_shapes` have quantiles at
+            SHAPE_LEVELS in their last axis.
+        forms: shapes of the tables by name.
 
     Raises:
         ValueError: if a form is wrong, or a value is not finite or too large, or quantiles do not ascend, or there are
             no games.
     """
     for name, form in forms.items():
-        values = tables[name]
-        if values.shape != form or values.dtype != np.float64 or not (np.abs(values) <= MAX_COEFFICIENT).all():
-            raise ValueError(
-                f"{name} must be finite float64 of shape {form} within ±{MAX_COEFFICIENT:g}, "
-                f"not {values.dtype} {values.shape}"
-            )
-    if not (_ascend(tables["shapes"]) and _ascend(tables["late_shapes"])):
+        check_array(name, getattr(model, name), np.float64, form, -MAX_COEFFICIENT, MAX_COEFFICIENT)
+    if not (_ascend(model.shapes) and _ascend(model.late_shapes)):
         raise ValueError("the quantiles of a shape must ascend")
-    if games < 1:
+    if model.games < 1:
         raise ValueError("a shape needs at least one game")
 
 

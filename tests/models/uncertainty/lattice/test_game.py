@@ -16,10 +16,9 @@ from dejavu_models.types import CASES, DISTRIBUTION_LEVELS, HORIZONS, Horizon, M
 from dejavu_models.uncertainty.adaptive import static_score
 from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA, LatticeCalibration, Situation
 from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
-from dejavu_models.uncertainty.lattice.game import LatticeGame, MarginTables
+from dejavu_models.uncertainty.lattice.game import LatticeGame
 from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, LiveColumns, LiveKind
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
-from dejavu_models.uncertainty.normal_scores import scaled_scores
 
 CALIBRATION = symmetric_calibration()
 
@@ -46,7 +45,7 @@ def both(
     model = CALIBRATION.model(MarginSource.KNOWN, LiveKind.NONE if live is None else live.kind)
     point, one = lead + gain, np.ones(1)
     batch = model.distribution(situation.horizon, situation.minute, point * one, lead * one, margin * one, live)
-    return MarginTables(model, situation.horizon, situation.minute).game(point, lead, margin, live), batch
+    return CALIBRATION.game(situation, point, lead, margin, live), batch
 
 
 @given(SITUATIONS, LEADS, GAINS, MARGINS, LIVE)
@@ -58,7 +57,7 @@ def test_a_game_alone_has_the_distribution_that_it_has_in_a_batch(
     # What is served is at least 1e-9 from 0 and 1.
     assert alone.home_lead_probability == pytest.approx(batch.home_leads[0], abs=2e-9)
     for value in (-7.5, -1.0, -0.5, 0.0, 0.5, 3.0, 11.5):
-        assert alone.probability_above(value) == pytest.approx(batch.above(value)[0], abs=2e-9)
+        assert alone.probability_above(value) == pytest.approx(batch.mass[0, value < VALUES].sum(), abs=2e-9)
     due = batch.quantiles(DISTRIBUTION_LEVELS)[0].tolist()
     assert alone.quantiles(DISTRIBUTION_LEVELS) == list(alone.recorded_quantiles()) == due
     assert [alone.quantiles([level])[0] for level in DISTRIBUTION_LEVELS] == due
@@ -71,17 +70,6 @@ def test_a_level_beyond_those_of_the_tables_is_refused() -> None:
         alone.quantiles([0.0004])
     with pytest.raises(ValueError, match="not less than 1"):
         alone.interval(1.0)
-
-
-@given(SITUATIONS, LEADS, GAINS, st.floats(SMALLEST_ALPHA, 0.99), st.floats(SMALLEST_ALPHA, 0.99))
-def test_intervals_have_whole_ends_hold_the_point_and_are_nested(
-    situation: Situation, lead: float, gain: float, one: float, other: float
-) -> None:
-    alone, _ = both(situation, lead, gain, 0.0)
-    loose, strict = (alone.interval(alpha) for alpha in (max(one, other), min(one, other)))
-    assert lead + gain in loose
-    assert strict.lower <= loose.lower <= loose.upper <= strict.upper
-    assert all(end == int(end) for end in (loose.lower, loose.upper))
 
 
 @given(SITUATIONS, LEADS, GAINS, st.floats(0, 7), st.floats(0, 3))
@@ -100,23 +88,13 @@ def test_however_far_out_the_place_of_a_score_is_where_an_outcome_has_that_score
     """`static_score` inverts `values_at` but for the rounding to a point, also for shapes with long or short tails."""
     model, levels = symmetric_model(), np.array(SHAPE_LEVELS)
     for shape in (model.shapes[0], np.sign(model.shapes[0]) * np.abs(model.shapes[0]) ** 1.3, 4 * levels - 2):
-        tables = MarginTables(replace(model, shapes=np.tile(shape, (len(CASES), 1))), Horizon.FINAL, 5)
-        game = tables.game(3.0, 1.0, 0.0, None)
+        of_shape = replace(model, shapes=np.tile(shape, (len(CASES), 1)))
+        calibration = LatticeCalibration({(source, LiveKind.NONE): of_shape for source in MarginSource})
+        game = calibration.game(Situation(Horizon.FINAL, 5, MarginSource.KNOWN), 3.0, 1.0)
         recorded = game.recorded_quantiles()
         for value, expected in zip(game.values_at((-score, score)), (-score, score), strict=True):
             less, more = (static_score(recorded, (), value + by) for by in (-1, 1))
             assert less <= expected <= more < less + 0.6
-
-
-@given(SITUATIONS, LEADS, GAINS, st.floats(0.3, 3.0))
-def test_adapted_quantiles_are_recorded_as_they_are_asked_for(
-    situation: Situation, lead: float, gain: float, factor: float
-) -> None:
-    alone, _ = both(situation, lead, gain, 0.0)
-    scores = scaled_scores(factor)
-    recorded = list(alone.recorded_quantiles(scores))
-    assert recorded == alone.values_at(scores) == sorted(recorded)
-    assert alone.recorded_quantiles(scaled_scores(1.0)) == alone.recorded_quantiles()
 
 
 @given(SITUATIONS, LEADS, GAINS)
@@ -173,7 +151,5 @@ def test_tables_with_live_inputs_want_those_of_their_kind(kind: LiveKind) -> Non
     other, zero = next(each for each in BEST_FIRST if each is not kind), np.zeros(1)
     model = symmetric_model(kind)
     for live in (None, LiveColumns(np.array([90.0]), np.array([1.0]), np.array([0.1]), other)):
-        with pytest.raises(ValueError, match=f"live inputs of the kind {kind.name}"):
-            MarginTables(model, Horizon.FINAL, 24).game(0.0, 0.0, 0.0, live)
         with pytest.raises(ValueError, match=f"live inputs of the kind {kind.name}"):
             model.distribution(Horizon.FINAL, 24, zero, zero, zero, live)

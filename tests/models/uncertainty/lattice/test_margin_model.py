@@ -33,30 +33,15 @@ def test_the_other_side_has_the_mirrored_distribution(when: tuple[int, int], lea
     assert made.mass[0] == pytest.approx(made.mass[1][::-1], abs=1e-9)
 
 
-def test_games_of_a_batch_get_what_each_gets_alone() -> None:
-    rng = np.random.default_rng(2)
-    leads, margins = rng.integers(-25, 26, 40).astype(float), rng.normal(0, 5, 40)
-    for minute in (1, 20, 36, 47):
-        points = points_of(leads, margins)
-        together = MODEL.distribution(Horizon.FINAL, minute, points, leads, margins).mass
-        for row in range(40):
-            one = slice(row, row + 1)
-            alone = MODEL.distribution(Horizon.FINAL, minute, points[one], leads[one], margins[one]).mass
-            assert alone[0] == pytest.approx(together[row], abs=1e-12)
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"scale": MODEL.scale[:, :3]}, "scale must be finite"),
-        ({"win": np.full(WIN_TERMS, np.nan)}, "win must be finite"),
+        ({"scale": MODEL.scale[:, :3]}, "scale is float64"),
+        ({"win": np.full(WIN_TERMS, np.nan)}, "win must be within"),
         ({"shift": np.full_like(MODEL.shift, -21.0)}, "shift must be within ±20 points"),
         ({"shapes": MODEL.shapes[:, ::-1].copy()}, "ascend"),
         ({"games": 0}, "at least one game"),
-        *(
-            ({name: np.full_like(getattr(MODEL, name), 1e7)}, rf"{name} must be finite float64 .* within ±1e\+06")
-            for name in TABLES
-        ),
+        *(({name: np.full_like(getattr(MODEL, name), 1e7)}, rf"{name} must be within ±1e\+06") for name in TABLES),
     ],
 )
 def test_broken_tables_are_refused(change: dict[str, Any], said: str) -> None:
@@ -66,11 +51,8 @@ def test_broken_tables_are_refused(change: dict[str, Any], said: str) -> None:
 
 FAR_SCALES = {
     "a lead of 200": (0, 2, 18.0),
-    "a margin of 200": (0, 3, 18.0),
     "a high pace": (0, 1, 180.0),
-    "one-sided, late": (-1, 4, 18.0),
     "tied, late": (-1, 5, 360.0),
-    "any": (0, 0, -360.0),
 }
 
 
@@ -85,7 +67,7 @@ def test_a_scale_beyond_arithmetic_in_some_game_is_refused(row: int, term: int, 
 
 def test_a_calibration_comes_back_as_it_was_written() -> None:
     calibration = symmetric_calibration()
-    made = calibration.rounded()
+    made = LatticeCalibration.from_bytes(calibration.to_bytes())
     assert made.to_bytes() == calibration.to_bytes()
     for kind, model in made.models.items():
         for name in TABLES:

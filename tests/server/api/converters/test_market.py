@@ -206,7 +206,7 @@ def test_a_market_weighed_by_another_forecast_says_why(
 def test_the_evaluation_of_a_total_is_part_of_no_recorded_forecast() -> None:
     live, market = LiveInputs(total_points=14), Market(180.5, 1.9, 1.95, kind=MarketKind.TOTAL)
     query = ForecastQuery(ScorePattern((1.0, 3.0, 2.0)), Horizon.FINAL, live=live, markets=(market,))
-    answer = forecast_total(KNOWN, query, 14, 231.0).market
+    answer = forecast_total(KNOWN, query, 231.0).market
     assert answer is not None
     assert answer.implausible
     made = replace(issued(), live=live, markets=(SentMarket(market),))

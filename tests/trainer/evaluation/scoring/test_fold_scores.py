@@ -137,7 +137,7 @@ def test_the_components_alone_and_other_weights_stand_beside_what_is_served(
     linear, calibration, test, _ = served_walks
     earlier, some = rated_walks(500, range(2030, 2034), 0).of_seasons([2032]), test.select(np.arange(500) < 40)
     weights = Weights.fixed(*PARTS["documents"].values[0, 0].tolist(), names=(*POOLED, "gbm"))
-    models = Ensemble(linear.linear, walks_database(), steady_lstm(0.5, 0.1), weights, (fitted(),))
+    models = Ensemble(linear.linear, (walks_database(), steady_lstm(0.5, 0.1), fitted()), weights)
     table = score_fold(models, calibration, earlier=earlier, calibrate=earlier, test=some, frozen_margins=some.margins)
     points = {name: table.of("final", f"{name}.point") for name in (STATIC, *PARTS)}
     assert points["base"] == pytest.approx(fold.of("final", f"{STATIC}.point")[: 40 * 47])

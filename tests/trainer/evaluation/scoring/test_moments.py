@@ -43,7 +43,7 @@ CALIBRATION = LatticeCalibration(
 @cache
 def ensemble() -> Ensemble:
     linear = fit_linear(*EARLIER, curved=True)
-    return Ensemble(linear, walks_database(), steady_lstm(0.3, 0.1), Weights.fixed(0.5, 0.3, 0.2))
+    return Ensemble(linear, (walks_database(), steady_lstm(0.3, 0.1)), Weights.fixed(0.5, 0.3, 0.2))
 
 
 @cache

@@ -12,10 +12,10 @@ from dejavu_models.arrays import Floats
 from dejavu_models.components.ensemble import Ensemble, GameOpinions
 from dejavu_models.components.features import LIVE_COLUMNS
 from dejavu_models.metrics import leader_probability
-from dejavu_models.moments.model import MomentInputs, MomentModel
+from dejavu_models.moments.model import MomentModel
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
-from dejavu_models.uncertainty.lattice.distribution import LatticeDistribution
+from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns, LiveKind, is_used
 from dejavu_trainer.data.moments import moments_to_array
 from dejavu_trainer.evaluation.figures import seconds_left
@@ -113,8 +113,16 @@ def _served(
     """
     _, elapsed, leads, totals, sides, in_air, free_throws = states.T
     minute, index = TABLES_FROM[horizon] - 1, HORIZONS.index(horizon)
-    inputs = MomentInputs(seconds_left(elapsed, horizon), leads, sides, in_air, free_throws, margins)
-    mass = moments.distribution(horizon, inputs).mass
+    made = [
+        moments.game(horizon, seconds, lead, int(side), margin, in_air=bool(shot), free_throws=int(coming))
+        for seconds, lead, side, margin, shot, coming in zip(
+            *(each.tolist() for each in (seconds_left(elapsed, horizon), leads, sides, margins, in_air, free_throws)),
+            strict=True,
+        )
+    ]
+    values = VALUES.tolist()
+    below = np.array([[each.cumulative(value) for value in values] for each in made])
+    mass = np.maximum(np.diff(below, axis=1, prepend=0.0), 0.0)  # a difference may be rounded to below 0
     share = elapsed / 60.0 - minute
     kinds = calibration.kinds(MarginSource.KNOWN)
     with_ball = (sides != 0) & (LiveKind.POSSESSION in kinds and is_used(LiveKind.POSSESSION, minute))
@@ -129,11 +137,12 @@ def _served(
         patterns[:, -1] = leads[rows]
         if kind:
             of_rows[:, -1, [0, 3, 4]] = np.stack([totals[rows], sides[rows], in_air[rows]], axis=1)
-        opinions = GameOpinions(models, MarginSource.KNOWN, patterns, margins[rows], of_rows).at(index, minute)
+        opinions = GameOpinions(models, MarginSource.KNOWN, patterns, margins[rows], of_rows)
         model = calibration.model(MarginSource.KNOWN, kind)
         if live is not None:
             points = points + model.shifts(horizon, minute, live)
-        before = model.distribution(horizon, minute, points, leads[rows], margins[rows], live, opinions).mass
+        base = model.base(horizon, minute, points, leads[rows], margins[rows], live)
+        before = base.finished(opinions.pool(base).below).mass
         mass[rows] = (1 - share[rows])[:, None] * before + share[rows][:, None] * mass[rows]
     return LatticeDistribution(mass)
 

@@ -1,0 +1,216 @@
+"""Totals: their distributions, beside differentials in the answers of a forecaster, and in the file of a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from tests.support.builders.bundles import light_bundle, sealed, without_totals
+from tests.support.builders.calibrations import steady_totals
+
+from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
+from dejavu_models.arrays import from_npz, to_npz
+from dejavu_models.errors import BundleCorrupt
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.live_ratings import KNOWN_GAMES, GameResult
+from dejavu_models.manifest import TOTALS, Manifest
+from dejavu_models.online_state import OnlineState
+from dejavu_models.team_filter import TotalFilter
+from dejavu_models.totals.model import MOST_TO_COME, TABLES, TotalInputs
+from dejavu_models.totals.totals import forecast_total, total_tables
+from dejavu_models.types import CASES, DISTRIBUTION_LEVELS, HORIZONS, Forecast, Horizon, MarginSource, TotalForecast
+from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
+from dejavu_store.bundle import publish, read_manifest
+from dejavu_store.contents import load_contents
+from dejavu_store.registry import default_bundle
+
+STEADY = steady_totals()
+KNOWN = STEADY.models[MarginSource.KNOWN]
+GAMES = st.lists(
+    st.tuples(st.integers(0, 500), st.floats(-60, 60), st.floats(150, 280)).map(
+        lambda game: (game[0], max(min(game[1], game[0]), -game[0]), game[2])
+    ),
+    min_size=1,
+    max_size=6,
+)
+WHEN = st.sampled_from(CASES)
+
+
+def inputs_of(games: list[tuple[int, float, float]]) -> TotalInputs:
+    return TotalInputs(*np.array(games, dtype=float).T)
+
+
+def made(games: list[tuple[int, float, float]], when: tuple[int, int]) -> WholeNumberDistribution:
+    return KNOWN.distribution(HORIZONS[when[0]], when[1], inputs_of(games))
+
+
+@given(GAMES, WHEN)
+def test_no_total_is_below_the_points_so_far(games: list[tuple[int, float, float]], when: tuple[int, int]) -> None:
+    found, points = made(games, when), [game[0] for game in games]
+    assert found.mass.sum(axis=1) == pytest.approx(1)
+    assert (found.mass >= 0).all()
+    assert found.mass.shape == (len(games), MOST_TO_COME + 1)
+    assert found.first.tolist() == points
+    for row, point in enumerate(points):
+        assert found.quantiles([0.0005, 0.9995])[row].min() >= point
+
+
+@given(st.sampled_from(MarginSource), GAMES, WHEN, st.lists(st.floats(1e-5, 1 - 1e-5), min_size=1, max_size=9))
+def test_a_game_alone_has_the_distribution_that_it_has_in_a_batch(
+    source: MarginSource, games: list[tuple[int, float, float]], when: tuple[int, int], levels: list[float]
+) -> None:
+    model, horizon, minute = STEADY.models[source], HORIZONS[when[0]], when[1]
+    batch = model.distribution(horizon, minute, inputs_of(games))
+    points = batch.first + model.to_come(horizon, minute, inputs_of(games))
+    for row, (so_far, lead, expected) in enumerate(games):
+        alone = total_tables(model, horizon, minute).game(so_far, lead, expected)
+        found = [alone.cumulative(total) for total in range(so_far - 1, so_far + MOST_TO_COME + 2)]
+        assert found == pytest.approx([0, *batch.below[row], 1], abs=1e-9)
+        assert alone.point == pytest.approx(points[row], abs=1e-9)
+        due = batch.quantiles(levels)[row].tolist()
+        assert alone.quantiles(levels) == [alone.quantiles([level])[0] for level in levels] == due
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_of_another_shape_or_that_are_not_finite_are_refused(name: str) -> None:
+    table = getattr(KNOWN, name)
+    with pytest.raises(ValueError, match=name):
+        replace(KNOWN, **{name: table[:-1]})
+    with pytest.raises(ValueError, match=name):
+        replace(KNOWN, **{name: np.full_like(table, np.nan)})
+
+
+FAR_SCALES = {
+    "a lead of 200": (-1, (0.0, 0.0, 18.0, 0.0)),
+    "no lead": (-1, (0.0, 0.0, 0.0, 360.0)),
+    "nothing to come": (0, (0.0, 120.0, 0.0, 0.0)),
+    # The scale is finite at the leads that a verification queries (0, 14 and -40), and infinite at 17.
+    "a lead between": (-1, (-25200.0, 0.0, 18000.0, 25200.0)),
+}
+
+
+@pytest.mark.parametrize(("row", "of_row"), FAR_SCALES.values(), ids=FAR_SCALES)
+def test_a_scale_beyond_arithmetic_in_some_game_is_refused(row: int, of_row: tuple[float, ...]) -> None:
+    scale = KNOWN.scale.copy()
+    scale[row] = of_row
+    with pytest.raises(ValueError, match=r"scale gives some game a scale beyond exp\(±300\)"):
+        replace(KNOWN, scale=scale)
+
+
+PLAIN = without_totals()
+MODEL = Forecaster(PLAIN.manifest, PLAIN.models, PLAIN.calibration, PLAIN.rating_filter, STEADY)
+WITH_TEAMS = ForecastQuery(ScorePattern((1.0, 3.0, 2.0, 4.0)), Horizon.FINAL, 0.1, "BOS", "LAL", live=LiveInputs(18))
+
+
+def total_of(forecast: Forecast) -> TotalForecast:
+    assert forecast.total is not None
+    return forecast.total
+
+
+@given(st.integers(1, 47), st.sampled_from(Horizon), st.integers(0, 60), st.floats(0.01, 0.5), st.booleans())
+def test_a_total_changes_nothing_else_in_an_answer(
+    minutes: int, horizon: Horizon, more: int, alpha: float, teams: bool
+) -> None:
+    minutes = min(minutes, horizon.last_slot)
+    pattern = ScorePattern(tuple(float(minute % 5) for minute in range(minutes)))
+    points = 2 * min(more, 3 * minutes + 18) + int(pattern.last)
+    named = ("BOS", "LAL") if teams else ("", "")
+    query = ForecastQuery(pattern, horizon, alpha, *named, live=LiveInputs(total_points=points), record=True)
+    answer, plain = MODEL.forecast(query), PLAIN.forecast(query)
+    assert replace(answer, total=None) == plain
+    assert MODEL.forecast_many([query, query]) == [answer, answer]
+    assert MODEL.forecast(replace(query, live=NO_LIVE_INPUTS)) == PLAIN.forecast(replace(query, live=NO_LIVE_INPUTS))
+    total = total_of(answer)
+    assert points <= total.interval.lower <= total.point <= total.interval.upper
+    assert list(total.distribution) == sorted(total.distribution)
+    assert len(total.distribution) == len(DISTRIBUTION_LEVELS)
+    assert total.expected_total is None or teams
+
+
+def test_quantiles_are_of_the_total_too_and_the_interval_holds_the_point_however_narrow_it_is() -> None:
+    narrow = total_of(MODEL.forecast(replace(WITH_TEAMS, alpha=0.999, quantile_levels=(0.1, 0.5, 0.9))))
+    assert narrow.interval.lower <= narrow.point <= narrow.interval.upper <= narrow.interval.lower + 2
+    low, middle, high = (each.value for each in narrow.quantiles)
+    assert 18 <= low < middle < high
+
+
+def test_what_is_expected_comes_from_the_ratings_of_totals_unless_they_are_too_old() -> None:
+    expected = total_of(MODEL.forecast(WITH_TEAMS)).expected_total
+    assert expected == pytest.approx(STEADY.ratings.expected("BOS", "LAL")[0])
+    # A given margin says nothing of the total.
+    assert total_of(MODEL.forecast(replace(WITH_TEAMS, pregame_margin=3.0))).expected_total == expected
+    old = replace(WITH_TEAMS, game_date=date(2026, 12, 1))
+    unknown = replace(WITH_TEAMS, home_team="", away_team="")
+    assert total_of(MODEL.forecast(old)).expected_total is None
+    assert total_of(MODEL.forecast(old)) == total_of(MODEL.forecast(unknown))
+
+
+def test_reported_totals_move_what_is_expected_and_make_teams_known() -> None:
+    state = MODEL.bundled_ratings
+    for game in range(KNOWN_GAMES):
+        day = date(2035, 11, 1 + 2 * game)
+        state = state.after(GameResult("BOS", "LAL", 2036, day, 3.0, total=270.0))
+    learned = Forecaster(PLAIN.manifest, PLAIN.models, PLAIN.calibration, PLAIN.rating_filter, STEADY)
+    learned.max_ratings_days = 365
+    learned.update(OnlineState(sequence=7, rated=state))
+    query = replace(WITH_TEAMS, game_date=date(2035, 11, 25))
+    total = total_of(learned.forecast(query))
+    assert total.expected_total is not None
+    assert total.expected_total > STEADY.ratings.expected("BOS", "LAL")[0] + 10
+    tables = STEADY.tables(MarginSource.KNOWN, Horizon.FINAL, 4)
+    assert total == forecast_total(tables, query, total.expected_total)
+    # For a game of the next season, teams are drawn together.
+    later = total_of(learned.forecast(replace(query, game_date=date(2036, 10, 25)))).expected_total
+    assert later is not None
+    assert later < total.expected_total
+
+
+WRITTEN = replace(STEADY, ratings=STEADY.ratings.predict(read_manifest(default_bundle()).ratings.season))
+COLUMNS = from_npz(WRITTEN.to_bytes())
+
+
+def with_totals(content: bytes) -> tuple[Manifest, dict[str, bytes]]:
+    """Return the manifest and the contents of the light bundle with a file of totals."""
+    base = read_manifest(light_bundle())
+    contents = {name: (light_bundle() / name).read_bytes() for name in base.files} | {TOTALS: content}
+    return sealed(base, contents), contents
+
+
+def test_a_bundle_with_totals_is_loaded_with_them(tmp_path: Path) -> None:
+    read = publish(tmp_path / "bundle", *with_totals(WRITTEN.to_bytes())).totals
+    assert read is not None
+    assert read.to_bytes() == WRITTEN.to_bytes()
+    for field in fields(TotalFilter):
+        assert np.array_equal(getattr(read.ratings, field.name), getattr(WRITTEN.ratings, field.name)), field.name
+
+
+UNEQUAL_PAIR = np.zeros((34, 34))
+UNEQUAL_PAIR[0, 1] = UNEQUAL_PAIR[1, 0] = 1.0
+ONE_SOURCE = {name: COLUMNS[name][:1] for name in COLUMNS if COLUMNS[name].shape[:1] == COLUMNS["sources"].shape}
+
+WRONG: dict[str, tuple[dict[str, NDArray[Any]], str]] = {
+    "tables of no rated total": (ONE_SOURCE, "no tables for totals that are KNOWN, RATED"),
+    "one infinite mean": ({"mean": np.array([*[0.0] * 33, np.inf])}, "its mean must be within"),
+    "asymmetric covariance": ({"covariance": np.eye(34) + np.eye(34, k=1)}, "not symmetric"),
+    "pair without a variance": ({"covariance": np.eye(34) + (1 + 1e-7) * UNEQUAL_PAIR}, "games a negative variance"),
+    "settings that are not numbers": ({"settings": np.full(5, np.nan)}, "wrong noise: Input should be"),
+    "season before the league": ({"season": np.array(-30_000, np.int16)}, "wrong season: Input should be greater"),
+    "later season": ({"season": np.array(2030, np.int16)}, "for season 2030 and end on 2023-06-12; those of margins"),
+    "no date": ({"date": np.array(-(2**63))}, "ratings of totals include no game"),
+    "date after that of margins": ({"date": np.array(20_000)}, "end on 2024-10-04; those of margins are for season"),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), WRONG.values(), ids=WRONG)
+def test_totals_from_which_no_server_could_learn_are_refused(change: dict[str, NDArray[Any]], said: str) -> None:
+    manifest, contents = with_totals(to_npz(**{**COLUMNS, **change}))
+    with pytest.raises(BundleCorrupt, match=rf"{TOTALS} cannot be read: .*{said}"):
+        load_contents("bundle", manifest, contents)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 
-from dejavu_models.comparison.gate import GateDecision, GateSettings, Judgement, judge
+from dejavu_models.comparison.gate import GateDecision, GateFigures, GateSettings, Judgement, judge
 from dejavu_models.comparison.scores import Comparison
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_server.ledger.access import LedgerAccess
@@ -77,7 +77,7 @@ def evidence_of(judgement: Judgement, against_version: str) -> ModelEvidence | N
     """Return the evidence of a promotion, as recorded; None if no game was compared."""
     if not judgement.games:
         return None
-    figures = {field.name: getattr(judgement, field.name) for field in fields(ModelEvidence)[1:]}
+    figures = {field.name: getattr(judgement, field.name) for field in fields(GateFigures)}
     return ModelEvidence(against_version, **figures)
 
 

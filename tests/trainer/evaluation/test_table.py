@@ -10,8 +10,8 @@ import pytest
 from tests.support.builders.folds import two_folds, walk_fold
 
 from dejavu_feed.errors import DataError
-from dejavu_models.types import HORIZONS, Horizon
-from dejavu_trainer.evaluation.table import METRICS, Table, pool, read_table
+from dejavu_models.types import HORIZONS
+from dejavu_trainer.evaluation.table import Table, pool, read_table
 
 
 def test_tables_are_stored_and_read_back_as_they_were(tmp_path: Path) -> None:
@@ -73,11 +73,3 @@ def test_pooled_tables_have_all_rows_and_the_forecasters_that_all_have() -> None
             assert np.array_equal(crps[season == table.columns["fold.season"][0]], table.of(target, "served.crps"))
     with pytest.raises(ValueError, match="no fold"):
         pool([])
-
-
-def test_metrics_are_those_of_what_a_forecaster_says() -> None:
-    table, final = walk_fold(), Horizon.FINAL.value
-    for name, expected in (("served", METRICS[:-1]), ("logistic", ("brier", "log_loss"))):
-        assert [each for each in METRICS[:-1] if table.losses(final, name, each) is not None] == [*expected]
-    errors = table.of(final, "served.point").astype(float) - table.of(final, "outcome")
-    assert table.losses(final, "served", "mae") == pytest.approx(np.abs(errors))

@@ -21,15 +21,13 @@ from dejavu_models.uncertainty.lead_groups import lead_groups
 from dejavu_trainer.evaluation.scoring.baselines import logistic_probabilities
 from dejavu_trainer.evaluation.scoring.fold_scores import (
     ALONE,
-    NO_LIVE,
     PARTS,
-    REFERENCES,
     SERVED,
     STATIC,
     score_fold,
 )
 from dejavu_trainer.evaluation.scoring.lattice_scores import season_factors
-from dejavu_trainer.evaluation.table import ALPHAS, LEVELS, MARGINS, Table
+from dejavu_trainer.evaluation.table import ALPHAS, LEVELS, Table
 from dejavu_trainer.training import linear
 from dejavu_trainer.training.ratings import RatedGames
 from dejavu_trainer.training.served_tables import ServedTables, live_inputs
@@ -57,26 +55,6 @@ def served_walks() -> ServedWalks:
     factors = season_factors(linear.linear_points(models.linear, test), known, test.margins)
     assert (np.abs(factors[-1] - 1) > 0.002).all(), "they make a difference"
     return ServedWalks(models, calibration, test, factors)
-
-
-def test_every_forecaster_is_scored_at_every_minute_of_both_horizons(fold: Table) -> None:
-    expected = {
-        *SERVED,
-        STATIC,
-        NO_LIVE,
-        "persistence",
-        *REFERENCES,
-    }  # the rest needs lines, line-ups, components
-    for horizon, target in MARGINS.items():
-        assert set(fold.forecasters(target)) == expected
-        happened = fold.by_minute(horizon, "outcome") > 0
-        for name in expected:
-            probability = fold.by_minute(horizon, f"{name}.probability")
-            assert probability.shape == (500, horizon.last_slot)
-            # In single precision, a probability of the tables may round to 0 or 1.
-            assert ((probability >= 0) & (probability <= 1)).all()
-            assert np.isfinite(metrics.log_loss(probability, happened)).all()
-            assert (f"{target}.{name}.point" in fold.columns) == (name != "logistic")
 
 
 @pytest.mark.parametrize(

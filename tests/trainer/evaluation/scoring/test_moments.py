@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 from tests.support.builders.calibrations import symmetric_model
-from tests.support.builders.folds import RUN, figure, walk_fold
+from tests.support.builders.folds import figure
 from tests.support.builders.random_walks import random_walks, with_moments
 from tests.support.builders.similar_games import steady_lstm, walks_database
 
@@ -24,10 +24,8 @@ from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import LiveKind
 from dejavu_store.registry import Registry
 from dejavu_trainer.evaluation.figures import BANDS, Figures
-from dejavu_trainer.evaluation.result import result_of
 from dejavu_trainer.evaluation.scoring.moments import score_moments
 from dejavu_trainer.evaluation.table import MOMENTS, Table
-from dejavu_trainer.reports.backtest import tables
 from dejavu_trainer.training.linear import fit_linear
 from dejavu_trainer.training.moments import fit_moments
 from dejavu_trainer.training.ratings import RatedGames
@@ -116,12 +114,3 @@ def test_scores_do_not_depend_on_how_other_games_ended() -> None:
             assert np.array_equal(scores().of(target, name)[until], other.of(target, name)[until])
         logistic = "logistic.probability"
         assert np.array_equal(scores().of(target, logistic), other.of(target, logistic))
-
-
-def test_the_report_has_a_table_by_horizon_if_there_are_states() -> None:
-    walk = walk_fold()
-    with_moments = Table(walk.columns | {name: each for name, each in scores().columns.items() if " moments." in name})
-    for table, expected in ((walk, []), (with_moments, ["Halftime: at moments", "Final: at moments"])):
-        shown = [each for each in tables(result_of([table], RUN, resamples=20)) if "at moments" in each.title]
-        assert [each.title for each in shown] == expected
-        assert all(len(row) == len(each.header) for each in shown for row in each.rows)

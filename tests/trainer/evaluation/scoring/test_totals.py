@@ -122,11 +122,6 @@ def test_with_the_line_it_is_the_expected_total_of_the_games_that_have_one(
 
 
 @pytest.mark.nightly
-def test_a_line_of_few_games_is_not_scored(lined: tuple[Games, Totals]) -> None:
-    assert set(scores_with_lines(lined, 120).forecasters(FINAL)) == {*SERVED, *RIVALS}
-
-
-@pytest.mark.nightly
 def test_games_without_points_are_left_out(games: Games, earlier: Games, fitted: Totals) -> None:
     test = games.of_seasons([2024])
     missing = replace(test, final_total=np.where(np.arange(250) < 150, -1, test.final_total).astype(np.int16))

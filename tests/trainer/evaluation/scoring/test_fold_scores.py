@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -38,13 +37,8 @@ def fold() -> Table:
     return walk_fold(2033, games=500)
 
 
-class ServedWalks(NamedTuple):
-    """The models that forecast the games of the fold, and the factors of the season before each game, (n, 2)."""
-
-    models: Ensemble
-    calibration: LatticeCalibration
-    test: RatedGames
-    factors: Floats
+ServedWalks = tuple[Ensemble, LatticeCalibration, RatedGames, Floats]
+"""The models that forecast the games of the fold, and the factors of the season before each game, (n, 2)."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +48,7 @@ def served_walks() -> ServedWalks:
     known = ServedTables.of_source(models, calibration, MarginSource.KNOWN, test)
     factors = season_factors(linear.linear_points(models.linear, test), known, test.margins)
     assert (np.abs(factors[-1] - 1) > 0.002).all(), "they make a difference"
-    return ServedWalks(models, calibration, test, factors)
+    return models, calibration, test, factors
 
 
 @pytest.mark.parametrize(

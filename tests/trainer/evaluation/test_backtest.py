@@ -66,7 +66,7 @@ def test_stored_folds_are_taken_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / f"fold-2033-{Fold(RECIPE, 2033, 1).key(games)}.npz"
     path.write_bytes(stored.to_bytes())
     rest.touch()
-    [found] = backtest(games, [2033], RECIPE, tmp_path, calibrate_seasons=1)
+    [found] = backtest(games, [Fold(RECIPE, 2033, 1)], tmp_path)
     assert found.to_bytes() == stored.to_bytes()
     assert [*tmp_path.iterdir()] == [path], "a partial file of a killed run is removed"
 
@@ -97,7 +97,7 @@ def test_seasons_that_can_not_be_tested_are_told_before_any_work(
     tmp_path: Path, season: int, calibrate_seasons: int, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        backtest(simulated_games(), [season], RECIPE, tmp_path, calibrate_seasons=calibrate_seasons)
+        backtest(simulated_games(), [Fold(RECIPE, season, calibrate_seasons)], tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -20,38 +20,29 @@ def figures() -> Figures:
     return result_of_two_folds().figures
 
 
-@pytest.mark.parametrize("target", [HALF, FINAL])
-def test_figures_are_means_over_all_forecasts_within_their_intervals(figures: Figures, target: str) -> None:
-    for name in figures.table.forecasters(target):
-        for metric in METRICS[:-1]:
-            losses = figures.table.losses(target, name, metric)
-            if losses is None:
-                assert figures.get(target, name, metric) is None
-                continue
-            estimate = figure(figures, target, name, metric)
-            assert estimate.value == pytest.approx(losses.mean() ** 0.5 if metric == "rmse" else losses.mean())
-            assert estimate.lower <= estimate.value <= estimate.upper
-    assert figures.games(target) == 600
-    assert figures.get(target, "logistic", "crps") is None
-    assert figures.get("quarter", "served", "crps") is None
-
-
-@pytest.mark.parametrize(("kind", "name"), [("season", "2034"), ("lead", "9-15"), ("minute", "30"), ("late", "42–47")])
-def test_groups_have_the_figures_of_their_forecasts_alone(figures: Figures, kind: str, name: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "name"), [("all", "all"), ("season", "2034"), ("lead", "9-15"), ("minute", "30"), ("late", "42–47")]
+)
+def test_figures_are_means_over_the_forecasts_of_a_group_within_their_intervals(
+    figures: Figures, kind: str, name: str
+) -> None:
     table = figures.table
     minute = table.of(FINAL, "second") / 60
     which = {
+        "all": minute > 0,
         "season": table.columns["game.season"][table.of(FINAL, "game")] == 2034,
         "lead": lead_groups(table.of(FINAL, "lead")) == 2,
         "minute": minute == 30,
         "late": minute >= 42,
     }[kind]
-    for metric in ("mae", "crps", "brier", "winkler_80", "coverage_50"):
+    for metric in METRICS[:-1]:
         losses = table.losses(FINAL, "frozen", metric)
         assert losses is not None
-        assert figure(figures, FINAL, "frozen", metric, kind=kind, group=name).value == pytest.approx(
-            losses[which].mean()
-        )
+        mean = losses[which].mean()
+        estimate = figure(figures, FINAL, "frozen", metric, kind=kind, group=name)
+        assert estimate.value == pytest.approx(mean**0.5 if metric == "rmse" else mean)
+        assert estimate.lower <= estimate.value <= estimate.upper
+    assert figures.get(FINAL, "logistic", "crps") is None
 
 
 def test_calibration_errors_are_those_of_all_probabilities_together(figures: Figures) -> None:

@@ -116,7 +116,8 @@ def backtest(
     that was killed resumes with the unfinished folds.
     """
     from dejavu_common.files import write_atomic
-    from dejavu_trainer.evaluation import backtest as walk_forward
+    from dejavu_trainer.evaluation.backtest import Fold
+    from dejavu_trainer.evaluation.backtest import backtest as run_folds
     from dejavu_trainer.evaluation.result import RunProvenance, document_of, result_of
     from dejavu_trainer.reports.backtest import report_of
     from dejavu_trainer.reports.plots import plots
@@ -126,19 +127,11 @@ def backtest(
     with exit_on_error(), ProgressBars() as bars:
         games, seasons = games_until(bars, data, test)
         with bars.step("Walk forward", len(seasons)) as advance:
-            folds = walk_forward.backtest(
-                games,
-                seasons,
-                recipe,
-                out,
-                calibrate_seasons=calibrate_seasons,
-                seed=seed,
-                execution=where,
-                advance=advance,
-            )
+            folds = [Fold(recipe, season, calibrate_seasons, seed) for season in seasons]
+            tables = run_folds(games, folds, out, execution=where, advance=advance)
         with bars.step("Compute the figures", 1):
             method = RunProvenance(recipe.digest, seed, games.fingerprint, games.fingerprints)
-            result = result_of(folds, method)
+            result = result_of(tables, method)
             report = report_of(f"Walk-forward over {', '.join(map(str, seasons))}", result)
             document, drawn = document_of(result), [*plots(result.figures)]
             write_atomic(out / RESULT, json.dumps(document, allow_nan=False).encode())
@@ -205,7 +198,8 @@ def study(
 
     Recipes that cannot differ are refused. A run that was killed resumes with the unfinished folds.
     """
-    from dejavu_trainer.evaluation.backtest import backtest
+    from dejavu_trainer.evaluation.backtest import Fold
+    from dejavu_trainer.evaluation.backtest import backtest as run_folds
     from dejavu_trainer.evaluation.study import check_recipes, compare_walks, compared
     from dejavu_trainer.reports.backtest import comparison_tables
     from dejavu_trainer.reports.render import print_tables
@@ -222,18 +216,10 @@ def study(
         walks = {}
         with bars.step("Walk forward", len(read) * len(seasons)) as advance:
             for name, recipe in read.items():
-                folds = backtest(
-                    games,
-                    seasons,
-                    recipe,
-                    out / recipe.digest,
-                    calibrate_seasons=calibrate_seasons,
-                    seed=seed,
-                    execution=where,
-                    stages=stages,
-                    advance=advance,
-                )
-                walks[name] = dict(zip(seasons, folds, strict=True))
+                folds = [Fold(recipe, season, calibrate_seasons, seed) for season in seasons]
+                folder = out / recipe.digest
+                tables = run_folds(games, folds, folder, execution=where, stages=stages, advance=advance)
+                walks[name] = dict(zip(seasons, tables, strict=True))
         base, *others = walks
         found = {
             name: [*compared(compare_walks(walks[name], walks[base], forecaster, forecaster, len(others)))]

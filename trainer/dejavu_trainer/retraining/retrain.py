@@ -224,16 +224,7 @@ def _backtest(
     if result.exists():
         return result
     with progress.step("Backtest", len(plan.test)) as advance:
-        scores = backtest(
-            used,
-            plan.test,
-            recipe,
-            folder,
-            calibrate_seasons=plan.calibrate_seasons,
-            seed=settings.seed,
-            execution=settings.execution,
-            advance=advance,
-        )
+        scores = backtest(used, folds, folder, execution=settings.execution, advance=advance)
     method = RunProvenance(recipe.digest, settings.seed, used.fingerprint, used.fingerprints)
     write_atomic(result, json.dumps(document_of(result_of(scores, method))).encode())
     return result

@@ -8,7 +8,6 @@ from tests.support.builders.folds import linear_points, rated_walks, walk_fold, 
 from tests.support.builders.similar_games import steady_lstm, walks_database
 from tests.support.builders.third_component import fitted
 
-from dejavu_models import metrics
 from dejavu_models.arrays import Floats
 from dejavu_models.components.ensemble import POOLED, Ensemble, Weights
 from dejavu_models.types import CASES, HORIZONS, AdaptationMode, Horizon, MarginSource
@@ -69,12 +68,12 @@ def test_what_is_scored_is_what_would_be_served(
     horizon: Horizon,
     minute: int,
 ) -> None:
-    """Point, probability, interval ends and CRPS are those of the served distribution, in every seventh game."""
+    """Point, probability and interval ends are those of the served distribution, in every seventh game."""
     models, calibration, test, factors = served_walks
     place = HORIZONS.index(horizon)
     points = linear_points(models, test, source, minute)[:, place]
     margins = {MarginSource.KNOWN: test.margins, MarginSource.RATED: test.margins / 2}.get(source)
-    leads, outcomes = test.games.levels[:, minute - 1], test.games.outcomes[:, place]
+    leads = test.games.levels[:, minute - 1]
     live, _ = live_inputs(test.games, LiveKind.SCORES)
 
     def found(column: str) -> float:
@@ -97,10 +96,6 @@ def test_what_is_scored_is_what_would_be_served(
             adapted = served.adaptation(alpha, served.static(alpha))
             interval = served.static(alpha) if adapted is None else adapted.adapted
             assert (found(f"lower_{level}"), found(f"upper_{level}")) == (interval.lower, interval.upper)
-        levels = (np.arange(200) + 0.5) / 200
-        quantiles = np.array([each.value for each in served.quantiles(levels.tolist())])
-        nearly = metrics.crps([0.0], quantiles, [outcomes[game]])[0]
-        assert found("crps") == pytest.approx(nearly, abs=0.05)
 
 
 def test_the_components_alone_and_other_weights_stand_beside_what_is_served(

@@ -153,12 +153,3 @@ def test_the_seasons_mean_is_of_earlier_days_and_starts_with_the_season_before()
     came = to_come(GAMES)[~last]
     mean = (came.sum(axis=0) + FORMER_GAMES * former) / (len(came) + FORMER_GAMES)
     assert found["point"][last] == pytest.approx(points[last] + mean, rel=1e-5)
-
-
-def test_scores_are_those_of_the_residuals_of_earlier_seasons() -> None:
-    found = pace_baseline(PAST, GAMES)
-    column = CASES.index((1, 24))
-    residuals = to_come(PAST)[:, column] - PAST.points[:, 23]
-    error = to_come(GAMES)[7, column] - GAMES.points[7, 23]
-    spread = np.abs(residuals[:, None] - residuals[None, :]).mean() / 2
-    assert found["crps"][7, column] == pytest.approx(np.abs(residuals - error).mean() - spread, rel=1e-5)

@@ -163,8 +163,8 @@ def compare(
 ) -> None:
     """Compare the forecasts of two walk-forwards game by game, beside persistence."""
     from dejavu_trainer.evaluation.study import compare_walks, compared, read_walk
-    from dejavu_trainer.reports.backtest import comparison_tables
-    from dejavu_trainer.reports.render import print_tables
+    from dejavu_trainer.reports.backtest import comparison_report
+    from dejavu_trainer.reports.render import print_report
 
     other = other or forecaster
     with exit_on_error():
@@ -173,7 +173,7 @@ def compare(
         print_json({"metrics": [row._asdict() for row in rows]})
     else:
         first, second = (f"{name} of {folder}" for name, folder in ((forecaster, walk), (other, against)))
-        print_tables(Console(), f"First: {first}. Second: {second}.", comparison_tables(rows))
+        print_report(Console(), comparison_report(f"First: {first}. Second: {second}.", rows))
 
 
 @app.command()
@@ -201,8 +201,8 @@ def study(
     from dejavu_trainer.evaluation.backtest import Fold
     from dejavu_trainer.evaluation.backtest import backtest as run_folds
     from dejavu_trainer.evaluation.study import check_recipes, compare_walks, compared
-    from dejavu_trainer.reports.backtest import comparison_tables
-    from dejavu_trainer.reports.render import print_tables
+    from dejavu_trainer.reports.backtest import comparison_report
+    from dejavu_trainer.reports.render import print_report
     from dejavu_trainer.training.recipe import parse_recipe, read_toml
     from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
 
@@ -234,4 +234,4 @@ def study(
         return
     for name, rows in found.items():
         title = f"First: {forecaster} of {name}. Second: {forecaster} of {base}."
-        print_tables(Console(), title, comparison_tables(rows, len(found)))
+        print_report(Console(), comparison_report(title, rows, len(found)))

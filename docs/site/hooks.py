@@ -45,7 +45,6 @@ REFERENCES = {
             "dejavu_models.scorecard.estimates",
             "dejavu_models.scorecard.market_record",
             "dejavu_models.scorecard.settled",
-            "dejavu_models.scorecard.totals",
             "dejavu_models.comparison.gate",
             "dejavu_models.comparison.scores",
         ),

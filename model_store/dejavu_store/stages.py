@@ -20,6 +20,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
+from dejavu_models.comparison.gate import GateFigures
 from dejavu_models.errors import DejavuError, FieldError, InvalidInput, quoted
 
 CHAMPION: Final = "champion"
@@ -68,27 +69,10 @@ class ModelAction(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class ModelEvidence:
-    """Evidence of a promotion.
-
-    Attributes:
-        against_version: version of the model it was compared with.
-        games: settled games compared.
-        crps_e_value, brier_e_value: e-values of the statement that decided, for each score.
-        crps_difference, brier_difference: mean paired difference per game, model − the other; below 0 is better.
-        coverage: share of the model's intervals that held, at the alpha with the most forecasts.
-        crps_divergence, brier_divergence: divergence of the model from the other in each score.
-    """
+class ModelEvidence(GateFigures):
+    """Evidence of a promotion: figures of the gate, and the version of the model it was compared with."""
 
     against_version: str
-    games: int
-    crps_e_value: float
-    brier_e_value: float
-    crps_difference: float
-    brier_difference: float
-    coverage: float
-    crps_divergence: float
-    brier_divergence: float
 
 
 @dataclass(frozen=True, slots=True)

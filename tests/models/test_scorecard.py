@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.models.settled_forecasts import settled, settled_market
 
+from dejavu_models.metrics import student_quantile
 from dejavu_models.scorecard.cards import LeaderboardMetric, Scorecard, leaderboard, scorecard
 from dejavu_models.scorecard.estimates import Coverage, ScoreEstimate
 
 Row = dict[str, Any]
-CRPS, MAE = LeaderboardMetric.CRPS, LeaderboardMetric.MAE
 OUTCOMES = (5.0, -3.0, 0.0, 12.0)
 """Differential of each game."""
 
@@ -223,49 +223,72 @@ def test_a_scorecard_may_be_of_the_newest_games_that_count() -> None:
     assert [len(told.newest(games)) for games in (1, 3, 99)] == [1, 5, 5]
 
 
-BET = scorecard(settled({"markets": (settled_market(stake=0.02, profit=0.01),)})).market
+def total(game: int, error: float, pace: float) -> Row:
+    return {"game": game, "total_error": error, "total_pace_error": pace, "total_crps": 1.0, "total_width": 30.0}
+
+
+@pytest.mark.parametrize(
+    ("absolute", "pace"),
+    [
+        ([8.0, 20.0, 2.0], [7.0, 32.0, 11.0]),
+        ([1.0, 3.0, 5.0], [4.0, 3.0, 0.0]),
+        ([5.0], [10.0]),
+        ([5.0, 2.0], [10.0, 4.0]),
+        ([5.0, 0.0], [10.0, 0.0]),
+        ([5.0, 1.0], [0.0, 0.0]),
+    ],
+)
+def test_a_total_is_compared_with_its_pace_by_the_ratio_of_their_errors(
+    absolute: list[float], pace: list[float]
+) -> None:
+    """Without an interval if all games have one ratio; without a ratio if pace x time met every total."""
+    rows = [total(game, *errors) for game, errors in enumerate(zip(absolute, pace, strict=True))]
+    card = scorecard(settled(*rows, {"game": 9})).total
+    assert card is not None
+    assert (card.games, card.coverage[0].mean_width) == (len(rows), 30.0)
+    if not any(pace):
+        assert card.relative_difference is None
+        return
+    ratio = sum(absolute) / sum(pace) - 1.0
+    residuals = [one - (1.0 + ratio) * other for one, other in zip(absolute, pace, strict=True)]
+    found = card.relative_difference
+    assert found is not None
+    assert found.value == pytest.approx(ratio)
+    if len({*residuals}) == 1:
+        assert (found.lower, found.upper) == (None, None)
+        return
+    half = student_quantile(len(rows) - 1) / math.sqrt(len(rows)) * stdev(residuals) / mean(pace)
+    assert (found.lower, found.upper) == pytest.approx((max(ratio - half, -1.0), ratio + half))
+
+
+MARKET = scorecard(settled({"markets": (settled_market(stake=0.02, profit=0.01),)})).market
+assert MARKET is not None
 
 
 def card(value: float, games: int = 100) -> Scorecard:
-    assert BET is not None
     told = ScoreEstimate(value, games)
-    market = None if value == 1.0 else replace(BET, roi=told)
     figures: dict[str, Any] = dict.fromkeys(("mae", "crps", "brier", "mae_difference", "accuracy", "roc_auc"), told)
-    return replace(Scorecard(games=games, market=market), **figures)
+    coverage = tuple(Coverage(alpha, games, games, 0.95 - value / 100, 0.0, 1.0, 20.0) for alpha in (0.05, 0.5))
+    return replace(Scorecard(games=1000), market=replace(MARKET, roi=told), coverage=coverage, **figures)
 
 
 @pytest.mark.parametrize(
     ("metric", "limit", "expected"),
     [
-        (CRPS, 0, [(1, "b", 1.0), (2, "a", 2.0), (2, "c", 2.0), (4, "d", 4.0)]),
-        (CRPS, 2, [(1, "b", 1.0), (2, "a", 2.0)]),
-        (LeaderboardMetric.ACCURACY, 0, [(1, "d", 4.0), (2, "a", 2.0), (2, "c", 2.0), (4, "b", 1.0)]),
-        (LeaderboardMetric.ROC_AUC, 1, [(1, "d", 4.0)]),
-        (LeaderboardMetric.ROI, 9, [(1, "d", 4.0), (2, "a", 2.0), (2, "c", 2.0)]),
+        *(
+            (metric, 0, [(1, "b", 1.0), (2, "a", 2.0), (2, "c", 2.0), (4, "d", 4.0)])
+            for metric in ("CRPS", "MAE", "BRIER", "MAE_DIFFERENCE")
+        ),
+        ("CRPS", 2, [(1, "b", 1.0), (2, "a", 2.0)]),
+        ("COVERAGE_GAP", 0, [(1, "b", 0.01), (2, "a", 0.02), (2, "c", 0.02), (4, "d", 0.04)]),
+        ("ACCURACY", 0, [(1, "d", 4.0), (2, "a", 2.0), (2, "c", 2.0), (4, "b", 1.0)]),
+        ("ROC_AUC", 1, [(1, "d", 4.0)]),
+        ("ROI", 3, [(1, "d", 4.0), (2, "a", 2.0), (2, "c", 2.0)]),
     ],
 )
-def test_the_best_value_is_first_and_equal_ones_share_a_rank(
-    metric: LeaderboardMetric, limit: int, expected: list[tuple[int, str, float]]
+def test_the_best_value_is_first_equal_ones_share_a_rank_and_figures_of_too_few_games_are_not_listed(
+    metric: str, limit: int, expected: list[tuple[int, str, float]]
 ) -> None:
-    cards = {"d": card(4.0), "c": card(2.0), "a": card(2.0), "b": card(1.0)}
-    found = leaderboard(cards, metric, 100, limit)
-    assert [(each.rank, each.model_version, each.value) for each in found] == expected
-
-
-@pytest.mark.parametrize("metric", [CRPS, MAE, LeaderboardMetric.BRIER, LeaderboardMetric.MAE_DIFFERENCE])
-def test_a_version_whose_figure_is_of_too_few_games_is_not_listed(metric: LeaderboardMetric) -> None:
-    cards = {"few": card(1.0, 99), "enough": card(2.0, 100), "none": Scorecard()}
-    assert [each.model_version for each in leaderboard(cards, metric, 100)] == ["enough"]
-    # Few of many games have a CRPS.
-    cards["enough"] = replace(cards["enough"], games=1000, crps=ScoreEstimate(2.0, 99))
-    assert bool(leaderboard(cards, metric, 100)) == (metric is not CRPS)
-
-
-def test_the_coverage_gap_is_the_distance_from_the_nominal_one_at_alpha_5() -> None:
-    told = {"wide": (0.99, 100, 0.05), "near": (0.94, 100, 0.05), "other": (0.95, 100, 0.1), "few": (0.95, 5, 0.05)}
-    cards = {
-        name: Scorecard(games=games, coverage=(Coverage(alpha, games, games, share, 0.0, 1.0, 20.0),))
-        for name, (share, games, alpha) in told.items()
-    }
-    found = leaderboard(cards, LeaderboardMetric.COVERAGE_GAP, 100)
-    assert [(each.model_version, round(each.value, 12)) for each in found] == [("near", 0.01), ("wide", 0.04)]
+    cards = {"d": card(4.0), "c": card(2.0), "a": card(2.0), "b": card(1.0), "few": card(0.5, 99), "none": Scorecard()}
+    found = leaderboard(cards, LeaderboardMetric[metric], 100, limit)
+    assert [(each.rank, each.model_version, round(each.value, 12)) for each in found] == expected

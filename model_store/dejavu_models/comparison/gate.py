@@ -76,13 +76,11 @@ class GateDecision(enum.Enum):
     RETIRE = "retire"
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """Decision of the gate, and its evidence.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateFigures:
+    """Figures of a decision of the gate.
 
     Attributes:
-        decision: the decision.
-        reason: human-readable grounds.
         games: number of games compared at the horizon with the most.
         crps_e_value, brier_e_value: smallest e-value, over the horizons, of the statement that the model is not worse;
             for a retirement, largest e-value of the statement that it is worse. 1 without games.
@@ -92,8 +90,6 @@ class Judgement:
             forecasts.
     """
 
-    decision: GateDecision
-    reason: str
     games: int = 0
     crps_e_value: float = 1.0
     brier_e_value: float = 1.0
@@ -102,6 +98,14 @@ class Judgement:
     crps_divergence: float = 0.0
     brier_divergence: float = 0.0
     coverage: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement(GateFigures):
+    """Decision of the gate, its human-readable reason, and its figures."""
+
+    decision: GateDecision
+    reason: str
 
 
 def judge(comparisons: Mapping[Horizon, Comparison | None], settings: GateSettings) -> Judgement:
@@ -176,7 +180,7 @@ def _judgement(decision: GateDecision, reason: str, of: Mapping[Horizon, Compari
             figures[f"{name}_e_value"] = min(each.not_worse_e_value for each in scores)
         figures[f"{name}_divergence"] = max(each.divergence for each in scores)
         figures[f"{name}_difference"] = getattr(main, name).difference.value
-    return Judgement(decision, reason, main.games, coverage=main.usual_coverage.coverage, **figures)
+    return Judgement(decision, reason, games=main.games, coverage=main.usual_coverage.coverage, **figures)
 
 
 def _percent(settings: GateSettings) -> str:

@@ -54,7 +54,17 @@ async def test_the_roster_is_what_the_changes_make_of_it_for_whoever_reads_them(
 
 async def test_a_change_says_who_made_it_when_and_from_what_to_what(ledger: Ledger, url: str) -> None:
     await champion(ledger, "v1", "v2")
-    evidence = ModelEvidence("v1", 140, 21.5, 33.0, -0.11, -0.002, 0.94, 0.01, 0.0004)
+    evidence = ModelEvidence(
+        "v1",
+        games=140,
+        crps_e_value=21.5,
+        brier_e_value=33.0,
+        crps_difference=-0.11,
+        brier_difference=-0.002,
+        coverage=0.94,
+        crps_divergence=0.01,
+        brier_divergence=0.0004,
+    )
     fields = {"by": "token:ops", "reason": "better", "evidence": evidence, "from_version": "not looked at"}
     roster, recorded_ = await change_models(ledger, ModelAction.PROMOTE, "v2", **fields)
     assert recorded_ is not None

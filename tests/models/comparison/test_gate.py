@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
 from dejavu_models.arrays import Floats
-from dejavu_models.comparison.gate import GateDecision, GateSettings, Judgement, judge
+from dejavu_models.comparison.gate import GateDecision, GateFigures, GateSettings, Judgement, judge
 from dejavu_models.comparison.scores import PairedForecasts
 from dejavu_models.metrics import cramer_distance, crps_of_quantiles
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
@@ -78,14 +78,7 @@ CASES: dict[str, tuple[PairedForecasts | None, PairedForecasts | None, GateDecis
     ),
     "far in one score": (replace(_EQUAL, brier_divergence=pairs(_NOISE).brier_divergence), None, CONTINUE, "in Brier"),
     "worse": (pairs(0.1 + _NOISE, _BRIER_NOISE), None, RETIRE, "worse by more than 0.1 %: mean e-value"),
-    "worse in one score": (pairs(_NOISE, 0.005 + _BRIER_NOISE), None, RETIRE, "worse by more than 0.1 %"),
     "worse at the end": (_EQUAL, pairs(_NOISE, _BRIER_NOISE + 0.0001), CONTINUE, "in CRPS (at the end, 400 games)"),
-    "just enough games": (
-        pairs(12 * _NOISE[:100], 12 * _BRIER_NOISE[:100], divergence=_NEAR),
-        None,
-        PROMOTE,
-        "100 games at the half",
-    ),
     "few games": (pairs(0.1 + _NOISE[:99]), None, CONTINUE, "99 of at least 100 games were compared"),
     "no games": (None, None, CONTINUE, "no game was forecast by both models and settled"),
     "intervals that do not hold": (
@@ -161,4 +154,4 @@ def test_any_comparison_is_judged_by_finite_figures(differences: list[tuple[floa
     assert len(comparison.crps.not_worse) == comparison.games
     judgement = judge({Horizon.FINAL: comparison}, GateSettings(min_games=1))
     assert judgement.reason
-    assert np.isfinite([getattr(judgement, field.name) for field in fields(Judgement)[2:]]).all()
+    assert np.isfinite([getattr(judgement, field.name) for field in fields(GateFigures)]).all()

@@ -225,11 +225,11 @@ def simulated_seasons() -> Path:
 
 def walked_forward() -> Path:
     """Return the folder of a walk-forward by the quick recipe over 2033 and 2034, each calibrated on one season."""
-    from dejavu_trainer.evaluation.backtest import backtest
+    from dejavu_trainer.evaluation.backtest import Fold, backtest
 
     def walk(folder: Path) -> None:
         folder.mkdir()
-        backtest(simulated_games(), (2033, 2034), quick_recipe(), folder, calibrate_seasons=1)
+        backtest(simulated_games(), [Fold(quick_recipe(), season, 1) for season in (2033, 2034)], folder)
 
     return made_once("walk-forward", walk)
 

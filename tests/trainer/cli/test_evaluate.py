@@ -113,7 +113,6 @@ def test_seasons_that_cannot_be_tested_are_refused_by_name(
 ) -> None:
     walk = ("backtest", "--out", tmp_path / "walk", "--data")
     for command, code, message in (
-        ((*walk, tmp_path, "--test", "2032"), 1, "contains no plays_SEASON.parquet"),
         ((*walk, simulated_seasons(), "--test", "20-32"), 2, "--test"),
         (("evaluate", "--data", simulated_seasons(), "--season", "2035", "--bundle", bundle), 1, "plays_2035.parquet"),
         (

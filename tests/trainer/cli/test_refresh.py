@@ -50,7 +50,7 @@ def test_killed_and_run_again_it_leaves_the_shipped_bundle_with_the_finals_since
         assert not set(received) & {each.what for each in service.asked[:2]}
     told = capsys.readouterr()
     assert f"{SHIPPED.ratings.season - 1}-{SHIPPED.ratings.season % 100:02d}: {len(GAMES)} finals\n" in told.err
-    assert "as of " in told.out
+    assert "ratings date " in told.out
     assert "dejavu-server serves it from its next start, or from a SIGHUP on." in told.out
     assert served_bundle() == refreshed_bundle()
     refreshed = load_bundle(served_bundle())

@@ -20,7 +20,7 @@ def options(work: Path) -> tuple[object, ...]:
 
 def test_check_names_the_met_trigger_and_exits_as_grep_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("retrain", *options(tmp_path), "--check", "--new-games", SEASON_GAMES) == 0
-    assert "Due: new games" in capsys.readouterr().out
+    assert "kind new games" in capsys.readouterr().out
     assert run("retrain", *options(tmp_path), "--check", "--new-games", SEASON_GAMES + 1, "--json") == 1
     document = json.loads(capsys.readouterr().out)
     assert (document["due"], document["newer_games"], document["triggers"]) == (False, SEASON_GAMES, [])

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.support.builders.folds import figure, result_of_two_folds
 
-from dejavu_trainer.evaluation.aims import AIMS, Aim, aims_of, missed
+from dejavu_trainer.evaluation.aims import Aim, aims_of, missed
 from dejavu_trainer.evaluation.figures import Figures
 from dejavu_trainer.evaluation.table import Columns, Table
 from dejavu_trainer.evaluation.verdict import Check
 
 GAMES = 3000
-
-
-def test_aims_of_margins_state_the_figures_of_the_walk_forward() -> None:
-    result = result_of_two_folds()
-    by_name = {check.name: check for check in result.promises}
-    checked = [aim for aim in AIMS if aim.target in ("halftime", "final")]
-    assert {aim.name for aim in AIMS} & by_name.keys() == {aim.name for aim in checked}
-    for aim in checked:
-        asked = (aim.target, aim.forecaster, aim.metric, aim.reference)
-        found = figure(result.figures, *asked, kind=aim.kind, group=aim.group)
-        shown = by_name[aim.name].found
-        assert shown == (f"{found.scaled(100):+.2f} %" if aim.reference else f"{found:.4f}")
 
 
 @pytest.mark.parametrize(

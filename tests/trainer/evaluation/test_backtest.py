@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,26 +19,6 @@ from dejavu_trainer.evaluation.backtest import Fold, backtest
 from dejavu_trainer.evaluation.table import TIP_OFF, read_table
 
 RECIPE = quick_recipe()
-SEASONS = (2033, 2034)
-
-WALK = """
-import sys
-from pathlib import Path
-from tests.support.builders.bundles import quick_recipe, simulated_games
-from dejavu_trainer.evaluation.backtest import backtest
-from dejavu_trainer.execution import Execution
-
-if __name__ == "__main__":
-    backtest(
-        simulated_games(), (2033, 2034), quick_recipe(), Path(sys.argv[1]), calibrate_seasons=1,
-        execution=Execution("loky", int(sys.argv[2])),
-        advance=lambda folds: print("done", flush=True) if folds else None,
-    )
-"""
-
-
-def digests(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
 def test_each_season_is_tested_on_what_was_known_before() -> None:
@@ -84,36 +61,12 @@ def test_carried_ratings_know_the_games_before_and_frozen_ones_those_before_the_
     assert np.abs(carried[~first] - frozen[~first]).max() > 1
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_files(tmp_path: Path, jobs: int) -> None:
-    """Kills the run after the first fold; partial files are not mistaken for folds."""
-    command = [sys.executable, "-c", WALK, str(tmp_path), str(jobs)]
-    if jobs > 1:  # its processes import the program again, so it must be a file
-        program = tmp_path.parent / f"walk_{tmp_path.name}.py"
-        program.write_text(WALK)
-        command[1:3] = [str(program)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as walk:
-        assert walk.stdout is not None
-        assert walk.stdout.readline() == "done\n"
-        walk.send_signal(signal.SIGKILL)
-    (tmp_path / ".fold-2034-0000000000000000.npz.abc").write_bytes(b"half a fold")
-    there = {path.name: path.stat().st_ino for path in tmp_path.glob("fold-*")}
-    assert there
-    told = list[int]()
-    backtest(simulated_games(), SEASONS, RECIPE, tmp_path, calibrate_seasons=1, advance=told.append)
-    assert sum(told) == 2
-    assert digests(tmp_path) == digests(walked_forward())
-    assert there.items() <= {path.name: path.stat().st_ino for path in tmp_path.iterdir()}.items()
-
-
 def test_stored_folds_are_taken_as_they_are(tmp_path: Path) -> None:
     games, stored, rest = simulated_games(), walk_fold(), tmp_path / ".fold-2033-0.npz.abc"
     path = tmp_path / f"fold-2033-{Fold(RECIPE, 2033, 1).key(games)}.npz"
     path.write_bytes(stored.to_bytes())
     rest.touch()
-    [found] = backtest(games, [2033], RECIPE, tmp_path, calibrate_seasons=1)
+    [found] = backtest(games, [Fold(RECIPE, 2033, 1)], tmp_path)
     assert found.to_bytes() == stored.to_bytes()
     assert [*tmp_path.iterdir()] == [path], "a partial file of a killed run is removed"
 
@@ -144,7 +97,7 @@ def test_seasons_that_can_not_be_tested_are_told_before_any_work(
     tmp_path: Path, season: int, calibrate_seasons: int, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        backtest(simulated_games(), [season], RECIPE, tmp_path, calibrate_seasons=calibrate_seasons)
+        backtest(simulated_games(), [Fold(RECIPE, season, calibrate_seasons)], tmp_path)
     assert not list(tmp_path.iterdir())
 
 

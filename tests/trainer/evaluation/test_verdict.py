@@ -6,13 +6,12 @@ import pytest
 from tests.support.builders.folds import two_folds, walk_fold
 
 from dejavu_models.manifest import MAX_TEXT
-from dejavu_models.metrics import Estimate
 from dejavu_models.types import HORIZONS
 from dejavu_models.uncertainty.lead_groups import lead_groups
-from dejavu_trainer.evaluation.coverage import MIN_GAMES, EmpiricalCoverage
+from dejavu_trainer.evaluation.coverage import MIN_GAMES
 from dejavu_trainer.evaluation.figures import Figures
 from dejavu_trainer.evaluation.table import MARGINS, Table, pool
-from dejavu_trainer.evaluation.verdict import Verdict, coverage_check, judge
+from dejavu_trainer.evaluation.verdict import Verdict, judge
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +28,6 @@ def test_models_that_know_more_than_the_lead_and_say_how_much_are_fit(good: Tabl
     assert verdict.fit, verdict.reason
     assert all(check.passed for check in verdict.checks)
     assert verdict.reason.startswith("On 600 games of 2033, 2034: CRPS below persistence for both")
-
-
-def test_a_coverage_is_shown_within_what_a_share_can_be() -> None:
-    check = coverage_check("coverage", EmpiricalCoverage(Estimate(0.99, 0.965, 1.015), due=0.951))
-    assert (check.found, check.passed) == ("99.00 [96.50, 100.00] %", False)
 
 
 def spoilt(fold: Table) -> Table:

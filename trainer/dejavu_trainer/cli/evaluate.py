@@ -1,4 +1,4 @@
-"""Commands that compare forecasts with outcomes: `evaluate` and `backtest`."""
+"""Commands that compare forecasts with outcomes: `evaluate`, `backtest`, `compare` and `study`."""
 
 from __future__ import annotations
 
@@ -44,6 +44,13 @@ _SEEN = {
 }
 """Warnings by the use that a bundle made of the season of its evaluation."""
 
+STAGES = "stages"
+"""Folder of a study beside the folds of each recipe: results of stages that recipes share."""
+
+_Walk = Annotated[
+    Path, typer.Argument(help="Folder of a walk-forward: --out of `backtest`, or of a recipe of `study`.")
+]
+
 
 @app.command()
 def evaluate(
@@ -62,7 +69,7 @@ def evaluate(
     # Imported late: scoring and plotting take seconds to load, and only these commands need them.
     from dejavu_common.files import write_atomic
     from dejavu_trainer.evaluation import bundle as bundle_evaluation
-    from dejavu_trainer.evaluation.result import to_json
+    from dejavu_trainer.evaluation.result import document_of
     from dejavu_trainer.reports.backtest import report_of
     from dejavu_trainer.reports.plots import plots
     from dejavu_trainer.reports.render import page, print_report
@@ -84,8 +91,8 @@ def evaluate(
         if html is not None:
             write_atomic(html, page(report, plots(evaluation.result.figures)).encode())
     if as_json:
-        document = json.loads(to_json(evaluation.result))
-        print_json({"model_version": forecaster.version, "season": season, "seen": evaluation.seen, **document})
+        shown = {"model_version": forecaster.version, "season": season, "seen": evaluation.seen}
+        print_json(shown | document_of(evaluation.result))
     else:
         print_report(Console(), report)
 
@@ -109,36 +116,122 @@ def backtest(
     that was killed resumes with the unfinished folds.
     """
     from dejavu_common.files import write_atomic
-    from dejavu_trainer.evaluation import backtest as walk_forward
-    from dejavu_trainer.evaluation.result import RunProvenance, result_of, to_json
+    from dejavu_trainer.evaluation.backtest import Fold
+    from dejavu_trainer.evaluation.backtest import backtest as run_folds
+    from dejavu_trainer.evaluation.result import RunProvenance, document_of, result_of
     from dejavu_trainer.reports.backtest import report_of
-    from dejavu_trainer.reports.plots import fan_chart, plots
+    from dejavu_trainer.reports.plots import plots
     from dejavu_trainer.reports.render import markdown, page, print_report
 
     recipe, where = training_config(config), parsed_execution(execution, jobs)
     with exit_on_error(), ProgressBars() as bars:
         games, seasons = games_until(bars, data, test)
         with bars.step("Walk forward", len(seasons)) as advance:
-            folds = walk_forward.backtest(
-                games,
-                seasons,
-                recipe,
-                out,
-                calibrate_seasons=calibrate_seasons,
-                seed=seed,
-                execution=where,
-                advance=advance,
-            )
+            folds = [Fold(recipe, season, calibrate_seasons, seed) for season in seasons]
+            tables = run_folds(games, folds, out, execution=where, advance=advance)
         with bars.step("Compute the figures", 1):
             method = RunProvenance(recipe.digest, seed, games.fingerprint, games.fingerprints)
-            result = result_of(folds, method)
+            result = result_of(tables, method)
             report = report_of(f"Walk-forward over {', '.join(map(str, seasons))}", result)
-            document = to_json(result)
-            write_atomic(out / RESULT, document.encode())
+            document, drawn = document_of(result), [*plots(result.figures)]
+            write_atomic(out / RESULT, json.dumps(document, allow_nan=False).encode())
             write_atomic(out / SUMMARY, markdown(report).encode())
-            write_atomic(out / PAGE, page(report, plots(result.figures)).encode())
-            write_atomic(out / FAN_CHART, fan_chart(result.table).encode())
+            write_atomic(out / PAGE, page(report, drawn).encode())
+            write_atomic(out / FAN_CHART, drawn[-1].svg.encode())
     if as_json:
-        print_json(json.loads(document))
+        print_json(document)
     else:
         print_report(Console(), report)
+
+
+@app.command()
+def compare(
+    walk: _Walk,
+    against: _Walk,
+    forecaster: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Forecaster of the first, such as served, static, dejavu, lstm or documents.",
+        ),
+    ] = "served",
+    other: Annotated[
+        str,
+        typer.Option("--against", metavar="NAME", help="Of the second; by default the same."),
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Compare the forecasts of two walk-forwards game by game, beside persistence."""
+    from dejavu_trainer.evaluation.study import compare_walks, compared, read_walk
+    from dejavu_trainer.reports.backtest import comparison_report
+    from dejavu_trainer.reports.render import print_report
+
+    other = other or forecaster
+    with exit_on_error():
+        rows = [*compared(compare_walks(read_walk(walk), read_walk(against), forecaster, other))]
+    if as_json:
+        print_json({"metrics": [row._asdict() for row in rows]})
+    else:
+        first, second = (f"{name} of {folder}" for name, folder in ((forecaster, walk), (other, against)))
+        print_report(Console(), comparison_report(f"First: {first}. Second: {second}.", rows))
+
+
+@app.command()
+def study(
+    recipes: Annotated[
+        list[Path],
+        typer.Argument(metavar="RECIPE", help="Files of recipes, two or more; the first is the base."),
+    ],
+    data: Data,
+    test: Test,
+    out: Annotated[Path, typer.Option(help="Folder for the folds of each recipe; a later run resumes from it.")],
+    forecaster: Annotated[
+        str, typer.Option(metavar="NAME", help="Forecaster to compare, such as served, dejavu, lstm or documents.")
+    ] = "served",
+    calibrate_seasons: CalibrateSeasons = 2,
+    jobs: Jobs = None,
+    execution: Where = "loky",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Backtest several recipes on the same seasons, and compare each with the first.
+
+    Recipes that cannot differ are refused. A run that was killed resumes with the unfinished folds.
+    """
+    from dejavu_trainer.evaluation.backtest import Fold
+    from dejavu_trainer.evaluation.backtest import backtest as run_folds
+    from dejavu_trainer.evaluation.study import check_recipes, compare_walks, compared
+    from dejavu_trainer.reports.backtest import comparison_report
+    from dejavu_trainer.reports.render import print_report
+    from dejavu_trainer.training.recipe import parse_recipe, read_toml
+    from dejavu_trainer.training.stage_cache import NO_CACHE, StageCache
+
+    where = parsed_execution(execution, jobs)
+    with exit_on_error(), ProgressBars() as bars:
+        read = {str(path): parse_recipe(read_toml(path), str(path)) for path in recipes}
+        check_recipes(read, forecaster)
+        games, seasons = games_until(bars, data, test)
+        # The machines of a cluster need not share a disk.
+        stages = StageCache(out / STAGES) if where.address == "loky" else NO_CACHE
+        walks = {}
+        with bars.step("Walk forward", len(read) * len(seasons)) as advance:
+            for name, recipe in read.items():
+                folds = [Fold(recipe, season, calibrate_seasons, seed) for season in seasons]
+                folder = out / recipe.digest
+                tables = run_folds(games, folds, folder, execution=where, stages=stages, advance=advance)
+                walks[name] = dict(zip(seasons, tables, strict=True))
+        base, *others = walks
+        found = {
+            name: [*compared(compare_walks(walks[name], walks[base], forecaster, forecaster, len(others)))]
+            for name in others
+        }
+    if as_json:
+        documents = [
+            {"recipe": name, "digest": read[name].digest, "metrics": [row._asdict() for row in rows]}
+            for name, rows in found.items()
+        ]
+        print_json({"forecaster": forecaster, "base": base, "digest": read[base].digest, "compared": documents})
+        return
+    for name, rows in found.items():
+        title = f"First: {forecaster} of {name}. Second: {forecaster} of {base}."
+        print_report(Console(), comparison_report(title, rows, len(found)))

@@ -94,7 +94,7 @@ def fit(
         if as_json:
             print_json(document)
         else:
-            runs.print_fit(Console(), document)
+            runs.print_document(Console(), document)
 
 
 @app.command()

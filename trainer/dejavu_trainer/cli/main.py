@@ -26,7 +26,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             publish,
             refresh,
             retrain,
-            study,
         )
         from dejavu_trainer.cli.app import app
 

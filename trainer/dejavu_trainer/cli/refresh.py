@@ -18,7 +18,7 @@ from dejavu_store.bundle import check_target, read_manifest
 from dejavu_store.registry import default_bundle, refreshed_bundle
 from dejavu_trainer.cli.app import Json, Url, app, exit_on_error, parsed, print_json
 from dejavu_trainer.data.retries import FetchStopped, RetryingClient
-from dejavu_trainer.reports.runs import print_refresh, refresh_document, unchanged_document
+from dejavu_trainer.reports.runs import print_document, refresh_document, unchanged_document
 
 if TYPE_CHECKING:
     from dejavu_models.live_ratings import GameResult
@@ -75,7 +75,7 @@ def refresh(
     if as_json:
         print_json(document)
     elif document["games"]:
-        print_refresh(Console(), document)
+        print_document(Console(), document)
         served = "dejavu-server" if target == refreshed_bundle() else f"dejavu-server --bundle {target}"
         typer.echo(f"{served} serves it from its next start, or from a SIGHUP on.")
 

@@ -6,6 +6,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -173,13 +174,14 @@ def _once(settings: RetrainSettings, folder: Path, *, promote: bool, check: bool
     with exit_on_error(), ProgressBars() as bars, open_work_folder(folder) as work:
         promotions = promote_staged(settings.server) if promote else None
         if promotions is not None and not as_json:  # at once: the rest may fail
-            runs.print_promotions(Console(), promotions)
+            answers = [asdict(each) for each in promotions] or "no model that could be promoted"
+            runs.print_document(Console(), {"promotions": answers})
         due = look(settings, work, bars)
         challenger = make(settings, work, due, bars) if due.triggers and not check else None
     if as_json:
         print_json(runs.retrain_document(due, challenger, promotions))
     else:
-        runs.print_retrain(Console(), due, challenger)
+        runs.print_document(Console(), runs.retrain_document(due, challenger, None))
     return bool(due.triggers)
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-import numpy as np
-
 from dejavu_models.metrics import Estimate
-from dejavu_trainer.evaluation.coverage import coverage
+from dejavu_trainer.evaluation.coverage import coverage_by_season
 from dejavu_trainer.evaluation.figures import ALL, LATE_NAME, OVERTIME, Figures
 from dejavu_trainer.evaluation.table import LEVELS
 from dejavu_trainer.evaluation.verdict import Check
@@ -120,22 +118,16 @@ def _totals(figures: Figures) -> Iterator[Check]:
     target, kind, group = _TOTAL
     for forecaster, name in (("served", "total points"), ("line", "total points with the line")):
         for level in LEVELS if forecaster in figures.table.forecasters(target) else ():
-            rows = figures.groups(target, kind)[group]
-            season_of_row = figures.table.columns["game.season"][figures.table.of(target, "game")[rows]]
-            shares = {}
-            for season in np.unique(season_of_row).tolist():
-                found = coverage(figures.table, target, forecaster, level, season=season, rows=rows)
-                if found is not None:
-                    shares[f"{season}"] = found.found.value, found.agrees
-            if shares:
+            found = coverage_by_season(figures.table, target, forecaster, level, figures.groups(target, kind)[group])
+            if found:
                 yield Check(
                     name=f"{name}, final from minute {group}: coverage at {level} %, each season",
                     promise="each season's 99 % interval contains the expected coverage",
                     found=", ".join(
-                        f"{season}: {100 * share:.1f}{'' if agrees else ' ✗'}"
-                        for season, (share, agrees) in shares.items()
+                        f"{season}: {100 * each.found.value:.1f}{'' if each.agrees else ' ✗'}"
+                        for season, each in found.items()
                     ),
-                    passed=all(agrees for _, agrees in shares.values()),
+                    passed=all(each.agrees for each in found.values()),
                 )
 
 

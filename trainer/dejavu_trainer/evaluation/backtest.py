@@ -106,40 +106,33 @@ class Fold:
 
 def backtest(
     games: Games,
-    seasons: Sequence[int],
-    recipe: TrainingConfig,
+    folds: Sequence[Fold],
     out: Path,
     *,
-    calibrate_seasons: int = CALIBRATE_SEASONS,
-    seed: int = 0,
     execution: Execution = HERE,
     stages: StageCache = NO_CACHE,
     advance: Advance = ignore,
 ) -> list[Table]:
-    """Backtest a recipe on several seasons, and store the scores of each in a folder.
+    """Run folds of a recipe, one a test season, and store the scores of each in a folder.
 
     A stored fold with the same games, recipe and seed is reused.
 
     Args:
         games: games of all seasons needed.
-        seasons: test seasons, ascending.
-        recipe: the training configuration.
+        folds: the folds, their test seasons ascending.
         out: folder for fold-{season}-{key}.npz; created if it does not exist.
-        calibrate_seasons: number of seasons before the test season to calibrate on.
-        seed: random seed.
         execution: where folds are computed; does not change the result.
         stages: keeps the results of stages of the fits; on a cluster, in a folder of all its machines.
         advance: called with the number of folds that are done or were stored already.
 
     Returns:
-        One fold per season, in the given order.
+        The scores of the folds, in the given order.
 
     Raises:
         DataError: if games are missing or too few, or a stored fold can't be read.
         FitError: if an LSTM can't be fitted.
         ExecutionError, OSError: if the folds can't be computed where they should.
     """
-    folds = [Fold(recipe, season, calibrate_seasons, seed) for season in seasons]
     for fold in folds:
         fold.check(games)
     out.mkdir(parents=True, exist_ok=True)

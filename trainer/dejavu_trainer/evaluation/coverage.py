@@ -192,12 +192,14 @@ def coverage(
         probability: confidence level of the interval.
 
     Returns:
-        The coverage; None if the forecaster has no such intervals.
+        The coverage; None if the forecaster has no such intervals, or no such forecast.
     """
     if f"{target}.{forecaster}.held_{level}" not in table.columns:
         return None
     shares, folds = covered_shares(table, target, forecaster, level, rows), folds_of_games(table)
     tested = np.isfinite(shares) & (True if season is None else table.columns["game.season"] == season)
+    if not tested.any():
+        return None
     shares, games = shares[tested], np.bincount(folds[tested], minlength=len(table.columns["fold.season"]))
     behind = table.columns["fold.total_games" if target in TOTALS.values() else "fold.calibration_games"]
     weights, used = games / len(shares), games > 0
@@ -207,6 +209,18 @@ def coverage(
     half = NormalDist().inv_cdf((1 + probability) / 2) * math.sqrt(float(shares.var() * chance.sum()))
     value = float(shares.mean())
     return EmpiricalCoverage(Estimate(value, value - half, value + half), float(weights[used] @ due))
+
+
+def coverage_by_season(
+    table: Table, target: str, forecaster: str, level: int, rows: Integers | None = None, probability: float = LEVEL
+) -> dict[int, EmpiricalCoverage]:
+    """Compute the coverage over the forecasts of each tested season; see `coverage`. Seasons without any are absent."""
+    seasons = table.columns["fold.season"].tolist()
+    found = {
+        each: coverage(table, target, forecaster, level, season=each, rows=rows, probability=probability)
+        for each in seasons
+    }
+    return {season: each for season, each in found.items() if each is not None}
 
 
 def coverage_groups(table: Table, forecasters: Sequence[str]) -> list[CoverageGroup]:

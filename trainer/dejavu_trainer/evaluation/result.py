@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import product
@@ -86,8 +85,8 @@ def references_of(target: str, forecaster: str) -> tuple[str, ...]:
     return (STATIC,) if forecaster in PARTS or forecaster.startswith(ALONE) else ("persistence", *REFERENCES)
 
 
-def to_json(result: BacktestResult) -> str:
-    """Serialize the result as JSON; docs/evaluation.md documents the format."""
+def document_of(result: BacktestResult) -> dict[str, Any]:
+    """Return the result as a JSON document; docs/evaluation.md documents the format."""
     columns = result.table.columns
     document = {
         "recipe": result.method.recipe,
@@ -105,7 +104,8 @@ def to_json(result: BacktestResult) -> str:
         "promises": [asdict(each) for each in result.promises],
         "figures": [*_figures(result.figures)],
     }
-    return json.dumps(_rounded(document), allow_nan=False) + "\n"
+    rounded: dict[str, Any] = _rounded(document)
+    return rounded
 
 
 def _figures(figures: Figures) -> Iterator[dict[str, Any]]:

@@ -28,6 +28,7 @@ from dejavu_trainer.evaluation.coverage import (
     CoverageGroup,
     EmpiricalCoverage,
     coverage,
+    coverage_by_season,
     coverage_groups,
     detected_rate,
 )
@@ -103,12 +104,12 @@ def seasons_check(table: Table, forecasters: Sequence[str]) -> Check:
         table: folds of one season each.
         forecasters: who made the forecasts.
     """
-    keys = [*product(forecasters, MARGINS.values(), LEVELS, table.columns["fold.season"].tolist())]
-    corrected = 1 - (1 - LEVEL) / len(keys)
+    keys = [*product(forecasters, MARGINS.values(), LEVELS)]
+    corrected = 1 - (1 - LEVEL) / len(keys) / len(table.columns["fold.season"])
     found = {
-        key: result
+        (*key, season): each
         for key in keys
-        if (result := coverage(table, key[1], key[0], key[2], season=key[3], probability=corrected)) is not None
+        for season, each in coverage_by_season(table, key[1], key[0], key[2], probability=corrected).items()
     }
     excluded = sum(not each.agrees for each in found.values())
     (name, target, level, season), worst = max(found.items(), key=lambda each: each[1].deviation)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from dejavu_models.types import HORIZONS, Horizon
@@ -67,10 +67,16 @@ METRIC_NAMES: Final = {
 
 _DIGITS: Final = {"brier": 4, "log_loss": 4, "ece": 4, "winkler": 2, "width": 2}
 
+COMPARED: Final = (*SERVED, NO_LIVE, STATIC, *REFERENCES, *RIVALS, LINE_RATE)
+"""Forecasters that are compared with all references, since they know no more than these."""
+
 COVERAGES: Final = tuple(f"coverage_{level}" for level in LEVELS)
 
 SHOWN_MINUTES: Final = (1, 6, 12, 18, 20, 23, 24, 30, 36, 42, 45, 47)
 """Minutes in tables by minute; of the half, those before its end."""
+
+_RELATIVE: Final = {"persistence": ("mae", "crps", "brier"), "logistic": ("brier", "log_loss")}
+"""Scores that are shown relative to a reference; of others, MAE and CRPS."""
 
 Key = Mapping[str, str]
 """Some of the arguments of `Figures.get`; those of a row and of a column together give the cell. Two more metrics are
@@ -149,9 +155,12 @@ def figures_table(
     columns: Mapping[str, Key],
     note: str = "",
 ) -> TextTable:
-    """Return a table whose rows and columns name the figures of its cells."""
-    cells = tuple((label, *(cell(figures, **{**row, **column}) for column in columns.values())) for label, row in rows)
-    return TextTable(title, (head, *columns), cells, note)
+    """Return a table whose rows and columns name the figures of its cells; columns without any figure are left out."""
+    shown = [(head, *columns)]
+    shown += [(label, *(cell(figures, **{**row, **column}) for column in columns.values())) for label, row in rows]
+    labels, *others = zip(*shown, strict=True)
+    header, *cells = zip(labels, *(column for column in others if any(column[1:])), strict=True)
+    return TextTable(title, header, tuple(cells), note)
 
 
 def _columns(*metrics: str, of: str = "", over: str = "") -> dict[str, Key]:
@@ -161,9 +170,10 @@ def _columns(*metrics: str, of: str = "", over: str = "") -> dict[str, Key]:
     return {f"{METRIC_NAMES[metric]}{name}": {"metric": metric, **key} for metric in metrics}
 
 
-def _alone(known: Iterable[str]) -> dict[str, str]:
-    """Return the labels of components of other packages, of those forecasters that are such a component alone."""
-    return {name: f"{name.removeprefix(ALONE)} alone" for name in known if name.startswith(ALONE)}
+def _labels(known: Sequence[str]) -> dict[str, str]:
+    """Return the labels of forecasters, in display order; components of other packages are last."""
+    alone = {name: f"{name.removeprefix(ALONE)} alone" for name in known if name.startswith(ALONE)}
+    return {name: label for name, label in (NAMES | alone).items() if name in known}
 
 
 def _plain(forecaster: str) -> str:
@@ -184,8 +194,13 @@ def tables(result: BacktestResult) -> Iterator[TextTable]:
     yield figures_table(figures, "Expected margin before tip-off: error", "source", rows, _columns("mae", "rmse"), note)
     yield from fair_tables(figures)
     for horizon in HORIZONS:
-        yield from _margins(figures, horizon)
-        yield from _totals(figures, horizon)
+        title = horizon.value.capitalize()
+        for target, name in ((MARGINS[horizon], title), (TOTALS[horizon], f"{title}: total points")):
+            if target in figures.table.targets:
+                yield from _by_forecaster(figures, f"{name}, all minutes", {"target": target})
+                yield from _in_detail(figures, target, name)
+        if horizon is Horizon.HALFTIME:
+            yield from _by_forecaster(figures, f"{title}, from minute 18", PLACES["half from minute 18"])
         if MOMENTS[horizon] in figures.table.targets:
             yield _moments(figures, horizon)
 
@@ -237,98 +252,43 @@ def _by(figures: Figures, target: str, kind: str, **more: str) -> list[tuple[str
     return [("all", {"target": target, **more}), *rows, *late]
 
 
-def _margins(figures: Figures, horizon: Horizon) -> Iterator[TextTable]:
-    """Yield the tables of margins at a horizon."""
-    target, title = MARGINS[horizon], horizon.value.capitalize()
-    places: dict[str, Key] = {"all minutes": {"target": target}}
-    if horizon is Horizon.HALFTIME:
-        places["from minute 18"] = PLACES["half from minute 18"]
-    for place, key in places.items():
-        yield from _by_forecaster(figures, f"{title}, {place}", key)
-    factor = [
-        (f"{label}, {_plain(name)}", {**key, "forecaster": name})
-        for label, key in (*_by(figures, target, "season"), ("all", {"target": target}))
-        for name in (STATIC, "served")
-    ]
-    note = "The factor of a day is that of a server that has received the outcomes of the season's days before."
-    columns = _GAMES | _columns(*COVERAGES, "width_95", "winkler_95")
-    heading = f"{title}: intervals that follow the season"
-    yield figures_table(figures, heading, "season, intervals", factor, columns, note)
-    columns = dict(_GAMES)
-    for metric, others in (("mae", ()), ("crps", ("linear",)), ("brier", ("logistic",))):
-        for name in ("served", *others, "persistence"):
-            columns |= _columns(metric, of=name)
-    columns |= _columns(*COVERAGES, of="served")
-    note = "Columns without a forecaster's name are those of the served forecasts."
-    for kind in ("minute", "lead", "quarter", "season"):
-        yield figures_table(figures, f"{title}, by {kind}", kind, _by(figures, target, kind), columns, note)
-    yield from _added(figures, horizon)
-
-
 def _by_forecaster(figures: Figures, title: str, key: Key) -> Iterator[TextTable]:
-    """Yield the scores of all forecasters of a group, and their differences from the references."""
-    known, games = figures.table.forecasters(key["target"]), f"{figures.games(key['target']):,} games"
-    rows = [(label, {**key, "forecaster": name}) for name, label in (NAMES | _alone(known)).items() if name in known]
+    """Yield the scores of all forecasters of a group, and the differences of some from the references."""
+    target, games = key["target"], f"{figures.games(key['target']):,} games"
+    names = _labels(figures.table.forecasters(target))
+    rows = [(label, {**key, "forecaster": name}) for name, label in names.items()]
     scores = _columns("mae", "rmse", "crps", "winkler_95", *COVERAGES, "brier", "log_loss", "ece")
     note = "Errors, CRPS and Winkler score in points, coverage in %; logistic: probabilities only."
     yield figures_table(figures, title, games, rows, scores, note)
-    differences = (
-        _columns("mae", "crps", "brier", over="persistence")
-        | _columns("mae", "crps", over="linear")
-        | _columns("crps", over="normal")
-        | _columns("brier", "log_loss", over="logistic")
-    )
-    compared = (*SERVED, NO_LIVE, STATIC, *REFERENCES)
-    rows = [row for row in rows if row[1]["forecaster"] in compared]
+    differences: dict[str, Key] = {}
+    for reference in references_of(target, "served"):
+        differences |= _columns(*_RELATIVE.get(reference, ("mae", "crps")), over=reference)
+    rows = [row for row in rows if row[1]["forecaster"] in COMPARED]
     yield figures_table(figures, f"{title}, relative to the references", "", rows, differences, _PAIRED)
 
 
-def _added(figures: Figures, horizon: Horizon) -> Iterator[TextTable]:
-    """Yield the tables of who plays, of the line and of the components; those that are not known are left out."""
-    target, title = MARGINS[horizon], horizon.value.capitalize()
-    known = figures.table.forecasters(target)
-    for name in (PLAYERS, LINE):
-        columns = _GAMES | _columns("crps", "brier", of=name)
+def _in_detail(figures: Figures, target: str, title: str) -> Iterator[TextTable]:
+    """Yield the scores of single forecasters by group, with their differences from what they are compared with."""
+    note = f"{_PAIRED} The factor of a day is that of a server that has received the outcomes of the days before."
+    for name, label in _labels(figures.table.forecasters(target)).items():
+        columns = _GAMES | _columns("mae", "crps", "brier", *COVERAGES, "width_95", "winkler_95")
         for reference in references_of(target, name):
-            columns |= _columns("crps", "brier", of=name, over=reference)
-        columns |= _columns(*COVERAGES, of=name)
-        for kind in ("minute", "season") if name in known else ():
-            heading = f"{title}: {_plain(name)}, by {kind}"
-            yield figures_table(figures, heading, kind, _by(figures, target, kind), columns, _PAIRED)
-    if PARTS.keys() <= set(known):
-        columns = _columns("crps", of=STATIC)
-        for metric in ("crps", "brier"):
-            columns |= {
-                f"{METRIC_NAMES[metric]} {label}": {"metric": metric, "forecaster": part, "reference": STATIC}
-                for part, label in ({part: NAMES[part] for part in PARTS} | _alone(known)).items()
-            }
-        note = f"Against the learned weights, with the same ranks, without the factor of the season. {_PAIRED}"
-        heading = f"{title}: other weights of the components, by minute"
-        yield figures_table(figures, heading, "minute", _by(figures, target, "minute"), columns, note)
+            score = "brier" if reference.startswith("logistic") else "crps"
+            columns |= _columns(*(("crps", "brier") if reference in ("served", STATIC) else (score,)), over=reference)
+        for kind in _kinds(target, name):
+            heading = f"{title}: {label.lower().removeprefix('… ')}, by {kind}"
+            yield figures_table(figures, heading, kind, _by(figures, target, kind, forecaster=name), columns, note)
 
 
-def _totals(figures: Figures, horizon: Horizon) -> Iterator[TextTable]:
-    """Yield the tables of total points: all minutes, some minutes, and seasons; none without such forecasts."""
-    target, title = TOTALS[horizon], f"{horizon.value.capitalize()}: total points"
-    known = figures.table.forecasters(target)
-    if not known:
-        return
-    columns = _columns("mae", "crps", "winkler_95", *COVERAGES)
-    for rival in RIVALS:
-        columns |= _columns("crps", over=rival)
-    rows = [(label, {"target": target, "forecaster": name}) for name, label in NAMES.items() if name in known]
-    games = f"{figures.games(target):,} games"
-    yield figures_table(figures, f"{title}, all minutes", games, rows, columns, _PAIRED)
-    for name in ("served", LINE):
-        if name in known:
-            rivals = references_of(target, name)
-            columns = _columns("crps", of=name)
-            for rival in rivals:
-                columns |= _columns("crps", of=rival) | _columns("crps", of=name, over=rival)
-            columns |= _columns(*COVERAGES, of=name)
-            for kind in ("minute", "season"):
-                heading = f"{title}{' with the line' if name == LINE else ''}, by {kind}"
-                yield figures_table(figures, heading, kind, _by(figures, target, kind), columns, _PAIRED)
+def _kinds(target: str, forecaster: str) -> tuple[str, ...]:
+    """Return the kinds of groups by which a forecaster is shown."""
+    if forecaster in PARTS or forecaster.startswith(ALONE):
+        return ("minute",)
+    if forecaster == "served" and target in MARGINS.values():
+        return "minute", "lead", "quarter", "season"
+    if forecaster == STATIC:
+        return ("season",)
+    return ("minute", "season") if forecaster in ("served", PLAYERS, LINE) else ()
 
 
 def _moments(figures: Figures, horizon: Horizon) -> TextTable:
@@ -347,10 +307,11 @@ def _moments(figures: Figures, horizon: Horizon) -> TextTable:
     return figures_table(figures, f"{horizon.value.capitalize()}: at moments", "moments", rows, columns, note)
 
 
-def comparison_tables(rows: Iterable[Compared], looks: int = 1) -> tuple[TextTable, ...]:
-    """Return the tables of a comparison of two walk-forwards, by horizon.
+def comparison_report(title: str, rows: Iterable[Compared], looks: int = 1) -> EvaluationReport:
+    """Return the report of a comparison of two walk-forwards: a table a horizon.
 
     Args:
+        title: what is compared.
         rows: see `study.compared`.
         looks: number of comparisons for which their intervals hold together.
     """
@@ -364,4 +325,5 @@ def comparison_tables(rows: Iterable[Compared], looks: int = 1) -> tuple[TextTab
         label = f"{row.season}, {METRIC_NAMES[row.metric]}"
         cells.setdefault(row.horizon, []).append((label, f"{row.games:,}", *values, difference))
     header = ("", "games", "first", "second", "persistence", "first − second")
-    return tuple(TextTable(f"Forecasts of the {horizon}", header, tuple(of), note) for horizon, of in cells.items())
+    tables_of = (TextTable(f"Forecasts of the {horizon}", header, tuple(of), note) for horizon, of in cells.items())
+    return EvaluationReport(title, "Figures of the same games.", tuple(tables_of))

@@ -53,7 +53,7 @@ STYLE: Final[dict[Any, Any]] = {
 
 
 def plots(figures: Figures) -> Iterator[Plot]:
-    """Yield all plots of a report."""
+    """Yield all plots of a report; the last is the fan chart."""
     import matplotlib as mpl
 
     table = figures.table
@@ -76,18 +76,18 @@ def plots(figures: Figures) -> Iterator[Plot]:
             " not include the sampling error of the calibration.",
             svg("coverage", _by_horizon(partial(_coverage_by_minute, figures), 6.6, rows=len(LEVELS), sharey=True)),
         )
-    yield Plot(
-        "Fan chart",
-        "Forecasts of the final differential (home − away) during the game with the median CRPS, an ordinary game.",
-        fan_chart(table),
-    )
+        yield Plot(
+            "Fan chart",
+            "Forecasts of the final differential (home − away) during the game with the median CRPS, an ordinary game.",
+            fan_chart(table),
+        )
 
 
 def svg(name: str, figure: Figure) -> str:
     """Return a figure as an svg element whose ids begin with a name."""
-    buffer = io.StringIO()
     import matplotlib as mpl
 
+    buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
@@ -167,17 +167,11 @@ def ordinary_game(table: Table) -> int:
 
 def fan_chart(table: Table) -> str:
     """Draw the fan chart of the ordinary game."""
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 4.6), layout="constrained")
-        _fan(figure.subplots(), table, ordinary_game(table))
-        figure.legend(loc="outside lower center", frameon=False, ncols=3)
-        return svg("fan", figure)
+    figure, game = Figure(figsize=(9.6, 4.6), layout="constrained"), ordinary_game(table)
+    axis = figure.subplots()
 
-
-def _fan(axis: Axes, table: Table, game: int) -> None:
     def of_game(column: str) -> Floats:
         values: Floats = table.by_minute(Horizon.FINAL, column)[game].astype(float)
         return values
@@ -203,3 +197,5 @@ def _fan(axis: Axes, table: Table, game: int) -> None:
     name = f"{away} at {home}, {date}: {final:+.0f}"
     axis.set(title=name, xlabel="minute", ylabel="home − away", xlim=(0, REGULATION_MINUTES + 1))
     axis.set_xticks(range(0, REGULATION_MINUTES + 1, QUARTER_MINUTES))
+    figure.legend(loc="outside lower center", ncols=3)
+    return svg("fan", figure)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from dejavu_common.rich_console import Console
 
-MIN_WIDTH: Final = 120
+MIN_WIDTH: Final = 150
 """Minimum width of the tables; a terminal that wraps lines is more readable than numbers broken inside cells."""
 
 PASSED, FAILED = "✓", "✗"
@@ -58,8 +58,8 @@ class EvaluationReport:
         title: heading.
         method: line that describes what was tested.
         tables: the figures.
-        checks: tables of the checks behind the verdict.
-        fit: whether the tested forecasts may be served.
+        checks: tables of the checks behind the verdict; none in a comparison.
+        fit: whether the tested forecasts may be served; None without a verdict.
         reason: reason of the verdict, in sentences.
         warning: limits of the figures; empty if there are none.
     """
@@ -67,35 +67,28 @@ class EvaluationReport:
     title: str
     method: str
     tables: tuple[TextTable, ...]
-    checks: tuple[TextTable, ...]
-    fit: bool
-    reason: str
+    checks: tuple[TextTable, ...] = ()
+    fit: bool | None = None
+    reason: str = ""
     warning: str = ""
 
     @property
     def verdict(self) -> str:
-        """Whether the tested forecasts may be served, in a sentence."""
-        return "Fit to be served." if self.fit else "Unfit."
+        """Whether the tested forecasts may be served, in a sentence; empty without a verdict."""
+        return "" if self.fit is None else "Fit to be served." if self.fit else "Unfit."
 
 
 def print_report(console: Console, report: EvaluationReport) -> None:
     """Print a report, its verdict last; widens the console to the width of the tables."""
-    print_tables(console, report.title, (*report.tables, *report.checks), report.warning)
+    console.width = max(console.width, MIN_WIDTH)
+    console.print(Text(report.title, style="bold"), soft_wrap=True)
+    if report.warning:
+        console.print(Text(f"!! {report.warning}", style="bold red"), soft_wrap=True)
+    for table in (*report.tables, *report.checks):
+        console.print(_rich_table(table))
+        console.print(Text(table.note + "\n" * bool(table.note), style="dim"), soft_wrap=True)
     console.print(Text(report.verdict.upper(), style="bold green" if report.fit else "bold red"))
     console.print(Text(report.reason), soft_wrap=True)
-
-
-def print_tables(console: Console, title: str, tables: Iterable[TextTable], warning: str = "") -> None:
-    """Print tables below their title and a warning if there is one; widens the console to the width of the tables."""
-    console.width = max(console.width, MIN_WIDTH)
-    console.print(Text(title, style="bold"), soft_wrap=True)
-    if warning:
-        console.print(Text(f"!! {warning}", style="bold red"), soft_wrap=True)
-    for table in tables:
-        console.print(_rich_table(table))
-        if table.note:
-            console.print(Text(table.note, style="dim"), soft_wrap=True)
-        console.print()
 
 
 def _rich_table(table: TextTable) -> RichTable:

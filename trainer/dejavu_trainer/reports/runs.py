@@ -1,4 +1,4 @@
-"""Output of the commands that make games and bundles: JSON documents and text."""
+"""Output of the commands that make games and bundles: JSON documents, and the same as text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 from dejavu_common.rich_console import Console
 from dejavu_feed.game_ids import regular_games
 from dejavu_models.manifest import Manifest
-from dejavu_trainer.data.games import ranges
 from dejavu_trainer.reports.render import print_rows
 
 if TYPE_CHECKING:  # these import torch and scipy, which take seconds to load
@@ -22,16 +21,34 @@ if TYPE_CHECKING:  # these import torch and scipy, which take seconds to load
     from dejavu_trainer.refresh import Refresh
     from dejavu_trainer.retraining.retrain import Challenger, Due
 
-_EXPECTED: Final = {
-    "carried": "carried from game to game",
-    "frozen": "frozen after training",
-    "constant": "home advantage alone",
-    "line": "line of a market",
-}
-"""Labels of the margin forecasts; see `dejavu_trainer.training.ratings.rating_errors`."""
+MAX_ROWS: Final = 9
+"""Maximum number of records in a list that is shown as text."""
 
 _WHOLE: Final = 0.97
 """Share of a regular season from which on it counts as complete."""
+
+
+def print_document(console: Console, document: Mapping[str, Any]) -> None:
+    """Print a document as text, a row for each key; what is long is only counted: --json has it."""
+    rows = [(key.replace("_", " "), text_of(value)) for key, value in document.items() if value not in (None, [], "")]
+    verdict = document.get("verdict", {"fit": True})
+    print_rows(console, rows, alarming=("note", "missing seasons", *(() if verdict["fit"] else ("verdict",))))
+
+
+def text_of(value: object) -> str:
+    """Return the text of a value of a document."""
+    match value:
+        case {"fit": bool(fit), "reason": reason}:
+            return f"{'fit' if fit else 'UNFIT'}: {reason}"
+        case dict():
+            return ", ".join(f"{name.replace('_', ' ')} {text_of(each)}" for name, each in value.items())
+        case [dict(), *_]:
+            return f"{len(value):,} (see --json)" if len(value) > MAX_ROWS else "; ".join(map(text_of, value))
+        case [*_]:
+            return ", ".join(map(text_of, value))
+        case float():
+            return f"{value:.4g}"
+    return str(value)
 
 
 def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
@@ -65,54 +82,6 @@ def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
         "metrics": [metric.model_dump() for metric in manifest.metrics],
         "seconds": seconds,
     }
-
-
-def _weights_line(weights: Sequence[Mapping[str, Any]]) -> str:
-    """Return the ranges of the weights of the components."""
-    by_component: dict[str, list[float]] = {}
-    for each in weights:
-        by_component.setdefault(each["component"], []).append(each["weight"])
-    return ", ".join(f"{name} {min(of):.2f} to {max(of):.2f}" for name, of in by_component.items())
-
-
-def print_fit(console: Console, document: dict[str, Any]) -> None:
-    """Print the result of a training run."""
-    dejavu, ratings, verdict = document["dejavu"], document["ratings"], document["verdict"]
-    rows = [
-        ("Bundle", f"{document['bundle']}, {document['bytes'] / 1e6:.1f} MB"),
-        ("Model version", document["model_version"]),
-        ("Trained on", f"{document['train_games']:,} games, seasons {ranges(document['train_seasons'])}"),
-        (
-            "Calibrated on",
-            f"{document['calibration_games']:,} games, seasons {ranges(document['calibration_seasons'])}",
-        ),
-        ("Smallest alpha", f"{document['smallest_alpha']:.4g}"),
-        ("Ratings", f"for season {ratings['season']}, as of {ratings['date']}"),
-        ("Expected margin", "error before tip-off on the calibration games, by ratings and lines"),
-        *(
-            (f"  {_EXPECTED[name]}", f"MAE {error['mae']:.2f}, RMSE {error['rmse']:.2f} points")
-            for name, error in ratings["errors"].items()
-        ),
-        ("Dejavu", f"{dejavu['games']:,} games, and as many mirror images; a forecast has {dejavu['similar_games']:,}"),
-        ("Weights", _weights_line(document["weights"])),
-        _verdict(verdict),
-    ]
-    if document["note"]:
-        rows.append(("Note", document["note"]))
-    for metric in document["metrics"]:
-        if metric["name"].endswith("mae_over_persistence"):
-            _, horizon, minute, *_ = metric["name"].split(".")
-            shown = f"MAE {metric['value']:.3f} × persistence [{metric['lower']:.3f}, {metric['upper']:.3f}]"
-            name = f"{horizon} from {minute.replace('_', ' ')}"
-            rows.append((name, f"{shown}, on all games, by linear models of the other seasons"))
-    if run := document.get("mlflow_run"):
-        rows.append(("MLflow", f"run {run}"))
-    print_rows(console, rows, alarming=("Note", *(() if verdict["fit"] else ("Verdict",))))
-    console.print(f"Done in {document['seconds']:.0f} s.", highlight=False)
-
-
-def _verdict(verdict: dict[str, Any]) -> tuple[str, str]:
-    return "Verdict", f"{'fit' if verdict['fit'] else 'UNFIT'}: {verdict['reason']}"
 
 
 def season_document(path: Path, plays: pa.Table, counted: int, season: int | None = None) -> dict[str, Any]:
@@ -181,27 +150,6 @@ def unchanged_document(bundle: Path, manifest: Manifest, left_out: Sequence[str]
     }
 
 
-def print_refresh(console: Console, document: dict[str, Any]) -> None:
-    """Print the document as text."""
-    strongest = sorted(document["ratings"].items(), key=lambda item: -item[1])
-    teams = ", ".join(f"{code} {points:+.1f}" for code, points in [*strongest[:3], *strongest[-3:]])
-    missing = ", ".join(map(_season, document["missing_seasons"]))
-    rows = [
-        ("bundle", document["bundle"]),
-        ("model", f"{document['model_version']}, with the models of {document['of_version']}"),
-        ("games", f"{document['games']:,}, {document['first_date']} to {document['ratings_date']}"),
-        ("ratings", f"as of {document['ratings_date']} (before: {document['ratings_date_before']})"),
-        ("season", _season(document["season"])),
-        *([("warning", f"no games of {missing}: the ratings do not include them")] if missing else []),
-        ("teams", f"{teams} (strongest and weakest, points)"),
-    ]
-    print_rows(console, rows, alarming=("warning",))
-
-
-def _season(season: int) -> str:
-    return f"{season - 1}–{season % 100:02d}"
-
-
 def retrain_document(due: Due, challenger: Challenger | None, promotions: Sequence[Promotion] | None) -> dict[str, Any]:
     """Return the result of a retrain; docs/training.md lists the keys.
 
@@ -232,29 +180,3 @@ def retrain_document(due: Due, challenger: Challenger | None, promotions: Sequen
             "mlflow": None if challenger.tracked is None else asdict(challenger.tracked),
         }
     return document
-
-
-def print_promotions(console: Console, promotions: Sequence[Promotion]) -> None:
-    """Print the answers about staged models."""
-    rows = [("Promoted", each.model_version) if each.promoted else ("Staged", each.reason) for each in promotions]
-    print_rows(console, rows or [("Staged", "no model that could be promoted")])
-
-
-def print_retrain(console: Console, due: Due, challenger: Challenger | None) -> None:
-    """Print the met triggers, or that there are none, and the challenger if one was published."""
-    model = due.basis.model_version + bool(due.basis.unfit_by) * ", a challenger that was found unfit"
-    rows = [("Games", f"{due.games:,}, {due.newer:,} of them newer than those of {model}")]
-    rows += [(f"Due: {each.kind.value}", each.details) for each in due.triggers] or [("Due", "no: no trigger is met")]
-    if challenger is not None:
-        plan, tracked, manifest = challenger.plan, challenger.tracked, challenger.manifest
-        rows += [
-            ("Trained on", ranges(list(plan.train))),
-            ("Calibrated on", ranges(list(plan.calibrate))),
-            ("Tested on", ranges(list(plan.test)) or "a part of the calibration games"),
-            _verdict(manifest.verdict.model_dump(mode="json")),
-            ("Challenger", manifest.version),
-            ("Bundle", str(challenger.bundle)),
-        ]
-        if tracked is not None:
-            rows.append(("MLflow", f"run {tracked.run_id}, version {tracked.registered_version} at {tracked.uri}"))
-    print_rows(console, rows)

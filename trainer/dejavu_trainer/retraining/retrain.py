@@ -9,6 +9,7 @@ everything outside the work folder changes in one repeatable step.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -214,7 +215,7 @@ def _backtest(
         return None
     # Imported late: they load torch.
     from dejavu_trainer.evaluation.backtest import Fold, backtest
-    from dejavu_trainer.evaluation.result import RunProvenance, result_of, to_json
+    from dejavu_trainer.evaluation.result import RunProvenance, document_of, result_of
 
     recipe, used = settings.recipe, games.select(games.season <= plan.test[-1])
     folder = work.path("folds", **_environment())
@@ -223,18 +224,9 @@ def _backtest(
     if result.exists():
         return result
     with progress.step("Backtest", len(plan.test)) as advance:
-        scores = backtest(
-            used,
-            plan.test,
-            recipe,
-            folder,
-            calibrate_seasons=plan.calibrate_seasons,
-            seed=settings.seed,
-            execution=settings.execution,
-            advance=advance,
-        )
+        scores = backtest(used, folds, folder, execution=settings.execution, advance=advance)
     method = RunProvenance(recipe.digest, settings.seed, used.fingerprint, used.fingerprints)
-    write_atomic(result, to_json(result_of(scores, method)).encode())
+    write_atomic(result, json.dumps(document_of(result_of(scores, method))).encode())
     return result
 
 

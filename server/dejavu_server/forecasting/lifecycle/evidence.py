@@ -10,7 +10,7 @@ from dejavu_ledger.access import LedgerAccess
 from dejavu_ledger.database.backend import Connection
 from dejavu_ledger.queries import comparisons
 from dejavu_ledger.queries.comparisons import PairFilter
-from dejavu_models.comparison.gate import GateDecision, GateSettings, Judgement, judge
+from dejavu_models.comparison.gate import GateDecision, GateFigures, GateSettings, Judgement, judge
 from dejavu_models.comparison.scores import Comparison
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_store.stages import ModelEvidence
@@ -77,7 +77,7 @@ def evidence_of(judgement: Judgement, against_version: str) -> ModelEvidence | N
     """Return the evidence of a promotion, as recorded; None if no game was compared."""
     if not judgement.games:
         return None
-    figures = {field.name: getattr(judgement, field.name) for field in fields(ModelEvidence)[1:]}
+    figures = {field.name: getattr(judgement, field.name) for field in fields(GateFigures)}
     return ModelEvidence(against_version, **figures)
 
 

@@ -49,7 +49,9 @@ class Verdict(LedgerGate):
     async def judgement(self, version: str, against: str, *, since: int = 0, anchor: str = "") -> Judgement:
         del since, anchor
         self.asked.append((version, against))
-        return Judgement(self.decision, "E 3.1 of 20 after 12 games", 140, 31.0, 22.0, -0.01, 0.0, 0.95)
+        return Judgement(
+            self.decision, "E 3.1 of 20 after 12 games", games=140, crps_e_value=31.0, brier_e_value=22.0, coverage=0.95
+        )
 
 
 class Node:

@@ -19,9 +19,9 @@ from dejavu_server.forecasting.lifecycle.gatekeeper import Gatekeeper
 from dejavu_server.observability.metrics import Metrics
 from dejavu_store.stages import ModelAction
 
-_CONTINUE = Judgement(GateDecision.CONTINUE, "too few games", 50, 3.0, 4.0)
-_BETTER = Judgement(GateDecision.PROMOTE, "not worse", 200, 25.0, 30.0, -0.01, -0.001, 0.95)
-_WORSE = Judgement(GateDecision.RETIRE, "worse", 300, 90.0, 2.0, 0.05, 0.0, 0.93)
+_CONTINUE = Judgement(GateDecision.CONTINUE, "too few games", games=50, crps_e_value=3.0, brier_e_value=4.0)
+_BETTER = Judgement(GateDecision.PROMOTE, "not worse", games=200, crps_e_value=25.0, brier_e_value=30.0)
+_WORSE = Judgement(GateDecision.RETIRE, "worse", games=300, crps_e_value=90.0, brier_e_value=2.0)
 
 
 class _Judge(LedgerGate):

@@ -64,21 +64,6 @@ def in_sample(past: RatedGames) -> Floats:
     return np.stack([linear_points(models, past, MarginSource.KNOWN, minute) for minute in range(1, MAX_SLOTS + 1)], 1)
 
 
-def test_cases_are_scored_alone_as_together() -> None:
-    rated = rated_walks(100, range(2030, 2033), 0)
-    past, test = rated.of_seasons([2030, 2031]), rated.of_seasons([2032])
-    alone, together = references(past, test, [3, CASE]), references(past, test)
-    for name, columns in together.items():
-        for column, values in columns.items():
-            assert np.array_equal(alone[name][column], values[:, [3, CASE]], equal_nan=True)
-
-
-def test_a_single_game_is_enough_for_a_reference() -> None:
-    rated = rated_walks(100, range(2030, 2031), 0)
-    found = references(rated.select(np.arange(100) == 0), rated)
-    assert all(np.isfinite(found[name]["crps"]).all() for name in ("linear", "normal"))
-
-
 def test_persistence_keeps_the_lead_with_the_changes_of_every_earlier_game() -> None:
     rated = rated_walks(100, range(2030, 2034), 0)
     past, test = rated.of_seasons([2030, 2031, 2032]).games, rated.of_seasons([2033]).games

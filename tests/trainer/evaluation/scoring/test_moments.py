@@ -8,7 +8,6 @@ from functools import cache
 import numpy as np
 import pytest
 from tests.support.builders.calibrations import symmetric_model
-from tests.support.builders.folds import RUN, figure, walk_fold
 from tests.support.builders.random_walks import random_walks, with_moments
 from tests.support.builders.similar_games import steady_lstm, walks_database
 
@@ -19,15 +18,12 @@ from dejavu_models.components.ensemble import Ensemble, Weights
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.moments.model import MomentModel
-from dejavu_models.types import HORIZONS, Horizon, MarginSource
+from dejavu_models.types import Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import LiveKind
 from dejavu_store.registry import Registry
-from dejavu_trainer.evaluation.figures import BANDS, Figures
-from dejavu_trainer.evaluation.result import result_of
 from dejavu_trainer.evaluation.scoring.moments import score_moments
 from dejavu_trainer.evaluation.table import MOMENTS, Table
-from dejavu_trainer.reports.backtest import tables
 from dejavu_trainer.training.linear import fit_linear
 from dejavu_trainer.training.moments import fit_moments
 from dejavu_trainer.training.ratings import RatedGames
@@ -92,20 +88,6 @@ def test_it_scores_what_a_server_forecasts() -> None:
     assert compared > 100
 
 
-@pytest.mark.parametrize("horizon", HORIZONS)
-def test_outcomes_and_references_are_those_of_the_games(horizon: Horizon) -> None:
-    target, index = MOMENTS[horizon], HORIZONS.index(horizon)
-    game, second = scores().of(target, "game"), scores().of(target, "second")
-    assert (scores().of(target, "outcome") == TEST.games.outcomes[game, index]).all()
-    first, end = 60 * (horizon.minutes - (2 if horizon is Horizon.HALFTIME else 4)), 60 * horizon.minutes
-    assert second.min() >= first
-    assert horizon is Horizon.FINAL or second.max() < end
-    assert set(np.unique(scores().of(target, "leader.probability")).tolist()) == {0.0, 0.5, 1.0}
-    figures = Figures(scores(), resamples=100)
-    band = next(iter(BANDS[horizon]))
-    assert figure(figures, target, "served", "brier", "leader", kind="band", group=band).value < 0
-
-
 def test_scores_do_not_depend_on_how_other_games_ended() -> None:
     changed = replace(TEST.games, final=TEST.games.final.copy())
     changed.final[100:] *= -1
@@ -116,12 +98,3 @@ def test_scores_do_not_depend_on_how_other_games_ended() -> None:
             assert np.array_equal(scores().of(target, name)[until], other.of(target, name)[until])
         logistic = "logistic.probability"
         assert np.array_equal(scores().of(target, logistic), other.of(target, logistic))
-
-
-def test_the_report_has_a_table_by_horizon_if_there_are_states() -> None:
-    walk = walk_fold()
-    with_moments = Table(walk.columns | {name: each for name, each in scores().columns.items() if " moments." in name})
-    for table, expected in ((walk, []), (with_moments, ["Halftime: at moments", "Final: at moments"])):
-        shown = [each for each in tables(result_of([table], RUN, resamples=20)) if "at moments" in each.title]
-        assert [each.title for each in shown] == expected
-        assert all(len(row) == len(each.header) for each in shown for row in each.rows)

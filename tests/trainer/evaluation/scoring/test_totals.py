@@ -122,11 +122,6 @@ def test_with_the_line_it_is_the_expected_total_of_the_games_that_have_one(
 
 
 @pytest.mark.nightly
-def test_a_line_of_few_games_is_not_scored(lined: tuple[Games, Totals]) -> None:
-    assert set(scores_with_lines(lined, 120).forecasters(FINAL)) == {*SERVED, *RIVALS}
-
-
-@pytest.mark.nightly
 def test_games_without_points_are_left_out(games: Games, earlier: Games, fitted: Totals) -> None:
     test = games.of_seasons([2024])
     missing = replace(test, final_total=np.where(np.arange(250) < 150, -1, test.final_total).astype(np.int16))
@@ -158,12 +153,3 @@ def test_the_seasons_mean_is_of_earlier_days_and_starts_with_the_season_before()
     came = to_come(GAMES)[~last]
     mean = (came.sum(axis=0) + FORMER_GAMES * former) / (len(came) + FORMER_GAMES)
     assert found["point"][last] == pytest.approx(points[last] + mean, rel=1e-5)
-
-
-def test_scores_are_those_of_the_residuals_of_earlier_seasons() -> None:
-    found = pace_baseline(PAST, GAMES)
-    column = CASES.index((1, 24))
-    residuals = to_come(PAST)[:, column] - PAST.points[:, 23]
-    error = to_come(GAMES)[7, column] - GAMES.points[7, 23]
-    spread = np.abs(residuals[:, None] - residuals[None, :]).mean() / 2
-    assert found["crps"][7, column] == pytest.approx(np.abs(residuals - error).mean() - spread, rel=1e-5)

@@ -24,6 +24,7 @@ from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_server.api.health import LEDGER
+from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database.recording_rules import RecordingLimits
 from dejavu_server.ledger.database.sqlite import backend as sqlite
@@ -35,7 +36,6 @@ from dejavu_server.records import IssuedForecast
 from dejavu_server.results import Failed
 from dejavu_server.streaming import ledger_manager
 from dejavu_server.worker.worker import Worker
-from dejavu_store.registry import Registry
 
 NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME, horizon=HORIZON_HALFTIME)
 OTHER = pb.PredictRequest(pattern=PATTERN, game_id=current_game(90002), horizon=HORIZON_HALFTIME)
@@ -79,7 +79,7 @@ def figures() -> CollectorRegistry:
 
 @pytest.fixture
 async def serving(tmp_path: Path, disk: Disk, log: Log, figures: CollectorRegistry) -> AsyncIterator[grpc.aio.Channel]:
-    registry = Registry([PersistenceForecaster()])
+    registry = ServingModels([PersistenceForecaster()])
     async with (
         Worker(settings_in(tmp_path), registry=registry, metrics=Metrics(figures)) as worker,
         grpc.aio.insecure_channel(worker.address) as channel,

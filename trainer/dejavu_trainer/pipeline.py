@@ -40,7 +40,7 @@ from dejavu_store.contents import linear_to_bytes, ratings_to_bytes
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import split_seasons
 from dejavu_trainer.evaluation.verdict import holdout_verdict, verdict_of
-from dejavu_trainer.execution import HERE, Execution, Progress
+from dejavu_trainer.execution import Progress
 from dejavu_trainer.lineage import code_version, libraries
 from dejavu_trainer.training.calibrate import CalibratedModels, fit_recipe, measure
 from dejavu_trainer.training.ratings import rating_errors
@@ -98,7 +98,6 @@ def fit(
     recipe: TrainingConfig | None = None,
     backtest: Path | None = None,
     progress: Progress | None = None,
-    execution: Execution = HERE,
     lineage: LineageRecord | None = None,
 ) -> FitReport:
     """Train, calibrate and publish a bundle that forecasts both horizons from every minute.
@@ -115,7 +114,6 @@ def fit(
         backtest: result of a walk-forward with the same recipe; its verdict is used. Without one, the models are
             evaluated once, on the last of the calibration games.
         progress: receives progress updates.
-        execution: where independent pieces run; does not change the result.
         lineage: origin of the bundle; by default, only the version of the code. Does not change the model version.
 
     Raises:
@@ -131,10 +129,10 @@ def fit(
     used = games.of_seasons([*train, *calibrate])
     backtest_verdict, note = (None, "") if backtest is None else verdict_of(backtest, recipe, used)
 
-    fitted = fit_recipe(to_train, to_calibrate, recipe, seed, progress, execution)
+    fitted = fit_recipe(to_train, to_calibrate, recipe, seed, progress)
     with progress.step("Fit the totals", recipe.rating_steps) as advance:
         totals = fit_totals(Games.joined([to_train, to_calibrate]), recipe.rating_steps, advance)
-    verdict = backtest_verdict or holdout_verdict(fitted, progress, execution)
+    verdict = backtest_verdict or holdout_verdict(fitted, progress)
 
     with progress.step("Publish", 1) as advance:
         errors = rating_errors(to_train, fitted.before, fitted.calibrate)

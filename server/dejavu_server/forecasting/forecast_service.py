@@ -19,12 +19,11 @@ from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import Forecast, Horizon, TotalForecast
 from dejavu_server.forecasting.batcher import Batcher
-from dejavu_server.forecasting.lifecycle.models import Models
+from dejavu_server.forecasting.lifecycle.models import Chosen, ServingModels
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.errors import ModelsChanged
 from dejavu_server.records import ForecastRequest, IssuedForecast, MarketRecording, SentMarket
 from dejavu_server.results import Failed, Result
-from dejavu_store.registry import Chosen
 
 
 class AnsweredForecasts:
@@ -70,7 +69,7 @@ class ForecastService:
 
     def __init__(
         self,
-        models: Models,
+        models: ServingModels,
         batcher: Batcher,
         ledger: LedgerAccess,
         recorded: Counter,

@@ -266,7 +266,6 @@ def _fit(
             recipe=settings.recipe,
             backtest=backtest,
             progress=progress,
-            execution=settings.execution,
             lineage=lineage,
         )
     return bundle

@@ -96,16 +96,15 @@ def execution(request: pytest.FixtureRequest) -> Execution:
     return place
 
 
-def test_results_come_in_order_every_piece_is_told_and_errors_are_raised(execution: Execution) -> None:
+def test_results_come_in_order_and_do_not_depend_on_the_place_and_errors_and_warnings_come_back(
+    execution: Execution,
+) -> None:
     told = dict[int, int]()
     assert execution.map(square, range(6), done=told.__setitem__) == [n**2 for n in range(6)]
     assert told == {n: n**2 for n in range(6)}
     assert execution.map(square, []) == []
     with pytest.raises(ZeroDivisionError):
         execution.map(invert, [1, 0, 2])
-
-
-def test_results_do_not_depend_on_the_place_and_warnings_come_back(execution: Execution) -> None:
     rng = np.random.default_rng(0)
     matrices = rng.normal(size=(400, 600)), rng.normal(size=(600, 300))  # large enough to be mapped, not copied
     products, same = (place.map(product, range(4), *matrices) for place in (execution, HERE))
@@ -178,19 +177,13 @@ def test_processes_end_with_their_caller(
 
 
 @pytest.mark.nightly
-def test_a_cluster_that_lacks_a_module_says_so(
+def test_a_cluster_without_a_module_or_of_another_release_is_refused_and_another_cpu_told(
     cluster: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "of_the_caller.py").write_text("def same(piece):\n    return piece\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ExecutionError, match=r"a worker can't run this: .*No module named 'of_the_caller'"):
         cluster.map(importlib.import_module("of_the_caller").same, [1])
-
-
-@pytest.mark.nightly
-def test_a_cluster_of_another_release_is_refused_and_another_cpu_told(
-    cluster: Execution, monkeypatch: pytest.MonkeyPatch
-) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("dejavu_trainer.execution.cpu_model", lambda: "Another CPU")
         with pytest.warns(UserWarning, match="computed on .*Another CPU.*: results may differ in last digits"):
@@ -202,13 +195,10 @@ def test_a_cluster_of_another_release_is_refused_and_another_cpu_told(
         cluster.map(square, [1])
 
 
-@pytest.mark.parametrize("address", ["", "local", "ray://", "http://host:1"])
-def test_unknown_addresses_are_refused(address: str) -> None:
-    with pytest.raises(ValueError, match="is none of loky, ray"):
-        Execution(address)
-
-
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_addresses_are_refused_and_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for address in ("", "local", "ray://", "http://host:1"):
+        with pytest.raises(ValueError, match="is none of loky, ray"):
+            Execution(address)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ExecutionError, match=r"ray is missing: pip install 'dejavu-forecast\[trainer,ray\]'"):
         Execution("ray://127.0.0.1:1").map(square, [1])

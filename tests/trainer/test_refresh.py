@@ -114,25 +114,6 @@ async def test_a_ledger_is_a_source_too_but_for_its_replays(tmp_path: Path, caps
     assert after["BKN"] - after["GSW"] > before["BKN"] - before["GSW"] + 1
 
 
-@pytest.mark.parametrize(
-    ("source", "reason"),
-    [
-        ("games.parquet", "games.parquet: is not plays_SEASON.parquet"),
-        pytest.param("sqlite:///nowhere.sqlite3", "cannot be exported", marks=pytest.mark.nightly),
-    ],
-)
-def test_an_unusable_source_is_named_and_the_bundle_stays(
-    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, reason: str
-) -> None:
-    (tmp_path / "games.parquet").write_bytes(b"PAR1")
-    before = read_manifest(bundle)
-    assert run("refresh", bundle, "--from", source if "://" in source else tmp_path / source) == 1
-    error = capsys.readouterr().err
-    assert reason in error
-    assert "Traceback" not in error
-    assert read_manifest(bundle) == before
-
-
 def test_a_refresh_carries_the_ratings_of_totals_and_keeps_their_tables(bundle: Path, tmp_path: Path) -> None:
     manifest, games = read_manifest(bundle), simulated_games()
     _, before = carry_totals(steady_totals().ratings.predict(2033), games.of_seasons([2033]))

@@ -79,15 +79,6 @@ def test_programs_get_one_document(service: StatsStandIn, tmp_path: Path, capsys
     assert not [key for key in [*document, *season] if f"`{key}`" not in explained]
 
 
-def test_a_season_that_has_not_begun_hides_none_before_it(
-    service: StatsStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("fetch", "--seasons", "2024-25,2030-31", "--out", tmp_path, "--url", service.url) == 1
-    told = capsys.readouterr()
-    assert told.out.endswith(" rows, 5 games; 3 of about 1,230 games of the regular season\n")
-    assert told.err.endswith("dejavu-trainer: 2030-31: the NBA lists no finished game\n")
-
-
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

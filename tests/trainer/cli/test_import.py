@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from tests.support.builders.plays_files import LISTED, complete_hoopr, hoopr, nba_api, written
+from tests.support.builders.plays_files import complete_hoopr, hoopr, nba_api, written
 from tests.trainer.harness import run
 
 from dejavu_trainer.data.games import load_games
@@ -32,16 +32,6 @@ def test_what_was_exported_is_imported_unchanged_with_its_dates(tmp_path: Path, 
     assert {(row["game_id"][:8], f"{row['game_date']:%Y%m%d}") for row in imported.to_pylist()} == {
         (game_id[:8],) * 2 for game_id in plays["game_id"].to_pylist()
     }
-
-
-def test_a_game_that_the_list_lacks_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (listed := tmp_path / "games.csv").write_text(LISTED)
-    files = written(tmp_path / "espn.csv", complete_hoopr("2023-10-24", "2023-10-25"))
-    arguments = ("import", files, "--from", "hoopr", "--season", 2024, "--games", listed, "--out", tmp_path)
-    assert run(*arguments, "--json") == 0
-    printed = capsys.readouterr()
-    assert "not in the list 1 game (202310250DEN): imported under date and home team" in printed.err
-    assert json.loads(printed.out)["not_in_list"] == ["202310250DEN"]
 
 
 def test_a_season_that_was_imported_is_loaded_for_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,23 +60,6 @@ def test_fit_replaces_a_bundle_and_says_what_it_made(tmp_path: Path, capsys: pyt
     assert "linear 0.62 to 0.62, dejavu 0.25 to 0.25, lstm 0.12 to 0.12" in told
 
 
-@pytest.mark.parametrize(
-    ("train", "calibrate", "code", "complaint"),
-    [
-        ("2031-2032", "2032", 1, "2032"),
-        ("2031", "2039", 1, "plays_2039.parquet"),
-        ("2031/32", "2032", 2, "neither a season"),
-    ],
-)
-def test_fit_refuses_seasons_that_it_can_not_use(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], train: str, calibrate: str, code: int, complaint: str
-) -> None:
-    out = tmp_path / "bundle"
-    assert run("fit", "--data", simulated_seasons(), "--train", train, "--calibrate", calibrate, "--out", out) == code
-    assert complaint in capsys.readouterr().err
-    assert not out.exists()
-
-
 def test_simulate_does_not_write_over_a_season_unless_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("simulate", "--season", "2031", "--games", 5, "--out", tmp_path)
     assert run(*arguments) == 0

@@ -71,18 +71,3 @@ def test_a_wrong_file_is_refused_by_name(
         of[column] = change(old)
     with pytest.raises(DataError, match=rf"players_2033\.parquet.*{message}"):
         read_box_scores(write(tmp_path, of))
-
-
-def test_what_is_no_parquet_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "players_2033.parquet"
-    path.write_text("game_id,player\n")
-    with pytest.raises(DataError, match="players_2033"):
-        read_box_scores(path)
-
-
-def test_one_row_a_million_times_in_a_small_file_is_refused(tmp_path: Path) -> None:
-    row = {name: values[:1] * 2_000_001 for name, values in columns().items()}
-    path = write(tmp_path, row)
-    assert path.stat().st_size < 2_000_000
-    with pytest.raises(DataError, match="2,000,000 at most"):
-        read_box_scores(path)

@@ -32,16 +32,6 @@ def rated() -> RatedGames:
     return carry(RatingFilter.start(RatingSettings()), simulated_games())[0]
 
 
-def test_tables_for_every_source_of_the_margin_from_residuals_of_unseen_seasons(rated: RatedGames) -> None:
-    games, margins = rated.of_seasons([2031, 2032, 2033])
-    calibration = fit_tables(RatedGames(games, margins), margins / 2)
-    assert set(calibration.models) == {(source, LiveKind.NONE) for source in WITHOUT_LINE}
-    assert {model.games for model in calibration.models.values()} == {len(games)}
-    unknown, known = (calibration.model(source) for source in (MarginSource.UNKNOWN, MarginSource.KNOWN))
-    row = ROWS[HORIZONS.index(Horizon.FINAL), 1]
-    assert unknown.scale[row, 0] > known.scale[row, 0]  # less is known of the game
-
-
 @pytest.mark.nightly
 def test_games_that_nothing_has_seen_make_up_for_tables_that_are_wrong(rated: RatedGames) -> None:
     past, new = rated.of_seasons([2031, 2032, 2033]), rated.of_seasons([2034])

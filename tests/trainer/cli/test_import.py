@@ -80,9 +80,7 @@ def test_wrong_rows_are_told_together_and_nothing_is_written(
     ("file", "options", "complaint"),
     [
         ("none.csv", [], "/none.csv: there is no such file"),
-        ("none.csv", ["--from", "hoopr"], "/none.csv: there is no such file"),
         ("plays.csv", ["--events", "none.csv"], "none.csv: there is no such file"),
-        ("plays.csv", ["--from", "nba_api", "--games", "none.csv"], "none.csv: there is no such file"),
         ("plays.csv", [], "holds no complete game"),  # one row: three quarters have none
         ("nba.csv", ["--from", "nba_api"], "--from nba_api needs a list of games"),
     ],

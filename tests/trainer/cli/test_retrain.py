@@ -30,12 +30,7 @@ def test_check_names_the_met_trigger_and_exits_as_grep_does(tmp_path: Path, caps
     ("arguments", "code", "complaint"),
     [
         (("--from", "nowhere", "--check"), 2, "nowhere: cannot be read"),
-        (("--from", "nowhere"), 1, "nowhere: cannot be read"),
-        (
-            ("--from", "SEASONS", "--target", "127.0.0.1:1", "--store", "s", "--check"),
-            2,
-            "dejavu models list",
-        ),
+        (("--from", "SEASONS", "--target", "127.0.0.1:1", "--store", "s"), 1, "dejavu models list"),
         (("--from", "x", "--target", "127.0.0.1:1"), 2, "needs --store"),
         (("--from", "x", "--promote"), 2, "--target"),
         (("--from", "x", "--target", "127.0.0.1:1", "--store", "s", "--promote", "--check"), 2, "--check only reports"),
@@ -44,11 +39,7 @@ def test_check_names_the_met_trigger_and_exits_as_grep_does(tmp_path: Path, caps
     ],
 )
 def test_a_refusal_is_told_in_a_line(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    arguments: tuple[str, ...],
-    code: int,
-    complaint: str,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], code: int, complaint: str
 ) -> None:
     given = [simulated_seasons() if each == "SEASONS" else each for each in arguments]
     assert run("retrain", "--work", tmp_path, *given) == code

@@ -39,28 +39,6 @@ def test_a_slot_is_the_differential_at_the_end_of_its_minute(tmp_path: Path) -> 
     assert games.outcomes.tolist() == [[-1.0, 2.0]]
 
 
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        (
-            [*game(), ("202301010BOS", "RS", "BOS", "BRK", 3170.0, 8, 9)],
-            {1: (2, 1, 0), 2: (5, -1, 59), 18: (9, -1, 0), 47: (11, 1, 47 * 60 - 1500), 48: (14, 1, 0)},
-        ),
-        # Before the first points the seconds are those since tip-off.
-        ([(*game()[1][:4], 190.0, 2, 0), *game()[3:]], {1: (0, 0, 60), 2: (0, 0, 120), 3: (0, 0, 180), 4: (2, 1, 50)}),
-    ],
-)
-def test_totals_and_the_last_score_are_those_of_the_plays(
-    tmp_path: Path, rows: list[Row], expected: dict[int, tuple[int, int, int]]
-) -> None:
-    save(tmp_path, 2023, rows)
-    games = load_games(tmp_path, [2023])
-    names = ("total_points", "last_score_side", "last_score_seconds")
-    found = np.stack([games.live_column(name)[0] for name in names], axis=1)
-    assert {minute: tuple(found[minute - 1].tolist()) for minute in expected} == expected
-    assert games.final_total.tolist() == [rows[-1][5] + rows[-1][6]]
-
-
 def test_of_scores_at_the_ends_of_minutes_alone_totals_are_not_known(tmp_path: Path) -> None:
     """They are the lowest scores with a game's differentials, one row a minute."""
     save(tmp_path, 2023, [(*row[:4], 60.0 * round(row[4] / 60), *row[5:]) for row in game()])
@@ -214,16 +192,6 @@ def test_games_of_a_folder_and_its_folder_of_seasons_come_by_date_and_id_with_na
     assert games.of_seasons([2022]).game_id.tolist() == ["202206010BOS"]
     parts = [games.select(np.array([place])) for place in range(4)]
     assert Games.joined(parts).fingerprint == games.fingerprint
-
-
-@pytest.mark.parametrize(
-    "left_out",
-    [game(away=None), game(final=(7, 7)), [row for row in game() if not 720 < row[4] <= 1440]],
-    ids=["no away team", "tied at the end", "a quarter without a row"],
-)
-def test_a_game_outside_the_rule_is_left_out(tmp_path: Path, left_out: list[Row]) -> None:
-    save(tmp_path, 2023, left_out + game("202301020ATL"))
-    assert load_games(tmp_path, [2023]).game_id.tolist() == ["202301020ATL"]
 
 
 def test_the_fingerprint_is_of_the_content_not_of_the_file(tmp_path: Path) -> None:

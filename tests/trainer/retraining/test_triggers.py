@@ -70,13 +70,11 @@ def test_enough_new_games_or_a_season_that_is_over_make_it_due(
     assert {each.kind: each.reason for each in standing(games, today, {})} == expected
 
 
-@pytest.mark.parametrize(("unknown", "expected"), [(300, [TriggerKind.NEW_SEASON]), (99, [])])
-def test_a_season_known_in_part_makes_it_due_if_enough_of_it_is_unknown(
-    unknown: int, expected: list[TriggerKind]
-) -> None:
+def test_a_season_known_in_part_makes_it_due_if_enough_of_it_is_unknown() -> None:
     games = with_season(500)
-    update = {"seasons": BASIS.seasons | {2032}, "calibrated": {2032}, "last_day": games.date[-unknown - 1].item()}
-    assert [each.kind for each in standing(games, OVER, {}, BASIS.model_copy(update=update))] == expected
+    for unknown, expected in ((300, [TriggerKind.NEW_SEASON]), (99, [])):
+        update = {"seasons": BASIS.seasons | {2032}, "calibrated": {2032}, "last_day": games.date[-unknown - 1].item()}
+        assert [each.kind for each in standing(games, OVER, {}, BASIS.model_copy(update=update))] == expected
 
 
 def test_missed_coverage_makes_it_due_if_enough_games_came_since() -> None:
@@ -91,7 +89,6 @@ def test_missed_coverage_makes_it_due_if_enough_games_came_since() -> None:
     [
         (scorecards(0.05, 0.91, 0.89, 0.935), False),
         (scorecards(0.05, 0.70, 0.65, 0.75, games=99), False),
-        (scorecards(0.2, 0.81, 0.79, 0.815), False),
         (scorecards(0.2, 0.86, 0.83, 0.88), True),
         (scorecards(0.5, 0.552, 0.525, 0.58, width=7.5), False),  # what whole ends add
         (scorecards(0.5, 0.552, 0.525, 0.58), True),

@@ -138,11 +138,9 @@ def of(home: str = "DET", away: str = "NYK", margin: int = 6, total: int | None 
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [
-        ([of(margin=400)], "NYK @ DET of 2033-11-01 with a final differential of 400"),
-        ([of(margin=0)], "differential of 0; expected 1 to 80 points"),
+        ([of(margin=400)], "NYK @ DET of 2033-11-01 with a final differential of 400; expected 1 to 80 points"),
         ([of(away="XXX")], "XXX is no NBA code"),
         ([of(away="DET")], "expected two teams"),
-        ([of(total=10**6)], "1000000 total points; expected 6"),
         ([of(total=4)], "4 total points; expected 6"),
         ([of(total=201)], "201 total points; expected an even"),
         ([of(day=date(2034, 1, 1))], "expected games until today, 2033-12-31"),

@@ -48,8 +48,7 @@ def test_of_scores_at_the_ends_of_minutes_alone_totals_are_not_known(tmp_path: P
     assert games.final_total.tolist() == [-1]
 
 
-@pytest.mark.parametrize("left_out", [(), ("possession_side",)], ids=["all inputs", "an export of some inputs"])
-def test_recorded_inputs_replace_those_of_the_rows(tmp_path: Path, left_out: tuple[str, ...]) -> None:
+def test_recorded_inputs_replace_those_of_the_rows(tmp_path: Path) -> None:
     table = dated([(*row[:4], 60.0 * round(row[4] / 60), *row[5:]) for row in game()], date(2023, 1, 1))
     recorded: dict[str, list[float | None]] = {
         "total_points": [None, 6, 9, None, None, None, None],
@@ -57,7 +56,7 @@ def test_recorded_inputs_replace_those_of_the_rows(tmp_path: Path, left_out: tup
         "last_score_seconds": [None, 60, 4, None, None, None, None],
         "pregame_total": [210.5, 210.5, 210.5, 399.0, 210.5, None, None],
     }
-    for name in [name for name in COLUMNS if name not in left_out]:
+    for name in [name for name in COLUMNS if name != "possession_side"]:
         table = table.append_column(name, pa.array(recorded.get(name, [None] * 7), pa.float32()))
     write_plays(tmp_path, 2023, table)
     games = load_games(tmp_path, [2023])
@@ -143,13 +142,11 @@ def named_by_the_nba(game_id: str) -> list[Row]:
         (dated(named_by_the_nba("0022200564"), None), "row 1: game_date is missing"),
         (dated(game("202301010NYK"), date(2023, 1, 2)), "begins with a date other than 2023-01-02"),
         (dated(game(away=None), date(2023, 1, 1)), "holds no complete game"),
-        (dated(game("2023-01-01BOS"), date(2023, 1, 1)), "not a game id"),
         (dated(game("202313010BOS"), date(2023, 1, 1)), "not begin with a date"),
         *(
             (dated([game()[0], (*game()[1][:4], elapsed, points, 0), *game()[2:]], date(2023, 1, 1)), complaint)
             for elapsed, points, complaint in (
                 (float("nan"), 2, "row 2: elapsed_s is nan; expected 0 to 8880"),
-                (-1.0, 2, "row 2: elapsed_s is -1"),
                 (30.0, 9999, "row 2: home_score is 9999; expected 0 to 400"),
             )
         ),

@@ -20,10 +20,9 @@ from dejavu_models.uncertainty.lattice.ranks import UNRANKED
 from dejavu_trainer.training.calibrate import (
     conformalized,
     fit_tables,
-    frozen_before_each_season,
 )
 from dejavu_trainer.training.linear import fit_linear, linear_points
-from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings
+from dejavu_trainer.training.ratings import RatedGames, carry
 from dejavu_trainer.training.recipe import TrainingConfig
 
 
@@ -52,18 +51,6 @@ def test_games_that_nothing_has_seen_make_up_for_tables_that_are_wrong(rated: Ra
             outcomes = new.games.outcomes[:, index]
             held = ((lower <= outcomes) & (outcomes <= upper)).mean()
             assert 0.75 < held < 0.93, "more than 80 %, as its ends are whole numbers"
-
-
-def test_ratings_are_frozen_before_each_season_but_the_first(rated: RatedGames) -> None:
-    games = rated.of_seasons([2031, 2032, 2033]).games
-    start = RatingFilter.start(RatingSettings())
-    carried, _ = carry(start, games)
-    frozen = frozen_before_each_season(start, carried)
-    first = games.season == 2031
-    assert np.array_equal(frozen[first], carried.margins[first])
-    _, state = carry(start, games.select(games.season < 2033))
-    last = games.select(games.season == 2033)
-    assert frozen[games.season == 2033] == pytest.approx(margins_with_frozen_ratings(state, last))
 
 
 def test_a_recipe_is_known_by_all_that_makes_other_models() -> None:

@@ -10,7 +10,7 @@ from tests.support.builders.random_walks import paced_games, with_column
 from tests.trainer.harness import assert_intervals_hold
 
 from dejavu_models.team_filter import TotalFilter
-from dejavu_models.types import HORIZONS, Horizon, MarginSource
+from dejavu_models.types import HORIZONS, MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import ignore
 from dejavu_trainer.training.totals import (
@@ -42,25 +42,6 @@ def test_intervals_hold_on_games_that_were_not_seen(games: Games, unseen: TotalG
         made = model.distribution(HORIZONS[index], minute, unseen.at(minute))
         # The residuals of the fit and those of the season vary independently.
         assert_intervals_hold(made, unseen.outcomes[:, index], errors=5)
-
-
-def test_knowing_the_teams_forecasts_better_and_knowing_more_of_the_game_does_too(
-    games: Games, unseen: TotalGames
-) -> None:
-    expected = carry_totals(TotalFilter.start(), games)[0]
-    with_teams = fit_total_model(total_games(games, expected))
-    without = fit_total_model(total_games(games, np.full(len(games), np.nan)))
-    nobody = unseen._replace(expected=np.zeros(len(unseen.season)))
-
-    def crps(minute: int, *, teams: bool) -> float:
-        model, known = (with_teams, unseen) if teams else (without, nobody)
-        made = model.distribution(Horizon.FINAL, minute, known.at(minute))
-        return float(made.crps(unseen.outcomes[:, 1]).mean())
-
-    assert crps(6, teams=True) < 0.99 * crps(6, teams=False)
-    assert crps(40, teams=True) < 0.6 * crps(6, teams=True)
-    # A model without teams ignores the expected total.
-    assert without.point[:, 2] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_games_without_points_are_left_out_and_too_few_give_no_totals(games: Games) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.store.conftest import as_pipe, rewrite
-from tests.support.builders.bundles import sealed
+from tests.support.builders.bundles import sealed, write_refreshed_manifest
 from typing_extensions import override
 
 from dejavu_models.errors import (
@@ -25,7 +25,7 @@ from dejavu_models.errors import (
 from dejavu_models.manifest import SCHEMA_VERSION, Manifest
 from dejavu_models.types import Horizon, HorizonSupport
 from dejavu_store.bundle import MANIFEST, check_golden, load_bundle, publish, read_files, read_manifest
-from dejavu_store.registry import default_bundle
+from dejavu_store.registry import default_bundle, refreshed_bundle, served_bundle
 
 LSTM = "lstm.npz"
 
@@ -202,3 +202,15 @@ def test_the_bundle_that_ships_is_whole_small_and_as_described() -> None:
     assert info.inputs == inputs
     assert {golden.horizon for golden in forecaster.manifest.golden} == set(Horizon)
     assert sum(path.stat().st_size for path in default_bundle().iterdir()) < 8_500_000
+
+
+def test_a_refreshed_copy_takes_the_place_of_the_shipped_bundle_until_another_one_ships(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert served_bundle() == default_bundle()
+    for of_version, served in (("", refreshed_bundle()), ("feedfacefeedface", default_bundle())):
+        write_refreshed_manifest(refreshed_bundle(), of_version)
+        assert served_bundle() == served
+    (refreshed_bundle() / MANIFEST).write_text('{"schema_version": 99}')
+    assert served_bundle() == default_bundle()

@@ -100,13 +100,8 @@ def test_seasons_without_games_are_found(bundle: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
-async def test_a_ledger_is_a_source_too_but_for_its_replays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_ledger_is_a_source_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shipped = shutil.copytree(default_bundle(), tmp_path / "bundle")
-    await ledger_of(tmp_path / "replays.sqlite3", 0)
-    assert run("refresh", shipped, "--from", tmp_path / "replays.sqlite3") == 1
-    error = capsys.readouterr().err
-    assert "the ledger has no game to export; games of replays do not count by default" in error
-    assert "--include-replays" not in error
     await ledger_of(tmp_path / "ledger.sqlite3", 3)
     assert run("refresh", shipped, "--from", tmp_path / "ledger.sqlite3", "--out", tmp_path / "refreshed") == 0
     assert "3, 2024-11-01 to 2024-11-03" in capsys.readouterr().out

@@ -76,14 +76,12 @@ class FitReport:
     Attributes:
         forecaster: the published bundle, loaded back from disk.
         bundle: folder of the bundle.
-        recipe: the training configuration.
         ratings: errors of the pregame expected margins on the calibration games; see `training.ratings.rating_errors`.
         note: limits of the verdict's meaning for these games; empty if there are none.
     """
 
     forecaster: Forecaster
     bundle: Path
-    recipe: TrainingConfig
     ratings: dict[str, tuple[float, float]]
     note: str
 
@@ -165,7 +163,7 @@ def fit(
         )
         forecaster = publish(out, _with_golden(draft, fitted, ratings), contents)
         advance(1)
-    return FitReport(forecaster, out, recipe, errors, note)
+    return FitReport(forecaster, out, errors, note)
 
 
 def _contents(fitted: CalibratedModels, ratings: RatingFilter, totals: Totals | None) -> dict[str, bytes]:

@@ -27,10 +27,6 @@ class RetrainRunning(RetrainError):
     """Another retrain is running in the same work folder."""
 
 
-FORMAT: Final = 2
-"""Version of the results; incremented with every change of a step's result or its storage, so that older results are
-not used."""
-
 _LAST: Final = "last.json"
 
 
@@ -50,7 +46,7 @@ class WorkFolder:
 
         Args:
             name: the name of the step.
-            inputs: its inputs, which must be JSON; their hash is part of the file's name.
+            inputs: its inputs, which must be JSON, with the version of the code; their hash is part of the file's name.
         """
         result = f"{name}-{key_of(**inputs)}"
         self._kept.add(result)
@@ -72,7 +68,7 @@ class WorkFolder:
 
 def key_of(**inputs: Any) -> str:
     """Return a hash of inputs, which must be JSON: 16 hexadecimal digits."""
-    content = json.dumps({"format": FORMAT, **inputs}, sort_keys=True, separators=(",", ":"))
+    content = json.dumps(inputs, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

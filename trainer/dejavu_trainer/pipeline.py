@@ -55,19 +55,6 @@ _GOLDEN = (
 )
 """Golden queries, replayed when a bundle is checked: horizon, minute, whether the teams are given."""
 
-_NO_ANSWER = Golden(
-    horizon=Horizon.FINAL,
-    pattern=(0.0,),
-    home_team="",
-    away_team="",
-    alpha=DEFAULT_ALPHA,
-    point_forecast=0.0,
-    interval_lower=0.0,
-    interval_upper=0.0,
-    home_lead_probability=0.5,
-)
-"""Stands for the golden answers in the manifest of the models that give them."""
-
 
 @dataclass(frozen=True)
 class FitReport:
@@ -143,7 +130,7 @@ def fit(
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         ratings_record = RatingsRecord(date=ratings.newest, season=season_served, **asdict(ratings.settings))
         packages = {each.name: package_of(each.name) for each in fitted.models.others}
-        draft = Manifest(
+        draft = Manifest.model_construct(  # checked when it is published
             schema_version=SCHEMA_VERSION,
             version=version_of(ratings_record, hashes, packages),
             components=fitted.models.components,
@@ -157,7 +144,7 @@ def fit(
             ratings=ratings_record,
             verdict=verdict,
             metrics=tuple(metrics),
-            golden=(_NO_ANSWER,),
+            golden=(),
             files=hashes,
             lineage=lineage or LineageRecord(code_version=code_version()),
         )
@@ -193,10 +180,14 @@ def _part(games: Games) -> Part:
 def _with_golden(draft: Manifest, fitted: CalibratedModels, ratings: RatingFilter) -> Manifest:
     """Return a manifest with golden answers, which the models in memory give as a server does."""
     games, model = fitted.calibrate.games, Forecaster(draft, fitted.models, fitted.calibration, ratings)
-    teams, golden = {"home_team": str(games.home[-1]), "away_team": str(games.away[-1])}, []
+    golden = []
     for horizon, minute, with_teams in _GOLDEN:
-        asked = {"horizon": horizon, "pattern": tuple(games.levels[-1, :minute].tolist())}
-        golden.append(answered(model, _NO_ANSWER.model_copy(update=asked | (teams if with_teams else {}))))
+        home, away = (str(games.home[-1]), str(games.away[-1])) if with_teams else ("", "")
+        pattern = tuple(games.levels[-1, :minute].tolist())
+        query = Golden.model_construct(
+            horizon=horizon, pattern=pattern, home_team=home, away_team=away, alpha=DEFAULT_ALPHA
+        )
+        golden.append(answered(model, query))
     return draft.model_copy(update={"golden": tuple(golden)})
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.support.builders.bundles import quick_recipe
 from tests.support.harness.documents import blocks
-from tests.trainer.harness import run
+from tests.trainer.harness import told
 
 from dejavu_trainer.training.recipe import TrainingConfig, parse_recipe
 
@@ -41,13 +41,11 @@ def test_a_recipe_is_what_its_file_says() -> None:
         (None, "No such file or directory"),
     ],
 )
-def test_a_recipe_that_cannot_be_read_is_a_usage_error(
-    content: str | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_recipe_that_cannot_be_read_is_a_usage_error(content: str | None, message: str, tmp_path: Path) -> None:
     config = tmp_path / "r.toml"
     if content is not None:
         config.write_text(content)
     arguments = ("--data", ".", "--train", "2031", "--calibrate", "2032", "--out", "b", "--config", config)
-    assert run("fit", *arguments) == 2
-    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
-    assert message in told
+    refused = told("fit", *arguments)
+    assert refused.code == 2
+    assert message in " ".join(refused.err.replace("│", " ").split())

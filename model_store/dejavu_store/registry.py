@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from dejavu_common.files import state_folder
@@ -33,8 +32,3 @@ def served_bundle() -> Path:
     except BundleError:  # there is no refreshed bundle, or it is of another version of this program
         return shipped
     return refreshed if record and record.of_version == read_manifest(shipped).version else shipped
-
-
-def bundle_folders(bundles: Sequence[Path]) -> Sequence[Path]:
-    """Return the folders of bundles; `served_bundle` if none is given."""
-    return bundles or (served_bundle(),)

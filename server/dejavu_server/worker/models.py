@@ -20,7 +20,7 @@ from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_store.bundle import MANIFEST, load_bundle
-from dejavu_store.registry import bundle_folders
+from dejavu_store.registry import served_bundle
 
 _log = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ class PreloadedModels:
         preloaded: each worker loads the models that the ledger names.
         """
         loaded = {}
-        for folder in () if settings.model_store else bundle_folders(settings.bundles):
+        for folder in () if settings.model_store else settings.bundles or (served_bundle(),):
             with contextlib.suppress(BundleError, OSError):
                 manifest = (folder / MANIFEST).read_bytes()
                 forecaster = load_bundle(folder, allow_unfit=settings.allow_unfit)
@@ -96,7 +96,7 @@ def load_models(settings: Settings, preloaded: PreloadedModels = NOTHING_PRELOAD
     Raises:
         BundleError: if a bundle can't be loaded, is unfit, or was given twice.
     """
-    folders = bundle_folders(settings.bundles or preloaded.folders)
+    folders = settings.bundles or preloaded.folders or (served_bundle(),)
     loaded = [preloaded.get(folder) or load_bundle(folder, allow_unfit=settings.allow_unfit) for folder in folders]
     if len({each.version for each in loaded}) < len(loaded):
         raise DuplicateBundle(

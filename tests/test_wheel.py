@@ -25,10 +25,11 @@ import dejavu_client.config, dejavu_feed.replay, dejavu_models._native, dejavu_s
 import dejavu_gateway.app, dejavu_server.worker.worker, dejavu_trainer
 from dejavu.v1 import prediction_service_pb2_grpc
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_store.registry import Registry, default_bundle
+from dejavu_store.registry import default_bundle, served_bundle
+from dejavu_store.bundle import load_bundle
 print(dejavu_store.registry.__file__, dejavu_models._native.__file__, sep="\\n")
 print(default_bundle(), dejavu_client.config.__file__, sep="\\n")
-print(Registry.load([]).get().forecast(ForecastQuery(ScorePattern((0.0,) * 18))).point)
+print(load_bundle(served_bundle()).forecast(ForecastQuery(ScorePattern((0.0,) * 18))).point)
 """
 
 

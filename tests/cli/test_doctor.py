@@ -38,8 +38,8 @@ from dejavu_models.manifest import LINEAR
 from dejavu_poller.metrics import serve_poll_metrics
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
+from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.worker.worker import Worker
-from dejavu_store.registry import Registry
 
 ROOT = Path(__file__).parents[2]
 READ, PREDICT, RECORD, OUTCOME = (AccessScope(name) for name in ("read", "predict", "record", "outcome"))
@@ -194,7 +194,7 @@ async def test_a_clock_that_is_off_is_found_with_its_direction(tmp_path: Path) -
     ):
         folder = tmp_path / f"{number}"
         folder.mkdir()
-        registry = Registry([PersistenceForecaster()])
+        registry = ServingModels([PersistenceForecaster()])
         clock = partial(_shifted, timedelta(seconds=seconds))
         async with Worker(settings_in(folder), registry=registry, clock=clock) as worker:
             found = await asyncio.to_thread(examine, worker.address)
@@ -267,7 +267,7 @@ async def test_a_poller_that_reports_no_longer_is_a_fault_before_its_feed_is_old
     def clock() -> datetime:
         return utc_now() + passed
 
-    async with Worker(settings_in(tmp_path), registry=Registry([PersistenceForecaster()]), clock=clock) as worker:
+    async with Worker(settings_in(tmp_path), registry=ServingModels([PersistenceForecaster()]), clock=clock) as worker:
         async with AsyncDejavuClient(worker.address, timeout=30.0) as client:
             await client.report_feed("nba", 1.0, live_games=2)
             while not (await client.get_service_stats()).feeds:

@@ -32,7 +32,8 @@ from dejavu_models import types
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_poller import Poller
 from dejavu_poller.events import Event, ForecastMissed, HorizonResult, OutcomeReported, Prediction
-from dejavu_store.registry import Registry
+from dejavu_store.bundle import load_bundle
+from dejavu_store.registry import served_bundle
 from dejavu_trainer.data.games import Games
 
 SEASON = 2023
@@ -113,7 +114,7 @@ async def test_a_real_evening_gives_the_forecasts_that_follow_from_the_file(
             summary = poller.summary()
 
     rows = {str(home): row for row, home in enumerate(evening.home)}
-    model = Registry.load([], allow_unfit=True).get()
+    model = load_bundle(served_bundle(), allow_unfit=True)
     model.max_ratings_days = RATINGS_DAYS
     actual = {HALFTIME: evening.differentials[:, 23], FINAL: evening.final}
     for forecast in follower.received:

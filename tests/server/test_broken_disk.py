@@ -28,10 +28,10 @@ from dejavu_ledger import Ledger, verify
 from dejavu_ledger.audit.checkpoints import Signer
 from dejavu_ledger.database.sqlite import engine as sqlite_engine
 from dejavu_server.api.health import LEDGER
+from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming import ledger_manager
 from dejavu_server.worker.worker import Worker
-from dejavu_store.registry import Registry
 
 WHAT_IF = pb.PredictRequest(pattern=PATTERN)
 NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME, horizon=HORIZON_HALFTIME)
@@ -144,7 +144,7 @@ async def serving(path: Path) -> AsyncIterator[Caller]:
     figures = CollectorRegistry()
     settings = settings_in(path.parent, ledger=url_of(path))
     async with (
-        Worker(settings, registry=Registry([PersistenceForecaster()]), metrics=Metrics(figures)) as worker,
+        Worker(settings, registry=ServingModels([PersistenceForecaster()]), metrics=Metrics(figures)) as worker,
         grpc.aio.insecure_channel(worker.address) as channel,
     ):
         yield Caller(channel, figures)

@@ -32,10 +32,10 @@ from dejavu_ledger.errors import DiskReserveReached
 from dejavu_ledger.records import IssuedForecast
 from dejavu_models.results import Failed
 from dejavu_server.api.health import LEDGER
+from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming import ledger_manager
 from dejavu_server.worker.worker import Worker
-from dejavu_store.registry import Registry
 
 NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME, horizon=HORIZON_HALFTIME)
 OTHER = pb.PredictRequest(pattern=PATTERN, game_id=current_game(90002), horizon=HORIZON_HALFTIME)
@@ -79,7 +79,7 @@ def figures() -> CollectorRegistry:
 
 @pytest.fixture
 async def serving(tmp_path: Path, disk: Disk, log: Log, figures: CollectorRegistry) -> AsyncIterator[grpc.aio.Channel]:
-    registry = Registry([PersistenceForecaster()])
+    registry = ServingModels([PersistenceForecaster()])
     async with (
         Worker(settings_in(tmp_path), registry=registry, metrics=Metrics(figures)) as worker,
         grpc.aio.insecure_channel(worker.address) as channel,

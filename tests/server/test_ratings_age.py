@@ -18,7 +18,8 @@ from dejavu_common.clock import game_day
 from dejavu_feed.off_season import days_around
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Horizon
-from dejavu_store.registry import Registry
+from dejavu_store.bundle import load_bundle
+from dejavu_store.registry import served_bundle
 
 SHIPPED = date(2024, 6, 17)
 """Date of the newest final that the ratings of the shipped bundle know."""
@@ -60,7 +61,7 @@ async def test_within_the_limit_the_forecast_is_bit_equal_to_one_whose_age_is_no
     client: AsyncDejavuClient,
 ) -> None:
     pattern = ScorePattern(tuple(map(float, PATTERN)))
-    expected = Registry.load([]).get().forecast(ForecastQuery(pattern, Horizon.FINAL, 0.05, "BOS", "LAL"))
+    expected = load_bundle(served_bundle()).forecast(ForecastQuery(pattern, Horizon.FINAL, 0.05, "BOS", "LAL"))
     for game_date in (SHIPPED, date(2024, 10, 22), date(2024, 11, 1), LAST):
         forecast = await named(client, game_date)
         assert forecast.expected_margin == expected.expected_margin

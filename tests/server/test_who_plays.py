@@ -20,7 +20,8 @@ from dejavu_client.errors import FailedPreconditionError
 from dejavu_client.requests import lineups
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.player_ratings import LineupWeights, PlayerRatings
-from dejavu_store.registry import Registry
+from dejavu_store.bundle import load_bundle
+from dejavu_store.registry import served_bundle
 
 FIRST = date(2025, 10, 24)
 PATTERN = [1.0, 4.0]
@@ -28,7 +29,7 @@ PATTERN = [1.0, 4.0]
 
 def model() -> Forecaster:
     """Return the shipped models with ratings that know no player yet."""
-    shipped = Registry.load([]).get()
+    shipped = load_bundle(served_bundle())
     players = PlayerRatings(season=2026, weights=LineupWeights(0.8, 0.3, -0.2))
     return Forecaster(
         shipped.manifest, shipped.models, shipped.calibration, shipped.rating_filter, shipped.totals, players

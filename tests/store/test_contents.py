@@ -16,7 +16,6 @@ from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.errors import BundleCorrupt
 from dejavu_models.manifest import CALIBRATION, LINEAR, RATINGS, TOTALS, WEIGHTS
 from dejavu_models.totals.model import TABLES as TOTAL_TABLES
-from dejavu_models.types import WITHOUT_LINE
 from dejavu_store.bundle import read_files, read_manifest
 from dejavu_store.contents import load_contents
 from dejavu_store.registry import default_bundle
@@ -61,15 +60,9 @@ def repeated(*names: str) -> Callable[[Columns], Columns]:
     return lambda columns: columns | {each: np.repeat(columns[each], 9, axis=0) for each in names or columns}
 
 
-def without(source: int) -> Callable[[Columns], Columns]:
-    """Return a change that removes the rows of a kind of margin."""
-    return lambda columns: {name: array[columns["lattice"][:, 0] != source] for name, array in columns.items()}
-
-
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [
-        *((CALIBRATION, without(source), f"no tables for margins that are {source.name}") for source in WITHOUT_LINE),
         (
             RATINGS,
             lambda _: {"mean": np.zeros(33), "covariance": np.eye(33)},

@@ -44,15 +44,6 @@ def test_its_distributions_are_those_of_unseen_seasons_of_these_games(data_dir: 
         assert getattr(held, name) == pytest.approx(getattr(made, name), rel=1e-4, abs=1e-4), name
 
 
-def test_its_similar_games_are_all_training_games(data_dir: Path) -> None:
-    forecaster = load_bundle(default_bundle())
-    games, dejavu = real_games(data_dir, forecaster.info.train_seasons), forecaster.models.dejavu
-    assert dejavu is not None
-    for name in ("home", "away", "differentials", "final"):
-        assert np.array_equal(getattr(dejavu.games, name), getattr(games, name)), name
-    assert np.array_equal(dejavu.games.date, games.date)
-
-
 def test_its_ratings_count_every_game_and_stand_for_the_season_after(data_dir: Path) -> None:
     forecaster = load_bundle(default_bundle())
     record = forecaster.manifest.ratings

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -60,6 +63,27 @@ def run(*arguments: object) -> int:
         main([str(argument) for argument in arguments])
     code = left.value.code
     return code if isinstance(code, int) else int(code is not None)
+
+
+class Told(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The JSON document that it printed."""
+        document: dict[str, Any] = json.loads(self.out)
+        return document
+
+
+def told(*arguments: object) -> Told:
+    """Run `dejavu-trainer` with arguments in this process, and take what it prints."""
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        code = run(*arguments)
+    return Told(code, out.getvalue(), err.getvalue())
 
 
 async def ledger_of(

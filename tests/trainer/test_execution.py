@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib
-import itertools
 import os
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -22,66 +17,11 @@ import psutil
 import pytest
 from tests.support.harness.documents import ROOT
 from tests.support.pieces import invert, kill_once, process, product, square, warn
-from tests.support.processes.connections import answers
+from tests.support.processes.ray_cluster import ray_cluster
 
 from dejavu_trainer.execution import HERE, Execution, ExecutionError
 
 LOKY = Execution("loky", 2)
-
-ENVIRONMENT = os.environ | {
-    "PYTHONPATH": str(ROOT),
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_MODE": "disabled",
-    "GRPC_ENABLE_FORK_SUPPORT": "0",  # see docs/training.md
-}
-"""Environment of the workers: they import the same code as their caller, here the tests too."""
-
-
-@contextmanager
-def ray_cluster() -> Iterator[str]:
-    """Start a Ray head and a second node, of one CPU each; yield the address of its client server.
-
-    This process is connected to it, and no longer at the end. Only one process of a machine has one at a time:
-    two heads on one machine disturb each other.
-
-    Raises:
-        TimeoutError: if it does not start within two minutes.
-    """
-    import ray
-
-    host = socket.gethostbyname(socket.gethostname())
-    with tempfile.TemporaryDirectory(prefix="ray-") as folder, ExitStack() as stack:
-        lock = stack.enter_context(Path(tempfile.gettempdir(), "dejavu-ray.lock").open("w"))
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        # Ray takes ports from 10002 on for processes of its own.
-        gcs, server = itertools.islice((port for port in range(6400, 10000) if not answers(f"{host}:{port}")), 2)
-        head = ("--head", f"--port={gcs}", f"--ray-client-server-port={server}", "--include-dashboard=false")
-        options = ("--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats", "--block")
-        for command in ((*head, f"--temp-dir={folder}"), (f"--address={host}:{gcs}",)):
-            process = subprocess.Popen(
-                [Path(sys.executable).with_name("ray"), "start", *command, *options],
-                env=ENVIRONMENT,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            stack.callback(process.wait, 30)
-            stack.callback(process.terminate)
-            until(partial(answers, f"127.0.0.1:{server}"), "the Ray head does not start")
-        address = f"ray://127.0.0.1:{server}"
-        stack.callback(ray.shutdown)
-        ray.init(address)
-        resources: Callable[[], dict[str, float]] = ray.cluster_resources
-        until(lambda: resources().get("CPU") == 2, "Ray's second node does not join")
-        yield address
-
-
-def until(holds: Callable[[], bool], message: str, seconds: float = 120) -> None:
-    """Wait until a condition holds."""
-    end = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > end:
-            raise TimeoutError(message)
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -96,16 +36,15 @@ def execution(request: pytest.FixtureRequest) -> Execution:
     return place
 
 
-def test_results_come_in_order_every_piece_is_told_and_errors_are_raised(execution: Execution) -> None:
+def test_results_come_in_order_and_do_not_depend_on_the_place_and_errors_and_warnings_come_back(
+    execution: Execution,
+) -> None:
     told = dict[int, int]()
     assert execution.map(square, range(6), done=told.__setitem__) == [n**2 for n in range(6)]
     assert told == {n: n**2 for n in range(6)}
     assert execution.map(square, []) == []
     with pytest.raises(ZeroDivisionError):
         execution.map(invert, [1, 0, 2])
-
-
-def test_results_do_not_depend_on_the_place_and_warnings_come_back(execution: Execution) -> None:
     rng = np.random.default_rng(0)
     matrices = rng.normal(size=(400, 600)), rng.normal(size=(600, 300))  # large enough to be mapped, not copied
     products, same = (place.map(product, range(4), *matrices) for place in (execution, HERE))
@@ -178,19 +117,13 @@ def test_processes_end_with_their_caller(
 
 
 @pytest.mark.nightly
-def test_a_cluster_that_lacks_a_module_says_so(
+def test_a_cluster_without_a_module_or_of_another_release_is_refused_and_another_cpu_told(
     cluster: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "of_the_caller.py").write_text("def same(piece):\n    return piece\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ExecutionError, match=r"a worker can't run this: .*No module named 'of_the_caller'"):
         cluster.map(importlib.import_module("of_the_caller").same, [1])
-
-
-@pytest.mark.nightly
-def test_a_cluster_of_another_release_is_refused_and_another_cpu_told(
-    cluster: Execution, monkeypatch: pytest.MonkeyPatch
-) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("dejavu_trainer.execution.cpu_model", lambda: "Another CPU")
         with pytest.warns(UserWarning, match="computed on .*Another CPU.*: results may differ in last digits"):
@@ -202,13 +135,10 @@ def test_a_cluster_of_another_release_is_refused_and_another_cpu_told(
         cluster.map(square, [1])
 
 
-@pytest.mark.parametrize("address", ["", "local", "ray://", "http://host:1"])
-def test_unknown_addresses_are_refused(address: str) -> None:
-    with pytest.raises(ValueError, match="is none of loky, ray"):
-        Execution(address)
-
-
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_addresses_are_refused_and_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for address in ("", "local", "ray://", "http://host:1"):
+        with pytest.raises(ValueError, match="is none of loky, ray"):
+            Execution(address)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ExecutionError, match=r"ray is missing: pip install 'dejavu-forecast\[trainer,ray\]'"):
         Execution("ray://127.0.0.1:1").map(square, [1])

@@ -8,8 +8,7 @@ from dejavu_trainer.lineage import code_version, sources_digest
 
 
 def test_each_changed_source_changes_the_digest(tmp_path: Path) -> None:
-    names = ("common/clock.py", "models/betting.py", "native/games.cpp", "native/python/shapes.hpp")
-    files = [tmp_path / name for name in names]
+    files = [tmp_path / name for name in ("common/clock.py", "models/betting.py", "native/python/shapes.hpp")]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("1\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from datetime import date, timedelta
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from tests.support.builders.bundles import sealed, simulated_games, simulated_seasons, small_bundle
 from tests.support.builders.calibrations import steady_totals
-from tests.trainer.harness import ledger_of, run
+from tests.trainer.harness import ledger_of, told
 
 from dejavu_feed.errors import DataError
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -40,12 +39,9 @@ def newest() -> list[GameResult]:
     return results_of(simulated_games().of_seasons([2034]))
 
 
-def test_it_learns_what_a_server_would_have_and_changes_nothing_else(
-    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_learns_what_a_server_would_have_and_changes_nothing_else(bundle: Path, tmp_path: Path) -> None:
     out = tmp_path / "refreshed"
-    assert run("refresh", bundle, "--from", simulated_seasons(), "--out", out, "--json") == 0
-    document = json.loads(capsys.readouterr().out)
+    document = told("refresh", bundle, "--from", simulated_seasons(), "--out", out, "--json").document
     old, new = load_bundle(bundle), load_bundle(out)
     live = RatedSchedule(LiveRatings.start(old.rating_filter))
     for result in newest():
@@ -67,18 +63,14 @@ def test_it_learns_what_a_server_would_have_and_changes_nothing_else(
     assert read_manifest(tmp_path / "again").version == new.version != old.version
 
 
-def test_by_default_the_bundle_is_replaced_and_then_there_is_nothing_newer(
-    bundle: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_by_default_the_bundle_is_replaced_and_then_there_is_nothing_newer(bundle: Path) -> None:
     version, file = read_manifest(bundle).version, simulated_seasons() / "plays_2034.parquet"
-    assert run("refresh", bundle, "--from", file) == 0
-    assert f"with the models of {version}" in capsys.readouterr().out
+    assert f"with the models of {version}" in told("refresh", bundle, "--from", file).out
     refreshed = read_manifest(bundle)
     assert refreshed.version != version
-    assert run("refresh", bundle, "--from", file, "--json") == 0
-    told = capsys.readouterr()
-    assert f"no game after {refreshed.ratings.date}, the newest final that its ratings know; nothing was" in told.err
-    assert json.loads(told.out)["games"] == 0
+    done = told("refresh", bundle, "--from", file, "--json")
+    assert f"no game after {refreshed.ratings.date}, the newest final that its ratings know; nothing was" in done.err
+    assert (done.code, done.document["games"]) == (0, 0)
     assert read_manifest(bundle) == refreshed
 
 
@@ -100,37 +92,13 @@ def test_seasons_without_games_are_found(bundle: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
-async def test_a_ledger_is_a_source_too_but_for_its_replays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_ledger_is_a_source_too(tmp_path: Path) -> None:
     shipped = shutil.copytree(default_bundle(), tmp_path / "bundle")
-    await ledger_of(tmp_path / "replays.sqlite3", 0)
-    assert run("refresh", shipped, "--from", tmp_path / "replays.sqlite3") == 1
-    error = capsys.readouterr().err
-    assert "the ledger has no game to export; games of replays do not count by default" in error
-    assert "--include-replays" not in error
     await ledger_of(tmp_path / "ledger.sqlite3", 3)
-    assert run("refresh", shipped, "--from", tmp_path / "ledger.sqlite3", "--out", tmp_path / "refreshed") == 0
-    assert "3, 2024-11-01 to 2024-11-03" in capsys.readouterr().out
+    done = told("refresh", shipped, "--from", tmp_path / "ledger.sqlite3", "--out", tmp_path / "refreshed")
+    assert "3, 2024-11-01 to 2024-11-03" in done.out
     before, after = (load_bundle(path).rating_filter.strengths for path in (shipped, tmp_path / "refreshed"))
     assert after["BKN"] - after["GSW"] > before["BKN"] - before["GSW"] + 1
-
-
-@pytest.mark.parametrize(
-    ("source", "reason"),
-    [
-        ("games.parquet", "games.parquet: is not plays_SEASON.parquet"),
-        pytest.param("sqlite:///nowhere.sqlite3", "cannot be exported", marks=pytest.mark.nightly),
-    ],
-)
-def test_an_unusable_source_is_named_and_the_bundle_stays(
-    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, reason: str
-) -> None:
-    (tmp_path / "games.parquet").write_bytes(b"PAR1")
-    before = read_manifest(bundle)
-    assert run("refresh", bundle, "--from", source if "://" in source else tmp_path / source) == 1
-    error = capsys.readouterr().err
-    assert reason in error
-    assert "Traceback" not in error
-    assert read_manifest(bundle) == before
 
 
 def test_a_refresh_carries_the_ratings_of_totals_and_keeps_their_tables(bundle: Path, tmp_path: Path) -> None:
@@ -157,11 +125,9 @@ def of(home: str = "DET", away: str = "NYK", margin: int = 6, total: int | None 
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [
-        ([of(margin=400)], "NYK @ DET of 2033-11-01 with a final differential of 400"),
-        ([of(margin=0)], "differential of 0; expected 1 to 80 points"),
+        ([of(margin=400)], "NYK @ DET of 2033-11-01 with a final differential of 400; expected 1 to 80 points"),
         ([of(away="XXX")], "XXX is no NBA code"),
         ([of(away="DET")], "expected two teams"),
-        ([of(total=10**6)], "1000000 total points; expected 6"),
         ([of(total=4)], "4 total points; expected 6"),
         ([of(total=201)], "201 total points; expected an even"),
         ([of(day=date(2034, 1, 1))], "expected games until today, 2033-12-31"),

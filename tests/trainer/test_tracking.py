@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.builders.bundles import bundle_of_two_seasons, small_bundle_folder
-from tests.support.processes.connections import answers
+from tests.support.processes.mlflow_server import mlflow_server
 
 from dejavu_store.bundle import load_bundle, read_manifest
 from dejavu_trainer.tracking import CHALLENGER, EXPERIMENT, MODEL, MlflowTracker, TrackingError, metrics, parameters
@@ -26,38 +21,8 @@ BUNDLE = "bundle"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a tracking server that keeps all in a folder."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    places = (
-        "--backend-store-uri",
-        f"sqlite:///{folder / 'mlflow.db'}",
-        "--artifacts-destination",
-        str(folder / "art"),
-    )
-    at = ("--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--workers", "1")
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # jobs need huey
-    environment = {**os.environ, **quiet, "PYTHONWARNINGS": ""}
-    with (folder / "log").open("wb") as log:
-        program = Path(sys.executable).with_name("mlflow")
-        process = subprocess.Popen(
-            (program, "server", *at, *places),
-            stdout=log,
-            stderr=log,
-            cwd=folder,
-            env=environment,
-            start_new_session=True,
-        )
-        try:
-            deadline = time.monotonic() + 120
-            while not answers(address):
-                assert process.poll() is None, (folder / "log").read_text()
-                assert time.monotonic() < deadline, (folder / "log").read_text()
-                time.sleep(0.1)
-            yield f"http://{address}"
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)  # its workers too
-            process.wait()
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as address:
+        yield address
 
 
 @pytest.fixture
@@ -134,18 +99,14 @@ def test_a_place_of_files_that_cannot_be_used_leaves_a_failed_run(
 @pytest.mark.nightly
 def test_a_server_that_does_not_answer_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(TrackingError, match=r"MLflow at http://127\.0\.0\.1:1: ") as failed:
+    with pytest.raises(TrackingError, match=r"MLflow at http://127\.0\.0\.1:1: [^\n]+\Z"):
         MlflowTracker("http://127.0.0.1:1").log(small_bundle_folder())
-    assert "\n" not in str(failed.value)
 
 
-@pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "mlruns", "file:///tmp/runs"])
-def test_only_servers_are_taken(uri: str) -> None:
-    with pytest.raises(TrackingError, match="is no tracking server; expected http://HOST:PORT"):
-        MlflowTracker(uri)
-
-
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_servers_are_taken_and_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for uri in ("sqlite:///mlflow.db", "mlruns", "file:///tmp/runs"):
+        with pytest.raises(TrackingError, match="is no tracking server; expected http://HOST:PORT"):
+            MlflowTracker(uri)
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(
         TrackingError, match=r"mlflow is not installed; .* pip install 'dejavu-forecast\[trainer,mlflow\]'"

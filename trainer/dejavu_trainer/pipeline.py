@@ -40,7 +40,7 @@ from dejavu_store.contents import linear_to_bytes, ratings_to_bytes
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import split_seasons
 from dejavu_trainer.evaluation.verdict import holdout_verdict, verdict_of
-from dejavu_trainer.execution import HERE, Execution, Progress
+from dejavu_trainer.execution import Progress
 from dejavu_trainer.lineage import code_version, libraries
 from dejavu_trainer.training.calibrate import CalibratedModels, fit_recipe, measure
 from dejavu_trainer.training.ratings import rating_errors
@@ -55,19 +55,6 @@ _GOLDEN = (
 )
 """Golden queries, replayed when a bundle is checked: horizon, minute, whether the teams are given."""
 
-_NO_ANSWER = Golden(
-    horizon=Horizon.FINAL,
-    pattern=(0.0,),
-    home_team="",
-    away_team="",
-    alpha=DEFAULT_ALPHA,
-    point_forecast=0.0,
-    interval_lower=0.0,
-    interval_upper=0.0,
-    home_lead_probability=0.5,
-)
-"""Stands for the golden answers in the manifest of the models that give them."""
-
 
 @dataclass(frozen=True)
 class FitReport:
@@ -76,14 +63,12 @@ class FitReport:
     Attributes:
         forecaster: the published bundle, loaded back from disk.
         bundle: folder of the bundle.
-        recipe: the training configuration.
         ratings: errors of the pregame expected margins on the calibration games; see `training.ratings.rating_errors`.
         note: limits of the verdict's meaning for these games; empty if there are none.
     """
 
     forecaster: Forecaster
     bundle: Path
-    recipe: TrainingConfig
     ratings: dict[str, tuple[float, float]]
     note: str
 
@@ -98,7 +83,6 @@ def fit(
     recipe: TrainingConfig | None = None,
     backtest: Path | None = None,
     progress: Progress | None = None,
-    execution: Execution = HERE,
     lineage: LineageRecord | None = None,
 ) -> FitReport:
     """Train, calibrate and publish a bundle that forecasts both horizons from every minute.
@@ -115,7 +99,6 @@ def fit(
         backtest: result of a walk-forward with the same recipe; its verdict is used. Without one, the models are
             evaluated once, on the last of the calibration games.
         progress: receives progress updates.
-        execution: where independent pieces run; does not change the result.
         lineage: origin of the bundle; by default, only the version of the code. Does not change the model version.
 
     Raises:
@@ -131,10 +114,10 @@ def fit(
     used = games.of_seasons([*train, *calibrate])
     backtest_verdict, note = (None, "") if backtest is None else verdict_of(backtest, recipe, used)
 
-    fitted = fit_recipe(to_train, to_calibrate, recipe, seed, progress, execution)
+    fitted = fit_recipe(to_train, to_calibrate, recipe, seed, progress)
     with progress.step("Fit the totals", recipe.rating_steps) as advance:
         totals = fit_totals(Games.joined([to_train, to_calibrate]), recipe.rating_steps, advance)
-    verdict = backtest_verdict or holdout_verdict(fitted, progress, execution)
+    verdict = backtest_verdict or holdout_verdict(fitted, progress)
 
     with progress.step("Publish", 1) as advance:
         errors = rating_errors(to_train, fitted.before, fitted.calibrate)
@@ -147,7 +130,7 @@ def fit(
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         ratings_record = RatingsRecord(date=ratings.newest, season=season_served, **asdict(ratings.settings))
         packages = {each.name: package_of(each.name) for each in fitted.models.others}
-        draft = Manifest(
+        draft = Manifest.model_construct(  # checked when it is published
             schema_version=SCHEMA_VERSION,
             version=version_of(ratings_record, hashes, packages),
             components=fitted.models.components,
@@ -161,13 +144,13 @@ def fit(
             ratings=ratings_record,
             verdict=verdict,
             metrics=tuple(metrics),
-            golden=(_NO_ANSWER,),
+            golden=(),
             files=hashes,
             lineage=lineage or LineageRecord(code_version=code_version()),
         )
         forecaster = publish(out, _with_golden(draft, fitted, ratings), contents)
         advance(1)
-    return FitReport(forecaster, out, recipe, errors, note)
+    return FitReport(forecaster, out, errors, note)
 
 
 def _contents(fitted: CalibratedModels, ratings: RatingFilter, totals: Totals | None) -> dict[str, bytes]:
@@ -197,10 +180,14 @@ def _part(games: Games) -> Part:
 def _with_golden(draft: Manifest, fitted: CalibratedModels, ratings: RatingFilter) -> Manifest:
     """Return a manifest with golden answers, which the models in memory give as a server does."""
     games, model = fitted.calibrate.games, Forecaster(draft, fitted.models, fitted.calibration, ratings)
-    teams, golden = {"home_team": str(games.home[-1]), "away_team": str(games.away[-1])}, []
+    golden = []
     for horizon, minute, with_teams in _GOLDEN:
-        asked = {"horizon": horizon, "pattern": tuple(games.levels[-1, :minute].tolist())}
-        golden.append(answered(model, _NO_ANSWER.model_copy(update=asked | (teams if with_teams else {}))))
+        home, away = (str(games.home[-1]), str(games.away[-1])) if with_teams else ("", "")
+        pattern = tuple(games.levels[-1, :minute].tolist())
+        query = Golden.model_construct(
+            horizon=horizon, pattern=pattern, home_team=home, away_team=away, alpha=DEFAULT_ALPHA
+        )
+        golden.append(answered(model, query))
     return draft.model_copy(update={"golden": tuple(golden)})
 
 

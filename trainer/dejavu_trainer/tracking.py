@@ -163,18 +163,9 @@ class MlflowTracker:
 
 def parameters(manifest: Manifest) -> dict[str, str]:
     """Return the parameters of a fit for MLflow: its inputs, cut to what every server accepts."""
-    values: dict[str, Any] = {
-        "train_seasons": ",".join(map(str, manifest.train.seasons)),
-        "train_games": manifest.train.games,
-        "calibration_seasons": ",".join(map(str, manifest.calibrate.seasons)),
-        "calibration_games": manifest.calibrate.games,
-        "seed": manifest.seed,
-        "recipe": manifest.verdict.recipe,
-        "data_fingerprint": manifest.data_fingerprint,
-        **{f"ratings.{name}": value for name, value in manifest.ratings.model_dump(mode="json").items()},
-        **{f"libraries.{name}": value for name, value in manifest.libraries.items()},
-        **({} if manifest.lineage is None else manifest.lineage.model_dump()),
-    }
+    record, parts = manifest.model_dump(mode="json"), ("train", "calibrate", "ratings", "libraries", "lineage")
+    values = {f"{part}.{name}": value for part in parts for name, value in (record[part] or {}).items()}
+    values |= {name: record[name] for name in ("seed", "data_fingerprint")} | {"recipe": manifest.verdict.recipe}
     return {name: str(value)[:_LONGEST_VALUE] for name, value in values.items() if value != ""}
 
 

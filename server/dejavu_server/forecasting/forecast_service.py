@@ -24,8 +24,7 @@ from dejavu_models.results import Failed, Result
 from dejavu_models.types import Forecast, Horizon, TotalForecast
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
-from dejavu_server.forecasting.lifecycle.models import Models
-from dejavu_store.registry import Chosen
+from dejavu_server.forecasting.lifecycle.models import Chosen, ServingModels
 
 
 class AnsweredForecasts:
@@ -71,7 +70,7 @@ class ForecastService:
 
     def __init__(
         self,
-        models: Models,
+        models: ServingModels,
         batcher: Batcher,
         ledger: LedgerAccess,
         recorded: Counter,

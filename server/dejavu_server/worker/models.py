@@ -16,10 +16,11 @@ from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePatt
 from dejavu_models.forecaster import Forecaster
 from dejavu_server.admission.controller import AdmissionController
 from dejavu_server.forecasting.batcher import CHUNK, Batcher
+from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_store.bundle import MANIFEST, load_bundle
-from dejavu_store.registry import Registry, bundle_folders
+from dejavu_store.registry import served_bundle
 
 _log = structlog.get_logger(__name__)
 
@@ -57,7 +58,7 @@ class PreloadedModels:
         preloaded: each worker loads the models that the ledger names.
         """
         loaded = {}
-        for folder in () if settings.model_store else bundle_folders(settings.bundles):
+        for folder in () if settings.model_store else settings.bundles or (served_bundle(),):
             with contextlib.suppress(BundleError, OSError):
                 manifest = (folder / MANIFEST).read_bytes()
                 forecaster = load_bundle(folder, allow_unfit=settings.allow_unfit)
@@ -83,7 +84,7 @@ class PreloadedModels:
 NOTHING_PRELOADED: Final = PreloadedModels({})
 
 
-def load_models(settings: Settings, preloaded: PreloadedModels = NOTHING_PRELOADED) -> Registry:
+def load_models(settings: Settings, preloaded: PreloadedModels = NOTHING_PRELOADED) -> ServingModels:
     """Load the bundles of the settings; unfit ones only if allowed.
 
     Without bundles in the settings, all workers of a fork server use the bundle that it loaded, not a newer refresh.
@@ -95,15 +96,16 @@ def load_models(settings: Settings, preloaded: PreloadedModels = NOTHING_PRELOAD
     Raises:
         BundleError: if a bundle can't be loaded, is unfit, or was given twice.
     """
-    try:
-        return Registry.load(
-            settings.bundles or preloaded.folders, allow_unfit=settings.allow_unfit, find=preloaded.get
+    folders = settings.bundles or preloaded.folders or (served_bundle(),)
+    loaded = [preloaded.get(folder) or load_bundle(folder, allow_unfit=settings.allow_unfit) for folder in folders]
+    if len({each.version for each in loaded}) < len(loaded):
+        raise DuplicateBundle(
+            "two bundles have the same version and would give the same forecasts: list each only once"
         )
-    except ValueError as error:
-        raise DuplicateBundle(str(error)) from error
+    return ServingModels(loaded)
 
 
-def configure(registry: Registry, settings: Settings) -> None:
+def configure(registry: ServingModels, settings: Settings) -> None:
     """Apply the settings to every model, and log which ones are unfit."""
     for info in registry.models():
         configure_model(registry.get(info.version), settings)
@@ -126,7 +128,7 @@ def configure_model(forecaster: Forecaster, settings: Settings) -> None:
     )
 
 
-def warm_up(registry: Registry, preloaded: PreloadedModels = NOTHING_PRELOADED) -> None:
+def warm_up(registry: ServingModels, preloaded: PreloadedModels = NOTHING_PRELOADED) -> None:
     """Warm up every model that was not preloaded; see `warm_up_model`."""
     for version in registry.versions:
         forecaster = registry.get(version)

@@ -16,7 +16,7 @@ from dejavu_common.clock import game_day
 from dejavu_feed.off_season import playing_days
 from dejavu_models.ratings import ratings_warnings
 from dejavu_models.types import WarningReason
-from dejavu_server.forecasting.lifecycle.models import Models
+from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.periodic import PeriodicTask
 
@@ -36,7 +36,7 @@ class RatingsAge(PeriodicTask):
         logs: whether to log outdated ratings; only one worker of a server does.
     """
 
-    def __init__(self, models: Models, metrics: Metrics, clock: Callable[[], datetime], *, logs: bool) -> None:
+    def __init__(self, models: ServingModels, metrics: Metrics, clock: Callable[[], datetime], *, logs: bool) -> None:
         super().__init__("ratings-age", REFRESH_SECONDS, self._refresh_again)
         self._models = models
         self._metrics = metrics

@@ -56,7 +56,7 @@ from dejavu_server.api.record_service import MAX_LOOKUPS_WAITING, RECORD_SERVICE
 from dejavu_server.api.reflection import REFLECTION_SERVICES, reflection_handlers
 from dejavu_server.api.shared_reads import ReadSlot, SharedReads
 from dejavu_server.forecasting.forecast_service import ForecastService
-from dejavu_server.forecasting.lifecycle.models import Models
+from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
@@ -79,7 +79,6 @@ from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age_metrics import RatingsAge
 from dejavu_server.worker.sampler import COVERAGE_DAYS, MetricsSampler
 from dejavu_server.worker.statistics import StatisticsReporter
-from dejavu_store.registry import Registry
 
 LOOK_SECONDS = 0.05
 """Interval at which a server is checked: gRPC reports a failure only when polled."""
@@ -132,7 +131,7 @@ class Worker:
         *,
         name: str = "0",
         workers: int = 1,
-        registry: Registry | None = None,
+        registry: ServingModels | None = None,
         metrics: Metrics | None = None,
         clock: Callable[[], datetime] = utc_now,
         reuse_port: bool = False,
@@ -310,7 +309,7 @@ class Worker:
         states.start()
         return states
 
-    async def _load_models(self) -> Registry:
+    async def _load_models(self) -> ServingModels:
         """Return the models, warmed up and with the settings of this server."""
         settings = self._settings
         registry = self._registry
@@ -321,7 +320,7 @@ class Worker:
         configure(registry, settings)
         return registry
 
-    async def _open_models(self, stack: AsyncExitStack) -> Models:
+    async def _open_models(self, stack: AsyncExitStack) -> ServingModels:
         """Open the ledger and load the models; with a model store, the ledger says which ones."""
         settings = self._settings
         registry = None if settings.model_store else await self._load_models()
@@ -358,7 +357,7 @@ class Worker:
         """Return the course of a similar game, by the models that the ledger says; empty before they are loaded."""
         return () if self._lifecycle is None else self._lifecycle.models.course(forecast, game)
 
-    def _model_service(self, models: Models, reads: SharedReads) -> ModelService:
+    def _model_service(self, models: ServingModels, reads: SharedReads) -> ModelService:
         if self._lifecycle is None:
             return ModelService(models, self._clock)
         return ModelService(

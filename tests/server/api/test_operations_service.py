@@ -33,11 +33,11 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu_client import HALFTIME, AsyncDejavuClient, FailedPreconditionError, InvalidArgumentError, predict_request
 from dejavu_server.api.converters.operations import FEED_SECONDS, stats_message
 from dejavu_server.api.feed_service import MAX_FEEDS
+from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.statistics import ServerStatistics, Statistics
 from dejavu_server.worker import sampler
 from dejavu_server.worker.worker import Worker
-from dejavu_store.registry import Registry
 
 
 async def stats_when(
@@ -62,7 +62,7 @@ def message(statistics: ServerStatistics, now: float, **ledger: Any) -> GetServi
 
 @asynccontextmanager
 async def client_of(folder: Path, metrics: Metrics | None = None) -> AsyncIterator[AsyncDejavuClient]:
-    registry = Registry([PersistenceForecaster()])
+    registry = ServingModels([PersistenceForecaster()])
     async with (
         Worker(settings_in(folder), registry=registry, metrics=metrics) as worker,
         AsyncDejavuClient(worker.address, timeout=30.0) as client,

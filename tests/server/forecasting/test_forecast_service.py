@@ -25,8 +25,8 @@ from dejavu_server.admission.refusals import Overloaded
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
+from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.observability.metrics import Metrics
-from dejavu_store.registry import Registry
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -73,7 +73,7 @@ def notebook() -> Notebook:
 @pytest.fixture
 async def issuer(notebook: Notebook) -> AsyncIterator[ForecastService]:
     batcher = Batcher(max_waiting=10)
-    registry = Registry([PersistenceForecaster("one"), PersistenceForecaster("two")])
+    registry = ServingModels([PersistenceForecaster("one"), PersistenceForecaster("two")])
     yield ForecastService(
         registry, batcher, notebook, Metrics().recorded, lifetime=timedelta(minutes=5), clock=lambda: NOW
     )
@@ -84,7 +84,7 @@ async def issuer(notebook: Notebook) -> AsyncIterator[ForecastService]:
 async def every_minute(notebook: Notebook) -> AsyncIterator[ForecastService]:
     """A forecast service whose model supports quantiles."""
     batcher = Batcher()
-    registry = Registry([EveryMinuteForecaster()])
+    registry = ServingModels([EveryMinuteForecaster()])
     yield ForecastService(
         registry, batcher, notebook, Metrics().recorded, lifetime=timedelta(minutes=5), clock=lambda: NOW
     )
@@ -179,7 +179,7 @@ async def test_what_the_ledger_says_of_forecasts_is_counted(notebook: Notebook) 
     batcher = Batcher()
     counter = Metrics(registry).recorded
     issuer = ForecastService(
-        Registry([EveryMinuteForecaster()]), batcher, notebook, counter, lifetime=timedelta(1), clock=lambda: NOW
+        ServingModels([EveryMinuteForecaster()]), batcher, notebook, counter, lifetime=timedelta(1), clock=lambda: NOW
     )
     final = replace(question(), game_id=game(5), query=replace(question().query, horizon=Horizon.FINAL))
     notebook.known, notebook.recorded_before = frozenset({game(2), game(3)}), frozenset({game(4)})

@@ -24,8 +24,8 @@ from dejavu_models.types import ExpectedMarginTerms, Forecast
 from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
+from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.observability.metrics import Metrics
-from dejavu_store.registry import Registry
 
 GAME_DAY = game_day(datetime.now(UTC))  # a market of a past evening is late, and not recorded
 LATER = GAME_DAY + timedelta(days=1)
@@ -68,7 +68,7 @@ def model() -> DatedForecaster:
 @pytest.fixture
 async def service(model: DatedForecaster, ledger: Ledger) -> AsyncIterator[ForecastService]:
     batcher = Batcher()
-    yield ForecastService(Registry([model]), batcher, ledger, Metrics().recorded, lifetime=timedelta(minutes=5))
+    yield ForecastService(ServingModels([model]), batcher, ledger, Metrics().recorded, lifetime=timedelta(minutes=5))
     await batcher.close()
 
 

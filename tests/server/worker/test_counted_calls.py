@@ -17,15 +17,17 @@ from dejavu_client.errors import UnauthenticatedError
 from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope, CallerLabels
+from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.worker.worker import Worker
-from dejavu_store.registry import Registry
 
 
 async def test_calls_of_methods_that_do_not_exist_are_counted_under_one_name(tmp_path: Path) -> None:
     figures = CollectorRegistry()
     async with (
-        Worker(settings_in(tmp_path), registry=Registry([PersistenceForecaster()]), metrics=Metrics(figures)) as worker,
+        Worker(
+            settings_in(tmp_path), registry=ServingModels([PersistenceForecaster()]), metrics=Metrics(figures)
+        ) as worker,
         grpc.aio.insecure_channel(worker.address) as channel,
     ):
         for number in range(3):
@@ -47,7 +49,9 @@ async def test_calls_of_methods_that_do_not_exist_are_counted_under_one_name(tmp
 async def test_a_request_that_the_core_refuses_is_counted(tmp_path: Path) -> None:
     figures, path = CollectorRegistry(), "/dejavu.v1.PredictionService/Predict"
     async with (
-        Worker(settings_in(tmp_path), registry=Registry([PersistenceForecaster()]), metrics=Metrics(figures)) as worker,
+        Worker(
+            settings_in(tmp_path), registry=ServingModels([PersistenceForecaster()]), metrics=Metrics(figures)
+        ) as worker,
         grpc.aio.insecure_channel(worker.address) as channel,
     ):
         predict: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
@@ -67,7 +71,7 @@ async def test_calls_are_counted_by_the_name_of_their_token(tmp_path: Path) -> N
         return figures.get_sample_value("dejavu_caller_calls_total", {"caller": caller, "code": code})
 
     settings = settings_in(tmp_path, tokens=str(tokens))
-    async with Worker(settings, registry=Registry([PersistenceForecaster()]), metrics=Metrics(figures)) as worker:
+    async with Worker(settings, registry=ServingModels([PersistenceForecaster()]), metrics=Metrics(figures)) as worker:
         async with AsyncDejavuClient(worker.address, token=token) as client:
             await client.predict(PATTERN)
             await client.health()

@@ -15,12 +15,12 @@ from tests.support.harness.waiting import until
 from tests.support.processes.servers import settings_in
 
 from dejavu_client import HALFTIME, AsyncDejavuClient
+from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.worker import sampler
 from dejavu_server.worker.worker import Worker
-from dejavu_store.registry import Registry
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def figures() -> CollectorRegistry:
 async def client_of(
     tmp_path: Path, figures: CollectorRegistry, **changes: object
 ) -> AsyncIterator[tuple[Worker, AsyncDejavuClient]]:
-    registry = Registry([PersistenceForecaster()])
+    registry = ServingModels([PersistenceForecaster()])
     async with (
         Worker(settings_in(tmp_path, **changes), registry=registry, metrics=Metrics(figures)) as worker,
         AsyncDejavuClient(worker.address, timeout=30.0) as client,

@@ -27,9 +27,10 @@ from dejavu_ledger import InvalidLedgerUrl, Ledger, LedgerUnavailable
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.types import Horizon
 from dejavu_server.forecasting.batcher import CHUNK
+from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.worker.models import DuplicateBundle, warm_up
 from dejavu_server.worker.worker import Worker
-from dejavu_store.registry import Registry, default_bundle
+from dejavu_store.registry import default_bundle
 
 if TYPE_CHECKING:
     from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
@@ -131,7 +132,7 @@ async def test_a_bundle_named_twice_and_a_url_that_can_name_no_ledger_are_refuse
 
 def test_every_model_is_warmed_up_alone_and_in_company() -> None:
     one, two = PersistenceForecaster("one"), PersistenceForecaster("two")
-    warm_up(Registry([one, two]))
+    warm_up(ServingModels([one, two]))
     assert one.groups == two.groups
     assert {1, CHUNK} <= set(one.groups)
 
@@ -140,7 +141,7 @@ def test_every_horizon_of_a_model_is_warmed_up_from_its_first_slot_to_its_last()
     model = EveryMinuteForecaster()
     asked = set[tuple[Horizon, int]]()
     model.before = lambda queries: asked.update((query.horizon, query.pattern.minutes) for query in queries)
-    warm_up(Registry([model]))
+    warm_up(ServingModels([model]))
     assert asked == {(Horizon.HALFTIME, 1), (Horizon.HALFTIME, 23), (Horizon.FINAL, 1), (Horizon.FINAL, 47)}
 
 

@@ -30,9 +30,9 @@ from tests.support.processes.postgres import on_postgres
 from tests.support.processes.preloaded import Child, start_preloaded
 
 from dejavu_models.forecaster import Forecaster
+from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.settings import Settings
 from dejavu_server.worker.worker import Worker
-from dejavu_store.registry import Registry
 
 
 def settings_in(folder: Path, **changes: Any) -> Settings:
@@ -47,9 +47,9 @@ def settings_in(folder: Path, **changes: Any) -> Settings:
 
 def new_worker(folder: Path, *forecasters: Forecaster, shipped: bool = False, **changes: Any) -> Worker:
     """Create a worker without starting it, with hand-written models or, if `shipped`, with the default bundle."""
-    registry = None if shipped else Registry(forecasters or [PersistenceForecaster()])
+    registry = None if shipped else ServingModels(forecasters or [PersistenceForecaster()])
     if shipped and not changes.keys() & {"bundles", "model_store"}:
-        registry = Registry([copy.copy(shipped_bundle())])  # settings are applied to the copy
+        registry = ServingModels([copy.copy(shipped_bundle())])  # settings are applied to the copy
     settings = settings_in(folder, **changes)
     if "ledger" not in changes:
         put_missing_ledger(settings.ledger)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.support.fakes.stats_service import StatsStandIn, season_of_games, status
 from tests.support.harness.documents import ROOT
 from tests.support.harness.fetch import ATTEMPTS, truth
-from tests.trainer.harness import run
+from tests.trainer.harness import told
 
 from dejavu_trainer.data.retries import RetryingClient
 
@@ -32,31 +30,14 @@ def service() -> Iterator[StatsStandIn]:
         yield service
 
 
-def test_it_says_what_it_wrote_and_what_could_not_be_had(
-    service: StatsStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    game = GAMES[2]
+def test_it_says_what_it_wrote_and_what_could_not_be_had(service: StatsStandIn, tmp_path: Path) -> None:
+    game = GAMES[0]
     service.faults[game.game_id] = [status(500)] * ATTEMPTS
     arguments = ("fetch", "--seasons", "2024-25", "--out", tmp_path, "--url", service.url)
-    assert run(*arguments) == 1
-    printed = capsys.readouterr()
-    assert printed.out.endswith(" rows, 4 games; 2 of about 1,230 games of the regular season\n")
-    said = ["2024-25: 0 of 5", *["status 500; retrying in 0 s"] * (ATTEMPTS - 1), f"{game.game_id} "]
-    *lines, last = printed.err.splitlines()
-    assert all(line.startswith(start) for line, start in zip(lines, said, strict=True))
-    assert last == "dejavu-trainer: 1 games of 2024-25 could not be fetched; run the same command again to retry"
-    assert run(*arguments) == 0
-    rows = f"{len(truth(GAMES)):,} rows, 5 games; 3 of about 1,230 games of the regular season"
-    assert capsys.readouterr().out == f"{tmp_path / 'plays_2025.parquet'}: {rows}\n"
-
-
-def test_programs_get_one_document(service: StatsStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    game = GAMES[0]
-    service.faults[game.game_id] = [status(404)]
-    assert run("fetch", "--seasons", "2024-25", "--out", tmp_path, "--url", service.url, "--json") == 1
-    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    done = told(*arguments, "--json")
+    document = done.document
     (season,) = document["seasons"]
-    assert document["stopped"] == ""
+    assert (done.code, document["stopped"]) == (1, "")
     assert season == {
         "season": "2024-25",
         "file": str(tmp_path / "plays_2025.parquet"),
@@ -71,21 +52,18 @@ def test_programs_get_one_document(service: StatsStandIn, tmp_path: Path, capsys
                 "game_id": game.game_id,
                 "date": game.day.isoformat(),
                 "teams": f"{game.away} @ {game.home}",
-                "reason": "status 404, after 1 attempt",
+                "reason": "status 500, after 3 attempts",
             }
         ],
     }
     explained = (ROOT / "docs" / "training.md").read_text()
     assert not [key for key in [*document, *season] if f"`{key}`" not in explained]
-
-
-def test_a_season_that_has_not_begun_hides_none_before_it(
-    service: StatsStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("fetch", "--seasons", "2024-25,2030-31", "--out", tmp_path, "--url", service.url) == 1
-    told = capsys.readouterr()
-    assert told.out.endswith(" rows, 5 games; 3 of about 1,230 games of the regular season\n")
-    assert told.err.endswith("dejavu-trainer: 2030-31: the NBA lists no finished game\n")
+    said = ["2024-25: 0 of 5", *["status 500; retrying in 0 s"] * (ATTEMPTS - 1), f"{game.game_id} "]
+    *lines, last = done.err.splitlines()
+    assert all(line.startswith(start) for line, start in zip(lines, said, strict=True))
+    assert last == "dejavu-trainer: 1 games of 2024-25 could not be fetched; run the same command again to retry"
+    rows = f"{len(truth(GAMES)):,} rows, 5 games; 3 of about 1,230 games of the regular season"
+    assert told(*arguments).out == f"{tmp_path / 'plays_2025.parquet'}: {rows}\n"
 
 
 @pytest.mark.parametrize(
@@ -96,14 +74,8 @@ def test_a_season_that_has_not_begun_hides_none_before_it(
         ((), "--seasons"),
     ],
 )
-def test_wrong_usage_is_told(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: tuple[str, ...],
-    complaint: str,
-) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    assert run("fetch", *arguments, "--out", tmp_path / "data") == 2
-    assert complaint in capsys.readouterr().err
+def test_wrong_usage_is_told(tmp_path: Path, arguments: tuple[str, ...], complaint: str) -> None:
+    refused = told("fetch", *arguments, "--out", tmp_path / "data")
+    assert refused.code == 2
+    assert complaint in " ".join(refused.err.replace("│", " ").split())
     assert not (tmp_path / "data").exists()

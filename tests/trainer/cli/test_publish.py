@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.store.conftest import condemn, rewrite
+from tests.store.conftest import rewrite
 from tests.support.builders.bundles import small_bundle
 from tests.support.harness.stores import stored_versions
 from tests.support.processes.servers import running_worker
@@ -55,15 +55,6 @@ def test_a_server_of_another_store_refuses_it_in_a_sentence(
     assert f"{tmp_path / 'store'} has no model" in told
     assert "{" not in told
     assert "Traceback" not in told
-
-
-def test_an_unfit_bundle_is_refused_unless_allowed(
-    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rewrite(bundle, condemn)
-    assert run("publish", bundle, "--store", tmp_path / "store") == 1
-    assert "marked unfit" in capsys.readouterr().err
-    assert run("publish", bundle, "--store", tmp_path / "store", "--allow-unfit") == 0
 
 
 @pytest.mark.parametrize("options", [(), ("--target", "127.0.0.1:1"), ("--target", "127.0.0.1:1", "--mlflow", "x")])

@@ -50,16 +50,13 @@ def test_games_get_the_box_scores_of_the_file_beside_their_plays(tmp_path: Path)
     ("column", "change", "message"),
     [
         ("seconds", lambda old: [each + 0.5 for each in old], r"seconds is \d+\.5; expected a whole number"),
-        ("seconds", lambda old: [f"{each} s" for each in old], "can't be read as box scores"),
         ("seconds", lambda old: [*old[:2], -1, *old[3:]], r"players\[2\].seconds is -1; expected 1 to 10800"),
         ("player", lambda old: [*old[:-1], 2**64 - 1], "can't be read as box scores"),
         ("player", lambda old: [old[0], old[0], *old[2:]], "game 203303060LAL: players is a player twice"),
         ("first_s", lambda old: [math.inf, *old[1:]], "game 203303060LAL: first_s is inf; expected 0 to 10800"),
-        ("first_s", lambda old: [math.nan, *old[1:]], "first_s is nan; expected 0 to 10800"),
         ("first_s", None, "lacks the column first_s"),
         ("plus_minus", lambda old: [None, *old[1:]], "plus_minus is missing in 1 rows"),
         ("started", lambda old: [False] * len(old), "0 starters of the home team; expected 5"),
-        ("home", lambda old: [True] * len(old), "10 starters of the home team; expected 5"),
     ],
 )
 def test_a_wrong_file_is_refused_by_name(
@@ -71,18 +68,3 @@ def test_a_wrong_file_is_refused_by_name(
         of[column] = change(old)
     with pytest.raises(DataError, match=rf"players_2033\.parquet.*{message}"):
         read_box_scores(write(tmp_path, of))
-
-
-def test_what_is_no_parquet_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "players_2033.parquet"
-    path.write_text("game_id,player\n")
-    with pytest.raises(DataError, match="players_2033"):
-        read_box_scores(path)
-
-
-def test_one_row_a_million_times_in_a_small_file_is_refused(tmp_path: Path) -> None:
-    row = {name: values[:1] * 2_000_001 for name, values in columns().items()}
-    path = write(tmp_path, row)
-    assert path.stat().st_size < 2_000_000
-    with pytest.raises(DataError, match="2,000,000 at most"):
-        read_box_scores(path)

@@ -16,7 +16,7 @@ import pytest
 from tests.support.builders.plays_files import written
 from tests.support.fakes.stats_service import StatsStandIn, season_of_games
 from tests.support.harness.fetch import fetch_from
-from tests.trainer.harness import run
+from tests.trainer.harness import Told, run, told
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.event_table import read_events
@@ -99,14 +99,14 @@ def v2(game: str) -> Rows:
 SOURCES = {"live": live, "v2": v2}
 
 
-def imported(folder: Path, events: Rows, *more: object) -> int:
+def imported(folder: Path, events: Rows, *more: object) -> Told:
     files = written(folder / "plays.csv", plays(FIRST) + plays(SECOND)), written(folder / "events.csv", events)
-    return run("import", files[0], "--events", files[1], "--season", 2024, "--out", folder / "out", *more)
+    return told("import", files[0], "--events", files[1], "--season", 2024, "--out", folder / "out", *more)
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_table_of_events_gives_events_and_box_scores(source: str, tmp_path: Path) -> None:
-    assert imported(tmp_path, SOURCES[source](FIRST) + SOURCES[source](SECOND)) == 0
+    assert imported(tmp_path, SOURCES[source](FIRST) + SOURCES[source](SECOND)).code == 0
     events = [
         row for row in read_events(tmp_path / "out" / "events_2024.parquet").to_pylist() if row["game_id"] == FIRST
     ]
@@ -144,26 +144,22 @@ def test_a_table_of_events_gives_events_and_box_scores(source: str, tmp_path: Pa
     ],
 )
 def test_a_bad_game_of_a_table_of_events_does_not_lose_the_others(
-    source: str, changed: dict[str, object], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    source: str, changed: dict[str, object], reason: str, tmp_path: Path
 ) -> None:
     first, *rest = SOURCES[source](FIRST)
-    assert imported(tmp_path, [first | changed, *rest, *SOURCES[source](SECOND)], "--json") == 0
-    printed = capsys.readouterr()
-    document = json.loads(printed.out)
-    assert f"no events of 1 game ({document['without_events'][0]['game_id']}): " in printed.err
-    assert reason in printed.err
+    done = imported(tmp_path, [first | changed, *rest, *SOURCES[source](SECOND)], "--json")
+    document = done.document
+    assert f"no events of 1 game ({document['without_events'][0]['game_id']}): " in done.err
+    assert reason in done.err
     events = read_events(tmp_path / "out" / "events_2024.parquet")
     assert (document["games"], document["events"]) == (2, len(set(events["game_id"].to_pylist())))
     assert SECOND in events["game_id"].to_pylist()
 
 
-def test_a_game_whose_line_ups_are_not_found_has_events_and_no_box_score(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_game_whose_line_ups_are_not_found_has_events_and_no_box_score(tmp_path: Path) -> None:
     silent = [row for row in live(FIRST) if (row["period"], row["person"]) != (3, 15)]
-    assert imported(tmp_path, silent + live(SECOND)) == 0
     message = f"no players of 1 game ({FIRST}): 4 players of the home team begin period 3; expected 5"
-    assert message in capsys.readouterr().err
+    assert message in imported(tmp_path, silent + live(SECOND)).err
     assert pq.read_table(tmp_path / "out" / "players_2024.parquet")["game_id"].unique().to_pylist() == [SECOND]
     assert len(set(read_events(tmp_path / "out" / "events_2024.parquet")["game_id"].to_pylist())) == 2
 
@@ -181,12 +177,10 @@ def test_a_game_whose_line_ups_are_not_found_has_events_and_no_box_score(
         (live(FIRST)[:-1], "has usable events of no game; 202310250DEN: they end 4–3; expected 5–3, as the plays"),
     ],
 )
-def test_a_file_without_usable_events_is_refused(
-    rows: Rows, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert imported(tmp_path, rows) == 1
-    assert not (tmp_path / "out").exists()
-    (line,) = capsys.readouterr().err.splitlines()
+def test_a_file_without_usable_events_is_refused(rows: Rows, message: str, tmp_path: Path) -> None:
+    refused = imported(tmp_path, rows)
+    assert (refused.code, (tmp_path / "out").exists()) == (1, False)
+    (line,) = refused.err.splitlines()
     assert line.startswith(f"dejavu-trainer: {tmp_path / 'events.csv'}")
     assert re.search(message, line)
 
@@ -246,12 +240,11 @@ CHECKED_MINUTES = (6, 12, 18, 24, 36, 42)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("season", range(2014, 2025))
 def test_real_events_lead_to_the_real_scores_and_nearly_all_box_scores(
-    season: int, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    season: int, data_dir: Path, tmp_path: Path
 ) -> None:
     file = data_dir / "seasons" / f"plays_{season}.parquet"
     events = data_dir / "events" / f"{'live' if season > 2020 else 'v2'}_{season}.parquet"
-    assert run("import", file, "--events", events, "--season", season, "--out", tmp_path, "--json") == 0
-    document = json.loads(capsys.readouterr().out)
+    document = told("import", file, "--events", events, "--season", season, "--out", tmp_path, "--json").document
     assert document["left_out"] == {2015: 1, 2018: 2}.get(season, 0)
     assert document["events"] >= 0.97 * document["games"]
     assert document["players"] >= 0.97 * document["events"]

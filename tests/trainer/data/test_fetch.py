@@ -1,13 +1,14 @@
-"""Fetches from a fake NBA statistics service: written files, exclusions, retries and resuming."""
+"""Fetches from a fake NBA statistics service: written files, exclusions, retries and resuming; finals."""
 
 from __future__ import annotations
 
 import copy
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,10 @@ from tests.support.harness.fetch import (
 )
 
 from dejavu_feed.errors import DataError
+from dejavu_feed.nba.stats_service import NbaStats
+from dejavu_models.live_ratings import GameResult
 from dejavu_trainer.data.fetch import exclusive_lock
+from dejavu_trainer.data.finals import fetch_finals
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.plays import write_plays
 from dejavu_trainer.data.retries import FetchStopped
@@ -237,3 +241,70 @@ def test_a_spoilt_kept_game_is_asked_for_again(service: StatsStandIn, tmp_path: 
     fetch_from(service, tmp_path)
     assert service.plays_asked() == [SECOND]
     assert files_of(tmp_path) == before
+
+
+NEUTRAL = GAMES[1]
+NEXT = season_of_games(4, season=2026, seed=2)
+SUMMER = date(2026, 7, 1)
+
+
+@pytest.fixture
+def two_seasons(service: StatsStandIn) -> StatsStandIn:
+    service.games += NEXT
+    return service
+
+
+def results(games: Sequence[PlayedOnce]) -> list[GameResult]:
+    return [game.result for game in sorted(games, key=lambda game: (game.day, game.game_id))]
+
+
+def finals_from(
+    service: StatsStandIn,
+    folder: Path,
+    *,
+    today: date = SUMMER,
+    seasons: Sequence[int] = (2025, 2026),
+    notes: Notes | None = None,
+) -> tuple[list[GameResult], list[str]]:
+    notes = notes or Notes()
+    with closing(NbaStats(service.url, timeout=5.0)) as stats:
+        return fetch_finals(stats, seasons, today, folder, notes.client(), notes.said.append)
+
+
+def test_the_finals_of_seasons_take_four_requests_each_and_the_plays_of_games_without_a_host(
+    two_seasons: StatsStandIn, tmp_path: Path
+) -> None:
+    notes = Notes()
+    finals = finals_from(two_seasons, tmp_path, notes=notes)
+    assert finals == (results([*GAMES, *NEXT]), [])
+    assert notes.said == ["2024-25: 8 finals", "2025-26: 6 finals"]
+    of_season = ["Regular Season", "IST", "PlayIn", "Playoffs"]
+    neutral = [game.game_id for game in (*GAMES, *NEXT) if game.neutral]
+    assert sorted(each.what for each in two_seasons.asked) == sorted([*of_season, *of_season, *neutral])
+
+
+def test_a_season_that_has_not_begun_has_none_and_games_of_today_count_tomorrow(
+    two_seasons: StatsStandIn, tmp_path: Path
+) -> None:
+    last = max(game.day for game in NEXT)
+    for today in (last, last + timedelta(days=1)):
+        finals = finals_from(two_seasons, tmp_path, today=today, seasons=[2026, 2027])
+        assert finals == (results([game for game in NEXT if game.day < today]), [])
+
+
+def test_games_without_a_result_or_a_host_are_left_out_and_count_later(
+    two_seasons: StatsStandIn, tmp_path: Path
+) -> None:
+    two_seasons.games[0] = replace(GAMES[0], over=False)
+    two_seasons.faults[NEUTRAL.game_id] = [status(404)]
+    found, left_out = finals_from(two_seasons, tmp_path)
+    assert found == results([*GAMES[2:], *NEXT])
+    assert [(each[:10], each.partition(": ")[2]) for each in left_out] == [
+        (GAMES[0].game_id, "the list has no result of it"),
+        (NEUTRAL.game_id, "its home team is not known: status 404, after 1 attempt"),
+    ]
+    two_seasons.games[0] = GAMES[0]
+    assert finals_from(two_seasons, tmp_path) == (results([*GAMES, *NEXT]), [])
+    two_seasons.asked.clear()
+    finals_from(two_seasons, tmp_path)
+    assert two_seasons.plays_asked() == [], "the plays are kept"

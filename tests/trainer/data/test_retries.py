@@ -46,31 +46,30 @@ def failing(*errors: FeedError) -> Callable[[], str]:
     return question
 
 
-Requests = st.lists(st.tuples(st.floats(0, 40), st.sampled_from(["good", "garbage", "403", "429"])), max_size=30)
+OUTCOMES = (None, MalformedFeed("garbage"), StatsUnavailable("403"), StatsUnavailable("429", retry_after=1.0))
 
 
-@given(requests=Requests, chance=st.floats(0, 1), first_wait=st.floats(0, 3), begun=st.floats(0, 2))
+@given(
+    requests=st.lists(st.tuples(st.floats(0, 40), st.sampled_from(OUTCOMES)), max_size=30),
+    chance=st.floats(0, 1),
+    first_wait=st.floats(0, 3),
+)
 def test_between_any_two_requests_there_is_the_spacing(
-    requests: list[tuple[float, str]], chance: float, first_wait: float, begun: float
+    requests: list[tuple[float, FeedError | None]], chance: float, first_wait: float
 ) -> None:
     """Holds for any durations and failures, and before the first request, since a fetch may just have been killed."""
     time = Time(chance)
     asker = time.asker(spacing=0.6, max_attempts=3, first_wait=first_wait)
     asked = [(time.now, time.now)]
-    left = list(requests)
 
     def question() -> None:
-        took, outcome = left.pop(0) if left else (0.0, "good")
-        start = time.now
+        took, error = requests.pop(0) if requests else (0.0, None)
         time.now += took
-        asked.append((start, time.now))
-        if outcome == "garbage":
-            raise MalformedFeed("garbage")
-        if outcome != "good":
-            raise StatsUnavailable(outcome, retry_after=1.0 if outcome == "429" else None)
+        asked.append((time.now - took, time.now))
+        if error is not None:
+            raise error
 
-    time.now += begun
-    while left:
+    while requests:
         try:
             asker.call(question)
         except RetriesExhausted:
@@ -95,24 +94,22 @@ def test_what_the_service_says_is_waited_for() -> None:
     assert time.slept == [45.0, 4.0]
 
 
+STOPPED = "status 429: the service asks to retry in 60 min"
+
+
 @pytest.mark.parametrize(
-    ("errors", "raised", "text", "waits"),
+    ("error", "raised", "text", "waits"),
     [
-        ([StatsUnavailable("status 500")] * 9, RetriesExhausted, "status 500, after 5 attempts", 4),
-        ([StatsUnavailable("status 404", transient=False)], RetriesExhausted, "status 404, after 1 attempt", 0),
-        ([IncompleteGame("no plays")], IncompleteGame, "no plays", 0),
-        (
-            [StatsUnavailable("status 429", retry_after=3600.0)],
-            FetchStopped,
-            "status 429: the service asks to retry in 60 min",
-            0,
-        ),
+        (StatsUnavailable("status 500"), RetriesExhausted, "status 500, after 5 attempts", 4),
+        (StatsUnavailable("status 404", transient=False), RetriesExhausted, "status 404, after 1 attempt", 0),
+        (IncompleteGame("no plays"), IncompleteGame, "no plays", 0),
+        (StatsUnavailable("status 429", retry_after=3600.0), FetchStopped, STOPPED, 0),
     ],
 )
 def test_it_gives_up_after_so_many_tries_or_at_once(
-    errors: list[FeedError], raised: type[FeedError], text: str, waits: int
+    error: FeedError, raised: type[FeedError], text: str, waits: int
 ) -> None:
     time = Time()
     with pytest.raises(raised, match=f"^{text}$"):
-        time.asker().call(failing(*errors))
+        time.asker().call(failing(*[error] * 9))
     assert len(time.notes.waits) == waits

@@ -40,9 +40,3 @@ def test_the_same_seed_gives_the_same_plays_and_another_one_others() -> None:
     assert one.equals(same)
     assert not one.equals(other)
     assert one["home_score"].to_pylist() != next_season["home_score"].to_pylist()
-
-
-@pytest.mark.parametrize("games", [0, 1231])
-def test_a_season_has_1_to_1230_games(games: int) -> None:
-    with pytest.raises(ValueError, match="1230"):
-        simulate_season(2031, games=games)

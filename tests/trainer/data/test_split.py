@@ -10,13 +10,6 @@ from dejavu_feed.errors import DataError
 from dejavu_trainer.data.split import hold_out_last, split_seasons
 
 
-def test_parts_hold_the_games_of_their_seasons() -> None:
-    train, calibrate = split_seasons(random_walks(10, range(2018, 2022)), [2018, 2020], [2021])
-    assert set(train.season.tolist()) == {2018, 2020}
-    assert set(calibrate.season.tolist()) == {2021}
-    assert (len(train), len(calibrate)) == (20, 10)
-
-
 @pytest.mark.parametrize(
     ("train", "calibrate", "message"),
     [
@@ -35,13 +28,6 @@ def test_parts_that_share_a_season_overlap_in_time_or_are_empty_are_refused(
         split_seasons(random_walks(10, range(2018, 2022)), train, calibrate)
 
 
-def test_the_last_day_of_training_is_not_one_to_calibrate_on() -> None:
-    games = random_walks(4, range(2019, 2021))
-    games.date[games.season == 2019] = games.date[games.season == 2020]
-    with pytest.raises(DataError, match="begin on 2019-11-01, the training games end on 2019-11-01"):
-        split_seasons(games, [2019], [2020])
-
-
 @given(st.lists(st.integers(0, 60), min_size=2, max_size=200), st.floats(0.01, 0.99))
 def test_what_is_held_out_is_later_day_by_day(days: list[int], share: float) -> None:
     dates = np.datetime64("2020-11-01") + np.sort(np.array(days)).astype("timedelta64[D]")
@@ -56,9 +42,3 @@ def test_what_is_held_out_is_later_day_by_day(days: list[int], share: float) -> 
     assert dates[earlier].max() < dates[later].min()
     largest_day = np.unique(dates, return_counts=True)[1].max()
     assert abs(later.sum() - share * len(dates)) <= largest_day + 1
-
-
-@pytest.mark.parametrize("count", [0, 1, 5])
-def test_games_of_one_day_cannot_be_divided(count: int) -> None:
-    with pytest.raises(DataError, match=f"{count} games"):
-        hold_out_last(np.full(count, np.datetime64("2020-11-01")), 0.2)

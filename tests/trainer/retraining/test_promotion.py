@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import grpc
 import pytest
 from tests.support.builders.bundles import SEASON_GAMES, simulated_seasons, small_bundle_folder
 from tests.support.fakes.service import Abort, FakeServer
-from tests.trainer.harness import run
+from tests.trainer.harness import told
 
 from dejavu.v1 import model_change_pb2 as change_pb
 from dejavu.v1 import model_service_pb2 as pb
@@ -63,14 +62,11 @@ def test_another_refusal_is_an_error(server: FakeServer) -> None:
     assert asked(server) == [OLDER]
 
 
-def test_not_proven_is_an_answer_after_which_the_retrain_goes_on(
-    server: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_not_proven_is_an_answer_after_which_the_retrain_goes_on(server: FakeServer, tmp_path: Path) -> None:
     server.answers("PromoteModel", NOT_PROVEN, NOT_PROVEN, NOT_PROVEN)
     games = ("--from", simulated_seasons(), "--work", tmp_path, "--parent", small_bundle_folder())
     target = ("--store", tmp_path / "store", "--target", server.target, "--promote")
-    assert run("retrain", *games, *target, "--new-games", SEASON_GAMES + 1, "--json") == 0
-    document = json.loads(capsys.readouterr().out)
-    told = {"promoted": False, "reason": NOT_PROVEN.message}
-    assert document["promotions"] == [{"model_version": each, **told} for each in (OLDER, NEWER, NEWEST)]
+    document = told("retrain", *games, *target, "--new-games", SEASON_GAMES + 1, "--json").document
+    answer = {"promoted": False, "reason": NOT_PROVEN.message}
+    assert document["promotions"] == [{"model_version": each, **answer} for each in (OLDER, NEWER, NEWEST)]
     assert (document["due"], document["newer_games"]) == (False, SEASON_GAMES)

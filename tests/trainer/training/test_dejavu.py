@@ -4,21 +4,8 @@ import numpy as np
 import pytest
 from tests.support.builders.similar_games import database_of, rows_of, walked
 
-from dejavu_models.components.features import references_of
 from dejavu_models.components.past_games import BIN_CENTERS
 from dejavu_models.types import CASES, MAX_SLOTS
-from dejavu_trainer.training.served_tables import live_rows
-
-
-def test_unknown_inputs_are_replaced_by_what_games_had_on_average() -> None:
-    rated = walked(400)
-    references = references_of(rated.games.levels, rated.margins, live_rows(rated.games))
-    for minute in (1, 20, 47):
-        leads = rated.games.levels[:, minute - 1]
-        slope = np.linalg.lstsq(leads[:, None], rated.margins)[0][0]
-        assert references.margin_slopes[minute] == pytest.approx(slope)
-        assert references.mean_totals[minute] == pytest.approx(rated.games.totals[:, minute - 1].mean())
-    assert (references.margin_slopes[0], references.mean_totals[0]) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tests.trainer.harness import assert_intervals_hold
 
-from dejavu_models.types import CASES, HORIZONS, Horizon
+from dejavu_models.types import CASES, HORIZONS
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns
-from dejavu_models.uncertainty.lattice.margin_model import ROWS, MarginModel
+from dejavu_models.uncertainty.lattice.margin_model import MarginModel
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
 
 GAMES = 4000
@@ -66,16 +66,3 @@ def test_intervals_and_probabilities_hold_on_games_that_were_not_seen(fitted: Ma
         outcomes = unseen.outcomes[:, index]
         assert_intervals_hold(made, outcomes, errors=4)
         assert made.home_leads.mean() == pytest.approx((outcomes > 0).mean(), abs=0.04)
-
-
-def test_the_scale_follows_the_pace_and_using_it_forecasts_better(fitted: MarginModel, unseen: MarginGames) -> None:
-    row = ROWS[HORIZONS.index(Horizon.FINAL), 12]
-    assert 0.1 < fitted.scale[row, 1] < 1.5  # the variance is in proportion to the points still to come
-    without = fit_margin_model(made_games(0)._replace(live=None, totals=None))
-    scores = []
-    for model, live in ((fitted, unseen.live_at(12)), (without, None)):
-        leads = unseen.leads[:, 11]
-        points = point(leads, unseen.margins, 1, 12)
-        made = model.distribution(Horizon.FINAL, 12, points, leads, unseen.margins, live)
-        scores.append(made.crps(unseen.outcomes[:, 1]).mean())
-    assert scores[0] < scores[1]

@@ -15,8 +15,7 @@ from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import RatingSettings
-from dejavu_trainer.data.box_scores import no_box_scores
-from dejavu_trainer.training.players import LEAST_GAMES, fit_players, rate_players, seen_until
+from dejavu_trainer.training.players import fit_players, rate_players, seen_until
 from dejavu_trainer.training.ratings import carry
 
 SEASONS = range(2023, 2025)
@@ -33,15 +32,6 @@ def test_line_ups_before_a_game_do_not_depend_on_it_or_on_later_ones() -> None:
     assert np.isfinite(before.usual[day]).any()
     np.testing.assert_array_equal(before.missing[day], after.missing[day])
     np.testing.assert_array_equal(before.usual[day], after.usual[day])
-
-
-@pytest.mark.nightly
-def test_without_box_scores_of_enough_games_there_are_no_ratings() -> None:
-    rated, _ = carry(RatingFilter.start(RatingSettings()), GAMES)
-    few = GAMES.box_scores.copy()
-    few[LEAST_GAMES:] = no_box_scores(len(few) - LEAST_GAMES)
-    assert fit_players(replace(GAMES, box_scores=few), rated.margins) is None
-    assert fit_players(*rated) is not None
 
 
 @pytest.mark.nightly

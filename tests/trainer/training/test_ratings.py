@@ -15,6 +15,7 @@ from dejavu_models.schedule import game_terms
 from dejavu_models.team_filter import RatingSettings
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import ignore
+from dejavu_trainer.training.calibrate import frozen_before_each_season
 from dejavu_trainer.training.ratings import (
     carry,
     fit_ratings,
@@ -85,7 +86,8 @@ def test_errors_stand_beside_those_of_the_home_advantage_alone() -> None:
 
 def test_ratings_that_stand_still_know_a_season_only_up_to_its_start() -> None:
     games, _ = with_strengths(200, range(2020, 2023), spread=8, noise=6)
-    _, before = carry(RatingFilter.start(fit_ratings(games, 5, ignore)), games.of_seasons([2020]))
+    start = RatingFilter.start(fit_ratings(games, 5, ignore))
+    _, before = carry(start, games.of_seasons([2020]))
     later = games.of_seasons([2021, 2022])
     standing = margins_with_frozen_ratings(before, later)
     first = later.season == 2021
@@ -95,6 +97,9 @@ def test_ratings_that_stand_still_know_a_season_only_up_to_its_start() -> None:
         season = later.select(which)
         games_of = zip(season.home.tolist(), season.away.tolist(), margin_terms(season), strict=True)
         assert standing[which] == pytest.approx([state.expected(*game)[0] for game in games_of])
+    rated, _ = carry(start, games)
+    first_carried = np.concatenate([rated.margins[games.season == 2020], standing])
+    assert np.array_equal(frozen_before_each_season(start, rated), first_carried)
 
 
 def test_the_terms_of_margins_are_those_that_a_server_has_before_each_game() -> None:
@@ -107,9 +112,4 @@ def test_the_terms_of_margins_are_those_that_a_server_has_before_each_game() -> 
         schedule, is_playoffs = live.schedule.before(day, home, away), game >= len(games) - 30
         assert found[game] == game_terms(schedule, home, is_playoffs=is_playoffs)
         live = live.after(GameResult(home, away, int(games.season[game]), day, 1.0, is_playoffs))
-    columns = np.array(found)
-    assert set(columns[:, 0]) == {1}
-    assert set(columns[:, 1]) == {-1, 0, 1}
-    assert columns[:, 2].min() < 0 < columns[:, 2].max()
-    assert columns[:, 3].sum() == 30
-    assert (columns[:, 4] == np.isin(games.home, ["DEN", "UTA"])).all()
+    assert all(len(set(values)) > 1 for values in np.array(found).T[1:])

@@ -1,94 +1,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.builders.bundles import simulated_games
 from tests.support.builders.random_walks import random_walks, with_column
 
 from dejavu_feed.live_inputs import POSSESSION_FROM
 from dejavu_models.components.ensemble import Ensemble
 from dejavu_models.components.settings import DejavuConfig, LstmConfig
-from dejavu_models.ratings import RatingFilter
-from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import CASES, HORIZONS, WITHOUT_LINE, Horizon, MarginSource
-from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import LiveKind
 from dejavu_models.uncertainty.lattice.margin_model import ROWS
 from dejavu_models.uncertainty.lattice.ranks import UNRANKED
 from dejavu_trainer.training.calibrate import (
     conformalized,
     fit_tables,
-    frozen_before_each_season,
 )
-from dejavu_trainer.training.linear import fit_linear, linear_points
-from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings
+from dejavu_trainer.training.linear import fit_linear
+from dejavu_trainer.training.ratings import RatedGames
 from dejavu_trainer.training.recipe import TrainingConfig
 
 
-@pytest.fixture(scope="module")
-def rated() -> RatedGames:
-    return carry(RatingFilter.start(RatingSettings()), simulated_games())[0]
-
-
-def test_tables_for_every_source_of_the_margin_from_residuals_of_unseen_seasons(rated: RatedGames) -> None:
-    games, margins = rated.of_seasons([2031, 2032, 2033])
-    calibration = fit_tables(RatedGames(games, margins), margins / 2)
-    assert set(calibration.models) == {(source, LiveKind.NONE) for source in WITHOUT_LINE}
-    assert {model.games for model in calibration.models.values()} == {len(games)}
-    unknown, known = (calibration.model(source) for source in (MarginSource.UNKNOWN, MarginSource.KNOWN))
-    row = ROWS[HORIZONS.index(Horizon.FINAL), 1]
-    assert unknown.scale[row, 0] > known.scale[row, 0]  # less is known of the game
-
-
-@pytest.mark.nightly
-def test_games_that_nothing_has_seen_make_up_for_tables_that_are_wrong(rated: RatedGames) -> None:
-    past, new = rated.of_seasons([2031, 2032, 2033]), rated.of_seasons([2034])
-    models = Ensemble(fit_linear(*past, curved=True))
-    tables = fit_tables(past, past.margins / 2)
-    shrunk = {
-        key: replace(model, scale=model.scale - 0.4 * (np.arange(6) == 0)) for key, model in tables.models.items()
-    }
-    for start in (tables, LatticeCalibration(shrunk)):
-        made = conformalized(start, models, new, new.margins / 2)
-        assert {model.games for model in made.models.values()} == {len(new.games)}
-        points = linear_points(models.linear, new)
-        for index, minute in ((0, 12), (1, 6), (1, 30), (1, 47)):
-            model = made.model(MarginSource.KNOWN)
-            of_minute = (points[:, minute - 1, index], new.games.levels[:, minute - 1], new.margins)
-            distribution = model.distribution(HORIZONS[index], minute, *of_minute)
-            lower, upper = distribution.intervals(0.2)
-            outcomes = new.games.outcomes[:, index]
-            held = ((lower <= outcomes) & (outcomes <= upper)).mean()
-            assert 0.75 < held < 0.93, "more than 80 %, as its ends are whole numbers"
-
-
-def test_ratings_are_frozen_before_each_season_but_the_first(rated: RatedGames) -> None:
-    games = rated.of_seasons([2031, 2032, 2033]).games
-    start = RatingFilter.start(RatingSettings())
-    carried, _ = carry(start, games)
-    frozen = frozen_before_each_season(start, carried)
-    first = games.season == 2031
-    assert np.array_equal(frozen[first], carried.margins[first])
-    _, state = carry(start, games.select(games.season < 2033))
-    last = games.select(games.season == 2033)
-    assert frozen[games.season == 2033] == pytest.approx(margins_with_frozen_ratings(state, last))
-
-
 def test_a_recipe_is_known_by_all_that_makes_other_models() -> None:
-    digests = {
-        recipe.digest
-        for recipe in (
-            TrainingConfig(),
-            TrainingConfig(rating_steps=7),
-            TrainingConfig(lstm=LstmConfig(hidden=16)),
-            TrainingConfig(dejavu=DejavuConfig(nearest=100)),
-            TrainingConfig(weights={"dejavu": 0.4, "lstm": 0.6}),
-        )
-    }
-    assert len(digests) == 5
-    assert TrainingConfig().digest == TrainingConfig().digest
+    lstm, dejavu, weights = LstmConfig(hidden=16), DejavuConfig(nearest=100), {"dejavu": 0.4, "lstm": 0.6}
+    changed: tuple[dict[str, Any], ...] = {"rating_steps": 7}, {"lstm": lstm}, {"dejavu": dejavu}, {"weights": weights}
+    others = {replace(TrainingConfig(), **each).digest for each in changed}
+    assert len(others - {TrainingConfig().digest}) == len(changed)
 
 
 @pytest.mark.nightly

@@ -10,8 +10,7 @@ from tests.support.builders.random_walks import paced_games, with_column
 from tests.trainer.harness import assert_intervals_hold
 
 from dejavu_models.team_filter import TotalFilter
-from dejavu_models.totals.model import TABLES, TotalInputs
-from dejavu_models.types import HORIZONS, WITHOUT_LINE, Horizon, MarginSource
+from dejavu_models.types import HORIZONS, MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import ignore
 from dejavu_trainer.training.totals import (
@@ -45,41 +44,6 @@ def test_intervals_hold_on_games_that_were_not_seen(games: Games, unseen: TotalG
         assert_intervals_hold(made, unseen.outcomes[:, index], errors=5)
 
 
-def test_knowing_the_teams_forecasts_better_and_knowing_more_of_the_game_does_too(
-    games: Games, unseen: TotalGames
-) -> None:
-    expected = carry_totals(TotalFilter.start(), games)[0]
-    with_teams = fit_total_model(total_games(games, expected))
-    without = fit_total_model(total_games(games, np.full(len(games), np.nan)))
-    nobody = unseen._replace(expected=np.zeros(len(unseen.season)))
-
-    def crps(minute: int, *, teams: bool) -> float:
-        model, known = (with_teams, unseen) if teams else (without, nobody)
-        made = model.distribution(Horizon.FINAL, minute, known.at(minute))
-        return float(made.crps(unseen.outcomes[:, 1]).mean())
-
-    assert crps(6, teams=True) < 0.99 * crps(6, teams=False)
-    assert crps(40, teams=True) < 0.6 * crps(6, teams=True)
-    # A model without teams ignores the expected total.
-    assert without.point[:, 2] == pytest.approx(0.0, abs=1e-9)
-
-
-@pytest.mark.nightly
-def test_totals_are_fitted_by_source_and_carried_to_the_last_game(games: Games) -> None:
-    steps: list[int] = []
-    fitted = fit_totals(games, 3, steps.append)
-    assert fitted is not None
-    assert sum(steps) == 3
-    assert set(fitted.models) == set(WITHOUT_LINE)
-    assert fitted.ratings.date == games.date[-1]
-    assert fitted.ratings.season == 2023
-    again = fit_totals(games, 3, ignore)
-    assert again is not None
-    assert again.to_bytes() == fitted.to_bytes()
-    known, rated = (fitted.models[source] for source in (MarginSource.KNOWN, MarginSource.RATED))
-    assert any(not np.array_equal(getattr(known, name), getattr(rated, name)) for name in TABLES)
-
-
 def test_games_without_points_are_left_out_and_too_few_give_no_totals(games: Games) -> None:
     assert len(games) > MIN_GAMES
     missing = replace(games, final_total=games.final_total.copy())
@@ -108,11 +72,3 @@ def test_frozen_ratings_expect_the_same_of_a_game_however_the_season_goes(games:
     first = season.date == season.date[0]
     assert one[first] == pytest.approx(frozen_totals(before, season)[first])
     assert (other[~first] > one[~first]).mean() > 0.9
-
-
-def test_a_total_from_a_single_season_has_residuals_of_its_own_parts() -> None:
-    alone = paced_games(1200, range(2020, 2021))
-    model = fit_total_model(total_games(alone, np.full(len(alone), np.nan)))
-    inputs = TotalInputs(np.array([100.0]), np.array([3.0]), np.zeros(1))
-    lower, upper = model.distribution(Horizon.FINAL, 24, inputs).intervals(0.05)
-    assert 40 < upper[0] - lower[0] < 120

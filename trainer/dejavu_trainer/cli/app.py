@@ -138,12 +138,11 @@ Where = Annotated[
 
 
 @contextmanager
-def exit_on_error(*more: type[Exception]) -> Iterator[None]:
+def exit_on_error() -> Iterator[None]:
     """Turn errors that the user can fix into one line on stderr and exit code 1."""
-    refusals: tuple[type[Exception], ...] = (FeedError, DejavuError, OSError, *more)
     try:
         yield
-    except refusals as error:
+    except (FeedError, DejavuError, OSError) as error:
         typer.echo(f"dejavu-trainer: {_in_words(error)}", err=True)
         raise typer.Exit(1) from error
 

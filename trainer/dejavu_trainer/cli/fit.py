@@ -15,17 +15,14 @@ from dejavu_common.rich_console import Console
 from dejavu_trainer.cli.app import (
     Config,
     Data,
-    Jobs,
     Json,
     Overwrite,
     ProgressBars,
     Seed,
-    Where,
     app,
     check_free,
     exit_on_error,
     parsed,
-    parsed_execution,
     print_json,
     training_config,
 )
@@ -58,8 +55,6 @@ def fit(
     mlflow: Annotated[
         str, typer.Option(metavar="URI", help="MLflow server to log parameters, metrics, report and bundle to.")
     ] = "",
-    jobs: Jobs = None,
-    execution: Where = "loky",
     as_json: Json = False,
 ) -> None:
     """Train and calibrate the models, and publish them as a bundle."""
@@ -69,7 +64,7 @@ def fit(
 
     to_train = parsed("--train", parse_seasons, train)
     to_calibrate = parsed("--calibrate", parse_seasons, calibrate)
-    recipe, where = training_config(config), parsed_execution(execution, jobs)
+    recipe = training_config(config)
     started = time.monotonic()
     with exit_on_error():
         tracker = MlflowTracker(mlflow) if mlflow else None  # first of all: report missing packages before the work
@@ -86,7 +81,6 @@ def fit(
                 recipe=recipe,
                 backtest=backtest,
                 progress=bars,
-                execution=where,
             )
         document = runs.fit_document(report, seconds=time.monotonic() - started)
         if tracker is not None:

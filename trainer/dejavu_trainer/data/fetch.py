@@ -6,7 +6,6 @@ not there, or whose result the NBA has corrected.
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import json
 import zlib
@@ -34,6 +33,7 @@ from dejavu_trainer.data.games import season_name
 from dejavu_trainer.data.plays import plays_table, season_path, write_season
 from dejavu_trainer.data.retries import FetchStopped, RetriesExhausted, RetryingClient
 from dejavu_trainer.execution import Progress
+from dejavu_trainer.locks import locked
 
 FIRST_SEASON: Final = 1997
 """First season for which the NBA has plays."""
@@ -136,12 +136,7 @@ def exclusive_lock(out: Path) -> Iterator[Path]:
         DataError: if another fetch is running there.
     """
     folder = out / "fetched"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(f"{out}: another fetch is running there") from error
+    with locked(folder, DataError(f"{out}: another fetch is running there")):
         yield folder
 
 

@@ -35,7 +35,7 @@ from dejavu_trainer.evaluation.coverage import (
 from dejavu_trainer.evaluation.figures import Figures
 from dejavu_trainer.evaluation.scoring.fold_scores import score, served
 from dejavu_trainer.evaluation.table import LEVELS, MARGINS, Table
-from dejavu_trainer.execution import HERE, Execution, Progress
+from dejavu_trainer.execution import Progress
 from dejavu_trainer.training.calibrate import CalibratedModels
 from dejavu_trainer.training.recipe import TrainingConfig
 
@@ -204,7 +204,7 @@ def _against(figures: Figures, forecaster: str, reference: str, target: str) -> 
     )
 
 
-def holdout_verdict(models: CalibratedModels, progress: Progress, execution: Execution = HERE) -> VerdictRecord:
+def holdout_verdict(models: CalibratedModels, progress: Progress) -> VerdictRecord:
     """Return the verdict on the models of a bundle from one holdout test.
 
     Raises:
@@ -212,7 +212,7 @@ def holdout_verdict(models: CalibratedModels, progress: Progress, execution: Exe
     """
     games = models.calibrate.games
     _, later = divide(games)
-    earlier_models = models.without(later, progress, execution)
+    earlier_models = models.without(later, progress)
     with progress.step("Evaluate on the holdout", 1) as advance:
         table = score(earlier_models, games.select(later))
         verdict = judge(Figures(table))

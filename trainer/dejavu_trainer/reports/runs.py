@@ -57,7 +57,7 @@ def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
     return {
         "bundle": str(fitted.bundle),
         "model_version": info.version,
-        "recipe": fitted.recipe.digest,
+        "recipe": manifest.verdict.recipe,
         "train_seasons": list(info.train_seasons),
         "train_games": info.train_games,
         "calibration_seasons": list(info.calibration_seasons),

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +121,7 @@ def look(settings: RetrainSettings, work: WorkFolder, progress: Progress | None 
         of_model = ("--model", parent.model_version)
         for horizon in (each.value for each in HORIZONS):
             scorecards[horizon] = run_client("scorecard", "--horizon", horizon, *of_model, server=settings.server)
-    today = settings.today() if settings.today else datetime.now(UTC).date()
-    triggers = standing_triggers(games, basis, scorecards, settings, today)
+    triggers = standing_triggers(games, basis, scorecards, settings, settings.today())
     return Due(triggers, parent.model_version, basis, sources, games)
 
 
@@ -258,7 +256,6 @@ def _fit(
             recipe=settings.recipe,
             backtest=backtest,
             progress=progress,
-            execution=settings.execution,
             lineage=lineage,
         )
     return bundle

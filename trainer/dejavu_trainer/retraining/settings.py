@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from dejavu_feed.errors import DataError
@@ -59,7 +59,7 @@ class RetrainSettings:
         coverage_tolerance: tolerated deviation of a coverage; see `missed_coverages`.
         accepted: kinds of problems of the games that do not stop it.
         allow_unfit: whether to publish a model whose recipe failed its backtest.
-        today: returns today's date; by default the date of the clock.
+        today: returns today's date.
     """
 
     sources: tuple[str, ...]
@@ -82,7 +82,7 @@ class RetrainSettings:
     coverage_tolerance: float = 0.02
     accepted: frozenset[ProblemKind] = frozenset()
     allow_unfit: bool = False
-    today: Callable[[], date] | None = None
+    today: Callable[[], date] = lambda: datetime.now(UTC).date()
 
 
 def plan_seasons(games: Mapping[int, int], settings: RetrainSettings) -> SeasonPlan:

@@ -6,10 +6,8 @@ inputs find their results, and other inputs never do.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from typing import Any, Final
 
 from dejavu_common.files import write_atomic
 from dejavu_models.errors import DejavuError
+from dejavu_trainer.locks import LOCK, locked
 
 
 class RetrainError(DejavuError):
@@ -28,11 +27,6 @@ class RetrainRunning(RetrainError):
     """Another retrain is running in the same work folder."""
 
 
-FORMAT: Final = 2
-"""Version of the results; incremented with every change of a step's result or its storage, so that older results are
-not used."""
-
-_LOCK: Final = ".lock"
 _LAST: Final = "last.json"
 
 
@@ -45,14 +39,14 @@ class WorkFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._kept = {_LOCK, _LAST}
+        self._kept = {LOCK, _LAST}
 
     def path(self, name: str, **inputs: Any) -> Path:
         """Return the path of the result of a step, which `finish` then keeps.
 
         Args:
             name: the name of the step.
-            inputs: its inputs, which must be JSON; their hash is part of the file's name.
+            inputs: its inputs, which must be JSON, with the version of the code; their hash is part of the file's name.
         """
         result = f"{name}-{key_of(**inputs)}"
         self._kept.add(result)
@@ -74,7 +68,7 @@ class WorkFolder:
 
 def key_of(**inputs: Any) -> str:
     """Return a hash of inputs, which must be JSON: 16 hexadecimal digits."""
-    content = json.dumps({"format": FORMAT, **inputs}, sort_keys=True, separators=(",", ":"))
+    content = json.dumps(inputs, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -82,25 +76,13 @@ def key_of(**inputs: Any) -> str:
 def open_work_folder(folder: Path) -> Iterator[WorkFolder]:
     """Open a work folder for one process, and remove half-done results of a killed one.
 
-    The kernel releases the lock when the process that has it ends, however it ends.
-
     Raises:
         RetrainRunning: if another process has it open.
         OSError: if it cannot be made or written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            other = f", process {pid}" if (pid := lock.read().strip()) else ""
-            raise RetrainRunning(f"{folder}: another retrain is running there{other}") from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+    with locked(folder, RetrainRunning(f"{folder}: another retrain is running there")):
         for path in folder.glob(".*"):
-            if path.name != _LOCK:
+            if path.name != LOCK:
                 _remove(path)
         yield WorkFolder(folder)
 

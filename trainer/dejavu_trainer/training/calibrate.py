@@ -32,7 +32,7 @@ from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import COLUMNS, LiveKind, is_used
 from dejavu_models.uncertainty.lattice.ranks import UNRANKED, ranks_of
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.execution import HERE, Advance, Execution, Progress, ignore
+from dejavu_trainer.execution import Advance, Progress, ignore
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
 from dejavu_trainer.training.linear import LEAST_LINES, fit_linear, have_line, linear_points, out_of_season_points
 from dejavu_trainer.training.moments import fit_moments
@@ -101,12 +101,9 @@ class CalibratedModels:
             np.concatenate([self.train.margins, self.calibrate.margins]),
         )
 
-    def without(
-        self, games: NDArray[np.bool_], progress: Progress | None = None, execution: Execution = HERE
-    ) -> CalibratedModels:
+    def without(self, games: NDArray[np.bool_], progress: Progress | None = None) -> CalibratedModels:
         """Fit the same recipe without some of the newest games, given as a mask of `calibrate`."""
-        calibrate = self.calibrate.games.select(~games)
-        return fit_recipe(self.train.games, calibrate, self.recipe, self.seed, progress, execution)
+        return fit_recipe(self.train.games, self.calibrate.games.select(~games), self.recipe, self.seed, progress)
 
 
 def fit_recipe(
@@ -115,7 +112,6 @@ def fit_recipe(
     recipe: TrainingConfig,
     seed: int = 0,
     progress: Progress | None = None,
-    execution: Execution = HERE,
     stages: StageCache = NO_CACHE,
 ) -> CalibratedModels:
     """Fit ratings, models and predictive distributions to games.
@@ -129,7 +125,6 @@ def fit_recipe(
         recipe: the training configuration.
         seed: random seed, at least 0.
         progress: receives progress updates.
-        execution: where independent pieces run; does not change the result.
         stages: keeps the results of stages.
 
     Raises:

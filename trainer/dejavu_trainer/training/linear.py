@@ -53,45 +53,42 @@ def fit_linear(games: Games, margins: Floats, *, curved: bool = False) -> Linear
     sources = len(LINEAR_SOURCES)
     coefficients = np.full((len(HORIZONS), MAX_SLOTS + 1, sources, CUBE + 1), np.nan)
     corrections, spreads = np.zeros((sources, CORRECTION_TERMS)), np.zeros((sources, MAX_SLOTS + 1))
-    lined = have_line(games)
-    of_line = (games.select(lined), games.line[lined].astype(np.float64))
-    by_source = {MarginSource.UNKNOWN: (games, None), MarginSource.KNOWN: (games, margins)}
-    by_source[MarginSource.LINE] = of_line if lined.sum() >= LEAST_LINES else (games, margins)
+    rated, lined = RatedGames(games, margins), have_line(games)
+    of_line = RatedGames(games.select(lined), games.line[lined].astype(np.float64))
+    by_source = {
+        MarginSource.UNKNOWN: RatedGames(games, np.full(len(games), np.nan)),
+        MarginSource.KNOWN: rated,
+        MarginSource.LINE: of_line if lined.sum() >= LEAST_LINES else rated,
+    }
     for number, source in enumerate(LINEAR_SOURCES):
-        coefficients[:, :, number] = _coefficients(*by_source[source], curved)
+        coefficients[:, :, number] = _coefficients(by_source[source], curved)
     models = LinearModels(coefficients, corrections, spreads)
     if not curved:
         return models
     for number, source in enumerate(LINEAR_SOURCES):
-        of_source, known = by_source[source]
-        given = np.full(len(of_source), np.nan) if known is None else known
-        residuals = linear_points(models, RatedGames(of_source, given), line=source is MarginSource.LINE)
-        residuals = of_source.outcomes[:, None, :] - residuals
-        corrections[number], spreads[number, 1:] = _correction(
-            residuals[:, :, HORIZONS.index(Horizon.FINAL)], of_source.levels, known
-        )
+        points = linear_points(models, by_source[source], line=source is MarginSource.LINE)
+        corrections[number], spreads[number, 1:] = _correction(by_source[source], points)
     return LinearModels(coefficients, corrections, spreads)
 
 
-def _correction(residuals: Floats, leads: Floats, margins: Floats | None) -> tuple[Floats, Floats]:
+def _correction(rated: RatedGames, points: Floats) -> tuple[Floats, Floats]:
     """Fit the correction of the final margin to the residuals of all minutes at once.
 
     Args:
-        residuals: (n, 47), in points.
-        leads: (n, 47), in points.
-        margins: (n,), in points; None if unknown.
+        rated: n games; their margins are NaN if unknown.
+        points: (n, 47, 2), forecasts without the correction.
 
     Returns:
         The coefficients, (CORRECTION_TERMS,), and the standard deviations of the residuals by minute, (47,).
     """
+    residuals = (rated.games.outcomes[:, None, :] - points)[:, :, HORIZONS.index(Horizon.FINAL)]
     spreads = np.maximum(residuals.std(axis=0), _LEAST_SPREAD)
     left = 1 - np.arange(1, MAX_SLOTS + 1) / Horizon.FINAL.minutes
-    to_come = np.zeros((len(leads), 1)) if margins is None else margins[:, None]
     terms = correction_terms(
-        np.clip(leads / spreads, -LEAD_REACH, LEAD_REACH),
-        np.clip(to_come * left / spreads, -MARGIN_REACH, MARGIN_REACH),
+        np.clip(rated.games.levels / spreads, -LEAD_REACH, LEAD_REACH),
+        np.clip(np.nan_to_num(rated.margins)[:, None] * left / spreads, -MARGIN_REACH, MARGIN_REACH),
     )
-    used = [*(range(CORRECTION_TERMS) if margins is not None else _WITHOUT_MARGIN)]
+    used = [*(_WITHOUT_MARGIN if np.isnan(rated.margins).any() else range(CORRECTION_TERMS))]
     coefficients = np.zeros(CORRECTION_TERMS)
     inputs = terms.reshape(CORRECTION_TERMS, -1)[used].T
     coefficients[used] = np.linalg.lstsq(inputs, (residuals / spreads).ravel())[0]
@@ -103,12 +100,12 @@ def have_line(games: Games) -> NDArray[np.bool_]:
     return np.isfinite(games.line)
 
 
-def _coefficients(games: Games, margins: Floats | None, curved: bool) -> Floats:
+def _coefficients(rated: RatedGames, curved: bool) -> Floats:
     """Return the coefficients by horizon and minute, (2, 48, 4), with or without an expected margin."""
+    games, margins = rated.games, np.nan_to_num(rated.margins)
     result = np.full((len(HORIZONS), MAX_SLOTS + 1, CUBE + 1), np.nan)
     leads = np.concatenate([np.zeros((len(games), 1)), games.levels], axis=1)  # after minutes 0 (tip-off) to 47
-    terms = [INTERCEPT, SLOPE] if margins is None else [INTERCEPT, SLOPE, MARGIN_SLOPE]
-    margins = np.zeros(len(games)) if margins is None else margins
+    terms = [INTERCEPT, SLOPE] if np.isnan(rated.margins).any() else [INTERCEPT, SLOPE, MARGIN_SLOPE]
     for minute in range(MAX_SLOTS + 1):
         lead = leads[:, minute]
         inputs = np.stack([np.ones(len(games)), lead, margins, cube_of(lead, minute)], axis=1)

@@ -25,7 +25,7 @@ from dejavu_server.api.inference.tensors import read_inputs
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import NotLoaded
-from dejavu_server.forecasting.lifecycle.models import Models
+from dejavu_server.forecasting.lifecycle.models import ServingModels
 
 INFERENCE_SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 
@@ -45,7 +45,7 @@ class OpenInferenceService:
     def __init__(
         self,
         forecast_service: ForecastService,
-        models: Models,
+        models: ServingModels,
         health: HealthService,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:

@@ -22,7 +22,7 @@ from dejavu_server.api.models.history import ModelHistory
 from dejavu_server.api.paging import decode_key, page_of, page_size
 from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import NoModelStore
-from dejavu_server.forecasting.lifecycle.models import Models
+from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_store.bundle_store import ModelStore
 from dejavu_store.stages import ModelChange, Roster
 
@@ -54,7 +54,7 @@ class ModelService:
 
     def __init__(
         self,
-        loaded: Models,
+        loaded: ServingModels,
         clock: Callable[[], datetime] = utc_now,
         *,
         lifecycle: ModelLifecycle | None = None,

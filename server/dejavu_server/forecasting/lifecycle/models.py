@@ -1,22 +1,20 @@
-"""Interface of a worker's models: which ones are loaded, and which one answers.
+"""The models of a worker: which ones are loaded, and which one answers.
 
-A `dejavu_store.registry.Registry` implements it without changes; `ServingModels` follows the roster of the
-ledger (follower.py).
+With a model store they follow the roster of the ledger (follower.py); without one they never change.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple
 
 from dejavu_ledger.errors import LedgerUnavailable, ModelsChanged
 from dejavu_models.errors import UnknownModel, quoted
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import Forecast, ModelInfo, SimilarGame
 from dejavu_server.forecasting.lifecycle.lifecycle_errors import NotLoaded
-from dejavu_store.registry import Chosen
 from dejavu_store.stages import ALIASES, ModelStage, NotRegistered, Roster
 
 WAIT_SECONDS: Final = 10.0
@@ -26,16 +24,48 @@ RETRY_SECONDS: Final = 0.05
 """Pause before the call checks again, if a model of the change is still being loaded."""
 
 
-class Models(Protocol):
-    """Models of a worker."""
+class Chosen(NamedTuple):
+    """The model that answers a request.
+
+    Attributes:
+        forecaster: the model.
+        roster_sequence: sequence number of the last change of the roster that chose the model; None if no roster chose
+            it.
+    """
+
+    forecaster: Forecaster
+    roster_sequence: int | None = None
+
+
+class ServingModels:
+    """Loaded models and the roster in force, of one event loop.
+
+    Args:
+        forecasters: loaded models, of which the first answers until there is a roster; none with a model store.
+
+    Attributes:
+        follow: reads the roster and puts it in force; returns whether the newest one is.
+        load_error: returns why a model could not be loaded, for people; empty if it was not tried.
+        token: identifies everything other than the request that determines which model a name stands for.
+    """
+
+    def __init__(self, forecasters: Sequence[Forecaster] = ()) -> None:
+        self._loaded = {each.version: each for each in forecasters}
+        self._roster = Roster()
+        self._chosen = Chosen(forecasters[0]) if forecasters else None
+        self.follow: Callable[[], Awaitable[bool]] | None = None
+        self.load_error: Callable[[str], str] = lambda version: ""
+        self.token = b""
 
     @property
     def roster(self) -> Roster:
         """The roster in force; empty without a model store."""
+        return self._roster
 
     @property
     def versions(self) -> tuple[str, ...]:
         """Versions of the loaded models, the active one first."""
+        return tuple(sorted(self._loaded, key=lambda version: version != self._roster.champion))
 
     def get(self, version: str = "") -> Forecaster:
         """Return a loaded model by its version or an alias; the active one if `version` is empty.
@@ -44,69 +74,18 @@ class Models(Protocol):
             UnknownModel, NotRegistered: if there is no such model.
             NotLoaded: if it is not loaded.
         """
-
-    def choose(self) -> Chosen:
-        """Return the model that answers requests without a version."""
-
-    def models(self) -> list[ModelInfo]:
-        """Describe the loaded models, the active one first."""
-
-    def challengers(self) -> list[Forecaster]:
-        """Return the loaded challengers, `previous` included, in the order in which they were staged."""
-
-    def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
-        """Return the course of a similar game of a forecast, from any thread; see `Registry.course`."""
-
-    async def wait_for(self, sequence: int) -> None:
-        """Wait until the change of models with a sequence number, or a later one, is in force.
-
-        Raises:
-            ModelsChanged: if that takes too long.
-            LedgerError: if the ledger cannot be read.
-        """
-
-
-class ServingModels:
-    """Loaded models and the roster in force, of one event loop; see `Models`.
-
-    Attributes:
-        follow: reads the roster and puts it in force; returns whether the newest one is.
-        load_error: returns why a model could not be loaded, for people; empty if it was not tried.
-        token: identifies everything other than the request that determines which model a name stands for.
-    """
-
-    def __init__(self) -> None:
-        self._loaded: dict[str, Forecaster] = {}
-        self._roster = Roster()
-        self._chosen: Chosen | None = None
-        self.follow: Callable[[], Awaitable[bool]] | None = None
-        self.load_error: Callable[[str], str] = lambda version: ""
-        self.token = b""
-
-    @property
-    def roster(self) -> Roster:
-        """See `Models`."""
-        return self._roster
-
-    @property
-    def versions(self) -> tuple[str, ...]:
-        """See `Models`."""
-        return tuple(sorted(self._loaded, key=lambda version: version != self._roster.champion))
-
-    def get(self, version: str = "") -> Forecaster:
-        """See `Models`."""
         if not version:
             return self.choose().forecaster
-        name = self._roster.version_of(version)
+        name = self._roster.version_of(version) if self._roster.stages else version
         if name in self._loaded:
             return self._loaded[name]
         if name not in self._roster.stages:
-            raise UnknownModel(version, tuple(self._roster.stages))
+            raise UnknownModel(version, tuple(self._roster.stages or self._loaded))
         loaded = f"a model that is loaded: {', '.join(self.versions)}"
         raise NotLoaded(quoted(version), "; ".join(filter(None, [loaded, self.load_error(name)])))
 
     def choose(self) -> Chosen:
-        """See `Models`.
+        """Return the model that answers requests without a version.
 
         Raises:
             LedgerUnavailable: if the model is not known yet, because the ledger could not be read since the worker
@@ -117,20 +96,35 @@ class ServingModels:
         return self._chosen
 
     def models(self) -> list[ModelInfo]:
-        """See `Models`."""
+        """Describe the loaded models, the active one first."""
         return [self._loaded[version].info for version in self.versions]
 
     def challengers(self) -> list[Forecaster]:
-        """See `Models`."""
+        """Return the loaded challengers, `previous` included, in the order in which they were staged."""
         return [self._loaded[version] for version in self._roster.challengers if version in self._loaded]
 
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
-        """See `Models`."""
+        """Return the course of a similar game of a forecast, from any thread.
+
+        Args:
+            forecast: an explained forecast, of any model version: a refreshed bundle has the games of the bundle that
+                it was made from.
+            game: one of its similar games.
+
+        Returns:
+            Its differentials, in points, at the end of each of its minutes before the horizon; empty if no loaded model
+            has the game.
+        """
         loaded = tuple(self._loaded.values())  # a copy: another thread may add to it
         return next((found for each in loaded if (found := each.course(forecast, game))), ())
 
     async def wait_for(self, sequence: int) -> None:
-        """See `Models`."""
+        """Wait until the change of models with a sequence number, or a later one, is in force.
+
+        Raises:
+            ModelsChanged: if that takes too long.
+            LedgerError: if the ledger cannot be read.
+        """
         if self.follow is None:
             return
         try:

@@ -48,6 +48,18 @@ def test_before_the_roster_is_known_nothing_answers() -> None:
         ServingModels().choose()
 
 
+def test_without_a_store_the_first_model_answers_and_each_is_found_by_its_version() -> None:
+    one, two = PersistenceForecaster("one"), PersistenceForecaster("two")
+    serving = ServingModels([one, two])
+    assert serving.choose() == (serving.get(), None) == (one, None)
+    assert serving.get("two") is two
+    assert (serving.versions, serving.challengers()) == (("one", "two"), [])
+    for name in ("nobody", "champion"):
+        with pytest.raises(UnknownModel) as refused:
+            serving.get(name)
+        assert refused.value.held == ("one", "two")
+
+
 def test_the_champion_answers_and_says_by_which_roster(models: ServingModels) -> None:
     assert models.choose() == (models.get("old"), 5)
     assert models.get().version == "old"

@@ -29,9 +29,9 @@ from dejavu_server.forecast_request import ForecastRequest
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.forecasting.lifecycle import shadow
+from dejavu_server.forecasting.lifecycle.models import Chosen, ServingModels
 from dejavu_server.forecasting.lifecycle.shadow import ShadowForecaster
 from dejavu_server.observability.metrics import Metrics
-from dejavu_store.registry import Chosen, Registry
 
 _PATTERN = (0.0,) * 17 + (6.0,)
 """A pattern that the models of these tests forecast."""
@@ -125,7 +125,7 @@ async def test_a_shadow_answers_the_same_question_and_is_a_pair_of_its_forecast(
     assert pairs.covered.tolist() == [True]
 
 
-class _Roster(Registry):
+class _Roster(ServingModels):
     """Models that a roster chose."""
 
     @override

@@ -21,7 +21,8 @@ from dejavu_models.moments.model import MomentModel
 from dejavu_models.types import Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import LiveKind
-from dejavu_store.registry import Registry
+from dejavu_store.bundle import load_bundle
+from dejavu_store.registry import served_bundle
 from dejavu_trainer.evaluation.scoring.moments import score_moments
 from dejavu_trainer.evaluation.table import MOMENTS, Table
 from dejavu_trainer.training.linear import fit_linear
@@ -75,7 +76,7 @@ def query_of(horizon: Horizon, game: int, elapsed: float) -> ForecastQuery | Non
 
 
 def test_it_scores_what_a_server_forecasts() -> None:
-    shipped = Registry.load([]).get()
+    shipped = load_bundle(served_bundle())
     model = Forecaster(shipped.manifest, ensemble(), CALIBRATION, shipped.rating_filter, moments=moment_tables())
     compared = 0
     for horizon, target in MOMENTS.items():

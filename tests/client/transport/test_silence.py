@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import grpc
 import pytest
@@ -34,15 +34,14 @@ def silent() -> Iterator[str]:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-def dialing(kind: str, *targets: str) -> Callable[[], object]:
-    """Return a factory of channels to these targets, one after the other, and to the last one from then on."""
-    addresses = itertools.chain(targets, itertools.repeat(targets[-1]))
-    channel = grpc.insecure_channel if kind == "sync" else grpc.aio.insecure_channel
-    return lambda: channel(next(addresses), config.channel_options())
-
-
 def client_of(kind: str, *targets: str, **options: object) -> AnyClient:
-    return CLIENTS[kind]("a test", channel_factory=dialing(kind, *targets), **options)
+    """Return a client whose channels go to these targets, one after the other, and to the last one from then on."""
+    addresses = itertools.chain(targets, itertools.repeat(targets[-1]))
+
+    def dialed() -> grpc.aio.Channel:
+        return grpc.aio.insecure_channel(next(addresses), config.channel_options())
+
+    return CLIENTS[kind]("a test", channel_factory=dialed, **options)
 
 
 CALLS: tuple[tuple[str, str, dict[str, object]], ...] = (

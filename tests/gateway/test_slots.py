@@ -1,4 +1,4 @@
-"""Slots for live streams and for browsers that catch up: no address gets all of them.
+"""Slots for live streams and for reads: no address gets all of them.
 
 That every slot comes back: tests/common/test_slots.py.
 """

@@ -138,7 +138,7 @@ def test_help_for_a_reader_that_left_is_no_error() -> None:
 
 @pytest.mark.parametrize("debug", [False, True])
 def test_a_bug_is_reported_in_a_sentence(server: FakeServer, debug: bool) -> None:
-    broken = "import dejavu_cli.commands.server as s, dejavu_cli.main as c; s.connect = None; c.main()"
+    broken = "import dejavu_cli.commands.server as s, dejavu_cli.main as c; s.parse_servers = None; c.main()"
     if debug:
         broken = "import os; os.environ['DEJAVU_DEBUG'] = '1'; " + broken
     with start(server, "health", program=[sys.executable, "-c", broken]) as process:

@@ -200,18 +200,6 @@ async def test_odds_that_fail_after_they_were_read_are_a_fault_until_the_game_is
     assert await lines.read() == frozenset()
 
 
-async def test_a_total_of_the_file_beside_the_odds_of_the_feed_is_said_to_be_of_the_file(tmp_path: Path) -> None:
-    evening, odds = Evening([game()]), Odds()
-    file = tmp_path / "lines.csv"
-    file.write_text(f"game_id,total\n{evening.ids[0]},222\n")
-    odds.lines = {evening.ids[0]: Line(4.5)}
-    async with watching(evening, StoringPredictor(), lines=GameLines(evening.clock, file=file, odds=odds)) as watch:
-        await before_tip_off(watch, 60)
-        await until_minute_six(watch)
-        [taken] = watch.told(LineTaken)
-    assert event_line(taken).endswith("line BOS −4.5, of the NBA's odds feed; total 222, of the file of lines")
-
-
 @pytest.mark.parametrize(
     ("rows", "odds_after", "line"),
     [
@@ -574,22 +562,3 @@ async def test_a_file_is_not_read_again_while_its_last_read_has_not_ended(tmp_pa
             await file.changed()
     assert reads == [path]
     release.set()
-
-
-async def test_a_file_is_read_again_after_no_thread_could_be_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "lines.csv"
-    path.write_text("content")
-    file = WatchedFile(path, Path.read_text)
-
-    def no_thread(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", no_thread)
-        with pytest.raises(RuntimeError):
-            await file.changed()
-    content = await file.changed()
-    assert content is not None
-    assert content.value == "content"

@@ -15,7 +15,7 @@ import typer
 from dejavu_cli.errors import exit_on_os_error, failure
 from dejavu_cli.options import Call, PageOption, choice, flag, option
 from dejavu_cli.output.poll_display import end_on_signals, watch
-from dejavu_cli.server_process import PageNotStarted, open_page, running_page
+from dejavu_cli.server_process import NotStarted, open_page, running_page
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.connection_options import address, client_options, option_arguments
 from dejavu_client.requests import FINAL, HALFTIME
@@ -210,7 +210,7 @@ def poll(
     with feed:
         try:
             asyncio.run(run())
-        except PageNotStarted as error:
+        except NotStarted as error:
             raise failure(error) from None
 
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
-from tests.support.fakes.service import Abort, FakeServer
+from tests.support.fakes.service import FakeServer
 from tests.support.harness.clients import CLIENTS, AnyClient
 
 from dejavu.v1.prediction_service_pb2 import PredictResponse
-from dejavu_client import HALFTIME, DeadlineExceededError, HealthStatus, InvalidArgumentError, config
+from dejavu_client import HALFTIME, DeadlineExceededError, HealthStatus, config
 from dejavu_client.transport.channel_pool import (
     FIRST_REPLACEMENT_PAUSE,
     PROBE_SECONDS,
@@ -89,14 +89,6 @@ async def test_a_health_check_is_sent_once_and_reports_that_nothing_answers(
         with pytest.raises(DeadlineExceededError):
             await client.call("health", timeout=1.5 * (QUIET_SECONDS + PROBE_SECONDS))
         assert await client.call("health") is HealthStatus.SERVING
-
-
-@pytest.mark.parametrize("kind", CLIENTS)
-async def test_a_refusal_over_the_other_connection_is_reported(silent: str, server: FakeServer, kind: str) -> None:
-    server.answers("Predict", Abort(grpc.StatusCode.INVALID_ARGUMENT, "no", "INVALID_PATTERN"))
-    async with client_of(kind, silent, server.target, channels=2, timeout=60.0) as client:
-        with pytest.raises(InvalidArgumentError):
-            await client.call("predict", PATTERN)
 
 
 class Clock:

@@ -337,18 +337,6 @@ async def test_minutes_that_went_by_unseen_are_told_and_never_made_up() -> None:
         assert watch.poller.summary().missed == 10
 
 
-async def test_a_half_that_is_over_leaves_the_end_to_be_forecast() -> None:
-    async with watching(Evening([game()])) as watch:
-        await watch.at(HALF + 61)
-        await watch.at(HALF + 121)
-
-        assert {asked.horizon for asked in watch.predictor.asked} == {FINAL}
-        assert watch.predictor.minutes(FINAL) == [25, 26]
-        half, end = watch.told(ForecastMissed)
-        assert (half.horizon, half.minutes) == (HALFTIME, tuple(range(6, 24)))
-        assert (end.horizon, end.minutes) == (FINAL, tuple(range(6, 25)))
-
-
 async def test_a_correction_of_an_older_minute_makes_a_revision_of_the_newest_alone() -> None:
     evening = Evening([game()])
     (game_id,) = evening.ids

@@ -353,14 +353,6 @@ async def test_a_total_without_a_margin_is_taken_over_too() -> None:
     assert line.options() == {"pregame_total": 221.5}
 
 
-async def test_a_game_that_was_on_before_has_no_line_of_the_feed() -> None:
-    evening, odds, predictor = Evening([game()]), Odds(), StoringPredictor()
-    odds.lines = {evening.ids[0]: Line(4.5)}
-    async with watching(evening, predictor, lines=GameLines(evening.clock, odds=odds)) as watch:
-        await until_minute_six(watch)
-    assert margins(predictor) == [NO_LINE] * 2
-
-
 def margin(line: GameLine | None) -> float | None:
     """Return the margin of a line, None without one."""
     return None if line is None else line.margin

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
-from datetime import date, timedelta
+from datetime import date
 from functools import cache
 from typing import Any
 
@@ -144,13 +144,3 @@ def test_a_game_s_date_is_that_of_its_code_else_of_its_start(code: str, time: st
     payload = file("board")
     payload["scoreboard"]["games"][0] |= {"gameCode": code, "gameTimeUTC": time}
     assert read_scoreboard(payload).games[0].date == day
-
-
-@pytest.mark.parametrize("day", [date(2023, 4, 20), None])
-def test_a_replay_serves_the_date_on_which_its_games_were_played(day: date | None) -> None:
-    clock = SteppedClock()
-    replay = Replay(simulated_evening(random.Random(1), 2, day), now=clock)
-    board = json.loads(replay.respond(LIVE_PATH + "scoreboard/todaysScoreboard_00.json").body)
-    games = read_scoreboard(board).games
-    assert {game.date for game in games} == {day or (clock.now - timedelta(hours=5)).date()}
-    assert {game.tip_off for game in games} == {clock.now}

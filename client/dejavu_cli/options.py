@@ -180,7 +180,7 @@ Parquet = Annotated[Path | None, option("FILE", "Write a parquet file.", "--parq
 
 
 @dataclass(frozen=True, kw_only=True)
-class Server:
+class ServerOptions:
     """Options of commands that call a server: its address and the deadline of a call."""
 
     target: Target = config.DEFAULT_TARGET
@@ -201,7 +201,7 @@ class Server:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call(Server):
+class Call(ServerOptions):
     """Options of commands that print the answer of a server, for people or as JSON."""
 
     as_json: Json = False
@@ -227,7 +227,7 @@ class ScoresCall(Call):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Games:
+class GameOptions:
     """Options that select forecasts by their games."""
 
     on: Annotated[
@@ -254,7 +254,7 @@ class Games:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoredGames(Games):
+class ScoredGames(GameOptions):
     """Options that select the forecasts to score."""
 
     horizon: Annotated[HorizonName, choice("Horizon of the forecasts: the half, or the end.")] = "half"

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final, Self, TypeVar
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.errors import DejavuClientError, FailedPreconditionError, UnimplementedError
 from dejavu_client.logs import get_logger
 from dejavu_client.requests import FINAL, HALFTIME
@@ -45,7 +46,6 @@ from dejavu_poller.lines import GameLine, GameLines
 from dejavu_poller.moments import DEFAULT_PACE
 from dejavu_poller.predictor import (
     OUTCOME_KNOWN,
-    PredictionClient,
     SentPrices,
     check_server,
     load_recorded,
@@ -146,7 +146,7 @@ class Poller:
     def __init__(
         self,
         feed: Feed,
-        client: PredictionClient,
+        client: AsyncDejavuClient,
         *,
         interval: float = DEFAULT_INTERVAL,
         end_interval: float = DEFAULT_END_INTERVAL,

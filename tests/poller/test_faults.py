@@ -73,7 +73,7 @@ async def test_a_fault_in_one_games_plays_does_not_touch_the_others(
 ) -> None:
     evening = Evening([game(), game("MIA", "NYK")])
     faulty, sound = evening.ids
-    evening.fault[faulty] = error
+    evening.fault[faulty] = error  # type: ignore[assignment]
     async with watching(evening, **ONCE) as watch:
         await watch.at(SIX_MINUTES + 1)
 

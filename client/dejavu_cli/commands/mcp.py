@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 
-from dejavu_cli.options import Replays, Server
+from dejavu_cli.options import Replays, ServerOptions
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.connection_options import client_options
 from dejavu_common.build import release
 
 
-def mcp(server: Server, replays: Replays = False) -> None:
+def mcp(server: ServerOptions, replays: Replays = False) -> None:
     """Serve tools for assistants (Model Context Protocol): games, a forecast, the record.
 
     An assistant's program starts it, and speaks with it on standard input and

@@ -20,7 +20,7 @@ from dejavu_cli.options import (
     HORIZONS,
     Call,
     Files,
-    Games,
+    GameOptions,
     HorizonName,
     Model,
     ScoredGames,
@@ -57,7 +57,7 @@ Metric = Literal["crps", "mae", "brier", "mae-difference", "coverage-gap", "accu
 
 
 def predictions(
-    games: Games,
+    games: GameOptions,
     files: Files,
     call: Call,
     *,

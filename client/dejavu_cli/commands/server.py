@@ -15,7 +15,7 @@ from rich.live import Live
 from dejavu.ops.v1.operations_service_pb2 import GetServiceStatsResponse
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_cli.errors import FAILED, NO_ANSWER
-from dejavu_cli.options import Call, Server, argument, flag, message_lines, option
+from dejavu_cli.options import Call, ServerOptions, argument, flag, message_lines, option
 from dejavu_cli.output.forecast import print_json
 from dejavu_cli.output.service_stats import ServerAnswer, print_cache_stats, stats_view
 from dejavu_client.client import DejavuClient
@@ -132,7 +132,7 @@ def _targets(target: str) -> list[str]:
     return [each.target for each in parse_servers(target).addresses]
 
 
-def _stats(server: Server, target: str) -> ServerAnswer:
+def _stats(server: ServerOptions, target: str) -> ServerAnswer:
     """Ask one server for its statistics."""
     try:
         with server.connect(target) as client:
@@ -225,7 +225,7 @@ def top(
     interval: Annotated[float, option("SECONDS", "Time between two looks at the servers.", min=0.1, max=3600)] = 2.0,
     once: Annotated[bool, flag("--once", "Look once, then end.")] = False,
     *,
-    server: Server,
+    server: ServerOptions,
 ) -> None:
     """Show what servers do, live: calls of the last minute, durations, workers, streams, lag.
 

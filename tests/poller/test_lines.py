@@ -505,34 +505,6 @@ async def test_a_kept_file_of_another_kind_is_said_and_replaced(
     assert GameLines(evening.clock, kept=kept).of(state.game_id) is not None
 
 
-async def test_lines_of_a_thousand_games_are_kept_the_newest_ones(tmp_path: Path) -> None:
-    evening, kept = Evening([game()]), tmp_path / "kept.json"
-    state, lines = scheduled(evening), GameLines(evening.clock, kept=kept)
-    for hundred in range(11):
-        evening.clock.now = evening.start + timedelta(seconds=hundred)
-        board = [replace(state, game_id=f"00225{100 * hundred + number:05d}") for number in range(100)]
-        await lines.read()
-        await lines.follow(replace(each, status=GameStatus.LIVE) for each in board)
-    ids = json.loads(kept.read_text())
-    assert (len(ids), min(ids), max(ids)) == (1_000, "0022500100", "0022501099")
-
-
-async def test_a_large_file_of_lines_and_a_pipe_are_refused_and_the_last_lines_stay(tmp_path: Path) -> None:
-    evening, file = Evening([game()]), tmp_path / "lines.csv"
-    state, lines = scheduled(evening), GameLines(evening.clock, file=file)
-    file.write_text(f"game_id,spread\n{state.game_id},-1\n")
-    await lines.read()
-    with file.open("a") as opened:
-        opened.truncate(5_000_001)
-    [fault] = await lines.read()
-    assert fault.startswith(f"{file}: has 5,000,001 bytes; expected 5,000,000 at most")
-    file.unlink()
-    os.mkfifo(file)
-    [fault] = await lines.read()
-    assert fault.startswith(f"{file}: is a device or a pipe; expected a file")
-    assert margin(await turn(evening, lines, replace(state, status=GameStatus.LIVE), 100)) == 1.0
-
-
 async def test_a_file_is_not_read_again_while_its_last_read_has_not_ended(tmp_path: Path) -> None:
     """A hanging read of a network share is given up after some time, but its thread remains."""
     started, release, reads = threading.Event(), threading.Event(), list[Path]()
